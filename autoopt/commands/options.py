@@ -1,0 +1,88 @@
+"""What the commands that take a config have in common: a file, overrides, and Hydra's own flags."""
+
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import hydra
+import yaml
+
+from autoopt.config import SETTINGS, Tree, compose, presets, store, Overrides
+from autoopt.errors import BadInput
+from autoopt.slots import SLOTS
+from autoopt.technique import available
+
+GRAMMAR = """  SLOT=NAME                    pin it                      optimizer=adamw
+  SLOT=A,B                     a choice among them         optimizer=adamw,sgd
+  SLOT=A,B (augmentation, …)   each on or off              augmentation=translate,mixup
+  'SLOT=[A,B]'                 both, always                'augmentation=[translate,mixup]'
+  SLOT=none                    nothing there               augmentation=none
+  SLOT=all, SLOT=recommended   every one; a preset         optimizer=all
+  SLOT=module:object           one's own                   loss=proj.losses:Focal
+  SLOT.NAME.ARG=VALUE          pin a value                 optimizer.adamw.lr=0.003
+  SLOT.NAME.ARG=interval(a,b)  narrow or widen a range     'optimizer.adamw.lr=interval(1e-4,1e-2)'
+  SLOT.NAME.ARG=a,b            a choice of values          model.mlp.width=64,128"""
+HYDRA_FLAGS = ("--info", "-i", "--shell-completion", "-sc", "--hydra-help")
+
+
+@dataclass
+class Asked:
+    """A command line taken apart."""
+
+    overrides: list[str] = field(default_factory=list)
+    file: str | None = None
+    flags: list[str] = field(default_factory=list)
+
+    def tree(self) -> Tree:
+        return compose(self.overrides, self.file)
+
+
+def read(arguments: Sequence[str], command: str) -> Asked | None:
+    """The command's arguments; nothing where a flag was answered already."""
+    if os.environ.get("COMP_LINE"):
+        return to_hydra(list(arguments), command)
+    if any(a in ("-h", "--help") for a in arguments):
+        print(help_text(command))
+        return None
+    if any(a.split("=")[0] in HYDRA_FLAGS for a in arguments):
+        return to_hydra(list(arguments), command)
+    asked = Asked()
+    words = iter(arguments)
+    for word in words:
+        if word in ("--cfg", "-c"):
+            asked.flags.append(f"--cfg {next(words, 'job')}")
+        elif word.startswith("--"):
+            asked.flags.append(word)
+        elif "=" not in word and asked.file is None and not asked.overrides and (word.endswith((".yaml", ".yml")) or os.path.exists(word)):
+            asked.file = word
+        else:
+            asked.overrides.append(word)
+    if unknown := [f for f in asked.flags if f not in ("--strict", "--cfg job", "--cfg all")]:
+        raise BadInput(f"{unknown[0]}: no such option; autoopt {command} --help lists them")
+    if any(f.startswith("--cfg") for f in asked.flags):
+        print(yaml.safe_dump(asked.tree(), sort_keys=False), end="")
+        return None
+    return asked
+
+
+def to_hydra(arguments: list[str], command: str) -> None:
+    """Hydra's own flags and shell completion, with the command's word taken out."""
+    if "COMP_LINE" in os.environ:
+        os.environ["COMP_LINE"] = os.environ["COMP_LINE"].replace(f" {command} ", " ", 1)
+    store(Overrides())
+    sys.argv = [f"autoopt {command}", *arguments]
+    hydra.main(version_base="1.3", config_path="pkg://autoopt.conf", config_name="search")(lambda cfg: None)()
+
+
+def help_text(command: str) -> str:
+    """The slots with their techniques, the settings, and the grammar."""
+    slots = "\n".join(f"  {name:<13} {slot.about}\n  {'':<13}   {' '.join([*available(name), *presets(name)])}" for name, slot in SLOTS.items())
+    settings = "\n".join(f"  {key:<24} {about}" for key, (_, about) in SETTINGS.items())
+    others = "\n".join(f"  {group:<24} {' '.join(presets(group))}" for group in ("study", "executor"))
+    return (
+        f"Usage: autoopt {command} [FILE.yaml] [key=value …] [--cfg job]\n\n"
+        f"Slots and their techniques (autoopt plugins show SLOT/NAME tells what one does and searches):\n{slots}\n\n"
+        f"How to say it:\n{GRAMMAR}\n\nSettings:\n{settings}\n\nPresets of settings, as in study=quick:\n{others}\n\n"
+        "--cfg job prints the composed config, which is a valid FILE. --info, --shell-completion: Hydra's."
+    )

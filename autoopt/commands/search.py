@@ -1,0 +1,17 @@
+"""`autoopt search`"""
+
+from collections.abc import Sequence
+
+from autoopt.commands.options import read
+from autoopt.study.search import search
+from autoopt.terminal import Progress, closing
+
+
+def run(arguments: Sequence[str]) -> int:
+    asked = read(arguments, "search")
+    if asked is None:
+        return 0
+    with Progress() as screen:
+        verdict = search(asked.tree(), screen)
+    closing(verdict, screen.console.print)
+    return 3 if "--strict" in asked.flags and verdict.dropped else 0

@@ -1,0 +1,61 @@
+"""What a technique says of its arguments, and of its neighbours. Nothing here needs torch."""
+
+from dataclasses import dataclass
+
+Scalar = bool | int | float | str | None
+
+
+class Unavailable(Exception):
+    """Raised by a technique that cannot work here; the message says why (`no CUDA device`)."""
+
+
+@dataclass(frozen=True)
+class Range:
+    """Numbers from `low` to `high`, both included; `log` draws them on a logarithmic scale.
+
+    The annotated type decides what is drawn: `int` draws integers, `float` real numbers, both in multiples of `step`
+    from `low` where one is given.
+
+    Raises:
+        ValueError: the range is empty, or a logarithm of it does not exist.
+    """
+
+    low: float
+    high: float
+    log: bool = False
+    step: float | None = None
+
+    def __post_init__(self) -> None:
+        if not self.low < self.high:
+            raise ValueError(f"Range needs low < high, got low={self.low}, high={self.high}")
+        if self.log and (self.low <= 0 or self.step is not None):
+            raise ValueError(f"a logarithmic Range needs low > 0 and no step, got {self}")
+
+
+@dataclass(frozen=True, init=False)
+class Choice:
+    """One of the listed scalars; `None` among them means that the argument may be off.
+
+    Raises:
+        ValueError: fewer than two options, or one that is no scalar.
+    """
+
+    options: tuple[Scalar, ...]
+
+    def __init__(self, *options: Scalar):
+        if len(options) < 2 or not all(o is None or isinstance(o, bool | int | float | str) for o in options):
+            raise ValueError(f"Choice needs two or more scalars, got {options}")
+        object.__setattr__(self, "options", options)
+
+
+@dataclass(frozen=True)
+class Acts:
+    """What a technique does to its neighbours.
+
+    Args:
+        fills: a slot that it takes over, so that nothing is drawn there (a schedule-free optimizer fills `schedule`).
+        late: within its slot it acts after the others (clipping after penalties, mixing after geometry).
+    """
+
+    fills: str | None = None
+    late: bool = False

@@ -1,0 +1,36 @@
+"""What may go wrong because of what was asked, said in the user's words."""
+
+import difflib
+from collections.abc import Iterable
+
+
+class BadInput(Exception):
+    """Input that cannot be used: one line a problem; the command prints them and exits with 2."""
+
+    def __init__(self, *problems: str):
+        super().__init__("\n".join(problems))
+        self.problems = problems
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """Say which known name was meant, and which there are: `Did you mean 'adamw'? Known: …`."""
+    names = sorted(known)
+    close = difflib.get_close_matches(word, names, n=1, cutoff=0.6)
+    hint = f"Did you mean '{close[0]}'? " if close else ""
+    return f"{hint}Known: {', '.join(names) or 'none'}."
+
+
+class TechniqueError(Exception):
+    """A technique raised or returned the wrong thing; ends its trial with the reason `plugin`, never the search."""
+
+    reason = "plugin"
+
+    def __init__(self, slot: str, name: str, detail: str, unavailable: bool = False):
+        super().__init__(f"{slot}/{name}: {detail}")
+        self.slot, self.name, self.detail, self.unavailable = slot, name, detail, unavailable
+
+
+class NonFinite(Exception):
+    """A loss or a score that is NaN or infinite; ends its trial."""
+
+    reason = "nonfinite"

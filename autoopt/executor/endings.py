@@ -1,0 +1,77 @@
+"""Every way in which a trial can end, as one of `REASONS` and a line that says what happened."""
+
+import errno
+import os
+import re
+import signal
+from pathlib import Path
+
+from autoopt.executor import REASONS
+
+_DEVICE_FULL = re.compile(r"\b(CUDA|HIP|MPS|XPU)\b.*out of memory|CUBLAS_STATUS_ALLOC_FAILED")
+
+
+def classify(error: BaseException) -> tuple[str, str]:
+    """The reason and the detail of an exception; one that has a `reason` out of `REASONS` knows best."""
+    name, text = type(error).__name__, str(error).strip()
+    detail = f"{name}: {text.splitlines()[0]}" if text else name
+    return _reason(error, text), detail[:300]
+
+
+def _reason(error: BaseException, text: str) -> str:
+    own = getattr(error, "reason", None)
+    if isinstance(own, str) and own in REASONS:
+        return own
+    match error:
+        case MemoryError() | OSError(errno=errno.ENOMEM):
+            return "oom_host"
+        case RuntimeError() if "can't allocate memory" in text:
+            return "oom_host"
+        case RuntimeError() if type(error).__name__ == "OutOfMemoryError" or _DEVICE_FULL.search(text):
+            return "oom_device"
+        case KeyboardInterrupt() | SystemExit(__context__=KeyboardInterrupt()):  # Lightning makes the one the other
+            return "user"
+        case SystemExit() if type(error).__name__ == "SIGTERMException":  # Lightning's, raised at SIGTERM
+            return "preempted"
+    return "error"
+
+
+def ended(status: int, *, out_of_memory: bool) -> tuple[str, str]:
+    """The reason and the detail of a process that ended before it had said what came of it."""
+    if out_of_memory and os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL:
+        return "oom_host", "killed by the kernel for lack of memory"
+    if os.WIFSIGNALED(status):
+        return ("preempted" if os.WTERMSIG(status) == signal.SIGTERM else "lost"), describe(status)
+    return "lost", f"{describe(status)} before it had a result"
+
+
+def describe(status: int) -> str:
+    """A wait status in words."""
+    if not os.WIFSIGNALED(status):
+        return f"exited with code {os.waitstatus_to_exitcode(status)}"
+    number = os.WTERMSIG(status)
+    name = signal.Signals(number).name if number in set(signal.Signals) else "a real-time signal"
+    return f"killed by signal {number} ({name})" + (", perhaps for lack of memory" if number == signal.SIGKILL else "")
+
+
+def oom_kills() -> int:
+    """How many processes of our control group the kernel has killed for lack of memory; 0 where nothing counts them."""
+    return sum(_counter(path) for path in _counters())
+
+
+def _counters() -> list[Path]:
+    try:
+        groups = [line.split(":", 2) for line in Path("/proc/self/cgroup").read_text().splitlines()]
+    except OSError:
+        return []
+    v2 = [Path(f"/sys/fs/cgroup{path}/memory.events") for _, kind, path in groups if kind == ""]
+    v1 = [Path(f"/sys/fs/cgroup/memory{path}/memory.oom_control") for _, kind, path in groups if kind == "memory"]
+    return v2 + v1
+
+
+def _counter(path: Path) -> int:
+    try:
+        found = re.search(r"^oom_kill (\d+)$", path.read_text(), re.MULTILINE)
+    except OSError:
+        return 0
+    return int(found[1]) if found else 0

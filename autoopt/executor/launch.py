@@ -1,0 +1,107 @@
+"""The template process as the supervisor holds it."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from autoopt.executor.channel import Channel, line
+from autoopt.executor.endings import describe
+from autoopt.executor.processes import default_signals, flush, redirect, thread_limit, use_threads
+from autoopt.executor.template import serve
+
+_PATIENCE = 2.0  # seconds that a template has for leaving when it is told to
+
+
+class TemplateProcess:
+    """A template: started, asked for trials, ended.
+
+    Args:
+        order: what `template.serve` is to prepare.
+        log: the file for what it prints.
+        fork: fork the calling process, for the sake of the live objects in `order`, instead of a fresh interpreter.
+    """
+
+    def __init__(self, order: Mapping[str, Any], log: Path, *, fork: bool):
+        self.warm = False
+        order = {**order, "parent": os.getpid()}
+        told = b"" if fork else line(order)
+        mine, theirs = socket.socketpair()
+        with theirs:
+            self.pid = _fork(mine, theirs, order, log) if fork else _spawn(theirs, log)
+        self.channel = Channel(mine)
+        self.channel.write(told)
+        mine.setblocking(False)
+
+    def hand(self, number: int, gpus: str) -> Channel | None:
+        """Ask for a trial: the supervisor's end of its socket, or None where the template cannot take it now."""
+        mine, theirs = socket.socketpair()
+        mine.setblocking(False)
+        with theirs:
+            try:
+                socket.send_fds(self.channel.sock, [line({"number": number, "gpus": gpus})], [theirs.fileno()])
+            except OSError:  # it is swamped, or gone
+                mine.close()
+                return None
+        return Channel(mine)
+
+    def end(self) -> str:
+        """Have it end its trials and itself; how it ended, in words."""
+        with suppress(OSError):
+            self.channel.sock.shutdown(socket.SHUT_WR)
+            self._await_end_of_file()
+        self.channel.sock.close()
+        try:
+            os.kill(self.pid, signal.SIGKILL)
+            return describe(os.waitpid(self.pid, 0)[1])
+        except OSError:  # somebody else has reaped it
+            return "ended"
+
+    def _await_end_of_file(self) -> None:
+        sock = self.channel.sock
+        sock.settimeout(_PATIENCE if self.warm else 0)
+        while sock.recv(1 << 16):
+            pass
+
+
+def _spawn(control: socket.socket, log: Path) -> int:
+    """A fresh interpreter that finds what this one finds, in a session of its own: Ctrl-C is for the supervisor."""
+    env = {
+        **os.environ,
+        **thread_limit(1),
+        "PYTHONPATH": os.pathsep.join(str(path) or os.getcwd() for path in sys.path),
+        "PYTORCH_NVML_BASED_CUDA_CHECK": "1",  # whether there is CUDA is asked without starting it: it does not fork
+    }
+    fd = control.fileno()
+    with open(log, "a") as out:
+        process = subprocess.Popen(
+            [sys.executable, "-P", "-m", "autoopt.executor.template", str(fd)],
+            stdin=subprocess.DEVNULL,
+            stdout=out,
+            stderr=out,
+            env=env,
+            pass_fds=[fd],
+            start_new_session=True,
+        )
+    process.returncode = 0  # `end` reaps it, as it does a forked one
+    return process.pid
+
+
+def _fork(mine: socket.socket, theirs: socket.socket, order: Mapping[str, Any], log: Path) -> int:
+    flush()
+    if pid := os.fork():
+        return pid
+    try:
+        mine.close()
+        os.setsid()
+        default_signals()
+        redirect(log)
+        use_threads(1)
+        serve(theirs, **order)
+    finally:
+        os._exit(1)

@@ -1,0 +1,188 @@
+"""Trials on this machine: children of a warm template, each with a socket of its own to the supervisor."""
+
+import selectors
+import time
+from collections import deque
+from collections.abc import Collection, Iterator, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from autoopt.errors import BadInput
+from autoopt.executor import REASONS, Event, TemplateError
+from autoopt.executor.channel import line, message
+from autoopt.executor.launch import TemplateProcess
+from autoopt.executor.places import places
+from autoopt.executor.trial_process import TrialProcess
+
+
+class Local:
+    """Forks trials from a warm template, as many at once as `workers` and the GPUs allow; more are kept waiting.
+
+    To be used from one thread, and one that lives on: on Linux the template dies with the thread that started it.
+
+    Args:
+        setup: what `prepare` of the target is given: JSON, unless `fork`.
+        folder: where the template's log goes.
+        workers: how many trials run at once.
+        target: a module with `prepare(setup) -> (world, facts)`, called once, and `run(world, job, report) -> outcome`.
+        trial_time: seconds after which a trial is ended; a job may have its own as `time_limit`.
+        gpus: the devices to hand out, as in CUDA_VISIBLE_DEVICES.
+        gpus_per_trial: a whole number, or the share of one that a trial has.
+        cpus_per_trial: threads of a trial; with `fork` always one, since a pool of threads does not survive it.
+        fork: the template is a fork of this process, for the sake of live objects.
+    """
+
+    def __init__(
+        self,
+        setup: dict[str, Any],
+        folder: Path,
+        *,
+        workers: int,
+        target: str = "autoopt.trial",
+        trial_time: float | None = None,
+        gpus: Sequence[str] = (),
+        gpus_per_trial: float = 1,
+        cpus_per_trial: int = 1,
+        fork: bool = False,
+    ):
+        self._free = places(workers, gpus, gpus_per_trial)
+        self.workers = len(self._free)
+        self._trial_time = trial_time
+        self._log = folder / "template.log"
+        folder.mkdir(parents=True, exist_ok=True)
+        order = {"target": target, "setup": setup, "cpus": 1 if fork else cpus_per_trial}
+        self._launch = partial(TemplateProcess, order, self._log, fork=fork)
+        self._selector = selectors.DefaultSelector()
+        self._trials: dict[int, TrialProcess] = {}
+        self._news: deque[Event] = deque()
+        self._facts: dict[str, Any] | None = None
+        self._end: Exception | None = None
+        self._warm_up()
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What `prepare` found out; waits until it is done.
+
+        Raises:
+            BadInput: `prepare` raised it.
+            TemplateError: it failed in another way. `events` raises both too, where a template has to be warmed again.
+        """
+        while self._facts is None:
+            self._turn(None)
+        return self._facts
+
+    @property
+    def running(self) -> Collection[int]:
+        return self._trials.keys() | {event.number for event in self._news}
+
+    def now(self) -> float:
+        return time.monotonic()
+
+    def submit(self, number: int, job: dict[str, Any]) -> None:
+        if number in self.running:
+            raise ValueError(f"trial {number} is running already")
+        limit = job.get("time_limit", self._trial_time)
+        self._trials[number] = TrialProcess(number, line(job), limit, self._selector, self._news, self.now)
+        self._place()
+
+    def events(self, timeout: float = 0.2) -> Iterator[Event]:
+        if not self._news:
+            self._turn(timeout)
+        while self._news:
+            yield self._news.popleft()
+
+    def reply(self, number: int, stop: bool) -> None:
+        if trial := self._trials.get(number):
+            trial.reply(line({"stop": stop}))
+
+    def kill(self, number: int, reason: str = "user") -> None:
+        if reason not in REASONS:
+            raise ValueError(f"no reason to fail: {reason!r}. Known: {', '.join(REASONS)}")
+        if trial := self._trials.get(number):
+            trial.kill(reason, "ended by the supervisor")
+            self._settle()
+
+    def close(self) -> None:
+        if not self._end:
+            self._shut(TemplateError("the executor is closed"))
+
+    def _turn(self, timeout: float | None) -> None:
+        """Wait until something happens, and see to it."""
+        if self._end:
+            raise self._end
+        self._place()
+        for key, mask in self._selector.select(self._patience(timeout)):
+            key.data(mask)
+        for trial in self._trials.values():
+            trial.ring()
+        self._settle()
+
+    def _patience(self, timeout: float | None) -> float | None:
+        alarms = [trial.alarm - self.now() for trial in self._trials.values()]
+        seconds = min([float("inf") if timeout is None else timeout, *alarms])
+        return None if seconds == float("inf") else max(seconds, 0.0)
+
+    def _place(self) -> None:
+        """Begin the trials that there is room for; of the GPUs the one that is used least."""
+        waiting = [trial for trial in self._trials.values() if not trial.channel] if self._template.warm else []
+        for trial in waiting[: len(self._free)]:
+            gpus = max(self._free, key=self._free.count)
+            if channel := self._template.hand(trial.number, gpus):
+                self._free.remove(gpus)
+                trial.begin(channel, gpus)
+
+    def _settle(self) -> None:
+        """Give out the last event of the trials that are over."""
+        for trial in [each for each in self._trials.values() if each.over]:
+            self._release(trial)
+            del self._trials[trial.number]
+            self._news.extend([trial.verdict] if trial.verdict else [])
+
+    def _release(self, trial: TrialProcess) -> None:
+        if trial.channel:
+            self._free.append(trial.gpus)
+        trial.release()
+
+    def _warm_up(self) -> None:
+        self._template = self._launch()
+        self._selector.register(self._template.channel.sock, selectors.EVENT_READ, self._hear_template)
+
+    def _hear_template(self, _: int) -> None:
+        lines = self._template.channel.receive()
+        if lines is None:
+            self._rewarm()
+        for each in lines or ():
+            match message(each):
+                case {"kind": "warm", "facts": facts}:
+                    self._template.warm, self._facts = True, facts
+                case {"kind": "ended", "number": number, "reason": reason, "detail": detail}:
+                    if trial := self._trials.get(number):
+                        trial.ended(reason, detail)
+                case {"kind": "bad_input", "problems": problems}:
+                    self._fail(BadInput(*problems))
+                case {"kind": "broken", "detail": detail}:
+                    self._fail(TemplateError(f"trials cannot be prepared: {detail} (log: {self._log})"))
+
+    def _rewarm(self) -> None:
+        """The template is dead: warm another, and begin again the trials that have died with it."""
+        self._selector.unregister(self._template.channel.sock)
+        end = self._template.end()
+        if not self._template.warm:
+            self._fail(TemplateError(f"trials cannot be prepared: the process for it was {end} (log: {self._log})"))
+        for trial in [each for each in self._trials.values() if each.channel]:
+            trial.orphaned(end)
+            self._release(trial)
+        self._warm_up()
+
+    def _fail(self, error: Exception) -> None:
+        self._shut(error)
+        raise error
+
+    def _shut(self, why: Exception) -> None:
+        self._end = why
+        for trial in self._trials.values():
+            trial.release()
+        self._trials.clear()
+        self._template.end()
+        self._selector.close()

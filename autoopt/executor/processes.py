@@ -1,0 +1,77 @@
+"""What a process must settle with the operating system when it starts, and when it ends others."""
+
+import ctypes
+import faulthandler
+import os
+import signal
+import sys
+from contextlib import suppress
+from pathlib import Path
+from typing import TextIO
+
+_LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None
+_PR_SET_PDEATHSIG = 1
+_THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
+
+
+def die_with_parent(parent: int, sig: int = signal.SIGKILL) -> None:
+    """Have the kernel send `sig` when the parent (strictly: its thread that started us) is gone, or leave at once."""
+    if _LIBC:
+        _LIBC.prctl(_PR_SET_PDEATHSIG, sig)
+    if os.getppid() != parent:  # it went before we could ask
+        os._exit(1)
+
+
+def kill_group(pid: int) -> None:
+    """Kill a trial and whatever it has started."""
+    for kill in os.kill, os.killpg:  # by itself too: it may not lead a group yet
+        with suppress(OSError):
+            kill(pid, signal.SIGKILL)
+
+
+def default_signals() -> None:
+    """Undo what the process that we were forked from does about signals."""
+    signal.set_wakeup_fd(-1)
+    for number in signal.valid_signals():
+        if callable(signal.getsignal(number)):
+            signal.signal(number, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.pthread_sigmask(signal.SIG_SETMASK, [])
+
+
+def redirect(log: str | Path) -> None:
+    """Read from nowhere and write at the end of `log`: prints, tracebacks, stacks at a crash and at SIGUSR1.
+
+    `sys.stdout` and `sys.stderr` are made anew, since a notebook or a test puts objects of its own there.
+    """
+    null, out = os.open(os.devnull, os.O_RDONLY), os.open(log, os.O_CREAT | os.O_WRONLY | os.O_APPEND, 0o666)
+    for source, target in (null, 0), (out, 1), (out, 2):
+        os.dup2(source, target)
+    os.close(null)
+    os.close(out)
+    sys.stdout, sys.stderr = _stream(1), _stream(2)
+    faulthandler.enable()
+    faulthandler.register(signal.SIGUSR1)
+
+
+def _stream(fd: int) -> TextIO:
+    return open(fd, "w", buffering=1, encoding="utf-8", errors="backslashreplace", closefd=False)
+
+
+def flush() -> None:
+    """Write out what is printed, lest a fork has it too and writes it a second time."""
+    for stream in sys.stdout, sys.stderr:
+        with suppress(Exception):
+            stream.flush()
+
+
+def thread_limit(count: int) -> dict[str, str]:
+    """The environment that keeps numerical libraries to so many threads."""
+    return dict.fromkeys(_THREADS, str(count))
+
+
+def use_threads(count: int) -> None:
+    os.environ.update(thread_limit(count))
+    torch = sys.modules.get("torch")
+    if torch and torch.get_num_threads() != count:
+        torch.set_num_threads(count)

@@ -1,0 +1,173 @@
+"""The warm process: it prepares once, and from then on only forks; and the trials that are forked from it.
+
+Run as `python -m autoopt.executor.template FD`, FD being a socket on which the supervisor says what to prepare.
+"""
+
+import gc
+import importlib
+import json
+import os
+import selectors
+import signal
+import socket
+import sys
+import traceback
+from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
+from typing import Any, NoReturn
+
+from autoopt.errors import BadInput
+from autoopt.executor.channel import Channel
+from autoopt.executor.endings import classify, ended, oom_kills
+from autoopt.executor.processes import default_signals, die_with_parent, flush, kill_group, redirect, use_threads
+
+Json = dict[str, Any]
+Run = Callable[[Json, Callable[[int, Json], bool]], Json]
+
+
+def main() -> None:
+    control = socket.socket(fileno=int(sys.argv[1]))
+    if order := Channel(control).wait():
+        serve(control, **order)
+
+
+def serve(control: socket.socket, *, parent: int, target: str, setup: Json, cpus: int) -> NoReturn:
+    """Be the template until the supervisor is gone."""
+    try:
+        die_with_parent(parent)
+        if run := _prepare(Channel(control), target, setup):
+            ForkServer(control, run, cpus).serve(parent)
+    finally:
+        flush()
+        os._exit(0)
+
+
+def _prepare(supervisor: Channel, target: str, setup: Json) -> Run | None:
+    """Import the target, have it prepare, and say how that went."""
+    try:
+        module = importlib.import_module(target)
+        world, facts = module.prepare(setup)
+        gc.collect()
+        gc.freeze()  # a collection in a child would otherwise write to, and so copy, every page that holds an object
+        supervisor.send(kind="warm", facts=facts)
+        return partial(module.run, world)
+    except BadInput as error:
+        supervisor.send(kind="bad_input", problems=error.problems)
+    except BaseException as error:
+        traceback.print_exc()
+        supervisor.send(kind="broken", detail=classify(error)[1])
+    return None
+
+
+class ForkServer:
+    """Forks a trial whenever the supervisor hands it a socket, reaps it, and says how it ended."""
+
+    def __init__(self, control: socket.socket, run: Run, cpus: int):
+        self.control = control
+        self.supervisor = Channel(control)
+        self.run = run
+        self.cpus = cpus
+        self.pid = os.getpid()
+        self.signals, self._wakeup = socket.socketpair()
+        self.trials: dict[int, tuple[int, int]] = {}  # by pid: its number, and the kernel's kills before it
+
+    def serve(self, parent: int) -> None:
+        self._listen_to_signals()
+        # From here on the end of file, or this signal, is enough; and it leaves time to end what the trials started.
+        die_with_parent(parent, signal.SIGTERM)
+        ready = selectors.PollSelector()  # has no descriptor that the trials would inherit
+        ready.register(self.control, selectors.EVENT_READ, self._fork)
+        ready.register(self.signals, selectors.EVENT_READ, self._signalled)
+        try:
+            while all(key.data() for key, _ in ready.select()):
+                pass
+        finally:
+            for pid in self.trials:
+                kill_group(pid)
+
+    def _listen_to_signals(self) -> None:
+        self._wakeup.setblocking(False)
+        signal.set_wakeup_fd(self._wakeup.fileno(), warn_on_full_buffer=False)
+        for number in signal.SIGCHLD, signal.SIGTERM:
+            signal.signal(number, lambda *_: None)
+
+    def _signalled(self) -> bool:
+        came = self.signals.recv(4096)
+        self._reap()
+        return signal.SIGTERM not in came
+
+    def _reap(self) -> None:
+        for pid in list(self.trials):
+            done, status = os.waitpid(pid, os.WNOHANG)
+            if done:
+                with suppress(OSError):
+                    os.killpg(pid, signal.SIGKILL)  # what it has left behind
+                number, before = self.trials.pop(pid)
+                self._tell(number, *ended(status, out_of_memory=oom_kills() > before))
+
+    def _tell(self, number: int, reason: str, detail: str) -> None:
+        self.supervisor.send(kind="ended", number=number, reason=reason, detail=detail)
+
+    def _fork(self) -> bool:
+        try:
+            data, fds, *_ = socket.recv_fds(self.control, 1 << 16, 1)
+        except ConnectionResetError:
+            return False
+        if not fds:
+            return False
+        order = json.loads(data)
+        kills = oom_kills()
+        flush()
+        try:
+            if pid := os.fork():
+                self.trials[pid] = order["number"], kills
+            else:
+                self._be_trial(fds[0], order["gpus"])
+        except OSError as error:
+            self._tell(order["number"], *classify(error))
+        os.close(fds[0])
+        return True
+
+    def _be_trial(self, fd: int, gpus: str) -> NoReturn:
+        try:
+            os.setsid()
+            die_with_parent(self.pid)
+            default_signals()
+            for sock in self.control, self.signals, self._wakeup:
+                sock.close()
+            _trial(Channel(socket.socket(fileno=fd)), self.run, gpus, self.cpus)
+        finally:
+            flush()
+            os._exit(0)
+
+
+def _trial(supervisor: Channel, run: Run, gpus: str, cpus: int) -> None:
+    """Run one job and say what came of it, whatever that is."""
+    supervisor.send(kind="started", data={"pid": os.getpid()})
+    job = supervisor.wait()
+    if job is None or supervisor.broken:  # killed before it began
+        return
+    try:
+        redirect(job["log"])
+        use_threads(cpus)
+        if gpus:
+            os.environ["CUDA_VISIBLE_DEVICES"] = gpus
+        supervisor.send(kind="finished", data=run(job, partial(_report, supervisor)))
+    except BaseException as error:
+        with suppress(Exception):
+            traceback.print_exc()
+        reason, detail = classify(error)
+        supervisor.send(kind="failed", data={"reason": reason, "detail": detail})
+
+
+def _report(supervisor: Channel, epoch: int, metrics: Json) -> bool:
+    supervisor.send(kind="report", data={"epoch": epoch, "metrics": metrics})
+    answer = supervisor.wait()
+    if answer is None:  # nobody listens any more
+        os._exit(1)
+    return bool(answer["stop"])
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,175 @@
+"""One trial as the supervisor sees it, from being submitted to its last event."""
+
+import math
+import os
+import selectors
+import signal
+from collections import deque
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+from autoopt.executor import Event
+from autoopt.executor.channel import Channel, message
+from autoopt.executor.processes import kill_group
+
+_LIVES = 3  # how often a trial is begun where the template dies under it
+_GRACE = 1.0  # seconds that the template has for telling how a process ended
+_STACKS = 0.3  # seconds that a process has for writing its stacks before it is killed
+_NEEDS = {"started": {"pid"}, "report": {"epoch", "metrics"}, "finished": set(), "failed": {"reason", "detail"}}
+
+
+@dataclass(eq=False)
+class TrialProcess:
+    """Waits for a place while it has no channel; has a verdict as soon as one stands; is over once its process is.
+
+    Args:
+        number: of the trial.
+        job: the line that the trial is sent.
+        limit: seconds that it may take.
+        selector: where it listens to its process.
+        news: where it puts what has happened; not the last event, which comes when it is over.
+        now: the clock.
+    """
+
+    number: int
+    job: bytes
+    limit: float | None
+    selector: selectors.BaseSelector
+    news: deque[Event]
+    now: Callable[[], float]
+    lives: int = _LIVES
+    channel: Channel | None = None
+    gpus: str = ""
+    pid: int | None = None
+    verdict: Event | None = None
+    over: bool = False
+    alarm: float = math.inf
+    _on_alarm: Callable[[], None] | None = None
+
+    def begin(self, channel: Channel, gpus: str) -> None:
+        self.channel, self.gpus = channel, gpus
+        self.selector.register(channel.sock, selectors.EVENT_READ, self.on_ready)
+        self._send(self.job)
+        if self.limit is not None:
+            self._in(self.limit, self._time_out)
+
+    def reply(self, answer: bytes) -> None:
+        if self.channel:
+            self._send(answer)
+
+    def kill(self, reason: str, detail: str) -> None:
+        self._judge(reason, detail)
+        self._kill()
+
+    def ended(self, reason: str, detail: str) -> None:
+        """Its process has been reaped: believe first what it has said, then how it ended."""
+        self._drain()
+        self.pid = None
+        self._judge(reason, detail)
+        self.over = True
+
+    def orphaned(self, end: str) -> None:
+        """Its template is dead, and so is its process: to be begun again, unless that has been tried enough."""
+        if self.pid:
+            kill_group(self.pid)
+        self._drain()
+        self.lives -= 1
+        if not self.lives:
+            self._judge("lost", f"the process that it was forked from died under it {_LIVES} times, last {end}")
+        self.over = self.verdict is not None
+
+    def release(self) -> None:
+        """Let go of the process, so that the trial is over or can begin again."""
+        if self.pid:
+            kill_group(self.pid)
+        if self.channel:
+            self._deafen()
+            self.channel.sock.close()
+        self.channel, self.pid, self.alarm = None, None, math.inf
+
+    def _judge(self, reason: str, detail: str) -> None:
+        """Settle what became of it, unless that is settled."""
+        self.verdict = self.verdict or Event(self.number, "failed", {"reason": reason, "detail": detail})
+
+    def ring(self) -> None:
+        """Do what was put off until now."""
+        if self._on_alarm and self.alarm <= self.now():
+            self.alarm = math.inf
+            self._on_alarm()
+
+    def on_ready(self, mask: int) -> None:
+        if self.channel and mask & selectors.EVENT_WRITE:
+            self._send(b"")
+        if self.channel and mask & selectors.EVENT_READ:
+            self._hear(self.channel)
+
+    def _drain(self) -> None:
+        while self.channel and self._hear(self.channel):
+            pass
+
+    def _send(self, data: bytes) -> None:
+        assert self.channel
+        self.channel.write(data)
+        if self.channel.sock in self.selector.get_map():
+            write = selectors.EVENT_WRITE if self.channel.pending else 0
+            self.selector.modify(self.channel.sock, selectors.EVENT_READ | write, self.on_ready)
+
+    def _hear(self, channel: Channel) -> bool:
+        """Take in what one read brings; whether there may be more."""
+        try:
+            lines = channel.receive()
+            for line in lines or ():
+                self._told(message(line))
+        except BlockingIOError:
+            return False
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            self._deafen()
+            self.kill("error", f"something else than its messages came from the trial: {error}"[:300])
+            return False
+        if lines is None:
+            self._deafen()
+            self._in(_GRACE, self._give_up)
+        return lines is not None
+
+    def _told(self, said: dict[str, Any]) -> None:
+        kind, data = said["kind"], said["data"]
+        first = self.pid is None
+        if not _NEEDS[kind] <= data.keys() or first != (kind == "started"):
+            raise ValueError(said)
+        if first:
+            self.pid = data["pid"]
+        if self.verdict:
+            self._kill()
+        elif kind in ("finished", "failed"):
+            self.verdict = Event(self.number, kind, data)
+            self._in(_GRACE, self._give_up)
+        else:
+            self.news.append(Event(self.number, kind, data))
+
+    def _time_out(self) -> None:
+        self._judge("timeout", f"took longer than {self.limit:g} s, its time limit (executor.trial_time sets it)")
+        if self.pid:
+            with suppress(OSError):
+                os.kill(self.pid, signal.SIGUSR1)
+        self._in(_STACKS, self._kill)
+
+    def _kill(self) -> None:
+        if self.pid:
+            kill_group(self.pid)
+        if self.channel:
+            self._in(_GRACE, self._give_up)
+        else:
+            self.over = True
+
+    def _give_up(self) -> None:
+        self._judge("lost", "its connection closed before it had a result")
+        self.over = True
+
+    def _deafen(self) -> None:
+        if self.channel and self.channel.sock in self.selector.get_map():
+            self.selector.unregister(self.channel.sock)
+
+    def _in(self, seconds: float, action: Callable[[], None]) -> None:
+        self.alarm, self._on_alarm = self.now() + seconds, action

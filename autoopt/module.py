@@ -1,0 +1,271 @@
+"""The LightningModule that applies a recipe: our own around a plain network, or a subclass put in front of the user's."""
+
+from collections.abc import Callable, Iterable, Iterator
+from itertools import chain
+from typing import Any
+
+import lightning.pytorch as L
+import torch
+from lightning.pytorch.utilities.types import OptimizerLRScheduler
+from torch import Tensor, nn
+from torch.nn.functional import one_hot
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import ReduceLROnPlateau
+
+from autoopt.config import FROM
+from autoopt.domain import Unavailable
+from autoopt.errors import BadInput, NonFinite, TechniqueError
+from autoopt.recipe import Recipe
+from autoopt.slots import SLOTS
+from autoopt.task import Task
+from autoopt.technique import Technique, build, find, resolve
+
+ACTIVATIONS = tuple(
+    getattr(nn, name)
+    for name in ("ReLU", "ReLU6", "LeakyReLU", "PReLU", "ELU", "CELU", "SELU", "GELU", "SiLU", "Mish", "Tanh", "Softplus", "Hardswish")
+)
+EPOCH_LOSS = "train_loss"
+
+
+class Chosen:
+    """A recipe's techniques, slot by slot, each ready to be called with what its slot offers."""
+
+    def __init__(self, recipe: Recipe):
+        rows = [(find(slot, values.get(FROM, name)), set_values(values)) for slot, name, values in recipe.techniques()]
+        self.rows = sorted(rows, key=lambda row: row[0].acts.late)  # stable: early, late, else as listed
+
+    def of(self, slot: str) -> list[tuple[Technique, dict[str, Any]]]:
+        return [row for row in self.rows if row[0].slot == slot]
+
+    def asks(self, slot: str, name: str) -> bool:
+        return any(name in technique.asks for technique, _ in self.of(slot))
+
+    def build(self, slot: str, **offered: Any) -> list[Any]:
+        """What each technique of the slot returns.
+
+        Raises:
+            TechniqueError: it raised, returned the wrong thing, or cannot work here.
+        """
+        return [call(technique, offered, values) for technique, values in self.of(slot)]
+
+    def one(self, slot: str, **offered: Any) -> Any:
+        """What the technique that fills the slot returns; nothing where another slot's technique fills it."""
+        return next(iter(self.build(slot, **offered)), None)
+
+
+def set_values(values: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in values.items() if key not in (FROM, "use")}
+
+
+def call(technique: Technique, offered: dict[str, Any], values: dict[str, Any]) -> Any:
+    try:
+        result = build(technique, offered, values)
+    except Unavailable as error:
+        raise TechniqueError(technique.slot, technique.name, str(error), unavailable=True) from error
+    except BadInput:
+        raise
+    except Exception as error:
+        raise TechniqueError(technique.slot, technique.name, f"{type(error).__name__}: {error}") from error
+    expected = SLOTS[technique.slot].returns
+    if not any(result is None if path is None else isinstance(result, resolve(path)) for path in expected):
+        names = " or ".join("nothing" if path is None else path.rpartition(":")[2] for path in expected)
+        raise TechniqueError(technique.slot, technique.name, f"returned {type(result).__name__}, expected {names}")
+    return result
+
+
+def make_module(recipe: Recipe, task: Task, example: tuple[Tensor, Tensor] | None, objective: str | None) -> "Tuned":
+    """A module that trains as the recipe says.
+
+    Args:
+        example: a training batch for those initializers and checks that look at one.
+        objective: the metric that a plateau schedule or a regularizer follows.
+    """
+    chosen = Chosen(recipe)
+    model = chosen.one("model", task=task)
+    prepare_model(chosen, model, example)
+    if isinstance(model, L.LightningModule):
+        return apply_to(model, chosen, objective)
+    offered = {"task": task} | ({} if task.class_counts is None else {"class_counts": task.class_counts})
+    return Net(model, chosen.one("loss", **offered), chosen, task, objective)
+
+
+def prepare_model(chosen: Chosen, model: nn.Module, example: Any) -> None:
+    """Swap the activations and set the first weights, in place."""
+    if chosen.of("activation") and chosen.one("activation") is not None:
+        for parent, name in activation_sites(model):
+            setattr(parent, name, chosen.one("activation"))
+    chosen.build("initializer", model=model, batch=example)
+
+
+def activation_sites(model: nn.Module) -> list[tuple[nn.Module, str]]:
+    """Every place of an activation module, shared ones too; one that ends the model is an output, and stays."""
+    sites = [(parent, name) for parent in model.modules() for name, child in parent._modules.items() if isinstance(child, ACTIVATIONS)]
+    last = list(model.modules())[-1]
+    return [(parent, name) for parent, name in sites if parent._modules[name] is not last]
+
+
+def apply_to(module: L.LightningModule, chosen: Chosen, objective: str | None) -> "Tuned":
+    """Put `Tuned` in front of the class of a module; its `__init__`, hyperparameters and hooks stay as they are."""
+    module.__class__ = type(f"Tuned{type(module).__name__}", (Tuned, type(module)), {})
+    module.chosen, module.objective = chosen, objective  # type: ignore[assignment]
+    return module  # type: ignore[return-value]
+
+
+def groups(model: nn.Module) -> list[dict[str, Any]]:
+    """Parameter groups: the matrices, which may be decayed, and the biases and norms, which are not."""
+    parameters = [p for p in model.parameters() if p.requires_grad]
+    matrices, rest = [p for p in parameters if p.ndim > 1], [p for p in parameters if p.ndim <= 1]
+    return [group for group in ({"params": matrices}, {"params": rest, "weight_decay": 0.0}) if group["params"]]
+
+
+class Tuned(L.LightningModule):
+    """What a recipe changes in a LightningModule: its optimizer and schedule, and its training batches."""
+
+    chosen: Chosen
+    objective: str | None
+
+    def configure_optimizers(self) -> OptimizerLRScheduler:
+        """The recipe's optimizer and schedule; where both are `keep`, all that the module says, as it says it."""
+        keeps = self.chosen.asks("optimizer", "own"), self.chosen.asks("schedule", "own")
+        own = super().configure_optimizers() if any(keeps) else None
+        if all(keeps):
+            return own
+        steps = self.total_steps()
+        times = {"total_steps": steps, "steps_per_epoch": max(1, steps // (self.trainer.max_epochs or 1))}
+        optimizer = self.chosen.one("optimizer", params=groups(self), model=self, own=first_optimizer(own), **times)
+        schedule = self.chosen.one("schedule", optimizer=optimizer, own=None, **times)
+        if schedule is None:
+            return optimizer  # type: ignore[no-any-return]
+        by_epoch = {"interval": "epoch", "monitor": self.objective, "strict": False}
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, **(by_epoch if isinstance(schedule, ReduceLROnPlateau) else {"interval": "step"})}}  # type: ignore[return-value,typeddict-item]
+
+    def total_steps(self) -> int:
+        return int(self.trainer.estimated_stepping_batches)
+
+    def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
+        """Augment a training batch before the module's own hook sees it; a mixed class is drawn from its mixture.
+
+        Drawing has the expected gradient of the mixture, and every training step takes class indices.
+        """
+        if self.trainer.training and self.chosen.of("augmentation") and isinstance(batch, list | tuple) and len(batch) >= 2:
+            inputs, targets = augment(self.chosen, batch[0], batch[1])
+            if targets.is_floating_point() and not batch[1].is_floating_point():
+                targets = torch.multinomial(targets, 1).squeeze(1).to(batch[1].dtype)
+            batch = [inputs, targets, *batch[2:]]
+        return super().on_after_batch_transfer(batch, dataloader_idx)
+
+    def on_train_epoch_start(self) -> None:
+        set_mode(self.trainer.optimizers, "train")
+        super().on_train_epoch_start()
+
+    def on_validation_start(self) -> None:
+        set_mode(self.trainer.optimizers, "eval")
+        super().on_validation_start()
+
+    def on_validation_end(self) -> None:
+        set_mode(self.trainer.optimizers, "train")
+        super().on_validation_end()
+
+
+def set_mode(optimizers: Iterable[Optimizer], mode: str) -> None:
+    """Some optimizers evaluate other weights than they train (schedule-free)."""
+    for optimizer in optimizers:
+        getattr(optimizer, mode, lambda: None)()
+
+
+def first_optimizer(own: Any) -> Optimizer | None:
+    """The optimizer in any of the forms that `configure_optimizers` may return."""
+    while not isinstance(own, Optimizer) and own:
+        own = own["optimizer"] if isinstance(own, dict) else own[0]
+    return own or None
+
+
+def augment(chosen: Chosen, inputs: Tensor, targets: Tensor, classes: int = -1) -> tuple[Tensor, Tensor]:
+    """A batch after every augmentation of the recipe; class indices become probabilities `(N, K)` where one asks for targets."""
+    for technique, values in chosen.of("augmentation"):
+        if "targets" in technique.asks and not targets.is_floating_point():
+            targets = one_hot(targets, classes).to(inputs.dtype)
+        returned = call(technique, {"images": inputs, "inputs": inputs, "targets": targets}, values)
+        new = dict(zip(technique.asks, returned if isinstance(returned, tuple) else (returned,), strict=True))
+        inputs, targets = new.get("images", new.get("inputs", inputs)), new.get("targets", targets)
+    return inputs, targets
+
+
+class Net(Tuned):
+    """A plain network with the recipe's loss, trained many steps a `training_step`.
+
+    Lightning's loop costs more than a step of a small model, so an epoch's ready batches are given at once and stepped
+    through here, each step through Lightning's own optimizer, so that hooks, precision and `global_step` are Lightning's.
+    """
+
+    def __init__(self, model: nn.Module, loss: Callable[[Tensor, Tensor], Tensor], chosen: Chosen, task: Task, objective: str | None):
+        super().__init__()
+        self.automatic_optimization = False
+        self.model, self.loss = model, loss
+        self.chosen, self.task, self.objective = chosen, task, objective
+        self.steps_per_epoch = 1
+        self.train_loss = torch.zeros(())
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        return self.model(inputs)  # type: ignore[no-any-return]
+
+    def total_steps(self) -> int:
+        return self.steps_per_epoch * (self.trainer.max_epochs or 1)
+
+    def training_step(self, chunk: Iterable[tuple[Tensor, Tensor]], _: int) -> None:
+        optimizer, schedule = self.optimizers(), self.lr_schedulers()
+        plateau, total, steps = isinstance(schedule, ReduceLROnPlateau), torch.zeros((), device=self.device), 0
+        for inputs, targets in chunk:
+            total += self.step(optimizer, *augment(self.chosen, inputs, targets, self.task.outputs))
+            steps += 1
+            if schedule is not None and not plateau:
+                schedule.step()  # type: ignore[union-attr,call-arg]
+        self.train_loss = total / max(1, steps)
+
+    def step(self, optimizer: Any, inputs: Tensor, targets: Tensor) -> Tensor:
+        """One optimizer step; an optimizer may call the closure more than once, the first loss counts."""
+        losses = []
+
+        def closure() -> Tensor:
+            loss = self.loss(self.model(inputs), targets)
+            optimizer.zero_grad()
+            self.manual_backward(loss)
+            losses.append(loss.detach())
+            return loss
+
+        optimizer.step(closure)
+        return losses[0]
+
+    def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
+        return batch  # augmented step by step
+
+    @torch.no_grad()
+    def predict(self, batches: Iterable[tuple[Tensor, Tensor]], trainer: L.Trainer) -> tuple[Tensor, Tensor]:
+        """Outputs and targets of the batches, in evaluation mode; regression in the units of the data.
+
+        Returns:
+            `(N, K)` logits or `(N, D)` values, and the targets `(N,)` or `(N, D)`, on the CPU.
+        """
+        device = trainer.strategy.root_device
+        self.model.eval()
+        with trainer.precision_plugin.val_step_context():
+            pairs = [(self.model(x.to(device)).float(), y) for x, y in batches]
+        self.model.train()
+        outputs, targets = (torch.cat(tensors).cpu() for tensors in zip(*pairs, strict=True))
+        scale = self.task.targets
+        return (outputs, targets) if scale is None else (scale.invert(outputs), scale.invert(targets))
+
+
+def rates(trainer: L.Trainer) -> Iterator[float]:
+    return (group["lr"] for group in chain.from_iterable(o.param_groups for o in trainer.optimizers))
+
+
+def finite(name: str, value: float) -> float:
+    """The value.
+
+    Raises:
+        NonFinite: it is NaN or infinite.
+    """
+    if value != value or value in (float("inf"), float("-inf")):
+        raise NonFinite(f"{name} is {value}")
+    return value

@@ -1,0 +1,54 @@
+"""One point of a space: a config with nothing left to choose."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import yaml
+
+from autoopt.slots import SLOTS
+
+PLAIN = ("split", "batches")
+UNSAID = ("data", "model", "device")
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Every slot with its techniques and their values, pins only, beside the split, the batches and the epochs.
+
+    `tree` reads back as a config: `compose` of it, and the only recipe of that space, is the same recipe.
+    """
+
+    tree: Mapping[str, Any]
+
+    @property
+    def epochs(self) -> int:
+        return int(self.tree["study"]["epochs"])
+
+    def techniques(self) -> Iterator[tuple[str, str, dict[str, Any]]]:
+        """Slot, name and values of each technique, in the order in which the slots act."""
+        for slot in SLOTS:
+            for name, values in self.tree[slot].items():
+                yield slot, name, values
+
+    def title(self) -> str:
+        """What was chosen, in a few words: `adamw cosine mixup`."""
+        said = [name for slot, name, _ in self.techniques() if slot not in UNSAID and name != "keep"]
+        order = {name: i for i, name in enumerate([*self.tree["optimizer"], *self.tree["schedule"]])}
+        return " ".join(sorted(said, key=lambda name: order.get(name, len(order)))) or "keep"
+
+    def flat(self) -> dict[str, Any]:
+        """Every value under its dotted key."""
+        rows = {f"{slot}.{name}.{key}": value for slot, name, values in self.techniques() for key, value in values.items()}
+        return rows | {f"{node}.{key}": value for node in (*PLAIN, "study") for key, value in self.tree[node].items()}
+
+    def names(self) -> dict[str, str]:
+        """Each slot's technique, or techniques, by name."""
+        return {slot: ",".join(self.tree[slot]) or "none" for slot in SLOTS}
+
+    def replace(self, **nodes: Any) -> "Recipe":
+        """The same recipe with some of its nodes changed."""
+        return Recipe({**self.tree, **nodes})
+
+    def yaml(self) -> str:
+        return yaml.safe_dump(dict(self.tree), sort_keys=False)

@@ -1,0 +1,43 @@
+"""The slots of a recipe, in the order in which they act: one row a slot."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Slot:
+    """What a slot offers to its techniques, by argument name, and what it takes from them.
+
+    Args:
+        about: one line for help pages.
+        offers: the names that a builder may ask for; a technique applies where all that it asks for is there.
+        returns: import paths of the types that a builder may return; `None` where it works in place.
+        many: each of its techniques is on or off; else one of them fills the slot.
+    """
+
+    name: str
+    about: str
+    offers: tuple[str, ...]
+    returns: tuple[str | None, ...]
+    many: bool = False
+
+
+TABLE = (
+    Slot("data", "the examples, and what is to be learnt", (), ("autoopt.task:Examples", "lightning.pytorch:LightningDataModule")),
+    Slot("model", "the network", ("task",), ("torch.nn:Module",)),
+    Slot("activation", "what stands between the layers", (), ("torch.nn:Module", None)),
+    Slot("initializer", "the weights before the first step", ("model", "batch"), (None,)),
+    Slot("augmentation", "new training batches from old ones", ("images", "inputs", "targets"), ("torch:Tensor", "builtins:tuple"), many=True),
+    Slot("regularizer", "what keeps the weights in bounds", ("model", "total_steps", "objective"), ("lightning.pytorch:Callback", None), many=True),
+    Slot("loss", "what is minimised", ("task", "class_counts", "own"), ("collections.abc:Callable", None)),
+    Slot("optimizer", "the step", ("params", "model", "total_steps", "steps_per_epoch", "own"), ("torch.optim:Optimizer",)),
+    Slot(
+        "schedule",
+        "the learning rate over the steps",
+        ("optimizer", "total_steps", "steps_per_epoch", "own"),
+        ("torch.optim.lr_scheduler:LRScheduler", None),
+    ),
+    Slot("device", "where and in which precision", ("model",), ("builtins:dict",)),
+    Slot("compression", "a smaller or faster model after training", ("model", "batches", "finetune", "build"), ("torch.nn:Module",), many=True),
+)
+SLOTS: Mapping[str, Slot] = {slot.name: slot for slot in TABLE}

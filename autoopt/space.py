@@ -1,0 +1,183 @@
+"""The config tree as a space: what a search draws from, and the recipe that it starts with."""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from autoopt import grammar
+from autoopt.config import FROM, SEARCHED, SETTINGS, Tree, technique_of
+from autoopt.domain import Choice, Range
+from autoopt.errors import BadInput
+from autoopt.recipe import PLAIN, Recipe
+from autoopt.slots import SLOTS
+from autoopt.technique import REQUIRED, Param, Technique
+
+Absent = Mapping[str, Mapping[str, str]]
+"""By slot: the names that it cannot offer here, each with the reason."""
+Pick = Callable[[str, Range | Choice, Param], Any]
+
+
+class Asked(Protocol):
+    """What is needed of an Optuna trial."""
+
+    def suggest_float(self, name: str, low: float, high: float, *, log: bool = False, step: float | None = None) -> float: ...
+    def suggest_int(self, name: str, low: int, high: int, *, log: bool = False, step: int = 1) -> int: ...
+    def suggest_categorical(self, name: str, choices: Any) -> Any: ...
+
+
+@dataclass(frozen=True)
+class Space:
+    """A composed tree, without the techniques that do not apply here."""
+
+    tree: Tree
+    absent: Absent = field(default_factory=dict)
+    dropped: Mapping[str, str] = field(default_factory=dict)
+
+    def fitting(self, absent: Absent) -> "Space":
+        """The space of the techniques whose every request can be met; the others are dropped with the reason."""
+        space = Space(self.tree, absent, self.dropped)
+        for slot, name, technique in list(self.techniques()):
+            reasons = [absent[slot][ask] for ask in technique.asks if ask in absent.get(slot, {})]
+            if reasons:
+                space = space.without(slot, name, reasons[0])
+        return space
+
+    def without(self, slot: str, name: str, reason: str) -> "Space":
+        """The space without one technique.
+
+        Raises:
+            BadInput: it was the last one of a slot that needs one, or was asked for always.
+        """
+        left = {n: node for n, node in self.tree[slot].items() if n != name}
+        node = self.tree[slot][name]
+        if (not left and not SLOTS[slot].many) or node.get("use") is True:
+            earlier = "".join(f"; {key} dropped: {why}" for key, why in self.dropped.items() if key.startswith(f"{slot}/"))
+            raise BadInput(f"{slot}={name} cannot be used here: {reason}{earlier}")
+        return Space({**self.tree, slot: left}, self.absent, {**self.dropped, f"{slot}/{name}": reason})
+
+    def trained(self) -> "Space":
+        """The space of the training alone: compression comes after it."""
+        return Space({**self.tree, "compression": {}}, self.absent, self.dropped)
+
+    def compressions(self, trial: Asked) -> dict[str, Any]:
+        """The compression slot of a recipe, of the trial's choosing."""
+        only = {slot: {} for slot in SLOTS} | {"compression": self.tree["compression"]}
+        tree = {**self.tree, **only, **{node: {} for node in PLAIN}}
+        return Space(tree).draw(trial).tree["compression"]  # type: ignore[no-any-return]
+
+    def with_option(self, slot: str, name: str) -> "Space":
+        """The space in which one technique is used for sure: on, or the only one of its slot."""
+        node = self.tree[slot][name]
+        nodes = {**self.tree[slot], name: {**node, "use": True}} if SLOTS[slot].many else {name: node}
+        return Space({**self.tree, slot: nodes}, self.absent, self.dropped)
+
+    def techniques(self) -> Iterator[tuple[str, str, Technique]]:
+        """Slot, name and technique of every option."""
+        for slot in SLOTS:
+            for name, node in self.tree[slot].items():
+                yield slot, name, technique_of(slot, name, node)
+
+    def baseline(self) -> Recipe:
+        """The first option of every slot at its defaults; what may be on or off is off."""
+        return self.walk(lambda path, domain, param: default_in(domain, param))
+
+    def defaults(self) -> dict[str, Any]:
+        """The baseline as the values that a trial would have drawn, by their dotted names."""
+        drawn: dict[str, Any] = {}
+
+        def pick(path: str, domain: Range | Choice, param: Param) -> Any:
+            drawn[path] = default_in(domain, param)
+            return drawn[path]
+
+        self.walk(pick)
+        return drawn
+
+    def draw(self, trial: Asked) -> Recipe:
+        """A recipe of the trial's choosing."""
+        return self.walk(lambda path, domain, param: suggest(trial, path, domain, param))
+
+    def walk(self, pick: Pick) -> Recipe:
+        """One recipe; each choice left open is made by `pick`, slot by slot."""
+        recipe: dict[str, Any] = {}
+        for slot in SLOTS:
+            names = self.applicable(slot, recipe)
+            if any(t.acts.fills == slot for t in self.chosen(recipe)):
+                names = []
+            elif len(names) > 1 and not SLOTS[slot].many:
+                path = slot if len(names) == len(self.tree[slot]) else f"{slot}({','.join(names)})"
+                names = [pick(path, Choice(*names), Param(slot, str, default=names[0]))]
+            recipe[slot] = {name: values for name in names if (values := self.values(slot, name, pick)) is not None}
+        for node in PLAIN:
+            recipe[node] = {key: self.setting(f"{node}.{key}", value, pick) for key, value in self.tree[node].items()}
+        return Recipe({**recipe, "seed": self.tree["seed"], "study": {"epochs": self.tree["study"]["epochs"]}})
+
+    def applicable(self, slot: str, recipe: Mapping[str, Any]) -> list[str]:
+        """The options of a slot after what was chosen before: a schedule of one's own goes with the optimizer of one's own."""
+        names = list(self.tree[slot])
+        if slot == "schedule" and "own" not in self.asked("optimizer", recipe):
+            names = [n for n in names if "own" not in technique_of(slot, n, self.tree[slot][n]).asks] or names
+        return names
+
+    def asked(self, slot: str, recipe: Mapping[str, Any]) -> set[str]:
+        return {ask for name in recipe[slot] for ask in technique_of(slot, name, self.tree[slot][name]).asks}
+
+    def chosen(self, recipe: Mapping[str, Any]) -> Iterator[Technique]:
+        for slot, names in recipe.items():
+            for name in names:
+                yield technique_of(slot, name, self.tree[slot][name])
+
+    def values(self, slot: str, name: str, pick: Pick) -> dict[str, Any] | None:
+        """The values of one technique, or nothing where it is not used."""
+        node, params = self.tree[slot][name], technique_of(slot, name, self.tree[slot][name]).params
+        if not self.value(f"{slot}.{name}.use", node.get("use", True), Param("use", bool, default=False), pick):
+            return None
+        kept = {key: node[key] for key in (FROM,) if key in node} | ({"use": True} if "use" in node else {})
+        return kept | {
+            key: self.value(f"{slot}.{name}.{key}", value, params[key], pick) for key, value in node.items() if key not in ("use", FROM)
+        }
+
+    def setting(self, path: str, value: Any, pick: Pick) -> Any:
+        return self.value(path, value, Param(path, SETTINGS[path][0], default=SEARCHED.get(path)), pick)
+
+    def value(self, path: str, value: Any, param: Param, pick: Pick) -> Any:
+        meant = grammar.read(value)
+        return param.accept(pick(path, meant, param) if isinstance(meant, Range | Choice) else meant)
+
+    def parameters(self) -> Iterator[tuple[str, str]]:
+        """Every choice that may be made, by its dotted name, with its domain in words."""
+        for slot in SLOTS:
+            if len(self.tree[slot]) > 1 and not SLOTS[slot].many:
+                yield slot, " | ".join(self.tree[slot])
+            for name, node in self.tree[slot].items():
+                for key, value in node.items():
+                    if isinstance(grammar.read(value), Range | Choice):
+                        yield f"{slot}.{name}.{key}", str(value)
+        for key in SEARCHED:
+            head, _, tail = key.partition(".")
+            if isinstance(grammar.read(self.tree[head][tail]), Range | Choice):
+                yield key, str(self.tree[head][tail])
+
+
+def default_in(domain: Range | Choice, param: Param) -> Any:
+    """The argument's default, or what comes nearest to it where the domain was narrowed."""
+    if isinstance(domain, Choice):
+        return param.default if param.default in domain.options else domain.options[0]
+    if param.default is REQUIRED or param.default is None:
+        return whole(domain.low, param)
+    return whole(min(max(param.default, domain.low), domain.high), param)
+
+
+def whole(value: float, param: Param) -> float:
+    return int(value) if param.scalar is int else float(value)
+
+
+def suggest(trial: Asked, path: str, domain: Range | Choice, param: Param) -> Any:
+    """Ask the trial; the scale and the step are the signature's where the config says no other."""
+    if isinstance(domain, Choice):
+        return trial.suggest_categorical(path, domain.options)
+    own = param.domain if isinstance(param.domain, Range) else None
+    step = domain.step or (own.step if own else None)
+    log = (domain.log or (own.log if own else False)) and step is None and domain.low > 0
+    if param.scalar is int:
+        return trial.suggest_int(path, int(domain.low), int(domain.high), log=log, step=int(step or 1))
+    return trial.suggest_float(path, float(domain.low), float(domain.high), log=log, step=step)

@@ -1,0 +1,1 @@
+"""The search itself: ask, train, tell, stop; then confirm, and the verdict."""

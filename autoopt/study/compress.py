@@ -1,0 +1,52 @@
+"""The second stage, where compressions are selected: they are tried on the trained weights of the best."""
+
+from typing import Any
+
+import optuna
+from optuna.trial import FixedTrial
+
+from autoopt.recipe import Recipe
+from autoopt.space import Space
+from autoopt.study.explore import STAGE as SEARCH
+from autoopt.study.explore import Sampling, ranked
+from autoopt.study.journal import Journal, Record
+from autoopt.study.objective import Objective
+from autoopt.study.runner import Runner
+
+STAGE = "compress"
+
+
+def compress(runner: Runner, journal: Journal, space: Space, objective: Objective, top: int, seed: int) -> list[Record]:
+    """Search over (which of the best, which compressions); one training serves many compressions.
+
+    Args:
+        top: how many of the trained models are tried; the weights of the others are deleted.
+
+    Returns:
+        the records of this stage; none where no compression is selected.
+    """
+    if not space.tree["compression"]:
+        return []
+    trained = ranked(journal.records(SEARCH), objective)
+    best = {r.key: r for r in trained[:top] if runner.folder.weights(r.key).exists()}
+    for record in trained[top:]:
+        runner.folder.weights(record.key).unlink(missing_ok=True)
+    if not best:
+        return []
+
+    def draw(trial: optuna.Trial | FixedTrial) -> Recipe:
+        key = trial.suggest_categorical("trial", list(best)) if len(best) > 1 else next(iter(best))
+        return best[str(key)].point.replace(compression=space.compressions(trial))
+
+    def order(number: int, recipe: Recipe) -> dict[str, Any]:
+        (key,) = [k for k, r in best.items() if same_training(r.point, recipe)][:1]
+        return {"load": str(runner.folder.weights(key))}
+
+    sampling = Sampling(STAGE, journal, draw, space.tree["study"]["compress"], seed, order=order)
+    runner.screen.stage(STAGE, sampling.total, len(journal.records(STAGE)))
+    runner.run(sampling.jobs(), sampling.tell)
+    return journal.records(STAGE)
+
+
+def same_training(one: Recipe, other: Recipe) -> bool:
+    return one.replace(compression={}) == other.replace(compression={})

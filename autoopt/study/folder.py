@@ -1,0 +1,119 @@
+"""Where a study lives on disk, which study it is, and that only one process searches it."""
+
+import fcntl
+import hashlib
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from autoopt.config import Tree, leaves, technique_of
+from autoopt.errors import BadInput
+from autoopt.slots import SLOTS
+
+IDENTITY = (*SLOTS, "split", "batches", "seed", "objective", "direction", "baseline")
+
+
+def identity(tree: Tree) -> Tree:
+    """What makes a study this one; budget, executor and tracking may always change."""
+    return {key: tree[key] for key in IDENTITY} | {"study": {"epochs": tree["study"]["epochs"]}}
+
+
+def default_name(tree: Tree) -> str:
+    digest = hashlib.sha256(json.dumps(identity(tree), sort_keys=True).encode()).hexdigest()[:6]
+    return f"{'+'.join(tree['data'])}-{'+'.join(tree['model'])}-{digest}"
+
+
+def derived_seed(seed: int, key: str) -> int:
+    """A seed of its own for everything that has a name."""
+    return int.from_bytes(hashlib.sha256(f"{seed}/{key}".encode()).digest()[:4], "big") // 2
+
+
+class Folder:
+    """`root/name/`, locked while a search runs in it.
+
+    Raises:
+        BadInput: another process has it, another study stands in it, or it cannot be written.
+    """
+
+    def __init__(self, tree: Tree):
+        self.name = tree["name"] or default_name(tree)
+        self.path = Path(tree["root"]) / self.name
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            self.lock = os.open(self.path / "lock", os.O_CREAT | os.O_RDWR, 0o644)
+        except OSError as error:
+            raise BadInput(f"root={tree['root']}: {self.path} cannot be written: {error.strerror}") from error
+        self.hold()
+        self.tree, self.locked = tree, {"identity": identity(tree), "techniques": dict(versions(tree))}
+        self.compare()
+
+    def hold(self) -> None:
+        try:
+            fcntl.flock(self.lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            owner = os.pread(self.lock, 32, 0).decode().strip()
+            raise BadInput(f"{self.name} is being searched by process {owner}; wait for it, or give this search another name=") from error
+        os.ftruncate(self.lock, 0)
+        os.pwrite(self.lock, str(os.getpid()).encode(), 0)
+
+    def compare(self) -> None:
+        """See that the study that is here, if there is one, is this one."""
+        path = self.path / "space.yaml"
+        if path.exists():
+            before = yaml.safe_load(path.read_text())
+            if changes := list(differences(before["identity"], self.locked["identity"])):
+                ways = f"give it another name=, or leave name= away; or say again what {self.path / 'config.yaml'} says"
+                raise BadInput(*(f"{self.name} was begun with {change}" for change in changes), f"A study keeps its space: {ways}.")
+
+    def settle(self) -> None:
+        """Write down which study this is, once it is known to work."""
+        if not (self.path / "space.yaml").exists():
+            write(self.path / "space.yaml", yaml.safe_dump(self.locked, sort_keys=False))
+        write(self.path / "config.yaml", yaml.safe_dump({**self.tree, "name": self.name}, sort_keys=False))
+
+    def trial(self, key: str) -> Path:
+        path = self.path / "trials" / key
+        path.mkdir(parents=True, exist_ok=True)
+        return path
+
+    def weights(self, key: str) -> Path:
+        return self.path / "trials" / key / "model.safetensors"
+
+    def close(self) -> None:
+        os.close(self.lock)
+
+
+def write(path: Path, text: str) -> None:
+    """Replace a file at once, so that a crash leaves the old one or the new one."""
+    draft = path.with_suffix(f"{path.suffix}.new")
+    draft.write_text(text)
+    draft.replace(path)
+
+
+def versions(tree: Tree) -> Iterator[tuple[str, str]]:
+    for slot in SLOTS:
+        for name, node in tree[slot].items():
+            technique = technique_of(slot, name, node)
+            yield f"{slot}/{name}", technique.owner or technique.path
+
+
+def differences(before: Tree, now: Tree) -> Iterator[str]:
+    """What was and what is, a line a key."""
+    old, new = flat(before), flat(now)
+    for key in sorted(old.keys() | new.keys()):
+        if old.get(key) != new.get(key):
+            yield f"{key}={old.get(key, 'nothing')}, now {new.get(key, 'nothing')}"
+
+
+def flat(tree: Tree) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for key in leaves(tree):
+        node: Any = tree
+        for part in key.split("."):
+            node = node[part]
+        found[key] = node
+    return found

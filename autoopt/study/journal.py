@@ -1,0 +1,148 @@
+"""The study's journal: Optuna's log, with one writer, and mended when it is opened."""
+
+import json
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import optuna
+from optuna.storages import JournalStorage
+from optuna.storages.journal import BaseJournalBackend
+from optuna.trial import FrozenTrial, TrialState
+
+from autoopt.recipe import Recipe
+
+optuna.logging.set_verbosity(optuna.logging.WARNING)
+RECORD = "autoopt"
+
+
+class StoreError(Exception):
+    """The journal cannot be written; nothing that was written is lost."""
+
+
+class JournalFile(BaseJournalBackend):
+    """Optuna's journal format in one file that only this process writes.
+
+    A line that a crash or a full disk has torn bricks Optuna's own file for good; here it is cut off when the file is
+    opened, and when a write fails. Only what was never acknowledged is lost.
+
+    Args:
+        write: open to write; else the file is left as it is, and a torn end is not read.
+    """
+
+    def __init__(self, path: Path, write: bool = True):
+        self.path, self.write = path, write
+        text = path.read_bytes() if path.exists() else b""
+        whole, self.logs = sound(text)
+        self.file = os.open(path, os.O_CREAT | os.O_RDWR | os.O_APPEND, 0o644) if write else -1
+        if write and whole < len(text):
+            os.ftruncate(self.file, whole)
+
+    def read_logs(self, log_number_from: int) -> Iterable[dict[str, Any]]:
+        return self.logs[log_number_from:]
+
+    def append_logs(self, logs: list[dict[str, Any]]) -> None:
+        size = os.fstat(self.file).st_size
+        lines = b"".join(json.dumps(log, separators=(",", ":")).encode() + b"\n" for log in logs)
+        try:
+            if os.write(self.file, lines) < len(lines):
+                raise OSError("it was written in part")
+        except OSError as error:
+            os.ftruncate(self.file, size)
+            raise StoreError(f"{self.path} cannot be written: {error.strerror or error}") from error
+        self.logs.extend(json.loads(line) for line in lines.splitlines())
+
+    def close(self) -> None:
+        if self.file >= 0:
+            os.fsync(self.file)
+            os.close(self.file)
+
+
+def sound(text: bytes) -> tuple[int, list[dict[str, Any]]]:
+    """How many bytes of a journal are whole lines, and what they say."""
+    logs, end = [], 0
+    for line in text.splitlines(keepends=True):
+        try:
+            log = json.loads(line)
+        except ValueError:
+            break
+        if not line.endswith(b"\n") or not isinstance(log, dict):
+            break
+        logs.append(log)
+        end += len(line)
+    return end, logs
+
+
+@dataclass(frozen=True)
+class Record:
+    """What is kept of a trial. `curve` is the objective after each epoch; `reason` says why it failed."""
+
+    key: str
+    stage: str
+    recipe: Mapping[str, Any]
+    seed: int
+    state: str  # complete, stopped or failed
+    score: float | None = None
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    curve: list[float] = field(default_factory=list)
+    resamples: list[float] = field(default_factory=list)
+    epochs: int = 0
+    seconds: float = 0.0
+    reason: str | None = None
+    detail: str = ""
+
+    @property
+    def point(self) -> Recipe:
+        return Recipe(self.recipe)
+
+
+class Journal:
+    """The stages of one study as Optuna studies in one journal; every finished trial has its record."""
+
+    def __init__(self, path: Path, name: str, direction: str, write: bool = True):
+        self.backend = JournalFile(path, write)
+        self.storage = JournalStorage(self.backend)
+        self.name, self.direction = name, direction
+
+    def stage(self, stage: str) -> optuna.Study:
+        return optuna.create_study(
+            study_name=f"{self.name}/{stage}",
+            storage=self.storage,
+            direction=self.direction,
+            load_if_exists=True,
+            pruner=optuna.pruners.NopPruner(),
+        )
+
+    def records(self, stage: str) -> list[Record]:
+        """Of the finished trials, in their order."""
+        if f"{self.name}/{stage}" not in optuna.get_all_study_names(self.storage):
+            return []
+        return [Record(**t.user_attrs[RECORD]) for t in self.stage(stage).get_trials(deepcopy=False) if RECORD in t.user_attrs]
+
+    def tell(self, study: optuna.Study, trial: optuna.Trial, record: Record) -> None:
+        """Keep a record and end the trial, in this order: a trial that ended has its record.
+
+        A baseline that is no point of the space is kept from the sampler: one trial without parameters would end all
+        joint sampling, which looks at the parameters that every trial has.
+        """
+        trial.set_user_attr(RECORD, asdict(record))
+        if record.state == "stopped":
+            trial.report(record.curve[-1], len(record.curve))
+        states = {"complete": TrialState.COMPLETE, "stopped": TrialState.PRUNED, "failed": TrialState.FAIL}
+        foreign = record.stage == "search" and not trial.params
+        complete = record.state == "complete" and not foreign
+        study.tell(trial, record.score if complete else None, state=TrialState.FAIL if foreign else states[record.state])
+
+    def add(self, stage: str, record: Record) -> None:
+        """Keep the record of a trial that nobody asked a sampler for."""
+        study = self.stage(stage)
+        self.tell(study, study.ask(), record)
+
+    def interrupted(self, study: optuna.Study) -> list[FrozenTrial]:
+        """The trials that were running when an earlier session died."""
+        return study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
+
+    def close(self) -> None:
+        self.backend.close()

@@ -1,0 +1,46 @@
+"""What a study optimises."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+COST = {
+    "latency_ms": "minimize",
+    "latency_p95_ms": "minimize",
+    "inference_samples_per_second": "maximize",
+    "parameters": "minimize",
+    "size_mb": "minimize",
+    "seconds": "minimize",
+    "samples_per_second": "maximize",
+    "peak_memory_mb": "minimize",
+}
+SMALLER = ("loss", "error", "rmse", "mae", "mse", "perplexity")
+GREATER = ("acc", "f1", "auc", "auroc", "recall", "precision", "r2", "dice", "iou", "score")
+
+
+@dataclass(frozen=True)
+class Objective:
+    """A metric by the name under which it is measured or logged, and which way is better."""
+
+    name: str
+    direction: str
+
+    @property
+    def sign(self) -> int:
+        return 1 if self.direction == "maximize" else -1
+
+    def of(self, metrics: Mapping[str, float], part: str = "validation") -> float | None:
+        """Its value among the metrics of a part; on the test split it goes by that split's name."""
+        return metrics.get(self.name.replace("val", "test", 1) if part == "test" else self.name, metrics.get(self.name))
+
+    def better(self, one: float, other: float) -> bool:
+        return self.sign * one > self.sign * other
+
+
+def direction_of(metric: str) -> str | None:
+    """maximize or minimize, where the metric's name tells."""
+    if metric in COST:
+        return COST[metric]
+    words = metric.lower().replace("/", "_").replace("-", "_").split("_")
+    if any(w in SMALLER for w in words):
+        return "minimize"
+    return "maximize" if any(w.startswith(GREATER) for w in words) else None

@@ -1,0 +1,89 @@
+"""Before trial 0: each selected technique trains two batches, and what cannot work here drops out with its reason."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from autoopt.config import Tree
+from autoopt.errors import BadInput, nearest
+from autoopt.recipe import Recipe
+from autoopt.slots import SLOTS
+from autoopt.space import Space
+from autoopt.study.objective import Objective, direction_of
+from autoopt.study.runner import Job, Result, Runner
+
+COMMON = ("val_accuracy", "val_acc", "val/accuracy", "val/acc", "val_f1", "val/f1", "val_rmse", "val/rmse", "val_loss", "val/loss")
+SECONDS = 300
+
+
+def preflight(space: Space, runner: Runner, tree: Tree) -> tuple[Space, Objective]:
+    """The space of what works here, and what to optimise.
+
+    Raises:
+        BadInput: the baseline cannot be trained, or the objective is nothing that is measured or logged.
+    """
+    space, logged = sound_baseline(space, runner)
+    objective = choose_objective(tree, logged)
+    rest = list(variants(space))
+    runner.screen.stage("preflight", len(rest), 0)
+    found: list[Result] = []
+    runner.run((trial_run(recipe, f"{slot}-{name}", (slot, name)) for slot, name, recipe in rest), found.append)
+    for result in found:
+        if (problem := problem_of(result)) is not None:
+            space = space.without(*result.job.context, problem["detail"])
+    return space, objective
+
+
+def sound_baseline(space: Space, runner: Runner) -> tuple[Space, dict[str, float]]:
+    """Drop first options until the baseline trains; what it logs."""
+    while True:
+        (result,) = collect(runner, [trial_run(space.baseline(), "baseline", None)])
+        problem = problem_of(result)
+        if problem is None:
+            assert result.outcome is not None
+            return space, {**result.last, **result.outcome["metrics"]}
+        slot, name = problem.get("slot"), problem.get("name")
+        if slot not in SLOTS or name not in space.tree[slot] or len(space.tree[slot]) < 2:
+            log = runner.folder.trial("preflight/baseline") / "log.txt"
+            raise BadInput(f"the baseline cannot be trained: {problem['said']} (log: {log})")
+        space = space.without(slot, name, problem["detail"])
+
+
+def collect(runner: Runner, jobs: Iterable[Job]) -> list[Result]:
+    found: list[Result] = []
+    runner.run(jobs, found.append)
+    return found
+
+
+def trial_run(recipe: Recipe, key: str, context: Any) -> Job:
+    return Job(f"preflight/{key}", "preflight", recipe, 0, {"limit": 2, "time_limit": SECONDS}, context)
+
+
+def problem_of(result: Result) -> dict[str, str] | None:
+    """Why a preflight failed: what its technique said, or how its process ended."""
+    if result.outcome is None:
+        return {"detail": f"{result.reason}: {result.detail}", "said": f"{result.reason}: {result.detail}"}
+    return result.outcome.get("problem")
+
+
+def variants(space: Space) -> Iterable[tuple[str, str, Recipe]]:
+    """The baseline with each other technique of the space in turn, at its defaults."""
+    baseline = space.baseline()
+    for slot, name, _ in space.techniques():
+        if name not in baseline.tree[slot]:
+            yield slot, name, space.with_option(slot, name).baseline()
+
+
+def choose_objective(tree: Tree, logged: dict[str, float]) -> Objective:
+    """The metric and its direction: as said, else by what is logged and what its name tells.
+
+    Raises:
+        BadInput: nothing logs it, or its direction cannot be told.
+    """
+    name = tree["objective"] or next((n for n in COMMON if n in logged), None)
+    if name is None or name not in logged:
+        said = f"objective={name}: nothing logs it. " if name else "objective=… is needed: "
+        raise BadInput(said + nearest(name or "", logged).replace("Known", "Logged"))
+    direction = tree["direction"] or direction_of(name)
+    if direction is None:
+        raise BadInput(f"objective={name}: say direction=maximize or direction=minimize")
+    return Objective(name, direction)

@@ -1,0 +1,107 @@
+"""The MLflow mirror of a study, as its supervisor sees it: append a line to a spool and go on.
+
+MLflow is slow to import, to open and to answer, and may be away: another process (`python -m autoopt.tracking FOLDER`)
+follows the spool and writes it to the store, so that tracking changes no score and slows nothing.
+"""
+
+import os
+import subprocess
+import sys
+import time as clock
+import uuid
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from autoopt.errors import BadInput
+from autoopt.tracking.server import ui
+from autoopt.tracking.spool import LOG, PARENT, SPOOL, SQLITE, Spool, Target, unwritten
+
+__all__ = ["Tracker", "experiment_name", "store_uri", "ui"]
+
+Texts = Mapping[str, object]
+Metrics = Mapping[str, float]
+REVIVE = 60.0
+
+
+def store_uri(uri: str | None) -> str:
+    """The store's address: as given, else MLFLOW_TRACKING_URI, else `mlflow.db` here. Paths become absolute."""
+    uri = uri or os.environ.get("MLFLOW_TRACKING_URI") or "sqlite:///mlflow.db"
+    if urlsplit(uri).scheme in ("", "file") and uri != "databricks":
+        raise BadInput(f"tracking.uri={uri}: MLflow keeps runs in a database or a server: use sqlite:///mlflow.db.")
+    return SQLITE + os.path.abspath(uri.removeprefix(SQLITE)) if uri.startswith(SQLITE) else uri
+
+
+def experiment_name(experiment: str | None, name: str) -> str:
+    """The experiment: as given, else MLFLOW_EXPERIMENT_NAME, else the study's name."""
+    return experiment or os.environ.get("MLFLOW_EXPERIMENT_NAME") or name
+
+
+class Tracker:
+    """Mirrors one study: a parent run for the study, a child run a trial. No method waits, save `close`."""
+
+    def __init__(self, folder: Path, *, uri: str | None, experiment: str):
+        self._folder = folder
+        self._spool = Spool(folder / SPOOL)
+        name = self._spool.first().get("spool") or uuid.uuid4().hex
+        self._target = Target(name, store_uri(uri), experiment)
+        self._steps: dict[str, int] = {}
+        self._spool.append(dict(self._target.header()))
+        self._start()
+
+    def study(self, name: str, params: Texts, tags: Texts) -> None:
+        """The parent run; comes before any trial. A resumed study goes on with its own."""
+        self._put(PARENT, name=name, status="RUNNING", params=params, tags={"autoopt.role": "study", **tags})
+
+    def trial(self, number: int | str, name: str, params: Texts, tags: Texts) -> None:
+        """A child run, under a key that is unique in the study; a trial that is run again goes on with its own."""
+        known = {"autoopt.role": "trial", "autoopt.trial": number}
+        self._put(number, name=name, status="RUNNING", params=params, tags=known | dict(tags))
+
+    def epoch(self, number: int | str, step: int, metrics: Metrics, time: float) -> None:
+        self._steps[str(number)] = step
+        self._put(number, step=step, metrics=metrics, time=time)
+
+    def end(self, number: int | str, status: str, metrics: Metrics, tags: Texts) -> None:
+        """FINISHED, KILLED or FAILED; the final metrics stand at the trial's last epoch."""
+        step = self._steps.pop(str(number), 0)
+        self._put(number, status=status, step=step, metrics=metrics, tags=tags)
+
+    def note(self, text: str) -> None:
+        """The text (Markdown) that the study's page shows."""
+        self._put(PARENT, tags={"mlflow.note.content": text})
+
+    def conclude(self, status: str, metrics: Metrics, tags: Texts, params: Texts | None = None) -> None:
+        self._put(PARENT, status=status, metrics=metrics, tags=tags, params=params or {})
+
+    def artifacts(self, path: Path) -> None:
+        """A file or a folder for the parent run; it has to stay until it is written."""
+        self._put(PARENT, artifacts=str(path.absolute()))
+
+    def close(self, timeout: float = 30.0) -> int:
+        """Let the writer finish, and say how many records MLflow has not got (0, unless it is away).
+
+        What is left stays in the spool: the next session takes it along, or `python -m autoopt.tracking FOLDER`.
+        """
+        self._spool.append({"end": True})
+        if self._writer.poll() is not None:
+            self._start()
+        with suppress(subprocess.TimeoutExpired):  # it goes on without us, until all is written or the store is away
+            self._writer.wait(timeout)
+        return self._spool.close() + unwritten(self._folder, self._target)
+
+    def _put(self, key: int | str, *, time: float | None = None, **fields: object) -> None:
+        self._spool.append({"key": str(key), "time": int(1000 * (time or clock.time())), **fields})
+        if clock.monotonic() > self._started + REVIVE and self._writer.poll() is not None:
+            self._start()
+
+    def _start(self) -> None:
+        """Start the writer: in a session of its own, so that Ctrl-C is ours alone; -P, as the folder is the user's."""
+        command = [sys.executable, "-P", "-m", "autoopt.tracking", str(self._folder), "--follow", str(os.getpid())]
+        environment = os.environ | {"MLFLOW_TRACKING_URI": self._target.uri}
+        with (self._folder / LOG).open("ab") as log:
+            self._writer = subprocess.Popen(
+                command, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+            )
+        self._started = clock.monotonic()

@@ -1,0 +1,116 @@
+"""`python -m autoopt.tracking FOLDER` writes what a study's spool holds to MLflow; a supervisor has it follow."""
+
+import argparse
+import io
+import logging
+import os
+import sys
+import time
+from fcntl import LOCK_EX, LOCK_NB, flock
+from pathlib import Path
+from typing import IO
+
+from autoopt.errors import BadInput
+from autoopt.tracking.spool import SPOOL, Target, ended, redacted, secrets, target, unwritten
+
+POLL, TICK, PATIENCE = 1.0, 0.25, 30.0
+DRAINED, BAD, LEFT = 0, 2, 75
+# MLflow's own retries take minutes a call, in which the writer could neither notice that it is alone nor go away.
+MLFLOW = {
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "8",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+}
+
+
+class Redacted(io.TextIOBase):
+    """A stream that hides the store's credentials: errors of servers and databases like to quote the address."""
+
+    def __init__(self, stream: IO[str], hidden: list[str]):
+        self._stream, self._hidden = stream, hidden
+
+    def write(self, text: str) -> int:
+        return self._stream.write(redacted(text, self._hidden))
+
+    def flush(self) -> None:
+        self._stream.flush()
+
+
+class Writer:
+    """The loop around the mirror. Without a supervisor to follow it writes what there is, and ends."""
+
+    def __init__(self, folder: Path, where: Target, supervisor: int | None):
+        self._folder, self._where, self._supervisor = folder, where, supervisor
+
+    def leaving(self) -> bool:
+        return os.getppid() != self._supervisor or ended(self._folder)
+
+    def pause(self, seconds: float) -> None:
+        until = time.monotonic() + seconds
+        while time.monotonic() < until and not self.leaving():
+            time.sleep(TICK)
+
+    def run(self) -> int:
+        from autoopt.tracking.writer import Mirror  # MLflow reads its environment when it is imported
+
+        mirror, wait = None, POLL
+        while True:
+            leaving = self.leaving()
+            try:
+                mirror = mirror or Mirror(self._folder, self._where)
+                more, wait = mirror.write(), POLL
+            except Exception as error:
+                logging.warning("MLflow is away: %s: %s", type(error).__name__, error)
+                if leaving:
+                    return LEFT
+                mirror, more, wait = None, False, min(2 * wait, PATIENCE)
+            if leaving and not more:
+                return DRAINED
+            if not more:
+                self.pause(wait)
+
+
+def lock(spool: IO[bytes], writer: Writer) -> bool:
+    """Wait until no other writer is at this spool; by hand, or once the supervisor is gone, do not wait."""
+    while True:
+        try:
+            flock(spool, LOCK_EX | LOCK_NB)
+            return True
+        except BlockingIOError:
+            if writer.leaving():
+                return False
+            time.sleep(TICK)
+
+
+def write(folder: Path, supervisor: int | None) -> int:
+    where = target(folder)
+    sys.stdout = sys.stderr = Redacted(sys.stderr, secrets(where.uri))
+    logging.basicConfig(format="%(asctime)s %(message)s", level=logging.WARNING)
+    writer = Writer(folder, where, supervisor)
+    with (folder / SPOOL).open("rb+") as spool:
+        if not lock(spool, writer):
+            raise BadInput(f"{folder}: another writer is at work on it.")
+        code = writer.run()
+    if not supervisor:
+        print(f"{unwritten(folder, where)} records are left to be written.")
+    return code
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m autoopt.tracking", description=__doc__)
+    parser.add_argument("folder", type=Path, help="the study's folder")
+    parser.add_argument("--follow", type=int, metavar="PID", help="go on while this process, its parent, lives")
+    asked = parser.parse_args()
+    os.environ.update({name: value for name, value in MLFLOW.items() if name not in os.environ})
+    if asked.follow:
+        os.nice(10)  # training comes first
+    try:
+        return write(asked.folder, asked.follow)
+    except BadInput as problem:
+        print(problem, file=sys.stderr)
+        return BAD
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,84 @@
+"""What a stretch of the spool says, run by run, in a form that MLflow takes."""
+
+import json
+import logging
+import math
+import posixpath
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from mlflow.entities import Metric
+
+from autoopt.tracking.spool import RECORD
+
+logger = logging.getLogger(__package__)
+KEY_SIZE, NAME_SIZE, PARAM_SIZE, TAG_SIZE = 250, 250, 6000, 8000
+
+
+def legal(key: str) -> str:
+    """The key as MLflow takes it: of a few characters, and a plain relative path."""
+    path = posixpath.normpath("/" + re.sub(r"[^\w.\- :/]", "_", key)).lstrip("/")
+    return path[:KEY_SIZE].rstrip("/") or "_"
+
+
+def cut(value: object, size: int, mark: str = " … [cut]") -> str:
+    """The value as text that a database takes: no NUL, no lone surrogates, no more than `size` characters."""
+    text = str(value).replace("\0", "").encode(errors="replace").decode()
+    return text if len(text) <= size else text[: size - len(mark)] + mark
+
+
+def texts(values: dict[str, Any], size: int) -> dict[str, str]:
+    return {legal(key): cut(value, size) for key, value in values.items()}
+
+
+@dataclass
+class Run:
+    """Part of what is to be told about one run; `offset` is where in the spool it comes up."""
+
+    offset: int
+    start: int
+    end: int = 0
+    name: str = ""
+    status: str = ""
+    params: dict[str, str] = field(default_factory=dict)
+    tags: dict[str, str] = field(default_factory=dict)
+    metrics: list[Metric] = field(default_factory=list)
+    artifacts: list[Path] = field(default_factory=list)
+
+    def add(self, record: dict[str, Any]) -> None:
+        self.end = record["time"]
+        self.name = self.name or cut(record.get("name", ""), NAME_SIZE)
+        self.status = record.get("status", self.status)
+        # The first value of a parameter stands, as in MLflow, where it can never be changed.
+        self.params = texts(record.get("params", {}), PARAM_SIZE) | self.params
+        self.tags |= texts(record.get("tags", {}), TAG_SIZE)
+        self.artifacts += [Path(record["artifacts"])] if "artifacts" in record else []
+        for key, value in record.get("metrics", {}).items():
+            self._measure(legal(key), value, record.get("step", 0))
+
+    def _measure(self, key: str, value: Any, step: int) -> None:
+        """Add a point, or a tag for what is not finite: sqlite would keep inf as 1.797e308."""
+        try:
+            number = float(value)
+        except (TypeError, ValueError):
+            number = math.nan
+        if math.isfinite(number):
+            self.metrics.append(Metric(key, number, self.end, step))
+        else:
+            self.tags[legal(f"autoopt.nonfinite.{key}")] = cut(f"{value} at step {step}", TAG_SIZE)
+
+
+def gather(lines: Iterable[tuple[int, bytes]]) -> dict[str, Run]:
+    """The runs that these lines tell about, in the order in which they come up. A spoilt line is left out."""
+    runs: dict[str, Run] = {}
+    for offset, line in lines:
+        if line.startswith(RECORD):
+            try:
+                record = json.loads(line)
+                runs.setdefault(record["key"], Run(offset, record["time"])).add(record)
+            except (ValueError, TypeError, KeyError, AttributeError) as error:
+                logger.warning("spool, line before byte %d: left out: %r", offset, error)
+    return runs

@@ -1,0 +1,13 @@
+import torch
+from sklearn.datasets import load_diabetes
+
+from autoopt.task import Examples
+
+
+def diabetes() -> Examples:
+    """442 patients, 10 measurements each; how far the disease has gone a year later (25 to 346), a regression.
+
+    Efron et al. 2004, DOI 10.1214/009053604000000067.
+    """
+    inputs, targets = load_diabetes(return_X_y=True, scaled=False)
+    return Examples(torch.from_numpy(inputs).float(), torch.from_numpy(targets).float()[:, None], "regression")

@@ -1,0 +1,21 @@
+from typing import Annotated
+
+from torch import nn
+from torch.nn.modules.conv import _ConvNd
+
+from autoopt.domain import Range
+
+
+def he_normal(model: nn.Module, *, gain: Annotated[float, Range(0.5, 2.0, log=True)] = 1.0) -> None:
+    """Normal weights of standard deviation `gain * sqrt(2 / fan_in)`, biases zero, in linear and convolution layers.
+
+    The mean square of the activations then stays about equal through layers with ReLU between them.
+
+    He et al. 2015, arXiv:1502.01852.
+    """
+    for layer in model.modules():
+        if isinstance(layer, nn.Linear | _ConvNd):
+            fan_in = layer.weight[0].numel()
+            nn.init.normal_(layer.weight, std=gain * (2 / fan_in) ** 0.5)
+            if layer.bias is not None:
+                nn.init.zeros_(layer.bias)

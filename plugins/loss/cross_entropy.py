@@ -1,0 +1,29 @@
+from collections.abc import Callable
+from typing import Annotated
+
+import torch
+from torch import Tensor
+
+from autoopt.domain import Choice, Range
+
+
+def cross_entropy(
+    class_counts: Tensor,
+    *,
+    label_smoothing: Annotated[float, Range(0.0, 0.2)] = 0.0,
+    class_weight: Annotated[str, Choice("none", "balanced")] = "none",
+) -> Callable[[Tensor, Tensor], Tensor]:
+    """`-sum_k q_k log p_k`, p the softmax of the outputs (N, K), q the targets: class indices (N,) or probabilities (N, K).
+
+    `label_smoothing` s makes q `(1 - s) * q + s / K`. Balanced weights are `N / (K * class_counts)`: each class counts as much as
+    another, and an example 1 on average.
+
+    Label smoothing: Szegedy et al. 2016, arXiv:1512.00567; weights: King & Zeng 2001, DOI 10.1093/oxfordjournals.pan.a004868.
+    """
+    weight = class_counts.sum() / (len(class_counts) * class_counts.clamp(min=1)) if class_weight == "balanced" else None
+
+    def loss(outputs: Tensor, targets: Tensor) -> Tensor:
+        weights = weight if weight is None else weight.to(outputs.device)
+        return torch.nn.functional.cross_entropy(outputs.float(), targets, weights, label_smoothing=label_smoothing)
+
+    return loss

@@ -1,0 +1,52 @@
+import math
+from typing import Annotated
+
+import torch
+from torch import Tensor, nn
+
+from autoopt.domain import Choice, Range
+from autoopt.task import Task
+
+
+class Residual(nn.Module):
+    def __init__(self, layer: nn.Module):
+        super().__init__()
+        self.layer = layer
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        return inputs + self.layer(inputs)
+
+
+class Dense(nn.Module):
+    def __init__(self, layer: nn.Module):
+        super().__init__()
+        self.layer = layer
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        return torch.cat([inputs, self.layer(inputs)], dim=1)
+
+
+def mlp(
+    task: Task,
+    *,
+    width: Annotated[int, Range(16, 512, log=True)] = 128,
+    depth: Annotated[int, Range(1, 6)] = 2,
+    connection: Annotated[str, Choice("plain", "residual", "dense")] = "plain",
+) -> nn.Module:
+    """`depth` hidden layers of `width` units with ReLU, over the flattened input, and a linear layer.
+
+    Residual: from the second layer on, each adds to its input. Dense: each layer sees the input and all the layers before it.
+
+    Rumelhart et al. 1986; residual: He et al. 2015, arXiv:1512.03385; dense: Huang et al. 2017, arXiv:1608.06993.
+    """
+    layers: list[nn.Module] = [nn.Flatten()]
+    features = math.prod(task.input_shape)
+    for number in range(depth):
+        layer = nn.Sequential(nn.Linear(features, width), nn.ReLU())
+        if connection == "dense":
+            layers.append(Dense(layer))
+            features += width
+        else:
+            layers.append(Residual(layer) if connection == "residual" and number > 0 else layer)
+            features = width
+    return nn.Sequential(*layers, nn.Linear(features, task.outputs))

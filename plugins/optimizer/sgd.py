@@ -1,0 +1,18 @@
+from typing import Annotated
+
+from torch.optim import SGD
+
+from autoopt.domain import Range
+
+
+def sgd(
+    params,
+    *,
+    lr: Annotated[float, Range(1e-3, 1.0, log=True)] = 0.1,
+    weight_decay: Annotated[float, Range(1e-6, 1e-2, log=True)] = 5e-4,
+) -> SGD:
+    """Mini-batch stochastic gradient descent: `w -= lr * (g + weight_decay * w)`.
+
+    Robbins & Monro 1951, DOI 10.1214/aoms/1177729586.
+    """
+    return SGD(params, lr=lr, weight_decay=weight_decay, fused=True)

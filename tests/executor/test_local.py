@@ -1,0 +1,283 @@
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from pathlib import Path
+
+import pytest
+
+from autoopt.errors import BadInput
+from autoopt.executor import TemplateError
+
+HERE = Path(__file__).parent
+
+
+def alive(pid):
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except FileNotFoundError:
+        return False
+
+
+def gone(*pids, seconds=3):
+    deadline = time.monotonic() + seconds
+    while any(map(alive, pids)) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    return not any(map(alive, pids))
+
+
+def test_a_trial_reports_and_finishes(bench):
+    b = bench({"name": "digits"})
+    assert b.local.facts["examples"] == 3
+    end = b.run("train", epochs=2)
+    assert b.kinds(0) == ["started", "report", "report", "finished"]
+    assert b.events[2].data == {"epoch": 1, "metrics": {"loss": 0.5}}
+    assert end.data["world"] == "digits"
+    assert not b.local.running
+
+
+def test_a_stop_is_obeyed(bench):
+    b = bench()
+    b.submit(0, "train", epochs=100)
+    b.finish(stop=lambda event: event.data["epoch"] == 4)
+    assert b.events[-1].data == {"stopped": 4}
+
+
+def test_two_run_at_once_and_a_third_waits(bench):
+    b = bench(workers=2)
+    for number in range(3):
+        b.submit(number, "hang")
+    b.pump(lambda: len(b.events) == 4)
+    assert {event.number for event in b.events} == {0, 1}
+    b.local.kill(0)
+    b.pump(lambda: "report" in b.kinds(2))
+    assert b.kinds(0) == ["started", "report", "failed"]
+
+
+@pytest.mark.parametrize(
+    ("do", "job", "reason", "detail"),
+    [
+        ("fail", {"error": "ValueError", "text": "bad\nsecond"}, "error", "ValueError: bad"),
+        ("fail", {"error": "SystemExit", "text": "3"}, "error", "SystemExit: 3"),
+        ("fail", {"error": "MemoryError", "text": ""}, "oom_host", "MemoryError"),
+        ("diverge", {}, "nonfinite", "Diverged: the loss is nan"),
+        ("quit", {"code": 0}, "lost", "exited with code 0 before it had a result"),
+        ("quit", {"code": 3}, "lost", "exited with code 3 before it had a result"),
+        ("kill_self", {"signal": 9}, "lost", "killed by signal 9 (SIGKILL), perhaps for lack of memory"),
+        ("kill_self", {"signal": 15}, "preempted", "killed by signal 15 (SIGTERM)"),
+        ("kill_self", {"signal": 2}, "user", "KeyboardInterrupt"),
+        ("segfault", {}, "lost", "killed by signal 11 (SIGSEGV)"),
+        ("garbage", {}, "error", "something else than its messages"),
+        ("flood", {}, "error", "a line of more than"),
+        ("nothing", {}, "error", "something else than its messages"),
+        ("hang_up", {}, "lost", "its connection closed before it had a result"),
+        ("missing", {}, "error", "KeyError: 'missing'"),
+        ("hang", {"time_limit": 0.3}, "timeout", "0.3 s, its time limit (executor.trial_time"),
+        ("train", {"log": "/nowhere/at/all"}, "error", "FileNotFoundError"),
+    ],
+)
+def test_every_end_has_a_reason_and_the_next_trial_runs(bench, do, job, reason, detail):
+    b = bench()
+    end = b.run(do, **job)
+    assert (end.kind, end.data["reason"]) == ("failed", reason)
+    assert detail in end.data["detail"]
+    assert "\n" not in end.data["detail"]
+    assert gone(b.events[0].data["pid"])
+    assert b.run("train", number=1).kind == "finished"
+
+
+def test_the_log_says_where_it_failed_or_hung(bench):
+    b = bench(trial_time=0.3)
+    b.run("fail", number=0, error="ValueError", text="bad")
+    assert "in fail" in b.log(0)
+    b.run("segfault", number=1)
+    assert "Segmentation fault" in b.log(1)
+    b.run("deaf", number=2)
+    assert "in hang" in b.log(2)
+
+
+def test_a_trial_is_killed_with_the_given_reason(bench):
+    b = bench()
+    b.submit(0, "leave_behind", hang=True)
+    b.pump(lambda: "report" in b.kinds(0))
+    b.local.kill(0, "preempted")
+    b.local.reply(0, stop=False)
+    b.finish()
+    assert b.events[-1].data["reason"] == "preempted"
+    assert gone(b.events[0].data["pid"], b.events[1].data["metrics"]["left"])
+    b.local.reply(0, stop=True)
+    b.local.kill(0)
+    with pytest.raises(ValueError, match="no reason to fail: 'boredom'"):
+        b.local.kill(0, "boredom")
+
+
+@pytest.mark.parametrize("warm", [False, True], ids=["before the template is warm", "before it has started"])
+def test_a_trial_is_killed_before_it_starts(bench, warm):
+    b = bench()
+    if warm:
+        assert b.local.facts
+    b.submit(0, "hang")
+    b.local.kill(0)
+    assert 0 in b.local.running
+    b.finish()
+    assert [(event.kind, event.data.get("reason")) for event in b.events] == [("failed", "user")]
+    assert b.run("train", number=1).kind == "finished"
+
+
+def test_what_a_finished_trial_leaves_behind_is_ended(bench):
+    end = bench().run("leave_behind")
+    assert gone(end.data["left"])
+
+
+def test_a_big_job_arrives(bench):
+    assert bench().run("echo", blob="x" * 3_000_000).data == {"size": 3_000_000}
+
+
+def test_a_number_runs_once_at_a_time_and_a_job_is_json(bench):
+    b = bench()
+    b.submit(0, "hang")
+    with pytest.raises(ValueError, match="trial 0 is running already"):
+        b.submit(0, "hang")
+    with pytest.raises(TypeError, match="not JSON serializable"):
+        b.submit(1, "hang", live=object())
+
+
+def test_gpus_and_threads_are_handed_out(bench):
+    b = bench(workers=9, gpus=["0", "1", "2"], gpus_per_trial=2, cpus_per_trial=3)
+    assert b.local.workers == 1
+    assert b.run("tell").data == {"CUDA_VISIBLE_DEVICES": "0,1", "OMP_NUM_THREADS": "3", "session": True}
+
+
+def test_a_shared_gpu_goes_where_most_is_free(bench):
+    b = bench(workers=4, gpus=["0", "1"], gpus_per_trial=0.5)
+    for number in range(4):
+        b.submit(number, "tell")
+    b.finish()
+    seen = [event.data["CUDA_VISIBLE_DEVICES"] for event in b.events if event.kind == "finished"]
+    assert sorted(seen) == ["0", "0", "1", "1"]
+
+
+def test_bad_input_of_prepare_is_bad_input_here(bench):
+    b = bench({"fail": "bad"})
+    with pytest.raises(BadInput, match=r"no file 'x.csv'\nno column 'y'"):
+        _ = b.local.facts
+    with pytest.raises(BadInput):
+        list(b.local.events())
+
+
+@pytest.mark.parametrize(("fail", "problem"), [("crash", "RuntimeError: boom "), ("die", "was exited with code 7")])
+def test_a_template_that_does_not_come_up_is_an_error(bench, fail, problem):
+    b = bench({"fail": fail})
+    with pytest.raises(TemplateError, match=problem) as caught:
+        _ = b.local.facts
+    assert str(b.folder / "template.log") in str(caught.value)
+
+
+def test_trials_of_a_dead_template_begin_again_under_their_number(bench):
+    b = bench()
+    template = b.local.facts["pid"]
+    for number in 0, 1:
+        b.submit(number, "train", epochs=500)
+    b.pump(lambda: all("report" in b.kinds(number) for number in (0, 1)))
+    os.kill(template, signal.SIGKILL)
+    b.finish()
+    assert b.local.facts["pid"] != template
+    for number in 0, 1:
+        assert b.kinds(number).count("started") == 2
+        assert b.kinds(number)[-1] == "finished"
+
+
+def test_a_trial_is_lost_when_its_template_dies_under_it_again_and_again(bench):
+    b = bench()
+    b.submit(0, "hang")
+    pids = []
+
+    def kill_template(event):
+        if event.kind == "report":
+            pids.append(b.local.facts["pid"])
+            os.kill(pids[-1], signal.SIGKILL)
+
+    b.finish(on=kill_template)
+    assert len(set(pids)) == 3
+    assert b.events[-1].data["reason"] == "lost"
+    assert "died under it 3 times, last killed by signal 9" in b.events[-1].data["detail"]
+
+
+def test_a_fork_of_this_process_has_its_live_objects(bench, capfd):
+    before = signal.signal(signal.SIGTERM, lambda *_: None)
+    try:
+        b = bench({"function": lambda: 42}, fork=True)
+        assert b.run("call").data == {"answer": 42}
+        assert b.run("kill_self", number=1, signal=15).data["reason"] == "preempted"
+        os.kill(b.local.facts["pid"], signal.SIGKILL)
+        assert b.run("call", number=2).data == {"answer": 42}
+        assert b.run("fail", number=3, error="ValueError", text="bad").data["reason"] == "error"
+        assert "in fail" in b.log(3)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def test_close_ends_everything(bench):
+    b = bench()
+    b.submit(0, "leave_behind", hang=True)
+    b.pump(lambda: "report" in b.kinds(0))
+    b.local.close()
+    b.local.close()
+    assert gone(b.local._template.pid, b.events[0].data["pid"], b.events[1].data["metrics"]["left"])
+    with pytest.raises(ChildProcessError):  # reaped
+        os.waitpid(b.local._template.pid, os.WNOHANG)
+    with pytest.raises(TemplateError, match="closed"):
+        list(b.local.events())
+
+
+@pytest.mark.parametrize("fork", [False, True])
+def test_nothing_outlives_a_killed_supervisor(tmp_path, fork):
+    script = f"""
+        import sys
+        sys.path.insert(0, {str(HERE)!r})
+        from pathlib import Path
+        from conftest import Bench
+        b = Bench(Path({str(tmp_path)!r}), fork={fork})
+        for number in 0, 1:
+            b.submit(number, "leave_behind", hang=True)
+        b.pump(lambda: len(b.events) == 4)
+        pids = [e.data["pid"] if e.kind == "started" else e.data["metrics"]["left"] for e in b.events]
+        print(b.local.facts["pid"], *pids, flush=True)
+        b.local.reply = lambda *_: None
+        b.pump(lambda: False, seconds=1000)
+    """
+    supervisor = subprocess.Popen([sys.executable, "-c", textwrap.dedent(script)], stdout=subprocess.PIPE, text=True)
+    pids = [int(pid) for pid in supervisor.stdout.readline().split()]
+    assert len(pids) == 5
+    assert all(map(alive, pids))
+    assert len({os.getsid(pid) for pid in [supervisor.pid, *pids]}) == 4
+    supervisor.kill()
+    supervisor.communicate()
+    assert gone(*pids)
+
+
+def test_the_supervisor_needs_no_torch():
+    code = "import autoopt.executor.local, sys; assert not {'torch', 'lightning', 'numpy'} & set(sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_waiting_costs_no_cpu(bench):
+    b = bench()
+    assert b.local.facts
+    before = time.process_time()
+    end = time.monotonic() + 0.5
+    b.pump(lambda: time.monotonic() > end)
+    assert time.process_time() - before < 0.05
+
+
+def test_a_trial_starts_at_once(bench):
+    b = bench()
+    assert b.local.facts
+    waits = []
+    for number in range(20):
+        start = time.monotonic()
+        end = b.run("train", number=number, epochs=0)
+        waits.append(end.data["time"] - start)
+    assert sorted(waits)[10] < 0.05

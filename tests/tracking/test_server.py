@@ -1,0 +1,48 @@
+"""The pages that `autoopt ui` serves."""
+
+import signal
+import socket
+import subprocess
+import sys
+import urllib.request
+
+import pytest
+
+from autoopt.errors import BadInput
+from autoopt.tracking import Tracker, ui
+from autoopt.tracking.server import free_port, public
+
+
+def test_no_store(tmp_path):
+    with pytest.raises(BadInput, match=r"no MLflow store at .*/none.db: run `autoopt search` first"):
+        ui(f"sqlite:///{tmp_path}/none.db")
+
+
+def test_no_server():
+    with pytest.raises(BadInput, match=r"No MLflow server answers at http://127.0.0.1:\d+"):
+        ui(f"http://user:word@127.0.0.1:{free_port()}")
+
+
+def test_credentials_are_not_shown():
+    assert public("http://user:word@host:1/") == "http://host:1" and public("http://host") == "http://host"
+
+
+@pytest.mark.slow
+def test_the_page_of_the_training_runs(folder, store, tmp_path):
+    tracker = Tracker(folder, uri=store, experiment="digits")
+    tracker.study("s", {}, {})
+    assert tracker.close() == 0
+    script = f"from autoopt.tracking import ui; raise SystemExit(ui({store!r}, None, experiment='digits'))"
+    process = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True, cwd=tmp_path)
+    said = process.stdout.readline()
+    assert said.endswith("/#/experiments/1/runs?workflowType=machine_learning (Ctrl-C ends it)\n")
+    address = said.partition("/#")[0]
+    assert address.startswith("http://127.0.0.1:")
+    with urllib.request.urlopen(address) as answer:
+        assert answer.status == 200
+    process.send_signal(signal.SIGINT)
+    assert process.wait(30) == 0
+    with pytest.raises(OSError):
+        urllib.request.urlopen(address)
+    with socket.create_server(("127.0.0.1", 0)) as listener, pytest.raises(BadInput, match="did not start on port"):
+        ui(store, listener.getsockname()[1])

@@ -1,0 +1,308 @@
+"""The mirror against a real MLflow store: everything arrives, once, whoever dies."""
+
+import json
+import math
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from mlflow import MlflowClient
+
+from autoopt.errors import BadInput
+from autoopt.tracking import Tracker, experiment_name, store_uri
+from autoopt.tracking.server import free_port
+
+METRICS = {"val_accuracy": 0.5, "val_loss": 1.0, "train_loss": 2.0, "lr": 0.1}
+
+
+def start(folder, store) -> Tracker:
+    tracker = Tracker(folder, uri=store, experiment="digits")
+    tracker.study("digits-cnn", {"trials": 3}, {"autoopt.study": "digits-cnn"})
+    return tracker
+
+
+def train(tracker, number, epochs=20, status="FINISHED"):
+    tracker.trial(number, f"{number:03} adamw", {"lr": 0.1}, {"autoopt.stage": "search"})
+    for step in range(1, epochs + 1):
+        tracker.epoch(number, step, METRICS, time.time())
+    if status:
+        tracker.end(number, status, {"objective": 0.9}, {"autoopt.state": "complete"})
+
+
+def runs(store, role="trial") -> list:
+    client = MlflowClient(store)
+    experiment = client.get_experiment_by_name("digits").experiment_id
+    found = client.search_runs([experiment], f"tags.`autoopt.role` = '{role}'", max_results=1000)
+    return sorted(found, key=lambda run: run.info.run_name)
+
+
+def points(store, run, metric="val_loss") -> list[int]:
+    return [point.step for point in MlflowClient(store).get_metric_history(run.info.run_id, metric)]
+
+
+def drain(folder) -> subprocess.CompletedProcess:
+    return subprocess.run([sys.executable, "-m", "autoopt.tracking", folder], capture_output=True, text=True)
+
+
+def log(folder) -> str:
+    return (folder / "tracking.log").read_text()
+
+
+def test_a_study_is_a_run_and_its_trials_are_runs_under_it(folder, store, tmp_path):
+    report = tmp_path / "report.html"
+    report.write_text("<p>good</p>")
+    best = tmp_path / "best"
+    best.mkdir()
+    (best / "recipe.yaml").write_text("lr: 1")
+    tracker = start(folder, store)
+    train(tracker, 0)
+    train(tracker, 1, status="KILLED")
+    train(tracker, 2, status=None)
+    tracker.note("**adamw** won")
+    tracker.artifacts(report)
+    tracker.artifacts(best)
+    tracker.conclude("FINISHED", {"gain": 0.2}, {"autoopt.state": "concluded"}, {"winner": 1})
+    assert tracker.close() == 0
+
+    (parent,) = runs(store, "study")
+    assert parent.info.status == "FINISHED" and parent.info.run_name == "digits-cnn"
+    assert parent.data.tags["mlflow.note.content"] == "**adamw** won"
+    assert parent.data.params == {"trials": "3", "winner": "1"} and parent.data.metrics == {"gain": 0.2}
+    assert (tmp_path / "mlruns" / parent.info.run_id / "artifacts" / "report.html").read_text() == "<p>good</p>"
+    assert (tmp_path / "mlruns" / parent.info.run_id / "artifacts" / "recipe.yaml").exists()
+    trials = runs(store)
+    assert [run.info.status for run in trials] == ["FINISHED", "KILLED", "RUNNING"]
+    assert {run.data.tags["mlflow.parentRunId"] for run in trials} == {parent.info.run_id}
+    assert trials[0].data.metrics == METRICS | {"objective": 0.9} and trials[0].data.params == {"lr": "0.1"}
+    assert trials[0].data.tags["autoopt.state"] == "complete"
+    assert points(store, trials[0]) == list(range(1, 21)) and points(store, trials[0], "objective") == [20]
+    assert trials[0].info.end_time >= trials[0].info.start_time
+
+
+def test_killed_writers_lose_and_double_nothing(folder, store):
+    """They are killed between the creation of runs and the state that would tell of it."""
+    tracker = start(folder, store)
+    for number in range(60):
+        train(tracker, number, epochs=5)
+    for done in (1, 12, 30):
+        while count(store) < done:
+            time.sleep(0.005)
+        os.kill(tracker._writer.pid, signal.SIGKILL)
+        tracker._writer.wait()
+        tracker._start()
+    assert tracker.close(60) == 0
+    trials = runs(store)
+    assert len(trials) == 60 and len(runs(store, "study")) == 1
+    assert all(points(store, run) == [1, 2, 3, 4, 5] for run in trials)
+    assert {run.info.status for run in trials} == {"FINISHED"}
+
+
+def count(store) -> int:
+    with sqlite3.connect(store.removeprefix("sqlite:///")) as database:
+        return database.execute("select count(*) from runs").fetchone()[0]
+
+
+def test_a_lost_state_repeats_the_spool_and_doubles_nothing(folder, store):
+    tracker = start(folder, store)
+    train(tracker, 0)
+    assert tracker.close() == 0
+    (folder / "tracking.json").write_text("{torn")
+    done = drain(folder)
+    assert done.returncode == 0 and "0 records are left" in done.stderr
+    (trial,) = runs(store)
+    assert points(store, trial) == list(range(1, 21)) and len(runs(store, "study")) == 1
+
+
+def test_a_resumed_study_and_a_trial_run_again_go_on_with_their_runs(folder, store):
+    tracker = start(folder, store)
+    train(tracker, 0, epochs=2, status=None)
+    assert tracker.close() == 0
+    tracker = start(folder, store)
+    tracker.trial(0, "000 adamw", {"lr": 0.7, "new": 1}, {"autoopt.stage": "search"})
+    tracker.epoch(0, 3, METRICS, time.time())
+    tracker.end(0, "FAILED", {}, {})
+    assert tracker.close() == 0
+    (trial,) = runs(store)
+    assert trial.info.status == "FAILED" and points(store, trial) == [1, 2, 3]
+    assert trial.data.params == {"lr": "0.1", "new": "1"} and "lr of run" in log(folder)
+    assert len(runs(store, "study")) == 1
+
+
+def test_torn_and_spoilt_lines(folder, store):
+    tracker = start(folder, store)
+    train(tracker, 0)
+    assert tracker.close() == 0
+    with (folder / "tracking.jsonl").open("ab") as spool:
+        spool.write(b'{"key": "1", "time": "x"\n{"key": "0", "time": 17')
+    tracker = start(folder, store)
+    train(tracker, 1)
+    assert tracker.close() == 0
+    assert len(runs(store)) == 2 and "left out" in log(folder)
+    whole = [line for line in (folder / "tracking.jsonl").read_text().splitlines() if line.startswith('{"key": "0"')]
+    assert all(json.loads(line) for line in whole)
+
+
+def test_what_mlflow_would_refuse_or_change(folder, store):
+    tracker = start(folder, store)
+    tracker.trial("a/../b'", "x" * 999, {"long": "y" * 9000, "what?": 1, "/../": 2}, {"t" * 300: "z" * 9000})
+    tracker.note("\ud800 \0")
+    tracker.trial(1, "many", {f"p{i}": i for i in range(250)}, {f"t{i}": i for i in range(250)})
+    tracker.epoch(1, 1, {f"m{i}": i for i in range(2500)}, time.time())
+    tracker.epoch(1, 2, {"m0": math.inf, "m1": math.nan, "m2": -math.inf, "m3": 3.5}, time.time())
+    tracker.epoch(1, 2**80, {"m4": 1.0}, time.time())
+    tracker.end(1, "NO SUCH STATUS", {}, {})
+    tracker.artifacts(folder / "missing")
+    train(tracker, 2)
+    assert tracker.close() == 0
+
+    by_name = {run.info.run_name: run for run in runs(store, "trial")}
+    odd = by_name["x" * (250 - len(" … [cut]")) + " … [cut]"].data
+    assert len(odd.params["long"]) == 6000 and odd.params["long"].endswith("[cut]")
+    assert odd.params["what_"] == "1" and odd.params["_"] == "2"
+    assert len(odd.tags["t" * 250]) == 8000
+    many = by_name["many"].data
+    assert len(many.params) == 250 and len(many.metrics) == 2500 and many.tags["t249"] == "249"
+    assert (many.metrics["m0"], many.metrics["m1"], many.metrics["m2"], many.metrics["m3"]) == (0, 1, 2, 3.5)
+    assert many.tags["autoopt.nonfinite.m0"] == "inf at step 2"
+    assert many.tags["autoopt.nonfinite.m1"] == "nan at step 2"
+    assert by_name["002 adamw"].info.status == "FINISHED"
+    assert "m4 of run" in log(folder) and "missing" in log(folder)
+
+
+def test_a_dead_server_costs_the_search_nothing(folder, tmp_path):
+    tracker = start(folder, f"http://canary:secret-word@127.0.0.1:{free_port()}")
+    began = time.perf_counter()
+    for number in range(50):
+        train(tracker, number)
+    assert (time.perf_counter() - began) / (50 * 22) < 1e-3
+    began = time.perf_counter()
+    while "is away" not in log(folder):
+        time.sleep(0.1)
+    assert tracker.close() == 1 + 50 * 22
+    assert time.perf_counter() - began < 25
+    written = b"".join(path.read_bytes() for path in folder.iterdir())
+    assert b"secret-word" not in written and b"canary:***@" in written
+    done = drain(folder)
+    assert done.returncode == 2 and "MLFLOW_TRACKING_URI" in done.stderr
+
+
+@pytest.mark.slow
+def test_a_server_that_comes_back(folder, store, tmp_path):
+    """What was said while it was away arrives when it is back, once."""
+    port = free_port()
+    tracker = start(folder, f"http://127.0.0.1:{port}")
+    for number in range(5):
+        train(tracker, number)
+    quiet = os.environ | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
+    command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", store, "--port", str(port)]
+    while "is away" not in (folder / "tracking.log").read_text():
+        time.sleep(0.1)
+    server = subprocess.Popen([*command, "--workers", "1"], env=quiet, cwd=tmp_path, start_new_session=True)
+    try:
+        until = time.monotonic() + 90
+        while not (folder / "tracking.json").exists() and time.monotonic() < until:
+            time.sleep(0.2)
+        assert tracker.close() == 0
+    finally:
+        os.killpg(server.pid, signal.SIGKILL)
+        server.wait()
+    trials = runs(store)
+    assert len(trials) == 5 and all(points(store, run) == list(range(1, 21)) for run in trials)
+
+
+def test_the_writer_goes_when_its_supervisor_is_killed(folder, store):
+    script = f"""if True:
+        import os, pathlib, time
+        from autoopt.tracking import Tracker
+        tracker = Tracker(pathlib.Path({str(folder)!r}), uri={store!r}, experiment="digits")
+        tracker.study("s", {{}}, {{}})
+        tracker.trial(0, "t", {{}}, {{}})
+        print(tracker._writer.pid, flush=True)
+        time.sleep(60)"""
+    with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE) as supervisor:
+        writer = int(supervisor.stdout.readline())
+        supervisor.kill()
+    until = time.monotonic() + 15
+    while alive(writer) and time.monotonic() < until:
+        time.sleep(0.1)
+    assert not alive(writer) and len(runs(store)) == 1
+
+
+def alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def test_one_writer_at_a_time(folder, store):
+    tracker = start(folder, store)
+    while not (folder / "tracking.json").exists():
+        time.sleep(0.1)
+    done = drain(folder)
+    assert done.returncode == 2 and "another writer" in done.stderr
+    os.kill(tracker._writer.pid, signal.SIGKILL)
+    tracker._writer.wait()
+    train(tracker, 0)
+    tracker._started -= 100  # long enough ago for the tracker to look after its writer
+    train(tracker, 1)
+    assert tracker._writer.poll() is None
+    assert tracker.close() == 0 and len(runs(store)) == 2
+
+
+def test_another_store_gets_the_whole_study(folder, store, template, tmp_path):
+    tracker = start(folder, store)
+    train(tracker, 0)
+    assert tracker.close() == 0
+    other = tmp_path / "other" / "new.db"
+    tracker = start(folder, f"sqlite:///{other}")
+    assert tracker.close(60) == 0
+    assert points(f"sqlite:///{other}", runs(f"sqlite:///{other}")[0]) == list(range(1, 21))
+
+
+def test_a_full_disk_loses_nothing(folder, store, monkeypatch):
+    tracker = start(folder, store)
+    write, full = os.write, True
+
+    def half(file: int, data: bytes) -> int:
+        if full and len(data) < 40:
+            raise OSError(28, "No space left on device")
+        return write(file, data[: len(data) // 2] if full else data)
+
+    monkeypatch.setattr(os, "write", half)
+    train(tracker, 0)
+    full = False
+    assert tracker.close() == 0
+    (trial,) = runs(store)
+    assert points(store, trial) == list(range(1, 21))
+
+
+def test_the_address_and_the_experiment(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    monkeypatch.delenv("MLFLOW_EXPERIMENT_NAME", raising=False)
+    assert store_uri(None) == f"sqlite:///{tmp_path}/mlflow.db"
+    assert store_uri("sqlite:///a/b.db") == f"sqlite:///{tmp_path}/a/b.db"
+    assert store_uri("http://host:1") == "http://host:1"
+    assert experiment_name(None, "name") == "name"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://there")
+    monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", "mine")
+    assert store_uri(None) == "http://there" and store_uri("sqlite:////x.db") == "sqlite:////x.db"
+    assert experiment_name(None, "name") == "mine" and experiment_name("given", "name") == "given"
+    with pytest.raises(BadInput, match=r"tracking.uri=./mlruns: .* use sqlite"):
+        store_uri("./mlruns")
+
+
+def test_no_spool_is_said(tmp_path):
+    done = drain(tmp_path)
+    assert done.returncode == 2 and "nothing to be written" in done.stderr
+
+
+def test_the_supervisor_never_imports_mlflow():
+    script = "import sys, autoopt.tracking; sys.exit('mlflow' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", script]).returncode == 0
