@@ -1,5 +1,18 @@
 """autoopt finds a better way to train a PyTorch model under a budget, and says honestly how much better it is."""
 
+import importlib
+from typing import TYPE_CHECKING, Any
+
 from autoopt.domain import Acts, Choice, Range, Unavailable
 
-__all__ = ["Acts", "Choice", "Range", "Unavailable"]
+if TYPE_CHECKING:
+    from autoopt.api import apply, load, search, train
+
+__all__ = ["Acts", "Choice", "Range", "Unavailable", "apply", "load", "search", "train"]
+
+
+def __getattr__(name: str) -> Any:
+    """What needs torch is imported where it is used."""
+    if name in ("apply", "load", "search", "train"):
+        return getattr(importlib.import_module("autoopt.api"), name)
+    raise AttributeError(f"module 'autoopt' has no attribute '{name}'")

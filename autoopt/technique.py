@@ -25,7 +25,7 @@ from autoopt.errors import BadInput, nearest
 from autoopt.slots import SLOTS
 
 GROUP = "autoopt."
-NAMESPACE = {
+NAMESPACE: dict[str, Any] = {
     **{t.__name__: t for t in (bool, int, float, str, Range, Choice, Acts)},
     **{"Annotated": Annotated, "Any": Any, "Optional": typing.Optional, "None": None, "Path": str, "__builtins__": {}},
 }

@@ -27,8 +27,8 @@ def duration(seconds: float) -> str:
 class Progress:
     """Counts, the best so far against the baseline, and the time left, of the stage that runs."""
 
-    def __init__(self, console: Console | None = None):
-        self.console = console or Console(file=sys.stdout, highlight=False, soft_wrap=True)
+    def __init__(self, quiet: bool = False):
+        self.console = Console(file=sys.stdout, highlight=False, soft_wrap=True, quiet=quiet)
         self.objective: Objective | None = None
         self.baseline: float | None = None
         self.best: tuple[float, str] | None = None
@@ -45,7 +45,7 @@ class Progress:
         if self.live:
             self.live.stop()
 
-    def say(self, text: str) -> None:
+    def say(self, text: object) -> None:
         self.console.print(text, markup=False)
 
     def stage(self, name: str, total: int, done: int) -> None:

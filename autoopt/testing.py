@@ -15,6 +15,7 @@ import zlib
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import partial
+from itertools import zip_longest
 from typing import Any, NamedTuple
 
 import lightning.pytorch as L
@@ -123,7 +124,7 @@ def reads_without_importing(technique: Technique) -> None:
         read = from_source(technique.slot, technique.name, technique.path, technique.owner)
     except Exception as error:
         raise Unavailable(f"it is imported to be described, its source does not say all: {type(error).__name__}: {error}") from error
-    for seen, is_ in zip(signature(read), signature(imported), strict=True):
+    for seen, is_ in zip_longest(signature(read), signature(imported)):
         assert seen == is_, f"the source says {seen}, the imported object {is_}"
 
 

@@ -13,5 +13,5 @@ def run(arguments: Sequence[str]) -> int:
         return 0
     with Progress() as screen:
         verdict = search(asked.tree(), screen)
-    closing(verdict, screen.console.print)
+    closing(verdict, screen.say)
     return 3 if "--strict" in asked.flags and verdict.dropped else 0

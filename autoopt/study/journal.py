@@ -101,7 +101,7 @@ class Record:
 class Journal:
     """The stages of one study as Optuna studies in one journal; every finished trial has its record."""
 
-    def __init__(self, path: Path, name: str, direction: str, write: bool = True):
+    def __init__(self, path: Path, name: str, direction: str = "maximize", write: bool = True):
         self.backend = JournalFile(path, write)
         self.storage = JournalStorage(self.backend)
         self.name, self.direction = name, direction
@@ -119,7 +119,8 @@ class Journal:
         """Of the finished trials, in their order."""
         if f"{self.name}/{stage}" not in optuna.get_all_study_names(self.storage):
             return []
-        return [Record(**t.user_attrs[RECORD]) for t in self.stage(stage).get_trials(deepcopy=False) if RECORD in t.user_attrs]
+        study = optuna.load_study(study_name=f"{self.name}/{stage}", storage=self.storage)
+        return [Record(**t.user_attrs[RECORD]) for t in study.get_trials(deepcopy=False) if RECORD in t.user_attrs]
 
     def tell(self, study: optuna.Study, trial: optuna.Trial, record: Record) -> None:
         """Keep a record and end the trial, in this order: a trial that ended has its record.

@@ -15,15 +15,18 @@ COMMON = ("val_accuracy", "val_acc", "val/accuracy", "val/acc", "val_f1", "val/f
 SECONDS = 300
 
 
-def preflight(space: Space, runner: Runner, tree: Tree) -> tuple[Space, Objective]:
+def preflight(space: Space, runner: Runner, tree: Tree, alone: bool = False) -> tuple[Space, Objective]:
     """The space of what works here, and what to optimise.
+
+    Args:
+        alone: try nothing but the baseline.
 
     Raises:
         BadInput: the baseline cannot be trained, or the objective is nothing that is measured or logged.
     """
     space, logged = sound_baseline(space, runner)
     objective = choose_objective(tree, logged)
-    rest = list(variants(space))
+    rest = [] if alone else list(variants(space))
     runner.screen.stage("preflight", len(rest), 0)
     found: list[Result] = []
     runner.run((trial_run(recipe, f"{slot}-{name}", (slot, name)) for slot, name, recipe in rest), found.append)

@@ -1,7 +1,6 @@
 """Jobs through the executor: workers kept busy, every report answered, everything mirrored."""
 
 import signal
-import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -23,6 +22,8 @@ class Interrupted(Exception):
 
 class Screen(Protocol):
     """Where progress is shown."""
+
+    objective: Objective | None
 
     def say(self, text: str) -> None: ...
     def stage(self, name: str, total: int, done: int) -> None: ...
@@ -170,6 +171,3 @@ class Runner:
             result.outcome, result.reason = None, "error"
             result.detail = f"nothing logged {self.objective.name}; logged: {', '.join(sorted(measured))}"
 
-
-def wall() -> float:
-    return time.time()

@@ -44,8 +44,12 @@ class Opened:
 
 
 @contextmanager
-def opened(tree: Tree, screen: Screen) -> Iterator[Opened]:
+def opened(tree: Tree, screen: Screen, settle: bool = True, alone: bool = False) -> Iterator[Opened]:
     """Lock the study's folder, warm the executor, and settle by a preflight what works here.
+
+    Args:
+        settle: write down which study this is.
+        alone: try the baseline only.
 
     Raises:
         BadInput: nothing can be searched this way.
@@ -59,11 +63,12 @@ def opened(tree: Tree, screen: Screen) -> Iterator[Opened]:
         facts = executor.facts
         runner = Runner(executor, folder, screen, Nobody(), executor.workers)
         with runner.signals():
-            space, objective = preflight(Space(tree).fitting(facts["absent"]), runner, tree)
-            for key, reason in space.dropped.items():
-                screen.say(f"  without {key}: {reason}")
-            runner.objective = objective
-            folder.settle()
+            space, objective = preflight(Space(tree).fitting(facts["absent"]), runner, tree, alone)
+            if space.dropped:
+                screen.say(f"left out: {', '.join(space.dropped)} (autoopt plan says why)")
+            runner.objective = screen.objective = objective
+            if settle:
+                folder.settle()
             yield Opened(tree, folder, runner, space, objective, facts)
     finally:
         if executor is not None:

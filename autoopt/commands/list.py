@@ -1,0 +1,40 @@
+"""`autoopt list`"""
+
+from collections.abc import Sequence
+
+from rich.console import Console
+from rich.table import Table
+
+from autoopt.study.stored import ROOT, Stored, names, stored
+
+HELP = """Usage: autoopt list [root=DIR]
+
+The studies in DIR (autoopt-runs), with state, trials and gain."""
+
+
+def run(arguments: Sequence[str]) -> int:
+    if "-h" in arguments or "--help" in arguments:
+        print(HELP)
+        return 0
+    root = next((a.removeprefix("root=") for a in arguments if a.startswith("root=")), None)
+    studies = [stored(name, root) for name in names(root)]
+    if not studies:
+        print(f"No studies in {root or ROOT}/. Begin one: autoopt search data=digits")
+        return 0
+    table = Table(box=None, pad_edge=False)
+    for column in ("study", "state", "trials", "objective", "baseline", "winner", "gain, 95 % interval"):
+        table.add_column(column)
+    for study in studies:
+        table.add_row(*row(study))
+    Console(soft_wrap=True).print(table)
+    return 0
+
+
+def row(study: Stored) -> list[str]:
+    trials = f"{len(study.records['search'])}/{study.config['study']['trials']}"
+    if (verdict := study.verdict) is None:
+        return [study.name, study.state, trials, "", "", "", ""]
+    low, high = verdict["interval"]
+    gain = f"{verdict['gain']:+.4f} ({low:+.4f} to {high:+.4f})"
+    scores = (f"{verdict[side]['score']:.4f}" for side in ("baseline", "winner"))
+    return [study.name, study.state, trials, verdict["objective"], *scores, gain]

@@ -1,0 +1,80 @@
+"""`autoopt plan`"""
+
+from collections.abc import Iterator, Sequence
+from math import ceil
+
+from autoopt import grammar
+from autoopt.commands.options import read
+from autoopt.config import technique_of
+from autoopt.domain import Choice, Range
+from autoopt.slots import SLOTS
+from autoopt.space import Space
+from autoopt.study.confirm import how_many
+from autoopt.study.search import Opened, opened
+from autoopt.terminal import Progress
+
+
+def run(arguments: Sequence[str]) -> int:
+    asked = read(arguments, "plan")
+    if asked is None:
+        return 0
+    with Progress() as screen, opened(asked.tree(), screen, settle=False) as study:
+        text = "\n".join(lines(study))
+    screen.say(text)
+    return 0
+
+
+def lines(study: Opened) -> Iterator[str]:
+    """The space as a tree, what dropped out, and the sum of the trainings."""
+    facts, space = study.facts, study.space
+    sizes = ", ".join(f"{n} {part}" for part, n in facts["sizes"].items()) or "as the data module splits them"
+    shape = "x".join(map(str, facts["input_shape"])) or "unknown"
+    yield f"\n{study.folder.name}"
+    yield f"task       {facts['kind']}: inputs {shape}, {facts['outputs'] or 'unknown'} outputs; examples: {sizes}"
+    yield f"objective  {study.objective.name}, {study.objective.direction}\n\nspace"
+    for slot in SLOTS:
+        yield from slot_lines(space, slot)
+    yield f"  batches.size        {space.tree['batches']['size']}"
+    if space.dropped:
+        yield "\nleft out"
+        yield from (f"  {key:<28} {reason}" for key, reason in space.dropped.items())
+    yield "\nbudget"
+    yield from budget(study)
+
+
+def slot_lines(space: Space, slot: str) -> Iterator[str]:
+    names = list(space.tree[slot])
+    how = "" if len(names) < 2 else " (one of these)" if not SLOTS[slot].many else ""
+    yield f"  {slot}{how}{'' if names else ': none'}"
+    for name, node in space.tree[slot].items():
+        use = "" if "use" not in node else "  always" if node["use"] is True else "  on or off"
+        yield f"    {name}{use}"
+        params = technique_of(slot, name, node).params
+        for key, value in node.items():
+            if key in params:
+                yield f"      {key:<16} {value}{outside(value, params[key].domain)}"
+
+
+def outside(value: object, advised: Range | Choice | None) -> str:
+    """A mark for what lies outside the range that the technique advises."""
+    meant = grammar.read(value)
+    if isinstance(advised, Range):
+        ends = (meant.low, meant.high) if isinstance(meant, Range) else (meant,)
+        numbers = [e for e in ends if isinstance(e, int | float)]
+        if any(not advised.low <= e <= advised.high for e in numbers):
+            return f"   (advised: {grammar.write(advised)})"
+    return ""
+
+
+def budget(study: Opened) -> Iterator[str]:
+    node = study.tree["study"]
+    top = how_many(node["trials"], node["seeds"], node["confirm"])
+    confirming = (top + 1) * node["seeds"]
+    yield f"  search    {node['trials']} trials of {node['epochs']} epochs" + (f", for {node['time']} at most" if node["time"] else "")
+    if node["stopping"]:
+        yield f"  rungs     bad trials end after epoch {ceil(node['epochs'] / 3)}: a third goes on"
+    if study.space.tree["compression"]:
+        yield f"  compress  {node['compress']} compressions of the best {top}"
+    yield f"  confirm   {top} of the best and the baseline, {node['seeds']} fresh seeds each: {confirming} trainings"
+    yield f"  in all    {node['trials'] + confirming} trainings, {study.runner.workers} at a time; at most {(node['trials'] + confirming) * node['epochs']} epochs"
+    yield f"  choices   {sum(1 for _ in study.space.parameters())}"

@@ -1,0 +1,156 @@
+"""`autoopt plugins`"""
+
+import json
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from autoopt import grammar
+from autoopt.errors import BadInput, nearest
+from autoopt.slots import SLOTS
+from autoopt.technique import REQUIRED, Technique, available, catalogue, find, is_path
+
+HELP = """Usage: autoopt plugins [SLOT] [--markdown | --json]
+       autoopt plugins show SLOT/NAME
+       autoopt plugins check [DISTRIBUTION | SLOT | SLOT/NAME | SLOT=module:object …]
+
+Lists the installed techniques from their metadata, importing none; show prints the card of one; check runs the contract
+that every technique passes (autoopt.testing) over what is named, by default over all."""
+
+
+def run(arguments: Sequence[str]) -> int:
+    if "-h" in arguments or "--help" in arguments:
+        print(HELP)
+        return 0
+    flags = [a for a in arguments if a.startswith("-")]
+    if unknown := [f for f in flags if f not in ("--markdown", "--json")]:
+        raise BadInput(f"{unknown[0]}: no such option. Known: --markdown, --json.")
+    words = [a for a in arguments if not a.startswith("-")]
+    if words[:1] == ["show"]:
+        print(card(one(words[1:])))
+        return 0
+    if words[:1] == ["check"]:
+        return check(words[1:])
+    slots = [slot_of(words[0])] if words else list(SLOTS)
+    print(as_json(slots) if "--json" in flags else as_markdown(slots) if "--markdown" in flags else as_text(slots))
+    return 0
+
+
+def slot_of(name: str) -> str:
+    if name not in SLOTS:
+        raise BadInput(f"No slot named '{name}'. {nearest(name, SLOTS)}")
+    return name
+
+
+def one(words: Sequence[str]) -> Technique:
+    if len(words) != 1 or "/" not in words[0]:
+        raise BadInput("plugins show: say which, such as optimizer/adamw")
+    slot, _, name = words[0].partition("/")
+    return find(slot_of(slot), name)
+
+
+def readable(slot: str) -> Iterator[Technique | BadInput]:
+    """The techniques of a slot; a broken one as what is wrong with it."""
+    for name in available(slot):
+        try:
+            yield find(slot, name)
+        except BadInput as error:
+            yield error
+
+
+def as_text(slots: Sequence[str]) -> str:
+    lines = []
+    for slot in slots:
+        lines.append(f"{slot}: {SLOTS[slot].about}")
+        for found in readable(slot):
+            lines.append(f"  {found.name:<18} {summary(found)}" if isinstance(found, Technique) else f"  broken: {found}")
+    return "\n".join(lines)
+
+
+def summary(technique: Technique) -> str:
+    return technique.doc.splitlines()[0] if technique.doc else ""
+
+
+def source(technique: Technique) -> str:
+    """The last paragraph of the docstring: where the technique comes from."""
+    paragraphs = [" ".join(p.split()) for p in technique.doc.split("\n\n")]
+    return paragraphs[-1].removeprefix("Source: ") if len(paragraphs) > 1 else ""
+
+
+def searched(technique: Technique) -> list[str]:
+    return [f"{p.name} {grammar.write(p.domain)}" for p in technique.params.values() if p.domain is not None]
+
+
+def as_markdown(slots: Sequence[str]) -> str:
+    """The catalogue of the README."""
+    lines = []
+    for slot in slots:
+        lines += [f"\n**{slot}**: {SLOTS[slot].about}\n", "| name | what it does | source | searches |", "|---|---|---|---|"]
+        for found in readable(slot):
+            if isinstance(found, Technique):
+                cells = (found.name, summary(found), source(found), ", ".join(f"`{s}`" for s in searched(found)) or "–")
+                lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
+    return "\n".join(lines).strip()
+
+
+def as_json(slots: Sequence[str]) -> str:
+    return json.dumps([as_dict(found) for slot in slots for found in readable(slot) if isinstance(found, Technique)], indent=2)
+
+
+def as_dict(technique: Technique) -> dict[str, Any]:
+    params = {
+        p.name: {
+            "type": p.scalar.__name__ if p.scalar else None,
+            "searched": grammar.write(p.domain) if p.domain is not None else None,
+            **({"required": True} if p.default is REQUIRED else {"default": p.default}),
+        }
+        for p in technique.params.values()
+    }
+    return {
+        "slot": technique.slot, "name": technique.name, "from": technique.owner or None, "path": technique.path, "asks": technique.asks,
+        "fills": technique.acts.fills, "late": technique.acts.late, "about": summary(technique), "source": source(technique), "params": params,
+    }  # fmt: skip
+
+
+def card(technique: Technique) -> str:
+    """What a technique does, asks for and searches."""
+    lines = [f"{technique.slot}/{technique.name}   {technique.owner or technique.path}", "", technique.doc.rstrip(), ""]
+    lines.append(f"asks for   {', '.join(technique.asks) or 'nothing'}")
+    if technique.acts.fills:
+        lines.append(f"fills      {technique.acts.fills}")
+    for p in technique.params.values():
+        said = "required" if p.default is REQUIRED else f"default {grammar.write(p.default)}"
+        kind = p.scalar.__name__ if p.scalar else "any"
+        lines.append(f"  {p.name:<18} {kind:<6} {said:<16} {grammar.write(p.domain) if p.domain is not None else 'a setting'}")
+    return "\n".join(lines)
+
+
+def check(words: Sequence[str]) -> int:
+    """Run the contract; 0 where everything passes, else 1."""
+    from autoopt.testing import check as contract  # imports torch, which the other sub-commands do without
+
+    techniques = [t for word in words for t in named(word)] if words else [find(s, n) for s, n in sorted(catalogue())]
+    failed = 0
+    for technique in techniques:
+        report = contract(technique)
+        failed += bool(report.failures)
+        state = "failed" if report.failures else "skipped" if report.skips and not report.passed else "ok"
+        print(f"{state:<8} {technique.slot}/{technique.name}")
+        for name, reason in (*report.failures, *report.skips):
+            print(f"         {name}: {reason}")
+    print(f"{len(techniques)} checked, {failed} failed")
+    return 1 if failed else 0
+
+
+def named(word: str) -> list[Technique]:
+    """The techniques that a word names: a slot, one of it, an import path for a slot, or those of a distribution."""
+    slot, _, rest = word.partition("=")
+    if rest and is_path(rest):
+        return [find(slot_of(slot), rest)]
+    if "/" in word:
+        return [one([word])]
+    if word in SLOTS:
+        return [find(word, name) for name in available(word)]
+    owners = {owner.split()[0] for rows in catalogue().values() for _, owner in rows}
+    if word not in owners:
+        raise BadInput(f"No slot and no distribution with techniques named '{word}'. {nearest(word, [*owners, *SLOTS])}")
+    return [find(s, n) for (s, n), rows in sorted(catalogue().items()) if any(owner.split()[0] == word for _, owner in rows)]

@@ -1,0 +1,61 @@
+"""`autoopt show`"""
+
+from collections.abc import Sequence
+
+import yaml
+
+from autoopt.errors import BadInput
+from autoopt.recipe import Recipe
+from autoopt.study.journal import Record
+from autoopt.study.stored import Stored, names, stored
+
+HELP = """Usage: autoopt show NAME [TRIAL] [root=DIR]
+
+A study's verdict with its trials, the best first; or one trial: recipe, metrics, curve and how it ended."""
+
+
+def run(arguments: Sequence[str]) -> int:
+    words = [a for a in arguments if "=" not in a]
+    root = next((a.removeprefix("root=") for a in arguments if a.startswith("root=")), None)
+    if not words or "-h" in words or "--help" in words:
+        print(HELP)
+        return 0 if words else missing(root)
+    study = stored(words[0], root)
+    print(trial_text(study.record(words[1])) if len(words) > 1 else study_text(study))
+    return 0
+
+
+def missing(root: str | None) -> int:
+    raise BadInput(f"show: say which study: {', '.join(names(root)) or 'there is none yet'}")
+
+
+def study_text(study: Stored) -> str:
+    verdict = study.verdict
+    head = verdict["conclusion"] if verdict else f"Not concluded yet: {len(study.records['search'])} of {study.config['study']['trials']} trials."
+    downward = bool(verdict and verdict["direction"] == "minimize")
+    scored = sorted((r for r in study.records["search"] if r.score is not None), key=lambda r: r.score if downward else -(r.score or 0))  # type: ignore[arg-type,return-value]
+    rows = "\n".join(line(r) for r in scored + [r for r in study.records["search"] if r.score is None])
+    drops = "".join(f"\nleft out  {key}: {reason}" for key, reason in (verdict or {}).get("dropped", {}).items())
+    return f"{study.name}\n{head}\n\n{rows}{drops}\n\nfolder  {study.path}"
+
+
+def line(record: Record) -> str:
+    score = f"{record.score:.4f}" if record.score is not None else "      "
+    ended = f"{record.state}{f' ({record.reason}: {record.detail})' if record.reason else ''}"
+    return f"{record.key:>5}  {score}  {ended:<9} {Recipe(record.recipe).title()}"
+
+
+def trial_text(record: Record) -> str:
+    shown = {
+        "trial": record.key,
+        "stage": record.stage,
+        "state": record.state,
+        **({"reason": record.reason, "detail": record.detail} if record.reason else {}),
+        "score": record.score,
+        "seed": record.seed,
+        "seconds": round(record.seconds, 2),
+        "metrics": dict(record.metrics),
+        "curve": record.curve,
+        "recipe": dict(record.recipe),
+    }
+    return yaml.safe_dump(shown, sort_keys=False).rstrip()

@@ -1,0 +1,81 @@
+"""Reading studies that are on disk: nothing here writes, and a running search is not disturbed."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from autoopt.config import Tree, as_overrides, from_file
+from autoopt.errors import BadInput, nearest
+from autoopt.study.journal import Journal, Record
+
+ROOT = "autoopt-runs"
+STAGES = ("search", "compress", "confirm", "test")
+
+
+@dataclass(frozen=True)
+class Stored:
+    """One study as its folder tells it."""
+
+    path: Path
+    config: Tree
+    records: dict[str, list[Record]]
+    verdict: dict[str, Any] | None
+
+    @property
+    def name(self) -> str:
+        return self.path.name
+
+    @property
+    def state(self) -> str:
+        """concluded, or begun: whether it runs is known to its process alone."""
+        return "concluded" if self.verdict else "begun"
+
+    def record(self, key: str) -> Record:
+        """One trial.
+
+        Raises:
+            BadInput: there is none of this key.
+        """
+        known = {r.key: r for records in self.records.values() for r in records}
+        if key not in known:
+            raise BadInput(f"{self.name} has no finished trial {key}. {nearest(key, known)}")
+        return known[key]
+
+
+def names(root: str | None) -> list[str]:
+    return sorted(p.parent.name for p in Path(root or ROOT).glob("*/space.yaml"))
+
+
+def stored(name: str, root: str | None) -> Stored:
+    """A study by its name.
+
+    Raises:
+        BadInput: there is none of this name.
+    """
+    path = Path(root or ROOT) / name
+    if not (path / "space.yaml").exists():
+        raise BadInput(f"No study named '{name}' in {root or ROOT}/. {nearest(name, names(root))}")
+    verdict = path / "verdict.yaml"
+    journal = Journal(path / "journal.log", name, write=False)
+    return Stored(
+        path,
+        yaml.safe_load((path / "config.yaml").read_text()),
+        {stage: journal.records(stage) for stage in STAGES},
+        yaml.safe_load(verdict.read_text()) if verdict.exists() else None,
+    )
+
+
+def recipe_overrides(said: str, root: str | None) -> list[str]:
+    """A recipe that is said as a file, as a study's name (its best) or as `NAME/17`."""
+    if Path(said).is_file():
+        return from_file(said)
+    name, _, key = said.partition("/")
+    study = stored(name, root)
+    if key:
+        return as_overrides(dict(study.record(key).recipe))
+    best = study.path / "best" / "recipe.yaml"
+    if not best.exists():
+        raise BadInput(f"{name} has no winner yet; say recipe={name}/TRIAL, or search on")
+    return from_file(str(best))
