@@ -1,11 +1,9 @@
 """What a trial is judged by: quality by torchmetrics, and what the model costs."""
 
-import io
 import resource
 import statistics
 import time
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Iterable
 
 import torch
 from torch import Tensor, nn
@@ -30,7 +28,12 @@ def quality(kind: str, outputs: Tensor, targets: Tensor, names: Iterable[str]) -
 
 def one(kind: str, name: str, outputs: Tensor, targets: Tensor) -> Tensor:
     if kind == "regression":
-        return {"rmse": lambda: R.mean_squared_error(outputs, targets, squared=False), "mae": lambda: R.mean_absolute_error(outputs, targets), "r2": lambda: R.r2_score(outputs, targets), "loss": lambda: F.mse_loss(outputs, targets)}[name]()
+        return {
+            "rmse": lambda: R.mean_squared_error(outputs, targets, squared=False),
+            "mae": lambda: R.mean_absolute_error(outputs, targets),
+            "r2": lambda: R.r2_score(outputs, targets),
+            "loss": lambda: F.mse_loss(outputs, targets),
+        }[name]()
     if name == "loss":
         return F.cross_entropy(outputs, targets)
     if name == "accuracy":

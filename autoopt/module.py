@@ -135,9 +135,12 @@ class Tuned(L.LightningModule):
         optimizer = self.chosen.one("optimizer", params=groups(self), model=self, own=first_optimizer(own), **times)
         schedule = self.chosen.one("schedule", optimizer=optimizer, own=None, **times)
         if schedule is None:
-            return optimizer  # type: ignore[no-any-return]
+            return optimizer
         by_epoch = {"interval": "epoch", "monitor": self.objective, "strict": False}
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, **(by_epoch if isinstance(schedule, ReduceLROnPlateau) else {"interval": "step"})}}  # type: ignore[return-value,typeddict-item]
+        return {
+            "optimizer": optimizer,
+            "lr_scheduler": {"scheduler": schedule, **(by_epoch if isinstance(schedule, ReduceLROnPlateau) else {"interval": "step"})},
+        }  # type: ignore[return-value]
 
     def total_steps(self) -> int:
         return int(self.trainer.estimated_stepping_batches)
@@ -207,7 +210,7 @@ class Net(Tuned):
         self.train_loss = torch.zeros(())
 
     def forward(self, inputs: Tensor) -> Tensor:
-        return self.model(inputs)  # type: ignore[no-any-return]
+        return self.model(inputs)
 
     def total_steps(self) -> int:
         return self.steps_per_epoch * (self.trainer.max_epochs or 1)
@@ -219,7 +222,7 @@ class Net(Tuned):
             total += self.step(optimizer, *augment(self.chosen, inputs, targets, self.task.outputs))
             steps += 1
             if schedule is not None and not plateau:
-                schedule.step()  # type: ignore[union-attr,call-arg]
+                schedule.step()  # type: ignore[union-attr]
         self.train_loss = total / max(1, steps)
 
     def step(self, optimizer: Any, inputs: Tensor, targets: Tensor) -> Tensor:

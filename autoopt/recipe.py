@@ -9,7 +9,7 @@ import yaml
 from autoopt.slots import SLOTS
 
 PLAIN = ("split", "batches")
-UNSAID = ("data", "model", "device")
+UNSAID = ("data", "model", "loss", "device")
 
 
 @dataclass(frozen=True)

@@ -27,8 +27,16 @@ TABLE = (
     Slot("model", "the network", ("task",), ("torch.nn:Module",)),
     Slot("activation", "what stands between the layers", (), ("torch.nn:Module", None)),
     Slot("initializer", "the weights before the first step", ("model", "batch"), (None,)),
-    Slot("augmentation", "new training batches from old ones", ("images", "inputs", "targets"), ("torch:Tensor", "builtins:tuple"), many=True),
-    Slot("regularizer", "what keeps the weights in bounds", ("model", "total_steps", "objective"), ("lightning.pytorch:Callback", None), many=True),
+    Slot(
+        "augmentation", "new training batches from old ones", ("images", "inputs", "targets"), ("torch:Tensor", "builtins:tuple"), many=True
+    ),
+    Slot(
+        "regularizer",
+        "what keeps the weights in bounds",
+        ("model", "total_steps", "objective"),
+        ("lightning.pytorch:Callback", None),
+        many=True,
+    ),
     Slot("loss", "what is minimised", ("task", "class_counts", "own"), ("collections.abc:Callable", None)),
     Slot("optimizer", "the step", ("params", "model", "total_steps", "steps_per_epoch", "own"), ("torch.optim:Optimizer",)),
     Slot(
@@ -38,6 +46,12 @@ TABLE = (
         ("torch.optim.lr_scheduler:LRScheduler", None),
     ),
     Slot("device", "where and in which precision", ("model",), ("builtins:dict",)),
-    Slot("compression", "a smaller or faster model after training", ("model", "batches", "finetune", "build"), ("torch.nn:Module",), many=True),
+    Slot(
+        "compression",
+        "a smaller or faster model after training",
+        ("model", "batches", "finetune", "build"),
+        ("torch.nn:Module",),
+        many=True,
+    ),
 )
 SLOTS: Mapping[str, Slot] = {slot.name: slot for slot in TABLE}

@@ -61,9 +61,9 @@ class Space:
 
     def compressions(self, trial: Asked) -> dict[str, Any]:
         """The compression slot of a recipe, of the trial's choosing."""
-        only = {slot: {} for slot in SLOTS} | {"compression": self.tree["compression"]}
+        only: Tree = {slot: {} for slot in SLOTS} | {"compression": self.tree["compression"]}
         tree = {**self.tree, **only, **{node: {} for node in PLAIN}}
-        return Space(tree).draw(trial).tree["compression"]  # type: ignore[no-any-return]
+        return Space(tree).draw(trial).tree["compression"]
 
     def with_option(self, slot: str, name: str) -> "Space":
         """The space in which one technique is used for sure: on, or the only one of its slot."""

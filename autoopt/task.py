@@ -1,6 +1,5 @@
-"""What is to be learnt: the examples, their split, and the ready batches that a training is fed with."""
+"""What is to be learnt: the examples, their split, and what a model has to know of them."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -8,7 +7,6 @@ import torch
 from lightning.pytorch import LightningDataModule
 from sklearn.model_selection import train_test_split
 from torch import Tensor
-from torch.utils.data import IterableDataset
 
 from autoopt.errors import BadInput
 
@@ -60,7 +58,8 @@ class Scale:
 class Task:
     """The split examples, or the user's data module, and what a model has to know of them.
 
-    `input_shape` is without the batch; `inputs` and `targets` are the scales that were applied (tables and regression targets only).
+    `input_shape` is without the batch; `inputs` and `targets` are the scales that were applied (tables and regression
+    targets only); `class_counts` are the training examples of each class, int64 `(K,)`.
     """
 
     kind: str
@@ -70,19 +69,12 @@ class Task:
     parts: dict[str, tuple[Tensor, Tensor]] = field(default_factory=dict)
     inputs: Scale | None = None
     targets: Scale | None = None
+    class_counts: Tensor | None = None
     datamodule: LightningDataModule | None = None
 
     @property
     def images(self) -> bool:
         return len(self.input_shape) == 3
-
-    @property
-    def class_counts(self) -> Tensor | None:
-        """Training examples of each class, int64 `(K,)`."""
-        if self.kind != "classification" or not self.parts:
-            return None
-        return torch.bincount(self.parts["train"][1], minlength=self.outputs)
-
 
     def example(self) -> tuple[Tensor, Tensor] | None:
         """A training batch, where one can be had without asking the user's data module for it."""
@@ -110,7 +102,8 @@ def make_task(examples: Examples | LightningDataModule, split: dict[str, Any], s
     y = out_scale.apply(targets) if out_scale else targets
     parts = {part: (x[indices[part]].contiguous(), y[indices[part]].contiguous()) for part in PARTS}
     outputs = len(examples.classes) or int(targets.max()) + 1 if examples.kind == "classification" else targets.shape[1]
-    return Task(examples.kind, tuple(inputs.shape[1:]), outputs, examples.classes, parts, in_scale, out_scale)
+    counts = torch.bincount(parts["train"][1], minlength=outputs) if examples.kind == "classification" else None
+    return Task(examples.kind, tuple(inputs.shape[1:]), outputs, examples.classes, parts, in_scale, out_scale, counts)
 
 
 def task_of_module(datamodule: LightningDataModule, scan: bool) -> Task:
@@ -126,8 +119,9 @@ def task_of_module(datamodule: LightningDataModule, scan: bool) -> Task:
     shape = tuple(inputs.shape[1:])
     if targets.is_floating_point():
         return Task("regression", shape, targets.shape[1] if targets.ndim > 1 else 1, datamodule=datamodule)
-    top = max(int(b[1].max()) for b in datamodule.train_dataloader()) if scan else int(targets.max())
-    return Task("classification", shape, top + 1, datamodule=datamodule)
+    counts = torch.bincount(torch.cat([b[1] for b in datamodule.train_dataloader()])) if scan else None
+    outputs = 0 if counts is None else len(counts)
+    return Task("classification", shape, outputs, class_counts=counts, datamodule=datamodule)
 
 
 def check(examples: Examples) -> None:
@@ -150,7 +144,7 @@ def split_indices(examples: Examples, split: dict[str, Any]) -> dict[str, Tensor
 
     def cut(indices: Any, share: float, seed: int) -> tuple[Any, Any]:
         strata = labels[indices] if labels is not None else None
-        return train_test_split(indices, test_size=share, random_state=seed, stratify=strata)  # type: ignore[return-value]
+        return train_test_split(indices, test_size=share, random_state=seed, stratify=strata)
 
     held = split["validation"] + split["test"]
     try:
@@ -160,69 +154,3 @@ def split_indices(examples: Examples, split: dict[str, Any]) -> dict[str, Tensor
         hint = " (split.stratify=false splits without regard to the classes)" if labels is not None else ""
         raise BadInput(f"data: {len(examples.inputs)} examples cannot be split: {error}{hint}") from error
     return {part: torch.as_tensor(indices).sort().values for part, indices in zip(PARTS, (train, validation, test), strict=True)}
-
-
-class Chunk:
-    """Batches in a row, cut as they are asked for; opaque to Lightning, which would walk through every tensor."""
-
-    def __init__(self, inputs: Tensor, targets: Tensor, indices: tuple[Tensor, ...]):
-        self.inputs, self.targets, self.indices = inputs, targets, indices
-
-    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
-        return ((self.inputs[i], self.targets[i]) for i in self.indices)
-
-
-class Batches(IterableDataset):
-    """Ready batches of tensors that are where the model is.
-
-    Each epoch has an order of its own, drawn from (seed, epoch), so that a training can be taken up at any epoch.
-
-    Args:
-        inputs, targets: the examples of one part.
-        size: examples a batch; a last batch of one is left out in training (batch norm has no variance there).
-        seed: of the order; none: as they stand.
-        chunked: give the whole epoch as one `Chunk`.
-    """
-
-    def __init__(self, inputs: Tensor, targets: Tensor, size: int, seed: int | None = None, chunked: bool = False):
-        self.inputs, self.targets, self.size, self.seed, self.chunked = inputs, targets, size, seed, chunked
-        self.epoch = 0
-
-    @property
-    def steps(self) -> int:
-        """Batches an epoch."""
-        full, rest = divmod(len(self.inputs), self.size)
-        return full + (rest > (0 if self.seed is None or not full else 1))
-
-    def __len__(self) -> int:
-        return 1 if self.chunked else self.steps
-
-    def indices(self) -> tuple[Tensor, ...]:
-        if self.seed is None:
-            order = torch.arange(len(self.inputs), device=self.inputs.device)
-        else:
-            generator = torch.Generator().manual_seed(self.seed * 100_003 + self.epoch)
-            order = torch.randperm(len(self.inputs), generator=generator).to(self.inputs.device)
-        return order.split(self.size)[: self.steps]
-
-    def __iter__(self) -> Iterator[Any]:
-        chunk = Chunk(self.inputs, self.targets, self.indices())
-        self.epoch += 1
-        return iter([chunk]) if self.chunked else iter(chunk)
-
-
-class PerBatch:
-    """Batches one by one, each as a chunk of one."""
-
-    def __init__(self, batches: Any):
-        self.batches = batches
-
-    @property
-    def steps(self) -> int:
-        return len(self.batches)
-
-    def __len__(self) -> int:
-        return len(self.batches)
-
-    def __iter__(self) -> Iterator[list[Any]]:
-        return ([batch] for batch in self.batches)

@@ -77,7 +77,7 @@ class Technique:
     path: str
     asks: tuple[str, ...] = ()
     params: Mapping[str, Param] = field(default_factory=dict)
-    acts: Acts = Acts()
+    acts: Acts = field(default_factory=Acts)
     doc: str = ""
     owner: str = ""
 
@@ -92,8 +92,13 @@ class Technique:
         module, _, attribute = self.path.partition(":")
         try:
             found = importlib.import_module(module)
+            if not hasattr(found, attribute.split(".")[0]):
+                near = nearest(attribute, public(found))
+                raise BadInput(f"{self.slot}={self.path}: {module} has no '{attribute}'. {near}{self.remedy(AttributeError())}")
             for part in attribute.split("."):
                 found = getattr(found, part)
+        except BadInput:
+            raise
         except Exception as error:
             raise BadInput(f"{self.slot}/{self.name} cannot be loaded: {type(error).__name__}: {error}{self.remedy(error)}") from error
         return found  # type: ignore[return-value]
@@ -105,6 +110,11 @@ class Technique:
         missing = getattr(error, "name", None) if isinstance(error, ImportError) else None
         extra = extra_with(self.owner.split()[0], missing) if missing else None
         return f" (from {self.owner}" + (f"; pip install '{self.owner.split()[0]}[{extra}]')" if extra else ")")
+
+
+def public(module: types.ModuleType) -> list[str]:
+    """The names that a module defines, itself or further inside."""
+    return [n for n, v in vars(module).items() if n[0] != "_" and str(getattr(v, "__module__", "")).startswith(module.__name__)]
 
 
 LIVE: dict[str, Any] = {}
@@ -129,7 +139,7 @@ def unique(found: "typing.Iterable[Distribution]") -> Iterator[Distribution]:
     for distribution in found:
         try:
             name = distribution.metadata["Name"].lower().replace("_", "-")
-        except Exception:  # noqa: S112 - a malformed distribution elsewhere is nobody's business here
+        except Exception:
             continue
         if name not in seen:
             seen.add(name)
@@ -255,7 +265,10 @@ def arguments(args: ast.arguments, skip_self: bool) -> Iterator[tuple[str, bool,
     """Each argument's name, whether it is keyword-only, its annotation and default."""
     positional = [*args.posonlyargs, *args.args]
     defaults = [None] * (len(positional) - len(args.defaults)) + list(args.defaults)
-    rows = [*((a, d, False) for a, d in zip(positional, defaults)), *((a, d, True) for a, d in zip(args.kwonlyargs, args.kw_defaults))]
+    rows = [
+        *((a, d, False) for a, d in zip(positional, defaults, strict=True)),
+        *((a, d, True) for a, d in zip(args.kwonlyargs, args.kw_defaults, strict=True)),
+    ]
     for argument, default, keyword in rows[1:] if skip_self else rows:
         yield argument.arg, keyword, annotation(argument.annotation), evaluate(default) if default is not None else REQUIRED
 

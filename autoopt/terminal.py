@@ -34,7 +34,9 @@ class Progress:
         self.best: tuple[float, str] | None = None
         self.name, self.total, self.done, self.live_trials = "", 0, 0, 0
         self.began, self.before = time.monotonic(), 0
-        self.live = Live(console=self.console, get_renderable=self.line, refresh_per_second=4, transient=True) if self.console.is_terminal else None
+        self.live = (
+            Live(console=self.console, get_renderable=self.line, refresh_per_second=4, transient=True) if self.console.is_terminal else None
+        )
 
     def __enter__(self) -> "Progress":
         if self.live:
@@ -92,9 +94,14 @@ def closing(verdict: Verdict, say: Callable[[object], None]) -> None:
     for column, justify in (("", "left"), ("baseline", "right"), (f"winner (trial {verdict.winner.key})", "right")):
         table.add_column(column, justify=justify)  # type: ignore[arg-type]
     ours, theirs = verdict.described(verdict.winner), verdict.described(verdict.baseline)
-    rows = [(f"{verdict.objective.name}, {verdict.part} split", theirs["score"], ours["score"], ".4f"), (f"{verdict.objective.name}, validation, fresh seeds", theirs["validation"], ours["validation"], ".4f")]
+    rows = [
+        (f"{verdict.objective.name}, {verdict.part} split", theirs["score"], ours["score"], ".4f"),
+        (f"{verdict.objective.name}, validation, fresh seeds", theirs["validation"], ours["validation"], ".4f"),
+    ]
     costs = (("latency_ms", "latency of one example, ms", ".3f"), ("size_mb", "size, MB", ".3f"), ("parameters", "parameters", ",.0f"))
-    rows += [(label, theirs["metrics"][k], ours["metrics"][k], f) for k, label, f in costs if k in theirs["metrics"] and k in ours["metrics"]]
+    rows += [
+        (label, theirs["metrics"][k], ours["metrics"][k], f) for k, label, f in costs if k in theirs["metrics"] and k in ours["metrics"]
+    ]
     for label, one, other, form in rows:
         table.add_row(label, format(one, form), format(other, form))
     table.add_row("recipe", theirs["title"], ours["title"])

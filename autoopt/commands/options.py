@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import hydra
 import yaml
 
-from autoopt.config import SETTINGS, Tree, compose, presets, store, Overrides
+from autoopt.config import SETTINGS, Overrides, Tree, compose, presets, store
 from autoopt.errors import BadInput
 from autoopt.slots import SLOTS
 from autoopt.technique import available
@@ -41,12 +41,14 @@ class Asked:
 def read(arguments: Sequence[str], command: str) -> Asked | None:
     """The command's arguments; nothing where a flag was answered already."""
     if os.environ.get("COMP_LINE"):
-        return to_hydra(list(arguments), command)
+        to_hydra(list(arguments), command)
+        return None
     if any(a in ("-h", "--help") for a in arguments):
         print(help_text(command))
         return None
     if any(a.split("=")[0] in HYDRA_FLAGS for a in arguments):
-        return to_hydra(list(arguments), command)
+        to_hydra(list(arguments), command)
+        return None
     asked = Asked()
     words = iter(arguments)
     for word in words:
@@ -77,7 +79,9 @@ def to_hydra(arguments: list[str], command: str) -> None:
 
 def help_text(command: str) -> str:
     """The slots with their techniques, the settings, and the grammar."""
-    slots = "\n".join(f"  {name:<13} {slot.about}\n  {'':<13}   {' '.join([*available(name), *presets(name)])}" for name, slot in SLOTS.items())
+    slots = "\n".join(
+        f"  {name:<13} {slot.about}\n  {'':<13}   {' '.join([*available(name), *presets(name)])}" for name, slot in SLOTS.items()
+    )
     settings = "\n".join(f"  {key:<24} {about}" for key, (_, about) in SETTINGS.items())
     others = "\n".join(f"  {group:<24} {' '.join(presets(group))}" for group in ("study", "executor"))
     return (

@@ -76,5 +76,6 @@ def budget(study: Opened) -> Iterator[str]:
     if study.space.tree["compression"]:
         yield f"  compress  {node['compress']} compressions of the best {top}"
     yield f"  confirm   {top} of the best and the baseline, {node['seeds']} fresh seeds each: {confirming} trainings"
-    yield f"  in all    {node['trials'] + confirming} trainings, {study.runner.workers} at a time; at most {(node['trials'] + confirming) * node['epochs']} epochs"
+    total = node["trials"] + confirming
+    yield f"  in all    {total} trainings, {study.runner.workers} at a time; at most {total * node['epochs']} epochs"
     yield f"  choices   {sum(1 for _ in study.space.parameters())}"

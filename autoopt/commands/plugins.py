@@ -105,10 +105,9 @@ def as_dict(technique: Technique) -> dict[str, Any]:
         }
         for p in technique.params.values()
     }
-    return {
-        "slot": technique.slot, "name": technique.name, "from": technique.owner or None, "path": technique.path, "asks": technique.asks,
-        "fills": technique.acts.fills, "late": technique.acts.late, "about": summary(technique), "source": source(technique), "params": params,
-    }  # fmt: skip
+    about = {"about": summary(technique), "source": source(technique), "from": technique.owner or None, "path": technique.path}
+    acts = {"asks": technique.asks, "fills": technique.acts.fills, "late": technique.acts.late}
+    return {"slot": technique.slot, "name": technique.name, **about, **acts, "params": params}
 
 
 def card(technique: Technique) -> str:
@@ -131,12 +130,12 @@ def check(words: Sequence[str]) -> int:
     techniques = [t for word in words for t in named(word)] if words else [find(s, n) for s, n in sorted(catalogue())]
     failed = 0
     for technique in techniques:
-        report = contract(technique)
-        failed += bool(report.failures)
-        state = "failed" if report.failures else "skipped" if report.skips and not report.passed else "ok"
-        print(f"{state:<8} {technique.slot}/{technique.name}")
-        for name, reason in (*report.failures, *report.skips):
-            print(f"         {name}: {reason}")
+        findings = contract(technique)
+        bad = any(not finding.skipped for finding in findings)
+        failed += bad
+        print(f"{'failed' if bad else 'ok':<8} {technique.slot}/{technique.name}")
+        for finding in findings:
+            print(f"         {finding.check}: {'skipped, ' if finding.skipped else ''}{finding.reason}")
     print(f"{len(techniques)} checked, {failed} failed")
     return 1 if failed else 0
 

@@ -31,7 +31,11 @@ def missing(root: str | None) -> int:
 
 def study_text(study: Stored) -> str:
     verdict = study.verdict
-    head = verdict["conclusion"] if verdict else f"Not concluded yet: {len(study.records['search'])} of {study.config['study']['trials']} trials."
+    head = (
+        verdict["conclusion"]
+        if verdict
+        else f"Not concluded yet: {len(study.records['search'])} of {study.config['study']['trials']} trials."
+    )
     downward = bool(verdict and verdict["direction"] == "minimize")
     scored = sorted((r for r in study.records["search"] if r.score is not None), key=lambda r: r.score if downward else -(r.score or 0))  # type: ignore[arg-type,return-value]
     rows = "\n".join(line(r) for r in scored + [r for r in study.records["search"] if r.score is None])

@@ -35,7 +35,9 @@ def how_many(trials: int, seeds: int, most: int) -> int:
     return max(1, min(most, trials // 5 // seeds - 1))
 
 
-def confirm(runner: Runner, journal: Journal, objective: Objective, found: list[Record], seeds: int, top: int, seed: int) -> list[Candidate]:
+def confirm(
+    runner: Runner, journal: Journal, objective: Objective, found: list[Record], seeds: int, top: int, seed: int
+) -> list[Candidate]:
     """Train the best `top` of what was found, and the baseline, on `seeds` fresh seeds each.
 
     Returns:
@@ -48,9 +50,7 @@ def confirm(runner: Runner, journal: Journal, objective: Objective, found: list[
     runner.run(jobs, lambda result: journal.add(STAGE, recorded(result)))
     complete = {r.key: r for r in journal.records(STAGE) if r.state == "complete"}
     keys = {record.key: [f"{record.key}-seed-{i}" for i in range(seeds)] for record in picked}
-    whole = [
-        Candidate(r.key, r.point, [complete[k] for k in keys[r.key]], []) for r in picked if all(k in complete for k in keys[r.key])
-    ]
+    whole = [Candidate(r.key, r.point, [complete[k] for k in keys[r.key]], []) for r in picked if all(k in complete for k in keys[r.key])]
     return sorted(whole, key=lambda c: -objective.sign * c.score)
 
 

@@ -110,7 +110,7 @@ class Journal:
         return optuna.create_study(
             study_name=f"{self.name}/{stage}",
             storage=self.storage,
-            direction=self.direction,
+            direction=self.direction,  # type: ignore[arg-type]
             load_if_exists=True,
             pruner=optuna.pruners.NopPruner(),
         )

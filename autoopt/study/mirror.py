@@ -28,7 +28,9 @@ class Nobody:
 class Mirror:
     """One parent run for the study, one child for each trial; every epoch is a point."""
 
-    def __init__(self, tracker: Tracker, name: str, tags: dict[str, str], params: dict[str, Any], objective: Objective, baseline: float | None):
+    def __init__(
+        self, tracker: Tracker, name: str, tags: dict[str, str], params: dict[str, Any], objective: Objective, baseline: float | None
+    ):
         self.tracker, self.name, self.objective, self.baseline = tracker, name, objective, baseline
         tracker.study(name, params, {"autoopt.study": name, **tags})
 
@@ -49,7 +51,9 @@ class Mirror:
             metrics["objective"] = score
             if self.baseline is not None and result.job.stage != "test":
                 metrics["gain"] = self.objective.sign * (score - self.baseline)
-        tags = {"autoopt.state": result.state} | ({"autoopt.reason": result.reason, "autoopt.detail": result.detail} if result.reason else {})
+        tags = {"autoopt.state": result.state} | (
+            {"autoopt.reason": result.reason, "autoopt.detail": result.detail} if result.reason else {}
+        )
         self.tracker.end(result.job.key, STATUS[result.state], metrics, tags)
 
     def conclude(self, verdict: Verdict, folder: Path) -> None:
@@ -67,5 +71,7 @@ class Mirror:
 def parameters(recipe: Recipe) -> dict[str, Any]:
     """The techniques by slot, the short names that one filters by, and every value under its dotted key."""
     flat = recipe.flat()
-    short = {key.rpartition(".")[2]: value for key, value in flat.items() if key.rpartition(".")[2] in SHORT and key.startswith("optimizer.")}
+    short = {
+        key.rpartition(".")[2]: value for key, value in flat.items() if key.rpartition(".")[2] in SHORT and key.startswith("optimizer.")
+    }
     return {**recipe.names(), **short, "batch_size": recipe.tree["batches"]["size"], **flat}

@@ -24,27 +24,38 @@ def preflight(space: Space, runner: Runner, tree: Tree, alone: bool = False) -> 
     Raises:
         BadInput: the baseline cannot be trained, or the objective is nothing that is measured or logged.
     """
-    space, logged = sound_baseline(space, runner)
-    objective = choose_objective(tree, logged)
+    space, found = sound_baseline(space, runner)
+    objective = choose_objective(tree, {**found.last, **(found.outcome or {})["metrics"]})
+    space = as_the_module_allows(space, found.outcome or {})
     rest = [] if alone else list(variants(space))
     runner.screen.stage("preflight", len(rest), 0)
-    found: list[Result] = []
-    runner.run((trial_run(recipe, f"{slot}-{name}", (slot, name)) for slot, name, recipe in rest), found.append)
-    for result in found:
+    for result in collect(runner, [trial_run(recipe, f"{slot}-{name}", (slot, name)) for slot, name, recipe in rest]):
         if (problem := problem_of(result)) is not None:
-            space = space.without(*result.job.context, problem["detail"])
+            slot, name = result.job.context
+            space = space.without(slot, name, problem["detail"])
     return space, objective
 
 
-def sound_baseline(space: Space, runner: Runner) -> tuple[Space, dict[str, float]]:
-    """Drop first options until the baseline trains; what it logs."""
+def as_the_module_allows(space: Space, outcome: dict[str, Any]) -> Space:
+    """A module that steps its optimizers itself, or has several, keeps them."""
+    if outcome.get("manual"):
+        reason = "the module optimizes by hand: its own is all there is"
+    elif outcome.get("optimizers", 1) > 1:
+        reason = f"the module has {outcome['optimizers']} optimizers: its own are all there is"
+    else:
+        return space
+    absent = {**space.absent, "optimizer": {"params": reason}, "schedule": {"optimizer": reason}}
+    return space.fitting(absent)
+
+
+def sound_baseline(space: Space, runner: Runner) -> tuple[Space, Result]:
+    """Drop first options until the baseline trains; the space, and how it went."""
     while True:
         (result,) = collect(runner, [trial_run(space.baseline(), "baseline", None)])
         problem = problem_of(result)
         if problem is None:
-            assert result.outcome is not None
-            return space, {**result.last, **result.outcome["metrics"]}
-        slot, name = problem.get("slot"), problem.get("name")
+            return space, result
+        slot, name = problem.get("slot", ""), problem.get("name", "")
         if slot not in SLOTS or name not in space.tree[slot] or len(space.tree[slot]) < 2:
             log = runner.folder.trial("preflight/baseline") / "log.txt"
             raise BadInput(f"the baseline cannot be trained: {problem['said']} (log: {log})")

@@ -170,4 +170,3 @@ class Runner:
         if result.score is None:
             result.outcome, result.reason = None, "error"
             result.detail = f"nothing logged {self.objective.name}; logged: {', '.join(sorted(measured))}"
-

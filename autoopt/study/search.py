@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -15,7 +15,7 @@ from autoopt.executor.local import Local
 from autoopt.recipe import Recipe
 from autoopt.space import Space
 from autoopt.study.compress import compress
-from autoopt.study.confirm import BASELINE, Candidate, confirm, how_many, open_test
+from autoopt.study.confirm import BASELINE, confirm, how_many, open_test
 from autoopt.study.explore import STAGE, explore
 from autoopt.study.export import Advice, export
 from autoopt.study.folder import Folder, write
@@ -130,7 +130,8 @@ def search(tree: Tree, screen: Screen) -> Verdict:
             journal.close()
             behind = mirror.close()
             if behind:
-                screen.say(f"MLflow has not got {behind} records yet; the next run of this command writes them (log: {study.folder.path / 'tracking.log'})")
+                log = study.folder.path / "tracking.log"
+                screen.say(f"MLflow has not got {behind} records yet; the next run of this command writes them (log: {log})")
 
 
 def mirrored(study: Opened, journal: Journal) -> Mirror | Nobody:
@@ -164,7 +165,15 @@ def stages(study: Opened, journal: Journal, start: float) -> Verdict:
     trained = len(journal.records("confirm"))
     records = [*found, *compressed]
     verdict = conclude(
-        study.folder.name, objective, pair[0], pair[-1], records, trained, spent(records, journal), study.space.dropped, str(study.folder.path)
+        study.folder.name,
+        objective,
+        pair[0],
+        pair[-1],
+        records,
+        trained,
+        spent(records, journal),
+        study.space.dropped,
+        str(study.folder.path),
     )
     write(study.folder.path / "verdict.yaml", verdict.yaml())
     best = verdict.best

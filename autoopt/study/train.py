@@ -44,7 +44,7 @@ def train(tree: Tree, screen: Screen) -> Trained:
         said = Advice(folder.name, f"{study.objective.name} {score:.4f} on the test split.", study.objective.name, score)
         export(folder.path / "best", recipe, weights, study.facts, said)
         assert whole.outcome is not None and tested.outcome is not None
-        return Trained(study.objective.name, score, {**whole.outcome["metrics"], **tested.outcome["metrics"]}, folder.path / "best")
+        return Trained(study.objective.name, score, {**tested.outcome["metrics"], **whole.outcome["metrics"]}, folder.path / "best")
 
 
 def done(results: list[Result]) -> Result:

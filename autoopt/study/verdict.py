@@ -11,7 +11,6 @@ import numpy as np
 import yaml
 from scipy.special import stdtrit
 
-from autoopt.recipe import Recipe
 from autoopt.study.confirm import Candidate
 from autoopt.study.journal import Record
 from autoopt.study.objective import Objective
@@ -59,10 +58,10 @@ class Verdict:
         if self.winner.key == self.baseline.key:
             return "The baseline is as good: no recipe that was confirmed beat it."
         low, high = self.interval
-        said = f"{self.objective.name} on the {self.part} split: {self.gain:+.4f}, 95 % interval {low:+.4f} to {high:+.4f}"
+        said = f"gain in {self.objective.name} on the {self.part} split {self.gain:+.4f}, 95 % interval {low:+.4f} to {high:+.4f}"
         if self.better:
             return f"Trial {self.winner.key} is better than the baseline: {said}."
-        return f"The baseline is as good: the interval of the gain holds 0 ({said})."
+        return f"The baseline is as good, since the interval holds 0: {said}."
 
     def tree(self) -> dict[str, Any]:
         return {
@@ -101,8 +100,15 @@ class Verdict:
 
 
 def conclude(
-    study: str, objective: Objective, baseline: Candidate, winner: Candidate, records: Sequence[Record], confirmed: int, seconds: float,
-    dropped: Mapping[str, str], folder: str,
+    study: str,
+    objective: Objective,
+    baseline: Candidate,
+    winner: Candidate,
+    records: Sequence[Record],
+    confirmed: int,
+    seconds: float,
+    dropped: Mapping[str, str],
+    folder: str,
 ) -> Verdict:
     """Weigh the winner against the baseline."""
     part = "test" if all(scores(c, "test") for c in (baseline, winner)) else "validation"
@@ -148,4 +154,3 @@ def spread(gain: float, parts: list[tuple[float, int]]) -> tuple[float, float]:
     freedom = total**2 / sum(v**2 / n for v, n in parts)
     half = float(stdtrit(freedom, (1 + LEVEL) / 2)) * sqrt(total)
     return gain - half, gain + half
-

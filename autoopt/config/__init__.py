@@ -1,0 +1,33 @@
+"""From a command line, or a file, to the config tree: Hydra composes, we check and say what is wrong, all at once."""
+
+from collections.abc import Sequence
+
+from autoopt.config.check import unknown_keys, wrong_values
+from autoopt.config.composing import composed, store
+from autoopt.config.overrides import Overrides, as_overrides, from_file, presets, split_up
+from autoopt.config.settings import SEARCHED, SETTINGS, seconds
+from autoopt.config.tree import FROM, Tree, leaves, technique_of
+from autoopt.errors import BadInput
+
+__all__ = [
+    "FROM", "SEARCHED", "SETTINGS", "Overrides", "Tree", "as_overrides", "compose", "from_file", "leaves", "presets", "seconds", "store",
+    "technique_of",
+]  # fmt: skip
+
+
+def compose(arguments: Sequence[str], file: str | None = None) -> Tree:
+    """The checked tree of a search.
+
+    Args:
+        arguments: overrides as on the command line, `key=value`.
+        file: a YAML file over the defaults and under the overrides: a search, or a recipe.
+
+    Raises:
+        BadInput: with a line for every problem.
+    """
+    overrides = split_up([*(from_file(file) if file else ()), *arguments])
+    tree = composed(overrides)
+    problems = [*overrides.problems, *unknown_keys(overrides, tree), *wrong_values(tree)]
+    if problems:
+        raise BadInput(*dict.fromkeys(problems))
+    return tree

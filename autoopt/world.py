@@ -1,0 +1,140 @@
+"""What every trial of a study shares: the imported techniques and the data, loaded once where the trials are forked from."""
+
+import inspect
+import logging
+import platform
+import typing
+import warnings
+from dataclasses import dataclass
+from typing import Any
+
+import lightning.pytorch as L
+import torch
+from lightning.pytorch.utilities import disable_possible_user_warnings
+from torch import Tensor
+
+from autoopt.config import FROM
+from autoopt.errors import BadInput
+from autoopt.slots import SLOTS
+from autoopt.space import Space
+from autoopt.task import Task, make_task
+from autoopt.technique import LIVE, Technique, build, resolve
+
+QUIET = ("lightning.pytorch", "lightning.pytorch.utilities.rank_zero", "lightning.fabric.utilities.rank_zero")
+
+
+@dataclass(frozen=True)
+class World:
+    """What every trial of a study shares."""
+
+    task: Task
+    example: tuple[Tensor, Tensor] | None
+
+
+def prepare(setup: dict[str, Any]) -> tuple[World, dict[str, Any]]:
+    """Import the selected techniques and load the data, once, in the process from which the trials are forked.
+
+    Args:
+        setup: the composed `tree`, and what is `off` by its `slot/name`.
+
+    Returns:
+        the world, and the facts about it that the supervisor needs: JSON.
+
+    Raises:
+        BadInput: a technique cannot be loaded, or the data cannot be used.
+    """
+    silence()
+    space = Space(setup["tree"])
+    load_all(space)
+    ((_, _, data),) = [row for row in space.techniques() if row[0] == "data"]
+    lightning = all(makes(t, L.LightningModule) for s, _, t in space.techniques() if s == "model")
+    recipe = space.baseline()
+    values = {k: v for k, v in next(iter(recipe.tree["data"].values())).items() if k != FROM}
+    try:
+        task = make_task(build(data, {}, values), recipe.tree["split"], scan=not lightning)
+    except BadInput:
+        raise
+    except Exception as error:
+        raise BadInput(f"data={data.name}: {type(error).__name__}: {error}") from error
+    return World(task, task.example()), facts(task, lightning)
+
+
+def silence() -> None:
+    """Adverts and warnings that a user can do nothing about stay out of the log."""
+    warnings.filterwarnings("ignore", module="lightning|torch|mlflow|sklearn")
+    disable_possible_user_warnings()
+    for name in QUIET:
+        logging.getLogger(name).setLevel(logging.ERROR)
+
+
+def load_all(space: Space) -> None:
+    """Import every selected technique, and refuse an import path that is not of its slot's kind; all problems at once."""
+    problems: list[str] = []
+    for slot, _, technique in space.techniques():
+        try:
+            if ":" in technique.path and not technique.owner:
+                check_kind(slot, technique)
+            technique.load()
+        except BadInput as error:
+            problems.extend(error.problems)
+    if problems:
+        raise BadInput(*problems)
+
+
+def check_kind(slot: str, technique: Technique) -> None:
+    """Raise BadInput where the object is neither a subclass of what the slot returns nor a function annotated to return it."""
+    expected = SLOTS[slot].returns
+    found = technique.load()
+    returned = found if isinstance(found, type) else return_type(found)
+    if technique.path in LIVE and not isinstance(found, type):
+        return
+    if not any(
+        returned is None if path is None else isinstance(returned, type) and issubclass(returned, resolve(path)) for path in expected
+    ):
+        names = " or ".join("None" if path is None else path.replace(":", ".") for path in expected)
+        seen = f"a {type(found).__name__}" + ("" if isinstance(found, type) else f" that returns {getattr(returned, '__name__', returned)}")
+        raise BadInput(f"{slot}={technique.path} is {seen}; expected a subclass of {names}, or a function annotated to return one")
+
+
+def return_type(function: Any) -> Any:
+    try:
+        hint = typing.get_type_hints(function).get("return", inspect.Parameter.empty)
+    except Exception:
+        hint = getattr(function, "__annotations__", {}).get("return", inspect.Parameter.empty)
+    hint = None if hint is type(None) else hint
+    return typing.get_origin(hint) or hint
+
+
+def makes(technique: Technique, kind: type) -> bool:
+    """Whether a builder makes objects of this kind, as far as can be told without calling it."""
+    found = technique.load()
+    returned = found if isinstance(found, type) else return_type(found)
+    return isinstance(returned, type) and issubclass(returned, kind)
+
+
+def facts(task: Task, lightning: bool) -> dict[str, Any]:
+    """What the supervisor has to know: the task in words, and what cannot be offered here, with the reason."""
+    absent: dict[str, dict[str, str]] = {slot: {} for slot in SLOTS}
+    if not task.images and task.input_shape:
+        absent["augmentation"]["images"] = f"the inputs are no images but {'x'.join(map(str, task.input_shape))} numbers"
+    if task.class_counts is None:
+        absent["loss"]["class_counts"] = "the targets are no classes" if task.kind != "unknown" else "the classes are not known"
+    if lightning:
+        absent["loss"] |= dict.fromkeys(("task", "class_counts"), "a LightningModule computes its loss in its own training_step")
+        absent["compression"]["model"] = "a LightningModule is validated by its own steps; a plain network can be compressed"
+    else:
+        for slot in ("loss", "optimizer", "schedule"):
+            absent[slot]["own"] = "a plain network has none of its own"
+    return {
+        "kind": task.kind,
+        "input_shape": task.input_shape,
+        "outputs": task.outputs,
+        "classes": task.classes,
+        "sizes": {part: len(targets) for part, (_, targets) in task.parts.items()},
+        "inputs": None if task.inputs is None else task.inputs.lists(),
+        "targets": None if task.targets is None else task.targets.lists(),
+        "lightning": lightning,
+        "absent": absent,
+        "gpus": torch.cuda.device_count(),
+        "versions": {"python": platform.python_version(), "torch": torch.__version__, "lightning": L.__version__},
+    }

@@ -1,0 +1,108 @@
+"""Every technique that is installed keeps the contract of its slot, and the contract is one that can be broken."""
+
+import re
+
+import pytest
+
+from autoopt.technique import catalogue, find
+from autoopt.testing import GENERAL, OF_SLOT, WORLDS, check, checks, outcome
+
+CASES = [(slot, name, each) for slot, name in sorted(catalogue()) for each in checks(find(slot, name))]
+
+
+@pytest.mark.parametrize(("slot", "name", "each"), CASES, ids=lambda part: part.replace(" ", "_"))
+def test_contract(slot, name, each):
+    finding = outcome(each, checks(find(slot, name))[each])
+    if finding is not None and finding.skipped:
+        pytest.skip(finding.reason)
+    assert finding is None, finding.reason
+
+
+BROKEN = [
+    ("optimizer", "two_of_a_name", "reads without importing", "the source says .*1e-05.*, the imported object .*0.1"),
+    ("optimizer", "without_source", "names its source", "names no source: a year, arXiv, DOI"),
+    ("optimizer", "without_docstring", "names its source", "needs a line on what it does, an empty line, and its source"),
+    ("optimizer", "asks_too_much", "asks for what is offered", "asks for images; optimizer offers params, model, total_steps"),
+    ("optimizer", "fills_nothing", "asks for what is offered", r"Acts\(fills='schedul'\): there is no such slot"),
+    ("optimizer", "default_outside", "has defaults in their domains", "lr=1.0 lies outside of 0.001 to 0.1"),
+    ("device", "default_no_option", "has defaults in their domains", r"precision='16-true' is none of \('32-true', 'bf16-mixed'\)"),
+    ("optimizer", "breaks_at_an_end", "builds at the ends", "does not build with momentum=1.5: ValueError: Invalid momentum value"),
+    ("loss", "returns_a_number", "builds at the ends", "with its defaults it returned float, expected Callable or nothing"),
+    ("optimizer", "climbs", "descends a bowl", r"60 steps down a bowl went from 9.6 to \S+"),
+    ("optimizer", "forgets", "resumes bit for bit", "three steps from its state_dict differ"),
+    ("optimizer", "shrinks_everything", "leaves parameters without gradient alone", "it changed a parameter that has no gradient"),
+    ("optimizer", "ignores_closures", "steps with a closure", r"step\(closure\) did not call the closure"),
+    ("schedule", "goes_negative", "gives finite rates", r"of 1 steps, one has -\S+ times the base rate"),
+    ("schedule", "divides_by_zero", "gives finite rates", "ZeroDivisionError"),
+    ("schedule", "overshoots", "gives finite rates", "of 1 steps, the highest has 2 times the base rate"),
+    ("schedule", "starts_low", "gives finite rates", "of 1000 steps, the highest has only 0.5 times the base rate"),
+    ("initializer", "own_generator", "sets the same weights", "twice under one seed, these differ: 0.weight"),
+    ("initializer", "resets_norms", "leaves shapes and norms alone", "it changed the norm layers' 1.weight, 5.weight"),
+    ("initializer", "not_a_number", "leaves shapes and norms alone", "not finite: 4.weight"),
+    ("augmentation", "too_bright", "keeps shape dtype and range", r"images in \[0, 1\] became images in \[0, 2\]"),
+    ("augmentation", "doubles_precision", "keeps shape dtype and range", "images of torch.float32 became torch.float64"),
+    ("augmentation", "crops", "keeps shape dtype and range", r"images \(12, 1, 8, 8\) became \(12, 1, 7, 8\)"),
+    ("augmentation", "loses_labels", "keeps the mass of labels", "class probabilities sum to 0.5 to 0.5, expected 1"),
+    ("augmentation", "writes_in_place", "leaves the given batch alone", "it wrote into the given images, inputs"),
+    ("augmentation", "too_bright", "changes nothing at strength zero", "no zero of strength turns it off: it changed the images"),
+    ("augmentation", "own_noise", "repeats under a seed", "called twice under one seed, these differ: images"),
+    ("augmentation", "returns_one_of_two", "keeps shape dtype and range", "it asks for inputs, targets and returned 1 tensors"),
+    ("loss", "prefers_the_worse", "is lower for better outputs", r"-?\S+ for good outputs, -\S+ for bad ones"),
+    ("loss", "one_each", "is lower for better outputs", "expected a finite scalar, got tensor"),
+    ("loss", "takes_indices_alone", "takes class probabilities", "RuntimeError"),
+    ("model", "wrong_width", "maps inputs to outputs", r"inputs \(4, 6\) gave outputs \(4, 7\), expected \(4, 3\)"),
+    ("model", "with_an_idle_layer", "gives every parameter a gradient", "no gradient reaches idle.weight, idle.bias"),
+    ("model", "own_seed", "builds the same under a seed", "built twice under one seed, these differ: 1.weight"),
+    ("activation", "halves", "keeps the shape", r"\(4, 6\) became \(4, 3\)"),
+    ("activation", "shared", "is new each time", "two calls gave one and the same module"),
+    ("regularizer", "blows_up", "trains two finite steps", "after two steps these are not finite: model.0.weight"),
+    ("device", "unknown_to_lightning", "trains two steps", "got an unexpected keyword argument 'speed'"),
+    ("compression", "copies", "makes it smaller", r"the weights, packed, took \d+ bytes and now take \d+"),
+    ("compression", "forgets_everything", "stays close", r"only \d+% of the predictions are what they were"),
+    ("compression", "halves_in_place", "leaves the given model alone", "it changed the given model's 0.bias, 0.weight"),
+    ("data", "bright_images", "gives sound inputs", r"images have to be in \[0, 1\], these are in \[0, 255\]"),
+    (
+        "data",
+        "float_classes",
+        "gives sound targets",
+        r"classification needs targets of torch.int64 in 1 dimensions, got torch.float32 in 2",
+    ),
+    ("data", "unnamed_class", "gives sound targets", "the class indices are 0 to 2, 2 classes are named"),
+    ("data", "overlapping_splits", "gives separate splits", "an example is in two splits"),
+]
+
+
+@pytest.mark.parametrize(("slot", "name", "each", "reason"), BROKEN, ids=lambda part: part.replace(" ", "_")[:30])
+def test_a_broken_technique_is_found_out(slot, name, each, reason):
+    findings = {f.check: f.reason for f in check(find(slot, f"broken_techniques:{name}")) if not f.skipped}
+    (found,) = [found for said, found in findings.items() if said.startswith(each)] or ["it passed"]
+    assert re.search(reason, found), found
+
+
+def test_every_check_has_a_technique_that_breaks_it():
+    known = {each.__name__.replace("_", " ") for each in (*GENERAL, *(c for row in OF_SLOT.values() for c in row))}
+    broken = {next(k for k in known if k.startswith(each)) for _, _, each, _ in BROKEN}
+    assert broken == known
+
+
+def test_every_slot_has_situations_and_checks():
+    assert WORLDS.keys() == OF_SLOT.keys() == {slot for slot, _ in catalogue()}
+
+
+@pytest.mark.parametrize(
+    ("slot", "name", "reason"),
+    [
+        ("device", "elsewhere", "it is Tuesday"),
+        ("data", "needs_a_path", "needs a value for path"),
+        ("activation", "imported_to_be_read", "it is imported to be described"),
+    ],
+)
+def test_what_cannot_be_checked_is_skipped_with_its_reason(slot, name, reason):
+    findings = check(find(slot, f"broken_techniques:{name}"))
+    assert any(f.skipped and reason in f.reason for f in findings)
+    assert [f for f in findings if not f.skipped] == []
+
+
+def test_a_class_of_torch_passes_but_for_its_docstring():
+    findings = check(find("optimizer", "torch.optim:Adam"))
+    assert [f.check for f in findings if not f.skipped and f.check not in ("names its source", "reads without importing")] == []

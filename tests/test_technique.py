@@ -1,0 +1,288 @@
+"""How techniques are found and described."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from autoopt import technique
+from autoopt.domain import Acts, Choice, Range, Unavailable
+from autoopt.errors import BadInput
+from autoopt.technique import LIVE, Param, available, build, catalogue, find, from_source, reflect
+
+EVERY = sorted(catalogue())
+
+
+@pytest.fixture
+def site(tmp_path, monkeypatch):
+    """A folder on the path, as pip would fill it; the catalogue is read anew before and after."""
+    monkeypatch.syspath_prepend(str(tmp_path))
+    forget()
+    yield tmp_path
+    for path in [path for path in LIVE if path.startswith("live_")]:
+        del LIVE[path]
+    forget()
+
+
+def forget():
+    catalogue.cache_clear()
+    find.cache_clear()
+
+
+def distribution(site: Path, name: str, points: str, metadata: str = "") -> Path:
+    info = site / f"{name.replace('-', '_')}-1.2.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.2\n{metadata}")
+    (info / "entry_points.txt").write_text(points)
+    return info
+
+
+def module(site: Path, name: str, text: str) -> None:
+    file = site / f"{name}.py"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(text)
+
+
+HALVE = '''
+from typing import Annotated
+from autoopt.domain import Range
+
+def halve(params, *, lr: Annotated[float, Range(0.1, 1.0)] = 0.5):
+    """Halves."""
+'''
+
+
+@pytest.mark.parametrize(("slot", "name"), EVERY, ids=lambda part: part)
+def test_reading_equals_reflection(slot, name):
+    found = find(slot, name)
+    assert from_source(slot, name, found.path, found.owner) == reflect(slot, name, found.path, found.owner) == found
+    assert found.owner.startswith("autoopt ")
+
+
+def test_what_a_signature_says():
+    adamw = find("optimizer", "adamw")
+    assert adamw.asks == ("params",)
+    assert adamw.params["lr"] == Param("lr", float, Range(1e-5, 1e-1, log=True), 1e-3)
+    assert adamw.doc.startswith("Adam with weight decay decoupled")
+    assert find("model", "mlp").params["connection"].domain == Choice("plain", "residual", "dense")
+    assert find("augmentation", "mixup").asks == ("inputs", "targets") and find("augmentation", "mixup").acts == Acts(late=True)
+    assert find("data", "csv").params["path"].default is technique.REQUIRED
+
+
+def test_listing_names_and_signatures_imports_neither_torch_nor_plugins():
+    script = (
+        "import sys\n"
+        "from autoopt.technique import catalogue, find\n"
+        "found = [find(slot, name) for slot, name in catalogue()]\n"
+        "heavy = ('torch', 'lightning', 'sklearn', 'pandas', 'numpy', 'autoopt.plugins')\n"
+        "print(len(found), [name for name in sys.modules if name.startswith(heavy)])\n"
+    )
+    printed = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout
+    assert printed.strip() == f"{len(EVERY)} []"
+
+
+def test_names_are_listed_by_slot():
+    assert available("activation") == ["elu", "keep", "leaky_relu", "relu"]
+
+
+def test_an_unknown_name_is_answered_with_the_nearest():
+    with pytest.raises(BadInput, match=r"No optimizer named 'nestrov'\. Did you mean 'nesterov'\? Known: adam, adamw, keep, "):
+        find("optimizer", "nestrov")
+
+
+def test_two_owners_of_a_name_are_both_named(site):
+    module(site, "halving", HALVE)
+    for name in ("one-plugin", "other_plugin"):
+        distribution(site, name, "[autoopt.optimizer]\nhalve = halving:halve\n")
+    with pytest.raises(BadInput, match=r"optimizer/halve is claimed by .*one-plugin 1\.2") as caught:
+        find("optimizer", "halve")
+    assert "other_plugin 1.2" in str(caught.value) and "uninstall one of them" in str(caught.value)
+    assert find("optimizer", "adamw").name == "adamw"
+
+
+def test_a_strangers_technique_is_found_with_its_owner(site):
+    module(site, "halving", HALVE)
+    distribution(site, "one-plugin", "[autoopt.optimizer]\nhalve = halving : halve\n")
+    found = find("optimizer", "halve")
+    assert (found.owner, found.path, found.asks) == ("one-plugin 1.2", "halving:halve", ("params",))
+    assert "halving" not in sys.modules
+
+
+def test_the_first_of_two_versions_on_the_path_counts(site, tmp_path_factory, monkeypatch):
+    module(site, "halving", HALVE)
+    distribution(site, "one-plugin", "[autoopt.optimizer]\nhalve = halving:halve\n")
+    monkeypatch.syspath_prepend(str(front := tmp_path_factory.mktemp("front")))
+    distribution(front, "One_Plugin", "[autoopt.optimizer]\nthird = halving:halve\n")
+    forget()
+    assert "third" in available("optimizer") and "halve" not in available("optimizer")
+
+
+@pytest.mark.parametrize("points", ["[autoopt.optimizer\nbroken", "no section = here", "[autoopt.optimizer]\nnameless\n", "\0"])
+def test_a_malformed_distribution_elsewhere_disturbs_nothing(site, points):
+    distribution(site, "careless", points)
+    (site / "empty-1.0.dist-info").mkdir()
+    assert set(EVERY) <= set(catalogue())
+    assert find("optimizer", "adamw").name == "adamw"
+
+
+def test_a_group_that_is_no_slot_is_not_ours(site):
+    distribution(site, "future", "[autoopt.teleport]\nnow = future:now\n")
+    assert set(catalogue()) == set(EVERY)
+
+
+def test_a_plugin_that_cannot_be_loaded_names_its_owner_and_the_extra(site):
+    module(site, "lionish", "import very_deep_learning.optim\n" + HALVE)
+    metadata = 'Requires-Dist: torch\nRequires-Dist: very-deep-learning>=2; extra == "deep"\n'
+    distribution(site, "one-plugin", "[autoopt.optimizer]\nhalve = lionish:halve\n", metadata)
+    found = find("optimizer", "halve")  # described all the same
+    assert found.params["lr"].default == 0.5
+    with pytest.raises(
+        BadInput,
+        match=r"optimizer/halve cannot be loaded: ModuleNotFoundError: No module named 'very_deep_learning' "
+        r"\(from one-plugin 1\.2; pip install 'one-plugin\[deep\]'\)",
+    ):
+        found.load()
+
+
+def test_a_plugin_that_is_broken_names_its_owner(site):
+    module(site, "crashing", HALVE + "\nraise RuntimeError('no luck')\n")
+    distribution(site, "one-plugin", "[autoopt.optimizer]\nhalve = crashing:halve\nlost = crashing:missing\n")
+    with pytest.raises(BadInput, match=r"cannot be loaded: RuntimeError: no luck \(from one-plugin 1\.2\)$"):
+        find("optimizer", "halve").load()
+    with pytest.raises(BadInput, match=r"optimizer/lost cannot be loaded: .* \(from one-plugin 1\.2\)$"):
+        find("optimizer", "lost")
+
+
+def test_an_import_path_to_nowhere():
+    with pytest.raises(BadInput, match=r"optimizer/thing cannot be loaded: ModuleNotFoundError: No module named 'no_such_module'$"):
+        find("optimizer", "no_such_module:thing")
+
+
+def test_an_import_path_to_a_name_that_is_not_there():
+    with pytest.raises(BadInput, match=r"optimizer=torch\.optim:Adamm: torch\.optim has no 'Adamm'\. Did you mean 'Adam'\?"):
+        find("optimizer", "torch.optim:Adamm")
+
+
+def test_an_entry_point_to_a_name_that_is_not_there_names_its_owner(site):
+    module(site, "halving", HALVE)
+    distribution(site, "one-plugin", "[autoopt.optimizer]\nlost = halving:halv\n")
+    with pytest.raises(BadInput, match=r"halving has no 'halv'\. Did you mean 'halve'\? .*\(from one-plugin 1\.2\)$"):
+        find("optimizer", "lost")
+    sys.modules.pop("halving")
+
+
+def test_what_is_no_builder_is_refused(site):
+    module(site, "constants", "answer = 42\n")
+    with pytest.raises(BadInput, match="loss=constants:answer: expected a class or a function, got int"):
+        find("loss", "constants:answer")
+
+
+PACKAGE = {
+    "mine/__init__": "from mine.parts import Net, Net as Renamed\nfrom .parts import make\n",
+    "mine/parts": '''
+from torch import nn
+
+class Net(nn.Module):
+    """Mine."""
+
+    def __init__(self, task, hidden: int = 64, scale: float = 1, *, name: str | None = None, sizes=(1, 2)):
+        super().__init__()
+
+def make(task, *, hidden: int = 32, rate: "float" = 0.5) -> nn.Module:
+    """Made."""
+    return Net(task, hidden)
+''',
+}
+
+
+@pytest.mark.parametrize("path", ["mine:Net", "mine:Renamed", "mine.parts:Net"])
+def test_an_import_path_of_a_class_re_exported_or_not(site, path):
+    for name, text in PACKAGE.items():
+        module(site, name, text)
+    read = from_source("model", "Net", path)
+    assert "mine" not in sys.modules and "mine.parts" not in sys.modules
+    assert (read.asks, read.doc) == (("task",), "Mine.")
+    assert {name: (p.scalar, p.default) for name, p in read.params.items()} == {
+        "hidden": (int, 64),
+        "scale": (float, 1),
+        "name": (str, None),
+    }
+    assert find("model", path).name == path.partition(":")[2]
+
+
+def test_an_import_path_of_a_function(site):
+    for name, text in PACKAGE.items():
+        module(site, name, text)
+    read, imported = from_source("model", "make", "mine:make"), reflect("model", "make", "mine:make")
+    assert read.asks == imported.asks == ("task",)
+    assert {name: p.scalar for name, p in imported.params.items()} == {"hidden": int, "rate": float}
+    sys.modules.pop("mine"), sys.modules.pop("mine.parts")
+
+
+def test_a_class_of_torch_by_its_import_path():
+    found = find("optimizer", "torch.optim:Adam")
+    assert found.asks == ("params",) and found.params["lr"].scalar is float and "betas" not in found.params
+
+
+def test_live_objects_are_described_and_built(site):
+    class Net(torch.nn.Module):
+        def __init__(self, task, *, hidden: int = 8):
+            super().__init__()
+            self.layer = torch.nn.Linear(task, hidden)
+
+    LIVE["live_notebook:Net"] = Net
+    found = find("model", "live_notebook:Net")
+    assert (found.name, found.asks, found.params["hidden"]) == ("Net", ("task",), Param("hidden", int, None, 8))
+    assert build(found, {"task": 3, "other": 1}, {"hidden": 5}).layer.out_features == 5
+
+
+def test_a_range_that_is_no_literal_is_imported(site):
+    module(site, "computed", HALVE.replace("0.1, 1.0", "LOW, 1.0").replace("def halve", "LOW = 0.25\n\ndef halve"))
+    assert find("optimizer", "computed:halve").params["lr"].domain == Range(0.25, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("annotated", "scalar"),
+    [("float | Tensor", float), ("list[float] | float", float), ("Path", str), ("Literal['a', 'b']", str), ("int | None", int)],
+)
+def test_of_a_type_that_is_not_known_here_the_rest_counts(site, annotated, scalar):
+    default = {"Path": "''", "Literal['a', 'b']": "'a'"}.get(annotated, "1")
+    imports = "from pathlib import Path\nfrom typing import Literal\nfrom torch import Tensor\n"
+    name = f"typed_{abs(hash(annotated))}"
+    module(site, name, f"{imports}\ndef make(*, value: {annotated} = {default}):\n    '''Typed.'''\n")
+    read, imported = from_source("device", "make", f"{name}:make"), reflect("device", "make", f"{name}:make")
+    assert read.params["value"].scalar is imported.params["value"].scalar is scalar
+
+
+@pytest.mark.parametrize(
+    ("kind", "value", "accepted"),
+    [(float, 1, 1.0), (int, 2.0, 2), (str, 3, "3"), (bool, True, True), (int, None, None), (float | None, 1, 1.0)],
+)
+def test_values_are_taken_in_the_arguments_type(kind, value, accepted):
+    taken = Param("x", kind).accept(value)
+    assert taken == accepted and type(taken) is type(accepted)
+
+
+@pytest.mark.parametrize(("kind", "value"), [(int, 1.5), (float, "fast"), (bool, 1), (int, True), (str, True)])
+def test_values_of_another_type_are_refused(kind, value):
+    with pytest.raises(ValueError, match=f"expected {kind.__name__}, got {value!r}"):
+        Param("x", kind).accept(value)
+
+
+@pytest.mark.parametrize(("low", "high", "more"), [(1, 1, {}), (2, 1, {}), (0, 1, {"log": True}), (1, 2, {"log": True, "step": 1})])
+def test_ranges_that_cannot_be(low, high, more):
+    with pytest.raises(ValueError, match="Range needs"):
+        Range(low, high, **more)
+
+
+@pytest.mark.parametrize("options", [(), (1,), (1, [2])])
+def test_choices_that_cannot_be(options):
+    with pytest.raises(ValueError, match="Choice needs two or more scalars"):
+        Choice(*options)
+
+
+def test_unavailable_says_why():
+    with pytest.raises(Unavailable, match="cnn needs images"):
+        build(find("model", "cnn"), {"task": type("Task", (), {"input_shape": (3,), "outputs": 1})}, {})
