@@ -1,5 +1,6 @@
 """autoopt from Python: what a script or a notebook calls."""
 
+import json
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -12,7 +13,7 @@ from torch import nn
 
 from autoopt import technique
 from autoopt.config import Tree, compose
-from autoopt.module import Chosen, apply_to, call, make_module, prepare_model
+from autoopt.module import Chosen, apply_to, call, prepare_model
 from autoopt.recipe import Recipe
 from autoopt.space import Space
 from autoopt.study import search as study
@@ -50,18 +51,22 @@ def train(overrides: Sequence[str] = (), *, model: Made | None = None, data: Mad
 
 def tree_of(overrides: Sequence[str], model: Made | None, data: Made | None) -> Tree:
     live = {"model": model, "data": data}
-    named = [f"{slot}={path_of(made)}" for slot, made in live.items() if made is not None]
+    named = [f"{slot}={path_of(slot, made)}" for slot, made in live.items() if made is not None]
     return compose([*named, *overrides])
 
 
-def path_of(made: Made) -> str:
-    """The import path of a class or function; one that cannot be imported is kept for the processes forked from this one."""
-    path = f"{made.__module__}:{made.__qualname__}"
-    module = sys.modules.get(made.__module__)
-    if made.__module__ == "__main__" or getattr(module, made.__qualname__, None) is not made:
-        path = f"__main__:{made.__name__.strip('<>')}"
-        technique.LIVE[path] = made
-        technique.find.cache_clear()
+def path_of(slot: str, made: Made) -> str:
+    """The import path of a class or function; one that cannot be imported is kept for the processes forked from this one.
+
+    One without a name of its own (a lambda, a partial) goes by its slot's.
+    """
+    module, name = getattr(made, "__module__", "__main__"), getattr(made, "__qualname__", "")
+    if module != "__main__" and getattr(sys.modules.get(module), name, None) is made:
+        return f"{module}:{name}"
+    word = name.rpartition(".")[2]
+    path = f"__main__:{word if word.isidentifier() else slot}"
+    technique.LIVE[path] = made
+    technique.find.cache_clear()
     return path
 
 
@@ -83,6 +88,10 @@ def apply(recipe: Recipe | str | Path, module: L.LightningModule) -> tuple[L.Lig
     return tuned, [c for c in made if c is not None], chosen.one("device", model=tuned)
 
 
+TRAINING = ("data", "initializer", "augmentation", "loss", "optimizer", "schedule", "device")
+"""The slots that a trained model can be used without."""
+
+
 class Deployed(nn.Module):
     """A trained model between raw inputs and outputs in the units of the data.
 
@@ -102,18 +111,21 @@ def load(path: str | Path) -> nn.Module:
     """The trained module of a `best/` folder, in evaluation mode.
 
     Raises:
-        BadInput: a technique of its recipe is not installed.
+        BadInput: a technique of its recipe that shapes the model is not installed.
         FileNotFoundError: there is no such folder.
     """
-    import json
-
     folder = Path(path)
     card = json.loads((folder / "model.json").read_text())
     scales = {side: None if card[side] is None else Scale(*map(torch.tensor, card[side].values())) for side in ("inputs", "targets")}
     task = Task(card["kind"], tuple(card["input_shape"]), card["outputs"], tuple(card["classes"]))
-    module = make_module(Recipe(card["recipe"]), task, None, None)
-    module.load_state_dict(load_file(folder / "model.safetensors"))
-    model = getattr(module, "model", module) if type(module).__name__ == "Net" else module
-    for compression, values in module.chosen.of("compression"):
+    chosen = Chosen(Recipe({**card["recipe"], **{slot: {} for slot in TRAINING}}))
+    model = chosen.one("model", task=task)
+    prepare_model(chosen, model, None)
+    chosen.build("regularizer", model=model, total_steps=1, objective=None)
+    weights = load_file(folder / "model.safetensors")
+    if not isinstance(model, L.LightningModule):  # it was trained inside our own
+        weights = {key.removeprefix("model."): tensor for key, tensor in weights.items() if key.startswith("model.")}
+    model.load_state_dict(weights)
+    for compression, values in chosen.of("compression"):
         model = call(compression, {"model": model}, values)
     return Deployed(model, scales["inputs"], scales["targets"], task.classes).eval()

@@ -18,6 +18,7 @@ COMMANDS = {
     "plugins": "the techniques that are installed; their cards; their checks",
     "ui": "the MLflow pages of the runs",
 }
+CONFIGURED = ("search", "plan", "train")
 EXAMPLES = """  autoopt search data=digits model=cnn                      the recommended techniques of every slot
   autoopt search data=digits optimizer=adamw,sgd            one of these
   autoopt search data=digits optimizer.adamw.lr=0.003       pin a value
@@ -62,10 +63,23 @@ def dispatch(arguments: list[str]) -> int:
     if arguments[0] == "--version":
         print(f"autoopt {importlib.import_module('importlib.metadata').version('autoopt')}")
         return 0
+    if "-sc" in arguments or "--shell-completion" in arguments:
+        return completion([a for a in arguments if a not in COMMANDS])
     name, *rest = arguments
     if name not in COMMANDS:
         raise BadInput(f"No command named '{name}'. {nearest(name, COMMANDS)}")
     return int(importlib.import_module(f"autoopt.commands.{name}").run(rest))
+
+
+def completion(flags: list[str]) -> int:
+    """The shell asks how its line may go on: with a command, or as that command completes."""
+    _, _, line = os.environ.get("COMP_LINE", "autoopt search ").partition(" ")
+    name, ended, rest = line.lstrip().partition(" ")
+    if not ended:
+        print(*COMMANDS)
+    elif name in CONFIGURED:
+        importlib.import_module("autoopt.commands.options").complete(flags, rest)
+    return 0
 
 
 def overview() -> str:

@@ -1,5 +1,6 @@
 """The ready batches that a training is fed with."""
 
+import copy
 from collections.abc import Iterator
 from typing import Any
 
@@ -84,9 +85,7 @@ class Feed:
 
     def __init__(self, task: Task, size: int | None, seed: int, device: torch.device, chunked: bool, limit: int | None):
         self.task, self.size, self.seed, self.chunked = task, size or 64, seed, chunked
-        self.datamodule = task.datamodule
-        if self.datamodule is not None and size is not None and hasattr(self.datamodule, "batch_size"):
-            self.datamodule.batch_size = size
+        self.datamodule = task.datamodule and of_batch_size(task.datamodule, size)
         top = limit * self.size if limit else None
         self.parts = {part: (x[:top].to(device), y[:top].to(device)) for part, (x, y) in task.parts.items()}
 
@@ -106,10 +105,22 @@ class Feed:
         """The batches of validation or test, or nothing where there are none."""
         if self.datamodule is None:
             return Batches(*self.parts[part], EVALUATION_BATCH)
+        if part == "test":
+            self.datamodule.setup("test")
         name = {"validation": "val_dataloader", "test": "test_dataloader"}[part]
         if not overridden(name, self.datamodule, L.LightningDataModule):
             return None
         return getattr(self.datamodule, name)()
+
+
+def of_batch_size(datamodule: L.LightningDataModule, size: int | None) -> L.LightningDataModule:
+    """A data module of a trial's own; with a size it has that, as its attribute or as its hyperparameter."""
+    own = copy.copy(datamodule)
+    own._hparams = copy.copy(datamodule.hparams)
+    for holder in (own, own.hparams):
+        if size is not None and hasattr(holder, "batch_size"):
+            holder.batch_size = size
+    return own
 
 
 def overridden(name: str, instance: Any, base: type) -> bool:

@@ -1,6 +1,7 @@
 """Hydra's override grammar, between a config's text and what it means: a pin, a `Range` or a `Choice`."""
 
 from functools import cache
+from math import isfinite
 from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser, create_functions
@@ -51,15 +52,20 @@ def write(value: object) -> str:
         case list() | tuple():
             return f"[{', '.join(map(write, value))}]"
         case str():
-            return value if plain(value) else QuotedString(text=value, quote=Quote.single).with_quotes()
+            return value if plain(value) else quoted(value)
     return str(value)
+
+
+def quoted(text: str) -> str:
+    """The text as one string, whatever stands in it."""
+    return QuotedString(text=text, quote=Quote.single).with_quotes()
 
 
 @cache
 def plain(text: str) -> bool:
-    """Whether a bare word is read back as this very string."""
+    """Whether a bare word is read back as this very string, among others too."""
     try:
-        return text.isascii() and PARSER.parse_rule(text, "element") == text
+        return text.isascii() and PARSER.parse_rule(f"[{text}, {text}]", "element") == [text, text]
     except HydraException:
         return False
 
@@ -102,6 +108,8 @@ def meaning(sweep: Sweep) -> Value:
             return Range(number(sweep.start), number(sweep.end), log="log" in sweep.tags)
         case RangeSweep():
             values = list(sweep.range())  # Hydra leaves the end out
+            if not values:
+                raise ValueError("an empty range")
             return Range(values[0], values[-1], step=number(sweep.step)) if len(values) > 1 else values[0]
     raise ValueError(f"{sweep} is no sweep that a search can choose from")
 
@@ -111,7 +119,10 @@ def text_of(option: object) -> Scalar:
 
 
 def number(value: object) -> float:
-    return value if isinstance(value, int) else float(value)  # type: ignore[arg-type]
+    found = value if isinstance(value, int) else float(value)  # type: ignore[arg-type]
+    if not isfinite(found):
+        raise ValueError(f"expected a finite number, got {found}")
+    return found
 
 
 def override(text: str) -> Override:

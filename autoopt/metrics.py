@@ -1,5 +1,6 @@
 """What a trial is judged by: quality by torchmetrics, and what the model costs."""
 
+import math
 import resource
 import statistics
 import time
@@ -74,7 +75,7 @@ def latency(model: nn.Module, example: Tensor, seconds: float = 0.3) -> dict[str
     times, batch_times = timed(model, single, seconds), timed(model, many, seconds)
     return {
         "latency_ms": statistics.median(times) * 1e3,
-        "latency_p95_ms": sorted(times)[int(0.95 * (len(times) - 1))] * 1e3,
+        "latency_p95_ms": sorted(times)[math.ceil(0.95 * (len(times) - 1))] * 1e3,
         "inference_samples_per_second": 256 / statistics.median(batch_times),
     }
 

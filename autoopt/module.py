@@ -1,6 +1,6 @@
 """The LightningModule that applies a recipe: our own around a plain network, or a subclass put in front of the user's."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 from typing import Any
 
@@ -100,13 +100,27 @@ def prepare_model(chosen: Chosen, model: nn.Module, example: Any) -> None:
 def activation_sites(model: nn.Module) -> list[tuple[nn.Module, str]]:
     """Every place of an activation module, shared ones too; one that ends the model is an output, and stays."""
     sites = [(parent, name) for parent in model.modules() for name, child in parent._modules.items() if isinstance(child, ACTIVATIONS)]
-    last = list(model.modules())[-1]
-    return [(parent, name) for parent, name in sites if parent._modules[name] is not last]
+    last = end(model)
+    return [site for site in sites if site != last or only_one(sites)]
+
+
+def end(model: nn.Module) -> tuple[nn.Module, str] | None:
+    """The place of the layer that is written last; losses, metrics and what else has no weights are no layers."""
+    layers = [n for n, child in model._modules.items() if isinstance(child, ACTIVATIONS) or (child and list(child.parameters()))]
+    if not layers:
+        return None
+    return end(model._modules[layers[-1]]) or (model, layers[-1])  # type: ignore[arg-type]
+
+
+def only_one(sites: list[tuple[nn.Module, str]]) -> bool:
+    """Whether the model has one activation, outside of any sequence: it then stands between all layers, though written last."""
+    return len(sites) == 1 and not isinstance(sites[0][0], nn.Sequential)
 
 
 def apply_to(module: L.LightningModule, chosen: Chosen, objective: str | None) -> "Tuned":
     """Put `Tuned` in front of the class of a module; its `__init__`, hyperparameters and hooks stay as they are."""
-    module.__class__ = type(f"Tuned{type(module).__name__}", (Tuned, type(module)), {})
+    if not isinstance(module, Tuned):
+        module.__class__ = type(f"Tuned{type(module).__name__}", (Tuned, type(module)), {})
     module.chosen, module.objective = chosen, objective  # type: ignore[assignment]
     return module  # type: ignore[return-value]
 
@@ -136,7 +150,7 @@ class Tuned(L.LightningModule):
         schedule = self.chosen.one("schedule", optimizer=optimizer, own=None, **times)
         if schedule is None:
             return optimizer
-        by_epoch = {"interval": "epoch", "monitor": self.objective, "strict": False}
+        by_epoch = {"interval": "epoch", "monitor": self.objective or "val_loss", "strict": False}
         return {
             "optimizer": optimizer,
             "lr_scheduler": {"scheduler": schedule, **(by_epoch if isinstance(schedule, ReduceLROnPlateau) else {"interval": "step"})},
@@ -169,6 +183,10 @@ class Tuned(L.LightningModule):
         set_mode(self.trainer.optimizers, "train")
         super().on_validation_end()
 
+    def on_train_end(self) -> None:
+        set_mode(self.trainer.optimizers, "eval")
+        super().on_train_end()
+
 
 def set_mode(optimizers: Iterable[Optimizer], mode: str) -> None:
     """Some optimizers evaluate other weights than they train (schedule-free)."""
@@ -189,9 +207,18 @@ def augment(chosen: Chosen, inputs: Tensor, targets: Tensor, classes: int = -1) 
         if "targets" in technique.asks and not targets.is_floating_point():
             targets = one_hot(targets, classes).to(inputs.dtype)
         returned = call(technique, {"images": inputs, "inputs": inputs, "targets": targets}, values)
-        new = dict(zip(technique.asks, returned if isinstance(returned, tuple) else (returned,), strict=True))
+        made = returned if isinstance(returned, tuple) else (returned,)
+        if len(made) != len(technique.asks):
+            raise TechniqueError(technique.slot, technique.name, f"returned {len(made)} of {', '.join(technique.asks)}")
+        new = dict(zip(technique.asks, made, strict=True))
         inputs, targets = new.get("images", new.get("inputs", inputs)), new.get("targets", targets)
     return inputs, targets
+
+
+def pair(batch: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+    """Inputs and targets of a batch; values as `(N, D)`, since `(N,)` against outputs `(N, 1)` would broadcast to `(N, N)`."""
+    inputs, targets = batch[:2]
+    return inputs, targets[:, None] if targets.is_floating_point() and targets.ndim == 1 else targets
 
 
 class Net(Tuned):
@@ -207,7 +234,7 @@ class Net(Tuned):
         self.model, self.loss = model, loss
         self.chosen, self.task, self.objective = chosen, task, objective
         self.steps_per_epoch = 1
-        self.train_loss = torch.zeros(())
+        self.losses: list[Tensor] = []
 
     def forward(self, inputs: Tensor) -> Tensor:
         return self.model(inputs)
@@ -215,15 +242,21 @@ class Net(Tuned):
     def total_steps(self) -> int:
         return self.steps_per_epoch * (self.trainer.max_epochs or 1)
 
-    def training_step(self, chunk: Iterable[tuple[Tensor, Tensor]], _: int) -> None:
+    def on_train_epoch_start(self) -> None:
+        self.losses.clear()
+        super().on_train_epoch_start()
+
+    def training_step(self, chunk: Iterable[Sequence[Tensor]], _: int) -> None:
         optimizer, schedule = self.optimizers(), self.lr_schedulers()
-        plateau, total, steps = isinstance(schedule, ReduceLROnPlateau), torch.zeros((), device=self.device), 0
-        for inputs, targets in chunk:
-            total += self.step(optimizer, *augment(self.chosen, inputs, targets, self.task.outputs))
-            steps += 1
-            if schedule is not None and not plateau:
+        for batch in chunk:
+            self.losses.append(self.step(optimizer, *augment(self.chosen, *pair(batch), self.task.outputs)))
+            if schedule is not None and not isinstance(schedule, ReduceLROnPlateau):
                 schedule.step()  # type: ignore[union-attr]
-        self.train_loss = total / max(1, steps)
+
+    @property
+    def train_loss(self) -> float:
+        """The mean over the steps of the epoch."""
+        return float(torch.stack(self.losses).mean())
 
     def step(self, optimizer: Any, inputs: Tensor, targets: Tensor) -> Tensor:
         """One optimizer step; an optimizer may call the closure more than once, the first loss counts."""
@@ -231,6 +264,8 @@ class Net(Tuned):
 
         def closure() -> Tensor:
             loss = self.loss(self.model(inputs), targets)
+            for callback in self.trainer.callbacks:  # type: ignore[attr-defined]
+                callback.on_before_zero_grad(self.trainer, self, optimizer.optimizer)
             optimizer.zero_grad()
             self.manual_backward(loss)
             losses.append(loss.detach())
@@ -242,8 +277,14 @@ class Net(Tuned):
     def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
         return batch  # augmented step by step
 
+    def follow(self, metrics: Mapping[str, float]) -> None:
+        """Step a plateau schedule at the end of an epoch, as Lightning does where it optimizes by itself."""
+        schedule, followed = self.lr_schedulers(), self.objective or "val_loss"
+        if isinstance(schedule, ReduceLROnPlateau) and followed in metrics:
+            schedule.step(metrics[followed])
+
     @torch.no_grad()
-    def predict(self, batches: Iterable[tuple[Tensor, Tensor]], trainer: L.Trainer) -> tuple[Tensor, Tensor]:
+    def predict(self, batches: Iterable[Sequence[Tensor]], trainer: L.Trainer) -> tuple[Tensor, Tensor]:
         """Outputs and targets of the batches, in evaluation mode; regression in the units of the data.
 
         Returns:
@@ -252,7 +293,7 @@ class Net(Tuned):
         device = trainer.strategy.root_device
         self.model.eval()
         with trainer.precision_plugin.val_step_context():
-            pairs = [(self.model(x.to(device)).float(), y) for x, y in batches]
+            pairs = [(self.model(x.to(device)).float(), y) for x, y in map(pair, batches)]
         self.model.train()
         outputs, targets = (torch.cat(tensors).cpu() for tensors in zip(*pairs, strict=True))
         scale = self.task.targets

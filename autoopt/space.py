@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from math import floor
 from typing import Any, Protocol
 
 from autoopt import grammar
@@ -164,7 +165,16 @@ def default_in(domain: Range | Choice, param: Param) -> Any:
         return param.default if param.default in domain.options else domain.options[0]
     if param.default is REQUIRED or param.default is None:
         return whole(domain.low, param)
-    return whole(min(max(param.default, domain.low), domain.high), param)
+    value = min(max(param.default, domain.low), domain.high)
+    if step := step_of(domain, param):
+        last = floor((domain.high - domain.low) / step + 1e-9)
+        value = domain.low + step * min(round((value - domain.low) / step), last)
+    return whole(value, param)
+
+
+def step_of(domain: Range, param: Param) -> float | None:
+    """The step that the config says, or else the signature."""
+    return domain.step or (param.domain.step if isinstance(param.domain, Range) else None)
 
 
 def whole(value: float, param: Param) -> float:
@@ -175,9 +185,8 @@ def suggest(trial: Asked, path: str, domain: Range | Choice, param: Param) -> An
     """Ask the trial; the scale and the step are the signature's where the config says no other."""
     if isinstance(domain, Choice):
         return trial.suggest_categorical(path, domain.options)
-    own = param.domain if isinstance(param.domain, Range) else None
-    step = domain.step or (own.step if own else None)
-    log = (domain.log or (own.log if own else False)) and step is None and domain.low > 0
+    step = step_of(domain, param)
+    log = (domain.log or (isinstance(param.domain, Range) and param.domain.log)) and step is None and domain.low > 0
     if param.scalar is int:
         return trial.suggest_int(path, int(domain.low), int(domain.high), log=log, step=int(step or 1))
     return trial.suggest_float(path, float(domain.low), float(domain.high), log=log, step=step)

@@ -45,10 +45,10 @@ class Scale:
         return cls(values.mean(0), torch.where(deviation > 0, deviation, torch.ones_like(deviation)))
 
     def apply(self, values: Tensor) -> Tensor:
-        return (values - self.mean) / self.deviation
+        return (values - self.mean.to(values)) / self.deviation.to(values)
 
     def invert(self, values: Tensor) -> Tensor:
-        return values * self.deviation + self.mean
+        return values * self.deviation.to(values) + self.mean.to(values)
 
     def lists(self) -> dict[str, list[float]]:
         return {"mean": self.mean.tolist(), "deviation": self.deviation.tolist()}

@@ -118,7 +118,7 @@ def make_trainer(recipe: Recipe, module: Tuned, reporter: "Reporter", limit: int
 
 def fit(trainer: L.Trainer, module: Tuned, feed: Feed) -> None:
     if isinstance(module, Net):
-        hooks = ("on_train_batch_start", "on_train_batch_end", "on_before_zero_grad")
+        hooks = ("on_train_batch_start", "on_train_batch_end")
         by_batch = any(overridden(hook, c, L.Callback) for c in trainer.callbacks for hook in hooks)  # type: ignore[attr-defined]
         train = feed.train(whole_epochs=not by_batch)
         module.steps_per_epoch = train.steps
@@ -152,13 +152,15 @@ class Reporter(L.Callback):
         self.metrics = self.measured(trainer, pl_module)
         for name in ("train_loss", self.objective or ""):
             finite(name, self.metrics.get(name, 0.0))
+        if isinstance(pl_module, Net):
+            pl_module.follow(self.metrics)
         stop = self.report(self.epochs, self.metrics)
         self.stopped = trainer.should_stop = trainer.strategy.reduce_boolean_decision(stop, all=False)
 
     def measured(self, trainer: L.Trainer, module: L.LightningModule) -> dict[str, float]:
         rate = {"lr": next(rates(trainer), 0.0)}
         if isinstance(module, Net):
-            return {**validate(trainer, module, self.feed, self.objective), "train_loss": float(module.train_loss), **rate}
+            return {**validate(trainer, module, self.feed, self.objective), "train_loss": module.train_loss, **rate}
         return {name: float(value) for name, value in trainer.callback_metrics.items() if value.numel() == 1} | rate
 
 
@@ -187,13 +189,14 @@ def outcome(trainer: L.Trainer, module: Tuned, reporter: "Reporter", feed: Feed,
     measured = dict(reporter.metrics)
     if isinstance(module, Net):
         compress(module, feed)
-        outputs, targets = module.predict(feed.held_out(part), trainer)
-        kind, prefix = module.task.kind, {"validation": "val", "test": "test"}[part]
-        measured |= {f"{prefix}_{k}": v for k, v in metrics.quality(kind, outputs, targets, own_metrics(kind)).items()}
-        if part == "test" and followed(objective) in own_metrics(kind):
-            said["resamples"] = metrics.resampled(kind, followed(objective), outputs, targets)
+        if (batches := feed.held_out(part)) is not None:
+            outputs, targets = module.predict(batches, trainer)
+            kind, prefix = module.task.kind, {"validation": "val", "test": "test"}[part]
+            measured |= {f"{prefix}_{k}": v for k, v in metrics.quality(kind, outputs, targets, own_metrics(kind)).items()}
+            if part == "test" and followed(objective) in own_metrics(kind):
+                said["resamples"] = metrics.resampled(kind, followed(objective), outputs, targets)
         if job.get("latency"):
-            measured |= metrics.latency(module.model, feed.example(part))
+            measured |= metrics.latency(module.model, feed.example("validation"))
     else:
         said |= {"manual": not module.automatic_optimization, "optimizers": len(trainer.optimizers)}
         if job.get("load") and (loader := feed.held_out(part)) is not None:

@@ -15,10 +15,11 @@ from torch import Tensor
 
 from autoopt.config import FROM
 from autoopt.errors import BadInput
+from autoopt.feed import overridden
 from autoopt.slots import SLOTS
 from autoopt.space import Space
 from autoopt.task import Task, make_task
-from autoopt.technique import LIVE, Technique, build, resolve
+from autoopt.technique import LIVE, REQUIRED, Technique, build, resolve
 
 QUIET = ("lightning.pytorch", "lightning.pytorch.utilities.rank_zero", "lightning.fabric.utilities.rank_zero")
 
@@ -56,6 +57,8 @@ def prepare(setup: dict[str, Any]) -> tuple[World, dict[str, Any]]:
         raise
     except Exception as error:
         raise BadInput(f"data={data.name}: {type(error).__name__}: {error}") from error
+    if task.datamodule and not lightning and not overridden("val_dataloader", task.datamodule, L.LightningDataModule):
+        raise BadInput(f"data={data.name}: it has no val_dataloader, which a network is judged on")
     return World(task, task.example()), facts(task, lightning)
 
 
@@ -92,7 +95,8 @@ def check_kind(slot: str, technique: Technique) -> None:
         returned is None if path is None else isinstance(returned, type) and issubclass(returned, resolve(path)) for path in expected
     ):
         names = " or ".join("None" if path is None else path.replace(":", ".") for path in expected)
-        seen = f"a {type(found).__name__}" + ("" if isinstance(found, type) else f" that returns {getattr(returned, '__name__', returned)}")
+        says = "does not say what it returns" if returned is REQUIRED else f"returns {getattr(returned, '__name__', returned)}"
+        seen = "a class" if isinstance(found, type) else f"a function that {says}"
         raise BadInput(f"{slot}={technique.path} is {seen}; expected a subclass of {names}, or a function annotated to return one")
 
 
@@ -106,10 +110,26 @@ def return_type(function: Any) -> Any:
 
 
 def makes(technique: Technique, kind: type) -> bool:
-    """Whether a builder makes objects of this kind, as far as can be told without calling it."""
+    """Whether a builder makes objects of this kind; one from Python that does not say so is tried, where it asks for nothing."""
     found = technique.load()
     returned = found if isinstance(found, type) else return_type(found)
+    if (
+        technique.path in LIVE
+        and returned is REQUIRED
+        and not technique.asks
+        and all(p.default is not REQUIRED for p in technique.params.values())
+    ):
+        returned = type(found())
     return isinstance(returned, type) and issubclass(returned, kind)
+
+
+def unchangeable(task: Task) -> str:
+    """Why the batches of a data module cannot be augmented, if they cannot."""
+    if task.kind == "unknown":
+        return "the data module's batches are no (inputs, targets) tensors"
+    if task.datamodule and overridden("on_after_batch_transfer", task.datamodule, L.LightningDataModule):
+        return "the data module changes the batches itself, in its on_after_batch_transfer"
+    return ""
 
 
 def facts(task: Task, lightning: bool) -> dict[str, Any]:
@@ -117,6 +137,8 @@ def facts(task: Task, lightning: bool) -> dict[str, Any]:
     absent: dict[str, dict[str, str]] = {slot: {} for slot in SLOTS}
     if not task.images and task.input_shape:
         absent["augmentation"]["images"] = f"the inputs are no images but {'x'.join(map(str, task.input_shape))} numbers"
+    if reason := unchangeable(task):
+        absent["augmentation"] = dict.fromkeys(SLOTS["augmentation"].offers, reason)
     if task.class_counts is None:
         absent["loss"]["class_counts"] = "the targets are no classes" if task.kind != "unknown" else "the classes are not known"
     if lightning:

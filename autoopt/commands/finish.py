@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 
+from autoopt.commands.words import named, read
 from autoopt.errors import BadInput
 from autoopt.study.search import search
-from autoopt.study.stored import stored
 from autoopt.terminal import Progress, closing
 
 HELP = """Usage: autoopt finish NAME [root=DIR]
@@ -13,14 +13,13 @@ Stops asking for trials: what was searched so far is confirmed and concluded."""
 
 
 def run(arguments: Sequence[str]) -> int:
-    if not arguments or "-h" in arguments or "--help" in arguments:
-        print(HELP)
+    said = read(arguments, "finish", HELP)
+    if said is None:
         return 0
-    name, *rest = arguments
-    study = stored(name, next((a.removeprefix("root=") for a in rest if a.startswith("root=")), None))
+    study = named(said, "finish")
     asked = len(study.records["search"])
     if not asked:
-        raise BadInput(f"{name} has no finished trial yet; there is nothing to conclude")
+        raise BadInput(f"{study.name} has no finished trial yet; there is nothing to conclude")
     tree = {**study.config, "root": str(study.path.parent), "study": {**study.config["study"], "trials": asked}}
     with Progress() as screen:
         verdict = search(tree, screen)

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from rich.console import Console
 from rich.table import Table
 
+from autoopt.commands.words import read
 from autoopt.study.stored import ROOT, Stored, names, stored
 
 HELP = """Usage: autoopt list [root=DIR]
@@ -13,10 +14,10 @@ The studies in DIR (autoopt-runs), with state, trials and gain."""
 
 
 def run(arguments: Sequence[str]) -> int:
-    if "-h" in arguments or "--help" in arguments:
-        print(HELP)
+    said = read(arguments, "list", HELP, most=0)
+    if said is None:
         return 0
-    root = next((a.removeprefix("root=") for a in arguments if a.startswith("root=")), None)
+    root = said[1].get("root")
     studies = [stored(name, root) for name in names(root)]
     if not studies:
         print(f"No studies in {root or ROOT}/. Begin one: autoopt search data=digits")

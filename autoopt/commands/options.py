@@ -2,13 +2,13 @@
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import hydra
 import yaml
 
-from autoopt.config import SETTINGS, Overrides, Tree, compose, presets, store
+from autoopt.config import SETTINGS, Tree, compose, prepared, presets, split_up
 from autoopt.errors import BadInput
 from autoopt.slots import SLOTS
 from autoopt.technique import available
@@ -23,7 +23,6 @@ GRAMMAR = """  SLOT=NAME                    pin it                      optimize
   SLOT.NAME.ARG=VALUE          pin a value                 optimizer.adamw.lr=0.003
   SLOT.NAME.ARG=interval(a,b)  narrow or widen a range     'optimizer.adamw.lr=interval(1e-4,1e-2)'
   SLOT.NAME.ARG=a,b            a choice of values          model.mlp.width=64,128"""
-HYDRA_FLAGS = ("--info", "-i", "--shell-completion", "-sc", "--hydra-help")
 
 
 @dataclass
@@ -33,28 +32,26 @@ class Asked:
     overrides: list[str] = field(default_factory=list)
     file: str | None = None
     flags: list[str] = field(default_factory=list)
+    recipe: list[str] = field(default_factory=list)
 
     def tree(self) -> Tree:
-        return compose(self.overrides, self.file)
+        return compose(self.overrides, self.file, self.recipe)
 
 
-def read(arguments: Sequence[str], command: str) -> Asked | None:
-    """The command's arguments; nothing where a flag was answered already."""
-    if os.environ.get("COMP_LINE"):
-        to_hydra(list(arguments), command)
-        return None
+def read(arguments: Sequence[str], command: str, settle: Callable[[Asked], None] = lambda asked: None) -> Asked | None:
+    """The command's arguments, settled as the command has it; nothing where a flag was answered already."""
     if any(a in ("-h", "--help") for a in arguments):
         print(help_text(command))
         return None
-    if any(a.split("=")[0] in HYDRA_FLAGS for a in arguments):
-        to_hydra(list(arguments), command)
+    if "--info" in arguments or "-i" in arguments:
+        info(arguments)
         return None
     asked = Asked()
     words = iter(arguments)
     for word in words:
         if word in ("--cfg", "-c"):
             asked.flags.append(f"--cfg {next(words, 'job')}")
-        elif word.startswith("--"):
+        elif word.startswith("-"):
             asked.flags.append(word)
         elif "=" not in word and asked.file is None and not asked.overrides and (word.endswith((".yaml", ".yml")) or os.path.exists(word)):
             asked.file = word
@@ -62,18 +59,33 @@ def read(arguments: Sequence[str], command: str) -> Asked | None:
             asked.overrides.append(word)
     if unknown := [f for f in asked.flags if f not in ("--strict", "--cfg job", "--cfg all")]:
         raise BadInput(f"{unknown[0]}: no such option; autoopt {command} --help lists them")
+    settle(asked)
     if any(f.startswith("--cfg") for f in asked.flags):
         print(yaml.safe_dump(asked.tree(), sort_keys=False), end="")
         return None
     return asked
 
 
-def to_hydra(arguments: list[str], command: str) -> None:
-    """Hydra's own flags and shell completion, with the command's word taken out."""
-    if "COMP_LINE" in os.environ:
-        os.environ["COMP_LINE"] = os.environ["COMP_LINE"].replace(f" {command} ", " ", 1)
-    store(Overrides())
-    sys.argv = [f"autoopt {command}", *arguments]
+def info(arguments: Sequence[str]) -> None:
+    """Hydra's account of how it composes, with the overrides as Hydra takes them."""
+    overrides = split_up([], [a for a in arguments if "=" in a])
+    lines = prepared(overrides)
+    if overrides.problems:
+        raise BadInput(*overrides.problems)
+    to_hydra([*lines, *(a for a in arguments if "=" not in a)])
+
+
+def complete(flags: Sequence[str], line: str) -> None:
+    """What Hydra's completion script asks: how a line may go on, of which the command is taken off."""
+    *before, last = line.split(" ")
+    if not last.startswith("-"):
+        lines = prepared(split_up([], [word for word in before if "=" in word]))
+        os.environ["COMP_LINE"] = " ".join(["autoopt", *(said for said in lines if "." not in said.partition("=")[0]), last])
+        to_hydra(flags)
+
+
+def to_hydra(arguments: Sequence[str]) -> None:
+    sys.argv = ["autoopt", *arguments]
     hydra.main(version_base="1.3", config_path="pkg://autoopt.conf", config_name="search")(lambda cfg: None)()
 
 
@@ -84,8 +96,9 @@ def help_text(command: str) -> str:
     )
     settings = "\n".join(f"  {key:<24} {about}" for key, (_, about) in SETTINGS.items())
     others = "\n".join(f"  {group:<24} {' '.join(presets(group))}" for group in ("study", "executor"))
+    recipe = " [recipe=FILE|STUDY|STUDY/TRIAL]" if command == "train" else ""
     return (
-        f"Usage: autoopt {command} [FILE.yaml] [key=value …] [--cfg job]\n\n"
+        f"Usage: autoopt {command} [FILE.yaml]{recipe} [key=value …] [--cfg job]\n\n"
         f"Slots and their techniques (autoopt plugins show SLOT/NAME tells what one does and searches):\n{slots}\n\n"
         f"How to say it:\n{GRAMMAR}\n\nSettings:\n{settings}\n\nPresets of settings, as in study=quick:\n{others}\n\n"
         "--cfg job prints the composed config, which is a valid FILE. --info, --shell-completion: Hydra's."

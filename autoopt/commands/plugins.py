@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from autoopt import grammar
+from autoopt.domain import Choice, Range
 from autoopt.errors import BadInput, nearest
 from autoopt.slots import SLOTS
 from autoopt.technique import REQUIRED, Technique, available, catalogue, find, is_path
@@ -30,6 +31,8 @@ def run(arguments: Sequence[str]) -> int:
         return 0
     if words[:1] == ["check"]:
         return check(words[1:])
+    if len(words) > 1:
+        raise BadInput(f"plugins: {words[1]} is one too many; autoopt plugins --help tells what it takes")
     slots = [slot_of(words[0])] if words else list(SLOTS)
     print(as_json(slots) if "--json" in flags else as_markdown(slots) if "--markdown" in flags else as_text(slots))
     return 0
@@ -71,13 +74,21 @@ def summary(technique: Technique) -> str:
 
 
 def source(technique: Technique) -> str:
-    """The last paragraph of the docstring: where the technique comes from."""
+    """The last paragraph of the docstring, what it raises apart: where the technique comes from."""
     paragraphs = [" ".join(p.split()) for p in technique.doc.split("\n\n")]
-    return paragraphs[-1].removeprefix("Source: ") if len(paragraphs) > 1 else ""
+    said = [p for p in paragraphs[1:] if not p.startswith("Raises:")]
+    return said[-1].removeprefix("Source: ") if said else ""
 
 
 def searched(technique: Technique) -> list[str]:
-    return [f"{p.name} {grammar.write(p.domain)}" for p in technique.params.values() if p.domain is not None]
+    """Each searched argument with its domain, in words."""
+    return [f"`{p.name}` {in_words(p.domain)}" for p in technique.params.values() if p.domain is not None]
+
+
+def in_words(domain: Range | Choice) -> str:
+    if isinstance(domain, Choice):
+        return " / ".join(map(grammar.write, domain.options))
+    return f"{domain.low:g} to {domain.high:g}" + (", log" if domain.log else "")
 
 
 def as_markdown(slots: Sequence[str]) -> str:
@@ -87,7 +98,7 @@ def as_markdown(slots: Sequence[str]) -> str:
         lines += [f"\n**{slot}**: {SLOTS[slot].about}\n", "| name | what it does | source | searches |", "|---|---|---|---|"]
         for found in readable(slot):
             if isinstance(found, Technique):
-                cells = (found.name, summary(found), source(found), ", ".join(f"`{s}`" for s in searched(found)) or "–")
+                cells = (found.name, summary(found), source(found), "; ".join(searched(found)) or "–")
                 lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
     return "\n".join(lines).strip()
 

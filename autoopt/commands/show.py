@@ -4,10 +4,10 @@ from collections.abc import Sequence
 
 import yaml
 
-from autoopt.errors import BadInput
+from autoopt.commands.words import named, read
 from autoopt.recipe import Recipe
 from autoopt.study.journal import Record
-from autoopt.study.stored import Stored, names, stored
+from autoopt.study.stored import Stored
 
 HELP = """Usage: autoopt show NAME [TRIAL] [root=DIR]
 
@@ -15,18 +15,12 @@ A study's verdict with its trials, the best first; or one trial: recipe, metrics
 
 
 def run(arguments: Sequence[str]) -> int:
-    words = [a for a in arguments if "=" not in a]
-    root = next((a.removeprefix("root=") for a in arguments if a.startswith("root=")), None)
-    if not words or "-h" in words or "--help" in words:
-        print(HELP)
-        return 0 if words else missing(root)
-    study = stored(words[0], root)
-    print(trial_text(study.record(words[1])) if len(words) > 1 else study_text(study))
+    said = read(arguments, "show", HELP, most=2)
+    if said is None:
+        return 0
+    study, trial = named(said, "show"), said[0][1:]
+    print(trial_text(study.record(*trial)) if trial else study_text(study))
     return 0
-
-
-def missing(root: str | None) -> int:
-    raise BadInput(f"show: say which study: {', '.join(names(root)) or 'there is none yet'}")
 
 
 def study_text(study: Stored) -> str:

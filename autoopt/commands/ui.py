@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
+from autoopt.commands.words import named, read
 from autoopt.errors import BadInput
-from autoopt.study.stored import stored
 from autoopt.tracking import experiment_name, store_uri, ui
 
 HELP = """Usage: autoopt ui [NAME] [root=DIR] [port=N] [tracking.uri=URI]
@@ -12,17 +12,15 @@ Serves the MLflow pages of the runs, on this machine only; with NAME, of that st
 
 
 def run(arguments: Sequence[str]) -> int:
-    if "-h" in arguments or "--help" in arguments:
-        print(HELP)
+    said = read(arguments, "ui", HELP, known=("root", "port", "tracking.uri"))
+    if said is None:
         return 0
-    settings = dict(a.split("=", 1) for a in arguments if "=" in a)
-    if unknown := settings.keys() - {"root", "port", "tracking.uri"}:
-        raise BadInput(f"ui: no setting named '{unknown.pop()}'. Known: root, port, tracking.uri.")
+    words, settings = said
     if not (port := settings.get("port", "5000")).isdigit():
         raise BadInput(f"port={port}: expected a number")
-    name = next((a for a in arguments if "=" not in a), None)
     uri, experiment = settings.get("tracking.uri"), None
-    if name is not None:
-        node = stored(name, settings.get("root")).config["tracking"]
-        uri, experiment = uri or node["uri"], experiment_name(node["experiment"], name)
+    if words:
+        study = named(said, "ui")
+        node = study.config["tracking"]
+        uri, experiment = uri or node["uri"], experiment_name(node["experiment"], study.name)
     return ui(store_uri(uri), port=int(port), experiment=experiment)

@@ -2,31 +2,32 @@
 
 from collections.abc import Sequence
 
-from autoopt.config.check import unknown_keys, wrong_values
-from autoopt.config.composing import composed, store
+from autoopt.config.check import typed, unknown_keys, wrong_values
+from autoopt.config.composing import composed, prepared
 from autoopt.config.overrides import Overrides, as_overrides, from_file, presets, split_up
 from autoopt.config.settings import SEARCHED, SETTINGS, seconds
 from autoopt.config.tree import FROM, Tree, leaves, technique_of
 from autoopt.errors import BadInput
 
 __all__ = [
-    "FROM", "SEARCHED", "SETTINGS", "Overrides", "Tree", "as_overrides", "compose", "from_file", "leaves", "presets", "seconds", "store",
-    "technique_of",
+    "FROM", "SEARCHED", "SETTINGS", "Overrides", "Tree", "as_overrides", "compose", "from_file", "leaves", "prepared", "presets",
+    "seconds", "split_up", "technique_of",
 ]  # fmt: skip
 
 
-def compose(arguments: Sequence[str], file: str | None = None) -> Tree:
+def compose(arguments: Sequence[str], file: str | None = None, base: Sequence[str] = ()) -> Tree:
     """The checked tree of a search.
 
     Args:
         arguments: overrides as on the command line, `key=value`.
         file: a YAML file over the defaults and under the overrides: a search, or a recipe.
+        base: the same, as the overrides that it stands for.
 
     Raises:
         BadInput: with a line for every problem.
     """
-    overrides = split_up([*(from_file(file) if file else ()), *arguments])
-    tree = composed(overrides)
+    overrides = split_up([*(from_file(file) if file else ()), *base], arguments)
+    tree = typed(composed(overrides))
     problems = [*overrides.problems, *unknown_keys(overrides, tree), *wrong_values(tree)]
     if problems:
         raise BadInput(*dict.fromkeys(problems))

@@ -2,80 +2,130 @@
 
 import re
 from collections.abc import Iterator
-from typing import Any
+from contextlib import suppress
+from types import NoneType
+from typing import Any, NamedTuple, get_args
 
 from omegaconf import MISSING
 
 from autoopt import grammar
-from autoopt.config.overrides import GROUPS, Overrides
+from autoopt.config.overrides import Overrides
 from autoopt.config.settings import AT_LEAST, SEARCHED, SETTINGS, seconds
-from autoopt.config.tree import FROM, Tree, leaves, technique_of
+from autoopt.config.tree import FROM, Tree, technique_of
 from autoopt.domain import Choice, Range
 from autoopt.errors import nearest
 from autoopt.slots import SLOTS
 from autoopt.technique import Param, available
 
 
+class Place(NamedTuple):
+    """Where a value stands in the tree, and what may stand there."""
+
+    key: str
+    node: dict[str, Any]
+    last: str
+    param: Param
+    searched: bool
+
+
+def places(tree: Tree) -> Iterator[Place]:
+    """Every value of the tree."""
+    for slot in SLOTS:
+        for name, node in tree[slot].items():
+            params = {"use": Param("use", bool), **technique_of(slot, name, node).params}
+            for key in (k for k in node if k != FROM):
+                yield Place(f"{slot}.{name}.{key}", node, key, params[key], slot != "data")
+    for key, (kind, _) in SETTINGS.items():
+        head, _, tail = key.rpartition(".")
+        yield Place(key, tree[head] if head else tree, tail, Param(key, kind), key in SEARCHED)
+
+
+def typed(tree: Tree) -> Tree:
+    """The tree with its pins in their arguments' types; what is of another type stays as it is said, for `wrong_values`."""
+    for place in places(tree):
+        said = place.node[place.last]
+        if not grammar.is_sweep(said) and said != MISSING:
+            with suppress(ValueError):
+                number = isinstance(said, str) and place.param.scalar in (int, float)  # YAML takes 1e-3 for a text
+                place.node[place.last] = place.param.accept(float(said) if number else said)
+    return tree
+
+
 def unknown_keys(overrides: Overrides, tree: Tree) -> Iterator[str]:
-    """A line for each key that the tree does not have, with the nearest one."""
-    keys = list(leaves(tree))
+    """A line for each argument that no selected technique has, with the nearest one."""
     for key in overrides.values:
-        if key in keys:
+        if key in SETTINGS:
             continue
-        parts = key.split(".")
-        if parts[0] in SLOTS and len(parts) > 1 and parts[1] not in tree[parts[0]]:
-            yield f"{key}: {parts[0]}={parts[1]} is not selected. Selected: {', '.join(tree[parts[0]]) or 'none'}."
-        elif parts[0] in SLOTS and len(parts) == 3:
-            yield f"No {'.'.join(parts[:2])} argument named '{parts[2]}'. {nearest(parts[2], tree[parts[0]][parts[1]])}"
-        else:
-            beside = [k for k in keys if k.split(".")[0] == parts[0] and k.split(".")[0] not in SLOTS]
-            yield f"No setting named '{key}'. {nearest(key, beside or [*GROUPS, *SETTINGS])}"
+        slot, name, argument = key.split(".")
+        if slot in overrides.said - overrides.groups.keys():
+            continue  # what was to fill it is a problem already
+        if name not in tree[slot]:
+            yield f"{key}: {slot}={name} is not selected. Selected: {', '.join(tree[slot]) or 'none'}."
+        elif argument not in (known := [k for k in tree[slot][name] if k != FROM]):
+            yield f"No {slot}.{name} argument named '{argument}'. {nearest(argument, known)}"
 
 
 def wrong_values(tree: Tree) -> Iterator[str]:
     """A line for each value of the wrong type or out of what can be."""
-    for slot in SLOTS:
-        for name, node in tree[slot].items():
-            technique = technique_of(slot, name, node)
-            for key, value in node.items():
-                if key != FROM:
-                    param = Param("use", bool) if key == "use" else technique.params[key]
-                    yield from wrong_value(f"{slot}.{name}.{key}", value, param, searchable=True)
-    for key, (kind, _) in SETTINGS.items():
-        head, _, tail = key.partition(".")
-        yield from wrong_value(key, tree[head][tail] if tail else tree[head], Param(key, kind), searchable=key in SEARCHED)
+    for place in places(tree):
+        said = place.node[place.last]
+        if said == MISSING:
+            yield f"{place.key} is missing: say {place.key}=…"
+        else:
+            yield from (f"{place.key}={said if isinstance(said, str) else grammar.write(said)}: {problem}" for problem in problems(place))
     yield from wrong_settings(tree)
 
 
-def wrong_value(key: str, value: Any, param: Param, searchable: bool) -> Iterator[str]:
-    if value == MISSING:
-        yield f"{key} is missing: say {key}=…"
-        return
+def problems(place: Place) -> Iterator[str]:
+    """What is wrong with one value."""
+    param = place.param
     try:
-        meant = grammar.read(value)
+        meant = grammar.read(place.node[place.last])
     except ValueError as error:
-        yield f"{key}={value}: {error}"
+        yield str(error)
         return
-    if isinstance(meant, Range | Choice) and not searchable:
-        yield f"{key}={value}: a setting is not searched; give one value"
-        return
-    if isinstance(meant, Range) and param.scalar not in (int, float, None):
-        yield f"{key}={value}: expected {param.scalar.__name__}, got a range of numbers"
-        return
-    low_high = (meant.low, meant.high) if isinstance(meant, Range) else None
-    for one in meant.options if isinstance(meant, Choice) else low_high or (meant,):
-        try:
-            if (least := AT_LEAST.get(key)) is not None and isinstance(param.accept(one), int) and one < least:  # type: ignore[operator]
-                yield f"{key}={value}: expected {least} or more"
-            param.accept(one)
-        except ValueError as error:
-            yield f"{key}={value}: {error}"
+    if isinstance(meant, Range | Choice) and not place.searched:
+        yield "a setting is not searched; give one value"
+    elif isinstance(meant, Range) and param.scalar not in (int, float, None):
+        yield f"expected {param.scalar.__name__}, got a range of numbers"
+    else:
+        yield from (problem for one in parts(meant) if (problem := wrong(one, place)))
+
+
+def parts(meant: grammar.Value) -> Iterator[Any]:
+    """The values by which a pin, a choice or a range can be judged."""
+    match meant:
+        case Choice():
+            yield from meant.options
+        case Range():
+            yield from (meant.low, meant.high, *(() if meant.step is None else (meant.step,)))
+        case _:
+            yield meant
+
+
+def wrong(value: Any, place: Place) -> str:
+    if value is None and not optional(place.param):
+        return f"expected {place.param.scalar.__name__}, got null"  # type: ignore[union-attr]
+    try:
+        accepted = place.param.accept(value)
+    except ValueError as error:
+        return str(error)
+    least = AT_LEAST.get(place.key)
+    return f"expected {least} or more" if least is not None and accepted is not None and accepted < least else ""
+
+
+def optional(param: Param) -> bool:
+    """Whether an argument may be None: it says so in its type, its default or its choice, or says no type."""
+    options = param.domain.options if isinstance(param.domain, Choice) else ()
+    return param.scalar is None or param.default is None or None in options or NoneType in get_args(param.type)
 
 
 def wrong_settings(tree: Tree) -> Iterator[str]:
     """What types alone do not tell."""
     if tree["direction"] not in (None, "maximize", "minimize"):
         yield f"direction={tree['direction']}: expected maximize or minimize"
+    if isinstance(share := tree["executor"]["gpus_per_trial"], float) and share <= 0:
+        yield f"executor.gpus_per_trial={share}: expected more than 0"
     for key in ("study.time", "executor.trial_time"):
         head, _, tail = key.partition(".")
         try:
@@ -96,5 +146,8 @@ def wrong_settings(tree: Tree) -> Iterator[str]:
 
 
 def filled(tree: Tree, slot: str) -> bool:
-    """Whether a technique of another slot takes this one over."""
-    return any(technique_of(s, name, node).acts.fills == slot for s in SLOTS for name, node in tree[s].items())
+    """Whether the techniques of another slot take this one over, whichever is drawn."""
+    return any(
+        tree[s] and all(technique_of(s, name, node).acts.fills == slot and node.get("use", True) is True for name, node in tree[s].items())
+        for s in SLOTS
+    )

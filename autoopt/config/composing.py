@@ -22,28 +22,43 @@ from autoopt.technique import REQUIRED, Param, available, find, is_path
 
 def composed(overrides: Overrides) -> Tree:
     """Let Hydra compose; what cannot be composed is left out, and stands among the problems."""
-    if not overrides.groups.get("data"):
-        overrides.problems.append(f"data=… is missing: one of {', '.join(available('data'))}, or module:LightningDataModule")
-        overrides.groups["data"] = available("data")[:1]
-    store(overrides)
-    lines = command_line(overrides)
+    lines = prepared(overrides)
     tree = attempt(lines)
-    if tree is None:  # a key that does not exist, or a value that does not parse: find out which, line by line
+    if tree is None:  # a key that does not exist, or a value that OmegaConf does not take: find out which
         groups = [line for line in lines if line.split("=")[0] in GROUPS]
-        known = set(leaves(attempt(groups) or {}))
-        good = [line for line in lines if line.split("=")[0] in known and attempt([*groups, line]) is not None]
-        overrides.problems.extend(f"{line}: it cannot be read" for line in lines if line.split("=")[0] in known and line not in good)
+        keys = set(leaves(attempt(groups) or {}))
+        values = [line for line in lines if line.split("=")[0] in keys]
+        good = composable(groups, values)
+        overrides.problems.extend(f"{line}: it cannot be read" for line in values if line not in good)
         tree = attempt([*groups, *good])
     assert tree is not None
     return {**{slot: tree.get(slot) or {} for slot in SLOTS}, **{k: v for k, v in tree.items() if k not in SLOTS}}
 
 
+def composable(groups: list[str], values: list[str]) -> list[str]:
+    """Those of the values that can be composed, found by halving."""
+    if not values or attempt([*groups, *values]) is not None:
+        return values
+    half = len(values) // 2
+    return [*composable(groups, values[:half]), *composable(groups, values[half:])] if half else []
+
+
+def prepared(overrides: Overrides) -> list[str]:
+    """The overrides as Hydra takes them, with their nodes in its store."""
+    if not overrides.groups.get("data") and ("data" in overrides.groups or "data" not in overrides.said):
+        overrides.problems.append(f"data=… is missing: one of {', '.join(available('data'))}, or module:LightningDataModule")
+    store(overrides)
+    return command_line(overrides)
+
+
 def command_line(overrides: Overrides) -> list[str]:
     """The overrides as Hydra takes them: groups by name, sweeps quoted, `use` where an option was named for good."""
-    groups = {**careful(overrides), **overrides.groups}
+    data = overrides.groups.get("data") or available("data")[:1]  # something to go on with
+    groups = {**careful(overrides), **overrides.groups, "data": data}
     lines = [f"{group}={names[0] if group not in SLOTS else '[' + ','.join(map(option, names)) + ']'}" for group, names in groups.items()]
     uses = {f"{key}.use": "true" for key in overrides.always}
-    return lines + [f"{key}={quoted(text)}" for key, text in {**uses, **overrides.values}.items()]
+    values = {**uses, **overrides.values}
+    return lines + [f"{key}={grammar.quoted(text) if grammar.is_sweep(text) else text}" for key, text in values.items()]
 
 
 def careful(overrides: Overrides) -> dict[str, list[str]]:
@@ -51,10 +66,6 @@ def careful(overrides: Overrides) -> dict[str, list[str]]:
     if any(map(is_path, overrides.groups.get("model", ()))):
         return {slot: ["careful"] for slot in SLOTS if is_preset(slot, "careful")}
     return {}
-
-
-def quoted(text: str) -> str:
-    return "'" + text.replace("'", "\\'") + "'" if grammar.is_sweep(text) else text
 
 
 def store(overrides: Overrides) -> None:
@@ -65,6 +76,8 @@ def store(overrides: Overrides) -> None:
         for name in [*names, *(n for n in overrides.groups.get(slot, ()) if is_path(n))]:
             node = technique_node(slot, name, selected=name in overrides.groups.get(slot, ()))
             repository.store(group=slot, name=option(name), package=f"{slot}.{option(name)}", node=node, provider="autoopt")
+        if not is_preset(slot, "all"):
+            continue
         ready = [n for n in names if REQUIRED not in (p.default for p in described(slot, n))]
         repository.store(group=slot, name="all", package="_global_", node={"defaults": ready}, provider="autoopt")
 
@@ -89,7 +102,7 @@ def technique_node(slot: str, name: str, selected: bool) -> dict[str, Any]:
         node["use"] = grammar.write(Choice(True, False))
     for param in technique.params.values():
         default = MISSING if param.default is REQUIRED else param.default
-        node[param.name] = default if param.domain is None else grammar.write(param.domain)
+        node[param.name] = default if param.domain is None or slot == "data" else grammar.write(param.domain)
     return node
 
 

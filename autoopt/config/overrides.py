@@ -12,6 +12,7 @@ from hydra.core.override_parser.types import ChoiceSweep, Override, QuotedString
 from hydra.errors import HydraException
 
 from autoopt import grammar
+from autoopt.config.settings import SETTINGS
 from autoopt.config.tree import FROM, Tree
 from autoopt.errors import BadInput, nearest
 from autoopt.slots import SLOTS
@@ -22,8 +23,9 @@ GROUPS = (*SLOTS, "study", "executor")
 
 @dataclass
 class Overrides:
-    """A command line taken apart: what each slot is filled from, and the values set under their keys."""
+    """A command line taken apart: what each slot is filled from, and the values set under their keys; `said` rightly or not."""
 
+    said: set[str] = field(default_factory=set)
     groups: dict[str, list[str]] = field(default_factory=dict)
     values: dict[str, str] = field(default_factory=dict)
     always: set[str] = field(default_factory=set)
@@ -37,13 +39,12 @@ def from_file(path: str) -> list[str]:
         BadInput: there is no such file, or it is no mapping in plain YAML.
     """
     try:
-        text = Path(path).read_text()
-    except OSError as error:
-        raise BadInput(f"{path}: {error.strerror or error}") from error
-    try:
+        text = Path(path).read_text(encoding="utf-8")
         if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text)):
             raise BadInput(f"{path}: YAML aliases are not read")
         tree = yaml.safe_load(text)
+    except OSError as error:
+        raise BadInput(f"{path}: {error.strerror or error}") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise BadInput(f"{path}: no YAML: {' '.join(str(error).split())}") from error
     if not isinstance(tree, dict):
@@ -61,9 +62,10 @@ def slot_overrides(slot: str, node: Any) -> Iterator[str]:
         yield f"{slot}={node if isinstance(node, str) else grammar.write(node)}"
         return
     names = [str(values[FROM]) if isinstance(values, dict) and FROM in values else name for name, values in node.items()]
-    yield f"{slot}=[{','.join(names)}]"
+    yield f"{slot}=[{','.join(map(str, names))}]"
     for name, values in node.items():
-        yield from setting_overrides(f"{slot}.{name}", {k: v for k, v in (values or {}).items() if k != FROM})
+        rest = {k: v for k, v in (values or {}).items() if k != FROM} if isinstance(values, dict | None) else values
+        yield from setting_overrides(f"{slot}.{name}", rest)
 
 
 def setting_overrides(key: str, node: Any) -> Iterator[str]:
@@ -74,41 +76,62 @@ def setting_overrides(key: str, node: Any) -> Iterator[str]:
         yield f"{key}={node if grammar.is_sweep(node) else grammar.write(node)}"
 
 
-def split_up(arguments: Sequence[str]) -> Overrides:
-    """Take overrides apart; a later one replaces an earlier one, and what was set under an option that is gone goes with it."""
+def split_up(base: Sequence[str], arguments: Sequence[str]) -> Overrides:
+    """Take overrides apart: those of a file, and the command line over them.
+
+    What fills a slot anew takes along what the file set under the options that are gone; on the command line itself the order is free.
+    """
     overrides = Overrides()
-    for argument in arguments:
+    for argument in [*base, *sorted(arguments, key=lambda a: a.partition("=")[0] not in GROUPS)]:
         try:
-            parsed = grammar.override(argument)
-        except HydraException:
-            overrides.problems.append(f"{argument}: expected key=value, such as optimizer=adamw")
-            continue
-        if not parsed.is_delete() and not parsed.is_add() and not parsed.is_force_add():
-            take(parsed, argument.split("=", 1)[1], overrides)
-        else:
-            overrides.problems.append(f"{argument}: keys are neither added nor deleted; say {argument.lstrip('+~')}")
+            take(argument, overrides)
+        except BadInput as error:
+            overrides.problems.extend(error.problems)
     return overrides
 
 
-def take(parsed: Override, text: str, overrides: Overrides) -> None:
-    key = parsed.key_or_group
-    if key not in GROUPS:
-        overrides.values[key] = f"choice({text})" if isinstance(parsed.value(), ChoiceSweep) and not text.startswith("choice") else text
-        return
+def take(argument: str, overrides: Overrides) -> None:
+    parsed, text = parse(argument), argument.partition("=")[2]
+    key, value = parsed.key_or_group, parsed.value()
+    overrides.said.add(key)
+    if key in GROUPS:
+        fill(key, options(key, parsed), not parsed.is_sweep_override(), overrides)
+    elif key not in SETTINGS and (key.split(".")[0] not in SLOTS or key.count(".") != 2):
+        beside = [k for k in SETTINGS if k.split(".")[0] == key.split(".")[0]]
+        raise BadInput(f"No setting named '{key}'. {nearest(key, beside or [*GROUPS, *SETTINGS])}")
+    elif isinstance(value, dict):
+        raise BadInput(f"{argument}: expected one value, got a mapping")
+    else:
+        overrides.values[key] = f"choice({text})" if isinstance(value, ChoiceSweep) and value.simple_form else text
+
+
+def parse(argument: str) -> Override:
+    """One `key=value`.
+
+    Raises:
+        BadInput: it is none, or its value does not parse.
+    """
+    if argument.startswith(("+", "~")):
+        raise BadInput(f"{argument}: keys are neither added nor deleted; say {argument.lstrip('+~')}")
+    key = argument.partition("=")[0]
+    if not key or key == argument or "@" in key or key.startswith("-"):
+        raise BadInput(f"{argument}: expected key=value, such as optimizer=adamw")
     try:
-        names = options(key, parsed)
-    except BadInput as error:
-        overrides.problems.extend(error.problems)
-        return
-    overrides.groups[key] = names
-    kept = {name.rpartition(":")[2] for name in names}
-    for old in [k for k in overrides.values if k.startswith(f"{key}.") and k.split(".")[1] not in kept and not is_preset_of(names, key)]:
+        return grammar.override(argument)
+    except HydraException as error:
+        reason = str(error).splitlines()[0]
+        raise BadInput(f"{argument}: it cannot be read: {reason}; quote text that holds signs, as in {key}='\"…\"'") from error
+
+
+def fill(group: str, names: list[str], for_good: bool, overrides: Overrides) -> None:
+    """Fill a group anew; options named for good are always on."""
+    overrides.groups[group] = names
+    kept = {member for name in names for member in members(group, name)}
+    for old in [k for k in overrides.values if k.startswith(f"{group}.") and (k.split(".")[1] not in kept or k.endswith(".use"))]:
         del overrides.values[old]
-    if key in SLOTS and SLOTS[key].many:
-        pinned = not parsed.is_sweep_override()
-        overrides.always = {o for o in overrides.always if not o.startswith(f"{key}.")} | {
-            f"{key}.{name.rpartition(':')[2]}" for name in names if pinned and not is_preset(key, name)
-        }
+    if group in SLOTS and SLOTS[group].many:
+        others = {key for key in overrides.always if not key.startswith(f"{group}.")}
+        overrides.always = others | {f"{group}.{option(name)}" for name in names if for_good and not is_preset(group, name)}
 
 
 def options(group: str, parsed: Override) -> list[str]:
@@ -121,11 +144,15 @@ def options(group: str, parsed: Override) -> list[str]:
     if isinstance(value, Sweep) and not isinstance(value, ChoiceSweep):
         raise BadInput(f"{parsed.input_line}: expected names, such as {group}=a,b")
     listed = value.list if isinstance(value, ChoiceSweep) else value if isinstance(value, list) else [value]
-    names = [o.text if isinstance(o, QuotedString) else str(o) for o in listed]
+    names = list(dict.fromkeys(o.text if isinstance(o, QuotedString) else str(o) for o in listed))
     if names in (["none"], ["None"]) and group in SLOTS and SLOTS[group].many:
         return []
     for name in names:
         known(group, name)
+    if group not in SLOTS and len(names) != 1:
+        raise BadInput(f"{parsed.input_line}: expected one of {', '.join(presets(group))}")
+    if len({option(name) for name in names}) < len(names):
+        raise BadInput(f"{parsed.input_line}: two of these have one name in the config; import one under another name")
     return names
 
 
@@ -144,6 +171,16 @@ def known(group: str, name: str) -> None:
 
 
 @cache
+def members(group: str, name: str) -> list[str]:
+    """The options that a name stands for: those of a slot's preset, or its own."""
+    if group not in SLOTS or not is_preset(group, name):
+        return [option(name)]
+    if name == "all":
+        return available(group)
+    return list(yaml.safe_load(files("autoopt.conf").joinpath(group, f"{name}.yaml").read_text())["defaults"])
+
+
+@cache
 def presets(group: str) -> list[str]:
     """The names of the files in conf/<group>/, and `all` for a slot."""
     found = sorted(p.name.removesuffix(".yaml") for p in files("autoopt.conf").joinpath(group).iterdir() if p.name.endswith(".yaml"))
@@ -152,10 +189,6 @@ def presets(group: str) -> list[str]:
 
 def is_preset(group: str, name: str) -> bool:
     return name in presets(group)
-
-
-def is_preset_of(names: Sequence[str], group: str) -> bool:
-    return any(is_preset(group, name) for name in names)
 
 
 def option(name: str) -> str:

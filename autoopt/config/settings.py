@@ -4,32 +4,32 @@ import re
 from typing import Any
 
 SETTINGS: dict[str, tuple[Any, str]] = {
-    "name": (str, "the study's name; by default made of the data, the model and the space"),
+    "name": (str | None, "the study's name; by default made of the data, the model and the space"),
     "seed": (int, "every other seed is derived from it"),
-    "objective": (str, "a metric that is measured or logged, such as val_accuracy, val_f1, val_rmse; by default after the task"),
-    "direction": (str, "maximize or minimize; known for our own metrics"),
-    "baseline": (str, "a recipe file to compare with; by default the first option of every slot at its defaults"),
+    "objective": (str | None, "a metric that is measured or logged, such as val_accuracy, val_f1, val_rmse; by default after the task"),
+    "direction": (str | None, "maximize or minimize; known for our own metrics"),
+    "baseline": (str | None, "a recipe file to compare with; by default the first option of every slot at its defaults"),
     "root": (str, "where the studies' folders stand"),
     "split.validation": (float, "share of the examples that the search is judged on"),
     "split.test": (float, "share that is opened once, by the verdict"),
     "split.seed": (int, "which examples fall into which part"),
     "split.stratify": (bool, "the same share of each class in every part"),
     "split.normalise": (bool, "tables to mean 0 and variance 1, as measured on the training part"),
-    "batches.size": (int, "examples a step; null: as the user's data module has it"),
+    "batches.size": (int | None, "examples a step; null: as the user's data module has it"),
     "study.trials": (int, "trials of the search, the baseline among them"),
-    "study.time": (str, "wall time of the whole study, such as 8h or 30m"),
+    "study.time": (str | None, "wall time of the whole study, such as 8h or 30m"),
     "study.epochs": (int, "epochs of a full training"),
     "study.stopping": (bool, "stop bad trials at a third of their epochs"),
     "study.confirm": (int, "at most so many of the best are trained anew, beside the baseline"),
     "study.seeds": (int, "fresh seeds for each of them"),
     "study.compress": (int, "compressions that are tried on the best, where any is selected"),
-    "executor.workers": (int, "trials at a time; by default one per GPU, else one per core"),
+    "executor.workers": (int | None, "trials at a time; by default one per GPU, else one per core"),
     "executor.gpus_per_trial": (float, "0.5: two trials share one"),
     "executor.cpus_per_trial": (int, "torch threads of a trial"),
-    "executor.trial_time": (str, "a trial that takes longer is stopped, such as 1h or 90s"),
+    "executor.trial_time": (str | None, "a trial that takes longer is stopped, such as 1h or 90s"),
     "tracking.enabled": (bool, "mirror the runs to MLflow"),
-    "tracking.uri": (str, "by default MLFLOW_TRACKING_URI, else sqlite:///mlflow.db here"),
-    "tracking.experiment": (str, "by default MLFLOW_EXPERIMENT_NAME, else the study's name"),
+    "tracking.uri": (str | None, "by default MLFLOW_TRACKING_URI, else sqlite:///mlflow.db here"),
+    "tracking.experiment": (str | None, "by default MLFLOW_EXPERIMENT_NAME, else the study's name"),
 }
 SEARCHED = {"batches.size": 64}
 """Settings that a search may choose, with the value of the baseline."""
@@ -49,7 +49,8 @@ def seconds(text: str | float | None) -> float | None:
     """
     if text is None:
         return None
-    found = re.fullmatch(r"(?:([\d.]+)d)?(?:([\d.]+)h)?(?:([\d.]+)m)?(?:([\d.]+)s?)?", str(text).replace(" ", ""))
-    if not found or not any(found.groups()):
+    found = re.fullmatch("".join(rf"(?:(\d+(?:\.\d+)?){unit})?" for unit in ("d", "h", "m", "s?")), str(text).replace(" ", ""))
+    total = sum(float(n or 0) * unit for n, unit in zip(found.groups(), (86400, 3600, 60, 1), strict=True)) if found else 0
+    if not total:
         raise ValueError("expected a duration such as 8h, 1h30m or 90s")
-    return sum(float(n or 0) * unit for n, unit in zip(found.groups(), (86400, 3600, 60, 1), strict=True))
+    return total

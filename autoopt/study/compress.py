@@ -34,19 +34,17 @@ def compress(runner: Runner, journal: Journal, space: Space, objective: Objectiv
     if not best:
         return []
 
-    def draw(trial: optuna.Trial | FixedTrial) -> Recipe:
-        key = trial.suggest_categorical("trial", list(best)) if len(best) > 1 else next(iter(best))
-        return best[str(key)].point.replace(compression=space.compressions(trial))
+    def trained_as(trial: optuna.Trial | FixedTrial) -> str:
+        name = f"trial({','.join(best)})"  # a longer search may find others, and Optuna keeps the options of a name for good
+        return str(trial.suggest_categorical(name, list(best)))
 
-    def order(number: int, recipe: Recipe) -> dict[str, Any]:
-        (key,) = [k for k, r in best.items() if same_training(r.point, recipe)][:1]
-        return {"load": str(runner.folder.weights(key))}
+    def draw(trial: optuna.Trial | FixedTrial) -> Recipe:
+        return best[trained_as(trial)].point.replace(compression=space.compressions(trial))
+
+    def order(trial: optuna.Trial) -> dict[str, Any]:
+        return {"load": str(runner.folder.weights(trained_as(trial)))}
 
     sampling = Sampling(STAGE, journal, draw, space.tree["study"]["compress"], seed, order=order)
     runner.screen.stage(STAGE, sampling.total, len(journal.records(STAGE)))
     runner.run(sampling.jobs(), sampling.tell)
     return journal.records(STAGE)
-
-
-def same_training(one: Recipe, other: Recipe) -> bool:
-    return one.replace(compression={}) == other.replace(compression={})

@@ -3,9 +3,12 @@
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 import optuna
-from optuna.trial import FixedTrial
+from optuna.distributions import BaseDistribution
+from optuna.samplers import TPESampler
+from optuna.trial import FixedTrial, FrozenTrial, TrialState
 
 from autoopt.recipe import Recipe
 from autoopt.space import Space
@@ -17,6 +20,18 @@ from autoopt.study.runner import Job, Result, Runner
 
 STAGE = "search"
 STARTUP = 10
+
+
+class Derived(TPESampler):
+    """TPE for one trial, whose values are drawn each from a seed of its own: one that died half drawn is drawn on as it was begun."""
+
+    def __init__(self, seed: int, number: int):
+        super().__init__(seed=derived_seed(seed, f"sampler {number}"), n_startup_trials=STARTUP)
+        self.base = seed
+
+    def sample_independent(self, study: optuna.Study, trial: FrozenTrial, name: str, distribution: BaseDistribution) -> Any:
+        own = TPESampler(seed=derived_seed(self.base, f"sampler {trial.number} {name}"), n_startup_trials=STARTUP)
+        return own.sample_independent(study, trial, name, distribution)
 
 
 @dataclass
@@ -34,32 +49,32 @@ class Sampling:
     seed: int
     until: float = float("inf")
     first: dict[str, object] = field(default_factory=dict)
-    order: Callable[[int, Recipe], dict[str, object]] = lambda number, recipe: {}
+    order: Callable[[optuna.Trial], dict[str, object]] = lambda trial: {}
 
     def __post_init__(self) -> None:
         self.study = self.journal.stage(self.stage)
 
     def jobs(self) -> Iterator[Job]:
         for trial in self.journal.interrupted(self.study):
-            self.reseed(trial.number)
+            self.study.sampler = Derived(self.seed, trial.number)
             yield self.job(optuna.Trial(self.study, trial._trial_id))
-        while len(self.study.get_trials(deepcopy=False)) < self.total and time.time() < self.until:
-            yield self.job(self.ask())
+        while (number := self.asked()) < self.total and (number == 0 or time.time() < self.until):
+            yield self.job(self.ask(number))
 
-    def ask(self) -> optuna.Trial:
-        number = len(self.study.get_trials(deepcopy=False))
-        self.reseed(number)
+    def asked(self) -> int:
+        """How many trials were begun; the first may stand there waiting, where a session died just then."""
+        return sum(t.state != TrialState.WAITING for t in self.study.get_trials(deepcopy=False))
+
+    def ask(self, number: int) -> optuna.Trial:
+        self.study.sampler = Derived(self.seed, number)
         if number == 0 and self.first:
-            self.study.enqueue_trial(self.first)
+            self.study.enqueue_trial(self.first, skip_if_exists=True)
         return self.study.ask()
-
-    def reseed(self, number: int) -> None:
-        self.study.sampler = optuna.samplers.TPESampler(seed=derived_seed(self.seed, f"sampler {number}"), n_startup_trials=STARTUP)
 
     def job(self, trial: optuna.Trial) -> Job:
         recipe = self.draw(trial)
         key = f"{trial.number}" if self.stage == STAGE else f"{self.stage}-{trial.number}"
-        return Job(key, self.stage, recipe, derived_seed(self.seed, key), self.order(trial.number, recipe), trial)
+        return Job(key, self.stage, recipe, derived_seed(self.seed, key), self.order(trial), trial)
 
     def tell(self, result: Result) -> None:
         self.journal.tell(self.study, result.job.context, recorded(result))
@@ -92,7 +107,7 @@ def explore(
 
     Args:
         baseline: trial 0 where it is not the space's own; it is told to nobody's sampler.
-        until: the wall time after which nothing more is asked.
+        until: the wall time after which nothing more is asked but the baseline.
     """
     total, epochs = space.tree["study"]["trials"], space.tree["study"]["epochs"]
     keep = bool(space.tree["compression"])
@@ -101,9 +116,8 @@ def explore(
     def draw(trial: optuna.Trial | FixedTrial) -> Recipe:
         return baseline if baseline is not None and getattr(trial, "number", None) == 0 else searched.draw(trial)
 
-    def order(number: int, recipe: Recipe) -> dict[str, object]:
-        saved = {"save": str(runner.folder.weights(str(number)))} if keep else {}
-        return saved | ({"latency": True} if objective.name.startswith(("latency", "inference")) else {})
+    def order(trial: optuna.Trial) -> dict[str, object]:
+        return {"save": str(runner.folder.weights(f"{trial.number}"))} if keep else {}
 
     first = {} if baseline is not None else searched.defaults()
     sampling = Sampling(STAGE, journal, draw, total, seed, until, first, order)

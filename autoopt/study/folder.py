@@ -13,17 +13,19 @@ import yaml
 from autoopt.config import Tree, leaves, technique_of
 from autoopt.errors import BadInput
 from autoopt.slots import SLOTS
+from autoopt.study.journal import StoreError
 
+ROOT = "autoopt-runs"
 IDENTITY = (*SLOTS, "split", "batches", "seed", "objective", "direction", "baseline")
 
 
 def identity(tree: Tree) -> Tree:
-    """What makes a study this one; budget, executor and tracking may always change."""
+    """What makes a study this one, the order of its options too; budget, executor and tracking may always change."""
     return {key: tree[key] for key in IDENTITY} | {"study": {"epochs": tree["study"]["epochs"]}}
 
 
 def default_name(tree: Tree) -> str:
-    digest = hashlib.sha256(json.dumps(identity(tree), sort_keys=True).encode()).hexdigest()[:6]
+    digest = hashlib.sha256(json.dumps(identity(tree)).encode()).hexdigest()[:6]
     return f"{'+'.join(tree['data'])}-{'+'.join(tree['model'])}-{digest}"
 
 
@@ -47,9 +49,18 @@ class Folder:
             self.lock = os.open(self.path / "lock", os.O_CREAT | os.O_RDWR, 0o644)
         except OSError as error:
             raise BadInput(f"root={tree['root']}: {self.path} cannot be written: {error.strerror}") from error
-        self.hold()
         self.tree, self.locked = tree, {"identity": identity(tree), "techniques": dict(versions(tree))}
-        self.compare()
+        try:
+            self.hold()
+            self.compare()
+        except BadInput:
+            self.close()
+            raise
+
+    @property
+    def words(self) -> str:
+        """The study as the other commands are told of it."""
+        return self.name if self.path.parent == Path(ROOT) else f"{self.name} root={self.path.parent}"
 
     def hold(self) -> None:
         try:
@@ -88,10 +99,17 @@ class Folder:
 
 
 def write(path: Path, text: str) -> None:
-    """Replace a file at once, so that a crash leaves the old one or the new one."""
+    """Replace a file at once, so that a crash leaves the old one or the new one.
+
+    Raises:
+        StoreError: it cannot be written; the old one stays.
+    """
     draft = path.with_suffix(f"{path.suffix}.new")
-    draft.write_text(text)
-    draft.replace(path)
+    try:
+        draft.write_text(text)
+        draft.replace(path)
+    except OSError as error:
+        raise StoreError(f"{path} cannot be written: {error.strerror}") from error
 
 
 def versions(tree: Tree) -> Iterator[tuple[str, str]]:
@@ -102,10 +120,15 @@ def versions(tree: Tree) -> Iterator[tuple[str, str]]:
 
 
 def differences(before: Tree, now: Tree) -> Iterator[str]:
-    """What was and what is, a line a key."""
+    """What was and what is: a line a slot of other techniques, and a line a value of those that stay."""
+    for slot in SLOTS:
+        if list(before[slot]) != list(now[slot]):
+            yield f"{slot}={','.join(before[slot]) or 'none'}, now {','.join(now[slot]) or 'none'}"
     old, new = flat(before), flat(now)
     for key in sorted(old.keys() | new.keys()):
-        if old.get(key) != new.get(key):
+        slot, _, rest = key.partition(".")
+        stays = slot not in SLOTS or before[slot].keys() & now[slot].keys() & {rest.partition(".")[0]}
+        if stays and old.get(key) != new.get(key):
             yield f"{key}={old.get(key, 'nothing')}, now {new.get(key, 'nothing')}"
 
 

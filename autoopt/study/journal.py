@@ -19,7 +19,9 @@ RECORD = "autoopt"
 
 
 class StoreError(Exception):
-    """The journal cannot be written; nothing that was written is lost."""
+    """What the study keeps cannot be written; nothing that was written is lost."""
+
+    exit_code = 75
 
 
 class JournalFile(BaseJournalBackend):
@@ -107,20 +109,22 @@ class Journal:
         self.name, self.direction = name, direction
 
     def stage(self, stage: str) -> optuna.Study:
-        return optuna.create_study(
-            study_name=f"{self.name}/{stage}",
-            storage=self.storage,
-            direction=self.direction,  # type: ignore[arg-type]
-            load_if_exists=True,
-            pruner=optuna.pruners.NopPruner(),
-        )
+        """The stage's study, begun where it is not there yet; opening one that is writes nothing."""
+        name = self.study_name(stage)
+        if self.begun(stage):
+            return optuna.load_study(study_name=name, storage=self.storage, pruner=optuna.pruners.NopPruner())
+        return optuna.create_study(study_name=name, storage=self.storage, direction=self.direction, pruner=optuna.pruners.NopPruner())  # type: ignore[arg-type]
+
+    def study_name(self, stage: str) -> str:
+        return f"{self.name}/{stage}"
+
+    def begun(self, stage: str) -> bool:
+        return self.study_name(stage) in optuna.get_all_study_names(self.storage)
 
     def records(self, stage: str) -> list[Record]:
         """Of the finished trials, in their order."""
-        if f"{self.name}/{stage}" not in optuna.get_all_study_names(self.storage):
-            return []
-        study = optuna.load_study(study_name=f"{self.name}/{stage}", storage=self.storage)
-        return [Record(**t.user_attrs[RECORD]) for t in study.get_trials(deepcopy=False) if RECORD in t.user_attrs]
+        trials = self.stage(stage).get_trials(deepcopy=False) if self.begun(stage) else []
+        return [Record(**t.user_attrs[RECORD]) for t in trials if RECORD in t.user_attrs]
 
     def tell(self, study: optuna.Study, trial: optuna.Trial, record: Record) -> None:
         """Keep a record and end the trial, in this order: a trial that ended has its record.

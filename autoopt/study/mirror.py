@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from autoopt.recipe import Recipe
+from autoopt.study.confirm import BASELINE, TEST
 from autoopt.study.objective import Objective
 from autoopt.study.runner import Job, Result
 from autoopt.study.verdict import Verdict
@@ -12,6 +13,7 @@ from autoopt.tracking import Tracker
 
 STATUS = {"complete": "FINISHED", "stopped": "KILLED", "failed": "FAILED"}
 SHORT = ("lr", "weight_decay")
+MEASURED_IN_TRAINING = ("epochs_trained", "seconds", "samples_per_second", "peak_memory_mb")
 
 
 class Nobody:
@@ -35,6 +37,8 @@ class Mirror:
         tracker.study(name, params, {"autoopt.study": name, **tags})
 
     def begin(self, job: Job) -> None:
+        if job.stage == TEST:  # measured on a run that is there: the training's
+            return
         number = job.key.zfill(3) if job.key.isdigit() else job.key
         tags = {"autoopt.study": self.name, "autoopt.stage": job.stage, "autoopt.state": "running"}
         self.tracker.trial(job.key, f"{number} {job.recipe.title()}", parameters(job.recipe), tags)
@@ -43,18 +47,17 @@ class Mirror:
         self.tracker.epoch(job.key, epoch, metrics, time.time())
 
     def end(self, result: Result) -> None:
-        outcome, score = result.outcome or {}, result.score
-        metrics = dict(outcome.get("metrics", {}))
-        if score is not None:
-            if result.job.key == "0":
-                self.baseline = score
-            metrics["objective"] = score
-            if self.baseline is not None and result.job.stage != "test":
-                metrics["gain"] = self.objective.sign * (score - self.baseline)
-        tags = {"autoopt.state": result.state} | (
-            {"autoopt.reason": result.reason, "autoopt.detail": result.detail} if result.reason else {}
-        )
-        self.tracker.end(result.job.key, STATUS[result.state], metrics, tags)
+        key, outcome = result.job.key.removesuffix(f"-{TEST}"), result.outcome or {}
+        metrics = {name: value for name, value in outcome.get("metrics", {}).items() if name not in result.last}
+        if result.job.stage == TEST:
+            self.tracker.end(key, STATUS[result.state], {k: v for k, v in metrics.items() if k not in MEASURED_IN_TRAINING}, {})
+            return
+        if (score := result.score) is not None:
+            self.baseline = score if key == BASELINE else self.baseline
+            metrics |= {"objective": score}
+            metrics |= {} if self.baseline is None else {"gain": self.objective.sign * (score - self.baseline)}
+        why = {"autoopt.reason": result.reason, "autoopt.detail": result.detail} if result.reason else {}
+        self.tracker.end(key, STATUS[result.state], metrics, {"autoopt.state": result.state, **why})
 
     def conclude(self, verdict: Verdict, folder: Path) -> None:
         low, high = verdict.interval

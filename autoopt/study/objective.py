@@ -36,6 +36,11 @@ class Objective:
         return self.sign * one > self.sign * other
 
 
+def timed(metric: str | None) -> bool:
+    """Whether it takes a stopwatch on the trained model, which is not held otherwise."""
+    return metric is not None and metric.startswith(("latency", "inference"))
+
+
 def direction_of(metric: str) -> str | None:
     """maximize or minimize, where the metric's name tells."""
     if metric in COST:

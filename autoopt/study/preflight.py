@@ -8,7 +8,7 @@ from autoopt.errors import BadInput, nearest
 from autoopt.recipe import Recipe
 from autoopt.slots import SLOTS
 from autoopt.space import Space
-from autoopt.study.objective import Objective, direction_of
+from autoopt.study.objective import Objective, direction_of, timed
 from autoopt.study.runner import Job, Result, Runner
 
 COMMON = ("val_accuracy", "val_acc", "val/accuracy", "val/acc", "val_f1", "val/f1", "val_rmse", "val/rmse", "val_loss", "val/loss")
@@ -24,7 +24,7 @@ def preflight(space: Space, runner: Runner, tree: Tree, alone: bool = False) -> 
     Raises:
         BadInput: the baseline cannot be trained, or the objective is nothing that is measured or logged.
     """
-    space, found = sound_baseline(space, runner)
+    space, found = sound_baseline(space, runner, timed(tree["objective"]))
     objective = choose_objective(tree, {**found.last, **(found.outcome or {})["metrics"]})
     space = as_the_module_allows(space, found.outcome or {})
     rest = [] if alone else list(variants(space))
@@ -48,10 +48,10 @@ def as_the_module_allows(space: Space, outcome: dict[str, Any]) -> Space:
     return space.fitting(absent)
 
 
-def sound_baseline(space: Space, runner: Runner) -> tuple[Space, Result]:
+def sound_baseline(space: Space, runner: Runner, latency: bool) -> tuple[Space, Result]:
     """Drop first options until the baseline trains; the space, and how it went."""
     while True:
-        (result,) = collect(runner, [trial_run(space.baseline(), "baseline", None)])
+        (result,) = collect(runner, [trial_run(space.baseline(), "baseline", None, latency=latency)])
         problem = problem_of(result)
         if problem is None:
             return space, result
@@ -68,8 +68,8 @@ def collect(runner: Runner, jobs: Iterable[Job]) -> list[Result]:
     return found
 
 
-def trial_run(recipe: Recipe, key: str, context: Any) -> Job:
-    return Job(f"preflight/{key}", "preflight", recipe, 0, {"limit": 2, "time_limit": SECONDS}, context)
+def trial_run(recipe: Recipe, key: str, context: Any, **order: Any) -> Job:
+    return Job(f"preflight/{key}", "preflight", recipe, 0, {"limit": 2, "time_limit": SECONDS, **order}, context)
 
 
 def problem_of(result: Result) -> dict[str, str] | None:

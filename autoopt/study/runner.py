@@ -9,15 +9,16 @@ from typing import Any, Protocol
 from autoopt.executor import Event, Executor
 from autoopt.recipe import Recipe
 from autoopt.study.folder import Folder
-from autoopt.study.objective import Objective
+from autoopt.study.objective import Objective, timed
 
 
 class Interrupted(Exception):
     """The user, or the system, asked to end; `signal` is the signal's number."""
 
-    def __init__(self, number: int):
-        super().__init__(f"interrupted by {signal.Signals(number).name}")
-        self.signal = number
+    def __init__(self, number: int, study: str):
+        name = signal.Signals(number).name
+        super().__init__(f"interrupted by {name}; the same command resumes, `autoopt finish {study}` concludes with what there is")
+        self.signal, self.exit_code = number, 128 + number
 
 
 class Screen(Protocol):
@@ -100,7 +101,7 @@ class Runner:
     def interrupt(self, number: int) -> None:
         self.interrupts.append(number)
         if len(self.interrupts) > 1:
-            raise Interrupted(number)
+            raise Interrupted(number, self.folder.words)
         self.screen.say("Stopping: running trials end first; once more ends them at once. The same command resumes.")
 
     def run(self, jobs: Iterable[Job], done: Callable[[Result], None], judge: Judge = lambda *_: False, width: int | None = None) -> None:
@@ -129,15 +130,16 @@ class Runner:
                     self.screen.running(len(live))
                     self.screen.result(result)
         if self.interrupts:
-            raise Interrupted(self.interrupts[0])
+            raise Interrupted(self.interrupts[0], self.folder.words)
 
     def submit(self, job: Job) -> int:
         self.tickets += 1
         folder = self.folder.trial(job.key)
         objective = self.objective.name if self.objective else None
         self.mirror.begin(job)
-        order = {"recipe": dict(job.recipe.tree), "seed": job.seed, "objective": objective, "log": str(folder / "log.txt"), **job.order}
-        self.executor.submit(self.tickets, order)
+        order = {"recipe": dict(job.recipe.tree), "seed": job.seed, "objective": objective, "log": str(folder / "log.txt")}
+        order["latency"] = timed(objective)
+        self.executor.submit(self.tickets, order | job.order)
         return self.tickets
 
     def hear(self, event: Event, job: Job, result: Result, judge: Judge) -> bool:

@@ -8,9 +8,9 @@ import yaml
 
 from autoopt.config import Tree, as_overrides, from_file
 from autoopt.errors import BadInput, nearest
+from autoopt.study.folder import ROOT
 from autoopt.study.journal import Journal, Record
 
-ROOT = "autoopt-runs"
 STAGES = ("search", "compress", "confirm", "test")
 
 

@@ -1,21 +1,34 @@
 """The verdict: how much better the winner is than the baseline, with an interval, and what it cost."""
 
+import html
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from math import sqrt
+from pathlib import Path
 from statistics import mean, variance
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import yaml
 from scipy.special import stdtrit
 
+from autoopt.recipe import Recipe
 from autoopt.study.confirm import Candidate
-from autoopt.study.journal import Record
+from autoopt.study.journal import Journal, Record
 from autoopt.study.objective import Objective
 
+if TYPE_CHECKING:
+    import pandas
+
 LEVEL = 0.95
+
+
+class Repeating(yaml.SafeDumper):
+    """Writes what stands in two places twice, for people to read."""
+
+    def ignore_aliases(self, data: Any) -> bool:
+        return True
 
 
 @dataclass(frozen=True)
@@ -96,7 +109,32 @@ class Verdict:
         }
 
     def yaml(self) -> str:
-        return yaml.safe_dump(self.tree(), sort_keys=False)
+        return yaml.dump(self.tree(), Dumper=Repeating, sort_keys=False)
+
+    def trials(self) -> "pandas.DataFrame":
+        """A row for each trial of the search: how it ended, what was measured, what was chosen."""
+        import pandas  # half a second that only a notebook needs
+
+        journal = Journal(Path(self.folder) / "journal.log", self.study, write=False)
+        return pandas.DataFrame([row(r) for stage in ("search", "compress") for r in journal.records(stage)]).set_index("trial")
+
+    def _repr_html_(self) -> str:
+        sides = {"baseline": self.described(self.baseline), f"winner (trial {self.winner.key})": self.described(self.winner)}
+        rows = [
+            ("", *sides),
+            ("recipe", *(side["title"] for side in sides.values())),
+            (f"{self.objective.name}, {self.part} split", *(f"{side['score']:.4f}" for side in sides.values())),
+            ("validation, fresh seeds", *(f"{side['validation']:.4f}" for side in sides.values())),
+        ]
+        body = "".join(f"<tr>{''.join(f'<td>{html.escape(cell)}</td>' for cell in cells)}</tr>" for cells in rows)
+        return f"<p><b>{html.escape(self.study)}</b>: {html.escape(self.conclusion())}</p><table>{body}</table>"
+
+
+def row(record: Record) -> dict[str, Any]:
+    """One trial as a row of a table."""
+    recipe = Recipe(record.recipe)
+    ended = {"stage": record.stage, "state": record.state, "reason": record.reason, "score": record.score, "epochs": record.epochs}
+    return {"trial": record.key, **ended, **record.metrics, **recipe.names(), **recipe.flat()}
 
 
 def conclude(
@@ -137,7 +175,9 @@ def weigh(baseline: Candidate, winner: Candidate, part: str, objective: Objectiv
         return 0.0, (0.0, 0.0)
     theirs, ours = scores(baseline, part), scores(winner, part)
     gain = objective.sign * (mean(ours) - mean(theirs))
-    parts = [(variance(side) / len(side), len(side) - 1) for side in (theirs, ours) if len(side) > 1]
+    if min(len(theirs), len(ours)) < 2:  # one seed tells nothing of the seeds' part
+        return gain, (-float("inf"), float("inf"))
+    parts = [(variance(side) / len(side), len(side) - 1) for side in (theirs, ours)]
     if part == "test" and all(r.resamples for c in (baseline, winner) for r in c.test):
         drawn = [np.mean([r.resamples for r in c.test], axis=0) for c in (winner, baseline)]
         parts.append((float(np.var(drawn[0] - drawn[1], ddof=1)), 10**6))
@@ -145,10 +185,8 @@ def weigh(baseline: Candidate, winner: Candidate, part: str, objective: Objectiv
 
 
 def spread(gain: float, parts: list[tuple[float, int]]) -> tuple[float, float]:
-    """The interval around a sum of independent variances, each with its degrees of freedom; one seed tells nothing."""
+    """The interval around a sum of independent variances, each with its degrees of freedom."""
     total = sum(v for v, _ in parts)
-    if not parts or len(parts) < 2:
-        return -float("inf"), float("inf")
     if total == 0:
         return gain, gain
     freedom = total**2 / sum(v**2 / n for v, n in parts)

@@ -46,7 +46,6 @@ class Tracker:
         self._spool = Spool(folder / SPOOL)
         name = self._spool.first().get("spool") or uuid.uuid4().hex
         self._target = Target(name, store_uri(uri), experiment)
-        self._steps: dict[str, int] = {}
         self._spool.append(dict(self._target.header()))
         self._start()
 
@@ -60,13 +59,11 @@ class Tracker:
         self._put(number, name=name, status="RUNNING", params=params, tags=known | dict(tags))
 
     def epoch(self, number: int | str, step: int, metrics: Metrics, time: float) -> None:
-        self._steps[str(number)] = step
         self._put(number, step=step, metrics=metrics, time=time)
 
     def end(self, number: int | str, status: str, metrics: Metrics, tags: Texts) -> None:
-        """FINISHED, KILLED or FAILED; the final metrics stand at the trial's last epoch."""
-        step = self._steps.pop(str(number), 0)
-        self._put(number, status=status, step=step, metrics=metrics, tags=tags)
+        """FINISHED, KILLED or FAILED; a final metric is one point, which MLflow draws as a bar."""
+        self._put(number, status=status, step=0, metrics=metrics, tags=tags)
 
     def note(self, text: str) -> None:
         """The text (Markdown) that the study's page shows."""

@@ -1,0 +1,131 @@
+"""What the signature of a builder says, read from its source with `ast`, or by importing it."""
+
+import ast
+import importlib.util
+import inspect
+import sys
+import typing
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, NamedTuple
+
+from autoopt.domain import Acts, Choice, Range
+
+NAMESPACE: dict[str, Any] = {
+    **{t.__name__: t for t in (bool, int, float, str, Range, Choice, Acts)},
+    **{"Annotated": Annotated, "Any": Any, "Optional": typing.Optional, "None": None, "Path": str, "__builtins__": {}},
+}
+REQUIRED: Any = inspect.Parameter.empty
+
+
+class Parameter(NamedTuple):
+    """One parameter as it is written."""
+
+    name: str
+    keyword: bool
+    type: Any
+    default: Any
+
+
+@dataclass(frozen=True)
+class Signature:
+    """The parameters of a function, or of a class's `__init__`, with what stands around them."""
+
+    parameters: list[Parameter]
+    acts: Acts
+    doc: str
+    is_class: bool
+
+
+def of_object(built: Any) -> Signature:
+    """The signature of a class or function."""
+    signature = inspect.signature(built, eval_str=True)
+    parameters = [
+        Parameter(p.name, p.kind is p.KEYWORD_ONLY, p.annotation if p.annotation is not p.empty else Any, p.default)
+        for p in signature.parameters.values()
+        if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)
+    ]
+    acts = next((a for a in getattr(signature.return_annotation, "__metadata__", ()) if isinstance(a, Acts)), Acts())
+    return Signature(parameters, acts, inspect.cleandoc(built.__doc__ or ""), isinstance(built, type))
+
+
+def of_source(path: str) -> Signature:
+    """The signature of `module:name` from its source, importing nothing.
+
+    Raises:
+        Exception: of any kind, where the source does not say it in literals.
+    """
+    module, _, attribute = path.partition(":")
+    definition = locate(module, attribute)
+    function = definition
+    if isinstance(definition, ast.ClassDef):
+        function = next(n for n in definition.body if isinstance(n, ast.FunctionDef) and n.name == "__init__")
+    assert isinstance(function, ast.FunctionDef)
+    is_class = definition is not function
+    return Signature(list(arguments(function.args, is_class)), acts_of(function.returns), ast.get_docstring(definition) or "", is_class)
+
+
+def acts_of(returns: ast.expr | None) -> Acts:
+    """The `Acts` in a return annotation `Annotated[…, Acts(…)]`, whose type need not be known here."""
+    if isinstance(returns, ast.Subscript) and ast.unparse(returns.value) == "Annotated" and isinstance(returns.slice, ast.Tuple):
+        return next((a for a in map(evaluate, returns.slice.elts[1:]) if isinstance(a, Acts)), Acts())
+    return Acts()
+
+
+def locate(module: str, attribute: str) -> ast.FunctionDef | ast.ClassDef:
+    """The definition behind `module:attribute`, re-exports followed."""
+    source = origin(module)
+    for node in ast.parse(source.read_text()).body:
+        if isinstance(node, ast.FunctionDef | ast.ClassDef) and node.name == attribute:
+            return node
+        if isinstance(node, ast.ImportFrom) and (alias := next((a for a in node.names if (a.asname or a.name) == attribute), None)):
+            package = module if source.name == "__init__.py" else module.rpartition(".")[0]
+            target = importlib.util.resolve_name("." * node.level + (node.module or ""), package) if node.level else node.module
+            return locate(target or "", alias.name)
+    raise LookupError(attribute)
+
+
+def origin(module: str) -> Path:
+    """The source file of a module, found without importing its packages."""
+    search, name = None, ""
+    for part in module.split("."):
+        name = f"{name}.{part}" if name else part
+        found = (finder.find_spec(name, search) for finder in sys.meta_path if hasattr(finder, "find_spec"))
+        spec = next(s for s in found if s is not None)
+        search = spec.submodule_search_locations
+    return Path(spec.origin or "")
+
+
+def arguments(args: ast.arguments, skip_self: bool) -> Iterator[Parameter]:
+    """The parameters of a definition, in their order."""
+    positional = [*args.posonlyargs, *args.args]
+    defaults = [None] * (len(positional) - len(args.defaults)) + list(args.defaults)
+    rows = [
+        *((a, d, False) for a, d in zip(positional, defaults, strict=True)),
+        *((a, d, True) for a, d in zip(args.kwonlyargs, args.kw_defaults, strict=True)),
+    ]
+    for argument, default, keyword in rows[1:] if skip_self else rows:
+        value = REQUIRED if default is None else evaluate(default)
+        yield Parameter(argument.arg, keyword, annotation(argument.annotation), value)
+
+
+def annotation(node: ast.expr | None) -> Any:
+    """What an annotation says; of a type that is not known here, anything, since none of it is searched."""
+    if node is None:
+        return Any
+    try:
+        return evaluate(node)
+    except NameError:
+        if "Annotated" in ast.unparse(node):
+            raise
+        if isinstance(node, ast.BinOp):  # float | Tensor
+            left, right = annotation(node.left), annotation(node.right)
+            return right if left is Any else left if right is Any else left | right
+        return Any
+
+
+def evaluate(node: ast.expr) -> Any:
+    if isinstance(node, ast.Constant) and isinstance(node.value, str):
+        return node.value
+    return eval(compile(ast.Expression(node), "<signature>", "eval"), NAMESPACE)  # noqa: S307 - literals and our own names only

@@ -1,0 +1,102 @@
+"""What every technique of a slot must do, as named checks that run over any of them: ours and a stranger's.
+
+from autoopt.technique import find
+from autoopt.testing import check
+
+def test_mine():
+    assert [f for f in check(find("optimizer", "my_plugin.optimizers:mine")) if not f.skipped] == []
+"""
+
+import logging
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from typing import NamedTuple
+
+import torch
+
+from autoopt.domain import Unavailable
+from autoopt.technique import Technique
+from autoopt.testing import (
+    activation,
+    augmentation,
+    compression,
+    data,
+    device,
+    general,
+    initializer,
+    loss,
+    model,
+    optimizer,
+    regularizer,
+    schedule,
+)
+from autoopt.testing.worlds import WORLDS
+
+__all__ = ["GENERAL", "OF_SLOT", "WORLDS", "Finding", "check", "checks", "outcome"]
+
+Check = Callable[[Technique], None]
+GENERAL: tuple[Check, ...] = general.CHECKS
+OF_SLOT: dict[str, tuple[Check, ...]] = {
+    "data": data.CHECKS,
+    "model": model.CHECKS,
+    "activation": activation.CHECKS,
+    "initializer": initializer.CHECKS,
+    "augmentation": augmentation.CHECKS,
+    "regularizer": regularizer.CHECKS,
+    "loss": loss.CHECKS,
+    "optimizer": optimizer.CHECKS,
+    "schedule": schedule.CHECKS,
+    "device": device.CHECKS,
+    "compression": compression.CHECKS,
+}
+
+
+class Finding(NamedTuple):
+    """A check that a technique did not pass, or that could not be made."""
+
+    check: str
+    reason: str
+    skipped: bool = False
+
+
+def check(technique: Technique) -> list[Finding]:
+    """Run all checks of a technique's slot: the failures, and what was skipped. Nothing means that it passed everything."""
+    outcomes = [outcome(name, run) for name, run in checks(technique).items()]
+    return [finding for finding in outcomes if finding is not None]
+
+
+def checks(technique: Technique) -> dict[str, Callable[[], None]]:
+    """The checks that a technique has to pass, by name; each raises on failure, and Unavailable where it cannot be made."""
+    return {c.__name__.replace("_", " "): partial(c, technique) for c in (*GENERAL, *OF_SLOT[technique.slot])}
+
+
+def outcome(name: str, run: Callable[[], None]) -> Finding | None:
+    try:
+        with quiet(), torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            run()
+    except Unavailable as error:
+        return Finding(name, str(error), skipped=True)
+    except AssertionError as error:
+        return Finding(name, str(error))
+    except Exception as error:
+        return Finding(name, f"{type(error).__name__}: {error}")
+    return None
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Without the remarks that Lightning makes on tiny trainings."""
+    loggers = [logging.getLogger(f"lightning.{name}") for name in ("pytorch", "pytorch.utilities.rank_zero", "fabric.utilities.rank_zero")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)

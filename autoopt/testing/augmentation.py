@@ -1,0 +1,87 @@
+"""What an augmentation must do: return a batch like the given one, which it leaves alone."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from autoopt.domain import Range, Unavailable
+from autoopt.technique import Technique
+from autoopt.testing.worlds import WORLDS, World, differing, situations
+
+
+def keeps_shape_dtype_and_range(technique: Technique) -> None:
+    for name, old, new in changes(technique):
+        assert new.shape == old.shape, f"{name} {tuple(old.shape)} became {tuple(new.shape)}"
+        assert new.dtype == old.dtype, f"{name} of {old.dtype} became {new.dtype}"
+        assert torch.isfinite(new).all(), f"some {name} are not finite"
+        if old.ndim == 4:
+            low, high = new.min().item(), new.max().item()
+            assert low >= -1e-6 and high <= 1 + 1e-6, f"images in [0, 1] became images in [{low:g}, {high:g}]"
+
+
+def keeps_the_mass_of_labels(technique: Technique) -> None:
+    for world, batch in batches_made(technique):
+        if "targets" in batch and "images" in world:  # the situation with classes
+            mass = batch["targets"].sum(1)
+            seen = f"{mass.min():g} to {mass.max():g}"
+            assert torch.allclose(mass, torch.ones_like(mass), atol=1e-5), f"class probabilities sum to {seen}, expected 1"
+            assert batch["targets"].min() >= 0, f"a class has the probability {batch['targets'].min():g}"
+
+
+def leaves_the_given_batch_alone(technique: Technique) -> None:
+    for world, _ in situations(technique):
+        untouched = next(w for w in WORLDS["augmentation"]() if w.keys() == world.keys())
+        assert not differing(world, untouched), f"it wrote into the given {differing(world, untouched)}"
+
+
+def changes_nothing_at_strength_zero(technique: Technique) -> None:
+    strengths = [name for name, p in technique.params.items() if isinstance(p.domain, Range) and p.scalar is float]
+    if not strengths:
+        raise Unavailable("it has no strength, a float with a range, to be set to 0")
+    zeros = [dict.fromkeys(strengths, 0.0), *({name: 0.0} for name in strengths)]
+    reasons = [reason for reason in (changed_by(technique, values) for values in zeros) if reason]
+    assert len(reasons) < len(zeros), f"no zero of {', '.join(strengths)} turns it off: {reasons[0]}"
+
+
+def changed_by(technique: Technique, values: dict[str, Any]) -> str:
+    """What the augmentation changes with these values; nothing, nothing."""
+    try:
+        changed = [name for name, old, new in changes(technique, values) if not torch.allclose(old, new)]
+    except Exception as error:
+        return f"{type(error).__name__}: {error}"
+    return f"it changed the {', '.join(changed)}" if changed else ""
+
+
+def repeats_under_a_seed(technique: Technique) -> None:
+    runs = []
+    for _ in range(2):
+        torch.manual_seed(1)
+        runs.append([batch for _, batch in batches_made(technique)])
+    for first, second in zip(*runs, strict=True):
+        assert not differing(first, second), f"called twice under one seed, these differ: {differing(first, second)}"
+
+
+def changes(technique: Technique, values: World | None = None) -> Iterator[tuple[str, Tensor, Tensor]]:
+    """Each tensor that the augmentation returned, by name, with the one that it was given."""
+    for world, batch in batches_made(technique, values):
+        yield from ((name, world[name], new) for name, new in batch.items())
+
+
+def batches_made(technique: Technique, values: World | None = None) -> list[tuple[World, dict[str, Tensor]]]:
+    made = []
+    for world, result in situations(technique, values):
+        parts = result if isinstance(result, tuple) else (result,)
+        assert len(parts) == len(technique.asks), f"it asks for {', '.join(technique.asks)} and returned {len(parts)} tensors"
+        made.append((world, dict(zip(technique.asks, parts, strict=True))))
+    return made
+
+
+CHECKS = (
+    keeps_shape_dtype_and_range,
+    keeps_the_mass_of_labels,
+    leaves_the_given_batch_alone,
+    changes_nothing_at_strength_zero,
+    repeats_under_a_seed,
+)

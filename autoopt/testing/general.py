@@ -1,0 +1,90 @@
+"""What a technique of any slot must do: say what it is, and build wherever it says that it can."""
+
+import re
+from collections.abc import Iterator
+from itertools import zip_longest
+from typing import Any
+
+from autoopt.domain import Choice, Range, Unavailable
+from autoopt.slots import SLOTS
+from autoopt.technique import REQUIRED, Technique, from_source, reflect, resolve
+from autoopt.testing.worlds import situations
+
+SOURCE = re.compile(r"\b(1[6-9]\d\d|20\d\d|2100)\b|\barXiv\b|\bDOI\b|^Source: \S", re.MULTILINE)
+
+
+def reads_without_importing(technique: Technique) -> None:
+    imported = reflect(technique.slot, technique.name, technique.path, technique.owner)
+    try:
+        read = from_source(technique.slot, technique.name, technique.path, technique.owner)
+    except Exception as error:
+        raise Unavailable(f"it is imported to be described, its source does not say all: {type(error).__name__}: {error}") from error
+    for seen, is_ in zip_longest(signature(read), signature(imported)):
+        assert seen == is_, f"the source says {seen}, the imported object {is_}"
+
+
+def signature(technique: Technique) -> list[Any]:
+    params = technique.params.values()
+    return [("asks for", technique.asks), *((p.name, p.scalar, p.domain, p.default) for p in params), technique.acts, technique.doc]
+
+
+def names_its_source(technique: Technique) -> None:
+    summary, _, rest = technique.doc.partition("\n\n")
+    assert summary.strip() and rest.strip(), "the docstring needs a line on what it does, an empty line, and its source"
+    assert SOURCE.search(rest), "the docstring names no source: a year, arXiv, DOI, or a line 'Source: …'"
+
+
+def asks_for_what_is_offered(technique: Technique) -> None:
+    unknown = sorted(set(technique.asks) - set(SLOTS[technique.slot].offers))
+    assert not unknown, f"asks for {', '.join(unknown)}; {technique.slot} offers {', '.join(SLOTS[technique.slot].offers) or 'nothing'}"
+    fills = technique.acts.fills
+    assert fills is None or fills in SLOTS, f"Acts(fills='{fills}'): there is no such slot"
+
+
+def has_defaults_in_their_domains(technique: Technique) -> None:
+    for name, param in technique.params.items():
+        default, domain = param.default, param.domain
+        if default is REQUIRED or domain is None:
+            continue
+        accepted = param.accept(default)
+        if isinstance(domain, Range):
+            assert domain.low <= accepted <= domain.high, f"{name}={default!r} lies outside of {domain.low} to {domain.high}"
+        else:
+            assert (type(accepted), accepted) in [(type(o), o) for o in domain.options], f"{name}={default!r} is none of {domain.options}"
+
+
+def builds_at_the_ends_of_its_domains(technique: Technique) -> None:
+    expected = SLOTS[technique.slot].returns
+    names = " or ".join("nothing" if path is None else path.rpartition(":")[2] for path in expected)
+    for values in ({}, *ends(technique)):
+        said = ", ".join(f"{name}={value!r}" for name, value in values.items()) or "its defaults"
+        try:
+            built = situations(technique, values)
+        except Unavailable:
+            if not values:
+                raise
+            continue
+        except Exception as error:
+            raise AssertionError(f"does not build with {said}: {type(error).__name__}: {error}") from error
+        for _, result in built:
+            fits = any(result is None if path is None else isinstance(result, resolve(path)) for path in expected)
+            assert fits, f"with {said} it returned {type(result).__name__}, expected {names}"
+
+
+def ends(technique: Technique) -> Iterator[dict[str, Any]]:
+    """One argument at a time at the ends of its range, or at each of its options."""
+    for name, param in technique.params.items():
+        match param.domain:
+            case Range(low, high):
+                yield from ({name: param.accept(value)} for value in (low, high))
+            case Choice(options=options):
+                yield from ({name: value} for value in options)
+
+
+CHECKS = (
+    reads_without_importing,
+    names_its_source,
+    asks_for_what_is_offered,
+    has_defaults_in_their_domains,
+    builds_at_the_ends_of_its_domains,
+)

@@ -1,0 +1,67 @@
+"""What an optimizer must do: descend, with a closure or resumed, and touch nothing that has no gradient."""
+
+import copy
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from autoopt.technique import Technique
+from autoopt.testing.worlds import STEPS, situations
+
+
+def descends_a_bowl(technique: Technique) -> None:
+    for world, optimizer in situations(technique):
+        before = world["model"]().item()
+        step(optimizer, world["model"], STEPS)
+        getattr(optimizer, "eval", lambda: None)()
+        after = world["model"]().item()
+        assert after < before, f"{STEPS} steps down a bowl went from {before:g} to {after:g}"
+
+
+def resumes_bit_for_bit(technique: Technique) -> None:
+    (world, optimizer), (other, resumed) = (situations(technique)[0] for _ in range(2))
+    step(optimizer, world["model"], 3)
+    other["model"].load_state_dict(copy.deepcopy(world["model"].state_dict()))
+    resumed.load_state_dict(copy.deepcopy(optimizer.state_dict()))
+    for model, each in ((world["model"], optimizer), (other["model"], resumed)):
+        torch.manual_seed(1)
+        step(each, model, 3)
+    same = all(torch.equal(a, b) for a, b in zip(world["model"].parameters(), other["model"].parameters(), strict=True))
+    assert same, "three steps from its state_dict differ from three steps without a break"
+
+
+def leaves_parameters_without_gradient_alone(technique: Technique) -> None:
+    for world, optimizer in situations(technique):
+        before = world["model"].idle.clone()
+        step(optimizer, world["model"], 3)
+        assert torch.equal(world["model"].idle, before), "it changed a parameter that has no gradient"
+
+
+def steps_with_a_closure(technique: Technique) -> None:
+    for world, optimizer in situations(technique):
+        calls: list[None] = []
+        before = world["model"].weight.clone()
+        returned = step(optimizer, world["model"], 1, calls.append)
+        assert calls, "step(closure) did not call the closure"
+        assert returned is not None, "step(closure) did not return the loss"
+        step(optimizer, world["model"], world["steps_per_epoch"])
+        assert not torch.equal(world["model"].weight, before), "step(closure) changed no parameter"
+
+
+def step(optimizer: Optimizer, model: nn.Module, count: int, seen: Callable[[None], None] = lambda _: None) -> Any:
+    def closure() -> Tensor:
+        seen(None)
+        optimizer.zero_grad()
+        with torch.enable_grad():
+            loss: Tensor = model()
+            loss.backward()
+        return loss
+
+    getattr(optimizer, "train", lambda: None)()
+    return [optimizer.step(closure) for _ in range(count)][-1]  # type: ignore[arg-type]
+
+
+CHECKS = (descends_a_bowl, resumes_bit_for_bit, leaves_parameters_without_gradient_alone, steps_with_a_closure)

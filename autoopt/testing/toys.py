@@ -1,0 +1,82 @@
+"""What the contract tries techniques on: tasks with their examples, small networks, and a Trainer on them."""
+
+from typing import Any
+
+import lightning.pytorch as L
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+from torch.optim import SGD, Optimizer
+from torch.utils.data import DataLoader
+
+from autoopt.task import Task
+
+TASKS = (
+    Task("classification", (6,), 3, ("a", "b", "c")),
+    Task("classification", (1, 8, 8), 3, ("a", "b", "c")),
+    Task("classification", (3, 20, 16), 5),
+    Task("regression", (6,), 2),
+)
+
+
+def examples_of(task: Task, count: int = 12) -> tuple[Tensor, Tensor]:
+    """Inputs, each class told by a bright stripe, and targets; all alike at each call."""
+    generator = torch.Generator().manual_seed(0)
+    inputs = torch.rand(count, *task.input_shape, generator=generator) / 2
+    if task.kind == "regression":
+        return inputs, torch.randn(count, task.outputs, generator=generator)
+    targets = torch.arange(count) % task.outputs
+    inputs[torch.arange(count), ..., targets] += 0.5
+    return inputs, targets
+
+
+def network() -> nn.Module:
+    """A small image classifier with norm layers that are no longer as they were made."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        model = nn.Sequential(
+            nn.Conv2d(1, 8, 3, padding=1), nn.BatchNorm2d(8), nn.ReLU(), nn.Flatten(), nn.Linear(512, 32), nn.LayerNorm(32), nn.ReLU(),
+            nn.Linear(32, 3),
+        )  # fmt: skip
+        for norm in (model[1], model[5]):
+            nn.init.uniform_(norm.weight, 0.5, 1.5)  # type: ignore[arg-type]
+    return model
+
+
+class Bowl(nn.Module):
+    """A quadratic with its minimum at 1, and a parameter that has no part in it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight, self.bias = nn.Parameter(torch.zeros(4, 3)), nn.Parameter(torch.zeros(3))
+        self.idle = nn.Parameter(torch.ones(2, 2))
+
+    def forward(self) -> Tensor:
+        curvature = torch.linspace(0.1, 1.0, 12).view(4, 3)
+        return (curvature * (self.weight - 1) ** 2).sum() + ((self.bias - 1) ** 2).sum()
+
+
+class Tiny(L.LightningModule):
+    """A classifier that logs what a regularizer may follow."""
+
+    def __init__(self, model: nn.Module):
+        super().__init__()
+        self.model = model
+
+    def training_step(self, batch: tuple[Tensor, Tensor], _: int) -> Tensor:
+        return cross_entropy(self.model(batch[0]), batch[1])
+
+    def validation_step(self, batch: tuple[Tensor, Tensor], _: int) -> None:
+        self.log("val_loss", cross_entropy(self.model(batch[0]), batch[1]))
+
+    def configure_optimizers(self) -> Optimizer:
+        return SGD(self.parameters(), lr=0.01)
+
+
+def fit(module: L.LightningModule, callbacks: list[L.Callback], **arguments: Any) -> L.Trainer:
+    """Two training batches and a validation batch by a real Trainer."""
+    off: dict[str, Any] = dict.fromkeys(("logger", "enable_checkpointing", "enable_progress_bar", "enable_model_summary"), False)
+    trainer = L.Trainer(**off, max_epochs=1, num_sanity_val_steps=0, callbacks=callbacks, **arguments)
+    loaders: list[Any] = [DataLoader([examples_of(TASKS[1])] * count, batch_size=None) for count in (2, 1)]  # type: ignore[arg-type]
+    trainer.fit(module, *loaders)
+    return trainer

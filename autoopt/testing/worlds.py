@@ -1,0 +1,106 @@
+"""The situations in which each slot's techniques are tried, and what a technique returns in them."""
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy, mse_loss, one_hot
+from torch.optim import SGD
+from torch.optim.lr_scheduler import StepLR
+
+from autoopt.domain import Unavailable
+from autoopt.technique import REQUIRED, Technique, build
+from autoopt.testing.toys import TASKS, Bowl, examples_of, network
+
+World = dict[str, Any]
+"""What a slot offers in one situation, by name."""
+
+STEPS = 60
+
+
+def situations(technique: Technique, values: World | None = None, worlds: Iterable[World] | None = None) -> list[tuple[World, Any]]:
+    """What the technique returns in each situation of its slot in which it applies.
+
+    Raises:
+        Unavailable: it applies in none, or does not work without a setting.
+    """
+    chosen = values or {}
+    missing = [p.name for p in technique.params.values() if p.default is REQUIRED and p.name not in chosen]
+    if missing:
+        raise Unavailable(f"needs a value for {', '.join(missing)}")
+    found, reason = [], f"nothing offers all of {', '.join(technique.asks)}"
+    for world in WORLDS[technique.slot]() if worlds is None else worlds:
+        if world.keys() >= set(technique.asks):
+            try:
+                found.append((world, build(technique, world, chosen)))
+            except Unavailable as error:
+                reason = str(error)
+    if not found:
+        raise Unavailable(reason)
+    return found
+
+
+def differing(first: dict[str, Tensor], second: dict[str, Tensor]) -> str:
+    """The names under which two sets of tensors differ."""
+    names = [n for n in first.keys() | second.keys() if n not in first or n not in second or not torch.equal(first[n], second[n])]
+    return ", ".join(sorted(names))
+
+
+def loss_worlds() -> Iterator[World]:
+    for task in TASKS:
+        classes = task.kind == "classification"
+        counts = {"class_counts": torch.bincount(examples_of(task)[1])} if classes else {}
+        yield {"task": task, "own": cross_entropy if classes else mse_loss, **counts}
+
+
+def augmentation_worlds() -> Iterator[World]:
+    inputs, classes = examples_of(TASKS[1])
+    yield {"images": inputs, "inputs": inputs, "targets": one_hot(classes, 3).float()}
+    table, values = examples_of(TASKS[3])
+    yield {"inputs": table, "targets": values}
+
+
+def optimizer_worlds() -> Iterator[World]:
+    model = Bowl()
+    groups = [{"params": [model.weight, model.idle]}, {"params": [model.bias], "weight_decay": 0.0}]
+    own = SGD(model.parameters(), lr=0.01)
+    yield {"params": groups, "model": model, "total_steps": STEPS, "steps_per_epoch": 10, "own": own}
+
+
+def schedule_worlds(total: int = 1000) -> Iterator[World]:
+    parameters = [nn.Parameter(torch.ones(2)) for _ in range(2)]
+    for parameter in parameters:
+        parameter.grad = torch.zeros(2)
+    optimizer = SGD([{"params": [p], "lr": lr} for p, lr in zip(parameters, (0.1, 0.3), strict=True)])
+    yield {"optimizer": optimizer, "total_steps": total, "steps_per_epoch": min(10, total), "own": StepLR(optimizer, total)}
+
+
+def compression_worlds() -> Iterator[World]:
+    inputs, targets = examples_of(TASKS[1], 48)
+    batches = list(zip(inputs.split(16), targets.split(16), strict=True))
+
+    def finetune(model: nn.Module, epochs: int, loss: Callable[..., Tensor] | None = None) -> nn.Module:
+        optimizer = SGD(model.train().parameters(), lr=0.05)
+        for batch, classes in batches * epochs:
+            optimizer.zero_grad()
+            (loss or cross_entropy)(model(batch), classes).backward()
+            optimizer.step()
+        return model.eval()
+
+    yield {"model": finetune(network(), 5), "batches": batches, "finetune": finetune, "build": lambda **_: network()}
+
+
+WORLDS: dict[str, Callable[[], Iterable[World]]] = {
+    "data": lambda: [{}],
+    "model": lambda: [{"task": task} for task in TASKS],
+    "activation": lambda: [{}],
+    "initializer": lambda: [{"model": network(), "batch": examples_of(TASKS[1])}],
+    "augmentation": augmentation_worlds,
+    "regularizer": lambda: [{"model": network(), "total_steps": 2, "objective": "val_loss"}],
+    "loss": loss_worlds,
+    "optimizer": optimizer_worlds,
+    "schedule": schedule_worlds,
+    "device": lambda: [{"model": network()}],
+    "compression": compression_worlds,
+}

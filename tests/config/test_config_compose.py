@@ -1,0 +1,314 @@
+"""From a command line, or a file, to the config tree."""
+
+import copy
+
+import pytest
+import yaml
+
+from autoopt.config import SETTINGS, as_overrides, compose, from_file, leaves, seconds
+from autoopt.config.check import typed
+from autoopt.errors import BadInput
+from autoopt.slots import SLOTS
+from autoopt.technique import find
+
+DATA = "data=digits"
+CSV = ("data=csv", "data.csv.path=t.csv", "data.csv.target=y")
+
+
+def file(tmp_path, tree):
+    path = tmp_path / "search.yaml"
+    path.write_text(tree if isinstance(tree, str) else yaml.safe_dump(tree, sort_keys=False, allow_unicode=True), encoding="utf-8")
+    return str(path)
+
+
+def problems(*arguments, file=None):
+    with pytest.raises(BadInput) as caught:
+        compose(arguments, file)
+    return list(caught.value.problems)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "slot", "nodes"),
+    [
+        (["optimizer=adamw"], "optimizer", ["adamw"]),
+        (["optimizer=adamw,sgd"], "optimizer", ["adamw", "sgd"]),
+        (["optimizer=sgd,adamw"], "optimizer", ["sgd", "adamw"]),
+        (["optimizer=[adamw,sgd]"], "optimizer", ["adamw", "sgd"]),
+        (["optimizer=adamw,adamw"], "optimizer", ["adamw"]),
+        (["optimizer=choice(adamw,sgd)"], "optimizer", ["adamw", "sgd"]),
+        (["optimizer=recommended"], "optimizer", ["keep", "adamw", "adam", "nesterov"]),
+        (["optimizer=[recommended,sgd]"], "optimizer", ["keep", "adamw", "adam", "nesterov", "sgd"]),
+        (["optimizer=all"], "optimizer", ["adam", "adamw", "keep", "momentum", "nesterov", "sgd"]),
+        (["optimizer=adamw", "optimizer=sgd"], "optimizer", ["sgd"]),
+        (["augmentation=none"], "augmentation", []),
+        (["augmentation=null"], "augmentation", []),
+        (["regularizer=none"], "regularizer", []),
+        (["compression=half"], "compression", ["half"]),
+        ([], "compression", []),
+        ([], "model", ["mlp"]),
+        ([], "augmentation", ["translate", "mixup"]),
+    ],
+)
+def test_what_fills_a_slot(arguments, slot, nodes):
+    assert list(compose([DATA, *arguments])[slot]) == nodes
+
+
+@pytest.mark.parametrize(
+    ("argument", "uses"),
+    [
+        ("augmentation=translate,mixup", {"translate": "choice(true, false)", "mixup": "choice(true, false)"}),
+        ("augmentation=[translate,mixup]", {"translate": True, "mixup": True}),
+        ("augmentation=mixup", {"mixup": True}),
+        ("augmentation=recommended", {"translate": "choice(true, false)", "mixup": "choice(true, false)"}),
+        ("augmentation=[recommended,translate]", {"translate": True, "mixup": "choice(true, false)"}),
+        ("augmentation=all", {"translate": "choice(true, false)", "mixup": "choice(true, false)"}),
+        ("augmentation=[own_parts:noise]", {"noise": True}),
+        ("augmentation=own_parts:noise,mixup", {"noise": "choice(true, false)", "mixup": "choice(true, false)"}),
+    ],
+)
+def test_on_or_off_or_always(argument, uses):
+    assert {name: node["use"] for name, node in compose([DATA, argument])["augmentation"].items()} == uses
+
+
+@pytest.mark.parametrize(
+    ("argument", "key", "value"),
+    [
+        ("optimizer.adamw.lr=0.003", "lr", 0.003),
+        ("optimizer.adamw.lr=1", "lr", 1.0),
+        ("optimizer.adamw.lr=1e3", "lr", 1000.0),
+        ("optimizer.adamw.lr=interval(1e-4,1e-2)", "lr", "interval(1e-4,1e-2)"),
+        ("optimizer.adamw.lr=interval(1e-9,10)", "lr", "interval(1e-9,10)"),
+        ("optimizer.adamw.lr=tag(log,interval(1e-4,1e-2))", "lr", "tag(log,interval(1e-4,1e-2))"),
+        ("optimizer.adamw.lr=0.1,0.2", "lr", "choice(0.1,0.2)"),
+        ("optimizer.adamw.lr=choice(0.1, 0.2)", "lr", "choice(0.1, 0.2)"),
+        ("optimizer.adamw.lr=range(0.1,0.5,0.1)", "lr", "range(0.1,0.5,0.1)"),
+        ("optimizer.adamw.beta1=0.9", "lr", "tag(log, interval(1e-05, 0.1))"),
+    ],
+)
+def test_what_an_argument_takes(argument, key, value):
+    found = compose([DATA, "optimizer=adamw", argument])["optimizer"]["adamw"][key]
+    assert found == value and type(found) is type(value)
+
+
+def test_a_choice_of_texts_with_signs_in_them():
+    flavours = r"""choice('it\'s', "a, (b) = c", \\)"""
+    tree = compose([DATA, "model=own_parts:Net", f"model.Net.flavour={flavours}", "model.Net.cut=null,0.5"])
+    assert tree["model"]["Net"]["flavour"] == flavours and tree["model"]["Net"]["cut"] == "choice(null,0.5)"
+
+
+@pytest.mark.parametrize(
+    ("argument", "value"),
+    [
+        ("study.trials=12.0", 12), ("study.time=90", "90"), ("name=2024", "2024"), ("root=5", "5"), ("executor.gpus_per_trial=2", 2.0),
+        ("name=null", None), ("study.time=8h", "8h"), ("batches.size=null", None), ("batches.size=32,64", "choice(32,64)"),
+        ("batches.size=range(32,129,32)", "range(32,129,32)"), ("tracking.enabled=false", False), ("objective=val/acc", "val/acc"),
+        ("executor.trial_time=null", None),
+    ],
+)  # fmt: skip
+def test_settings_have_their_type(argument, value):
+    head, _, tail = argument.partition("=")[0].rpartition(".")
+    tree = compose([DATA, argument])
+    found = (tree[head] if head else tree)[tail]
+    assert found == value and type(found) is type(value)
+
+
+def test_the_settings_are_the_keys_beside_the_slots():
+    assert {key for key in leaves(compose([DATA])) if key.split(".")[0] not in SLOTS} == set(SETTINGS)
+
+
+OWN = {
+    "data": "examples", "model": "Net", "activation": "Bent", "initializer": "zeros", "augmentation": "noise", "regularizer": "Watch",
+    "loss": "Focal", "optimizer": "Thing", "schedule": "falling", "device": "here", "compression": "smaller",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("slot", SLOTS)
+def test_every_slot_takes_an_import_path(slot):
+    name = OWN[slot]
+    tree = compose([f"{slot}=own_parts:{name}", *([DATA] if slot != "data" else [])])
+    node = tree[slot][name]
+    technique = find(slot, f"own_parts:{name}")
+    assert node.pop("from") == f"own_parts:{name}"
+    assert set(node) == {*technique.params, *(["use"] if SLOTS[slot].many else [])} and len(node) >= 1
+
+
+@pytest.mark.parametrize(
+    ("said", "name", "arguments"),
+    [
+        ("optimizer=own_front:Renamed", "Renamed", {"lr", "mode", "times"}),
+        ("model=own_front:make", "make", {"hidden"}),
+        ("model=own_parts:shaped", "shaped", {"width", "depth"}),
+        ("optimizer=own_nested:Outer.Inner", "Inner", {"lr"}),
+    ],
+)
+def test_re_exports_functions_and_nested_classes(said, name, arguments):
+    slot, _, path = said.partition("=")
+    node = compose([DATA, said])[slot]
+    assert list(node) == [name] and node[name]["from"] == path and arguments <= set(node[name])
+
+
+def test_ones_own_arguments_are_pinned_searched_and_checked():
+    own = [DATA, "model=own_parts:Net", "optimizer=adamw,own_parts:Thing"]
+    tree = compose([*own, "model.Net.hidden=64,128", "model.Net.dropout=interval(0,0.5)", "optimizer.Thing.mode='a, b'"])
+    assert tree["model"]["Net"] | {"from": ""} == {
+        "from": "", "hidden": "choice(64,128)", "dropout": "interval(0,0.5)", "flavour": "it's, (so) = far", "cut": None,
+    }  # fmt: skip
+    assert tree["optimizer"]["Thing"]["mode"] == "a, b"
+    assert problems(*own, "model.Net.hiden=3", "model.Net.hidden=big", "model.Net.dropout=null") == [
+        "No model.Net argument named 'hiden'. Did you mean 'hidden'? Known: cut, dropout, flavour, hidden.",
+        "model.Net.hidden=big: expected int, got 'big'",
+        "model.Net.dropout=null: expected float, got null",
+    ]
+
+
+def test_what_is_always_on_by_import_path_and_nested():
+    tree = compose([DATA, "augmentation=[own_parts:noise]", "regularizer=own_nested:Outer.Inner"])
+    assert tree["augmentation"]["noise"]["use"] is True and tree["regularizer"]["Inner"]["use"] is True
+
+
+def test_a_builtin_comes_back_after_an_import_path_took_its_name():
+    assert list(compose([DATA, "optimizer=own_parts:adamw"])["optimizer"]["adamw"]) == ["from", "lr"]
+    assert set(compose([DATA, "optimizer=adamw"])["optimizer"]["adamw"]) == {"lr", "weight_decay", "beta1"}
+
+
+def test_a_model_of_ones_own_is_searched_with_care():
+    tree = compose([DATA, "model=own_parts:Net"])
+    assert {slot: list(tree[slot]) for slot in ("initializer", "augmentation", "regularizer", "loss", "activation")} == {
+        "initializer": ["keep"], "augmentation": [], "regularizer": ["gradient_clip"], "loss": ["keep", "cross_entropy", "mse"],
+        "activation": ["keep"],
+    }  # fmt: skip
+    named = compose([DATA, "model=own_parts:Net", "augmentation=mixup", "initializer=recommended"])
+    assert list(named["augmentation"]) == ["mixup"] and len(named["initializer"]) == 3
+
+
+@pytest.mark.parametrize(
+    ("arguments", "study"),
+    [
+        ([], (60, 30)),
+        (["study=quick"], (12, 10)),
+        (["study=thorough"], (200, 60)),
+        (["study=quick", "study.trials=5"], (5, 10)),
+        (["study.trials=5", "study=quick"], (5, 10)),
+        (["study=quick", "study=thorough"], (200, 60)),
+    ],
+)
+def test_presets_of_settings(arguments, study):
+    node = compose([DATA, *arguments])["study"]
+    assert (node["trials"], node["epochs"]) == study and node["seeds"] == 3
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_on_the_command_line_the_order_is_free(order):
+    arguments = [DATA, "optimizer=sgd,adamw", "optimizer.sgd.lr=0.5", "model=own_parts:Net", "model.Net.hidden=3"]
+    assert compose(arguments[::order]) == compose(arguments)
+
+
+WHOLE = [
+    [DATA],
+    [*CSV, "data.csv.separator=';'", "data.csv.path='my data/it\\'s (1), a=b.csv'"],
+    [DATA, "augmentation=[translate,mixup]", "regularizer=none", "optimizer.adamw.lr=interval(1e-4,1e-2)", "study=quick"],
+    [DATA, "model=own_parts:Net", "optimizer=own_parts:Thing,adamw", "model.Net.hidden=64,128", "augmentation=[own_parts:noise]"],
+    [DATA, "model=mlp,cnn,own_front:make", "optimizer=all", "augmentation=all", "compression=half", "loss=own_parts:Focal"],
+    [DATA, "model=own_parts:shaped", "model.shaped.width=interval(20,99)", "batches.size=range(8,65,8)", "name=mine", "study.time=8h"],
+    [DATA, "optimizer=own_parts:schedule_free", "schedule=[]"],
+    [DATA, r"""model.mlp.connection=choice("it's",'(a, b)=\\')""", "augmentation=own_parts:pixels,mixup"],
+]
+
+
+@pytest.mark.parametrize("arguments", WHOLE, ids=lambda a: a[-1])
+def test_a_composed_tree_is_a_file_that_composes_to_itself(tmp_path, arguments):
+    tree = compose(arguments)
+    assert compose([], file(tmp_path, tree)) == tree
+
+
+def test_a_file_stands_over_the_defaults_and_the_command_line_over_both(tmp_path):
+    own = {
+        "data": "digits",
+        "optimizer": {"adamw": {"lr": 0.5}, "sgd": {"lr": "interval(0.1, 0.2)"}},
+        "augmentation": ["mixup"],
+        "schedule": "constant,cosine",
+        "study": {"trials": 7, "time": "1h"},
+        "split": {"seed": 3},
+        "root": "über (1)",
+    }
+    path = file(tmp_path, own)
+    tree = compose([], path)
+    assert tree["optimizer"]["adamw"] == {"lr": 0.5, "weight_decay": "tag(log, interval(1e-06, 1.0))", "beta1": "interval(0.8, 0.99)"}
+    assert tree["optimizer"]["sgd"]["lr"] == "interval(0.1, 0.2)" and list(tree["schedule"]) == ["constant", "cosine"]
+    assert tree["augmentation"]["mixup"]["use"] is True and tree["root"] == "über (1)"
+    assert (tree["study"]["trials"], tree["study"]["epochs"], tree["split"]["seed"], tree["split"]["test"]) == (7, 30, 3, 0.2)
+    over = compose(["study.trials=9", "optimizer.adamw.lr=0.25", "data=diabetes"], path)
+    assert (over["study"]["trials"], over["study"]["time"], list(over["data"])) == (9, "1h", ["diabetes"])
+    assert over["optimizer"]["adamw"]["lr"] == 0.25 and over["optimizer"]["sgd"] == tree["optimizer"]["sgd"]
+
+
+@pytest.mark.parametrize(
+    ("argument", "nodes"),
+    [
+        ("optimizer=sgd", {"sgd": 0.5}),
+        ("optimizer=sgd,adam", {"sgd": 0.5, "adam": "tag(log, interval(1e-05, 0.1))"}),
+        ("optimizer=adam", {"adam": "tag(log, interval(1e-05, 0.1))"}),
+        ("optimizer=own_parts:Thing", {"Thing": 0.1}),
+    ],
+)
+def test_pins_of_options_that_are_gone_go_with_them(tmp_path, argument, nodes):
+    path = file(tmp_path, {"data": "digits", "optimizer": {"sgd": {"lr": 0.5}, "adamw": {"lr": 0.25}}})
+    assert {name: node["lr"] for name, node in compose([argument], path)["optimizer"].items()} == nodes
+
+
+def test_a_preset_over_a_file_keeps_the_pins_of_what_it_brings(tmp_path):
+    path = file(tmp_path, {"data": "digits", "optimizer": {"sgd": {"lr": 0.5}, "adamw": {"lr": 0.25}}})
+    tree = compose(["optimizer=recommended"], path)
+    assert "sgd" not in tree["optimizer"] and tree["optimizer"]["adamw"]["lr"] == 0.25
+    assert compose(["optimizer=all"], path)["optimizer"]["sgd"]["lr"] == 0.5
+
+
+def test_a_preset_of_settings_over_a_whole_file(tmp_path):
+    path = file(tmp_path, compose([DATA, "study.trials=99"]))
+    assert compose([], path)["study"]["trials"] == 99
+    assert compose(["study=quick"], path)["study"] == compose([DATA, "study=quick"])["study"]
+    assert compose(["study=quick", "study.trials=5"], path)["study"]["trials"] == 5
+
+
+def test_on_or_off_over_a_file_that_says_always(tmp_path):
+    path = file(tmp_path, compose([DATA, "augmentation=[translate,mixup]", "augmentation.mixup.alpha=0.3"]))
+    node = compose(["augmentation=translate,mixup"], path)["augmentation"]
+    assert {name: n["use"] for name, n in node.items()} == dict.fromkeys(node, "choice(true, false)") and node["mixup"]["alpha"] == 0.3
+
+
+def test_numbers_as_yaml_writes_them(tmp_path):
+    text = "data: digits\nmodel: {mlp: {width: 1e2}}\noptimizer: {adamw: {lr: 1e-3, beta1: 0.9}}\nbatches: {size: 16}\nname: 1e5x\n"
+    tree = compose([], file(tmp_path, text))
+    assert tree["optimizer"]["adamw"] | {"weight_decay": 0} == {"lr": 0.001, "beta1": 0.9, "weight_decay": 0}
+    assert tree["model"]["mlp"]["width"] == 100 and tree["name"] == "1e5x"
+
+
+def test_a_text_that_looks_like_a_number_stays_a_text(tmp_path):
+    path = file(tmp_path, {"data": {"csv": {"path": "1e-3", "target": "null"}}})
+    assert compose([], path)["data"]["csv"] | {"kind": 0, "separator": 0} == {"path": "1e-3", "target": "null", "kind": 0, "separator": 0}
+
+
+def test_a_file_may_be_given_as_its_overrides(tmp_path):
+    path = file(tmp_path, {"data": "digits", "optimizer": {"sgd": {"lr": 0.5}}})
+    assert compose(["optimizer=adam"], base=from_file(path)) == compose(["optimizer=adam"], path)
+    tree = compose([], path)
+    assert compose(as_overrides(tree)) == tree
+
+
+def test_typing_a_typed_tree_changes_nothing():
+    tree = compose([DATA, "optimizer.adamw.lr=1"])
+    assert typed(copy.deepcopy(tree)) == tree
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [("8h", 28800), ("30m", 1800), ("1h30m", 5400), ("90s", 90), ("90", 90), (90, 90), ("1.5h", 5400), ("1d 2h", 93600), (None, None)],
+)
+def test_durations(text, expected):
+    assert seconds(text) == expected
+
+
+@pytest.mark.parametrize("text", ["", "h", "8x", "-5m", "1.2.3h", ".", "30m1h", "8 hours", "0", "0h", "1e3", "nan", "8h8h"])
+def test_durations_that_are_none(text):
+    with pytest.raises(ValueError, match="expected a duration such as 8h, 1h30m or 90s"):
+        seconds(text)

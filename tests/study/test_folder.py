@@ -1,0 +1,174 @@
+import os
+import re
+import subprocess
+import sys
+
+import pytest
+import yaml
+from scripted import composed
+
+from autoopt.config import compose
+from autoopt.errors import BadInput
+from autoopt.study.folder import Folder, default_name, derived_seed, write
+from autoopt.study.journal import StoreError
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Opens studies under one root, and closes them."""
+    made = []
+
+    def make(*overrides):
+        made.append(Folder({**composed("data=digits", *overrides), "root": str(tmp_path)}))
+        return made[-1]
+
+    yield make
+    for each in made:
+        each.close()
+
+
+def begun(folder, *overrides):
+    one = folder(*overrides)
+    one.settle()
+    one.close()
+    one.lock = os.open(os.devnull, os.O_RDONLY)  # for the fixture to close
+    return one
+
+
+MAY_CHANGE = (
+    "study.trials=7", "study.time=1h", "study.stopping=false", "study.confirm=1", "study.seeds=2", "executor.workers=3", "executor.trial_time=5m",
+    "tracking.enabled=false", "tracking.uri=sqlite:///other.db", "tracking.experiment=x",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("change", MAY_CHANGE)
+def test_budget_executor_and_tracking_may_change(folder, change):
+    first = begun(folder, "name=s")
+    second = folder("name=s", change)
+    assert second.path == first.path
+    assert default_name(second.tree) == default_name(first.tree)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ("optimizer=adamw", r"^s was begun with optimizer=keep,adamw,[\w,]+, now adamw$"),
+        ("optimizer=sgd,adamw", r"^s was begun with optimizer=keep,adamw,[\w,]+, now sgd,adamw$"),
+        ("augmentation=none", r"^s was begun with augmentation=[\w,]+, now none$"),
+        ("optimizer.adamw.lr=0.01", r"s was begun with optimizer\.adamw\.lr=.*interval.*, now 0\.01"),
+        ("model=linear", r"^s was begun with model=mlp, now linear$"),
+        ("data.digits.train=100", r"s was begun with data\.digits\.train=None, now 100"),
+        ("split.seed=1", r"s was begun with split\.seed=0, now 1"),
+        ("batches.size=32", r"s was begun with batches\.size=choice\(32, *64, *128\), now 32"),
+        ("seed=1", r"s was begun with seed=0, now 1"),
+        ("objective=val_f1", r"s was begun with objective=None, now val_f1"),
+        ("direction=minimize", r"s was begun with direction=None, now minimize"),
+        ("study.epochs=7", r"s was begun with study\.epochs=30, now 7"),
+    ],
+)
+def test_anything_else_is_refused_with_the_difference(folder, change, said):
+    begun(folder, "name=s")
+    with pytest.raises(BadInput) as caught:
+        folder("name=s", change)
+    assert len(caught.value.problems) == 2, "one line for one change"
+    assert re.search(said, caught.value.problems[0])
+    assert caught.value.problems[-1].startswith("A study keeps its space: give it another name=, or leave name= away; or say again what")
+    assert default_name(composed("data=digits", "name=s", change)) != default_name(composed("data=digits", "name=s"))
+    assert folder("name=s"), "what was refused holds no lock"
+
+
+def test_another_order_of_the_options_is_another_study():
+    """The first option is the baseline."""
+    assert default_name(composed("data=digits", "optimizer=adamw,sgd")) != default_name(composed("data=digits", "optimizer=sgd,adamw"))
+
+
+def test_the_default_name(folder):
+    one = folder()
+    assert one.path.name == one.name
+    assert pytest.approx(len(one.name)) == len("digits-mlp-") + 6
+    assert one.name.startswith("digits-mlp-")
+
+
+def test_only_one_process_at_a_time(folder, tmp_path):
+    script = (
+        "import sys, time; from autoopt.config import compose; from autoopt.study.folder import Folder\n"
+        f"folder = Folder(compose(['root={tmp_path}', 'data=digits', 'name=s'])); print('held', flush=True); sys.stdin.read()"
+    )
+    with subprocess.Popen([sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
+        assert other.stdout.readline() == "held\n"
+        with pytest.raises(BadInput, match=rf"s is being searched by process {other.pid}; wait for it, or give this search another name="):
+            folder("name=s")
+        other.kill()
+        other.wait()
+        assert (tmp_path / "s" / "lock").read_text() == str(other.pid)
+        folder("name=s")
+    assert (tmp_path / "s" / "lock").read_text() == str(os.getpid())
+
+
+def test_a_longer_process_number_leaves_nothing_behind(folder, tmp_path):
+    (tmp_path / "s").mkdir()
+    (tmp_path / "s" / "lock").write_text("12345678901234567890")
+    folder("name=s")
+    assert (tmp_path / "s" / "lock").read_text() == str(os.getpid())
+
+
+def test_a_place_that_cannot_be_written(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(BadInput, match=r"root=.*/file: .*/file/s cannot be written: Not a directory"):
+        Folder(compose([f"root={tmp_path}/file", "data=digits", "name=s"]))
+
+
+def test_nothing_is_settled_before_it_is_known_to_work(folder, tmp_path):
+    folder("name=s")
+    assert [p.name for p in (tmp_path / "s").iterdir()] == ["lock"]
+
+
+def test_what_is_settled(folder):
+    one = folder("name=s", "optimizer=adamw,sgd")
+    one.settle()
+    space, config = (yaml.safe_load((one.path / name).read_text()) for name in ("space.yaml", "config.yaml"))
+    assert list(space["identity"]["optimizer"]) == ["adamw", "sgd"]
+    assert space["techniques"]["optimizer/sgd"].startswith("autoopt ")
+    assert compose([f"{k}={v}" for k, v in {"root": config["root"]}.items()], str(one.path / "config.yaml")) == config
+
+
+def test_the_space_stays_and_the_config_follows(folder):
+    one = begun(folder, "name=s", "study.trials=5")
+    before = (one.path / "space.yaml").read_bytes()
+    two = folder("name=s", "study.trials=9")
+    two.settle()
+    assert (two.path / "space.yaml").read_bytes() == before
+    assert yaml.safe_load((two.path / "config.yaml").read_text())["study"]["trials"] == 9
+
+
+def test_how_other_commands_are_told_of_it(folder, tmp_path, monkeypatch):
+    assert folder("name=s").words == f"s root={tmp_path}"
+    monkeypatch.chdir(tmp_path)
+    default = Folder(compose(["data=digits", "name=s"]))
+    assert default.words == "s"
+    default.close()
+
+
+@pytest.mark.parametrize("call", ["write_text", "replace"])
+def test_writing_is_all_or_nothing(tmp_path, monkeypatch, call):
+    path = tmp_path / "verdict.yaml"
+    write(path, "old")
+    write(path, "new")
+    assert path.read_text() == "new"
+    assert [p.name for p in tmp_path.iterdir()] == ["verdict.yaml"]
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(type(path), call, full)
+    with pytest.raises(StoreError, match=r"verdict\.yaml cannot be written: No space left on device"):
+        write(path, "newer")
+    assert path.read_text() == "new"
+
+
+def test_seeds_have_names():
+    seeds = {derived_seed(seed, key) for seed in range(3) for key in ("0", "1", "0-seed-0", "sampler 0")}
+    assert len(seeds) == 12
+    assert all(0 <= s < 2**31 for s in seeds)
+    assert derived_seed(0, "1") == derived_seed(0, "1")
+    assert derived_seed(11, "2") != derived_seed(1, "12")

@@ -1,0 +1,154 @@
+from pathlib import Path
+
+import pytest
+from scripted import Fails, composed, outcome, runner
+
+from autoopt.errors import BadInput
+from autoopt.space import Space
+from autoopt.study.preflight import choose_objective, preflight
+
+SOME = ("data=digits", "optimizer=adamw,sgd,momentum", "schedule=constant,cosine", "loss=cross_entropy", "augmentation=translate,mixup", "regularizer=none", "initializer=keep", "device=cpu")  # fmt: skip
+LOGGED = {"val_accuracy": 0.1, "val_loss": 2.3, "train_loss": 2.3}
+
+
+def problem(detail, slot="", name=""):
+    return {"problem": {"slot": slot, "name": name, "detail": detail, "said": f"{slot}/{name}: {detail}"}, "stopped": False}
+
+
+def checked(path, *overrides, alone=False, logged=LOGGED, **ends):
+    """A preflight in which some variants end otherwise than well: by their key, as in `optimizer-sgd`."""
+    asked = []
+
+    def play(job):
+        key = Path(job["log"]).parent.name
+        asked.append(job)
+        yield logged
+        end = ends.get(key.replace("-", "_"), outcome(**logged))
+        end = end(job) if callable(end) else end
+        if isinstance(end, Fails):
+            raise end
+        return end
+
+    tree = composed(*SOME, *overrides)
+    run = runner(path, play, 2, objective=None)
+    found, objective = preflight(Space(tree), run, tree, alone)
+    return found, objective, asked, run
+
+
+def names(jobs):
+    return [Path(job["log"]).parent.name for job in jobs]
+
+
+def test_each_technique_is_tried_once_on_two_batches(tmp_path):
+    found, objective, asked, run = checked(tmp_path)
+    assert names(asked) == ["baseline", "augmentation-translate", "augmentation-mixup", "optimizer-sgd", "optimizer-momentum", "schedule-cosine"]  # fmt: skip
+    assert {job["limit"] for job in asked} == {2}
+    assert {job["time_limit"] for job in asked} == {300}
+    assert [list(job["recipe"]["optimizer"]) for job in asked[-3:-1]] == [["sgd"], ["momentum"]]
+    assert [list(job["recipe"]["augmentation"]) for job in asked[:3]] == [[], ["translate"], ["mixup"]]
+    assert (found.dropped, objective.name, objective.direction) == ({}, "val_accuracy", "maximize")
+    assert run.screen.stages == [("preflight", 5, 0)]
+
+
+def test_alone_tries_the_baseline_only(tmp_path):
+    assert names(checked(tmp_path, alone=True)[2]) == ["baseline"]
+
+
+@pytest.mark.parametrize(
+    ("end", "reason"),
+    [
+        (problem("no CUDA device", "optimizer", "sgd"), "no CUDA device"),
+        (problem("RuntimeError: boom", "optimizer", "sgd"), "RuntimeError: boom"),
+        (problem("returned str, expected Optimizer", "optimizer", "sgd"), "returned str, expected Optimizer"),
+        (Fails("lost", "killed by SIGKILL"), "lost: killed by SIGKILL"),
+        (Fails("timeout", "took longer than 300 s"), "timeout: took longer than 300 s"),
+        (Fails("error", "exited with 3"), "error: exited with 3"),
+    ],
+)
+def test_what_does_not_work_drops_out_with_its_reason(tmp_path, end, reason):
+    found, *_ = checked(tmp_path, optimizer_sgd=end)
+    assert found.dropped == {"optimizer/sgd": reason}
+    assert list(found.tree["optimizer"]) == ["adamw", "momentum"]
+
+
+def test_what_is_asked_for_always_cannot_drop_out(tmp_path):
+    with pytest.raises(BadInput, match="baseline cannot be trained: lost: killed by SIGKILL"):
+        checked(tmp_path, "augmentation=[mixup]", baseline=Fails("lost", "killed by SIGKILL"))
+
+
+def test_a_first_option_that_does_not_work_leaves_the_baseline_to_the_next(tmp_path):
+    def end(job):
+        return problem("no", "optimizer", "adamw") if "adamw" in job["recipe"]["optimizer"] else outcome(**LOGGED)
+
+    found, _, asked, _ = checked(tmp_path, baseline=end)
+    assert names(asked)[:3] == ["baseline", "baseline", "augmentation-translate"]
+    assert list(found.baseline().tree["optimizer"]) == ["sgd"]
+    assert found.dropped == {"optimizer/adamw": "no"}
+
+
+def test_no_option_that_works_is_an_error_with_every_reason(tmp_path):
+    def end(job):
+        (name,) = job["recipe"]["schedule"]
+        return problem(f"{name} is broken", "schedule", name)
+
+    with pytest.raises(BadInput, match=r"the baseline cannot be trained: schedule/cosine: cosine is broken \(log: .*preflight/baseline/log.txt\)"):
+        checked(tmp_path, baseline=end)
+
+
+def test_a_baseline_that_dies_is_an_error_with_its_log(tmp_path):
+    with pytest.raises(BadInput, match=r"the baseline cannot be trained: lost: gone \(log: .*preflight/baseline/log.txt\)"):
+        checked(tmp_path, baseline=Fails("lost", "gone"))
+
+
+@pytest.mark.parametrize(
+    ("said", "reason"),
+    [({"manual": True, "optimizers": 1}, "the module optimizes by hand: its own is all there is"), ({"manual": False, "optimizers": 2}, "the module has 2 optimizers: its own are all there is")],
+)  # fmt: skip
+def test_a_module_that_optimizes_by_hand_keeps_its_own(tmp_path, said, reason):
+    found, _, asked, _ = checked(
+        tmp_path, "optimizer=keep,adamw", "schedule=keep,constant,cosine", baseline={**outcome(**LOGGED), **said}
+    )
+    assert (list(found.tree["optimizer"]), list(found.tree["schedule"])) == (["keep"], ["keep"])
+    assert found.dropped == {"optimizer/adamw": reason, "schedule/constant": reason, "schedule/cosine": reason}
+    assert "optimizer-adamw" not in names(asked), "there is nothing to try"
+
+
+OBJECTIVES = [
+    ({}, LOGGED, ("val_accuracy", "maximize")),
+    ({}, {"val_loss": 1.0}, ("val_loss", "minimize")),
+    ({}, {"val/acc": 1.0, "val_loss": 1.0}, ("val/acc", "maximize")),
+    ({"objective": "val_loss"}, LOGGED, ("val_loss", "minimize")),
+    ({"objective": "val_loss", "direction": "maximize"}, LOGGED, ("val_loss", "maximize")),
+    ({"objective": "my_metric", "direction": "minimize"}, {"my_metric": 1.0}, ("my_metric", "minimize")),
+    ({"objective": "latency_ms"}, {"latency_ms": 1.0}, ("latency_ms", "minimize")),
+    ({"objective": "inference_samples_per_second"}, {"inference_samples_per_second": 1.0}, ("inference_samples_per_second", "maximize")),
+    ({"objective": "size_mb"}, {"size_mb": 1.0}, ("size_mb", "minimize")),
+]
+
+
+@pytest.mark.parametrize(("asked", "logged", "chosen"), OBJECTIVES)
+def test_the_objective(asked, logged, chosen):
+    objective = choose_objective({"objective": None, "direction": None, **asked}, logged)
+    assert (objective.name, objective.direction) == chosen
+
+
+@pytest.mark.parametrize(
+    ("asked", "logged", "said"),
+    [
+        ("val_acuracy", LOGGED, r"objective=val_acuracy: nothing logs it\. Did you mean 'val_accuracy'\? Logged: train_loss, val_accuracy, val_loss\."),
+        ("zzz", LOGGED, r"objective=zzz: nothing logs it\. Logged: train_loss, val_accuracy, val_loss\."),
+        (None, {"train_loss": 1.0}, r"objective=… is needed: Logged: train_loss\."),
+        ("val_accuracy", {}, r"objective=val_accuracy: nothing logs it\. Logged: none\."),
+        ("my_metric", {"my_metric": 1.0}, r"objective=my_metric: say direction=maximize or direction=minimize"),
+    ],
+)  # fmt: skip
+def test_an_objective_that_nothing_logs(asked, logged, said):
+    with pytest.raises(BadInput, match=said):
+        choose_objective({"objective": asked, "direction": None}, logged)
+
+
+def test_a_timed_objective_is_timed_for_the_baseline(tmp_path):
+    _, objective, asked, _ = checked(tmp_path, "objective=latency_ms", logged={"latency_ms": 1.0})
+    assert asked[0]["latency"]
+    assert not any(job["latency"] for job in asked[1:]), "the others are only tried"
+    assert objective.direction == "minimize"

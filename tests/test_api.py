@@ -1,0 +1,339 @@
+"""autoopt from Python, as a script or a notebook calls it."""
+
+import json
+from pathlib import Path
+
+import lightning.pytorch as L
+import pandas
+import pytest
+import torch
+from lightning.pytorch.loggers.logger import DummyLogger
+from safetensors.torch import load_file
+from torch import nn
+from torch.nn.functional import cross_entropy
+from torch.optim import AdamW
+from torch.utils.data import DataLoader, TensorDataset
+
+import autoopt
+from autoopt.config import compose
+from autoopt.errors import BadInput
+from autoopt.metrics import quality
+from autoopt.recipe import Recipe
+from autoopt.space import Space
+from autoopt.study.export import Advice, export
+from autoopt.task import Examples, split_indices
+from autoopt.technique import LIVE, find
+from autoopt.trial import prepare, run
+
+HERE = __name__
+TINY = (
+    "study.trials=3",
+    "study.epochs=2",
+    "study.seeds=2",
+    "executor.workers=1",
+    "tracking.enabled=false",
+    "optimizer=sgd,adamw",
+    "schedule=constant",
+    "initializer=keep",
+    "regularizer=none",
+    "augmentation=none",
+    "device=cpu",
+)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def nothing_is_left_behind():
+    yield
+    LIVE.clear()
+    find.cache_clear()
+
+
+def examples() -> Examples:
+    generator = torch.Generator().manual_seed(0)
+    targets = torch.arange(200) % 2
+    inputs = torch.randn(200, 4, generator=generator) * 30 + 20 * targets[:, None] + 100
+    return Examples(inputs, targets, "classification", ("left", "right"))
+
+
+class Network(nn.Module):
+    def __init__(self, task, hidden: int = 8):
+        super().__init__()
+        self.layers = nn.Sequential(nn.Linear(4, hidden), nn.ReLU(), nn.Linear(hidden, task.outputs))
+
+    def forward(self, x):
+        return self.layers(x)
+
+
+class Lit(L.LightningModule):
+    def __init__(self, hidden: int = 8):
+        super().__init__()
+        self.save_hyperparameters()
+        self.net = nn.Sequential(nn.Linear(4, hidden), nn.BatchNorm1d(hidden), nn.ReLU(), nn.Linear(hidden, 2))
+
+    def forward(self, x):
+        return self.net(x / 100)
+
+    def training_step(self, batch, _):
+        return cross_entropy(self(batch[0]), batch[1])
+
+    def validation_step(self, batch, _):
+        self.log("val_acc", (self(batch[0]).argmax(1) == batch[1]).float().mean())
+
+    def configure_optimizers(self):
+        return torch.optim.SGD(self.parameters(), lr=0.1)
+
+
+class Bag(L.LightningDataModule):
+    def __init__(self):
+        super().__init__()
+        self.batch_size = 32
+
+    def loader(self, rows: slice) -> DataLoader:
+        found = examples()
+        return DataLoader(TensorDataset(found.inputs[rows], found.targets[rows]), self.batch_size)
+
+    def train_dataloader(self):
+        return self.loader(slice(0, 120))
+
+    def val_dataloader(self):
+        return self.loader(slice(120, 160))
+
+    def test_dataloader(self):
+        return self.loader(slice(160, 200))
+
+
+def dropping(model) -> None:
+    """A regularizer that changes the model: what it holds moves one level down."""
+    network = getattr(model, "model", model)
+    network.layers = nn.Sequential(nn.Dropout(0.1), network.layers)
+
+
+# -------------------------------------------------------------------------------------------------------------------- search and train
+
+
+@pytest.fixture(scope="module")
+def verdict(tmp_path_factory) -> autoopt.study.verdict.Verdict:
+    class Local(nn.Module):  # cannot be imported
+        def __init__(self, task, hidden: int = 8):
+            super().__init__()
+            self.layers = nn.Sequential(nn.Linear(4, hidden), nn.ReLU(), nn.Linear(hidden, task.outputs))
+
+        def forward(self, x):
+            return self.layers(x)
+
+    root = tmp_path_factory.mktemp("study") / "autoopt-runs"
+    return autoopt.search([*TINY, f"root={root}"], model=Local, data=lambda: examples(), quiet=True)
+
+
+def test_a_local_class_and_a_function_are_searched_over(verdict):
+    assert verdict.study.startswith("data-Local-")
+    assert verdict.baseline.key == "0" and verdict.best in (verdict.baseline, verdict.winner)
+    assert [len(verdict.baseline.validation), len(verdict.baseline.test)] == [2, 2]
+    assert verdict.objective.name == "val_accuracy" and verdict.part == "test"
+    assert sum(verdict.counts.values()) == 3
+
+
+def test_the_trials_are_a_table(verdict):
+    table = verdict.trials()
+    assert isinstance(table, pandas.DataFrame) and [*table.index] == ["0", "1", "2"]
+    assert set(table.state) <= {"complete", "stopped"} and set(table.stage) == {"search"}
+    assert set(table.optimizer) <= {"sgd", "adamw"} and table.loc["0", "optimizer"] == "sgd"
+    assert (table.score == table.val_accuracy).all() and table.loc["0", "optimizer.sgd.lr"] == 0.1
+    assert {"epochs", "seconds", "reason", "batches.size"} <= {*table.columns}
+
+
+def test_a_notebook_shows_the_verdict(verdict):
+    shown = verdict._repr_html_()
+    assert verdict.study in shown and "val_accuracy, test split" in shown and f"{verdict.score(verdict.baseline):.4f}" in shown
+    assert shown.count("<tr>") == shown.count("</tr>") == 4 and "winner (trial" in shown
+
+
+def test_the_best_of_a_search_can_be_loaded_where_its_class_is(verdict):
+    model = autoopt.load(f"{verdict.folder}/best")
+    found = examples()
+    raw = found.inputs[split_indices(found, {"validation": 0.2, "test": 0.2, "seed": 0, "stratify": True})["validation"]]
+    assert model(raw).shape == (40, 2) and model.classes == ("left", "right") and not model.training
+
+
+def test_the_same_call_resumes(verdict):
+    again = autoopt.search(
+        [*TINY, f"root={Path(verdict.folder).parent}"], model=LIVE["__main__:Local"], data=LIVE["__main__:data"], quiet=True
+    )
+    assert again.tree() == verdict.tree()
+
+
+def test_all_problems_of_a_search_are_said_before_anything_starts(tmp_path):
+    with pytest.raises(BadInput, match=r"(?s)No optimizer named 'adamww'\. Did you mean 'adamw'\?.*study\.trials=many: expected int"):
+        autoopt.search(["data=digits", "optimizer=adamww", "study.trials=many", f"root={tmp_path}"], quiet=True)
+    assert not [*tmp_path.iterdir()]
+
+
+def test_one_recipe_is_trained_and_exported(tmp_path, capfd):
+    made = autoopt.train([*TINY, "optimizer=adamw", f"root={tmp_path}"], model=lambda task: Network(task, 3), data=examples, quiet=True)
+    assert made.objective == "val_accuracy" and made.score == made.metrics["test_accuracy"] and made.metrics["latency_ms"] > 0
+    assert made.path.parent.parent == tmp_path and made.path.name == "best"
+    assert autoopt.load(made.path).model.layers[0].out_features == 3
+    assert capfd.readouterr().out == ""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("model", "data"), [(Network, examples), (Lit, Bag)])
+def test_importable_classes_are_searched_over_in_a_process_of_their_own(tmp_path, model, data):
+    LIVE.clear()
+    found = autoopt.search([*TINY, "optimizer=all", "study.trials=2", f"root={tmp_path}"], model=model, data=data, quiet=True)
+    assert not LIVE and found.part == "test"
+    assert found.baseline.recipe.tree["model"][model.__name__]["from"] == f"{HERE}:{model.__name__}"
+    assert [*found.baseline.recipe.tree["optimizer"]] == (["keep"] if model is Lit else ["adam"])
+    assert autoopt.load(f"{found.folder}/best")(examples().inputs).shape == (200, 2)
+
+
+# --------------------------------------------------------------------------------------------------------------------------------- load
+
+
+@pytest.fixture
+def exported(tmp_path):
+    """Train, measure on the test part and export what the overrides say; `named` puts another recipe beside the weights."""
+
+    def go(*overrides: str, **slots):
+        tree = compose([*overrides, "device=cpu", "study.epochs=2"])
+        world, facts = prepare({"tree": tree})
+        recipe = Space(tree).fitting(facts["absent"]).baseline().replace(**slots)
+        weights, order = tmp_path / "trial" / "model.safetensors", {"recipe": recipe.tree, "seed": 3}
+        run(world, {**order, "save": str(weights)}, lambda *_: False)
+        tested = run(world, {**order, "load": str(weights), "part": "test"}, lambda *_: False)["metrics"]
+        export(tmp_path / "best", recipe, weights, json.loads(json.dumps(facts)), Advice("title", "It is so.", "val_x", 0.5))
+        return tmp_path / "best", world.task, {k.removeprefix("test_"): v for k, v in tested.items() if k.startswith("test_")}
+
+    return go
+
+
+def raw(name: str) -> tuple[torch.Tensor, torch.Tensor]:
+    """The test part as the user has it."""
+    found = find("data", name).load()()
+    rows = split_indices(found, {"validation": 0.2, "test": 0.2, "seed": 0, "stratify": True})["test"]
+    return found.inputs[rows], found.targets[rows]
+
+
+@pytest.mark.parametrize("compression", [{}, {"half": {"use": True, "dtype": "bfloat16"}}], ids=["whole", "half"])
+@pytest.mark.parametrize(("data", "model"), [("breast_cancer", "mlp"), ("digits", "cnn"), ("diabetes", "mlp")])
+def test_what_is_loaded_takes_raw_inputs_and_gives_what_was_measured(exported, data, model, compression):
+    path, task, tested = exported(f"data={data}", f"model={model}", compression=compression)
+    inputs, targets = raw(data)
+    loaded = autoopt.load(path)
+    outputs = loaded(inputs).detach()
+    assert quality(task.kind, outputs, targets, tested) == tested
+    assert loaded.classes == task.classes and not loaded.training
+    if not compression:
+        x = task.parts["test"][0]
+        by_hand = loaded.model(x).detach()
+        assert torch.equal(outputs, by_hand if task.targets is None else task.targets.invert(by_hand))
+
+
+def test_nothing_in_the_folder_is_pickled(exported):
+    path, _, _ = exported("data=breast_cancer", "model=mlp")
+    assert {p.name for p in path.iterdir()} == {"recipe.yaml", "model.safetensors", "model.json", "README.md"}
+    card = json.loads((path / "model.json").read_text())
+    assert (card["classes"], card["input_shape"], card["objective"], card["score"]) == (["malignant", "benign"], [30], "val_x", 0.5)
+    assert load_file(path / "model.safetensors").keys() >= {"model.1.0.weight"}
+    assert f'autoopt.load("{path}")' in (path / "README.md").read_text()
+
+
+def test_the_recipe_file_is_a_config(exported):
+    path, _, _ = exported("data=breast_cancer", "model=mlp")
+    recipe = Space(compose([], str(path / "recipe.yaml"))).baseline()
+    assert recipe.tree == json.loads((path / "model.json").read_text())["recipe"]
+
+
+@pytest.mark.parametrize("model", ["Network", "Lit"])
+def test_a_module_of_the_users_is_loaded(exported, model):
+    data = f"data={HERE}:{'Bag' if model == 'Lit' else 'examples'}"
+    path, _, _ = exported(data, f"model={HERE}:{model}", f"model.{model}.hidden=5", activation={"elu": {"alpha": 0.5}})
+    loaded = autoopt.load(path)
+    assert type(loaded.model).__name__ == model
+    assert any(isinstance(m, nn.ELU) and m.alpha == 0.5 for m in loaded.modules())
+    weights = load_file(path / "model.safetensors")
+    for name, tensor in loaded.model.state_dict().items():
+        assert torch.equal(weights[name if model == "Lit" else f"model.{name}"], tensor)
+    assert loaded(examples().inputs).shape == (200, 2)
+
+
+def test_a_regularizer_that_changes_the_model_changes_what_is_loaded(exported):
+    path, _, tested = exported(f"data={HERE}:examples", f"model={HERE}:Network", regularizer={"dropping": {"from": f"{HERE}:dropping"}})
+    loaded = autoopt.load(path)
+    assert isinstance(loaded.model.layers[0], nn.Dropout)
+    found = examples()
+    rows = split_indices(found, {"validation": 0.2, "test": 0.2, "seed": 0, "stratify": True})["test"]
+    assert quality("classification", loaded(found.inputs[rows]).detach(), found.targets[rows], tested) == tested
+
+
+def test_a_model_is_loaded_without_what_only_its_training_needed(exported):
+    path, _, _ = exported("data=breast_cancer", "model=mlp")
+    card = json.loads((path / "model.json").read_text())
+    for slot in ("data", "loss", "optimizer", "schedule", "initializer"):
+        card["recipe"][slot] = {"gone": {"from": "gone:gone"}}
+    (path / "model.json").write_text(json.dumps(card))
+    assert autoopt.load(path)(torch.rand(3, 30)).shape == (3, 2)
+
+
+def test_a_model_whose_source_is_gone_is_bad_input(exported):
+    path, _, _ = exported("data=breast_cancer", "model=mlp")
+    card = json.loads((path / "model.json").read_text())
+    card["recipe"]["model"] = {"gone": {"from": "gone:gone"}}
+    (path / "model.json").write_text(json.dumps(card))
+    with pytest.raises(BadInput, match="model/gone cannot be loaded: ModuleNotFoundError: No module named 'gone'"):
+        autoopt.load(path)
+
+
+def test_a_folder_that_is_not_there_is_said():
+    with pytest.raises(FileNotFoundError, match=r"nowhere/model\.json"):
+        autoopt.load("nowhere")
+
+
+def test_a_loaded_model_can_be_moved(exported):
+    path, _, _ = exported("data=diabetes", "model=mlp")
+    assert autoopt.load(path).to("meta")(torch.rand(2, 10, device="meta")).device.type == "meta"
+
+
+# -------------------------------------------------------------------------------------------------------------------------------- apply
+
+
+def plain_fit(module, callbacks, arguments) -> L.Trainer:
+    quiet = dict.fromkeys(("enable_checkpointing", "enable_progress_bar", "enable_model_summary"), False)
+    trainer = L.Trainer(max_epochs=2, callbacks=callbacks, logger=DummyLogger(), log_every_n_steps=1, **quiet, **arguments)
+    trainer.fit(module, datamodule=Bag())
+    return trainer
+
+
+@pytest.fixture
+def chosen() -> Recipe:
+    said = ["data=digits", "optimizer=adamw", "optimizer.adamw.lr=0.02", "schedule=cosine", "activation=elu", "initializer=xavier_uniform"]
+    return Space(compose([*said, "regularizer=[l1,gradient_clip]", "augmentation=[mixup]", "loss=cross_entropy", "device=cpu"])).baseline()
+
+
+@pytest.mark.parametrize("form", ["recipe", "file"])
+def test_a_recipe_is_put_on_a_module_in_ones_own_script(chosen, tmp_path, form):
+    (tmp_path / "recipe.yaml").write_text(chosen.yaml())
+    mine = Lit(hidden=4)
+    before = mine.net[0].weight.detach().clone()
+    module, callbacks, arguments = autoopt.apply(chosen if form == "recipe" else tmp_path / "recipe.yaml", mine)
+    assert module is mine and isinstance(module, Lit) and module.hparams.hidden == 4
+    assert isinstance(module.net[2], nn.ELU) and not torch.equal(module.net[0].weight, before)
+    assert [type(c).__name__ for c in callbacks] == ["L1", "GradientClip"]
+    assert arguments == {"accelerator": "cpu", "devices": 1, "precision": "32-true"}
+    trainer = plain_fit(module, callbacks, arguments)
+    (optimizer,) = trainer.optimizers
+    assert isinstance(optimizer, AdamW) and optimizer.param_groups[0]["initial_lr"] == 0.02
+    assert optimizer.param_groups[0]["lr"] == pytest.approx(0.0, abs=1e-9) and trainer.global_step == 8
+    assert "val_acc" in trainer.callback_metrics
+
+
+def test_a_recipe_is_taken_from_a_study_by_name(verdict, monkeypatch):
+    monkeypatch.chdir(Path(verdict.folder).parent.parent)
+    for said, recipe in ((verdict.study, verdict.best.recipe), (f"{verdict.study}/0", verdict.baseline.recipe)):
+        module, callbacks, arguments = autoopt.apply(said, Lit())
+        (optimizer,) = plain_fit(module, callbacks, arguments).optimizers
+        assert type(optimizer).__name__.lower() == next(iter(recipe.tree["optimizer"]))
+    with pytest.raises(BadInput, match="No study named 'nobody' in autoopt-runs/"):
+        autoopt.apply("nobody", Lit())
+    with pytest.raises(BadInput, match="has no finished trial 99"):
+        autoopt.apply(f"{verdict.study}/99", Lit())

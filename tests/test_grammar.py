@@ -1,0 +1,111 @@
+"""What a text of the config means, and how a value is written."""
+
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from autoopt import grammar
+from autoopt.domain import Choice, Range
+
+ODD = [
+    "a b", " a ", "a,b", "a=b", "(a)", "a(b).csv", "[a]", "{a: b}", "it's", '"said"', "\\", "a\\", "a\\'b", "\\\\'", "C:\\data\\t.csv",
+    "über/日本 (1).csv", "", "null", "None", "true", "False", "1", "1e-3", "-0.5", "inf", "nan", "~x", "+x", "#x", "a\nb", "\t", "${x}",
+    "int(3)", "a:b", "pkg.mod:Net", "/tmp/my data/t,1=2.csv", "'quoted'", "%", "@", "?", "*", "!x", "|", "&",
+]  # fmt: skip
+FINITE = st.floats(allow_nan=False, allow_infinity=False)
+SCALARS = st.none() | st.booleans() | st.integers() | FINITE | st.text(max_size=20) | st.sampled_from(ODD)
+
+
+def through_hydra(value):
+    """A value as it comes out of the line that stands for it."""
+    return grammar.override(f"key={grammar.write(value)}").value()
+
+
+def plainly(value):
+    """Whether text is no sweep by accident: such text means what it says."""
+    return not (isinstance(value, str) and grammar.is_sweep(value))
+
+
+@pytest.mark.parametrize("text", ODD)
+def test_odd_texts_come_back(text):
+    assert through_hydra(text) == text and grammar.read(text) == text
+
+
+@given(SCALARS)
+def test_scalars_come_back_in_their_type(value):
+    found = through_hydra(value)
+    assert found == value and type(found) is type(value)
+
+
+@given(st.lists(SCALARS, max_size=4))
+def test_lists_come_back(values):
+    found = through_hydra(values)
+    assert [f.text if hasattr(f, "text") else f for f in found] == values
+
+
+@given(st.lists(SCALARS, min_size=2, max_size=5))
+def test_choices_come_back(options):
+    assert grammar.read(grammar.write(Choice(*options))) == Choice(*options)
+
+
+@given(FINITE, FINITE, st.booleans())
+def test_ranges_come_back(a, b, log):
+    assume(a < b and (a > 0 or not log))
+    assert grammar.read(grammar.write(Range(a, b, log=log))) == Range(a, b, log=log)
+
+
+@given(st.text(max_size=30).filter(plainly))
+def test_text_that_is_no_sweep_means_itself(text):
+    assert grammar.read(text) == text
+
+
+@pytest.mark.parametrize(
+    ("text", "meant"),
+    [
+        ("interval(1e-4,1e-2)", Range(1e-4, 1e-2)),
+        ("interval(1, 6)", Range(1, 6)),
+        ("tag(log, interval(1e-05, 0.1))", Range(1e-5, 0.1, log=True)),
+        ("tag(other, interval(1, 2))", Range(1, 2)),
+        ("range(32,129,32)", Range(32, 128, step=32)),
+        ("range(1,4)", Range(1, 3, step=1)),
+        ("range(0.0,0.5,0.1)", Range(0.0, 0.4, step=0.1)),
+        ("range(1,2)", 1),
+        ("choice(a,b)", Choice("a", "b")),
+        ("choice(null, 0.5, true, 3)", Choice(None, 0.5, True, 3)),
+        ("choice(null,'a, b')", Choice(None, "a, b")),
+        (r"choice('it\'s', '\\', 'a\b')", Choice("it's", "\\", "a\\b")),
+        ("choice(one)", "one"),
+        ("choice(null)", None),
+        ("tag(log, choice(1, 2))", Choice(1, 2)),
+        ("sort(64, 32)", Choice(32, 64)),
+        (0.5, 0.5), (True, True), (None, None), ("text", "text"), ([1, 2], [1, 2]),
+    ],
+)  # fmt: skip
+def test_what_a_text_means(text, meant):
+    found = grammar.read(text)
+    assert found == meant and type(found) is type(meant)
+    assert grammar.is_sweep(text) == isinstance(meant, Range | Choice)
+
+
+def test_the_ends_of_a_range_keep_their_type():
+    assert [type(e) for e in (grammar.read("interval(1, 6)").low, grammar.read("range(1, 9, 2)").step)] == [float, int]
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("interval(1,1)", "Range needs low < high, got low=1"),
+        ("interval(2,1)", "Range needs low < high"),
+        ("interval(1,inf)", "expected a finite number, got inf"),
+        ("interval(nan,1)", "expected a finite number, got nan"),
+        ("tag(log, interval(0,1))", "a logarithmic Range needs low > 0"),
+        ("range(3,3)", "an empty range"),
+        ("range(5,1)", "an empty range"),
+        ("range(5,1,-1)", "Range needs low < high"),
+        ("choice([1],[2])", "Choice needs two or more scalars"),
+    ],
+)
+def test_sweeps_from_which_nothing_can_be_chosen(text, problem):
+    with pytest.raises(ValueError, match=problem):
+        grammar.read(text)
+    assert grammar.is_sweep(text)  # it is to be said, not passed over
