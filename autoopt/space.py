@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from math import floor
+from decimal import Decimal
 from typing import Any, Protocol
 
 from autoopt import grammar
@@ -166,15 +166,20 @@ def default_in(domain: Range | Choice, param: Param) -> Any:
     if param.default is REQUIRED or param.default is None:
         return whole(domain.low, param)
     value = min(max(param.default, domain.low), domain.high)
-    if step := step_of(domain, param):
-        last = floor((domain.high - domain.low) / step + 1e-9)
-        value = domain.low + step * min(round((value - domain.low) / step), last)
-    return whole(value, param)
+    return whole(on_grid(value, domain, step_of(domain, param)), param)
 
 
 def step_of(domain: Range, param: Param) -> float | None:
     """The step that the config says, or else the signature."""
     return domain.step or (param.domain.step if isinstance(param.domain, Range) else None)
+
+
+def on_grid(value: float, domain: Range, step: float | None) -> float:
+    """What comes nearest to the value among the steps of the range."""
+    if step is None:
+        return value
+    near, low, high, unit = (Decimal(str(number)) for number in (value, domain.low, domain.high, step))
+    return float(low + unit * min(round((near - low) / unit), (high - low) // unit))
 
 
 def whole(value: float, param: Param) -> float:
@@ -186,7 +191,8 @@ def suggest(trial: Asked, path: str, domain: Range | Choice, param: Param) -> An
     if isinstance(domain, Choice):
         return trial.suggest_categorical(path, domain.options)
     step = step_of(domain, param)
+    high = on_grid(domain.high, domain, step)
     log = (domain.log or (isinstance(param.domain, Range) and param.domain.log)) and step is None and domain.low > 0
     if param.scalar is int:
-        return trial.suggest_int(path, int(domain.low), int(domain.high), log=log, step=int(step or 1))
-    return trial.suggest_float(path, float(domain.low), float(domain.high), log=log, step=step)
+        return trial.suggest_int(path, int(domain.low), int(high), log=log, step=int(step or 1))
+    return trial.suggest_float(path, float(domain.low), float(high), log=log, step=step)

@@ -80,7 +80,7 @@ class Progress:
     def line(self) -> Text:
         parts = [f"{self.name} {self.done}/{self.total}", f"{self.live_trials} running"]
         if self.best and self.objective:
-            gain = "" if self.baseline is None else f" ({self.objective.sign * (self.best[0] - self.baseline):+.4f} over the baseline)"
+            gain = "" if self.baseline is None else f" ({self.objective.gain(self.best[0], self.baseline):+.4f} over the baseline)"
             parts.append(f"best {self.objective.name} {self.best[0]:.4f} in trial {self.best[1]}{gain}")
         fresh = self.done - self.before
         if fresh and self.total:

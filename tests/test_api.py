@@ -21,6 +21,7 @@ from autoopt.metrics import quality
 from autoopt.recipe import Recipe
 from autoopt.space import Space
 from autoopt.study.export import Advice, export
+from autoopt.study.verdict import Verdict
 from autoopt.task import Examples, split_indices
 from autoopt.technique import LIVE, find
 from autoopt.trial import prepare, run
@@ -112,7 +113,7 @@ def dropping(model) -> None:
 
 
 @pytest.fixture(scope="module")
-def verdict(tmp_path_factory) -> autoopt.study.verdict.Verdict:
+def verdict(tmp_path_factory) -> Verdict:
     class Local(nn.Module):  # cannot be imported
         def __init__(self, task, hidden: int = 8):
             super().__init__()
@@ -178,12 +179,13 @@ def test_one_recipe_is_trained_and_exported(tmp_path, capfd):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("model", "data"), [(Network, examples), (Lit, Bag)])
-def test_importable_classes_are_searched_over_in_a_process_of_their_own(tmp_path, model, data):
-    LIVE.clear()
-    found = autoopt.search([*TINY, "optimizer=all", "study.trials=2", f"root={tmp_path}"], model=model, data=data, quiet=True)
+def test_importable_classes_are_searched_over_in_a_process_of_their_own(tmp_path, monkeypatch, model, data):
+    for path in [*LIVE]:
+        monkeypatch.delitem(LIVE, path)
+    found = autoopt.search([*TINY, "optimizer=recommended", "study.trials=2", f"root={tmp_path}"], model=model, data=data, quiet=True)
     assert not LIVE and found.part == "test"
     assert found.baseline.recipe.tree["model"][model.__name__]["from"] == f"{HERE}:{model.__name__}"
-    assert [*found.baseline.recipe.tree["optimizer"]] == (["keep"] if model is Lit else ["adam"])
+    assert [*found.baseline.recipe.tree["optimizer"]] == (["keep"] if model is Lit else ["adamw"])
     assert autoopt.load(f"{found.folder}/best")(examples().inputs).shape == (200, 2)
 
 

@@ -88,7 +88,7 @@ def test_the_set_up_commands_install_into_an_environment_of_their_own() -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("line", searches())
 def test_a_search_of_it_runs(line: str, desk: Path) -> None:
-    words = shlex.split(line.split("   #")[0])[1:]
+    words = shlex.split(re.sub(r"\s+#.*", "", line))[1:]
     command = [sys.executable, "-c", "import sys; from autoopt.cli import main; sys.exit(main())"]
     said = run([*command, *words, *QUICK, "tracking.enabled=false"], desk)
     assert "best/ holds the" in said

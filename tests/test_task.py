@@ -35,7 +35,7 @@ def test_the_parts_are_disjoint_and_complete():
     task = make_task(classes(), SPLIT)
     parts = [numbers(task, part) for part in PARTS]
     assert [len(p) for p in parts] == [60, 20, 20]
-    assert sorted(sum(parts, [])) == [*range(100)]
+    assert sorted(number for part in parts for number in part) == [*range(100)]
 
 
 def test_the_parts_have_the_same_share_of_each_class():

@@ -228,7 +228,7 @@ def test_what_is_reported_last_is_what_comes_out(digits):
 def test_an_exploding_rate_ends_the_trial(digits):
     world, _ = digits
     recipe = prepared(*SMALL, "optimizer=sgd", "optimizer.sgd.lr=1e30")[1]
-    with pytest.raises(NonFinite, match="train_loss is (nan|inf)"):
+    with pytest.raises(NonFinite, match=r"train_loss is (nan|inf)"):
         run(world, job(recipe), going)
 
 

@@ -2,13 +2,10 @@
 
 from typing import Any
 
-import optuna
-from optuna.trial import FixedTrial
-
 from autoopt.recipe import Recipe
 from autoopt.space import Space
 from autoopt.study.explore import STAGE as SEARCH
-from autoopt.study.explore import Sampling, ranked
+from autoopt.study.explore import Asking, Sampling, ranked
 from autoopt.study.journal import Journal, Record
 from autoopt.study.objective import Objective
 from autoopt.study.runner import Runner
@@ -34,14 +31,13 @@ def compress(runner: Runner, journal: Journal, space: Space, objective: Objectiv
     if not best:
         return []
 
-    def trained_as(trial: optuna.Trial | FixedTrial) -> str:
-        name = f"trial({','.join(best)})"  # a longer search may find others, and Optuna keeps the options of a name for good
-        return str(trial.suggest_categorical(name, list(best)))
+    def trained_as(trial: Asking) -> str:
+        return str(trial.suggest_categorical("trial", list(best)))
 
-    def draw(trial: optuna.Trial | FixedTrial) -> Recipe:
+    def draw(trial: Asking) -> Recipe:
         return best[trained_as(trial)].point.replace(compression=space.compressions(trial))
 
-    def order(trial: optuna.Trial) -> dict[str, Any]:
+    def order(trial: Asking) -> dict[str, Any]:
         return {"load": str(runner.folder.weights(trained_as(trial)))}
 
     sampling = Sampling(STAGE, journal, draw, space.tree["study"]["compress"], seed, order=order)

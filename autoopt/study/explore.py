@@ -1,14 +1,14 @@
 """The search: the baseline first, then Optuna's TPE, with bad trials stopped at rungs."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import optuna
-from optuna.distributions import BaseDistribution
+from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.samplers import TPESampler
-from optuna.trial import FixedTrial, FrozenTrial, TrialState
+from optuna.trial import FrozenTrial, TrialState
 
 from autoopt.recipe import Recipe
 from autoopt.space import Space
@@ -34,6 +34,23 @@ class Derived(TPESampler):
         return own.sample_independent(study, trial, name, distribution)
 
 
+class Asking:
+    """An Optuna trial as a space asks it.
+
+    Optuna keeps the options of a name for a study's life. A session may find others (a plugin was mended, a longer search
+    has other best trials): these go by a name of their own.
+    """
+
+    def __init__(self, trial: optuna.Trial, known: Mapping[str, BaseDistribution]):
+        self.number, self.known = trial.number, known
+        self.trial, self.suggest_float, self.suggest_int = trial, trial.suggest_float, trial.suggest_int
+
+    def suggest_categorical(self, name: str, choices: Sequence[Any]) -> Any:
+        if name in self.known and self.known[name] != CategoricalDistribution(choices):
+            name = f"{name}({','.join(map(str, choices))})"
+        return self.trial.suggest_categorical(name, choices)
+
+
 @dataclass
 class Sampling:
     """One ask/tell stage of a study: recipes out of a space, told by what their trials came to.
@@ -44,15 +61,18 @@ class Sampling:
 
     stage: str
     journal: Journal
-    draw: Callable[[optuna.Trial | FixedTrial], Recipe]
+    draw: Callable[[Asking], Recipe]
     total: int
     seed: int
     until: float = float("inf")
     first: dict[str, object] = field(default_factory=dict)
-    order: Callable[[optuna.Trial], dict[str, object]] = lambda trial: {}
+    order: Callable[[Asking], dict[str, object]] = lambda trial: {}
 
     def __post_init__(self) -> None:
         self.study = self.journal.stage(self.stage)
+        self.known: dict[str, BaseDistribution] = {}
+        for trial in self.study.get_trials(deepcopy=False):
+            self.known = trial.distributions | self.known
 
     def jobs(self) -> Iterator[Job]:
         for trial in self.journal.interrupted(self.study):
@@ -72,9 +92,10 @@ class Sampling:
         return self.study.ask()
 
     def job(self, trial: optuna.Trial) -> Job:
-        recipe = self.draw(trial)
+        asking = Asking(trial, self.known)
+        recipe = self.draw(asking)
         key = f"{trial.number}" if self.stage == STAGE else f"{self.stage}-{trial.number}"
-        return Job(key, self.stage, recipe, derived_seed(self.seed, key), self.order(trial), trial)
+        return Job(key, self.stage, recipe, derived_seed(self.seed, key), self.order(asking), trial)
 
     def tell(self, result: Result) -> None:
         self.journal.tell(self.study, result.job.context, recorded(result))
@@ -113,10 +134,10 @@ def explore(
     keep = bool(space.tree["compression"])
     searched = space.trained()
 
-    def draw(trial: optuna.Trial | FixedTrial) -> Recipe:
-        return baseline if baseline is not None and getattr(trial, "number", None) == 0 else searched.draw(trial)
+    def draw(trial: Asking) -> Recipe:
+        return baseline if baseline is not None and trial.number == 0 else searched.draw(trial)
 
-    def order(trial: optuna.Trial) -> dict[str, object]:
+    def order(trial: Asking) -> dict[str, object]:
         return {"save": str(runner.folder.weights(f"{trial.number}"))} if keep else {}
 
     first = {} if baseline is not None else searched.defaults()

@@ -35,6 +35,10 @@ class Objective:
     def better(self, one: float, other: float) -> bool:
         return self.sign * one > self.sign * other
 
+    def gain(self, score: float, baseline: float) -> float:
+        """How much better a score is, positive where it is."""
+        return self.sign * (score - baseline) + 0.0  # no -0.0
+
 
 def timed(metric: str | None) -> bool:
     """Whether it takes a stopwatch on the trained model, which is not held otherwise."""

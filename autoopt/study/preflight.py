@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import Any
 
-from autoopt.config import Tree
+from autoopt.config import Tree, seconds
 from autoopt.errors import BadInput, nearest
 from autoopt.recipe import Recipe
 from autoopt.slots import SLOTS
@@ -24,12 +24,13 @@ def preflight(space: Space, runner: Runner, tree: Tree, alone: bool = False) -> 
     Raises:
         BadInput: the baseline cannot be trained, or the objective is nothing that is measured or logged.
     """
-    space, found = sound_baseline(space, runner, timed(tree["objective"]))
+    order = {"limit": 2, "time_limit": min(SECONDS, seconds(tree["executor"]["trial_time"]) or SECONDS)}
+    space, found = sound_baseline(space, runner, order | {"latency": timed(tree["objective"])})
     objective = choose_objective(tree, {**found.last, **(found.outcome or {})["metrics"]})
     space = as_the_module_allows(space, found.outcome or {})
     rest = [] if alone else list(variants(space))
     runner.screen.stage("preflight", len(rest), 0)
-    for result in collect(runner, [trial_run(recipe, f"{slot}-{name}", (slot, name)) for slot, name, recipe in rest]):
+    for result in collect(runner, [trial_run(recipe, f"{slot}-{name}", order, (slot, name)) for slot, name, recipe in rest]):
         if (problem := problem_of(result)) is not None:
             slot, name = result.job.context
             space = space.without(slot, name, problem["detail"])
@@ -48,10 +49,10 @@ def as_the_module_allows(space: Space, outcome: dict[str, Any]) -> Space:
     return space.fitting(absent)
 
 
-def sound_baseline(space: Space, runner: Runner, latency: bool) -> tuple[Space, Result]:
+def sound_baseline(space: Space, runner: Runner, order: dict[str, Any]) -> tuple[Space, Result]:
     """Drop first options until the baseline trains; the space, and how it went."""
     while True:
-        (result,) = collect(runner, [trial_run(space.baseline(), "baseline", None, latency=latency)])
+        (result,) = collect(runner, [trial_run(space.baseline(), "baseline", order)])
         problem = problem_of(result)
         if problem is None:
             return space, result
@@ -68,8 +69,8 @@ def collect(runner: Runner, jobs: Iterable[Job]) -> list[Result]:
     return found
 
 
-def trial_run(recipe: Recipe, key: str, context: Any, **order: Any) -> Job:
-    return Job(f"preflight/{key}", "preflight", recipe, 0, {"limit": 2, "time_limit": SECONDS, **order}, context)
+def trial_run(recipe: Recipe, key: str, order: dict[str, Any], context: Any = None) -> Job:
+    return Job(f"preflight/{key}", "preflight", recipe, 0, order, context)
 
 
 def problem_of(result: Result) -> dict[str, str] | None:

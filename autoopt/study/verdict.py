@@ -174,7 +174,7 @@ def weigh(baseline: Candidate, winner: Candidate, part: str, objective: Objectiv
     if winner.key == baseline.key:
         return 0.0, (0.0, 0.0)
     theirs, ours = scores(baseline, part), scores(winner, part)
-    gain = objective.sign * (mean(ours) - mean(theirs))
+    gain = objective.gain(mean(ours), mean(theirs))
     if min(len(theirs), len(ours)) < 2:  # one seed tells nothing of the seeds' part
         return gain, (-float("inf"), float("inf"))
     parts = [(variance(side) / len(side), len(side) - 1) for side in (theirs, ours)]

@@ -25,9 +25,9 @@ from autoopt.tracking import Tracker
 
 HERE = Path(__file__).parent
 LONG = [
-    *("data=digits", "model=cnn", "model.cnn.width=interval(24,48)", "model.cnn.depth=3", "model.cnn.convolution=full"),
+    *("data=digits", "model=cnn", "model.cnn.width=interval(32,48)", "model.cnn.depth=3", "model.cnn.convolution=full"),
     *("activation=keep", "initializer=keep", "augmentation=none", "regularizer=none", "loss=cross_entropy", "device=cpu"),
-    *("optimizer=sgd,momentum,adam,adamw", "schedule=cosine", "batches.size=64", "study.epochs=30"),
+    *("optimizer=sgd,momentum,adam,adamw", "schedule=cosine", "batches.size=64", "study.epochs=40"),
     *("study.stopping=false", "study.confirm=1", "study.seeds=1"),
 ]
 
@@ -64,8 +64,9 @@ def show(search: Searched, accounts: Accounts, parts: dict[str, float], opened: 
     training = sum(r.metrics["seconds"] for r in search.records)
     for name, seconds in [*spent.items(), ("nobody of ours", cores - sum(spent.values()))]:
         print(f"  {name:<16} {1e3 * seconds / count:7.1f} ms a trial   {seconds / cores:6.1%} of the cores")
-    print(f"  a place is taken for {sum(r.seconds for r in search.records) / count:.3f} s a trial, {training / count:.3f} s of them training epochs;", end="")
-    print(f" {1 - sum(r.seconds for r in search.records) / WORKERS / search.seconds:.1%} of the time it is empty")
+    taken = sum(r.seconds for r in search.records)
+    print(f"  a place is taken for {taken / count:.3f} s a trial, {training / count:.3f} s of them training epochs;", end="")
+    print(f" {1 - taken / WORKERS / search.seconds:.1%} of the time it is empty")
     print("  supervisor: " + ", ".join(f"{name} {1e3 * s / count:.2f} ms" for name, s in sorted(parts.items(), key=lambda p: -p[1])))
     written = accounts.samples[-1][1]["writer"]
     bookkeeping = parts["journal"] + parts["mirror (spool)"]

@@ -5,6 +5,7 @@ import math
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +43,7 @@ class Plain:
 
     def network(self) -> nn.Sequential:
         widths = [64, *[self.width] * self.depth]
-        layers = [layer for n, m in zip(widths, widths[1:], strict=False) for layer in (nn.Linear(n, m), nn.ReLU())]
+        layers = [layer for n, m in pairwise(widths) for layer in (nn.Linear(n, m), nn.ReLU())]
         return nn.Sequential(nn.Flatten(), *layers, nn.Linear(self.width, 10))
 
     def stepper(self, parameters: Any, fused: bool) -> torch.optim.Optimizer:

@@ -3,7 +3,8 @@
 A round is: `autoopt search` with MLflow on a fresh sqlite store, the same with a store that exists, and without
 tracking; after each the bare loop (bare.py) on the recipes that this search has trained, which is the limit for it; and
 the tutorials' way (tutorial.py) on every sixth recipe of the first. Counted is from the first trial's start to the last
-one's end; confirm, warming up and imports are not. Prints each leg, and medians over the rounds.
+one's end, without confirm, warming up and imports. As others may be at work on the machine, core-seconds a trial (of
+all the leg's processes) stand beside the rate: they hardly depend on that.
 
 `python tests/benchmarks/throughput.py [ROUNDS [TRIALS]]`
 """
@@ -15,13 +16,15 @@ import subprocess
 import sys
 import tempfile
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean, median
 
+from machine import Accounts, await_quiet, others
 from mlflow import MlflowClient
 from recipes import SPACE, WORKERS, Plain, save
-from searched import Searched, searched
+from searched import searched
 
 HERE = Path(__file__).parent
 AUTOOPT = Path(sys.executable).with_name("autoopt")
@@ -29,63 +32,93 @@ TUTORIAL_EVERY = 6
 QUIET = {"OMP_NUM_THREADS": "1", "MLFLOW_DISABLE_TELEMETRY": "true"}
 
 
-def autoopt(folder: Path, trials: int, seed: int, *settings: str) -> Searched:
-    """One search by the command, as anybody would call it."""
+@dataclass(frozen=True)
+class Leg:
+    """One search, or what stands for it."""
+
+    trials: int
+    seconds: float
+    core_seconds: float
+    accuracy: float
+    disturbed: float
+
+    @property
+    def rate(self) -> float:
+        """Trials a minute."""
+        return 60 * self.trials / self.seconds
+
+    @property
+    def cost(self) -> float:
+        """Core-milliseconds a trial."""
+        return 1e3 * self.core_seconds / self.trials
+
+    def said(self) -> str:
+        told = f"{self.trials} trials, mean accuracy {self.accuracy:.3f}; others had {self.disturbed:.0%} of the cores"
+        return f"{self.rate:6.1f} trials/min {self.cost:7.1f} core-ms a trial   {told}"
+
+
+def autoopt(folder: Path, trials: int, seed: int, *settings: str) -> tuple[Leg, list[Plain]]:
+    """One search by the command, as anybody would call it, and the recipes that it has trained."""
     overrides = [*SPACE, f"study.trials={trials}", f"executor.workers={WORKERS}", f"seed={seed}", "name=search", *settings]
-    run([str(AUTOOPT), "search", *overrides], folder)
-    return searched(folder / "autoopt-runs" / "search")
+    await_quiet()
+    with others() as disturbed, (folder / "log.txt").open("w") as log:
+        process = subprocess.Popen([str(AUTOOPT), "search", *overrides], cwd=folder, env=os.environ | QUIET, stdout=log, stderr=log)
+        with Accounts(process.pid) as accounts:
+            if process.wait():
+                raise SystemExit((folder / "log.txt").read_text())
+    search = searched(folder / "autoopt-runs" / "search")
+    spent = sum(accounts.between(search.start.timestamp(), search.end.timestamp()).values())
+    accuracy = mean(record.score or 0 for record in search.records)
+    return Leg(trials, search.seconds, spent, accuracy, disturbed.share), [Plain.of(record.recipe) for record in search.records]
 
 
-def script(name: str, folder: Path, recipes: Sequence[Plain], argument: Path) -> dict[str, float]:
+def script(name: str, folder: Path, recipes: Sequence[Plain], argument: Path) -> Leg:
+    """Another way to train these recipes."""
     save(folder / "recipes.json", recipes)
-    lines = run([sys.executable, str(HERE / f"{name}.py"), str(argument)], folder).splitlines()
-    return json.loads(lines[-1])
-
-
-def run(command: list[str], folder: Path) -> str:
-    done = subprocess.run(command, cwd=folder, env=os.environ | QUIET, capture_output=True, text=True)
+    command = [sys.executable, str(HERE / f"{name}.py"), str(argument)]
+    await_quiet()
+    with others() as disturbed:
+        done = subprocess.run(command, cwd=folder, env=os.environ | QUIET, capture_output=True, text=True)
     if done.returncode:
-        raise SystemExit(f"{' '.join(command)}\n{done.stdout}{done.stderr}")
-    return done.stdout
+        raise SystemExit(done.stderr)
+    return Leg(**json.loads(done.stdout.splitlines()[-1]), disturbed=disturbed.share)
 
 
 def main() -> None:
     rounds, trials = [*map(int, sys.argv[1:]), *(3, 240)[len(sys.argv) - 1 :]]
-    rates: dict[str, list[float]] = defaultdict(list)
-    ratios: dict[str, list[float]] = defaultdict(list)
+    found: dict[str, list[float]] = defaultdict(list)
 
-    def note(leg: str, rate: float, limit: float | None, said: str) -> None:
-        rates[leg].append(rate)
-        if limit:
-            ratios[f"{leg} / limit"].append(rate / limit)
-        print(f"  {leg:<22} {rate:6.1f} trials/min   {said}", flush=True)
+    def note(name: str, leg: Leg, against: Mapping[str, Leg]) -> None:
+        print(f"  {name:<22} {leg.said()}", flush=True)
+        found[f"{name}, trials/min"].append(leg.rate)
+        found[f"{name}, core-ms a trial"].append(leg.cost)
+        for other, legs in against.items():
+            found[f"{name} / {other}, by rate"].append(leg.rate / legs.rate)
+            found[f"{name} / {other}, by core-seconds"].append(legs.cost / leg.cost)
 
     with tempfile.TemporaryDirectory() as name:
         store = Path(name) / "mlflow.db"
         MlflowClient(f"sqlite:///{store}").search_experiments()
         for number in range(rounds):
-            print(f"round {number + 1} of {rounds}, load {os.getloadavg()[0]:.1f}", flush=True)
-            for leg, settings in {"fresh store": (), "store exists": (), "no tracking": ("tracking.enabled=false",)}.items():
+            print(f"round {number + 1} of {rounds}", flush=True)
+            for way, settings in {"fresh store": (), "store exists": (), "no tracking": ("tracking.enabled=false",)}.items():
                 folder = Path(tempfile.mkdtemp(dir=name))
-                if leg == "store exists":
+                if way == "store exists":
                     shutil.copy(store, folder)
-                search = autoopt(folder, trials, number, *settings)
-                recipes = [Plain.of(record.recipe) for record in search.records]
-                bare = script("bare", folder, recipes, folder / "recipes.json")
-                limit = 60 * bare["trials"] / bare["seconds"]
-                scores = mean(record.score or 0 for record in search.records)
-                note(f"autoopt, {leg}", search.rate, limit, f"{trials} trials, mean accuracy {scores:.3f}")
-                note("limit (bare loop)", limit, None, f"{trials} trials, mean accuracy {bare['accuracy']:.3f}")
-                if leg == "fresh store":
-                    found = script("tutorial", folder, recipes[::TUTORIAL_EVERY], folder)
-                    rate, count = 60 * found["trials"] / found["seconds"], int(found["trials"])
-                    note("tutorials", rate, limit, f"{count} trials, mean accuracy {found['accuracy']:.3f}")
-                    ratios["autoopt, fresh store / tutorials"].append(search.rate / rate)
+                search, recipes = autoopt(folder, trials, number, *settings)
+                limit = script("bare", folder, recipes, folder / "recipes.json")
+                against = {"limit": limit}
+                note("limit (bare loop)", limit, {})
+                if way == "fresh store":
+                    shutil.copy(store, folder)
+                    against["tutorials"] = script("tutorial", folder, recipes[::TUTORIAL_EVERY], folder)
+                    note("tutorials", against["tutorials"], {"limit": limit})
+                note(f"autoopt, {way}", search, against)
                 shutil.rmtree(folder)
-    print(f"medians of {rounds} rounds")
-    for what, values in (rates | ratios).items():
-        form = "6.2f" if "/" in what else "6.1f"
-        print(f"  {what:<34} {median(values):{form}}   ({min(values):{form}} to {max(values):{form}})")
+    print(f"medians of {rounds} rounds (least to most)")
+    for what, values in found.items():
+        form = "7.2f" if "/ " in what else "7.1f"
+        print(f"  {what:<56} {median(values):{form}} ({min(values):{form}} to {max(values):{form}})")
 
 
 if __name__ == "__main__":

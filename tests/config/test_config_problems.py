@@ -32,7 +32,7 @@ READ = "it cannot be read: "
         ("optimizer=interval(0,1)", "optimizer=interval(0,1): expected names, such as optimizer=a,b"),
         ("optimizer=own_parts:adamw,adamw", "optimizer=own_parts:adamw,adamw: two of these have one name in the config"),
         ("model=own_parts:make,own_front:make", "model=own_parts:make,own_front:make: two of these have one name"),
-        ("optimizer=own_parts:greedy", "optimizer=own_parts:greedy asks for 'closure', which the slot optimizer does not offer (it offers "),
+        ("optimizer=own_parts:greedy", "optimizer=own_parts:greedy asks for 'closure', which the slot optimizer does not offer"),
         ("optimizer=no_such_module:Thing", "optimizer/Thing cannot be loaded: ModuleNotFoundError: No module named 'no_such_module'"),
         ("optimizer=own_nested:Outr", "own_nested has no 'Outr'. Did you mean 'Outer'?"),
         # keys
@@ -128,7 +128,7 @@ def test_one_problem(argument, problem):
         (["data=[]"], ["data=… is missing: one of breast_cancer, csv, diabetes, digits, or module:LightningDataModule"]),
         (["data=csv"], ["data.csv.path is missing: say data.csv.path=…", "data.csv.target is missing: say data.csv.target=…"]),
         (["data=digts"], ["No data named 'digts'. Did you mean 'digits'? Known: breast_cancer, csv, diabetes, digits."]),
-        (["data=digts", "data.digts.train=3"], ["No data named 'digts'. Did you mean 'digits'? Known: breast_cancer, csv, diabetes, digits."]),
+        (["data=digts", "data.digts.x=3"], ["No data named 'digts'. Did you mean 'digits'? Known: breast_cancer, csv, diabetes, digits."]),
         ([*CSV, "data.csv.path=a.csv,b.csv"], [f"data.csv.path=choice(a.csv,b.csv): {SEARCHED_NOT}"]),
         ([*CSV, "data.csv.target=null"], ["data.csv.target=null: expected str, got null"]),
     ],
@@ -137,11 +137,12 @@ def test_what_the_data_need(arguments, expected):
     assert problems(*arguments) == expected
 
 
-def test_all_problems_at_once_in_the_order_in_which_they_are_found():
-    arguments = ["optimizer=adamww", "seed=one", "sed=1", "model.mlp.width=interval(9,1)", "name=../x", "~x", "study.time=soon", "seed=one"]
-    assert [p.split(": ")[0].split(".")[0] for p in problems(*arguments)] == [
-        "No optimizer named 'adamww'", "No setting named 'sed'", "~x", "data=… is missing", "model", "seed=one", "study", "name=",
-    ] or problems(*arguments) == []  # fmt: skip
+def test_all_problems_at_once_and_each_once():
+    arguments = ["optimizer=adamww", "seed=one", "sed=1", "model.mlp.width=interval(9,1)", "name=../x", "~x", "study.time=soon", "sed=1"]
+    assert [p[:20] for p in problems(*arguments)] == [
+        "No optimizer named '", "No setting named 'se", "~x: keys are neither", "data=… is missing: o",
+        "model.mlp.width=inte", "seed=one: expected i", "study.time=soon: exp", "name=../x: expected ",
+    ]  # fmt: skip
 
 
 def test_nothing_for_a_schedule_but_an_optimizer_that_brings_its_own():
@@ -190,7 +191,7 @@ def test_files_that_cannot_be_used(tmp_path, text, problem):
 def test_files_that_are_none(tmp_path):
     with pytest.raises(BadInput, match=r"missing\.yaml: No such file or directory$"):
         compose([DATA], str(tmp_path / "missing.yaml"))
-    with pytest.raises(BadInput, match=": Is a directory$"):
+    with pytest.raises(BadInput, match=r": Is a directory$"):
         compose([DATA], str(tmp_path))
     (tmp_path / "latin.yaml").write_bytes("name: über".encode("latin-1"))
     with pytest.raises(BadInput, match=r"latin\.yaml: no YAML: 'utf-8' codec can't decode"):

@@ -44,6 +44,7 @@ def test_each_technique_is_tried_once_on_two_batches(tmp_path):
     assert names(asked) == ["baseline", "augmentation-translate", "augmentation-mixup", "optimizer-sgd", "optimizer-momentum", "schedule-cosine"]  # fmt: skip
     assert {job["limit"] for job in asked} == {2}
     assert {job["time_limit"] for job in asked} == {300}
+    assert {job["time_limit"] for job in checked(tmp_path, "executor.trial_time=3s")[2]} == {3}
     assert [list(job["recipe"]["optimizer"]) for job in asked[-3:-1]] == [["sgd"], ["momentum"]]
     assert [list(job["recipe"]["augmentation"]) for job in asked[:3]] == [[], ["translate"], ["mixup"]]
     assert (found.dropped, objective.name, objective.direction) == ({}, "val_accuracy", "maximize")

@@ -1,0 +1,155 @@
+"""`autoopt plugins`: what is installed, and the contract over it."""
+
+import json
+import sys
+
+import pytest
+
+from autoopt import grammar
+from autoopt.cli import main
+from autoopt.slots import SLOTS
+from autoopt.technique import REQUIRED, available, catalogue, find
+
+OWN = '''
+import torch
+
+
+class Thing(torch.optim.SGD):
+    """A step down the slope, as in my thesis.
+
+    Me 2024.
+    """
+
+    def __init__(self, params, *, lr: float = 0.1):
+        super().__init__(params, lr=lr)
+
+
+class Stuck(torch.optim.Optimizer):
+    """Does nothing.
+
+    Me 2024.
+    """
+
+    def __init__(self, params, *, lr: float = 0.1):
+        super().__init__(params, {"lr": lr})
+
+    def step(self, closure=None):
+        return None if closure is None else closure()
+'''
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+
+    def said(*arguments):
+        code = main(["plugins", *arguments])
+        out, err = capsys.readouterr()
+        return code, out, err
+
+    return said
+
+
+def test_the_list_has_every_technique_under_its_slot(run):
+    code, out, err = run()
+    assert (code, err) == (0, "")
+    slot, found = "", set()
+    for line in out.splitlines():
+        if line.startswith("  "):
+            found.add((slot, line.split()[0]))
+        else:
+            slot = line.partition(":")[0]
+    assert found == set(catalogue())
+    assert "  adamw              Adam with weight decay decoupled from the gradient step." in out
+
+
+@pytest.mark.parametrize("slot", SLOTS)
+def test_one_slot(run, slot):
+    lines = run(slot)[1].splitlines()
+    assert lines[0] == f"{slot}: {SLOTS[slot].about}" and [line.split()[0] for line in lines[1:]] == available(slot)
+
+
+def test_json_says_what_a_signature_says(run):
+    rows = json.loads(run("--json")[1])
+    assert {(r["slot"], r["name"]) for r in rows} == set(catalogue())
+    adamw = next(r for r in rows if (r["slot"], r["name"]) == ("optimizer", "adamw"))
+    assert adamw["params"]["lr"] == {"type": "float", "searched": "tag(log, interval(1e-05, 0.1))", "default": 0.001}
+    assert (adamw["asks"], adamw["fills"], adamw["late"]) == (["params"], None, False)
+    assert adamw["about"].startswith("Adam with weight decay") and "arXiv:1711.05101" in adamw["source"]
+    csv = next(r for r in rows if r["name"] == "csv")
+    assert csv["params"]["path"] == {"type": "str", "searched": None, "required": True} and csv["params"]["kind"]["default"] is None
+    assert next(r for r in rows if r["name"] == "mixup")["late"] is True
+    for row in rows:
+        for name, param in row["params"].items():
+            domain = find(row["slot"], row["name"]).params[name].domain
+            assert (domain is None) if param["searched"] is None else grammar.read(param["searched"]) == domain
+    assert [r["slot"] for r in json.loads(run("optimizer", "--json")[1])] == ["optimizer"] * len(available("optimizer"))
+
+
+def test_markdown_is_a_table_a_slot(run):
+    lines = run("--markdown")[1].splitlines()
+    rows = [line for line in lines if line.startswith("| ") and not line.startswith("| name")]
+    assert len(rows) == len(catalogue()) and sum(line.startswith("**") for line in lines) == len(SLOTS)
+    assert all(row.replace("\\|", "").count("|") == 5 for row in rows)
+    assert any("`lr tag(log, interval(1e-05, 0.1))`" in row and row.startswith("| adamw |") for row in rows)
+
+
+@pytest.mark.parametrize(("slot", "name"), sorted(catalogue()))
+def test_the_card_names_every_argument(run, slot, name):
+    code, out, _ = run("show", f"{slot}/{name}")
+    technique = find(slot, name)
+    assert code == 0 and out.startswith(f"{slot}/{name}   autoopt ") and technique.doc.splitlines()[0] in out
+    rows = {line.split()[0]: line for line in out.splitlines() if line.startswith("  ")}
+    for param in technique.params.values():
+        assert ("required" if param.default is REQUIRED else f"default {grammar.write(param.default)}") in rows[param.name]
+        assert ("a setting" if param.domain is None else grammar.write(param.domain)) in rows[param.name]
+    assert f"asks for   {', '.join(technique.asks) or 'nothing'}" in out
+
+
+def test_the_card_of_ones_own(run, tmp_path):
+    (tmp_path / "card_opt.py").write_text(OWN)
+    code, out, _ = run("show", "optimizer/card_opt:Thing")
+    assert code == 0 and out.startswith("optimizer/Thing   card_opt:Thing\n\nA step down the slope") and "asks for   params" in out
+    assert "card_opt" not in sys.modules
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (["optimiser"], "No slot named 'optimiser'. Did you mean 'optimizer'? Known: activation, "),
+        (["optimizer", "loss"], "plugins: loss is one too many; autoopt plugins --help tells what it takes"),
+        (["--jsn"], "--jsn: no such option. Known: --markdown, --json."),
+        (["show"], "plugins show: say which, such as optimizer/adamw"),
+        (["show", "adamw"], "plugins show: say which, such as optimizer/adamw"),
+        (["show", "optimizer/adamw", "optimizer/sgd"], "plugins show: say which, such as optimizer/adamw"),
+        (["show", "optimizer/adamww"], "No optimizer named 'adamww'. Did you mean 'adamw'? Known: adam, "),
+        (["show", "optimiser/adamw"], "No slot named 'optimiser'. Did you mean 'optimizer'?"),
+        (["show", "optimizer/no_such:Thing"], "optimizer/Thing cannot be loaded: ModuleNotFoundError: No module named 'no_such'"),
+    ],
+    ids=str,
+)
+def test_what_is_refused(run, arguments, line):
+    code, out, err = run(*arguments)
+    assert (code, out) == (2, "") and err.startswith(f"autoopt: {line}") and err.count("\n") == 1
+
+
+@pytest.mark.slow  # imports torch
+def test_the_contract_over_what_is_named(run, tmp_path):
+    (tmp_path / "checked_opt.py").write_text(OWN)
+    code, out, err = run("check", "optimizer=checked_opt:Thing")
+    assert (code, err) == (0, "") and out.splitlines()[0] == "ok       optimizer/Thing" and out.endswith("1 checked, 0 failed\n")
+    code, out, _ = run("check", "optimizer=checked_opt:Stuck", "activation/relu")
+    lines = out.splitlines()
+    assert code == 1 and lines[0] == "failed   optimizer/Stuck" and lines[1].startswith("         ") and ": " in lines[1]
+    assert "ok       activation/relu" in lines and lines[-1] == "2 checked, 1 failed"
+    code, out, _ = run("check", "activation")
+    assert code == 0 and out.endswith(f"{len(available('activation'))} checked, 0 failed\n")
+    for word, line in {
+        "nobody": "No slot and no distribution with techniques named 'nobody'. ",
+        "optimizer/adamww": "No optimizer named 'adamww'. Did you mean 'adamw'?",
+        "optimiser=checked_opt:Thing": "No slot named 'optimiser'.",
+        "optimizer=checked_opt:Thin": "optimizer=checked_opt:Thin: checked_opt has no 'Thin'. Did you mean 'Thing'?",
+    }.items():
+        code, out, err = run("check", word)
+        assert (code, out) == (2, "") and err.startswith(f"autoopt: {line}") and err.count("\n") == 1

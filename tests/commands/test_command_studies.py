@@ -1,0 +1,84 @@
+"""`autoopt list`, `show`, `finish` and `ui`, where there is nothing, or nothing of this name."""
+
+import pytest
+import yaml
+
+from autoopt.cli import main
+from autoopt.config import compose
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+
+    def said(*arguments):
+        code = main(arguments)
+        out, err = capsys.readouterr()
+        return code, out, err
+
+    return said
+
+
+@pytest.fixture
+def begun(tmp_path):
+    """A study that was begun, and has no trial yet."""
+    folder = tmp_path / "runs" / "signs"
+    folder.mkdir(parents=True)
+    (folder / "space.yaml").write_text("identity: {}\n")
+    (folder / "config.yaml").write_text(yaml.safe_dump(compose(["data=digits", "study=quick"])))
+    return folder
+
+
+def test_no_studies(run, tmp_path):
+    assert run("list") == (0, "No studies in autoopt-runs/. Begin one: autoopt search data=digits\n", "")
+    assert run("list", "root=elsewhere")[1].startswith("No studies in elsewhere/.")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (["list", "signs"], "list: signs is one too many; autoopt list --help tells what it takes"),
+        (["list", "rot=x"], "list: no setting named 'rot'. Did you mean 'root'? Known: root."),
+        (["list", "--all"], "--all: no such option; autoopt list --help tells what there is"),
+        (["show"], "show: say which study: there is none yet"),
+        (["show", "root=runs"], "show: say which study: signs"),
+        (["show", "sings", "root=runs"], "No study named 'sings' in runs/. Did you mean 'signs'? Known: signs."),
+        (["show", "signs"], "No study named 'signs' in autoopt-runs/. Known: none."),
+        (["show", "signs", "3", "root=runs"], "signs has no finished trial 3. Known: none."),
+        (["show", "signs", "3", "4", "root=runs"], "show: 4 is one too many"),
+        (["show", "signs", "rot=runs"], "show: no setting named 'rot'. Did you mean 'root'? Known: root."),
+        (["finish"], "finish: say which study: there is none yet"),
+        (["finish", "sings", "root=runs"], "No study named 'sings' in runs/. Did you mean 'signs'?"),
+        (["finish", "signs", "root=runs"], "signs has no finished trial yet; there is nothing to conclude"),
+        (["finish", "signs", "--now", "root=runs"], "--now: no such option"),
+        (["ui", "port=many"], "port=many: expected a number"),
+        (["ui", "prt=1"], "ui: no setting named 'prt'. Did you mean 'port'? Known: port, root, tracking.uri."),
+        (["ui", "signs"], "No study named 'signs' in autoopt-runs/."),
+        (["ui", "sings", "root=runs"], "No study named 'sings' in runs/. Did you mean 'signs'?"),
+        (["train", "recipe=sings", "root=runs"], "No study named 'sings' in runs/. Did you mean 'signs'?"),
+        (["train", "recipe=signs", "root=runs"], "signs has no winner yet; say recipe=signs/TRIAL, or search on"),
+        (["train", "recipe=signs/3", "root=runs"], "signs has no finished trial 3. Known: none."),
+    ],
+    ids=str,
+)
+def test_what_is_refused(run, begun, arguments, line):
+    before = sorted(p.name for p in begun.iterdir())
+    code, out, err = run(*arguments)
+    assert (code, out) == (2, "") and err.startswith(f"autoopt: {line}") and err.count("\n") == 1
+    assert sorted(p.name for p in begun.iterdir()) == before
+
+
+def test_a_study_that_was_begun(run, begun):
+    code, out, _ = run("list", "root=runs")
+    assert code == 0 and out.splitlines()[1].split() == ["signs", "begun", "0/12"]
+    code, out, _ = run("show", "signs", "root=runs")
+    assert code == 0 and out.startswith("signs\nNot concluded yet: 0 of 12 trials.\n") and out.endswith("folder  runs/signs\n")
+
+
+def test_the_pages_are_served_on_the_store_and_port_that_are_named(run, begun, monkeypatch):
+    served = []
+    monkeypatch.setattr("autoopt.commands.ui.ui", lambda uri, **more: served.append((uri, more)) or 0)
+    assert run("ui", "signs", "root=runs", "tracking.uri=sqlite:///x.db", "port=5055")[0] == 0
+    assert run("ui", "tracking.uri=sqlite:///y.db")[0] == 0
+    assert served == [("sqlite:///x.db", {"port": 5055, "experiment": "signs"}), ("sqlite:///y.db", {"port": 5000, "experiment": None})]

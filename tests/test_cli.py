@@ -1,0 +1,305 @@
+"""The command: its words, its exit codes, what it says of bad input, and completion."""
+
+import os
+import subprocess
+import sys
+from importlib.metadata import version
+from pathlib import Path
+
+import pytest
+import yaml
+
+from autoopt.cli import COMMANDS, main
+from autoopt.config import SETTINGS, compose, presets
+from autoopt.errors import BadInput
+from autoopt.slots import SLOTS
+from autoopt.technique import available
+
+AUTOOPT = Path(sys.executable).with_name("autoopt")
+CONFIGURED = ("search", "plan", "train")
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path, monkeypatch):
+    """An empty working directory, with nothing of it left on the path."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    return tmp_path
+
+
+@pytest.fixture
+def said(capsys):
+    """Run a command in this process: its exit code, what it printed, and the lines of its errors."""
+
+    def run(*arguments):
+        code = main(arguments)
+        out, err = capsys.readouterr()
+        return code, out, err.splitlines()
+
+    return run
+
+
+def refused(said, *arguments):
+    """The lines about bad input, and that nothing else happened."""
+    code, out, lines = said(*arguments)
+    assert code == 2 and out == "" and lines
+    assert all(line.startswith("autoopt: ") for line in lines)
+    assert list(Path().iterdir()) == [] or all(p.suffix in (".yaml", ".py") for p in Path().iterdir())
+    return [line.removeprefix("autoopt: ") for line in lines]
+
+
+def shell(*arguments, **more):
+    return subprocess.run([AUTOOPT, *arguments], capture_output=True, text=True, env={**os.environ, **more}, timeout=60)
+
+
+# in a process of its own
+
+
+def test_bad_input_in_a_process_of_its_own(here):
+    done = shell("search", "data=digits", "optimizer=adamww", "seed=x", "study.trails=3")
+    assert (done.returncode, done.stdout) == (2, "") and list(here.iterdir()) == []
+    assert done.stderr.splitlines() == [
+        "autoopt: No optimizer named 'adamww'. Did you mean 'adamw'? Known: adam, adamw, all, keep, momentum, nesterov, recommended, sgd.",
+        "autoopt: No setting named 'study.trails'. Did you mean 'study.trials'? Known: study.compress, study.confirm, study.epochs, "
+        "study.seeds, study.stopping, study.time, study.trials.",
+        "autoopt: seed=x: expected int, got 'x'",
+    ]
+
+
+LIGHT = """
+import contextlib, io, sys
+from autoopt.cli import main
+COMMANDS = [["--help"], ["--version"], ["plugins"], ["plugins", "optimizer"], ["plugins", "show", "optimizer/adamw"], ["plugins", "--json"],
+    ["plugins", "--markdown"], ["search", "--help"], ["plan", "-h"], ["search", "data=digits", "--cfg", "job"], ["search", "optimizer=x"],
+    ["-sc", "install=bash"], ["search", "data=digits", "--info", "defaults"]]
+for command in COMMANDS:
+    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+        code = main(command)
+    heavy = {m.split(".")[0] for m in sys.modules} & {"torch", "lightning", "mlflow", "sklearn", "pandas", "torchmetrics"}
+    heavy |= {m for m in sys.modules if m.startswith("autoopt.plugins.") and m.count(".") > 2}
+    print(code, *sorted(heavy), command)
+"""
+
+
+def test_looking_things_up_imports_nothing_heavy():
+    done = subprocess.run([sys.executable, "-c", LIGHT], capture_output=True, text=True, check=True)
+    lines = done.stdout.splitlines()
+    assert len(lines) == 13
+    assert all(line.startswith(("0 [", "2 ['search', 'optimizer=x']")) for line in lines), lines
+
+
+# words
+
+
+def test_the_overview_names_every_command(said):
+    for words in ([], ["--help"], ["-h"], ["help"]):
+        code, out, err = said(*words)
+        assert (code, err) == (0, []) and all(f"\n  {name} " in out for name in COMMANDS)
+
+
+def test_the_version(said):
+    assert said("--version") == (0, f"autoopt {version('autoopt')}\n", [])
+
+
+@pytest.mark.parametrize("command", CONFIGURED)
+def test_help_lists_every_slot_technique_setting_and_preset(said, command):
+    code, out, err = said(command, "data=nope", "--help")
+    assert (code, err) == (0, []) and out.startswith(f"Usage: autoopt {command} ")
+    words = out.split()
+    for slot in SLOTS:
+        assert {slot, *available(slot), *presets(slot)} <= set(words)
+    assert set(SETTINGS) <= set(words) and {"quick", "thorough", "local"} <= set(words)
+    assert ("recipe=" in out) == (command == "train")
+
+
+@pytest.mark.parametrize("command", [c for c in COMMANDS if c not in CONFIGURED])
+def test_the_other_commands_help(said, command):
+    for flag in ("-h", "--help"):
+        code, out, err = said(command, flag)
+        assert (code, err) == (0, []) and out.startswith(f"Usage: autoopt {command} ")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (["serch"], "No command named 'serch'. Did you mean 'search'? Known: finish, list, plan, "),
+        (["--what"], "No command named '--what'. "),
+        (["data=digits"], "No command named 'data=digits'. "),
+        *(([c, "--hlp"], f"--hlp: no such option; autoopt {c} --help lists them") for c in CONFIGURED),
+        (["search", "data=digits", "-x"], "-x: no such option; autoopt search --help lists them"),
+        (["search", "--multirun", "data=digits"], "--multirun: no such option"),
+        (["search", "data=digits", "--cfg", "hydra"], "--cfg hydra: no such option"),
+        *(([c, "--what"], f"--what: no such option; autoopt {c} --help tells what there is") for c in ("list", "show", "finish", "ui")),
+        (["plugins", "--what"], "--what: no such option. Known: --markdown, --json."),
+        (["search", "missing.yaml"], "missing.yaml: No such file or directory"),
+        (["search", "missing.yml", "data=digits"], "missing.yml: No such file or directory"),
+        (["search", "missing"], "missing: expected key=value, such as optimizer=adamw"),
+        (["train", "recipe=missing.yaml"], "No study named 'missing.yaml' in autoopt-runs/. Known: none."),
+        (["train", "recipe=a", "recipe=b"], "recipe=b: one recipe at a time"),
+        (["search", "data=digits", "recipe=a"], "No setting named 'recipe'."),
+        (["search"], "data=… is missing: one of breast_cancer, csv, diabetes, digits, or module:LightningDataModule"),
+        (["search", "--info"], "data=… is missing: one of "),
+        (["plan", "data=csv"], "data.csv.path is missing: say data.csv.path=…"),
+        (["plan", "data=digits,diabetes"], "data=digits,diabetes: a study has one data set; give one"),
+        (["search", "data=digits", "name=../x"], "name=../x: expected at most 64 letters"),
+        (["search", "data=digits", "optimizer=no_such_module:Net"], "optimizer/Net cannot be loaded: ModuleNotFoundError: "),
+        (["search", "data=digits", "baseline=missing.yaml"], "missing.yaml: No such file or directory"),
+        (["search", "data=digits", "+x=1"], "+x=1: keys are neither added nor deleted; say x=1"),
+        (["search", "data=digits", "~optimizer"], "~optimizer: keys are neither added nor deleted"),
+    ],
+    ids=str,
+)
+def test_what_is_refused_and_that_nothing_is_begun(said, arguments, line):
+    if "baseline=missing.yaml" in arguments:
+        pytest.importorskip("lightning")
+    first, *rest = refused(said, *arguments)
+    assert line in first and (not rest or "csv" in line)
+
+
+def test_all_problems_of_a_file_and_a_command_line_at_once(said, here):
+    Path("own.yaml").write_text("data: digits\nsed: 1\noptimizer: {adamw: {lr: fast}}\n")
+    assert refused(said, "search", "own.yaml", "study.trials=0", "split.test=0.9") == [
+        "No setting named 'sed'. Did you mean 'seed'? " + refused(said, "search", "own.yaml")[0].partition("? ")[2],
+        "optimizer.adamw.lr=fast: expected float, got 'fast'",
+        "study.trials=0: expected 1 or more",
+        "split.validation=0.2, split.test=0.9: expected shares above 0 that leave some for training",
+    ]
+
+
+@pytest.mark.parametrize("text", ["a: [1", "a: &x [1]\nb: *x", "- data", "a: 1\n---\nb: 2"])
+def test_a_file_that_is_no_config(said, here, text):
+    Path("own.yaml").write_text(text)
+    (line,) = refused(said, "search", "own.yaml", "data=digits")
+    assert line.startswith("own.yaml: ")
+
+
+def test_debug_shows_where_bad_input_was_found(said):
+    code, _, lines = said("search", "data=digits", "seed=x", "--debug")
+    assert code == 2 and lines[0] == "Traceback (most recent call last):" and lines[-1] == "autoopt: seed=x: expected int, got 'x'"
+    code, _, lines = said("--debug", "serch")
+    assert code == 2 and lines[0] == "Traceback (most recent call last):"
+
+
+class Full(Exception):
+    exit_code = 75
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "traced", "last"),
+    [
+        (BadInput("one", "two"), 2, False, "autoopt: two"),
+        (RuntimeError("oh"), 1, True, "autoopt: This is a bug of autoopt's: please report it with the lines above and the command."),
+        (Full("no space left"), 75, False, "autoopt: no space left"),
+    ],
+)
+def test_exit_codes(said, monkeypatch, error, code, traced, last):
+    def fail(arguments):
+        raise error
+
+    monkeypatch.setattr("autoopt.commands.plugins.run", fail)
+    found, out, lines = said("plugins")
+    assert (found, out, lines[-1]) == (code, "", last)
+    assert any("Traceback" in line for line in lines) == traced
+
+
+def test_ctrl_c(said, monkeypatch):
+    def fail(arguments):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("autoopt.commands.plugins.run", fail)
+    assert said("plugins")[0] == 130
+
+
+def test_a_reader_that_has_seen_enough_is_no_bug():
+    line = f"{AUTOOPT} plugins --json | head -1"
+    done = subprocess.run(["bash", "-c", line], capture_output=True, text=True)
+    assert (done.stdout, done.stderr) == ("[\n", "")
+
+
+# --cfg
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["data=digits"],
+        ["data=csv", "data.csv.path='a b, (1)=c.csv'", "data.csv.target=y", "augmentation=[mixup]", "study=quick", "study.time=8h"],
+        ["data=digits", "optimizer=adamw,my_opt:Thing", "optimizer.adamw.lr=interval(1e-4,1e-2)", "optimizer.Thing.lr=0.1,0.2"],
+    ],
+    ids=str,
+)
+def test_the_printed_config_is_a_file_that_composes_to_the_same(said, here, arguments):
+    Path("my_opt.py").write_text("class Thing:\n    def __init__(self, params, lr: float = 0.1):\n        pass\n")
+    code, out, err = said("search", *arguments, "--cfg", "job")
+    assert (code, err) == (0, []) and yaml.safe_load(out) == compose(arguments)
+    Path("whole.yaml").write_text(out)
+    assert said("search", "whole.yaml", "--cfg", "job") == (0, out, [])
+    assert yaml.safe_load(said("plan", "-c", "job", "whole.yaml", "seed=3")[1])["seed"] == 3
+
+
+def test_a_recipe_is_composed_under_the_command_line(said, here):
+    Path("recipe.yaml").write_text("data: {digits: {}}\noptimizer: {sgd: {lr: 0.5}}\nschedule: {constant: {}}\n")
+    code, out, _ = said("train", "recipe=recipe.yaml", "seed=3", "--cfg", "job")
+    tree = yaml.safe_load(out)
+    assert code == 0 and tree["optimizer"]["sgd"]["lr"] == 0.5 and tree["seed"] == 3
+    over = yaml.safe_load(said("train", "optimizer=adamw", "recipe=recipe.yaml", "--cfg", "job")[1])
+    assert list(over["optimizer"]) == ["adamw"] and list(over["schedule"]) == ["constant"]
+
+
+# completion
+
+
+def completions(said, monkeypatch, line, *arguments):
+    monkeypatch.setattr(sys, "argv", ["autoopt"])
+    monkeypatch.setenv("COMP_LINE", line)
+    monkeypatch.setenv("COMP_POINT", str(len(line)))
+    code, out, err = said(*(arguments or ("-sc", "query=bash")))
+    assert (code, err) == (0, [])
+    return out.split()
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("autoopt ", list(COMMANDS)),
+        ("autoopt se", list(COMMANDS)),
+        ("autoopt search optimizer=", [f"optimizer={n}" for n in sorted([*available("optimizer"), "all", "recommended"])]),
+        ("autoopt search optimizer=ada", ["optimizer=adam", "optimizer=adamw"]),
+        ("/usr/bin/autoopt  plan data=", [f"data={n}" for n in available("data")]),
+        ("autoopt search optimizer.adamw.", [f"optimizer.adamw.{a}=" for a in ("beta1", "lr", "weight_decay")]),
+        ("autoopt train data=diabetes optimizer.adamw.l", ["optimizer.adamw.lr="]),
+        ("autoopt search optimizer=sgd,adamw optimizer.sgd.", ["optimizer.sgd.lr=", "optimizer.sgd.weight_decay="]),
+        ("autoopt search optimizer=sgd optimizer.sgd.lr='interval(1, 2)' optimizer.sgd.w", ["optimizer.sgd.weight_decay="]),
+        ("autoopt search study=qu", ["study=quick"]),
+        ("autoopt search study.tr", ["study.trials="]),
+        ("autoopt search my.yaml tracking.u", ["tracking.uri="]),
+        ("autoopt search nonsense=1 optimizer=nonsense seed", ["seed="]),
+        ("autoopt search model=my_net:Net model.Net.h", ["model.Net.hidden="]),
+        ("autoopt search --c", []),
+        ("autoopt show x", []),
+        ("autoopt nonsense x", []),
+    ],
+)
+def test_bash_completion(said, monkeypatch, here, line, words):
+    (here / "my_net.py").write_text("class Net:\n    def __init__(self, task, hidden: int = 3):\n        pass\n")
+    assert completions(said, monkeypatch, line) == words
+    assert completions(said, monkeypatch, line, "search", "-sc", "query=bash") == words
+
+
+def test_every_slot_is_completed(said, monkeypatch):
+    assert {f"{slot}=" for slot in SLOTS} <= set(completions(said, monkeypatch, "autoopt search "))
+
+
+def test_completion_in_bash():
+    script = """
+        eval "$(autoopt search -sc install=bash)"
+        complete -p autoopt
+        COMP_LINE="autoopt search optimizer=ad" COMP_CWORD=2
+        hydra_bash_completion
+        echo "${COMPREPLY[@]}"
+    """
+    path = f"{AUTOOPT.parent}:{os.environ['PATH']}"
+    done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, env={**os.environ, "PATH": path}, timeout=60)
+    assert done.stderr == ""
+    rule, reply = done.stdout.splitlines()
+    assert rule.endswith("-F hydra_bash_completion autoopt") and reply == "optimizer=adam optimizer=adamw"

@@ -1,0 +1,463 @@
+"""The whole of it: real processes, real data, from the command line to the verdict."""
+
+import json
+import multiprocessing
+import os
+import resource
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+
+from autoopt.study.stored import stored
+
+pytestmark = pytest.mark.slow
+SMALL = (
+    "name=s data=digits data.digits.train=300 model=mlp model.mlp.width=32 optimizer=adamw,sgd schedule=constant augmentation=none regularizer=none "
+    "initializer=keep loss=cross_entropy device=cpu device.cpu.precision=32 batches.size=64 study.epochs=3 study.trials=4 study.seeds=1 "
+    "executor.workers=2 tracking.enabled=false"
+).split()  # fmt: skip
+MINE = '''
+import os, signal, time
+import lightning.pytorch as L
+import torch
+from torch.optim import AdamW, Optimizer
+from autoopt import Unavailable
+
+class Nap(L.Callback):
+    """Makes a trial last."""
+    def __init__(self, *, seconds: float = 0.2):
+        self.seconds = seconds
+    def on_train_epoch_start(self, trainer, module):
+        if trainer.max_epochs > 1:
+            time.sleep(self.seconds)
+
+class Later(AdamW):
+    """Does it at its sixth step; the preflight takes two."""
+    def __init__(self, params, act):
+        super().__init__(params)
+        self.act, self.count = act, 0
+    def step(self, closure=None):
+        self.count += 1
+        if self.count == 6:
+            self.act()
+        return super().step(closure)
+
+def fail(): raise RuntimeError("only in earnest")
+def die(): os.kill(os.getpid(), signal.SIGKILL)
+def hang(): time.sleep(1000)
+def leave(): os._exit(3)
+
+def raises(params, total_steps) -> Optimizer:
+    if total_steps > 2: fail()
+    return AdamW(params)
+def returns(params, total_steps) -> Optimizer:
+    return "no optimizer" if total_steps > 2 else AdamW(params)
+def steps_badly(params) -> Optimizer: return Later(params, fail)
+def dies(params) -> Optimizer: return Later(params, die)
+def hangs(params) -> Optimizer: return Later(params, hang)
+def leaves(params) -> Optimizer: return Later(params, leave)
+def diverges(params) -> Optimizer: return torch.optim.SGD(params, lr=1e30)
+
+def unavailable(params) -> Optimizer: raise Unavailable("no such machine")
+def raises_now(params) -> Optimizer: fail()
+def returns_now(params) -> Optimizer: return 3
+def dies_now(params) -> Optimizer: die()
+def hangs_now(params) -> Optimizer: hang()
+def leaves_now(params) -> Optimizer: leave()
+'''
+NETS = '''
+import lightning.pytorch as L
+import torch
+from torch import nn
+from autoopt.task import Task
+
+class Lit(L.LightningModule):
+    def __init__(self, *, hidden: int = 16):
+        super().__init__()
+        self.net = nn.Sequential(nn.Flatten(), nn.Linear(64, hidden), nn.ReLU(), nn.Linear(hidden, 10))
+    def forward(self, x): return self.net(x)
+    def training_step(self, batch, index): return nn.functional.cross_entropy(self(batch[0]), batch[1])
+    def validation_step(self, batch, index):
+        self.log("val_acc", (self(batch[0]).argmax(1) == batch[1]).float().mean())
+    def configure_optimizers(self): return torch.optim.Adam(self.parameters(), lr=3e-3)
+
+class Manual(Lit):
+    def __init__(self):
+        super().__init__()
+        self.automatic_optimization = False
+    def training_step(self, batch, index):
+        optimizer = self.optimizers()
+        loss = super().training_step(batch, index)
+        optimizer.zero_grad(); self.manual_backward(loss); optimizer.step()
+
+def narrow(task: Task) -> nn.Module:
+    return nn.Sequential(nn.Flatten(), nn.Linear(64, 3))
+'''
+
+forkserver = multiprocessing.get_context("forkserver")  # Lightning is imported once for all these commands
+forkserver.set_forkserver_preload(["autoopt.trial", "autoopt.study.search", "autoopt.terminal", "autoopt.commands.search"])
+
+
+def enter(arguments: list[str], folder: Path, largest: int) -> None:
+    """Be the command, in a folder of its own, where files have a largest size; its trials are forked from it."""
+    from autoopt import cli
+    from autoopt.technique import LIVE
+
+    os.chdir(folder)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (largest, resource.RLIM_INFINITY))
+    out = os.open("out.txt", os.O_CREAT | os.O_WRONLY | os.O_TRUNC)
+    os.dup2(out, 1)
+    os.dup2(out, 2)
+    sys.stdout, sys.stderr = (open(fd, "w", closefd=False) for fd in (1, 2))
+    LIVE["__main__:warm"] = object
+    sys.exit(cli.main(arguments))
+
+
+class Bench:
+    """Runs commands in one folder, and reads what they leave."""
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+        self.study = folder / "autoopt-runs" / "s"
+        (folder / "mine.py").write_text(MINE)
+        (folder / "nets.py").write_text(NETS)
+
+    def start(self, *arguments: str, largest: int = resource.RLIM_INFINITY):
+        process = forkserver.Process(target=enter, args=([*arguments], self.folder, largest))
+        process.start()
+        return process
+
+    def end(self, process, code: int, seconds: float = 90) -> str:
+        process.join(seconds)
+        said = (self.folder / "out.txt").read_text()
+        assert process.exitcode == code, said
+        return said
+
+    def search(self, *overrides: str, code: int = 0) -> str:
+        return self.end(self.start("search", *SMALL, *overrides), code)
+
+    @property
+    def trials(self):
+        return stored("s", str(self.study.parent)).records["search"]
+
+    @property
+    def verdict(self):
+        return yaml.safe_load((self.study / "verdict.yaml").read_text())
+
+    def until(self, condition, seconds: float = 60) -> None:
+        deadline = time.monotonic() + seconds
+        while not condition():
+            assert time.monotonic() < deadline, (self.folder / "out.txt").read_text()
+            time.sleep(0.02)
+
+    def told(self, count: int) -> bool:
+        """Whether so many trials have their record."""
+        return (self.study / "journal.log").exists() and (self.study / "journal.log").read_text().count('"autoopt"') >= count
+
+    def processes(self) -> list[int]:
+        """Those that stand in this folder, the trials' first."""
+        found = []
+        for path in Path("/proc").glob("[0-9]*"):
+            try:
+                if (path / "cwd").readlink() == self.folder and b"State:\tZ" not in (path / "status").read_bytes():
+                    found.append(int(path.name))
+            except OSError:  # ended just now, or another user's
+                continue
+        return sorted(found, reverse=True)
+
+    def alone(self) -> None:
+        self.until(lambda: not self.processes(), seconds=10)
+
+
+@pytest.fixture
+def bench(tmp_path):
+    made = Bench(tmp_path)
+    yield made
+    for pid in made.processes():
+        os.kill(pid, signal.SIGKILL)
+
+
+def rows(trials):
+    """What of a trial has to be the same wherever and whenever it ran."""
+    return [(t.key, t.recipe, t.seed, t.state, t.score, t.curve) for t in trials]
+
+
+def test_a_whole_search_and_the_same_command_again(bench):
+    """By the installed command, with a template of its own."""
+    command = [Path(sys.executable).with_name("autoopt"), "search", *SMALL, "study.seeds=2"]
+    said = subprocess.run(command, cwd=bench.folder, capture_output=True, text=True, timeout=120)
+    assert said.returncode == 0, said.stderr + said.stdout
+    assert said.stderr == ""
+    verdict, trials, journal = bench.verdict, bench.trials, (bench.study / "journal.log").read_bytes()
+    assert [t.key for t in trials] == ["0", "1", "2", "3"]
+    assert verdict["part"] == "test"
+    assert verdict["trials"]["failed"] == 0
+    assert verdict["trainings"] == 4 + 2 * 2
+    assert len(verdict["winner"]["scores"]) == 2
+    assert verdict["conclusion"] in said.stdout
+    names = {p.name for p in bench.study.iterdir()}
+    assert names == {"best", "config.yaml", "journal.log", "lock", "space.yaml", "template.log", "trials", "verdict.yaml"}
+    assert {p.name for p in (bench.study / "best").iterdir()} == {"README.md", "model.json", "model.safetensors", "recipe.yaml"}
+    again = bench.search("study.seeds=2")
+    assert "to go" not in again.replace("preflight: 1 to go", "")
+    assert (bench.study / "journal.log").read_bytes() == journal
+    assert bench.verdict == verdict
+    bench.alone()
+
+
+@pytest.mark.parametrize("finished", [0, 2, 5], ids=["in trial 0", "in the search", "in confirm"])
+def test_a_killed_supervisor(bench, finished):
+    nap = ("regularizer=[mine:Nap]", "study.trials=4")
+    process = bench.start("search", *SMALL, *nap)
+    bench.until(lambda: bench.told(finished) and len(bench.processes()) >= 3)
+    os.kill(process.pid, signal.SIGKILL)
+    bench.end(process, -signal.SIGKILL)
+    before = bench.trials
+    bench.search(*nap)
+    assert [t.key for t in bench.trials] == ["0", "1", "2", "3"]
+    assert rows(bench.trials)[: len(before)] == rows(before)
+    assert bench.verdict["trials"]["failed"] == 0
+    bench.alone()
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_lets_trials_end_and_the_same_command_resumes(bench, number, code):
+    process = bench.start("search", *SMALL, "regularizer=[mine:Nap]")
+    bench.until(lambda: bench.told(1))
+    os.kill(process.pid, number)
+    said = bench.end(process, code)
+    assert "Stopping: running trials end first; once more ends them at once." in said
+    last = said.splitlines()[-1]
+    assert last == f"autoopt: interrupted by {number.name}; the same command resumes, `autoopt finish s` concludes with what there is"
+    before = bench.trials
+    assert 1 <= len(before) < 4
+    assert {t.state for t in before} <= {"complete", "stopped"}
+    bench.alone()
+    bench.search("regularizer=[mine:Nap]")
+    assert rows(bench.trials)[: len(before)] == rows(before)
+    assert len(bench.trials) == 4
+
+
+def test_a_second_signal_ends_at_once(bench):
+    process = bench.start("search", *SMALL, "regularizer=[mine:Nap]", "regularizer.Nap.seconds=30")
+    bench.until(lambda: (bench.study / "journal.log").exists() and len(bench.processes()) >= 3)
+    for _ in range(2):
+        time.sleep(0.3)
+        os.kill(process.pid, signal.SIGINT)
+    assert "interrupted by SIGINT" in bench.end(process, 130, seconds=10)
+    bench.alone()
+    assert bench.trials == []
+
+
+def test_two_at_the_same_time(bench):
+    process = bench.start("search", *SMALL, "regularizer=[mine:Nap]")
+    bench.until(lambda: bench.told(1))
+    (bench.folder / "out.txt").rename(bench.folder / "first.txt")
+    assert f"autoopt: s is being searched by process {process.pid}; wait for it" in bench.search("regularizer=[mine:Nap]", code=2)
+    bench.end(process, 0)
+
+
+def test_a_killed_child(bench):
+    process = bench.start("search", *SMALL, "regularizer=[mine:Nap]", "regularizer.Nap.seconds=0.4", "executor.workers=1")
+    bench.until(lambda: bench.told(1) and bench.processes()[0] > process.pid)
+    journal = bench.study / "journal.log"
+    bench.until(lambda: journal.read_text().count('"op_code":4') == 2)  # trial 1 was asked for
+    time.sleep(0.2)
+    os.kill(bench.processes()[0], signal.SIGKILL)
+    bench.end(process, 0)
+    states = {t.key: (t.state, t.reason) for t in bench.trials}
+    assert states["1"] == ("failed", "lost")
+    assert [s for s, _ in states.values()].count("failed") == 1
+    assert len(states) == 4
+    assert bench.verdict["trials"]["reasons"] == {"lost": 1}
+
+
+ENDINGS = {
+    "raises": ("plugin", "optimizer/raises: RuntimeError: only in earnest"),
+    "returns": ("plugin", "optimizer/returns: returned str, expected Optimizer"),
+    "steps_badly": ("error", "RuntimeError: only in earnest"),
+    "dies": ("lost", "SIGKILL"),
+    "leaves": ("lost", "3"),
+    "hangs": ("timeout", "took longer than 3 s, its time limit (executor.trial_time sets it)"),
+    "diverges": ("nonfinite", "loss is"),
+}
+
+
+def test_what_breaks_in_earnest_ends_its_trial_alone(bench):
+    options = ",".join(f"mine:{name}" for name in ENDINGS)
+    said = bench.search(f"optimizer=adamw,{options}", "executor.trial_time=3s", "study.trials=26", "study.stopping=false")
+    trials = bench.trials
+    assert len(trials) == 26
+    seen = {}
+    for trial in trials:
+        (name,) = trial.recipe["optimizer"]
+        seen.setdefault(name, set()).add((trial.state, trial.reason))
+        if name in ENDINGS:
+            assert trial.reason == ENDINGS[name][0], trial
+            assert ENDINGS[name][1] in trial.detail, trial
+            assert f"search {trial.key} failed ({trial.reason}): {trial.detail}" in said
+    assert seen.keys() == {"adamw", *ENDINGS}
+    assert seen["adamw"] == {("complete", None)}
+    bench.alone()
+
+
+def test_what_breaks_in_the_preflight_drops_out(bench):
+    broken = {
+        "unavailable": "no such machine",
+        "raises_now": "RuntimeError: only in earnest",
+        "returns_now": "returned int, expected Optimizer",
+        "dies_now": "lost: ",
+        "leaves_now": "lost: ",
+        "hangs_now": "timeout: took longer than 2 s",
+    }
+    options = ",".join(f"mine:{name}" for name in broken)
+    said = bench.search(f"optimizer=adamw,{options}", "executor.trial_time=2s", "study.trials=2")
+    dropped = bench.verdict["dropped"]
+    assert dropped.keys() == {f"optimizer/{name}" for name in broken}
+    for name, reason in broken.items():
+        assert dropped[f"optimizer/{name}"].startswith(reason)
+    assert "left out: optimizer/unavailable" in said
+    assert {next(iter(t.recipe["optimizer"])) for t in bench.trials} == {"adamw"}
+
+
+@pytest.mark.parametrize(
+    ("overrides", "said"),
+    [
+        (["objective=val_acuracy"], "autoopt: objective=val_acuracy: nothing logs it. Did you mean 'val_accuracy'? Logged: "),
+        (["model=nets:narrow"], "the task needs outputs (64, 10)"),
+        (["optimizer=mine:dies_now"], "autoopt: the baseline cannot be trained: lost: "),
+    ],
+)
+def test_what_cannot_be_searched_is_said_and_nothing_starts(bench, overrides, said):
+    small = [o for o in SMALL if not o.startswith("model.mlp")]
+    found = bench.end(bench.start("search", *small, *overrides), 2)
+    assert said in found
+    assert not (bench.study / "space.yaml").exists()
+    assert "Traceback" not in found
+    bench.search()
+
+
+def test_a_technique_that_works_by_the_next_session(bench):
+    """The options of a search may differ between two sessions, by a repaired plugin or a busy machine."""
+    (bench.folder / "mine.py").write_text(MINE + "def repaired(params) -> Optimizer: fail()\n")
+    bench.search("optimizer=adamw,sgd,mine:repaired")
+    assert bench.verdict["dropped"].keys() == {"optimizer/repaired"}
+    (bench.folder / "mine.py").write_text(MINE + "def repaired(params) -> Optimizer: return AdamW(params)\n")
+    bench.search("optimizer=adamw,sgd,mine:repaired", "study.trials=8")
+    assert bench.verdict["dropped"] == {}
+    assert len(bench.trials) == 8
+
+
+def test_the_same_seed_gives_the_same_search_cut_or_grown(bench):
+    bench.search("executor.workers=1", "study.trials=5")
+    whole = rows(bench.trials)
+    bench.study.rename(bench.study.with_name("whole"))
+    bench.search("executor.workers=1", "study.trials=2")
+    assert rows(bench.trials) == whole[:2]
+    bench.search("executor.workers=1", "study.trials=5")
+    assert rows(bench.trials) == whole
+    confirmed = [stored(name, str(bench.study.parent)).records["confirm"] for name in ("whole", "s")]
+    assert rows(confirmed[0]) == [row for row in rows(confirmed[1]) if row[0] in {r.key for r in confirmed[0]}]
+
+
+def test_a_time_budget(bench):
+    start = time.monotonic()
+    bench.search("study.time=12s", "study.trials=1000", "study.seeds=2")
+    assert 1 <= len(bench.trials) < 1000
+    assert time.monotonic() - start < 25
+    assert bench.verdict["trials"]["failed"] == 0
+
+
+def test_finish(bench):
+    nap = ("regularizer=[mine:Nap]", "study.trials=50", "executor.workers=1")
+    process = bench.start("search", *SMALL, *nap)
+    bench.until(lambda: bench.told(3))
+    os.kill(process.pid, signal.SIGINT)
+    bench.end(process, 130)
+    before = bench.trials
+    said = bench.end(bench.start("finish", "s"), 0)
+    assert rows(bench.trials) == rows(before)
+    assert bench.verdict["conclusion"] in said
+    assert "Not concluded" not in bench.end(bench.start("show", "s"), 0)
+
+
+def test_compression_is_a_second_stage(bench):
+    bench.search("compression=half", "study.compress=3", "study.trials=3")
+    study = stored("s", str(bench.study.parent))
+    assert [r.key for r in study.records["compress"]] == ["compress-0", "compress-1", "compress-2"]
+    assert all(r.epochs == 0 and r.state == "complete" for r in study.records["compress"]), "nothing is trained again"
+    assert not any(r.recipe["compression"] for r in study.records["search"])
+    compressed = [r for r in study.records["compress"] if r.recipe["compression"]]
+    assert compressed
+    whole = next(r for r in study.records["search"] if r.state == "complete")
+    assert all(r.metrics["size_mb"] < 0.6 * whole.metrics["size_mb"] for r in compressed)
+    bench.search("compression=half", "study.compress=6", "study.trials=6")
+    assert len(stored("s", str(bench.study.parent)).records["compress"]) == 6
+
+
+def test_the_fastest_model(bench):
+    bench.search("objective=latency_ms", "study.trials=2")
+    assert (bench.verdict["objective"], bench.verdict["direction"]) == ("latency_ms", "minimize")
+    assert bench.verdict["baseline"]["score"] > 0
+
+
+def test_a_dead_tracking_server_changes_no_score(bench):
+    bench.search("study.trials=3", "executor.workers=1")
+    without = rows(bench.trials)
+    bench.study.rename(bench.study.with_name("without"))
+    said = bench.search("study.trials=3", "executor.workers=1", "tracking.enabled=true", "tracking.uri=http://127.0.0.1:9")
+    assert rows(bench.trials) == without
+    (line,) = [line for line in said.splitlines() if line.startswith("MLflow has not got ")]
+    spooled = [json.loads(text) for text in (bench.study / "tracking.jsonl").read_text().splitlines()]
+    assert int(line.split()[4]) == sum("key" in record for record in spooled)
+    bench.alone()
+
+
+def test_a_full_disk(bench):
+    """The journal reaches a limit of its file system: said in a line, and the same command goes on."""
+    said = bench.end(bench.start("search", *SMALL, "executor.workers=1", "study.trials=20", largest=16_000), 75)
+    assert said.splitlines()[-1].startswith("autoopt: autoopt-runs/s/journal.log cannot be written: ")
+    assert "Traceback" not in said
+    bench.alone()
+    before = bench.trials
+    bench.search("executor.workers=1", "study.trials=6")
+    assert rows(bench.trials)[: len(before)] == rows(before)
+    assert len(bench.trials) == max(6, len(before))
+
+
+def test_a_table(bench):
+    lines = ["length,colour,price", *(f"{i % 17},{'red' if i % 3 else 'blue'},{(i % 17) * 2.0 + i % 3}" for i in range(200))]
+    (bench.folder / "t.csv").write_text("\n".join(lines))
+    table = ["data=csv", "data.csv.path=t.csv", "data.csv.target=price", "loss=mse"]
+    keep = [o for o in SMALL if not o.startswith(("data", "loss"))]
+    bench.end(bench.start("search", *keep, *table), 0)
+    assert (bench.verdict["objective"], bench.verdict["direction"]) == ("val_rmse", "minimize")
+    assert bench.verdict["baseline"]["metrics"]["test_rmse"] == pytest.approx(bench.verdict["baseline"]["score"])
+
+
+def lightning(bench, model, *overrides):
+    keep = [o for o in SMALL if not o.startswith(("model", "loss", "optimizer", "schedule"))]
+    return bench.end(bench.start("search", *keep, f"model=nets:{model}", *overrides), 0)
+
+
+def test_a_module_of_ones_own(bench):
+    lightning(bench, "Lit", "optimizer=keep,adamw", "schedule=keep,constant", "study.trials=6")
+    verdict = bench.verdict
+    assert (verdict["objective"], verdict["part"]) == ("val_acc", "test")
+    for slot in ("activation", "initializer", "loss", "optimizer", "schedule"):
+        assert list(verdict["baseline"]["recipe"][slot]) == ["keep"]
+    assert {next(iter(t.recipe["optimizer"])) for t in bench.trials} == {"keep", "adamw"}
+    assert (bench.folder / "nets.py").read_text() == NETS
+
+
+def test_a_module_that_optimizes_by_hand(bench):
+    lightning(bench, "Manual", "optimizer=keep,adamw", "schedule=keep,constant", "study.trials=2")
+    reason = "the module optimizes by hand: its own is all there is"
+    dropped = bench.verdict["dropped"]
+    assert {key: why for key, why in dropped.items() if not key.startswith("loss")} == {"optimizer/adamw": reason, "schedule/constant": reason}
+    assert {next(iter(t.recipe["optimizer"])) for t in bench.trials} == {"keep"}

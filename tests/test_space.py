@@ -1,0 +1,298 @@
+"""The config tree as a space: what is drawn from it, what drops out of it, and where it starts."""
+
+import warnings
+from pathlib import Path
+from typing import Annotated
+
+import optuna
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from optuna.samplers import RandomSampler
+from optuna.trial import FixedTrial
+
+from autoopt import grammar
+from autoopt.config import compose, technique_of
+from autoopt.domain import Acts, Choice, Range
+from autoopt.errors import BadInput
+from autoopt.slots import SLOTS
+from autoopt.space import Space
+from autoopt.technique import LIVE, find
+
+optuna.logging.set_verbosity(optuna.logging.ERROR)
+ALL = ("optimizer=all", "augmentation=all", "regularizer=all", "loss=all", "schedule=all", "initializer=all", "activation=all")
+SOME = settings(max_examples=25, deadline=None)
+SEEDS = st.integers(0, 10_000)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def own_parts():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(Path(__file__).parent / "config"))
+        yield
+
+
+def space(*arguments):
+    return Space(compose(["data=digits", *arguments]))
+
+
+def trial(seed=0):
+    return optuna.create_study(sampler=RandomSampler(seed=seed)).ask()
+
+
+def draws(drawn_from, count=30):
+    """Trials and recipes of one space."""
+    study = optuna.create_study(sampler=RandomSampler(seed=0))
+    return [(asked, drawn_from.draw(asked)) for asked in (study.ask() for _ in range(count))]
+
+
+FULL = space("model=mlp,cnn,linear", *ALL, "compression=all")
+
+
+def domains(tree):
+    """Every open choice of a tree, by its dotted name."""
+    for slot in SLOTS:
+        for name, node in tree[slot].items():
+            for key, value in node.items():
+                if isinstance(meant := grammar.read(value), Range | Choice):
+                    yield slot, name, key, meant
+
+
+@SOME
+@given(SEEDS)
+def test_what_is_drawn_lies_within_its_domain_and_in_its_type(seed):
+    recipe = FULL.draw(trial(seed)).tree
+    for slot, name, key, domain in domains(FULL.tree):
+        if name not in recipe[slot] or key == "use":
+            continue
+        value = recipe[slot][name][key]
+        if isinstance(domain, Choice):
+            assert value in domain.options
+        else:
+            assert domain.low <= value <= domain.high
+            assert type(value) is technique_of(slot, name, FULL.tree[slot][name]).params[key].scalar
+    assert recipe["batches"]["size"] in (32, 64, 128)
+    assert all(len(recipe[slot]) == 1 for slot in SLOTS if not SLOTS[slot].many)
+
+
+@SOME
+@given(SEEDS)
+def test_the_same_values_draw_the_same_recipe(seed):
+    asked = trial(seed)
+    recipe = FULL.draw(asked)
+    assert FULL.draw(FixedTrial(asked.params)) == recipe
+
+
+def test_over_many_draws_everything_is_used():
+    seen = {(slot, name) for _, recipe in draws(FULL, 300) for slot, name, _ in recipe.techniques()}
+    assert seen == {(slot, name) for slot, name, _ in FULL.techniques()}
+    assert any(not recipe.tree["augmentation"] for _, recipe in draws(FULL, 50))
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [], [*ALL, "compression=all"], ["optimizer=all", "optimizer.adamw.lr=interval(0.05,0.5)"], ["augmentation=[translate,mixup]"],
+        ["batches.size=32,128"], ["batches.size=range(10,100,20)"], ["model=own_parts:shaped"], ["optimizer=sgd", "optimizer.sgd.lr=0.25"],
+        ["model=own_parts:shaped", "model.shaped.width=interval(20,90)"], ["optimizer=own_parts:schedule_free,adamw"],
+    ],
+    ids=str,
+)  # fmt: skip
+def test_the_defaults_draw_the_baseline(arguments):
+    found = space(*arguments)
+    defaults = found.defaults()
+    study = optuna.create_study()
+    study.enqueue_trial(defaults)
+    asked = study.ask()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)  # Optuna's, of a value that is not to be drawn
+        recipe = found.draw(asked)
+    assert recipe == found.baseline()
+    assert asked.params == defaults
+
+
+@pytest.mark.parametrize(
+    ("argument", "default"),
+    [
+        ("optimizer.adamw.lr=interval(1e-4,1e-2)", 1e-3),
+        ("optimizer.adamw.lr=interval(0.01,0.1)", 0.01),
+        ("optimizer.adamw.lr=interval(1e-6,1e-4)", 1e-4),
+        ("optimizer.adamw.lr=0.5", 0.5),
+        ("optimizer.adamw.lr=0.1,0.001", 0.001),
+        ("optimizer.adamw.lr=0.1,0.01", 0.1),
+    ],
+)
+def test_the_baseline_takes_the_default_or_what_comes_nearest(argument, default):
+    assert space("optimizer=adamw", argument).baseline().tree["optimizer"]["adamw"]["lr"] == default
+
+
+def test_the_baseline_is_the_first_of_each_slot_with_nothing_on():
+    tree = space("optimizer=sgd,adamw", "batches.size=16,64").baseline().tree
+    assert (list(tree["optimizer"]), list(tree["schedule"]), list(tree["initializer"])) == (["sgd"], ["constant"], ["keep"])
+    assert tree["augmentation"] == tree["regularizer"] == {} and tree["batches"]["size"] == 64
+    always = space("augmentation=[mixup]").baseline().tree["augmentation"]
+    assert always == {"mixup": {"use": True, "alpha": 0.2}}
+
+
+def net(task, *, x: float, y: str, n: int):
+    """Without defaults."""
+
+
+def test_an_argument_without_a_default_starts_at_the_low_end_or_the_first(monkeypatch):
+    monkeypatch.setitem(LIVE, "live_space:net", net)
+    found = space("model=live_space:net", "model.net.x=interval(0.5,2)", "model.net.y=a,b", "model.net.n=3").baseline().tree["model"]["net"]
+    assert found == {"from": "live_space:net", "x": 0.5, "y": "a", "n": 3}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "key", "log", "step"),
+    [
+        (["optimizer=adamw", "optimizer.adamw.lr=interval(1e-4,1e-2)"], "optimizer.adamw.lr", True, None),
+        (["optimizer=adamw", "optimizer.adamw.lr=interval(1e-9,10)"], "optimizer.adamw.lr", True, None),
+        (["optimizer=adamw", "optimizer.adamw.lr=interval(0,0.1)"], "optimizer.adamw.lr", False, None),
+        (["optimizer=adamw", "optimizer.adamw.lr=range(0.1,0.5,0.1)"], "optimizer.adamw.lr", False, 0.1),
+        (["optimizer=adamw", "optimizer.adamw.beta1=tag(log,interval(0.8,0.9))"], "optimizer.adamw.beta1", True, None),
+        (["optimizer=adamw", "optimizer.adamw.beta1=interval(0.8,0.9)"], "optimizer.adamw.beta1", False, None),
+        (["model=mlp", "model.mlp.width=interval(32,64)"], "model.mlp.width", True, 1),
+        (["model=mlp", "model.mlp.depth=interval(2,3)"], "model.mlp.depth", False, 1),
+        (["model=mlp", "model.mlp.depth=range(1,6,2)"], "model.mlp.depth", False, 2),
+        (["model=own_parts:shaped"], "model.shaped.width", False, 16),
+        (["model=own_parts:shaped", "model.shaped.width=interval(32,64)"], "model.shaped.width", False, 16),
+        (["model=own_parts:shaped", "model.shaped.width=tag(log,interval(32,64))"], "model.shaped.width", False, 16),
+        (["model=own_parts:shaped", "model.shaped.width=range(32,65,8)"], "model.shaped.width", False, 8),
+        (["model=own_parts:shaped", "model.shaped.depth=interval(2,8)"], "model.shaped.depth", True, 1),
+        (["model=own_parts:Net", "model.Net.hidden=interval(2,8)"], "model.Net.hidden", False, 1),
+        (["model=own_parts:Net", "model.Net.dropout=interval(0,1)"], "model.Net.dropout", False, None),
+    ],
+)
+def test_scale_type_and_step_are_the_signatures_where_the_config_says_no_other(arguments, key, log, step):
+    asked = trial()
+    found = space(*arguments, "schedule=cosine")
+    recipe = found.draw(asked)
+    distribution = asked.distributions[key]
+    assert (distribution.log, distribution.step) == (log, step)
+    slot, name, argument = key.split(".")
+    kind = technique_of(slot, name, found.tree[slot][name]).params[argument].scalar
+    assert type(recipe.tree[slot][name][argument]) is kind
+    assert type(distribution).__name__ == {int: "IntDistribution", float: "FloatDistribution"}[kind]
+
+
+def test_what_a_search_may_choose_and_nothing_else_is_asked():
+    found = space("optimizer=adamw,sgd", "optimizer.sgd.lr=0.1", "schedule=constant", "augmentation=[mixup]", "regularizer=none",
+                  "loss=mse", "initializer=keep", "batches.size=32", "model=linear")  # fmt: skip
+    asked = {key for one, _ in draws(found) for key in one.params}
+    assert asked == {"optimizer", *(f"optimizer.adamw.{k}" for k in ("lr", "weight_decay", "beta1")), "optimizer.sgd.weight_decay",
+                     "augmentation.mixup.alpha"} & asked  # fmt: skip
+    assert {"optimizer", "optimizer.adamw.lr", "augmentation.mixup.alpha"} <= asked
+    assert {key for key, _ in found.parameters()} == asked
+
+
+def test_a_technique_that_is_switched_off_for_good_is_never_used():
+    assert all(
+        "mixup" not in r.tree["augmentation"] for _, r in draws(space("augmentation=mixup,translate", "augmentation.mixup.use=false"))
+    )
+
+
+# what techniques do to their neighbours
+
+
+def free(params, *, lr: Annotated[float, Range(1e-4, 1.0, log=True)] = 0.01) -> Annotated[object, Acts(fills="schedule")]:
+    """Without a schedule."""
+
+
+@pytest.mark.parametrize("path", ["own_parts:schedule_free", "live_space:free"])
+def test_what_fills_the_schedule_leaves_it_undrawn(path, tmp_path, monkeypatch):
+    monkeypatch.setitem(LIVE, "live_space:free", free)
+    name = path.partition(":")[2]
+    assert find("optimizer", path).acts == Acts(fills="schedule")
+    found = space(f"optimizer={path},adamw", "schedule=cosine,step")
+    rows = draws(found)
+    for asked, recipe in rows:
+        filled = name in recipe.tree["optimizer"]
+        assert bool(recipe.tree["schedule"]) != filled
+        assert filled != any(key.startswith("schedule") for key in asked.params)
+    assert {name, "adamw"} == {o for _, r in rows for o in r.tree["optimizer"]}
+    recipe = next(r for _, r in rows if name in r.tree["optimizer"])
+    (tmp_path / "recipe.yaml").write_text(recipe.yaml())
+    assert Space(compose([], str(tmp_path / "recipe.yaml"))).baseline() == recipe
+
+
+def test_a_schedule_of_ones_own_goes_with_an_optimizer_of_ones_own():
+    found = space("optimizer=keep,adamw", "schedule=keep,constant,cosine")
+    pairs = {(o, s) for _, r in draws(found, 100) for o in r.tree["optimizer"] for s in r.tree["schedule"]}
+    assert pairs == {("keep", "keep"), ("keep", "constant"), ("keep", "cosine"), ("adamw", "constant"), ("adamw", "cosine")}
+    names = {key for asked, _ in draws(found, 50) for key in asked.params if key.startswith("schedule") and "." not in key}
+    assert names == {"schedule", "schedule(constant,cosine)"}  # a choice list is frozen under its name
+    assert list(space("optimizer=adamw", "schedule=keep").baseline().tree["schedule"]) == ["keep"]  # nothing else is there
+
+
+# what drops out
+
+
+TABLES = {"augmentation": {"images": "the inputs are no images but 30 numbers"}, "loss": {"class_counts": "the targets are no classes"}}
+
+
+def test_what_is_asked_for_in_vain_drops_out_with_the_reason():
+    found = space("augmentation=translate,mixup").fitting(TABLES)
+    assert list(found.tree["augmentation"]) == ["mixup"]
+    assert found.dropped == {
+        "augmentation/translate": "the inputs are no images but 30 numbers",
+        **{f"loss/{n}": "the targets are no classes" for n in ("cross_entropy",) if "class_counts" in find("loss", n).asks},
+    }
+    assert found.absent == TABLES and FULL.fitting({}) == FULL and space().dropped == {}
+    assert all("translate" not in recipe.tree["augmentation"] for _, recipe in draws(found))
+
+
+def test_what_dropped_out_earlier_is_not_forgotten():
+    found = space("augmentation=translate,mixup").without("augmentation", "mixup", "it raised").fitting(TABLES)
+    assert set(found.dropped) >= {"augmentation/mixup", "augmentation/translate"} and found.tree["augmentation"] == {}
+
+
+def test_the_last_one_of_a_slot_cannot_drop_out():
+    reason = {"schedule": {"own": "a plain network has none of its own"}, "optimizer": {"own": "none of its own"}}
+    with pytest.raises(BadInput, match=r"^optimizer=keep cannot be used here: none of its own$"):
+        space("optimizer=keep").fitting(reason)
+    with pytest.raises(BadInput, match=r"^loss=mse cannot be used here: no; loss/keep dropped: why not$"):
+        space("loss=keep,mse").without("loss", "keep", "why not").without("loss", "mse", "no")
+
+
+def test_what_was_asked_for_always_cannot_drop_out():
+    with pytest.raises(BadInput, match=r"^augmentation=translate cannot be used here: the inputs are no images but 30 numbers$"):
+        space("augmentation=[translate,mixup]").fitting(TABLES)
+    assert list(space("augmentation=[mixup]").without("optimizer", "adam", "x").tree["augmentation"]) == ["mixup"]
+
+
+def test_with_one_option_for_sure():
+    assert list(space("optimizer=keep,adamw,sgd").with_option("optimizer", "sgd").baseline().tree["optimizer"]) == ["sgd"]
+    on = space("augmentation=translate,mixup").with_option("augmentation", "mixup")
+    assert list(on.baseline().tree["augmentation"]) == ["mixup"] and list(on.tree["augmentation"]) == ["translate", "mixup"]
+
+
+def test_compression_comes_after_the_training():
+    found = space("compression=[half]")
+    assert found.trained().draw(trial()).tree["compression"] == {}
+    drawn = found.compressions(asked := trial())
+    assert drawn["half"]["dtype"] in ("bfloat16", "float16") and set(asked.params) == {"compression.half.dtype"}
+    either = space("compression=half,own_parts:smaller")
+    assert {bool(either.compressions(trial(seed))) for seed in range(10)} == {True, False}
+
+
+def test_a_float_range_with_a_step_is_drawn_on_its_grid():
+    found = space("optimizer=sgd", "optimizer.sgd.lr=range(0.1,0.5,0.1)", "schedule=constant")
+    drawn = {round(r.tree["optimizer"]["sgd"]["lr"], 9) for _, r in draws(found, 60)}
+    assert drawn == {0.1, 0.2, 0.3, 0.4}
+
+
+def test_the_start_of_a_range_with_a_step_lies_on_its_grid():
+    wide = space("model=own_parts:shaped", "model.shaped.width=interval(20,90)")
+    assert wide.baseline().tree["model"]["shaped"]["width"] == 68
+    low = space("model=own_parts:shaped", "model.shaped.width=interval(20,60)")
+    assert low.baseline().tree["model"]["shaped"]["width"] == 52
+    assert all((r.tree["model"]["shaped"]["width"] - 20) % 16 == 0 for _, r in draws(low))
+
+
+def test_every_choice_is_listed_with_its_domain():
+    listed = dict(space("optimizer=adamw,sgd", "optimizer.sgd.lr=0.1").parameters())
+    assert listed["optimizer"] == "adamw | sgd" and listed["optimizer.adamw.lr"] == "tag(log, interval(1e-05, 0.1))"
+    assert listed["augmentation.mixup.use"] == "choice(true, false)" and listed["batches.size"] == "choice(32, 64, 128)"
+    assert "optimizer.sgd.lr" not in listed
