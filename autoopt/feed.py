@@ -81,13 +81,27 @@ class PerBatch:
 
 
 class Feed:
-    """The batches of a task, as one kind of module takes them, on the device where it trains."""
+    """The batches of a task, as one kind of module takes them, on the device where it trains.
 
-    def __init__(self, task: Task, size: int | None, seed: int, device: torch.device, chunked: bool, limit: int | None):
+    Args:
+        size: examples a batch; none: as the user's data module has it.
+        chunked: whole epochs at once, for our own module.
+        limit: batches of each part, for a preflight.
+    """
+
+    def __init__(self, task: Task, size: int | None, seed: int, chunked: bool, limit: int | None = None):
         self.task, self.size, self.seed, self.chunked = task, size or 64, seed, chunked
         self.datamodule = task.datamodule and of_batch_size(task.datamodule, size)
         top = limit * self.size if limit else None
-        self.parts = {part: (x[:top].to(device), y[:top].to(device)) for part, (x, y) in task.parts.items()}
+        self.parts = {part: (x[:top], y[:top]) for part, (x, y) in task.parts.items()}
+
+    def to(self, device: torch.device) -> None:
+        self.parts = {part: (x.to(device), y.to(device)) for part, (x, y) in self.parts.items()}
+
+    @property
+    def steps(self) -> int:
+        """Training batches an epoch."""
+        return len(self.datamodule.train_dataloader()) if self.datamodule else Batches(*self.parts["train"], self.size, self.seed).steps
 
     def train(self, whole_epochs: bool = True) -> Any:
         """The training batches: an epoch at a time, or (where a callback follows every batch) one by one."""
@@ -96,6 +110,10 @@ class Feed:
             return PerBatch(loader) if self.chunked else loader
         batches = Batches(*self.parts["train"], self.size, self.seed, chunked=self.chunked and whole_epochs)
         return PerBatch(batches) if self.chunked and not whole_epochs else batches
+
+    def calibration(self) -> Any:
+        """The training batches in their order, as they are, for a compression to look at."""
+        return self.datamodule.train_dataloader() if self.datamodule else Batches(*self.parts["train"], self.size)
 
     def example(self, part: str) -> Tensor:
         """The first inputs of a part."""
@@ -121,6 +139,10 @@ def of_batch_size(datamodule: L.LightningDataModule, size: int | None) -> L.Ligh
         if size is not None and hasattr(holder, "batch_size"):
             holder.batch_size = size
     return own
+
+
+def has_batch_size(datamodule: L.LightningDataModule) -> bool:
+    return hasattr(datamodule, "batch_size") or "batch_size" in datamodule.hparams
 
 
 def overridden(name: str, instance: Any, base: type) -> bool:

@@ -91,9 +91,15 @@ def make_module(recipe: Recipe, task: Task, example: tuple[Tensor, Tensor] | Non
 
 def prepare_model(chosen: Chosen, model: nn.Module, example: Any) -> None:
     """Swap the activations and set the first weights, in place."""
-    if chosen.of("activation") and chosen.one("activation") is not None:
-        for parent, name in activation_sites(model):
-            setattr(parent, name, chosen.one("activation"))
+    for technique, values in chosen.of("activation"):
+        if call(technique, {}, values) is None:
+            continue
+        sites = activation_sites(model)
+        if not sites:
+            reason = "the model has no activation module to put it in place of; calls such as F.relu stay as they are"
+            raise TechniqueError("activation", technique.name, reason, unavailable=True)
+        for parent, name in sites:
+            setattr(parent, name, call(technique, {}, values))
     chosen.build("initializer", model=model, batch=example)
 
 
@@ -232,7 +238,8 @@ class Net(Tuned):
         super().__init__()
         self.automatic_optimization = False
         self.model, self.loss = model, loss
-        self.chosen, self.task, self.objective = chosen, task, objective
+        self.chosen, self.objective = chosen, objective
+        self.kind, self.outputs, self.scale = task.kind, task.outputs, task.targets
         self.steps_per_epoch = 1
         self.losses: list[Tensor] = []
 
@@ -249,7 +256,7 @@ class Net(Tuned):
     def training_step(self, chunk: Iterable[Sequence[Tensor]], _: int) -> None:
         optimizer, schedule = self.optimizers(), self.lr_schedulers()
         for batch in chunk:
-            self.losses.append(self.step(optimizer, *augment(self.chosen, *pair(batch), self.task.outputs)))
+            self.losses.append(self.step(optimizer, *augment(self.chosen, *pair(batch), self.outputs)))
             if schedule is not None and not isinstance(schedule, ReduceLROnPlateau):
                 schedule.step()  # type: ignore[union-attr]
 
@@ -296,8 +303,7 @@ class Net(Tuned):
             pairs = [(self.model(x.to(device)).float(), y) for x, y in map(pair, batches)]
         self.model.train()
         outputs, targets = (torch.cat(tensors).cpu() for tensors in zip(*pairs, strict=True))
-        scale = self.task.targets
-        return (outputs, targets) if scale is None else (scale.invert(outputs), scale.invert(targets))
+        return (outputs, targets) if self.scale is None else (self.scale.invert(outputs), self.scale.invert(targets))
 
 
 def rates(trainer: L.Trainer) -> Iterator[float]:

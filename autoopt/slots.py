@@ -49,7 +49,7 @@ TABLE = (
     Slot(
         "compression",
         "a smaller or faster model after training",
-        ("model", "batches", "finetune", "build"),
+        ("model", "batches"),
         ("torch.nn:Module",),
         many=True,
     ),

@@ -179,7 +179,8 @@ def on_grid(value: float, domain: Range, step: float | None) -> float:
     if step is None:
         return value
     near, low, high, unit = (Decimal(str(number)) for number in (value, domain.low, domain.high, step))
-    return float(low + unit * min(round((near - low) / unit), (high - low) // unit))
+    steps = min(round((near - low) / unit), int((high - low) / unit))
+    return float(low + unit * steps)
 
 
 def whole(value: float, param: Param) -> float:

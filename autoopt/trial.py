@@ -60,9 +60,9 @@ def train(world: World, job: dict[str, Any], report: Report) -> dict[str, Any]:
     module = make_module(recipe, world.task, world.example, objective)
     size = recipe.tree["batches"]["size"]
     reporter = Reporter(report, objective, world.task)
-    trainer = make_trainer(recipe, module, reporter, limit)
-    feed = Feed(world.task, size, job["seed"], trainer.strategy.root_device, isinstance(module, Net), limit)
-    reporter.feed = feed
+    feed = reporter.feed = Feed(world.task, size, job["seed"], isinstance(module, Net), limit)
+    trainer = make_trainer(recipe, module, reporter, feed, limit)
+    feed.to(trainer.strategy.root_device)
     if limit and isinstance(module, Net):
         check_outputs(module, feed)
     if job.get("load"):
@@ -82,7 +82,7 @@ def check_outputs(net: Net, feed: "Feed") -> None:
     with torch.no_grad():
         outputs = net.model.eval()(inputs.to(net.device))
     net.model.train()
-    expected = (len(inputs), net.task.outputs)
+    expected = (len(inputs), net.outputs)
     if not isinstance(outputs, Tensor) or tuple(outputs.shape) != expected:
         seen = tuple(outputs.shape) if isinstance(outputs, Tensor) else type(outputs).__name__
         ((technique, _),) = net.chosen.of("model")
@@ -95,10 +95,9 @@ def seed_all(seed: int) -> None:
     torch.manual_seed(seed)
 
 
-def make_trainer(recipe: Recipe, module: Tuned, reporter: "Reporter", limit: int | None) -> L.Trainer:
+def make_trainer(recipe: Recipe, module: Tuned, reporter: "Reporter", feed: Feed, limit: int | None) -> L.Trainer:
     """The one place where a Trainer is built."""
-    chosen = module.chosen
-    total = recipe.epochs  # regularizers that need the number of steps ask in their own hooks
+    chosen, total = module.chosen, feed.steps * recipe.epochs
     callbacks = [c for c in chosen.build("regularizer", model=module, total_steps=total, objective=reporter.objective) if c is not None]
     limits = {} if limit is None or isinstance(module, Net) else {"limit_train_batches": limit, "limit_val_batches": limit}
     return L.Trainer(
@@ -173,9 +172,9 @@ def validate(trainer: L.Trainer, net: Net, feed: Feed, objective: str | None) ->
     net.on_validation_end()
     for callback in trainer.callbacks:  # type: ignore[attr-defined]
         callback.on_validation_epoch_end(trainer, net)
-    every = ("accuracy" if net.task.kind == "classification" else "rmse", "loss")
-    extra = {followed(objective)} & set(own_metrics(net.task.kind)) - set(every)
-    return {f"val_{k}": v for k, v in metrics.quality(net.task.kind, outputs, targets, (*every, *extra)).items()}
+    every = ("accuracy" if net.kind == "classification" else "rmse", "loss")
+    extra = {followed(objective)} & set(own_metrics(net.kind)) - set(every)
+    return {f"val_{k}": v for k, v in metrics.quality(net.kind, outputs, targets, (*every, *extra)).items()}
 
 
 def own_metrics(kind: str) -> tuple[str, ...]:
@@ -191,7 +190,7 @@ def outcome(trainer: L.Trainer, module: Tuned, reporter: "Reporter", feed: Feed,
         compress(module, feed)
         if (batches := feed.held_out(part)) is not None:
             outputs, targets = module.predict(batches, trainer)
-            kind, prefix = module.task.kind, {"validation": "val", "test": "test"}[part]
+            kind, prefix = module.kind, {"validation": "val", "test": "test"}[part]
             measured |= {f"{prefix}_{k}": v for k, v in metrics.quality(kind, outputs, targets, own_metrics(kind)).items()}
             if part == "test" and followed(objective) in own_metrics(kind):
                 said["resamples"] = metrics.resampled(kind, followed(objective), outputs, targets)
@@ -200,8 +199,8 @@ def outcome(trainer: L.Trainer, module: Tuned, reporter: "Reporter", feed: Feed,
     else:
         said |= {"manual": not module.automatic_optimization, "optimizers": len(trainer.optimizers)}
         if job.get("load") and (loader := feed.held_out(part)) is not None:
-            (found,) = trainer.validate(module, loader, verbose=False)
-            measured |= {k.replace("val", "test", 1) if part == "test" else k: float(v) for k, v in found.items()}
+            for found in trainer.validate(module, loader, verbose=False):
+                measured |= {k.replace("val", "test", 1) if part == "test" else k: float(v) for k, v in found.items()}
     measured |= metrics.size(module) | costs(reporter, feed)
     if objective and objective in measured:
         finite(objective, measured[objective])
@@ -223,5 +222,5 @@ def costs(reporter: Reporter, feed: Feed) -> dict[str, float]:
 def compress(net: Net, feed: Feed) -> None:
     """Put what the recipe's compressions return, one after the other, in the place of the trained network."""
     for technique, values in net.chosen.of("compression"):
-        compressed: nn.Module = call(technique, {"model": net.model, "batches": feed.held_out("validation")}, values)
+        compressed: nn.Module = call(technique, {"model": net.model, "batches": feed.calibration()}, values)
         net.model = compressed

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from autoopt.config import FROM
 from autoopt.errors import BadInput
-from autoopt.feed import overridden
+from autoopt.feed import has_batch_size, overridden
 from autoopt.slots import SLOTS
 from autoopt.space import Space
 from autoopt.task import Task, make_task
@@ -59,6 +59,8 @@ def prepare(setup: dict[str, Any]) -> tuple[World, dict[str, Any]]:
         raise BadInput(f"data={data.name}: {type(error).__name__}: {error}") from error
     if task.datamodule and not lightning and not overridden("val_dataloader", task.datamodule, L.LightningDataModule):
         raise BadInput(f"data={data.name}: it has no val_dataloader, which a network is judged on")
+    if task.datamodule and recipe.tree["batches"]["size"] is not None and not has_batch_size(task.datamodule):
+        raise BadInput(f"batches.size={space.tree['batches']['size']}: {data.name} has no batch_size to set; leave batches.size away")
     return World(task, task.example()), facts(task, lightning)
 
 
@@ -157,6 +159,7 @@ def facts(task: Task, lightning: bool) -> dict[str, Any]:
         "targets": None if task.targets is None else task.targets.lists(),
         "lightning": lightning,
         "absent": absent,
+        "test": task.datamodule is None or overridden("test_dataloader", task.datamodule, L.LightningDataModule),
         "gpus": torch.cuda.device_count(),
         "versions": {"python": platform.python_version(), "torch": torch.__version__, "lightning": L.__version__},
     }

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from hydra.core.config_store import ConfigStore
 
 from autoopt.cli import COMMANDS, main
 from autoopt.config import SETTINGS, compose, presets
@@ -133,7 +134,7 @@ def test_the_other_commands_help(said, command):
         (["plugins", "--what"], "--what: no such option. Known: --markdown, --json."),
         (["search", "missing.yaml"], "missing.yaml: No such file or directory"),
         (["search", "missing.yml", "data=digits"], "missing.yml: No such file or directory"),
-        (["search", "missing"], "missing: expected key=value, such as optimizer=adamw"),
+        (["search", "data=digits", "missing"], "missing: expected key=value, such as optimizer=adamw"),
         (["train", "recipe=missing.yaml"], "No study named 'missing.yaml' in autoopt-runs/. Known: none."),
         (["train", "recipe=a", "recipe=b"], "recipe=b: one recipe at a time"),
         (["search", "data=digits", "recipe=a"], "No setting named 'recipe'."),
@@ -150,8 +151,6 @@ def test_the_other_commands_help(said, command):
     ids=str,
 )
 def test_what_is_refused_and_that_nothing_is_begun(said, arguments, line):
-    if "baseline=missing.yaml" in arguments:
-        pytest.importorskip("lightning")
     first, *rest = refused(said, *arguments)
     assert line in first and (not rest or "csv" in line)
 
@@ -251,6 +250,8 @@ def test_a_recipe_is_composed_under_the_command_line(said, here):
 
 def completions(said, monkeypatch, line, *arguments):
     monkeypatch.setattr(sys, "argv", ["autoopt"])
+    for slot in SLOTS:  # what other tests have put there
+        ConfigStore.instance().repo.pop(slot, None)
     monkeypatch.setenv("COMP_LINE", line)
     monkeypatch.setenv("COMP_POINT", str(len(line)))
     code, out, err = said(*(arguments or ("-sc", "query=bash")))
@@ -283,7 +284,13 @@ def completions(said, monkeypatch, line, *arguments):
 def test_bash_completion(said, monkeypatch, here, line, words):
     (here / "my_net.py").write_text("class Net:\n    def __init__(self, task, hidden: int = 3):\n        pass\n")
     assert completions(said, monkeypatch, line) == words
-    assert completions(said, monkeypatch, line, "search", "-sc", "query=bash") == words
+
+
+def test_completion_may_be_asked_of_a_command(said, monkeypatch):
+    assert completions(said, monkeypatch, "autoopt search optimizer=ada", "search", "-sc", "query=bash") == [
+        "optimizer=adam",
+        "optimizer=adamw",
+    ]
 
 
 def test_every_slot_is_completed(said, monkeypatch):

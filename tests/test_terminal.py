@@ -22,8 +22,9 @@ def result(key, score=None, stage="search", stopped=False, **failure):
 
 
 @pytest.mark.parametrize(
-    ("seconds", "said"), [(0, "0 s"), (0.4, "0 s"), (59.4, "59 s"), (60, "1:00"), (200, "3:20"), (3599, "59:59"), (3600, "1:00:00"), (90061, "25:01:01")]
-)  # fmt: skip
+    ("seconds", "said"),
+    [(0, "0 s"), (0.4, "0 s"), (59.4, "59 s"), (60, "1:00"), (200, "3:20"), (3599, "59:59"), (3600, "1:00:00"), (90061, "25:01:01")],
+)
 def test_durations(seconds, said):
     assert duration(seconds) == said
 

@@ -57,7 +57,8 @@ def command_line(overrides: Overrides) -> list[str]:
     groups = {**careful(overrides), **overrides.groups, "data": data}
     lines = [f"{group}={names[0] if group not in SLOTS else '[' + ','.join(map(option, names)) + ']'}" for group, names in groups.items()]
     uses = {f"{key}.use": "true" for key in overrides.always}
-    values = {**uses, **overrides.values}
+    own = {"batches.size": "null"} if any(map(is_path, data)) else {}  # a data module has a batch size of its own
+    values = {**own, **uses, **overrides.values}
     return lines + [f"{key}={grammar.quoted(text) if grammar.is_sweep(text) else text}" for key, text in values.items()]
 
 

@@ -151,7 +151,9 @@ def options(group: str, parsed: Override) -> list[str]:
         known(group, name)
     if group not in SLOTS and len(names) != 1:
         raise BadInput(f"{parsed.input_line}: expected one of {', '.join(presets(group))}")
-    if len({option(name) for name in names}) < len(names):
+    own = [option(name) for name in names if is_path(name)]
+    taken = {member for name in names if not is_path(name) for member in members(group, name)}
+    if len(set(own) - taken) < len(own):
         raise BadInput(f"{parsed.input_line}: two of these have one name in the config; import one under another name")
     return names
 
@@ -177,7 +179,8 @@ def members(group: str, name: str) -> list[str]:
         return [option(name)]
     if name == "all":
         return available(group)
-    return list(yaml.safe_load(files("autoopt.conf").joinpath(group, f"{name}.yaml").read_text())["defaults"])
+    listed = yaml.safe_load(files("autoopt.conf").joinpath(group, f"{name}.yaml").read_text())["defaults"]
+    return [one for one in listed if one != "_self_"]
 
 
 @cache

@@ -68,10 +68,11 @@ def show(search: Searched, accounts: Accounts, parts: dict[str, float], opened: 
     print(f"  a place is taken for {taken / count:.3f} s a trial, {training / count:.3f} s of them training epochs;", end="")
     print(f" {1 - taken / WORKERS / search.seconds:.1%} of the time it is empty")
     print("  supervisor: " + ", ".join(f"{name} {1e3 * s / count:.2f} ms" for name, s in sorted(parts.items(), key=lambda p: -p[1])))
-    written = accounts.samples[-1][1]["writer"]
+    whole = accounts.samples[-1][1]
     bookkeeping = parts["journal"] + parts["mirror (spool)"]
-    print(f"  MLflow and journal: {(bookkeeping + written) / spent['trials']:.2%} of the trials' processor time,", end="")
-    print(f" {(bookkeeping + written - opened) / spent['trials']:.2%} without the writer's start ({opened:.2f} s of {written:.2f} s)")
+    share = (bookkeeping + whole["writer"]) / whole["trials"]
+    print(f"  MLflow and journal: {share:.2%} of the processor time of trials of {spent['trials'] / count:.2f} core-seconds,", end="")
+    print(f" {share - opened / whole['trials']:.2%} without the writer's start ({opened:.2f} s of {whole['writer']:.2f} s)")
     print("  peak memory, MB: " + ", ".join(f"{name} {size:.0f}" for name, size in accounts.peaks.items()), flush=True)
 
 

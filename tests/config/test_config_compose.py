@@ -97,19 +97,22 @@ def test_a_choice_of_texts_with_signs_in_them():
 
 
 @pytest.mark.parametrize(
-    ("argument", "value"),
+    "settings",
     [
-        ("study.trials=12.0", 12), ("study.time=90", "90"), ("name=2024", "2024"), ("root=5", "5"), ("executor.gpus_per_trial=2", 2.0),
-        ("name=null", None), ("study.time=8h", "8h"), ("batches.size=null", None), ("batches.size=32,64", "choice(32,64)"),
-        ("batches.size=range(32,129,32)", "range(32,129,32)"), ("tracking.enabled=false", False), ("objective=val/acc", "val/acc"),
-        ("executor.trial_time=null", None),
+        {
+            "study.trials=12.0": 12, "study.time=90": "90", "name=2024": "2024", "root=5": "5", "executor.gpus_per_trial=2": 2.0,
+            "batches.size=null": None, "tracking.enabled=false": False, "objective=val/acc": "val/acc", "executor.trial_time=null": None,
+        },
+        {"name=null": None, "study.time=8h": "8h", "batches.size=32,64": "choice(32,64)"},
+        {"batches.size=range(32,129,32)": "range(32,129,32)"},
     ],
 )  # fmt: skip
-def test_settings_have_their_type(argument, value):
-    head, _, tail = argument.partition("=")[0].rpartition(".")
-    tree = compose([DATA, argument])
-    found = (tree[head] if head else tree)[tail]
-    assert found == value and type(found) is type(value)
+def test_settings_have_their_type(settings):
+    tree = compose([DATA, *settings])
+    for argument, value in settings.items():
+        head, _, tail = argument.partition("=")[0].rpartition(".")
+        found = (tree[head] if head else tree)[tail]
+        assert found == value and type(found) is type(value), argument
 
 
 def test_the_settings_are_the_keys_beside_the_slots():

@@ -128,7 +128,11 @@ class Quiet:
 
 def runner(path, play, workers=1, objective=ACCURACY, on_turn=lambda turn: None):
     shelf = SimpleNamespace(
-        name="s", words="s", path=path, trial=lambda key: path / "trials" / key, weights=lambda key: path / "trials" / key / "model.safetensors"
+        name="s",
+        words="s",
+        path=path,
+        trial=lambda key: path / "trials" / key,
+        weights=lambda key: path / "trials" / key / "model.safetensors",
     )
     return Runner(Scripted(play, on_turn), shelf, Quiet(), Nobody(), workers, objective)
 

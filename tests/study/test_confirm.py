@@ -20,8 +20,19 @@ def test_a_fifth_of_the_budget(seeds):
 
 
 @pytest.mark.parametrize(
-    ("trials", "seeds", "most", "expected"), [(12, 3, 5, 1), (30, 3, 5, 1), (45, 3, 5, 2), (60, 3, 5, 3), (90, 3, 5, 5), (200, 3, 5, 5), (200, 3, 2, 2), (60, 2, 5, 5), (40, 1, 9, 7)]
-)  # fmt: skip
+    ("trials", "seeds", "most", "expected"),
+    [
+        (12, 3, 5, 1),
+        (30, 3, 5, 1),
+        (45, 3, 5, 2),
+        (60, 3, 5, 3),
+        (90, 3, 5, 5),
+        (200, 3, 5, 5),
+        (200, 3, 2, 2),
+        (60, 2, 5, 5),
+        (40, 1, 9, 7),
+    ],
+)
 def test_how_many(trials, seeds, most, expected):
     assert how_many(trials, seeds, most) == expected
 
@@ -36,7 +47,14 @@ def record(key, score, state="complete", size=1.0):
 
 
 def test_candidates_are_the_baseline_and_the_best():
-    found = [record("0", 0.1), record("1", 0.9), record("2", 0.5), record("3", 0.99, "stopped"), record("4", None, "failed"), record("5", 0.7)]
+    found = [
+        record("0", 0.1),
+        record("1", 0.9),
+        record("2", 0.5),
+        record("3", 0.99, "stopped"),
+        record("4", None, "failed"),
+        record("5", 0.7),
+    ]
     assert [r.key for r in candidates(found, ACCURACY, 2)] == ["0", "1", "5"]
     assert [r.key for r in candidates(found, LOSS, 2)] == ["0", "2", "5"]
     assert [r.key for r in candidates(found, ACCURACY, 9)] == ["0", "1", "5", "2"]

@@ -30,7 +30,10 @@ def tell(journal, number):
 
 
 def record(number, **changes):
-    return Record(**{"key": str(number), "stage": "search", "recipe": {"model": {"mlp": {}}}, "seed": number, "state": "complete"} | changes, score=0.5)
+    return Record(
+        **{"key": str(number), "stage": "search", "recipe": {"model": {"mlp": {}}}, "seed": number, "state": "complete"} | changes,
+        score=0.5,
+    )
 
 
 def history(path):

@@ -7,7 +7,16 @@ from autoopt.errors import BadInput
 from autoopt.space import Space
 from autoopt.study.preflight import choose_objective, preflight
 
-SOME = ("data=digits", "optimizer=adamw,sgd,momentum", "schedule=constant,cosine", "loss=cross_entropy", "augmentation=translate,mixup", "regularizer=none", "initializer=keep", "device=cpu")  # fmt: skip
+SOME = (
+    "data=digits",
+    "optimizer=adamw,sgd,momentum",
+    "schedule=constant,cosine",
+    "loss=cross_entropy",
+    "augmentation=translate,mixup",
+    "regularizer=none",
+    "initializer=keep",
+    "device=cpu",
+)
 LOGGED = {"val_accuracy": 0.1, "val_loss": 2.3, "train_loss": 2.3}
 
 
@@ -41,7 +50,14 @@ def names(jobs):
 
 def test_each_technique_is_tried_once_on_two_batches(tmp_path):
     found, objective, asked, run = checked(tmp_path)
-    assert names(asked) == ["baseline", "augmentation-translate", "augmentation-mixup", "optimizer-sgd", "optimizer-momentum", "schedule-cosine"]  # fmt: skip
+    assert names(asked) == [
+        "baseline",
+        "augmentation-translate",
+        "augmentation-mixup",
+        "optimizer-sgd",
+        "optimizer-momentum",
+        "schedule-cosine",
+    ]
     assert {job["limit"] for job in asked} == {2}
     assert {job["time_limit"] for job in asked} == {300}
     assert {job["time_limit"] for job in checked(tmp_path, "executor.trial_time=3s")[2]} == {3}
@@ -92,7 +108,9 @@ def test_no_option_that_works_is_an_error_with_every_reason(tmp_path):
         (name,) = job["recipe"]["schedule"]
         return problem(f"{name} is broken", "schedule", name)
 
-    with pytest.raises(BadInput, match=r"the baseline cannot be trained: schedule/cosine: cosine is broken \(log: .*preflight/baseline/log.txt\)"):
+    with pytest.raises(
+        BadInput, match=r"the baseline cannot be trained: schedule/cosine: cosine is broken \(log: .*preflight/baseline/log.txt\)"
+    ):
         checked(tmp_path, baseline=end)
 
 
@@ -103,12 +121,13 @@ def test_a_baseline_that_dies_is_an_error_with_its_log(tmp_path):
 
 @pytest.mark.parametrize(
     ("said", "reason"),
-    [({"manual": True, "optimizers": 1}, "the module optimizes by hand: its own is all there is"), ({"manual": False, "optimizers": 2}, "the module has 2 optimizers: its own are all there is")],
-)  # fmt: skip
+    [
+        ({"manual": True, "optimizers": 1}, "the module optimizes by hand: its own is all there is"),
+        ({"manual": False, "optimizers": 2}, "the module has 2 optimizers: its own are all there is"),
+    ],
+)
 def test_a_module_that_optimizes_by_hand_keeps_its_own(tmp_path, said, reason):
-    found, _, asked, _ = checked(
-        tmp_path, "optimizer=keep,adamw", "schedule=keep,constant,cosine", baseline={**outcome(**LOGGED), **said}
-    )
+    found, _, asked, _ = checked(tmp_path, "optimizer=keep,adamw", "schedule=keep,constant,cosine", baseline={**outcome(**LOGGED), **said})
     assert (list(found.tree["optimizer"]), list(found.tree["schedule"])) == (["keep"], ["keep"])
     assert found.dropped == {"optimizer/adamw": reason, "schedule/constant": reason, "schedule/cosine": reason}
     assert "optimizer-adamw" not in names(asked), "there is nothing to try"
@@ -136,13 +155,17 @@ def test_the_objective(asked, logged, chosen):
 @pytest.mark.parametrize(
     ("asked", "logged", "said"),
     [
-        ("val_acuracy", LOGGED, r"objective=val_acuracy: nothing logs it\. Did you mean 'val_accuracy'\? Logged: train_loss, val_accuracy, val_loss\."),
+        (
+            "val_acuracy",
+            LOGGED,
+            r"^objective=val_acuracy: nothing logs it\. Did you mean 'val_accuracy'\? Logged: train_loss, val_accuracy, val_loss\.$",
+        ),
         ("zzz", LOGGED, r"objective=zzz: nothing logs it\. Logged: train_loss, val_accuracy, val_loss\."),
         (None, {"train_loss": 1.0}, r"objective=… is needed: Logged: train_loss\."),
         ("val_accuracy", {}, r"objective=val_accuracy: nothing logs it\. Logged: none\."),
         ("my_metric", {"my_metric": 1.0}, r"objective=my_metric: say direction=maximize or direction=minimize"),
     ],
-)  # fmt: skip
+)
 def test_an_objective_that_nothing_logs(asked, logged, said):
     with pytest.raises(BadInput, match=said):
         choose_objective({"objective": asked, "direction": None}, logged)

@@ -75,9 +75,14 @@ def test_what_a_job_is_given(tmp_path):
     ran(run, [Job("x/y", "confirm", RECIPE, 5, {"load": "weights", "part": "test"})])
     (order,) = run.executor.jobs
     assert order == {
-        "recipe": dict(RECIPE.tree), "seed": 5, "objective": "val_accuracy", "latency": False,
-        "log": str(tmp_path / "trials" / "x/y" / "log.txt"), "load": "weights", "part": "test",
-    }  # fmt: skip
+        "recipe": dict(RECIPE.tree),
+        "seed": 5,
+        "objective": "val_accuracy",
+        "latency": False,
+        "log": str(tmp_path / "trials" / "x/y" / "log.txt"),
+        "load": "weights",
+        "part": "test",
+    }
 
 
 def test_a_timed_objective_is_timed_in_every_trial(tmp_path):
@@ -140,7 +145,10 @@ class TestSignals:
     def test_the_first_lets_the_running_ones_end_and_asks_no_more(self, tmp_path):
         run = runner(tmp_path, train(4), 2, on_turn=lambda turn: os.kill(os.getpid(), signal.SIGTERM) if turn == 2 else None)
         results = []
-        with run.signals(), pytest.raises(Interrupted, match="interrupted by SIGTERM; the same command resumes, `autoopt finish s`") as caught:
+        with (
+            run.signals(),
+            pytest.raises(Interrupted, match="interrupted by SIGTERM; the same command resumes, `autoopt finish s`") as caught,
+        ):
             run.run(jobs(9), results.append)
         assert [(r.job.key, r.state) for r in results] == [("0", "complete"), ("1", "complete")]
         assert len(run.executor.jobs) == 2

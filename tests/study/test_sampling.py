@@ -161,7 +161,14 @@ def test_weights_are_kept_for_compressions_alone(tmp_path):
         run = runner(tmp_path / name, learn)
         (tmp_path / name).mkdir()
         explore(
-            run, Journal(tmp_path / f"{name}.log", "s"), space("study.trials=2", "study.epochs=3", *more), ACCURACY, None, 0, time.time(), True
+            run,
+            Journal(tmp_path / f"{name}.log", "s"),
+            space("study.trials=2", "study.epochs=3", *more),
+            ACCURACY,
+            None,
+            0,
+            time.time(),
+            True,
         )
         assert all(("save" in job) == bool(more) for job in run.executor.jobs)
         assert not any(job["recipe"]["compression"] for job in run.executor.jobs)
@@ -175,7 +182,10 @@ def test_stopping_may_be_switched_off(tmp_path):
 
 
 def test_ranked():
-    records = [Record(str(i), "search", {}, 0, state, score) for i, (state, score) in enumerate([("complete", 0.5), ("stopped", 0.9), ("failed", None), ("complete", 0.7)])]  # fmt: skip
+    records = [
+        Record(str(i), "search", {}, 0, state, score)
+        for i, (state, score) in enumerate([("complete", 0.5), ("stopped", 0.9), ("failed", None), ("complete", 0.7)])
+    ]
     assert [r.key for r in ranked(records, ACCURACY)] == ["3", "0"]
 
 

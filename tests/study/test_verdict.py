@@ -16,7 +16,9 @@ def candidate(key, scores, validation=(0.5, 0.5), resamples=()):
     """What confirm and the opening of the test part come to; `resamples`: one list a seed."""
     recipe = {slot: {} for slot in ("data", "model", "activation", "initializer", "augmentation", "regularizer", "loss", "device")}
     records = [
-        Record(f"{key}-seed-{i}", "test", RECIPE, i, "complete", score, {"m": score}, resamples=list(resamples[i]) if len(resamples) else [])
+        Record(
+            f"{key}-seed-{i}", "test", RECIPE, i, "complete", score, {"m": score}, resamples=list(resamples[i]) if len(resamples) else []
+        )
         for i, score in enumerate(scores)
     ]
     before = [Record(f"{key}-seed-{i}", "confirm", RECIPE, i, "complete", score, {"m": score}) for i, score in enumerate(validation)]
