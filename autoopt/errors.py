@@ -21,13 +21,12 @@ def nearest(word: str, known: Iterable[str]) -> str:
 
 
 class TechniqueError(Exception):
-    """A technique raised or returned the wrong thing; ends its trial with the reason `plugin`, never the search."""
-
-    reason = "plugin"
+    """A technique raised or returned the wrong thing; ends its trial with the reason `plugin` (or `data`), never the search."""
 
     def __init__(self, slot: str, name: str, detail: str, unavailable: bool = False):
         super().__init__(f"{slot}/{name}: {detail}")
         self.slot, self.name, self.detail, self.unavailable = slot, name, detail, unavailable
+        self.reason = "data" if slot == "data" else "plugin"
 
 
 class NonFinite(Exception):

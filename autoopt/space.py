@@ -1,7 +1,7 @@
 """The config tree as a space: what a search draws from, and the recipe that it starts with."""
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import Any, Protocol
 
@@ -28,22 +28,26 @@ class Asked(Protocol):
 
 @dataclass(frozen=True)
 class Space:
-    """A composed tree, without the techniques that do not apply here."""
+    """A composed tree, without the techniques that do not apply here.
+
+    `dropped` has the reason of each that was left out, by `slot/name`; `broken` are those among them that failed.
+    """
 
     tree: Tree
     absent: Absent = field(default_factory=dict)
     dropped: Mapping[str, str] = field(default_factory=dict)
+    broken: frozenset[str] = frozenset()
 
     def fitting(self, absent: Absent) -> "Space":
         """The space of the techniques whose every request can be met; the others are dropped with the reason."""
-        space = Space(self.tree, absent, self.dropped)
+        space = replace(self, absent=absent)
         for slot, name, technique in list(self.techniques()):
             reasons = [absent[slot][ask] for ask in technique.asks if ask in absent.get(slot, {})]
             if reasons:
                 space = space.without(slot, name, reasons[0])
         return space
 
-    def without(self, slot: str, name: str, reason: str) -> "Space":
+    def without(self, slot: str, name: str, reason: str, broken: bool = False) -> "Space":
         """The space without one technique.
 
         Raises:
@@ -54,11 +58,13 @@ class Space:
         if (not left and not SLOTS[slot].many) or node.get("use") is True:
             earlier = "".join(f"; {key} dropped: {why}" for key, why in self.dropped.items() if key.startswith(f"{slot}/"))
             raise BadInput(f"{slot}={name} cannot be used here: {reason}{earlier}")
-        return Space({**self.tree, slot: left}, self.absent, {**self.dropped, f"{slot}/{name}": reason})
+        key = f"{slot}/{name}"
+        dropped, failed = {**self.dropped, key: reason}, self.broken | ({key} if broken else set())
+        return replace(self, tree={**self.tree, slot: left}, dropped=dropped, broken=failed)
 
     def trained(self) -> "Space":
         """The space of the training alone: compression comes after it."""
-        return Space({**self.tree, "compression": {}}, self.absent, self.dropped)
+        return replace(self, tree={**self.tree, "compression": {}})
 
     def compressions(self, trial: Asked) -> dict[str, Any]:
         """The compression slot of a recipe, of the trial's choosing."""
@@ -70,7 +76,7 @@ class Space:
         """The space in which one technique is used for sure: on, or the only one of its slot."""
         node = self.tree[slot][name]
         nodes = {**self.tree[slot], name: {**node, "use": True}} if SLOTS[slot].many else {name: node}
-        return Space({**self.tree, slot: nodes}, self.absent, self.dropped)
+        return replace(self, tree={**self.tree, slot: nodes})
 
     def techniques(self) -> Iterator[tuple[str, str, Technique]]:
         """Slot, name and technique of every option."""

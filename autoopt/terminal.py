@@ -2,13 +2,14 @@
 
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from autoopt.study.journal import Record
 from autoopt.study.objective import Objective
 from autoopt.study.runner import Result
 from autoopt.study.verdict import Verdict
@@ -56,21 +57,32 @@ class Progress:
         if not self.live and total > done:
             self.say(f"{name}: {total - done} to go" + (f", {done} done before" if done else ""))
 
+    def earlier(self, records: Sequence[Record]) -> None:
+        """Take in the trials of earlier sessions."""
+        for record in records:
+            self.note(record.key, record.state, record.score)
+
     def running(self, count: int) -> None:
         self.live_trials = count
 
     def result(self, result: Result) -> None:
         self.done += 1
-        job, score = result.job, result.score
-        if job.stage == "search" and score is not None and self.objective:
-            if job.key == "0":
-                self.baseline = score
-            if result.state == "complete" and (self.best is None or self.objective.better(score, self.best[0])):
-                self.best = (score, job.key)
+        job = result.job
+        if job.stage == "search":
+            self.note(job.key, result.state, result.score)
         if result.reason and job.stage != "preflight":
             self.say(f"  {job.stage} {job.key} failed ({result.reason}): {result.detail}")
         elif not self.live and job.stage in SHOWN:
             self.say(f"  {self.done}/{self.total}  {self.described(result)}")
+
+    def note(self, key: str, state: str, score: float | None) -> None:
+        """Remember the baseline and the best."""
+        if score is None or state != "complete" or self.objective is None:
+            return
+        if key == "0":
+            self.baseline = score
+        if self.best is None or self.objective.better(score, self.best[0]):
+            self.best = (score, key)
 
     def described(self, result: Result) -> str:
         score = "" if result.score is None else f"{self.objective.name if self.objective else ''} {result.score:.4f}"
@@ -78,6 +90,8 @@ class Progress:
         return f"{result.job.key:>3}  {score}{ended}  {result.job.recipe.title()}  {duration(result.seconds)}"
 
     def line(self) -> Text:
+        if not self.name:
+            return Text("loading torch, Lightning and the data", style="dim")
         parts = [f"{self.name} {self.done}/{self.total}", f"{self.live_trials} running"]
         if self.best and self.objective:
             gain = "" if self.baseline is None else f" ({self.objective.gain(self.best[0], self.baseline):+.4f} over the baseline)"
@@ -116,3 +130,4 @@ def closing(verdict: Verdict, say: Callable[[object], None]) -> None:
         + f"; {verdict.trainings} trainings, {duration(verdict.seconds)} of trial time."
     )
     say(f"best/ holds the {'winner' if verdict.better else 'baseline'}: {verdict.folder}/best   all figures: {verdict.folder}/verdict.yaml")
+    say(f"autoopt show {verdict.study} lists the trials, autoopt ui {verdict.study} shows them in MLflow.")

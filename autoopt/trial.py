@@ -1,5 +1,6 @@
 """One trial: a pure function of (recipe, task, seed, epochs). It knows neither Optuna nor the study."""
 
+import inspect
 import os
 import random
 import time
@@ -16,11 +17,12 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from autoopt import metrics
-from autoopt.errors import TechniqueError
+from autoopt.errors import NonFinite, TechniqueError
 from autoopt.feed import Feed, overridden
-from autoopt.module import Net, Tuned, call, finite, make_module, rates
+from autoopt.module import Chosen, Net, Tuned, call, finite, make_module, rates
 from autoopt.recipe import Recipe
 from autoopt.task import Task
+from autoopt.technique import Technique
 from autoopt.world import World, prepare, silence
 
 __all__ = ["prepare", "run"]
@@ -44,7 +46,8 @@ def run(world: World, job: dict[str, Any], report: Report) -> dict[str, Any]:
     try:
         return train(world, job, report)
     except TechniqueError as error:
-        return {"problem": {"slot": error.slot, "name": error.name, "detail": error.detail, "said": str(error)}, "stopped": False}
+        problem = {"slot": error.slot, "name": error.name, "detail": error.detail, "said": str(error), "unavailable": error.unavailable}
+        return {"problem": problem, "stopped": False}
     except Exception as error:
         traceback.print_exc()
         said = f"{type(error).__name__}: {error}".splitlines()[0]
@@ -52,7 +55,29 @@ def run(world: World, job: dict[str, Any], report: Report) -> dict[str, Any]:
 
 
 def train(world: World, job: dict[str, Any], report: Report) -> dict[str, Any]:
-    """Build, fit or take up, keep the weights, and measure."""
+    """Build, fit or take up, keep the weights, and measure.
+
+    Raises:
+        TechniqueError: what was raised inside of a technique.
+    """
+    try:
+        return measured_training(world, job, report)
+    except (TechniqueError, NonFinite, MemoryError, torch.OutOfMemoryError):
+        raise
+    except Exception as error:
+        if (technique := culprit(error, Recipe(job["recipe"]))) is not None and "memory" not in str(error):
+            raise TechniqueError(technique.slot, technique.name, f"{type(error).__name__}: {error}") from error
+        raise
+
+
+def culprit(error: Exception, recipe: Recipe) -> Technique | None:
+    """The technique in whose file the error was raised, or called what raised it."""
+    files = {inspect.getsourcefile(t.load()): t for t, _ in Chosen(recipe).rows}
+    frames = [frame.filename for frame in traceback.extract_tb(error.__traceback__)]
+    return next((files[name] for name in reversed(frames) if name in files), None)
+
+
+def measured_training(world: World, job: dict[str, Any], report: Report) -> dict[str, Any]:
     silence()
     seed_all(job["seed"])
     recipe = Recipe(job["recipe"])

@@ -58,7 +58,7 @@ def read_back(recipe, folder):
 def test_a_recipe_is_read_back_as_itself_with_nothing_left_to_choose(name, spaces, tmp_path_factory):
     folder = tmp_path_factory.mktemp("recipes")
 
-    @settings(max_examples=8, deadline=None)
+    @settings(max_examples=6, deadline=None)
     @given(st.integers(0, 100_000))
     def identity(seed):
         recipe = drawn(spaces[name], seed)
@@ -107,7 +107,7 @@ def test_odd_texts_survive(odd, tmp_path):
 def test_any_text_survives(tmp_path_factory):
     folder = tmp_path_factory.mktemp("recipes")
 
-    @settings(max_examples=10, deadline=None)
+    @settings(max_examples=8, deadline=None)
     @given(TEXTS, TEXTS)
     def survives(path, target):
         recipe_of_texts(path, target, folder)

@@ -1,7 +1,11 @@
+from dataclasses import replace
+from types import SimpleNamespace
+
 import pytest
 
 from autoopt.recipe import Recipe
 from autoopt.slots import SLOTS
+from autoopt.space import Space
 from autoopt.study.confirm import Candidate
 from autoopt.study.journal import Record
 from autoopt.study.objective import Objective
@@ -100,7 +104,11 @@ def side(key, scores, **costs):
 
 def closed(baseline, winner, records=()):
     said = []
-    closing(conclude("s", ACCURACY, baseline, winner, list(records), 4, 61.0, {}, "runs/s"), said.append)
+    after = [replace(r, stage="confirm", seconds=61.0 / len(baseline.validation)) for r in baseline.validation]
+    told = {"search": list(records), "confirm": after}
+    journal = SimpleNamespace(records=lambda stage: told.get(stage, []))
+    verdict = conclude(SimpleNamespace(name="s", path="runs/s"), ACCURACY, (baseline, winner), journal, Space({}))
+    closing(verdict, said.append)
     return said
 
 
@@ -110,21 +118,22 @@ def columns(table):
 
 def test_the_closing_table_of_a_winner():
     costs = {"latency_ms": 0.5, "size_mb": 1.25, "parameters": 12345.0}
-    table, _, conclusion, counts, where = closed(side("0", [0.5, 0.51, 0.52], **costs), side("7", [0.8, 0.81, 0.82], **costs))
+    table, _, conclusion, counts, where, more = closed(side("0", [0.5, 0.51, 0.52], **costs), side("7", [0.8, 0.81, 0.82], **costs))
     labels, theirs, ours = columns(table)
     assert [c.header for c in table.columns] == ["", "baseline", "winner (trial 7)"]
     assert labels[0] == "val_accuracy, test split"
     assert (theirs[:2], ours[:2]) == (["0.5100", "0.5100"], ["0.8100", "0.8100"])
     assert ours[2:] == ["0.500", "1.250", "12,345", "sgd cosine"]
     assert conclusion.startswith("Trial 7 is better than the baseline: gain in val_accuracy on the test split +0.3000, 95 % interval +0.")
-    assert counts == "0 trials complete, 0 stopped early, 0 failed; 4 trainings, 1:01 of trial time."
+    assert counts == "0 trials complete, 0 stopped early, 0 failed; 3 trainings, 1:01 of trial time."
     assert where == "best/ holds the winner: runs/s/best   all figures: runs/s/verdict.yaml"
+    assert more == "autoopt show s lists the trials, autoopt ui s shows them in MLflow."
 
 
 def test_the_closing_table_without_a_winner():
     records = [Record(str(i), "search", {}, 0, "failed", reason="lost") for i in range(2)]
-    table, _, conclusion, counts, where = closed(side("0", [0.5, 0.9]), side("7", [0.6, 0.8]), records)
+    table, _, conclusion, counts, where, more = closed(side("0", [0.5, 0.9]), side("7", [0.6, 0.8]), records)
     assert columns(table)[0] == ["val_accuracy, test split", "val_accuracy, validation, fresh seeds", "recipe"]
     assert conclusion.startswith("The baseline is as good, since the interval holds 0: gain")
-    assert "2 failed (2 lost); 6 trainings" in counts
+    assert "2 failed (2 lost); 4 trainings" in counts
     assert where.startswith("best/ holds the baseline")

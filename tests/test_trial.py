@@ -340,7 +340,7 @@ def test_a_short_run_returns_the_problem_with_its_technique(digits, slot, name, 
     said = recipe.replace(**{slot: {name: {"from": f"{HERE}:{name}"}}})
     detail = detail.replace("300", "128")  # two batches of 64
     problem = run(world, job(said, limit=2), going)["problem"]
-    assert problem == {"slot": slot, "name": name, "detail": detail, "said": f"{slot}/{name}: {detail}"}
+    assert problem == {"slot": slot, "name": name, "detail": detail, "said": f"{slot}/{name}: {detail}", "unavailable": name == "absent"}
     if slot != "model":
         with pytest.raises(TechniqueError, match=f"{slot}/{name}: {detail}") as caught:
             run(world, job(said), going)

@@ -20,7 +20,7 @@ def run(arguments: Sequence[str]) -> int:
     asked = len(study.records["search"])
     if not asked:
         raise BadInput(f"{study.name} has no finished trial yet; there is nothing to conclude")
-    tree = {**study.config, "root": str(study.path.parent), "study": {**study.config["study"], "trials": asked}}
+    tree = {**study.config, "root": str(study.path.parent), "study": {**study.config["study"], "trials": asked, "time": "0s"}}
     with Progress() as screen:
         verdict = search(tree, screen)
     closing(verdict, screen.say)

@@ -14,4 +14,4 @@ def run(arguments: Sequence[str]) -> int:
     with Progress() as screen:
         verdict = search(asked.tree(), screen)
     closing(verdict, screen.say)
-    return 3 if "--strict" in asked.flags and verdict.dropped else 0
+    return 3 if "--strict" in asked.flags and verdict.quarantined else 0

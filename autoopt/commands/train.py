@@ -17,7 +17,7 @@ def run(arguments: Sequence[str]) -> int:
         trained = train(asked.tree(), screen)
     for name, value in sorted(trained.metrics.items()):
         screen.say(f"  {name:<30} {value:.6g}")
-    screen.say(f"{trained.objective} on the test split: {trained.score:.4f}; exported to {trained.path}")
+    screen.say(f"{trained.objective} on the {trained.part} split: {trained.score:.4f}; exported to {trained.path}")
     return 0
 
 

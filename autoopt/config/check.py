@@ -10,7 +10,7 @@ from omegaconf import MISSING
 
 from autoopt import grammar
 from autoopt.config.overrides import Overrides
-from autoopt.config.settings import AT_LEAST, SEARCHED, SETTINGS, seconds
+from autoopt.config.settings import AT_LEAST, DURATION, SEARCHED, SETTINGS, seconds
 from autoopt.config.tree import FROM, Tree, technique_of
 from autoopt.domain import Choice, Range
 from autoopt.errors import nearest
@@ -129,7 +129,8 @@ def wrong_settings(tree: Tree) -> Iterator[str]:
     for key in ("study.time", "executor.trial_time"):
         head, _, tail = key.partition(".")
         try:
-            seconds(tree[head][tail])
+            if seconds(tree[head][tail]) == 0:
+                raise ValueError(DURATION)
         except ValueError as error:
             yield f"{key}={tree[head][tail]}: {error}"
     if isinstance(name := tree["name"], str) and not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", name):

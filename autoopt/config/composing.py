@@ -28,9 +28,10 @@ def composed(overrides: Overrides) -> Tree:
         groups = [line for line in lines if line.split("=")[0] in GROUPS]
         keys = set(leaves(attempt(groups) or {}))
         values = [line for line in lines if line.split("=")[0] in keys]
-        good = composable(groups, values)
-        overrides.problems.extend(f"{line}: it cannot be read" for line in values if line not in good)
-        tree = attempt([*groups, *good])
+        if (tree := attempt([*groups, *values])) is None:
+            good = composable(groups, values)
+            overrides.problems.extend(f"{line}: it cannot be read" for line in values if line not in good)
+            tree = attempt([*groups, *good])
     assert tree is not None
     return {**{slot: tree.get(slot) or {} for slot in SLOTS}, **{k: v for k, v in tree.items() if k not in SLOTS}}
 

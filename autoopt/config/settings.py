@@ -39,6 +39,7 @@ AT_LEAST = {
     ),
     "study.compress": 0,
 }
+DURATION = "expected a duration such as 8h, 1h30m or 90s"
 
 
 def seconds(text: str | float | None) -> float | None:
@@ -50,7 +51,6 @@ def seconds(text: str | float | None) -> float | None:
     if text is None:
         return None
     found = re.fullmatch("".join(rf"(?:(\d+(?:\.\d+)?){unit})?" for unit in ("d", "h", "m", "s?")), str(text).replace(" ", ""))
-    total = sum(float(n or 0) * unit for n, unit in zip(found.groups(), (86400, 3600, 60, 1), strict=True)) if found else 0
-    if not total:
-        raise ValueError("expected a duration such as 8h, 1h30m or 90s")
-    return total
+    if not found or not any(found.groups()):
+        raise ValueError(DURATION)
+    return sum(float(n or 0) * unit for n, unit in zip(found.groups(), (86400, 3600, 60, 1), strict=True))

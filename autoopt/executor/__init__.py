@@ -52,3 +52,5 @@ class Executor(Protocol):
 
 class TemplateError(Exception):
     """No trial can run, because the process that they are forked from does not come up."""
+
+    exit_code = 2

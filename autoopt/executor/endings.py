@@ -14,8 +14,10 @@ _DEVICE_FULL = re.compile(r"\b(CUDA|HIP|MPS|XPU)\b.*out of memory|CUBLAS_STATUS_
 def classify(error: BaseException) -> tuple[str, str]:
     """The reason and the detail of an exception; one that has a `reason` out of `REASONS` knows best."""
     name, text = type(error).__name__, str(error).strip()
-    detail = f"{name}: {text.splitlines()[0]}" if text else name
-    return _reason(error, text), detail[:300]
+    said = text.splitlines()[0] if text else ""
+    if getattr(error, "reason", None) not in REASONS or not said:  # else its text is made to be read
+        said = f"{name}: {said}" if said else name
+    return _reason(error, text), said[:300]
 
 
 def _reason(error: BaseException, text: str) -> str:

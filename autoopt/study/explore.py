@@ -76,6 +76,8 @@ class Sampling:
 
     def jobs(self) -> Iterator[Job]:
         for trial in self.journal.interrupted(self.study):
+            if time.time() >= self.until:
+                return
             self.study.sampler = Derived(self.seed, trial.number)
             yield self.job(optuna.Trial(self.study, trial._trial_id))
         while (number := self.asked()) < self.total and (number == 0 or time.time() < self.until):
@@ -154,6 +156,7 @@ def explore(
         return ladder.stop(int(job.key), epoch, value) and job.key != "0"
 
     runner.screen.stage(STAGE, total, len(records))
+    runner.screen.earlier(records)
     runner.run(sampling.jobs(), sampling.tell, judge)
 
 

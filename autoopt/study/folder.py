@@ -13,7 +13,9 @@ import yaml
 from autoopt.config import Tree, leaves, technique_of
 from autoopt.errors import BadInput
 from autoopt.slots import SLOTS
+from autoopt.space import Space
 from autoopt.study.journal import StoreError
+from autoopt.study.objective import Objective
 
 ROOT = "autoopt-runs"
 IDENTITY = (*SLOTS, "split", "batches", "seed", "objective", "direction", "baseline")
@@ -49,7 +51,7 @@ class Folder:
             self.lock = os.open(self.path / "lock", os.O_CREAT | os.O_RDWR, 0o644)
         except OSError as error:
             raise BadInput(f"root={tree['root']}: {self.path} cannot be written: {error.strerror}") from error
-        self.tree, self.locked = tree, {"identity": identity(tree), "techniques": dict(versions(tree))}
+        self.tree, self.identity = tree, identity(tree)
         try:
             self.hold()
             self.compare()
@@ -71,19 +73,27 @@ class Folder:
         os.ftruncate(self.lock, 0)
         os.pwrite(self.lock, str(os.getpid()).encode(), 0)
 
+    @property
+    def locked(self) -> dict[str, Any] | None:
+        """What was settled when the study was begun: nothing of it changes, whatever works by now."""
+        path = self.path / "space.yaml"
+        return yaml.safe_load(path.read_text()) if path.exists() else None
+
     def compare(self) -> None:
         """See that the study that is here, if there is one, is this one."""
-        path = self.path / "space.yaml"
-        if path.exists():
-            before = yaml.safe_load(path.read_text())
-            if changes := list(differences(before["identity"], self.locked["identity"])):
-                ways = f"give it another name=, or leave name= away; or say again what {self.path / 'config.yaml'} says"
-                raise BadInput(*(f"{self.name} was begun with {change}" for change in changes), f"A study keeps its space: {ways}.")
+        before = self.locked
+        changes = [] if before is None else list(differences(before["identity"], self.identity))
+        if changes:
+            ways = f"give it another name=, or leave name= away; or say again what {self.path / 'config.yaml'} says"
+            raise BadInput(*(f"{self.name} was begun with {change}" for change in changes), f"A study keeps its space: {ways}.")
 
-    def settle(self) -> None:
+    def settle(self, space: Space, objective: Objective) -> None:
         """Write down which study this is, once it is known to work."""
-        if not (self.path / "space.yaml").exists():
-            write(self.path / "space.yaml", yaml.safe_dump(self.locked, sort_keys=False))
+        if self.locked is None:
+            chosen = {"objective": objective.name, "direction": objective.direction}
+            left = {"left_out": dict(space.dropped), "quarantined": sorted(space.broken)}
+            found = {"identity": self.identity, "techniques": dict(versions(self.tree)), **chosen, **left}
+            write(self.path / "space.yaml", yaml.safe_dump(found, sort_keys=False))
         write(self.path / "config.yaml", yaml.safe_dump({**self.tree, "name": self.name}, sort_keys=False))
 
     def trial(self, key: str) -> Path:

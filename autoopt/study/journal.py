@@ -40,6 +40,7 @@ class JournalFile(BaseJournalBackend):
         whole, self.logs = sound(text)
         self.file = os.open(path, os.O_CREAT | os.O_RDWR | os.O_APPEND, 0o644) if write else -1
         if write and whole < len(text):
+            path.with_suffix(".torn").write_bytes(text[whole:])
             os.ftruncate(self.file, whole)
 
     def read_logs(self, log_number_from: int) -> Iterable[dict[str, Any]]:

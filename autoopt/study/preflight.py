@@ -33,7 +33,7 @@ def preflight(space: Space, runner: Runner, tree: Tree, alone: bool = False) -> 
     for result in collect(runner, [trial_run(recipe, f"{slot}-{name}", order, (slot, name)) for slot, name, recipe in rest]):
         if (problem := problem_of(result)) is not None:
             slot, name = result.job.context
-            space = space.without(slot, name, problem["detail"])
+            space = space.without(slot, name, problem["detail"], broken=not problem.get("unavailable"))
     return space, objective
 
 
@@ -60,7 +60,7 @@ def sound_baseline(space: Space, runner: Runner, order: dict[str, Any]) -> tuple
         if slot not in SLOTS or name not in space.tree[slot] or len(space.tree[slot]) < 2:
             log = runner.folder.trial("preflight/baseline") / "log.txt"
             raise BadInput(f"the baseline cannot be trained: {problem['said']} (log: {log})")
-        space = space.without(slot, name, problem["detail"])
+        space = space.without(slot, name, problem["detail"], broken=not problem.get("unavailable"))
 
 
 def collect(runner: Runner, jobs: Iterable[Job]) -> list[Result]:
@@ -73,7 +73,7 @@ def trial_run(recipe: Recipe, key: str, order: dict[str, Any], context: Any = No
     return Job(f"preflight/{key}", "preflight", recipe, 0, order, context)
 
 
-def problem_of(result: Result) -> dict[str, str] | None:
+def problem_of(result: Result) -> dict[str, Any] | None:
     """Why a preflight failed: what its technique said, or how its process ended."""
     if result.outcome is None:
         return {"detail": f"{result.reason}: {result.detail}", "said": f"{result.reason}: {result.detail}"}

@@ -1,7 +1,7 @@
 """Jobs through the executor: workers kept busy, every report answered, everything mirrored."""
 
 import signal
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -9,6 +9,7 @@ from typing import Any, Protocol
 from autoopt.executor import Event, Executor
 from autoopt.recipe import Recipe
 from autoopt.study.folder import Folder
+from autoopt.study.journal import Record
 from autoopt.study.objective import Objective, timed
 
 
@@ -28,6 +29,7 @@ class Screen(Protocol):
 
     def say(self, text: str) -> None: ...
     def stage(self, name: str, total: int, done: int) -> None: ...
+    def earlier(self, records: Sequence[Record]) -> None: ...
     def running(self, count: int) -> None: ...
     def result(self, result: "Result") -> None: ...
 

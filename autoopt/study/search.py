@@ -1,6 +1,7 @@
 """A search from its config to its verdict: the stages in their order."""
 
 import os
+import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -27,6 +28,13 @@ from autoopt.study.runner import Runner, Screen
 from autoopt.study.verdict import Verdict, conclude
 from autoopt.technique import LIVE
 from autoopt.tracking import Tracker, experiment_name, store_uri
+
+
+class NotConcluded(Exception):
+    """The search ran, but there is nothing to compare with."""
+
+    exit_code = 4
+
 
 RESERVE = 0.175  # of the time, for confirm
 
@@ -63,17 +71,34 @@ def opened(tree: Tree, screen: Screen, settle: bool = True, alone: bool = False)
         facts = executor.facts
         runner = Runner(executor, folder, screen, Nobody(), executor.workers)
         with runner.signals():
-            space, objective = preflight(Space(tree).fitting(facts["absent"]), runner, tree, alone)
-            if space.dropped:
-                screen.say(f"left out: {', '.join(space.dropped)} (autoopt plan says why)")
+            fitting = Space(tree).fitting(facts["absent"])
+            space, objective = recalled(fitting, folder.locked) if folder.locked else preflight(fitting, runner, tree, alone)
+            announce(space, screen)
             runner.objective = screen.objective = objective
             if settle:
-                folder.settle()
+                folder.settle(space, objective)
             yield Opened(tree, folder, runner, space, objective, facts)
     finally:
         if executor is not None:
             executor.close()
         folder.close()
+
+
+def recalled(space: Space, locked: dict[str, Any]) -> tuple[Space, Objective]:
+    """The space and the objective as they were settled when the study was begun."""
+    for key, reason in locked["left_out"].items():
+        slot, name = key.split("/")
+        if name in space.tree[slot]:
+            space = space.without(slot, name, reason, broken=key in locked["quarantined"])
+    return space, Objective(locked["objective"], locked["direction"])
+
+
+def announce(space: Space, screen: Screen) -> None:
+    """What was left out: by name where that is in order, with its reason where something is broken."""
+    if fine := [key for key in space.dropped if key not in space.broken]:
+        screen.say(f"left out: {', '.join(fine)} (autoopt plan says why)")
+    for key in sorted(space.broken):
+        screen.say(f"quarantined: {key}: {space.dropped[key]}")
 
 
 def local(tree: Tree, folder: Path) -> Local:
@@ -140,9 +165,23 @@ def mirrored(study: Opened, journal: Journal) -> Mirror | Nobody:
         return Nobody()
     tracker = Tracker(study.folder.path, uri=store_uri(node["uri"]), experiment=experiment_name(node["experiment"], study.folder.name))
     baseline = next((r.score for r in journal.records(STAGE) if r.key == BASELINE), None)
-    params = {"objective": study.objective.name, "trials": study.tree["study"]["trials"], "epochs": study.tree["study"]["epochs"]}
-    tags = {"autoopt.version": version("autoopt"), "autoopt.state": "running"}
+    params = {
+        "objective": study.objective.name,
+        "data": ",".join(study.tree["data"]),
+        "trials": study.tree["study"]["trials"],
+        "epochs": study.tree["study"]["epochs"],
+    }
+    commit = {"mlflow.source.git.commit": found} if (found := git_commit()) else {}
+    tags = {"autoopt.version": version("autoopt"), "autoopt.state": "running", **commit}
     return Mirror(tracker, study.folder.name, tags, params, study.objective, baseline)
+
+
+def git_commit() -> str:
+    """The commit of the working directory, where it is under git."""
+    try:
+        return subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, timeout=5).stdout.strip()
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
 
 
 def stages(study: Opened, journal: Journal, start: float) -> Verdict:
@@ -151,7 +190,8 @@ def stages(study: Opened, journal: Journal, start: float) -> Verdict:
     node, seed = tree["study"], tree["seed"]
     top = how_many(node["trials"], node["seeds"], node["confirm"])
     limit = seconds(node["time"])
-    until = start + limit * (1 - RESERVE) if limit else float("inf")
+    used = sum(r.seconds for r in journal.records(STAGE)) / runner.workers  # by earlier sessions
+    until = float("inf") if limit is None else start + limit * (1 - RESERVE) - used
     explore(runner, journal, study.space, objective, own_baseline(tree), seed, until, node["stopping"])
     compressed = compress(runner, journal, study.space, objective, top, seed)
     found = journal.records(STAGE)
@@ -160,21 +200,11 @@ def stages(study: Opened, journal: Journal, start: float) -> Verdict:
     confirmed = confirm(runner, journal, objective, pool, node["seeds"], top, seed)
     baseline = next((c for c in confirmed if c.key == BASELINE), None)
     if baseline is None:
-        raise BadInput(f"the baseline cannot be confirmed: {why(journal, found)} (logs: {study.folder.path / 'trials'})")
-    pair = open_test(runner, journal, [baseline] if confirmed[0] is baseline else [baseline, confirmed[0]])
-    trained = len(journal.records("confirm"))
-    records = [*found, *compressed]
-    verdict = conclude(
-        study.folder.name,
-        objective,
-        pair[0],
-        pair[-1],
-        records,
-        trained,
-        spent(records, journal),
-        study.space.dropped,
-        str(study.folder.path),
-    )
+        raise NotConcluded(f"the baseline cannot be confirmed: {why(journal, found)} (logs: {study.folder.path / 'trials'})")
+    pair = [baseline] if confirmed[0] is baseline else [baseline, confirmed[0]]
+    if study.facts["test"]:
+        pair = open_test(runner, journal, pair)
+    verdict = conclude(study.folder, objective, (pair[0], pair[-1]), journal, study.space)
     write(study.folder.path / "verdict.yaml", verdict.yaml())
     best = verdict.best
     text = Advice(study.folder.name, verdict.conclusion(), objective.name, verdict.score(best))
@@ -185,8 +215,3 @@ def stages(study: Opened, journal: Journal, start: float) -> Verdict:
 def why(journal: Journal, found: list[Record]) -> str:
     failed = [r for r in [*found, *journal.records("confirm")] if r.key.split("-")[0] == BASELINE and r.state == "failed"]
     return f"{failed[-1].reason}: {failed[-1].detail}" if failed else "it was never trained to its end"
-
-
-def spent(records: list[Record], journal: Journal) -> float:
-    """Seconds of all trials, confirm's too."""
-    return sum(r.seconds for r in [*records, *journal.records("confirm"), *journal.records("test")])

@@ -15,10 +15,11 @@ from autoopt.study.search import opened
 
 @dataclass(frozen=True)
 class Trained:
-    """What a training came to; `metrics` are of the test split where there is one."""
+    """What a training came to; `score` is of the `part` test where there is such a split, else of validation."""
 
     objective: str
     score: float
+    part: str
     metrics: Mapping[str, float]
     path: Path
 
@@ -36,15 +37,18 @@ def train(tree: Tree, screen: Screen) -> Trained:
         screen.say(f"training {recipe.title()}, {recipe.epochs} epochs (log: {folder.path / 'trials' / '0' / 'log.txt'})")
         screen.stage("train", 1, 0)
         whole = done(collect(runner, [Job("0", "train", recipe, tree["seed"], {"save": str(weights)})]))
-        screen.stage("test", 1, 0)
-        order = {"load": str(weights), "part": "test", "latency": True}
-        tested = done(collect(runner, [Job("0-test", "test", recipe, tree["seed"], order)]))
-        score = tested.score if tested.score is not None else whole.score
-        assert score is not None
-        said = Advice(folder.name, f"{study.objective.name} {score:.4f} on the test split.", study.objective.name, score)
+        measured, part = whole, "validation"
+        if study.facts["test"]:
+            screen.stage("test", 1, 0)
+            order = {"load": str(weights), "part": "test", "latency": True}
+            measured, part = done(collect(runner, [Job("0-test", "test", recipe, tree["seed"], order)])), "test"
+        assert whole.outcome is not None and measured.outcome is not None and measured.score is not None
+        said = Advice(
+            folder.name, f"{study.objective.name} {measured.score:.4f} on the {part} split.", study.objective.name, measured.score
+        )
         export(folder.path / "best", recipe, weights, study.facts, said)
-        assert whole.outcome is not None and tested.outcome is not None
-        return Trained(study.objective.name, score, {**tested.outcome["metrics"], **whole.outcome["metrics"]}, folder.path / "best")
+        metrics = {**measured.outcome["metrics"], **whole.outcome["metrics"]}
+        return Trained(study.objective.name, measured.score, part, metrics, folder.path / "best")
 
 
 def done(results: list[Result]) -> Result:

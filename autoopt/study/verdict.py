@@ -14,7 +14,9 @@ import yaml
 from scipy.special import stdtrit
 
 from autoopt.recipe import Recipe
+from autoopt.space import Space
 from autoopt.study.confirm import Candidate
+from autoopt.study.folder import Folder
 from autoopt.study.journal import Journal, Record
 from autoopt.study.objective import Objective
 
@@ -52,6 +54,7 @@ class Verdict:
     trainings: int
     seconds: float
     dropped: Mapping[str, str] = field(default_factory=dict)
+    quarantined: Sequence[str] = ()
     folder: str = ""
 
     @property
@@ -93,6 +96,7 @@ class Verdict:
             "trainings": self.trainings,
             "seconds": round(self.seconds, 1),
             "dropped": dict(self.dropped),
+            "quarantined": list(self.quarantined),
         }
 
     def described(self, candidate: Candidate) -> dict[str, Any]:
@@ -137,24 +141,28 @@ def row(record: Record) -> dict[str, Any]:
     return {"trial": record.key, **ended, **record.metrics, **recipe.names(), **recipe.flat()}
 
 
-def conclude(
-    study: str,
-    objective: Objective,
-    baseline: Candidate,
-    winner: Candidate,
-    records: Sequence[Record],
-    confirmed: int,
-    seconds: float,
-    dropped: Mapping[str, str],
-    folder: str,
-) -> Verdict:
-    """Weigh the winner against the baseline."""
-    part = "test" if all(scores(c, "test") for c in (baseline, winner)) else "validation"
+def conclude(folder: Folder, objective: Objective, pair: tuple[Candidate, Candidate], journal: Journal, space: Space) -> Verdict:
+    """Weigh the winner against the baseline (`pair`: baseline, winner)."""
+    baseline, winner = pair
+    part = "test" if all(scores(c, "test") for c in pair) else "validation"
     gain, interval = weigh(baseline, winner, part, objective)
-    counts = {state: sum(r.state == state for r in records) for state in ("complete", "stopped", "failed")}
-    reasons = Counter(r.reason for r in records if r.reason)
+    searched = [*journal.records("search"), *journal.records("compress")]
+    after = [*journal.records("confirm"), *journal.records("test")]
     return Verdict(
-        study, objective, baseline, winner, gain, interval, part, counts, reasons, len(records) + confirmed, seconds, dropped, folder
+        study=folder.name,
+        objective=objective,
+        baseline=baseline,
+        winner=winner,
+        gain=gain,
+        interval=interval,
+        part=part,
+        counts={state: sum(r.state == state for r in searched) for state in ("complete", "stopped", "failed")},
+        reasons=Counter(r.reason for r in searched if r.reason),
+        trainings=sum(r.stage in ("search", "confirm") for r in [*searched, *after]),
+        seconds=sum(r.seconds for r in [*searched, *after]),
+        dropped=space.dropped,
+        quarantined=sorted(space.broken),
+        folder=str(folder.path),
     )
 
 
@@ -187,8 +195,8 @@ def weigh(baseline: Candidate, winner: Candidate, part: str, objective: Objectiv
 def spread(gain: float, parts: list[tuple[float, int]]) -> tuple[float, float]:
     """The interval around a sum of independent variances, each with its degrees of freedom."""
     total = sum(v for v, _ in parts)
-    if total == 0:
-        return gain, gain
+    if total == 0:  # seeds that agree to the last digit tell nothing of chance, unless there is no difference at all
+        return (gain, gain) if gain == 0 else (-float("inf"), float("inf"))
     freedom = total**2 / sum(v**2 / n for v, n in parts)
     half = float(stdtrit(freedom, (1 + LEVEL) / 2)) * sqrt(total)
     return gain - half, gain + half

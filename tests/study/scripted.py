@@ -113,6 +113,9 @@ class Quiet:
     def __init__(self):
         self.said, self.results, self.stages = [], [], []
 
+    def earlier(self, records):
+        pass
+
     def say(self, text):
         self.said.append(str(text))
 

@@ -9,8 +9,12 @@ from scripted import composed
 
 from autoopt.config import compose
 from autoopt.errors import BadInput
+from autoopt.space import Space
 from autoopt.study.folder import Folder, default_name, derived_seed, write
 from autoopt.study.journal import StoreError
+from autoopt.study.objective import Objective
+
+SPACE, OBJECTIVE = Space({}), Objective("val_accuracy", "maximize")
 
 
 @pytest.fixture
@@ -29,7 +33,7 @@ def folder(tmp_path):
 
 def begun(folder, *overrides):
     one = folder(*overrides)
-    one.settle()
+    one.settle(SPACE, OBJECTIVE)
     one.close()
     one.lock = os.open(os.devnull, os.O_RDONLY)  # for the fixture to close
     return one
@@ -134,7 +138,7 @@ def test_nothing_is_settled_before_it_is_known_to_work(folder, tmp_path):
 
 def test_what_is_settled(folder):
     one = folder("name=s", "optimizer=adamw,sgd")
-    one.settle()
+    one.settle(SPACE, OBJECTIVE)
     space, config = (yaml.safe_load((one.path / name).read_text()) for name in ("space.yaml", "config.yaml"))
     assert list(space["identity"]["optimizer"]) == ["adamw", "sgd"]
     assert space["techniques"]["optimizer/sgd"].startswith("autoopt ")
@@ -145,7 +149,7 @@ def test_the_space_stays_and_the_config_follows(folder):
     one = begun(folder, "name=s", "study.trials=5")
     before = (one.path / "space.yaml").read_bytes()
     two = folder("name=s", "study.trials=9")
-    two.settle()
+    two.settle(SPACE, OBJECTIVE)
     assert (two.path / "space.yaml").read_bytes() == before
     assert yaml.safe_load((two.path / "config.yaml").read_text())["study"]["trials"] == 9
 

@@ -1,10 +1,12 @@
 from math import inf, sqrt
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import yaml
 from scripted import ACCURACY, LOSS
 
+from autoopt.space import Space
 from autoopt.study.confirm import Candidate
 from autoopt.study.journal import Record
 from autoopt.study.verdict import conclude, spread
@@ -27,7 +29,9 @@ def candidate(key, scores, validation=(0.5, 0.5), resamples=()):
 
 
 def verdict_of(baseline, winner, objective=ACCURACY, records=()):
-    return conclude("s", objective, baseline, winner, list(records), 4, 10.0, {}, "runs/s")
+    told = {"search": list(records), "confirm": [*baseline.validation, *winner.validation]}
+    journal = SimpleNamespace(records=lambda stage: told.get(stage, []))
+    return conclude(SimpleNamespace(name="s", path="runs/s"), objective, (baseline, winner), journal, Space({}))
 
 
 def test_welch_by_hand():
@@ -138,7 +142,9 @@ def test_without_a_test_part_the_validation_part_is_weighed():
 
 
 def test_seeds_that_agree_to_the_last_digit():
-    assert spread(0.1, [(0.0, 2), (0.0, 2)]) == (0.1, 0.1)
+    """They tell nothing of chance, unless there is no difference at all."""
+    assert spread(0.1, [(0.0, 2), (0.0, 2)]) == (-float("inf"), float("inf"))
+    assert spread(0.0, [(0.0, 2), (0.0, 2)]) == (0.0, 0.0)
 
 
 def test_counts_and_reasons():
