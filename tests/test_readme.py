@@ -14,7 +14,7 @@ from autoopt.slots import SLOTS
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
 QUICK = ["study.trials=3", "study.epochs=2", "study.time=null", "study.confirm=1", "study.seeds=2", "study.compress=2"]
-MY_MODELS = '''
+MY_MODELS = """
 import lightning.pytorch as L
 import torch
 from torch import nn
@@ -38,7 +38,7 @@ class LitNet(L.LightningModule):
 
     def configure_optimizers(self):
         return torch.optim.SGD(self.parameters(), lr=0.1)
-'''
+"""
 TABLE = "rooms,street,price\n" + "\n".join(f"{i % 7},{'abc'[i % 3]},{100 + 13 * (i % 7) + 0.5 * i}" for i in range(120))
 
 

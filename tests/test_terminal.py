@@ -132,7 +132,7 @@ def test_the_closing_table_of_a_winner():
 
 def test_the_closing_table_without_a_winner():
     records = [Record(str(i), "search", {}, 0, "failed", reason="lost") for i in range(2)]
-    table, _, conclusion, counts, where, more = closed(side("0", [0.5, 0.9]), side("7", [0.6, 0.8]), records)
+    table, _, conclusion, counts, where, _more = closed(side("0", [0.5, 0.9]), side("7", [0.6, 0.8]), records)
     assert columns(table)[0] == ["val_accuracy, test split", "val_accuracy, validation, fresh seeds", "recipe"]
     assert conclusion.startswith("The baseline is as good, since the interval holds 0: gain")
     assert "2 failed (2 lost); 4 trainings" in counts
