@@ -18,7 +18,8 @@ from autoopt.task import make_task
 EPOCHS, BATCH, WORKERS = 20, 64, 2
 SPACE = [
     *("data=digits", "model=mlp", "model.mlp.width=interval(32,256)", "model.mlp.depth=interval(1,3)", "model.mlp.connection=plain"),
-    *("activation=keep", "initializer=keep", "augmentation=none", "regularizer=none", "loss=cross_entropy", "device=cpu"),
+    *("activation=keep", "initializer=keep", "augmentation=none", "regularizer=none", "device=cpu"),
+    *("loss=cross_entropy", "loss.cross_entropy.label_smoothing=0.0", "loss.cross_entropy.class_weight=none"),
     *("optimizer=sgd,momentum,adam,adamw", "optimizer.adam.beta1=0.9", "optimizer.adamw.beta1=0.9", "optimizer.momentum.momentum=0.9"),
     *("optimizer.sgd.weight_decay=0.0005", "optimizer.momentum.weight_decay=0.0005", "optimizer.adamw.weight_decay=0.01"),
     *("schedule=cosine", "schedule.cosine.warmup=0.0", "schedule.cosine.final=0.0", "device.cpu.precision=32-true"),
