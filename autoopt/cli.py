@@ -32,7 +32,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command.
 
     Returns:
-        0 done · 1 a bug · 2 bad input, nothing started · 75 a store cannot be written · 130, 143 interrupted, resumable.
+        0 done · 1 a bug · 2 bad input, nothing started · 3 done, but something is quarantined (under `--strict`) ·
+        4 not concluded: what it depends on failed · 75 a store cannot be written · 130, 143 interrupted, resumable.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
     debug = "--debug" in arguments

@@ -33,3 +33,9 @@ class NonFinite(Exception):
     """A loss or a score that is NaN or infinite; ends its trial."""
 
     reason = "nonfinite"
+
+
+class NotConcluded(Exception):
+    """It ran, but there is nothing to conclude from; the command ends with exit code 4."""
+
+    exit_code = 4

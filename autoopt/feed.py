@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Iterator
+from itertools import islice
 from typing import Any
 
 import lightning.pytorch as L
@@ -86,12 +87,13 @@ class Feed:
     Args:
         size: examples a batch; none: as the user's data module has it.
         chunked: whole epochs at once, for our own module.
-        limit: batches of each part, for a preflight.
+        limit: batches of each part, for a preflight; those of a user's module are counted by its Trainer.
     """
 
     def __init__(self, task: Task, size: int | None, seed: int, chunked: bool, limit: int | None = None):
         self.task, self.size, self.seed, self.chunked = task, size or 64, seed, chunked
         self.datamodule = task.datamodule and of_batch_size(task.datamodule, size)
+        self.limit = limit if chunked else None
         top = limit * self.size if limit else None
         self.parts = {part: (x[:top], y[:top]) for part, (x, y) in task.parts.items()}
 
@@ -106,14 +108,14 @@ class Feed:
     def train(self, whole_epochs: bool = True) -> Any:
         """The training batches: an epoch at a time, or (where a callback follows every batch) one by one."""
         if self.datamodule is not None:
-            loader = self.datamodule.train_dataloader()
+            loader = self.limited(self.datamodule.train_dataloader())
             return PerBatch(loader) if self.chunked else loader
         batches = Batches(*self.parts["train"], self.size, self.seed, chunked=self.chunked and whole_epochs)
         return PerBatch(batches) if self.chunked and not whole_epochs else batches
 
     def calibration(self) -> Any:
         """The training batches in their order, as they are, for a compression to look at."""
-        return self.datamodule.train_dataloader() if self.datamodule else Batches(*self.parts["train"], self.size)
+        return self.limited(self.datamodule.train_dataloader()) if self.datamodule else Batches(*self.parts["train"], self.size)
 
     def example(self, part: str) -> Tensor:
         """The first inputs of a part."""
@@ -128,7 +130,10 @@ class Feed:
         name = {"validation": "val_dataloader", "test": "test_dataloader"}[part]
         if not overridden(name, self.datamodule, L.LightningDataModule):
             return None
-        return getattr(self.datamodule, name)()
+        return self.limited(getattr(self.datamodule, name)())
+
+    def limited(self, loader: Any) -> Any:
+        return loader if self.limit is None else list(islice(loader, self.limit))
 
 
 def of_batch_size(datamodule: L.LightningDataModule, size: int | None) -> L.LightningDataModule:

@@ -52,6 +52,11 @@ class Chosen:
         """What the technique that fills the slot returns; nothing where another slot's technique fills it."""
         return next(iter(self.build(slot, **offered)), None)
 
+    def callbacks(self, model: nn.Module, total_steps: int, objective: str | None) -> list[L.Callback]:
+        """What the regularizers return beside what they change in the model."""
+        made = self.build("regularizer", model=model, total_steps=total_steps, objective=objective)
+        return [callback for callback in made if callback is not None]
+
 
 def set_values(values: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in values.items() if key not in (FROM, "use")}

@@ -16,6 +16,11 @@ NAMESPACE: dict[str, Any] = {
     **{t.__name__: t for t in (bool, int, float, str, Range, Choice, Acts)},
     **{"Annotated": Annotated, "Any": Any, "Optional": typing.Optional, "None": None, "Path": str, "__builtins__": {}},
 }
+CALLED = {"Range", "Choice", "Acts"}
+READ = (
+    ast.Constant, ast.Name, ast.Load, ast.Call, ast.keyword, ast.Subscript, ast.Tuple, ast.List, ast.UnaryOp, ast.unaryop, ast.BinOp,
+    ast.BitOr,
+)  # fmt: skip
 REQUIRED: Any = inspect.Parameter.empty
 
 
@@ -62,12 +67,15 @@ def of_source(path: str) -> Signature:
     if isinstance(definition, ast.ClassDef):
         function = next(n for n in definition.body if isinstance(n, ast.FunctionDef) and n.name == "__init__")
     assert isinstance(function, ast.FunctionDef)
+    if definition.decorator_list or function.decorator_list:
+        raise LookupError(f"{path} is what its decorator makes of it")
     is_class = definition is not function
     return Signature(list(arguments(function.args, is_class)), acts_of(function.returns), ast.get_docstring(definition) or "", is_class)
 
 
 def acts_of(returns: ast.expr | None) -> Acts:
     """The `Acts` in a return annotation `Annotated[…, Acts(…)]`, whose type need not be known here."""
+    returns = unquoted(returns)
     if isinstance(returns, ast.Subscript) and ast.unparse(returns.value) == "Annotated" and isinstance(returns.slice, ast.Tuple):
         return next((a for a in map(evaluate, returns.slice.elts[1:]) if isinstance(a, Acts)), Acts())
     return Acts()
@@ -112,7 +120,7 @@ def arguments(args: ast.arguments, skip_self: bool) -> Iterator[Parameter]:
 
 def annotation(node: ast.expr | None) -> Any:
     """What an annotation says; of a type that is not known here, anything, since none of it is searched."""
-    if node is None:
+    if (node := unquoted(node)) is None:
         return Any
     try:
         return evaluate(node)
@@ -125,7 +133,19 @@ def annotation(node: ast.expr | None) -> Any:
         return Any
 
 
+def unquoted(node: ast.expr | None) -> ast.expr | None:
+    """An annotation that is written as a string, read."""
+    return ast.parse(node.value, mode="eval").body if isinstance(node, ast.Constant) and isinstance(node.value, str) else node
+
+
 def evaluate(node: ast.expr) -> Any:
-    if isinstance(node, ast.Constant) and isinstance(node.value, str):
-        return node.value
-    return eval(compile(ast.Expression(node), "<signature>", "eval"), NAMESPACE)  # noqa: S307 - literals and our own names only
+    """The value of literals and of our own names.
+
+    Raises:
+        NameError: there is anything else in it, which importing would run, but reading must not.
+    """
+    for part in ast.walk(node):
+        called = isinstance(part, ast.Call) and not (isinstance(part.func, ast.Name) and part.func.id in CALLED)
+        if called or not isinstance(part, READ):
+            raise NameError(f"{ast.unparse(part)} is no literal")
+    return eval(compile(ast.Expression(node), "<signature>", "eval"), NAMESPACE)  # noqa: S307 - checked above

@@ -9,8 +9,7 @@ from sklearn.model_selection import train_test_split
 from torch import Tensor
 
 from autoopt.errors import BadInput
-
-PARTS = ("train", "validation", "test")
+from autoopt.parts import PARTS
 
 
 @dataclass(frozen=True)

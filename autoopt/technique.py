@@ -80,6 +80,7 @@ class Technique:
         if (live := LIVE.get(self.path)) is not None:
             return live
         module, _, attribute = self.path.partition(":")
+        module = MAIN if module.startswith(f"{MAIN}.") else module  # without the digits of what it was once
         try:
             found = importlib.import_module(module)
             if not hasattr(found, attribute.split(".")[0]):
@@ -109,6 +110,7 @@ def public(module: types.ModuleType) -> list[str]:
 
 LIVE: dict[str, Any] = {}
 """Classes and functions handed over from Python, by the path under which a config names them."""
+MAIN = "__main__"
 
 
 def is_path(name: str) -> bool:

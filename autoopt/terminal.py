@@ -3,12 +3,14 @@
 import sys
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from autoopt.study.folder import ROOT
 from autoopt.study.journal import Record
 from autoopt.study.objective import Objective
 from autoopt.study.runner import Result
@@ -130,4 +132,10 @@ def closing(verdict: Verdict, say: Callable[[object], None]) -> None:
         + f"; {verdict.trainings} trainings, {duration(verdict.seconds)} of trial time."
     )
     say(f"best/ holds the {'winner' if verdict.better else 'baseline'}: {verdict.folder}/best   all figures: {verdict.folder}/verdict.yaml")
-    say(f"autoopt show {verdict.study} lists the trials, autoopt ui {verdict.study} shows them in MLflow.")
+    name = words(Path(verdict.folder))
+    say(f"autoopt show {name} lists the trials, autoopt ui {name} shows them in MLflow.")
+
+
+def words(folder: Path) -> str:
+    """The study as the other commands are told of it."""
+    return folder.name if folder.parent == Path(ROOT) else f"{folder.name} root={folder.parent}"

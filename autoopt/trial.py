@@ -5,7 +5,9 @@ import os
 import random
 import time
 import traceback
+from collections import defaultdict
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,7 @@ from autoopt import metrics
 from autoopt.errors import NonFinite, TechniqueError
 from autoopt.feed import Feed, overridden
 from autoopt.module import Chosen, Net, Tuned, call, finite, make_module, rates
+from autoopt.parts import on_test
 from autoopt.recipe import Recipe
 from autoopt.task import Task
 from autoopt.technique import Technique
@@ -71,10 +74,21 @@ def train(world: World, job: dict[str, Any], report: Report) -> dict[str, Any]:
 
 
 def culprit(error: Exception, recipe: Recipe) -> Technique | None:
-    """The technique in whose file the error was raised, or called what raised it."""
-    files = {inspect.getsourcefile(t.load()): t for t, _ in Chosen(recipe).rows}
-    frames = [frame.filename for frame in traceback.extract_tb(error.__traceback__)]
-    return next((files[name] for name in reversed(frames) if name in files), None)
+    """The technique in whose file the error was raised, or called what raised it.
+
+    Where several share that file, the one in whose own code it was, if any.
+    """
+    files: dict[str | None, list[Technique]] = defaultdict(list)
+    for technique, _ in Chosen(recipe).rows:
+        with suppress(TypeError, OSError):  # a partial, or a class of a notebook, has no file
+            files[inspect.getsourcefile(technique.load())].append(technique)
+    codes = [frame.f_code for frame, _ in traceback.walk_tb(error.__traceback__)][::-1]
+    file = next((code.co_filename for code in codes if code.co_filename in files), None)
+    if file is None or len(files[file]) == 1:
+        return None if file is None else files[file][0]
+    own = {f"{technique.load().__qualname__}.": technique for technique in files[file]}
+    inside = [f"{code.co_qualname}." for code in codes if code.co_filename == file]
+    return next((own[prefix] for name in inside for prefix in own if name.startswith(prefix)), None)
 
 
 def measured_training(world: World, job: dict[str, Any], report: Report) -> dict[str, Any]:
@@ -92,9 +106,9 @@ def measured_training(world: World, job: dict[str, Any], report: Report) -> dict
         check_outputs(module, feed)
     if job.get("load"):
         module.load_state_dict(load_file(job["load"]))
-        module.to(trainer.strategy.root_device)
     else:
         fit(trainer, module, feed)
+    module.to(trainer.strategy.root_device)  # Lightning leaves it on the CPU
     if job.get("save"):
         Path(job["save"]).parent.mkdir(parents=True, exist_ok=True)
         save_file({k: v.detach().contiguous().clone() for k, v in module.state_dict().items()}, job["save"])
@@ -122,8 +136,8 @@ def seed_all(seed: int) -> None:
 
 def make_trainer(recipe: Recipe, module: Tuned, reporter: "Reporter", feed: Feed, limit: int | None) -> L.Trainer:
     """The one place where a Trainer is built."""
-    chosen, total = module.chosen, feed.steps * recipe.epochs
-    callbacks = [c for c in chosen.build("regularizer", model=module, total_steps=total, objective=reporter.objective) if c is not None]
+    chosen = module.chosen
+    callbacks = chosen.callbacks(module, feed.steps * recipe.epochs, reporter.objective)
     limits = {} if limit is None or isinstance(module, Net) else {"limit_train_batches": limit, "limit_val_batches": limit}
     return L.Trainer(
         max_epochs=1 if limit else recipe.epochs,
@@ -179,7 +193,8 @@ class Reporter(L.Callback):
         if isinstance(pl_module, Net):
             pl_module.follow(self.metrics)
         stop = self.report(self.epochs, self.metrics)
-        self.stopped = trainer.should_stop = trainer.strategy.reduce_boolean_decision(stop, all=False)
+        self.stopped = trainer.strategy.reduce_boolean_decision(stop, all=False)
+        trainer.should_stop = trainer.should_stop or self.stopped
 
     def measured(self, trainer: L.Trainer, module: L.LightningModule) -> dict[str, float]:
         rate = {"lr": next(rates(trainer), 0.0)}
@@ -220,12 +235,15 @@ def outcome(trainer: L.Trainer, module: Tuned, reporter: "Reporter", feed: Feed,
             if part == "test" and followed(objective) in own_metrics(kind):
                 said["resamples"] = metrics.resampled(kind, followed(objective), outputs, targets)
         if job.get("latency"):
-            measured |= metrics.latency(module.model, feed.example("validation"))
+            measured |= metrics.latency(module.model, feed.example("validation").to(module.device))
     else:
+        if job.get("latency") and overridden("forward", module, L.LightningModule):
+            with suppress(Exception):  # what its forward takes is its own affair
+                measured |= metrics.latency(module, feed.example("validation").to(module.device))
         said |= {"manual": not module.automatic_optimization, "optimizers": len(trainer.optimizers)}
         if job.get("load") and (loader := feed.held_out(part)) is not None:
             for found in trainer.validate(module, loader, verbose=False):
-                measured |= {k.replace("val", "test", 1) if part == "test" else k: float(v) for k, v in found.items()}
+                measured |= {on_test(k) if part == "test" else k: float(v) for k, v in found.items()}
     measured |= metrics.size(module) | costs(reporter, feed)
     if objective and objective in measured:
         finite(objective, measured[objective])

@@ -1,5 +1,6 @@
 """autoopt from Python, as a script or a notebook calls it."""
 
+import functools
 import json
 from pathlib import Path
 
@@ -15,12 +16,16 @@ from torch.optim import AdamW
 from torch.utils.data import DataLoader, TensorDataset
 
 import autoopt
-from autoopt.config import compose
-from autoopt.errors import BadInput
+from autoopt.api import tree_of
+from autoopt.config import compose, is_live
+from autoopt.errors import BadInput, NotConcluded
+from autoopt.live import path_of
 from autoopt.metrics import quality
 from autoopt.recipe import Recipe
 from autoopt.space import Space
+from autoopt.study import train as training
 from autoopt.study.export import Advice, export
+from autoopt.study.journal import StoreError
 from autoopt.study.verdict import Verdict
 from autoopt.task import Examples, split_indices
 from autoopt.technique import LIVE, find
@@ -112,9 +117,10 @@ def dropping(model) -> None:
 # -------------------------------------------------------------------------------------------------------------------- search and train
 
 
-@pytest.fixture(scope="module")
-def verdict(tmp_path_factory) -> Verdict:
-    class Local(nn.Module):  # cannot be imported
+def local() -> dict:
+    """What cannot be imported; another at each call."""
+
+    class Local(nn.Module):
         def __init__(self, task, hidden: int = 8):
             super().__init__()
             self.layers = nn.Sequential(nn.Linear(4, hidden), nn.ReLU(), nn.Linear(hidden, task.outputs))
@@ -122,8 +128,12 @@ def verdict(tmp_path_factory) -> Verdict:
         def forward(self, x):
             return self.layers(x)
 
-    root = tmp_path_factory.mktemp("study") / "autoopt-runs"
-    return autoopt.search([*TINY, f"root={root}"], model=Local, data=lambda: examples(), quiet=True)
+    return {"model": Local, "data": lambda: examples()}
+
+
+@pytest.fixture(scope="module")
+def verdict(tmp_path_factory) -> Verdict:
+    return autoopt.search([*TINY, f"root={tmp_path_factory.mktemp('study') / 'autoopt-runs'}"], **local(), quiet=True)
 
 
 def test_a_local_class_and_a_function_are_searched_over(verdict):
@@ -157,10 +167,44 @@ def test_the_best_of_a_search_can_be_loaded_where_its_class_is(verdict):
 
 
 def test_the_same_call_resumes(verdict):
-    again = autoopt.search(
-        [*TINY, f"root={Path(verdict.folder).parent}"], model=LIVE["__main__:Local"], data=LIVE["__main__:data"], quiet=True
-    )
+    again = autoopt.search([*TINY, f"root={Path(verdict.folder).parent}"], **local(), quiet=True)
     assert again.tree() == verdict.tree()
+
+
+def nets(hidden: int) -> list:
+    class Local(nn.Module):
+        def forward(self, x):
+            return x + 1
+
+    first = Local
+
+    class Local(nn.Module):
+        def forward(self, x):
+            return x + 2
+
+    short = [lambda: Network(None, 3), lambda: Network(None, 4)]
+    typed = [eval(f"lambda: Network(None, {i})") for i in (3, 4)]  # noqa: S307 - without a source
+    return [first, Local, *short, *typed, lambda: Network(None, hidden), functools.partial(Network, hidden=hidden)]
+
+
+def test_of_what_cannot_be_imported_two_objects_are_two_and_the_same_source_is_one():
+    paths = [path_of("model", made) for made in nets(5)]
+    assert paths == [path_of("model", made) for made in nets(5)]
+    assert len({*paths}) == 6 and paths[2:4] == paths[4:6]  # a lambda is what it does
+    assert [one == other for one, other in zip(paths, (path_of("model", made) for made in nets(6)), strict=True)] == [True] * 6 + [
+        False
+    ] * 2
+    tree = tree_of(["data=digits"], nets(5)[0], None)
+    assert [*tree["model"]] == ["Local"] and tree["model"]["Local"]["from"] == paths[0]
+
+
+def test_only_a_search_that_names_what_cannot_be_imported_is_forked_from_here(monkeypatch):
+    assert is_live(tree_of(["data=digits"], lambda: Network(None), None))
+    assert LIVE and not is_live(tree_of(["data=digits"], Network, None))
+    monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)
+    tree_of(["data=digits"], Network, None)
+    with pytest.raises(BadInput, match=r"model=__main__\.\w+:model cannot be handed over .* CUDA is in use .* by an import path: model="):
+        autoopt.search(["data=digits"], model=lambda: Network(None), quiet=True)
 
 
 def test_all_problems_of_a_search_are_said_before_anything_starts(tmp_path):
@@ -175,6 +219,26 @@ def test_one_recipe_is_trained_and_exported(tmp_path, capfd):
     assert made.path.parent.parent == tmp_path and made.path.name == "best"
     assert autoopt.load(made.path).model.layers[0].out_features == 3
     assert capfd.readouterr().out == ""
+
+
+class Blind(Bag):
+    def test_dataloader(self):
+        raise OSError("the test split is on fire")
+
+
+def test_what_was_trained_is_kept_where_its_measurement_fails(tmp_path):
+    with pytest.raises(NotConcluded, match=r"/best holds what was trained, but the measurement failed \(\w+\): .*on fire") as caught:
+        autoopt.train([*TINY, "optimizer=adamw", f"root={tmp_path}"], model=lambda task: Network(task), data=Blind, quiet=True)
+    assert caught.value.exit_code == 4
+    (best,) = tmp_path.glob("*/best")
+    assert autoopt.load(best)(examples().inputs).shape == (200, 2)
+    assert "on the validation split" in (best / "README.md").read_text()
+
+
+def test_a_training_that_fails_is_not_bad_input():
+    failed = training.Result(None, reason="error", detail="of course")
+    with pytest.raises(NotConcluded, match=r"^the training failed \(error\): of course$"):
+        training.done([failed], "the training")
 
 
 @pytest.mark.slow
@@ -235,6 +299,7 @@ def test_nothing_in_the_folder_is_pickled(exported):
     path, _, _ = exported("data=breast_cancer", "model=mlp")
     assert {p.name for p in path.iterdir()} == {"recipe.yaml", "model.safetensors", "model.json", "README.md"}
     card = json.loads((path / "model.json").read_text())
+    assert card["techniques"]["model/mlp"].startswith("autoopt ") and "first seed's" in card["seeds"] in (path / "README.md").read_text()
     assert (card["classes"], card["input_shape"], card["objective"], card["score"]) == (["malignant", "benign"], [30], "val_x", 0.5)
     assert load_file(path / "model.safetensors").keys() >= {"model.1.0.weight"}
     assert f'autoopt.load("{path}")' in (path / "README.md").read_text()
@@ -275,6 +340,69 @@ def test_a_model_is_loaded_without_what_only_its_training_needed(exported):
         card["recipe"][slot] = {"gone": {"from": "gone:gone"}}
     (path / "model.json").write_text(json.dumps(card))
     assert autoopt.load(path)(torch.rand(3, 30)).shape == (3, 2)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "said"),
+    [
+        ("model.json", None, r"model\.json is missing"),
+        ("model.json", "{", r"best: JSONDecodeError"),
+        ("model.json", "[]", r"model\.json lacks everything"),
+        ("model.json", "{}", r"model\.json lacks classes, input_shape, inputs, .*sha256"),
+        ("model.safetensors", None, r"model\.safetensors is missing"),
+        ("model.safetensors", "cut", r"model\.safetensors is not the one that model\.json describes"),
+    ],
+)
+def test_a_folder_that_is_not_as_it_was_written_is_bad_input(exported, name, text, said):
+    path, _, _ = exported("data=breast_cancer", "model=mlp")
+    (path / name).unlink() if text is None else (path / name).write_text(text)
+    with pytest.raises(BadInput, match=said):
+        autoopt.load(path)
+
+
+def test_weights_that_no_longer_fit_are_bad_input(exported):
+    path, _, _ = exported("data=breast_cancer", "model=mlp")
+    card = json.loads((path / "model.json").read_text())
+    card["recipe"]["model"]["mlp"]["width"] = 3
+    (path / "model.json").write_text(json.dumps(card))
+    with pytest.raises(BadInput, match=r"best: the weights do not fit the model: size mismatch"):
+        autoopt.load(path)
+
+
+def calibrated(model, batches) -> nn.Module:
+    return nn.Sequential(model, nn.Identity() if len(list(batches)) else None)
+
+
+def test_a_compression_that_looks_at_batches_cannot_be_loaded(exported):
+    path, _, _ = exported("data=breast_cancer", "model=mlp", compression={"calibrated": {"from": f"{HERE}:calibrated"}})
+    with pytest.raises(BadInput, match="best: compression/calibrated looks at training batches, which are not kept with a model"):
+        autoopt.load(path)
+
+
+def test_an_export_is_there_as_a_whole_or_not_at_all(exported, tmp_path, monkeypatch):
+    path, _, _ = exported("data=breast_cancer", "model=mlp")
+    before = {p.name: p.read_bytes() for p in path.iterdir()}
+    recipe, facts = Recipe(json.loads(before["model.json"])["recipe"]), json.loads(before["model.json"])
+    other = tmp_path / "other"
+    other.write_text("other weights")
+    monkeypatch.setattr("autoopt.study.export.readme", lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        export(path, recipe, other, facts, Advice("t", "c", "val_x", 0.1))
+    assert {p.name: p.read_bytes() for p in path.iterdir()} == before
+    with pytest.raises(StoreError, match=r"best cannot be written: .*nothing_here"):
+        export(path, recipe, tmp_path / "nothing_here", facts, Advice("t", "c", "val_x", 0.1))
+    monkeypatch.undo()
+    export(path, recipe, other, facts, Advice("t", "c", "val_x", 0.1))
+    assert (path / "model.safetensors").read_text() == "other weights" and not [*tmp_path.glob("best.*")]
+
+
+def test_the_readme_names_the_folder_from_anywhere(exported, tmp_path, monkeypatch):
+    path, _, _ = exported("data=breast_cancer", "model=mlp")
+    card = json.loads((path / "model.json").read_text())
+    monkeypatch.chdir(tmp_path)
+    export(Path("my best"), Recipe(card["recipe"]), path / "model.safetensors", card, Advice("t", "c", "val_x", 0.1))
+    text = (tmp_path / "my best" / "README.md").read_text()
+    assert f'autoopt.load("{tmp_path}/my best")' in text and f"autoopt train '{tmp_path}/my best/recipe.yaml'" in text
 
 
 def test_a_model_whose_source_is_gone_is_bad_input(exported):
@@ -327,6 +455,23 @@ def test_a_recipe_is_put_on_a_module_in_ones_own_script(chosen, tmp_path, form):
     assert isinstance(optimizer, AdamW) and optimizer.param_groups[0]["initial_lr"] == 0.02
     assert optimizer.param_groups[0]["lr"] == pytest.approx(0.0, abs=1e-9) and trainer.global_step == 8
     assert "val_acc" in trainer.callback_metrics
+
+
+ASKED: list[int] = []
+
+
+def lasting(total_steps) -> L.Callback:
+    ASKED.append(total_steps)
+    return L.Callback()
+
+
+def test_a_regularizer_that_asks_for_the_steps_is_given_them(chosen):
+    recipe = chosen.replace(regularizer={"lasting": {"from": f"{HERE}:lasting"}})
+    with pytest.raises(BadInput, match=r"regularizer=lasting asks for total_steps: say apply\(…, total_steps=…\)"):
+        autoopt.apply(recipe, mine := Lit())
+    assert type(mine) is Lit
+    autoopt.apply(recipe, mine, total_steps=80)
+    assert ASKED == [80]
 
 
 def test_a_recipe_is_taken_from_a_study_by_name(verdict, monkeypatch):

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 from autoopt.commands.plugins import as_markdown
 from autoopt.slots import SLOTS
@@ -108,4 +109,9 @@ def test_its_technique_passes_the_contract(tmp_path: Path, monkeypatch: pytest.M
     (code,) = [b for b in blocks("python") if "def sign_momentum" in b]
     (tmp_path / "my_opt.py").write_text(code)
     monkeypatch.syspath_prepend(str(tmp_path))
-    assert check(find("optimizer", "my_opt:sign_momentum")) == []
+    technique = find("optimizer", "my_opt:sign_momentum")
+    assert check(technique) == []
+    w = torch.tensor([1.0, 1.0, 1.0], requires_grad=True)
+    w.grad = torch.tensor([5.0, -0.1, 0.0])
+    technique.load()([w], lr=0.25).step()
+    assert w.tolist() == [0.75, 1.25, 1.0], "steps of lr * sign(m)"

@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -241,6 +242,60 @@ def test_live_objects_are_described_and_built(site):
 def test_a_range_that_is_no_literal_is_imported(site):
     module(site, "computed", HALVE.replace("0.1, 1.0", "LOW, 1.0").replace("def halve", "LOW = 0.25\n\ndef halve"))
     assert find("optimizer", "computed:halve").params["lr"].domain == Range(0.25, 1.0)
+
+
+TRAP = '''
+from typing import Annotated
+from autoopt.domain import Acts, Choice, Range
+
+def make(params, *, value: {} = {}){}:
+    """Trapped."""
+'''
+
+
+@pytest.mark.parametrize(
+    ("annotated", "default", "returns"),
+    [
+        ("float", "().__class__.__base__.__subclasses__()[0].__name__", ""),
+        ("float", "[print('run') for _ in (1,)][0]", ""),
+        ("float", "(lambda: 1)()", ""),
+        ("float", "int('1')", ""),
+        ("int", "2 ** 9", ""),
+        ("str", "f'{int.__name__}'", ""),
+        ("Annotated[float, Range(*(0.1, 1.0))]", "0.5", ""),
+        ("Annotated[float, Range(0.1, 1.0).__class__(0.2, 1.0)]", "0.5", ""),
+        ("float", "1.0", " -> Annotated[object, Acts(fills=str('loss'))]"),
+    ],
+)
+def test_what_is_no_literal_is_never_run_by_reading(site, annotated, default, returns):
+    module(site, "trap", TRAP.format(annotated, default, returns))
+    with pytest.raises(NameError, match="is no literal"):
+        from_source("optimizer", "make", "trap:make")
+    assert "trap" not in sys.modules and find("optimizer", "trap:make").doc == "Trapped."  # by importing it
+    del sys.modules["trap"]
+
+
+@pytest.mark.parametrize("annotated", ["().__class__", "torch.Tensor", "print('run')"])
+def test_an_annotation_that_is_no_literal_says_nothing(site, annotated):
+    module(site, "trap", TRAP.format(annotated, "1.0", ""))
+    assert from_source("optimizer", "make", "trap:make").params["value"].type is Any
+
+
+def test_annotations_in_quotes_are_read(site):
+    module(site, "trap", TRAP.format("'Annotated[int, Range(1, 8)]'", "-(2) | 1", " -> 'Annotated[object, Acts(late=True)]'"))
+    read = from_source("optimizer", "make", "trap:make")
+    assert read.params["value"] == Param("value", int, Range(1, 8), -1) and read.acts == Acts(late=True)
+    assert read == reflect("optimizer", "make", "trap:make")
+    del sys.modules["trap"]
+
+
+def test_what_is_decorated_is_imported(site):
+    decorator = "def swapped(f):\n    return lambda params, *, other=3: 0\n"
+    module(site, "trap", TRAP.format("float", "1.0", "").replace("def make", f"{decorator}\n@swapped\ndef make"))
+    with pytest.raises(LookupError, match="its decorator"):
+        from_source("optimizer", "make", "trap:make")
+    assert [*find("optimizer", "trap:make").params] == ["other"]
+    del sys.modules["trap"]
 
 
 @pytest.mark.parametrize(

@@ -102,12 +102,12 @@ def side(key, scores, **costs):
     return Candidate(key, recipe("adamw" if key == "0" else "sgd"), records, records)
 
 
-def closed(baseline, winner, records=()):
+def closed(baseline, winner, records=(), path="autoopt-runs/s"):
     said = []
     after = [replace(r, stage="confirm", seconds=61.0 / len(baseline.validation)) for r in baseline.validation]
     told = {"search": list(records), "confirm": after}
     journal = SimpleNamespace(records=lambda stage: told.get(stage, []))
-    verdict = conclude(SimpleNamespace(name="s", path="runs/s"), ACCURACY, (baseline, winner), journal, Space({}))
+    verdict = conclude(SimpleNamespace(name="s", path=path), ACCURACY, (baseline, winner), journal, Space({}))
     closing(verdict, said.append)
     return said
 
@@ -126,14 +126,19 @@ def test_the_closing_table_of_a_winner():
     assert ours[2:] == ["0.500", "1.250", "12,345", "sgd cosine"]
     assert conclusion.startswith("Trial 7 is better than the baseline: gain in val_accuracy on the test split +0.3000, 95 % interval +0.")
     assert counts == "0 trials complete, 0 stopped early, 0 failed; 3 trainings, 1:01 of trial time."
-    assert where == "best/ holds the winner: runs/s/best   all figures: runs/s/verdict.yaml"
+    assert where == "best/ holds the winner: autoopt-runs/s/best   all figures: autoopt-runs/s/verdict.yaml"
     assert more == "autoopt show s lists the trials, autoopt ui s shows them in MLflow."
+
+
+def test_the_closing_names_a_study_of_another_root_as_the_commands_take_it():
+    *_, more = closed(side("0", [0.5, 0.9]), side("7", [0.6, 0.8]), path="/data/runs/s")
+    assert more == "autoopt show s root=/data/runs lists the trials, autoopt ui s root=/data/runs shows them in MLflow."
 
 
 def test_the_closing_table_without_a_winner():
     records = [Record(str(i), "search", {}, 0, "failed", reason="lost") for i in range(2)]
     table, _, conclusion, counts, where, _more = closed(side("0", [0.5, 0.9]), side("7", [0.6, 0.8]), records)
     assert columns(table)[0] == ["val_accuracy, test split", "val_accuracy, validation, fresh seeds", "recipe"]
-    assert conclusion.startswith("The baseline is as good, since the interval holds 0: gain")
+    assert conclusion.startswith("The baseline is as good") and "since the interval holds 0: gain" in conclusion
     assert "2 failed (2 lost); 4 trainings" in counts
     assert where.startswith("best/ holds the baseline")

@@ -2,6 +2,7 @@
 
 import json
 import os
+from functools import partial
 
 import lightning.pytorch as L
 import pytest
@@ -19,6 +20,7 @@ from autoopt.metrics import quality
 from autoopt.plugins.model.mlp import mlp
 from autoopt.recipe import Recipe
 from autoopt.space import Space
+from autoopt.technique import LIVE, find
 from autoopt.trial import prepare, run
 from autoopt.world import World
 
@@ -131,6 +133,67 @@ class Lit(L.LightningModule):
         return torch.optim.Adam(self.parameters(), lr=0.01)
 
 
+class Forward(Lit):
+    def forward(self, x):
+        return self.net(x)
+
+    def validation_step(self, batch, _):
+        self.log("val/acc", (self(batch[0]).argmax(1) == batch[1]).float().mean())
+        self.log("eval_acc", 0.5)
+
+
+class Masked(Lit):
+    def forward(self, x, mask):
+        return self.net(x * mask)
+
+
+class Fragile(nn.Module):
+    def __init__(self, task):
+        super().__init__()
+        self.layer = nn.Linear(64, task.outputs)
+
+    def forward(self, x):
+        raise ValueError("of glass")
+
+
+class Trusting(nn.Module):
+    def __init__(self, task):
+        super().__init__()
+        self.layer = nn.Linear(64, task.outputs)
+
+    def forward(self, x):
+        return self.layer(x.flatten(1))
+
+
+def helped(task) -> nn.Module:
+    class Fine(Trusting):
+        def forward(self, x):
+            return helper(x)
+
+    return Fine(task)
+
+
+def unsaid(task) -> nn.Module:
+    return Unnamed(task)
+
+
+class Unnamed(Trusting):
+    def forward(self, x):
+        raise ValueError("who am I")
+
+
+def helper(x):
+    raise ValueError("no help")
+
+
+def impatient() -> L.Callback:
+    class Impatient(L.Callback):
+        def on_train_epoch_end(self, trainer, *_):
+            trainer.should_stop = True
+
+    return Impatient()
+
+
 def absent(params) -> Optimizer:
     raise Unavailable("no such machine here")
 
@@ -211,6 +274,12 @@ def test_every_epoch_is_reported_and_the_answer_is_heard(digits):
     assert (whole["epochs"], whole["stopped"]) == (3, False)
 
 
+def test_another_callback_may_stop_the_training_too(digits):
+    world, recipe = digits
+    outcome = run(world, job(recipe.replace(regularizer={"impatient": {"from": f"{HERE}:impatient"}})), going)
+    assert (outcome["epochs"], outcome["stopped"]) == (1, False)
+
+
 def test_the_metric_that_is_followed_is_reported_too(digits):
     world, recipe = digits
     heard = []
@@ -267,6 +336,20 @@ def test_a_module_of_the_users_measures_itself_on_the_test_part(tmp_path):
     x, y = Opened().rows(2).dataset.tensors
     assert tested["test_accuracy"] == pytest.approx((lit.net(x).argmax(1) == y).float().mean().item())
     assert "val_accuracy" not in tested
+
+
+def test_only_the_validation_part_goes_by_the_name_of_the_test_part(tmp_path):
+    world, recipe = prepared(f"data={HERE}:Opened", f"model={HERE}:Forward", "device=cpu", "study.epochs=1")
+    run(world, job(recipe, save=str(tmp_path / "w")), going)
+    tested = run(world, job(recipe, load=str(tmp_path / "w"), part="test"), going)["metrics"]
+    assert tested["eval_acc"] == 0.5 and {"test/acc", "eval_acc"} <= tested.keys() and "val/acc" not in tested
+
+
+@pytest.mark.parametrize(("model", "timed"), [("Forward", True), ("Lit", False), ("Masked", False)])
+def test_a_module_of_the_users_is_timed_where_its_forward_takes_the_inputs(model, timed):
+    world, recipe = prepared(f"data={HERE}:Rows", f"model={HERE}:{model}", "device=cpu", "study.epochs=1")
+    metrics = run(world, job(recipe, latency=True), going)["metrics"]
+    assert ("latency_ms" in metrics) is timed and (not timed or metrics["latency_ms"] > 0)
 
 
 @pytest.mark.parametrize("model", ["mlp", f"{HERE}:Lit"])
@@ -345,6 +428,24 @@ def test_a_short_run_returns_the_problem_with_its_technique(digits, slot, name, 
         with pytest.raises(TechniqueError, match=f"{slot}/{name}: {detail}") as caught:
             run(world, job(said), going)
         assert caught.value.unavailable is (name == "absent")
+
+
+@pytest.mark.parametrize(("model", "blamed"), [("Fragile", "Fragile"), ("helped", "helped"), ("unsaid", None)])
+def test_of_techniques_that_share_a_file_the_one_is_blamed_whose_code_it_was(digits, model, blamed):
+    world, recipe = digits
+    shared = {"model": {model: {"from": f"{HERE}:{model}"}}, "regularizer": {"stepwise": {"from": f"{HERE}:stepwise"}}}
+    with pytest.raises(TechniqueError if blamed else ValueError) as caught:
+        run(world, job(recipe.replace(**shared)), going)
+    assert getattr(caught.value, "name", None) == blamed and getattr(caught.value, "slot", "model") == "model"
+
+
+def test_a_technique_without_a_file_hides_no_error(digits, monkeypatch):
+    world, recipe = digits
+    monkeypatch.setitem(LIVE, "__main__:model", partial(Fragile))
+    find.cache_clear()
+    with pytest.raises(ValueError, match=r"^of glass$"):
+        run(world, job(recipe.replace(model={"model": {"from": "__main__:model"}})), going)
+    find.cache_clear()
 
 
 def test_a_short_run_returns_any_other_problem_in_words(digits):

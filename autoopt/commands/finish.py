@@ -17,11 +17,11 @@ def run(arguments: Sequence[str]) -> int:
     if said is None:
         return 0
     study = named(said, "finish")
-    asked = len(study.records["search"])
-    if not asked:
+    if not study.searched:
+        raise BadInput(f"{study.name} is a training, not a search; there is nothing to conclude")
+    if not study.records["search"]:
         raise BadInput(f"{study.name} has no finished trial yet; there is nothing to conclude")
-    tree = {**study.config, "root": str(study.path.parent), "study": {**study.config["study"], "trials": asked, "time": "0s"}}
     with Progress() as screen:
-        verdict = search(tree, screen)
+        verdict = search(study.config | {"root": str(study.path.parent)}, screen, asking=False)
     closing(verdict, screen.say)
     return 0

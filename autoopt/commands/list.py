@@ -10,7 +10,7 @@ from autoopt.study.stored import ROOT, Stored, names, stored
 
 HELP = """Usage: autoopt list [root=DIR]
 
-The studies in DIR (autoopt-runs), with state, trials and gain."""
+The studies in DIR (autoopt-runs), with state, trials and gain; a training has a state alone."""
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -32,7 +32,7 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def row(study: Stored) -> list[str]:
-    trials = f"{len(study.records['search'])}/{study.config['study']['trials']}"
+    trials = f"{len(study.records['search'])}/{study.config['study']['trials']}" if study.searched else ""
     if (verdict := study.verdict) is None:
         return [study.name, study.state, trials, "", "", "", ""]
     low, high = verdict["interval"]

@@ -73,9 +73,11 @@ def budget(study: Opened) -> Iterator[str]:
     yield f"  search    {node['trials']} trials of {node['epochs']} epochs" + (f", for {node['time']} at most" if node["time"] else "")
     if node["stopping"]:
         yield f"  rungs     bad trials end after epoch {ceil(node['epochs'] / 3)}: a third goes on"
-    if study.space.tree["compression"]:
-        yield f"  compress  {node['compress']} compressions of the best {top}"
+    tried = node["compress"] if study.space.tree["compression"] else 0
+    if tried:
+        yield f"  compress  {tried} compressions of the best {top}"
     yield f"  confirm   {top} of the best and the baseline, {node['seeds']} fresh seeds each: {confirming} trainings"
     total = node["trials"] + confirming
-    yield f"  in all    {total} trainings, {study.runner.workers} at a time; at most {total * node['epochs']} epochs"
+    shrunk = f" and {tried} compressions" if tried else ""
+    yield f"  in all    {total} trainings{shrunk}, {study.runner.workers} at a time; at most {total * node['epochs']} epochs"
     yield f"  choices   {sum(1 for _ in study.space.parameters())}"

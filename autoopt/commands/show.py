@@ -25,16 +25,18 @@ def run(arguments: Sequence[str]) -> int:
 
 def study_text(study: Stored) -> str:
     verdict = study.verdict
-    head = (
-        verdict["conclusion"]
-        if verdict
-        else f"Not concluded yet: {len(study.records['search'])} of {study.config['study']['trials']} trials."
-    )
+    head = verdict["conclusion"] if verdict else unfinished(study)
     downward = bool(verdict and verdict["direction"] == "minimize")
     scored = sorted((r for r in study.records["search"] if r.score is not None), key=lambda r: r.score if downward else -(r.score or 0))  # type: ignore[arg-type,return-value]
     rows = "\n".join(line(r) for r in scored + [r for r in study.records["search"] if r.score is None])
     drops = "".join(f"\nleft out  {key}: {reason}" for key, reason in (verdict or {}).get("dropped", {}).items())
     return f"{study.name}\n{head}\n\n{rows}{drops}\n\nfolder  {study.path}"
+
+
+def unfinished(study: Stored) -> str:
+    if not study.searched:
+        return f"A training, not a search: {'best/ holds what it made' if study.state == 'trained' else 'it has not ended'}."
+    return f"Not concluded yet: {len(study.records['search'])} of {study.config['study']['trials']} trials."
 
 
 def line(record: Record) -> str:

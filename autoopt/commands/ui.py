@@ -8,7 +8,7 @@ from autoopt.tracking import experiment_name, store_uri, ui
 
 HELP = """Usage: autoopt ui [NAME] [root=DIR] [port=N] [tracking.uri=URI]
 
-Serves the MLflow pages of the runs, on this machine only; with NAME, of that study."""
+Serves the MLflow pages of the runs, on this machine only and a free port; with NAME, of that study."""
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -16,7 +16,7 @@ def run(arguments: Sequence[str]) -> int:
     if said is None:
         return 0
     words, settings = said
-    if not (port := settings.get("port", "5000")).isdigit():
+    if not (port := settings.get("port", "0")).isdigit():
         raise BadInput(f"port={port}: expected a number")
     uri, experiment = settings.get("tracking.uri"), None
     if words:

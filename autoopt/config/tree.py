@@ -3,7 +3,8 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from autoopt.technique import Technique, find
+from autoopt.slots import SLOTS
+from autoopt.technique import LIVE, Technique, find
 
 Tree = dict[str, Any]
 FROM = "from"
@@ -21,3 +22,8 @@ def leaves(node: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
 def technique_of(slot: str, name: str, node: Mapping[str, Any]) -> Technique:
     """The technique behind a node of the tree."""
     return find(slot, str(node.get(FROM, name)))
+
+
+def is_live(tree: Tree) -> bool:
+    """Whether it names an object of this process, which only a fork of it has too."""
+    return any(node.get(FROM) in LIVE for slot in SLOTS for node in tree[slot].values())

@@ -13,11 +13,14 @@ from autoopt.study.runner import Runner
 STAGE = "compress"
 
 
-def compress(runner: Runner, journal: Journal, space: Space, objective: Objective, top: int, seed: int) -> list[Record]:
+def compress(
+    runner: Runner, journal: Journal, space: Space, objective: Objective, top: int, seed: int, until: float = float("inf")
+) -> list[Record]:
     """Search over (which of the best, which compressions); one training serves many compressions.
 
     Args:
         top: how many of the trained models are tried; the weights of the others are deleted.
+        until: the wall time after which no more are tried.
 
     Returns:
         the records of this stage; none where no compression is selected.
@@ -40,7 +43,7 @@ def compress(runner: Runner, journal: Journal, space: Space, objective: Objectiv
     def order(trial: Asking) -> dict[str, Any]:
         return {"load": str(runner.folder.weights(trained_as(trial)))}
 
-    sampling = Sampling(STAGE, journal, draw, space.tree["study"]["compress"], seed, order=order)
+    sampling = Sampling(STAGE, journal, draw, space.tree["study"]["compress"], seed, until, order=order)
     runner.screen.stage(STAGE, sampling.total, len(journal.records(STAGE)))
     runner.run(sampling.jobs(), sampling.tell)
     return journal.records(STAGE)

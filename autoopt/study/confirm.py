@@ -1,19 +1,18 @@
 """Confirm: the best and the baseline on fresh seeds; the winner is chosen there, then the test split is opened once."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import mean
 
 from autoopt.recipe import Recipe
-from autoopt.study.explore import ranked, recorded
+from autoopt.study.explore import BASELINE, ranked, recorded
 from autoopt.study.folder import derived_seed
 from autoopt.study.journal import Journal, Record
 from autoopt.study.objective import Objective
-from autoopt.study.runner import Job, Result, Runner
+from autoopt.study.runner import Job, Runner
 
 STAGE = "confirm"
 TEST = "test"
-BASELINE = "0"
 
 
 @dataclass(frozen=True)
@@ -55,9 +54,12 @@ def confirm(
 
 
 def candidates(found: list[Record], objective: Objective, top: int) -> list[Record]:
-    """The baseline, and the best others."""
-    baseline = [r for r in found if r.key == BASELINE]
-    return [*baseline, *[r for r in ranked(found, objective) if r.key != BASELINE][:top]]
+    """The baseline, and the best others; each recipe once."""
+    picked = [r for r in found if r.key == BASELINE]
+    for record in ranked(found, objective):
+        if len(picked) <= top and all(record.recipe != other.recipe for other in picked):
+            picked.append(record)
+    return picked
 
 
 def trainings(record: Record, seeds: int, seed: int, runner: Runner) -> Iterator[Job]:
@@ -68,24 +70,16 @@ def trainings(record: Record, seeds: int, seed: int, runner: Runner) -> Iterator
 
 def open_test(runner: Runner, journal: Journal, candidates: list[Candidate]) -> list[Candidate]:
     """Measure candidates on the test part, by the weights that confirm trained, one at a time, so that latency counts."""
-    before = {r.key for r in journal.records(TEST)}
+    before = {r.key for r in journal.records(TEST) if r.state == "complete"}
     jobs = [job for c in candidates for job in openings(c, runner) if job.key not in before]
-    runner.screen.stage(TEST, sum(len(c.validation) for c in candidates), len(before))
-    results: list[Result] = []
-
-    def done(result: Result) -> None:
-        results.append(result)
-        journal.add(TEST, recorded(result))
-
-    runner.run(jobs, done, width=1)
+    total = sum(len(c.validation) for c in candidates)
+    runner.screen.stage(TEST, total, total - len(jobs))
+    runner.run(jobs, lambda result: journal.add(TEST, recorded(result)), width=1)
     measured = {r.key: r for r in journal.records(TEST) if r.state == "complete"}
-    return [
-        Candidate(c.key, c.recipe, c.validation, [measured[k] for r in c.validation if (k := f"{r.key}-test") in measured])
-        for c in candidates
-    ]
+    return [replace(c, test=[measured[k] for r in c.validation if (k := f"{r.key}-{TEST}") in measured]) for c in candidates]
 
 
 def openings(candidate: Candidate, runner: Runner) -> Iterator[Job]:
     for record in candidate.validation:
         order = {"load": str(runner.folder.weights(record.key)), "part": "test", "latency": True}
-        yield Job(f"{record.key}-test", TEST, candidate.recipe, record.seed, order)
+        yield Job(f"{record.key}-{TEST}", TEST, candidate.recipe, record.seed, order)

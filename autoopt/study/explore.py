@@ -10,6 +10,7 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.samplers import TPESampler
 from optuna.trial import FrozenTrial, TrialState
 
+from autoopt.errors import NotConcluded
 from autoopt.recipe import Recipe
 from autoopt.space import Space
 from autoopt.study.folder import derived_seed
@@ -19,6 +20,7 @@ from autoopt.study.objective import Objective
 from autoopt.study.runner import Job, Result, Runner
 
 STAGE = "search"
+BASELINE = "0"
 STARTUP = 10
 
 
@@ -76,8 +78,8 @@ class Sampling:
 
     def jobs(self) -> Iterator[Job]:
         for trial in self.journal.interrupted(self.study):
-            if time.time() >= self.until:
-                return
+            if trial.number and time.time() >= self.until:
+                continue
             self.study.sampler = Derived(self.seed, trial.number)
             yield self.job(optuna.Trial(self.study, trial._trial_id))
         while (number := self.asked()) < self.total and (number == 0 or time.time() < self.until):
@@ -99,8 +101,8 @@ class Sampling:
         key = f"{trial.number}" if self.stage == STAGE else f"{self.stage}-{trial.number}"
         return Job(key, self.stage, recipe, derived_seed(self.seed, key), self.order(asking), trial)
 
-    def tell(self, result: Result) -> None:
-        self.journal.tell(self.study, result.job.context, recorded(result))
+    def tell(self, result: Result, silent: bool = False) -> None:
+        self.journal.tell(self.study, result.job.context, recorded(result), silent)
 
 
 def recorded(result: Result) -> Record:
@@ -131,6 +133,9 @@ def explore(
     Args:
         baseline: trial 0 where it is not the space's own; it is told to nobody's sampler.
         until: the wall time after which nothing more is asked but the baseline.
+
+    Raises:
+        NotConcluded: the baseline failed; there is nothing to compare with.
     """
     total, epochs = space.tree["study"]["trials"], space.tree["study"]["epochs"]
     keep = bool(space.tree["compression"])
@@ -153,11 +158,25 @@ def explore(
         value = metrics.get(objective.name)
         if value is None or not stopping:
             return False
-        return ladder.stop(int(job.key), epoch, value) and job.key != "0"
+        return ladder.stop(int(job.key), epoch, value) and job.key != BASELINE
 
     runner.screen.stage(STAGE, total, len(records))
     runner.screen.earlier(records)
-    runner.run(sampling.jobs(), sampling.tell, judge)
+    require_baseline(records)
+
+    def done(result: Result) -> None:
+        sampling.tell(result, silent=baseline is not None and result.job.key == BASELINE)
+        require_baseline([recorded(result)])
+
+    runner.run(sampling.jobs(), done, judge)
+
+
+def require_baseline(records: Sequence[Record]) -> None:
+    """Raise NotConcluded where the baseline is among these trials, and failed."""
+    for record in records:
+        if record.key == BASELINE and record.state == "failed":
+            failed = f"{record.reason}: {record.detail}"
+            raise NotConcluded(f"the baseline failed, and there is nothing to compare with ({failed}); another name= begins anew")
 
 
 def ranked(records: list[Record], objective: Objective) -> list[Record]:

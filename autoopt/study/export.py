@@ -1,28 +1,35 @@
 """best/: the recipe, the weights and what is needed to use them. Nothing is pickled."""
 
+import hashlib
 import json
+import shlex
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from autoopt.errors import BadInput
 from autoopt.recipe import Recipe
-from autoopt.study.folder import write
+from autoopt.study.folder import versions, write
+from autoopt.study.journal import StoreError
 
 KNOWN = ("kind", "input_shape", "outputs", "classes", "inputs", "targets", "versions")
+SEEDS = "The score is the mean over the seeds that the recipe was trained with; the weights are the first seed's."
 README = """# {title}
 
 {conclusion}
 
+{seeds}
+
 ```python
 import autoopt
 
-model = autoopt.load("{path}")   # a torch.nn.Module in evaluation mode
+model = autoopt.load({path})   # a torch.nn.Module in evaluation mode
 ```
 
 ```bash
-autoopt train {path}/recipe.yaml   # train it again
+autoopt train {recipe}   # train it again
 ```
 """
 
@@ -38,11 +45,71 @@ class Advice:
 
 
 def export(path: Path, recipe: Recipe, weights: Path, facts: Mapping[str, Any], said: Advice) -> None:
-    """Write the folder `path`: recipe.yaml, model.safetensors, model.json and a README with the lines that load it."""
-    path.mkdir(parents=True, exist_ok=True)
-    write(path / "recipe.yaml", recipe.yaml())
-    shutil.copyfile(weights, path / "model.safetensors.new")
-    (path / "model.safetensors.new").replace(path / "model.safetensors")
-    card = {"recipe": dict(recipe.tree), "objective": said.objective, "score": said.score} | {k: facts[k] for k in KNOWN}
-    write(path / "model.json", json.dumps(card, indent=2))
-    write(path / "README.md", README.format(title=said.title, conclusion=said.conclusion, path=path))
+    """Write the folder `path`: recipe.yaml, model.safetensors, model.json and a README with the lines that load it.
+
+    What was there before is replaced when all of that is written.
+
+    Raises:
+        StoreError: it cannot be written; what was there before stays.
+    """
+    draft, old = path.with_name(f"{path.name}.new"), path.with_name(f"{path.name}.old")
+    try:
+        shutil.rmtree(draft, ignore_errors=True)
+        draft.mkdir(parents=True)
+        shutil.copyfile(weights, draft / "model.safetensors")
+        write(draft / "recipe.yaml", recipe.yaml())
+        write(draft / "model.json", json.dumps(card(recipe, draft / "model.safetensors", facts, said), indent=2))
+        write(draft / "README.md", readme(path.resolve(), said))
+        shutil.rmtree(old, ignore_errors=True)
+        if path.exists():
+            path.rename(old)
+        draft.rename(path)
+        shutil.rmtree(old, ignore_errors=True)
+    except OSError as error:
+        raise StoreError(f"{path} cannot be written: {error}") from error
+
+
+def card(recipe: Recipe, weights: Path, facts: Mapping[str, Any], said: Advice) -> dict[str, Any]:
+    return {
+        "recipe": dict(recipe.tree),
+        "techniques": dict(versions(dict(recipe.tree))),
+        "objective": said.objective,
+        "score": said.score,
+        "seeds": SEEDS,
+        "sha256": digest(weights),
+        **{k: facts[k] for k in KNOWN},
+    }
+
+
+def readme(path: Path, said: Advice) -> str:
+    recipe = shlex.quote(str(path / "recipe.yaml"))
+    return README.format(title=said.title, conclusion=said.conclusion, seeds=SEEDS, path=json.dumps(str(path)), recipe=recipe)
+
+
+def digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def described(path: Path) -> dict[str, Any]:
+    """What model.json of an exported folder says, once the weights are seen to be those that it describes.
+
+    Raises:
+        BadInput: a file is missing or is not as it was written.
+        FileNotFoundError: there is no such folder.
+    """
+    if not path.exists():
+        raise FileNotFoundError(f"there is no {path}/model.json")
+    try:
+        found = json.loads((path / "model.json").read_text())
+        seen = digest(path / "model.safetensors")
+    except FileNotFoundError as error:
+        raise BadInput(f"{error.filename} is missing") from error
+    except (OSError, ValueError) as error:
+        raise BadInput(f"{path}: {type(error).__name__}: {error}") from error
+    lost = {"recipe", "sha256", *KNOWN} - found.keys() if isinstance(found, dict) else {"everything"}
+    if lost:
+        raise BadInput(f"{path}/model.json lacks {', '.join(sorted(lost))}")
+    if found["sha256"] != seen:
+        raise BadInput(f"{path}/model.safetensors is not the one that model.json describes")
+    return found

@@ -23,7 +23,8 @@ IDENTITY = (*SLOTS, "split", "batches", "seed", "objective", "direction", "basel
 
 def identity(tree: Tree) -> Tree:
     """What makes a study this one, the order of its options too; budget, executor and tracking may always change."""
-    return {key: tree[key] for key in IDENTITY} | {"study": {"epochs": tree["study"]["epochs"]}}
+    baseline = tree["baseline"] and yaml.safe_load(Path(tree["baseline"]).read_text())
+    return {key: tree[key] for key in IDENTITY} | {"baseline": baseline, "study": {"epochs": tree["study"]["epochs"]}}
 
 
 def default_name(tree: Tree) -> str:

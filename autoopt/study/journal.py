@@ -27,20 +27,24 @@ class StoreError(Exception):
 class JournalFile(BaseJournalBackend):
     """Optuna's journal format in one file that only this process writes.
 
-    A line that a crash or a full disk has torn bricks Optuna's own file for good; here it is cut off when the file is
-    opened, and when a write fails. Only what was never acknowledged is lost.
+    A last line that a crash or a full disk has torn bricks Optuna's own file for good; here it is cut off, and kept
+    aside, when the file is opened, and when a write fails. Only what was never acknowledged is lost.
 
     Args:
         write: open to write; else the file is left as it is, and a torn end is not read.
+
+    Raises:
+        StoreError: a line before the last is spoilt; nothing is changed.
     """
 
     def __init__(self, path: Path, write: bool = True):
         self.path, self.write = path, write
         text = path.read_bytes() if path.exists() else b""
-        whole, self.logs = sound(text)
+        whole, self.logs = sound(path, text)
         self.file = os.open(path, os.O_CREAT | os.O_RDWR | os.O_APPEND, 0o644) if write else -1
         if write and whole < len(text):
-            path.with_suffix(".torn").write_bytes(text[whole:])
+            with path.with_suffix(".torn").open("ab") as aside:
+                aside.write(text[whole:].rstrip(b"\n") + b"\n")
             os.ftruncate(self.file, whole)
 
     def read_logs(self, log_number_from: int) -> Iterable[dict[str, Any]]:
@@ -63,19 +67,31 @@ class JournalFile(BaseJournalBackend):
             os.close(self.file)
 
 
-def sound(text: bytes) -> tuple[int, list[dict[str, Any]]]:
-    """How many bytes of a journal are whole lines, and what they say."""
-    logs, end = [], 0
-    for line in text.splitlines(keepends=True):
-        try:
-            log = json.loads(line)
-        except ValueError:
-            break
-        if not line.endswith(b"\n") or not isinstance(log, dict):
+def sound(path: Path, text: bytes) -> tuple[int, list[dict[str, Any]]]:
+    """How many bytes of a journal are whole lines, and what they say; its last line may be torn.
+
+    Raises:
+        StoreError: another one is spoilt.
+    """
+    logs: list[dict[str, Any]] = []
+    end = 0
+    for line in text.split(b"\n")[:-1]:  # what stands after the last one is torn
+        if (log := read(line)) is None:
             break
         logs.append(log)
-        end += len(line)
+        end += len(line) + 1
+    if text[end:].rstrip(b"\n").count(b"\n"):
+        raise StoreError(f"{path}, line {len(logs) + 1} (from byte {end} on) is spoilt; nothing was changed: put the file back from a copy")
     return end, logs
+
+
+def read(line: bytes) -> dict[str, Any] | None:
+    """What a line says, if it is a whole record."""
+    try:
+        log = json.loads(line)
+    except ValueError:
+        return None
+    return log if isinstance(log, dict) else None
 
 
 @dataclass(frozen=True)
@@ -127,19 +143,19 @@ class Journal:
         trials = self.stage(stage).get_trials(deepcopy=False) if self.begun(stage) else []
         return [Record(**t.user_attrs[RECORD]) for t in trials if RECORD in t.user_attrs]
 
-    def tell(self, study: optuna.Study, trial: optuna.Trial, record: Record) -> None:
+    def tell(self, study: optuna.Study, trial: optuna.Trial, record: Record, silent: bool = False) -> None:
         """Keep a record and end the trial, in this order: a trial that ended has its record.
 
-        A baseline that is no point of the space is kept from the sampler: one trial without parameters would end all
-        joint sampling, which looks at the parameters that every trial has.
+        Args:
+            silent: keep it from the sampler, as it is no point of the space: one trial without parameters would end all
+                joint sampling, which looks at the parameters that every trial has.
         """
         trial.set_user_attr(RECORD, asdict(record))
         if record.state == "stopped":
             trial.report(record.curve[-1], len(record.curve))
         states = {"complete": TrialState.COMPLETE, "stopped": TrialState.PRUNED, "failed": TrialState.FAIL}
-        foreign = record.stage == "search" and not trial.params
-        complete = record.state == "complete" and not foreign
-        study.tell(trial, record.score if complete else None, state=TrialState.FAIL if foreign else states[record.state])
+        state = TrialState.FAIL if silent else states[record.state]
+        study.tell(trial, record.score if state == TrialState.COMPLETE else None, state=state)
 
     def add(self, stage: str, record: Record) -> None:
         """Keep the record of a trial that nobody asked a sampler for."""

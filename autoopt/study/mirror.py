@@ -5,7 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from autoopt.recipe import Recipe
-from autoopt.study.confirm import BASELINE, TEST
+from autoopt.study.confirm import TEST
+from autoopt.study.explore import BASELINE
 from autoopt.study.objective import Objective
 from autoopt.study.runner import Job, Result
 from autoopt.study.verdict import Verdict
@@ -13,7 +14,8 @@ from autoopt.tracking import Tracker
 
 STATUS = {"complete": "FINISHED", "stopped": "KILLED", "failed": "FAILED"}
 SHORT = ("lr", "weight_decay")
-MEASURED_IN_TRAINING = ("epochs_trained", "seconds", "samples_per_second", "peak_memory_mb")
+CHANGING = ("trials",)  # a parameter in MLflow never does
+MEASURED_IN_TRAINING = ("epochs_trained", "seconds", "samples_per_second", "peak_memory_mb", "parameters", "size_mb")
 
 
 class Nobody:
@@ -34,7 +36,8 @@ class Mirror:
         self, tracker: Tracker, name: str, tags: dict[str, str], params: dict[str, Any], objective: Objective, baseline: float | None
     ):
         self.tracker, self.name, self.objective, self.baseline = tracker, name, objective, baseline
-        tracker.study(name, params, {"autoopt.study": name, **tags})
+        budget = {f"autoopt.{key}": params[key] for key in CHANGING if key in params}
+        tracker.study(name, {k: v for k, v in params.items() if k not in CHANGING}, {"autoopt.study": name, **budget, **tags})
 
     def begin(self, job: Job) -> None:
         if job.stage == TEST:  # measured on a run that is there: the training's
@@ -48,10 +51,12 @@ class Mirror:
 
     def end(self, result: Result) -> None:
         key, outcome = result.job.key.removesuffix(f"-{TEST}"), result.outcome or {}
-        metrics = {name: value for name, value in outcome.get("metrics", {}).items() if name not in result.last}
+        metrics = {name: value for name, value in outcome.get("metrics", {}).items() if value != result.last.get(name)}
         if result.job.stage == TEST:
             self.tracker.end(key, STATUS[result.state], {k: v for k, v in metrics.items() if k not in MEASURED_IN_TRAINING}, {})
             return
+        if changed := {name: metrics.pop(name) for name in result.last if name in metrics}:  # since the last epoch, by a compression
+            self.tracker.epoch(key, outcome["epochs"] + 1, changed, time.time())
         if (score := result.score) is not None:
             self.baseline = score if key == BASELINE else self.baseline
             metrics |= {"objective": score}

@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from autoopt.parts import on_test
+
 COST = {
     "latency_ms": "minimize",
     "latency_p95_ms": "minimize",
@@ -30,7 +32,7 @@ class Objective:
 
     def of(self, metrics: Mapping[str, float], part: str = "validation") -> float | None:
         """Its value among the metrics of a part; on the test split it goes by that split's name."""
-        return metrics.get(self.name.replace("val", "test", 1) if part == "test" else self.name, metrics.get(self.name))
+        return metrics.get(on_test(self.name) if part == "test" else self.name, metrics.get(self.name))
 
     def better(self, one: float, other: float) -> bool:
         return self.sign * one > self.sign * other

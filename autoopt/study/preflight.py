@@ -15,10 +15,11 @@ COMMON = ("val_accuracy", "val_acc", "val/accuracy", "val/acc", "val_f1", "val/f
 SECONDS = 300
 
 
-def preflight(space: Space, runner: Runner, tree: Tree, alone: bool = False) -> tuple[Space, Objective]:
+def preflight(space: Space, runner: Runner, tree: Tree, own: Recipe | None = None, alone: bool = False) -> tuple[Space, Objective]:
     """The space of what works here, and what to optimise.
 
     Args:
+        own: the baseline, where it is not the space's.
         alone: try nothing but the baseline.
 
     Raises:
@@ -28,6 +29,8 @@ def preflight(space: Space, runner: Runner, tree: Tree, alone: bool = False) -> 
     space, found = sound_baseline(space, runner, order | {"latency": timed(tree["objective"])})
     objective = choose_objective(tree, {**found.last, **(found.outcome or {})["metrics"]})
     space = as_the_module_allows(space, found.outcome or {})
+    if own is not None and (problem := problem_of(collect(runner, [trial_run(own, "own-baseline", order)])[0])):
+        raise BadInput(f"baseline={tree['baseline']} cannot be trained: {problem['said']}")
     rest = [] if alone else list(variants(space))
     runner.screen.stage("preflight", len(rest), 0)
     for result in collect(runner, [trial_run(recipe, f"{slot}-{name}", order, (slot, name)) for slot, name, recipe in rest]):

@@ -7,17 +7,20 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
-from autoopt.config import Tree, compose, seconds
-from autoopt.errors import BadInput
+from autoopt.config import Tree, compose, is_live, seconds
+from autoopt.errors import BadInput, NotConcluded
 from autoopt.executor.local import Local
 from autoopt.recipe import Recipe
 from autoopt.space import Space
+from autoopt.study.compress import STAGE as COMPRESS
 from autoopt.study.compress import compress
-from autoopt.study.confirm import BASELINE, confirm, how_many, open_test
-from autoopt.study.explore import STAGE, explore
+from autoopt.study.confirm import STAGE as CONFIRM
+from autoopt.study.confirm import TEST, confirm, how_many, open_test
+from autoopt.study.explore import BASELINE, STAGE, explore
 from autoopt.study.export import Advice, export
 from autoopt.study.folder import Folder, write
 from autoopt.study.journal import Journal, Record
@@ -26,15 +29,7 @@ from autoopt.study.objective import Objective
 from autoopt.study.preflight import preflight
 from autoopt.study.runner import Runner, Screen
 from autoopt.study.verdict import Verdict, conclude
-from autoopt.technique import LIVE
 from autoopt.tracking import Tracker, experiment_name, store_uri
-
-
-class NotConcluded(Exception):
-    """The search ran, but there is nothing to compare with."""
-
-    exit_code = 4
-
 
 RESERVE = 0.175  # of the time, for confirm
 
@@ -62,7 +57,9 @@ def opened(tree: Tree, screen: Screen, settle: bool = True, alone: bool = False)
     Raises:
         BadInput: nothing can be searched this way.
     """
-    own_baseline(tree)  # a bad file is said before anything starts
+    baseline = own_baseline(tree)  # bad settings are said before anything starts
+    if tree["tracking"]["enabled"]:
+        store_uri(tree["tracking"]["uri"])
     folder = Folder(tree)
     executor = None
     try:
@@ -72,7 +69,7 @@ def opened(tree: Tree, screen: Screen, settle: bool = True, alone: bool = False)
         runner = Runner(executor, folder, screen, Nobody(), executor.workers)
         with runner.signals():
             fitting = Space(tree).fitting(facts["absent"])
-            space, objective = recalled(fitting, folder.locked) if folder.locked else preflight(fitting, runner, tree, alone)
+            space, objective = recalled(fitting, folder.locked) if folder.locked else preflight(fitting, runner, tree, baseline, alone)
             announce(space, screen)
             runner.objective = screen.objective = objective
             if settle:
@@ -114,29 +111,35 @@ def local(tree: Tree, folder: Path) -> Local:
         gpus=gpus,
         gpus_per_trial=node["gpus_per_trial"],
         cpus_per_trial=node["cpus_per_trial"],
-        fork=bool(LIVE),
+        fork=is_live(tree),
     )
 
 
 def visible_gpus() -> list[str]:
     """The NVIDIA devices that a trial may be given, told without starting CUDA."""
+    if version("torch").endswith("+cpu"):
+        return []
     if (said := os.environ.get("CUDA_VISIBLE_DEVICES")) is not None:
-        return [gpu for gpu in said.split(",") if gpu]
+        return list(takewhile(lambda gpu: gpu not in ("", "-1"), said.split(",")))
     return sorted(p.name.removeprefix("nvidia") for p in Path("/dev").glob("nvidia[0-9]*"))
 
 
 def own_baseline(tree: Tree) -> Recipe | None:
-    """The recipe that `baseline=FILE` names."""
+    """The recipe that `baseline=FILE` names, on the study's own data, split and epochs."""
     if tree["baseline"] is None:
         return None
     found = Space(compose([], tree["baseline"]))
     if open_choices := [key for key, _ in found.parameters()]:
         raise BadInput(f"baseline={tree['baseline']}: a recipe leaves nothing to choose, but {open_choices[0]} is open")
-    return found.baseline()
+    study = Space(tree).baseline()
+    return found.baseline().replace(**{key: study.tree[key] for key in ("data", "split", "study")})
 
 
-def search(tree: Tree, screen: Screen) -> Verdict:
+def search(tree: Tree, screen: Screen, asking: bool = True) -> Verdict:
     """Run the study, or what is left of it, to its verdict.
+
+    Args:
+        asking: ask for new trials; else conclude with those that there are.
 
     Raises:
         BadInput: nothing can be searched this way; nothing was started.
@@ -148,7 +151,7 @@ def search(tree: Tree, screen: Screen) -> Verdict:
         study.runner.mirror = mirror = mirrored(study, journal)
         behind = 0
         try:
-            verdict = stages(study, journal, start)
+            verdict = stages(study, journal, start, asking)
             mirror.conclude(verdict, study.folder.path)
             return verdict
         finally:
@@ -179,31 +182,34 @@ def mirrored(study: Opened, journal: Journal) -> Mirror | Nobody:
 def git_commit() -> str:
     """The commit of the working directory, where it is under git."""
     try:
-        return subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, timeout=5).stdout.strip()
+        return subprocess.run(["git", "rev-parse", "--verify", "-q", "HEAD"], capture_output=True, text=True, timeout=5).stdout.strip()
     except (OSError, subprocess.TimeoutExpired):
         return ""
 
 
-def stages(study: Opened, journal: Journal, start: float) -> Verdict:
+def stages(study: Opened, journal: Journal, start: float, asking: bool) -> Verdict:
     """Explore, compress, confirm, conclude."""
     tree, runner, objective = study.tree, study.runner, study.objective
     node, seed = tree["study"], tree["seed"]
     top = how_many(node["trials"], node["seeds"], node["confirm"])
     limit = seconds(node["time"])
-    used = sum(r.seconds for r in journal.records(STAGE)) / runner.workers  # by earlier sessions
+    used = sum(r.seconds for stage in (STAGE, COMPRESS) for r in journal.records(stage)) / runner.workers  # by earlier sessions
     until = float("inf") if limit is None else start + limit * (1 - RESERVE) - used
+    until = until if asking else -float("inf")
     explore(runner, journal, study.space, objective, own_baseline(tree), seed, until, node["stopping"])
-    compressed = compress(runner, journal, study.space, objective, top, seed)
+    compressed = compress(runner, journal, study.space, objective, top, seed, until)
     found = journal.records(STAGE)
     always = any(n.get("use") is True for n in tree["compression"].values())
     pool = [r for r in found if r.key == BASELINE or not always] + compressed
     confirmed = confirm(runner, journal, objective, pool, node["seeds"], top, seed)
     baseline = next((c for c in confirmed if c.key == BASELINE), None)
     if baseline is None:
-        raise NotConcluded(f"the baseline cannot be confirmed: {why(journal, found)} (logs: {study.folder.path / 'trials'})")
+        raise NotConcluded(f"the baseline cannot be confirmed: {why(journal.records(CONFIRM))} (logs: {study.folder.path / 'trials'})")
     pair = [baseline] if confirmed[0] is baseline else [baseline, confirmed[0]]
     if study.facts["test"]:
         pair = open_test(runner, journal, pair)
+        if any(len(c.test) < len(c.validation) for c in pair):
+            raise NotConcluded(f"the test split cannot be measured: {why(journal.records(TEST))} (logs: {study.folder.path / 'trials'})")
     verdict = conclude(study.folder, objective, (pair[0], pair[-1]), journal, study.space)
     write(study.folder.path / "verdict.yaml", verdict.yaml())
     best = verdict.best
@@ -212,6 +218,7 @@ def stages(study: Opened, journal: Journal, start: float) -> Verdict:
     return verdict
 
 
-def why(journal: Journal, found: list[Record]) -> str:
-    failed = [r for r in [*found, *journal.records("confirm")] if r.key.split("-")[0] == BASELINE and r.state == "failed"]
-    return f"{failed[-1].reason}: {failed[-1].detail}" if failed else "it was never trained to its end"
+def why(records: list[Record]) -> str:
+    """How the last of them failed."""
+    failed = [r for r in records if r.state == "failed"]
+    return f"{failed[-1].reason}: {failed[-1].detail}" if failed else "it was not measured"

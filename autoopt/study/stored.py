@@ -28,9 +28,16 @@ class Stored:
         return self.path.name
 
     @property
+    def searched(self) -> bool:
+        """Whether it is a search; what `autoopt train` leaves has no journal."""
+        return (self.path / "journal.log").exists()
+
+    @property
     def state(self) -> str:
-        """concluded, or begun: whether it runs is known to its process alone."""
-        return "concluded" if self.verdict else "begun"
+        """concluded, trained, or begun: whether it runs is known to its process alone."""
+        if self.verdict:
+            return "concluded"
+        return "begun" if self.searched or not (self.path / "best").exists() else "trained"
 
     def record(self, key: str) -> Record:
         """One trial.

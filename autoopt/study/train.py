@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from autoopt.config import Tree
-from autoopt.errors import BadInput
+from autoopt.errors import NotConcluded
 from autoopt.study.export import Advice, export
 from autoopt.study.folder import default_name
 from autoopt.study.preflight import collect
@@ -28,7 +28,8 @@ def train(tree: Tree, screen: Screen) -> Trained:
     """Train the recipe that the tree pins; what it leaves open is as in the baseline.
 
     Raises:
-        BadInput: it cannot be trained.
+        BadInput: it cannot be trained; nothing was started.
+        NotConcluded: the training failed, or the measurement on the test split, which leaves what was trained in best/.
     """
     tree = {**tree, "name": tree["name"] or f"train-{default_name(tree)}"}
     with opened(tree, screen, alone=True) as study:
@@ -36,28 +37,31 @@ def train(tree: Tree, screen: Screen) -> Trained:
         weights = folder.weights("0")
         screen.say(f"training {recipe.title()}, {recipe.epochs} epochs (log: {folder.path / 'trials' / '0' / 'log.txt'})")
         screen.stage("train", 1, 0)
-        whole = done(collect(runner, [Job("0", "train", recipe, tree["seed"], {"save": str(weights)})]))
-        measured, part = whole, "validation"
+
+        def exported(result: Result, part: str) -> Trained:
+            assert whole.outcome is not None and result.outcome is not None and result.score is not None
+            name, score = study.objective.name, result.score
+            said = Advice(folder.name, f"{name} {score:.4f} on the {part} split.", name, score)
+            export(folder.path / "best", recipe, weights, study.facts, said)
+            return Trained(name, score, part, {**result.outcome["metrics"], **whole.outcome["metrics"]}, folder.path / "best")
+
+        whole = done(collect(runner, [Job("0", "train", recipe, tree["seed"], {"save": str(weights)})]), "the training")
+        trained = exported(whole, "validation")
         if study.facts["test"]:
             screen.stage("test", 1, 0)
             order = {"load": str(weights), "part": "test", "latency": True}
-            measured, part = done(collect(runner, [Job("0-test", "test", recipe, tree["seed"], order)])), "test"
-        assert whole.outcome is not None and measured.outcome is not None and measured.score is not None
-        said = Advice(
-            folder.name, f"{study.objective.name} {measured.score:.4f} on the {part} split.", study.objective.name, measured.score
-        )
-        export(folder.path / "best", recipe, weights, study.facts, said)
-        metrics = {**measured.outcome["metrics"], **whole.outcome["metrics"]}
-        return Trained(study.objective.name, measured.score, part, metrics, folder.path / "best")
+            job = Job("0-test", "test", recipe, tree["seed"], order)
+            trained = exported(done(collect(runner, [job]), f"{trained.path} holds what was trained, but the measurement"), "test")
+        return trained
 
 
-def done(results: list[Result]) -> Result:
+def done(results: list[Result], what: str) -> Result:
     """The one result.
 
     Raises:
-        BadInput: it is a failure.
+        NotConcluded: it is a failure.
     """
     (result,) = results
     if result.outcome is None:
-        raise BadInput(f"the training failed ({result.reason}): {result.detail}")
+        raise NotConcluded(f"{what} failed ({result.reason}): {result.detail}")
     return result

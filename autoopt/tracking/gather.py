@@ -5,7 +5,7 @@ import logging
 import math
 import posixpath
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -36,10 +36,11 @@ def texts(values: dict[str, Any], size: int) -> dict[str, str]:
 
 @dataclass
 class Run:
-    """Part of what is to be told about one run; `offset` is where in the spool it comes up."""
+    """Part of what is to be told about one run; `offset` is where in the spool it comes up, `step` the last one told."""
 
     offset: int
     start: int
+    step: int = 0
     end: int = 0
     name: str = ""
     status: str = ""
@@ -56,8 +57,12 @@ class Run:
         self.params = texts(record.get("params", {}), PARAM_SIZE) | self.params
         self.tags |= texts(record.get("tags", {}), TAG_SIZE)
         self.artifacts += [Path(record["artifacts"])] if "artifacts" in record else []
+        step = record.get("step", 0)
+        if 0 < step <= self.step:  # a trial begun again: its epochs come again, and the first ones stand
+            return
+        self.step = max(step, self.step)
         for key, value in record.get("metrics", {}).items():
-            self._measure(legal(key), value, record.get("step", 0))
+            self._measure(legal(key), value, step)
 
     def _measure(self, key: str, value: Any, step: int) -> None:
         """Add a point, or a tag for what is not finite: sqlite would keep inf as 1.797e308."""
@@ -71,14 +76,19 @@ class Run:
             self.tags[legal(f"autoopt.nonfinite.{key}")] = cut(f"{value} at step {step}", TAG_SIZE)
 
 
-def gather(lines: Iterable[tuple[int, bytes]]) -> dict[str, Run]:
-    """The runs that these lines tell about, in the order in which they come up. A spoilt line is left out."""
+def gather(lines: Iterable[tuple[int, bytes]], steps: Mapping[str, int]) -> dict[str, Run]:
+    """The runs that these lines tell about, in the order in which they come up. A spoilt line is left out.
+
+    Args:
+        steps: the last step of each run that earlier lines told of.
+    """
     runs: dict[str, Run] = {}
     for offset, line in lines:
         if line.startswith(RECORD):
             try:
                 record = json.loads(line)
-                runs.setdefault(record["key"], Run(offset, record["time"])).add(record)
+                key = record["key"]
+                runs.setdefault(key, Run(offset, record["time"], steps.get(key, 0))).add(record)
             except (ValueError, TypeError, KeyError, AttributeError) as error:
                 logger.warning("spool, line before byte %d: left out: %r", offset, error)
     return runs

@@ -98,11 +98,12 @@ class Spool:
 
 @dataclass
 class State:
-    """How far the writer got in the spool, and which runs it made."""
+    """How far the writer got in the spool, which runs it made, and the last step of each."""
 
     target: str
     offset: int = 0
     runs: dict[str, str] = field(default_factory=dict)
+    steps: dict[str, int] = field(default_factory=dict)
 
     @classmethod
     def load(cls, folder: Path, target: Target) -> "State":

@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 
 from mlflow import MlflowClient
 from mlflow.entities import Metric, Param, RunTag
+from mlflow.exceptions import MlflowException
 
 from autoopt.tracking.gather import Run, gather, legal
 from autoopt.tracking.spool import BLOCK, PARENT, SPOOL, SQLITE, State, Target, lines
@@ -32,6 +33,7 @@ CLOSED = {
     "TEMPORARILY_UNAVAILABLE",
     "UNAUTHENTICATED",
 }
+GONE = "RESOURCE_DOES_NOT_EXIST"
 OWN = (FileNotFoundError, NotADirectoryError, PermissionError)  # of a file to be logged, not of the store
 
 
@@ -95,16 +97,28 @@ class Mirror:
     def __init__(self, folder: Path, target: Target):
         self._folder, self._target = folder, target
         self._client, self._experiment = connect(target.uri, target.experiment)
-        self._state = State.load(folder, target)
+        self._state = self._known(State.load(folder, target))
         # What stands before this in the spool may be in the store without the state telling.
         self._doubt = (folder / SPOOL).stat().st_size
+
+    def _known(self, state: State) -> State:
+        """The state, unless the store that it tells of is gone: then all begins again."""
+        try:
+            if PARENT in state.runs:
+                self._client.get_run(state.runs[PARENT])
+        except MlflowException as error:
+            if error.error_code == GONE:
+                return State(state.target)
+            raise
+        return state
 
     def write(self) -> bool:
         """Write a block of the spool, and say whether there is more. After Away, make a new Mirror."""
         found = list(lines(self._folder, self._state.offset))
         if not found:
             return False
-        for key, run in gather(found).items():
+        for key, run in gather(found, self._state.steps).items():
+            self._state.steps[key] = run.step
             try:
                 self._write(key, run)
             except Refused as refusal:
@@ -114,18 +128,19 @@ class Mirror:
         return self._state.offset - begin >= BLOCK
 
     def _write(self, key: str, run: Run) -> None:
-        run_id, tags = self._find(key, run), run.tags
+        run_id, tags, params = self._find(key, run), run.tags, run.params
         if run_id is None:
             run_id, tags = self._create(key, run), {}
-        elif run.status == "RUNNING":
-            self._call(self._client.update_run, run_id, "RUNNING")
+        else:
+            params = self._new(run_id, params)
+            if run.status == "RUNNING":
+                self._call(self._client.update_run, run_id, "RUNNING")
         self._state.runs[key] = run_id
-        params = [Param(*item) for item in run.params.items()]
-        self._log(run_id, [*run.metrics, *params, *(RunTag(*item) for item in tags.items())])
+        self._log(run_id, [*run.metrics, *(Param(*item) for item in params.items()), *(RunTag(*item) for item in tags.items())])
         if run.status not in ("", "RUNNING"):
             self._call(self._client.set_terminated, run_id, run.status, run.end)
         for path in run.artifacts:
-            self._call(self._client.log_artifacts if path.is_dir() else self._client.log_artifact, run_id, str(path))
+            self._call(self._client.log_artifact, run_id, str(path))
 
     def _find(self, key: str, run: Run) -> str | None:
         if key in self._state.runs or run.offset > self._doubt:
@@ -141,6 +156,11 @@ class Mirror:
         name = run.name or key
         made = self._call(self._client.create_run, self._experiment, run.start, run.tags | known, name)
         return str(made.info.run_id)
+
+    def _new(self, run_id: str, params: dict[str, str]) -> dict[str, str]:
+        """Those that the run has not yet: the first value of a parameter stands."""
+        known = self._call(self._client.get_run, run_id).data.params if params else {}
+        return {key: value for key, value in params.items() if key not in known}
 
     def _name(self, key: str) -> str:
         return legal(f"{self._target.spool}/{key}")

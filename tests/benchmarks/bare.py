@@ -38,7 +38,7 @@ def train(recipe: Plain) -> float:
 
 
 def main() -> None:
-    recipes = load(Path(sys.argv[1])) if len(sys.argv) > 1 else drawn(60)
+    recipes = load(Path(sys.argv[1]) / "recipes.json") if len(sys.argv) > 1 else drawn(60)
     with multiprocessing.get_context("fork").Pool(WORKERS) as pool:
         start = time.monotonic()
         scores = list(pool.imap_unordered(train, recipes))

@@ -18,7 +18,7 @@ def busy() -> float:
     return TICK * (user + nice + system + irq + soft + steal)
 
 
-def await_quiet(most: float = 0.1, patience: float = 60.0) -> None:
+def await_quiet(most: float = 0.1, patience: float = 300.0) -> None:
     """Wait until the machine has done next to nothing for three seconds, as others may be at work on it."""
     until = time.monotonic() + patience
     while time.monotonic() < until:

@@ -1,12 +1,15 @@
 """`autoopt list`, `show`, `finish` and `ui`, where there is nothing, or nothing of this name."""
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import yaml
 
 from autoopt.cli import main
+from autoopt.commands.plan import budget
 from autoopt.config import compose
+from autoopt.study.journal import Journal, Record
 
 
 @pytest.fixture
@@ -28,7 +31,16 @@ def begun(tmp_path):
     folder.mkdir(parents=True)
     (folder / "space.yaml").write_text("identity: {}\n")
     (folder / "config.yaml").write_text(yaml.safe_dump(compose(["data=digits", "study=quick"])))
+    (folder / "journal.log").touch()
     return folder
+
+
+@pytest.fixture
+def trained(begun):
+    """What `autoopt train` leaves."""
+    (begun / "journal.log").unlink()
+    (begun / "best").mkdir()
+    return begun
 
 
 def test_no_studies(run, tmp_path):
@@ -85,5 +97,49 @@ def test_the_pages_are_served_on_the_store_and_port_that_are_named(run, begun, m
     assert run("ui", "tracking.uri=sqlite:///y.db")[0] == 0
     assert [(Path(uri).name, more) for uri, more in served] == [
         ("x.db", {"port": 5055, "experiment": "signs"}),
-        ("y.db", {"port": 5000, "experiment": None}),
+        ("y.db", {"port": 0, "experiment": None}),
     ]
+
+
+def test_a_training_is_no_search(run, trained):
+    code, out, _ = run("list", "root=runs")
+    assert code == 0 and out.splitlines()[1].split() == ["signs", "trained"]
+    assert run("show", "signs", "root=runs")[1].startswith("signs\nA training, not a search: best/ holds what it made.\n")
+    said = run("finish", "signs", "root=runs")
+    assert said == (2, "", "autoopt: signs is a training, not a search; there is nothing to conclude\n")
+
+
+def test_a_training_that_has_not_ended(run, trained):
+    (trained / "best").rmdir()
+    assert run("list", "root=runs")[1].splitlines()[1].split() == ["signs", "begun"]
+    assert "it has not ended" in run("show", "signs", "root=runs")[1]
+
+
+def test_finish_concludes_with_the_study_as_it_was_configured(run, begun, monkeypatch):
+    journal = Journal(begun / "journal.log", "signs")
+    journal.add("search", Record("0", "search", {}, 0, "complete", 0.5))
+    journal.close()
+    called = []
+    monkeypatch.setattr("autoopt.commands.finish.search", lambda tree, screen, **more: called.append((tree, more)))
+    monkeypatch.setattr("autoopt.commands.finish.closing", lambda verdict, say: None)
+    assert run("finish", "signs", "root=runs")[0] == 0
+    config = yaml.safe_load((begun / "config.yaml").read_text())
+    assert called == [(config | {"root": "runs"}, {"asking": False})]
+
+
+@pytest.mark.parametrize(
+    ("compression", "lines"),
+    [
+        ({}, ["in all    18 trainings, 2 at a time; at most 90 epochs"]),
+        (
+            {"half": {}},
+            ["compress  7 compressions of the best 1", "in all    18 trainings and 7 compressions, 2 at a time; at most 90 epochs"],
+        ),
+    ],
+    ids=["none", "half"],
+)
+def test_the_sum_of_a_plan(compression, lines):
+    node = {"trials": 12, "seeds": 3, "confirm": 1, "epochs": 5, "time": None, "stopping": False, "compress": 7}
+    space = SimpleNamespace(tree={"compression": compression}, parameters=lambda: [])
+    said = [line.strip() for line in budget(SimpleNamespace(tree={"study": node}, space=space, runner=SimpleNamespace(workers=2)))]
+    assert [line for line in said if line.startswith(("compress", "in all"))] == lines

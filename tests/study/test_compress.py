@@ -11,7 +11,7 @@ from autoopt.study.journal import Journal, Record
 def stage(tmp_path):
     """A compress stage over trials that were searched: their scores by number, the best of them with weights."""
 
-    def run(scores, top=2, total=4, overrides=("compression=half",), weights=None):
+    def run(scores, top=2, total=4, overrides=("compression=half",), weights=None, until=float("inf")):
         def play(job):
             loaded = Path(job["load"]).parent.name
             used.append(loaded)
@@ -30,7 +30,7 @@ def stage(tmp_path):
             path.parent.mkdir(parents=True, exist_ok=True)
             if weights is None or number in weights:
                 path.touch()
-        records = compress(runner(tmp_path, play), journal, whole, ACCURACY, top, 0)
+        records = compress(runner(tmp_path, play), journal, whole, ACCURACY, top, 0, until)
         journal.close()
         return records, used
 
@@ -67,6 +67,14 @@ def test_it_resumes_to_the_total(stage):
     first, _ = stage([0.5, 0.9, 0.8], total=3)
     whole, used = stage([0.5, 0.9, 0.8], total=5)
     assert (whole[:3], len(whole), len(used)) == (first, 5, 2)
+
+
+def test_the_time_ends_it(stage, monkeypatch):
+    clock = iter(range(1000))
+    monkeypatch.setattr("autoopt.study.explore.time.time", lambda: next(clock))
+    records, _ = stage([0.5, 0.9, 0.8], total=50, until=5)
+    assert 3 <= len(records) <= 6
+    assert stage([0.5, 0.9, 0.8], total=50, until=5) == (records, []), "later there is none left"
 
 
 def test_a_longer_search_finds_others(stage):

@@ -42,8 +42,9 @@ def test_fifteen_to_twenty_percent(trials):
     assert 0.15 <= (how_many(trials, 3, 5) + 1) * 3 / trials <= 0.20
 
 
-def record(key, score, state="complete", size=1.0):
-    return Record(key, "search", RECIPE, 0, state, score, {"size_mb": size})
+def record(key, score, state="complete", size=1.0, like=None):
+    """A trial with a recipe of its own, or with that of another one."""
+    return Record(key, "search", {**RECIPE, "batches": {"size": int(like or key)}}, 0, state, score, {"size_mb": size})
 
 
 def test_candidates_are_the_baseline_and_the_best():
@@ -71,6 +72,13 @@ def test_of_equals_the_smaller():
 
 def test_a_failed_baseline_is_confirmed_all_the_same():
     assert [r.key for r in candidates([record("0", None, "failed"), record("1", 0.5)], ACCURACY, 1)] == ["0", "1"]
+
+
+def test_each_recipe_is_taken_once():
+    """TPE draws the same one again where it is good; that would only divide the seeds."""
+    found = [record("0", 0.5), record("1", 0.9), record("2", 0.95, like="1"), record("3", 0.99, like="0"), record("4", 0.7)]
+    assert [r.key for r in candidates(found, ACCURACY, 2)] == ["0", "2", "4"]
+    assert [r.key for r in candidates(found, ACCURACY, 1)] == ["0", "2"]
 
 
 class Confirmed:
@@ -145,8 +153,25 @@ def test_the_test_part_is_opened_once_one_at_a_time_by_the_weights_of_confirm(tm
     assert again.executor.jobs == []
 
 
-def test_an_opening_that_fails_leaves_a_hole(tmp_path):
+def test_an_opening_that_fails_leaves_a_hole_and_is_tried_again(tmp_path):
     study = Confirmed(tmp_path, {"0-seed-1-test": None})
-    found = study.run(seeds=2, top=1)
-    (baseline,) = [c for c in open_test(runner(tmp_path, study.play), Journal(tmp_path / "journal.log", "s"), found) if c.key == "0"]
-    assert [r.key for r in baseline.test] == ["0-seed-0-test"]
+    found, journal = study.run(seeds=2, top=1), Journal(tmp_path / "journal.log", "s")
+    pair = open_test(runner(tmp_path, study.play), journal, found)
+    assert {c.key: [r.key for r in c.test] for c in pair} == {"0": ["0-seed-0-test"], "1": ["1-seed-0-test", "1-seed-1-test"]}
+    study.scores = {}
+    study.trained.clear()
+    again = runner(tmp_path, study.play)
+    whole = open_test(again, journal, found)
+    assert study.trained == ["0-seed-1-test"]
+    assert again.screen.stages == [("test", 4, 3)]
+    assert [len(c.test) for c in whole] == [2, 2]
+
+
+def test_another_pair_is_counted_for_itself(tmp_path):
+    """What was opened for others in an earlier session is not what is done of this one."""
+    study = Confirmed(tmp_path)
+    found, journal = study.run(seeds=2, top=2), Journal(tmp_path / "journal.log", "s")
+    open_test(runner(tmp_path, study.play), journal, found[:2])
+    run = runner(tmp_path, study.play)
+    open_test(run, journal, [found[0], found[2]])
+    assert run.screen.stages == [("test", 4, 2)]

@@ -34,6 +34,10 @@ def folder(tmp_path):
 def begun(folder, *overrides):
     one = folder(*overrides)
     one.settle(SPACE, OBJECTIVE)
+    return closed(one)
+
+
+def closed(one):
     one.close()
     one.lock = os.open(os.devnull, os.O_RDONLY)  # for the fixture to close
     return one
@@ -95,6 +99,26 @@ def test_another_order_of_the_options_is_another_study():
     assert default_name(composed("data=digits", "optimizer=adamw,sgd")) != default_name(composed("data=digits", "optimizer=sgd,adamw"))
 
 
+def test_a_baseline_file_is_known_by_what_it_says(folder, tmp_path):
+    file = tmp_path / "mine.yaml"
+    file.write_text("optimizer: {sgd: {lr: 0.1}}\n")
+    asked = ("name=s", f"baseline={file}")
+    first = begun(folder, *asked)
+    name = default_name(first.tree)
+    file.write_text("# the same\noptimizer:\n  sgd:\n    lr: 0.1\n")
+    closed(folder(*asked))
+    moved = tmp_path / "moved.yaml"
+    moved.write_text(file.read_text())
+    assert default_name(composed("data=digits", "name=s", f"baseline={moved}")) == name == default_name(first.tree)
+    file.write_text("optimizer: {sgd: {lr: 0.2}}\n")
+    with pytest.raises(BadInput) as caught:
+        folder(*asked)
+    assert caught.value.problems[0] == "s was begun with baseline.optimizer.sgd.lr=0.1, now 0.2"
+    assert default_name(first.tree) != name
+    with pytest.raises(BadInput, match=r"s was begun with baseline\.optimizer\.sgd\.lr=0\.1, now nothing"):
+        folder("name=s")
+
+
 def test_the_default_name(folder):
     one = folder()
     assert one.path.name == one.name
@@ -142,7 +166,20 @@ def test_what_is_settled(folder):
     space, config = (yaml.safe_load((one.path / name).read_text()) for name in ("space.yaml", "config.yaml"))
     assert list(space["identity"]["optimizer"]) == ["adamw", "sgd"]
     assert space["techniques"]["optimizer/sgd"].startswith("autoopt ")
+    assert (space["objective"], space["direction"]) == ("val_accuracy", "maximize")
+    assert (space["left_out"], space["quarantined"]) == ({}, [])
+    assert one.locked == space
     assert compose([f"{k}={v}" for k, v in {"root": config["root"]}.items()], str(one.path / "config.yaml")) == config
+
+
+def test_what_was_left_out_is_settled_with_it(folder):
+    dropped = {"device/cuda": "no CUDA device", "optimizer/mine": "boom"}
+    one = folder("name=s")
+    assert one.locked is None
+    one.settle(Space({}, dropped=dropped, broken=frozenset({"optimizer/mine"})), Objective("val_loss", "minimize"))
+    one.settle(SPACE, OBJECTIVE)
+    assert (one.locked["left_out"], one.locked["quarantined"]) == (dropped, ["optimizer/mine"])
+    assert (one.locked["objective"], one.locked["direction"]) == ("val_loss", "minimize"), "the first word stays"
 
 
 def test_the_space_stays_and_the_config_follows(folder):

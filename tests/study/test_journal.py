@@ -8,7 +8,10 @@ import optuna
 import pytest
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
+from scripted import ACCURACY, learn, runner, space
 
+from autoopt.space import Space
+from autoopt.study.explore import explore
 from autoopt.study.journal import Journal, JournalFile, Record, StoreError
 
 
@@ -79,6 +82,28 @@ def test_a_garbage_tail_is_cut_when_it_is_written_and_left_when_it_is_read(tmp_p
     assert path.read_bytes() == whole + tail
     Journal(path, "s").close()
     assert path.read_bytes() == whole
+
+
+def test_what_was_cut_is_kept_beside_what_was_cut_before(tmp_path):
+    path = tmp_path / "journal.log"
+    whole = fill(path)
+    for tail in (b'{"op_code": 4', b"garbage\n"):
+        path.write_bytes(whole + tail)
+        JournalFile(path).close()
+    assert (tmp_path / "journal.torn").read_bytes() == b'{"op_code": 4\ngarbage\n'
+
+
+@pytest.mark.parametrize("write", [True, False])
+@pytest.mark.parametrize("spoilt", [b"garbage", b"", b"\0" * 40, b"[1]", b"\xff"])
+def test_a_spoilt_line_further_up_is_said_and_nothing_is_changed(tmp_path, spoilt, write):
+    path = tmp_path / "journal.log"
+    lines = fill(path).split(b"\n")
+    at = sum(len(line) + 1 for line in lines[:6])
+    lines[6] = spoilt
+    path.write_bytes(b"\n".join(lines))
+    with pytest.raises(StoreError, match=rf"journal\.log, line 7 \(from byte {at} on\) is spoilt; nothing was changed"):
+        Journal(path, "s", write)
+    assert path.read_bytes() == b"\n".join(lines) and [p.name for p in tmp_path.iterdir()] == ["journal.log"]
 
 
 def test_reading_makes_no_file(tmp_path):
@@ -168,9 +193,16 @@ def test_states_and_what_the_sampler_is_told(tmp_path):
 def test_a_baseline_of_another_space_is_told_to_no_sampler_and_kept(tmp_path):
     journal = Journal(tmp_path / "journal.log", "s")
     study = journal.stage("search")
-    journal.tell(study, study.ask(), record(0))
+    journal.tell(study, study.ask(), record(0), silent=True)
     assert [t.state.name for t in study.get_trials()] == ["FAIL"]
     assert journal.records("search") == [record(0)]
+
+
+def test_a_space_with_nothing_left_to_choose_is_told_like_any_other(tmp_path):
+    journal = Journal(tmp_path / "journal.log", "s")
+    study = journal.stage("search")
+    journal.tell(study, study.ask(), record(0))
+    assert [(t.state.name, t.value) for t in study.get_trials()] == [("COMPLETE", 0.5)]
 
 
 def test_a_record_is_read_as_it_was_kept(tmp_path):
@@ -181,3 +213,14 @@ def test_a_record_is_read_as_it_was_kept(tmp_path):
     again = Journal(tmp_path / "journal.log", "s", "minimize")
     assert again.records("confirm") == [kept]
     assert again.stage("confirm").direction.name == "MINIMIZE"
+
+
+@pytest.mark.parametrize("own", [True, False])
+def test_only_a_baseline_of_its_own_is_kept_from_the_sampler(tmp_path, own):
+    pinned = space("optimizer=sgd", "schedule=constant", "regularizer=none", "model=linear", "batches.size=32", "study.trials=2")
+    pinned = Space({**pinned.tree, **pinned.baseline().tree, "study": pinned.tree["study"]})
+    assert list(pinned.parameters()) == []
+    journal = Journal(tmp_path / "journal.log", "s")
+    explore(runner(tmp_path, learn), journal, pinned, ACCURACY, pinned.baseline() if own else None, 0, float("inf"), False)
+    states = [t.state.name for t in journal.stage("search").get_trials()]
+    assert states == (["FAIL", "COMPLETE"] if own else ["COMPLETE", "COMPLETE"])

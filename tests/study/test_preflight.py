@@ -20,11 +20,12 @@ SOME = (
 LOGGED = {"val_accuracy": 0.1, "val_loss": 2.3, "train_loss": 2.3}
 
 
-def problem(detail, slot="", name=""):
-    return {"problem": {"slot": slot, "name": name, "detail": detail, "said": f"{slot}/{name}: {detail}"}, "stopped": False}
+def problem(detail, slot="", name="", unavailable=False):
+    said = {"slot": slot, "name": name, "detail": detail, "said": f"{slot}/{name}: {detail}", "unavailable": unavailable}
+    return {"problem": said, "stopped": False}
 
 
-def checked(path, *overrides, alone=False, logged=LOGGED, **ends):
+def checked(path, *overrides, own=None, alone=False, logged=LOGGED, **ends):
     """A preflight in which some variants end otherwise than well: by their key, as in `optimizer-sgd`."""
     asked = []
 
@@ -40,7 +41,7 @@ def checked(path, *overrides, alone=False, logged=LOGGED, **ends):
 
     tree = composed(*SOME, *overrides)
     run = runner(path, play, 2, objective=None)
-    found, objective = preflight(Space(tree), run, tree, alone)
+    found, objective = preflight(Space(tree), run, tree, own, alone)
     return found, objective, asked, run
 
 
@@ -74,7 +75,7 @@ def test_alone_tries_the_baseline_only(tmp_path):
 @pytest.mark.parametrize(
     ("end", "reason"),
     [
-        (problem("no CUDA device", "optimizer", "sgd"), "no CUDA device"),
+        (problem("no CUDA device", "optimizer", "sgd", unavailable=True), "no CUDA device"),
         (problem("RuntimeError: boom", "optimizer", "sgd"), "RuntimeError: boom"),
         (problem("returned str, expected Optimizer", "optimizer", "sgd"), "returned str, expected Optimizer"),
         (Fails("lost", "killed by SIGKILL"), "lost: killed by SIGKILL"),
@@ -85,7 +86,34 @@ def test_alone_tries_the_baseline_only(tmp_path):
 def test_what_does_not_work_drops_out_with_its_reason(tmp_path, end, reason):
     found, *_ = checked(tmp_path, optimizer_sgd=end)
     assert found.dropped == {"optimizer/sgd": reason}
+    assert found.broken == (set() if reason == "no CUDA device" else {"optimizer/sgd"}), "what is not available here is in order"
     assert list(found.tree["optimizer"]) == ["adamw", "momentum"]
+
+
+OWN = Space(composed(*SOME)).baseline().replace(optimizer={"nesterov": {"lr": 0.1}})
+
+
+@pytest.mark.parametrize("alone", [False, True])
+def test_a_baseline_of_its_own_is_tried_too(tmp_path, alone):
+    found, _, asked, _ = checked(tmp_path, own=OWN, alone=alone)
+    assert names(asked)[:2] == ["baseline", "own-baseline"]
+    assert asked[1]["recipe"] == dict(OWN.tree)
+    assert (asked[1]["limit"], asked[1]["time_limit"]) == (2, 300)
+    assert found.dropped == {}
+
+
+@pytest.mark.parametrize(
+    ("end", "reason"),
+    [
+        (problem("RuntimeError: boom", "optimizer", "nesterov"), "optimizer/nesterov: RuntimeError: boom"),
+        (Fails("lost", "killed by SIGKILL"), "lost: killed by SIGKILL"),
+    ],
+)
+def test_a_baseline_of_its_own_that_cannot_be_trained_is_refused(tmp_path, end, reason):
+    asked = []
+    with pytest.raises(BadInput, match=f"^baseline=None cannot be trained: {reason}$"):
+        checked(tmp_path, own=OWN, own_baseline=end, optimizer_sgd=lambda job: asked.append(job))
+    assert asked == [], "the others are not tried any more"
 
 
 def test_what_is_asked_for_always_cannot_drop_out(tmp_path):
@@ -100,7 +128,7 @@ def test_a_first_option_that_does_not_work_leaves_the_baseline_to_the_next(tmp_p
     found, _, asked, _ = checked(tmp_path, baseline=end)
     assert names(asked)[:3] == ["baseline", "baseline", "augmentation-translate"]
     assert list(found.baseline().tree["optimizer"]) == ["sgd"]
-    assert found.dropped == {"optimizer/adamw": "no"}
+    assert (found.dropped, found.broken) == ({"optimizer/adamw": "no"}, {"optimizer/adamw"})
 
 
 def test_no_option_that_works_is_an_error_with_every_reason(tmp_path):

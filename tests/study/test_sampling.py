@@ -4,7 +4,9 @@ import optuna
 import pytest
 from scripted import ACCURACY, Fails, Killed, learn, outcome, runner, searched, space, told
 
+from autoopt.errors import NotConcluded
 from autoopt.study.explore import explore, ranked
+from autoopt.study.folder import derived_seed
 from autoopt.study.journal import Journal, Record
 
 TRIALS = 25
@@ -111,7 +113,7 @@ def test_the_total_is_exact_and_grows(tmp_path, uncut):
 
 def test_failures_count_and_the_search_goes_on(tmp_path):
     def play(job):
-        if job["seed"] % 2:
+        if job["seed"] % 2 and job["seed"] != derived_seed(0, "0"):
             raise Fails("lost", "killed by SIGKILL")
         return (yield from learn(job))
 
@@ -122,10 +124,46 @@ def test_failures_count_and_the_search_goes_on(tmp_path):
     assert {row[3]["reason"] for row in failed} == {"lost"}
 
 
+def without_baseline(job):
+    if job["seed"] == derived_seed(0, "0"):
+        raise Fails("lost", "killed by SIGKILL")
+    return (yield from learn(job))
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_a_baseline_that_fails_ends_the_search_at_once(tmp_path, workers):
+    path, said = tmp_path / "journal.log", "^the baseline failed, and there is nothing to compare with: lost: killed by SIGKILL$"
+    with pytest.raises(NotConcluded, match=said) as caught:
+        searched(path, without_baseline, workers=workers)
+    assert caught.value.exit_code == 4
+    assert [(number, state) for number, _, state, _ in told(path)] == [(0, "FAIL"), *((n, "RUNNING") for n in range(1, workers))]
+    before = path.read_bytes()
+    with pytest.raises(NotConcluded, match=said):
+        searched(path)
+    assert path.read_bytes() == before, "nothing is asked or run again"
+
+
 def test_after_the_time_nothing_is_asked_but_the_baseline(tmp_path):
     rows = searched(tmp_path / "journal.log", until=time.time() - 1)
     assert [row[0] for row in rows] == [0]
     assert searched(tmp_path / "journal.log", until=time.time() - 1) == rows
+
+
+def test_after_the_time_the_interrupted_baseline_runs_again_and_no_other(tmp_path):
+    path = tmp_path / "journal.log"
+
+    def die(turn):
+        if turn == 2:
+            raise Killed
+
+    with pytest.raises(Killed):
+        searched(path, workers=3, on_turn=die)
+    assert [row[2] for row in told(path)] == ["RUNNING"] * 3
+    rows = searched(path, workers=3, until=time.time() - 1)
+    assert [row[2] for row in rows] == ["COMPLETE", "RUNNING", "RUNNING"]
+    rows = searched(path, workers=3)
+    assert len(rows) == TRIALS
+    assert "RUNNING" not in {row[2] for row in rows}, "a longer search takes the others up again"
 
 
 def test_the_time_stops_asking_and_lets_running_ones_end(tmp_path, monkeypatch):
@@ -141,7 +179,8 @@ def test_a_baseline_of_its_own_is_trial_0_and_is_told_to_no_sampler(tmp_path):
     rows = searched(tmp_path / "journal.log", trials=12, baseline=own)
     assert rows[0][1] == {}
     assert rows[0][3]["recipe"] == dict(own.tree)
-    assert rows[0][3]["state"] == "complete"
+    assert (rows[0][2], rows[0][3]["state"]) == ("FAIL", "complete"), "to the sampler it is none"
+    assert {row[2] for row in rows[1:]} <= {"COMPLETE", "PRUNED"}
     assert len(rows) == 12
     assert all(row[1] for row in rows[1:])
     cut = searched(tmp_path / "b.log", trials=1, baseline=own)

@@ -11,6 +11,7 @@ from autoopt.study.confirm import Candidate
 from autoopt.study.journal import Record
 from autoopt.study.verdict import conclude, spread
 
+EVERYTHING = Space({})
 RECIPE = {"optimizer": {"adamw": {}}, "schedule": {}, "study": {"epochs": 1}}
 
 
@@ -28,10 +29,10 @@ def candidate(key, scores, validation=(0.5, 0.5), resamples=()):
     return Candidate(key, point, before, records)
 
 
-def verdict_of(baseline, winner, objective=ACCURACY, records=()):
-    told = {"search": list(records), "confirm": [*baseline.validation, *winner.validation]}
+def verdict_of(baseline, winner, objective=ACCURACY, records=(), opened=(), space=EVERYTHING):
+    told = {"search": list(records), "confirm": [*baseline.validation, *winner.validation], "test": list(opened)}
     journal = SimpleNamespace(records=lambda stage: told.get(stage, []))
-    return conclude(SimpleNamespace(name="s", path="runs/s"), objective, (baseline, winner), journal, Space({}))
+    return conclude(SimpleNamespace(name="s", path="runs/s"), objective, (baseline, winner), journal, space)
 
 
 def test_welch_by_hand():
@@ -113,7 +114,8 @@ def test_one_seed_tells_nothing(resamples):
     assert found.interval == (-inf, inf)
     assert not found.better
     assert found.best.key == "0"
-    assert "The baseline is as good, since the interval holds 0: gain in val_accuracy on the test split +0.4000" in found.conclusion()
+    said = "The baseline is as good, as far as can be told, since the interval holds 0: gain in val_accuracy on the test split +0.4000"
+    assert found.conclusion() == f"{said}; on so few seeds nothing can be said of chance."
     assert yaml.safe_load(found.yaml())["interval"] == [-inf, inf]
 
 
@@ -138,7 +140,52 @@ def test_without_a_test_part_the_validation_part_is_weighed():
     assert found.part == "validation"
     assert found.gain == pytest.approx(0.08)
     assert found.tree()["winner"]["score"] == pytest.approx(0.9)
-    assert "on the validation split" in found.conclusion()
+    said = "Trial 7 is better than the baseline: gain in val_accuracy on the validation split +0.0800, 95 % interval "
+    assert found.conclusion().startswith(said)
+    assert found.conclusion().endswith(" (there is no test split: this one chose the winner, so the gain is flattered).")
+    assert found.tree()["part"] == "validation"
+
+
+def test_the_interval_holds_0():
+    found = verdict_of(candidate("0", [0.80, 0.90, 0.70]), candidate("7", [0.81, 0.92, 0.72]))
+    low, high = found.interval
+    assert found.conclusion() == (
+        "The baseline is as good, as far as can be told, since the interval holds 0: "
+        f"gain in val_accuracy on the test split +0.0167, 95 % interval {low:+.4f} to {high:+.4f}."
+    )
+
+
+def test_the_baseline_is_better_after_all():
+    found = verdict_of(candidate("0", [0.89, 0.90, 0.91]), candidate("7", [0.80, 0.82, 0.84]))
+    low, high = found.interval
+    assert low < high < 0
+    assert found.conclusion() == (
+        "The baseline is better than trial 7, which only validation preferred: "
+        f"gain in val_accuracy on the test split -0.0800, 95 % interval {low:+.4f} to {high:+.4f}."
+    )
+    assert (found.better, found.best.key) == (False, "0")
+
+
+def test_the_freedom_of_the_resamples_is_one_less_than_they_are():
+    """Where the seeds agree they alone count: of five resamples four degrees of freedom, for which t of 97.5 % is 2.7764."""
+    drawn = [[0.90, 0.92, 0.88, 0.91, 0.89]] * 3
+    found = verdict_of(candidate("0", [0.8] * 3, resamples=[[0.8] * 5] * 3), candidate("7", [0.9] * 3, resamples=drawn))
+    half = 2.7764 * np.std(drawn[0], ddof=1)
+    assert found.interval == pytest.approx((0.1 - half, 0.1 + half), abs=1e-5)
+
+
+def test_for_how_many_recipes_the_test_split_was_opened():
+    """In all sessions; a recipe counts once, however many seeds it has, and though a measurement of it failed."""
+    keys = ["0-seed-0-test", "0-seed-1-test", "7-seed-0-test", "7-seed-0-test", "compress-7-seed-0-test", "12-seed-0-test"]
+    opened = [Record(key, "test", RECIPE, 0, "failed" if key.startswith("12") else "complete") for key in keys]
+    found = verdict_of(candidate("0", [0.8, 0.9]), candidate("7", [0.8, 0.9]), opened=opened)
+    assert found.tree()["test_opened_for"] == 4
+
+
+def test_what_was_left_out_and_what_is_broken():
+    space = Space({}, dropped={"device/cuda": "no CUDA device", "optimizer/mine": "boom"}, broken=frozenset({"optimizer/mine"}))
+    tree = verdict_of(candidate("0", [0.8, 0.9]), candidate("7", [0.8, 0.9]), space=space).tree()
+    assert (tree["dropped"], tree["quarantined"]) == (dict(space.dropped), ["optimizer/mine"])
 
 
 def test_seeds_that_agree_to_the_last_digit():

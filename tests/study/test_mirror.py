@@ -1,0 +1,111 @@
+"""What MLflow is told of a study."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from mlflow import MlflowClient
+from scripted import ACCURACY, space
+
+from autoopt.study.mirror import STATUS, Mirror, parameters
+from autoopt.study.runner import Job, Result
+from autoopt.study.stored import stored
+
+TINY = ["name=s", "data=digits", "model=mlp", "optimizer=adamw,mine:late", "executor.workers=1"]
+TINY += ["study.trials=8", "study.epochs=3", "study.confirm=1", "study.seeds=2"]
+CURVES = {"val_accuracy", "val_loss", "train_loss", "lr"}
+MINE = """
+from torch.optim import AdamW, Optimizer
+
+def late(params, total_steps) -> Optimizer:
+    if total_steps > 2:
+        raise RuntimeError("only in earnest")
+    return AdamW(params)
+"""
+
+
+class Told:
+    """A tracker that remembers what it was told."""
+
+    def __init__(self):
+        self.calls = []
+
+    def __getattr__(self, name):
+        return lambda *arguments: self.calls.append((name, *arguments))
+
+
+def ended(key, metrics, last, score=0.8):
+    tracker = Told()
+    mirror = Mirror(tracker, "s", {}, {"trials": 4, "epochs": 3}, ACCURACY, 0.7)
+    outcome = {"metrics": metrics, "stopped": False, "epochs": 3}
+    mirror.end(Result(Job(key, "confirm", space().baseline(), 0), outcome, last=last, score=score))
+    return tracker.calls
+
+
+def test_what_is_as_after_the_last_epoch_is_not_told_twice():
+    _, end = ended("0-seed-0", {"val_accuracy": 0.8, "size_mb": 1.0}, {"val_accuracy": 0.8, "lr": 0.1})
+    assert end[:3] == ("end", "0-seed-0", "FINISHED")
+    assert end[3] == {"size_mb": 1.0, "objective": 0.8, "gain": pytest.approx(0.1)}
+
+
+def test_what_a_compression_changed_is_a_point_after_the_last_epoch():
+    """The last step is what MLflow shows as a metric's value."""
+    _, epoch, end = ended("0-seed-0", {"val_accuracy": 0.75, "size_mb": 0.5}, {"val_accuracy": 0.8, "lr": 0.1}, 0.75)
+    assert epoch[:4] == ("epoch", "0-seed-0", 4, {"val_accuracy": 0.75})
+    assert end[3] == {"size_mb": 0.5, "objective": 0.75, "gain": pytest.approx(0.05)}
+
+
+def test_what_a_longer_search_changes_is_a_tag():
+    (study, *_) = ended("1", {}, {})
+    assert study == ("study", "s", {"epochs": 3}, {"autoopt.study": "s", "autoopt.trials": 4})
+
+
+def search(folder, *words):
+    command = [sys.executable, "-c", "import sys; from autoopt.cli import main; sys.exit(main())", "search", *TINY, *words]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=200)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.slow
+def test_a_real_search_in_a_real_store(tmp_path):
+    (tmp_path / "mine.py").write_text(MINE)
+    search(tmp_path)
+    search(tmp_path, "study.trials=9")
+    client, study = MlflowClient(f"sqlite:///{tmp_path}/mlflow.db"), stored("s", str(tmp_path / "autoopt-runs"))
+    found = client.search_runs([client.get_experiment_by_name("s").experiment_id], max_results=100)
+    (parent,) = (run for run in found if run.data.tags["autoopt.role"] == "study")
+    trials = {run.data.tags["autoopt.trial"]: run for run in found if run.data.tags["autoopt.role"] == "trial"}
+
+    verdict = (study.path / "verdict.yaml").read_text()
+    assert (parent.info.run_name, parent.info.status) == ("s", "FINISHED")
+    tags = {"autoopt.study": "s", "autoopt.state": "concluded", "autoopt.trials": "9", "autoopt.winner": study.verdict["winner"]["trial"]}
+    assert tags.items() <= parent.data.tags.items()
+    assert study.verdict["conclusion"] in parent.data.tags["mlflow.note.content"]
+    assert parent.data.params == {"objective": "val_accuracy", "data": "digits", "epochs": "3"}
+    assert parent.data.metrics["gain"] == study.verdict["gain"]
+    kept = Path(client.download_artifacts(parent.info.run_id, ""))
+    assert (kept / "verdict.yaml").read_text() == verdict
+    assert {path.name for path in (kept / "best").iterdir()} == {path.name for path in (study.path / "best").iterdir()}
+
+    records = [*study.records["search"], *study.records["confirm"]]
+    assert trials.keys() == {record.key for record in records}
+    assert {run.info.status for run in trials.values()} == {"FINISHED", "KILLED", "FAILED"}
+    for record in records:
+        run = trials[record.key]
+        assert run.info.status == STATUS[record.state]
+        assert run.data.tags["mlflow.parentRunId"] == parent.info.run_id
+        reason = {"autoopt.reason": record.reason} if record.reason else {}
+        tags = {"autoopt.study": "s", "autoopt.stage": record.stage, "autoopt.state": record.state, **reason}
+        assert tags.items() <= run.data.tags.items()
+        assert {k: str(v) for k, v in parameters(record.point).items()}.items() <= run.data.params.items()
+        assert {"optimizer", "schedule", "batch_size"} <= run.data.params.keys()
+        history = {name: client.get_metric_history(run.info.run_id, name) for name in run.data.metrics}
+        assert [point.value for point in history.get("val_accuracy", [])] == record.curve
+        assert all([p.step for p in history[name]] == list(range(1, record.epochs + 1)) for name in history.keys() & CURVES)
+        assert [name for name in history.keys() - CURVES if [p.step for p in history[name]] != [0]] == []
+        assert record.state == "failed" or run.data.metrics["objective"] == record.score
+    adamw = trials["0"].data.params
+    assert (adamw["optimizer"], adamw["lr"], adamw["weight_decay"], adamw["batch_size"]) == ("adamw", "0.001", "0.01", "64")
+    for record in study.records["test"]:
+        assert trials[record.key.removesuffix("-test")].data.metrics["test_accuracy"] == record.score
