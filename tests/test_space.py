@@ -259,7 +259,7 @@ def test_the_last_one_of_a_slot_cannot_drop_out():
 def test_what_was_asked_for_always_cannot_drop_out():
     with pytest.raises(BadInput, match=r"^augmentation=translate cannot be used here: the inputs are no images but 30 numbers$"):
         space("augmentation=[translate,mixup]").fitting(TABLES)
-    assert list(space("augmentation=[mixup]").without("optimizer", "adam", "x").tree["augmentation"]) == ["mixup"]
+    assert list(space("augmentation=[mixup]").without("optimizer", "nesterov", "x").tree["augmentation"]) == ["mixup"]
 
 
 def test_with_one_option_for_sure():

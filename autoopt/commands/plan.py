@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from math import ceil
+from tempfile import TemporaryDirectory
 
 from autoopt import grammar
 from autoopt.commands.options import read
@@ -18,7 +19,12 @@ def run(arguments: Sequence[str]) -> int:
     asked = read(arguments, "plan")
     if asked is None:
         return 0
-    with Progress() as screen, opened(asked.tree(), screen, settle=False) as study:
+    tree = asked.tree()
+    with (
+        Progress() as screen,
+        TemporaryDirectory() as scratch,  # the study's own folder is left alone, and may be in use
+        opened({**tree, "root": scratch}, screen, settle=False) as study,
+    ):
         text = "\n".join(lines(study))
     screen.say(text)
     return 0

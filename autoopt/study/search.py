@@ -70,7 +70,8 @@ def opened(tree: Tree, screen: Screen, settle: bool = True, alone: bool = False)
         with runner.signals():
             fitting = Space(tree).fitting(facts["absent"])
             space, objective = recalled(fitting, folder.locked) if folder.locked else preflight(fitting, runner, tree, baseline, alone)
-            announce(space, screen)
+            if settle:
+                announce(space, screen)
             runner.objective = screen.objective = objective
             if settle:
                 folder.settle(space, objective)

@@ -46,7 +46,7 @@ ROWS = [
     ("optimizer.adamw.lr.x=3", "No setting named 'optimizer.adamw.lr.x'."),
     ("optimizer.adamw.l=3", "No optimizer.adamw argument named 'l'. Did you mean 'lr'? Known: beta1, lr, weight_decay."),
     ("optimizer.adamw.use=true", "No optimizer.adamw argument named 'use'. Known: beta1, "),
-    ("optimizer.sgd.lr=3", "optimizer.sgd.lr: optimizer=sgd is not selected. Selected: keep, adamw, adam, nesterov."),
+    ("optimizer.sgd.lr=3", "optimizer.sgd.lr: optimizer=sgd is not selected. Selected: keep, adamw, nesterov."),
     ("compression.half.dtype=3", "compression.half.dtype: compression=half is not selected. Selected: none."),
     # form
     ("x", f"x: {KEY_VALUE}"), ("=3", f"=3: {KEY_VALUE}"), ("-x=1", f"-x=1: {KEY_VALUE}"),

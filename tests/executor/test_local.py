@@ -62,7 +62,7 @@ def test_two_run_at_once_and_a_third_waits(bench):
         ("fail", {"error": "ValueError", "text": "bad\nsecond"}, "error", "ValueError: bad"),
         ("fail", {"error": "SystemExit", "text": "3"}, "error", "SystemExit: 3"),
         ("fail", {"error": "MemoryError", "text": ""}, "oom_host", "MemoryError"),
-        ("diverge", {}, "nonfinite", "Diverged: the loss is nan"),
+        ("diverge", {}, "nonfinite", "the loss is nan"),
         ("quit", {"code": 0}, "lost", "exited with code 0 before it had a result"),
         ("quit", {"code": 3}, "lost", "exited with code 3 before it had a result"),
         ("kill_self", {"signal": 9}, "lost", "killed by signal 9 (SIGKILL), perhaps for lack of memory"),

@@ -119,7 +119,7 @@ class TestItsSpaceStays:
 class TestNotConcluded:
     def test_the_baseline_fails(self, study):
         study.ends = {"0": Fails("lost", "killed by SIGKILL")}
-        said = "the baseline failed, and there is nothing to compare with: lost: killed by SIGKILL"
+        said = "the baseline failed, and there is nothing to compare with .lost: killed by SIGKILL.; another name= begins anew"
         with pytest.raises(NotConcluded, match=said) as caught:
             study.search()
         assert caught.value.exit_code == 4
