@@ -367,7 +367,8 @@ def test_a_baseline_that_fails_in_earnest_ends_the_search(bench):
     """What was found would compare with nothing: exit code 4, at once, and so it stays."""
     for _ in range(2):
         said = bench.search("optimizer=mine:raises,adamw", "study.trials=50", "executor.workers=1", code=4)
-        last = "autoopt: the baseline failed, and there is nothing to compare with: plugin: optimizer/raises: RuntimeError: only in earnest"
+        why = "plugin: optimizer/raises: RuntimeError: only in earnest"
+        last = f"autoopt: the baseline failed, and there is nothing to compare with ({why}); another name= begins anew"
         assert said.splitlines()[-1] == last
         assert [(t.key, t.state) for t in bench.trials] == [("0", "failed")]
     assert "Traceback" not in said
