@@ -31,7 +31,7 @@ class Progress:
     """Counts, the best so far against the baseline, and the time left, of the stage that runs."""
 
     def __init__(self, quiet: bool = False):
-        self.console = Console(file=sys.stdout, highlight=False, soft_wrap=True, quiet=quiet)
+        self.console = Console(file=sys.stdout, highlight=False, soft_wrap=True, quiet=quiet, width=None if sys.stdout.isatty() else 120)
         self.objective: Objective | None = None
         self.baseline: float | None = None
         self.best: tuple[float, str] | None = None
