@@ -83,7 +83,7 @@ def test_the_set_up_commands_install_into_an_environment_of_their_own() -> None:
     first, second = [b.strip() for b in blocks("bash") if "venv" in b]
     for line in (first, second):
         assert "\n" not in line and "-c constraints.txt" in line
-    assert second.endswith("/bin/pytest")
+    assert second.endswith("/bin/pytest -n 2")
 
 
 @pytest.mark.slow
