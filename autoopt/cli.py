@@ -13,6 +13,7 @@ COMMANDS = {
     "plan": "no trials: the space, what drops out and why, and what it will cost",
     "train": "train one recipe, measure it on the test split and export it",
     "finish": "stop asking: confirm and conclude with what there is",
+    "export": "a trained model as safetensors and ONNX",
     "list": "the studies here, with state, trials and gain",
     "show": "one study's verdict, or one of its trials",
     "plugins": "the techniques that are installed; their cards; their checks",

@@ -55,7 +55,9 @@ class Acts:
     Args:
         fills: a slot that it takes over, so that nothing is drawn there (a schedule-free optimizer fills `schedule`).
         late: within its slot it acts after the others (clipping after penalties, mixing after geometry).
+        last: it acts after all the others, and no second such is used (int8 weights cannot be changed further).
     """
 
     fills: str | None = None
     late: bool = False
+    last: bool = False

@@ -1,14 +1,17 @@
 """What a trial is judged by: quality by torchmetrics, and what the model costs."""
 
+import inspect
 import math
 import resource
 import statistics
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.utils.flop_counter import FlopCounterMode
 from torchmetrics.functional import classification as C
 from torchmetrics.functional import regression as R
 
@@ -43,20 +46,49 @@ def one(kind: str, name: str, outputs: Tensor, targets: Tensor) -> Tensor:
     return metric(outputs, targets, outputs.shape[1], average="macro", validate_args=False)
 
 
-def resampled(kind: str, name: str, outputs: Tensor, targets: Tensor) -> list[float]:
-    """The metric on resamples of the examples with replacement, the same ones for every model of a study.
+def by(name: str, made: Any, outputs: Tensor, targets: Tensor) -> float:
+    """A metric of the user's own: a torchmetrics class (given `num_classes` where it takes that), or a function.
+
+    Args:
+        made: of (outputs, targets), as `quality` has them.
+
+    Raises:
+        ValueError: it raised, or gave no number.
+    """
+    try:
+        if isinstance(made, type):
+            made = made(**{"num_classes": outputs.shape[1]} if "num_classes" in inspect.signature(made).parameters else {})
+        return float(made(outputs, targets))
+    except Exception as error:
+        raise ValueError(f"metrics={name}: {type(error).__name__}: {error}") from error
+
+
+def resampled(measure: Callable[[Tensor, Tensor], float], outputs: Tensor, targets: Tensor) -> list[float]:
+    """A metric on resamples of the examples with replacement, the same ones for every model of a study.
 
     Source: Efron 1979, doi:10.1214/aos/1176344552.
     """
     generator = torch.Generator().manual_seed(0)
     draws = torch.randint(len(targets), (RESAMPLES, len(targets)), generator=generator)
-    return [float(one(kind, name, outputs[i], targets[i])) for i in draws]
+    return [measure(outputs[i], targets[i]) for i in draws]
 
 
 def size(model: nn.Module) -> dict[str, float]:
-    """Parameters, and megabytes of what would be stored."""
+    """Parameters, and megabytes of what would be stored.
+
+    A module that stores weights in another form says how many in `stored_parameters`.
+    """
     stored = sum(t.numel() * t.element_size() for t in model.state_dict().values() if isinstance(t, Tensor))
-    return {"parameters": float(sum(p.numel() for p in model.parameters())), "size_mb": stored / 1e6}
+    other = sum(getattr(module, "stored_parameters", 0) for module in model.modules())
+    return {"parameters": float(sum(p.numel() for p in model.parameters()) + other), "size_mb": stored / 1e6}
+
+
+@torch.no_grad()
+def operations(model: nn.Module, example: Tensor) -> dict[str, float]:
+    """Floating-point operations for one example, a multiplication and an addition counted as two; nothing where torch sees none."""
+    with FlopCounterMode(display=False) as counter:
+        model.eval()(example[:1])
+    return {"flops": float(total)} if (total := counter.get_total_flops()) else {}
 
 
 def peak_memory() -> float:

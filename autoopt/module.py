@@ -1,5 +1,6 @@
 """The LightningModule that applies a recipe: our own around a plain network, or a subclass put in front of the user's."""
 
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 from typing import Any
@@ -14,7 +15,10 @@ from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from autoopt.config import FROM
 from autoopt.domain import Unavailable
+from autoopt.embedded import embedded
 from autoopt.errors import BadInput, NonFinite, TechniqueError
+from autoopt.feed import in_groups
+from autoopt.hugging_face import answering
 from autoopt.recipe import Recipe
 from autoopt.slots import SLOTS
 from autoopt.task import Task
@@ -24,7 +28,8 @@ ACTIVATIONS = tuple(
     getattr(nn, name)
     for name in ("ReLU", "ReLU6", "LeakyReLU", "PReLU", "ELU", "CELU", "SELU", "GELU", "SiLU", "Mish", "Tanh", "Softplus", "Hardswish")
 )
-EPOCH_LOSS = "train_loss"
+Instead = Callable[[Tensor, Tensor, Tensor], Tensor]
+"""Of (inputs, outputs, the recipe's loss): what is minimised instead of that loss."""
 
 
 class Chosen:
@@ -32,7 +37,7 @@ class Chosen:
 
     def __init__(self, recipe: Recipe):
         rows = [(find(slot, values.get(FROM, name)), set_values(values)) for slot, name, values in recipe.techniques()]
-        self.rows = sorted(rows, key=lambda row: row[0].acts.late)  # stable: early, late, else as listed
+        self.rows = sorted(rows, key=lambda row: (row[0].acts.last, row[0].acts.late))  # stable: else as listed
 
     def of(self, slot: str) -> list[tuple[Technique, dict[str, Any]]]:
         return [row for row in self.rows if row[0].slot == slot]
@@ -52,9 +57,9 @@ class Chosen:
         """What the technique that fills the slot returns; nothing where another slot's technique fills it."""
         return next(iter(self.build(slot, **offered)), None)
 
-    def callbacks(self, model: nn.Module, total_steps: int, objective: str | None) -> list[L.Callback]:
+    def callbacks(self, model: nn.Module, total_steps: int, objective: str | None, direction: str = "minimize") -> list[L.Callback]:
         """What the regularizers return beside what they change in the model."""
-        made = self.build("regularizer", model=model, total_steps=total_steps, objective=objective)
+        made = self.build("regularizer", model=model, total_steps=total_steps, objective=objective, direction=direction)
         return [callback for callback in made if callback is not None]
 
 
@@ -86,12 +91,17 @@ def make_module(recipe: Recipe, task: Task, example: tuple[Tensor, Tensor] | Non
         objective: the metric that a plateau schedule or a regularizer follows.
     """
     chosen = Chosen(recipe)
-    model = chosen.one("model", task=task)
+    model = built_model(*chosen.of("model")[0], task)
     prepare_model(chosen, model, example)
     if isinstance(model, L.LightningModule):
         return apply_to(model, chosen, objective)
     offered = {"task": task} | ({} if task.class_counts is None else {"class_counts": task.class_counts})
     return Net(model, chosen.one("loss", **offered), chosen, task, objective)
+
+
+def built_model(technique: Technique, values: dict[str, Any], task: Task) -> nn.Module:
+    """What a technique of the slot model builds for the task, behind an embedding where its table has large categories."""
+    return embedded(task, lambda inner: answering(call(technique, {"task": inner}, values)))
 
 
 def prepare_model(chosen: Chosen, model: nn.Module, example: Any) -> None:
@@ -136,11 +146,24 @@ def apply_to(module: L.LightningModule, chosen: Chosen, objective: str | None) -
     return module  # type: ignore[return-value]
 
 
+def scale_alike(model: nn.Module, trained: nn.Module) -> None:
+    """Give a copy the rates of the layers that it was copied from, which copying loses."""
+    rates = {name: p.lr_scale for name, p in trained.named_parameters() if hasattr(p, "lr_scale")}
+    for name, parameter in model.named_parameters():
+        if name in rates:
+            parameter.lr_scale = rates[name]  # type: ignore[attr-defined]
+
+
 def groups(model: nn.Module) -> list[dict[str, Any]]:
-    """Parameter groups: the matrices, which may be decayed, and the biases and norms, which are not."""
-    parameters = [p for p in model.parameters() if p.requires_grad]
-    matrices, rest = [p for p in parameters if p.ndim > 1], [p for p in parameters if p.ndim <= 1]
-    return [group for group in ({"params": matrices}, {"params": rest, "weight_decay": 0.0}) if group["params"]]
+    """Parameter groups: the matrices, which may be decayed, and the biases and norms, which are not.
+
+    An initializer may mark parameters with an `lr_scale`: each scale has groups of its own, the largest first.
+    """
+    found: dict[tuple[bool, float], list[nn.Parameter]] = defaultdict(list)
+    for p in model.parameters():
+        if p.requires_grad:
+            found[p.ndim <= 1, -getattr(p, "lr_scale", 1.0)].append(p)
+    return [{"params": found[rest, scale], "lr_scale": -scale} | ({"weight_decay": 0.0} if rest else {}) for rest, scale in sorted(found)]
 
 
 class Tuned(L.LightningModule):
@@ -148,6 +171,7 @@ class Tuned(L.LightningModule):
 
     chosen: Chosen
     objective: str | None
+    direction: str = "minimize"
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """The recipe's optimizer and schedule; where both are `keep`, all that the module says, as it says it."""
@@ -158,7 +182,9 @@ class Tuned(L.LightningModule):
         steps = self.total_steps()
         times = {"total_steps": steps, "steps_per_epoch": max(1, steps // (self.trainer.max_epochs or 1))}
         optimizer = self.chosen.one("optimizer", params=groups(self), model=self, own=first_optimizer(own), **times)
-        schedule = self.chosen.one("schedule", optimizer=optimizer, own=None, **times)
+        for group in optimizer.param_groups:
+            group["lr"] = group["lr"] * group.get("lr_scale", 1.0)
+        schedule = self.chosen.one("schedule", optimizer=optimizer, own=None, direction=self.direction, **times)
         if schedule is None:
             return optimizer
         by_epoch = {"interval": "epoch", "monitor": self.objective or "val_loss", "strict": False}
@@ -194,9 +220,9 @@ class Tuned(L.LightningModule):
         set_mode(self.trainer.optimizers, "train")
         super().on_validation_end()
 
-    def on_train_end(self) -> None:
-        set_mode(self.trainer.optimizers, "eval")
-        super().on_train_end()
+    def on_train_epoch_end(self) -> None:
+        set_mode(self.trainer.optimizers, "eval")  # before callbacks put a mean of the weights in their place, at the end
+        super().on_train_epoch_end()
 
 
 def set_mode(optimizers: Iterable[Optimizer], mode: str) -> None:
@@ -217,7 +243,8 @@ def augment(chosen: Chosen, inputs: Tensor, targets: Tensor, classes: int = -1) 
     for technique, values in chosen.of("augmentation"):
         if "targets" in technique.asks and not targets.is_floating_point():
             targets = one_hot(targets, classes).to(inputs.dtype)
-        returned = call(technique, {"images": inputs, "inputs": inputs, "targets": targets}, values)
+        with torch.autocast(inputs.device.type, enabled=False):  # places and shares in bfloat16 are some pixels off
+            returned = call(technique, {"images": inputs, "inputs": inputs, "targets": targets}, values)
         made = returned if isinstance(returned, tuple) else (returned,)
         if len(made) != len(technique.asks):
             raise TechniqueError(technique.slot, technique.name, f"returned {len(made)} of {', '.join(technique.asks)}")
@@ -239,13 +266,22 @@ class Net(Tuned):
     through here, each step through Lightning's own optimizer, so that hooks, precision and `global_step` are Lightning's.
     """
 
-    def __init__(self, model: nn.Module, loss: Callable[[Tensor, Tensor], Tensor], chosen: Chosen, task: Task, objective: str | None):
+    def __init__(
+        self,
+        model: nn.Module,
+        loss: Callable[[Tensor, Tensor], Tensor],
+        chosen: Chosen,
+        task: Task,
+        objective: str | None,
+        instead: Instead | None = None,
+    ):
         super().__init__()
         self.automatic_optimization = False
-        self.model, self.loss = model, loss
+        self.model, self.loss, self.instead = model, loss, instead
         self.chosen, self.objective = chosen, objective
         self.kind, self.outputs, self.scale = task.kind, task.outputs, task.targets
-        self.steps_per_epoch = 1
+        self.steps_per_epoch, self.accumulate = 1, 1
+        self.metrics: Mapping[str, Any] = {}
         self.losses: list[Tensor] = []
 
     def forward(self, inputs: Tensor) -> Tensor:
@@ -260,8 +296,8 @@ class Net(Tuned):
 
     def training_step(self, chunk: Iterable[Sequence[Tensor]], _: int) -> None:
         optimizer, schedule = self.optimizers(), self.lr_schedulers()
-        for batch in chunk:
-            self.losses.append(self.step(optimizer, *augment(self.chosen, *pair(batch), self.outputs)))
+        for group in in_groups(chunk, self.accumulate):
+            self.losses.append(self.step(optimizer, [augment(self.chosen, *pair(batch), self.outputs) for batch in group]))
             if schedule is not None and not isinstance(schedule, ReduceLROnPlateau):
                 schedule.step()  # type: ignore[union-attr]
 
@@ -270,28 +306,40 @@ class Net(Tuned):
         """The mean over the steps of the epoch."""
         return float(torch.stack(self.losses).mean())
 
-    def step(self, optimizer: Any, inputs: Tensor, targets: Tensor) -> Tensor:
-        """One optimizer step; an optimizer may call the closure more than once, the first loss counts."""
-        losses = []
+    def step(self, optimizer: Any, batches: list[tuple[Tensor, Tensor]]) -> Tensor:
+        """One optimizer step on the mean loss over the batches; an optimizer may call the closure more than once, the first counts."""
+        losses: list[Tensor] = []
+        examples = sum(len(inputs) for inputs, _ in batches)
 
         def closure() -> Tensor:
-            loss = self.loss(self.model(inputs), targets)
-            for callback in self.trainer.callbacks:  # type: ignore[attr-defined]
-                callback.on_before_zero_grad(self.trainer, self, optimizer.optimizer)
-            optimizer.zero_grad()
-            self.manual_backward(loss)
-            losses.append(loss.detach())
-            return loss
+            shares: list[Tensor] = []
+            for inputs, targets in batches:
+                loss = self.loss_of(inputs, targets)
+                if not shares:
+                    for callback in self.trainer.callbacks:  # type: ignore[attr-defined]
+                        callback.on_before_zero_grad(self.trainer, self, optimizer.optimizer)
+                    optimizer.zero_grad()
+                share = loss if len(batches) == 1 else loss * (len(inputs) / examples)
+                self.manual_backward(share)
+                shares.append(share.detach())
+            losses.append(shares[0] if len(shares) == 1 else torch.stack(shares).sum())
+            return share if len(shares) == 1 else losses[-1]
 
         optimizer.step(closure)
         return losses[0]
+
+    def loss_of(self, inputs: Tensor, targets: Tensor) -> Tensor:
+        outputs = self.model(inputs)
+        loss = self.loss(outputs, targets)
+        return loss if self.instead is None else self.instead(inputs, outputs, loss)
 
     def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
         return batch  # augmented step by step
 
     def follow(self, metrics: Mapping[str, float]) -> None:
         """Step a plateau schedule at the end of an epoch, as Lightning does where it optimizes by itself."""
-        schedule, followed = self.lr_schedulers(), self.objective or "val_loss"
+        schedule, followed = self.lr_schedulers(), self.objective or ""
+        followed = followed if followed in metrics else "val_loss"
         if isinstance(schedule, ReduceLROnPlateau) and followed in metrics:
             schedule.step(metrics[followed])
 

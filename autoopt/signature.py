@@ -7,6 +7,7 @@ import sys
 import typing
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
@@ -103,6 +104,21 @@ def origin(module: str) -> Path:
         spec = next(s for s in found if s is not None)
         search = spec.submodule_search_locations
     return Path(spec.origin or "")
+
+
+@cache
+def missing_package(module: str) -> str | None:
+    """The first package that a module imports at its top, or another module of its own package does, and that is not installed."""
+    for node in ast.parse(origin(module).read_text()).body:
+        names = [a.name for a in node.names] if isinstance(node, ast.Import) else []
+        names += [node.module] if isinstance(node, ast.ImportFrom) and node.module and not node.level else []
+        for name in names:
+            top = name.partition(".")[0]
+            if importlib.util.find_spec(top) is None:
+                return top
+            if top == module.partition(".")[0] and (found := missing_package(name)) is not None:
+                return found
+    return None
 
 
 def arguments(args: ast.arguments, skip_self: bool) -> Iterator[Parameter]:

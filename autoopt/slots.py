@@ -33,7 +33,7 @@ TABLE = (
     Slot(
         "regularizer",
         "what keeps the weights in bounds",
-        ("model", "total_steps", "objective"),
+        ("model", "total_steps", "objective", "direction"),
         ("lightning.pytorch:Callback", None),
         many=True,
     ),
@@ -42,14 +42,14 @@ TABLE = (
     Slot(
         "schedule",
         "the learning rate over the steps",
-        ("optimizer", "total_steps", "steps_per_epoch", "own"),
+        ("optimizer", "total_steps", "steps_per_epoch", "direction", "own"),
         ("torch.optim.lr_scheduler:LRScheduler", None),
     ),
     Slot("device", "where and in which precision", ("model",), ("builtins:dict",)),
     Slot(
         "compression",
         "a smaller or faster model after training",
-        ("model", "batches"),
+        ("model", "batches", "finetune", "build"),
         ("torch.nn:Module",),
         many=True,
     ),

@@ -66,11 +66,10 @@ class Space:
         """The space of the training alone: compression comes after it."""
         return replace(self, tree={**self.tree, "compression": {}})
 
-    def compressions(self, trial: Asked) -> dict[str, Any]:
-        """The compression slot of a recipe, of the trial's choosing."""
-        only: Tree = {slot: {} for slot in SLOTS} | {"compression": self.tree["compression"]}
-        tree = {**self.tree, **only, **{node: {} for node in PLAIN}}
-        return Space(tree).draw(trial).tree["compression"]
+    def compressing(self) -> "Space":
+        """The space of the compressions alone."""
+        nothing: Tree = {slot: {} for slot in SLOTS} | {node: {} for node in PLAIN}
+        return replace(self, tree={**self.tree, **nothing, "compression": self.tree["compression"]})
 
     def with_option(self, slot: str, name: str) -> "Space":
         """The space in which one technique is used for sure: on, or the only one of its slot."""
@@ -113,10 +112,21 @@ class Space:
             elif len(names) > 1 and not SLOTS[slot].many:
                 path = slot if len(names) == len(self.tree[slot]) else f"{slot}({','.join(names)})"
                 names = [pick(path, Choice(*names), Param(slot, str, default=names[0]))]
-            recipe[slot] = {name: values for name in names if (values := self.values(slot, name, pick)) is not None}
+            recipe[slot] = self.used(slot, names, pick)
         for node in PLAIN:
             recipe[node] = {key: self.setting(f"{node}.{key}", value, pick) for key, value in self.tree[node].items()}
         return Recipe({**recipe, "seed": self.tree["seed"], "study": {"epochs": self.tree["study"]["epochs"]}})
+
+    def used(self, slot: str, names: list[str], pick: Pick) -> dict[str, Any]:
+        """The techniques of a slot that are on, with their values; of those that act last no second one is asked for."""
+        on: dict[str, Any] = {}
+        ended = False
+        for name in names:
+            last = technique_of(slot, name, self.tree[slot][name]).acts.last
+            if not (last and ended) and (values := self.values(slot, name, pick)) is not None:
+                on[name] = values
+                ended = ended or last
+        return on
 
     def applicable(self, slot: str, recipe: Mapping[str, Any]) -> list[str]:
         """The options of a slot after what was chosen before: a schedule of one's own goes with the optimizer of one's own."""

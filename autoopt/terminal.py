@@ -10,6 +10,8 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from autoopt.recipe import Recipe
+from autoopt.study.compress import COSTS
 from autoopt.study.folder import ROOT
 from autoopt.study.journal import Record
 from autoopt.study.objective import Objective
@@ -123,6 +125,9 @@ def closing(verdict: Verdict, say: Callable[[object], None]) -> None:
     table.add_row("recipe", theirs["title"], ours["title"])
     say(table)
     say("")
+    if verdict.front:
+        say(pareto(verdict))
+        say("")
     say(verdict.conclusion())
     reasons = ", ".join(f"{n} {reason}" for reason, n in verdict.reasons.items())
     counts = verdict.counts
@@ -134,6 +139,19 @@ def closing(verdict: Verdict, say: Callable[[object], None]) -> None:
     say(f"best/ holds the {'winner' if verdict.better else 'baseline'}: {verdict.folder}/best   all figures: {verdict.folder}/verdict.yaml")
     name = words(Path(verdict.folder))
     say(f"autoopt show {name} lists the trials, autoopt ui {name} shows them in MLflow.")
+
+
+def pareto(verdict: Verdict) -> Table:
+    """The compressed models that nothing else beats in score, latency and size at once."""
+    title = "compressed, where no other is as good in all three (validation; latency of one example, nothing else running)"
+    table = Table(title=title, title_justify="left", title_style="", box=None, pad_edge=False)
+    for column in ("trial", verdict.objective.name, "latency, ms", "size, MB", "recipe"):
+        table.add_column(column, justify="left" if column in ("trial", "recipe") else "right")
+    for record in verdict.front:
+        latency, size = (record.metrics[cost] for cost in COSTS)
+        table.add_row(record.key, f"{record.score:.4f}", f"{latency:.3f}", f"{size:.3f}", Recipe(record.recipe).title())
+    table.caption, table.caption_justify = f"autoopt export {words(Path(verdict.folder))} TRIAL writes one of them.", "left"
+    return table
 
 
 def words(folder: Path) -> str:

@@ -8,6 +8,9 @@ import traceback
 from collections import defaultdict
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from functools import partial
+from itertools import takewhile
+from math import ceil
 from pathlib import Path
 from typing import Any
 
@@ -15,14 +18,20 @@ import lightning.pytorch as L
 import numpy as np
 import torch
 from lightning.pytorch.loggers.logger import DummyLogger
-from safetensors.torch import load_file, save_file
+from lightning.pytorch.plugins.environments import LightningEnvironment
 from torch import Tensor, nn
+from torch.distributed.tensor import DTensor
 
 from autoopt import metrics
+from autoopt.compression import compress, deploy, network, save, take_up
+from autoopt.deployed import write_onnx
+from autoopt.domain import Unavailable
 from autoopt.errors import NonFinite, TechniqueError
 from autoopt.feed import Feed, overridden
-from autoopt.module import Chosen, Net, Tuned, call, finite, make_module, rates
-from autoopt.parts import on_test
+from autoopt.folds import trained_in_folds
+from autoopt.module import Chosen, Instead, Net, Tuned, finite, make_module, rates, scale_alike
+from autoopt.outcome import BEFORE, followed, judged, known, measured
+from autoopt.ranks import ALONE, Share, averaged, leave, replica, same_buffers, spread
 from autoopt.recipe import Recipe
 from autoopt.task import Task
 from autoopt.technique import Technique
@@ -37,13 +46,36 @@ def run(world: World, job: dict[str, Any], report: Report) -> dict[str, Any]:
     """Train what the recipe says, or take up trained weights; compress where it says so; measure.
 
     Args:
-        job: `recipe` (tree), `seed`, `objective`; `load` (weights to take instead of training), `save` (where to put them),
-            `part` ("validation" or "test"), `limit` (batches, for a preflight), `latency` (measure it: nothing else runs).
+        job: `recipe` (tree), `seed`, `objective` and its `direction`; `load` (weights to take instead of training), `save` (where to
+            put them), `part` ("validation" or "test"), `limit` (batches, for a preflight), `latency` (measure it: nothing else runs);
+            `share` (rank and ranks, where it is one process of several); or only `onnx`, an exported folder to write the graph of.
         report: called after every epoch with its number, from 1, and its metrics; says whether to stop.
 
     Returns:
         `metrics`, `epochs` trained, `seconds`, `stopped`; of a test split also `resamples` of the objective.
     """
+    if job.get("onnx"):
+        write_onnx(Path(job["onnx"]))
+        return {"metrics": {}, "stopped": False}
+    return on_devices(world, job, report) if job.get("limit") else trained_in_folds(on_devices, world, job, report)
+
+
+def on_devices(world: World, job: dict[str, Any], report: Report) -> dict[str, Any]:
+    """Train in this process, or in one for each device; measuring and compressing take one."""
+    if job.get("load") or (count := devices(Recipe(job["recipe"]))) == 1:
+        return attempt(world, job, report)
+    return spread(count, lambda share, told: attempt(world, {**job, "share": share}, told), report)
+
+
+def devices(recipe: Recipe) -> int:
+    """On how many devices it is trained: what its device technique has as `devices`."""
+    ((technique, values),) = Chosen(recipe).of("device")
+    declared = technique.params.get("devices")
+    return int(values.get("devices", declared.default if declared else 1))
+
+
+def attempt(world: World, job: dict[str, Any], report: Report) -> dict[str, Any]:
+    """Train; a preflight returns what is raised, as its `problem`."""
     if not job.get("limit"):
         return train(world, job, report)
     try:
@@ -83,6 +115,7 @@ def culprit(error: Exception, recipe: Recipe) -> Technique | None:
         with suppress(TypeError, OSError):  # a partial, or a class of a notebook, has no file
             files[inspect.getsourcefile(technique.load())].append(technique)
     codes = [frame.f_code for frame, _ in traceback.walk_tb(error.__traceback__)][::-1]
+    codes = list(takewhile(lambda code: code.co_name != "closure", codes))  # an optimizer that calls one is not to blame for it
     file = next((code.co_filename for code in codes if code.co_filename in files), None)
     if file is None or len(files[file]) == 1:
         return None if file is None else files[file][0]
@@ -96,23 +129,58 @@ def measured_training(world: World, job: dict[str, Any], report: Report) -> dict
     seed_all(job["seed"])
     recipe = Recipe(job["recipe"])
     objective, limit = job.get("objective"), job.get("limit")
-    module = make_module(recipe, world.task, world.example, objective)
-    size = recipe.tree["batches"]["size"]
+    share = job.get("share", ALONE)
+    module = made(world, job)
+    device = device_arguments(module, recipe, share)
     reporter = Reporter(report, objective, world.task)
-    feed = reporter.feed = Feed(world.task, size, job["seed"], isinstance(module, Net), limit)
-    trainer = make_trainer(recipe, module, reporter, feed, limit)
+    part = replica(device.get("strategy"), share)
+    feed = reporter.feed = Feed(world.task, recipe.tree["batches"], job["seed"], isinstance(module, Net), limit, part)
+    trainer = make_trainer(recipe, module, reporter, feed, limit, device)
     feed.to(trainer.strategy.root_device)
     if limit and isinstance(module, Net):
         check_outputs(module, feed)
-    if job.get("load"):
-        module.load_state_dict(load_file(job["load"]))
-    else:
+    if fitted := not job.get("load"):
         fit(trainer, module, feed)
+    judge = trainer
+    if share != ALONE:
+        weights = trainer.strategy.lightning_module_state_dict()  # gathers what is cut up
+        feed.share = leave()
+        if share[0]:
+            return {}
+        if any(isinstance(parameter, DTensor) for parameter in module.parameters()):
+            module = made(world, job)
+            module.load_state_dict(weights)
+        alone = device_arguments(module, recipe)
+        judge = make_trainer(recipe, module, reporter, feed, limit, alone, trainer.callbacks)  # type: ignore[attr-defined]
+    compressed = not fitted and take_up(module, Path(job["load"]))
     module.to(trainer.strategy.root_device)  # Lightning leaves it on the CPU
+    found, resamples = measured(judge, module, feed, job, fitted)
+    if module.chosen.of("compression") and not compressed:
+        finetune = partial(finetuned, recipe=recipe, module=module, task=world.task, feed=feed, limit=limit)
+        deploy(module, compress(module, world.task, world.example, feed, finetune))
+        before = reporter.metrics | found
+        found, resamples = measured(judge, module, feed, job, fitted=False)
+        found |= {f"{BEFORE}{name}": before[name] for name in found.keys() & before.keys()}
     if job.get("save"):
-        Path(job["save"]).parent.mkdir(parents=True, exist_ok=True)
-        save_file({k: v.detach().contiguous().clone() for k, v in module.state_dict().items()}, job["save"])
-    return outcome(trainer, module, reporter, feed, job)
+        save(module, Path(job["save"]))
+    return outcome(trainer, module, reporter, found, resamples, job)
+
+
+def made(world: World, job: Mapping[str, Any]) -> Tuned:
+    """The recipe's module, untrained."""
+    module = make_module(Recipe(job["recipe"]), world.task, world.example, job.get("objective"))
+    module.direction = job.get("direction") or "minimize"
+    if isinstance(module, Net):
+        module.metrics = world.metrics
+    return module
+
+
+def device_arguments(module: Tuned, recipe: Recipe, share: Share = ALONE) -> dict[str, Any]:
+    """What the device says to the Trainer of a process that is one of several, or of one that goes on alone."""
+    device: dict[str, Any] = module.chosen.one("device", model=network(module))
+    if share != ALONE:
+        return {**device, "plugins": [*device.get("plugins", []), LightningEnvironment()]}
+    return {**device, "devices": 1, "strategy": "auto"} if devices(recipe) > 1 else device
 
 
 def check_outputs(net: Net, feed: "Feed") -> None:
@@ -134,23 +202,40 @@ def seed_all(seed: int) -> None:
     torch.manual_seed(seed)
 
 
-def make_trainer(recipe: Recipe, module: Tuned, reporter: "Reporter", feed: Feed, limit: int | None) -> L.Trainer:
-    """The one place where a Trainer is built."""
-    chosen = module.chosen
-    callbacks = chosen.callbacks(module, feed.steps * recipe.epochs, reporter.objective)
+def make_trainer(
+    recipe: Recipe,
+    module: Tuned,
+    reporter: "Reporter",
+    feed: Feed,
+    limit: int | None,
+    device: Mapping[str, Any],
+    callbacks: list[L.Callback] | None = None,
+) -> L.Trainer:
+    """The one place where a Trainer is built.
+
+    Args:
+        device: its arguments that the device says.
+        callbacks: of an earlier Trainer of the same training; else those of the recipe are built.
+    """
+    if callbacks is None:
+        regularizers = module.chosen.callbacks(module, feed.steps * recipe.epochs, reporter.objective, module.direction)
+        callbacks = [*regularizers, *device.get("callbacks", []), reporter]
     limits = {} if limit is None or isinstance(module, Net) else {"limit_train_batches": limit, "limit_val_batches": limit}
+    by_itself = module.automatic_optimization and feed.accumulate > 1
+    accumulation = {"accumulate_grad_batches": feed.accumulate} if by_itself else {}
     return L.Trainer(
         max_epochs=1 if limit else recipe.epochs,
-        callbacks=[*callbacks, reporter],
+        callbacks=callbacks,
         logger=DummyLogger(),
         enable_checkpointing=False,
         enable_progress_bar=False,
         enable_model_summary=False,
         num_sanity_val_steps=0,
-        use_distributed_sampler=False,
+        use_distributed_sampler=feed.datamodule is not None and not isinstance(module, Net),
         default_root_dir=os.devnull,
         **limits,  # type: ignore[arg-type]
-        **chosen.one("device", model=module),
+        **accumulation,  # type: ignore[arg-type]
+        **{name: value for name, value in device.items() if name != "callbacks"},
     )
 
 
@@ -159,7 +244,7 @@ def fit(trainer: L.Trainer, module: Tuned, feed: Feed) -> None:
         hooks = ("on_train_batch_start", "on_train_batch_end")
         by_batch = any(overridden(hook, c, L.Callback) for c in trainer.callbacks for hook in hooks)  # type: ignore[attr-defined]
         train = feed.train(whole_epochs=not by_batch)
-        module.steps_per_epoch = train.steps
+        module.steps_per_epoch, module.accumulate = ceil(train.steps / feed.accumulate), feed.accumulate
         trainer.fit(module, train)
     elif feed.datamodule is not None:
         trainer.fit(module, datamodule=feed.datamodule)
@@ -188,6 +273,8 @@ class Reporter(L.Callback):
         self.seconds += time.perf_counter() - self.started
         self.epochs = trainer.current_epoch + 1
         self.metrics = self.measured(trainer, pl_module)
+        if trainer.world_size > 1:
+            self.metrics = averaged(self.metrics)
         for name in ("train_loss", self.objective or ""):
             finite(name, self.metrics.get(name, 0.0))
         if isinstance(pl_module, Net):
@@ -204,55 +291,72 @@ class Reporter(L.Callback):
 
 
 def validate(trainer: L.Trainer, net: Net, feed: Feed, objective: str | None) -> dict[str, float]:
-    """Each epoch's quality on the validation part, under the hooks that Lightning's own loop calls."""
-    for callback in trainer.callbacks:  # type: ignore[attr-defined]
-        callback.on_validation_epoch_start(trainer, net)
+    """Each epoch's quality on the validation part, under the hooks that Lightning's own loop calls, and where callbacks look for it."""
+    if trainer.world_size > 1:
+        same_buffers(net)
+    call_all(trainer, net, "on_validation_start")
     net.on_validation_start()
+    call_all(trainer, net, "on_validation_epoch_start")
     outputs, targets = net.predict(feed.held_out("validation"), trainer)
-    net.on_validation_end()
-    for callback in trainer.callbacks:  # type: ignore[attr-defined]
-        callback.on_validation_epoch_end(trainer, net)
+    call_all(trainer, net, "on_validation_epoch_end")
     every = ("accuracy" if net.kind == "classification" else "rmse", "loss")
-    extra = {followed(objective)} & set(own_metrics(net.kind)) - set(every)
-    return {f"val_{k}": v for k, v in metrics.quality(net.kind, outputs, targets, (*every, *extra)).items()}
+    extra = {followed(objective)} & set(known(net)) - set(every)
+    found = {f"val_{k}": v for k, v in judged(net, outputs, targets, (*every, *extra)).items()}
+    trainer.callback_metrics.update({name: torch.tensor(value) for name, value in found.items()})
+    call_all(trainer, net, "on_validation_end")
+    net.on_validation_end()
+    return found
 
 
-def own_metrics(kind: str) -> tuple[str, ...]:
-    return metrics.CLASSIFICATION if kind == "classification" else metrics.REGRESSION
+def call_all(trainer: L.Trainer, net: Net, hook: str) -> None:
+    for callback in trainer.callbacks:  # type: ignore[attr-defined]
+        getattr(callback, hook)(trainer, net)
 
 
-def outcome(trainer: L.Trainer, module: Tuned, reporter: "Reporter", feed: Feed, job: Mapping[str, Any]) -> dict[str, Any]:
-    """What the trial has to say: the metrics of the part that was asked for, and the costs."""
-    part, objective = job.get("part", "validation"), job.get("objective")
-    said: dict[str, Any] = {"epochs": reporter.epochs, "seconds": reporter.seconds, "stopped": reporter.stopped, "resamples": []}
-    measured = dict(reporter.metrics)
+def finetuned(
+    model: nn.Module, epochs: int, loss: Instead | None = None, *, recipe: Recipe, module: Tuned, task: Task, feed: Feed, limit: int | None
+) -> nn.Module:
+    """Train a network in place for some more epochs, as the recipe says, its schedule stretched over these.
+
+    The rates are rewound to those of the first training: Renda et al. 2020, arXiv:2003.02389.
+
+    Args:
+        loss: of (inputs, outputs, the recipe's loss), what is minimised instead.
+
+    Raises:
+        Unavailable: a loss is given, but the module computes its own.
+    """
+    if epochs < 1:
+        return model.eval()
     if isinstance(module, Net):
-        compress(module, feed)
-        if (batches := feed.held_out(part)) is not None:
-            outputs, targets = module.predict(batches, trainer)
-            kind, prefix = module.kind, {"validation": "val", "test": "test"}[part]
-            measured |= {f"{prefix}_{k}": v for k, v in metrics.quality(kind, outputs, targets, own_metrics(kind)).items()}
-            if part == "test" and followed(objective) in own_metrics(kind):
-                said["resamples"] = metrics.resampled(kind, followed(objective), outputs, targets)
-        if job.get("latency"):
-            measured |= metrics.latency(module.model, feed.example("validation").to(module.device))
+        tuned: Tuned = Net(model, module.loss, module.chosen, task, module.objective, loss)
+    elif loss is not None:
+        raise Unavailable("a LightningModule computes its loss in its own training_step")
     else:
-        if job.get("latency") and overridden("forward", module, L.LightningModule):
-            with suppress(Exception):  # what its forward takes is its own affair
-                measured |= metrics.latency(module, feed.example("validation").to(module.device))
-        said |= {"manual": not module.automatic_optimization, "optimizers": len(trainer.optimizers)}
-        if job.get("load") and (loader := feed.held_out(part)) is not None:
-            for found in trainer.validate(module, loader, verbose=False):
-                measured |= {on_test(k) if part == "test" else k: float(v) for k, v in found.items()}
-    measured |= metrics.size(module) | costs(reporter, feed)
-    if objective and objective in measured:
-        finite(objective, measured[objective])
-    return {"metrics": measured, **said}
+        tuned = model  # type: ignore[assignment]
+    tuned.direction = module.direction
+    reporter = Reporter(lambda *_: False, module.objective, task)
+    reporter.feed = feed
+    scale_alike(model, network(module))
+    trainer = make_trainer(recipe.replace(study={"epochs": epochs}), tuned, reporter, feed, limit, device_arguments(tuned, recipe))
+    fit(trainer, tuned, feed)
+    return model.to(trainer.strategy.root_device).eval()
 
 
-def followed(objective: str | None) -> str:
-    """Our own name for the metric that the objective names."""
-    return (objective or "").removeprefix("val_")
+def outcome(
+    trainer: L.Trainer, module: Tuned, reporter: "Reporter", found: dict[str, float], resamples: list[float], job: Mapping[str, Any]
+) -> dict[str, Any]:
+    """What the trial has to say.
+
+    Raises:
+        NonFinite: the objective is not finite.
+    """
+    whole = reporter.metrics | found | costs(reporter, reporter.feed)
+    if (objective := job.get("objective")) in whole:
+        finite(objective, whole[objective])
+    said = {"metrics": whole, "epochs": reporter.epochs, "seconds": reporter.seconds, "stopped": reporter.stopped, "resamples": resamples}
+    own = {} if isinstance(module, Net) else {"manual": not module.automatic_optimization, "optimizers": len(trainer.optimizers)}
+    return {**said, **own}
 
 
 def costs(reporter: Reporter, feed: Feed) -> dict[str, float]:
@@ -260,10 +364,3 @@ def costs(reporter: Reporter, feed: Feed) -> dict[str, float]:
     if feed.parts and reporter.seconds:
         found["samples_per_second"] = len(feed.parts["train"][1]) * reporter.epochs / reporter.seconds
     return found
-
-
-def compress(net: Net, feed: Feed) -> None:
-    """Put what the recipe's compressions return, one after the other, in the place of the trained network."""
-    for technique, values in net.chosen.of("compression"):
-        compressed: nn.Module = call(technique, {"model": net.model, "batches": feed.calibration()}, values)
-        net.model = compressed

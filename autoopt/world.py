@@ -5,20 +5,25 @@ import logging
 import platform
 import typing
 import warnings
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as L
 import torch
 from lightning.pytorch.utilities import disable_possible_user_warnings
 from torch import Tensor
+from torchmetrics import Metric
 
 from autoopt.config import FROM
+from autoopt.domain import Unavailable
 from autoopt.errors import BadInput
 from autoopt.feed import has_batch_size, overridden
+from autoopt.rows import cached
 from autoopt.slots import SLOTS
 from autoopt.space import Space
-from autoopt.task import Task, make_task
+from autoopt.task import Examples, Raw, Task, make_task
 from autoopt.technique import LIVE, REQUIRED, Technique, build, resolve
 
 QUIET = ("lightning.pytorch", "lightning.pytorch.utilities.rank_zero", "lightning.fabric.utilities.rank_zero")
@@ -26,10 +31,11 @@ QUIET = ("lightning.pytorch", "lightning.pytorch.utilities.rank_zero", "lightnin
 
 @dataclass(frozen=True)
 class World:
-    """What every trial of a study shares."""
+    """What every trial of a study shares; `metrics` are the user's own, by name."""
 
     task: Task
     example: tuple[Tensor, Tensor] | None
+    metrics: Mapping[str, Any] = field(default_factory=dict)
 
 
 def prepare(setup: dict[str, Any]) -> tuple[World, dict[str, Any]]:
@@ -52,16 +58,44 @@ def prepare(setup: dict[str, Any]) -> tuple[World, dict[str, Any]]:
     recipe = space.baseline()
     values = {k: v for k, v in next(iter(recipe.tree["data"].values())).items() if k != FROM}
     try:
-        task = make_task(build(data, {}, values), recipe.tree["split"], scan=not lightning)
+        examples = build(data, {}, values)
+        if isinstance(examples, Examples) and not isinstance(examples.inputs, Raw):
+            examples = replace(examples, inputs=cached(examples.inputs, recipe.tree["batches"]["cache"], Path(space.tree["root"])))
+        task = make_task(examples, recipe.tree["split"], scan=not lightning, embed=not lightning)
     except BadInput:
         raise
+    except Unavailable as error:
+        raise BadInput(f"data={data.name}: {error}") from error
     except Exception as error:
         raise BadInput(f"data={data.name}: {type(error).__name__}: {error}") from error
     if task.datamodule and not lightning and not overridden("val_dataloader", task.datamodule, L.LightningDataModule):
         raise BadInput(f"data={data.name}: it has no val_dataloader, which a network is judged on")
     if task.datamodule and recipe.tree["batches"]["size"] is not None and not has_batch_size(task.datamodule):
         raise BadInput(f"batches.size={space.tree['batches']['size']}: {data.name} has no batch_size to set; leave batches.size away")
-    return World(task, task.example()), facts(task, lightning)
+    if "balanced" in str(space.tree["batches"]["sampler"]) and (task.datamodule or task.kind != "classification"):
+        why = f"{data.name} draws its own batches" if task.datamodule else "the targets are no classes"
+        raise BadInput(f"batches.sampler={space.tree['batches']['sampler']}: {why}; leave batches.sampler away")
+    return World(task, task.example(), own_metrics(space.tree["metrics"], lightning)), facts(task, lightning)
+
+
+def own_metrics(said: str | None, lightning: bool) -> dict[str, Any]:
+    """The metrics that `metrics=` names by import paths, spaces between them.
+
+    Raises:
+        BadInput: one cannot be had, or is neither a class of torchmetrics nor a function; or the module logs its own.
+    """
+    if said and lightning:
+        raise BadInput(f"metrics={said}: a LightningModule logs its own metrics; say objective=… for one of them")
+    found = {path.rpartition(":")[2]: path for path in (said or "").split()}
+    for name, path in found.items():
+        try:
+            made = resolve(path)
+        except Exception as error:
+            raise BadInput(f"metrics={path}: {type(error).__name__}: {error}") from error
+        if not (issubclass(made, Metric) if isinstance(made, type) else callable(made)):
+            raise BadInput(f"metrics={path} is {made!r}; expected a class of torchmetrics, or a function of (outputs, targets)")
+        found[name] = made
+    return found
 
 
 def silence() -> None:
@@ -137,7 +171,12 @@ def unchangeable(task: Task) -> str:
 def facts(task: Task, lightning: bool) -> dict[str, Any]:
     """What the supervisor has to know: the task in words, and what cannot be offered here, with the reason."""
     absent: dict[str, dict[str, str]] = {slot: {} for slot in SLOTS}
-    if not task.images and task.input_shape:
+    if task.tokens:
+        absent["augmentation"] = dict.fromkeys(SLOTS["augmentation"].offers, "the inputs are words")
+    elif task.categories:
+        reason = "the table has columns with the codes of categories, which cannot be mixed"
+        absent["augmentation"] = dict.fromkeys(SLOTS["augmentation"].offers, reason)
+    elif not task.images and task.input_shape:
         absent["augmentation"]["images"] = f"the inputs are no images but {'x'.join(map(str, task.input_shape))} numbers"
     if reason := unchangeable(task):
         absent["augmentation"] = dict.fromkeys(SLOTS["augmentation"].offers, reason)
@@ -145,7 +184,8 @@ def facts(task: Task, lightning: bool) -> dict[str, Any]:
         absent["loss"]["class_counts"] = "the targets are no classes" if task.kind != "unknown" else "the classes are not known"
     if lightning:
         absent["loss"] |= dict.fromkeys(("task", "class_counts"), "a LightningModule computes its loss in its own training_step")
-        absent["compression"]["model"] = "a LightningModule is validated by its own steps; a plain network can be compressed"
+        if task.kind == "unknown":
+            absent["compression"] = dict.fromkeys(SLOTS["compression"].offers, unchangeable(task))
     else:
         for slot in ("loss", "optimizer", "schedule"):
             absent[slot]["own"] = "a plain network has none of its own"
@@ -157,6 +197,10 @@ def facts(task: Task, lightning: bool) -> dict[str, Any]:
         "sizes": {part: len(targets) for part, (_, targets) in task.parts.items()},
         "inputs": None if task.inputs is None else task.inputs.lists(),
         "targets": None if task.targets is None else task.targets.lists(),
+        "tokens": task.tokens,
+        "categories": task.categories,
+        "encoding": task.encoding,
+        "folds": len(task.folds) + 1,
         "lightning": lightning,
         "absent": absent,
         "test": task.datamodule is None or overridden("test_dataloader", task.datamodule, L.LightningDataModule),

@@ -111,7 +111,7 @@ def test_chunks_hold_the_same_batches():
 
 
 def test_batches_one_by_one_are_the_same_too():
-    feed = Feed(table(), 8, 1, chunked=True, limit=None)
+    feed = Feed(table(), {"size": 8}, 1, chunked=True, limit=None)
     one_by_one, (whole,) = feed.train(whole_epochs=False), feed.train()
     assert isinstance(one_by_one, PerBatch) and len(one_by_one) == one_by_one.steps == 5
     for (batch,), other in zip(one_by_one, whole, strict=True):
@@ -119,26 +119,26 @@ def test_batches_one_by_one_are_the_same_too():
 
 
 def test_inputs_and_targets_stay_together():
-    feed = Feed(table(), 8, 1, chunked=False, limit=None)
+    feed = Feed(table(), {"size": 8}, 1, chunked=False, limit=None)
     assert all(torch.equal(x, y) for part in (feed.train(), feed.held_out("validation")) for x, y in part)
 
 
 def test_a_limit_leaves_so_many_batches():
-    feed = Feed(table(), 8, 1, chunked=False, limit=2)
+    feed = Feed(table(), {"size": 8}, 1, chunked=False, limit=2)
     assert len(feed.train()) == 2 and len(feed.held_out("validation").inputs) == 16
 
 
 def test_a_limit_holds_for_a_data_module_too():
-    feed = Feed(task(Rows()), 8, 1, chunked=True, limit=2)
+    feed = Feed(task(Rows()), {"size": 8}, 1, chunked=True, limit=2)
     train, held_out = feed.train(), feed.held_out("validation")
     assert len(train) == train.steps == 2 and [len(batch[0]) for (batch,) in train] == [8, 8]
     assert len(held_out) == len(feed.calibration()) == 2 and feed.steps == 5
-    loader = Feed(task(Rows()), 8, 1, chunked=False, limit=2).train()
+    loader = Feed(task(Rows()), {"size": 8}, 1, chunked=False, limit=2).train()
     assert isinstance(loader, DataLoader) and len(loader) == 5  # its Trainer counts
 
 
 def test_an_example_is_of_the_part_asked_for():
-    assert torch.equal(Feed(table(), 8, 1, True, None).example("test"), numbered(40)[0])
+    assert torch.equal(Feed(table(), {"size": 8}, 1, True, None).example("test"), numbered(40)[0])
 
 
 # --------------------------------------------------------------------------------------------------------- a user's data module
@@ -151,24 +151,24 @@ def task(datamodule: L.LightningDataModule) -> Task:
 @pytest.mark.parametrize("kind", [Rows, Parametrised])
 def test_a_searched_size_is_the_data_modules_in_this_trial_only(kind):
     shared = task(kind())
-    assert len(Feed(shared, 8, 0, chunked=False, limit=None).datamodule.train_dataloader()) == 5
-    assert len(Feed(shared, None, 0, chunked=False, limit=None).datamodule.train_dataloader()) == 4
+    assert len(Feed(shared, {"size": 8}, 0, chunked=False, limit=None).datamodule.train_dataloader()) == 5
+    assert len(Feed(shared, {"size": None}, 0, chunked=False, limit=None).datamodule.train_dataloader()) == 4
 
 
 def test_a_data_module_is_fed_one_batch_at_a_time_to_a_network():
-    train = Feed(task(Rows()), 8, 0, chunked=True, limit=None).train()
+    train = Feed(task(Rows()), {"size": 8}, 0, chunked=True, limit=None).train()
     assert [len(batch[0]) for (batch,) in train] == [8] * 5 and train.steps == 5
-    loader = Feed(task(Rows()), None, 0, chunked=False, limit=None).train()
+    loader = Feed(task(Rows()), {"size": None}, 0, chunked=False, limit=None).train()
     assert isinstance(loader, DataLoader)
 
 
 def test_the_test_part_of_a_data_module_is_set_up_when_it_is_opened():
-    feed = Feed(task(Rows()), None, 0, chunked=True, limit=None)
+    feed = Feed(task(Rows()), {"size": None}, 0, chunked=True, limit=None)
     assert feed.datamodule.stages == ["fit"]
     assert len(feed.held_out("validation").dataset) == 20 and feed.datamodule.stages == ["fit"]
     assert len(feed.held_out("test").dataset) == 7 and feed.datamodule.stages == ["fit", "test"]
 
 
 def test_a_part_that_a_data_module_does_not_have_is_nothing():
-    feed = Feed(task(Parametrised()), None, 0, chunked=True, limit=None)
+    feed = Feed(task(Parametrised()), {"size": None}, 0, chunked=True, limit=None)
     assert feed.held_out("validation") is None and feed.held_out("test") is None

@@ -5,10 +5,11 @@ import statistics
 import pytest
 import sklearn.metrics as sk
 import torch
+import torchmetrics
 from torch import nn
 
 from autoopt import metrics
-from autoopt.metrics import CLASSIFICATION, REGRESSION, latency, quality, resampled, size
+from autoopt.metrics import CLASSIFICATION, REGRESSION, by, latency, operations, quality, resampled, size
 
 N = 400
 
@@ -43,6 +44,35 @@ def theirs(outputs: torch.Tensor, targets: torch.Tensor) -> dict[str, float]:
     }
 
 
+def accuracy(outputs, targets):
+    return quality("classification", outputs, targets, ["accuracy"])["accuracy"]
+
+
+class Fifth(torchmetrics.Metric):
+    """The share of targets that are among the first outputs, counted by hand."""
+
+    def __init__(self, num_classes):
+        super().__init__()
+        self.add_state("seen", torch.tensor(0.0))
+        self.classes = num_classes
+
+    def update(self, outputs, targets):
+        self.seen += (outputs.topk(min(5, self.classes)).indices == targets[:, None]).any(1).float().mean()
+
+    def compute(self):
+        return self.seen
+
+
+def test_metrics_of_the_users_own():
+    outputs, targets = torch.eye(8), torch.arange(8)
+    assert by("Fifth", Fifth, outputs, targets) == 1.0
+    assert by("Fifth", Fifth, outputs, targets.flip(0)) == pytest.approx(0.5, abs=0.2)
+    assert by("worst", lambda o, t: (o.argmax(1) - t).abs().max(), outputs, targets.flip(0)) == 7
+    assert by("Acc", torchmetrics.classification.MulticlassAccuracy, outputs, targets) == 1.0
+    with pytest.raises(ValueError, match="metrics=broken: ZeroDivisionError: division by zero"):
+        by("broken", lambda o, t: 1 / 0, outputs, targets)
+
+
 def test_classification_equals_scikit_learn(guesses):
     assert quality("classification", *guesses, CLASSIFICATION) == pytest.approx(theirs(*guesses), abs=1e-6)
 
@@ -75,7 +105,7 @@ def test_regression_equals_scikit_learn(estimates, columns):
 
 def test_resamples_spread_as_the_binomial_distribution_says(guesses):
     outputs, targets = guesses
-    drawn = resampled("classification", "accuracy", outputs, targets)
+    drawn = resampled(accuracy, outputs, targets)
     p = quality("classification", outputs, targets, ["accuracy"])["accuracy"]
     assert len(drawn) == metrics.RESAMPLES
     error = (p * (1 - p) / N) ** 0.5
@@ -86,12 +116,12 @@ def test_resamples_spread_as_the_binomial_distribution_says(guesses):
 def test_two_models_are_measured_on_the_same_resamples(guesses):
     outputs, targets = guesses
     torch.manual_seed(1)
-    one = resampled("classification", "accuracy", outputs, targets)
+    one = resampled(accuracy, outputs, targets)
     torch.manual_seed(2)
-    assert resampled("classification", "accuracy", outputs, targets) == one
+    assert resampled(accuracy, outputs, targets) == one
     worse = outputs.clone()
     worse[:40] = worse[:40].roll(1, dims=1)  # the same model but for a tenth of the examples
-    other = resampled("classification", "accuracy", worse, targets)
+    other = resampled(accuracy, worse, targets)
     gains = [a - b for a, b in zip(one, other, strict=True)]
     unpaired = (statistics.variance(one) + statistics.variance(other)) ** 0.5
     assert statistics.stdev(gains) < 0.7 * unpaired
@@ -99,7 +129,7 @@ def test_two_models_are_measured_on_the_same_resamples(guesses):
 
 @pytest.mark.parametrize("name", REGRESSION)
 def test_regression_is_resampled_too(estimates, name):
-    drawn = resampled("regression", name, *estimates)
+    drawn = resampled(lambda *drawn: quality("regression", *drawn, [name])[name], *estimates)
     assert min(drawn) < quality("regression", *estimates, [name])[name] < max(drawn)
 
 
@@ -129,3 +159,15 @@ def test_latency_is_taken_of_one_example_and_of_many_in_evaluation_mode():
     model.register_forward_hook(lambda module, inputs, output: shapes.add((tuple(inputs[0].shape), module.training)))
     latency(model, torch.rand(5, 2), seconds=0.01)
     assert shapes == {((1, 2), False), ((256, 2), False)}
+
+
+def test_operations_count_a_multiplication_and_an_addition_as_two():
+    model = nn.Sequential(nn.Linear(6, 4, bias=False), nn.Linear(4, 3, bias=False))
+    assert operations(model, torch.rand(9, 6)) == {"flops": 2.0 * (6 * 4 + 4 * 3)}
+    assert operations(nn.ReLU(), torch.rand(9, 6)) == {}
+
+
+def test_weights_that_are_stored_in_another_form_are_counted():
+    model = nn.Sequential(nn.Linear(3, 2), nn.Identity())
+    model[1].stored_parameters = 100
+    assert size(model) == {"parameters": 108.0, "size_mb": pytest.approx(32e-6)}

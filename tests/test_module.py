@@ -641,3 +641,67 @@ def test_an_augmentation_that_returns_too_little_is_named():
     chosen = Chosen(recipe({}, augmentation=here("forgetful")))
     with pytest.raises(TechniqueError, match="augmentation/forgetful: returned 1 of inputs, targets"):
         augment(chosen, *blobs(6), 3)
+
+
+def test_parameters_of_another_scale_are_groups_of_their_own_the_largest_first():
+    model = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 4), nn.LayerNorm(4), nn.Linear(4, 2))
+    for p in model[0].parameters():
+        p.lr_scale = 0.25
+    model[1].weight.lr_scale = 0.5
+    found = groups(model)
+    assert [(g["lr_scale"], g.get("weight_decay"), len(g["params"])) for g in found] == [
+        (1.0, None, 1), (0.5, None, 1), (0.25, None, 1), (1.0, 0.0, 4), (0.25, 0.0, 1)
+    ]  # fmt: skip
+
+
+def scaled(model, *, by: float) -> None:
+    next(model.parameters()).lr_scale = by
+
+
+@pytest.mark.parametrize("model", ["network", "Stranger"])
+def test_marked_parameters_learn_at_their_share_of_every_rate(trained, task, model):
+    said = recipe(here(model), initializer=here("scaled", by=0.5), optimizer={"sgd": {"lr": 0.1}}, schedule={"cosine": {"warmup": 0.0}})
+    _, reports, spied = trained(world_of(task), said)
+    one, half, rest = spied["optimizers"][0].param_groups
+    assert [g["initial_lr"] for g in (one, half, rest)] == pytest.approx([0.1, 0.05, 0.1])
+    assert len(half["params"]) == 1
+    assert reports[0]["lr"] == pytest.approx(0.075)  # the whole rate, after a third of the cosine
+    whole, _, _ = trained(world_of(task), said.replace(initializer={"keep": {}}))
+    assert not same(whole, spied["module"].state_dict())
+
+
+def test_the_optimizer_of_a_module_that_keeps_it_is_not_scaled(trained, strangers):
+    slots = {**KEEP, "initializer": here("scaled", by=0.5), "schedule": {"constant": {}}}
+    _, _, spied = trained(strangers, recipe(here("Stranger", form="lists"), size=None, **slots))
+    assert [g["lr"] for g in spied["optimizers"][0].param_groups] == [0.1]
+
+
+class Validation(L.Callback):
+    """What a callback sees at the hooks around a validation."""
+
+    def seen(self, hook, trainer):
+        SEEN["validation hooks"].append((hook, dict(trainer.callback_metrics)))
+
+    def on_validation_start(self, trainer, pl_module):
+        self.seen("start", trainer)
+
+    def on_validation_epoch_start(self, trainer, pl_module):
+        self.seen("epoch start", trainer)
+
+    def on_validation_epoch_end(self, trainer, pl_module):
+        self.seen("epoch end", trainer)
+
+    def on_validation_end(self, trainer, pl_module):
+        self.seen("end", trainer)
+
+
+def validation() -> L.Callback:
+    return Validation()
+
+
+@pytest.mark.parametrize("model", ["network", "Stranger"])
+def test_callbacks_find_the_metrics_of_an_epoch_when_its_validation_ends(trained, task, model):
+    _, reports, _ = trained(world_of(task), recipe(here(model), regularizer=here("validation")))
+    assert [hook for hook, _ in SEEN["validation hooks"]] == ["start", "epoch start", "epoch end", "end"] * EPOCHS
+    ends = [metrics for hook, metrics in SEEN["validation hooks"] if hook == "end"]
+    assert [float(m["val_loss"]) for m in ends] == pytest.approx([r["val_loss"] for r in reports])

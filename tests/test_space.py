@@ -72,7 +72,8 @@ def test_what_is_drawn_lies_within_its_domain_and_in_its_type(seed):
             assert domain.low <= value <= domain.high
             assert type(value) is technique_of(slot, name, FULL.tree[slot][name]).params[key].scalar
     assert recipe["batches"]["size"] in (32, 64, 128)
-    assert all(len(recipe[slot]) == 1 for slot in SLOTS if not SLOTS[slot].many)
+    filled = {t.acts.fills for slot, name, t in FULL.techniques() if name in recipe[slot]}
+    assert all(len(recipe[slot]) == (slot not in filled) for slot in SLOTS if not SLOTS[slot].many)
 
 
 @SOME
@@ -86,7 +87,7 @@ def test_the_same_values_draw_the_same_recipe(seed):
 def test_over_many_draws_everything_is_used():
     seen = {(slot, name) for _, recipe in draws(FULL, 300) for slot, name, _ in recipe.techniques()}
     assert seen == {(slot, name) for slot, name, _ in FULL.techniques()}
-    assert any(not recipe.tree["augmentation"] for _, recipe in draws(FULL, 50))
+    assert any(not recipe.tree["augmentation"] for _, recipe in draws(space("augmentation=translate,mixup"), 50))
 
 
 @pytest.mark.parametrize(
@@ -271,10 +272,18 @@ def test_with_one_option_for_sure():
 def test_compression_comes_after_the_training():
     found = space("compression=[half]")
     assert found.trained().draw(trial()).tree["compression"] == {}
-    drawn = found.compressions(asked := trial())
+    drawn = found.compressing().draw(asked := trial()).tree["compression"]
     assert drawn["half"]["dtype"] in ("bfloat16", "float16") and set(asked.params) == {"compression.half.dtype"}
-    either = space("compression=half,own_parts:smaller")
-    assert {bool(either.compressions(trial(seed))) for seed in range(10)} == {True, False}
+    either = space("compression=half,own_parts:smaller").compressing()
+    assert {bool(either.draw(trial(seed)).tree["compression"]) for seed in range(10)} == {True, False}
+    assert either.defaults() == {"compression.half.use": False, "compression.smaller.use": False}
+
+
+def test_of_those_that_act_last_no_second_one_is_used():
+    either = space("compression=half,quantize_static,prune_magnitude").compressing()
+    drawn = [set(either.draw(trial(seed)).tree["compression"]) for seed in range(30)]
+    assert {frozenset(d & {"half", "quantize_static"}) for d in drawn} == {frozenset(), frozenset({"half"}), frozenset({"quantize_static"})}
+    assert any("prune_magnitude" in d and "quantize_static" in d for d in drawn)
 
 
 def test_a_float_range_with_a_step_is_drawn_on_its_grid():

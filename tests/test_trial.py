@@ -439,6 +439,13 @@ def test_of_techniques_that_share_a_file_the_one_is_blamed_whose_code_it_was(dig
     assert getattr(caught.value, "name", None) == blamed and getattr(caught.value, "slot", "model") == "model"
 
 
+def test_an_optimizer_is_not_blamed_for_the_closure_that_it_calls(digits):
+    world, recipe = digits
+    of_glass = {"model": {"Fragile": {"from": f"{HERE}:Fragile"}}, "optimizer": {"gd": {}}}
+    with pytest.raises(TechniqueError, match="model/Fragile: ValueError: of glass"):
+        run(world, job(recipe.replace(**of_glass)), going)
+
+
 def test_a_technique_without_a_file_hides_no_error(digits, monkeypatch):
     world, recipe = digits
     monkeypatch.setitem(LIVE, "__main__:model", partial(Fragile))

@@ -209,10 +209,10 @@ def test_what_cannot_be_offered_has_its_reason():
     assert images["augmentation"] == {} and "class_counts" not in images["loss"]
 
 
-def test_a_lightning_module_keeps_its_own_and_is_not_compressed():
+def test_a_lightning_module_keeps_its_own():
     facts = facts_of(f"data={HERE}:Bag", f"model={HERE}:Lit")
     assert facts["lightning"] and facts["absent"]["optimizer"] == {} == facts["absent"]["schedule"]
-    assert "training_step" in facts["absent"]["loss"]["task"] and "plain network" in facts["absent"]["compression"]["model"]
+    assert "training_step" in facts["absent"]["loss"]["task"]
 
 
 def test_batches_that_cannot_be_augmented_are_not_offered():

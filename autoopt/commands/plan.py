@@ -3,10 +3,11 @@
 from collections.abc import Iterator, Sequence
 from math import ceil
 from tempfile import TemporaryDirectory
+from typing import Any
 
 from autoopt import grammar
 from autoopt.commands.options import read
-from autoopt.config import technique_of
+from autoopt.config import SEARCHED, technique_of
 from autoopt.domain import Choice, Range
 from autoopt.slots import SLOTS
 from autoopt.space import Space
@@ -37,15 +38,38 @@ def lines(study: Opened) -> Iterator[str]:
     shape = "x".join(map(str, facts["input_shape"])) or "unknown"
     yield f"\n{study.folder.name}"
     yield f"task       {facts['kind']}: inputs {shape}, {facts['outputs'] or 'unknown'} outputs; examples: {sizes}"
-    yield f"objective  {study.objective.name}, {study.objective.direction}\n\nspace"
+    yield f"objective  {study.objective.name}, {study.objective.direction}"
+    yield from data_lines(facts)
+    yield "\nspace"
     for slot in SLOTS:
         yield from slot_lines(space, slot)
-    yield f"  batches.size        {space.tree['batches']['size']}"
+    yield from (f"  {key:<19} {value}" for key, value in batches(space))
     if space.dropped:
         yield "\nleft out"
         yield from (f"  {key:<28} {reason}" for key, reason in space.dropped.items())
     yield "\nbudget"
     yield from budget(study)
+
+
+def data_lines(facts: dict[str, Any]) -> Iterator[str]:
+    """How raw inputs become numbers: each column of a table, or the words of texts."""
+    encoding = facts["encoding"]
+    if columns := encoding.get("columns"):
+        widest = max(len(column["name"]) for column in columns)
+        yield "\ncolumns"
+        yield from (f"  {column['name']:<{widest}}  {column['type']:<12} {column['treatment']}" for column in columns)
+    if words := encoding.get("vocabulary"):
+        yield f"words      {len(words)} from the training part, {encoding['length']} of each text; most often {', '.join(words[:5])}"
+    if facts["folds"] > 1:
+        yield f"folds      {facts['folds']}: every training is {facts['folds']} trainings; the examples above are the first fold's"
+
+
+def batches(space: Space) -> Iterator[tuple[str, object]]:
+    """The settings of the batches that a search may choose, where they are not what they are by default."""
+    for key in SEARCHED:
+        value = space.tree["batches"][key.removeprefix("batches.")]
+        if key == "batches.size" or value != SEARCHED[key]:
+            yield key, value
 
 
 def slot_lines(space: Space, slot: str) -> Iterator[str]:
@@ -78,12 +102,13 @@ def budget(study: Opened) -> Iterator[str]:
     confirming = (top + 1) * node["seeds"]
     yield f"  search    {node['trials']} trials of {node['epochs']} epochs" + (f", for {node['time']} at most" if node["time"] else "")
     if node["stopping"]:
-        yield f"  rungs     bad trials end after epoch {ceil(node['epochs'] / 3)}: a third goes on"
+        yield f"  rungs     after epoch {ceil(node['epochs'] / 3)}, and again after twice as many, the better half goes on"
     tried = node["compress"] if study.space.tree["compression"] else 0
     if tried:
         yield f"  compress  {tried} compressions of the best {top}"
     yield f"  confirm   {top} of the best and the baseline, {node['seeds']} fresh seeds each: {confirming} trainings"
-    total = node["trials"] + confirming
+    folds = study.facts["folds"]
+    total = (node["trials"] + confirming) * folds
     shrunk = f" and {tried} compressions" if tried else ""
     yield f"  in all    {total} trainings{shrunk}, {study.runner.workers} at a time; at most {total * node['epochs']} epochs"
     yield f"  choices   {sum(1 for _ in study.space.parameters())}"

@@ -2,20 +2,28 @@
 
 import json
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 from autoopt import grammar
+from autoopt.commands.scaffold import scaffold
 from autoopt.domain import Choice, Range
 from autoopt.errors import BadInput, nearest
 from autoopt.slots import SLOTS
-from autoopt.technique import REQUIRED, Technique, available, catalogue, find, is_path
+from autoopt.technique import REQUIRED, Technique, available, catalogue, find, is_path, resolve
 
 HELP = """Usage: autoopt plugins [SLOT] [--markdown | --json]
        autoopt plugins show SLOT/NAME
-       autoopt plugins check [DISTRIBUTION | SLOT | SLOT/NAME | SLOT=module:object …]
+       autoopt plugins check [DISTRIBUTION | SLOT | SLOT/NAME | [SLOT=]module:object …]
+       autoopt plugins new SLOT/NAME [DIR]
 
 Lists the installed techniques from their metadata, importing none; show prints the card of one; check runs the contract
-that every technique passes (autoopt.testing) over what is named, by default over all."""
+that every technique passes (autoopt.testing) over what is named, by default over all; new writes a distribution of your own
+with one technique that works as it is, by default into autoopt-NAME/."""
+
+
+LOOSE = {"collections.abc:Callable", None}
+"""What nearly everything is, or returns."""
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -31,6 +39,8 @@ def run(arguments: Sequence[str]) -> int:
         return 0
     if words[:1] == ["check"]:
         return check(words[1:])
+    if words[:1] == ["new"]:
+        return new(words[1:])
     if len(words) > 1:
         raise BadInput(f"plugins: {words[1]} is one too many; autoopt plugins --help tells what it takes")
     slots = [slot_of(words[0])] if words else list(SLOTS)
@@ -112,12 +122,13 @@ def as_dict(technique: Technique) -> dict[str, Any]:
         p.name: {
             "type": p.scalar.__name__ if p.scalar else None,
             "searched": grammar.write(p.domain) if p.domain is not None else None,
+            **({"step": p.domain.step} if isinstance(p.domain, Range) and p.domain.step else {}),
             **({"required": True} if p.default is REQUIRED else {"default": p.default}),
         }
         for p in technique.params.values()
     }
     about = {"about": summary(technique), "source": source(technique), "from": technique.owner or None, "path": technique.path}
-    acts = {"asks": technique.asks, "fills": technique.acts.fills, "late": technique.acts.late}
+    acts = {"asks": technique.asks, "fills": technique.acts.fills, "late": technique.acts.late, "last": technique.acts.last}
     return {"slot": technique.slot, "name": technique.name, **about, **acts, "params": params}
 
 
@@ -127,6 +138,8 @@ def card(technique: Technique) -> str:
     lines.append(f"asks for   {', '.join(technique.asks) or 'nothing'}")
     if technique.acts.fills:
         lines.append(f"fills      {technique.acts.fills}")
+    if technique.acts.late or technique.acts.last:
+        lines.append(f"acts       {'last, and no second such with it' if technique.acts.last else 'after the others of its slot'}")
     for p in technique.params.values():
         said = "required" if p.default is REQUIRED else f"default {grammar.write(p.default)}"
         kind = p.scalar.__name__ if p.scalar else "any"
@@ -151,11 +164,46 @@ def check(words: Sequence[str]) -> int:
     return 1 if failed else 0
 
 
+def slot_of_path(path: str) -> str:
+    """The slot that an object is of the kind of.
+
+    Raises:
+        BadInput: there is none, or more than one.
+    """
+    from autoopt.world import return_type  # imports torch, as the contract does
+
+    found = find(next(iter(SLOTS)), path).load()
+    returned = found if isinstance(found, type) else return_type(found)
+
+    def fits(slot: str, *kinds: str | None) -> bool:
+        of_kind = any(returned is None if k is None else isinstance(returned, type) and issubclass(returned, resolve(k)) for k in kinds)
+        return of_kind and set(find(slot, path).asks) <= set(SLOTS[slot].offers)
+
+    slots = [name for name, slot in SLOTS.items() if fits(name, *(k for k in slot.returns if k not in LOOSE))]
+    slots = slots or [name for name, slot in SLOTS.items() if fits(name, *slot.returns)]
+    if len(slots) != 1:
+        kinds = " or ".join(slots) or "no slot's kind"
+        raise BadInput(f"{path} is of {kinds}: say which slot it is for, such as optimizer={path}")
+    return slots[0]
+
+
+def new(words: Sequence[str]) -> int:
+    """Write a distribution with one technique, and say how to go on."""
+    slot, _, name = words[0].partition("/") if words else ("", "", "")
+    if not name or len(words) > 2:
+        raise BadInput("plugins new: say which, and where to: autoopt plugins new optimizer/mine [DIR]")
+    folder = Path(words[1] if words[1:] else f"autoopt-{name.replace('_', '-')}")
+    for path in scaffold(slot_of(slot), name, folder):
+        print(path)
+    print(f"\nnext: pip install -e {folder} && autoopt plugins check {slot}/{name}")
+    return 0
+
+
 def named(word: str) -> list[Technique]:
-    """The techniques that a word names: a slot, one of it, an import path for a slot, or those of a distribution."""
-    slot, _, rest = word.partition("=")
-    if rest and is_path(rest):
-        return [find(slot_of(slot), rest)]
+    """The techniques that a word names: a slot, one of it, an import path (for a slot), or those of a distribution."""
+    slot, _, rest = word.rpartition("=")
+    if is_path(rest):
+        return [find(slot_of(slot) if slot else slot_of_path(rest), rest)]
     if "/" in word:
         return [one([word])]
     if word in SLOTS:

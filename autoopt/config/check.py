@@ -10,7 +10,7 @@ from omegaconf import MISSING
 
 from autoopt import grammar
 from autoopt.config.overrides import Overrides
-from autoopt.config.settings import AT_LEAST, DURATION, SEARCHED, SETTINGS, seconds
+from autoopt.config.settings import AT_LEAST, DURATION, ONE_OF, SEARCHED, SETTINGS, seconds
 from autoopt.config.tree import FROM, Tree, technique_of
 from autoopt.domain import Choice, Range
 from autoopt.errors import nearest
@@ -110,6 +110,8 @@ def wrong(value: Any, place: Place) -> str:
         accepted = place.param.accept(value)
     except ValueError as error:
         return str(error)
+    if place.key in ONE_OF and value not in ONE_OF[place.key]:
+        return f"expected {' or '.join('null' if word is None else word for word in ONE_OF[place.key])}"
     least = AT_LEAST.get(place.key)
     return f"expected {least} or more" if least is not None and accepted is not None and accepted < least else ""
 
@@ -141,9 +143,11 @@ def wrong_settings(tree: Tree) -> Iterator[str]:
     for slot in SLOTS:
         if not SLOTS[slot].many and not tree[slot] and not filled(tree, slot):
             yield f"{slot}=: nothing is selected; the slot needs one of {', '.join(available(slot))}"
-    for slot in ("data",):
-        if len(tree[slot]) > 1:
-            yield f"{slot}={','.join(tree[slot])}: a study has one data set; give one"
+        always = [n for n, node in tree[slot].items() if node.get("use") is True and technique_of(slot, n, node).acts.last]
+        if len(always) > 1:
+            yield f"{slot}=[{','.join(always)}]: each of these has to act last; give one of them, or say {slot}={','.join(always)}"
+    if len(tree["data"]) > 1:
+        yield f"data={','.join(tree['data'])}: a study has one data set; give one"
 
 
 def filled(tree: Tree, slot: str) -> bool:

@@ -16,8 +16,9 @@ from autoopt.config.overrides import GROUPS, Overrides, is_preset, option
 from autoopt.config.tree import FROM, Tree, leaves
 from autoopt.domain import Choice
 from autoopt.errors import BadInput
+from autoopt.signature import missing_package
 from autoopt.slots import SLOTS
-from autoopt.technique import REQUIRED, Param, available, find, is_path
+from autoopt.technique import REQUIRED, available, find, is_path
 
 
 def composed(overrides: Overrides) -> Tree:
@@ -80,15 +81,17 @@ def store(overrides: Overrides) -> None:
             repository.store(group=slot, name=option(name), package=f"{slot}.{option(name)}", node=node, provider="autoopt")
         if not is_preset(slot, "all"):
             continue
-        ready = [n for n in names if REQUIRED not in (p.default for p in described(slot, n))]
+        ready = [n for n in names if is_ready(slot, n)] if "all" in overrides.groups.get(slot, ()) else []
         repository.store(group=slot, name="all", package="_global_", node={"defaults": ready}, provider="autoopt")
 
 
-def described(slot: str, name: str) -> list[Param]:
+def is_ready(slot: str, name: str) -> bool:
+    """Whether a technique needs no setting, and nothing that is not installed."""
     try:
-        return list(find(slot, name).params.values())
-    except BadInput:  # broken, and nobody selected it
-        return [Param("", default=REQUIRED)]
+        technique = find(slot, name)
+        return REQUIRED not in (p.default for p in technique.params.values()) and missing_package(technique.path.partition(":")[0]) is None
+    except BadInput:  # broken, and nobody selected it by name
+        return False
 
 
 def technique_node(slot: str, name: str, selected: bool) -> dict[str, Any]:

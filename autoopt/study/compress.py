@@ -1,5 +1,6 @@
 """The second stage, where compressions are selected: they are tried on the trained weights of the best."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from autoopt.recipe import Recipe
@@ -11,15 +12,20 @@ from autoopt.study.objective import Objective
 from autoopt.study.runner import Runner
 
 STAGE = "compress"
+COSTS = ("latency_ms", "size_mb")
 
 
 def compress(
     runner: Runner, journal: Journal, space: Space, objective: Objective, top: int, seed: int, until: float = float("inf")
 ) -> list[Record]:
-    """Search over (which of the best, which compressions); one training serves many compressions.
+    """Search over (which of the best, which compressions) for the objective, the latency and the size together.
+
+    One training serves many compressions. They are tried one at a time, so that the latency counts. The first is the best
+    model as it is, where that is among the choices.
 
     Args:
-        top: how many of the trained models are tried; the weights of the others are deleted.
+        top: how many of the trained models are tried; the weights of the others are deleted, and those of compressed
+            models that are not on the front.
         until: the wall time after which no more are tried.
 
     Returns:
@@ -30,20 +36,44 @@ def compress(
     trained = ranked(journal.records(SEARCH), objective)
     best = {r.key: r for r in trained[:top] if runner.folder.weights(r.key).exists()}
     for record in trained[top:]:
-        runner.folder.weights(record.key).unlink(missing_ok=True)
+        runner.folder.forget(record.key)
     if not best:
         return []
+
+    compressing = space.compressing()
 
     def trained_as(trial: Asking) -> str:
         return str(trial.suggest_categorical("trial", list(best)))
 
     def draw(trial: Asking) -> Recipe:
-        return best[trained_as(trial)].point.replace(compression=space.compressions(trial))
+        return best[trained_as(trial)].point.replace(compression=compressing.draw(trial).tree["compression"])
 
     def order(trial: Asking) -> dict[str, Any]:
-        return {"load": str(runner.folder.weights(trained_as(trial)))}
+        kept = runner.folder.weights(f"{STAGE}-{trial.number}")
+        return {"load": str(runner.folder.weights(trained_as(trial))), "save": str(kept), "latency": True}
 
-    sampling = Sampling(STAGE, journal, draw, space.tree["study"]["compress"], seed, until, order=order)
+    first = {"trial": next(iter(best))} | compressing.defaults()
+    total = space.tree["study"]["compress"]
+    sampling = Sampling(STAGE, journal, draw, total, seed, until, first=first, order=order, costs=COSTS)
     runner.screen.stage(STAGE, sampling.total, len(journal.records(STAGE)))
-    runner.run(sampling.jobs(), sampling.tell)
-    return journal.records(STAGE)
+    runner.run(sampling.jobs(), sampling.tell, width=1)
+    records = journal.records(STAGE)
+    kept = {r.key for r in front(records, objective)}
+    for record in records:
+        if record.key not in kept:
+            runner.folder.forget(record.key)
+    return records
+
+
+def front(records: Sequence[Record], objective: Objective) -> list[Record]:
+    """The Pareto front of objective, latency and size: those that no other is as good as in all three, the best score first."""
+    complete = {values: r for r in reversed(ranked(list(records), objective)) if (values := costly(r, objective)) is not None}
+    best = [r for v, r in complete.items() if not any(w != v and all(a <= b for a, b in zip(w, v, strict=True)) for w in complete)]
+    return ranked(best, objective)
+
+
+def costly(record: Record, objective: Objective) -> tuple[float, ...] | None:
+    """What is the better the smaller it is, where all of it was measured."""
+    if record.score is None or any(cost not in record.metrics for cost in COSTS):
+        return None
+    return (-objective.sign * record.score, *(record.metrics[cost] for cost in COSTS))

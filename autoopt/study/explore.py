@@ -69,9 +69,10 @@ class Sampling:
     until: float = float("inf")
     first: dict[str, object] = field(default_factory=dict)
     order: Callable[[Asking], dict[str, object]] = lambda trial: {}
+    costs: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        self.study = self.journal.stage(self.stage)
+        self.study = self.journal.stage(self.stage, len(self.costs))
         self.known: dict[str, BaseDistribution] = {}
         for trial in self.study.get_trials(deepcopy=False):
             self.known = trial.distributions | self.known
@@ -102,7 +103,8 @@ class Sampling:
         return Job(key, self.stage, recipe, derived_seed(self.seed, key), self.order(asking), trial)
 
     def tell(self, result: Result, silent: bool = False) -> None:
-        self.journal.tell(self.study, result.job.context, recorded(result), silent)
+        record = recorded(result)
+        self.journal.tell(self.study, result.job.context, record, [record.metrics.get(cost, 0.0) for cost in self.costs], silent)
 
 
 def recorded(result: Result) -> Record:

@@ -1,6 +1,5 @@
 """best/: the recipe, the weights and what is needed to use them. Nothing is pickled."""
 
-import hashlib
 import json
 import shlex
 import shutil
@@ -9,12 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from autoopt.errors import BadInput
+from autoopt.exported import KNOWN, digest
 from autoopt.recipe import Recipe
 from autoopt.study.folder import versions, write
 from autoopt.study.journal import StoreError
 
-KNOWN = ("kind", "input_shape", "outputs", "classes", "inputs", "targets", "versions")
 SEEDS = "The score is the mean over the seeds that the recipe was trained with; the weights are the first seed's."
 README = """# {title}
 
@@ -84,32 +82,3 @@ def card(recipe: Recipe, weights: Path, facts: Mapping[str, Any], said: Advice) 
 def readme(path: Path, said: Advice) -> str:
     recipe = shlex.quote(str(path / "recipe.yaml"))
     return README.format(title=said.title, conclusion=said.conclusion, seeds=SEEDS, path=json.dumps(str(path)), recipe=recipe)
-
-
-def digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def described(path: Path) -> dict[str, Any]:
-    """What model.json of an exported folder says, once the weights are seen to be those that it describes.
-
-    Raises:
-        BadInput: a file is missing or is not as it was written.
-        FileNotFoundError: there is no such folder.
-    """
-    if not path.exists():
-        raise FileNotFoundError(f"there is no {path}/model.json")
-    try:
-        found = json.loads((path / "model.json").read_text())
-        seen = digest(path / "model.safetensors")
-    except FileNotFoundError as error:
-        raise BadInput(f"{error.filename} is missing") from error
-    except (OSError, ValueError) as error:
-        raise BadInput(f"{path}: {type(error).__name__}: {error}") from error
-    lost = {"recipe", "sha256", *KNOWN} - found.keys() if isinstance(found, dict) else {"everything"}
-    if lost:
-        raise BadInput(f"{path}/model.json lacks {', '.join(sorted(lost))}")
-    if found["sha256"] != seen:
-        raise BadInput(f"{path}/model.safetensors is not the one that model.json describes")
-    return found

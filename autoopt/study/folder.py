@@ -105,6 +105,11 @@ class Folder:
     def weights(self, key: str) -> Path:
         return self.path / "trials" / key / "model.safetensors"
 
+    def forget(self, key: str) -> None:
+        """Delete the weights of a trial, those of its other folds with them."""
+        for path in self.weights(key).parent.glob("model*.safetensors"):
+            path.unlink()
+
     def close(self) -> None:
         os.close(self.lock)
 

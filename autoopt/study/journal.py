@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -125,12 +125,17 @@ class Journal:
         self.storage = JournalStorage(self.backend)
         self.name, self.direction = name, direction
 
-    def stage(self, stage: str) -> optuna.Study:
-        """The stage's study, begun where it is not there yet; opening one that is writes nothing."""
-        name = self.study_name(stage)
+    def stage(self, stage: str, costs: int = 0) -> optuna.Study:
+        """The stage's study, begun where it is not there yet; opening one that is writes nothing.
+
+        Args:
+            costs: so many values beside the objective are minimised.
+        """
+        name, pruner = self.study_name(stage), optuna.pruners.NopPruner()
         if self.begun(stage):
-            return optuna.load_study(study_name=name, storage=self.storage, pruner=optuna.pruners.NopPruner())
-        return optuna.create_study(study_name=name, storage=self.storage, direction=self.direction, pruner=optuna.pruners.NopPruner())  # type: ignore[arg-type]
+            return optuna.load_study(study_name=name, storage=self.storage, pruner=pruner)
+        directions = [self.direction, *["minimize"] * costs]
+        return optuna.create_study(study_name=name, storage=self.storage, directions=directions, pruner=pruner)  # type: ignore[arg-type]
 
     def study_name(self, stage: str) -> str:
         return f"{self.name}/{stage}"
@@ -143,10 +148,11 @@ class Journal:
         trials = self.stage(stage).get_trials(deepcopy=False) if self.begun(stage) else []
         return [Record(**t.user_attrs[RECORD]) for t in trials if RECORD in t.user_attrs]
 
-    def tell(self, study: optuna.Study, trial: optuna.Trial, record: Record, silent: bool = False) -> None:
+    def tell(self, study: optuna.Study, trial: optuna.Trial, record: Record, costs: Sequence[float] = (), silent: bool = False) -> None:
         """Keep a record and end the trial, in this order: a trial that ended has its record.
 
         Args:
+            costs: what the stage minimises beside the objective.
             silent: keep it from the sampler, as it is no point of the space: one trial without parameters would end all
                 joint sampling, which looks at the parameters that every trial has.
         """
@@ -155,7 +161,8 @@ class Journal:
             trial.report(record.curve[-1], len(record.curve))
         states = {"complete": TrialState.COMPLETE, "stopped": TrialState.PRUNED, "failed": TrialState.FAIL}
         state = TrialState.FAIL if silent else states[record.state]
-        study.tell(trial, record.score if state == TrialState.COMPLETE else None, state=state)
+        values = [record.score, *costs] if state == TrialState.COMPLETE and record.score is not None else None
+        study.tell(trial, values, state=state)
 
     def add(self, stage: str, record: Record) -> None:
         """Keep the record of a trial that nobody asked a sampler for."""

@@ -7,9 +7,10 @@ from autoopt.study.objective import Objective
 
 
 class Ladder:
-    """Asynchronous successive halving: at each rung the best third of those that came so far goes on.
+    """Asynchronous successive halving: at each rung the better half of those that came so far goes on.
 
-    The first rung is late, at a third of the epochs: lower ones reject slow starters that end well.
+    The first rung is late, at a third of the epochs, and half go on: strong augmentation and falling schedules start slowly
+    and end well.
 
     Args:
         epochs: of a full training.
@@ -19,7 +20,7 @@ class Ladder:
     Source: Li et al. 2020, arXiv:1810.05934.
     """
 
-    def __init__(self, epochs: int, objective: Objective, first: float = 1 / 3, keep: int = 3):
+    def __init__(self, epochs: int, objective: Objective, first: float = 1 / 3, keep: int = 2):
         self.objective, self.keep = objective, keep
         self.rungs: list[int] = []
         rung = ceil(epochs * first)
@@ -35,7 +36,7 @@ class Ladder:
         others = [v for n, v in self.reached[epoch].items() if n != number]
         self.reached[epoch][number] = value
         ahead = sum(self.objective.better(v, value) for v in others)
-        return ahead >= max(1, (len(others) + 1) // self.keep)
+        return ahead >= ceil((len(others) + 1) / self.keep)
 
     def remember(self, number: int, curve: list[float]) -> None:
         """Take in a trial of an earlier session: its values from epoch 1 on."""

@@ -10,6 +10,7 @@ COST = {
     "latency_p95_ms": "minimize",
     "inference_samples_per_second": "maximize",
     "parameters": "minimize",
+    "flops": "minimize",
     "size_mb": "minimize",
     "seconds": "minimize",
     "samples_per_second": "maximize",
@@ -44,7 +45,7 @@ class Objective:
 
 def timed(metric: str | None) -> bool:
     """Whether it takes a stopwatch on the trained model, which is not held otherwise."""
-    return metric is not None and metric.startswith(("latency", "inference"))
+    return metric is not None and metric.startswith(("latency", "inference", "flops"))
 
 
 def direction_of(metric: str) -> str | None:

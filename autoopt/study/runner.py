@@ -10,7 +10,7 @@ from autoopt.executor import Event, Executor
 from autoopt.recipe import Recipe
 from autoopt.study.folder import Folder
 from autoopt.study.journal import Record
-from autoopt.study.objective import Objective, timed
+from autoopt.study.objective import COST, Objective, timed
 
 
 class Interrupted(Exception):
@@ -141,6 +141,8 @@ class Runner:
         self.mirror.begin(job)
         order = {"recipe": dict(job.recipe.tree), "seed": job.seed, "objective": objective, "log": str(folder / "log.txt")}
         order["latency"] = timed(objective)
+        if self.objective is not None and objective not in COST:  # no cost is followed while training, but the validation loss
+            order["direction"] = self.objective.direction
         self.executor.submit(self.tickets, order | job.order)
         return self.tickets
 
@@ -166,8 +168,8 @@ class Runner:
         return False
 
     def settle(self, result: Result) -> None:
-        """The score of an outcome; one without the objective is a failure."""
-        if self.objective is None or result.outcome is None or result.outcome.get("problem"):
+        """The score of an outcome that has metrics; one without the objective is a failure."""
+        if self.objective is None or result.outcome is None or not result.outcome.get("metrics"):
             return
         measured = result.outcome["metrics"]
         result.score = self.objective.of(measured, result.job.order.get("part", "validation"))

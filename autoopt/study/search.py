@@ -23,6 +23,7 @@ from autoopt.study.confirm import TEST, confirm, how_many, open_test
 from autoopt.study.explore import BASELINE, STAGE, explore
 from autoopt.study.export import Advice, export
 from autoopt.study.folder import Folder, write
+from autoopt.study.graph import write_graph
 from autoopt.study.journal import Journal, Record
 from autoopt.study.mirror import Mirror, Nobody
 from autoopt.study.objective import Objective
@@ -103,14 +104,17 @@ def local(tree: Tree, folder: Path) -> Local:
     """The executor that the config names, on the GPUs that there are."""
     node = tree["executor"]
     gpus = visible_gpus() if {"auto", "cuda"} & tree["device"].keys() else []
-    workers = node["workers"] or (max(1, int(len(gpus) / node["gpus_per_trial"])) if gpus else os.cpu_count() or 1)
+    devices = max((n["devices"] for n in tree["device"].values() if isinstance(n.get("devices"), int)), default=1)
+    gpus_per_trial = max(node["gpus_per_trial"], devices) if devices > 1 else node["gpus_per_trial"]
+    room = len(gpus) / gpus_per_trial if gpus else (os.cpu_count() or 1) / devices
+    workers = node["workers"] or max(1, int(room))
     return Local(
         {"tree": tree},
         folder,
         workers=workers,
         trial_time=seconds(node["trial_time"]),
         gpus=gpus,
-        gpus_per_trial=node["gpus_per_trial"],
+        gpus_per_trial=gpus_per_trial,
         cpus_per_trial=node["cpus_per_trial"],
         fork=is_live(tree),
     )
@@ -216,6 +220,7 @@ def stages(study: Opened, journal: Journal, start: float, asking: bool) -> Verdi
     best = verdict.best
     text = Advice(study.folder.name, verdict.conclusion(), objective.name, verdict.score(best))
     export(study.folder.path / "best", best.recipe, study.folder.weights(best.validation[0].key), study.facts, text)
+    write_graph(runner, study.folder.path / "best", best.recipe)
     return verdict
 
 

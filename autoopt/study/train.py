@@ -8,6 +8,7 @@ from autoopt.config import Tree
 from autoopt.errors import NotConcluded
 from autoopt.study.export import Advice, export
 from autoopt.study.folder import default_name
+from autoopt.study.graph import write_graph
 from autoopt.study.preflight import collect
 from autoopt.study.runner import Job, Result, Screen
 from autoopt.study.search import opened
@@ -52,6 +53,7 @@ def train(tree: Tree, screen: Screen) -> Trained:
             order = {"load": str(weights), "part": "test", "latency": True}
             job = Job("0-test", "test", recipe, tree["seed"], order)
             trained = exported(done(collect(runner, [job]), f"{trained.path} holds what was trained, but the measurement"), "test")
+        write_graph(runner, trained.path, recipe)
         return trained
 
 

@@ -15,6 +15,7 @@ from scipy.special import stdtrit
 
 from autoopt.recipe import Recipe
 from autoopt.space import Space
+from autoopt.study.compress import COSTS, front
 from autoopt.study.confirm import Candidate
 from autoopt.study.folder import Folder
 from autoopt.study.journal import Journal, Record
@@ -40,8 +41,9 @@ class Verdict:
     `gain` is winner minus baseline on the part that decided nothing before (`part`), positive where the winner is
     better; `interval` holds it with 95 % confidence. It takes the winner as given: that it was the best of several on
     these very seeds is not taken off (among equal recipes "better" was said in 1.7 % of simulated studies with two
-    candidates and in 4 % with four; 2.5 % is nominal). `opened` counts the recipes that the test split was ever opened
-    for. `best` is the recipe that we advise: the winner's where the interval lies above 0, else the baseline's.
+    candidates and in 4 % with four; 2.5 % is nominal). `front` is what the compressions came to, in the validation's score,
+    the latency and the size, where nothing is as good in all three. `opened` counts the recipes that the test split was
+    ever opened for. `best` is the recipe that we advise: the winner's where the interval lies above 0, else the baseline's.
     """
 
     study: str
@@ -57,6 +59,7 @@ class Verdict:
     seconds: float
     dropped: Mapping[str, str] = field(default_factory=dict)
     quarantined: Sequence[str] = ()
+    front: Sequence[Record] = ()
     opened: int = 0
     folder: str = ""
 
@@ -105,6 +108,7 @@ class Verdict:
             "seconds": round(self.seconds, 1),
             "dropped": dict(self.dropped),
             "quarantined": list(self.quarantined),
+            "front": [pointed(record) for record in self.front],
             "test_opened_for": self.opened,
         }
 
@@ -143,6 +147,12 @@ class Verdict:
         return f"<p><b>{html.escape(self.study)}</b>: {html.escape(self.conclusion())}</p><table>{body}</table>"
 
 
+def pointed(record: Record) -> dict[str, Any]:
+    """One point of the front, in short."""
+    costs = {cost: record.metrics[cost] for cost in COSTS}
+    return {"trial": record.key, "title": Recipe(record.recipe).title(), "validation": record.score, **costs}
+
+
 def row(record: Record) -> dict[str, Any]:
     """One trial as a row of a table."""
     recipe = Recipe(record.recipe)
@@ -171,6 +181,7 @@ def conclude(folder: Folder, objective: Objective, pair: tuple[Candidate, Candid
         seconds=sum(r.seconds for r in [*searched, *after]),
         dropped=space.dropped,
         quarantined=sorted(space.broken),
+        front=front(journal.records("compress"), objective),
         opened=len({r.key.partition("-seed-")[0] for r in journal.records("test")}),
         folder=str(folder.path),
     )

@@ -23,7 +23,7 @@ def keeps_shape_dtype_and_range(technique: Technique) -> None:
 
 def keeps_the_mass_of_labels(technique: Technique) -> None:
     for world, batch in batches_made(technique):
-        if "targets" in batch and "images" in world:  # the situation with classes
+        if "targets" in batch and "images" in world:  # the situations with classes
             mass = batch["targets"].sum(1)
             seen = f"{mass.min():g} to {mass.max():g}"
             assert torch.allclose(mass, torch.ones_like(mass), atol=1e-5), f"class probabilities sum to {seen}, expected 1"
@@ -32,7 +32,7 @@ def keeps_the_mass_of_labels(technique: Technique) -> None:
 
 def leaves_the_given_batch_alone(technique: Technique) -> None:
     for world, _ in situations(technique):
-        untouched = next(w for w in WORLDS["augmentation"]() if w.keys() == world.keys())
+        untouched = next(w for w in WORLDS["augmentation"]() if w.keys() == world.keys() and w["inputs"].shape == world["inputs"].shape)
         assert not differing(world, untouched), f"it wrote into the given {differing(world, untouched)}"
 
 
@@ -48,7 +48,8 @@ def changes_nothing_at_strength_zero(technique: Technique) -> None:
 def changed_by(technique: Technique, values: dict[str, Any]) -> str:
     """What the augmentation changes with these values; nothing, nothing."""
     try:
-        changed = [name for name, old, new in changes(technique, values) if not torch.allclose(old, new)]
+        # an interpolation between a pixel and its neighbour is exact up to the rounding of its place
+        changed = [name for name, old, new in changes(technique, values) if not torch.allclose(old, new, atol=1e-5)]
     except Exception as error:
         return f"{type(error).__name__}: {error}"
     return f"it changed the {', '.join(changed)}" if changed else ""

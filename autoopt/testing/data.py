@@ -1,22 +1,45 @@
 """What a data set must do: give sound examples, each in one split."""
 
+from typing import Any
+
 import torch
+from torch import Tensor
 
 from autoopt.domain import Unavailable
-from autoopt.task import PARTS, Examples
+from autoopt.rows import everything
+from autoopt.task import PARTS, Encoded, Examples, Raw
 from autoopt.technique import Technique
 from autoopt.testing.worlds import situations
 
 
 def gives_sound_inputs(technique: Technique) -> None:
     for examples in sets_of_examples(technique):
-        inputs = examples.inputs
-        assert inputs.dtype == torch.float32, f"the inputs are {inputs.dtype}, expected torch.float32"
-        assert inputs.ndim >= 2 and len(inputs), f"the inputs have the shape {tuple(inputs.shape)}, expected (N, F) or (N, C, H, W)"
-        assert torch.isfinite(inputs).all(), "some inputs are not finite"
-        if inputs.ndim == 4:
-            low, high = inputs.min().item(), inputs.max().item()
-            assert low >= 0 and high <= 1, f"images have to be in [0, 1], these are in [{low:g}, {high:g}]"
+        found = encoded(examples)
+        inputs: Any = found.inputs
+        dtypes = (torch.int64,) if found.tokens else (torch.float32, torch.uint8)
+        assert inputs.dtype in dtypes, f"the inputs are {inputs.dtype}, expected {' or '.join(map(str, dtypes))}"
+        assert len(inputs.shape) >= 2 and len(inputs), f"the inputs have the shape {tuple(inputs.shape)}, expected (N, F) or (N, C, H, W)"
+        for piece in everything(inputs):
+            check_values(piece, found.tokens)
+
+
+def check_values(inputs: Tensor, tokens: int) -> None:
+    assert torch.isfinite(inputs).all(), "some inputs are not finite"
+    low, high = inputs.min().item(), inputs.max().item()
+    if inputs.ndim == 4 and inputs.is_floating_point():
+        assert low >= 0 and high <= 1, f"images have to be in [0, 1], these are in [{low:g}, {high:g}]"
+    if tokens:
+        assert low >= 0 and high < tokens, f"the words are {low} to {high}, of a vocabulary of {tokens}"
+
+
+def encodes_alike_each_time(technique: Technique) -> None:
+    for examples in sets_of_examples(technique):
+        if not isinstance(examples.inputs, Raw):
+            continue
+        few = torch.arange(0, len(examples.inputs), 2)
+        shown, again = (examples.inputs.encoded(few, (), True) for _ in range(2))
+        assert torch.equal(shown.inputs, again.inputs), "encoded twice, the inputs differ"
+        assert len(shown.inputs) == len(examples.inputs), f"{len(examples.inputs)} examples became {len(shown.inputs)}"
 
 
 def gives_sound_targets(technique: Technique) -> None:
@@ -37,10 +60,17 @@ def gives_separate_splits(technique: Technique) -> None:
     for examples in sets_of_examples(technique):
         if examples.splits is None:
             continue
-        assert examples.splits.keys() == set(PARTS), f"the splits are {', '.join(examples.splits)}, expected {', '.join(PARTS)}"
+        known = {"train"} <= examples.splits.keys() <= set(PARTS)
+        assert known, f"the splits are {', '.join(examples.splits)}, expected {', '.join(PARTS)}, train at least"
         together = torch.cat(list(examples.splits.values()))
         assert len(together.unique()) == len(together), "an example is in two splits"
         assert together.min() >= 0 and together.max() < len(examples.inputs), "a split has an index beyond the examples"
+
+
+def encoded(examples: Examples) -> Encoded:
+    """The inputs as numbers, all of them being for training."""
+    inputs = examples.inputs
+    return inputs.encoded(torch.arange(len(inputs)), (), True) if isinstance(inputs, Raw) else Encoded(inputs)  # type: ignore[arg-type]
 
 
 def sets_of_examples(technique: Technique) -> list[Examples]:
@@ -50,4 +80,4 @@ def sets_of_examples(technique: Technique) -> list[Examples]:
     return found
 
 
-CHECKS = (gives_sound_inputs, gives_sound_targets, gives_separate_splits)
+CHECKS = (gives_sound_inputs, encodes_alike_each_time, gives_sound_targets, gives_separate_splits)

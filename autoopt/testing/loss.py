@@ -28,9 +28,12 @@ def is_lower_for_better_outputs(technique: Technique) -> None:
 
 
 def takes_class_probabilities(technique: Technique) -> None:
-    if "class_counts" not in technique.asks:
-        raise Unavailable("it does not ask for class_counts, so it is not for classes alone")
-    for world, loss in situations(technique):
+    if not {"task", "class_counts"} & set(technique.asks):
+        raise Unavailable("it does not ask what is to be learnt")
+    worlds = [(world, loss) for world, loss in situations(technique) if world["task"].kind == "classification"]
+    if not worlds:
+        raise Unavailable("it is not for classes")
+    for world, loss in worlds:
         targets = examples_of(world["task"])[1]
         compare_losses(loss, world, one_hot(targets, world["task"].outputs).float())
 

@@ -5,6 +5,7 @@ from torch import nn
 
 from autoopt.domain import Unavailable
 from autoopt.technique import Technique
+from autoopt.testing.toys import examples_of
 from autoopt.testing.worlds import World, differing, situations
 
 
@@ -13,17 +14,26 @@ def maps_inputs_to_outputs(technique: Technique) -> None:
         task = world["task"]
         for count, train in ((4, True), (1, False)):
             shape, expected = (count, *task.input_shape), (count, task.outputs)
-            outputs = model.train(train)(torch.rand(shape))
+            outputs = model.train(train)(examples_of(task, count)[0])
             assert tuple(outputs.shape) == expected, f"inputs {shape} gave outputs {tuple(outputs.shape)}, expected {expected}"
             assert torch.isfinite(outputs).all(), f"some outputs for inputs {shape} are not finite"
 
 
 def gives_every_parameter_a_gradient(technique: Technique) -> None:
     for world, model in networks(technique):
-        outputs = model.train()(torch.rand(4, *world["task"].input_shape))
+        outputs = model.train()(examples_of(world["task"], 4)[0])
         (outputs * torch.randn_like(outputs)).sum().backward()
         without = [name for name, p in model.named_parameters() if p.requires_grad and p.grad is None]
         assert not without, f"no gradient reaches {', '.join(without)}"
+
+
+@torch.no_grad()
+def judges_each_example_by_itself(technique: Technique) -> None:
+    for world, model in networks(technique):
+        inputs = examples_of(world["task"], 4)[0]
+        together, alone = model.eval()(inputs), torch.cat([model(each) for each in inputs.split(1)])
+        off = (together - alone).abs().max()
+        assert torch.allclose(together, alone, atol=1e-4), f"in evaluation, an output changes by {off:g} with the batch it is in"
 
 
 def builds_the_same_under_a_seed(technique: Technique) -> None:
@@ -41,4 +51,4 @@ def networks(technique: Technique) -> list[tuple[World, nn.Module]]:
     return situations(technique)
 
 
-CHECKS = (maps_inputs_to_outputs, gives_every_parameter_a_gradient, builds_the_same_under_a_seed)
+CHECKS = (maps_inputs_to_outputs, gives_every_parameter_a_gradient, judges_each_example_by_itself, builds_the_same_under_a_seed)

@@ -1,4 +1,4 @@
-"""What an optimizer must do: descend, with a closure or resumed, and touch nothing that has no gradient."""
+"""What an optimizer must do: descend at the rate of its groups, with a closure or resumed, and touch nothing that has no gradient."""
 
 import copy
 from collections.abc import Callable
@@ -8,8 +8,9 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from autoopt.domain import Unavailable
 from autoopt.technique import Technique
-from autoopt.testing.worlds import STEPS, situations
+from autoopt.testing.worlds import STEPS, differing, situations
 
 
 def descends_a_bowl(technique: Technique) -> None:
@@ -40,6 +41,20 @@ def leaves_parameters_without_gradient_alone(technique: Technique) -> None:
         assert torch.equal(world["model"].idle, before), "it changed a parameter that has no gradient"
 
 
+def steps_at_the_rate_of_its_groups(technique: Technique) -> None:
+    if technique.acts.fills == "schedule":
+        raise Unavailable("it takes no schedule")
+    for world, optimizer in situations(technique):
+        step(optimizer, world["model"], 3)
+        optimizer.load_state_dict(copy.deepcopy(optimizer.state_dict()))
+        for group in optimizer.param_groups:
+            group["lr"] = 0.0
+        before = {name: p.detach().clone() for name, p in world["model"].named_parameters()}
+        step(optimizer, world["model"], world["steps_per_epoch"])
+        moved = differing(before, dict(world["model"].named_parameters()))
+        assert not moved, f"with a rate of 0 in its param_groups it moved {moved}: no schedule would be followed"
+
+
 def steps_with_a_closure(technique: Technique) -> None:
     for world, optimizer in situations(technique):
         calls: list[None] = []
@@ -64,4 +79,10 @@ def step(optimizer: Optimizer, model: nn.Module, count: int, seen: Callable[[Non
     return [optimizer.step(closure) for _ in range(count)][-1]  # type: ignore[arg-type]
 
 
-CHECKS = (descends_a_bowl, resumes_bit_for_bit, leaves_parameters_without_gradient_alone, steps_with_a_closure)
+CHECKS = (
+    descends_a_bowl,
+    resumes_bit_for_bit,
+    leaves_parameters_without_gradient_alone,
+    steps_at_the_rate_of_its_groups,
+    steps_with_a_closure,
+)

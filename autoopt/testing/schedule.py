@@ -1,9 +1,10 @@
-"""What a schedule must do: give finite rates up to the base rate, however many steps there are."""
+"""What a schedule must do: give finite rates up to the base rate, however many steps there are, and know what is better."""
 
 import torch
 from torch import Tensor
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
+from autoopt.domain import Unavailable
 from autoopt.technique import Technique
 from autoopt.testing.worlds import schedule_worlds, situations
 
@@ -16,6 +17,19 @@ def gives_finite_rates_up_to_the_base_rate(technique: Technique) -> None:
         peak = shares[:total].max().item()
         assert 0 < peak < 1 + 1e-6, f"of {total} steps, the highest has {peak:g} times the base rate"
     assert peak > 0.99, f"of {total} steps, the highest has only {peak:g} times the base rate"
+
+
+def keeps_its_rate_while_the_metric_gets_better(technique: Technique) -> None:
+    for direction, sign in (("maximize", 1.0), ("minimize", -1.0)):
+        world = next(schedule_worlds(direction=direction))
+        ((_, schedule),) = situations(technique, worlds=[world])
+        if not isinstance(schedule, ReduceLROnPlateau):
+            raise Unavailable("it follows no metric")
+        before = [group["lr"] for group in world["optimizer"].param_groups]
+        for epoch in range(100):
+            schedule.step(sign * 1.1**epoch)
+        after = [group["lr"] for group in world["optimizer"].param_groups]
+        assert after == before, f"direction={direction}: the metric got better and the rate fell, from {before[0]:g} to {after[0]:g}"
 
 
 def rates(technique: Technique, total: int) -> Tensor:
@@ -33,4 +47,4 @@ def rates(technique: Technique, total: int) -> Tensor:
     return torch.tensor(seen, dtype=torch.float64) / torch.tensor(base, dtype=torch.float64)
 
 
-CHECKS = (gives_finite_rates_up_to_the_base_rate,)
+CHECKS = (gives_finite_rates_up_to_the_base_rate, keeps_its_rate_while_the_metric_gets_better)

@@ -11,17 +11,24 @@ from torch.utils.data import DataLoader
 
 from autoopt.task import Task
 
+WIDTH = 8
 TASKS = (
     Task("classification", (6,), 3, ("a", "b", "c")),
     Task("classification", (1, 8, 8), 3, ("a", "b", "c")),
     Task("classification", (3, 20, 16), 5),
     Task("regression", (6,), 2),
+    Task("classification", (12, 4), 3),
+    Task("classification", (9,), 3, tokens=20),
 )
 
 
 def examples_of(task: Task, count: int = 12) -> tuple[Tensor, Tensor]:
-    """Inputs, each class told by a bright stripe, and targets; all alike at each call."""
+    """Inputs, each class told by a bright stripe or by its first token, and targets; all alike at each call."""
     generator = torch.Generator().manual_seed(0)
+    if task.tokens:
+        words = torch.randint(1, task.tokens, (count, *task.input_shape), generator=generator)
+        words[:, 0] = targets = 1 + torch.arange(count) % task.outputs
+        return words * (torch.arange(task.input_shape[0]) <= targets[:, None] + 2), targets - 1
     inputs = torch.rand(count, *task.input_shape, generator=generator) / 2
     if task.kind == "regression":
         return inputs, torch.randn(count, task.outputs, generator=generator)
@@ -30,17 +37,36 @@ def examples_of(task: Task, count: int = 12) -> tuple[Tensor, Tensor]:
     return inputs, targets
 
 
-def network() -> nn.Module:
+def network(width: int = WIDTH) -> nn.Module:
     """A small image classifier with norm layers that are no longer as they were made."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         model = nn.Sequential(
-            nn.Conv2d(1, 8, 3, padding=1), nn.BatchNorm2d(8), nn.ReLU(), nn.Flatten(), nn.Linear(512, 32), nn.LayerNorm(32), nn.ReLU(),
-            nn.Linear(32, 3),
+            nn.Conv2d(1, width, 3, padding=1), nn.BatchNorm2d(width), nn.ReLU(), nn.Flatten(),
+            nn.Linear(64 * width, 4 * width), nn.LayerNorm(4 * width), nn.ReLU(), nn.Linear(4 * width, 3),
         )  # fmt: skip
         for norm in (model[1], model[5]):
             nn.init.uniform_(norm.weight, 0.5, 1.5)  # type: ignore[arg-type]
     return model
+
+
+class Residual(nn.Module):
+    """A block whose branch is added to its input."""
+
+    def __init__(self, branch: nn.Module):
+        super().__init__()
+        self.branch = branch
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        return inputs + self.branch(inputs)
+
+
+def residual_network() -> nn.Module:
+    """An image classifier of two residual blocks."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        blocks = [Residual(nn.Sequential(nn.Linear(16, 16), nn.ReLU())) for _ in range(2)]
+        return nn.Sequential(nn.Flatten(), nn.Linear(64, 16), *blocks, nn.Linear(16, 3))
 
 
 class Bowl(nn.Module):

@@ -11,7 +11,7 @@ from torch.optim.lr_scheduler import StepLR
 
 from autoopt.domain import Unavailable
 from autoopt.technique import REQUIRED, Technique, build
-from autoopt.testing.toys import TASKS, Bowl, examples_of, network
+from autoopt.testing.toys import TASKS, WIDTH, Bowl, examples_of, network, residual_network
 
 World = dict[str, Any]
 """What a slot offers in one situation, by name."""
@@ -55,10 +55,16 @@ def loss_worlds() -> Iterator[World]:
 
 
 def augmentation_worlds() -> Iterator[World]:
-    inputs, classes = examples_of(TASKS[1])
-    yield {"images": inputs, "inputs": inputs, "targets": one_hot(classes, 3).float()}
+    for task in TASKS[1:3]:
+        inputs, classes = examples_of(task)
+        yield {"images": inputs, "inputs": inputs, "targets": one_hot(classes, task.outputs).float()}
     table, values = examples_of(TASKS[3])
     yield {"inputs": table, "targets": values}
+
+
+def regularizer_worlds() -> Iterator[World]:
+    for model in (network(), residual_network()):
+        yield {"model": model, "total_steps": 2, "objective": "val_loss", "direction": "minimize"}
 
 
 def optimizer_worlds() -> Iterator[World]:
@@ -68,25 +74,37 @@ def optimizer_worlds() -> Iterator[World]:
     yield {"params": groups, "model": model, "total_steps": STEPS, "steps_per_epoch": 10, "own": own}
 
 
-def schedule_worlds(total: int = 1000) -> Iterator[World]:
+def schedule_worlds(total: int = 1000, direction: str = "minimize") -> Iterator[World]:
     parameters = [nn.Parameter(torch.ones(2)) for _ in range(2)]
     for parameter in parameters:
         parameter.grad = torch.zeros(2)
     optimizer = SGD([{"params": [p], "lr": lr} for p, lr in zip(parameters, (0.1, 0.3), strict=True)])
-    yield {"optimizer": optimizer, "total_steps": total, "steps_per_epoch": min(10, total), "own": StepLR(optimizer, total)}
+    times = {"total_steps": total, "steps_per_epoch": min(10, total)}
+    yield {"optimizer": optimizer, **times, "direction": direction, "own": StepLR(optimizer, total)}
 
 
 def compression_worlds() -> Iterator[World]:
     inputs, targets = examples_of(TASKS[1], 48)
     batches = list(zip(inputs.split(16), targets.split(16), strict=True))
+    loss_of = Callable[[Tensor, Tensor, Tensor], Tensor]
 
-    model = network()
-    optimizer = SGD(model.parameters(), lr=0.05)
-    for batch, classes in batches * 5:
-        optimizer.zero_grad()
-        cross_entropy(model(batch), classes).backward()
-        optimizer.step()
-    yield {"model": model.eval(), "batches": batches}
+    def finetune(model: nn.Module, epochs: int, loss: loss_of | None = None) -> nn.Module:
+        optimizer = SGD([p for p in model.train().parameters() if p.requires_grad], lr=0.05)
+        for batch, classes in batches * epochs:
+            outputs = model(batch)
+            task_loss = cross_entropy(outputs, classes)
+            optimizer.zero_grad()
+            (task_loss if loss is None else loss(batch, outputs, task_loss)).backward()
+            optimizer.step()
+        return model.eval()
+
+    def build(**arguments: Any) -> nn.Module:
+        if unknown := sorted(arguments.keys() - {"width"}):
+            raise Unavailable(f"the model has no argument '{unknown[0]}'; its arguments: width")
+        width = arguments.get("width", WIDTH)
+        return network(width(WIDTH) if callable(width) else width)
+
+    yield {"model": finetune(network(), 5), "batches": batches, "finetune": finetune, "build": build}
 
 
 WORLDS: dict[str, Callable[[], Iterable[World]]] = {
@@ -95,7 +113,7 @@ WORLDS: dict[str, Callable[[], Iterable[World]]] = {
     "activation": lambda: [{}],
     "initializer": lambda: [{"model": network(), "batch": examples_of(TASKS[1])}],
     "augmentation": augmentation_worlds,
-    "regularizer": lambda: [{"model": network(), "total_steps": 2, "objective": "val_loss"}],
+    "regularizer": regularizer_worlds,
     "loss": loss_worlds,
     "optimizer": optimizer_worlds,
     "schedule": schedule_worlds,

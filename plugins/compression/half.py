@@ -4,7 +4,7 @@ from typing import Annotated
 import torch
 from torch import Tensor, nn
 
-from autoopt.domain import Choice
+from autoopt.domain import Acts, Choice
 
 
 class Half(nn.Module):
@@ -14,10 +14,10 @@ class Half(nn.Module):
         self.dtype = dtype
 
     def forward(self, inputs: Tensor) -> Tensor:
-        return self.model(inputs.to(self.dtype)).float()
+        return self.model(inputs.to(self.dtype) if inputs.is_floating_point() else inputs).float()
 
 
-def half(model: nn.Module, *, dtype: Annotated[str, Choice("bfloat16", "float16")] = "bfloat16") -> nn.Module:
+def half(model: nn.Module, *, dtype: Annotated[str, Choice("bfloat16", "float16")] = "bfloat16") -> Annotated[nn.Module, Acts(last=True)]:
     """Weights and arithmetic in 16 bits: half the size; inputs are cast on the way in, outputs back to float32.
 
     bfloat16 keeps the range of float32 (so nothing overflows), float16 three more binary digits. The given model is not changed.

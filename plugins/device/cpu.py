@@ -1,11 +1,38 @@
 from typing import Annotated, Any
 
-from autoopt.domain import Choice
+import torch
+
+from autoopt.domain import Choice, Unavailable
+from autoopt.plugins.device.parallel import laid_out, together
 
 
-def cpu(*, precision: Annotated[str, Choice("32-true", "bf16-mixed")] = "32-true") -> dict[str, Any]:
-    """The CPU; bf16 pays only where the processor has instructions for it (AMX, AVX-512 BF16).
+def cpu(
+    model,
+    *,
+    precision: Annotated[str, Choice("32-true", "bf16-mixed")] = "32-true",
+    threads: int | None = None,
+    compile: bool = False,
+    channels_last: bool = False,
+    devices: int = 1,
+    strategy: str = "single",
+    hook: str = "none",
+) -> dict[str, Any]:
+    """The CPU: `devices` processes of `threads` threads each (none: as many as `executor.cpus_per_trial` says).
 
-    Mixed precision: Micikevicius et al. 2018, arXiv:1710.03740; bfloat16: Kalamkar et al. 2019, arXiv:1905.12322.
+    bf16 pays where the processor has instructions for it (AMX, AVX-512 BF16), compiling, which takes half a minute, in
+    long trainings. With `strategy=ddp` the processes share each batch; `hook` (fp16, powersgd) compresses what they send.
+
+    Mixed precision: Micikevicius et al. 2018, arXiv:1710.03740; bfloat16: Kalamkar et al. 2019, arXiv:1905.12322;
+    ddp: Li et al. 2020, arXiv:2006.15704; powersgd: Vogels et al. 2019, arXiv:1905.13727.
+
+    Raises:
+        Unavailable: a strategy or a hook that needs GPUs.
     """
-    return {"accelerator": "cpu", "devices": 1, "precision": precision}
+    if strategy in ("fsdp", "tensor"):
+        raise Unavailable(f"strategy={strategy} cuts a model up over the memories of several GPUs; processes on a CPU share one memory")
+    if hook == "bf16":
+        raise Unavailable("hook=bf16 needs GPUs: gloo, by which processes on a CPU talk, does not add bfloat16 up")
+    if threads is not None:
+        torch.set_num_threads(threads)
+    laid_out(model, compile, channels_last)
+    return {"accelerator": "cpu", "precision": precision, **together(model, devices, strategy, hook)}

@@ -3,18 +3,39 @@ from typing import Annotated, Any
 import torch
 
 from autoopt.domain import Choice, Unavailable
+from autoopt.plugins.device.parallel import laid_out, together
 
 
-def cuda(*, precision: Annotated[str, Choice("32-true", "bf16-mixed")] = "32-true") -> dict[str, Any]:
-    """One NVIDIA GPU.
+def cuda(
+    model,
+    *,
+    precision: Annotated[str, Choice("32-true", "bf16-mixed", "16-mixed")] = "32-true",
+    matmul: Annotated[str, Choice("highest", "high")] = "highest",
+    compile: bool = False,
+    channels_last: bool = False,
+    devices: int = 1,
+    strategy: str = "single",
+    hook: str = "none",
+) -> dict[str, Any]:
+    """NVIDIA GPUs: one, or `devices` of those that a trial has (`executor.gpus_per_trial`), by a strategy.
 
-    Mixed precision: Micikevicius et al. 2018, arXiv:1710.03740; bfloat16: Kalamkar et al. 2019, arXiv:1905.12322.
+    `matmul=high` multiplies float32 matrices in TF32. `strategy=ddp`: the devices share each batch, and `hook` (fp16, bf16,
+    powersgd) compresses what they send; `fsdp`: they share the weights too; `tensor`: they share the linear layers, each
+    with the whole batch. A LightningModule that has a `configure_model` is cut up by that.
+
+    Mixed precision: Micikevicius et al. 2018, arXiv:1710.03740; bfloat16: Kalamkar et al. 2019, arXiv:1905.12322;
+    ddp: Li et al. 2020, arXiv:2006.15704; powersgd: Vogels et al. 2019, arXiv:1905.13727; fsdp: Zhao et al. 2023,
+    arXiv:2304.11277; tensor: Shoeybi et al. 2019, arXiv:1909.08053.
 
     Raises:
-        Unavailable: torch was built without CUDA, or no device is visible.
+        Unavailable: torch was built without CUDA, or fewer devices are visible.
     """
     if not torch.backends.cuda.is_built():
         raise Unavailable("no CUDA device: torch was built without CUDA")
     if not torch.cuda.is_available():
         raise Unavailable("no CUDA device is visible")
-    return {"accelerator": "cuda", "devices": 1, "precision": precision}
+    if (visible := torch.cuda.device_count()) < devices:
+        raise Unavailable(f"devices={devices}, but a trial sees {visible} (executor.gpus_per_trial says how many it has)")
+    torch.set_float32_matmul_precision(matmul)
+    laid_out(model, compile, channels_last)
+    return {"accelerator": "cuda", "precision": precision, **together(model, devices, strategy, hook)}

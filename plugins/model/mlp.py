@@ -9,12 +9,12 @@ from autoopt.task import Task
 
 
 class Residual(nn.Module):
-    def __init__(self, layer: nn.Module):
+    def __init__(self, branch: nn.Module):
         super().__init__()
-        self.layer = layer
+        self.branch = branch
 
     def forward(self, inputs: Tensor) -> Tensor:
-        return inputs + self.layer(inputs)
+        return inputs + self.branch(inputs)
 
 
 class Dense(nn.Module):
@@ -36,11 +36,13 @@ def mlp(
     """`depth` hidden layers of `width` units with ReLU, over the flattened input, and a linear layer.
 
     Residual: from the second layer on, each adds to its input. Dense: each layer sees the input and all the layers before it.
+    Where the inputs are tokens, the layers stand over the mean of the words' embeddings, which are `width` wide.
 
-    Rumelhart et al. 1986; residual: He et al. 2015, arXiv:1512.03385; dense: Huang et al. 2017, arXiv:1608.06993.
+    Rumelhart et al. 1986; residual: He et al. 2015, arXiv:1512.03385; dense: Huang et al. 2017, arXiv:1608.06993;
+    tokens: Iyyer et al. 2015, DOI 10.3115/v1/P15-1162.
     """
-    layers: list[nn.Module] = [nn.Flatten()]
-    features = math.prod(task.input_shape)
+    layers: list[nn.Module] = [nn.EmbeddingBag(task.tokens, width, mode="mean", padding_idx=0) if task.tokens else nn.Flatten()]
+    features = width if task.tokens else math.prod(task.input_shape)
     for number in range(depth):
         layer = nn.Sequential(nn.Linear(features, width), nn.ReLU())
         if connection == "dense":

@@ -2,10 +2,11 @@
 
 import json
 import sys
+from dataclasses import replace
 
 import pytest
 
-from autoopt import grammar
+from autoopt import Range, grammar
 from autoopt.cli import main
 from autoopt.slots import SLOTS
 from autoopt.technique import REQUIRED, available, catalogue, find
@@ -78,12 +79,14 @@ def test_json_says_what_a_signature_says(run):
     assert (adamw["asks"], adamw["fills"], adamw["late"]) == (["params"], None, False)
     assert adamw["about"].startswith("Adam with weight decay") and "arXiv:1711.05101" in adamw["source"]
     csv = next(r for r in rows if r["name"] == "csv")
-    assert csv["params"]["path"] == {"type": "str", "searched": None, "required": True} and csv["params"]["kind"]["default"] is None
+    assert csv["params"]["target"] == {"type": "str", "searched": None, "required": True} and csv["params"]["kind"]["default"] is None
     assert next(r for r in rows if r["name"] == "mixup")["late"] is True
     for row in rows:
         for name, param in row["params"].items():
             domain = find(row["slot"], row["name"]).params[name].domain
-            assert (domain is None) if param["searched"] is None else grammar.read(param["searched"]) == domain
+            said = None if param["searched"] is None else grammar.read(param["searched"])
+            assert said == (replace(domain, step=None) if isinstance(domain, Range) else domain)
+            assert param.get("step") == getattr(domain, "step", None)
     assert [r["slot"] for r in json.loads(run("optimizer", "--json")[1])] == ["optimizer"] * len(available("optimizer"))
 
 
@@ -125,7 +128,7 @@ def test_the_card_of_ones_own(run, tmp_path):
         (["show"], "plugins show: say which, such as optimizer/adamw"),
         (["show", "adamw"], "plugins show: say which, such as optimizer/adamw"),
         (["show", "optimizer/adamw", "optimizer/sgd"], "plugins show: say which, such as optimizer/adamw"),
-        (["show", "optimizer/adamww"], "No optimizer named 'adamww'. Did you mean 'adamw'? Known: adam, "),
+        (["show", "optimizer/adamww"], "No optimizer named 'adamww'. Did you mean 'adamw'? Known: adabelief, "),
         (["show", "optimiser/adamw"], "No slot named 'optimiser'. Did you mean 'optimizer'?"),
         (["show", "optimizer/no_such:Thing"], "optimizer/Thing cannot be loaded: ModuleNotFoundError: No module named 'no_such'"),
     ],

@@ -5,7 +5,9 @@ import yaml
 from test_config_compose import CSV, DATA, compose, file, problems
 
 from autoopt.errors import BadInput
+from autoopt.technique import available
 
+SETS = ", ".join(available("data"))
 SEARCHED_NOT = "a setting is not searched; give one value"
 KEY_VALUE = "expected key=value, such as optimizer=adamw"
 DURATION = "expected a duration such as 8h, 1h30m or 90s"
@@ -16,14 +18,19 @@ READ = "it cannot be read: "
 
 
 ROWS = [
+    # words that a setting takes
+    ("batches.sampler=even", "batches.sampler=even: expected null or balanced"),
+    ("batches.cache=ram", "batches.cache=ram: expected memory or disk or none"),
+    ("split.folds=1", "split.folds=1: expected 2 or more"),
+    ("batches.accumulate=0,2", "batches.accumulate=choice(0,2): expected 1 or more"),
     # names
-    ("optimizer=adamww", "No optimizer named 'adamww'. Did you mean 'adamw'? Known: adam, adamw, all, keep, "),
+    ("optimizer=adamww", "No optimizer named 'adamww'. Did you mean 'adamw'? Known: adabelief, "),
     ("optimizer=[adamw,sgdd]", "No optimizer named 'sgdd'. Did you mean 'sgd'?"),
-    ("optimizer=none", "No optimizer named 'none'. Known: adam, "),
-    ("optimizer=", "No optimizer named ''. Known: adam, "),
-    ("optimizer=3", "No optimizer named '3'. Known: adam, "),
+    ("optimizer=none", "No optimizer named 'none'. Known: adabelief, "),
+    ("optimizer=", "No optimizer named ''. Known: adabelief, "),
+    ("optimizer=3", "No optimizer named '3'. Known: adabelief, "),
     ("data=all", "No data named 'all'. Known: breast_cancer, csv, "),
-    ("model=cn", "No model named 'cn'. Did you mean 'cnn'? Known: cnn, linear, mlp."),
+    ("model=cn", "No model named 'cn'. Did you mean 'cnn'? Known: cnn, linear, mlp, "),
     ("study=quik", "No study named 'quik'. Did you mean 'quick'? Known: default, quick, thorough."),
     ("executor=ray", "No executor named 'ray'. Known: local."),
     ("study=quick,thorough", "study=quick,thorough: expected one of default, quick, thorough"),
@@ -38,8 +45,8 @@ ROWS = [
     ("optimzer=adamw", "No setting named 'optimzer'. Did you mean 'optimizer'? Known: activation, "),
     ("sed=1", "No setting named 'sed'. Did you mean 'seed'? Known: "),
     ("study.trails=3", "No setting named 'study.trails'. Did you mean 'study.trials'? Known: study.compress, "),
-    ("split=0.2", "No setting named 'split'. Did you mean 'split.test'? Known: split.normalise, "),
-    ("batches=32", "No setting named 'batches'. Did you mean 'batches.size'? Known: batches.size."),
+    ("split=0.2", "No setting named 'split'. Did you mean 'split.time'? Known: split.column, "),
+    ("batches=32", "No setting named 'batches'. Did you mean 'batches.size'? Known: batches.accumulate, "),
     ("tracking=false", "No setting named 'tracking'. Did you mean 'tracking.uri'?"),
     ("hydra.run.dir=x", "No setting named 'hydra.run.dir'. Known: "),
     ("optimizer.adamw=3", "No setting named 'optimizer.adamw'. Did you mean 'optimizer'?"),
@@ -110,8 +117,8 @@ ROWS = [
     ("split.validation=0.8", f"split.validation=0.8, split.test=0.2: {SHARES}"),
     ("split.test=-0.1", f"split.validation=0.2, split.test=-0.1: {SHARES}"),
     ("split.test=1", f"split.validation=0.2, split.test=1.0: {SHARES}"),
-    ("schedule=[]", "schedule=: nothing is selected; the slot needs one of constant, cosine, keep, step"),
-    ("model=[]", "model=: nothing is selected; the slot needs one of cnn, linear, mlp"),
+    ("schedule=[]", "schedule=: nothing is selected; the slot needs one of constant, cosine, cosine_restarts, "),
+    ("model=[]", "model=: nothing is selected; the slot needs one of cnn, linear, mlp, "),
     ("data=digits,diabetes", "data=digits,diabetes: a study has one data set; give one"),
 ]  # fmt: skip
 
@@ -139,11 +146,11 @@ def test_every_problem_has_its_line(rows):
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
-        ([], ["data=… is missing: one of breast_cancer, csv, diabetes, digits, or module:LightningDataModule"]),
-        (["data=[]"], ["data=… is missing: one of breast_cancer, csv, diabetes, digits, or module:LightningDataModule"]),
-        (["data=csv"], ["data.csv.path is missing: say data.csv.path=…", "data.csv.target is missing: say data.csv.target=…"]),
-        (["data=digts"], ["No data named 'digts'. Did you mean 'digits'? Known: breast_cancer, csv, diabetes, digits."]),
-        (["data=digts", "data.digts.x=3"], ["No data named 'digts'. Did you mean 'digits'? Known: breast_cancer, csv, diabetes, digits."]),
+        ([], [f"data=… is missing: one of {SETS}, or module:LightningDataModule"]),
+        (["data=[]"], [f"data=… is missing: one of {SETS}, or module:LightningDataModule"]),
+        (["data=csv"], ["data.csv.target is missing: say data.csv.target=…"]),
+        (["data=digts"], [f"No data named 'digts'. Did you mean 'digits'? Known: {SETS}."]),
+        (["data=digts", "data.digts.x=3"], [f"No data named 'digts'. Did you mean 'digits'? Known: {SETS}."]),
         ([*CSV, "data.csv.path=a.csv,b.csv"], [f"data.csv.path=choice(a.csv,b.csv): {SEARCHED_NOT}"]),
         ([*CSV, "data.csv.target=null"], ["data.csv.target=null: expected str, got null"]),
     ],

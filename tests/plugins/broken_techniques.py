@@ -9,10 +9,10 @@ from lightning.pytorch import Callback
 from torch import nn
 from torch.nn.functional import cross_entropy
 from torch.optim import SGD, Optimizer
-from torch.optim.lr_scheduler import LambdaLR
+from torch.optim.lr_scheduler import LambdaLR, ReduceLROnPlateau
 
 from autoopt.domain import Acts, Choice, Range, Unavailable
-from autoopt.task import Examples
+from autoopt.task import Encoded, Examples
 
 LOW = 0.5
 
@@ -112,6 +112,21 @@ def ignores_closures(params):
     return Deaf(params, lr=0.1)
 
 
+class Headstrong(SGD):
+    @torch.no_grad()
+    def step(self, closure=None):
+        loss = super().step(closure)
+        for group in self.param_groups:
+            for parameter in group["params"]:
+                if parameter.grad is not None:
+                    parameter.sub_(0.01 * parameter.grad)
+        return loss
+
+
+def has_its_own_rate(params):
+    return Headstrong(params, lr=0.1)
+
+
 def goes_negative(optimizer, total_steps):
     return LambdaLR(optimizer, lambda step: 1 - step / total_steps)
 
@@ -126,6 +141,10 @@ def overshoots(optimizer):
 
 def starts_low(optimizer):
     return LambdaLR(optimizer, lambda step: 0.5)
+
+
+def follows_losses_alone(optimizer):
+    return ReduceLROnPlateau(optimizer, patience=2)
 
 
 def own_generator(model):
@@ -200,6 +219,17 @@ def with_an_idle_layer(task):
     return Idle(task)
 
 
+class Centred(nn.Module):
+    def forward(self, inputs):
+        return inputs - inputs.mean(0)
+
+
+def looks_at_the_batch(task):
+    if task.tokens:
+        raise Unavailable("for numbers")
+    return nn.Sequential(nn.Flatten(), Centred(), nn.Linear(int(numpy.prod(task.input_shape)), task.outputs))
+
+
 def own_seed(task):
     model = nn.Sequential(nn.Flatten(), nn.Linear(int(numpy.prod(task.input_shape)), task.outputs))
     own_generator(nn.Sequential(model[1]))
@@ -231,12 +261,53 @@ def blows_up():
     return Explosion()
 
 
+def drops_again(model):
+    model.append(nn.Dropout(0.5))
+
+
+def shrinks_at_each_call(model):
+    model[-1].weight.data.mul_(0.5)
+
+
+def halves_the_model(model):
+    model.half()
+    return {"accelerator": "cpu"}
+
+
 def unknown_to_lightning():
     return {"accelerator": "cpu", "speed": "high"}
 
 
 def copies(model):
     return copy.deepcopy(model)
+
+
+class Opaque(nn.Module):
+    def __init__(self, model):
+        super().__init__()
+        self.model, self.scale = model, {"of the outputs": 2}
+
+    def forward(self, inputs):
+        return self.model(inputs) * self.scale["of the outputs"]
+
+
+def cannot_be_written(model):
+    return Opaque(copy.deepcopy(model))
+
+
+class Forgotten(nn.Module):
+    _factor = 2.0
+
+    def __init__(self, model):
+        super().__init__()
+        self.model, self._factor = model, torch.tensor(3.0)
+
+    def forward(self, inputs):
+        return self.model(inputs) * self._factor
+
+
+def keeps_weights_in_a_cache(model):
+    return Forgotten(copy.deepcopy(model))
 
 
 def forgets_everything(model):
@@ -289,3 +360,26 @@ def imported_to_be_read(*, alpha: Annotated[float, Range(LOW, 2.0)] = 1.0):
     Source: nobody.
     """
     return nn.ELU(alpha)
+
+
+class Drawn:
+    """Inputs that are others each time."""
+
+    def __len__(self):
+        return 4
+
+    def encoded(self, train, without, embed):
+        return Encoded(torch.rand(4, 2))
+
+
+def drawn_anew():
+    return Examples(Drawn(), torch.arange(4) % 2, "classification")
+
+
+class Beyond(Drawn):
+    def encoded(self, train, without, embed):
+        return Encoded(torch.full((4, 3), 9), tokens=9)
+
+
+def words_beyond():
+    return Examples(Beyond(), torch.arange(4) % 2, "classification")

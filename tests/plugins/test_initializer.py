@@ -1,26 +1,40 @@
-"""The variances that the papers derive, through ten layers."""
+"""The variances that the papers derive, through ten layers; and what is taken from a file."""
 
 import copy
 
 import pytest
 import torch
+from safetensors.torch import save_file
 from torch import nn
 
+from autoopt.domain import Unavailable
+from autoopt.errors import BadInput
 from autoopt.plugins.initializer.he_normal import he_normal
+from autoopt.plugins.initializer.he_uniform import he_uniform
 from autoopt.plugins.initializer.keep import keep
+from autoopt.plugins.initializer.lecun_normal import lecun_normal
+from autoopt.plugins.initializer.lsuv import lsuv
+from autoopt.plugins.initializer.normal import normal
+from autoopt.plugins.initializer.orthogonal import orthogonal
+from autoopt.plugins.initializer.pretrained import pretrained
+from autoopt.plugins.initializer.truncated_normal import truncated_normal
+from autoopt.plugins.initializer.xavier_normal import xavier_normal
 from autoopt.plugins.initializer.xavier_uniform import xavier_uniform
 
 WIDTH = 512
+BY_SIZE = [xavier_uniform, xavier_normal, he_normal, he_uniform, lecun_normal]
+EVERY = [*BY_SIZE, normal, truncated_normal, orthogonal]
 
 
-def ten_layers(*between: nn.Module) -> nn.Sequential:
-    return nn.Sequential(*(layer for _ in range(10) for layer in (nn.Linear(WIDTH, WIDTH), *between)))
+def ten_layers(*between: nn.Module, width: int = WIDTH) -> nn.Sequential:
+    return nn.Sequential(*(layer for _ in range(10) for layer in (nn.Linear(width, width), *between)))
 
 
-def test_xavier_keeps_the_variance_of_linear_layers_both_ways():
+@pytest.mark.parametrize("initialize", [xavier_uniform, xavier_normal])
+def test_xavier_keeps_the_variance_of_linear_layers_both_ways(initialize):
     torch.manual_seed(0)
     model = ten_layers()
-    xavier_uniform(model)
+    initialize(model)
     inputs = torch.randn(256, WIDTH, requires_grad=True)
     outputs = model(inputs)
     outputs.backward(torch.randn_like(outputs))
@@ -28,12 +42,40 @@ def test_xavier_keeps_the_variance_of_linear_layers_both_ways():
     assert inputs.grad.var().item() == pytest.approx(1, rel=0.25)
 
 
-def test_he_keeps_the_mean_square_through_relu():
+@pytest.mark.parametrize("initialize", [he_normal, he_uniform])
+def test_he_keeps_the_mean_square_through_relu(initialize):
     torch.manual_seed(0)
     model = ten_layers(nn.ReLU())
-    he_normal(model)
+    initialize(model)
     signal = torch.randn(256, WIDTH)
     assert model(signal).square().mean().item() == pytest.approx(1, rel=0.35)
+
+
+def test_lecun_brings_selu_to_mean_0_and_variance_1():
+    torch.manual_seed(0)
+    model = ten_layers(nn.SELU())
+    lecun_normal(model)
+    outputs = model(2 * torch.randn(256, WIDTH))
+    assert outputs.mean().item() == pytest.approx(0, abs=0.1)
+    assert outputs.var().item() == pytest.approx(1, rel=0.15)
+
+
+def test_orthogonal_keeps_lengths_and_angles_both_ways():
+    torch.manual_seed(0)
+    model = ten_layers(width=64)
+    orthogonal(model)
+    inputs = torch.randn(16, 64, requires_grad=True)
+    outputs = model(inputs)
+    torch.testing.assert_close(outputs @ outputs.T, inputs @ inputs.T, rtol=1e-3, atol=1e-3)
+    outputs.backward(outputs.detach())
+    torch.testing.assert_close(inputs.grad, inputs.detach(), rtol=1e-3, atol=1e-3)
+
+
+def test_orthogonal_convolutions_have_orthogonal_units():
+    layer = nn.Conv2d(4, 8, 3)
+    orthogonal(layer, gain=1.5)
+    units = layer.weight.flatten(1)
+    torch.testing.assert_close(units @ units.T, 1.5**2 * torch.eye(8), atol=1e-5, rtol=1e-5)
 
 
 def test_torchs_own_start_loses_the_signal():
@@ -47,30 +89,195 @@ def test_torchs_own_start_loses_the_signal():
 def test_weights_have_the_spread_of_the_formula(gain):
     torch.manual_seed(0)
     model = nn.Sequential(nn.Conv2d(32, 64, 3), nn.Linear(300, 200))
-    fans = [(32 * 9, 64 * 9), (300, 200)]
-    xavier_uniform(model, gain=gain)
-    for layer, (fan_in, fan_out) in zip(model, fans, strict=True):
-        bound = gain * (6 / (fan_in + fan_out)) ** 0.5
-        assert layer.weight.abs().max().item() == pytest.approx(bound, rel=0.01)
-        assert layer.weight.abs().mean().item() == pytest.approx(bound / 2, rel=0.02)
-    he_normal(model, gain=gain)
-    for layer, (fan_in, _) in zip(model, fans, strict=True):
-        assert layer.weight.std().item() == pytest.approx(gain * (2 / fan_in) ** 0.5, rel=0.02)
-        assert not layer.bias.any()
+    for layer, (fan_in, fan_out) in zip(model, [(32 * 9, 64 * 9), (300, 200)], strict=True):
+        glorot, he, lecun = (gain * variance**0.5 for variance in (2 / (fan_in + fan_out), 2 / fan_in, 1 / fan_in))
+        for initialize, std in ((xavier_uniform, glorot), (he_uniform, he)):
+            initialize(model, gain=gain)
+            assert layer.weight.abs().max().item() == pytest.approx(3**0.5 * std, rel=0.01)
+            assert layer.weight.abs().mean().item() == pytest.approx(3**0.5 * std / 2, rel=0.02)
+        for initialize, std in ((xavier_normal, glorot), (he_normal, he), (lecun_normal, lecun)):
+            initialize(model, gain=gain)
+            assert layer.weight.std().item() == pytest.approx(std, rel=0.02)
+            assert layer.weight.abs().mean().item() == pytest.approx((2 / torch.pi) ** 0.5 * std, rel=0.02)  # as of a normal
 
 
-@pytest.mark.parametrize("initialize", [xavier_uniform, he_normal])
+def test_normal_weights_have_the_given_deviation():
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Conv2d(32, 64, 3), nn.Linear(300, 200))
+    normal(model, std=0.07)
+    for layer in model:
+        assert layer.weight.std().item() == pytest.approx(0.07, rel=0.02)
+        assert layer.weight.abs().max() > 3 * 0.07
+
+
+def test_truncated_weights_are_those_of_a_normal_within_two_deviations():
+    torch.manual_seed(0)
+    layer = nn.Linear(300, 200)
+    truncated_normal(layer, std=0.07)
+    assert layer.weight.abs().max().item() == pytest.approx(0.14, rel=0.01)
+    assert layer.weight.std().item() == pytest.approx(0.8796 * 0.07, rel=0.02)  # sqrt(1 - 4 φ(2) / (2 Φ(2) - 1))
+
+
+@pytest.mark.parametrize("initialize", BY_SIZE)
 def test_grouped_convolutions_count_what_a_unit_sees(initialize):
     torch.manual_seed(0)
     layer = nn.Conv2d(64, 64, 3, groups=64, bias=False)
     initialize(layer)
-    expected = {xavier_uniform: (2 / (9 + 64 * 9)) ** 0.5, he_normal: (2 / 9) ** 0.5}[initialize]
+    name = initialize.__name__.partition("_")[0]
+    expected = {"xavier": (2 / (9 + 64 * 9)) ** 0.5, "he": (2 / 9) ** 0.5, "lecun": (1 / 9) ** 0.5}[name]
     assert layer.weight.std().item() == pytest.approx(expected, rel=0.15)
 
 
-@pytest.mark.parametrize("initialize", [xavier_uniform, he_normal])
-def test_norm_layers_stay(initialize):
-    model = nn.Sequential(nn.BatchNorm2d(3), nn.LayerNorm(4), nn.Embedding(3, 4))
-    before = copy.deepcopy(model.state_dict())
+@pytest.mark.parametrize("initialize", EVERY)
+def test_biases_are_zero_and_norm_layers_stay(initialize):
+    model = nn.Sequential(nn.BatchNorm2d(3), nn.LayerNorm(4), nn.Embedding(3, 4), nn.Linear(4, 4))
+    before = copy.deepcopy(model[:3].state_dict())
     initialize(model)
-    assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())
+    assert all(torch.equal(before[name], value) for name, value in model[:3].state_dict().items())
+    assert not model[3].bias.any() and model[3].weight.any()
+
+
+# ------------------------------------------------------------------------------------------------------------------------------ lsuv
+
+
+def test_lsuv_gives_every_layer_outputs_of_variance_1():
+    torch.manual_seed(0)
+    model = nn.Sequential(
+        nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.Tanh(), nn.Dropout(0.9), nn.Flatten(), nn.Linear(144, 32), nn.ReLU(), nn.Linear(32, 3)
+    )
+    model[3].eval()
+    norm = copy.deepcopy(model[1].state_dict())
+    batch = 5 * torch.rand(64, 1, 8, 8), torch.zeros(64)
+    lsuv(model, batch)
+    assert [m.training for m in model] == [True] * 3 + [False] + [True] * 4
+    assert all(torch.equal(norm[name], value) for name, value in model[1].state_dict().items())
+    model.eval()
+    signal = batch[0]
+    for layer in model:
+        signal = layer(signal)
+        if isinstance(layer, nn.Conv2d | nn.Linear):
+            assert signal.var().item() == pytest.approx(1, abs=1e-4) and not layer.bias.any()
+            rows = torch.nn.functional.normalize(layer.weight.detach().flatten(1))
+            torch.testing.assert_close(rows @ rows.T, torch.eye(len(rows)), atol=1e-5, rtol=0)
+    assert not any(m._forward_hooks for m in model.modules())
+
+
+def test_lsuv_scales_a_shared_layer_once_and_leaves_a_dead_one():
+    torch.manual_seed(0)
+    shared, dead = nn.Linear(8, 8), nn.Linear(8, 2)
+    model = nn.Sequential(shared, nn.Identity(), shared, nn.Threshold(1e9, 0.0), dead)
+    inputs = torch.randn(32, 8)
+    lsuv(model, (inputs, torch.zeros(32)))
+    assert shared(inputs).var().item() == pytest.approx(1, abs=1e-4)
+    assert torch.isfinite(dead.weight).all()
+
+
+def test_lsuv_needs_a_batch():
+    with pytest.raises(Unavailable, match="lsuv looks at a training batch, and none is at hand here"):
+        lsuv(nn.Linear(2, 2), None)
+
+
+# ------------------------------------------------------------------------------------------------------------------------ pretrained
+
+
+class Blocks(nn.Module):
+    """Three blocks, of two matrices each, between a stem and a head."""
+
+    def __init__(self, classes: int = 3):
+        super().__init__()
+        self.stem, self.norm = nn.Linear(6, 4), nn.LayerNorm(4)
+        self.blocks = nn.ModuleList(nn.ModuleDict({"norm": nn.LayerNorm(4), "up": nn.Linear(4, 8), "down": nn.Linear(8, 4)}) for _ in "123")
+        self.head = nn.Linear(4, classes)
+
+
+@pytest.fixture
+def stored(tmp_path):
+    def store(model: nn.Module, prefix: str = "") -> str:
+        save_file({f"{prefix}{name}": value for name, value in model.state_dict().items()}, tmp_path / "weights.safetensors")
+        return str(tmp_path / "weights.safetensors")
+
+    return store
+
+
+def equal(one: dict, other: dict, but: str = "nothing") -> bool:
+    return all(torch.equal(value, other[name]) for name, value in one.items() if not name.startswith(but))
+
+
+def test_pretrained_takes_everything_that_fits(stored):
+    source, model = Blocks(classes=5), Blocks(classes=3)
+    before = copy.deepcopy(model.head.state_dict())
+    pretrained(model, path=stored(source))
+    assert equal(model.state_dict(), source.state_dict(), but="head.")
+    assert equal(model.head.state_dict(), before)
+    assert all(p.requires_grad and getattr(p, "lr_scale", 1.0) == 1.0 for p in model.parameters())
+
+
+def test_pretrained_takes_the_statistics_of_norms_too(stored):
+    source, model = nn.Sequential(nn.Linear(4, 4), nn.BatchNorm1d(4)), nn.Sequential(nn.Linear(4, 4), nn.BatchNorm1d(4))
+    source(torch.randn(8, 4))
+    pretrained(model, path=stored(source))
+    assert equal(model.state_dict(), source.state_dict()) and model[1].num_batches_tracked == 1
+
+
+@pytest.mark.parametrize(("in_file", "said"), [("model.", {}), ("backbone.", {"prefix": "backbone."})])
+def test_a_prefix_may_stand_in_the_file_alone_or_in_the_model_alone(stored, in_file, said):
+    source = Blocks()
+    model, wrapped = Blocks(), nn.ModuleDict({in_file[:-1]: Blocks()})
+    pretrained(model, path=stored(source, in_file), **said)
+    assert equal(model.state_dict(), source.state_dict())
+    pretrained(wrapped, path=stored(source), **said)
+    assert equal(wrapped[in_file[:-1]].state_dict(), source.state_dict())
+
+
+@pytest.mark.parametrize("classes", [3, 5])
+def test_freezing_trains_what_was_not_loaded_and_always_the_last_layer(stored, classes):
+    model = Blocks()
+    pretrained(model, path=stored(Blocks(classes)), freeze=True)
+    assert {name for name, p in model.named_parameters() if p.requires_grad} == {"head.weight", "head.bias"}
+
+
+def test_what_stays_frozen_of_a_model_is_what_its_author_froze(stored):
+    model = Blocks()
+    model.stem.weight.requires_grad_(False)
+    pretrained(model, path=stored(Blocks()))
+    assert {name for name, p in model.named_parameters() if not p.requires_grad} == {"stem.weight"}
+
+
+def test_rates_fall_with_the_distance_from_the_output(stored):
+    model = Blocks()
+    pretrained(model, path=stored(Blocks(classes=5)), layer_decay=0.5)
+    scales = {name: getattr(p, "lr_scale", 1.0) for name, p in model.named_parameters()}
+    depth = {"stem": 4, "norm": 4, "blocks.0": 3, "blocks.1": 2, "blocks.2": 1, "head": 0}
+    expected = {name: 0.5 ** next(d for layer, d in depth.items() if name.startswith(f"{layer}.")) for name in scales}
+    assert scales == expected
+
+
+def test_norms_of_a_sequence_belong_to_the_layer_before_them(stored):
+    def sequence():
+        return nn.Sequential(nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten(), nn.Linear(16, 4), nn.ReLU(), nn.Linear(4, 2))
+
+    model = sequence()
+    pretrained(model, path=stored(sequence()), layer_decay=0.5)
+    scales = [getattr(p, "lr_scale", 1.0) for p in model.parameters()]
+    assert scales == [0.25] * 4 + [0.5] * 2 + [1.0] * 2
+
+
+def test_a_file_of_which_nothing_fits_is_told(stored):
+    path = stored(nn.Sequential(nn.Linear(7, 7)), "net.")
+    said = r"nothing in \S+ fits the model; it has net\.0\.\w+ \(7.*\); the model has blocks\.0\.down\.bias \(4,\), .* and \d+ more"
+    with pytest.raises(BadInput, match=said):
+        pretrained(Blocks(), path=path)
+
+
+def test_a_count_of_batches_is_nothing_that_fits(stored):
+    path = stored(nn.Sequential(nn.Linear(7, 7), nn.BatchNorm1d(7)))
+    with pytest.raises(BadInput, match="nothing in"):
+        pretrained(nn.Sequential(nn.Linear(4, 4), nn.BatchNorm1d(4)), path=path)
+
+
+def test_what_is_no_safetensors_file_is_told(tmp_path):
+    with pytest.raises(BadInput, match=r"there is no file elsewhere\.safetensors"):
+        pretrained(Blocks(), path="elsewhere.safetensors")
+    (tmp_path / "a.txt").write_text("weights")
+    with pytest.raises(BadInput, match=r"a\.txt is no safetensors file"):
+        pretrained(Blocks(), path=str(tmp_path / "a.txt"))

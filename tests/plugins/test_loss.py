@@ -3,8 +3,12 @@ import torch
 from torch.nn.functional import one_hot
 
 from autoopt.domain import Unavailable
+from autoopt.plugins.loss.bce import bce
 from autoopt.plugins.loss.cross_entropy import cross_entropy
+from autoopt.plugins.loss.focal import focal
+from autoopt.plugins.loss.huber import huber
 from autoopt.plugins.loss.keep import keep
+from autoopt.plugins.loss.mae import mae
 from autoopt.plugins.loss.mse import mse
 from autoopt.task import Task
 
@@ -60,9 +64,66 @@ def test_mse_is_the_mean_square():
     torch.testing.assert_close(mse(Task("regression"))(OUTPUTS, targets), ((OUTPUTS - targets) ** 2).mean())
 
 
-def test_mse_is_not_for_classes():
-    with pytest.raises(Unavailable, match="mse is for regression, the task is classification"):
-        mse(Task("classification"))
+def test_mae_is_the_mean_distance():
+    targets = torch.randn(7, 3)
+    torch.testing.assert_close(mae(Task("regression"))(OUTPUTS, targets), (OUTPUTS - targets).abs().mean())
+
+
+@pytest.mark.parametrize("delta", [0.3, 1.5])
+def test_huber_is_square_near_and_straight_far(delta):
+    targets = torch.randn(7, 3)
+    e = (OUTPUTS - targets).abs()
+    assert e.min() < delta < e.max()
+    expected = torch.where(e <= delta, e**2 / 2, delta * (e - delta / 2)).mean()
+    torch.testing.assert_close(huber(Task("regression"), delta=delta)(OUTPUTS, targets), expected)
+
+
+@pytest.mark.parametrize("loss", [mse, mae, huber])
+def test_distances_are_not_for_classes(loss):
+    with pytest.raises(Unavailable, match=f"{loss.__name__} is for regression, the task is classification"):
+        loss(Task("classification"))
+
+
+def test_bce_tells_each_class_from_all_others():
+    p, loss = 1 / (1 + (-OUTPUTS).exp()), bce(Task("classification"))
+    for q in (one_hot(TARGETS, 3).float(), torch.rand(7, 3).softmax(1)):
+        expected = -(q * p.log() + (1 - q) * (1 - p).log()).mean()
+        torch.testing.assert_close(loss(OUTPUTS, q), expected)
+    torch.testing.assert_close(loss(OUTPUTS, TARGETS), loss(OUTPUTS, one_hot(TARGETS, 3).float()))
+
+
+def test_bce_is_not_for_values():
+    with pytest.raises(Unavailable, match="bce is for classification, the task is regression"):
+        bce(Task("regression"))
+
+
+@pytest.mark.parametrize("gamma", [0.5, 2.0])
+def test_focal_weighs_by_what_is_missing(gamma):
+    p = LOG_P[torch.arange(7), TARGETS].exp()
+    torch.testing.assert_close(focal(COUNTS, gamma=gamma)(OUTPUTS, TARGETS), ((1 - p) ** gamma * -p.log()).mean())
+    q = torch.rand(7, 3).softmax(1)
+    expected = -(q * (1 - LOG_P.exp()) ** gamma * LOG_P).sum(1).mean()
+    torch.testing.assert_close(focal(COUNTS, gamma=gamma)(OUTPUTS, q), expected)
+
+
+def test_focal_without_focus_is_cross_entropy():
+    torch.testing.assert_close(focal(COUNTS, gamma=0.0)(OUTPUTS, TARGETS), cross_entropy(COUNTS)(OUTPUTS, TARGETS))
+
+
+def test_balanced_focal_counts_each_class_alike():
+    weight, p = (100 / (3 * COUNTS))[TARGETS], LOG_P[torch.arange(7), TARGETS].exp()
+    torch.testing.assert_close(focal(COUNTS, class_weight="balanced")(OUTPUTS, TARGETS), (weight * (1 - p) ** 2 * -p.log()).mean())
+
+
+def test_focal_of_a_certain_answer_has_a_finite_gradient():
+    outputs = torch.tensor([[200.0, 0.0, 0.0]], requires_grad=True)
+    focal(COUNTS, gamma=0.5)(outputs, torch.tensor([0])).backward()
+    assert torch.isfinite(outputs.grad).all()
+
+
+@pytest.mark.parametrize("loss", [mae(Task("regression")), huber(Task("regression")), bce(Task("classification")), focal(COUNTS)])
+def test_losses_of_half_precision_are_computed_in_single(loss):
+    assert loss(OUTPUTS.bfloat16(), one_hot(TARGETS, 3).float()).dtype == torch.float32
 
 
 def test_keep_gives_the_modules_own():

@@ -1,10 +1,32 @@
+"""What regularizers do to gradients, to the model and to a whole training, of a plain network and of a user's module."""
+
+import copy
+from typing import Annotated
+
+import lightning.pytorch as L
 import pytest
 import torch
-from torch import nn
+from safetensors.torch import load_file
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
 from torch.optim import SGD
 
+from autoopt.domain import Acts, Unavailable
+from autoopt.plugins.regularizer.dropout import dropout
 from autoopt.plugins.regularizer.gradient_clip import gradient_clip
+from autoopt.plugins.regularizer.gradient_noise import gradient_noise
 from autoopt.plugins.regularizer.l1 import l1
+from autoopt.plugins.regularizer.l2 import l2
+from autoopt.plugins.regularizer.stochastic_depth import stochastic_depth
+from autoopt.plugins.regularizer.swa import swa
+from autoopt.recipe import Recipe
+from autoopt.slots import SLOTS
+from autoopt.task import Examples, Task, make_task
+from autoopt.testing.toys import Residual
+from autoopt.trial import run
+from autoopt.world import World
+
+# ------------------------------------------------------------------------------------------------------------------ of gradients
 
 
 def with_gradients():
@@ -16,32 +38,39 @@ def with_gradients():
     return model, SGD(model.parameters(), lr=0.1)
 
 
-def test_l1_adds_its_subgradient_to_weights_alone():
+PENALTIES = {
+    "l1": (l1, lambda w: 0.25 * w.abs().sum()),
+    "l2": (l2, lambda w: 0.25 / 2 * w.square().sum()),
+}
+
+
+@pytest.mark.parametrize(("penalty", "value"), PENALTIES.values(), ids=PENALTIES)
+def test_a_penalty_adds_its_gradient_to_weights_alone(penalty, value):
     model, optimizer = with_gradients()
     weight, bias = model[0].weight, model[0].bias
     before, bias_before, values = weight.grad.clone(), bias.grad.clone(), weight.detach().clone()
-    l1(strength=0.25).on_before_optimizer_step(None, None, optimizer)
-    torch.testing.assert_close(weight.grad, before + 0.25 * weight.detach().sign())
-    assert weight.grad[0, 0] == before[0, 0]  # at zero the subgradient is zero
+    (of_penalty,) = torch.autograd.grad(value(weight), weight)
+    penalty(strength=0.25).on_before_optimizer_step(None, None, optimizer)
+    torch.testing.assert_close(weight.grad, before + of_penalty)
+    assert weight.grad[0, 0] == before[0, 0]  # at zero the gradient is zero
     assert torch.equal(bias.grad, bias_before) and torch.equal(weight, values)
     assert model[1].weight.grad is None and model[2].weight.grad is None
 
 
-def test_l1_is_the_gradient_of_the_penalty():
-    model, optimizer = with_gradients()
-    weight = model[0].weight
-    weight.grad = None
-    (0.25 * weight.abs().sum()).backward()
-    expected, weight.grad = weight.grad, torch.zeros_like(weight)
-    l1(strength=0.25).on_before_optimizer_step(None, None, optimizer)
-    torch.testing.assert_close(weight.grad, expected)
-
-
-def test_l1_does_nothing_where_there_is_no_gradient():
+@pytest.mark.parametrize("penalty", [l1, l2])
+def test_a_penalty_does_nothing_where_there_is_no_gradient(penalty):
     model, optimizer = with_gradients()
     optimizer.zero_grad()
-    l1(strength=0.25).on_before_optimizer_step(None, None, optimizer)
+    penalty(strength=0.25).on_before_optimizer_step(None, None, optimizer)
     assert all(p.grad is None for p in model.parameters())
+
+
+def test_l2_is_what_torch_calls_the_weight_decay_of_sgd():
+    (model, optimizer), (other, _) = with_gradients(), with_gradients()
+    l2(strength=0.25).on_before_optimizer_step(None, None, optimizer)
+    optimizer.step()
+    SGD([other[0].weight], lr=0.1, weight_decay=0.25).step()
+    torch.testing.assert_close(model[0].weight, other[0].weight)
 
 
 @pytest.mark.parametrize("norm", [0.01, 1e6])
@@ -54,3 +83,360 @@ def test_clipping_scales_all_gradients_together(norm):
     for parameter, old in zip(model[0].parameters(), before, strict=True):
         torch.testing.assert_close(parameter.grad, old * scale, rtol=1e-4, atol=0)
     assert model[2].weight.grad is None
+
+
+class At:
+    """A Trainer that has taken so many steps."""
+
+    def __init__(self, step: int):
+        self.global_step = step
+
+
+@pytest.mark.parametrize("step", [0, 99])
+def test_gradient_noise_fades(step):
+    torch.manual_seed(0)
+    model = nn.ModuleList([nn.Linear(200, 200), nn.Linear(2, 2)])
+    model[0].weight.grad, model[0].bias.grad = torch.ones(200, 200), torch.zeros(200)
+    gradient_noise(eta=0.3).on_before_optimizer_step(At(step), None, SGD(model.parameters(), lr=0.1))
+    deviation = (0.3 / (1 + step) ** 0.55) ** 0.5
+    assert model[0].weight.grad.mean().item() == pytest.approx(1, abs=0.01)
+    assert model[0].weight.grad.std().item() == pytest.approx(deviation, rel=0.02)
+    assert model[0].bias.grad.std().item() == pytest.approx(deviation, rel=0.2)
+    assert model[1].weight.grad is None
+
+
+# ------------------------------------------------------------------------------------------------------------------ of the model
+
+
+def plain() -> nn.Sequential:
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Linear(4, 64), nn.PReLU(), nn.Linear(64, 64), nn.Tanh(), nn.Linear(64, 3), nn.Softplus())
+
+
+def test_dropout_keeps_a_share_and_scales_it_up():
+    model = plain()
+    dropout(model, p=0.2)
+    inputs = torch.randn(2000, 4)
+    before = model[0](inputs)
+    expected = torch.where(before > 0, before, model[1].weight * before)
+    after = model[1](before)
+    kept = after != 0
+    assert kept.float().mean().item() == pytest.approx(0.8, abs=0.01)
+    torch.testing.assert_close(after[kept], expected[kept] / 0.8)
+    assert (model[3](torch.ones(100, 64)) == 0).any()
+    assert not (model[5](torch.ones(100, 3)) == 0).any()  # the outputs
+
+
+def test_dropout_keeps_names_and_what_is_evaluated():
+    model, untouched = plain(), plain()
+    dropout(model, p=0.9)
+    inputs = torch.randn(5, 4)
+    assert torch.equal(model.eval()(inputs), untouched(inputs))
+    assert model.state_dict().keys() == untouched.state_dict().keys()
+    untouched.load_state_dict(model.state_dict())
+
+
+def test_dropout_of_a_copy_is_its_own():
+    model = plain()
+    dropout(model, p=0.5)
+    other = copy.deepcopy(model)
+    dropout(other, p=0.1)
+    shares = [(m[1](torch.ones(2000, 64)) == 0).float().mean().item() for m in (model, other)]
+    assert shares == pytest.approx([0.5, 0.1], abs=0.01)
+
+
+def test_dropout_sets_the_models_own_where_it_has_some():
+    model = nn.Sequential(nn.Conv2d(1, 2, 3), nn.ReLU(), nn.Dropout2d(0.5), nn.Flatten(), nn.Linear(8, 8), nn.Dropout(0.1), nn.Linear(8, 2))
+    dropout(model, p=0.3)
+    assert [m.p for m in (model[2], model[5])] == [0.3, 0.3]
+    assert not model[1]._modules and not model[1]._forward_hooks
+
+
+def test_dropout_needs_something_to_drop():
+    with pytest.raises(Unavailable, match="the model has neither dropout nor an activation module after a hidden layer"):
+        dropout(nn.Linear(2, 2))
+
+
+def blocks(count: int = 4) -> nn.Sequential:
+    torch.manual_seed(0)
+    return nn.Sequential(*(Residual(nn.Sequential(nn.Linear(3, 3), nn.Softplus())) for _ in range(count)))
+
+
+def test_stochastic_depth_drops_whole_branches_of_examples_more_often_with_depth():
+    model = blocks()
+    stochastic_depth(model, survival=0.6)
+    inputs = torch.randn(3000, 3)
+    for block, expected in zip(model, [0.9, 0.8, 0.7, 0.6], strict=True):
+        added = block(inputs) - inputs
+        whole = block.eval()(inputs) - inputs
+        dropped = (added == 0).all(1)
+        assert 1 - dropped.float().mean().item() == pytest.approx(expected, abs=0.03)
+        torch.testing.assert_close(added[~dropped], whole[~dropped] / expected, rtol=1e-4, atol=1e-5)
+
+
+def test_stochastic_depth_keeps_names_and_what_is_evaluated():
+    model, untouched = blocks(), blocks()
+    for survival in (0.5, 0.9):
+        stochastic_depth(model, survival=survival)
+    inputs = torch.randn(5, 3)
+    assert torch.equal(model.eval()(inputs), untouched(inputs))
+    assert model.state_dict().keys() == untouched.state_dict().keys()
+    last = model.train()[-1]
+    assert (last(torch.ones(3000, 3)) != 1).all(1).float().mean().item() == pytest.approx(0.9, abs=0.02)  # the later one holds
+
+
+def test_stochastic_depth_needs_residual_blocks():
+    with pytest.raises(Unavailable, match="the model has no residual block, a module whose child named 'branch'"):
+        stochastic_depth(plain())
+
+
+# ---------------------------------------------------------------------------------------------------------------- of a training
+
+
+EPOCHS, STEPS = 4, 4
+SEEN: list["Spy"] = []
+
+
+def here(name: str, **values) -> dict:
+    """A technique of this file, as a recipe says it."""
+    return {name: {"from": f"{__name__}:{name}", **values}}
+
+
+def network(task: Task) -> nn.Module:
+    return nn.Sequential(nn.Linear(4, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Linear(8, task.outputs))
+
+
+class Module(L.LightningModule):
+    """A user's, with automatic optimization."""
+
+    def __init__(self):
+        super().__init__()
+        self.net = network(Task("classification", (4,), 3))
+
+    def forward(self, inputs):
+        return self.net(inputs)
+
+    def training_step(self, batch, _):
+        return cross_entropy(self(batch[0]), batch[1])
+
+    def validation_step(self, batch, _):
+        self.log("val_loss", cross_entropy(self(batch[0]), batch[1]))
+
+
+class Scripted(Module):
+    """Logs a score that first rises and then stays."""
+
+    def on_validation_epoch_end(self):
+        self.log("val_score", float(min(self.current_epoch, 2)))
+
+
+class Fixed(Module):
+    """Trains without the statistics of the batches."""
+
+    def on_train_epoch_start(self):
+        self.net[1].eval()
+
+
+class Spy(L.Callback):
+    """Sees the weights after every step and those that are validated, the rates and the batches."""
+
+    def __init__(self):
+        self.trained, self.validated, self.rates, self.inputs = [], [], [], []
+        SEEN.append(self)
+
+    def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
+        self.module = pl_module
+        self.trained.append(weights_of(pl_module))
+        self.rates.append(trainer.optimizers[0].param_groups[0]["lr"])
+        self.inputs.append(batch[0] if isinstance(batch[0], Tensor) else batch[0][0])
+
+    def on_validation_epoch_start(self, trainer, pl_module):
+        self.validated.append(weights_of(pl_module))
+
+
+def spy() -> Annotated[L.Callback, Acts(last=True)]:
+    return Spy()
+
+
+def weights_of(module: nn.Module) -> dict[str, Tensor]:
+    return {name: value.clone() for name, value in module.state_dict().items()}
+
+
+@pytest.fixture(scope="module")
+def task() -> Task:
+    generator = torch.Generator().manual_seed(0)
+    targets = torch.arange(80) % 3
+    inputs = torch.randn(80, 4, generator=generator) + targets[:, None].float()
+    splits = dict(zip(("train", "validation", "test"), torch.arange(80).split([50, 15, 15]), strict=True))
+    return make_task(Examples(inputs, targets, "classification", ("a", "b", "c"), splits), {"normalise": True})
+
+
+@pytest.fixture
+def trained(task, tmp_path):
+    """Train under a regularizer as a trial does: what a spy saw, the weights that were kept, and the epochs' metrics."""
+
+    def go(
+        model: str,
+        regularizer: dict,
+        objective: str = "val_loss",
+        direction: str = "minimize",
+        epochs: int = EPOCHS,
+        lr: float = 0.1,
+        **slots,
+    ):
+        SEEN.clear()
+        chosen = {"model": here(model), "loss": {"cross_entropy": {}}, "optimizer": {"sgd": {"lr": lr}}, "schedule": {"cosine": {}}}
+        chosen |= {"regularizer": {**regularizer, **here("spy")}, "device": {"cpu": {}}, **slots}
+        tree = {slot: chosen.get(slot, {}) for slot in SLOTS} | {"batches": {"size": 16}, "study": {"epochs": epochs}}
+        told = {"objective": objective, "direction": direction, "save": str(tmp_path / "w")}
+        reports: list[dict] = []
+        run(
+            World(task, task.example()),
+            {"recipe": Recipe(tree).tree, "seed": 7, **told},
+            lambda _, metrics: reports.append(metrics) or False,
+        )
+        return SEEN[0], load_file(tmp_path / "w"), reports
+
+    return go
+
+
+BOTH = pytest.mark.parametrize("model", ["network", "Module"])
+
+
+def assert_close(one: dict[str, Tensor], other: dict[str, Tensor]) -> None:
+    assert one.keys() == other.keys()
+    for name, value in one.items():
+        if value.is_floating_point():
+            torch.testing.assert_close(value, other[name], rtol=1e-4, atol=1e-6)
+
+
+def evaluated(task: Task, weights: dict[str, Tensor]) -> float:
+    """The validation loss of these weights."""
+    model = network(task).eval()
+    model.load_state_dict({name.partition(".")[2]: value for name, value in weights.items()})
+    inputs, targets = task.parts["validation"]
+    return cross_entropy(model(inputs), targets).item()
+
+
+@BOTH
+@pytest.mark.parametrize("decay", [0.9, 0.3])
+def test_ema_validates_and_keeps_the_mean_of_the_steps(trained, task, model, decay):
+    seen, kept, reports = trained(model, {"ema": {"decay": decay}})
+    assert len(seen.trained) == EPOCHS * STEPS
+    mean, means = seen.trained[0], []
+    for n, weights in enumerate(seen.trained):
+        d = min(decay, (1 + n) / (10 + n)) if n else 0.0
+        mean = {name: d * mean[name] + (1 - d) * value for name, value in weights.items()}
+        means.append(mean)
+    assert_close(kept, mean)
+    for validated, expected in zip(seen.validated, means[STEPS - 1 :: STEPS], strict=True):
+        assert_close(validated, expected)
+    assert reports[-1]["val_loss"] == pytest.approx(evaluated(task, kept), rel=1e-4)
+
+
+@BOTH
+def test_swa_validates_and_keeps_the_mean_of_the_last_epochs(trained, task, model):
+    seen, kept, reports = trained(model, {"swa": {"start": 0.5, "rate": 0.25}})
+    ends = seen.trained[STEPS - 1 :: STEPS]
+    buffers = [name for name in kept if name.rpartition(".")[2] in ("running_mean", "running_var", "num_batches_tracked")]
+    mean = {name: (ends[2][name] + ends[3][name]) / 2 for name in kept if name not in buffers}
+    assert_close({name: value for name, value in kept.items() if name not in buffers}, mean)
+    assert_close(seen.validated[1], ends[1])
+    assert_close(seen.validated[3], kept)
+    assert reports[-1]["val_loss"] == pytest.approx(evaluated(task, kept), rel=1e-4)
+    assert seen.rates[: 2 * STEPS] == sorted(seen.rates[: 2 * STEPS], reverse=True)
+    assert seen.rates[2 * STEPS :] == pytest.approx([0.025] * 2 * STEPS)
+    assert len(seen.trained) == EPOCHS * STEPS
+
+
+@BOTH
+def test_the_batch_norms_of_swa_fit_the_mean(trained, task, model):
+    seen, kept, _ = trained(model, {"swa": {"start": 0.5}})
+    layer = {name.rpartition(".")[2]: value for name, value in kept.items() if ".0." in name}
+    outputs = [inputs @ layer["weight"].T + layer["bias"] for inputs in seen.inputs[-STEPS:]]
+    norm = {name.rpartition(".")[2]: value for name, value in kept.items() if ".1." in name}
+    torch.testing.assert_close(norm["running_mean"], torch.stack([o.mean(0) for o in outputs]).mean(0), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(norm["running_var"], torch.stack([o.var(0) for o in outputs]).mean(0), rtol=1e-4, atol=1e-5)
+    assert [m.momentum for m in seen.module.modules() if isinstance(m, nn.BatchNorm1d)] == [0.1]
+
+
+def test_norms_that_are_held_fixed_stay_so_under_swa(trained):
+    _, kept, _ = trained("Fixed", {"swa": {"start": 0.5}})
+    assert not kept["net.1.running_mean"].any() and (kept["net.1.running_var"] == 1).all()
+    assert kept["net.1.num_batches_tracked"] == 0
+
+
+class TwoFaced(SGD):
+    """Evaluates other weights than it trains, as a schedule-free optimizer does."""
+
+    shift = 0.0
+
+    def train(self):
+        self.show(0.0)
+
+    def eval(self):
+        self.show(0.5)
+
+    @torch.no_grad()
+    def show(self, shift):
+        for p in self.param_groups[0]["params"]:
+            p.add_(shift - self.shift)
+        self.shift = shift
+
+
+def two_faced(params) -> torch.optim.Optimizer:
+    return TwoFaced(params, lr=0.1)
+
+
+@BOTH
+@pytest.mark.parametrize("averaged", ["ema", "swa"])
+def test_a_mean_is_kept_as_it_was_validated_whatever_the_optimizer_evaluates(trained, task, model, averaged):
+    _, kept, reports = trained(model, {averaged: {}}, optimizer=here("two_faced"))
+    assert reports[-1]["val_loss"] == pytest.approx(evaluated(task, kept), rel=1e-4)
+
+
+class WithoutForward(L.LightningModule):
+    def __init__(self):
+        super().__init__()
+        self.net = network(Task("classification", (4,), 3))
+
+
+def test_swa_needs_a_way_through_the_batch_norms():
+    with pytest.raises(Unavailable, match="the module has batch norms, whose statistics are taken anew, but no forward"):
+        swa(WithoutForward())
+
+
+@BOTH
+def test_early_stopping_waits_for_its_share_of_the_epochs(trained, model):
+    _, _, reports = trained(model, {"early_stopping": {"patience": 0.3}}, epochs=10, lr=0.0)
+    losses = [r["val_loss"] for r in reports]
+    # norms still gather statistics at a rate of 0, so that the loss may change for some epochs
+    best = losses.index(min(losses))
+    assert len(losses) == min(10, best + 1 + 3)
+
+
+@pytest.mark.parametrize(("direction", "epochs"), [("maximize", 3 + 2), ("minimize", 1 + 2)])
+def test_early_stopping_follows_a_module_in_its_direction(trained, direction, epochs):
+    _, _, reports = trained("Scripted", {"early_stopping": {"patience": 0.2}}, "val_score", direction, epochs=10)
+    assert len(reports) == epochs
+
+
+def test_early_stopping_follows_a_network_in_its_direction(trained):
+    for direction, epochs in (("maximize", 2), ("minimize", 4)):
+        _, _, reports = trained("network", {"early_stopping": {"patience": 0.1}}, "val_loss", direction, epochs=4, lr=0.03)
+        losses = [r["val_loss"] for r in reports]
+        assert losses == sorted(losses, reverse=True) and len(losses) == epochs
+
+
+def test_early_stopping_does_nothing_where_the_metric_is_not_measured(trained):
+    _, _, reports = trained("network", {"early_stopping": {}}, "size_mb", epochs=3)
+    assert len(reports) == 3
+
+
+@BOTH
+@pytest.mark.parametrize("regularizer", [{"l2": {"strength": 0.1}}, {"gradient_noise": {}}, {"dropout": {}}], ids=lambda r: next(iter(r)))
+def test_what_acts_on_gradients_or_on_the_model_changes_a_training(trained, model, regularizer):
+    _, without, _ = trained(model, {}, epochs=1)
+    _, kept, _ = trained(model, regularizer, epochs=1)
+    assert kept.keys() == without.keys()
+    assert not any(torch.equal(kept[name], value) for name, value in without.items() if value.ndim > 1)

@@ -136,6 +136,7 @@ def runner(path, play, workers=1, objective=ACCURACY, on_turn=lambda turn: None)
         path=path,
         trial=lambda key: path / "trials" / key,
         weights=lambda key: path / "trials" / key / "model.safetensors",
+        forget=lambda key: [kept.unlink() for kept in (path / "trials" / key).glob("model*.safetensors")],
     )
     return Runner(Scripted(play, on_turn), shelf, Quiet(), Nobody(), workers, objective)
 

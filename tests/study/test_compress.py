@@ -1,24 +1,37 @@
 from pathlib import Path
 
 import pytest
-from scripted import ACCURACY, outcome, runner, space
+from scripted import ACCURACY, LOSS, outcome, runner, space
 
-from autoopt.study.compress import compress
+from autoopt.study.compress import compress, front
 from autoopt.study.journal import Journal, Record
+
+EITHER = ("compression=half", "compression.half.use=true,false")
 
 
 @pytest.fixture
-def stage(tmp_path):
+def jobs():
+    return []
+
+
+@pytest.fixture
+def stage(tmp_path, jobs):
     """A compress stage over trials that were searched: their scores by number, the best of them with weights."""
 
     def run(scores, top=2, total=4, overrides=("compression=half",), weights=None, until=float("inf")):
         def play(job):
             loaded = Path(job["load"]).parent.name
             used.append(loaded)
+            jobs.append(job)
+            Path(job["save"]).parent.mkdir(parents=True, exist_ok=True)
+            Path(job["save"]).touch()
             yield {}
-            return outcome(val_accuracy=scores[int(loaded)] - 0.01 * bool(job["recipe"]["compression"]))
+            smaller = bool(job["recipe"]["compression"])
+            costs = {"latency_ms": 2.0 - smaller, "size_mb": 1.0 - 0.5 * smaller}
+            return outcome(val_accuracy=scores[int(loaded)] - 0.01 * smaller, **costs)
 
         used = []
+        jobs.clear()
         whole = space(f"study.compress={total}", *overrides)
         journal = Journal(tmp_path / "journal.log", "s")
         known = {r.key for r in journal.records("search")}
@@ -48,8 +61,8 @@ def test_compressions_of_the_best(stage, tmp_path):
     assert [r.key for r in records] == [f"compress-{n}" for n in range(8)]
     assert set(used) == {"1", "2"}
     assert {r.stage for r in records} == {"compress"}
-    left = [p.parent.name for p in sorted(tmp_path.glob("trials/*/model.safetensors"))]
-    assert left == ["1", "2"], "the weights of the others are deleted"
+    left = {p.parent.name for p in tmp_path.glob("trials/*/model.safetensors")}
+    assert left == {"1", "2"} | {r.key for r in front(records, ACCURACY)}, "the weights of the others are deleted"
 
 
 def test_the_weights_are_those_of_the_trial_that_was_drawn(stage):
@@ -93,3 +106,38 @@ def test_a_single_one(stage):
     records, used = stage([0.5, 0.9], top=1, total=2)
     assert used == ["1", "1"]
     assert len(records) == 2
+
+
+def test_the_first_is_the_best_as_it_is_and_none_runs_beside_another(stage, jobs, tmp_path):
+    records, used = stage([0.5, 0.9, 0.8], total=6, overrides=(*EITHER, "executor.workers=4"))
+    assert (used[0], dict(records[0].recipe["compression"])) == ("1", {})
+    assert all(job["latency"] for job in jobs)
+    assert [Path(job["save"]).parent.name for job in jobs] == [f"compress-{n}" for n in range(6)]
+
+
+def point(key, score, latency, size, state="complete"):
+    recipe = dict(space().baseline().tree)
+    return Record(key, "compress", recipe, 0, state, score, {"latency_ms": latency, "size_mb": size})
+
+
+def test_the_front_holds_what_nothing_is_as_good_as_in_all_three():
+    records = [
+        *(point("slow", 0.99, 5, 5), point("small", 0.90, 5, 1), point("fast", 0.90, 1, 5), point("both", 0.90, 1, 1)),
+        *(point("worse", 0.95, 5, 5), point("failed", None, 0, 0, "failed"), point("good", 0.97, 2, 2), point("twin", 0.97, 2, 2)),
+    ]
+    assert [r.key for r in front(records, ACCURACY)] == ["slow", "good", "both"]
+    unmeasured = Record("bare", "compress", records[0].recipe, 0, "complete", 1.0, {})
+    assert [r.key for r in front([*records, unmeasured], ACCURACY)] == ["slow", "good", "both"]
+
+
+def test_where_less_is_better_the_front_turns_with_it():
+    records = [point("low", 0.1, 2, 2), point("lower", 0.05, 3, 2), point("high", 0.2, 3, 3)]
+    assert [r.key for r in front(records, LOSS)] == ["lower", "low"]
+
+
+def test_the_sampler_is_told_of_all_three(stage, tmp_path):
+    stage([0.5, 0.9], total=3, overrides=EITHER)
+    journal = Journal(tmp_path / "journal.log", "s", write=False)
+    study = journal.stage("compress")
+    assert [d.name for d in study.directions] == ["MAXIMIZE", "MINIMIZE", "MINIMIZE"]
+    assert study.trials[0].values == [0.9, 2.0, 1.0]

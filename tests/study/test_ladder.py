@@ -5,14 +5,15 @@ from autoopt.study.ladder import Ladder
 
 
 @pytest.mark.parametrize(
-    ("epochs", "rungs"), [(1, []), (2, [1]), (3, [1]), (4, [2]), (6, [2]), (10, [4]), (30, [10]), (60, [20]), (100, [34])]
+    ("epochs", "rungs"),
+    [(1, []), (2, [1]), (3, [1, 2]), (4, [2]), (6, [2, 4]), (10, [4, 8]), (30, [10, 20]), (60, [20, 40]), (100, [34, 68])],
 )
 def test_rungs(epochs, rungs):
     assert Ladder(epochs, ACCURACY).rungs == rungs
 
 
-def test_lower_first_rungs_climb_by_thirds():
-    assert Ladder(27, ACCURACY, first=1 / 27).rungs == [1, 3, 9]
+def test_rungs_climb_by_what_is_kept():
+    assert Ladder(27, ACCURACY, first=1 / 27, keep=3).rungs == [1, 3, 9]
 
 
 def test_one_epoch_stops_nothing():
@@ -26,11 +27,13 @@ ORDERS = [
     ([0.5, 0.4], [False, True]),
     ([0.5, 0.6], [False, False]),
     ([0.5, 0.5, 0.5, 0.5], [False] * 4),  # ties go on
-    ([0.5, 0.6, 0.5, 0.7], [False, False, True, False]),
-    # of six the best two go on, of nine the best three
-    ([0.1, 0.2, 0.3, 0.4, 0.6, 0.5, 0.45], [False, False, False, False, False, False, True]),
-    ([0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.65], [False] * 8 + [False]),
-    ([0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.55], [False] * 8 + [True]),
+    ([0.5, 0.6, 0.5, 0.7], [False] * 4),
+    ([0.5, 0.6, 0.4, 0.7], [False, False, True, False]),
+    # of seven the best four go on, of nine the best five
+    ([0.1, 0.2, 0.3, 0.4, 0.6, 0.5, 0.35], [False] * 7),
+    ([0.1, 0.2, 0.3, 0.4, 0.6, 0.5, 0.25], [False] * 6 + [True]),
+    ([0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.45], [False] * 9),
+    ([0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.35], [False] * 8 + [True]),
 ]
 
 
@@ -57,7 +60,7 @@ def test_a_trial_that_runs_again_is_not_held_against_itself():
 
 @pytest.mark.parametrize("cut", range(9))
 def test_remembering_gives_the_same_decisions(cut):
-    values = [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.55]
+    values = [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.35]
     whole, second = Ladder(6, ACCURACY), Ladder(6, ACCURACY)
     decisions = [whole.stop(n, 2, value) for n, value in enumerate(values)]
     for number, value in enumerate(values[:cut]):  # a stopped trial has two epochs, one that failed early has one

@@ -78,6 +78,7 @@ def test_what_a_job_is_given(tmp_path):
         "recipe": dict(RECIPE.tree),
         "seed": 5,
         "objective": "val_accuracy",
+        "direction": "maximize",
         "latency": False,
         "log": str(tmp_path / "trials" / "x/y" / "log.txt"),
         "load": "weights",
@@ -91,6 +92,7 @@ def test_a_timed_objective_is_timed_in_every_trial(tmp_path):
     run = runner(tmp_path, train(1), objective=Objective("latency_ms", "minimize"))
     ran(run, jobs(1))
     assert run.executor.jobs[0]["latency"]
+    assert "direction" not in run.executor.jobs[0]  # while it trains, its schedule follows the validation loss
 
 
 def test_a_trial_that_starts_again_starts_its_curve_anew(tmp_path):

@@ -9,13 +9,14 @@ import yaml
 from scripted import PLAIN, SPACE, Fails, Killed, Quiet, Scripted, composed, outcome
 
 from autoopt.errors import BadInput, NotConcluded
+from autoopt.exported import KNOWN
 from autoopt.space import Space
 from autoopt.study import search as module
 from autoopt.study.folder import derived_seed
 from autoopt.study.search import RESERVE, git_commit, own_baseline, recalled, search, visible_gpus
 from autoopt.study.stored import stored
 
-FACTS = {"absent": {}, "test": True} | dict.fromkeys(("kind", "input_shape", "outputs", "classes", "inputs", "targets", "versions"))
+FACTS = {"absent": {}, "test": True} | dict.fromkeys(KNOWN)
 BASELINE = Space(composed(*SPACE, *PLAIN)).baseline()
 MOMENTUM = Space(composed(*SPACE, *PLAIN, "optimizer=momentum", "optimizer.momentum.lr=0.07")).baseline().tree["optimizer"]
 
@@ -41,6 +42,8 @@ class Study:
     def play(self, job):
         key = str(Path(job["log"]).parent.relative_to(self.path / "s" / "trials"))
         self.asked.append(key)
+        if "onnx" in job:
+            return {"metrics": {}, "stopped": False}
         end = self.ends.get(key, 0.5 + derived_seed(0, key) / 2**33)
         yield {"val_accuracy": 0.1}
         if isinstance(end, Fails):
@@ -64,8 +67,8 @@ class Study:
         return {r.key: r for r in stored("s", str(self.path)).records[stage]}
 
     def trained(self):
-        """The keys that were asked for, without the preflight's."""
-        return [key for key in self.asked if not key.startswith("preflight/")]
+        """The keys that were asked for, without the preflight's and the graph's."""
+        return [key for key in self.asked if not key.startswith(("preflight/", "export"))]
 
     def baseline(self, **nodes):
         path = self.path / "mine.yaml"
@@ -92,7 +95,7 @@ class TestItsSpaceStays:
         assert study.asked[0] == "preflight/baseline"
         study.ends = {}  # it is repaired
         verdict = study.search("study.trials=12")
-        assert study.trained() == study.asked
+        assert not any(key.startswith("preflight/") for key in study.asked)
         assert (verdict.dropped, verdict.quarantined, verdict.objective) == (first.dropped, first.quarantined, first.objective)
         assert verdict.quarantined == ["optimizer/sgd"]
         assert len(study.records()) == 12

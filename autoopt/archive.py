@@ -1,0 +1,57 @@
+"""The arrays of an npz file; those that are not compressed stay in it, mapped into memory."""
+
+import struct
+import zipfile
+import zlib
+from pathlib import Path
+
+import numpy as np
+from numpy.lib import format as npy
+
+from autoopt.errors import BadInput
+
+LOCAL_HEADER = struct.Struct("<26xHH")
+"""Of a member of a zip file: the lengths of the name and of the extra field, which end it."""
+
+
+class Archive:
+    """An npz file.
+
+    Raises:
+        BadInput: there is none, or it is something else.
+    """
+
+    def __init__(self, path: Path, where: str):
+        self.path, self.where = path, where
+        if not path.is_file():
+            raise BadInput(f"{where}.path: there is no file {path}")
+        try:
+            with zipfile.ZipFile(path) as zipped:
+                self.members = {m.filename.removesuffix(".npy"): m for m in zipped.infolist()}
+        except (OSError, zipfile.BadZipFile) as error:
+            raise BadInput(f"{where}.path: {path} cannot be read as npz: {error}") from error
+
+    def __contains__(self, name: str) -> bool:
+        return name in self.members
+
+    def array(self, name: str) -> np.ndarray:
+        """One array: a `numpy.memmap` where it is not compressed, else in memory.
+
+        Raises:
+            BadInput: it is corrupt, or holds objects.
+        """
+        member = self.members[name]
+        try:
+            if member.compress_type != zipfile.ZIP_STORED:
+                with np.load(self.path, allow_pickle=False) as arrays:
+                    return arrays[name]
+            with self.path.open("rb") as file:
+                file.seek(member.header_offset)
+                file.seek(sum(LOCAL_HEADER.unpack(file.read(LOCAL_HEADER.size))), 1)
+                version = npy.read_magic(file)
+                shape, fortran, dtype = (npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0)(file)
+                if dtype.hasobject:
+                    raise ValueError("it holds Python objects")
+                return np.memmap(file, dtype, "r", file.tell(), shape, "F" if fortran else "C")
+        except (OSError, ValueError, struct.error, zipfile.BadZipFile, zlib.error) as error:
+            raise BadInput(f"{self.where}: '{name}' in {self.path} cannot be read: {' '.join(str(error).split())}") from error

@@ -1,0 +1,88 @@
+"""A network as an ONNX graph, and as a module that runs one in ONNX Runtime. Needs the extra `onnx`."""
+
+import logging
+import warnings
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime
+import onnxscript  # noqa: F401 - torch's exporter needs it, and imports it seconds later
+import torch
+from torch import Tensor, nn
+
+logging.getLogger("torch.onnx._internal.exporter._registration").setLevel(logging.ERROR)  # torchvision is not missed
+TOLERANCE = 1e-3
+
+
+class OnnxModel(nn.Module):
+    """A graph that ONNX Runtime runs on the CPU, in as many threads as torch has.
+
+    The graph is a buffer, so that it is stored, counted and copied like weights.
+
+    Args:
+        graph: a serialised ONNX model of one input and one output, the first dimension of both being the batch.
+        parameters: how many weights it holds.
+    """
+
+    _session: onnxruntime.InferenceSession | None = None
+
+    def __init__(self, graph: bytes, parameters: int):
+        super().__init__()
+        self.stored_parameters = parameters
+        self.register_buffer("graph", torch.frombuffer(bytearray(graph), dtype=torch.uint8))
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Outputs of the graph, on the device of the inputs."""
+        if self._session is None:
+            options = onnxruntime.SessionOptions()
+            options.intra_op_num_threads = torch.get_num_threads()
+            options.log_severity_level = 3
+            self._session = onnxruntime.InferenceSession(self.serialised(), options, providers=["CPUExecutionProvider"])
+        (name,) = (node.name for node in self._session.get_inputs())
+        (outputs,) = self._session.run(None, {name: inputs.detach().cpu().numpy()})
+        return torch.from_numpy(np.asarray(outputs)).to(inputs.device)
+
+    def serialised(self) -> bytes:
+        """The graph as it stands in an `.onnx` file."""
+        return bytes(self.get_buffer("graph").cpu().numpy().tobytes())
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {key: value for key, value in self.__dict__.items() if key != "_session"}
+
+
+def in_a_row(*graphs: bytes) -> bytes:
+    """Graphs of one input and one output, each given what the one before it gives."""
+    whole = onnx.compose.add_prefix(onnx.load_from_string(graphs[0]), "0/")
+    for number, graph in enumerate(graphs[1:], 1):
+        following = onnx.compose.add_prefix(onnx.load_from_string(graph), f"{number}/")
+        following.ir_version = whole.ir_version = max(following.ir_version, whole.ir_version)
+        pair = (whole.graph.output[0].name, following.graph.input[0].name)
+        whole = onnx.compose.merge_models(whole, following, io_map=[pair])
+    return whole.SerializeToString()
+
+
+def to_onnx(model: nn.Module, inputs: Tensor) -> bytes:
+    """A network in evaluation mode as an ONNX graph for batches of any size.
+
+    Args:
+        inputs: a batch `(N, …)` of two or more.
+
+    Raises:
+        ValueError: what the graph computes on the batch is not what the network does.
+    """
+    model = model.eval()
+    if isinstance(model, OnnxModel):
+        return model.serialised()
+    with torch.no_grad():
+        wanted = model(inputs)  # before the export, which packed weights have to be unpacked for
+    batch = {0: torch.export.Dim("batch", min=1)}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of torch about itself
+        program = torch.onnx.export(model, (inputs,), dynamo=True, dynamic_shapes=(batch,), verbose=False, external_data=False)
+    assert program is not None
+    graph = program.model_proto.SerializeToString()
+    got = OnnxModel(graph, 0)(inputs)
+    if wanted.shape != got.shape or not torch.allclose(wanted, got, rtol=TOLERANCE, atol=TOLERANCE):
+        raise ValueError(f"the ONNX graph gives other outputs than the network, by up to {(wanted - got).abs().max():.2g}")
+    return graph

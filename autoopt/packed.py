@@ -1,0 +1,124 @@
+"""Weights that are stored in fewer bits than they are computed with, and unpacked at their first use."""
+
+import copy
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils import parametrize
+
+
+class Packed(nn.Module):
+    """A network of whose weights some are stored packed.
+
+    They are unpacked once, into a copy of the network, so that it computes as fast as before, and no faster. A packing is
+    itself a network with weights, which may be packed further (what is left after pruning, by a codebook).
+
+    Args:
+        model: the network; it is left as it is.
+        packings: of some of its parameters, by name: the modules that return them.
+    """
+
+    _dense: tuple[nn.Module, ...] = ()
+
+    def __init__(self, model: nn.Module, packings: Mapping[str, nn.Module]):
+        super().__init__()
+        self.names = list(packings)
+        self.packings = nn.ModuleList(packings.values())
+        self.model = copy.deepcopy(model)
+        for name in self.names:
+            put(self.model, name, None)
+
+    def forward(self, inputs: Tensor) -> Any:
+        if not self._dense:
+            self._dense = (self.dense(),)  # in a tuple, so that it is no child
+        return self._dense[0](inputs)
+
+    @torch.no_grad()
+    def dense(self) -> nn.Module:
+        """The network with its weights unpacked."""
+        model = copy.deepcopy(self.model)
+        for name, packing in zip(self.names, self.packings, strict=True):
+            put(model, name, nn.Parameter(packing()))
+        return unpacked(model).eval()
+
+    def _apply(self, fn: Callable[..., Any], recurse: bool = True) -> "Packed":
+        self._dense = ()
+        return super()._apply(fn, recurse)
+
+    def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:
+        self._dense = ()
+        super()._load_from_state_dict(*args, **kwargs)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {key: value for key, value in self.__dict__.items() if key != "_dense"}
+
+
+class Unpacking(nn.Module):
+    """In place of a weight, what its packing returns."""
+
+    def __init__(self, packing: nn.Module):
+        super().__init__()
+        self.packing = packing
+
+    def forward(self, _: Tensor) -> Tensor:
+        return self.packing()
+
+
+@contextmanager
+def trainable(packed: Packed) -> Iterator[nn.Module]:
+    """The network inside of a packed one, computing every weight from its packing, so that training it trains the packings."""
+    for name, packing in zip(packed.names, packed.packings, strict=True):
+        put(packed.model, name, nn.Parameter(packing().detach(), requires_grad=False))
+        parametrize.register_parametrization(*place(packed.model, name), Unpacking(packing))
+    if isinstance(packed.model, Packed):
+        with trainable(packed.model) as network:
+            yield network
+    else:
+        yield packed.model
+    for name in packed.names:
+        parametrize.remove_parametrizations(*place(packed.model, name), leave_parametrized=False)
+        put(packed.model, name, None)
+
+
+def place(model: nn.Module, name: str) -> tuple[nn.Module, str]:
+    """The module that holds a parameter, and the name under which it does."""
+    path, _, last = name.rpartition(".")
+    return model.get_submodule(path), last
+
+
+def put(model: nn.Module, name: str, parameter: nn.Parameter | None) -> None:
+    """Set a parameter by its dotted name."""
+    module, last = place(model, name)
+    module._parameters[last] = parameter
+    if isinstance(module, nn.RNNBase):
+        module._init_flat_weights()  # its own list of them
+
+
+def unpacked(model: nn.Module) -> nn.Module:
+    """A copy of a network, with plain weights."""
+    return model.dense() if isinstance(model, Packed) else copy.deepcopy(model)
+
+
+def kernels(model: nn.Module) -> dict[str, nn.Parameter]:
+    """The weights that nearly all bytes are in, by name: matrices and kernels, and what packings hold of them; no biases and norms."""
+    within = {p for packed in model.modules() if isinstance(packed, Packed) for p in packed.packings.parameters()}
+    return {name: p for name, p in model.named_parameters() if p.is_floating_point() and (p.ndim > 1 or p in within)}
+
+
+def pack(codes: Tensor, bits: int) -> Tensor:
+    """Whole numbers below `2 ** bits` as bytes; `bits` is 1, 2, 4 or 8."""
+    each = 8 // bits
+    rows = nn.functional.pad(codes.reshape(-1).to(torch.uint8), (0, -codes.numel() % each)).view(-1, each)
+    return (rows << shifts(bits, codes.device)).sum(1, dtype=torch.uint8)
+
+
+def unpack(packed: Tensor, bits: int, count: int) -> Tensor:
+    """The first `count` numbers that were packed, as int64."""
+    return ((packed[:, None] >> shifts(bits, packed.device)) & (2**bits - 1)).view(-1)[:count].long()
+
+
+def shifts(bits: int, device: torch.device) -> Tensor:
+    return torch.arange(0, 8, bits, dtype=torch.uint8, device=device)

@@ -1,0 +1,174 @@
+"""A trial on several devices: a process (a rank) for each, forked before anything is built.
+
+As under torchrun, the environment says who is who, so that Lightning starts no process of its own. The trial's process
+trains nothing then: it passes on what rank 0 reports, and ends all ranks with the reason of the first that fails.
+"""
+
+import os
+import selectors
+import signal
+import socket
+import time
+import traceback
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+from statistics import fmean
+from typing import Any
+
+import torch.distributed as dist
+from lightning.fabric.plugins.environments.lightning import find_free_network_port
+from torch import nn
+
+from autoopt.executor.channel import Channel
+from autoopt.executor.endings import classify, ended, oom_kills
+from autoopt.executor.processes import die_with_parent, flush
+
+Json = dict[str, Any]
+Report = Callable[[int, dict[str, float]], bool]
+Share = tuple[int, int]
+"""A rank, from 0, and how many there are."""
+ALONE: Share = (0, 1)
+
+
+class RankError(Exception):
+    """A rank failed, or died; ends the trial with its reason."""
+
+    def __init__(self, reason: str, detail: str):
+        super().__init__(detail)
+        self.reason = reason
+
+
+@dataclass(eq=False)
+class Rank:
+    """A rank as the trial's process sees it."""
+
+    number: int
+    pid: int
+    channel: Channel
+
+    def end(self) -> int:
+        """Kill it where it still runs; its wait status."""
+        with suppress(OSError):
+            os.kill(self.pid, signal.SIGKILL)
+        return os.waitpid(self.pid, 0)[1]
+
+
+def spread(count: int, run: Callable[[Share, Report], Json], report: Report) -> Json:
+    """Run the same in so many processes.
+
+    Args:
+        run: what a rank does. The trial's outcome is that of rank 0; another rank that has one too, has a problem.
+        report: is called here, with what rank 0 reports; the other ranks learn from rank 0 whether to stop.
+
+    Raises:
+        RankError: a rank raised, or died.
+    """
+    environment = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(find_free_network_port()), "WORLD_SIZE": str(count)}
+    ranks: list[Rank] = []
+    try:
+        flush()
+        for number in range(count):
+            ranks.append(start((number, count), environment, run))
+        return attend(ranks, report)
+    finally:
+        for rank in ranks:
+            rank.channel.sock.close()
+            with suppress(ChildProcessError):
+                rank.end()
+
+
+def start(share: Share, environment: Mapping[str, str], run: Callable[[Share, Report], Json]) -> Rank:
+    parent = os.getpid()
+    mine, theirs = socket.socketpair()
+    if pid := os.fork():
+        theirs.close()
+        return Rank(share[0], pid, Channel(mine))
+    try:
+        die_with_parent(parent)
+        mine.close()
+        os.environ.update(environment, RANK=str(share[0]), LOCAL_RANK=str(share[0]))
+        be_rank(Channel(theirs), share, run)
+    finally:
+        flush()
+        os._exit(0)
+
+
+def be_rank(channel: Channel, share: Share, run: Callable[[Share, Report], Json]) -> None:
+    """Do a rank's work, and say what came of it and when: the others fail after the first, for want of it."""
+    try:
+        kind, data = "finished", run(share, partial(ask, channel) if share[0] == 0 else lambda epoch, metrics: False)
+    except BaseException as error:
+        with suppress(Exception):
+            traceback.print_exc()
+        kind, data = "failed", dict(zip(("reason", "detail"), classify(error), strict=True))
+    channel.send(kind=kind, data=data, at=time.monotonic())
+
+
+def ask(channel: Channel, epoch: int, metrics: dict[str, float]) -> bool:
+    channel.send(kind="report", data={"epoch": epoch, "metrics": metrics})
+    answer = channel.wait()
+    return answer is None or bool(answer["stop"])
+
+
+def attend(ranks: list[Rank], report: Report) -> Json:
+    """Answer reports until the trial has its outcome."""
+    kills = oom_kills()
+    with selectors.DefaultSelector() as selector:
+        for rank in ranks:
+            selector.register(rank.channel.sock, selectors.EVENT_READ, rank)
+        while True:
+            ends: list[tuple[float, Rank, Json]] = []
+            for key, _ in selector.select():
+                rank, said = key.data, key.data.channel.wait()
+                if said is None:
+                    reason, detail = ended(rank.end(), out_of_memory=oom_kills() > kills)
+                    ends.append((0.0, rank, {"kind": "failed", "data": {"reason": reason, "detail": detail}}))
+                elif said["kind"] == "report":
+                    rank.channel.send(stop=report(said["data"]["epoch"], said["data"]["metrics"]))
+                elif said["kind"] == "finished" and rank.number and not said["data"]:
+                    selector.unregister(key.fileobj)
+                else:
+                    ends.append((said["at"], rank, said))
+            if ends:
+                return conclusion(*min(ends, key=lambda end: end[0])[1:])
+
+
+def conclusion(rank: Rank, said: Json) -> Json:
+    """The outcome of the rank that ended the trial.
+
+    Raises:
+        RankError: it failed.
+    """
+    if said["kind"] == "finished":
+        return said["data"]
+    reason, detail = said["data"]["reason"], said["data"]["detail"]
+    raise RankError(reason, f"rank {rank.number}: {detail}" if rank.number else detail)
+
+
+def replica(strategy: Any, share: Share) -> Share:
+    """Which part of the data a rank takes: ranks that have one replica of the model between them take the same."""
+    rank, ranks = share
+    replicas = getattr(strategy, "_data_parallel_size", ranks)
+    return rank * replicas // ranks, replicas
+
+
+def averaged(metrics: dict[str, float]) -> dict[str, float]:
+    """Each metric's mean over the ranks that have it: the same on all of them, and so is what they decide by it."""
+    found: list[Any] = [None] * dist.get_world_size()
+    dist.all_gather_object(found, metrics)
+    names = dict.fromkeys(name for each in found for name in each)
+    return {name: fmean(each[name] for each in found if name in each) for name in names}
+
+
+def same_buffers(model: nn.Module) -> None:
+    """Take rank 0's running statistics: each rank has seen other examples."""
+    for buffer in model.buffers():
+        dist.broadcast(buffer, 0)
+
+
+def leave() -> Share:
+    """Go on alone: nothing waits for the other ranks from here on."""
+    dist.destroy_process_group()
+    return ALONE

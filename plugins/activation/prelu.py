@@ -1,0 +1,13 @@
+from typing import Annotated
+
+from torch import nn
+
+from autoopt.domain import Range
+
+
+def prelu(*, init: Annotated[float, Range(0.01, 0.5, log=True)] = 0.25) -> nn.Module:
+    """`x` where it is positive, else `a x`; one `a` for each place, learnt from `init` on and never decayed.
+
+    He et al. 2015, arXiv:1502.01852.
+    """
+    return nn.PReLU(init=init)

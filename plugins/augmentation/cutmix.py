@@ -1,0 +1,35 @@
+from typing import Annotated
+
+import torch
+from torch import Tensor
+from torch.distributions import Beta
+
+from autoopt.domain import Acts, Range
+
+
+def cutmix(
+    images: Tensor, targets: Tensor, *, alpha: Annotated[float, Range(0.1, 1.0, log=True)] = 1.0
+) -> Annotated[tuple, Acts(late=True)]:
+    """Pastes a rectangle of another image of the batch into each image, at its place, and mixes the targets by its area.
+
+    1 - lam of the image, lam ~ Beta(alpha, alpha), is the area of a rectangle of the image's shape around a uniform centre; what
+    lies outside of the image is cut off. The targets, class probabilities (N, K) or values (N, D), are mixed by the pixels
+    really pasted. Each image has a rectangle of its own; alpha = 0 pastes nothing.
+
+    Yun et al. 2019, arXiv:1905.04899.
+    """
+    if alpha == 0:
+        return images, targets
+    count, _, height, width = images.shape
+    side = (1 - Beta(alpha, alpha, validate_args=False).sample((count, 1))).sqrt().to(images.device)
+    rows, columns = (covered(size, side) for size in (height, width))
+    pasted = rows[:, None, :, None] & columns[:, None, None, :]
+    share = pasted.to(targets.dtype).mean((1, 2, 3)).view(-1, *[1] * (targets.ndim - 1))
+    other = torch.randperm(count, device=images.device)
+    return torch.where(pasted, images[other], images), torch.lerp(targets, targets[other], share)
+
+
+def covered(size: int, side: Tensor) -> Tensor:
+    """The pixels of an axis whose centres lie within a stretch of `side` of its length around a uniform place: (N, size)."""
+    centres = (torch.arange(size, device=side.device) + 0.5) / size
+    return (centres - torch.rand_like(side)).abs() < side / 2

@@ -1,0 +1,27 @@
+from typing import Annotated
+
+import torch
+from torch import Tensor
+
+from autoopt.domain import Range
+
+RADIUS = 0.25
+
+
+def generate(inputs: Tensor, targets: Tensor, *, share: Annotated[float, Range(0.0, 0.5)] = 0.25) -> tuple[Tensor, Tensor]:
+    """Replaces each example, with probability `share`, by a draw from a normal distribution that is fitted to its like in the batch.
+
+    Its like are the n examples of its class, or those whose target value is within a quarter from its own (a quarter of the
+    standard deviation, where the targets are scaled). `m + sum_j z_j (x_j - m) / sqrt(n)`, z_j ~ N(0, 1), has their mean m and
+    their covariance. Target values are drawn along with the inputs; classes stay. Images stay in [0, 1].
+
+    After the idea of Antoniou et al. 2017, arXiv:1711.04340, to train on samples of a model of the data.
+    """
+    x, y = inputs.flatten(1), targets.flatten(1)
+    alike = (torch.cdist(y, y) < RADIUS).to(x.dtype)
+    mean = alike / alike.sum(1, keepdim=True)
+    pull = mean.sqrt() * torch.randn_like(mean)
+    weights = mean + pull - pull.sum(1, keepdim=True) * mean  # the formula above, with what belongs to each x_j gathered
+    chosen = torch.rand(len(x), 1, device=x.device) < share
+    x, y = (torch.where(chosen, weights @ values, values) for values in (x, y))
+    return (x.clamp(0, 1) if inputs.ndim == 4 else x).view_as(inputs), y.view_as(targets)

@@ -1,0 +1,129 @@
+import math
+from collections.abc import Callable
+from typing import Annotated, NamedTuple
+
+import torch
+from kornia.enhance import equalize, posterize, sharpness, solarize
+from torch import Tensor
+from torch.nn.functional import affine_grid, grid_sample
+
+from autoopt.domain import Choice
+
+LEVELS = 31
+LUMA = (0.299, 0.587, 0.114)
+
+
+class Limits(NamedTuple):
+    """The strongest of each operation; shifts are shares of the image, `factors` go from the first to the second."""
+
+    shear: float
+    shift: float
+    degrees: float
+    bits_lost: int
+    factors: tuple[float, float]
+
+
+SPACES = {"wide": Limits(0.99, 1.0, 135.0, 6, (0.01, 2.0)), "standard": Limits(0.3, 10 / 32, 30.0, 4, (0.1, 1.9))}
+
+
+def trivial_augment(images: Tensor, *, space: Annotated[str, Choice("wide", "standard")] = "wide") -> Tensor:
+    """Does to each image one of 14 operations at one of 31 strengths, both drawn uniformly; it has nothing to tune.
+
+    Nothing, autocontrast, equalize, solarize, posterize; saturation, contrast, brightness, sharpness; rotate, shear and shift along
+    either axis, around the centre, bilinear, where zeros enter. A shift is measured against images of 32 pixels, as in the paper.
+    Images without three channels have no saturation and stay as they are.
+
+    Müller & Hutter 2021, arXiv:2103.10158.
+    """
+    count, device = len(images), images.device
+    drawn = torch.randint(len(OPERATIONS), (count,))  # on the CPU, where asking who is meant does not wait for the device
+    level = (torch.randint(LEVELS, (count,)) / (LEVELS - 1)).to(device, images.dtype)
+    sign = (2 * torch.randint(2, (count,)) - 1).to(device, images.dtype)
+    new = images.clone()
+    for number, operation in enumerate(OPERATIONS):
+        if len(rows := (drawn == number).nonzero().squeeze(1).to(device)):
+            new[rows] = operation(images[rows], level[rows], sign[rows], SPACES[space])
+    return new
+
+
+def identity(images: Tensor, *_: object) -> Tensor:
+    return images
+
+
+def autocontrast(images: Tensor, *_: object) -> Tensor:
+    low, high = images.amin((2, 3), keepdim=True), images.amax((2, 3), keepdim=True)
+    return torch.where(high > low, (images - low) / (high - low).clamp(min=1e-12), images)
+
+
+def equalized(images: Tensor, *_: object) -> Tensor:
+    return equalize(images)
+
+
+def solarized(images: Tensor, level: Tensor, *_: object) -> Tensor:
+    return solarize(images, 256 / 255 * (1 - level))  # of 256 grey levels; at level 0 even white stays
+
+
+def posterized(images: Tensor, level: Tensor, _: Tensor, limits: Limits) -> Tensor:
+    return posterize(images, 8 - (level * limits.bits_lost + 1e-4).int())
+
+
+def factors(level: Tensor, limits: Limits) -> Tensor:
+    weakest, strongest = limits.factors
+    return weakest + (strongest - weakest) * level
+
+
+def blend(images: Tensor, others: Tensor, level: Tensor, limits: Limits) -> Tensor:
+    return torch.lerp(others, images, factors(level, limits).view(-1, 1, 1, 1)).clamp(0, 1)
+
+
+def grey(images: Tensor) -> Tensor:
+    return (images * images.new_tensor(LUMA).view(3, 1, 1)).sum(1, keepdim=True) if images.shape[1] == 3 else images
+
+
+def color(images: Tensor, level: Tensor, _: Tensor, limits: Limits) -> Tensor:
+    return blend(images, grey(images), level, limits)
+
+
+def contrast(images: Tensor, level: Tensor, _: Tensor, limits: Limits) -> Tensor:
+    return blend(images, grey(images).mean((1, 2, 3), keepdim=True), level, limits)
+
+
+def brightness(images: Tensor, level: Tensor, _: Tensor, limits: Limits) -> Tensor:
+    return blend(images, torch.zeros_like(images), level, limits)
+
+
+def sharpened(images: Tensor, level: Tensor, _: Tensor, limits: Limits) -> Tensor:
+    return sharpness(images, factors(level, limits))
+
+
+def rotate(images: Tensor, level: Tensor, sign: Tensor, limits: Limits) -> Tensor:
+    angle, ratio = math.radians(limits.degrees) * level * sign, images.shape[2] / images.shape[3]
+    return warped(images, angle.cos(), -angle.sin() * ratio, 0, angle.sin() / ratio, angle.cos(), 0)
+
+
+def shear_x(images: Tensor, level: Tensor, sign: Tensor, limits: Limits) -> Tensor:
+    return warped(images, 1, limits.shear * level * sign * images.shape[2] / images.shape[3], 0, 0, 1, 0)
+
+
+def shear_y(images: Tensor, level: Tensor, sign: Tensor, limits: Limits) -> Tensor:
+    return warped(images, 1, 0, 0, limits.shear * level * sign * images.shape[3] / images.shape[2], 1, 0)
+
+
+def translate_x(images: Tensor, level: Tensor, sign: Tensor, limits: Limits) -> Tensor:
+    return warped(images, 1, 0, 2 * limits.shift * level * sign, 0, 1, 0)
+
+
+def translate_y(images: Tensor, level: Tensor, sign: Tensor, limits: Limits) -> Tensor:
+    return warped(images, 1, 0, 0, 0, 1, 2 * limits.shift * level * sign)
+
+
+def warped(images: Tensor, *entries: Tensor | float) -> Tensor:
+    """The images through affine maps, row by row, from new to old places; both axes are measured from -1 to 1."""
+    maps = torch.stack([images.new_zeros(len(images)) + entry for entry in entries], 1).view(-1, 2, 3)
+    return grid_sample(images, affine_grid(maps, images.shape, align_corners=False), align_corners=False)
+
+
+OPERATIONS: tuple[Callable[..., Tensor], ...] = (
+    identity, autocontrast, equalized, solarized, posterized, color, contrast, brightness, sharpened,
+    rotate, shear_x, shear_y, translate_x, translate_y,
+)  # fmt: skip

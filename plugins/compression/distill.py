@@ -1,0 +1,53 @@
+import copy
+from collections.abc import Callable
+from typing import Annotated
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from autoopt.domain import Range
+
+
+def distill(
+    model: nn.Module,
+    batches,
+    finetune: Callable[..., nn.Module],
+    build: Callable[..., nn.Module],
+    *,
+    share: Annotated[float, Range(0.1, 0.75)] = 0.5,
+    temperature: Annotated[float, Range(1.0, 10.0)] = 4.0,
+    weight: Annotated[float, Range(0.1, 1.0)] = 0.9,
+    epochs: Annotated[int, Range(5, 50, log=True)] = 20,
+    argument: str = "width",
+) -> nn.Module:
+    """A smaller model learns from the trained one: (1 - w) L + w T^2 KL(p_T || q_T), with p_T and q_T the softmax of the logits over T.
+
+    The student is the same recipe's model with an `argument` of `share` times the trained one's, from new weights. For regression,
+    the squared distance to the trained model's outputs takes the place of the divergence.
+
+    Args:
+        weight: w, of what the trained model says against the recipe's own loss L.
+        argument: of the model, what is made smaller.
+
+    Hinton et al. 2015, arXiv:1503.02531.
+
+    Raises:
+        Unavailable: the model has no such argument, or computes its own loss.
+    """
+    student, teacher = build(**{argument: lambda value: max(1, round(value * share))}), copy.deepcopy(model)
+    regression = next(iter(batches))[1].is_floating_point()
+
+    def loss(inputs: Tensor, outputs: Tensor, task_loss: Tensor) -> Tensor:
+        with torch.no_grad():
+            taught = teacher(inputs)
+        distance = F.mse_loss(outputs, taught) if regression else divergence(outputs, taught, temperature)
+        return (1 - weight) * task_loss + weight * distance
+
+    return finetune(student, epochs, loss)
+
+
+def divergence(outputs: Tensor, taught: Tensor, temperature: float) -> Tensor:
+    """Kullback-Leibler divergence of the student from the teacher, at a temperature; T^2 keeps its gradient's size."""
+    student, teacher = (F.log_softmax(logits / temperature, 1) for logits in (outputs, taught))
+    return temperature**2 * F.kl_div(student, teacher, reduction="batchmean", log_target=True)

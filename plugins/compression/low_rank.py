@@ -1,0 +1,78 @@
+from collections.abc import Callable
+from typing import Annotated
+
+import torch
+from torch import Tensor, nn
+
+from autoopt.domain import Acts, Range, Unavailable
+from autoopt.packed import unpacked
+
+CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
+
+
+class Factorised(nn.Sequential):
+    """Two layers in place of one; what reads that one's weight (as a transformer's layer does) gets their product."""
+
+    @property
+    def weight(self) -> Tensor:
+        first, second = (layer.weight for layer in self)
+        return (second.flatten(1) @ first.flatten(1)).view(len(second), *first.shape[1:])
+
+    @property
+    def bias(self) -> Tensor | None:
+        return self[1].bias
+
+
+def low_rank(
+    model: nn.Module,
+    finetune: Callable[..., nn.Module],
+    *,
+    energy: Annotated[float, Range(0.5, 0.99)] = 0.9,
+    epochs: Annotated[int, Range(0, 10)] = 5,
+) -> Annotated[nn.Module, Acts(late=True)]:
+    """Linear and convolutional layers become two each, by truncated singular value decomposition: W = U S V^T with the k largest of S.
+
+    k is the least that keeps the share `energy` of the sum of S^2. A convolution becomes one to k channels and one of 1x1; a layer that
+    would not have fewer weights so stays as it is.
+
+    Denton et al. 2014, arXiv:1404.0736; for convolutions: Zhang et al. 2016, arXiv:1505.06798.
+
+    Raises:
+        Unavailable: no layer would have fewer weights.
+    """
+    smaller = unpacked(model)
+    layers = [m for m in smaller.modules() if type(m) is nn.Linear or (type(m) in CONVOLUTIONS and m.groups == 1)]
+    pairs = {layer: pair for layer in layers if (pair := factorised(layer, energy)) is not None}
+    if not pairs:
+        raise Unavailable(f"no layer has fewer weights in two that keep {energy:.0%} of the squared singular values")
+    for parent in list(smaller.modules()):
+        for name, child in parent._modules.items():
+            parent._modules[name] = pairs.get(child, child)
+    return finetune(smaller, epochs).eval()
+
+
+@torch.no_grad()
+def factorised(layer: nn.Module, energy: float) -> Factorised | None:
+    """The two layers, or nothing where they would have no fewer weights."""
+    weight = layer.weight.flatten(1)
+    left, values, right = torch.linalg.svd(weight, full_matrices=False)
+    kept = values.square().cumsum(0) / values.square().sum()
+    rank = int((kept < energy).sum()) + 1
+    if rank * sum(weight.shape) >= weight.numel():
+        return None
+    first, second = two(layer, rank)
+    root = values[:rank].sqrt()
+    first.weight.copy_((root[:, None] * right[:rank]).view_as(first.weight))
+    second.weight.copy_((left[:, :rank] * root).view_as(second.weight))
+    if layer.bias is not None:
+        second.bias.copy_(layer.bias)
+    return Factorised(first, second).to(weight).train(layer.training)
+
+
+def two(layer: nn.Module, rank: int) -> tuple[nn.Module, nn.Module]:
+    bias = layer.bias is not None
+    if isinstance(layer, nn.Linear):
+        return nn.Linear(layer.in_features, rank, bias=False), nn.Linear(rank, layer.out_features, bias=bias)
+    place = {name: getattr(layer, name) for name in ("kernel_size", "stride", "padding", "dilation", "padding_mode")}
+    kind = type(layer)
+    return kind(layer.in_channels, rank, bias=False, **place), kind(rank, layer.out_channels, 1, bias=bias)

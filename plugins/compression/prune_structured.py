@@ -1,0 +1,104 @@
+import copy
+from collections.abc import Callable
+from typing import Annotated
+
+import torch
+import torch_pruning as tp
+from torch import Tensor, nn
+
+from autoopt.domain import Choice, Range, Unavailable
+
+NORMS = (nn.LayerNorm, nn.GroupNorm, nn.RMSNorm)
+
+
+def prune_structured(
+    model: nn.Module,
+    batches,
+    finetune: Callable[..., nn.Module],
+    *,
+    ratio: Annotated[float, Range(0.1, 0.8)] = 0.5,
+    norm: Annotated[int, Choice(1, 2)] = 1,
+    epochs: Annotated[int, Range(0, 10)] = 5,
+    multiple: int = 8,
+) -> nn.Module:
+    """The channels and units of the smallest L1 or L2 norm are removed, a share `ratio` of each layer's, and the rest is fine-tuned.
+
+    Layers that are tied to each other, as by a residual connection, lose the same ones: those of the smallest mean norm over all of
+    them. The outputs stay, and so does what the network does not compute without, or computes otherwise than with zeros in its place.
+
+    Args:
+        multiple: of how many channels there remain, where every layer keeps so many; those are computed faster.
+
+    Li et al. 2017, arXiv:1608.08710; layers that are tied: Fang et al. 2023, arXiv:2301.12900.
+
+    Raises:
+        Unavailable: nothing can be removed.
+    """
+    inputs = next(iter(batches))[0][:2].to(next(model.parameters()).device)
+    stay: list[str] = []
+    while True:
+        pruned = copy.deepcopy(model)
+        if (met := remove(pruned, inputs, ratio, norm, multiple, stay)) is None:
+            break
+        stay.append(met)
+    if sizes(pruned) == sizes(model):
+        raise Unavailable("no layer has channels that can be removed")
+    return finetune(pruned, epochs).eval()
+
+
+def remove(model: nn.Module, inputs: Tensor, ratio: float, norm: int, multiple: int, stay: list[str]) -> str | None:
+    """Prune a network in place; the name of a layer, if one is met, that has to stay as it is, half-way."""
+    entry = entrance(inputs)
+    with torch.enable_grad():
+        pruner = tp.pruner.BasePruner(
+            nn.Sequential(entry, model),
+            [inputs],
+            tp.importance.GroupMagnitudeImportance(norm),
+            pruning_ratio=ratio,
+            ignored_layers=[entry, *map(model.get_submodule, stay)],
+            in_channel_groups={},
+            out_channel_groups={},
+            num_heads={},
+        )
+    groups = pruner.DG.get_all_groups(pruner.ignored_layers, pruner.root_module_types)
+    narrowest = min((len(group[0].idxs) for group in groups), default=0)
+    tied = pruner.in_channel_groups or pruner.out_channel_groups
+    pruner.round_to = multiple if narrowest * (1 - ratio) >= multiple and not tied else None
+    names = {module: name for name, module in model.named_modules()}
+    # what a norm does depends on how many channels there are, so that these are left out of the comparison
+    hooks = [m.register_forward_hook(lambda _, given, __: given[0]) for m in model.modules() if isinstance(m, NORMS)]
+    for group in pruner.step(interactive=True):
+        if not computes_the_same(model, group, inputs, pruner.DG):
+            return names[group[0].dep.target.module]
+    for hook in hooks:
+        hook.remove()
+    return None
+
+
+def entrance(inputs: Tensor) -> nn.Module:
+    """A layer to trace the network behind: without it, inputs that are joined to a layer's outputs would not be seen as channels."""
+    if not inputs.is_floating_point():
+        return nn.Identity()
+    kinds = {4: nn.Conv2d(inputs.shape[1], inputs.shape[1], 1)}
+    return kinds.get(inputs.ndim, nn.Linear(inputs.shape[-1], inputs.shape[-1])).to(inputs.device)
+
+
+@torch.no_grad()
+def computes_the_same(model: nn.Module, group: tp.Group, inputs: Tensor, graph: tp.DependencyGraph) -> bool:
+    """Remove a group of channels; whether the network does what it did with zeros for the weights that took them in."""
+    for dependency, indices in group:
+        layer, goes_in = dependency.target.module, graph.is_in_channel_pruning_fn(dependency.handler)
+        if goes_in and not graph.is_out_channel_pruning_fn(dependency.handler) and isinstance(layer, tp.ops.TORCH_CONV | nn.Linear):
+            side = 0 if getattr(layer, "transposed", False) else 1
+            layer.weight.index_fill_(side, torch.tensor(indices, device=inputs.device) % layer.weight.shape[side], 0)
+    before = model(inputs)
+    try:
+        group.prune()
+        after = model(inputs)
+    except Exception:  # whatever its code makes of other shapes
+        return False
+    return before.shape == after.shape and torch.allclose(before, after, rtol=0, atol=1e-5 * before.abs().max().item())
+
+
+def sizes(model: nn.Module) -> list[torch.Size]:
+    return [parameter.shape for parameter in model.parameters()]

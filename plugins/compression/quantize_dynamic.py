@@ -1,0 +1,24 @@
+from functools import partial
+from typing import Annotated
+
+from onnxruntime.quantization import quantize_dynamic as by_onnxruntime
+from torch import nn
+
+from autoopt.domain import Acts
+from autoopt.quantized import quantized
+
+LAYERS = ["Gemm", "MatMul", "LSTM", "Gather"]
+
+
+def quantize_dynamic(model: nn.Module, batches) -> Annotated[nn.Module, Acts(last=True)]:
+    """Linear, recurrent and embedding layers in int8: r = S (q - Z), with the range of an activation taken anew from every batch.
+
+    Needs no calibration. Convolutions stay in float32: ranges that are taken as it runs make them several times slower than that.
+    Runs in ONNX Runtime, on the CPU.
+
+    Jacob et al. 2018, arXiv:1712.05877.
+
+    Raises:
+        Unavailable: most of the weights are in convolutions.
+    """
+    return quantized(model, batches, partial(by_onnxruntime, op_types_to_quantize=LAYERS, per_channel=True))

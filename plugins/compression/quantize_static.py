@@ -1,0 +1,22 @@
+from typing import Annotated
+
+from torch import nn
+
+from autoopt.domain import Acts, Choice
+from autoopt.quantized import calibrated
+
+
+def quantize_static(
+    model: nn.Module, batches, *, calibration: Annotated[str, Choice("minmax", "percentile")] = "minmax"
+) -> Annotated[nn.Module, Acts(last=True)]:
+    """Weights and activations in int8: r = S (q - Z), with a scale S for each output channel of a weight and one for each activation.
+
+    The ranges of the activations are taken on the first 512 training examples: from the least to the greatest value, or all but a
+    thousandth of them (percentile). Runs in ONNX Runtime, on the CPU; batch norms are folded into the layers before them.
+
+    Jacob et al. 2018, arXiv:1712.05877.
+
+    Raises:
+        Unavailable: most of the weights are in layers that have no int8 form.
+    """
+    return calibrated(model, batches, calibration)

@@ -1,0 +1,79 @@
+from collections.abc import Callable
+from typing import Annotated
+
+import torch
+from torch import Tensor, nn
+
+from autoopt.domain import Acts, Choice, Range, Unavailable
+from autoopt.packed import Packed, kernels, pack, trainable, unpack
+
+MOST = 1000
+
+
+class Shared(nn.Module):
+    """A weight whose entries are those of a codebook, each told by its index."""
+
+    def __init__(self, weight: Tensor, clusters: int):
+        super().__init__()
+        self.shape = tuple(weight.shape)
+        self.stored_parameters = weight.numel() - clusters  # beside those of the codebook
+        self.bits = next(bits for bits in (1, 2, 4, 8) if 2**bits >= clusters)
+        codebook, indices = k_means(weight.detach().view(-1), clusters)
+        self.codebook = nn.Parameter(codebook)
+        self.register_buffer("indices", pack(indices, self.bits))
+
+    def forward(self) -> Tensor:
+        return self.codebook[unpack(self.indices, self.bits, torch.Size(self.shape).numel())].view(self.shape)
+
+
+def weight_sharing(
+    model: nn.Module,
+    finetune: Callable[..., nn.Module],
+    *,
+    clusters: Annotated[int, Choice(4, 16, 256)] = 16,
+    epochs: Annotated[int, Range(0, 5)] = 0,
+) -> Annotated[nn.Module, Acts(last=True)]:
+    """Each weight matrix holds k values alone: the centroids of its entries by k-means, stored as a codebook and log2(k) bits an entry.
+
+    Fine-tuning moves the centroids, each by the sum of its entries' gradients. Smaller on disk; not faster, as it computes with the
+    unpacked weights. Of a weight pruned before, what is left is shared.
+
+    Han et al. 2016, arXiv:1510.00149.
+
+    Raises:
+        Unavailable: every weight is smaller than its codebook would be.
+    """
+    large = {name: weight for name, weight in kernels(model).items() if weight.numel() > 2 * clusters}
+    if not large:
+        raise Unavailable(f"no weight has more than {2 * clusters} entries, where a codebook of {clusters} would make it smaller")
+    packed = Packed(model, {name: Shared(weight, clusters) for name, weight in large.items()})
+    with trainable(packed) as network:
+        finetune(network, epochs)
+    return packed.eval()
+
+
+def k_means(values: Tensor, clusters: int) -> tuple[Tensor, Tensor]:
+    """Centroids, evenly spread at first, until none moves; and the index of the one next to each value.
+
+    One that no value is next to goes where a value is farthest from its own.
+    """
+    ordered = values.double().sort().values
+    sums = nn.functional.pad(ordered.cumsum(0), (1, 0))
+    centroids, edges = torch.linspace(*ordered[[0, -1]].tolist(), clusters, dtype=torch.float64, device=values.device), None
+    for _ in range(MOST):
+        last, edges = edges, nn.functional.pad(torch.searchsorted(ordered, between(centroids)), (1, 1))
+        edges[-1] = len(values)
+        if last is not None and torch.equal(edges, last):
+            break
+        counts = edges.diff()
+        centroids = torch.where(counts > 0, sums[edges].diff() / counts.clamp(min=1), centroids)
+        if idle := int((counts == 0).sum()):
+            distances = (ordered - centroids.repeat_interleave(counts)).abs()
+            centroids[counts == 0] = ordered[distances.topk(idle).indices]
+            centroids = centroids.sort().values
+    centroids = centroids.to(values.dtype)
+    return centroids, torch.bucketize(values, between(centroids))
+
+
+def between(centroids: Tensor) -> Tensor:
+    return (centroids[1:] + centroids[:-1]) / 2

@@ -1,0 +1,57 @@
+import csv
+from functools import partial
+from pathlib import Path
+
+import pandas
+import torch
+
+from autoopt.errors import BadInput
+from autoopt.splits import in_a_row
+from autoopt.table import parts_of, read_file
+from autoopt.task import Examples
+from autoopt.words import Texts
+
+WHERE = "data.text"
+
+
+def text(
+    *,
+    path: str | None = None,
+    train: str | None = None,
+    val: str | None = None,
+    test: str | None = None,
+    separator: str = r"\t",
+    length: int = 128,
+    vocabulary: int = 10_000,
+) -> Examples:
+    """Labelled lines, a class and a text with a separator between, in one file (`path`) or in a file a part.
+
+    A text becomes its first `length` words, as indices into the most frequent words of the training part, `vocabulary` at most:
+    0 is padding, 1 any other word. Words are told apart by what is no letter or digit, marks are words.
+
+    Zhang et al. 2015, arXiv:1509.01626.
+
+    Raises:
+        Unavailable: no file is given.
+        BadInput: a file cannot be read, or has a line without a text.
+    """
+    if length < 1 or vocabulary < 3:
+        raise BadInput(f"{WHERE}: length={length}, vocabulary={vocabulary}: expected 1 or more, and 3 or more")
+    files = parts_of(WHERE, path, train, val, test)
+    frames = {part: read_file(WHERE, file, partial(lines, separator=separator.replace(r"\t", "\t"))) for part, file in files.items()}
+    table = pandas.concat(frames.values(), ignore_index=True)
+    codes, classes = pandas.factorize(table["label"], sort=True)
+    splits = in_a_row({part: len(frame) for part, frame in frames.items()})
+    inputs = Texts(table["text"].tolist(), length, vocabulary)
+    return Examples(inputs, torch.tensor(codes), "classification", tuple(map(str, classes)), splits)
+
+
+def lines(file: Path, separator: str) -> pandas.DataFrame:
+    """Label and text of every line; quotes count where the separator is no tab."""
+    quoting = csv.QUOTE_NONE if separator == "\t" else csv.QUOTE_MINIMAL
+    with file.open(encoding="utf-8", newline="") as opened:
+        rows = [(n, row) for n, row in enumerate(csv.reader(opened, delimiter=separator, quoting=quoting), 1) if row]
+    for number, row in rows:
+        if len(row) < 2 or not row[0].strip() or not row[1].strip():
+            raise ValueError(f"line {number} is not a label, {separator!r} and a text")
+    return pandas.DataFrame([(row[0].strip(), separator.join(row[1:])) for _, row in rows], columns=["label", "text"])

@@ -1,0 +1,21 @@
+from typing import Annotated
+
+from torch import nn
+from torch.nn.modules.conv import _ConvNd
+
+from autoopt.domain import Range
+
+
+def he_uniform(model: nn.Module, *, gain: Annotated[float, Range(0.5, 2.0, log=True)] = 1.0) -> None:
+    """Weights uniform within `±gain * sqrt(6 / fan_in)`, biases zero, in linear and convolution layers.
+
+    The mean square of the activations then stays about equal through layers with ReLU between them.
+
+    He et al. 2015, arXiv:1502.01852.
+    """
+    for layer in model.modules():
+        if isinstance(layer, nn.Linear | _ConvNd):
+            bound = gain * (6 / layer.weight[0].numel()) ** 0.5
+            nn.init.uniform_(layer.weight, -bound, bound)
+            if layer.bias is not None:
+                nn.init.zeros_(layer.bias)

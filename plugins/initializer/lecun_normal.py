@@ -1,0 +1,20 @@
+from typing import Annotated
+
+from torch import nn
+from torch.nn.modules.conv import _ConvNd
+
+from autoopt.domain import Range
+
+
+def lecun_normal(model: nn.Module, *, gain: Annotated[float, Range(0.5, 2.0, log=True)] = 1.0) -> None:
+    """Normal weights of standard deviation `gain * sqrt(1 / fan_in)`, biases zero, in linear and convolution layers.
+
+    The variance of the activations then stays about equal through linear layers, and under SELU is drawn to 1.
+
+    LeCun et al. 1998, DOI 10.1007/3-540-49430-8_2; with SELU: Klambauer et al. 2017, arXiv:1706.02515.
+    """
+    for layer in model.modules():
+        if isinstance(layer, nn.Linear | _ConvNd):
+            nn.init.normal_(layer.weight, std=gain * (1 / layer.weight[0].numel()) ** 0.5)
+            if layer.bias is not None:
+                nn.init.zeros_(layer.bias)

@@ -1,0 +1,50 @@
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.conv import _ConvNd
+
+from autoopt.domain import Unavailable
+
+
+def lsuv(model: nn.Module, batch: tuple[Tensor, Tensor] | None) -> None:
+    """Orthonormal weights, each layer's then divided by the standard deviation of its outputs for a training batch; biases zero.
+
+    Of linear and convolution layers, in the order in which they act. Without a bias the outputs scale with the weights, so that
+    one division makes their variance 1; norm layers and dropout are as in evaluation meanwhile.
+
+    Mishkin & Matas 2015, arXiv:1511.06422.
+
+    Raises:
+        Unavailable: no training batch is at hand.
+    """
+    if batch is None:
+        raise Unavailable("lsuv looks at a training batch, and none is at hand here")
+    layers = [layer for layer in model.modules() if isinstance(layer, nn.Linear | _ConvNd)]
+    for layer in layers:
+        nn.init.orthogonal_(layer.weight)
+        if layer.bias is not None:
+            nn.init.zeros_(layer.bias)
+    hooks = [layer.register_forward_hook(Scale()) for layer in layers]
+    modes = {module: module.training for module in model.modules()}
+    with torch.no_grad():
+        model.eval()(batch[0])
+    for module, mode in modes.items():
+        module.training = mode
+    for hook in hooks:
+        hook.remove()
+
+
+class Scale:
+    """Brings a layer's outputs to the variance 1 when it acts for the first time."""
+
+    def __init__(self) -> None:
+        self.done = False
+
+    def __call__(self, layer: Any, inputs: Any, outputs: Tensor) -> Tensor | None:
+        deviation = outputs.std()
+        if self.done or not deviation > 0:
+            return None
+        self.done = True
+        layer.weight.div_(deviation)
+        return outputs / deviation

@@ -1,0 +1,20 @@
+from typing import Annotated
+
+from torch import nn
+from torch.nn.modules.conv import _ConvNd
+
+from autoopt.domain import Range
+
+
+def orthogonal(model: nn.Module, *, gain: Annotated[float, Range(0.5, 2.0, log=True)] = 1.0) -> None:
+    """`gain` times a random matrix with orthonormal rows or columns, biases zero, in linear and convolution layers.
+
+    A convolution is the matrix of what each of its units sees. Lengths and angles are then kept through square linear layers.
+
+    Saxe et al. 2013, arXiv:1312.6120.
+    """
+    for layer in model.modules():
+        if isinstance(layer, nn.Linear | _ConvNd):
+            nn.init.orthogonal_(layer.weight, gain)
+            if layer.bias is not None:
+                nn.init.zeros_(layer.bias)

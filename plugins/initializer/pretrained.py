@@ -1,0 +1,84 @@
+import re
+from pathlib import Path
+from typing import Annotated
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from autoopt.domain import Choice, Range
+from autoopt.errors import BadInput
+
+
+def pretrained(
+    model: nn.Module,
+    *,
+    path: str,
+    prefix: str = "model.",
+    freeze: Annotated[bool, Choice(False, True)] = False,
+    layer_decay: Annotated[float, Range(0.5, 1.0)] = 1.0,
+) -> None:
+    """Takes from a safetensors file every tensor that the model has under the same name and in the same shape.
+
+    A name may have `prefix` before it in the file or in the model alone.
+    `freeze`: what was loaded is not trained, except the last layer, if that was loaded too.
+    `layer_decay`: what was loaded learns at `layer_decay ** depth` times the rate of the recipe's optimizer, depth being the
+    layers between it and the output. A layer is what shares its name up to the first number, and has a matrix of weights.
+
+    Yosinski et al. 2014, arXiv:1411.1792; rates by layer: Clark et al. 2020, arXiv:2003.10555.
+
+    Raises:
+        BadInput: the file cannot be read, or nothing in it fits.
+    """
+    found = tensors_of(path)
+    own = {name: value for name, value in model.state_dict(keep_vars=True).items() if isinstance(value, Tensor)}
+    depths, loaded = depths_of(model), 0
+    for name, value in own.items():
+        stored = (found.get(key) for key in (name, prefix + name, name.removeprefix(prefix)))
+        tensor = next((t for t in stored if t is not None and t.shape == value.shape), None)
+        if tensor is None:
+            continue
+        value.data.copy_(tensor)
+        loaded += isinstance(value, nn.Parameter)
+        if depth := depths.get(name):
+            value.requires_grad = value.requires_grad and not freeze
+            value.lr_scale = layer_decay**depth  # type: ignore[attr-defined]
+    if not loaded:
+        raise BadInput(f"initializer.pretrained.path: nothing in {path} fits the model; it has {some(found)}; the model has {some(own)}")
+
+
+def tensors_of(path: str) -> dict[str, Tensor]:
+    file = Path(path).expanduser()
+    if not file.is_file():
+        raise BadInput(f"initializer.pretrained.path: there is no file {path}")
+    try:
+        return load_file(file)
+    except SafetensorError as error:
+        raise BadInput(f"initializer.pretrained.path: {path} is no safetensors file: {error}") from error
+
+
+def layer_of(name: str) -> str:
+    """`encoder.layers.3` of `encoder.layers.3.attention.weight`; without a number, the module: `head` of `head.weight`."""
+    numbered = re.match(r"(.*?\.)?\d+(?=\.)", name)
+    return numbered[0] if numbered else name.rpartition(".")[0]
+
+
+def depths_of(model: nn.Module) -> dict[str, int]:
+    """Of every parameter, how many layers stand after its own, in the order in which the model has them.
+
+    What has no matrix, such as a norm, belongs to the layer before it.
+    """
+    parameters = list(model.named_parameters())
+    layers = list(dict.fromkeys(layer_of(name) for name, p in parameters if p.ndim > 1))
+    places = {layer: place for place, layer in enumerate(layers)}
+    depths, place = {}, 0
+    for name, _ in parameters:
+        place = places.get(layer_of(name), place)
+        depths[name] = len(layers) - 1 - place
+    return depths
+
+
+def some(tensors: dict[str, Tensor], count: int = 3) -> str:
+    """The first of them; counts, which fit everywhere, say nothing."""
+    shown = [f"{name} {tuple(t.shape)}" for name, t in sorted(tensors.items()) if t.ndim]
+    return ", ".join(shown[:count]) + (f" and {len(shown) - count} more" if len(shown) > count else "")

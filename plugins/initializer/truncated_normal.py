@@ -1,0 +1,18 @@
+from typing import Annotated
+
+from torch import nn
+from torch.nn.modules.conv import _ConvNd
+
+from autoopt.domain import Range
+
+
+def truncated_normal(model: nn.Module, *, std: Annotated[float, Range(0.001, 0.3, log=True)] = 0.02) -> None:
+    """Normal weights of standard deviation `std`, drawn again beyond `±2 std`; biases zero, in linear and convolution layers.
+
+    Devlin et al. 2018, arXiv:1810.04805 (its code).
+    """
+    for layer in model.modules():
+        if isinstance(layer, nn.Linear | _ConvNd):
+            nn.init.trunc_normal_(layer.weight, std=std, a=-2 * std, b=2 * std)
+            if layer.bias is not None:
+                nn.init.zeros_(layer.bias)

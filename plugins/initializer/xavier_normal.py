@@ -1,0 +1,20 @@
+from typing import Annotated
+
+from torch import nn
+from torch.nn.modules.conv import _ConvNd
+
+from autoopt.domain import Range
+
+
+def xavier_normal(model: nn.Module, *, gain: Annotated[float, Range(0.5, 2.0, log=True)] = 1.0) -> None:
+    """Normal weights of standard deviation `gain * sqrt(2 / (fan_in + fan_out))`, biases zero, in linear and convolution layers.
+
+    The variance of activations and gradients then stays about equal through linear layers.
+
+    Glorot & Bengio 2010 (AISTATS).
+    """
+    for layer in model.modules():
+        if isinstance(layer, nn.Linear | _ConvNd):
+            nn.init.xavier_normal_(layer.weight, gain)
+            if layer.bias is not None:
+                nn.init.zeros_(layer.bias)

@@ -1,0 +1,28 @@
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+from torch.nn.functional import one_hot
+
+from autoopt.domain import Unavailable
+from autoopt.task import Task
+
+
+def bce(task: Task) -> Callable[[Tensor, Tensor], Tensor]:
+    """`-q_k log σ(o_k) - (1 - q_k) log(1 - σ(o_k))`: each class told from all others, the mean over examples and classes.
+
+    The outputs o are (N, K), the targets q class indices (N,) or probabilities (N, K), σ is the logistic function.
+
+    Wightman et al. 2021, arXiv:2110.00476.
+
+    Raises:
+        Unavailable: the task is regression.
+    """
+    if task.kind != "classification":
+        raise Unavailable(f"bce is for classification, the task is {task.kind}")
+
+    def loss(outputs: Tensor, targets: Tensor) -> Tensor:
+        q = targets if targets.is_floating_point() else one_hot(targets, outputs.shape[1]).float()
+        return torch.nn.functional.binary_cross_entropy_with_logits(outputs.float(), q)
+
+    return loss

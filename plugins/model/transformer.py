@@ -1,0 +1,126 @@
+from typing import Annotated
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import scaled_dot_product_attention
+
+from autoopt.domain import Choice, Range, Unavailable
+from autoopt.task import Task
+
+
+class Attention(nn.Module):
+    """`softmax(q k^T / sqrt(d)) v` in each head; `seen` (N, 1, 1, T) are the places that may be looked at."""
+
+    def __init__(self, width: int, heads: int):
+        super().__init__()
+        self.heads = heads
+        self.project, self.combine = nn.Linear(width, 3 * width), nn.Linear(width, width)
+
+    def forward(self, inputs: Tensor, seen: Tensor | None = None) -> Tensor:
+        query, key, value = self.project(inputs).unflatten(2, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
+        attended = scaled_dot_product_attention(query, key, value, attn_mask=seen)
+        return self.combine(attended.transpose(1, 2).flatten(2))
+
+
+class Residual(nn.Module):
+    """`x + branch(norm(x))`."""
+
+    def __init__(self, width: int, branch: nn.Module):
+        super().__init__()
+        self.norm, self.branch = nn.LayerNorm(width), branch
+
+    def forward(self, inputs: Tensor, *given: Tensor | None) -> Tensor:
+        return inputs + self.branch(self.norm(inputs), *given)
+
+
+class Layer(nn.Module):
+    def __init__(self, width: int, heads: int):
+        super().__init__()
+        self.attention = Residual(width, Attention(width, heads))
+        self.feedforward = Residual(width, nn.Sequential(nn.Linear(width, 4 * width), nn.ReLU(), nn.Linear(4 * width, width)))
+
+    def forward(self, inputs: Tensor, seen: Tensor | None) -> Tensor:
+        return self.feedforward(self.attention(inputs, seen))
+
+
+class Transformer(nn.Module):
+    """Encoder layers over embedded places, and a linear layer on their mean; padding is neither looked at nor counted."""
+
+    def __init__(self, embedding: nn.Module, width: int, depth: int, heads: int, length: int, outputs: int, tokens: bool):
+        super().__init__()
+        self.embedding, self.tokens = embedding, tokens
+        self.register_buffer("positions", sinusoids(length, width), persistent=False)
+        self.layers = nn.ModuleList(Layer(width, heads) for _ in range(depth))
+        self.norm, self.head = nn.LayerNorm(width), nn.Linear(width, outputs)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        signal, seen = self.embedding(inputs), places(inputs) if self.tokens else None
+        signal = signal + self.positions[: signal.shape[1]]  # type: ignore[index]
+        for layer in self.layers:
+            signal = layer(signal, None if seen is None else seen[:, None, None])
+        signal = self.norm(signal)
+        if seen is None:
+            return self.head(signal.mean(1))
+        return self.head((signal * seen[..., None]).sum(1) / seen.sum(1, keepdim=True))
+
+
+def transformer(
+    task: Task,
+    *,
+    width: Annotated[int, Range(32, 256, step=32)] = 64,
+    depth: Annotated[int, Range(1, 6)] = 2,
+    heads: Annotated[int, Choice(1, 2, 4, 8)] = 4,
+    patch: int | None = None,
+) -> nn.Module:
+    """A transformer encoder of `depth` layers, `width` and `heads`, over a sequence (N, T, F), and a linear layer on its mean.
+
+    Tokens (N, T) are embedded; images are cut into squares of `patch` pixels, by default so many that 8 stand along the shorter
+    side. Sinusoids tell the places; the feed-forward layers are 4 `width` wide; each norm stands before its branch.
+
+    Vaswani et al. 2017, arXiv:1706.03762; norm first: Xiong et al. 2020, arXiv:2002.04745; images: Dosovitskiy et al. 2020,
+    arXiv:2010.11929.
+
+    Raises:
+        Unavailable: the inputs are neither sequences (T, F) nor tokens nor images.
+        ValueError: `width` is no multiple of `heads`, or `patch` is larger than the image.
+    """
+    if width % heads:
+        raise ValueError(f"width={width} is no multiple of heads={heads}")
+    embedding, length = embed(task, width, patch)
+    return Transformer(embedding, width, depth, heads, length, task.outputs, task.tokens > 0)
+
+
+def embed(task: Task, width: int, patch: int | None) -> tuple[nn.Module, int]:
+    """What makes places `width` wide out of the inputs, and how many."""
+    shape = task.input_shape
+    if task.tokens:
+        return nn.Embedding(task.tokens, width, padding_idx=0), shape[0]
+    if len(shape) == 2:
+        return nn.Linear(shape[1], width), shape[0]
+    if not task.images:
+        raise Unavailable(f"transformer needs sequences (T, F), tokens or images, the inputs have the shape {shape}")
+    side = patch or max(1, min(shape[1:]) // 8)
+    if side > min(shape[1:]):
+        raise ValueError(f"patch={patch} is larger than the image, {shape[1]}x{shape[2]}")
+    cut = nn.Sequential(nn.Conv2d(shape[0], width, side, side), nn.Flatten(2), Turn())
+    return cut, (shape[1] // side) * (shape[2] // side)
+
+
+class Turn(nn.Module):
+    """(N, width, T) -> (N, T, width)."""
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        return inputs.transpose(1, 2)
+
+
+def places(tokens: Tensor) -> Tensor:
+    """Where a token stands, (N, T); everywhere, where there is none at all, so that no mean is taken over nothing."""
+    seen = tokens != 0
+    return seen | ~seen.any(1, keepdim=True)
+
+
+def sinusoids(length: int, width: int) -> Tensor:
+    """`sin(t / 10000^(2i/width))` and its cosine, side by side: (length, width)."""
+    frequencies = 10000 ** (-torch.arange(0, width, 2) / width)
+    angles = torch.arange(length)[:, None] * frequencies
+    return torch.stack([angles.sin(), angles.cos()], 2).flatten(1)[:, :width]

@@ -1,0 +1,21 @@
+from typing import Annotated
+
+from torch.optim import Adadelta
+
+from autoopt.domain import Range
+
+
+def adadelta(
+    params,
+    *,
+    lr: Annotated[float, Range(0.05, 5.0, log=True)] = 1.0,
+    rho: Annotated[float, Range(0.8, 0.99)] = 0.95,
+    weight_decay: float = 0.0,
+) -> Adadelta:
+    """Steps of `lr * RMS(d) / RMS(g) * g`, the root of running means of the squared earlier steps d and of g².
+
+    The paper has no rate (`lr=1`).
+
+    Zeiler 2012, arXiv:1212.5701.
+    """
+    return Adadelta(params, lr=lr, rho=rho, weight_decay=weight_decay)

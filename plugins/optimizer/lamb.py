@@ -1,0 +1,22 @@
+from typing import Annotated
+
+from pytorch_optimizer import Lamb
+
+from autoopt.domain import Range
+
+
+def lamb(
+    params,
+    *,
+    lr: Annotated[float, Range(1e-4, 0.1, log=True)] = 1e-3,
+    weight_decay: Annotated[float, Range(1e-6, 1.0, log=True)] = 1e-2,
+    beta1: Annotated[float, Range(0.8, 0.99)] = 0.9,
+) -> Lamb:
+    """Steps of `lr * |w| * u / |u|` for each tensor, with Adam's direction and the decay `u = m / (sqrt(v) + eps) + weight_decay * w`.
+
+    |w| counts as 10 at most; where it or |u| is 0 the step is `lr * u`. As in the paper's third version, m and v are not corrected
+    for their bias.
+
+    You et al. 2020, arXiv:1904.00962.
+    """
+    return Lamb(params, lr=lr, betas=(beta1, 0.999), weight_decay=weight_decay, weight_decouple=False, adam_debias=True)

@@ -1,0 +1,23 @@
+from typing import Annotated
+
+from pytorch_optimizer import Prodigy
+
+from autoopt.domain import Range
+
+
+def prodigy(
+    params,
+    *,
+    lr: float = 1.0,
+    d_coef: Annotated[float, Range(0.1, 10.0, log=True)] = 1.0,
+    weight_decay: Annotated[float, Range(1e-6, 1.0, log=True)] = 1e-2,
+    beta1: Annotated[float, Range(0.8, 0.99)] = 0.9,
+) -> Prodigy:
+    """Adam that finds its rate: `lr * d`, d an estimate from below of the distance from the first weights to the solution.
+
+    `d = max(d, d_coef * r / |s|_1)`, r the running sum of `<g, w_0 - w>` and s that of g, both weighted by d². `lr` is left
+    to the schedule; it does not enter s, as its authors advise where the rate warms up.
+
+    Mishchenko & Defazio 2024, arXiv:2306.06101.
+    """
+    return Prodigy(params, lr=lr, betas=(beta1, 0.999), d_coef=d_coef, weight_decay=weight_decay, safeguard_warmup=True)

@@ -1,0 +1,49 @@
+from collections.abc import Callable
+from typing import Annotated, Any
+
+import torch
+from pytorch_optimizer import SAM
+from pytorch_optimizer.optimizer.utils import disable_running_stats, enable_running_stats
+from torch import Tensor, nn
+from torch.optim import SGD, Optimizer
+
+from autoopt.domain import Range
+
+
+class Sharpness(SAM):
+    """SAM that calls its closure for both gradients; the running statistics of batch norm see the first."""
+
+    def __init__(self, params: Any, model: nn.Module, **settings: Any):
+        super().__init__(params, SGD, **settings)
+        self.model = model
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], Tensor] | None = None) -> Tensor:
+        if closure is None:
+            raise RuntimeError("sam computes two gradients a step, so step() needs a closure (with precision=16-mixed it gets none)")
+        with torch.enable_grad():
+            loss = closure()
+        disable_running_stats(self.model)
+        try:
+            super().step(closure)
+        finally:
+            enable_running_stats(self.model)
+        return loss
+
+
+def sam(
+    params,
+    model: nn.Module,
+    *,
+    lr: Annotated[float, Range(1e-3, 1.0, log=True)] = 0.1,
+    momentum: Annotated[float, Range(0.5, 0.99)] = 0.9,
+    weight_decay: Annotated[float, Range(1e-6, 1e-2, log=True)] = 5e-4,
+    rho: Annotated[float, Range(0.01, 0.5, log=True)] = 0.05,
+) -> Optimizer:
+    """Heavy ball on the gradient at `w + rho * g / |g|`, the worst point near w: two gradients a step.
+
+    Penalties act on both, so that it is the sharpness of the penalised loss; clipping bounds the second, and leaves the first's direction.
+
+    Foret et al. 2021, arXiv:2010.01412.
+    """
+    return Sharpness(params, model, lr=lr, momentum=momentum, weight_decay=weight_decay, rho=rho)

@@ -1,0 +1,26 @@
+from typing import Annotated
+
+import torch
+from lightning.pytorch import Callback
+from lightning.pytorch.callbacks import WeightAveraging
+from torch import Tensor
+
+from autoopt.domain import Acts, Range
+
+
+def ema(*, decay: Annotated[float, Range(0.9, 0.9999)] = 0.999) -> Annotated[Callback, Acts(last=True)]:
+    """After each step `mean = d * mean + (1 - d) * weights`; what is validated and what remains is the mean, batch norms' too.
+
+    After n steps d is the smaller one of `decay` and `(1 + n) / (10 + n)`, so that a short training is not held at its start.
+
+    Polyak & Juditsky 1992, DOI 10.1137/0330046; with the growing d: Abadi et al. 2016, arXiv:1603.04467 (its `ExponentialMovingAverage`).
+    """
+
+    def average(means: list[Tensor], weights: list[Tensor], count: Tensor) -> None:
+        steps = int(count)
+        if means[0].is_floating_point():
+            torch._foreach_lerp_(means, weights, 1 - min(decay, (1 + steps) / (10 + steps)))
+        else:
+            torch._foreach_copy_(means, weights)
+
+    return WeightAveraging(multi_avg_fn=average)

@@ -1,0 +1,28 @@
+from typing import Annotated
+
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+from torch.optim import Optimizer
+
+from autoopt.domain import Range
+
+GAMMA = 0.55
+
+
+class GradientNoise(Callback):
+    def __init__(self, eta: float):
+        self.eta = eta
+
+    def on_before_optimizer_step(self, trainer: Trainer, pl_module: LightningModule, optimizer: Optimizer) -> None:
+        deviation = (self.eta / (1 + trainer.global_step) ** GAMMA) ** 0.5
+        gradients = [p.grad for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
+        for gradient in gradients:
+            gradient.add_(torch.randn_like(gradient), alpha=deviation)
+
+
+def gradient_noise(*, eta: Annotated[float, Range(1e-4, 1.0, log=True)] = 0.01) -> Callback:
+    """Adds Gaussian noise of the variance `eta / (1 + t)^0.55` to every gradient, t being the steps taken.
+
+    Neelakantan et al. 2015, arXiv:1511.06807.
+    """
+    return GradientNoise(eta)

@@ -1,0 +1,46 @@
+from typing import Annotated, Any
+
+import torch
+from torch import Tensor, nn
+
+from autoopt.domain import Range, Unavailable
+
+
+class Drop:
+    """A forward hook of a residual branch: of each example it drops the whole output, or scales it so that its mean stays."""
+
+    survival = 1.0
+
+    def __call__(self, branch: nn.Module, inputs: Any, outputs: Tensor) -> Tensor:
+        if not branch.training:
+            return outputs
+        drawn = torch.empty(len(outputs), *(1 for _ in outputs.shape[1:]), dtype=outputs.dtype, device=outputs.device)
+        return outputs * drawn.bernoulli_(self.survival) / self.survival
+
+
+def stochastic_depth(model: nn.Module, *, survival: Annotated[float, Range(0.5, 0.95)] = 0.5) -> None:
+    """In training the l-th of L residual blocks keeps its branch with the probability `1 - l / L * (1 - survival)`.
+
+    A residual block is a module whose child `branch` is added to its input. Each example draws for itself, and a kept
+    branch is divided by its probability, so that nothing has to be scaled afterwards.
+
+    Huang et al. 2016, arXiv:1603.09382.
+
+    Raises:
+        Unavailable: the model has no residual block.
+    """
+    branches = [block.branch for block in model.modules() if isinstance(getattr(block, "branch", None), nn.Module)]
+    if not branches:
+        raise Unavailable("the model has no residual block, a module whose child named 'branch' is added to its input")
+    for number, branch in enumerate(branches, 1):
+        drop_of(branch).survival = 1 - number / len(branches) * (1 - survival)
+
+
+def drop_of(branch: nn.Module) -> Drop:
+    """The branch's own, set up at the first call."""
+    for hook in branch._forward_hooks.values():
+        if isinstance(hook, Drop):
+            return hook
+    drop = Drop()
+    branch.register_forward_hook(drop)
+    return drop

@@ -1,0 +1,109 @@
+from typing import Annotated, Any
+
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from autoopt.domain import Acts, Range, Unavailable
+
+NUMBERS = 2**27
+"""At most so many numbers of an epoch's inputs are kept for the batch norms: half a gigabyte."""
+
+
+class SWA(Callback):
+    def __init__(self, model: nn.Module, start: float, rate: float):
+        self.model, self.start, self.rate = model, start, rate
+        self.held: list[Tensor] = []  # the mean of the weights with its buffers; while it is shown, what it stands for
+        self.inputs: list[Tensor] = []
+        self.count = self.kept = 0
+
+    def first(self, trainer: Trainer) -> int:
+        """The first epoch that counts."""
+        epochs = trainer.max_epochs or 1
+        return min(int(self.start * epochs), epochs - 1)
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if trainer.current_epoch == self.first(trainer):
+            trainer.strategy.lr_scheduler_configs = []
+            for group in (group for optimizer in trainer.optimizers for group in optimizer.param_groups):
+                group["lr"] = self.rate * group.get("initial_lr", group["lr"])
+
+    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int) -> None:
+        if trainer.current_epoch < self.first(trainer):
+            return
+        if self.kept < NUMBERS and norms_of(self.model):
+            self.inputs += (found := inputs_of(batch))
+            self.kept += sum(inputs.numel() for inputs in found)
+        if trainer.is_last_batch:
+            self.add()
+            self.swap()
+            with torch.no_grad(), trainer.precision_plugin.train_step_context():
+                renew(self.model, self.inputs)
+            self.swap()
+            self.inputs, self.kept = [], 0
+
+    def add(self) -> None:
+        """Take the weights as they are into the mean."""
+        self.count += 1
+        weights = [p.detach() for p in self.model.parameters()]
+        means = self.held[: len(weights)] or [w.clone() for w in weights]
+        torch._foreach_lerp_(means, weights, 1 / self.count)
+        self.held = [*means, *(buffer.clone() for buffer in self.model.buffers())]
+
+    @torch.no_grad()
+    def swap(self) -> None:
+        for held, shown in zip(self.held, [*self.model.parameters(), *self.model.buffers()] if self.held else [], strict=True):
+            held_before = held.clone()
+            held.copy_(shown)
+            shown.copy_(held_before)
+
+    def on_validation_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self.swap()
+
+    def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self.swap()
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self.swap()
+        self.held = []
+
+
+def swa(
+    model: nn.Module, *, start: Annotated[float, Range(0.5, 0.9)] = 0.75, rate: Annotated[float, Range(0.05, 1.0, log=True)] = 0.5
+) -> Annotated[Callback, Acts(last=True)]:
+    """From the share `start` of the epochs on `mean = (n * mean + weights) / (n + 1)` after each epoch, at a constant rate.
+
+    The rate is `rate` times that of the optimizer. What is validated and what remains is the mean; its batch norms get the
+    statistics of the last epoch's batches, as many of them as 2^27 numbers hold.
+
+    Izmailov et al. 2018, arXiv:1803.05407.
+
+    Raises:
+        Unavailable: a LightningModule has batch norms but no `forward` to pass the batches through.
+    """
+    if norms_of(model) and isinstance(model, LightningModule) and type(model).forward is LightningModule.forward:
+        raise Unavailable("the module has batch norms, whose statistics are taken anew, but no forward")
+    return SWA(model, start, rate)
+
+
+def norms_of(model: nn.Module) -> list[_BatchNorm]:
+    """The batch norms that gather statistics; those that a module holds fixed in training stay fixed."""
+    return [m for m in model.modules() if isinstance(m, _BatchNorm) and m.training and m.running_mean is not None]
+
+
+def inputs_of(batch: Any) -> list[Tensor]:
+    """Of a batch (inputs, targets), or of several that make one step."""
+    return [batch[0]] if isinstance(batch[0], Tensor) else [part[0] for part in batch]
+
+
+def renew(model: nn.Module, inputs: list[Tensor]) -> None:
+    """The statistics of the batch norms over these batches alone, each counting alike."""
+    norms = [(norm, norm.momentum) for norm in norms_of(model)]
+    for norm, _ in norms:
+        norm.momentum = None  # the mean over the batches since the count was 0
+        norm.num_batches_tracked.zero_()  # type: ignore[union-attr]
+    for batch in inputs:
+        model(batch)
+    for norm, momentum in norms:
+        norm.momentum = momentum

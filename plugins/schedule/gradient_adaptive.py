@@ -1,0 +1,59 @@
+from collections.abc import Callable
+from typing import Annotated, Any
+
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+
+from autoopt.domain import Range
+
+Arguments = tuple[tuple[Any, ...], dict[str, Any]]
+
+
+class GradientAdaptive(LRScheduler):
+    """Sets the rates inside of `optimizer.step`, between the gradient and the step that it makes."""
+
+    def __init__(self, optimizer: Optimizer, beta: float):
+        self.beta = beta
+        super().__init__(optimizer)
+        optimizer.register_step_pre_hook(self.before)
+
+    def get_lr(self) -> list[float | Tensor]:
+        return [group["lr"] for group in self.optimizer.param_groups]  # as the last gradient left them
+
+    def before(self, optimizer: Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Arguments | None:
+        """Adapt after every call of the closure; without one the gradients are there already."""
+        closure: Callable[[], Tensor] | None = dict(zip(("self", "closure"), args, strict=False), **kwargs).get("closure")
+        if closure is None:
+            self.adapt()
+            return None
+
+        def adapted() -> Tensor:
+            loss = closure()
+            self.adapt()
+            return loss
+
+        return args[:1], {"closure": adapted}
+
+    def adapt(self) -> None:
+        gradients = [p.grad for group in self.optimizer.param_groups for p in group["params"] if p.grad is not None]
+        scale = getattr(self.optimizer, "grad_scale", None)  # of a GradScaler whose optimizer unscales by itself
+        norm = float(torch.nn.utils.get_total_norm(gradients)) / (1.0 if scale is None else float(scale))
+        for group, base in zip(self.optimizer.param_groups, self.base_lrs, strict=True):
+            group["lr"] = base / (1 + self.beta * norm**2)
+
+
+def gradient_adaptive(
+    optimizer: Optimizer,
+    *,
+    beta: Annotated[float, Range(1e-3, 10.0, log=True)] = 0.1,
+) -> LRScheduler:
+    """The rate shrinks as the gradient grows: `lr_t = lr / (1 + beta * ||g_t||²)`.
+
+    g_t is the gradient of all parameters together that step t uses: after penalties and clipping, the mean over the epoch for
+    full-batch descent, the last one where an optimizer computes several.
+
+    Source: this formula is autoopt's own; why steps should shrink with the gradient: Zhang et al. 2020, arXiv:1905.11881.
+    """
+    return GradientAdaptive(optimizer, beta)

@@ -1,0 +1,31 @@
+import math
+from typing import Annotated
+
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LambdaLR
+
+from autoopt.domain import Range
+
+
+def one_cycle(
+    optimizer: Optimizer,
+    total_steps: int,
+    *,
+    rise: Annotated[float, Range(0.1, 0.5)] = 0.3,
+    initial: Annotated[float, Range(0.01, 0.2, log=True)] = 0.04,
+    final: float = 4e-6,
+) -> LambdaLR:
+    """Rises along half a cosine from `initial` times the base rate to it over the fraction `rise` of the steps, then falls to `final`.
+
+    The momentum stays as it is.
+
+    Smith & Topin 2019, arXiv:1708.07120; in cosines as fastai does.
+    """
+    top = min(max(0, round(rise * total_steps) - 1), total_steps - 1)
+    fall = max(1, total_steps - 1 - top)
+
+    def rate(step: int) -> float:
+        start, progress = (initial, 1 - step / top) if step < top else (final, min(1.0, (step - top) / fall))
+        return start + (1 - start) * (1 + math.cos(math.pi * progress)) / 2
+
+    return LambdaLR(optimizer, rate)

@@ -1,0 +1,26 @@
+from typing import Annotated
+
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import ReduceLROnPlateau
+
+from autoopt.domain import Range
+
+
+def plateau(
+    optimizer: Optimizer,
+    total_steps: int,
+    steps_per_epoch: int,
+    direction: str,
+    *,
+    factor: Annotated[float, Range(0.05, 0.7, log=True)] = 0.1,
+    patience: Annotated[float, Range(0.02, 0.3)] = 0.1,
+) -> ReduceLROnPlateau:
+    """Multiplies the rate by `factor` once the objective has not got better for more epochs than the fraction `patience` of them.
+
+    It follows the validation loss where no objective is measured while training.
+
+    He et al. 2015, arXiv:1512.03385, who divided by 10 at each plateau of the error.
+    """
+    epochs = total_steps // steps_per_epoch
+    mode = {"maximize": "max", "minimize": "min"}[direction]
+    return ReduceLROnPlateau(optimizer, mode=mode, factor=factor, patience=round(patience * epochs))

@@ -1,0 +1,28 @@
+from typing import Annotated
+
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LambdaLR
+
+from autoopt.domain import Range
+
+
+def warmup_stable_decay(
+    optimizer: Optimizer,
+    total_steps: int,
+    *,
+    warmup: Annotated[float, Range(0.0, 0.2)] = 0.05,
+    decay: Annotated[float, Range(0.05, 0.5)] = 0.2,
+) -> LambdaLR:
+    """Rises linearly over the fraction `warmup` of the steps, stays, and falls to 0 as `1 - sqrt(t / T)` over the last fraction `decay`.
+
+    Hägele et al. 2024, arXiv:2405.18392.
+    """
+    rise = min(int(warmup * total_steps), total_steps - 1)
+    fall = max(1, min(int(decay * total_steps), total_steps - 1 - rise))
+
+    def rate(step: int) -> float:
+        if step < rise:
+            return (step + 1) / (rise + 1)
+        return 1 - min(1.0, max(0, step - total_steps + fall) / fall) ** 0.5
+
+    return LambdaLR(optimizer, rate)

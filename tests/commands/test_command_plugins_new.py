@@ -1,0 +1,95 @@
+"""`autoopt plugins new`: what it writes works as it is, in every slot."""
+
+import subprocess
+import sys
+
+import pytest
+
+from autoopt.cli import main
+from autoopt.commands.plugins import slot_of_path
+from autoopt.errors import BadInput
+from autoopt.slots import SLOTS
+from autoopt.technique import find
+from autoopt.testing import check
+
+
+@pytest.mark.parametrize("slot", SLOTS)
+def test_a_new_technique_passes_the_contract_of_its_slot(slot, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert main(["plugins", "new", f"{slot}/my_{slot}"]) == 0
+    folder = tmp_path / f"autoopt-my-{slot}"
+    assert f"pip install -e autoopt-my-{slot} && autoopt plugins check {slot}/my_{slot}" in capsys.readouterr().out
+    assert (
+        f'[project.entry-points."autoopt.{slot}"]\nmy_{slot} = "autoopt_my_{slot}.my_{slot}:my_{slot}"'
+        in (folder / "pyproject.toml").read_text()
+    )
+    monkeypatch.syspath_prepend(str(folder))
+    technique = find(slot, f"autoopt_my_{slot}.my_{slot}:my_{slot}")
+    assert [finding for finding in check(technique) if not finding.skipped] == []
+
+
+def test_its_folder_may_be_named_and_is_never_written_over(tmp_path, capsys):
+    where = tmp_path / "here"
+    assert main(["plugins", "new", "optimizer/mine", str(where)]) == 0
+    before = {path: path.read_text() for path in where.rglob("*.py")}
+    assert main(["plugins", "new", "optimizer/mine", str(where)]) == 2
+    assert f"{where} is there already; say another folder" in capsys.readouterr().err
+    assert {path: path.read_text() for path in where.rglob("*.py")} == before
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ([], "plugins new: say which, and where to: autoopt plugins new optimizer/mine [DIR]"),
+        (["optimiser/mine"], "No slot named 'optimiser'. Did you mean 'optimizer'?"),
+        (["optimizer/My-Thing"], "expected a name such as my_optimizer, got 'My-Thing'"),
+        (["optimizer/class"], "expected a name such as my_optimizer, got 'class'"),
+    ],
+)
+def test_what_cannot_be_made(words, said, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert main(["plugins", "new", *words]) == 2
+    assert said in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
+OWN = '''from torch import Tensor, nn
+from torch.optim import SGD
+
+
+class Mine(SGD):
+    """Plain steps.
+
+    Source: the author, 2026.
+    """
+
+
+def brighter(images: Tensor, *, strength: float = 0.0) -> Tensor:
+    """Adds `strength`.
+
+    Source: the author, 2026.
+    """
+    return (images + strength).clamp(0, 1)
+
+
+def block() -> nn.Module:
+    return nn.ReLU()
+'''
+
+
+def test_the_slot_of_an_import_path_is_told_by_its_kind(tmp_path):
+    (tmp_path / "own_things.py").write_text(OWN)
+    ran = subprocess.run(
+        [sys.executable, "-m", "autoopt", "plugins", "check", "own_things:brighter"], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert "ok       augmentation/brighter" in ran.stdout, ran.stdout + ran.stderr
+
+
+def test_one_that_could_be_of_several_kinds_needs_its_slot(tmp_path, monkeypatch):
+    (tmp_path / "own_blocks.py").write_text(OWN)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    assert slot_of_path("own_blocks:Mine") == "optimizer"
+    with pytest.raises(BadInput, match="own_blocks:block is of model or activation or compression: say which slot it is for"):
+        slot_of_path("own_blocks:block")
+    with pytest.raises(BadInput, match=r"own_blocks has no .blok.\. Did you mean .block."):
+        slot_of_path("own_blocks:blok")
