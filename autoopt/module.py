@@ -295,11 +295,12 @@ class Net(Tuned):
         super().on_train_epoch_start()
 
     def training_step(self, chunk: Iterable[Sequence[Tensor]], _: int) -> None:
-        optimizer, schedule = self.optimizers(), self.lr_schedulers()
-        for group in in_groups(chunk, self.accumulate):
-            self.losses.append(self.step(optimizer, [augment(self.chosen, *pair(batch), self.outputs) for batch in group]))
-            if schedule is not None and not isinstance(schedule, ReduceLROnPlateau):
-                schedule.step()  # type: ignore[union-attr]
+        with torch.autocast(self.device.type, enabled=False):  # Lightning's is for the forward pass alone, as in `loss_of`
+            optimizer, schedule = self.optimizers(), self.lr_schedulers()
+            for group in in_groups(chunk, self.accumulate):
+                self.losses.append(self.step(optimizer, [augment(self.chosen, *pair(batch), self.outputs) for batch in group]))
+                if schedule is not None and not isinstance(schedule, ReduceLROnPlateau):
+                    schedule.step()  # type: ignore[union-attr]
 
     @property
     def train_loss(self) -> float:
@@ -329,9 +330,10 @@ class Net(Tuned):
         return losses[0]
 
     def loss_of(self, inputs: Tensor, targets: Tensor) -> Tensor:
-        outputs = self.model(inputs)
-        loss = self.loss(outputs, targets)
-        return loss if self.instead is None else self.instead(inputs, outputs, loss)
+        with self.trainer.precision_plugin.forward_context():
+            outputs = self.model(inputs)
+            loss = self.loss(outputs, targets)
+            return loss if self.instead is None else self.instead(inputs, outputs, loss)
 
     def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
         return batch  # augmented step by step

@@ -30,13 +30,15 @@ class Asked(Protocol):
 class Space:
     """A composed tree, without the techniques that do not apply here.
 
-    `dropped` has the reason of each that was left out, by `slot/name`; `broken` are those among them that failed.
+    `dropped` has the reason of each that was left out, by `slot/name`; `broken` are those among them that failed; `unfit`
+    has by model the reasons of those that are not drawn with it.
     """
 
     tree: Tree
     absent: Absent = field(default_factory=dict)
     dropped: Mapping[str, str] = field(default_factory=dict)
     broken: frozenset[str] = frozenset()
+    unfit: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
     def fitting(self, absent: Absent) -> "Space":
         """The space of the techniques whose every request can be met; the others are dropped with the reason."""
@@ -61,6 +63,13 @@ class Space:
         key = f"{slot}/{name}"
         dropped, failed = {**self.dropped, key: reason}, self.broken | ({key} if broken else set())
         return replace(self, tree={**self.tree, slot: left}, dropped=dropped, broken=failed)
+
+    def without_with(self, model: str, slot: str, name: str, reason: str) -> "Space":
+        """The space in which a technique is not drawn with one of the models; with none, it is left out."""
+        unfit = {**self.unfit, model: {**self.unfit.get(model, {}), f"{slot}/{name}": reason}}
+        space = replace(self, unfit=unfit)
+        everywhere = all(f"{slot}/{name}" in unfit.get(other, {}) for other in self.tree["model"])
+        return space.without(slot, name, reason) if everywhere else space
 
     def trained(self) -> "Space":
         """The space of the training alone: compression comes after it."""
@@ -130,7 +139,8 @@ class Space:
 
     def applicable(self, slot: str, recipe: Mapping[str, Any]) -> list[str]:
         """The options of a slot after what was chosen before: a schedule of one's own goes with the optimizer of one's own."""
-        names = list(self.tree[slot])
+        unfit = {key for model in recipe.get("model", ()) for key in self.unfit.get(model, ())}
+        names = [name for name in self.tree[slot] if f"{slot}/{name}" not in unfit]
         if slot == "schedule" and "own" not in self.asked("optimizer", recipe):
             names = [n for n in names if "own" not in technique_of(slot, n, self.tree[slot][n]).asks] or names
         return names

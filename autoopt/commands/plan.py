@@ -47,6 +47,9 @@ def lines(study: Opened) -> Iterator[str]:
     if space.dropped:
         yield "\nleft out"
         yield from (f"  {key:<28} {reason}" for key, reason in space.dropped.items())
+    for model, reasons in space.unfit.items():
+        yield f"\nnot drawn with {model}"
+        yield from (f"  {key:<28} {reason}" for key, reason in reasons.items() if key not in space.dropped)
     yield "\nbudget"
     yield from budget(study)
 

@@ -92,7 +92,8 @@ class Folder:
         """Write down which study this is, once it is known to work."""
         if self.locked is None:
             chosen = {"objective": objective.name, "direction": objective.direction}
-            left = {"left_out": dict(space.dropped), "quarantined": sorted(space.broken)}
+            unfit = {model: dict(reasons) for model, reasons in space.unfit.items()}
+            left = {"left_out": dict(space.dropped), "quarantined": sorted(space.broken), "unfit": unfit}
             found = {"identity": self.identity, "techniques": dict(versions(self.tree)), **chosen, **left}
             write(self.path / "space.yaml", yaml.safe_dump(found, sort_keys=False))
         write(self.path / "config.yaml", yaml.safe_dump({**self.tree, "name": self.name}, sort_keys=False))

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import Any
 
-from autoopt.config import Tree, seconds
+from autoopt.config import Tree, seconds, technique_of
 from autoopt.errors import BadInput, nearest
 from autoopt.recipe import Recipe
 from autoopt.slots import SLOTS
@@ -36,8 +36,37 @@ def preflight(space: Space, runner: Runner, tree: Tree, own: Recipe | None = Non
     for result in collect(runner, [trial_run(recipe, f"{slot}-{name}", order, (slot, name)) for slot, name, recipe in rest]):
         if (problem := problem_of(result)) is not None:
             slot, name = result.job.context
-            space = space.without(slot, name, problem["detail"], broken=not problem.get("unavailable"))
-    return space, objective
+            if problem.get("unavailable") and len(space.tree["model"]) > 1 and looks_at_the_model(space, slot, name):
+                space = space.without_with(next(iter(space.tree["model"])), slot, name, problem["detail"])
+            else:
+                space = space.without(slot, name, problem["detail"], broken=not problem.get("unavailable"))
+    return space if alone else with_each_model(space, runner, order), objective
+
+
+def looks_at_the_model(space: Space, slot: str, name: str) -> bool:
+    """Whether it may be a question of the model if a technique works."""
+    return slot == "activation" or "model" in technique_of(slot, name, space.tree[slot][name]).asks
+
+
+def with_each_model(space: Space, runner: Runner, order: dict[str, Any]) -> Space:
+    """The space in which no technique is drawn with a model that it does not work with; the first model was tried."""
+    pairs = [
+        (model, slot, name)
+        for model in list(space.tree["model"])[1:]
+        for slot, name, _ in space.techniques()
+        if slot != "model" and looks_at_the_model(space, slot, name)
+    ]
+    jobs = []
+    for model, slot, name in pairs:
+        recipe = space.with_option("model", model).with_option(slot, name).baseline()
+        jobs.append(trial_run(recipe, f"{model}-{slot}-{name}", order, (model, slot, name)))
+    if jobs:
+        runner.screen.stage("preflight", len(jobs), 0)
+    for result in collect(runner, jobs):
+        if (problem := problem_of(result)) is not None:
+            model, slot, name = result.job.context
+            space = space.without_with(model, slot, name, problem["detail"])
+    return space
 
 
 def as_the_module_allows(space: Space, outcome: dict[str, Any]) -> Space:

@@ -5,7 +5,7 @@ import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from itertools import takewhile
 from pathlib import Path
@@ -89,7 +89,7 @@ def recalled(space: Space, locked: dict[str, Any]) -> tuple[Space, Objective]:
         slot, name = key.split("/")
         if name in space.tree[slot]:
             space = space.without(slot, name, reason, broken=key in locked["quarantined"])
-    return space, Objective(locked["objective"], locked["direction"])
+    return replace(space, unfit=locked.get("unfit", {})), Objective(locked["objective"], locked["direction"])
 
 
 def announce(space: Space, screen: Screen) -> None:

@@ -1,5 +1,6 @@
 from pathlib import Path
 
+import optuna
 import pytest
 from scripted import Fails, composed, outcome, runner
 
@@ -17,6 +18,13 @@ SOME = (
     "initializer=keep",
     "device=cpu",
 )
+BUDGET = composed(*SOME)
+
+
+def random_trial(seed):
+    return optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=seed)).ask()
+
+
 LOGGED = {"val_accuracy": 0.1, "val_loss": 2.3, "train_loss": 2.3}
 
 
@@ -204,3 +212,49 @@ def test_a_timed_objective_is_timed_for_the_baseline(tmp_path):
     assert asked[0]["latency"]
     assert not any(job["latency"] for job in asked[1:]), "the others are only tried"
     assert objective.direction == "minimize"
+
+
+class TestSeveralModels:
+    """What looks at the model is tried with each of them, and not drawn with those that it does not work with."""
+
+    MODELS = ("model=linear,mlp,cnn", "activation=keep,relu", "regularizer=dropout", "regularizer.dropout.use=true,false")
+
+    def checked(self, path, without, broken=()):
+        """Without an activation in these models, nothing can be put in its place."""
+
+        def play(job):
+            model, activation = (next(iter(job["recipe"][slot])) for slot in ("model", "activation"))
+            key = Path(job["log"]).parent.name
+            asked.append(key)
+            yield LOGGED
+            if activation == "relu" and model in without:
+                return problem("no activation module", "activation", "relu", unavailable=True)
+            return problem("it broke") if key in broken else outcome(**LOGGED)
+
+        asked = []
+        found, _ = preflight(Space(composed(*SOME, "augmentation=none", *self.MODELS)), runner(path, play, 2, objective=None), {**BUDGET})
+        return found, asked
+
+    def test_they_are_tried_with_each(self, tmp_path):
+        _, asked = self.checked(tmp_path, ())
+        tried = {"activation-keep", "activation-relu", "regularizer-dropout", "initializer-keep", "device-cpu"}
+        assert {key for key in asked if key.startswith(("mlp-", "cnn-"))} == {
+            f"{model}-{key}" for model in ("mlp", "cnn") for key in tried if key not in ("initializer-keep",)
+        }
+
+    def test_what_works_with_some_is_drawn_with_those(self, tmp_path):
+        found, _ = self.checked(tmp_path, ("linear",))
+        assert found.unfit == {"linear": {"activation/relu": "no activation module"}} and not found.dropped
+        drawn = {tuple(next(iter(r.tree[s])) for s in ("model", "activation")) for r in (found.draw(random_trial(n)) for n in range(60))}
+        assert drawn == {("linear", "keep"), *((m, a) for m in ("mlp", "cnn") for a in ("keep", "relu"))}
+
+    def test_what_works_with_none_is_left_out(self, tmp_path):
+        found, _ = self.checked(tmp_path, ("linear", "mlp", "cnn"))
+        assert found.dropped == {"activation/relu": "no activation module"} and list(found.tree["activation"]) == ["keep"]
+
+    def test_one_that_breaks_with_one_model_is_kept_from_it(self, tmp_path):
+        found, _ = self.checked(tmp_path, (), broken=("cnn-regularizer-dropout",))
+        assert found.unfit == {"cnn": {"regularizer/dropout": "it broke"}}
+        assert not any(
+            r.tree["model"].keys() == {"cnn"} and r.tree["regularizer"] for r in (found.draw(random_trial(n)) for n in range(60))
+        )
