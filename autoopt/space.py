@@ -75,10 +75,12 @@ class Space:
         """The space of the training alone: compression comes after it."""
         return replace(self, tree={**self.tree, "compression": {}})
 
-    def compressing(self) -> "Space":
-        """The space of the compressions alone."""
+    def compressing(self, model: str) -> "Space":
+        """The space of the compressions alone, of those that work with a model."""
         nothing: Tree = {slot: {} for slot in SLOTS} | {node: {} for node in PLAIN}
-        return replace(self, tree={**self.tree, **nothing, "compression": self.tree["compression"]})
+        unfit = self.unfit.get(model, {})
+        fitting = {name: node for name, node in self.tree["compression"].items() if f"compression/{name}" not in unfit}
+        return replace(self, tree={**self.tree, **nothing, "compression": fitting})
 
     def with_option(self, slot: str, name: str) -> "Space":
         """The space in which one technique is used for sure: on, or the only one of its slot."""

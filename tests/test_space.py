@@ -272,15 +272,21 @@ def test_with_one_option_for_sure():
 def test_compression_comes_after_the_training():
     found = space("compression=[half]")
     assert found.trained().draw(trial()).tree["compression"] == {}
-    drawn = found.compressing().draw(asked := trial()).tree["compression"]
+    drawn = found.compressing("mlp").draw(asked := trial()).tree["compression"]
     assert drawn["half"]["dtype"] in ("bfloat16", "float16") and set(asked.params) == {"compression.half.dtype"}
-    either = space("compression=half,own_parts:smaller").compressing()
+    either = space("compression=half,own_parts:smaller").compressing("mlp")
     assert {bool(either.draw(trial(seed)).tree["compression"]) for seed in range(10)} == {True, False}
     assert either.defaults() == {"compression.half.use": False, "compression.smaller.use": False}
 
 
+def test_what_does_not_work_with_a_model_is_no_compression_of_it():
+    found = space("model=mlp,cnn", "compression=half,prune_magnitude").without_with("mlp", "compression", "half", "it does not")
+    assert list(found.compressing("mlp").tree["compression"]) == ["prune_magnitude"]
+    assert list(found.compressing("cnn").tree["compression"]) == ["half", "prune_magnitude"]
+
+
 def test_of_those_that_act_last_no_second_one_is_used():
-    either = space("compression=half,quantize_static,prune_magnitude").compressing()
+    either = space("compression=half,quantize_static,prune_magnitude").compressing("mlp")
     drawn = [set(either.draw(trial(seed)).tree["compression"]) for seed in range(30)]
     assert {frozenset(d & {"half", "quantize_static"}) for d in drawn} == {frozenset(), frozenset({"half"}), frozenset({"quantize_static"})}
     assert any("prune_magnitude" in d and "quantize_static" in d for d in drawn)

@@ -40,19 +40,21 @@ def compress(
     if not best:
         return []
 
-    compressing = space.compressing()
+    def compressing(key: str) -> Space:
+        return space.compressing(next(iter(best[key].recipe["model"])))
 
     def trained_as(trial: Asking) -> str:
         return str(trial.suggest_categorical("trial", list(best)))
 
     def draw(trial: Asking) -> Recipe:
-        return best[trained_as(trial)].point.replace(compression=compressing.draw(trial).tree["compression"])
+        key = trained_as(trial)
+        return best[key].point.replace(compression=compressing(key).draw(trial).tree["compression"])
 
     def order(trial: Asking) -> dict[str, Any]:
         kept = runner.folder.weights(f"{STAGE}-{trial.number}")
         return {"load": str(runner.folder.weights(trained_as(trial))), "save": str(kept), "latency": True}
 
-    first = {"trial": next(iter(best))} | compressing.defaults()
+    first = {"trial": next(iter(best))} | compressing(next(iter(best))).defaults()
     total = space.tree["study"]["compress"]
     sampling = Sampling(STAGE, journal, draw, total, seed, until, first=first, order=order, costs=COSTS)
     runner.screen.stage(STAGE, sampling.total, len(journal.records(STAGE)))
