@@ -12,7 +12,7 @@ from omegaconf import MISSING, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from autoopt import grammar
-from autoopt.config.overrides import GROUPS, Overrides, is_preset, option
+from autoopt.config.overrides import GROUPS, Overrides, is_preset, option, usual
 from autoopt.config.tree import FROM, Tree, leaves
 from autoopt.domain import Choice
 from autoopt.errors import BadInput
@@ -81,8 +81,14 @@ def store(overrides: Overrides) -> None:
             repository.store(group=slot, name=option(name), package=f"{slot}.{option(name)}", node=node, provider="autoopt")
         if not is_preset(slot, "all"):
             continue
-        ready = [n for n in names if is_ready(slot, n)] if "all" in overrides.groups.get(slot, ()) else []
+        ready = everything(slot) if "all" in overrides.groups.get(slot, ()) else []
         repository.store(group=slot, name="all", package="_global_", node={"defaults": ready}, provider="autoopt")
+
+
+def everything(slot: str) -> list[str]:
+    """What `all` stands for: the usual options first, since the first of a slot is the baseline's, then the others."""
+    names = [*usual(slot), *available(slot)]
+    return [name for name in dict.fromkeys(names) if is_ready(slot, name)]
 
 
 def is_ready(slot: str, name: str) -> bool:

@@ -184,6 +184,14 @@ def members(group: str, name: str) -> list[str]:
 
 
 @cache
+def usual(slot: str) -> list[str]:
+    """The options that a slot has where nothing is said, the baseline's first."""
+    listed = yaml.safe_load(files("autoopt.conf").joinpath("search.yaml").read_text())["defaults"]
+    named = next(row[slot] for row in listed if isinstance(row, dict) and slot in row)
+    return [one for name in named for one in members(slot, name)]
+
+
+@cache
 def presets(group: str) -> list[str]:
     """The names of the files in conf/<group>/, and `all` for a slot."""
     found = sorted(p.name.removesuffix(".yaml") for p in files("autoopt.conf").joinpath(group).iterdir() if p.name.endswith(".yaml"))

@@ -38,7 +38,7 @@ def problems(*arguments, file=None):
         (["optimizer=choice(adamw,sgd)"], "optimizer", ["adamw", "sgd"]),
         (["optimizer=recommended"], "optimizer", ["keep", "adamw", "nesterov"]),
         (["optimizer=[recommended,sgd]"], "optimizer", ["keep", "adamw", "nesterov", "sgd"]),
-        (["optimizer=all"], "optimizer", available("optimizer")),
+        (["optimizer=all"], "optimizer", list(dict.fromkeys(["keep", "adamw", "nesterov", *available("optimizer")]))),
         (["optimizer=adamw", "optimizer=sgd"], "optimizer", ["sgd"]),
         (["augmentation=none"], "augmentation", []),
         (["augmentation=null"], "augmentation", []),
