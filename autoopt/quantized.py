@@ -83,11 +83,13 @@ class Reader(CalibrationDataReader):
 
 
 def first(batches: Iterable[Any]) -> Iterator[Tensor]:
-    """The inputs of batches in a row, until there are enough."""
-    seen = 0
+    """The inputs of batches in a row, until there are enough; of one length, as ONNX Runtime stacks what it sees of them."""
+    seen, length = 0, None
     for batch in batches:
-        yield inputs_of(batch)
-        seen += len(batch[0])
+        length = length or len(batch[0])
+        if len(batch[0]) == length:
+            yield inputs_of(batch)
+            seen += length
         if seen >= EXAMPLES:
             return
 

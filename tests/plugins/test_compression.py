@@ -564,3 +564,10 @@ def test_quantize_aware_trains_what_it_will_be(net):
 def test_quantize_aware_says_where_there_is_nothing_to_round():
     with pytest.raises(Unavailable, match="the model has no linear or convolutional layer"):
         quantize_aware(nn.Flatten(), batches(images()), untrained)
+
+
+@pytest.mark.parametrize("calibration", ["minmax", "percentile"])
+def test_a_shorter_last_batch_does_not_spoil_the_calibration(net, calibration):
+    uneven = [(part, None) for part in images(37).split(16)]
+    assert [len(inputs) for inputs, _ in uneven] == [16, 16, 5]
+    assert quantize_static(net, uneven, calibration=calibration)(images(7)).shape == (7, 10)
