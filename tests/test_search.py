@@ -225,7 +225,8 @@ def test_a_whole_search_and_the_same_command_again(bench):
     assert verdict["conclusion"] in said.stdout
     names = {p.name for p in bench.study.iterdir()}
     assert names == {"best", "config.yaml", "journal.log", "lock", "space.yaml", "template.log", "trials", "verdict.yaml"}
-    assert {p.name for p in (bench.study / "best").iterdir()} == {"README.md", "model.json", "model.safetensors", "recipe.yaml"}
+    files = {"README.md", "model.json", "model.onnx", "model.safetensors", "recipe.yaml"}
+    assert {p.name for p in (bench.study / "best").iterdir()} == files
     again = bench.search("study.seeds=2")
     assert "to go" not in again.replace("preflight: 1 to go", "")
     assert (bench.study / "journal.log").read_bytes() == journal

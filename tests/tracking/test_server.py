@@ -32,7 +32,8 @@ def test_the_page_of_the_training_runs(folder, store, tmp_path):
     tracker = Tracker(folder, uri=store, experiment="digits")
     tracker.study("s", {}, {})
     assert tracker.close() == 0
-    script = f"from autoopt.tracking import ui; raise SystemExit(ui({store!r}, None, experiment='digits'))"
+    heard = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"  # which tests in the background ignore
+    script = f"{heard}; from autoopt.tracking import ui; raise SystemExit(ui({store!r}, None, experiment='digits'))"
     process = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True, cwd=tmp_path)
     said = process.stdout.readline()
     assert said.endswith("/#/experiments/1/runs?workflowType=machine_learning (Ctrl-C ends it)\n")
