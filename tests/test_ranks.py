@@ -192,6 +192,7 @@ def test_trained_weights_are_measured_by_one_process(tmp_path, monkeypatch):
     assert again["metrics"]["val_loss"] == pytest.approx(outcome["metrics"]["val_loss"], rel=1e-6)
 
 
+@pytest.mark.slow
 def test_the_command_trains_on_two_processes(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     code = main(["train", *PLAIN, *DDP, "device.cpu.precision=32-true", "study.epochs=1", "tracking.enabled=false"])

@@ -124,6 +124,7 @@ def test_a_disk_that_cannot_be_written_is_said(tmp_path):
         cached(torch.ones(3, 2), "disk", tmp_path / "file" / "in")
 
 
+@pytest.mark.slow
 def test_free_memory_heeds_the_limits_of_the_process():
     limit = "import resource; resource.setrlimit(resource.RLIMIT_DATA, (2**30, 2**30))"
     code = f"{limit}; from autoopt.memory import free_memory; print(free_memory())"

@@ -77,6 +77,7 @@ def block() -> nn.Module:
 '''
 
 
+@pytest.mark.slow
 def test_the_slot_of_an_import_path_is_told_by_its_kind(tmp_path):
     (tmp_path / "own_things.py").write_text(OWN)
     ran = subprocess.run(

@@ -478,6 +478,7 @@ def test_quantize_static_rounds_each_channel_in_its_own_scale(trained):
     torch.testing.assert_close(torch.tensor(weights[name.replace("quantized", "scale")]), scale)
 
 
+@pytest.mark.slow
 def test_quantize_static_takes_the_ranges_as_told(trained, capsys, monkeypatch):
     model, _ = trained
     graph, inputs = to_onnx(model, images(2)), images(64)
@@ -490,12 +491,14 @@ def test_quantize_static_takes_the_ranges_as_told(trained, capsys, monkeypatch):
     assert capsys.readouterr().out == ""
 
 
+@pytest.mark.slow
 def test_quantize_static_says_where_there_is_no_int8_form():
     model = recurrent(SEQUENCE).eval()
     with pytest.raises(Unavailable, match="only 1% of the weights are in layers that it computes in int8"):
         quantize_static(model, batches(torch.rand(16, 7, 5)))
 
 
+@pytest.mark.slow
 def test_quantize_dynamic_is_close_and_takes_ranges_as_it_runs():
     model, inputs = recurrent(TOKENS, width=32).eval(), torch.randint(1, 40, (16, 9))
     smaller = quantize_dynamic(model, batches(inputs))
@@ -540,6 +543,7 @@ def test_fake_activation_is_rounding_in_its_range():
     assert fake.range.tolist() == [-0.5, 3.0]
 
 
+@pytest.mark.slow
 def test_quantize_aware_trains_what_it_will_be(net):
     before, inputs = copy.deepcopy(net.state_dict()), images()
     seen = {}
@@ -567,6 +571,7 @@ def test_quantize_aware_says_where_there_is_nothing_to_round():
 
 
 @pytest.mark.parametrize("calibration", ["minmax", "percentile"])
+@pytest.mark.slow
 def test_a_shorter_last_batch_does_not_spoil_the_calibration(net, calibration):
     uneven = [(part, None) for part in images(37).split(16)]
     assert [len(inputs) for inputs, _ in uneven] == [16, 16, 5]

@@ -20,6 +20,8 @@ from autoopt.tracking.server import free_port
 
 METRICS = {"val_accuracy": 0.5, "val_loss": 1.0, "train_loss": 2.0, "lr": 0.1}
 
+pytestmark = pytest.mark.slow
+
 
 def start(folder, store) -> Tracker:
     tracker = Tracker(folder, uri=store, experiment="digits")
