@@ -32,13 +32,17 @@ class Executor(Protocol):
         """The trials that were submitted and whose last event has not been given out."""
 
     def submit(self, number: int, job: dict[str, Any]) -> None:
-        """Run a job; it waits where there is no room for it yet."""
+        """Run a job; it waits where there is no room for it yet.
+
+        Args:
+            job: what its trial is given; `rungs` are the epochs whose reports wait for an answer.
+        """
 
     def events(self, timeout: float = 0.2) -> Iterator[Event]:
         """What has happened, waiting at most so many seconds for anything to happen."""
 
     def reply(self, number: int, stop: bool) -> None:
-        """Answer a report: every report waits for its answer."""
+        """Answer the report of a rung, which waits for it."""
 
     def kill(self, number: int, reason: str = "user") -> None:
         """End a trial; its `failed` event, which carries the reason, still comes."""

@@ -12,7 +12,7 @@ import signal
 import socket
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import suppress
 from functools import partial
 from typing import Any, NoReturn
@@ -153,7 +153,7 @@ def _trial(supervisor: Channel, run: Run, gpus: str, cpus: int) -> None:
         use_threads(cpus)
         if gpus:
             os.environ["CUDA_VISIBLE_DEVICES"] = gpus
-        supervisor.send(kind="finished", data=run(job, partial(_report, supervisor)))
+        supervisor.send(kind="finished", data=run(job, partial(_report, supervisor, job.get("rungs", ()))))
     except BaseException as error:
         with suppress(Exception):
             traceback.print_exc()
@@ -161,10 +161,11 @@ def _trial(supervisor: Channel, run: Run, gpus: str, cpus: int) -> None:
         supervisor.send(kind="failed", data={"reason": reason, "detail": detail})
 
 
-def _report(supervisor: Channel, epoch: int, metrics: Json) -> bool:
+def _report(supervisor: Channel, rungs: Collection[int], epoch: int, metrics: Json) -> bool:
+    """Say how an epoch went; at a rung, wait to hear whether to stop: elsewhere an answer would cost time and say nothing."""
     supervisor.send(kind="report", data={"epoch": epoch, "metrics": metrics})
-    answer = supervisor.wait()
-    if answer is None:  # nobody listens any more
+    answer = supervisor.wait() if epoch in rungs else {"stop": False}
+    if answer is None or supervisor.broken:  # nobody listens any more
         os._exit(1)
     return bool(answer["stop"])
 

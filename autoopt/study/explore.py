@@ -147,20 +147,19 @@ def explore(
         return baseline if baseline is not None and trial.number == 0 else searched.draw(trial)
 
     def order(trial: Asking) -> dict[str, object]:
-        return {"save": str(runner.folder.weights(f"{trial.number}"))} if keep else {}
+        return {"rungs": rungs} | ({"save": str(runner.folder.weights(f"{trial.number}"))} if keep else {})
 
     first = {} if baseline is not None else searched.defaults()
     sampling = Sampling(STAGE, journal, draw, total, seed, until, first, order)
     ladder = Ladder(epochs, objective)
+    rungs = ladder.rungs if stopping else []
     records = journal.records(STAGE)
     for record in records:
         ladder.remember(int(record.key), record.curve)
 
     def judge(job: Job, epoch: int, metrics: dict[str, float]) -> bool:
         value = metrics.get(objective.name)
-        if value is None or not stopping:
-            return False
-        return ladder.stop(int(job.key), epoch, value) and job.key != BASELINE
+        return value is not None and ladder.stop(int(job.key), epoch, value) and job.key != BASELINE
 
     runner.screen.stage(STAGE, total, len(records))
     runner.screen.earlier(records)

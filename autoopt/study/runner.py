@@ -44,7 +44,7 @@ class Mirror(Protocol):
 
 @dataclass(frozen=True)
 class Job:
-    """One call of `trial.run`; `key` names it within the study, `order` is what the call is given."""
+    """One call of `trial.run`; `key` names it within the study, `order` is what the call is given (its `rungs` are judged)."""
 
     key: str
     stage: str
@@ -109,6 +109,9 @@ class Runner:
     def run(self, jobs: Iterable[Job], done: Callable[[Result], None], judge: Judge = lambda *_: False, width: int | None = None) -> None:
         """Keep `width` jobs running until there are no more.
 
+        Args:
+            judge: of a job, a rung and the metrics there: whether it ends.
+
         Raises:
             Interrupted: a signal came; what was running has ended.
         """
@@ -154,7 +157,8 @@ class Runner:
             case "report":
                 epoch, metrics = event.data["epoch"], event.data["metrics"]
                 result.last = metrics
-                self.executor.reply(event.number, judge(job, epoch, metrics))
+                if epoch in job.order.get("rungs", ()):
+                    self.executor.reply(event.number, judge(job, epoch, metrics))
                 if self.objective and self.objective.name in metrics:
                     result.curve.append(metrics[self.objective.name])
                 self.mirror.epoch(job, epoch, metrics)

@@ -29,9 +29,7 @@ def trials(executor: Local, recipe: dict[str, Any], folder: Path, width: int) ->
             submitted[number] = time.monotonic()
             executor.submit(number, {"recipe": recipe, "seed": number, "objective": "val_accuracy", "log": str(folder / "log.txt")})
         for event in executor.events():
-            if event.kind == "report":
-                executor.reply(event.number, stop=False)
-            elif event.kind == "finished":
+            if event.kind == "finished":
                 notes[event.number] = event.data["notes"] | {"over": time.monotonic()}
             elif event.kind == "failed":
                 raise SystemExit(f"trial {event.number}: {event.data}")

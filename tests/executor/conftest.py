@@ -9,15 +9,17 @@ HERE = Path(__file__).parent
 
 
 class Bench:
-    """An executor under test: submits, answers every report, gathers what comes."""
+    """An executor under test: submits, answers the reports of rungs (every epoch, unless a job has its own), gathers what comes."""
 
     def __init__(self, folder, setup=None, workers=2, **options):
         self.folder = folder
         self.local = Local(setup or {}, folder, workers=workers, target="executor_target", **options)
         self.events = []
+        self.rungs = {}
 
-    def submit(self, number, do, **job):
-        self.local.submit(number, {"do": do, "log": str(self.folder / f"{number}.log"), **job})
+    def submit(self, number, do, rungs=tuple(range(100)), **job):
+        self.rungs[number] = rungs
+        self.local.submit(number, {"do": do, "log": str(self.folder / f"{number}.log"), "rungs": rungs, **job})
 
     def pump(self, until, stop=lambda event: False, on=lambda event: None, seconds=15):
         deadline = time.monotonic() + seconds
@@ -26,7 +28,7 @@ class Bench:
             for event in self.local.events():
                 self.events.append(event)
                 on(event)
-                if event.kind == "report":
+                if event.kind == "report" and event.data["epoch"] in self.rungs[event.number]:
                     self.local.reply(event.number, stop(event))
 
     def run(self, do, number=0, **job):

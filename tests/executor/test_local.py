@@ -45,6 +45,16 @@ def test_a_stop_is_obeyed(bench):
     assert b.events[-1].data == {"stopped": 4}
 
 
+def test_a_trial_waits_for_an_answer_at_rungs_alone(bench):
+    b = bench()
+    b.submit(0, "train", epochs=9, rungs=[3, 6])
+    b.finish(stop=lambda event: event.data["epoch"] == 6)
+    assert b.kinds(0) == ["started", *["report"] * 7, "finished"]
+    assert b.events[-1].data == {"stopped": 6}
+    b.local.reply = None  # to be called by nobody
+    assert b.run("train", number=1, epochs=9, rungs=[]).kind == "finished"
+
+
 def test_two_run_at_once_and_a_third_waits(bench):
     b = bench(workers=2)
     for number in range(3):

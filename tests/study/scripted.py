@@ -43,13 +43,13 @@ class Scripted:
 
     Where it yields AGAIN, its template has died and the trial starts once more.
 
-    Every turn takes the oldest trials a step on; a trial waits for the answer to its report. `on_turn(turn)` is called
-    before each one, and may raise.
+    Every turn takes the oldest trials a step on; at a rung a trial waits for the answer to its report. `on_turn(turn)` is
+    called before each one, and may raise.
     """
 
     def __init__(self, play, on_turn=lambda turn: None):
         self.play, self.on_turn = play, on_turn
-        self.scripts, self.epochs, self.answers, self.jobs = {}, {}, {}, []
+        self.scripts, self.epochs, self.answers, self.rungs, self.jobs = {}, {}, {}, {}, []
         self.news, self.unanswered, self.turns, self.most = deque(), set(), 0, 0
         self.workers = 1
 
@@ -60,6 +60,7 @@ class Scripted:
     def submit(self, number, job):
         assert number not in self.scripts
         self.scripts[number], self.epochs[number], self.answers[number] = self.play(job), 0, None
+        self.rungs[number] = job.get("rungs", ())
         self.jobs.append(job)
         self.news.append(Event(number, "started", {"pid": number}))
         self.most = max(self.most, len(self.scripts))
@@ -87,7 +88,8 @@ class Scripted:
                 self.news.append(Event(number, "started", {"pid": number}))
             else:
                 self.epochs[number] += 1
-                self.unanswered.add(number)
+                if self.epochs[number] in self.rungs[number]:
+                    self.unanswered.add(number)
                 self.news.append(Event(number, "report", {"epoch": self.epochs[number], "metrics": said}))
 
     def end(self, number, event):
