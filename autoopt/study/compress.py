@@ -1,14 +1,17 @@
 """The second stage, where compressions are selected: they are tried on the trained weights of the best."""
 
-from collections.abc import Sequence
+import time
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from autoopt.errors import BadInput
 from autoopt.recipe import Recipe
 from autoopt.space import Space
 from autoopt.study.explore import STAGE as SEARCH
 from autoopt.study.explore import Asking, Sampling, ranked
 from autoopt.study.journal import Journal, Record
 from autoopt.study.objective import Objective
+from autoopt.study.preflight import collect, on_two_batches, problem_of, trial_run
 from autoopt.study.runner import Runner
 
 STAGE = "compress"
@@ -33,38 +36,66 @@ def compress(
     """
     if not space.tree["compression"]:
         return []
-    trained = ranked(journal.records(SEARCH), objective)
+    trained, begun = ranked(journal.records(SEARCH), objective), journal.records(STAGE)
     best = {r.key: r for r in trained[:top] if runner.folder.weights(r.key).exists()}
     for record in trained[top:]:
         runner.folder.forget(record.key)
-    if not best:
-        return []
-
-    def compressing(key: str) -> Space:
-        return space.compressing(next(iter(best[key].recipe["model"])))
-
-    def trained_as(trial: Asking) -> str:
-        return str(trial.suggest_categorical("trial", list(best)))
-
-    def draw(trial: Asking) -> Recipe:
-        key = trained_as(trial)
-        return best[key].point.replace(compression=compressing(key).draw(trial).tree["compression"])
-
-    def order(trial: Asking) -> dict[str, Any]:
-        kept = runner.folder.weights(f"{STAGE}-{trial.number}")
-        return {"load": str(runner.folder.weights(trained_as(trial))), "save": str(kept), "latency": True}
-
-    first = {"trial": next(iter(best))} | compressing(next(iter(best))).defaults()
-    total = space.tree["study"]["compress"]
-    sampling = Sampling(STAGE, journal, draw, total, seed, until, first=first, order=order, costs=COSTS)
-    runner.screen.stage(STAGE, sampling.total, len(journal.records(STAGE)))
-    runner.run(sampling.jobs(), sampling.tell, width=1)
+    if len(begun) < space.tree["study"]["compress"] and (not begun or time.time() < until):
+        sample(runner, journal, space, best, seed, until)
     records = journal.records(STAGE)
     kept = {r.key for r in front(records, objective)}
     for record in records:
         if record.key not in kept:
             runner.folder.forget(record.key)
     return records
+
+
+def sample(runner: Runner, journal: Journal, space: Space, best: Mapping[str, Record], seed: int, until: float) -> None:
+    """Ask, compress and tell up to the total."""
+    spaces, total = spaces_of(best, runner, space), space.tree["study"]["compress"]
+    if not spaces:
+        return
+
+    def trained_as(trial: Asking) -> str:
+        return str(trial.suggest_categorical("trial", list(spaces)))
+
+    def draw(trial: Asking) -> Recipe:
+        key = trained_as(trial)
+        return best[key].point.replace(compression=spaces[key].draw(trial).tree["compression"])
+
+    def order(trial: Asking) -> dict[str, Any]:
+        kept = runner.folder.weights(f"{STAGE}-{trial.number}")
+        return {"load": str(runner.folder.weights(trained_as(trial))), "save": str(kept), "latency": True}
+
+    key, own = next(iter(spaces.items()))
+    sampling = Sampling(STAGE, journal, draw, total, seed, until, {"trial": key} | own.defaults(), order, COSTS)
+    runner.screen.stage(STAGE, total, len(journal.records(STAGE)))
+    runner.run(sampling.jobs(), sampling.tell, width=1)
+
+
+def spaces_of(trained: Mapping[str, Record], runner: Runner, space: Space) -> dict[str, Space]:
+    """By trained model the compressions that work with it, each of them tried at its defaults on two batches.
+
+    The preflight tried them with every kind of model as it is by default; the search may have made another thing of it. A
+    model with which one does not work that was asked for always is left out.
+    """
+    spaces = {key: space.compressing(next(iter(record.recipe["model"]))) for key, record in trained.items()}
+    jobs = []
+    for key, record in trained.items():
+        order = on_two_batches(space.tree) | {"load": str(runner.folder.weights(key))}
+        for name in spaces[key].tree["compression"]:
+            recipe = record.point.replace(compression=spaces[key].with_option("compression", name).baseline().tree["compression"])
+            jobs.append(trial_run(recipe, f"{key}-{name}", order, (key, name)))
+    runner.screen.stage("preflight", len(jobs), 0)
+    for result in collect(runner, jobs):
+        key, name = result.job.context
+        if (problem := problem_of(result)) is not None and key in spaces:
+            try:
+                spaces[key] = spaces[key].without("compression", name, problem["detail"])
+            except BadInput as error:
+                runner.screen.say(f"trial {key} is not compressed: {error}")
+                del spaces[key]
+    return spaces
 
 
 def front(records: Sequence[Record], objective: Objective) -> list[Record]:

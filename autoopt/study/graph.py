@@ -1,11 +1,9 @@
 """model.onnx beside the exported weights, where the extra is installed."""
 
-from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from autoopt.recipe import Recipe
-from autoopt.study.mirror import Nobody
 from autoopt.study.preflight import collect
 from autoopt.study.runner import Job, Runner
 
@@ -19,7 +17,6 @@ def write_graph(runner: Runner, folder: Path, recipe: Recipe) -> None:
             version(package)
     except PackageNotFoundError:
         return
-    alone = replace(runner, mirror=Nobody())  # it is no trial
-    (result,) = collect(alone, [Job("export", "export", recipe, 0, {"onnx": str(folder.resolve())})])
+    (result,) = collect(runner, [Job("export", "export", recipe, 0, {"onnx": str(folder.resolve())})])
     if result.outcome is None:
         runner.screen.say(f"{folder.name}/model.onnx was not written: {result.detail}")

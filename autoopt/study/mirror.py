@@ -18,17 +18,6 @@ CHANGING = ("trials",)  # a parameter in MLflow never does
 MEASURED_IN_TRAINING = ("epochs_trained", "seconds", "samples_per_second", "peak_memory_mb", "parameters", "size_mb")
 
 
-class Nobody:
-    """Tracking switched off."""
-
-    def begin(self, job: Job) -> None: ...
-    def epoch(self, job: Job, epoch: int, metrics: dict[str, float]) -> None: ...
-    def end(self, result: Result) -> None: ...
-    def conclude(self, verdict: Verdict, folder: Path) -> None: ...
-    def close(self) -> int:
-        return 0
-
-
 class Mirror:
     """One parent run for the study, one child for each trial; every epoch is a point."""
 

@@ -1,6 +1,7 @@
 """Before trial 0: each selected technique trains two batches, and what cannot work here drops out with its reason."""
 
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 
 from autoopt.config import Tree, seconds, technique_of
@@ -9,7 +10,7 @@ from autoopt.recipe import Recipe
 from autoopt.slots import SLOTS
 from autoopt.space import Space
 from autoopt.study.objective import Objective, direction_of, timed
-from autoopt.study.runner import Job, Result, Runner
+from autoopt.study.runner import Job, Nobody, Result, Runner
 
 COMMON = ("val_accuracy", "val_acc", "val/accuracy", "val/acc", "val_f1", "val/f1", "val_rmse", "val/rmse", "val_loss", "val/loss")
 SECONDS = 300
@@ -25,7 +26,7 @@ def preflight(space: Space, runner: Runner, tree: Tree, own: Recipe | None = Non
     Raises:
         BadInput: the baseline cannot be trained, or the objective is nothing that is measured or logged.
     """
-    order = {"limit": 2, "time_limit": min(SECONDS, seconds(tree["executor"]["trial_time"]) or SECONDS)}
+    order = on_two_batches(tree)
     space, found = sound_baseline(space, runner, order | {"latency": timed(tree["objective"])})
     objective = choose_objective(tree, {**found.last, **(found.outcome or {})["metrics"]})
     space = as_the_module_allows(space, found.outcome or {})
@@ -95,9 +96,15 @@ def sound_baseline(space: Space, runner: Runner, order: dict[str, Any]) -> tuple
         space = space.without(slot, name, problem["detail"], broken=not problem.get("unavailable"))
 
 
+def on_two_batches(tree: Tree) -> dict[str, Any]:
+    """The order of a trial run."""
+    return {"limit": 2, "time_limit": min(SECONDS, seconds(tree["executor"]["trial_time"]) or SECONDS)}
+
+
 def collect(runner: Runner, jobs: Iterable[Job]) -> list[Result]:
+    """Run jobs that are no trials of the study, so that MLflow is not told of them."""
     found: list[Result] = []
-    runner.run(jobs, found.append)
+    replace(runner, mirror=Nobody()).run(jobs, found.append)
     return found
 
 

@@ -25,10 +25,10 @@ from autoopt.study.export import Advice, export
 from autoopt.study.folder import Folder, write
 from autoopt.study.graph import write_graph
 from autoopt.study.journal import Journal, Record
-from autoopt.study.mirror import Mirror, Nobody
+from autoopt.study.mirror import Mirror
 from autoopt.study.objective import Objective
 from autoopt.study.preflight import preflight
-from autoopt.study.runner import Runner, Screen
+from autoopt.study.runner import Nobody, Runner, Screen
 from autoopt.study.verdict import Verdict, conclude
 from autoopt.tracking import Tracker, experiment_name, store_uri
 

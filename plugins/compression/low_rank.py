@@ -33,17 +33,17 @@ def low_rank(
     """Linear and convolutional layers become two each, by truncated singular value decomposition: W = U S V^T with the k largest of S.
 
     k is the least that keeps the share `energy` of the sum of S^2. A convolution becomes one to k channels and one of 1x1; a layer that
-    would not have fewer weights so stays as it is, all of them with an `energy` that is too high for any.
+    would not have fewer weights so stays as it is; all of them, where the `energy` is too high for any or pruning has left them small.
 
     Denton et al. 2014, arXiv:1404.0736; for convolutions: Zhang et al. 2016, arXiv:1505.06798.
 
     Raises:
-        Unavailable: no layer would have fewer weights even with k = 1.
+        Unavailable: there are no such layers.
     """
     smaller = unpacked(model)
     layers = [m for m in smaller.modules() if type(m) is nn.Linear or (type(m) in CONVOLUTIONS and m.groups == 1)]
-    if not any(sum(layer.weight.flatten(1).shape) < layer.weight.numel() for layer in layers):
-        raise Unavailable("no layer would have fewer weights in two")
+    if not layers:
+        raise Unavailable("the model has no linear or convolutional layers")
     pairs = {layer: pair for layer in layers if (pair := factorised(layer, energy)) is not None}
     if not pairs:
         return smaller

@@ -11,9 +11,8 @@ from autoopt.executor import Event
 from autoopt.space import Space
 from autoopt.study.explore import explore
 from autoopt.study.journal import Journal
-from autoopt.study.mirror import Nobody
 from autoopt.study.objective import Objective
-from autoopt.study.runner import Runner
+from autoopt.study.runner import Nobody, Runner
 
 ACCURACY = Objective("val_accuracy", "maximize")
 AGAIN = "again"

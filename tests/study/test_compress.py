@@ -15,12 +15,27 @@ def jobs():
 
 
 @pytest.fixture
-def stage(tmp_path, jobs):
+def trials():
+    """What was tried on two batches: trained model and compressions."""
+    return []
+
+
+@pytest.fixture
+def said():
+    return []
+
+
+@pytest.fixture
+def stage(tmp_path, jobs, trials, said):
     """A compress stage over trials that were searched: their scores by number, the best of them with weights."""
 
-    def run(scores, top=2, total=4, overrides=("compression=half",), weights=None, until=float("inf")):
+    def run(scores, top=2, total=4, overrides=("compression=half",), weights=None, until=float("inf"), unfit=()):
         def play(job):
             loaded = Path(job["load"]).parent.name
+            if job.get("limit"):
+                trials.append((loaded, *job["recipe"]["compression"]))
+                failed = {"problem": {"detail": "it has no layers", "said": "", "unavailable": True}}
+                return {"stopped": False} | (failed if trials[-1] in unfit else {"metrics": {"val_accuracy": 0.1}})
             used.append(loaded)
             jobs.append(job)
             Path(job["save"]).parent.mkdir(parents=True, exist_ok=True)
@@ -31,6 +46,7 @@ def stage(tmp_path, jobs):
             return outcome(val_accuracy=scores[int(loaded)] - 0.01 * smaller, **costs)
 
         used = []
+        trials.clear()
         jobs.clear()
         whole = space(f"study.compress={total}", *overrides)
         journal = Journal(tmp_path / "journal.log", "s")
@@ -43,8 +59,10 @@ def stage(tmp_path, jobs):
             path.parent.mkdir(parents=True, exist_ok=True)
             if weights is None or number in weights:
                 path.touch()
-        records = compress(runner(tmp_path, play), journal, whole, ACCURACY, top, 0, until)
+        run = runner(tmp_path, play)
+        records = compress(run, journal, whole, ACCURACY, top, 0, until)
         journal.close()
+        said[:] = run.screen.said
         return records, used
 
     return run
@@ -96,6 +114,26 @@ def test_a_longer_search_finds_others(stage):
     records, used = stage([0.5, 0.9, 0.8, 0.99], total=9)
     assert set(used) == {"1", "3"}
     assert len(records) == 9
+
+
+BOTH = ("compression=half,weight_sharing", "compression.half.use=true,false", "compression.weight_sharing.use=true,false")
+
+
+def test_what_does_not_work_with_a_trained_model_is_not_drawn_with_it(stage, trials):
+    records, used = stage([0.5, 0.9, 0.8], total=40, overrides=BOTH, unfit=[("1", "half")])
+    assert sorted(trials) == [("1", "half"), ("1", "weight_sharing"), ("2", "half"), ("2", "weight_sharing")]
+    drawn = {(u, name) for r, u in zip(records, used, strict=True) for name in r.recipe["compression"]}
+    assert drawn == {("1", "weight_sharing"), ("2", "half"), ("2", "weight_sharing")}
+    stage([0.5, 0.9, 0.8], total=40, overrides=BOTH)
+    assert trials == [], "all is done: nothing is tried for it"
+
+
+def test_a_model_with_which_what_is_asked_for_always_does_not_work_is_left_out(stage, said):
+    always = ("compression=[half]",)
+    records, used = stage([0.5, 0.9, 0.8], total=4, overrides=always, unfit=[("1", "half")])
+    assert set(used) == {"2"}
+    assert "trial 1 is not compressed: compression=half cannot be used here: it has no layers" in said
+    assert stage([0.5, 0.9, 0.8, 0.99], total=9, overrides=always, unfit=[("1", "half"), ("3", "half")])[0] == records
 
 
 def test_without_weights_there_is_nothing_to_compress(stage):
