@@ -8,10 +8,11 @@ import lightning.pytorch as L
 import torch
 
 from autoopt.config import Tree, compose, is_live
-from autoopt.deployed import load
+from autoopt.deployment.load import load
 from autoopt.errors import BadInput
 from autoopt.live import Made, path_of
-from autoopt.module import Chosen, apply_to, prepare_model
+from autoopt.module.build import apply_to, prepare_model
+from autoopt.module.chosen import Chosen
 from autoopt.recipe import Recipe
 from autoopt.space import Space
 from autoopt.study import search as study
@@ -29,7 +30,7 @@ def search(overrides: Sequence[str] = (), *, model: Made | None = None, data: Ma
     Args:
         overrides: as on the command line, such as `["data=digits", "optimizer=adamw,sgd"]`.
         model: a class or function that makes an `nn.Module` or a `LightningModule`.
-        data: a class or function that makes a `LightningDataModule` or `autoopt.task.Examples`.
+        data: a class or function that makes a `LightningDataModule` or `autoopt.data.task.Examples`.
 
     Raises:
         BadInput: with a line for every problem; nothing was started.

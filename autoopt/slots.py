@@ -23,7 +23,7 @@ class Slot:
 
 
 TABLE = (
-    Slot("data", "the examples, and what is to be learnt", (), ("autoopt.task:Examples", "lightning.pytorch:LightningDataModule")),
+    Slot("data", "the examples, and what is to be learnt", (), ("autoopt.data.task:Examples", "lightning.pytorch:LightningDataModule")),
     Slot("model", "the network", ("task",), ("torch.nn:Module",)),
     Slot("activation", "what stands between the layers", (), ("torch.nn:Module", None)),
     Slot("initializer", "the weights before the first step", ("model", "batch"), (None,)),

@@ -18,19 +18,19 @@ from torch.utils.data import DataLoader, TensorDataset
 import autoopt
 from autoopt.api import tree_of
 from autoopt.config import compose, is_live
+from autoopt.data.splits import Splitter
+from autoopt.data.task import Examples
 from autoopt.errors import BadInput, NotConcluded
 from autoopt.live import path_of
-from autoopt.metrics import quality
 from autoopt.recipe import Recipe
 from autoopt.space import Space
-from autoopt.splits import Splitter
 from autoopt.study import train as training
 from autoopt.study.export import Advice, export
 from autoopt.study.journal import StoreError
 from autoopt.study.verdict import Verdict
-from autoopt.task import Examples
 from autoopt.technique import LIVE, find
-from autoopt.trial import prepare, run
+from autoopt.trial.metrics import quality
+from autoopt.trial.run import prepare, run
 
 HERE = __name__
 TINY = (

@@ -95,7 +95,7 @@ import torch
 from sklearn.datasets import load_digits
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
-from autoopt.task import Task
+from autoopt.data.task import Task
 
 class Lit(L.LightningModule):
     def __init__(self, *, hidden: int = 16):
@@ -122,7 +122,7 @@ def narrow(task: Task) -> nn.Module:
 """
 
 forkserver = multiprocessing.get_context("forkserver")  # Lightning is imported once for all these commands
-forkserver.set_forkserver_preload(["autoopt.trial", "autoopt.study.search", "autoopt.terminal", "autoopt.commands.search"])
+forkserver.set_forkserver_preload(["autoopt.trial.run", "autoopt.study.search", "autoopt.terminal", "autoopt.commands.search"])
 
 
 def enter(arguments: list[str], folder: Path, largest: int) -> None:

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from autoopt.commands.words import named, read
+from autoopt.deployment.card import KNOWN, described
 from autoopt.errors import BadInput
-from autoopt.exported import KNOWN, described
 from autoopt.study.export import Advice, export
 from autoopt.study.stored import Stored
 
@@ -26,7 +26,7 @@ def run(arguments: Sequence[str]) -> int:
     study = named(said, "export")
     folder = Path(settings["to"]) if "to" in settings else study.path / ("/".join(["export", *words[1:]]) if words[1:] else "best")
     written(study, words[1] if words[1:] else None, folder)
-    from autoopt.deployed import write_onnx  # seconds of torch, which bad input need not wait for
+    from autoopt.deployment.load import write_onnx  # seconds of torch, which bad input need not wait for
 
     print(f"{folder} holds model.safetensors, model.json and recipe.yaml")
     try:

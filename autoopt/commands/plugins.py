@@ -170,7 +170,7 @@ def slot_of_path(path: str) -> str:
     Raises:
         BadInput: there is none, or more than one.
     """
-    from autoopt.world import return_type  # imports torch, as the contract does
+    from autoopt.trial.world import return_type  # imports torch, as the contract does
 
     found = find(next(iter(SLOTS)), path).load()
     returned = found if isinstance(found, type) else return_type(found)

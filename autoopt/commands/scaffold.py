@@ -49,7 +49,7 @@ def test_the_contract_of_its_slot():
 BODIES = {
     "data": '''import torch
 
-from autoopt.task import Examples
+from autoopt.data.task import Examples
 
 
 def $name(*, count: int = 400, noise: float = 0.1) -> Examples:
@@ -69,7 +69,7 @@ from typing import Annotated
 from torch import nn
 
 from autoopt import Range, Unavailable
-from autoopt.task import Task
+from autoopt.data.task import Task
 
 
 def $name(task: Task, *, width: Annotated[int, Range(16, 256, log=True)] = 64) -> nn.Module:
@@ -170,7 +170,7 @@ import torch
 from torch import Tensor
 
 from autoopt import Unavailable
-from autoopt.task import Task
+from autoopt.data.task import Task
 
 
 def $name(task: Task) -> Callable[[Tensor, Tensor], Tensor]:

@@ -39,7 +39,7 @@ class Local:
         folder: Path,
         *,
         workers: int,
-        target: str = "autoopt.trial",
+        target: str = "autoopt.trial.run",
         trial_time: float | None = None,
         gpus: Sequence[str] = (),
         gpus_per_trial: float = 1,

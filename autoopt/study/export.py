@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from autoopt.exported import KNOWN, digest
+from autoopt.deployment.card import KNOWN, digest
 from autoopt.recipe import Recipe
 from autoopt.study.folder import versions, write
 from autoopt.study.journal import StoreError

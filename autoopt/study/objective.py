@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from autoopt.parts import on_test
+from autoopt.data.parts import on_test
 
 COST = {
     "latency_ms": "minimize",

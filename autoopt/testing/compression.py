@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from autoopt.structure import describe, restore
+from autoopt.deployment.structure import describe, restore
 from autoopt.technique import Technique
 from autoopt.testing.worlds import WORLDS, World, differing, situations
 

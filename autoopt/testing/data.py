@@ -5,9 +5,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from autoopt.data.rows import everything
+from autoopt.data.task import PARTS, Encoded, Examples, Raw
 from autoopt.domain import Unavailable
-from autoopt.rows import everything
-from autoopt.task import PARTS, Encoded, Examples, Raw
 from autoopt.technique import Technique
 from autoopt.testing.worlds import situations
 

@@ -9,7 +9,7 @@ from torch.nn.functional import cross_entropy
 from torch.optim import SGD, Optimizer
 from torch.utils.data import DataLoader
 
-from autoopt.task import Task
+from autoopt.data.task import Task
 
 WIDTH = 8
 TASKS = (

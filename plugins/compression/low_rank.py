@@ -4,8 +4,8 @@ from typing import Annotated
 import torch
 from torch import Tensor, nn
 
+from autoopt.deployment.packed import unpacked
 from autoopt.domain import Acts, Range, Unavailable
-from autoopt.packed import unpacked
 
 CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 

@@ -6,8 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
+from autoopt.deployment.packed import Packed, kernels, pack, place, unpack, unpacked
 from autoopt.domain import Acts, Range
-from autoopt.packed import Packed, kernels, pack, place, unpack, unpacked
 
 
 class Sparse(nn.Module):

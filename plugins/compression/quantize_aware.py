@@ -5,9 +5,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
+from autoopt.deployment.packed import unpacked
+from autoopt.deployment.quantized import calibrated
 from autoopt.domain import Acts, Range, Unavailable
-from autoopt.packed import unpacked
-from autoopt.quantized import calibrated
 
 LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
 

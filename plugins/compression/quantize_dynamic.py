@@ -4,8 +4,8 @@ from typing import Annotated
 from onnxruntime.quantization import quantize_dynamic as by_onnxruntime
 from torch import nn
 
+from autoopt.deployment.quantized import quantized
 from autoopt.domain import Acts
-from autoopt.quantized import quantized
 
 LAYERS = ["Gemm", "MatMul", "LSTM", "Gather"]
 

@@ -2,8 +2,8 @@ from typing import Annotated
 
 from torch import nn
 
+from autoopt.deployment.quantized import calibrated
 from autoopt.domain import Acts, Choice
-from autoopt.quantized import calibrated
 
 
 def quantize_static(

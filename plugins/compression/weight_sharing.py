@@ -4,8 +4,8 @@ from typing import Annotated
 import torch
 from torch import Tensor, nn
 
+from autoopt.deployment.packed import Packed, kernels, pack, trainable, unpack
 from autoopt.domain import Acts, Choice, Range, Unavailable
-from autoopt.packed import Packed, kernels, pack, trainable, unpack
 
 MOST = 1000
 

@@ -2,8 +2,8 @@ from functools import partial
 
 import pandas
 
-from autoopt.table import from_files, read_file
-from autoopt.task import Examples
+from autoopt.data.table import from_files, read_file
+from autoopt.data.task import Examples
 
 WHERE = "data.csv"
 

@@ -3,8 +3,8 @@ import torch
 from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 
+from autoopt.data.task import Examples
 from autoopt.errors import BadInput
-from autoopt.task import Examples
 
 
 def digits(*, train: int | None = None) -> Examples:

@@ -2,10 +2,10 @@ from pathlib import Path
 
 import torch
 
+from autoopt.data.images import Images
+from autoopt.data.splits import in_a_row
+from autoopt.data.task import Examples
 from autoopt.errors import BadInput
-from autoopt.images import Images
-from autoopt.splits import in_a_row
-from autoopt.task import Examples
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
 PARTS = {"train": "train", "val": "validation", "validation": "validation", "test": "test"}

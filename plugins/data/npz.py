@@ -3,11 +3,11 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from autoopt.archive import Archive
+from autoopt.data.archive import Archive
+from autoopt.data.rows import Joined, Mapped, Source
+from autoopt.data.splits import in_a_row
+from autoopt.data.task import Examples
 from autoopt.errors import BadInput, nearest
-from autoopt.rows import Joined, Mapped, Source
-from autoopt.splits import in_a_row
-from autoopt.task import Examples
 
 PARTS = {"train": ("train",), "validation": ("val", "validation", "valid"), "test": ("test",)}
 CHANNELS = (1, 3, 4)

@@ -3,8 +3,8 @@ from functools import partial
 import pandas
 import pyarrow  # noqa: F401  # what pandas reads it with
 
-from autoopt.table import from_files, read_file
-from autoopt.task import Examples
+from autoopt.data.table import from_files, read_file
+from autoopt.data.task import Examples
 
 WHERE = "data.parquet"
 

@@ -5,11 +5,11 @@ from pathlib import Path
 import pandas
 import torch
 
+from autoopt.data.splits import in_a_row
+from autoopt.data.table import parts_of, read_file
+from autoopt.data.task import Examples
+from autoopt.data.words import Texts
 from autoopt.errors import BadInput
-from autoopt.splits import in_a_row
-from autoopt.table import parts_of, read_file
-from autoopt.task import Examples
-from autoopt.words import Texts
 
 WHERE = "data.text"
 

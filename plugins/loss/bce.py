@@ -4,8 +4,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import one_hot
 
+from autoopt.data.task import Task
 from autoopt.domain import Unavailable
-from autoopt.task import Task
 
 
 def bce(task: Task) -> Callable[[Tensor, Tensor], Tensor]:

@@ -4,8 +4,8 @@ from typing import Annotated
 import torch
 from torch import Tensor
 
+from autoopt.data.task import Task
 from autoopt.domain import Range, Unavailable
-from autoopt.task import Task
 
 
 def huber(task: Task, *, delta: Annotated[float, Range(0.1, 10.0, log=True)] = 1.0) -> Callable[[Tensor, Tensor], Tensor]:

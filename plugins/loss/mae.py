@@ -3,8 +3,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from autoopt.data.task import Task
 from autoopt.domain import Unavailable
-from autoopt.task import Task
 
 
 def mae(task: Task) -> Callable[[Tensor, Tensor], Tensor]:

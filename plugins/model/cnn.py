@@ -2,8 +2,8 @@ from typing import Annotated
 
 from torch import nn
 
+from autoopt.data.task import Task
 from autoopt.domain import Choice, Range, Unavailable
-from autoopt.task import Task
 
 
 def cnn(

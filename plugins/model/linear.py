@@ -2,7 +2,7 @@ import math
 
 from torch import nn
 
-from autoopt.task import Task
+from autoopt.data.task import Task
 
 
 def linear(task: Task) -> nn.Module:

@@ -4,8 +4,8 @@ from typing import Annotated
 import torch
 from torch import Tensor, nn
 
+from autoopt.data.task import Task
 from autoopt.domain import Choice, Range
-from autoopt.task import Task
 
 
 class Residual(nn.Module):

@@ -3,8 +3,8 @@ from typing import Annotated
 import torch
 from torch import Tensor, nn
 
+from autoopt.data.task import Task
 from autoopt.domain import Choice, Range, Unavailable
-from autoopt.task import Task
 
 
 class Recurrent(nn.Module):

@@ -2,8 +2,8 @@ from typing import Annotated
 
 from torch import Tensor, nn
 
+from autoopt.data.task import Task
 from autoopt.domain import Range, Unavailable
-from autoopt.task import Task
 
 
 class Residual(nn.Module):

@@ -3,8 +3,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from autoopt.data.task import Task
 from autoopt.domain import Unavailable
-from autoopt.task import Task
 
 try:
     from timm import create_model

@@ -4,8 +4,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
 
+from autoopt.data.task import Task
 from autoopt.domain import Choice, Range, Unavailable
-from autoopt.task import Task
 
 
 class Attention(nn.Module):

@@ -4,7 +4,7 @@ from torch import Tensor, nn
 from torch.nn.modules.dropout import _DropoutNd
 
 from autoopt.domain import Range, Unavailable
-from autoopt.module import activation_sites
+from autoopt.module.build import activation_sites
 
 
 def dropout(model: nn.Module, *, p: Annotated[float, Range(0.05, 0.8)] = 0.5) -> None:

@@ -21,10 +21,10 @@ from torch.nn.functional import cross_entropy
 from torch.optim import AdamW
 from torch.optim.lr_scheduler import OneCycleLR
 
-from autoopt.onnx import OnnxModel, to_onnx
+from autoopt.data.task import make_task
+from autoopt.deployment.onnx import OnnxModel, to_onnx
 from autoopt.plugins.data.digits import digits
 from autoopt.plugins.model.cnn import cnn
-from autoopt.task import make_task
 from autoopt.technique import build, find
 
 WIDTH, EPOCHS, SIZE = 64, 30, 64

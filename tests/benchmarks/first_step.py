@@ -1,12 +1,13 @@
-"""`autoopt.trial` as an executor's target, with notes on the way to the first training step; for isolation.py."""
+"""`autoopt.trial.run` as an executor's target, with notes on the way to the first training step; for isolation.py."""
 
 import sys
 import time
 from typing import Any
 
-from autoopt import trial
-from autoopt.module import Net
-from autoopt.trial import Report, World, prepare
+from autoopt.module.net import Net
+from autoopt.trial import run as trial
+from autoopt.trial.run import Report, prepare
+from autoopt.trial.world import World
 
 __all__ = ["prepare", "run"]
 

@@ -12,8 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from autoopt.data.task import make_task
 from autoopt.plugins.data.digits import digits
-from autoopt.task import make_task
 
 EPOCHS, BATCH, WORKERS = 20, 64, 2
 SPACE = [

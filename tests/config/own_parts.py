@@ -8,8 +8,8 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
+from autoopt.data.task import Examples
 from autoopt.domain import Acts, Choice, Range
-from autoopt.task import Examples
 
 
 def examples(*, rows: int = 100, path: str = "here") -> Examples:

@@ -11,8 +11,8 @@ from torch.nn.functional import cross_entropy
 from torch.optim import SGD, Optimizer
 from torch.optim.lr_scheduler import LambdaLR, ReduceLROnPlateau
 
+from autoopt.data.task import Encoded, Examples
 from autoopt.domain import Acts, Choice, Range, Unavailable
-from autoopt.task import Encoded, Examples
 
 LOW = 0.5
 

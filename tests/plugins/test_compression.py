@@ -9,10 +9,10 @@ from torch import nn
 from torch.nn import functional as F
 from torch.optim import SGD
 
-from autoopt import metrics
+from autoopt.data.task import Task
+from autoopt.deployment.onnx import to_onnx
+from autoopt.deployment.packed import Packed, kernels, unpacked
 from autoopt.domain import Unavailable
-from autoopt.onnx import to_onnx
-from autoopt.packed import Packed, kernels, unpacked
 from autoopt.plugins.compression.distill import distill
 from autoopt.plugins.compression.half import half
 from autoopt.plugins.compression.low_rank import Factorised, low_rank
@@ -27,8 +27,8 @@ from autoopt.plugins.model.mlp import mlp
 from autoopt.plugins.model.recurrent import recurrent
 from autoopt.plugins.model.resnet import resnet
 from autoopt.plugins.model.transformer import transformer
-from autoopt.task import Task
 from autoopt.testing.compression import stored
+from autoopt.trial import metrics
 
 IMAGE = Task("classification", (1, 8, 8), 10)
 TABLE = Task("regression", (6,), 2)
@@ -484,7 +484,7 @@ def test_quantize_static_takes_the_ranges_as_told(trained, capsys, monkeypatch):
     model, _ = trained
     graph, inputs = to_onnx(model, images(2)), images(64)
     inputs[5, 0, 3, 3] = 50.0
-    monkeypatch.setattr("autoopt.quantized.to_onnx", lambda *_: graph)
+    monkeypatch.setattr("autoopt.deployment.quantized.to_onnx", lambda *_: graph)
     weights = [graph_of(quantize_static(model, batches(inputs), calibration=way))[1] for way in ("minmax", "percentile")]
     everything, percentile = (each["input_scale"].item() for each in weights)
     assert everything == pytest.approx(50 / 255)

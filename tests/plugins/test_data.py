@@ -8,6 +8,8 @@ import torch
 from PIL import Image
 from sklearn.datasets import load_digits, load_wine
 
+from autoopt.data.rows import Joined, Mapped, cached
+from autoopt.data.task import Examples, make_task
 from autoopt.domain import Unavailable
 from autoopt.errors import BadInput
 from autoopt.plugins.data.breast_cancer import breast_cancer
@@ -19,8 +21,6 @@ from autoopt.plugins.data.npz import npz
 from autoopt.plugins.data.parquet import parquet
 from autoopt.plugins.data.text import text
 from autoopt.plugins.data.wine import wine
-from autoopt.rows import Joined, Mapped, cached
-from autoopt.task import Examples, make_task
 
 SPLIT = {"validation": 0.2, "test": 0.2, "seed": 0, "stratify": True, "normalise": True}
 

@@ -18,9 +18,9 @@ from autoopt.plugins.device.cuda import cuda
 from autoopt.plugins.device.mps import mps
 from autoopt.plugins.device.parallel import POWERSGD_START, CompressGradients, CutUp
 from autoopt.plugins.device.tpu import tpu
-from autoopt.ranks import spread
 from autoopt.technique import find
 from autoopt.testing.toys import TASKS, Tiny, examples_of, fit, network
+from autoopt.trial.ranks import spread
 
 on_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 

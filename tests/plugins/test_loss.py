@@ -2,6 +2,7 @@ import pytest
 import torch
 from torch.nn.functional import one_hot
 
+from autoopt.data.task import Task
 from autoopt.domain import Unavailable
 from autoopt.plugins.loss.bce import bce
 from autoopt.plugins.loss.cross_entropy import cross_entropy
@@ -10,7 +11,6 @@ from autoopt.plugins.loss.huber import huber
 from autoopt.plugins.loss.keep import keep
 from autoopt.plugins.loss.mae import mae
 from autoopt.plugins.loss.mse import mse
-from autoopt.task import Task
 
 COUNTS = torch.tensor([60, 30, 10])
 torch.manual_seed(0)

@@ -7,8 +7,9 @@ import torch
 from torch import nn
 from torch.nn.utils.rnn import pack_padded_sequence
 
+from autoopt.data.task import Task
 from autoopt.domain import Unavailable
-from autoopt.module import activation_sites
+from autoopt.module.build import activation_sites
 from autoopt.plugins.model import timm as timm_file
 from autoopt.plugins.model.cnn import cnn
 from autoopt.plugins.model.linear import linear
@@ -16,7 +17,6 @@ from autoopt.plugins.model.mlp import mlp
 from autoopt.plugins.model.recurrent import recurrent
 from autoopt.plugins.model.resnet import Residual, resnet
 from autoopt.plugins.model.transformer import Attention, sinusoids, transformer
-from autoopt.task import Task
 
 TABLE = Task("classification", (6,), 3)
 IMAGE = Task("classification", (1, 8, 8), 10)

@@ -9,6 +9,7 @@ from torch import nn
 from torch.nn.functional import cross_entropy
 from torch.utils.data import DataLoader
 
+from autoopt.data.task import Examples, make_task
 from autoopt.plugins.optimizer.adabelief import adabelief
 from autoopt.plugins.optimizer.adadelta import adadelta
 from autoopt.plugins.optimizer.adafactor import adafactor
@@ -37,11 +38,10 @@ from autoopt.plugins.regularizer.gradient_clip import gradient_clip
 from autoopt.plugins.regularizer.l1 import l1
 from autoopt.recipe import Recipe
 from autoopt.slots import SLOTS
-from autoopt.task import Examples, make_task
 from autoopt.technique import available, find
 from autoopt.testing.toys import Tiny, fit
-from autoopt.trial import run
-from autoopt.world import World
+from autoopt.trial.run import run
+from autoopt.trial.world import World
 
 GRADIENTS = [torch.tensor([0.5, -2.0, 1.0]), torch.tensor([-0.3, 0.4, 0.1]), torch.tensor([1.5, 1.0, -1.0])] * 3
 START = torch.tensor([1.0, -1.0, 0.5])

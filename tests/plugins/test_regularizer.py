@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 from torch.optim import SGD
 
+from autoopt.data.task import Examples, Task, make_task
 from autoopt.domain import Acts, Unavailable
 from autoopt.plugins.regularizer.dropout import dropout
 from autoopt.plugins.regularizer.gradient_clip import gradient_clip
@@ -21,10 +22,9 @@ from autoopt.plugins.regularizer.stochastic_depth import stochastic_depth
 from autoopt.plugins.regularizer.swa import swa
 from autoopt.recipe import Recipe
 from autoopt.slots import SLOTS
-from autoopt.task import Examples, Task, make_task
 from autoopt.testing.toys import Residual
-from autoopt.trial import run
-from autoopt.world import World
+from autoopt.trial.run import run
+from autoopt.trial.world import World
 
 # ------------------------------------------------------------------------------------------------------------------ of gradients
 

@@ -13,6 +13,7 @@ from torch.optim import SGD
 from torch.optim.lr_scheduler import OneCycleLR
 from torch.utils.data import DataLoader
 
+from autoopt.data.task import Examples, make_task
 from autoopt.plugins.optimizer.gd import gd
 from autoopt.plugins.optimizer.sam import sam
 from autoopt.plugins.regularizer.l1 import l1
@@ -31,10 +32,9 @@ from autoopt.plugins.schedule.step import step
 from autoopt.plugins.schedule.warmup_stable_decay import warmup_stable_decay
 from autoopt.recipe import Recipe
 from autoopt.slots import SLOTS
-from autoopt.task import Examples, make_task
 from autoopt.testing.toys import Tiny, fit
-from autoopt.trial import run
-from autoopt.world import World
+from autoopt.trial.run import run
+from autoopt.trial.world import World
 
 
 def rates(make, steps, *arguments, **values):

@@ -8,8 +8,8 @@ import pytest
 import yaml
 from scripted import PLAIN, SPACE, Fails, Killed, Quiet, Scripted, composed, outcome
 
+from autoopt.deployment.card import KNOWN
 from autoopt.errors import BadInput, NotConcluded
-from autoopt.exported import KNOWN
 from autoopt.space import Space
 from autoopt.study import search as module
 from autoopt.study.folder import derived_seed

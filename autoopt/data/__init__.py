@@ -1,0 +1,1 @@
+"""The examples, from where they are kept to ready batches."""

@@ -1,0 +1,249 @@
+"""The ready batches that a training is fed with."""
+
+import copy
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import islice
+from math import ceil, prod
+from typing import Any
+
+import lightning.pytorch as L
+import torch
+from torch import Tensor
+from torch.utils.data import IterableDataset
+
+from autoopt.data.memory import fits_on
+from autoopt.data.rows import Rows, ahead
+from autoopt.data.task import Task
+from autoopt.errors import BadInput
+
+EVALUATION_BATCH, EVALUATION_BYTES = 1024, 2**24
+
+
+class Chunk:
+    """Batches in a row, cut as they are asked for; opaque to Lightning, which would walk through every tensor.
+
+    Args:
+        workers, prefetch: threads that read batches of a lazy source, and how many of them each has ready.
+    """
+
+    def __init__(self, inputs: Tensor, targets: Tensor, indices: tuple[Tensor, ...], workers: int = 0, prefetch: int = 2):
+        self.inputs, self.targets, self.indices = inputs, targets, indices
+        self.workers = workers if isinstance(inputs, Rows) and inputs.lazy else 0
+        self.prefetch = prefetch
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+        if self.workers:
+            return ahead(self.read, self.indices, self.workers, self.workers * self.prefetch)
+        return ((self.inputs[i], self.targets[i]) for i in self.indices)
+
+    def read(self, numbers: Tensor) -> tuple[Tensor, Tensor]:
+        return self.inputs[numbers], self.targets[numbers]
+
+
+class Batches(IterableDataset):
+    """Ready batches of tensors that are where the model is.
+
+    Each epoch has an order of its own, drawn from (seed, epoch), so that a training can be taken up at any epoch.
+
+    Args:
+        inputs, targets: the examples of one part.
+        size: examples a batch; a last batch of one is left out in training (batch norm has no variance there).
+        seed: of the order; none: as they stand.
+        chunked: give the whole epoch as one `Chunk`.
+        balanced: draw every class equally often.
+        share: rank and ranks, each of which has an equal part of every batch.
+        reading: `workers` and `prefetch` of a `Chunk`.
+    """
+
+    def __init__(
+        self,
+        inputs: Tensor,
+        targets: Tensor,
+        size: int,
+        seed: int | None = None,
+        chunked: bool = False,
+        balanced: bool = False,
+        share: tuple[int, int] = (0, 1),
+        **reading: int,
+    ):
+        self.inputs, self.targets, self.size, self.seed, self.chunked = inputs, targets, size, seed, chunked
+        self.balanced, self.share, self.reading = balanced, share, reading
+        self.epoch = 0
+
+    @property
+    def steps(self) -> int:
+        """Batches an epoch."""
+        full, rest = divmod(len(self.inputs), self.size)
+        return full + (rest // self.share[1] > (0 if self.seed is None or not full else 1))
+
+    def __len__(self) -> int:
+        return 1 if self.chunked else self.steps
+
+    def indices(self) -> tuple[Tensor, ...]:
+        if self.seed is None:
+            order = torch.arange(len(self.inputs), device=self.inputs.device)
+        else:
+            generator = torch.Generator().manual_seed(self.seed * 100_003 + self.epoch)
+            order = balanced(self.targets.cpu(), generator) if self.balanced else torch.randperm(len(self.inputs), generator=generator)
+            order = order.to(self.inputs.device)
+        batches = order.split(self.size)[: self.steps]
+        return batches if self.share[1] == 1 else tuple(part_of(batch, self.share) for batch in batches)
+
+    def __iter__(self) -> Iterator[Any]:
+        chunk = Chunk(self.inputs, self.targets, self.indices(), **self.reading)
+        self.epoch += 1
+        return iter([chunk]) if self.chunked else iter(chunk)
+
+
+def part_of(batch: Tensor, share: tuple[int, int]) -> Tensor:
+    """A rank's examples of a batch, as many as the others have, so that the mean of their gradients is that of the batch."""
+    rank, ranks = share
+    return batch[rank::ranks][: len(batch) // ranks]
+
+
+def balanced(targets: Tensor, generator: torch.Generator) -> Tensor:
+    """An order as long as the examples are many, in which classes come equally often, and so do the examples of each."""
+    classes = targets.unique()
+    share = ceil(len(targets) / len(classes))
+    drawn = []
+    for each in classes:
+        own = (targets == each).nonzero().squeeze(1)
+        rounds = [own[torch.randperm(len(own), generator=generator)] for _ in range(ceil(share / len(own)))]
+        drawn.append(torch.cat(rounds)[:share])
+    together = torch.cat(drawn)
+    return together[torch.randperm(len(together), generator=generator)][: len(targets)]
+
+
+class PerBatch:
+    """The batches of one optimizer step at a time, each time as a chunk."""
+
+    def __init__(self, batches: Any, accumulate: int = 1, share: tuple[int, int] = (0, 1)):
+        self.batches, self.accumulate, self.share = batches, accumulate, share
+
+    @property
+    def steps(self) -> int:
+        """Batches an epoch."""
+        return len(self.batches)
+
+    def __len__(self) -> int:
+        return ceil(len(self.batches) / self.accumulate)
+
+    def __iter__(self) -> Iterator[list[Any]]:
+        return in_groups(map(self.own, self.batches) if self.share[1] > 1 else self.batches, self.accumulate)
+
+    def own(self, batch: Any) -> list[Tensor]:
+        return [part_of(tensor, self.share) for tensor in batch]
+
+
+def in_groups(batches: Iterable[Any], size: int) -> Iterator[list[Any]]:
+    """So many batches at a time."""
+    source = iter(batches)  # now, so that what is drawn anew for each iteration is drawn as often as without groups
+    return iter(lambda: list(islice(source, size)), [])
+
+
+class Feed:
+    """The batches of a task, as one kind of module takes them, on the device where it trains.
+
+    Args:
+        batches: the recipe's node; its `size` is none: as the user's data module has it.
+        chunked: whole epochs at once, for our own module.
+        limit: batches of each part, for a preflight; those of a user's module are counted by its Trainer.
+        share: rank and ranks, each with its part of every batch. A user's module with a loader of its own has its part
+            from Lightning, in batches that are smaller by as much.
+
+    Raises:
+        BadInput: there are more ranks than examples in a batch.
+    """
+
+    def __init__(
+        self,
+        task: Task,
+        batches: Mapping[str, Any],
+        seed: int,
+        chunked: bool,
+        limit: int | None = None,
+        share: tuple[int, int] = (0, 1),
+    ):
+        size = batches["size"]
+        self.task, self.size, self.seed, self.chunked, self.share = task, size or 64, seed, chunked, share
+        if self.size < share[1]:
+            raise BadInput(f"batches.size={self.size} is too small for {share[1]} devices: each takes its part of a batch")
+        self.accumulate, self.kept = batches.get("accumulate") or 1, batches.get("cache", "memory") == "memory"
+        self.balanced = batches.get("sampler") == "balanced"
+        self.reading = {key: batches[key] for key in ("workers", "prefetch") if key in batches}
+        self.datamodule = task.datamodule and of_batch_size(task.datamodule, size and (size if chunked else size // share[1]))
+        self.limit = limit if chunked else None
+        top = limit * self.size * self.accumulate if limit else None
+        self.parts = {part: (x[:top], y[:top]) for part, (x, y) in task.parts.items()} if top else dict(task.parts)
+
+    def to(self, device: torch.device) -> None:
+        self.parts = {part: (self.inputs_on(device, x), y.to(device)) for part, (x, y) in self.parts.items()}
+
+    def inputs_on(self, device: torch.device, inputs: Any) -> Any:
+        """All of them where they fit and are to be kept there; else they come batch by batch."""
+        whole = self.kept and fits_on(device, inputs.nbytes)
+        if isinstance(inputs, Rows):
+            return inputs.to(device, whole)
+        return inputs.to(device) if whole or device.type == "cpu" else Rows(inputs, device=device)
+
+    @property
+    def steps(self) -> int:
+        """Optimizer steps an epoch."""
+        batches = len(self.datamodule.train_dataloader()) if self.datamodule else self.batches().steps
+        ranks = self.share[1] if self.datamodule and not self.chunked else 1
+        return ceil(batches / ranks / self.accumulate)
+
+    def batches(self, chunked: bool = False) -> Batches:
+        return Batches(*self.parts["train"], self.size, self.seed, chunked, self.balanced, self.share, **self.reading)
+
+    def train(self, whole_epochs: bool = True) -> Any:
+        """The training batches: an epoch at a time, or (where a callback follows every batch) one by one."""
+        if self.datamodule is not None:
+            loader = self.limited(self.datamodule.train_dataloader())
+            return PerBatch(loader, self.accumulate, self.share) if self.chunked else loader
+        batches = self.batches(chunked=self.chunked and whole_epochs)
+        return PerBatch(batches, self.accumulate) if self.chunked and not whole_epochs else batches
+
+    def calibration(self) -> Any:
+        """The training batches in their order, as they are, for a compression to look at."""
+        if self.datamodule is not None:
+            return self.limited(self.datamodule.train_dataloader())
+        return Batches(*self.parts["train"], self.size, **self.reading)
+
+    def example(self, part: str) -> Tensor:
+        """The first inputs of a part."""
+        return next(iter(self.held_out(part)))[0]
+
+    def held_out(self, part: str) -> Any:
+        """The batches of validation or test, or nothing where there are none."""
+        if self.datamodule is None:
+            inputs, targets = self.parts[part]
+            size = max(1, min(EVALUATION_BATCH, EVALUATION_BYTES // (4 * prod(inputs.shape[1:]))))
+            return Batches(inputs, targets, size, **self.reading)
+        if part == "test":
+            self.datamodule.setup("test")
+        name = {"validation": "val_dataloader", "test": "test_dataloader"}[part]
+        if not overridden(name, self.datamodule, L.LightningDataModule):
+            return None
+        return self.limited(getattr(self.datamodule, name)())
+
+    def limited(self, loader: Any) -> Any:
+        return loader if self.limit is None else list(islice(loader, self.limit))
+
+
+def of_batch_size(datamodule: L.LightningDataModule, size: int | None) -> L.LightningDataModule:
+    """A data module of a trial's own; with a size it has that, as its attribute or as its hyperparameter."""
+    own = copy.copy(datamodule)
+    own._hparams = copy.copy(datamodule.hparams)
+    for holder in (own, own.hparams):
+        if size is not None and hasattr(holder, "batch_size"):
+            holder.batch_size = size
+    return own
+
+
+def has_batch_size(datamodule: L.LightningDataModule) -> bool:
+    return hasattr(datamodule, "batch_size") or "batch_size" in datamodule.hparams
+
+
+def overridden(name: str, instance: Any, base: type) -> bool:
+    return getattr(type(instance), name) is not getattr(base, name)

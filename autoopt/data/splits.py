@@ -1,0 +1,155 @@
+"""Which examples train, validate and test: by chance, by class, by column, by group, by time, in folds."""
+
+from collections.abc import Iterator, Mapping
+from itertools import accumulate, pairwise
+from typing import Any
+
+import numpy as np
+import torch
+from sklearn.model_selection import GroupKFold, GroupShuffleSplit, KFold, StratifiedKFold, TimeSeriesSplit, train_test_split
+from torch import Tensor
+
+from autoopt.data.parts import PARTS
+from autoopt.errors import BadInput, nearest
+
+Parts = dict[str, Tensor]
+SPLITTING = ("column", "group", "time")
+"""Settings of `split` that name a column of the data."""
+NAMES = {"train": "train", "training": "train", "val": "validation", "valid": "validation", "validation": "validation", "test": "test"}
+
+
+class Splitter:
+    """Cuts examples into parts as the node `split` says.
+
+    Args:
+        targets: of all examples.
+        columns: values of all examples by name, which a split may go by.
+        given: parts that the source fixes; one that it does not is cut from the training part.
+    """
+
+    def __init__(
+        self, targets: Tensor, classification: bool, columns: Mapping[str, np.ndarray], given: Parts | None, split: dict[str, Any]
+    ) -> None:
+        self.count, self.split = len(targets), split
+        self.labels = targets.numpy() if split.get("stratify") and classification else None
+        by = {name: column_of(columns, name, split[name]) for name in SPLITTING if split.get(name) is not None}
+        self.groups, self.times = by.get("group"), by.get("time")
+        if self.groups is not None and self.times is not None:
+            raise BadInput(f"split.group={split['group']}, split.time={split['time']}: give one of the two")
+        if self.times is not None and self.times.dtype.kind not in "iufM":
+            raise BadInput(f"split.time={split['time']}: expected numbers or dates, got {self.times[0]!r}")
+        self.given = given
+        if "column" in by:
+            if given is not None:
+                raise BadInput(f"split.column={split['column']}: the data fixes its parts already; leave one of the two away")
+            self.given = named_parts(by["column"], split["column"])
+
+    def parts(self) -> Iterator[Parts]:
+        """The parts of each fold; of one where there is no cross-validation. All folds have the same test part.
+
+        Raises:
+            BadInput: there are too few examples for that.
+        """
+        try:
+            for parts in self.folds() if self.split.get("folds") else [self.once()]:
+                yield {part: torch.as_tensor(np.sort(parts[part])) for part in PARTS}
+        except ValueError as error:
+            hint = " (split.stratify=false splits without regard to the classes)" if self.labels is not None else ""
+            raise BadInput(f"data: {self.count} examples cannot be split: {error}{hint}") from error
+
+    def once(self) -> dict[str, np.ndarray]:
+        parts = self.fixed()
+        if len(parts) == 1:
+            validation, test = self.split["validation"], self.split["test"]
+            parts["train"], rest = self.cut(parts["train"], validation + test)
+            parts["validation"], parts["test"] = self.cut(rest, test / (validation + test))
+        for part in {"test", "validation"} - parts.keys():
+            parts["train"], parts[part] = self.cut(parts["train"], self.split[part])
+        return parts
+
+    def fixed(self) -> dict[str, np.ndarray]:
+        """The parts that are fixed; all is for training where none is."""
+        return {part: numbers.numpy() for part, numbers in (self.given or {"train": torch.arange(self.count)}).items()}
+
+    def folds(self) -> Iterator[dict[str, np.ndarray]]:
+        """Each fold validates on another part of what does not test."""
+        parts = self.fixed()
+        rest = np.sort(np.concatenate([parts["train"], parts.get("validation", parts["train"][:0])]))
+        if "test" not in parts:
+            rest, parts["test"] = self.cut(rest, self.split["test"])
+        self.check_folds(rest)
+        count, seed = self.split["folds"], self.split["seed"]
+        if self.times is not None:
+            rest, cuts = rest[np.argsort(self.times[rest], kind="stable")], TimeSeriesSplit(count).split(rest)
+        elif self.groups is not None:
+            cuts = GroupKFold(count, shuffle=True, random_state=seed).split(rest, groups=self.groups[rest])
+        elif self.labels is not None:
+            cuts = StratifiedKFold(count, shuffle=True, random_state=seed).split(rest, self.labels[rest])
+        else:
+            cuts = KFold(count, shuffle=True, random_state=seed).split(rest)
+        for train, validation in cuts:
+            yield {"train": rest[train], "validation": rest[validation], "test": parts["test"]}
+
+    def check_folds(self, rest: np.ndarray) -> None:
+        """Raise BadInput where a fold would be without an example, or without one of a class."""
+        if self.groups is not None:
+            fewest, what = len(set(self.groups[rest])), "groups"
+        elif self.labels is not None and self.times is None:
+            fewest, what = int(np.unique(self.labels[rest], return_counts=True)[1].min()), "examples of the rarest class"
+        else:
+            fewest, what = len(rest), "examples"
+        if fewest < self.split["folds"]:
+            raise BadInput(f"split.folds={self.split['folds']}: there are only {fewest} {what} to spread over the folds")
+
+    def cut(self, numbers: np.ndarray, share: float) -> tuple[np.ndarray, np.ndarray]:
+        """What stays, and a share that is cut off: whole groups, the latest, or by chance with the same share of each class."""
+        seed = self.split["seed"]
+        if self.times is not None:
+            times = self.times[numbers]
+            late = times >= np.sort(times)[min(len(times) - 1, round(len(times) * (1 - share)))]  # equal times stay together
+            if late.all():
+                raise ValueError(f"there is no time in '{self.split['time']}' before that of the last {share:.0%}")
+            return numbers[~late], numbers[late]
+        if self.groups is not None:
+            cutter = GroupShuffleSplit(1, test_size=share, random_state=seed)
+            kept, taken = next(cutter.split(numbers, groups=self.groups[numbers]))
+            return numbers[kept], numbers[taken]
+        strata = None if self.labels is None else self.labels[numbers]
+        kept, taken = train_test_split(numbers, test_size=share, random_state=seed, stratify=strata)
+        return kept, taken
+
+
+def in_a_row(lengths: Mapping[str, int]) -> Parts | None:
+    """The numbers of examples of which each part stands after the one before; nothing where there is one part only."""
+    ends = pairwise([0, *accumulate(lengths.values())])
+    return {part: torch.arange(*span) for part, span in zip(lengths, ends, strict=True)} if len(lengths) > 1 else None
+
+
+def column_of(columns: Mapping[str, np.ndarray], setting: str, name: str) -> np.ndarray:
+    """The column that a setting names.
+
+    Raises:
+        BadInput: there is none, or it has gaps.
+    """
+    if name not in columns:
+        known = f"no column '{name}'. {nearest(name, columns)}" if columns else "no columns; only tables have"
+        raise BadInput(f"split.{setting}={name}: the data has {known}")
+    values = columns[name]
+    gaps = values != values  # NaN and NaT alone differ from themselves
+    if gaps.any():
+        raise BadInput(f"split.{setting}={name}: the column has gaps: {gaps.sum()} of {len(values)}")
+    return values
+
+
+def named_parts(values: np.ndarray, name: str) -> Parts:
+    """The parts that a column says.
+
+    Raises:
+        BadInput: it says something else, or nothing of training.
+    """
+    said = np.array([NAMES.get(str(value).strip().lower(), str(value)) for value in values])
+    if unknown := sorted(set(said.tolist()) - set(PARTS)):
+        raise BadInput(f"split.column={name}: expected train, val and test in it, got {', '.join(map(repr, unknown[:5]))}")
+    if "train" not in said:
+        raise BadInput(f"split.column={name}: no example is said to be of train")
+    return {part: torch.from_numpy(np.flatnonzero(said == part)) for part in PARTS if part in said}

@@ -1,0 +1,1 @@
+"""What becomes of a trained model: compressed, stored, exported, loaded again."""

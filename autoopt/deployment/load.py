@@ -1,0 +1,135 @@
+"""What is used after a search: the trained model of an exported folder, as a module and as an ONNX graph."""
+
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as L
+import torch
+from safetensors import SafetensorError
+from torch import Tensor, nn
+
+from autoopt.data.task import Scale, Task
+from autoopt.deployment.card import described
+from autoopt.deployment.compress import network, take_up
+from autoopt.errors import BadInput
+from autoopt.module.build import apply_to, built_model, prepare_model
+from autoopt.module.chosen import Chosen
+from autoopt.module.net import Net
+from autoopt.recipe import Recipe
+
+TRAINING = ("data", "initializer", "augmentation", "loss", "optimizer", "schedule", "device", "compression")
+"""The slots that a trained model can be used without; of a compressed one the structure is kept."""
+
+
+class Deployed(nn.Module):
+    """A trained model between raw inputs and outputs in the units of the data.
+
+    `classes` are the class names, in the order of the outputs.
+    """
+
+    def __init__(self, model: nn.Module, task: Task):
+        super().__init__()
+        self.model, self.inputs, self.targets, self.classes = model, task.inputs, task.targets, task.classes
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        outputs = self.model(inputs if self.inputs is None else self.inputs.apply(inputs))
+        return outputs if self.targets is None else self.targets.invert(outputs)
+
+    def stages(self) -> list[nn.Module]:
+        """The same as modules in a row."""
+        before = [] if self.inputs is None else [Affine(1 / self.inputs.deviation, -self.inputs.mean / self.inputs.deviation)]
+        return [*before, self.model, *([] if self.targets is None else [Affine(self.targets.deviation, self.targets.mean)])]
+
+
+class Affine(nn.Module):
+    """`factor * x + shift`."""
+
+    def __init__(self, factor: Tensor, shift: Tensor):
+        super().__init__()
+        self.register_buffer("factor", factor)
+        self.register_buffer("shift", shift)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        return inputs * self.get_buffer("factor") + self.get_buffer("shift")
+
+
+def load(path: str | Path) -> Deployed:
+    """The trained module of a `best/` folder, in evaluation mode.
+
+    Raises:
+        BadInput: a file is missing or is not as it was written; a technique of its recipe that shapes the model, or what
+            its compressed form runs in, is not installed; the weights do not fit it.
+        FileNotFoundError: there is no such folder.
+    """
+    folder = Path(path)
+    card = described(folder)
+    task = task_of(card)
+    chosen = Chosen(Recipe({**card["recipe"], **{slot: {} for slot in TRAINING}}))
+    return Deployed(trained(chosen, task, folder / "model.safetensors"), task).eval()
+
+
+def task_of(card: dict[str, Any]) -> Task:
+    """What a model has to know of the task that it was trained on."""
+    inputs, targets = (None if card[side] is None else Scale(*map(torch.tensor, card[side].values())) for side in ("inputs", "targets"))
+    words = {"tokens": card["tokens"], "categories": tuple(card["categories"]), "encoding": card["encoding"]}
+    shape = tuple(card["input_shape"])
+    return Task(card["kind"], shape, card["outputs"], tuple(card["classes"]), inputs=inputs, targets=targets, **words)
+
+
+def trained(chosen: Chosen, task: Task, weights: Path) -> nn.Module:
+    """The model as it was after its training, without what was around it.
+
+    Raises:
+        BadInput: the weights do not fit it.
+    """
+    model: nn.Module = built_model(*chosen.of("model")[0], task)
+    kind = type(model)
+    prepare_model(chosen, model, None)
+    own = apply_to(model, chosen, None) if isinstance(model, L.LightningModule) else Net(model, nn.Identity(), chosen, task, None)
+    chosen.callbacks(own, 1, None)
+    try:
+        take_up(own, weights)
+    except (RuntimeError, SafetensorError) as error:
+        raise BadInput(f"{weights.parent}: the weights do not fit the model: {str(error).splitlines()[-1].strip()}") from error
+    model.__class__ = kind  # as its author wrote it
+    return network(own)
+
+
+def write_onnx(folder: Path) -> Path:
+    """Write an exported folder's model as `model.onnx`, raw inputs to outputs in the units of the data, and check it.
+
+    Raises:
+        BadInput: the extra is not installed, or there is no such graph.
+    """
+    try:
+        from autoopt.deployment.onnx import OnnxModel, in_a_row, to_onnx  # an extra
+    except ImportError as error:
+        raise BadInput(f"model.onnx needs {error.name}: pip install 'autoopt[onnx]'") from error
+    model = load(folder)
+    inputs = example_inputs(task_of(described(folder)))
+    try:
+        if isinstance(model.model, OnnxModel):  # what runs elsewhere cannot be traced, but put in a row
+            graphs = []
+            for stage in model.stages():
+                graphs.append(to_onnx(stage, inputs))
+                inputs = stage(inputs)
+            graph = in_a_row(*graphs)
+        else:
+            graph = to_onnx(model, inputs)
+    except Exception as error:
+        raise BadInput(f"{folder} cannot be written as ONNX: {type(error).__name__}: {str(error).strip().splitlines()[0]}") from error
+    path = folder / "model.onnx"
+    draft = path.with_suffix(".new")
+    draft.write_bytes(graph)
+    return draft.replace(path)
+
+
+def example_inputs(task: Task, count: int = 4) -> Tensor:
+    """Random inputs of the task's shape, as a stranger would give them."""
+    generator = torch.Generator().manual_seed(0)
+    if task.tokens:
+        return torch.randint(1, task.tokens, (count, *task.input_shape), generator=generator)
+    values = torch.rand(count, *task.input_shape, generator=generator)
+    for column, levels in zip(range(-len(task.categories), 0), task.categories, strict=True):
+        values[:, column] = torch.randint(levels, (count,), generator=generator).float()
+    return values

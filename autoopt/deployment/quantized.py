@@ -1,0 +1,113 @@
+"""Networks in int8, as ONNX Runtime computes them. Needs the extra `onnx`."""
+
+import io
+import math
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import redirect_stdout
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import onnx
+from onnx import ModelProto, TensorProto
+from onnxruntime.quantization import CalibrationDataReader, CalibrationMethod, QuantType, quantize_static
+from onnxruntime.quantization.registry import QDQRegistry
+from onnxruntime.quantization.shape_inference import quant_pre_process
+from torch import Tensor, nn
+
+from autoopt.deployment.onnx import OnnxModel, to_onnx
+from autoopt.deployment.packed import unpacked
+from autoopt.domain import Unavailable
+
+EXAMPLES = 512
+PERCENTILE = 99.9
+INT8 = (TensorProto.INT8, TensorProto.UINT8)
+LAYERS = [kind for kind in QDQRegistry if not kind.endswith("Normalization")]  # these are computed in float32 in any case
+METHODS = {"minmax": CalibrationMethod.MinMax, "percentile": CalibrationMethod.Percentile}
+
+
+def calibrated(model: nn.Module, batches: Iterable[Any], method: str) -> OnnxModel:
+    """A network in int8 whose activations have fixed ranges, taken on the first 512 examples.
+
+    Args:
+        method: how a range is taken, a key of `METHODS`.
+
+    Raises:
+        Unavailable: most of the weights are in layers that have no int8 form.
+    """
+
+    def quantize(source: Path, target: Path) -> None:
+        extra = {"CalibPercentile": PERCENTILE}
+        kinds = {"activation_type": QuantType.QUInt8, "weight_type": QuantType.QInt8, "op_types_to_quantize": LAYERS}
+        quantize_static(
+            source, target, Reader(source, batches), per_channel=True, calibrate_method=METHODS[method], extra_options=extra, **kinds
+        )
+
+    return quantized(model, batches, quantize)
+
+
+def quantized(model: nn.Module, batches: Iterable[Any], quantize: Callable[[Path, Path], None]) -> OnnxModel:
+    """A network as a graph in int8.
+
+    Args:
+        quantize: reads the graph in float32 from one file, and writes it in int8 to another.
+
+    Raises:
+        Unavailable: most of the weights are in layers that it leaves in float32.
+    """
+    plain = unpacked(model).cpu()
+    with TemporaryDirectory() as folder, redirect_stdout(io.StringIO()):  # ONNX Runtime prints what it does
+        exported, source, target = (Path(folder, f"{name}.onnx") for name in ("exported", "float32", "int8"))
+        exported.write_bytes(to_onnx(plain, inputs_of(next(iter(batches)))))
+        quant_pre_process(exported, source, skip_symbolic_shape=True, skip_onnx_shape=True)  # the first fails for tokens
+        prepared = onnx.load(source)
+        prepared.graph.ClearField("value_info")  # shapes, some of which are wrong when a weight was transposed
+        onnx.save(prepared, source)
+        quantize(source, target)
+        graph = bare(onnx.load(target))
+    if (share := share_in_int8(graph)) < 0.5:
+        raise Unavailable(f"only {share:.0%} of the weights are in layers that it computes in int8")
+    return OnnxModel(graph.SerializeToString(), sum(p.numel() for p in plain.parameters()))
+
+
+class Reader(CalibrationDataReader):
+    """Batches of examples, as ONNX Runtime asks for them."""
+
+    def __init__(self, graph: Path, batches: Iterable[Any]):
+        self.name = onnx.load(graph).graph.input[0].name
+        self.batches = first(batches)
+
+    def get_next(self) -> dict[str, Any] | None:
+        inputs = next(self.batches, None)
+        return None if inputs is None else {self.name: inputs.numpy()}
+
+
+def first(batches: Iterable[Any]) -> Iterator[Tensor]:
+    """The inputs of batches in a row, until there are enough; of one length, as ONNX Runtime stacks what it sees of them."""
+    seen, length = 0, None
+    for batch in batches:
+        length = length or len(batch[0])
+        if len(batch[0]) == length:
+            yield inputs_of(batch)
+            seen += length
+        if seen >= EXAMPLES:
+            return
+
+
+def inputs_of(batch: Any) -> Tensor:
+    return batch[0].detach().cpu()
+
+
+def share_in_int8(model: ModelProto) -> float:
+    """How many of the graph's weights are whole numbers of 8 bits."""
+    sizes = [(weight.data_type in INT8, math.prod(weight.dims)) for weight in model.graph.initializer]
+    return sum(size for whole, size in sizes if whole) / sum(size for _, size in sizes)
+
+
+def bare(model: ModelProto) -> ModelProto:
+    """The graph without notes on how it came about."""
+    for part in (model, model.graph, *model.graph.node):
+        part.ClearField("metadata_props")
+        part.ClearField("doc_string")
+    model.graph.ClearField("value_info")
+    return model

@@ -1,0 +1,84 @@
+"""From a recipe to a module: the model, with its activations and its first weights."""
+
+from typing import Any
+
+import lightning.pytorch as L
+from torch import Tensor, nn
+
+from autoopt.data.task import Task
+from autoopt.errors import TechniqueError
+from autoopt.module.chosen import Chosen, call
+from autoopt.module.embedded import embedded
+from autoopt.module.hugging_face import answering
+from autoopt.module.net import Net
+from autoopt.module.tuned import Tuned
+from autoopt.recipe import Recipe
+from autoopt.technique import Technique
+
+ACTIVATIONS = tuple(
+    getattr(nn, name)
+    for name in ("ReLU", "ReLU6", "LeakyReLU", "PReLU", "ELU", "CELU", "SELU", "GELU", "SiLU", "Mish", "Tanh", "Softplus", "Hardswish")
+)
+
+
+def make_module(recipe: Recipe, task: Task, example: tuple[Tensor, Tensor] | None, objective: str | None) -> Tuned:
+    """A module that trains as the recipe says.
+
+    Args:
+        example: a training batch for those initializers and checks that look at one.
+        objective: the metric that a plateau schedule or a regularizer follows.
+    """
+    chosen = Chosen(recipe)
+    model = built_model(*chosen.of("model")[0], task)
+    prepare_model(chosen, model, example)
+    if isinstance(model, L.LightningModule):
+        return apply_to(model, chosen, objective)
+    offered = {"task": task} | ({} if task.class_counts is None else {"class_counts": task.class_counts})
+    return Net(model, chosen.one("loss", **offered), chosen, task, objective)
+
+
+def built_model(technique: Technique, values: dict[str, Any], task: Task) -> nn.Module:
+    """What a technique of the slot model builds for the task, behind an embedding where its table has large categories."""
+    return embedded(task, lambda inner: answering(call(technique, {"task": inner}, values)))
+
+
+def prepare_model(chosen: Chosen, model: nn.Module, example: Any) -> None:
+    """Swap the activations and set the first weights, in place."""
+    for technique, values in chosen.of("activation"):
+        if call(technique, {}, values) is None:
+            continue
+        sites = activation_sites(model)
+        if not sites:
+            reason = "the model has no activation module to put it in place of; calls such as F.relu stay as they are"
+            raise TechniqueError("activation", technique.name, reason, unavailable=True)
+        for parent, name in sites:
+            setattr(parent, name, call(technique, {}, values))
+    chosen.build("initializer", model=model, batch=example)
+
+
+def activation_sites(model: nn.Module) -> list[tuple[nn.Module, str]]:
+    """Every place of an activation module, shared ones too; one that ends the model is an output, and stays."""
+    sites = [(parent, name) for parent in model.modules() for name, child in parent._modules.items() if isinstance(child, ACTIVATIONS)]
+    last = end(model)
+    return [site for site in sites if site != last or only_one(sites)]
+
+
+def end(model: nn.Module) -> tuple[nn.Module, str] | None:
+    """The place of the layer that is written last; losses, metrics and what else has no weights are no layers."""
+    layers = [n for n, child in model._modules.items() if isinstance(child, ACTIVATIONS) or (child and list(child.parameters()))]
+    if not layers:
+        return None
+    return end(model._modules[layers[-1]]) or (model, layers[-1])  # type: ignore[arg-type]
+
+
+def only_one(sites: list[tuple[nn.Module, str]]) -> bool:
+    """Whether the model has one activation, outside of any sequence: it then stands between all layers, though written last."""
+    return len(sites) == 1 and not isinstance(sites[0][0], nn.Sequential)
+
+
+def apply_to(module: L.LightningModule, chosen: Chosen, objective: str | None) -> Tuned:
+    """Put `Tuned` in front of the class of a module; its `__init__`, hyperparameters and hooks stay as they are."""
+    if not isinstance(module, Tuned):
+        module.__class__ = type(f"Tuned{type(module).__name__}", (Tuned, type(module)), {})
+    module.chosen, module.objective = chosen, objective  # type: ignore[assignment]
+    return module  # type: ignore[return-value]

@@ -1,0 +1,64 @@
+"""A recipe's techniques, ready to be called with what their slots offer."""
+
+from typing import Any
+
+import lightning.pytorch as L
+from torch import nn
+
+from autoopt.config import FROM
+from autoopt.domain import Unavailable
+from autoopt.errors import BadInput, TechniqueError
+from autoopt.recipe import Recipe
+from autoopt.slots import SLOTS
+from autoopt.technique import Technique, build, find, resolve
+
+
+class Chosen:
+    """A recipe's techniques, slot by slot, each ready to be called with what its slot offers."""
+
+    def __init__(self, recipe: Recipe):
+        rows = [(find(slot, values.get(FROM, name)), set_values(values)) for slot, name, values in recipe.techniques()]
+        self.rows = sorted(rows, key=lambda row: (row[0].acts.last, row[0].acts.late))  # stable: else as listed
+
+    def of(self, slot: str) -> list[tuple[Technique, dict[str, Any]]]:
+        return [row for row in self.rows if row[0].slot == slot]
+
+    def asks(self, slot: str, name: str) -> bool:
+        return any(name in technique.asks for technique, _ in self.of(slot))
+
+    def build(self, slot: str, **offered: Any) -> list[Any]:
+        """What each technique of the slot returns.
+
+        Raises:
+            TechniqueError: it raised, returned the wrong thing, or cannot work here.
+        """
+        return [call(technique, offered, values) for technique, values in self.of(slot)]
+
+    def one(self, slot: str, **offered: Any) -> Any:
+        """What the technique that fills the slot returns; nothing where another slot's technique fills it."""
+        return next(iter(self.build(slot, **offered)), None)
+
+    def callbacks(self, model: nn.Module, total_steps: int, objective: str | None, direction: str = "minimize") -> list[L.Callback]:
+        """What the regularizers return beside what they change in the model."""
+        made = self.build("regularizer", model=model, total_steps=total_steps, objective=objective, direction=direction)
+        return [callback for callback in made if callback is not None]
+
+
+def set_values(values: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in values.items() if key not in (FROM, "use")}
+
+
+def call(technique: Technique, offered: dict[str, Any], values: dict[str, Any]) -> Any:
+    try:
+        result = build(technique, offered, values)
+    except Unavailable as error:
+        raise TechniqueError(technique.slot, technique.name, str(error), unavailable=True) from error
+    except BadInput:
+        raise
+    except Exception as error:
+        raise TechniqueError(technique.slot, technique.name, f"{type(error).__name__}: {error}") from error
+    expected = SLOTS[technique.slot].returns
+    if not any(result is None if path is None else isinstance(result, resolve(path)) for path in expected):
+        names = " or ".join("nothing" if path is None else path.rpartition(":")[2] for path in expected)
+        raise TechniqueError(technique.slot, technique.name, f"returned {type(result).__name__}, expected {names}")
+    return result

@@ -1,0 +1,43 @@
+"""An embedding of a table's large categories, learnt in front of whatever network a recipe has."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import torch
+from torch import Tensor, nn
+
+from autoopt.data.task import Task
+
+
+class Embedded(nn.Module):
+    """A network that is given learnt vectors in place of the level codes in the last columns of a table.
+
+    Code 0 stands for every level that training did not know well; it starts as the zero vector.
+
+    Guo & Berkhahn 2016, arXiv:1604.06737.
+    """
+
+    def __init__(self, categories: tuple[int, ...], model: nn.Module):
+        super().__init__()
+        self.embeddings = nn.ModuleList(nn.Embedding(levels, width(levels)) for levels in categories)
+        for embedding in self.embeddings:
+            nn.init.zeros_(embedding.weight.detach()[0])  # type: ignore[operator]
+        self.model = model
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        numbers, codes = inputs.tensor_split([inputs.shape[1] - len(self.embeddings)], 1)
+        vectors = [embedding(codes[:, i].long()) for i, embedding in enumerate(self.embeddings)]
+        return self.model(torch.cat([numbers, *vectors], 1))
+
+
+def width(levels: int) -> int:
+    """Half as many numbers as there are levels, 50 at most."""
+    return min(50, levels // 2)
+
+
+def embedded(task: Task, make: Callable[[Task], nn.Module]) -> nn.Module:
+    """The network that `make` builds for a task; behind an embedding where the task's table has categories."""
+    if not task.categories:
+        return make(task)
+    columns = task.input_shape[0] - len(task.categories) + sum(map(width, task.categories))
+    return Embedded(task.categories, make(replace(task, input_shape=(columns,), categories=())))

@@ -1,0 +1,125 @@
+"""A plain network with the recipe's loss, trained many steps a `training_step`."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+import lightning.pytorch as L
+import torch
+from torch import Tensor, nn
+from torch.optim.lr_scheduler import ReduceLROnPlateau
+
+from autoopt.data.feed import in_groups
+from autoopt.data.task import Task
+from autoopt.module.chosen import Chosen
+from autoopt.module.tuned import Tuned, augment
+
+Instead = Callable[[Tensor, Tensor, Tensor], Tensor]
+"""Of (inputs, outputs, the recipe's loss): what is minimised instead of that loss."""
+
+
+class Net(Tuned):
+    """A plain network with the recipe's loss, trained many steps a `training_step`.
+
+    Lightning's loop costs more than a step of a small model, so an epoch's ready batches are given at once and stepped
+    through here, each step through Lightning's own optimizer, so that hooks, precision and `global_step` are Lightning's.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        loss: Callable[[Tensor, Tensor], Tensor],
+        chosen: Chosen,
+        task: Task,
+        objective: str | None,
+        instead: Instead | None = None,
+    ):
+        super().__init__()
+        self.automatic_optimization = False
+        self.model, self.loss, self.instead = model, loss, instead
+        self.chosen, self.objective = chosen, objective
+        self.kind, self.outputs, self.scale = task.kind, task.outputs, task.targets
+        self.steps_per_epoch, self.accumulate = 1, 1
+        self.metrics: Mapping[str, Any] = {}
+        self.losses: list[Tensor] = []
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        return self.model(inputs)
+
+    def total_steps(self) -> int:
+        return self.steps_per_epoch * (self.trainer.max_epochs or 1)
+
+    def on_train_epoch_start(self) -> None:
+        self.losses.clear()
+        super().on_train_epoch_start()
+
+    def training_step(self, chunk: Iterable[Sequence[Tensor]], _: int) -> None:
+        with torch.autocast(self.device.type, enabled=False):  # Lightning's is for the forward pass alone, as in `loss_of`
+            optimizer, schedule = self.optimizers(), self.lr_schedulers()
+            for group in in_groups(chunk, self.accumulate):
+                self.losses.append(self.step(optimizer, [augment(self.chosen, *pair(batch), self.outputs) for batch in group]))
+                if schedule is not None and not isinstance(schedule, ReduceLROnPlateau):
+                    schedule.step()  # type: ignore[union-attr]
+
+    @property
+    def train_loss(self) -> float:
+        """The mean over the steps of the epoch."""
+        return float(torch.stack(self.losses).mean())
+
+    def step(self, optimizer: Any, batches: list[tuple[Tensor, Tensor]]) -> Tensor:
+        """One optimizer step on the mean loss over the batches; an optimizer may call the closure more than once, the first counts."""
+        losses: list[Tensor] = []
+        examples = sum(len(inputs) for inputs, _ in batches)
+
+        def closure() -> Tensor:
+            shares: list[Tensor] = []
+            for inputs, targets in batches:
+                loss = self.loss_of(inputs, targets)
+                if not shares:
+                    for callback in self.trainer.callbacks:  # type: ignore[attr-defined]
+                        callback.on_before_zero_grad(self.trainer, self, optimizer.optimizer)
+                    optimizer.zero_grad()
+                share = loss if len(batches) == 1 else loss * (len(inputs) / examples)
+                self.manual_backward(share)
+                shares.append(share.detach())
+            losses.append(shares[0] if len(shares) == 1 else torch.stack(shares).sum())
+            return share if len(shares) == 1 else losses[-1]
+
+        optimizer.step(closure)
+        return losses[0]
+
+    def loss_of(self, inputs: Tensor, targets: Tensor) -> Tensor:
+        with self.trainer.precision_plugin.forward_context():
+            outputs = self.model(inputs)
+            loss = self.loss(outputs, targets)
+            return loss if self.instead is None else self.instead(inputs, outputs, loss)
+
+    def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
+        return batch  # augmented step by step
+
+    def follow(self, metrics: Mapping[str, float]) -> None:
+        """Step a plateau schedule at the end of an epoch, as Lightning does where it optimizes by itself."""
+        schedule, followed = self.lr_schedulers(), self.objective or ""
+        followed = followed if followed in metrics else "val_loss"
+        if isinstance(schedule, ReduceLROnPlateau) and followed in metrics:
+            schedule.step(metrics[followed])
+
+    @torch.no_grad()
+    def predict(self, batches: Iterable[Sequence[Tensor]], trainer: L.Trainer) -> tuple[Tensor, Tensor]:
+        """Outputs and targets of the batches, in evaluation mode; regression in the units of the data.
+
+        Returns:
+            `(N, K)` logits or `(N, D)` values, and the targets `(N,)` or `(N, D)`, on the CPU.
+        """
+        device = trainer.strategy.root_device
+        self.model.eval()
+        with trainer.precision_plugin.val_step_context():
+            pairs = [(self.model(x.to(device)).float(), y) for x, y in map(pair, batches)]
+        self.model.train()
+        outputs, targets = (torch.cat(tensors).cpu() for tensors in zip(*pairs, strict=True))
+        return (outputs, targets) if self.scale is None else (self.scale.invert(outputs), self.scale.invert(targets))
+
+
+def pair(batch: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+    """Inputs and targets of a batch; values as `(N, D)`, since `(N,)` against outputs `(N, 1)` would broadcast to `(N, N)`."""
+    inputs, targets = batch[:2]
+    return inputs, targets[:, None] if targets.is_floating_point() and targets.ndim == 1 else targets

@@ -1,0 +1,128 @@
+"""What a recipe changes in a LightningModule: a subclass that is put in front of the author's own class."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from itertools import chain
+from typing import Any
+
+import lightning.pytorch as L
+import torch
+from lightning.pytorch.utilities.types import OptimizerLRScheduler
+from torch import Tensor, nn
+from torch.nn.functional import one_hot
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import ReduceLROnPlateau
+
+from autoopt.errors import TechniqueError
+from autoopt.module.chosen import Chosen, call
+
+
+class Tuned(L.LightningModule):
+    """What a recipe changes in a LightningModule: its optimizer and schedule, and its training batches."""
+
+    chosen: Chosen
+    objective: str | None
+    direction: str = "minimize"
+
+    def configure_optimizers(self) -> OptimizerLRScheduler:
+        """The recipe's optimizer and schedule; where both are `keep`, all that the module says, as it says it."""
+        keeps = self.chosen.asks("optimizer", "own"), self.chosen.asks("schedule", "own")
+        own = super().configure_optimizers() if any(keeps) else None
+        if all(keeps):
+            return own
+        steps = self.total_steps()
+        times = {"total_steps": steps, "steps_per_epoch": max(1, steps // (self.trainer.max_epochs or 1))}
+        optimizer = self.chosen.one("optimizer", params=groups(self), model=self, own=first_optimizer(own), **times)
+        for group in optimizer.param_groups:
+            group["lr"] = group["lr"] * group.get("lr_scale", 1.0)
+        schedule = self.chosen.one("schedule", optimizer=optimizer, own=None, direction=self.direction, **times)
+        if schedule is None:
+            return optimizer
+        by_epoch = {"interval": "epoch", "monitor": self.objective or "val_loss", "strict": False}
+        return {
+            "optimizer": optimizer,
+            "lr_scheduler": {"scheduler": schedule, **(by_epoch if isinstance(schedule, ReduceLROnPlateau) else {"interval": "step"})},
+        }  # type: ignore[return-value]
+
+    def total_steps(self) -> int:
+        return int(self.trainer.estimated_stepping_batches)
+
+    def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
+        """Augment a training batch before the module's own hook sees it; a mixed class is drawn from its mixture.
+
+        Drawing has the expected gradient of the mixture, and every training step takes class indices.
+        """
+        if self.trainer.training and self.chosen.of("augmentation") and isinstance(batch, list | tuple) and len(batch) >= 2:
+            inputs, targets = augment(self.chosen, batch[0], batch[1])
+            if targets.is_floating_point() and not batch[1].is_floating_point():
+                targets = torch.multinomial(targets, 1).squeeze(1).to(batch[1].dtype)
+            batch = [inputs, targets, *batch[2:]]
+        return super().on_after_batch_transfer(batch, dataloader_idx)
+
+    def on_train_epoch_start(self) -> None:
+        set_mode(self.trainer.optimizers, "train")
+        super().on_train_epoch_start()
+
+    def on_validation_start(self) -> None:
+        set_mode(self.trainer.optimizers, "eval")
+        super().on_validation_start()
+
+    def on_validation_end(self) -> None:
+        set_mode(self.trainer.optimizers, "train")
+        super().on_validation_end()
+
+    def on_train_epoch_end(self) -> None:
+        set_mode(self.trainer.optimizers, "eval")  # before callbacks put a mean of the weights in their place, at the end
+        super().on_train_epoch_end()
+
+
+def set_mode(optimizers: Iterable[Optimizer], mode: str) -> None:
+    """Some optimizers evaluate other weights than they train (schedule-free)."""
+    for optimizer in optimizers:
+        getattr(optimizer, mode, lambda: None)()
+
+
+def first_optimizer(own: Any) -> Optimizer | None:
+    """The optimizer in any of the forms that `configure_optimizers` may return."""
+    while not isinstance(own, Optimizer) and own:
+        own = own["optimizer"] if isinstance(own, dict) else own[0]
+    return own or None
+
+
+def groups(model: nn.Module) -> list[dict[str, Any]]:
+    """Parameter groups: the matrices, which may be decayed, and the biases and norms, which are not.
+
+    An initializer may mark parameters with an `lr_scale`: each scale has groups of its own, the largest first.
+    """
+    found: dict[tuple[bool, float], list[nn.Parameter]] = defaultdict(list)
+    for p in model.parameters():
+        if p.requires_grad:
+            found[p.ndim <= 1, -getattr(p, "lr_scale", 1.0)].append(p)
+    return [{"params": found[rest, scale], "lr_scale": -scale} | ({"weight_decay": 0.0} if rest else {}) for rest, scale in sorted(found)]
+
+
+def scale_alike(model: nn.Module, trained: nn.Module) -> None:
+    """Give a copy the rates of the layers that it was copied from, which copying loses."""
+    rates = {name: p.lr_scale for name, p in trained.named_parameters() if hasattr(p, "lr_scale")}
+    for name, parameter in model.named_parameters():
+        if name in rates:
+            parameter.lr_scale = rates[name]  # type: ignore[attr-defined]
+
+
+def augment(chosen: Chosen, inputs: Tensor, targets: Tensor, classes: int = -1) -> tuple[Tensor, Tensor]:
+    """A batch after every augmentation of the recipe; class indices become probabilities `(N, K)` where one asks for targets."""
+    for technique, values in chosen.of("augmentation"):
+        if "targets" in technique.asks and not targets.is_floating_point():
+            targets = one_hot(targets, classes).to(inputs.dtype)
+        with torch.autocast(inputs.device.type, enabled=False):  # places and shares in bfloat16 are some pixels off
+            returned = call(technique, {"images": inputs, "inputs": inputs, "targets": targets}, values)
+        made = returned if isinstance(returned, tuple) else (returned,)
+        if len(made) != len(technique.asks):
+            raise TechniqueError(technique.slot, technique.name, f"returned {len(made)} of {', '.join(technique.asks)}")
+        new = dict(zip(technique.asks, made, strict=True))
+        inputs, targets = new.get("images", new.get("inputs", inputs)), new.get("targets", targets)
+    return inputs, targets
+
+
+def rates(trainer: L.Trainer) -> Iterator[float]:
+    return (group["lr"] for group in chain.from_iterable(o.param_groups for o in trainer.optimizers))

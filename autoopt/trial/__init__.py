@@ -1,0 +1,1 @@
+"""One training: a recipe in, an outcome out."""

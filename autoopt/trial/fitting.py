@@ -1,0 +1,117 @@
+"""The Trainer, and what it is given to fit."""
+
+import os
+from collections.abc import Mapping
+from math import ceil
+from typing import Any
+
+import lightning.pytorch as L
+from lightning.pytorch.loggers.logger import DummyLogger
+from lightning.pytorch.plugins.environments import LightningEnvironment
+from torch import nn
+
+from autoopt.data.feed import Feed, overridden
+from autoopt.data.task import Task
+from autoopt.deployment.compress import network
+from autoopt.domain import Unavailable
+from autoopt.module.chosen import Chosen
+from autoopt.module.net import Instead, Net
+from autoopt.module.tuned import Tuned, scale_alike
+from autoopt.recipe import Recipe
+from autoopt.trial.ranks import ALONE, Share
+from autoopt.trial.reporter import Reporter
+
+
+def make_trainer(
+    recipe: Recipe,
+    module: Tuned,
+    reporter: Reporter,
+    feed: Feed,
+    limit: int | None,
+    device: Mapping[str, Any],
+    callbacks: list[L.Callback] | None = None,
+) -> L.Trainer:
+    """The one place where a Trainer is built.
+
+    Args:
+        device: its arguments that the device says.
+        callbacks: of an earlier Trainer of the same training; else those of the recipe are built.
+    """
+    if callbacks is None:
+        regularizers = module.chosen.callbacks(module, feed.steps * recipe.epochs, reporter.objective, module.direction)
+        callbacks = [*regularizers, *device.get("callbacks", []), reporter]
+    limits = {} if limit is None or isinstance(module, Net) else {"limit_train_batches": limit, "limit_val_batches": limit}
+    by_itself = module.automatic_optimization and feed.accumulate > 1
+    accumulation = {"accumulate_grad_batches": feed.accumulate} if by_itself else {}
+    return L.Trainer(
+        max_epochs=1 if limit else recipe.epochs,
+        callbacks=callbacks,
+        logger=DummyLogger(),
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        num_sanity_val_steps=0,
+        use_distributed_sampler=feed.datamodule is not None and not isinstance(module, Net),
+        default_root_dir=os.devnull,
+        **limits,  # type: ignore[arg-type]
+        **accumulation,  # type: ignore[arg-type]
+        **{name: value for name, value in device.items() if name != "callbacks"},
+    )
+
+
+def fit(trainer: L.Trainer, module: Tuned, feed: Feed) -> None:
+    if isinstance(module, Net):
+        hooks = ("on_train_batch_start", "on_train_batch_end")
+        by_batch = any(overridden(hook, c, L.Callback) for c in trainer.callbacks for hook in hooks)  # type: ignore[attr-defined]
+        train = feed.train(whole_epochs=not by_batch)
+        module.steps_per_epoch, module.accumulate = ceil(train.steps / feed.accumulate), feed.accumulate
+        trainer.fit(module, train)
+    elif feed.datamodule is not None:
+        trainer.fit(module, datamodule=feed.datamodule)
+    else:
+        trainer.fit(module, feed.train(), feed.held_out("validation"))
+
+
+def devices(recipe: Recipe) -> int:
+    """On how many devices it is trained: what its device technique has as `devices`."""
+    ((technique, values),) = Chosen(recipe).of("device")
+    declared = technique.params.get("devices")
+    return int(values.get("devices", declared.default if declared else 1))
+
+
+def device_arguments(module: Tuned, recipe: Recipe, share: Share = ALONE) -> dict[str, Any]:
+    """What the device says to the Trainer of a process that is one of several, or of one that goes on alone."""
+    device: dict[str, Any] = module.chosen.one("device", model=network(module))
+    if share != ALONE:
+        return {**device, "plugins": [*device.get("plugins", []), LightningEnvironment()]}
+    return {**device, "devices": 1, "strategy": "auto"} if devices(recipe) > 1 else device
+
+
+def finetuned(
+    model: nn.Module, epochs: int, loss: Instead | None = None, *, recipe: Recipe, module: Tuned, task: Task, feed: Feed, limit: int | None
+) -> nn.Module:
+    """Train a network in place for some more epochs, as the recipe says, its schedule stretched over these.
+
+    The rates are rewound to those of the first training: Renda et al. 2020, arXiv:2003.02389.
+
+    Args:
+        loss: of (inputs, outputs, the recipe's loss), what is minimised instead.
+
+    Raises:
+        Unavailable: a loss is given, but the module computes its own.
+    """
+    if epochs < 1:
+        return model.eval()
+    if isinstance(module, Net):
+        tuned: Tuned = Net(model, module.loss, module.chosen, task, module.objective, loss)
+    elif loss is not None:
+        raise Unavailable("a LightningModule computes its loss in its own training_step")
+    else:
+        tuned = model  # type: ignore[assignment]
+    tuned.direction = module.direction
+    reporter = Reporter(lambda *_: False, module.objective, task)
+    reporter.feed = feed
+    scale_alike(model, network(module))
+    trainer = make_trainer(recipe.replace(study={"epochs": epochs}), tuned, reporter, feed, limit, device_arguments(tuned, recipe))
+    fit(trainer, tuned, feed)
+    return model.to(trainer.strategy.root_device).eval()

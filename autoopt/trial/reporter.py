@@ -1,0 +1,87 @@
+"""What a training says after every epoch."""
+
+import time
+from collections.abc import Callable
+
+import lightning.pytorch as L
+import torch
+
+from autoopt.data.feed import Feed
+from autoopt.data.task import Task
+from autoopt.errors import NonFinite
+from autoopt.module.net import Net
+from autoopt.module.tuned import rates
+from autoopt.trial.outcome import followed, judged, known
+from autoopt.trial.ranks import averaged, same_buffers
+
+
+class Reporter(L.Callback):
+    """Reports every epoch's metrics, and stops the training where the answer says so.
+
+    The last of the callbacks, so that it sees what the others leave.
+    """
+
+    feed: Feed
+
+    def __init__(self, report: Callable[[int, dict[str, float]], bool], objective: str | None, task: Task):
+        self.report, self.objective, self.task = report, objective, task
+        self.metrics: dict[str, float] = {}
+        self.epochs, self.seconds, self.examples, self.stopped = 0, 0.0, 0, False
+        self.started = time.perf_counter()
+
+    def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        self.started = time.perf_counter()
+
+    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        self.seconds += time.perf_counter() - self.started
+        self.epochs = trainer.current_epoch + 1
+        self.metrics = self.measured(trainer, pl_module)
+        if trainer.world_size > 1:
+            self.metrics = averaged(self.metrics)
+        for name in ("train_loss", self.objective or ""):
+            finite(name, self.metrics.get(name, 0.0))
+        if isinstance(pl_module, Net):
+            pl_module.follow(self.metrics)
+        stop = self.report(self.epochs, self.metrics)
+        self.stopped = trainer.strategy.reduce_boolean_decision(stop, all=False)
+        trainer.should_stop = trainer.should_stop or self.stopped
+
+    def measured(self, trainer: L.Trainer, module: L.LightningModule) -> dict[str, float]:
+        rate = {"lr": next(rates(trainer), 0.0)}
+        if isinstance(module, Net):
+            return {**validate(trainer, module, self.feed, self.objective), "train_loss": module.train_loss, **rate}
+        return {name: float(value) for name, value in trainer.callback_metrics.items() if value.numel() == 1} | rate
+
+
+def validate(trainer: L.Trainer, net: Net, feed: Feed, objective: str | None) -> dict[str, float]:
+    """Each epoch's quality on the validation part, under the hooks that Lightning's own loop calls, and where callbacks look for it."""
+    if trainer.world_size > 1:
+        same_buffers(net)
+    call_all(trainer, net, "on_validation_start")
+    net.on_validation_start()
+    call_all(trainer, net, "on_validation_epoch_start")
+    outputs, targets = net.predict(feed.held_out("validation"), trainer)
+    call_all(trainer, net, "on_validation_epoch_end")
+    every = ("accuracy" if net.kind == "classification" else "rmse", "loss")
+    extra = {followed(objective)} & set(known(net)) - set(every)
+    found = {f"val_{k}": v for k, v in judged(net, outputs, targets, (*every, *extra)).items()}
+    trainer.callback_metrics.update({name: torch.tensor(value) for name, value in found.items()})
+    call_all(trainer, net, "on_validation_end")
+    net.on_validation_end()
+    return found
+
+
+def call_all(trainer: L.Trainer, net: Net, hook: str) -> None:
+    for callback in trainer.callbacks:  # type: ignore[attr-defined]
+        getattr(callback, hook)(trainer, net)
+
+
+def finite(name: str, value: float) -> float:
+    """The value.
+
+    Raises:
+        NonFinite: it is NaN or infinite.
+    """
+    if value != value or value in (float("inf"), float("-inf")):
+        raise NonFinite(f"{name} is {value}")
+    return value

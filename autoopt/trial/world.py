@@ -1,0 +1,209 @@
+"""What every trial of a study shares: the imported techniques and the data, loaded once where the trials are forked from."""
+
+import inspect
+import logging
+import platform
+import typing
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as L
+import torch
+from lightning.pytorch.utilities import disable_possible_user_warnings
+from torch import Tensor
+from torchmetrics import Metric
+
+from autoopt.config import FROM
+from autoopt.data.feed import has_batch_size, overridden
+from autoopt.data.rows import cached
+from autoopt.data.task import Examples, Raw, Task, make_task
+from autoopt.domain import Unavailable
+from autoopt.errors import BadInput
+from autoopt.slots import SLOTS
+from autoopt.space import Space
+from autoopt.technique import LIVE, REQUIRED, Technique, build, resolve
+
+QUIET = ("lightning.pytorch", "lightning.pytorch.utilities.rank_zero", "lightning.fabric.utilities.rank_zero")
+
+
+@dataclass(frozen=True)
+class World:
+    """What every trial of a study shares; `metrics` are the user's own, by name."""
+
+    task: Task
+    example: tuple[Tensor, Tensor] | None
+    metrics: Mapping[str, Any] = field(default_factory=dict)
+
+
+def prepare(setup: dict[str, Any]) -> tuple[World, dict[str, Any]]:
+    """Import the selected techniques and load the data, once, in the process from which the trials are forked.
+
+    Args:
+        setup: the composed `tree`, and what is `off` by its `slot/name`.
+
+    Returns:
+        the world, and the facts about it that the supervisor needs: JSON.
+
+    Raises:
+        BadInput: a technique cannot be loaded, or the data cannot be used.
+    """
+    silence()
+    space = Space(setup["tree"])
+    load_all(space)
+    ((_, _, data),) = [row for row in space.techniques() if row[0] == "data"]
+    lightning = all(makes(t, L.LightningModule) for s, _, t in space.techniques() if s == "model")
+    recipe = space.baseline()
+    values = {k: v for k, v in next(iter(recipe.tree["data"].values())).items() if k != FROM}
+    try:
+        examples = build(data, {}, values)
+        if isinstance(examples, Examples) and not isinstance(examples.inputs, Raw):
+            examples = replace(examples, inputs=cached(examples.inputs, recipe.tree["batches"]["cache"], Path(space.tree["root"])))
+        task = make_task(examples, recipe.tree["split"], scan=not lightning, embed=not lightning)
+    except BadInput:
+        raise
+    except Unavailable as error:
+        raise BadInput(f"data={data.name}: {error}") from error
+    except Exception as error:
+        raise BadInput(f"data={data.name}: {type(error).__name__}: {error}") from error
+    if task.datamodule and not lightning and not overridden("val_dataloader", task.datamodule, L.LightningDataModule):
+        raise BadInput(f"data={data.name}: it has no val_dataloader, which a network is judged on")
+    if task.datamodule and recipe.tree["batches"]["size"] is not None and not has_batch_size(task.datamodule):
+        raise BadInput(f"batches.size={space.tree['batches']['size']}: {data.name} has no batch_size to set; leave batches.size away")
+    if "balanced" in str(space.tree["batches"]["sampler"]) and (task.datamodule or task.kind != "classification"):
+        why = f"{data.name} draws its own batches" if task.datamodule else "the targets are no classes"
+        raise BadInput(f"batches.sampler={space.tree['batches']['sampler']}: {why}; leave batches.sampler away")
+    return World(task, task.example(), own_metrics(space.tree["metrics"], lightning)), facts(task, lightning)
+
+
+def own_metrics(said: str | None, lightning: bool) -> dict[str, Any]:
+    """The metrics that `metrics=` names by import paths, spaces between them.
+
+    Raises:
+        BadInput: one cannot be had, or is neither a class of torchmetrics nor a function; or the module logs its own.
+    """
+    if said and lightning:
+        raise BadInput(f"metrics={said}: a LightningModule logs its own metrics; say objective=… for one of them")
+    found = {path.rpartition(":")[2]: path for path in (said or "").split()}
+    for name, path in found.items():
+        try:
+            made = resolve(path)
+        except Exception as error:
+            raise BadInput(f"metrics={path}: {type(error).__name__}: {error}") from error
+        if not (issubclass(made, Metric) if isinstance(made, type) else callable(made)):
+            raise BadInput(f"metrics={path} is {made!r}; expected a class of torchmetrics, or a function of (outputs, targets)")
+        found[name] = made
+    return found
+
+
+def silence() -> None:
+    """Adverts and warnings that a user can do nothing about stay out of the log."""
+    warnings.filterwarnings("ignore", module="lightning|torch|mlflow|sklearn")
+    disable_possible_user_warnings()
+    for name in QUIET:
+        logging.getLogger(name).setLevel(logging.ERROR)
+
+
+def load_all(space: Space) -> None:
+    """Import every selected technique, and refuse an import path that is not of its slot's kind; all problems at once."""
+    problems: list[str] = []
+    for slot, _, technique in space.techniques():
+        try:
+            if ":" in technique.path and not technique.owner:
+                check_kind(slot, technique)
+            technique.load()
+        except BadInput as error:
+            problems.extend(error.problems)
+    if problems:
+        raise BadInput(*problems)
+
+
+def check_kind(slot: str, technique: Technique) -> None:
+    """Raise BadInput where the object is neither a subclass of what the slot returns nor a function annotated to return it."""
+    expected = SLOTS[slot].returns
+    found = technique.load()
+    returned = found if isinstance(found, type) else return_type(found)
+    if technique.path in LIVE and not isinstance(found, type):
+        return
+    if not any(
+        returned is None if path is None else isinstance(returned, type) and issubclass(returned, resolve(path)) for path in expected
+    ):
+        names = " or ".join("None" if path is None else path.replace(":", ".") for path in expected)
+        says = "does not say what it returns" if returned is REQUIRED else f"returns {getattr(returned, '__name__', returned)}"
+        seen = "a class" if isinstance(found, type) else f"a function that {says}"
+        raise BadInput(f"{slot}={technique.path} is {seen}; expected a subclass of {names}, or a function annotated to return one")
+
+
+def return_type(function: Any) -> Any:
+    try:
+        hint = typing.get_type_hints(function).get("return", inspect.Parameter.empty)
+    except Exception:
+        hint = getattr(function, "__annotations__", {}).get("return", inspect.Parameter.empty)
+    hint = None if hint is type(None) else hint
+    return typing.get_origin(hint) or hint
+
+
+def makes(technique: Technique, kind: type) -> bool:
+    """Whether a builder makes objects of this kind; one from Python that does not say so is tried, where it asks for nothing."""
+    found = technique.load()
+    returned = found if isinstance(found, type) else return_type(found)
+    if (
+        technique.path in LIVE
+        and returned is REQUIRED
+        and not technique.asks
+        and all(p.default is not REQUIRED for p in technique.params.values())
+    ):
+        returned = type(found())
+    return isinstance(returned, type) and issubclass(returned, kind)
+
+
+def unchangeable(task: Task) -> str:
+    """Why the batches of a data module cannot be augmented, if they cannot."""
+    if task.kind == "unknown":
+        return "the data module's batches are no (inputs, targets) tensors"
+    if task.datamodule and overridden("on_after_batch_transfer", task.datamodule, L.LightningDataModule):
+        return "the data module changes the batches itself, in its on_after_batch_transfer"
+    return ""
+
+
+def facts(task: Task, lightning: bool) -> dict[str, Any]:
+    """What the supervisor has to know: the task in words, and what cannot be offered here, with the reason."""
+    absent: dict[str, dict[str, str]] = {slot: {} for slot in SLOTS}
+    if task.tokens:
+        absent["augmentation"] = dict.fromkeys(SLOTS["augmentation"].offers, "the inputs are words")
+    elif task.categories:
+        reason = "the table has columns with the codes of categories, which cannot be mixed"
+        absent["augmentation"] = dict.fromkeys(SLOTS["augmentation"].offers, reason)
+    elif not task.images and task.input_shape:
+        absent["augmentation"]["images"] = f"the inputs are no images but {'x'.join(map(str, task.input_shape))} numbers"
+    if reason := unchangeable(task):
+        absent["augmentation"] = dict.fromkeys(SLOTS["augmentation"].offers, reason)
+    if task.class_counts is None:
+        absent["loss"]["class_counts"] = "the targets are no classes" if task.kind != "unknown" else "the classes are not known"
+    if lightning:
+        absent["loss"] |= dict.fromkeys(("task", "class_counts"), "a LightningModule computes its loss in its own training_step")
+        if task.kind == "unknown":
+            absent["compression"] = dict.fromkeys(SLOTS["compression"].offers, unchangeable(task))
+    else:
+        for slot in ("loss", "optimizer", "schedule"):
+            absent[slot]["own"] = "a plain network has none of its own"
+    return {
+        "kind": task.kind,
+        "input_shape": task.input_shape,
+        "outputs": task.outputs,
+        "classes": task.classes,
+        "sizes": {part: len(targets) for part, (_, targets) in task.parts.items()},
+        "inputs": None if task.inputs is None else task.inputs.lists(),
+        "targets": None if task.targets is None else task.targets.lists(),
+        "tokens": task.tokens,
+        "categories": task.categories,
+        "encoding": task.encoding,
+        "folds": len(task.folds) + 1,
+        "lightning": lightning,
+        "absent": absent,
+        "test": task.datamodule is None or overridden("test_dataloader", task.datamodule, L.LightningDataModule),
+        "gpus": torch.cuda.device_count(),
+        "versions": {"python": platform.python_version(), "torch": torch.__version__, "lightning": L.__version__},
+    }

@@ -1,0 +1,202 @@
+"""What is to be learnt: the split, the scales, and what is refused."""
+
+import dataclasses
+
+import lightning.pytorch as L
+import pytest
+import torch
+from torch.utils.data import DataLoader, TensorDataset
+
+from autoopt.data.task import PARTS, Examples, Scale, Task, make_task
+from autoopt.errors import BadInput
+
+SPLIT = {"validation": 0.2, "test": 0.2, "seed": 0, "stratify": True, "normalise": True}
+
+
+def classes(count: int = 100, share: float = 0.3) -> Examples:
+    """Examples whose first column is their number; a share of them is of class 1."""
+    numbers = torch.arange(count)
+    inputs = torch.stack([numbers.float(), torch.rand(count)], 1)
+    return Examples(inputs, (numbers < share * count).long(), "classification", ("no", "yes"))
+
+
+def values(count: int = 100) -> Examples:
+    inputs = torch.randn(count, 3, generator=torch.Generator().manual_seed(0)) * 5 + 2
+    return Examples(inputs, inputs[:, :1] * 10 + 300, "regression")
+
+
+def numbers(task: Task, part: str) -> list[int]:
+    """Which of `classes()` are in a part."""
+    assert task.inputs is not None
+    return task.inputs.invert(task.parts[part][0])[:, 0].round().int().tolist()
+
+
+def test_the_parts_are_disjoint_and_complete():
+    task = make_task(classes(), SPLIT)
+    parts = [numbers(task, part) for part in PARTS]
+    assert [len(p) for p in parts] == [60, 20, 20]
+    assert sorted(number for part in parts for number in part) == [*range(100)]
+
+
+def test_the_parts_have_the_same_share_of_each_class():
+    task = make_task(classes(), SPLIT)
+    assert [int(task.parts[part][1].sum()) for part in PARTS] == [18, 6, 6]
+    assert task.class_counts.tolist() == [42, 18]
+
+
+def test_without_strata_the_shares_are_left_to_chance():
+    found = {tuple(int(make_task(classes(), {**SPLIT, "stratify": False, "seed": s}).parts[p][1].sum()) for p in PARTS) for s in range(5)}
+    assert len(found) > 1
+
+
+def test_the_split_is_that_of_its_seed():
+    torch.manual_seed(1)
+    once = make_task(classes(), SPLIT)
+    torch.manual_seed(2)
+    assert [numbers(make_task(classes(), SPLIT), p) for p in PARTS] == [numbers(once, p) for p in PARTS]
+    other = make_task(classes(), {**SPLIT, "seed": 1})
+    assert all(numbers(other, p) != numbers(once, p) for p in PARTS)
+
+
+def test_a_split_that_the_source_fixes_stays():
+    splits = {"train": torch.arange(50), "validation": torch.arange(50, 60), "test": torch.arange(60, 100)}
+    task = make_task(dataclasses.replace(classes(), splits=splits), SPLIT)
+    assert [numbers(task, part) for part in PARTS] == [[*range(50)], [*range(50, 60)], [*range(60, 100)]]
+
+
+def test_a_table_is_scaled_by_its_training_part_alone():
+    examples = values()
+    examples.inputs[:, 2] = 7.0  # a constant column
+    splits = {"train": torch.arange(50), "validation": torch.arange(50, 75), "test": torch.arange(75, 100)}
+    examples.inputs[75:] += 1000.0
+    task = make_task(dataclasses.replace(examples, splits=splits), SPLIT)
+    x = task.parts["train"][0]
+    torch.testing.assert_close(x.mean(0), torch.zeros(3), atol=1e-5, rtol=0)
+    torch.testing.assert_close(x.std(0, correction=0)[:2], torch.ones(2))
+    assert (x[:, 2] == 0).all() and task.inputs.deviation[2] == 1
+    torch.testing.assert_close(task.inputs.mean, examples.inputs[:50].mean(0))
+    assert task.parts["test"][0].mean() > 50
+
+
+def test_images_are_left_as_they_are():
+    images = torch.rand(50, 1, 4, 4)
+    task = make_task(Examples(images, torch.arange(50) % 2, "classification"), SPLIT)
+    assert task.inputs is None and task.images and task.input_shape == (1, 4, 4)
+    together = torch.cat([task.parts[p][0] for p in PARTS])
+    assert {tuple(i.flatten().tolist()) for i in together} == {tuple(i.flatten().tolist()) for i in images}
+
+
+def test_regression_targets_are_scaled_and_can_be_had_back():
+    examples = values()
+    task = make_task(examples, SPLIT)
+    y = task.parts["train"][1]
+    torch.testing.assert_close(y.mean(0), torch.zeros(1), atol=1e-5, rtol=0)
+    together = task.targets.invert(torch.cat([task.parts[p][1] for p in PARTS]))
+    torch.testing.assert_close(together.sort(0).values, examples.targets.sort(0).values)
+    assert (task.kind, task.outputs, task.class_counts) == ("regression", 1, None)
+
+
+def test_nothing_is_scaled_where_that_is_switched_off():
+    task = make_task(values(), {**SPLIT, "normalise": False})
+    assert task.inputs is None and task.targets is None and task.parts["train"][1].mean() > 200
+
+
+def test_the_classes_are_counted_where_they_have_no_names():
+    task = make_task(dataclasses.replace(classes(), classes=()), SPLIT)
+    assert task.outputs == 2 and task.classes == ()
+
+
+def test_a_scale_goes_where_the_values_are():
+    scale = Scale.of(torch.rand(5, 2))
+    assert scale.invert(scale.apply(torch.rand(3, 2, device="meta"))).device.type == "meta"
+    assert Scale(*map(torch.tensor, scale.lists().values())).apply(torch.ones(1, 2)).equal(scale.apply(torch.ones(1, 2)))
+
+
+def test_a_batch_of_training_examples_is_at_hand():
+    task = make_task(classes(), SPLIT)
+    assert [len(t) for t in task.example()] == [60, 60]
+    assert Task("unknown").example() is None
+
+
+# --------------------------------------------------------------------------------------------------------------- what is refused
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+@pytest.mark.parametrize("where", ["inputs", "targets"])
+def test_what_is_not_finite_is_refused(bad, where):
+    examples = values()
+    getattr(examples, where)[3, 0] = bad
+    with pytest.raises(BadInput, match=r"data: some values are not finite \(NaN or infinity\)"):
+        make_task(examples, SPLIT)
+
+
+def test_one_class_is_refused():
+    with pytest.raises(BadInput, match="data: all targets are of one class"):
+        make_task(classes(share=0.0), SPLIT)
+
+
+def test_inputs_without_targets_are_refused():
+    examples = values()
+    with pytest.raises(BadInput, match="data: 100 inputs but 99 targets"):
+        make_task(dataclasses.replace(examples, targets=examples.targets[:-1]), SPLIT)
+
+
+def test_too_few_of_a_class_are_refused_with_the_way_out():
+    few = classes(60, share=2 / 60)
+    with pytest.raises(BadInput, match=r"data: 60 examples cannot be split: .*split\.stratify=false"):
+        make_task(few, SPLIT)
+    assert len(make_task(few, {**SPLIT, "stratify": False}).parts["train"][0]) == 36
+
+
+def test_too_few_examples_are_refused():
+    with pytest.raises(BadInput, match=r"data: 2 examples cannot be split: [^(]*$"):
+        make_task(values(2), SPLIT)
+
+
+# ------------------------------------------------------------------------------------------------------------ a user's data module
+
+
+class Rows(L.LightningDataModule):
+    def __init__(self, targets: torch.Tensor):
+        super().__init__()
+        self.targets, self.done = targets, []
+
+    def prepare_data(self):
+        self.done.append("prepare")
+
+    def setup(self, stage):
+        self.done.append(stage)
+
+    def train_dataloader(self):
+        return DataLoader(TensorDataset(torch.rand(len(self.targets), 2, 5), self.targets), 10)
+
+
+class Mapped(Rows):
+    def train_dataloader(self):
+        return [{"x": x, "y": y} for x, y in super().train_dataloader()]
+
+
+def test_a_data_module_is_set_up_and_its_classes_counted():
+    datamodule = Rows(torch.tensor([0] * 25 + [3] * 8))
+    task = make_task(datamodule, SPLIT)
+    assert datamodule.done == ["prepare", "fit"]
+    assert (task.kind, task.input_shape, task.outputs) == ("classification", (2, 5), 4)
+    assert task.class_counts.tolist() == [25, 0, 0, 8] and task.datamodule is datamodule
+
+
+def test_a_module_that_knows_its_classes_is_spared_the_scan():
+    task = make_task(Rows(torch.zeros(33, dtype=torch.long)), SPLIT, scan=False)
+    assert (task.kind, task.outputs, task.class_counts) == ("classification", 0, None)
+
+
+@pytest.mark.parametrize(("shape", "outputs"), [((30,), 1), ((30, 1), 1), ((30, 2), 2)])
+def test_real_targets_are_a_regression(shape, outputs):
+    task = make_task(Rows(torch.rand(shape)), SPLIT)
+    assert (task.kind, task.outputs, task.class_counts) == ("regression", outputs, None)
+
+
+def test_batches_that_are_no_tensors_are_for_a_module_that_takes_them():
+    datamodule = Mapped(torch.zeros(20, dtype=torch.long))
+    with pytest.raises(BadInput, match=r"data: the data module's batches are no \(inputs, targets\) tensors; give a LightningModule"):
+        make_task(datamodule, SPLIT)
+    assert make_task(datamodule, SPLIT, scan=False).kind == "unknown"

@@ -1,0 +1,223 @@
+"""Compression within a trial: what techniques are given, what is kept of their result, and modules of the user's own."""
+
+import copy
+import json
+from pathlib import Path
+
+import lightning.pytorch as L
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+
+from autoopt.config import compose
+from autoopt.deployment.compress import structure_of
+from autoopt.errors import TechniqueError
+from autoopt.space import Space
+from autoopt.trial.run import prepare, run
+
+HERE = __name__
+SEEN: dict = {}
+RECIPE = (
+    *(
+        "data=digits",
+        "data.digits.train=200",
+        "batches.size=64",
+        "study.epochs=3",
+        "optimizer=adamw",
+        "optimizer.adamw.lr=0.01",
+        "device=cpu",
+    ),
+    *("schedule=constant", "regularizer=none", "augmentation=none", "initializer=keep"),
+)
+
+
+class Lit(L.LightningModule):
+    """Convolutions, batch norm, steps and logging of its own."""
+
+    def __init__(self, channels: int = 8):
+        super().__init__()
+        self.save_hyperparameters()
+        self.net = nn.Sequential(nn.Conv2d(1, channels, 3), nn.BatchNorm2d(channels), nn.ReLU(), nn.Flatten(), nn.LazyLinear(10))
+        self.net(torch.rand(2, 1, 8, 8))
+
+    def forward(self, x):
+        return self.net(x)
+
+    def training_step(self, batch, _):
+        loss = cross_entropy(self(batch[0]), batch[1])
+        self.log("train/loss", loss)
+        return loss
+
+    def validation_step(self, batch, _):
+        self.log("val_accuracy", (self(batch[0]).argmax(1) == batch[1]).float().mean())
+
+    def configure_optimizers(self):
+        return torch.optim.Adam(self.parameters(), lr=0.01)
+
+
+class Around(Lit):
+    """Validated past its forward."""
+
+    def validation_step(self, batch, _):
+        self.log("val_accuracy", (self.net(batch[0]).argmax(1) == batch[1]).float().mean())
+
+
+class Rounded(nn.Module):
+    """Whatever is inside, in few digits."""
+
+    def __init__(self, model: nn.Module, digits: int):
+        super().__init__()
+        self.model, self.digits = model, digits
+
+    def forward(self, x):
+        return self.model(x).round(decimals=self.digits)
+
+
+def rounded(model: nn.Module, *, digits: int = 1) -> nn.Module:
+    SEEN["given"] = model
+    return Rounded(copy.deepcopy(model), digits)
+
+
+def tuned(model: nn.Module, batches: list, finetune: object, *, epochs: int = 8) -> nn.Module:
+    SEEN["batches"] = [len(x) for x, _ in batches]
+    student = copy.deepcopy(model)
+    weight = next(student.parameters())
+    before = weight.detach().clone()
+    returned = finetune(student, epochs)
+    SEEN["moved"], SEEN["returned"], SEEN["training"] = (weight - before).abs().max().item(), returned is student, student.training
+    return returned
+
+
+def taught(model: nn.Module, finetune: object, build: object, *, argument: str = "width") -> nn.Module:
+    def loss(inputs: Tensor, outputs: Tensor, task_loss: Tensor) -> Tensor:
+        SEEN.setdefault("losses", []).append((inputs.shape, outputs.shape, task_loss.item()))
+        return (outputs - model(inputs).detach()).square().mean()
+
+    student = build(**{argument: lambda width: width // 2})
+    SEEN["sizes"] = [sum(p.numel() for p in m.parameters()) for m in (model, student)]
+    return finetune(student, 2, loss)
+
+
+class Hooked(nn.Module):
+    def __init__(self, model):
+        super().__init__()
+        self.model, self.function = model, lambda x: x
+
+    def forward(self, x):
+        return self.function(self.model(x))
+
+
+def unstorable(model: nn.Module) -> nn.Module:
+    return Hooked(model)
+
+
+@pytest.fixture(autouse=True)
+def fresh():
+    SEEN.clear()
+
+
+def trial(compression, model="cnn", **job):
+    arguments = ("model.cnn.width=16", "model.cnn.depth=2", "model.cnn.convolution=full") if model == "cnn" else ()
+    own = ("loss=cross_entropy",) if model == "cnn" else ("loss=keep",)
+    tree = compose(
+        [*RECIPE, f"model={model}", *arguments, *own, f"compression=[{','.join(compression)}]" if compression else "compression=none"]
+    )
+    world, _ = prepare({"tree": tree})
+    recipe = Space(tree).baseline()
+    return run(world, {"recipe": dict(recipe.tree), "seed": 0, "objective": "val_accuracy", **job}, lambda *_: False)
+
+
+def test_both_what_was_trained_and_what_became_of_it_are_measured():
+    metrics = trial([f"{HERE}:rounded"])["metrics"]
+    plain = trial([])["metrics"]
+    assert metrics["uncompressed_val_accuracy"] == plain["val_accuracy"] and metrics["uncompressed_val_loss"] == plain["val_loss"]
+    assert metrics["val_loss"] != plain["val_loss"]
+    assert metrics["uncompressed_size_mb"] == pytest.approx(metrics["size_mb"])
+    assert "uncompressed_val_loss" not in plain
+
+
+def test_finetuning_trains_what_it_is_given_as_the_recipe_says():
+    metrics = trial([f"{HERE}:tuned"])["metrics"]
+    assert SEEN["batches"] == [64, 64, 64, 8]
+    assert SEEN["moved"] > 0.01 and SEEN["returned"] and not SEEN["training"]
+    assert metrics["val_loss"] < metrics["uncompressed_val_loss"]
+
+
+def test_a_student_of_half_the_width_is_taught_by_a_loss_of_its_own():
+    metrics = trial([f"{HERE}:taught"])["metrics"]
+    assert SEEN["sizes"][1] < SEEN["sizes"][0] / 2
+    shapes = {(tuple(i), tuple(o)) for i, o, _ in SEEN["losses"]}
+    assert ((64, 1, 8, 8), (64, 10)) in shapes and len(SEEN["losses"]) == 8  # 4 steps, 2 epochs
+    assert all(loss > 0 for _, _, loss in SEEN["losses"])
+    assert metrics["parameters"] == SEEN["sizes"][1] < metrics["uncompressed_parameters"]
+
+
+def test_a_model_without_that_argument_cannot_be_built_smaller():
+    with pytest.raises(TechniqueError, match="cnn has no argument 'hidden'; its arguments: width, depth, convolution") as caught:
+        trial([f"{HERE}:taught"], recipe=with_argument("hidden"))
+    assert caught.value.unavailable
+
+
+def with_argument(name):
+    tree = compose([*RECIPE, "model=cnn", "loss=cross_entropy", f"compression=[{HERE}:taught]", f"compression.taught.argument={name}"])
+    return dict(Space(tree).baseline().tree)
+
+
+def test_what_cannot_be_stored_is_refused():
+    with pytest.raises(
+        TechniqueError, match="compression/unstorable: a Hooked cannot be stored: its attribute 'function' is no plain value"
+    ):
+        trial([f"{HERE}:unstorable"])
+
+
+def test_what_was_kept_is_measured_again_and_not_compressed_again(tmp_path):
+    path = tmp_path / "model.safetensors"
+    first = trial([f"{HERE}:tuned", f"{HERE}:rounded"], save=str(path))["metrics"]
+    assert json.dumps(structure_of(path)).count("Rounded") == 1
+    SEEN.clear()
+    again = trial([f"{HERE}:tuned", f"{HERE}:rounded"], load=str(path))["metrics"]
+    assert SEEN == {}, "no compression ran"
+    assert again["val_loss"] == first["val_loss"] and again["size_mb"] == first["size_mb"]
+
+
+def test_trained_weights_are_taken_up_and_compressed(tmp_path):
+    path = tmp_path / "model.safetensors"
+    plain = trial([], save=str(path))["metrics"]
+    assert structure_of(path) is None
+    found = trial([f"{HERE}:rounded"], load=str(path))["metrics"]
+    assert found["uncompressed_val_loss"] == plain["val_loss"]
+
+
+class TestModuleOfTheUsers:
+    def test_the_compressed_network_answers_for_its_forward(self, tmp_path):
+        path = tmp_path / "model.safetensors"
+        found = trial([f"{HERE}:tuned", f"{HERE}:rounded"], f"{HERE}:Lit", save=str(path), latency=True)["metrics"]
+        assert isinstance(SEEN["given"], Lit) and SEEN["moved"] > 0.01
+        assert {"val_accuracy", "uncompressed_val_accuracy", "latency_ms", "uncompressed_latency_ms"} <= found.keys()
+        again = trial([f"{HERE}:tuned", f"{HERE}:rounded"], f"{HERE}:Lit", load=str(path))["metrics"]
+        assert again["val_accuracy"] == found["val_accuracy"]
+
+    def test_what_its_validation_does_not_go_through_cannot_be_compressed(self):
+        with pytest.raises(TechniqueError, match="validation_step does not call its forward") as caught:
+            trial([f"{HERE}:rounded"], f"{HERE}:Around")
+        assert caught.value.unavailable
+
+    def test_it_has_no_other_loss(self):
+        with pytest.raises(TechniqueError, match="computes its loss in its own training_step") as caught:
+            tree = compose(
+                [*RECIPE, f"model={HERE}:Lit", "loss=keep", f"compression=[{HERE}:taught]", "compression.taught.argument=channels"]
+            )
+            world, _ = prepare({"tree": tree})
+            run(world, {"recipe": dict(Space(tree).baseline().tree), "seed": 0}, lambda *_: False)
+        assert caught.value.unavailable
+        assert SEEN["sizes"][1] < SEEN["sizes"][0]
+
+    def test_the_preflight_says_so_too(self):
+        problem = trial([f"{HERE}:rounded"], f"{HERE}:Around", limit=2)["problem"]
+        assert (problem["slot"], problem["name"], problem["unavailable"]) == ("compression", "rounded", True)
+
+
+def test_a_preflight_compresses_after_two_batches():
+    assert "problem" not in trial([f"{HERE}:tuned", f"{HERE}:rounded"], limit=2)
+    assert Path(__file__).exists()

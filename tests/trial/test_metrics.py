@@ -1,0 +1,173 @@
+"""What a trial is judged by, against scikit-learn."""
+
+import statistics
+
+import pytest
+import sklearn.metrics as sk
+import torch
+import torchmetrics
+from torch import nn
+
+from autoopt.trial import metrics
+from autoopt.trial.metrics import CLASSIFICATION, REGRESSION, by, latency, operations, quality, resampled, size
+
+N = 400
+
+
+@pytest.fixture
+def generator() -> torch.Generator:
+    return torch.Generator().manual_seed(0)
+
+
+@pytest.fixture
+def guesses(generator) -> tuple[torch.Tensor, torch.Tensor]:
+    """Logits of a fair model over four uneven classes."""
+    targets = torch.multinomial(torch.tensor([0.6, 0.25, 0.1, 0.05]), N, replacement=True, generator=generator)
+    return torch.randn(N, 4, generator=generator) + 1.5 * nn.functional.one_hot(targets, 4), targets
+
+
+@pytest.fixture
+def estimates(generator) -> tuple[torch.Tensor, torch.Tensor]:
+    targets = torch.randn(N, 1, generator=generator) * 50 + 150
+    return targets + torch.randn(N, 1, generator=generator) * 20, targets
+
+
+def theirs(outputs: torch.Tensor, targets: torch.Tensor) -> dict[str, float]:
+    found = outputs.argmax(1)
+    macro = {"average": "macro", "zero_division": 0}
+    return {
+        "accuracy": sk.accuracy_score(targets, found),
+        "f1": sk.f1_score(targets, found, **macro),
+        "recall": sk.recall_score(targets, found, **macro),
+        "precision": sk.precision_score(targets, found, **macro),
+        "loss": sk.log_loss(targets, outputs.double().softmax(1), labels=range(outputs.shape[1])),
+    }
+
+
+def accuracy(outputs, targets):
+    return quality("classification", outputs, targets, ["accuracy"])["accuracy"]
+
+
+class Fifth(torchmetrics.Metric):
+    """The share of targets that are among the first outputs, counted by hand."""
+
+    def __init__(self, num_classes):
+        super().__init__()
+        self.add_state("seen", torch.tensor(0.0))
+        self.classes = num_classes
+
+    def update(self, outputs, targets):
+        self.seen += (outputs.topk(min(5, self.classes)).indices == targets[:, None]).any(1).float().mean()
+
+    def compute(self):
+        return self.seen
+
+
+def test_metrics_of_the_users_own():
+    outputs, targets = torch.eye(8), torch.arange(8)
+    assert by("Fifth", Fifth, outputs, targets) == 1.0
+    assert by("Fifth", Fifth, outputs, targets.flip(0)) == pytest.approx(0.5, abs=0.2)
+    assert by("worst", lambda o, t: (o.argmax(1) - t).abs().max(), outputs, targets.flip(0)) == 7
+    assert by("Acc", torchmetrics.classification.MulticlassAccuracy, outputs, targets) == 1.0
+    with pytest.raises(ValueError, match="metrics=broken: ZeroDivisionError: division by zero"):
+        by("broken", lambda o, t: 1 / 0, outputs, targets)
+
+
+def test_classification_equals_scikit_learn(guesses):
+    assert quality("classification", *guesses, CLASSIFICATION) == pytest.approx(theirs(*guesses), abs=1e-6)
+
+
+def test_classes_that_never_occur_do_not_count(guesses):
+    outputs, targets = guesses
+    outputs[:, 3] = -100
+    rows = targets != 3
+    ours = quality("classification", outputs[rows], targets[rows], CLASSIFICATION)
+    assert ours == pytest.approx(theirs(outputs[rows], targets[rows]), abs=1e-5)
+
+
+def test_a_class_that_is_never_found_counts_as_nought(guesses):
+    outputs, targets = guesses
+    outputs[:, 3] = -5
+    assert quality("classification", outputs, targets, CLASSIFICATION) == pytest.approx(theirs(outputs, targets), abs=1e-5)
+
+
+@pytest.mark.parametrize("columns", [1, 2])
+def test_regression_equals_scikit_learn(estimates, columns):
+    outputs, targets = (t.repeat(1, columns) for t in estimates)
+    expected = {
+        "rmse": sk.root_mean_squared_error(targets, outputs),
+        "mae": sk.mean_absolute_error(targets, outputs),
+        "r2": sk.r2_score(targets, outputs),
+        "loss": sk.mean_squared_error(targets, outputs),
+    }
+    assert quality("regression", outputs, targets, REGRESSION) == pytest.approx(expected, rel=1e-5)
+
+
+def test_resamples_spread_as_the_binomial_distribution_says(guesses):
+    outputs, targets = guesses
+    drawn = resampled(accuracy, outputs, targets)
+    p = quality("classification", outputs, targets, ["accuracy"])["accuracy"]
+    assert len(drawn) == metrics.RESAMPLES
+    error = (p * (1 - p) / N) ** 0.5
+    assert statistics.stdev(drawn) == pytest.approx(error, rel=0.15)  # three standard errors of a deviation of 200
+    assert statistics.mean(drawn) == pytest.approx(p, abs=3 * error / len(drawn) ** 0.5)
+
+
+def test_two_models_are_measured_on_the_same_resamples(guesses):
+    outputs, targets = guesses
+    torch.manual_seed(1)
+    one = resampled(accuracy, outputs, targets)
+    torch.manual_seed(2)
+    assert resampled(accuracy, outputs, targets) == one
+    worse = outputs.clone()
+    worse[:40] = worse[:40].roll(1, dims=1)  # the same model but for a tenth of the examples
+    other = resampled(accuracy, worse, targets)
+    gains = [a - b for a, b in zip(one, other, strict=True)]
+    unpaired = (statistics.variance(one) + statistics.variance(other)) ** 0.5
+    assert statistics.stdev(gains) < 0.7 * unpaired
+
+
+@pytest.mark.parametrize("name", REGRESSION)
+def test_regression_is_resampled_too(estimates, name):
+    drawn = resampled(lambda *drawn: quality("regression", *drawn, [name])[name], *estimates)
+    assert min(drawn) < quality("regression", *estimates, [name])[name] < max(drawn)
+
+
+def test_size_counts_bytes():
+    model = nn.Sequential(nn.Linear(10, 5), nn.BatchNorm1d(5))  # 65 parameters, 10 running statistics, one count of 8 bytes
+    assert size(model) == {"parameters": 65.0, "size_mb": (75 * 4 + 8) / 1e6}
+    assert size(model.bfloat16())["size_mb"] == (75 * 2 + 8) / 1e6
+
+
+def test_latency_is_positive_and_its_tail_is_longer():
+    found = latency(nn.Linear(8, 2).train(), torch.rand(3, 8), seconds=0.02)
+    assert 0 < found["latency_ms"] <= found["latency_p95_ms"]
+    assert found["inference_samples_per_second"] > 0
+
+
+@pytest.mark.parametrize("times", [[0.002], [0.001, 0.003], [0.001] * 95 + [0.5] * 5])
+def test_the_tail_is_no_shorter_than_the_median(monkeypatch, times):
+    monkeypatch.setattr(metrics, "timed", lambda *_: times)
+    found = latency(nn.Identity(), torch.rand(1, 2))
+    assert found["latency_ms"] == pytest.approx(statistics.median(times) * 1e3)
+    assert found["latency_ms"] <= found["latency_p95_ms"] <= max(times) * 1e3
+    assert found["inference_samples_per_second"] == pytest.approx(256 / statistics.median(times))
+
+
+def test_latency_is_taken_of_one_example_and_of_many_in_evaluation_mode():
+    shapes, model = set(), nn.Dropout()
+    model.register_forward_hook(lambda module, inputs, output: shapes.add((tuple(inputs[0].shape), module.training)))
+    latency(model, torch.rand(5, 2), seconds=0.01)
+    assert shapes == {((1, 2), False), ((256, 2), False)}
+
+
+def test_operations_count_a_multiplication_and_an_addition_as_two():
+    model = nn.Sequential(nn.Linear(6, 4, bias=False), nn.Linear(4, 3, bias=False))
+    assert operations(model, torch.rand(9, 6)) == {"flops": 2.0 * (6 * 4 + 4 * 3)}
+    assert operations(nn.ReLU(), torch.rand(9, 6)) == {}
+
+
+def test_weights_that_are_stored_in_another_form_are_counted():
+    model = nn.Sequential(nn.Linear(3, 2), nn.Identity())
+    model[1].stored_parameters = 100
+    assert size(model) == {"parameters": 108.0, "size_mb": pytest.approx(32e-6)}

@@ -1,0 +1,350 @@
+"""A trial on several devices: processes that train together by gloo, and end together."""
+
+import os
+import signal
+import time
+
+import lightning.pytorch as L
+import pytest
+import torch
+import torch.distributed as dist
+from safetensors.torch import load_file
+from torch import nn
+from torch.nn.functional import cross_entropy
+from torch.utils.data import DataLoader, TensorDataset
+
+from autoopt.cli import main
+from autoopt.config import compose
+from autoopt.data.feed import Batches, Feed, PerBatch
+from autoopt.errors import BadInput, NonFinite
+from autoopt.plugins.device.parallel import together
+from autoopt.recipe import Recipe
+from autoopt.space import Space
+from autoopt.study.search import local
+from autoopt.trial.ranks import RankError, averaged, replica, same_buffers, spread
+from autoopt.trial.run import prepare, run
+from autoopt.trial.world import World
+
+HERE = __name__
+DDP = ("device.cpu.devices=2", "device.cpu.strategy=ddp")
+PLAIN = (
+    "data=digits", "data.digits.train=96", "device=cpu", "study.epochs=2", "batches.size=32", "loss=cross_entropy",
+    "optimizer=nesterov", "optimizer.nesterov.lr=0.05", "schedule=constant", "initializer=keep", "augmentation=none", "regularizer=none",
+)  # fmt: skip
+
+
+def prepared(*overrides: str) -> tuple[World, Recipe]:
+    tree = compose(overrides)
+    world, facts = prepare({"tree": tree})
+    return world, Space(tree).fitting(facts["absent"]).baseline()
+
+
+def trained(tmp_path, *overrides: str, **order) -> tuple[dict, dict[str, torch.Tensor], list]:
+    """The outcome, the weights, and what was reported."""
+    world, recipe = prepared(*overrides)
+    reports: list = []
+    job = {"recipe": recipe.tree, "seed": 1, "objective": "val_loss", "save": str(tmp_path / "weights.safetensors"), **order}
+    outcome = run(world, job, lambda epoch, metrics: reports.append((epoch, metrics)) or order.get("stop", False))
+    return outcome, load_file(job["save"]), reports
+
+
+def assert_close(some: dict[str, torch.Tensor], others: dict[str, torch.Tensor]) -> None:
+    assert some.keys() == others.keys()
+    for name, tensor in some.items():
+        torch.testing.assert_close(tensor, others[name], rtol=1e-4, atol=1e-5)
+
+
+# ---------------------------------------------------------------------------------------------- what recipes below name by import path
+
+
+class Striped(L.LightningDataModule):
+    def __init__(self, batch_size: int = 24):
+        super().__init__()
+        self.save_hyperparameters()
+
+    def part(self) -> TensorDataset:
+        generator = torch.Generator().manual_seed(0)
+        targets = torch.arange(24) % 3
+        return TensorDataset(torch.rand(24, 6, generator=generator) + nn.functional.one_hot(targets, 6), targets)
+
+    def train_dataloader(self) -> DataLoader:
+        return DataLoader(self.part(), self.hparams.batch_size, shuffle=True)
+
+    def val_dataloader(self) -> DataLoader:
+        return DataLoader(self.part(), self.hparams.batch_size)
+
+
+class Lit(L.LightningModule):
+    """Logs what differs from rank to rank."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(6, 3)
+
+    def training_step(self, batch, _):
+        self.log("seen", float(len(batch[0])))
+        return cross_entropy(self.layer(batch[0]), batch[1])
+
+    def validation_step(self, batch, _):
+        self.log("val_loss", cross_entropy(self.layer(batch[0]), batch[1]))
+        self.log("rank", float(self.global_rank))
+        if self.global_rank == 1:
+            self.log("of_rank_1", 7.0)
+
+    def configure_optimizers(self):
+        return torch.optim.SGD(self.parameters(), lr=0.1)
+
+
+class Fragile(Lit):
+    """Breaks on one rank alone, while the other waits for its gradients."""
+
+    def training_step(self, batch, index):
+        if self.global_rank == 1:
+            raise RuntimeError("rank 1 has no more paper")
+        return super().training_step(batch, index)
+
+
+class Halves(nn.Module):
+    """Trains on half a batch, and on nothing else."""
+
+    def __init__(self, task):
+        super().__init__()
+        self.layer = nn.Linear(64, task.outputs)
+
+    def forward(self, inputs):
+        if self.training and len(inputs) != 16:
+            raise ValueError(f"a batch of {len(inputs)}")
+        return self.layer(inputs.flatten(1))
+
+
+def cut_up(model, *, devices: int = 2, strategy: str = "fsdp") -> dict:
+    """The strategies of GPUs, on CPU processes."""
+    return {"accelerator": "cpu", "precision": "32-true", **together(model, devices, strategy, "none")}
+
+
+# ---------------------------------------------------------------------------------------------- trials
+
+
+def test_two_processes_train_to_what_one_does(tmp_path):
+    alone, expected, said = trained(tmp_path, *PLAIN)
+    outcome, weights, reports = trained(tmp_path, *PLAIN, *DDP)
+    assert_close(weights, expected)
+    assert [epoch for epoch, _ in reports] == [1, 2]
+    for (_, metrics), (_, others) in zip(reports, said, strict=True):
+        assert metrics == pytest.approx(others, rel=1e-4)
+    assert outcome["metrics"]["val_f1"] == pytest.approx(alone["metrics"]["val_f1"], rel=1e-4)
+    assert outcome["epochs"] == 2 and not dist.is_initialized()
+
+
+@pytest.mark.parametrize("strategy", ["fsdp", "tensor"])
+def test_a_model_that_is_cut_up_trains_to_what_a_whole_one_does(tmp_path, strategy):
+    _, expected, _ = trained(tmp_path, *PLAIN)
+    mine = f"device={HERE}:cut_up"
+    outcome, weights, _ = trained(tmp_path, *PLAIN, mine, f"device.cut_up.strategy={strategy}")
+    assert_close(weights, expected)
+    assert outcome["metrics"]["parameters"] == sum(tensor.numel() for tensor in expected.values())
+
+
+def test_a_stop_reaches_all(tmp_path):
+    outcome, _, reports = trained(tmp_path, *PLAIN, *DDP, stop=True)
+    assert (outcome["epochs"], outcome["stopped"], len(reports)) == (1, True, 1)
+
+
+def test_norm_layers_and_callbacks_of_every_batch(tmp_path):
+    overrides = ("model=cnn", "model.cnn.width=4", "regularizer=[gradient_clip]", "augmentation=[translate]", "study.epochs=1")
+    outcome, weights, reports = trained(tmp_path, *PLAIN, *overrides, *DDP)
+    assert outcome["metrics"]["val_loss"] == pytest.approx(reports[-1][1]["val_loss"], rel=1e-5)
+    assert all(torch.isfinite(tensor).all() for tensor in weights.values())
+
+
+def test_a_module_of_the_users_has_its_part_of_every_batch(tmp_path):
+    mine = (f"data={HERE}:Striped", f"model={HERE}:Lit", "batches.size=24", "study.epochs=2", "device=cpu")
+    _, expected, _ = trained(tmp_path, *mine)
+    _, weights, reports = trained(tmp_path, *mine, *DDP)
+    assert_close(weights, expected)  # one batch an epoch, so its order does not count
+    metrics = reports[-1][1]
+    assert (metrics["seen"], metrics["rank"], metrics["of_rank_1"]) == (12.0, 0.5, 7.0)
+
+
+def test_the_rank_that_fails_first_gives_the_reason(tmp_path):
+    with pytest.raises(RankError, match=r"rank 1: .*rank 1 has no more paper") as caught:
+        trained(tmp_path, f"data={HERE}:Striped", f"model={HERE}:Fragile", "batches.size=24", "device=cpu", *DDP)
+    assert caught.value.reason == "plugin"
+
+
+def test_a_preflight_returns_the_problem(tmp_path):
+    world, recipe = prepared(*PLAIN, *DDP, "device.cpu.hook=bf16")
+    outcome = run(world, {"recipe": recipe.tree, "seed": 1, "objective": "val_loss", "limit": 2}, lambda *_: False)
+    assert (outcome["problem"]["slot"], outcome["problem"]["unavailable"]) == ("device", True)
+
+
+def test_each_process_takes_its_part_of_a_batch():
+    for overrides, said in (((), "a batch of 32"), (DDP, None)):
+        world, recipe = prepared(*PLAIN, f"model={HERE}:Halves", *overrides)
+        outcome = run(world, {"recipe": recipe.tree, "seed": 1, "objective": "val_loss", "limit": 2}, lambda *_: False)
+        assert outcome.get("problem") is None if said is None else said in outcome["problem"]["detail"]
+
+
+def test_trained_weights_are_measured_by_one_process(tmp_path, monkeypatch):
+    outcome, _, _ = trained(tmp_path, *PLAIN, *DDP)
+    monkeypatch.setattr("autoopt.trial.run.spread", None)
+    again = trained(tmp_path, *PLAIN, *DDP, load=str(tmp_path / "weights.safetensors"))[0]
+    assert again["metrics"]["val_loss"] == pytest.approx(outcome["metrics"]["val_loss"], rel=1e-6)
+
+
+@pytest.mark.slow
+def test_the_command_trains_on_two_processes(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    code = main(["train", *PLAIN, *DDP, "device.cpu.precision=32-true", "study.epochs=1", "tracking.enabled=false"])
+    assert code == 0 and "epochs_trained                 1" in capsys.readouterr().out
+    assert list(tmp_path.glob("autoopt-runs/*/best/model.safetensors"))
+
+
+# ---------------------------------------------------------------------------------------------- processes
+
+
+def test_what_rank_0_reports_is_answered_here():
+    answers: list = []
+
+    def work(share, report):
+        return {"told": [report(epoch, {"share": float(share[1])}) for epoch in (1, 2)]} if share[0] == 0 else {}
+
+    outcome = spread(3, work, lambda epoch, metrics: answers.append((epoch, metrics)) or epoch == 2)
+    assert outcome == {"told": [False, True]} and answers == [(1, {"share": 3.0}), (2, {"share": 3.0})]
+
+
+@pytest.mark.parametrize("rank", [0, 1])
+def test_a_rank_that_raises_ends_all(rank):
+    def work(share, report):
+        if share[0] == rank:
+            raise NonFinite("train_loss is nan")
+        time.sleep(60)
+
+    with pytest.raises(RankError, match="^train_loss is nan$" if rank == 0 else "^rank 1: train_loss is nan$") as caught:
+        spread(2, work, lambda *_: False)
+    assert caught.value.reason == "nonfinite"
+
+
+def test_a_rank_that_dies_ends_all():
+    def work(share, report):
+        if share[0] == 1:
+            os.kill(os.getpid(), signal.SIGKILL)
+        time.sleep(60)
+
+    with pytest.raises(RankError, match=r"rank 1: killed by signal 9 \(SIGKILL\)") as caught:
+        spread(2, work, lambda *_: False)
+    assert caught.value.reason == "lost"
+
+
+def test_another_rank_with_something_to_say_is_heard():
+    def work(share, report):
+        if share[0] == 0:
+            time.sleep(60)
+        return {"problem": "of rank 1"}
+
+    assert spread(2, work, lambda *_: False) == {"problem": "of rank 1"}
+
+
+def test_no_rank_outlives_its_trial(tmp_path):
+    def work(share, report):
+        (tmp_path / str(share[0])).write_text(str(os.getpid()))
+        time.sleep(60)
+
+    if (trial := os.fork()) == 0:
+        spread(2, work, lambda *_: False)
+    while not all((tmp_path / name).exists() and (tmp_path / name).read_text() for name in "01"):
+        time.sleep(0.01)
+    os.kill(trial, signal.SIGKILL)
+    os.waitpid(trial, 0)
+    pids = [int((tmp_path / name).read_text()) for name in "01"]
+    deadline = time.monotonic() + 10
+    while any(alive(pid) for pid in pids) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert not any(alive(pid) for pid in pids)
+
+
+def alive(pid: int) -> bool:
+    try:
+        with open(f"/proc/{pid}/stat") as stat:
+            return stat.read().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def test_metrics_are_averaged_over_the_ranks_that_have_them():
+    def work(share, report):
+        dist.init_process_group("gloo", rank=share[0], world_size=share[1])
+        mine = averaged({"loss": float(share[0]), **({"own": 5.0} if share[0] else {})})
+        return {} if share[0] else mine
+
+    assert spread(2, work, lambda *_: False) == {"loss": 0.5, "own": 5.0}
+
+
+def test_buffers_become_those_of_rank_0():
+    def work(share, report):
+        dist.init_process_group("gloo", rank=share[0], world_size=share[1])
+        norm = nn.BatchNorm1d(2)
+        norm.running_mean.fill_(share[0] + 1.0)
+        norm.num_batches_tracked.fill_(share[0] + 3)
+        same_buffers(norm)
+        return {"of rank 1": [norm.running_mean.tolist(), norm.num_batches_tracked.item()]} if share[0] else time.sleep(60)
+
+    assert spread(2, work, lambda *_: False) == {"of rank 1": [[1.0, 1.0], 3]}
+
+
+@pytest.mark.parametrize(("tensor", "parts"), [(False, [(0, 4), (1, 4), (2, 4), (3, 4)]), (True, [(0, 1)] * 4)])
+def test_ranks_that_have_one_replica_between_them_take_the_same_data(tensor, parts):
+    strategy = together(nn.Linear(2, 2), 4, "tensor" if tensor else "fsdp", "none")["strategy"]
+    assert [replica(strategy, (rank, 4)) for rank in range(4)] == parts
+    assert replica("auto", (1, 2)) == (1, 2)
+
+
+# ---------------------------------------------------------------------------------------------- batches
+
+
+def test_the_parts_of_a_batch_are_equal_and_apart():
+    inputs = torch.arange(23.0)[:, None]
+    whole = [batch.flatten().tolist() for batch, _ in Batches(inputs, inputs, 8, seed=1)]
+    parts = [[batch.flatten().tolist() for batch, _ in Batches(inputs, inputs, 8, seed=1, share=(rank, 2))] for rank in (0, 1)]
+    for batch, first, second in zip(whole, *parts, strict=True):
+        assert len(first) == len(second) == len(batch) // 2
+        assert {*first, *second} <= {*batch} and not {*first} & {*second}
+    assert [len(first) for first in parts[0]] == [4, 4, 3]
+
+
+@pytest.mark.parametrize(("examples", "lengths"), [(18, [4, 4]), (19, [4, 4]), (20, [4, 4, 2]), (3, [1])])
+def test_a_last_batch_that_leaves_one_example_a_rank_is_left_out(examples, lengths):
+    inputs = torch.arange(float(examples))[:, None]
+    batches = Batches(inputs, inputs, 8, seed=1, share=(0, 2))
+    assert [len(batch) for batch, _ in batches] == lengths and batches.steps == len(lengths)
+
+
+def test_batches_of_a_users_loader_are_shared_too():
+    loader = DataLoader(TensorDataset(torch.arange(5), torch.arange(5)), 5)
+    ((own,),) = PerBatch(loader, share=(1, 2))
+    assert [tensor.tolist() for tensor in own] == [[1, 3], [1, 3]]
+
+
+def test_a_batch_has_an_example_for_every_rank():
+    world, recipe = prepared(*PLAIN)
+    with pytest.raises(BadInput, match=r"batches.size=3 is too small for 4 devices"):
+        Feed(world.task, {**recipe.tree["batches"], "size": 3}, 0, True, share=(0, 4))
+
+
+@pytest.mark.parametrize(
+    ("gpus", "overrides", "workers", "gpus_per_trial"),
+    [
+        ([], ["device=cpu"], 8, 1),
+        ([], ["device=cpu", *DDP], 4, 2),
+        (["0", "1", "2", "3"], ["device=cuda"], 4, 1),
+        (["0", "1", "2", "3"], ["device=cuda", "device.cuda.devices=2", "device.cuda.strategy=ddp"], 2, 2),
+        (["0"], ["device=cuda", "executor.gpus_per_trial=0.5"], 2, 0.5),
+    ],
+)
+def test_trials_on_several_devices_leave_room_for_fewer(monkeypatch, tmp_path, gpus, overrides, workers, gpus_per_trial):
+    said = {}
+    monkeypatch.setattr("autoopt.study.search.Local", lambda setup, folder, **settings: said.update(settings))
+    monkeypatch.setattr("autoopt.study.search.visible_gpus", lambda: gpus)
+    monkeypatch.setattr(os, "cpu_count", lambda: 8)
+    local(compose(["data=digits", *overrides]), tmp_path)
+    assert (said["workers"], said["gpus_per_trial"]) == (workers, gpus_per_trial)

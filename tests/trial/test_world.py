@@ -1,0 +1,251 @@
+"""What every trial shares: the techniques are imported and looked at, the data loaded."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated
+
+import lightning.pytorch as L
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, TensorDataset
+
+from autoopt.api import tree_of
+from autoopt.config import compose
+from autoopt.data.task import Examples
+from autoopt.domain import Acts
+from autoopt.errors import BadInput
+from autoopt.technique import LIVE, catalogue, find
+from autoopt.trial.world import prepare
+
+HERE = __name__
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_left_behind():
+    yield
+    LIVE.clear()
+    find.cache_clear()
+
+
+@pytest.fixture
+def site(tmp_path, monkeypatch) -> Path:
+    """A folder on the path, as pip would fill it, with a plugin that needs a package that is not there."""
+    info = tmp_path / "broken_plugins-1.2.dist-info"
+    info.mkdir()
+    requires = 'Provides-Extra: fast\nRequires-Dist: absent-package>=2; extra == "fast"\n'
+    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: broken-plugins\nVersion: 1.2\n{requires}")
+    (info / "entry_points.txt").write_text("[autoopt.optimizer]\nbroken = broken_plugins:broken\n")
+    (tmp_path / "broken_plugins.py").write_text("import absent_package\n\n\ndef broken(params):\n    pass\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    catalogue.cache_clear()
+    yield tmp_path
+    catalogue.cache_clear()
+
+
+def facts_of(*overrides: str) -> dict:
+    return prepare({"tree": compose(overrides)})[1]
+
+
+# ------------------------------------------------------------------------------------------------------- things to name by import path
+
+
+class Bag(L.LightningDataModule):
+    """Twenty examples of two classes, three numbers each."""
+
+    def train_dataloader(self):
+        return DataLoader(TensorDataset(torch.rand(20, 3), torch.arange(20) % 2), 5)
+
+    def val_dataloader(self):
+        return self.train_dataloader()
+
+
+class Unvalidated(L.LightningDataModule):
+    def train_dataloader(self):
+        return Bag().train_dataloader()
+
+
+class Changing(Bag):
+    def on_after_batch_transfer(self, batch, dataloader_idx):
+        return batch
+
+
+class Mapped(Bag):
+    def train_dataloader(self):
+        return [{"x": x, "y": y} for x, y in super().train_dataloader()]
+
+
+class Lit(L.LightningModule):
+    def __init__(self, hidden: int = 3):
+        super().__init__()
+
+
+class Network(nn.Module):
+    pass
+
+
+class Other:
+    """Nothing of ours."""
+
+
+def network() -> nn.Module:
+    return Network()
+
+
+def examples() -> Examples:
+    return Examples(torch.rand(20, 3), torch.arange(20) % 2, "classification")
+
+
+def number() -> int:
+    return 3
+
+
+def unsaid():
+    return Network()
+
+
+def failing() -> Examples:
+    raise ValueError("the disk is on fire")
+
+
+def refusing() -> Examples:
+    raise BadInput("data.refusing: say more")
+
+
+def late(model) -> Annotated[L.Callback, Acts(late=True)]:
+    return L.Callback()
+
+
+def squared(task) -> Callable[[Tensor, Tensor], Tensor]:
+    return nn.MSELoss()
+
+
+def geometric(inputs: Tensor) -> tuple[Tensor, ...]:
+    return (inputs,)
+
+
+def nothing(model) -> None:
+    pass
+
+
+# ----------------------------------------------------------------------------------------------------------------------- techniques
+
+
+def test_a_selected_technique_that_is_broken_is_named_with_its_distribution_and_the_extra(site):
+    said = (
+        r"optimizer/broken cannot be loaded: ModuleNotFoundError: No module named 'absent_package' "
+        r"\(from broken-plugins 1\.2; pip install 'broken-plugins\[fast\]'\)"
+    )
+    with pytest.raises(BadInput, match=said):
+        facts_of("data=digits", "optimizer=adam,broken")
+
+
+def test_a_broken_technique_that_is_not_selected_disturbs_nobody(site):
+    assert facts_of("data=digits", "optimizer=adam")["kind"] == "classification"
+
+
+@pytest.mark.parametrize(
+    ("slot", "name", "said"),
+    [
+        ("model", "number", r"is a function that returns int; expected a subclass of torch\.nn\.Module, or a function annotated"),
+        ("model", "Other", r"is a class; expected a subclass of torch\.nn\.Module, or a function annotated to return one"),
+        ("model", "unsaid", r"is a function that does not say what it returns; expected a subclass of torch\.nn\.Module"),
+        ("data", "Network", r"is a class; expected a subclass of autoopt\.task\.Examples or lightning\.pytorch\.LightningDataModule"),
+        ("optimizer", "Other", r"is a class; expected a subclass of torch\.optim\.Optimizer"),
+        ("regularizer", "number", r"is a function that returns int; expected a subclass of lightning\.pytorch\.Callback or None"),
+        ("initializer", "network", r"is a function that returns Module; expected a subclass of None"),
+    ],
+)
+def test_an_import_path_of_the_wrong_kind_is_refused(slot, name, said):
+    data = [] if slot == "data" else ["data=digits"]
+    with pytest.raises(BadInput, match=f"{slot}={HERE}:{name} {said}"):
+        facts_of(*data, f"{slot}={HERE}:{name}")
+
+
+def test_all_problems_are_said_at_once(site):
+    with pytest.raises(BadInput) as caught:
+        facts_of("data=digits", "optimizer=broken", f"model=mlp,{HERE}:Other", f"loss={HERE}:number")
+    assert [problem.split()[0] for problem in caught.value.problems] == [f"model={HERE}:Other", f"loss={HERE}:number", "optimizer/broken"]
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        f"regularizer={HERE}:late",
+        f"loss={HERE}:squared",
+        f"augmentation={HERE}:geometric",
+        f"initializer={HERE}:nothing",
+        "loss=torch.nn:NLLLoss",
+    ],
+)
+def test_an_import_path_of_the_right_kind_is_taken(said):
+    assert facts_of("data=digits", said)["kind"] == "classification"
+
+
+# ----------------------------------------------------------------------------------------------------------------------------- data
+
+
+def test_data_that_cannot_be_loaded_is_bad_input():
+    with pytest.raises(BadInput, match=r"^data=failing: ValueError: the disk is on fire$"):
+        facts_of(f"data={HERE}:failing")
+    with pytest.raises(BadInput, match=r"^data\.refusing: say more$"):
+        facts_of(f"data={HERE}:refusing")
+
+
+def test_the_facts_are_json_and_say_what_the_task_is():
+    facts = facts_of("data=diabetes")
+    assert json.loads(json.dumps(facts))["sizes"] == {"train": 265, "validation": 88, "test": 89}
+    assert (facts["kind"], facts["input_shape"], facts["outputs"], facts["lightning"]) == ("regression", (10,), 1, False)
+    assert len(facts["inputs"]["mean"]) == 10 and len(facts["targets"]["deviation"]) == 1
+
+
+def test_what_cannot_be_offered_has_its_reason():
+    table = facts_of("data=diabetes")["absent"]
+    assert table["augmentation"] == {"images": "the inputs are no images but 10 numbers"}
+    assert table["loss"]["class_counts"] == "the targets are no classes"
+    assert table["optimizer"] == {"own": "a plain network has none of its own"} == table["schedule"]
+    images = facts_of("data=digits")["absent"]
+    assert images["augmentation"] == {} and "class_counts" not in images["loss"]
+
+
+def test_a_lightning_module_keeps_its_own():
+    facts = facts_of(f"data={HERE}:Bag", f"model={HERE}:Lit")
+    assert facts["lightning"] and facts["absent"]["optimizer"] == {} == facts["absent"]["schedule"]
+    assert "training_step" in facts["absent"]["loss"]["task"]
+
+
+def test_batches_that_cannot_be_augmented_are_not_offered():
+    mapped = facts_of(f"data={HERE}:Mapped", f"model={HERE}:Lit")["absent"]["augmentation"]
+    assert mapped == dict.fromkeys(("images", "inputs", "targets"), "the data module's batches are no (inputs, targets) tensors")
+    changing = facts_of(f"data={HERE}:Changing", f"model={HERE}:Lit")["absent"]["augmentation"]
+    assert "in its on_after_batch_transfer" in changing["inputs"]
+
+
+def test_a_network_needs_batches_of_tensors_and_something_to_be_judged_on():
+    with pytest.raises(BadInput, match=r"batches are no \(inputs, targets\) tensors; give a LightningModule that takes them"):
+        facts_of(f"data={HERE}:Mapped")
+    with pytest.raises(BadInput, match="data=Unvalidated: it has no val_dataloader, which a network is judged on"):
+        facts_of(f"data={HERE}:Unvalidated")
+    assert facts_of(f"data={HERE}:Unvalidated", f"model={HERE}:Lit")["lightning"]
+
+
+def test_the_world_has_the_task_and_an_example():
+    world, _ = prepare({"tree": compose(["data=digits"])})
+    assert [tuple(t.shape) for t in world.example] == [(64, 1, 8, 8), (64,)]
+    assert prepare({"tree": compose([f"data={HERE}:Bag"])})[0].example is None
+
+
+# --------------------------------------------------------------------------------------------------------------------- from Python
+
+
+@pytest.mark.parametrize(("made", "lightning"), [(lambda: Lit(2), True), (lambda: Network(), False), (lambda task: Network(), False)])
+def test_what_a_function_from_python_makes_is_seen_without_an_annotation(made, lightning):
+    assert prepare({"tree": tree_of([], made, Bag)})[1]["lightning"] is lightning
+
+
+def test_two_functions_without_a_name_are_two(tmp_path):
+    tree = tree_of([], lambda: Lit(2), lambda: examples())
+    _, facts = prepare({"tree": tree})
+    assert facts["sizes"]["train"] == 12 and facts["lightning"]
+    assert [*tree["model"], *tree["data"]] == ["model", "data"]
