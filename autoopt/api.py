@@ -34,6 +34,9 @@ def search(overrides: Sequence[str] = (), *, model: Made | None = None, data: Ma
 
     Raises:
         BadInput: with a line for every problem; nothing was started.
+        NotConcluded: it ran, but there is nothing to conclude from.
+        Interrupted: a signal came; the same call goes on.
+        StoreError: the study's folder cannot be written; nothing that was written is lost.
     """
     with Progress(quiet=quiet) as screen:
         verdict = study.search(tree_of(overrides, model, data), screen)
@@ -77,6 +80,7 @@ def apply(
 
     Raises:
         BadInput: the recipe cannot be had, or a regularizer asks for `total_steps`; the module is as it was.
+        TechniqueError: a technique cannot be used with the module, or here; the module may have been changed.
     """
     point = recipe if isinstance(recipe, Recipe) else Space(compose(recipe_overrides(str(recipe), None))).baseline()
     chosen = Chosen(point)
@@ -85,4 +89,6 @@ def apply(
         raise BadInput(f"regularizer={names} asks for total_steps: say apply(…, total_steps=…), the optimizer steps of the whole training")
     prepare_model(chosen, module, None)
     tuned = apply_to(module, chosen, None)
-    return tuned, chosen.callbacks(tuned, total_steps or 0, None), chosen.one("device", model=tuned)
+    accumulate = point.tree["batches"].get("accumulate") or 1
+    arguments = chosen.one("device", model=tuned) | ({"accumulate_grad_batches": accumulate} if accumulate > 1 else {})
+    return tuned, chosen.callbacks(tuned, total_steps or 0, None), arguments

@@ -65,11 +65,17 @@ class Space:
         return replace(self, tree={**self.tree, slot: left}, dropped=dropped, broken=failed)
 
     def without_with(self, model: str, slot: str, name: str, reason: str) -> "Space":
-        """The space in which a technique is not drawn with one of the models; with none, it is left out."""
+        """The space in which a technique is not drawn with one of the models; with none, it is left out.
+
+        A model to which a slot has nothing left to offer is left out itself.
+        """
         unfit = {**self.unfit, model: {**self.unfit.get(model, {}), f"{slot}/{name}": reason}}
         space = replace(self, unfit=unfit)
         everywhere = all(f"{slot}/{name}" in unfit.get(other, {}) for other in self.tree["model"])
-        return space.without(slot, name, reason) if everywhere else space
+        if everywhere:
+            return space.without(slot, name, reason)
+        bare = not SLOTS[slot].many and all(f"{slot}/{other}" in unfit[model] for other in self.tree[slot])
+        return space.without("model", model, f"{slot}={name}: {reason}") if bare else space
 
     def trained(self) -> "Space":
         """The space of the training alone: compression comes after it."""

@@ -1,7 +1,6 @@
 """`autoopt plan`"""
 
 from collections.abc import Iterator, Sequence
-from math import ceil
 from tempfile import TemporaryDirectory
 from typing import Any
 
@@ -12,6 +11,7 @@ from autoopt.domain import Choice, Range
 from autoopt.slots import SLOTS
 from autoopt.space import Space
 from autoopt.study.confirm import how_many
+from autoopt.study.ladder import Ladder
 from autoopt.study.search import Opened, opened
 from autoopt.terminal import Progress
 
@@ -104,8 +104,8 @@ def budget(study: Opened) -> Iterator[str]:
     top = how_many(node["trials"], node["seeds"], node["confirm"])
     confirming = (top + 1) * node["seeds"]
     yield f"  search    {node['trials']} trials of {node['epochs']} epochs" + (f", for {node['time']} at most" if node["time"] else "")
-    if node["stopping"]:
-        yield f"  rungs     after epoch {ceil(node['epochs'] / 3)}, and again after twice as many, the better half goes on"
+    if node["stopping"] and (rungs := Ladder(node["epochs"], study.objective).rungs):
+        yield f"  rungs     after epoch {' and '.join(map(str, rungs))} the better half goes on"
     tried = node["compress"] if study.space.tree["compression"] else 0
     if tried:
         yield f"  compress  {tried} compressions of the best {top}"

@@ -14,6 +14,7 @@ from torch.utils.data import IterableDataset
 from autoopt.data.memory import fits_on
 from autoopt.data.rows import Rows, ahead
 from autoopt.data.task import Task
+from autoopt.domain import Unavailable
 from autoopt.errors import BadInput
 
 EVALUATION_BATCH, EVALUATION_BYTES = 1024, 2**24
@@ -188,8 +189,15 @@ class Feed:
 
     @property
     def steps(self) -> int:
-        """Optimizer steps an epoch."""
-        batches = len(self.datamodule.train_dataloader()) if self.datamodule else self.batches().steps
+        """Optimizer steps an epoch.
+
+        Raises:
+            Unavailable: a data module's loader does not say how many batches it has.
+        """
+        try:
+            batches = len(self.datamodule.train_dataloader()) if self.datamodule else self.batches().steps
+        except TypeError as error:
+            raise Unavailable("the training loader does not say how many batches it has (__len__)") from error
         ranks = self.share[1] if self.datamodule and not self.chunked else 1
         return ceil(batches / ranks / self.accumulate)
 
@@ -220,20 +228,27 @@ class Feed:
             inputs, targets = self.parts[part]
             size = max(1, min(EVALUATION_BATCH, EVALUATION_BYTES // (4 * prod(inputs.shape[1:]))))
             return Batches(inputs, targets, size, **self.reading)
-        if part == "test":
-            self.datamodule.setup("test")
         name = {"validation": "val_dataloader", "test": "test_dataloader"}[part]
         if not overridden(name, self.datamodule, L.LightningDataModule):
             return None
         return self.limited(getattr(self.datamodule, name)())
+
+    def to_validate(self, loader: Any) -> dict[str, Any]:
+        """A loader as a Trainer is given it: with a data module comes what that does to a batch."""
+        if self.datamodule is None:
+            return {"dataloaders": loader}
+        shown = copy.copy(self.datamodule)
+        shown.val_dataloader = lambda: loader  # type: ignore[method-assign]
+        return {"datamodule": shown}
 
     def limited(self, loader: Any) -> Any:
         return loader if self.limit is None else list(islice(loader, self.limit))
 
 
 def of_batch_size(datamodule: L.LightningDataModule, size: int | None) -> L.LightningDataModule:
-    """A data module of a trial's own; with a size it has that, as its attribute or as its hyperparameter."""
+    """A data module of a trial's own, which is set up; with a size it has that, as its attribute or as its hyperparameter."""
     own = copy.copy(datamodule)
+    own.prepare_data = own.setup = lambda *_, **__: None  # type: ignore[method-assign, assignment]
     own._hparams = copy.copy(datamodule.hparams)
     for holder in (own, own.hparams):
         if size is not None and hasattr(holder, "batch_size"):

@@ -80,7 +80,8 @@ class Splitter:
         self.check_folds(rest)
         count, seed = self.split["folds"], self.split["seed"]
         if self.times is not None:
-            rest, cuts = rest[np.argsort(self.times[rest], kind="stable")], TimeSeriesSplit(count).split(rest)
+            rest = rest[np.argsort(self.times[rest], kind="stable")]
+            cuts = reversed(list(TimeSeriesSplit(count).split(rest)))  # first the one that trains on most
         elif self.groups is not None:
             cuts = GroupKFold(count, shuffle=True, random_state=seed).split(rest, groups=self.groups[rest])
         elif self.labels is not None:

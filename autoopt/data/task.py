@@ -7,6 +7,7 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 import torch
 from lightning.pytorch import LightningDataModule
+from lightning.pytorch.utilities.model_helpers import is_overridden
 from torch import Tensor
 
 from autoopt.data.parts import PARTS
@@ -77,8 +78,12 @@ class Scale:
 
     @classmethod
     def of(cls, values: Tensor) -> "Scale":
-        deviation = values.std(0, correction=0)
-        return cls(values.mean(0), torch.where(deviation > 0, deviation, torch.ones_like(deviation)))
+        return cls.known(values.mean(0), values.std(0, correction=0))
+
+    @classmethod
+    def known(cls, mean: Tensor, deviation: Tensor) -> "Scale":
+        """What varies by no more than single precision rounds is constant, and stays as large as it is."""
+        return cls(mean, torch.where(deviation > 1e-6 * mean.abs(), deviation, torch.ones_like(deviation)))
 
     @classmethod
     def of_source(cls, source: Source, numbers: Tensor) -> "Scale":
@@ -89,8 +94,7 @@ class Scale:
             delta, count = values.mean(0) - mean, len(values)
             squares += values.var(0, correction=0) * count + delta**2 * seen * count / (seen + count)
             mean, seen = mean + delta * count / (seen + count), seen + count
-        deviation = (squares / seen).sqrt()
-        return cls(mean.float(), torch.where(deviation > 0, deviation, torch.ones_like(deviation)).float())
+        return cls.known(mean.float(), (squares / seen).sqrt().float())
 
     def without_last(self, columns: int) -> "Scale":
         """The same that leaves the last columns as they are."""
@@ -118,7 +122,8 @@ class Task:
     targets only); `class_counts` are the training examples of each class, int64 `(K,)`; `tokens` is the size of the vocabulary
     where the inputs are its indices, int64 `(N, T)`, 0 being padding; `categories` are the levels of the last columns of a
     table, which hold their codes (a model is built without them: they are embedded in front of it); `encoding` says
-    how raw inputs became numbers; `folds` are the tasks of the other folds of a cross-validation.
+    how raw inputs became numbers; `folds` are the tasks of the other folds of a cross-validation; `groups` has the number of
+    the group of each test example, int64 `(N,)`, where they were split by groups; `scaled` images have values outside of [0, 1].
     """
 
     kind: str
@@ -134,6 +139,8 @@ class Task:
     categories: tuple[int, ...] = ()
     encoding: Mapping[str, Any] = field(default_factory=dict)
     folds: "tuple[Task, ...]" = ()
+    groups: Tensor | None = None
+    scaled: bool = False
 
     @property
     def images(self) -> bool:
@@ -160,11 +167,11 @@ def make_task(examples: Examples | LightningDataModule, split: dict[str, Any], s
         return task_of_module(examples, scan)
     check(examples)
     splitter = Splitter(examples.targets, examples.kind == "classification", examples.columns, examples.splits, split)
-    first, *others = [task_of(examples, parts, split, embed) for parts in splitter.parts()]
+    first, *others = [task_of(examples, parts, split, embed, splitter.groups) for parts in splitter.parts()]
     return replace(first, folds=tuple(others))
 
 
-def task_of(examples: Examples, numbers: dict[str, Tensor], split: dict[str, Any], embed: bool) -> Task:
+def task_of(examples: Examples, numbers: dict[str, Tensor], split: dict[str, Any], embed: bool, groups: np.ndarray | None = None) -> Task:
     """The task of one split; all that is learnt from the data here is learnt from its training part.
 
     Raises:
@@ -194,6 +201,7 @@ def task_of(examples: Examples, numbers: dict[str, Tensor], split: dict[str, Any
         tokens=found.tokens,
         categories=found.categories,
         encoding=found.words,
+        groups=None if groups is None else torch.from_numpy(np.unique(groups[numbers["test"]], return_inverse=True)[1]),
     )
 
 
@@ -214,9 +222,14 @@ def cut(inputs: Tensor | Source, numbers: Tensor, scale: Scale | None) -> Tensor
 
 
 def task_of_module(datamodule: LightningDataModule, scan: bool) -> Task:
-    """What a data module's first batch, and its training targets, tell of the task."""
+    """What a data module's first batch, and its training targets, tell of the task.
+
+    It is set up here, once: a `setup` that draws the parts would draw others for each trial.
+    """
     datamodule.prepare_data()
     datamodule.setup("fit")
+    if is_overridden("test_dataloader", datamodule):
+        datamodule.setup("test")
     batch = next(iter(datamodule.train_dataloader()))
     if not (isinstance(batch, list | tuple) and len(batch) >= 2 and all(isinstance(t, Tensor) for t in batch[:2])):
         if scan:
@@ -224,11 +237,12 @@ def task_of_module(datamodule: LightningDataModule, scan: bool) -> Task:
         return Task("unknown", datamodule=datamodule)
     inputs, targets = batch[:2]
     shape = tuple(inputs.shape[1:])
+    scaled = inputs.ndim == 4 and not (inputs.min() >= 0 and inputs.max() <= 1)
     if targets.is_floating_point():
-        return Task("regression", shape, targets.shape[1] if targets.ndim > 1 else 1, datamodule=datamodule)
+        return Task("regression", shape, targets.shape[1] if targets.ndim > 1 else 1, datamodule=datamodule, scaled=scaled)
     counts = torch.bincount(torch.cat([b[1] for b in datamodule.train_dataloader()])) if scan else None
     outputs = 0 if counts is None else len(counts)
-    return Task("classification", shape, outputs, class_counts=counts, datamodule=datamodule)
+    return Task("classification", shape, outputs, class_counts=counts, datamodule=datamodule, scaled=scaled)
 
 
 def check(examples: Examples) -> None:

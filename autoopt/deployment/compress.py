@@ -36,7 +36,7 @@ def compress(module: Tuned, task: Task, example: Any, feed: Feed, finetune: Fine
     Raises:
         TechniqueError: a compression raised, or made what cannot be stored.
     """
-    trained = compressed = network(module)
+    trained = compressed = network(module).eval()
     if isinstance(trained, L.LightningModule):
         trained.trainer = None  # which a copy would take along
     build = partial(rebuilt, module, task, example)

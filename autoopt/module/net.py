@@ -45,7 +45,7 @@ class Net(Tuned):
     def forward(self, inputs: Tensor) -> Tensor:
         return self.model(inputs)
 
-    def total_steps(self) -> int:
+    def total_steps(self) -> float:
         return self.steps_per_epoch * (self.trainer.max_epochs or 1)
 
     def on_train_epoch_start(self) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import lightning.pytorch as L
 import torch
+from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 from torch.nn.functional import one_hot
@@ -15,6 +16,8 @@ from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from autoopt.errors import TechniqueError
 from autoopt.module.chosen import Chosen, call
+
+NO_LENGTH = "the training loader does not say how many batches it has (__len__)"
 
 
 class Tuned(L.LightningModule):
@@ -28,11 +31,12 @@ class Tuned(L.LightningModule):
         """The recipe's optimizer and schedule; where both are `keep`, all that the module says, as it says it."""
         keeps = self.chosen.asks("optimizer", "own"), self.chosen.asks("schedule", "own")
         own = super().configure_optimizers() if any(keeps) else None
+        in_callbacks_unscaled(first_optimizer(own))
         if all(keeps):
             return own
-        steps = self.total_steps()
-        times = {"total_steps": steps, "steps_per_epoch": max(1, steps // (self.trainer.max_epochs or 1))}
+        times = self.times()
         optimizer = self.chosen.one("optimizer", params=groups(self), model=self, own=first_optimizer(own), **times)
+        in_callbacks_unscaled(optimizer)
         for group in optimizer.param_groups:
             group["lr"] = group["lr"] * group.get("lr_scale", 1.0)
         schedule = self.chosen.one("schedule", optimizer=optimizer, own=None, direction=self.direction, **times)
@@ -44,8 +48,28 @@ class Tuned(L.LightningModule):
             "lr_scheduler": {"scheduler": schedule, **(by_epoch if isinstance(schedule, ReduceLROnPlateau) else {"interval": "step"})},
         }  # type: ignore[return-value]
 
-    def total_steps(self) -> int:
-        return int(self.trainer.estimated_stepping_batches)
+    def configure_callbacks(self) -> Any:
+        """The module's own, save those that write checkpoints: a trial keeps what it has to by itself."""
+        own = super().configure_callbacks()
+        return [c for c in ([own] if isinstance(own, L.Callback) else own) if not isinstance(c, Checkpoint)]
+
+    def times(self) -> dict[str, int]:
+        """`total_steps` and `steps_per_epoch`, where the optimizer or the schedule asks for them.
+
+        Raises:
+            TechniqueError: they cannot be known, as the training loader does not say how many batches it has.
+        """
+        chosen = [*self.chosen.of("optimizer"), *self.chosen.of("schedule")]
+        asking = [technique for technique, _ in chosen if {"total_steps", "steps_per_epoch"} & {*technique.asks}]
+        if not asking:
+            return {}
+        steps = self.total_steps()
+        if steps == float("inf"):
+            raise TechniqueError(asking[0].slot, asking[0].name, NO_LENGTH, unavailable=True)
+        return {"total_steps": int(steps), "steps_per_epoch": max(1, int(steps) // (self.trainer.max_epochs or 1))}
+
+    def total_steps(self) -> float:
+        return self.trainer.estimated_stepping_batches
 
     def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
         """Augment a training batch before the module's own hook sees it; a mixed class is drawn from its mixture.
@@ -74,6 +98,12 @@ class Tuned(L.LightningModule):
     def on_train_epoch_end(self) -> None:
         set_mode(self.trainer.optimizers, "eval")  # before callbacks put a mean of the weights in their place, at the end
         super().on_train_epoch_end()
+
+
+def in_callbacks_unscaled(optimizer: Optimizer | None) -> None:
+    """Have Lightning unscale 16-bit gradients before its callbacks see them: a fused optimizer would do so by itself, after them."""
+    if optimizer is not None:
+        optimizer._step_supports_amp_scaling = False  # type: ignore[attr-defined]
 
 
 def set_mode(optimizers: Iterable[Optimizer], mode: str) -> None:

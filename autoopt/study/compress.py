@@ -36,10 +36,11 @@ def compress(
     """
     if not space.tree["compression"]:
         return []
-    trained, begun = ranked(journal.records(SEARCH), objective), journal.records(STAGE)
-    best = {r.key: r for r in trained[:top] if runner.folder.weights(r.key).exists()}
-    for record in trained[top:]:
-        runner.folder.forget(record.key)
+    searched, begun = journal.records(SEARCH), journal.records(STAGE)
+    best = {r.key: r for r in ranked(searched, objective)[:top] if runner.folder.weights(r.key).exists()}
+    for record in searched:
+        if record.key not in best:
+            runner.folder.forget(record.key)
     if len(begun) < space.tree["study"]["compress"] and (not begun or time.time() < until):
         sample(runner, journal, space, best, seed, until)
     records = journal.records(STAGE)

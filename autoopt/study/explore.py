@@ -104,7 +104,7 @@ class Sampling:
 
     def tell(self, result: Result, silent: bool = False) -> None:
         record = recorded(result)
-        self.journal.tell(self.study, result.job.context, record, [record.metrics.get(cost, 0.0) for cost in self.costs], silent)
+        self.journal.tell(self.study, result.job.context, record, [record.metrics.get(cost) for cost in self.costs], silent)
 
 
 def recorded(result: Result) -> Record:
@@ -120,6 +120,7 @@ def recorded(result: Result) -> Record:
         metrics=outcome.get("metrics", result.last),
         curve=list(result.curve),
         resamples=outcome.get("resamples", []),
+        units=outcome.get("units", 0),
         epochs=outcome.get("epochs", len(result.curve)),
         seconds=result.seconds,
         reason=result.reason,

@@ -13,7 +13,10 @@ from autoopt.recipe import Recipe
 from autoopt.study.folder import versions, write
 from autoopt.study.journal import StoreError
 
-SEEDS = "The score is the mean over the seeds that the recipe was trained with; the weights are the first seed's."
+SEEDS = (
+    "The score is the mean over the seeds that the recipe was trained with; the weights are the first seed's, "
+    "of a cross-validation the first fold's."
+)
 README = """# {title}
 
 {conclusion}

@@ -18,13 +18,16 @@ from autoopt.study.journal import StoreError
 from autoopt.study.objective import Objective
 
 ROOT = "autoopt-runs"
-IDENTITY = (*SLOTS, "split", "batches", "seed", "objective", "direction", "baseline")
+IDENTITY = (*SLOTS, "split", "seed", "objective", "direction", "metrics")
+READING = ("cache", "workers", "prefetch")
+"""How batches are read changes nothing of them."""
 
 
 def identity(tree: Tree) -> Tree:
     """What makes a study this one, the order of its options too; budget, executor and tracking may always change."""
     baseline = tree["baseline"] and yaml.safe_load(Path(tree["baseline"]).read_text())
-    return {key: tree[key] for key in IDENTITY} | {"baseline": baseline, "study": {"epochs": tree["study"]["epochs"]}}
+    batches = {key: value for key, value in tree["batches"].items() if key not in READING}
+    return {key: tree[key] for key in IDENTITY} | {"batches": batches, "baseline": baseline, "study": {"epochs": tree["study"]["epochs"]}}
 
 
 def default_name(tree: Tree) -> str:
@@ -90,13 +93,13 @@ class Folder:
 
     def settle(self, space: Space, objective: Objective) -> None:
         """Write down which study this is, once it is known to work."""
+        write(self.path / "config.yaml", yaml.safe_dump({**self.tree, "name": self.name}, sort_keys=False))
         if self.locked is None:
             chosen = {"objective": objective.name, "direction": objective.direction}
             unfit = {model: dict(reasons) for model, reasons in space.unfit.items()}
             left = {"left_out": dict(space.dropped), "quarantined": sorted(space.broken), "unfit": unfit}
             found = {"identity": self.identity, "techniques": dict(versions(self.tree)), **chosen, **left}
             write(self.path / "space.yaml", yaml.safe_dump(found, sort_keys=False))
-        write(self.path / "config.yaml", yaml.safe_dump({**self.tree, "name": self.name}, sort_keys=False))
 
     def trial(self, key: str) -> Path:
         path = self.path / "trials" / key

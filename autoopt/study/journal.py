@@ -16,6 +16,9 @@ from autoopt.recipe import Recipe
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 RECORD = "autoopt"
+ENDED = {"complete": TrialState.COMPLETE, "failed": TrialState.FAIL}
+BY_CHOICE = ("nonfinite", "oom_device", "oom_host", "timeout", "plugin", "error")
+"""Reasons to fail that lie in what was chosen; the others lie in the machine or the user."""
 
 
 class StoreError(Exception):
@@ -96,7 +99,10 @@ def read(line: bytes) -> dict[str, Any] | None:
 
 @dataclass(frozen=True)
 class Record:
-    """What is kept of a trial. `curve` is the objective after each epoch; `reason` says why it failed."""
+    """What is kept of a trial. `curve` is the objective after each epoch; `reason` says why it failed.
+
+    `resamples` are the objective on resamples of the test part, which has so many independent `units` (examples or groups).
+    """
 
     key: str
     stage: str
@@ -107,6 +113,7 @@ class Record:
     metrics: Mapping[str, float] = field(default_factory=dict)
     curve: list[float] = field(default_factory=list)
     resamples: list[float] = field(default_factory=list)
+    units: int = 0
     epochs: int = 0
     seconds: float = 0.0
     reason: str | None = None
@@ -148,20 +155,28 @@ class Journal:
         trials = self.stage(stage).get_trials(deepcopy=False) if self.begun(stage) else []
         return [Record(**t.user_attrs[RECORD]) for t in trials if RECORD in t.user_attrs]
 
-    def tell(self, study: optuna.Study, trial: optuna.Trial, record: Record, costs: Sequence[float] = (), silent: bool = False) -> None:
+    def tell(
+        self, study: optuna.Study, trial: optuna.Trial, record: Record, costs: Sequence[float | None] = (), silent: bool = False
+    ) -> None:
         """Keep a record and end the trial, in this order: a trial that ended has its record.
+
+        A trial that failed by what was chosen for it is told as pruned, which the sampler ranks last: of failed ones it
+        would learn nothing, and be drawn to the edge beyond which trainings diverge.
 
         Args:
             costs: what the stage minimises beside the objective.
             silent: keep it from the sampler, as it is no point of the space: one trial without parameters would end all
                 joint sampling, which looks at the parameters that every trial has.
+
+        Raises:
+            StoreError: it cannot be written.
         """
         trial.set_user_attr(RECORD, asdict(record))
         if record.state == "stopped":
             trial.report(record.curve[-1], len(record.curve))
-        states = {"complete": TrialState.COMPLETE, "stopped": TrialState.PRUNED, "failed": TrialState.FAIL}
-        state = TrialState.FAIL if silent else states[record.state]
-        values = [record.score, *costs] if state == TrialState.COMPLETE and record.score is not None else None
+        lesson = record.state == "stopped" or record.reason in BY_CHOICE or None in costs
+        state = TrialState.FAIL if silent else TrialState.PRUNED if lesson else ENDED[record.state]
+        values = [value for value in (record.score, *costs) if value is not None] if state == TrialState.COMPLETE else None
         study.tell(trial, values, state=state)
 
     def add(self, stage: str, record: Record) -> None:

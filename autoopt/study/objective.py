@@ -1,5 +1,6 @@
 """What a study optimises."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -16,8 +17,8 @@ COST = {
     "samples_per_second": "maximize",
     "peak_memory_mb": "minimize",
 }
-SMALLER = ("loss", "error", "rmse", "mae", "mse", "perplexity")
-GREATER = ("acc", "f1", "auc", "auroc", "recall", "precision", "r2", "dice", "iou", "score")
+SMALLER = ("loss", "error", "mse", "mae", "nll", "brier", "perplexity")
+GREATER = ("acc", "accuracy", "f1", "auc", "auroc", "recall", "precision", "r2", "dice", "iou")
 
 
 @dataclass(frozen=True)
@@ -49,10 +50,10 @@ def timed(metric: str | None) -> bool:
 
 
 def direction_of(metric: str) -> str | None:
-    """maximize or minimize, where the metric's name tells."""
+    """maximize or minimize, where the metric's name tells beyond doubt (`val_Recall5` does, `val_score` does not)."""
     if metric in COST:
         return COST[metric]
-    words = metric.lower().replace("/", "_").replace("-", "_").split("_")
-    if any(w in SMALLER for w in words):
+    if any(part in metric.lower() for part in SMALLER):
         return "minimize"
-    return "maximize" if any(w.startswith(GREATER) for w in words) else None
+    words = re.split(r"[^a-z0-9]+", metric.lower())
+    return "maximize" if any(w in GREATER or w.rstrip("0123456789") in GREATER for w in words) else None

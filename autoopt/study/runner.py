@@ -1,9 +1,11 @@
 """Jobs through the executor: workers kept busy, every report answered, everything mirrored."""
 
 import signal
+import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import count
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -102,11 +104,14 @@ class Runner:
     workers: int
     objective: Objective | None = None
     interrupts: list[int] = field(default_factory=list)
-    tickets: int = 0
+    tickets: Iterator[int] = field(default_factory=lambda: count(1))
 
     @contextmanager
     def signals(self) -> Iterator[None]:
-        """Count the signals that ask to end, while trials run."""
+        """Count the signals that ask to end, while trials run; outside of the main thread there are none to be had."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
         before = {s: signal.signal(s, lambda number, _: self.interrupt(number)) for s in (signal.SIGINT, signal.SIGTERM)}
         try:
             yield
@@ -121,7 +126,7 @@ class Runner:
         self.screen.say("Stopping: running trials end first; once more ends them at once. The same command resumes.")
 
     def run(self, jobs: Iterable[Job], done: Callable[[Result], None], judge: Judge = lambda *_: False, width: int | None = None) -> None:
-        """Keep `width` jobs running until there are no more.
+        """Keep `width` jobs running until there are no more: by default as many as there are workers, or one where time is judged.
 
         Args:
             judge: of a job, a rung and the metrics there: whether it ends.
@@ -130,8 +135,9 @@ class Runner:
             Interrupted: a signal came; what was running has ended.
         """
         source, live, more = iter(jobs), dict[int, tuple[Job, Result, float]](), True
+        width = width or (1 if self.objective and timed(self.objective.name) else self.workers)
         while True:
-            while more and not self.interrupts and len(live) < (width or self.workers):
+            while more and not self.interrupts and len(live) < width:
                 job = next(source, None)
                 more = job is not None
                 if job is not None:
@@ -152,7 +158,7 @@ class Runner:
             raise Interrupted(self.interrupts[0], self.folder.words)
 
     def submit(self, job: Job) -> int:
-        self.tickets += 1
+        ticket = next(self.tickets)
         folder = self.folder.trial(job.key)
         objective = self.objective.name if self.objective else None
         self.mirror.begin(job)
@@ -160,8 +166,8 @@ class Runner:
         order["latency"] = timed(objective)
         if self.objective is not None and objective not in COST:  # no cost is followed while training, but the validation loss
             order["direction"] = self.objective.direction
-        self.executor.submit(self.tickets, order | job.order)
-        return self.tickets
+        self.executor.submit(ticket, order | job.order)
+        return ticket
 
     def hear(self, event: Event, job: Job, result: Result, judge: Judge) -> bool:
         """Take in one event; whether it was the last of its job."""
@@ -186,11 +192,11 @@ class Runner:
         return False
 
     def settle(self, result: Result) -> None:
-        """The score of an outcome that has metrics; one without the objective is a failure."""
+        """The score of an outcome that has metrics; one without the objective is a failure, but on the test part, which has not all."""
         if self.objective is None or result.outcome is None or not result.outcome.get("metrics"):
             return
         measured = result.outcome["metrics"]
         result.score = self.objective.of(measured, result.job.order.get("part", "validation"))
-        if result.score is None:
+        if result.score is None and result.job.order.get("part") != "test":
             result.outcome, result.reason = None, "error"
             result.detail = f"nothing logged {self.objective.name}; logged: {', '.join(sorted(measured))}"

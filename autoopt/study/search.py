@@ -4,7 +4,7 @@ import os
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from itertools import takewhile
@@ -32,7 +32,7 @@ from autoopt.study.runner import Nobody, Runner, Screen
 from autoopt.study.verdict import Verdict, conclude
 from autoopt.tracking import Tracker, experiment_name, store_uri
 
-RESERVE = 0.175  # of the time, for confirm
+CONFIRM_SHARE, COMPRESS_SHARE = 0.175, 0.2  # of the time
 
 
 @dataclass
@@ -72,7 +72,7 @@ def opened(tree: Tree, screen: Screen, settle: bool = True, alone: bool = False)
             fitting = Space(tree).fitting(facts["absent"])
             space, objective = recalled(fitting, folder.locked) if folder.locked else preflight(fitting, runner, tree, baseline, alone)
             if settle:
-                announce(space, screen)
+                announce(space, objective, screen)
             runner.objective = screen.objective = objective
             if settle:
                 folder.settle(space, objective)
@@ -92,8 +92,9 @@ def recalled(space: Space, locked: dict[str, Any]) -> tuple[Space, Objective]:
     return replace(space, unfit=locked.get("unfit", {})), Objective(locked["objective"], locked["direction"])
 
 
-def announce(space: Space, screen: Screen) -> None:
-    """What was left out: by name where that is in order, with its reason where something is broken."""
+def announce(space: Space, objective: Objective, screen: Screen) -> None:
+    """What is optimised, and what was left out: by name where that is in order, with its reason where something is broken."""
+    screen.say(f"objective: {objective.direction} {objective.name}")
     if fine := [key for key in space.dropped if key not in space.broken]:
         screen.say(f"left out: {', '.join(fine)} (autoopt plan says why)")
     for key in sorted(space.broken):
@@ -106,7 +107,7 @@ def local(tree: Tree, folder: Path) -> Local:
     gpus = visible_gpus() if {"auto", "cuda"} & tree["device"].keys() else []
     devices = max((n["devices"] for n in tree["device"].values() if isinstance(n.get("devices"), int)), default=1)
     gpus_per_trial = max(node["gpus_per_trial"], devices) if devices > 1 else node["gpus_per_trial"]
-    room = len(gpus) / gpus_per_trial if gpus else (os.cpu_count() or 1) / devices
+    room = len(gpus) / gpus_per_trial if gpus else cores() / max(devices, node["cpus_per_trial"])
     workers = node["workers"] or max(1, int(room))
     return Local(
         {"tree": tree},
@@ -120,13 +121,23 @@ def local(tree: Tree, folder: Path) -> Local:
     )
 
 
+def cores() -> float:
+    """How many this process may use: those that it may run on, within the quota of its control group."""
+    free = float(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
+    with suppress(OSError, ValueError):  # none, or "max"
+        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
+        free = min(free, int(quota) / int(period))
+    return free
+
+
 def visible_gpus() -> list[str]:
     """The NVIDIA devices that a trial may be given, told without starting CUDA."""
     if version("torch").endswith("+cpu"):
         return []
     if (said := os.environ.get("CUDA_VISIBLE_DEVICES")) is not None:
         return list(takewhile(lambda gpu: gpu not in ("", "-1"), said.split(",")))
-    return sorted(p.name.removeprefix("nvidia") for p in Path("/dev").glob("nvidia[0-9]*"))
+    count = sum(1 for _ in Path("/dev").glob("nvidia[0-9]*"))
+    return [str(number) for number in range(count)]  # CUDA counts what it sees: a container's only one may be nvidia3
 
 
 def own_baseline(tree: Tree) -> Recipe | None:
@@ -196,14 +207,14 @@ def stages(study: Opened, journal: Journal, start: float, asking: bool) -> Verdi
     """Explore, compress, confirm, conclude."""
     tree, runner, objective = study.tree, study.runner, study.objective
     node, seed = tree["study"], tree["seed"]
-    top = how_many(node["trials"], node["seeds"], node["confirm"])
-    limit = seconds(node["time"])
+    limit = (seconds(node["time"]) or float("inf")) if asking else -float("inf")
     used = sum(r.seconds for stage in (STAGE, COMPRESS) for r in journal.records(stage)) / runner.workers  # by earlier sessions
-    until = float("inf") if limit is None else start + limit * (1 - RESERVE) - used
-    until = until if asking else -float("inf")
-    explore(runner, journal, study.space, objective, own_baseline(tree), seed, until, node["stopping"])
-    compressed = compress(runner, journal, study.space, objective, top, seed, until)
+    until = start + limit * (1 - CONFIRM_SHARE) - used
+    sooner = start + limit * (1 - CONFIRM_SHARE - COMPRESS_SHARE) - used
+    explore(runner, journal, study.space, objective, own_baseline(tree), seed, sooner if tree["compression"] else until, node["stopping"])
     found = journal.records(STAGE)
+    top = how_many(len(found), node["seeds"], node["confirm"])
+    compressed = compress(runner, journal, study.space, objective, top, seed, until)
     always = any(n.get("use") is True for n in tree["compression"].values())
     pool = [r for r in found if r.key == BASELINE or not always] + compressed
     confirmed = confirm(runner, journal, objective, pool, node["seeds"], top, seed)

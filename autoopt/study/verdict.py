@@ -4,6 +4,7 @@ import html
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import zip_longest
 from math import isfinite, sqrt
 from pathlib import Path
 from statistics import mean, variance
@@ -83,7 +84,8 @@ class Verdict:
         said = f"gain in {self.objective.name} on the {self.part} split {self.gain:+.4f}"
         said += f", 95 % interval {low:+.4f} to {high:+.4f}" if isfinite(low) else "; on so few seeds nothing can be said of chance"
         if self.part == "validation":
-            said += " (there is no test split: this one chose the winner, so the gain is flattered)"
+            why = "the test split does not tell it" if self.opened else "there is no test split"
+            said += f" ({why}: this one chose the winner, so the gain is flattered)"
         if self.better:
             return f"Trial {self.winner.key} is better than the baseline: {said}."
         if high < 0:
@@ -114,7 +116,8 @@ class Verdict:
 
     def described(self, candidate: Candidate) -> dict[str, Any]:
         found = scores(candidate, self.part)
-        metrics = [r.metrics for r in candidate.test] or [r.metrics for r in candidate.validation]
+        measured = zip_longest(candidate.validation, candidate.test)
+        metrics = [{key: value for record in pair if record for key, value in record.metrics.items()} for pair in measured]
         return {
             "trial": candidate.key,
             "title": candidate.recipe.title(),
@@ -196,9 +199,9 @@ def weigh(baseline: Candidate, winner: Candidate, part: str, objective: Objectiv
     """The gain, and its 95 % interval by Student's t.
 
     Two sources of chance are added: the seeds (of each side its variance over the number of seeds) and the finite test
-    split (the variance of the gain over resamples of it, the same ones for both sides). The degrees of freedom are
-    Satterthwaite's (1946, doi:10.2307/3002019). Where single predictions are not to be had (a LightningModule measures
-    itself), the seeds alone count.
+    split (the variance of the gain over resamples of its examples, or of its groups where it was split by groups; the same
+    ones for both sides). The degrees of freedom are Satterthwaite's (1946, doi:10.2307/3002019). Where single predictions
+    are not to be had (a LightningModule measures itself), the seeds alone count.
     """
     if winner.key == baseline.key:
         return 0.0, (0.0, 0.0)
@@ -209,7 +212,8 @@ def weigh(baseline: Candidate, winner: Candidate, part: str, objective: Objectiv
     parts = [(variance(side) / len(side), len(side) - 1) for side in (theirs, ours)]
     if part == "test" and all(r.resamples for c in (baseline, winner) for r in c.test):
         drawn = [np.mean([r.resamples for r in c.test], axis=0) for c in (winner, baseline)]
-        parts.append((float(np.var(drawn[0] - drawn[1], ddof=1)), len(drawn[0]) - 1))
+        units = max(2, winner.test[0].units)
+        parts.append((float(np.var(drawn[0] - drawn[1], ddof=1)) * units / (units - 1), min(len(drawn[0]), units) - 1))
     return gain, spread(gain, parts)
 
 

@@ -38,7 +38,8 @@ def make_trainer(
         callbacks: of an earlier Trainer of the same training; else those of the recipe are built.
     """
     if callbacks is None:
-        regularizers = module.chosen.callbacks(module, feed.steps * recipe.epochs, reporter.objective, module.direction)
+        steps = feed.steps * recipe.epochs if module.chosen.asks("regularizer", "total_steps") else 0
+        regularizers = module.chosen.callbacks(module, steps, module.objective, module.direction)
         callbacks = [*regularizers, *device.get("callbacks", []), reporter]
     limits = {} if limit is None or isinstance(module, Net) else {"limit_train_batches": limit, "limit_val_batches": limit}
     by_itself = module.automatic_optimization and feed.accumulate > 1
@@ -59,7 +60,14 @@ def make_trainer(
     )
 
 
-def fit(trainer: L.Trainer, module: Tuned, feed: Feed) -> None:
+def fit(trainer: L.Trainer, module: Tuned, feed: Feed, from_evaluation: bool = False) -> None:
+    """Train as the recipe says.
+
+    Args:
+        from_evaluation: it was evaluated before, so that all of it is put back into training mode, which Lightning leaves as it is.
+    """
+    if isinstance(module, Net) or from_evaluation:
+        module.train()
     if isinstance(module, Net):
         hooks = ("on_train_batch_start", "on_train_batch_end")
         by_batch = any(overridden(hook, c, L.Callback) for c in trainer.callbacks for hook in hooks)  # type: ignore[attr-defined]
@@ -103,7 +111,9 @@ def finetuned(
     if epochs < 1:
         return model.eval()
     if isinstance(module, Net):
-        tuned: Tuned = Net(model, module.loss, module.chosen, task, module.objective, loss)
+        net = Net(model, module.loss, module.chosen, task, module.objective, loss)
+        net.metrics = module.metrics
+        tuned: Tuned = net
     elif loss is not None:
         raise Unavailable("a LightningModule computes its loss in its own training_step")
     else:
@@ -113,5 +123,5 @@ def finetuned(
     reporter.feed = feed
     scale_alike(model, network(module))
     trainer = make_trainer(recipe.replace(study={"epochs": epochs}), tuned, reporter, feed, limit, device_arguments(tuned, recipe))
-    fit(trainer, tuned, feed)
+    fit(trainer, tuned, feed, from_evaluation=True)
     return model.to(trainer.strategy.root_device).eval()

@@ -18,8 +18,8 @@ GREATEST = ("peak_memory_mb",)
 def trained_in_folds(train: Train, world: World, job: dict[str, Any], report: Report) -> dict[str, Any]:
     """What `train` comes to on the folds of the task; where there is one only, what it comes to on that.
 
-    The epochs of the first fold are reported, so that like is stopped by like; the others then run through. Each fold
-    keeps its own weights; all of them are measured on the same test part.
+    The epochs of the first fold are reported, so that like is stopped by like; the others then run through. Each fold keeps
+    its own weights, of which the first one's are exported; all of them are measured on the same test part.
 
     Returns:
         the outcome of the first fold, with the means over the folds as its metrics, and `<objective>_std`.

@@ -27,6 +27,9 @@ def quality(kind: str, outputs: Tensor, targets: Tensor, names: Iterable[str]) -
         outputs: logits `(N, K)` or values `(N, D)`.
         targets: class indices `(N,)` or values `(N, D)`.
     """
+    if kind == "regression":  # in single precision a large mean hides the spread
+        outputs, targets = outputs.double(), targets.double()
+        names = [name for name in names if name != "r2" or len(targets) > 1]  # of one value there is none
     return {name: float(one(kind, name, outputs, targets)) for name in names}
 
 
@@ -63,14 +66,24 @@ def by(name: str, made: Any, outputs: Tensor, targets: Tensor) -> float:
         raise ValueError(f"metrics={name}: {type(error).__name__}: {error}") from error
 
 
-def resampled(measure: Callable[[Tensor, Tensor], float], outputs: Tensor, targets: Tensor) -> list[float]:
-    """A metric on resamples of the examples with replacement, the same ones for every model of a study.
+def resampled(
+    measure: Callable[[Tensor, Tensor], float], outputs: Tensor, targets: Tensor, groups: Tensor | None = None
+) -> tuple[list[float], int]:
+    """A metric on resamples of the examples with replacement, the same ones for every model of a study, and of how many units.
 
-    Source: Efron 1979, doi:10.1214/aos/1176344552.
+    Args:
+        groups: the number of the group of each example, int64 `(N,)`: examples of one group are alike, and drawn together.
+
+    Source: Efron 1979, doi:10.1214/aos/1176344552; groups: Davison & Hinkley 1997, section 3.8, doi:10.1017/CBO9780511802843.
     """
     generator = torch.Generator().manual_seed(0)
-    draws = torch.randint(len(targets), (RESAMPLES, len(targets)), generator=generator)
-    return [measure(outputs[i], targets[i]) for i in draws]
+    units = torch.arange(len(targets)).split(1) if groups is None else groups.argsort().split(groups.bincount().tolist())
+    found = []
+    for _ in range(RESAMPLES):
+        draw = torch.randint(len(units), (len(units),), generator=generator)
+        numbers = draw if groups is None else torch.cat([units[i] for i in draw.tolist()])
+        found.append(measure(outputs[numbers], targets[numbers]))
+    return found, len(units)
 
 
 def size(model: nn.Module) -> dict[str, float]:

@@ -18,7 +18,12 @@ from autoopt.trial import metrics
 BEFORE = "uncompressed_"
 
 
-def measured(trainer: L.Trainer, module: Tuned, feed: Feed, job: Mapping[str, Any], fitted: bool) -> tuple[dict[str, float], list[float]]:
+Resamples = tuple[list[float], int]
+"""Of the objective on the test part, and of how many independent units that has; none where it was not measured."""
+NONE: Resamples = ([], 0)
+
+
+def measured(trainer: L.Trainer, module: Tuned, feed: Feed, job: Mapping[str, Any], fitted: bool) -> tuple[dict[str, float], Resamples]:
     """The metrics of what would be deployed now, and resamples of the objective where a test split was measured.
 
     Args:
@@ -28,25 +33,25 @@ def measured(trainer: L.Trainer, module: Tuned, feed: Feed, job: Mapping[str, An
     if isinstance(module, Net):
         found, resamples = quality(trainer, module, feed, part, job.get("objective"))
     else:
-        found, resamples = {} if fitted and part == "validation" else own_quality(trainer, module, feed, part), []
+        found, resamples = {} if fitted and part == "validation" else own_quality(trainer, module, feed, part), NONE
     if job.get("latency") and (isinstance(module, Net) or overridden("forward", module, L.LightningModule)):
-        inputs = feed.example("validation").to(module.device)
         with nullcontext() if isinstance(module, Net) else suppress(Exception):  # what a user's forward takes is its own affair
+            inputs = feed.example("validation").to(module.device)
             found |= metrics.latency(model, inputs) | metrics.operations(model, inputs)
     return found | metrics.size(model), resamples
 
 
-def quality(trainer: L.Trainer, net: Net, feed: Feed, part: str, objective: str | None) -> tuple[dict[str, float], list[float]]:
+def quality(trainer: L.Trainer, net: Net, feed: Feed, part: str, objective: str | None) -> tuple[dict[str, float], Resamples]:
     """All of our own metrics of a plain network on a part."""
     if (batches := feed.held_out(part)) is None:
-        return {}, []
+        return {}, NONE
     outputs, targets = net.predict(batches, trainer)
     prefix = {"validation": "val", "test": "test"}[part]
     found = {f"{prefix}_{k}": v for k, v in judged(net, outputs, targets, known(net)).items()}
     name = followed(objective)
     if part != "test" or name not in known(net):
-        return found, []
-    return found, metrics.resampled(lambda some, theirs: judged(net, some, theirs, [name])[name], outputs, targets)
+        return found, NONE
+    return found, metrics.resampled(lambda some, theirs: judged(net, some, theirs, [name])[name], outputs, targets, feed.task.groups)
 
 
 def known(net: Net) -> tuple[str, ...]:
@@ -71,7 +76,7 @@ def own_quality(trainer: L.Trainer, module: Tuned, feed: Feed, part: str) -> dic
         return {}
     model, calls = network(module), list[None]()
     handle = model.register_forward_pre_hook(lambda *_: calls.append(None))
-    found = trainer.validate(module, loader, verbose=False)
+    found = trainer.validate(module, **feed.to_validate(loader), verbose=False)
     handle.remove()
     if model is not module and not calls:
         technique, _ = module.chosen.of("compression")[-1]

@@ -18,7 +18,7 @@ from autoopt.trial.ranks import averaged, same_buffers
 class Reporter(L.Callback):
     """Reports every epoch's metrics, and stops the training where the answer says so.
 
-    The last of the callbacks, so that it sees what the others leave.
+    The last of the callbacks but for a module's own, so that it sees what the others leave.
     """
 
     feed: Feed

@@ -1,13 +1,11 @@
 """Build, fit or take up, keep the weights, and measure."""
 
-import random
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as L
-import numpy as np
 import torch
 from torch import Tensor
 from torch.distributed.tensor import DTensor
@@ -21,10 +19,10 @@ from autoopt.module.tuned import Tuned
 from autoopt.recipe import Recipe
 from autoopt.trial import metrics
 from autoopt.trial.fitting import device_arguments, finetuned, fit, make_trainer
-from autoopt.trial.outcome import BEFORE, measured
+from autoopt.trial.outcome import BEFORE, Resamples, measured
 from autoopt.trial.ranks import ALONE, leave, replica
 from autoopt.trial.reporter import Reporter, finite
-from autoopt.trial.world import World, silence
+from autoopt.trial.world import World, seed_all, silence
 
 
 def train(world: World, job: dict[str, Any], report: Callable[[int, dict[str, float]], bool]) -> dict[str, Any]:
@@ -64,14 +62,15 @@ def train(world: World, job: dict[str, Any], report: Callable[[int, dict[str, fl
         before = reporter.metrics | found
         found, resamples = measured(judge, module, feed, job, fitted=False)
         found |= {f"{BEFORE}{name}": before[name] for name in found.keys() & before.keys()}
-    if job.get("save"):
+    if job.get("save") and not reporter.stopped:
         save(module, Path(job["save"]))
     return outcome(trainer, module, reporter, found, resamples, job)
 
 
 def made(world: World, job: Mapping[str, Any]) -> Tuned:
     """The recipe's module, untrained."""
-    module = make_module(Recipe(job["recipe"]), world.task, world.example, job.get("objective"))
+    followed = job.get("objective") if job.get("direction") else None  # by a plateau or an early stop: no cost is
+    module = make_module(Recipe(job["recipe"]), world.task, world.example, followed)
     module.direction = job.get("direction") or "minimize"
     if isinstance(module, Net):
         module.metrics = world.metrics
@@ -91,14 +90,8 @@ def check_outputs(net: Net, feed: Feed) -> None:
         raise TechniqueError("model", technique.name, f"gives {seen} for inputs {tuple(inputs.shape)}, the task needs outputs {expected}")
 
 
-def seed_all(seed: int) -> None:
-    random.seed(seed)
-    np.random.seed(seed % 2**32)
-    torch.manual_seed(seed)
-
-
 def outcome(
-    trainer: L.Trainer, module: Tuned, reporter: Reporter, found: dict[str, float], resamples: list[float], job: Mapping[str, Any]
+    trainer: L.Trainer, module: Tuned, reporter: Reporter, found: dict[str, float], resamples: Resamples, job: Mapping[str, Any]
 ) -> dict[str, Any]:
     """What the trial has to say.
 
@@ -108,12 +101,16 @@ def outcome(
     whole = reporter.metrics | found | costs(reporter, reporter.feed)
     if (objective := job.get("objective")) in whole:
         finite(objective, whole[objective])
-    said = {"metrics": whole, "epochs": reporter.epochs, "seconds": reporter.seconds, "stopped": reporter.stopped, "resamples": resamples}
+    said = {"metrics": whole, "epochs": reporter.epochs, "seconds": reporter.seconds, "stopped": reporter.stopped}
+    said |= dict(zip(("resamples", "units"), resamples, strict=True))
     own = {} if isinstance(module, Net) else {"manual": not module.automatic_optimization, "optimizers": len(trainer.optimizers)}
     return {**said, **own}
 
 
 def costs(reporter: Reporter, feed: Feed) -> dict[str, float]:
+    """What the training has cost, if there was one."""
+    if not reporter.epochs:
+        return {}
     found = {"peak_memory_mb": metrics.peak_memory(), "epochs_trained": float(reporter.epochs), "seconds": reporter.seconds}
     if feed.parts and reporter.seconds:
         found["samples_per_second"] = len(feed.parts["train"][1]) * reporter.epochs / reporter.seconds

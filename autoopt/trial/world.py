@@ -3,6 +3,7 @@
 import inspect
 import logging
 import platform
+import random
 import typing
 import warnings
 from collections.abc import Mapping
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as L
+import numpy as np
 import torch
 from lightning.pytorch.utilities import disable_possible_user_warnings
 from torch import Tensor
@@ -26,6 +28,7 @@ from autoopt.slots import SLOTS
 from autoopt.space import Space
 from autoopt.technique import LIVE, REQUIRED, Technique, build, resolve
 
+BATCH_HOOKS = ("on_before_batch_transfer", "transfer_batch_to_device", "on_after_batch_transfer")
 QUIET = ("lightning.pytorch", "lightning.pytorch.utilities.rank_zero", "lightning.fabric.utilities.rank_zero")
 
 
@@ -51,6 +54,7 @@ def prepare(setup: dict[str, Any]) -> tuple[World, dict[str, Any]]:
         BadInput: a technique cannot be loaded, or the data cannot be used.
     """
     silence()
+    seed_all(setup["tree"]["seed"])  # what a data technique draws is drawn alike in every session
     space = Space(setup["tree"])
     load_all(space)
     ((_, _, data),) = [row for row in space.techniques() if row[0] == "data"]
@@ -70,6 +74,8 @@ def prepare(setup: dict[str, Any]) -> tuple[World, dict[str, Any]]:
         raise BadInput(f"data={data.name}: {type(error).__name__}: {error}") from error
     if task.datamodule and not lightning and not overridden("val_dataloader", task.datamodule, L.LightningDataModule):
         raise BadInput(f"data={data.name}: it has no val_dataloader, which a network is judged on")
+    if task.datamodule and not lightning and (hook := next((h for h in BATCH_HOOKS if changes(task.datamodule, h)), None)):
+        raise BadInput(f"data={data.name}: its {hook} is for a LightningModule; a network needs batches that are ready as they are loaded")
     if task.datamodule and recipe.tree["batches"]["size"] is not None and not has_batch_size(task.datamodule):
         raise BadInput(f"batches.size={space.tree['batches']['size']}: {data.name} has no batch_size to set; leave batches.size away")
     if "balanced" in str(space.tree["batches"]["sampler"]) and (task.datamodule or task.kind != "classification"):
@@ -96,6 +102,12 @@ def own_metrics(said: str | None, lightning: bool) -> dict[str, Any]:
             raise BadInput(f"metrics={path} is {made!r}; expected a class of torchmetrics, or a function of (outputs, targets)")
         found[name] = made
     return found
+
+
+def seed_all(seed: int) -> None:
+    random.seed(seed)
+    np.random.seed(seed % 2**32)
+    torch.manual_seed(seed)
 
 
 def silence() -> None:
@@ -159,11 +171,15 @@ def makes(technique: Technique, kind: type) -> bool:
     return isinstance(returned, type) and issubclass(returned, kind)
 
 
+def changes(datamodule: L.LightningDataModule, hook: str) -> bool:
+    return overridden(hook, datamodule, L.LightningDataModule)
+
+
 def unchangeable(task: Task) -> str:
     """Why the batches of a data module cannot be augmented, if they cannot."""
     if task.kind == "unknown":
         return "the data module's batches are no (inputs, targets) tensors"
-    if task.datamodule and overridden("on_after_batch_transfer", task.datamodule, L.LightningDataModule):
+    if task.datamodule and changes(task.datamodule, "on_after_batch_transfer"):
         return "the data module changes the batches itself, in its on_after_batch_transfer"
     return ""
 
@@ -178,6 +194,8 @@ def facts(task: Task, lightning: bool) -> dict[str, Any]:
         absent["augmentation"] = dict.fromkeys(SLOTS["augmentation"].offers, reason)
     elif not task.images and task.input_shape:
         absent["augmentation"]["images"] = f"the inputs are no images but {'x'.join(map(str, task.input_shape))} numbers"
+    elif task.scaled:
+        absent["augmentation"]["images"] = "the data module's images have values outside of [0, 1]"
     if reason := unchangeable(task):
         absent["augmentation"] = dict.fromkeys(SLOTS["augmentation"].offers, reason)
     if task.class_counts is None:

@@ -13,7 +13,7 @@ def generate(inputs: Tensor, targets: Tensor, *, share: Annotated[float, Range(0
 
     Its like are the n examples of its class, or those whose target value is within a quarter from its own (a quarter of the
     standard deviation, where the targets are scaled). `m + sum_j z_j (x_j - m) / sqrt(n)`, z_j ~ N(0, 1), has their mean m and
-    their covariance. Target values are drawn along with the inputs; classes stay. Images stay in [0, 1].
+    their covariance. Target values are drawn along with the inputs; classes stay. Images in [0, 1] stay in it.
 
     After the idea of Antoniou et al. 2017, arXiv:1711.04340, to train on samples of a model of the data.
     """
@@ -24,4 +24,5 @@ def generate(inputs: Tensor, targets: Tensor, *, share: Annotated[float, Range(0
     weights = mean + pull - pull.sum(1, keepdim=True) * mean  # the formula above, with what belongs to each x_j gathered
     chosen = torch.rand(len(x), 1, device=x.device) < share
     x, y = (torch.where(chosen, weights @ values, values) for values in (x, y))
-    return (x.clamp(0, 1) if inputs.ndim == 4 else x).view_as(inputs), y.view_as(targets)
+    within = inputs.ndim == 4 and inputs.min() >= 0 and inputs.max() <= 1
+    return (x.clamp(0, 1) if within else x).view_as(inputs), y.view_as(targets)

@@ -23,7 +23,8 @@ def distill(
 ) -> nn.Module:
     """A smaller model learns from the trained one: (1 - w) L + w T^2 KL(p_T || q_T), with p_T and q_T the softmax of the logits over T.
 
-    The student is the same recipe's model with an `argument` of `share` times the trained one's, from new weights. For regression,
+    The student is the same recipe's model with an `argument` of `share` times the trained one's (a multiple of 8 where that one is one),
+    from new weights. For regression,
     the squared distance to the trained model's outputs takes the place of the divergence.
 
     Args:
@@ -35,7 +36,7 @@ def distill(
     Raises:
         Unavailable: the model has no such argument, or computes its own loss.
     """
-    student, teacher = build(**{argument: lambda value: max(1, round(value * share))}), copy.deepcopy(model)
+    student, teacher = build(**{argument: lambda value: smaller(value, share)}), copy.deepcopy(model).eval()
     regression = next(iter(batches))[1].is_floating_point()
 
     def loss(inputs: Tensor, outputs: Tensor, task_loss: Tensor) -> Tensor:
@@ -45,6 +46,11 @@ def distill(
         return (1 - weight) * task_loss + weight * distance
 
     return finetune(student, epochs, loss)
+
+
+def smaller(value: int, share: float) -> int:
+    step = 8 if value % 8 == 0 else 1  # which a transformer's heads divide
+    return step * max(1, round(value * share / step))
 
 
 def divergence(outputs: Tensor, taught: Tensor, temperature: float) -> Tensor:

@@ -20,6 +20,8 @@ class Shared(nn.Module):
         self.bits = next(bits for bits in (1, 2, 4, 8) if 2**bits >= clusters)
         codebook, indices = k_means(weight.detach().view(-1), clusters)
         self.codebook = nn.Parameter(codebook)
+        counts = indices.bincount(minlength=clusters).clamp(min=1)
+        self.codebook.register_hook(lambda gradient: gradient / counts.to(gradient))
         self.register_buffer("indices", pack(indices, self.bits))
 
     def forward(self) -> Tensor:
@@ -35,7 +37,8 @@ def weight_sharing(
 ) -> Annotated[nn.Module, Acts(last=True)]:
     """Each weight matrix holds k values alone: the centroids of its entries by k-means, stored as a codebook and log2(k) bits an entry.
 
-    Fine-tuning moves the centroids, each by the sum of its entries' gradients. Smaller on disk; not faster, as it computes with the
+    Fine-tuning moves the centroids, each by the mean of its entries' gradients: by their sum, as in the source, those of many entries
+    would need a rate of their own. Smaller on disk; not faster, as it computes with the
     unpacked weights. Of a weight pruned before, what is left is shared.
 
     Han et al. 2016, arXiv:1510.00149.

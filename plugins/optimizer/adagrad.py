@@ -3,6 +3,7 @@ from typing import Annotated
 from torch.optim import Adagrad
 
 from autoopt.domain import Range
+from autoopt.plugins.optimizer.fused import fused
 
 
 def adagrad(
@@ -15,4 +16,4 @@ def adagrad(
 
     Duchi et al. 2011, JMLR 12:2121-2159.
     """
-    return Adagrad(params, lr=lr, weight_decay=weight_decay, fused=True)
+    return Adagrad(params, lr=lr, weight_decay=weight_decay, fused=fused(params))

@@ -3,6 +3,7 @@ from typing import Annotated
 from torch.optim import Adam
 
 from autoopt.domain import Range
+from autoopt.plugins.optimizer.fused import fused
 
 
 def adam(
@@ -18,4 +19,4 @@ def adam(
 
     Kingma & Ba 2014, arXiv:1412.6980.
     """
-    return Adam(params, lr=lr, betas=(beta1, 0.999), weight_decay=weight_decay, fused=True)
+    return Adam(params, lr=lr, betas=(beta1, 0.999), weight_decay=weight_decay, fused=fused(params))

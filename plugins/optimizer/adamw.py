@@ -3,6 +3,7 @@ from typing import Annotated
 from torch.optim import AdamW
 
 from autoopt.domain import Range
+from autoopt.plugins.optimizer.fused import fused
 
 
 def adamw(
@@ -16,4 +17,4 @@ def adamw(
 
     Loshchilov & Hutter 2019, arXiv:1711.05101.
     """
-    return AdamW(params, lr=lr, betas=(beta1, 0.999), weight_decay=weight_decay, fused=True)
+    return AdamW(params, lr=lr, betas=(beta1, 0.999), weight_decay=weight_decay, fused=fused(params))

@@ -4,13 +4,14 @@ import torch
 from torch.optim import SGD, Optimizer
 
 from autoopt.domain import Range
+from autoopt.plugins.optimizer.fused import fused
 
 
 class Averaged(SGD):
     """SGD that is evaluated at the mean of its weights."""
 
     def __init__(self, params: Any, start: int, lr: float, weight_decay: float):
-        super().__init__(params, lr=lr, weight_decay=weight_decay, fused=True)
+        super().__init__(params, lr=lr, weight_decay=weight_decay, fused=fused(params))
         for group in self.param_groups:
             group.update(start=start, steps=0, shows_mean=False)
         self.register_step_post_hook(average)

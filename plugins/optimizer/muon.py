@@ -52,9 +52,10 @@ class MuonAdamW(Optimizer):
 
 
 def hidden(params: list[dict[str, Any]], model: nn.Module) -> set[Tensor]:
-    """The matrices but the last, which gives the outputs, and the embeddings; what has one row or one column is a vector."""
+    """The matrices in the model's order but the last, which gives the outputs, and the embeddings; what has one row or one column is a vector."""
     embeddings = {module.weight for module in model.modules() if isinstance(module, nn.Embedding | nn.EmbeddingBag)}
-    matrices = [p for group in params for p in group["params"] if p.ndim > 1 and min(p.flatten(1).shape) > 1 and p not in embeddings]
+    trained = {p for group in params for p in group["params"]}
+    matrices = [p for p in model.parameters() if p in trained - embeddings and p.ndim > 1 and min(p.flatten(1).shape) > 1]
     return set(matrices[:-1])
 
 

@@ -2,7 +2,7 @@ from typing import Annotated
 
 from pytorch_optimizer import Prodigy
 
-from autoopt.domain import Range
+from autoopt.domain import Range, Unavailable
 
 
 def prodigy(
@@ -19,5 +19,10 @@ def prodigy(
     to the schedule; it does not enter s, as its authors advise where the rate warms up.
 
     Mishchenko & Defazio 2024, arXiv:2306.06101.
+
+    Raises:
+        Unavailable: some layers are to have another rate.
     """
+    if len({group.get("lr_scale", 1.0) for group in params}) > 1:
+        raise Unavailable("it finds one rate for all layers, and some are to have another (layer_decay)")
     return Prodigy(params, lr=lr, betas=(beta1, 0.999), d_coef=d_coef, weight_decay=weight_decay, safeguard_warmup=True)

@@ -2,12 +2,13 @@ from collections.abc import Callable
 from typing import Annotated, Any
 
 import torch
+from lightning.pytorch import LightningModule
 from pytorch_optimizer import SAM
 from pytorch_optimizer.optimizer.utils import disable_running_stats, enable_running_stats
 from torch import Tensor, nn
 from torch.optim import SGD, Optimizer
 
-from autoopt.domain import Range
+from autoopt.domain import Range, Unavailable
 
 
 class Sharpness(SAM):
@@ -45,5 +46,10 @@ def sam(
     Penalties act on both, so that it is the sharpness of the penalised loss; clipping bounds the second, and leaves the first's direction.
 
     Foret et al. 2021, arXiv:2010.01412.
+
+    Raises:
+        Unavailable: Lightning accumulates gradients over batches, of which a second gradient would see the last alone.
     """
+    if isinstance(model, LightningModule) and model.automatic_optimization and model.trainer.accumulate_grad_batches > 1:
+        raise Unavailable("its second gradient would see the last of the accumulated batches alone (batches.accumulate=1)")
     return Sharpness(params, model, lr=lr, momentum=momentum, weight_decay=weight_decay, rho=rho)

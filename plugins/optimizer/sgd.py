@@ -3,6 +3,7 @@ from typing import Annotated
 from torch.optim import SGD
 
 from autoopt.domain import Range
+from autoopt.plugins.optimizer.fused import fused
 
 
 def sgd(
@@ -15,4 +16,4 @@ def sgd(
 
     Robbins & Monro 1951, DOI 10.1214/aoms/1177729586.
     """
-    return SGD(params, lr=lr, weight_decay=weight_decay, fused=True)
+    return SGD(params, lr=lr, weight_decay=weight_decay, fused=fused(params))

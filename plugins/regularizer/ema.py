@@ -5,10 +5,10 @@ from lightning.pytorch import Callback
 from lightning.pytorch.callbacks import WeightAveraging
 from torch import Tensor
 
-from autoopt.domain import Acts, Range
+from autoopt.domain import Acts, Choice
 
 
-def ema(*, decay: Annotated[float, Range(0.9, 0.9999)] = 0.999) -> Annotated[Callback, Acts(last=True)]:
+def ema(*, decay: Annotated[float, Choice(0.9, 0.99, 0.999, 0.9999)] = 0.999) -> Annotated[Callback, Acts(last=True)]:
     """After each step `mean = d * mean + (1 - d) * weights`; what is validated and what remains is the mean, batch norms' too.
 
     After n steps d is the smaller one of `decay` and `(1 + n) / (10 + n)`, so that a short training is not held at its start.

@@ -23,11 +23,15 @@ class SWA(Callback):
         epochs = trainer.max_epochs or 1
         return min(int(self.start * epochs), epochs - 1)
 
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        for group in groups(trainer):
+            group.setdefault("initial_lr", group["lr"])
+
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if trainer.current_epoch == self.first(trainer):
             trainer.strategy.lr_scheduler_configs = []
-            for group in (group for optimizer in trainer.optimizers for group in optimizer.param_groups):
-                group["lr"] = self.rate * group.get("initial_lr", group["lr"])
+            for group in groups(trainer):
+                group["lr"] = group["initial_lr"] = self.rate * group["initial_lr"]  # from which gradient_adaptive goes on
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int) -> None:
         if trainer.current_epoch < self.first(trainer):
@@ -85,6 +89,10 @@ def swa(
     if norms_of(model) and isinstance(model, LightningModule) and type(model).forward is LightningModule.forward:
         raise Unavailable("the module has batch norms, whose statistics are taken anew, but no forward")
     return SWA(model, start, rate)
+
+
+def groups(trainer: Trainer) -> list[dict[str, Any]]:
+    return [group for optimizer in trainer.optimizers for group in optimizer.param_groups]
 
 
 def norms_of(model: nn.Module) -> list[_BatchNorm]:

@@ -17,10 +17,10 @@ def plateau(
 ) -> ReduceLROnPlateau:
     """Multiplies the rate by `factor` once the objective has not got better for more epochs than the fraction `patience` of them.
 
-    It follows the validation loss where no objective is measured while training.
+    Any improvement counts, however small, so that the objective may be of any size and sign. It follows the validation loss where no objective is measured while training.
 
     He et al. 2015, arXiv:1512.03385, who divided by 10 at each plateau of the error.
     """
     epochs = total_steps // steps_per_epoch
     mode = {"maximize": "max", "minimize": "min"}[direction]
-    return ReduceLROnPlateau(optimizer, mode=mode, factor=factor, patience=round(patience * epochs))
+    return ReduceLROnPlateau(optimizer, mode=mode, factor=factor, patience=round(patience * epochs), threshold=0.0, threshold_mode="abs")

@@ -162,11 +162,13 @@ def test_a_data_module_is_fed_one_batch_at_a_time_to_a_network():
     assert isinstance(loader, DataLoader)
 
 
-def test_the_test_part_of_a_data_module_is_set_up_when_it_is_opened():
+def test_a_data_module_is_set_up_once_for_all_trials():
+    """A setup that draws the parts would draw others each time, and test on what was trained on."""
     feed = Feed(task(Rows()), {"size": None}, 0, chunked=True, limit=None)
-    assert feed.datamodule.stages == ["fit"]
-    assert len(feed.held_out("validation").dataset) == 20 and feed.datamodule.stages == ["fit"]
-    assert len(feed.held_out("test").dataset) == 7 and feed.datamodule.stages == ["fit", "test"]
+    assert len(feed.held_out("validation").dataset) == 20 and len(feed.held_out("test").dataset) == 7
+    feed.datamodule.prepare_data()
+    feed.datamodule.setup(stage="fit")
+    assert feed.datamodule.stages == ["fit", "test"]
 
 
 def test_a_part_that_a_data_module_does_not_have_is_nothing():

@@ -75,7 +75,8 @@ def trained(tmp_path):
     def go(world: World, said: Recipe, objective: str | None = None, seed: int = SEED):
         reports = []
         regularizers = {**said.tree["regularizer"], **here("spy")}
-        job = {"recipe": said.replace(regularizer=regularizers).tree, "seed": seed, "objective": objective, "save": str(tmp_path / "w")}
+        job = {"recipe": said.replace(regularizer=regularizers).tree, "seed": seed, "save": str(tmp_path / "w")}
+        job |= {"objective": objective, "direction": "maximize" if objective else None}
         outcome = run(world, job, lambda epoch, metrics: reports.append(metrics) or False)
         return load_file(tmp_path / "w"), reports, {**SEEN["end"][-1], "outcome": outcome}
 

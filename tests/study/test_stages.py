@@ -13,7 +13,7 @@ from autoopt.errors import BadInput, NotConcluded
 from autoopt.space import Space
 from autoopt.study import search as module
 from autoopt.study.folder import derived_seed
-from autoopt.study.search import RESERVE, git_commit, own_baseline, recalled, search, visible_gpus
+from autoopt.study.search import CONFIRM_SHARE, git_commit, own_baseline, recalled, search, visible_gpus
 from autoopt.study.stored import stored
 
 FACTS = {"absent": {}, "test": True} | dict.fromkeys(KNOWN)
@@ -225,7 +225,7 @@ class TestTime:
 
     def after(self, study, seconds, *more):
         """How many trials there are where the time without confirm's share is so long."""
-        study.search(*more, f"study.time={math.ceil(seconds / (1 - RESERVE))}s")
+        study.search(*more, f"study.time={math.ceil(seconds / (1 - CONFIRM_SHARE))}s")
         return len(study.records())
 
     @pytest.mark.parametrize("workers", [1, 3])

@@ -15,12 +15,14 @@ EVERYTHING = Space({})
 RECIPE = {"optimizer": {"adamw": {}}, "schedule": {}, "study": {"epochs": 1}}
 
 
-def candidate(key, scores, validation=(0.5, 0.5), resamples=()):
+def candidate(key, scores, validation=(0.5, 0.5), resamples=(), units=10**6):
     """What confirm and the opening of the test part come to; `resamples`: one list a seed."""
     recipe = {slot: {} for slot in ("data", "model", "activation", "initializer", "augmentation", "regularizer", "loss", "device")}
     records = [
         Record(
-            f"{key}-seed-{i}", "test", RECIPE, i, "complete", score, {"m": score}, resamples=list(resamples[i]) if len(resamples) else []
+            *(f"{key}-seed-{i}", "test", RECIPE, i, "complete", score, {"m": score}),
+            resamples=list(resamples[i]) if len(resamples) else [],
+            units=units,
         )
         for i, score in enumerate(scores)
     ]
@@ -172,6 +174,22 @@ def test_the_freedom_of_the_resamples_is_one_less_than_they_are():
     found = verdict_of(candidate("0", [0.8] * 3, resamples=[[0.8] * 5] * 3), candidate("7", [0.9] * 3, resamples=drawn))
     half = 2.7764 * np.std(drawn[0], ddof=1)
     assert found.interval == pytest.approx((0.1 - half, 0.1 + half), abs=1e-5)
+
+
+def test_a_small_test_part_widens_the_interval():
+    """Of three units (groups, or examples) the variance is 3/2 of the resamples', with two degrees of freedom: t is 4.3027."""
+    drawn = [[0.90, 0.92, 0.88, 0.91, 0.89]] * 3
+    sides = candidate("0", [0.8] * 3, resamples=[[0.8] * 5] * 3, units=3), candidate("7", [0.9] * 3, resamples=drawn, units=3)
+    half = 4.3027 * np.std(drawn[0], ddof=1) * sqrt(3 / 2)
+    assert verdict_of(*sides).interval == pytest.approx((0.1 - half, 0.1 + half), abs=1e-4)
+
+
+def test_what_the_test_split_does_not_tell_is_weighed_where_it_was_trained():
+    """Such as the seconds of the training."""
+    sides = candidate("0", [None] * 2, [0.5, 0.51]), candidate("7", [None] * 2, [0.9, 0.91])
+    found = verdict_of(*sides, opened=[*sides[0].test, *sides[1].test])
+    assert (found.part, found.gain) == ("validation", pytest.approx(0.4))
+    assert "(the test split does not tell it: this one chose the winner, so the gain is flattered)" in found.conclusion()
 
 
 def test_for_how_many_recipes_the_test_split_was_opened():

@@ -105,7 +105,8 @@ def test_regression_equals_scikit_learn(estimates, columns):
 
 def test_resamples_spread_as_the_binomial_distribution_says(guesses):
     outputs, targets = guesses
-    drawn = resampled(accuracy, outputs, targets)
+    drawn, units = resampled(accuracy, outputs, targets)
+    assert units == N
     p = quality("classification", outputs, targets, ["accuracy"])["accuracy"]
     assert len(drawn) == metrics.RESAMPLES
     error = (p * (1 - p) / N) ** 0.5
@@ -116,20 +117,43 @@ def test_resamples_spread_as_the_binomial_distribution_says(guesses):
 def test_two_models_are_measured_on_the_same_resamples(guesses):
     outputs, targets = guesses
     torch.manual_seed(1)
-    one = resampled(accuracy, outputs, targets)
+    one, _ = resampled(accuracy, outputs, targets)
     torch.manual_seed(2)
-    assert resampled(accuracy, outputs, targets) == one
+    assert resampled(accuracy, outputs, targets) == (one, N)
     worse = outputs.clone()
     worse[:40] = worse[:40].roll(1, dims=1)  # the same model but for a tenth of the examples
-    other = resampled(accuracy, worse, targets)
+    other, _ = resampled(accuracy, worse, targets)
     gains = [a - b for a, b in zip(one, other, strict=True)]
     unpaired = (statistics.variance(one) + statistics.variance(other)) ** 0.5
     assert statistics.stdev(gains) < 0.7 * unpaired
 
 
+def test_the_examples_of_a_group_are_drawn_together():
+    """Groups of 1, 2, 3 and 4 examples, each with one value: the mean's variance is that of drawing groups."""
+    groups = torch.tensor([2, 0, 3, 1, 3, 2, 1, 3, 2, 3])
+    values = groups[:, None].float()
+
+    def whole(outputs, targets):
+        counts = targets.flatten().long().bincount(minlength=4) / torch.tensor([1, 2, 3, 4])
+        assert torch.equal(counts, counts.round()) and counts.sum() == 4
+        return float(outputs.mean())
+
+    drawn, units = resampled(whole, values, values, groups)
+    assert units == 4 and len(set(drawn)) > 10
+
+
+def test_a_large_mean_hides_no_spread():
+    torch.manual_seed(0)
+    targets = 20000 + 10 * torch.randn(500, 1)
+    outputs = targets + 5 * torch.randn(500, 1)
+    expected = sk.r2_score(targets.double(), outputs.double())
+    assert quality("regression", outputs, targets, ["r2"])["r2"] == pytest.approx(expected, rel=1e-6)
+    assert quality("regression", outputs[:1], targets[:1], ["r2", "mae"]).keys() == {"mae"}, "of one value there is no r2"
+
+
 @pytest.mark.parametrize("name", REGRESSION)
 def test_regression_is_resampled_too(estimates, name):
-    drawn = resampled(lambda *drawn: quality("regression", *drawn, [name])[name], *estimates)
+    drawn, _ = resampled(lambda *drawn: quality("regression", *drawn, [name])[name], *estimates)
     assert min(drawn) < quality("regression", *estimates, [name])[name] < max(drawn)
 
 

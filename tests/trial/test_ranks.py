@@ -45,7 +45,7 @@ def trained(tmp_path, *overrides: str, **order) -> tuple[dict, dict[str, torch.T
     reports: list = []
     job = {"recipe": recipe.tree, "seed": 1, "objective": "val_loss", "save": str(tmp_path / "weights.safetensors"), **order}
     outcome = run(world, job, lambda epoch, metrics: reports.append((epoch, metrics)) or order.get("stop", False))
-    return outcome, load_file(job["save"]), reports
+    return outcome, {} if outcome["stopped"] else load_file(job["save"]), reports
 
 
 def assert_close(some: dict[str, torch.Tensor], others: dict[str, torch.Tensor]) -> None:
@@ -345,6 +345,6 @@ def test_trials_on_several_devices_leave_room_for_fewer(monkeypatch, tmp_path, g
     said = {}
     monkeypatch.setattr("autoopt.study.search.Local", lambda setup, folder, **settings: said.update(settings))
     monkeypatch.setattr("autoopt.study.search.visible_gpus", lambda: gpus)
-    monkeypatch.setattr(os, "cpu_count", lambda: 8)
+    monkeypatch.setattr("autoopt.study.search.cores", lambda: 8.0)
     local(compose(["data=digits", *overrides]), tmp_path)
     assert (said["workers"], said["gpus_per_trial"]) == (workers, gpus_per_trial)
