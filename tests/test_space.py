@@ -86,7 +86,9 @@ def test_the_same_values_draw_the_same_recipe(seed):
 
 def test_over_many_draws_everything_is_used():
     seen = {(slot, name) for _, recipe in draws(FULL, 300) for slot, name, _ in recipe.techniques()}
-    assert seen == {(slot, name) for slot, name, _ in FULL.techniques()}
+    rare = {("schedule", "keep")}  # drawn with the module's own optimizer alone
+    assert {(slot, name) for slot, name, _ in FULL.techniques()} - seen <= rare
+    assert any("keep" in recipe.tree["schedule"] for _, recipe in draws(FULL.with_option("optimizer", "keep"), 60))
     assert any(not recipe.tree["augmentation"] for _, recipe in draws(space("augmentation=translate,mixup"), 50))
 
 
@@ -311,3 +313,12 @@ def test_every_choice_is_listed_with_its_domain():
     assert listed["optimizer"] == "adamw | sgd" and listed["optimizer.adamw.lr"] == "tag(log, interval(1e-05, 0.1))"
     assert listed["augmentation.mixup.use"] == "choice(true, false)" and listed["batches.size"] == "choice(32, 64, 128)"
     assert "optimizer.sgd.lr" not in listed
+
+
+def test_a_model_to_which_a_slot_has_nothing_to_offer_is_left_out():
+    whole = space("model=mlp,cnn", "optimizer=adamw,sgd", "regularizer=l1")
+    half = whole.without_with("cnn", "optimizer", "adamw", "it cannot")
+    assert list(half.tree["model"]) == ["mlp", "cnn"]
+    bare = half.without_with("cnn", "optimizer", "sgd", "nor this")
+    assert list(bare.tree["model"]) == ["mlp"] and bare.dropped["model/cnn"] == "optimizer=sgd: nor this"
+    assert list(whole.without_with("cnn", "regularizer", "l1", "it cannot").tree["model"]) == ["mlp", "cnn"], "none is needed there"

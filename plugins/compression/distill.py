@@ -23,7 +23,7 @@ def distill(
 ) -> nn.Module:
     """A smaller model learns from the trained one: (1 - w) L + w T^2 KL(p_T || q_T), with p_T and q_T the softmax of the logits over T.
 
-    The student is the same recipe's model with an `argument` of `share` times the trained one's (a multiple of 8 where that one is one),
+    The student is the same recipe's model with an `argument` of `share` times the trained one's (a multiple of 8 where a width is one),
     from new weights. For regression,
     the squared distance to the trained model's outputs takes the place of the divergence.
 
@@ -36,7 +36,8 @@ def distill(
     Raises:
         Unavailable: the model has no such argument, or computes its own loss.
     """
-    student, teacher = build(**{argument: lambda value: smaller(value, share)}), copy.deepcopy(model).eval()
+    step = 8 if argument == "width" else 1
+    student, teacher = build(**{argument: lambda value: smaller(value, share, step)}), copy.deepcopy(model).eval()
     regression = next(iter(batches))[1].is_floating_point()
 
     def loss(inputs: Tensor, outputs: Tensor, task_loss: Tensor) -> Tensor:
@@ -48,9 +49,10 @@ def distill(
     return finetune(student, epochs, loss)
 
 
-def smaller(value: int, share: float) -> int:
-    step = 8 if value % 8 == 0 else 1  # which a transformer's heads divide
-    return step * max(1, round(value * share / step))
+def smaller(value: int, share: float, step: int) -> int:
+    """A share of a number, in multiples of the step (which a transformer's heads divide) where the number is a larger one of these."""
+    step = step if value % step == 0 and value > step else 1
+    return step * max(1, min(round(value * share / step), value // step - 1))
 
 
 def divergence(outputs: Tensor, taught: Tensor, temperature: float) -> Tensor:

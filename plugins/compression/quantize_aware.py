@@ -13,12 +13,13 @@ LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
 
 
 class FakeWeight(nn.Module):
-    """A weight rounded to int8, symmetric, with a scale for each output channel; the gradient goes through as it is."""
+    """A weight rounded to 8 bits, symmetric around 128, with a scale for each output channel; the gradient goes through as it is."""
 
     def forward(self, weight: Tensor) -> Tensor:
-        scale = (weight.detach().abs().flatten(1).amax(1) / 127).clamp(min=torch.finfo(weight.dtype).tiny)
-        zero = torch.zeros_like(scale, dtype=torch.int32)
-        return torch.fake_quantize_per_channel_affine(weight, scale, zero, 0, -127, 127)
+        scale = (weight.detach().abs().flatten(1).amax(1) / 127.5).clamp(min=torch.finfo(weight.dtype).tiny)
+        scale = scale.view(-1, *[1] * (weight.ndim - 1))
+        rounded = (weight.detach() / scale).round().clamp(-128, 127) * scale
+        return weight + (rounded - weight.detach())
 
 
 class FakeActivation(nn.Module):

@@ -52,7 +52,7 @@ class MuonAdamW(Optimizer):
 
 
 def hidden(params: list[dict[str, Any]], model: nn.Module) -> set[Tensor]:
-    """The matrices in the model's order but the last, which gives the outputs, and the embeddings; what has one row or one column is a vector."""
+    """The matrices but the model's last, which gives the outputs, and the embeddings; what has one row or one column is a vector."""
     embeddings = {module.weight for module in model.modules() if isinstance(module, nn.Embedding | nn.EmbeddingBag)}
     trained = {p for group in params for p in group["params"]}
     matrices = [p for p in model.parameters() if p in trained - embeddings and p.ndim > 1 and min(p.flatten(1).shape) > 1]

@@ -1,9 +1,17 @@
+from math import isfinite
 from typing import Annotated
 
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from autoopt.domain import Range
+
+
+class Plateau(ReduceLROnPlateau):
+    def _is_better(self, a: float, best: float) -> bool:
+        """By a share of the best value's size: torch's own takes it of the value, and has it the wrong way round below 0."""
+        ahead = a - best if self.mode == "max" else best - a
+        return ahead > (self.threshold * abs(best) if isfinite(best) else 0.0)
 
 
 def plateau(
@@ -17,10 +25,11 @@ def plateau(
 ) -> ReduceLROnPlateau:
     """Multiplies the rate by `factor` once the objective has not got better for more epochs than the fraction `patience` of them.
 
-    Any improvement counts, however small, so that the objective may be of any size and sign. It follows the validation loss where no objective is measured while training.
+    Better is what is so by more than a ten-thousandth of the best value's size. It follows the validation loss where no objective
+    is measured while training.
 
     He et al. 2015, arXiv:1512.03385, who divided by 10 at each plateau of the error.
     """
     epochs = total_steps // steps_per_epoch
     mode = {"maximize": "max", "minimize": "min"}[direction]
-    return ReduceLROnPlateau(optimizer, mode=mode, factor=factor, patience=round(patience * epochs), threshold=0.0, threshold_mode="abs")
+    return Plateau(optimizer, mode=mode, factor=factor, patience=round(patience * epochs))

@@ -3,6 +3,7 @@
 import dataclasses
 
 import lightning.pytorch as L
+import numpy as np
 import pytest
 import torch
 from torch.utils.data import DataLoader, TensorDataset
@@ -200,3 +201,18 @@ def test_batches_that_are_no_tensors_are_for_a_module_that_takes_them():
     with pytest.raises(BadInput, match=r"data: the data module's batches are no \(inputs, targets\) tensors; give a LightningModule"):
         make_task(datamodule, SPLIT)
     assert make_task(datamodule, SPLIT, scan=False).kind == "unknown"
+
+
+def test_a_column_that_rounding_alone_moves_is_constant():
+    values = torch.full((1000, 1), 0.1)
+    assert 0 < values.std(0, correction=0).item() < 1e-6 or values.std(0, correction=0).item() == 0
+    scale = Scale.of(values)
+    assert scale.deviation.item() == 1.0 and scale.apply(torch.tensor([[0.11]])).abs().item() < 0.02
+
+
+def test_the_groups_of_the_test_part_are_kept():
+    groups = np.arange(60) // 6
+    examples = Examples(torch.rand(60, 2), torch.arange(60) % 2, "classification", ("a", "b"), columns={"street": groups})
+    split = {"validation": 0.2, "test": 0.2, "seed": 0, "stratify": True, "normalise": True, "group": "street"}
+    task = make_task(examples, split)
+    assert task.groups is not None and task.groups.bincount().tolist() == [6] * (len(task.parts["test"][1]) // 6)

@@ -84,6 +84,8 @@ def tuned(model: nn.Module, batches: list, finetune: object, *, epochs: int = 8)
     student = copy.deepcopy(model)
     weight = next(student.parameters())
     before = weight.detach().clone()
+    next(iter(student.modules())).register_forward_pre_hook(lambda module, _: SEEN["modes"].append(module.training))
+    SEEN["modes"] = []
     returned = finetune(student, epochs)
     SEEN["moved"], SEEN["returned"], SEEN["training"] = (weight - before).abs().max().item(), returned is student, student.training
     return returned
@@ -138,8 +140,9 @@ def test_both_what_was_trained_and_what_became_of_it_are_measured():
 
 
 def test_finetuning_trains_what_it_is_given_as_the_recipe_says():
-    metrics = trial([f"{HERE}:tuned"])["metrics"]
+    metrics = trial([f"{HERE}:tuned"], latency=True)["metrics"]
     assert SEEN["batches"] == [64, 64, 64, 8]
+    assert SEEN["modes"][:4] == [True] * 4, "it was measured before, in evaluation mode"
     assert SEEN["moved"] > 0.01 and SEEN["returned"] and not SEEN["training"]
     assert metrics["val_loss"] < metrics["uncompressed_val_loss"]
 

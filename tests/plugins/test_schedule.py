@@ -321,6 +321,17 @@ def test_plateau_knows_which_way_a_modules_objective_is_better(direction, expect
     assert found == expected
 
 
+@pytest.mark.parametrize(("direction", "start"), [("maximize", -5.0), ("minimize", -3.0), ("maximize", 5.0), ("minimize", 3.0)])
+@pytest.mark.parametrize("worsening", [0.0, 0.0001])
+def test_plateau_takes_values_of_either_sign(direction, start, worsening):
+    optimizer, rates = SGD([nn.Parameter(torch.zeros(1))], lr=1.0), []
+    schedule = plateau(optimizer, 120, 10, direction, patience=0.1)
+    for epoch in range(5):
+        schedule.step(start + epoch * worsening * (1 if direction == "minimize" else -1))
+        rates.append(optimizer.param_groups[0]["lr"])
+    assert rates == pytest.approx([1, 1, 0.1, 0.1, 0.01])
+
+
 def test_plateau_follows_the_validation_loss_where_the_objective_is_a_cost(monkeypatch):
     splits = dict(zip(("train", "validation", "test"), torch.arange(30).split([15, 10, 5]), strict=True))
     task = make_task(Examples(*examples(), "classification", ("a", "b", "c"), splits), {"normalise": True})

@@ -1,8 +1,10 @@
 import json
+import math
 import os
 import resource
 import subprocess
 import sys
+from dataclasses import replace
 
 import optuna
 import pytest
@@ -11,7 +13,7 @@ from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 from scripted import ACCURACY, learn, runner, space
 
 from autoopt.space import Space
-from autoopt.study.explore import explore
+from autoopt.study.explore import Derived, explore
 from autoopt.study.journal import Journal, JournalFile, Record, StoreError
 
 
@@ -180,14 +182,29 @@ def test_optuna_reads_it(tmp_path):
 def test_states_and_what_the_sampler_is_told(tmp_path):
     journal = Journal(tmp_path / "journal.log", "s")
     study = journal.stage("search")
-    for number, state in enumerate(["complete", "stopped", "failed"]):
+    for number, (state, reason) in enumerate([("complete", None), ("stopped", None), ("failed", "lost"), ("failed", "nonfinite")]):
         trial = study.ask()
         trial.suggest_float("lr", 0, 1)
-        journal.tell(study, trial, record(number, state=state, curve=[0.1, 0.2]))
+        journal.tell(study, trial, record(number, state=state, curve=[0.1, 0.2], reason=reason))
     told = study.get_trials()
-    assert [t.state.name for t in told] == ["COMPLETE", "PRUNED", "FAIL"]
-    assert told[1].intermediate_values == {2: 0.2}
-    assert [r.state for r in journal.records("search")] == ["complete", "stopped", "failed"]
+    assert [t.state.name for t in told] == ["COMPLETE", "PRUNED", "FAIL", "PRUNED"]
+    assert told[1].intermediate_values == {2: 0.2} and told[3].intermediate_values == {}
+    assert [r.state for r in journal.records("search")] == ["complete", "stopped", "failed", "failed"]
+
+
+def test_the_sampler_learns_where_trainings_diverge(tmp_path):
+    """The best rate is just below the one from which on all diverges: of trials unseen there, three in four would fail."""
+    journal = Journal(tmp_path / "journal.log", "s", "minimize")
+    study, failed = journal.stage("search"), []
+    for number in range(50):
+        study.sampler = Derived(0, number)
+        trial = study.ask()
+        rate = trial.suggest_float("lr", 1e-5, 1.0, log=True)
+        diverged = rate > 0.1
+        failed.append(diverged)
+        ended = {"state": "failed", "reason": "nonfinite"} if diverged else {"state": "complete"}
+        journal.tell(study, trial, replace(record(number, **ended), score=None if diverged else -math.log10(rate)))
+    assert sum(failed[10:]) < 20
 
 
 def test_a_baseline_of_another_space_is_told_to_no_sampler_and_kept(tmp_path):

@@ -1,10 +1,13 @@
 import os
 import signal
+import threading
+from dataclasses import replace
 
 import pytest
 from scripted import ACCURACY, AGAIN, Fails, outcome, runner, space
 
-from autoopt.study.runner import Interrupted, Job
+from autoopt.study.objective import Objective
+from autoopt.study.runner import Interrupted, Job, Nobody
 
 RECIPE = space().baseline()
 
@@ -200,3 +203,30 @@ def test_the_mirror_is_told_everything_once(tmp_path):
     ran(run, jobs(2))
     assert run.mirror.heard == [(what, key) for key in "01" for what in ("begin", 1, 2, "complete")]
     assert run.objective is ACCURACY
+
+
+def test_where_time_is_judged_one_runs_at_a_time(tmp_path):
+    run = runner(tmp_path, train(2), 3, Objective("latency_ms", "minimize"))
+    ran(run, jobs(4))
+    assert run.executor.most == 1
+
+
+def test_what_runs_beside_the_study_takes_other_numbers(tmp_path):
+    """The end of an earlier process would be taken for that of a later trial."""
+    run = runner(tmp_path, train(1))
+    ran(run, jobs(2))
+    before = {*range(1, 3)}
+    assert next(replace(run, mirror=Nobody()).tickets) not in before and next(run.tickets) == 4
+
+
+def test_outside_of_the_main_thread_there_are_no_signals(tmp_path):
+    before, entered = signal.getsignal(signal.SIGINT), []
+
+    def enter():
+        with runner(tmp_path, train(1)).signals():
+            entered.append(signal.getsignal(signal.SIGINT))
+
+    thread = threading.Thread(target=enter)
+    thread.start()
+    thread.join()
+    assert entered == [before]
