@@ -64,7 +64,7 @@ class Tuned(L.LightningModule):
         if not asking:
             return {}
         steps = self.total_steps()
-        if steps == float("inf"):
+        if not 0 <= steps < float("inf"):
             raise TechniqueError(asking[0].slot, asking[0].name, NO_LENGTH, unavailable=True)
         return {"total_steps": int(steps), "steps_per_epoch": max(1, int(steps) // (self.trainer.max_epochs or 1))}
 

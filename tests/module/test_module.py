@@ -6,14 +6,14 @@ from collections import defaultdict
 import lightning.pytorch as L
 import pytest
 import torch
-from lightning.pytorch.callbacks import EMAWeightAveraging
+from lightning.pytorch.callbacks import EMAWeightAveraging, ModelCheckpoint
 from lightning.pytorch.loggers.logger import DummyLogger
 from safetensors.torch import load_file
 from torch import nn
 from torch.nn.functional import cross_entropy
 from torch.optim import SGD, Adam, Optimizer
 from torch.optim.lr_scheduler import OneCycleLR, ReduceLROnPlateau, StepLR
-from torch.utils.data import DataLoader, TensorDataset
+from torch.utils.data import DataLoader, IterableDataset, TensorDataset
 
 from autoopt.data.feed import Batches
 from autoopt.data.task import Examples, Task, make_task
@@ -709,3 +709,71 @@ def test_callbacks_find_the_metrics_of_an_epoch_when_its_validation_ends(trained
     assert [hook for hook, _ in SEEN["validation hooks"]] == ["start", "epoch start", "epoch end", "end"] * EPOCHS
     ends = [metrics for hook, metrics in SEEN["validation hooks"] if hook == "end"]
     assert [float(m["val_loss"]) for m in ends] == pytest.approx([r["val_loss"] for r in reports])
+
+
+class Spared(L.Callback):
+    pass
+
+
+class Checkpointed(Stranger):
+    def configure_callbacks(self):
+        return [ModelCheckpoint(monitor="val/acc"), Spared()]
+
+
+def test_a_module_brings_its_own_callbacks_but_writes_no_checkpoints(trained, strangers):
+    _, _, spied = trained(strangers, recipe(here("Checkpointed"), size=None, **KEEP))
+    kinds = [type(callback) for callback in spied["callbacks"]]
+    assert Spared in kinds and ModelCheckpoint not in kinds
+
+
+@pytest.mark.parametrize("optimizer", [{"adam": {}}, {"keep": {}}], ids=str)
+def test_gradients_of_16_bits_are_unscaled_before_callbacks_see_them(trained, strangers, optimizer):
+    """A fused optimizer would unscale them by itself, after a clipping callback."""
+    _, _, spied = trained(strangers, recipe(here("Stranger"), size=None, **{**KEEP, "optimizer": optimizer}))
+    assert [o._step_supports_amp_scaling for o in spied["optimizers"]] == [False]
+
+
+class Unknown(IterableDataset):
+    def __iter__(self):
+        return iter([(torch.rand(4, 4), torch.arange(4) % 3)] * 3)
+
+
+class Streamed(Data):
+    def train_dataloader(self):
+        return DataLoader(Unknown(), batch_size=None)
+
+
+def test_a_loader_without_a_length_goes_with_what_does_not_ask_for_one(trained):
+    world = World(make_task(Streamed(), {}, scan=False), None)
+    trained(world, recipe(here("Stranger"), size=None, **KEEP))
+    trained(world, recipe(here("Stranger"), size=None, **{**KEEP, "optimizer": {"adam": {}}, "schedule": {"constant": {}}}))
+    with pytest.raises(TechniqueError, match=r"schedule/cosine: the training loader does not say how many batches it has") as caught:
+        trained(world, recipe(here("Stranger"), size=None, **{**KEEP, "optimizer": {"adam": {}}, "schedule": {"cosine": {}}}))
+    assert caught.value.unavailable
+
+
+class Lifted(Data):
+    """Its batches are made ready after they are on the device."""
+
+    def on_after_batch_transfer(self, batch, dataloader_idx):
+        return [batch[0] + 100, batch[1]]
+
+    def test_dataloader(self):
+        return self.val_dataloader()
+
+
+class Mean(Stranger):
+    def on_after_batch_transfer(self, batch, dataloader_idx):
+        return batch
+
+    def validation_step(self, batch, batch_idx):
+        self.log("val_mean", batch[0].mean())
+
+
+def test_the_hooks_of_a_data_module_act_on_the_test_part_too(tmp_path):
+    world = World(make_task(Lifted(), {}, scan=False), None)
+    job = {"recipe": recipe(here("Mean"), size=None, **KEEP).tree, "seed": 0}
+    weights = str(tmp_path / "w")
+    trained = run(world, {**job, "save": weights}, lambda *_: False)["metrics"]
+    tested = run(world, {**job, "load": weights, "part": "test"}, lambda *_: False)["metrics"]
+    assert tested["test_mean"] == trained["val_mean"] > 90

@@ -10,6 +10,8 @@ from torch.nn.functional import cross_entropy
 from torch.utils.data import DataLoader
 
 from autoopt.data.task import Examples, make_task
+from autoopt.domain import Unavailable
+from autoopt.module.tuned import groups
 from autoopt.plugins.optimizer.adabelief import adabelief
 from autoopt.plugins.optimizer.adadelta import adadelta
 from autoopt.plugins.optimizer.adafactor import adafactor
@@ -603,3 +605,40 @@ def test_the_step_runs_in_one_kernel():
 def test_keep_gives_the_modules_own():
     own = torch.optim.SGD([nn.Parameter(torch.ones(1))])
     assert keep(own) is own
+
+
+def test_muon_leaves_the_models_last_matrix_to_adamw_whatever_the_order_of_the_groups():
+    """With a rate for each layer the groups of the last layers come first."""
+    model = convolutional()
+    for p in list(model.parameters())[:2]:
+        p.lr_scale = 0.5
+    optimizer = muon(groups(model), model)
+    turned = {p for group in optimizer.param_groups if group["muon"] for p in group["params"]}
+    assert turned == {model[0].weight, model[2].weight, model[4].weight}
+
+
+def test_prodigy_finds_one_rate_for_all_layers():
+    model = convolutional()
+    next(model.parameters()).lr_scale = 0.5
+    with pytest.raises(Unavailable, match="one rate for all layers"):
+        prodigy(groups(model))
+
+
+class Accumulating(L.LightningModule):
+    def __init__(self):
+        super().__init__()
+        self.net = nn.Linear(2, 2)
+
+    def training_step(self, batch, _):
+        return nn.functional.cross_entropy(self.net(batch[0]), batch[1])
+
+    def configure_optimizers(self):
+        return sam(groups(self), self)
+
+
+def test_sam_does_not_go_with_accumulation_by_lightning():
+    loader = torch.utils.data.DataLoader(torch.utils.data.TensorDataset(torch.rand(8, 2), torch.arange(8) % 2), 2)
+    quiet = {"max_epochs": 1, "logger": False, "enable_checkpointing": False, "enable_progress_bar": False, "accelerator": "cpu"}
+    L.Trainer(**quiet, enable_model_summary=False).fit(Accumulating(), loader)
+    with pytest.raises(Unavailable, match="the last of the accumulated batches alone"):
+        L.Trainer(**quiet, enable_model_summary=False, accumulate_grad_batches=2).fit(Accumulating(), loader)

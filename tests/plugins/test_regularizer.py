@@ -349,6 +349,12 @@ def test_swa_validates_and_keeps_the_mean_of_the_last_epochs(trained, task, mode
     assert len(seen.trained) == EPOCHS * STEPS
 
 
+@pytest.mark.parametrize("schedule", [{"plateau": {"patience": 0.02, "factor": 0.01}}, {"gradient_adaptive": {"beta": 1e-9}}], ids=str)
+def test_the_rate_of_swa_is_a_share_of_the_base_rate_under_any_schedule(trained, schedule):
+    seen, _, _ = trained("plain", {"swa": {"start": 0.5, "rate": 0.25}}, schedule=schedule, lr=0.1)
+    assert seen.rates[2 * STEPS :] == pytest.approx([0.025] * 2 * STEPS)
+
+
 @BOTH
 def test_the_batch_norms_of_swa_fit_the_mean(trained, task, model):
     seen, kept, _ = trained(model, {"swa": {"start": 0.5}})

@@ -71,6 +71,15 @@ class Changing(Bag):
         return batch
 
 
+class Normalised(L.LightningDataModule):
+    """Images as most data modules give them, of mean 0."""
+
+    def train_dataloader(self):
+        return DataLoader(TensorDataset(torch.randn(20, 3, 4, 4), torch.arange(20) % 2), 5)
+
+    val_dataloader = train_dataloader
+
+
 class Mapped(Bag):
     def train_dataloader(self):
         return [{"x": x, "y": y} for x, y in super().train_dataloader()]
@@ -249,3 +258,23 @@ def test_two_functions_without_a_name_are_two(tmp_path):
     _, facts = prepare({"tree": tree})
     assert facts["sizes"]["train"] == 12 and facts["lightning"]
     assert [*tree["model"], *tree["data"]] == ["model", "data"]
+
+
+def test_images_outside_of_0_to_1_are_not_changed_as_images():
+    absent = facts_of(f"data={HERE}:Normalised", "model=cnn")["absent"]["augmentation"]
+    assert absent == {"images": "the data module's images have values outside of [0, 1]"}
+
+
+def test_a_network_is_not_fed_around_the_hooks_of_a_data_module():
+    with pytest.raises(BadInput, match="its on_after_batch_transfer is for a LightningModule; a network needs batches that are ready"):
+        facts_of(f"data={HERE}:Changing", "model=mlp")
+
+
+def test_data_that_is_drawn_is_drawn_alike_in_every_session():
+    tree = {"tree": compose([f"data={HERE}:drawn", "model=mlp"])}
+    worlds = [prepare(tree)[0] for _ in range(2)]
+    assert torch.equal(worlds[0].task.parts["test"][0], worlds[1].task.parts["test"][0])
+
+
+def drawn() -> Examples:
+    return Examples(torch.rand(40, 3), torch.arange(40) % 2, "classification", ("a", "b"))
