@@ -11,7 +11,8 @@ from torch.optim.lr_scheduler import ReduceLROnPlateau
 from autoopt.data.feed import in_groups
 from autoopt.data.task import Task
 from autoopt.module.chosen import Chosen
-from autoopt.module.tuned import Tuned, augment
+from autoopt.module.norms import Passed, norms_of
+from autoopt.module.tuned import Tuned, augment, evaluate_others
 
 Instead = Callable[[Tensor, Tensor, Tensor], Tensor]
 """Of (inputs, outputs, the recipe's loss): what is minimised instead of that loss."""
@@ -41,6 +42,7 @@ class Net(Tuned):
         self.steps_per_epoch, self.accumulate = 1, 1
         self.metrics: Mapping[str, Any] = {}
         self.losses: list[Tensor] = []
+        self.kept = Passed()
 
     def forward(self, inputs: Tensor) -> Tensor:
         return self.model(inputs)
@@ -53,12 +55,19 @@ class Net(Tuned):
         super().on_train_epoch_start()
 
     def training_step(self, chunk: Iterable[Sequence[Tensor]], _: int) -> None:
+        keeps = evaluate_others(self.trainer.optimizers) and norms_of(self)
         with torch.autocast(self.device.type, enabled=False):  # Lightning's is for the forward pass alone, as in `loss_of`
             optimizer, schedule = self.optimizers(), self.lr_schedulers()
             for group in in_groups(chunk, self.accumulate):
-                self.losses.append(self.step(optimizer, [augment(self.chosen, *pair(batch), self.outputs) for batch in group]))
+                batches = [augment(self.chosen, *pair(batch), self.outputs) for batch in group]
+                self.losses.append(self.step(optimizer, batches))
+                if keeps:
+                    self.kept.add([inputs for inputs, _ in batches])
                 if schedule is not None and not isinstance(schedule, ReduceLROnPlateau):
                     schedule.step()  # type: ignore[union-attr]
+
+    def keep(self, batch: Any) -> Passed:
+        return self.kept  # step by step, as they were augmented
 
     @property
     def train_loss(self) -> float:

@@ -14,8 +14,10 @@ from torch.nn.functional import one_hot
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
+from autoopt.data.feed import overridden
 from autoopt.errors import TechniqueError
 from autoopt.module.chosen import Chosen, call
+from autoopt.module.norms import Passed, inputs_of, norms_of
 
 NO_LENGTH = "the training loader does not say how many batches it has (__len__)"
 
@@ -83,6 +85,24 @@ class Tuned(L.LightningModule):
             batch = [inputs, targets, *batch[2:]]
         return super().on_after_batch_transfer(batch, dataloader_idx)
 
+    def keep(self, batch: Any) -> Passed:
+        """What has passed through the network in this epoch, with the batch of a training step."""
+        kept: Passed = self.__dict__.setdefault("kept", Passed())
+        kept.add(inputs_of(batch))
+        return kept
+
+    def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
+        """Give batch norms, at the end of an epoch, the statistics of the weights that are evaluated, where these are others."""
+        super().on_train_batch_end(outputs, batch, batch_idx)
+        if not (evaluate_others(self.trainer.optimizers) and overridden("forward", self, L.LightningModule) and norms_of(self)):
+            return
+        kept = self.keep(batch)
+        if self.trainer.is_last_batch:
+            set_mode(self.trainer.optimizers, "eval")
+            with self.trainer.precision_plugin.train_step_context():
+                kept.renew(self)
+            set_mode(self.trainer.optimizers, "train")
+
     def on_train_epoch_start(self) -> None:
         set_mode(self.trainer.optimizers, "train")
         super().on_train_epoch_start()
@@ -104,6 +124,11 @@ def in_callbacks_unscaled(optimizer: Optimizer | None) -> None:
     """Have Lightning unscale 16-bit gradients before its callbacks see them: a fused optimizer would do so by itself, after them."""
     if optimizer is not None:
         optimizer._step_supports_amp_scaling = False  # type: ignore[attr-defined]
+
+
+def evaluate_others(optimizers: Iterable[Optimizer]) -> bool:
+    """Whether the weights that are evaluated are none that batches have passed through, as an optimizer's `eval` tells."""
+    return any(hasattr(optimizer, "eval") for optimizer in optimizers)
 
 
 def set_mode(optimizers: Iterable[Optimizer], mode: str) -> None:

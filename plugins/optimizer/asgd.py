@@ -52,7 +52,7 @@ def asgd(
 ) -> SGD:
     """Stochastic gradient descent, evaluated at the mean of the weights after all steps beyond the fraction `start` of them.
 
-    The running statistics of batch norm are those of the training weights. How the rate falls is the schedule's.
+    How the rate falls is the schedule's.
 
     Polyak & Juditsky 1992, DOI 10.1137/0330046.
     """

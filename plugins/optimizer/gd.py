@@ -18,6 +18,12 @@ class FullBatch(SGD):
             group["gathered"] = 0
         self.register_step_pre_hook(gathering)  # first of the hooks: the others see the mean
 
+    def eval(self) -> None:
+        """The weights are those of the last step, which no batch has passed through: batch norms have to be told so."""
+
+    def train(self) -> None:
+        """They are the same."""
+
     @torch.no_grad()
     def gather(self) -> None:
         """Add the gradients to the sums; leave their mean where the epoch ends, and no gradient before."""

@@ -18,7 +18,7 @@ def schedule_free_sgd(
     """SGD's steps for z with g at `y = (1 - momentum) * z + momentum * x`; x, the mean of all z, is evaluated. It needs no schedule.
 
     The rate rises linearly over the fraction `warmup` of the steps; a z weighs in x by the square of the highest rate so far.
-    The running statistics of batch norm are those at y.
+    The running statistics of batch norm are taken anew at x, over the batches of each epoch.
 
     Defazio et al. 2024, arXiv:2405.15682.
     """

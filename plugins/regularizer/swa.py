@@ -3,20 +3,16 @@ from typing import Annotated, Any
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
 
 from autoopt.domain import Acts, Range, Unavailable
-
-NUMBERS = 2**27
-"""At most so many numbers of an epoch's inputs are kept for the batch norms: half a gigabyte."""
+from autoopt.module.norms import Passed, inputs_of, norms_of
 
 
 class SWA(Callback):
     def __init__(self, model: nn.Module, start: float, rate: float):
         self.model, self.start, self.rate = model, start, rate
         self.held: list[Tensor] = []  # the mean of the weights with its buffers; while it is shown, what it stands for
-        self.inputs: list[Tensor] = []
-        self.count = self.kept = 0
+        self.passed, self.count = Passed(), 0
 
     def first(self, trainer: Trainer) -> int:
         """The first epoch that counts."""
@@ -36,16 +32,14 @@ class SWA(Callback):
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int) -> None:
         if trainer.current_epoch < self.first(trainer):
             return
-        if self.kept < NUMBERS and norms_of(self.model):
-            self.inputs += (found := inputs_of(batch))
-            self.kept += sum(inputs.numel() for inputs in found)
+        if norms_of(self.model):
+            self.passed.add(inputs_of(batch))
         if trainer.is_last_batch:
             self.add()
             self.swap()
-            with torch.no_grad(), trainer.precision_plugin.train_step_context():
-                renew(self.model, self.inputs)
+            with trainer.precision_plugin.train_step_context():
+                self.passed.renew(self.model)
             self.swap()
-            self.inputs, self.kept = [], 0
 
     def add(self) -> None:
         """Take the weights as they are into the mean."""
@@ -93,25 +87,3 @@ def swa(
 
 def groups(trainer: Trainer) -> list[dict[str, Any]]:
     return [group for optimizer in trainer.optimizers for group in optimizer.param_groups]
-
-
-def norms_of(model: nn.Module) -> list[_BatchNorm]:
-    """The batch norms that gather statistics; those that a module holds fixed in training stay fixed."""
-    return [m for m in model.modules() if isinstance(m, _BatchNorm) and m.training and m.running_mean is not None]
-
-
-def inputs_of(batch: Any) -> list[Tensor]:
-    """Of a batch (inputs, targets), or of several that make one step."""
-    return [batch[0]] if isinstance(batch[0], Tensor) else [part[0] for part in batch]
-
-
-def renew(model: nn.Module, inputs: list[Tensor]) -> None:
-    """The statistics of the batch norms over these batches alone, each counting alike."""
-    norms = [(norm, norm.momentum) for norm in norms_of(model)]
-    for norm, _ in norms:
-        norm.momentum = None  # the mean over the batches since the count was 0
-        norm.num_batches_tracked.zero_()  # type: ignore[union-attr]
-    for batch in inputs:
-        model(batch)
-    for norm, momentum in norms:
-        norm.momentum = momentum

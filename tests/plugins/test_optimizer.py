@@ -5,6 +5,7 @@ from functools import partial
 import lightning.pytorch as L
 import pytest
 import torch
+from safetensors.torch import load_file
 from torch import nn
 from torch.nn.functional import cross_entropy
 from torch.utils.data import DataLoader
@@ -642,3 +643,27 @@ def test_sam_does_not_go_with_accumulation_by_lightning():
     L.Trainer(**quiet, enable_model_summary=False).fit(Accumulating(), loader)
     with pytest.raises(Unavailable, match="the last of the accumulated batches alone"):
         L.Trainer(**quiet, enable_model_summary=False, accumulate_grad_batches=2).fit(Accumulating(), loader)
+
+
+def normed(task) -> nn.Module:
+    return nn.Sequential(nn.Linear(4, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Linear(8, 3))
+
+
+@pytest.mark.parametrize("optimizer", [{"schedule_free_sgd": {}}, {"asgd": {"start": 0.0, "lr": 0.5}}, {"gd": {"lr": 1.0}}], ids=str)
+def test_batch_norms_have_the_statistics_of_the_weights_that_are_evaluated(tmp_path, optimizer):
+    """Those of all training examples, since each of the four batches counts alike."""
+    torch.manual_seed(0)
+    inputs, targets = torch.randn(84, 4), torch.arange(84) % 3
+    splits = dict(zip(("train", "validation", "test"), torch.arange(84).split([64, 10, 10]), strict=True))
+    task = make_task(Examples(inputs, targets, "classification", ("a", "b", "c"), splits), {"normalise": False})
+    slots = {
+        "model": {"normed": {"from": f"{__name__}:normed"}},
+        "loss": {"cross_entropy": {}},
+        "device": {"cpu": {}},
+        "optimizer": optimizer,
+    }
+    tree = {slot: slots.get(slot, {}) for slot in SLOTS} | {"batches": {"size": 16}, "study": {"epochs": 2}}
+    run(World(task, task.example()), {"recipe": Recipe(tree).tree, "seed": 0, "save": str(tmp_path / "w")}, lambda *_: False)
+    kept = load_file(tmp_path / "w")
+    seen = inputs[:64] @ kept["model.0.weight"].T + kept["model.0.bias"]
+    torch.testing.assert_close(kept["model.1.running_mean"], seen.mean(0), rtol=1e-4, atol=1e-5)

@@ -1,0 +1,49 @@
+"""Batch norms whose running statistics are taken anew, for weights that no training batch has passed through."""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+NUMBERS = 2**27
+"""At most so many numbers of an epoch's inputs are kept for the batch norms: half a gigabyte."""
+
+
+def norms_of(model: nn.Module) -> list[_BatchNorm]:
+    """The batch norms that gather statistics; those that a module holds fixed in training stay fixed."""
+    return [m for m in model.modules() if isinstance(m, _BatchNorm) and m.training and m.running_mean is not None]
+
+
+def inputs_of(batch: Any) -> list[Tensor]:
+    """Of a batch (inputs, targets), or of several that make one step; none of a batch in another form."""
+    if not isinstance(batch, list | tuple):
+        return []
+    parts = [batch] if isinstance(batch[0], Tensor) else batch
+    return [part[0] for part in parts if isinstance(part, list | tuple) and isinstance(part[0], Tensor)]
+
+
+class Passed:
+    """The inputs that have passed through a network in an epoch, the first of them up to `NUMBERS` numbers."""
+
+    def __init__(self) -> None:
+        self.inputs: list[Tensor] = []
+        self.numbers = 0
+
+    def add(self, inputs: list[Tensor]) -> None:
+        if self.numbers < NUMBERS:
+            self.inputs += inputs
+            self.numbers += sum(each.numel() for each in inputs)
+
+    @torch.no_grad()
+    def renew(self, model: nn.Module) -> None:
+        """Give the batch norms the statistics over these batches alone, each counting alike, and forget the batches."""
+        norms = [(norm, norm.momentum) for norm in norms_of(model)]
+        for norm, _ in norms:
+            norm.momentum = None  # the mean over the batches since the count was 0
+            norm.num_batches_tracked.zero_()  # type: ignore[union-attr]
+        for inputs in self.inputs:
+            model(inputs)
+        for norm, momentum in norms:
+            norm.momentum = momentum
+        self.inputs, self.numbers = [], 0
