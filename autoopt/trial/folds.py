@@ -7,9 +7,9 @@ from statistics import fmean, stdev
 from typing import Any
 
 from autoopt.data.parts import on_test
+from autoopt.trial import Report
 from autoopt.trial.world import World
 
-Report = Callable[[int, dict[str, float]], bool]
 Train = Callable[[World, dict[str, Any], Report], dict[str, Any]]
 ADDED = ("seconds", "epochs_trained")
 GREATEST = ("peak_memory_mb",)

@@ -24,9 +24,9 @@ from torch import nn
 from autoopt.executor.channel import Channel
 from autoopt.executor.endings import classify, ended, oom_kills
 from autoopt.executor.processes import die_with_parent, flush
+from autoopt.trial import Report
 
 Json = dict[str, Any]
-Report = Callable[[int, dict[str, float]], bool]
 Share = tuple[int, int]
 """A rank, from 0, and how many there are."""
 ALONE: Share = (0, 1)

@@ -1,7 +1,6 @@
 """What a training says after every epoch."""
 
 import time
-from collections.abc import Callable
 
 import lightning.pytorch as L
 import torch
@@ -11,6 +10,7 @@ from autoopt.data.task import Task
 from autoopt.errors import NonFinite
 from autoopt.module.net import Net
 from autoopt.module.tuned import rates
+from autoopt.trial import Report
 from autoopt.trial.outcome import followed, judged, known
 from autoopt.trial.ranks import averaged, same_buffers
 
@@ -23,7 +23,7 @@ class Reporter(L.Callback):
 
     feed: Feed
 
-    def __init__(self, report: Callable[[int, dict[str, float]], bool], objective: str | None, task: Task):
+    def __init__(self, report: Report, objective: str | None, task: Task):
         self.report, self.objective, self.task = report, objective, task
         self.metrics: dict[str, float] = {}
         self.epochs, self.seconds, self.examples, self.stopped = 0, 0.0, 0, False

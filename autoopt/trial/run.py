@@ -3,7 +3,6 @@
 import inspect
 import traceback
 from collections import defaultdict
-from collections.abc import Callable
 from contextlib import suppress
 from itertools import takewhile
 from pathlib import Path
@@ -16,6 +15,7 @@ from autoopt.errors import NonFinite, TechniqueError
 from autoopt.module.chosen import Chosen
 from autoopt.recipe import Recipe
 from autoopt.technique import Technique
+from autoopt.trial import Report
 from autoopt.trial.fitting import devices
 from autoopt.trial.folds import trained_in_folds
 from autoopt.trial.ranks import spread
@@ -23,8 +23,6 @@ from autoopt.trial.training import train
 from autoopt.trial.world import World, prepare
 
 __all__ = ["prepare", "run"]
-
-Report = Callable[[int, dict[str, float]], bool]
 
 
 def run(world: World, job: dict[str, Any], report: Report) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """Build, fit or take up, keep the weights, and measure."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from autoopt.module.build import make_module
 from autoopt.module.net import Net
 from autoopt.module.tuned import Tuned
 from autoopt.recipe import Recipe
-from autoopt.trial import metrics
+from autoopt.trial import Report, metrics
 from autoopt.trial.fitting import device_arguments, finetuned, fit, make_trainer
 from autoopt.trial.outcome import BEFORE, Resamples, measured
 from autoopt.trial.ranks import ALONE, leave, replica
@@ -25,7 +25,8 @@ from autoopt.trial.reporter import Reporter, finite
 from autoopt.trial.world import World, seed_all, silence
 
 
-def train(world: World, job: dict[str, Any], report: Callable[[int, dict[str, float]], bool]) -> dict[str, Any]:
+def train(world: World, job: dict[str, Any], report: Report) -> dict[str, Any]:
+    """What `run` comes to on one fold, in a process that may be one of several: of these, rank 0 has the outcome."""
     silence()
     seed_all(job["seed"])
     recipe = Recipe(job["recipe"])
@@ -42,17 +43,11 @@ def train(world: World, job: dict[str, Any], report: Callable[[int, dict[str, fl
         check_outputs(module, feed)
     if fitted := not job.get("load"):
         fit(trainer, module, feed)
-    judge = trainer
-    if share != ALONE:
-        weights = trainer.strategy.lightning_module_state_dict()  # gathers what is cut up
-        feed.share = leave()
-        if share[0]:
-            return {}
-        if any(isinstance(parameter, DTensor) for parameter in module.parameters()):
-            module = made(world, job)
-            module.load_state_dict(weights)
-        alone = device_arguments(module, recipe)
-        judge = make_trainer(recipe, module, reporter, feed, limit, alone, trainer.callbacks)  # type: ignore[attr-defined]
+    weights = trainer.strategy.lightning_module_state_dict() if share != ALONE else {}  # gathers what is cut up
+    if share[0]:
+        leave()
+        return {}
+    module, judge = (module, trainer) if share == ALONE else left_alone(trainer, module, weights, reporter, world, job)
     compressed = not fitted and take_up(module, Path(job["load"]))
     module.to(trainer.strategy.root_device)  # Lightning leaves it on the CPU
     found, resamples = measured(judge, module, feed, job, fitted)
@@ -65,6 +60,19 @@ def train(world: World, job: dict[str, Any], report: Callable[[int, dict[str, fl
     if job.get("save") and not reporter.stopped:
         save(module, Path(job["save"]))
     return outcome(trainer, module, reporter, found, resamples, job)
+
+
+def left_alone(
+    trainer: L.Trainer, module: Tuned, weights: dict[str, Any], reporter: Reporter, world: World, job: Mapping[str, Any]
+) -> tuple[Tuned, L.Trainer]:
+    """The whole module and a Trainer of one process, for what rank 0 does when the others have gone."""
+    feed, recipe = reporter.feed, Recipe(job["recipe"])
+    feed.share = leave()
+    if any(isinstance(parameter, DTensor) for parameter in module.parameters()):
+        module = made(world, job)
+        module.load_state_dict(weights)
+    alone = device_arguments(module, recipe)
+    return module, make_trainer(recipe, module, reporter, feed, job.get("limit"), alone, trainer.callbacks)  # type: ignore[attr-defined]
 
 
 def made(world: World, job: Mapping[str, Any]) -> Tuned:

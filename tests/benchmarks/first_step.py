@@ -5,8 +5,9 @@ import time
 from typing import Any
 
 from autoopt.module.net import Net
+from autoopt.trial import Report
 from autoopt.trial import run as trial
-from autoopt.trial.run import Report, prepare
+from autoopt.trial.run import prepare
 from autoopt.trial.world import World
 
 __all__ = ["prepare", "run"]
