@@ -189,7 +189,7 @@ except RuntimeError as error:
 
 @pytest.mark.slow
 def test_a_data_set_larger_than_memory_is_trained_on(tmp_path):
-    benchmarks = str(Path(__file__).parent / "benchmarks")
+    benchmarks = str(Path(__file__).parents[1] / "benchmarks")
     code = STREAM.format(benchmarks=benchmarks)
     env = {**os.environ, "OMP_NUM_THREADS": "1"}
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=env, cwd=tmp_path)
