@@ -11,6 +11,10 @@ if TYPE_CHECKING:
 __all__ = ["Acts", "Choice", "Range", "Unavailable", "apply", "load", "search", "train"]
 
 
+def __dir__() -> list[str]:
+    return __all__
+
+
 def __getattr__(name: str) -> Any:
     """What needs torch is imported where it is used."""
     if name in ("apply", "load", "search", "train"):

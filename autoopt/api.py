@@ -6,6 +6,7 @@ from typing import Any
 
 import lightning.pytorch as L
 import torch
+from torch import nn
 
 from autoopt.config import Tree, compose, is_live
 from autoopt.deployment.load import load
@@ -56,7 +57,13 @@ def train(overrides: Sequence[str] = (), *, model: Made | None = None, data: Mad
 
 
 def tree_of(overrides: Sequence[str], model: Made | None, data: Made | None) -> Tree:
+    if isinstance(overrides, str):
+        raise BadInput(f"overrides={overrides!r}: expected a list of them, such as [{overrides!r}]")
     live = {"model": model, "data": data}
+    for slot, made in live.items():
+        if (made is not None and not callable(made)) or isinstance(made, nn.Module):
+            said = repr(made).splitlines()[0]
+            raise BadInput(f"{slot}={said}: expected a class or a function that makes it; a name goes into the list: ['{slot}=…']")
     named = [f"{slot}={path_of(slot, made)}" for slot, made in live.items() if made is not None]
     tree = compose([*named, *overrides])
     if is_live(tree) and torch.cuda.is_initialized():

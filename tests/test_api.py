@@ -491,3 +491,21 @@ def test_a_recipe_is_taken_from_a_study_by_name(verdict, monkeypatch):
         autoopt.apply("nobody", Lit())
     with pytest.raises(BadInput, match="has no finished trial 99"):
         autoopt.apply(f"{verdict.study}/99", Lit())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ({"data": "digits"}, r"data='digits': expected a class or a function that makes it; a name goes into the list: \['data=…'\]"),
+        ({"model": nn.Linear(2, 2)}, r"model=Linear\(in_features=2.*: expected a class or a function that makes it"),
+        ({"overrides": "data=digits"}, r"overrides='data=digits': expected a list of them"),
+    ],
+    ids=str,
+)
+def test_what_is_no_class_and_no_list_is_refused(arguments, said):
+    with pytest.raises(BadInput, match=said):
+        autoopt.search(**arguments)
+
+
+def test_the_public_names_are_listed():
+    assert {"search", "train", "apply", "load", "Range", "Choice"} <= set(dir(autoopt))

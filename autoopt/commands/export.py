@@ -8,6 +8,7 @@ from autoopt.commands.words import named, read
 from autoopt.deployment.card import KNOWN, described
 from autoopt.errors import BadInput
 from autoopt.study.export import Advice, export
+from autoopt.study.journal import StoreError
 from autoopt.study.stored import Stored
 
 HELP = """Usage: autoopt export NAME [TRIAL] [to=DIR] [root=DIR]
@@ -24,6 +25,8 @@ def run(arguments: Sequence[str]) -> int:
         return 0
     words, settings = said
     study = named(said, "export")
+    if "to" in settings:
+        check_free(Path(settings["to"]))
     folder = Path(settings["to"]) if "to" in settings else study.path / ("/".join(["export", *words[1:]]) if words[1:] else "best")
     written(study, words[1] if words[1:] else None, folder)
     from autoopt.deployment.load import write_onnx  # seconds of torch, which bad input need not wait for
@@ -34,6 +37,12 @@ def run(arguments: Sequence[str]) -> int:
     except BadInput as error:
         print(f"but no model.onnx: {error}")
     return 0
+
+
+def check_free(folder: Path) -> None:
+    """Raise BadInput where a folder holds, or is, anything else than an earlier export: that would be lost."""
+    if folder.exists() and not (folder / "model.json").exists() and not (folder.is_dir() and not any(folder.iterdir())):
+        raise BadInput(f"to={folder} is there already, and is no earlier export; name a new folder")
 
 
 def written(study: Stored, key: str | None, folder: Path) -> None:
@@ -48,7 +57,10 @@ def written(study: Stored, key: str | None, folder: Path) -> None:
     card = described(best)
     if key is None:
         if folder != best:
-            shutil.copytree(best, folder, dirs_exist_ok=True)
+            try:
+                shutil.copytree(best, folder, dirs_exist_ok=True)
+            except OSError as error:
+                raise StoreError(f"{folder} cannot be written: {error}") from error
         return
     record = study.record(key)
     weights = study.path / "trials" / key / "model.safetensors"

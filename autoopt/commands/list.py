@@ -27,7 +27,7 @@ def run(arguments: Sequence[str]) -> int:
         table.add_column(column)
     for study in studies:
         table.add_row(*row(study))
-    Console(soft_wrap=True).print(table)
+    Console(width=1000, soft_wrap=True).print(table)  # names are to be copied whole
     return 0
 
 

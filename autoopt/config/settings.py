@@ -30,7 +30,7 @@ SETTINGS: dict[str, tuple[Any, str]] = {
     "batches.workers": (int, "threads that read batches ahead, where they are read from files"),
     "batches.prefetch": (int, "batches that each of them has ready"),
     "study.trials": (int, "trials of the search, the baseline among them"),
-    "study.time": (str | None, "wall time of the whole study, such as 8h or 30m"),
+    "study.time": (str | None, "wall time, such as 8h or 30m; about a fifth of it is kept for confirm"),
     "study.epochs": (int, "epochs of a full training"),
     "study.stopping": (bool, "stop the worse half at a third of their epochs, and again at two thirds"),
     "study.confirm": (int, "at most so many of the best are trained anew, beside the baseline"),

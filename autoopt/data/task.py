@@ -1,5 +1,6 @@
 """What is to be learnt: the examples, their split, and what a model has to know of them."""
 
+import hashlib
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, runtime_checkable
@@ -123,7 +124,8 @@ class Task:
     where the inputs are its indices, int64 `(N, T)`, 0 being padding; `categories` are the levels of the last columns of a
     table, which hold their codes (a model is built without them: they are embedded in front of it); `encoding` says
     how raw inputs became numbers; `folds` are the tasks of the other folds of a cross-validation; `groups` has the number of
-    the group of each test example, int64 `(N,)`, where they were split by groups; `scaled` images have values outside of [0, 1].
+    the group of each test example, int64 `(N,)`, where they were split by groups; `scaled` images have values outside of
+    [0, 1]; `fingerprint` tells other examples from these.
     """
 
     kind: str
@@ -141,6 +143,7 @@ class Task:
     folds: "tuple[Task, ...]" = ()
     groups: Tensor | None = None
     scaled: bool = False
+    fingerprint: str = ""
 
     @property
     def images(self) -> bool:
@@ -168,7 +171,15 @@ def make_task(examples: Examples | LightningDataModule, split: dict[str, Any], s
     check(examples)
     splitter = Splitter(examples.targets, examples.kind == "classification", examples.columns, examples.splits, split)
     first, *others = [task_of(examples, parts, split, embed, splitter.groups) for parts in splitter.parts()]
-    return replace(first, folds=tuple(others))
+    return replace(first, folds=tuple(others), fingerprint=fingerprint(examples))
+
+
+def fingerprint(examples: Examples) -> str:
+    """Digits of the examples: of all targets, and of the inputs where these are numbers in memory."""
+    digest = hashlib.sha256(examples.targets.numpy().tobytes())
+    if isinstance(examples.inputs, Tensor):
+        digest.update(examples.inputs.contiguous().numpy().tobytes())
+    return digest.hexdigest()[:16]
 
 
 def task_of(examples: Examples, numbers: dict[str, Tensor], split: dict[str, Any], embed: bool, groups: np.ndarray | None = None) -> Task:

@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from autoopt.deployment.card import KNOWN, digest
@@ -53,19 +54,19 @@ def export(path: Path, recipe: Recipe, weights: Path, facts: Mapping[str, Any], 
     Raises:
         StoreError: it cannot be written; what was there before stays.
     """
-    draft, old = path.with_name(f"{path.name}.new"), path.with_name(f"{path.name}.old")
+    path = path.resolve()
     try:
-        shutil.rmtree(draft, ignore_errors=True)
-        draft.mkdir(parents=True)
-        shutil.copyfile(weights, draft / "model.safetensors")
-        write(draft / "recipe.yaml", recipe.yaml())
-        write(draft / "model.json", json.dumps(card(recipe, draft / "model.safetensors", facts, said), indent=2))
-        write(draft / "README.md", readme(path.resolve(), said))
-        shutil.rmtree(old, ignore_errors=True)
-        if path.exists():
-            path.rename(old)
-        draft.rename(path)
-        shutil.rmtree(old, ignore_errors=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as scratch:
+            draft = Path(scratch) / "new"
+            draft.mkdir()
+            shutil.copyfile(weights, draft / "model.safetensors")
+            write(draft / "recipe.yaml", recipe.yaml())
+            write(draft / "model.json", json.dumps(card(recipe, draft / "model.safetensors", facts, said), indent=2))
+            write(draft / "README.md", readme(path, said))
+            if path.exists():
+                path.rename(Path(scratch) / "old")
+            draft.rename(path)
     except OSError as error:
         raise StoreError(f"{path} cannot be written: {error}") from error
 

@@ -91,13 +91,20 @@ class Folder:
             ways = f"give it another name=, or leave name= away; or say again what {self.path / 'config.yaml'} says"
             raise BadInput(*(f"{self.name} was begun with {change}" for change in changes), f"A study keeps its space: {ways}.")
 
-    def settle(self, space: Space, objective: Objective) -> None:
+    def same_data(self, fingerprint: str) -> None:
+        """Raise BadInput where a study that is here was begun with other examples under the same name."""
+        before = (self.locked or {}).get("fingerprint", fingerprint)
+        if before != fingerprint:
+            raise BadInput(f"the data of {self.name} has changed since it was begun: put it back, or give this search another name=")
+
+    def settle(self, space: Space, objective: Objective, fingerprint: str = "") -> None:
         """Write down which study this is, once it is known to work."""
         write(self.path / "config.yaml", yaml.safe_dump({**self.tree, "name": self.name}, sort_keys=False))
         if self.locked is None:
             chosen = {"objective": objective.name, "direction": objective.direction}
             unfit = {model: dict(reasons) for model, reasons in space.unfit.items()}
             left = {"left_out": dict(space.dropped), "quarantined": sorted(space.broken), "unfit": unfit}
+            left["fingerprint"] = fingerprint
             found = {"identity": self.identity, "techniques": dict(versions(self.tree)), **chosen, **left}
             write(self.path / "space.yaml", yaml.safe_dump(found, sort_keys=False))
 

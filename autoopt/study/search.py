@@ -67,6 +67,7 @@ def opened(tree: Tree, screen: Screen, settle: bool = True, alone: bool = False)
         screen.say(f"{folder.name}: warming up (log: {folder.path / 'template.log'})")
         executor = local(tree, folder.path)
         facts = executor.facts
+        folder.same_data(facts["fingerprint"])
         runner = Runner(executor, folder, screen, Nobody(), executor.workers)
         with runner.signals():
             fitting = Space(tree).fitting(facts["absent"])
@@ -75,7 +76,7 @@ def opened(tree: Tree, screen: Screen, settle: bool = True, alone: bool = False)
                 announce(space, objective, screen)
             runner.objective = screen.objective = objective
             if settle:
-                folder.settle(space, objective)
+                folder.settle(space, objective, facts["fingerprint"])
             yield Opened(tree, folder, runner, space, objective, facts)
     finally:
         if executor is not None:

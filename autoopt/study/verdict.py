@@ -90,6 +90,8 @@ class Verdict:
             return f"Trial {self.winner.key} is better than the baseline: {said}."
         if high < 0:
             return f"The baseline is better than trial {self.winner.key}, which only validation preferred: {said}."
+        if not isfinite(low):
+            return f"Whether trial {self.winner.key} is better than the baseline cannot be told: {said}; study.seeds=3 or more tells."
         return f"The baseline is as good, as far as can be told, since the interval holds 0: {said}."
 
     def tree(self) -> dict[str, Any]:

@@ -219,6 +219,7 @@ def facts(task: Task, lightning: bool) -> dict[str, Any]:
         "categories": task.categories,
         "encoding": task.encoding,
         "folds": len(task.folds) + 1,
+        "fingerprint": task.fingerprint,
         "lightning": lightning,
         "absent": absent,
         "test": task.datamodule is None or overridden("test_dataloader", task.datamodule, L.LightningDataModule),

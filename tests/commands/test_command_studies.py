@@ -7,8 +7,10 @@ import pytest
 import yaml
 
 from autoopt.cli import main
+from autoopt.commands.export import check_free
 from autoopt.commands.plan import budget
 from autoopt.config import compose
+from autoopt.errors import BadInput
 from autoopt.study.journal import Journal, Record
 
 
@@ -144,3 +146,17 @@ def test_the_sum_of_a_plan(compression, lines):
     study = SimpleNamespace(tree={"study": node}, space=space, runner=SimpleNamespace(workers=2), facts={"folds": 1})
     said = [line.strip() for line in budget(study)]
     assert [line for line in said if line.startswith(("compress", "in all"))] == lines
+
+
+def test_an_export_takes_no_place_that_holds_something_else(tmp_path):
+    (tmp_path / "precious").mkdir()
+    (tmp_path / "precious" / "thesis.tex").write_text("years")
+    (tmp_path / "file").write_text("data")
+    (tmp_path / "empty").mkdir()
+    for name in ("precious", "file"):
+        with pytest.raises(BadInput, match=f"to=.*{name} is there already, and is no earlier export; name a new folder"):
+            check_free(tmp_path / name)
+    check_free(tmp_path / "empty")
+    check_free(tmp_path / "new")
+    (tmp_path / "precious" / "model.json").write_text("{}")
+    check_free(tmp_path / "precious")

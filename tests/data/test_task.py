@@ -216,3 +216,12 @@ def test_the_groups_of_the_test_part_are_kept():
     split = {"validation": 0.2, "test": 0.2, "seed": 0, "stratify": True, "normalise": True, "group": "street"}
     task = make_task(examples, split)
     assert task.groups is not None and task.groups.bincount().tolist() == [6] * (len(task.parts["test"][1]) // 6)
+
+
+def test_other_examples_have_another_fingerprint():
+    inputs, targets = torch.rand(30, 2), torch.arange(30) % 2
+    split = {"validation": 0.2, "test": 0.2, "seed": 0, "stratify": True, "normalise": True}
+    prints = [make_task(Examples(x, y, "classification", ("a", "b")), split).fingerprint for x, y in (
+        (inputs, targets), (inputs.clone(), targets.clone()), (inputs + 1e-3, targets), (inputs, 1 - targets)
+    )]  # fmt: skip
+    assert prints[0] == prints[1] and len(set(prints)) == 3

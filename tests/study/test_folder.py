@@ -222,3 +222,12 @@ def test_seeds_have_names():
     assert all(0 <= s < 2**31 for s in seeds)
     assert derived_seed(0, "1") == derived_seed(0, "1")
     assert derived_seed(11, "2") != derived_seed(1, "12")
+
+
+def test_other_data_under_the_same_name_is_refused(folder):
+    one = folder()
+    one.same_data("abc")  # there is nothing yet to compare with
+    one.settle(SPACE, OBJECTIVE, "abc")
+    one.same_data("abc")
+    with pytest.raises(BadInput, match=r"the data of .* has changed since it was begun: put it back, or give this search another name="):
+        one.same_data("def")

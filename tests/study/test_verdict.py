@@ -116,8 +116,8 @@ def test_one_seed_tells_nothing(resamples):
     assert found.interval == (-inf, inf)
     assert not found.better
     assert found.best.key == "0"
-    said = "The baseline is as good, as far as can be told, since the interval holds 0: gain in val_accuracy on the test split +0.4000"
-    assert found.conclusion() == f"{said}; on so few seeds nothing can be said of chance."
+    said = "Whether trial 7 is better than the baseline cannot be told: gain in val_accuracy on the test split +0.4000"
+    assert found.conclusion() == f"{said}; on so few seeds nothing can be said of chance; study.seeds=3 or more tells."
     assert yaml.safe_load(found.yaml())["interval"] == [-inf, inf]
 
 
