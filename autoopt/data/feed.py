@@ -18,6 +18,7 @@ from autoopt.domain import Unavailable
 from autoopt.errors import BadInput
 
 EVALUATION_BATCH, EVALUATION_BYTES = 1024, 2**24
+NO_LENGTH = "the training loader does not say how many batches it has (__len__)"
 
 
 class Chunk:
@@ -197,7 +198,7 @@ class Feed:
         try:
             batches = len(self.datamodule.train_dataloader()) if self.datamodule else self.batches().steps
         except TypeError as error:
-            raise Unavailable("the training loader does not say how many batches it has (__len__)") from error
+            raise Unavailable(NO_LENGTH) from error
         ranks = self.share[1] if self.datamodule and not self.chunked else 1
         return ceil(batches / ranks / self.accumulate)
 

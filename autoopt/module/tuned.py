@@ -14,12 +14,10 @@ from torch.nn.functional import one_hot
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
-from autoopt.data.feed import overridden
+from autoopt.data.feed import NO_LENGTH, overridden
 from autoopt.errors import TechniqueError
 from autoopt.module.chosen import Chosen, call
 from autoopt.module.norms import Passed, inputs_of, norms_of
-
-NO_LENGTH = "the training loader does not say how many batches it has (__len__)"
 
 
 class Tuned(L.LightningModule):

@@ -58,15 +58,20 @@ def export(path: Path, recipe: Recipe, weights: Path, facts: Mapping[str, Any], 
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as scratch:
-            draft = Path(scratch) / "new"
+            draft, old = Path(scratch) / "new", Path(scratch) / "old"
             draft.mkdir()
             shutil.copyfile(weights, draft / "model.safetensors")
             write(draft / "recipe.yaml", recipe.yaml())
             write(draft / "model.json", json.dumps(card(recipe, draft / "model.safetensors", facts, said), indent=2))
             write(draft / "README.md", readme(path, said))
             if path.exists():
-                path.rename(Path(scratch) / "old")
-            draft.rename(path)
+                path.rename(old)
+            try:
+                draft.rename(path)
+            except OSError:
+                if old.exists():
+                    old.rename(path)  # before the scratch folder goes
+                raise
     except OSError as error:
         raise StoreError(f"{path} cannot be written: {error}") from error
 
