@@ -56,8 +56,11 @@ class Acts:
         fills: a slot that it takes over, so that nothing is drawn there (a schedule-free optimizer fills `schedule`).
         late: within its slot it acts after the others (clipping after penalties, mixing after geometry).
         last: it acts after all the others, and no second such is used (int8 weights cannot be changed further).
+        closure: of an optimizer: it calls its closure more than once a step (SAM). Where there is none (16-bit scaling), or it
+            is the last batch's alone (a module's gradients that Lightning accumulates), it is not drawn.
     """
 
     fills: str | None = None
     late: bool = False
     last: bool = False
+    closure: bool = False

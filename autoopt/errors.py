@@ -39,3 +39,9 @@ class NotConcluded(Exception):
     """It ran, but there is nothing to conclude from; the command ends with exit code 4."""
 
     exit_code = 4
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Whether it was raised for lack of memory, which is nobody's fault: on a device it is a RuntimeError of torch."""
+    lack = ("out of memory", "can't allocate memory", "ALLOC_FAILED")
+    return isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and any(words in str(error) for words in lack))

@@ -17,6 +17,9 @@ Absent = Mapping[str, Mapping[str, str]]
 """By slot: the names that it cannot offer here, each with the reason."""
 Pick = Callable[[str, Range | Choice, Param], Any]
 
+CLOSURE: Mapping[str, Callable[[Any], bool]] = {"precision": lambda v: v != "16-mixed", "accumulate": lambda v: v == 1}
+"""The values of a setting with which an optimizer has its closure, and that a closure for all that its step is made of."""
+
 
 class Asked(Protocol):
     """What is needed of an Optuna trial."""
@@ -130,6 +133,8 @@ class Space:
                 path = slot if len(names) == len(self.tree[slot]) else f"{slot}({','.join(names)})"
                 names = [pick(path, Choice(*names), Param(slot, str, default=names[0]))]
             recipe[slot] = self.used(slot, names, pick)
+            if any(t.acts.closure for t in self.chosen({slot: recipe[slot]})):
+                pick = with_closure(pick)
         for node in PLAIN:
             recipe[node] = {key: self.setting(f"{node}.{key}", value, pick) for key, value in self.tree[node].items()}
         return Recipe({**recipe, "seed": self.tree["seed"], "study": {"epochs": self.tree["study"]["epochs"]}})
@@ -191,6 +196,20 @@ class Space:
             head, _, tail = key.partition(".")
             if isinstance(grammar.read(self.tree[head][tail]), Range | Choice):
                 yield key, str(self.tree[head][tail])
+
+
+def with_closure(pick: Pick) -> Pick:
+    """Pick what leaves an optimizer its closure, where the domain has such a value; under a name of its own, as its domain is."""
+
+    def picked(path: str, domain: Range | Choice, param: Param) -> Any:
+        leaves = CLOSURE.get(path.rpartition(".")[2], lambda _: True)
+        options = domain.options if isinstance(domain, Choice) else (domain.low, domain.high)
+        left = [option for option in options if leaves(option)]
+        if not left or len(left) == len(options):
+            return pick(path, domain, param)
+        return left[0] if len(left) == 1 else pick(f"{path}({','.join(map(str, left))})", Choice(*left), param)
+
+    return picked
 
 
 def default_in(domain: Range | Choice, param: Param) -> Any:

@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
+import torch
 import yaml
 
 from autoopt.config import compose
@@ -518,3 +519,16 @@ def test_data_without_a_test_split(bench):
     assert (verdict["part"], verdict["test_opened_for"]) == ("validation", 0)
     assert verdict["winner"]["trial"] == "0" or "this one chose the winner, so the gain is flattered" in verdict["conclusion"]
     assert stored("s", str(bench.study.parent)).records["test"] == []
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_on_a_gpu_all_techniques_train_and_nothing_foreseeable_fails(bench):
+    slots = ("activation", "initializer", "augmentation", "regularizer", "optimizer", "schedule", "compression")
+    small = [o for o in SMALL if o.split("=")[0] not in (*slots, "model") and not o.startswith(("model.", "device", "executor"))]
+    large = ["model=cnn", "device=cuda", "executor.gpus_per_trial=0.125", "study.trials=40", "study.compress=6"]
+    bench.end(bench.start("search", *small, *(f"{slot}=all" for slot in slots), *large), 0, seconds=400)
+    assert yaml.safe_load((bench.study / "space.yaml").read_text())["quarantined"] == []
+    records = stored("s", str(bench.study.parent)).records
+    failed = [r for stage in ("search", "compress") for r in records[stage] if r.state == "failed"]
+    assert {r.reason for r in failed} <= {"nonfinite"}, [(r.reason, r.detail) for r in failed]
+    assert all(r.metrics["peak_gpu_memory_mb"] > 1 for r in records["search"] if r.state == "complete")

@@ -294,6 +294,17 @@ def test_of_those_that_act_last_no_second_one_is_used():
     assert any("prune_magnitude" in d and "quantize_static" in d for d in drawn)
 
 
+def test_an_optimizer_that_needs_its_closure_is_drawn_where_it_has_one():
+    found = space("optimizer=sam,sgd", "device=cuda", "batches.accumulate=1,2,4")
+    drawn = [found.draw(asked := trial(seed)).tree | {"params": asked.params} for seed in range(60)]
+    seen = {(*d["optimizer"], d["device"]["cuda"]["precision"], d["batches"]["accumulate"]) for d in drawn}
+    precisions = ("32-true", "bf16-mixed", "16-mixed")
+    assert seen == {("sam", p, 1) for p in precisions[:2]} | {("sgd", p, n) for p in precisions for n in (1, 2, 4)}
+    assert {"device.cuda.precision", "device.cuda.precision(32-true,bf16-mixed)"} < set().union(*(d["params"] for d in drawn))
+    pinned = space("optimizer=sam", "device=cuda", "device.cuda.precision=16-mixed", "batches.accumulate=2,4").draw(trial()).tree
+    assert pinned["device"]["cuda"]["precision"] == "16-mixed" and pinned["batches"]["accumulate"] in (2, 4), "it says so by itself"
+
+
 def test_a_float_range_with_a_step_is_drawn_on_its_grid():
     found = space("optimizer=sgd", "optimizer.sgd.lr=range(0.1,0.5,0.1)", "schedule=constant")
     drawn = {round(r.tree["optimizer"]["sgd"]["lr"], 9) for _, r in draws(found, 60)}

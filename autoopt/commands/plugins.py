@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -128,7 +129,7 @@ def as_dict(technique: Technique) -> dict[str, Any]:
         for p in technique.params.values()
     }
     about = {"about": summary(technique), "source": source(technique), "from": technique.owner or None, "path": technique.path}
-    acts = {"asks": technique.asks, "fills": technique.acts.fills, "late": technique.acts.late, "last": technique.acts.last}
+    acts = {"asks": technique.asks, **asdict(technique.acts)}
     return {"slot": technique.slot, "name": technique.name, **about, **acts, "params": params}
 
 
@@ -140,6 +141,8 @@ def card(technique: Technique) -> str:
         lines.append(f"fills      {technique.acts.fills}")
     if technique.acts.late or technique.acts.last:
         lines.append(f"acts       {'last, and no second such with it' if technique.acts.last else 'after the others of its slot'}")
+    if technique.acts.closure:
+        lines.append("acts       by its closure, more than once a step")
     for p in technique.params.values():
         said = "required" if p.default is REQUIRED else f"default {grammar.write(p.default)}"
         kind = p.scalar.__name__ if p.scalar else "any"

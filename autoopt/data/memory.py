@@ -31,7 +31,7 @@ def give_back_large_blocks() -> None:
 
 def free_memory() -> float:
     """Bytes that this process may still take: of the machine, of its control group, of its own limits."""
-    return max(0.0, min(of_machine(), *of_group(), *of_limits()))
+    return max(0.0, min([of_machine(), *of_group(), *of_limits()]))
 
 
 def of_machine() -> float:

@@ -7,7 +7,7 @@ from torch import nn
 
 from autoopt.config import FROM
 from autoopt.domain import Unavailable
-from autoopt.errors import BadInput, TechniqueError
+from autoopt.errors import BadInput, TechniqueError, out_of_memory
 from autoopt.recipe import Recipe
 from autoopt.slots import SLOTS
 from autoopt.technique import Technique, build, find, resolve
@@ -56,6 +56,8 @@ def call(technique: Technique, offered: dict[str, Any], values: dict[str, Any]) 
     except BadInput:
         raise
     except Exception as error:
+        if out_of_memory(error):
+            raise
         raise TechniqueError(technique.slot, technique.name, f"{type(error).__name__}: {error}") from error
     expected = SLOTS[technique.slot].returns
     if not any(result is None if path is None else isinstance(result, resolve(path)) for path in expected):

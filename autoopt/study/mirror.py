@@ -15,7 +15,7 @@ from autoopt.tracking import Tracker
 STATUS = {"complete": "FINISHED", "stopped": "KILLED", "failed": "FAILED"}
 SHORT = ("lr", "weight_decay")
 CHANGING = ("trials",)  # a parameter in MLflow never does
-MEASURED_IN_TRAINING = ("epochs_trained", "seconds", "samples_per_second", "peak_memory_mb", "parameters", "size_mb")
+MEASURED_IN_TRAINING = ("epochs_trained", "seconds", "samples_per_second", "peak_memory_mb", "peak_gpu_memory_mb", "parameters", "size_mb")
 
 
 class Mirror:

@@ -16,6 +16,7 @@ COST = {
     "seconds": "minimize",
     "samples_per_second": "maximize",
     "peak_memory_mb": "minimize",
+    "peak_gpu_memory_mb": "minimize",
 }
 SMALLER = ("loss", "error", "mse", "mae", "nll", "brier", "perplexity")
 GREATER = ("acc", "accuracy", "f1", "auc", "auroc", "recall", "precision", "r2", "dice", "iou")

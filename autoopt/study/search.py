@@ -107,6 +107,8 @@ def local(tree: Tree, folder: Path) -> Local:
     node = tree["executor"]
     gpus = visible_gpus() if {"auto", "cuda"} & tree["device"].keys() else []
     devices = max((n["devices"] for n in tree["device"].values() if isinstance(n.get("devices"), int)), default=1)
+    if gpus and devices > len(gpus):
+        raise BadInput(f"devices={devices}, but the GPUs there are: {', '.join(gpus)}")
     gpus_per_trial = max(node["gpus_per_trial"], devices) if devices > 1 else node["gpus_per_trial"]
     room = len(gpus) / gpus_per_trial if gpus else cores() / max(devices, node["cpus_per_trial"])
     workers = node["workers"] or max(1, int(room))

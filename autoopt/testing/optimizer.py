@@ -61,6 +61,9 @@ def steps_with_a_closure(technique: Technique) -> None:
         before = world["model"].weight.clone()
         returned = step(optimizer, world["model"], 1, calls.append)
         assert calls, "step(closure) did not call the closure"
+        assert (len(calls) > 1) == technique.acts.closure, (
+            f"step(closure) called it {len(calls)} times; Acts(closure=True) says more than once"
+        )
         assert returned is not None, "step(closure) did not return the loss"
         step(optimizer, world["model"], world["steps_per_epoch"])
         assert not torch.equal(world["model"].weight, before), "step(closure) changed no parameter"

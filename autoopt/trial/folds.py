@@ -12,7 +12,7 @@ from autoopt.trial.world import World
 
 Train = Callable[[World, dict[str, Any], Report], dict[str, Any]]
 ADDED = ("seconds", "epochs_trained")
-GREATEST = ("peak_memory_mb",)
+GREATEST = ("peak_memory_mb", "peak_gpu_memory_mb")
 
 
 def trained_in_folds(train: Train, world: World, job: dict[str, Any], report: Report) -> dict[str, Any]:

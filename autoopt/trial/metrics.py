@@ -104,9 +104,12 @@ def operations(model: nn.Module, example: Tensor) -> dict[str, float]:
     return {"flops": float(total)} if (total := counter.get_total_flops()) else {}
 
 
-def peak_memory() -> float:
-    """Megabytes of this process at its largest, what it shares with its template included."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+def peak_memory() -> dict[str, float]:
+    """Megabytes of this process at its largest, what it shares with its template included, and of what tensors took on its GPU."""
+    found = {"peak_memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}
+    if torch.cuda.is_initialized():
+        found["peak_gpu_memory_mb"] = torch.cuda.max_memory_allocated() / 2**20
+    return found
 
 
 @torch.no_grad()

@@ -8,10 +8,8 @@ from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from autoopt.deployment.load import write_onnx
-from autoopt.errors import NonFinite, TechniqueError
+from autoopt.errors import NonFinite, TechniqueError, out_of_memory
 from autoopt.module.chosen import Chosen
 from autoopt.recipe import Recipe
 from autoopt.technique import Technique
@@ -73,10 +71,10 @@ def blaming(world: World, job: dict[str, Any], report: Report) -> dict[str, Any]
     """
     try:
         return train(world, job, report)
-    except (TechniqueError, NonFinite, MemoryError, torch.OutOfMemoryError):
+    except (TechniqueError, NonFinite):
         raise
     except Exception as error:
-        if (technique := culprit(error, Recipe(job["recipe"]))) is not None and "memory" not in str(error):
+        if not out_of_memory(error) and (technique := culprit(error, Recipe(job["recipe"]))) is not None:
             raise TechniqueError(technique.slot, technique.name, f"{type(error).__name__}: {error}") from error
         raise
 

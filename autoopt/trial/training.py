@@ -119,7 +119,7 @@ def costs(reporter: Reporter, feed: Feed) -> dict[str, float]:
     """What the training has cost, if there was one."""
     if not reporter.epochs:
         return {}
-    found = {"peak_memory_mb": metrics.peak_memory(), "epochs_trained": float(reporter.epochs), "seconds": reporter.seconds}
+    found = {**metrics.peak_memory(), "epochs_trained": float(reporter.epochs), "seconds": reporter.seconds}
     if feed.parts and reporter.seconds:
         found["samples_per_second"] = len(feed.parts["train"][1]) * reporter.epochs / reporter.seconds
     return found

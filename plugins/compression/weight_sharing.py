@@ -39,16 +39,17 @@ def weight_sharing(
 
     Fine-tuning moves the centroids, each by the mean of its entries' gradients: by their sum, as in the source, those of many entries
     would need a rate of their own. Smaller on disk; not faster, as it computes with the
-    unpacked weights. Of a weight pruned before, what is left is shared.
+    unpacked weights. Of a weight pruned before, what is left is shared; one that
+    has no more than 2 k entries stays as it is.
 
     Han et al. 2016, arXiv:1510.00149.
 
     Raises:
-        Unavailable: every weight is smaller than its codebook would be.
+        Unavailable: there are no weight matrices.
     """
-    large = {name: weight for name, weight in kernels(model).items() if weight.numel() > 2 * clusters}
-    if not large:
-        raise Unavailable(f"no weight has more than {2 * clusters} entries, where a codebook of {clusters} would make it smaller")
+    if not (weights := kernels(model)):
+        raise Unavailable("the model has no weight matrices")
+    large = {name: weight for name, weight in weights.items() if weight.numel() > 2 * clusters}
     packed = Packed(model, {name: Shared(weight, clusters) for name, weight in large.items()})
     with trainable(packed) as network:
         finetune(network, epochs)

@@ -32,6 +32,8 @@ def cpu(
         raise Unavailable(f"strategy={strategy} cuts a model up over the memories of several GPUs; processes on a CPU share one memory")
     if hook == "bf16":
         raise Unavailable("hook=bf16 needs GPUs: gloo, by which processes on a CPU talk, does not add bfloat16 up")
+    if hook == "powersgd" and torch.cuda.is_available():
+        raise Unavailable("hook=powersgd waits for a GPU in torch wherever there is one (CUDA_VISIBLE_DEVICES= hides it)")
     if threads is not None:
         torch.set_num_threads(threads)
     laid_out(model, compile, channels_last)

@@ -19,9 +19,9 @@ def cuda(
 ) -> dict[str, Any]:
     """NVIDIA GPUs: one, or `devices` of those that a trial has (`executor.gpus_per_trial`), by a strategy.
 
-    `matmul=high` multiplies float32 matrices in TF32. `strategy=ddp`: the devices share each batch, and `hook` (fp16, bf16,
-    powersgd) compresses what they send; `fsdp`: they share the weights too; `tensor`: they share the linear layers, each
-    with the whole batch. A LightningModule that has a `configure_model` is cut up by that.
+    `matmul=high` multiplies float32 matrices in TF32, as torch does in convolutions anyway. `strategy=ddp`: the devices share
+    each batch, and `hook` (fp16, bf16, powersgd) compresses what they send; `fsdp`: they share the weights too; `tensor`: they
+    share the linear layers, each with the whole batch. A LightningModule that has a `configure_model` is cut up by that.
 
     Mixed precision: Micikevicius et al. 2018, arXiv:1710.03740; bfloat16: Kalamkar et al. 2019, arXiv:1905.12322;
     ddp: Li et al. 2020, arXiv:2006.15704; powersgd: Vogels et al. 2019, arXiv:1905.13727; fsdp: Zhao et al. 2023,

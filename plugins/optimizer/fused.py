@@ -6,10 +6,11 @@ from typing import Any
 from torch.utils._foreach_utils import _get_fused_kernels_supported_devices
 
 
-def fused(params: Iterable[Mapping[str, Any]]) -> bool:
+def fused(params: Iterable[Mapping[str, Any]], without: str = "") -> bool:
     """Whether there are such kernels for the device of every parameter; for a TPU's there are none.
 
     Args:
         params: parameter groups.
+        without: a device for which this optimizer has none in some of the versions of torch.
     """
-    return {p.device.type for group in params for p in group["params"]} <= {*_get_fused_kernels_supported_devices()}
+    return {p.device.type for group in params for p in group["params"]} <= {*_get_fused_kernels_supported_devices()} - {without}

@@ -8,7 +8,7 @@ from pytorch_optimizer.optimizer.utils import disable_running_stats, enable_runn
 from torch import Tensor, nn
 from torch.optim import SGD, Optimizer
 
-from autoopt.domain import Range, Unavailable
+from autoopt.domain import Acts, Range, Unavailable
 
 
 class Sharpness(SAM):
@@ -21,7 +21,7 @@ class Sharpness(SAM):
     @torch.no_grad()
     def step(self, closure: Callable[[], Tensor] | None = None) -> Tensor:
         if closure is None:
-            raise RuntimeError("sam computes two gradients a step, so step() needs a closure (with precision=16-mixed it gets none)")
+            raise RuntimeError("sam computes two gradients a step, so step() needs a closure")
         with torch.enable_grad():
             loss = closure()
         disable_running_stats(self.model)
@@ -40,7 +40,7 @@ def sam(
     momentum: Annotated[float, Range(0.5, 0.99)] = 0.9,
     weight_decay: Annotated[float, Range(1e-6, 1e-2, log=True)] = 5e-4,
     rho: Annotated[float, Range(0.01, 0.5, log=True)] = 0.05,
-) -> Optimizer:
+) -> Annotated[Optimizer, Acts(closure=True)]:
     """Heavy ball on the gradient at `w + rho * g / |g|`, the worst point near w: two gradients a step.
 
     Penalties act on both, so that it is the sharpness of the penalised loss; clipping bounds the second, and leaves the first's direction.
@@ -48,8 +48,12 @@ def sam(
     Foret et al. 2021, arXiv:2010.01412.
 
     Raises:
-        Unavailable: Lightning accumulates gradients over batches, of which a second gradient would see the last alone.
+        Unavailable: Lightning accumulates gradients over batches, of which a second gradient would see the last alone, or scales
+            them for 16-bit training, where an optimizer is given no closure.
     """
-    if isinstance(model, LightningModule) and model.automatic_optimization and model.trainer.accumulate_grad_batches > 1:
-        raise Unavailable("its second gradient would see the last of the accumulated batches alone (batches.accumulate=1)")
+    if isinstance(model, LightningModule):
+        if model.automatic_optimization and model.trainer.accumulate_grad_batches > 1:
+            raise Unavailable("its second gradient would see the last of the accumulated batches alone (batches.accumulate=1)")
+        if getattr(model.trainer.precision_plugin, "scaler", None) is not None:
+            raise Unavailable("with precision=16-mixed a step gets no closure, by which it computes its second gradient")
     return Sharpness(params, model, lr=lr, momentum=momentum, weight_decay=weight_decay, rho=rho)

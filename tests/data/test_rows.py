@@ -125,6 +125,12 @@ def test_a_disk_that_cannot_be_written_is_said(tmp_path):
 
 
 @pytest.mark.slow
+def test_free_memory_where_nothing_limits_the_process(monkeypatch):
+    monkeypatch.setattr(memory, "of_group", lambda: iter(()))
+    monkeypatch.setattr(memory, "of_limits", lambda: iter(()))
+    assert memory.free_memory() == pytest.approx(memory.of_machine(), rel=0.2)
+
+
 def test_free_memory_heeds_the_limits_of_the_process():
     limit = "import resource; resource.setrlimit(resource.RLIMIT_DATA, (2**30, 2**30))"
     code = f"{limit}; from autoopt.data.memory import free_memory; print(free_memory())"

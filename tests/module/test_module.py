@@ -647,6 +647,17 @@ def test_an_augmentation_that_returns_too_little_is_named():
         augment(chosen, *blobs(6), 3)
 
 
+@pytest.mark.parametrize("error", [MemoryError(), RuntimeError("CUDA out of memory. Tried to allocate 16384.00 GiB.")])
+def test_no_technique_is_to_blame_for_a_lack_of_memory(monkeypatch, error):
+    def full(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr("autoopt.module.chosen.build", full)
+    with pytest.raises(type(error)) as raised:
+        augment(Chosen(recipe({}, augmentation=here("tenfold"))), *blobs(6), 3)
+    assert raised.value is error
+
+
 def test_parameters_of_another_scale_are_groups_of_their_own_the_largest_first():
     model = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 4), nn.LayerNorm(4), nn.Linear(4, 2))
     for p in model[0].parameters():

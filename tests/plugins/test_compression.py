@@ -321,9 +321,11 @@ def test_weight_sharing_of_a_pruned_network_shares_what_is_left(net):
     torch.testing.assert_close(outputs(smaller, images()), outputs(unpacked(smaller), images()))
 
 
-def test_weight_sharing_says_where_all_is_smaller_than_a_codebook():
-    with pytest.raises(Unavailable, match="no weight has more than 512 entries"):
-        weight_sharing(nn.Linear(3, 3), untrained, clusters=256)
+def test_weight_sharing_leaves_what_is_smaller_than_a_codebook():
+    small, inputs = nn.Linear(3, 3), torch.rand(2, 3)
+    torch.testing.assert_close(weight_sharing(small, untrained, clusters=256)(inputs), small(inputs))
+    with pytest.raises(Unavailable, match="the model has no weight matrices"):
+        weight_sharing(nn.BatchNorm1d(3), untrained)
 
 
 # packed networks

@@ -211,6 +211,11 @@ def test_what_a_cpu_cannot_do(values, reason):
         cpu(network(), **values)
 
 
+def test_powersgd_on_a_cpu_beside_a_gpu(two_gpus):
+    with pytest.raises(Unavailable, match="hook=powersgd waits for a GPU in torch wherever there is one"):
+        cpu(network(), devices=2, strategy="ddp", hook="powersgd")
+
+
 @pytest.mark.parametrize(
     ("values", "problem"),
     [
@@ -278,6 +283,7 @@ def test_fp16_halves_are_what_is_added_up():
     assert not torch.equal(found, (own[0] + own[1]) / 2)
 
 
+@pytest.mark.skipif(torch.cuda.is_available(), reason="torch's hook waits for a GPU wherever there is one")
 def test_powersgd_sends_a_matrix_of_rank_one():
     inputs, weights = [drawn(0), drawn(1)], [drawn(2), drawn(3)]
     mean = sum(gradients(i, w) for i, w in zip(inputs, weights, strict=True)) / 2

@@ -5,6 +5,7 @@ from functools import partial
 import lightning.pytorch as L
 import pytest
 import torch
+from lightning.pytorch.plugins import MixedPrecision
 from safetensors.torch import load_file
 from torch import nn
 from torch.nn.functional import cross_entropy
@@ -637,12 +638,14 @@ class Accumulating(L.LightningModule):
         return sam(groups(self), self)
 
 
-def test_sam_does_not_go_with_accumulation_by_lightning():
+def test_sam_goes_neither_with_accumulation_by_lightning_nor_with_scaled_gradients():
     loader = torch.utils.data.DataLoader(torch.utils.data.TensorDataset(torch.rand(8, 2), torch.arange(8) % 2), 2)
     quiet = {"max_epochs": 1, "logger": False, "enable_checkpointing": False, "enable_progress_bar": False, "accelerator": "cpu"}
     L.Trainer(**quiet, enable_model_summary=False).fit(Accumulating(), loader)
     with pytest.raises(Unavailable, match="the last of the accumulated batches alone"):
         L.Trainer(**quiet, enable_model_summary=False, accumulate_grad_batches=2).fit(Accumulating(), loader)
+    with pytest.raises(Unavailable, match="with precision=16-mixed a step gets no closure"):
+        L.Trainer(**quiet, enable_model_summary=False, plugins=MixedPrecision("16-mixed", "cpu")).fit(Accumulating(), loader)
 
 
 def normed(task) -> nn.Module:

@@ -348,3 +348,9 @@ def test_trials_on_several_devices_leave_room_for_fewer(monkeypatch, tmp_path, g
     monkeypatch.setattr("autoopt.study.search.cores", lambda: 8.0)
     local(compose(["data=digits", *overrides]), tmp_path)
     assert (said["workers"], said["gpus_per_trial"]) == (workers, gpus_per_trial)
+
+
+def test_more_devices_than_there_are(monkeypatch, tmp_path):
+    monkeypatch.setattr("autoopt.study.search.visible_gpus", lambda: ["0"])
+    with pytest.raises(BadInput, match="devices=2, but the GPUs there are: 0"):
+        local(compose(["data=digits", "device=cuda", "device.cuda.devices=2", "device.cuda.strategy=ddp"]), tmp_path)
