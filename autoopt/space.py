@@ -97,6 +97,12 @@ class Space:
         nodes = {**self.tree[slot], name: {**node, "use": True}} if SLOTS[slot].many else {name: node}
         return replace(self, tree={**self.tree, slot: nodes})
 
+    def pins(self, slot: str, name: str) -> dict[str, Any]:
+        """The arguments of a technique that were set to another value than their default."""
+        node, params = self.tree[slot][name], technique_of(slot, name, self.tree[slot][name]).params
+        said = {key: grammar.read(node[key]) for key in params if key in node}
+        return {key: v for key, v in said.items() if not isinstance(v, Range | Choice) and v != params[key].default}
+
     def techniques(self) -> Iterator[tuple[str, str, Technique]]:
         """Slot, name and technique of every option."""
         for slot in SLOTS:

@@ -171,14 +171,16 @@ def make_task(examples: Examples | LightningDataModule, split: dict[str, Any], s
     check(examples)
     splitter = Splitter(examples.targets, examples.kind == "classification", examples.columns, examples.splits, split)
     first, *others = [task_of(examples, parts, split, embed, splitter.groups) for parts in splitter.parts()]
-    return replace(first, folds=tuple(others), fingerprint=fingerprint(examples))
+    return replace(first, folds=tuple(others), fingerprint=fingerprint(examples.targets, first))
 
 
-def fingerprint(examples: Examples) -> str:
-    """Digits of the examples: of all targets, and of the inputs where these are numbers in memory."""
-    digest = hashlib.sha256(examples.targets.numpy().tobytes())
-    if isinstance(examples.inputs, Tensor):
-        digest.update(examples.inputs.contiguous().numpy().tobytes())
+def fingerprint(targets: Tensor, task: Task) -> str:
+    """Digits of the examples: of all targets, and of the inputs of every part, as they are trained on, where these are in memory."""
+    digest = hashlib.sha256(targets.numpy().tobytes())
+    digest.update(repr((task.inputs and task.inputs.lists(), task.encoding)).encode())
+    for inputs, _ in task.parts.values():
+        if isinstance(inputs, Tensor):
+            digest.update(inputs.contiguous().numpy().tobytes())
     return digest.hexdigest()[:16]
 
 

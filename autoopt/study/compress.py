@@ -7,8 +7,8 @@ from typing import Any
 from autoopt.errors import BadInput
 from autoopt.recipe import Recipe
 from autoopt.space import Space
+from autoopt.study.explore import PATIENCE, Asking, Sampling, ranked
 from autoopt.study.explore import STAGE as SEARCH
-from autoopt.study.explore import Asking, Sampling, ranked
 from autoopt.study.journal import Journal, Record
 from autoopt.study.objective import Objective
 from autoopt.study.preflight import collect, on_two_batches, problem_of, trial_run
@@ -36,12 +36,13 @@ def compress(
     """
     if not space.tree["compression"]:
         return []
-    searched, begun = journal.records(SEARCH), journal.records(STAGE)
+    searched, begun, total = journal.records(SEARCH), journal.records(STAGE), space.tree["study"]["compress"]
     best = {r.key: r for r in ranked(searched, objective)[:top] if runner.folder.weights(r.key).exists()}
     for record in searched:
         if record.key not in best:
             runner.folder.forget(record.key)
-    if len(begun) < space.tree["study"]["compress"] and (not begun or time.time() < until):
+    exhausted = len(begun) >= total or journal.repeated(STAGE) >= PATIENCE * total
+    if not exhausted and (not begun or time.time() < until):
         sample(runner, journal, space, best, seed, until)
     records = journal.records(STAGE)
     kept = {r.key for r in front(records, objective)}
@@ -52,7 +53,7 @@ def compress(
 
 
 def sample(runner: Runner, journal: Journal, space: Space, best: Mapping[str, Record], seed: int, until: float) -> None:
-    """Ask, compress and tell up to the total."""
+    """Ask, compress and tell up to the total, or until hardly any are left that were not tried."""
     spaces, total = spaces_of(best, runner, space), space.tree["study"]["compress"]
     if not spaces:
         return
@@ -69,9 +70,11 @@ def sample(runner: Runner, journal: Journal, space: Space, best: Mapping[str, Re
         return {"load": str(runner.folder.weights(trained_as(trial))), "save": str(kept), "latency": True}
 
     key, own = next(iter(spaces.items()))
-    sampling = Sampling(STAGE, journal, draw, total, seed, until, {"trial": key} | own.defaults(), order, COSTS)
+    sampling = Sampling(STAGE, journal, draw, total, seed, until, {"trial": key} | own.defaults(), order, COSTS, once=True)
     runner.screen.stage(STAGE, total, len(journal.records(STAGE)))
     runner.run(sampling.jobs(), sampling.tell, width=1)
+    if journal.repeated(STAGE) >= PATIENCE * total:
+        runner.screen.say(f"there are no more than {len(journal.records(STAGE))} compressions to tell apart")
 
 
 def spaces_of(trained: Mapping[str, Record], runner: Runner, space: Space) -> dict[str, Space]:

@@ -22,6 +22,7 @@ from autoopt.study.runner import Job, Result, Runner
 STAGE = "search"
 BASELINE = "0"
 STARTUP = 10
+PATIENCE = 5
 
 
 class Derived(TPESampler):
@@ -59,6 +60,10 @@ class Sampling:
 
     A cut search goes on as if it had not been cut: the sampler's seed and every trial's are derived from the trial's
     number, and a trial that died with its session runs again under its own.
+
+    Args:
+        costs: what is minimised beside the objective.
+        once: what was drawn before is not run again; after `PATIENCE` such draws for each of the total it is the end.
     """
 
     stage: str
@@ -70,6 +75,7 @@ class Sampling:
     first: dict[str, object] = field(default_factory=dict)
     order: Callable[[Asking], dict[str, object]] = lambda trial: {}
     costs: tuple[str, ...] = ()
+    once: bool = False
 
     def __post_init__(self) -> None:
         self.study = self.journal.stage(self.stage, len(self.costs))
@@ -83,8 +89,20 @@ class Sampling:
                 continue
             self.study.sampler = Derived(self.seed, trial.number)
             yield self.job(optuna.Trial(self.study, trial._trial_id))
-        while (number := self.asked()) < self.total and (number == 0 or time.time() < self.until):
-            yield self.job(self.ask(number))
+        repeated = self.journal.repeated(self.stage) if self.once else 0
+        most = PATIENCE * self.total
+        while (number := self.asked()) - repeated < self.total and repeated < most and (number == 0 or time.time() < self.until):
+            asked = self.ask(number)
+            job = self.job(asked)
+            if self.once and self.tried(asked):
+                self.study.tell(asked, state=TrialState.FAIL)
+                repeated += 1
+            else:
+                yield job
+
+    def tried(self, trial: optuna.Trial) -> bool:
+        """Whether an earlier trial had the same values."""
+        return any(t.state.is_finished() and t.params == trial.params for t in self.study.get_trials(deepcopy=False))
 
     def asked(self) -> int:
         """How many trials were begun; the first may stand there waiting, where a session died just then."""

@@ -4,7 +4,7 @@ import fcntl
 import hashlib
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -97,14 +97,19 @@ class Folder:
         if before != fingerprint:
             raise BadInput(f"the data of {self.name} has changed since it was begun: put it back, or give this search another name=")
 
-    def settle(self, space: Space, objective: Objective, fingerprint: str = "") -> None:
+    def changed_code(self, sources: Mapping[str, str]) -> list[str]:
+        """The user's own techniques whose files are others than when the study that is here was begun."""
+        before = (self.locked or {}).get("sources", {})
+        return [key for key, digits in sources.items() if before.get(key, digits) != digits]
+
+    def settle(self, space: Space, objective: Objective, facts: Mapping[str, Any]) -> None:
         """Write down which study this is, once it is known to work."""
         write(self.path / "config.yaml", yaml.safe_dump({**self.tree, "name": self.name}, sort_keys=False))
         if self.locked is None:
             chosen = {"objective": objective.name, "direction": objective.direction}
             unfit = {model: dict(reasons) for model, reasons in space.unfit.items()}
             left = {"left_out": dict(space.dropped), "quarantined": sorted(space.broken), "unfit": unfit}
-            left["fingerprint"] = fingerprint
+            left |= {key: facts[key] for key in ("fingerprint", "sources")}
             found = {"identity": self.identity, "techniques": dict(versions(self.tree)), **chosen, **left}
             write(self.path / "space.yaml", yaml.safe_dump(found, sort_keys=False))
 

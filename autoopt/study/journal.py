@@ -155,6 +155,11 @@ class Journal:
         trials = self.stage(stage).get_trials(deepcopy=False) if self.begun(stage) else []
         return [Record(**t.user_attrs[RECORD]) for t in trials if RECORD in t.user_attrs]
 
+    def repeated(self, stage: str) -> int:
+        """How many trials of a stage were like an earlier one, and not run: they have no record."""
+        trials = self.stage(stage).get_trials(deepcopy=False) if self.begun(stage) else []
+        return sum(t.state.is_finished() and RECORD not in t.user_attrs for t in trials)
+
     def tell(
         self, study: optuna.Study, trial: optuna.Trial, record: Record, costs: Sequence[float | None] = (), silent: bool = False
     ) -> None:

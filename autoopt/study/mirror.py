@@ -25,12 +25,15 @@ class Mirror:
         self, tracker: Tracker, name: str, tags: dict[str, str], params: dict[str, Any], objective: Objective, baseline: float | None
     ):
         self.tracker, self.name, self.objective, self.baseline = tracker, name, objective, baseline
+        self.live: dict[str, None] = {}
+        self.concluded = False
         budget = {f"autoopt.{key}": params[key] for key in CHANGING if key in params}
         tracker.study(name, {k: v for k, v in params.items() if k not in CHANGING}, {"autoopt.study": name, **budget, **tags})
 
     def begin(self, job: Job) -> None:
         if job.stage == TEST:  # measured on a run that is there: the training's
             return
+        self.live[job.key] = None
         number = job.key.zfill(3) if job.key.isdigit() else job.key
         tags = {"autoopt.study": self.name, "autoopt.stage": job.stage, "autoopt.state": "running"}
         self.tracker.trial(job.key, f"{number} {job.recipe.title()}", parameters(job.recipe), tags)
@@ -44,6 +47,7 @@ class Mirror:
         if result.job.stage == TEST:
             self.tracker.end(key, STATUS[result.state], {k: v for k, v in metrics.items() if k not in MEASURED_IN_TRAINING}, {})
             return
+        self.live.pop(key, None)
         if changed := {name: metrics.pop(name) for name in result.last if name in metrics}:  # since the last epoch, by a compression
             self.tracker.epoch(key, outcome["epochs"] + 1, changed, time.time())
         if (score := result.score) is not None:
@@ -54,6 +58,7 @@ class Mirror:
         self.tracker.end(key, STATUS[result.state], metrics, {"autoopt.state": result.state, **why})
 
     def conclude(self, verdict: Verdict, folder: Path) -> None:
+        self.concluded = True
         low, high = verdict.interval
         metrics = {"gain": verdict.gain, "gain_low": low, "gain_high": high, "objective": verdict.score(verdict.best)}
         self.tracker.note(f"**{verdict.conclusion()}**\n\n```yaml\n{verdict.best.recipe.yaml()}```\n")
@@ -62,6 +67,12 @@ class Mirror:
         self.tracker.conclude("FINISHED", metrics, {"autoopt.state": "concluded", "autoopt.winner": verdict.winner.key})
 
     def close(self) -> int:
+        """Say of what was cut short that it runs no more, and let the writer finish."""
+        unfinished = {"autoopt.state": "unfinished"}
+        for key in self.live:
+            self.tracker.end(key, "KILLED", {}, unfinished)
+        if not self.concluded:
+            self.tracker.conclude("KILLED", {}, unfinished)
         return self.tracker.close()
 
 

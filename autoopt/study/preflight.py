@@ -40,7 +40,7 @@ def preflight(space: Space, runner: Runner, tree: Tree, own: Recipe | None = Non
             if problem.get("unavailable") and len(space.tree["model"]) > 1 and looks_at_the_model(space, slot, name):
                 space = space.without_with(next(iter(space.tree["model"])), slot, name, problem["detail"])
             else:
-                space = space.without(slot, name, problem["detail"], broken=not problem.get("unavailable"))
+                space = without(space, slot, name, problem)
     return space if alone else with_each_model(space, runner, order), objective
 
 
@@ -93,7 +93,20 @@ def sound_baseline(space: Space, runner: Runner, order: dict[str, Any]) -> tuple
         if slot not in SLOTS or name not in space.tree[slot] or len(space.tree[slot]) < 2:
             log = runner.folder.trial("preflight/baseline") / "log.txt"
             raise BadInput(f"the baseline cannot be trained: {problem['said']} (log: {log})")
-        space = space.without(slot, name, problem["detail"], broken=not problem.get("unavailable"))
+        space = without(space, slot, name, problem)
+
+
+def without(space: Space, slot: str, name: str, problem: dict[str, Any]) -> Space:
+    """The space without a technique that does not work here.
+
+    Raises:
+        BadInput: it raised with values that were set for it: these may be what is wrong; or a slot has nothing left.
+    """
+    broken = not problem.get("unavailable")
+    if broken and (pins := space.pins(slot, name)):
+        said = ", ".join(f"{slot}.{name}.{key}={value}" for key, value in pins.items())
+        raise BadInput(f"{said}: {slot}={name} cannot be used so: {problem['detail']}")
+    return space.without(slot, name, problem["detail"], broken)
 
 
 def on_two_batches(tree: Tree) -> dict[str, Any]:

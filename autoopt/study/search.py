@@ -68,6 +68,9 @@ def opened(tree: Tree, screen: Screen, settle: bool = True, alone: bool = False)
         executor = local(tree, folder.path)
         facts = executor.facts
         folder.same_data(facts["fingerprint"])
+        if changed := folder.changed_code(facts["sources"]):
+            words = f"{', '.join(changed)}: its file has changed since {folder.name} was begun"
+            screen.say(f"{words}; trials before and after may not compare, and name= begins another study")
         runner = Runner(executor, folder, screen, Nobody(), executor.workers)
         with runner.signals():
             fitting = Space(tree).fitting(facts["absent"])
@@ -76,7 +79,7 @@ def opened(tree: Tree, screen: Screen, settle: bool = True, alone: bool = False)
                 announce(space, objective, screen)
             runner.objective = screen.objective = objective
             if settle:
-                folder.settle(space, objective, facts["fingerprint"])
+                folder.settle(space, objective, facts)
             yield Opened(tree, folder, runner, space, objective, facts)
     finally:
         if executor is not None:

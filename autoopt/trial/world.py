@@ -1,5 +1,6 @@
 """What every trial of a study shares: the imported techniques and the data, loaded once where the trials are forked from."""
 
+import hashlib
 import inspect
 import logging
 import platform
@@ -7,6 +8,7 @@ import random
 import typing
 import warnings
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -81,7 +83,18 @@ def prepare(setup: dict[str, Any]) -> tuple[World, dict[str, Any]]:
     if "balanced" in str(space.tree["batches"]["sampler"]) and (task.datamodule or task.kind != "classification"):
         why = f"{data.name} draws its own batches" if task.datamodule else "the targets are no classes"
         raise BadInput(f"batches.sampler={space.tree['batches']['sampler']}: {why}; leave batches.sampler away")
-    return World(task, task.example(), own_metrics(space.tree["metrics"], lightning)), facts(task, lightning)
+    return World(task, task.example(), own_metrics(space.tree["metrics"], lightning)), facts(task, lightning) | {"sources": sources(space)}
+
+
+def sources(space: Space) -> dict[str, str]:
+    """Digits of the files of the user's own techniques, by `slot=path`; what a notebook holds has none."""
+    found = {}
+    for slot, _, technique in space.techniques():
+        if ":" in technique.path and not technique.owner:
+            with suppress(TypeError, OSError):
+                file = Path(inspect.getfile(technique.load()))
+                found[f"{slot}={technique.path}"] = hashlib.sha256(file.read_bytes()).hexdigest()[:16]
+    return found
 
 
 def own_metrics(said: str | None, lightning: bool) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from autoopt.data.task import PARTS, Examples, Scale, Task, make_task
 from autoopt.errors import BadInput
+from autoopt.plugins.data.csv import csv
 
 SPLIT = {"validation": 0.2, "test": 0.2, "seed": 0, "stratify": True, "normalise": True}
 
@@ -224,4 +225,14 @@ def test_other_examples_have_another_fingerprint():
     prints = [make_task(Examples(x, y, "classification", ("a", "b")), split).fingerprint for x, y in (
         (inputs, targets), (inputs.clone(), targets.clone()), (inputs + 1e-3, targets), (inputs, 1 - targets)
     )]  # fmt: skip
+    assert prints[0] == prints[1] and len(set(prints)) == 3
+
+
+def test_other_features_have_another_fingerprint(tmp_path):
+    prints = []
+    for rooms in (range(40), range(40), range(1, 41), [*range(39), 5]):
+        path = tmp_path / "table.csv"
+        path.write_text("rooms,price\n" + "\n".join(f"{r},{100.5 + i}" for i, r in enumerate(rooms)))
+        split = {"validation": 0.2, "test": 0.2, "seed": 0, "stratify": True, "normalise": True}
+        prints.append(make_task(csv(path=str(path), target="price"), split).fingerprint)
     assert prints[0] == prints[1] and len(set(prints)) == 3

@@ -29,7 +29,7 @@ def said():
 def stage(tmp_path, jobs, trials, said):
     """A compress stage over trials that were searched: their scores by number, the best of them with weights."""
 
-    def run(scores, top=2, total=4, overrides=("compression=half",), weights=None, until=float("inf"), unfit=()):
+    def run(scores, top=2, total=4, overrides=("compression=prune_magnitude",), weights=None, until=float("inf"), unfit=()):
         def play(job):
             loaded = Path(job["load"]).parent.name
             if job.get("limit"):
@@ -147,10 +147,20 @@ def test_a_single_one(stage):
 
 
 def test_the_first_is_the_best_as_it_is_and_none_runs_beside_another(stage, jobs, tmp_path):
-    records, used = stage([0.5, 0.9, 0.8], total=6, overrides=(*EITHER, "executor.workers=4"))
+    either = ("compression=prune_magnitude", "compression.prune_magnitude.use=true,false")
+    records, used = stage([0.5, 0.9, 0.8], total=6, overrides=(*either, "executor.workers=4"))
     assert (used[0], dict(records[0].recipe["compression"])) == ("1", {})
     assert all(job["latency"] for job in jobs)
-    assert [Path(job["save"]).parent.name for job in jobs] == [f"compress-{n}" for n in range(6)]
+    assert [Path(job["save"]).parent.name for job in jobs] == [r.key for r in records] and len(records) == 6
+
+
+def test_nothing_is_tried_twice_and_it_ends_where_all_was_tried(stage, trials, said):
+    few = ("compression=half", "compression.half.dtype=bfloat16,float16")
+    records, used = stage([0.5, 0.9, 0.8], total=12, overrides=few)
+    drawn = [(trained, tuple(r.recipe["compression"].get("half", {}).values())) for r, trained in zip(records, used, strict=True)]
+    assert len(drawn) == len(set(drawn)) == 4
+    assert "there are no more than 4 compressions to tell apart" in said
+    assert stage([0.5, 0.9, 0.8], total=12, overrides=few) == (records, []) and trials == [], "again nothing is tried for it"
 
 
 def point(key, score, latency, size, state="complete"):

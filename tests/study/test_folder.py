@@ -15,6 +15,7 @@ from autoopt.study.journal import StoreError
 from autoopt.study.objective import Objective
 
 SPACE, OBJECTIVE = Space({}), Objective("val_accuracy", "maximize")
+FACTS = {"fingerprint": "0", "sources": {}}
 
 
 @pytest.fixture
@@ -33,7 +34,7 @@ def folder(tmp_path):
 
 def begun(folder, *overrides):
     one = folder(*overrides)
-    one.settle(SPACE, OBJECTIVE)
+    one.settle(SPACE, OBJECTIVE, FACTS)
     return closed(one)
 
 
@@ -162,7 +163,7 @@ def test_nothing_is_settled_before_it_is_known_to_work(folder, tmp_path):
 
 def test_what_is_settled(folder):
     one = folder("name=s", "optimizer=adamw,sgd")
-    one.settle(SPACE, OBJECTIVE)
+    one.settle(SPACE, OBJECTIVE, FACTS)
     space, config = (yaml.safe_load((one.path / name).read_text()) for name in ("space.yaml", "config.yaml"))
     assert list(space["identity"]["optimizer"]) == ["adamw", "sgd"]
     assert space["techniques"]["optimizer/sgd"].startswith("autoopt ")
@@ -176,8 +177,8 @@ def test_what_was_left_out_is_settled_with_it(folder):
     dropped = {"device/cuda": "no CUDA device", "optimizer/mine": "boom"}
     one = folder("name=s")
     assert one.locked is None
-    one.settle(Space({}, dropped=dropped, broken=frozenset({"optimizer/mine"})), Objective("val_loss", "minimize"))
-    one.settle(SPACE, OBJECTIVE)
+    one.settle(Space({}, dropped=dropped, broken=frozenset({"optimizer/mine"})), Objective("val_loss", "minimize"), FACTS)
+    one.settle(SPACE, OBJECTIVE, FACTS)
     assert (one.locked["left_out"], one.locked["quarantined"]) == (dropped, ["optimizer/mine"])
     assert (one.locked["objective"], one.locked["direction"]) == ("val_loss", "minimize"), "the first word stays"
 
@@ -186,7 +187,7 @@ def test_the_space_stays_and_the_config_follows(folder):
     one = begun(folder, "name=s", "study.trials=5")
     before = (one.path / "space.yaml").read_bytes()
     two = folder("name=s", "study.trials=9")
-    two.settle(SPACE, OBJECTIVE)
+    two.settle(SPACE, OBJECTIVE, FACTS)
     assert (two.path / "space.yaml").read_bytes() == before
     assert yaml.safe_load((two.path / "config.yaml").read_text())["study"]["trials"] == 9
 
@@ -227,7 +228,14 @@ def test_seeds_have_names():
 def test_other_data_under_the_same_name_is_refused(folder):
     one = folder()
     one.same_data("abc")  # there is nothing yet to compare with
-    one.settle(SPACE, OBJECTIVE, "abc")
+    one.settle(SPACE, OBJECTIVE, FACTS | {"fingerprint": "abc"})
     one.same_data("abc")
     with pytest.raises(BadInput, match=r"the data of .* has changed since it was begun: put it back, or give this search another name="):
         one.same_data("def")
+
+
+def test_code_that_has_changed_is_named(folder):
+    one = folder()
+    assert one.changed_code({"model=mine:Net": "a"}) == [], "it is new"
+    one.settle(SPACE, OBJECTIVE, FACTS | {"sources": {"model=mine:Net": "a", "loss=mine:loss": "a"}})
+    assert one.changed_code({"model=mine:Net": "b", "loss=mine:loss": "a", "loss=mine:other": "c"}) == ["model=mine:Net"]

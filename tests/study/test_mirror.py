@@ -56,6 +56,20 @@ def test_what_a_compression_changed_is_a_point_after_the_last_epoch():
     assert end[3] == {"size_mb": 0.5, "objective": 0.75, "gain": pytest.approx(0.05)}
 
 
+def test_what_was_cut_short_runs_no_more():
+    tracker = Told()
+    mirror = Mirror(tracker, "s", {}, {}, ACCURACY, 0.7)
+    jobs = [Job(key, "search", space().baseline(), 0) for key in ("0", "1", "2")]
+    for job in jobs:
+        mirror.begin(job)
+    mirror.end(Result(jobs[1], {"metrics": {}, "stopped": False, "epochs": 3}))
+    tracker.calls.clear()
+    mirror.close()
+    unfinished = {"autoopt.state": "unfinished"}
+    ends = [("end", key, "KILLED", {}, unfinished) for key in ("0", "2")]
+    assert tracker.calls == [*ends, ("conclude", "KILLED", {}, unfinished), ("close",)]
+
+
 def test_what_a_longer_search_changes_is_a_tag():
     (study, *_) = ended("1", {}, {})
     assert study == ("study", "s", {"epochs": 3}, {"autoopt.study": "s", "autoopt.trials": 4})

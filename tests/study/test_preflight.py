@@ -98,6 +98,22 @@ def test_what_does_not_work_drops_out_with_its_reason(tmp_path, end, reason):
     assert list(found.tree["optimizer"]) == ["adamw", "momentum"]
 
 
+@pytest.mark.parametrize("first", ["optimizer=sgd,adamw", "optimizer=adamw,sgd"])
+def test_what_was_set_to_a_value_that_does_not_work_is_refused(tmp_path, first):
+    def end(job):
+        wrong = job["recipe"]["optimizer"].get("sgd", {}).get("lr") == -1
+        return problem("ValueError: Invalid learning rate", "optimizer", "sgd") if wrong else outcome(**LOGGED)
+
+    said = "^optimizer.sgd.lr=-1.0, optimizer.sgd.weight_decay=0.3: optimizer=sgd cannot be used so: ValueError: Invalid learning rate$"
+    with pytest.raises(BadInput, match=said):
+        checked(tmp_path, first, "optimizer.sgd.lr=-1", "optimizer.sgd.weight_decay=0.3", baseline=end, optimizer_sgd=end)
+
+
+def test_what_is_not_available_drops_out_whatever_was_set_for_it(tmp_path):
+    found, *_ = checked(tmp_path, "optimizer.sgd.lr=0.1", optimizer_sgd=problem("no", "optimizer", "sgd", unavailable=True))
+    assert found.dropped == {"optimizer/sgd": "no"}
+
+
 OWN = Space(composed(*SOME)).baseline().replace(optimizer={"nesterov": {"lr": 0.1}})
 
 

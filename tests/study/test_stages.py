@@ -16,7 +16,7 @@ from autoopt.study.folder import derived_seed
 from autoopt.study.search import CONFIRM_SHARE, git_commit, own_baseline, recalled, search, visible_gpus
 from autoopt.study.stored import stored
 
-FACTS = {"fingerprint": "0", "absent": {}, "test": True} | dict.fromkeys(KNOWN)
+FACTS = {"fingerprint": "0", "sources": {}, "absent": {}, "test": True} | dict.fromkeys(KNOWN)
 BASELINE = Space(composed(*SPACE, *PLAIN)).baseline()
 MOMENTUM = Space(composed(*SPACE, *PLAIN, "optimizer=momentum", "optimizer.momentum.lr=0.07")).baseline().tree["optimizer"]
 
@@ -238,7 +238,7 @@ class TestTime:
         assert self.after(study, used + 60, *more, "study.trials=20") == 20
 
     def test_those_of_compress_count_too(self, study):
-        more = ("compression=half", "study.stopping=false", "study.trials=8")
+        more = ("compression=prune_magnitude", "study.stopping=false", "study.trials=8")
         study.search(*more, "study.trials=4", "study.compress=12")
         used = [sum(r.seconds for r in study.records(stage).values()) for stage in ("search", "compress")]
         assert used[1] > 8
@@ -246,7 +246,7 @@ class TestTime:
         assert self.after(study, used[0] + used[1] + 60, *more) == 8
 
     def test_compress_stops_too(self, study):
-        more = ("compression=half", "study.stopping=false", "study.trials=4")
+        more = ("compression=prune_magnitude", "study.stopping=false", "study.trials=4")
         study.search(*more, "study.compress=3")
         used = sum(r.seconds for stage in ("search", "compress") for r in study.records(stage).values())
         self.after(study, used - 3, *more, "study.compress=9")

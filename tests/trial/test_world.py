@@ -1,5 +1,6 @@
 """What every trial shares: the techniques are imported and looked at, the data loaded."""
 
+import hashlib
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -243,6 +244,12 @@ def test_the_world_has_the_task_and_an_example():
     world, _ = prepare({"tree": compose(["data=digits"])})
     assert [tuple(t.shape) for t in world.example] == [(64, 1, 8, 8), (64,)]
     assert prepare({"tree": compose([f"data={HERE}:Bag"])})[0].example is None
+
+
+def test_the_users_own_techniques_have_the_digits_of_their_files():
+    found = facts_of(f"data={HERE}:Bag", f"model={HERE}:Lit", "optimizer=keep,adamw")["sources"]
+    assert found.keys() == {f"data={HERE}:Bag", f"model={HERE}:Lit"}
+    assert set(found.values()) == {hashlib.sha256(Path(__file__).read_bytes()).hexdigest()[:16]}
 
 
 # --------------------------------------------------------------------------------------------------------------------- from Python
