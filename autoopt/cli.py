@@ -74,7 +74,13 @@ def dispatch(arguments: list[str]) -> int:
 
 
 def completion(flags: list[str]) -> int:
-    """The shell asks how its line may go on: with a command, or as that command completes."""
+    """The shell asks how its line may go on: with a command, or as that command completes.
+
+    Raises:
+        BadInput: the flag does not say what to do, as in `-sc install=bash`.
+    """
+    if not any(flag.partition("=")[0] in ("install", "uninstall", "query") for flag in flags):
+        raise BadInput('--shell-completion: expected install=bash (or zsh, fish), as in: eval "$(autoopt -sc install=bash)"')
     _, _, line = os.environ.get("COMP_LINE", "autoopt search ").partition(" ")
     name, ended, rest = line.lstrip().partition(" ")
     if not ended:

@@ -149,7 +149,8 @@ def test_the_other_commands_help(said, command):
         (["search", "data=digits", "optimizer=no_such_module:Net"], "optimizer/Net cannot be loaded: ModuleNotFoundError: "),
         (["search", "data=digits", "baseline=missing.yaml"], "missing.yaml: No such file or directory"),
         (["search", "data=digits", "+x=1"], "+x=1: keys are neither added nor deleted; say x=1"),
-        (["search", "data=digits", "~optimizer"], "~optimizer: keys are neither added nor deleted"),
+        (["search", "data=digits", "~optimizer"], "~optimizer: keys are neither added nor deleted; say optimizer=…"),
+        (["--shell-completion"], "--shell-completion: expected install=bash"),
     ],
     ids=str,
 )

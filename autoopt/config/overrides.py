@@ -112,7 +112,8 @@ def parse(argument: str) -> Override:
         BadInput: it is none, or its value does not parse.
     """
     if argument.startswith(("+", "~")):
-        raise BadInput(f"{argument}: keys are neither added nor deleted; say {argument.lstrip('+~')}")
+        key, equal, value = argument.lstrip("+~").partition("=")
+        raise BadInput(f"{argument}: keys are neither added nor deleted; say {key}={value if equal else '…'}")
     key = argument.partition("=")[0]
     if not key or key == argument or "@" in key or key.startswith("-"):
         raise BadInput(f"{argument}: expected key=value, such as optimizer=adamw")

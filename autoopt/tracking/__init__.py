@@ -11,6 +11,7 @@ import time as clock
 import uuid
 from collections.abc import Mapping
 from contextlib import suppress
+from importlib.metadata import entry_points
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -23,13 +24,19 @@ __all__ = ["Tracker", "experiment_name", "store_uri", "ui"]
 Texts = Mapping[str, object]
 Metrics = Mapping[str, float]
 REVIVE = 60.0
+SCHEMES = ("sqlite", "postgresql", "mysql", "mssql", "http", "https", "databricks", "databricks-uc", "uc")
+"""Of the stores that MLflow itself knows; others come by its entry points."""
 
 
 def store_uri(uri: str | None) -> str:
     """The store's address: as given, else MLFLOW_TRACKING_URI, else `mlflow.db` here. Paths become absolute."""
     uri = uri or os.environ.get("MLFLOW_TRACKING_URI") or "sqlite:///mlflow.db"
-    if urlsplit(uri).scheme in ("", "file") and uri != "databricks":
+    if uri == "databricks":
+        return uri
+    if urlsplit(uri).scheme in ("", "file"):
         raise BadInput(f"tracking.uri={uri}: MLflow keeps runs in a database or a server: use sqlite:///mlflow.db.")
+    if urlsplit(uri).scheme.partition("+")[0] not in SCHEMES and not entry_points(group="mlflow.tracking_store"):
+        raise BadInput(f"tracking.uri={uri}: expected one of {', '.join(f'{scheme}:' for scheme in SCHEMES)}, such as {SQLITE}mlflow.db")
     return SQLITE + os.path.abspath(uri.removeprefix(SQLITE)) if uri.startswith(SQLITE) else uri
 
 

@@ -30,6 +30,9 @@ def ui(uri: str, port: int | None = None, *, experiment: str | None = None) -> i
     path = Path(uri.removeprefix(SQLITE).partition("?")[0])
     if uri.startswith(SQLITE) and not path.is_file():
         raise BadInput(f"There is no MLflow store at {path}: run `autoopt search` first, or name another one.")
+    if port and taken(port):
+        raise BadInput(f"port={port} is in use; name another one, or none for a free one")
+    print("starting MLflow's server, which takes it some 10 seconds", file=sys.stderr, flush=True)
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)  # the server must not outlive us
     try:
         with tempfile.TemporaryFile() as log:
@@ -83,6 +86,14 @@ def page(address: str, experiment: str | None) -> str:
 
 def public(uri: str) -> str:
     return uri.replace(f"//{urlsplit(uri).netloc.rpartition('@')[0]}@", "//").rstrip("/")
+
+
+def taken(port: int) -> bool:
+    try:
+        socket.create_server((HOST, port)).close()
+    except OSError:
+        return True
+    return False
 
 
 def free_port() -> int:

@@ -45,5 +45,9 @@ def test_the_page_of_the_training_runs(folder, store, tmp_path):
     assert process.wait(30) == 0
     with pytest.raises(OSError):
         urllib.request.urlopen(address)
-    with socket.create_server(("127.0.0.1", 0)) as listener, pytest.raises(BadInput, match="did not start on port"):
-        ui(store, listener.getsockname()[1])
+
+
+def test_a_port_in_use(tmp_path):
+    (tmp_path / "mlflow.db").touch()
+    with socket.create_server(("127.0.0.1", 0)) as listener, pytest.raises(BadInput, match=r"port=\d+ is in use"):
+        ui(f"sqlite:///{tmp_path}/mlflow.db", listener.getsockname()[1])

@@ -331,6 +331,9 @@ def test_the_address_and_the_experiment(monkeypatch, tmp_path):
     assert experiment_name(None, "name") == "mine" and experiment_name("given", "name") == "given"
     with pytest.raises(BadInput, match=r"tracking.uri=./mlruns: .* use sqlite"):
         store_uri("./mlruns")
+    with pytest.raises(BadInput, match=r"tracking.uri=foo://x: expected one of sqlite:, postgresql:"):
+        store_uri("foo://x")
+    assert store_uri("mysql+pymysql://host/db") == "mysql+pymysql://host/db" and store_uri("databricks") == "databricks"
 
 
 def test_no_spool_is_said(tmp_path):
