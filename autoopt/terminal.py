@@ -116,7 +116,7 @@ def closing(verdict: Verdict, say: Callable[[object], None]) -> None:
         (f"{verdict.objective.name}, {verdict.part} split", theirs["score"], ours["score"], ".4f"),
         (f"{verdict.objective.name}, validation, fresh seeds", theirs["validation"], ours["validation"], ".4f"),
     ]
-    costs = (("latency_ms", "latency of one example, ms", ".3f"), ("size_mb", "size, MB", ".3f"), ("parameters", "parameters", ",.0f"))
+    costs = (("latency_ms", "latency of one example, ms", ".3f"), ("size_mb", "size, MB", ",.4g"), ("parameters", "parameters", ",.0f"))
     rows += [
         (label, theirs["metrics"][k], ours["metrics"][k], f) for k, label, f in costs if k in theirs["metrics"] and k in ours["metrics"]
     ]
@@ -149,7 +149,7 @@ def pareto(verdict: Verdict) -> Table:
         table.add_column(column, justify="left" if column in ("trial", "recipe") else "right")
     for record in verdict.front:
         latency, size = (record.metrics[cost] for cost in COSTS)
-        table.add_row(record.key, f"{record.score:.4f}", f"{latency:.3f}", f"{size:.3f}", Recipe(record.recipe).title())
+        table.add_row(record.key, f"{record.score:.4f}", f"{latency:.3f}", f"{size:,.4g}", Recipe(record.recipe).title())
     table.caption, table.caption_justify = f"autoopt export {words(Path(verdict.folder))} TRIAL writes one of them.", "left"
     return table
 

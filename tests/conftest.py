@@ -1,4 +1,4 @@
-"""One torch thread a process, and no user's settings."""
+"""One torch thread a process, no user's settings, and no GPU, unless AUTOOPT_TEST_GPU=1 asks for the tests of these."""
 
 import os
 
@@ -7,6 +7,8 @@ import pytest
 for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ[name] = "1"
 os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
+if os.environ.get("AUTOOPT_TEST_GPU") != "1":
+    os.environ["CUDA_VISIBLE_DEVICES"] = ""
 
 
 @pytest.fixture(autouse=True)

@@ -525,7 +525,7 @@ def test_data_without_a_test_split(bench):
     assert "data=nets:Digits, model=nets:Lit: its file has changed since s was begun" in said
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device, and AUTOOPT_TEST_GPU=1")
 def test_on_a_gpu_all_techniques_train_and_nothing_foreseeable_fails(bench):
     slots = ("activation", "initializer", "augmentation", "regularizer", "optimizer", "schedule", "compression")
     small = [o for o in SMALL if o.split("=")[0] not in (*slots, "model") and not o.startswith(("model.", "device", "executor"))]

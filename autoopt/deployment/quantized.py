@@ -23,8 +23,8 @@ EXAMPLES = 512
 PERCENTILE = 99.9
 INT8 = (TensorProto.INT8, TensorProto.UINT8)
 LAYERS = [kind for kind in QDQRegistry if not kind.endswith("Normalization")]  # these are computed in float32 in any case
-WEIGHT = QuantType.QUInt8
-"""Unsigned: on x86 without VNNI the kernels for signed weights add up in 16 bits, which overflow."""
+LEVELS = 64
+"""A weight is a whole number from -64 to 64: on x86 without VNNI the kernels add two products up in 16 bits, which 8 bits overflow."""
 METHODS = {"minmax": CalibrationMethod.MinMax, "percentile": CalibrationMethod.Percentile}
 
 
@@ -40,10 +40,9 @@ def calibrated(model: nn.Module, batches: Iterable[Any], method: str) -> OnnxMod
 
     def quantize(source: Path, target: Path) -> None:
         extra = {"CalibPercentile": PERCENTILE, "WeightSymmetric": True}
-        kinds = {"activation_type": QuantType.QUInt8, "weight_type": WEIGHT, "op_types_to_quantize": LAYERS}
-        quantize_static(
-            source, target, Reader(source, batches), per_channel=True, calibrate_method=METHODS[method], extra_options=extra, **kinds
-        )
+        kinds = {"activation_type": QuantType.QUInt8, "weight_type": QuantType.QInt8, "op_types_to_quantize": LAYERS}
+        how = {"per_channel": True, "reduce_range": True, "calibrate_method": METHODS[method]}
+        quantize_static(source, target, Reader(source, batches), extra_options=extra, **kinds, **how)
 
     return quantized(model, batches, quantize)
 

@@ -14,6 +14,7 @@ from autoopt.data.feed import Feed, overridden
 from autoopt.data.task import Task
 from autoopt.deployment.compress import network
 from autoopt.domain import Unavailable
+from autoopt.errors import TechniqueError
 from autoopt.module.chosen import Chosen
 from autoopt.module.net import Instead, Net
 from autoopt.module.tuned import Tuned, scale_alike
@@ -38,8 +39,7 @@ def make_trainer(
         callbacks: of an earlier Trainer of the same training; else those of the recipe are built.
     """
     if callbacks is None:
-        steps = feed.steps * recipe.epochs if module.chosen.asks("regularizer", "total_steps") else 0
-        regularizers = module.chosen.callbacks(module, steps, module.objective, module.direction)
+        regularizers = module.chosen.callbacks(module, steps_asked_for(module, feed, recipe), module.objective, module.direction)
         callbacks = [*regularizers, *device.get("callbacks", []), reporter]
     limits = {} if limit is None or isinstance(module, Net) else {"limit_train_batches": limit, "limit_val_batches": limit}
     by_itself = module.automatic_optimization and feed.accumulate > 1
@@ -58,6 +58,19 @@ def make_trainer(
         **accumulation,  # type: ignore[arg-type]
         **{name: value for name, value in device.items() if name != "callbacks"},
     )
+
+
+def steps_asked_for(module: Tuned, feed: Feed, recipe: Recipe) -> int:
+    """Optimizer steps of the whole training, where a regularizer asks for them.
+
+    Raises:
+        TechniqueError: they cannot be known.
+    """
+    asking = [technique.name for technique, _ in module.chosen.of("regularizer") if "total_steps" in technique.asks]
+    try:
+        return feed.steps * recipe.epochs if asking else 0
+    except Unavailable as error:
+        raise TechniqueError("regularizer", asking[0], str(error), unavailable=True) from error
 
 
 def fit(trainer: L.Trainer, module: Tuned, feed: Feed, from_evaluation: bool = False) -> None:

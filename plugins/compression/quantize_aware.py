@@ -6,19 +6,19 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from autoopt.deployment.packed import unpacked
-from autoopt.deployment.quantized import calibrated
+from autoopt.deployment.quantized import LEVELS, calibrated
 from autoopt.domain import Acts, Range, Unavailable
 
 LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
 
 
 class FakeWeight(nn.Module):
-    """A weight rounded to 8 bits, symmetric around 128, with a scale for each output channel; the gradient goes through as it is."""
+    """A weight rounded to one of -64 to 64 times a scale for each output channel; the gradient goes through as it is."""
 
     def forward(self, weight: Tensor) -> Tensor:
-        scale = (weight.detach().abs().flatten(1).amax(1) / 127.5).clamp(min=torch.finfo(weight.dtype).tiny)
+        scale = (weight.detach().abs().flatten(1).amax(1) / LEVELS).clamp(min=torch.finfo(weight.dtype).tiny)
         scale = scale.view(-1, *[1] * (weight.ndim - 1))
-        rounded = (weight.detach() / scale).round().clamp(-128, 127) * scale
+        rounded = (weight.detach() / scale).round() * scale
         return weight + (rounded - weight.detach())
 
 

@@ -761,6 +761,13 @@ def test_a_loader_without_a_length_goes_with_what_does_not_ask_for_one(trained):
     with pytest.raises(TechniqueError, match=r"schedule/cosine: the training loader does not say how many batches it has") as caught:
         trained(world, recipe(here("Stranger"), size=None, **{**KEEP, "optimizer": {"adam": {}}, "schedule": {"cosine": {}}}))
     assert caught.value.unavailable
+    with pytest.raises(TechniqueError, match=r"regularizer/counting: the training loader does not say how many batches it has") as caught:
+        trained(world, recipe(here("Stranger"), size=None, **KEEP, regularizer=here("counting")))
+    assert caught.value.unavailable
+
+
+def counting(model, total_steps) -> None:
+    pass
 
 
 class Lifted(Data):

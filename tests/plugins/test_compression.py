@@ -12,6 +12,7 @@ from torch.optim import SGD
 from autoopt.data.task import Task
 from autoopt.deployment.onnx import to_onnx
 from autoopt.deployment.packed import Packed, kernels, unpacked
+from autoopt.deployment.quantized import LEVELS
 from autoopt.domain import Unavailable
 from autoopt.plugins.compression.distill import distill
 from autoopt.plugins.compression.half import half
@@ -474,9 +475,10 @@ def test_quantize_static_is_close_and_in_int8_throughout(trained):
 def test_quantize_static_rounds_each_channel_in_its_own_scale(trained):
     model, smaller = trained
     _, weights = graph_of(smaller)
-    name, found = next((name, w) for name, w in weights.items() if w.dtype == "uint8" and w.ndim == 2)
-    scale = model[-1].weight.detach().abs().amax(1) / 127.5
-    wanted = ((model[-1].weight.detach() / scale[:, None]).round() + 128).clamp(0, 255)
+    name, found = next((name, w) for name, w in weights.items() if w.dtype == "int8" and w.ndim == 2)
+    scale = model[-1].weight.detach().abs().amax(1) / LEVELS
+    wanted = (model[-1].weight.detach() / scale[:, None]).round()
+    assert max(abs(w.astype(int)).max() for w in whole(weights).values()) <= LEVELS, "two products with 255 stay within 16 bits"
     assert (torch.tensor(found).float() - wanted).abs().max() <= 1 and (torch.tensor(found) == wanted).float().mean() > 0.99
     torch.testing.assert_close(torch.tensor(weights[name.replace("quantized", "scale")]), scale)
 
@@ -521,8 +523,8 @@ def test_quantize_dynamic_leaves_convolutions_to_others(net):
 def test_fake_weight_is_rounding_in_each_channel():
     weight = torch.randn(5, 4, 3, 3, requires_grad=True)
     found = FakeWeight()(weight)
-    scale = weight.detach().abs().flatten(1).amax(1).view(-1, 1, 1, 1) / 127.5
-    torch.testing.assert_close(found, (weight / scale).round().clamp(-128, 127) * scale)
+    scale = weight.detach().abs().flatten(1).amax(1).view(-1, 1, 1, 1) / LEVELS
+    torch.testing.assert_close(found, (weight / scale).round() * scale)
     upstream = torch.randn_like(found)
     found.backward(upstream)
     torch.testing.assert_close(weight.grad, upstream)

@@ -22,7 +22,7 @@ from autoopt.technique import find
 from autoopt.testing.toys import TASKS, Tiny, examples_of, fit, network
 from autoopt.trial.ranks import spread
 
-on_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+on_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device, and AUTOOPT_TEST_GPU=1")
 
 
 @pytest.fixture
