@@ -56,8 +56,8 @@ class Acts:
         fills: a slot that it takes over, so that nothing is drawn there (a schedule-free optimizer fills `schedule`).
         late: within its slot it acts after the others (clipping after penalties, mixing after geometry).
         last: it acts after all the others, and no second such is used (int8 weights cannot be changed further).
-        closure: of an optimizer: it calls its closure more than once a step (SAM). Where there is none (16-bit scaling), or it
-            is the last batch's alone (a module's gradients that Lightning accumulates), it is not drawn.
+        closure: of an optimizer: it calls its closure more than once a step (SAM). Values with which it would have none (16-bit
+            scaling), or the last batch's alone (gradients that Lightning accumulates), are not drawn with it.
     """
 
     fills: str | None = None

@@ -1,7 +1,12 @@
 """What may go wrong because of what was asked, said in the user's words."""
 
 import difflib
+import errno
+import re
 from collections.abc import Iterable
+
+DEVICE_FULL = re.compile(r"\b(CUDA|HIP|MPS|XPU)\b.*out of memory|CU[A-Z]+_STATUS_ALLOC_FAILED")
+HOST_FULL = re.compile(r"(can't|cannot|failed to) allocate memory", re.IGNORECASE)
 
 
 class BadInput(Exception):
@@ -41,7 +46,10 @@ class NotConcluded(Exception):
     exit_code = 4
 
 
-def out_of_memory(error: BaseException) -> bool:
-    """Whether it was raised for lack of memory, which is nobody's fault: on a device it is a RuntimeError of torch."""
-    lack = ("out of memory", "can't allocate memory", "ALLOC_FAILED")
-    return isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and any(words in str(error) for words in lack))
+def out_of_memory(error: BaseException) -> str:
+    """What has no memory left, "device" or "host", where an error says so: that is nobody's fault."""
+    text = str(error)
+    if type(error).__name__ == "OutOfMemoryError" or DEVICE_FULL.search(text):
+        return "device"
+    full = isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno == errno.ENOMEM) or HOST_FULL.search(text)
+    return "host" if full else ""

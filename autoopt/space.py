@@ -17,9 +17,6 @@ Absent = Mapping[str, Mapping[str, str]]
 """By slot: the names that it cannot offer here, each with the reason."""
 Pick = Callable[[str, Range | Choice, Param], Any]
 
-CLOSURE: Mapping[str, Callable[[Any], bool]] = {"precision": lambda v: v != "16-mixed", "accumulate": lambda v: v == 1}
-"""The values of a setting with which an optimizer has its closure, and that a closure for all that its step is made of."""
-
 
 class Asked(Protocol):
     """What is needed of an Optuna trial."""
@@ -140,7 +137,7 @@ class Space:
                 names = [pick(path, Choice(*names), Param(slot, str, default=names[0]))]
             recipe[slot] = self.used(slot, names, pick)
             if any(t.acts.closure for t in self.chosen({slot: recipe[slot]})):
-                pick = with_closure(pick)
+                pick = self.with_closure(pick)
         for node in PLAIN:
             recipe[node] = {key: self.setting(f"{node}.{key}", value, pick) for key, value in self.tree[node].items()}
         return Recipe({**recipe, "seed": self.tree["seed"], "study": {"epochs": self.tree["study"]["epochs"]}})
@@ -189,6 +186,26 @@ class Space:
         meant = grammar.read(value)
         return param.accept(pick(path, meant, param) if isinstance(meant, Range | Choice) else meant)
 
+    def with_closure(self, pick: Pick) -> Pick:
+        """Pick what leaves an optimizer its closure, where the domain has that; under a name of its own, as its domain is."""
+
+        def picked(path: str, domain: Range | Choice, param: Param) -> Any:
+            options = domain.options if isinstance(domain, Choice) else (domain.low, domain.high)
+            left = [option for option in options if self.leaves_closure(path, option)]
+            if not left or len(left) == len(options):
+                return pick(path, domain, param)
+            return left[0] if len(left) == 1 else pick(f"{path}({','.join(map(str, left))})", Choice(*left), param)
+
+        return picked
+
+    def leaves_closure(self, path: str, value: Any) -> bool:
+        """Whether a step still has a closure, and one for all its batches: 16-bit scaling passes none, and where Lightning
+        accumulates, for a module of the user's, it is the last batch's."""
+        if path.startswith("device.") and path.endswith(".precision"):
+            return bool(value != "16-mixed")
+        accumulates = path == "batches.accumulate" and "own" not in self.absent.get("optimizer", {})
+        return not accumulates or bool(value == 1)
+
     def parameters(self) -> Iterator[tuple[str, str]]:
         """Every choice that may be made, by its dotted name, with its domain in words."""
         for slot in SLOTS:
@@ -202,20 +219,6 @@ class Space:
             head, _, tail = key.partition(".")
             if isinstance(grammar.read(self.tree[head][tail]), Range | Choice):
                 yield key, str(self.tree[head][tail])
-
-
-def with_closure(pick: Pick) -> Pick:
-    """Pick what leaves an optimizer its closure, where the domain has such a value; under a name of its own, as its domain is."""
-
-    def picked(path: str, domain: Range | Choice, param: Param) -> Any:
-        leaves = CLOSURE.get(path.rpartition(".")[2], lambda _: True)
-        options = domain.options if isinstance(domain, Choice) else (domain.low, domain.high)
-        left = [option for option in options if leaves(option)]
-        if not left or len(left) == len(options):
-            return pick(path, domain, param)
-        return left[0] if len(left) == 1 else pick(f"{path}({','.join(map(str, left))})", Choice(*left), param)
-
-    return picked
 
 
 def default_in(domain: Range | Choice, param: Param) -> Any:

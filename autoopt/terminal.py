@@ -112,16 +112,20 @@ def closing(verdict: Verdict, say: Callable[[object], None]) -> None:
     for column, justify in (("", "left"), ("baseline", "right"), (f"winner (trial {verdict.winner.key})", "right")):
         table.add_column(column, justify=justify)  # type: ignore[arg-type]
     ours, theirs = verdict.described(verdict.winner), verdict.described(verdict.baseline)
-    rows = [
-        (f"{verdict.objective.name}, {verdict.part} split", theirs["score"], ours["score"], ".4f"),
-        (f"{verdict.objective.name}, validation, fresh seeds", theirs["validation"], ours["validation"], ".4f"),
+    rows: list[tuple[str, float, float, Callable[[float], str]]] = [
+        (f"{verdict.objective.name}, {verdict.part} split", theirs["score"], ours["score"], "{:.4f}".format),
+        (f"{verdict.objective.name}, validation, fresh seeds", theirs["validation"], ours["validation"], "{:.4f}".format),
     ]
-    costs = (("latency_ms", "latency of one example, ms", ".3f"), ("size_mb", "size, MB", ",.4g"), ("parameters", "parameters", ",.0f"))
+    costs = (
+        ("latency_ms", "latency of one example, ms", "{:.3f}".format),
+        ("size_mb", "size, MB", megabytes),
+        ("parameters", "parameters", "{:,.0f}".format),
+    )
     rows += [
         (label, theirs["metrics"][k], ours["metrics"][k], f) for k, label, f in costs if k in theirs["metrics"] and k in ours["metrics"]
     ]
     for label, one, other, form in rows:
-        table.add_row(label, format(one, form), format(other, form))
+        table.add_row(label, form(one), form(other))
     table.add_row("recipe", theirs["title"], ours["title"])
     say(table)
     say("")
@@ -149,9 +153,13 @@ def pareto(verdict: Verdict) -> Table:
         table.add_column(column, justify="left" if column in ("trial", "recipe") else "right")
     for record in verdict.front:
         latency, size = (record.metrics[cost] for cost in COSTS)
-        table.add_row(record.key, f"{record.score:.4f}", f"{latency:.3f}", f"{size:,.4g}", Recipe(record.recipe).title())
+        table.add_row(record.key, f"{record.score:.4f}", f"{latency:.3f}", megabytes(size), Recipe(record.recipe).title())
     table.caption, table.caption_justify = f"autoopt export {words(Path(verdict.folder))} TRIAL writes one of them.", "left"
     return table
+
+
+def megabytes(value: float) -> str:
+    return f"{value:,.3f}" if value >= 0.01 else f"{value:.6f}"  # of a byte
 
 
 def words(folder: Path) -> str:

@@ -301,6 +301,8 @@ def test_an_optimizer_that_needs_its_closure_is_drawn_where_it_has_one():
     precisions = ("32-true", "bf16-mixed", "16-mixed")
     assert seen == {("sam", p, 1) for p in precisions[:2]} | {("sgd", p, n) for p in precisions for n in (1, 2, 4)}
     assert {"device.cuda.precision", "device.cuda.precision(32-true,bf16-mixed)"} < set().union(*(d["params"] for d in drawn))
+    plain = found.fitting({"optimizer": {"own": "a plain network has none of its own"}})
+    assert {plain.draw(trial(seed)).tree["batches"]["accumulate"] for seed in range(60)} == {1, 2, 4}, "its closure is for all"
     pinned = space("optimizer=sam", "device=cuda", "device.cuda.precision=16-mixed", "batches.accumulate=2,4").draw(trial()).tree
     assert pinned["device"]["cuda"]["precision"] == "16-mixed" and pinned["batches"]["accumulate"] in (2, 4), "it says so by itself"
 

@@ -16,8 +16,8 @@ def run(arguments: Sequence[str]) -> int:
     if said is None:
         return 0
     words, settings = said
-    if not (port := settings.get("port", "0")).isdigit():
-        raise BadInput(f"port={port}: expected a number")
+    if (port := settings.get("port", "0")) and not (port.isdigit() and int(port) < 2**16):
+        raise BadInput(f"port={port}: expected a number up to {2**16 - 1}")
     uri, experiment = settings.get("tracking.uri"), None
     if words:
         study = named(said, "ui")

@@ -68,6 +68,9 @@ class Table:
     def __len__(self) -> int:
         return len(self.frame)
 
+    def content(self) -> bytes:
+        return bytes(pandas.util.hash_pandas_object(self.frame, index=False).to_numpy().tobytes())
+
     def encoded(self, train: Tensor, without: Collection[str], embed: bool) -> Encoded:
         rows = train.numpy()
         columns = [learnt(self.frame[name], rows, embed) for name in self.frame if name not in without]

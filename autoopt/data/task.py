@@ -37,6 +37,10 @@ class Raw(Protocol):
 
     def __len__(self) -> int: ...
 
+    def content(self) -> bytes:
+        """What others than these would differ in."""
+        ...
+
     def encoded(self, train: Tensor, without: Collection[str], embed: bool) -> Encoded:
         """All of them as numbers.
 
@@ -46,6 +50,9 @@ class Raw(Protocol):
             embed: large categories may be codes that the model embeds.
         """
         ...
+
+
+SAMPLED = 1024
 
 
 @dataclass(frozen=True)
@@ -125,7 +132,7 @@ class Task:
     table, which hold their codes (a model is built without them: they are embedded in front of it); `encoding` says
     how raw inputs became numbers; `folds` are the tasks of the other folds of a cross-validation; `groups` has the number of
     the group of each test example, int64 `(N,)`, where they were split by groups; `scaled` images have values outside of
-    [0, 1]; `fingerprint` tells other examples from these.
+    [0, 1].
     """
 
     kind: str
@@ -143,7 +150,6 @@ class Task:
     folds: "tuple[Task, ...]" = ()
     groups: Tensor | None = None
     scaled: bool = False
-    fingerprint: str = ""
 
     @property
     def images(self) -> bool:
@@ -171,17 +177,20 @@ def make_task(examples: Examples | LightningDataModule, split: dict[str, Any], s
     check(examples)
     splitter = Splitter(examples.targets, examples.kind == "classification", examples.columns, examples.splits, split)
     first, *others = [task_of(examples, parts, split, embed, splitter.groups) for parts in splitter.parts()]
-    return replace(first, folds=tuple(others), fingerprint=fingerprint(examples.targets, first))
+    return replace(first, folds=tuple(others))
 
 
-def fingerprint(targets: Tensor, task: Task) -> str:
-    """Digits of the examples: of all targets, and of the inputs of every part, as they are trained on, where these are in memory."""
-    digest = hashlib.sha256(targets.numpy().tobytes())
-    digest.update(repr((task.inputs and task.inputs.lists(), task.encoding)).encode())
-    for inputs, _ in task.parts.values():
-        if isinstance(inputs, Tensor):
-            digest.update(inputs.contiguous().numpy().tobytes())
-    return digest.hexdigest()[:16]
+def fingerprint(examples: Examples) -> str:
+    """Digits of the examples, wherever they are kept: of all of them, or of 1024 inputs where these are read as they are asked for."""
+    inputs = examples.inputs
+    if isinstance(inputs, Raw):
+        seen = inputs.content()
+    elif isinstance(inputs, Tensor):
+        seen = inputs.contiguous().numpy().tobytes()
+    else:
+        spread = torch.linspace(0, len(inputs) - 1, min(len(inputs), SAMPLED), dtype=torch.float64)
+        seen = inputs[spread.long()].contiguous().numpy().tobytes()
+    return hashlib.sha256(examples.targets.numpy().tobytes() + seen).hexdigest()[:16]
 
 
 def task_of(examples: Examples, numbers: dict[str, Tensor], split: dict[str, Any], embed: bool, groups: np.ndarray | None = None) -> Task:

@@ -25,6 +25,9 @@ class Texts:
     def __len__(self) -> int:
         return len(self.texts)
 
+    def content(self) -> bytes:
+        return "\n".join(self.texts).encode()
+
     def encoded(self, train: Tensor, without: Collection[str], embed: bool) -> Encoded:
         split = [words(text)[: self.length] for text in self.texts]
         shown = [split[number] for number in train.tolist()]

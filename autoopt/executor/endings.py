@@ -1,14 +1,12 @@
 """Every way in which a trial can end, as one of `REASONS` and a line that says what happened."""
 
-import errno
 import os
 import re
 import signal
 from pathlib import Path
 
+from autoopt.errors import out_of_memory
 from autoopt.executor import REASONS
-
-_DEVICE_FULL = re.compile(r"\b(CUDA|HIP|MPS|XPU)\b.*out of memory|CUBLAS_STATUS_ALLOC_FAILED")
 
 
 def classify(error: BaseException) -> tuple[str, str]:
@@ -17,20 +15,16 @@ def classify(error: BaseException) -> tuple[str, str]:
     said = text.splitlines()[0] if text else ""
     if getattr(error, "reason", None) not in REASONS or not said:  # else its text is made to be read
         said = f"{name}: {said}" if said else name
-    return _reason(error, text), said[:300]
+    return _reason(error), said[:300]
 
 
-def _reason(error: BaseException, text: str) -> str:
+def _reason(error: BaseException) -> str:
     own = getattr(error, "reason", None)
     if isinstance(own, str) and own in REASONS:
         return own
+    if full := out_of_memory(error):
+        return f"oom_{full}"
     match error:
-        case MemoryError() | OSError(errno=errno.ENOMEM):
-            return "oom_host"
-        case RuntimeError() if "can't allocate memory" in text:
-            return "oom_host"
-        case RuntimeError() if type(error).__name__ == "OutOfMemoryError" or _DEVICE_FULL.search(text):
-            return "oom_device"
         case KeyboardInterrupt() | SystemExit(__context__=KeyboardInterrupt()):  # Lightning makes the one the other
             return "user"
         case SystemExit() if type(error).__name__ == "SIGTERMException":  # Lightning's, raised at SIGTERM

@@ -41,8 +41,7 @@ def compress(
     for record in searched:
         if record.key not in best:
             runner.folder.forget(record.key)
-    exhausted = len(begun) >= total or journal.repeated(STAGE) >= PATIENCE * total
-    if not exhausted and (not begun or time.time() < until):
+    if len(begun) < total and (not begun or time.time() < until):
         sample(runner, journal, space, best, seed, until)
     records = journal.records(STAGE)
     kept = {r.key for r in front(records, objective)}
@@ -73,8 +72,8 @@ def sample(runner: Runner, journal: Journal, space: Space, best: Mapping[str, Re
     sampling = Sampling(STAGE, journal, draw, total, seed, until, {"trial": key} | own.defaults(), order, COSTS, once=True)
     runner.screen.stage(STAGE, total, len(journal.records(STAGE)))
     runner.run(sampling.jobs(), sampling.tell, width=1)
-    if journal.repeated(STAGE) >= PATIENCE * total:
-        runner.screen.say(f"there are no more than {len(journal.records(STAGE))} compressions to tell apart")
+    if not runner.interrupts and time.time() < until and (done := len(journal.records(STAGE))) < total:
+        runner.screen.say(f"{done} compressions, not {total}: what the last {PATIENCE} draws came to had been tried")
 
 
 def spaces_of(trained: Mapping[str, Record], runner: Runner, space: Space) -> dict[str, Space]:

@@ -1,5 +1,6 @@
 """The search: the baseline first, then Optuna's TPE, with bad trials stopped at rungs."""
 
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -22,18 +23,19 @@ from autoopt.study.runner import Job, Result, Runner
 STAGE = "search"
 BASELINE = "0"
 STARTUP = 10
-PATIENCE = 5
+PATIENCE = 50
+"""Draws in a row of what was tried before, after which hardly anything else can be left."""
 
 
 class Derived(TPESampler):
     """TPE for one trial, whose values are drawn each from a seed of its own: one that died half drawn is drawn on as it was begun."""
 
-    def __init__(self, seed: int, number: int):
-        super().__init__(seed=derived_seed(seed, f"sampler {number}"), n_startup_trials=STARTUP)
-        self.base = seed
+    def __init__(self, seed: int, number: int, startup: int = STARTUP):
+        super().__init__(seed=derived_seed(seed, f"sampler {number}"), n_startup_trials=startup)
+        self.base, self.startup = seed, startup
 
     def sample_independent(self, study: optuna.Study, trial: FrozenTrial, name: str, distribution: BaseDistribution) -> Any:
-        own = TPESampler(seed=derived_seed(self.base, f"sampler {trial.number} {name}"), n_startup_trials=STARTUP)
+        own = TPESampler(seed=derived_seed(self.base, f"sampler {trial.number} {name}"), n_startup_trials=self.startup)
         return own.sample_independent(study, trial, name, distribution)
 
 
@@ -63,7 +65,8 @@ class Sampling:
 
     Args:
         costs: what is minimised beside the objective.
-        once: what was drawn before is not run again; after `PATIENCE` such draws for each of the total it is the end.
+        once: what was tried before is not run again; the draw after one such is at random, and after `PATIENCE` of them in a
+            row it is the end.
     """
 
     stage: str
@@ -88,28 +91,32 @@ class Sampling:
             if trial.number and time.time() >= self.until:
                 continue
             self.study.sampler = Derived(self.seed, trial.number)
-            yield self.job(optuna.Trial(self.study, trial._trial_id))
-        repeated = self.journal.repeated(self.stage) if self.once else 0
-        most = PATIENCE * self.total
-        while (number := self.asked()) - repeated < self.total and repeated < most and (number == 0 or time.time() < self.until):
-            asked = self.ask(number)
-            job = self.job(asked)
-            if self.once and self.tried(asked):
-                self.study.tell(asked, state=TrialState.FAIL)
-                repeated += 1
-            else:
-                yield job
-
-    def tried(self, trial: optuna.Trial) -> bool:
-        """Whether an earlier trial had the same values."""
-        return any(t.state.is_finished() and t.params == trial.params for t in self.study.get_trials(deepcopy=False))
+            yield from self.fresh(optuna.Trial(self.study, trial._trial_id))
+        repeats = 0
+        while repeats < PATIENCE and self.runs() < self.total and (self.asked() == 0 or time.time() < self.until):
+            job = list(self.fresh(self.ask(self.asked(), blind=repeats > 0)))
+            repeats = 0 if job else repeats + 1
+            yield from job
 
     def asked(self) -> int:
         """How many trials were begun; the first may stand there waiting, where a session died just then."""
         return sum(t.state != TrialState.WAITING for t in self.study.get_trials(deepcopy=False))
 
-    def ask(self, number: int) -> optuna.Trial:
-        self.study.sampler = Derived(self.seed, number)
+    def runs(self) -> int:
+        """How many of them were run, or run."""
+        return self.asked() - (self.journal.repeated(self.stage) if self.once else 0)
+
+    def fresh(self, trial: optuna.Trial) -> Iterator[Job]:
+        """The trial's job, unless the like was tried before; then it is told as nothing, and has no record."""
+        job = self.job(trial)
+        if self.once and self.journal.tried(self.study, trial.params):
+            self.study.tell(trial, state=TrialState.FAIL)
+        else:
+            yield job
+
+    def ask(self, number: int, blind: bool = False) -> optuna.Trial:
+        """Ask the sampler; blind, for a draw at random."""
+        self.study.sampler = Derived(self.seed, number, sys.maxsize if blind else STARTUP)
         if number == 0 and self.first:
             self.study.enqueue_trial(self.first, skip_if_exists=True)
         return self.study.ask()

@@ -91,10 +91,10 @@ class Folder:
             ways = f"give it another name=, or leave name= away; or say again what {self.path / 'config.yaml'} says"
             raise BadInput(*(f"{self.name} was begun with {change}" for change in changes), f"A study keeps its space: {ways}.")
 
-    def same_data(self, fingerprint: str) -> None:
+    def same_data(self, examples: str) -> None:
         """Raise BadInput where a study that is here was begun with other examples under the same name."""
-        before = (self.locked or {}).get("fingerprint", fingerprint)
-        if before != fingerprint:
+        before = (self.locked or {}).get("examples", examples)
+        if before != examples:
             raise BadInput(f"the data of {self.name} has changed since it was begun: put it back, or give this search another name=")
 
     def changed_code(self, sources: Mapping[str, str]) -> list[str]:
@@ -109,7 +109,7 @@ class Folder:
             chosen = {"objective": objective.name, "direction": objective.direction}
             unfit = {model: dict(reasons) for model, reasons in space.unfit.items()}
             left = {"left_out": dict(space.dropped), "quarantined": sorted(space.broken), "unfit": unfit}
-            left |= {key: facts[key] for key in ("fingerprint", "sources")}
+            left |= {key: facts[key] for key in ("examples", "sources")}
             found = {"identity": self.identity, "techniques": dict(versions(self.tree)), **chosen, **left}
             write(self.path / "space.yaml", yaml.safe_dump(found, sort_keys=False))
 

@@ -97,6 +97,10 @@ def read(line: bytes) -> dict[str, Any] | None:
     return log if isinstance(log, dict) else None
 
 
+def plain(params: Mapping[str, Any]) -> dict[str, Any]:
+    return {name.partition("(")[0]: value for name, value in params.items()}
+
+
 @dataclass(frozen=True)
 class Record:
     """What is kept of a trial. `curve` is the objective after each epoch; `reason` says why it failed.
@@ -157,8 +161,20 @@ class Journal:
 
     def repeated(self, stage: str) -> int:
         """How many trials of a stage were like an earlier one, and not run: they have no record."""
-        trials = self.stage(stage).get_trials(deepcopy=False) if self.begun(stage) else []
+        trials = self.stage(stage).get_trials(deepcopy=False)
         return sum(t.state.is_finished() and RECORD not in t.user_attrs for t in trials)
+
+    def tried(self, study: optuna.Study, params: Mapping[str, Any]) -> bool:
+        """Whether a trial with these values came to its end, or failed by what was chosen.
+
+        A name may have had other options then, and its own name for that: `trial(1,3)`.
+        """
+        for trial in study.get_trials(deepcopy=False):
+            if RECORD in trial.user_attrs and plain(trial.params) == plain(params):
+                reason = trial.user_attrs[RECORD]["reason"]
+                if reason is None or reason in BY_CHOICE:
+                    return True
+        return False
 
     def tell(
         self, study: optuna.Study, trial: optuna.Trial, record: Record, costs: Sequence[float | None] = (), silent: bool = False

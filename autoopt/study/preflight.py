@@ -100,10 +100,11 @@ def without(space: Space, slot: str, name: str, problem: dict[str, Any]) -> Spac
     """The space without a technique that does not work here.
 
     Raises:
-        BadInput: it raised with values that were set for it: these may be what is wrong; or a slot has nothing left.
+        BadInput: it raised by itself with values that were set for it, which may be what is wrong; or a slot has nothing left.
     """
     broken = not problem.get("unavailable")
-    if broken and (pins := space.pins(slot, name)):
+    itself = (problem.get("slot"), problem.get("name")) == (slot, name)
+    if broken and itself and (pins := space.pins(slot, name)):
         said = ", ".join(f"{slot}.{name}.{key}={value}" for key, value in pins.items())
         raise BadInput(f"{said}: {slot}={name} cannot be used so: {problem['detail']}")
     return space.without(slot, name, problem["detail"], broken)

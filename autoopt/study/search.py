@@ -67,7 +67,7 @@ def opened(tree: Tree, screen: Screen, settle: bool = True, alone: bool = False)
         screen.say(f"{folder.name}: warming up (log: {folder.path / 'template.log'})")
         executor = local(tree, folder.path)
         facts = executor.facts
-        folder.same_data(facts["fingerprint"])
+        folder.same_data(facts["examples"])
         if changed := folder.changed_code(facts["sources"]):
             words = f"{', '.join(changed)}: its file has changed since {folder.name} was begun"
             screen.say(f"{words}; trials before and after may not compare, and name= begins another study")

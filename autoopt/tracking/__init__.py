@@ -11,7 +11,7 @@ import time as clock
 import uuid
 from collections.abc import Mapping
 from contextlib import suppress
-from importlib.metadata import entry_points
+from importlib.metadata import distributions
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -31,13 +31,22 @@ SCHEMES = ("sqlite", "postgresql", "mysql", "mssql", "http", "https", "databrick
 def store_uri(uri: str | None) -> str:
     """The store's address: as given, else MLFLOW_TRACKING_URI, else `mlflow.db` here. Paths become absolute."""
     uri = uri or os.environ.get("MLFLOW_TRACKING_URI") or "sqlite:///mlflow.db"
-    if uri == "databricks":
+    if uri in ("databricks", "databricks-uc", "uc"):
         return uri
     if urlsplit(uri).scheme in ("", "file"):
         raise BadInput(f"tracking.uri={uri}: MLflow keeps runs in a database or a server: use sqlite:///mlflow.db.")
-    if urlsplit(uri).scheme.partition("+")[0] not in SCHEMES and not entry_points(group="mlflow.tracking_store"):
+    if urlsplit(uri).scheme.partition("+")[0] not in (*SCHEMES, *stores()):
         raise BadInput(f"tracking.uri={uri}: expected one of {', '.join(f'{scheme}:' for scheme in SCHEMES)}, such as {SQLITE}mlflow.db")
     return SQLITE + os.path.abspath(uri.removeprefix(SQLITE)) if uri.startswith(SQLITE) else uri
+
+
+def stores() -> list[str]:
+    """The schemes of the stores that other distributions bring; a malformed one disturbs nobody."""
+    found = []
+    for distribution in distributions():
+        with suppress(Exception):
+            found += [point.name for point in distribution.entry_points if point.group == "mlflow.tracking_store"]
+    return found
 
 
 def experiment_name(experiment: str | None, name: str) -> str:

@@ -1,5 +1,6 @@
 """MLflow's pages on a store: served on this machine only, without jobs and telemetry, opened on the training runs."""
 
+import errno
 import json
 import os
 import signal
@@ -91,8 +92,8 @@ def public(uri: str) -> str:
 def taken(port: int) -> bool:
     try:
         socket.create_server((HOST, port)).close()
-    except OSError:
-        return True
+    except OSError as error:
+        return error.errno == errno.EADDRINUSE
     return False
 
 

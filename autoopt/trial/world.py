@@ -23,7 +23,7 @@ from torchmetrics import Metric
 from autoopt.config import FROM
 from autoopt.data.feed import has_batch_size, overridden
 from autoopt.data.rows import cached
-from autoopt.data.task import Examples, Raw, Task, make_task
+from autoopt.data.task import Examples, Raw, Task, fingerprint, make_task
 from autoopt.domain import Unavailable
 from autoopt.errors import BadInput
 from autoopt.slots import SLOTS
@@ -65,6 +65,7 @@ def prepare(setup: dict[str, Any]) -> tuple[World, dict[str, Any]]:
     values = {k: v for k, v in next(iter(recipe.tree["data"].values())).items() if k != FROM}
     try:
         examples = build(data, {}, values)
+        digits = fingerprint(examples) if isinstance(examples, Examples) else ""
         if isinstance(examples, Examples) and not isinstance(examples.inputs, Raw):
             examples = replace(examples, inputs=cached(examples.inputs, recipe.tree["batches"]["cache"], Path(space.tree["root"])))
         task = make_task(examples, recipe.tree["split"], scan=not lightning, embed=not lightning)
@@ -83,17 +84,18 @@ def prepare(setup: dict[str, Any]) -> tuple[World, dict[str, Any]]:
     if "balanced" in str(space.tree["batches"]["sampler"]) and (task.datamodule or task.kind != "classification"):
         why = f"{data.name} draws its own batches" if task.datamodule else "the targets are no classes"
         raise BadInput(f"batches.sampler={space.tree['batches']['sampler']}: {why}; leave batches.sampler away")
-    return World(task, task.example(), own_metrics(space.tree["metrics"], lightning)), facts(task, lightning) | {"sources": sources(space)}
+    metrics = own_metrics(space.tree["metrics"], lightning)
+    known = {"examples": digits, "sources": sources(space, metrics)}
+    return World(task, task.example(), metrics), facts(task, lightning) | known
 
 
-def sources(space: Space) -> dict[str, str]:
-    """Digits of the files of the user's own techniques, by `slot=path`; what a notebook holds has none."""
+def sources(space: Space, metrics: Mapping[str, Any]) -> dict[str, str]:
+    """Digits of the files of the user's own techniques, by `slot=path`, and metrics; what a script or a notebook holds has none."""
+    own = {f"{s}={t.path}": t.load() for s, _, t in space.techniques() if ":" in t.path and not t.owner and t.path not in LIVE}
     found = {}
-    for slot, _, technique in space.techniques():
-        if ":" in technique.path and not technique.owner:
-            with suppress(TypeError, OSError):
-                file = Path(inspect.getfile(technique.load()))
-                found[f"{slot}={technique.path}"] = hashlib.sha256(file.read_bytes()).hexdigest()[:16]
+    for key, made in (own | {f"metrics={name}": made for name, made in metrics.items()}).items():
+        with suppress(TypeError, OSError):
+            found[key] = hashlib.sha256(Path(inspect.getfile(made)).read_bytes()).hexdigest()[:16]
     return found
 
 
@@ -232,7 +234,6 @@ def facts(task: Task, lightning: bool) -> dict[str, Any]:
         "categories": task.categories,
         "encoding": task.encoding,
         "folds": len(task.folds) + 1,
-        "fingerprint": task.fingerprint,
         "lightning": lightning,
         "absent": absent,
         "test": task.datamodule is None or overridden("test_dataloader", task.datamodule, L.LightningDataModule),

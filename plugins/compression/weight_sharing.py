@@ -37,10 +37,9 @@ def weight_sharing(
 ) -> Annotated[nn.Module, Acts(last=True)]:
     """Each weight matrix holds k values alone: the centroids of its entries by k-means, stored as a codebook and log2(k) bits an entry.
 
-    Fine-tuning moves the centroids, each by the mean of its entries' gradients: by their sum, as in the source, those of many entries
-    would need a rate of their own. Smaller on disk; not faster, as it computes with the
-    unpacked weights. Of a weight pruned before, what is left is shared; one that
-    has no more than 2 k entries stays as it is.
+    Fine-tuning moves the centroids, each by the mean of its entries' gradients: by their sum, as in the source, those of many
+    entries would need a rate of their own. Smaller on disk; not faster, as it computes with the unpacked weights. Of a weight
+    pruned before, what is left is shared; one that has no more than 2 k entries stays as it is.
 
     Han et al. 2016, arXiv:1510.00149.
 

@@ -26,12 +26,15 @@ SETTINGS = {
     "bf16-mixed, channels_last": ["precision=bf16-mixed", "channels_last=true"],
     "bf16-mixed, channels_last, compiled": ["precision=bf16-mixed", "channels_last=true", "compile=true"],
 }
-COLUMNS = {"samples_per_second": "images/s", "peak_gpu_memory_mb": "GPU MB", "latency_ms": "latency ms", "seconds": "s"}
+COLUMNS = {
+    **{"samples_per_second": ("images/s", 0), "peak_gpu_memory_mb": ("GPU MB", 0)},
+    **{"latency_ms": ("latency of one, ms", 3), "seconds": ("s", 1)},
+}
 
 
 def main() -> None:
     epochs = sys.argv[1] if len(sys.argv) > 1 else "10"
-    print(f"| | {' | '.join(COLUMNS.values())} | faster |")
+    print(f"| | {' | '.join(name for name, _ in COLUMNS.values())} | faster |")
     print("|---|" + "---|" * (len(COLUMNS) + 1))
     first = None
     with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
@@ -43,7 +46,8 @@ def main() -> None:
             found = autoopt.train([*overrides, f"name={number}"], quiet=True).metrics
             first = first or found
             faster = found["samples_per_second"] / first["samples_per_second"]
-            print(f"| {name} | {' | '.join(f'{found[key]:.4g}' for key in COLUMNS)} | {faster:.2f}x |", flush=True)
+            said = " | ".join(f"{found[key]:,.{digits}f}" for key, (_, digits) in COLUMNS.items())
+            print(f"| {name} | {said} | {faster:.2f}x |", flush=True)
 
 
 if __name__ == "__main__":

@@ -8,9 +8,11 @@ import pytest
 import torch
 from torch.utils.data import DataLoader, TensorDataset
 
-from autoopt.data.task import PARTS, Examples, Scale, Task, make_task
+from autoopt.data import rows
+from autoopt.data.task import PARTS, Examples, Scale, Task, fingerprint, make_task
 from autoopt.errors import BadInput
 from autoopt.plugins.data.csv import csv
+from autoopt.plugins.data.text import text
 
 SPLIT = {"validation": 0.2, "test": 0.2, "seed": 0, "stratify": True, "normalise": True}
 
@@ -221,11 +223,12 @@ def test_the_groups_of_the_test_part_are_kept():
 
 def test_other_examples_have_another_fingerprint():
     inputs, targets = torch.rand(30, 2), torch.arange(30) % 2
-    split = {"validation": 0.2, "test": 0.2, "seed": 0, "stratify": True, "normalise": True}
-    prints = [make_task(Examples(x, y, "classification", ("a", "b")), split).fingerprint for x, y in (
-        (inputs, targets), (inputs.clone(), targets.clone()), (inputs + 1e-3, targets), (inputs, 1 - targets)
+    pixels = (255 * inputs).to(torch.uint8)
+    prints = [fingerprint(Examples(x, y, "classification", ("a", "b"))) for x, y in (
+        (inputs, targets), (inputs.clone(), targets.clone()), (inputs + 1e-3, targets), (inputs, 1 - targets),
+        (pixels, targets), (255 - pixels, targets), (rows.Mapped(inputs.numpy()), targets), (rows.Mapped((inputs + 1).numpy()), targets),
     )]  # fmt: skip
-    assert prints[0] == prints[1] and len(set(prints)) == 3
+    assert prints[0] == prints[1] == prints[6] and len(set(prints)) == 6
 
 
 def test_other_features_have_another_fingerprint(tmp_path):
@@ -233,6 +236,11 @@ def test_other_features_have_another_fingerprint(tmp_path):
     for rooms in (range(40), range(40), range(1, 41), [*range(39), 5]):
         path = tmp_path / "table.csv"
         path.write_text("rooms,price\n" + "\n".join(f"{r},{100.5 + i}" for i, r in enumerate(rooms)))
-        split = {"validation": 0.2, "test": 0.2, "seed": 0, "stratify": True, "normalise": True}
-        prints.append(make_task(csv(path=str(path), target="price"), split).fingerprint)
+        prints.append(fingerprint(csv(path=str(path), target="price")))
     assert prints[0] == prints[1] and len(set(prints)) == 3
+    prints = []
+    for word in ("good", "good", "bad"):
+        path = tmp_path / "lines.tsv"
+        path.write_text("\n".join(f"{i % 2}\t{word} thing {i}" for i in range(20)))
+        prints.append(fingerprint(text(path=str(path))))
+    assert prints[0] == prints[1] != prints[2]

@@ -368,6 +368,9 @@ class Drawn:
     def __len__(self):
         return 4
 
+    def content(self):
+        return b""
+
     def encoded(self, train, without, embed):
         return Encoded(torch.rand(4, 2))
 

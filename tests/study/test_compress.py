@@ -1,3 +1,4 @@
+import json
 from pathlib import Path
 
 import pytest
@@ -120,11 +121,12 @@ BOTH = ("compression=half,weight_sharing", "compression.half.use=true,false", "c
 
 
 def test_what_does_not_work_with_a_trained_model_is_not_drawn_with_it(stage, trials):
-    records, used = stage([0.5, 0.9, 0.8], total=40, overrides=BOTH, unfit=[("1", "half")])
+    records, used = stage([0.5, 0.9, 0.8], total=24, overrides=BOTH, unfit=[("1", "half")])
+    assert len(records) == 24
     assert sorted(trials) == [("1", "half"), ("1", "weight_sharing"), ("2", "half"), ("2", "weight_sharing")]
     drawn = {(u, name) for r, u in zip(records, used, strict=True) for name in r.recipe["compression"]}
     assert drawn == {("1", "weight_sharing"), ("2", "half"), ("2", "weight_sharing")}
-    stage([0.5, 0.9, 0.8], total=40, overrides=BOTH)
+    stage([0.5, 0.9, 0.8], total=24, overrides=BOTH)
     assert trials == [], "all is done: nothing is tried for it"
 
 
@@ -159,8 +161,35 @@ def test_nothing_is_tried_twice_and_it_ends_where_all_was_tried(stage, trials, s
     records, used = stage([0.5, 0.9, 0.8], total=12, overrides=few)
     drawn = [(trained, tuple(r.recipe["compression"].get("half", {}).values())) for r, trained in zip(records, used, strict=True)]
     assert len(drawn) == len(set(drawn)) == 4
-    assert "there are no more than 4 compressions to tell apart" in said
-    assert stage([0.5, 0.9, 0.8], total=12, overrides=few) == (records, []) and trials == [], "again nothing is tried for it"
+    assert "4 compressions, not 12: what the last 50 draws came to had been tried" in said
+    assert stage([0.5, 0.9, 0.8], total=12, overrides=few) == (records, [])
+
+
+def test_where_much_is_left_it_goes_on_beyond_what_the_sampler_would_repeat(stage):
+    records, used = stage([0.5, 0.9, 0.8], total=36, overrides=("compression=half,weight_sharing",))
+    tried = {(trained, json.dumps(r.recipe["compression"])) for r, trained in zip(records, used, strict=True)}
+    assert len(records) == len(tried) == 36
+
+
+def test_what_was_tried_is_not_tried_again_among_others(stage):
+    """A longer search has other best trials, among which the trial is drawn by another name."""
+    few = ("compression=half", "compression.half.dtype=bfloat16,float16")
+    first, _ = stage([0.5, 0.9, 0.8], total=12, overrides=few)
+    records, used = stage([0.5, 0.9, 0.8, 0.99], total=12, overrides=few)
+    assert records[:4] == first and used == ["3", "3"]
+
+
+def test_one_that_was_cut_short_before_it_was_known_as_tried_is_not_run(stage, tmp_path):
+    few = ("compression=half", "compression.half.dtype=bfloat16,float16")
+    records, _ = stage([0.5, 0.9, 0.8], total=12, overrides=few)
+    journal = Journal(tmp_path / "journal.log", "s")
+    study = journal.stage("compress", 2)
+    study.enqueue_trial(study.trials[0].params)
+    trial = study.ask()
+    for name in study.trials[0].params:
+        trial.suggest_categorical(name, study.trials[0].distributions[name].choices)
+    journal.close()
+    assert stage([0.5, 0.9, 0.8], total=12, overrides=few) == (records, [])
 
 
 def point(key, score, latency, size, state="complete"):

@@ -15,7 +15,7 @@ from autoopt.study.journal import StoreError
 from autoopt.study.objective import Objective
 
 SPACE, OBJECTIVE = Space({}), Objective("val_accuracy", "maximize")
-FACTS = {"fingerprint": "0", "sources": {}}
+FACTS = {"examples": "0", "sources": {}}
 
 
 @pytest.fixture
@@ -228,7 +228,7 @@ def test_seeds_have_names():
 def test_other_data_under_the_same_name_is_refused(folder):
     one = folder()
     one.same_data("abc")  # there is nothing yet to compare with
-    one.settle(SPACE, OBJECTIVE, FACTS | {"fingerprint": "abc"})
+    one.settle(SPACE, OBJECTIVE, FACTS | {"examples": "abc"})
     one.same_data("abc")
     with pytest.raises(BadInput, match=r"the data of .* has changed since it was begun: put it back, or give this search another name="):
         one.same_data("def")

@@ -114,6 +114,12 @@ def test_what_is_not_available_drops_out_whatever_was_set_for_it(tmp_path):
     assert found.dropped == {"optimizer/sgd": "no"}
 
 
+@pytest.mark.parametrize("end", [Fails("oom_device", "no memory"), problem("RuntimeError: boom", "model", "mlp")])
+def test_what_fails_for_another_reason_drops_out_whatever_was_set_for_it(tmp_path, end):
+    found, *_ = checked(tmp_path, "optimizer.sgd.lr=0.1", optimizer_sgd=end)
+    assert found.dropped.keys() == found.broken == {"optimizer/sgd"}
+
+
 OWN = Space(composed(*SOME)).baseline().replace(optimizer={"nesterov": {"lr": 0.1}})
 
 

@@ -16,7 +16,7 @@ from autoopt.study.folder import derived_seed
 from autoopt.study.search import CONFIRM_SHARE, git_commit, own_baseline, recalled, search, visible_gpus
 from autoopt.study.stored import stored
 
-FACTS = {"fingerprint": "0", "sources": {}, "absent": {}, "test": True} | dict.fromkeys(KNOWN)
+FACTS = {"examples": "0", "sources": {}, "absent": {}, "test": True} | dict.fromkeys(KNOWN)
 BASELINE = Space(composed(*SPACE, *PLAIN)).baseline()
 MOMENTUM = Space(composed(*SPACE, *PLAIN, "optimizer=momentum", "optimizer.momentum.lr=0.07")).baseline().tree["optimizer"]
 

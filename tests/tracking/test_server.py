@@ -47,6 +47,13 @@ def test_the_page_of_the_training_runs(folder, store, tmp_path):
         urllib.request.urlopen(address)
 
 
+@pytest.mark.slow
+def test_a_store_that_is_none(tmp_path):
+    (tmp_path / "mlflow.db").write_text("this is no database" * 100)
+    with pytest.raises(BadInput, match=r"did not start on port \d+. It said:\n(.|\n)*not a database"):
+        ui(f"sqlite:///{tmp_path}/mlflow.db")
+
+
 def test_a_port_in_use(tmp_path):
     (tmp_path / "mlflow.db").touch()
     with socket.create_server(("127.0.0.1", 0)) as listener, pytest.raises(BadInput, match=r"port=\d+ is in use"):

@@ -247,9 +247,15 @@ def test_the_world_has_the_task_and_an_example():
 
 
 def test_the_users_own_techniques_have_the_digits_of_their_files():
+    digits = hashlib.sha256(Path(__file__).read_bytes()).hexdigest()[:16]
     found = facts_of(f"data={HERE}:Bag", f"model={HERE}:Lit", "optimizer=keep,adamw")["sources"]
-    assert found.keys() == {f"data={HERE}:Bag", f"model={HERE}:Lit"}
-    assert set(found.values()) == {hashlib.sha256(Path(__file__).read_bytes()).hexdigest()[:16]}
+    assert found == {f"data={HERE}:Bag": digits, f"model={HERE}:Lit": digits}
+    assert facts_of("data=digits", "model=mlp", f"metrics={HERE}:missed")["sources"] == {"metrics=missed": digits}
+    assert prepare({"tree": tree_of([], lambda: Lit(2), lambda: examples())})[1]["sources"] == {}, "a script may change around them"
+
+
+def missed(outputs: Tensor, targets: Tensor) -> float:
+    return (outputs.argmax(1) != targets).float().mean().item()
 
 
 # --------------------------------------------------------------------------------------------------------------------- from Python
