@@ -137,6 +137,7 @@ def verdict(tmp_path_factory) -> Verdict:
     return autoopt.search([*TINY, f"root={tmp_path_factory.mktemp('study') / 'autoopt-runs'}"], **local(), quiet=True)
 
 
+@pytest.mark.slow
 def test_a_local_class_and_a_function_are_searched_over(verdict):
     assert verdict.study.startswith("data-Local-")
     assert verdict.baseline.key == "0" and verdict.best in (verdict.baseline, verdict.winner)
@@ -145,6 +146,7 @@ def test_a_local_class_and_a_function_are_searched_over(verdict):
     assert sum(verdict.counts.values()) == 3
 
 
+@pytest.mark.slow
 def test_the_trials_are_a_table(verdict):
     table = verdict.trials()
     assert isinstance(table, pandas.DataFrame) and [*table.index] == ["0", "1", "2"]
@@ -154,12 +156,14 @@ def test_the_trials_are_a_table(verdict):
     assert {"epochs", "seconds", "reason", "batches.size"} <= {*table.columns}
 
 
+@pytest.mark.slow
 def test_a_notebook_shows_the_verdict(verdict):
     shown = verdict._repr_html_()
     assert verdict.study in shown and "val_accuracy, test split" in shown and f"{verdict.score(verdict.baseline):.4f}" in shown
     assert shown.count("<tr>") == shown.count("</tr>") == 4 and "winner (trial" in shown
 
 
+@pytest.mark.slow
 def test_the_best_of_a_search_can_be_loaded_where_its_class_is(verdict):
     model = autoopt.load(f"{verdict.folder}/best")
     found = examples()
@@ -167,6 +171,7 @@ def test_the_best_of_a_search_can_be_loaded_where_its_class_is(verdict):
     assert model(raw).shape == (40, 2) and model.classes == ("left", "right") and not model.training
 
 
+@pytest.mark.slow
 def test_the_same_call_resumes(verdict):
     again = autoopt.search([*TINY, f"root={Path(verdict.folder).parent}"], **local(), quiet=True)
     assert again.tree() == verdict.tree()
@@ -214,6 +219,7 @@ def test_all_problems_of_a_search_are_said_before_anything_starts(tmp_path):
     assert not [*tmp_path.iterdir()]
 
 
+@pytest.mark.slow
 def test_one_recipe_is_trained_and_exported(tmp_path, capfd):
     made = autoopt.train([*TINY, "optimizer=adamw", f"root={tmp_path}"], model=lambda task: Network(task, 3), data=examples, quiet=True)
     assert made.objective == "val_accuracy" and made.score == made.metrics["test_accuracy"] and made.metrics["latency_ms"] > 0
@@ -227,6 +233,7 @@ class Blind(Bag):
         raise OSError("the test split is on fire")
 
 
+@pytest.mark.slow
 def test_what_was_trained_is_kept_where_its_measurement_fails(tmp_path):
     with pytest.raises(NotConcluded, match=r"/best holds what was trained, but the measurement failed \(\w+\): .*on fire") as caught:
         autoopt.train([*TINY, "optimizer=adamw", f"root={tmp_path}"], model=lambda task: Network(task), data=Blind, quiet=True)
@@ -481,6 +488,7 @@ def test_a_regularizer_that_asks_for_the_steps_is_given_them(chosen):
     assert ASKED == [80]
 
 
+@pytest.mark.slow
 def test_a_recipe_is_taken_from_a_study_by_name(verdict, monkeypatch):
     monkeypatch.chdir(Path(verdict.folder).parent.parent)
     for said, recipe in ((verdict.study, verdict.best.recipe), (f"{verdict.study}/0", verdict.baseline.recipe)):

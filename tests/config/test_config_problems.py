@@ -220,6 +220,7 @@ def test_files_that_are_none(tmp_path):
         compose([DATA], str(tmp_path / "latin.yaml"))
 
 
+@pytest.mark.slow
 def test_a_long_file_with_one_wrong_key_and_one_value_that_hydra_refuses(tmp_path):
     tree = compose([DATA])
     tree["optimizer"]["adamw"] |= {"lrr": 0.1, "lr": "${broken"}

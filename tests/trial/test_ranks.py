@@ -136,6 +136,7 @@ def test_two_processes_train_to_what_one_does(tmp_path):
     assert outcome["epochs"] == 2 and not dist.is_initialized()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("strategy", ["fsdp", "tensor"])
 def test_a_model_that_is_cut_up_trains_to_what_a_whole_one_does(tmp_path, strategy):
     _, expected, _ = trained(tmp_path, *PLAIN)
