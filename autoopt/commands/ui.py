@@ -8,7 +8,7 @@ from autoopt.tracking import experiment_name, store_uri, ui
 
 HELP = """Usage: autoopt ui [NAME] [root=DIR] [port=N] [tracking.uri=URI]
 
-Serves the MLflow pages of the runs, on this machine only and a free port; with NAME, of that study."""
+Serves the MLflow pages of the runs, on this machine only and a free port; with NAME, of that study, and its trials sorted by score."""
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -18,9 +18,10 @@ def run(arguments: Sequence[str]) -> int:
     words, settings = said
     if (port := settings.get("port", "0")) and not (port.isdigit() and int(port) < 2**16):
         raise BadInput(f"port={port}: expected a number up to {2**16 - 1}")
-    uri, experiment = settings.get("tracking.uri"), None
+    uri, experiment, direction = settings.get("tracking.uri"), None, "maximize"
     if words:
         study = named(said, "ui")
         node = study.config["tracking"]
         uri, experiment = uri or node["uri"], experiment_name(node["experiment"], study.name)
-    return ui(store_uri(uri), port=int(port), experiment=experiment)
+        direction = study.direction
+    return ui(store_uri(uri), port=int(port), experiment=experiment, direction=direction)

@@ -22,13 +22,20 @@ class Mirror:
     """One parent run for the study, one child for each trial; every epoch is a point."""
 
     def __init__(
-        self, tracker: Tracker, name: str, tags: dict[str, str], params: dict[str, Any], objective: Objective, baseline: float | None
+        self,
+        tracker: Tracker,
+        name: str,
+        tags: dict[str, str],
+        params: dict[str, Any],
+        objective: Objective,
+        baseline: float | None,
+        data: dict[str, str] | None = None,
     ):
         self.tracker, self.name, self.objective, self.baseline = tracker, name, objective, baseline
         self.live: dict[str, None] = {}
         self.concluded = False
         budget = {f"autoopt.{key}": params[key] for key in CHANGING if key in params}
-        tracker.study(name, {k: v for k, v in params.items() if k not in CHANGING}, {"autoopt.study": name, **budget, **tags})
+        tracker.study(name, {k: v for k, v in params.items() if k not in CHANGING}, {"autoopt.study": name, **budget, **tags}, data)
 
     def begin(self, job: Job) -> None:
         if job.stage == TEST:  # measured on a run that is there: the training's

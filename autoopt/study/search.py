@@ -197,8 +197,10 @@ def mirrored(study: Opened, journal: Journal) -> Mirror | Nobody:
         "epochs": study.tree["study"]["epochs"],
     }
     commit = {"mlflow.source.git.commit": found} if (found := git_commit()) else {}
-    tags = {"autoopt.version": version("autoopt"), "autoopt.state": "running", **commit}
-    return Mirror(tracker, study.folder.name, tags, params, study.objective, baseline)
+    source = {"mlflow.source.name": "autoopt search", "mlflow.source.type": "LOCAL"}
+    tags = {"autoopt.version": version("autoopt"), "autoopt.state": "running", **source, **commit}
+    data = {"name": params["data"], "digest": study.facts["examples"]} if study.facts["examples"] else None
+    return Mirror(tracker, study.folder.name, tags, params, study.objective, baseline, data)
 
 
 def git_commit() -> str:

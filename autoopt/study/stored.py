@@ -39,6 +39,11 @@ class Stored:
             return "concluded"
         return "begun" if self.searched or not (self.path / "best").exists() else "trained"
 
+    @property
+    def direction(self) -> str:
+        """maximize or minimize, as it was settled."""
+        return str(yaml.safe_load((self.path / "space.yaml").read_text())["direction"])
+
     def record(self, key: str) -> Record:
         """One trial.
 

@@ -65,9 +65,13 @@ class Tracker:
         self._spool.append(dict(self._target.header()))
         self._start()
 
-    def study(self, name: str, params: Texts, tags: Texts) -> None:
-        """The parent run; comes before any trial. A resumed study goes on with its own."""
-        self._put(PARENT, name=name, status="RUNNING", params=params, tags={"autoopt.role": "study", **tags})
+    def study(self, name: str, params: Texts, tags: Texts, data: Mapping[str, str] | None = None) -> None:
+        """The parent run; comes before any trial. A resumed study goes on with its own.
+
+        Args:
+            data: the `name` of the examples and a `digest` of them, which MLflow shows as the run's dataset.
+        """
+        self._put(PARENT, name=name, status="RUNNING", params=params, tags={"autoopt.role": "study", **tags}, data=data or {})
 
     def trial(self, number: int | str, name: str, params: Texts, tags: Texts) -> None:
         """A child run, under a key that is unique in the study; a trial that is run again goes on with its own."""

@@ -48,6 +48,7 @@ class Run:
     tags: dict[str, str] = field(default_factory=dict)
     metrics: list[Metric] = field(default_factory=list)
     artifacts: list[Path] = field(default_factory=list)
+    data: dict[str, str] = field(default_factory=dict)
 
     def add(self, record: dict[str, Any]) -> None:
         self.end = record["time"]
@@ -56,6 +57,7 @@ class Run:
         # The first value of a parameter stands, as in MLflow, where it can never be changed.
         self.params = texts(record.get("params", {}), PARAM_SIZE) | self.params
         self.tags |= texts(record.get("tags", {}), TAG_SIZE)
+        self.data = record.get("data") or self.data
         self.artifacts += [Path(record["artifacts"])] if "artifacts" in record else []
         step = record.get("step", 0)
         if 0 < step <= self.step:  # a trial begun again: its epochs come again, and the first ones stand

@@ -20,13 +20,19 @@ from autoopt.errors import BadInput
 from autoopt.tracking.spool import SQLITE, redacted, secrets
 
 HOST, PATIENCE, GRACE = "127.0.0.1", 120.0, 10.0
+RUNS = "runs?workflowType=machine_learning"
 QUIET = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
 
 
-def ui(uri: str, port: int | None = None, *, experiment: str | None = None) -> int:
-    """Serve the store until Ctrl-C, after printing where its training runs are. A server only needs the address."""
+def ui(uri: str, port: int | None = None, *, experiment: str | None = None, direction: str = "maximize") -> int:
+    """Serve the store until Ctrl-C, after printing where its training runs are. A server only needs the address.
+
+    Args:
+        experiment: whose runs; else the page lists all experiments.
+        direction: of its objective, by which its trials are sorted.
+    """
     if urlsplit(uri).scheme in ("http", "https"):
-        print(page(public(uri), experiment))
+        show(public(uri), experiment, direction)
         return 0
     path = Path(uri.removeprefix(SQLITE).partition("?")[0])
     if uri.startswith(SQLITE) and not path.is_file():
@@ -37,12 +43,12 @@ def ui(uri: str, port: int | None = None, *, experiment: str | None = None) -> i
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)  # the server must not outlive us
     try:
         with tempfile.TemporaryFile() as log:
-            return serve(uri, port or free_port(), experiment, log)
+            return serve(uri, port or free_port(), experiment, direction, log)
     finally:
         signal.signal(signal.SIGTERM, before)
 
 
-def serve(uri: str, port: int, experiment: str | None, log: IO[bytes]) -> int:
+def serve(uri: str, port: int, experiment: str | None, direction: str, log: IO[bytes]) -> int:
     command = [sys.executable, "-P", "-m", "mlflow", "server", "--host", HOST, "--port", str(port), "--workers", "1"]
     # The address goes by the environment, since anybody on the machine may read a command line.
     environment = os.environ | QUIET | {"MLFLOW_BACKEND_STORE_URI": uri}
@@ -52,7 +58,8 @@ def serve(uri: str, port: int, experiment: str | None, log: IO[bytes]) -> int:
             log.seek(0)
             said = redacted(log.read().decode(errors="replace")[-2000:], secrets(uri))
             raise BadInput(f"The MLflow server did not start on port {port}. It said:\n{said}")
-        print(page(f"http://{HOST}:{port}", experiment), "(Ctrl-C ends it)", flush=True)
+        show(f"http://{HOST}:{port}", experiment, direction)
+        print("Ctrl-C ends it", flush=True)
         return server.wait()
     except KeyboardInterrupt:
         return 0
@@ -72,6 +79,15 @@ def answers(address: str, server: subprocess.Popen[bytes]) -> bool:
     return False
 
 
+def show(address: str, experiment: str | None, direction: str) -> None:
+    """Print where to look."""
+    print(runs := page(address, experiment))
+    if RUNS in runs:
+        order = f"orderByKey={quote('metrics.`objective`')}&orderByAsc={str(direction == 'minimize').lower()}"
+        trials = quote("tags.`autoopt.role` = 'trial'")
+        print(f"its trials, the best first: {runs}&searchFilter={trials}&{order}&compareRunsMode=CHART", flush=True)
+
+
 def page(address: str, experiment: str | None) -> str:
     """The experiment's training runs: without being asked, MLflow 3 opens on pages for language models."""
     query = f"{address}/api/2.0/mlflow/experiments/get-by-name?experiment_name={quote(experiment or '')}"
@@ -82,7 +98,7 @@ def page(address: str, experiment: str | None) -> str:
         return f"{address}/#/experiments"
     except URLError as error:
         raise BadInput(f"No MLflow server answers at {address}: {error.reason}.") from error
-    return f"{address}/#/experiments/{number}/runs?workflowType=machine_learning"
+    return f"{address}/#/experiments/{number}/{RUNS}"
 
 
 def public(uri: str) -> str:

@@ -7,6 +7,7 @@ Anything may be written twice, after a crash or a time-out, and comes out once: 
 tags and parameters, and a run that may have been made already is looked up by its key before it is made.
 """
 
+import json
 import logging
 import os
 from collections.abc import Callable, Iterator
@@ -16,10 +17,10 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from mlflow import MlflowClient
-from mlflow.entities import Metric, Param, RunTag
+from mlflow.entities import Dataset, DatasetInput, Metric, Param, RunTag
 from mlflow.exceptions import MlflowException
 
-from autoopt.tracking.gather import Run, gather, legal
+from autoopt.tracking.gather import NAME_SIZE, Run, gather, legal
 from autoopt.tracking.spool import BLOCK, PARENT, SPOOL, SQLITE, State, Target, lines
 
 logger = logging.getLogger(__package__)
@@ -60,6 +61,10 @@ def locked(folder: Path) -> Iterator[None]:
         yield
     finally:
         os.close(descriptor)
+
+
+def dataset(name: str, digest: str) -> DatasetInput:
+    return DatasetInput(Dataset(name=name[:NAME_SIZE], digest=digest, source_type="autoopt", source=json.dumps({"data": name})))
 
 
 def connect(uri: str, experiment: str) -> tuple[MlflowClient, str]:
@@ -137,6 +142,11 @@ class Mirror:
                 self._call(self._client.update_run, run_id, "RUNNING")
         self._state.runs[key] = run_id
         self._log(run_id, [*run.metrics, *(Param(*item) for item in params.items()), *(RunTag(*item) for item in tags.items())])
+        if run.data:
+            try:
+                self._call(self._client.log_inputs, run_id, datasets=[dataset(**run.data)])
+            except Refused as refusal:  # by a server of before datasets
+                logger.warning("the data set of run %s is left out: %s", run_id, refusal)
         if run.status not in ("", "RUNNING"):
             self._call(self._client.set_terminated, run_id, run.status, run.end)
         for path in run.artifacts:

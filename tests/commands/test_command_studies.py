@@ -31,7 +31,7 @@ def begun(tmp_path):
     """A study that was begun, and has no trial yet."""
     folder = tmp_path / "runs" / "signs"
     folder.mkdir(parents=True)
-    (folder / "space.yaml").write_text("identity: {}\n")
+    (folder / "space.yaml").write_text("identity: {}\ndirection: minimize\n")
     (folder / "config.yaml").write_text(yaml.safe_dump(compose(["data=digits", "study=quick"])))
     (folder / "journal.log").touch()
     return folder
@@ -98,8 +98,8 @@ def test_the_pages_are_served_on_the_store_and_port_that_are_named(run, begun, m
     assert run("ui", "signs", "root=runs", "tracking.uri=sqlite:///x.db", "port=5055")[0] == 0
     assert run("ui", "tracking.uri=sqlite:///y.db")[0] == 0
     assert [(Path(uri).name, more) for uri, more in served] == [
-        ("x.db", {"port": 5055, "experiment": "signs"}),
-        ("y.db", {"port": 0, "experiment": None}),
+        ("x.db", {"port": 5055, "experiment": "signs", "direction": "minimize"}),
+        ("y.db", {"port": 0, "experiment": None, "direction": "maximize"}),
     ]
 
 

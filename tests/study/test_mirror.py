@@ -72,7 +72,7 @@ def test_what_was_cut_short_runs_no_more():
 
 def test_what_a_longer_search_changes_is_a_tag():
     (study, *_) = ended("1", {}, {})
-    assert study == ("study", "s", {"epochs": 3}, {"autoopt.study": "s", "autoopt.trials": 4})
+    assert study == ("study", "s", {"epochs": 3}, {"autoopt.study": "s", "autoopt.trials": 4}, None)
 
 
 def search(folder, *words):
@@ -97,6 +97,8 @@ def test_a_real_search_in_a_real_store(tmp_path):
     assert tags.items() <= parent.data.tags.items()
     assert study.verdict["conclusion"] in parent.data.tags["mlflow.note.content"]
     assert parent.data.params == {"objective": "val_accuracy", "data": "digits", "epochs": "3"}
+    assert [d.dataset.name for d in parent.inputs.dataset_inputs] == ["digits"], "once, although it was told by both sessions"
+    assert len(parent.inputs.dataset_inputs[0].dataset.digest) == 16 and parent.data.tags["mlflow.source.name"] == "autoopt search"
     assert parent.data.metrics["gain"] == study.verdict["gain"]
     kept = Path(client.download_artifacts(parent.info.run_id, ""))
     assert (kept / "verdict.yaml").read_text() == verdict

@@ -33,10 +33,14 @@ def test_the_page_of_the_training_runs(folder, store, tmp_path):
     tracker.study("s", {}, {})
     assert tracker.close() == 0
     heard = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"  # which tests in the background ignore
-    script = f"{heard}; from autoopt.tracking import ui; raise SystemExit(ui({store!r}, None, experiment='digits'))"
+    script = f"{heard}; from autoopt.tracking import ui; raise SystemExit(ui({store!r}, None, experiment='digits', direction='minimize'))"
     process = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True, cwd=tmp_path)
-    said = process.stdout.readline()
-    assert said.endswith("/#/experiments/1/runs?workflowType=machine_learning (Ctrl-C ends it)\n")
+    said, trials, end = (process.stdout.readline() for _ in range(3))
+    assert said.endswith("/#/experiments/1/runs?workflowType=machine_learning\n") and end == "Ctrl-C ends it\n"
+    assert trials == (
+        f"its trials, the best first: {said.strip()}&searchFilter=tags.%60autoopt.role%60%20%3D%20%27trial%27"
+        "&orderByKey=metrics.%60objective%60&orderByAsc=true&compareRunsMode=CHART\n"
+    )
     address = said.partition("/#")[0]
     assert address.startswith("http://127.0.0.1:")
     with urllib.request.urlopen(address) as answer:
