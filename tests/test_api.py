@@ -269,7 +269,7 @@ def exported(tmp_path):
     """Train, measure on the test part and export what the overrides say; `named` puts another recipe beside the weights."""
 
     def go(*overrides: str, **slots):
-        tree = compose([*overrides, "device=cpu", "study.epochs=2"])
+        tree = compose(["device=cpu", "study.epochs=2", *overrides])
         world, facts = prepare({"tree": tree})
         recipe = Space(tree).fitting(facts["absent"]).baseline().replace(**slots)
         weights, order = tmp_path / "trial" / "model.safetensors", {"recipe": recipe.tree, "seed": 3}
@@ -306,6 +306,36 @@ def test_what_is_loaded_takes_raw_inputs_and_gives_what_was_measured(exported, d
         x = task.parts["test"][0]
         by_hand = loaded.model(x).detach()
         assert torch.equal(outputs, by_hand if task.targets is None else task.targets.invert(by_hand))
+
+
+def test_rows_of_a_table_are_predicted_as_they_stand_in_its_file(exported, tmp_path):
+    file = tmp_path / "homes.csv"
+    rows = [f"{i % 5 if i % 9 else ''},{'abc'[i % 3]},2020-01-{1 + i % 28:02},{10 * (i % 5) + i % 3}" for i in range(90)]
+    file.write_text("\n".join(["rooms,street,built,price", *rows]))
+    path, _, tested = exported("data=csv", f"data.csv.path={file}", "data.csv.target=price", "data.csv.kind=regression", "model=mlp")
+    loaded, frame = autoopt.load(path), pandas.read_csv(file)
+    test = parts_of(find("data", "csv").load()(path=str(file), target="price", kind="regression"))["test"].numpy()
+    found = loaded.predict(frame.iloc[test].drop(columns="price"))
+    assert quality("regression", found, torch.tensor(frame["price"].to_numpy()[test])[:, None], tested) == pytest.approx(tested, rel=1e-5)
+    row = frame.iloc[:1].to_dict("records")
+    torch.testing.assert_close(loaded.predict(row), loaded.predict(frame.iloc[:1]))
+    with pytest.raises(BadInput, match="the table has no column 'street'"):
+        loaded.predict(frame.drop(columns="street"))
+
+
+def test_texts_and_images_are_predicted_by_the_names_of_their_classes(exported, tmp_path):
+    file = tmp_path / "said.tsv"
+    lines = [("good", f"a fine film {i}") if i % 2 else ("bad", f"what a bore {i}") for i in range(60)]
+    file.write_text("\n".join("\t".join(line) for line in lines))
+    fitting = {"optimizer": {"adamw": {"lr": 0.05, "weight_decay": 0.0, "beta1": 0.9}}}
+    path, _, tested = exported("data=text", f"data.text.path={file}", "model=mlp", "study.epochs=10", **fitting)
+    assert tested["accuracy"] == 1
+    assert autoopt.load(path).predict(["A fine film!", "what a bore, what a film"]) == ["good", "bad"]
+
+    loaded = autoopt.load(exported("data=digits", "model=mlp")[0])
+    pixels = (255 * raw("digits")[0][:5]).round().to(torch.uint8)
+    said = loaded.predict(pixels)
+    assert said == loaded.predict(pixels.numpy()) == loaded.predict(pixels / 255) and set(said) <= set(loaded.classes)
 
 
 def test_nothing_in_the_folder_is_pickled(exported):

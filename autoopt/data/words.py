@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -29,24 +29,22 @@ class Texts:
         return "\n".join(self.texts).encode()
 
     def encoded(self, train: Tensor, without: Collection[str], embed: bool) -> Encoded:
-        split = [words(text)[: self.length] for text in self.texts]
-        shown = [split[number] for number in train.tolist()]
+        shown = [words(self.texts[number])[: self.length] for number in train.tolist()]
         counts = Counter(word for text in shown for word in text)
         kept = sorted(counts, key=lambda word: (-counts[word], word))[: self.vocabulary - 2]
-        vocabulary = {word: number for number, word in enumerate(kept, UNKNOWN + 1)}
-        longest = max(map(len, shown), default=1)
-        encoding = {"vocabulary": kept, "length": max(1, longest)}
-        return Encoded(indices(split, vocabulary, max(1, longest)), tokens=len(kept) + 2, words=encoding)
+        longest = max(1, max(map(len, shown), default=1))
+        return Encoded(encode(self.texts, kept, longest), tokens=len(kept) + 2, words={"vocabulary": kept, "length": longest})
+
+
+def encode(texts: Sequence[str], vocabulary: Iterable[str], length: int) -> Tensor:
+    """Texts as the numbers of their first words in a vocabulary, int64 `(N, length)`, what is left over being padding."""
+    numbers = {word: number for number, word in enumerate(vocabulary, UNKNOWN + 1)}
+    found = torch.full((len(texts), length), PADDING)
+    for row, text in zip(found, texts, strict=True):
+        known = [numbers.get(word, UNKNOWN) for word in words(text)[:length]]
+        row[: len(known)] = torch.tensor(known, dtype=torch.int64)
+    return found
 
 
 def words(text: str) -> list[str]:
     return WORD.findall(text.lower())
-
-
-def indices(texts: Sequence[Sequence[str]], vocabulary: Mapping[str, int], length: int) -> Tensor:
-    """int64 `(N, T)`, what is left over being padding."""
-    found = torch.full((len(texts), length), PADDING)
-    for row, text in zip(found, texts, strict=True):
-        known = [vocabulary.get(word, UNKNOWN) for word in text[:length]]
-        row[: len(known)] = torch.tensor(known, dtype=torch.int64)
-    return found

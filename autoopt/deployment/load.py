@@ -4,10 +4,13 @@ from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as L
+import numpy as np
+import pandas
 import torch
 from safetensors import SafetensorError
 from torch import Tensor, nn
 
+from autoopt.data import table, words
 from autoopt.data.task import Scale, Task
 from autoopt.deployment.card import described
 from autoopt.deployment.compress import network, take_up
@@ -30,10 +33,39 @@ class Deployed(nn.Module):
     def __init__(self, model: nn.Module, task: Task):
         super().__init__()
         self.model, self.inputs, self.targets, self.classes = model, task.inputs, task.targets, task.classes
+        self.kind, self.encoding = task.kind, task.encoding
 
     def forward(self, inputs: Tensor) -> Tensor:
         outputs = self.model(inputs if self.inputs is None else self.inputs.apply(inputs))
         return outputs if self.targets is None else self.targets.invert(outputs)
+
+    def encode(self, examples: Any) -> Tensor:
+        """Examples as their source has them as inputs of the model.
+
+        Args:
+            examples: rows of a table (a `pandas.DataFrame`, or what makes one) with the columns that it was trained on; texts;
+                images in 0 to 255 (uint8); or what are inputs already.
+
+        Raises:
+            BadInput: a column is missing.
+        """
+        if isinstance(examples, Tensor):
+            return examples / 255 if examples.dtype == torch.uint8 else examples
+        if "columns" in self.encoding:
+            return table.encode(pandas.DataFrame(examples), self.encoding["columns"])
+        if "vocabulary" in self.encoding:
+            return words.encode(examples, **self.encoding)
+        return self.encode(torch.as_tensor(np.asarray(examples)))
+
+    @torch.no_grad()
+    def predict(self, examples: Any) -> list[str] | Tensor:
+        """What `encode` takes as the names of the classes, int64 `(N,)` where these have none, or values `(N, D)`."""
+        device = next((t.device for t in (*self.parameters(), *self.buffers())), torch.device("cpu"))
+        outputs = self(self.encode(examples).to(device))
+        if self.kind != "classification":
+            return outputs
+        found = outputs.argmax(1)
+        return [self.classes[number] for number in found.tolist()] if self.classes else found
 
     def stages(self) -> list[nn.Module]:
         """The same as modules in a row."""
@@ -71,9 +103,9 @@ def load(path: str | Path) -> Deployed:
 def task_of(card: dict[str, Any]) -> Task:
     """What a model has to know of the task that it was trained on."""
     inputs, targets = (None if card[side] is None else Scale(*map(torch.tensor, card[side].values())) for side in ("inputs", "targets"))
-    words = {"tokens": card["tokens"], "categories": tuple(card["categories"]), "encoding": card["encoding"]}
+    encoding = {"tokens": card["tokens"], "categories": tuple(card["categories"]), "encoding": card["encoding"]}
     shape = tuple(card["input_shape"])
-    return Task(card["kind"], shape, card["outputs"], tuple(card["classes"]), inputs=inputs, targets=targets, **words)
+    return Task(card["kind"], shape, card["outputs"], tuple(card["classes"]), inputs=inputs, targets=targets, **encoding)
 
 
 def trained(chosen: Chosen, task: Task, weights: Path) -> nn.Module:
