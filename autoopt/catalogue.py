@@ -14,10 +14,11 @@ def catalogue() -> Mapping[tuple[str, str], list[tuple[EntryPoint, str]]]:
     """By slot and name: the entry points that claim it, each with the distribution that brings it."""
     found: dict[tuple[str, str], list[tuple[EntryPoint, str]]] = {}
     for distribution in unique(distributions()):
+        owner = f"{distribution.metadata['Name']} {distribution.version}"  # the file is parsed each time
         for point in distribution.entry_points:
             slot = point.group.removeprefix(GROUP)
             if slot != point.group and slot in SLOTS:
-                found.setdefault((slot, point.name), []).append((point, f"{distribution.metadata['Name']} {distribution.version}"))
+                found.setdefault((slot, point.name), []).append((point, owner))
     return found
 
 
