@@ -366,6 +366,13 @@ def test_what_cannot_be_searched_is_said_and_nothing_starts(bench, overrides, sa
     assert "Traceback" not in found
 
 
+def test_data_that_is_not_there_leaves_nothing_behind(bench):
+    keep = [o for o in SMALL if not o.startswith("data")]
+    said = bench.end(bench.start("search", *keep, "data=csv", "data.csv.path=none.csv", "data.csv.target=y"), 2)
+    assert said.splitlines()[-1] == "autoopt: data.csv.path: there is no file none.csv"
+    assert not bench.study.parent.exists()
+
+
 def test_a_baseline_that_fails_in_earnest_ends_the_search(bench):
     """What was found would compare with nothing: exit code 4, at once, and so it stays."""
     for _ in range(2):

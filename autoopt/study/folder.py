@@ -5,6 +5,7 @@ import hashlib
 import json
 import os
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -125,6 +126,15 @@ class Folder:
         """Delete the weights of a trial, those of its other folds with them."""
         for path in self.weights(key).parent.glob("model*.safetensors"):
             path.unlink()
+
+    def vanish(self) -> None:
+        """Take away what a study that could not be begun has left: its lock and the first log, and folders that hold no more."""
+        if self.locked is None:
+            for name in ("lock", "template.log"):
+                (self.path / name).unlink(missing_ok=True)
+            with suppress(OSError):  # something else stands there
+                self.path.rmdir()
+                self.path.parent.rmdir()
 
     def close(self) -> None:
         os.close(self.lock)

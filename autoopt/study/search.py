@@ -65,8 +65,12 @@ def opened(tree: Tree, screen: Screen, settle: bool = True, alone: bool = False)
     executor = None
     try:
         screen.say(f"{folder.name}: warming up (log: {folder.path / 'template.log'})")
-        executor = local(tree, folder.path)
-        facts = executor.facts
+        try:
+            executor = local(tree, folder.path)
+            facts = executor.facts
+        except BadInput:  # told in whole; its log says no more
+            folder.vanish()
+            raise
         folder.same_data(facts["examples"])
         if changed := folder.changed_code(facts["sources"]):
             words = f"{', '.join(changed)}: its file has changed since {folder.name} was begun"

@@ -234,6 +234,21 @@ def test_other_data_under_the_same_name_is_refused(folder):
         one.same_data("def")
 
 
+def test_a_study_that_could_not_be_begun_leaves_nothing_of_its_own(folder, tmp_path):
+    one = folder()
+    (one.path / "template.log").touch()
+    one.vanish()
+    assert not one.path.exists()
+    two = folder()
+    (two.path / "mine.txt").touch()
+    two.vanish()
+    assert [p.name for p in two.path.iterdir()] == ["mine.txt"]
+    three = folder()
+    three.settle(SPACE, OBJECTIVE, FACTS)
+    three.vanish()
+    assert (three.path / "lock").exists() and three.locked
+
+
 def test_code_that_has_changed_is_named(folder):
     one = folder()
     assert one.changed_code({"model=mine:Net": "a"}) == [], "it is new"
