@@ -16,7 +16,8 @@ def run(arguments: Sequence[str]) -> int:
     if said is None:
         return 0
     words, settings = said
-    if (port := settings.get("port", "0")) and not (port.isdigit() and int(port) < 2**16):
+    port = settings.get("port", "0")
+    if not (port.isdigit() and int(port) < 2**16):
         raise BadInput(f"port={port}: expected a number up to {2**16 - 1}")
     uri, experiment, direction = settings.get("tracking.uri"), None, "maximize"
     if words:

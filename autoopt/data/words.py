@@ -29,19 +29,20 @@ class Texts:
         return "\n".join(self.texts).encode()
 
     def encoded(self, train: Tensor, without: Collection[str], embed: bool) -> Encoded:
-        shown = [words(self.texts[number])[: self.length] for number in train.tolist()]
+        split = [words(text)[: self.length] for text in self.texts]
+        shown = [split[number] for number in train.tolist()]
         counts = Counter(word for text in shown for word in text)
         kept = sorted(counts, key=lambda word: (-counts[word], word))[: self.vocabulary - 2]
         longest = max(1, max(map(len, shown), default=1))
-        return Encoded(encode(self.texts, kept, longest), tokens=len(kept) + 2, words={"vocabulary": kept, "length": longest})
+        return Encoded(encode(split, kept, longest), tokens=len(kept) + 2, words={"vocabulary": kept, "length": longest})
 
 
-def encode(texts: Sequence[str], vocabulary: Iterable[str], length: int) -> Tensor:
-    """Texts as the numbers of their first words in a vocabulary, int64 `(N, length)`, what is left over being padding."""
+def encode(texts: Sequence[Sequence[str]], vocabulary: Iterable[str], length: int) -> Tensor:
+    """Texts, split into words, as the numbers of their first ones in a vocabulary, int64 `(N, length)`, what is left over being padding."""
     numbers = {word: number for number, word in enumerate(vocabulary, UNKNOWN + 1)}
     found = torch.full((len(texts), length), PADDING)
     for row, text in zip(found, texts, strict=True):
-        known = [numbers.get(word, UNKNOWN) for word in words(text)[:length]]
+        known = [numbers.get(word, UNKNOWN) for word in text[:length]]
         row[: len(known)] = torch.tensor(known, dtype=torch.int64)
     return found
 

@@ -54,7 +54,7 @@ class Deployed(nn.Module):
         if "columns" in self.encoding:
             return table.encode(pandas.DataFrame(examples), self.encoding["columns"])
         if "vocabulary" in self.encoding:
-            return words.encode(examples, **self.encoding)
+            return words.encode([words.words(text) for text in examples], **self.encoding)
         return self.encode(torch.as_tensor(np.asarray(examples)))
 
     @torch.no_grad()

@@ -36,12 +36,12 @@ def compress(
     """
     if not space.tree["compression"]:
         return []
-    searched, begun, total = journal.records(SEARCH), journal.records(STAGE), space.tree["study"]["compress"]
+    searched, begun = journal.records(SEARCH), journal.records(STAGE)
     best = {r.key: r for r in ranked(searched, objective)[:top] if runner.folder.weights(r.key).exists()}
     for record in searched:
         if record.key not in best:
             runner.folder.forget(record.key)
-    if len(begun) < total and (not begun or time.time() < until):
+    if len(begun) < space.tree["study"]["compress"] and (not begun or time.time() < until):
         sample(runner, journal, space, best, seed, until)
     records = journal.records(STAGE)
     kept = {r.key for r in front(records, objective)}

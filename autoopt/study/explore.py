@@ -91,12 +91,15 @@ class Sampling:
             if trial.number and time.time() >= self.until:
                 continue
             self.study.sampler = Derived(self.seed, trial.number)
-            yield from self.fresh(optuna.Trial(self.study, trial._trial_id))
+            if (job := self.fresh(optuna.Trial(self.study, trial._trial_id))) is not None:
+                yield job
         repeats = 0
         while repeats < PATIENCE and self.runs() < self.total and (self.asked() == 0 or time.time() < self.until):
-            job = list(self.fresh(self.ask(self.asked(), blind=repeats > 0)))
-            repeats = 0 if job else repeats + 1
-            yield from job
+            if (job := self.fresh(self.ask(self.asked(), blind=repeats > 0))) is not None:
+                repeats = 0
+                yield job
+            else:
+                repeats += 1
 
     def asked(self) -> int:
         """How many trials were begun; the first may stand there waiting, where a session died just then."""
@@ -106,13 +109,13 @@ class Sampling:
         """How many of them were run, or run."""
         return self.asked() - (self.journal.repeated(self.stage) if self.once else 0)
 
-    def fresh(self, trial: optuna.Trial) -> Iterator[Job]:
+    def fresh(self, trial: optuna.Trial) -> Job | None:
         """The trial's job, unless the like was tried before; then it is told as nothing, and has no record."""
         job = self.job(trial)
-        if self.once and self.journal.tried(self.study, trial.params):
-            self.study.tell(trial, state=TrialState.FAIL)
-        else:
-            yield job
+        if not (self.once and self.journal.tried(self.study, trial.params)):
+            return job
+        self.study.tell(trial, state=TrialState.FAIL)
+        return None
 
     def ask(self, number: int, blind: bool = False) -> optuna.Trial:
         """Ask the sampler; blind, for a draw at random."""

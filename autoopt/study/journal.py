@@ -98,6 +98,7 @@ def read(line: bytes) -> dict[str, Any] | None:
 
 
 def plain(params: Mapping[str, Any]) -> dict[str, Any]:
+    """A trial's values without the options that their names may end in: `trial(1,3)`."""
     return {name.partition("(")[0]: value for name, value in params.items()}
 
 
@@ -165,16 +166,10 @@ class Journal:
         return sum(t.state.is_finished() and RECORD not in t.user_attrs for t in trials)
 
     def tried(self, study: optuna.Study, params: Mapping[str, Any]) -> bool:
-        """Whether a trial with these values came to its end, or failed by what was chosen.
-
-        A name may have had other options then, and its own name for that: `trial(1,3)`.
-        """
-        for trial in study.get_trials(deepcopy=False):
-            if RECORD in trial.user_attrs and plain(trial.params) == plain(params):
-                reason = trial.user_attrs[RECORD]["reason"]
-                if reason is None or reason in BY_CHOICE:
-                    return True
-        return False
+        """Whether a trial with these values, whatever else could be drawn then, came to its end, or failed by what was chosen."""
+        recorded = (trial for trial in study.get_trials(deepcopy=False) if RECORD in trial.user_attrs)
+        ended = (trial for trial in recorded if trial.user_attrs[RECORD]["reason"] in (None, *BY_CHOICE))
+        return any(plain(trial.params) == plain(params) for trial in ended)
 
     def tell(
         self, study: optuna.Study, trial: optuna.Trial, record: Record, costs: Sequence[float | None] = (), silent: bool = False

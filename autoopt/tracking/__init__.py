@@ -33,10 +33,11 @@ def store_uri(uri: str | None) -> str:
     uri = uri or os.environ.get("MLFLOW_TRACKING_URI") or "sqlite:///mlflow.db"
     if uri in ("databricks", "databricks-uc", "uc"):
         return uri
-    if urlsplit(uri).scheme in ("", "file"):
+    scheme = urlsplit(uri).scheme.partition("+")[0]
+    if scheme in ("", "file"):
         raise BadInput(f"tracking.uri={uri}: MLflow keeps runs in a database or a server: use sqlite:///mlflow.db.")
-    if urlsplit(uri).scheme.partition("+")[0] not in (*SCHEMES, *stores()):
-        raise BadInput(f"tracking.uri={uri}: expected one of {', '.join(f'{scheme}:' for scheme in SCHEMES)}, such as {SQLITE}mlflow.db")
+    if scheme not in SCHEMES and scheme not in stores():
+        raise BadInput(f"tracking.uri={uri}: expected one of {', '.join(f'{known}:' for known in SCHEMES)}, such as {SQLITE}mlflow.db")
     return SQLITE + os.path.abspath(uri.removeprefix(SQLITE)) if uri.startswith(SQLITE) else uri
 
 

@@ -69,6 +69,8 @@ def test_no_studies(run, tmp_path):
         (["finish", "signs", "root=runs"], "signs has no finished trial yet; there is nothing to conclude"),
         (["finish", "signs", "--now", "root=runs"], "--now: no such option"),
         (["ui", "port=many"], "port=many: expected a number"),
+        (["ui", "port="], "port=: expected a number"),
+        (["ui", "port=70000"], "port=70000: expected a number up to 65535"),
         (["ui", "prt=1"], "ui: no setting named 'prt'. Did you mean 'port'? Known: port, root, tracking.uri."),
         (["ui", "signs"], "No study named 'signs' in autoopt-runs/."),
         (["ui", "sings", "root=runs"], "No study named 'sings' in runs/. Did you mean 'signs'?"),
