@@ -1,11 +1,12 @@
-"""Where trials run. An executor takes jobs and tells how they go; it knows nothing of what they train."""
+"""Where trials run. An executor takes orders and tells how they go; it knows nothing of what they train."""
 
-from collections.abc import Collection, Iterator
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
-REASONS = ("error", "nonfinite", "oom_device", "oom_host", "timeout", "data", "plugin", "preempted", "lost", "user")
-"""Every way in which a trial can fail."""
+from autoopt.orders import Order
+from autoopt.store import Store
 
 
 @dataclass(frozen=True)
@@ -15,8 +16,8 @@ class Event:
     Args:
         number: the trial's.
         kind: `started` may come again, where the trial had to be run again; `finished` and `failed` are the last.
-        data: of started `pid`, of report `epoch` and `metrics`, of failed `reason` (out of `REASONS`) and `detail`
-            (one line), of finished the outcome.
+        data: of started `pid`, of report `epoch` and `metrics`, of failed an `orders.Problem` as JSON, of finished an
+            `orders.Outcome` as JSON.
     """
 
     number: int
@@ -24,32 +25,47 @@ class Event:
     data: dict[str, Any]
 
 
-class Executor(Protocol):
-    """What a study asks of the place where its trials run."""
+class Executor(ABC):
+    """The place where a study's trials run.
+
+    Args:
+        store: where the trials' logs and weights are stored.
+        workers: how many trials run at once.
+    """
+
+    store: Store
+    workers: int
 
     @property
-    def running(self) -> Collection[int]:
-        """The trials that were submitted and whose last event has not been given out."""
+    @abstractmethod
+    def facts(self) -> dict[str, Any]:
+        """What `autoopt.trial.world.prepare` found out about the data and the models; waits until it has.
 
-    def submit(self, number: int, job: dict[str, Any]) -> None:
-        """Run a job; it waits where there is no room for it yet.
-
-        Args:
-            job: what its trial is given; `rungs` are the epochs whose reports wait for an answer.
+        Raises:
+            BadInput: the data or a technique cannot be used.
         """
 
+    @abstractmethod
+    def submit(self, number: int, order: Order) -> None:
+        """Run an order; it waits where there is no room for it yet."""
+
+    @abstractmethod
     def events(self, timeout: float = 0.2) -> Iterator[Event]:
         """What has happened, waiting at most so many seconds for anything to happen."""
 
+    @abstractmethod
     def reply(self, number: int, stop: bool) -> None:
-        """Answer the report of a rung, which waits for it."""
+        """Answer the report of a rung, which waits for the answer."""
 
+    @abstractmethod
     def kill(self, number: int, reason: str = "user") -> None:
         """End a trial; its `failed` event, which carries the reason, still comes."""
 
+    @abstractmethod
     def now(self) -> float:
-        """Seconds on the executor's own clock."""
+        """Seconds on the executor's own clock, the only clock of a study."""
 
+    @abstractmethod
     def close(self) -> None:
         """End whatever still runs, without events."""
 

@@ -1,0 +1,176 @@
+"""What a trial is asked to do and what came of it: plain data that travels as JSON between a study and its executor."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any, ClassVar
+
+from autoopt.recipe import Recipe
+
+Json = dict[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Order:
+    """What every order says.
+
+    Args:
+        key: the name of the trial within its study; its log and its weights are stored under this key.
+        recipe: what is trained, measured or compressed.
+        seed: of every random number that the trial draws.
+        objective: the metric that decides the study; `None` before the study knows it.
+        direction: maximize or minimize; `None` where nothing follows the objective while training (a cost).
+        latency: measure latency and operations too; the caller sees to it that nothing else runs.
+        time_limit: seconds, where it is not the executor's own limit.
+    """
+
+    key: str
+    recipe: Recipe
+    seed: int = 0
+    objective: str | None = None
+    direction: str | None = None
+    latency: bool = False
+    time_limit: float | None = None
+    rungs: ClassVar[tuple[int, ...]] = ()
+    """The epochs whose reports wait for an answer."""
+
+    def json(self) -> Json:
+        """The order as JSON; `from_json` reads it back."""
+        return {**{f.name: getattr(self, f.name) for f in fields(self)}, "order": type(self).__name__, "recipe": dict(self.recipe.tree)}
+
+
+@dataclass(frozen=True, kw_only=True)
+class TryOut(Order):
+    """Train two batches, measure two of each part, and compress where the recipe says so.
+
+    Args:
+        weights: the key of a trained trial, whose weights are taken up instead of training.
+    """
+
+    weights: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Train(Order):
+    """Train a recipe to its end, or until a rung stops it, and measure it on the validation part.
+
+    Args:
+        keep: store the weights under the order's key.
+        rungs: the epochs whose reports wait for an answer.
+    """
+
+    keep: bool = False
+    rungs: tuple[int, ...] = ()  # type: ignore[misc]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measure(Order):
+    """Measure stored weights on a part of the data.
+
+    Args:
+        weights: the key under which they are stored.
+        part: "validation" or "test".
+    """
+
+    weights: str
+    part: str = "test"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Compress(Order):
+    """Compress stored weights as the recipe says, store the result under the order's key, and measure it.
+
+    Args:
+        weights: the key under which the trained weights are stored.
+    """
+
+    weights: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Graph(Order):
+    """Write an exported model as an ONNX graph.
+
+    Args:
+        folder: the exported folder, as the store names it (`best`).
+    """
+
+    folder: str
+
+
+KINDS: Mapping[str, type[Order]] = {kind.__name__: kind for kind in (TryOut, Train, Measure, Compress, Graph)}
+
+
+def from_json(data: Mapping[str, Any]) -> Order:
+    """The order that `Order.json` wrote."""
+    values = {**data, "recipe": Recipe(data["recipe"])}
+    kind = KINDS[values.pop("order")]
+    if "rungs" in values:
+        values["rungs"] = tuple(values["rungs"])
+    return kind(**values)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of a trial that ended well.
+
+    Args:
+        metrics: by name, as measured at the end.
+        epochs: how many were trained.
+        seconds: of training, without validation.
+        stopped: a rung ended it.
+        resamples: the objective on resamples of the test part, which has so many independent `units`.
+        tested: of a try-out, what two batches of the test part gave; empty where it has none.
+        manual: the module optimizes by hand.
+        optimizers: how many the module has.
+    """
+
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    epochs: int = 0
+    seconds: float = 0.0
+    stopped: bool = False
+    resamples: list[float] = field(default_factory=list)
+    units: int = 0
+    tested: Mapping[str, float] = field(default_factory=dict)
+    manual: bool = False
+    optimizers: int = 1
+
+    def json(self) -> Json:
+        return asdict(self)
+
+
+BLAME: Mapping[str, str] = {
+    **dict.fromkeys(("error", "nonfinite", "oom_device", "oom_host", "timeout", "data", "plugin"), "recipe"),
+    **dict.fromkeys(("preempted", "lost", "disk"), "machine"),
+    "user": "user",
+}
+"""Every reason for which a trial can fail, and who is to blame: the recipe's faults teach the strategy, the machine's are retried."""
+REASONS = tuple(BLAME)
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Why a trial failed.
+
+    Args:
+        reason: one of `REASONS`.
+        detail: one line.
+        slot: with `name`, the technique that failed; empty where none is to blame.
+        unavailable: the technique said itself that it cannot work here.
+    """
+
+    reason: str
+    detail: str
+    slot: str = ""
+    name: str = ""
+    unavailable: bool = False
+
+    @property
+    def blame(self) -> str:
+        """Who is to blame: recipe, machine or user."""
+        return BLAME[self.reason]
+
+    def __str__(self) -> str:
+        return f"{self.slot}/{self.name}: {self.detail}" if self.slot else f"{self.reason}: {self.detail}"
+
+    def json(self) -> Json:
+        return asdict(self)

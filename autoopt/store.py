@@ -1,0 +1,49 @@
+"""Where the files of a study's trials are stored."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+class Store:
+    """The logs and weights of trials by their keys, in a folder that the trials can reach.
+
+    An executor whose trials run elsewhere brings a subclass that fetches what is read and sends what was written.
+
+    Args:
+        root: the study's folder.
+    """
+
+    def __init__(self, root: Path | str):
+        self.root = Path(root).resolve()
+
+    def folder(self, name: str) -> Path:
+        """A folder of the study (`best`)."""
+        return self.root / name
+
+    def log(self, key: str) -> Path:
+        """The file for what a trial prints."""
+        return self._trial(key) / "log.txt"
+
+    def weights(self, key: str, fold: int = 1) -> Path:
+        """The file with the weights of a trial, ready to be read; of a cross-validation those of one fold, from 1."""
+        return self.root / "trials" / key / ("model.safetensors" if fold == 1 else f"model.fold{fold}.safetensors")
+
+    @contextmanager
+    def writing(self, key: str, fold: int = 1) -> Iterator[Path]:
+        """The file to write the weights of a trial to; they are stored where the block ends well."""
+        self._trial(key)
+        yield self.weights(key, fold)
+
+    def has_weights(self, key: str) -> bool:
+        return self.weights(key).exists()
+
+    def forget(self, key: str) -> None:
+        """Delete the weights of a trial, of all its folds."""
+        for path in self.weights(key).parent.glob("model*.safetensors"):
+            path.unlink()
+
+    def _trial(self, key: str) -> Path:
+        path = self.root / "trials" / key
+        path.mkdir(parents=True, exist_ok=True)
+        return path
