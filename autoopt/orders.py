@@ -170,7 +170,9 @@ class Problem:
         return BLAME[self.reason]
 
     def __str__(self) -> str:
-        return f"{self.slot}/{self.name}: {self.detail}" if self.slot else f"{self.reason}: {self.detail}"
+        if self.slot:
+            return f"{self.slot}/{self.name}: {self.detail}"
+        return self.detail if self.reason == "error" else f"{self.reason}: {self.detail}"
 
     def json(self) -> Json:
         return asdict(self)

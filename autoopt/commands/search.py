@@ -4,7 +4,8 @@ from collections.abc import Sequence
 
 from autoopt.commands.options import read
 from autoopt.study.search import search
-from autoopt.terminal import Progress, closing
+from autoopt.report.terminal import closing
+from autoopt.terminal import Progress
 
 
 def run(arguments: Sequence[str]) -> int:
