@@ -1,13 +1,15 @@
 """The compress stage, where compressions are selected: they are tried on the trained weights of the best trials."""
 
 from collections.abc import Container, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from autoopt.domain import Choice
 from autoopt.errors import BadInput
 from autoopt.goal import Goal, Objective
 from autoopt.orders import Compress, Order
 from autoopt.recipe import Recipe
-from autoopt.space import Domain, Pick, Space
+from autoopt.space import Condition, Domain, Pick, Space
+from autoopt.space.condition import NEVER, Used
 from autoopt.store import Store
 from autoopt.strategy import AtRandom
 from autoopt.study.preflight import try_out
@@ -38,18 +40,25 @@ class Compressions:
     spaces: Mapping[str, Space]
 
     def walk(self, pick: Pick) -> Recipe:
-        key = pick(self.choice)
+        """The recipe of a trained trial with the compressions that `pick` chooses."""
+        key = self.trial if isinstance(self.trial, str) else pick(self.trial)
         return self.trained[key].point.replace(compression=self.spaces[key].walk(pick).tree["compression"])
 
     @property
-    def choice(self) -> Domain:
-        """Which of the trained trials."""
+    def trial(self) -> Domain | str:
+        """Which of the trained trials: a choice, or the only one."""
         keys = tuple(self.spaces)
-        return Domain(TRAINED, str, default=keys[0], options=keys)
+        return keys[0] if len(keys) == 1 else Domain(TRAINED, Choice(*keys), str, keys[0])
 
     def domains(self) -> list[Domain]:
-        inner = [domain.given(TRAINED, key) for key, space in self.spaces.items() for domain in space.domains()]
-        return [self.choice, *inner]
+        """Every domain once; a compression's arguments are needed with the trials that it works with."""
+        domains: dict[str, Domain] = {}
+        for key, space in self.spaces.items():
+            with_trial = Condition(((Used(TRAINED, (key,)),),))
+            for domain in space.domains():
+                other = domains.get(domain.path, replace(domain, condition=NEVER))
+                domains[domain.path] = replace(domain, condition=other.condition | (with_trial & domain.condition))
+        return [*(() if isinstance(self.trial, str) else (self.trial,)), *domains.values()]
 
 
 def compress(study: Study, top: int) -> list[Record]:
@@ -91,10 +100,10 @@ def sample(study: Study, space: Compressions, goal: Goal) -> None:
     """Propose, compress and tell up to the total, or until hardly any compressions are left that were not tried."""
 
     def order(key: str, seed: int, proposal: Proposal) -> Order:
-        return Compress(key=key, recipe=proposal.recipe, seed=seed, weights=proposal.values[TRAINED], latency=True)
+        return Compress(key=key, recipe=proposal.recipe, seed=seed, weights=proposal.values.get(TRAINED, space.trial), latency=True)
 
     total, runner = study.settings["compress"], study.runner
-    strategy, blind = study.strategy(space, goal), AtRandom(space)
+    strategy, blind = study.strategy(space, goal), AtRandom(space, goal, study.settings["epochs"])
     sampling = Sampling(COMPRESS, study.journal, goal, study.budget, space, strategy, order, total, study.seed, blind=blind)
     runner.screen.stage(COMPRESS, total, len(study.journal.records(COMPRESS)))
     runner.run(sampling.jobs(), sampling.tell, width=1)

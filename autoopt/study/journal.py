@@ -1,7 +1,6 @@
 """The study's journal: each of its stages as an Optuna study, whose trials carry their records."""
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from optuna.distributions import BaseDistribution
 from optuna.storages import JournalStorage
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
+from autoopt.distributions import silent
 from autoopt.goal import Goal
 from autoopt.study.journal_file import JournalFile
 from autoopt.study.record import Record
@@ -99,13 +99,3 @@ class Journal:
     def _title(self, stage: Stage) -> str:
         return f"{self.name}/{stage.name}"
 
-
-@contextmanager
-def silent() -> Iterator[None]:
-    """Keep Optuna from telling on the terminal that it created a study; its log level is the caller's own."""
-    level = optuna.logging.get_verbosity()
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    try:
-        yield
-    finally:
-        optuna.logging.set_verbosity(level)

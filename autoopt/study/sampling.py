@@ -4,8 +4,9 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
-from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.distributions import BaseDistribution
 
+from autoopt.distributions import distribution
 from autoopt.goal import Goal
 from autoopt.orders import Order
 from autoopt.recipe import Recipe
@@ -151,11 +152,3 @@ class Sampling:
         self.history[number] = Evidence(number, "running", proposal.values)
         return Job(self.order(key, derived_seed(self.seed, key), proposal), self.stage, number)
 
-
-def distribution(domain: Domain) -> BaseDistribution:
-    """A domain as Optuna records it."""
-    if domain.options is not None:
-        return CategoricalDistribution(domain.options)
-    if domain.scalar is int:
-        return IntDistribution(int(domain.low), int(domain.high), log=domain.log, step=int(domain.step or 1))
-    return FloatDistribution(float(domain.low), float(domain.high), log=domain.log, step=domain.step)
