@@ -34,10 +34,12 @@ class Compressions:
     Args:
         trained: the trials by key, the best first.
         spaces: by trial, the space of the compressions that work with it; a trial without one is not compressed.
+        names: of all compressions, in the order in which they are chosen.
     """
 
     trained: Mapping[str, Record]
     spaces: Mapping[str, Space]
+    names: Sequence[str]
 
     def walk(self, pick: Pick) -> Recipe:
         """The recipe of a trained trial with the compressions that `pick` chooses."""
@@ -58,7 +60,8 @@ class Compressions:
             for domain in space.domains():
                 other = domains.get(domain.path, replace(domain, condition=NEVER))
                 domains[domain.path] = replace(domain, condition=other.condition | (with_trial & domain.condition))
-        return [*(() if isinstance(self.trial, str) else (self.trial,)), *domains.values()]
+        ordered = sorted(domains.values(), key=lambda domain: self.names.index(domain.key.split(".")[1]))
+        return [*(() if isinstance(self.trial, str) else (self.trial,)), *ordered]
 
 
 def compress(study: Study, top: int) -> list[Record]:
@@ -83,7 +86,7 @@ def compress(study: Study, top: int) -> list[Record]:
     begun = len(study.journal.records(COMPRESS))
     if begun < study.settings["compress"] and best and (not begun or not study.budget.over(COMPRESS)):
         if spaces := fitting_spaces(study, best):
-            sample(study, Compressions(best, spaces), goal)
+            sample(study, Compressions(best, spaces, list(study.space.options["compression"])), goal)
     records = study.journal.records(COMPRESS)
     keep_weights(store, records, {r.key for r in goal.front(records)})
     return records

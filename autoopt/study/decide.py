@@ -65,7 +65,7 @@ def chosen(study: Study, plan: Plan) -> list[Candidate]:
 def pool(study: Study) -> list[Record]:
     """The trials that may win, and the baseline: compressed models alone where a compression is pinned."""
     searched = study.journal.records(SEARCH)
-    pinned = study.space.pinned("compression")
+    pinned = any(option.always for option in study.space.options["compression"].values())
     return [r for r in searched if r.key == BASELINE or not pinned] + study.journal.records(COMPRESS)
 
 

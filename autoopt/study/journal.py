@@ -66,6 +66,12 @@ class Journal:
         self.storage.set_trial_state_values(trial, STATES["failed" if record.state == "complete" and scores is None else record.state], scores)
         self.file.sync()
 
+    def drop(self, stage: Stage, goal: Goal, number: int) -> None:
+        """End a trial that cannot run again; it has no record."""
+        study = self._study(stage, goal)
+        trial = self.storage.get_trial_id_from_study_id_trial_number(study._study_id, number)
+        self.storage.set_trial_state_values(trial, TrialState.FAIL)
+
     def add(self, stage: Stage, record: Record) -> None:
         """Keep the record of a trial that no strategy proposed. It is on the disk then.
 

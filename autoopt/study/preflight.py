@@ -117,7 +117,7 @@ def without(space: Space, slot: str, name: str, problem: Problem) -> Space:
     broken = not problem.unavailable
     itself = (problem.slot, problem.name) == (slot, name)
     detail = problem.detail if problem.slot else str(problem)
-    if broken and itself and (pins := space.pins(slot, name)):
+    if broken and itself and (pins := space.options[slot][name].pins):
         pinned = ", ".join(f"{slot}.{name}.{key}={value}" for key, value in pins.items())
         raise BadInput(f"{pinned}: {slot}={name} cannot be used so: {detail}")
     return space.without(slot, name, detail, broken)

@@ -19,7 +19,7 @@ from autoopt.study.record import Record
 from autoopt.study.runner import Job, Result
 from autoopt.study.stages import Stage
 
-PATIENCE = 50
+PATIENCE = 1000
 """Proposals in a row of what was tried before, after which hardly anything else can be left."""
 Values = Mapping[str, Any]
 
@@ -80,7 +80,8 @@ class Sampling:
         """
         for trial in self.journal.trials(self.stage):
             if not trial.state.is_finished() and (trial.number == 0 or not self.budget.over(self.stage)):
-                yield self._job(trial.number, self._proposal(trial.number, trial.params))
+                if (proposal := self._resumed(trial.number, trial.params)) is not None:
+                    yield self._job(trial.number, proposal)
         while (number := len(self.journal.trials(self.stage))) < self.total and (number == 0 or not self.budget.over(self.stage)):
             if (proposal := self._next(number)) is None:
                 self.exhausted = True
@@ -132,6 +133,15 @@ class Sampling:
                 return proposal
         return None
 
+    def _resumed(self, number: int, values: Values) -> Proposal | None:
+        """The proposal of a trial that died with its session; none, and the trial ends, where the space has changed since."""
+        try:
+            return self._proposal(number, values)
+        except ValueError:
+            self.journal.drop(self.stage, self.goal, number)
+            del self.history[number]
+            return None
+
     def _proposal(self, number: int, values: Values) -> Proposal:
         """Values by path as a proposal; a path that they lack takes its default."""
         if number == 0 and self.first is not None:
@@ -140,7 +150,7 @@ class Sampling:
         distributions: dict[str, BaseDistribution] = {}
 
         def pick(domain: Domain) -> Any:
-            complete[domain.path] = values.get(domain.path, domain.default)
+            complete[domain.path] = domain.accept(values.get(domain.path, domain.default))
             distributions[domain.path] = distribution(domain)
             return complete[domain.path]
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from autoopt.config import Tree, plugged
+from autoopt.config import Tree
 from autoopt.goal import Goal
 from autoopt.recipe import Recipe
 from autoopt.space import Space
@@ -54,6 +54,7 @@ class Study:
 
 def strategy_of(tree: Tree, space: Any, goal: Goal) -> Strategy:
     """The strategy that a config names, for a space and a goal."""
-    technique, values = plugged(tree, "strategy")
+    from autoopt.plugins.strategy.tpe import tpe
+    return tpe(space, goal, tree["study"]["epochs"])
     offered = {"space": space, "goal": goal, "epochs": tree["study"]["epochs"]}
     return build(technique, offered, values)  # type: ignore[no-any-return]
