@@ -24,6 +24,7 @@ from autoopt.study.stored import recipe_overrides
 from autoopt.study.verdict import Verdict
 from autoopt.report import page
 from autoopt.report.frame import table_of
+from autoopt.report.sentence import conclusion
 from autoopt.report.terminal import closing
 from autoopt.terminal import Progress
 
@@ -36,6 +37,10 @@ class Searched(Verdict):
     def trials(self) -> pandas.DataFrame:
         """A row for each trial of the search: how it ended, what was measured, what was chosen."""
         return table_of(Path(self.folder))
+
+    def conclusion(self) -> str:
+        """What the study came to, in a sentence."""
+        return conclusion(self)
 
     def _repr_html_(self) -> str:
         return page.table(self)

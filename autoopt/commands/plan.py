@@ -6,10 +6,10 @@ from typing import Any
 
 from autoopt import grammar
 from autoopt.commands.options import read
-from autoopt.config import SEARCHED, technique_of
+from autoopt.config import SEARCHED
 from autoopt.domain import Choice, Range
 from autoopt.slots import SLOTS
-from autoopt.space import Space
+from autoopt.space import Domain, Pin, Space
 from autoopt.study.confirm import planned, share_of
 from autoopt.study.search import Warm, warm
 from autoopt.study.settled import Settled
@@ -70,33 +70,34 @@ def data_lines(facts: dict[str, Any]) -> Iterator[str]:
 
 def batches(space: Space) -> Iterator[tuple[str, object]]:
     """The settings of the batches that a search may choose, where they are not what they are by default."""
-    for key in SEARCHED:
-        value = space.tree["batches"][key.removeprefix("batches.")]
-        if key == "batches.size" or value != SEARCHED[key]:
-            yield key, value
+    for key, usual in SEARCHED.items():
+        value = space.settings["batches"][key.removeprefix("batches.")]
+        if key == "batches.size" or value != Pin(usual):
+            yield key, text(value)
 
 
 def slot_lines(space: Space, slot: str) -> Iterator[str]:
-    names = list(space.tree[slot])
-    how = "" if len(names) < 2 else " (one of these)" if not SLOTS[slot].many else ""
-    yield f"  {slot}{how}{'' if names else ': none'}"
-    for name, node in space.tree[slot].items():
-        use = "" if "use" not in node else "  always" if node["use"] is True else "  on or off"
+    options = space.options[slot]
+    how = " (one of these)" if len(options) > 1 and not SLOTS[slot].many else ""
+    yield f"  {slot}{how}{'' if options else ': none'}"
+    for name, option in options.items():
+        use = "" if not SLOTS[slot].many else "  always" if option.always else "  on or off"
         yield f"    {name}{use}"
-        params = technique_of(slot, name, node).params
-        for key, value in node.items():
-            if key in params:
-                yield f"      {key:<16} {value}{outside(value, params[key].domain)}"
+        for key, value in option.values.items():
+            yield f"      {key:<16} {text(value)}{outside(value, option.technique.params[key].domain)}"
 
 
-def outside(value: object, advised: Range | Choice | None) -> str:
+def text(value: Pin | Domain) -> str:
+    """What is chosen, as a config gives it."""
+    return grammar.write(value.value) if isinstance(value, Pin) else str(value)
+
+
+def outside(value: Pin | Domain, advised: Range | Choice | None) -> str:
     """A mark for what lies outside the range that the technique advises."""
-    meant = grammar.read(value)
-    if isinstance(advised, Range):
-        ends = (meant.low, meant.high) if isinstance(meant, Range) else (meant,)
-        numbers = [e for e in ends if isinstance(e, int | float)]
-        if any(not advised.low <= e <= advised.high for e in numbers):
-            return f"   (advised: {grammar.write(advised)})"
+    ends = (value.value,) if isinstance(value, Pin) else value.options
+    numbers = [end for end in ends if isinstance(end, int | float)]
+    if isinstance(advised, Range) and any(not advised.low <= number <= advised.high for number in numbers):
+        return f"   (advised: {grammar.write(advised)})"
     return ""
 
 

@@ -36,7 +36,7 @@ def gain_of(verdict: Verdict) -> str:
     if verdict.seeds_planned:
         text += f" (the time ended after {len(verdict.baseline.scores)} of {verdict.seeds_planned} seeds)"
     if verdict.part == "validation":
-        text += f" ({'the test split does not tell it' if verdict.opened else 'there is no test split'})"
+        text += f" ({'the test split does not tell it' if verdict.test_opened_for else 'there is no test split'})"
     return text
 
 

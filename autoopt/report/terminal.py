@@ -51,7 +51,7 @@ def comparison(verdict: Verdict) -> Table:
 def spent(verdict: Verdict) -> str:
     """How the trials ended, and what they took."""
     reasons = ", ".join(f"{count} {reason}" for reason, count in verdict.reasons.items())
-    counts = verdict.trials
+    counts = verdict.counts
     failed = f"{counts['failed']} failed" + (f" ({reasons})" if reasons else "")
     trials = f"{counts['complete']} trials complete, {counts['stopped']} stopped early, {failed}"
     return f"{trials}; {verdict.trainings} trainings, {duration(verdict.seconds)} of trial time."

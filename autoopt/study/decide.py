@@ -102,7 +102,7 @@ def verdict_of(study: Study, baseline: Candidate, winner: Candidate, plan: Plan)
         interval=interval,
         baseline=side(baseline, study.part),
         winner=side(winner, study.part),
-        trials={state: sum(r.state == state for r in tried) for state in ("complete", "stopped", "failed")},
+        counts={state: sum(r.state == state for r in tried) for state in ("complete", "stopped", "failed")},
         reasons=dict(Counter(r.reason for r in tried if r.reason)),
         trainings=sum(len(rows) for stage, rows in records.items() if stage.trains),
         seconds=round(sum(r.seconds for rows in records.values() for r in rows), 1),
@@ -110,7 +110,7 @@ def verdict_of(study: Study, baseline: Candidate, winner: Candidate, plan: Plan)
         dropped=dict(study.space.dropped),
         quarantined=tuple(sorted(study.space.broken)),
         front=tuple(map(point, compress_goal(study.goal).front(records[COMPRESS]))),
-        opened=len({r.key.partition("-final-")[0] for r in records[TEST]}),
+        test_opened_for=len({r.key.partition("-final-")[0] for r in records[TEST]}),
         seeds_planned=study.settings["seeds"] if len(baseline.records) < study.settings["seeds"] else 0,
         folder=str(study.folder.path),
     )

@@ -66,7 +66,7 @@ class Verdict:
         part: where the two were compared: `test`, `training` (what a training costs), or `validation`, which chose the winner.
         gain: winner minus baseline, positive where the winner is better.
         interval: holds the gain with 95 % confidence; infinite where it cannot be told.
-        trials: how many ended in each state.
+        counts: how many trials ended in each state.
         reasons: how many failed for each reason.
         trainings: whole trainings, of the search and of confirm.
         seconds: the time of all trials, added up.
@@ -74,7 +74,7 @@ class Verdict:
         dropped: the techniques that were left out, by `slot/name`, each with the reason.
         quarantined: those among them that failed.
         front: the compressed models that no other one equals in score, latency and size at once.
-        opened: for how many recipes the test part was ever measured.
+        test_opened_for: for how many recipes the test part was ever measured.
         seeds_planned: on how many seeds the two were to be compared, where the time ended before.
         folder: of the study.
     """
@@ -87,7 +87,7 @@ class Verdict:
     interval: tuple[float, float]
     baseline: Side
     winner: Side
-    trials: Mapping[str, int]
+    counts: Mapping[str, int]
     reasons: Mapping[str, int]
     trainings: int
     seconds: float
@@ -95,7 +95,7 @@ class Verdict:
     dropped: Mapping[str, str] = field(default_factory=dict)
     quarantined: tuple[str, ...] = ()
     front: tuple[Point, ...] = ()
-    opened: int = 0
+    test_opened_for: int = 0
     seeds_planned: int = 0
     folder: str = ""
 

@@ -57,7 +57,8 @@ def prepare(setup: dict[str, Any]) -> tuple[World, dict[str, Any]]:
     """
     silence()
     seed_all(setup["tree"]["seed"])  # what a data technique draws is drawn alike in every session
-    space = Space(setup["tree"])
+    tree = setup["tree"]
+    space = Space.of(tree)
     load_all(space)
     ((_, _, data),) = [row for row in space.techniques() if row[0] == "data"]
     lightning = all(makes(t, L.LightningModule) for s, _, t in space.techniques() if s == "model")
@@ -67,7 +68,7 @@ def prepare(setup: dict[str, Any]) -> tuple[World, dict[str, Any]]:
         examples = build(data, {}, values)
         digits = fingerprint(examples) if isinstance(examples, Examples) else ""
         if isinstance(examples, Examples) and not isinstance(examples.inputs, Raw):
-            examples = replace(examples, inputs=cached(examples.inputs, recipe.tree["batches"]["cache"], Path(space.tree["root"])))
+            examples = replace(examples, inputs=cached(examples.inputs, recipe.tree["batches"]["cache"], Path(tree["root"])))
         task = make_task(examples, recipe.tree["split"], scan=not lightning, embed=not lightning)
     except BadInput:
         raise
@@ -80,11 +81,11 @@ def prepare(setup: dict[str, Any]) -> tuple[World, dict[str, Any]]:
     if task.datamodule and not lightning and (hook := next((h for h in BATCH_HOOKS if changes(task.datamodule, h)), None)):
         raise BadInput(f"data={data.name}: its {hook} is for a LightningModule; a network needs batches that are ready as they are loaded")
     if task.datamodule and recipe.tree["batches"]["size"] is not None and not has_batch_size(task.datamodule):
-        raise BadInput(f"batches.size={space.tree['batches']['size']}: {data.name} has no batch_size to set; leave batches.size away")
-    if "balanced" in str(space.tree["batches"]["sampler"]) and (task.datamodule or task.kind != "classification"):
+        raise BadInput(f"batches.size={tree['batches']['size']}: {data.name} has no batch_size to set; leave batches.size away")
+    if "balanced" in str(tree["batches"]["sampler"]) and (task.datamodule or task.kind != "classification"):
         why = f"{data.name} draws its own batches" if task.datamodule else "the targets are no classes"
-        raise BadInput(f"batches.sampler={space.tree['batches']['sampler']}: {why}; leave batches.sampler away")
-    metrics = own_metrics(space.tree["metrics"], lightning)
+        raise BadInput(f"batches.sampler={tree['batches']['sampler']}: {why}; leave batches.sampler away")
+    metrics = own_metrics(tree["metrics"], lightning)
     known = {"examples": digits, "sources": sources(space, metrics)}
     return World(task, task.example(), metrics), facts(task, lightning) | known
 

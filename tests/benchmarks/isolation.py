@@ -47,7 +47,7 @@ def main() -> None:
         for width in (1, 2):
             start = time.monotonic()
             executor = Local({"tree": tree}, folder, workers=width, target="first_step")
-            recipe = dict(Space(tree).fitting(executor.facts["absent"]).baseline().tree)
+            recipe = dict(Space.of(tree).fitting(executor.facts["absent"]).baseline().tree)
             print(f"{width} at a time, {TRIALS} trials (template warm after {time.monotonic() - start:.1f} s)")
             submitted, notes = trials(executor, recipe, folder, width)
             executor.close()

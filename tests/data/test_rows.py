@@ -179,7 +179,7 @@ def accuracy(size):
     streaming.generate(Path("images.npz"), size)
     tree = compose(["data=npz", "data.npz.path=images.npz", "model=linear", "study.epochs=1", "device=cpu"])
     world, facts = prepare({{"tree": tree}})
-    recipe = dict(Space(tree).fitting(facts["absent"]).baseline().tree)
+    recipe = dict(Space.of(tree).fitting(facts["absent"]).baseline().tree)
     found = run(world, {{"recipe": recipe, "seed": 0, "objective": "val_accuracy"}}, lambda *_: False)
     return found["metrics"]["val_accuracy"], world.task.parts["train"][0].lazy
 

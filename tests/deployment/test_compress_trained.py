@@ -126,7 +126,7 @@ def trial(compression, model="cnn", **job):
         [*RECIPE, f"model={model}", *arguments, *own, f"compression=[{','.join(compression)}]" if compression else "compression=none"]
     )
     world, _ = prepare({"tree": tree})
-    recipe = Space(tree).baseline()
+    recipe = Space.of(tree).baseline()
     return run(world, {"recipe": dict(recipe.tree), "seed": 0, "objective": "val_accuracy", **job}, lambda *_: False)
 
 
@@ -164,7 +164,7 @@ def test_a_model_without_that_argument_cannot_be_built_smaller():
 
 def with_argument(name):
     tree = compose([*RECIPE, "model=cnn", "loss=cross_entropy", f"compression=[{HERE}:taught]", f"compression.taught.argument={name}"])
-    return dict(Space(tree).baseline().tree)
+    return dict(Space.of(tree).baseline().tree)
 
 
 def test_what_cannot_be_stored_is_refused():
@@ -212,7 +212,7 @@ class TestModuleOfTheUsers:
                 [*RECIPE, f"model={HERE}:Lit", "loss=keep", f"compression=[{HERE}:taught]", "compression.taught.argument=channels"]
             )
             world, _ = prepare({"tree": tree})
-            run(world, {"recipe": dict(Space(tree).baseline().tree), "seed": 0}, lambda *_: False)
+            run(world, {"recipe": dict(Space.of(tree).baseline().tree), "seed": 0}, lambda *_: False)
         assert caught.value.unavailable
         assert SEEN["sizes"][1] < SEEN["sizes"][0]
 

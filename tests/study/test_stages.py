@@ -80,7 +80,7 @@ class Study:
 def test_from_the_preflight_to_the_verdict(study):
     study.ends = {"preflight/optimizer-sgd": Fails("error", "killed"), "0": 0.1, "0-final-0": 0.1, "0-final-1": 0.11}
     verdict = study.search()
-    assert (verdict.part, verdict.opened) == ("test", 2)
+    assert (verdict.part, verdict.test_opened_for) == ("test", 2)
     winner = verdict.winner.trial
     assert winner != "0"
     assert study.trained() == [
@@ -232,7 +232,7 @@ class TestWhereItIsMeasured:
         study.facts = study.facts | {"test": False}
         study.ends = dict.fromkeys(("0", "0-final-0", "0-final-1"), 0.1)
         verdict = study.search()
-        assert (verdict.part, verdict.opened, verdict.better) == ("validation", 0, False)
+        assert (verdict.part, verdict.test_opened_for, verdict.better) == ("validation", 0, False)
         assert not any(key.endswith("-test") for key in study.asked)
         assert "the test part is missing: the verdict compares on the validation part, which also chooses the winner" in study.screen.lines
 
@@ -240,7 +240,7 @@ class TestWhereItIsMeasured:
     def test_what_only_a_training_tells_is_compared_by_trainings_on_fresh_seeds(self, study, objective):
         study.ends = {"0": 0.9, "0-final-0": 0.9, "0-final-1": 0.91}
         verdict = study.search(f"objective={objective}")
-        assert (verdict.part, verdict.opened) == ("training", 2), "what the test split tells is measured all the same"
+        assert (verdict.part, verdict.test_opened_for) == ("training", 2), "what the test split tells is measured all the same"
         assert verdict.baseline.scores == [0.9, 0.91]
         line = f"{objective} is measured while training: the verdict compares trainings on fresh seeds"
         assert study.screen.lines.index(line) < study.screen.lines.index(next(iter(study.screen.lines[-1:])))
@@ -286,7 +286,7 @@ class TestWithoutAsking:
         study.search("study.trials=4")
         verdict = study.search("study.trials=50", asking=False)
         assert list(study.records()) == list("0123")
-        assert verdict.trials["complete"] + verdict.trials["stopped"] == 4
+        assert verdict.counts["complete"] + verdict.counts["stopped"] == 4
 
     def test_where_the_baseline_is_all_there_is_nothing_is_compared(self, study):
         verdict = study.search("study.trials=1")
