@@ -1,19 +1,20 @@
 """A search from its config to its verdict: the stages in their order."""
 
-import os
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from importlib.metadata import version
-from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
-from autoopt.config import Tree, compose, is_live, seconds
+from autoopt.config import Tree, compose, seconds
 from autoopt.errors import BadInput, NotConcluded
+from autoopt.executor import Executor
 from autoopt.executor.local import Local
+from autoopt.executor.resources import Limits
+from autoopt.points import plug
 from autoopt.recipe import Recipe
 from autoopt.space import Space
 from autoopt.study.compress import STAGE as COMPRESS
@@ -109,45 +110,12 @@ def announce(space: Space, objective: Objective, screen: Screen) -> None:
         screen.say(f"quarantined: {key}: {space.dropped[key]}")
 
 
-def local(tree: Tree, folder: Path) -> Local:
-    """The executor that the config names, on the GPUs that there are."""
-    node = tree["executor"]
-    gpus = visible_gpus() if {"auto", "cuda"} & tree["device"].keys() else []
-    devices = max((n["devices"] for n in tree["device"].values() if isinstance(n.get("devices"), int)), default=1)
-    if gpus and devices > len(gpus):
-        raise BadInput(f"devices={devices}, but the GPUs there are: {', '.join(gpus)}")
-    gpus_per_trial = max(node["gpus_per_trial"], devices) if devices > 1 else node["gpus_per_trial"]
-    room = len(gpus) / gpus_per_trial if gpus else cores() / max(devices, node["cpus_per_trial"])
-    workers = node["workers"] or max(1, int(room))
-    return Local(
-        {"tree": tree},
-        folder,
-        workers=workers,
-        trial_time=seconds(node["trial_time"]),
-        gpus=gpus,
-        gpus_per_trial=gpus_per_trial,
-        cpus_per_trial=node["cpus_per_trial"],
-        fork=is_live(tree),
-    )
+def local(tree: Tree, folder: Path) -> Executor:
+    """The executor that the config names."""
+    return plug(tree, "executor", setup={"tree": tree}, store=folder, limits=Limits.of(tree))
 
 
-def cores() -> float:
-    """How many this process may use: those that it may run on, within the quota of its control group."""
-    free = float(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
-    with suppress(OSError, ValueError):  # none, or "max"
-        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
-        free = min(free, int(quota) / int(period))
-    return free
-
-
-def visible_gpus() -> list[str]:
-    """The NVIDIA devices that a trial may be given, told without starting CUDA."""
-    if version("torch").endswith("+cpu"):
-        return []
-    if (said := os.environ.get("CUDA_VISIBLE_DEVICES")) is not None:
-        return list(takewhile(lambda gpu: gpu not in ("", "-1"), said.split(",")))
-    count = sum(1 for _ in Path("/dev").glob("nvidia[0-9]*"))
-    return [str(number) for number in range(count)]  # CUDA counts what it sees: a container's only one may be nvidia3
+Executor.register(Local)  # until it is a subclass
 
 
 def own_baseline(tree: Tree) -> Recipe | None:

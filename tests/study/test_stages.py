@@ -13,7 +13,7 @@ from autoopt.errors import BadInput, NotConcluded
 from autoopt.space import Space
 from autoopt.study import search as module
 from autoopt.study.folder import derived_seed
-from autoopt.study.search import CONFIRM_SHARE, git_commit, own_baseline, recalled, search, visible_gpus
+from autoopt.study.search import CONFIRM_SHARE, git_commit, own_baseline, recalled, search
 from autoopt.study.stored import stored
 
 FACTS = {"examples": "0", "sources": {}, "absent": {}, "test": True} | dict.fromkeys(KNOWN)
@@ -259,27 +259,6 @@ def test_a_store_that_cannot_be_used_is_refused_before_anything_starts(study):
     with pytest.raises(BadInput, match=r"tracking\.uri=file:///tmp/x: "):
         study.search("tracking.enabled=true", "tracking.uri=file:///tmp/x")
     assert (study.asked, list(study.path.iterdir())) == ([], [])
-
-
-@pytest.mark.parametrize(
-    ("build", "said", "found"),
-    [
-        ("2.9.0+cpu", None, []),
-        ("2.9.0+cpu", "0,1", []),
-        ("2.9.0", "0,1", ["0", "1"]),
-        ("2.9.0+cu128", "GPU-5c1,MIG-77", ["GPU-5c1", "MIG-77"]),
-        ("2.9.0", "", []),
-        ("2.9.0", "-1", []),
-        ("2.9.0", "0,-1,1", ["0"]),
-    ],
-)
-def test_visible_gpus(monkeypatch, build, said, found):
-    """As CUDA reads its variable: what stands after one that is not there is hidden too."""
-    monkeypatch.setattr(module, "version", lambda name: build)
-    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
-    if said is not None:
-        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", said)
-    assert visible_gpus() == found
 
 
 def test_the_commit(tmp_path, monkeypatch):
