@@ -3,12 +3,10 @@
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from math import ceil, exp, log
+from math import ceil
 from random import Random
 from typing import Any
 
-from autoopt.domain import Choice
-from autoopt.goal import Goal
 from autoopt.space import Domain
 
 
@@ -82,38 +80,22 @@ class Halving:
 
 
 class AtRandom(Strategy):
-    """Draws every value at random, independently of all others and of the history, with halving at the rungs.
+    """Draws every value at random, independently of all others and of the history.
 
     Args:
         space: with `walk(pick)`, which asks for the value of each domain that a recipe needs.
-        goal: whose first direction decides at rungs.
-        epochs: of a full training.
     """
 
-    def __init__(self, space: Any, goal: Goal, epochs: int):
-        self.space, self.halving = space, Halving(epochs, goal.first.direction)
-        self.rungs = self.halving.rungs
+    def __init__(self, space: Any):
+        self.space = space
 
     def propose(self, history: Sequence[Evidence], number: int, seed: int) -> Mapping[str, Any]:
         values: dict[str, Any] = {}
-        random = Random(seed)
+        random = Random(f"{seed}/{number}")
 
         def pick(domain: Domain) -> Any:
-            return values.setdefault(domain.path, drawn(domain, random))
+            values[domain.path] = domain.sample(random)
+            return values[domain.path]
 
         self.space.walk(pick)
         return values
-
-    def stop(self, history: Sequence[Evidence], number: int, epoch: int) -> bool:
-        return self.halving.stop(history, number, epoch)
-
-
-def drawn(domain: Domain, random: Random) -> Any:
-    """A value of a domain at random: uniform over its options, its steps, or its scale."""
-    if isinstance(domain.values, Choice):
-        return random.choice(domain.values.options)
-    low, high, step = domain.values.low, domain.values.high, domain.values.step
-    if step or (domain.scalar is int and not domain.values.log):
-        return domain.scalar(low + (step or 1) * random.randint(0, round((high - low) / (step or 1))))  # type: ignore[misc]
-    value = exp(random.uniform(log(low), log(high))) if domain.values.log else random.uniform(low, high)
-    return domain.scalar(min(max(round(value) if domain.scalar is int else value, low), high))  # type: ignore[misc]

@@ -3,7 +3,9 @@
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from decimal import Decimal
+from math import exp, isclose, log
 from numbers import Real
+from random import Random
 from typing import Any, Protocol
 
 from autoopt import grammar
@@ -73,18 +75,32 @@ class Domain:
             if value in self.options:
                 return self.options[self.options.index(value)]
         elif isinstance(value, Real) and self.values.low <= value <= self.values.high and self.scalar is not None:
-            if (typed := self.scalar(value)) == value:
+            typed = self.scalar(value)
+            if typed == value and isclose(typed, on_step(typed, self.values, self.values.step)):
                 return typed
         raise ValueError(f"{self.path}={value}: expected {self}")
+
+    def sample(self, random: Random) -> Any:
+        """A value at random: uniform over the options, the steps, or the scale of the domain."""
+        if isinstance(self.values, Choice):
+            return random.choice(self.options)
+        low, high, step = self.values.low, self.values.high, self.values.step
+        if step is not None or (self.scalar is int and not self.values.log):
+            value = low + (step or 1) * random.randint(0, round((high - low) / (step or 1)))
+        elif self.scalar is int:  # half a step on both sides, or the ends would be drawn half as often
+            value = round(exp(random.uniform(log(low - 0.5), log(high + 0.5))))
+        else:
+            value = exp(random.uniform(log(low), log(high))) if self.values.log else random.uniform(low, high)
+        return (self.scalar or float)(min(max(value, low), high))
 
     def suggest(self, trial: Trial) -> Any:
         """The value that an Optuna trial chooses."""
         if isinstance(self.values, Choice):
             return trial.suggest_categorical(self.path, self.values.options)
-        low, high, log, step = self.values.low, self.values.high, self.values.log, self.values.step
+        low, high, scale, step = self.values.low, self.values.high, self.values.log, self.values.step
         if self.scalar is int:
-            return trial.suggest_int(self.path, int(low), int(high), log=log, step=int(step or 1))
-        return trial.suggest_float(self.path, low, high, log=log, step=step)
+            return trial.suggest_int(self.path, int(low), int(high), log=scale, step=int(step or 1))
+        return trial.suggest_float(self.path, low, high, log=scale, step=step)
 
     def narrow(self, allowed: Callable[[Any], bool]) -> "Pin | Domain":
         """What is left of the options; all of them where none is allowed."""
@@ -120,10 +136,10 @@ def completed(key: str, values: Range, param: Param) -> Pin | Domain:
     low, high = scalar(values.low), scalar(on_step(values.high, values, step))
     if low == high:
         return Pin(low)
-    log = (values.log or (advised is not None and advised.log)) and step is None and low > 0
+    scale = (values.log or (advised is not None and advised.log)) and step is None and low > 0
     default = param.default if isinstance(param.default, int | float) else low
     default = on_step(min(max(default, low), high), values, step)
-    return Domain(key, Range(low, high, log, step and scalar(step)), scalar, scalar(default))
+    return Domain(key, Range(low, high, scale, step and scalar(step)), scalar, scalar(default))
 
 
 def on_step(value: float, values: Range, step: float | None) -> float:

@@ -106,7 +106,7 @@ def sample(study: Study, space: Compressions, goal: Goal) -> None:
         return Compress(key=key, recipe=proposal.recipe, seed=seed, weights=proposal.values.get(TRAINED, space.trial), latency=True)
 
     total, runner = study.settings["compress"], study.runner
-    strategy, blind = study.strategy(space, goal), AtRandom(space, goal, study.settings["epochs"])
+    strategy, blind = study.strategy(space, goal), AtRandom(space)
     sampling = Sampling(COMPRESS, study.journal, goal, study.budget, space, strategy, order, total, study.seed, blind=blind)
     runner.screen.stage(COMPRESS, total, len(study.journal.records(COMPRESS)))
     runner.run(sampling.jobs(), sampling.tell, width=1)

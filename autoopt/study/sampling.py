@@ -127,7 +127,7 @@ class Sampling:
             return self._proposal(0, {})
         for attempt in range(PATIENCE if self.blind else 1):
             strategy = self.strategy if not attempt or self.blind is None else self.blind
-            seed = derived_seed(self.seed, f"{self.stage.name} {number}" + (f" {attempt}" if attempt else ""))
+            seed = derived_seed(self.seed, f"{self.stage.name} {attempt}")
             proposal = self._proposal(number, strategy.propose(self.evidence(), number, seed))
             if self.blind is None or not any(proposal.values == trial.values for trial in self.history.values()):
                 return proposal

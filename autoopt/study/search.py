@@ -6,10 +6,11 @@ from dataclasses import dataclass, replace
 from math import inf
 from typing import Any
 
-from autoopt.config import Tree, compose, plugged, seconds
+from autoopt.config import Tree, compose, seconds
 from autoopt.errors import BadInput
 from autoopt.executor import Executor
-from autoopt.executor.resources import limits_of
+from autoopt.executor.resources import Limits
+from autoopt.points import plug
 from autoopt.recipe import Recipe
 from autoopt.space import Space
 from autoopt.store import Store
@@ -28,7 +29,6 @@ from autoopt.study.settled import Settled, recall
 from autoopt.study.stages import SEARCH, STORED
 from autoopt.study.study import Study
 from autoopt.study.verdict import Verdict
-from autoopt.technique import build
 from autoopt.tracking import store_uri
 
 
@@ -110,9 +110,7 @@ def warm(tree: Tree, screen: Screen, executor: Executor | None = None) -> Iterat
 
 def engine(tree: Tree, folder: Folder) -> Executor:
     """The executor that the config names."""
-    technique, values = plugged(tree, "executor")
-    offered = {"setup": {"tree": tree}, "store": Store(folder.path), "limits": limits_of(tree)}
-    return build(technique, offered, values)  # type: ignore[no-any-return]
+    return plug(tree, "executor", setup={"tree": tree}, store=Store(folder.path), limits=Limits.of(tree))  # type: ignore[no-any-return]
 
 
 def tell_changed_code(folder: Folder, facts: dict[str, Any], screen: Screen) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 
 from autoopt.config import Tree
 from autoopt.goal import Goal
+from autoopt.points import plug
 from autoopt.recipe import Recipe
 from autoopt.space import Space
 from autoopt.strategy import Strategy
@@ -13,7 +14,6 @@ from autoopt.study.budget import Budget
 from autoopt.study.folder import Folder
 from autoopt.study.journal import Journal
 from autoopt.study.runner import Runner
-from autoopt.technique import build
 
 
 @dataclass(frozen=True)

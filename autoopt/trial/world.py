@@ -5,7 +5,6 @@ import inspect
 import logging
 import platform
 import random
-import typing
 import warnings
 from collections.abc import Mapping
 from contextlib import suppress
@@ -26,6 +25,7 @@ from autoopt.data.rows import cached
 from autoopt.data.task import Examples, Raw, Task, fingerprint, make_task
 from autoopt.domain import Unavailable
 from autoopt.errors import BadInput
+from autoopt.kind import check_kind, return_type
 from autoopt.slots import SLOTS
 from autoopt.space import Space
 from autoopt.technique import LIVE, REQUIRED, Technique, build, resolve
@@ -146,31 +146,6 @@ def load_all(space: Space) -> None:
             problems.extend(error.problems)
     if problems:
         raise BadInput(*problems)
-
-
-def check_kind(slot: str, technique: Technique) -> None:
-    """Raise BadInput where the object is neither a subclass of what the slot returns nor a function annotated to return it."""
-    expected = SLOTS[slot].returns
-    found = technique.load()
-    returned = found if isinstance(found, type) else return_type(found)
-    if technique.path in LIVE and not isinstance(found, type):
-        return
-    if not any(
-        returned is None if path is None else isinstance(returned, type) and issubclass(returned, resolve(path)) for path in expected
-    ):
-        names = " or ".join("None" if path is None else path.replace(":", ".") for path in expected)
-        says = "does not say what it returns" if returned is REQUIRED else f"returns {getattr(returned, '__name__', returned)}"
-        seen = "a class" if isinstance(found, type) else f"a function that {says}"
-        raise BadInput(f"{slot}={technique.path} is {seen}; expected a subclass of {names}, or a function annotated to return one")
-
-
-def return_type(function: Any) -> Any:
-    try:
-        hint = typing.get_type_hints(function).get("return", inspect.Parameter.empty)
-    except Exception:
-        hint = getattr(function, "__annotations__", {}).get("return", inspect.Parameter.empty)
-    hint = None if hint is type(None) else hint
-    return typing.get_origin(hint) or hint
 
 
 def makes(technique: Technique, kind: type) -> bool:

@@ -1,9 +1,10 @@
+from autoopt.space import Space
 from autoopt.strategy import AtRandom, Strategy
 
 
-def random(space, goal, epochs) -> Strategy:
-    """Draws every value at random; the worse half ends at a third of its epochs, and at two thirds.
+def random(space: Space) -> Strategy:
+    """Draws every value at random, independently of all the others and of what earlier trials came to.
 
-    Source: Bergstra & Bengio 2012, JMLR 13:281.
+    Bergstra & Bengio 2012, Journal of Machine Learning Research 13, 281-305.
     """
-    return AtRandom(space, goal, epochs)
+    return AtRandom(space)

@@ -1,4 +1,5 @@
 from collections.abc import Mapping, Sequence
+from hashlib import sha256
 from typing import Any
 
 import optuna
@@ -33,7 +34,8 @@ class Tpe(Strategy):
 
     def propose(self, history: Sequence[Evidence], number: int, seed: int) -> Mapping[str, Any]:
         self.tell([trial for trial in history if trial.state in STATES and trial.values])
-        self.study.sampler = TPESampler(seed=seed, n_startup_trials=self.startup)
+        own = int.from_bytes(sha256(f"{seed}/{number}".encode()).digest()[:4], "big")
+        self.study.sampler = TPESampler(seed=own, n_startup_trials=self.startup)
         trial = self.study.ask()
         self.space.walk(lambda domain: domain.suggest(trial))
         self.study.tell(trial, state=TrialState.FAIL)  # no sampler looks at failed trials

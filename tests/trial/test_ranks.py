@@ -20,7 +20,6 @@ from autoopt.errors import BadInput, NonFinite
 from autoopt.plugins.device.parallel import together
 from autoopt.recipe import Recipe
 from autoopt.space import Space
-from autoopt.study.search import local
 from autoopt.trial.ranks import RankError, averaged, replica, same_buffers, spread
 from autoopt.trial.run import prepare, run
 from autoopt.trial.world import World
@@ -330,28 +329,3 @@ def test_a_batch_has_an_example_for_every_rank():
     world, recipe = prepared(*PLAIN)
     with pytest.raises(BadInput, match=r"batches.size=3 is too small for 4 devices"):
         Feed(world.task, {**recipe.tree["batches"], "size": 3}, 0, True, share=(0, 4))
-
-
-@pytest.mark.parametrize(
-    ("gpus", "overrides", "workers", "gpus_per_trial"),
-    [
-        ([], ["device=cpu"], 8, 1),
-        ([], ["device=cpu", *DDP], 4, 2),
-        (["0", "1", "2", "3"], ["device=cuda"], 4, 1),
-        (["0", "1", "2", "3"], ["device=cuda", "device.cuda.devices=2", "device.cuda.strategy=ddp"], 2, 2),
-        (["0"], ["device=cuda", "executor.gpus_per_trial=0.5"], 2, 0.5),
-    ],
-)
-def test_trials_on_several_devices_leave_room_for_fewer(monkeypatch, tmp_path, gpus, overrides, workers, gpus_per_trial):
-    said = {}
-    monkeypatch.setattr("autoopt.study.search.Local", lambda setup, folder, **settings: said.update(settings))
-    monkeypatch.setattr("autoopt.study.search.visible_gpus", lambda: gpus)
-    monkeypatch.setattr("autoopt.study.search.cores", lambda: 8.0)
-    local(compose(["data=digits", *overrides]), tmp_path)
-    assert (said["workers"], said["gpus_per_trial"]) == (workers, gpus_per_trial)
-
-
-def test_more_devices_than_there_are(monkeypatch, tmp_path):
-    monkeypatch.setattr("autoopt.study.search.visible_gpus", lambda: ["0"])
-    with pytest.raises(BadInput, match="devices=2, but the GPUs there are: 0"):
-        local(compose(["data=digits", "device=cuda", "device.cuda.devices=2", "device.cuda.strategy=ddp"]), tmp_path)
