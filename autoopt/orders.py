@@ -140,7 +140,7 @@ class Outcome:
 
 BLAME: Mapping[str, str] = {
     **dict.fromkeys(("error", "nonfinite", "oom_device", "oom_host", "timeout", "data", "plugin"), "recipe"),
-    **dict.fromkeys(("preempted", "lost", "disk"), "machine"),
+    **dict.fromkeys(("preempted", "lost", "disk", "system"), "machine"),
     "user": "user",
 }
 """Every reason for which a trial can fail, and who is to blame: the recipe's faults teach the strategy, the machine's are retried."""

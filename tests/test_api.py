@@ -22,6 +22,7 @@ from autoopt.data.splits import Splitter
 from autoopt.data.task import Examples
 from autoopt.errors import BadInput, NotConcluded
 from autoopt.live import path_of
+from autoopt.orders import Measure, Train
 from autoopt.recipe import Recipe
 from autoopt.space import Space
 from autoopt.study import train as training
@@ -270,12 +271,13 @@ def exported(tmp_path):
 
     def go(*overrides: str, **slots):
         tree = compose(["device=cpu", "study.epochs=2", *overrides])
-        world, facts = prepare({"tree": tree})
+        world, facts = prepare({"tree": tree, "store": str(tmp_path)})
         recipe = Space.of(tree).fitting(facts["absent"]).baseline().replace(**slots)
-        weights, order = tmp_path / "trial" / "model.safetensors", {"recipe": recipe.tree, "seed": 3}
-        run(world, {**order, "save": str(weights)}, lambda *_: False)
-        tested = run(world, {**order, "load": str(weights), "part": "test"}, lambda *_: False)["metrics"]
-        export(tmp_path / "best", recipe, weights, json.loads(json.dumps(facts)), Advice("title", "It is so.", "val_x", 0.5))
+        run(world, Train(key="0", recipe=recipe, seed=3, keep=True).json(), lambda *_: False)
+        tested = run(world, Measure(key="0-test", recipe=recipe, seed=3, weights="0").json(), lambda *_: False)["metrics"]
+        export(
+            tmp_path / "best", recipe, world.store.weights("0"), json.loads(json.dumps(facts)), Advice("title", "It is so.", "val_x", 0.5)
+        )
         return tmp_path / "best", world.task, {k.removeprefix("test_"): v for k, v in tested.items() if k.startswith("test_")}
 
     return go

@@ -28,6 +28,7 @@ from autoopt.errors import BadInput
 from autoopt.kind import check_kind, return_type
 from autoopt.slots import SLOTS
 from autoopt.space import Space
+from autoopt.store import Store
 from autoopt.technique import LIVE, REQUIRED, Technique, build, resolve
 
 BATCH_HOOKS = ("on_before_batch_transfer", "transfer_batch_to_device", "on_after_batch_transfer")
@@ -36,10 +37,16 @@ QUIET = ("lightning.pytorch", "lightning.pytorch.utilities.rank_zero", "lightnin
 
 @dataclass(frozen=True)
 class World:
-    """What every trial of a study shares; `metrics` are the user's own, by name."""
+    """What every trial of a study shares.
+
+    Args:
+        store: where weights are stored.
+        metrics: the user's own, by name.
+    """
 
     task: Task
     example: tuple[Tensor, Tensor] | None
+    store: Store
     metrics: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -47,7 +54,7 @@ def prepare(setup: dict[str, Any]) -> tuple[World, dict[str, Any]]:
     """Import the selected techniques and load the data, once, in the process from which the trials are forked.
 
     Args:
-        setup: the composed `tree`, and what is `off` by its `slot/name`.
+        setup: the composed `tree`, and the `store`'s root.
 
     Returns:
         the world, and the facts about it that the supervisor needs: JSON.
@@ -57,7 +64,7 @@ def prepare(setup: dict[str, Any]) -> tuple[World, dict[str, Any]]:
     """
     silence()
     seed_all(setup["tree"]["seed"])  # what a data technique draws is drawn alike in every session
-    tree = setup["tree"]
+    tree, store = setup["tree"], Store(setup["store"])
     space = Space.of(tree)
     load_all(space)
     ((_, _, data),) = [row for row in space.techniques() if row[0] == "data"]
@@ -68,7 +75,7 @@ def prepare(setup: dict[str, Any]) -> tuple[World, dict[str, Any]]:
         examples = build(data, {}, values)
         digits = fingerprint(examples) if isinstance(examples, Examples) else ""
         if isinstance(examples, Examples) and not isinstance(examples.inputs, Raw):
-            examples = replace(examples, inputs=cached(examples.inputs, recipe.tree["batches"]["cache"], Path(tree["root"])))
+            examples = replace(examples, inputs=cached(examples.inputs, recipe.tree["batches"]["cache"], store.root))
         task = make_task(examples, recipe.tree["split"], scan=not lightning, embed=not lightning)
     except BadInput:
         raise
@@ -87,7 +94,7 @@ def prepare(setup: dict[str, Any]) -> tuple[World, dict[str, Any]]:
         raise BadInput(f"batches.sampler={tree['batches']['sampler']}: {why}; leave batches.sampler away")
     metrics = own_metrics(tree["metrics"], lightning)
     known = {"examples": digits, "sources": sources(space, metrics)}
-    return World(task, task.example(), metrics), facts(task, lightning) | known
+    return World(task, task.example(), store, metrics), facts(task, lightning) | known
 
 
 def sources(space: Space, metrics: Mapping[str, Any]) -> dict[str, str]:
