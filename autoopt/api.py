@@ -17,15 +17,15 @@ from autoopt.live import Made, path_of
 from autoopt.module.build import apply_to, prepare_model
 from autoopt.module.chosen import Chosen
 from autoopt.recipe import Recipe
+from autoopt.report import page
+from autoopt.report.frame import table_of
+from autoopt.report.sentence import conclusion
+from autoopt.report.terminal import closing
 from autoopt.space import Space
 from autoopt.study import search as study
 from autoopt.study import train as training
 from autoopt.study.stored import recipe_overrides
 from autoopt.study.verdict import Verdict
-from autoopt.report import page
-from autoopt.report.frame import table_of
-from autoopt.report.sentence import conclusion
-from autoopt.report.terminal import closing
 from autoopt.terminal import Progress
 
 __all__ = ["apply", "load", "search", "train"]

@@ -24,7 +24,7 @@ ROOT = Path(__file__).parent.parent
 LIMIT = 120  # seconds for the tests of one mutant
 TESTS = {
     "goal": ["tests/test_goal.py", "tests/study/test_compress.py", "tests/study/test_stages.py"],
-    "strategy": ["tests/test_strategy.py", "tests/plugins/test_strategy.py", "tests/study/test_sampling.py"],
+    "strategy": ["tests/test_halving.py", "tests/plugins/test_strategy.py", "tests/study/test_sampling.py"],
     "space/space": ["tests/test_space.py", "tests/study/test_preflight.py"],
     "space/questions": ["tests/test_space.py"],
     "space/domain": ["tests/test_space.py"],
@@ -70,7 +70,7 @@ def spots(tree: ast.AST) -> Iterator[tuple[ast.AST, str]]:
             continue
         if isinstance(node, ast.Compare) and len(node.ops) == 1 and type(node.ops[0]) in SWAPS:
             yield node, "compare"
-        elif (isinstance(node, ast.BoolOp) or isinstance(node, ast.BinOp)) and type(node.op) in SWAPS:
+        elif (isinstance(node, (ast.BoolOp, ast.BinOp))) and type(node.op) in SWAPS:
             yield node, "operator"
         elif isinstance(node, ast.Constant) and type(node.value) in (int, float) and hasattr(node, "lineno"):
             yield node, "number"

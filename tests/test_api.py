@@ -483,7 +483,9 @@ def plain_fit(module, callbacks, arguments) -> L.Trainer:
 @pytest.fixture
 def chosen() -> Recipe:
     said = ["data=digits", "optimizer=adamw", "optimizer.adamw.lr=0.02", "schedule=cosine", "activation=elu", "initializer=xavier_uniform"]
-    return Space.of(compose([*said, "regularizer=[l1,gradient_clip]", "augmentation=[mixup]", "loss=cross_entropy", "device=cpu"])).baseline()
+    return Space.of(
+        compose([*said, "regularizer=[l1,gradient_clip]", "augmentation=[mixup]", "loss=cross_entropy", "device=cpu"])
+    ).baseline()
 
 
 @pytest.mark.parametrize("form", ["recipe", "file"])

@@ -39,7 +39,10 @@ def verdict(gain=0.3, low=0.2, high=0.4, **fields):
 GAIN = "gain in val_accuracy on the test split +0.3000, 95 % interval"
 SENTENCES = [
     (verdict(), f"Trial 7 is better than the baseline: {GAIN} +0.2000 to +0.4000."),
-    (verdict(low=-0.1), f"No difference between trial 7 and the baseline could be shown, since the interval includes 0: {GAIN} -0.1000 to +0.4000."),
+    (
+        verdict(low=-0.1),
+        f"No difference between trial 7 and the baseline could be shown, since the interval includes 0: {GAIN} -0.1000 to +0.4000.",
+    ),
     (
         verdict(-0.3, -0.4, -0.2),
         "The baseline is better than trial 7, which only validation preferred: "
@@ -142,8 +145,16 @@ def test_what_only_one_side_measured_is_no_row():
 
 
 def test_the_front_is_a_table_of_its_own():
-    table, _, front, *_ = closed(verdict(front=(Point("compress-1", "half", 0.5, 1.0, 0.0001), Point("compress-2", "keep", 0.6, 2.0, 1.5))))
-    assert columns(front) == [["compress-1", "compress-2"], ["0.5000", "0.6000"], ["1.000", "2.000"], ["0.000100", "1.500"], ["half", "keep"]]
+    _table, _, front, *_ = closed(
+        verdict(front=(Point("compress-1", "half", 0.5, 1.0, 0.0001), Point("compress-2", "keep", 0.6, 2.0, 1.5)))
+    )
+    assert columns(front) == [
+        ["compress-1", "compress-2"],
+        ["0.5000", "0.6000"],
+        ["1.000", "2.000"],
+        ["0.000100", "1.500"],
+        ["half", "keep"],
+    ]
 
 
 def test_the_closing_names_a_study_of_another_root_as_the_commands_take_it():

@@ -345,7 +345,7 @@ UNFIT = UNFIT.without_with("cnn", "optimizer", "sgd", "no").without_with("mlp", 
 
 
 def every_space():
-    return [*map(lambda arguments: space(*arguments), SPACES), UNFIT]
+    return [*(space(*arguments) for arguments in SPACES), UNFIT]
 
 
 @pytest.mark.parametrize("number", range(len(SPACES) + 1))

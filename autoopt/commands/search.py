@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 
 from autoopt.commands.options import read
-from autoopt.study.search import search
 from autoopt.report.terminal import closing
+from autoopt.study.search import search
 from autoopt.terminal import Progress
 
 

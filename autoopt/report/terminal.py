@@ -80,4 +80,3 @@ def duration(seconds: float) -> str:
         return f"{seconds:.0f} s"
     hours, rest = divmod(int(seconds), 3600)
     return f"{hours}:{rest // 60:02}:{rest % 60:02}" if hours else f"{rest // 60}:{rest % 60:02}"
-

@@ -17,7 +17,7 @@ from autoopt.study.folder import derived_seed
 from autoopt.study.journal import Journal
 from autoopt.study.record import Record
 from autoopt.study.runner import Job, Runner
-from autoopt.study.stages import CONFIRM, FINAL, TEST, Stage
+from autoopt.study.stages import FINAL, TEST, Stage
 
 
 @dataclass(frozen=True)

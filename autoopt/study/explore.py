@@ -29,9 +29,7 @@ def explore(study: Study) -> None:
     def order(key: str, seed: int, proposal: Proposal) -> Order:
         return Train(key=key, recipe=proposal.recipe, seed=seed, keep=keep, rungs=rungs)
 
-    sampling = Sampling(
-        SEARCH, study.journal, study.goal, study.budget, space, strategy, order, total, study.seed, first=study.baseline
-    )
+    sampling = Sampling(SEARCH, study.journal, study.goal, study.budget, space, strategy, order, total, study.seed, first=study.baseline)
 
     def stop(job: Job, epoch: int, metrics: dict[str, float]) -> bool:
         return sampling.stop(job, epoch, metrics) and job.key != BASELINE

@@ -63,7 +63,9 @@ class Journal:
         self.storage.set_trial_user_attr(trial, RECORD, asdict(record))
         if record.state == "stopped" and (curve := record.curve(goal.first.name)):
             self.storage.set_trial_intermediate_value(trial, *list(curve.items())[-1])
-        self.storage.set_trial_state_values(trial, STATES["failed" if record.state == "complete" and scores is None else record.state], scores)
+        self.storage.set_trial_state_values(
+            trial, STATES["failed" if record.state == "complete" and scores is None else record.state], scores
+        )
         self.file.sync()
 
     def drop(self, stage: Stage, goal: Goal, number: int) -> None:
@@ -104,4 +106,3 @@ class Journal:
 
     def _title(self, stage: Stage) -> str:
         return f"{self.name}/{stage.name}"
-

@@ -93,7 +93,12 @@ def listener(tree: Tree, folder: Folder, goal: Goal, journal: Journal, facts: Ma
         return NoListener()
     tracker = Tracker(folder.path, uri=store_uri(node["uri"]), experiment=experiment_name(node["experiment"], folder.name))
     baseline = next((r.score for r in journal.records(SEARCH) if r.key == BASELINE), None)
-    params = {"objective": goal.first.name, "data": ",".join(tree["data"]), "trials": tree["study"]["trials"], "epochs": tree["study"]["epochs"]}
+    params = {
+        "objective": goal.first.name,
+        "data": ",".join(tree["data"]),
+        "trials": tree["study"]["trials"],
+        "epochs": tree["study"]["epochs"],
+    }
     commit = {"mlflow.source.git.commit": digits} if (digits := git_commit()) else {}
     source = {"mlflow.source.name": "autoopt search", "mlflow.source.type": "LOCAL"}
     tags = {"autoopt.version": version("autoopt"), "autoopt.state": "running", **source, **commit}

@@ -10,8 +10,8 @@ from autoopt.goal import Goal, Objective, direction_of, takes_stopwatch
 from autoopt.orders import Outcome, Problem, TryOut
 from autoopt.recipe import Recipe
 from autoopt.space import Space
-from autoopt.study.settled import Settled
 from autoopt.study.runner import Job, Result, Runner
+from autoopt.study.settled import Settled
 from autoopt.study.stages import PREFLIGHT
 
 COMMON = ("val_accuracy", "val_acc", "val/accuracy", "val/acc", "val_f1", "val/f1", "val_rmse", "val/rmse", "val_loss", "val/loss")

@@ -161,4 +161,3 @@ class Sampling:
         key = self.stage.key.format(number)
         self.history[number] = Evidence(number, "running", proposal.values)
         return Job(self.order(key, derived_seed(self.seed, key), proposal), self.stage, number)
-

@@ -157,9 +157,7 @@ def opened(warm: Warm, settled: Settled, asking: bool = True) -> Iterator[Study]
         screen.goal = settled.goal
         runner = replace(warm.runner, goal=settled.goal, listener=mirror, elapsed=lambda: budget.elapsed)
         try:
-            yield Study(
-                warm.tree, folder, runner, journal, budget, settled.space, settled.goal, warm.baseline, warm.facts, settled.part
-            )
+            yield Study(warm.tree, folder, runner, journal, budget, settled.space, settled.goal, warm.baseline, warm.facts, settled.part)
         finally:
             behind = mirror.close()
     finally:

@@ -54,7 +54,4 @@ class Study:
 
 def strategy_of(tree: Tree, space: Any, goal: Goal) -> Strategy:
     """The strategy that a config names, for a space and a goal."""
-    from autoopt.plugins.strategy.tpe import tpe
-    return tpe(space, goal, tree["study"]["epochs"])
-    offered = {"space": space, "goal": goal, "epochs": tree["study"]["epochs"]}
-    return build(technique, offered, values)  # type: ignore[no-any-return]
+    return plug(tree, "strategy", space=space, goal=goal, epochs=tree["study"]["epochs"])  # type: ignore[no-any-return]

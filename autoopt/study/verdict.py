@@ -111,7 +111,12 @@ class Verdict:
 
     def tree(self) -> dict[str, Any]:
         """As plain values, for `verdict.yaml`; `read` turns them back."""
-        return {**asdict(self), "interval": list(self.interval), "quarantined": list(self.quarantined), "front": [asdict(p) for p in self.front]}
+        return {
+            **asdict(self),
+            "interval": list(self.interval),
+            "quarantined": list(self.quarantined),
+            "front": [asdict(p) for p in self.front],
+        }
 
     def yaml(self, **more: Any) -> str:
         """verdict.yaml; `more` is for its reader alone."""

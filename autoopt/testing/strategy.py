@@ -1,6 +1,6 @@
 """What a strategy must do: propose points of the space, as a pure function of the history, the number and the seed."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from autoopt.space import Domain, Space

@@ -3,10 +3,10 @@
 import pytest
 
 from autoopt.config import compose
-from autoopt.plugins.strategy.random import random
-from autoopt.plugins.strategy.tpe import tpe
 from autoopt.domain import Choice, Range
 from autoopt.goal import Goal, Objective
+from autoopt.plugins.strategy.random import random
+from autoopt.plugins.strategy.tpe import tpe
 from autoopt.space import Domain, Space
 from autoopt.strategy import AtRandom, Evidence
 from autoopt.testing.strategy import check_values
@@ -90,9 +90,7 @@ def test_tpe_draws_near_what_was_good():
 
 def test_tpe_follows_the_direction():
     history = told(60, lambda values: values[LR])
-    up, down = (
-        [tpe(SPACE, Goal((Objective("x", d),)), 9).propose(history, n, 0)[LR] for n in range(10)] for d in ("maximize", "minimize")
-    )
+    up, down = ([tpe(SPACE, Goal((Objective("x", d),)), 9).propose(history, n, 0)[LR] for n in range(10)] for d in ("maximize", "minimize"))
     assert min(up) > max(down)
 
 

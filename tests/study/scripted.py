@@ -198,7 +198,9 @@ def learn(order):
 
 def searched(path, play=learn, *more, trials=25, seed=0, workers=1, on_turn=lambda turn: None, **changes):
     """Explore in the folder `path`, and the stage's trials as `rows` has them."""
-    study = studied(path, play, f"study.trials={trials}", f"seed={seed}", "study.epochs=3", *more, workers=workers, on_turn=on_turn, **changes)
+    study = studied(
+        path, play, f"study.trials={trials}", f"seed={seed}", "study.epochs=3", *more, workers=workers, on_turn=on_turn, **changes
+    )
     try:
         explore(study)
     finally:

@@ -52,7 +52,9 @@ def test_the_trainings_of_a_plan_are_all_of_them():
     assert Plan(3, 2, 5).trainings == 3 * 2 + 2 * 5
 
 
-@pytest.mark.parametrize(("seconds", "left", "workers", "room"), [([10.0, 30.0, 20.0], 100.0, 1, 5), ([10.0], 100.0, 4, 40), ([10.0], -5.0, 4, 0)])
+@pytest.mark.parametrize(
+    ("seconds", "left", "workers", "room"), [([10.0, 30.0, 20.0], 100.0, 1, 5), ([10.0], 100.0, 4, 40), ([10.0], -5.0, 4, 0)]
+)
 def test_the_room_that_time_leaves(seconds, left, workers, room):
     """The median of the whole trainings counts."""
     searched = [record(str(n), 0.5, seconds=s) for n, s in enumerate(seconds)] + [record("9", 0.1, "stopped", seconds=1.0)]

@@ -18,7 +18,6 @@ from autoopt.study.journal_file import JournalFile, StoreError
 from autoopt.study.record import columns
 from autoopt.study.stages import COMPRESS, CONFIRM, SEARCH
 
-
 GOAL = Goal((ACCURACY,))
 RATE = {"lr": FloatDistribution(0, 1)}
 

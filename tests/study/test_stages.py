@@ -161,7 +161,9 @@ class TestItsSpaceStays:
         locked = yaml.safe_load(path.read_text())
         path.write_text(yaml.safe_dump({key: value for key, value in locked.items() if key != "format"}))
         before = {p: p.read_bytes() for p in (study.path / "s").rglob("*") if p.is_file() and p.name != "lock"}
-        with pytest.raises(BadInput, match="^s was begun by another version of autoopt, whose files this one does not read: give this search another name="):
+        with pytest.raises(
+            BadInput, match="^s was begun by another version of autoopt, whose files this one does not read: give this search another name="
+        ):
             study.search()
         assert {p: p.read_bytes() for p in (study.path / "s").rglob("*") if p.is_file() and p.name != "lock"} == before
 

@@ -80,7 +80,9 @@ def test_the_interval_covers_the_truth():
             hits = [right < level + rng.normal(0, 0.01) + rng.normal(0, 0.02, size) for _ in range(3)]
             sides.append(np.array(hits, float))
         draws = rng.integers(0, size, (100, size))
-        pair = (candidate(key, side.mean(1), resamples=[seed[draws].mean(1) for seed in side]) for key, side in zip("07", sides, strict=True))
+        pair = (
+            candidate(key, side.mean(1), resamples=[seed[draws].mean(1) for seed in side]) for key, side in zip("07", sides, strict=True)
+        )
         _, (low, high) = weighed(*pair)
         covered += low <= truth <= high
     assert covered / 400 >= 0.92

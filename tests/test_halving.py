@@ -46,7 +46,11 @@ def test_the_better_half_goes_on(values, stopped, direction, sign):
 
 def test_values_are_compared_at_the_same_epoch():
     """By epoch, not by position: a trial that was continued, or that lacks an epoch, counts where it was measured."""
-    history = [Evidence(0, "complete", {}, curve={10: 0.9, 20: 0.1}), Evidence(1, "stopped", {}, curve={5: 1.0}), Evidence(2, "running", {}, curve={20: 0.5})]
+    history = [
+        Evidence(0, "complete", {}, curve={10: 0.9, 20: 0.1}),
+        Evidence(1, "stopped", {}, curve={5: 1.0}),
+        Evidence(2, "running", {}, curve={20: 0.5}),
+    ]
     assert not Halving(30, "maximize").stop(history, 2, 20), "0.5 is ahead of 0.1, whatever the others had earlier"
     history[2] = Evidence(2, "running", {}, curve={10: 0.5})
     assert Halving(30, "maximize").stop(history, 2, 10)
