@@ -2,6 +2,7 @@
 
 import warnings
 from pathlib import Path
+from random import Random
 from typing import Annotated
 
 import optuna
@@ -15,7 +16,7 @@ from autoopt.config import compose
 from autoopt.domain import Acts, Choice, Range
 from autoopt.errors import BadInput
 from autoopt.slots import SLOTS
-from autoopt.space import Domain, Space
+from autoopt.space import Pin, Space
 from autoopt.technique import LIVE, find
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
@@ -327,6 +328,10 @@ def test_a_model_to_which_a_slot_has_nothing_to_offer_is_left_out():
     bare = half.without_with("cnn", "optimizer", "sgd", "nor this")
     assert list(bare.options["model"]) == ["mlp"] and bare.dropped["model/cnn"] == "optimizer=sgd: nor this"
     assert list(whole.without_with("cnn", "regularizer", "l1", "it cannot").options["model"]) == ["mlp", "cnn"], "none is needed there"
+    later = half.without("optimizer", "sgd", "it raised")
+    assert list(later.options["model"]) == ["mlp"] and later.dropped["model/cnn"] == "optimizer=sgd: it raised"
+    with pytest.raises(BadInput, match=r"^model=cnn cannot be used here: optimizer=sgd: it raised; model/mlp dropped: no$"):
+        half.without("model", "mlp", "no").without("optimizer", "sgd", "it raised")
 
 
 # domains and conditions
@@ -348,21 +353,54 @@ def every_space():
     return [*(space(*arguments) for arguments in SPACES), UNFIT]
 
 
-@pytest.mark.parametrize("number", range(len(SPACES) + 1))
-def test_a_recipe_asks_for_exactly_the_domains_whose_condition_holds(number):
-    drawn_from = every_space()[number]
-    domains = drawn_from.domains()
-    assert len({domain.path for domain in domains}) == len(domains), "every domain once"
-    for asked, recipe in draws(drawn_from, 60):
-        assert [d.path for d in domains if d.condition.holds(recipe.tree)] == list(asked.params), "in the order in which they are chosen"
+EVERY_SPACE = pytest.mark.parametrize("number", range(len(SPACES) + 1))
 
 
-@pytest.mark.parametrize("number", range(len(SPACES) + 1))
-def test_the_values_of_a_trial_make_its_recipe(number):
-    drawn_from = every_space()[number]
+@pytest.fixture(scope="module")
+def spaces(own_parts):
+    return every_space()
+
+
+def walked(drawn_from, seed):
+    """A random recipe, and the paths that were asked for it."""
+    random, paths = Random(seed), []
+
+    def pick(domain):
+        paths.append(domain.path)
+        return domain.sample(random)
+
+    return drawn_from.walk(pick), paths
+
+
+@EVERY_SPACE
+@SOME
+@given(seed=SEEDS)
+def test_a_recipe_asks_for_exactly_the_domains_whose_condition_holds(spaces, number, seed):
+    recipe, paths = walked(spaces[number], seed)
+    holding = [domain.path for domain in spaces[number].domains() if domain.condition.holds(recipe.tree)]
+    assert holding == paths, "in the order in which they are chosen"
+
+
+@EVERY_SPACE
+def test_every_domain_is_listed_once_and_can_be_asked_for(spaces, number):
+    paths = [domain.path for domain in spaces[number].domains()]
+    assert len(set(paths)) == len(paths)
+    assert set(paths) == {path for seed in range(400) for path in walked(spaces[number], seed)[1]}
+
+
+@EVERY_SPACE
+@SOME
+@given(seed=SEEDS)
+def test_the_values_of_a_trial_make_its_recipe(spaces, number, seed):
+    asked = trial(seed)
+    recipe = spaces[number].draw(asked)
+    assert spaces[number].recipe(asked.params) == recipe
+
+
+@EVERY_SPACE
+def test_values_that_are_not_given_are_the_defaults(spaces, number):
+    drawn_from = spaces[number]
     assert drawn_from.recipe(drawn_from.defaults()) == drawn_from.recipe({}) == drawn_from.baseline()
-    for asked, recipe in draws(drawn_from, 20):
-        assert drawn_from.recipe(asked.params) == recipe
 
 
 def test_values_that_are_not_of_the_space_are_refused():
@@ -382,11 +420,80 @@ def test_what_is_wanted_of_a_value_is_complete():
     rate = domains["optimizer.adamw.lr"]
     assert (rate.values, rate.scalar, rate.default) == (Range(1e-4, 1e-2, log=True), float, 1e-3), "the scale is the signature's"
     assert domains["model.mlp.depth"].scalar is int
-    assert isinstance(domains["batches.size"], Domain) and domains["batches.size"].default == 64
+    assert (domains["batches.size"].options, domains["batches.size"].default) == ((32, 64, 128), 64)
+    assert domains["augmentation.mixup.use"].default is False
 
 
-def test_conditions_in_words():
-    words = {d.path: str(d.condition) for d in space("optimizer=keep,adamw", "schedule=keep,constant,cosine").domains()}
-    assert words["optimizer"] == ""
-    assert words["optimizer.adamw.lr"] == "optimizer=adamw"
-    assert (words["schedule"], words["schedule(constant,cosine)"]) == ("optimizer=keep", "optimizer!=keep")
+def test_a_choice_is_in_the_type_of_its_argument():
+    (rate,) = [d for d in space("optimizer=sgd", "optimizer.sgd.lr=0.5,1").domains() if d.key == "optimizer.sgd.lr"]
+    assert rate.options == (0.5, 1.0) and [type(option) for option in rate.options] == [float, float]
+    assert type(rate.accept(1)) is float
+
+
+def test_the_values_of_a_range_with_a_step_lie_on_its_steps():
+    found = space("model=own_parts:shaped", "model.shaped.width=interval(20,60)", "optimizer=sgd", "optimizer.sgd.lr=range(0.1,0.5,0.1)")
+    width, rate = (next(d for d in found.domains() if d.key == key) for key in ("model.shaped.width", "optimizer.sgd.lr"))
+    assert width.values == Range(20, 52, step=16) and str(width) == "interval(20, 52) in steps of 16"
+    assert [width.accept(value) for value in (20, 36.0, 52)] == [20, 36, 52] and type(width.accept(36.0)) is int
+    assert rate.accept(0.1 + 2 * 0.1) == 0.1 + 2 * 0.1, "as Optuna rounds it"
+    for domain, value in ((width, 37), (width, 60), (rate, 0.25), (rate, float("nan"))):
+        assert value not in domain
+        with pytest.raises(ValueError, match=rf"{domain.key}={value}: expected interval\(.*\) in steps of"):
+            domain.accept(value)
+
+
+def test_a_range_of_one_step_is_a_pin():
+    found = space("model=own_parts:shaped", "model.shaped.width=interval(20,30)")
+    assert found.options["model"]["shaped"].values["width"] == Pin(20)
+    assert "model.shaped.width" not in {domain.key for domain in found.domains()}
+
+
+def mixed(task, *, size: int | str = "auto"):
+    """With a default that is no number."""
+
+
+def test_a_range_over_a_default_that_is_no_number_starts_at_its_low_end(monkeypatch):
+    monkeypatch.setitem(LIVE, "live_space:mixed", mixed)
+    found = space("model=live_space:mixed", "model.mixed.size=interval(0.5,2)")
+    assert found.baseline().tree["model"]["mixed"]["size"] == 0.5
+
+
+def words(found):
+    """The conditions of the domains, by path."""
+    return {domain.path: str(domain.condition) for domain in found.domains()}
+
+
+def test_the_condition_of_an_argument_is_that_its_technique_is_used():
+    found = words(space("optimizer=adamw,sgd", "augmentation=mixup,cutmix", "regularizer=[l1]", "schedule=cosine"))
+    assert (found["optimizer"], found["optimizer.adamw.lr"]) == ("", "optimizer=adamw")
+    assert (found["augmentation.mixup.use"], found["augmentation.mixup.alpha"]) == ("", "augmentation=mixup")
+    assert found["regularizer.l1.strength"] == found["schedule.cosine.warmup"] == found["batches.size"] == "", "it is always used"
+
+
+def test_the_condition_of_a_narrowed_choice_is_what_narrows_it():
+    own = ["optimizer=keep,adamw", "schedule=keep,constant,cosine"]
+    assert words(space(*own))["schedule"] == "optimizer=keep"
+    assert words(space(*own))["schedule(constant,cosine)"] == "optimizer!=keep"
+    some = space(*own, "model=mlp,cnn").without_with("cnn", "schedule", "keep", "no")
+    assert words(some)["schedule"] == "model=mlp and optimizer=keep"
+    assert words(some)["schedule(constant,cosine)"] == "model=cnn or model=mlp and optimizer!=keep"
+    closure = words(space("optimizer=sam,sgd", "device=cuda,cpu", "batches.accumulate=1,2"))
+    assert closure["device.cuda.precision"] == "device=cuda and optimizer!=sam"
+    assert closure["device.cuda.precision(32-true,bf16-mixed)"] == "device=cuda and optimizer=sam"
+    assert closure["batches.accumulate"] == "optimizer!=sam"
+
+
+def test_the_condition_of_what_others_rule_out():
+    filled = words(space("optimizer=own_parts:schedule_free,adamw", "schedule=constant,cosine"))
+    assert filled["schedule"] == "optimizer!=schedule_free" and filled["schedule.cosine.warmup"] == "schedule=cosine"
+    last = words(space("compression=half,quantize_static,prune_magnitude"))
+    assert (last["compression.half.use"], last["compression.quantize_static.use"]) == ("", "compression!=half")
+    assert last["compression.prune_magnitude.use"] == ""
+    unfit = space("model=mlp,cnn", "augmentation=mixup,cutmix").without_with("cnn", "augmentation", "mixup", "no")
+    assert words(unfit)["augmentation.mixup.use"] == "model!=cnn"
+
+
+def test_what_cannot_come_about_is_no_domain():
+    assert not [path for path in words(space("optimizer=own_parts:schedule_free", "schedule=constant,cosine")) if "schedule" in path[:9]]
+    assert "batches.accumulate" not in words(space("optimizer=sam", "batches.accumulate=1,2,4"))
+    assert "augmentation.mixup.alpha" not in words(space("augmentation=mixup,cutmix", "augmentation.mixup.use=false"))

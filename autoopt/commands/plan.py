@@ -9,7 +9,7 @@ from autoopt.commands.options import read
 from autoopt.config import SEARCHED
 from autoopt.domain import Choice, Range
 from autoopt.slots import SLOTS
-from autoopt.space import Domain, Pin, Space
+from autoopt.space import Domain, Option, Pin, Space
 from autoopt.study.confirm import planned, share_of
 from autoopt.study.search import Warm, warm
 from autoopt.study.settled import Settled
@@ -68,28 +68,29 @@ def data_lines(facts: dict[str, Any]) -> Iterator[str]:
         yield f"folds      {facts['folds']}: every training is {facts['folds']} trainings; the examples above are the first fold's"
 
 
-def batches(space: Space) -> Iterator[tuple[str, object]]:
+def batches(space: Space) -> Iterator[tuple[str, Pin | Domain]]:
     """The settings of the batches that a search may choose, where they are not what they are by default."""
     for key, usual in SEARCHED.items():
         value = space.settings["batches"][key.removeprefix("batches.")]
         if key == "batches.size" or value != Pin(usual):
-            yield key, text(value)
+            yield key, value
 
 
 def slot_lines(space: Space, slot: str) -> Iterator[str]:
-    options = space.options[slot]
-    how = " (one of these)" if len(options) > 1 and not SLOTS[slot].many else ""
+    options, many = space.options[slot], SLOTS[slot].many
+    how = " (one of these)" if len(options) > 1 and not many else ""
     yield f"  {slot}{how}{'' if options else ': none'}"
     for name, option in options.items():
-        use = "" if not SLOTS[slot].many else "  always" if option.always else "  on or off"
-        yield f"    {name}{use}"
+        yield f"    {name}{f'  {usage(option)}' if many else ''}"
         for key, value in option.values.items():
-            yield f"      {key:<16} {text(value)}{outside(value, option.technique.params[key].domain)}"
+            yield f"      {key:<16} {value}{outside(value, option.technique.params[key].domain)}"
 
 
-def text(value: Pin | Domain) -> str:
-    """What is chosen, as a config gives it."""
-    return grammar.write(value.value) if isinstance(value, Pin) else str(value)
+def usage(option: Option) -> str:
+    """Whether a technique of a slot of many is used."""
+    if isinstance(option.use, Domain):
+        return "on or off"
+    return "always" if option.use.value else "never"
 
 
 def outside(value: Pin | Domain, advised: Range | Choice | None) -> str:
@@ -117,4 +118,4 @@ def budget(ready: Warm, settled: Settled) -> Iterator[str]:
     tried = f" and {compressions} compressions" if compressions else ""
     workers = ready.runner.executor.workers
     yield f"  in all    {trainings} trainings{tried}, {workers} at a time; at most {trainings * node['epochs']} epochs"
-    yield f"  choices   {len(settled.space.domains())}"
+    yield f"  choices   {len({domain.key for domain in settled.space.domains()})}"

@@ -73,8 +73,9 @@ class Reach:
         for clause in clauses:
             names = tuple(name for name in clause.names if name in self.possible[clause.slot])
             certain = any(cover <= set(names) for cover in self.covers[clause.slot])
-            if certain if clause.negated else not names:
+            never, always = (certain, not names) if clause.negated else (not names, certain)
+            if never:
                 return NEVER
-            if not (not names if clause.negated else certain):
+            if not always:
                 open_clauses.append(replace(clause, names=names))
         return Condition((tuple(open_clauses),))

@@ -29,6 +29,9 @@ class Pin:
     value: Any
     condition: Condition = ALWAYS
 
+    def __str__(self) -> str:
+        return grammar.write(self.value)
+
 
 @dataclass(frozen=True)
 class Domain:
@@ -65,40 +68,49 @@ class Domain:
         step = self.values.step if isinstance(self.values, Range) else None
         return grammar.write(self.values) + (f" in steps of {step}" if step else "")
 
+    @property
+    def number(self) -> type[int] | type[float]:
+        """The type of a range's values."""
+        return int if self.scalar is int else float
+
+    def __contains__(self, value: Any) -> bool:
+        if isinstance(self.values, Choice):
+            return value in self.options
+        if not isinstance(value, Real) or not self.values.low <= float(value) <= self.values.high:
+            return False
+        given, step = float(value), self.values.step
+        near = step is None or isclose(given, on_step(given, self.values, step), abs_tol=1e-6 * step)
+        return near and self.number(given) == given
+
     def accept(self, value: Any) -> Any:
         """The value in the domain's type.
 
         Raises:
             ValueError: it does not lie in the domain.
         """
-        if isinstance(self.values, Choice):
-            if value in self.options:
-                return self.options[self.options.index(value)]
-        elif isinstance(value, Real) and self.values.low <= value <= self.values.high and self.scalar is not None:
-            typed = self.scalar(value)
-            if typed == value and isclose(typed, on_step(typed, self.values, self.values.step)):
-                return typed
-        raise ValueError(f"{self.path}={value}: expected {self}")
+        if value not in self:
+            raise ValueError(f"{self.path}={value}: expected {self}")
+        return self.options[self.options.index(value)] if isinstance(self.values, Choice) else self.number(value)
 
     def sample(self, random: Random) -> Any:
         """A value at random: uniform over the options, the steps, or the scale of the domain."""
         if isinstance(self.values, Choice):
             return random.choice(self.options)
         low, high, step = self.values.low, self.values.high, self.values.step
-        if step is not None or (self.scalar is int and not self.values.log):
+        if step is not None or (self.number is int and not self.values.log):
             value = low + (step or 1) * random.randint(0, round((high - low) / (step or 1)))
-        elif self.scalar is int:  # half a step on both sides, or the ends would be drawn half as often
+        elif self.number is int:  # half a step on both sides, or the ends would be drawn half as often
             value = round(exp(random.uniform(log(low - 0.5), log(high + 0.5))))
         else:
             value = exp(random.uniform(log(low), log(high))) if self.values.log else random.uniform(low, high)
-        return (self.scalar or float)(min(max(value, low), high))
+        return self.number(min(max(value, low), high))
 
     def suggest(self, trial: Trial) -> Any:
         """The value that an Optuna trial chooses."""
         if isinstance(self.values, Choice):
             return trial.suggest_categorical(self.path, self.values.options)
         low, high, scale, step = self.values.low, self.values.high, self.values.log, self.values.step
-        if self.scalar is int:
+        if self.number is int:
             return trial.suggest_int(self.path, int(low), int(high), log=scale, step=int(step or 1))
         return trial.suggest_float(self.path, low, high, log=scale, step=step)
 

@@ -23,7 +23,7 @@ class Option:
 
     @property
     def always(self) -> bool:
-        """Whether it is used in every recipe that picks its slot's techniques freely."""
+        """Whether it is on in every recipe, in a slot whose techniques are each on or off."""
         return self.use == ON
 
     @property

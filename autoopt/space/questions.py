@@ -62,14 +62,15 @@ class Asking:
     def technique(self, slot: str) -> Alternatives:
         """Which technique fills a slot: one alternative for each list of names that may be offered."""
         names = tuple(self.options[slot])
-        offers = {offered: condition for offered, condition in self.offers(slot).items() if offered and condition != NEVER}
+        offers = {offered: condition for offered, condition in self.offers(slot).items() if condition != NEVER}
         self.reach.possible[slot] = {name for offered in offers for name in offered}
-        self.reach.covers[slot] = [self.reach.possible[slot]] if names and self.free(slot) == ALWAYS else []
+        self.reach.covers[slot] = [self.reach.possible[slot]] if self.free(slot) == ALWAYS and all(offers) else []
         return tuple(
             Pin(offered[0], condition)
             if len(offered) == 1
             else Domain(slot, Choice(*offered), str, offered[0], narrowed=offered != names, condition=condition)
             for offered, condition in offers.items()
+            if offered
         )
 
     def offers(self, slot: str) -> dict[tuple[str, ...], Condition]:
@@ -77,18 +78,18 @@ class Asking:
         models: dict[tuple[tuple[str, ...], Condition], list[str]] = {}
         every_model = self.reach.possible.get("model") or {""}
         for model in sorted(every_model):
-            fitting = [name for name in self.options[slot] if f"{slot}/{name}" not in self.unfit.get(model, {})]
+            fitting = tuple(name for name in self.options[slot] if f"{slot}/{name}" not in self.unfit.get(model, {}))
             for offered, condition in self.by_owner(slot, fitting):
-                models.setdefault((tuple(offered), condition), []).append(model)
+                models.setdefault((offered, condition), []).append(model)
         offers: dict[tuple[str, ...], Condition] = {}
         for (offered, condition), those in models.items():
             with_model = ALWAYS if len(those) == len(every_model) else self.reach.every(Used("model", tuple(those)))
             offers[offered] = offers.get(offered, NEVER) | (with_model & condition & self.free(slot))
         return offers
 
-    def by_owner(self, slot: str, names: list[str]) -> Iterator[tuple[list[str], Condition]]:
+    def by_owner(self, slot: str, names: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], Condition]]:
         """A schedule of the module's own goes with an optimizer of its own, and with others only where no schedule else is left."""
-        common = [name for name in names if "own" not in self.options[slot][name].technique.asks] or names
+        common = tuple(name for name in names if "own" not in self.options[slot][name].technique.asks) or names
         if slot != "schedule" or common == names:
             yield names, ALWAYS
             return

@@ -64,7 +64,7 @@ class Space:
         return space
 
     def without(self, slot: str, name: str, reason: str, broken: bool = False) -> "Space":
-        """The space without one technique.
+        """The space without one technique, and without the models to which its slot has nothing left to offer.
 
         Raises:
             BadInput: it was the last technique of a slot that needs one, or it was pinned on.
@@ -76,19 +76,24 @@ class Space:
             raise BadInput(f"{slot}={name} cannot be used here: {reason}{earlier}")
         key = f"{slot}/{name}"
         dropped, failed = {**self.dropped, key: reason}, self.broken | ({key} if broken else set())
-        return replace(self, options={**self.options, slot: left}, dropped=dropped, broken=failed)
+        space = replace(self, options={**self.options, slot: left}, dropped=dropped, broken=failed)
+        return space.without_bare_models(slot, f"{slot}={name}: {reason}")
 
     def without_with(self, model: str, slot: str, name: str, reason: str) -> "Space":
-        """The space in which a technique is not drawn with one of the models; with none, it is left out.
-
-        A model to which a slot has nothing left to offer is left out itself.
-        """
+        """The space in which a technique is not drawn with one of the models; with none, it is left out."""
         unfit = {**self.unfit, model: {**self.unfit.get(model, {}), f"{slot}/{name}": reason}}
         space = replace(self, unfit=unfit)
         if all(f"{slot}/{name}" in unfit.get(other, {}) for other in self.options["model"]):
             return space.without(slot, name, reason)
-        bare = not SLOTS[slot].many and all(f"{slot}/{other}" in unfit[model] for other in self.options[slot])
-        return space.without("model", model, f"{slot}={name}: {reason}") if bare else space
+        return space.without_bare_models(slot, f"{slot}={name}: {reason}")
+
+    def without_bare_models(self, slot: str, reason: str) -> "Space":
+        """The space without the models to which a slot has nothing left to offer."""
+        space, names = self, self.options[slot]
+        for model, unfit in self.unfit.items():
+            if model in self.options["model"] and not SLOTS[slot].many and all(f"{slot}/{name}" in unfit for name in names):
+                space = space.without("model", model, reason)
+        return space
 
     # narrower spaces
 

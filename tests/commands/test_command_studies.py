@@ -8,7 +8,7 @@ import yaml
 
 from autoopt.cli import main
 from autoopt.commands.export import check_free
-from autoopt.commands.plan import budget
+from autoopt.commands.plan import budget, slot_lines
 from autoopt.config import compose
 from autoopt.errors import BadInput
 from autoopt.goal import Goal, Objective
@@ -168,6 +168,17 @@ def test_the_sum_of_a_plan(overrides, lines):
     settled = Settled(Space.of(tree), Goal((Objective("val_accuracy", "maximize"),)), "test")
     text = [line.strip() for line in budget(SimpleNamespace(tree=tree, runner=runner, facts={"folds": 1}), settled)]
     assert [line for line in text if line.startswith(("compress", "confirm", "in all"))] == lines
+
+
+def test_a_plan_tells_what_may_be_chosen_in_a_slot():
+    space = Space.of(compose(["data=digits", "optimizer=adamw,sgd", "optimizer.adamw.lr=interval(1e-4,1)", "optimizer.sgd.lr=0.5,20",
+                              "regularizer=l1,gradient_clip,ema", "regularizer.l1.use=true", "regularizer.ema.use=false"]))  # fmt: skip
+    optimizer = [line.split() for line in slot_lines(space, "optimizer")]
+    assert optimizer[:2] == [["optimizer", "(one", "of", "these)"], ["adamw"]]
+    assert "tag(log, interval(0.0001, 1.0))   (advised: tag(log, interval(1e-05, 0.1)))" in "\n".join(slot_lines(space, "optimizer"))
+    assert any(line[:3] == ["lr", "choice(0.5,", "20.0)"] and "(advised:" in line for line in optimizer)
+    techniques = [line.strip() for line in slot_lines(space, "regularizer") if not line.startswith("      ")]
+    assert techniques == ["regularizer", "l1  always", "gradient_clip  on or off", "ema  never"]
 
 
 def test_an_export_takes_no_place_that_holds_something_else(tmp_path):

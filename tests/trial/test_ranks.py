@@ -38,7 +38,7 @@ PLAIN = (
 def prepared(*overrides: str, root: Path | str = ".") -> tuple[World, Recipe]:
     tree = compose(overrides)
     world, facts = prepare({"tree": tree, "store": str(root)})
-    return world, Space(tree).fitting(facts["absent"]).baseline()
+    return world, Space.of(tree).fitting(facts["absent"]).baseline()
 
 
 def trained(tmp_path, *overrides: str, stop: bool = False) -> tuple[Outcome, dict[str, torch.Tensor], list]:

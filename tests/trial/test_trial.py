@@ -41,7 +41,7 @@ COUNTED: list[int] = []
 def prepared(*overrides: str, root: Path | str = ".") -> tuple[World, Recipe]:
     tree = compose(overrides)
     world, facts = prepare({"tree": tree, "store": str(root)})
-    return world, Space(tree).fitting(facts["absent"]).baseline()
+    return world, Space.of(tree).fitting(facts["absent"]).baseline()
 
 
 @pytest.fixture(scope="module")
