@@ -25,15 +25,15 @@ def runs_orders_to_their_end(technique: Technique) -> None:
             kinds = [event.kind for event in told[number]]
             assert kinds[0] == "started" and kinds[-1] == "finished", f"of a trial it tells {', '.join(kinds)}"
             epochs = [event.data["epoch"] for event in told[number] if event.kind == "report"]
-            assert epochs == list(range(EPOCHS)), f"it reports the epochs {epochs} of {EPOCHS}"
+            assert epochs == list(range(1, EPOCHS + 1)), f"of {EPOCHS} epochs, from 1, it reports {epochs}"
             assert end.epochs == EPOCHS and not end.stopped, f"of a training of {EPOCHS} epochs it tells {end}"
             assert world["store"].has_weights(f"{number}"), "the weights of a trial that was to keep them are not in the store"
 
 
 def stops_a_trial_at_a_rung(technique: Technique) -> None:
     with running(technique) as (world, executor):
-        executor.submit(0, order_of(world, "0", rungs=(0, 1)))
-        told = followed(executor, {0}, at_rung=lambda epoch: epoch == 1)
+        executor.submit(0, order_of(world, "0", rungs=(1, 2)))
+        told = followed(executor, {0}, at_rung=lambda epoch: epoch == 2)
         end = ended_well(told[0])
         assert end.stopped and end.epochs == 2, f"a trial that was stopped after two epochs tells {end}"
 
