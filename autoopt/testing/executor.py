@@ -1,9 +1,10 @@
 """What an executor must do: run orders to their end, tell how they go, and end them when it is told to."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import fields, replace
+from types import MappingProxyType
 
 from autoopt.executor import Event, Executor
 from autoopt.orders import Outcome, Problem, Train
@@ -25,15 +26,15 @@ def runs_orders_to_their_end(technique: Technique) -> None:
             kinds = [event.kind for event in told[number]]
             assert kinds[0] == "started" and kinds[-1] == "finished", f"of a trial it tells {', '.join(kinds)}"
             epochs = [event.data["epoch"] for event in told[number] if event.kind == "report"]
-            assert epochs == list(range(EPOCHS)), f"it reports the epochs {epochs} of {EPOCHS}"
+            assert epochs == list(range(1, EPOCHS + 1)), f"of {EPOCHS} epochs, from 1, it reports {epochs}"
             assert end.epochs == EPOCHS and not end.stopped, f"of a training of {EPOCHS} epochs it tells {end}"
             assert world["store"].has_weights(f"{number}"), "the weights of a trial that was to keep them are not in the store"
 
 
 def stops_a_trial_at_a_rung(technique: Technique) -> None:
     with running(technique) as (world, executor):
-        executor.submit(0, order_of(world, "0", rungs=(0, 1)))
-        told = followed(executor, {0}, at_rung=lambda epoch: epoch == 1)
+        executor.submit(0, order_of(world, "0", rungs=(1, 2)))
+        told = followed(executor, {0}, {1: False, 2: True})
         end = ended_well(told[0])
         assert end.stopped and end.epochs == 2, f"a trial that was stopped after two epochs tells {end}"
 
@@ -83,10 +84,10 @@ def order_of(world: World, key: str, keep: bool = False, rungs: tuple[int, ...] 
 def followed(
     executor: Executor,
     numbers: set[int],
-    at_rung: Callable[[int], bool] = lambda epoch: False,
+    answers: Mapping[int, bool] = MappingProxyType({}),
     on_report: Callable[[Event], None] = lambda event: None,
 ) -> dict[int, list[Event]]:
-    """The events of the trials until all have ended; every report is answered."""
+    """The events of the trials until all have ended; the reports of rungs, and no others, are answered."""
     told: dict[int, list[Event]] = {number: [] for number in numbers}
     deadline = time.monotonic() + PATIENCE
     left = set(numbers)
@@ -96,7 +97,8 @@ def followed(
             assert event.number in left, f"trial {event.number} tells that it has {event.kind}, and does not run"
             told[event.number].append(event)
             if event.kind == "report":
-                executor.reply(event.number, at_rung(event.data["epoch"]))
+                if (epoch := event.data["epoch"]) in answers:
+                    executor.reply(event.number, answers[epoch])
                 on_report(event)
             elif event.kind in ("finished", "failed"):
                 left.remove(event.number)

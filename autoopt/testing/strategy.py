@@ -52,10 +52,10 @@ def bears_every_state_of_a_trial(technique: Technique) -> None:
 
 def decides_at_its_rungs(technique: Technique) -> None:
     for world, strategy in situations(technique):
-        wrong = [rung for rung in strategy.rungs if rung not in range(world["epochs"])]
-        assert not wrong, f"its rung {wrong and wrong[0]} is none of the epochs 0 to {world['epochs'] - 1}"
+        wrong = [rung for rung in strategy.rungs if rung not in range(1, world["epochs"] + 1)]
+        assert not wrong, f"its rung {wrong and wrong[0]} is none of the epochs 1 to {world['epochs']}"
         for rung in strategy.rungs:
-            now = Evidence(TRIALS, "running", drawn(world["space"], TRIALS), curve=dict.fromkeys(range(rung + 1), 0.5))
+            now = Evidence(TRIALS, "running", drawn(world["space"], TRIALS), curve=dict.fromkeys(range(1, rung + 1), 0.5))
             history = [*mixed(world), now]
             answers = [strategy.stop(history, TRIALS, rung) for _ in range(2)]
             assert answers[0] is answers[1] and isinstance(answers[0], bool), f"asked twice at epoch {rung}, it answers {answers}"
@@ -63,7 +63,7 @@ def decides_at_its_rungs(technique: Technique) -> None:
 
 def mixed(world: World) -> list[Evidence]:
     """A history with trials of every state, among them one that is no point of the space."""
-    curve = {epoch: 0.4 + 0.01 * epoch for epoch in range(4)}
+    curve = {epoch: 0.4 + 0.01 * epoch for epoch in range(1, 5)}
     history = []
     for number in range(TRIALS):
         values = drawn(world["space"], number)
@@ -81,7 +81,7 @@ def mixed(world: World) -> list[Evidence]:
 
 def complete(number: int, values: Mapping[str, Any], world: World) -> Evidence:
     score = 0.5 + 0.02 * (number * 7 % 11)
-    curve = dict.fromkeys(range(world["epochs"]), score)
+    curve = dict.fromkeys(range(1, world["epochs"] + 1), score)
     return Evidence(number, "complete", values, (score,) * len(world["goal"].directions), curve)
 
 

@@ -53,7 +53,7 @@ class Wavering(Drawing):
 
 
 class LateRungs(Drawing):
-    rungs = (9,)
+    rungs = (10,)
 
 
 def outside(space) -> Strategy:
@@ -112,7 +112,7 @@ class Scripted(Executor):
         else:
             if epoch == 0:
                 yield Event(number, "started", {"pid": 1})
-            yield Event(number, "report", {"epoch": epoch if self.in_order else epoch + 1, "metrics": {}})
+            yield Event(number, "report", {"epoch": epoch + 1 if self.in_order else epoch, "metrics": {}})
 
     def end(self, number, kind, data):
         del self.waiting[number]

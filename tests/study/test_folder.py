@@ -53,6 +53,8 @@ MAY_CHANGE = (
     "study.seeds=2",
     "executor.workers=3",
     "executor.trial_time=5m",
+    "strategy=random",
+    "strategy.tpe.startup=20",
     "tracking.enabled=false",
     "tracking.uri=sqlite:///other.db",
     "tracking.experiment=x",
@@ -60,7 +62,7 @@ MAY_CHANGE = (
 
 
 @pytest.mark.parametrize("change", MAY_CHANGE)
-def test_budget_executor_and_tracking_may_change(folder, change):
+def test_budget_strategy_executor_and_tracking_may_change(folder, change):
     first = begun(folder, "name=s")
     second = folder("name=s", change)
     assert second.path == first.path
