@@ -84,7 +84,12 @@ class Local(Executor):
     def submit(self, number: int, order: Order) -> None:
         if number in self.running:
             raise ValueError(f"trial {number} is running already")
-        told = line({"order": order.json(), "rungs": order.rungs, "log": str(self.store.log(order.key))})
+        try:
+            log = str(self.store.log(order.key))
+        except OSError as error:
+            self._news.append(Event(number, "failed", Problem("disk", f"its log cannot be written: {error}").json()))
+            return
+        told = line({"order": order.json(), "rungs": order.rungs, "log": log})
         limit = self._trial_time if order.time_limit is None else order.time_limit
         self._trials[number] = TrialProcess(number, told, limit, self._selector, self._news, self.now)
         self._place()

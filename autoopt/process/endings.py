@@ -17,7 +17,7 @@ def classify(error: BaseException) -> Problem:
     """
     if isinstance(carried := getattr(error, "problem", None), Problem):
         return carried
-    if fault := machine_fault(error):
+    if isinstance(error, Exception) and (fault := machine_fault(error)):
         reason, cause = fault
         return Problem(reason, _line(cause))
     if isinstance(error, TechniqueError):

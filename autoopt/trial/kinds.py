@@ -30,15 +30,15 @@ def try_out(training: Training, order: TryOut) -> Outcome | None:
     """
     if isinstance(training.module, Net):
         check_outputs(training.module, training.feed)
+    whole: Training | None = training
     if order.weights:
         take_up_stored(training, order.weights)
-        found = compressed(training, measure_part(training))
-    elif (whole := fitted(training)) is not None:
-        training = whole
-        found = compressed(training, measure_part(training, fresh=True))
     else:
+        whole = fitted(training)
+    if whole is None:
         return None
-    return replace(concluded(training, found), tested=tested(training))
+    found = compressed(whole, measure_part(whole, fresh=not order.weights))
+    return replace(concluded(whole, found), tested=tested(whole))
 
 
 def train(training: Training, order: Train) -> Outcome | None:

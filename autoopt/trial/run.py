@@ -1,4 +1,4 @@
-"""One trial: a pure function of (recipe, task, seed, epochs). It knows neither Optuna nor the study."""
+"""One trial: a pure function of its order and the data. It knows neither Optuna nor the study."""
 
 from autoopt.deployment.load import write_onnx
 from autoopt.orders import Compress, Graph, Json, Measure, Order, Outcome, Train, TryOut, from_json

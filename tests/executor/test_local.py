@@ -103,12 +103,16 @@ def test_every_end_has_a_reason_and_the_next_trial_runs(bench, do, values, reaso
 def test_a_log_that_cannot_be_written_is_no_fault_of_the_recipe(bench, tmp_path):
     class Lost(Store):
         def log(self, key):
+            if key == "1":
+                raise OSError(28, "No space left on device")
             return Path("/nowhere/at/all") if key == "0" else super().log(key)
 
     b = bench(store=Lost(tmp_path))
     end = b.run("train")
     assert end.data == Problem("disk", "the log /nowhere/at/all cannot be written: No such file or directory").json()
-    assert b.run("train", number=1).kind == "finished"
+    end = b.run("train", number=1)
+    assert end.data == Problem("disk", "its log cannot be written: [Errno 28] No space left on device").json()
+    assert b.run("train", number=2).kind == "finished"
 
 
 def test_a_technique_that_failed_is_named(bench):
@@ -225,7 +229,7 @@ def test_trials_of_a_dead_template_begin_again_under_their_number(bench):
     b = bench()
     template = b.local.facts["pid"]
     for number in 0, 1:
-        b.submit(number, "train", epochs=500)
+        b.submit(number, "train", epochs=2000, limits={"rungs": tuple(range(2000))})  # so that neither ends before the other reports
     b.pump(lambda: all("report" in b.kinds(number) for number in (0, 1)))
     os.kill(template, signal.SIGKILL)
     b.finish()

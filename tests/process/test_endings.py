@@ -84,6 +84,7 @@ def interrupted_by_lightning():
         (RuntimeError("CUDA error: device-side assert triggered"), "error"),
         (SystemExit(3), "error"),
         (KeyboardInterrupt(), "user"),
+        (wrapped(KeyboardInterrupt(), BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable")), "user"),
         (interrupted_by_lightning(), "user"),
         (SIGTERMException(), "preempted"),
     ],
