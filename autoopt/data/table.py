@@ -14,10 +14,9 @@ from torch import Tensor
 
 from autoopt.data.parts import PARTS
 from autoopt.data.splits import in_a_row
-from autoopt.data.task import Encoded, Examples
+from autoopt.data.task import Encoded, Examples, embedding_width
 from autoopt.domain import Unavailable
 from autoopt.errors import BadInput, nearest
-from autoopt.module.embedded import width
 
 LEVELS = 20
 """More levels than that are embedded, or (where the model is a user's own) cut."""
@@ -52,7 +51,7 @@ class Column:
             return f"left out: {self.ignored}"
         rest = "; a column says where the gaps are" if self.indicator else ""
         if self.embedded:
-            return f"{len(self.levels)} levels, embedded in {width(len(self.levels) + 1)} numbers{rest}"
+            return f"{len(self.levels)} levels, embedded in {embedding_width(len(self.levels) + 1)} numbers{rest}"
         if self.type == "category":
             return f"a column for each of {len(self.levels)} levels{rest}"
         how = {"number": "as it is", "truth value": "0 or 1", "date": "days since 1970"}[self.type]

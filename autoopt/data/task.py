@@ -31,6 +31,11 @@ class Encoded:
     words: Mapping[str, Any] = field(default_factory=dict)
 
 
+def embedding_width(levels: int) -> int:
+    """In how many numbers a category is embedded: half as many as it has levels, 50 at most."""
+    return min(50, levels // 2)
+
+
 @runtime_checkable
 class Raw(Protocol):
     """Inputs that become numbers only by what the training part shows: categories, gaps, words."""

@@ -11,6 +11,7 @@ from safetensors import SafetensorError
 from autoopt.deployment.compress import compress as compressed_network
 from autoopt.deployment.compress import deploy, save, take_up
 from autoopt.errors import StoreFault
+from autoopt.module.applied import applied_to
 from autoopt.module.net import Net
 from autoopt.orders import Compress, Measure, Outcome, Train, TryOut
 from autoopt.trial import metrics
@@ -76,7 +77,7 @@ def measure_part(training: Training, part: str = "validation", fresh: bool = Fal
 def compressed(training: Training, before: Measured) -> Measured:
     """Put in place of the trained network what the recipe's compressions make of it, and measure that, if there are any."""
     world, module, feed = training.world, training.module, training.feed
-    if not module.chosen.of("compression"):
+    if not applied_to(module).chosen.of("compression"):
         return before
     finetune = partial(finetuned, recipe=training.order.recipe, module=module, task=world.task, feed=feed, limit=training.limit)
     deploy(module, compressed_network(module, world.task, world.example, feed, finetune))

@@ -12,6 +12,7 @@ from autoopt.data.feed import Feed, overridden
 from autoopt.data.parts import on_test
 from autoopt.deployment.compress import network
 from autoopt.errors import TechniqueError, machine_fault, out_of_memory
+from autoopt.module.applied import applied_to
 from autoopt.module.net import Net
 from autoopt.module.tuned import Tuned
 from autoopt.orders import Order
@@ -50,7 +51,7 @@ def inputs_to_time(module: Tuned, feed: Feed) -> Tensor | None:
     """Inputs by which a model is timed; none, and a line in the log, where a user's `forward` does not take those of a batch."""
     if isinstance(module, Net):
         return feed.example("validation").to(module.device)
-    name = type(module).__name__.removeprefix("Tuned")
+    name = type(module).__name__
     if not overridden("forward", module, L.LightningModule):
         print(f"{name} is not timed: it has no forward")
         return None
@@ -107,7 +108,7 @@ def own_quality(trainer: L.Trainer, module: Tuned, feed: Feed, part: str) -> dic
     found = trainer.validate(module, **feed.to_validate(loader), verbose=False)
     handle.remove()
     if model is not module and not calls:
-        technique, _ = module.chosen.of("compression")[-1]
+        technique, _ = applied_to(module).chosen.of("compression")[-1]
         reason = "the module's validation_step does not call its forward, in whose place a compressed network stands"
         raise TechniqueError("compression", technique.name, reason, unavailable=True)
     return {on_test(k) if part == "test" else k: float(v) for logged in found for k, v in logged.items()}

@@ -10,6 +10,7 @@ from torch.distributed.tensor import DTensor
 
 from autoopt.data.feed import Feed
 from autoopt.errors import TechniqueError
+from autoopt.module.applied import applied_to
 from autoopt.module.build import make_module
 from autoopt.module.net import Net
 from autoopt.module.tuned import Tuned
@@ -68,7 +69,7 @@ def made(world: World, order: Order) -> Tuned:
     """The recipe's module, untrained."""
     followed = order.objective if order.direction else None  # by a plateau or an early stop: no cost is
     module = make_module(order.recipe, world.task, world.example, followed)
-    module.direction = order.direction or "minimize"
+    applied_to(module).direction = order.direction or "minimize"
     if isinstance(module, Net):
         module.metrics = world.metrics
     return module
@@ -109,5 +110,5 @@ def check_outputs(net: Net, feed: Feed) -> None:
     expected = (len(inputs), net.outputs)
     if not isinstance(outputs, Tensor) or tuple(outputs.shape) != expected:
         seen = tuple(outputs.shape) if isinstance(outputs, Tensor) else type(outputs).__name__
-        ((technique, _),) = net.chosen.of("model")
+        ((technique, _),) = applied_to(net).chosen.of("model")
         raise TechniqueError("model", technique.name, f"gives {seen} for inputs {tuple(inputs.shape)}, the task needs outputs {expected}")
