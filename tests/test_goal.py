@@ -53,8 +53,16 @@ def test_a_direction_is_told_by_whole_words_of_which_the_last_counts(metric, dir
 
 @pytest.mark.parametrize(
     ("metric", "stopwatch"),
-    [("latency_ms", True), ("flops", True), ("inference_samples_per_second", True), ("inference_acc", False), ("latency_loss", False), ("size_mb", False), (None, False)],
-)  # fmt: skip
+    [
+        ("latency_ms", True),
+        ("flops", True),
+        ("inference_samples_per_second", True),
+        ("inference_acc", False),
+        ("latency_loss", False),
+        ("size_mb", False),
+        (None, False),
+    ],
+)
 def test_only_our_own_metrics_take_a_stopwatch(metric, stopwatch):
     assert takes_stopwatch(metric) is stopwatch
 
@@ -139,7 +147,12 @@ def test_dominates():
 
 @pytest.mark.parametrize(
     ("goal", "timed"),
-    [(Goal((ACCURACY,)), False), (Goal((LATENCY,)), True), (Goal((ACCURACY, LATENCY)), True), (Goal((ACCURACY,), (Bound("latency_ms", 1),)), True)],
-)  # fmt: skip
+    [
+        (Goal((ACCURACY,)), False),
+        (Goal((LATENCY,)), True),
+        (Goal((ACCURACY, LATENCY)), True),
+        (Goal((ACCURACY,), (Bound("latency_ms", 1),)), True),
+    ],
+)
 def test_a_goal_with_a_stopwatch_runs_trials_alone(goal, timed):
     assert goal.timed is timed

@@ -84,9 +84,9 @@ def compress(study: Study, top: int) -> list[Record]:
     best = {r.key: r for r in study.goal.rank(searched)[:top] if store.has_weights(r.key)}
     keep_weights(store, searched, best)
     begun = len(study.journal.records(COMPRESS))
-    if begun < study.settings["compress"] and best and (not begun or not study.budget.over(COMPRESS)):
-        if spaces := fitting_spaces(study, best):
-            sample(study, Compressions(best, spaces, list(study.space.options["compression"])), goal)
+    wanted = begun < study.settings["compress"] and (not begun or not study.budget.over(COMPRESS))
+    if wanted and best and (spaces := fitting_spaces(study, best)):
+        sample(study, Compressions(best, spaces, list(study.space.options["compression"])), goal)
     records = study.journal.records(COMPRESS)
     keep_weights(store, records, {r.key for r in goal.front(records)})
     return records

@@ -133,17 +133,28 @@ def replicate(
     return [Candidate(key, recipes[key], records[:equal]) for key, records in sound.items() if equal]
 
 
-def measure(runner: Runner, journal: Journal, pair: Sequence[Candidate]) -> list[Candidate]:
-    """Measure candidates on the test part, by the weights that were kept, one at a time, so that latency counts."""
+def measure(runner: Runner, journal: Journal, pair: Sequence[Candidate], budget: Budget) -> list[Candidate]:
+    """Measure candidates on the test part, by the weights that were kept, one at a time, so that latency counts.
+
+    Args:
+        budget: no measurement begins after its end but those of the first seed.
+
+    Returns:
+        the candidates with the measurements of the seeds that all of them have.
+    """
     before = {r.key for r in journal.records(TEST) if r.state == "complete"}
-    jobs = [
-        Job(Measure(key=name, recipe=c.recipe, seed=record.seed, weights=record.key, part="test", latency=True), TEST)
-        for c in pair
-        for record in c.records
-        if (name := TEST.key.format(record.key)) not in before
-    ]
-    total = sum(len(c.records) for c in pair)
-    runner.screen.stage(TEST, total, total - len(jobs))
-    runner.run(jobs, lambda result: journal.add(TEST, result.record()), width=1)
-    tests = {r.key: r for r in journal.records(TEST) if r.state == "complete"}
-    return [replace(c, tests=[tests[k] for r in c.records if (k := TEST.key.format(r.key)) in tests]) for c in pair]
+
+    def jobs() -> Iterable[Job]:
+        for i, records in enumerate(zip(*(c.records for c in pair), strict=True)):
+            for candidate, record in zip(pair, records, strict=True):
+                name = TEST.key.format(record.key)
+                if name not in before and not (i and budget.over(TEST)):
+                    yield Job(Measure(key=name, recipe=candidate.recipe, seed=record.seed, weights=record.key, latency=True), TEST)
+
+    names = [TEST.key.format(record.key) for c in pair for record in c.records]
+    runner.screen.stage(TEST, len(names), len(before & {*names}))
+    runner.run(jobs(), lambda result: journal.add(TEST, result.record()), width=1)
+    tests = {r.key: r for r in journal.records(TEST)}
+    measured = [replace(c, tests=[tests[k] for r in c.records if (k := TEST.key.format(r.key)) in tests]) for c in pair]
+    equal = min(len(c.tests) for c in measured)
+    return [replace(c, records=c.records[:equal], tests=c.tests[:equal]) for c in measured]

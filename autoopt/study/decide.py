@@ -75,8 +75,8 @@ def final(study: Study, recipes: dict[str, Recipe], plan: Plan) -> list[Candidat
 
 def tested(study: Study, pair: Sequence[Candidate]) -> list[Candidate]:
     """The pair with its measurements on the test part."""
-    measured = measure(study.runner, study.journal, pair)
-    if any(len(c.tests) < len(c.records) for c in measured):
+    measured = measure(study.runner, study.journal, pair, study.budget)
+    if any(test.state != "complete" for c in measured for test in c.tests):
         raise NotConcluded(f"the test part cannot be measured: {why(study, TEST)} (logs: {study.folder.path / 'trials'})")
     return measured
 

@@ -79,9 +79,9 @@ class Sampling:
         The first trial, the baseline, is asked for though the time is over.
         """
         for trial in self.journal.trials(self.stage):
-            if not trial.state.is_finished() and (trial.number == 0 or not self.budget.over(self.stage)):
-                if (proposal := self._resumed(trial.number, trial.params)) is not None:
-                    yield self._job(trial.number, proposal)
+            due = not trial.state.is_finished() and (trial.number == 0 or not self.budget.over(self.stage))
+            if due and (proposal := self._resumed(trial.number, trial.params)) is not None:
+                yield self._job(trial.number, proposal)
         while (number := len(self.journal.trials(self.stage))) < self.total and (number == 0 or not self.budget.over(self.stage)):
             if (proposal := self._next(number)) is None:
                 self.exhausted = True

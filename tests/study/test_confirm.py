@@ -42,8 +42,16 @@ def test_plans(trials, seeds, most, plan):
 
 @pytest.mark.parametrize(
     ("room", "plan"),
-    [(16, Plan(5, 2, 3)), (11, Plan(2, 2, 3)), (9, Plan(1, 0, 3)), (6, Plan(1, 0, 3)), (5, Plan(1, 0, 2)), (3, Plan(1, 0, 1)), (0, Plan(1, 0, 1))],
-)  # fmt: skip
+    [
+        (16, Plan(5, 2, 3)),
+        (11, Plan(2, 2, 3)),
+        (9, Plan(1, 0, 3)),
+        (6, Plan(1, 0, 3)),
+        (5, Plan(1, 0, 2)),
+        (3, Plan(1, 0, 1)),
+        (0, Plan(1, 0, 1)),
+    ],
+)
 def test_little_time_leaves_fewer_candidates_then_fewer_seeds(room, plan):
     assert planned(room, 3, 5) == plan
 
@@ -178,25 +186,25 @@ def test_the_test_part_is_measured_one_at_a_time_by_the_weights_that_were_kept(t
     study = Replicated(tmp_path)
     pair = study.run()
     work = study.open(workers=4)
-    tested = measure(work.runner, work.journal, pair)
+    tested = measure(work.runner, work.journal, pair, work.budget)
     orders = work.runner.executor.orders
     assert work.runner.executor.most == 1
-    assert [order.weights for order in orders] == ["0-final-0", "0-final-1", "1-final-0", "1-final-1"]
+    assert [order.weights for order in orders] == ["0-final-0", "1-final-0", "0-final-1", "1-final-1"]
     assert {(order.part, order.latency) for order in orders} == {("test", True)}
     assert [[r.key for r in c.tests] for c in tested] == [[f"{r.key}-test" for r in c.records] for c in pair]
     study.trained.clear()
-    assert measure(work.runner, work.journal, pair) == tested and study.trained == []
+    assert measure(work.runner, work.journal, pair, work.budget) == tested and study.trained == []
     closed(work)
 
 
 def test_a_measurement_that_fails_leaves_a_hole_and_is_tried_again(tmp_path):
     study = Replicated(tmp_path, {"0-final-1-test": None})
     pair, work = study.run(), study.open()
-    tested = measure(work.runner, work.journal, pair)
-    assert {c.key: [r.key for r in c.tests] for c in tested} == {"0": ["0-final-0-test"], "1": ["1-final-0-test", "1-final-1-test"]}
+    tested = measure(work.runner, work.journal, pair, work.budget)
+    assert [[r.state for r in c.tests] for c in tested] == [["complete", "failed"], ["complete", "complete"]]
     study.scores = {}
     study.trained.clear()
-    whole = measure(work.runner, work.journal, pair)
+    whole = measure(work.runner, work.journal, pair, work.budget)
     assert study.trained == ["0-final-1-test"]
     assert work.runner.screen.stages[-1] == ("test", 4, 3)
     assert [len(c.tests) for c in whole] == [2, 2]
@@ -207,8 +215,8 @@ def test_another_pair_is_counted_for_itself(tmp_path):
     """What was measured for others in an earlier session is not what is done of this one."""
     study = Replicated(tmp_path)
     three, work = study.run("012"), study.open()
-    measure(work.runner, work.journal, three[:2])
-    measure(work.runner, work.journal, [three[0], three[2]])
+    measure(work.runner, work.journal, three[:2], work.budget)
+    measure(work.runner, work.journal, [three[0], three[2]], work.budget)
     assert work.runner.screen.stages[-1] == ("test", 4, 2)
     closed(work)
 

@@ -162,7 +162,8 @@ class TestItsSpaceStays:
         path.write_text(yaml.safe_dump({key: value for key, value in locked.items() if key != "format"}))
         before = {p: p.read_bytes() for p in (study.path / "s").rglob("*") if p.is_file() and p.name != "lock"}
         with pytest.raises(
-            BadInput, match="^s was begun by another version of autoopt, whose files this one does not read: give this search another name="
+            BadInput,
+            match=r"^s was begun by another version of autoopt, whose files this one does not read: give this search another name=",
         ):
             study.search()
         assert {p: p.read_bytes() for p in (study.path / "s").rglob("*") if p.is_file() and p.name != "lock"} == before
@@ -244,8 +245,7 @@ class TestWhereItIsMeasured:
         verdict = study.search(f"objective={objective}")
         assert (verdict.part, verdict.test_opened_for) == ("training", 2), "what the test split tells is measured all the same"
         assert verdict.baseline.scores == [0.9, 0.91]
-        line = f"{objective} is measured while training: the verdict compares trainings on fresh seeds"
-        assert study.screen.lines.index(line) < study.screen.lines.index(next(iter(study.screen.lines[-1:])))
+        assert f"{objective} is measured while training: the verdict compares trainings on fresh seeds" in study.screen.lines
         assert {"test_accuracy", "val_accuracy"} <= verdict.winner.metrics.keys()
 
 
@@ -319,11 +319,9 @@ class TestTime:
     @pytest.mark.parametrize("workers", [1, 4])
     @pytest.mark.parametrize("limit", [60, 120, 300])
     def test_the_whole_command_keeps_to_it_within_a_trial_and_five_percent(self, study, workers, limit):
-        """The measurements on the test part that are still due are one seed's pair at least."""
         verdict = study.search(*self.MORE, f"executor.workers={workers}", f"study.time={limit}s")
-        preflight = 2 * sum(key.startswith("preflight/") for key in study.asked)
-        trial = 2
-        assert study.executor.now() - preflight * 0 <= limit * 1.05 + trial
+        trial, pair = 2, 2 * 2  # turns; the first seed's measurements are made in any case
+        assert study.executor.now() <= limit * 1.05 + trial + pair
         assert len(study.records()) > 5
         assert verdict.winner.trial != "0"
         assert verdict.elapsed == pytest.approx(study.executor.now(), abs=3)
