@@ -157,7 +157,7 @@ def dominates(point: Sequence[float], other: Sequence[float]) -> bool:
 
 def takes_stopwatch(metric: str | None) -> bool:
     """Whether a metric is measured on the trained model by a stopwatch or an operation counter, which is not held otherwise."""
-    return metric in COSTS and COSTS[metric].measured == "stopwatch"
+    return metric is not None and metric in COSTS and COSTS[metric].measured == "stopwatch"
 
 
 def direction_of(metric: str) -> str | None:

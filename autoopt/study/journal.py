@@ -97,7 +97,7 @@ class Journal:
                 self._studies[stage.name] = (
                     optuna.load_study(study_name=name, storage=self.storage, pruner=pruner)
                     if self._has(stage)
-                    else optuna.create_study(study_name=name, storage=self.storage, directions=directions, pruner=pruner)
+                    else optuna.create_study(study_name=name, storage=self.storage, directions=directions, pruner=pruner)  # type: ignore[arg-type]
                 )
         return self._studies[stage.name]
 

@@ -79,7 +79,8 @@ def with_each_model(space: Space, runner: Runner, tree: Tree) -> Space:
         runner.screen.stage(PREFLIGHT, len(jobs), 0)
     for result in runner.collect(jobs):
         if (problem := result.problem) is not None:
-            space = space.without_with(*result.job.context, problem.detail)
+            model, slot, name = result.job.context
+            space = space.without_with(model, slot, name, problem.detail)
     return space
 
 

@@ -110,7 +110,7 @@ def warm(tree: Tree, screen: Screen, executor: Executor | None = None) -> Iterat
 
 def engine(tree: Tree, folder: Folder) -> Executor:
     """The executor that the config names."""
-    return plug(tree, "executor", setup={"tree": tree}, store=Store(folder.path), limits=Limits.of(tree))  # type: ignore[no-any-return]
+    return plug(tree, "executor", setup={"tree": tree}, store=Store(folder.path), limits=Limits.of(tree))
 
 
 def tell_changed_code(folder: Folder, facts: dict[str, Any], screen: Screen) -> None:

@@ -41,7 +41,7 @@ class Study:
     @property
     def settings(self) -> Mapping[str, Any]:
         """The node `study` of the config."""
-        return self.tree["study"]  # type: ignore[no-any-return]
+        return self.tree["study"]
 
     @property
     def seed(self) -> int:
@@ -54,4 +54,4 @@ class Study:
 
 def strategy_of(tree: Tree, space: Any, goal: Goal) -> Strategy:
     """The strategy that a config names, for a space and a goal."""
-    return plug(tree, "strategy", space=space, goal=goal, epochs=tree["study"]["epochs"])  # type: ignore[no-any-return]
+    return plug(tree, "strategy", space=space, goal=goal, epochs=tree["study"]["epochs"])

@@ -1,6 +1,6 @@
 """The verdict: what a study came to, as plain data. `autoopt.report` turns it into sentences, tables and pages."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from statistics import mean
 from typing import Any
@@ -135,6 +135,6 @@ def read(tree: Mapping[str, Any]) -> Verdict:
     return Verdict(**{**values, **sides, "interval": tuple(tree["interval"]), "quarantined": tuple(tree["quarantined"]), "front": front})
 
 
-def average(values: list[Mapping[str, float]]) -> dict[str, float]:
+def average(values: Sequence[Mapping[str, float]]) -> dict[str, float]:
     """The mean of each metric that all of them have."""
     return {name: mean(v[name] for v in values) for name in (values[0] if values else ()) if all(name in v for v in values)}

@@ -291,7 +291,7 @@ class TestNothingTwice:
 
     def sampled(self, tmp_path, strategy, total=9, play=learn):
         study = studied(tmp_path / "s", play, *self.SMALL)
-        blind = AtRandom(study.space.trained(), study.goal, 3)
+        blind = AtRandom(study.space.trained())
         order = lambda key, seed, proposal: Train(key=key, recipe=proposal.recipe, seed=seed)  # noqa: E731
         sampling = Sampling(SEARCH, study.journal, study.goal, study.budget, study.space.trained(), strategy, order, total, 0, blind=blind)
         study.runner.run(sampling.jobs(), sampling.tell, sampling.stop)

@@ -85,7 +85,7 @@ def test_from_the_preflight_to_the_verdict(study):
     assert winner != "0"
     assert study.trained() == [
         *"012345", "0-final-0", f"{winner}-final-0", "0-final-1", f"{winner}-final-1",
-        "0-final-0-test", "0-final-1-test", f"{winner}-final-0-test", f"{winner}-final-1-test",
+        "0-final-0-test", f"{winner}-final-0-test", "0-final-1-test", f"{winner}-final-1-test",
     ]  # fmt: skip
     assert (verdict.dropped, verdict.quarantined) == ({"optimizer/sgd": "killed"}, ("optimizer/sgd",))
     assert "quarantined: optimizer/sgd: killed" in study.screen.lines
