@@ -14,7 +14,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
-KNOWN = {("autoopt", "api"), ("autoopt.study.publish", "report"), ("autoopt.study.train", "report"), ("autoopt.study.study", "plugins")}
+KNOWN = {("autoopt", "api"), ("autoopt.study.publish", "report"), ("autoopt.study.train", "report")}
 """The package loads what needs torch at its first use. The others are to go with the next shape of the study."""
 
 
