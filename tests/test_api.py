@@ -3,6 +3,7 @@
 import functools
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import lightning.pytorch as L
 import pandas
@@ -22,14 +23,17 @@ from autoopt.data.splits import Splitter
 from autoopt.data.task import Examples
 from autoopt.errors import BadInput, NotConcluded
 from autoopt.live import path_of
-from autoopt.orders import Measure, Train
+from autoopt.orders import Measure, Problem, Train
 from autoopt.recipe import Recipe
 from autoopt.space import Space
 from autoopt.study import train as training
 from autoopt.study.export import Advice, export
 from autoopt.study.journal_file import StoreError
+from autoopt.study.runner import Result
+from autoopt.study.stages import TRAIN
 from autoopt.study.verdict import Verdict
 from autoopt.technique import LIVE, find
+from autoopt.terminal import Progress
 from autoopt.trial.metrics import quality
 from autoopt.trial.run import prepare, run
 
@@ -245,9 +249,15 @@ def test_what_was_trained_is_kept_where_its_measurement_fails(tmp_path):
 
 
 def test_a_training_that_fails_is_not_bad_input():
-    failed = training.Result(None, reason="error", detail="of course")
+    class Failing:
+        def collect(self, jobs):
+            return [Result(job, problem=Problem("error", "of course")) for job in jobs]
+
+        screen = Progress(quiet=True)
+
+    study = SimpleNamespace(runner=Failing())
     with pytest.raises(NotConcluded, match=r"^the training failed \(error\): of course$"):
-        training.done([failed], "the training")
+        training.run(study, Train(key="0", recipe=Recipe({})), TRAIN, "the training")
 
 
 @pytest.mark.slow
@@ -257,8 +267,8 @@ def test_importable_classes_are_searched_over_in_a_process_of_their_own(tmp_path
         monkeypatch.delitem(LIVE, path)
     found = autoopt.search([*TINY, "optimizer=recommended", "study.trials=2", f"root={tmp_path}"], model=model, data=data, quiet=True)
     assert not LIVE and found.part == "test"
-    assert found.baseline.recipe.tree["model"][model.__name__]["from"] == f"{HERE}:{model.__name__}"
-    assert [*found.baseline.recipe.tree["optimizer"]] == (["keep"] if model is Lit else ["adamw"])
+    assert found.baseline.recipe["model"][model.__name__]["from"] == f"{HERE}:{model.__name__}"
+    assert [*found.baseline.recipe["optimizer"]] == (["keep"] if model is Lit else ["adamw"])
     assert autoopt.load(f"{found.folder}/best")(examples().inputs).shape == (200, 2)
 
 

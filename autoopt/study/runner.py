@@ -283,7 +283,8 @@ class Runner:
         problem = running.result.problem
         if problem is None or problem.blame != "machine" or not running.retries or self.interrupts.numbers:
             return False
-        self.screen.say(f"  {running.job.stage.name} {running.job.key} is tried again: {problem}")
+        key, stage = running.job.key, running.job.stage.name
+        self.screen.say(f"  {key if key.startswith(stage) else f'{stage} {key}'} is tried again: {problem}")
         running.retries, running.result = running.retries - 1, Result(running.job)
         return True
 

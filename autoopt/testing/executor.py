@@ -77,7 +77,7 @@ def running(technique: Technique) -> Iterator[tuple[World, Executor]]:
 
 
 def order_of(world: World, key: str, keep: bool = False, rungs: tuple[int, ...] = ()) -> Train:
-    recipe = Space(world["setup"]["tree"]).baseline()
+    recipe = Space.of(world["setup"]["tree"]).baseline()
     return Train(key=key, recipe=recipe, objective="val_accuracy", direction="maximize", keep=keep, rungs=rungs)
 
 

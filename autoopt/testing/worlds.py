@@ -3,7 +3,6 @@
 from collections.abc import Callable, Iterable, Iterator
 from functools import cache
 from tempfile import TemporaryDirectory
-from types import SimpleNamespace
 from typing import Any
 
 import torch
@@ -15,6 +14,7 @@ from torch.optim.lr_scheduler import StepLR
 from autoopt.config import Tree, compose
 from autoopt.domain import Unavailable
 from autoopt.executor.resources import Limits
+from autoopt.goal import Goal, Objective
 from autoopt.space import Space
 from autoopt.store import Store
 from autoopt.technique import REQUIRED, Technique, build
@@ -121,9 +121,10 @@ def tree_of(*overrides: str) -> Tree:
 
 
 def strategy_worlds() -> Iterator[World]:
-    space = Space(tree_of("model=mlp,linear", "optimizer=adamw,nesterov", "augmentation=none"))
-    for directions in (("maximize",), ("maximize", "minimize")):
-        yield {"space": space, "goal": SimpleNamespace(directions=directions), "epochs": 9}
+    space = Space.of(tree_of("model=mlp,linear", "optimizer=adamw,nesterov", "augmentation=none"))
+    accuracy, size = Objective("val_accuracy", "maximize"), Objective("size_mb", "minimize")
+    for objectives in ((accuracy,), (accuracy, size)):
+        yield {"space": space, "goal": Goal(objectives), "epochs": 9}
 
 
 def executor_worlds() -> Iterator[World]:

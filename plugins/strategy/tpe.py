@@ -73,5 +73,6 @@ class Tpe(Strategy):
         except (KeyError, ValueError):
             return None
         scores = list(trial.scores) if trial.state == "complete" else None
-        curve = dict([max(trial.curve.items())]) if trial.state == "stopped" and trial.curve else {}
+        ranked = trial.state == "stopped" and trial.curve and len(self.goal.objectives) == 1  # Optuna ranks a stopped trial by one value
+        curve = dict([max(trial.curve.items())]) if ranked else {}
         return create_trial(state=STATES[trial.state], values=scores, params=values, distributions=distributions, intermediate_values=curve)

@@ -12,10 +12,8 @@ from autoopt.slots import PLUGGABLE
 from autoopt.technique import find
 from autoopt.testing import check
 
-WAITS = pytest.mark.xfail(reason="Local takes a folder and jobs, not yet a store and orders")
 
-
-@pytest.mark.parametrize("slot", [pytest.param(slot, marks=[WAITS] if slot == "executor" else []) for slot in PLUGGABLE])
+@pytest.mark.parametrize("slot", PLUGGABLE)
 def test_a_new_technique_passes_the_contract_of_its_slot(slot, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     assert main(["plugins", "new", f"{slot}/my_{slot}"]) == 0

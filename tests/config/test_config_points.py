@@ -171,7 +171,7 @@ def test_they_are_no_part_of_a_recipe_and_change_no_studys_name():
     other = compose([DATA, "strategy=own_points:Best", "executor=own_points:cluster", "executor.cluster.queue=long", "executor.workers=7"])
     assert default_name(other) == default_name(tree)
     for each in (tree, other):
-        space = Space(each)
+        space = Space.of(each)
         assert not PLUG_POINTS.keys() & space.baseline().tree.keys()
-        assert not [key for key, _ in space.parameters() if key.split(".")[0] in PLUG_POINTS]
+        assert not [domain for domain in space.domains() if domain.key.split(".")[0] in PLUG_POINTS]
         assert not [slot for slot, _, _ in space.techniques() if slot in PLUG_POINTS]
