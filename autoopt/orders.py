@@ -169,10 +169,13 @@ class Problem:
         """Who is to blame: recipe, machine or user."""
         return BLAME[self.reason]
 
+    @property
+    def line(self) -> str:
+        """What happened, with the technique that failed."""
+        return f"{self.slot}/{self.name}: {self.detail}" if self.slot else self.detail
+
     def __str__(self) -> str:
-        if self.slot:
-            return f"{self.slot}/{self.name}: {self.detail}"
-        return self.detail if self.reason == "error" else f"{self.reason}: {self.detail}"
+        return self.line if self.slot or self.reason == "error" else f"{self.reason}: {self.detail}"
 
     def json(self) -> Json:
         return asdict(self)

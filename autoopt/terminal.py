@@ -61,7 +61,7 @@ class Progress:
         if stage is SEARCH:
             self.note(key, result.state, result.score)
         if result.problem and stage.stored:
-            self.say(f"  {stage.name} {key} failed ({result.problem.reason}): {result.problem.detail}")
+            self.say(f"  {stage.name} {key} failed ({result.problem.reason}): {result.problem.line}")
         elif not self.live and stage.shown:
             self.say(f"  {self.done}/{self.total}  {self.described(result)}")
 

@@ -66,7 +66,7 @@ class Mirror:
             self.baseline = score if key == BASELINE else self.baseline
             metrics |= {"objective": score}
             metrics |= {} if self.baseline is None else {"gain": self.objective.gain(score, self.baseline)}
-        why = {"autoopt.reason": result.problem.reason, "autoopt.detail": result.problem.detail} if result.problem else {}
+        why = {"autoopt.reason": result.problem.reason, "autoopt.detail": result.problem.line} if result.problem else {}
         self.tracker.end(key, STATUS[result.state], metrics, {"autoopt.state": result.state, **why})
 
     def conclude(self, note: str, metrics: Mapping[str, float], tags: Mapping[str, str], artifacts: Sequence[Path]) -> None:

@@ -87,7 +87,7 @@ class Result:
         failure = {}
         if (problem := self.problem) is not None:
             technique = f"{problem.slot}/{problem.name}" if problem.slot else ""
-            failure = {"reason": problem.reason, "detail": problem.detail, "technique": technique}
+            failure = {"reason": problem.reason, "detail": problem.line, "technique": technique}
         return Record(
             key=job.key,
             stage=job.stage.name,

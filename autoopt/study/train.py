@@ -61,7 +61,7 @@ def run(study: Study, order: Order, stage: Stage, what: str) -> Result:
     study.runner.screen.stage(stage, 1, 0)
     (result,) = study.runner.collect([Job(order, stage)])
     if result.problem is not None:
-        raise NotConcluded(f"{what} failed ({result.problem.reason}): {result.problem.detail}")
+        raise NotConcluded(f"{what} failed ({result.problem.reason}): {result.problem.line}")
     return result
 
 
