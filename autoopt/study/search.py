@@ -71,6 +71,8 @@ def opened(tree: Tree, screen: Screen, settle: bool = True, alone: bool = False)
         except BadInput:  # told in whole; its log says no more
             folder.vanish()
             raise
+        for note in facts["notes"]:
+            screen.say(f"data: {note}")
         folder.same_data(facts["examples"])
         if changed := folder.changed_code(facts["sources"]):
             words = f"{', '.join(changed)}: its file has changed since {folder.name} was begun"
