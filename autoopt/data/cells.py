@@ -206,8 +206,9 @@ def style_of(said: pandas.Series, kind: str, decimal: str, formats: Sequence[str
 
 def number_style(said: pandas.Series, decimal: str) -> Style:
     """The sign that most numbers have beside them, and the mark between groups of digits where some have it."""
-    sign = next((sign for sign in SIGNS if 2 * said.str.contains(sign, regex=False).sum() > len(said)), "")
-    bare = said.str.replace(sign, "", regex=False).str.strip() if sign else said
+    odd = said[np.isnan(numbers(said, Style(decimal)))]
+    sign = next((sign for sign in SIGNS if 2 * odd.str.contains(sign, regex=False).sum() > len(said)), "")
+    bare = odd.str.replace(sign, "", regex=False).str.strip() if sign else odd
     counts = {mark: int(bare.str.fullmatch(groups(mark, decimal)).sum()) for mark in THOUSANDS[decimal]}
     mark = max(counts, key=counts.__getitem__)
     return Style(decimal, mark if counts[mark] else "", sign)
@@ -224,6 +225,9 @@ def decimal_mark(columns: Iterable[pandas.Series], undecided: str) -> str:
     """The decimal mark, by the numbers that can be meant in one way only: 0,5 or 1.234,5 are not 0.5 or 1,234.5."""
     votes = {".": 0, ",": 0}
     for said in columns:
+        if undecided == "." and not said.str.contains(r",|\..*\.").any():
+            votes["."] += 1
+            continue
         for mark, other in (".,", ",."):
             votes[mark] += int(said.str.fullmatch(clear(re.escape(mark), re.escape(other))).sum())
     return undecided if votes["."] == votes[","] else max(votes, key=votes.__getitem__)
@@ -232,4 +236,4 @@ def decimal_mark(columns: Iterable[pandas.Series], undecided: str) -> str:
 def clear(decimal: str, other: str) -> str:
     """Numbers whose decimal mark cannot stand between thousands, as a regular expression."""
     alone = rf"\d*{decimal}(?:\d\d?|\d{{4,}})|(?:0?|\d{{4,}}){decimal}\d+|\d+{decimal}\d+e[+-]?\d+"
-    return rf"(?i)[{re.escape(SIGNS)}\s]*[+-]?(?:{alone}|\d{{1,3}}(?:{other}\d{{3}})+{decimal}\d+)[{re.escape(SIGNS)}\s]*"
+    return rf"(?i)[{re.escape(SIGNS)}\s]*[+-]?(?:{alone}|\d{{1,3}}(?:{other}\d{{3}})+{decimal}\d+|\d{{1,3}}(?:{other}\d{{3}}){{2,}})[{re.escape(SIGNS)}\s]*"

@@ -183,10 +183,11 @@ def learnt(column: pandas.Series, train: np.ndarray, embed: bool, schema: Schema
         return Column(name, schema.types.get(name, "category"), ignored="it is empty in the training part")
     if bare.type == "category":
         return category(bare, texts(shown), embed, schema.missing(name))
-    if bare.type == "number" and name not in schema.types and identifies(name, bare.readings(shown)[0]):
+    read, unread = bare.readings(column)
+    values = read[train]
+    if bare.type == "number" and name not in schema.types and identifies(name, values):
         return replace(bare, ignored="every value is different, an identifier")
-    found = remembering(bare, column, train, place)
-    values, _ = found.readings(shown)
+    found = remembering(bare, column, unread, train, place)
     if np.isnan(values).all():
         raise BadInput(f"data: column '{name}' cannot be a {bare.type}, as no cell of the training part can be read as one")
     parts = varying(values[~np.isnan(values)]) if bare.type == "date" else ()
@@ -214,9 +215,8 @@ def typed(shown: pandas.Series, schema: Schema) -> Column | None:
     return replace(bare, type=kind, style=style)
 
 
-def remembering(bare: Column, column: pandas.Series, train: np.ndarray, place: Place) -> Column:
+def remembering(bare: Column, column: pandas.Series, unread: np.ndarray, train: np.ndarray, place: Place) -> Column:
     """The column with the texts that training shows in place of values, which are gaps from here on, and a note of them."""
-    _, unread = bare.readings(column)
     if not unread.any():
         return bare
     rows = np.flatnonzero(unread)
