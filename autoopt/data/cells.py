@@ -236,4 +236,6 @@ def decimal_mark(columns: Iterable[pandas.Series], undecided: str) -> str:
 def clear(decimal: str, other: str) -> str:
     """Numbers whose decimal mark cannot stand between thousands, as a regular expression."""
     alone = rf"\d*{decimal}(?:\d\d?|\d{{4,}})|(?:0?|\d{{4,}}){decimal}\d+|\d+{decimal}\d+e[+-]?\d+"
-    return rf"(?i)[{re.escape(SIGNS)}\s]*[+-]?(?:{alone}|\d{{1,3}}(?:{other}\d{{3}})+{decimal}\d+|\d{{1,3}}(?:{other}\d{{3}}){{2,}})[{re.escape(SIGNS)}\s]*"
+    grouped = rf"\d{{1,3}}(?:{other}\d{{3}})+{decimal}\d+|\d{{1,3}}(?:{other}\d{{3}}){{2,}}"
+    beside = rf"[{re.escape(SIGNS)}\s]*"
+    return rf"(?i){beside}[+-]?(?:{alone}|{grouped}){beside}"

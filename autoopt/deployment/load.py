@@ -12,7 +12,8 @@ from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from autoopt.data import table, words
-from autoopt.data.task import Scale, Task
+from autoopt.data.scale import Scale
+from autoopt.data.task import Task
 from autoopt.deployment.card import described
 from autoopt.deployment.compress import network, take_up
 from autoopt.errors import BadInput

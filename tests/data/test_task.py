@@ -10,7 +10,8 @@ from lightning.pytorch.utilities import CombinedLoader
 from torch.utils.data import DataLoader, TensorDataset
 
 from autoopt.data import rows
-from autoopt.data.task import PARTS, Examples, Scale, Task, fingerprint, make_task
+from autoopt.data.scale import Scale
+from autoopt.data.task import PARTS, Examples, Task, fingerprint, make_task
 from autoopt.errors import BadInput
 from autoopt.plugins.data.csv import csv
 from autoopt.plugins.data.text import text
