@@ -58,9 +58,11 @@ class Acts:
         last: it acts after all the others, and no second such is used (int8 weights cannot be changed further).
         closure: of an optimizer: it calls its closure more than once a step (SAM). Values with which it would have none (16-bit
             scaling), or the last batch's alone (gradients that Lightning accumulates), are not drawn with it.
+        gpu: of a device: it trains on NVIDIA GPUs where there are any, of which the executor gives each trial its share.
     """
 
     fills: str | None = None
     late: bool = False
     last: bool = False
     closure: bool = False
+    gpu: bool = False

@@ -140,7 +140,7 @@ class Outcome:
 
 BLAME: Mapping[str, str] = {
     **dict.fromkeys(("error", "nonfinite", "oom_device", "oom_host", "timeout", "data", "plugin"), "recipe"),
-    **dict.fromkeys(("preempted", "lost", "disk"), "machine"),
+    **dict.fromkeys(("preempted", "lost", "disk", "system"), "machine"),
     "user": "user",
 }
 """Every reason for which a trial can fail, and who is to blame: the recipe's faults teach the strategy, the machine's are retried."""
@@ -170,7 +170,9 @@ class Problem:
         return BLAME[self.reason]
 
     def __str__(self) -> str:
-        return f"{self.slot}/{self.name}: {self.detail}" if self.slot else f"{self.reason}: {self.detail}"
+        if self.slot:
+            return f"{self.slot}/{self.name}: {self.detail}"
+        return self.detail if self.reason == "error" else f"{self.reason}: {self.detail}"
 
     def json(self) -> Json:
         return asdict(self)

@@ -391,7 +391,7 @@ def test_a_baseline_that_fails_in_earnest_ends_the_search(bench):
 def test_a_baseline_of_ones_own(bench):
     file = bench.folder / "mine.yaml"
     pins = [o for o in SMALL if o.partition("=")[0] in SLOTS]
-    recipe = Space(compose([*pins, "data=breast_cancer", "optimizer=adamw", "optimizer.adamw.lr=0.004", "study.epochs=9"])).baseline()
+    recipe = Space.of(compose([*pins, "data=breast_cancer", "optimizer=adamw", "optimizer.adamw.lr=0.004", "study.epochs=9"])).baseline()
     write = dict(recipe.tree)
     file.write_text(yaml.safe_dump(write | {"optimizer": "mine:raises_now"}))
     said = bench.search("baseline=mine.yaml", code=2)

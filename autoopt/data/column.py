@@ -10,7 +10,7 @@ import pandas
 
 from autoopt.data.cells import GAPS, PLAIN, Style, decimal_mark, native, nested, readings, style_of, texts, told, unwrapped
 from autoopt.errors import BadInput
-from autoopt.module.embedded import width
+from autoopt.data.task import embedding_width
 
 LEVELS = 20
 """More levels than that are embedded, or (where the model is a user's own) cut."""
@@ -98,7 +98,7 @@ class Column:
             return f"left out: {self.ignored}"
         rest = "; a column says where the gaps are" if self.indicator else ""
         if self.embedded:
-            return f"{len(self.levels)} levels, embedded in {width(len(self.levels) + 1)} numbers{rest}"
+            return f"{len(self.levels)} levels, embedded in {embedding_width(len(self.levels) + 1)} numbers{rest}"
         if self.type == "category":
             return f"a column for each of {len(self.levels)} levels{rest}"
         how = {"number": "as it is", "truth value": "0 or 1", "date": "days since 1970", "time": "seconds"}[self.type]

@@ -35,6 +35,11 @@ class Encoded:
     notes: tuple[str, ...] = ()
 
 
+def embedding_width(levels: int) -> int:
+    """In how many numbers a category is embedded: half as many as it has levels, 50 at most."""
+    return min(50, levels // 2)
+
+
 @runtime_checkable
 class Raw(Protocol):
     """Inputs that become numbers only by what the training part shows: categories, gaps, words."""

@@ -17,7 +17,8 @@ from autoopt.data.task import Task
 from autoopt.deployment.card import described
 from autoopt.deployment.compress import network, take_up
 from autoopt.errors import BadInput
-from autoopt.module.build import apply_to, built_model, prepare_model
+from autoopt.module.applied import Applied
+from autoopt.module.build import apply_to, as_written, built_model, prepare_model
 from autoopt.module.chosen import Chosen
 from autoopt.module.net import Net
 from autoopt.recipe import Recipe
@@ -157,16 +158,14 @@ def trained(chosen: Chosen, task: Task, weights: Path) -> nn.Module:
         BadInput: the weights do not fit it.
     """
     model: nn.Module = built_model(*chosen.of("model")[0], task)
-    kind = type(model)
     prepare_model(chosen, model, None)
-    own = apply_to(model, chosen, None) if isinstance(model, L.LightningModule) else Net(model, nn.Identity(), chosen, task, None)
+    own = apply_to(model, chosen, None) if isinstance(model, L.LightningModule) else Net(model, nn.Identity(), Applied(chosen), task)
     chosen.callbacks(own, 1, None)
     try:
         take_up(own, weights)
     except (RuntimeError, SafetensorError) as error:
         raise BadInput(f"{weights.parent}: the weights do not fit the model: {str(error).splitlines()[-1].strip()}") from error
-    model.__class__ = kind  # as its author wrote it
-    return network(own)
+    return as_written(network(own))
 
 
 def write_onnx(folder: Path) -> Path:

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from autoopt.orders import Order
+from autoopt.orders import REASONS, Order  # noqa: F401 - until those that need REASONS import it from there
 from autoopt.store import Store
 
 

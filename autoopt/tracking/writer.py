@@ -20,6 +20,7 @@ from mlflow import MlflowClient
 from mlflow.entities import Dataset, DatasetInput, Metric, Param, RunTag
 from mlflow.exceptions import MlflowException
 
+from autoopt.errors import causes
 from autoopt.tracking.gather import NAME_SIZE, Run, gather, legal
 from autoopt.tracking.spool import BLOCK, PARENT, SPOOL, SQLITE, State, Target, address_of, lines, path_of
 
@@ -44,12 +45,6 @@ class Away(Exception):
 
 class Refused(Exception):
     """The store does not take this, and never will."""
-
-
-def causes(error: BaseException | None) -> Iterator[BaseException]:
-    while error:
-        yield error
-        error = error.__cause__ or error.__context__
 
 
 @contextmanager

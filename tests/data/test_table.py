@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from autoopt.data.table import Table, encode
-from autoopt.data.task import Examples, make_task
+from autoopt.data.task import Examples, embedding_width, make_task
 from autoopt.errors import BadInput
-from autoopt.module.embedded import Embedded, embedded, width
+from autoopt.module.embedded import Embedded, embedded
 from autoopt.plugins.model.linear import linear
 from autoopt.plugins.model.mlp import mlp
 
@@ -131,7 +131,7 @@ def test_any_model_stands_behind_a_learnt_embedding(task, model):
     x, y = task.parts["train"]
     assert isinstance(net, Embedded) and net(x).shape == (len(x), 2)
     vectors = net.embeddings[0].weight
-    assert vectors.shape == (31, width(31)) and not vectors[0].any()
+    assert vectors.shape == (31, embedding_width(31)) and not vectors[0].any()
     inner = torch.cat([x[:, :1], vectors[x[:, 1].long()]], 1)
     assert torch.equal(net(x), net.model(inner))
     optimizer = torch.optim.Adam(net.parameters(), lr=0.05)

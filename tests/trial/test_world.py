@@ -47,7 +47,7 @@ def site(tmp_path, monkeypatch) -> Path:
 
 
 def facts_of(*overrides: str) -> dict:
-    return prepare({"tree": compose(overrides)})[1]
+    return prepare({"tree": compose(overrides), "store": "."})[1]
 
 
 # ------------------------------------------------------------------------------------------------------- things to name by import path
@@ -242,9 +242,17 @@ def test_a_network_needs_batches_of_tensors_and_something_to_be_judged_on():
 
 
 def test_the_world_has_the_task_and_an_example():
-    world, _ = prepare({"tree": compose(["data=digits"])})
+    world, _ = prepare({"tree": compose(["data=digits"]), "store": "."})
     assert [tuple(t.shape) for t in world.example] == [(64, 1, 8, 8), (64,)]
-    assert prepare({"tree": compose([f"data={HERE}:Bag"])})[0].example is None
+    assert prepare({"tree": compose([f"data={HERE}:Bag"]), "store": "."})[0].example is None
+
+
+def test_examples_that_are_kept_on_disk_are_in_the_store(tmp_path, monkeypatch):
+    kept = []
+    monkeypatch.setattr("autoopt.trial.world.cached", lambda inputs, cache, folder: kept.append((cache, folder)) or inputs)
+    tree = compose(["data=digits", "batches.cache=disk", f"root={tmp_path / 'elsewhere'}"])
+    world, _ = prepare({"tree": tree, "store": str(tmp_path / "study")})
+    assert kept == [("disk", world.store.root)] and world.store.root == tmp_path / "study"
 
 
 def test_the_users_own_techniques_have_the_digits_of_their_files():
@@ -252,7 +260,8 @@ def test_the_users_own_techniques_have_the_digits_of_their_files():
     found = facts_of(f"data={HERE}:Bag", f"model={HERE}:Lit", "optimizer=keep,adamw")["sources"]
     assert found == {f"data={HERE}:Bag": digits, f"model={HERE}:Lit": digits}
     assert facts_of("data=digits", "model=mlp", f"metrics={HERE}:missed")["sources"] == {"metrics=missed": digits}
-    assert prepare({"tree": tree_of([], lambda: Lit(2), lambda: examples())})[1]["sources"] == {}, "a script may change around them"
+    tree = tree_of([], lambda: Lit(2), lambda: examples())
+    assert prepare({"tree": tree, "store": "."})[1]["sources"] == {}, "a script may change around them"
 
 
 def missed(outputs: Tensor, targets: Tensor) -> float:
@@ -264,12 +273,12 @@ def missed(outputs: Tensor, targets: Tensor) -> float:
 
 @pytest.mark.parametrize(("made", "lightning"), [(lambda: Lit(2), True), (lambda: Network(), False), (lambda task: Network(), False)])
 def test_what_a_function_from_python_makes_is_seen_without_an_annotation(made, lightning):
-    assert prepare({"tree": tree_of([], made, Bag)})[1]["lightning"] is lightning
+    assert prepare({"tree": tree_of([], made, Bag), "store": "."})[1]["lightning"] is lightning
 
 
 def test_two_functions_without_a_name_are_two(tmp_path):
     tree = tree_of([], lambda: Lit(2), lambda: examples())
-    _, facts = prepare({"tree": tree})
+    _, facts = prepare({"tree": tree, "store": "."})
     assert facts["sizes"]["train"] == 12 and facts["lightning"]
     assert [*tree["model"], *tree["data"]] == ["model", "data"]
 
@@ -285,7 +294,7 @@ def test_a_network_is_not_fed_around_the_hooks_of_a_data_module():
 
 
 def test_data_that_is_drawn_is_drawn_alike_in_every_session():
-    tree = {"tree": compose([f"data={HERE}:drawn", "model=mlp"])}
+    tree = {"tree": compose([f"data={HERE}:drawn", "model=mlp"]), "store": "."}
     worlds = [prepare(tree)[0] for _ in range(2)]
     assert torch.equal(worlds[0].task.parts["test"][0], worlds[1].task.parts["test"][0])
 
