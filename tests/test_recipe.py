@@ -121,9 +121,7 @@ BASE: dict = {}
 def recipe_of_texts(path, target, folder):
     if not BASE:
         BASE.update(Space.of(compose(["data=csv", "data.csv.path=p", "data.csv.target=t", "model=linear"])).baseline().tree)
-    recipe = Recipe(
-        {**BASE, "data": {"csv": {"target": target, "path": path, **dict.fromkeys(("train", "val", "test", "kind")), "separator": ";"}}}
-    )
+    recipe = Recipe({**BASE, "data": {"csv": {**BASE["data"]["csv"], "target": target, "path": path, "separator": ";"}}})
     assert read_back(recipe, folder).baseline() == recipe
 
 

@@ -497,10 +497,12 @@ def test_a_full_disk(bench):
 
 def test_a_table(bench):
     lines = ["length,colour,price", *(f"{i % 17},{'red' if i % 3 else 'blue'},{(i % 17) * 2.0 + i % 3}" for i in range(200))]
+    lines[9] = "error" + lines[9][1:]
     (bench.folder / "t.csv").write_text("\n".join(lines))
     table = ["data=csv", "data.csv.path=t.csv", "data.csv.target=price", "loss=mse"]
     keep = [o for o in SMALL if not o.startswith(("data", "loss"))]
-    bench.end(bench.start("search", *keep, *table), 0)
+    said = bench.end(bench.start("search", *keep, *table), 0)
+    assert "data: column 'length': 1 cell cannot be read as a number and counts as missing; the first is 'error' in row 9\n" in said
     assert (bench.verdict["objective"], bench.verdict["direction"]) == ("val_rmse", "minimize")
     assert bench.verdict["baseline"]["metrics"]["test_rmse"] == pytest.approx(bench.verdict["baseline"]["score"])
 

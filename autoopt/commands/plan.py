@@ -60,7 +60,7 @@ def data_lines(facts: dict[str, Any]) -> Iterator[str]:
     encoding = facts["encoding"]
     if columns := encoding.get("columns"):
         widest = max(len(column["name"]) for column in columns)
-        yield "\ncolumns"
+        yield f"\ncolumns{f' ({source})' if (source := encoding['source']) else ''}"
         yield from (f"  {column['name']:<{widest}}  {column['type']:<12} {column['treatment']}" for column in columns)
     if words := encoding.get("vocabulary"):
         yield f"words      {len(words)} from the training part, {encoding['length']} of each text; most often {', '.join(words[:5])}"

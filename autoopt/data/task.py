@@ -10,9 +10,11 @@ import torch
 from lightning.pytorch import LightningDataModule
 from lightning.pytorch.utilities.model_helpers import is_overridden
 from torch import Tensor
+from torch.utils.data import DataLoader
 
 from autoopt.data.parts import PARTS
-from autoopt.data.rows import Mapped, Rows, Source, everything, pieces
+from autoopt.data.rows import Mapped, Rows, Source, everything
+from autoopt.data.scale import Scale
 from autoopt.data.splits import SPLITTING, Splitter
 from autoopt.errors import BadInput
 
@@ -22,13 +24,15 @@ class Encoded:
     """Inputs as numbers, and what has to be known to make more of them.
 
     `categories` are the numbers of levels (one that is not known among them) whose codes stand in the last columns of a
-    table, to be embedded; `tokens` is the size of a vocabulary; `words` says in plain values how it was done.
+    table, to be embedded; `tokens` is the size of a vocabulary; `words` says in plain values how it was done; `notes` are
+    lines that the user should read.
     """
 
     inputs: Tensor
     categories: tuple[int, ...] = ()
     tokens: int = 0
     words: Mapping[str, Any] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
 
 def embedding_width(levels: int) -> int:
@@ -65,9 +69,9 @@ class Examples:
     """What a data technique returns.
 
     Args:
-        inputs: float32; a table `(N, F)`, or images `(N, C, H, W)` in [0, 1] (or uint8 in 0 to 255), in memory or read
+        inputs: floats; a table `(N, F)`, or images `(N, C, H, W)` in [0, 1] (or uint8 in 0 to 255), in memory or read
             as they are asked for (`autoopt.data.rows.Source`), or what becomes that by what the training part shows (`Raw`).
-        targets: class indices, int64 `(N,)`, or values, float32 `(N, D)`.
+        targets: class indices, int64 `(N,)`, or values, `(N, D)`. Float64 is centred before it becomes float32.
         kind: "classification" or "regression".
         classes: the class names, in the order of the indices.
         splits: index tensors for train, validation and test, where the source fixes them; one that is not there is cut from train.
@@ -83,51 +87,6 @@ class Examples:
 
 
 @dataclass(frozen=True)
-class Scale:
-    """An affine map to mean 0 and variance 1, as measured on the training part: `(x - mean) / deviation`."""
-
-    mean: Tensor
-    deviation: Tensor
-
-    @classmethod
-    def of(cls, values: Tensor) -> "Scale":
-        return cls.known(values.mean(0), values.std(0, correction=0))
-
-    @classmethod
-    def known(cls, mean: Tensor, deviation: Tensor) -> "Scale":
-        """What varies by no more than single precision rounds is constant, and stays as large as it is."""
-        return cls(mean, torch.where(deviation > 1e-6 * mean.abs(), deviation, torch.ones_like(deviation)))
-
-    @classmethod
-    def of_source(cls, source: Source, numbers: Tensor) -> "Scale":
-        """The same of what is read piece by piece."""
-        mean, squares, seen = torch.zeros(source.shape[1:], dtype=torch.float64), torch.zeros(source.shape[1:], dtype=torch.float64), 0
-        for piece in pieces(source, numbers):  # Chan et al. 1983: the pairwise update of mean and squared deviations
-            values = source[piece].double()
-            delta, count = values.mean(0) - mean, len(values)
-            squares += values.var(0, correction=0) * count + delta**2 * seen * count / (seen + count)
-            mean, seen = mean + delta * count / (seen + count), seen + count
-        return cls.known(mean.float(), (squares / seen).sqrt().float())
-
-    def without_last(self, columns: int) -> "Scale":
-        """The same that leaves the last columns as they are."""
-        if not columns:
-            return self
-        mean, deviation = self.mean.clone(), self.deviation.clone()
-        mean[-columns:], deviation[-columns:] = 0, 1
-        return Scale(mean, deviation)
-
-    def apply(self, values: Tensor) -> Tensor:
-        return (values - self.mean.to(values)) / self.deviation.to(values)
-
-    def invert(self, values: Tensor) -> Tensor:
-        return values * self.deviation.to(values) + self.mean.to(values)
-
-    def lists(self) -> dict[str, list[float]]:
-        return {"mean": self.mean.tolist(), "deviation": self.deviation.tolist()}
-
-
-@dataclass(frozen=True)
 class Task:
     """The split examples, or the user's data module, and what a model has to know of them.
 
@@ -137,7 +96,7 @@ class Task:
     table, which hold their codes (a model is built without them: they are embedded in front of it); `encoding` says
     how raw inputs became numbers; `folds` are the tasks of the other folds of a cross-validation; `groups` has the number of
     the group of each test example, int64 `(N,)`, where they were split by groups; `scaled` images have values outside of
-    [0, 1].
+    [0, 1]; `notes` are lines on the data that the user should read.
     """
 
     kind: str
@@ -155,6 +114,7 @@ class Task:
     folds: "tuple[Task, ...]" = ()
     groups: Tensor | None = None
     scaled: bool = False
+    notes: tuple[str, ...] = ()
 
     @property
     def images(self) -> bool:
@@ -210,12 +170,11 @@ def task_of(examples: Examples, numbers: dict[str, Tensor], split: dict[str, Any
     targets, classification = examples.targets, examples.kind == "classification"
     in_scale = scale_of(found, train) if split["normalise"] else None
     out_scale = Scale.of(targets[train]) if split["normalise"] and not classification else None
-    y = out_scale.apply(targets) if out_scale else targets
+    y = targets.long() if classification else out_scale.apply(targets) if out_scale else targets.float()
     parts = {part: (cut(found.inputs, numbers[part], in_scale), y[numbers[part]].contiguous()) for part in PARTS}
     outputs = len(examples.classes) or int(targets.max()) + 1 if classification else targets.shape[1]
-    counts = torch.bincount(targets[train], minlength=outputs) if classification else None
-    if counts is not None:
-        check_classes(counts, parts, examples.classes)
+    counts = torch.bincount(y[train], minlength=outputs) if classification else None
+    notes = found.notes + (() if counts is None else check_classes(counts, parts, examples.classes))
     return Task(
         examples.kind,
         tuple(found.inputs.shape[1:]),
@@ -228,6 +187,7 @@ def task_of(examples: Examples, numbers: dict[str, Tensor], split: dict[str, Any
         tokens=found.tokens,
         categories=found.categories,
         encoding=found.words,
+        notes=notes,
         groups=None if groups is None else torch.from_numpy(np.unique(groups[numbers["test"]], return_inverse=True)[1]),
     )
 
@@ -245,18 +205,27 @@ def cut(inputs: Tensor | Source, numbers: Tensor, scale: Scale | None) -> Tensor
     """One part of the inputs: a copy, or (of what is read as it is asked for) no more than which."""
     if not isinstance(inputs, Tensor) or inputs.dtype == torch.uint8:
         return Rows(inputs, numbers, scale)  # type: ignore[return-value]
-    return (scale.apply(inputs[numbers]) if scale else inputs[numbers]).contiguous()
+    values = scale.apply(inputs[numbers]) if scale else inputs[numbers]
+    return (values.float() if values.is_floating_point() else values).contiguous()
 
 
 def task_of_module(datamodule: LightningDataModule, scan: bool) -> Task:
     """What a data module's first batch, and its training targets, tell of the task.
 
     It is set up here, once: a `setup` that draws the parts would draw others for each trial.
+
+    Raises:
+        BadInput: a network cannot be trained, or judged, on what its loaders give.
     """
     datamodule.prepare_data()
     datamodule.setup("fit")
-    if is_overridden("test_dataloader", datamodule):
+    if tests := is_overridden("test_dataloader", datamodule):
         datamodule.setup("test")
+    if scan:
+        held_out = ["test_dataloader"] if tests else []
+        held_out += ["val_dataloader"] if is_overridden("val_dataloader", datamodule) else []
+        for name in ("train_dataloader", *held_out):
+            check_loader(name, getattr(datamodule, name)())
     batch = next(iter(datamodule.train_dataloader()))
     if not (isinstance(batch, list | tuple) and len(batch) >= 2 and all(isinstance(t, Tensor) for t in batch[:2])):
         if scan:
@@ -267,9 +236,33 @@ def task_of_module(datamodule: LightningDataModule, scan: bool) -> Task:
     scaled = inputs.ndim == 4 and not (inputs.min() >= 0 and inputs.max() <= 1)
     if targets.is_floating_point():
         return Task("regression", shape, targets.shape[1] if targets.ndim > 1 else 1, datamodule=datamodule, scaled=scaled)
-    counts = torch.bincount(torch.cat([b[1] for b in datamodule.train_dataloader()])) if scan else None
+    counts = None
+    if scan:
+        check_labels(targets, "the data module's targets")
+        labels = torch.cat([b[1].long() for b in datamodule.train_dataloader()])
+        check_labels(labels, "the data module's targets")
+        counts = torch.bincount(labels)
     outputs = 0 if counts is None else len(counts)
     return Task("classification", shape, outputs, class_counts=counts, datamodule=datamodule, scaled=scaled)
+
+
+def check_loader(name: str, loader: object) -> None:
+    """Raise BadInput for several loaders in place of one."""
+    inner = getattr(loader, "iterables", loader)  # of Lightning's CombinedLoader
+    several = list(inner.values()) if isinstance(inner, dict) else inner
+    if isinstance(several, list | tuple) and several and isinstance(several[0], DataLoader):
+        way = "join their data sets in one (torch.utils.data.ConcatDataset)"
+        raise BadInput(f"data: the data module's {name} gives {len(several)} loaders; {way}, or give a LightningModule that takes them")
+
+
+def check_labels(targets: Tensor, whose: str) -> None:
+    """Raise BadInput where whole numbers are no classes, one for each example."""
+    if targets.ndim != 1:
+        seen = f"{whose} are whole numbers of shape (N, {', '.join(map(str, targets.shape[1:]))})"
+        way = "as (N,); several labels or values of an example are floats (N, D); for masks give a LightningModule with its own loss"
+        raise BadInput(f"data: {seen}; expected the class of each example {way}")
+    if targets.numel() and targets.min() < 0:
+        raise BadInput(f"data: {whose} hold the class {int(targets.min())}; expected classes from 0 upwards")
 
 
 def check(examples: Examples) -> None:
@@ -280,6 +273,8 @@ def check(examples: Examples) -> None:
         raise BadInput(f"data: {len(examples.inputs)} inputs but {len(examples.targets)} targets")
     if not all_finite(examples.inputs) or not torch.isfinite(examples.targets.float()).all():
         raise BadInput("data: some values are not finite (NaN or infinity)")
+    if examples.kind == "classification":
+        check_labels(examples.targets, "the targets")
     if examples.kind == "classification" and len(examples.targets.unique()) < 2:
         raise BadInput("data: all targets are of one class")
 
@@ -291,10 +286,24 @@ def all_finite(inputs: Tensor | Source | Raw) -> bool:
     return all(bool(torch.isfinite(piece).all()) for piece in everything(inputs))
 
 
-def check_classes(counts: Tensor, parts: Mapping[str, tuple[Tensor, Tensor]], names: Sequence[str]) -> None:
-    """Raise BadInput where a class is to be told that training has never shown."""
+def check_classes(counts: Tensor, parts: Mapping[str, tuple[Tensor, Tensor]], names: Sequence[str]) -> tuple[str, ...]:
+    """A line for each part that has no example of a class.
+
+    Raises:
+        BadInput: a class is to be told that training has never shown.
+    """
+    notes = []
     for part in ("validation", "test"):
-        unseen = [int(c) for c in parts[part][1].unique() if not counts[c]]
-        if unseen:
-            said = ", ".join(repr(names[c]) if names else str(c) for c in unseen[:5])
-            raise BadInput(f"data: the {part} part has classes that the training part has not: {said}")
+        here = torch.bincount(parts[part][1], minlength=len(counts))
+        if unseen := named((here > 0) & (counts == 0), names):
+            raise BadInput(f"data: the {part} part has classes that the training part has not: {unseen}")
+        if absent := named((here == 0) & (counts > 0), names):
+            notes.append(f"the {part} part has no example of {absent}, so nothing is measured on that")
+    return tuple(notes)
+
+
+def named(mask: Tensor, names: Sequence[str], most: int = 5) -> str:
+    """The classes of a mask by name, or by number where they have none."""
+    found = mask.nonzero().flatten().tolist()
+    said = ", ".join(repr(names[c]) if names else str(c) for c in found[:most])
+    return said + (f" and {len(found) - most} more classes" if len(found) > most else "")

@@ -1,5 +1,6 @@
 """What is used after a search: the trained model of an exported folder, as a module and as an ONNX graph."""
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,8 @@ from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from autoopt.data import table, words
-from autoopt.data.task import Scale, Task
+from autoopt.data.scale import Scale
+from autoopt.data.task import Task
 from autoopt.deployment.card import described
 from autoopt.deployment.compress import network, take_up
 from autoopt.errors import BadInput
@@ -34,10 +36,10 @@ class Deployed(nn.Module):
     def __init__(self, model: nn.Module, task: Task):
         super().__init__()
         self.model, self.inputs, self.targets, self.classes = model, task.inputs, task.targets, task.classes
-        self.kind, self.encoding = task.kind, task.encoding
+        self.kind, self.encoding, self.input_shape = task.kind, task.encoding, task.input_shape
 
     def forward(self, inputs: Tensor) -> Tensor:
-        outputs = self.model(inputs if self.inputs is None else self.inputs.apply(inputs))
+        outputs = self.model(single(inputs) if self.inputs is None else self.inputs.apply(inputs))
         return outputs if self.targets is None else self.targets.invert(outputs)
 
     def encode(self, examples: Any) -> Tensor:
@@ -48,15 +50,25 @@ class Deployed(nn.Module):
                 images in 0 to 255 (uint8); or what are inputs already.
 
         Raises:
-            BadInput: a column is missing.
+            BadInput: a column is missing, or a value cannot be read as what training has seen.
         """
         if isinstance(examples, Tensor):
-            return examples / 255 if examples.dtype == torch.uint8 else examples
+            return self.checked(examples / 255 if examples.dtype == torch.uint8 else examples)
         if "columns" in self.encoding:
-            return table.encode(pandas.DataFrame(examples), self.encoding["columns"])
+            return table.encode(frame_of(examples), self.encoding["columns"])
         if "vocabulary" in self.encoding:
-            return words.encode([words.words(text) for text in examples], **self.encoding)
+            return words.encode([words.words(text) for text in texts_of(examples)], **self.encoding)
         return self.encode(torch.as_tensor(np.asarray(examples)))
+
+    def checked(self, inputs: Tensor) -> Tensor:
+        """Inputs as they are.
+
+        Raises:
+            BadInput: these are rows of numbers, but not as many as the model takes.
+        """
+        if len(self.input_shape) == 1 and inputs.shape[1:] != self.input_shape:
+            raise BadInput(f"predict: expected {self.input_shape[0]} numbers in each row, got the shape {tuple(inputs.shape)}")
+        return inputs
 
     @torch.no_grad()
     def predict(self, examples: Any) -> list[str] | Tensor:
@@ -70,20 +82,50 @@ class Deployed(nn.Module):
 
     def stages(self) -> list[nn.Module]:
         """The same as modules in a row."""
-        before = [] if self.inputs is None else [Affine(1 / self.inputs.deviation, -self.inputs.mean / self.inputs.deviation)]
-        return [*before, self.model, *([] if self.targets is None else [Affine(self.targets.deviation, self.targets.mean)])]
+        before = [] if self.inputs is None else [Scaled(self.inputs)]
+        return [*before, self.model, *([] if self.targets is None else [Scaled(self.targets, inverted=True)])]
 
 
-class Affine(nn.Module):
-    """`factor * x + shift`."""
+class Scaled(nn.Module):
+    """A scale, applied or inverted."""
 
-    def __init__(self, factor: Tensor, shift: Tensor):
+    def __init__(self, scale: Scale, inverted: bool = False):
         super().__init__()
-        self.register_buffer("factor", factor)
-        self.register_buffer("shift", shift)
+        self.scale, self.inverted = scale, inverted
 
-    def forward(self, inputs: Tensor) -> Tensor:
-        return inputs * self.get_buffer("factor") + self.get_buffer("shift")
+    def forward(self, values: Tensor) -> Tensor:
+        return self.scale.invert(values) if self.inverted else self.scale.apply(values)
+
+
+def single(inputs: Tensor) -> Tensor:
+    """In single precision, as a network computes; indices stay whole."""
+    return inputs.float() if inputs.is_floating_point() else inputs
+
+
+def frame_of(examples: Any) -> pandas.DataFrame:
+    """Rows of a table as a frame.
+
+    Raises:
+        BadInput: they are none.
+    """
+    try:
+        return pandas.DataFrame(examples)
+    except (ValueError, TypeError) as error:
+        raise BadInput(f"predict: expected a DataFrame or a list of rows, got {type(examples).__name__}: {error}") from error
+
+
+def texts_of(examples: Any) -> list[str]:
+    """Texts as a list.
+
+    Raises:
+        BadInput: it is one text, a table, or holds something else.
+    """
+    if isinstance(examples, str | pandas.DataFrame) or not isinstance(examples, Iterable):
+        raise BadInput(f"predict: expected a list of texts, got {type(examples).__name__}")
+    found = list(examples)
+    if wrong := [(number, text) for number, text in enumerate(found, 1) if not isinstance(text, str)]:
+        raise BadInput(f"predict: expected texts, but number {wrong[0][0]} is {wrong[0][1]!r:.60}")
+    return found
 
 
 def load(path: str | Path) -> Deployed:
@@ -103,7 +145,7 @@ def load(path: str | Path) -> Deployed:
 
 def task_of(card: dict[str, Any]) -> Task:
     """What a model has to know of the task that it was trained on."""
-    inputs, targets = (None if card[side] is None else Scale(*map(torch.tensor, card[side].values())) for side in ("inputs", "targets"))
+    inputs, targets = (None if card[side] is None else Scale.read(card[side]) for side in ("inputs", "targets"))
     encoding = {"tokens": card["tokens"], "categories": tuple(card["categories"]), "encoding": card["encoding"]}
     shape = tuple(card["input_shape"])
     return Task(card["kind"], shape, card["outputs"], tuple(card["classes"]), inputs=inputs, targets=targets, **encoding)
@@ -156,11 +198,12 @@ def write_onnx(folder: Path) -> Path:
 
 
 def example_inputs(task: Task, count: int = 4) -> Tensor:
-    """Random inputs of the task's shape, as a stranger would give them."""
+    """Random inputs of the task's shape, as a stranger would give them; rows of a table are in double precision, as `encode` makes them."""
     generator = torch.Generator().manual_seed(0)
     if task.tokens:
         return torch.randint(1, task.tokens, (count, *task.input_shape), generator=generator)
     values = torch.rand(count, *task.input_shape, generator=generator)
+    values = values if task.inputs is None else task.inputs.invert(values)
     for column, levels in zip(range(-len(task.categories), 0), task.categories, strict=True):
-        values[:, column] = torch.randint(levels, (count,), generator=generator).float()
-    return values
+        values[:, column] = torch.randint(levels, (count,), generator=generator).to(values)
+    return values.double() if "columns" in task.encoding else values.float()

@@ -125,6 +125,8 @@ class Net(Tuned):
 
 
 def pair(batch: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
-    """Inputs and targets of a batch; values as `(N, D)`, since `(N,)` against outputs `(N, 1)` would broadcast to `(N, N)`."""
+    """Inputs and targets of a batch: classes int64, values `(N, D)`, since `(N,)` against outputs `(N, 1)` would broadcast to `(N, N)`."""
     inputs, targets = batch[:2]
-    return inputs, targets[:, None] if targets.is_floating_point() and targets.ndim == 1 else targets
+    if not targets.is_floating_point():
+        return inputs, targets.long()
+    return inputs, targets[:, None] if targets.ndim == 1 else targets

@@ -97,6 +97,8 @@ def warm(tree: Tree, screen: Screen, executor: Executor | None = None) -> Iterat
         except BadInput:  # told in whole; its log says no more
             folder.vanish()
             raise
+        for note in facts["notes"]:
+            screen.say(f"data: {note}")
         folder.same_data(facts["examples"])
         tell_changed_code(folder, facts, screen)
         interrupts = Interrupts(folder.reference, screen.say)

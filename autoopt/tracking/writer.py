@@ -11,7 +11,7 @@ import json
 import logging
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from fcntl import LOCK_EX, flock
 from pathlib import Path
 from typing import Any, TypeVar
@@ -22,7 +22,7 @@ from mlflow.exceptions import MlflowException
 
 from autoopt.errors import causes
 from autoopt.tracking.gather import NAME_SIZE, Run, gather, legal
-from autoopt.tracking.spool import BLOCK, PARENT, SPOOL, SQLITE, State, Target, lines
+from autoopt.tracking.spool import BLOCK, PARENT, SPOOL, SQLITE, State, Target, address_of, lines, path_of
 
 logger = logging.getLogger(__package__)
 Result = TypeVar("Result")
@@ -66,19 +66,23 @@ def connect(uri: str, experiment: str) -> tuple[MlflowClient, str]:
     """The store, and the experiment's number in it; what is not there yet is made."""
     if not uri.startswith(SQLITE):
         return find_experiment(MlflowClient(uri), experiment, None)
-    path = Path(uri.removeprefix(SQLITE).partition("?")[0])
+    path = path_of(uri)
     path.parent.mkdir(parents=True, exist_ok=True)
     with locked(path.parent):
         if not path.exists():
             create(path)
-        return find_experiment(MlflowClient(uri), experiment, (path.parent / "mlruns").as_uri())
+        found = find_experiment(MlflowClient(uri), experiment, (path.parent / "mlruns").as_uri())
+    if (made := Path(uri.removeprefix(SQLITE)).parent) != path.parent:  # by MLflow, which takes an escaped address for a path
+        with suppress(OSError):
+            os.removedirs(made)
+    return found
 
 
 def create(path: Path) -> None:
     """Make a database beside its place: one that is killed half-way through its migrations can never be opened."""
     new = path.with_name(f".{path.name}.new")
     new.unlink(missing_ok=True)
-    MlflowClient(f"{SQLITE}{new}").search_experiments(max_results=1)
+    MlflowClient(address_of(new)).search_experiments(max_results=1)
     new.rename(path)
 
 

@@ -216,6 +216,7 @@ def facts(task: Task, lightning: bool) -> dict[str, Any]:
         "tokens": task.tokens,
         "categories": task.categories,
         "encoding": task.encoding,
+        "notes": task.notes,
         "folds": len(task.folds) + 1,
         "lightning": lightning,
         "absent": absent,

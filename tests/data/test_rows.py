@@ -12,7 +12,8 @@ import torch
 
 from autoopt.data import memory, rows
 from autoopt.data.rows import Joined, Mapped, Rows, ahead, cached, fits
-from autoopt.data.task import Examples, Scale, make_task
+from autoopt.data.scale import Scale
+from autoopt.data.task import Examples, make_task
 from autoopt.errors import BadInput
 
 SPLIT = {"validation": 0.2, "test": 0.2, "seed": 0, "stratify": True, "normalise": True}

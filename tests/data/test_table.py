@@ -79,7 +79,7 @@ def test_where_nothing_can_be_embedded_the_most_frequent_levels_are_columns():
 def test_what_says_nothing_is_left_out():
     frame = {"id": [f"n{i}" for i in range(40)], "empty": [None] * 40, "late": [None] * 30 + [1.0] * 10, "x": range(40)}
     found, said = columns_of(frame, train=[*range(30)])
-    assert found.inputs.shape == (40, 1) and said["id"]["treatment"] == "left out: every value is another"
+    assert found.inputs.shape == (40, 1) and said["id"]["treatment"] == "left out: every value is different"
     assert said["empty"]["ignored"] == said["late"]["ignored"] == "it is empty in the training part"
 
 

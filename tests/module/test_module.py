@@ -22,6 +22,7 @@ from autoopt.errors import TechniqueError
 from autoopt.module.applied import applied_to
 from autoopt.module.build import activation_sites, apply_to, prepare_model
 from autoopt.module.chosen import Chosen
+from autoopt.module.net import pair
 from autoopt.module.tuned import Tuned, augment, groups
 from autoopt.orders import Measure, Train
 from autoopt.plugins.regularizer.gradient_clip import gradient_clip
@@ -802,3 +803,9 @@ def test_the_hooks_of_a_data_module_act_on_the_test_part_too(tmp_path):
     trained = run(world, Train(key="0", recipe=said, keep=True).json(), lambda *_: False)["metrics"]
     tested = run(world, Measure(key="0-test", recipe=said, weights="0").json(), lambda *_: False)["metrics"]
     assert tested["test_mean"] == trained["val_mean"] > 90
+
+
+@pytest.mark.parametrize("dtype", [torch.int32, torch.uint8, torch.bool])
+def test_labels_of_any_whole_type_are_class_indices(dtype):
+    inputs, targets = pair((torch.rand(4, 2), torch.tensor([0, 1, 1, 0]).to(dtype)))
+    assert cross_entropy(inputs, targets) > 0 and pair((inputs, torch.rand(4)))[1].shape == (4, 1)

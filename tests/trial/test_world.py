@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from autoopt.api import tree_of
+from autoopt.commands.plan import data_lines
 from autoopt.config import compose
 from autoopt.data.task import Examples
 from autoopt.domain import Acts
@@ -300,3 +301,14 @@ def test_data_that_is_drawn_is_drawn_alike_in_every_session():
 
 def drawn() -> Examples:
     return Examples(torch.rand(40, 3), torch.arange(40) % 2, "classification", ("a", "b"))
+
+
+def test_how_a_table_is_read_is_told(tmp_path):
+    (tmp_path / "t.csv").write_bytes("id;größe;y\n".encode("latin-1") + b"".join(b"%d;%d,5;%d\n" % (n, n % 9, n % 2) for n in range(60)))
+    facts = facts_of("data=csv", f"data.csv.path={tmp_path / 't.csv'}", "data.csv.target=y", "model=linear")
+    assert facts["notes"] == ("columns left out: 'id' (every value is different, an identifier)",)
+    assert list(data_lines(json.loads(json.dumps(facts)))) == [
+        "\ncolumns (cp1252, ';' between fields)",
+        "  id     number       left out: every value is different, an identifier",
+        "  größe  number       as it is (decimal ',')",
+    ]
