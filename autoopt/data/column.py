@@ -9,8 +9,8 @@ import numpy as np
 import pandas
 
 from autoopt.data.cells import GAPS, PLAIN, Style, decimal_mark, native, nested, readings, style_of, texts, told, unwrapped
-from autoopt.errors import BadInput
 from autoopt.data.task import embedding_width
+from autoopt.errors import BadInput
 
 LEVELS = 20
 """More levels than that are embedded, or (where the model is a user's own) cut."""
