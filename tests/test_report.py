@@ -146,13 +146,13 @@ def test_what_only_one_side_measured_is_no_row():
 
 def test_the_front_is_a_table_of_its_own():
     _table, _, front, *_ = closed(
-        verdict(front=(Point("compress-1", "half", 0.5, 1.0, 0.0001), Point("compress-2", "keep", 0.6, 2.0, 1.5)))
+        verdict(front=(Point("compress-1", "half", 0.5, 1.0, 0.0001), Point("compress-2", "keep", 0.6, 2.0, 0.5)))
     )
     assert columns(front) == [
         ["compress-1", "compress-2"],
         ["0.5000", "0.6000"],
         ["1.000", "2.000"],
-        ["0.000100", "1.500"],
+        ["0.000100", "0.500"],
         ["half", "keep"],
     ]
 
@@ -170,7 +170,17 @@ def test_a_page_escapes_what_it_shows():
 
 @pytest.mark.parametrize(
     ("seconds", "text"),
-    [(0, "0 s"), (0.4, "0 s"), (59.4, "59 s"), (60, "1:00"), (200, "3:20"), (3599, "59:59"), (3600, "1:00:00"), (90061, "25:01:01")],
+    [
+        (0, "0 s"),
+        (0.4, "0 s"),
+        (59.4, "59 s"),
+        (60, "1:00"),
+        (60.9, "1:00"),
+        (200, "3:20"),
+        (3599, "59:59"),
+        (3600, "1:00:00"),
+        (90061, "25:01:01"),
+    ],
 )
 def test_durations(seconds, text):
     assert duration(seconds) == text

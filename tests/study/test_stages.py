@@ -92,6 +92,15 @@ def test_from_the_preflight_to_the_verdict(study):
     assert not any("sgd" in record.recipe["optimizer"] for record in study.records().values())
 
 
+def test_notes_on_the_data_and_changed_code_are_told_before_the_search(study):
+    study.facts |= {"notes": ["the training part lacks the class 7"], "sources": {"model=mine:Net": "a"}}
+    study.search()
+    assert "data: the training part lacks the class 7" in study.screen.lines
+    study.facts |= {"sources": {"model=mine:Net": "b"}}
+    study.search("study.trials=7")
+    assert any(line.startswith("model=mine:Net: its file has changed since s was begun") for line in study.screen.lines)
+
+
 def test_of_several_candidates_the_winner_is_chosen_on_seeds_of_their_own(study):
     study.ends = {"preflight/optimizer-sgd": Fails("error", "no"), "7-confirm-0": 0.99}
     more = ("study.trials=60", "study.stopping=false", "study.seeds=3")

@@ -95,6 +95,11 @@ def test_one_seed_tells_nothing(resamples):
     assert gain == pytest.approx(0.4) and bounds == UNKNOWN == (-inf, inf)
 
 
+def test_two_seeds_tell_something():
+    _, (low, high) = weighed(candidate("0", [0.5, 0.51]), candidate("7", [0.9, 0.91]))
+    assert -inf < low < 0.4 < high < inf
+
+
 def test_one_seed_left_on_one_side_tells_nothing():
     draws = [[0.8, 0.81, 0.79]] * 3
     sides = candidate("0", [0.5, 0.51, 0.52], resamples=draws), candidate("7", [0.9], resamples=draws[:1])
