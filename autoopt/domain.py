@@ -58,9 +58,11 @@ class Acts:
         last: it acts after all the others, and no second such is used (int8 weights cannot be changed further).
         closure: of an optimizer: it calls its closure more than once a step (SAM). Values with which it would have none (16-bit
             scaling), or the last batch's alone (gradients that Lightning accumulates), are not drawn with it.
+        preset: of data: the slots that have a preset of this name are filled from it, unless they are filled by name.
     """
 
     fills: str | None = None
     late: bool = False
     last: bool = False
     closure: bool = False
+    preset: str = ""

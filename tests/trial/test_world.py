@@ -17,10 +17,12 @@ from autoopt.config import compose
 from autoopt.data.task import Examples
 from autoopt.domain import Acts
 from autoopt.errors import BadInput
+from autoopt.slots import SLOTS
 from autoopt.technique import LIVE, catalogue, find
 from autoopt.trial.world import prepare
 
 HERE = __name__
+OFFERED = SLOTS["augmentation"].offers
 
 
 @pytest.fixture(autouse=True)
@@ -212,7 +214,7 @@ def test_the_facts_are_json_and_say_what_the_task_is():
 
 def test_what_cannot_be_offered_has_its_reason():
     table = facts_of("data=diabetes")["absent"]
-    assert table["augmentation"] == {"images": "the inputs are no images but 10 numbers"}
+    assert table["augmentation"] == dict.fromkeys(("planes", "images", "pixels"), "the inputs are no images but 10 numbers")
     assert table["loss"]["class_counts"] == "the targets are no classes"
     assert table["optimizer"] == {"own": "a plain network has none of its own"} == table["schedule"]
     images = facts_of("data=digits")["absent"]
@@ -227,7 +229,7 @@ def test_a_lightning_module_keeps_its_own():
 
 def test_batches_that_cannot_be_augmented_are_not_offered():
     mapped = facts_of(f"data={HERE}:Mapped", f"model={HERE}:Lit")["absent"]["augmentation"]
-    assert mapped == dict.fromkeys(("images", "inputs", "targets"), "the data module's batches are no (inputs, targets) tensors")
+    assert mapped == dict.fromkeys(OFFERED, "the data module's batches are no (inputs, targets) tensors")
     changing = facts_of(f"data={HERE}:Changing", f"model={HERE}:Lit")["absent"]["augmentation"]
     assert "in its on_after_batch_transfer" in changing["inputs"]
 
@@ -275,7 +277,7 @@ def test_two_functions_without_a_name_are_two(tmp_path):
 
 def test_images_outside_of_0_to_1_are_not_changed_as_images():
     absent = facts_of(f"data={HERE}:Normalised", "model=cnn")["absent"]["augmentation"]
-    assert absent == {"images": "the data module's images have values outside of [0, 1]"}
+    assert absent == dict.fromkeys(("images", "pixels"), "the data module's images have values outside of [0, 1]")
 
 
 def test_a_network_is_not_fed_around_the_hooks_of_a_data_module():
