@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from autoopt.data import table, words
 from autoopt.data.task import Scale, Task
+from autoopt.deployment import pictures
 from autoopt.deployment.card import described
 from autoopt.deployment.compress import network, take_up
 from autoopt.errors import BadInput
@@ -33,7 +34,7 @@ class Deployed(nn.Module):
     def __init__(self, model: nn.Module, task: Task):
         super().__init__()
         self.model, self.inputs, self.targets, self.classes = model, task.inputs, task.targets, task.classes
-        self.kind, self.encoding = task.kind, task.encoding
+        self.task, self.kind, self.encoding = task, task.kind, task.encoding
 
     def forward(self, inputs: Tensor) -> Tensor:
         outputs = self.model(inputs if self.inputs is None else self.inputs.apply(inputs))
@@ -44,11 +45,13 @@ class Deployed(nn.Module):
 
         Args:
             examples: rows of a table (a `pandas.DataFrame`, or what makes one) with the columns that it was trained on; texts;
-                images in 0 to 255 (uint8); or what are inputs already.
+                images (`autoopt.deployment.pictures.encode`); or what are inputs already.
 
         Raises:
-            BadInput: a column is missing.
+            BadInput: a column is missing, or the images are not such as it was trained on.
         """
+        if "values" in self.encoding:
+            return pictures.encode(examples, self.task)
         if isinstance(examples, Tensor):
             return examples / 255 if examples.dtype == torch.uint8 else examples
         if "columns" in self.encoding:
@@ -162,6 +165,8 @@ def example_inputs(task: Task, count: int = 4) -> Tensor:
     if task.tokens:
         return torch.randint(1, task.tokens, (count, *task.input_shape), generator=generator)
     values = torch.rand(count, *task.input_shape, generator=generator)
+    if task.images and task.inputs is not None:
+        return task.inputs.invert(values)
     for column, levels in zip(range(-len(task.categories), 0), task.categories, strict=True):
         values[:, column] = torch.randint(levels, (count,), generator=generator).float()
     return values
