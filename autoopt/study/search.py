@@ -77,6 +77,9 @@ def opened(tree: Tree, screen: Screen, settle: bool = True, alone: bool = False)
             screen.say(f"{words}; trials before and after may not compare, and name= begins another study")
         runner = Runner(executor, folder, screen, Nobody(), executor.workers)
         with runner.signals():
+            for note in facts["notes"]:
+                screen.say(note)
+            tree = {**tree, "objective": tree["objective"] or facts["objective"]}
             fitting = Space(tree).fitting(facts["absent"])
             space, objective = recalled(fitting, folder.locked) if folder.locked else preflight(fitting, runner, tree, baseline, alone)
             if settle:

@@ -311,7 +311,7 @@ def test_weights_that_were_kept_give_the_same_predictions(digits, tmp_path):
     loaded = run(world, job(recipe, load=path, seed=99), lambda *_: pytest.fail("nothing is trained"))
     quality_of = [k for k in loaded["metrics"] if k.startswith("val_")]
     assert {k: loaded["metrics"][k] for k in quality_of} == {k: trained["metrics"][k] for k in quality_of}
-    assert len(quality_of) == 5 and (loaded["epochs"], loaded["resamples"]) == (0, [])
+    assert len(quality_of) == 6 and (loaded["epochs"], loaded["resamples"]) == (0, [])
 
     tested = run(world, job(recipe, load=path, part="test", latency=True), going)
     model = mlp(world.task, width=16).eval()
@@ -388,6 +388,17 @@ def test_values_are_measured_in_the_units_of_the_data(tmp_path):
     by_hand = (scale.invert(outputs) - scale.invert(y)).square().mean().sqrt().item()
     assert tested["metrics"]["test_rmse"] == pytest.approx(by_hand, rel=1e-5)
     assert 40 < by_hand < 400 and len(tested["resamples"]) == 200
+
+
+def test_the_losses_of_values_are_in_one_unit():
+    world, recipe = prepared("data=diabetes", "model=linear", "loss=mse", "device=cpu", "study.epochs=30", "optimizer.adamw.lr=0.01")
+    metrics = measured(world, job(recipe))
+    deviation = float(world.task.targets.deviation)
+    assert metrics["val_loss"] == pytest.approx((metrics["val_rmse"] / deviation) ** 2, rel=1e-5) and deviation > 50
+    assert metrics["train_loss"] == pytest.approx(metrics["val_loss"], rel=0.3), "a linear model does not overfit"
+    raw, recipe = prepared("data=diabetes", "model=linear", "device=cpu", "study.epochs=1", "split.normalise=false")
+    metrics = measured(raw, job(recipe))
+    assert metrics["val_loss"] == pytest.approx(metrics["val_rmse"] ** 2, rel=1e-5) and metrics["train_loss"] > 1000
 
 
 def test_values_without_columns_are_as_good_as_one_column():

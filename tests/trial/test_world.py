@@ -280,6 +280,23 @@ def test_images_outside_of_0_to_1_are_not_changed_as_images():
     assert absent == dict.fromkeys(("images", "pixels"), "the data module's images have values outside of [0, 1]")
 
 
+def rare(share: float) -> Callable[[], Examples]:
+    """A table of 200 examples, so many of which are of the second class."""
+    targets = (torch.arange(200) < 200 * share).long()
+    return lambda: Examples(torch.randn(200, 3), targets, "classification", ("common", "rare"))
+
+
+def test_a_class_that_prevails_makes_balanced_accuracy_the_objective():
+    facts = prepare({"tree": tree_of([], lambda: Network(), rare(0.1))})[1]
+    assert facts["objective"] == "val_balanced_accuracy" and facts["imbalance"] == "90.0% of the training examples are of class 'common'"
+    assert facts["notes"] == [f"{facts['imbalance']}; the objective is val_balanced_accuracy, as accuracy would say little"]
+    said = prepare({"tree": tree_of(["objective=val_accuracy"], lambda: Network(), rare(0.1))})[1]
+    assert said["notes"] == [], "the user knows"
+    even = prepare({"tree": tree_of([], lambda: Network(), rare(0.25))})[1]
+    assert (even["objective"], even["imbalance"], even["notes"]) == (None, "", [])
+    assert prepare({"tree": compose(["data=diabetes"])})[1]["objective"] is None
+
+
 def test_a_network_is_not_fed_around_the_hooks_of_a_data_module():
     with pytest.raises(BadInput, match="its on_after_batch_transfer is for a LightningModule; a network needs batches that are ready"):
         facts_of(f"data={HERE}:Changing", "model=mlp")
