@@ -1,8 +1,9 @@
 """Images in files, read as they are asked for."""
 
 from collections.abc import Sequence
+from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -18,6 +19,15 @@ BROKEN = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)  # Syn
 SHOWN = 5
 
 
+class Held(Protocol):
+    """An image that is no file of its own; its text says where it is."""
+
+    def open(self) -> BytesIO | Path: ...
+
+
+File = Path | Held
+
+
 class Images:
     """Image files as `(N, C, size, size)`, decoded each time that they are asked for: upright, and on white where they are transparent.
 
@@ -31,7 +41,7 @@ class Images:
         BadInput: a file is no image.
     """
 
-    def __init__(self, files: Sequence[Path], size: int, grey: bool):
+    def __init__(self, files: Sequence[File], size: int, grey: bool):
         self.files, self.size, self.grey = files, size, grey
         self.shape = (len(files), 1 if grey else 3, size, size)
         modes = all_of(mode_of, files)
@@ -47,12 +57,16 @@ class Images:
     def __getitem__(self, numbers: Tensor) -> Tensor:
         return torch.stack(all_of(self.image, [self.files[number] for number in numbers.tolist()]))
 
-    def image(self, file: Path) -> Tensor:
-        with Image.open(file) as image:
+    def image(self, file: File) -> Tensor:
+        with opened(file) as image:
             return pixels(image, self.size, self.size, self.grey, self.deep)
 
 
-def all_of(read: Any, files: Sequence[Path]) -> list[Any]:
+def opened(file: File) -> Image.Image:
+    return Image.open(file if isinstance(file, Path) else file.open())
+
+
+def all_of(read: Any, files: Sequence[File]) -> list[Any]:
     """What is read of each file.
 
     Raises:
@@ -70,8 +84,8 @@ def all_of(read: Any, files: Sequence[Path]) -> list[Any]:
     return found
 
 
-def mode_of(file: Path) -> str:
-    with Image.open(file) as image:
+def mode_of(file: File) -> str:
+    with opened(file) as image:
         return image.mode
 
 
