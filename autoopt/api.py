@@ -1,10 +1,12 @@
 """autoopt from Python: what a script or a notebook calls."""
 
 from collections.abc import Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as L
+import pandas
 import torch
 from torch import nn
 
@@ -15,17 +17,36 @@ from autoopt.live import Made, path_of
 from autoopt.module.build import apply_to, prepare_model
 from autoopt.module.chosen import Chosen
 from autoopt.recipe import Recipe
+from autoopt.report import page
+from autoopt.report.frame import table_of
+from autoopt.report.sentence import conclusion
+from autoopt.report.terminal import closing
 from autoopt.space import Space
 from autoopt.study import search as study
 from autoopt.study import train as training
 from autoopt.study.stored import recipe_overrides
 from autoopt.study.verdict import Verdict
-from autoopt.terminal import Progress, closing
+from autoopt.terminal import Progress
 
 __all__ = ["apply", "load", "search", "train"]
 
 
-def search(overrides: Sequence[str] = (), *, model: Made | None = None, data: Made | None = None, quiet: bool = False) -> Verdict:
+class Searched(Verdict):
+    """A verdict with its study at hand, as a notebook shows it."""
+
+    def trials(self) -> pandas.DataFrame:
+        """A row for each trial of the search: how it ended, what was measured, what was chosen."""
+        return table_of(Path(self.folder))
+
+    def conclusion(self) -> str:
+        """What the study came to, in a sentence."""
+        return conclusion(self)
+
+    def _repr_html_(self) -> str:
+        return page.table(self)
+
+
+def search(overrides: Sequence[str] = (), *, model: Made | None = None, data: Made | None = None, quiet: bool = False) -> Searched:
     """Search for a better recipe; the same call resumes.
 
     Args:
@@ -42,7 +63,7 @@ def search(overrides: Sequence[str] = (), *, model: Made | None = None, data: Ma
     with Progress(quiet=quiet) as screen:
         verdict = study.search(tree_of(overrides, model, data), screen)
     closing(verdict, screen.say)
-    return verdict
+    return Searched(**{f.name: getattr(verdict, f.name) for f in fields(verdict)})
 
 
 def train(overrides: Sequence[str] = (), *, model: Made | None = None, data: Made | None = None, quiet: bool = False) -> training.Trained:
@@ -89,7 +110,7 @@ def apply(
         BadInput: the recipe cannot be had, or a regularizer asks for `total_steps`; the module is as it was.
         TechniqueError: a technique cannot be used with the module, or here; the module may have been changed.
     """
-    point = recipe if isinstance(recipe, Recipe) else Space(compose(recipe_overrides(str(recipe), None))).baseline()
+    point = recipe if isinstance(recipe, Recipe) else Space.of(compose(recipe_overrides(str(recipe), None))).baseline()
     chosen = Chosen(point)
     if total_steps is None and chosen.asks("regularizer", "total_steps"):
         names = ", ".join(t.name for t, _ in chosen.of("regularizer") if "total_steps" in t.asks)

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from importlib.metadata import Distribution, EntryPoint, distributions, requires
 
-from autoopt.slots import SLOTS
+from autoopt.slots import PLUGGABLE
 
 GROUP = "autoopt."
 
@@ -17,7 +17,7 @@ def catalogue() -> Mapping[tuple[str, str], list[tuple[EntryPoint, str]]]:
         owner = f"{distribution.metadata['Name']} {distribution.version}"  # the file is parsed each time
         for point in distribution.entry_points:
             slot = point.group.removeprefix(GROUP)
-            if slot != point.group and slot in SLOTS:
+            if slot != point.group and slot in PLUGGABLE:
                 found.setdefault((slot, point.name), []).append((point, owner))
     return found
 

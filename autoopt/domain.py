@@ -58,6 +58,7 @@ class Acts:
         last: it acts after all the others, and no second such is used (int8 weights cannot be changed further).
         closure: of an optimizer: it calls its closure more than once a step (SAM). Values with which it would have none (16-bit
             scaling), or the last batch's alone (gradients that Lightning accumulates), are not drawn with it.
+        gpu: of a device: it trains on NVIDIA GPUs where there are any, of which the executor gives each trial its share.
         preset: of data: the slots that have a preset of this name are filled from it, unless they are filled by name.
     """
 
@@ -65,4 +66,5 @@ class Acts:
     late: bool = False
     last: bool = False
     closure: bool = False
+    gpu: bool = False
     preset: str = ""

@@ -2,11 +2,25 @@
 
 import difflib
 import errno
+import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 DEVICE_FULL = re.compile(r"\b(CUDA|HIP|MPS|XPU)\b.*out of memory|CU[A-Z]+_STATUS_ALLOC_FAILED")
 HOST_FULL = re.compile(r"(can't|cannot|failed to) allocate memory", re.IGNORECASE)
+MACHINE = {
+    **dict.fromkeys((errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.ESTALE, errno.EROFS), "disk"),
+    **dict.fromkeys((errno.EMFILE, errno.ENFILE, errno.EAGAIN), "system"),
+}
+"""What the operating system refuses through no fault of a recipe's, by `errno`."""
+MACHINE_TEXTS = {
+    **{os.strerror(number): reason for number, reason in MACHINE.items()},  # of libraries that pass on no errno
+    "basic_ios::clear: iostream error": "disk",  # of torch.save, which then says `unexpected pos`
+    "can't start new thread": "system",
+    "out of shared memory": "system",  # of a DataLoader's workers
+    "uncorrectable ECC error": "system",
+    "devices are busy or unavailable": "system",
+}
 
 
 class BadInput(Exception):
@@ -40,6 +54,12 @@ class NonFinite(Exception):
     reason = "nonfinite"
 
 
+class StoreFault(Exception):
+    """Weights or a log that cannot be read or written; ends its trial, through no fault of its recipe."""
+
+    reason = "disk"
+
+
 class NotConcluded(Exception):
     """It ran, but there is nothing to conclude from; the command ends with exit code 4."""
 
@@ -53,3 +73,22 @@ def out_of_memory(error: BaseException) -> str:
         return "device"
     full = isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno == errno.ENOMEM) or HOST_FULL.search(text)
     return "host" if full else ""
+
+
+def machine_fault(error: BaseException) -> tuple[str, BaseException] | None:
+    """The reason `disk` or `system`, and the exception in the chain of causes that tells it, where the machine is to blame."""
+    for each in causes(error):
+        if isinstance(each, OSError) and each.errno in MACHINE:
+            return MACHINE[each.errno], each
+        if reason := next((reason for text, reason in MACHINE_TEXTS.items() if text in str(each)), None):
+            return reason, each
+    return None
+
+
+def causes(error: BaseException | None) -> Iterator[BaseException]:
+    """An exception, and those during whose handling it was raised."""
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
+        yield error
+        error = error.__cause__ or error.__context__

@@ -140,7 +140,7 @@ class Outcome:
 
 BLAME: Mapping[str, str] = {
     **dict.fromkeys(("error", "nonfinite", "oom_device", "oom_host", "timeout", "data", "plugin"), "recipe"),
-    **dict.fromkeys(("preempted", "lost", "disk"), "machine"),
+    **dict.fromkeys(("preempted", "lost", "disk", "system"), "machine"),
     "user": "user",
 }
 """Every reason for which a trial can fail, and who is to blame: the recipe's faults teach the strategy, the machine's are retried."""
@@ -169,8 +169,13 @@ class Problem:
         """Who is to blame: recipe, machine or user."""
         return BLAME[self.reason]
 
+    @property
+    def line(self) -> str:
+        """What happened, with the technique that failed."""
+        return f"{self.slot}/{self.name}: {self.detail}" if self.slot else self.detail
+
     def __str__(self) -> str:
-        return f"{self.slot}/{self.name}: {self.detail}" if self.slot else f"{self.reason}: {self.detail}"
+        return self.line if self.slot or self.reason == "error" else f"{self.reason}: {self.detail}"
 
     def json(self) -> Json:
         return asdict(self)

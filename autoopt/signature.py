@@ -14,7 +14,7 @@ from typing import Annotated, Any, NamedTuple
 from autoopt.domain import Acts, Choice, Range
 
 NAMESPACE: dict[str, Any] = {
-    **{t.__name__: t for t in (bool, int, float, str, Range, Choice, Acts)},
+    **{t.__name__: t for t in (bool, int, float, str, list, Range, Choice, Acts)},
     **{"Annotated": Annotated, "Any": Any, "Optional": typing.Optional, "None": None, "Path": str, "__builtins__": {}},
 }
 CALLED = {"Range", "Choice", "Acts"}

@@ -1,4 +1,4 @@
-"""The slots of a recipe, in the order in which they act: one row a slot."""
+"""What may be plugged in: the slots of a recipe, in the order in which they act, and the plug-points beside them; one row each."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,6 +13,7 @@ class Slot:
         offers: the names that a builder may ask for; a technique applies where all that it asks for is there.
         returns: import paths of the types that a builder may return; `None` where it works in place.
         many: each of its techniques is on or off; else one of them fills the slot.
+        fixed: one technique for all trials, whose arguments are settings: nothing of it is searched.
     """
 
     name: str
@@ -20,10 +21,17 @@ class Slot:
     offers: tuple[str, ...]
     returns: tuple[str | None, ...]
     many: bool = False
+    fixed: bool = False
 
 
 TABLE = (
-    Slot("data", "the examples, and what is to be learnt", (), ("autoopt.data.task:Examples", "lightning.pytorch:LightningDataModule")),
+    Slot(
+        "data",
+        "the examples, and what is to be learnt",
+        (),
+        ("autoopt.data.task:Examples", "lightning.pytorch:LightningDataModule"),
+        fixed=True,
+    ),
     Slot("model", "the network", ("task",), ("torch.nn:Module",)),
     Slot("activation", "what stands between the layers", (), ("torch.nn:Module", None)),
     Slot("initializer", "the weights before the first step", ("model", "batch"), (None,)),
@@ -59,3 +67,17 @@ TABLE = (
     ),
 )
 SLOTS: Mapping[str, Slot] = {slot.name: slot for slot in TABLE}
+
+BESIDE = (
+    Slot(
+        "strategy",
+        "which recipe is tried next, and which trial is stopped",
+        ("space", "goal", "epochs"),
+        ("autoopt.strategy:Strategy",),
+        fixed=True,
+    ),
+    Slot("executor", "where trials run", ("setup", "store", "limits"), ("autoopt.executor:Executor",), fixed=True),
+)
+PLUG_POINTS: Mapping[str, Slot] = {point.name: point for point in BESIDE}
+"""No part of a recipe, nor of what makes a study this one: they may change from run to run."""
+PLUGGABLE: Mapping[str, Slot] = {**SLOTS, **PLUG_POINTS}

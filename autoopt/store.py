@@ -32,15 +32,19 @@ class Store:
     @contextmanager
     def writing(self, key: str, fold: int = 1) -> Iterator[Path]:
         """The file to write the weights of a trial to; they are stored where the block ends well."""
-        self._trial(key)
-        yield self.weights(key, fold)
+        path = self._trial(key) / f".{self.weights(key, fold).name}"
+        try:
+            yield path
+            path.replace(self.weights(key, fold))
+        finally:
+            path.unlink(missing_ok=True)
 
     def has_weights(self, key: str) -> bool:
         return self.weights(key).exists()
 
     def forget(self, key: str) -> None:
         """Delete the weights of a trial, of all its folds."""
-        for path in self.weights(key).parent.glob("model*.safetensors"):
+        for path in self.weights(key).parent.glob("*.safetensors"):  # those of a trial that was killed while it wrote, too
             path.unlink()
 
     def _trial(self, key: str) -> Path:

@@ -3,7 +3,11 @@
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from math import ceil
+from random import Random
 from typing import Any
+
+from autoopt.space import Domain
 
 
 @dataclass(frozen=True)
@@ -15,7 +19,7 @@ class Evidence:
         state: running, complete, stopped or failed. A failed one has failed by what was chosen: trials that the machine
             ended are no evidence.
         values: what was chosen, by the path of the domain; empty where the trial is no point of the space.
-        scores: one a goal's objective, of a complete trial.
+        scores: one an objective of the goal, of a complete trial.
         curve: the first objective by epoch.
     """
 
@@ -36,9 +40,62 @@ class Strategy(ABC):
     """The epochs at which `stop` is asked."""
 
     @abstractmethod
-    def propose(self, history: Sequence[Evidence], number: int, seed: int) -> Mapping[str, Any] | None:
-        """The values of the next trial by the paths of the space's domains, or `None` where nothing is left to try."""
+    def propose(self, history: Sequence[Evidence], number: int, seed: int) -> Mapping[str, Any]:
+        """The values of the next trial by the paths of the space's domains; a path that is left out takes its default."""
 
     def stop(self, history: Sequence[Evidence], number: int, epoch: int) -> bool:
-        """Whether a trial, which is in the history with its value at this rung, ends here."""
+        """Whether a trial, whose value at this rung is in the history, ends here."""
         return False
+
+
+class Halving:
+    """Asynchronous successive halving: at each rung the better half of the trials that have come so far goes on.
+
+    The first rung is late, at a third of the epochs, and half go on: strong augmentation and falling schedules start slowly
+    and end well.
+
+    Args:
+        epochs: of a full training.
+        direction: maximize or minimize.
+        first: the first rung, as a share of the epochs.
+        keep: one in so many goes on.
+
+    Source: Li et al. 2020, arXiv:1810.05934.
+    """
+
+    def __init__(self, epochs: int, direction: str, first: float = 1 / 3, keep: int = 2):
+        self.sign, self.keep = 1 if direction == "maximize" else -1, keep
+        rungs, rung = [], ceil(epochs * first)
+        while rung < epochs:
+            rungs.append(rung)
+            rung *= keep
+        self.rungs = tuple(rungs)
+
+    def stop(self, history: Sequence[Evidence], number: int, epoch: int) -> bool:
+        """Whether a trial ends at a rung."""
+        reached = {trial.number: self.sign * trial.curve[epoch] for trial in history if epoch in trial.curve}
+        value = reached.pop(number)
+        ahead = sum(other > value for other in reached.values())
+        return ahead >= ceil((len(reached) + 1) / self.keep)
+
+
+class AtRandom(Strategy):
+    """Draws every value at random, independently of all others and of the history.
+
+    Args:
+        space: with `walk(pick)`, which asks for the value of each domain that a recipe needs.
+    """
+
+    def __init__(self, space: Any):
+        self.space = space
+
+    def propose(self, history: Sequence[Evidence], number: int, seed: int) -> Mapping[str, Any]:
+        values: dict[str, Any] = {}
+        random = Random(f"{seed}/{number}")
+
+        def pick(domain: Domain) -> Any:
+            values[domain.path] = domain.sample(random)
+            return values[domain.path]
+
+        self.space.walk(pick)
+        return values

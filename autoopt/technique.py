@@ -18,7 +18,7 @@ from autoopt.catalogue import available, catalogue, extra_with
 from autoopt.domain import Acts, Choice, Range
 from autoopt.errors import BadInput, nearest
 from autoopt.signature import REQUIRED, Parameter, Signature, of_object, of_source
-from autoopt.slots import SLOTS
+from autoopt.slots import PLUGGABLE
 
 SCALARS = (bool, int, float, str)
 
@@ -171,7 +171,7 @@ def assemble(bare: Technique, signature: Signature) -> Technique:
     """Tell what is asked for from what may be set: a function asks by position, a class for what its slot offers."""
     asks, params = [], {}
     for parameter in signature.parameters:
-        offered = parameter.name in SLOTS[bare.slot].offers
+        offered = parameter.name in PLUGGABLE[bare.slot].offers
         if parameter.default is REQUIRED and not parameter.keyword and (offered or not signature.is_class):
             asks.append(parameter.name)
         elif (param := settable(parameter)) is not None:

@@ -13,7 +13,7 @@ from hydra.core.config_store import ConfigStore
 from autoopt.cli import COMMANDS, main
 from autoopt.config import SETTINGS, compose, presets
 from autoopt.errors import BadInput
-from autoopt.slots import SLOTS
+from autoopt.slots import PLUGGABLE
 from autoopt.technique import available
 
 AUTOOPT = Path(sys.executable).with_name("autoopt")
@@ -110,7 +110,7 @@ def test_help_lists_every_slot_technique_setting_and_preset(said, command):
     code, out, err = said(command, "data=nope", "--help")
     assert (code, err) == (0, []) and out.startswith(f"Usage: autoopt {command} ")
     words = out.split()
-    for slot in SLOTS:
+    for slot in PLUGGABLE:
         assert {slot, *available(slot), *presets(slot)} <= set(words)
     assert set(SETTINGS) <= set(words) and {"quick", "thorough", "local"} <= set(words)
     assert ("recipe=" in out) == (command == "train")
@@ -144,7 +144,7 @@ def test_the_other_commands_help(said, command):
         (["search"], f"data=… is missing: one of {DATA}, or module:LightningDataModule"),
         (["search", "--info"], "data=… is missing: one of "),
         (["plan", "data=csv"], "data.csv.target is missing: say data.csv.target=…"),
-        (["plan", "data=digits,diabetes"], "data=digits,diabetes: a study has one data set; give one"),
+        (["plan", "data=digits,diabetes"], "data=digits,diabetes: all trials have the same data; give one"),
         (["search", "data=digits", "name=../x"], "name=../x: expected at most 64 letters"),
         (["search", "data=digits", "optimizer=no_such_module:Net"], "optimizer/Net cannot be loaded: ModuleNotFoundError: "),
         (["search", "data=digits", "baseline=missing.yaml"], "missing.yaml: No such file or directory"),
@@ -254,7 +254,7 @@ def test_a_recipe_is_composed_under_the_command_line(said, here):
 
 def completions(said, monkeypatch, line, *arguments):
     monkeypatch.setattr(sys, "argv", ["autoopt"])
-    for slot in SLOTS:  # what other tests have put there
+    for slot in PLUGGABLE:  # what other tests have put there
         ConfigStore.instance().repo.pop(slot, None)
     monkeypatch.setenv("COMP_LINE", line)
     monkeypatch.setenv("COMP_POINT", str(len(line)))
@@ -280,6 +280,10 @@ def completions(said, monkeypatch, line, *arguments):
         ("autoopt search my.yaml tracking.u", ["tracking.uri="]),
         ("autoopt search nonsense=1 optimizer=nonsense seed", ["seed="]),
         ("autoopt search model=my_net:Net model.Net.h", ["model.Net.hidden="]),
+        ("autoopt search strategy=", ["strategy=random", "strategy=tpe"]),
+        ("autoopt search strategy.tpe.", ["strategy.tpe.startup="]),
+        ("autoopt search executor=lo", ["executor=local"]),
+        ("autoopt search strategy=random executor.w", ["executor.workers="]),
         ("autoopt search --c", []),
         ("autoopt show x", []),
         ("autoopt nonsense x", []),
@@ -295,7 +299,7 @@ def test_completion_may_be_asked_of_a_command(said, monkeypatch):
 
 
 def test_every_slot_is_completed(said, monkeypatch):
-    assert {f"{slot}=" for slot in SLOTS} <= set(completions(said, monkeypatch, "autoopt search "))
+    assert {f"{slot}=" for slot in PLUGGABLE} <= set(completions(said, monkeypatch, "autoopt search "))
 
 
 def test_completion_in_bash():

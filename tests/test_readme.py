@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 
 from autoopt.commands.plugins import as_markdown
-from autoopt.slots import SLOTS
+from autoopt.slots import PLUGGABLE
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
@@ -79,7 +79,7 @@ def run(command: list[str], folder: Path) -> str:
 def test_the_catalogue_is_current() -> None:
     printed = re.search(r"<!-- catalogue -->\n(.*?)\n<!-- end of catalogue -->", README, re.DOTALL)
     assert printed, "no catalogue between its marks"
-    assert printed[1].strip() == as_markdown(list(SLOTS)), "README: put in what `autoopt plugins --markdown` prints"
+    assert printed[1].strip() == as_markdown(list(PLUGGABLE)), "README: put in what `autoopt plugins --markdown` prints"
 
 
 def test_every_command_that_it_names_is_there() -> None:

@@ -41,7 +41,7 @@ def own_parts():
 
 @pytest.fixture(scope="module")
 def spaces(own_parts):
-    return {name: Space(compose(arguments)) for name, arguments in SPACES.items()}
+    return {name: Space.of(compose(arguments)) for name, arguments in SPACES.items()}
 
 
 def drawn(space, seed):
@@ -51,7 +51,7 @@ def drawn(space, seed):
 def read_back(recipe, folder):
     path = folder / "recipe.yaml"
     path.write_text(recipe.yaml())
-    return Space(compose([], str(path)))
+    return Space.of(compose([], str(path)))
 
 
 @pytest.mark.parametrize("name", SPACES)
@@ -63,7 +63,7 @@ def test_a_recipe_is_read_back_as_itself_with_nothing_left_to_choose(name, space
     def identity(seed):
         recipe = drawn(spaces[name], seed)
         found = read_back(recipe, folder)
-        assert list(found.parameters()) == [] and found.defaults() == {}
+        assert found.domains() == [] and found.defaults() == {}
         assert found.baseline() == recipe
         assert same_types(found.baseline().tree, recipe.tree)
         assert found.baseline().yaml() == recipe.yaml()
@@ -79,7 +79,7 @@ def same_types(a, b):
 def test_the_baseline_is_read_back_as_itself(name, spaces, tmp_path):
     baseline = spaces[name].baseline()
     assert read_back(baseline, tmp_path).baseline() == baseline
-    assert Space(compose(as_overrides(dict(baseline.tree)))).baseline() == baseline
+    assert Space.of(compose(as_overrides(dict(baseline.tree)))).baseline() == baseline
 
 
 TEXTS = st.text(max_size=15).filter(lambda t: t != "???" and not grammar.is_sweep(t) and "${" not in t)
@@ -120,10 +120,8 @@ BASE: dict = {}
 
 def recipe_of_texts(path, target, folder):
     if not BASE:
-        BASE.update(Space(compose(["data=csv", "data.csv.path=p", "data.csv.target=t", "model=linear"])).baseline().tree)
-    recipe = Recipe(
-        {**BASE, "data": {"csv": {"target": target, "path": path, **dict.fromkeys(("train", "val", "test", "kind")), "separator": ";"}}}
-    )
+        BASE.update(Space.of(compose(["data=csv", "data.csv.path=p", "data.csv.target=t", "model=linear"])).baseline().tree)
+    recipe = Recipe({**BASE, "data": {"csv": {**BASE["data"]["csv"], "target": target, "path": path, "separator": ";"}}})
     assert read_back(recipe, folder).baseline() == recipe
 
 

@@ -18,6 +18,7 @@ from autoopt.config import compose
 from autoopt.slots import SLOTS
 from autoopt.space import Space
 from autoopt.study.journal import Journal
+from autoopt.study.stages import SEARCH
 from autoopt.study.stored import stored
 
 pytestmark = pytest.mark.slow
@@ -130,7 +131,7 @@ forkserver.set_forkserver_preload(["autoopt.trial.run", "autoopt.study.search", 
 def enter(arguments: list[str], folder: Path, largest: int) -> None:
     """Be the command, in a folder of its own, where files have a largest size; its trials are forked from it."""
     from autoopt import cli
-    from autoopt.study import search
+    from autoopt.plugins.executor import local
 
     os.chdir(folder)
     resource.setrlimit(resource.RLIMIT_FSIZE, (largest, resource.RLIM_INFINITY))
@@ -138,7 +139,7 @@ def enter(arguments: list[str], folder: Path, largest: int) -> None:
     os.dup2(out, 1)
     os.dup2(out, 2)
     sys.stdout, sys.stderr = os.fdopen(1, "w", closefd=False), os.fdopen(2, "w", closefd=False)
-    search.is_live = lambda tree: True
+    local.is_live = lambda tree: True
     sys.exit(cli.main(arguments))
 
 
@@ -208,7 +209,7 @@ def bench(tmp_path):
 
 def rows(trials):
     """What of a trial has to be the same wherever and whenever it ran."""
-    return [(t.key, t.recipe, t.seed, t.state, t.score, t.curve) for t in trials]
+    return [(t.key, t.recipe, t.seed, t.state, t.score, t.curve("val_accuracy")) for t in trials]
 
 
 def test_a_whole_search_and_the_same_command_again(bench):
@@ -220,7 +221,7 @@ def test_a_whole_search_and_the_same_command_again(bench):
     verdict, trials, journal = bench.verdict, bench.trials, (bench.study / "journal.log").read_bytes()
     assert [t.key for t in trials] == ["0", "1", "2", "3"]
     assert verdict["part"] == "test"
-    assert verdict["trials"]["failed"] == 0
+    assert verdict["counts"]["failed"] == 0
     assert verdict["trainings"] == 4 + 2 * 2
     assert verdict["test_opened_for"] == len({verdict["baseline"]["trial"], verdict["winner"]["trial"]})
     assert len(verdict["winner"]["scores"]) == 2
@@ -230,9 +231,9 @@ def test_a_whole_search_and_the_same_command_again(bench):
     files = {"README.md", "model.json", "model.onnx", "model.safetensors", "recipe.yaml"}
     assert {p.name for p in (bench.study / "best").iterdir()} == files
     again = bench.search("study.seeds=2")
-    assert "to go" not in again.replace("preflight: 1 to go", "")
+    assert "to go" not in again
     assert (bench.study / "journal.log").read_bytes() == journal
-    assert bench.verdict == verdict
+    assert bench.verdict | {"elapsed": 0} == verdict | {"elapsed": 0}
     bench.alone()
 
 
@@ -247,7 +248,7 @@ def test_a_killed_supervisor(bench, finished):
     bench.search(*nap)
     assert [t.key for t in bench.trials] == ["0", "1", "2", "3"]
     assert rows(bench.trials)[: len(before)] == rows(before)
-    assert bench.verdict["trials"]["failed"] == 0
+    assert bench.verdict["counts"]["failed"] == 0
     bench.alone()
 
 
@@ -294,12 +295,10 @@ def test_a_killed_child(bench):
     bench.until(lambda: journal.read_text().count('"op_code":4') == 2)  # trial 1 was asked for
     time.sleep(0.2)
     os.kill(bench.processes()[0], signal.SIGKILL)
-    bench.end(process, 0)
-    states = {t.key: (t.state, t.reason) for t in bench.trials}
-    assert states["1"] == ("failed", "lost")
-    assert [s for s, _ in states.values()].count("failed") == 1
-    assert len(states) == 4
-    assert bench.verdict["trials"]["reasons"] == {"lost": 1}
+    said = bench.end(process, 0)
+    assert "  search 1 is tried again: lost: killed by signal 9 (SIGKILL)" in said
+    assert {t.key for t in bench.trials} == set("0123")
+    assert (bench.verdict["counts"]["failed"], bench.verdict["reasons"]) == (0, {}), "it is no fault of the recipe"
 
 
 ENDINGS = {
@@ -381,7 +380,7 @@ def test_a_baseline_that_fails_in_earnest_ends_the_search(bench):
     for _ in range(2):
         said = bench.search("optimizer=mine:raises,adamw", "study.trials=50", "executor.workers=1", code=4)
         why = "plugin: optimizer/raises: RuntimeError: only in earnest"
-        last = f"autoopt: the baseline failed, and there is nothing to compare with ({why}); another name= begins anew"
+        last = f"autoopt: the baseline failed, and there is nothing to compare with ({why}); begin another study with name="
         assert said.splitlines()[-1] == last
         assert [(t.key, t.state) for t in bench.trials] == [("0", "failed")]
     assert "Traceback" not in said
@@ -391,7 +390,7 @@ def test_a_baseline_that_fails_in_earnest_ends_the_search(bench):
 def test_a_baseline_of_ones_own(bench):
     file = bench.folder / "mine.yaml"
     pins = [o for o in SMALL if o.partition("=")[0] in SLOTS]
-    recipe = Space(compose([*pins, "data=breast_cancer", "optimizer=adamw", "optimizer.adamw.lr=0.004", "study.epochs=9"])).baseline()
+    recipe = Space.of(compose([*pins, "data=breast_cancer", "optimizer=adamw", "optimizer.adamw.lr=0.004", "study.epochs=9"])).baseline()
     write = dict(recipe.tree)
     file.write_text(yaml.safe_dump(write | {"optimizer": "mine:raises_now"}))
     said = bench.search("baseline=mine.yaml", code=2)
@@ -434,16 +433,16 @@ def test_the_same_seed_gives_the_same_search_cut_or_grown(bench):
     assert rows(bench.trials) == whole[:2]
     bench.search("executor.workers=1", "study.trials=5")
     assert rows(bench.trials) == whole
-    confirmed = [stored(name, str(bench.study.parent)).records["confirm"] for name in ("whole", "s")]
+    confirmed = [stored(name, str(bench.study.parent)).records["final"] for name in ("whole", "s")]
     assert rows(confirmed[0]) == [row for row in rows(confirmed[1]) if row[0] in {r.key for r in confirmed[0]}]
 
 
 def test_a_time_budget(bench):
     bench.search("study.time=8s", "study.trials=1000", "study.seeds=2")
     assert 1 <= len(bench.trials) < 1000
-    begun = [t.datetime_start for t in Journal(bench.study / "journal.log", "s", write=False).stage("search").get_trials()]
+    begun = [t.datetime_start for t in Journal(bench.study / "journal.log", "s", write=False).trials(SEARCH)]
     assert (max(begun) - min(begun)).total_seconds() < 8
-    assert bench.verdict["trials"]["failed"] == 0
+    assert bench.verdict["counts"]["failed"] == 0
 
 
 def test_finish(bench):
@@ -467,8 +466,7 @@ def test_compression_is_a_second_stage(bench):
     assert not any(r.recipe["compression"] for r in study.records["search"])
     compressed = [r for r in study.records["compress"] if r.recipe["compression"]]
     assert compressed
-    whole = next(r for r in study.records["search"] if r.state == "complete")
-    assert all(r.metrics["size_mb"] < 0.6 * whole.metrics["size_mb"] for r in compressed)
+    assert all(r.metrics["size_mb"] < 0.6 * r.metrics["uncompressed_size_mb"] for r in compressed)
     bench.search("compression=half,prune_magnitude", "study.compress=6", "study.trials=6")
     assert len(stored("s", str(bench.study.parent)).records["compress"]) == 6
 
@@ -479,9 +477,9 @@ def test_a_dead_tracking_server_changes_no_score(bench):
     bench.study.rename(bench.study.with_name("without"))
     said = bench.search("study.trials=3", "executor.workers=1", "tracking.enabled=true", "tracking.uri=http://127.0.0.1:9")
     assert rows(bench.trials) == without
-    (line,) = [line for line in said.splitlines() if line.startswith("MLflow has not got ")]
+    (line,) = [line for line in said.splitlines() if line.startswith("MLflow lacks ")]
     spooled = [json.loads(text) for text in (bench.study / "tracking.jsonl").read_text().splitlines()]
-    assert int(line.split()[4]) == sum("key" in record for record in spooled)
+    assert int(line.split()[2]) == sum("key" in record for record in spooled)
     bench.alone()
 
 
@@ -499,10 +497,12 @@ def test_a_full_disk(bench):
 
 def test_a_table(bench):
     lines = ["length,colour,price", *(f"{i % 17},{'red' if i % 3 else 'blue'},{(i % 17) * 2.0 + i % 3}" for i in range(200))]
+    lines[9] = "error" + lines[9][1:]
     (bench.folder / "t.csv").write_text("\n".join(lines))
     table = ["data=csv", "data.csv.path=t.csv", "data.csv.target=price", "loss=mse"]
     keep = [o for o in SMALL if not o.startswith(("data", "loss"))]
-    bench.end(bench.start("search", *keep, *table), 0)
+    said = bench.end(bench.start("search", *keep, *table), 0)
+    assert "data: column 'length': 1 cell cannot be read as a number and counts as missing; the first is 'error' in row 9\n" in said
     assert (bench.verdict["objective"], bench.verdict["direction"]) == ("val_rmse", "minimize")
     assert bench.verdict["baseline"]["metrics"]["test_rmse"] == pytest.approx(bench.verdict["baseline"]["score"])
 
@@ -527,7 +527,7 @@ def test_data_without_a_test_split(bench):
     lightning(bench, "Lit", "data=nets:Digits", "optimizer=keep", "schedule=keep", "study.trials=2", "study.seeds=2")
     verdict = bench.verdict
     assert (verdict["part"], verdict["test_opened_for"]) == ("validation", 0)
-    assert verdict["winner"]["trial"] == "0" or "this one chose the winner, so the gain is flattered" in verdict["conclusion"]
+    assert verdict["winner"]["trial"] == "0" or "there is no test split" in verdict["conclusion"]
     assert stored("s", str(bench.study.parent)).records["test"] == []
     with (bench.folder / "nets.py").open("a") as file:
         file.write("# another thing\n")

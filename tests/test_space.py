@@ -2,6 +2,7 @@
 
 import warnings
 from pathlib import Path
+from random import Random
 from typing import Annotated
 
 import optuna
@@ -11,12 +12,11 @@ from hypothesis import strategies as st
 from optuna.samplers import RandomSampler
 from optuna.trial import FixedTrial
 
-from autoopt import grammar
-from autoopt.config import compose, technique_of
+from autoopt.config import compose
 from autoopt.domain import Acts, Choice, Range
 from autoopt.errors import BadInput
 from autoopt.slots import SLOTS
-from autoopt.space import Space
+from autoopt.space import Pin, Space
 from autoopt.technique import LIVE, find
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
@@ -33,7 +33,7 @@ def own_parts():
 
 
 def space(*arguments):
-    return Space(compose(["data=digits", *arguments]))
+    return Space.of(compose(["data=digits", *arguments]))
 
 
 def trial(seed=0):
@@ -49,28 +49,21 @@ def draws(drawn_from, count=30):
 FULL = space("model=mlp,cnn,linear", *ALL, "compression=all")
 
 
-def domains(tree):
-    """Every open choice of a tree, by its dotted name."""
-    for slot in SLOTS:
-        for name, node in tree[slot].items():
-            for key, value in node.items():
-                if isinstance(meant := grammar.read(value), Range | Choice):
-                    yield slot, name, key, meant
-
-
 @SOME
 @given(SEEDS)
 def test_what_is_drawn_lies_within_its_domain_and_in_its_type(seed):
     recipe = FULL.draw(trial(seed)).tree
-    for slot, name, key, domain in domains(FULL.tree):
-        if name not in recipe[slot] or key == "use":
+    for domain in FULL.domains():
+        slot, _, rest = domain.key.partition(".")
+        name, _, key = rest.partition(".")
+        if not key or key == "use" or name not in recipe[slot]:
             continue
         value = recipe[slot][name][key]
-        if isinstance(domain, Choice):
+        if isinstance(domain.values, Choice):
             assert value in domain.options
         else:
-            assert domain.low <= value <= domain.high
-            assert type(value) is technique_of(slot, name, FULL.tree[slot][name]).params[key].scalar
+            assert domain.values.low <= value <= domain.values.high
+            assert type(value) is domain.scalar is FULL.options[slot][name].technique.params[key].scalar
     assert recipe["batches"]["size"] in (32, 64, 128)
     filled = {t.acts.fills for slot, name, t in FULL.techniques() if name in recipe[slot]}
     assert all(len(recipe[slot]) == (slot not in filled) for slot in SLOTS if not SLOTS[slot].many)
@@ -175,7 +168,7 @@ def test_scale_type_and_step_are_the_signatures_where_the_config_says_no_other(a
     distribution = asked.distributions[key]
     assert (distribution.log, distribution.step) == (log, step)
     slot, name, argument = key.split(".")
-    kind = technique_of(slot, name, found.tree[slot][name]).params[argument].scalar
+    kind = found.options[slot][name].technique.params[argument].scalar
     assert type(recipe.tree[slot][name][argument]) is kind
     assert type(distribution).__name__ == {int: "IntDistribution", float: "FloatDistribution"}[kind]
 
@@ -187,7 +180,7 @@ def test_what_a_search_may_choose_and_nothing_else_is_asked():
     assert asked == {"optimizer", *(f"optimizer.adamw.{k}" for k in ("lr", "weight_decay", "beta1")), "optimizer.sgd.weight_decay",
                      "augmentation.mixup.alpha"} & asked  # fmt: skip
     assert {"optimizer", "optimizer.adamw.lr", "augmentation.mixup.alpha"} <= asked
-    assert {key for key, _ in found.parameters()} == asked
+    assert {domain.path for domain in found.domains()} == asked
 
 
 def test_a_technique_that_is_switched_off_for_good_is_never_used():
@@ -217,7 +210,7 @@ def test_what_fills_the_schedule_leaves_it_undrawn(path, tmp_path, monkeypatch):
     assert {name, "adamw"} == {o for _, r in rows for o in r.tree["optimizer"]}
     recipe = next(r for _, r in rows if name in r.tree["optimizer"])
     (tmp_path / "recipe.yaml").write_text(recipe.yaml())
-    assert Space(compose([], str(tmp_path / "recipe.yaml"))).baseline() == recipe
+    assert Space.of(compose([], str(tmp_path / "recipe.yaml"))).baseline() == recipe
 
 
 def test_a_schedule_of_ones_own_goes_with_an_optimizer_of_ones_own():
@@ -237,7 +230,7 @@ TABLES = {"augmentation": {"images": "the inputs are no images but 30 numbers"},
 
 def test_what_is_asked_for_in_vain_drops_out_with_the_reason():
     found = space("augmentation=translate,mixup").fitting(TABLES)
-    assert list(found.tree["augmentation"]) == ["mixup"]
+    assert list(found.options["augmentation"]) == ["mixup"]
     assert found.dropped == {
         "augmentation/translate": "the inputs are no images but 30 numbers",
         **{f"loss/{n}": "the targets are no classes" for n in ("cross_entropy",) if "class_counts" in find("loss", n).asks},
@@ -248,7 +241,7 @@ def test_what_is_asked_for_in_vain_drops_out_with_the_reason():
 
 def test_what_dropped_out_earlier_is_not_forgotten():
     found = space("augmentation=translate,mixup").without("augmentation", "mixup", "it raised").fitting(TABLES)
-    assert set(found.dropped) >= {"augmentation/mixup", "augmentation/translate"} and found.tree["augmentation"] == {}
+    assert set(found.dropped) >= {"augmentation/mixup", "augmentation/translate"} and found.options["augmentation"] == {}
 
 
 def test_the_last_one_of_a_slot_cannot_drop_out():
@@ -262,13 +255,13 @@ def test_the_last_one_of_a_slot_cannot_drop_out():
 def test_what_was_asked_for_always_cannot_drop_out():
     with pytest.raises(BadInput, match=r"^augmentation=translate cannot be used here: the inputs are no images but 30 numbers$"):
         space("augmentation=[translate,mixup]").fitting(TABLES)
-    assert list(space("augmentation=[mixup]").without("optimizer", "nesterov", "x").tree["augmentation"]) == ["mixup"]
+    assert list(space("augmentation=[mixup]").without("optimizer", "nesterov", "x").options["augmentation"]) == ["mixup"]
 
 
 def test_with_one_option_for_sure():
     assert list(space("optimizer=keep,adamw,sgd").with_option("optimizer", "sgd").baseline().tree["optimizer"]) == ["sgd"]
     on = space("augmentation=translate,mixup").with_option("augmentation", "mixup")
-    assert list(on.baseline().tree["augmentation"]) == ["mixup"] and list(on.tree["augmentation"]) == ["translate", "mixup"]
+    assert list(on.baseline().tree["augmentation"]) == ["mixup"] and list(on.options["augmentation"]) == ["translate", "mixup"]
 
 
 def test_compression_comes_after_the_training():
@@ -283,8 +276,8 @@ def test_compression_comes_after_the_training():
 
 def test_what_does_not_work_with_a_model_is_no_compression_of_it():
     found = space("model=mlp,cnn", "compression=half,prune_magnitude").without_with("mlp", "compression", "half", "it does not")
-    assert list(found.compressing("mlp").tree["compression"]) == ["prune_magnitude"]
-    assert list(found.compressing("cnn").tree["compression"]) == ["half", "prune_magnitude"]
+    assert list(found.compressing("mlp").options["compression"]) == ["prune_magnitude"]
+    assert list(found.compressing("cnn").options["compression"]) == ["half", "prune_magnitude"]
 
 
 def test_of_those_that_act_last_no_second_one_is_used():
@@ -322,8 +315,8 @@ def test_the_start_of_a_range_with_a_step_lies_on_its_grid():
 
 
 def test_every_choice_is_listed_with_its_domain():
-    listed = dict(space("optimizer=adamw,sgd", "optimizer.sgd.lr=0.1").parameters())
-    assert listed["optimizer"] == "adamw | sgd" and listed["optimizer.adamw.lr"] == "tag(log, interval(1e-05, 0.1))"
+    listed = {d.path: str(d) for d in space("optimizer=adamw,sgd", "optimizer.sgd.lr=0.1").domains()}
+    assert listed["optimizer"] == "choice(adamw, sgd)" and listed["optimizer.adamw.lr"] == "tag(log, interval(1e-05, 0.1))"
     assert listed["augmentation.mixup.use"] == "choice(true, false)" and listed["batches.size"] == "choice(32, 64, 128)"
     assert "optimizer.sgd.lr" not in listed
 
@@ -331,7 +324,176 @@ def test_every_choice_is_listed_with_its_domain():
 def test_a_model_to_which_a_slot_has_nothing_to_offer_is_left_out():
     whole = space("model=mlp,cnn", "optimizer=adamw,sgd", "regularizer=l1")
     half = whole.without_with("cnn", "optimizer", "adamw", "it cannot")
-    assert list(half.tree["model"]) == ["mlp", "cnn"]
+    assert list(half.options["model"]) == ["mlp", "cnn"]
     bare = half.without_with("cnn", "optimizer", "sgd", "nor this")
-    assert list(bare.tree["model"]) == ["mlp"] and bare.dropped["model/cnn"] == "optimizer=sgd: nor this"
-    assert list(whole.without_with("cnn", "regularizer", "l1", "it cannot").tree["model"]) == ["mlp", "cnn"], "none is needed there"
+    assert list(bare.options["model"]) == ["mlp"] and bare.dropped["model/cnn"] == "optimizer=sgd: nor this"
+    assert list(whole.without_with("cnn", "regularizer", "l1", "it cannot").options["model"]) == ["mlp", "cnn"], "none is needed there"
+    later = half.without("optimizer", "sgd", "it raised")
+    assert list(later.options["model"]) == ["mlp"] and later.dropped["model/cnn"] == "optimizer=sgd: it raised"
+    with pytest.raises(BadInput, match=r"^model=cnn cannot be used here: optimizer=sgd: it raised; model/mlp dropped: no$"):
+        half.without("model", "mlp", "no").without("optimizer", "sgd", "it raised")
+
+
+# domains and conditions
+
+
+SPACES = (
+    [*ALL, "model=mlp,cnn,linear", "compression=all"],
+    ["model=mlp,cnn"],
+    ["optimizer=keep,adamw,own_parts:schedule_free", "schedule=keep,constant,cosine"],
+    ["optimizer=sam,sgd", "device=cuda", "batches.accumulate=1,2,4"],
+    ["augmentation=[mixup]", "compression=half,quantize_static,prune_magnitude"],
+    ["batches.size=range(10,100,20)", "model=own_parts:shaped"],
+)
+UNFIT = space("model=mlp,cnn,linear", "optimizer=keep,adamw,sgd", "schedule=keep,constant,cosine", "activation=keep,relu")
+UNFIT = UNFIT.without_with("cnn", "optimizer", "sgd", "no").without_with("mlp", "activation", "relu", "no")
+
+
+def every_space():
+    return [*(space(*arguments) for arguments in SPACES), UNFIT]
+
+
+EVERY_SPACE = pytest.mark.parametrize("number", range(len(SPACES) + 1))
+
+
+@pytest.fixture(scope="module")
+def spaces(own_parts):
+    return every_space()
+
+
+def walked(drawn_from, seed):
+    """A random recipe, and the paths that were asked for it."""
+    random, paths = Random(seed), []
+
+    def pick(domain):
+        paths.append(domain.path)
+        return domain.sample(random)
+
+    return drawn_from.walk(pick), paths
+
+
+@EVERY_SPACE
+@SOME
+@given(seed=SEEDS)
+def test_a_recipe_asks_for_exactly_the_domains_whose_condition_holds(spaces, number, seed):
+    recipe, paths = walked(spaces[number], seed)
+    holding = [domain.path for domain in spaces[number].domains() if domain.condition.holds(recipe.tree)]
+    assert holding == paths, "in the order in which they are chosen"
+
+
+@EVERY_SPACE
+def test_every_domain_is_listed_once_and_can_be_asked_for(spaces, number):
+    paths = [domain.path for domain in spaces[number].domains()]
+    assert len(set(paths)) == len(paths)
+    assert set(paths) == {path for seed in range(400) for path in walked(spaces[number], seed)[1]}
+
+
+@EVERY_SPACE
+@SOME
+@given(seed=SEEDS)
+def test_the_values_of_a_trial_make_its_recipe(spaces, number, seed):
+    asked = trial(seed)
+    recipe = spaces[number].draw(asked)
+    assert spaces[number].recipe(asked.params) == recipe
+
+
+@EVERY_SPACE
+def test_values_that_are_not_given_are_the_defaults(spaces, number):
+    drawn_from = spaces[number]
+    assert drawn_from.recipe(drawn_from.defaults()) == drawn_from.recipe({}) == drawn_from.baseline()
+
+
+def test_values_that_are_not_of_the_space_are_refused():
+    found = space("optimizer=adamw,sgd")
+    with pytest.raises(ValueError, match=r"optimizer.adam.lr: the space has no such choice. Did you mean 'optimizer.adamw.lr'\?"):
+        found.recipe({"optimizer.adam.lr": 0.1})
+    with pytest.raises(ValueError, match=r"optimizer=adam: expected choice\(adamw, sgd\)"):
+        found.recipe({"optimizer": "adam"})
+    for value in (1.0, 1e-9, "0.01", True):
+        with pytest.raises(ValueError, match=r"optimizer.adamw.lr=.*: expected tag\(log, interval\(1e-05, 0.1\)\)"):
+            found.recipe({"optimizer.adamw.lr": value})
+    assert found.recipe({"optimizer.sgd.lr": 0.02}) == found.baseline(), "what is not asked for is not looked at"
+
+
+def test_what_is_wanted_of_a_value_is_complete():
+    domains = {domain.path: domain for domain in space("optimizer=adamw", "optimizer.adamw.lr=interval(1e-4,1e-2)", "model=mlp").domains()}
+    rate = domains["optimizer.adamw.lr"]
+    assert (rate.values, rate.scalar, rate.default) == (Range(1e-4, 1e-2, log=True), float, 1e-3), "the scale is the signature's"
+    assert domains["model.mlp.depth"].scalar is int
+    assert (domains["batches.size"].options, domains["batches.size"].default) == ((32, 64, 128), 64)
+    assert domains["augmentation.mixup.use"].default is False
+
+
+def test_a_choice_is_in_the_type_of_its_argument():
+    (rate,) = [d for d in space("optimizer=sgd", "optimizer.sgd.lr=0.5,1").domains() if d.key == "optimizer.sgd.lr"]
+    assert rate.options == (0.5, 1.0) and [type(option) for option in rate.options] == [float, float]
+    assert type(rate.accept(1)) is float
+
+
+def test_the_values_of_a_range_with_a_step_lie_on_its_steps():
+    found = space("model=own_parts:shaped", "model.shaped.width=interval(20,60)", "optimizer=sgd", "optimizer.sgd.lr=range(0.1,0.5,0.1)")
+    width, rate = (next(d for d in found.domains() if d.key == key) for key in ("model.shaped.width", "optimizer.sgd.lr"))
+    assert width.values == Range(20, 52, step=16) and str(width) == "interval(20, 52) in steps of 16"
+    assert [width.accept(value) for value in (20, 36.0, 52)] == [20, 36, 52] and type(width.accept(36.0)) is int
+    assert rate.accept(0.1 + 2 * 0.1) == 0.1 + 2 * 0.1, "as Optuna rounds it"
+    for domain, value in ((width, 37), (width, 60), (rate, 0.25), (rate, float("nan"))):
+        assert value not in domain
+        with pytest.raises(ValueError, match=rf"{domain.key}={value}: expected interval\(.*\) in steps of"):
+            domain.accept(value)
+
+
+def test_a_range_of_one_step_is_a_pin():
+    found = space("model=own_parts:shaped", "model.shaped.width=interval(20,30)")
+    assert found.options["model"]["shaped"].values["width"] == Pin(20)
+    assert "model.shaped.width" not in {domain.key for domain in found.domains()}
+
+
+def mixed(task, *, size: int | str = "auto"):
+    """With a default that is no number."""
+
+
+def test_a_range_over_a_default_that_is_no_number_starts_at_its_low_end(monkeypatch):
+    monkeypatch.setitem(LIVE, "live_space:mixed", mixed)
+    found = space("model=live_space:mixed", "model.mixed.size=interval(0.5,2)")
+    assert found.baseline().tree["model"]["mixed"]["size"] == 0.5
+
+
+def words(found):
+    """The conditions of the domains, by path."""
+    return {domain.path: str(domain.condition) for domain in found.domains()}
+
+
+def test_the_condition_of_an_argument_is_that_its_technique_is_used():
+    found = words(space("optimizer=adamw,sgd", "augmentation=mixup,cutmix", "regularizer=[l1]", "schedule=cosine"))
+    assert (found["optimizer"], found["optimizer.adamw.lr"]) == ("", "optimizer=adamw")
+    assert (found["augmentation.mixup.use"], found["augmentation.mixup.alpha"]) == ("", "augmentation=mixup")
+    assert found["regularizer.l1.strength"] == found["schedule.cosine.warmup"] == found["batches.size"] == "", "it is always used"
+
+
+def test_the_condition_of_a_narrowed_choice_is_what_narrows_it():
+    own = ["optimizer=keep,adamw", "schedule=keep,constant,cosine"]
+    assert words(space(*own))["schedule"] == "optimizer=keep"
+    assert words(space(*own))["schedule(constant,cosine)"] == "optimizer!=keep"
+    some = space(*own, "model=mlp,cnn").without_with("cnn", "schedule", "keep", "no")
+    assert words(some)["schedule"] == "model=mlp and optimizer=keep"
+    assert words(some)["schedule(constant,cosine)"] == "model=cnn or model=mlp and optimizer!=keep"
+    closure = words(space("optimizer=sam,sgd", "device=cuda,cpu", "batches.accumulate=1,2"))
+    assert closure["device.cuda.precision"] == "device=cuda and optimizer!=sam"
+    assert closure["device.cuda.precision(32-true,bf16-mixed)"] == "device=cuda and optimizer=sam"
+    assert closure["batches.accumulate"] == "optimizer!=sam"
+
+
+def test_the_condition_of_what_others_rule_out():
+    filled = words(space("optimizer=own_parts:schedule_free,adamw", "schedule=constant,cosine"))
+    assert filled["schedule"] == "optimizer!=schedule_free" and filled["schedule.cosine.warmup"] == "schedule=cosine"
+    last = words(space("compression=half,quantize_static,prune_magnitude"))
+    assert (last["compression.half.use"], last["compression.quantize_static.use"]) == ("", "compression!=half")
+    assert last["compression.prune_magnitude.use"] == ""
+    unfit = space("model=mlp,cnn", "augmentation=mixup,cutmix").without_with("cnn", "augmentation", "mixup", "no")
+    assert words(unfit)["augmentation.mixup.use"] == "model!=cnn"
+
+
+def test_what_cannot_come_about_is_no_domain():
+    assert not [path for path in words(space("optimizer=own_parts:schedule_free", "schedule=constant,cosine")) if "schedule" in path[:9]]
+    assert "batches.accumulate" not in words(space("optimizer=sam", "batches.accumulate=1,2,4"))
+    assert "augmentation.mixup.alpha" not in words(space("augmentation=mixup,cutmix", "augmentation.mixup.use=false"))

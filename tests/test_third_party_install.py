@@ -38,15 +38,16 @@ def test_it_is_listed_under_its_distribution(python: Path, tmp_path: Path) -> No
     rows = json.loads(autoopt(python, tmp_path, "plugins", "--json"))
     owners = {(row["slot"], row["name"]): row["from"] for row in rows}
     assert owners["optimizer", "sign_momentum"].startswith("autoopt-signs ")
-    assert {slot for (slot, _), owner in owners.items() if owner.startswith("autoopt-signs ")} == {"optimizer", "augmentation"}
+    assert {slot for (slot, _), owner in owners.items() if owner.startswith("autoopt-signs ")} == {"optimizer", "augmentation", "strategy"}
 
 
 def test_it_passes_the_contract(python: Path, tmp_path: Path) -> None:
-    assert "2 checked, 0 failed" in autoopt(python, tmp_path, "plugins", "check", "autoopt-signs")
+    assert "3 checked, 0 failed, 0 skipped" in autoopt(python, tmp_path, "plugins", "check", "autoopt-signs")
 
 
 def test_it_is_searched(python: Path, tmp_path: Path) -> None:
+    named = ["optimizer=sign_momentum,adamw", "augmentation=pixel_noise", "strategy=aging_evolution", "name=signs"]
     settings = ["study.trials=4", "study.epochs=3", "study.confirm=1", "study.seeds=1", "tracking.enabled=false"]
-    autoopt(python, tmp_path, "search", "data=digits", "optimizer=sign_momentum,adamw", "augmentation=pixel_noise", "name=signs", *settings)
+    autoopt(python, tmp_path, "search", "data=digits", *named, *settings)
     drawn = autoopt(python, tmp_path, "show", "signs")
     assert "sign_momentum" in drawn and "pixel_noise" in drawn

@@ -7,15 +7,16 @@ from pathlib import Path
 from autoopt.commands.words import named, read
 from autoopt.deployment.card import KNOWN, described
 from autoopt.errors import BadInput
+from autoopt.store import Store
 from autoopt.study.export import Advice, export
-from autoopt.study.journal import StoreError
+from autoopt.study.journal_file import StoreError
 from autoopt.study.stored import Stored
 
 HELP = """Usage: autoopt export NAME [TRIAL] [to=DIR] [root=DIR]
 
 Writes a trained model as it is deployed: model.safetensors, model.json, recipe.yaml, a README with the lines that load it,
 and model.onnx, checked against the torch model. The model is the study's best, or a trial whose weights were kept: of the
-compressed ones those on the front (compress-3), and what confirm trained (17-seed-0).
+compressed ones those on the front (compress-3), and those of the final comparison (17-final-0).
 By default to DIR = the study's folder: best/, or export/TRIAL/."""
 
 
@@ -63,7 +64,7 @@ def written(study: Stored, key: str | None, folder: Path) -> None:
                 raise StoreError(f"{folder} cannot be written: {error}") from error
         return
     record = study.record(key)
-    weights = study.path / "trials" / key / "model.safetensors"
+    weights = Store(study.path).weights(key)
     if not weights.exists():
         raise BadInput(f"the weights of trial {key} were not kept; autoopt train recipe={study.name}/{key} trains it again")
     said = f"Trial {key} of {study.name}: {card['objective']} {record.score:.4f} on validation."

@@ -4,8 +4,9 @@ from collections.abc import Sequence
 
 from autoopt.commands.words import named, read
 from autoopt.errors import BadInput
+from autoopt.report.terminal import closing
 from autoopt.study.search import search
-from autoopt.terminal import Progress, closing
+from autoopt.terminal import Progress
 
 HELP = """Usage: autoopt finish NAME [root=DIR]
 

@@ -35,7 +35,7 @@ def row(study: Stored) -> list[str]:
     trials = f"{len(study.records['search'])}/{study.config['study']['trials']}" if study.searched else ""
     if (verdict := study.verdict) is None:
         return [study.name, study.state, trials, "", "", "", ""]
-    low, high = verdict["interval"]
-    gain = f"{verdict['gain']:+.4f} ({low:+.4f} to {high:+.4f})"
-    scores = (f"{verdict[side]['score']:.4f}" for side in ("baseline", "winner"))
-    return [study.name, study.state, trials, verdict["objective"], *scores, gain]
+    low, high = verdict.interval
+    gain = f"{verdict.gain:+.4f} ({low:+.4f} to {high:+.4f})"
+    scores = (f"{side.score:.4f}" for side in (verdict.baseline, verdict.winner))
+    return [study.name, study.state, trials, verdict.objective, *scores, gain]

@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import hydra
@@ -10,7 +10,7 @@ import yaml
 
 from autoopt.config import SETTINGS, Tree, compose, prepared, presets, split_up
 from autoopt.errors import BadInput
-from autoopt.slots import SLOTS
+from autoopt.slots import PLUG_POINTS, SLOTS, Slot
 from autoopt.technique import available
 
 GRAMMAR = """  SLOT=NAME                    pin it                      optimizer=adamw
@@ -90,16 +90,19 @@ def to_hydra(arguments: Sequence[str]) -> None:
 
 
 def help_text(command: str) -> str:
-    """The slots with their techniques, the settings, and the grammar."""
-    slots = "\n".join(
-        f"  {name:<13} {slot.about}\n  {'':<13}   {' '.join([*available(name), *presets(name)])}" for name, slot in SLOTS.items()
-    )
+    """The slots and the plug-points with their techniques, the settings, and the grammar."""
     settings = "\n".join(f"  {key:<24} {about}" for key, (_, about) in SETTINGS.items())
-    others = "\n".join(f"  {group:<24} {' '.join(presets(group))}" for group in ("study", "executor"))
     recipe = " [recipe=FILE|STUDY|STUDY/TRIAL]" if command == "train" else ""
     return (
         f"Usage: autoopt {command} [FILE.yaml]{recipe} [key=value …] [--cfg job]\n\n"
-        f"Slots and their techniques (autoopt plugins show SLOT/NAME tells what one does and searches):\n{slots}\n\n"
-        f"How to say it:\n{GRAMMAR}\n\nSettings:\n{settings}\n\nPresets of settings, as in study=quick:\n{others}\n\n"
+        f"Slots and their techniques (autoopt plugins show SLOT/NAME tells what one does and searches):\n{rows(SLOTS)}\n\n"
+        f"How to say it:\n{GRAMMAR}\n\n"
+        f"How it is searched, and where: one of each, whose arguments are settings, as in strategy.tpe.startup=20:\n{rows(PLUG_POINTS)}\n\n"
+        f"Settings:\n{settings}\n\nPresets of settings, as in study=quick:\n  {'study':<24} {' '.join(presets('study'))}\n\n"
         "--cfg job prints the composed config, which is a valid FILE. --info, --shell-completion: Hydra's."
     )
+
+
+def rows(slots: Mapping[str, Slot]) -> str:
+    """Each slot with what it is for and the names that it takes."""
+    return "\n".join(f"  {n:<13} {slot.about}\n  {'':<13}   {' '.join([*available(n), *presets(n)])}" for n, slot in slots.items())

@@ -6,13 +6,14 @@ from typing import Any
 
 from autoopt import grammar
 from autoopt.commands.options import read
-from autoopt.config import SEARCHED, technique_of
+from autoopt.config import SEARCHED
 from autoopt.domain import Choice, Range
 from autoopt.slots import SLOTS
-from autoopt.space import Space
-from autoopt.study.confirm import how_many
-from autoopt.study.ladder import Ladder
-from autoopt.study.search import Opened, opened
+from autoopt.space import Domain, Option, Pin, Space
+from autoopt.study.confirm import planned, share_of
+from autoopt.study.search import Warm, warm
+from autoopt.study.settled import Settled
+from autoopt.study.study import strategy_of
 from autoopt.terminal import Progress
 
 
@@ -24,21 +25,21 @@ def run(arguments: Sequence[str]) -> int:
     with (
         Progress() as screen,
         TemporaryDirectory() as scratch,  # the study's own folder is left alone, and may be in use
-        opened({**tree, "root": scratch}, screen, settle=False) as study,
+        warm({**tree, "root": scratch}, screen) as ready,
     ):
-        text = "\n".join(lines(study))
+        text = "\n".join(lines(ready, ready.begin()))
     screen.say(text)
     return 0
 
 
-def lines(study: Opened) -> Iterator[str]:
+def lines(ready: Warm, settled: Settled) -> Iterator[str]:
     """The space as a tree, what dropped out, and the sum of the trainings."""
-    facts, space = study.facts, study.space
+    facts, space, first = ready.facts, settled.space, settled.goal.first
     sizes = ", ".join(f"{n} {part}" for part, n in facts["sizes"].items()) or "as the data module splits them"
     shape = "x".join(map(str, facts["input_shape"])) or "unknown"
-    yield f"\n{study.folder.name}"
+    yield f"\n{ready.folder.name}"
     yield f"task       {facts['kind']}: inputs {shape}, {facts['outputs'] or 'unknown'} outputs; examples: {sizes}"
-    yield f"objective  {study.objective.name}, {study.objective.direction}"
+    yield f"objective  {first.name}, {first.direction}; the verdict compares on the {settled.part} part"
     yield from data_lines(facts)
     yield "\nspace"
     for slot in SLOTS:
@@ -51,7 +52,7 @@ def lines(study: Opened) -> Iterator[str]:
         yield f"\nnot drawn with {model}"
         yield from (f"  {key:<28} {reason}" for key, reason in reasons.items() if key not in space.dropped)
     yield "\nbudget"
-    yield from budget(study)
+    yield from budget(ready, settled)
 
 
 def data_lines(facts: dict[str, Any]) -> Iterator[str]:
@@ -59,7 +60,7 @@ def data_lines(facts: dict[str, Any]) -> Iterator[str]:
     encoding = facts["encoding"]
     if columns := encoding.get("columns"):
         widest = max(len(column["name"]) for column in columns)
-        yield "\ncolumns"
+        yield f"\ncolumns{f' ({source})' if (source := encoding['source']) else ''}"
         yield from (f"  {column['name']:<{widest}}  {column['type']:<12} {column['treatment']}" for column in columns)
     if words := encoding.get("vocabulary"):
         yield f"words      {len(words)} from the training part, {encoding['length']} of each text; most often {', '.join(words[:5])}"
@@ -67,51 +68,54 @@ def data_lines(facts: dict[str, Any]) -> Iterator[str]:
         yield f"folds      {facts['folds']}: every training is {facts['folds']} trainings; the examples above are the first fold's"
 
 
-def batches(space: Space) -> Iterator[tuple[str, object]]:
+def batches(space: Space) -> Iterator[tuple[str, Pin | Domain]]:
     """The settings of the batches that a search may choose, where they are not what they are by default."""
-    for key in SEARCHED:
-        value = space.tree["batches"][key.removeprefix("batches.")]
-        if key == "batches.size" or value != SEARCHED[key]:
+    for key, usual in SEARCHED.items():
+        value = space.settings["batches"][key.removeprefix("batches.")]
+        if key == "batches.size" or value != Pin(usual):
             yield key, value
 
 
 def slot_lines(space: Space, slot: str) -> Iterator[str]:
-    names = list(space.tree[slot])
-    how = "" if len(names) < 2 else " (one of these)" if not SLOTS[slot].many else ""
-    yield f"  {slot}{how}{'' if names else ': none'}"
-    for name, node in space.tree[slot].items():
-        use = "" if "use" not in node else "  always" if node["use"] is True else "  on or off"
-        yield f"    {name}{use}"
-        params = technique_of(slot, name, node).params
-        for key, value in node.items():
-            if key in params:
-                yield f"      {key:<16} {value}{outside(value, params[key].domain)}"
+    options, many = space.options[slot], SLOTS[slot].many
+    how = " (one of these)" if len(options) > 1 and not many else ""
+    yield f"  {slot}{how}{'' if options else ': none'}"
+    for name, option in options.items():
+        yield f"    {name}{f'  {usage(option)}' if many else ''}"
+        for key, value in option.values.items():
+            yield f"      {key:<16} {value}{outside(value, option.technique.params[key].domain)}"
 
 
-def outside(value: object, advised: Range | Choice | None) -> str:
+def usage(option: Option) -> str:
+    """Whether a technique of a slot of many is used."""
+    if isinstance(option.use, Domain):
+        return "on or off"
+    return "always" if option.use.value else "never"
+
+
+def outside(value: Pin | Domain, advised: Range | Choice | None) -> str:
     """A mark for what lies outside the range that the technique advises."""
-    meant = grammar.read(value)
-    if isinstance(advised, Range):
-        ends = (meant.low, meant.high) if isinstance(meant, Range) else (meant,)
-        numbers = [e for e in ends if isinstance(e, int | float)]
-        if any(not advised.low <= e <= advised.high for e in numbers):
-            return f"   (advised: {grammar.write(advised)})"
+    ends = (value.value,) if isinstance(value, Pin) else value.options
+    numbers = [end for end in ends if isinstance(end, int | float)]
+    if isinstance(advised, Range) and any(not advised.low <= number <= advised.high for number in numbers):
+        return f"   (advised: {grammar.write(advised)})"
     return ""
 
 
-def budget(study: Opened) -> Iterator[str]:
-    node = study.tree["study"]
-    top = how_many(node["trials"], node["seeds"], node["confirm"])
-    confirming = (top + 1) * node["seeds"]
+def budget(ready: Warm, settled: Settled) -> Iterator[str]:
+    node, folds = ready.tree["study"], ready.facts["folds"]
+    confirm = planned(share_of(node["trials"], node["seeds"]), node["seeds"], node["confirm"])
+    compressions = node["compress"] if settled.space.options["compression"] else 0
     yield f"  search    {node['trials']} trials of {node['epochs']} epochs" + (f", for {node['time']} at most" if node["time"] else "")
-    if node["stopping"] and (rungs := Ladder(node["epochs"], study.objective).rungs):
-        yield f"  rungs     after epoch {' and '.join(map(str, rungs))} the better half goes on"
-    tried = node["compress"] if study.space.tree["compression"] else 0
-    if tried:
-        yield f"  compress  {tried} compressions of the best {top}"
-    yield f"  confirm   {top} of the best and the baseline, {node['seeds']} fresh seeds each: {confirming} trainings"
-    folds = study.facts["folds"]
-    total = (node["trials"] + confirming) * folds
-    shrunk = f" and {tried} compressions" if tried else ""
-    yield f"  in all    {total} trainings{shrunk}, {study.runner.workers} at a time; at most {total * node['epochs']} epochs"
-    yield f"  choices   {sum(1 for _ in study.space.parameters())}"
+    if node["stopping"] and (rungs := strategy_of(ready.tree, settled.space.trained(), settled.goal).rungs):
+        yield f"  rungs     bad trials end after epoch {' or '.join(map(str, rungs))}"
+    if compressions:
+        yield f"  compress  {compressions} compressions of the best {confirm.candidates}"
+    if confirm.candidates > 1:
+        yield f"  confirm   the best {confirm.candidates}, {confirm.seeds} fresh seeds each"
+    yield f"  final     the winner and the baseline, {confirm.final} further seeds each"
+    trainings = (node["trials"] + confirm.trainings) * folds
+    tried = f" and {compressions} compressions" if compressions else ""
+    workers = ready.runner.executor.workers
+    yield f"  in all    {trainings} trainings{tried}, {workers} at a time; at most {trainings * node['epochs']} epochs"
+    yield f"  choices   {len({domain.key for domain in settled.space.domains()})}"

@@ -1,6 +1,7 @@
 """`autoopt plugins`"""
 
 import json
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -10,7 +11,8 @@ from autoopt import grammar
 from autoopt.commands.scaffold import scaffold
 from autoopt.domain import Choice, Range
 from autoopt.errors import BadInput, nearest
-from autoopt.slots import SLOTS
+from autoopt.kind import return_type
+from autoopt.slots import PLUGGABLE
 from autoopt.technique import REQUIRED, Technique, available, catalogue, find, is_path, resolve
 
 HELP = """Usage: autoopt plugins [SLOT] [--markdown | --json]
@@ -20,7 +22,7 @@ HELP = """Usage: autoopt plugins [SLOT] [--markdown | --json]
 
 Lists the installed techniques from their metadata, importing none; show prints the card of one; check runs the contract
 that every technique passes (autoopt.testing) over what is named, by default over all; new writes a distribution of your own
-with one technique that works as it is, by default into autoopt-NAME/."""
+with one technique that works as it is, by default into autoopt-NAME/. SLOT is a slot of a recipe, strategy or executor."""
 
 
 LOOSE = {"collections.abc:Callable", None}
@@ -44,14 +46,14 @@ def run(arguments: Sequence[str]) -> int:
         return new(words[1:])
     if len(words) > 1:
         raise BadInput(f"plugins: {words[1]} is one too many; autoopt plugins --help tells what it takes")
-    slots = [slot_of(words[0])] if words else list(SLOTS)
+    slots = [slot_of(words[0])] if words else list(PLUGGABLE)
     print(as_json(slots) if "--json" in flags else as_markdown(slots) if "--markdown" in flags else as_text(slots))
     return 0
 
 
 def slot_of(name: str) -> str:
-    if name not in SLOTS:
-        raise BadInput(f"No slot named '{name}'. {nearest(name, SLOTS)}")
+    if name not in PLUGGABLE:
+        raise BadInput(f"No slot named '{name}'. {nearest(name, PLUGGABLE)}")
     return name
 
 
@@ -74,7 +76,7 @@ def readable(slot: str) -> Iterator[Technique | BadInput]:
 def as_text(slots: Sequence[str]) -> str:
     lines = []
     for slot in slots:
-        lines.append(f"{slot}: {SLOTS[slot].about}")
+        lines.append(f"{slot}: {PLUGGABLE[slot].about}")
         for found in readable(slot):
             lines.append(f"  {found.name:<18} {summary(found)}" if isinstance(found, Technique) else f"  broken: {found}")
     return "\n".join(lines)
@@ -106,7 +108,7 @@ def as_markdown(slots: Sequence[str]) -> str:
     """The catalogue of the README."""
     lines = []
     for slot in slots:
-        lines += [f"\n**{slot}**: {SLOTS[slot].about}\n", "| name | what it does | source | searches |", "|---|---|---|---|"]
+        lines += [f"\n**{slot}**: {PLUGGABLE[slot].about}\n", "| name | what it does | source | searches |", "|---|---|---|---|"]
         for found in readable(slot):
             if isinstance(found, Technique):
                 cells = (found.name, summary(found), source(found), "; ".join(searched(found)) or "–")
@@ -143,6 +145,8 @@ def card(technique: Technique) -> str:
         lines.append(f"acts       {'last, and no second such with it' if technique.acts.last else 'after the others of its slot'}")
     if technique.acts.closure:
         lines.append("acts       by its closure, more than once a step")
+    if technique.acts.gpu:
+        lines.append("trains on  NVIDIA GPUs, where there are any")
     for p in technique.params.values():
         said = "required" if p.default is REQUIRED else f"default {grammar.write(p.default)}"
         kind = p.scalar.__name__ if p.scalar else "any"
@@ -153,18 +157,17 @@ def card(technique: Technique) -> str:
 def check(words: Sequence[str]) -> int:
     """Run the contract; 0 where everything passes, else 1."""
     from autoopt.testing import check as contract  # imports torch, which the other sub-commands do without
+    from autoopt.testing import state
 
-    techniques = [t for word in words for t in named(word)] if words else [find(s, n) for s, n in sorted(catalogue())]
-    failed = 0
-    for technique in techniques:
+    states = Counter[str]()
+    for technique in [t for word in words for t in named(word)] if words else [find(s, n) for s, n in sorted(catalogue())]:
         findings = contract(technique)
-        bad = any(not finding.skipped for finding in findings)
-        failed += bad
-        print(f"{'failed' if bad else 'ok':<8} {technique.slot}/{technique.name}")
+        states[found := state(technique, findings)] += 1
+        print(f"{found:<8} {technique.slot}/{technique.name}")
         for finding in findings:
             print(f"         {finding.check}: {'skipped, ' if finding.skipped else ''}{finding.reason}")
-    print(f"{len(techniques)} checked, {failed} failed")
-    return 1 if failed else 0
+    print(f"{states['ok'] + states['failed']} checked, {states['failed']} failed, {states['skipped']} skipped")
+    return 1 if states["failed"] else 0
 
 
 def slot_of_path(path: str) -> str:
@@ -173,17 +176,15 @@ def slot_of_path(path: str) -> str:
     Raises:
         BadInput: there is none, or more than one.
     """
-    from autoopt.trial.world import return_type  # imports torch, as the contract does
-
-    found = find(next(iter(SLOTS)), path).load()
+    found = find(next(iter(PLUGGABLE)), path).load()
     returned = found if isinstance(found, type) else return_type(found)
 
     def fits(slot: str, *kinds: str | None) -> bool:
         of_kind = any(returned is None if k is None else isinstance(returned, type) and issubclass(returned, resolve(k)) for k in kinds)
-        return of_kind and set(find(slot, path).asks) <= set(SLOTS[slot].offers)
+        return of_kind and set(find(slot, path).asks) <= set(PLUGGABLE[slot].offers)
 
-    slots = [name for name, slot in SLOTS.items() if fits(name, *(k for k in slot.returns if k not in LOOSE))]
-    slots = slots or [name for name, slot in SLOTS.items() if fits(name, *slot.returns)]
+    slots = [name for name, slot in PLUGGABLE.items() if fits(name, *(k for k in slot.returns if k not in LOOSE))]
+    slots = slots or [name for name, slot in PLUGGABLE.items() if fits(name, *slot.returns)]
     if len(slots) != 1:
         kinds = " or ".join(slots) or "no slot's kind"
         raise BadInput(f"{path} is of {kinds}: say which slot it is for, such as optimizer={path}")
@@ -209,9 +210,9 @@ def named(word: str) -> list[Technique]:
         return [find(slot_of(slot) if slot else slot_of_path(rest), rest)]
     if "/" in word:
         return [one([word])]
-    if word in SLOTS:
+    if word in PLUGGABLE:
         return [find(word, name) for name in available(word)]
     owners = {owner.split()[0] for rows in catalogue().values() for _, owner in rows}
     if word not in owners:
-        raise BadInput(f"No slot and no distribution with techniques named '{word}'. {nearest(word, [*owners, *SLOTS])}")
+        raise BadInput(f"No slot and no distribution with techniques named '{word}'. {nearest(word, [*owners, *PLUGGABLE])}")
     return [find(s, n) for (s, n), rows in sorted(catalogue().items()) if any(owner.split()[0] == word for _, owner in rows)]

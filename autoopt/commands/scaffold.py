@@ -261,6 +261,43 @@ def $name(
     """
     return Lighter(model, getattr(torch, dtype))
 ''',
+    "strategy": '''from collections.abc import Mapping, Sequence
+from typing import Any
+
+from autoopt.space import Space
+from autoopt.strategy import AtRandom, Evidence, Strategy
+
+
+def $name(space: Space, *, salt: int = 0) -> Strategy:
+    """Draws every value at random; another `salt` draws other values under the same seed.
+
+    $source
+    """
+    return Salted(space, salt)
+
+
+class Salted(Strategy):
+    def __init__(self, space: Space, salt: int):
+        self.draws, self.salt = AtRandom(space), salt
+
+    def propose(self, history: Sequence[Evidence], number: int, seed: int) -> Mapping[str, Any]:
+        return self.draws.propose(history, number, seed + self.salt)
+''',
+    "executor": '''from typing import Any
+
+from autoopt.executor import Executor
+from autoopt.executor.local import Local
+from autoopt.executor.resources import Limits
+from autoopt.store import Store
+
+
+def $name(setup: dict[str, Any], store: Store, limits: Limits) -> Executor:
+    """This machine's processors, whatever else it has: one trial at a time, unless `executor.workers` says how many.
+
+    $source
+    """
+    return Local(setup, store, workers=limits.workers or 1, trial_time=limits.trial_time, cpus_per_trial=limits.cpus_per_trial)
+''',
 }
 
 

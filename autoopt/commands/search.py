@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 
 from autoopt.commands.options import read
+from autoopt.report.terminal import closing
 from autoopt.study.search import search
-from autoopt.terminal import Progress, closing
+from autoopt.terminal import Progress
 
 
 def run(arguments: Sequence[str]) -> int:

@@ -6,7 +6,8 @@ import yaml
 
 from autoopt.commands.words import named, read
 from autoopt.recipe import Recipe
-from autoopt.study.journal import Record
+from autoopt.report.sentence import conclusion
+from autoopt.study.record import Record
 from autoopt.study.stored import Stored
 
 HELP = """Usage: autoopt show NAME [TRIAL] [root=DIR]
@@ -24,13 +25,13 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def study_text(study: Stored) -> str:
-    verdict = study.verdict
-    head = verdict["conclusion"] if verdict else unfinished(study)
-    downward = bool(verdict and verdict["direction"] == "minimize")
-    scored = sorted((r for r in study.records["search"] if r.score is not None), key=lambda r: r.score if downward else -(r.score or 0))  # type: ignore[arg-type,return-value]
-    rows = "\n".join(line(r) for r in scored + [r for r in study.records["search"] if r.score is None])
-    drops = "".join(f"\nleft out  {key}: {reason}" for key, reason in (verdict or {}).get("dropped", {}).items())
-    return f"{study.name}\n{head}\n\n{rows}{drops}\n\nfolder  {study.path}"
+    verdict, records = study.verdict, study.records["search"]
+    head = conclusion(verdict) if verdict else unfinished(study)
+    sign = 1 if study.direction == "minimize" else -1
+    scored = sorted((r for r in records if r.score is not None), key=lambda r: sign * (r.score or 0.0))
+    rows = "\n".join(line(r) for r in [*scored, *(r for r in records if r.score is None)])
+    dropped = "".join(f"\nleft out  {key}: {reason}" for key, reason in (verdict.dropped if verdict else {}).items())
+    return f"{study.name}\n{head}\n\n{rows}{dropped}\n\nfolder  {study.path}"
 
 
 def unfinished(study: Stored) -> str:
@@ -55,7 +56,7 @@ def trial_text(record: Record) -> str:
         "seed": record.seed,
         "seconds": round(record.seconds, 2),
         "metrics": dict(record.metrics),
-        "curve": record.curve,
+        "epochs": record.curves,
         "recipe": dict(record.recipe),
     }
     return yaml.safe_dump(shown, sort_keys=False).rstrip()

@@ -11,10 +11,10 @@ from omegaconf import MISSING
 from autoopt import grammar
 from autoopt.config.overrides import Overrides
 from autoopt.config.settings import AT_LEAST, DURATION, ONE_OF, SEARCHED, SETTINGS, seconds
-from autoopt.config.tree import FROM, Tree, technique_of
+from autoopt.config.tree import FROM, Tree, selected, technique_of
 from autoopt.domain import Choice, Range
 from autoopt.errors import nearest
-from autoopt.slots import SLOTS
+from autoopt.slots import PLUGGABLE, SLOTS
 from autoopt.technique import Param, available
 
 
@@ -30,11 +30,11 @@ class Place(NamedTuple):
 
 def places(tree: Tree) -> Iterator[Place]:
     """Every value of the tree."""
-    for slot in SLOTS:
-        for name, node in tree[slot].items():
+    for slot in PLUGGABLE:
+        for name, node in selected(tree, slot).items():
             params = {"use": Param("use", bool), **technique_of(slot, name, node).params}
             for key in (k for k in node if k != FROM):
-                yield Place(f"{slot}.{name}.{key}", node, key, params[key], slot != "data")
+                yield Place(f"{slot}.{name}.{key}", node, key, params[key], not PLUGGABLE[slot].fixed)
     for key, (kind, _) in SETTINGS.items():
         head, _, tail = key.rpartition(".")
         yield Place(key, tree[head] if head else tree, tail, Param(key, kind), key in SEARCHED)
@@ -59,9 +59,10 @@ def unknown_keys(overrides: Overrides, tree: Tree) -> Iterator[str]:
         slot, name, argument = key.split(".")
         if slot in overrides.said - overrides.groups.keys():
             continue  # what was to fill it is a problem already
-        if name not in tree[slot]:
-            yield f"{key}: {slot}={name} is not selected. Selected: {', '.join(tree[slot]) or 'none'}."
-        elif argument not in (known := [k for k in tree[slot][name] if k != FROM]):
+        nodes = selected(tree, slot)
+        if name not in nodes:
+            yield f"{key}: {slot}={name} is not selected. Selected: {', '.join(nodes) or 'none'}."
+        elif argument not in (known := [k for k in nodes[name] if k != FROM]):
             yield f"No {slot}.{name} argument named '{argument}'. {nearest(argument, known)}"
 
 
@@ -140,14 +141,15 @@ def wrong_settings(tree: Tree) -> Iterator[str]:
     shares = [tree["split"][part] for part in ("validation", "test")]
     if all(isinstance(s, int | float) for s in shares) and not (all(0 < s < 1 for s in shares) and sum(shares) < 1):
         yield f"split.validation={shares[0]}, split.test={shares[1]}: expected shares above 0 that leave some for training"
-    for slot in SLOTS:
-        if not SLOTS[slot].many and not tree[slot] and not filled(tree, slot):
-            yield f"{slot}=: nothing is selected; the slot needs one of {', '.join(available(slot))}"
-        always = [n for n, node in tree[slot].items() if node.get("use") is True and technique_of(slot, n, node).acts.last]
+    for slot, about in PLUGGABLE.items():
+        nodes = selected(tree, slot)
+        if not about.many and not nodes and not filled(tree, slot):
+            yield f"{slot}=: nothing is selected; give one of {', '.join(available(slot))}"
+        if about.fixed and len(nodes) > 1:
+            yield f"{slot}={','.join(nodes)}: all trials have the same {slot}; give one"
+        always = [n for n, node in nodes.items() if node.get("use") is True and technique_of(slot, n, node).acts.last]
         if len(always) > 1:
             yield f"{slot}=[{','.join(always)}]: each of these has to act last; give one of them, or say {slot}={','.join(always)}"
-    if len(tree["data"]) > 1:
-        yield f"data={','.join(tree['data'])}: a study has one data set; give one"
 
 
 def filled(tree: Tree, slot: str) -> bool:

@@ -17,7 +17,7 @@ from autoopt.config.tree import FROM, Tree, leaves
 from autoopt.domain import Choice
 from autoopt.errors import BadInput
 from autoopt.signature import missing_package
-from autoopt.slots import SLOTS
+from autoopt.slots import PLUGGABLE, SLOTS
 from autoopt.technique import REQUIRED, available, find, is_path
 
 
@@ -34,7 +34,7 @@ def composed(overrides: Overrides) -> Tree:
             overrides.problems.extend(f"{line}: it cannot be read" for line in values if line not in good)
             tree = attempt([*groups, *good])
     assert tree is not None
-    return {**{slot: tree.get(slot) or {} for slot in SLOTS}, **{k: v for k, v in tree.items() if k not in SLOTS}}
+    return {**{slot: tree.get(slot) or {} for slot in PLUGGABLE}, **{k: v for k, v in tree.items() if k not in PLUGGABLE}}
 
 
 def composable(groups: list[str], values: list[str]) -> list[str]:
@@ -57,7 +57,7 @@ def command_line(overrides: Overrides) -> list[str]:
     """The overrides as Hydra takes them: groups by name, sweeps quoted, `use` where an option was named for good."""
     data = overrides.groups.get("data") or available("data")[:1]  # something to go on with
     groups = {**advised(overrides), **overrides.groups, "data": data}
-    lines = [f"{group}={names[0] if group not in SLOTS else '[' + ','.join(map(option, names)) + ']'}" for group, names in groups.items()]
+    lines = [f"{g}={'[' + ','.join(map(option, names)) + ']' if g in PLUGGABLE else names[0]}" for g, names in groups.items()]
     uses = {f"{key}.use": "true" for key in overrides.always}
     own = {"batches.size": "null"} if any(map(is_path, data)) else {}  # a data module has a batch size of its own
     values = {**own, **uses, **overrides.values}
@@ -78,7 +78,7 @@ def advised(overrides: Overrides) -> dict[str, list[str]]:
 def store(overrides: Overrides) -> None:
     """Put a node for every technique into Hydra's store, and for every import path under its object's name."""
     repository = ConfigStore.instance()
-    for slot in SLOTS:
+    for slot in PLUGGABLE:
         names = available(slot)
         for name in [*names, *(n for n in overrides.groups.get(slot, ()) if is_path(n))]:
             node = technique_node(slot, name, selected=name in overrides.groups.get(slot, ()))
@@ -113,11 +113,11 @@ def technique_node(slot: str, name: str, selected: bool) -> dict[str, Any]:
             raise
         return {}
     node: dict[str, Any] = {FROM: technique.path} if is_path(name) else {}
-    if SLOTS[slot].many:
+    if PLUGGABLE[slot].many:
         node["use"] = grammar.write(Choice(True, False))
     for param in technique.params.values():
         default = MISSING if param.default is REQUIRED else param.default
-        node[param.name] = default if param.domain is None or slot == "data" else grammar.write(param.domain)
+        node[param.name] = default if param.domain is None or PLUGGABLE[slot].fixed else grammar.write(param.domain)
     return node
 
 

@@ -1,4 +1,4 @@
-"""A command line, or a file, taken apart into what each slot is filled from and the values set under their keys."""
+"""A command line, or a file, taken apart into what each slot and plug-point is filled from and the values set under their keys."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -15,10 +15,10 @@ from autoopt import grammar
 from autoopt.config.settings import SETTINGS
 from autoopt.config.tree import FROM, Tree
 from autoopt.errors import BadInput, nearest
-from autoopt.slots import SLOTS
+from autoopt.slots import PLUGGABLE
 from autoopt.technique import available, find, is_path
 
-GROUPS = (*SLOTS, "study", "executor")
+GROUPS = (*PLUGGABLE, "study")
 
 
 @dataclass
@@ -54,15 +54,18 @@ def from_file(path: str) -> list[str]:
 
 def as_overrides(tree: Tree) -> list[str]:
     """A tree as the overrides that compose it."""
-    return [line for key, node in tree.items() for line in (slot_overrides(key, node) if key in SLOTS else setting_overrides(key, node))]
+    said = ((key, node, slot_overrides if key in PLUGGABLE else setting_overrides) for key, node in tree.items())
+    return [line for key, node, overrides in said for line in overrides(key, node)]
 
 
 def slot_overrides(slot: str, node: Any) -> Iterator[str]:
     if not isinstance(node, dict):
         yield f"{slot}={node if isinstance(node, str) else grammar.write(node)}"
         return
-    names = [str(values[FROM]) if isinstance(values, dict) and FROM in values else name for name, values in node.items()]
-    yield f"{slot}=[{','.join(map(str, names))}]"
+    nodes = {name: values for name, values in node.items() if isinstance(values, dict | None) and f"{slot}.{name}" not in SETTINGS}
+    if nodes or not node:
+        names = [str(values[FROM]) if values and FROM in values else name for name, values in nodes.items()]
+        yield f"{slot}=[{','.join(map(str, names))}]"
     for name, values in node.items():
         rest = {k: v for k, v in (values or {}).items() if k != FROM} if isinstance(values, dict | None) else values
         yield from setting_overrides(f"{slot}.{name}", rest)
@@ -96,7 +99,7 @@ def take(argument: str, overrides: Overrides) -> None:
     overrides.said.add(key)
     if key in GROUPS:
         fill(key, options(key, parsed), not parsed.is_sweep_override(), overrides)
-    elif key not in SETTINGS and (key.split(".")[0] not in SLOTS or key.count(".") != 2):
+    elif key not in SETTINGS and (key.split(".")[0] not in PLUGGABLE or key.count(".") != 2):
         beside = [k for k in SETTINGS if k.split(".")[0] == key.split(".")[0]]
         raise BadInput(f"No setting named '{key}'. {nearest(key, beside or [*GROUPS, *SETTINGS])}")
     elif isinstance(value, dict):
@@ -128,9 +131,10 @@ def fill(group: str, names: list[str], for_good: bool, overrides: Overrides) -> 
     """Fill a group anew; options named for good are always on."""
     overrides.groups[group] = names
     kept = {member for name in names for member in members(group, name)}
-    for old in [k for k in overrides.values if k.startswith(f"{group}.") and (k.split(".")[1] not in kept or k.endswith(".use"))]:
+    own = [k for k in overrides.values if k.startswith(f"{group}.") and not (group in PLUGGABLE and k in SETTINGS)]
+    for old in [k for k in own if k.split(".")[1] not in kept or k.endswith(".use")]:
         del overrides.values[old]
-    if group in SLOTS and SLOTS[group].many:
+    if group in PLUGGABLE and PLUGGABLE[group].many:
         others = {key for key in overrides.always if not key.startswith(f"{group}.")}
         overrides.always = others | {f"{group}.{option(name)}" for name in names if for_good and not is_preset(group, name)}
 
@@ -146,11 +150,11 @@ def options(group: str, parsed: Override) -> list[str]:
         raise BadInput(f"{parsed.input_line}: expected names, such as {group}=a,b")
     listed = value.list if isinstance(value, ChoiceSweep) else value if isinstance(value, list) else [value]
     names = list(dict.fromkeys(o.text if isinstance(o, QuotedString) else str(o) for o in listed))
-    if names in (["none"], ["None"]) and group in SLOTS and SLOTS[group].many:
+    if names in (["none"], ["None"]) and group in PLUGGABLE and PLUGGABLE[group].many:
         return []
     for name in names:
         known(group, name)
-    if group not in SLOTS and len(names) != 1:
+    if group not in PLUGGABLE and len(names) != 1:
         raise BadInput(f"{parsed.input_line}: expected one of {', '.join(presets(group))}")
     own = [option(name) for name in names if is_path(name)]
     taken = {member for name in names if not is_path(name) for member in members(group, name)}
@@ -163,20 +167,22 @@ def known(group: str, name: str) -> None:
     """Raise BadInput where a group has no such option."""
     if is_preset(group, name):
         return
-    if group not in SLOTS:
+    if group not in PLUGGABLE:
         raise BadInput(f"No {group} named '{name}'. {nearest(name, presets(group))}")
     if not is_path(name) and name not in available(group):
         raise BadInput(f"No {group} named '{name}'. {nearest(name, [*available(group), *presets(group)])}")
+    if f"{group}.{option(name)}" in SETTINGS:
+        raise BadInput(f"{group}={name}: '{option(name)}' is a setting of {group} in the config; import it under another name")
     technique = find(group, name)
-    if absent := [a for a in technique.asks if a not in SLOTS[group].offers]:
-        offers = ", ".join(SLOTS[group].offers) or "nothing"
-        raise BadInput(f"{group}={name} asks for '{absent[0]}', which the slot {group} does not offer (it offers {offers})")
+    if absent := [a for a in technique.asks if a not in PLUGGABLE[group].offers]:
+        offers = ", ".join(PLUGGABLE[group].offers) or "nothing"
+        raise BadInput(f"{group}={name} asks for '{absent[0]}', which {group} does not offer (it offers {offers})")
 
 
 @cache
 def members(group: str, name: str) -> list[str]:
     """The options that a name stands for: those of a slot's preset, or its own."""
-    if group not in SLOTS or not is_preset(group, name):
+    if group not in PLUGGABLE or not is_preset(group, name):
         return [option(name)]
     if name == "all":
         return available(group)
@@ -194,9 +200,10 @@ def usual(slot: str) -> list[str]:
 
 @cache
 def presets(group: str) -> list[str]:
-    """The names of the files in conf/<group>/, and `all` for a slot."""
-    found = sorted(p.name.removesuffix(".yaml") for p in files("autoopt.conf").joinpath(group).iterdir() if p.name.endswith(".yaml"))
-    return [*found, "all"] if group in SLOTS and group not in ("data", "model") else found
+    """The names of the files in conf/<group>/, and `all` for a slot whose techniques are searched."""
+    folder = files("autoopt.conf").joinpath(group)
+    found = sorted(p.name.removesuffix(".yaml") for p in folder.iterdir() if p.name.endswith(".yaml")) if folder.is_dir() else []
+    return [*found, "all"] if group in PLUGGABLE and not PLUGGABLE[group].fixed and group != "model" else found
 
 
 def is_preset(group: str, name: str) -> bool:

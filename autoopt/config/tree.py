@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from autoopt.config.settings import SETTINGS
 from autoopt.slots import SLOTS
 from autoopt.technique import LIVE, Technique, find
 
@@ -22,6 +23,17 @@ def leaves(node: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
 def technique_of(slot: str, name: str, node: Mapping[str, Any]) -> Technique:
     """The technique behind a node of the tree."""
     return find(slot, str(node.get(FROM, name)))
+
+
+def selected(tree: Tree, slot: str) -> dict[str, dict[str, Any]]:
+    """The techniques that a slot or a plug-point is filled from, each with its node; the settings beside them left out."""
+    return {name: node for name, node in tree[slot].items() if f"{slot}.{name}" not in SETTINGS}
+
+
+def plugged(tree: Tree, point: str) -> tuple[Technique, dict[str, Any]]:
+    """The technique at a plug-point, with the values of its arguments."""
+    ((name, node),) = selected(tree, point).items()
+    return technique_of(point, name, node), {key: value for key, value in node.items() if key != FROM}
 
 
 def is_live(tree: Tree) -> bool:

@@ -33,7 +33,9 @@ def inputs_of(array: np.ndarray, layout: str | None, where: str) -> Mapped:
     if found != "numbers" and array.ndim != len(found):
         raise BadInput(f"{where}.layout={layout}: the inputs have the shape {array.shape}")
     eight_bits = array.dtype == np.uint8 and found != "numbers"
-    return Mapped(array, torch.uint8 if eight_bits else torch.float32, channels_last=found == "NHWC", grey=found == "NHW")
+    exact = found != "numbers" or np.can_cast(array.dtype, np.float32)
+    dtype = torch.uint8 if eight_bits else torch.float32 if exact else torch.float64  # which is centred before it is rounded
+    return Mapped(array, dtype, channels_last=found == "NHWC", grey=found == "NHW")
 
 
 def layout_of(shape: tuple[int, ...], dtype: np.dtype, seen: str, where: str) -> str:
@@ -90,7 +92,7 @@ def targets_of(targets: np.ndarray, kind: str | None, where: str) -> tuple[Tenso
 def values_of(targets: np.ndarray, where: str) -> Tensor:
     if targets.dtype.kind not in "uifb":
         raise BadInput(f"{where}.kind=regression: the targets are {targets.dtype}; expected numbers")
-    return torch.from_numpy(targets.reshape(len(targets), -1).astype("float32"))
+    return torch.from_numpy(targets.reshape(len(targets), -1).astype("float64"))
 
 
 def kind_of(targets: np.ndarray, where: str) -> str:
@@ -121,18 +123,37 @@ def rows_of(targets: np.ndarray, kind: str | None, where: str) -> tuple[Tensor, 
     return values_of(targets, where), "regression", ()
 
 
-def class_indices(targets: Tensor) -> Tensor:
+def one_hot(targets: Tensor) -> bool:
+    """Whether targets `(N, K)` are rows with a single 1."""
+    return targets.ndim == 2 and targets.shape[1] > 1 and bool(((targets == 0) | (targets == 1)).all() and (targets.sum(1) == 1).all())
+
+
+def class_indices(targets: Tensor, whose: str = "the targets") -> Tensor:
     """Class indices, int64 `(N,)`, of integers or truths `(N,)` or `(N, 1)`, or of rows with a single 1.
 
     Raises:
-        BadInput: they are something else.
+        BadInput: they are of another shape, or rows with several ones or none.
     """
     if targets.ndim == 2 and targets.shape[1] == 1:
         targets = targets[:, 0]
-    if targets.ndim == 2 and ((targets == 0) | (targets == 1)).all():
-        if (targets.sum(1) != 1).any():
-            raise BadInput("data: the targets are multi-label, rows with several ones or none, which is not supported")
+    if one_hot(targets):
         return targets.to(torch.uint8).argmax(1)
     if targets.ndim != 1:
-        raise BadInput(f"data: the targets have the shape {tuple(targets.shape)}; a network needs a single class for each example")
+        seen = f"{whose} have the shape (N, {', '.join(map(str, targets.shape[1:]))})"
+        way = "several labels or values of an example are floats (N, D); for masks give a LightningModule with its own loss"
+        raise BadInput(f"data: {seen}; expected the class of each example as (N,), or as rows with a single 1; {way}")
     return targets.long()
+
+
+def checked_classes(targets: Tensor, whose: str = "the targets") -> Tensor:
+    """The same of targets whose values are looked at too.
+
+    Raises:
+        BadInput: some are no whole numbers, or negative.
+    """
+    found = class_indices(targets, whose)
+    if targets.is_floating_point() and (odd := targets[targets % 1 != 0]).numel():
+        raise BadInput(f"data: {whose} hold the class {float(odd[0]):g}; expected whole numbers")
+    if found.numel() and found.min() < 0:
+        raise BadInput(f"data: {whose} hold the class {int(found.min())}; expected classes from 0 upwards")
+    return found

@@ -113,10 +113,11 @@ class Rows:
     def __getitem__(self, rows: Tensor | slice) -> Tensor:
         numbers = torch.arange(len(self), device=self.device)[rows] if self.numbers is None else self.numbers[rows]
         read = self.source[numbers]
+        if self.scale is not None:  # where it was read: a device may have no double precision
+            read = self.scale.apply(read)
         if self.goal is not None and self.goal != read.device:
             read = (read.pin_memory() if self.goal.type == "cuda" else read).to(self.goal, non_blocking=True)
-        values = read.float().div_(255) if read.dtype == torch.uint8 else read if read.dtype == torch.int64 else read.float()
-        return values if self.scale is None else self.scale.apply(values)
+        return read.float().div_(255) if read.dtype == torch.uint8 else read if read.dtype == torch.int64 else read.float()
 
     def to(self, device: torch.device, whole: bool = True) -> "Rows":
         """The same for a model on that device: moved there as a whole, or else batch by batch."""

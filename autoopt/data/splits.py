@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from itertools import accumulate, pairwise
+from math import ceil
 from typing import Any
 
 import numpy as np
@@ -121,8 +122,24 @@ class Splitter:
             kept, taken = next(cutter.split(numbers, groups=self.groups[numbers]))
             return numbers[kept], numbers[taken]
         strata = None if self.labels is None else self.labels[numbers]
+        check_cut(len(numbers), share, strata)
         kept, taken = train_test_split(numbers, test_size=share, random_state=seed, stratify=strata)
         return kept, taken
+
+
+def check_cut(count: int, share: float, strata: np.ndarray | None) -> None:
+    """Raise ValueError where either side of a cut would be empty, or without an example of a class."""
+    taken = ceil(count * share)
+    if not 0 < taken < count:
+        raise ValueError(f"a share of {share:.0%} cannot be cut off {count} of them")
+    if strata is None:
+        return
+    numbers = np.unique(strata, return_counts=True)[1]
+    if numbers.min() < 2:
+        rare = int((numbers < 2).sum())
+        raise ValueError(f"{rare} of {len(numbers)} classes {'has' if rare == 1 else 'have'} too few examples to be in every part")
+    if min(taken, count - taken) < len(numbers):
+        raise ValueError(f"there are {len(numbers)} classes, more than a part of {min(taken, count - taken)} examples can hold")
 
 
 def in_a_row(lengths: Mapping[str, int]) -> Parts | None:

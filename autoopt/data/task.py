@@ -11,11 +11,13 @@ import torch
 from lightning.pytorch import LightningDataModule
 from lightning.pytorch.utilities.model_helpers import is_overridden
 from torch import Tensor
+from torch.utils.data import DataLoader
 
-from autoopt.data.arrays import class_indices
+from autoopt.data.arrays import checked_classes, one_hot
 from autoopt.data.batch import Layout, layout_of
 from autoopt.data.parts import PARTS
 from autoopt.data.rows import Mapped, Rows, Source, everything, pieces
+from autoopt.data.scale import Scale
 from autoopt.data.splits import SPLITTING, Splitter
 from autoopt.errors import BadInput
 
@@ -25,13 +27,20 @@ class Encoded:
     """Inputs as numbers, and what has to be known to make more of them.
 
     `categories` are the numbers of levels (one that is not known among them) whose codes stand in the last columns of a
-    table, to be embedded; `tokens` is the size of a vocabulary; `words` says in plain values how it was done.
+    table, to be embedded; `tokens` is the size of a vocabulary; `words` says in plain values how it was done; `notes` are
+    lines that the user should read.
     """
 
     inputs: Tensor
     categories: tuple[int, ...] = ()
     tokens: int = 0
     words: Mapping[str, Any] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+
+def embedding_width(levels: int) -> int:
+    """In how many numbers a category is embedded: half as many as it has levels, 50 at most."""
+    return min(50, levels // 2)
 
 
 @runtime_checkable
@@ -67,9 +76,10 @@ class Examples:
     """What a data technique returns.
 
     Args:
-        inputs: float32; a table `(N, F)`, or images `(N, C, H, W)` (or uint8 in 0 to 255), in memory or read as they are
+        inputs: floats; a table `(N, F)`, or images `(N, C, H, W)` (or uint8 in 0 to 255), in memory or read as they are
             asked for (`autoopt.data.rows.Source`), or what becomes that by what the training part shows (`Raw`).
-        targets: class indices, int64 `(N,)`, or values, float32 `(N, D)`.
+        targets: class indices `(N,)` of any whole type, or as rows with a single 1; or values `(N, D)`. Float64 is centred before
+            it becomes float32.
         kind: "classification" or "regression".
         classes: the class names, in the order of the indices.
         splits: index tensors for train, validation and test, where the source fixes them; one that is not there is cut from train.
@@ -84,51 +94,6 @@ class Examples:
     splits: dict[str, Tensor] | None = None
     columns: Mapping[str, np.ndarray] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class Scale:
-    """An affine map to mean 0 and variance 1, as measured on the training part: `(x - mean) / deviation`."""
-
-    mean: Tensor
-    deviation: Tensor
-
-    @classmethod
-    def of(cls, values: Tensor) -> "Scale":
-        return cls.known(values.mean(0), values.std(0, correction=0))
-
-    @classmethod
-    def known(cls, mean: Tensor, deviation: Tensor) -> "Scale":
-        """What varies by no more than single precision rounds is constant, and stays as large as it is."""
-        return cls(mean, torch.where(deviation > 1e-6 * mean.abs(), deviation, torch.ones_like(deviation)))
-
-    @classmethod
-    def of_source(cls, source: Source, numbers: Tensor) -> "Scale":
-        """The same of what is read piece by piece."""
-        mean, squares, seen = torch.zeros(source.shape[1:], dtype=torch.float64), torch.zeros(source.shape[1:], dtype=torch.float64), 0
-        for piece in pieces(source, numbers):  # Chan et al. 1983: the pairwise update of mean and squared deviations
-            values = source[piece].double()
-            delta, count = values.mean(0) - mean, len(values)
-            squares += values.var(0, correction=0) * count + delta**2 * seen * count / (seen + count)
-            mean, seen = mean + delta * count / (seen + count), seen + count
-        return cls.known(mean.float(), (squares / seen).sqrt().float())
-
-    def without_last(self, columns: int) -> "Scale":
-        """The same that leaves the last columns as they are."""
-        if not columns:
-            return self
-        mean, deviation = self.mean.clone(), self.deviation.clone()
-        mean[-columns:], deviation[-columns:] = 0, 1
-        return Scale(mean, deviation)
-
-    def apply(self, values: Tensor) -> Tensor:
-        return (values - self.mean.to(values)) / self.deviation.to(values)
-
-    def invert(self, values: Tensor) -> Tensor:
-        return values * self.deviation.to(values) + self.mean.to(values)
-
-    def lists(self) -> dict[str, list[float]]:
-        return {"mean": self.mean.tolist(), "deviation": self.deviation.tolist()}
 
 
 @dataclass(frozen=True)
@@ -185,8 +150,7 @@ def make_task(examples: Examples | LightningDataModule, split: dict[str, Any], s
         if said := [key for key in (*SPLITTING, "folds") if split.get(key) is not None]:
             raise BadInput(f"split.{said[0]}={split[said[0]]}: a data module splits by itself; leave it away")
         return task_of_module(examples, scan)
-    examples = typed(examples)
-    span = check(examples)
+    examples, span = checked(examples)
     splitter = Splitter(examples.targets, examples.kind == "classification", examples.columns, examples.splits, split)
     first, *others = [task_of(examples, parts, split, embed, span, splitter.groups) for parts in splitter.parts()]
     return replace(first, folds=tuple(others))
@@ -223,10 +187,10 @@ def task_of(
     extent = extent_of(found.inputs, train, span) if is_image(found.inputs) else None
     in_scale = scale_of(found, train, extent) if split["normalise"] else None
     out_scale = Scale.of(targets[train]) if split["normalise"] and not classification else None
-    y = out_scale.apply(targets) if out_scale else targets
+    y = targets if classification else out_scale.apply(targets) if out_scale else targets.float()
     parts = {part: (cut(found.inputs, numbers[part], in_scale), y[numbers[part]].contiguous()) for part in PARTS}
     outputs = len(examples.classes) or int(targets.max()) + 1 if classification else targets.shape[1]
-    counts = torch.bincount(targets[train], minlength=outputs) if classification else None
+    counts = torch.bincount(y[train], minlength=outputs) if classification else None
     lacking = () if counts is None else check_classes(counts, parts, examples.classes)
     told, unoffered = values_of(extent, in_scale) if extent else ((), {})
     return Task(
@@ -242,7 +206,7 @@ def task_of(
         categories=found.categories,
         encoding=found.words if extent is None else {"values": [*extent]},
         unoffered=unoffered,
-        notes=(*examples.notes, *told, *lacking),
+        notes=(*examples.notes, *found.notes, *told, *lacking),
         groups=None if groups is None else torch.from_numpy(np.unique(groups[numbers["test"]], return_inverse=True)[1]),
     )
 
@@ -269,7 +233,8 @@ def scale_of(found: Encoded, train: Tensor, extent: Span | None) -> Scale | None
     inputs = found.inputs
     if extent is not None:
         low, high = extent
-        return None if low < 0 or high <= 1 else Scale(torch.tensor(0.0), torch.tensor(full_scale(high)))
+        zero, top = torch.tensor([0.0, full_scale(high)], dtype=torch.float64)
+        return None if low < 0 or high <= 1 else Scale(zero, top)
     if len(inputs.shape) != 2 or not inputs.dtype.is_floating_point:
         return None
     scale = Scale.of(inputs[train]) if isinstance(inputs, Tensor) else Scale.of_source(inputs, train)
@@ -295,18 +260,27 @@ def cut(inputs: Tensor | Source, numbers: Tensor, scale: Scale | None) -> Tensor
     """One part of the inputs: a copy, or (of what is read as it is asked for) no more than which."""
     if not isinstance(inputs, Tensor) or inputs.dtype == torch.uint8:
         return Rows(inputs, numbers, scale)  # type: ignore[return-value]
-    return (scale.apply(inputs[numbers]) if scale else inputs[numbers]).contiguous()
+    values = scale.apply(inputs[numbers]) if scale else inputs[numbers]
+    return (values.float() if values.is_floating_point() else values).contiguous()
 
 
 def task_of_module(datamodule: LightningDataModule, scan: bool) -> Task:
     """What a data module's first batch, and its training targets, tell of the task.
 
     It is set up here, once: a `setup` that draws the parts would draw others for each trial.
+
+    Raises:
+        BadInput: a network cannot be trained, or judged, on what its loaders give.
     """
     datamodule.prepare_data()
     datamodule.setup("fit")
-    if is_overridden("test_dataloader", datamodule):
+    if tests := is_overridden("test_dataloader", datamodule):
         datamodule.setup("test")
+    if scan:
+        held_out = ["test_dataloader"] if tests else []
+        held_out += ["val_dataloader"] if is_overridden("val_dataloader", datamodule) else []
+        for name in ("train_dataloader", *held_out):
+            check_loader(name, getattr(datamodule, name)())
     batch = next(iter(datamodule.train_dataloader()))
     layout = layout_of(batch)
     if layout is None or (scan and not isinstance(batch, list | tuple)):
@@ -317,19 +291,14 @@ def task_of_module(datamodule: LightningDataModule, scan: bool) -> Task:
     shown = {"values": [float(inputs.min()), float(inputs.max())]} if is_image(inputs) and inputs.is_floating_point() else {}
     known: dict[str, Any] = {"datamodule": datamodule, "unoffered": unoffered_of(batch, layout), "encoding": shown}
     shape = tuple(inputs.shape[1:])
-    if scan and targets.ndim > 2:
-        said = f"the targets have the shape {tuple(targets.shape)}"
-        raise BadInput(f"data: {said}; a network's loss needs a class or values for each example; give a LightningModule that takes them")
-    if targets.is_floating_point() and not (scan and one_hot(targets)):
+    if targets.is_floating_point() and not (scan and (targets.ndim > 2 or one_hot(targets))):
         return Task("regression", shape, targets.shape[1] if targets.ndim > 1 else 1, **known)
-    counts = torch.bincount(torch.cat([class_indices(b[1]) for b in datamodule.train_dataloader()])) if scan else None
+    counts = None
+    if scan:
+        labels = torch.cat([checked_classes(b[1], "the data module's targets") for b in datamodule.train_dataloader()])
+        counts = torch.bincount(labels, minlength=targets.shape[1] if targets.ndim == 2 else 0)
     outputs = 0 if counts is None else len(counts)
     return Task("classification", shape, outputs, class_counts=counts, **known)
-
-
-def one_hot(targets: Tensor) -> bool:
-    """Whether targets `(N, K)` are rows with a single 1."""
-    return targets.ndim == 2 and targets.shape[1] > 1 and bool(((targets == 0) | (targets == 1)).all() and (targets.sum(1) == 1).all())
 
 
 def unoffered_of(batch: Any, layout: Layout) -> dict[str, str]:
@@ -351,22 +320,17 @@ def unoffered_of(batch: Any, layout: Layout) -> dict[str, str]:
     return found
 
 
-def typed(examples: Examples) -> Examples:
-    """The examples with what a model and its loss compute with: float32, int64.
-
-    Raises:
-        BadInput: the targets are of another shape than the kind has.
-    """
-    inputs, targets = examples.inputs, examples.targets
-    if isinstance(inputs, Tensor) and inputs.is_floating_point():
-        inputs = inputs.float()
-    if examples.kind == "classification":
-        return replace(examples, inputs=inputs, targets=class_indices(targets))
-    return replace(examples, inputs=inputs, targets=targets.float().reshape(len(targets), -1))
+def check_loader(name: str, loader: object) -> None:
+    """Raise BadInput for several loaders in place of one."""
+    inner = getattr(loader, "iterables", loader)  # of Lightning's CombinedLoader
+    several = list(inner.values()) if isinstance(inner, dict) else inner
+    if isinstance(several, list | tuple) and several and isinstance(several[0], DataLoader):
+        way = "join their data sets in one (torch.utils.data.ConcatDataset)"
+        raise BadInput(f"data: the data module's {name} gives {len(several)} loaders; {way}, or give a LightningModule that takes them")
 
 
-def check(examples: Examples) -> Span | None:
-    """The span of the inputs, where they are floating numbers.
+def checked(examples: Examples) -> tuple[Examples, Span | None]:
+    """The examples with class indices or values `(N, D)` as targets, and the span of their inputs where these are floating numbers.
 
     Raises:
         BadInput: nothing can be learnt from the examples.
@@ -378,9 +342,12 @@ def check(examples: Examples) -> Span | None:
     span = looked_through(examples.inputs)
     if not all(map(math.isfinite, span or ())) or not torch.isfinite(examples.targets.float()).all():
         raise BadInput("data: some values are not finite (NaN or infinity)")
-    if examples.kind == "classification" and len(examples.targets.unique()) < 2:
+    if examples.kind != "classification":
+        return replace(examples, targets=examples.targets.reshape(len(examples.targets), -1)), span
+    targets = checked_classes(examples.targets)
+    if len(targets.unique()) < 2:
         raise BadInput("data: all targets are of one class")
-    return span
+    return replace(examples, targets=targets), span
 
 
 def looked_through(inputs: Tensor | Source | Raw) -> Span | None:
@@ -391,22 +358,23 @@ def looked_through(inputs: Tensor | Source | Raw) -> Span | None:
 
 
 def check_classes(counts: Tensor, parts: Mapping[str, tuple[Tensor, Tensor]], names: Sequence[str]) -> tuple[str, ...]:
-    """What is told of the classes that a held-out part lacks.
+    """A line for each part that has no example of a class.
 
     Raises:
         BadInput: a class is to be told that training has never shown.
     """
-    told = []
+    notes = []
     for part in ("validation", "test"):
-        held_out = torch.bincount(parts[part][1], minlength=len(counts))
-        if (unseen := ((held_out > 0) & (counts == 0)).nonzero().flatten()).numel():
-            raise BadInput(f"data: the {part} part has classes that the training part has not: {named(unseen, names)}")
-        if (lacking := ((held_out == 0) & (counts > 0)).nonzero().flatten()).numel():
-            told.append(f"the {part} part has no example of {len(lacking)} of the classes: {named(lacking, names)}")
-    return tuple(told)
+        here = torch.bincount(parts[part][1], minlength=len(counts))
+        if unseen := named((here > 0) & (counts == 0), names):
+            raise BadInput(f"data: the {part} part has classes that the training part has not: {unseen}")
+        if absent := named((here == 0) & (counts > 0), names):
+            notes.append(f"the {part} part has no example of {absent}, so nothing is measured on that")
+    return tuple(notes)
 
 
-def named(classes: Tensor, names: Sequence[str]) -> str:
-    """The first classes by their names."""
-    said = [repr(names[c]) if names else str(c) for c in classes[:5].tolist()]
-    return ", ".join([*said, *["…"] * (len(classes) > 5)])
+def named(mask: Tensor, names: Sequence[str], most: int = 5) -> str:
+    """The classes of a mask by name, or by number where they have none."""
+    found = mask.nonzero().flatten().tolist()
+    said = ", ".join(repr(names[c]) if names else str(c) for c in found[:most])
+    return said + (f" and {len(found) - most} more classes" if len(found) > most else "")

@@ -16,6 +16,7 @@ from autoopt.data.task import Task
 from autoopt.deployment.structure import describe, restore
 from autoopt.domain import Unavailable
 from autoopt.errors import BadInput, TechniqueError
+from autoopt.module.applied import applied_to
 from autoopt.module.build import apply_to, built_model, prepare_model
 from autoopt.module.chosen import call
 from autoopt.module.net import Net
@@ -27,7 +28,8 @@ Finetune = Callable[..., nn.Module]
 
 def network(module: Tuned) -> nn.Module:
     """What would be deployed: the plain network inside of ours, or the user's own module."""
-    return getattr(module, "deployed", None) or (module.model if isinstance(module, Net) else module)
+    deployed = applied_to(module).deployed
+    return deployed or (module.model if isinstance(module, Net) else module)
 
 
 def compress(module: Tuned, task: Task, example: Any, feed: Feed, finetune: Finetune) -> nn.Module:
@@ -40,7 +42,7 @@ def compress(module: Tuned, task: Task, example: Any, feed: Feed, finetune: Fine
     if isinstance(trained, L.LightningModule):
         trained.trainer = None  # which a copy would take along
     build = partial(rebuilt, module, task, example)
-    for technique, values in module.chosen.of("compression"):
+    for technique, values in applied_to(module).chosen.of("compression"):
         offered = {"model": compressed, "batches": feed.calibration(), "finetune": finetune, "build": build}
         compressed = call(technique, offered, values).eval()
         for part in compressed.modules():
@@ -58,7 +60,7 @@ def rebuilt(module: Tuned, task: Task, example: Any, **arguments: Any) -> nn.Mod
     Raises:
         Unavailable: the model has no such argument.
     """
-    chosen = module.chosen
+    chosen, objective = applied_to(module).chosen, applied_to(module).objective
     ((technique, values),) = chosen.of("model")
     known = {name: param.default for name, param in technique.params.items()} | values
     for name in arguments.keys() - known.keys():
@@ -67,8 +69,8 @@ def rebuilt(module: Tuned, task: Task, example: Any, **arguments: Any) -> nn.Mod
     model = built_model(technique, values | changed, task)
     prepare_model(chosen, model, example)
     if isinstance(model, L.LightningModule):
-        model = apply_to(model, chosen, module.objective)
-    chosen.callbacks(model, 1, module.objective)
+        model = apply_to(model, chosen, objective)
+    chosen.callbacks(model, 1, objective)
     return model
 
 
@@ -77,8 +79,8 @@ def deploy(module: Tuned, compressed: nn.Module) -> None:
     if isinstance(module, Net):
         module.model = compressed
     else:
-        module.__dict__["deployed"] = compressed  # no child: the module's own weights stay what they are
-        module.__dict__["forward"] = compressed.__call__
+        applied_to(module).deployed = compressed  # no child: the module's own weights stay what they are
+        vars(module)["forward"] = compressed.__call__
 
 
 def save(module: Tuned, path: Path) -> None:
@@ -86,7 +88,7 @@ def save(module: Tuned, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     kept: nn.Module = module
     notes = None
-    if module.chosen.of("compression"):
+    if applied_to(module).chosen.of("compression"):
         kept = network(module)
         notes = {STRUCTURE: json.dumps(describe(kept, module))}
     save_file({k: v.detach().contiguous().clone() for k, v in kept.state_dict().items() if isinstance(v, Tensor)}, path, notes)

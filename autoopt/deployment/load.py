@@ -1,5 +1,6 @@
 """What is used after a search: the trained model of an exported folder, as a module and as an ONNX graph."""
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +12,14 @@ from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from autoopt.data import table, words
-from autoopt.data.task import Scale, Task
+from autoopt.data.scale import Scale
+from autoopt.data.task import Task
 from autoopt.deployment import pictures
 from autoopt.deployment.card import described
 from autoopt.deployment.compress import network, take_up
 from autoopt.errors import BadInput
-from autoopt.module.build import apply_to, built_model, prepare_model
+from autoopt.module.applied import Applied
+from autoopt.module.build import apply_to, as_written, built_model, prepare_model
 from autoopt.module.chosen import Chosen
 from autoopt.module.net import Net
 from autoopt.recipe import Recipe
@@ -33,11 +36,11 @@ class Deployed(nn.Module):
 
     def __init__(self, model: nn.Module, task: Task):
         super().__init__()
-        self.model, self.inputs, self.targets, self.classes = model, task.inputs, task.targets, task.classes
-        self.task, self.kind, self.encoding = task, task.kind, task.encoding
+        self.model, self.task = model, task
+        self.inputs, self.targets, self.classes, self.encoding = task.inputs, task.targets, task.classes, task.encoding
 
     def forward(self, inputs: Tensor) -> Tensor:
-        outputs = self.model(inputs if self.inputs is None else self.inputs.apply(inputs))
+        outputs = self.model(single(inputs) if self.inputs is None else self.inputs.apply(inputs))
         return outputs if self.targets is None else self.targets.invert(outputs)
 
     def encode(self, examples: Any) -> Tensor:
@@ -48,44 +51,85 @@ class Deployed(nn.Module):
                 images (`autoopt.deployment.pictures.encode`); or what are inputs already.
 
         Raises:
-            BadInput: a column is missing, or the images are not such as it was trained on.
+            BadInput: a column is missing, a value cannot be read as what training has seen, or the images are not such as those.
         """
         if "values" in self.encoding:
             return pictures.encode(examples, self.task)
         if isinstance(examples, Tensor):
-            return examples / 255 if examples.dtype == torch.uint8 else examples
+            return self.checked(examples / 255 if examples.dtype == torch.uint8 else examples)
         if "columns" in self.encoding:
-            return table.encode(pandas.DataFrame(examples), self.encoding["columns"])
+            return table.encode(frame_of(examples), self.encoding["columns"])
         if "vocabulary" in self.encoding:
-            return words.encode([words.words(text) for text in examples], **self.encoding)
+            return words.encode([words.words(text) for text in texts_of(examples)], **self.encoding)
         return self.encode(torch.as_tensor(np.asarray(examples)))
+
+    def checked(self, inputs: Tensor) -> Tensor:
+        """Inputs as they are.
+
+        Raises:
+            BadInput: these are rows of numbers, but not as many as the model takes.
+        """
+        shape = self.task.input_shape
+        if len(shape) == 1 and inputs.shape[1:] != shape:
+            raise BadInput(f"predict: expected {shape[0]} numbers in each row, got the shape {tuple(inputs.shape)}")
+        return inputs
 
     @torch.no_grad()
     def predict(self, examples: Any) -> list[str] | Tensor:
         """What `encode` takes as the names of the classes, int64 `(N,)` where these have none, or values `(N, D)`."""
         device = next((t.device for t in (*self.parameters(), *self.buffers())), torch.device("cpu"))
         outputs = self(self.encode(examples).to(device))
-        if self.kind != "classification":
+        if self.task.kind != "classification":
             return outputs
         found = outputs.argmax(1)
         return [self.classes[number] for number in found.tolist()] if self.classes else found
 
     def stages(self) -> list[nn.Module]:
         """The same as modules in a row."""
-        before = [] if self.inputs is None else [Affine(1 / self.inputs.deviation, -self.inputs.mean / self.inputs.deviation)]
-        return [*before, self.model, *([] if self.targets is None else [Affine(self.targets.deviation, self.targets.mean)])]
+        before = [] if self.inputs is None else [Scaled(self.inputs)]
+        return [*before, self.model, *([] if self.targets is None else [Scaled(self.targets, inverted=True)])]
 
 
-class Affine(nn.Module):
-    """`factor * x + shift`."""
+class Scaled(nn.Module):
+    """A scale, applied or inverted."""
 
-    def __init__(self, factor: Tensor, shift: Tensor):
+    def __init__(self, scale: Scale, inverted: bool = False):
         super().__init__()
-        self.register_buffer("factor", factor)
-        self.register_buffer("shift", shift)
+        self.scale, self.inverted = scale, inverted
 
-    def forward(self, inputs: Tensor) -> Tensor:
-        return inputs * self.get_buffer("factor") + self.get_buffer("shift")
+    def forward(self, values: Tensor) -> Tensor:
+        return self.scale.invert(values) if self.inverted else self.scale.apply(values)
+
+
+def single(inputs: Tensor) -> Tensor:
+    """In single precision, as a network computes; indices stay whole."""
+    return inputs.float() if inputs.is_floating_point() else inputs
+
+
+def frame_of(examples: Any) -> pandas.DataFrame:
+    """Rows of a table as a frame.
+
+    Raises:
+        BadInput: they are none.
+    """
+    try:
+        return pandas.DataFrame(examples)
+    except (ValueError, TypeError) as error:
+        raise BadInput(f"predict: expected a DataFrame or a list of rows, got {type(examples).__name__}: {error}") from error
+
+
+def texts_of(examples: Any) -> list[str]:
+    """Texts as a list.
+
+    Raises:
+        BadInput: it is one text, a table, or holds something else.
+    """
+    if isinstance(examples, str | pandas.DataFrame) or not isinstance(examples, Iterable):
+        raise BadInput(f"predict: expected a list of texts, got {type(examples).__name__}")
+    found = list(examples)
+    if wrong := [(number, text) for number, text in enumerate(found, 1) if not isinstance(text, str)]:
+        raise BadInput(f"predict: expected texts, but number {wrong[0][0]} is {wrong[0][1]!r:.60}")
+    return found
 
 
 def load(path: str | Path) -> Deployed:
@@ -105,7 +149,7 @@ def load(path: str | Path) -> Deployed:
 
 def task_of(card: dict[str, Any]) -> Task:
     """What a model has to know of the task that it was trained on."""
-    inputs, targets = (None if card[side] is None else Scale(*map(torch.tensor, card[side].values())) for side in ("inputs", "targets"))
+    inputs, targets = (None if card[side] is None else Scale.read(card[side]) for side in ("inputs", "targets"))
     encoding = {"tokens": card["tokens"], "categories": tuple(card["categories"]), "encoding": card["encoding"]}
     shape = tuple(card["input_shape"])
     return Task(card["kind"], shape, card["outputs"], tuple(card["classes"]), inputs=inputs, targets=targets, **encoding)
@@ -118,16 +162,14 @@ def trained(chosen: Chosen, task: Task, weights: Path) -> nn.Module:
         BadInput: the weights do not fit it.
     """
     model: nn.Module = built_model(*chosen.of("model")[0], task)
-    kind = type(model)
     prepare_model(chosen, model, None)
-    own = apply_to(model, chosen, None) if isinstance(model, L.LightningModule) else Net(model, nn.Identity(), chosen, task, None)
+    own = apply_to(model, chosen, None) if isinstance(model, L.LightningModule) else Net(model, nn.Identity(), Applied(chosen), task)
     chosen.callbacks(own, 1, None)
     try:
         take_up(own, weights)
     except (RuntimeError, SafetensorError) as error:
         raise BadInput(f"{weights.parent}: the weights do not fit the model: {str(error).splitlines()[-1].strip()}") from error
-    model.__class__ = kind  # as its author wrote it
-    return network(own)
+    return as_written(network(own))
 
 
 def write_onnx(folder: Path) -> Path:
@@ -160,13 +202,12 @@ def write_onnx(folder: Path) -> Path:
 
 
 def example_inputs(task: Task, count: int = 4) -> Tensor:
-    """Random inputs of the task's shape, as a stranger would give them."""
+    """Random inputs of the task's shape, as a stranger would give them; rows of a table are in double precision, as `encode` makes them."""
     generator = torch.Generator().manual_seed(0)
     if task.tokens:
         return torch.randint(1, task.tokens, (count, *task.input_shape), generator=generator)
     values = torch.rand(count, *task.input_shape, generator=generator)
-    if task.images and task.inputs is not None:
-        return task.inputs.invert(values)
+    values = values if task.inputs is None else task.inputs.invert(values)
     for column, levels in zip(range(-len(task.categories), 0), task.categories, strict=True):
-        values[:, column] = torch.randint(levels, (count,), generator=generator).float()
-    return values
+        values[:, column] = torch.randint(levels, (count,), generator=generator).to(values)
+    return values.double() if "columns" in task.encoding else values.float()

@@ -2,6 +2,8 @@
 
 import logging
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -11,8 +13,8 @@ import onnxscript  # noqa: F401 - torch's exporter needs it, and imports it seco
 import torch
 from torch import Tensor, nn
 
-logging.getLogger("torch.onnx._internal.exporter._registration").setLevel(logging.ERROR)  # torchvision is not missed
 TOLERANCE = 1e-3
+EXPORTER = logging.getLogger("torch.onnx._internal.exporter._registration")
 
 
 class OnnxModel(nn.Module):
@@ -77,8 +79,7 @@ def to_onnx(model: nn.Module, inputs: Tensor) -> bytes:
     with torch.no_grad():
         wanted = model(inputs)  # before the export, which packed weights have to be unpacked for
     batch = {0: torch.export.Dim("batch", min=1)}
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of torch about itself
+    with quiet():
         program = torch.onnx.export(model, (inputs,), dynamo=True, dynamic_shapes=(batch,), verbose=False, external_data=False)
     assert program is not None
     graph = program.model_proto.SerializeToString()
@@ -86,3 +87,16 @@ def to_onnx(model: nn.Module, inputs: Tensor) -> bytes:
     if wanted.shape != got.shape or not torch.allclose(wanted, got, rtol=TOLERANCE, atol=TOLERANCE):
         raise ValueError(f"the ONNX graph gives other outputs than the network, by up to {(wanted - got).abs().max():.2g}")
     return graph
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Keep out of the log what torch's exporter says of itself, and that torchvision is missing."""
+    level = EXPORTER.level
+    EXPORTER.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        EXPORTER.setLevel(level)

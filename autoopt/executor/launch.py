@@ -10,10 +10,10 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from autoopt.executor.channel import Channel, line
-from autoopt.executor.endings import describe
-from autoopt.executor.processes import default_signals, flush, redirect, thread_limit, use_threads
 from autoopt.executor.template import serve
+from autoopt.process.channel import Channel, line
+from autoopt.process.endings import describe
+from autoopt.process.system import default_signals, flush, redirect, thread_limit, use_threads
 
 _PATIENCE = 2.0  # seconds that a template has for leaving when it is told to
 

@@ -5,28 +5,30 @@ import time
 from collections import deque
 from collections.abc import Collection, Iterator, Sequence
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from autoopt.errors import BadInput
-from autoopt.executor import REASONS, Event, TemplateError
-from autoopt.executor.channel import line, message
+from autoopt.executor import Event, Executor, TemplateError
 from autoopt.executor.launch import TemplateProcess
 from autoopt.executor.places import places
 from autoopt.executor.trial_process import TrialProcess
+from autoopt.orders import REASONS, Order, Problem
+from autoopt.process.channel import line, message
+from autoopt.store import Store
 
 
-class Local:
+class Local(Executor):
     """Forks trials from a warm template, as many at once as `workers` and the GPUs allow; more are kept waiting.
 
     To be used from one thread, and one that lives on: on Linux the template dies with the thread that started it.
 
     Args:
-        setup: what `prepare` of the target is given: JSON, unless `fork`.
-        folder: where the template's log goes.
+        setup: what `prepare` of the target is given, with the `store`'s root added: JSON, unless `fork`.
+        store: where logs and weights are stored, the template's log too.
         workers: how many trials run at once.
-        target: a module with `prepare(setup) -> (world, facts)`, called once, and `run(world, job, report) -> outcome`.
-        trial_time: seconds after which a trial is ended; a job may have its own as `time_limit`.
+        target: a module with `prepare(setup) -> (world, facts)`, called once, and `run(world, order, report) -> outcome`,
+            order and outcome being JSON.
+        trial_time: seconds after which a trial is ended; an order may have its own limit.
         gpus: the devices to hand out, as in CUDA_VISIBLE_DEVICES.
         gpus_per_trial: a whole number, or the share of one that a trial has.
         cpus_per_trial: threads of a trial; with `fork` always one, since a pool of threads does not survive it.
@@ -36,7 +38,7 @@ class Local:
     def __init__(
         self,
         setup: dict[str, Any],
-        folder: Path,
+        store: Store,
         *,
         workers: int,
         target: str = "autoopt.trial.run",
@@ -48,10 +50,10 @@ class Local:
     ):
         self._free = places(workers, gpus, gpus_per_trial)
         self.workers = len(self._free)
-        self._trial_time = trial_time
-        self._log = folder / "template.log"
-        folder.mkdir(parents=True, exist_ok=True)
-        order = {"target": target, "setup": setup, "cpus": 1 if fork else cpus_per_trial}
+        self.store, self._trial_time = store, trial_time
+        self._log = store.root / "template.log"
+        store.root.mkdir(parents=True, exist_ok=True)
+        order = {"target": target, "setup": setup | {"store": str(store.root)}, "cpus": 1 if fork else cpus_per_trial}
         self._launch = partial(TemplateProcess, order, self._log, fork=fork)
         self._selector = selectors.DefaultSelector()
         self._trials: dict[int, TrialProcess] = {}
@@ -79,11 +81,17 @@ class Local:
     def now(self) -> float:
         return time.monotonic()
 
-    def submit(self, number: int, job: dict[str, Any]) -> None:
+    def submit(self, number: int, order: Order) -> None:
         if number in self.running:
             raise ValueError(f"trial {number} is running already")
-        limit = job.get("time_limit", self._trial_time)
-        self._trials[number] = TrialProcess(number, line(job), limit, self._selector, self._news, self.now)
+        try:
+            log = str(self.store.log(order.key))
+        except OSError as error:
+            self._news.append(Event(number, "failed", Problem("disk", f"its log cannot be written: {error}").json()))
+            return
+        told = line({"order": order.json(), "rungs": order.rungs, "log": log})
+        limit = self._trial_time if order.time_limit is None else order.time_limit
+        self._trials[number] = TrialProcess(number, told, limit, self._selector, self._news, self.now)
         self._place()
 
     def events(self, timeout: float = 0.2) -> Iterator[Event]:
@@ -100,7 +108,7 @@ class Local:
         if reason not in REASONS:
             raise ValueError(f"no reason to fail: {reason!r}. Known: {', '.join(REASONS)}")
         if trial := self._trials.get(number):
-            trial.kill(reason, "ended by the supervisor")
+            trial.kill(Problem(reason, "ended by the supervisor"))
             self._settle()
 
     def close(self) -> None:
@@ -156,9 +164,9 @@ class Local:
             match message(each):
                 case {"kind": "warm", "facts": facts}:
                     self._template.warm, self._facts = True, facts
-                case {"kind": "ended", "number": number, "reason": reason, "detail": detail}:
+                case {"kind": "ended", "number": number, "problem": problem}:
                     if trial := self._trials.get(number):
-                        trial.ended(reason, detail)
+                        trial.ended(Problem(**problem))
                 case {"kind": "bad_input", "problems": problems}:
                     self._fail(BadInput(*problems))
                 case {"kind": "broken", "detail": detail}:

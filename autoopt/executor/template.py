@@ -17,10 +17,11 @@ from contextlib import suppress
 from functools import partial
 from typing import Any, NoReturn
 
-from autoopt.errors import BadInput
-from autoopt.executor.channel import Channel
-from autoopt.executor.endings import classify, ended, oom_kills
-from autoopt.executor.processes import default_signals, die_with_parent, flush, kill_group, redirect, use_threads
+from autoopt.errors import BadInput, StoreFault
+from autoopt.orders import Problem
+from autoopt.process.channel import Channel
+from autoopt.process.endings import classify, ended, oom_kills
+from autoopt.process.system import default_signals, die_with_parent, flush, kill_group, redirect, use_threads
 
 Json = dict[str, Any]
 Run = Callable[[Json, Callable[[int, Json], bool]], Json]
@@ -56,7 +57,7 @@ def _prepare(supervisor: Channel, target: str, setup: Json) -> Run | None:
         supervisor.send(kind="bad_input", problems=error.problems)
     except BaseException as error:
         traceback.print_exc()
-        supervisor.send(kind="broken", detail=classify(error)[1])
+        supervisor.send(kind="broken", detail=classify(error).detail)
     return None
 
 
@@ -104,10 +105,10 @@ class ForkServer:
                 with suppress(OSError):
                     os.killpg(pid, signal.SIGKILL)  # what it has left behind
                 number, before = self.trials.pop(pid)
-                self._tell(number, *ended(status, out_of_memory=oom_kills() > before))
+                self._tell(number, ended(status, out_of_memory=oom_kills() > before))
 
-    def _tell(self, number: int, reason: str, detail: str) -> None:
-        self.supervisor.send(kind="ended", number=number, reason=reason, detail=detail)
+    def _tell(self, number: int, problem: Problem) -> None:
+        self.supervisor.send(kind="ended", number=number, problem=problem.json())
 
     def _fork(self) -> bool:
         try:
@@ -125,7 +126,7 @@ class ForkServer:
             else:
                 self._be_trial(fds[0], order["gpus"])
         except OSError as error:
-            self._tell(order["number"], *classify(error))
+            self._tell(order["number"], Problem("system", f"no process could be started for it: {error}"))
         os.close(fds[0])
         return True
 
@@ -143,22 +144,28 @@ class ForkServer:
 
 
 def _trial(supervisor: Channel, run: Run, gpus: str, cpus: int) -> None:
-    """Run one job and say what came of it, whatever that is."""
+    """Carry out one order and say what came of it, whatever that is."""
     supervisor.send(kind="started", data={"pid": os.getpid()})
-    job = supervisor.wait()
-    if job is None or supervisor.broken:  # killed before it began
+    told = supervisor.wait()
+    if told is None or supervisor.broken:  # killed before it began
         return
     try:
-        redirect(job["log"])
+        _write_to(told["log"])
         use_threads(cpus)
         if gpus:
             os.environ["CUDA_VISIBLE_DEVICES"] = gpus
-        supervisor.send(kind="finished", data=run(job, partial(_report, supervisor, job.get("rungs", ()))))
+        supervisor.send(kind="finished", data=run(told["order"], partial(_report, supervisor, told["rungs"])))
     except BaseException as error:
         with suppress(Exception):
             traceback.print_exc()
-        reason, detail = classify(error)
-        supervisor.send(kind="failed", data={"reason": reason, "detail": detail})
+        supervisor.send(kind="failed", data=classify(error).json())
+
+
+def _write_to(log: str) -> None:
+    try:
+        redirect(log)
+    except OSError as error:
+        raise StoreFault(f"the log {log} cannot be written: {error.strerror}") from error
 
 
 def _report(supervisor: Channel, rungs: Collection[int], epoch: int, metrics: Json) -> bool:

@@ -7,17 +7,18 @@ import signal
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 from autoopt.executor import Event
-from autoopt.executor.channel import Channel, message
-from autoopt.executor.processes import kill_group
+from autoopt.orders import Problem
+from autoopt.process.channel import Channel, message
+from autoopt.process.system import kill_group
 
 _LIVES = 3  # how often a trial is begun where the template dies under it
 _GRACE = 1.0  # seconds that the template has for telling how a process ended
 _STACKS = 0.3  # seconds that a process has for writing its stacks before it is killed
-_NEEDS = {"started": {"pid"}, "report": {"epoch", "metrics"}, "finished": set(), "failed": {"reason", "detail"}}
+_NEEDS = {"started": {"pid"}, "report": {"epoch", "metrics"}, "finished": set(), "failed": {f.name for f in fields(Problem)}}
 
 
 @dataclass(eq=False)
@@ -26,7 +27,7 @@ class TrialProcess:
 
     Args:
         number: of the trial.
-        job: the line that the trial is sent.
+        told: the line that the trial is sent: its order, and what goes with it.
         limit: seconds that it may take.
         selector: where it listens to its process.
         news: where it puts what has happened; not the last event, which comes when it is over.
@@ -34,7 +35,7 @@ class TrialProcess:
     """
 
     number: int
-    job: bytes
+    told: bytes
     limit: float | None
     selector: selectors.BaseSelector
     news: deque[Event]
@@ -51,7 +52,7 @@ class TrialProcess:
     def begin(self, channel: Channel, gpus: str) -> None:
         self.channel, self.gpus = channel, gpus
         self.selector.register(channel.sock, selectors.EVENT_READ, self.on_ready)
-        self._send(self.job)
+        self._send(self.told)
         if self.limit is not None:
             self._in(self.limit, self._time_out)
 
@@ -59,15 +60,15 @@ class TrialProcess:
         if self.channel:
             self._send(answer)
 
-    def kill(self, reason: str, detail: str) -> None:
-        self._judge(reason, detail)
+    def kill(self, problem: Problem) -> None:
+        self._judge(problem)
         self._kill()
 
-    def ended(self, reason: str, detail: str) -> None:
+    def ended(self, problem: Problem) -> None:
         """Its process has been reaped: believe first what it has said, then how it ended."""
         self._drain()
         self.pid = None
-        self._judge(reason, detail)
+        self._judge(problem)
         self.over = True
 
     def orphaned(self, end: str) -> None:
@@ -77,7 +78,7 @@ class TrialProcess:
         self._drain()
         self.lives -= 1
         if not self.lives:
-            self._judge("lost", f"the process that it was forked from died under it {_LIVES} times, last {end}")
+            self._judge(Problem("lost", f"the process that it was forked from died under it {_LIVES} times, last {end}"))
         self.over = self.verdict is not None
 
     def release(self) -> None:
@@ -89,9 +90,9 @@ class TrialProcess:
             self.channel.sock.close()
         self.channel, self.pid, self.alarm = None, None, math.inf
 
-    def _judge(self, reason: str, detail: str) -> None:
+    def _judge(self, problem: Problem) -> None:
         """Settle what became of it, unless that is settled."""
-        self.verdict = self.verdict or Event(self.number, "failed", {"reason": reason, "detail": detail})
+        self.verdict = self.verdict or Event(self.number, "failed", problem.json())
 
     def ring(self) -> None:
         """Do what was put off until now."""
@@ -121,19 +122,19 @@ class TrialProcess:
         try:
             lines = channel.receive()
             for line in lines or ():
-                self._told(message(line))
+                self._take(message(line))
         except BlockingIOError:
             return False
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             self._deafen()
-            self.kill("error", f"something else than its messages came from the trial: {error}"[:300])
+            self.kill(Problem("error", f"something else than its messages came from the trial: {error}"[:300]))
             return False
         if lines is None:
             self._deafen()
             self._in(_GRACE, self._give_up)
         return lines is not None
 
-    def _told(self, said: dict[str, Any]) -> None:
+    def _take(self, said: dict[str, Any]) -> None:
         kind, data = said["kind"], said["data"]
         first = self.pid is None
         if not _NEEDS[kind] <= data.keys() or first != (kind == "started"):
@@ -149,7 +150,7 @@ class TrialProcess:
             self.news.append(Event(self.number, kind, data))
 
     def _time_out(self) -> None:
-        self._judge("timeout", f"took longer than {self.limit:g} s, its time limit (executor.trial_time sets it)")
+        self._judge(Problem("timeout", f"took longer than {self.limit:g} s, its time limit (executor.trial_time sets it)"))
         if self.pid:
             with suppress(OSError):
                 os.kill(self.pid, signal.SIGUSR1)
@@ -164,7 +165,7 @@ class TrialProcess:
             self.over = True
 
     def _give_up(self) -> None:
-        self._judge("lost", "its connection closed before it had a result")
+        self._judge(Problem("lost", "its connection closed before it had a result"))
         self.over = True
 
     def _deafen(self) -> None:

@@ -1,12 +1,16 @@
 """From a recipe to a module: the model, with its activations and its first weights."""
 
-from typing import Any
+from collections.abc import Callable
+from functools import cache
+from types import new_class
+from typing import Any, SupportsIndex
 
 import lightning.pytorch as L
 from torch import Tensor, nn
 
 from autoopt.data.task import Task
 from autoopt.errors import TechniqueError
+from autoopt.module.applied import HELD, Applied
 from autoopt.module.chosen import Chosen, call
 from autoopt.module.embedded import embedded
 from autoopt.module.hugging_face import answering
@@ -34,7 +38,7 @@ def make_module(recipe: Recipe, task: Task, example: tuple[Tensor, Tensor] | Non
     if isinstance(model, L.LightningModule):
         return apply_to(model, chosen, objective)
     offered = {"task": task} | ({} if task.class_counts is None else {"class_counts": task.class_counts})
-    return Net(model, chosen.one("loss", **offered), chosen, task, objective)
+    return Net(model, chosen.one("loss", **offered), Applied(chosen, objective), task)
 
 
 def built_model(technique: Technique, values: dict[str, Any], task: Task) -> nn.Module:
@@ -77,8 +81,49 @@ def only_one(sites: list[tuple[nn.Module, str]]) -> bool:
 
 
 def apply_to(module: L.LightningModule, chosen: Chosen, objective: str | None) -> Tuned:
-    """Put `Tuned` in front of the class of a module; its `__init__`, hyperparameters and hooks stay as they are."""
+    """Put `Tuned` in front of the class of a module; its `__init__`, names, hyperparameters and hooks stay as they are.
+
+    Raises:
+        TechniqueError: one of the hooks is an attribute of the object, which nothing can be put in front of.
+    """
     if not isinstance(module, Tuned):
-        module.__class__ = type(f"Tuned{type(module).__name__}", (Tuned, type(module)), {})
-    module.chosen, module.objective = chosen, objective  # type: ignore[assignment]
+        if hooks := sorted(vars(Tuned).keys() & vars(module).keys()):
+            name = type(module).__name__
+            raise TechniqueError("model", name, f"sets self.{hooks[0]}, which no recipe can change; write it as a method of {name}")
+        put_in_front(module)
+    vars(module)[HELD] = Applied(chosen, objective)
     return module  # type: ignore[return-value]
+
+
+def put_in_front(module: L.LightningModule) -> None:
+    kind = in_front_of(type(module))  # type: ignore[arg-type]
+    object.__setattr__(module, "__class__", kind)
+
+
+@cache
+def in_front_of(kind: type) -> type:
+    """A class of an author's with `Tuned` in front of it, which goes by the author's name."""
+    named = {name: getattr(kind, name) for name in ("__module__", "__qualname__", "__doc__")}
+    return new_class(kind.__name__, (Tuned, kind), exec_body=lambda body: body.update(named, __reduce_ex__=reduced))
+
+
+def reduced(module: Tuned, protocol: SupportsIndex) -> tuple[Any, ...]:
+    """A copy or a pickle is made by the author's class: the one in front of it cannot be imported under that name."""
+    kind = type(module)
+    whole: Any = super(kind, module).__reduce_ex__(protocol)
+    make, arguments, *state = whole
+    return made_again, tuple(kind.__bases__[1] if part is kind else part for part in (make, *arguments)), *state
+
+
+def made_again(make: Callable[..., L.LightningModule], *arguments: Any) -> L.LightningModule:
+    module = make(*arguments)
+    put_in_front(module)
+    return module
+
+
+def as_written(model: nn.Module) -> nn.Module:
+    """A model as its author wrote it: nothing of a recipe is left on it, or on what is inside of it."""
+    for module in model.modules():
+        if vars(module).pop(HELD, None) is not None:
+            object.__setattr__(module, "__class__", type(module).__bases__[1])
+    return model

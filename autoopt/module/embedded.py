@@ -6,7 +6,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
-from autoopt.data.task import Task
+from autoopt.data.task import Task, embedding_width
 
 
 class Embedded(nn.Module):
@@ -19,7 +19,7 @@ class Embedded(nn.Module):
 
     def __init__(self, categories: tuple[int, ...], model: nn.Module):
         super().__init__()
-        self.embeddings = nn.ModuleList(nn.Embedding(levels, width(levels)) for levels in categories)
+        self.embeddings = nn.ModuleList(nn.Embedding(levels, embedding_width(levels)) for levels in categories)
         for embedding in self.embeddings:
             nn.init.zeros_(embedding.weight.detach()[0])  # type: ignore[operator]
         self.model = model
@@ -30,14 +30,9 @@ class Embedded(nn.Module):
         return self.model(torch.cat([numbers, *vectors], 1))
 
 
-def width(levels: int) -> int:
-    """Half as many numbers as there are levels, 50 at most."""
-    return min(50, levels // 2)
-
-
 def embedded(task: Task, make: Callable[[Task], nn.Module]) -> nn.Module:
     """The network that `make` builds for a task; behind an embedding where the task's table has categories."""
     if not task.categories:
         return make(task)
-    columns = task.input_shape[0] - len(task.categories) + sum(map(width, task.categories))
+    columns = task.input_shape[0] - len(task.categories) + sum(map(embedding_width, task.categories))
     return Embedded(task.categories, make(replace(task, input_shape=(columns,), categories=())))

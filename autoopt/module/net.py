@@ -11,8 +11,8 @@ from torch.optim.lr_scheduler import ReduceLROnPlateau
 from autoopt.data.arrays import class_indices
 from autoopt.data.feed import in_groups
 from autoopt.data.task import Task
-from autoopt.module.chosen import Chosen
-from autoopt.module.norms import Passed, norms_of
+from autoopt.module.applied import HELD, Applied, applied_to
+from autoopt.module.norms import norms_of
 from autoopt.module.tuned import Tuned, augment, evaluate_others
 
 Instead = Callable[[Tensor, Tensor, Tensor], Tensor]
@@ -30,45 +30,41 @@ class Net(Tuned):
         self,
         model: nn.Module,
         loss: Callable[[Tensor, Tensor], Tensor],
-        chosen: Chosen,
+        applied: Applied,
         task: Task,
-        objective: str | None,
         instead: Instead | None = None,
     ):
         super().__init__()
         self.automatic_optimization = False
         self.model, self.loss, self.instead = model, loss, instead
-        self.chosen, self.objective = chosen, objective
+        vars(self)[HELD] = applied
         self.kind, self.outputs, self.scale = task.kind, task.outputs, task.targets
-        self.steps_per_epoch, self.accumulate = 1, 1
+        self.accumulate = 1
         self.metrics: Mapping[str, Any] = {}
         self.losses: list[Tensor] = []
-        self.kept = Passed()
 
     def forward(self, inputs: Tensor) -> Tensor:
         return self.model(inputs)
-
-    def total_steps(self) -> float:
-        return self.steps_per_epoch * (self.trainer.max_epochs or 1)
 
     def on_train_epoch_start(self) -> None:
         self.losses.clear()
         super().on_train_epoch_start()
 
     def training_step(self, chunk: Iterable[Sequence[Tensor]], _: int) -> None:
-        keeps = evaluate_others(self.trainer.optimizers) and norms_of(self)
+        applied = applied_to(self)
+        renewed = evaluate_others(self.trainer.optimizers) and norms_of(self)
         with torch.autocast(self.device.type, enabled=False):  # Lightning's is for the forward pass alone, as in `loss_of`
             optimizer, schedule = self.optimizers(), self.lr_schedulers()
             for group in in_groups(chunk, self.accumulate):
-                batches = [augment(self.chosen, *pair(batch, self.kind), self.outputs) for batch in group]
+                batches = [augment(applied.chosen, *pair(batch, self.kind), self.outputs) for batch in group]
                 self.losses.append(self.step(optimizer, batches))
-                if keeps:
-                    self.kept.add([inputs for inputs, _ in batches])
+                if renewed:
+                    applied.passed.add([inputs for inputs, _ in batches])
                 if schedule is not None and not isinstance(schedule, ReduceLROnPlateau):
                     schedule.step()  # type: ignore[union-attr]
 
-    def keep(self, batch: Any) -> Passed:
-        return self.kept  # step by step, as they were augmented
+    def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
+        super().on_train_batch_end(outputs, None, batch_idx)  # its inputs have been added step by step, as they were augmented
 
     @property
     def train_loss(self) -> float:
@@ -108,7 +104,7 @@ class Net(Tuned):
 
     def follow(self, metrics: Mapping[str, float]) -> None:
         """Step a plateau schedule at the end of an epoch, as Lightning does where it optimizes by itself."""
-        schedule, followed = self.lr_schedulers(), self.objective or ""
+        schedule, followed = self.lr_schedulers(), applied_to(self).objective or ""
         followed = followed if followed in metrics else "val_loss"
         if isinstance(schedule, ReduceLROnPlateau) and followed in metrics:
             schedule.step(metrics[followed])

@@ -15,35 +15,40 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from autoopt.data.batch import layout_of, moved, places, replaced
-from autoopt.data.feed import NO_LENGTH, overridden
+from autoopt.data.feed import overridden
 from autoopt.errors import TechniqueError
+from autoopt.module.applied import applied_to
 from autoopt.module.chosen import Chosen, call
-from autoopt.module.norms import Passed, inputs_of, norms_of
+from autoopt.module.norms import inputs_of, norms_of
 
 
 class Tuned(L.LightningModule):
-    """What a recipe changes in a LightningModule: its optimizer and schedule, and its training batches."""
+    """What a recipe changes in a LightningModule: its optimizer and schedule, and its training batches.
 
-    chosen: Chosen
-    objective: str | None
-    direction: str = "minimize"
+    It overrides hooks and adds no name: all that it keeps is in `applied_to(self)`.
+    """
+
+    def __init_subclass__(cls) -> None:
+        """An author's own `__init_subclass__`, such as that of a registry, does not hear of the class in front."""
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """The recipe's optimizer and schedule; where both are `keep`, all that the module says, as it says it."""
-        keeps = self.chosen.asks("optimizer", "own"), self.chosen.asks("schedule", "own")
+        applied = applied_to(self)
+        chosen = applied.chosen
+        keeps = chosen.asks("optimizer", "own"), chosen.asks("schedule", "own")
         own = super().configure_optimizers() if any(keeps) else None
         in_callbacks_unscaled(first_optimizer(own))
         if all(keeps):
             return own
-        times = self.times()
-        optimizer = self.chosen.one("optimizer", params=groups(self), model=self, own=first_optimizer(own), **times)
+        times = applied.times(self.trainer)
+        optimizer = chosen.one("optimizer", params=groups(self), model=self, own=first_optimizer(own), **times)
         in_callbacks_unscaled(optimizer)
-        for group in optimizer.param_groups:
+        for group in [] if keeps[0] else optimizer.param_groups:
             group["lr"] = group["lr"] * group.get("lr_scale", 1.0)
-        schedule = self.chosen.one("schedule", optimizer=optimizer, own=None, direction=self.direction, **times)
+        schedule = chosen.one("schedule", optimizer=optimizer, own=None, direction=applied.direction, **times)
         if schedule is None:
             return optimizer
-        by_epoch = {"interval": "epoch", "monitor": self.objective or "val_loss", "strict": False}
+        by_epoch = {"interval": "epoch", "monitor": applied.objective or "val_loss", "strict": False}
         return {
             "optimizer": optimizer,
             "lr_scheduler": {"scheduler": schedule, **(by_epoch if isinstance(schedule, ReduceLROnPlateau) else {"interval": "step"})},
@@ -54,46 +59,23 @@ class Tuned(L.LightningModule):
         own = super().configure_callbacks()
         return [c for c in ([own] if isinstance(own, L.Callback) else own) if not isinstance(c, Checkpoint)]
 
-    def times(self) -> dict[str, int]:
-        """`total_steps` and `steps_per_epoch`, where the optimizer or the schedule asks for them.
-
-        Raises:
-            TechniqueError: they cannot be known, as the training loader does not say how many batches it has.
-        """
-        chosen = [*self.chosen.of("optimizer"), *self.chosen.of("schedule")]
-        asking = [technique for technique, _ in chosen if {"total_steps", "steps_per_epoch"} & {*technique.asks}]
-        if not asking:
-            return {}
-        steps = self.total_steps()
-        if not 0 <= steps < float("inf"):
-            raise TechniqueError(asking[0].slot, asking[0].name, NO_LENGTH, unavailable=True)
-        return {"total_steps": int(steps), "steps_per_epoch": max(1, int(steps) // (self.trainer.max_epochs or 1))}
-
-    def total_steps(self) -> float:
-        return self.trainer.estimated_stepping_batches
-
     def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
         """Augment a training batch before the module's own hook sees it."""
         if self.trainer.training:
-            batch = augmented_batch(self.chosen, batch)
+            batch = augmented_batch(applied_to(self).chosen, batch)
         return super().on_after_batch_transfer(batch, dataloader_idx)
-
-    def keep(self, batch: Any) -> Passed:
-        """What has passed through the network in this epoch, with the batch of a training step."""
-        kept: Passed = self.__dict__.setdefault("kept", Passed())
-        kept.add(inputs_of(batch))
-        return kept
 
     def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
         """Give batch norms, at the end of an epoch, the statistics of the weights that are evaluated, where these are others."""
         super().on_train_batch_end(outputs, batch, batch_idx)
         if not (evaluate_others(self.trainer.optimizers) and overridden("forward", self, L.LightningModule) and norms_of(self)):
             return
-        kept = self.keep(batch)
+        passed = applied_to(self).passed
+        passed.add(inputs_of(batch))
         if self.trainer.is_last_batch:
             set_mode(self.trainer.optimizers, "eval")
             with self.trainer.precision_plugin.train_step_context():
-                kept.renew(self)
+                passed.renew(self)
             set_mode(self.trainer.optimizers, "train")
 
     def on_train_epoch_start(self) -> None:

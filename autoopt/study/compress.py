@@ -1,115 +1,139 @@
-"""The second stage, where compressions are selected: they are tried on the trained weights of the best."""
+"""The compress stage, where compressions are selected: they are tried on the trained weights of the best trials."""
 
-import time
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Container, Mapping, Sequence
+from dataclasses import dataclass, replace
 
+from autoopt.domain import Choice
 from autoopt.errors import BadInput
+from autoopt.goal import Goal, Objective
+from autoopt.orders import Compress, Order
 from autoopt.recipe import Recipe
-from autoopt.space import Space
-from autoopt.study.explore import PATIENCE, Asking, Sampling, ranked
-from autoopt.study.explore import STAGE as SEARCH
-from autoopt.study.journal import Journal, Record
-from autoopt.study.objective import Objective
-from autoopt.study.preflight import collect, on_two_batches, problem_of, trial_run
-from autoopt.study.runner import Runner
+from autoopt.space import Condition, Domain, Pick, Space
+from autoopt.space.condition import NEVER, Used
+from autoopt.store import Store
+from autoopt.strategy import AtRandom
+from autoopt.study.preflight import try_out
+from autoopt.study.record import Record
+from autoopt.study.sampling import PATIENCE, Proposal, Sampling
+from autoopt.study.stages import COMPRESS, PREFLIGHT, SEARCH
+from autoopt.study.study import Study
 
-STAGE = "compress"
-COSTS = ("latency_ms", "size_mb")
+TRAINED = "trial"
+"""The path of the domain from which the trained trial is chosen."""
 
 
-def compress(
-    runner: Runner, journal: Journal, space: Space, objective: Objective, top: int, seed: int, until: float = float("inf")
-) -> list[Record]:
-    """Search over (which of the best, which compressions) for the objective, the latency and the size together.
+def compress_goal(goal: Goal) -> Goal:
+    """The study's objective, the latency and the size together."""
+    return Goal((goal.first, Objective("latency_ms", "minimize"), Objective("size_mb", "minimize")), goal.bounds)
 
-    One training serves many compressions. They are tried one at a time, so that the latency counts. The first is the best
-    model as it is, where that is among the choices.
+
+@dataclass(frozen=True)
+class Compressions:
+    """The space of (which of the trained trials, which compressions).
+
+    Args:
+        trained: the trials by key, the best first.
+        spaces: by trial, the space of the compressions that work with it; a trial without one is not compressed.
+        names: of all compressions, in the order in which they are chosen.
+    """
+
+    trained: Mapping[str, Record]
+    spaces: Mapping[str, Space]
+    names: Sequence[str]
+
+    def walk(self, pick: Pick) -> Recipe:
+        """The recipe of a trained trial with the compressions that `pick` chooses."""
+        key = self.trial if isinstance(self.trial, str) else pick(self.trial)
+        return self.trained[key].point.replace(compression=self.spaces[key].walk(pick).tree["compression"])
+
+    @property
+    def trial(self) -> Domain | str:
+        """Which of the trained trials: a choice, or the only one."""
+        keys = tuple(self.spaces)
+        return keys[0] if len(keys) == 1 else Domain(TRAINED, Choice(*keys), str, keys[0])
+
+    def domains(self) -> list[Domain]:
+        """Every domain once; a compression's arguments are needed with the trials that it works with."""
+        domains: dict[str, Domain] = {}
+        for key, space in self.spaces.items():
+            with_trial = Condition(((Used(TRAINED, (key,)),),))
+            for domain in space.domains():
+                other = domains.get(domain.path, replace(domain, condition=NEVER))
+                domains[domain.path] = replace(domain, condition=other.condition | (with_trial & domain.condition))
+        ordered = sorted(domains.values(), key=lambda domain: self.names.index(domain.key.split(".")[1]))
+        return [*(() if isinstance(self.trial, str) else (self.trial,)), *ordered]
+
+
+def compress(study: Study, top: int) -> list[Record]:
+    """Search over the compressions of the best trials for the objective, the latency and the size together.
+
+    One training serves many compressions. They run one at a time, so that the latency counts. Trial 0 is the best model with
+    the compressions at their defaults: as it is, where they may be off.
 
     Args:
         top: how many of the trained models are tried; the weights of the others are deleted, and those of compressed
             models that are not on the front.
-        until: the wall time after which no more are tried.
 
     Returns:
         the records of this stage; none where no compression is selected.
     """
-    if not space.tree["compression"]:
+    if not study.space.options["compression"]:
         return []
-    searched, begun = journal.records(SEARCH), journal.records(STAGE)
-    best = {r.key: r for r in ranked(searched, objective)[:top] if runner.folder.weights(r.key).exists()}
-    for record in searched:
-        if record.key not in best:
-            runner.folder.forget(record.key)
-    if len(begun) < space.tree["study"]["compress"] and (not begun or time.time() < until):
-        sample(runner, journal, space, best, seed, until)
-    records = journal.records(STAGE)
-    kept = {r.key for r in front(records, objective)}
-    for record in records:
-        if record.key not in kept:
-            runner.folder.forget(record.key)
+    goal, store = compress_goal(study.goal), study.runner.executor.store
+    searched = study.journal.records(SEARCH)
+    best = {r.key: r for r in study.goal.rank(searched)[:top] if store.has_weights(r.key)}
+    keep_weights(store, searched, best)
+    begun = len(study.journal.records(COMPRESS))
+    wanted = begun < study.settings["compress"] and (not begun or not study.budget.over(COMPRESS))
+    if wanted and best and (spaces := fitting_spaces(study, best)):
+        sample(study, Compressions(best, spaces, list(study.space.options["compression"])), goal)
+    records = study.journal.records(COMPRESS)
+    keep_weights(store, records, {r.key for r in goal.front(records)})
     return records
 
 
-def sample(runner: Runner, journal: Journal, space: Space, best: Mapping[str, Record], seed: int, until: float) -> None:
-    """Ask, compress and tell up to the total, or until hardly any are left that were not tried."""
-    spaces, total = spaces_of(best, runner, space), space.tree["study"]["compress"]
-    if not spaces:
-        return
+def keep_weights(store: Store, records: Sequence[Record], keys: Container[str]) -> None:
+    """Delete the weights of all trials but these."""
+    for record in records:
+        if record.key not in keys:
+            store.forget(record.key)
 
-    def trained_as(trial: Asking) -> str:
-        return str(trial.suggest_categorical("trial", list(spaces)))
 
-    def draw(trial: Asking) -> Recipe:
-        key = trained_as(trial)
-        return best[key].point.replace(compression=spaces[key].draw(trial).tree["compression"])
+def sample(study: Study, space: Compressions, goal: Goal) -> None:
+    """Propose, compress and tell up to the total, or until hardly any compressions are left that were not tried."""
 
-    def order(trial: Asking) -> dict[str, Any]:
-        kept = runner.folder.weights(f"{STAGE}-{trial.number}")
-        return {"load": str(runner.folder.weights(trained_as(trial))), "save": str(kept), "latency": True}
+    def order(key: str, seed: int, proposal: Proposal) -> Order:
+        return Compress(key=key, recipe=proposal.recipe, seed=seed, weights=proposal.values.get(TRAINED, space.trial), latency=True)
 
-    key, own = next(iter(spaces.items()))
-    sampling = Sampling(STAGE, journal, draw, total, seed, until, {"trial": key} | own.defaults(), order, COSTS, once=True)
-    runner.screen.stage(STAGE, total, len(journal.records(STAGE)))
+    total, runner = study.settings["compress"], study.runner
+    strategy, blind = study.strategy(space, goal), AtRandom(space)
+    sampling = Sampling(COMPRESS, study.journal, goal, study.budget, space, strategy, order, total, study.seed, blind=blind)
+    runner.screen.stage(COMPRESS, total, len(study.journal.records(COMPRESS)))
     runner.run(sampling.jobs(), sampling.tell, width=1)
-    if not runner.interrupts and time.time() < until and (done := len(journal.records(STAGE))) < total:
-        runner.screen.say(f"{done} compressions, not {total}: what the last {PATIENCE} draws came to had been tried")
+    if sampling.exhausted:
+        done = len(study.journal.records(COMPRESS))
+        runner.screen.say(f"{done} compressions, not {total}: the last {PATIENCE} proposals had been tried before")
 
 
-def spaces_of(trained: Mapping[str, Record], runner: Runner, space: Space) -> dict[str, Space]:
-    """By trained model the compressions that work with it, each of them tried at its defaults on two batches.
+def fitting_spaces(study: Study, trained: Mapping[str, Record]) -> dict[str, Space]:
+    """By trained trial the compressions that work with it, each of them tried at its defaults on two batches.
 
-    The preflight tried them with every kind of model as it is by default; the search may have made another thing of it. A
-    model with which one does not work that was asked for always is left out.
+    The preflight tried them with every kind of model at its defaults; the search may have made another model of it. A trial
+    with which a pinned compression does not work is left out.
     """
-    spaces = {key: space.compressing(next(iter(record.recipe["model"]))) for key, record in trained.items()}
+    spaces = {key: study.space.compressing(next(iter(record.recipe["model"]))) for key, record in trained.items()}
     jobs = []
     for key, record in trained.items():
-        order = on_two_batches(space.tree) | {"load": str(runner.folder.weights(key))}
-        for name in spaces[key].tree["compression"]:
+        for name in spaces[key].options["compression"]:
             recipe = record.point.replace(compression=spaces[key].with_option("compression", name).baseline().tree["compression"])
-            jobs.append(trial_run(recipe, f"{key}-{name}", order, (key, name)))
-    runner.screen.stage("preflight", len(jobs), 0)
-    for result in collect(runner, jobs):
+            jobs.append(try_out(study.tree, recipe, f"{key}-{name}", (key, name), weights=key))
+    study.runner.screen.stage(PREFLIGHT, len(jobs), 0)
+    for result in study.runner.collect(jobs):
         key, name = result.job.context
-        if (problem := problem_of(result)) is not None and key in spaces:
+        if (problem := result.problem) is not None and key in spaces:
             try:
-                spaces[key] = spaces[key].without("compression", name, problem["detail"])
+                spaces[key] = spaces[key].without("compression", name, problem.detail)
             except BadInput as error:
-                runner.screen.say(f"trial {key} is not compressed: {error}")
+                study.runner.screen.say(f"trial {key} is not compressed: {error}")
                 del spaces[key]
     return spaces
-
-
-def front(records: Sequence[Record], objective: Objective) -> list[Record]:
-    """The Pareto front of objective, latency and size: those that no other is as good as in all three, the best score first."""
-    complete = {values: r for r in reversed(ranked(list(records), objective)) if (values := costly(r, objective)) is not None}
-    best = [r for v, r in complete.items() if not any(w != v and all(a <= b for a, b in zip(w, v, strict=True)) for w in complete)]
-    return ranked(best, objective)
-
-
-def costly(record: Record, objective: Objective) -> tuple[float, ...] | None:
-    """What is the better the smaller it is, where all of it was measured."""
-    if record.score is None or any(cost not in record.metrics for cost in COSTS):
-        return None
-    return (-objective.sign * record.score, *(record.metrics[cost] for cost in COSTS))

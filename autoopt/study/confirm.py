@@ -1,85 +1,160 @@
-"""Confirm: the best and the baseline on fresh seeds; the winner is chosen there, then the test split is opened once."""
+"""Confirm: the best trials on fresh seeds, of which the winner is chosen; winner and baseline on further seeds; then the test part.
 
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
-from statistics import mean
+The winner is chosen on other seeds than those that it is compared on, so that the choice does not flatter it.
+"""
 
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from math import ceil
+from statistics import mean, median
+
+from autoopt.goal import Goal
+from autoopt.orders import Measure, Train
 from autoopt.recipe import Recipe
-from autoopt.study.explore import BASELINE, ranked, recorded
+from autoopt.study.budget import Budget
+from autoopt.study.explore import BASELINE
 from autoopt.study.folder import derived_seed
-from autoopt.study.journal import Journal, Record
-from autoopt.study.objective import Objective
+from autoopt.study.journal import Journal
+from autoopt.study.record import Record
 from autoopt.study.runner import Job, Runner
-
-STAGE = "confirm"
-TEST = "test"
+from autoopt.study.stages import FINAL, TEST, Stage
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """A recipe on its fresh seeds: one record a seed, of the validation part and (for two of them) of the test part."""
+    """A recipe with a record of the validation part for each fresh seed, and of the test part where that was measured."""
 
     key: str
     recipe: Recipe
-    validation: list[Record]
-    test: list[Record]
+    records: list[Record] = field(default_factory=list)
+    tests: list[Record] = field(default_factory=list)
 
     @property
     def score(self) -> float:
-        return mean(r.score for r in self.validation if r.score is not None)
+        return mean(r.score for r in self.records if r.score is not None)
+
+    def scores(self, part: str) -> list[float]:
+        """The objective on each seed."""
+        return [r.score for r in (self.tests if part == "test" else self.records) if r.score is not None]
 
 
-def how_many(trials: int, seeds: int, most: int) -> int:
-    """Recipes to confirm beside the baseline: a fifth of the budget, but at least one."""
-    return max(1, min(most, trials // 5 // seeds - 1))
+@dataclass(frozen=True)
+class Plan:
+    """How many recipes are confirmed beside the baseline, and on how many seeds.
 
-
-def confirm(
-    runner: Runner, journal: Journal, objective: Objective, found: list[Record], seeds: int, top: int, seed: int
-) -> list[Candidate]:
-    """Train the best `top` of what was found, and the baseline, on `seeds` fresh seeds each.
-
-    Returns:
-        the candidates whose every training came to a score, the best first; what was confirmed before is not trained again.
+    Args:
+        candidates: among them the winner is chosen; one alone is the winner.
+        seeds: of each candidate, for that choice.
+        final: further seeds, of the winner and of the baseline.
     """
-    picked = candidates(found, objective, top)
-    before = {r.key: r for r in journal.records(STAGE) if r.state == "complete"}
-    jobs = [job for record in picked for job in trainings(record, seeds, seed, runner) if job.key not in before]
-    runner.screen.stage(STAGE, len(picked) * seeds, len(picked) * seeds - len(jobs))
-    runner.run(jobs, lambda result: journal.add(STAGE, recorded(result)))
-    complete = {r.key: r for r in journal.records(STAGE) if r.state == "complete"}
-    keys = {record.key: [f"{record.key}-seed-{i}" for i in range(seeds)] for record in picked}
-    whole = [Candidate(r.key, r.point, [complete[k] for k in keys[r.key]], []) for r in picked if all(k in complete for k in keys[r.key])]
-    return sorted(whole, key=lambda c: -objective.sign * c.score)
+
+    candidates: int
+    seeds: int
+    final: int
+
+    @property
+    def trainings(self) -> int:
+        return self.candidates * self.seeds + 2 * self.final
 
 
-def candidates(found: list[Record], objective: Objective, top: int) -> list[Record]:
-    """The baseline, and the best others; each recipe once."""
-    picked = [r for r in found if r.key == BASELINE]
-    for record in ranked(found, objective):
-        if len(picked) <= top and all(record.recipe != other.recipe for other in picked):
+def planned(room: int, seeds: int, most: int) -> Plan:
+    """The plan that fits into so many trainings; the smallest has one candidate on one seed.
+
+    Args:
+        room: how many trainings there may be.
+        seeds: of the final comparison, where there is room for them.
+        most: candidates at most.
+    """
+    choosing = ceil(seeds / 2)
+    count = min(most, (room - 2 * seeds) // choosing)
+    return Plan(count, choosing, seeds) if count > 1 else Plan(1, 0, min(seeds, max(1, room // 2)))
+
+
+def share_of(trials: int, seeds: int) -> int:
+    """How many trainings confirm takes: a fifth of the search's, but enough for one candidate."""
+    return max(trials // 5, 2 * seeds)
+
+
+def room_left(searched: Sequence[Record], budget: Budget, workers: int) -> float:
+    """How many trainings of the usual length fit into the time that is left."""
+    usual = median([r.seconds for r in searched if r.state == "complete"] or [0.0])
+    return max(0.0, budget.left(FINAL)) * workers / usual if usual else float("inf")
+
+
+def candidates(searched: Sequence[Record], goal: Goal, most: int) -> list[Record]:
+    """The best trials but the baseline; each recipe once."""
+    picked: list[Record] = []
+    baseline = next((r.recipe for r in searched if r.key == BASELINE), None)
+    for record in goal.rank(searched):
+        if len(picked) < most and all(record.recipe != recipe for recipe in (baseline, *(p.recipe for p in picked))):
             picked.append(record)
     return picked
 
 
-def trainings(record: Record, seeds: int, seed: int, runner: Runner) -> Iterator[Job]:
-    for i in range(seeds):
-        key = f"{record.key}-seed-{i}"
-        yield Job(key, STAGE, record.point, derived_seed(seed, key), {"save": str(runner.folder.weights(key))})
+def replicate(
+    runner: Runner,
+    journal: Journal,
+    stage: Stage,
+    recipes: Mapping[str, Recipe],
+    seeds: int,
+    *,
+    seed: int,
+    budget: Budget | None = None,
+    keep: bool = False,
+) -> list[Candidate]:
+    """Train recipes on fresh seeds, one seed of all recipes after the other; what was trained before is not trained again.
+
+    Args:
+        recipes: by the keys of the trials that they come from.
+        seeds: how many for each recipe.
+        budget: no training begins after its end but those of the first seed.
+        keep: store the weights.
+
+    Returns:
+        the recipes of which no training failed, in their order, each with the records of its finished seeds: equally many.
+    """
+    keys = {key: [stage.key.format(key, i) for i in range(seeds)] for key in recipes}
+    before = {r.key for r in journal.records(stage) if r.state == "complete"}
+
+    def jobs() -> Iterable[Job]:
+        for i in range(seeds):
+            for key, recipe in recipes.items():
+                name = keys[key][i]
+                if name not in before and not (i and budget is not None and budget.over(stage)):
+                    yield Job(Train(key=name, recipe=recipe, seed=derived_seed(seed, name), keep=keep), stage)
+
+    total = seeds * len(recipes)
+    runner.screen.stage(stage, total, sum(name in before for names in keys.values() for name in names))
+    runner.run(jobs(), lambda result: journal.add(stage, result.record()))
+    latest = {r.key: r for r in journal.records(stage)}
+    failed = {key for key in recipes if any(n in latest and latest[n].state != "complete" for n in keys[key])}
+    sound = {key: [latest[n] for n in keys[key] if n in latest] for key in recipes if key not in failed}
+    equal = min(map(len, sound.values()), default=0)
+    return [Candidate(key, recipes[key], records[:equal]) for key, records in sound.items() if equal]
 
 
-def open_test(runner: Runner, journal: Journal, candidates: list[Candidate]) -> list[Candidate]:
-    """Measure candidates on the test part, by the weights that confirm trained, one at a time, so that latency counts."""
+def measure(runner: Runner, journal: Journal, pair: Sequence[Candidate], budget: Budget) -> list[Candidate]:
+    """Measure candidates on the test part, by the weights that were kept, one at a time, so that latency counts.
+
+    Args:
+        budget: no measurement begins after its end but those of the first seed.
+
+    Returns:
+        the candidates with the measurements of the seeds that all of them have.
+    """
     before = {r.key for r in journal.records(TEST) if r.state == "complete"}
-    jobs = [job for c in candidates for job in openings(c, runner) if job.key not in before]
-    total = sum(len(c.validation) for c in candidates)
-    runner.screen.stage(TEST, total, total - len(jobs))
-    runner.run(jobs, lambda result: journal.add(TEST, recorded(result)), width=1)
-    measured = {r.key: r for r in journal.records(TEST) if r.state == "complete"}
-    return [replace(c, test=[measured[k] for r in c.validation if (k := f"{r.key}-{TEST}") in measured]) for c in candidates]
 
+    def jobs() -> Iterable[Job]:
+        for i, records in enumerate(zip(*(c.records for c in pair), strict=True)):
+            for candidate, record in zip(pair, records, strict=True):
+                name = TEST.key.format(record.key)
+                if name not in before and not (i and budget.over(TEST)):
+                    yield Job(Measure(key=name, recipe=candidate.recipe, seed=record.seed, weights=record.key, latency=True), TEST)
 
-def openings(candidate: Candidate, runner: Runner) -> Iterator[Job]:
-    for record in candidate.validation:
-        order = {"load": str(runner.folder.weights(record.key)), "part": "test", "latency": True}
-        yield Job(f"{record.key}-{TEST}", TEST, candidate.recipe, record.seed, order)
+    names = [TEST.key.format(record.key) for c in pair for record in c.records]
+    runner.screen.stage(TEST, len(names), len(before & {*names}))
+    runner.run(jobs(), lambda result: journal.add(TEST, result.record()), width=1)
+    tests = {r.key: r for r in journal.records(TEST)}
+    measured = [replace(c, tests=[tests[k] for r in c.records if (k := TEST.key.format(r.key)) in tests]) for c in pair]
+    equal = min(len(c.tests) for c in measured)
+    return [replace(c, records=c.records[:equal], tests=c.tests[:equal]) for c in measured]

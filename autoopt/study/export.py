@@ -12,7 +12,7 @@ from typing import Any
 from autoopt.deployment.card import KNOWN, digest
 from autoopt.recipe import Recipe
 from autoopt.study.folder import versions, write
-from autoopt.study.journal import StoreError
+from autoopt.study.journal_file import StoreError
 
 SEEDS = (
     "The score is the mean over the seeds that the recipe was trained with; the weights are the first seed's, "

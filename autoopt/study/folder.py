@@ -14,11 +14,12 @@ import yaml
 from autoopt.config import Tree, leaves, technique_of
 from autoopt.errors import BadInput
 from autoopt.slots import SLOTS
-from autoopt.space import Space
-from autoopt.study.journal import StoreError
-from autoopt.study.objective import Objective
+from autoopt.study.journal_file import StoreError
+from autoopt.study.settled import Settled
 
 ROOT = "autoopt-runs"
+FORMAT = 2
+"""Of space.yaml and the journal; a study of another format is refused."""
 IDENTITY = (*SLOTS, "split", "seed", "objective", "direction", "metrics")
 READING = ("cache", "workers", "prefetch")
 """How batches are read changes nothing of them."""
@@ -29,6 +30,11 @@ def identity(tree: Tree) -> Tree:
     baseline = tree["baseline"] and yaml.safe_load(Path(tree["baseline"]).read_text())
     batches = {key: value for key, value in tree["batches"].items() if key not in READING}
     return {key: tree[key] for key in IDENTITY} | {"batches": batches, "baseline": baseline, "study": {"epochs": tree["study"]["epochs"]}}
+
+
+def reference(path: Path) -> str:
+    """A study as the arguments of other commands name it."""
+    return path.name if path.parent == Path(ROOT) else f"{path.name} root={path.parent}"
 
 
 def default_name(tree: Tree) -> str:
@@ -65,9 +71,9 @@ class Folder:
             raise
 
     @property
-    def words(self) -> str:
-        """The study as the other commands are told of it."""
-        return self.name if self.path.parent == Path(ROOT) else f"{self.name} root={self.path.parent}"
+    def reference(self) -> str:
+        """The study as the arguments of other commands name it."""
+        return reference(self.path)
 
     def hold(self) -> None:
         try:
@@ -87,6 +93,9 @@ class Folder:
     def compare(self) -> None:
         """See that the study that is here, if there is one, is this one."""
         before = self.locked
+        if before is not None and before.get("format") != FORMAT:
+            began = f"{self.name} was begun by another version of autoopt, whose files this one does not read"
+            raise BadInput(f"{began}: give this search another name=, or go on with that version")
         changes = [] if before is None else list(differences(before["identity"], self.identity))
         if changes:
             ways = f"give it another name=, or leave name= away; or say again what {self.path / 'config.yaml'} says"
@@ -103,29 +112,24 @@ class Folder:
         before = (self.locked or {}).get("sources", {})
         return [key for key, digits in sources.items() if before.get(key, digits) != digits]
 
-    def settle(self, space: Space, objective: Objective, facts: Mapping[str, Any]) -> None:
+    def settle(self, settled: Settled, facts: Mapping[str, Any]) -> None:
         """Write down which study this is, once it is known to work."""
         write(self.path / "config.yaml", yaml.safe_dump({**self.tree, "name": self.name}, sort_keys=False))
         if self.locked is None:
-            chosen = {"objective": objective.name, "direction": objective.direction}
-            unfit = {model: dict(reasons) for model, reasons in space.unfit.items()}
-            left = {"left_out": dict(space.dropped), "quarantined": sorted(space.broken), "unfit": unfit}
-            left |= {key: facts[key] for key in ("examples", "sources")}
-            found = {"identity": self.identity, "techniques": dict(versions(self.tree)), **chosen, **left}
-            write(self.path / "space.yaml", yaml.safe_dump(found, sort_keys=False))
-
-    def trial(self, key: str) -> Path:
-        path = self.path / "trials" / key
-        path.mkdir(parents=True, exist_ok=True)
-        return path
-
-    def weights(self, key: str) -> Path:
-        return self.path / "trials" / key / "model.safetensors"
-
-    def forget(self, key: str) -> None:
-        """Delete the weights of a trial, those of its other folds with them."""
-        for path in self.weights(key).parent.glob("model*.safetensors"):
-            path.unlink()
+            space, first = settled.space, settled.goal.first
+            locked = {
+                "format": FORMAT,
+                "identity": self.identity,
+                "techniques": dict(versions(self.tree)),
+                "objective": first.name,
+                "direction": first.direction,
+                "part": settled.part,
+                "left_out": dict(space.dropped),
+                "quarantined": sorted(space.broken),
+                "unfit": {model: dict(reasons) for model, reasons in space.unfit.items()},
+                **{key: facts[key] for key in ("examples", "sources")},
+            }
+            write(self.path / "space.yaml", yaml.safe_dump(locked, sort_keys=False))
 
     def vanish(self) -> None:
         """Take away what a study that could not be begun has left: its lock and the first log, and folders that hold no more."""

@@ -1,19 +1,23 @@
-"""Jobs through the executor: workers kept busy, every report answered, everything mirrored."""
+"""Jobs through the executor: workers kept busy, rungs answered, the machine's faults retried, everything mirrored."""
 
 import signal
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import count
 from pathlib import Path
 from typing import Any, Protocol
 
 from autoopt.executor import Event, Executor
+from autoopt.goal import Goal, takes_stopwatch
+from autoopt.orders import Measure, Order, Outcome, Problem
 from autoopt.recipe import Recipe
-from autoopt.study.folder import Folder
-from autoopt.study.journal import Record
-from autoopt.study.objective import COST, Objective, timed
+from autoopt.study.record import Record, columns
+from autoopt.study.stages import Stage
+
+RETRIES = 2
+"""How often a job is submitted again after a fault of the machine."""
 
 
 class Interrupted(Exception):
@@ -25,178 +29,281 @@ class Interrupted(Exception):
         self.signal, self.exit_code = number, 128 + number
 
 
-class Screen(Protocol):
-    """Where progress is shown."""
-
-    objective: Objective | None
-
-    def say(self, text: str) -> None: ...
-    def stage(self, name: str, total: int, done: int) -> None: ...
-    def earlier(self, records: Sequence[Record]) -> None: ...
-    def running(self, count: int) -> None: ...
-    def result(self, result: "Result") -> None: ...
-
-
-class Mirror(Protocol):
-    """What is told of every trial as it runs: MLflow's, or nobody's."""
-
-    def begin(self, job: "Job") -> None: ...
-    def epoch(self, job: "Job", epoch: int, metrics: dict[str, float]) -> None: ...
-    def end(self, result: "Result") -> None: ...
-    def conclude(self, verdict: Any, folder: Path) -> None: ...
-    def close(self) -> int: ...
-
-
-class Nobody:
-    """The mirror where tracking is switched off, or where a job is no trial of the study."""
-
-    def begin(self, job: "Job") -> None: ...
-    def epoch(self, job: "Job", epoch: int, metrics: dict[str, float]) -> None: ...
-    def end(self, result: "Result") -> None: ...
-    def conclude(self, verdict: Any, folder: Path) -> None: ...
-    def close(self) -> int:
-        return 0
-
-
 @dataclass(frozen=True)
 class Job:
-    """One call of `trial.run`; `key` names it within the study, `order` is what the call is given (its `rungs` are judged)."""
+    """One order of a stage; `context` is the submitter's own."""
 
-    key: str
-    stage: str
-    recipe: Recipe
-    seed: int
-    order: dict[str, Any] = field(default_factory=dict)
+    order: Order
+    stage: Stage
     context: Any = None
+
+    @property
+    def key(self) -> str:
+        return self.order.key
+
+    @property
+    def recipe(self) -> Recipe:
+        return self.order.recipe
 
 
 @dataclass
 class Result:
-    """How a job ended: with an outcome, or with a reason."""
+    """How a job ended: with an outcome, or with a problem.
+
+    Args:
+        epochs: the metrics of each epoch, by its number.
+        score: the value of the first objective.
+        seconds: how long it ran.
+        elapsed: what the study's clock showed at its end.
+    """
 
     job: Job
-    outcome: dict[str, Any] | None = None
-    reason: str | None = None
-    detail: str = ""
-    curve: list[float] = field(default_factory=list)
-    last: dict[str, float] = field(default_factory=dict)
+    outcome: Outcome | None = None
+    problem: Problem | None = None
+    epochs: dict[int, dict[str, float]] = field(default_factory=dict)
     score: float | None = None
     seconds: float = 0.0
+    elapsed: float = 0.0
 
     @property
     def state(self) -> str:
         if self.outcome is None:
             return "failed"
-        return "stopped" if self.outcome["stopped"] else "complete"
+        return "stopped" if self.outcome.stopped else "complete"
+
+    @property
+    def last(self) -> dict[str, float]:
+        """The metrics of the last epoch."""
+        return self.epochs[max(self.epochs)] if self.epochs else {}
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        """What was measured at the end, or in the last epoch before it failed."""
+        return dict(self.outcome.metrics) if self.outcome else self.last
+
+    def record(self) -> Record:
+        """What a study keeps of it."""
+        job, outcome = self.job, self.outcome or Outcome(epochs=len(self.epochs))
+        failure = {}
+        if (problem := self.problem) is not None:
+            technique = f"{problem.slot}/{problem.name}" if problem.slot else ""
+            failure = {"reason": problem.reason, "detail": problem.line, "technique": technique}
+        return Record(
+            key=job.key,
+            stage=job.stage.name,
+            recipe=dict(job.recipe.tree),
+            seed=job.order.seed,
+            state=self.state,
+            score=self.score,
+            metrics=self.metrics,
+            curves=columns(self.epochs),
+            resamples=list(outcome.resamples),
+            units=outcome.units,
+            epochs=outcome.epochs,
+            seconds=self.seconds,
+            elapsed=self.elapsed,
+            **failure,
+        )
 
 
-Judge = Callable[[Job, int, dict[str, float]], bool]
+class Screen(Protocol):
+    """Where progress is shown."""
+
+    goal: Goal | None
+    clock: Callable[[], float]
+
+    def say(self, text: str) -> None: ...
+    def stage(self, stage: Stage, total: int, done: int) -> None: ...
+    def earlier(self, records: Sequence[Record]) -> None: ...
+    def running(self, count: int) -> None: ...
+    def result(self, result: Result) -> None: ...
+
+
+class Listener(Protocol):
+    """What is told of every trial as it runs: MLflow's mirror, or nothing."""
+
+    def begin(self, job: Job) -> None: ...
+    def epoch(self, job: Job, epoch: int, metrics: dict[str, float]) -> None: ...
+    def end(self, result: Result) -> None: ...
+    def conclude(self, note: str, metrics: Mapping[str, float], tags: Mapping[str, str], artifacts: Sequence[Path]) -> None: ...
+    def close(self) -> int: ...
+
+
+class NoListener:
+    """Where tracking is switched off."""
+
+    def begin(self, job: Job) -> None: ...
+    def epoch(self, job: Job, epoch: int, metrics: dict[str, float]) -> None: ...
+    def end(self, result: Result) -> None: ...
+    def conclude(self, note: str, metrics: Mapping[str, float], tags: Mapping[str, str], artifacts: Sequence[Path]) -> None: ...
+    def close(self) -> int:
+        return 0
+
+
+Stop = Callable[[Job, int, dict[str, float]], bool]
+"""Whether a job ends at an epoch with these metrics."""
 
 
 @dataclass
-class Runner:
-    """Runs jobs; the first signal lets the running ones end, the second ends them too."""
+class Interrupts:
+    """The signals that asked to end: the first lets running trials end, the second ends them too."""
 
-    executor: Executor
-    folder: Folder
-    screen: Screen
-    mirror: Mirror
-    workers: int
-    objective: Objective | None = None
-    interrupts: list[int] = field(default_factory=list)
-    tickets: Iterator[int] = field(default_factory=lambda: count(1))
+    study: str
+    say: Callable[[str], None]
+    numbers: list[int] = field(default_factory=list)
 
     @contextmanager
-    def signals(self) -> Iterator[None]:
-        """Count the signals that ask to end, while trials run; outside of the main thread there are none to be had."""
+    def counted(self) -> Iterator[None]:
+        """Count signals; outside of the main thread there are none."""
         if threading.current_thread() is not threading.main_thread():
             yield
             return
-        before = {s: signal.signal(s, lambda number, _: self.interrupt(number)) for s in (signal.SIGINT, signal.SIGTERM)}
+        before = {s: signal.signal(s, lambda number, _: self.add(number)) for s in (signal.SIGINT, signal.SIGTERM)}
         try:
             yield
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
 
-    def interrupt(self, number: int) -> None:
-        self.interrupts.append(number)
-        if len(self.interrupts) > 1:
-            raise Interrupted(number, self.folder.words)
-        self.screen.say("Stopping: running trials end first; once more ends them at once. The same command resumes.")
+    def add(self, number: int) -> None:
+        self.numbers.append(number)
+        if len(self.numbers) > 1:
+            raise Interrupted(number, self.study)
+        self.say("Stopping: running trials end first; once more ends them at once. The same command resumes.")
 
-    def run(self, jobs: Iterable[Job], done: Callable[[Result], None], judge: Judge = lambda *_: False, width: int | None = None) -> None:
-        """Keep `width` jobs running until there are no more: by default as many as there are workers, or one where time is judged.
+    def check(self) -> None:
+        """Raise Interrupted where a signal came."""
+        if self.numbers:
+            raise Interrupted(self.numbers[0], self.study)
+
+
+@dataclass
+class Running:
+    """A job that runs; it may start more than once."""
+
+    job: Job
+    start: float
+    retries: int = RETRIES
+    result: Result = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.result = Result(self.job)
+
+
+@dataclass(frozen=True)
+class Runner:
+    """Runs jobs for a goal, or for none as long as it is not known.
+
+    Args:
+        elapsed: what the study's clock shows.
+    """
+
+    executor: Executor
+    screen: Screen
+    interrupts: Interrupts
+    goal: Goal | None = None
+    listener: Listener = field(default_factory=NoListener)
+    elapsed: Callable[[], float] = lambda: 0.0
+    tickets: Iterator[int] = field(default_factory=lambda: count(1))
+
+    def run(self, jobs: Iterable[Job], done: Callable[[Result], None], stop: Stop = lambda *_: False, width: int | None = None) -> None:
+        """Keep `width` jobs running until there are no more: by default one a worker, or one where a stopwatch decides.
 
         Args:
-            judge: of a job, a rung and the metrics there: whether it ends.
+            jobs: is asked for the next job whenever there is room for it.
+            done: takes each result.
+            stop: decides at each rung of a job whether it ends.
 
         Raises:
             Interrupted: a signal came; what was running has ended.
         """
-        source, live, more = iter(jobs), dict[int, tuple[Job, Result, float]](), True
-        width = width or (1 if self.objective and timed(self.objective.name) else self.workers)
+        source, live, more = iter(jobs), dict[int, Running](), True
+        width = width or (1 if self.goal and self.goal.timed else self.executor.workers)
         while True:
-            while more and not self.interrupts and len(live) < width:
+            while more and not self.interrupts.numbers and len(live) < width:
                 job = next(source, None)
                 more = job is not None
                 if job is not None:
-                    live[self.submit(job)] = (job, Result(job), self.executor.now())
+                    live[self._submit(job)] = Running(job, self.executor.now())
                     self.screen.running(len(live))
             if not live:
                 break
             for event in self.executor.events():
-                job, result, start = live[event.number]
-                if self.hear(event, job, result, judge):
+                running = live[event.number]
+                if self._hear(event, running, stop):
                     del live[event.number]
-                    result.seconds = self.executor.now() - start
-                    self.mirror.end(result)
-                    done(result)
+                    if self._retry(running):
+                        live[self._submit(running.job)] = running
+                    else:
+                        self._end(running, done)
                     self.screen.running(len(live))
-                    self.screen.result(result)
-        if self.interrupts:
-            raise Interrupted(self.interrupts[0], self.folder.words)
+        self.interrupts.check()
 
-    def submit(self, job: Job) -> int:
-        ticket = next(self.tickets)
-        folder = self.folder.trial(job.key)
-        objective = self.objective.name if self.objective else None
-        self.mirror.begin(job)
-        order = {"recipe": dict(job.recipe.tree), "seed": job.seed, "objective": objective, "log": str(folder / "log.txt")}
-        order["latency"] = timed(objective)
-        if self.objective is not None and objective not in COST:  # no cost is followed while training, but the validation loss
-            order["direction"] = self.objective.direction
-        self.executor.submit(ticket, order | job.order)
+    def collect(self, jobs: Iterable[Job]) -> list[Result]:
+        """The results of jobs."""
+        results: list[Result] = []
+        self.run(jobs, results.append)
+        return results
+
+    def _submit(self, job: Job) -> int:
+        ticket, order = next(self.tickets), job.order
+        if self.goal is not None:
+            first = self.goal.first
+            direction = None if first.cost else first.direction  # while training, the validation loss is followed for a cost
+            order = replace(order, objective=first.name, direction=direction, latency=order.latency or takes_stopwatch(first.name))
+        if job.stage.tracked:
+            self.listener.begin(job)
+        self.executor.submit(ticket, order)
         return ticket
 
-    def hear(self, event: Event, job: Job, result: Result, judge: Judge) -> bool:
-        """Take in one event; whether it was the last of its job."""
+    def _hear(self, event: Event, running: Running, stop: Stop) -> bool:
+        """Take in an event; whether it was the last of its job."""
+        job, result, data = running.job, running.result, event.data
         match event.kind:
             case "started":
-                result.curve.clear()
+                result.epochs.clear()
             case "report":
-                epoch, metrics = event.data["epoch"], event.data["metrics"]
-                result.last = metrics
-                if epoch in job.order.get("rungs", ()):
-                    self.executor.reply(event.number, judge(job, epoch, metrics))
-                if self.objective and self.objective.name in metrics:
-                    result.curve.append(metrics[self.objective.name])
-                self.mirror.epoch(job, epoch, metrics)
+                epoch, metrics = data["epoch"], data["metrics"]
+                result.epochs[epoch] = metrics
+                if epoch in job.order.rungs:
+                    self.executor.reply(event.number, stop(job, epoch, metrics))
+                if job.stage.tracked:
+                    self.listener.epoch(job, epoch, metrics)
             case "finished":
-                result.outcome = event.data
-                self.settle(result)
+                result.outcome = Outcome(**data)
+                self._score(result)
                 return True
             case "failed":
-                result.reason, result.detail = event.data["reason"], event.data["detail"]
+                result.problem = Problem(**data)
                 return True
         return False
 
-    def settle(self, result: Result) -> None:
-        """The score of an outcome that has metrics; one without the objective is a failure, but on the test part, which has not all."""
-        if self.objective is None or result.outcome is None or not result.outcome.get("metrics"):
+    def _retry(self, running: Running) -> bool:
+        """Whether the machine is to blame for a failure, so that the job is submitted again."""
+        problem = running.result.problem
+        if problem is None or problem.blame != "machine" or not running.retries or self.interrupts.numbers:
+            return False
+        key, stage = running.job.key, running.job.stage.name
+        self.screen.say(f"  {key if key.startswith(stage) else f'{stage} {key}'} is tried again: {problem}")
+        running.retries, running.result = running.retries - 1, Result(running.job)
+        return True
+
+    def _end(self, running: Running, done: Callable[[Result], None]) -> None:
+        result = running.result
+        result.seconds, result.elapsed = self.executor.now() - running.start, self.elapsed()
+        if result.job.stage.stored or result.job.stage.tracked:
+            self.listener.end(result)
+        done(result)
+        self.screen.result(result)
+
+    def _score(self, result: Result) -> None:
+        """The first objective's value; on the validation part an outcome without it is a failure."""
+        if self.goal is None or result.outcome is None or not result.outcome.metrics:
             return
-        measured = result.outcome["metrics"]
-        result.score = self.objective.of(measured, result.job.order.get("part", "validation"))
-        if result.score is None and result.job.order.get("part") != "test":
-            result.outcome, result.reason = None, "error"
-            result.detail = f"nothing logged {self.objective.name}; logged: {', '.join(sorted(measured))}"
+        order = result.job.order
+        part = order.part if isinstance(order, Measure) else "validation"
+        result.score = self.goal.first.value(result.outcome.metrics, part)
+        if result.score is None and part != "test":
+            logged = ", ".join(sorted(result.outcome.metrics))
+            result.problem = Problem("error", f"nothing logged {self.goal.first.name}; logged: {logged}")
+            result.outcome = None

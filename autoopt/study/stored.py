@@ -2,26 +2,26 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import yaml
 
 from autoopt.config import Tree, as_overrides, from_file
 from autoopt.errors import BadInput, nearest
 from autoopt.study.folder import ROOT
-from autoopt.study.journal import Journal, Record
-
-STAGES = ("search", "compress", "confirm", "test")
+from autoopt.study.journal import Journal
+from autoopt.study.record import Record
+from autoopt.study.stages import STORED
+from autoopt.study.verdict import Verdict, read
 
 
 @dataclass(frozen=True)
 class Stored:
-    """One study as its folder tells it."""
+    """A study as its folder tells it: its records by stage, and its verdict where it is concluded."""
 
     path: Path
     config: Tree
     records: dict[str, list[Record]]
-    verdict: dict[str, Any] | None
+    verdict: Verdict | None
 
     @property
     def name(self) -> str:
@@ -74,8 +74,8 @@ def stored(name: str, root: str | None) -> Stored:
     return Stored(
         path,
         yaml.safe_load((path / "config.yaml").read_text()),
-        {stage: journal.records(stage) for stage in STAGES},
-        yaml.safe_load(verdict.read_text()) if verdict.exists() else None,
+        {stage.name: journal.records(stage) for stage in STORED},
+        read(yaml.safe_load(verdict.read_text())) if verdict.exists() else None,
     )
 
 

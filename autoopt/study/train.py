@@ -1,4 +1,4 @@
-"""One recipe, trained to its end, measured on the test split and exported like a winner."""
+"""One recipe, trained to its end, measured on the test part and exported like a winner."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -6,12 +6,18 @@ from pathlib import Path
 
 from autoopt.config import Tree
 from autoopt.errors import NotConcluded
+from autoopt.executor import Executor
+from autoopt.orders import Measure, Order, Outcome, Train
+from autoopt.report.sentence import WHERE
 from autoopt.study.export import Advice, export
 from autoopt.study.folder import default_name
 from autoopt.study.graph import write_graph
-from autoopt.study.preflight import collect
 from autoopt.study.runner import Job, Result, Screen
-from autoopt.study.search import opened
+from autoopt.study.search import opened, warm
+from autoopt.study.stages import TEST, TRAIN, Stage
+from autoopt.study.study import Study
+
+KEY = "0"
 
 
 @dataclass(frozen=True)
@@ -25,45 +31,50 @@ class Trained:
     path: Path
 
 
-def train(tree: Tree, screen: Screen) -> Trained:
+def train(tree: Tree, screen: Screen, executor: Executor | None = None) -> Trained:
     """Train the recipe that the tree pins; what it leaves open is as in the baseline.
 
     Raises:
         BadInput: it cannot be trained; nothing was started.
-        NotConcluded: the training failed, or the measurement on the test split, which leaves what was trained in best/.
+        NotConcluded: the training failed, or the measurement on the test part, which leaves what was trained in best/.
     """
     tree = {**tree, "name": tree["name"] or f"train-{default_name(tree)}"}
-    with opened(tree, screen, alone=True) as study:
-        recipe, runner, folder = study.space.baseline(), study.runner, study.folder
-        weights = folder.weights("0")
-        screen.say(f"training {recipe.title()}, {recipe.epochs} epochs (log: {folder.path / 'trials' / '0' / 'log.txt'})")
-        screen.stage("train", 1, 0)
-
-        def exported(result: Result, part: str) -> Trained:
-            assert whole.outcome is not None and result.outcome is not None and result.score is not None
-            name, score = study.objective.name, result.score
-            said = Advice(folder.name, f"{name} {score:.4f} on the {part} split.", name, score)
-            export(folder.path / "best", recipe, weights, study.facts, said)
-            return Trained(name, score, part, {**result.outcome["metrics"], **whole.outcome["metrics"]}, folder.path / "best")
-
-        whole = done(collect(runner, [Job("0", "train", recipe, tree["seed"], {"save": str(weights)})]), "the training")
-        trained = exported(whole, "validation")
+    with warm(tree, screen, executor) as ready, opened(ready, ready.begin_training()) as study:
+        recipe, log = study.space.baseline(), study.runner.executor.store.log(KEY)
+        screen.say(f"training {recipe.title()}, {recipe.epochs} epochs (log: {log})")
+        result = run(study, Train(key=KEY, recipe=recipe, seed=study.seed, keep=True), TRAIN, "the training")
+        trained = exported(study, result, "validation", {})
         if study.facts["test"]:
-            screen.stage("test", 1, 0)
-            order = {"load": str(weights), "part": "test", "latency": True}
-            job = Job("0-test", "test", recipe, tree["seed"], order)
-            trained = exported(done(collect(runner, [job]), f"{trained.path} holds what was trained, but the measurement"), "test")
-        write_graph(runner, trained.path, recipe)
+            order = Measure(key=TEST.key.format(KEY), recipe=recipe, seed=study.seed, weights=KEY, latency=True)
+            test = run(study, order, TEST, f"{trained.path} holds what was trained, but the measurement")
+            trained = exported(study, test, "test" if study.part == "test" else "validation", trained.metrics)
+        write_graph(study.runner, "best", recipe)
         return trained
 
 
-def done(results: list[Result], what: str) -> Result:
-    """The one result.
+def run(study: Study, order: Order, stage: Stage, what: str) -> Result:
+    """The result of one order.
 
     Raises:
         NotConcluded: it is a failure.
     """
-    (result,) = results
-    if result.outcome is None:
-        raise NotConcluded(f"{what} failed ({result.reason}): {result.detail}")
+    study.runner.screen.stage(stage, 1, 0)
+    (result,) = study.runner.collect([Job(order, stage)])
+    if result.problem is not None:
+        raise NotConcluded(f"{what} failed ({result.problem.reason}): {result.problem.line}")
     return result
+
+
+def exported(study: Study, result: Result, part: str, before: Mapping[str, float]) -> Trained:
+    """Write best/ with what is known by now, and tell MLflow.
+
+    Args:
+        before: the metrics of the training, where this is the measurement on the test part.
+    """
+    first, path = study.goal.first, study.folder.path / "best"
+    outcome, recipe = result.outcome or Outcome(), result.job.recipe
+    score = result.score if result.score is not None else before[first.name]
+    note = f"{first.name} {score:.4f} {WHERE[part]}."
+    export(path, recipe, study.runner.executor.store.weights(KEY), study.facts, Advice(study.folder.name, note, first.name, score))
+    study.runner.listener.conclude(f"**{note}**", {"objective": score}, {"autoopt.state": "trained"}, [path])
+    return Trained(first.name, score, part, {**outcome.metrics, **before}, path)

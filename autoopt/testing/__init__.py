@@ -9,7 +9,7 @@ def test_mine():
 
 import logging
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from typing import NamedTuple
@@ -24,6 +24,7 @@ from autoopt.testing import (
     compression,
     data,
     device,
+    executor,
     general,
     initializer,
     loss,
@@ -31,10 +32,11 @@ from autoopt.testing import (
     optimizer,
     regularizer,
     schedule,
+    strategy,
 )
 from autoopt.testing.worlds import WORLDS
 
-__all__ = ["GENERAL", "OF_SLOT", "WORLDS", "Finding", "check", "checks", "outcome"]
+__all__ = ["GENERAL", "OF_SLOT", "WORLDS", "Finding", "check", "checks", "outcome", "state"]
 
 Check = Callable[[Technique], None]
 GENERAL: tuple[Check, ...] = general.CHECKS
@@ -50,6 +52,8 @@ OF_SLOT: dict[str, tuple[Check, ...]] = {
     "schedule": schedule.CHECKS,
     "device": device.CHECKS,
     "compression": compression.CHECKS,
+    "strategy": strategy.CHECKS,
+    "executor": executor.CHECKS,
 }
 
 
@@ -69,7 +73,18 @@ def check(technique: Technique) -> list[Finding]:
 
 def checks(technique: Technique) -> dict[str, Callable[[], None]]:
     """The checks that a technique has to pass, by name; each raises on failure, and Unavailable where it cannot be made."""
-    return {c.__name__.replace("_", " "): partial(c, technique) for c in (*GENERAL, *OF_SLOT[technique.slot])}
+    return {name_of(c): partial(c, technique) for c in (*GENERAL, *OF_SLOT[technique.slot])}
+
+
+def name_of(check: Check) -> str:
+    return check.__name__.replace("_", " ")
+
+
+def state(technique: Technique, findings: Sequence[Finding]) -> str:
+    """What the findings of `check` come to: failed, ok, or skipped, where nothing that the technique does could be tried."""
+    if any(not finding.skipped for finding in findings):
+        return "failed"
+    return "skipped" if {name_of(c) for c in OF_SLOT[technique.slot]} <= {finding.check for finding in findings} else "ok"
 
 
 def outcome(name: str, run: Callable[[], None]) -> Finding | None:

@@ -6,7 +6,8 @@ from itertools import zip_longest
 from typing import Any
 
 from autoopt.domain import Choice, Range, Unavailable
-from autoopt.slots import SLOTS
+from autoopt.executor import Executor
+from autoopt.slots import PLUGGABLE, SLOTS
 from autoopt.technique import REQUIRED, Technique, from_source, reflect, resolve
 from autoopt.testing.worlds import situations
 
@@ -35,8 +36,9 @@ def names_its_source(technique: Technique) -> None:
 
 
 def asks_for_what_is_offered(technique: Technique) -> None:
-    unknown = sorted(set(technique.asks) - set(SLOTS[technique.slot].offers))
-    assert not unknown, f"asks for {', '.join(unknown)}; {technique.slot} offers {', '.join(SLOTS[technique.slot].offers) or 'nothing'}"
+    offers = PLUGGABLE[technique.slot].offers
+    unknown = sorted(set(technique.asks) - set(offers))
+    assert not unknown, f"asks for {', '.join(unknown)}; {technique.slot} offers {', '.join(offers) or 'nothing'}"
     fills = technique.acts.fills
     assert fills is None or fills in SLOTS, f"Acts(fills='{fills}'): there is no such slot"
 
@@ -54,7 +56,7 @@ def has_defaults_in_their_domains(technique: Technique) -> None:
 
 
 def builds_at_the_ends_of_its_domains(technique: Technique) -> None:
-    expected = SLOTS[technique.slot].returns
+    expected = PLUGGABLE[technique.slot].returns
     names = " or ".join("nothing" if path is None else path.rpartition(":")[2] for path in expected)
     for values in ({}, *ends(technique)):
         said = ", ".join(f"{name}={value!r}" for name, value in values.items()) or "its defaults"
@@ -68,6 +70,8 @@ def builds_at_the_ends_of_its_domains(technique: Technique) -> None:
             raise AssertionError(f"does not build with {said}: {type(error).__name__}: {error}") from error
         for _, result in built:
             fits = any(result is None if path is None else isinstance(result, resolve(path)) for path in expected)
+            if isinstance(result, Executor):
+                result.close()
             assert fits, f"with {said} it returned {type(result).__name__}, expected {names}"
 
 

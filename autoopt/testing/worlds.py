@@ -1,6 +1,8 @@
 """The situations in which each slot's techniques are tried, and what a technique returns in them."""
 
 from collections.abc import Callable, Iterable, Iterator
+from functools import cache
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
@@ -9,7 +11,12 @@ from torch.nn.functional import cross_entropy, mse_loss, one_hot
 from torch.optim import SGD
 from torch.optim.lr_scheduler import StepLR
 
+from autoopt.config import Tree, compose
 from autoopt.domain import Unavailable
+from autoopt.executor.resources import Limits
+from autoopt.goal import Goal, Objective
+from autoopt.space import Space
+from autoopt.store import Store
 from autoopt.technique import REQUIRED, Technique, build
 from autoopt.testing.toys import TASKS, WIDTH, Bowl, examples_of, network, residual_network
 
@@ -17,6 +24,7 @@ World = dict[str, Any]
 """What a slot offers in one situation, by name."""
 
 STEPS = 60
+EPOCHS = 3
 
 
 def situations(technique: Technique, values: World | None = None, worlds: Iterable[World] | None = None) -> list[tuple[World, Any]]:
@@ -108,6 +116,25 @@ def compression_worlds() -> Iterator[World]:
     yield {"model": finetune(network(), 5), "batches": batches, "finetune": finetune, "build": build}
 
 
+@cache
+def tree_of(*overrides: str) -> Tree:
+    return compose(["data=digits", "model=linear", "device=cpu", *overrides])
+
+
+def strategy_worlds() -> Iterator[World]:
+    space = Space.of(tree_of("model=mlp,linear", "optimizer=adamw,nesterov", "augmentation=none"))
+    accuracy, size = Objective("val_accuracy", "maximize"), Objective("size_mb", "minimize")
+    for objectives in ((accuracy,), (accuracy, size)):
+        yield {"space": space, "goal": Goal(objectives), "epochs": 9}
+
+
+def executor_worlds() -> Iterator[World]:
+    one = ("optimizer=nesterov", "schedule=constant", "loss=cross_entropy", "initializer=keep", "regularizer=none", "augmentation=none")
+    folder = TemporaryDirectory(ignore_cleanup_errors=True)  # it goes when nobody has this world any more
+    tree = tree_of(*one, "batches.size=256", f"study.epochs={EPOCHS}")
+    yield {"setup": {"tree": tree}, "store": Store(folder.name), "limits": Limits(workers=1), "kept": folder}
+
+
 WORLDS: dict[str, Callable[[], Iterable[World]]] = {
     "data": lambda: [{}],
     "model": lambda: [{"task": task} for task in TASKS],
@@ -120,4 +147,6 @@ WORLDS: dict[str, Callable[[], Iterable[World]]] = {
     "schedule": schedule_worlds,
     "device": lambda: [{"model": network()}],
     "compression": compression_worlds,
+    "strategy": strategy_worlds,
+    "executor": executor_worlds,
 }

@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 
 from autoopt.errors import BadInput
 from autoopt.tracking.server import ui
-from autoopt.tracking.spool import LOG, PARENT, SPOOL, SQLITE, Spool, Target, unwritten
+from autoopt.tracking.spool import LOG, PARENT, SPOOL, SQLITE, Spool, Target, address_of, path_of, unwritten
 
 __all__ = ["Tracker", "experiment_name", "store_uri", "ui"]
 
@@ -38,7 +38,9 @@ def store_uri(uri: str | None) -> str:
         raise BadInput(f"tracking.uri={uri}: MLflow keeps runs in a database or a server: use sqlite:///mlflow.db.")
     if scheme not in SCHEMES and scheme not in stores():
         raise BadInput(f"tracking.uri={uri}: expected one of {', '.join(f'{known}:' for known in SCHEMES)}, such as {SQLITE}mlflow.db")
-    return SQLITE + os.path.abspath(uri.removeprefix(SQLITE)) if uri.startswith(SQLITE) else uri
+    if not uri.startswith(SQLITE):
+        return uri
+    return address_of(os.path.abspath(path_of(uri))) + "".join(uri.partition("?")[1:])
 
 
 def stores() -> list[str]:

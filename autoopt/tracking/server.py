@@ -10,14 +10,13 @@ import sys
 import tempfile
 import time
 from contextlib import closing
-from pathlib import Path
 from typing import IO
 from urllib.error import HTTPError, URLError
 from urllib.parse import quote, urlsplit
 from urllib.request import urlopen
 
 from autoopt.errors import BadInput
-from autoopt.tracking.spool import SQLITE, redacted, secrets
+from autoopt.tracking.spool import SQLITE, path_of, redacted, secrets
 
 HOST, PATIENCE, GRACE = "127.0.0.1", 120.0, 10.0
 RUNS = "runs?workflowType=machine_learning"
@@ -34,7 +33,7 @@ def ui(uri: str, port: int | None = None, *, experiment: str | None = None, dire
     if urlsplit(uri).scheme in ("http", "https"):
         show(public(uri), experiment, direction)
         return 0
-    path = Path(uri.removeprefix(SQLITE).partition("?")[0])
+    path = path_of(uri)
     if uri.startswith(SQLITE) and not path.is_file():
         raise BadInput(f"There is no MLflow store at {path}: run `autoopt search` first, or name another one.")
     if port and taken(port):

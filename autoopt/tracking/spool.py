@@ -20,6 +20,16 @@ BLOCK = 1 << 20
 PARENT, SQLITE = "", "sqlite:///"
 
 
+def address_of(path: str | Path) -> str:
+    """The address of an SQLite store; a folder's name may hold what would end the path in an address, or be an escape."""
+    return SQLITE + str(path).replace("%", "%25").replace("?", "%3F")
+
+
+def path_of(uri: str) -> Path:
+    """The file of an SQLite store."""
+    return Path(unquote(uri.removeprefix(SQLITE).partition("?")[0]))
+
+
 def secrets(uri: str) -> list[str]:
     """What must not be written to disk of a store's address: its credentials, as they stand and decoded."""
     parts = urlsplit(uri)

@@ -11,7 +11,7 @@ import json
 import logging
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from fcntl import LOCK_EX, flock
 from pathlib import Path
 from typing import Any, TypeVar
@@ -20,8 +20,9 @@ from mlflow import MlflowClient
 from mlflow.entities import Dataset, DatasetInput, Metric, Param, RunTag
 from mlflow.exceptions import MlflowException
 
+from autoopt.errors import causes
 from autoopt.tracking.gather import NAME_SIZE, Run, gather, legal
-from autoopt.tracking.spool import BLOCK, PARENT, SPOOL, SQLITE, State, Target, lines
+from autoopt.tracking.spool import BLOCK, PARENT, SPOOL, SQLITE, State, Target, address_of, lines, path_of
 
 logger = logging.getLogger(__package__)
 Result = TypeVar("Result")
@@ -46,12 +47,6 @@ class Refused(Exception):
     """The store does not take this, and never will."""
 
 
-def causes(error: BaseException | None) -> Iterator[BaseException]:
-    while error:
-        yield error
-        error = error.__cause__ or error.__context__
-
-
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
     """Processes that create one database at the same time spoil it. The lock on its folder leaves no file behind."""
@@ -71,19 +66,23 @@ def connect(uri: str, experiment: str) -> tuple[MlflowClient, str]:
     """The store, and the experiment's number in it; what is not there yet is made."""
     if not uri.startswith(SQLITE):
         return find_experiment(MlflowClient(uri), experiment, None)
-    path = Path(uri.removeprefix(SQLITE).partition("?")[0])
+    path = path_of(uri)
     path.parent.mkdir(parents=True, exist_ok=True)
     with locked(path.parent):
         if not path.exists():
             create(path)
-        return find_experiment(MlflowClient(uri), experiment, (path.parent / "mlruns").as_uri())
+        found = find_experiment(MlflowClient(uri), experiment, (path.parent / "mlruns").as_uri())
+    if (made := Path(uri.removeprefix(SQLITE)).parent) != path.parent:  # by MLflow, which takes an escaped address for a path
+        with suppress(OSError):
+            os.removedirs(made)
+    return found
 
 
 def create(path: Path) -> None:
     """Make a database beside its place: one that is killed half-way through its migrations can never be opened."""
     new = path.with_name(f".{path.name}.new")
     new.unlink(missing_ok=True)
-    MlflowClient(f"{SQLITE}{new}").search_experiments(max_results=1)
+    MlflowClient(address_of(new)).search_experiments(max_results=1)
     new.rename(path)
 
 

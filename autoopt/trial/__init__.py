@@ -1,4 +1,4 @@
-"""One training: a recipe in, an outcome out."""
+"""One trial: an order in, an outcome out."""
 
 from collections.abc import Callable
 

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Mapping
+from dataclasses import replace
 from math import ceil
 from typing import Any
 
@@ -15,8 +16,10 @@ from autoopt.data.task import Task
 from autoopt.deployment.compress import network
 from autoopt.domain import Unavailable
 from autoopt.errors import TechniqueError
+from autoopt.module.applied import applied_to
 from autoopt.module.chosen import Chosen
 from autoopt.module.net import Instead, Net
+from autoopt.module.norms import Passed
 from autoopt.module.tuned import Tuned, scale_alike
 from autoopt.recipe import Recipe
 from autoopt.trial.ranks import ALONE, Share
@@ -39,7 +42,8 @@ def make_trainer(
         callbacks: of an earlier Trainer of the same training; else those of the recipe are built.
     """
     if callbacks is None:
-        regularizers = module.chosen.callbacks(module, steps_asked_for(module, feed, recipe), module.objective, module.direction)
+        applied = applied_to(module)
+        regularizers = applied.chosen.callbacks(module, steps_asked_for(module, feed, recipe), applied.objective, applied.direction)
         callbacks = [*regularizers, *device.get("callbacks", []), reporter]
     limits = {} if limit is None or isinstance(module, Net) else {"limit_train_batches": limit, "limit_val_batches": limit}
     by_itself = module.automatic_optimization and feed.accumulate > 1
@@ -66,7 +70,7 @@ def steps_asked_for(module: Tuned, feed: Feed, recipe: Recipe) -> int:
     Raises:
         TechniqueError: they cannot be known.
     """
-    asking = [technique.name for technique, _ in module.chosen.of("regularizer") if "total_steps" in technique.asks]
+    asking = [technique.name for technique, _ in applied_to(module).chosen.of("regularizer") if "total_steps" in technique.asks]
     try:
         return feed.steps * recipe.epochs if asking else 0
     except Unavailable as error:
@@ -85,7 +89,7 @@ def fit(trainer: L.Trainer, module: Tuned, feed: Feed, from_evaluation: bool = F
         hooks = ("on_train_batch_start", "on_train_batch_end")
         by_batch = any(overridden(hook, c, L.Callback) for c in trainer.callbacks for hook in hooks)  # type: ignore[attr-defined]
         train = feed.train(whole_epochs=not by_batch)
-        module.steps_per_epoch, module.accumulate = ceil(train.steps / feed.accumulate), feed.accumulate
+        module.accumulate, applied_to(module).steps_per_epoch = feed.accumulate, ceil(train.steps / feed.accumulate)
         trainer.fit(module, train)
     elif feed.datamodule is not None:
         trainer.fit(module, datamodule=feed.datamodule)
@@ -102,7 +106,7 @@ def devices(recipe: Recipe) -> int:
 
 def device_arguments(module: Tuned, recipe: Recipe, share: Share = ALONE) -> dict[str, Any]:
     """What the device says to the Trainer of a process that is one of several, or of one that goes on alone."""
-    device: dict[str, Any] = module.chosen.one("device", model=network(module))
+    device: dict[str, Any] = applied_to(module).chosen.one("device", model=network(module))
     if share != ALONE:
         return {**device, "plugins": [*device.get("plugins", []), LightningEnvironment()]}
     return {**device, "devices": 1, "strategy": "auto"} if devices(recipe) > 1 else device
@@ -123,16 +127,16 @@ def finetuned(
     """
     if epochs < 1:
         return model.eval()
+    applied = applied_to(module)
     if isinstance(module, Net):
-        net = Net(model, module.loss, module.chosen, task, module.objective, loss)
+        net = Net(model, module.loss, replace(applied, passed=Passed()), task, loss)
         net.metrics = module.metrics
         tuned: Tuned = net
     elif loss is not None:
         raise Unavailable("a LightningModule computes its loss in its own training_step")
     else:
         tuned = model  # type: ignore[assignment]
-    tuned.direction = module.direction
-    reporter = Reporter(lambda *_: False, module.objective, task)
+    reporter = Reporter(lambda *_: False, applied.objective, task)
     reporter.feed = feed
     scale_alike(model, network(module))
     trainer = make_trainer(recipe.replace(study={"epochs": epochs}), tuned, reporter, feed, limit, device_arguments(tuned, recipe))

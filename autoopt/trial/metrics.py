@@ -15,6 +15,8 @@ from torch.utils.flop_counter import FlopCounterMode
 from torchmetrics.functional import classification as C
 from torchmetrics.functional import regression as R
 
+from autoopt.errors import out_of_memory
+
 CLASSIFICATION = ("accuracy", "balanced_accuracy", "f1", "recall", "precision", "loss")
 REGRESSION = ("rmse", "mae", "r2", "loss")
 RESAMPLES = 200
@@ -126,18 +128,24 @@ def peak_memory() -> dict[str, float]:
 
 @torch.no_grad()
 def latency(model: nn.Module, example: Tensor, seconds: float = 0.3) -> dict[str, float]:
-    """Milliseconds for one example (median and 95th percentile), and examples a second in batches of 256.
+    """Milliseconds for one example (median and 95th percentile), and examples a second in batches of 256, where memory holds these.
 
     Eager, warmed up, in the threads that the process has; it counts where nothing else runs.
     """
     model.eval()
-    single, many = example[:1], example[:1].expand(256, *example.shape[1:]).contiguous()
-    times, batch_times = timed(model, single, seconds), timed(model, many, seconds)
-    return {
+    times = timed(model, example[:1], seconds)
+    found = {
         "latency_ms": statistics.median(times) * 1e3,
         "latency_p95_ms": sorted(times)[math.ceil(0.95 * (len(times) - 1))] * 1e3,
-        "inference_samples_per_second": 256 / statistics.median(batch_times),
     }
+    try:
+        batch_times = timed(model, example[:1].expand(256, *example.shape[1:]).contiguous(), seconds)
+    except Exception as error:
+        if not out_of_memory(error):
+            raise
+        print(f"inference_samples_per_second is not measured: a batch of 256 does not fit into memory ({error})")
+        return found
+    return found | {"inference_samples_per_second": 256 / statistics.median(batch_times)}
 
 
 def timed(model: nn.Module, batch: Tensor, seconds: float) -> list[float]:

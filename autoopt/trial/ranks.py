@@ -12,7 +12,7 @@ import time
 import traceback
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from statistics import fmean
 from typing import Any
@@ -21,23 +21,24 @@ import torch.distributed as dist
 from lightning.fabric.plugins.environments.lightning import find_free_network_port
 from torch import nn
 
-from autoopt.executor.channel import Channel
-from autoopt.executor.endings import classify, ended, oom_kills
-from autoopt.executor.processes import die_with_parent, flush
+from autoopt.orders import Json, Outcome, Problem
+from autoopt.process.channel import Channel
+from autoopt.process.endings import classify, ended, oom_kills
+from autoopt.process.system import die_with_parent, flush
 from autoopt.trial import Report
 
-Json = dict[str, Any]
 Share = tuple[int, int]
 """A rank, from 0, and how many there are."""
 ALONE: Share = (0, 1)
+Work = Callable[[Share, Report], Outcome | None]
 
 
 class RankError(Exception):
-    """A rank failed, or died; ends the trial with its reason."""
+    """A rank failed, or died; ends the trial with its problem."""
 
-    def __init__(self, reason: str, detail: str):
-        super().__init__(detail)
-        self.reason = reason
+    def __init__(self, problem: Problem):
+        super().__init__(str(problem))
+        self.problem = problem
 
 
 @dataclass(eq=False)
@@ -55,11 +56,11 @@ class Rank:
         return os.waitpid(self.pid, 0)[1]
 
 
-def spread(count: int, run: Callable[[Share, Report], Json], report: Report) -> Json:
+def spread(count: int, run: Work, report: Report) -> Outcome:
     """Run the same in so many processes.
 
     Args:
-        run: what a rank does. The trial's outcome is that of rank 0; another rank that has one too, has a problem.
+        run: what a rank does: the trial's outcome, of rank 0, and nothing of the others.
         report: is called here, with what rank 0 reports; the other ranks learn from rank 0 whether to stop.
 
     Raises:
@@ -79,7 +80,7 @@ def spread(count: int, run: Callable[[Share, Report], Json], report: Report) -> 
                 rank.end()
 
 
-def start(share: Share, environment: Mapping[str, str], run: Callable[[Share, Report], Json]) -> Rank:
+def start(share: Share, environment: Mapping[str, str], run: Work) -> Rank:
     parent = os.getpid()
     mine, theirs = socket.socketpair()
     if pid := os.fork():
@@ -95,14 +96,15 @@ def start(share: Share, environment: Mapping[str, str], run: Callable[[Share, Re
         os._exit(0)
 
 
-def be_rank(channel: Channel, share: Share, run: Callable[[Share, Report], Json]) -> None:
+def be_rank(channel: Channel, share: Share, run: Work) -> None:
     """Do a rank's work, and say what came of it and when: the others fail after the first, for want of it."""
     try:
-        kind, data = "finished", run(share, partial(ask, channel) if share[0] == 0 else lambda epoch, metrics: False)
+        outcome = run(share, partial(ask, channel) if share[0] == 0 else lambda epoch, metrics: False)
+        kind, data = "finished", None if outcome is None else outcome.json()
     except BaseException as error:
         with suppress(Exception):
             traceback.print_exc()
-        kind, data = "failed", dict(zip(("reason", "detail"), classify(error), strict=True))
+        kind, data = "failed", classify(error).json()
     channel.send(kind=kind, data=data, at=time.monotonic())
 
 
@@ -112,7 +114,7 @@ def ask(channel: Channel, epoch: int, metrics: dict[str, float]) -> bool:
     return answer is None or bool(answer["stop"])
 
 
-def attend(ranks: list[Rank], report: Report) -> Json:
+def attend(ranks: list[Rank], report: Report) -> Outcome:
     """Answer reports until the trial has its outcome."""
     kills = oom_kills()
     with selectors.DefaultSelector() as selector:
@@ -123,11 +125,11 @@ def attend(ranks: list[Rank], report: Report) -> Json:
             for key, _ in selector.select():
                 rank, said = key.data, key.data.channel.wait()
                 if said is None:
-                    reason, detail = ended(rank.end(), out_of_memory=oom_kills() > kills)
-                    ends.append((0.0, rank, {"kind": "failed", "data": {"reason": reason, "detail": detail}}))
+                    problem = ended(rank.end(), out_of_memory=oom_kills() > kills)
+                    ends.append((0.0, rank, {"kind": "failed", "data": problem.json()}))
                 elif said["kind"] == "report":
                     rank.channel.send(stop=report(said["data"]["epoch"], said["data"]["metrics"]))
-                elif said["kind"] == "finished" and rank.number and not said["data"]:
+                elif said["kind"] == "finished" and rank.number:
                     selector.unregister(key.fileobj)
                 else:
                     ends.append((said["at"], rank, said))
@@ -135,16 +137,18 @@ def attend(ranks: list[Rank], report: Report) -> Json:
                 return conclusion(*min(ends, key=lambda end: end[0])[1:])
 
 
-def conclusion(rank: Rank, said: Json) -> Json:
+def conclusion(rank: Rank, said: Json) -> Outcome:
     """The outcome of the rank that ended the trial.
 
     Raises:
         RankError: it failed.
     """
     if said["kind"] == "finished":
-        return said["data"]
-    reason, detail = said["data"]["reason"], said["data"]["detail"]
-    raise RankError(reason, f"rank {rank.number}: {detail}" if rank.number else detail)
+        return Outcome(**said["data"])
+    problem = Problem(**said["data"])
+    if rank.number and not problem.unavailable:  # which is the same on all ranks
+        problem = replace(problem, detail=f"rank {rank.number}: {problem.detail}")
+    raise RankError(problem)
 
 
 def replica(strategy: Any, share: Share) -> Share:

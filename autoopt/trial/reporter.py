@@ -11,7 +11,7 @@ from autoopt.errors import NonFinite
 from autoopt.module.net import Net
 from autoopt.module.tuned import rates
 from autoopt.trial import Report
-from autoopt.trial.outcome import followed, judged, known
+from autoopt.trial.measuring import followed, judged, known
 from autoopt.trial.ranks import averaged, same_buffers
 
 

@@ -5,7 +5,6 @@ import inspect
 import logging
 import platform
 import random
-import typing
 import warnings
 from collections.abc import Mapping
 from contextlib import suppress
@@ -26,8 +25,10 @@ from autoopt.data.rows import cached
 from autoopt.data.task import Examples, Raw, Task, fingerprint, make_task
 from autoopt.domain import Unavailable
 from autoopt.errors import BadInput
+from autoopt.kind import check_kind, return_type
 from autoopt.slots import SLOTS
 from autoopt.space import Space
+from autoopt.store import Store
 from autoopt.technique import LIVE, REQUIRED, Technique, build, resolve
 
 BATCH_HOOKS = ("on_before_batch_transfer", "transfer_batch_to_device", "on_after_batch_transfer")
@@ -38,10 +39,16 @@ QUIET = ("lightning.pytorch", "lightning.pytorch.utilities.rank_zero", "lightnin
 
 @dataclass(frozen=True)
 class World:
-    """What every trial of a study shares; `metrics` are the user's own, by name."""
+    """What every trial of a study shares.
+
+    Args:
+        store: where weights are stored.
+        metrics: the user's own, by name.
+    """
 
     task: Task
     example: tuple[Tensor, Tensor] | None
+    store: Store
     metrics: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -49,7 +56,7 @@ def prepare(setup: dict[str, Any]) -> tuple[World, dict[str, Any]]:
     """Import the selected techniques and load the data, once, in the process from which the trials are forked.
 
     Args:
-        setup: the composed `tree`, and what is `off` by its `slot/name`.
+        setup: the composed `tree`, and the `store`'s root.
 
     Returns:
         the world, and the facts about it that the supervisor needs: JSON.
@@ -59,7 +66,8 @@ def prepare(setup: dict[str, Any]) -> tuple[World, dict[str, Any]]:
     """
     silence()
     seed_all(setup["tree"]["seed"])  # what a data technique draws is drawn alike in every session
-    space = Space(setup["tree"])
+    tree, store = setup["tree"], Store(setup["store"])
+    space = Space.of(tree)
     load_all(space)
     ((_, _, data),) = [row for row in space.techniques() if row[0] == "data"]
     lightning = all(makes(t, L.LightningModule) for s, _, t in space.techniques() if s == "model")
@@ -69,7 +77,7 @@ def prepare(setup: dict[str, Any]) -> tuple[World, dict[str, Any]]:
         examples = build(data, {}, values)
         digits = fingerprint(examples) if isinstance(examples, Examples) else ""
         if isinstance(examples, Examples) and not isinstance(examples.inputs, Raw):
-            examples = replace(examples, inputs=cached(examples.inputs, recipe.tree["batches"]["cache"], Path(space.tree["root"])))
+            examples = replace(examples, inputs=cached(examples.inputs, recipe.tree["batches"]["cache"], store.root))
         task = make_task(examples, recipe.tree["split"], scan=not lightning, embed=not lightning)
     except BadInput:
         raise
@@ -82,16 +90,17 @@ def prepare(setup: dict[str, Any]) -> tuple[World, dict[str, Any]]:
     if task.datamodule and not lightning and (hook := next((h for h in BATCH_HOOKS if changes(task.datamodule, h)), None)):
         raise BadInput(f"data={data.name}: its {hook} is for a LightningModule; a network needs batches that are ready as they are loaded")
     if task.datamodule and recipe.tree["batches"]["size"] is not None and not has_batch_size(task.datamodule):
-        raise BadInput(f"batches.size={space.tree['batches']['size']}: {data.name} has no batch_size to set; leave batches.size away")
-    if "balanced" in str(space.tree["batches"]["sampler"]) and (task.datamodule or task.kind != "classification"):
+        raise BadInput(f"batches.size={tree['batches']['size']}: {data.name} has no batch_size to set; leave batches.size away")
+    if "balanced" in str(tree["batches"]["sampler"]) and (task.datamodule or task.kind != "classification"):
         why = f"{data.name} draws its own batches" if task.datamodule else "the targets are no classes"
-        raise BadInput(f"batches.sampler={space.tree['batches']['sampler']}: {why}; leave batches.sampler away")
-    metrics = own_metrics(space.tree["metrics"], lightning)
+        raise BadInput(f"batches.sampler={tree['batches']['sampler']}: {why}; leave batches.sampler away")
+    metrics = own_metrics(tree["metrics"], lightning)
     known = {"examples": digits, "sources": sources(space, metrics)}
     found = facts(task, lightning) | known
-    if (objective := found["objective"]) and space.tree["objective"] is None:
-        found["notes"] = [*found["notes"], f"{found['imbalance']}; the objective is {objective}, as accuracy would say little"]
-    return World(task, task.example(), metrics), found
+    if found["objective"] and tree["objective"] is None:
+        why = f"{imbalance(task)}; the objective is {found['objective']}, as accuracy would say little"
+        found["notes"] = (*found["notes"], why)
+    return World(task, task.example(), store, metrics), found
 
 
 def sources(space: Space, metrics: Mapping[str, Any]) -> dict[str, str]:
@@ -150,31 +159,6 @@ def load_all(space: Space) -> None:
             problems.extend(error.problems)
     if problems:
         raise BadInput(*problems)
-
-
-def check_kind(slot: str, technique: Technique) -> None:
-    """Raise BadInput where the object is neither a subclass of what the slot returns nor a function annotated to return it."""
-    expected = SLOTS[slot].returns
-    found = technique.load()
-    returned = found if isinstance(found, type) else return_type(found)
-    if technique.path in LIVE and not isinstance(found, type):
-        return
-    if not any(
-        returned is None if path is None else isinstance(returned, type) and issubclass(returned, resolve(path)) for path in expected
-    ):
-        names = " or ".join("None" if path is None else path.replace(":", ".") for path in expected)
-        says = "does not say what it returns" if returned is REQUIRED else f"returns {getattr(returned, '__name__', returned)}"
-        seen = "a class" if isinstance(found, type) else f"a function that {says}"
-        raise BadInput(f"{slot}={technique.path} is {seen}; expected a subclass of {names}, or a function annotated to return one")
-
-
-def return_type(function: Any) -> Any:
-    try:
-        hint = typing.get_type_hints(function).get("return", inspect.Parameter.empty)
-    except Exception:
-        hint = getattr(function, "__annotations__", {}).get("return", inspect.Parameter.empty)
-    hint = None if hint is type(None) else hint
-    return typing.get_origin(hint) or hint
 
 
 def makes(technique: Technique, kind: type) -> bool:
@@ -236,7 +220,6 @@ def facts(task: Task, lightning: bool) -> dict[str, Any]:
     else:
         for slot in ("loss", "optimizer", "schedule"):
             absent[slot]["own"] = "a plain network has none of its own"
-    uneven = imbalance(task)
     return {
         "kind": task.kind,
         "input_shape": task.input_shape,
@@ -250,9 +233,8 @@ def facts(task: Task, lightning: bool) -> dict[str, Any]:
         "encoding": task.encoding,
         "folds": len(task.folds) + 1,
         "lightning": lightning,
-        "imbalance": uneven,
-        "objective": "val_balanced_accuracy" if uneven and not lightning else None,
-        "notes": list(task.notes),
+        "objective": "val_balanced_accuracy" if imbalance(task) and not lightning else None,
+        "notes": task.notes,
         "absent": absent,
         "test": task.datamodule is None or overridden("test_dataloader", task.datamodule, L.LightningDataModule),
         "gpus": torch.cuda.device_count(),

@@ -1,8 +1,10 @@
 from functools import partial
+from pathlib import Path
 
 import pandas
 
-from autoopt.data.table import from_files, read_file
+from autoopt.data.dialect import encoding_of, separator_of
+from autoopt.data.files import Sheet, asked, from_files, parts_of, read_file
 from autoopt.data.task import Examples
 
 WHERE = "data.csv"
@@ -16,14 +18,22 @@ def csv(
     val: str | None = None,
     test: str | None = None,
     kind: str | None = None,
-    separator: str = ",",
+    separator: str | None = None,
+    encoding: str | None = None,
+    decimal: str | None = None,
+    types: list | None = None,
+    drop: list | None = None,
+    na_values: list | None = None,
 ) -> Examples:
     """A table in a text file with a header line (`path`), or in a file a part; `target` is the column to be learnt.
 
-    Numbers, truth values, dates and categories are told by their values. Categories become one column of 0 and 1 for each level,
+    Encoding, separator and decimal mark are told by the file. The training part tells numbers, truth values, dates, times and
+    categories: a few cells that are none of these count as missing. Categories become one column of 0 and 1 for each level,
     or are embedded where they have more than 20; gaps are filled by the median of the training part, with an indicator.
-    A target of texts, of truth values or of integers with at most 20 distinct values is classes, any other is a regression;
-    `kind` (classification, regression) says otherwise.
+    `types=[zip:category,day:date]` says the type of a column, `drop=[id]` leaves columns out, and `na_values=[unknown]` adds
+    words for missing values (`na_values=[]`: only empty cells are missing).
+    A target of texts, of truth values, of integers with at most 20 distinct values or of two whole numbers is classes, any
+    other is a regression; `kind` (classification, regression) says otherwise.
 
     RFC 4180 (2005).
 
@@ -31,6 +41,15 @@ def csv(
         Unavailable: no file is given.
         BadInput: a file cannot be read, or nothing can be learnt from it.
     """
-    options = {"sep": separator.replace(r"\t", "\t"), "engine": "c", "low_memory": False, "index_col": False}
-    read = partial(read_file, WHERE, read=partial(pandas.read_csv, **options))
-    return from_files(WHERE, read, target, kind, path, train, val, test)
+    files, schema = parts_of(WHERE, path, train, val, test), asked(WHERE, types, drop, na_values, decimal)
+    read = partial(read_file, WHERE, read=partial(sheet, separator=separator, encoding=encoding))
+    return from_files(WHERE, read, target, kind, files, schema)
+
+
+def sheet(file: Path, separator: str | None, encoding: str | None) -> Sheet:
+    """A file whose cells are all texts, since what they are is told by the training part."""
+    encoding = encoding or encoding_of(file)
+    separator = separator_of(file, encoding) if separator is None else separator.replace(r"\t", "\t")
+    options = {"sep": separator, "encoding": encoding, "skipinitialspace": separator != "\t", "engine": "c", "index_col": False}
+    frame = pandas.read_csv(file, dtype=str, na_filter=False, low_memory=False, **options)
+    return Sheet(frame, f"{encoding}, {separator!r} between fields", "," if separator == ";" else ".")

@@ -1,9 +1,10 @@
 from functools import partial
+from pathlib import Path
 
 import pandas
-import pyarrow  # noqa: F401  # what pandas reads it with
+from pyarrow.parquet import ParquetDataset
 
-from autoopt.data.table import from_files, read_file
+from autoopt.data.files import Sheet, asked, from_files, parts_of, read_file
 from autoopt.data.task import Examples
 
 WHERE = "data.parquet"
@@ -17,10 +18,14 @@ def parquet(
     val: str | None = None,
     test: str | None = None,
     kind: str | None = None,
+    types: list | None = None,
+    drop: list | None = None,
+    na_values: list | None = None,
 ) -> Examples:
     """A table in a Parquet file or a folder of such files (`path`), or in one a part; `target` is the column to be learnt.
 
-    Columns are treated as those of a csv file, but that their types are the file's.
+    Columns are treated as those of a csv file, but that their types are the file's; texts are read as in a csv file.
+    Columns of lists, mappings or bytes are left out.
 
     Apache Parquet 2013.
 
@@ -28,4 +33,12 @@ def parquet(
         Unavailable: no file is given.
         BadInput: a file cannot be read, or nothing can be learnt from it.
     """
-    return from_files(WHERE, partial(read_file, WHERE, read=pandas.read_parquet), target, kind, path, train, val, test)
+    files, schema = parts_of(WHERE, path, train, val, test), asked(WHERE, types, drop, na_values)
+    return from_files(WHERE, partial(read_file, WHERE, read=sheet), target, kind, files, schema)
+
+
+def sheet(file: Path) -> Sheet:
+    names = ParquetDataset(file).schema.names
+    if twice := [name for name in names if names.count(name) > 1]:
+        raise ValueError(f"it has several columns '{twice[0]}'")
+    return Sheet(pandas.read_parquet(file))

@@ -1,12 +1,15 @@
 import csv
+import io
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pandas
 import torch
 
+from autoopt.data.dialect import encoding_of, opened
+from autoopt.data.files import Sheet, parts_of, read_file
 from autoopt.data.splits import in_a_row
-from autoopt.data.table import parts_of, read_file
 from autoopt.data.task import Examples
 from autoopt.data.words import Texts
 from autoopt.errors import BadInput
@@ -38,7 +41,8 @@ def text(
     if length < 1 or vocabulary < 3:
         raise BadInput(f"{WHERE}: length={length}, vocabulary={vocabulary}: expected 1 or more, and 3 or more")
     files = parts_of(WHERE, path, train, val, test)
-    frames = {part: read_file(WHERE, file, partial(lines, separator=separator.replace(r"\t", "\t"))) for part, file in files.items()}
+    read = partial(lines, separator=separator.replace(r"\t", "\t"))
+    frames = {part: read_file(WHERE, file, read).frame for part, file in files.items()}
     table = pandas.concat(frames.values(), ignore_index=True)
     codes, classes = pandas.factorize(table["label"], sort=True)
     splits = in_a_row({part: len(frame) for part, frame in frames.items()})
@@ -46,12 +50,14 @@ def text(
     return Examples(inputs, torch.tensor(codes), "classification", tuple(map(str, classes)), splits)
 
 
-def lines(file: Path, separator: str) -> pandas.DataFrame:
+def lines(file: Path, separator: str) -> Sheet:
     """Label and text of every line; quotes count where the separator is no tab."""
-    quoting = csv.QUOTE_NONE if separator == "\t" else csv.QUOTE_MINIMAL
-    with file.open(encoding="utf-8", newline="") as opened:
-        rows = [(n, row) for n, row in enumerate(csv.reader(opened, delimiter=separator, quoting=quoting), 1) if row]
+    quoting: Any = csv.QUOTE_NONE if separator == "\t" else csv.QUOTE_MINIMAL
+    encoding = encoding_of(file)
+    with opened(file) as stream:
+        reader = csv.reader(io.TextIOWrapper(stream, encoding, newline=""), delimiter=separator, quoting=quoting)
+        rows = [(n, row) for n, row in enumerate(reader, 1) if row]
     for number, row in rows:
         if len(row) < 2 or not row[0].strip() or not row[1].strip():
             raise ValueError(f"line {number} is not a label, {separator!r} and a text")
-    return pandas.DataFrame([(row[0].strip(), separator.join(row[1:])) for _, row in rows], columns=["label", "text"])
+    return Sheet(pandas.DataFrame([(row[0].strip(), separator.join(row[1:])) for _, row in rows], columns=["label", "text"]))

@@ -1,9 +1,11 @@
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 
+from autoopt.domain import Acts
 
-def auto() -> dict[str, Any]:
+
+def auto() -> Annotated[dict[str, Any], Acts(gpu=True)]:
     """CUDA where there is a device, else Apple's MPS, else the CPU, in single precision.
 
     Source: Lightning's Trainer (2019), `accelerator`.

@@ -2,7 +2,7 @@ from typing import Annotated, Any
 
 import torch
 
-from autoopt.domain import Choice, Unavailable
+from autoopt.domain import Acts, Choice, Unavailable
 from autoopt.plugins.device.parallel import laid_out, together
 
 
@@ -16,7 +16,7 @@ def cuda(
     devices: int = 1,
     strategy: str = "single",
     hook: str = "none",
-) -> dict[str, Any]:
+) -> Annotated[dict[str, Any], Acts(gpu=True)]:
     """NVIDIA GPUs: one, or `devices` of those that a trial has (`executor.gpus_per_trial`), by a strategy.
 
     `matmul=high` multiplies float32 matrices in TF32, as torch does in convolutions anyway. `strategy=ddp`: the devices share

@@ -13,7 +13,7 @@ from autoopt.trial.world import World
 __all__ = ["prepare", "run"]
 
 
-def run(world: World, job: dict[str, Any], report: Report) -> dict[str, Any]:
+def run(world: World, order: dict[str, Any], report: Report) -> dict[str, Any]:
     """The trial's outcome, and the clock at its entry and its first step, which all processes share."""
     notes: dict[str, Any] = {"entered": time.monotonic()}
     before = set(sys.modules)
@@ -23,5 +23,5 @@ def run(world: World, job: dict[str, Any], report: Report) -> dict[str, Any]:
         plain(net, *arguments)
 
     plain, Net.training_step = Net.training_step, first  # type: ignore[method-assign]
-    outcome = trial.run(world, job, report)
+    outcome = trial.run(world, order, report)
     return outcome | {"notes": notes | {"ran": time.monotonic(), "imported": sorted(set(sys.modules) - before)}}

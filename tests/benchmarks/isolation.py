@@ -7,19 +7,21 @@ a place stands empty between two trials. Median and maximum over 40 trials, one 
 import sys
 import tempfile
 import time
-from pathlib import Path
 from statistics import median
 from typing import Any
 
 from autoopt.config import compose
 from autoopt.executor.local import Local
+from autoopt.orders import Train
+from autoopt.recipe import Recipe
 from autoopt.space import Space
+from autoopt.store import Store
 
 TRIALS = 40
 OVERRIDES = ["data=digits", "model=mlp", "optimizer=adamw", "schedule=cosine", "study.epochs=3"]
 
 
-def trials(executor: Local, recipe: dict[str, Any], folder: Path, width: int) -> tuple[dict[int, float], dict[int, dict[str, Any]]]:
+def trials(executor: Local, recipe: Recipe, width: int) -> tuple[dict[int, float], dict[int, dict[str, Any]]]:
     """When each trial was submitted, and the notes that it took, `width` at a time."""
     submitted: dict[int, float] = {}
     notes: dict[int, dict[str, Any]] = {}
@@ -27,7 +29,7 @@ def trials(executor: Local, recipe: dict[str, Any], folder: Path, width: int) ->
         while len(submitted) < TRIALS and len(executor.running) < width:
             number = len(submitted)
             submitted[number] = time.monotonic()
-            executor.submit(number, {"recipe": recipe, "seed": number, "objective": "val_accuracy", "log": str(folder / "log.txt")})
+            executor.submit(number, Train(key="0", recipe=recipe, seed=number, objective="val_accuracy"))
         for event in executor.events():
             if event.kind == "finished":
                 notes[event.number] = event.data["notes"] | {"over": time.monotonic()}
@@ -43,13 +45,13 @@ def row(what: str, seconds: list[float]) -> None:
 def main() -> None:
     tree = compose(OVERRIDES)
     with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
+        store = Store(name)
         for width in (1, 2):
             start = time.monotonic()
-            executor = Local({"tree": tree}, folder, workers=width, target="first_step")
-            recipe = dict(Space(tree).fitting(executor.facts["absent"]).baseline().tree)
+            executor = Local({"tree": tree}, store, workers=width, target="first_step")
+            recipe = Space.of(tree).fitting(executor.facts["absent"]).baseline()
             print(f"{width} at a time, {TRIALS} trials (template warm after {time.monotonic() - start:.1f} s)")
-            submitted, notes = trials(executor, recipe, folder, width)
+            submitted, notes = trials(executor, recipe, width)
             executor.close()
             row("submit -> run entered", [n["entered"] - submitted[i] for i, n in notes.items()])
             row("submit -> first training step", [n["first_step"] - submitted[i] for i, n in notes.items()])

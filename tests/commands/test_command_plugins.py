@@ -8,7 +8,7 @@ import pytest
 
 from autoopt import Range, grammar
 from autoopt.cli import main
-from autoopt.slots import SLOTS
+from autoopt.slots import PLUGGABLE
 from autoopt.technique import REQUIRED, available, catalogue, find
 
 OWN = '''
@@ -65,10 +65,10 @@ def test_the_list_has_every_technique_under_its_slot(run):
     assert all(find(*key).doc.splitlines()[0] in out for key in found)
 
 
-@pytest.mark.parametrize("slot", SLOTS)
+@pytest.mark.parametrize("slot", PLUGGABLE)
 def test_one_slot(run, slot):
     lines = run(slot)[1].splitlines()
-    assert lines[0] == f"{slot}: {SLOTS[slot].about}" and [line.split()[0] for line in lines[1:]] == available(slot)
+    assert lines[0] == f"{slot}: {PLUGGABLE[slot].about}" and [line.split()[0] for line in lines[1:]] == available(slot)
 
 
 def test_json_says_what_a_signature_says(run):
@@ -93,7 +93,7 @@ def test_json_says_what_a_signature_says(run):
 def test_markdown_is_a_table_a_slot(run):
     lines = run("--markdown")[1].splitlines()
     rows = [line for line in lines if line.startswith("| ") and not line.startswith("| name")]
-    assert len(rows) == len(catalogue()) and sum(line.startswith("**") for line in lines) == len(SLOTS)
+    assert len(rows) == len(catalogue()) and sum(line.startswith("**") for line in lines) == len(PLUGGABLE)
     assert all(row.replace("\\|", "").count("|") == 5 for row in rows)
     (adamw,) = [row for row in rows if row.startswith("| adamw |")]
     assert "`lr` 1e-05 to 0.1, log; `weight_decay` 1e-06 to 1, log" in adamw and "arXiv:1711.05101" in adamw
@@ -143,13 +143,13 @@ def test_what_is_refused(run, arguments, line):
 def test_the_contract_over_what_is_named(run, tmp_path):
     (tmp_path / "checked_opt.py").write_text(OWN)
     code, out, err = run("check", "optimizer=checked_opt:Thing")
-    assert (code, err) == (0, "") and out.splitlines()[0] == "ok       optimizer/Thing" and out.endswith("1 checked, 0 failed\n")
+    assert (code, err) == (0, "") and out.splitlines()[0] == "ok       optimizer/Thing" and out.endswith("1 checked, 0 failed, 0 skipped\n")
     code, out, _ = run("check", "optimizer=checked_opt:Stuck", "activation/relu")
     lines = out.splitlines()
     assert code == 1 and lines[0] == "failed   optimizer/Stuck" and lines[1].startswith("         ") and ": " in lines[1]
-    assert "ok       activation/relu" in lines and lines[-1] == "2 checked, 1 failed"
+    assert "ok       activation/relu" in lines and lines[-1] == "2 checked, 1 failed, 0 skipped"
     code, out, _ = run("check", "activation")
-    assert code == 0 and out.endswith(f"{len(available('activation'))} checked, 0 failed\n")
+    assert code == 0 and out.endswith(f"{len(available('activation'))} checked, 0 failed, 0 skipped\n")
     for word, line in {
         "nobody": "No slot and no distribution with techniques named 'nobody'. ",
         "optimizer/adamww": "No optimizer named 'adamww'. Did you mean 'adamw'?",

@@ -8,12 +8,12 @@ import pytest
 from autoopt.cli import main
 from autoopt.commands.plugins import slot_of_path
 from autoopt.errors import BadInput
-from autoopt.slots import SLOTS
+from autoopt.slots import PLUGGABLE
 from autoopt.technique import find
 from autoopt.testing import check
 
 
-@pytest.mark.parametrize("slot", SLOTS)
+@pytest.mark.parametrize("slot", PLUGGABLE)
 def test_a_new_technique_passes_the_contract_of_its_slot(slot, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     assert main(["plugins", "new", f"{slot}/my_{slot}"]) == 0
@@ -56,6 +56,9 @@ def test_what_cannot_be_made(words, said, capsys, tmp_path, monkeypatch):
 OWN = '''from torch import Tensor, nn
 from torch.optim import SGD
 
+from autoopt.executor import Executor
+from autoopt.strategy import Strategy
+
 
 class Mine(SGD):
     """Plain steps.
@@ -74,6 +77,18 @@ def brighter(images: Tensor, *, strength: float = 0.0) -> Tensor:
 
 def block() -> nn.Module:
     return nn.ReLU()
+
+
+class Best(Strategy):
+    def __init__(self, space):
+        self.space = space
+
+    def propose(self, history, number, seed):
+        return {}
+
+
+def cluster(setup, store, limits) -> Executor:
+    raise NotImplementedError
 '''
 
 
@@ -90,6 +105,7 @@ def test_one_that_could_be_of_several_kinds_needs_its_slot(tmp_path, monkeypatch
     (tmp_path / "own_blocks.py").write_text(OWN)
     monkeypatch.syspath_prepend(str(tmp_path))
     assert slot_of_path("own_blocks:Mine") == "optimizer"
+    assert slot_of_path("own_blocks:Best") == "strategy" and slot_of_path("own_blocks:cluster") == "executor"
     with pytest.raises(BadInput, match="own_blocks:block is of model or activation or compression: say which slot it is for"):
         slot_of_path("own_blocks:block")
     with pytest.raises(BadInput, match=r"own_blocks has no .blok.\. Did you mean .block."):

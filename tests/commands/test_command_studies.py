@@ -8,10 +8,17 @@ import yaml
 
 from autoopt.cli import main
 from autoopt.commands.export import check_free
-from autoopt.commands.plan import budget
+from autoopt.commands.plan import budget, slot_lines
 from autoopt.config import compose
 from autoopt.errors import BadInput
-from autoopt.study.journal import Journal, Record
+from autoopt.goal import Goal, Objective
+from autoopt.space import Space
+from autoopt.study.journal import Journal
+from autoopt.study.record import Record
+from autoopt.study.settled import Settled
+from autoopt.study.stages import SEARCH
+
+RECIPE = dict(Space.of(compose(["data=digits", "study=quick"])).baseline().tree)
 
 
 @pytest.fixture
@@ -94,6 +101,17 @@ def test_a_study_that_was_begun(run, begun):
     assert code == 0 and out.startswith("signs\nNot concluded yet: 0 of 12 trials.\n") and out.endswith("folder  runs/signs\n")
 
 
+def test_the_best_trial_of_an_unconcluded_study_is_shown_first(run, begun):
+    """It minimises."""
+    journal = Journal(begun / "journal.log", "signs", "minimize")
+    for key, score, state in [("0", 0.5, "complete"), ("1", 0.25, "complete"), ("2", None, "failed"), ("3", 0.75, "complete")]:
+        journal.add(SEARCH, Record(key, "search", RECIPE, 0, state, score, reason=None if score else "lost"))
+    journal.close()
+    _, out, _ = run("show", "signs", "root=runs")
+    rows = out.splitlines()[3:7]
+    assert [row.split()[0] for row in rows] == ["1", "0", "3", "2"]
+
+
 def test_the_pages_are_served_on_the_store_and_port_that_are_named(run, begun, monkeypatch):
     served = []
     monkeypatch.setattr("autoopt.commands.ui.ui", lambda uri, **more: served.append((uri, more)) or 0)
@@ -121,7 +139,7 @@ def test_a_training_that_has_not_ended(run, trained):
 
 def test_finish_concludes_with_the_study_as_it_was_configured(run, begun, monkeypatch):
     journal = Journal(begun / "journal.log", "signs")
-    journal.add("search", Record("0", "search", {}, 0, "complete", 0.5))
+    journal.add(SEARCH, Record("0", "search", {}, 0, "complete", 0.5))
     journal.close()
     called = []
     monkeypatch.setattr("autoopt.commands.finish.search", lambda tree, screen, **more: called.append((tree, more)))
@@ -132,22 +150,35 @@ def test_finish_concludes_with_the_study_as_it_was_configured(run, begun, monkey
 
 
 @pytest.mark.parametrize(
-    ("compression", "lines"),
+    ("overrides", "lines"),
     [
-        ({}, ["in all    18 trainings, 2 at a time; at most 90 epochs"]),
+        ([], ["in all    18 trainings, 2 at a time; at most 90 epochs"]),
         (
-            {"half": {}},
+            ["compression=half"],
             ["compress  7 compressions of the best 1", "in all    18 trainings and 7 compressions, 2 at a time; at most 90 epochs"],
         ),
+        (["study.trials=60"], ["confirm   the best 3, 2 fresh seeds each", "in all    72 trainings, 2 at a time; at most 360 epochs"]),
     ],
-    ids=["none", "half"],
+    ids=["none", "half", "more"],
 )
-def test_the_sum_of_a_plan(compression, lines):
-    node = {"trials": 12, "seeds": 3, "confirm": 1, "epochs": 5, "time": None, "stopping": False, "compress": 7}
-    space = SimpleNamespace(tree={"compression": compression}, parameters=lambda: [])
-    study = SimpleNamespace(tree={"study": node}, space=space, runner=SimpleNamespace(workers=2), facts={"folds": 1})
-    said = [line.strip() for line in budget(study)]
-    assert [line for line in said if line.startswith(("compress", "in all"))] == lines
+def test_the_sum_of_a_plan(overrides, lines):
+    node = ["study.trials=12", "study.seeds=3", "study.epochs=5", "study.stopping=false", "study.compress=7"]
+    tree = compose(["data=digits", *node, *overrides])
+    runner = SimpleNamespace(executor=SimpleNamespace(workers=2))
+    settled = Settled(Space.of(tree), Goal((Objective("val_accuracy", "maximize"),)), "test")
+    text = [line.strip() for line in budget(SimpleNamespace(tree=tree, runner=runner, facts={"folds": 1}), settled)]
+    assert [line for line in text if line.startswith(("compress", "confirm", "in all"))] == lines
+
+
+def test_a_plan_tells_what_may_be_chosen_in_a_slot():
+    space = Space.of(compose(["data=digits", "optimizer=adamw,sgd", "optimizer.adamw.lr=interval(1e-4,1)", "optimizer.sgd.lr=0.5,20",
+                              "regularizer=l1,gradient_clip,ema", "regularizer.l1.use=true", "regularizer.ema.use=false"]))  # fmt: skip
+    optimizer = [line.split() for line in slot_lines(space, "optimizer")]
+    assert optimizer[:2] == [["optimizer", "(one", "of", "these)"], ["adamw"]]
+    assert "tag(log, interval(0.0001, 1.0))   (advised: tag(log, interval(1e-05, 0.1)))" in "\n".join(slot_lines(space, "optimizer"))
+    assert any(line[:3] == ["lr", "choice(0.5,", "20.0)"] and "(advised:" in line for line in optimizer)
+    techniques = [line.strip() for line in slot_lines(space, "regularizer") if not line.startswith("      ")]
+    assert techniques == ["regularizer", "l1  always", "gradient_clip  on or off", "ema  never"]
 
 
 def test_an_export_takes_no_place_that_holds_something_else(tmp_path):

@@ -38,7 +38,7 @@ ROWS = [
     ("optimizer=own_parts:adamw,adamw", "optimizer=own_parts:adamw,adamw: two of these have one name in the config"),
     ("optimizer=[recommended,own_parts:adamw]", "optimizer=[recommended,own_parts:adamw]: two of these have one name in the config"),
     ("model=own_parts:make,own_front:make", "model=own_parts:make,own_front:make: two of these have one name"),
-    ("optimizer=own_parts:greedy", "optimizer=own_parts:greedy asks for 'closure', which the slot optimizer does not offer"),
+    ("optimizer=own_parts:greedy", "optimizer=own_parts:greedy asks for 'closure', which optimizer does not offer"),
     ("optimizer=no_such_module:Thing", "optimizer/Thing cannot be loaded: ModuleNotFoundError: No module named 'no_such_module'"),
     ("optimizer=own_nested:Outr", "own_nested has no 'Outr'. Did you mean 'Outer'?"),
     # keys
@@ -117,9 +117,9 @@ ROWS = [
     ("split.validation=0.8", f"split.validation=0.8, split.test=0.2: {SHARES}"),
     ("split.test=-0.1", f"split.validation=0.2, split.test=-0.1: {SHARES}"),
     ("split.test=1", f"split.validation=0.2, split.test=1.0: {SHARES}"),
-    ("schedule=[]", "schedule=: nothing is selected; the slot needs one of constant, cosine, cosine_restarts, "),
-    ("model=[]", "model=: nothing is selected; the slot needs one of cnn, linear, mlp, "),
-    ("data=digits,diabetes", "data=digits,diabetes: a study has one data set; give one"),
+    ("schedule=[]", "schedule=: nothing is selected; give one of constant, cosine, cosine_restarts, "),
+    ("model=[]", "model=: nothing is selected; give one of cnn, linear, mlp, "),
+    ("data=digits,diabetes", "data=digits,diabetes: all trials have the same data; give one"),
 ]  # fmt: skip
 
 

@@ -59,6 +59,13 @@ def test_a_layout_says_it(shape, dtype, layout, expected):
     assert found.shape == (N, *expected) and found.dtype == torch.float32
 
 
+@pytest.mark.parametrize(("dtype", "exact"), [("float64", 1), ("int64", 1), ("uint32", 1), ("float32", 0), ("uint16", 0), ("bool", 0)])
+def test_numbers_that_float32_would_round_are_given_in_float64(dtype, exact):
+    assert inputs_of(draw(3, dtype=dtype, top=9), None, "d").dtype == (torch.float64 if exact else torch.float32)
+    times = np.arange(N, dtype="int64")[:, None] + 1_700_000_000
+    assert len(inputs_of(times, None, "d")[EVERY].unique()) == N and len(targets_of(times, "regression", "d")[0].unique()) == N
+
+
 @pytest.mark.parametrize(
     ("shape", "dtype", "layout", "said"),
     [
@@ -99,7 +106,7 @@ def test_classes_by_name_and_by_word_of_the_user():
 @pytest.mark.parametrize("shape", [(), (1,), (2,)])
 def test_real_numbers_are_values(shape):
     found, kind, classes = targets_of(draw(*shape), None, "d")
-    assert kind == "regression" and classes == () and found.shape == (N, *(shape or (1,))) and found.dtype == torch.float32
+    assert kind == "regression" and classes == () and found.shape == (N, *(shape or (1,))) and found.dtype == torch.float64
 
 
 def test_integers_are_values_where_the_user_says_so():
@@ -133,7 +140,6 @@ def test_class_indices_of_tensors():
     forms = [expected, expected.int(), expected.float()[:, None], torch.eye(3), torch.eye(3).int(), torch.eye(3).bool()]
     assert all(torch.equal(class_indices(form), expected) and class_indices(form).dtype == torch.int64 for form in forms)
     assert class_indices(torch.tensor([True, False])).tolist() == [1, 0]
-    with pytest.raises(BadInput, match="the targets are multi-label, rows with several ones or none"):
-        class_indices(torch.ones(4, 3).int())
-    with pytest.raises(BadInput, match=r"the targets have the shape \(4, 2, 2\); a network needs a single class for each example"):
-        class_indices(torch.zeros(4, 2, 2))
+    for targets, shape in ((torch.ones(4, 3).int(), "N, 3"), (torch.rand(4, 2), "N, 2"), (torch.zeros(4, 2, 2), "N, 2, 2")):
+        with pytest.raises(BadInput, match=rf"data: theirs have the shape \({shape}\); expected the class of each example as \(N,\), or"):
+            class_indices(targets, "theirs")

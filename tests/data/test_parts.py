@@ -3,7 +3,7 @@
 import pytest
 
 from autoopt.data.parts import on_test
-from autoopt.study.objective import Objective
+from autoopt.goal import Objective
 
 
 @pytest.mark.parametrize(
@@ -20,4 +20,4 @@ from autoopt.study.objective import Objective
 )
 def test_only_the_word_for_validation_changes(metric, tested):
     assert on_test(metric) == tested
-    assert Objective(metric, "maximize").of({tested: 0.5, metric: 0.1 if tested != metric else 0.5}, "test") == 0.5
+    assert Objective(metric, "maximize").value({tested: 0.5, metric: 0.1 if tested != metric else 0.5}, "test") == 0.5

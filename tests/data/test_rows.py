@@ -12,7 +12,8 @@ import torch
 
 from autoopt.data import memory, rows
 from autoopt.data.rows import Joined, Mapped, Rows, ahead, cached, fits
-from autoopt.data.task import Examples, Scale, make_task
+from autoopt.data.scale import Scale
+from autoopt.data.task import Examples, make_task
 from autoopt.errors import BadInput
 
 SPLIT = {"validation": 0.2, "test": 0.2, "seed": 0, "stratify": True, "normalise": True}
@@ -172,15 +173,16 @@ sys.path.insert(0, {benchmarks!r})
 import torch, streaming
 from autoopt.config import compose
 from autoopt.data.memory import kilobytes
+from autoopt.orders import Train
 from autoopt.space import Space
 from autoopt.trial.run import prepare, run
 
 def accuracy(size):
     streaming.generate(Path("images.npz"), size)
     tree = compose(["data=npz", "data.npz.path=images.npz", "model=linear", "study.epochs=1", "device=cpu"])
-    world, facts = prepare({{"tree": tree}})
-    recipe = dict(Space(tree).fitting(facts["absent"]).baseline().tree)
-    found = run(world, {{"recipe": recipe, "seed": 0, "objective": "val_accuracy"}}, lambda *_: False)
+    world, facts = prepare({{"tree": tree, "store": "."}})
+    order = Train(key="0", recipe=Space.of(tree).fitting(facts["absent"]).baseline(), objective="val_accuracy")
+    found = run(world, order.json(), lambda *_: False)
     return found["metrics"]["val_accuracy"], world.task.parts["train"][0].lazy
 
 torch.set_num_threads(1)

@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from autoopt.data.table import Table, encode
-from autoopt.data.task import Examples, make_task
+from autoopt.data.task import Examples, embedding_width, make_task
 from autoopt.errors import BadInput
-from autoopt.module.embedded import Embedded, embedded, width
+from autoopt.module.embedded import Embedded, embedded
 from autoopt.plugins.model.linear import linear
 from autoopt.plugins.model.mlp import mlp
 
@@ -79,7 +79,7 @@ def test_where_nothing_can_be_embedded_the_most_frequent_levels_are_columns():
 def test_what_says_nothing_is_left_out():
     frame = {"id": [f"n{i}" for i in range(40)], "empty": [None] * 40, "late": [None] * 30 + [1.0] * 10, "x": range(40)}
     found, said = columns_of(frame, train=[*range(30)])
-    assert found.inputs.shape == (40, 1) and said["id"]["treatment"] == "left out: every value is another"
+    assert found.inputs.shape == (40, 1) and said["id"]["treatment"] == "left out: every value is different"
     assert said["empty"]["ignored"] == said["late"]["ignored"] == "it is empty in the training part"
 
 
@@ -131,7 +131,7 @@ def test_any_model_stands_behind_a_learnt_embedding(task, model):
     x, y = task.parts["train"]
     assert isinstance(net, Embedded) and net(x).shape == (len(x), 2)
     vectors = net.embeddings[0].weight
-    assert vectors.shape == (31, width(31)) and not vectors[0].any()
+    assert vectors.shape == (31, embedding_width(31)) and not vectors[0].any()
     inner = torch.cat([x[:, :1], vectors[x[:, 1].long()]], 1)
     assert torch.equal(net(x), net.model(inner))
     optimizer = torch.optim.Adam(net.parameters(), lr=0.05)

@@ -6,10 +6,12 @@ import lightning.pytorch as L
 import numpy as np
 import pytest
 import torch
+from lightning.pytorch.utilities import CombinedLoader
 from torch.utils.data import DataLoader, TensorDataset
 
 from autoopt.data import rows
-from autoopt.data.task import PARTS, Examples, Scale, Task, fingerprint, make_task
+from autoopt.data.scale import Scale
+from autoopt.data.task import PARTS, Examples, Task, fingerprint, make_task
 from autoopt.errors import BadInput
 from autoopt.plugins.data.csv import csv
 from autoopt.plugins.data.text import text
@@ -78,7 +80,7 @@ def test_a_table_is_scaled_by_its_training_part_alone():
     torch.testing.assert_close(x.mean(0), torch.zeros(3), atol=1e-5, rtol=0)
     torch.testing.assert_close(x.std(0, correction=0)[:2], torch.ones(2))
     assert (x[:, 2] == 0).all() and task.inputs.deviation[2] == 1
-    torch.testing.assert_close(task.inputs.mean, examples.inputs[:50].mean(0))
+    torch.testing.assert_close(task.inputs.mean, examples.inputs[:50].double().mean(0))
     assert task.parts["test"][0].mean() > 50
 
 
@@ -96,7 +98,7 @@ def test_regression_targets_are_scaled_and_can_be_had_back():
     y = task.parts["train"][1]
     torch.testing.assert_close(y.mean(0), torch.zeros(1), atol=1e-5, rtol=0)
     together = task.targets.invert(torch.cat([task.parts[p][1] for p in PARTS]))
-    torch.testing.assert_close(together.sort(0).values, examples.targets.sort(0).values)
+    torch.testing.assert_close(together.sort(0).values, examples.targets.double().sort(0).values, rtol=1e-6, atol=1e-5)
     assert (task.kind, task.outputs, task.class_counts) == ("regression", 1, None)
 
 
@@ -113,7 +115,7 @@ def test_the_classes_are_counted_where_they_have_no_names():
 def test_a_scale_goes_where_the_values_are():
     scale = Scale.of(torch.rand(5, 2))
     assert scale.invert(scale.apply(torch.rand(3, 2, device="meta"))).device.type == "meta"
-    assert Scale(*map(torch.tensor, scale.lists().values())).apply(torch.ones(1, 2)).equal(scale.apply(torch.ones(1, 2)))
+    assert Scale.read(scale.lists()).apply(torch.ones(1, 2)).equal(scale.apply(torch.ones(1, 2)))
 
 
 def test_a_batch_of_training_examples_is_at_hand():
@@ -157,6 +159,44 @@ def test_too_few_examples_are_refused():
         make_task(values(2), SPLIT)
 
 
+def test_a_class_that_a_part_lacks_is_said():
+    splits = {"train": torch.arange(50), "validation": torch.arange(50, 60), "test": torch.tensor([1, 60])}
+    task = make_task(dataclasses.replace(classes(), splits=splits), SPLIT)
+    assert task.notes == ("the validation part has no example of 'yes', so nothing is measured on that",)
+    many = Examples(torch.rand(40, 2), torch.arange(40) % 8, "classification", splits=splits | {"train": torch.arange(20)} | {
+        "validation": torch.arange(21, 22), "test": torch.arange(20, 30)})  # fmt: skip
+    assert make_task(many, SPLIT).notes == (
+        "the validation part has no example of 0, 1, 2, 3, 4 and 2 more classes, so nothing is measured on that",
+    )
+
+
+@pytest.mark.parametrize("dtype", [torch.int32, torch.uint8, torch.bool])
+def test_labels_of_any_whole_type_are_classes(dtype):
+    examples = classes()
+    task = make_task(dataclasses.replace(examples, targets=examples.targets.to(dtype)), SPLIT)
+    assert task.parts["train"][1].dtype == torch.int64 and task.class_counts.tolist() == [42, 18]
+
+
+def test_a_small_spread_around_a_large_mean_is_kept():
+    values = 2459000 + torch.rand(100, 1, dtype=torch.float64) / 5
+    task = make_task(Examples(values, values, "regression"), SPLIT)
+    for x in task.parts["train"]:
+        assert x.dtype == torch.float32 and len(x.unique()) == 60 and x.std() > 0.9
+    torch.testing.assert_close(task.targets.invert(task.parts["train"][1]).mean(), values.mean(), atol=0.03, rtol=0)
+    unscaled = make_task(Examples(values, values, "regression"), {**SPLIT, "normalise": False})
+    assert {x.dtype for part in unscaled.parts.values() for x in part} == {torch.float32}
+
+
+def test_many_rare_classes_are_refused_in_one_short_line():
+    examples = Examples(torch.rand(300, 2), torch.arange(300), "classification")
+    with pytest.raises(
+        BadInput, match=r"data: 300 examples cannot be split: 300 of 300 classes have too few examples to be in every part \(split"
+    ):
+        make_task(examples, SPLIT)
+    with pytest.raises(BadInput, match="there are 40 classes, more than a part of 32 examples can hold"):
+        make_task(Examples(torch.rand(80, 2), torch.arange(80) % 40, "classification"), SPLIT)
+
+
 # ------------------------------------------------------------------------------------------------------------ a user's data module
 
 
@@ -186,6 +226,45 @@ def test_a_data_module_is_set_up_and_its_classes_counted():
     assert datamodule.done == ["prepare", "fit"]
     assert (task.kind, task.input_shape, task.outputs) == ("classification", (2, 5), 4)
     assert task.class_counts.tolist() == [25, 0, 0, 8] and task.datamodule is datamodule
+
+
+@pytest.mark.parametrize("dtype", [torch.int32, torch.uint8, torch.bool])
+def test_labels_of_a_data_module_may_be_of_any_whole_type(dtype):
+    task = make_task(Rows((torch.arange(33) % 2).to(dtype)), SPLIT)
+    assert (task.kind, task.outputs, task.class_counts.tolist()) == ("classification", 2, [17, 16])
+
+
+@pytest.mark.parametrize(
+    ("targets", "said"),
+    [
+        (
+            torch.ones(30, 3, dtype=torch.long),
+            r"have the shape \(N, 3\); expected the class of each example as \(N,\), or as rows with a single 1; several labels",
+        ),
+        (
+            torch.ones(30, 8, 8, dtype=torch.uint8),
+            r"have the shape \(N, 8, 8\); .* for masks give a LightningModule with its own loss",
+        ),
+        (torch.full((30,), -1), "hold the class -1; expected classes from 0 upwards"),
+    ],
+)
+def test_whole_numbers_that_are_no_classes_are_refused(targets, said):
+    with pytest.raises(BadInput, match=f"data: the data module's targets {said}"):
+        make_task(Rows(targets), SPLIT)
+    with pytest.raises(BadInput, match=f"data: the targets {said}"):
+        make_task(Examples(torch.rand(30, 2), targets, "classification"), SPLIT)
+    assert make_task(Rows(targets), SPLIT, scan=False).kind == "classification"
+
+
+@pytest.mark.parametrize("several", [list, lambda loaders: {"a": loaders[0], "b": loaders[1]}, CombinedLoader])
+def test_several_loaders_in_place_of_one_are_refused(several):
+    class Several(Rows):
+        def val_dataloader(self):
+            return several([self.train_dataloader(), self.train_dataloader()])
+
+    with pytest.raises(BadInput, match=r"data: the data module's val_dataloader gives 2 loaders; join their data sets in one \(torch"):
+        make_task(Several(torch.arange(20) % 2), SPLIT)
+    assert make_task(Several(torch.arange(20) % 2), SPLIT, scan=False).kind == "classification"
 
 
 def test_a_module_that_knows_its_classes_is_spared_the_scan():
@@ -246,11 +325,11 @@ def test_other_features_have_another_fingerprint(tmp_path):
     assert prints[0] == prints[1] != prints[2]
 
 
-def test_a_class_that_a_part_lacks_is_told():
+def test_what_the_source_says_is_told_first():
     splits = {"train": torch.arange(8), "validation": torch.arange(8, 10), "test": torch.arange(10, 14)}
     targets = torch.tensor([0, 1, 2, 3, 0, 1, 2, 3, 0, 1, 0, 1, 2, 3])
     task = make_task(Examples(torch.randn(14, 3), targets, "classification", tuple("abcd"), splits, notes=("first",)), SPLIT)
-    assert task.notes == ("first", "the validation part has no example of 2 of the classes: 'c', 'd'")
+    assert task.notes == ("first", "the validation part has no example of 'c', 'd', so nothing is measured on that")
 
 
 @pytest.mark.parametrize(
@@ -282,5 +361,6 @@ def test_targets_become_what_a_loss_computes_with():
     values = make_task(Examples(inputs, torch.arange(20), "regression"), SPLIT)
     assert values.parts["train"][1].shape == (12, 1) and values.parts["train"][1].dtype == torch.float32
     assert values.parts["train"][0].dtype == torch.float32
-    with pytest.raises(BadInput, match="the targets are multi-label"):
-        make_task(Examples(inputs, torch.ones(20, 3).long(), "classification"), SPLIT)
+    for targets, said in ((classes + 0.5, r"hold the class 0\.5; expected whole numbers"), (classes / 0, "some values are not finite")):
+        with pytest.raises(BadInput, match=said):
+            make_task(Examples(inputs, targets, "classification"), SPLIT)

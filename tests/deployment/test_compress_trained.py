@@ -2,7 +2,6 @@
 
 import copy
 import json
-from pathlib import Path
 
 import lightning.pytorch as L
 import pytest
@@ -13,7 +12,10 @@ from torch.nn.functional import cross_entropy
 from autoopt.config import compose
 from autoopt.deployment.compress import structure_of
 from autoopt.errors import TechniqueError
+from autoopt.orders import Compress, Measure, Order, Outcome, Train, TryOut
+from autoopt.recipe import Recipe
 from autoopt.space import Space
+from autoopt.store import Store
 from autoopt.trial.run import prepare, run
 
 HERE = __name__
@@ -119,20 +121,25 @@ def fresh():
     SEEN.clear()
 
 
-def trial(compression, model="cnn", **job):
+@pytest.fixture
+def store(tmp_path):
+    return Store(tmp_path)
+
+
+def trial(compression, model="cnn", kind: type[Order] = Train, root=".", recipe: Recipe | None = None, **order) -> Outcome:
     arguments = ("model.cnn.width=16", "model.cnn.depth=2", "model.cnn.convolution=full") if model == "cnn" else ()
     own = ("loss=cross_entropy",) if model == "cnn" else ("loss=keep",)
     tree = compose(
         [*RECIPE, f"model={model}", *arguments, *own, f"compression=[{','.join(compression)}]" if compression else "compression=none"]
     )
-    world, _ = prepare({"tree": tree})
-    recipe = Space(tree).baseline()
-    return run(world, {"recipe": dict(recipe.tree), "seed": 0, "objective": "val_accuracy", **job}, lambda *_: False)
+    world, _ = prepare({"tree": tree, "store": str(root)})
+    said = kind(**{"key": "0", "recipe": recipe or Space.of(tree).baseline(), "objective": "val_accuracy", **order})
+    return Outcome(**run(world, said.json(), lambda *_: False))
 
 
 def test_both_what_was_trained_and_what_became_of_it_are_measured():
-    metrics = trial([f"{HERE}:rounded"])["metrics"]
-    plain = trial([])["metrics"]
+    metrics = trial([f"{HERE}:rounded"]).metrics
+    plain = trial([]).metrics
     assert metrics["uncompressed_val_accuracy"] == plain["val_accuracy"] and metrics["uncompressed_val_loss"] == plain["val_loss"]
     assert metrics["val_loss"] != plain["val_loss"]
     assert metrics["uncompressed_size_mb"] == pytest.approx(metrics["size_mb"])
@@ -140,7 +147,7 @@ def test_both_what_was_trained_and_what_became_of_it_are_measured():
 
 
 def test_finetuning_trains_what_it_is_given_as_the_recipe_says():
-    metrics = trial([f"{HERE}:tuned"], latency=True)["metrics"]
+    metrics = trial([f"{HERE}:tuned"], latency=True).metrics
     assert SEEN["batches"] == [64, 64, 64, 8]
     assert SEEN["modes"][:4] == [True] * 4, "it was measured before, in evaluation mode"
     assert SEEN["moved"] > 0.01 and SEEN["returned"] and not SEEN["training"]
@@ -148,7 +155,7 @@ def test_finetuning_trains_what_it_is_given_as_the_recipe_says():
 
 
 def test_a_student_of_half_the_width_is_taught_by_a_loss_of_its_own():
-    metrics = trial([f"{HERE}:taught"])["metrics"]
+    metrics = trial([f"{HERE}:taught"]).metrics
     assert SEEN["sizes"][1] < SEEN["sizes"][0] / 2
     shapes = {(tuple(i), tuple(o)) for i, o, _ in SEEN["losses"]}
     assert ((64, 1, 8, 8), (64, 10)) in shapes and len(SEEN["losses"]) == 8  # 4 steps, 2 epochs
@@ -164,7 +171,7 @@ def test_a_model_without_that_argument_cannot_be_built_smaller():
 
 def with_argument(name):
     tree = compose([*RECIPE, "model=cnn", "loss=cross_entropy", f"compression=[{HERE}:taught]", f"compression.taught.argument={name}"])
-    return dict(Space(tree).baseline().tree)
+    return Space.of(tree).baseline()
 
 
 def test_what_cannot_be_stored_is_refused():
@@ -174,31 +181,32 @@ def test_what_cannot_be_stored_is_refused():
         trial([f"{HERE}:unstorable"])
 
 
-def test_what_was_kept_is_measured_again_and_not_compressed_again(tmp_path):
-    path = tmp_path / "model.safetensors"
-    first = trial([f"{HERE}:tuned", f"{HERE}:rounded"], save=str(path))["metrics"]
-    assert json.dumps(structure_of(path)).count("Rounded") == 1
+def test_what_was_kept_is_measured_again_and_not_compressed_again(store):
+    first = trial([f"{HERE}:tuned", f"{HERE}:rounded"], root=store.root, keep=True).metrics
+    assert json.dumps(structure_of(store.weights("0"))).count("Rounded") == 1
     SEEN.clear()
-    again = trial([f"{HERE}:tuned", f"{HERE}:rounded"], load=str(path))["metrics"]
+    again = trial([f"{HERE}:tuned", f"{HERE}:rounded"], kind=Measure, root=store.root, weights="0", part="validation").metrics
     assert SEEN == {}, "no compression ran"
     assert again["val_loss"] == first["val_loss"] and again["size_mb"] == first["size_mb"]
 
 
-def test_trained_weights_are_taken_up_and_compressed(tmp_path):
-    path = tmp_path / "model.safetensors"
-    plain = trial([], save=str(path))["metrics"]
-    assert structure_of(path) is None
-    found = trial([f"{HERE}:rounded"], load=str(path))["metrics"]
-    assert found["uncompressed_val_loss"] == plain["val_loss"]
+def test_trained_weights_are_taken_up_compressed_and_stored_under_another_key(store):
+    plain = trial([], root=store.root, keep=True).metrics
+    trained = store.weights("0").read_bytes()
+    assert structure_of(store.weights("0")) is None
+    found = trial([f"{HERE}:tuned", f"{HERE}:rounded"], kind=Compress, root=store.root, key="compress-1", weights="0").metrics
+    assert found["uncompressed_val_loss"] == plain["val_loss"] and SEEN["moved"] > 0.01
+    assert json.dumps(structure_of(store.weights("compress-1"))).count("Rounded") == 1
+    assert store.weights("0").read_bytes() == trained
 
 
 class TestModuleOfTheUsers:
-    def test_the_compressed_network_answers_for_its_forward(self, tmp_path):
-        path = tmp_path / "model.safetensors"
-        found = trial([f"{HERE}:tuned", f"{HERE}:rounded"], f"{HERE}:Lit", save=str(path), latency=True)["metrics"]
+    def test_the_compressed_network_answers_for_its_forward(self, store):
+        found = trial([f"{HERE}:tuned", f"{HERE}:rounded"], f"{HERE}:Lit", root=store.root, keep=True, latency=True).metrics
         assert isinstance(SEEN["given"], Lit) and SEEN["moved"] > 0.01
         assert {"val_accuracy", "uncompressed_val_accuracy", "latency_ms", "uncompressed_latency_ms"} <= found.keys()
-        again = trial([f"{HERE}:tuned", f"{HERE}:rounded"], f"{HERE}:Lit", load=str(path))["metrics"]
+        kept = {"kind": Measure, "root": store.root, "weights": "0", "part": "validation"}
+        again = trial([f"{HERE}:tuned", f"{HERE}:rounded"], f"{HERE}:Lit", **kept).metrics
         assert again["val_accuracy"] == found["val_accuracy"]
 
     def test_what_its_validation_does_not_go_through_cannot_be_compressed(self):
@@ -211,16 +219,18 @@ class TestModuleOfTheUsers:
             tree = compose(
                 [*RECIPE, f"model={HERE}:Lit", "loss=keep", f"compression=[{HERE}:taught]", "compression.taught.argument=channels"]
             )
-            world, _ = prepare({"tree": tree})
-            run(world, {"recipe": dict(Space(tree).baseline().tree), "seed": 0}, lambda *_: False)
+            world, _ = prepare({"tree": tree, "store": "."})
+            run(world, Train(key="0", recipe=Space.of(tree).baseline()).json(), lambda *_: False)
         assert caught.value.unavailable
         assert SEEN["sizes"][1] < SEEN["sizes"][0]
 
-    def test_the_preflight_says_so_too(self):
-        problem = trial([f"{HERE}:rounded"], f"{HERE}:Around", limit=2)["problem"]
-        assert (problem["slot"], problem["name"], problem["unavailable"]) == ("compression", "rounded", True)
+    def test_a_try_out_says_so_too(self):
+        with pytest.raises(TechniqueError, match="validation_step does not call its forward") as caught:
+            trial([f"{HERE}:rounded"], f"{HERE}:Around", kind=TryOut)
+        assert (caught.value.slot, caught.value.name, caught.value.unavailable) == ("compression", "rounded", True)
 
 
-def test_a_preflight_compresses_after_two_batches():
-    assert "problem" not in trial([f"{HERE}:tuned", f"{HERE}:rounded"], limit=2)
-    assert Path(__file__).exists()
+def test_a_try_out_compresses_after_two_batches():
+    found = trial([f"{HERE}:tuned", f"{HERE}:rounded"], kind=TryOut)
+    assert found.metrics["val_loss"] != found.metrics["uncompressed_val_loss"] and "test_loss" in found.tested
+    assert SEEN["batches"] == [64, 64] and SEEN["moved"] > 0

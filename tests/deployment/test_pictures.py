@@ -5,7 +5,8 @@ import pytest
 import torch
 from PIL import Image
 
-from autoopt.data.task import Examples, Scale, Task, make_task
+from autoopt.data.scale import Scale
+from autoopt.data.task import Examples, Task, make_task
 from autoopt.deployment.load import Deployed, example_inputs
 from autoopt.deployment.pictures import encode
 from autoopt.errors import BadInput

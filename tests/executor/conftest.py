@@ -1,25 +1,42 @@
 import time
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from autoopt.executor.local import Local
+from autoopt.store import Store
 
 HERE = Path(__file__).parent
 
 
+@dataclass(frozen=True)
+class Do:
+    """An order of the tests: which function of executor_target is called, with which values."""
+
+    key: str
+    do: str
+    values: dict[str, Any] = field(default_factory=dict)
+    time_limit: float | None = None
+    rungs: tuple[int, ...] = tuple(range(100))
+
+    def json(self) -> dict[str, Any]:
+        return {"do": self.do, **self.values}
+
+
 class Bench:
-    """An executor under test: submits, answers the reports of rungs (every epoch, unless a job has its own), gathers what comes."""
+    """An executor under test: submits, answers the reports of rungs (every epoch, unless an order has its own), gathers what comes."""
 
-    def __init__(self, folder, setup=None, workers=2, **options):
-        self.folder = folder
-        self.local = Local(setup or {}, folder, workers=workers, target="executor_target", **options)
+    def __init__(self, store, setup=None, workers=2, **options):
+        self.store = store
+        self.local = Local(setup or {}, store, workers=workers, target="executor_target", **options)
         self.events = []
-        self.rungs = {}
+        self.orders = {}
 
-    def submit(self, number, do, rungs=tuple(range(100)), **job):
-        self.rungs[number] = rungs
-        self.local.submit(number, {"do": do, "log": str(self.folder / f"{number}.log"), "rungs": rungs, **job})
+    def submit(self, number, do, *, limits=None, **values):
+        self.orders[number] = Do(str(number), do, values, **(limits or {}))
+        self.local.submit(number, self.orders[number])
 
     def pump(self, until, stop=lambda event: False, on=lambda event: None, seconds=15):
         deadline = time.monotonic() + seconds
@@ -28,12 +45,12 @@ class Bench:
             for event in self.local.events():
                 self.events.append(event)
                 on(event)
-                if event.kind == "report" and event.data["epoch"] in self.rungs[event.number]:
+                if event.kind == "report" and event.data["epoch"] in self.orders[event.number].rungs:
                     self.local.reply(event.number, stop(event))
 
-    def run(self, do, number=0, **job):
+    def run(self, do, number=0, **values):
         """Run one to its end, which is returned."""
-        self.submit(number, do, **job)
+        self.submit(number, do, **values)
         self.finish()
         return self.events[-1]
 
@@ -44,7 +61,7 @@ class Bench:
         return [event.kind for event in self.events if event.number == number]
 
     def log(self, number=0):
-        return (self.folder / f"{number}.log").read_text()
+        return self.store.log(str(number)).read_text()
 
 
 @pytest.fixture
@@ -53,8 +70,8 @@ def bench(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(HERE)
     made = []
 
-    def make(*args, **options):
-        made.append(Bench(tmp_path, *args, **options))
+    def make(*args, store=None, **options):
+        made.append(Bench(store or Store(tmp_path), *args, **options))
         return made[-1]
 
     yield make

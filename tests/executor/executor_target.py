@@ -1,13 +1,14 @@
 """What the executor's tests run: a target that ends in every way, and needs nothing."""
 
 import ctypes
+import errno
 import os
 import signal
 import subprocess
 import sys
 import time
 
-from autoopt.errors import BadInput
+from autoopt.errors import BadInput, TechniqueError
 
 
 def prepare(setup):
@@ -18,60 +19,83 @@ def prepare(setup):
             raise RuntimeError("boom\nand more")
         case "die":
             os._exit(7)
-    return setup, {"examples": 3, "pid": os.getpid()}
+    if "processes" in setup:
+        os.fork = refuse  # to this template's process alone
+    return setup, {"examples": 3, "pid": os.getpid(), "setup": {k: v for k, v in setup.items() if k != "function"}}
 
 
-def run(world, job, report):
-    return globals()[job["do"]](world, job, report)
+def refuse():
+    raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
 
 
-def train(world, job, report):
-    for epoch in range(job.get("epochs", 3)):
+def run(world, order, report):
+    return globals()[order["do"]](world, order, report)
+
+
+def train(world, order, report):
+    for epoch in range(order.get("epochs", 3)):
         if report(epoch, {"loss": 1 / (epoch + 1)}):
             return {"stopped": epoch}
     return {"world": world.get("name"), "time": time.monotonic()}
 
 
-def tell(world, job, report):
+def tell(world, order, report):
     names = ("CUDA_VISIBLE_DEVICES", "OMP_NUM_THREADS")
     return {name: os.environ.get(name) for name in names} | {"session": os.getsid(0) == os.getpid()}
 
 
-def echo(world, job, report):
-    return {"size": len(job["blob"])}
+def echo(world, order, report):
+    return {"size": len(order["blob"])}
 
 
-def call(world, job, report):
+def call(world, order, report):
     return {"answer": world["function"]()}
 
 
-def hang(world, job, report):
+def hang(world, order, report):
     report(0, {})
     time.sleep(1000)
 
 
-def quit(world, job, report):
-    os._exit(job["code"])
+def quit(world, order, report):
+    os._exit(order["code"])
 
 
-def kill_self(world, job, report):
-    os.kill(os.getpid(), job["signal"])
+def kill_self(world, order, report):
+    os.kill(os.getpid(), order["signal"])
     time.sleep(10)
 
 
-def fail(world, job, report):
-    raise {"ValueError": ValueError, "SystemExit": SystemExit, "MemoryError": MemoryError}[job["error"]](job["text"])
+def fail(world, order, report):
+    raise {"ValueError": ValueError, "SystemExit": SystemExit, "MemoryError": MemoryError}[order["error"]](order["text"])
 
 
 class Diverged(Exception):
     reason = "nonfinite"
 
 
-def diverge(world, job, report):
+def diverge(world, order, report):
     raise Diverged("the loss is nan")
 
 
-def segfault(world, job, report):
+def fill_disk(world, order, report):
+    try:
+        with open("/dev/full", "w") as file:
+            file.write("x")
+    except OSError as error:
+        raise TechniqueError("initializer", "pretrained", "cannot be kept") from error
+
+
+def blame(world, order, report):
+    raise TechniqueError("optimizer", "absent", "no such machine", unavailable=True)
+
+
+def nap(world, order, report):
+    time.sleep(order["seconds"])
+    return {}
+
+
+def segfault(world, order, report):
     ctypes.string_at(0)
 
 
@@ -79,33 +103,33 @@ def _socket(report):
     return report.args[0].sock
 
 
-def garbage(world, job, report):
+def garbage(world, order, report):
     _socket(report).sendall(b"\x00not json\n" * 10)
     time.sleep(1000)
 
 
-def flood(world, job, report):
+def flood(world, order, report):
     while True:
         _socket(report).sendall(b"x" * (1 << 16))
 
 
-def hang_up(world, job, report):
+def hang_up(world, order, report):
     _socket(report).close()
     time.sleep(1000)
 
 
-def nothing(world, job, report):
+def nothing(world, order, report):
     return None
 
 
-def leave_behind(world, job, report):
+def leave_behind(world, order, report):
     left = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(1000)"])
-    if job.get("hang"):
+    if order.get("hang"):
         report(0, {"left": left.pid})
         time.sleep(1000)
     return {"left": left.pid}
 
 
-def deaf(world, job, report):
+def deaf(world, order, report):
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    hang(world, job, report)
+    hang(world, order, report)

@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 
 from autoopt.errors import BadInput
-from autoopt.executor import TemplateError
+from autoopt.executor import Executor, TemplateError
+from autoopt.orders import Problem
+from autoopt.store import Store
 
 HERE = Path(__file__).parent
 
@@ -47,12 +49,12 @@ def test_a_stop_is_obeyed(bench):
 
 def test_a_trial_waits_for_an_answer_at_rungs_alone(bench):
     b = bench()
-    b.submit(0, "train", epochs=9, rungs=[3, 6])
+    b.submit(0, "train", epochs=9, limits={"rungs": (3, 6)})
     b.finish(stop=lambda event: event.data["epoch"] == 6)
     assert b.kinds(0) == ["started", *["report"] * 7, "finished"]
     assert b.events[-1].data == {"stopped": 6}
     b.local.reply = None  # to be called by nobody
-    assert b.run("train", number=1, epochs=9, rungs=[]).kind == "finished"
+    assert b.run("train", number=1, epochs=9, limits={"rungs": ()}).kind == "finished"
 
 
 def test_two_run_at_once_and_a_third_waits(bench):
@@ -67,7 +69,7 @@ def test_two_run_at_once_and_a_third_waits(bench):
 
 
 @pytest.mark.parametrize(
-    ("do", "job", "reason", "detail"),
+    ("do", "values", "reason", "detail"),
     [
         ("fail", {"error": "ValueError", "text": "bad\nsecond"}, "error", "ValueError: bad"),
         ("fail", {"error": "SystemExit", "text": "3"}, "error", "SystemExit: 3"),
@@ -84,18 +86,56 @@ def test_two_run_at_once_and_a_third_waits(bench):
         ("nothing", {}, "error", "something else than its messages"),
         ("hang_up", {}, "lost", "its connection closed before it had a result"),
         ("missing", {}, "error", "KeyError: 'missing'"),
-        ("hang", {"time_limit": 0.3}, "timeout", "0.3 s, its time limit (executor.trial_time"),
-        ("train", {"log": "/nowhere/at/all"}, "error", "FileNotFoundError"),
+        ("hang", {"limits": {"time_limit": 0.3}}, "timeout", "0.3 s, its time limit (executor.trial_time"),
+        ("fill_disk", {}, "disk", "OSError: [Errno 28] No space left on device"),
     ],
 )
-def test_every_end_has_a_reason_and_the_next_trial_runs(bench, do, job, reason, detail):
+def test_every_end_has_a_reason_and_the_next_trial_runs(bench, do, values, reason, detail):
     b = bench()
-    end = b.run(do, **job)
+    end = b.run(do, **values)
     assert (end.kind, end.data["reason"]) == ("failed", reason)
     assert detail in end.data["detail"]
     assert "\n" not in end.data["detail"]
     assert gone(b.events[0].data["pid"])
     assert b.run("train", number=1).kind == "finished"
+
+
+def test_a_log_that_cannot_be_written_is_no_fault_of_the_recipe(bench, tmp_path):
+    class Lost(Store):
+        def log(self, key):
+            if key == "1":
+                raise OSError(28, "No space left on device")
+            return Path("/nowhere/at/all") if key == "0" else super().log(key)
+
+    b = bench(store=Lost(tmp_path))
+    end = b.run("train")
+    assert end.data == Problem("disk", "the log /nowhere/at/all cannot be written: No such file or directory").json()
+    end = b.run("train", number=1)
+    assert end.data == Problem("disk", "its log cannot be written: [Errno 28] No space left on device").json()
+    assert b.run("train", number=2).kind == "finished"
+
+
+def test_a_technique_that_failed_is_named(bench):
+    problem = Problem("plugin", "no such machine", "optimizer", "absent", unavailable=True)
+    assert bench().run("blame").data == problem.json()
+
+
+def test_a_trial_that_cannot_be_forked_is_no_fault_of_the_recipe(bench):
+    b = bench({"processes": 0})
+    end = b.run("train")
+    assert end.data["reason"] == "system" and "no process could be started for it" in end.data["detail"]
+
+
+def test_the_limit_of_an_order_goes_before_that_of_the_executor(bench):
+    b = bench(trial_time=0.2)
+    assert b.run("nap", seconds=0.6, limits={"time_limit": 10.0}).kind == "finished"
+    assert "0.2 s, its time limit" in b.run("nap", number=1, seconds=0.6).data["detail"]
+
+
+def test_prepare_is_told_where_the_store_is(bench, tmp_path):
+    b = bench({"name": "digits"})
+    assert b.local.facts["setup"] == {"name": "digits", "store": str(tmp_path)}
+    assert isinstance(b.local, Executor) and b.local.store is b.store
 
 
 def test_the_log_says_where_it_failed_or_hung(bench):
@@ -141,11 +181,11 @@ def test_what_a_finished_trial_leaves_behind_is_ended(bench):
     assert gone(end.data["left"])
 
 
-def test_a_big_job_arrives(bench):
+def test_a_big_order_arrives(bench):
     assert bench().run("echo", blob="x" * 3_000_000).data == {"size": 3_000_000}
 
 
-def test_a_number_runs_once_at_a_time_and_a_job_is_json(bench):
+def test_a_number_runs_once_at_a_time_and_an_order_is_json(bench):
     b = bench()
     b.submit(0, "hang")
     with pytest.raises(ValueError, match="trial 0 is running already"):
@@ -182,14 +222,14 @@ def test_a_template_that_does_not_come_up_is_an_error(bench, fail, problem):
     b = bench({"fail": fail})
     with pytest.raises(TemplateError, match=problem) as caught:
         _ = b.local.facts
-    assert str(b.folder / "template.log") in str(caught.value)
+    assert str(b.store.root / "template.log") in str(caught.value)
 
 
 def test_trials_of_a_dead_template_begin_again_under_their_number(bench):
     b = bench()
     template = b.local.facts["pid"]
     for number in 0, 1:
-        b.submit(number, "train", epochs=500)
+        b.submit(number, "train", epochs=2000, limits={"rungs": tuple(range(2000))})  # so that neither ends before the other reports
     b.pump(lambda: all("report" in b.kinds(number) for number in (0, 1)))
     os.kill(template, signal.SIGKILL)
     b.finish()
@@ -247,9 +287,9 @@ def test_nothing_outlives_a_killed_supervisor(tmp_path, fork):
     script = f"""
         import sys
         sys.path.insert(0, {str(HERE)!r})
-        from pathlib import Path
         from conftest import Bench
-        b = Bench(Path({str(tmp_path)!r}), fork={fork})
+        from autoopt.store import Store
+        b = Bench(Store({str(tmp_path)!r}), fork={fork})
         for number in 0, 1:
             b.submit(number, "leave_behind", hang=True)
         b.pump(lambda: len(b.events) == 4)

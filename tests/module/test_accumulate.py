@@ -10,8 +10,10 @@ from torch.optim import SGD
 from torch.optim.lr_scheduler import LRScheduler
 
 from autoopt.data.task import Examples, Task, make_task
+from autoopt.orders import Train
 from autoopt.recipe import Recipe
 from autoopt.slots import SLOTS
+from autoopt.store import Store
 from autoopt.trial.run import run
 from autoopt.trial.world import World
 
@@ -64,22 +66,22 @@ def two_closures(params) -> SGD:
 
 
 @pytest.fixture
-def world() -> World:
+def world(tmp_path) -> World:
     inputs = torch.randn(COUNT + 20, 4, generator=torch.Generator().manual_seed(0))
     splits = dict(zip(("train", "validation", "test"), torch.arange(COUNT + 20).split([COUNT, 10, 10]), strict=True))
     task = make_task(Examples(inputs, torch.arange(COUNT + 20) % 3, "classification", splits=splits), {"normalise": True})
-    return World(task, task.example())
+    return World(task, task.example(), Store(tmp_path))
 
 
 @pytest.fixture
-def weights(world, tmp_path):
+def weights(world):
     def train(size: int, accumulate: int, model: str = "network", **slots):
         SEEN.clear()
         chosen = {"loss": {"cross_entropy": {}}, "optimizer": {"sgd": {}}, "schedule": here("counting"), "device": {"cpu": {}}} | slots
         tree = {slot: chosen.get(slot, {}) for slot in SLOTS} | {"model": here(model)}
         recipe = Recipe({**tree, "batches": {"size": size, "accumulate": accumulate}, "study": {"epochs": EPOCHS}})
-        run(world, {"recipe": recipe.tree, "seed": 3, "objective": "val_loss", "save": str(tmp_path / "w")}, lambda *_: False)
-        return load_file(tmp_path / "w")
+        run(world, Train(key="0", recipe=recipe, seed=3, objective="val_loss", keep=True).json(), lambda *_: False)
+        return load_file(world.store.weights("0"))
 
     return train
 

@@ -3,6 +3,7 @@
 import copy
 import re
 from collections import defaultdict
+from dataclasses import replace
 
 import lightning.pytorch as L
 import pytest
@@ -19,18 +20,20 @@ from torch.utils.data import DataLoader, IterableDataset, TensorDataset
 from autoopt.data.feed import Batches
 from autoopt.data.task import Examples, Task, make_task
 from autoopt.errors import BadInput, TechniqueError
+from autoopt.module.applied import applied_to
 from autoopt.module.build import activation_sites, apply_to, prepare_model
 from autoopt.module.chosen import Chosen
 from autoopt.module.net import pair
 from autoopt.module.tuned import Tuned, augment, groups
+from autoopt.orders import Measure, Train
 from autoopt.plugins.regularizer.gradient_clip import gradient_clip
 from autoopt.plugins.regularizer.l1 import l1
 from autoopt.plugins.schedule.cosine import cosine
 from autoopt.recipe import Recipe
 from autoopt.slots import SLOTS
+from autoopt.store import Store
 from autoopt.trial.run import run
-from autoopt.trial.training import seed_all
-from autoopt.trial.world import World
+from autoopt.trial.world import World, seed_all
 
 SEED, SIZE, EPOCHS, STEPS = 7, 16, 3, 4  # 50 training examples: three batches of 16 and one of 2
 
@@ -47,6 +50,10 @@ def blobs(count: int = 80, columns: int = 4) -> tuple[torch.Tensor, torch.Tensor
     generator = torch.Generator().manual_seed(0)
     targets = torch.arange(count) % 3
     return torch.randn(count, columns, generator=generator) + targets[:, None].float(), targets
+
+
+STORE = Store(".")
+"""Nothing is kept in it."""
 
 
 @pytest.fixture(scope="module")
@@ -77,16 +84,17 @@ def trained(tmp_path):
     def go(world: World, said: Recipe, objective: str | None = None, seed: int = SEED):
         reports = []
         regularizers = {**said.tree["regularizer"], **here("spy")}
-        job = {"recipe": said.replace(regularizer=regularizers).tree, "seed": seed, "save": str(tmp_path / "w")}
-        job |= {"objective": objective, "direction": "maximize" if objective else None}
-        outcome = run(world, job, lambda epoch, metrics: reports.append(metrics) or False)
-        return load_file(tmp_path / "w"), reports, {**SEEN["end"][-1], "outcome": outcome}
+        goal = {"objective": objective, "direction": "maximize" if objective else None}
+        order = Train(key="0", recipe=said.replace(regularizer=regularizers), seed=seed, keep=True, **goal)
+        store = Store(tmp_path)
+        outcome = run(replace(world, store=store), order.json(), lambda epoch, metrics: reports.append(metrics) or False)
+        return load_file(store.weights("0")), reports, {**SEEN["end"][-1], "outcome": outcome}
 
     return go
 
 
 def world_of(task: Task) -> World:
-    return World(task, task.example())
+    return World(task, task.example(), STORE)
 
 
 def same(ours: dict, theirs: dict, prefix: str = "") -> bool:
@@ -416,7 +424,7 @@ class Data(L.LightningDataModule):
 
 @pytest.fixture
 def strangers() -> World:
-    return World(make_task(Data(), {}, scan=False), None)
+    return World(make_task(Data(), {}, scan=False), None, STORE)
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -435,7 +443,7 @@ def test_a_module_that_keeps_all_of_its_own_trains_as_without_us(trained, strang
 def test_a_module_keeps_its_class_hyperparameters_and_hooks(trained, strangers):
     _, _, spied = trained(strangers, recipe(here("Stranger", width=5), size=None, **KEEP))
     module = spied["module"]
-    assert isinstance(module, Stranger) and isinstance(module, Tuned) and type(module).__name__ == "TunedStranger"
+    assert isinstance(module, Stranger) and isinstance(module, Tuned) and type(module).__name__ == "Stranger"
     assert module.hparams == {"form": "optimizer", "width": 5}
     assert module.started == EPOCHS
 
@@ -445,7 +453,7 @@ def test_a_recipe_can_be_put_on_a_module_twice(task):
     for name in ("sgd", "adam"):
         tuned = apply_to(module, Chosen(recipe(here("Stranger"), optimizer={name: {}})), None)
         assert tuned is module and isinstance(module, Stranger)
-        assert [t.name for t, _ in module.chosen.of("optimizer")] == [name]
+        assert [t.name for t, _ in applied_to(module).chosen.of("optimizer")] == [name]
 
 
 @pytest.mark.parametrize("form", [form for form in FORMS if form != "none"])
@@ -502,7 +510,7 @@ def test_augmentation_comes_before_the_modules_own_hook_and_never_in_validation(
 
 
 def test_a_mixed_target_is_drawn_from_its_mixture(trained):
-    world = World(make_task(Data(3015), {}, scan=False), None)
+    world = World(make_task(Data(3015), {}, scan=False), None, STORE)
     trained(world, recipe(here("Stranger"), size=1000, epochs=1, augmentation=here("mixture")))
     drawn = torch.cat(SEEN["targets"])
     assert drawn.dtype == torch.int64 and len(drawn) == 3000
@@ -536,7 +544,7 @@ class OfMappings(L.LightningModule):
 def test_batches_that_are_mappings_are_left_alone(trained):
     weights = []
     for augmentation in ({}, here("tenfold")):
-        world = World(make_task(Mapped(), {}, scan=False), None)
+        world = World(make_task(Mapped(), {}, scan=False), None, STORE)
         weights.append(trained(world, recipe(here("OfMappings"), size=None, augmentation=augmentation, **KEEP))[0])
     assert same(*weights)
 
@@ -579,7 +587,7 @@ class OfScenes(L.LightningModule):
 
 
 def scenes(trained, form, **augmentation):
-    world = World(make_task(Scenes(form), {}, scan=False), None)
+    world = World(make_task(Scenes(form), {}, scan=False), None, STORE)
     trained(world, recipe(here("OfScenes"), size=None, epochs=1, augmentation=augmentation, **KEEP))
     return SEEN["scenes"]
 
@@ -642,8 +650,10 @@ def test_a_network_takes_class_indices_in_every_form_and_no_masks():
         task = make_task(Once(inputs, targets), {}, scan=True)
         assert (task.kind, task.outputs, task.class_counts.tolist()) == ("classification", 3, [2, 2, 2])
         assert torch.equal(pair((inputs, targets), task.kind)[1], classes)
-    with pytest.raises(BadInput, match=r"the targets have the shape \(8, 6, 6\); a network's loss needs a class or values"):
-        make_task(Once(torch.rand(8, 3, 6, 6), torch.zeros(8, 6, 6).long()), {}, scan=True)
+    assert make_task(Once(inputs, torch.eye(4)[classes]), {}, scan=True).class_counts.tolist() == [2, 2, 2, 0]
+    for masks in (torch.zeros(8, 6, 6).long(), torch.rand(8, 6, 6)):
+        with pytest.raises(BadInput, match=r"targets have the shape \(N, 6, 6\); expected the class of each example as .*; for masks give"):
+            make_task(Once(torch.rand(8, 3, 6, 6), masks), {}, scan=True)
     assert pair((inputs, torch.arange(6).double()), "regression")[1].shape == (6, 1)
 
 
@@ -668,7 +678,7 @@ class ByHand(L.LightningModule):
 
 
 def test_a_module_that_steps_two_optimizers_by_hand_keeps_them(trained):
-    ours, _, spied = trained(World(make_task(Data(), {}, scan=False), None), recipe(here("ByHand"), size=None, **KEEP))
+    ours, _, spied = trained(World(make_task(Data(), {}, scan=False), None, STORE), recipe(here("ByHand"), size=None, **KEEP))
     seed_all(SEED)
     theirs = ByHand()
     plain_trainer().fit(theirs, datamodule=Data())
@@ -863,7 +873,7 @@ class Streamed(Data):
 
 
 def test_a_loader_without_a_length_goes_with_what_does_not_ask_for_one(trained):
-    world = World(make_task(Streamed(), {}, scan=False), None)
+    world = World(make_task(Streamed(), {}, scan=False), None, STORE)
     trained(world, recipe(here("Stranger"), size=None, **KEEP))
     trained(world, recipe(here("Stranger"), size=None, **{**KEEP, "optimizer": {"adam": {}}, "schedule": {"constant": {}}}))
     with pytest.raises(TechniqueError, match=r"schedule/cosine: the training loader does not say how many batches it has") as caught:
@@ -897,9 +907,14 @@ class Mean(Stranger):
 
 
 def test_the_hooks_of_a_data_module_act_on_the_test_part_too(tmp_path):
-    world = World(make_task(Lifted(), {}, scan=False), None)
-    job = {"recipe": recipe(here("Mean"), size=None, **KEEP).tree, "seed": 0}
-    weights = str(tmp_path / "w")
-    trained = run(world, {**job, "save": weights}, lambda *_: False)["metrics"]
-    tested = run(world, {**job, "load": weights, "part": "test"}, lambda *_: False)["metrics"]
+    world = World(make_task(Lifted(), {}, scan=False), None, Store(tmp_path))
+    said = recipe(here("Mean"), size=None, **KEEP)
+    trained = run(world, Train(key="0", recipe=said, keep=True).json(), lambda *_: False)["metrics"]
+    tested = run(world, Measure(key="0-test", recipe=said, weights="0").json(), lambda *_: False)["metrics"]
     assert tested["test_mean"] == trained["val_mean"] > 90
+
+
+@pytest.mark.parametrize("dtype", [torch.int32, torch.uint8, torch.bool])
+def test_labels_of_any_whole_type_are_class_indices(dtype):
+    inputs, targets = pair((torch.rand(4, 2), torch.tensor([0, 1, 1, 0]).to(dtype)), "classification")
+    assert cross_entropy(inputs, targets) > 0 and pair((inputs, torch.rand(4)), "regression")[1].shape == (4, 1)

@@ -4,13 +4,18 @@ import re
 
 import pytest
 
+from autoopt.slots import PLUG_POINTS
 from autoopt.technique import catalogue, find
-from autoopt.testing import GENERAL, OF_SLOT, WORLDS, check, checks, outcome
+from autoopt.testing import GENERAL, OF_SLOT, WORLDS, check, checks, outcome, state
 
 CASES = [(slot, name, each) for slot, name in sorted(catalogue()) for each in checks(find(slot, name))]
 
 
-@pytest.mark.parametrize(("slot", "name", "each"), CASES, ids=lambda part: part.replace(" ", "_"))
+@pytest.mark.parametrize(
+    ("slot", "name", "each"),
+    CASES,
+    ids=lambda part: part.replace(" ", "_"),
+)
 def test_contract(slot, name, each):
     finding = outcome(each, checks(find(slot, name))[each])
     if finding is not None and finding.skipped:
@@ -80,12 +85,24 @@ BROKEN = [
     ("data", "words_beyond", "gives sound inputs", "the words are 9 to 9, of a vocabulary of 9"),
     ("data", "drawn_anew", "encodes alike each time", "encoded twice, the inputs differ"),
     ("data", "overlapping_splits", "gives separate splits", "an example is in two splits"),
+    ("strategy", "outside", "proposes points of the space", r"=\S+: expected interval"),
+    ("strategy", "counts_its_calls", "repeats under a seed", "asked again for trial 15, it proposes other values: "),
+    ("strategy", "remembers_its_first_call", "resumes from the history", "a new one proposes other values from the same history: "),
+    ("strategy", "takes_all_for_complete", "bears every state", "IndexError"),
+    ("strategy", "wavers", "decides at its rungs", r"asked twice at epoch 3, it answers \[False, True\]"),
+    ("strategy", "asks_after_the_end", "decides at its rungs", "its rung 10 is none of the epochs 1 to 9"),
+    ("executor", "stores_nothing", "runs orders to their end", "the weights of a trial that was to keep them are not in the store"),
+    ("executor", "miscounts", "runs orders to their end", r"of 3 epochs, from 1, it reports \[0, 1, 2\]"),
+    ("executor", "goes_on", "stops a trial at a rung", "a trial that was stopped after two epochs tells .*epochs=3"),
+    ("executor", "kills_nothing", "ends a trial that is killed", "a trial that was killed fails for the reason none, it has finished"),
+    ("executor", "runs_backwards", "has a clock", r"its clock goes -\S+, "),
 ]
 
 
 @pytest.mark.parametrize(("slot", "name", "each", "reason"), BROKEN, ids=lambda part: part.replace(" ", "_")[:30])
 def test_a_broken_technique_is_found_out(slot, name, each, reason):
-    findings = {f.check: f.reason for f in check(find(slot, f"broken_techniques:{name}")) if not f.skipped}
+    module = "broken_points" if slot in PLUG_POINTS else "broken_techniques"
+    findings = {f.check: f.reason for f in check(find(slot, f"{module}:{name}")) if not f.skipped}
     (found,) = [found for said, found in findings.items() if said.startswith(each)] or ["it passed"]
     assert re.search(reason, found), found
 
@@ -117,3 +134,23 @@ def test_what_cannot_be_checked_is_skipped_with_its_reason(slot, name, reason):
 def test_a_class_of_torch_passes_but_for_its_docstring():
     findings = check(find("optimizer", "torch.optim:Adam"))
     assert [f.check for f in findings if not f.skipped and f.check not in ("names its source", "reads without importing")] == []
+
+
+def test_an_executor_without_fault_passes():
+    assert check(find("executor", "broken_points:scripted")) == []
+
+
+@pytest.mark.parametrize(
+    ("slot", "path", "expected"),
+    [
+        ("executor", "broken_points:scripted", "ok"),
+        ("executor", "broken_points:goes_on", "failed"),
+        ("executor", "broken_points:far_away", "skipped"),
+        ("device", "broken_techniques:elsewhere", "skipped"),
+        ("data", "broken_techniques:needs_a_path", "skipped"),
+        ("activation", "broken_techniques:imported_to_be_read", "ok"),
+    ],
+)
+def test_what_was_not_tried_is_not_ok(slot, path, expected):
+    technique = find(slot, path)
+    assert state(technique, check(technique)) == expected

@@ -1,8 +1,11 @@
+import datetime
 from dataclasses import replace
+from decimal import Decimal
 from pathlib import Path
 
 import numpy as np
 import pandas
+import pyarrow.parquet
 import pytest
 import torch
 from PIL import Image
@@ -94,7 +97,7 @@ def test_csv_numbers_texts_truths_and_gaps(table):
         [8, 0, 1, 0, 0, 0],
     ]
     assert examples.targets.tolist() == [0, 1, 0, 1] and examples.classes == ("u", "v") and examples.splits is None
-    assert encoded(examples).dtype == torch.float32 and examples.targets.dtype == torch.int64
+    assert encoded(examples).dtype == torch.float64 and examples.targets.dtype == torch.int64
 
 
 @pytest.mark.parametrize(
@@ -133,7 +136,7 @@ def test_csv_separators(table, separator):
         ("a,y\n", {}, "is empty: it has a header but no rows"),
         ("a,y\n1,2\n4,5,6\n", {}, "cannot be read as a table: .* Expected 2 fields in line 3, saw 3"),
         ("a,y\n1,2,3\n4,5,6\n", {}, "its lines have more fields than its header"),
-        (b"\xff\xfe\x00", {}, "cannot be read as a table: 'utf-8' codec"),
+        (b"\xff\xfe\x00", {}, "cannot be read as a table: 'utf-16.*' codec can't decode"),
         ("a,y\n1,2\n", {"separator": ""}, "cannot be read as a table"),
         ("a,price\n1,2\n", {"target": "prices"}, r"has no column 'prices'\. Did you mean 'price'\? Known: a, price\."),
         ("a,y\n1,u\n2,\n3,v\n4,\n", {}, "the target 'y' has gaps: 2 of 4, the first in row 2"),
@@ -177,6 +180,103 @@ def test_csv_in_a_file_a_part(tmp_path):
         csv(target="y", **files)
 
 
+def numbered(cell, count: int = 60) -> str:
+    return "\n".join(["a,y", *(f"{n},{cell(n)}" for n in range(count))])
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "latin-1", "utf-16", "utf-16-le"])
+@pytest.mark.parametrize("separator", [",", ";", "\t", "|"])
+def test_csv_tells_encoding_and_separator(table, encoding, separator):
+    text = "größe,stadt,y\n1,Köln,u\n2,Bonn,v\n".replace(",", separator)
+    examples = table(text.encode(encoding))
+    assert encoded(examples).tolist() == [[1, 0, 1], [2, 1, 0]] and list(examples.inputs.frame) == ["größe", "stadt"]
+    assert examples.inputs.source == f"{encoding.replace('latin-1', 'cp1252')}, {separator!r} between fields"
+    assert csv_source(examples) == examples.inputs.source
+
+
+def csv_source(examples: Examples) -> str:
+    return examples.inputs.encoded(torch.arange(2), (), True).words["source"]
+
+
+def test_csv_encoding_and_decimal_can_be_said(table):
+    assert table("я,y\n1,u\n2,v\n".encode("cp1251"), encoding="cp1251").inputs.frame.columns.tolist() == ["я"]
+    text = "a;y\n1,234;u\n2,345;v\n"
+    assert encoded(table(text)).flatten().tolist() == [1.234, 2.345]
+    assert encoded(table(text, decimal=".")).flatten().tolist() == [1234, 2345]
+    assert encoded(table('a,y\n"1,234",u\n"2,345",v\n')).flatten().tolist() == [1234, 2345]
+
+
+def test_csv_types_drop_and_words_for_gaps(table):
+    text = "id,zip,a,y\n" + "\n".join(f"{n},{n % 3},{'none' if n == 5 else n % 7},{n % 2}" for n in range(40))
+    examples = table(text, types=["zip:category", "id:number"], drop=["a"])
+    found = examples.inputs.encoded(torch.arange(40), (), True)
+    assert found.inputs[4].tolist() == [4, 0, 1, 0] and found.notes == ()
+    assert table(text, types="zip:category").inputs.schema.types == {"zip": "category"}
+    found = table(text, na_values=["none"]).inputs.encoded(torch.arange(40), (), True)
+    assert found.notes == ("columns left out: 'id' (every value is different, an identifier)",) and found.inputs[5, 2] == 1
+
+
+def test_csv_types_are_those_of_the_training_file(tmp_path):
+    for name, cells in {"train": range(50), "val": range(10), "test": ["error", *range(9)]}.items():
+        (tmp_path / name).write_text("x,y\n" + "\n".join(f"{cell}.5,{'uv'[i % 2]}" for i, cell in enumerate(cells)))
+    examples = csv(target="y", **{part: str(tmp_path / part) for part in ("train", "val", "test")})
+    task = make_task(examples, SPLIT)
+    assert task.input_shape == (1,) and len(task.parts["train"][0].unique()) == 50
+    assert task.notes == (
+        "column 'x': 1 cell cannot be read as a number and counts as missing; the first is 'error.5' in row 1 of the test file",
+    )
+
+
+@pytest.mark.parametrize(
+    ("cells", "kind", "classes"),
+    [
+        (["0.0", "1.0"], "classification", ("0.0", "1.0")),
+        (["1.0", "2.0", "3.0"], "regression", ()),
+        (["true", "false"], "classification", ("False", "True")),
+        (["01", "02", "10"], "classification", ("01", "02", "10")),
+        (["1,230.50", "5.00", "7.25"], "regression", ()),
+        (["2", "10", "9"], "classification", ("2", "9", "10")),
+        (["12:30", "6:15", "7:20"], "regression", ()),
+    ],
+)
+def test_csv_targets(table, cells, kind, classes):
+    examples = table("a,y\n" + "\n".join(f'{n},"{cells[n % len(cells)]}"' for n in range(60)))
+    assert (examples.kind, examples.classes) == (kind, classes)
+
+
+@pytest.mark.parametrize(
+    ("cell", "settings", "message"),
+    [
+        (lambda n: f'"${n},000.00"', {}, r"'y' holds 60 different texts in 60 rows, such as '\$0,000.00': too many to be classes; "
+         r"if these are numbers, say data\.csv\.types=\[y:number\]$"),
+        (lambda n: f"name {n}", {}, "the target 'y' holds 60 different texts in 60 rows, such as 'name 0': too many to be classes$"),
+        (lambda n: "error" if n == 50 else n * 1.5, {}, "'y' is a number, but row 51 holds 'error', which is no number; mend it"),
+        (lambda n: ["x", "None"][n % 2], {}, r"the first in row 2 \('None'; if that is a class, say data\.csv\.types=\[y:cat"),
+        (lambda n: f"2020-01-{n % 28 + 1:02}", {}, "the target 'y' holds dates such as '2020-01-01'; expected numbers or classes"),
+        (lambda n: n, {"types": ["b:number"]}, r"data\.csv\.types: the table has no column 'b'\. Known: a, y"),
+        (lambda n: n, {"types": ["a:numbr"]}, r"data\.csv\.types: expected column:type, got 'a:numbr'\. Did you mean 'number'\?"),
+        (lambda n: n, {"types": ["number"]}, r"data\.csv\.types: expected column:type, got 'number'"),
+        (lambda n: n, {"drop": ["b"]}, r"data\.csv\.drop: the table has no column 'b'"),
+        (lambda n: n, {"decimal": ";"}, r"data\.csv\.decimal=;: expected \. or ,"),
+        (lambda n: n, {"encoding": "none"}, "cannot be read as a table: unknown encoding: none"),
+    ],
+)  # fmt: skip
+def test_csv_says_what_is_wrong_and_what_to_do(table, cell, settings, message):
+    with pytest.raises(BadInput, match=message) as caught:
+        table(numbered(cell), **settings)
+    assert "\n" not in str(caught.value) and len(str(caught.value)) < 250
+
+
+@pytest.mark.parametrize("settings", [{"types": ["y:category"]}, {"na_values": []}])
+def test_csv_a_class_may_be_called_none(table, settings):
+    assert table(numbered(lambda n: ["None", "NA", "x"][n % 3]), **settings).classes == ("NA", "None", "x")
+
+
+def test_csv_an_amount_is_a_target_where_that_is_said(table):
+    examples = table(numbered(lambda n: f'"${n},000.50"'), types=["y:number"])
+    assert examples.kind == "regression" and examples.targets[:3].tolist() == [[0.5], [1000.5], [2000.5]]
+
+
 def test_classes_that_training_has_not_seen_are_refused(tmp_path):
     for name, rows in {"a": "1,u\n2,v\n", "b": "3,u\n", "c": "4,w\n"}.items():
         (tmp_path / name).write_text(f"x,y\n{rows}")
@@ -195,6 +295,54 @@ def test_parquet_is_treated_as_csv(tmp_path):
     with pytest.raises(BadInput, match=r"data\.parquet\.path: .*bad\.parquet cannot be read as a table: ") as caught:
         parquet(path=str(tmp_path / "bad.parquet"), target="y")
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        [datetime.date(2020, 1, 1) + datetime.timedelta(n) for n in range(40)],
+        [Decimal(n) / 4 for n in range(40)],
+        [datetime.time(n % 24, n) for n in range(40)],
+        pandas.array([None, *range(1, 40)], dtype="Int64"),
+        pandas.array([None, *[True, False, False] * 13], dtype="boolean"),
+        pandas.Categorical(["lo", "hi"] * 20, categories=["lo", "hi", "never"]),
+        [f"{n:05}" for n in range(20)] * 2,
+        [f"{n}" for n in range(40)],
+        pandas.Series(pandas.date_range("2020-01-01", periods=40, freq="7h")),
+    ],
+    ids=["date", "decimal", "time", "integer", "boolean", "category", "code", "text", "timestamp"],
+)
+def test_parquet_is_as_the_same_table_in_csv(tmp_path, values):
+    frame = pandas.DataFrame({"a": values, "y": ["u", "v"] * 20})
+    frame.to_csv(tmp_path / "t.csv", index=False)
+    frame.to_parquet(tmp_path / "t.parquet")
+    theirs, ours = csv(path=str(tmp_path / "t.csv"), target="y"), parquet(path=str(tmp_path / "t.parquet"), target="y")
+    assert torch.equal(encoded(ours), encoded(theirs))
+    assert "a" in ours.columns and ours.columns["a"].tolist() == pytest.approx(theirs.columns["a"].tolist(), nan_ok=True)
+
+
+def test_parquet_durations_periods_and_what_is_no_cell(tmp_path):
+    took = pandas.to_timedelta(range(40), unit="min")
+    frame = pandas.DataFrame({"took": took, "month": pandas.period_range("2000-01", periods=40, freq="M"), "list": [[1.0]] * 40})
+    frame.assign(y=[Decimal(n) for n in range(40)]).to_parquet(tmp_path / "t.parquet")
+    examples = parquet(path=str(tmp_path / "t.parquet"), target="y")
+    assert examples.kind == "regression" and examples.targets[:2].tolist() == [[0], [1]]
+    task = make_task(examples, {**SPLIT, "time": "month"})
+    assert task.notes == ("columns left out: 'list' (it holds lists)",) and task.input_shape == (1,)
+    assert task.parts["train"][1].max() < task.parts["test"][1].min()
+    with pytest.raises(
+        BadInput, match=r"data\.parquet: the target 'list' holds lists, such as .*; expected a number or a class in each row"
+    ):
+        parquet(path=str(tmp_path / "t.parquet"), target="list")
+    settings = {"types": ["took:category"], "drop": ["list", "month"]}
+    assert parquet(path=str(tmp_path / "t.parquet"), target="y", **settings).inputs.schema.types == {"took": "category"}
+
+
+def test_parquet_with_a_name_twice(tmp_path):
+    twice = pyarrow.table([[1, 2], [3, 4], ["u", "v"]], names=["a", "a", "y"])
+    pyarrow.parquet.write_table(twice, tmp_path / "t.parquet")
+    with pytest.raises(BadInput, match=r"t\.parquet cannot be read as a table: it has several columns 'a'$"):
+        parquet(path=str(tmp_path / "t.parquet"), target="y")
 
 
 def test_wine():
@@ -285,7 +433,7 @@ def test_npz_in_parts_and_with_channels_last(tmp_path):
 def test_npz_numbers_are_a_table_and_real_targets_a_regression(tmp_path):
     np.savez(tmp_path / "a.npz", x=np.arange(12.0).reshape(6, 2), y=np.arange(6.0), f=np.asfortranarray(np.arange(12).reshape(6, 2)))
     examples = npz(path=str(tmp_path / "a.npz"))
-    assert examples.inputs[torch.tensor([1])].tolist() == [[2, 3]] and examples.inputs.dtype == torch.float32
+    assert examples.inputs[torch.tensor([1])].tolist() == [[2, 3]] and examples.inputs.dtype == torch.float64
     assert examples.kind == "regression" and examples.targets.shape == (6, 1)
     assert npz(path=str(tmp_path / "a.npz"), inputs="f").inputs[torch.tensor([5, 1])].tolist() == [[10, 11], [2, 3]]
     assert npz(path=str(tmp_path / "a.npz"), kind="classification").classes == ("0.0", "1.0", "2.0", "3.0", "4.0", "5.0")
@@ -341,6 +489,14 @@ def test_texts_are_cut_and_rare_words_are_unknown(tmp_path):
         SPLIT,
     )
     assert task.tokens == 3 and task.inputs is None and task.input_shape == (2,) and task.parts["train"][0].dtype == torch.int64
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "latin-1", "utf-16"])
+def test_texts_in_any_encoding_and_of_any_length(tmp_path, encoding):
+    long = "schön " * 50_000
+    (tmp_path / "a").write_bytes(f"gut\t{long}\nübel\tschlecht\n".encode(encoding))
+    examples = text(path=str(tmp_path / "a"))
+    assert examples.classes == ("gut", "übel") and examples.inputs.texts == [long, "schlecht"]
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from autoopt.domain import Unavailable
+from autoopt.orders import Outcome
 from autoopt.plugins.device.auto import auto
 from autoopt.plugins.device.cpu import cpu
 from autoopt.plugins.device.cuda import cuda
@@ -266,9 +267,9 @@ def exchanged(hook: str, steps: int, inputs: list[torch.Tensor], weights: list[t
         for _ in range(steps):
             model.zero_grad()
             (model(inputs[share[0]]) * weights[share[0]]).sum().backward()
-        return {} if share[0] else {"gradient": model.module.weight.grad.tolist()}
+        return None if share[0] else Outcome(resamples=model.module.weight.grad.tolist())
 
-    return torch.tensor(spread(2, work, lambda *_: False)["gradient"])
+    return torch.tensor(spread(2, work, lambda *_: False).resamples)
 
 
 def drawn(seed: int) -> torch.Tensor:

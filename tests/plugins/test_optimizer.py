@@ -14,6 +14,7 @@ from torch.utils.data import DataLoader
 from autoopt.data.task import Examples, make_task
 from autoopt.domain import Unavailable
 from autoopt.module.tuned import groups
+from autoopt.orders import Train
 from autoopt.plugins.optimizer.adabelief import adabelief
 from autoopt.plugins.optimizer.adadelta import adadelta
 from autoopt.plugins.optimizer.adafactor import adafactor
@@ -42,6 +43,7 @@ from autoopt.plugins.regularizer.gradient_clip import gradient_clip
 from autoopt.plugins.regularizer.l1 import l1
 from autoopt.recipe import Recipe
 from autoopt.slots import SLOTS
+from autoopt.store import Store
 from autoopt.technique import available, find
 from autoopt.testing.toys import Tiny, fit
 from autoopt.trial.run import run
@@ -536,14 +538,14 @@ class Data(L.LightningDataModule):
 def worlds():
     splits = dict(zip(("train", "validation", "test"), torch.arange(94).split([64, 15, 15]), strict=True))
     plain = make_task(Examples(*blobs(94), "classification", ("a", "b", "c"), splits), {"normalise": True})
-    return {"network": World(plain, plain.example()), "Own": World(make_task(Data(), {}, scan=False), None)}
+    return {"network": World(plain, plain.example(), Store(".")), "Own": World(make_task(Data(), {}, scan=False), None, Store("."))}
 
 
 def recipe(model, optimizer, epochs, **slots):
     chosen = {"loss": {"cross_entropy": {}} if model == "network" else {"keep": {}}, "schedule": {"constant": {}}, "device": {"cpu": {}}}
     chosen |= {"model": {model: {"from": f"{__name__}:{model}"}}, "optimizer": optimizer, **slots}
     tree = {slot: chosen.get(slot, {}) for slot in SLOTS}
-    return Recipe({**tree, "batches": {"size": 16}, "study": {"epochs": epochs}}).tree
+    return Recipe({**tree, "batches": {"size": 16}, "study": {"epochs": epochs}})
 
 
 @pytest.mark.parametrize("model", ["network", "Own"])
@@ -553,8 +555,8 @@ def test_every_optimizer_trains_under_penalties_clipping_and_a_schedule(worlds, 
     if find("optimizer", name).acts.fills:
         slots["schedule"] = {}
     reports = []
-    job = {"recipe": recipe(model, {name: {}}, 6, **slots), "seed": 3, "objective": "val_loss"}
-    run(worlds[model], job, lambda epoch, metrics: reports.append(metrics["val_loss"]) or False)
+    order = Train(key="0", recipe=recipe(model, {name: {}}, 6, **slots), seed=3, objective="val_loss")
+    run(worlds[model], order.json(), lambda epoch, metrics: reports.append(metrics["val_loss"]) or False)
     assert reports[-1] < reports[0]
 
 
@@ -666,7 +668,8 @@ def test_batch_norms_have_the_statistics_of_the_weights_that_are_evaluated(tmp_p
         "optimizer": optimizer,
     }
     tree = {slot: slots.get(slot, {}) for slot in SLOTS} | {"batches": {"size": 16}, "study": {"epochs": 2}}
-    run(World(task, task.example()), {"recipe": Recipe(tree).tree, "seed": 0, "save": str(tmp_path / "w")}, lambda *_: False)
-    kept = load_file(tmp_path / "w")
+    store = Store(tmp_path)
+    run(World(task, task.example(), store), Train(key="0", recipe=Recipe(tree), keep=True).json(), lambda *_: False)
+    kept = load_file(store.weights("0"))
     seen = inputs[:64] @ kept["model.0.weight"].T + kept["model.0.bias"]
     torch.testing.assert_close(kept["model.1.running_mean"], seen.mean(0), rtol=1e-4, atol=1e-5)

@@ -13,6 +13,7 @@ from torch.optim import SGD
 
 from autoopt.data.task import Examples, Task, make_task
 from autoopt.domain import Acts, Unavailable
+from autoopt.orders import Train
 from autoopt.plugins.regularizer.dropout import dropout
 from autoopt.plugins.regularizer.gradient_clip import gradient_clip
 from autoopt.plugins.regularizer.gradient_noise import gradient_noise
@@ -22,6 +23,7 @@ from autoopt.plugins.regularizer.stochastic_depth import stochastic_depth
 from autoopt.plugins.regularizer.swa import swa
 from autoopt.recipe import Recipe
 from autoopt.slots import SLOTS
+from autoopt.store import Store
 from autoopt.testing.toys import Residual
 from autoopt.trial.run import run
 from autoopt.trial.world import World
@@ -288,14 +290,15 @@ def trained(task, tmp_path):
         chosen = {"model": here(model), "loss": {"cross_entropy": {}}, "optimizer": {"sgd": {"lr": lr}}, "schedule": {"cosine": {}}}
         chosen |= {"regularizer": {**regularizer, **here("spy")}, "device": {"cpu": {}}, **slots}
         tree = {slot: chosen.get(slot, {}) for slot in SLOTS} | {"batches": {"size": 16}, "study": {"epochs": epochs}}
-        told = {"objective": objective, "direction": direction, "save": str(tmp_path / "w")}
+        order = Train(key="0", recipe=Recipe(tree), seed=7, objective=objective, direction=direction, keep=True)
         reports: list[dict] = []
+        store = Store(tmp_path)
         run(
-            World(task, task.example()),
-            {"recipe": Recipe(tree).tree, "seed": 7, **told},
+            World(task, task.example(), store),
+            order.json(),
             lambda _, metrics: reports.append(metrics) or False,
         )
-        return SEEN[0], load_file(tmp_path / "w"), reports
+        return SEEN[0], load_file(store.weights("0")), reports
 
     return go
 

@@ -14,6 +14,7 @@ from torch.optim.lr_scheduler import OneCycleLR
 from torch.utils.data import DataLoader
 
 from autoopt.data.task import Examples, make_task
+from autoopt.orders import Train
 from autoopt.plugins.optimizer.gd import gd
 from autoopt.plugins.optimizer.sam import sam
 from autoopt.plugins.regularizer.l1 import l1
@@ -32,6 +33,7 @@ from autoopt.plugins.schedule.step import step
 from autoopt.plugins.schedule.warmup_stable_decay import warmup_stable_decay
 from autoopt.recipe import Recipe
 from autoopt.slots import SLOTS
+from autoopt.store import Store
 from autoopt.testing.toys import Tiny, fit
 from autoopt.trial.run import run
 from autoopt.trial.world import World
@@ -310,14 +312,14 @@ def learning_rates(world, model, loss, objective, direction):
     chosen |= {"optimizer": {"sgd": {"lr": 1e-6}}, "schedule": {"plateau": {"factor": 0.1, "patience": 0.2}}}
     tree = {**{slot: chosen.get(slot, {}) for slot in SLOTS}, "batches": {"size": 15}, "study": {"epochs": 6}}
     seen = []
-    job = {"recipe": Recipe(tree).tree, "seed": 1, "objective": objective, "direction": direction}
-    run(world, job, lambda epoch, metrics: seen.append(metrics) or False)
+    order = Train(key="0", recipe=Recipe(tree), seed=1, objective=objective, direction=direction)
+    run(world, order.json(), lambda epoch, metrics: seen.append(metrics) or False)
     return [round(metrics["lr"] / 1e-6, 6) for metrics in seen], seen
 
 
 @pytest.mark.parametrize(("direction", "expected"), [("maximize", [1, 1, 1, 1, 1, 0.1]), ("minimize", [1, 1, 1, 0.1, 0.1, 0.01])])
 def test_plateau_knows_which_way_a_modules_objective_is_better(direction, expected):
-    found, _ = learning_rates(World(make_task(Data(), {}, scan=False), None), "Own", "keep", "score", direction)
+    found, _ = learning_rates(World(make_task(Data(), {}, scan=False), None, Store(".")), "Own", "keep", "score", direction)
     assert found == expected
 
 
@@ -335,7 +337,7 @@ def test_plateau_takes_values_of_either_sign(direction, start, worsening):
 def test_plateau_follows_the_validation_loss_where_the_objective_is_a_cost(monkeypatch):
     splits = dict(zip(("train", "validation", "test"), torch.arange(30).split([15, 10, 5]), strict=True))
     task = make_task(Examples(*examples(), "classification", ("a", "b", "c"), splits), {"normalise": True})
-    found, seen = learning_rates(World(task, task.example()), "linear_network", "cross_entropy", "latency_ms", None)
+    found, seen = learning_rates(World(task, task.example(), Store(".")), "linear_network", "cross_entropy", "latency_ms", None)
     losses = [metrics["val_loss"] for metrics in seen]
     assert max(losses) - min(losses) < 1e-4 * min(losses)  # within what counts as no better
     assert found == [1, 1, 1, 0.1, 0.1, 0.01]

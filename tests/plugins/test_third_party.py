@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from autoopt.slots import SLOTS
+from autoopt.slots import PLUGGABLE
 from autoopt.technique import find, from_source, reflect
 from autoopt.testing import check
 
@@ -24,9 +24,13 @@ def importable(monkeypatch):
 
 def test_its_metadata_names_slots_and_objects_that_are_there():
     assert PROJECT["name"] == "autoopt-signs" and PROJECT["dependencies"] == ["autoopt>=0.1"]
-    assert [(slot, name) for slot, name, _ in POINTS] == [("optimizer", "sign_momentum"), ("augmentation", "pixel_noise")]
+    assert [(slot, name) for slot, name, _ in POINTS] == [
+        ("optimizer", "sign_momentum"),
+        ("augmentation", "pixel_noise"),
+        ("strategy", "aging_evolution"),
+    ]
     for slot, name, path in POINTS:
-        assert slot in SLOTS
+        assert slot in PLUGGABLE
         assert from_source(slot, name, path) == reflect(slot, name, path)
 
 

@@ -3,30 +3,40 @@
 import hashlib
 import json
 from collections import deque
+from dataclasses import replace
 from functools import cache
-from types import SimpleNamespace
+from math import inf
+from pathlib import Path
 
 from autoopt.config import compose
-from autoopt.executor import Event
+from autoopt.executor import Event, Executor
+from autoopt.goal import Goal, Objective
+from autoopt.orders import Outcome, Problem, Train
 from autoopt.space import Space
+from autoopt.store import Store
+from autoopt.study.budget import Budget
 from autoopt.study.explore import explore
+from autoopt.study.folder import Folder
 from autoopt.study.journal import Journal
-from autoopt.study.objective import Objective
-from autoopt.study.runner import Nobody, Runner
+from autoopt.study.record import Record
+from autoopt.study.runner import Interrupts, Runner
+from autoopt.study.stages import SEARCH
+from autoopt.study.study import Study
 
 ACCURACY = Objective("val_accuracy", "maximize")
-AGAIN = "again"
 LOSS = Objective("val_loss", "minimize")
+AGAIN = "again"
 SPACE = ("data=digits", "optimizer=adamw,sgd", "schedule=constant,cosine", "regularizer=l1,gradient_clip", "augmentation=none")
-PLAIN = ("initializer=keep", "loss=cross_entropy", "device=cpu")
+PLAIN = ("initializer=keep", "loss=cross_entropy", "device=cpu", "tracking.enabled=false")
+FACTS = {"examples": "0", "sources": {}, "absent": {}, "objective": None, "notes": [], "test": True}
 
 
 class Fails(Exception):
     """Ends a script as a failed trial."""
 
-    def __init__(self, reason, detail=""):
+    def __init__(self, reason, detail="", slot="", name="", unavailable=False):
         super().__init__(reason)
-        self.data = {"reason": reason, "detail": detail}
+        self.problem = Problem(reason, detail, slot, name, unavailable)
 
 
 class Killed(Exception):
@@ -34,33 +44,30 @@ class Killed(Exception):
 
 
 def outcome(stopped=False, **metrics):
-    return {"metrics": metrics, "stopped": stopped, "epochs": 1, "seconds": 0.0, "resamples": []}
+    return Outcome(metrics, epochs=1, stopped=stopped)
 
 
-class Scripted:
-    """Runs each job as the generator that `play(job)` makes: it yields reports, is sent the answers, returns an outcome.
+class Scripted(Executor):
+    """Runs each order as the generator that `play(order)` makes: it yields reports, is sent the answers, returns an outcome.
 
     Where it yields AGAIN, its template has died and the trial starts once more.
 
-    Every turn takes the oldest trials a step on; at a rung a trial waits for the answer to its report. `on_turn(turn)` is
-    called before each one, and may raise.
+    Every turn takes the oldest trials a step on, and is a second on the clock; at a rung a trial waits for the answer to its
+    report. `on_turn(turn)` is called before each one, and may raise.
     """
 
-    def __init__(self, play, on_turn=lambda turn: None):
-        self.play, self.on_turn = play, on_turn
-        self.scripts, self.epochs, self.answers, self.rungs, self.jobs = {}, {}, {}, {}, []
+    facts = FACTS
+
+    def __init__(self, play, path, workers=1, on_turn=lambda turn: None, facts=FACTS):
+        self.play, self.store, self.workers, self.on_turn, self.facts = play, Store(path), workers, on_turn, facts
+        self.scripts, self.epochs, self.answers, self.rungs, self.orders = {}, {}, {}, {}, []
         self.news, self.unanswered, self.turns, self.most = deque(), set(), 0, 0
-        self.workers = 1
 
-    @property
-    def running(self):
-        return self.scripts.keys()
-
-    def submit(self, number, job):
+    def submit(self, number, order):
         assert number not in self.scripts
-        self.scripts[number], self.epochs[number], self.answers[number] = self.play(job), 0, None
-        self.rungs[number] = job.get("rungs", ())
-        self.jobs.append(job)
+        self.scripts[number], self.epochs[number], self.answers[number] = self.play(order), 0, None
+        self.rungs[number] = order.rungs
+        self.orders.append(order)
         self.news.append(Event(number, "started", {"pid": number}))
         self.most = max(self.most, len(self.scripts))
 
@@ -75,21 +82,21 @@ class Scripted:
 
     def step(self, number):
         try:
-            said = self.scripts[number].send(self.answers[number])
+            report = self.scripts[number].send(self.answers[number])
         except StopIteration as end:
-            self.end(number, Event(number, "finished", end.value))
+            self.end(number, Event(number, "finished", json.loads(json.dumps(end.value.json()))))
         except Fails as failure:
-            self.end(number, Event(number, "failed", failure.data))
+            self.end(number, Event(number, "failed", failure.problem.json()))
         else:
             self.answers[number] = None
-            if said == AGAIN:
+            if report == AGAIN:
                 self.epochs[number] = 0
                 self.news.append(Event(number, "started", {"pid": number}))
             else:
                 self.epochs[number] += 1
                 if self.epochs[number] in self.rungs[number]:
                     self.unanswered.add(number)
-                self.news.append(Event(number, "report", {"epoch": self.epochs[number], "metrics": said}))
+                self.news.append(Event(number, "report", {"epoch": self.epochs[number], "metrics": report}))
 
     def end(self, number, event):
         del self.scripts[number]
@@ -99,29 +106,37 @@ class Scripted:
         self.unanswered.remove(number)  # KeyError: answered twice
         self.answers[number] = stop
 
+    def kill(self, number, reason="user"):
+        self.end(number, Event(number, "failed", Problem(reason, "ended by the supervisor").json()))
+
     def now(self):
         return float(self.turns)
 
     def close(self):
         self.scripts.clear()
 
+    @property
+    def keys(self):
+        """Of the orders, in their order."""
+        return [order.key for order in self.orders]
+
 
 class Quiet:
     """A screen that remembers what it was told."""
 
-    objective = None
+    goal = clock = None
 
     def __init__(self):
-        self.said, self.results, self.stages = [], [], []
+        self.lines, self.results, self.stages = [], [], []
 
     def earlier(self, records):
         pass
 
     def say(self, text):
-        self.said.append(str(text))
+        self.lines.append(str(text))
 
-    def stage(self, name, total, done):
-        self.stages.append((name, total, done))
+    def stage(self, stage, total, done):
+        self.stages.append((stage.name, total, done))
 
     def running(self, count):
         pass
@@ -131,15 +146,9 @@ class Quiet:
 
 
 def runner(path, play, workers=1, objective=ACCURACY, on_turn=lambda turn: None):
-    shelf = SimpleNamespace(
-        name="s",
-        words="s",
-        path=path,
-        trial=lambda key: path / "trials" / key,
-        weights=lambda key: path / "trials" / key / "model.safetensors",
-        forget=lambda key: [kept.unlink() for kept in (path / "trials" / key).glob("model*.safetensors")],
-    )
-    return Runner(Scripted(play, on_turn), shelf, Quiet(), Nobody(), workers, objective)
+    executor, screen = Scripted(play, path, workers, on_turn), Quiet()
+    goal = None if objective is None else Goal((objective,))
+    return Runner(executor, screen, Interrupts("s", screen.say), goal, elapsed=executor.now)
 
 
 @cache
@@ -149,13 +158,36 @@ def composed(*overrides):
 
 
 def space(*overrides):
-    return Space(composed(*SPACE, *PLAIN, *overrides))
+    return Space.of(composed(*SPACE, *PLAIN, *overrides))
 
 
-def learn(job):
+def studied(path, play, *overrides, workers=1, objective=ACCURACY, on_turn=lambda turn: None, part="test", **changes):
+    """A study by script in the folder `path`, with its journal open.
+
+    Args:
+        changes: of the study's fields; `time`: of its budget in seconds.
+    """
+    tree = {**composed(*SPACE, *PLAIN, *overrides), "root": str(path.parent), "name": path.name}
+    folder, whole = Folder(tree), Space.of(tree)
+    goal = Goal((objective,))
+    run = runner(path, play, workers, objective, on_turn)
+    journal = Journal(path / "journal.log", path.name, objective.direction)
+    limit, spent = changes.pop("time", inf), changes.pop("spent", 0.0)
+    budget = Budget(limit, run.executor.now, 0.0, spent, bool(whole.options["compression"]))
+    made = Study(tree, folder, replace(run, elapsed=lambda: budget.elapsed), journal, budget, whole, goal, None, FACTS, part)
+    return replace(made, **changes)
+
+
+def closed(study):
+    """Let go of a study's files."""
+    study.journal.close()
+    study.folder.close()
+
+
+def learn(order):
     """Trains for three epochs to a score that the recipe and the seed decide."""
-    tree = job["recipe"]
-    digest = hashlib.sha256(json.dumps([tree, job["seed"]], sort_keys=True).encode()).digest()
+    tree = order.recipe.tree
+    digest = hashlib.sha256(json.dumps([dict(tree), order.seed], sort_keys=True).encode()).digest()
     final = round(0.5 + 0.3 * ("adamw" in tree["optimizer"]) + digest[0] / 1280, 4)
     for epoch in range(3):
         value = round(final * (epoch + 1) / 3, 4)
@@ -164,20 +196,34 @@ def learn(job):
     return outcome(val_accuracy=final)
 
 
-def searched(path, play=learn, *, trials=25, seed=0, workers=1, on_turn=lambda turn: None, until=float("inf"), baseline=None):
-    """Explore, and the stage's trials: number, parameters, seed, state and score."""
-    journal = Journal(path, "s")
-    run = runner(path.parent, play, workers, on_turn=on_turn)
+def searched(path, play=learn, *more, trials=25, seed=0, workers=1, on_turn=lambda turn: None, **changes):
+    """Explore in the folder `path`, and the stage's trials as `rows` has them."""
+    study = studied(
+        path, play, f"study.trials={trials}", f"seed={seed}", "study.epochs=3", *more, workers=workers, on_turn=on_turn, **changes
+    )
     try:
-        explore(run, journal, space(f"study.trials={trials}", "study.epochs=3"), ACCURACY, baseline, seed, until, True)
+        explore(study)
     finally:
-        journal.close()
-    return told(path)
+        closed(study)
+    return rows(path)
 
 
-def told(path):
+def rows(path):
     """Of each trial: number, parameters, state, and what its record says but how long it took."""
-    journal = Journal(path, "s", write=False)
-    trials = journal.stage("search").get_trials(deepcopy=False)
-    rows = [(t.number, t.params, t.state.name, {**t.user_attrs.get("autoopt", {}), "seconds": 0}) for t in trials]
-    return rows
+    journal = Journal(path / "journal.log", path.name, write=False)
+    untimed = {"seconds": 0, "elapsed": 0}
+    return [(t.number, t.params, t.state.name, {**t.user_attrs.get("autoopt", {}), **untimed}) for t in journal.trials(SEARCH)]
+
+
+def record(key, score=None, state="complete", stage=SEARCH, recipe=None, **fields):
+    """A record of a trial of the baseline's recipe, unless it has another one."""
+    return Record(key, stage.name, dict((recipe or space().baseline()).tree), 0, state, score, **fields)
+
+
+def trained(key, recipe=None):
+    """An order for a whole training."""
+    return Train(key=key, recipe=recipe or space().baseline())
+
+
+def stems(paths):
+    return sorted(Path(path).parent.name for path in paths)

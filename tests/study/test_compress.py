@@ -1,92 +1,88 @@
 import json
-from pathlib import Path
 
 import pytest
-from scripted import ACCURACY, LOSS, outcome, runner, space
+from scripted import ACCURACY, PLAIN, SPACE, Fails, closed, composed, outcome, record, stems, studied
 
-from autoopt.study.compress import compress, front
-from autoopt.study.journal import Journal, Record
+from autoopt.goal import Goal
+from autoopt.orders import TryOut
+from autoopt.space import Space
+from autoopt.study.compress import TRAINED, Compressions, compress, compress_goal
+from autoopt.study.journal import Journal
+from autoopt.study.stages import COMPRESS, SEARCH
 
 EITHER = ("compression=half", "compression.half.use=true,false")
 
 
-@pytest.fixture
-def jobs():
-    return []
-
-
-@pytest.fixture
-def trials():
-    """What was tried on two batches: trained model and compressions."""
-    return []
-
-
-@pytest.fixture
-def said():
-    return []
-
-
-@pytest.fixture
-def stage(tmp_path, jobs, trials, said):
+class Stage:
     """A compress stage over trials that were searched: their scores by number, the best of them with weights."""
 
-    def run(scores, top=2, total=4, overrides=("compression=prune_magnitude",), weights=None, until=float("inf"), unfit=()):
-        def play(job):
-            loaded = Path(job["load"]).parent.name
-            if job.get("limit"):
-                trials.append((loaded, *job["recipe"]["compression"]))
-                failed = {"problem": {"detail": "it has no layers", "said": "", "unavailable": True}}
-                return {"stopped": False} | (failed if trials[-1] in unfit else {"metrics": {"val_accuracy": 0.1}})
-            used.append(loaded)
-            jobs.append(job)
-            Path(job["save"]).parent.mkdir(parents=True, exist_ok=True)
-            Path(job["save"]).touch()
-            yield {}
-            smaller = bool(job["recipe"]["compression"])
-            costs = {"latency_ms": 2.0 - smaller, "size_mb": 1.0 - 0.5 * smaller}
-            return outcome(val_accuracy=scores[int(loaded)] - 0.01 * smaller, **costs)
+    def __init__(self, path):
+        self.path, self.orders, self.tried, self.lines, self.unfit = path / "s", [], [], [], ()
 
-        used = []
-        trials.clear()
-        jobs.clear()
-        whole = space(f"study.compress={total}", *overrides)
-        journal = Journal(tmp_path / "journal.log", "s")
-        known = {r.key for r in journal.records("search")}
-        recipe = dict(space().baseline().tree)
+    def play(self, order):
+        if isinstance(order, TryOut):
+            self.tried.append((order.weights, *order.recipe.tree["compression"]))
+            if self.tried[-1] in self.unfit:
+                raise Fails("plugin", "it has no layers", unavailable=True)
+            return outcome(val_accuracy=0.1)
+        self.orders.append(order)
+        self.write(order.key)
+        yield {}
+        smaller = bool(order.recipe.tree["compression"])
+        costs = {"latency_ms": 2.0 - smaller, "size_mb": 1.0 - 0.5 * smaller}
+        return outcome(val_accuracy=self.scores[int(order.weights)] - 0.01 * smaller, **costs)
+
+    def write(self, key):
+        path = self.path / "trials" / key / "model.safetensors"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+
+    def run(self, scores, top=2, total=4, overrides=("compression=prune_magnitude",), weights=None, unfit=(), **how):
+        """The records of the stage, and the trials whose weights were used."""
+        self.scores, self.unfit = scores, unfit
+        self.orders.clear(), self.tried.clear()
+        study = studied(self.path, self.play, f"study.compress={total}", *overrides, **how)
+        known = {r.key for r in study.journal.records(SEARCH)}
         for number, score in enumerate(scores):
             if str(number) not in known:
-                journal.add("search", Record(str(number), "search", recipe, number, "complete", score))
-            path = tmp_path / "trials" / str(number) / "model.safetensors"
-            path.parent.mkdir(parents=True, exist_ok=True)
+                study.journal.add(SEARCH, record(str(number), score))
             if weights is None or number in weights:
-                path.touch()
-        run = runner(tmp_path, play)
-        records = compress(run, journal, whole, ACCURACY, top, 0, until)
-        journal.close()
-        said[:] = run.screen.said
-        return records, used
+                self.write(str(number))
+        records = compress(study, top)
+        closed(study)
+        self.lines = study.runner.screen.lines
+        return records, [order.weights for order in self.orders]
 
-    return run
-
-
-def test_nothing_where_no_compression_is_selected(stage, tmp_path):
-    records, _ = stage([0.5, 0.9], overrides=())
-    assert records == []
-    assert (tmp_path / "trials/0/model.safetensors").exists()
+    @property
+    def weights(self):
+        return set(stems(self.path.glob("trials/*/model.safetensors")))
 
 
-def test_compressions_of_the_best(stage, tmp_path):
-    records, used = stage([0.5, 0.9, 0.8, 0.7], top=2, total=8)
+@pytest.fixture
+def stage(tmp_path):
+    return Stage(tmp_path)
+
+
+def front(records):
+    return compress_goal(Goal((ACCURACY,))).front(records)
+
+
+def test_nothing_where_no_compression_is_selected(stage):
+    assert stage.run([0.5, 0.9], overrides=()) == ([], [])
+    assert stage.weights == {"0", "1"}
+
+
+def test_compressions_of_the_best(stage):
+    records, used = stage.run([0.5, 0.9, 0.8, 0.7], top=2, total=8)
     assert [r.key for r in records] == [f"compress-{n}" for n in range(8)]
     assert set(used) == {"1", "2"}
     assert {r.stage for r in records} == {"compress"}
-    left = {p.parent.name for p in tmp_path.glob("trials/*/model.safetensors")}
-    assert left == {"1", "2"} | {r.key for r in front(records, ACCURACY)}, "the weights of the others are deleted"
+    assert stage.weights == {"1", "2"} | {r.key for r in front(records)}, "the weights of the others are deleted"
 
 
 def test_the_weights_are_those_of_the_trial_that_was_drawn(stage):
     """Although their recipes are the same."""
-    records, used = stage([0.5, 0.9, 0.8], top=2, total=8)
+    records, used = stage.run([0.5, 0.9, 0.8], top=2, total=8)
     assert {(u, bool(r.recipe["compression"]), r.score) for r, u in zip(records, used, strict=True)} <= {
         ("1", False, 0.9),
         ("1", True, 0.89),
@@ -96,23 +92,22 @@ def test_the_weights_are_those_of_the_trial_that_was_drawn(stage):
 
 
 def test_it_resumes_to_the_total(stage):
-    first, _ = stage([0.5, 0.9, 0.8], total=3)
-    whole, used = stage([0.5, 0.9, 0.8], total=5)
+    first, _ = stage.run([0.5, 0.9, 0.8], total=3)
+    whole, used = stage.run([0.5, 0.9, 0.8], total=5)
     assert (whole[:3], len(whole), len(used)) == (first, 5, 2)
 
 
-def test_the_time_ends_it(stage, monkeypatch):
-    clock = iter(range(1000))
-    monkeypatch.setattr("autoopt.study.explore.time.time", lambda: next(clock))
-    records, _ = stage([0.5, 0.9, 0.8], total=50, until=5)
-    assert 3 <= len(records) <= 6
-    assert stage([0.5, 0.9, 0.8], total=50, until=5) == (records, []), "later there is none left"
+def test_the_time_ends_it(stage):
+    """A compression takes two turns, and a turn is a second."""
+    records, _ = stage.run([0.5, 0.9, 0.8], total=50, time=12)
+    assert 3 <= len(records) <= 5
+    assert stage.run([0.5, 0.9, 0.8], total=50, time=12, spent=12) == (records, []), "later there is none left"
 
 
 def test_a_longer_search_finds_others(stage):
     """Optuna keeps the options of a parameter for a study's life."""
-    stage([0.5, 0.9, 0.8], total=3)
-    records, used = stage([0.5, 0.9, 0.8, 0.99], total=9)
+    stage.run([0.5, 0.9, 0.8], total=3)
+    records, used = stage.run([0.5, 0.9, 0.8, 0.99], total=9)
     assert set(used) == {"1", "3"}
     assert len(records) == 9
 
@@ -120,101 +115,119 @@ def test_a_longer_search_finds_others(stage):
 BOTH = ("compression=half,weight_sharing", "compression.half.use=true,false", "compression.weight_sharing.use=true,false")
 
 
-def test_what_does_not_work_with_a_trained_model_is_not_drawn_with_it(stage, trials):
-    records, used = stage([0.5, 0.9, 0.8], total=24, overrides=BOTH, unfit=[("1", "half")])
+def test_what_does_not_work_with_a_trained_model_is_not_drawn_with_it(stage):
+    records, used = stage.run([0.5, 0.9, 0.8], total=24, overrides=BOTH, unfit=[("1", "half")])
     assert len(records) == 24
-    assert sorted(trials) == [("1", "half"), ("1", "weight_sharing"), ("2", "half"), ("2", "weight_sharing")]
+    assert sorted(stage.tried) == [("1", "half"), ("1", "weight_sharing"), ("2", "half"), ("2", "weight_sharing")]
     drawn = {(u, name) for r, u in zip(records, used, strict=True) for name in r.recipe["compression"]}
     assert drawn == {("1", "weight_sharing"), ("2", "half"), ("2", "weight_sharing")}
-    stage([0.5, 0.9, 0.8], total=24, overrides=BOTH)
-    assert trials == [], "all is done: nothing is tried for it"
+    stage.run([0.5, 0.9, 0.8], total=24, overrides=BOTH)
+    assert stage.tried == [], "all is done: nothing is tried for it"
 
 
-def test_a_model_with_which_what_is_asked_for_always_does_not_work_is_left_out(stage, said):
+def test_a_model_with_which_a_pinned_compression_does_not_work_is_left_out(stage):
     always = ("compression=[half]",)
-    records, used = stage([0.5, 0.9, 0.8], total=4, overrides=always, unfit=[("1", "half")])
+    records, used = stage.run([0.5, 0.9, 0.8], total=4, overrides=always, unfit=[("1", "half")])
     assert set(used) == {"2"}
-    assert "trial 1 is not compressed: compression=half cannot be used here: it has no layers" in said
-    assert stage([0.5, 0.9, 0.8, 0.99], total=9, overrides=always, unfit=[("1", "half"), ("3", "half")])[0] == records
+    assert "trial 1 is not compressed: compression=half cannot be used here: it has no layers" in stage.lines
+    assert stage.run([0.5, 0.9, 0.8, 0.99], total=9, overrides=always, unfit=[("1", "half"), ("3", "half")])[0] == records
 
 
 def test_without_weights_there_is_nothing_to_compress(stage):
-    assert stage([0.5, 0.9], weights=())[0] == []
+    assert stage.run([0.5, 0.9], weights=())[0] == []
 
 
 def test_a_single_one(stage):
-    records, used = stage([0.5, 0.9], top=1, total=2)
+    records, used = stage.run([0.5, 0.9], top=1, total=2)
     assert used == ["1", "1"]
     assert len(records) == 2
 
 
-def test_the_first_is_the_best_as_it_is_and_none_runs_beside_another(stage, jobs, tmp_path):
+def test_the_first_is_the_best_as_it_is_and_none_runs_beside_another(stage):
     either = ("compression=prune_magnitude", "compression.prune_magnitude.use=true,false")
-    records, used = stage([0.5, 0.9, 0.8], total=6, overrides=(*either, "executor.workers=4"))
+    records, used = stage.run([0.5, 0.9, 0.8], total=6, overrides=either, workers=4)
     assert (used[0], dict(records[0].recipe["compression"])) == ("1", {})
-    assert all(job["latency"] for job in jobs)
-    assert [Path(job["save"]).parent.name for job in jobs] == [r.key for r in records] and len(records) == 6
+    assert all(order.latency for order in stage.orders)
+    assert [order.key for order in stage.orders] == [r.key for r in records] and len(records) == 6
 
 
-def test_nothing_is_tried_twice_and_it_ends_where_all_was_tried(stage, trials, said):
+def test_nothing_is_tried_twice_and_it_ends_where_all_was_tried(stage):
     few = ("compression=half", "compression.half.dtype=bfloat16,float16")
-    records, used = stage([0.5, 0.9, 0.8], total=12, overrides=few)
+    records, used = stage.run([0.5, 0.9, 0.8], total=12, overrides=few)
     drawn = [(trained, tuple(r.recipe["compression"].get("half", {}).values())) for r, trained in zip(records, used, strict=True)]
     assert len(drawn) == len(set(drawn)) == 4
-    assert "4 compressions, not 12: what the last 50 draws came to had been tried" in said
-    assert stage([0.5, 0.9, 0.8], total=12, overrides=few) == (records, [])
+    assert "4 compressions, not 12: the last 1000 proposals had been tried before" in stage.lines
+    assert stage.run([0.5, 0.9, 0.8], total=12, overrides=few) == (records, [])
 
 
 def test_where_much_is_left_it_goes_on_beyond_what_the_sampler_would_repeat(stage):
-    records, used = stage([0.5, 0.9, 0.8], total=36, overrides=("compression=half,weight_sharing",))
+    records, used = stage.run([0.5, 0.9, 0.8], total=36, overrides=("compression=half,weight_sharing",))
     tried = {(trained, json.dumps(r.recipe["compression"])) for r, trained in zip(records, used, strict=True)}
     assert len(records) == len(tried) == 36
 
 
 def test_what_was_tried_is_not_tried_again_among_others(stage):
-    """A longer search has other best trials, among which the trial is drawn by another name."""
+    """A longer search has other best trials."""
     few = ("compression=half", "compression.half.dtype=bfloat16,float16")
-    first, _ = stage([0.5, 0.9, 0.8], total=12, overrides=few)
-    records, used = stage([0.5, 0.9, 0.8, 0.99], total=12, overrides=few)
+    first, _ = stage.run([0.5, 0.9, 0.8], total=12, overrides=few)
+    records, used = stage.run([0.5, 0.9, 0.8, 0.99], total=12, overrides=few)
     assert records[:4] == first and used == ["3", "3"]
 
 
-def test_one_that_was_cut_short_before_it_was_known_as_tried_is_not_run(stage, tmp_path):
+def test_an_interrupted_compression_of_a_trial_that_is_no_longer_among_the_best_is_dropped(stage):
     few = ("compression=half", "compression.half.dtype=bfloat16,float16")
-    records, _ = stage([0.5, 0.9, 0.8], total=12, overrides=few)
-    journal = Journal(tmp_path / "journal.log", "s")
-    study = journal.stage("compress", 2)
-    study.enqueue_trial(study.trials[0].params)
-    trial = study.ask()
-    for name in study.trials[0].params:
-        trial.suggest_categorical(name, study.trials[0].distributions[name].choices)
-    journal.close()
-    assert stage([0.5, 0.9, 0.8], total=12, overrides=few) == (records, [])
+    stage.run([0.5, 0.9, 0.8], total=2, overrides=few)
+    study = studied(stage.path, stage.play, *few)
+    old = study.journal.trials(COMPRESS)[0]
+    study.journal.begin(COMPRESS, compress_goal(study.goal), old.params | {TRAINED: "2"}, old.distributions)
+    closed(study)
+    records, used = stage.run([0.5, 0.9, 0.8, 0.99], total=5, overrides=few)
+    assert "2" not in used and len(records) == 4, "that of trial 2 counts, and is not run"
 
 
-def point(key, score, latency, size, state="complete"):
-    recipe = dict(space().baseline().tree)
-    return Record(key, "compress", recipe, 0, state, score, {"latency_ms": latency, "size_mb": size})
+def test_the_front_is_that_of_score_latency_and_size():
+    def point(key, score, latency, size):
+        return record(key, score, stage=COMPRESS, metrics={"latency_ms": latency, "size_mb": size})
+
+    records = [point("slow", 0.99, 5, 5), point("fast", 0.90, 1, 5), point("both", 0.90, 1, 1), point("worse", 0.95, 5, 5)]
+    assert [r.key for r in front(records)] == ["slow", "both"]
 
 
-def test_the_front_holds_what_nothing_is_as_good_as_in_all_three():
-    records = [
-        *(point("slow", 0.99, 5, 5), point("small", 0.90, 5, 1), point("fast", 0.90, 1, 5), point("both", 0.90, 1, 1)),
-        *(point("worse", 0.95, 5, 5), point("failed", None, 0, 0, "failed"), point("good", 0.97, 2, 2), point("twin", 0.97, 2, 2)),
-    ]
-    assert [r.key for r in front(records, ACCURACY)] == ["slow", "good", "both"]
-    unmeasured = Record("bare", "compress", records[0].recipe, 0, "complete", 1.0, {})
-    assert [r.key for r in front([*records, unmeasured], ACCURACY)] == ["slow", "good", "both"]
+def test_all_three_objectives_are_in_the_journal(stage):
+    stage.run([0.5, 0.9], total=3, overrides=EITHER)
+    journal = Journal(stage.path / "journal.log", "s", write=False)
+    assert journal.trials(COMPRESS)[0].values == [0.9, 2.0, 1.0]
+    assert [d.name for d in journal._study(COMPRESS).directions] == ["MAXIMIZE", "MINIMIZE", "MINIMIZE"]
 
 
-def test_where_less_is_better_the_front_turns_with_it():
-    records = [point("low", 0.1, 2, 2), point("lower", 0.05, 3, 2), point("high", 0.2, 3, 3)]
-    assert [r.key for r in front(records, LOSS)] == ["lower", "low"]
+class TestSpace:
+    """Which trained trial, then its compressions."""
 
+    def space(self, *keys, unfit="1"):
+        whole = Space.of(composed(*SPACE, *PLAIN, "compression=half,weight_sharing"))
+        spaces = {key: whole.compressing("mlp") for key in keys}
+        if unfit in spaces:
+            spaces[unfit] = spaces[unfit].without("compression", "half", "no")
+        return Compressions({key: record(key, 0.5) for key in keys}, spaces, ["half", "weight_sharing"])
 
-def test_the_sampler_is_told_of_all_three(stage, tmp_path):
-    stage([0.5, 0.9], total=3, overrides=EITHER)
-    journal = Journal(tmp_path / "journal.log", "s", write=False)
-    study = journal.stage("compress")
-    assert [d.name for d in study.directions] == ["MAXIMIZE", "MINIMIZE", "MINIMIZE"]
-    assert study.trials[0].values == [0.9, 2.0, 1.0]
+    def asked(self, space, trial):
+        """The paths that a walk asks for, where every compression is used."""
+        paths = []
+
+        def pick(domain):
+            paths.append(domain.path)
+            return trial if domain.path == TRAINED else True if domain.path.endswith(".use") else domain.default
+
+        space.walk(pick)
+        return paths
+
+    @pytest.mark.parametrize("trial", ["1", "2"])
+    def test_its_domains_are_those_that_are_asked_for(self, trial):
+        space = self.space("1", "2")
+        techniques = {TRAINED: [trial], "compression": ["half"] if trial == "2" else ["weight_sharing"]}
+        assert [d.path for d in space.domains() if d.condition.holds(techniques)] == self.asked(space, trial)
+        assert len({d.path for d in space.domains()}) == len(space.domains())
+
+    def test_a_single_trial_is_no_choice(self):
+        space = self.space("2")
+        assert TRAINED not in self.asked(space, "2") and TRAINED not in [d.path for d in space.domains()]

@@ -1,177 +1,228 @@
-from pathlib import Path
+from dataclasses import replace
 
 import pytest
-from scripted import ACCURACY, LOSS, Fails, outcome, runner, space
+from scripted import ACCURACY, LOSS, Fails, closed, outcome, record, space, studied
 
-from autoopt.study.confirm import candidates, confirm, how_many, open_test
-from autoopt.study.journal import Journal, Record
+from autoopt.goal import Goal
+from autoopt.orders import Measure
+from autoopt.study.budget import Budget
+from autoopt.study.confirm import Plan, candidates, measure, planned, replicate, room_left, share_of
+from autoopt.study.stages import CONFIRM, FINAL
 
-RECIPE = dict(space().baseline().tree)
+RECIPE = space().baseline()
 
 
 @pytest.mark.parametrize("seeds", [1, 2, 3, 5])
-def test_a_fifth_of_the_budget(seeds):
-    most = 5
+def test_a_fifth_of_the_search(seeds):
     for trials in range(1, 301):
-        picked = how_many(trials, seeds, most)
-        assert 1 <= picked <= most
-        assert (picked + 1) * seeds <= trials / 5 or picked == 1, "no more than a fifth, but always one"
-        assert (picked + 2) * seeds > trials / 5 or picked == most, "and as many as fit"
+        share = share_of(trials, seeds)
+        plan = planned(share, seeds, 5)
+        assert plan.final == seeds, "the final comparison is never cut short where there is time"
+        assert plan.trainings <= max(trials / 5, 2 * seeds)
+        assert 1 <= plan.candidates <= 5
 
 
 @pytest.mark.parametrize(
-    ("trials", "seeds", "most", "expected"),
+    ("trials", "seeds", "most", "plan"),
     [
-        (12, 3, 5, 1),
-        (30, 3, 5, 1),
-        (45, 3, 5, 2),
-        (60, 3, 5, 3),
-        (90, 3, 5, 5),
-        (200, 3, 5, 5),
-        (200, 3, 2, 2),
-        (60, 2, 5, 5),
-        (40, 1, 9, 7),
+        (12, 3, 5, Plan(1, 0, 3)),
+        (30, 3, 5, Plan(1, 0, 3)),
+        (45, 3, 5, Plan(1, 0, 3)),
+        (50, 3, 5, Plan(2, 2, 3)),
+        (60, 3, 5, Plan(3, 2, 3)),
+        (100, 5, 5, Plan(3, 3, 5)),
+        (200, 3, 5, Plan(5, 2, 3)),
+        (200, 3, 2, Plan(2, 2, 3)),
+        (40, 1, 9, Plan(6, 1, 1)),
     ],
 )
-def test_how_many(trials, seeds, most, expected):
-    assert how_many(trials, seeds, most) == expected
+def test_plans(trials, seeds, most, plan):
+    assert planned(share_of(trials, seeds), seeds, most) == plan
 
 
-@pytest.mark.parametrize("trials", [30, 45, 60, 75, 90])
-def test_fifteen_to_twenty_percent(trials):
-    assert 0.15 <= (how_many(trials, 3, 5) + 1) * 3 / trials <= 0.20
+@pytest.mark.parametrize(
+    ("room", "plan"),
+    [
+        (16, Plan(5, 2, 3)),
+        (11, Plan(2, 2, 3)),
+        (9, Plan(1, 0, 3)),
+        (6, Plan(1, 0, 3)),
+        (5, Plan(1, 0, 2)),
+        (3, Plan(1, 0, 1)),
+        (0, Plan(1, 0, 1)),
+    ],
+)
+def test_little_time_leaves_fewer_candidates_then_fewer_seeds(room, plan):
+    assert planned(room, 3, 5) == plan
 
 
-def record(key, score, state="complete", size=1.0, like=None):
+def test_the_trainings_of_a_plan_are_all_of_them():
+    assert Plan(3, 2, 5).trainings == 3 * 2 + 2 * 5
+
+
+@pytest.mark.parametrize(
+    ("seconds", "left", "workers", "room"), [([10.0, 30.0, 20.0], 100.0, 1, 5), ([10.0], 100.0, 4, 40), ([10.0], -5.0, 4, 0)]
+)
+def test_the_room_that_time_leaves(seconds, left, workers, room):
+    """The median of the whole trainings counts."""
+    searched = [record(str(n), 0.5, seconds=s) for n, s in enumerate(seconds)] + [record("9", 0.1, "stopped", seconds=1.0)]
+    assert room_left(searched, Budget(left, lambda: 0.0, 0.0), workers) == room
+
+
+def test_without_a_limit_or_a_training_there_is_room_for_all():
+    searched = [record("0", 0.5, seconds=2.0)]
+    assert room_left(searched, Budget(float("inf"), lambda: 0.0, 0.0), 1) == float("inf")
+    assert room_left([], Budget(100.0, lambda: 0.0, 0.0), 1) == float("inf")
+
+
+def trial(key, score, state="complete", size=1.0, like=None):
     """A trial with a recipe of its own, or with that of another one."""
-    return Record(key, "search", {**RECIPE, "batches": {"size": int(like or key)}}, 0, state, score, {"size_mb": size})
+    return record(key, score, state, recipe=RECIPE.replace(batches={"size": int(like or key)}), metrics={"size_mb": size})
 
 
-def test_candidates_are_the_baseline_and_the_best():
-    found = [
-        record("0", 0.1),
-        record("1", 0.9),
-        record("2", 0.5),
-        record("3", 0.99, "stopped"),
-        record("4", None, "failed"),
-        record("5", 0.7),
-    ]
-    assert [r.key for r in candidates(found, ACCURACY, 2)] == ["0", "1", "5"]
-    assert [r.key for r in candidates(found, LOSS, 2)] == ["0", "2", "5"]
-    assert [r.key for r in candidates(found, ACCURACY, 9)] == ["0", "1", "5", "2"]
+def picked(trials, most, objective=ACCURACY):
+    return [r.key for r in candidates(trials, Goal((objective,)), most)]
 
 
-def test_the_baseline_stays_one_where_it_is_the_best():
-    assert [r.key for r in candidates([record("0", 0.9), record("1", 0.5)], ACCURACY, 1)] == ["0", "1"]
+def test_candidates_are_the_best_but_the_baseline():
+    trials = [trial("0", 0.95), trial("1", 0.9), trial("2", 0.5), trial("3", 0.99, "stopped"), trial("4", None, "failed"), trial("5", 0.7)]
+    assert picked(trials, 2) == ["1", "5"]
+    assert picked(trials, 2, LOSS) == ["2", "5"]
+    assert picked(trials, 9) == ["1", "5", "2"]
+    assert picked(trials[:1], 9) == []
 
 
 def test_of_equals_the_smaller():
-    found = [record("0", 0.1), record("1", 0.9, size=2.0), record("2", 0.9, size=1.0)]
-    assert [r.key for r in candidates(found, ACCURACY, 1)] == ["0", "2"]
-
-
-def test_a_failed_baseline_is_confirmed_all_the_same():
-    assert [r.key for r in candidates([record("0", None, "failed"), record("1", 0.5)], ACCURACY, 1)] == ["0", "1"]
+    assert picked([trial("0", 0.1), trial("1", 0.9, size=2.0), trial("2", 0.9, size=1.0)], 1) == ["2"]
 
 
 def test_each_recipe_is_taken_once():
     """TPE draws the same one again where it is good; that would only divide the seeds."""
-    found = [record("0", 0.5), record("1", 0.9), record("2", 0.95, like="1"), record("3", 0.99, like="0"), record("4", 0.7)]
-    assert [r.key for r in candidates(found, ACCURACY, 2)] == ["0", "2", "4"]
-    assert [r.key for r in candidates(found, ACCURACY, 1)] == ["0", "2"]
+    trials = [trial("0", 0.5), trial("1", 0.9), trial("2", 0.95, like="1"), trial("3", 0.99, like="0"), trial("4", 0.7)]
+    assert picked(trials, 2) == ["2", "4"], "nor does the baseline's recipe come again as a candidate"
 
 
-class Confirmed:
-    """Confirm by script: the score of a training is looked up by its key."""
+class Replicated:
+    """Replication by script: the score of a training is looked up by its key, or by its trial's."""
 
-    def __init__(self, path, scores=None, found=None):
-        self.path, self.scores, self.trained = path, scores or {}, []
-        self.found = found or [record("0", 0.5), record("1", 0.9), record("2", 0.8), record("3", 0.7)]
+    def __init__(self, path, scores=None):
+        self.path, self.scores, self.trained = path / "s", scores or {}, []
 
-    def play(self, job):
-        key = Path(job["log"]).parent.name
-        self.trained.append(key)
-        score = self.scores.get(key, self.scores.get(key.split("-")[0], 0.5))
+    def play(self, order):
+        self.trained.append(order.key)
+        score = self.scores.get(order.key, self.scores.get(order.key.split("-")[0], 0.5))
         yield {"val_accuracy": 0.0}
         if score is None:
             raise Fails("nonfinite", "train_loss is nan")
-        return outcome(**{"test_accuracy" if job.get("part") == "test" else "val_accuracy": score})
+        return outcome(**{"test_accuracy" if isinstance(order, Measure) else "val_accuracy": score})
 
-    def run(self, seeds=2, top=1):
-        journal = Journal(self.path / "journal.log", "s")
+    def open(self, **how):
         self.trained.clear()
-        whole = confirm(runner(self.path, self.play), journal, ACCURACY, self.found, seeds, top, 7)
-        journal.close()
-        return whole
+        return studied(self.path, self.play, **how)
+
+    def run(self, keys="01", seeds=2, stage=FINAL, keep=True, **how):
+        study = self.open(**how)
+        recipes = {key: RECIPE.replace(batches={"size": int(key)}) for key in keys}
+        result = replicate(study.runner, study.journal, stage, recipes, seeds, seed=7, budget=study.budget, keep=keep)
+        closed(study)
+        self.orders = study.runner.executor.orders
+        return result
 
 
-def test_fresh_seeds_and_the_best_first(tmp_path):
-    study = Confirmed(tmp_path, {"0": 0.5, "1": 0.6, "2": 0.7})
-    found = study.run(seeds=3, top=2)
-    assert [c.key for c in found] == ["2", "1", "0"]
-    assert found[0].score == pytest.approx(0.7)
-    seeds = [r.seed for c in found for r in c.validation]
-    assert len(set(seeds)) == 9, "every training has a seed of its own, none of them the search's"
-    assert 0 not in seeds
+def keys(candidates):
+    return {c.key: [r.key for r in c.records] for c in candidates}
 
 
-def test_what_was_confirmed_is_not_trained_again(tmp_path):
-    study = Confirmed(tmp_path)
-    study.run(seeds=2, top=1)
-    assert study.trained == ["0-seed-0", "0-seed-1", "1-seed-0", "1-seed-1"]
-    study.run(seeds=2, top=1)
+def test_fresh_seeds_one_after_the_other(tmp_path):
+    study = Replicated(tmp_path, {"0": 0.5, "1": 0.6})
+    confirmed = study.run(seeds=2)
+    assert study.trained == ["0-final-0", "1-final-0", "0-final-1", "1-final-1"]
+    assert [(c.key, c.score) for c in confirmed] == [("0", 0.5), ("1", pytest.approx(0.6))]
+    assert len({order.seed for order in study.orders}) == 4, "every training has a seed of its own"
+    assert all(order.keep for order in study.orders)
+    others = Replicated(tmp_path / "other")
+    others.run(stage=CONFIRM, keep=False)
+    assert not {order.seed for order in others.orders} & {order.seed for order in study.orders}, "the winner is compared on other seeds"
+    assert not any(order.keep for order in others.orders)
+
+
+def test_what_was_trained_before_is_not_trained_again(tmp_path):
+    study = Replicated(tmp_path)
+    study.run("01", seeds=2)
+    study.run("01", seeds=2)
     assert study.trained == []
-    study.run(seeds=2, top=2)
-    assert study.trained == ["2-seed-0", "2-seed-1"]
-    study.run(seeds=3, top=2)
-    assert study.trained == ["0-seed-2", "1-seed-2", "2-seed-2"]
-    study.found.append(record("9", 0.99))
-    assert [c.key for c in study.run(seeds=3, top=2)] == ["0", "9", "1"]
-    assert study.trained == ["9-seed-0", "9-seed-1", "9-seed-2"]
+    study.run("012", seeds=2)
+    assert study.trained == ["2-final-0", "2-final-1"]
+    study.run("012", seeds=3)
+    assert study.trained == ["0-final-2", "1-final-2", "2-final-2"]
 
 
-def test_a_training_that_failed_takes_its_candidate_out_and_is_tried_again(tmp_path):
-    study = Confirmed(tmp_path, {"1": 0.9, "1-seed-1": None})
-    assert [c.key for c in study.run()] == ["0"]
-    study.scores = {"1": 0.9}
-    assert [c.key for c in study.run()] == ["1", "0"]
-    assert study.trained == ["1-seed-1"]
+def test_a_training_that_failed_takes_its_recipe_out_and_is_tried_again(tmp_path):
+    study = Replicated(tmp_path, {"1-final-1": None})
+    assert keys(study.run()) == {"0": ["0-final-0", "0-final-1"]}
+    study.scores = {}
+    assert keys(study.run()) == {"0": ["0-final-0", "0-final-1"], "1": ["1-final-0", "1-final-1"]}
+    assert study.trained == ["1-final-1"]
 
 
-def test_the_test_part_is_opened_once_one_at_a_time_by_the_weights_of_confirm(tmp_path):
-    study = Confirmed(tmp_path)
-    found = study.run(seeds=2, top=1)
-    journal = Journal(tmp_path / "journal.log", "s")
-    run = runner(tmp_path, study.play, workers=4)
-    pair = open_test(run, journal, found)
-    assert run.executor.most == 1
-    assert [j["load"] for j in run.executor.jobs] == [str(run.folder.weights(r.key)) for c in found for r in c.validation]
-    assert {(j["part"], j["latency"]) for j in run.executor.jobs} == {("test", True)}
-    assert [[r.key for r in c.test] for c in pair] == [[f"{r.key}-test" for r in c.validation] for c in found]
-    again = runner(tmp_path, study.play)
-    assert open_test(again, journal, found) == pair
-    assert again.executor.jobs == []
+class TestTime:
+    def test_no_seed_begins_after_its_end_and_all_recipes_have_equally_many(self, tmp_path):
+        """A training takes two turns, and a turn is a second."""
+        study = Replicated(tmp_path)
+        whole = study.run("01", seeds=5, time=7)
+        assert study.trained == ["0-final-0", "1-final-0", "0-final-1", "1-final-1"]
+        assert {key: len(records) for key, records in keys(whole).items()} == {"0": 2, "1": 2}
+
+    def test_where_it_ends_within_a_seed_that_seed_does_not_count(self, tmp_path):
+        study = Replicated(tmp_path)
+        assert {len(records) for records in keys(study.run("01", seeds=5, time=5)).values()} == {1}
+        assert study.trained == ["0-final-0", "1-final-0", "0-final-1"]
+
+    def test_one_seed_there_is_always(self, tmp_path):
+        assert {len(records) for records in keys(Replicated(tmp_path).run("01", seeds=5, time=1, spent=5)).values()} == {1}
 
 
-def test_an_opening_that_fails_leaves_a_hole_and_is_tried_again(tmp_path):
-    study = Confirmed(tmp_path, {"0-seed-1-test": None})
-    found, journal = study.run(seeds=2, top=1), Journal(tmp_path / "journal.log", "s")
-    pair = open_test(runner(tmp_path, study.play), journal, found)
-    assert {c.key: [r.key for r in c.test] for c in pair} == {"0": ["0-seed-0-test"], "1": ["1-seed-0-test", "1-seed-1-test"]}
+def test_the_test_part_is_measured_one_at_a_time_by_the_weights_that_were_kept(tmp_path):
+    study = Replicated(tmp_path)
+    pair = study.run()
+    work = study.open(workers=4)
+    tested = measure(work.runner, work.journal, pair, work.budget)
+    orders = work.runner.executor.orders
+    assert work.runner.executor.most == 1
+    assert [order.weights for order in orders] == ["0-final-0", "1-final-0", "0-final-1", "1-final-1"]
+    assert {(order.part, order.latency) for order in orders} == {("test", True)}
+    assert [[r.key for r in c.tests] for c in tested] == [[f"{r.key}-test" for r in c.records] for c in pair]
+    study.trained.clear()
+    assert measure(work.runner, work.journal, pair, work.budget) == tested and study.trained == []
+    closed(work)
+
+
+def test_a_measurement_that_fails_leaves_a_hole_and_is_tried_again(tmp_path):
+    study = Replicated(tmp_path, {"0-final-1-test": None})
+    pair, work = study.run(), study.open()
+    tested = measure(work.runner, work.journal, pair, work.budget)
+    assert [[r.state for r in c.tests] for c in tested] == [["complete", "failed"], ["complete", "complete"]]
     study.scores = {}
     study.trained.clear()
-    again = runner(tmp_path, study.play)
-    whole = open_test(again, journal, found)
-    assert study.trained == ["0-seed-1-test"]
-    assert again.screen.stages == [("test", 4, 3)]
-    assert [len(c.test) for c in whole] == [2, 2]
+    whole = measure(work.runner, work.journal, pair, work.budget)
+    assert study.trained == ["0-final-1-test"]
+    assert work.runner.screen.stages[-1] == ("test", 4, 3)
+    assert [len(c.tests) for c in whole] == [2, 2]
+    closed(work)
 
 
 def test_another_pair_is_counted_for_itself(tmp_path):
-    """What was opened for others in an earlier session is not what is done of this one."""
-    study = Confirmed(tmp_path)
-    found, journal = study.run(seeds=2, top=2), Journal(tmp_path / "journal.log", "s")
-    open_test(runner(tmp_path, study.play), journal, found[:2])
-    run = runner(tmp_path, study.play)
-    open_test(run, journal, [found[0], found[2]])
-    assert run.screen.stages == [("test", 4, 2)]
+    """What was measured for others in an earlier session is not what is done of this one."""
+    study = Replicated(tmp_path)
+    three, work = study.run("012"), study.open()
+    measure(work.runner, work.journal, three[:2], work.budget)
+    measure(work.runner, work.journal, [three[0], three[2]], work.budget)
+    assert work.runner.screen.stages[-1] == ("test", 4, 2)
+    closed(work)
+
+
+def test_the_scores_of_a_part(tmp_path):
+    (one, *_) = Replicated(tmp_path, {"0": 0.25}).run()
+    assert one.scores("validation") == one.scores("training") == [0.25, 0.25]
+    assert one.scores("test") == []
+    assert replace(one, tests=[record("t", 0.75)]).scores("test") == [0.75]

@@ -9,12 +9,13 @@ from scripted import composed
 
 from autoopt.config import compose
 from autoopt.errors import BadInput
+from autoopt.goal import Goal, Objective
 from autoopt.space import Space
-from autoopt.study.folder import Folder, default_name, derived_seed, write
-from autoopt.study.journal import StoreError
-from autoopt.study.objective import Objective
+from autoopt.study.folder import FORMAT, Folder, default_name, derived_seed, write
+from autoopt.study.journal_file import StoreError
+from autoopt.study.settled import Settled
 
-SPACE, OBJECTIVE = Space({}), Objective("val_accuracy", "maximize")
+SETTLED = Settled(Space(), Goal((Objective("val_accuracy", "maximize"),)), "test")
 FACTS = {"examples": "0", "sources": {}}
 
 
@@ -34,7 +35,7 @@ def folder(tmp_path):
 
 def begun(folder, *overrides):
     one = folder(*overrides)
-    one.settle(SPACE, OBJECTIVE, FACTS)
+    one.settle(SETTLED, FACTS)
     return closed(one)
 
 
@@ -52,6 +53,8 @@ MAY_CHANGE = (
     "study.seeds=2",
     "executor.workers=3",
     "executor.trial_time=5m",
+    "strategy=random",
+    "strategy.tpe.startup=20",
     "tracking.enabled=false",
     "tracking.uri=sqlite:///other.db",
     "tracking.experiment=x",
@@ -59,7 +62,7 @@ MAY_CHANGE = (
 
 
 @pytest.mark.parametrize("change", MAY_CHANGE)
-def test_budget_executor_and_tracking_may_change(folder, change):
+def test_budget_strategy_executor_and_tracking_may_change(folder, change):
     first = begun(folder, "name=s")
     second = folder("name=s", change)
     assert second.path == first.path
@@ -163,12 +166,12 @@ def test_nothing_is_settled_before_it_is_known_to_work(folder, tmp_path):
 
 def test_what_is_settled(folder):
     one = folder("name=s", "optimizer=adamw,sgd")
-    one.settle(SPACE, OBJECTIVE, FACTS)
+    one.settle(SETTLED, FACTS)
     space, config = (yaml.safe_load((one.path / name).read_text()) for name in ("space.yaml", "config.yaml"))
     assert list(space["identity"]["optimizer"]) == ["adamw", "sgd"]
     assert space["techniques"]["optimizer/sgd"].startswith("autoopt ")
     assert (space["objective"], space["direction"]) == ("val_accuracy", "maximize")
-    assert (space["left_out"], space["quarantined"]) == ({}, [])
+    assert (space["left_out"], space["quarantined"], space["format"]) == ({}, [], FORMAT)
     assert one.locked == space
     assert compose([f"{k}={v}" for k, v in {"root": config["root"]}.items()], str(one.path / "config.yaml")) == config
 
@@ -177,26 +180,28 @@ def test_what_was_left_out_is_settled_with_it(folder):
     dropped = {"device/cuda": "no CUDA device", "optimizer/mine": "boom"}
     one = folder("name=s")
     assert one.locked is None
-    one.settle(Space({}, dropped=dropped, broken=frozenset({"optimizer/mine"})), Objective("val_loss", "minimize"), FACTS)
-    one.settle(SPACE, OBJECTIVE, FACTS)
+    space = Space(dropped=dropped, broken=frozenset({"optimizer/mine"}), unfit={"mlp": {"activation/relu": "no"}})
+    one.settle(Settled(space, Goal((Objective("val_loss", "minimize"),)), "training"), FACTS)
+    one.settle(SETTLED, FACTS)
     assert (one.locked["left_out"], one.locked["quarantined"]) == (dropped, ["optimizer/mine"])
-    assert (one.locked["objective"], one.locked["direction"]) == ("val_loss", "minimize"), "the first word stays"
+    assert (one.locked["objective"], one.locked["direction"], one.locked["part"]) == ("val_loss", "minimize", "training"), "it stays"
+    assert one.locked["unfit"] == {"mlp": {"activation/relu": "no"}}
 
 
 def test_the_space_stays_and_the_config_follows(folder):
     one = begun(folder, "name=s", "study.trials=5")
     before = (one.path / "space.yaml").read_bytes()
     two = folder("name=s", "study.trials=9")
-    two.settle(SPACE, OBJECTIVE, FACTS)
+    two.settle(SETTLED, FACTS)
     assert (two.path / "space.yaml").read_bytes() == before
     assert yaml.safe_load((two.path / "config.yaml").read_text())["study"]["trials"] == 9
 
 
-def test_how_other_commands_are_told_of_it(folder, tmp_path, monkeypatch):
-    assert folder("name=s").words == f"s root={tmp_path}"
+def test_how_other_commands_name_it(folder, tmp_path, monkeypatch):
+    assert folder("name=s").reference == f"s root={tmp_path}"
     monkeypatch.chdir(tmp_path)
     default = Folder(compose(["data=digits", "name=s"]))
-    assert default.words == "s"
+    assert default.reference == "s"
     default.close()
 
 
@@ -218,7 +223,7 @@ def test_writing_is_all_or_nothing(tmp_path, monkeypatch, call):
 
 
 def test_seeds_have_names():
-    seeds = {derived_seed(seed, key) for seed in range(3) for key in ("0", "1", "0-seed-0", "sampler 0")}
+    seeds = {derived_seed(seed, key) for seed in range(3) for key in ("0", "1", "0-final-0", "search 0")}
     assert len(seeds) == 12
     assert all(0 <= s < 2**31 for s in seeds)
     assert derived_seed(0, "1") == derived_seed(0, "1")
@@ -228,7 +233,7 @@ def test_seeds_have_names():
 def test_other_data_under_the_same_name_is_refused(folder):
     one = folder()
     one.same_data("abc")  # there is nothing yet to compare with
-    one.settle(SPACE, OBJECTIVE, FACTS | {"examples": "abc"})
+    one.settle(SETTLED, FACTS | {"examples": "abc"})
     one.same_data("abc")
     with pytest.raises(BadInput, match=r"the data of .* has changed since it was begun: put it back, or give this search another name="):
         one.same_data("def")
@@ -244,7 +249,7 @@ def test_a_study_that_could_not_be_begun_leaves_nothing_of_its_own(folder, tmp_p
     two.vanish()
     assert [p.name for p in two.path.iterdir()] == ["mine.txt"]
     three = folder()
-    three.settle(SPACE, OBJECTIVE, FACTS)
+    three.settle(SETTLED, FACTS)
     three.vanish()
     assert (three.path / "lock").exists() and three.locked
 
@@ -252,5 +257,5 @@ def test_a_study_that_could_not_be_begun_leaves_nothing_of_its_own(folder, tmp_p
 def test_code_that_has_changed_is_named(folder):
     one = folder()
     assert one.changed_code({"model=mine:Net": "a"}) == [], "it is new"
-    one.settle(SPACE, OBJECTIVE, FACTS | {"sources": {"model=mine:Net": "a", "loss=mine:loss": "a"}})
+    one.settle(SETTLED, FACTS | {"sources": {"model=mine:Net": "a", "loss=mine:loss": "a"}})
     assert one.changed_code({"model=mine:Net": "b", "loss=mine:loss": "a", "loss=mine:other": "c"}) == ["model=mine:Net"]

@@ -1,24 +1,29 @@
 import json
-import math
 import os
 import resource
 import subprocess
 import sys
-from dataclasses import replace
 
 import optuna
 import pytest
+from optuna.distributions import CategoricalDistribution, FloatDistribution
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
-from scripted import ACCURACY, learn, runner, space
+from scripted import ACCURACY, record
 
-from autoopt.space import Space
-from autoopt.study.explore import Derived, explore
-from autoopt.study.journal import Journal, JournalFile, Record, StoreError
+from autoopt.goal import Goal
+from autoopt.study.compress import compress_goal
+from autoopt.study.journal import Journal
+from autoopt.study.journal_file import JournalFile, StoreError
+from autoopt.study.record import columns
+from autoopt.study.stages import COMPRESS, CONFIRM, SEARCH
+
+GOAL = Goal((ACCURACY,))
+RATE = {"lr": FloatDistribution(0, 1)}
 
 
 def fill(path, count=5):
-    """A journal of so many told trials, each with one parameter."""
+    """A journal of so many ended trials, each with one value."""
     journal = Journal(path, "s")
     for number in range(count):
         tell(journal, number)
@@ -26,19 +31,13 @@ def fill(path, count=5):
     return path.read_bytes()
 
 
-def tell(journal, number):
-    study = journal.stage("search")
-    study.sampler = optuna.samplers.RandomSampler(seed=number)
-    trial = study.ask()
-    trial.suggest_float("lr", 0, 1)
-    journal.tell(study, trial, record(number))
+def tell(journal, number, **fields):
+    begun = journal.begin(SEARCH, GOAL, {"lr": number / 100}, RATE)
+    journal.end(SEARCH, GOAL, begun, ended(number, **fields))
 
 
-def record(number, **changes):
-    return Record(
-        **{"key": str(number), "stage": "search", "recipe": {"model": {"mlp": {}}}, "seed": number, "state": "complete"} | changes,
-        score=0.5,
-    )
+def ended(number, **fields):
+    return record(str(number), **{"score": 0.5} | fields)
 
 
 def history(path):
@@ -69,10 +68,10 @@ def test_cut_inside_a_record_goes_on(tmp_path):
     whole = fill(path)
     path.write_bytes(whole[:-10])
     journal = Journal(path, "s")
-    assert [t.number for t in journal.interrupted(journal.stage("search"))] == [4]
+    assert [t.number for t in journal.trials(SEARCH) if not t.state.is_finished()] == [4]
     tell(journal, 5)
     journal.close()
-    assert [r.key for r in Journal(path, "s", write=False).records("search")] == ["0", "1", "2", "3", "4", "5"]
+    assert [r.key for r in Journal(path, "s", write=False).records(SEARCH)] == ["0", "1", "2", "3", "4", "5"]
 
 
 @pytest.mark.parametrize("tail", [b"\0" * 512, b"garbage\n", b'"no object"\n', b"\xff\xfe\n", b'{"op_code": 4', b'{"op_code": 4}', b"\n"])
@@ -80,7 +79,7 @@ def test_a_garbage_tail_is_cut_when_it_is_written_and_left_when_it_is_read(tmp_p
     path = tmp_path / "journal.log"
     whole = fill(path)
     path.write_bytes(whole + tail)
-    assert len(Journal(path, "s", write=False).records("search")) == 5
+    assert len(Journal(path, "s", write=False).records(SEARCH)) == 5
     assert path.read_bytes() == whole + tail
     Journal(path, "s").close()
     assert path.read_bytes() == whole
@@ -109,7 +108,7 @@ def test_a_spoilt_line_further_up_is_said_and_nothing_is_changed(tmp_path, spoil
 
 
 def test_reading_makes_no_file(tmp_path):
-    assert Journal(tmp_path / "none.log", "s", write=False).records("search") == []
+    assert Journal(tmp_path / "none.log", "s", write=False).records(SEARCH) == []
     assert list(tmp_path.iterdir()) == []
 
 
@@ -117,8 +116,8 @@ def test_opening_again_writes_nothing(tmp_path):
     path = tmp_path / "journal.log"
     whole = fill(path)
     journal = Journal(path, "s")
-    journal.stage("search")
-    journal.records("confirm")
+    journal.trials(SEARCH)
+    journal.records(CONFIRM)
     journal.close()
     assert path.read_bytes() == whole
 
@@ -146,14 +145,14 @@ def test_a_full_disk_leaves_the_file_sound(tmp_path, monkeypatch, fault):
     again = Journal(path, "s")
     tell(again, 5)
     again.close()
-    assert len(Journal(path, "s", write=False).records("search")) == 6
+    assert len(Journal(path, "s", write=False).records(SEARCH)) == 6
 
 
 def test_the_limit_of_a_real_file_system(tmp_path):
     path = tmp_path / "journal.log"
     size = len(fill(path))
     script = (
-        "import sys; from pathlib import Path; from autoopt.study.journal import JournalFile, StoreError\n"
+        "import sys; from pathlib import Path; from autoopt.study.journal_file import JournalFile, StoreError\n"
         "file = JournalFile(Path(sys.argv[1]))\n"
         "try:\n    file.append_logs([{'long': 'x' * 1000}])\n"
         "except StoreError as error:\n    print(error)"
@@ -176,68 +175,94 @@ def test_optuna_reads_it(tmp_path):
     storage = JournalStorage(JournalFileBackend(str(path), JournalFileOpenLock(str(path))))
     study = optuna.load_study(study_name="s/search", storage=storage)
     assert [t.value for t in study.trials] == [0.5] * 5
-    assert study.trials[3].user_attrs["autoopt"]["seed"] == 3
+    assert study.trials[3].user_attrs["autoopt"]["key"] == "3" and study.trials[3].params == {"lr": 0.03}
 
 
-def test_states_and_what_the_sampler_is_told(tmp_path):
+def test_states(tmp_path):
     journal = Journal(tmp_path / "journal.log", "s")
-    study = journal.stage("search")
+    curves = columns({1: {"val_accuracy": 0.1}, 2: {"val_accuracy": 0.2}})
     for number, (state, reason) in enumerate([("complete", None), ("stopped", None), ("failed", "lost"), ("failed", "nonfinite")]):
-        trial = study.ask()
-        trial.suggest_float("lr", 0, 1)
-        journal.tell(study, trial, record(number, state=state, curve=[0.1, 0.2], reason=reason))
-    told = study.get_trials()
-    assert [t.state.name for t in told] == ["COMPLETE", "PRUNED", "FAIL", "PRUNED"]
-    assert told[1].intermediate_values == {2: 0.2} and told[3].intermediate_values == {}
-    assert [r.state for r in journal.records("search")] == ["complete", "stopped", "failed", "failed"]
+        tell(journal, number, state=state, reason=reason, curves=curves)
+    trials = journal.trials(SEARCH)
+    assert [t.state.name for t in trials] == ["COMPLETE", "PRUNED", "FAIL", "FAIL"]
+    assert [t.intermediate_values for t in trials] == [{}, {2: 0.2}, {}, {}]
+    assert [r.state for r in journal.records(SEARCH)] == ["complete", "stopped", "failed", "failed"]
 
 
-def test_the_sampler_learns_where_trainings_diverge(tmp_path):
-    """The best rate is just below the one from which on all diverges: of trials unseen there, three in four would fail."""
-    journal = Journal(tmp_path / "journal.log", "s", "minimize")
-    study, failed = journal.stage("search"), []
-    for number in range(50):
-        study.sampler = Derived(0, number)
-        trial = study.ask()
-        rate = trial.suggest_float("lr", 1e-5, 1.0, log=True)
-        diverged = rate > 0.1
-        failed.append(diverged)
-        ended = {"state": "failed", "reason": "nonfinite"} if diverged else {"state": "complete"}
-        journal.tell(study, trial, replace(record(number, **ended), score=None if diverged else -math.log10(rate)))
-    assert sum(failed[10:]) < 20
-
-
-def test_a_baseline_of_another_space_is_told_to_no_sampler_and_kept(tmp_path):
+def test_every_metric_of_every_epoch_is_kept(tmp_path):
+    """So that figures can be drawn and MLflow can be written anew from the folder alone."""
+    epochs = {1: {"val_loss": 2.0, "train_loss": 3.0, "lr": 0.1}, 2: {"val_loss": 1.0, "train_loss": 2.0, "lr": 0.05}}
     journal = Journal(tmp_path / "journal.log", "s")
-    study = journal.stage("search")
-    journal.tell(study, study.ask(), record(0), silent=True)
-    assert [t.state.name for t in study.get_trials()] == ["FAIL"]
-    assert journal.records("search") == [record(0)]
+    tell(journal, 0, curves=columns(epochs))
+    journal.close()
+    (kept,) = Journal(tmp_path / "journal.log", "s", write=False).records(SEARCH)
+    assert {epoch: {name: kept.curve(name)[epoch] for name in epochs[1]} for epoch in (1, 2)} == epochs
 
 
-def test_a_space_with_nothing_left_to_choose_is_told_like_any_other(tmp_path):
+def test_a_complete_trial_that_lacks_an_objective_is_told_as_failed(tmp_path):
+    journal, goal = Journal(tmp_path / "journal.log", "s"), compress_goal(GOAL)
+    for metrics in ({"latency_ms": 1.0, "size_mb": 2.0}, {"latency_ms": 1.0}):
+        journal.end(COMPRESS, goal, journal.begin(COMPRESS, goal, {}, {}), ended(0, metrics=metrics))
+    assert [(t.state.name, t.values) for t in journal.trials(COMPRESS)] == [("COMPLETE", [0.5, 1.0, 2.0]), ("FAIL", None)]
+
+
+def test_the_options_of_a_name_may_change(tmp_path):
+    """A plugin was mended, or a longer search has other best trials."""
     journal = Journal(tmp_path / "journal.log", "s")
-    study = journal.stage("search")
-    journal.tell(study, study.ask(), record(0))
-    assert [(t.state.name, t.value) for t in study.get_trials()] == [("COMPLETE", 0.5)]
+    for options in (("a", "b"), ("a", "b", "c")):
+        journal.begin(SEARCH, GOAL, {"optimizer": options[-1]}, {"optimizer": CategoricalDistribution(options)})
+    assert [t.params["optimizer"] for t in journal.trials(SEARCH)] == ["b", "c"]
+
+
+def test_a_trial_begins_with_all_its_values_in_one_line(tmp_path):
+    """So that none is found half drawn."""
+    path = tmp_path / "journal.log"
+    journal = Journal(path, "s")
+    journal.begin(SEARCH, GOAL, {}, {})
+    before = len(path.read_bytes().splitlines())
+    journal.begin(SEARCH, GOAL, {"lr": 0.1}, RATE)
+    assert len(path.read_bytes().splitlines()) == before + 1
+
+
+@pytest.mark.parametrize("how", ["end", "add"])
+def test_what_has_ended_is_on_the_disk(tmp_path, monkeypatch, how):
+    journal = Journal(tmp_path / "journal.log", "s")
+    synced = []
+    monkeypatch.setattr(os, "fsync", lambda file: synced.append(os.fstat(file).st_size))
+    tell(journal, 0) if how == "end" else journal.add(CONFIRM, record("0-confirm-0", 0.5, stage=CONFIRM))
+    assert synced[-1] == (tmp_path / "journal.log").stat().st_size
+
+
+def test_a_disk_that_does_not_take_it_is_told(tmp_path, monkeypatch):
+    journal = Journal(tmp_path / "journal.log", "s")
+
+    def full(file):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(StoreError, match=r"journal\.log cannot be written: No space left on device"):
+        tell(journal, 0)
 
 
 def test_a_record_is_read_as_it_was_kept(tmp_path):
     journal = Journal(tmp_path / "journal.log", "s", "minimize")
-    kept = record(1, stage="confirm", metrics={"val_loss": 0.25}, curve=[1.0, 0.25], resamples=[0.2], epochs=2, seconds=1.5, detail="für")
-    journal.add("confirm", kept)
+    kept = record("1", 0.25, stage=CONFIRM, metrics={"val_loss": 0.25}, resamples=[0.2], epochs=2, seconds=1.5, detail="für")
+    journal.add(CONFIRM, kept)
     journal.close()
     again = Journal(tmp_path / "journal.log", "s", "minimize")
-    assert again.records("confirm") == [kept]
-    assert again.stage("confirm").direction.name == "MINIMIZE"
+    assert again.records(CONFIRM) == [kept]
+    storage = again.storage
+    assert {s.study_name: s.directions[0].name for s in storage.get_all_studies()} == {"s/confirm": "MINIMIZE"}
 
 
-@pytest.mark.parametrize("own", [True, False])
-def test_only_a_baseline_of_its_own_is_kept_from_the_sampler(tmp_path, own):
-    pinned = space("optimizer=sgd", "schedule=constant", "regularizer=none", "model=linear", "batches.size=32", "study.trials=2")
-    pinned = Space({**pinned.tree, **pinned.baseline().tree, "study": pinned.tree["study"]})
-    assert list(pinned.parameters()) == []
-    journal = Journal(tmp_path / "journal.log", "s")
-    explore(runner(tmp_path, learn), journal, pinned, ACCURACY, pinned.baseline() if own else None, 0, float("inf"), False)
-    states = [t.state.name for t in journal.stage("search").get_trials()]
-    assert states == (["FAIL", "COMPLETE"] if own else ["COMPLETE", "COMPLETE"])
+def test_optuna_is_never_asked_for_a_pruner(tmp_path):
+    journal = Journal(tmp_path / "j.log", "s")
+    tell(journal, 0)
+    assert isinstance(journal._study(SEARCH).pruner, optuna.pruners.NopPruner)
+
+
+def test_optunas_log_level_is_the_users_own(tmp_path, capfd):
+    optuna.logging.set_verbosity(optuna.logging.INFO)
+    tell(Journal(tmp_path / "j.log", "s"), 0)
+    assert optuna.logging.get_verbosity() == optuna.logging.INFO
+    assert capfd.readouterr().err == ""

@@ -8,8 +8,11 @@ import pytest
 from mlflow import MlflowClient
 from scripted import ACCURACY, space
 
+from autoopt.orders import Measure, Outcome, Train
+from autoopt.report.sentence import conclusion
 from autoopt.study.mirror import STATUS, Mirror, parameters
 from autoopt.study.runner import Job, Result
+from autoopt.study.stages import CONFIRM, SEARCH, TEST
 from autoopt.study.stored import stored
 
 TINY = ["name=s", "data=digits", "model=mlp", "optimizer=adamw,mine:late", "executor.workers=1"]
@@ -38,36 +41,45 @@ class Told:
 def ended(key, metrics, last, score=0.8):
     tracker = Told()
     mirror = Mirror(tracker, "s", {}, {"trials": 4, "epochs": 3}, ACCURACY, 0.7)
-    outcome = {"metrics": metrics, "stopped": False, "epochs": 3}
-    mirror.end(Result(Job(key, "confirm", space().baseline(), 0), outcome, last=last, score=score))
+    order = Train(key=key, recipe=space().baseline())
+    mirror.end(Result(Job(order, CONFIRM), Outcome(metrics, epochs=3), epochs={3: last}, score=score))
     return tracker.calls
 
 
 def test_what_is_as_after_the_last_epoch_is_not_told_twice():
-    _, end = ended("0-seed-0", {"val_accuracy": 0.8, "size_mb": 1.0}, {"val_accuracy": 0.8, "lr": 0.1})
-    assert end[:3] == ("end", "0-seed-0", "FINISHED")
+    _, end = ended("0-final-0", {"val_accuracy": 0.8, "size_mb": 1.0}, {"val_accuracy": 0.8, "lr": 0.1})
+    assert end[:3] == ("end", "0-final-0", "FINISHED")
     assert end[3] == {"size_mb": 1.0, "objective": 0.8, "gain": pytest.approx(0.1)}
 
 
 def test_what_a_compression_changed_is_a_point_after_the_last_epoch():
     """The last step is what MLflow shows as a metric's value."""
-    _, epoch, end = ended("0-seed-0", {"val_accuracy": 0.75, "size_mb": 0.5}, {"val_accuracy": 0.8, "lr": 0.1}, 0.75)
-    assert epoch[:4] == ("epoch", "0-seed-0", 4, {"val_accuracy": 0.75})
+    _, epoch, end = ended("0-final-0", {"val_accuracy": 0.75, "size_mb": 0.5}, {"val_accuracy": 0.8, "lr": 0.1}, 0.75)
+    assert epoch[:4] == ("epoch", "0-final-0", 4, {"val_accuracy": 0.75})
     assert end[3] == {"size_mb": 0.5, "objective": 0.75, "gain": pytest.approx(0.05)}
 
 
 def test_what_was_cut_short_runs_no_more():
     tracker = Told()
     mirror = Mirror(tracker, "s", {}, {}, ACCURACY, 0.7)
-    jobs = [Job(key, "search", space().baseline(), 0) for key in ("0", "1", "2")]
+    jobs = [Job(Train(key=key, recipe=space().baseline()), SEARCH) for key in ("0", "1", "2")]
     for job in jobs:
         mirror.begin(job)
-    mirror.end(Result(jobs[1], {"metrics": {}, "stopped": False, "epochs": 3}))
+    mirror.end(Result(jobs[1], Outcome(epochs=3)))
     tracker.calls.clear()
     mirror.close()
     unfinished = {"autoopt.state": "unfinished"}
     ends = [("end", key, "KILLED", {}, unfinished) for key in ("0", "2")]
     assert tracker.calls == [*ends, ("conclude", "KILLED", {}, unfinished), ("close",)]
+
+
+def test_a_measurement_goes_to_the_run_of_its_training():
+    """What that training measured itself stays as it is."""
+    tracker = Told()
+    mirror = Mirror(tracker, "s", {}, {}, ACCURACY, 0.7)
+    order = Measure(key="0-final-0-test", recipe=space().baseline(), weights="0-final-0")
+    mirror.end(Result(Job(order, TEST), Outcome({"test_accuracy": 0.9, "latency_ms": 1.0, "size_mb": 2.0}), score=0.9))
+    assert tracker.calls[1:] == [("end", "0-final-0", "FINISHED", {"test_accuracy": 0.9, "latency_ms": 1.0}, {})]
 
 
 def test_what_a_longer_search_changes_is_a_tag():
@@ -93,18 +105,18 @@ def test_a_real_search_in_a_real_store(tmp_path):
 
     verdict = (study.path / "verdict.yaml").read_text()
     assert (parent.info.run_name, parent.info.status) == ("s", "FINISHED")
-    tags = {"autoopt.study": "s", "autoopt.state": "concluded", "autoopt.trials": "9", "autoopt.winner": study.verdict["winner"]["trial"]}
+    tags = {"autoopt.study": "s", "autoopt.state": "concluded", "autoopt.trials": "9", "autoopt.winner": study.verdict.winner.trial}
     assert tags.items() <= parent.data.tags.items()
-    assert study.verdict["conclusion"] in parent.data.tags["mlflow.note.content"]
+    assert conclusion(study.verdict) in parent.data.tags["mlflow.note.content"]
     assert parent.data.params == {"objective": "val_accuracy", "data": "digits", "epochs": "3"}
     assert [d.dataset.name for d in parent.inputs.dataset_inputs] == ["digits"], "once, although it was told by both sessions"
     assert len(parent.inputs.dataset_inputs[0].dataset.digest) == 16 and parent.data.tags["mlflow.source.name"] == "autoopt search"
-    assert parent.data.metrics["gain"] == study.verdict["gain"]
+    assert parent.data.metrics["gain"] == study.verdict.gain
     kept = Path(client.download_artifacts(parent.info.run_id, ""))
     assert (kept / "verdict.yaml").read_text() == verdict
     assert {path.name for path in (kept / "best").iterdir()} == {path.name for path in (study.path / "best").iterdir()}
 
-    records = [*study.records["search"], *study.records["confirm"]]
+    records = [record for stage in ("search", "confirm", "final") for record in study.records[stage]]
     assert trials.keys() == {record.key for record in records}
     assert {run.info.status for run in trials.values()} == {"FINISHED", "KILLED", "FAILED"}
     for record in records:
@@ -117,7 +129,7 @@ def test_a_real_search_in_a_real_store(tmp_path):
         assert {k: str(v) for k, v in parameters(record.point).items()}.items() <= run.data.params.items()
         assert {"optimizer", "schedule", "batch_size"} <= run.data.params.keys()
         history = {name: client.get_metric_history(run.info.run_id, name) for name in run.data.metrics}
-        assert [point.value for point in history.get("val_accuracy", [])] == record.curve
+        assert [point.value for point in history.get("val_accuracy", [])] == list(record.curve("val_accuracy").values())
         assert all([p.step for p in history[name]] == list(range(1, record.epochs + 1)) for name in history.keys() & CURVES)
         assert [name for name in history.keys() - CURVES if [p.step for p in history[name]] != [0]] == []
         assert record.state == "failed" or run.data.metrics["objective"] == record.score

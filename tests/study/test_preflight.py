@@ -1,12 +1,13 @@
-from pathlib import Path
+from dataclasses import replace
 
 import optuna
 import pytest
-from scripted import Fails, composed, outcome, runner
+from scripted import Fails, composed, runner
 
 from autoopt.errors import BadInput
+from autoopt.orders import Outcome, TryOut
 from autoopt.space import Space
-from autoopt.study.preflight import choose_objective, preflight
+from autoopt.study.preflight import choose_objective, preflight, rehearse
 
 SOME = (
     "data=digits",
@@ -18,7 +19,6 @@ SOME = (
     "initializer=keep",
     "device=cpu",
 )
-BUDGET = composed(*SOME)
 
 
 def random_trial(seed):
@@ -26,39 +26,37 @@ def random_trial(seed):
 
 
 LOGGED = {"val_accuracy": 0.1, "val_loss": 2.3, "train_loss": 2.3}
+TESTED = {"test_accuracy": 0.1, "test_loss": 2.3}
+WELL = Outcome(LOGGED, tested=TESTED)
 
 
-def problem(detail, slot="", name="", unavailable=False):
-    said = {"slot": slot, "name": name, "detail": detail, "said": f"{slot}/{name}: {detail}", "unavailable": unavailable}
-    return {"problem": said, "stopped": False}
+def broken(detail, slot="", name="", unavailable=False, reason="plugin"):
+    return Fails(reason, detail, slot, name, unavailable)
 
 
 def checked(path, *overrides, own=None, alone=False, logged=LOGGED, **ends):
     """A preflight in which some variants end otherwise than well: by their key, as in `optimizer-sgd`."""
-    asked = []
 
-    def play(job):
-        key = Path(job["log"]).parent.name
-        asked.append(job)
+    def play(order):
         yield logged
-        end = ends.get(key.replace("-", "_"), outcome(**logged))
-        end = end(job) if callable(end) else end
+        end = ends.get(order.key.removeprefix("preflight/").replace("-", "_"), replace(WELL, metrics=logged))
+        end = end(order) if callable(end) else end
         if isinstance(end, Fails):
             raise end
         return end
 
     tree = composed(*SOME, *overrides)
     run = runner(path, play, 2, objective=None)
-    found, objective = preflight(Space(tree), run, tree, own, alone)
-    return found, objective, asked, run
+    settled = (rehearse if alone else preflight)(Space.of(tree), run, tree, own)
+    return settled, run.executor.orders, run
 
 
-def names(jobs):
-    return [Path(job["log"]).parent.name for job in jobs]
+def names(orders):
+    return [order.key.removeprefix("preflight/") for order in orders]
 
 
 def test_each_technique_is_tried_once_on_two_batches(tmp_path):
-    found, objective, asked, run = checked(tmp_path)
+    settled, asked, run = checked(tmp_path)
     assert names(asked) == [
         "baseline",
         "augmentation-translate",
@@ -67,42 +65,43 @@ def test_each_technique_is_tried_once_on_two_batches(tmp_path):
         "optimizer-momentum",
         "schedule-cosine",
     ]
-    assert {job["limit"] for job in asked} == {2}
-    assert {job["time_limit"] for job in asked} == {300}
-    assert {job["time_limit"] for job in checked(tmp_path, "executor.trial_time=3s")[2]} == {3}
-    assert [list(job["recipe"]["optimizer"]) for job in asked[-3:-1]] == [["sgd"], ["momentum"]]
-    assert [list(job["recipe"]["augmentation"]) for job in asked[:3]] == [[], ["translate"], ["mixup"]]
-    assert (found.dropped, objective.name, objective.direction) == ({}, "val_accuracy", "maximize")
+    assert {type(order) for order in asked} == {TryOut}
+    assert {order.time_limit for order in asked} == {300}
+    assert {order.time_limit for order in checked(tmp_path, "executor.trial_time=3s")[1]} == {3}
+    assert [list(order.recipe.tree["optimizer"]) for order in asked[-3:-1]] == [["sgd"], ["momentum"]]
+    assert [list(order.recipe.tree["augmentation"]) for order in asked[:3]] == [[], ["translate"], ["mixup"]]
+    assert (settled.space.dropped, settled.goal.first.name, settled.goal.first.direction) == ({}, "val_accuracy", "maximize")
+    assert settled.part == "test"
     assert run.screen.stages == [("preflight", 5, 0)]
 
 
 def test_alone_tries_the_baseline_only(tmp_path):
-    assert names(checked(tmp_path, alone=True)[2]) == ["baseline"]
+    assert names(checked(tmp_path, alone=True)[1]) == ["baseline"]
 
 
 @pytest.mark.parametrize(
     ("end", "reason"),
     [
-        (problem("no CUDA device", "optimizer", "sgd", unavailable=True), "no CUDA device"),
-        (problem("RuntimeError: boom", "optimizer", "sgd"), "RuntimeError: boom"),
-        (problem("returned str, expected Optimizer", "optimizer", "sgd"), "returned str, expected Optimizer"),
+        (broken("no CUDA device", "optimizer", "sgd", unavailable=True), "no CUDA device"),
+        (broken("RuntimeError: boom", "optimizer", "sgd"), "RuntimeError: boom"),
+        (broken("returned str, expected Optimizer", "optimizer", "sgd"), "returned str, expected Optimizer"),
         (Fails("lost", "killed by SIGKILL"), "lost: killed by SIGKILL"),
         (Fails("timeout", "took longer than 300 s"), "timeout: took longer than 300 s"),
-        (Fails("error", "exited with 3"), "error: exited with 3"),
+        (Fails("error", "exited with 3"), "exited with 3"),
     ],
 )
 def test_what_does_not_work_drops_out_with_its_reason(tmp_path, end, reason):
-    found, *_ = checked(tmp_path, optimizer_sgd=end)
-    assert found.dropped == {"optimizer/sgd": reason}
-    assert found.broken == (set() if reason == "no CUDA device" else {"optimizer/sgd"}), "what is not available here is in order"
-    assert list(found.tree["optimizer"]) == ["adamw", "momentum"]
+    settled, *_ = checked(tmp_path, optimizer_sgd=end)
+    assert settled.space.dropped == {"optimizer/sgd": reason}
+    assert settled.space.broken == (set() if reason == "no CUDA device" else {"optimizer/sgd"}), "what is not available here is in order"
+    assert list(settled.space.options["optimizer"]) == ["adamw", "momentum"]
 
 
 @pytest.mark.parametrize("first", ["optimizer=sgd,adamw", "optimizer=adamw,sgd"])
 def test_what_was_set_to_a_value_that_does_not_work_is_refused(tmp_path, first):
-    def end(job):
-        wrong = job["recipe"]["optimizer"].get("sgd", {}).get("lr") == -1
-        return problem("ValueError: Invalid learning rate", "optimizer", "sgd") if wrong else outcome(**LOGGED)
+    def end(order):
+        wrong = order.recipe.tree["optimizer"].get("sgd", {}).get("lr") == -1
+        return broken("ValueError: Invalid learning rate", "optimizer", "sgd") if wrong else WELL
 
     said = "^optimizer.sgd.lr=-1.0, optimizer.sgd.weight_decay=0.3: optimizer=sgd cannot be used so: ValueError: Invalid learning rate$"
     with pytest.raises(BadInput, match=said):
@@ -110,61 +109,73 @@ def test_what_was_set_to_a_value_that_does_not_work_is_refused(tmp_path, first):
 
 
 def test_what_is_not_available_drops_out_whatever_was_set_for_it(tmp_path):
-    found, *_ = checked(tmp_path, "optimizer.sgd.lr=0.1", optimizer_sgd=problem("no", "optimizer", "sgd", unavailable=True))
-    assert found.dropped == {"optimizer/sgd": "no"}
+    settled, *_ = checked(tmp_path, "optimizer.sgd.lr=0.1", optimizer_sgd=broken("no", "optimizer", "sgd", unavailable=True))
+    assert settled.space.dropped == {"optimizer/sgd": "no"}
 
 
-@pytest.mark.parametrize("end", [Fails("oom_device", "no memory"), problem("RuntimeError: boom", "model", "mlp")])
+@pytest.mark.parametrize("end", [Fails("oom_device", "no memory"), broken("RuntimeError: boom", "model", "mlp")])
 def test_what_fails_for_another_reason_drops_out_whatever_was_set_for_it(tmp_path, end):
-    found, *_ = checked(tmp_path, "optimizer.sgd.lr=0.1", optimizer_sgd=end)
-    assert found.dropped.keys() == found.broken == {"optimizer/sgd"}
+    settled, *_ = checked(tmp_path, "optimizer.sgd.lr=0.1", optimizer_sgd=end)
+    assert settled.space.dropped.keys() == settled.space.broken == {"optimizer/sgd"}
 
 
-OWN = Space(composed(*SOME)).baseline().replace(optimizer={"nesterov": {"lr": 0.1}})
+OWN = Space.of(composed(*SOME)).baseline().replace(optimizer={"nesterov": {"lr": 0.1}})
 
 
 @pytest.mark.parametrize("alone", [False, True])
 def test_a_baseline_of_its_own_is_tried_too(tmp_path, alone):
-    found, _, asked, _ = checked(tmp_path, own=OWN, alone=alone)
+    settled, asked, _ = checked(tmp_path, own=OWN, alone=alone)
     assert names(asked)[:2] == ["baseline", "own-baseline"]
-    assert asked[1]["recipe"] == dict(OWN.tree)
-    assert (asked[1]["limit"], asked[1]["time_limit"]) == (2, 300)
-    assert found.dropped == {}
+    assert asked[1].recipe == OWN
+    assert isinstance(asked[1], TryOut) and asked[1].time_limit == 300
+    assert settled.space.dropped == {}
 
 
 @pytest.mark.parametrize(
     ("end", "reason"),
     [
-        (problem("RuntimeError: boom", "optimizer", "nesterov"), "optimizer/nesterov: RuntimeError: boom"),
+        (broken("RuntimeError: boom", "optimizer", "nesterov"), "optimizer/nesterov: RuntimeError: boom"),
         (Fails("lost", "killed by SIGKILL"), "lost: killed by SIGKILL"),
     ],
 )
 def test_a_baseline_of_its_own_that_cannot_be_trained_is_refused(tmp_path, end, reason):
     asked = []
     with pytest.raises(BadInput, match=f"^baseline=None cannot be trained: {reason}$"):
-        checked(tmp_path, own=OWN, own_baseline=end, optimizer_sgd=lambda job: asked.append(job))
+        checked(tmp_path, own=OWN, own_baseline=end, optimizer_sgd=lambda order: asked.append(order))
     assert asked == [], "the others are not tried any more"
 
 
-def test_what_is_asked_for_always_cannot_drop_out(tmp_path):
-    with pytest.raises(BadInput, match="baseline cannot be trained: lost: killed by SIGKILL"):
-        checked(tmp_path, "augmentation=[mixup]", baseline=Fails("lost", "killed by SIGKILL"))
+def test_a_technique_that_was_pinned_on_cannot_drop_out(tmp_path):
+    failing = broken("boom", "augmentation", "mixup")
+    with pytest.raises(BadInput, match="augmentation=mixup cannot be used here: boom"):
+        checked(tmp_path, "augmentation=[translate,mixup]", baseline=failing)
+
+
+def test_where_a_model_is_one_of_several_a_pinned_technique_that_does_not_work_with_it_is_kept_from_it(tmp_path):
+    """It stays on with the others."""
+
+    def end(order):
+        linear = "linear" in order.recipe.tree["model"]
+        return broken("no activation", "activation", "relu", unavailable=True) if linear else WELL
+
+    settled, *_ = checked(tmp_path, "model=mlp,linear", "activation=relu", linear_activation_relu=end)
+    assert list(settled.space.options["model"]) == ["mlp"]
 
 
 def test_a_first_option_that_does_not_work_leaves_the_baseline_to_the_next(tmp_path):
-    def end(job):
-        return problem("no", "optimizer", "adamw") if "adamw" in job["recipe"]["optimizer"] else outcome(**LOGGED)
+    def end(order):
+        return broken("no", "optimizer", "adamw") if "adamw" in order.recipe.tree["optimizer"] else WELL
 
-    found, _, asked, _ = checked(tmp_path, baseline=end)
+    settled, asked, _ = checked(tmp_path, baseline=end)
     assert names(asked)[:3] == ["baseline", "baseline", "augmentation-translate"]
-    assert list(found.baseline().tree["optimizer"]) == ["sgd"]
-    assert (found.dropped, found.broken) == ({"optimizer/adamw": "no"}, {"optimizer/adamw"})
+    assert list(settled.space.baseline().tree["optimizer"]) == ["sgd"]
+    assert (settled.space.dropped, settled.space.broken) == ({"optimizer/adamw": "no"}, {"optimizer/adamw"})
 
 
 def test_no_option_that_works_is_an_error_with_every_reason(tmp_path):
-    def end(job):
-        (name,) = job["recipe"]["schedule"]
-        return problem(f"{name} is broken", "schedule", name)
+    def end(order):
+        (name,) = order.recipe.tree["schedule"]
+        return broken(f"{name} is broken", "schedule", name)
 
     with pytest.raises(
         BadInput, match=r"the baseline cannot be trained: schedule/cosine: cosine is broken \(log: .*preflight/baseline/log.txt\)"
@@ -180,14 +191,14 @@ def test_a_baseline_that_dies_is_an_error_with_its_log(tmp_path):
 @pytest.mark.parametrize(
     ("said", "reason"),
     [
-        ({"manual": True, "optimizers": 1}, "the module optimizes by hand: its own is all there is"),
-        ({"manual": False, "optimizers": 2}, "the module has 2 optimizers: its own are all there is"),
+        ({"manual": True, "optimizers": 1}, "the module optimizes by hand, so that it keeps its own"),
+        ({"manual": False, "optimizers": 2}, "the module has 2 optimizers, so that it keeps its own"),
     ],
 )
 def test_a_module_that_optimizes_by_hand_keeps_its_own(tmp_path, said, reason):
-    found, _, asked, _ = checked(tmp_path, "optimizer=keep,adamw", "schedule=keep,constant,cosine", baseline={**outcome(**LOGGED), **said})
-    assert (list(found.tree["optimizer"]), list(found.tree["schedule"])) == (["keep"], ["keep"])
-    assert found.dropped == {"optimizer/adamw": reason, "schedule/constant": reason, "schedule/cosine": reason}
+    settled, asked, _ = checked(tmp_path, "optimizer=keep,adamw", "schedule=keep,constant,cosine", baseline=replace(WELL, **said))
+    assert (list(settled.space.options["optimizer"]), list(settled.space.options["schedule"])) == (["keep"], ["keep"])
+    assert settled.space.dropped == {"optimizer/adamw": reason, "schedule/constant": reason, "schedule/cosine": reason}
     assert "optimizer-adamw" not in names(asked), "there is nothing to try"
 
 
@@ -230,10 +241,26 @@ def test_an_objective_that_nothing_logs(asked, logged, said):
 
 
 def test_a_timed_objective_is_timed_for_the_baseline(tmp_path):
-    _, objective, asked, _ = checked(tmp_path, "objective=latency_ms", logged={"latency_ms": 1.0})
-    assert asked[0]["latency"]
-    assert not any(job["latency"] for job in asked[1:]), "the others are only tried"
-    assert objective.direction == "minimize"
+    settled, asked, _ = checked(tmp_path, "objective=latency_ms", logged={"latency_ms": 1.0})
+    assert asked[0].latency
+    assert not any(order.latency for order in asked[1:]), "the others are only tried"
+    assert settled.goal.first.direction == "minimize"
+
+
+@pytest.mark.parametrize(
+    ("objective", "tested", "part"),
+    [
+        ("val_accuracy", TESTED, "test"),
+        ("val_accuracy", {}, "validation"),
+        ("val_accuracy", {"test_loss": 1.0}, "validation"),
+        ("train_loss", TESTED, "training"),
+        ("seconds", TESTED, "training"),
+    ],
+)
+def test_what_the_verdict_will_be_measured_by_is_known_before_trial_0(tmp_path, objective, tested, part):
+    logged = {**LOGGED, "seconds": 1.0}
+    settled, *_ = checked(tmp_path, f"objective={objective}", logged=logged, baseline=Outcome(logged, tested=tested))
+    assert settled.part == part
 
 
 class TestSeveralModels:
@@ -241,21 +268,23 @@ class TestSeveralModels:
 
     MODELS = ("model=linear,mlp,cnn", "activation=keep,relu", "regularizer=dropout", "regularizer.dropout.use=true,false")
 
-    def checked(self, path, without, broken=()):
+    def checked(self, path, without, broke=()):
         """Without an activation in these models, nothing can be put in its place."""
 
-        def play(job):
-            model, activation = (next(iter(job["recipe"][slot])) for slot in ("model", "activation"))
-            key = Path(job["log"]).parent.name
+        def play(order):
+            model, activation = (next(iter(order.recipe.tree[slot])) for slot in ("model", "activation"))
+            key = order.key.removeprefix("preflight/")
             asked.append(key)
             yield LOGGED
             if activation == "relu" and model in without:
-                return problem("no activation module", "activation", "relu", unavailable=True)
-            return problem("it broke") if key in broken else outcome(**LOGGED)
+                raise broken("no activation module", "activation", "relu", unavailable=True)
+            if key in broke:
+                raise broken("it broke", reason="error")
+            return WELL
 
         asked = []
-        found, _ = preflight(Space(composed(*SOME, "augmentation=none", *self.MODELS)), runner(path, play, 2, objective=None), {**BUDGET})
-        return found, asked
+        tree = composed(*SOME, "augmentation=none", *self.MODELS)
+        return preflight(Space.of(tree), runner(path, play, 2, objective=None), tree).space, asked
 
     def test_they_are_tried_with_each(self, tmp_path):
         _, asked = self.checked(tmp_path, ())
@@ -272,10 +301,10 @@ class TestSeveralModels:
 
     def test_what_works_with_none_is_left_out(self, tmp_path):
         found, _ = self.checked(tmp_path, ("linear", "mlp", "cnn"))
-        assert found.dropped == {"activation/relu": "no activation module"} and list(found.tree["activation"]) == ["keep"]
+        assert found.dropped == {"activation/relu": "no activation module"} and list(found.options["activation"]) == ["keep"]
 
     def test_one_that_breaks_with_one_model_is_kept_from_it(self, tmp_path):
-        found, _ = self.checked(tmp_path, (), broken=("cnn-regularizer-dropout",))
+        found, _ = self.checked(tmp_path, (), broke=("cnn-regularizer-dropout",))
         assert found.unfit == {"cnn": {"regularizer/dropout": "it broke"}}
         assert not any(
             r.tree["model"].keys() == {"cnn"} and r.tree["regularizer"] for r in (found.draw(random_trial(n)) for n in range(60))

@@ -6,18 +6,20 @@ from dataclasses import replace
 import pytest
 from scripted import ACCURACY, AGAIN, Fails, outcome, runner, space
 
-from autoopt.study.objective import Objective
-from autoopt.study.runner import Interrupted, Job, Nobody
+from autoopt.goal import Goal, Objective
+from autoopt.orders import Measure, Train
+from autoopt.study.runner import RETRIES, Interrupted, Job
+from autoopt.study.stages import PREFLIGHT, SEARCH, TEST
 
 RECIPE = space().baseline()
 
 
-def jobs(count, **order):
-    return [Job(str(n), "search", RECIPE, n, order) for n in range(count)]
+def jobs(count, stage=SEARCH, **fields):
+    return [Job(Train(key=str(n), recipe=RECIPE, seed=n, **fields), stage) for n in range(count)]
 
 
 def train(epochs):
-    def play(job):
+    def play(order):
         for epoch in range(epochs):
             if (yield {"val_accuracy": epoch / 10}):
                 return outcome(stopped=True, val_accuracy=epoch / 10)
@@ -26,9 +28,13 @@ def train(epochs):
     return play
 
 
-def ran(run, some, *, width=None, judge=lambda *_: False):
+def curve(result):
+    return [metrics["val_accuracy"] for metrics in result.epochs.values()]
+
+
+def ran(run, some, *, width=None, stop=lambda *_: False):
     results = []
-    run.run(some, results.append, judge, width)
+    run.run(some, results.append, stop, width)
     return results
 
 
@@ -59,47 +65,44 @@ def test_every_report_of_a_rung_is_answered_once(tmp_path):
     """The scripted executor fails where one is not, or twice, or where another is."""
     said = []
     run = runner(tmp_path, train(3), 2)
-    ran(run, jobs(3, rungs=[1, 3]), judge=lambda job, epoch, metrics: said.append((job.key, epoch, metrics["val_accuracy"])))
+    ran(run, jobs(3, rungs=(1, 3)), stop=lambda job, epoch, metrics: said.append((job.key, epoch, metrics["val_accuracy"])))
     assert sorted(said) == [(key, epoch, (epoch - 1) / 10) for key in "012" for epoch in (1, 3)]
     assert run.executor.unanswered == set()
 
 
 def test_stopped_trials_end_where_they_were_judged(tmp_path):
-    results = ran(runner(tmp_path, train(5)), jobs(3, rungs=[2, 4]), judge=lambda job, epoch, _: job.key == "1" and epoch == 2)
-    assert [(r.state, r.curve, r.score) for r in results] == [
+    results = ran(runner(tmp_path, train(5)), jobs(3, rungs=(2, 4)), stop=lambda job, epoch, _: job.key == "1" and epoch == 2)
+    assert [(r.state, curve(r), r.score) for r in results] == [
         ("complete", [0.0, 0.1, 0.2, 0.3, 0.4], 0.9),
         ("stopped", [0.0, 0.1], 0.1),
         ("complete", [0.0, 0.1, 0.2, 0.3, 0.4], 0.9),
     ]
 
 
-def test_what_a_job_is_given(tmp_path):
+def test_an_order_is_told_what_the_study_optimises(tmp_path):
     run = runner(tmp_path, train(1))
-    ran(run, [Job("x/y", "confirm", RECIPE, 5, {"load": "weights", "part": "test"})])
-    (order,) = run.executor.jobs
-    assert order == {
-        "recipe": dict(RECIPE.tree),
-        "seed": 5,
-        "objective": "val_accuracy",
-        "direction": "maximize",
-        "latency": False,
-        "log": str(tmp_path / "trials" / "x/y" / "log.txt"),
-        "load": "weights",
-        "part": "test",
-    }
+    order = Measure(key="x/y", recipe=RECIPE, seed=5, weights="x", part="test")
+    ran(run, [Job(order, TEST)])
+    assert run.executor.orders == [replace(order, objective="val_accuracy", direction="maximize")]
+
+
+def test_before_the_goal_is_known_an_order_is_as_it_was_made(tmp_path):
+    run = runner(tmp_path, train(1), objective=None)
+    (job,) = jobs(1, PREFLIGHT)
+    (result,) = run.collect([job])
+    assert run.executor.orders == [job.order] and result.score is None
 
 
 def test_a_timed_objective_is_timed_in_every_trial(tmp_path):
-    from autoopt.study.objective import Objective
-
     run = runner(tmp_path, train(1), objective=Objective("latency_ms", "minimize"))
     ran(run, jobs(1))
-    assert run.executor.jobs[0]["latency"]
-    assert "direction" not in run.executor.jobs[0]  # while it trains, its schedule follows the validation loss
+    (order,) = run.executor.orders
+    assert order.latency and order.objective == "latency_ms"
+    assert order.direction is None, "while it trains, its schedule follows the validation loss"
 
 
 def test_a_trial_that_starts_again_starts_its_curve_anew(tmp_path):
-    def play(job):
+    def play(order):
         yield {"val_accuracy": 0.1}
         yield {"val_accuracy": 0.2}
         yield AGAIN
@@ -107,38 +110,38 @@ def test_a_trial_that_starts_again_starts_its_curve_anew(tmp_path):
         return outcome(val_accuracy=0.9)
 
     (result,) = ran(runner(tmp_path, play), jobs(1))
-    assert (result.curve, result.score) == ([0.3], 0.9)
+    assert (curve(result), result.score) == ([0.3], 0.9)
 
 
 def test_an_outcome_without_the_objective_is_a_failure_that_names_what_is_logged(tmp_path):
-    def play(job):
+    def play(order):
         yield {"val_acc": 0.5}
         return outcome(val_acc=0.5, train_loss=1.0)
 
     (result,) = ran(runner(tmp_path, play), jobs(1))
-    assert (result.state, result.reason, result.score) == ("failed", "error", None)
-    assert result.detail == "nothing logged val_accuracy; logged: train_loss, val_acc"
+    assert (result.state, result.problem.reason, result.score) == ("failed", "error", None)
+    assert result.problem.detail == "nothing logged val_accuracy; logged: train_loss, val_acc"
     assert result.last == {"val_acc": 0.5}
 
 
 def test_failures_keep_reason_detail_and_curve(tmp_path):
-    def play(job):
+    def play(order):
         yield {"val_accuracy": 0.5}
-        if job["seed"] == 1:
+        if order.seed == 1:
             raise Fails("nonfinite", "train_loss is nan")
         return outcome(val_accuracy=0.9)
 
     results = ran(runner(tmp_path, play), jobs(3))
     assert [r.state for r in results] == ["complete", "failed", "complete"]
-    assert (results[1].reason, results[1].detail, results[1].curve) == ("nonfinite", "train_loss is nan", [0.5])
+    assert (results[1].problem.reason, results[1].problem.detail, curve(results[1])) == ("nonfinite", "train_loss is nan", [0.5])
 
 
 def test_the_part_decides_which_metric_is_the_score(tmp_path):
-    def play(job):
+    def play(order):
         yield {}
         return outcome(val_accuracy=0.1, test_accuracy=0.2)
 
-    assert [r.score for r in ran(runner(tmp_path, play), [*jobs(1), *jobs(1, part="test")])] == [0.1, 0.2]
+    assert [r.score for r in ran(runner(tmp_path, play), [*jobs(1), Job(Measure(key="t", recipe=RECIPE, weights="0"), TEST)])] == [0.1, 0.2]
 
 
 def test_seconds_are_counted_from_the_start_of_the_job(tmp_path):
@@ -151,19 +154,19 @@ class TestSignals:
         run = runner(tmp_path, train(4), 2, on_turn=lambda turn: os.kill(os.getpid(), signal.SIGTERM) if turn == 2 else None)
         results = []
         with (
-            run.signals(),
+            run.interrupts.counted(),
             pytest.raises(Interrupted, match="interrupted by SIGTERM; the same command resumes, `autoopt finish s`") as caught,
         ):
             run.run(jobs(9), results.append)
         assert [(r.job.key, r.state) for r in results] == [("0", "complete"), ("1", "complete")]
-        assert len(run.executor.jobs) == 2
+        assert len(run.executor.orders) == 2
         assert caught.value.exit_code == 143
-        assert run.screen.said == ["Stopping: running trials end first; once more ends them at once. The same command resumes."]
+        assert run.screen.lines == ["Stopping: running trials end first; once more ends them at once. The same command resumes."]
 
     def test_the_second_ends_at_once(self, tmp_path):
         run = runner(tmp_path, train(9), on_turn=lambda turn: os.kill(os.getpid(), signal.SIGINT) if turn in (2, 4) else None)
         results = []
-        with run.signals(), pytest.raises(Interrupted, match="interrupted by SIGINT") as caught:
+        with run.interrupts.counted(), pytest.raises(Interrupted, match="interrupted by SIGINT") as caught:
             run.run(jobs(9), results.append)
         assert results == []
         assert run.executor.turns == 4
@@ -171,38 +174,92 @@ class TestSignals:
 
     def test_one_between_the_stages_counts(self, tmp_path):
         run = runner(tmp_path, train(1))
-        with run.signals():
+        with run.interrupts.counted():
             os.kill(os.getpid(), signal.SIGINT)
             with pytest.raises(Interrupted, match="SIGINT"):
                 run.run(jobs(3), lambda result: None)
-        assert run.executor.jobs == []
+        assert run.executor.orders == []
 
     def test_the_handlers_are_put_back(self, tmp_path):
         before = [signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM)]
-        with runner(tmp_path, train(1)).signals():
+        with runner(tmp_path, train(1)).interrupts.counted():
             assert [signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM)] != before
         assert [signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM)] == before
 
 
-def test_the_mirror_is_told_everything_once(tmp_path):
-    class Told:
-        def __init__(self):
-            self.heard = []
+class Told:
+    """A listener that remembers what it was told."""
 
-        def begin(self, job):
-            self.heard.append(("begin", job.key))
+    def __init__(self):
+        self.heard = []
 
-        def epoch(self, job, epoch, metrics):
-            self.heard.append((epoch, job.key))
+    def begin(self, job):
+        self.heard.append(("begin", job.key))
 
-        def end(self, result):
-            self.heard.append((result.state, result.job.key))
+    def epoch(self, job, epoch, metrics):
+        self.heard.append((epoch, job.key))
 
-    run = runner(tmp_path, train(2))
-    run.mirror = Told()
+    def end(self, result):
+        self.heard.append((result.state, result.job.key))
+
+
+def test_the_listener_is_told_everything_once(tmp_path):
+    told = Told()
+    run = replace(runner(tmp_path, train(2)), listener=told)
     ran(run, jobs(2))
-    assert run.mirror.heard == [(what, key) for key in "01" for what in ("begin", 1, 2, "complete")]
-    assert run.objective is ACCURACY
+    assert told.heard == [(what, key) for key in "01" for what in ("begin", 1, 2, "complete")]
+
+
+def test_the_listener_hears_only_the_end_of_a_measurement_and_nothing_of_a_try_out(tmp_path):
+    told = Told()
+    run = replace(runner(tmp_path, train(1)), listener=told)
+    ran(run, [*jobs(1, PREFLIGHT), Job(Measure(key="t", recipe=RECIPE, weights="0"), TEST)])
+    assert told.heard == [("complete", "t")]
+
+
+class TestFaultsOfTheMachine:
+    def play(self, faults, reason="lost"):
+        """A trial that the machine ends so many times before it trains."""
+
+        def play(order):
+            yield {"val_accuracy": 0.1}
+            self.begun.append(order.key)
+            if self.begun.count(order.key) <= faults:
+                raise Fails(reason, "gone")
+            return outcome(val_accuracy=0.9)
+
+        self.begun = []
+        return play
+
+    @pytest.mark.parametrize("reason", ["lost", "preempted", "disk"])
+    def test_they_are_retried_and_never_told(self, tmp_path, reason):
+        run = runner(tmp_path, self.play(RETRIES, reason))
+        (result,) = ran(run, jobs(1))
+        assert (result.state, result.score, curve(result)) == ("complete", 0.9, [0.1])
+        assert run.screen.lines == [f"  search 0 is tried again: {reason}: gone"] * RETRIES
+        assert all(order == run.executor.orders[0] for order in run.executor.orders), "the same order: key, seed and recipe"
+
+    def test_not_for_ever(self, tmp_path):
+        (result,) = ran(runner(tmp_path, self.play(99)), jobs(1))
+        assert (result.state, result.problem.reason) == ("failed", "lost")
+        assert len(self.begun) == RETRIES + 1
+
+    @pytest.mark.parametrize("reason", ["error", "nonfinite", "plugin", "timeout", "oom_device", "oom_host", "user"])
+    def test_what_the_recipe_or_the_user_did_is_not_retried(self, tmp_path, reason):
+        (result,) = ran(runner(tmp_path, self.play(1, reason)), jobs(1))
+        assert (result.problem.reason, self.begun) == (reason, ["0"])
+
+    def test_while_it_is_retried_no_other_takes_its_place(self, tmp_path):
+        run = runner(tmp_path, self.play(1), 2)
+        assert {r.state for r in ran(run, jobs(5))} == {"complete"}
+        assert run.executor.most == 2
+
+    def test_after_a_signal_nothing_is_retried(self, tmp_path):
+        run = runner(tmp_path, self.play(1), on_turn=lambda turn: os.kill(os.getpid(), signal.SIGINT) if turn == 1 else None)
+        results = []
+        with run.interrupts.counted(), pytest.raises(Interrupted):
+            run.run(jobs(1), results.append)
+        assert [r.state for r in results] == ["failed"] and self.begun == ["0"]
 
 
 def test_where_time_is_judged_one_runs_at_a_time(tmp_path):
@@ -211,19 +268,18 @@ def test_where_time_is_judged_one_runs_at_a_time(tmp_path):
     assert run.executor.most == 1
 
 
-def test_what_runs_beside_the_study_takes_other_numbers(tmp_path):
+def test_a_runner_for_another_goal_takes_other_numbers(tmp_path):
     """The end of an earlier process would be taken for that of a later trial."""
     run = runner(tmp_path, train(1))
     ran(run, jobs(2))
-    before = {*range(1, 3)}
-    assert next(replace(run, mirror=Nobody()).tickets) not in before and next(run.tickets) == 4
+    assert next(replace(run, goal=Goal((ACCURACY,))).tickets) == 3 and next(run.tickets) == 4
 
 
 def test_outside_of_the_main_thread_there_are_no_signals(tmp_path):
     before, entered = signal.getsignal(signal.SIGINT), []
 
     def enter():
-        with runner(tmp_path, train(1)).signals():
+        with runner(tmp_path, train(1)).interrupts.counted():
             entered.append(signal.getsignal(signal.SIGINT))
 
     thread = threading.Thread(target=enter)

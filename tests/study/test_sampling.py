@@ -1,13 +1,12 @@
-import time
-
-import optuna
 import pytest
-from scripted import ACCURACY, Fails, Killed, learn, outcome, runner, searched, space, told
+from scripted import Fails, Killed, closed, learn, outcome, rows, searched, space, studied
 
 from autoopt.errors import NotConcluded
-from autoopt.study.explore import explore, ranked
-from autoopt.study.folder import derived_seed
-from autoopt.study.journal import Journal, Record
+from autoopt.orders import Train
+from autoopt.strategy import AtRandom, Strategy
+from autoopt.study.explore import explore
+from autoopt.study.sampling import Sampling
+from autoopt.study.stages import SEARCH
 
 TRIALS = 25
 
@@ -15,58 +14,63 @@ TRIALS = 25
 @pytest.fixture(scope="module")
 def uncut(tmp_path_factory):
     """A whole search by one worker: the lines of its journal, and its trials."""
-    path = tmp_path_factory.mktemp("uncut") / "journal.log"
-    rows = searched(path)
-    return path.read_bytes().splitlines(keepends=True), rows
+    path = tmp_path_factory.mktemp("uncut") / "s"
+    trials = searched(path)
+    return (path / "journal.log").read_bytes().splitlines(keepends=True), trials
+
+
+def cut(path, lines, count):
+    """A study's folder whose journal ends after so many lines."""
+    path.mkdir()
+    (path / "journal.log").write_bytes(b"".join(lines[:count]))
 
 
 def test_it_searches(uncut):
-    _, rows = uncut
-    assert [number for number, *_ in rows] == list(range(TRIALS))
-    assert {state for _, _, state, _ in rows} == {"COMPLETE", "PRUNED"}
-    assert len({row[3]["seed"] for row in rows}) == TRIALS
+    _, trials = uncut
+    assert [number for number, *_ in trials] == list(range(TRIALS))
+    assert {state for _, _, state, _ in trials} == {"COMPLETE", "PRUNED"}
+    assert len({row[3]["seed"] for row in trials}) == TRIALS
 
 
-def test_the_baseline_is_first_and_is_never_stopped(tmp_path):
-    def play(job):
-        value = 0.1 if job["recipe"]["model"]["mlp"]["width"] == 128 else 0.9
-        for _ in range(3):
-            if (yield {"val_accuracy": value}):
-                return outcome(stopped=True, val_accuracy=value)
-        return outcome(val_accuracy=value)
+def test_the_baseline_is_first(uncut):
+    whole = space("study.trials=25", "study.epochs=3")
+    assert uncut[1][0][1] == whole.trained().defaults()
+    assert uncut[1][0][3]["recipe"] == dict(whole.baseline().tree)
 
-    rows = searched(tmp_path / "a.log", play, trials=4)
-    assert rows[0][1] == space("study.trials=4", "study.epochs=3").trained().defaults()
-    assert rows[0][3]["recipe"] == dict(space("study.trials=4", "study.epochs=3").baseline().tree)
-    assert rows[0][2] == "COMPLETE"
 
-    again = searched(tmp_path / "b.log", play, trials=1)
-    assert again == rows[:1]
-    better = searched(tmp_path / "b.log", play, trials=4)
-    assert better == rows, "a bad baseline that is remembered stops nobody and is not stopped"
+def test_the_baseline_is_not_stopped_though_others_are_ahead_at_its_rung(tmp_path):
+    def play(order):
+        for epoch in range(3):
+            if order.key == "0" and not epoch:
+                for _ in range(2):  # the others come to the rung before it
+                    yield {"lr": 0.1}
+            if (yield {"val_accuracy": 0.1 if order.key == "0" else 0.9}):
+                return outcome(stopped=True, val_accuracy=0.0)
+        return outcome(val_accuracy=0.1)
+
+    trials = searched(tmp_path / "s", play, "study.epochs=10", trials=3, workers=3)
+    assert [row[2] for row in trials] == ["COMPLETE"] * 3
 
 
 def test_the_same_seed_gives_the_same_search(tmp_path, uncut):
-    assert searched(tmp_path / "a.log") == uncut[1]
-    assert searched(tmp_path / "b.log", seed=1) != uncut[1]
+    assert searched(tmp_path / "s") == uncut[1]
+    assert searched(tmp_path / "b", seed=1) != uncut[1]
 
 
-@pytest.mark.parametrize("share", [0, 0.002, 0.004, 0.01, 0.03, 0.05, 0.2, 0.31, 0.44, 0.53, 0.62, 0.71, 0.83, 0.97, 0.998])
+@pytest.mark.parametrize("share", [0, 0.002, 0.01, 0.03, 0.05, 0.2, 0.31, 0.44, 0.53, 0.62, 0.71, 0.83, 0.97, 0.998])
 def test_cut_anywhere_equals_uncut(tmp_path, uncut, share):
-    """The journal ends after any of its lines: before, within and after the parameters of a trial, its record, its end."""
-    lines, rows = uncut
-    path = tmp_path / "journal.log"
-    path.write_bytes(b"".join(lines[: int(share * len(lines))]))
-    assert searched(path) == rows
+    """The journal ends after any of its lines: before and after a trial begins, its record, its end."""
+    lines, trials = uncut
+    cut(tmp_path / "s", lines, int(share * len(lines)))
+    assert searched(tmp_path / "s") == trials
 
 
-@pytest.mark.parametrize("line", range(20))
+@pytest.mark.parametrize("line", range(6))
 def test_cut_within_one_trial_equals_uncut(tmp_path, uncut, line):
-    lines, rows = uncut
+    lines, trials = uncut
     begin = [i for i, text in enumerate(lines) if text.startswith(b'{"op_code":4')][21]
-    path = tmp_path / "journal.log"
-    path.write_bytes(b"".join(lines[: begin + line]))
-    assert searched(path) == rows
+    cut(tmp_path / "s", lines, begin + line)
+    assert searched(tmp_path / "s") == trials
 
 
 @pytest.mark.parametrize("turn", [1, 2, 30, 45])
@@ -76,13 +80,13 @@ def test_a_supervisor_that_dies_while_a_trial_trains(tmp_path, uncut, turn):
             raise Killed
 
     with pytest.raises(Killed):
-        searched(tmp_path / "journal.log", on_turn=die)
-    assert [state for *_, state, _ in told(tmp_path / "journal.log")][-1] == "RUNNING"
-    assert searched(tmp_path / "journal.log") == uncut[1]
+        searched(tmp_path / "s", on_turn=die)
+    assert [state for *_, state, _ in rows(tmp_path / "s")][-1] == "RUNNING"
+    assert searched(tmp_path / "s") == uncut[1]
 
 
 def test_with_more_workers_none_is_lost_or_doubled(tmp_path):
-    path = tmp_path / "journal.log"
+    path = tmp_path / "s"
     for turn in (5, 9, 7):
 
         def die(now, turn=turn):
@@ -91,146 +95,256 @@ def test_with_more_workers_none_is_lost_or_doubled(tmp_path):
 
         with pytest.raises(Killed):
             searched(path, workers=3, on_turn=die)
-    running = [number for number, _, state, _ in told(path) if state == "RUNNING"]
-    before = {row[0]: row for row in told(path) if row[2] != "RUNNING"}
+    running = [number for number, _, state, _ in rows(path) if state == "RUNNING"]
+    before = {row[0]: row for row in rows(path) if row[2] != "RUNNING"}
     assert len(running) == 3
-    rows = searched(path, workers=3)
-    assert [row[0] for row in rows] == list(range(TRIALS))
-    assert {row[2] for row in rows} <= {"COMPLETE", "PRUNED"}
-    assert [row for row in rows if row[0] in before] == list(before.values()), "what was finished is not run again"
+    trials = searched(path, workers=3)
+    assert [row[0] for row in trials] == list(range(TRIALS))
+    assert {row[2] for row in trials} <= {"COMPLETE", "PRUNED"}
+    assert [row for row in trials if row[0] in before] == list(before.values()), "what was finished is not run again"
 
 
 def test_the_total_is_exact_and_grows(tmp_path, uncut):
-    path = tmp_path / "journal.log"
+    path = tmp_path / "s"
     for total in (1, 1, 7, 7, TRIALS):
-        rows = searched(path, trials=total)
-        assert len(rows) == total
-    assert rows == uncut[1]
-    size = path.stat().st_size
+        trials = searched(path, trials=total)
+        assert len(trials) == total
+    assert trials == uncut[1]
+    size = (path / "journal.log").stat().st_size
     searched(path, trials=3)
-    assert path.stat().st_size == size, "a smaller budget takes nothing away and asks nothing"
+    assert (path / "journal.log").stat().st_size == size, "a smaller budget takes nothing away and asks nothing"
 
 
-def test_failures_count_and_the_search_goes_on(tmp_path):
-    def play(job):
-        if job["seed"] % 2 and job["seed"] != derived_seed(0, "0"):
-            raise Fails("lost", "killed by SIGKILL")
-        return (yield from learn(job))
+def failing(reason):
+    """Half of the trials fail."""
 
-    rows = searched(tmp_path / "journal.log", play)
-    failed = [row for row in rows if row[2] == "FAIL"]
-    assert len(rows) == TRIALS
+    def play(order):
+        if order.seed % 2 and order.key != "0":
+            raise Fails(reason, "killed by SIGKILL")
+        return (yield from learn(order))
+
+    return play
+
+
+@pytest.mark.parametrize("reason", ["nonfinite", "lost"])
+def test_failures_count_and_the_search_goes_on(tmp_path, reason):
+    trials = searched(tmp_path / "s", failing(reason))
+    failed = [row for row in trials if row[2] == "FAIL"]
+    assert len(trials) == TRIALS
     assert 5 < len(failed) < 20
-    assert {row[3]["reason"] for row in failed} == {"lost"}
+    assert {row[3]["reason"] for row in failed} == {reason}
 
 
-def without_baseline(job):
-    if job["seed"] == derived_seed(0, "0"):
-        raise Fails("lost", "killed by SIGKILL")
-    return (yield from learn(job))
+class Watching(Strategy):
+    """Remembers the histories that it was shown, and proposes nothing but defaults."""
+
+    def __init__(self):
+        self.histories = []
+
+    def propose(self, history, number, seed):
+        self.histories.append(list(history))
+        return {}
 
 
-@pytest.mark.parametrize("workers", [1, 3])
-def test_a_baseline_that_fails_ends_the_search_at_once(tmp_path, workers):
-    path, said = (
-        tmp_path / "journal.log",
-        "^the baseline failed, and there is nothing to compare with .lost: killed by SIGKILL.; another name= begins anew$",
-    )
-    with pytest.raises(NotConcluded, match=said) as caught:
-        searched(path, without_baseline, workers=workers)
-    assert caught.value.exit_code == 4
-    assert [(number, state) for number, _, state, _ in told(path)] == [(0, "FAIL"), *((n, "RUNNING") for n in range(1, workers))]
-    before = path.read_bytes()
-    with pytest.raises(NotConcluded, match=said):
-        searched(path)
-    assert path.read_bytes() == before, "nothing is asked or run again"
+def watched(tmp_path, play, trials=8, workers=1):
+    """What a strategy was shown before the last trial."""
+    study = studied(tmp_path / "s", play, f"study.trials={trials}", "study.epochs=3", workers=workers)
+    strategy = Watching()
+    order = lambda key, seed, proposal: Train(key=key, recipe=proposal.recipe, seed=seed)  # noqa: E731
+    sampling = Sampling(SEARCH, study.journal, study.goal, study.budget, study.space.trained(), strategy, order, trials, 0)
+    study.runner.run(sampling.jobs(), sampling.tell, sampling.stop)
+    closed(study)
+    return {trial.number: trial for trial in strategy.histories[-1]}, rows(tmp_path / "s")
 
 
-def test_after_the_time_nothing_is_asked_but_the_baseline(tmp_path):
-    rows = searched(tmp_path / "journal.log", until=time.time() - 1)
-    assert [row[0] for row in rows] == [0]
-    assert searched(tmp_path / "journal.log", until=time.time() - 1) == rows
+@pytest.mark.parametrize("reason", ["nonfinite", "oom_device", "timeout", "plugin"])
+def test_what_failed_by_its_own_values_teaches(tmp_path, reason):
+    history, trials = watched(tmp_path, failing(reason))
+    failed = {row[0] for row in trials[:-1] if row[2] == "FAIL"}
+    assert failed and {number for number, trial in history.items() if trial.state == "failed"} == failed
+    assert all(trial.values and not trial.scores for number, trial in history.items() if number in failed)
 
 
-def test_after_the_time_the_interrupted_baseline_runs_again_and_no_other(tmp_path):
-    path = tmp_path / "journal.log"
-
-    def die(turn):
-        if turn == 2:
-            raise Killed
-
-    with pytest.raises(Killed):
-        searched(path, workers=3, on_turn=die)
-    assert [row[2] for row in told(path)] == ["RUNNING"] * 3
-    rows = searched(path, workers=3, until=time.time() - 1)
-    assert [row[2] for row in rows] == ["COMPLETE", "RUNNING", "RUNNING"]
-    rows = searched(path, workers=3)
-    assert len(rows) == TRIALS
-    assert "RUNNING" not in {row[2] for row in rows}, "a longer search takes the others up again"
+@pytest.mark.parametrize("reason", ["lost", "preempted", "disk", "user"])
+def test_what_the_machine_or_the_user_ended_does_not_teach(tmp_path, reason):
+    history, trials = watched(tmp_path, failing(reason))
+    failed = {row[0] for row in trials[:-1] if row[2] == "FAIL"}
+    assert failed and not failed & history.keys()
 
 
-def test_the_time_stops_asking_and_lets_running_ones_end(tmp_path, monkeypatch):
-    clock = iter(range(1000))
-    monkeypatch.setattr("autoopt.study.explore.time.time", lambda: next(clock))
-    rows = searched(tmp_path / "journal.log", until=5, workers=2)
-    assert 3 <= len(rows) <= 7
-    assert "RUNNING" not in {row[2] for row in rows}
+def test_a_strategy_sees_what_runs_with_what_it_has_reached(tmp_path):
+    history, _ = watched(tmp_path, learn, trials=4, workers=2)
+    assert {trial.state for trial in history.values()} == {"complete", "running"}
+    assert all(trial.scores == () for trial in history.values() if trial.state == "running")
+    assert all(list(trial.curve) == [1, 2, 3] and len(trial.scores) == 1 for trial in history.values() if trial.state == "complete")
 
 
-def test_a_baseline_of_its_own_is_trial_0_and_is_told_to_no_sampler(tmp_path):
+def play_baseline(*ends):
+    """The baseline ends in these ways, one a run; the others learn."""
+    left = list(ends)
+
+    def play(order):
+        if order.key == "0" and left and (end := left.pop(0)):
+            raise end
+        return (yield from learn(order))
+
+    return play
+
+
+class TestABaselineThatFails:
+    @pytest.mark.parametrize("workers", [1, 3])
+    def test_by_its_own_fault_it_ends_the_study_for_good(self, tmp_path, workers):
+        message = "^the baseline failed, and there is nothing to compare with .nonfinite: nan.; begin another study with name=$"
+        path = tmp_path / "s"
+        with pytest.raises(NotConcluded, match=message) as caught:
+            searched(path, play_baseline(Fails("nonfinite", "nan")), workers=workers)
+        assert caught.value.exit_code == 4
+        assert [(number, state) for number, _, state, _ in rows(path)] == [(0, "FAIL"), *((n, "RUNNING") for n in range(1, workers))]
+        before = (path / "journal.log").read_bytes()
+        with pytest.raises(NotConcluded, match=message):
+            searched(path)
+        assert (path / "journal.log").read_bytes() == before, "nothing is asked or run again"
+
+    @pytest.mark.parametrize("reason", ["lost", "preempted", "disk", "oom_host", "timeout", "user"])
+    def test_what_another_run_may_cure_is_run_again_by_the_same_command(self, tmp_path, reason, uncut):
+        message = f"^the baseline failed, and there is nothing to compare with .{reason}: gone.; the same command runs it again$"
+        with pytest.raises(NotConcluded, match=message):
+            searched(tmp_path / "s", play_baseline(*[Fails(reason, "gone")] * 3))
+        assert [(number, state) for number, _, state, _ in rows(tmp_path / "s")] == [(0, "RUNNING")]
+        assert searched(tmp_path / "s") == uncut[1]
+
+    def test_a_fault_of_the_machine_is_retried_at_once(self, tmp_path, uncut):
+        assert searched(tmp_path / "s", play_baseline(Fails("lost", "gone"), Fails("lost", "gone"))) == uncut[1]
+
+
+class TestTime:
+    """A turn of the scripted executor is a second on its clock."""
+
+    def test_after_its_end_nothing_is_asked_but_the_baseline(self, tmp_path):
+        trials = searched(tmp_path / "s", time=1, spent=1)
+        assert [row[0] for row in trials] == [0]
+        assert searched(tmp_path / "s", time=1, spent=1) == trials
+
+    def test_after_its_end_the_interrupted_baseline_runs_again_and_no_other(self, tmp_path):
+        path = tmp_path / "s"
+
+        def die(turn):
+            if turn == 2:
+                raise Killed
+
+        with pytest.raises(Killed):
+            searched(path, workers=3, on_turn=die)
+        assert [row[2] for row in rows(path)] == ["RUNNING"] * 3
+        trials = searched(path, workers=3, time=1, spent=1)
+        assert [row[2] for row in trials] == ["COMPLETE", "RUNNING", "RUNNING"]
+        trials = searched(path, workers=3)
+        assert len(trials) == TRIALS
+        assert "RUNNING" not in {row[2] for row in trials}, "a longer search takes the others up again"
+
+    def test_it_stops_asking_and_lets_running_ones_end(self, tmp_path):
+        trials = searched(tmp_path / "s", time=10, workers=2)
+        assert 3 <= len(trials) <= 7
+        assert "RUNNING" not in {row[2] for row in trials}
+
+
+def test_a_baseline_of_its_own_is_trial_0_and_no_point_of_the_space(tmp_path):
     own = space("model=linear", "optimizer=momentum", "schedule=constant", "regularizer=none").baseline()
-    rows = searched(tmp_path / "journal.log", trials=12, baseline=own)
-    assert rows[0][1] == {}
-    assert rows[0][3]["recipe"] == dict(own.tree)
-    assert (rows[0][2], rows[0][3]["state"]) == ("FAIL", "complete"), "to the sampler it is none"
-    assert {row[2] for row in rows[1:]} <= {"COMPLETE", "PRUNED"}
-    assert len(rows) == 12
-    assert all(row[1] for row in rows[1:])
-    cut = searched(tmp_path / "b.log", trials=1, baseline=own)
-    assert cut == rows[:1]
-    assert searched(tmp_path / "b.log", trials=12, baseline=own) == rows
+    trials = searched(tmp_path / "s", trials=12, baseline=own)
+    assert trials[0][1] == {}
+    assert trials[0][3]["recipe"] == dict(own.tree)
+    assert {row[2] for row in trials} <= {"COMPLETE", "PRUNED"}
+    assert len(trials) == 12
+    assert all(row[1] for row in trials[1:])
+    assert searched(tmp_path / "b", trials=1, baseline=own)[0][1:] == trials[0][1:]
+    assert searched(tmp_path / "b", trials=12, baseline=own) == trials
 
 
 def test_ten_random_ones_come_first(uncut):
     """Then TPE: the good optimizer is drawn more often."""
-    _, rows = uncut
-    late = [row[1]["optimizer"] for row in rows[15:]]
+    _, trials = uncut
+    late = [row[1]["optimizer"] for row in trials[15:]]
     assert late.count("adamw") > len(late) / 2
 
 
 def test_weights_are_kept_for_compressions_alone(tmp_path):
     for name, more in {"plain": (), "compressed": ("compression=half",)}.items():
-        run = runner(tmp_path / name, learn)
-        (tmp_path / name).mkdir()
-        explore(
-            run,
-            Journal(tmp_path / f"{name}.log", "s"),
-            space("study.trials=2", "study.epochs=3", *more),
-            ACCURACY,
-            None,
-            0,
-            time.time(),
-            True,
-        )
-        assert all(("save" in job) == bool(more) for job in run.executor.jobs)
-        assert not any(job["recipe"]["compression"] for job in run.executor.jobs)
+        study = studied(tmp_path / name, learn, "study.trials=2", "study.epochs=3", *more)
+        explore(study)
+        closed(study)
+        assert all(order.keep == bool(more) for order in study.runner.executor.orders)
+        assert not any(order.recipe.tree["compression"] for order in study.runner.executor.orders)
 
 
 def test_stopping_may_be_switched_off(tmp_path):
-    run, journal = runner(tmp_path, learn), Journal(tmp_path / "journal.log", "s")
-    explore(run, journal, space("study.trials=25", "study.epochs=3"), ACCURACY, None, 0, float("inf"), False)
-    assert {r.state for r in journal.records("search")} == {"complete"}
-    assert {len(r.curve) for r in journal.records("search")} == {3}
+    trials = searched(tmp_path / "s", learn, "study.stopping=false")
+    assert {row[3]["state"] for row in trials} == {"complete"}
+    assert {row[3]["epochs"] for row in trials} == {1}, "as the scripted outcome says"
+    assert {len(row[3]["curves"]["epoch"]) for row in trials} == {3}
 
 
-def test_ranked():
-    records = [
-        Record(str(i), "search", {}, 0, state, score)
-        for i, (state, score) in enumerate([("complete", 0.5), ("stopped", 0.9), ("failed", None), ("complete", 0.7)])
-    ]
-    assert [r.key for r in ranked(records, ACCURACY)] == ["3", "0"]
+class TestNothingTwice:
+    """Where a stage tries no values twice."""
+
+    SMALL = ("optimizer=adamw", "optimizer.adamw.lr=0.1,0.2", "optimizer.adamw.weight_decay=0.0", "optimizer.adamw.beta1=0.9")
+    SMALL = (*SMALL, "schedule=constant", "regularizer=none", "model=linear", "batches.size=32,64", "device.cpu.precision=32-true")
+    SMALL = (*SMALL, "loss.cross_entropy.label_smoothing=0.0", "loss.cross_entropy.class_weight=none")
+
+    def sampled(self, tmp_path, strategy, total=9, play=learn):
+        study = studied(tmp_path / "s", play, *self.SMALL)
+        blind = AtRandom(study.space.trained())
+        order = lambda key, seed, proposal: Train(key=key, recipe=proposal.recipe, seed=seed)  # noqa: E731
+        sampling = Sampling(SEARCH, study.journal, study.goal, study.budget, study.space.trained(), strategy, order, total, 0, blind=blind)
+        study.runner.run(sampling.jobs(), sampling.tell, sampling.stop)
+        closed(study)
+        return sampling, rows(tmp_path / "s")
+
+    def test_random_proposals_take_over_and_the_stage_ends_where_all_was_tried(self, tmp_path):
+        sampling, trials = self.sampled(tmp_path, Watching())
+        assert len(trials) == len({tuple(row[1].items()) for row in trials}) == 4
+        assert sampling.exhausted
+        assert len(self.sampled(tmp_path, Watching())[1]) == 4, "nor does a later session try anything"
+
+    def test_up_to_the_total_it_is_not_exhausted(self, tmp_path):
+        sampling, trials = self.sampled(tmp_path, Watching(), total=3)
+        assert (len(trials), sampling.exhausted) == (3, False)
+
+    def test_what_the_machine_ended_may_be_tried_again(self, tmp_path):
+        def play(order):
+            if order.key in "1":
+                raise Fails("lost", "gone")
+            return (yield from learn(order))
+
+        _, trials = self.sampled(tmp_path, Watching(), play=play)
+        assert len(trials) == 5
+        assert len({tuple(row[1].items()) for row in trials}) == 4
 
 
-def test_optuna_is_never_asked_for_a_pruner(tmp_path):
-    assert isinstance(Journal(tmp_path / "j.log", "s").stage("search").pruner, optuna.pruners.NopPruner)
-    assert isinstance(Journal(tmp_path / "j.log", "s").stage("search").pruner, optuna.pruners.NopPruner)
+def test_a_trial_whose_values_are_no_longer_in_the_space_is_not_run_again(tmp_path):
+    def die(turn):
+        if turn == 11:
+            raise Killed
+
+    with pytest.raises(Killed):
+        searched(tmp_path / "s", trials=4, on_turn=die)
+    running = [row for row in rows(tmp_path / "s") if row[2] == "RUNNING"]
+    assert len(running) == 1 and running[0][1]["optimizer"]
+    other = "sgd" if running[0][1]["optimizer"] == "adamw" else "adamw"
+    study = studied(tmp_path / "s", learn, f"optimizer={other},momentum", "study.trials=6", "study.epochs=3")
+    explore(study)
+    closed(study)
+    trials = {row[0]: row for row in rows(tmp_path / "s")}
+    assert trials[running[0][0]][2] == "FAIL" and "key" not in trials[running[0][0]][3]
+    assert len(trials) == 6
+
+
+def test_a_malformed_value_of_a_strategy_is_told(tmp_path):
+    class Wild(Strategy):
+        def propose(self, history, number, seed):
+            return {"optimizer": "nonsense"}
+
+    study = studied(tmp_path / "s", learn)
+    order = lambda key, seed, proposal: Train(key=key, recipe=proposal.recipe, seed=seed)  # noqa: E731
+    sampling = Sampling(SEARCH, study.journal, study.goal, study.budget, study.space.trained(), Wild(), order, 2, 0)
+    with pytest.raises(ValueError, match=r"optimizer=nonsense: expected choice\(adamw, sgd\)"):
+        study.runner.run(sampling.jobs(), sampling.tell)
+    closed(study)

@@ -17,6 +17,7 @@ from mlflow import MlflowClient
 from autoopt.errors import BadInput
 from autoopt.tracking import Tracker, experiment_name, store_uri
 from autoopt.tracking.server import free_port
+from autoopt.tracking.spool import path_of
 
 METRICS = {"val_accuracy": 0.5, "val_loss": 1.0, "train_loss": 2.0, "lr": 0.1}
 
@@ -334,6 +335,19 @@ def test_the_address_and_the_experiment(monkeypatch, tmp_path):
     with pytest.raises(BadInput, match=r"tracking.uri=foo://x: expected one of sqlite:, postgresql:"):
         store_uri("foo://x")
     assert store_uri("mysql+pymysql://host/db") == "mysql+pymysql://host/db" and store_uri("databricks") == "databricks"
+
+
+@pytest.mark.parametrize("name", ["a b", "why?", "c# code", "100%", "what%3F"])
+def test_a_folder_of_any_name_keeps_its_own_store(folder, template, monkeypatch, tmp_path, name):
+    (tmp_path / name).mkdir()
+    monkeypatch.chdir(tmp_path / name)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    shutil.copy(template, "mlflow.db")
+    before = sorted(path.name for path in tmp_path.iterdir())
+    tracker = start(folder, None)
+    assert tracker.close() == 0 and sorted(path.name for path in tmp_path.iterdir()) == before
+    assert len(runs("sqlite:///mlflow.db", "study")) == 1  # as plain `mlflow ui` finds it in that folder
+    assert path_of(store_uri(None)) == tmp_path / name / "mlflow.db" == path_of(store_uri(store_uri(None)))
 
 
 def test_no_spool_is_said(tmp_path):

@@ -193,6 +193,22 @@ def test_the_tail_is_no_shorter_than_the_median(monkeypatch, times):
     assert found["inference_samples_per_second"] == pytest.approx(256 / statistics.median(times))
 
 
+def test_where_memory_does_not_hold_many_examples_one_is_timed(capsys):
+    class Greedy(nn.Identity):
+        error = MemoryError("of 256")
+
+        def forward(self, inputs):
+            if len(inputs) > 1:
+                raise self.error
+            return inputs
+
+    assert latency(Greedy(), torch.rand(5, 2), seconds=0.01).keys() == {"latency_ms", "latency_p95_ms"}
+    assert "a batch of 256 does not fit into memory (of 256)" in capsys.readouterr().out
+    Greedy.error = ValueError("something else")
+    with pytest.raises(ValueError, match="something else"):
+        latency(Greedy(), torch.rand(5, 2), seconds=0.01)
+
+
 def test_latency_is_taken_of_one_example_and_of_many_in_evaluation_mode():
     shapes, model = set(), nn.Dropout()
     model.register_forward_hook(lambda module, inputs, output: shapes.add((tuple(inputs[0].shape), module.training)))

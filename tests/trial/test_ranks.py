@@ -3,6 +3,7 @@
 import os
 import signal
 import time
+from pathlib import Path
 
 import lightning.pytorch as L
 import pytest
@@ -16,11 +17,12 @@ from torch.utils.data import DataLoader, TensorDataset
 from autoopt.cli import main
 from autoopt.config import compose
 from autoopt.data.feed import Batches, Feed, PerBatch
-from autoopt.errors import BadInput, NonFinite
+from autoopt.errors import BadInput, NonFinite, TechniqueError
+from autoopt.orders import Measure, Outcome, Train, TryOut
 from autoopt.plugins.device.parallel import together
+from autoopt.process.endings import classify
 from autoopt.recipe import Recipe
 from autoopt.space import Space
-from autoopt.study.search import local
 from autoopt.trial.ranks import RankError, averaged, replica, same_buffers, spread
 from autoopt.trial.run import prepare, run
 from autoopt.trial.world import World
@@ -33,19 +35,24 @@ PLAIN = (
 )  # fmt: skip
 
 
-def prepared(*overrides: str) -> tuple[World, Recipe]:
+def prepared(*overrides: str, root: Path | str = ".") -> tuple[World, Recipe]:
     tree = compose(overrides)
-    world, facts = prepare({"tree": tree})
-    return world, Space(tree).fitting(facts["absent"]).baseline()
+    world, facts = prepare({"tree": tree, "store": str(root)})
+    return world, Space.of(tree).fitting(facts["absent"]).baseline()
 
 
-def trained(tmp_path, *overrides: str, **order) -> tuple[dict, dict[str, torch.Tensor], list]:
+def trained(tmp_path, *overrides: str, stop: bool = False) -> tuple[Outcome, dict[str, torch.Tensor], list]:
     """The outcome, the weights, and what was reported."""
-    world, recipe = prepared(*overrides)
+    world, recipe = prepared(*overrides, root=tmp_path)
     reports: list = []
-    job = {"recipe": recipe.tree, "seed": 1, "objective": "val_loss", "save": str(tmp_path / "weights.safetensors"), **order}
-    outcome = run(world, job, lambda epoch, metrics: reports.append((epoch, metrics)) or order.get("stop", False))
-    return outcome, {} if outcome["stopped"] else load_file(job["save"]), reports
+    order = Train(key="0", recipe=recipe, seed=1, objective="val_loss", keep=True)
+    outcome = Outcome(**run(world, order.json(), lambda epoch, metrics: reports.append((epoch, metrics)) or stop))
+    return outcome, {} if outcome.stopped else load_file(world.store.weights("0")), reports
+
+
+def tried(*overrides: str) -> Outcome:
+    world, recipe = prepared(*overrides)
+    return Outcome(**run(world, TryOut(key="0", recipe=recipe, seed=1, objective="val_loss").json(), lambda *_: False))
 
 
 def assert_close(some: dict[str, torch.Tensor], others: dict[str, torch.Tensor]) -> None:
@@ -132,8 +139,8 @@ def test_two_processes_train_to_what_one_does(tmp_path):
     assert [epoch for epoch, _ in reports] == [1, 2]
     for (_, metrics), (_, others) in zip(reports, said, strict=True):
         assert metrics == pytest.approx(others, rel=1e-4)
-    assert outcome["metrics"]["val_f1"] == pytest.approx(alone["metrics"]["val_f1"], rel=1e-4)
-    assert outcome["epochs"] == 2 and not dist.is_initialized()
+    assert outcome.metrics["val_f1"] == pytest.approx(alone.metrics["val_f1"], rel=1e-4)
+    assert outcome.epochs == 2 and not dist.is_initialized()
 
 
 @pytest.mark.slow
@@ -143,18 +150,18 @@ def test_a_model_that_is_cut_up_trains_to_what_a_whole_one_does(tmp_path, strate
     mine = f"device={HERE}:cut_up"
     outcome, weights, _ = trained(tmp_path, *PLAIN, mine, f"device.cut_up.strategy={strategy}")
     assert_close(weights, expected)
-    assert outcome["metrics"]["parameters"] == sum(tensor.numel() for tensor in expected.values())
+    assert outcome.metrics["parameters"] == sum(tensor.numel() for tensor in expected.values())
 
 
 def test_a_stop_reaches_all(tmp_path):
     outcome, _, reports = trained(tmp_path, *PLAIN, *DDP, stop=True)
-    assert (outcome["epochs"], outcome["stopped"], len(reports)) == (1, True, 1)
+    assert (outcome.epochs, outcome.stopped, len(reports)) == (1, True, 1)
 
 
 def test_norm_layers_and_callbacks_of_every_batch(tmp_path):
     overrides = ("model=cnn", "model.cnn.width=4", "regularizer=[gradient_clip]", "augmentation=[translate]", "study.epochs=1")
     outcome, weights, reports = trained(tmp_path, *PLAIN, *overrides, *DDP)
-    assert outcome["metrics"]["val_loss"] == pytest.approx(reports[-1][1]["val_loss"], rel=1e-5)
+    assert outcome.metrics["val_loss"] == pytest.approx(reports[-1][1]["val_loss"], rel=1e-5)
     assert all(torch.isfinite(tensor).all() for tensor in weights.values())
 
 
@@ -170,27 +177,31 @@ def test_a_module_of_the_users_has_its_part_of_every_batch(tmp_path):
 def test_the_rank_that_fails_first_gives_the_reason(tmp_path):
     with pytest.raises(RankError, match=r"rank 1: .*rank 1 has no more paper") as caught:
         trained(tmp_path, f"data={HERE}:Striped", f"model={HERE}:Fragile", "batches.size=24", "device=cpu", *DDP)
-    assert caught.value.reason == "plugin"
+    problem = classify(caught.value)
+    assert (problem.reason, problem.slot, problem.name) == ("plugin", "model", "Fragile")
 
 
-def test_a_preflight_returns_the_problem(tmp_path):
-    world, recipe = prepared(*PLAIN, *DDP, "device.cpu.hook=bf16")
-    outcome = run(world, {"recipe": recipe.tree, "seed": 1, "objective": "val_loss", "limit": 2}, lambda *_: False)
-    assert (outcome["problem"]["slot"], outcome["problem"]["unavailable"]) == ("device", True)
+def test_a_try_out_fails_with_what_a_technique_says_on_every_rank():
+    with pytest.raises(RankError) as caught:
+        tried(*PLAIN, *DDP, "device.cpu.hook=bf16")
+    problem = classify(caught.value)
+    assert (problem.slot, problem.unavailable) == ("device", True) and not problem.detail.startswith("rank")
 
 
 def test_each_process_takes_its_part_of_a_batch():
-    for overrides, said in (((), "a batch of 32"), (DDP, None)):
-        world, recipe = prepared(*PLAIN, f"model={HERE}:Halves", *overrides)
-        outcome = run(world, {"recipe": recipe.tree, "seed": 1, "objective": "val_loss", "limit": 2}, lambda *_: False)
-        assert outcome.get("problem") is None if said is None else said in outcome["problem"]["detail"]
+    with pytest.raises(TechniqueError, match="a batch of 32"):
+        tried(*PLAIN, f"model={HERE}:Halves")
+    found = tried(*PLAIN, f"model={HERE}:Halves", *DDP)
+    assert found.metrics["val_loss"] > 0 and found.tested["test_loss"] > 0
 
 
 def test_trained_weights_are_measured_by_one_process(tmp_path, monkeypatch):
     outcome, _, _ = trained(tmp_path, *PLAIN, *DDP)
     monkeypatch.setattr("autoopt.trial.run.spread", None)
-    again = trained(tmp_path, *PLAIN, *DDP, load=str(tmp_path / "weights.safetensors"))[0]
-    assert again["metrics"]["val_loss"] == pytest.approx(outcome["metrics"]["val_loss"], rel=1e-6)
+    world, recipe = prepared(*PLAIN, *DDP, root=tmp_path)
+    order = Measure(key="0-again", recipe=recipe, objective="val_loss", weights="0", part="validation")
+    again = Outcome(**run(world, order.json(), lambda *_: False))
+    assert again.metrics["val_loss"] == pytest.approx(outcome.metrics["val_loss"], rel=1e-6)
 
 
 @pytest.mark.slow
@@ -208,10 +219,11 @@ def test_what_rank_0_reports_is_answered_here():
     answers: list = []
 
     def work(share, report):
-        return {"told": [report(epoch, {"share": float(share[1])}) for epoch in (1, 2)]} if share[0] == 0 else {}
+        stops = [report(epoch, {"share": float(share[1])}) for epoch in (1, 2)] if share[0] == 0 else []
+        return Outcome(resamples=[float(stop) for stop in stops]) if stops else None
 
     outcome = spread(3, work, lambda epoch, metrics: answers.append((epoch, metrics)) or epoch == 2)
-    assert outcome == {"told": [False, True]} and answers == [(1, {"share": 3.0}), (2, {"share": 3.0})]
+    assert outcome == Outcome(resamples=[0.0, 1.0]) and answers == [(1, {"share": 3.0}), (2, {"share": 3.0})]
 
 
 @pytest.mark.parametrize("rank", [0, 1])
@@ -221,9 +233,9 @@ def test_a_rank_that_raises_ends_all(rank):
             raise NonFinite("train_loss is nan")
         time.sleep(60)
 
-    with pytest.raises(RankError, match="^train_loss is nan$" if rank == 0 else "^rank 1: train_loss is nan$") as caught:
+    with pytest.raises(RankError, match=f"^nonfinite: {'rank 1: ' if rank else ''}train_loss is nan$") as caught:
         spread(2, work, lambda *_: False)
-    assert caught.value.reason == "nonfinite"
+    assert caught.value.problem.reason == "nonfinite"
 
 
 def test_a_rank_that_dies_ends_all():
@@ -234,16 +246,16 @@ def test_a_rank_that_dies_ends_all():
 
     with pytest.raises(RankError, match=r"rank 1: killed by signal 9 \(SIGKILL\)") as caught:
         spread(2, work, lambda *_: False)
-    assert caught.value.reason == "lost"
+    assert caught.value.problem.reason == "lost"
 
 
-def test_another_rank_with_something_to_say_is_heard():
+def test_a_rank_that_has_done_its_part_is_not_missed():
     def work(share, report):
         if share[0] == 0:
-            time.sleep(60)
-        return {"problem": "of rank 1"}
+            time.sleep(0.3)
+            return Outcome(units=7)
 
-    assert spread(2, work, lambda *_: False) == {"problem": "of rank 1"}
+    assert spread(2, work, lambda *_: False).units == 7
 
 
 def test_no_rank_outlives_its_trial(tmp_path):
@@ -276,21 +288,25 @@ def test_metrics_are_averaged_over_the_ranks_that_have_them():
     def work(share, report):
         dist.init_process_group("gloo", rank=share[0], world_size=share[1])
         mine = averaged({"loss": float(share[0]), **({"own": 5.0} if share[0] else {})})
-        return {} if share[0] else mine
+        return None if share[0] else Outcome(metrics=mine)
 
-    assert spread(2, work, lambda *_: False) == {"loss": 0.5, "own": 5.0}
+    assert spread(2, work, lambda *_: False).metrics == {"loss": 0.5, "own": 5.0}
 
 
-def test_buffers_become_those_of_rank_0():
+def test_buffers_become_those_of_rank_0(tmp_path):
     def work(share, report):
         dist.init_process_group("gloo", rank=share[0], world_size=share[1])
         norm = nn.BatchNorm1d(2)
         norm.running_mean.fill_(share[0] + 1.0)
         norm.num_batches_tracked.fill_(share[0] + 3)
         same_buffers(norm)
-        return {"of rank 1": [norm.running_mean.tolist(), norm.num_batches_tracked.item()]} if share[0] else time.sleep(60)
+        torch.save(norm.state_dict(), tmp_path / str(share[0]))
+        dist.barrier()
+        return None if share[0] else Outcome()
 
-    assert spread(2, work, lambda *_: False) == {"of rank 1": [[1.0, 1.0], 3]}
+    spread(2, work, lambda *_: False)
+    of_rank_1 = torch.load(tmp_path / "1")
+    assert of_rank_1["running_mean"].tolist() == [1.0, 1.0] and of_rank_1["num_batches_tracked"] == 3
 
 
 @pytest.mark.parametrize(("tensor", "parts"), [(False, [(0, 4), (1, 4), (2, 4), (3, 4)]), (True, [(0, 1)] * 4)])
@@ -330,28 +346,3 @@ def test_a_batch_has_an_example_for_every_rank():
     world, recipe = prepared(*PLAIN)
     with pytest.raises(BadInput, match=r"batches.size=3 is too small for 4 devices"):
         Feed(world.task, {**recipe.tree["batches"], "size": 3}, 0, True, share=(0, 4))
-
-
-@pytest.mark.parametrize(
-    ("gpus", "overrides", "workers", "gpus_per_trial"),
-    [
-        ([], ["device=cpu"], 8, 1),
-        ([], ["device=cpu", *DDP], 4, 2),
-        (["0", "1", "2", "3"], ["device=cuda"], 4, 1),
-        (["0", "1", "2", "3"], ["device=cuda", "device.cuda.devices=2", "device.cuda.strategy=ddp"], 2, 2),
-        (["0"], ["device=cuda", "executor.gpus_per_trial=0.5"], 2, 0.5),
-    ],
-)
-def test_trials_on_several_devices_leave_room_for_fewer(monkeypatch, tmp_path, gpus, overrides, workers, gpus_per_trial):
-    said = {}
-    monkeypatch.setattr("autoopt.study.search.Local", lambda setup, folder, **settings: said.update(settings))
-    monkeypatch.setattr("autoopt.study.search.visible_gpus", lambda: gpus)
-    monkeypatch.setattr("autoopt.study.search.cores", lambda: 8.0)
-    local(compose(["data=digits", *overrides]), tmp_path)
-    assert (said["workers"], said["gpus_per_trial"]) == (workers, gpus_per_trial)
-
-
-def test_more_devices_than_there_are(monkeypatch, tmp_path):
-    monkeypatch.setattr("autoopt.study.search.visible_gpus", lambda: ["0"])
-    with pytest.raises(BadInput, match="devices=2, but the GPUs there are: 0"):
-        local(compose(["data=digits", "device=cuda", "device.cuda.devices=2", "device.cuda.strategy=ddp"]), tmp_path)

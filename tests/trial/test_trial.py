@@ -2,7 +2,10 @@
 
 import json
 import os
+from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
+from pathlib import Path
 
 import lightning.pytorch as L
 import pytest
@@ -15,10 +18,13 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from autoopt.config import compose
 from autoopt.domain import Unavailable
-from autoopt.errors import NonFinite, TechniqueError
+from autoopt.errors import NonFinite, StoreFault, TechniqueError
+from autoopt.orders import Compress, Graph, Measure, Order, Outcome, Problem, Train, TryOut
 from autoopt.plugins.model.mlp import mlp
+from autoopt.process.endings import classify
 from autoopt.recipe import Recipe
 from autoopt.space import Space
+from autoopt.store import Store
 from autoopt.technique import LIVE, find
 from autoopt.trial.metrics import quality
 from autoopt.trial.run import prepare, run
@@ -32,10 +38,10 @@ COUNTED: list[int] = []
 """Steps after which a batch had ended."""
 
 
-def prepared(*overrides: str) -> tuple[World, Recipe]:
+def prepared(*overrides: str, root: Path | str = ".") -> tuple[World, Recipe]:
     tree = compose(overrides)
-    world, facts = prepare({"tree": tree})
-    return world, Space(tree).fitting(facts["absent"]).baseline()
+    world, facts = prepare({"tree": tree, "store": str(root)})
+    return world, Space.of(tree).fitting(facts["absent"]).baseline()
 
 
 @pytest.fixture(scope="module")
@@ -43,24 +49,39 @@ def digits() -> tuple[World, Recipe]:
     return prepared(*SMALL, "augmentation=[translate,mixup]", "optimizer=adamw", "optimizer.adamw.lr=0.01")
 
 
-def job(recipe: Recipe, **order) -> dict:
-    return {"recipe": recipe.tree, "seed": 1, "objective": "val_accuracy", **order}
+@pytest.fixture
+def kept(digits, tmp_path) -> tuple[World, Recipe]:
+    """The same, with a store."""
+    world, recipe = digits
+    return replace(world, store=Store(tmp_path)), recipe
+
+
+def ordered(kind: type[Order], recipe: Recipe, **said) -> Order:
+    return kind(**{"key": "0", "recipe": recipe, "seed": 1, "objective": "val_accuracy", **said})
 
 
 def going(epoch: int, metrics: dict) -> bool:
     return False
 
 
-def measured(world: World, job: dict) -> dict[str, float]:
-    """All that has to be equal where the same is done again."""
-    return {k: v for k, v in run(world, job, going)["metrics"].items() if k not in COSTS}
+def outcome(world: World, order: Order, report: Callable = going) -> Outcome:
+    return Outcome(**json.loads(json.dumps(run(world, json.loads(json.dumps(order.json())), report))))
 
 
-def in_a_child(world: World, job: dict) -> dict[str, float]:
+def trained(world: World, recipe: Recipe, report: Callable = going, **said) -> Outcome:
+    return outcome(world, ordered(Train, recipe, **said), report)
+
+
+def measured(world: World, recipe: Recipe, **said) -> dict[str, float]:
+    """All that has to be equal where the same is trained again."""
+    return {k: v for k, v in trained(world, recipe, **said).metrics.items() if k not in COSTS}
+
+
+def in_a_child(world: World, recipe: Recipe) -> dict[str, float]:
     reading, writing = os.pipe()
     if (pid := os.fork()) == 0:
         try:
-            os.write(writing, json.dumps(measured(world, job)).encode())
+            os.write(writing, json.dumps(measured(world, recipe)).encode())
         finally:
             os._exit(0)
     os.close(writing)
@@ -147,6 +168,41 @@ class Masked(Lit):
         return self.net(x * mask)
 
 
+class Logging(Forward):
+    def forward(self, x):
+        self.log("seen", float(len(x)))
+        return self.net(x)
+
+
+class Broken(Forward):
+    """Does what it should in training and validation alone."""
+
+    def forward(self, x):
+        if len(x) == 1:
+            self.fail()
+        return super().forward(x)
+
+
+class Full(Broken):
+    def fail(self):
+        raise OSError(28, "No space left on device")
+
+
+class Greedy(Broken):
+    def fail(self):
+        raise MemoryError
+
+
+class Interrupted(Broken):
+    def fail(self):
+        raise KeyboardInterrupt
+
+
+class Untestable(Opened):
+    def test_dataloader(self):
+        raise FileNotFoundError("no test.csv")
+
+
 class Fragile(nn.Module):
     def __init__(self, task):
         super().__init__()
@@ -222,6 +278,21 @@ def clumsy(inputs: Tensor) -> Tensor:
     raise ValueError("dropped it")
 
 
+def caching(model: nn.Module) -> None:
+    try:
+        raise OSError(28, "No space left on device")
+    except OSError as error:
+        raise ValueError("the weights cannot be cached") from error
+
+
+def spilling(task) -> nn.Module:
+    class Spilling(Trusting):
+        def forward(self, x):
+            raise OSError(28, "No space left on device")
+
+    return Spilling(task)
+
+
 def stepwise() -> L.Callback:
     class Counting(L.Callback):
         def on_train_batch_end(self, trainer, *_):
@@ -235,28 +306,28 @@ def stepwise() -> L.Callback:
 
 def test_the_same_recipe_and_seed_give_the_same(digits):
     world, recipe = digits
-    once = measured(world, job(recipe))
+    once = measured(world, recipe)
     torch.rand(100)
-    assert measured(world, job(recipe)) == once == in_a_child(world, job(recipe))
+    assert measured(world, recipe) == once == in_a_child(world, recipe)
 
 
 def test_another_seed_gives_another_training(digits):
     world, recipe = digits
-    assert measured(world, job(recipe, seed=2))["val_loss"] != measured(world, job(recipe))["val_loss"]
+    assert measured(world, recipe, seed=2)["val_loss"] != measured(world, recipe)["val_loss"]
 
 
 def test_a_module_of_the_users_is_the_same_too():
     world, recipe = prepared(f"data={HERE}:Opened", f"model={HERE}:Lit", "device=cpu", "study.epochs=2")
-    once = measured(world, job(recipe))
-    sized = measured(world, job(recipe.replace(batches={"size": 8})))
-    assert measured(world, job(recipe)) == once == in_a_child(world, job(recipe)) and sized != once
-    assert measured(world, job(recipe.replace(batches={"size": None}))) == measured(world, job(recipe.replace(batches={"size": 16})))
+    once = measured(world, recipe)
+    sized = measured(world, recipe.replace(batches={"size": 8}))
+    assert measured(world, recipe) == once == in_a_child(world, recipe) and sized != once
+    assert measured(world, recipe.replace(batches={"size": None})) == measured(world, recipe.replace(batches={"size": 16}))
 
 
 def test_the_world_is_left_as_it_was(digits):
     world, recipe = digits
     before = [t.clone() for pair in world.task.parts.values() for t in pair]
-    run(world, job(recipe), going)
+    trained(world, recipe)
     assert all(torch.equal(a, b) for a, b in zip(before, (t for pair in world.task.parts.values() for t in pair), strict=True))
 
 
@@ -266,138 +337,186 @@ def test_the_world_is_left_as_it_was(digits):
 def test_every_epoch_is_reported_and_the_answer_is_heard(digits):
     world, recipe = digits
     heard = []
-    outcome = run(world, job(recipe), lambda epoch, metrics: heard.append((epoch, metrics)) or epoch == 2)
+    found = trained(world, recipe, lambda epoch, metrics: heard.append((epoch, metrics)) or epoch == 2)
     assert [epoch for epoch, _ in heard] == [1, 2]
     assert heard[0][1].keys() == {"val_accuracy", "val_loss", "train_loss", "lr"}
-    assert (outcome["epochs"], outcome["stopped"], outcome["metrics"]["epochs_trained"]) == (2, True, 2.0)
-    whole = run(world, job(recipe), going)
-    assert (whole["epochs"], whole["stopped"]) == (3, False)
+    assert (found.epochs, found.stopped, found.metrics["epochs_trained"]) == (2, True, 2.0)
+    whole = trained(world, recipe)
+    assert (whole.epochs, whole.stopped) == (3, False)
 
 
 def test_another_callback_may_stop_the_training_too(digits):
     world, recipe = digits
-    outcome = run(world, job(recipe.replace(regularizer={"impatient": {"from": f"{HERE}:impatient"}})), going)
-    assert (outcome["epochs"], outcome["stopped"]) == (1, False)
+    found = trained(world, recipe.replace(regularizer={"impatient": {"from": f"{HERE}:impatient"}}))
+    assert (found.epochs, found.stopped) == (1, False)
 
 
 def test_the_metric_that_is_followed_is_reported_too(digits):
     world, recipe = digits
     heard = []
-    run(world, job(recipe, objective="val_f1"), lambda epoch, metrics: heard.append(metrics) or False)
+    trained(world, recipe, lambda epoch, metrics: heard.append(metrics) or False, objective="val_f1")
     assert all("val_f1" in metrics for metrics in heard)
 
 
 def test_what_is_reported_last_is_what_comes_out(digits):
     world, recipe = digits
     heard = []
-    outcome = run(world, job(recipe), lambda epoch, metrics: heard.append(metrics) or False)
-    assert heard[-1].items() <= outcome["metrics"].items()
+    found = trained(world, recipe, lambda epoch, metrics: heard.append(metrics) or False)
+    assert heard[-1].items() <= found.metrics.items()
 
 
 def test_an_exploding_rate_ends_the_trial(digits):
     world, _ = digits
     recipe = prepared(*SMALL, "optimizer=sgd", "optimizer.sgd.lr=1e30")[1]
     with pytest.raises(NonFinite, match=r"train_loss is (nan|inf)"):
-        run(world, job(recipe), going)
+        trained(world, recipe)
 
 
-# --------------------------------------------------------------------------------------------------------------------- save and load
+# --------------------------------------------------------------------------------------------------------------- stored weights
 
 
-def test_weights_that_were_kept_give_the_same_predictions(digits, tmp_path):
-    world, recipe = digits
-    path = str(tmp_path / "deep" / "model.safetensors")
-    trained = run(world, job(recipe, save=path), going)
-    loaded = run(world, job(recipe, load=path, seed=99), lambda *_: pytest.fail("nothing is trained"))
-    quality_of = [k for k in loaded["metrics"] if k.startswith("val_")]
-    assert {k: loaded["metrics"][k] for k in quality_of} == {k: trained["metrics"][k] for k in quality_of}
-    assert len(quality_of) == 6 and (loaded["epochs"], loaded["resamples"]) == (0, [])
+def validated(world: World, recipe: Recipe, report: Callable = going, **said) -> Outcome:
+    return outcome(world, ordered(Measure, recipe, weights="0", part="validation", **said), report)
 
-    tested = run(world, job(recipe, load=path, part="test", latency=True), going)
+
+def on_the_test_part(world: World, recipe: Recipe, **said) -> Outcome:
+    return outcome(world, ordered(Measure, recipe, weights="0", **said))
+
+
+def test_weights_that_were_kept_give_the_same_predictions(kept):
+    world, recipe = kept
+    first = trained(world, recipe, keep=True)
+    again = validated(world, recipe, lambda *_: pytest.fail("nothing is trained"), seed=99)
+    quality_of = [k for k in again.metrics if k.startswith("val_")]
+    assert {k: again.metrics[k] for k in quality_of} == {k: first.metrics[k] for k in quality_of}
+    assert len(quality_of) == 6 and (again.epochs, again.resamples, again.units) == (0, [], 0)
+
+    opened = on_the_test_part(world, recipe, latency=True)
     model = mlp(world.task, width=16).eval()
-    model.load_state_dict({k.removeprefix("model."): v for k, v in load_file(path).items()})
+    model.load_state_dict({k.removeprefix("model."): v for k, v in load_file(world.store.weights("0")).items()})
     inputs, targets = world.task.parts["test"]
     by_hand = quality("classification", model(inputs).detach(), targets, ("accuracy", "loss"))
-    assert tested["metrics"]["test_accuracy"] == by_hand["accuracy"]
-    assert tested["metrics"]["test_loss"] == pytest.approx(by_hand["loss"])
-    assert len(tested["resamples"]) == 200 and tested["metrics"]["latency_ms"] > 0
-    assert "latency_ms" not in trained["metrics"] and not any(k.startswith("test") for k in trained["metrics"])
+    assert opened.metrics["test_accuracy"] == by_hand["accuracy"]
+    assert opened.metrics["test_loss"] == pytest.approx(by_hand["loss"])
+    assert len(opened.resamples) == 200 and opened.units == len(targets) and opened.metrics["latency_ms"] > 0
+    assert "latency_ms" not in first.metrics and not any(k.startswith("test") for k in first.metrics)
+
+
+def test_weights_are_kept_where_it_is_ordered_and_nothing_stopped_the_trial(kept):
+    world, recipe = kept
+    trained(world, recipe)
+    trained(world, recipe, lambda *_: True, keep=True)
+    assert not world.store.has_weights("0")
+    trained(world, recipe, keep=True, key="deep/er")
+    assert world.store.has_weights("deep/er")
+
+
+def test_weights_that_cannot_be_read_or_written_are_no_fault_of_the_recipe(kept):
+    world, recipe = kept
+    with pytest.raises(StoreFault, match=r"the weights of trial 0 cannot be read: .*No such file"):
+        on_the_test_part(world, recipe)
+    trained(world, recipe, keep=True)
+    whole = world.store.weights("0").read_bytes()
+    world.store.weights("0").write_bytes(whole[:100])
+    with pytest.raises(StoreFault, match=r"the weights of trial 0 cannot be read: .*header"):
+        on_the_test_part(world, recipe)
+    world.store.weights("0").unlink()
+    world.store.weights("0").mkdir()
+    with pytest.raises(StoreFault, match=r"the weights of trial 0 cannot be written: .*directory"):
+        trained(world, recipe, keep=True)
 
 
 def test_a_module_of_the_users_measures_itself_on_the_test_part(tmp_path):
-    world, recipe = prepared(f"data={HERE}:Opened", f"model={HERE}:Lit", "device=cpu", "study.epochs=2")
-    path = str(tmp_path / "w")
-    trained = run(world, job(recipe, save=path), going)["metrics"]
-    validated = run(world, job(recipe, load=path), going)["metrics"]
-    assert validated["val_loss"] == pytest.approx(trained["val_loss"])
-    tested = run(world, job(recipe, load=path, part="test"), going)["metrics"]
+    world, recipe = prepared(f"data={HERE}:Opened", f"model={HERE}:Lit", "device=cpu", "study.epochs=2", root=tmp_path)
+    first = trained(world, recipe, keep=True).metrics
+    assert validated(world, recipe).metrics["val_loss"] == pytest.approx(first["val_loss"])
+    found = on_the_test_part(world, recipe).metrics
     lit = Lit().eval()
-    lit.load_state_dict(load_file(path))
+    lit.load_state_dict(load_file(world.store.weights("0")))
     x, y = Opened().rows(2).dataset.tensors
-    assert tested["test_accuracy"] == pytest.approx((lit.net(x).argmax(1) == y).float().mean().item())
-    assert "val_accuracy" not in tested
+    assert found["test_accuracy"] == pytest.approx((lit.net(x).argmax(1) == y).float().mean().item())
+    assert "val_accuracy" not in found
 
 
 def test_only_the_validation_part_goes_by_the_name_of_the_test_part(tmp_path):
-    world, recipe = prepared(f"data={HERE}:Opened", f"model={HERE}:Forward", "device=cpu", "study.epochs=1")
-    run(world, job(recipe, save=str(tmp_path / "w")), going)
-    tested = run(world, job(recipe, load=str(tmp_path / "w"), part="test"), going)["metrics"]
-    assert tested["eval_acc"] == 0.5 and {"test/acc", "eval_acc"} <= tested.keys() and "val/acc" not in tested
+    world, recipe = prepared(f"data={HERE}:Opened", f"model={HERE}:Forward", "device=cpu", "study.epochs=1", root=tmp_path)
+    trained(world, recipe, keep=True)
+    found = on_the_test_part(world, recipe).metrics
+    assert found["eval_acc"] == 0.5 and {"test/acc", "eval_acc"} <= found.keys() and "val/acc" not in found
 
 
-@pytest.mark.parametrize(("model", "timed"), [("Forward", True), ("Lit", False), ("Masked", False)])
-def test_a_module_of_the_users_is_timed_where_its_forward_takes_the_inputs(model, timed):
+@pytest.mark.parametrize(
+    ("model", "why"),
+    [
+        ("Forward", ""),
+        ("Lit", "Lit is not timed: it has no forward"),
+        ("Masked", "Masked is not timed: its forward does not work on the inputs of a batch alone (TypeError: "),
+        ("Logging", "Logging is not timed: its forward does not work on the inputs of a batch alone (MisconfigurationException: "),
+    ],
+)
+def test_a_module_of_the_users_is_timed_where_its_forward_takes_the_inputs_else_the_log_says_why(model, why, capsys):
     world, recipe = prepared(f"data={HERE}:Rows", f"model={HERE}:{model}", "device=cpu", "study.epochs=1")
-    metrics = run(world, job(recipe, latency=True), going)["metrics"]
-    assert ("latency_ms" in metrics) is timed and (not timed or metrics["latency_ms"] > 0)
+    metrics = trained(world, recipe, latency=True).metrics
+    assert ("latency_ms" in metrics) is (not why) and (why or metrics["latency_ms"] > 0)
+    printed = capsys.readouterr().out
+    assert why in printed and ("is not timed" in printed) is bool(why)
+
+
+@pytest.mark.parametrize(
+    ("model", "error"), [("Full", OSError), ("Greedy", MemoryError), ("Interrupted", KeyboardInterrupt)], ids=lambda row: str(row)
+)
+def test_what_is_no_question_of_inputs_ends_the_timing(model, error):
+    world, recipe = prepared(f"data={HERE}:Rows", f"model={HERE}:{model}", "device=cpu", "study.epochs=1")
+    with pytest.raises(error):
+        trained(world, recipe, latency=True)
 
 
 @pytest.mark.parametrize("model", ["mlp", f"{HERE}:Lit"])
 def test_without_a_test_part_there_are_no_test_metrics(tmp_path, model):
-    world, recipe = prepared(f"data={HERE}:Rows", f"model={model}", "device=cpu", "study.epochs=1")
-    path = str(tmp_path / "w")
-    run(world, job(recipe, save=path), going)
-    tested = run(world, job(recipe, load=path, part="test", latency=True), going)["metrics"]
-    assert "parameters" in tested and not any(k.startswith("test") for k in tested)
+    world, recipe = prepared(f"data={HERE}:Rows", f"model={model}", "device=cpu", "study.epochs=1", root=tmp_path)
+    trained(world, recipe, keep=True)
+    found = on_the_test_part(world, recipe, latency=True).metrics
+    assert "parameters" in found and not any(k.startswith("test") for k in found)
 
 
-def test_a_compression_acts_after_training(digits, tmp_path):
-    world, recipe = digits
-    path = str(tmp_path / "w")
-    plain = run(world, job(recipe, save=path), going)["metrics"]
+def test_a_compression_acts_after_training_and_on_stored_weights(kept):
+    world, recipe = kept
+    plain = trained(world, recipe, keep=True).metrics
     half = recipe.replace(compression={"half": {"use": True, "dtype": "bfloat16"}})
-    for order in ({}, {"load": path}):
-        compressed = run(world, job(half, **order), going)["metrics"]
+    for order in (ordered(Train, half, key="1"), ordered(Compress, half, key="1", weights="0")):
+        compressed = outcome(world, order).metrics
         assert compressed["size_mb"] == plain["size_mb"] / 2
         assert compressed["val_accuracy"] == pytest.approx(plain["val_accuracy"], abs=0.02)
-        assert compressed["val_loss"] != plain["val_loss"]
+        assert compressed["val_loss"] != plain["val_loss"] == compressed["uncompressed_val_loss"]
+    again = outcome(world, ordered(Measure, half, weights="1", part="validation")).metrics
+    assert again["val_loss"] == compressed["val_loss"] and again["size_mb"] == plain["size_mb"] / 2
+    assert not any(name.startswith("uncompressed") for name in again)
 
 
 # -------------------------------------------------------------------------------------------------------------------------- regression
 
 
 def test_values_are_measured_in_the_units_of_the_data(tmp_path):
-    world, recipe = prepared("data=diabetes", "model=linear", "device=cpu", "study.epochs=5")
-    path = str(tmp_path / "w")
-    run(world, job(recipe, objective="val_rmse", save=path), going)
-    tested = run(world, job(recipe, objective="val_rmse", load=path, part="test"), going)
-    weights = load_file(path)
+    world, recipe = prepared("data=diabetes", "model=linear", "device=cpu", "study.epochs=5", root=tmp_path)
+    trained(world, recipe, objective="val_rmse", keep=True)
+    found = on_the_test_part(world, recipe, objective="val_rmse")
+    weights = load_file(world.store.weights("0"))
     x, y = world.task.parts["test"]
     scale = world.task.targets
     outputs = x @ weights["model.1.weight"].T + weights["model.1.bias"]
     by_hand = (scale.invert(outputs) - scale.invert(y)).square().mean().sqrt().item()
-    assert tested["metrics"]["test_rmse"] == pytest.approx(by_hand, rel=1e-5)
-    assert 40 < by_hand < 400 and len(tested["resamples"]) == 200
+    assert found.metrics["test_rmse"] == pytest.approx(by_hand, rel=1e-5)
+    assert 40 < by_hand < 400 and len(found.resamples) == 200
 
 
 def test_the_losses_of_values_are_in_one_unit():
     world, recipe = prepared("data=diabetes", "model=linear", "loss=mse", "device=cpu", "study.epochs=30", "optimizer.adamw.lr=0.01")
-    metrics = measured(world, job(recipe))
+    metrics = measured(world, recipe)
     deviation = float(world.task.targets.deviation)
     assert metrics["val_loss"] == pytest.approx((metrics["val_rmse"] / deviation) ** 2, rel=1e-5) and deviation > 50
     assert metrics["train_loss"] == pytest.approx(metrics["val_loss"], rel=0.3), "a linear model does not overfit"
     raw, recipe = prepared("data=diabetes", "model=linear", "device=cpu", "study.epochs=1", "split.normalise=false")
-    metrics = measured(raw, job(recipe))
+    metrics = measured(raw, recipe)
     assert metrics["val_loss"] == pytest.approx(metrics["val_rmse"] ** 2, rel=1e-5) and metrics["train_loss"] > 1000
 
 
@@ -405,17 +524,21 @@ def test_values_without_columns_are_as_good_as_one_column():
     found = []
     for data in ("Values", "Columns"):
         world, recipe = prepared(f"data={HERE}:{data}", "model=mlp", "device=cpu", "study.epochs=2")
-        found.append(measured(world, job(recipe, objective="val_rmse")))
+        found.append(measured(world, recipe, objective="val_rmse"))
     assert found[0] == found[1]
     assert found[0]["val_r2"] > -1
 
 
 def test_further_tensors_of_a_batch_are_left_aside_by_a_network():
     world, recipe = prepared(f"data={HERE}:Weighted", "model=mlp", "device=cpu", "study.epochs=1")
-    assert run(world, job(recipe), going)["metrics"]["val_accuracy"] > 0
+    assert trained(world, recipe).metrics["val_accuracy"] > 0
 
 
-# --------------------------------------------------------------------------------------------------------------------------- preflight
+# --------------------------------------------------------------------------------------------------------------------------- try-outs
+
+
+def tried(world: World, recipe: Recipe, report: Callable = going, **said) -> Outcome:
+    return outcome(world, ordered(TryOut, recipe, **said), report)
 
 
 @pytest.mark.parametrize(
@@ -429,15 +552,16 @@ def test_further_tensors_of_a_batch_are_left_aside_by_a_network():
         ("augmentation", "clumsy", "ValueError: dropped it"),
     ],
 )
-def test_a_short_run_returns_the_problem_with_its_technique(digits, slot, name, detail):
+def test_a_try_out_fails_with_its_technique(digits, slot, name, detail):
     world, recipe = digits
     said = recipe.replace(**{slot: {name: {"from": f"{HERE}:{name}"}}})
     detail = detail.replace("300", "128")  # two batches of 64
-    problem = run(world, job(said, limit=2), going)["problem"]
-    assert problem == {"slot": slot, "name": name, "detail": detail, "said": f"{slot}/{name}: {detail}", "unavailable": name == "absent"}
+    with pytest.raises(TechniqueError) as caught:
+        tried(world, said)
+    assert classify(caught.value) == Problem("plugin", detail, slot, name, unavailable=name == "absent")
     if slot != "model":
         with pytest.raises(TechniqueError, match=f"{slot}/{name}: {detail}") as caught:
-            run(world, job(said), going)
+            trained(world, said)
         assert caught.value.unavailable is (name == "absent")
 
 
@@ -446,7 +570,7 @@ def test_of_techniques_that_share_a_file_the_one_is_blamed_whose_code_it_was(dig
     world, recipe = digits
     shared = {"model": {model: {"from": f"{HERE}:{model}"}}, "regularizer": {"stepwise": {"from": f"{HERE}:stepwise"}}}
     with pytest.raises(TechniqueError if blamed else ValueError) as caught:
-        run(world, job(recipe.replace(**shared)), going)
+        trained(world, recipe.replace(**shared))
     assert getattr(caught.value, "name", None) == blamed and getattr(caught.value, "slot", "model") == "model"
 
 
@@ -454,7 +578,7 @@ def test_an_optimizer_is_not_blamed_for_the_closure_that_it_calls(digits):
     world, recipe = digits
     of_glass = {"model": {"Fragile": {"from": f"{HERE}:Fragile"}}, "optimizer": {"gd": {}}}
     with pytest.raises(TechniqueError, match="model/Fragile: ValueError: of glass"):
-        run(world, job(recipe.replace(**of_glass)), going)
+        trained(world, recipe.replace(**of_glass))
 
 
 def test_a_technique_without_a_file_hides_no_error(digits, monkeypatch):
@@ -462,23 +586,75 @@ def test_a_technique_without_a_file_hides_no_error(digits, monkeypatch):
     monkeypatch.setitem(LIVE, "__main__:model", partial(Fragile))
     find.cache_clear()
     with pytest.raises(ValueError, match=r"^of glass$"):
-        run(world, job(recipe.replace(model={"model": {"from": "__main__:model"}})), going)
+        trained(world, recipe.replace(model={"model": {"from": "__main__:model"}}))
     find.cache_clear()
 
 
-def test_a_short_run_returns_any_other_problem_in_words(digits):
+def test_a_disk_that_fills_up_inside_of_a_technique_is_not_its_fault(digits):
+    world, recipe = digits
+    with pytest.raises(TechniqueError) as caught:  # of its builder
+        tried(world, recipe.replace(initializer={"caching": {"from": f"{HERE}:caching"}}))
+    assert classify(caught.value) == Problem("disk", "OSError: [Errno 28] No space left on device")
+    with pytest.raises(OSError, match="No space left"):  # of what it built
+        tried(world, recipe.replace(model={"spilling": {"from": f"{HERE}:spilling"}}))
+
+
+def test_a_try_out_fails_with_any_other_problem(digits):
     world, _ = digits
     recipe = prepared(*SMALL, "optimizer=sgd", "optimizer.sgd.lr=1e30")[1]
-    problem = run(world, job(recipe, limit=2), going)["problem"]
-    assert problem["said"].startswith("NonFinite: ") and "slot" not in problem
+    with pytest.raises(NonFinite, match=r"is (nan|inf)") as caught:
+        tried(world, recipe)
+    assert (classify(caught.value).reason, classify(caught.value).slot) == ("nonfinite", "")
 
 
 @pytest.mark.parametrize("where", [SMALL, (f"data={HERE}:Rows", f"model={HERE}:Lit", "device=cpu", "batches.size=16")])
-def test_a_short_run_is_one_epoch_of_two_batches_and_measures(where):
+def test_a_try_out_is_one_epoch_of_two_batches_and_measures(where):
     world, recipe = prepared(*where)
     regularizer = {"stepwise": {"from": f"{HERE}:stepwise"}}
     COUNTED.clear()
     reports = []
-    outcome = run(world, job(recipe.replace(regularizer=regularizer), limit=2), lambda epoch, metrics: reports.append(epoch) or False)
-    assert reports == [1] and COUNTED == [1, 2] and "problem" not in outcome
-    assert 0 <= outcome["metrics"]["val_accuracy"] <= 1
+    found = tried(world, recipe.replace(regularizer=regularizer), lambda epoch, metrics: reports.append(epoch) or False)
+    assert reports == [1] and COUNTED == [1, 2]
+    assert 0 <= found.metrics["val_accuracy"] <= 1
+
+
+def test_a_try_out_measures_two_batches_of_the_test_part(tmp_path, capsys):
+    world, recipe = prepared(*SMALL)
+    assert {"test_accuracy", "test_loss", "size_mb"} <= tried(world, recipe).tested.keys()
+    world, recipe = prepared(f"data={HERE}:Opened", f"model={HERE}:Forward", "device=cpu", "batches.size=16")
+    found = tried(world, recipe).tested
+    assert {"test/acc", "eval_acc"} <= found.keys() and "val/acc" not in found
+    world, recipe = prepared(f"data={HERE}:Rows", "model=mlp", "device=cpu")
+    assert tried(world, recipe).tested == {} and "Traceback" not in capsys.readouterr().err
+
+
+def test_a_test_part_that_cannot_be_measured_fails_no_try_out(capsys):
+    world, recipe = prepared(f"data={HERE}:Untestable", "model=mlp", "device=cpu")
+    found = tried(world, recipe)
+    assert found.tested == {} and found.metrics["val_accuracy"] >= 0
+    assert "FileNotFoundError: no test.csv" in capsys.readouterr().err
+
+
+def test_a_try_out_of_grouped_examples_resamples_the_groups_that_it_has(tmp_path):
+    rows = "\n".join(f"{i % 40},{i % 7},{i % 2}" for i in range(400))
+    (tmp_path / "rows.csv").write_text(f"who,x,y\n{rows}\n")
+    data = ("data=csv", f"data.csv.path={tmp_path / 'rows.csv'}", "data.csv.target=y", "split.group=who")
+    world, recipe = prepared(*data, "model=linear", "device=cpu", "batches.size=4")
+    assert len(world.task.groups) > 8
+    found = tried(world, recipe)
+    assert 0 <= found.tested["test_accuracy"] <= 1
+
+
+def test_a_try_out_takes_up_trained_weights_to_try_a_compression(kept):
+    world, recipe = kept
+    trained(world, recipe, keep=True)
+    half = recipe.replace(compression={"half": {"use": True, "dtype": "bfloat16"}})
+    found = tried(world, half, lambda *_: pytest.fail("nothing is trained"), key="0-half", weights="0")
+    assert found.metrics["size_mb"] == found.metrics["uncompressed_size_mb"] / 2 and found.epochs == 0
+    assert found.tested["size_mb"] == found.metrics["size_mb"] and not world.store.has_weights("0-half")
+
+
+def test_a_graph_is_written_of_a_folder_of_the_store(kept):
+    world, recipe = kept
+    with pytest.raises(FileNotFoundError, match=str(world.store.root / "best")):
+        run(world, Graph(key="export", recipe=recipe, folder="best").json(), going)

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from autoopt.api import tree_of
+from autoopt.commands.plan import data_lines
 from autoopt.config import compose
 from autoopt.data.task import Examples
 from autoopt.domain import Acts
@@ -48,7 +49,7 @@ def site(tmp_path, monkeypatch) -> Path:
 
 
 def facts_of(*overrides: str) -> dict:
-    return prepare({"tree": compose(overrides)})[1]
+    return prepare({"tree": compose(overrides), "store": "."})[1]
 
 
 # ------------------------------------------------------------------------------------------------------- things to name by import path
@@ -243,9 +244,17 @@ def test_a_network_needs_batches_of_tensors_and_something_to_be_judged_on():
 
 
 def test_the_world_has_the_task_and_an_example():
-    world, _ = prepare({"tree": compose(["data=digits"])})
+    world, _ = prepare({"tree": compose(["data=digits"]), "store": "."})
     assert [tuple(t.shape) for t in world.example] == [(64, 1, 8, 8), (64,)]
-    assert prepare({"tree": compose([f"data={HERE}:Bag"])})[0].example is None
+    assert prepare({"tree": compose([f"data={HERE}:Bag"]), "store": "."})[0].example is None
+
+
+def test_examples_that_are_kept_on_disk_are_in_the_store(tmp_path, monkeypatch):
+    kept = []
+    monkeypatch.setattr("autoopt.trial.world.cached", lambda inputs, cache, folder: kept.append((cache, folder)) or inputs)
+    tree = compose(["data=digits", "batches.cache=disk", f"root={tmp_path / 'elsewhere'}"])
+    world, _ = prepare({"tree": tree, "store": str(tmp_path / "study")})
+    assert kept == [("disk", world.store.root)] and world.store.root == tmp_path / "study"
 
 
 def test_the_users_own_techniques_have_the_digits_of_their_files():
@@ -253,7 +262,8 @@ def test_the_users_own_techniques_have_the_digits_of_their_files():
     found = facts_of(f"data={HERE}:Bag", f"model={HERE}:Lit", "optimizer=keep,adamw")["sources"]
     assert found == {f"data={HERE}:Bag": digits, f"model={HERE}:Lit": digits}
     assert facts_of("data=digits", "model=mlp", f"metrics={HERE}:missed")["sources"] == {"metrics=missed": digits}
-    assert prepare({"tree": tree_of([], lambda: Lit(2), lambda: examples())})[1]["sources"] == {}, "a script may change around them"
+    tree = tree_of([], lambda: Lit(2), lambda: examples())
+    assert prepare({"tree": tree, "store": "."})[1]["sources"] == {}, "a script may change around them"
 
 
 def missed(outputs: Tensor, targets: Tensor) -> float:
@@ -265,12 +275,12 @@ def missed(outputs: Tensor, targets: Tensor) -> float:
 
 @pytest.mark.parametrize(("made", "lightning"), [(lambda: Lit(2), True), (lambda: Network(), False), (lambda task: Network(), False)])
 def test_what_a_function_from_python_makes_is_seen_without_an_annotation(made, lightning):
-    assert prepare({"tree": tree_of([], made, Bag)})[1]["lightning"] is lightning
+    assert prepare({"tree": tree_of([], made, Bag), "store": "."})[1]["lightning"] is lightning
 
 
 def test_two_functions_without_a_name_are_two(tmp_path):
     tree = tree_of([], lambda: Lit(2), lambda: examples())
-    _, facts = prepare({"tree": tree})
+    _, facts = prepare({"tree": tree, "store": "."})
     assert facts["sizes"]["train"] == 12 and facts["lightning"]
     assert [*tree["model"], *tree["data"]] == ["model", "data"]
 
@@ -286,15 +296,19 @@ def rare(share: float) -> Callable[[], Examples]:
     return lambda: Examples(torch.randn(200, 3), targets, "classification", ("common", "rare"))
 
 
+def facts_of_rare(share: float, *overrides: str) -> dict:
+    return prepare({"tree": tree_of([*overrides], lambda: Network(), rare(share)), "store": "."})[1]
+
+
 def test_a_class_that_prevails_makes_balanced_accuracy_the_objective():
-    facts = prepare({"tree": tree_of([], lambda: Network(), rare(0.1))})[1]
-    assert facts["objective"] == "val_balanced_accuracy" and facts["imbalance"] == "90.0% of the training examples are of class 'common'"
-    assert facts["notes"] == [f"{facts['imbalance']}; the objective is val_balanced_accuracy, as accuracy would say little"]
-    said = prepare({"tree": tree_of(["objective=val_accuracy"], lambda: Network(), rare(0.1))})[1]
-    assert said["notes"] == [], "the user knows"
-    even = prepare({"tree": tree_of([], lambda: Network(), rare(0.25))})[1]
-    assert (even["objective"], even["imbalance"], even["notes"]) == (None, "", [])
-    assert prepare({"tree": compose(["data=diabetes"])})[1]["objective"] is None
+    facts = facts_of_rare(0.1)
+    assert facts["objective"] == "val_balanced_accuracy"
+    why = "90.0% of the training examples are of class 'common'"
+    assert facts["notes"] == (f"{why}; the objective is val_balanced_accuracy, as accuracy would say little",)
+    assert facts_of_rare(0.1, "objective=val_accuracy")["notes"] == (), "the user knows"
+    even = facts_of_rare(0.25)
+    assert (even["objective"], even["notes"]) == (None, ())
+    assert facts_of("data=diabetes")["objective"] is None
 
 
 def test_a_network_is_not_fed_around_the_hooks_of_a_data_module():
@@ -303,10 +317,21 @@ def test_a_network_is_not_fed_around_the_hooks_of_a_data_module():
 
 
 def test_data_that_is_drawn_is_drawn_alike_in_every_session():
-    tree = {"tree": compose([f"data={HERE}:drawn", "model=mlp"])}
+    tree = {"tree": compose([f"data={HERE}:drawn", "model=mlp"]), "store": "."}
     worlds = [prepare(tree)[0] for _ in range(2)]
     assert torch.equal(worlds[0].task.parts["test"][0], worlds[1].task.parts["test"][0])
 
 
 def drawn() -> Examples:
     return Examples(torch.rand(40, 3), torch.arange(40) % 2, "classification", ("a", "b"))
+
+
+def test_how_a_table_is_read_is_told(tmp_path):
+    (tmp_path / "t.csv").write_bytes("id;größe;y\n".encode("latin-1") + b"".join(b"%d;%d,5;%d\n" % (n, n % 9, n % 2) for n in range(60)))
+    facts = facts_of("data=csv", f"data.csv.path={tmp_path / 't.csv'}", "data.csv.target=y", "model=linear")
+    assert facts["notes"] == ("columns left out: 'id' (every value is different, an identifier)",)
+    assert list(data_lines(json.loads(json.dumps(facts)))) == [
+        "\ncolumns (cp1252, ';' between fields)",
+        "  id     number       left out: every value is different, an identifier",
+        "  größe  number       as it is (decimal ',')",
+    ]

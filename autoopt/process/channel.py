@@ -1,4 +1,4 @@
-"""JSON lines over a stream socket: all that supervisor, template and trial say to each other."""
+"""JSON lines over a stream socket: all that supervisor, template, trials and ranks say to each other."""
 
 import json
 import socket

@@ -1,21 +1,39 @@
-"""Every way in which a trial can end, as one of `REASONS` and a line that says what happened."""
+"""Every way in which a trial can fail, as a `Problem`."""
 
 import os
 import re
 import signal
 from pathlib import Path
 
-from autoopt.errors import out_of_memory
-from autoopt.executor import REASONS
+from autoopt.errors import TechniqueError, machine_fault, out_of_memory
+from autoopt.orders import REASONS, Problem
 
 
-def classify(error: BaseException) -> tuple[str, str]:
-    """The reason and the detail of an exception; one that has a `reason` out of `REASONS` knows best."""
-    name, text = type(error).__name__, str(error).strip()
-    said = text.splitlines()[0] if text else ""
-    if getattr(error, "reason", None) not in REASONS or not said:  # else its text is made to be read
-        said = f"{name}: {said}" if said else name
-    return _reason(error), said[:300]
+def classify(error: BaseException) -> Problem:
+    """The problem that an exception tells of.
+
+    A fault of the machine counts before whoever met with it. Else an exception that carries a `problem`, or has a `reason`
+    out of `REASONS`, knows best.
+    """
+    if isinstance(carried := getattr(error, "problem", None), Problem):
+        return carried
+    if isinstance(error, Exception) and (fault := machine_fault(error)):
+        reason, cause = fault
+        return Problem(reason, _line(cause))
+    if isinstance(error, TechniqueError):
+        return Problem(error.reason, _first(error.detail), error.slot, error.name, error.unavailable)
+    return Problem(_reason(error), _line(error))
+
+
+def _line(error: BaseException) -> str:
+    name, said = type(error).__name__, _first(str(error))
+    if said and getattr(error, "reason", None) in REASONS:  # its text is made to be read
+        return said
+    return _first(f"{name}: {said}") if said else name
+
+
+def _first(text: str) -> str:
+    return next(iter(text.strip().splitlines()), "")[:300]
 
 
 def _reason(error: BaseException) -> str:
@@ -32,13 +50,13 @@ def _reason(error: BaseException) -> str:
     return "error"
 
 
-def ended(status: int, *, out_of_memory: bool) -> tuple[str, str]:
-    """The reason and the detail of a process that ended before it had said what came of it."""
+def ended(status: int, *, out_of_memory: bool) -> Problem:
+    """The problem of a process that ended before it had said what came of it."""
     if out_of_memory and os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL:
-        return "oom_host", "killed by the kernel for lack of memory"
+        return Problem("oom_host", "killed by the kernel for lack of memory")
     if os.WIFSIGNALED(status):
-        return ("preempted" if os.WTERMSIG(status) == signal.SIGTERM else "lost"), describe(status)
-    return "lost", f"{describe(status)} before it had a result"
+        return Problem("preempted" if os.WTERMSIG(status) == signal.SIGTERM else "lost", describe(status))
+    return Problem("lost", f"{describe(status)} before it had a result")
 
 
 def describe(status: int) -> str:

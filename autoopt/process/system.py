@@ -23,7 +23,7 @@ def die_with_parent(parent: int, sig: int = signal.SIGKILL) -> None:
 
 
 def kill_group(pid: int) -> None:
-    """Kill a trial and whatever it has started."""
+    """Kill a process that leads a group, and whatever it has started."""
     for kill in os.kill, os.killpg:  # by itself too: it may not lead a group yet
         with suppress(OSError):
             kill(pid, signal.SIGKILL)

@@ -1,0 +1,132 @@
+"""Tables from files: one file, or a file a part; how they are read, and what is said of their columns."""
+
+import warnings
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pandas
+
+from autoopt.data.cells import GAPS, TYPES
+from autoopt.data.column import Schema
+from autoopt.data.parts import PARTS
+from autoopt.data.splits import in_a_row
+from autoopt.data.table import Columns, Table
+from autoopt.data.target import learnt_from
+from autoopt.data.task import Examples
+from autoopt.domain import Unavailable
+from autoopt.errors import BadInput, nearest
+
+
+class Sheet(NamedTuple):
+    """What was read of a file.
+
+    Args:
+        source: how it was read, in words.
+        undecided: the decimal mark of a column that can be read in two ways.
+    """
+
+    frame: pandas.DataFrame
+    source: str = ""
+    undecided: str = "."
+
+
+def asked(where: str, types: Any, drop: Any, na_values: Any, decimal: str | None = None) -> Schema:
+    """What the settings of a technique say of the columns.
+
+    Args:
+        types: `column:type`, several of them.
+        drop: names of columns.
+        na_values: texts that stand for gaps, beside the usual ones; an empty list: only an empty cell does.
+
+    Raises:
+        BadInput: a type is none.
+    """
+    pairs = [said.rpartition(":")[::2] for said in listed(types)]
+    for name, kind in pairs:
+        if not name or kind not in TYPES:
+            raise BadInput(f"{where}.types: expected column:type, got '{f'{name}:' if name else ''}{kind}'. {nearest(kind, TYPES)}")
+    if decimal not in (None, ".", ","):
+        raise BadInput(f"{where}.decimal={decimal}: expected . or ,")
+    gaps = frozenset([""]) if na_values is not None and not listed(na_values) else GAPS.union(listed(na_values))
+    return Schema(dict(pairs), frozenset(listed(drop)), gaps, decimal)
+
+
+def listed(value: Any) -> list[str]:
+    """The texts of a setting that takes several, or one."""
+    return [] if value is None else list(map(str, value)) if isinstance(value, list | tuple) else [str(value)]
+
+
+def from_files(
+    where: str,
+    read: Callable[[str], Sheet],
+    target: str,
+    kind: str | None,
+    files: Mapping[str, str],
+    schema: Schema,
+) -> Examples:
+    """The examples of one file, or of a file a part.
+
+    Args:
+        where: the technique, as a config names it, for what is said of problems.
+        read: reads one file.
+        kind: classification or regression; by default as the target tells.
+        files: of `parts_of`.
+
+    Raises:
+        BadInput: a file cannot be read, or nothing can be learnt from it.
+    """
+    sheets = {part: read(file) for part, file in files.items()}
+    first = sheets["train"]
+    for part, sheet in sheets.items():
+        if missing := [name for name in first.frame if name not in sheet.frame]:
+            raise BadInput(f"{where}: {files[part]} has no column '{missing[0]}', which {files['train']} has")
+    frame = pandas.concat([sheet.frame[list(first.frame)] for sheet in sheets.values()], ignore_index=True)
+    lengths = {part: len(sheet.frame) for part, sheet in sheets.items()}
+    for name in (target, *schema.types, *schema.drop):
+        if name not in frame:
+            setting = "target" if name == target else "types" if name in schema.types else "drop"
+            raise BadInput(f"{where}.{setting}: the table has no column '{name}'. {nearest(name, frame)}")
+    table, splits = Table(frame, replace(schema, undecided=first.undecided), lengths, first.source), in_a_row(lengths)
+    inputs = replace(table, frame=frame.drop(columns=target))
+    return Examples(inputs, *learnt_from(where, table, target, kind), splits, Columns(table))
+
+
+def parts_of(where: str, path: str | None, train: str | None, val: str | None, test: str | None) -> dict[str, str]:
+    """The file of each part that has one.
+
+    Raises:
+        Unavailable: there is none to train on.
+        BadInput: there are two.
+    """
+    if path is not None and train is not None:
+        raise BadInput(f"{where}.path={path}, {where}.train={train}: give one of the two")
+    files = dict(zip(PARTS, (path or train, val, test), strict=True))
+    if files["train"] is None:
+        raise Unavailable(f"{where}.path is missing: say {where}.path=…, or {where}.train=… with {where}.val=… and {where}.test=…")
+    return {part: file for part, file in files.items() if file is not None}
+
+
+def read_file(where: str, path: str, read: Callable[[Path], Sheet]) -> Sheet:
+    """A file as a table.
+
+    Raises:
+        BadInput: there is none, it is empty, or it cannot be read.
+    """
+    file = Path(path).expanduser()
+    if not file.exists():
+        raise BadInput(f"{where}.path: there is no file {path}")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", pandas.errors.ParserWarning)
+            sheet = read(file)
+    except pandas.errors.EmptyDataError as error:
+        raise BadInput(f"{where}.path: {path} is empty") from error
+    except pandas.errors.ParserWarning as error:
+        raise BadInput(f"{where}.path: {path} cannot be read as a table: its lines have more fields than its header") from error
+    except (OSError, ValueError, TypeError, LookupError) as error:  # ParserError, UnicodeError and ArrowInvalid are ValueErrors
+        raise BadInput(f"{where}.path: {path} cannot be read as a table: {' '.join(str(error).split())}") from error
+    if sheet.frame.empty:
+        raise BadInput(f"{where}.path: {path} is empty: it has a header but no rows")
+    return sheet._replace(frame=sheet.frame.rename(columns=str))

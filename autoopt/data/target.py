@@ -1,0 +1,132 @@
+"""The target of a table: numbers or classes, and what can be neither."""
+
+from dataclasses import replace
+
+import numpy as np
+import pandas
+import torch
+from pandas.api import types
+from torch import Tensor
+
+from autoopt.data.cells import nested, texts
+from autoopt.data.column import LEVELS, UNREAD, Column, typed
+from autoopt.data.table import Table
+from autoopt.errors import BadInput
+
+MANY = 0.2
+"""Texts are no classes where more than that share of them is different."""
+Target = tuple[Tensor, str, tuple[str, ...]]
+"""Class indices int64 `(N,)` or values float64 `(N, 1)`, classification or regression, and the names of classes."""
+
+
+def learnt_from(where: str, table: Table, name: str, kind: str | None) -> Target:
+    """A column as what is to be learnt.
+
+    Args:
+        where: the technique, as a config names it, for what is said of problems.
+        kind: classification or regression; by default as the column tells.
+
+    Raises:
+        BadInput: it cannot be learnt.
+    """
+    if kind not in (None, "classification", "regression"):
+        raise BadInput(f"{where}.kind={kind}: expected classification or regression")
+    column = table.frame[name]
+    how = type_of(where, table, column)
+    if kind == "regression" and how.type not in ("number", "time"):
+        raise BadInput(f"{where}: a regression needs numbers, the target '{name}' holds {column.iloc[0]!r}{as_number(where, how)}")
+    if how.type == "category":
+        return of_texts(where, how, texts(column), kind)
+    if how.type == "date" and kind is None:
+        raise BadInput(f"{where}: the target '{name}' holds dates such as {column.iloc[0]!r}; expected numbers or classes")
+    values = values_of(where, table, how, column)
+    if kind == "classification" or (kind is None and are_classes(how, column, values)):
+        return of_numbers(where, how, column, values)
+    return torch.tensor(values)[:, None], "regression", ()
+
+
+def type_of(where: str, table: Table, column: pandas.Series) -> Column:
+    """The type of a target, by its training file, or by all of it where the split is still to be drawn.
+
+    Raises:
+        BadInput: it holds lists and the like, or has gaps.
+    """
+    name, schema = str(column.name), table.schema
+    if holds := nested(column):
+        raise BadInput(
+            f"{where}: the target '{name}' holds {holds}, such as {column.iloc[0]!r:.60}; expected a number or a class in each row"
+        )
+    said = texts(column)
+    gaps = (said.isna() | said.isin(schema.missing(name))).to_numpy(bool)
+    if gaps.any():
+        row = int(gaps.argmax())
+        word = said.iloc[row]
+        hint = f" ({word!r}; if that is a class, say {where}.types=[{name}:category])" if isinstance(word, str) and word else ""
+        raise BadInput(f"{where}: the target '{name}' has gaps: {gaps.sum()} of {len(said)}, the first in {table.place(row)}{hint}")
+    rows = np.arange(table.lengths.get("train", len(table)))
+    how = typed(column.iloc[rows], replace(schema, undecided=table.decimal(rows)))
+    assert how is not None
+    guessed = how.style.sign and name not in schema.types  # what is learnt is not guessed
+    return replace(how, type="category") if guessed else how
+
+
+def as_number(where: str, how: Column) -> str:
+    return f"; if these are numbers, say {where}.types=[{how.name}:number]" if how.style.sign else ""
+
+
+def values_of(where: str, table: Table, how: Column, column: pandas.Series) -> np.ndarray:
+    """The values of a target.
+
+    Raises:
+        BadInput: one cannot be read, or is infinite in single precision.
+    """
+    values, unread = how.readings(column)
+    if unread.any():
+        row = int(unread.argmax())
+        seen = f"{table.place(row)} holds {column.iloc[row]!r}, which {UNREAD[how.type]}"
+        raise BadInput(f"{where}: the target '{how.name}' is a {how.type}, but {seen}; mend it, or say {where}.types=[{how.name}:category]")
+    if not (np.abs(values) <= np.finfo("float32").max).all():
+        raise BadInput(f"{where}: column '{how.name}' holds infinite values")
+    return values
+
+
+def are_classes(how: Column, column: pandas.Series, values: np.ndarray) -> bool:
+    """Whether numbers are classes: integers of which there are few different ones, or two whole numbers."""
+    whole = bool((values == np.round(values)).all())
+    few = len(np.unique(values)) <= (LEVELS if are_integers(column) else 2)
+    return how.type == "truth value" or (how.type == "number" and whole and few)
+
+
+def are_integers(column: pandas.Series) -> bool:
+    """Whether numbers are written without a decimal mark."""
+    return not types.is_float_dtype(column.dtype) and not texts(column).str.contains("[.,]").any()
+
+
+def of_numbers(where: str, how: Column, column: pandas.Series, values: np.ndarray) -> Target:
+    distinct, codes = np.unique(values, return_inverse=True)
+    if how.type == "truth value":
+        names = [str(bool(value)) for value in distinct]
+    else:
+        names = [str(int(value)) if are_integers(column) else str(float(value)) for value in distinct]
+    return classes(where, how.name, codes, names)
+
+
+def of_texts(where: str, how: Column, said: pandas.Series, kind: str | None) -> Target:
+    names = sorted(said.unique(), key=by_number)
+    if kind is None and len(names) > max(LEVELS, MANY * len(said)):
+        seen = f"{len(names)} different texts in {len(said)} rows, such as {said.iloc[0]!r}"
+        raise BadInput(f"{where}: the target '{how.name}' holds {seen}: too many to be classes{as_number(where, how)}")
+    return classes(where, how.name, pandas.Categorical(said, categories=names).codes, names)
+
+
+def by_number(name: str) -> tuple[float, str]:
+    try:
+        return float(name), name
+    except ValueError:
+        return float("inf"), name
+
+
+def classes(where: str, target: str, codes: np.ndarray, names: list[str]) -> Target:
+    if len(names) < 2:
+        raise BadInput(f"{where}: the target '{target}' has one class only: {names[0]!r}")
+    return torch.tensor(codes, dtype=torch.int64), "classification", tuple(names)

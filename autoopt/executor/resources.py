@@ -1,0 +1,122 @@
+"""What a trial needs, what a machine has, and how many trials it has room for."""
+
+import os
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from importlib.metadata import version
+from itertools import takewhile
+from pathlib import Path
+from typing import Any
+
+from autoopt import grammar
+from autoopt.config import Tree, seconds, technique_of
+from autoopt.domain import Choice, Range
+from autoopt.errors import BadInput
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """How many trials run at once, and what each of them may use.
+
+    Args:
+        workers: trials at once; `None`: as many as there is room for.
+        gpus_per_trial: GPUs of a trial, or the share of one.
+        cpus_per_trial: torch threads of each process of a trial, where its device technique does not say how many.
+        trial_time: seconds after which a trial is ended.
+        gpus: how many GPUs the device technique trains on at once; 0: none.
+        processors: how many its processes and their threads keep busy, all together.
+    """
+
+    workers: int | None = None
+    gpus_per_trial: float = 1
+    cpus_per_trial: int = 1
+    trial_time: float | None = None
+    gpus: int = 0
+    processors: int = 1
+
+    @classmethod
+    def of(cls, tree: Tree) -> "Limits":
+        """The limits that a config sets; of several devices or searched arguments the largest need counts."""
+        node = tree["executor"]
+        devices = [(technique_of("device", name, values), values) for name, values in tree["device"].items()]
+        return cls(
+            workers=node["workers"],
+            gpus_per_trial=node["gpus_per_trial"],
+            cpus_per_trial=node["cpus_per_trial"],
+            trial_time=seconds(node["trial_time"]),
+            gpus=max((largest(values, "devices", 1) for device, values in devices if device.acts.gpu), default=0),
+            processors=max(largest(v, "devices", 1) * largest(v, "threads", node["cpus_per_trial"]) for _, v in devices),
+        )
+
+
+def largest(values: Mapping[str, Any], argument: str, default: int) -> int:
+    """The largest number that an argument may have; where it is not set, or is no number, the default."""
+    meant = grammar.read(values.get(argument))
+    options = meant.options if isinstance(meant, Choice) else (meant.high if isinstance(meant, Range) else meant,)
+    return max(int(option) if isinstance(option, int | float) else default for option in options)
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What a machine lends to this process.
+
+    Args:
+        cores: processors, a fraction where a control group limits them.
+        gpus: NVIDIA GPUs, as CUDA_VISIBLE_DEVICES names them.
+    """
+
+    cores: float
+    gpus: tuple[str, ...] = ()
+
+    @classmethod
+    def here(cls) -> "Machine":
+        """This machine, told without starting CUDA."""
+        allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        return cls(within_quota(allowed), visible_gpus(version("torch"), os.environ.get("CUDA_VISIBLE_DEVICES")))
+
+
+def within_quota(allowed: float, quota: Path = Path("/sys/fs/cgroup/cpu.max")) -> float:
+    """So many processors, or as many as the control group grants."""
+    with suppress(OSError, ValueError):  # none, or "max"
+        time, period = quota.read_text().split()
+        return min(allowed, int(time) / int(period))
+    return allowed
+
+
+def visible_gpus(torch: str, visible: str | None, devices: Path = Path("/dev")) -> tuple[str, ...]:
+    """The GPUs that CUDA would see.
+
+    Args:
+        torch: the version of torch, which says whether it was built without CUDA.
+        visible: CUDA_VISIBLE_DEVICES; what it names after a GPU that is not there is hidden too.
+    """
+    if torch.endswith("+cpu"):
+        return ()
+    if visible is not None:
+        return tuple(takewhile(lambda gpu: gpu not in ("", "-1"), visible.split(",")))
+    count = sum(1 for _ in devices.glob("nvidia[0-9]*"))
+    return tuple(map(str, range(count)))  # CUDA counts what it sees: a container's only one may be nvidia3
+
+
+@dataclass(frozen=True)
+class Room:
+    """How many trials run at once, on which GPUs, and how many GPUs, or which share of one, each of them has."""
+
+    workers: int
+    gpus: tuple[str, ...]
+    gpus_per_trial: float
+
+
+def room(limits: Limits, machine: Machine) -> Room:
+    """The room that a machine has: its processors bound the trials, and its GPUs where the trials need them.
+
+    Raises:
+        BadInput: a trial needs more GPUs than there are.
+    """
+    gpus = machine.gpus if limits.gpus else ()
+    if gpus and limits.gpus > len(gpus):
+        raise BadInput(f"devices={limits.gpus}, but the GPUs there are: {', '.join(gpus)}")
+    share = max(limits.gpus_per_trial, limits.gpus) if limits.gpus > 1 else limits.gpus_per_trial
+    bounds = [machine.cores / limits.processors, *([len(gpus) / share] if gpus else [])]
+    return Room(limits.workers or max(1, int(min(bounds) + 1e-9)), gpus, share)

@@ -1,0 +1,172 @@
+"""What a study optimises: objectives with their directions, and bounds that a model has to keep."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol, TypeVar
+
+from autoopt.data.parts import on_test
+
+
+@dataclass(frozen=True)
+class Cost:
+    """A metric of our own that is no quality.
+
+    Args:
+        direction: which way is better.
+        measured: while `training`, on the `model` as it is stored, or by a `stopwatch`, beside which nothing else may run.
+        exact: the same for every seed of a recipe.
+    """
+
+    direction: str
+    measured: str
+    exact: bool = False
+
+
+COSTS: Mapping[str, Cost] = {
+    "latency_ms": Cost("minimize", "stopwatch"),
+    "latency_p95_ms": Cost("minimize", "stopwatch"),
+    "inference_samples_per_second": Cost("maximize", "stopwatch"),
+    "flops": Cost("minimize", "stopwatch", exact=True),
+    "parameters": Cost("minimize", "model", exact=True),
+    "size_mb": Cost("minimize", "model", exact=True),
+    "seconds": Cost("minimize", "training"),
+    "samples_per_second": Cost("maximize", "training"),
+    "epochs_trained": Cost("minimize", "training"),
+    "peak_memory_mb": Cost("minimize", "training"),
+    "peak_gpu_memory_mb": Cost("minimize", "training"),
+}
+SMALLER = ("loss", "error", "err", "mse", "rmse", "mae", "mape", "nll", "brier", "perplexity", "ece", "wer", "cer", "fid")
+GREATER = (
+    "acc", "accuracy", "f1", "auc", "auroc", "auprc", "recall", "precision", "r2", "dice", "iou", "miou", "map", "psnr", "ssim", "bleu",
+    "sensitivity", "specificity",
+)  # fmt: skip
+
+
+class Scored(Protocol):
+    """A trial that has ended, as a goal compares it."""
+
+    @property
+    def state(self) -> str: ...
+    @property
+    def score(self) -> float | None: ...
+    @property
+    def metrics(self) -> Mapping[str, float]: ...
+
+
+Trial = TypeVar("Trial", bound=Scored)
+
+
+@dataclass(frozen=True)
+class Objective:
+    """A metric by the name under which it is measured or logged, and which way is better."""
+
+    name: str
+    direction: str
+
+    @property
+    def sign(self) -> int:
+        return 1 if self.direction == "maximize" else -1
+
+    @property
+    def cost(self) -> Cost | None:
+        return COSTS.get(self.name)
+
+    def value(self, metrics: Mapping[str, float], part: str = "validation") -> float | None:
+        """Its value among the metrics of a part; on the test part it goes by that part's name."""
+        return metrics.get(on_test(self.name) if part == "test" else self.name, metrics.get(self.name))
+
+    def better(self, value: float, other: float) -> bool:
+        return self.sign * value > self.sign * other
+
+    def gain(self, value: float, baseline: float) -> float:
+        """How much better a value is than the baseline's, positive where it is."""
+        return self.sign * (value - baseline) + 0.0  # no -0.0
+
+    def judged_by(self, tested: Mapping[str, float]) -> str:
+        """The part on which a verdict compares two recipes: `test` where that tells the objective, else `training` or `validation`.
+
+        Args:
+            tested: the metrics of the test part, empty where there is none.
+        """
+        if (self.cost and self.cost.measured == "training") or self.name.partition("_")[0] == "train":
+            return "training"
+        return "test" if self.value(tested, "test") is not None else "validation"
+
+
+@dataclass(frozen=True)
+class Bound:
+    """The most that a metric may be, such as `latency_ms` at most 2."""
+
+    metric: str
+    at_most: float
+
+    def holds(self, metrics: Mapping[str, float]) -> bool:
+        return metrics.get(self.metric, float("inf")) <= self.at_most
+
+
+@dataclass(frozen=True)
+class Goal:
+    """Objectives in the order of their weight, of which the first decides at rungs and in the verdict, and bounds."""
+
+    objectives: tuple[Objective, ...]
+    bounds: tuple[Bound, ...] = ()
+
+    @property
+    def first(self) -> Objective:
+        return self.objectives[0]
+
+    @property
+    def directions(self) -> list[str]:
+        return [objective.direction for objective in self.objectives]
+
+    @property
+    def timed(self) -> bool:
+        """Whether an objective or a bound takes a stopwatch, so that trials run alone."""
+        names = (*(objective.name for objective in self.objectives), *(bound.metric for bound in self.bounds))
+        return any(takes_stopwatch(name) for name in names)
+
+    def feasible(self, metrics: Mapping[str, float]) -> bool:
+        return all(bound.holds(metrics) for bound in self.bounds)
+
+    def scores(self, trial: Scored) -> tuple[float, ...] | None:
+        """One value an objective, where all of them were measured."""
+        others = [objective.value(trial.metrics) for objective in self.objectives[1:]]
+        values = [value for value in (trial.score, *others) if value is not None]
+        return tuple(values) if len(values) == len(self.objectives) else None
+
+    def rank(self, trials: Sequence[Trial]) -> list[Trial]:
+        """The complete trials within the bounds, the best first; of equals the smaller model."""
+        ended = [t for t in trials if t.state == "complete" and t.score is not None and self.feasible(t.metrics)]
+        return sorted(ended, key=lambda t: (-self.first.sign * (t.score or 0.0), t.metrics.get("size_mb", 0.0)))
+
+    def front(self, trials: Sequence[Trial]) -> list[Trial]:
+        """The Pareto front: the trials that no other one equals or beats in every objective, the best first."""
+        points = {self._costs(scores): t for t in reversed(self.rank(trials)) if (scores := self.scores(t)) is not None}
+        return self.rank([t for point, t in points.items() if not any(dominates(other, point) for other in points)])
+
+    def _costs(self, scores: Sequence[float]) -> tuple[float, ...]:
+        """Scores turned so that smaller is better."""
+        return tuple(-o.sign * value for o, value in zip(self.objectives, scores, strict=True))
+
+
+def dominates(point: Sequence[float], other: Sequence[float]) -> bool:
+    """Whether a point of costs is another one and as small in every cost."""
+    return point != other and all(a <= b for a, b in zip(point, other, strict=True))
+
+
+def takes_stopwatch(metric: str | None) -> bool:
+    """Whether a metric is measured on the trained model by a stopwatch or an operation counter, which is not held otherwise."""
+    return metric is not None and metric in COSTS and COSTS[metric].measured == "stopwatch"
+
+
+def direction_of(metric: str) -> str | None:
+    """maximize or minimize, where a word of the metric's name tells; of several words the last, which names the quantity.
+
+    `val_Recall5` and `val_error_recall` are maximized, `recall_error` is minimized, `val_score` and `val_gloss` do not tell.
+    """
+    if metric in COSTS:
+        return COSTS[metric].direction
+    words = (word for part in re.split(r"[^a-z0-9]+", metric.lower()) for word in (part, part.rstrip("0123456789")))
+    told = ["minimize" if word in SMALLER else "maximize" for word in words if word in SMALLER or word in GREATER]
+    return told[-1] if told else None

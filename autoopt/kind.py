@@ -1,0 +1,34 @@
+"""Whether an object that an import path names is of the kind that its slot or plug-point takes, told before it is called."""
+
+import typing
+from typing import Any
+
+from autoopt.errors import BadInput
+from autoopt.slots import PLUGGABLE
+from autoopt.technique import LIVE, REQUIRED, Technique, resolve
+
+
+def check_kind(slot: str, technique: Technique) -> None:
+    """Raise BadInput where the object is neither a subclass of what the slot returns nor a function annotated to return it."""
+    expected = PLUGGABLE[slot].returns
+    found = technique.load()
+    returned = found if isinstance(found, type) else return_type(found)
+    if technique.path in LIVE and not isinstance(found, type):
+        return
+    if not any(
+        returned is None if path is None else isinstance(returned, type) and issubclass(returned, resolve(path)) for path in expected
+    ):
+        names = " or ".join("None" if path is None else path.replace(":", ".") for path in expected)
+        says = "does not say what it returns" if returned is REQUIRED else f"returns {getattr(returned, '__name__', returned)}"
+        seen = "a class" if isinstance(found, type) else f"a function that {says}"
+        raise BadInput(f"{slot}={technique.path} is {seen}; expected a subclass of {names}, or a function annotated to return one")
+
+
+def return_type(function: Any) -> Any:
+    """What a function is annotated to return: `None` where that is nothing, `REQUIRED` where it does not say."""
+    try:
+        hint = typing.get_type_hints(function).get("return", REQUIRED)
+    except Exception:
+        hint = getattr(function, "__annotations__", {}).get("return", REQUIRED)
+    hint = None if hint is type(None) else hint
+    return typing.get_origin(hint) or hint

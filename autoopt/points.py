@@ -1,0 +1,33 @@
+"""What is plugged in beside the slots of a recipe, built: the strategy and the executor of a study."""
+
+from typing import Any
+
+from autoopt.config import Tree, plugged
+from autoopt.domain import Unavailable
+from autoopt.errors import BadInput
+from autoopt.kind import check_kind
+from autoopt.slots import PLUG_POINTS
+from autoopt.technique import build, resolve
+
+
+def plug(tree: Tree, point: str, **offered: Any) -> Any:
+    """Build what the config names for a plug-point, out of what the point offers.
+
+    Raises:
+        BadInput: it is not of the point's kind, cannot work here, or fails.
+    """
+    technique, values = plugged(tree, point)
+    if not technique.owner:
+        check_kind(point, technique)
+    try:
+        built = build(technique, offered, values)
+    except Unavailable as error:
+        raise BadInput(f"{point}={technique.name} cannot be used here: {error}") from error
+    except Exception as error:
+        if isinstance(error, BadInput) or hasattr(error, "exit_code"):
+            raise
+        raise BadInput(f"{point}={technique.name} failed: {type(error).__name__}: {error}{technique.remedy(error)}") from error
+    (kind,) = PLUG_POINTS[point].returns
+    if not isinstance(built, resolve(str(kind))):
+        raise BadInput(f"{point}={technique.name} returned {type(built).__name__}, expected {kind}")
+    return built

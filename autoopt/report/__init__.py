@@ -1,0 +1,1 @@
+"""A verdict as a sentence, a table and a page."""

@@ -1,0 +1,163 @@
+"""One value of a recipe: a pin, or a domain from which a search chooses it, complete with type, scale, step and default."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from decimal import Decimal
+from math import exp, isclose, log
+from numbers import Real
+from random import Random
+from typing import Any, Protocol
+
+from autoopt import grammar
+from autoopt.domain import Choice, Range
+from autoopt.space.condition import ALWAYS, Condition
+from autoopt.technique import Param
+
+
+class Trial(Protocol):
+    """What is needed of an Optuna trial."""
+
+    def suggest_float(self, name: str, low: float, high: float, *, log: bool = False, step: float | None = None) -> float: ...
+    def suggest_int(self, name: str, low: int, high: int, *, log: bool = False, step: int = 1) -> int: ...
+    def suggest_categorical(self, name: str, choices: Any) -> Any: ...
+
+
+@dataclass(frozen=True)
+class Pin:
+    """A value that is fixed."""
+
+    value: Any
+    condition: Condition = ALWAYS
+
+    def __str__(self) -> str:
+        return grammar.write(self.value)
+
+
+@dataclass(frozen=True)
+class Domain:
+    """A value that a search chooses.
+
+    Args:
+        key: what is chosen: a slot, `slot.technique.use`, `slot.technique.argument`, or a setting such as `batches.size`.
+        values: what may be chosen, in the value's own type. The scale and the step of a range are final: the signature's
+            where the config gives none; its ends lie on its steps.
+        scalar: the type of the values; `None` where a choice mixes types.
+        default: the value of the baseline.
+        narrowed: other choices of a recipe leave only some of the options.
+        condition: when a recipe needs this value.
+    """
+
+    key: str
+    values: Range | Choice
+    scalar: type | None
+    default: Any
+    narrowed: bool = False
+    condition: Condition = ALWAYS
+
+    @property
+    def path(self) -> str:
+        """The name under which a trial records the value; a name keeps its options, so a narrowed choice has its own."""
+        return f"{self.key}({','.join(map(str, self.options))})" if self.narrowed else self.key
+
+    @property
+    def options(self) -> tuple[Any, ...]:
+        """The options of a choice, the ends of a range."""
+        return self.values.options if isinstance(self.values, Choice) else (self.values.low, self.values.high)
+
+    def __str__(self) -> str:
+        step = self.values.step if isinstance(self.values, Range) else None
+        return grammar.write(self.values) + (f" in steps of {step}" if step else "")
+
+    @property
+    def number(self) -> type[int] | type[float]:
+        """The type of a range's values."""
+        return int if self.scalar is int else float
+
+    def __contains__(self, value: Any) -> bool:
+        if isinstance(self.values, Choice):
+            return value in self.options
+        if not isinstance(value, Real) or not self.values.low <= float(value) <= self.values.high:
+            return False
+        given, step = float(value), self.values.step
+        near = step is None or isclose(given, on_step(given, self.values, step), abs_tol=1e-6 * step)
+        return near and self.number(given) == given
+
+    def accept(self, value: Any) -> Any:
+        """The value in the domain's type.
+
+        Raises:
+            ValueError: it does not lie in the domain.
+        """
+        if value not in self:
+            raise ValueError(f"{self.path}={value}: expected {self}")
+        return self.options[self.options.index(value)] if isinstance(self.values, Choice) else self.number(value)
+
+    def sample(self, random: Random) -> Any:
+        """A value at random: uniform over the options, the steps, or the scale of the domain."""
+        if isinstance(self.values, Choice):
+            return random.choice(self.options)
+        low, high, step = self.values.low, self.values.high, self.values.step
+        if step is not None or (self.number is int and not self.values.log):
+            value = low + (step or 1) * random.randint(0, round((high - low) / (step or 1)))
+        elif self.number is int:  # half a step on both sides, or the ends would be drawn half as often
+            value = round(exp(random.uniform(log(low - 0.5), log(high + 0.5))))
+        else:
+            value = exp(random.uniform(log(low), log(high))) if self.values.log else random.uniform(low, high)
+        return self.number(min(max(value, low), high))
+
+    def suggest(self, trial: Trial) -> Any:
+        """The value that an Optuna trial chooses."""
+        if isinstance(self.values, Choice):
+            return trial.suggest_categorical(self.path, self.values.options)
+        low, high, scale, step = self.values.low, self.values.high, self.values.log, self.values.step
+        if self.number is int:
+            return trial.suggest_int(self.path, int(low), int(high), log=scale, step=int(step or 1))
+        return trial.suggest_float(self.path, low, high, log=scale, step=step)
+
+    def narrow(self, allowed: Callable[[Any], bool]) -> "Pin | Domain":
+        """What is left of the options; all of them where none is allowed."""
+        left = [option for option in self.options if allowed(option)]
+        if not left or len(left) == len(self.options):
+            return self
+        if len(left) == 1:
+            return Pin(left[0])
+        return replace(self, values=Choice(*left), default=self.default if self.default in left else left[0], narrowed=True)
+
+
+def parse(key: str, node: Any, param: Param) -> Pin | Domain:
+    """What a node of the composed tree says about an argument.
+
+    Raises:
+        ValueError: a value is of another type than the argument.
+    """
+    match grammar.read(node):
+        case Range() as values:
+            return completed(key, values, param)
+        case Choice(options=given):
+            options = [param.accept(option) for option in given]
+            return Domain(key, Choice(*options), param.scalar, param.default if param.default in options else options[0])
+        case value:
+            return Pin(param.accept(value))
+
+
+def completed(key: str, values: Range, param: Param) -> Pin | Domain:
+    """A range with the scale and the step of the signature where the config gives none; a range of one step is a pin."""
+    advised = param.domain if isinstance(param.domain, Range) else None
+    scalar = int if param.scalar is int else float
+    step = values.step or (advised.step if advised else None)
+    low, high = scalar(values.low), scalar(on_step(values.high, values, step))
+    if low == high:
+        return Pin(low)
+    scale = (values.log or (advised is not None and advised.log)) and step is None and low > 0
+    default = param.default if isinstance(param.default, int | float) else low
+    default = on_step(min(max(default, low), high), values, step)
+    return Domain(key, Range(low, high, scale, step and scalar(step)), scalar, scalar(default))
+
+
+def on_step(value: float, values: Range, step: float | None) -> float:
+    """The step of a range that comes nearest to a value."""
+    if step is None:
+        return value
+    near, low, high, unit = (Decimal(str(number)) for number in (value, values.low, values.high, step))
+    steps = min(round((near - low) / unit), int((high - low) / unit))
+    return float(low + unit * steps)

@@ -1,0 +1,57 @@
+"""The techniques of a slot as a config selects them, and the settings beside the slots."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from autoopt.config import FROM, SEARCHED, SETTINGS, Tree, technique_of
+from autoopt.slots import SLOTS
+from autoopt.space.domain import Domain, Pin, parse
+from autoopt.technique import Param, Technique
+
+Values = Mapping[str, Pin | Domain]
+ON = Pin(True)
+
+
+@dataclass(frozen=True)
+class Option:
+    """One technique of a slot, with a pin or a domain for each of its arguments, and for whether it is used."""
+
+    technique: Technique
+    values: Values = field(default_factory=dict)
+    use: Pin | Domain = ON
+
+    @property
+    def always(self) -> bool:
+        """Whether it is on in every recipe, in a slot whose techniques are each on or off."""
+        return self.use == ON
+
+    @property
+    def head(self) -> dict[str, Any]:
+        """How a recipe names it: its import path where it has no other name, and that it is used where that is a choice."""
+        source = {} if self.technique.owner else {FROM: self.technique.path}
+        return source | ({"use": True} if SLOTS[self.technique.slot].many else {})
+
+    @property
+    def pins(self) -> dict[str, Any]:
+        """The arguments that are fixed to another value than their default."""
+        params = self.technique.params
+        return {key: v.value for key, v in self.values.items() if isinstance(v, Pin) and v.value != params[key].default}
+
+    def used(self) -> "Option":
+        """The option, used in every recipe."""
+        return replace(self, use=ON)
+
+
+def parse_option(slot: str, name: str, node: Tree) -> Option:
+    """The option that a node of the composed tree describes."""
+    technique = technique_of(slot, name, node)
+    params = {"use": Param("use", bool, default=False), **technique.params}
+    values = {key: parse(f"{slot}.{name}.{key}", value, params[key]) for key, value in node.items() if key != FROM}
+    return Option(technique, use=values.pop("use", ON), values=values)
+
+
+def parse_settings(root: str, node: Tree) -> Values:
+    """The settings under one of the roots beside the slots, such as `batches`."""
+    keys = {name: f"{root}.{name}" for name in node}
+    return {name: parse(key, node[name], Param(key, SETTINGS[key][0], default=SEARCHED.get(key))) for name, key in keys.items()}

@@ -1,0 +1,156 @@
+"""Every value that the recipes of a space need, in the order in which they are chosen, each with its condition.
+
+A condition refers to slots and techniques that come before it.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from autoopt.domain import Choice
+from autoopt.slots import SLOTS
+from autoopt.space.condition import ALWAYS, NEVER, Condition, Reach, Used
+from autoopt.space.domain import Domain, Pin
+from autoopt.space.option import ON, Option, Values
+
+Options = Mapping[str, Mapping[str, Option]]
+Absent = Mapping[str, Mapping[str, str]]
+"""By slot: the names that it cannot offer here, each with the reason."""
+Unfit = Mapping[str, Mapping[str, str]]
+"""By model: the techniques (`slot/name`) that are not drawn with it, each with the reason."""
+Alternatives = tuple[Pin | Domain, ...]
+"""Of one value: a recipe takes the alternative whose condition holds; where none does, it has no such value."""
+
+
+@dataclass(frozen=True)
+class Questions:
+    """What is chosen in a slot: its technique, or of a slot of many the use of each, and the values of those that are used."""
+
+    technique: Alternatives
+    uses: Mapping[str, Alternatives]
+    values: Mapping[str, Mapping[str, Alternatives]]
+
+    def domains(self) -> Iterator[Domain]:
+        yield from domains_of(self.technique)
+        for name, use in self.uses.items():
+            yield from domains_of(use)
+            for alternatives in self.values[name].values():
+                yield from domains_of(alternatives)
+
+
+def domains_of(alternatives: Alternatives) -> Iterator[Domain]:
+    return (alternative for alternative in alternatives if isinstance(alternative, Domain))
+
+
+class Asking:
+    """Finds the questions of a space, slot by slot, since what a slot can offer depends on the slots before it."""
+
+    def __init__(self, options: Options, absent: Absent, unfit: Unfit):
+        self.options, self.absent, self.unfit = options, absent, unfit
+        self.reach = Reach()
+
+    def slot(self, slot: str) -> Questions:
+        """The questions of a slot; those of the slots before it have been asked."""
+        if SLOTS[slot].many:
+            technique: Alternatives = ()
+            uses = self.uses(slot)
+        else:
+            technique = self.technique(slot)
+            uses = {name: (ON,) for name in self.options[slot] if name in self.reach.possible[slot]}
+        return Questions(technique, uses, {name: self.arguments(slot, name) for name in uses})
+
+    def technique(self, slot: str) -> Alternatives:
+        """Which technique fills a slot: one alternative for each list of names that may be offered."""
+        names = tuple(self.options[slot])
+        offers = {offered: condition for offered, condition in self.offers(slot).items() if condition != NEVER}
+        self.reach.possible[slot] = {name for offered in offers for name in offered}
+        self.reach.covers[slot] = [self.reach.possible[slot]] if self.free(slot) == ALWAYS and all(offers) else []
+        return tuple(
+            Pin(offered[0], condition)
+            if len(offered) == 1
+            else Domain(slot, Choice(*offered), str, offered[0], narrowed=offered != names, condition=condition)
+            for offered, condition in offers.items()
+            if offered
+        )
+
+    def offers(self, slot: str) -> dict[tuple[str, ...], Condition]:
+        """What the models before it, and the optimizer, leave a slot to offer, with the conditions."""
+        models: dict[tuple[tuple[str, ...], Condition], list[str]] = {}
+        every_model = self.reach.possible.get("model") or {""}
+        for model in sorted(every_model):
+            fitting = tuple(name for name in self.options[slot] if f"{slot}/{name}" not in self.unfit.get(model, {}))
+            for offered, condition in self.by_owner(slot, fitting):
+                models.setdefault((offered, condition), []).append(model)
+        offers: dict[tuple[str, ...], Condition] = {}
+        for (offered, condition), those in models.items():
+            with_model = ALWAYS if len(those) == len(every_model) else self.reach.every(Used("model", tuple(those)))
+            offers[offered] = offers.get(offered, NEVER) | (with_model & condition & self.free(slot))
+        return offers
+
+    def by_owner(self, slot: str, names: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], Condition]]:
+        """A schedule of the module's own goes with an optimizer of its own, and with others only where no schedule else is left."""
+        common = tuple(name for name in names if "own" not in self.options[slot][name].technique.asks) or names
+        if slot != "schedule" or common == names:
+            yield names, ALWAYS
+            return
+        owners = tuple(name for name, option in self.options["optimizer"].items() if "own" in option.technique.asks)
+        yield names, self.reach.every(Used("optimizer", owners))
+        yield common, self.reach.every(Used("optimizer", owners, negated=True))
+
+    def free(self, slot: str) -> Condition:
+        """That no technique of an earlier slot takes this one over."""
+        fillers = {
+            earlier: tuple(name for name, option in self.options[earlier].items() if option.technique.acts.fills == slot)
+            for earlier in self.reach.possible
+        }
+        return self.reach.every(*(Used(earlier, names, negated=True) for earlier, names in fillers.items() if names))
+
+    def uses(self, slot: str) -> dict[str, Alternatives]:
+        """Whether each technique of a slot of many is used; after one that acts last, no second such is."""
+        uses: dict[str, Alternatives] = {}
+        lasting: list[str] = []
+        free = self.free(slot)
+        self.reach.possible[slot], self.reach.covers[slot] = set(), []
+        for name, option in self.options[slot].items():
+            unfit = tuple(model for model, reasons in self.unfit.items() if f"{slot}/{name}" in reasons)
+            clauses = [Used("model", unfit, negated=True)] if unfit else []
+            if option.technique.acts.last:
+                clauses.append(Used(slot, tuple(lasting), negated=True))
+                lasting.append(name)
+            condition = free & self.reach.every(*clauses)
+            if condition == NEVER or option.use == Pin(False):
+                continue
+            uses[name] = (replace(option.use, condition=condition),)
+            self.reach.possible[slot].add(name)
+            if option.always and condition == ALWAYS:
+                self.reach.covers[slot].append({name})
+        return uses
+
+    def arguments(self, slot: str, name: str) -> dict[str, Alternatives]:
+        """The values of a technique, needed where it is used."""
+        used = self.reach.every(Used(slot, (name,)))
+        return {key: self.alternatives(value, used) for key, value in self.options[slot][name].values.items()}
+
+    def settings(self, values: Values) -> dict[str, Alternatives]:
+        """The values beside the slots, which every recipe has."""
+        return {key: self.alternatives(value, ALWAYS) for key, value in values.items()}
+
+    def alternatives(self, value: Pin | Domain, needed: Condition) -> Alternatives:
+        """A value; with an optimizer that needs its closure, what leaves it that."""
+        if isinstance(value, Pin):
+            return (replace(value, condition=needed),)
+        left = value.narrow(lambda option: self.leaves_closure(value.key, option))
+        if left == value:
+            return (replace(value, condition=needed),)
+        closures = tuple(name for name, option in self.options["optimizer"].items() if option.technique.acts.closure)
+        pairs = ((value, Used("optimizer", closures, negated=True)), (left, Used("optimizer", closures)))
+        found = (replace(alternative, condition=needed & self.reach.every(clause)) for alternative, clause in pairs)
+        return tuple(alternative for alternative in found if alternative.condition != NEVER)
+
+    def leaves_closure(self, key: str, value: Any) -> bool:
+        """Whether a step still has a closure, and one for all its batches: 16-bit scaling passes none, and where Lightning
+        accumulates, for a module of the user's, it is the last batch's."""
+        if key.startswith("device.") and key.endswith(".precision"):
+            return bool(value != "16-mixed")
+        accumulates = key == "batches.accumulate" and "own" not in self.absent.get("optimizer", {})
+        return not accumulates or bool(value == 1)

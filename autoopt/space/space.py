@@ -1,0 +1,180 @@
+"""The space of recipes that a search chooses from."""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any
+
+from autoopt.config import Tree
+from autoopt.errors import BadInput, nearest
+from autoopt.recipe import PLAIN, Recipe
+from autoopt.slots import SLOTS
+from autoopt.space.domain import Domain, Pin, Trial
+from autoopt.space.option import Option, Values, parse_option, parse_settings
+from autoopt.space.questions import Absent, Alternatives, Asking, Questions, Unfit, domains_of
+from autoopt.technique import Technique
+
+Pick = Callable[[Domain], Any]
+
+
+@dataclass(frozen=True)
+class Space:
+    """The techniques that may be used here, what may be chosen for each, and what was left out.
+
+    Args:
+        options: by slot and name.
+        settings: of `split` and `batches`.
+        absent: what the slots cannot offer here.
+        dropped: the reason of each technique that was left out, by `slot/name`.
+        broken: those among them that failed.
+        unfit: the techniques that are not drawn with a model.
+    """
+
+    options: Mapping[str, Mapping[str, Option]] = field(default_factory=lambda: {slot: {} for slot in SLOTS})
+    settings: Mapping[str, Values] = field(default_factory=lambda: {root: {} for root in PLAIN})
+    seed: int = 0
+    epochs: int = 0
+    absent: Absent = field(default_factory=dict)
+    dropped: Mapping[str, str] = field(default_factory=dict)
+    broken: frozenset[str] = frozenset()
+    unfit: Unfit = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, tree: Tree) -> "Space":
+        """The space that a composed tree describes."""
+        options = {slot: {name: parse_option(slot, name, node) for name, node in tree[slot].items()} for slot in SLOTS}
+        settings = {root: parse_settings(root, tree[root]) for root in PLAIN}
+        return cls(options, settings, tree["seed"], tree["study"]["epochs"])
+
+    def techniques(self) -> Iterator[tuple[str, str, Technique]]:
+        """Slot, name and technique of every option."""
+        for slot, options in self.options.items():
+            for name, option in options.items():
+                yield slot, name, option.technique
+
+    # what is left out
+
+    def fitting(self, absent: Absent) -> "Space":
+        """The space of the techniques whose every request can be met; the others are dropped with the reason."""
+        space = replace(self, absent=absent)
+        for slot, name, technique in self.techniques():
+            reasons = [absent[slot][ask] for ask in technique.asks if ask in absent.get(slot, {})]
+            if reasons:
+                space = space.without(slot, name, reasons[0])
+        return space
+
+    def without(self, slot: str, name: str, reason: str, broken: bool = False) -> "Space":
+        """The space without one technique, and without the models to which its slot has nothing left to offer.
+
+        Raises:
+            BadInput: it was the last technique of a slot that needs one, or it was pinned on.
+        """
+        left = {other: option for other, option in self.options[slot].items() if other != name}
+        many = SLOTS[slot].many
+        if (many and self.options[slot][name].always) or (not many and not left):
+            earlier = "".join(f"; {key} dropped: {why}" for key, why in self.dropped.items() if key.startswith(f"{slot}/"))
+            raise BadInput(f"{slot}={name} cannot be used here: {reason}{earlier}")
+        key = f"{slot}/{name}"
+        dropped, failed = {**self.dropped, key: reason}, self.broken | ({key} if broken else set())
+        space = replace(self, options={**self.options, slot: left}, dropped=dropped, broken=failed)
+        return space.without_bare_models(slot, f"{slot}={name}: {reason}")
+
+    def without_with(self, model: str, slot: str, name: str, reason: str) -> "Space":
+        """The space in which a technique is not drawn with one of the models; with none, it is left out."""
+        unfit = {**self.unfit, model: {**self.unfit.get(model, {}), f"{slot}/{name}": reason}}
+        space = replace(self, unfit=unfit)
+        if all(f"{slot}/{name}" in unfit.get(other, {}) for other in self.options["model"]):
+            return space.without(slot, name, reason)
+        return space.without_bare_models(slot, f"{slot}={name}: {reason}")
+
+    def without_bare_models(self, slot: str, reason: str) -> "Space":
+        """The space without the models to which a slot has nothing left to offer."""
+        space, names = self, self.options[slot]
+        for model, unfit in self.unfit.items():
+            if model in self.options["model"] and not SLOTS[slot].many and all(f"{slot}/{name}" in unfit for name in names):
+                space = space.without("model", model, reason)
+        return space
+
+    # narrower spaces
+
+    def trained(self) -> "Space":
+        """The space of the training alone: compression comes after it."""
+        return replace(self, options={**self.options, "compression": {}})
+
+    def compressing(self, model: str) -> "Space":
+        """The space of the compressions alone, of those that work with a model."""
+        unfit = self.unfit.get(model, {})
+        fitting = {name: option for name, option in self.options["compression"].items() if f"compression/{name}" not in unfit}
+        nothing: dict[str, dict[str, Option]] = {slot: {} for slot in SLOTS}
+        return replace(self, options={**nothing, "compression": fitting}, settings={root: {} for root in PLAIN})
+
+    def with_option(self, slot: str, name: str) -> "Space":
+        """The space in which one technique is used for sure: on, or the only one of its slot."""
+        used = {name: self.options[slot][name].used()}
+        return replace(self, options={**self.options, slot: {**self.options[slot], **used} if SLOTS[slot].many else used})
+
+    # what may be chosen
+
+    @cached_property
+    def questions(self) -> tuple[dict[str, Questions], dict[str, dict[str, Alternatives]]]:
+        """What a recipe needs a value for: by slot, and by setting."""
+        asking = Asking(self.options, self.absent, self.unfit)
+        slots = {slot: asking.slot(slot) for slot in SLOTS}
+        return slots, {root: asking.settings(values) for root, values in self.settings.items()}
+
+    def domains(self) -> list[Domain]:
+        """Every domain of the space, in the order in which values are chosen.
+
+        A recipe needs the values of those whose condition holds for its tree; a condition refers to what comes before.
+        """
+        slots, settings = self.questions
+        beside = (domain for values in settings.values() for alternatives in values.values() for domain in domains_of(alternatives))
+        return [*(domain for questions in slots.values() for domain in questions.domains()), *beside]
+
+    def walk(self, pick: Pick) -> Recipe:
+        """One recipe; each choice that is open is made by `pick`, in the order of the domains."""
+        slots, settings = self.questions
+        tree: dict[str, Any] = {}
+
+        def value(alternatives: Alternatives) -> Any:
+            for alternative in alternatives:
+                if alternative.condition.holds(tree):
+                    return alternative.value if isinstance(alternative, Pin) else pick(alternative)
+            return None
+
+        for slot, questions in slots.items():
+            tree[slot] = {}
+            for name in questions.uses if SLOTS[slot].many else filter(None, [value(questions.technique)]):
+                if value(questions.uses[name]):
+                    tree[slot][name] = node = self.options[slot][name].head
+                    node.update((key, value(alternatives)) for key, alternatives in questions.values[name].items())
+        for root, values in settings.items():
+            tree[root] = {key: value(alternatives) for key, alternatives in values.items()}
+        return Recipe({**tree, "seed": self.seed, "study": {"epochs": self.epochs}})
+
+    # recipes
+
+    def baseline(self) -> Recipe:
+        """The first option of every slot at its defaults; what may be on or off is off."""
+        return self.walk(lambda domain: domain.default)
+
+    def defaults(self) -> dict[str, Any]:
+        """The values of the baseline by path, as a trial would record them."""
+        baseline = self.baseline().tree
+        return {domain.path: domain.default for domain in self.domains() if domain.condition.holds(baseline)}
+
+    def draw(self, trial: Trial) -> Recipe:
+        """The recipe that an Optuna trial chooses."""
+        return self.walk(lambda domain: domain.suggest(trial))
+
+    def recipe(self, values: Mapping[str, Any]) -> Recipe:
+        """The recipe of values by path; a value that it needs and that is not given is the default.
+
+        Raises:
+            ValueError: the space has no domain of a path, or a value does not lie in its domain.
+        """
+        paths = {domain.path for domain in self.domains()}
+        for path in values:
+            if path not in paths:
+                raise ValueError(f"{path}: the space has no such choice. {nearest(path, paths)}")
+        return self.walk(lambda domain: domain.accept(values[domain.path]) if domain.path in values else domain.default)

@@ -1,0 +1,57 @@
+"""How much of a study's time is left, by stage."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from math import inf
+
+from autoopt.study.stages import COMPRESS, SEARCH, Stage
+
+CONFIRM_SHARE = 0.175
+COMPRESS_SHARE = 0.2
+
+
+@dataclass(frozen=True)
+class Budget:
+    """The time of a study, on the clock of its executor.
+
+    Confirm and what follows have a share of their own: of the time that is left, or, where earlier sessions have used all of
+    it, on top.
+
+    Args:
+        limit: seconds of the whole study, infinite where it has no limit.
+        clock: seconds on the executor's clock.
+        start: when this session began, on that clock.
+        spent: seconds that earlier sessions used.
+        compressing: the study has a stage for compressions.
+        asking: new trials may begin; else what there is is concluded, however long that takes.
+    """
+
+    limit: float
+    clock: Callable[[], float]
+    start: float
+    spent: float = 0.0
+    compressing: bool = False
+    asking: bool = True
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds that the study has used, in all its sessions."""
+        return self.spent + self.clock() - self.start
+
+    def left(self, stage: Stage) -> float:
+        """Seconds in which jobs of a stage may begin."""
+        return self._end(stage) - self.elapsed
+
+    def over(self, stage: Stage) -> bool:
+        return self.left(stage) <= 0
+
+    def _end(self, stage: Stage) -> float:
+        if not self.asking:
+            return -inf if stage in (SEARCH, COMPRESS) else inf
+        if self.limit == inf:
+            return inf
+        if stage is SEARCH:
+            return self.limit * (1 - CONFIRM_SHARE - COMPRESS_SHARE * self.compressing)
+        if stage is COMPRESS:
+            return self.limit * (1 - CONFIRM_SHARE)
+        return max(self.limit, self.spent + self.limit * CONFIRM_SHARE)

@@ -1,0 +1,136 @@
+"""From the trials of a study to its verdict: choose the winner, compare it with the baseline on other seeds, weigh."""
+
+from collections import Counter
+from collections.abc import Sequence
+from itertools import zip_longest
+
+from autoopt.errors import NotConcluded
+from autoopt.recipe import Recipe
+from autoopt.study.compress import compress_goal
+from autoopt.study.confirm import Candidate, Plan, candidates, measure, planned, replicate, room_left, share_of
+from autoopt.study.explore import BASELINE
+from autoopt.study.record import Record
+from autoopt.study.stages import COMPRESS, CONFIRM, FINAL, SEARCH, STORED, TEST, Stage
+from autoopt.study.study import Study
+from autoopt.study.verdict import Point, Side, Verdict, average
+from autoopt.study.weighing import weigh
+
+
+def decide(study: Study) -> Verdict:
+    """Confirm the best trials, compare the winner with the baseline, and weigh.
+
+    Raises:
+        NotConcluded: the baseline cannot be confirmed, or the test part cannot be measured; what was trained is kept.
+    """
+    plan = plan_of(study)
+    pair = final_pair(study, plan)
+    if study.facts["test"]:
+        pair = tested(study, pair)
+    return verdict_of(study, pair[0], pair[-1], plan)
+
+
+def plan_of(study: Study) -> Plan:
+    """What fits into the usual share of the trainings, and into the time."""
+    searched, seeds = study.journal.records(SEARCH), study.settings["seeds"]
+    room = room_left(searched, study.budget, study.runner.executor.workers)
+    return planned(int(min(share_of(len(searched), seeds), room)), seeds, study.settings["confirm"])
+
+
+def final_pair(study: Study, plan: Plan) -> list[Candidate]:
+    """The baseline, and the winner where there is another one, on the final seeds.
+
+    Where a training of the winner fails, the next best candidate takes its place.
+    """
+    baseline = study.baseline or study.space.trained().baseline()
+    for winner in chosen(study, plan):
+        pair = final(study, {BASELINE: baseline, winner.key: winner.recipe}, plan)
+        if len(pair) == 2:
+            return pair
+    pair = final(study, {BASELINE: baseline}, plan)
+    if not pair:
+        raise NotConcluded(f"the baseline cannot be confirmed: {why(study, FINAL)} (logs: {study.folder.path / 'trials'})")
+    return pair
+
+
+def chosen(study: Study, plan: Plan) -> list[Candidate]:
+    """The candidates, the best first."""
+    records = candidates(pool(study), study.goal, plan.candidates)
+    if len(records) < 2:
+        return [Candidate(r.key, r.point) for r in records]
+    recipes = {r.key: r.point for r in records}
+    confirmed = replicate(study.runner, study.journal, CONFIRM, recipes, plan.seeds, seed=study.seed, budget=study.budget)
+    return sorted(confirmed, key=lambda c: -study.goal.first.sign * c.score)
+
+
+def pool(study: Study) -> list[Record]:
+    """The trials that may win, and the baseline: compressed models alone where a compression is pinned."""
+    searched = study.journal.records(SEARCH)
+    pinned = any(option.always for option in study.space.options["compression"].values())
+    return [r for r in searched if r.key == BASELINE or not pinned] + study.journal.records(COMPRESS)
+
+
+def final(study: Study, recipes: dict[str, Recipe], plan: Plan) -> list[Candidate]:
+    return replicate(study.runner, study.journal, FINAL, recipes, plan.final, seed=study.seed, budget=study.budget, keep=True)
+
+
+def tested(study: Study, pair: Sequence[Candidate]) -> list[Candidate]:
+    """The pair with its measurements on the test part."""
+    measured = measure(study.runner, study.journal, pair, study.budget)
+    if any(test.state != "complete" for c in measured for test in c.tests):
+        raise NotConcluded(f"the test part cannot be measured: {why(study, TEST)} (logs: {study.folder.path / 'trials'})")
+    return measured
+
+
+def why(study: Study, stage: Stage) -> str:
+    """How the last trial of a stage failed."""
+    failed = [r for r in study.journal.records(stage) if r.state == "failed"]
+    return f"{failed[-1].reason}: {failed[-1].detail}" if failed else "it was not measured"
+
+
+def verdict_of(study: Study, baseline: Candidate, winner: Candidate, plan: Plan) -> Verdict:
+    """Weigh the winner against the baseline, and add up what the study did."""
+    first = study.goal.first
+    gain, interval = weigh(baseline, winner, study.part, first)
+    records = {stage: study.journal.records(stage) for stage in STORED}
+    tried = [*records[SEARCH], *records[COMPRESS]]
+    return Verdict(
+        study=study.folder.name,
+        objective=first.name,
+        direction=first.direction,
+        part=study.part,
+        gain=gain,
+        interval=interval,
+        baseline=side(baseline, study.part),
+        winner=side(winner, study.part),
+        counts={state: sum(r.state == state for r in tried) for state in ("complete", "stopped", "failed")},
+        reasons=dict(Counter(r.reason for r in tried if r.reason)),
+        trainings=sum(len(rows) for stage, rows in records.items() if stage.trains),
+        seconds=round(sum(r.seconds for rows in records.values() for r in rows), 1),
+        elapsed=round(study.budget.elapsed, 1),
+        dropped=dict(study.space.dropped),
+        quarantined=tuple(sorted(study.space.broken)),
+        front=tuple(map(point, compress_goal(study.goal).front(records[COMPRESS]))),
+        test_opened_for=len({r.key.partition("-final-")[0] for r in records[TEST]}),
+        seeds_planned=study.settings["seeds"] if len(baseline.records) < study.settings["seeds"] else 0,
+        folder=str(study.folder.path),
+    )
+
+
+def side(candidate: Candidate, part: str) -> Side:
+    measured = zip_longest(candidate.records, candidate.tests)
+    metrics = [{name: value for record in pair if record for name, value in record.metrics.items()} for pair in measured]
+    scores = candidate.scores(part)
+    return Side(
+        trial=candidate.key,
+        title=candidate.recipe.title(),
+        score=sum(scores) / len(scores),
+        scores=scores,
+        validation=candidate.score,
+        metrics=average(metrics),
+        recipe=dict(candidate.recipe.tree),
+        weights=candidate.records[0].key,
+    )
+
+
+def point(record: Record) -> Point:
+    return Point(record.key, record.point.title(), record.score or 0.0, record.metrics["latency_ms"], record.metrics["size_mb"])

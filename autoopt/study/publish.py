@@ -1,0 +1,26 @@
+"""What a concluded study leaves: verdict.yaml, best/ with the model, and the end of its MLflow run."""
+
+from autoopt.report.sentence import conclusion
+from autoopt.study.export import Advice, export
+from autoopt.study.folder import write
+from autoopt.study.graph import write_graph
+from autoopt.study.study import Study
+from autoopt.study.verdict import Verdict
+
+
+def publish(study: Study, verdict: Verdict) -> None:
+    """Write down a verdict, export the model that it advises, and tell MLflow.
+
+    Raises:
+        StoreError: a file cannot be written.
+    """
+    path, best, text = study.folder.path, verdict.best, conclusion(verdict)
+    write(path / "verdict.yaml", verdict.yaml(conclusion=text))
+    advice = Advice(verdict.study, text, verdict.objective, best.score)
+    export(path / "best", best.point, study.runner.executor.store.weights(best.weights), study.facts, advice)
+    write_graph(study.runner, "best", best.point)
+    low, high = verdict.interval
+    metrics = {"gain": verdict.gain, "gain_low": low, "gain_high": high, "objective": best.score}
+    note = f"**{text}**\n\n```yaml\n{best.point.yaml()}```\n"
+    tags = {"autoopt.state": "concluded", "autoopt.winner": verdict.winner.trial}
+    study.runner.listener.conclude(note, metrics, tags, [path / "verdict.yaml", path / "best"])

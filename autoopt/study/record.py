@@ -1,0 +1,70 @@
+"""What a study keeps of a trial."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from autoopt.orders import BLAME
+from autoopt.recipe import Recipe
+
+Epochs = Mapping[int, Mapping[str, float]]
+"""The metrics of each epoch, by its number, from 1."""
+
+
+@dataclass(frozen=True)
+class Record:
+    """A trial that has ended.
+
+    Args:
+        key: its name within the study, such as `17` or `0-final-2`.
+        stage: the name of its stage.
+        recipe: as a tree.
+        state: complete, stopped or failed.
+        score: the value of the first objective.
+        metrics: all that was measured at the end.
+        curves: the metrics of each epoch in columns: `epoch`, and one a metric, `None` where an epoch lacks it.
+        resamples: the objective on resamples of the test part, which has so many independent `units` (examples or groups).
+        epochs: how many were trained.
+        seconds: how long it ran.
+        elapsed: how much time the study had used, in all its sessions, when the trial ended.
+        reason: why it failed: one of `orders.REASONS`.
+        detail: the same in a line.
+        technique: `slot/name` of the technique that failed, where one is to blame.
+    """
+
+    key: str
+    stage: str
+    recipe: Mapping[str, Any]
+    seed: int
+    state: str
+    score: float | None = None
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    curves: Mapping[str, list[Any]] = field(default_factory=dict)
+    resamples: list[float] = field(default_factory=list)
+    units: int = 0
+    epochs: int = 0
+    seconds: float = 0.0
+    elapsed: float = 0.0
+    reason: str | None = None
+    detail: str = ""
+    technique: str = ""
+
+    @property
+    def point(self) -> Recipe:
+        return Recipe(self.recipe)
+
+    @property
+    def blame(self) -> str | None:
+        """Who is to blame for a failure: recipe, machine or user."""
+        return None if self.reason is None else BLAME[self.reason]
+
+    def curve(self, metric: str) -> dict[int, float]:
+        """A metric by epoch."""
+        rows = zip(self.curves.get("epoch", ()), self.curves.get(metric, ()), strict=False)
+        return {epoch: value for epoch, value in rows if value is not None}
+
+
+def columns(epochs: Epochs) -> dict[str, list[Any]]:
+    """The metrics of each epoch as columns."""
+    names = dict.fromkeys(name for metrics in epochs.values() for name in metrics)
+    return {"epoch": list(epochs)} | {name: [metrics.get(name) for metrics in epochs.values()] for name in names} if epochs else {}

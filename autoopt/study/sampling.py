@@ -1,0 +1,163 @@
+"""Ask and tell: what a strategy proposes becomes jobs, and what came of them becomes its evidence."""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Protocol
+
+from optuna.distributions import BaseDistribution
+
+from autoopt.distributions import distribution
+from autoopt.goal import Goal
+from autoopt.orders import Order
+from autoopt.recipe import Recipe
+from autoopt.space import Domain, Pick
+from autoopt.strategy import Evidence, Strategy
+from autoopt.study.budget import Budget
+from autoopt.study.folder import derived_seed
+from autoopt.study.journal import RECORD, Journal
+from autoopt.study.record import Record
+from autoopt.study.runner import Job, Result
+from autoopt.study.stages import Stage
+
+PATIENCE = 1000
+"""Proposals in a row of what was tried before, after which hardly anything else can be left."""
+Values = Mapping[str, Any]
+
+
+class Walkable(Protocol):
+    """A space, or a part of one."""
+
+    def walk(self, pick: Pick) -> Recipe: ...
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """A trial that is to begin: the values of all its domains, and the recipe that they make."""
+
+    recipe: Recipe
+    values: Values
+    distributions: Mapping[str, BaseDistribution]
+
+
+@dataclass
+class Sampling:
+    """One searched stage of a study.
+
+    A cut search goes on as if it had not been cut: proposals depend on the history, the trial's number and a seed that is
+    derived from both, and a trial that died with its session runs again under its own number.
+
+    Args:
+        order: the order of a trial, by its key, seed and proposal.
+        total: how many trials the stage has.
+        first: the recipe of trial 0, where it is no point of the space.
+        blind: proposes at random; where it is given, no values are tried twice: it takes over after a repetition, and after
+            `PATIENCE` repetitions in a row the stage ends.
+    """
+
+    stage: Stage
+    journal: Journal
+    goal: Goal
+    budget: Budget
+    space: Walkable
+    strategy: Strategy
+    order: Callable[[str, int, Proposal], Order]
+    total: int
+    seed: int
+    first: Recipe | None = None
+    blind: Strategy | None = None
+    history: dict[int, Evidence] = field(default_factory=dict)
+    exhausted: bool = False
+
+    def __post_init__(self) -> None:
+        for trial in self.journal.trials(self.stage):
+            record = Record(**trial.user_attrs[RECORD]) if RECORD in trial.user_attrs else None
+            self._learn(trial.number, trial.params, record)
+
+    def jobs(self) -> Iterator[Job]:
+        """The trials that died with an earlier session, then new ones, up to the total or the end of the time.
+
+        The first trial, the baseline, is asked for though the time is over.
+        """
+        for trial in self.journal.trials(self.stage):
+            due = not trial.state.is_finished() and (trial.number == 0 or not self.budget.over(self.stage))
+            if due and (proposal := self._resumed(trial.number, trial.params)) is not None:
+                yield self._job(trial.number, proposal)
+        while (number := len(self.journal.trials(self.stage))) < self.total and (number == 0 or not self.budget.over(self.stage)):
+            if (proposal := self._next(number)) is None:
+                self.exhausted = True
+                return
+            self.journal.begin(self.stage, self.goal, proposal.values, proposal.distributions)
+            yield self._job(number, proposal)
+
+    def report(self, job: Job, epoch: int, metrics: Mapping[str, float]) -> None:
+        """Take in a metric of a running trial."""
+        if (value := metrics.get(self.goal.first.name)) is not None and job.context in self.history:
+            trial = self.history[job.context]
+            self.history[job.context] = replace(trial, curve={**trial.curve, epoch: value})
+
+    def stop(self, job: Job, epoch: int, metrics: Mapping[str, float]) -> bool:
+        """Whether the strategy ends a trial at a rung."""
+        self.report(job, epoch, metrics)
+        trial = self.history.get(job.context)
+        return trial is not None and epoch in trial.curve and self.strategy.stop(self.evidence(), job.context, epoch)
+
+    def tell(self, result: Result) -> None:
+        """Keep what came of a trial."""
+        number, record = result.job.context, result.record()
+        self.journal.end(self.stage, self.goal, number, record)
+        self._learn(number, self.history[number].values if number in self.history else {}, record)
+
+    def evidence(self) -> list[Evidence]:
+        """What a strategy may know, by number."""
+        return [self.history[number] for number in sorted(self.history)]
+
+    def _learn(self, number: int, values: Values, record: Record | None) -> None:
+        if record is None:
+            self.history[number] = Evidence(number, "running", values)
+        elif record.blame in ("machine", "user"):
+            self.history.pop(number, None)
+        else:
+            scores = self.goal.scores(record) if record.state == "complete" else None
+            state = "failed" if record.state == "complete" and scores is None else record.state
+            self.history[number] = Evidence(number, state, values, scores or (), record.curve(self.goal.first.name))
+
+    def _next(self, number: int) -> Proposal | None:
+        """The next proposal; none where all that is proposed was tried."""
+        if number == 0:
+            return self._proposal(0, {})
+        for attempt in range(PATIENCE if self.blind else 1):
+            strategy = self.strategy if not attempt or self.blind is None else self.blind
+            seed = derived_seed(self.seed, f"{self.stage.name} {attempt}")
+            proposal = self._proposal(number, strategy.propose(self.evidence(), number, seed))
+            if self.blind is None or not any(proposal.values == trial.values for trial in self.history.values()):
+                return proposal
+        return None
+
+    def _resumed(self, number: int, values: Values) -> Proposal | None:
+        """The proposal of a trial that died with its session; none, and the trial ends, where the space has changed since."""
+        try:
+            return self._proposal(number, values)
+        except ValueError:
+            self.journal.drop(self.stage, self.goal, number)
+            del self.history[number]
+            return None
+
+    def _proposal(self, number: int, values: Values) -> Proposal:
+        """Values by path as a proposal; a path that they lack takes its default."""
+        if number == 0 and self.first is not None:
+            return Proposal(self.first, {}, {})
+        complete: dict[str, Any] = {}
+        distributions: dict[str, BaseDistribution] = {}
+
+        def pick(domain: Domain) -> Any:
+            complete[domain.path] = domain.accept(values.get(domain.path, domain.default))
+            distributions[domain.path] = distribution(domain)
+            return complete[domain.path]
+
+        recipe = self.space.walk(pick)
+        return Proposal(recipe, complete, distributions)
+
+    def _job(self, number: int, proposal: Proposal) -> Job:
+        key = self.stage.key.format(number)
+        self.history[number] = Evidence(number, "running", proposal.values)
+        return Job(self.order(key, derived_seed(self.seed, key), proposal), self.stage, number)

@@ -1,0 +1,38 @@
+"""The stages of a study: one table, read by whatever runs, stores, shows or mirrors their trials."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A row of the table.
+
+    Args:
+        name: as in the journal and as MLflow's `autoopt.stage`.
+        about: what the screen says of it.
+        key: the form of its trials' keys.
+        stored: its trials have records in the journal.
+        tracked: MLflow has a run for each of its trials.
+        shown: the screen has a line for each result.
+        trains: its trials are whole trainings, which count as such.
+    """
+
+    name: str
+    about: str
+    key: str
+    stored: bool = True
+    tracked: bool = True
+    shown: bool = True
+    trains: bool = False
+
+
+PREFLIGHT = Stage("preflight", "try every technique on two batches", "preflight/{}", stored=False, tracked=False, shown=False)
+SEARCH = Stage("search", "search", "{}", trains=True)
+COMPRESS = Stage("compress", "compress the best", "compress-{}")
+CONFIRM = Stage("confirm", "train the best on fresh seeds and choose the winner", "{}-confirm-{}", trains=True)
+FINAL = Stage("final", "train the winner and the baseline on further seeds", "{}-final-{}", trains=True)
+TEST = Stage("test", "measure both on the test part", "{}-test", tracked=False, shown=False)
+TRAIN = Stage("train", "train", "{}", stored=False, trains=True)
+EXPORT = Stage("export", "write the ONNX graph", "export", stored=False, tracked=False, shown=False)
+STAGES = {stage.name: stage for stage in (PREFLIGHT, SEARCH, COMPRESS, CONFIRM, FINAL, TEST, TRAIN, EXPORT)}
+STORED = tuple(stage for stage in STAGES.values() if stage.stored)

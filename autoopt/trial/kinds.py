@@ -1,0 +1,160 @@
+"""What is done for each kind of order, on one fold of the data."""
+
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from functools import partial
+
+from safetensors import SafetensorError
+
+from autoopt.deployment.compress import compress as compressed_network
+from autoopt.deployment.compress import deploy, save, take_up
+from autoopt.errors import StoreFault
+from autoopt.module.applied import applied_to
+from autoopt.module.net import Net
+from autoopt.orders import Compress, Measure, Outcome, Train, TryOut
+from autoopt.trial import metrics
+from autoopt.trial.fitting import finetuned
+from autoopt.trial.measuring import Measured, measured
+from autoopt.trial.reporter import finite
+from autoopt.trial.training import Training, check_outputs, fitted
+
+BEFORE = "uncompressed_"
+
+
+def try_out(training: Training, order: TryOut) -> Outcome | None:
+    """Train two batches, or take up weights; compress where the recipe says so; measure two batches of each part.
+
+    Returns:
+        nothing, where another rank has the outcome.
+    """
+    if isinstance(training.module, Net):
+        check_outputs(training.module, training.feed)
+    whole: Training | None = training
+    if order.weights:
+        take_up_stored(training, order.weights)
+    else:
+        whole = fitted(training)
+    if whole is None:
+        return None
+    found = compressed(whole, measure_part(whole, fresh=not order.weights))
+    return replace(concluded(whole, found), tested=tested(whole))
+
+
+def train(training: Training, order: Train) -> Outcome | None:
+    """Train to the end, or until a rung stops it; compress where the recipe says so; measure.
+
+    Returns:
+        nothing, where another rank has the outcome.
+    """
+    if (whole := fitted(training)) is None:
+        return None
+    found = compressed(whole, measure_part(whole, fresh=True))
+    if order.keep and not whole.reporter.stopped:
+        store(whole)
+    return concluded(whole, found)
+
+
+def measure(training: Training, order: Measure) -> Outcome:
+    """Measure stored weights, compressed ones too, on a part of the data."""
+    take_up_stored(training, order.weights)
+    return concluded(training, measure_part(training, order.part))
+
+
+def compress(training: Training, order: Compress) -> Outcome:
+    """Compress stored weights, store the result and measure it."""
+    take_up_stored(training, order.weights)
+    found = compressed(training, measure_part(training))
+    store(training)
+    return concluded(training, found)
+
+
+def measure_part(training: Training, part: str = "validation", fresh: bool = False) -> Measured:
+    return measured(training.trainer, training.module, training.feed, training.order, part, fresh)
+
+
+def compressed(training: Training, before: Measured) -> Measured:
+    """Put in place of the trained network what the recipe's compressions make of it, and measure that, if there are any."""
+    world, module, feed = training.world, training.module, training.feed
+    if not applied_to(module).chosen.of("compression"):
+        return before
+    finetune = partial(finetuned, recipe=training.order.recipe, module=module, task=world.task, feed=feed, limit=training.limit)
+    deploy(module, compressed_network(module, world.task, world.example, feed, finetune))
+    earlier, after = training.reporter.metrics | before.metrics, measure_part(training)
+    both = {f"{BEFORE}{name}": earlier[name] for name in after.metrics.keys() & earlier.keys()}
+    return replace(after, metrics=after.metrics | both)
+
+
+def tested(training: Training) -> dict[str, float]:
+    """What the test part gives, or nothing: where there is none, and where it cannot be measured, which the log explains."""
+    try:
+        return {} if training.feed.held_out("test") is None else measure_part(training, "test").metrics
+    except Exception:
+        traceback.print_exc()
+        return {}
+
+
+def concluded(training: Training, found: Measured) -> Outcome:
+    """What came of it.
+
+    Raises:
+        NonFinite: the objective is not finite.
+    """
+    reporter, module, objective = training.reporter, training.module, training.order.objective
+    whole = reporter.metrics | found.metrics | costs(training)
+    if objective in whole:
+        finite(objective, whole[objective])
+    manual = not isinstance(module, Net) and not module.automatic_optimization
+    return Outcome(
+        metrics=whole,
+        epochs=reporter.epochs,
+        seconds=reporter.seconds,
+        stopped=reporter.stopped,
+        resamples=found.resamples,
+        units=found.units,
+        manual=manual,
+        optimizers=training.optimizers,
+    )
+
+
+def costs(training: Training) -> dict[str, float]:
+    """What the training has cost, if there was one."""
+    reporter, parts = training.reporter, training.feed.parts
+    if not reporter.epochs:
+        return {}
+    found = {**metrics.peak_memory(), "epochs_trained": float(reporter.epochs), "seconds": reporter.seconds}
+    if parts and reporter.seconds:
+        found["samples_per_second"] = len(parts["train"][1]) * reporter.epochs / reporter.seconds
+    return found
+
+
+def take_up_stored(training: Training, key: str) -> None:
+    """Give the module the weights of a trial, of this fold.
+
+    Raises:
+        StoreFault: they cannot be read.
+    """
+    with stored(f"the weights of trial {key} cannot be read"):
+        take_up(training.module, training.world.store.weights(key, training.fold))
+    training.module.to(training.trainer.strategy.root_device)
+
+
+def store(training: Training) -> None:
+    """Keep the weights under the order's key.
+
+    Raises:
+        StoreFault: they cannot be written.
+    """
+    key = training.order.key
+    with stored(f"the weights of trial {key} cannot be written"), training.world.store.writing(key, training.fold) as path:
+        save(training.module, path)
+
+
+@contextmanager
+def stored(failed: str) -> Iterator[None]:
+    """Put the blame for what cannot be read or written on the store."""
+    try:
+        yield
+    except (OSError, SafetensorError) as error:
+        raise StoreFault(f"{failed}: {error}") from error

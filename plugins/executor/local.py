@@ -1,0 +1,27 @@
+from typing import Any
+
+from autoopt.config import is_live
+from autoopt.executor import Executor
+from autoopt.executor.local import Local
+from autoopt.executor.resources import Limits, Machine, room
+from autoopt.store import Store
+
+
+def local(setup: dict[str, Any], store: Store, limits: Limits) -> Executor:
+    """This machine: each trial is a process of its own, forked from one that has loaded the data and imported torch.
+
+    As many run at once as its processors have room for, and its GPUs where the device needs them.
+
+    Source: the authors of autoopt, 2026.
+    """
+    found = room(limits, Machine.here())
+    return Local(
+        setup,
+        store,
+        workers=found.workers,
+        trial_time=limits.trial_time,
+        gpus=found.gpus,
+        gpus_per_trial=found.gpus_per_trial,
+        cpus_per_trial=limits.cpus_per_trial,
+        fork=is_live(setup["tree"]),
+    )

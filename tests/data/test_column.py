@@ -1,0 +1,237 @@
+"""The type of a column, by its training part, and what a cell of that type may be."""
+
+import datetime
+from decimal import Decimal
+
+import numpy as np
+import pandas
+import pytest
+import torch
+
+from autoopt.data.column import Column, Schema, learnt
+from autoopt.data.table import Columns, Table, encode
+from autoopt.errors import BadInput
+
+DATE, DAY = datetime.date(2020, 3, 1), 18322
+
+
+def column_of(values, name="a", **schema) -> Column:
+    column = pandas.Series(values, name=name)
+    return learnt(column, np.arange(len(column)), True, Schema(**schema))
+
+
+def numbers(values, how: Column) -> list[float]:
+    return how.readings(pandas.Series(values))[0].tolist()
+
+
+@pytest.mark.parametrize(
+    ("values", "kind", "first"),
+    [
+        (["1.5", "2", "-3e2"], "number", 1.5),
+        (["1,5", "2", "1.000,25"], "number", 1.5),
+        (["1,234.5", "2", "3"], "number", 1234.5),
+        (["1.234", "0.5", "2"], "number", 1.234),
+        (["1.234", "2.500,5", "3"], "number", 1234),
+        (["1 234", "2 000 000", "3"], "number", 1234),
+        (["1.234.567", "2.000", "3"], "number", 1234567),
+        (["1'234.5", "2", "3"], "number", 1234.5),
+        (["$1,230.00", "$5.10", "$3"], "number", 1230),
+        (["12 %", "5 %", "7.5 %"], "number", 12),
+        ([Decimal("5.45"), Decimal("1"), None], "number", 5.45),
+        (["True", "False", "true"], "truth value", 1),
+        (["2020-03-01", "2021-01-01", "2022-12-31"], "date", DAY),
+        (["01.03.2020", "31.12.2020", "05.06.2020"], "date", DAY),
+        (["3/1/2020", "12/31/2020", "5/6/2020"], "date", DAY),
+        (["1/3/2020", "31/12/2020", "5/6/2020"], "date", DAY),
+        (["1 Mar 2020", "31 Dec 2020", "5 Jun 2020"], "date", DAY),
+        (["2020/03/01 12:00", "2020/03/02 13:00", "2020/04/01 06:00"], "date", DAY + 0.5),
+        (["2020-03-01T02:00+02:00", "2020-03-02T13:00Z", "2020-04-01"], "date", DAY),
+        ([DATE, DATE, None], "date", DAY),
+        (pandas.period_range("2020-03", periods=3, freq="M"), "date", DAY),
+        (["12:30", "06:00", "23:59"], "time", 45000),
+        ([datetime.time(12, 30), datetime.time(6), datetime.time(1)], "time", 45000),
+        (pandas.to_timedelta(["1 days 00:00:01", "0 days", "-1 days"]), "time", 86401),
+        ([datetime.timedelta(days=1, seconds=1), datetime.timedelta(0), datetime.timedelta(days=-1)], "time", 86401),
+        (pandas.array([1, None, 3], dtype="Int64"), "number", 1),
+        (pandas.array([True, None, False], dtype="boolean"), "truth value", 1),
+    ],
+)
+def test_types_and_how_they_are_written_are_told(values, kind, first):
+    how = column_of(values)
+    assert how.type == kind and numbers(values, how)[0] == first
+    assert Column.of(how.described()) == how
+
+
+@pytest.mark.parametrize("values", [["01234", "90210", "10001"], ["007", "008", "009"], ["01022020", "11022020", "12022020"]])
+def test_codes_with_leading_zeros_are_categories(values):
+    assert column_of(values).type == "category"
+    assert column_of(values, types={"a": "number"}).type == "number"
+
+
+def test_numbers_without_marks_are_no_dates_unless_they_are_said_to_be():
+    values = ["20200301", "20201231", "20200606"]
+    assert column_of(values).type == "number" and column_of(["2020", "2021", "2022"]).type == "number"
+    assert numbers(values, column_of(values, types={"a": "date"}))[0] == DAY
+
+
+@pytest.mark.parametrize("word", ["?", "n/a", "error", "12 %", "-", "unknown"])
+def test_a_few_unreadable_cells_among_numbers_are_gaps_and_told(word):
+    values = [f"{n}.5" for n in range(60)]
+    values[7] = values[52] = word
+    how = column_of(values)
+    assert how.type == "number" and how.indicator and how.fill == 30
+    assert np.isnan(numbers([word], how)).all()
+    assert how.note == ("" if word == "n/a" else f"column 'a': 2 cells cannot be read as a number and count as missing; "
+                        f"the first is '{word}' in 7")  # fmt: skip
+
+
+def test_many_gaps_by_few_words_are_gaps_too():
+    how = column_of(["?" if n % 3 else str(n) for n in range(90)])
+    assert how.type == "number" and how.indicator and "60 cells" in how.note
+    assert column_of(["low" if n % 2 else str(n % 5) for n in range(90)]).type == "category"
+
+
+def test_what_the_held_out_parts_hold_decides_no_type():
+    values = pandas.Series([*map(str, range(50)), "error", "2020-01-01", "12,5"], name="a")
+    how = learnt(values, np.arange(50), True, place=lambda row: f"row {row + 1}")
+    assert how.type == "number" and not how.indicator and how.gaps == ()
+    assert how.note == "column 'a': 3 cells cannot be read as a number and count as missing; the first is 'error' in row 51"
+    late = learnt(pandas.Series(["u", "v", "w"] * 10 + ["1", "2"], name="a"), np.arange(30), True)
+    assert late.type == "category" and late.levels == ("u", "v", "w")
+
+
+def test_words_for_gaps_can_be_added_and_taken_away():
+    assert column_of(["x", "unknown", "y", "x"], gaps=frozenset(["", "unknown"])).levels == ("x", "y")
+    assert column_of(["x", "NA", "y"]).levels == ("x", "y")
+    assert column_of(["x", "NA", "y", ""], types={"a": "category"}).levels == ("NA", "x", "y")
+    assert column_of(["x", "NA", "y", ""], gaps=frozenset([""])).levels == ("NA", "x", "y")
+
+
+def test_a_type_that_no_cell_has_is_refused():
+    with pytest.raises(BadInput, match="column 'a' cannot be a number, as no cell of the training part can be read as one"):
+        column_of(["u", "v"], types={"a": "number"})
+
+
+@pytest.mark.parametrize("name", ["id", "ID", "customer_id", "PassengerId", "Unnamed: 0", "userid"])
+def test_identifiers_are_left_out_unless_they_are_asked_for(name):
+    values = [*range(100, 160)]
+    assert column_of(values, name).ignored == "every value is different, an identifier"
+    assert column_of(list(map(str, values)), name).ignored and not column_of(values, name, types={name: "number"}).ignored
+    assert not column_of([v // 2 for v in values], name).ignored and not column_of([v + 0.5 for v in values], name).ignored
+
+
+def test_a_year_and_an_amount_are_no_identifiers():
+    assert not column_of([*range(1950, 2010)], "year").ignored
+    assert not column_of([n * n for n in range(50)], "paid").ignored
+
+
+@pytest.mark.parametrize(
+    ("value", "what"), [([1, 2], "lists"), (np.ones(2), "lists"), ({"x": 1}, "mappings"), (b"abc", "bytes"), (1j, "complex numbers")]
+)
+def test_what_is_no_cell_is_left_out_by_name(value, what):
+    found = Table(pandas.DataFrame({"a": [value] * 3, "x": [1, 2, 4]})).encoded(torch.arange(3), (), True)
+    assert found.notes == (f"columns left out: 'a' (it holds {what})",) and found.inputs.tolist() == [[1], [2], [4]]
+    assert Table(pandas.DataFrame({"a": [value] * 3})).content()
+
+
+def test_dates_give_their_parts_as_far_as_they_vary():
+    how = column_of(["2020-03-01 10:00", "2020-03-02 11:00", "2020-04-01 11:00"])
+    assert how.parts == ("month", "weekday", "hour") and how.treatment == "days since 1970, month, weekday, hour"
+    assert [part.tolist() for part in how.encoded(pandas.Series(["2021-12-26 23:30", None]))][1:] == [[12, 3], [6, 0], [23, 11]]
+
+
+def test_large_numbers_keep_their_differences():
+    frame = pandas.DataFrame({"jd": 2459000 + np.arange(4) / 1e5, "s": 1_700_000_000 + np.arange(4), "t": ["1700000000.25"] * 4})
+    found = Table(frame).encoded(torch.arange(4), (), True).inputs
+    assert found.dtype == torch.float64 and found[:, :2].unique(dim=0).shape == (4, 2) and found[0, 2] == 1700000000.25
+
+
+# ---------------------------------------------------------------------------------------------------------- rows after training
+
+
+def learnt_table(frame: dict) -> list[dict]:
+    table = pandas.DataFrame(frame)
+    return Table(table).encoded(torch.arange(len(table)), (), True).words["columns"]
+
+
+TRAINED = {
+    "day": ["2020-01-01", "2020-01-02", "2020-01-03"],
+    "member": ["True", "False", "True"],
+    "amount": ["2,164.89", "5", "7"],
+    "plain": ["1.5", "2.5", "4"],
+    "floor": pandas.Series([1.0, 2.0, np.nan]).astype("Int64").astype("category"),
+}
+ROW = {"day": "2020-01-02", "member": "False", "amount": "5", "plain": "2.5", "floor": 2}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"day": datetime.date(2020, 1, 2)},
+        {"day": pandas.Timestamp("2020-01-02", tz="UTC")},
+        {"day": datetime.datetime(2020, 1, 2)},
+        {"day": np.datetime64("2020-01-02")},
+        {"member": False},
+        {"member": "false"},
+        {"member": 0},
+        {"amount": 5},
+        {"amount": Decimal("5.00")},
+        {"amount": "5.0"},
+        {"floor": 2.0},
+        {"floor": "2"},
+    ],
+)
+def test_the_same_value_in_another_form_is_the_same(change):
+    columns = learnt_table(TRAINED)
+    alone = encode(pandas.DataFrame([ROW | change]), columns)
+    assert torch.equal(alone, encode(pandas.DataFrame([ROW]), columns))
+    among = encode(pandas.DataFrame([ROW | change, dict.fromkeys(ROW), ROW | {"floor": 1}, ROW | {"amount": "2,000"}]), columns)
+    assert torch.equal(among[:1], alone)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"day": "2022-13-45"}, r"column 'day', row 2: '2022-13-45' is no date$"),
+        ({"day": "29/06/2023"}, r"column 'day', row 2: '29/06/2023' is no date$"),
+        ({"day": 20200102}, r"column 'day', row 2: 20200102 is no date$"),
+        ({"member": "no"}, r"column 'member', row 2: 'no' is neither True nor False$"),
+        ({"member": 2}, r"column 'member', row 2: 2 is neither True nor False$"),
+        ({"plain": "2,164.89"}, r"column 'plain', row 2: '2,164.89' is no number$"),
+        ({"plain": "3,5"}, r"column 'plain', row 2: '3,5' is no number$"),
+        ({"amount": "1,2"}, r"column 'amount', row 2: '1,2' is no number \(thousands ','\)$"),
+        ({"plain": True}, r"column 'plain', row 2: True is no number$"),
+        ({"plain": [1]}, r"column 'plain', row 2: \[1\] is no number$"),
+        ({"plain": "error"}, r"column 'plain', row 2: 'error' is no number$"),
+        ({"plain": np.inf}, r"column 'plain' holds infinite values"),
+    ],
+)
+def test_what_cannot_be_read_is_refused_by_column_row_and_value(change, said):
+    with pytest.raises(BadInput, match=said):
+        encode(pandas.DataFrame([ROW, ROW | change]), learnt_table(TRAINED))
+
+
+def test_gaps_of_every_kind_are_gaps_after_training():
+    columns = learnt_table(TRAINED)
+    wanted = encode(pandas.DataFrame([ROW | {"day": None, "member": None, "plain": None}]), columns)
+    for gap in (np.nan, pandas.NA, pandas.NaT, "", "NA", "n/a"):
+        assert torch.equal(encode(pandas.DataFrame([ROW | {"day": gap, "member": gap, "plain": gap}]), columns), wanted)
+
+
+def test_an_unknown_level_is_none_of_those_known():
+    columns = learnt_table({"c": ["1", "2", "x"]})
+    assert encode(pandas.DataFrame({"c": [1.0, "1", "y", 3]}), columns).tolist() == [[1, 0, 0], [1, 0, 0], [0, 0, 0], [0, 0, 0]]
+
+
+def test_columns_may_be_named_by_numbers_but_only_once():
+    columns = learnt_table({"0": [1.5, 2], "1": ["u", "v"]})
+    assert encode(pandas.DataFrame([[1.5, "u"]]), columns).tolist() == [[1.5, 1, 0]]
+    with pytest.raises(BadInput, match="the table has several columns '0'"):
+        encode(pandas.DataFrame([[1.5, "u", 1]], columns=["0", "1", 0]), columns)
+
+
+def test_a_split_reads_columns_as_the_inputs_are_read():
+    frame = pandas.DataFrame({"day": [DATE, None], "eu": ["31.12.2020", "05.06.2020"], "zip": ["01", "02"], "n": ["1,5", "2"]})
+    columns = Columns(Table(frame))
+    assert columns["day"][0] == DAY and np.isnan(columns["day"][1]) and columns["eu"][0] > columns["eu"][1]
+    assert columns["zip"].tolist() == ["01", "02"] and columns["n"].tolist() == [1.5, 2]

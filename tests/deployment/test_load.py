@@ -1,0 +1,86 @@
+"""What a loaded model makes of rows, texts and numbers, without the training that came before."""
+
+import numpy as np
+import pandas
+import pytest
+import torch
+from torch import nn
+
+from autoopt.data.table import Table
+from autoopt.data.task import Examples, Task, make_task
+from autoopt.data.words import Texts
+from autoopt.deployment.load import Deployed, example_inputs
+from autoopt.errors import BadInput
+
+SPLIT = {"validation": 0.2, "test": 0.2, "seed": 0, "stratify": False, "normalise": True}
+START = 2459000.0
+
+
+class Same(nn.Module):
+    """The inputs as outputs: what is seen is the scales."""
+
+    def forward(self, inputs):
+        assert inputs.dtype == torch.float32
+        return inputs
+
+
+@pytest.fixture
+def night() -> Deployed:
+    """A model that gives back Julian dates, from a table of such dates."""
+    times = START + np.random.default_rng(0).uniform(0, 0.2, 200)
+    task = make_task(Examples(Table(pandas.DataFrame({"jd": times})), torch.tensor(times)[:, None], "regression"), SPLIT)
+    assert len(task.parts["train"][0].unique()) == len(task.parts["train"][1].unique()) == 120
+    return Deployed(Same(), task)
+
+
+def test_inputs_and_targets_keep_their_precision(night):
+    frame = pandas.DataFrame({"jd": [START + 0.01, START + 0.010001]})
+    found = night.predict(frame)
+    assert found.dtype == torch.float64 and found.flatten().tolist() == pytest.approx(frame["jd"].tolist(), abs=1e-7, rel=0)
+
+
+def test_the_stages_keep_it_too(night):
+    values = night.encode(pandas.DataFrame({"jd": [START + 0.01, START + 0.010001]}))
+    for stage in night.stages():
+        values = stage(values)
+    assert values.flatten().tolist() == pytest.approx([START + 0.01, START + 0.010001], abs=1e-7, rel=0)
+
+
+def test_the_graph_keeps_it_too(night):
+    onnx = pytest.importorskip("autoopt.deployment.onnx")
+    task = Task("regression", (1,), inputs=night.inputs, targets=night.targets, encoding=night.encoding)
+    examples = example_inputs(task)
+    assert examples.dtype == torch.float64 and (examples - START).abs().max() < 10
+    graph = onnx.OnnxModel(onnx.to_onnx(night, examples), 0)
+    inputs = torch.tensor([[START + 0.01], [START + 0.010001]], dtype=torch.float64)
+    assert graph(inputs).flatten().tolist() == pytest.approx(inputs.flatten().tolist(), abs=1e-7, rel=0)
+
+
+def test_a_row_is_predicted_alike_alone_and_among_others(night):
+    rows = [{"jd": START + 0.05}, {"jd": None}, {"jd": str(START)}]
+    together = night.predict(rows)
+    assert torch.equal(torch.cat([night.predict([row]) for row in rows]), together)
+
+
+def test_numbers_that_are_inputs_already_need_their_number(night):
+    assert night.predict(torch.tensor([[START]], dtype=torch.float64)).shape == (1, 1)
+    with pytest.raises(BadInput, match=r"predict: expected 1 numbers in each row, got the shape \(1, 2\)"):
+        night.predict(torch.ones(1, 2))
+
+
+@pytest.mark.parametrize("examples", [{"jd": START}, 3.0, "jd"])
+def test_what_is_no_table_is_refused(night, examples):
+    with pytest.raises(BadInput, match="predict: expected a DataFrame or a list of rows, got "):
+        night.predict(examples)
+
+
+def test_only_texts_are_texts():
+    texts = Texts(["good film", "bad film"] * 10, 5, 10)
+    task = make_task(Examples(texts, torch.arange(20) % 2, "classification", ("a", "b")), SPLIT)
+    model = Deployed(nn.Identity(), task)
+    assert model.encode(("good", "bad")).shape == (2, 2) and torch.equal(model.encode(pandas.Series(["good"])), model.encode(["good"]))
+    for wrong, said in (("good", "a list of texts, got str"), (pandas.DataFrame({"a": ["good"]}), "got DataFrame"), (5, "got int")):
+        with pytest.raises(BadInput, match=said):
+            model.predict(wrong)
+    with pytest.raises(BadInput, match="predict: expected texts, but number 2 is None"):
+        model.predict(["good", None])

@@ -1,0 +1,49 @@
+from math import inf
+
+import pytest
+
+from autoopt.study.budget import Budget
+from autoopt.study.stages import COMPRESS, CONFIRM, FINAL, SEARCH, TEST
+
+
+class Clock:
+    time = 0.0
+
+    def __call__(self):
+        return self.time
+
+
+def budget(limit=100.0, at=0.0, **fields):
+    clock = Clock()
+    clock.time = at
+    return Budget(limit, clock, 0.0, **fields)
+
+
+def test_without_a_limit_no_stage_ends():
+    assert all(budget(inf, at=1e9).left(stage) == inf for stage in (SEARCH, COMPRESS, CONFIRM, FINAL, TEST))
+
+
+@pytest.mark.parametrize(("compressing", "ends"), [(False, (82.5, 82.5, 100)), (True, (62.5, 82.5, 100))])
+def test_confirm_and_compress_have_shares_of_their_own(compressing, ends):
+    time = budget(compressing=compressing)
+    assert [time.left(stage) for stage in (SEARCH, COMPRESS, FINAL)] == pytest.approx(ends)
+    assert time.left(CONFIRM) == time.left(TEST) == time.left(FINAL)
+
+
+def test_what_this_and_earlier_sessions_used_is_gone():
+    time = budget(at=10.0, spent=30.0)
+    assert time.elapsed == 40.0
+    assert time.left(SEARCH) == pytest.approx(42.5)
+    assert not time.over(SEARCH) and budget(at=60.0, spent=30.0).over(SEARCH)
+
+
+def test_confirm_has_its_share_though_earlier_sessions_used_all():
+    time = budget(at=5.0, spent=500.0)
+    assert time.over(SEARCH)
+    assert time.left(FINAL) == pytest.approx(12.5)
+
+
+def test_who_asks_no_more_has_all_the_time_to_conclude():
+    time = budget(at=5.0, spent=500.0, asking=False)
+    assert time.over(SEARCH) and time.over(COMPRESS)
+    assert time.left(CONFIRM) == time.left(FINAL) == inf

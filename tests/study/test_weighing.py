@@ -1,0 +1,172 @@
+from math import inf, sqrt
+
+import numpy as np
+import pytest
+from scipy import stats
+from scripted import ACCURACY, LOSS, record, space
+
+from autoopt.goal import Objective
+from autoopt.study.confirm import Candidate
+from autoopt.study.stages import FINAL, TEST
+from autoopt.study.weighing import UNKNOWN, interval, weigh
+
+
+def candidate(key, scores, validation=(0.5, 0.5), resamples=(), units=10**6):
+    """A recipe on its seeds; `resamples`: one list a seed."""
+    tests = [
+        record(f"{key}-final-{i}-test", score, stage=TEST, resamples=list(resamples[i]) if len(resamples) else [], units=units)
+        for i, score in enumerate(scores)
+    ]
+    finals = [record(f"{key}-final-{i}", score, stage=FINAL) for i, score in enumerate(validation)]
+    return Candidate(key, space().baseline(), finals, tests)
+
+
+def weighed(baseline, winner, part="test", objective=ACCURACY):
+    return weigh(baseline, winner, part, objective)
+
+
+def test_welch_by_hand():
+    """Two sides of three seeds: Welch's interval, computed by hand.
+
+    Variances 0.0004 and 0.0001, so the gain's is (0.0004 + 0.0001) / 3 = 1/6000, and Satterthwaite's degrees of freedom
+    are 5² / ((4² + 1²) / 2) = 50 / 17 = 2.941. t of 97.5 % there is 3.2188 (between 4.3027 of 2 and 3.1824 of 3).
+    """
+    gain, bounds = weighed(candidate("0", [0.80, 0.82, 0.84]), candidate("7", [0.89, 0.90, 0.91]))
+    assert gain == pytest.approx(0.08)
+    assert bounds == pytest.approx((0.08 - 3.2188 * sqrt(1 / 6000), 0.08 + 3.2188 * sqrt(1 / 6000)), abs=2e-5)
+
+
+def test_the_same_as_scipy():
+    ours, theirs = [0.71, 0.69, 0.74, 0.70], [0.66, 0.70, 0.65]
+    low, high = stats.ttest_ind(ours, theirs, equal_var=False).confidence_interval()
+    assert weighed(candidate("0", theirs), candidate("1", ours))[1] == pytest.approx((low, high))
+
+
+def test_minimize_turns_the_gain():
+    gain, (low, _) = weighed(candidate("0", [1.0, 1.1, 1.2]), candidate("3", [0.5, 0.6, 0.7]), objective=LOSS)
+    assert gain == pytest.approx(0.5) and low > 0
+    assert weighed(candidate("0", [0.5, 0.6, 0.7]), candidate("3", [1.0, 1.1, 1.2]), objective=LOSS)[1][1] < 0
+
+
+def test_the_sampling_of_the_test_part_widens_the_interval():
+    noise = np.random.default_rng(0).normal(0, 0.1, (2, 3, 200))
+    gain, narrow = weighed(candidate("0", [0.80, 0.82, 0.84]), candidate("7", [0.89, 0.90, 0.91]))
+    same, wide = weighed(
+        candidate("0", [0.80, 0.82, 0.84], resamples=0.8 + noise[0]), candidate("7", [0.89, 0.90, 0.91], resamples=0.9 + noise[1])
+    )
+    assert same == gain
+    assert wide[0] < 0 < narrow[0]
+    variance = np.var(noise[1].mean(0) - noise[0].mean(0), ddof=1)
+    assert np.diff(wide) / 2 > 1.96 * sqrt(variance)
+
+
+def test_resamples_are_taken_in_pairs():
+    """The same draw of the test part for both sides: what shifts both alike is no uncertainty of the gain."""
+    shift = np.random.default_rng(0).normal(0, 0.5, 200)
+    both = [np.tile(level + shift, (3, 1)) for level in (0.8, 0.9)]
+    paired = weighed(candidate("0", [0.80, 0.82, 0.84], resamples=both[0]), candidate("7", [0.89, 0.90, 0.91], resamples=both[1]))
+    plain = weighed(candidate("0", [0.80, 0.82, 0.84]), candidate("7", [0.89, 0.90, 0.91]))
+    assert paired[1] == pytest.approx(plain[1])
+
+
+def test_the_interval_covers_the_truth():
+    """400 studies with a known gain, noise of seeds and noise of the finite test part: 95 % means at least 92 %."""
+    rng, truth, covered = np.random.default_rng(0), 0.02, 0
+    for _ in range(400):
+        size = 400
+        right = rng.uniform(size=size)  # how hard each test example is: the same ones for both sides
+        sides = []
+        for level in (0.80, 0.80 + truth):
+            hits = [right < level + rng.normal(0, 0.01) + rng.normal(0, 0.02, size) for _ in range(3)]
+            sides.append(np.array(hits, float))
+        draws = rng.integers(0, size, (100, size))
+        pair = (
+            candidate(key, side.mean(1), resamples=[seed[draws].mean(1) for seed in side]) for key, side in zip("07", sides, strict=True)
+        )
+        _, (low, high) = weighed(*pair)
+        covered += low <= truth <= high
+    assert covered / 400 >= 0.92
+    assert covered / 400 < 1, "an interval that always covers says nothing"
+
+
+@pytest.mark.parametrize("resamples", [(), [[0.8, 0.81, 0.79]]], ids=["without resamples", "with resamples"])
+def test_one_seed_tells_nothing(resamples):
+    gain, bounds = weighed(candidate("0", [0.5], [0.5], resamples), candidate("7", [0.9], [0.9], resamples))
+    assert gain == pytest.approx(0.4) and bounds == UNKNOWN == (-inf, inf)
+
+
+def test_one_seed_left_on_one_side_tells_nothing():
+    draws = [[0.8, 0.81, 0.79]] * 3
+    sides = candidate("0", [0.5, 0.51, 0.52], resamples=draws), candidate("7", [0.9], resamples=draws[:1])
+    assert weighed(*sides)[1] == UNKNOWN
+
+
+def test_the_baseline_against_itself():
+    same = candidate("0", [0.8, 0.9])
+    assert weighed(same, same) == (0.0, (0.0, 0.0))
+
+
+def test_the_validation_part_is_weighed_where_that_is_asked_for():
+    sides = candidate("0", [], [0.80, 0.82, 0.84]), candidate("7", [], [0.89, 0.90, 0.91])
+    assert weighed(*sides, part="validation")[0] == pytest.approx(0.08)
+    assert weighed(*sides, part="training") == weighed(*sides, part="validation"), "what a training costs stands in its own record"
+
+
+def test_the_freedom_of_the_resamples_is_one_less_than_they_are():
+    """Where the seeds agree they alone count: of five resamples four degrees of freedom, for which t of 97.5 % is 2.7764."""
+    drawn = [[0.90, 0.92, 0.88, 0.91, 0.89]] * 3
+    _, bounds = weighed(candidate("0", [0.8] * 3, resamples=[[0.8] * 5] * 3), candidate("7", [0.9] * 3, resamples=drawn))
+    half = 2.7764 * np.std(drawn[0], ddof=1)
+    assert bounds == pytest.approx((0.1 - half, 0.1 + half), abs=1e-5)
+
+
+def test_a_small_test_part_widens_the_interval():
+    """Of three units (groups, or examples) the variance is 3/2 of the resamples', with two degrees of freedom: t is 4.3027."""
+    drawn = [[0.90, 0.92, 0.88, 0.91, 0.89]] * 3
+    sides = candidate("0", [0.8] * 3, resamples=[[0.8] * 5] * 3, units=3), candidate("7", [0.9] * 3, resamples=drawn, units=3)
+    half = 4.3027 * np.std(drawn[0], ddof=1) * sqrt(3 / 2)
+    assert weighed(*sides)[1] == pytest.approx((0.1 - half, 0.1 + half), abs=1e-4)
+
+
+def test_seeds_that_agree_to_the_last_digit():
+    """They tell nothing of chance, unless there is no difference at all."""
+    assert interval(0.1, [(0.0, 2), (0.0, 2)]) == UNKNOWN
+    assert interval(0.0, [(0.0, 2), (0.0, 2)]) == (0.0, 0.0)
+
+
+@pytest.mark.parametrize("name", ["size_mb", "parameters", "flops"])
+@pytest.mark.parametrize(("ours", "gain"), [(1.0, 1.0), (3.0, -1.0)])
+def test_a_cost_that_no_seed_changes_is_exact(name, ours, gain):
+    """One seed tells as much as three."""
+    for seeds in (1, 3):
+        sides = candidate("0", [2.0] * seeds), candidate("7", [ours] * seeds)
+        assert weighed(*sides, objective=Objective(name, "minimize")) == (gain, (gain, gain))
+
+
+def test_an_exact_cost_that_differs_between_seeds_after_all_is_weighed_like_any_other():
+    sides = candidate("0", [2.0, 2.1, 2.2]), candidate("7", [1.0, 1.1, 1.2])
+    _, (low, high) = weighed(*sides, objective=Objective("size_mb", "minimize"))
+    assert low < 1.0 < high
+
+
+def simulated(rng, candidates, seeds):
+    """Whether a study of equal recipes says "better", where the winner is chosen and compared as a study does it.
+
+    The seeds of a training move its validation and its test score alike (.01); each part adds noise of its own (.01).
+    """
+    choosing = -(-seeds // 2)
+
+    def scores(count):
+        seed = rng.normal(0, 0.01, count)
+        return seed + rng.normal(0, 0.01, count), seed + rng.normal(0, 0.01, count)
+
+    chosen = max(range(candidates), key=lambda _: scores(choosing)[0].mean())
+    sides = [candidate(key, scores(seeds)[1]) for key in ("0", str(chosen + 1))]
+    return weighed(*sides)[1][0] > 0
+
+
+@pytest.mark.parametrize(("candidates", "seeds"), [(1, 3), (3, 3), (5, 3), (5, 5)])
+def test_among_equal_recipes_better_is_said_as_rarely_as_the_level_promises(candidates, seeds):
+    """2.5 % at most; 3 % allows for 2,000 simulated studies (the standard error is .35 %)."""
+    rng = np.random.default_rng(candidates + seeds)
+    assert np.mean([simulated(rng, candidates, seeds) for _ in range(2000)]) < 0.03

@@ -1,0 +1,158 @@
+from dataclasses import dataclass, field
+
+import pytest
+
+from autoopt.goal import COSTS, Bound, Goal, Objective, direction_of, dominates, takes_stopwatch
+
+ACCURACY, LATENCY, SIZE = Objective("val_accuracy", "maximize"), Objective("latency_ms", "minimize"), Objective("size_mb", "minimize")
+
+
+@dataclass
+class Trial:
+    key: str
+    score: float | None
+    metrics: dict = field(default_factory=dict)
+    state: str = "complete"
+
+
+def keys(trials):
+    return [trial.key for trial in trials]
+
+
+@pytest.mark.parametrize(
+    ("metric", "direction"),
+    [
+        ("val_loss", "minimize"),
+        ("val_rmse", "minimize"),
+        ("val/acc", "maximize"),
+        ("val_Recall5", "maximize"),
+        ("val_recall@5", "maximize"),
+        ("test-f1", "maximize"),
+        ("val_gloss_acc", "maximize"),
+        ("val_glossary_accuracy", "maximize"),
+        ("val_gloss_accuracy", "maximize"),
+        ("val_maestro_f1", "maximize"),
+        ("val_error_recall", "maximize"),
+        ("val_error_f1", "maximize"),
+        ("val_mae_acc", "maximize"),
+        ("recall_error", "minimize"),
+        ("accuracy_loss", "minimize"),
+        ("brier_score", "minimize"),
+        ("val_dice_loss", "minimize"),
+        ("val_score", None),
+        ("val_gloss", None),
+        ("diceloss", None),
+        ("terror", None),
+        ("seconds", "minimize"),
+        ("samples_per_second", "maximize"),
+    ],
+)
+def test_a_direction_is_told_by_whole_words_of_which_the_last_counts(metric, direction):
+    assert direction_of(metric) == direction
+
+
+@pytest.mark.parametrize(
+    ("metric", "stopwatch"),
+    [
+        ("latency_ms", True),
+        ("flops", True),
+        ("inference_samples_per_second", True),
+        ("inference_acc", False),
+        ("latency_loss", False),
+        ("size_mb", False),
+        (None, False),
+    ],
+)
+def test_only_our_own_metrics_take_a_stopwatch(metric, stopwatch):
+    assert takes_stopwatch(metric) is stopwatch
+
+
+@pytest.mark.parametrize(
+    ("name", "tested", "part"),
+    [
+        ("val_accuracy", {"test_accuracy": 0.5}, "test"),
+        ("val/acc", {"test/acc": 0.5}, "test"),
+        ("val_accuracy", {"test_loss": 0.5}, "validation"),
+        ("val_accuracy", {}, "validation"),
+        ("latency_ms", {"latency_ms": 1.0}, "test"),
+        ("size_mb", {"size_mb": 1.0}, "test"),
+        ("size_mb", {}, "validation"),
+        ("seconds", {"test_accuracy": 0.5}, "training"),
+        ("peak_memory_mb", {}, "training"),
+        ("samples_per_second", {}, "training"),
+        ("train_loss", {"test_accuracy": 0.5}, "training"),
+    ],
+)
+def test_the_part_that_a_verdict_compares(name, tested, part):
+    assert Objective(name, "minimize").judged_by(tested) == part
+
+
+def test_every_cost_has_a_direction_and_a_place():
+    assert {cost.direction for cost in COSTS.values()} == {"maximize", "minimize"}
+    assert {cost.measured for cost in COSTS.values()} == {"training", "model", "stopwatch"}
+    assert {name for name, cost in COSTS.items() if cost.exact} == {"flops", "parameters", "size_mb"}
+
+
+def test_the_value_on_the_test_part_goes_by_its_name():
+    assert ACCURACY.value({"val_accuracy": 0.1, "test_accuracy": 0.2}) == 0.1
+    assert ACCURACY.value({"val_accuracy": 0.1, "test_accuracy": 0.2}, "test") == 0.2
+    assert LATENCY.value({"latency_ms": 3.0}, "test") == 3.0
+    assert ACCURACY.value({}, "test") is None
+
+
+def test_better_and_gain_follow_the_direction():
+    assert ACCURACY.better(0.9, 0.8) and not ACCURACY.better(0.8, 0.8)
+    assert LATENCY.better(1.0, 2.0) and not LATENCY.better(2.0, 1.0)
+    assert ACCURACY.gain(0.9, 0.8) == pytest.approx(0.1) and LATENCY.gain(1.0, 3.0) == 2.0
+    assert str(LATENCY.gain(1.0, 1.0)) == "0.0"
+
+
+def test_rank_takes_complete_trials_within_the_bounds_and_of_equals_the_smaller():
+    trials = [
+        Trial("a", 0.5),
+        Trial("b", 0.9, {"size_mb": 2.0}),
+        Trial("c", 0.9, {"size_mb": 1.0}),
+        Trial("d", 0.99, state="stopped"),
+        Trial("e", None, state="failed"),
+        Trial("f", None),
+    ]
+    assert keys(Goal((ACCURACY,)).rank(trials)) == ["c", "b", "a"]
+    assert keys(Goal((Objective("x", "minimize"),)).rank(trials)) == ["a", "c", "b"]
+    assert keys(Goal((ACCURACY,), (Bound("size_mb", 1.5),)).rank(trials)) == ["c"], "what was not measured is not within a bound"
+
+
+def test_a_bound_includes_its_end():
+    assert Bound("latency_ms", 2.0).holds({"latency_ms": 2.0})
+    assert not Bound("latency_ms", 2.0).holds({"latency_ms": 2.1})
+    assert not Bound("latency_ms", 2.0).holds({})
+
+
+def test_the_front_holds_what_no_other_equals_in_every_objective():
+    goal = Goal((ACCURACY, LATENCY, SIZE))
+    trials = [
+        Trial("best", 0.9, {"latency_ms": 3.0, "size_mb": 3.0}),
+        Trial("fast", 0.8, {"latency_ms": 1.0, "size_mb": 3.0}),
+        Trial("small", 0.7, {"latency_ms": 3.0, "size_mb": 1.0}),
+        Trial("worse", 0.8, {"latency_ms": 2.0, "size_mb": 3.0}),
+        Trial("like fast", 0.8, {"latency_ms": 1.0, "size_mb": 3.0}),
+        Trial("unmeasured", 0.99, {"latency_ms": 1.0}),
+    ]
+    assert keys(goal.front(trials)) == ["best", "fast", "small"]
+    assert goal.scores(trials[-1]) is None and goal.scores(trials[0]) == (0.9, 3.0, 3.0)
+
+
+def test_dominates():
+    assert dominates((1, 1), (1, 2)) and not dominates((1, 1), (1, 1)) and not dominates((0, 3), (1, 2))
+
+
+@pytest.mark.parametrize(
+    ("goal", "timed"),
+    [
+        (Goal((ACCURACY,)), False),
+        (Goal((LATENCY,)), True),
+        (Goal((ACCURACY, LATENCY)), True),
+        (Goal((ACCURACY,), (Bound("latency_ms", 1),)), True),
+    ],
+)
+def test_a_goal_with_a_stopwatch_runs_trials_alone(goal, timed):
+    assert goal.timed is timed

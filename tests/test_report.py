@@ -1,0 +1,181 @@
+"""A verdict as a sentence, a table on the terminal, and a page."""
+
+from dataclasses import replace
+from math import inf
+
+import pytest
+import yaml
+
+from autoopt.report import page
+from autoopt.report.sentence import conclusion
+from autoopt.report.terminal import closing, duration
+from autoopt.study.verdict import Point, Side, Verdict, average, read
+
+COSTS = {"latency_ms": 0.5, "size_mb": 1.25, "parameters": 12345.0}
+
+
+def side(trial, score, title="adamw cosine", seeds=3, **metrics):
+    return Side(trial, title, score, [score] * seeds, score - 0.01, metrics, {"optimizer": {"adamw": {}}}, f"{trial}-final-0")
+
+
+def verdict(gain=0.3, low=0.2, high=0.4, **fields):
+    plain = {
+        "study": "s",
+        "objective": "val_accuracy",
+        "direction": "maximize",
+        "part": "test",
+        "baseline": side("0", 0.5),
+        "winner": side("7", 0.8, "sgd cosine"),
+        "counts": {"complete": 5, "stopped": 3, "failed": 2},
+        "reasons": {"lost": 2},
+        "trainings": 12,
+        "seconds": 61.0,
+        "test_opened_for": 2,
+        "folder": "autoopt-runs/s",
+    }
+    return Verdict(gain=gain, interval=(low, high), **{**plain, **fields})
+
+
+GAIN = "gain in val_accuracy on the test split +0.3000, 95 % interval"
+SENTENCES = [
+    (verdict(), f"Trial 7 is better than the baseline: {GAIN} +0.2000 to +0.4000."),
+    (
+        verdict(low=-0.1),
+        f"No difference between trial 7 and the baseline could be shown, since the interval includes 0: {GAIN} -0.1000 to +0.4000.",
+    ),
+    (
+        verdict(-0.3, -0.4, -0.2),
+        "The baseline is better than trial 7, which only validation preferred: "
+        "gain in val_accuracy on the test split -0.3000, 95 % interval -0.4000 to -0.2000.",
+    ),
+    (
+        verdict(part="validation", test_opened_for=0),
+        "Trial 7 looks better than the baseline, on the split that the search chose it by: "
+        "gain in val_accuracy on the validation split +0.3000, 95 % interval +0.2000 to +0.4000 (there is no test split).",
+    ),
+    (
+        verdict(part="validation"),
+        "Trial 7 looks better than the baseline, on the split that the search chose it by: gain in val_accuracy on the validation split "
+        "+0.3000, 95 % interval +0.2000 to +0.4000 (the test split does not tell it).",
+    ),
+    (
+        verdict(2.0, 2.0, 2.0, objective="size_mb", direction="minimize"),
+        "Trial 7 is better than the baseline: gain in size_mb on the test split +2.0000, the same for every seed.",
+    ),
+    (
+        verdict(2.0, 1.0, 3.0, objective="seconds", direction="minimize", part="training"),
+        "Trial 7 is better than the baseline: gain in seconds of the trainings +2.0000, 95 % interval +1.0000 to +3.0000.",
+    ),
+    (
+        verdict(0.3, -inf, inf, baseline=side("0", 0.5, seeds=1)),
+        "Whether trial 7 is better than the baseline cannot be told: "
+        "gain in val_accuracy on the test split +0.3000; study.seeds=3 or more tells it.",
+    ),
+    (
+        verdict(0.3, -inf, inf, baseline=side("0", 0.5, seeds=1), winner=side("7", 0.8, seeds=1), seeds_planned=3),
+        "Whether trial 7 is better than the baseline cannot be told: gain in val_accuracy on the test split +0.3000 "
+        "(the time ended after 1 of 3 seeds); a longer study.time tells it.",
+    ),
+    (
+        verdict(0.3, -inf, inf),
+        "Whether trial 7 is better than the baseline cannot be told: gain in val_accuracy on the test split +0.3000; "
+        "every seed gave the same score: the model or the data seeds itself, so that seeds tell nothing.",
+    ),
+    (
+        verdict(0.0, 0.0, 0.0, winner=side("0", 0.5)),
+        "No recipe but the baseline was confirmed, so that there is nothing to compare it with.",
+    ),
+    (verdict(seeds_planned=5), f"Trial 7 is better than the baseline: {GAIN} +0.2000 to +0.4000 (the time ended after 3 of 5 seeds)."),
+]
+
+
+@pytest.mark.parametrize(("given", "sentence"), SENTENCES)
+def test_the_conclusion(given, sentence):
+    assert conclusion(given) == sentence
+
+
+@pytest.mark.parametrize(("given", "_"), SENTENCES)
+def test_it_comes_back_from_yaml(given, _):
+    given = replace(given, front=(Point("compress-1", "half", 0.5, 1.0, 2.0),), dropped={"a/b": "no"}, quarantined=("a/b",))
+    assert read(yaml.safe_load(given.yaml(conclusion="x"))) == given
+
+
+def test_better_is_said_of_a_part_that_did_not_choose_the_winner():
+    assert verdict().better and verdict(part="training").better
+    assert not verdict(part="validation").better and not verdict(low=-0.1).better and not verdict(winner=side("0", 0.5)).better
+
+
+def test_the_model_that_is_advised():
+    assert verdict().best.trial == verdict(part="validation").best.trial == "7"
+    assert verdict(low=-0.1).best.trial == verdict(0.3, -inf, inf).best.trial == "0"
+
+
+def closed(given):
+    lines = []
+    closing(given, lines.append)
+    return lines
+
+
+def columns(table):
+    return [list(column.cells) for column in table.columns]
+
+
+def test_the_closing_of_a_winner():
+    given = verdict(baseline=side("0", 0.51, **COSTS), winner=side("7", 0.81, "sgd cosine", **COSTS))
+    table, _, sentence, counts, where, more = closed(given)
+    labels, theirs, ours = columns(table)
+    assert [c.header for c in table.columns] == ["", "baseline", "winner (trial 7)"]
+    assert labels[:2] == ["val_accuracy on the test split", "val_accuracy on validation, fresh seeds"]
+    assert (theirs[:2], ours[:2]) == (["0.5100", "0.5000"], ["0.8100", "0.8000"])
+    assert ours[2:] == ["0.500", "1.250", "12,345", "sgd cosine"]
+    assert sentence == conclusion(given)
+    assert counts == "5 trials complete, 3 stopped early, 2 failed (2 lost); 12 trainings, 1:01 of trial time."
+    assert where == "best/ holds the winner: autoopt-runs/s/best   all figures: autoopt-runs/s/verdict.yaml"
+    assert more == "autoopt show s lists the trials, autoopt ui s shows them in MLflow."
+
+
+def test_the_closing_without_a_winner():
+    *_, where, _more = closed(verdict(low=-0.1))
+    assert where.startswith("best/ holds the baseline")
+
+
+def test_what_only_one_side_measured_is_no_row():
+    table, *_ = closed(verdict(baseline=side("0", 0.5), winner=side("7", 0.8, **COSTS)))
+    assert columns(table)[0][2:] == ["recipe"]
+
+
+def test_the_front_is_a_table_of_its_own():
+    _table, _, front, *_ = closed(
+        verdict(front=(Point("compress-1", "half", 0.5, 1.0, 0.0001), Point("compress-2", "keep", 0.6, 2.0, 1.5)))
+    )
+    assert columns(front) == [
+        ["compress-1", "compress-2"],
+        ["0.5000", "0.6000"],
+        ["1.000", "2.000"],
+        ["0.000100", "1.500"],
+        ["half", "keep"],
+    ]
+
+
+def test_the_closing_names_a_study_of_another_root_as_the_commands_take_it():
+    *_, more = closed(verdict(folder="/data/runs/s"))
+    assert more == "autoopt show s root=/data/runs lists the trials, autoopt ui s root=/data/runs shows them in MLflow."
+
+
+def test_a_page_escapes_what_it_shows():
+    shown = page.table(verdict(study="<s>", winner=side("7", 0.8, "<b>")))
+    assert "&lt;s&gt;" in shown and "&lt;b&gt;" in shown and "<b>&lt;s&gt;</b>" in shown
+    assert "val_accuracy on the test split" in shown and "0.8000" in shown
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0, "0 s"), (0.4, "0 s"), (59.4, "59 s"), (60, "1:00"), (200, "3:20"), (3599, "59:59"), (3600, "1:00:00"), (90061, "25:01:01")],
+)
+def test_durations(seconds, text):
+    assert duration(seconds) == text
+
+
+def test_the_average_takes_what_all_have():
+    assert average([{"a": 1.0, "b": 2.0}, {"a": 3.0}]) == {"a": 2.0}
+    assert average([]) == {}
