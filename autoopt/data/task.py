@@ -274,12 +274,11 @@ def task_of_module(datamodule: LightningDataModule, scan: bool) -> Task:
     """
     datamodule.prepare_data()
     datamodule.setup("fit")
-    if tests := is_overridden("test_dataloader", datamodule):
+    if is_overridden("test_dataloader", datamodule):
         datamodule.setup("test")
     if scan:
-        held_out = ["test_dataloader"] if tests else []
-        held_out += ["val_dataloader"] if is_overridden("val_dataloader", datamodule) else []
-        for name in ("train_dataloader", *held_out):
+        validates = is_overridden("val_dataloader", datamodule)
+        for name in ("train_dataloader", *(["val_dataloader"] if validates else [])):
             check_loader(name, getattr(datamodule, name)())
     batch = next(iter(datamodule.train_dataloader()))
     layout = layout_of(batch)

@@ -4,9 +4,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-import optuna
-
-from autoopt.study.journal import Journal, Record
+from autoopt.study.journal import Journal
+from autoopt.study.record import Record
+from autoopt.study.stages import SEARCH
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Searched:
 def searched(folder: Path) -> Searched:
     """Read the journal of a study that is over."""
     journal = Journal(folder / "journal.log", folder.name, write=False)
-    trials = optuna.load_study(study_name=f"{folder.name}/search", storage=journal.storage).get_trials(deepcopy=False)
+    trials = journal.trials(SEARCH)
     begun = [t.datetime_start for t in trials if t.datetime_start]
     ended = [t.datetime_complete for t in trials if t.datetime_complete]
-    return Searched(journal.records("search"), min(begun), max(ended))
+    return Searched(journal.records(SEARCH), min(begun), max(ended))

@@ -1,6 +1,6 @@
 """The `autoopt` command with its supervisor's processor time taken apart, for costs.py: FILE, then the command's words.
 
-Calls into the journal, the sampler, the mirror, the screen and the executor are timed, each without what it calls of the
+Calls into the journal, the strategy, the mirror, the screen and the executor are timed, each without what it calls of the
 others; what is left is the loop around them.
 """
 
@@ -11,11 +11,11 @@ from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
-from optuna.samplers import TPESampler
 from optuna.storages import JournalStorage
 
 from autoopt.cli import main
 from autoopt.executor.local import Local
+from autoopt.plugins.strategy.tpe import Tpe
 from autoopt.space import Space
 from autoopt.study import mirror, search
 from autoopt.study.journal import Journal
@@ -68,9 +68,9 @@ def only_the_search(function: Any) -> Any:
 
 if __name__ == "__main__":
     time_calls(JournalStorage, *(n for n in vars(JournalStorage) if n[0] != "_"), to="journal")
-    time_calls(Journal, "stage", "records", "tell", "interrupted", to="journal")
-    time_calls(TPESampler, "infer_relative_search_space", "sample_relative", "sample_independent", "after_trial", to="sampler")
-    time_calls(Space, "draw", to="drawing a recipe")
+    time_calls(Journal, "trials", "records", "begin", "end", to="journal")
+    time_calls(Tpe, "propose", "stop", to="strategy")
+    time_calls(Space, "walk", to="making a recipe")
     time_calls(mirror.Mirror, "begin", "epoch", "end", to="mirror (spool)")
     time_calls(Progress, "stage", "running", "result", to="screen")
     time_calls(Local, "submit", "reply", "_turn", to="executor")
