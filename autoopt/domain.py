@@ -59,6 +59,7 @@ class Acts:
         closure: of an optimizer: it calls its closure more than once a step (SAM). Values with which it would have none (16-bit
             scaling), or the last batch's alone (gradients that Lightning accumulates), are not drawn with it.
         gpu: of a device: it trains on NVIDIA GPUs where there are any, of which the executor gives each trial its share.
+        preset: of data: the slots that have a preset of this name are filled from it, unless they are filled by name.
     """
 
     fills: str | None = None
@@ -66,3 +67,4 @@ class Acts:
     last: bool = False
     closure: bool = False
     gpu: bool = False
+    preset: str = ""

@@ -36,7 +36,11 @@ TABLE = (
     Slot("activation", "what stands between the layers", (), ("torch.nn:Module", None)),
     Slot("initializer", "the weights before the first step", ("model", "batch"), (None,)),
     Slot(
-        "augmentation", "new training batches from old ones", ("images", "inputs", "targets"), ("torch:Tensor", "builtins:tuple"), many=True
+        "augmentation",
+        "new training batches from old ones",
+        ("planes", "images", "pixels", "inputs", "targets"),  # autoopt.module.tuned:augment says what each is
+        ("torch:Tensor", "builtins:tuple"),
+        many=True,
     ),
     Slot(
         "regularizer",

@@ -6,8 +6,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from autoopt.commands.plugins import as_markdown
 from autoopt.slots import PLUGGABLE
@@ -57,6 +59,14 @@ def desk(tmp_path: Path) -> Path:
     """A directory with what the examples take for granted."""
     (tmp_path / "my_models.py").write_text(MY_MODELS)
     (tmp_path / "my_table.csv").write_text(TABLE)
+    draw = np.random.default_rng(0)
+    for part, count in {"train": 40, "valid": 10}.items():
+        for name in ("cat", "dog"):
+            (tmp_path / "photos" / part / name).mkdir(parents=True)
+            for number in range(count):
+                pixels = draw.integers(0, 256, (12, 12, 3), dtype="uint8")
+                Image.fromarray(pixels).save(tmp_path / "photos" / part / name / f"{number}.jpg")
+    np.savez(tmp_path / "scans.npz", x=draw.random((60, 8, 8)), y=np.arange(60) % 2)
     return tmp_path
 
 

@@ -56,7 +56,7 @@ def prepared(overrides: Overrides) -> list[str]:
 def command_line(overrides: Overrides) -> list[str]:
     """The overrides as Hydra takes them: groups by name, sweeps quoted, `use` where an option was named for good."""
     data = overrides.groups.get("data") or available("data")[:1]  # something to go on with
-    groups = {**careful(overrides), **overrides.groups, "data": data}
+    groups = {**advised(overrides), **overrides.groups, "data": data}
     lines = [f"{g}={'[' + ','.join(map(option, names)) + ']' if g in PLUGGABLE else names[0]}" for g, names in groups.items()]
     uses = {f"{key}.use": "true" for key in overrides.always}
     own = {"batches.size": "null"} if any(map(is_path, data)) else {}  # a data module has a batch size of its own
@@ -64,11 +64,15 @@ def command_line(overrides: Overrides) -> list[str]:
     return lines + [f"{key}={grammar.quoted(text) if grammar.is_sweep(text) else text}" for key, text in values.items()]
 
 
-def careful(overrides: Overrides) -> dict[str, list[str]]:
-    """A model of the user's is searched with care: what would change it or its data has to be named."""
+def advised(overrides: Overrides) -> dict[str, list[str]]:
+    """The presets that the data and the model want for the slots that are not filled by name.
+
+    A model of the user's is searched with care: what would change it or its data has to be named.
+    """
+    wanted = [find("data", name).acts.preset for name in overrides.groups.get("data", ())]
     if any(map(is_path, overrides.groups.get("model", ()))):
-        return {slot: ["careful"] for slot in SLOTS if is_preset(slot, "careful")}
-    return {}
+        wanted.append("careful")
+    return {slot: [preset] for preset in wanted if preset for slot in SLOTS if is_preset(slot, preset)}
 
 
 def store(overrides: Overrides) -> None:

@@ -49,7 +49,7 @@ class Mapped:
 
     def __init__(self, array: np.ndarray, dtype: torch.dtype | None = None, channels_last: bool = False, grey: bool = False):
         self.array, self.channels_last, self.grey = array, channels_last, grey
-        self.dtype = dtype or torch.from_numpy(np.empty(0, array.dtype)).dtype
+        self.dtype = dtype or torch.from_numpy(np.empty(0, array.dtype.newbyteorder("="))).dtype
         count, *rest = array.shape
         self.shape = (count, 1, *rest) if grey else (count, rest[2], rest[0], rest[1]) if channels_last else (count, *rest)
 
@@ -57,7 +57,8 @@ class Mapped:
         return self.shape[0]
 
     def __getitem__(self, numbers: Tensor) -> Tensor:
-        rows = torch.from_numpy(np.asarray(self.array[numbers.numpy()])).to(self.dtype)
+        read = np.asarray(self.array[numbers.numpy()])
+        rows = torch.from_numpy(read.astype(read.dtype.newbyteorder("="), copy=False)).to(self.dtype)
         return rows[:, None] if self.grey else rows.permute(0, 3, 1, 2) if self.channels_last else rows
 
 

@@ -16,7 +16,12 @@ from autoopt.errors import BadInput, nearest
 Parts = dict[str, Tensor]
 SPLITTING = ("column", "group", "time")
 """Settings of `split` that name a column of the data."""
-NAMES = {"train": "train", "training": "train", "val": "validation", "valid": "validation", "validation": "validation", "test": "test"}
+NAMES = {
+    **dict.fromkeys(("train", "training"), "train"),
+    **dict.fromkeys(("val", "valid", "validation"), "validation"),
+    **dict.fromkeys(("test", "testing"), "test"),
+}
+"""The names that people give to parts, in lower case."""
 
 
 class Splitter:

@@ -1,7 +1,8 @@
 """What is to be learnt: the examples, their split, and what a model has to know of them."""
 
 import hashlib
-from collections.abc import Collection, Mapping, Sequence
+import math
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, runtime_checkable
 
@@ -12,8 +13,10 @@ from lightning.pytorch.utilities.model_helpers import is_overridden
 from torch import Tensor
 from torch.utils.data import DataLoader
 
+from autoopt.data.arrays import checked_classes, one_hot
+from autoopt.data.batch import Layout, layout_of
 from autoopt.data.parts import PARTS
-from autoopt.data.rows import Mapped, Rows, Source, everything
+from autoopt.data.rows import Mapped, Rows, Source, everything, pieces
 from autoopt.data.scale import Scale
 from autoopt.data.splits import SPLITTING, Splitter
 from autoopt.errors import BadInput
@@ -62,6 +65,10 @@ class Raw(Protocol):
 
 
 SAMPLED = 1024
+Span = tuple[float, float]
+"""The least and the greatest value."""
+WITHIN = ("images", "pixels")
+"""The names under which augmentation is offered images in [0, 1] alone."""
 
 
 @dataclass(frozen=True)
@@ -69,13 +76,15 @@ class Examples:
     """What a data technique returns.
 
     Args:
-        inputs: floats; a table `(N, F)`, or images `(N, C, H, W)` in [0, 1] (or uint8 in 0 to 255), in memory or read
-            as they are asked for (`autoopt.data.rows.Source`), or what becomes that by what the training part shows (`Raw`).
-        targets: class indices, int64 `(N,)`, or values, `(N, D)`. Float64 is centred before it becomes float32.
+        inputs: floats; a table `(N, F)`, or images `(N, C, H, W)` (or uint8 in 0 to 255), in memory or read as they are
+            asked for (`autoopt.data.rows.Source`), or what becomes that by what the training part shows (`Raw`).
+        targets: class indices `(N,)` of any whole type, or as rows with a single 1; or values `(N, D)`. Float64 is centred before
+            it becomes float32.
         kind: "classification" or "regression".
         classes: the class names, in the order of the indices.
         splits: index tensors for train, validation and test, where the source fixes them; one that is not there is cut from train.
         columns: values of each example by name, by which `split` may go.
+        notes: what the user is told of how the source was read, a line each.
     """
 
     inputs: Tensor | Source | Raw
@@ -84,19 +93,21 @@ class Examples:
     classes: tuple[str, ...] = ()
     splits: dict[str, Tensor] | None = None
     columns: Mapping[str, np.ndarray] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class Task:
     """The split examples, or the user's data module, and what a model has to know of them.
 
-    `input_shape` is without the batch; `inputs` and `targets` are the scales that were applied (tables and regression
-    targets only); `class_counts` are the training examples of each class, int64 `(K,)`; `tokens` is the size of the vocabulary
-    where the inputs are its indices, int64 `(N, T)`, 0 being padding; `categories` are the levels of the last columns of a
-    table, which hold their codes (a model is built without them: they are embedded in front of it); `encoding` says
-    how raw inputs became numbers; `folds` are the tasks of the other folds of a cross-validation; `groups` has the number of
-    the group of each test example, int64 `(N,)`, where they were split by groups; `scaled` images have values outside of
-    [0, 1]; `notes` are lines on the data that the user should read.
+    `input_shape` is without the batch; `inputs` and `targets` are the scales that were applied (to tables, to images with
+    values above 1, to regression targets); `class_counts` are the training examples of each class, int64 `(K,)`; `tokens`
+    is the size of the vocabulary where the inputs are its indices, int64 `(N, T)`, 0 being padding; `categories` are the
+    levels of the last columns of a table, which hold their codes (a model is built without them: they are embedded in front
+    of it); `encoding` says how raw inputs became numbers, of images which `values` a model is given before it scales them;
+    `folds` are the tasks of the other folds of a cross-validation; `groups` has the number of the group of each test example,
+    int64 `(N,)`, where they were split by groups; `unoffered` has the reasons why the batches cannot be augmented under some
+    of the names that the slot offers; `notes` are lines for the user.
     """
 
     kind: str
@@ -113,7 +124,7 @@ class Task:
     encoding: Mapping[str, Any] = field(default_factory=dict)
     folds: "tuple[Task, ...]" = ()
     groups: Tensor | None = None
-    scaled: bool = False
+    unoffered: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
     @property
@@ -139,9 +150,9 @@ def make_task(examples: Examples | LightningDataModule, split: dict[str, Any], s
         if said := [key for key in (*SPLITTING, "folds") if split.get(key) is not None]:
             raise BadInput(f"split.{said[0]}={split[said[0]]}: a data module splits by itself; leave it away")
         return task_of_module(examples, scan)
-    check(examples)
+    examples, span = checked(examples)
     splitter = Splitter(examples.targets, examples.kind == "classification", examples.columns, examples.splits, split)
-    first, *others = [task_of(examples, parts, split, embed, splitter.groups) for parts in splitter.parts()]
+    first, *others = [task_of(examples, parts, split, embed, span, splitter.groups) for parts in splitter.parts()]
     return replace(first, folds=tuple(others))
 
 
@@ -158,8 +169,13 @@ def fingerprint(examples: Examples) -> str:
     return digest.hexdigest()[:16]
 
 
-def task_of(examples: Examples, numbers: dict[str, Tensor], split: dict[str, Any], embed: bool, groups: np.ndarray | None = None) -> Task:
+def task_of(
+    examples: Examples, numbers: dict[str, Tensor], split: dict[str, Any], embed: bool, span: Span | None, groups: np.ndarray | None = None
+) -> Task:
     """The task of one split; all that is learnt from the data here is learnt from its training part.
+
+    Args:
+        span: of all the inputs.
 
     Raises:
         BadInput: a part holds a class that the training part lacks.
@@ -168,13 +184,15 @@ def task_of(examples: Examples, numbers: dict[str, Tensor], split: dict[str, Any
     inputs, train = examples.inputs, numbers["train"]
     found = inputs.encoded(train, without, embed) if isinstance(inputs, Raw) else Encoded(inputs)  # type: ignore[arg-type]
     targets, classification = examples.targets, examples.kind == "classification"
-    in_scale = scale_of(found, train) if split["normalise"] else None
+    extent = extent_of(found.inputs, train, span) if is_image(found.inputs) else None
+    in_scale = scale_of(found, train, extent) if split["normalise"] else None
     out_scale = Scale.of(targets[train]) if split["normalise"] and not classification else None
-    y = targets.long() if classification else out_scale.apply(targets) if out_scale else targets.float()
+    y = targets if classification else out_scale.apply(targets) if out_scale else targets.float()
     parts = {part: (cut(found.inputs, numbers[part], in_scale), y[numbers[part]].contiguous()) for part in PARTS}
     outputs = len(examples.classes) or int(targets.max()) + 1 if classification else targets.shape[1]
     counts = torch.bincount(y[train], minlength=outputs) if classification else None
-    notes = found.notes + (() if counts is None else check_classes(counts, parts, examples.classes))
+    lacking = () if counts is None else check_classes(counts, parts, examples.classes)
+    told, unoffered = values_of(extent, in_scale) if extent else ((), {})
     return Task(
         examples.kind,
         tuple(found.inputs.shape[1:]),
@@ -186,19 +204,56 @@ def task_of(examples: Examples, numbers: dict[str, Tensor], split: dict[str, Any
         counts,
         tokens=found.tokens,
         categories=found.categories,
-        encoding=found.words,
-        notes=notes,
+        encoding=found.words if extent is None else {"values": [*extent]},
+        unoffered=unoffered,
+        notes=(*examples.notes, *found.notes, *told, *lacking),
         groups=None if groups is None else torch.from_numpy(np.unique(groups[numbers["test"]], return_inverse=True)[1]),
     )
 
 
-def scale_of(found: Encoded, train: Tensor) -> Scale | None:
-    """The scale of a table; images and words have none."""
+def is_image(inputs: Any) -> bool:
+    return len(inputs.shape) == 4
+
+
+def extent_of(images: Tensor | Source, train: Tensor, span: Span | None) -> Span:
+    """The least and the greatest value of training images before they are scaled; where all images are in [0, 1], of all of them."""
+    if images.dtype == torch.uint8:
+        return 0.0, 1.0
+    return span if span and span[0] >= 0 and span[1] <= 1 else span_of(images[piece] for piece in pieces(images, train))
+
+
+def span_of(tensors: Iterable[Tensor]) -> Span:
+    """The least and the greatest value, or NaN."""
+    ends = torch.stack([torch.stack(tensor.aminmax()) for tensor in tensors])
+    return float(ends[:, 0].min()), float(ends[:, 1].max())
+
+
+def scale_of(found: Encoded, train: Tensor, extent: Span | None) -> Scale | None:
+    """The scale of a table, or of images with values above 1; images in [0, 1] or of both signs have none, nor have words."""
     inputs = found.inputs
+    if extent is not None:
+        low, high = extent
+        zero, top = torch.tensor([0.0, full_scale(high)], dtype=torch.float64)
+        return None if low < 0 or high <= 1 else Scale(zero, top)
     if len(inputs.shape) != 2 or not inputs.dtype.is_floating_point:
         return None
     scale = Scale.of(inputs[train]) if isinstance(inputs, Tensor) else Scale.of_source(inputs, train)
     return scale.without_last(len(found.categories))
+
+
+def full_scale(high: float) -> float:
+    """The greatest value of the fewest bits that hold `high`: 255 for 8 bits, 4095 for 12."""
+    return high if high < 2 else float(2 ** math.ceil(math.log2(high + 1)) - 1)
+
+
+def values_of(extent: Span, scale: Scale | None) -> tuple[tuple[str, ...], dict[str, str]]:
+    """What is told of the values of images, and the names under which augmentation cannot be offered them."""
+    low, high = extent
+    if scale is not None:
+        return (f"the images have values from {low:g} to {high:g}; they are divided by {float(scale.deviation):g}",), {}
+    if low >= 0 and high <= 1:
+        return (), {}
+    return (), dict.fromkeys(WITHIN, f"the images have values from {low:g} to {high:g}, outside of [0, 1]")
 
 
 def cut(inputs: Tensor | Source, numbers: Tensor, scale: Scale | None) -> Tensor:
@@ -226,23 +281,42 @@ def task_of_module(datamodule: LightningDataModule, scan: bool) -> Task:
         for name in ("train_dataloader", *(["val_dataloader"] if validates else [])):
             check_loader(name, getattr(datamodule, name)())
     batch = next(iter(datamodule.train_dataloader()))
-    if not (isinstance(batch, list | tuple) and len(batch) >= 2 and all(isinstance(t, Tensor) for t in batch[:2])):
+    layout = layout_of(batch)
+    if layout is None or (scan and not isinstance(batch, list | tuple)):
         if scan:
             raise BadInput("data: the data module's batches are no (inputs, targets) tensors; give a LightningModule that takes them")
         return Task("unknown", datamodule=datamodule)
-    inputs, targets = batch[:2]
+    inputs, targets = batch[layout.inputs], batch[layout.targets]
+    shown = {"values": [float(inputs.min()), float(inputs.max())]} if is_image(inputs) and inputs.is_floating_point() else {}
+    known: dict[str, Any] = {"datamodule": datamodule, "unoffered": unoffered_of(batch, layout), "encoding": shown}
     shape = tuple(inputs.shape[1:])
-    scaled = inputs.ndim == 4 and not (inputs.min() >= 0 and inputs.max() <= 1)
-    if targets.is_floating_point():
-        return Task("regression", shape, targets.shape[1] if targets.ndim > 1 else 1, datamodule=datamodule, scaled=scaled)
+    if targets.is_floating_point() and not (scan and (targets.ndim > 2 or one_hot(targets))):
+        return Task("regression", shape, targets.shape[1] if targets.ndim > 1 else 1, **known)
     counts = None
     if scan:
-        check_labels(targets, "the data module's targets")
-        labels = torch.cat([b[1].long() for b in datamodule.train_dataloader()])
-        check_labels(labels, "the data module's targets")
-        counts = torch.bincount(labels)
+        labels = torch.cat([checked_classes(b[1], "the data module's targets") for b in datamodule.train_dataloader()])
+        counts = torch.bincount(labels, minlength=targets.shape[1] if targets.ndim == 2 else 0)
     outputs = 0 if counts is None else len(counts)
-    return Task("classification", shape, outputs, class_counts=counts, datamodule=datamodule, scaled=scaled)
+    return Task("classification", shape, outputs, class_counts=counts, **known)
+
+
+def unoffered_of(batch: Any, layout: Layout) -> dict[str, str]:
+    """The names under which augmentation cannot be offered batches like this, with the reason."""
+    inputs = batch[layout.inputs]
+    found: dict[str, str] = {}
+    if inputs.ndim == 4 and not (inputs.min() >= 0 and inputs.max() <= 1):
+        found |= dict.fromkeys(WITHIN, "the data module's images have values outside of [0, 1]")
+    if not inputs.is_floating_point():
+        found |= dict.fromkeys(("planes", "inputs"), f"the data module's inputs are {inputs.dtype}, no floating numbers")
+    if not batch[layout.targets].is_floating_point() and batch[layout.targets].ndim > 1:
+        found["targets"] = f"the targets are {tuple(batch[layout.targets].shape)} integers, no class for each example"
+    if layout.masks:
+        found |= {"images": "the masks would not be moved with the images", "targets": "the targets are masks, which are not mixed"}
+    if layout.misfits:
+        odd = batch[layout.misfits[0]]
+        reason = f"the batches hold {tuple(odd.shape)} beside the images, which would not be moved with them"
+        found |= dict.fromkeys(("planes", "images", "targets"), reason)
+    return found
 
 
 def check_loader(name: str, loader: object) -> None:
@@ -254,35 +328,32 @@ def check_loader(name: str, loader: object) -> None:
         raise BadInput(f"data: the data module's {name} gives {len(several)} loaders; {way}, or give a LightningModule that takes them")
 
 
-def check_labels(targets: Tensor, whose: str) -> None:
-    """Raise BadInput where whole numbers are no classes, one for each example."""
-    if targets.ndim != 1:
-        seen = f"{whose} are whole numbers of shape (N, {', '.join(map(str, targets.shape[1:]))})"
-        way = "as (N,); several labels or values of an example are floats (N, D); for masks give a LightningModule with its own loss"
-        raise BadInput(f"data: {seen}; expected the class of each example {way}")
-    if targets.numel() and targets.min() < 0:
-        raise BadInput(f"data: {whose} hold the class {int(targets.min())}; expected classes from 0 upwards")
+def checked(examples: Examples) -> tuple[Examples, Span | None]:
+    """The examples with class indices or values `(N, D)` as targets, and the span of their inputs where these are floating numbers.
 
-
-def check(examples: Examples) -> None:
-    """Raise BadInput for examples that nothing can be learnt from."""
+    Raises:
+        BadInput: nothing can be learnt from the examples.
+    """
     if not len(examples.inputs):
         raise BadInput("data: there are no examples")
     if len(examples.inputs) != len(examples.targets):
         raise BadInput(f"data: {len(examples.inputs)} inputs but {len(examples.targets)} targets")
-    if not all_finite(examples.inputs) or not torch.isfinite(examples.targets.float()).all():
+    span = looked_through(examples.inputs)
+    if not all(map(math.isfinite, span or ())) or not torch.isfinite(examples.targets.float()).all():
         raise BadInput("data: some values are not finite (NaN or infinity)")
-    if examples.kind == "classification":
-        check_labels(examples.targets, "the targets")
-    if examples.kind == "classification" and len(examples.targets.unique()) < 2:
+    if examples.kind != "classification":
+        return replace(examples, targets=examples.targets.reshape(len(examples.targets), -1)), span
+    targets = checked_classes(examples.targets)
+    if len(targets.unique()) < 2:
         raise BadInput("data: all targets are of one class")
+    return replace(examples, targets=targets), span
 
 
-def all_finite(inputs: Tensor | Source | Raw) -> bool:
-    """Whether no value is NaN or infinite; what is read as it is asked for is read once for that, a piece after the other."""
+def looked_through(inputs: Tensor | Source | Raw) -> Span | None:
+    """The span of the inputs; what is read as it is asked for is read once for that, a piece after the other."""
     if isinstance(inputs, Raw) or (isinstance(inputs, Tensor | Mapped) and not inputs.dtype.is_floating_point):
-        return True
-    return all(bool(torch.isfinite(piece).all()) for piece in everything(inputs))
+        return None
+    return span_of(everything(inputs))
 
 
 def check_classes(counts: Tensor, parts: Mapping[str, tuple[Tensor, Tensor]], names: Sequence[str]) -> tuple[str, ...]:

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from autoopt.data import table, words
 from autoopt.data.scale import Scale
 from autoopt.data.task import Task
+from autoopt.deployment import pictures
 from autoopt.deployment.card import described
 from autoopt.deployment.compress import network, take_up
 from autoopt.errors import BadInput
@@ -35,8 +36,8 @@ class Deployed(nn.Module):
 
     def __init__(self, model: nn.Module, task: Task):
         super().__init__()
-        self.model, self.inputs, self.targets, self.classes = model, task.inputs, task.targets, task.classes
-        self.kind, self.encoding, self.input_shape = task.kind, task.encoding, task.input_shape
+        self.model, self.task = model, task
+        self.inputs, self.targets, self.classes, self.encoding = task.inputs, task.targets, task.classes, task.encoding
 
     def forward(self, inputs: Tensor) -> Tensor:
         outputs = self.model(single(inputs) if self.inputs is None else self.inputs.apply(inputs))
@@ -47,11 +48,13 @@ class Deployed(nn.Module):
 
         Args:
             examples: rows of a table (a `pandas.DataFrame`, or what makes one) with the columns that it was trained on; texts;
-                images in 0 to 255 (uint8); or what are inputs already.
+                images (`autoopt.deployment.pictures.encode`); or what are inputs already.
 
         Raises:
-            BadInput: a column is missing, or a value cannot be read as what training has seen.
+            BadInput: a column is missing, a value cannot be read as what training has seen, or the images are not such as those.
         """
+        if "values" in self.encoding:
+            return pictures.encode(examples, self.task)
         if isinstance(examples, Tensor):
             return self.checked(examples / 255 if examples.dtype == torch.uint8 else examples)
         if "columns" in self.encoding:
@@ -66,8 +69,9 @@ class Deployed(nn.Module):
         Raises:
             BadInput: these are rows of numbers, but not as many as the model takes.
         """
-        if len(self.input_shape) == 1 and inputs.shape[1:] != self.input_shape:
-            raise BadInput(f"predict: expected {self.input_shape[0]} numbers in each row, got the shape {tuple(inputs.shape)}")
+        shape = self.task.input_shape
+        if len(shape) == 1 and inputs.shape[1:] != shape:
+            raise BadInput(f"predict: expected {shape[0]} numbers in each row, got the shape {tuple(inputs.shape)}")
         return inputs
 
     @torch.no_grad()
@@ -75,7 +79,7 @@ class Deployed(nn.Module):
         """What `encode` takes as the names of the classes, int64 `(N,)` where these have none, or values `(N, D)`."""
         device = next((t.device for t in (*self.parameters(), *self.buffers())), torch.device("cpu"))
         outputs = self(self.encode(examples).to(device))
-        if self.kind != "classification":
+        if self.task.kind != "classification":
             return outputs
         found = outputs.argmax(1)
         return [self.classes[number] for number in found.tolist()] if self.classes else found

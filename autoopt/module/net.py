@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
+from autoopt.data.arrays import class_indices
 from autoopt.data.feed import in_groups
 from autoopt.data.task import Task
 from autoopt.module.applied import HELD, Applied, applied_to
@@ -55,7 +56,7 @@ class Net(Tuned):
         with torch.autocast(self.device.type, enabled=False):  # Lightning's is for the forward pass alone, as in `loss_of`
             optimizer, schedule = self.optimizers(), self.lr_schedulers()
             for group in in_groups(chunk, self.accumulate):
-                batches = [augment(applied.chosen, *pair(batch), self.outputs) for batch in group]
+                batches = [augment(applied.chosen, *pair(batch, self.kind), self.outputs) for batch in group]
                 self.losses.append(self.step(optimizer, batches))
                 if renewed:
                     applied.passed.add([inputs for inputs, _ in batches])
@@ -118,15 +119,15 @@ class Net(Tuned):
         device = trainer.strategy.root_device
         self.model.eval()
         with trainer.precision_plugin.val_step_context():
-            pairs = [(self.model(x.to(device)).float(), y) for x, y in map(pair, batches)]
+            pairs = [(self.model(x.to(device)).float(), y) for x, y in (pair(batch, self.kind) for batch in batches)]
         self.model.train()
         outputs, targets = (torch.cat(tensors).cpu() for tensors in zip(*pairs, strict=True))
         return (outputs, targets) if self.scale is None else (self.scale.invert(outputs), self.scale.invert(targets))
 
 
-def pair(batch: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
-    """Inputs and targets of a batch: classes int64, values `(N, D)`, since `(N,)` against outputs `(N, 1)` would broadcast to `(N, N)`."""
+def pair(batch: Sequence[Tensor], kind: str) -> tuple[Tensor, Tensor]:
+    """Inputs and targets of a batch: class indices, or values as `(N, D)`, since `(N,)` against `(N, 1)` would broadcast to `(N, N)`."""
     inputs, targets = batch[:2]
-    if not targets.is_floating_point():
-        return inputs, targets.long()
-    return inputs, targets[:, None] if targets.ndim == 1 else targets
+    if kind == "classification":
+        return inputs, class_indices(targets)
+    return inputs, targets.float()[:, None] if targets.ndim == 1 else targets.float()

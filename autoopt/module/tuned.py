@@ -14,6 +14,7 @@ from torch.nn.functional import one_hot
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
+from autoopt.data.batch import layout_of, moved, places, replaced
 from autoopt.data.feed import overridden
 from autoopt.errors import TechniqueError
 from autoopt.module.applied import applied_to
@@ -59,16 +60,9 @@ class Tuned(L.LightningModule):
         return [c for c in ([own] if isinstance(own, L.Callback) else own) if not isinstance(c, Checkpoint)]
 
     def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
-        """Augment a training batch before the module's own hook sees it; a mixed class is drawn from its mixture.
-
-        Drawing has the expected gradient of the mixture, and every training step takes class indices.
-        """
-        chosen = applied_to(self).chosen
-        if self.trainer.training and chosen.of("augmentation") and isinstance(batch, list | tuple) and len(batch) >= 2:
-            inputs, targets = augment(chosen, batch[0], batch[1])
-            if targets.is_floating_point() and not batch[1].is_floating_point():
-                targets = torch.multinomial(targets, 1).squeeze(1).to(batch[1].dtype)
-            batch = [inputs, targets, *batch[2:]]
+        """Augment a training batch before the module's own hook sees it."""
+        if self.trainer.training:
+            batch = augmented_batch(applied_to(self).chosen, batch)
         return super().on_after_batch_transfer(batch, dataloader_idx)
 
     def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
@@ -146,18 +140,50 @@ def scale_alike(model: nn.Module, trained: nn.Module) -> None:
 
 
 def augment(chosen: Chosen, inputs: Tensor, targets: Tensor, classes: int = -1) -> tuple[Tensor, Tensor]:
-    """A batch after every augmentation of the recipe; class indices become probabilities `(N, K)` where one asks for targets."""
+    """A batch after every augmentation of the recipe; class indices become probabilities `(N, K)` where one asks for targets.
+
+    A technique asks for `planes` if it moves every channel that it is given alike, masks among them; for `pixels` if it changes
+    images in [0, 1] and leaves each pixel where it is; for `images`, in [0, 1], if it may do both; else for `inputs`.
+    """
+    return augmented(chosen, inputs, targets, None, classes)[:2]
+
+
+def augmented(
+    chosen: Chosen, inputs: Tensor, targets: Tensor, where: Tensor | None, classes: int = -1
+) -> tuple[Tensor, Tensor, Tensor | None]:
+    """The same, and what became of the places of the pixels where these are given."""
     for technique, values in chosen.of("augmentation"):
         if "targets" in technique.asks and not targets.is_floating_point():
-            targets = one_hot(targets, classes).to(inputs.dtype)
+            targets = one_hot(targets.long(), classes).to(inputs.dtype)
+        planes = inputs if where is None else torch.cat([inputs.float(), where], 1)
+        offered = {"planes": planes, "images": inputs, "pixels": inputs, "inputs": inputs, "targets": targets}
         with torch.autocast(inputs.device.type, enabled=False):  # places and shares in bfloat16 are some pixels off
-            returned = call(technique, {"images": inputs, "inputs": inputs, "targets": targets}, values)
+            returned = call(technique, offered, values)
         made = returned if isinstance(returned, tuple) else (returned,)
         if len(made) != len(technique.asks):
             raise TechniqueError(technique.slot, technique.name, f"returned {len(made)} of {', '.join(technique.asks)}")
         new = dict(zip(technique.asks, made, strict=True))
-        inputs, targets = new.get("images", new.get("inputs", inputs)), new.get("targets", targets)
-    return inputs, targets
+        if where is not None and "planes" in new:
+            new["planes"], where = new["planes"][:, :-3].to(inputs.dtype), new["planes"][:, -3:]
+        inputs = next((new[name] for name in ("planes", "images", "pixels", "inputs") if name in new), inputs)
+        targets = new.get("targets", targets)
+    return inputs, targets, where
+
+
+def augmented_batch(chosen: Chosen, batch: Any) -> Any:
+    """A batch of a user's data module after every augmentation, masks moved along; one of another layout as it is.
+
+    A mixed class is drawn from its mixture: that has the expected gradient of the mixture, and every training step takes indices.
+    """
+    layout = layout_of(batch) if chosen.of("augmentation") else None
+    if layout is None:
+        return batch
+    own = batch[layout.targets]
+    inputs, targets, where = augmented(chosen, batch[layout.inputs], own, places(batch[layout.inputs]) if layout.masks else None)
+    if targets.is_floating_point() and not own.is_floating_point():
+        targets = torch.multinomial(targets, 1).squeeze(1).to(own.dtype)
+    masks = {} if where is None else {key: moved(batch[key], where) for key in layout.masks}
+    return replaced(batch, {layout.inputs: inputs, layout.targets: targets, **masks})
 
 
 def rates(trainer: L.Trainer) -> Iterator[float]:

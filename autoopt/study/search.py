@@ -49,6 +49,11 @@ class Warm:
     baseline: Recipe | None
     start: float
 
+    @property
+    def advised(self) -> Tree:
+        """The config with the objective that the data call for, where it names none."""
+        return {**self.tree, "objective": self.tree["objective"] or self.facts["objective"]}
+
     def begin(self) -> Settled:
         """Recall what is settled, or settle it by a preflight of every technique, and write it down.
 
@@ -57,7 +62,7 @@ class Warm:
         """
         space = Space.of(self.tree).fitting(self.facts["absent"])
         locked = self.folder.locked
-        settled = recall(space, locked) if locked else preflight(space, self.runner, self.tree, self.baseline)
+        settled = recall(space, locked) if locked else preflight(space, self.runner, self.advised, self.baseline)
         announce(settled, self.facts, self.runner.screen)
         self.folder.settle(settled, self.facts)
         return settled
@@ -69,7 +74,7 @@ class Warm:
             BadInput: it cannot be trained.
         """
         space = Space.of(self.tree).fitting(self.facts["absent"])
-        settled = rehearse(space, self.runner, self.tree, self.baseline)
+        settled = rehearse(space, self.runner, self.advised, self.baseline)
         self.folder.settle(settled, self.facts)
         return settled
 

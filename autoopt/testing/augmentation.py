@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from autoopt.domain import Range, Unavailable
-from autoopt.technique import Technique
+from autoopt.technique import Technique, build
 from autoopt.testing.worlds import WORLDS, World, differing, situations
 
 
@@ -28,6 +28,17 @@ def keeps_the_mass_of_labels(technique: Technique) -> None:
             seen = f"{mass.min():g} to {mass.max():g}"
             assert torch.allclose(mass, torch.ones_like(mass), atol=1e-5), f"class probabilities sum to {seen}, expected 1"
             assert batch["targets"].min() >= 0, f"a class has the probability {batch['targets'].min():g}"
+
+
+def moves_all_planes_alike(technique: Technique) -> None:
+    if "planes" not in technique.asks:
+        raise Unavailable("it does not ask for planes")
+    for world in WORLDS["augmentation"]():
+        if "planes" in world:
+            alike = world["planes"][:, :1].expand(-1, 5, -1, -1)
+            result = build(technique, {**world, "planes": alike}, {})
+            made = dict(zip(technique.asks, result if isinstance(result, tuple) else (result,), strict=True))["planes"]
+            assert torch.equal(made, made[:, :1].expand_as(made)), "five planes that are alike were moved in different ways"
 
 
 def leaves_the_given_batch_alone(technique: Technique) -> None:
@@ -82,6 +93,7 @@ def batches_made(technique: Technique, values: World | None = None) -> list[tupl
 CHECKS = (
     keeps_shape_dtype_and_range,
     keeps_the_mass_of_labels,
+    moves_all_planes_alike,
     leaves_the_given_batch_alone,
     changes_nothing_at_strength_zero,
     repeats_under_a_seed,

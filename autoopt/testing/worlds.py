@@ -65,7 +65,8 @@ def loss_worlds() -> Iterator[World]:
 def augmentation_worlds() -> Iterator[World]:
     for task in TASKS[1:3]:
         inputs, classes = examples_of(task)
-        yield {"images": inputs, "inputs": inputs, "targets": one_hot(classes, task.outputs).float()}
+        targets = one_hot(classes, task.outputs).float()
+        yield {**dict.fromkeys(("planes", "images", "pixels", "inputs"), inputs), "targets": targets}
     table, values = examples_of(TASKS[3])
     yield {"inputs": table, "targets": values}
 

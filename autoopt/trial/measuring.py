@@ -90,9 +90,15 @@ def known(net: Net) -> tuple[str, ...]:
 
 
 def judged(net: Net, outputs: Tensor, targets: Tensor, names: Iterable[str]) -> dict[str, float]:
-    """The named metrics of outputs and targets; one of the user's own stands before ours of that name."""
+    """The named metrics of outputs and targets; one of the user's own stands before ours of that name.
+
+    The loss is that of the scaled targets, as the loss that was trained on is; all others are in the units of the data.
+    """
     theirs = {name: metrics.by(name, net.metrics[name], outputs, targets) for name in names if name in net.metrics}
-    return metrics.quality(net.kind, outputs, targets, [name for name in names if name not in theirs]) | theirs
+    ours = [name for name in names if name not in theirs]
+    scaled = (outputs, targets) if net.scale is None else (net.scale.apply(outputs), net.scale.apply(targets))
+    loss = metrics.quality(net.kind, *scaled, ["loss"] if "loss" in ours else [])
+    return metrics.quality(net.kind, outputs, targets, [name for name in ours if name != "loss"]) | loss | theirs
 
 
 def own_quality(trainer: L.Trainer, module: Tuned, feed: Feed, part: str) -> dict[str, float]:

@@ -17,13 +17,13 @@ from torchmetrics.functional import regression as R
 
 from autoopt.errors import out_of_memory
 
-CLASSIFICATION = ("accuracy", "f1", "recall", "precision", "loss")
+CLASSIFICATION = ("accuracy", "balanced_accuracy", "f1", "recall", "precision", "loss")
 REGRESSION = ("rmse", "mae", "r2", "loss")
 RESAMPLES = 200
 
 
 def quality(kind: str, outputs: Tensor, targets: Tensor, names: Iterable[str]) -> dict[str, float]:
-    """The named metrics; classes count alike (macro).
+    """The named metrics; in f1, recall and precision classes count alike (macro), and so in balanced accuracy.
 
     Args:
         outputs: logits `(N, K)` or values `(N, D)`.
@@ -47,8 +47,20 @@ def one(kind: str, name: str, outputs: Tensor, targets: Tensor) -> Tensor:
         return F.cross_entropy(outputs, targets)
     if name == "accuracy":
         return C.multiclass_accuracy(outputs, targets, outputs.shape[1], average="micro", validate_args=False)
+    if name == "balanced_accuracy":
+        return balanced_accuracy(outputs.argmax(1), targets)
     metric = {"f1": C.multiclass_f1_score, "recall": C.multiclass_recall, "precision": C.multiclass_precision}[name]
     return metric(outputs, targets, outputs.shape[1], average="macro", validate_args=False)
+
+
+def balanced_accuracy(found: Tensor, targets: Tensor) -> Tensor:
+    """The mean recall over the classes that the targets have, so that each of them counts alike.
+
+    Brodersen et al. 2010, DOI 10.1109/ICPR.2010.764.
+    """
+    examples = targets.bincount()
+    right = targets[found == targets].bincount(minlength=len(examples))
+    return (right[examples > 0] / examples[examples > 0]).mean()
 
 
 def by(name: str, made: Any, outputs: Tensor, targets: Tensor) -> float:

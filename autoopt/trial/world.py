@@ -32,6 +32,8 @@ from autoopt.store import Store
 from autoopt.technique import LIVE, REQUIRED, Technique, build, resolve
 
 BATCH_HOOKS = ("on_before_batch_transfer", "transfer_batch_to_device", "on_after_batch_transfer")
+IMBALANCE = 0.8
+"""A class with more of the training examples than this makes accuracy say little."""
 QUIET = ("lightning.pytorch", "lightning.pytorch.utilities.rank_zero", "lightning.fabric.utilities.rank_zero")
 
 
@@ -94,7 +96,11 @@ def prepare(setup: dict[str, Any]) -> tuple[World, dict[str, Any]]:
         raise BadInput(f"batches.sampler={tree['batches']['sampler']}: {why}; leave batches.sampler away")
     metrics = own_metrics(tree["metrics"], lightning)
     known = {"examples": digits, "sources": sources(space, metrics)}
-    return World(task, task.example(), store, metrics), facts(task, lightning) | known
+    found = facts(task, lightning) | known
+    if found["objective"] and tree["objective"] is None:
+        why = f"{imbalance(task)}; the objective is {found['objective']}, as accuracy would say little"
+        found["notes"] = (*found["notes"], why)
+    return World(task, task.example(), store, metrics), found
 
 
 def sources(space: Space, metrics: Mapping[str, Any]) -> dict[str, str]:
@@ -182,6 +188,15 @@ def unchangeable(task: Task) -> str:
     return ""
 
 
+def imbalance(task: Task) -> str:
+    """How much one class prevails among the training examples, where that is too much for accuracy."""
+    if task.class_counts is None:
+        return ""
+    share, number = (value.item() for value in (task.class_counts / task.class_counts.sum()).max(0))
+    name = repr(task.classes[int(number)]) if task.classes else str(number)
+    return f"{share:.1%} of the training examples are of class {name}" if share > IMBALANCE else ""
+
+
 def facts(task: Task, lightning: bool) -> dict[str, Any]:
     """What the supervisor has to know: the task in words, and what cannot be offered here, with the reason."""
     absent: dict[str, dict[str, str]] = {slot: {} for slot in SLOTS}
@@ -191,9 +206,9 @@ def facts(task: Task, lightning: bool) -> dict[str, Any]:
         reason = "the table has columns with the codes of categories, which cannot be mixed"
         absent["augmentation"] = dict.fromkeys(SLOTS["augmentation"].offers, reason)
     elif not task.images and task.input_shape:
-        absent["augmentation"]["images"] = f"the inputs are no images but {'x'.join(map(str, task.input_shape))} numbers"
-    elif task.scaled:
-        absent["augmentation"]["images"] = "the data module's images have values outside of [0, 1]"
+        reason = f"the inputs are no images but {'x'.join(map(str, task.input_shape))} numbers"
+        absent["augmentation"] = dict.fromkeys(("planes", "images", "pixels"), reason)
+    absent["augmentation"] = {**task.unoffered, **absent["augmentation"]}
     if reason := unchangeable(task):
         absent["augmentation"] = dict.fromkeys(SLOTS["augmentation"].offers, reason)
     if task.class_counts is None:
@@ -216,9 +231,10 @@ def facts(task: Task, lightning: bool) -> dict[str, Any]:
         "tokens": task.tokens,
         "categories": task.categories,
         "encoding": task.encoding,
-        "notes": task.notes,
         "folds": len(task.folds) + 1,
         "lightning": lightning,
+        "objective": "val_balanced_accuracy" if imbalance(task) and not lightning else None,
+        "notes": task.notes,
         "absent": absent,
         "test": task.datamodule is None or overridden("test_dataloader", task.datamodule, L.LightningDataModule),
         "gpus": torch.cuda.device_count(),

@@ -9,7 +9,7 @@ LUMA = (0.299, 0.587, 0.114)
 
 
 def color_jitter(
-    images: Tensor,
+    pixels: Tensor,
     *,
     brightness: Annotated[float, Range(0.0, 0.8)] = 0.4,
     contrast: Annotated[float, Range(0.0, 0.8)] = 0.4,
@@ -24,13 +24,13 @@ def color_jitter(
 
     Howard 2013, arXiv:1312.5402; the strengths are those of Chen et al. 2020, arXiv:2002.05709, on CIFAR-10.
     """
-    drawn = 2 * torch.rand(4, len(images), 1, 1, 1, device=images.device, dtype=images.dtype) - 1
-    images = blend(images, torch.zeros_like(images), 1 + brightness * drawn[0])
-    images = blend(images, grey(images).mean((2, 3), keepdim=True), 1 + contrast * drawn[1])
-    if images.shape[1] != 3:
-        return images
-    images = blend(images, grey(images), 1 + saturation * drawn[2])
-    return turn_hue(images, hue * drawn[3]) if hue else images
+    drawn = 2 * torch.rand(4, len(pixels), 1, 1, 1, device=pixels.device, dtype=pixels.dtype) - 1
+    pixels = blend(pixels, torch.zeros_like(pixels), 1 + brightness * drawn[0])
+    pixels = blend(pixels, grey(pixels).mean((2, 3), keepdim=True), 1 + contrast * drawn[1])
+    if pixels.shape[1] != 3:
+        return pixels
+    pixels = blend(pixels, grey(pixels), 1 + saturation * drawn[2])
+    return turn_hue(pixels, hue * drawn[3]) if hue else pixels
 
 
 def blend(images: Tensor, others: Tensor, factors: Tensor) -> Tensor:

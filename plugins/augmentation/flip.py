@@ -6,12 +6,12 @@ from torch import Tensor
 from autoopt.domain import Choice
 
 
-def flip(images: Tensor, *, direction: Annotated[str, Choice("horizontal", "vertical", "both")] = "horizontal") -> Tensor:
+def flip(planes: Tensor, *, direction: Annotated[str, Choice("horizontal", "vertical", "both")] = "horizontal") -> Tensor:
     """Mirrors each image with probability 1/2: left and right, top and bottom, or each of the two for itself.
 
     Shorten & Khoshgoftaar 2019, DOI 10.1186/s40537-019-0197-0; horizontal: Krizhevsky et al. 2012.
     """
     for axis in {"horizontal": (3,), "vertical": (2,), "both": (2, 3)}[direction]:
-        chosen = torch.rand(len(images), 1, 1, 1, device=images.device) < 0.5
-        images = torch.where(chosen, images.flip(axis), images)
-    return images
+        chosen = torch.rand(len(planes), 1, 1, 1, device=planes.device) < 0.5
+        planes = torch.where(chosen, planes.flip(axis), planes)
+    return planes

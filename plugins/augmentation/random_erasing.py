@@ -10,7 +10,7 @@ ASPECT = 0.3
 
 
 def random_erasing(
-    images: Tensor,
+    pixels: Tensor,
     *,
     probability: Annotated[float, Range(0.1, 1.0)] = 0.5,
     area: Annotated[float, Range(0.05, 0.4)] = 0.4,
@@ -23,14 +23,14 @@ def random_erasing(
 
     Zhong et al. 2017, arXiv:1708.04896; with zeros: cutout, DeVries & Taylor 2017, arXiv:1708.04552.
     """
-    count, _, height, width = images.shape
-    happens, share, aspect, top, left = torch.rand(5, count, 1, 1, device=images.device)
+    count, _, height, width = pixels.shape
+    happens, share, aspect, top, left = torch.rand(5, count, 1, 1, device=pixels.device)
     share = min(SMALLEST, area) + (area - min(SMALLEST, area)) * share
     longest = (1 / share).clamp(max=1 / ASPECT).log()
     aspect = ((2 * aspect - 1) * longest).exp()
     rows, columns = within(height, (share * aspect).sqrt(), top), within(width, (share / aspect).sqrt(), left)
     erased = (happens < probability)[..., None] & rows[..., None] & columns[..., None, :]
-    return torch.where(erased, torch.rand_like(images) if fill == "random" else 0, images)
+    return torch.where(erased, torch.rand_like(pixels) if fill == "random" else 0, pixels)
 
 
 def within(size: int, length: Tensor, place: Tensor) -> Tensor:

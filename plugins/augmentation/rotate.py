@@ -8,15 +8,15 @@ from torch.nn.functional import affine_grid, grid_sample
 from autoopt.domain import Range
 
 
-def rotate(images: Tensor, *, degrees: Annotated[float, Range(0.0, 45.0)] = 20.0) -> Tensor:
+def rotate(planes: Tensor, *, degrees: Annotated[float, Range(0.0, 45.0)] = 20.0) -> Tensor:
     """Turns each image around its centre by an angle of its own, drawn uniformly within ±`degrees`; what enters is zero.
 
     Bilinear: (N, C, H, W) -> (N, C, H, W).
 
     Shorten & Khoshgoftaar 2019, DOI 10.1186/s40537-019-0197-0: up to 20 degrees keep the label of a digit.
     """
-    drawn = 2 * torch.rand(len(images), device=images.device) - 1
-    return turned(images, math.radians(degrees) * drawn)
+    drawn = 2 * torch.rand(len(planes), device=planes.device) - 1
+    return turned(planes, math.radians(degrees) * drawn)
 
 
 def turned(images: Tensor, angles: Tensor) -> Tensor:

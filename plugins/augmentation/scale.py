@@ -8,15 +8,15 @@ from torch.nn.functional import affine_grid, grid_sample
 from autoopt.domain import Range
 
 
-def scale(images: Tensor, *, zoom: Annotated[float, Range(0.0, 0.5)] = 0.1) -> Tensor:
+def scale(planes: Tensor, *, zoom: Annotated[float, Range(0.0, 0.5)] = 0.1) -> Tensor:
     """Enlarges or shrinks each image around its centre by a factor of its own; what enters is zero.
 
     The factor is drawn from 1 / (1 + zoom) to 1 + zoom, uniformly in its logarithm. Bilinear: (N, C, H, W) -> (N, C, H, W).
 
     Shorten & Khoshgoftaar 2019, DOI 10.1186/s40537-019-0197-0; a tenth is that of Sermanet & LeCun 2011.
     """
-    drawn = 2 * torch.rand(len(images), device=images.device) - 1
-    return zoomed(images, (math.log1p(zoom) * drawn).exp())
+    drawn = 2 * torch.rand(len(planes), device=planes.device) - 1
+    return zoomed(planes, (math.log1p(zoom) * drawn).exp())
 
 
 def zoomed(images: Tensor, factors: Tensor) -> Tensor:

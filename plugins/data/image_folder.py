@@ -1,50 +1,98 @@
+from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Annotated
 
 import torch
 
 from autoopt.data.images import Images
-from autoopt.data.splits import in_a_row
+from autoopt.data.splits import NAMES, in_a_row
 from autoopt.data.task import Examples
+from autoopt.domain import Acts
 from autoopt.errors import BadInput
 
-SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
-PARTS = {"train": "train", "val": "validation", "validation": "validation", "test": "test"}
+WHERE = "data.image_folder.path"
+SUFFIXES = (
+    ".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".jp2", ".bmp", ".dib", ".gif", ".webp", ".avif", ".tif", ".tiff", ".tga", ".ppm", ".pgm",
+    ".pbm", ".pnm",
+)  # fmt: skip
 
 
-def image_folder(*, path: str, size: int = 32, grey: bool = False) -> Examples:
-    """Images in a folder for each class, resized to `size` by `size`; folders train, val and test around these fix the parts.
+def image_folder(*, path: str, size: int = 32, grey: bool = False) -> Annotated[Examples, Acts(preset="images")]:
+    """Images in a folder for each class, resized to `size` by `size`; folders such as train, valid and Test around these fix the parts.
+
+    Images are turned upright as their EXIF data say, and what is transparent stands before white. Images of 16 bits or floating
+    numbers keep their range. Folders and files that are not read are told.
 
     Deng et al. 2009, DOI 10.1109/CVPR.2009.5206848.
 
     Raises:
-        BadInput: there are no such folders, or fewer than two with images.
+        BadInput: there are no such folders, fewer than two with images, or some files cannot be read.
     """
     root = Path(path).expanduser()
     if not root.is_dir():
-        raise BadInput(f"data.image_folder.path: there is no folder {path}")
+        raise BadInput(f"{WHERE}: there is no folder {path}")
     if size < 1:
         raise BadInput(f"data.image_folder.size={size}: expected 1 or more")
-    parts = {PARTS[folder.name]: folder for folder in folders(root) if folder.name in PARTS}
-    around = parts if "train" in parts else {"train": root}
-    classes = sorted({folder.name for part in around.values() for folder in folders(part)})
-    found = {part: images(folder, classes) for part, folder in around.items()}
-    labels = [label for rows in found.values() for _, label in rows]
-    if len(set(labels)) < 2:
-        raise BadInput(f"data.image_folder.path: {path} has {len(set(labels))} folders with images in them; expected one for each class")
-    files = [file for rows in found.values() for file, _ in rows]
-    splits = in_a_row({part: len(rows) for part, rows in found.items()})
-    return Examples(Images(files, size, grey), torch.tensor(labels), "classification", tuple(classes), splits)
+    parts = parts_in(root)
+    found = {part: dict(images(folder)) for part, folder in (parts or {"train": root}).items()}
+    classes = sorted({name for folders in found.values() for name, files in folders.items() if files})
+    if len(classes) < 2:
+        raise BadInput(f"{WHERE}: {path} has {len(classes)} folders with images in them; expected one for each class")
+    if not any(found["train"].values()):
+        raise BadInput(f"{WHERE}: {parts['train']} has no folders with images in them")
+    rows = {part: [(f, classes.index(name)) for name, files in folders.items() for f in files] for part, folders in found.items()}
+    files, labels = zip(*(row for part in rows.values() for row in part), strict=True)
+    splits = in_a_row({part: len(some) for part, some in rows.items() if some})
+    notes = tuple(skipped(root, list(parts.values()), {name for folders in found.values() for name in folders} - {*classes}))
+    return Examples(Images(files, size, grey), torch.tensor(labels), "classification", tuple(classes), splits, notes=notes)
+
+
+def parts_in(root: Path) -> dict[str, Path]:
+    """The folders of the parts, where the folders in the root are parts and not classes: then they hold folders, and no images.
+
+    Raises:
+        BadInput: none is for training, or two are the same part.
+    """
+    found: dict[str, Path] = {}
+    named = [folder for folder in folders(root) if folder.name.strip().lower() in NAMES]
+    if any(is_image(file) for folder in named for file in folder.iterdir()) or not any(folders(folder) for folder in named):
+        return {}
+    for folder in named:
+        part = NAMES[folder.name.strip().lower()]
+        if part in found:
+            raise BadInput(f"{WHERE}: {found[part]} and {folder} are both the {part} part; leave one of them away")
+        found[part] = folder
+    if "train" not in found:
+        raise BadInput(f"{WHERE}: {root} has folders for {' and '.join(found)}, but none for train")
+    return found
 
 
 def folders(root: Path) -> list[Path]:
-    return sorted(folder for folder in root.iterdir() if folder.is_dir() and not folder.name.startswith("."))
+    return sorted(folder for folder in root.iterdir() if folder.is_dir() and not hidden(Path(folder.name)))
 
 
-def images(root: Path, classes: list[str]) -> list[tuple[Path, int]]:
-    """The image files of each class, in the order of their names, with its number."""
-    return [
-        (file, classes.index(folder.name))
-        for folder in folders(root)
-        for file in sorted(folder.rglob("*"))
-        if file.suffix.lower() in SUFFIXES and not file.name.startswith(".")
-    ]
+def images(root: Path) -> Iterator[tuple[str, list[Path]]]:
+    """Each folder in the root with its image files, in the order of their names."""
+    for folder in folders(root):
+        yield folder.name, [file for file in sorted(folder.rglob("*")) if is_image(file)]
+
+
+def is_image(file: Path) -> bool:
+    return file.suffix.lower() in SUFFIXES and not file.name.startswith(".") and file.is_file()
+
+
+def skipped(root: Path, parts: list[Path], empty: set[str]) -> Iterator[str]:
+    """What is told of the folders and files that are not read."""
+    if beside := [folder.name for folder in folders(root) if parts and folder not in parts]:
+        yield f"folders beside the parts were not read: {', '.join(beside)}"
+    if empty:
+        yield f"folders without images are no classes: {', '.join(sorted(empty))}"
+    files = [f for part in parts or [root] for f in sorted(part.rglob("*")) if f.is_file() and not hidden(f.relative_to(part))]
+    others = Counter(f.suffix.lower() or f.name for f in files if not is_image(f) or (f.parent in (root, *parts)))
+    if others:
+        yield f"{sum(others.values())} files were not read: {', '.join(f'{count} {suffix}' for suffix, count in others.most_common(5))}"
+
+
+def hidden(path: Path) -> bool:
+    return any(name.startswith((".", "__")) for name in path.parts)

@@ -30,7 +30,7 @@ ROWS = [
     ("optimizer=", "No optimizer named ''. Known: adabelief, "),
     ("optimizer=3", "No optimizer named '3'. Known: adabelief, "),
     ("data=all", "No data named 'all'. Known: breast_cancer, csv, "),
-    ("model=cn", "No model named 'cn'. Did you mean 'cnn'? Known: cnn, linear, mlp, "),
+    ("model=cn", "No model named 'cn'. Did you mean 'cnn'? Known: cnn, images, linear, mlp, "),
     ("study=quik", "No study named 'quik'. Did you mean 'quick'? Known: default, quick, thorough."),
     ("executor=ray", "No executor named 'ray'. Known: local."),
     ("study=quick,thorough", "study=quick,thorough: expected one of default, quick, thorough"),

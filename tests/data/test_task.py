@@ -239,11 +239,11 @@ def test_labels_of_a_data_module_may_be_of_any_whole_type(dtype):
     [
         (
             torch.ones(30, 3, dtype=torch.long),
-            r"are whole numbers of shape \(N, 3\); expected the class of each example as \(N,\); several",
+            r"have the shape \(N, 3\); expected the class of each example as \(N,\), or as rows with a single 1; several labels",
         ),
         (
             torch.ones(30, 8, 8, dtype=torch.uint8),
-            r"are whole numbers of shape \(N, 8, 8\); .* for masks give a LightningModule with its own loss",
+            r"have the shape \(N, 8, 8\); .* for masks give a LightningModule with its own loss",
         ),
         (torch.full((30,), -1), "hold the class -1; expected classes from 0 upwards"),
     ],
@@ -323,3 +323,44 @@ def test_other_features_have_another_fingerprint(tmp_path):
         path.write_text("\n".join(f"{i % 2}\t{word} thing {i}" for i in range(20)))
         prints.append(fingerprint(text(path=str(path))))
     assert prints[0] == prints[1] != prints[2]
+
+
+def test_what_the_source_says_is_told_first():
+    splits = {"train": torch.arange(8), "validation": torch.arange(8, 10), "test": torch.arange(10, 14)}
+    targets = torch.tensor([0, 1, 2, 3, 0, 1, 2, 3, 0, 1, 0, 1, 2, 3])
+    task = make_task(Examples(torch.randn(14, 3), targets, "classification", tuple("abcd"), splits, notes=("first",)), SPLIT)
+    assert task.notes == ("first", "the validation part has no example of 'c', 'd', so nothing is measured on that")
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "divided", "within"),
+    [(0, 1, None, True), (0, 255, 255, True), (0, 4000, 4095, True), (0, 1.5, 1.5, True), (-2, 2, None, False), (0, 16, 31, True)],
+)
+def test_images_are_brought_to_range_by_what_training_shows(low, high, divided, within):
+    images = torch.linspace(low, high, 100)[:, None, None, None].expand(-1, 3, 4, 4).double()
+    targets = torch.arange(100) % 2
+    splits = {"train": torch.cat([torch.arange(60), torch.arange(90, 100)]), "validation": torch.arange(60, 90)}
+    splits["test"] = splits["validation"]
+    task = make_task(Examples(images, targets, "classification", splits=splits), SPLIT)
+    assert (task.inputs and float(task.inputs.deviation)) == divided and bool(task.notes) == (divided is not None)
+    assert task.encoding["values"] == [pytest.approx(low), pytest.approx(high)]
+    found = task.parts["train"][0]
+    assert found.dtype == torch.float32
+    torch.testing.assert_close(found, (images[splits["train"]] / (divided or 1)).float())
+    assert task.unoffered.keys() == (set() if within else {"images", "pixels"})
+    raw = make_task(Examples(images, targets, "classification", splits=splits), {**SPLIT, "normalise": False})
+    assert raw.inputs is None and raw.unoffered.keys() == (set() if (low, high) == (0, 1) else {"images", "pixels"})
+
+
+def test_targets_become_what_a_loss_computes_with():
+    inputs = torch.rand(20, 3).double()
+    classes = torch.arange(20) % 2
+    for targets in (classes.int(), classes.bool(), classes[:, None], torch.eye(2)[classes]):
+        task = make_task(Examples(inputs, targets, "classification"), SPLIT)
+        assert task.parts["train"][1].dtype == torch.int64 and task.class_counts.tolist() == [6, 6]
+    values = make_task(Examples(inputs, torch.arange(20), "regression"), SPLIT)
+    assert values.parts["train"][1].shape == (12, 1) and values.parts["train"][1].dtype == torch.float32
+    assert values.parts["train"][0].dtype == torch.float32
+    for targets, said in ((classes + 0.5, r"hold the class 0\.5; expected whole numbers"), (classes / 0, "some values are not finite")):
+        with pytest.raises(BadInput, match=said):
+            make_task(Examples(inputs, targets, "classification"), SPLIT)

@@ -1,6 +1,7 @@
 """The LightningModule that applies a recipe, against Lightning's own loop and against a stranger's module as it is."""
 
 import copy
+import re
 from collections import defaultdict
 from dataclasses import replace
 
@@ -18,7 +19,7 @@ from torch.utils.data import DataLoader, IterableDataset, TensorDataset
 
 from autoopt.data.feed import Batches
 from autoopt.data.task import Examples, Task, make_task
-from autoopt.errors import TechniqueError
+from autoopt.errors import BadInput, TechniqueError
 from autoopt.module.applied import applied_to
 from autoopt.module.build import activation_sites, apply_to, prepare_model
 from autoopt.module.chosen import Chosen
@@ -548,6 +549,114 @@ def test_batches_that_are_mappings_are_left_alone(trained):
     assert same(*weights)
 
 
+class Scenes(Data):
+    """Images whose masks can be told from them, in batches of several forms."""
+
+    def __init__(self, form: str = "pair"):
+        super().__init__()
+        self.form = form
+
+    def setup(self, stage):
+        images = torch.rand(48, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+        images[..., :4] *= 0.3
+        masks, labels = (images[:, 0] * 3).long(), torch.arange(48) % 3
+        rows = {
+            "pair": zip(images, masks, strict=True),
+            "real": zip(images, masks[:, None].float(), strict=True),
+            "three": zip(images, labels, masks, strict=True),
+            "mask": ({"image": x, "mask": y} for x, y in zip(images, masks, strict=True)),
+            "label": ({"image": x, "label": y} for x, y in zip(images, labels, strict=True)),
+        }[self.form]
+        self.sets = {"fit": list(rows), "val": list(zip(images, masks, strict=True))}
+
+
+class OfScenes(L.LightningModule):
+    def __init__(self):
+        super().__init__()
+        self.net = nn.Conv2d(1, 3, 1)
+
+    def training_step(self, batch, _):
+        SEEN["scenes"].append(batch)
+        return self.net(batch["image"] if isinstance(batch, dict) else batch[0]).square().mean()
+
+    def validation_step(self, batch, _):
+        self.log("val_loss", self.net(batch[0]).square().mean())
+
+    def configure_optimizers(self):
+        return SGD(self.parameters(), lr=0.1)
+
+
+def scenes(trained, form, **augmentation):
+    world = World(make_task(Scenes(form), {}, scan=False), None, STORE)
+    trained(world, recipe(here("OfScenes"), size=None, epochs=1, augmentation=augmentation, **KEEP))
+    return SEEN["scenes"]
+
+
+@pytest.mark.parametrize("form", ["pair", "real", "mask", "three"])
+def test_masks_are_moved_as_their_images_are(trained, form):
+    dark = []
+    for batch in scenes(trained, form, flip={"direction": "both"}, translate={"shift": 0.25}):
+        images, masks = (batch["image"], batch["mask"]) if form == "mask" else (batch[0], batch[-1])
+        assert torch.equal((images[:, 0] * 3).long(), masks.reshape(-1, 8, 8).long())
+        assert masks.dtype == (torch.float32 if form == "real" else torch.int64)
+        dark += images[..., :4].mean((1, 2, 3)).tolist()
+    assert min(dark) < 0.2 and max(dark) > 0.3, "none were flipped"
+
+
+def test_masks_stay_where_only_colours_change(trained):
+    for images, masks in scenes(trained, "pair", color_jitter={"brightness": 0.8}):
+        assert (masks[..., :4] == 0).all() and not torch.equal((images[:, 0] * 3).long(), masks)
+
+
+def test_images_of_a_mapping_are_augmented(trained):
+    seen = scenes(trained, "label", translate={"shift": 0.25})
+    assert any((batch["image"] == 0).any() for batch in seen) and all(batch["label"].dtype == torch.int64 for batch in seen)
+
+
+class Once(L.LightningDataModule):
+    """A single batch."""
+
+    def __init__(self, *tensors: torch.Tensor):
+        super().__init__()
+        self.tensors = tensors
+
+    def train_dataloader(self):
+        return DataLoader(TensorDataset(*self.tensors), 8)
+
+
+@pytest.mark.parametrize(
+    ("targets", "names", "said"),
+    [
+        (torch.zeros(8, 6, 6).long(), {"images", "targets"}, "the targets are masks, which are not mixed"),
+        (torch.rand(8, 2, 12, 12), {"planes", "images", "targets"}, r"hold \(8, 2, 12, 12\) beside the images, which would not be moved"),
+        (torch.eye(8).long(), {"targets"}, r"the targets are \(8, 8\) integers, no class for each example"),
+        (torch.arange(8), set(), ""),
+    ],
+)
+def test_what_would_not_fit_the_targets_is_not_offered(targets, names, said):
+    found = make_task(Once(torch.rand(8, 3, 6, 6), targets), {}, scan=False).unoffered
+    assert found.keys() == names and (not names or re.search(said, found["targets"]))
+
+
+def test_batches_of_integers_are_not_augmented():
+    found = make_task(Once(torch.zeros(8, 3, 6, 6, dtype=torch.uint8), torch.arange(8)), {}, scan=False).unoffered
+    assert found.keys() == {"planes", "inputs"} and "torch.uint8, no floating numbers" in found["planes"]
+
+
+def test_a_network_takes_class_indices_in_every_form_and_no_masks():
+    inputs = torch.rand(6, 3)
+    classes = torch.arange(6) % 3
+    for targets in (classes.int(), classes[:, None], torch.eye(3)[classes], torch.eye(3)[classes].long(), classes.to(torch.uint8)):
+        task = make_task(Once(inputs, targets), {}, scan=True)
+        assert (task.kind, task.outputs, task.class_counts.tolist()) == ("classification", 3, [2, 2, 2])
+        assert torch.equal(pair((inputs, targets), task.kind)[1], classes)
+    assert make_task(Once(inputs, torch.eye(4)[classes]), {}, scan=True).class_counts.tolist() == [2, 2, 2, 0]
+    for masks in (torch.zeros(8, 6, 6).long(), torch.rand(8, 6, 6)):
+        with pytest.raises(BadInput, match=r"targets have the shape \(N, 6, 6\); expected the class of each example as .*; for masks give"):
+            make_task(Once(torch.rand(8, 3, 6, 6), masks), {}, scan=True)
+    assert pair((inputs, torch.arange(6).double()), "regression")[1].shape == (6, 1)
+
+
 class ByHand(L.LightningModule):
     """Steps two optimizers itself."""
 
@@ -807,5 +916,5 @@ def test_the_hooks_of_a_data_module_act_on_the_test_part_too(tmp_path):
 
 @pytest.mark.parametrize("dtype", [torch.int32, torch.uint8, torch.bool])
 def test_labels_of_any_whole_type_are_class_indices(dtype):
-    inputs, targets = pair((torch.rand(4, 2), torch.tensor([0, 1, 1, 0]).to(dtype)))
-    assert cross_entropy(inputs, targets) > 0 and pair((inputs, torch.rand(4)))[1].shape == (4, 1)
+    inputs, targets = pair((torch.rand(4, 2), torch.tensor([0, 1, 1, 0]).to(dtype)), "classification")
+    assert cross_entropy(inputs, targets) > 0 and pair((inputs, torch.rand(4)), "regression")[1].shape == (4, 1)

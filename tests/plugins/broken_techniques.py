@@ -172,6 +172,10 @@ def crops(images):
     return images[:, :, 1:]
 
 
+def moves_the_first_channel(planes):
+    return torch.cat([planes[:, :1].flip(3), planes[:, 1:]], 1)
+
+
 def loses_labels(inputs, targets):
     return inputs, targets / 2
 

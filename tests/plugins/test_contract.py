@@ -49,6 +49,7 @@ BROKEN = [
     ("augmentation", "too_bright", "keeps shape dtype and range", r"images in \[0, 1\] became images in \[0, 2\]"),
     ("augmentation", "doubles_precision", "keeps shape dtype and range", "images of torch.float32 became torch.float64"),
     ("augmentation", "crops", "keeps shape dtype and range", r"images \(12, 1, 8, 8\) became \(12, 1, 7, 8\)"),
+    ("augmentation", "moves_the_first_channel", "moves all planes alike", "five planes that are alike were moved in different ways"),
     ("augmentation", "loses_labels", "keeps the mass of labels", "class probabilities sum to 0.5 to 0.5, expected 1"),
     ("augmentation", "writes_in_place", "leaves the given batch alone", "it wrote into the given images, inputs"),
     ("augmentation", "too_bright", "changes nothing at strength zero", "no zero of strength turns it off: it changed the images"),

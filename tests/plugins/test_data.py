@@ -433,7 +433,7 @@ def test_npz_in_parts_and_with_channels_last(tmp_path):
 def test_npz_numbers_are_a_table_and_real_targets_a_regression(tmp_path):
     np.savez(tmp_path / "a.npz", x=np.arange(12.0).reshape(6, 2), y=np.arange(6.0), f=np.asfortranarray(np.arange(12).reshape(6, 2)))
     examples = npz(path=str(tmp_path / "a.npz"))
-    assert examples.inputs[torch.tensor([1])].tolist() == [[2, 3]] and examples.inputs.dtype == torch.float32
+    assert examples.inputs[torch.tensor([1])].tolist() == [[2, 3]] and examples.inputs.dtype == torch.float64
     assert examples.kind == "regression" and examples.targets.shape == (6, 1)
     assert npz(path=str(tmp_path / "a.npz"), inputs="f").inputs[torch.tensor([5, 1])].tolist() == [[10, 11], [2, 3]]
     assert npz(path=str(tmp_path / "a.npz"), kind="classification").classes == ("0.0", "1.0", "2.0", "3.0", "4.0", "5.0")

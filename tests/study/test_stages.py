@@ -130,6 +130,18 @@ def test_it_ends_where_the_total_was_reached_before(study):
     assert asdict(again) | {"elapsed": 0} == asdict(verdict) | {"elapsed": 0}
 
 
+def test_the_data_call_for_an_objective_where_the_user_names_none(study):
+    study.facts = study.facts | {"objective": "train_loss"}
+    assert study.search().objective == "train_loss" and "objective: minimize train_loss" in study.screen.lines
+    study.facts = study.facts | {"objective": None}
+    assert study.search("study.trials=8").objective == "train_loss", "the study stays the same, and keeps its own"
+
+
+def test_an_objective_that_the_user_names_stands_before_that_of_the_data(study):
+    study.facts = study.facts | {"objective": "train_loss"}
+    assert study.search("objective=val_accuracy").objective == "val_accuracy"
+
+
 class TestItsSpaceStays:
     def test_a_resumed_search_recalls_it_and_tries_nothing(self, study):
         study.ends = {"preflight/optimizer-sgd": Fails("error", "boom")}

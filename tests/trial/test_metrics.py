@@ -37,6 +37,7 @@ def theirs(outputs: torch.Tensor, targets: torch.Tensor) -> dict[str, float]:
     macro = {"average": "macro", "zero_division": 0}
     return {
         "accuracy": sk.accuracy_score(targets, found),
+        "balanced_accuracy": sk.balanced_accuracy_score(targets, found),
         "f1": sk.f1_score(targets, found, **macro),
         "recall": sk.recall_score(targets, found, **macro),
         "precision": sk.precision_score(targets, found, **macro),
@@ -83,6 +84,20 @@ def test_classes_that_never_occur_do_not_count(guesses):
     rows = targets != 3
     ours = quality("classification", outputs[rows], targets[rows], CLASSIFICATION)
     assert ours == pytest.approx(theirs(outputs[rows], targets[rows]), abs=1e-5)
+
+
+@pytest.mark.filterwarnings("ignore:y_pred contains classes not in y_true")
+def test_balanced_accuracy_counts_the_classes_that_there_are(guesses):
+    outputs, targets = guesses
+    rows = targets != 3  # which is found, though it is not there
+    ours = quality("classification", outputs[rows], targets[rows], ["balanced_accuracy"])["balanced_accuracy"]
+    assert ours == pytest.approx(sk.balanced_accuracy_score(targets[rows], outputs[rows].argmax(1)))
+    always = torch.nn.functional.one_hot(torch.zeros(100, dtype=torch.int64), 2).float()
+    rare = (torch.arange(100) < 4).long()
+    assert quality("classification", always, rare, ["accuracy", "balanced_accuracy"]) == {
+        "accuracy": pytest.approx(0.96),
+        "balanced_accuracy": 0.5,
+    }
 
 
 def test_a_class_that_is_never_found_counts_as_nought(guesses):

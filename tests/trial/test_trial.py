@@ -389,7 +389,7 @@ def test_weights_that_were_kept_give_the_same_predictions(kept):
     again = validated(world, recipe, lambda *_: pytest.fail("nothing is trained"), seed=99)
     quality_of = [k for k in again.metrics if k.startswith("val_")]
     assert {k: again.metrics[k] for k in quality_of} == {k: first.metrics[k] for k in quality_of}
-    assert len(quality_of) == 5 and (again.epochs, again.resamples, again.units) == (0, [], 0)
+    assert len(quality_of) == 6 and (again.epochs, again.resamples, again.units) == (0, [], 0)
 
     opened = on_the_test_part(world, recipe, latency=True)
     model = mlp(world.task, width=16).eval()
@@ -507,6 +507,17 @@ def test_values_are_measured_in_the_units_of_the_data(tmp_path):
     by_hand = (scale.invert(outputs) - scale.invert(y)).square().mean().sqrt().item()
     assert found.metrics["test_rmse"] == pytest.approx(by_hand, rel=1e-5)
     assert 40 < by_hand < 400 and len(found.resamples) == 200
+
+
+def test_the_losses_of_values_are_in_one_unit():
+    world, recipe = prepared("data=diabetes", "model=linear", "loss=mse", "device=cpu", "study.epochs=30", "optimizer.adamw.lr=0.01")
+    metrics = measured(world, recipe)
+    deviation = float(world.task.targets.deviation)
+    assert metrics["val_loss"] == pytest.approx((metrics["val_rmse"] / deviation) ** 2, rel=1e-5) and deviation > 50
+    assert metrics["train_loss"] == pytest.approx(metrics["val_loss"], rel=0.3), "a linear model does not overfit"
+    raw, recipe = prepared("data=diabetes", "model=linear", "device=cpu", "study.epochs=1", "split.normalise=false")
+    metrics = measured(raw, recipe)
+    assert metrics["val_loss"] == pytest.approx(metrics["val_rmse"] ** 2, rel=1e-5) and metrics["train_loss"] > 1000
 
 
 def test_values_without_columns_are_as_good_as_one_column():

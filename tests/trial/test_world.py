@@ -18,10 +18,12 @@ from autoopt.config import compose
 from autoopt.data.task import Examples
 from autoopt.domain import Acts
 from autoopt.errors import BadInput
+from autoopt.slots import SLOTS
 from autoopt.technique import LIVE, catalogue, find
 from autoopt.trial.world import prepare
 
 HERE = __name__
+OFFERED = SLOTS["augmentation"].offers
 
 
 @pytest.fixture(autouse=True)
@@ -213,7 +215,7 @@ def test_the_facts_are_json_and_say_what_the_task_is():
 
 def test_what_cannot_be_offered_has_its_reason():
     table = facts_of("data=diabetes")["absent"]
-    assert table["augmentation"] == {"images": "the inputs are no images but 10 numbers"}
+    assert table["augmentation"] == dict.fromkeys(("planes", "images", "pixels"), "the inputs are no images but 10 numbers")
     assert table["loss"]["class_counts"] == "the targets are no classes"
     assert table["optimizer"] == {"own": "a plain network has none of its own"} == table["schedule"]
     images = facts_of("data=digits")["absent"]
@@ -228,7 +230,7 @@ def test_a_lightning_module_keeps_its_own():
 
 def test_batches_that_cannot_be_augmented_are_not_offered():
     mapped = facts_of(f"data={HERE}:Mapped", f"model={HERE}:Lit")["absent"]["augmentation"]
-    assert mapped == dict.fromkeys(("images", "inputs", "targets"), "the data module's batches are no (inputs, targets) tensors")
+    assert mapped == dict.fromkeys(OFFERED, "the data module's batches are no (inputs, targets) tensors")
     changing = facts_of(f"data={HERE}:Changing", f"model={HERE}:Lit")["absent"]["augmentation"]
     assert "in its on_after_batch_transfer" in changing["inputs"]
 
@@ -285,7 +287,28 @@ def test_two_functions_without_a_name_are_two(tmp_path):
 
 def test_images_outside_of_0_to_1_are_not_changed_as_images():
     absent = facts_of(f"data={HERE}:Normalised", "model=cnn")["absent"]["augmentation"]
-    assert absent == {"images": "the data module's images have values outside of [0, 1]"}
+    assert absent == dict.fromkeys(("images", "pixels"), "the data module's images have values outside of [0, 1]")
+
+
+def rare(share: float) -> Callable[[], Examples]:
+    """A table of 200 examples, so many of which are of the second class."""
+    targets = (torch.arange(200) < 200 * share).long()
+    return lambda: Examples(torch.randn(200, 3), targets, "classification", ("common", "rare"))
+
+
+def facts_of_rare(share: float, *overrides: str) -> dict:
+    return prepare({"tree": tree_of([*overrides], lambda: Network(), rare(share)), "store": "."})[1]
+
+
+def test_a_class_that_prevails_makes_balanced_accuracy_the_objective():
+    facts = facts_of_rare(0.1)
+    assert facts["objective"] == "val_balanced_accuracy"
+    why = "90.0% of the training examples are of class 'common'"
+    assert facts["notes"] == (f"{why}; the objective is val_balanced_accuracy, as accuracy would say little",)
+    assert facts_of_rare(0.1, "objective=val_accuracy")["notes"] == (), "the user knows"
+    even = facts_of_rare(0.25)
+    assert (even["objective"], even["notes"]) == (None, ())
+    assert facts_of("data=diabetes")["objective"] is None
 
 
 def test_a_network_is_not_fed_around_the_hooks_of_a_data_module():

@@ -1,0 +1,140 @@
+import json
+from dataclasses import dataclass
+from functools import partial
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow
+from torch import Tensor
+
+from autoopt.data.arrays import targets_of
+from autoopt.data.images import Images
+from autoopt.data.parts import PARTS
+from autoopt.data.splits import NAMES, in_a_row
+from autoopt.data.task import Examples
+from autoopt.data.words import Texts
+from autoopt.errors import BadInput, nearest
+
+WHERE = "data.hugging_face"
+TARGETS = ("label", "labels", "target", "y")
+
+
+def hugging_face(
+    *,
+    path: str,
+    inputs: str | None = None,
+    target: str | None = None,
+    kind: str | None = None,
+    size: int = 32,
+    grey: bool = False,
+    length: int = 128,
+    vocabulary: int = 10_000,
+) -> Examples:
+    """A data set of Hugging Face as `save_to_disk` writes it, read without their library: images, or texts.
+
+    `inputs` and `target` are columns; without them, the only one with images, or else with texts, and one of the usual name. Splits by the
+    usual names are the parts. Images are resized to `size` by `size`; texts become the first `length` words. Tables: `parquet`.
+
+    Lhoest et al. 2021, arXiv:2109.02846.
+
+    Raises:
+        BadInput: there is no such data set, or no such column.
+    """
+    root = Path(path).expanduser()
+    parts, notes = splits_in(root)
+    tables = {part: table(folder) for part, folder in parts.items()}
+    if not isinstance(features := described(next(iter(parts.values())) / "dataset_info.json").get("features"), dict):
+        raise BadInput(f"{WHERE}.path: dataset_info.json in {path} has no features")
+    x, is_image = inputs_in(features, inputs)
+    y = named("target", target, features, [name for name in TARGETS if name in features])
+    whole = pyarrow.concat_tables(tables.values())
+    if gaps := [name for name in (x, y) if whole[name].null_count]:
+        raise BadInput(f"{WHERE}: the column '{gaps[0]}' has gaps")
+    targets, found, classes = learnt(whole[y].to_numpy(), features[y], kind)
+    rows = Images(pictures(whole[x], root, x), size, grey) if is_image else Texts(whole[x].to_pylist(), length, vocabulary)
+    return Examples(rows, targets, found, classes, in_a_row({part: len(some) for part, some in tables.items()}), notes=notes)
+
+
+def learnt(labels: np.ndarray, feature: Any, kind: str | None) -> tuple[Tensor, str, tuple[str, ...]]:
+    """The targets, what they are, and the names of the classes."""
+    names = feature.get("names") if isinstance(feature, dict) else None
+    if names and labels.min() < 0:
+        said = f"{(labels < 0).sum()} rows have the label {labels.min()}, which stands for none"
+        raise BadInput(f"{WHERE}: {said}; leave them or their split away")
+    labels = labels.astype(str) if labels.dtype == object else labels
+    targets, found, classes = targets_of(labels, kind or (names and "classification"), WHERE)
+    return targets, found, tuple(names[int(code)] for code in classes) if names and found == "classification" else classes
+
+
+def splits_in(root: Path) -> tuple[dict[str, Path], tuple[str, ...]]:
+    """The folder of each part, and what is told of the others."""
+    if not (root / "dataset_dict.json").is_file():
+        return {"train": root}, ()
+    splits = described(root / "dataset_dict.json").get("splits", [])
+    parts = {NAMES[split.lower()]: root / split for split in splits if split.lower() in NAMES}
+    if "train" not in parts:
+        raise BadInput(f"{WHERE}.path: {root} has the splits {', '.join(splits)}, but none for train")
+    others = [split for split in splits if root / split not in parts.values()]
+    return {p: parts[p] for p in PARTS if p in parts}, (f"splits that are no parts were not read: {', '.join(others)}",) if others else ()
+
+
+def described(file: Path) -> dict[str, Any]:
+    try:
+        return json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise BadInput(f"{WHERE}.path: {file} cannot be read: {error}; expected a folder that save_to_disk has written") from error
+
+
+def table(folder: Path) -> pyarrow.Table:
+    """The rows of one split, mapped into memory."""
+    state = described(folder / "state.json")
+    if state.get("_indices_data_files"):
+        raise BadInput(f"{WHERE}.path: {folder} holds a selection of its rows; write it anew after flatten_indices()")
+    try:
+        files = [pyarrow.memory_map(str(folder / file["filename"])) for file in state["_data_files"]]
+        return pyarrow.concat_tables(pyarrow.ipc.open_stream(file).read_all() for file in files)
+    except (OSError, KeyError, pyarrow.ArrowInvalid) as error:
+        raise BadInput(f"{WHERE}.path: the rows in {folder} cannot be read: {' '.join(str(error).split())}") from error
+
+
+def inputs_in(features: dict[str, Any], said: str | None) -> tuple[str, bool]:
+    """The column of the inputs, and whether it holds images."""
+    images = [name for name, feature in features.items() if isinstance(feature, dict) and feature.get("_type") == "Image"]
+    texts = [n for n, f in features.items() if isinstance(f, dict) and f.get("dtype") in ("string", "large_string") and n not in TARGETS]
+    name = named("inputs", said, features, images or texts)
+    if name not in images + texts:
+        raise BadInput(f"{WHERE}.inputs={name}: expected a column of images or texts; a table is read by data=parquet")
+    return name, name in images
+
+
+def named(setting: str, said: str | None, features: dict[str, Any], usual: list[str]) -> str:
+    """The column that a setting names, or the only usual one."""
+    if said is None and len(usual) == 1:
+        return usual[0]
+    if said is None or said not in features:
+        problem = "no such column" if said else "say which column"
+        raise BadInput(f"{WHERE}.{setting}={said or '…'}: {problem}. {nearest(said or '', features)}")
+    return said
+
+
+@dataclass(frozen=True)
+class Picture:
+    """An image in a column, opened as a file is."""
+
+    column: pyarrow.ChunkedArray
+    row: int
+    root: Path
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.root}: row {self.row} of '{self.name}'"
+
+    def open(self) -> BytesIO | Path:
+        held = self.column[self.row].as_py()
+        return BytesIO(held["bytes"]) if held.get("bytes") is not None else Path(held["path"])
+
+
+def pictures(column: pyarrow.ChunkedArray, root: Path, name: str) -> list[Picture]:
+    return list(map(partial(Picture, column, root=root, name=name), np.arange(len(column)).tolist()))

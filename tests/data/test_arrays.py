@@ -1,0 +1,145 @@
+"""What plain arrays are taken for, and what is asked about."""
+
+import numpy as np
+import pytest
+import torch
+
+from autoopt.data.arrays import class_indices, inputs_of, targets_of
+from autoopt.errors import BadInput
+
+N = 42
+EVERY = torch.arange(N)
+
+
+def draw(*shape: int, dtype: str = "float32", top: float = 1.0) -> np.ndarray:
+    return (np.random.default_rng(0).random((N, *shape)) * top).astype(dtype)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "uint8", "uint16", ">u2", "int64", "bool", "float16"])
+def test_channels_last_are_seen_in_every_type(dtype):
+    array = draw(8, 8, 3, dtype=dtype, top=200)
+    found = inputs_of(array, None, "d")
+    assert found.shape == (N, 3, 8, 8) and found.dtype == (torch.uint8 if dtype == "uint8" else torch.float32)
+    assert torch.equal(found[EVERY].float(), torch.from_numpy(array.astype("float32")).permute(0, 3, 1, 2))
+
+
+@pytest.mark.parametrize(
+    ("shape", "dtype", "expected"),
+    [
+        ((3, 8, 8), "float32", (3, 8, 8)),
+        ((3, 6, 9), "float32", (3, 6, 9)),
+        ((6, 9, 1), "float32", (1, 6, 9)),
+        ((1, 4, 4), "float32", (1, 4, 4)),
+        ((4, 4, 3), "float32", (3, 4, 4)),
+        ((7, 16, 16), "float32", (7, 16, 16)),
+        ((16, 16, 7), "uint16", (7, 16, 16)),
+        ((6, 9), "uint8", (1, 6, 9)),
+        ((6, 9), "uint16", (1, 6, 9)),
+        ((12, 5), "float32", (12, 5)),
+        ((30,), "float64", (30,)),
+        ((5,), "uint8", (5,)),
+    ],
+)
+def test_a_shape_that_leaves_no_doubt(shape, dtype, expected):
+    assert inputs_of(draw(*shape, dtype=dtype, top=9), None, "d").shape == (N, *expected)
+
+
+@pytest.mark.parametrize(
+    ("shape", "dtype", "layout", "expected"),
+    [
+        ((8, 8), "float32", "NHW", (1, 8, 8)),
+        ((8, 8), "float32", "numbers", (8, 8)),
+        ((8, 8), "uint8", "numbers", (8, 8)),
+        ((3, 3, 3), "float32", "NHWC", (3, 3, 3)),
+        ((2, 5, 6), "float32", "NCHW", (2, 5, 6)),
+    ],
+)
+def test_a_layout_says_it(shape, dtype, layout, expected):
+    found = inputs_of(draw(*shape, dtype=dtype, top=9), layout, "d")
+    assert found.shape == (N, *expected) and found.dtype == torch.float32
+
+
+@pytest.mark.parametrize(("dtype", "exact"), [("float64", 1), ("int64", 1), ("uint32", 1), ("float32", 0), ("uint16", 0), ("bool", 0)])
+def test_numbers_that_float32_would_round_are_given_in_float64(dtype, exact):
+    assert inputs_of(draw(3, dtype=dtype, top=9), None, "d").dtype == (torch.float64 if exact else torch.float32)
+    times = np.arange(N, dtype="int64")[:, None] + 1_700_000_000
+    assert len(inputs_of(times, None, "d")[EVERY].unique()) == N and len(targets_of(times, "regression", "d")[0].unique()) == N
+
+
+@pytest.mark.parametrize(
+    ("shape", "dtype", "layout", "said"),
+    [
+        ((8, 8), "float32", None, r"d: the inputs are float32 \(42, 8, 8\): grey images or sequences; say d\.layout=NHW or"),
+        ((3, 3, 3), "float32", None, r"the channels may stand first or last; say d\.layout=NCHW or d\.layout=NHWC"),
+        ((2, 5, 6), "uint8", None, r"the channels may stand first or last"),
+        ((32, 3, 3), "float32", None, r"the channels may stand first or last"),
+        ((8, 8), "float32", "NHWC", r"d\.layout=NHWC: the inputs have the shape \(42, 8, 8\)"),
+        ((8, 8), "float32", "CHW", r"d\.layout=CHW: expected one of NCHW, NHWC, NHW, numbers"),
+        ((), "float32", None, r"the inputs are float32 \(42,\); expected numbers \(N, …\), or images"),
+    ],
+)
+def test_a_shape_that_may_be_several_is_asked_about(shape, dtype, layout, said):
+    with pytest.raises(BadInput, match=said) as caught:
+        inputs_of(draw(*shape, dtype=dtype, top=9), layout, "d")
+    assert "\n" not in str(caught.value)
+
+
+CODES = np.arange(N) % 3
+
+
+@pytest.mark.parametrize(
+    "targets", [CODES, CODES.astype("int32"), CODES.astype("uint8")[:, None], np.eye(3)[CODES], np.eye(3, dtype=int)[CODES], CODES == 1]
+)
+def test_classes_in_every_form(targets):
+    found, kind, classes = targets_of(targets, None, "d")
+    assert kind == "classification" and found.dtype == torch.int64
+    assert found.tolist() == ((CODES == 1).astype(int) if targets.dtype == bool else CODES).tolist()
+    assert classes == (("False", "True") if targets.dtype == bool else ("0", "1", "2"))
+
+
+def test_classes_by_name_and_by_word_of_the_user():
+    assert targets_of(np.array(["b", "a"] * 21), None, "d")[2] == ("a", "b")
+    assert len(targets_of(np.arange(N) + 18, "classification", "d")[2]) == N
+    assert targets_of((CODES == 1).astype(float), "classification", "d")[2] == ("0.0", "1.0")
+
+
+@pytest.mark.parametrize("shape", [(), (1,), (2,)])
+def test_real_numbers_are_values(shape):
+    found, kind, classes = targets_of(draw(*shape), None, "d")
+    assert kind == "regression" and classes == () and found.shape == (N, *(shape or (1,))) and found.dtype == torch.float64
+
+
+def test_integers_are_values_where_the_user_says_so():
+    assert targets_of(np.arange(N) + 18, "regression", "d")[0][:3].tolist() == [[18], [19], [20]]
+    assert targets_of(np.eye(3)[CODES], "regression", "d")[0].shape == (N, 3)
+
+
+@pytest.mark.parametrize(
+    ("targets", "kind", "said"),
+    [
+        (np.arange(N) + 18, None, r"the targets are 42 different integers, 18 to 59: classes or values; say d\.kind=classification or"),
+        ((CODES == 1).astype("float32"), None, r"the targets are 0\.0 and 1\.0 in float32: classes or values; say d\.kind="),
+        (draw(5) > 0.5, None, r"multi-label, rows with several ones or none, which is not supported"),
+        ((draw(5) > 0.5).astype("float32"), None, r"multi-label, .*; give a single class for each example, or say d\.kind=regression"),
+        (draw(2, dtype="int64", top=9), None, r"the targets are int64 \(42, 2\); expected a single class for each example"),
+        (draw(2), "classification", r"the targets are float32 \(42, 2\); expected a single class"),
+        (draw(4, 4), None, r"the targets have the shape \(42, 4, 4\); expected a class \(N,\) or values \(N, D\)"),
+        (np.array(["a"] * N), "regression", r"d\.kind=regression: the targets are <U1; expected numbers"),
+        (np.zeros(N, "datetime64[s]"), None, r"the targets are datetime64\[s\]; expected integers or texts"),
+        (CODES, "clustering", r"d\.kind=clustering: expected classification or regression"),
+    ],
+)
+def test_targets_that_may_be_both_or_neither_are_refused_in_a_line(targets, kind, said):
+    with pytest.raises(BadInput, match=said) as caught:
+        targets_of(targets, kind, "d")
+    assert "\n" not in str(caught.value)
+
+
+def test_class_indices_of_tensors():
+    expected = torch.tensor([0, 1, 2])
+    forms = [expected, expected.int(), expected.float()[:, None], torch.eye(3), torch.eye(3).int(), torch.eye(3).bool()]
+    assert all(torch.equal(class_indices(form), expected) and class_indices(form).dtype == torch.int64 for form in forms)
+    assert class_indices(torch.tensor([True, False])).tolist() == [1, 0]
+    for targets, shape in ((torch.ones(4, 3).int(), "N, 3"), (torch.rand(4, 2), "N, 2"), (torch.zeros(4, 2, 2), "N, 2, 2")):
+        with pytest.raises(BadInput, match=rf"data: theirs have the shape \({shape}\); expected the class of each example as \(N,\), or"):
+            class_indices(targets, "theirs")
