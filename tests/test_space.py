@@ -225,7 +225,10 @@ def test_a_schedule_of_ones_own_goes_with_an_optimizer_of_ones_own():
 # what drops out
 
 
-TABLES = {"augmentation": {"images": "the inputs are no images but 30 numbers"}, "loss": {"class_counts": "the targets are no classes"}}
+TABLES = {
+    "augmentation": dict.fromkeys(("planes", "images"), "the inputs are no images but 30 numbers"),
+    "loss": {"class_counts": "the targets are no classes"},
+}
 
 
 def test_what_is_asked_for_in_vain_drops_out_with_the_reason():
