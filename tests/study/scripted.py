@@ -215,14 +215,20 @@ def rows(path):
     return [(t.number, t.params, t.state.name, {**t.user_attrs.get("autoopt", {}), **untimed}) for t in journal.trials(SEARCH)]
 
 
+@cache
+def baseline():
+    """The recipe of trials that need no other."""
+    return space().baseline()
+
+
 def record(key, score=None, state="complete", stage=SEARCH, recipe=None, **fields):
     """A record of a trial of the baseline's recipe, unless it has another one."""
-    return Record(key, stage.name, dict((recipe or space().baseline()).tree), 0, state, score, **fields)
+    return Record(key, stage.name, dict((recipe or baseline()).tree), 0, state, score, **fields)
 
 
 def trained(key, recipe=None):
     """An order for a whole training."""
-    return Train(key=key, recipe=recipe or space().baseline())
+    return Train(key=key, recipe=recipe or baseline())
 
 
 def stems(paths):

@@ -3,7 +3,7 @@ from math import inf, sqrt
 import numpy as np
 import pytest
 from scipy import stats
-from scripted import ACCURACY, LOSS, record, space
+from scripted import ACCURACY, LOSS, baseline, record
 
 from autoopt.goal import Objective
 from autoopt.study.confirm import Candidate
@@ -18,7 +18,7 @@ def candidate(key, scores, validation=(0.5, 0.5), resamples=(), units=10**6):
         for i, score in enumerate(scores)
     ]
     finals = [record(f"{key}-final-{i}", score, stage=FINAL) for i, score in enumerate(validation)]
-    return Candidate(key, space().baseline(), finals, tests)
+    return Candidate(key, baseline(), finals, tests)
 
 
 def weighed(baseline, winner, part="test", objective=ACCURACY):
