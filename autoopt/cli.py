@@ -86,7 +86,7 @@ def completion(flags: list[str]) -> int:
     if not ended:
         print(*COMMANDS)
     elif name in CONFIGURED:
-        importlib.import_module("autoopt.commands.options").complete(flags, rest)
+        importlib.import_module("autoopt.commands.options").complete_line(flags, rest)
     return 0
 
 
