@@ -240,7 +240,7 @@ class Blind(Bag):
 
 @pytest.mark.slow
 def test_what_was_trained_is_kept_where_its_measurement_fails(tmp_path):
-    with pytest.raises(NotConcluded, match=r"/best holds what was trained, but the measurement failed \(\w+\): .*on fire") as caught:
+    with pytest.raises(NotConcluded, match=r"/best holds the trained model, but the measurement failed \(\w+\): .*on fire") as caught:
         autoopt.train([*TINY, "optimizer=adamw", f"root={tmp_path}"], model=lambda task: Network(task), data=Blind, quiet=True)
     assert caught.value.exit_code == 4
     (best,) = tmp_path.glob("*/best")
