@@ -214,7 +214,7 @@ def test_only_a_search_that_names_what_cannot_be_imported_is_forked_from_here(mo
     assert LIVE and not is_live(tree_of(["data=digits"], Network, None))
     monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)
     tree_of(["data=digits"], Network, None)
-    with pytest.raises(BadInput, match=r"model=__main__\.\w+:model cannot be passed .* this process uses CUDA already; .* its import path: model="):
+    with pytest.raises(BadInput, match=r"model=__main__\.\w+:model cannot be passed .* uses CUDA already; .* import path: model="):
         autoopt.search(["data=digits"], model=lambda: Network(None), quiet=True)
 
 
