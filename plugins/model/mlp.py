@@ -36,7 +36,7 @@ def mlp(
     """`depth` hidden layers of `width` units with ReLU, over the flattened input, and a linear layer.
 
     Residual: from the second layer on, each adds to its input. Dense: each layer sees the input and all the layers before it.
-    Where the inputs are tokens, the layers stand over the mean of the words' embeddings, which are `width` wide.
+    For tokens, the input is the mean of the words' embeddings, which are `width` wide.
 
     Rumelhart et al. 1986; residual: He et al. 2015, arXiv:1512.03385; dense: Huang et al. 2017, arXiv:1608.06993;
     tokens: Iyyer et al. 2015, DOI 10.3115/v1/P15-1162.
