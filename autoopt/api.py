@@ -79,6 +79,11 @@ def train(overrides: Sequence[str] = (), *, model: Made | None = None, data: Mad
 
 
 def tree_of(overrides: Sequence[str], model: Made | None, data: Made | None) -> Tree:
+    """The checked tree of the overrides, with the objects from Python under import paths of their own.
+
+    Raises:
+        BadInput: the overrides or an object cannot be used.
+    """
     if isinstance(overrides, str):
         raise BadInput(f"overrides={overrides!r}: expected a list of strings, such as [{overrides!r}]")
     live = {"model": model, "data": data}

@@ -59,6 +59,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def dispatch(arguments: list[str]) -> int:
+    """Run the command that the arguments name, and return its exit code.
+
+    Raises:
+        BadInput: there is no such command, or its arguments cannot be used.
+    """
     if not arguments or arguments[0] in ("-h", "--help", "help"):
         print(overview())
         return 0
@@ -94,7 +99,7 @@ def overview() -> str:
     rows = "\n".join(f"  {name:<9} {about}" for name, about in COMMANDS.items())
     return (
         "autoopt finds a better way to train a PyTorch model under a budget, and says honestly how much better it is.\n\n"
-        f"Usage: autoopt COMMAND [arguments]; autoopt COMMAND --help tells more.\n\n{rows}\n\n{EXAMPLES}\n\n"
+        f"Usage: autoopt COMMAND [arguments]; autoopt COMMAND --help describes a command.\n\n{rows}\n\n{EXAMPLES}\n\n"
         "With every command, --debug shows where an error comes from. autoopt --version prints the version."
     )
 

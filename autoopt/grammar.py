@@ -20,7 +20,11 @@ from autoopt.domain import Choice, Range, Scalar
 
 
 def choice(*options: Any) -> ChoiceSweep:
-    """`choice` with `null` among its options, which switches an argument off; Hydra's own `choice` refuses it."""
+    """`choice` with `null` among its options, which switches an argument off; Hydra's own `choice` refuses it.
+
+    Raises:
+        ValueError: there is no option.
+    """
     if not options:
         raise ValueError("an empty choice")
     return ChoiceSweep(list=list(options[0].list if isinstance(options[0], ChoiceSweep) else options))
@@ -123,6 +127,7 @@ def text_of(option: object) -> Scalar:
 
 
 def number(value: object) -> float:
+    """The value as a number; raises ValueError if it is not finite."""
     result = value if isinstance(value, int) else float(value)  # type: ignore[arg-type]
     if not isfinite(result):
         raise ValueError(f"expected a finite number, got {result}")

@@ -83,7 +83,7 @@ def acts_of(returns: ast.expr | None) -> Acts:
 
 
 def locate(module: str, attribute: str) -> ast.FunctionDef | ast.ClassDef:
-    """The definition behind `module:attribute`, re-exports followed."""
+    """The definition behind `module:attribute`, re-exports followed; raises LookupError if there is none."""
     source = origin(module)
     for node in ast.parse(source.read_text()).body:
         if isinstance(node, ast.FunctionDef | ast.ClassDef) and node.name == attribute:

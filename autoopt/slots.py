@@ -81,5 +81,5 @@ BESIDE = (
     Slot("executor", "where trials run", ("setup", "store", "limits"), ("autoopt.executor:Executor",), fixed=True),
 )
 PLUG_POINTS: Mapping[str, Slot] = {point.name: point for point in BESIDE}
-"""They are no part of a recipe or of a study's identity, so they may change from run to run."""
+"""They belong neither to a recipe nor to a study's identity, so they may change from run to run."""
 PLUGGABLE: Mapping[str, Slot] = {**SLOTS, **PLUG_POINTS}

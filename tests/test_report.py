@@ -79,7 +79,7 @@ SENTENCES = [
     (
         verdict(0.3, -inf, inf),
         "It is unknown whether trial 7 is better than the baseline: gain in val_accuracy on the test split +0.3000; "
-        "every seed gave the same score: the model or the data sets its own seed.",
+        "every seed gave the same score: remove the fixed seed from the model or the data.",
     ),
     (
         verdict(0.0, 0.0, 0.0, winner=side("0", 0.5)),

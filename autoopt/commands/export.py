@@ -51,6 +51,7 @@ def written(study: Stored, key: str | None, folder: Path) -> None:
 
     Raises:
         BadInput: the study has no model yet, or the trial's weights were not kept.
+        StoreError: the folder cannot be written.
     """
     best = study.path / "best"
     if not best.exists():

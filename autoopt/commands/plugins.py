@@ -52,12 +52,14 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def slot_of(name: str) -> str:
+    """The name, checked; raises BadInput if there is no such slot or plug-point."""
     if name not in PLUGGABLE:
         raise BadInput(f"No slot named '{name}'. {nearest(name, PLUGGABLE)}")
     return name
 
 
 def one(words: Sequence[str]) -> Technique:
+    """The technique that a single word `SLOT/NAME` names; raises BadInput if there is none."""
     if len(words) != 1 or "/" not in words[0]:
         raise BadInput("plugins show: name a technique, such as optimizer/adamw")
     slot, _, name = words[0].partition("/")
@@ -192,7 +194,11 @@ def slot_of_path(path: str) -> str:
 
 
 def new(words: Sequence[str]) -> int:
-    """Write a distribution with one technique, and print the next command."""
+    """Write a distribution with one technique, and print the next command.
+
+    Raises:
+        BadInput: the name or the folder cannot be used.
+    """
     slot, _, name = words[0].partition("/") if words else ("", "", "")
     if not name or len(words) > 2:
         raise BadInput("plugins new: name a slot and a technique, and optionally a folder: autoopt plugins new optimizer/mine [DIR]")

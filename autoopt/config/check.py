@@ -19,7 +19,7 @@ from autoopt.technique import Param, available
 
 
 class Place(NamedTuple):
-    """Where a value stands in the tree, and what may stand there."""
+    """The place of a value in the tree, and the values that are allowed there."""
 
     key: str
     node: dict[str, Any]

@@ -122,6 +122,7 @@ def technique_node(slot: str, name: str, selected: bool) -> dict[str, Any]:
 
 
 def attempt(lines: Sequence[str]) -> Tree | None:
+    """The tree that Hydra composes; None if it cannot compose these lines."""
     GlobalHydra.instance().clear()
     try:
         with initialize_config_module("autoopt.conf", version_base="1.3"):

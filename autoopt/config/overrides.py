@@ -103,6 +103,7 @@ def split_up(base: Sequence[str], arguments: Sequence[str]) -> Overrides:
 
 
 def take(argument: str, overrides: Overrides) -> None:
+    """Parse one `key=value` into the overrides; raises BadInput if its key is unknown or its value cannot be used."""
     parsed, text = parse(argument), argument.partition("=")[2]
     key, value = parsed.key_or_group, parsed.value()
     overrides.said.add(key)
@@ -220,4 +221,5 @@ def is_preset(group: str, name: str) -> bool:
 
 
 def option(name: str) -> str:
+    """The name of an option in the config: for an import path, that of its object."""
     return name.rpartition(":")[2].rpartition(".")[2]

@@ -13,6 +13,7 @@ FROM = "from"
 
 
 def leaves(node: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
+    """The dotted keys of all values of a tree."""
     for key, value in node.items():
         if isinstance(value, dict):
             yield from leaves(value, f"{prefix}{key}.")

@@ -82,6 +82,11 @@ class Local(Executor):
         return time.monotonic()
 
     def submit(self, number: int, order: Order) -> None:
+        """Run an order as soon as there is room for it.
+
+        Raises:
+            ValueError: a trial of this number runs already.
+        """
         if number in self.running:
             raise ValueError(f"trial {number} is running already")
         try:
@@ -105,6 +110,11 @@ class Local(Executor):
             trial.reply(line({"stop": stop}))
 
     def kill(self, number: int, reason: str = "user") -> None:
+        """End a trial; its `failed` event still comes.
+
+        Raises:
+            ValueError: the reason is none of `orders.REASONS`.
+        """
         if reason not in REASONS:
             raise ValueError(f"unknown reason to fail: {reason!r}. Known: {', '.join(REASONS)}")
         if trial := self._trials.get(number):

@@ -70,6 +70,7 @@ class Channel:
 
 
 def line(content: dict[str, Any]) -> bytes:
+    """A message as the line that is sent."""
     return json.dumps(content).encode() + b"\n"
 
 

@@ -74,6 +74,7 @@ def thread_limit(count: int) -> dict[str, str]:
 
 
 def use_threads(count: int) -> None:
+    """Limit this process, and torch if it is imported, to so many threads."""
     os.environ.update(thread_limit(count))
     torch = sys.modules.get("torch")
     if torch and torch.get_num_threads() != count:

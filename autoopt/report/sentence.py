@@ -44,4 +44,4 @@ def remedy(verdict: Verdict) -> str:
     """What to do, or what is wrong, where the interval is infinite."""
     if min(len(verdict.baseline.scores), len(verdict.winner.scores)) < 2:
         return "set study.seeds=3 or more" if not verdict.seeds_planned else "set a longer study.time"
-    return "every seed gave the same score: the model or the data sets its own seed"
+    return "every seed gave the same score: remove the fixed seed from the model or the data"

@@ -73,6 +73,7 @@ def pool(study: Study) -> list[Record]:
 
 
 def final(study: Study, recipes: dict[str, Recipe], plan: Plan) -> list[Candidate]:
+    """The recipes on the final seeds, with their weights stored; a recipe of which a training failed is missing."""
     return replicate(study.runner, study.journal, FINAL, recipes, plan.final, seed=study.seed, budget=study.budget, keep=True)
 
 
@@ -124,6 +125,7 @@ def verdict_of(study: Study, baseline: Candidate, winner: Candidate, plan: Plan)
 
 
 def side(candidate: Candidate, part: str) -> Side:
+    """A candidate as a side of the verdict, compared on a part."""
     measured = zip_longest(candidate.records, candidate.tests)
     metrics = [{name: value for record in pair if record for name, value in record.metrics.items()} for pair in measured]
     scores = candidate.scores(part)

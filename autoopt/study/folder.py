@@ -38,6 +38,7 @@ def reference(path: Path) -> str:
 
 
 def default_name(tree: Tree) -> str:
+    """A name from the data, the model and the study's identity, such as `digits-cnn-d25ed4`."""
     digest = hashlib.sha256(json.dumps(identity(tree)).encode()).hexdigest()[:6]
     return f"{'+'.join(tree['data'])}-{'+'.join(tree['model'])}-{digest}"
 
@@ -159,6 +160,7 @@ def write(path: Path, text: str) -> None:
 
 
 def versions(tree: Tree) -> Iterator[tuple[str, str]]:
+    """Each technique of a tree, as `slot/name`, with its distribution and version, or else its import path."""
     for slot in SLOTS:
         for name, node in tree[slot].items():
             technique = technique_of(slot, name, node)
@@ -179,6 +181,7 @@ def differences(before: Tree, now: Tree) -> Iterator[str]:
 
 
 def flat(tree: Tree) -> dict[str, Any]:
+    """Every value of a tree by its dotted key."""
     values: dict[str, Any] = {}
     for key in leaves(tree):
         node: Any = tree

@@ -21,7 +21,7 @@ STATES = {"complete": TrialState.COMPLETE, "stopped": TrialState.PRUNED, "failed
 
 
 class Journal:
-    """What a study remembers, in `journal.log`: the trials of each stage, begun and ended, with their records.
+    """The memory of a study, in `journal.log`: the trials of each stage, begun and ended, with their records.
 
     Args:
         direction: maximize or minimize, of the score of trials that no strategy proposed.

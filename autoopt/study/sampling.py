@@ -49,7 +49,7 @@ class Sampling:
     Args:
         order: the order of a trial, by its key, seed and proposal.
         total: how many trials the stage has.
-        first: the recipe of trial 0, where it is no point of the space.
+        first: the recipe of trial 0, where it is not a point of the space.
         blind: proposes at random; where it is given, no values are tried twice: it takes over after a repetition, and after
             `PATIENCE` repetitions in a row the stage ends.
     """

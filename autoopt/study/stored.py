@@ -57,6 +57,7 @@ class Stored:
 
 
 def names(root: str | None) -> list[str]:
+    """The names of the studies in a folder, sorted."""
     return sorted(p.parent.name for p in Path(root or ROOT).glob("*/space.yaml"))
 
 

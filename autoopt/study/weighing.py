@@ -29,7 +29,7 @@ def weigh(baseline: Candidate, winner: Candidate, part: str, objective: Objectiv
     gain = objective.gain(mean(ours), mean(theirs))
     if objective.cost and objective.cost.exact and len({*theirs}) == len({*ours}) == 1:
         return gain, (gain, gain)
-    if min(len(theirs), len(ours)) < 2:  # one seed tells nothing of how seeds vary
+    if min(len(theirs), len(ours)) < 2:  # one seed does not show how seeds vary
         return gain, UNKNOWN
     parts = [(variance(side) / len(side), len(side) - 1) for side in (theirs, ours)]
     if part == "test" and all(r.resamples for c in (baseline, winner) for r in c.tests):

@@ -72,7 +72,7 @@ class Writer:
 
 
 def lock(spool: IO[bytes], writer: Writer) -> bool:
-    """Wait until no other writer uses this spool; False instead if there is no supervisor, or no longer."""
+    """Lock the spool, once no other writer uses it; without a supervisor, do not wait and return False."""
     while True:
         try:
             flock(spool, LOCK_EX | LOCK_NB)

@@ -51,6 +51,7 @@ def ui(uri: str, port: int | None = None, *, experiment: str | None = None, dire
 
 
 def serve(uri: str, port: int, experiment: str | None, direction: str, log: IO[bytes]) -> int:
+    """Run MLflow's server until it ends or Ctrl-C; raises BadInput if it does not start."""
     command = [sys.executable, "-P", "-m", "mlflow", "server", "--host", HOST, "--port", str(port), "--workers", "1"]
     # The address is in the environment, since everybody on the machine can read a command line.
     environment = os.environ | QUIET | {"MLFLOW_BACKEND_STORE_URI": uri}

@@ -48,6 +48,7 @@ def pretrained(
 
 
 def tensors_of(path: str) -> dict[str, Tensor]:
+    """The tensors of a safetensors file by name; raises BadInput if it cannot be read."""
     file = Path(path).expanduser()
     if not file.is_file():
         raise BadInput(f"initializer.pretrained.path: there is no file {path}")

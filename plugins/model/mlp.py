@@ -9,6 +9,8 @@ from autoopt.domain import Choice, Range
 
 
 class Residual(nn.Module):
+    """`x + branch(x)`."""
+
     def __init__(self, branch: nn.Module):
         super().__init__()
         self.branch = branch
@@ -18,6 +20,8 @@ class Residual(nn.Module):
 
 
 class Dense(nn.Module):
+    """The inputs (N, F) and the outputs of a layer over them (N, W), joined: (N, F + W)."""
+
     def __init__(self, layer: nn.Module):
         super().__init__()
         self.layer = layer

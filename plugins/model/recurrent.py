@@ -8,6 +8,8 @@ from autoopt.domain import Choice, Range, Unavailable
 
 
 class Recurrent(nn.Module):
+    """Recurrent layers over an embedded sequence, and a linear layer on the last state: (N, T, F) or (N, T) -> (N, K)."""
+
     def __init__(self, embedding: nn.Module, layers: nn.Module, head: nn.Module, tokens: bool):
         super().__init__()
         self.embedding, self.layers, self.head, self.tokens = embedding, layers, head, tokens

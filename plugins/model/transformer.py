@@ -34,6 +34,8 @@ class Residual(nn.Module):
 
 
 class Layer(nn.Module):
+    """Attention, then a feed-forward network, both residual: (N, T, width) -> (N, T, width)."""
+
     def __init__(self, width: int, heads: int):
         super().__init__()
         self.attention = Residual(width, Attention(width, heads))
@@ -91,7 +93,12 @@ def transformer(
 
 
 def embed(task: Task, width: int, patch: int | None) -> tuple[nn.Module, int]:
-    """The module that embeds inputs as a sequence of vectors, each `width` wide, and the length of the sequence."""
+    """The module that embeds inputs as a sequence of vectors, each `width` wide, and the length of the sequence.
+
+    Raises:
+        Unavailable: the inputs are neither sequences (T, F) nor tokens nor images.
+        ValueError: `patch` is larger than the image.
+    """
     shape = task.input_shape
     if task.tokens:
         return nn.Embedding(task.tokens, width, padding_idx=0), shape[0]

@@ -9,6 +9,8 @@ from autoopt.module.norms import Passed, inputs_of, norms_of
 
 
 class SWA(Callback):
+    """Averages the weights after each epoch from `start` on, and exchanges them with the mean for validation and at the end."""
+
     def __init__(self, model: nn.Module, start: float, rate: float):
         self.model, self.start, self.rate = model, start, rate
         self.held: list[Tensor] = []  # the mean of the weights, and its buffers; during validation the weights themselves

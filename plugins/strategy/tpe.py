@@ -25,6 +25,8 @@ def tpe(space, goal, epochs, *, startup: int = 10) -> Strategy:
 
 
 class Tpe(Strategy):
+    """Keeps an Optuna study of the history, and asks its TPE sampler for each trial."""
+
     def __init__(self, space, goal, epochs, startup):
         self.space, self.goal, self.startup = space, goal, startup
         self.halving = Halving(epochs, goal.first.direction)
