@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from autoopt.commands.words import named, read
+from autoopt.commands.words import read_words, study_named
 from autoopt.errors import BadInput
 from autoopt.report.terminal import closing
 from autoopt.study.search import search
@@ -14,10 +14,10 @@ Begins no new trials: confirms the best trials so far and writes the verdict."""
 
 
 def run(arguments: Sequence[str]) -> int:
-    parsed = read(arguments, "finish", HELP)
+    parsed = read_words(arguments, "finish", HELP)
     if parsed is None:
         return 0
-    study = named(parsed, "finish")
+    study = study_named(parsed, "finish")
     if not study.searched:
         raise BadInput(f"{study.name} is a training, not a search; there is nothing to conclude")
     if not study.records["search"]:

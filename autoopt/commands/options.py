@@ -38,7 +38,7 @@ class Asked:
         return compose(self.overrides, self.file, self.recipe)
 
 
-def read(arguments: Sequence[str], command: str, settle: Callable[[Asked], None] = lambda asked: None) -> Asked | None:
+def read_options(arguments: Sequence[str], command: str, settle: Callable[[Asked], None] = lambda asked: None) -> Asked | None:
     """Parse the arguments of a command; None if a flag such as `--help` has been answered already.
 
     Args:
@@ -86,7 +86,7 @@ def info(arguments: Sequence[str]) -> None:
     to_hydra([*lines, *(a for a in arguments if "=" not in a)])
 
 
-def complete(flags: Sequence[str], line: str) -> None:
+def complete_line(flags: Sequence[str], line: str) -> None:
     """Answer Hydra's completion script: how a line, without its command, can be completed."""
     *before, last = line.split(" ")
     if not last.startswith("-"):

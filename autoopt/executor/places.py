@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from autoopt.errors import BadInput
 
 
-def places(workers: int, gpus: Sequence[str] = (), per_trial: float = 1) -> list[str]:
+def gpu_places(workers: int, gpus: Sequence[str] = (), per_trial: float = 1) -> list[str]:
     """CUDA_VISIBLE_DEVICES for each trial that runs at once; "" leaves the variable as it is.
 
     Raises:

@@ -26,7 +26,7 @@ class Channel:
         return bool(self._out)
 
     def send(self, **content: Any) -> None:
-        self.write(line(content))
+        self.write(to_line(content))
 
     def write(self, data: bytes) -> None:
         self._out += data
@@ -69,7 +69,7 @@ class Channel:
         return message(lines[0]) if lines else None
 
 
-def line(content: dict[str, Any]) -> bytes:
+def to_line(content: dict[str, Any]) -> bytes:
     """A message as the line that is sent."""
     return json.dumps(content).encode() + b"\n"
 

@@ -133,7 +133,7 @@ def replicate(
     return [Candidate(key, recipes[key], records[:equal]) for key, records in sound.items() if equal]
 
 
-def measure(runner: Runner, journal: Journal, pair: Sequence[Candidate], budget: Budget) -> list[Candidate]:
+def measure_candidates(runner: Runner, journal: Journal, pair: Sequence[Candidate], budget: Budget) -> list[Candidate]:
     """Measure the stored weights of candidates on the test part, one at a time, so that latencies can be compared.
 
     Args:

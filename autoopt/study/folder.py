@@ -25,7 +25,7 @@ READING = ("cache", "workers", "prefetch")
 """Settings of how batches are read, which do not change the batches."""
 
 
-def identity(tree: Tree) -> Tree:
+def study_identity(tree: Tree) -> Tree:
     """The settings that a study keeps, with the order of its options; budget, executor and tracking may change."""
     baseline = tree["baseline"] and yaml.safe_load(Path(tree["baseline"]).read_text())
     batches = {key: value for key, value in tree["batches"].items() if key not in READING}
@@ -39,7 +39,7 @@ def reference(path: Path) -> str:
 
 def default_name(tree: Tree) -> str:
     """A name from the data, the model and the study's identity, such as `digits-cnn-d25ed4`."""
-    digest = hashlib.sha256(json.dumps(identity(tree)).encode()).hexdigest()[:6]
+    digest = hashlib.sha256(json.dumps(study_identity(tree)).encode()).hexdigest()[:6]
     return f"{'+'.join(tree['data'])}-{'+'.join(tree['model'])}-{digest}"
 
 
@@ -63,7 +63,7 @@ class Folder:
             self.lock = os.open(self.path / "lock", os.O_CREAT | os.O_RDWR, 0o644)
         except OSError as error:
             raise BadInput(f"root={tree['root']}: {self.path} cannot be written: {error.strerror}") from error
-        self.tree, self.identity = tree, identity(tree)
+        self.tree, self.identity = tree, study_identity(tree)
         try:
             self.hold()
             self.compare()
@@ -115,7 +115,7 @@ class Folder:
 
     def settle(self, settled: Settled, facts: Mapping[str, Any]) -> None:
         """Write config.yaml and, when the study begins, space.yaml."""
-        write(self.path / "config.yaml", yaml.safe_dump({**self.tree, "name": self.name}, sort_keys=False))
+        replace_file(self.path / "config.yaml", yaml.safe_dump({**self.tree, "name": self.name}, sort_keys=False))
         if self.locked is None:
             space, first = settled.space, settled.goal.first
             locked = {
@@ -130,7 +130,7 @@ class Folder:
                 "unfit": {model: dict(reasons) for model, reasons in space.unfit.items()},
                 **{key: facts[key] for key in ("examples", "sources")},
             }
-            write(self.path / "space.yaml", yaml.safe_dump(locked, sort_keys=False))
+            replace_file(self.path / "space.yaml", yaml.safe_dump(locked, sort_keys=False))
 
     def vanish(self) -> None:
         """Delete the files of a study that could not begin: its lock and the first log, and its folders if they are empty."""
@@ -145,7 +145,7 @@ class Folder:
         os.close(self.lock)
 
 
-def write(path: Path, text: str) -> None:
+def replace_file(path: Path, text: str) -> None:
     """Replace a file in one step, so that a crash leaves the old file or the new file.
 
     Raises:

@@ -25,7 +25,7 @@ def address_of(path: str | Path) -> str:
     return SQLITE + str(path).replace("%", "%25").replace("?", "%3F")
 
 
-def path_of(uri: str) -> Path:
+def sqlite_file(uri: str) -> Path:
     """The file of an SQLite store."""
     return Path(unquote(uri.removeprefix(SQLITE).partition("?")[0]))
 
@@ -44,7 +44,7 @@ def redacted(text: str, hidden: list[str]) -> str:
 
 
 @dataclass(frozen=True)
-class Target:
+class Destination:
     """The store that a spool is written to; `spool` is the name of the spool, by which the store knows its runs."""
 
     spool: str
@@ -58,7 +58,7 @@ class Target:
         return f"{redacted(self.uri, secrets(self.uri))} {self.experiment}"
 
 
-def target(folder: Path) -> Target:
+def target(folder: Path) -> Destination:
     """The store that the spool's last session named; an address with credentials is not kept on disk.
 
     Raises:
@@ -72,7 +72,7 @@ def target(folder: Path) -> Target:
     uri = header["uri"] or os.environ.get("MLFLOW_TRACKING_URI")
     if not uri:
         raise BadInput(f"{folder}: the store's address holds credentials, so it was not kept: set MLFLOW_TRACKING_URI.")
-    return Target(header["spool"], uri, header["experiment"])
+    return Destination(header["spool"], uri, header["experiment"])
 
 
 class Spool:
@@ -120,7 +120,7 @@ class State:
     steps: dict[str, int] = field(default_factory=dict)
 
     @classmethod
-    def load(cls, folder: Path, target: Target) -> "State":
+    def load(cls, folder: Path, target: Destination) -> "State":
         """The state that was saved for this store; a new state for another store, or if it cannot be read."""
         try:
             state = cls(**json.loads((folder / STATE).read_text()))
@@ -134,7 +134,7 @@ class State:
         new.replace(folder / STATE)
 
 
-def lines(folder: Path, offset: int, size: int = BLOCK) -> Iterator[tuple[int, bytes]]:
+def read_lines(folder: Path, offset: int, size: int = BLOCK) -> Iterator[tuple[int, bytes]]:
     """Whole lines from `offset` on, about `size` bytes of them, each with the offset of the next line."""
     with (folder / SPOOL).open("rb") as file:
         file.seek(offset)
@@ -144,14 +144,14 @@ def lines(folder: Path, offset: int, size: int = BLOCK) -> Iterator[tuple[int, b
             yield offset, line
 
 
-def ended(folder: Path) -> bool:
+def is_closed(folder: Path) -> bool:
     """Whether the supervisor has ended the spool."""
     with (folder / SPOOL).open("rb") as file:
         file.seek(max(0, file.seek(0, os.SEEK_END) - len(END)))
         return file.read() == END
 
 
-def unwritten(folder: Path, target: Target) -> int:
+def unwritten(folder: Path, target: Destination) -> int:
     """How many records the store does not have yet."""
     size = (folder / SPOOL).stat().st_size
-    return sum(line.startswith(RECORD) for _, line in lines(folder, State.load(folder, target).offset, size))
+    return sum(line.startswith(RECORD) for _, line in read_lines(folder, State.load(folder, target).offset, size))

@@ -29,7 +29,7 @@ HOOKS: dict[str, Callable[[], tuple[Any, Hook]]] = {
 }
 
 
-def laid_out(model: nn.Module, compile: bool, channels_last: bool) -> None:
+def lay_out(model: nn.Module, compile: bool, channels_last: bool) -> None:
     """Set a model's memory layout and compile it, in place; its results and its parameters' names stay.
 
     The parts of a LightningModule are compiled too, since its steps may bypass its `forward`.

@@ -56,7 +56,7 @@ class Transformer(nn.Module):
         self.norm, self.head = nn.LayerNorm(width), nn.Linear(width, outputs)
 
     def forward(self, inputs: Tensor) -> Tensor:
-        signal, seen = self.embedding(inputs), places(inputs) if self.tokens else None
+        signal, seen = self.embedding(inputs), token_positions(inputs) if self.tokens else None
         signal = signal + self.positions[: signal.shape[1]]  # type: ignore[index]
         for layer in self.layers:
             signal = layer(signal, None if seen is None else seen[:, None, None])
@@ -120,7 +120,7 @@ class Turn(nn.Module):
         return inputs.transpose(1, 2)
 
 
-def places(tokens: Tensor) -> Tensor:
+def token_positions(tokens: Tensor) -> Tensor:
     """The mask (N, T) of the tokens; all True for a text without tokens, so that its mean exists."""
     seen = tokens != 0
     return seen | ~seen.any(1, keepdim=True)
