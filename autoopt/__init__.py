@@ -16,7 +16,7 @@ def __dir__() -> list[str]:
 
 
 def __getattr__(name: str) -> Any:
-    """What needs torch is imported where it is used."""
+    """Import the functions that need torch on their first use."""
     if name in ("apply", "load", "search", "train"):
         return getattr(importlib.import_module("autoopt.api"), name)
     raise AttributeError(f"module 'autoopt' has no attribute '{name}'")

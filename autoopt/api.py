@@ -1,4 +1,4 @@
-"""autoopt from Python: what a script or a notebook calls."""
+"""autoopt from Python, for scripts and notebooks."""
 
 from collections.abc import Sequence
 from dataclasses import fields
@@ -32,14 +32,14 @@ __all__ = ["apply", "load", "search", "train"]
 
 
 class Searched(Verdict):
-    """A verdict with its study at hand, as a notebook shows it."""
+    """A verdict that gives access to its study; a notebook shows it as a table."""
 
     def trials(self) -> pandas.DataFrame:
-        """A row for each trial of the search: how it ended, what was measured, what was chosen."""
+        """A row for each trial of the search, by its key: how it ended, its metrics, its techniques and values."""
         return table_of(Path(self.folder))
 
     def conclusion(self) -> str:
-        """What the study came to, in a sentence."""
+        """The verdict in one sentence."""
         return conclusion(self)
 
     def _repr_html_(self) -> str:
@@ -53,11 +53,12 @@ def search(overrides: Sequence[str] = (), *, model: Factory | None = None, data:
         overrides: as on the command line, such as `["data=digits", "optimizer=adamw,sgd"]`.
         model: a class or function that makes an `nn.Module` or a `LightningModule`.
         data: a class or function that makes a `LightningDataModule` or `autoopt.data.task.Examples`.
+        quiet: print nothing.
 
     Raises:
         BadInput: with a line for every problem; nothing was started.
         NotConcluded: it ran, but there is nothing to conclude from.
-        Interrupted: a signal came; the same call goes on.
+        Interrupted: a signal came; the same call resumes.
         StoreError: the study's folder cannot be written; nothing that was written is lost.
     """
     with Progress(quiet=quiet) as screen:
@@ -69,7 +70,7 @@ def search(overrides: Sequence[str] = (), *, model: Factory | None = None, data:
 def train(
     overrides: Sequence[str] = (), *, model: Factory | None = None, data: Factory | None = None, quiet: bool = False
 ) -> training.Trained:
-    """Train one recipe to its end, measure it on the test split and export it.
+    """Train one recipe to its end, measure it on the test split and export it; the arguments are those of `search`.
 
     Raises:
         BadInput: with a line for every problem; nothing was started.
@@ -80,43 +81,48 @@ def train(
 
 
 def compose_tree(overrides: Sequence[str], model: Factory | None, data: Factory | None) -> Tree:
+    """The checked tree of the overrides, with the objects from Python under import paths of their own.
+
+    Raises:
+        BadInput: the overrides or an object cannot be used.
+    """
     if isinstance(overrides, str):
-        raise BadInput(f"overrides={overrides!r}: expected a list of them, such as [{overrides!r}]")
+        raise BadInput(f"overrides={overrides!r}: expected a list of strings, such as [{overrides!r}]")
     live = {"model": model, "data": data}
-    for slot, made in live.items():
-        if (made is not None and not callable(made)) or isinstance(made, nn.Module):
-            said = repr(made).splitlines()[0]
-            raise BadInput(f"{slot}={said}: expected a class or a function that makes it; a name goes into the list: ['{slot}=…']")
-    named = [f"{slot}={import_path(slot, made)}" for slot, made in live.items() if made is not None]
+    for slot, builder in live.items():
+        if (builder is not None and not callable(builder)) or isinstance(builder, nn.Module):
+            shown = repr(builder).splitlines()[0]
+            raise BadInput(f"{slot}={shown}: expected a class or a function that makes it; give a name among the overrides: ['{slot}=…']")
+    named = [f"{slot}={import_path(slot, builder)}" for slot, builder in live.items() if builder is not None]
     tree = compose([*named, *overrides])
     if is_live(tree) and torch.cuda.is_initialized():
-        problem = "cannot be handed over to other processes, since CUDA is in use in this one already"
-        raise BadInput(f"{' and '.join(named)} {problem}; write it into a file and name it by an import path: model=my_file:Net")
+        problem = "cannot be passed to other processes, because this process uses CUDA already"
+        raise BadInput(f"{' and '.join(named)} {problem}; write it into a file and give its import path: model=my_file:Net")
     return tree
 
 
 def apply(
     recipe: Recipe | str | Path, module: L.LightningModule, total_steps: int | None = None
 ) -> tuple[L.LightningModule, list[L.Callback], dict[str, Any]]:
-    """Put a recipe on a LightningModule in one's own script.
+    """Apply a recipe to a LightningModule in your own script.
 
     Args:
         recipe: a recipe, a recipe file, a study's name (its best) or `NAME/TRIAL`.
         module: changed in place: its class is replaced by a subclass of it.
-        total_steps: optimizer steps of the whole training, which some regularizers ask for.
+        total_steps: optimizer steps of the whole training, which some regularizers need.
 
     Returns:
         the module, the callbacks and the Trainer arguments: `Trainer(callbacks=callbacks, **arguments).fit(module, …)`.
 
     Raises:
-        BadInput: the recipe cannot be had, or a regularizer asks for `total_steps`; the module is as it was.
-        TechniqueError: a technique cannot be used with the module, or here; the module may have been changed.
+        BadInput: the recipe cannot be read, or a regularizer needs `total_steps`; the module is unchanged.
+        TechniqueError: a technique does not work with the module or on this machine; the module may have been changed.
     """
     point = recipe if isinstance(recipe, Recipe) else Space.of(compose(recipe_overrides(str(recipe), None))).baseline()
     chosen = Chosen(point)
     if total_steps is None and chosen.asks("regularizer", "total_steps"):
         names = ", ".join(t.name for t, _ in chosen.of("regularizer") if "total_steps" in t.asks)
-        raise BadInput(f"regularizer={names} asks for total_steps: say apply(…, total_steps=…), the optimizer steps of the whole training")
+        raise BadInput(f"regularizer={names} needs total_steps: call apply(…, total_steps=…), the optimizer steps of the training")
     prepare_model(chosen, module, None)
     tuned = apply_to(module, chosen, None)
     accumulate = point.tree["batches"].get("accumulate") or 1

@@ -1,4 +1,4 @@
-"""Which techniques are installed: names and owners out of package metadata. Nothing is imported."""
+"""The installed techniques: names and distributions, from package metadata. Nothing is imported."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
@@ -11,27 +11,27 @@ GROUP = "autoopt."
 
 @cache
 def catalogue() -> Mapping[tuple[str, str], list[tuple[EntryPoint, str]]]:
-    """By slot and name: the entry points that claim it, each with the distribution that brings it."""
-    found: dict[tuple[str, str], list[tuple[EntryPoint, str]]] = {}
+    """By slot and name, the entry points of the technique, each with its distribution."""
+    entries: dict[tuple[str, str], list[tuple[EntryPoint, str]]] = {}
     for distribution in unique(distributions()):
         owner = f"{distribution.metadata['Name']} {distribution.version}"  # the file is parsed each time
         for point in distribution.entry_points:
             slot = point.group.removeprefix(GROUP)
             if slot != point.group and slot in PLUGGABLE:
-                found.setdefault((slot, point.name), []).append((point, owner))
-    return found
+                entries.setdefault((slot, point.name), []).append((point, owner))
+    return entries
 
 
-def unique(found: Iterable[Distribution]) -> Iterator[Distribution]:
-    """Those with techniques; of each name the first on the path, as Python imports it."""
+def unique(installed: Iterable[Distribution]) -> Iterator[Distribution]:
+    """The distributions with techniques; of several with one name the first on the path, which Python imports."""
     seen: set[str] = set()
-    for distribution in found:
+    for distribution in installed:
         try:
             if GROUP not in (distribution.read_text("entry_points.txt") or ""):
                 continue
             name = distribution.metadata["Name"].lower().replace("_", "-")
             _ = distribution.entry_points
-        except Exception:  # malformed: it disturbs nobody
+        except Exception:  # a malformed distribution is skipped
             continue
         if name not in seen:
             seen.add(name)

@@ -1,4 +1,4 @@
-"""The command: finds the sub-command, and turns what goes wrong into a line and an exit code."""
+"""The command `autoopt`: runs a sub-command, and turns an error into a line and an exit code."""
 
 import importlib
 import os
@@ -9,24 +9,24 @@ from collections.abc import Sequence
 from autoopt.errors import BadInput, nearest
 
 COMMANDS = {
-    "search": "the main job: find a better recipe; run again to resume",
-    "plan": "no trials: the space, what drops out and why, and what it will cost",
+    "search": "find a better recipe; run again to resume",
+    "plan": "show the space, the techniques that are left out and why, and the cost; runs no trial",
     "train": "train one recipe, measure it on the test split and export it",
-    "finish": "stop asking: confirm and conclude with what there is",
-    "export": "a trained model as safetensors and ONNX",
-    "list": "the studies here, with state, trials and gain",
-    "show": "one study's verdict, or one of its trials",
-    "plugins": "the techniques that are installed; their cards; their checks",
-    "ui": "the MLflow pages of the runs",
+    "finish": "begin no new trials; confirm the best so far and conclude",
+    "export": "write a trained model as safetensors and ONNX",
+    "list": "list the studies here, with state, trials and gain",
+    "show": "show a study's verdict, or one of its trials",
+    "plugins": "list, describe and check the installed techniques",
+    "ui": "serve the MLflow pages of the runs",
 }
 CONFIGURED = ("search", "plan", "train")
 EXAMPLES = """  autoopt search data=digits model=cnn                      the recommended techniques of every slot
   autoopt search data=digits optimizer=adamw,sgd            one of these
   autoopt search data=digits optimizer.adamw.lr=0.003       pin a value
   autoopt search data=csv data.csv.path=t.csv data.csv.target=price
-  autoopt search data=digits model=proj.models:LitNet       a model of one's own
-  autoopt search my_search.yaml study.time=8h               a file, and the command line over it"""
-BUG = "This is a bug of autoopt's: please report it with the lines above and the command."
+  autoopt search data=digits model=proj.models:LitNet       your own model
+  autoopt search my_search.yaml study.time=8h               a file; the command line overrides it"""
+BUG = "This is a bug in autoopt: please report it with the lines above and the command."
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -34,13 +34,13 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     Returns:
         0 done · 1 a bug · 2 bad input, nothing started · 3 done, but something is quarantined (under `--strict`) ·
-        4 not concluded: what it depends on failed · 75 a store cannot be written · 130, 143 interrupted, resumable.
+        4 not concluded: a trial that it depends on failed · 75 a store cannot be written · 130, 143 interrupted, resumable.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
     debug = "--debug" in arguments
     arguments = [a for a in arguments if a != "--debug"]
     if os.getcwd() not in sys.path:
-        sys.path.insert(0, os.getcwd())  # one's own modules stand in the working directory
+        sys.path.insert(0, os.getcwd())  # the user's own modules are in the working directory
     try:
         return dispatch(arguments)
     except BadInput as error:
@@ -59,6 +59,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def dispatch(arguments: list[str]) -> int:
+    """Run the command that the arguments name, and return its exit code.
+
+    Raises:
+        BadInput: there is no such command, or its arguments cannot be used.
+    """
     if not arguments or arguments[0] in ("-h", "--help", "help"):
         print(overview())
         return 0
@@ -74,10 +79,10 @@ def dispatch(arguments: list[str]) -> int:
 
 
 def completion(flags: list[str]) -> int:
-    """The shell asks how its line may go on: with a command, or as that command completes.
+    """Complete the shell's line: with a command, or with the arguments of its command.
 
     Raises:
-        BadInput: the flag does not say what to do, as in `-sc install=bash`.
+        BadInput: no action such as `install=bash` follows the flag.
     """
     if not any(flag.partition("=")[0] in ("install", "uninstall", "query") for flag in flags):
         raise BadInput('--shell-completion: expected install=bash (or zsh, fish), as in: eval "$(autoopt -sc install=bash)"')
@@ -94,13 +99,13 @@ def overview() -> str:
     rows = "\n".join(f"  {name:<9} {about}" for name, about in COMMANDS.items())
     return (
         "autoopt finds a better way to train a PyTorch model under a budget, and says honestly how much better it is.\n\n"
-        f"Usage: autoopt COMMAND [arguments]; autoopt COMMAND --help tells more.\n\n{rows}\n\n{EXAMPLES}\n\n"
-        "Everywhere: --debug shows where an error comes from; --version."
+        f"Usage: autoopt COMMAND [arguments]; autoopt COMMAND --help describes a command.\n\n{rows}\n\n{EXAMPLES}\n\n"
+        "With every command, --debug shows where an error comes from. autoopt --version prints the version."
     )
 
 
 def unexpected(error: Exception, debug: bool) -> int:
-    """What is neither bad input nor done; stores and signals have exit codes of their own."""
+    """Report an exception that is not bad input; stores and signals have exit codes of their own."""
     code = getattr(error, "exit_code", 1)
     if debug or code == 1:
         traceback.print_exc()

@@ -1,4 +1,4 @@
-"""What Optuna is told: a domain as a distribution; and its log kept from the terminal."""
+"""Domains as Optuna's distributions, and Optuna's log kept off the terminal."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,7 +22,7 @@ def distribution(domain: Domain) -> BaseDistribution:
 
 @contextmanager
 def silent() -> Iterator[None]:
-    """Keep Optuna from telling on the terminal that it created a study; its log level is the caller's own."""
+    """Keep Optuna from printing that it created a study; afterwards its log level is the caller's again."""
     level = optuna.logging.get_verbosity()
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     try:

@@ -1,4 +1,4 @@
-"""What a technique says of its arguments, and of its neighbours. Nothing here needs torch."""
+"""What a technique declares about its arguments and its neighbours. Nothing here needs torch."""
 
 from dataclasses import dataclass
 
@@ -17,7 +17,7 @@ class Range:
     from `low` where one is given.
 
     Raises:
-        ValueError: the range is empty, or a logarithm of it does not exist.
+        ValueError: the range is empty, or `log` is set with a bound that is not positive or with a step.
     """
 
     low: float
@@ -37,7 +37,7 @@ class Choice:
     """One of the listed scalars; `None` among them means that the argument may be off.
 
     Raises:
-        ValueError: fewer than two options, or one that is no scalar.
+        ValueError: there are fewer than two options, or one is not a scalar.
     """
 
     options: tuple[Scalar, ...]
@@ -55,11 +55,11 @@ class Acts:
     Args:
         fills: a slot that it takes over, so that nothing is drawn there (a schedule-free optimizer fills `schedule`).
         late: within its slot it acts after the others (clipping after penalties, mixing after geometry).
-        last: it acts after all the others, and no second such is used (int8 weights cannot be changed further).
-        closure: of an optimizer: it calls its closure more than once a step (SAM). Values with which it would have none (16-bit
-            scaling), or the last batch's alone (gradients that Lightning accumulates), are not drawn with it.
-        gpu: of a device: it trains on NVIDIA GPUs where there are any, of which the executor gives each trial its share.
-        preset: of data: the slots that have a preset of this name are filled from it, unless they are filled by name.
+        last: it acts after all the others, and a recipe uses only one such technique (int8 weights cannot be changed further).
+        closure: of an optimizer: it calls its closure more than once per step (SAM). Values that leave it no closure (16-bit
+            scaling), or only that of the last batch (gradients that Lightning accumulates), are not drawn with it.
+        gpu: of a device: it trains on NVIDIA GPUs if there are any; the executor gives each trial its share of them.
+        preset: of data: slots that have a preset of this name are filled from it, unless an override fills them.
     """
 
     fills: str | None = None

@@ -1,4 +1,4 @@
-"""What may go wrong because of what was asked, said in the user's words."""
+"""The errors that autoopt raises, and the faults of the machine that it recognises in others."""
 
 import difflib
 import errno
@@ -12,7 +12,7 @@ MACHINE = {
     **dict.fromkeys((errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.ESTALE, errno.EROFS), "disk"),
     **dict.fromkeys((errno.EMFILE, errno.ENFILE, errno.EAGAIN), "system"),
 }
-"""What the operating system refuses through no fault of a recipe's, by `errno`."""
+"""Errors of the operating system for which no recipe is to blame: their reason by `errno`."""
 MACHINE_TEXTS = {
     **{os.strerror(number): reason for number, reason in MACHINE.items()},  # of libraries that pass on no errno
     "basic_ios::clear: iostream error": "disk",  # of torch.save, which then says `unexpected pos`
@@ -24,7 +24,7 @@ MACHINE_TEXTS = {
 
 
 class BadInput(Exception):
-    """Input that cannot be used: one line a problem; the command prints them and exits with 2."""
+    """Input that cannot be used: a line for each problem; the command prints them and exits with 2."""
 
     def __init__(self, *problems: str):
         super().__init__("\n".join(problems))
@@ -32,7 +32,7 @@ class BadInput(Exception):
 
 
 def nearest(word: str, known: Iterable[str]) -> str:
-    """Say which known name was meant, and which there are: `Did you mean 'adamw'? Known: …`."""
+    """A hint with the nearest known name, and all known names: `Did you mean 'adamw'? Known: …`."""
     names = sorted(known)
     close = difflib.get_close_matches(word, names, n=1, cutoff=0.6)
     hint = f"Did you mean '{close[0]}'? " if close else ""
@@ -61,13 +61,13 @@ class StoreFault(Exception):
 
 
 class NotConcluded(Exception):
-    """It ran, but there is nothing to conclude from; the command ends with exit code 4."""
+    """The study ran, but there is nothing to conclude from; the command exits with 4."""
 
     exit_code = 4
 
 
 def out_of_memory(error: BaseException) -> str:
-    """What has no memory left, "device" or "host", where an error says so: that is nobody's fault."""
+    """Which memory is full, "device" or "host", as far as an error says so; else an empty text."""
     text = str(error)
     if type(error).__name__ == "OutOfMemoryError" or DEVICE_FULL.search(text):
         return "device"
@@ -76,12 +76,12 @@ def out_of_memory(error: BaseException) -> str:
 
 
 def machine_fault(error: BaseException) -> tuple[str, BaseException] | None:
-    """The reason `disk` or `system`, and the exception in the chain of causes that tells it, where the machine is to blame."""
-    for each in causes(error):
-        if isinstance(each, OSError) and each.errno in MACHINE:
-            return MACHINE[each.errno], each
-        if reason := next((reason for text, reason in MACHINE_TEXTS.items() if text in str(each)), None):
-            return reason, each
+    """The reason `disk` or `system` and the exception that shows it, if a cause of the error is a fault of the machine."""
+    for cause in causes(error):
+        if isinstance(cause, OSError) and cause.errno in MACHINE:
+            return MACHINE[cause.errno], cause
+        if reason := next((reason for text, reason in MACHINE_TEXTS.items() if text in str(cause)), None):
+            return reason, cause
     return None
 
 

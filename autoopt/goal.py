@@ -10,7 +10,7 @@ from autoopt.data.parts import on_test
 
 @dataclass(frozen=True)
 class Cost:
-    """A metric of our own that is no quality.
+    """A metric that autoopt measures and that is a cost, not a quality.
 
     Args:
         direction: which way is better.
@@ -73,21 +73,21 @@ class Objective:
         return COSTS.get(self.name)
 
     def value(self, metrics: Mapping[str, float], part: str = "validation") -> float | None:
-        """Its value among the metrics of a part; on the test part it goes by that part's name."""
+        """Its value among the metrics of a part; None where it was not measured there."""
         return metrics.get(on_test(self.name) if part == "test" else self.name, metrics.get(self.name))
 
     def better(self, value: float, other: float) -> bool:
         return self.sign * value > self.sign * other
 
     def gain(self, value: float, baseline: float) -> float:
-        """How much better a value is than the baseline's, positive where it is."""
+        """How much better a value is than the baseline's; negative where it is worse."""
         return self.sign * (value - baseline) + 0.0  # no -0.0
 
     def judged_by(self, tested: Mapping[str, float]) -> str:
-        """The part on which a verdict compares two recipes: `test` where that tells the objective, else `training` or `validation`.
+        """The part on which a verdict compares two recipes: `test` where it measures the objective, else `training` or `validation`.
 
         Args:
-            tested: the metrics of the test part, empty where there is none.
+            tested: the metrics of the test part, empty where there is no test part.
         """
         if (self.cost and self.cost.measured == "training") or self.name.partition("_")[0] == "train":
             return "training"
@@ -107,7 +107,7 @@ class Bound:
 
 @dataclass(frozen=True)
 class Goal:
-    """Objectives in the order of their weight, of which the first decides at rungs and in the verdict, and bounds."""
+    """Objectives, the most important first, and bounds. The first objective decides at rungs and in the verdict."""
 
     objectives: tuple[Objective, ...]
     bounds: tuple[Bound, ...] = ()
@@ -130,13 +130,13 @@ class Goal:
         return all(bound.holds(metrics) for bound in self.bounds)
 
     def scores(self, trial: Scored) -> tuple[float, ...] | None:
-        """One value an objective, where all of them were measured."""
+        """A value for each objective; None where one was not measured."""
         others = [objective.value(trial.metrics) for objective in self.objectives[1:]]
         values = [value for value in (trial.score, *others) if value is not None]
         return tuple(values) if len(values) == len(self.objectives) else None
 
     def rank(self, trials: Sequence[AnyScored]) -> list[AnyScored]:
-        """The complete trials within the bounds, the best first; of equals the smaller model."""
+        """The complete trials within the bounds, the best first; of equal trials the smaller model."""
         ended = [t for t in trials if t.state == "complete" and t.score is not None and self.feasible(t.metrics)]
         return sorted(ended, key=lambda t: (-self.first.sign * (t.score or 0.0), t.metrics.get("size_mb", 0.0)))
 
@@ -151,22 +151,22 @@ class Goal:
 
 
 def dominates(point: Sequence[float], other: Sequence[float]) -> bool:
-    """Whether a point of costs is another one and as small in every cost."""
+    """Whether a point of costs differs from another point and is nowhere greater."""
     return point != other and all(a <= b for a, b in zip(point, other, strict=True))
 
 
 def takes_stopwatch(metric: str | None) -> bool:
-    """Whether a metric is measured on the trained model by a stopwatch or an operation counter, which is not held otherwise."""
+    """Whether a metric is measured on the trained model by a stopwatch or an operation counter, only on demand."""
     return metric is not None and metric in COSTS and COSTS[metric].measured == "stopwatch"
 
 
 def direction_of(metric: str) -> str | None:
-    """maximize or minimize, where a word of the metric's name tells; of several words the last, which names the quantity.
+    """maximize or minimize, by the last known word of the metric's name; None where no word is known.
 
-    `val_Recall5` and `val_error_recall` are maximized, `recall_error` is minimized, `val_score` and `val_gloss` do not tell.
+    `val_Recall5` and `val_error_recall` are maximized, `recall_error` is minimized, `val_score` and `val_gloss` are unknown.
     """
     if metric in COSTS:
         return COSTS[metric].direction
     words = (word for part in re.split(r"[^a-z0-9]+", metric.lower()) for word in (part, part.rstrip("0123456789")))
-    told = ["minimize" if word in SMALLER else "maximize" for word in words if word in SMALLER or word in GREATER]
-    return told[-1] if told else None
+    directions = ["minimize" if word in SMALLER else "maximize" for word in words if word in SMALLER or word in GREATER]
+    return directions[-1] if directions else None

@@ -1,4 +1,4 @@
-"""Hydra's override grammar, between a config's text and what it means: a pin, a `Range` or a `Choice`."""
+"""Hydra's override grammar: reads a config's text as a pin, a `Range` or a `Choice`, and writes them."""
 
 from functools import cache
 from math import isfinite
@@ -20,7 +20,11 @@ from autoopt.domain import Choice, Range, Scalar
 
 
 def choice(*options: Any) -> ChoiceSweep:
-    """Hydra's own `choice` refuses `null`, by which an argument is switched off."""
+    """`choice` with `null` among its options, which switches an argument off; Hydra's own `choice` refuses it.
+
+    Raises:
+        ValueError: there is no option.
+    """
     if not options:
         raise ValueError("an empty choice")
     return ChoiceSweep(list=list(options[0].list if isinstance(options[0], ChoiceSweep) else options))
@@ -57,13 +61,13 @@ def spell(value: object) -> str:
 
 
 def quoted(text: str) -> str:
-    """The text as one string, whatever stands in it."""
+    """The text in quotes, so that the grammar reads it as one string."""
     return QuotedString(text=text, quote=Quote.single).with_quotes()
 
 
 @cache
 def plain(text: str) -> bool:
-    """Whether a bare word is read back as this very string, among others too."""
+    """Whether the grammar reads the text without quotes as this very string, in a list too."""
     try:
         return text.isascii() and PARSER.parse_rule(f"[{text}, {text}]", "element") == [text, text]
     except HydraException:
@@ -71,14 +75,18 @@ def plain(text: str) -> bool:
 
 
 def interpret(value: object) -> Value:
-    """What a node of the config means; text that is no sweep is itself, whatever stands in it."""
+    """The meaning of a node of the config; text that is not a sweep stays as it is.
+
+    Raises:
+        ValueError: the sweep is empty, or no search can choose from it.
+    """
     if not isinstance(value, str) or "(" not in value:
         return value  # type: ignore[return-value]
     return parse(value)
 
 
 def is_sweep(value: object) -> bool:
-    """Whether a node leaves something to choose, be it well said or not."""
+    """Whether a node leaves something to choose, even if its sweep is invalid."""
     try:
         return isinstance(interpret(value), Range | Choice)
     except ValueError:
@@ -98,7 +106,7 @@ def meaning(sweep: Sweep) -> Value:
     """A sweep of Hydra's as a domain; a choice of one option is a pin.
 
     Raises:
-        ValueError: the range is empty or the options are no scalars.
+        ValueError: the range is empty or an option is not a scalar.
     """
     match sweep:
         case ChoiceSweep():
@@ -111,7 +119,7 @@ def meaning(sweep: Sweep) -> Value:
             if not values:
                 raise ValueError("an empty range")
             return Range(values[0], values[-1], step=number(sweep.step)) if len(values) > 1 else values[0]
-    raise ValueError(f"{sweep} is no sweep that a search can choose from")
+    raise ValueError(f"{sweep} is not a sweep that a search can choose from")
 
 
 def text_of(option: object) -> Scalar:
@@ -119,16 +127,17 @@ def text_of(option: object) -> Scalar:
 
 
 def number(value: object) -> float:
-    found = value if isinstance(value, int) else float(value)  # type: ignore[arg-type]
-    if not isfinite(found):
-        raise ValueError(f"expected a finite number, got {found}")
-    return found
+    """The value as a number; raises ValueError if it is not finite."""
+    result = value if isinstance(value, int) else float(value)  # type: ignore[arg-type]
+    if not isfinite(result):
+        raise ValueError(f"expected a finite number, got {result}")
+    return result
 
 
 def override(text: str) -> Override:
     """One `key=value` of the command line.
 
     Raises:
-        HydraException: it does not parse.
+        HydraException: the text cannot be parsed.
     """
     return PARSER.parse_override(text)

@@ -1,4 +1,4 @@
-"""What a trial is asked to do and what came of it: plain data that travels as JSON between a study and its executor."""
+"""Orders to a trial, and their outcomes and problems: plain data that travels as JSON between a study and its executor."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
@@ -11,16 +11,16 @@ Json = dict[str, Any]
 
 @dataclass(frozen=True, kw_only=True)
 class Order:
-    """What every order says.
+    """The fields of every order.
 
     Args:
         key: the name of the trial within its study; its log and its weights are stored under this key.
-        recipe: what is trained, measured or compressed.
-        seed: of every random number that the trial draws.
+        recipe: the recipe that is trained, measured or compressed.
+        seed: the seed of every random number that the trial draws.
         objective: the metric that decides the study; `None` before the study knows it.
-        direction: maximize or minimize; `None` where nothing follows the objective while training (a cost).
-        latency: measure latency and operations too; the caller sees to it that nothing else runs.
-        time_limit: seconds, where it is not the executor's own limit.
+        direction: maximize or minimize; `None` where no technique follows the objective while training (a cost).
+        latency: measure latency and operations too; the caller makes sure that nothing else runs.
+        time_limit: in seconds; `None` is the executor's limit.
     """
 
     key: str
@@ -43,7 +43,7 @@ class TryOut(Order):
     """Train two batches, measure two of each part, and compress where the recipe says so.
 
     Args:
-        weights: the key of a trained trial, whose weights are taken up instead of training.
+        weights: the key of a trained trial, whose weights are loaded instead of training.
     """
 
     weights: str | None = None
@@ -111,16 +111,17 @@ def from_json(data: Mapping[str, Any]) -> Order:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of a trial that ended well.
+    """The result of a trial that did not fail.
 
     Args:
         metrics: by name, as measured at the end.
         epochs: how many were trained.
         seconds: of training, without validation.
         stopped: a rung ended it.
-        resamples: the objective on resamples of the test part, which has so many independent `units`.
-        tested: of a try-out, what two batches of the test part gave; empty where it has none.
-        manual: the module optimizes by hand.
+        resamples: the objective on each resample of the test part.
+        units: the number of independent examples or groups of the test part.
+        tested: of a try-out, the metrics of two batches of the test part; empty where there is no test part.
+        manual: the module optimizes manually.
         optimizers: how many the module has.
     """
 
@@ -154,8 +155,8 @@ class Problem:
     Args:
         reason: one of `REASONS`.
         detail: one line.
-        slot: with `name`, the technique that failed; empty where none is to blame.
-        unavailable: the technique said itself that it cannot work here.
+        slot: with `name`, the technique that failed; empty where no technique is to blame.
+        unavailable: the technique raised `Unavailable`: it cannot work here.
     """
 
     reason: str

@@ -1,4 +1,4 @@
-"""What is plugged in beside the slots of a recipe, built: the strategy and the executor of a study."""
+"""Builds the plug-ins beside the slots of a recipe: the strategy and the executor of a study."""
 
 from typing import Any
 
@@ -11,7 +11,10 @@ from autoopt.technique import build, resolve
 
 
 def plug(tree: Tree, point: str, **offered: Any) -> Any:
-    """Build what the config names for a plug-point, out of what the point offers.
+    """Build the strategy or the executor that the config names.
+
+    Args:
+        offered: the objects that the plug-point offers, by name.
 
     Raises:
         BadInput: it is not of the point's kind, cannot work here, or fails.

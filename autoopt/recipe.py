@@ -14,9 +14,9 @@ UNSAID = ("data", "model", "loss", "device")
 
 @dataclass(frozen=True)
 class Recipe:
-    """Every slot with its techniques and their values, pins only, beside the split, the batches and the epochs.
+    """Every slot with its techniques and one value for each argument, and the split, the batches and the epochs.
 
-    `tree` reads back as a config: `compose` of it, and the only recipe of that space, is the same recipe.
+    `tree` is a config: its space has this recipe alone.
     """
 
     tree: Mapping[str, Any]
@@ -32,10 +32,10 @@ class Recipe:
                 yield slot, name, values
 
     def title(self) -> str:
-        """What was chosen, in a few words: `adamw cosine mixup`."""
-        said = [name for slot, name, _ in self.techniques() if slot not in UNSAID and name != "keep"]
+        """The chosen techniques in a few words: `adamw cosine mixup`."""
+        shown = [name for slot, name, _ in self.techniques() if slot not in UNSAID and name != "keep"]
         order = {name: i for i, name in enumerate([*self.tree["optimizer"], *self.tree["schedule"]])}
-        return " ".join(sorted(said, key=lambda name: order.get(name, len(order)))) or "keep"
+        return " ".join(sorted(shown, key=lambda name: order.get(name, len(order)))) or "keep"
 
     def flat(self) -> dict[str, Any]:
         """Every value under its dotted key."""

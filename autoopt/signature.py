@@ -1,4 +1,4 @@
-"""What the signature of a builder says, read from its source with `ast`, or by importing it."""
+"""The signature of a builder, read from its source with `ast`, or by importing it."""
 
 import ast
 import importlib.util
@@ -36,7 +36,7 @@ class Parameter(NamedTuple):
 
 @dataclass(frozen=True)
 class Signature:
-    """The parameters of a function, or of a class's `__init__`, with what stands around them."""
+    """The parameters of a function, or of a class's `__init__`, with its `Acts` and its docstring."""
 
     parameters: list[Parameter]
     acts: Acts
@@ -60,7 +60,7 @@ def of_source(path: str) -> Signature:
     """The signature of `module:name` from its source, importing nothing.
 
     Raises:
-        Exception: of any kind, where the source does not say it in literals.
+        Exception: of any kind, if the signature is not written in literals.
     """
     module, _, attribute = path.partition(":")
     definition = locate(module, attribute)
@@ -69,7 +69,7 @@ def of_source(path: str) -> Signature:
         function = next(n for n in definition.body if isinstance(n, ast.FunctionDef) and n.name == "__init__")
     assert isinstance(function, ast.FunctionDef)
     if definition.decorator_list or function.decorator_list:
-        raise LookupError(f"{path} is what its decorator makes of it")
+        raise LookupError(f"{path} has a decorator, which may change its signature")
     is_class = definition is not function
     return Signature(list(arguments(function.args, is_class)), acts_of(function.returns), ast.get_docstring(definition) or "", is_class)
 
@@ -83,7 +83,7 @@ def acts_of(returns: ast.expr | None) -> Acts:
 
 
 def locate(module: str, attribute: str) -> ast.FunctionDef | ast.ClassDef:
-    """The definition behind `module:attribute`, re-exports followed."""
+    """The definition behind `module:attribute`, re-exports followed; raises LookupError if there is none."""
     source = origin(module)
     for node in ast.parse(source.read_text()).body:
         if isinstance(node, ast.FunctionDef | ast.ClassDef) and node.name == attribute:
@@ -100,15 +100,15 @@ def origin(module: str) -> Path:
     search, name = None, ""
     for part in module.split("."):
         name = f"{name}.{part}" if name else part
-        found = (finder.find_spec(name, search) for finder in sys.meta_path if hasattr(finder, "find_spec"))
-        spec = next(s for s in found if s is not None)
+        specs = (finder.find_spec(name, search) for finder in sys.meta_path if hasattr(finder, "find_spec"))
+        spec = next(s for s in specs if s is not None)
         search = spec.submodule_search_locations
     return Path(spec.origin or "")
 
 
 @cache
 def missing_package(module: str) -> str | None:
-    """The first package that a module imports at its top, or another module of its own package does, and that is not installed."""
+    """The first missing package that a module imports at its top, itself or by another module of its own package."""
     for node in ast.parse(origin(module).read_text()).body:
         names = [a.name for a in node.names] if isinstance(node, ast.Import) else []
         names += [node.module] if isinstance(node, ast.ImportFrom) and node.module and not node.level else []
@@ -116,8 +116,8 @@ def missing_package(module: str) -> str | None:
             top = name.partition(".")[0]
             if importlib.util.find_spec(top) is None:
                 return top
-            if top == module.partition(".")[0] and (found := missing_package(name)) is not None:
-                return found
+            if top == module.partition(".")[0] and (missing := missing_package(name)) is not None:
+                return missing
     return None
 
 
@@ -135,7 +135,7 @@ def arguments(args: ast.arguments, skip_self: bool) -> Iterator[Parameter]:
 
 
 def annotation(node: ast.expr | None) -> Any:
-    """What an annotation says; of a type that is not known here, anything, since none of it is searched."""
+    """The type that an annotation names; `Any` for a type that is not known here, since it is not searched."""
     if (node := unquoted(node)) is None:
         return Any
     try:
@@ -150,7 +150,7 @@ def annotation(node: ast.expr | None) -> Any:
 
 
 def unquoted(node: ast.expr | None) -> ast.expr | None:
-    """An annotation that is written as a string, read."""
+    """The annotation, parsed if it is written as a string."""
     return ast.parse(node.value, mode="eval").body if isinstance(node, ast.Constant) and isinstance(node.value, str) else node
 
 
@@ -158,10 +158,10 @@ def evaluate(node: ast.expr) -> Any:
     """The value of literals and of our own names.
 
     Raises:
-        NameError: there is anything else in it, which importing would run, but reading must not.
+        NameError: there is anything else in it: reading a signature must not run code.
     """
     for part in ast.walk(node):
         called = isinstance(part, ast.Call) and not (isinstance(part.func, ast.Name) and part.func.id in CALLED)
         if called or not isinstance(part, READABLE):
-            raise NameError(f"{ast.unparse(part)} is no literal")
+            raise NameError(f"{ast.unparse(part)} is not a literal")
     return eval(compile(ast.Expression(node), "<signature>", "eval"), NAMESPACE)  # noqa: S307 - checked above

@@ -1,4 +1,4 @@
-"""What may be plugged in: the slots of a recipe, in the order in which they act, and the plug-points beside them; one row each."""
+"""The slots of a recipe, in the order in which they act, and the plug-points beside them: one row each."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -6,14 +6,14 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Slot:
-    """What a slot offers to its techniques, by argument name, and what it takes from them.
+    """A slot: the arguments that it offers to its techniques, and the types that they return.
 
     Args:
         about: one line for help pages.
-        offers: the names that a builder may ask for; a technique applies where all that it asks for is there.
+        offers: the names that a builder may ask for; a technique applies if all names that it asks for are available.
         returns: import paths of the types that a builder may return; `None` where it works in place.
         many: each of its techniques is on or off; else one of them fills the slot.
-        fixed: one technique for all trials, whose arguments are settings: nothing of it is searched.
+        fixed: all trials have the same technique, and its arguments are settings, which are not searched.
     """
 
     name: str
@@ -27,37 +27,39 @@ class Slot:
 TABLE = (
     Slot(
         "data",
-        "the examples, and what is to be learnt",
+        "the examples and their targets",
         (),
         ("autoopt.data.task:Examples", "lightning.pytorch:LightningDataModule"),
         fixed=True,
     ),
     Slot("model", "the network", ("task",), ("torch.nn:Module",)),
-    Slot("activation", "what stands between the layers", (), ("torch.nn:Module", None)),
+    Slot("activation", "the activation function between the layers", (), ("torch.nn:Module", None)),
     Slot("initializer", "the weights before the first step", ("model", "batch"), (None,)),
     Slot(
         "augmentation",
-        "new training batches from old ones",
+        "random changes of the training batches",
         ("planes", "images", "pixels", "inputs", "targets"),  # autoopt.module.tuned:augment says what each is
         ("torch:Tensor", "builtins:tuple"),
         many=True,
     ),
     Slot(
         "regularizer",
-        "what keeps the weights in bounds",
+        "methods against overfitting",
         ("model", "total_steps", "objective", "direction"),
         ("lightning.pytorch:Callback", None),
         many=True,
     ),
-    Slot("loss", "what is minimised", ("task", "class_counts", "own"), ("collections.abc:Callable", None)),
-    Slot("optimizer", "the step", ("params", "model", "total_steps", "steps_per_epoch", "own"), ("torch.optim:Optimizer",)),
+    Slot("loss", "the function that training minimises", ("task", "class_counts", "own"), ("collections.abc:Callable", None)),
+    Slot(
+        "optimizer", "the update of the weights", ("params", "model", "total_steps", "steps_per_epoch", "own"), ("torch.optim:Optimizer",)
+    ),
     Slot(
         "schedule",
         "the learning rate over the steps",
         ("optimizer", "total_steps", "steps_per_epoch", "direction", "own"),
         ("torch.optim.lr_scheduler:LRScheduler", None),
     ),
-    Slot("device", "where and in which precision", ("model",), ("builtins:dict",)),
+    Slot("device", "the hardware and the precision", ("model",), ("builtins:dict",)),
     Slot(
         "compression",
         "a smaller or faster model after training",
@@ -79,5 +81,5 @@ BESIDE = (
     Slot("executor", "where trials run", ("setup", "store", "limits"), ("autoopt.executor:Executor",), fixed=True),
 )
 PLUG_POINTS: Mapping[str, Slot] = {point.name: point for point in BESIDE}
-"""No part of a recipe, nor of what makes a study this one: they may change from run to run."""
+"""They belong neither to a recipe nor to a study's identity, so they may change from run to run."""
 PLUGGABLE: Mapping[str, Slot] = {**SLOTS, **PLUG_POINTS}

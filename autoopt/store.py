@@ -8,7 +8,7 @@ from pathlib import Path
 class Store:
     """The logs and weights of trials by their keys, in a folder that the trials can reach.
 
-    An executor whose trials run elsewhere brings a subclass that fetches what is read and sends what was written.
+    An executor whose trials run elsewhere brings a subclass that fetches files to read and sends written files.
 
     Args:
         root: the study's folder.
@@ -26,12 +26,12 @@ class Store:
         return self._trial(key) / "log.txt"
 
     def weights(self, key: str, fold: int = 1) -> Path:
-        """The file with the weights of a trial, ready to be read; of a cross-validation those of one fold, from 1."""
+        """The file with the weights of a trial, ready to be read; with cross-validation, of one fold, counted from 1."""
         return self.root / "trials" / key / ("model.safetensors" if fold == 1 else f"model.fold{fold}.safetensors")
 
     @contextmanager
     def writing(self, key: str, fold: int = 1) -> Iterator[Path]:
-        """The file to write the weights of a trial to; they are stored where the block ends well."""
+        """The file to write the weights of a trial to; they are stored if the block raises nothing."""
         path = self._trial(key) / f".{self.weights(key, fold).name}"
         try:
             yield path
@@ -44,7 +44,7 @@ class Store:
 
     def forget(self, key: str) -> None:
         """Delete the weights of a trial, of all its folds."""
-        for path in self.weights(key).parent.glob("*.safetensors"):  # those of a trial that was killed while it wrote, too
+        for path in self.weights(key).parent.glob("*.safetensors"):  # also of a trial that was killed while it wrote
             path.unlink()
 
     def _trial(self, key: str) -> Path:

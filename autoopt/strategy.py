@@ -16,10 +16,10 @@ class Evidence:
 
     Args:
         number: of the trial, from 0, the baseline.
-        state: running, complete, stopped or failed. A failed one has failed by what was chosen: trials that the machine
+        state: running, complete, stopped or failed. A failed trial failed because of its values: trials that the machine
             ended are no evidence.
-        values: what was chosen, by the path of the domain; empty where the trial is no point of the space.
-        scores: one an objective of the goal, of a complete trial.
+        values: the chosen values, by the path of their domain; empty where the trial is not a point of the space.
+        scores: of a complete trial, a value for each objective of the goal.
         curve: the first objective by epoch.
     """
 
@@ -33,7 +33,7 @@ class Evidence:
 class Strategy(ABC):
     """Proposes trials and decides at rungs: a pure function of the history, the number of the trial and the seed.
 
-    So a search that was cut anywhere equals the uncut one.
+    Therefore an interrupted and resumed search equals an uninterrupted search.
     """
 
     rungs: tuple[int, ...] = ()
@@ -44,12 +44,12 @@ class Strategy(ABC):
         """The values of the next trial by the paths of the space's domains; a path that is left out takes its default."""
 
     def stop(self, history: Sequence[Evidence], number: int, epoch: int) -> bool:
-        """Whether a trial, whose value at this rung is in the history, ends here."""
+        """Whether a trial ends at this rung; its value at the rung is in the history."""
         return False
 
 
 class Halving:
-    """Asynchronous successive halving: at each rung the better half of the trials that have come so far goes on.
+    """Asynchronous successive halving: at each rung the better half of the trials that have reached it goes on.
 
     The first rung is late, at a third of the epochs, and half go on: strong augmentation and falling schedules start slowly
     and end well.
@@ -58,7 +58,7 @@ class Halving:
         epochs: of a full training.
         direction: maximize or minimize.
         first: the first rung, as a share of the epochs.
-        keep: one in so many goes on.
+        keep: one of so many trials goes on.
 
     Source: Li et al. 2020, arXiv:1810.05934.
     """

@@ -1,7 +1,7 @@
-"""A builder with its space: found by slot and name among the entry points, or by import path.
+"""A technique: a builder with its arguments, looked up by slot and name among the entry points, or by import path.
 
 Names come from package metadata and signatures from the source, so that help, completion and every config error work
-without importing a plugin, torch least of all.
+without importing a plugin or torch.
 """
 
 import builtins
@@ -25,7 +25,7 @@ SCALARS = (bool, int, float, str)
 
 @dataclass(frozen=True)
 class Param:
-    """One argument that a config may set; with a domain, a search chooses it by default."""
+    """An argument that a config may set; an argument with a domain is searched by default."""
 
     name: str
     type: Any = Any
@@ -75,27 +75,27 @@ class Technique:
         """Import the builder.
 
         Raises:
-            BadInput: it cannot be imported; says whose it is and what to install.
+            BadInput: it cannot be imported; the message names its distribution and the extra to install.
         """
         if (live := LIVE.get(self.path)) is not None:
             return live
         module, _, attribute = self.path.partition(":")
-        module = MAIN if module.startswith(f"{MAIN}.") else module  # without the digits of what it was once
+        module = MAIN if module.startswith(f"{MAIN}.") else module  # without the digits that `live` adds
         try:
-            found = importlib.import_module(module)
-            if not hasattr(found, attribute.split(".")[0]):
-                near = nearest(attribute, defined_names(found))
+            target = importlib.import_module(module)
+            if not hasattr(target, attribute.split(".")[0]):
+                near = nearest(attribute, defined_names(target))
                 raise BadInput(f"{self.slot}={self.path}: {module} has no '{attribute}'. {near}{self.remedy(AttributeError())}")
             for part in attribute.split("."):
-                found = getattr(found, part)
+                target = getattr(target, part)
         except BadInput:
             raise
         except Exception as error:
             raise BadInput(f"{self.slot}/{self.name} cannot be loaded: {type(error).__name__}: {error}{self.remedy(error)}") from error
-        return found  # type: ignore[return-value]
+        return target  # type: ignore[return-value]
 
     def remedy(self, error: Exception) -> str:
-        """Who is to blame, and the extra that brings a missing module."""
+        """The end of an error message: the distribution of the technique, and the extra that installs a missing module."""
         if not self.owner:
             return ""
         missing = getattr(error, "name", None) if isinstance(error, ImportError) else None
@@ -104,12 +104,12 @@ class Technique:
 
 
 def defined_names(module: types.ModuleType) -> list[str]:
-    """The names that a module defines, itself or further inside."""
+    """The names that a module or its submodules define."""
     return [n for n, v in vars(module).items() if n[0] != "_" and str(getattr(v, "__module__", "")).startswith(module.__name__)]
 
 
 LIVE: dict[str, Any] = {}
-"""Classes and functions handed over from Python, by the path under which a config names them."""
+"""Classes and functions given from Python, by the path under which a config names them."""
 MAIN = "__main__"
 
 
@@ -122,7 +122,7 @@ def find(slot: str, name: str) -> Technique:
     """The technique of this name or import path.
 
     Raises:
-        BadInput: there is none, two distributions claim the name, or its signature cannot be read.
+        BadInput: there is no such technique, two distributions claim the name, or its signature cannot be read.
     """
     if is_path(name):
         return describe(slot, name.rpartition(":")[2].rpartition(".")[2], name, "")
@@ -141,7 +141,7 @@ def describe(slot: str, name: str, path: str, owner: str) -> Technique:
         return reflect(slot, name, path, owner)
     try:
         return from_source(slot, name, path, owner)
-    except Exception:  # whatever cannot be read is imported
+    except Exception:  # a signature that cannot be read is imported
         return reflect(slot, name, path, owner)
 
 
@@ -149,7 +149,7 @@ def from_source(slot: str, name: str, path: str, owner: str = "") -> Technique:
     """Describe a builder from its source, importing nothing.
 
     Raises:
-        Exception: of any kind, where the source does not say it in literals.
+        Exception: of any kind, if the signature is not written in literals.
     """
     return assemble(Technique(slot, name, path, owner=owner), of_source(path))
 
@@ -158,7 +158,7 @@ def reflect(slot: str, name: str, path: str, owner: str = "") -> Technique:
     """Describe a builder by importing it.
 
     Raises:
-        BadInput: it cannot be imported or is no class or function.
+        BadInput: it cannot be imported, or is not a class or a function.
     """
     technique = Technique(slot, name, path, owner=owner)
     built = technique.load()
@@ -168,7 +168,7 @@ def reflect(slot: str, name: str, path: str, owner: str = "") -> Technique:
 
 
 def assemble(bare: Technique, signature: Signature) -> Technique:
-    """Tell what is asked for from what may be set: a function asks by position, a class for what its slot offers."""
+    """Separate the names that a builder asks for from its settings: a function asks by position, a class for names that its slot offers."""
     asks, params = [], {}
     for parameter in signature.parameters:
         offered = parameter.name in PLUGGABLE[bare.slot].offers
@@ -180,7 +180,7 @@ def assemble(bare: Technique, signature: Signature) -> Technique:
 
 
 def settable(parameter: Parameter) -> Param | None:
-    """The argument as a config sees it; one whose default no config can say (an object) is left to Python."""
+    """The argument that a config may set; None where no config can write its default (an object)."""
     if parameter.default is not REQUIRED and not isinstance(parameter.default, types.NoneType | bool | int | float | str):
         return None
     notes = getattr(parameter.type, "__metadata__", None)
@@ -189,7 +189,7 @@ def settable(parameter: Parameter) -> Param | None:
 
 
 def build(technique: Technique, offered: Mapping[str, Any], values: Mapping[str, Any]) -> Any:
-    """Call the builder with what it asks for and with the values chosen for it."""
+    """Call the builder with the objects that it asks for and with the chosen values."""
     return technique.load()(**{name: offered[name] for name in technique.asks}, **values)
 
 

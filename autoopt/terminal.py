@@ -1,4 +1,4 @@
-"""What a search shows while it runs: a live line on a terminal, plain lines elsewhere."""
+"""The progress of a search: a live line on a terminal, plain lines elsewhere."""
 
 import sys
 from collections.abc import Callable, Sequence
@@ -16,7 +16,7 @@ from autoopt.study.stages import SEARCH, Stage
 
 
 class Progress:
-    """Counts, the best so far against the baseline, and the time left, of the stage that runs."""
+    """Shows the running stage: its counts, the best score so far against the baseline, and the time left."""
 
     def __init__(self, quiet: bool = False):
         self.console = Console(file=sys.stdout, highlight=False, soft_wrap=True, quiet=quiet, width=None if sys.stdout.isatty() else 120)
@@ -90,4 +90,4 @@ class Progress:
         fresh = self.done - self.before
         if fresh and self.total:
             parts.append(f"{duration((self.clock() - self.began) / fresh * (self.total - self.done))} left")
-        return Text(" · ".join([*parts, "Ctrl-C ends it, the same command resumes"]), style="dim", no_wrap=True, overflow="ellipsis")
+        return Text(" · ".join([*parts, "Ctrl-C stops it, the same command resumes"]), style="dim", no_wrap=True, overflow="ellipsis")

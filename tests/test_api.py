@@ -214,7 +214,7 @@ def test_only_a_search_that_names_what_cannot_be_imported_is_forked_from_here(mo
     assert LIVE and not is_live(compose_tree(["data=digits"], Network, None))
     monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)
     compose_tree(["data=digits"], Network, None)
-    with pytest.raises(BadInput, match=r"model=__main__\.\w+:model cannot be handed over .* CUDA is in use .* by an import path: model="):
+    with pytest.raises(BadInput, match=r"model=__main__\.\w+:model cannot be passed .* uses CUDA already; .* import path: model="):
         autoopt.search(["data=digits"], model=lambda: Network(None), quiet=True)
 
 
@@ -240,7 +240,7 @@ class Blind(Bag):
 
 @pytest.mark.slow
 def test_what_was_trained_is_kept_where_its_measurement_fails(tmp_path):
-    with pytest.raises(NotConcluded, match=r"/best holds what was trained, but the measurement failed \(\w+\): .*on fire") as caught:
+    with pytest.raises(NotConcluded, match=r"/best holds the trained model, but the measurement failed \(\w+\): .*on fire") as caught:
         autoopt.train([*TINY, "optimizer=adamw", f"root={tmp_path}"], model=lambda task: Network(task), data=Blind, quiet=True)
     assert caught.value.exit_code == 4
     (best,) = tmp_path.glob("*/best")
@@ -531,7 +531,7 @@ def lasting(total_steps) -> L.Callback:
 
 def test_a_regularizer_that_asks_for_the_steps_is_given_them(chosen):
     recipe = chosen.replace(regularizer={"lasting": {"from": f"{HERE}:lasting"}})
-    with pytest.raises(BadInput, match=r"regularizer=lasting asks for total_steps: say apply\(…, total_steps=…\)"):
+    with pytest.raises(BadInput, match=r"regularizer=lasting needs total_steps: call apply\(…, total_steps=…\)"):
         autoopt.apply(recipe, mine := Lit())
     assert type(mine) is Lit
     autoopt.apply(recipe, mine, total_steps=80)
@@ -554,9 +554,9 @@ def test_a_recipe_is_taken_from_a_study_by_name(verdict, monkeypatch):
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        ({"data": "digits"}, r"data='digits': expected a class or a function that makes it; a name goes into the list: \['data=…'\]"),
+        ({"data": "digits"}, r"data='digits': expected a class or a function that makes it; give a name among the overrides: \['data=…'\]"),
         ({"model": nn.Linear(2, 2)}, r"model=Linear\(in_features=2.*: expected a class or a function that makes it"),
-        ({"overrides": "data=digits"}, r"overrides='data=digits': expected a list of them"),
+        ({"overrides": "data=digits"}, r"overrides='data=digits': expected a list of strings"),
     ],
     ids=str,
 )

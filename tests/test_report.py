@@ -45,18 +45,18 @@ SENTENCES = [
     ),
     (
         verdict(-0.3, -0.4, -0.2),
-        "The baseline is better than trial 7, which only validation preferred: "
+        "The baseline is better than trial 7, which was better only on validation: "
         "gain in val_accuracy on the test split -0.3000, 95 % interval -0.4000 to -0.2000.",
     ),
     (
         verdict(part="validation", test_opened_for=0),
-        "Trial 7 looks better than the baseline, on the split that the search chose it by: "
+        "Trial 7 looks better than the baseline, but only on the split that chose it: "
         "gain in val_accuracy on the validation split +0.3000, 95 % interval +0.2000 to +0.4000 (there is no test split).",
     ),
     (
         verdict(part="validation"),
-        "Trial 7 looks better than the baseline, on the split that the search chose it by: gain in val_accuracy on the validation split "
-        "+0.3000, 95 % interval +0.2000 to +0.4000 (the test split does not tell it).",
+        "Trial 7 looks better than the baseline, but only on the split that chose it: gain in val_accuracy on the validation split "
+        "+0.3000, 95 % interval +0.2000 to +0.4000 (the test split does not measure it).",
     ),
     (
         verdict(2.0, 2.0, 2.0, objective="size_mb", direction="minimize"),
@@ -68,22 +68,22 @@ SENTENCES = [
     ),
     (
         verdict(0.3, -inf, inf, baseline=side("0", 0.5, seeds=1)),
-        "Whether trial 7 is better than the baseline cannot be told: "
-        "gain in val_accuracy on the test split +0.3000; study.seeds=3 or more tells it.",
+        "It is unknown whether trial 7 is better than the baseline: "
+        "gain in val_accuracy on the test split +0.3000; set study.seeds=3 or more.",
     ),
     (
         verdict(0.3, -inf, inf, baseline=side("0", 0.5, seeds=1), winner=side("7", 0.8, seeds=1), seeds_planned=3),
-        "Whether trial 7 is better than the baseline cannot be told: gain in val_accuracy on the test split +0.3000 "
-        "(the time ended after 1 of 3 seeds); a longer study.time tells it.",
+        "It is unknown whether trial 7 is better than the baseline: gain in val_accuracy on the test split +0.3000 "
+        "(the time ended after 1 of 3 seeds); set a longer study.time.",
     ),
     (
         verdict(0.3, -inf, inf),
-        "Whether trial 7 is better than the baseline cannot be told: gain in val_accuracy on the test split +0.3000; "
-        "every seed gave the same score: the model or the data seeds itself, so that seeds tell nothing.",
+        "It is unknown whether trial 7 is better than the baseline: gain in val_accuracy on the test split +0.3000; "
+        "every seed gave the same score: remove the fixed seed from the model or the data.",
     ),
     (
         verdict(0.0, 0.0, 0.0, winner=side("0", 0.5)),
-        "No recipe but the baseline was confirmed, so that there is nothing to compare it with.",
+        "Only the baseline was confirmed, so there is nothing to compare it with.",
     ),
     (verdict(seeds_planned=5), f"Trial 7 is better than the baseline: {GAIN} +0.2000 to +0.4000 (the time ended after 3 of 5 seeds)."),
 ]

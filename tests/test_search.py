@@ -257,9 +257,9 @@ def test_a_signal_lets_trials_end_and_the_same_command_resumes(bench):
     bench.until(lambda: bench.told(1))
     os.kill(process.pid, signal.SIGTERM)
     said = bench.end(process, 143)
-    assert "Stopping: running trials end first; once more ends them at once." in said
+    assert "Stopping: the running trials finish first; a second signal ends them at once." in said
     last = said.splitlines()[-1]
-    assert last == "autoopt: interrupted by SIGTERM; the same command resumes, `autoopt finish s` concludes with what there is"
+    assert last == "autoopt: interrupted by SIGTERM; the same command resumes, `autoopt finish s` concludes with the trials so far"
     before = bench.trials
     assert 1 <= len(before) < 8
     assert {t.state for t in before} <= {"complete", "stopped"}
@@ -355,7 +355,7 @@ def test_what_breaks_in_the_preflight_drops_out(bench):
 @pytest.mark.parametrize(
     ("overrides", "said"),
     [
-        (["objective=val_acuracy"], "autoopt: objective=val_acuracy: nothing logs it. Did you mean 'val_accuracy'? Logged: "),
+        (["objective=val_acuracy"], "autoopt: objective=val_acuracy is not logged. Did you mean 'val_accuracy'? Logged: "),
         (["model=nets:narrow"], "the task needs outputs (128, 10)"),
         (["optimizer=mine:dies_now"], "autoopt: the baseline cannot be trained: lost: "),
     ],
@@ -380,7 +380,7 @@ def test_a_baseline_that_fails_in_earnest_ends_the_search(bench):
     for _ in range(2):
         said = bench.search("optimizer=mine:raises,adamw", "study.trials=50", "executor.workers=1", code=4)
         why = "plugin: optimizer/raises: RuntimeError: only in earnest"
-        last = f"autoopt: the baseline failed, and there is nothing to compare with ({why}); begin another study with name="
+        last = f"autoopt: the baseline failed, so there is nothing to compare with ({why}); begin another study with name="
         assert said.splitlines()[-1] == last
         assert [(t.key, t.state) for t in bench.trials] == [("0", "failed")]
     assert "Traceback" not in said

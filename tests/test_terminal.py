@@ -73,7 +73,7 @@ def test_the_live_line(objective, scores, best):
     screen.result(result("compress-1", objective.sign * 99, stage=COMPRESS))
     text = screen.line().plain
     assert text.startswith(f"search {len(scores) + 2}/9 · 2 running · {best} · ")
-    assert text.endswith(" left · Ctrl-C ends it, the same command resumes")
+    assert text.endswith(" left · Ctrl-C stops it, the same command resumes")
 
 
 def test_the_time_left_is_told_by_the_clock_of_the_study():
@@ -90,4 +90,4 @@ def test_the_time_left_is_told_by_the_clock_of_the_study():
 def test_the_live_line_before_anything_has_come():
     screen = Progress(quiet=True)
     screen.stage(SEARCH, 9, 3)
-    assert screen.line().plain == "search 3/9 · 0 running · Ctrl-C ends it, the same command resumes"
+    assert screen.line().plain == "search 3/9 · 0 running · Ctrl-C stops it, the same command resumes"

@@ -10,14 +10,14 @@ from autoopt.terminal import Progress
 
 HELP = """Usage: autoopt finish NAME [root=DIR]
 
-Stops asking for trials: what was searched so far is confirmed and concluded."""
+Begins no new trials: confirms the best trials so far and writes the verdict."""
 
 
 def run(arguments: Sequence[str]) -> int:
-    said = read_words(arguments, "finish", HELP)
-    if said is None:
+    parsed = read_words(arguments, "finish", HELP)
+    if parsed is None:
         return 0
-    study = study_named(said, "finish")
+    study = study_named(parsed, "finish")
     if not study.searched:
         raise BadInput(f"{study.name} is a training, not a search; there is nothing to conclude")
     if not study.records["search"]:

@@ -10,14 +10,14 @@ from autoopt.study.stored import ROOT, Stored, names, open_stored
 
 HELP = """Usage: autoopt list [root=DIR]
 
-The studies in DIR (autoopt-runs), with state, trials and gain; a training has a state alone."""
+Lists the studies in DIR (by default autoopt-runs) with state, trials and gain; a training has only a state."""
 
 
 def run(arguments: Sequence[str]) -> int:
-    said = read_words(arguments, "list", HELP, most=0)
-    if said is None:
+    parsed = read_words(arguments, "list", HELP, most=0)
+    if parsed is None:
         return 0
-    root = said[1].get("root")
+    root = parsed[1].get("root")
     studies = [open_stored(name, root) for name in names(root)]
     if not studies:
         print(f"No studies in {root or ROOT}/. Begin one: autoopt search data=digits")
@@ -27,7 +27,7 @@ def run(arguments: Sequence[str]) -> int:
         table.add_column(column)
     for study in studies:
         table.add_row(*study_row(study))
-    Console(width=1000, soft_wrap=True).print(table)  # names are to be copied whole
+    Console(width=1000, soft_wrap=True).print(table)  # people copy names, so they are not cut off
     return 0
 
 

@@ -1,4 +1,4 @@
-"""What the commands that take a config have in common: a file, overrides, and Hydra's own flags."""
+"""The command line of the commands that take a config: a file, overrides, and Hydra's own flags."""
 
 import os
 import sys
@@ -17,9 +17,9 @@ GRAMMAR = """  SLOT=NAME                    pin it                      optimize
   SLOT=A,B                     a choice among them         optimizer=adamw,sgd
   SLOT=A,B (augmentation, …)   each on or off              augmentation=translate,mixup
   'SLOT=[A,B]'                 both, always                'augmentation=[translate,mixup]'
-  SLOT=none                    nothing there               augmentation=none
-  SLOT=all, SLOT=recommended   every one; a preset         optimizer=all
-  SLOT=module:object           one's own                   loss=proj.losses:Focal
+  SLOT=none                    no technique                augmentation=none
+  SLOT=all, SLOT=recommended   all of them; a preset       optimizer=all
+  SLOT=module:object           your own                    loss=proj.losses:Focal
   SLOT.NAME.ARG=VALUE          pin a value                 optimizer.adamw.lr=0.003
   SLOT.NAME.ARG=interval(a,b)  narrow or widen a range     'optimizer.adamw.lr=interval(1e-4,1e-2)'
   SLOT.NAME.ARG=a,b            a choice of values          model.mlp.width=64,128"""
@@ -27,7 +27,7 @@ GRAMMAR = """  SLOT=NAME                    pin it                      optimize
 
 @dataclass
 class Asked:
-    """A command line taken apart."""
+    """A parsed command line."""
 
     overrides: list[str] = field(default_factory=list)
     file: str | None = None
@@ -39,7 +39,14 @@ class Asked:
 
 
 def read_options(arguments: Sequence[str], command: str, settle: Callable[[Asked], None] = lambda asked: None) -> Asked | None:
-    """The command's arguments, settled as the command has it; nothing where a flag was answered already."""
+    """Parse the arguments of a command; None if a flag such as `--help` has been answered already.
+
+    Args:
+        settle: a command's own changes to the parsed arguments.
+
+    Raises:
+        BadInput: an option is unknown, or a value cannot be used.
+    """
     if any(a in ("-h", "--help") for a in arguments):
         print(help_text(command))
         return None
@@ -67,7 +74,11 @@ def read_options(arguments: Sequence[str], command: str, settle: Callable[[Asked
 
 
 def info(arguments: Sequence[str]) -> None:
-    """Hydra's account of how it composes, with the overrides as Hydra takes them."""
+    """Print how Hydra composes the config, with the overrides translated for Hydra.
+
+    Raises:
+        BadInput: with a line for every override that cannot be translated.
+    """
     overrides = split_up([], [a for a in arguments if "=" in a])
     lines = prepared(overrides)
     if overrides.problems:
@@ -76,11 +87,11 @@ def info(arguments: Sequence[str]) -> None:
 
 
 def complete_line(flags: Sequence[str], line: str) -> None:
-    """What Hydra's completion script asks: how a line may go on, of which the command is taken off."""
+    """Answer Hydra's completion script: how a line, without its command, can be completed."""
     *before, last = line.split(" ")
     if not last.startswith("-"):
         lines = prepared(split_up([], [word for word in before if "=" in word]))
-        os.environ["COMP_LINE"] = " ".join(["autoopt", *(said for said in lines if "." not in said.partition("=")[0]), last])
+        os.environ["COMP_LINE"] = " ".join(["autoopt", *(override for override in lines if "." not in override.partition("=")[0]), last])
         to_hydra(flags)
 
 
@@ -95,14 +106,14 @@ def help_text(command: str) -> str:
     recipe = " [recipe=FILE|STUDY|STUDY/TRIAL]" if command == "train" else ""
     return (
         f"Usage: autoopt {command} [FILE.yaml]{recipe} [key=value …] [--cfg job]\n\n"
-        f"Slots and their techniques (autoopt plugins show SLOT/NAME tells what one does and searches):\n{rows(SLOTS)}\n\n"
-        f"How to say it:\n{GRAMMAR}\n\n"
-        f"How it is searched, and where: one of each, whose arguments are settings, as in strategy.tpe.startup=20:\n{rows(PLUG_POINTS)}\n\n"
+        f"Slots and their techniques (autoopt plugins show SLOT/NAME describes a technique):\n{rows(SLOTS)}\n\n"
+        f"Syntax:\n{GRAMMAR}\n\n"
+        f"Strategy and executor: one of each; their arguments are settings, as in strategy.tpe.startup=20:\n{rows(PLUG_POINTS)}\n\n"
         f"Settings:\n{settings}\n\nPresets of settings, as in study=quick:\n  {'study':<24} {' '.join(presets('study'))}\n\n"
-        "--cfg job prints the composed config, which is a valid FILE. --info, --shell-completion: Hydra's."
+        "--cfg job prints the composed config, which is a valid FILE. --info and --shell-completion are Hydra's."
     )
 
 
 def rows(slots: Mapping[str, Slot]) -> str:
-    """Each slot with what it is for and the names that it takes."""
+    """Each slot with its purpose, its techniques and its presets."""
     return "\n".join(f"  {n:<13} {slot.about}\n  {'':<13}   {' '.join([*available(n), *presets(n)])}" for n, slot in slots.items())

@@ -24,7 +24,7 @@ def run(arguments: Sequence[str]) -> int:
     tree = asked.tree()
     with (
         Progress() as screen,
-        TemporaryDirectory() as scratch,  # the study's own folder is left alone, and may be in use
+        TemporaryDirectory() as scratch,  # a running search may hold the study's own folder
         warm({**tree, "root": scratch}, screen) as ready,
     ):
         text = "\n".join(plan_lines(ready, ready.begin()))
@@ -33,7 +33,7 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def plan_lines(ready: Warm, settled: Settled) -> Iterator[str]:
-    """The space as a tree, what dropped out, and the sum of the trainings."""
+    """The space as a tree, the techniques that were left out, and the number of trainings."""
     facts, space, first = ready.facts, settled.space, settled.goal.first
     sizes = ", ".join(f"{n} {part}" for part, n in facts["sizes"].items()) or "as the data module splits them"
     shape = "x".join(map(str, facts["input_shape"])) or "unknown"
@@ -69,7 +69,7 @@ def data_lines(facts: dict[str, Any]) -> Iterator[str]:
 
 
 def batches(space: Space) -> Iterator[tuple[str, Pin | Domain]]:
-    """The settings of the batches that a search may choose, where they are not what they are by default."""
+    """The batch size, and the other batch settings that a search may choose where they differ from their defaults."""
     for key, usual in SEARCHED.items():
         value = space.settings["batches"][key.removeprefix("batches.")]
         if key == "batches.size" or value != Pin(usual):
@@ -87,14 +87,14 @@ def slot_lines(space: Space, slot: str) -> Iterator[str]:
 
 
 def usage(option: Option) -> str:
-    """Whether a technique of a slot of many is used."""
+    """Whether recipes use a technique, in a slot whose techniques are each on or off."""
     if isinstance(option.use, Domain):
         return "on or off"
     return "always" if option.use.value else "never"
 
 
 def outside(value: Pin | Domain, advised: Range | Choice | None) -> str:
-    """A mark for what lies outside the range that the technique advises."""
+    """A note where a value lies outside the range that the technique advises."""
     ends = (value.value,) if isinstance(value, Pin) else value.options
     numbers = [end for end in ends if isinstance(end, int | float)]
     if isinstance(advised, Range) and any(not advised.low <= number <= advised.high for number in numbers):

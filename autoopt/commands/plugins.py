@@ -20,13 +20,13 @@ HELP = """Usage: autoopt plugins [SLOT] [--markdown | --json]
        autoopt plugins check [DISTRIBUTION | SLOT | SLOT/NAME | [SLOT=]module:object …]
        autoopt plugins new SLOT/NAME [DIR]
 
-Lists the installed techniques from their metadata, importing none; show prints the card of one; check runs the contract
-that every technique passes (autoopt.testing) over what is named, by default over all; new writes a distribution of your own
-with one technique that works as it is, by default into autoopt-NAME/. SLOT is a slot of a recipe, strategy or executor."""
+Lists the installed techniques from their metadata, without importing them. show describes a technique. check runs the
+contract tests of autoopt.testing, by default on all techniques. new writes a distribution of your own with a working
+technique, by default into autoopt-NAME/. SLOT is a slot of a recipe, or strategy or executor."""
 
 
 LOOSE = {"collections.abc:Callable", None}
-"""What nearly everything is, or returns."""
+"""Return types that fit too many objects to tell the slot."""
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -45,27 +45,29 @@ def run(arguments: Sequence[str]) -> int:
     if words[:1] == ["new"]:
         return new(words[1:])
     if len(words) > 1:
-        raise BadInput(f"plugins: {words[1]} is one too many; autoopt plugins --help tells what it takes")
+        raise BadInput(f"plugins: unexpected argument '{words[1]}'; see autoopt plugins --help")
     slots = [slot_of(words[0])] if words else list(PLUGGABLE)
     print(as_json(slots) if "--json" in flags else as_markdown(slots) if "--markdown" in flags else as_text(slots))
     return 0
 
 
 def slot_of(name: str) -> str:
+    """The name, checked; raises BadInput if there is no such slot or plug-point."""
     if name not in PLUGGABLE:
         raise BadInput(f"No slot named '{name}'. {nearest(name, PLUGGABLE)}")
     return name
 
 
 def single_technique(words: Sequence[str]) -> Technique:
+    """The technique that a single word `SLOT/NAME` names; raises BadInput if there is none."""
     if len(words) != 1 or "/" not in words[0]:
-        raise BadInput("plugins show: say which, such as optimizer/adamw")
+        raise BadInput("plugins show: name a technique, such as optimizer/adamw")
     slot, _, name = words[0].partition("/")
     return find(slot_of(slot), name)
 
 
 def readable(slot: str) -> Iterator[Technique | BadInput]:
-    """The techniques of a slot; a broken one as what is wrong with it."""
+    """The techniques of a slot; for a broken technique, its error."""
     for name in available(slot):
         try:
             yield find(slot, name)
@@ -77,8 +79,8 @@ def as_text(slots: Sequence[str]) -> str:
     lines = []
     for slot in slots:
         lines.append(f"{slot}: {PLUGGABLE[slot].about}")
-        for found in readable(slot):
-            lines.append(f"  {found.name:<18} {summary(found)}" if isinstance(found, Technique) else f"  broken: {found}")
+        for entry in readable(slot):
+            lines.append(f"  {entry.name:<18} {summary(entry)}" if isinstance(entry, Technique) else f"  broken: {entry}")
     return "\n".join(lines)
 
 
@@ -87,10 +89,10 @@ def summary(technique: Technique) -> str:
 
 
 def source(technique: Technique) -> str:
-    """The last paragraph of the docstring, what it raises apart: where the technique comes from."""
+    """Where the technique comes from: the last paragraph of its docstring that is not `Raises:`."""
     paragraphs = [" ".join(p.split()) for p in technique.doc.split("\n\n")]
-    said = [p for p in paragraphs[1:] if not p.startswith("Raises:")]
-    return said[-1].removeprefix("Source: ") if said else ""
+    body = [p for p in paragraphs[1:] if not p.startswith("Raises:")]
+    return body[-1].removeprefix("Source: ") if body else ""
 
 
 def searched(technique: Technique) -> list[str]:
@@ -109,15 +111,15 @@ def as_markdown(slots: Sequence[str]) -> str:
     lines = []
     for slot in slots:
         lines += [f"\n**{slot}**: {PLUGGABLE[slot].about}\n", "| name | what it does | source | searches |", "|---|---|---|---|"]
-        for found in readable(slot):
-            if isinstance(found, Technique):
-                cells = (found.name, summary(found), source(found), "; ".join(searched(found)) or "–")
+        for entry in readable(slot):
+            if isinstance(entry, Technique):
+                cells = (entry.name, summary(entry), source(entry), "; ".join(searched(entry)) or "–")
                 lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
     return "\n".join(lines).strip()
 
 
 def as_json(slots: Sequence[str]) -> str:
-    return json.dumps([as_dict(found) for slot in slots for found in readable(slot) if isinstance(found, Technique)], indent=2)
+    return json.dumps([as_dict(entry) for slot in slots for entry in readable(slot) if isinstance(entry, Technique)], indent=2)
 
 
 def as_dict(technique: Technique) -> dict[str, Any]:
@@ -136,34 +138,34 @@ def as_dict(technique: Technique) -> dict[str, Any]:
 
 
 def technique_card(technique: Technique) -> str:
-    """What a technique does, asks for and searches."""
+    """The docstring of a technique, the names that it asks for, and its arguments."""
     lines = [f"{technique.slot}/{technique.name}   {technique.owner or technique.path}", "", technique.doc.rstrip(), ""]
     lines.append(f"asks for   {', '.join(technique.asks) or 'nothing'}")
     if technique.acts.fills:
         lines.append(f"fills      {technique.acts.fills}")
     if technique.acts.late or technique.acts.last:
-        lines.append(f"acts       {'last, and no second such with it' if technique.acts.last else 'after the others of its slot'}")
+        lines.append(f"acts       {'last, and only one such technique is used' if technique.acts.last else 'after the others of its slot'}")
     if technique.acts.closure:
         lines.append("acts       by its closure, more than once a step")
     if technique.acts.gpu:
         lines.append("trains on  NVIDIA GPUs, where there are any")
     for p in technique.params.values():
-        said = "required" if p.default is REQUIRED else f"default {grammar.spell(p.default)}"
+        default = "required" if p.default is REQUIRED else f"default {grammar.spell(p.default)}"
         kind = p.scalar.__name__ if p.scalar else "any"
-        lines.append(f"  {p.name:<18} {kind:<6} {said:<16} {grammar.spell(p.domain) if p.domain is not None else 'a setting'}")
+        lines.append(f"  {p.name:<18} {kind:<6} {default:<16} {grammar.spell(p.domain) if p.domain is not None else 'a setting'}")
     return "\n".join(lines)
 
 
 def run_check(words: Sequence[str]) -> int:
     """Run the contract; 0 where everything passes, else 1."""
-    from autoopt.testing import check as contract  # imports torch, which the other sub-commands do without
+    from autoopt.testing import check as contract  # imports torch, which the other sub-commands do not need
     from autoopt.testing import state
 
     states = Counter[str]()
     for technique in [t for word in words for t in techniques_named(word)] if words else [find(s, n) for s, n in sorted(catalogue())]:
         findings = contract(technique)
-        states[found := state(technique, findings)] += 1
-        print(f"{found:<8} {technique.slot}/{technique.name}")
+        states[result := state(technique, findings)] += 1
+        print(f"{result:<8} {technique.slot}/{technique.name}")
         for finding in findings:
             print(f"         {finding.check}: {'skipped, ' if finding.skipped else ''}{finding.reason}")
     print(f"{states['ok'] + states['failed']} checked, {states['failed']} failed, {states['skipped']} skipped")
@@ -171,13 +173,13 @@ def run_check(words: Sequence[str]) -> int:
 
 
 def slot_of_path(path: str) -> str:
-    """The slot that an object is of the kind of.
+    """The slot that an object fits by its return type and the names that it asks for.
 
     Raises:
-        BadInput: there is none, or more than one.
+        BadInput: no slot fits, or more than one.
     """
-    found = find(next(iter(PLUGGABLE)), path).load()
-    returned = found if isinstance(found, type) else return_type(found)
+    builder = find(next(iter(PLUGGABLE)), path).load()
+    returned = builder if isinstance(builder, type) else return_type(builder)
 
     def fits(slot: str, *kinds: str | None) -> bool:
         of_kind = any(returned is None if k is None else isinstance(returned, type) and issubclass(returned, resolve(k)) for k in kinds)
@@ -186,16 +188,20 @@ def slot_of_path(path: str) -> str:
     slots = [name for name, slot in PLUGGABLE.items() if fits(name, *(k for k in slot.returns if k not in LOOSE))]
     slots = slots or [name for name, slot in PLUGGABLE.items() if fits(name, *slot.returns)]
     if len(slots) != 1:
-        kinds = " or ".join(slots) or "no slot's kind"
-        raise BadInput(f"{path} is of {kinds}: say which slot it is for, such as optimizer={path}")
+        kinds = " or ".join(slots) or "no slot"
+        raise BadInput(f"{path} fits {kinds}: name its slot, such as optimizer={path}")
     return slots[0]
 
 
 def new(words: Sequence[str]) -> int:
-    """Write a distribution with one technique, and say how to go on."""
+    """Write a distribution with one technique, and print the next command.
+
+    Raises:
+        BadInput: the name or the folder cannot be used.
+    """
     slot, _, name = words[0].partition("/") if words else ("", "", "")
     if not name or len(words) > 2:
-        raise BadInput("plugins new: say which, and where to: autoopt plugins new optimizer/mine [DIR]")
+        raise BadInput("plugins new: name a slot and a technique, and optionally a folder: autoopt plugins new optimizer/mine [DIR]")
     folder = Path(words[1] if words[1:] else f"autoopt-{name.replace('_', '-')}")
     for path in scaffold(slot_of(slot), name, folder):
         print(path)
@@ -204,7 +210,11 @@ def new(words: Sequence[str]) -> int:
 
 
 def techniques_named(word: str) -> list[Technique]:
-    """The techniques that a word names: a slot, one of it, an import path (for a slot), or those of a distribution."""
+    """The techniques that a word names: `SLOT`, `SLOT/NAME`, `[SLOT=]module:object`, or a distribution.
+
+    Raises:
+        BadInput: there is no technique of this name.
+    """
     slot, _, rest = word.rpartition("=")
     if is_path(rest):
         return [find(slot_of(slot) if slot else slot_of_path(rest), rest)]

@@ -6,7 +6,7 @@ from string import Template
 
 from autoopt.errors import BadInput
 
-SOURCE_NOTE = "Source: yours; say here which paper the technique is from (authors, year, arXiv id or DOI)."
+SOURCE_NOTE = "Source: yours; cite here the paper of the technique (authors, year, arXiv id or DOI)."
 PYPROJECT = Template("""[build-system]
 requires = ["setuptools>=77"]
 build-backend = "setuptools.build_meta"
@@ -44,7 +44,7 @@ from autoopt.testing import check
 
 
 def test_the_contract_of_its_slot():
-    assert [found for found in check(find("$slot", "$name")) if not found.skipped] == []
+    assert [finding for finding in check(find("$slot", "$name")) if not finding.skipped] == []
 """)
 BODIES = {
     "data": '''import torch
@@ -53,7 +53,7 @@ from autoopt.data.task import Examples
 
 
 def $name(*, count: int = 400, noise: float = 0.1) -> Examples:
-    """Points `(N, 2)` on two half circles, one a class.
+    """Points `(N, 2)` on two half circles, one for each class.
 
     $source
     """
@@ -133,7 +133,7 @@ from autoopt import Range
 
 
 def $name(images: Tensor, *, strength: Annotated[float, Range(0.0, 0.2)] = 0.05) -> Tensor:
-    """Adds a brightness of its own to each image `(N, C, H, W)`, uniform in ±strength; the result stays in [0, 1].
+    """Adds a random brightness, uniform in ±strength, to each image `(N, C, H, W)`; the result stays in [0, 1].
 
     $source
     """
@@ -202,7 +202,7 @@ def $name(
     lr: Annotated[float, Range(1e-4, 1.0, log=True)] = 0.1,
     momentum: Annotated[float, Range(0.0, 0.99)] = 0.9,
 ) -> Optimizer:
-    """Steps of `lr * m`, m the running sum of the gradients, `momentum` of it kept at each step.
+    """Steps of `lr * m`, where `m = momentum * m + gradient`.
 
     $source
     """
@@ -217,7 +217,7 @@ from autoopt import Range
 
 
 def $name(optimizer: Optimizer, total_steps: int, *, hold: Annotated[float, Range(0.0, 0.9)] = 0.5) -> LRScheduler:
-    """Holds the rate for the fraction `hold` of the steps, then lets it fall in a straight line to 0.
+    """Holds the rate for the fraction `hold` of the steps, then decreases it linearly to 0.
 
     $source
     """
@@ -292,7 +292,7 @@ from autoopt.store import Store
 
 
 def $name(setup: dict[str, Any], store: Store, limits: Limits) -> Executor:
-    """This machine's processors, whatever else it has: one trial at a time, unless `executor.workers` says how many.
+    """Runs trials on the CPUs of this machine, one at a time unless `executor.workers` says how many.
 
     $source
     """
@@ -302,15 +302,15 @@ def $name(setup: dict[str, Any], store: Store, limits: Limits) -> Executor:
 
 
 def scaffold(slot: str, name: str, folder: Path) -> list[Path]:
-    """Write the distribution `autoopt-<name>` into a folder that is empty or not there yet.
+    """Write the distribution `autoopt-<name>` into a folder that is empty or does not exist yet.
 
     Raises:
-        BadInput: the name is no name of a Python module, or the folder holds something.
+        BadInput: the name is not a valid name of a Python module, or the folder is not empty.
     """
     if not name.isidentifier() or keyword.iskeyword(name) or name != name.lower():
         raise BadInput(f"plugins new: expected a name such as my_{slot}, got '{name}': lower-case letters, digits and '_'")
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise BadInput(f"plugins new: {folder} is there already; say another folder: autoopt plugins new {slot}/{name} DIR")
+        raise BadInput(f"plugins new: {folder} exists already; name another folder: autoopt plugins new {slot}/{name} DIR")
     words = {"slot": slot, "name": name, "word": name.replace("_", "-"), "version": "0.1", "source": SOURCE_NOTE}
     words["data"] = name if slot == "data" else "diabetes" if slot == "loss" else "digits"
     files = {

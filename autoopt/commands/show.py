@@ -12,14 +12,14 @@ from autoopt.study.stored import Stored
 
 HELP = """Usage: autoopt show NAME [TRIAL] [root=DIR]
 
-A study's verdict with its trials, the best first; or one trial: recipe, metrics, curve and how it ended."""
+Shows a study's verdict and its trials, the best first; with TRIAL, its recipe, its metrics by epoch and how it ended."""
 
 
 def run(arguments: Sequence[str]) -> int:
-    said = read_words(arguments, "show", HELP, most=2)
-    if said is None:
+    parsed = read_words(arguments, "show", HELP, most=2)
+    if parsed is None:
         return 0
-    study, trial = study_named(said, "show"), said[0][1:]
+    study, trial = study_named(parsed, "show"), parsed[0][1:]
     print(trial_text(study.record(*trial)) if trial else study_text(study))
     return 0
 
@@ -36,7 +36,7 @@ def study_text(study: Stored) -> str:
 
 def unfinished(study: Stored) -> str:
     if not study.searched:
-        return f"A training, not a search: {'best/ holds what it made' if study.state == 'trained' else 'it has not ended'}."
+        return f"A training, not a search: {'best/ holds the trained model' if study.state == 'trained' else 'it has not ended'}."
     return f"Not concluded yet: {len(study.records['search'])} of {study.config['study']['trials']} trials."
 
 

@@ -22,10 +22,14 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def take_recipe(asked: Asked) -> None:
-    """`recipe=` names a file, a study (its best) or one of its trials (`NAME/17`); the overrides go over it, as over a file."""
+    """Read `recipe=`: a file, a study (its best recipe) or a trial (`NAME/17`); the other overrides replace its values.
+
+    Raises:
+        BadInput: there is a second recipe or a file, or no such recipe.
+    """
     named = [o for o in asked.overrides if o.startswith("recipe=")]
     asked.overrides = [o for o in asked.overrides if not o.startswith("recipe=")]
     if len(named) > 1 or (named and asked.file):
-        raise BadInput(f"{named[-1]}: one recipe at a time")
+        raise BadInput(f"{named[-1]}: give only one recipe or file")
     root = next((o.removeprefix("root=") for o in asked.overrides if o.startswith("root=")), None)
-    asked.recipe = [line for said in named for line in recipe_overrides(said.removeprefix("recipe="), root)]
+    asked.recipe = [line for word in named for line in recipe_overrides(word.removeprefix("recipe="), root)]

@@ -1,4 +1,4 @@
-"""What the commands that take no config have in common: words, and a few settings."""
+"""The command line of the commands that take no config: words, and a few settings."""
 
 from collections.abc import Sequence
 
@@ -9,10 +9,10 @@ Words = tuple[list[str], dict[str, str]]
 
 
 def read_words(arguments: Sequence[str], command: str, usage: str, most: int = 1, known: Sequence[str] = ("root",)) -> Words | None:
-    """The words and the settings of a command that takes no config; nothing where its help was asked for.
+    """The words and the settings of a command that takes no config; None if it printed its help.
 
     Raises:
-        BadInput: it takes no such option or setting, or fewer words.
+        BadInput: an option or a setting is unknown, or there are too many words.
     """
     if "-h" in arguments or "--help" in arguments:
         print(usage)
@@ -20,21 +20,21 @@ def read_words(arguments: Sequence[str], command: str, usage: str, most: int = 1
     settings = dict(a.split("=", 1) for a in arguments if "=" in a and not a.startswith("-"))
     words = [a for a in arguments if "=" not in a or a.startswith("-")]
     if flags := [w for w in words if w.startswith("-")]:
-        raise BadInput(f"{flags[0]}: no such option; autoopt {command} --help tells what there is")
+        raise BadInput(f"{flags[0]}: no such option; autoopt {command} --help lists them")
     if unknown := [key for key in settings if key not in known]:
         raise BadInput(f"{command}: no setting named '{unknown[0]}'. {nearest(unknown[0], known)}")
     if len(words) > most:
-        raise BadInput(f"{command}: {words[most]} is one too many; autoopt {command} --help tells what it takes")
+        raise BadInput(f"{command}: unexpected argument '{words[most]}'; see autoopt {command} --help")
     return words, settings
 
 
-def study_named(said: Words, command: str) -> Stored:
+def study_named(parsed: Words, command: str) -> Stored:
     """The study that the first word names.
 
     Raises:
-        BadInput: there is none.
+        BadInput: no study is named, or it does not exist.
     """
-    words, settings = said
+    words, settings = parsed
     if not words:
-        raise BadInput(f"{command}: say which study: {', '.join(names(settings.get('root'))) or 'there is none yet'}")
+        raise BadInput(f"{command}: name a study; known: {', '.join(names(settings.get('root'))) or 'none yet'}")
     return open_stored(words[0], settings.get("root"))

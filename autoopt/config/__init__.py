@@ -1,4 +1,4 @@
-"""From a command line, or a file, to the config tree: Hydra composes, we check and say what is wrong, all at once."""
+"""From a command line or a file to the config tree: Hydra composes it; autoopt checks it and reports all problems at once."""
 
 from collections.abc import Sequence
 
@@ -20,8 +20,8 @@ def compose(arguments: Sequence[str], file: str | None = None, base: Sequence[st
 
     Args:
         arguments: overrides as on the command line, `key=value`.
-        file: a YAML file over the defaults and under the overrides: a search, or a recipe.
-        base: the same, as the overrides that it stands for.
+        file: a YAML file of a search or a recipe: it replaces defaults, and the arguments replace its values.
+        base: the same as a list of overrides.
 
     Raises:
         BadInput: with a line for every problem.

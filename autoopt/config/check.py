@@ -1,4 +1,4 @@
-"""What is wrong with a composed tree: every problem, a line each."""
+"""Checks a composed tree: a line for every problem."""
 
 import re
 from collections.abc import Iterator
@@ -19,7 +19,7 @@ from autoopt.technique import Param, available
 
 
 class Position(NamedTuple):
-    """Where a value stands in the tree, and what may stand there."""
+    """The place of a value in the tree, and the values that are allowed there."""
 
     key: str
     node: dict[str, Any]
@@ -41,13 +41,13 @@ def positions(tree: Tree) -> Iterator[Position]:
 
 
 def typed_pins(tree: Tree) -> Tree:
-    """The tree with its pins in their arguments' types; what is of another type stays as it is said, for `wrong_values`."""
+    """The tree with its pins in their arguments' types; a value of another type is left for `wrong_values`."""
     for place in positions(tree):
-        said = place.node[place.last]
-        if not grammar.is_sweep(said) and said != MISSING:
+        value = place.node[place.last]
+        if not grammar.is_sweep(value) and value != MISSING:
             with suppress(ValueError):
-                number = isinstance(said, str) and place.param.scalar in (int, float)  # YAML takes 1e-3 for a text
-                place.node[place.last] = place.param.accept(float(said) if number else said)
+                number = isinstance(value, str) and place.param.scalar in (int, float)  # YAML takes 1e-3 for a text
+                place.node[place.last] = place.param.accept(float(value) if number else value)
     return tree
 
 
@@ -58,7 +58,7 @@ def unknown_keys(overrides: Overrides, tree: Tree) -> Iterator[str]:
             continue
         slot, name, argument = key.split(".")
         if slot in overrides.said - overrides.groups.keys():
-            continue  # what was to fill it is a problem already
+            continue  # the override of the slot is a problem already
         nodes = selected(tree, slot)
         if name not in nodes:
             yield f"{key}: {slot}={name} is not selected. Selected: {', '.join(nodes) or 'none'}."
@@ -67,18 +67,18 @@ def unknown_keys(overrides: Overrides, tree: Tree) -> Iterator[str]:
 
 
 def wrong_values(tree: Tree) -> Iterator[str]:
-    """A line for each value of the wrong type or out of what can be."""
+    """A line for each value that is missing, of the wrong type or out of range."""
     for place in positions(tree):
-        said = place.node[place.last]
-        if said == MISSING:
-            yield f"{place.key} is missing: say {place.key}=…"
+        node = place.node[place.last]
+        if node == MISSING:
+            yield f"{place.key} is missing: give {place.key}=…"
         else:
-            yield from (f"{place.key}={said if isinstance(said, str) else grammar.spell(said)}: {problem}" for problem in problems(place))
+            yield from (f"{place.key}={node if isinstance(node, str) else grammar.spell(node)}: {problem}" for problem in problems(place))
     yield from wrong_settings(tree)
 
 
 def problems(place: Position) -> Iterator[str]:
-    """What is wrong with one value."""
+    """The problems of one value."""
     param = place.param
     try:
         meant = grammar.interpret(place.node[place.last])
@@ -90,11 +90,11 @@ def problems(place: Position) -> Iterator[str]:
     elif isinstance(meant, Range) and param.scalar not in (int, float, None):
         yield f"expected {param.scalar.__name__}, got a range of numbers"
     else:
-        yield from (problem for one in judged_values(meant) if (problem := wrong(one, place)))
+        yield from (problem for part in judged_values(meant) if (problem := wrong(part, place)))
 
 
 def judged_values(meant: grammar.Value) -> Iterator[Any]:
-    """The values by which a pin, a choice or a range can be judged."""
+    """The single values of a pin, a choice or a range."""
     match meant:
         case Choice():
             yield from meant.options
@@ -118,13 +118,13 @@ def wrong(value: Any, place: Position) -> str:
 
 
 def optional(param: Param) -> bool:
-    """Whether an argument may be None: it says so in its type, its default or its choice, or says no type."""
+    """Whether an argument may be None: its type, its default or its choice allows it, or it has no type."""
     options = param.domain.options if isinstance(param.domain, Choice) else ()
     return param.scalar is None or param.default is None or None in options or NoneType in get_args(param.type)
 
 
 def wrong_settings(tree: Tree) -> Iterator[str]:
-    """What types alone do not tell."""
+    """The problems that types alone do not show."""
     if tree["direction"] not in (None, "maximize", "minimize"):
         yield f"direction={tree['direction']}: expected maximize or minimize"
     if isinstance(share := tree["executor"]["gpus_per_trial"], float) and share <= 0:
@@ -149,11 +149,11 @@ def wrong_settings(tree: Tree) -> Iterator[str]:
             yield f"{slot}={','.join(nodes)}: all trials have the same {slot}; give one"
         always = [n for n, node in nodes.items() if node.get("use") is True and technique_of(slot, n, node).acts.last]
         if len(always) > 1:
-            yield f"{slot}=[{','.join(always)}]: each of these has to act last; give one of them, or say {slot}={','.join(always)}"
+            yield f"{slot}=[{','.join(always)}]: each of these has to act last; give one of them, or search them: {slot}={','.join(always)}"
 
 
 def filled(tree: Tree, slot: str) -> bool:
-    """Whether the techniques of another slot take this one over, whichever is drawn."""
+    """Whether every technique of another slot takes this slot over."""
     return any(
         tree[s] and all(technique_of(s, name, node).acts.fills == slot and node.get("use", True) is True for name, node in tree[s].items())
         for s in SLOTS

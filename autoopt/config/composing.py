@@ -1,4 +1,4 @@
-"""Hydra composes: a node for every technique, generated from its signature, under the presets of conf/."""
+"""Composes the tree with Hydra: a node for every technique, generated from its signature, and the presets of conf/."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -22,7 +22,7 @@ from autoopt.technique import REQUIRED, available, find, is_path
 
 
 def composed(overrides: Overrides) -> Tree:
-    """Let Hydra compose; what cannot be composed is left out, and stands among the problems."""
+    """The tree that Hydra composes; an override that it cannot compose is left out and becomes a problem."""
     lines = prepared(overrides)
     tree = attempt(lines)
     if tree is None:  # a key that does not exist, or a value that OmegaConf does not take: find out which
@@ -31,14 +31,14 @@ def composed(overrides: Overrides) -> Tree:
         values = [line for line in lines if line.split("=")[0] in keys]
         if (tree := attempt([*groups, *values])) is None:
             good = composable(groups, values)
-            overrides.problems.extend(f"{line}: it cannot be read" for line in values if line not in good)
+            overrides.problems.extend(f"{line}: cannot be read" for line in values if line not in good)
             tree = attempt([*groups, *good])
     assert tree is not None
     return {**{slot: tree.get(slot) or {} for slot in PLUGGABLE}, **{k: v for k, v in tree.items() if k not in PLUGGABLE}}
 
 
 def composable(groups: list[str], values: list[str]) -> list[str]:
-    """Those of the values that can be composed, found by halving."""
+    """The values that can be composed, by bisection."""
     if not values or attempt([*groups, *values]) is not None:
         return values
     half = len(values) // 2
@@ -46,16 +46,16 @@ def composable(groups: list[str], values: list[str]) -> list[str]:
 
 
 def prepared(overrides: Overrides) -> list[str]:
-    """The overrides as Hydra takes them, with their nodes in its store."""
+    """The overrides in Hydra's form, with their nodes in its store."""
     if not overrides.groups.get("data") and ("data" in overrides.groups or "data" not in overrides.said):
-        overrides.problems.append(f"data=… is missing: one of {', '.join(available('data'))}, or module:LightningDataModule")
+        overrides.problems.append(f"data=… is missing: give one of {', '.join(available('data'))}, or module:LightningDataModule")
     store_nodes(overrides)
     return command_line(overrides)
 
 
 def command_line(overrides: Overrides) -> list[str]:
-    """The overrides as Hydra takes them: groups by name, sweeps quoted, `use` where an option was named for good."""
-    data = overrides.groups.get("data") or available("data")[:1]  # something to go on with
+    """The overrides in Hydra's form: groups by name, sweeps quoted, `use` for options that are always on."""
+    data = overrides.groups.get("data") or available("data")[:1]  # any data, so that the rest can be composed
     groups = {**advised(overrides), **overrides.groups, "data": data}
     lines = [f"{g}={'[' + ','.join(map(option, names)) + ']' if g in PLUGGABLE else names[0]}" for g, names in groups.items()]
     uses = {f"{key}.use": "true" for key in overrides.always}
@@ -65,9 +65,9 @@ def command_line(overrides: Overrides) -> list[str]:
 
 
 def advised(overrides: Overrides) -> dict[str, list[str]]:
-    """The presets that the data and the model want for the slots that are not filled by name.
+    """The presets that the data and the model call for; an override of the slot replaces them.
 
-    A model of the user's is searched with care: what would change it or its data has to be named.
+    A user's own model gets the careful presets: techniques that change it or its data have to be named.
     """
     wanted = [find("data", name).acts.preset for name in overrides.groups.get("data", ())]
     if any(map(is_path, overrides.groups.get("model", ()))):
@@ -90,13 +90,13 @@ def store_nodes(overrides: Overrides) -> None:
 
 
 def all_options(slot: str) -> list[str]:
-    """What `all` stands for: the usual options first, since the first of a slot is the baseline's, then the others."""
+    """The techniques of `all`: the usual options first, since a slot's first option is the baseline's, then the others."""
     names = [*usual(slot), *available(slot)]
     return [name for name in dict.fromkeys(names) if is_ready(slot, name)]
 
 
 def is_ready(slot: str, name: str) -> bool:
-    """Whether a technique needs no setting, and nothing that is not installed."""
+    """Whether a technique needs no setting and no missing package."""
     try:
         technique = find(slot, name)
         return REQUIRED not in (p.default for p in technique.params.values()) and missing_package(technique.path.partition(":")[0]) is None
@@ -105,7 +105,7 @@ def is_ready(slot: str, name: str) -> bool:
 
 
 def technique_node(slot: str, name: str, selected: bool) -> dict[str, Any]:
-    """A technique as the config shows it: its ranges, its settings at their defaults, `???` where one is required."""
+    """A technique as the config shows it: its ranges, its settings at their defaults, `???` for a required setting."""
     try:
         technique = find(slot, name)
     except BadInput:
@@ -122,6 +122,7 @@ def technique_node(slot: str, name: str, selected: bool) -> dict[str, Any]:
 
 
 def attempt(lines: Sequence[str]) -> Tree | None:
+    """The tree that Hydra composes; None if it cannot compose these lines."""
     GlobalHydra.instance().clear()
     try:
         with initialize_config_module("autoopt.conf", version_base="1.3"):

@@ -1,4 +1,4 @@
-"""A command line, or a file, taken apart into what each slot and plug-point is filled from and the values set under their keys."""
+"""Parses a command line or a file into the options of each slot and plug-point, and the values by their keys."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -23,7 +23,15 @@ GROUPS = (*PLUGGABLE, "study")
 
 @dataclass
 class Overrides:
-    """A command line taken apart: what each slot is filled from, and the values set under their keys; `said` rightly or not."""
+    """Parsed overrides.
+
+    Args:
+        said: all keys that were given, rightly or not.
+        groups: the option names of each slot and plug-point that was given.
+        values: the texts of the values, by key.
+        always: the options that are always on, as `slot.name`.
+        problems: a line for each.
+    """
 
     said: set[str] = field(default_factory=set)
     groups: dict[str, list[str]] = field(default_factory=dict)
@@ -33,29 +41,29 @@ class Overrides:
 
 
 def from_file(path: str) -> list[str]:
-    """A file as the overrides that it stands for.
+    """The overrides that a file stands for.
 
     Raises:
-        BadInput: there is no such file, or it is no mapping in plain YAML.
+        BadInput: the file cannot be read, or it is not a mapping in plain YAML.
     """
     try:
         text = Path(path).read_text(encoding="utf-8")
         if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text)):
-            raise BadInput(f"{path}: YAML aliases are not read")
+            raise BadInput(f"{path}: YAML aliases are not supported; write the value out")
         tree = yaml.safe_load(text)
     except OSError as error:
         raise BadInput(f"{path}: {error.strerror or error}") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise BadInput(f"{path}: no YAML: {' '.join(str(error).split())}") from error
+        raise BadInput(f"{path}: not valid YAML: {' '.join(str(error).split())}") from error
     if not isinstance(tree, dict):
         raise BadInput(f"{path}: expected a mapping of slots and settings, got {type(tree).__name__}")
     return as_overrides(tree)
 
 
 def as_overrides(tree: Tree) -> list[str]:
-    """A tree as the overrides that compose it."""
-    said = ((key, node, slot_overrides if key in PLUGGABLE else setting_overrides) for key, node in tree.items())
-    return [line for key, node, overrides in said for line in overrides(key, node)]
+    """The overrides that compose a tree."""
+    nodes = ((key, node, slot_overrides if key in PLUGGABLE else setting_overrides) for key, node in tree.items())
+    return [line for key, node, overrides in nodes for line in overrides(key, node)]
 
 
 def slot_overrides(slot: str, node: Any) -> Iterator[str]:
@@ -80,9 +88,10 @@ def setting_overrides(key: str, node: Any) -> Iterator[str]:
 
 
 def split_up(base: Sequence[str], arguments: Sequence[str]) -> Overrides:
-    """Take overrides apart: those of a file, and the command line over them.
+    """Parse overrides: those of a file, then those of the command line, which replace them.
 
-    What fills a slot anew takes along what the file set under the options that are gone; on the command line itself the order is free.
+    An override that fills a slot anew also removes the file's values of options that are no longer selected. On the command line
+    the order does not matter.
     """
     overrides = Overrides()
     for argument in [*base, *sorted(arguments, key=lambda a: a.partition("=")[0] not in GROUPS)]:
@@ -94,6 +103,7 @@ def split_up(base: Sequence[str], arguments: Sequence[str]) -> Overrides:
 
 
 def take(argument: str, overrides: Overrides) -> None:
+    """Parse one `key=value` into the overrides; raises BadInput if its key is unknown or its value cannot be used."""
     parsed, text = parse_override(argument), argument.partition("=")[2]
     key, value = parsed.key_or_group, parsed.value()
     overrides.said.add(key)
@@ -109,14 +119,14 @@ def take(argument: str, overrides: Overrides) -> None:
 
 
 def parse_override(argument: str) -> Override:
-    """One `key=value`.
+    """Parse one `key=value`.
 
     Raises:
-        BadInput: it is none, or its value does not parse.
+        BadInput: the text has another form, or its value cannot be read.
     """
     if argument.startswith(("+", "~")):
         key, equal, value = argument.lstrip("+~").partition("=")
-        raise BadInput(f"{argument}: keys are neither added nor deleted; say {key}={value if equal else '…'}")
+        raise BadInput(f"{argument}: keys cannot be added or deleted; give {key}={value if equal else '…'}")
     key = argument.partition("=")[0]
     if not key or key == argument or "@" in key or key.startswith("-"):
         raise BadInput(f"{argument}: expected key=value, such as optimizer=adamw")
@@ -124,11 +134,11 @@ def parse_override(argument: str) -> Override:
         return grammar.override(argument)
     except HydraException as error:
         reason = str(error).splitlines()[0]
-        raise BadInput(f"{argument}: it cannot be read: {reason}; quote text that holds signs, as in {key}='\"…\"'") from error
+        raise BadInput(f"{argument}: cannot be read: {reason}; quote special characters, as in {key}='\"…\"'") from error
 
 
 def fill(group: str, names: list[str], for_good: bool, overrides: Overrides) -> None:
-    """Fill a group anew; options named for good are always on."""
+    """Set the options of a group; with `for_good` they are always on."""
     overrides.groups[group] = names
     kept = {member for name in names for member in members(group, name)}
     own = [k for k in overrides.values if k.startswith(f"{group}.") and not (group in PLUGGABLE and k in SETTINGS)]
@@ -143,7 +153,7 @@ def options(group: str, parsed: Override) -> list[str]:
     """The option names that an override of a group lists.
 
     Raises:
-        BadInput: for those that do not exist.
+        BadInput: an option does not exist, or cannot be selected so.
     """
     value = parsed.value()
     if isinstance(value, Sweep) and not isinstance(value, ChoiceSweep):
@@ -159,12 +169,12 @@ def options(group: str, parsed: Override) -> list[str]:
     own = [option(name) for name in names if is_path(name)]
     taken = {member for name in names if not is_path(name) for member in members(group, name)}
     if len(set(own) - taken) < len(own):
-        raise BadInput(f"{parsed.input_line}: two of these have one name in the config; import one under another name")
+        raise BadInput(f"{parsed.input_line}: two of these have the same name in the config; import one under another name")
     return names
 
 
 def check_option(group: str, name: str) -> None:
-    """Raise BadInput where a group has no such option."""
+    """Raise BadInput if a group has no such option."""
     if is_preset(group, name):
         return
     if group not in PLUGGABLE:
@@ -181,29 +191,29 @@ def check_option(group: str, name: str) -> None:
 
 @cache
 def members(group: str, name: str) -> list[str]:
-    """The options that a name stands for: those of a slot's preset, or its own."""
+    """The options that a name stands for: those of a preset, or the option of this name."""
     if group not in PLUGGABLE or not is_preset(group, name):
         return [option(name)]
     if name == "all":
         return available(group)
     listed = yaml.safe_load(files("autoopt.conf").joinpath(group, f"{name}.yaml").read_text())["defaults"]
-    return [one for one in listed if one != "_self_"]
+    return [entry for entry in listed if entry != "_self_"]
 
 
 @cache
 def usual(slot: str) -> list[str]:
-    """The options that a slot has where nothing is said, the baseline's first."""
+    """The options of a slot by default, the baseline's first."""
     listed = yaml.safe_load(files("autoopt.conf").joinpath("search.yaml").read_text())["defaults"]
     named = next(row[slot] for row in listed if isinstance(row, dict) and slot in row)
-    return [one for name in named for one in members(slot, name)]
+    return [member for name in named for member in members(slot, name)]
 
 
 @cache
 def presets(group: str) -> list[str]:
     """The names of the files in conf/<group>/, and `all` for a slot whose techniques are searched."""
     folder = files("autoopt.conf").joinpath(group)
-    found = sorted(p.name.removesuffix(".yaml") for p in folder.iterdir() if p.name.endswith(".yaml")) if folder.is_dir() else []
-    return [*found, "all"] if group in PLUGGABLE and not PLUGGABLE[group].fixed and group != "model" else found
+    names = sorted(p.name.removesuffix(".yaml") for p in folder.iterdir() if p.name.endswith(".yaml")) if folder.is_dir() else []
+    return [*names, "all"] if group in PLUGGABLE and not PLUGGABLE[group].fixed and group != "model" else names
 
 
 def is_preset(group: str, name: str) -> bool:
@@ -211,4 +221,5 @@ def is_preset(group: str, name: str) -> bool:
 
 
 def option(name: str) -> str:
+    """The name of an option in the config: for an import path, that of its object."""
     return name.rpartition(":")[2].rpartition(".")[2]

@@ -4,42 +4,42 @@ import re
 from typing import Any
 
 SETTINGS: dict[str, tuple[Any, str]] = {
-    "name": (str | None, "the study's name; by default made of the data, the model and the space"),
+    "name": (str | None, "the study's name; by default made from the data, the model and the space"),
     "seed": (int, "every other seed is derived from it"),
-    "objective": (str | None, "a metric that is measured or logged, such as val_accuracy, val_f1, val_rmse; by default after the task"),
-    "direction": (str | None, "maximize or minimize; known for our own metrics"),
+    "objective": (str | None, "a metric that is measured or logged, such as val_accuracy, val_f1, val_rmse; by default that of the task"),
+    "direction": (str | None, "maximize or minimize; needed only where the metric's name does not tell it"),
     "metrics": (
         str | None,
-        "your own, by import paths with spaces between: torchmetrics classes, or functions of (outputs, targets)",
+        "your own metrics as import paths, separated by spaces: torchmetrics classes, or functions of (outputs, targets)",
     ),
     "baseline": (str | None, "a recipe file to compare with; by default the first option of every slot at its defaults"),
-    "root": (str, "where the studies' folders stand"),
-    "split.validation": (float, "share of the examples that the search is judged on"),
-    "split.test": (float, "share that is opened once, by the verdict"),
-    "split.seed": (int, "which examples fall into which part"),
+    "root": (str, "the folder that holds the studies' folders"),
+    "split.validation": (float, "share of the examples for validation, by which the search chooses"),
+    "split.test": (float, "share of the examples for the test, which only the verdict uses"),
+    "split.seed": (int, "seed of the random split"),
     "split.stratify": (bool, "the same share of each class in every part"),
-    "split.normalise": (bool, "tables to mean 0 and variance 1, as measured on the training part"),
-    "split.column": (str | None, "a column of the data that says train, val or test"),
-    "split.group": (str | None, "a column of the data; examples with one value of it stay in one part"),
-    "split.time": (str | None, "a column of the data; the latest examples test, those before them validate"),
-    "split.folds": (int | None, "cross-validation: a trial's value is the mean over so many folds of what does not test"),
-    "batches.size": (int | None, "examples a step; null: as the user's data module has it"),
-    "batches.accumulate": (int, "batches whose gradients make one step"),
+    "split.normalise": (bool, "scale tables by the mean and the deviation of the training part"),
+    "split.column": (str | None, "a column with the part of each example: train, val or test"),
+    "split.group": (str | None, "a column; examples with the same value stay in one part"),
+    "split.time": (str | None, "a column; the latest examples are the test part, those before them the validation part"),
+    "split.folds": (int | None, "cross-validation: a trial's score is the mean over so many folds of the examples outside the test part"),
+    "batches.size": (int | None, "examples in a batch; null: as the user's data module sets it"),
+    "batches.accumulate": (int, "batches whose gradients are summed up for one optimizer step"),
     "batches.sampler": (str | None, "balanced: each class is drawn equally often"),
-    "batches.cache": (str, "where examples are kept that are read from files: memory (where they fit), disk, none"),
-    "batches.workers": (int, "threads that read batches ahead, where they are read from files"),
-    "batches.prefetch": (int, "batches that each of them has ready"),
+    "batches.cache": (str, "where examples that were read from files are kept: memory (if they fit), disk, none"),
+    "batches.workers": (int, "threads that read batches from files ahead of the training"),
+    "batches.prefetch": (int, "batches that each of these threads keeps ready"),
     "study.trials": (int, "trials of the search, the baseline among them"),
     "study.time": (str | None, "wall time, such as 8h or 30m; about a fifth of it is kept for confirm"),
     "study.epochs": (int, "epochs of a full training"),
     "study.stopping": (bool, "stop the worse half at a third of their epochs, and again at two thirds"),
-    "study.confirm": (int, "at most so many of the best are trained anew, beside the baseline"),
-    "study.seeds": (int, "fresh seeds for each of them"),
-    "study.compress": (int, "compressions that are tried on the best, where any is selected"),
-    "executor.workers": (int | None, "trials at a time; by default as many as the processors, and the GPUs, have room for"),
-    "executor.gpus_per_trial": (float, "0.5: two trials share one"),
+    "study.confirm": (int, "the greatest number of candidates that are trained again on fresh seeds"),
+    "study.seeds": (int, "fresh seeds for the comparison of the winner with the baseline"),
+    "study.compress": (int, "trials of the compress stage, if a compression is selected"),
+    "executor.workers": (int | None, "trials at a time; by default as many as processors and GPUs have room for"),
+    "executor.gpus_per_trial": (float, "GPUs of each trial; 0.5: two trials share a GPU"),
     "executor.cpus_per_trial": (int, "torch threads of each process of a trial"),
-    "executor.trial_time": (str | None, "a trial that takes longer is stopped, such as 1h or 90s"),
+    "executor.trial_time": (str | None, "time limit of a trial, such as 1h or 90s"),
     "tracking.enabled": (bool, "mirror the runs to MLflow"),
     "tracking.uri": (str | None, "by default MLFLOW_TRACKING_URI, else sqlite:///mlflow.db here"),
     "tracking.experiment": (str | None, "by default MLFLOW_EXPERIMENT_NAME, else the study's name"),
@@ -65,11 +65,11 @@ def seconds(text: str | float | None) -> float | None:
     """A duration such as `8h`, `30m`, `1h30m` or `90s` (a bare number: seconds) in seconds.
 
     Raises:
-        ValueError: it is none.
+        ValueError: the text is not a duration.
     """
     if text is None:
         return None
-    found = re.fullmatch("".join(rf"(?:(\d+(?:\.\d+)?){unit})?" for unit in ("d", "h", "m", "s?")), str(text).replace(" ", ""))
-    if not found or not any(found.groups()):
+    parts = re.fullmatch("".join(rf"(?:(\d+(?:\.\d+)?){unit})?" for unit in ("d", "h", "m", "s?")), str(text).replace(" ", ""))
+    if not parts or not any(parts.groups()):
         raise ValueError(DURATION)
-    return sum(float(n or 0) * unit for n, unit in zip(found.groups(), (86400, 3600, 60, 1), strict=True))
+    return sum(float(n or 0) * unit for n, unit in zip(parts.groups(), (86400, 3600, 60, 1), strict=True))

@@ -9,10 +9,11 @@ from autoopt.technique import LIVE, Technique, find
 
 Tree = dict[str, Any]
 FROM = "from"
-"""Where an import path stands in the tree: a word of Python's own, so that no argument can have this name."""
+"""The key of an import path in the tree: a keyword of Python, so that no argument can have this name."""
 
 
 def leaves(node: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
+    """The dotted keys of all values of a tree."""
     for key, value in node.items():
         if isinstance(value, dict):
             yield from leaves(value, f"{prefix}{key}.")
@@ -26,7 +27,7 @@ def technique_of(slot: str, name: str, node: Mapping[str, Any]) -> Technique:
 
 
 def selected(tree: Tree, slot: str) -> dict[str, dict[str, Any]]:
-    """The techniques that a slot or a plug-point is filled from, each with its node; the settings beside them left out."""
+    """The techniques that are selected for a slot or a plug-point, each with its node, without the settings beside them."""
     return {name: node for name, node in tree[slot].items() if f"{slot}.{name}" not in SETTINGS}
 
 
@@ -37,5 +38,5 @@ def plugged(tree: Tree, point: str) -> tuple[Technique, dict[str, Any]]:
 
 
 def is_live(tree: Tree) -> bool:
-    """Whether it names an object of this process, which only a fork of it has too."""
+    """Whether the tree names an object of this process, which only a fork of the process can use."""
     return any(node.get(FROM) in LIVE for slot in SLOTS for node in tree[slot].values())

@@ -1,4 +1,4 @@
-"""Where trials run. An executor takes orders and tells how they go; it knows nothing of what they train."""
+"""Where trials run. An executor takes orders and reports their events; it does not know what they train."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
@@ -11,13 +11,13 @@ from autoopt.store import Store
 
 @dataclass(frozen=True)
 class Event:
-    """What has happened to a trial.
+    """An event of a trial.
 
     Args:
-        number: the trial's.
-        kind: `started` may come again, where the trial had to be run again; `finished` and `failed` are the last.
-        data: of started `pid`, of report `epoch` and `metrics`, of failed an `orders.Problem` as JSON, of finished an
-            `orders.Outcome` as JSON.
+        number: the trial's number.
+        kind: `started` comes again if the trial is run again; `finished` or `failed` is the last event.
+        data: `pid` with `started`; `epoch` and `metrics` with `report`; an `orders.Outcome` as JSON with `finished`; an
+            `orders.Problem` as JSON with `failed`.
     """
 
     number: int
@@ -39,7 +39,7 @@ class Executor(ABC):
     @property
     @abstractmethod
     def facts(self) -> dict[str, Any]:
-        """What `autoopt.trial.world.prepare` found out about the data and the models; waits until it has.
+        """The facts about the data and the models from `autoopt.trial.world.prepare`; waits until it is done.
 
         Raises:
             BadInput: the data or a technique cannot be used.
@@ -47,15 +47,15 @@ class Executor(ABC):
 
     @abstractmethod
     def submit(self, number: int, order: Order) -> None:
-        """Run an order; it waits where there is no room for it yet."""
+        """Run an order as soon as there is room for it."""
 
     @abstractmethod
     def events(self, timeout: float = 0.2) -> Iterator[Event]:
-        """What has happened, waiting at most so many seconds for anything to happen."""
+        """The new events; waits for the first at most `timeout` seconds."""
 
     @abstractmethod
     def reply(self, number: int, stop: bool) -> None:
-        """Answer the report of a rung, which waits for the answer."""
+        """Answer the report of a rung: the trial waits for the answer."""
 
     @abstractmethod
     def kill(self, number: int, reason: str = "user") -> None:
@@ -67,10 +67,10 @@ class Executor(ABC):
 
     @abstractmethod
     def close(self) -> None:
-        """End whatever still runs, without events."""
+        """End all trials that still run, without events."""
 
 
 class TemplateError(Exception):
-    """No trial can run, because the process that they are forked from does not come up."""
+    """No trial can run, because the process that forks them does not start."""
 
     exit_code = 2

@@ -1,4 +1,4 @@
-"""The template process as the supervisor holds it."""
+"""The template process, as the supervisor starts, uses and ends it."""
 
 import os
 import signal
@@ -15,43 +15,43 @@ from autoopt.process.channel import Channel, to_line
 from autoopt.process.endings import describe_status
 from autoopt.process.system import default_signals, flush, redirect, thread_limit, use_threads
 
-_PATIENCE = 2.0  # seconds that a template has for leaving when it is told to
+_PATIENCE = 2.0  # seconds for a template to exit by itself
 
 
 class TemplateProcess:
     """A template: started, asked for trials, ended.
 
     Args:
-        order: what `template.serve_trials` is to prepare.
-        log: the file for what it prints.
-        fork: fork the calling process, for the sake of the live objects in `order`, instead of a fresh interpreter.
+        order: the arguments of `template.serve_trials`.
+        log: the file for its output.
+        fork: fork the calling process, which has the live objects of `order`, instead of starting a fresh interpreter.
     """
 
     def __init__(self, order: Mapping[str, Any], log: Path, *, fork: bool):
         self.warm = False
         order = {**order, "parent": os.getpid()}
-        told = b"" if fork else to_line(order)
+        opening = b"" if fork else to_line(order)
         mine, theirs = socket.socketpair()
         with theirs:
             self.pid = _fork(mine, theirs, order, log) if fork else _spawn(theirs, log)
         self.channel = Channel(mine)
-        self.channel.write(told)
+        self.channel.write(opening)
         mine.setblocking(False)
 
     def hand(self, number: int, gpus: str) -> Channel | None:
-        """Ask for a trial: the supervisor's end of its socket, or None where the template cannot take it now."""
+        """Ask for a trial; returns the supervisor's end of its socket, or None if the template cannot take it now."""
         mine, theirs = socket.socketpair()
         mine.setblocking(False)
         with theirs:
             try:
                 socket.send_fds(self.channel.sock, [to_line({"number": number, "gpus": gpus})], [theirs.fileno()])
-            except OSError:  # it is swamped, or gone
+            except OSError:  # the template is busy or dead
                 mine.close()
                 return None
         return Channel(mine)
 
     def end(self) -> str:
-        """Have it end its trials and itself; how it ended, in words."""
+        """End its trials and itself; returns how it ended, in words."""
         with suppress(OSError):
             self.channel.sock.shutdown(socket.SHUT_WR)
             self._await_end_of_file()
@@ -59,7 +59,7 @@ class TemplateProcess:
         try:
             os.kill(self.pid, signal.SIGKILL)
             return describe_status(os.waitpid(self.pid, 0)[1])
-        except OSError:  # somebody else has reaped it
+        except OSError:  # it was reaped elsewhere
             return "ended"
 
     def _await_end_of_file(self) -> None:
@@ -70,12 +70,12 @@ class TemplateProcess:
 
 
 def _spawn(control: socket.socket, log: Path) -> int:
-    """A fresh interpreter that finds what this one finds, in a session of its own: Ctrl-C is for the supervisor."""
+    """Start an interpreter with the same import path, in a session of its own, so that Ctrl-C reaches the supervisor alone."""
     env = {
         **os.environ,
         **thread_limit(1),
         "PYTHONPATH": os.pathsep.join(str(path) or os.getcwd() for path in sys.path),
-        "PYTORCH_NVML_BASED_CUDA_CHECK": "1",  # whether there is CUDA is asked without starting it: it does not fork
+        "PYTORCH_NVML_BASED_CUDA_CHECK": "1",  # looks for CUDA without initialising it, which would rule out a fork
     }
     fd = control.fileno()
     with open(log, "a") as out:

@@ -18,21 +18,21 @@ from autoopt.store import Store
 
 
 class Local(Executor):
-    """Forks trials from a warm template, as many at once as `workers` and the GPUs allow; more are kept waiting.
+    """Forks trials from a warm template, as many at once as `workers` and the GPUs allow; further trials wait.
 
-    To be used from one thread, and one that lives on: on Linux the template dies with the thread that started it.
+    Use it from one thread that outlives it: on Linux the template dies with the thread that started it.
 
     Args:
-        setup: what `prepare` of the target is given, with the `store`'s root added: JSON, unless `fork`.
+        setup: the argument of the target's `prepare`, to which the `store`'s root is added; JSON, unless `fork`.
         store: where logs and weights are stored, the template's log too.
         workers: how many trials run at once.
         target: a module with `prepare(setup) -> (world, facts)`, called once, and `run(world, order, report) -> outcome`,
             order and outcome being JSON.
         trial_time: seconds after which a trial is ended; an order may have its own limit.
         gpus: the devices to hand out, as in CUDA_VISIBLE_DEVICES.
-        gpus_per_trial: a whole number, or the share of one that a trial has.
-        cpus_per_trial: threads of a trial; with `fork` always one, since a pool of threads does not survive it.
-        fork: the template is a fork of this process, for the sake of live objects.
+        gpus_per_trial: a whole number of GPUs, or the share of one GPU.
+        cpus_per_trial: threads of a trial; with `fork` always one, since a pool of threads does not survive a fork.
+        fork: the template is a fork of this process, so that it has its live objects.
     """
 
     def __init__(
@@ -64,11 +64,11 @@ class Local(Executor):
 
     @property
     def facts(self) -> dict[str, Any]:
-        """What `prepare` found out; waits until it is done.
+        """The facts that `prepare` returned; waits until it is done.
 
         Raises:
             BadInput: `prepare` raised it.
-            TemplateError: it failed in another way. `events` raises both too, where a template has to be warmed again.
+            TemplateError: it failed in another way. `events` raises both too, if a template has to be replaced.
         """
         while self._facts is None:
             self._turn(None)
@@ -82,6 +82,11 @@ class Local(Executor):
         return time.monotonic()
 
     def submit(self, number: int, order: Order) -> None:
+        """Run an order as soon as there is room for it.
+
+        Raises:
+            ValueError: a trial of this number runs already.
+        """
         if number in self.running:
             raise ValueError(f"trial {number} is running already")
         try:
@@ -89,9 +94,9 @@ class Local(Executor):
         except OSError as error:
             self._news.append(Event(number, "failed", Problem("disk", f"its log cannot be written: {error}").json()))
             return
-        told = to_line({"order": order.json(), "rungs": order.rungs, "log": log})
+        command = to_line({"order": order.json(), "rungs": order.rungs, "log": log})
         limit = self._trial_time if order.time_limit is None else order.time_limit
-        self._trials[number] = TrialProcess(number, told, limit, self._selector, self._news, self.now)
+        self._trials[number] = TrialProcess(number, command, limit, self._selector, self._news, self.now)
         self._place()
 
     def events(self, timeout: float = 0.2) -> Iterator[Event]:
@@ -105,8 +110,13 @@ class Local(Executor):
             trial.reply(to_line({"stop": stop}))
 
     def kill(self, number: int, reason: str = "user") -> None:
+        """End a trial; its `failed` event still comes.
+
+        Raises:
+            ValueError: the reason is none of `orders.REASONS`.
+        """
         if reason not in REASONS:
-            raise ValueError(f"no reason to fail: {reason!r}. Known: {', '.join(REASONS)}")
+            raise ValueError(f"unknown reason to fail: {reason!r}. Known: {', '.join(REASONS)}")
         if trial := self._trials.get(number):
             trial.kill(Problem(reason, "ended by the supervisor"))
             self._settle()
@@ -116,7 +126,7 @@ class Local(Executor):
             self._shut(TemplateError("the executor is closed"))
 
     def _turn(self, timeout: float | None) -> None:
-        """Wait until something happens, and see to it."""
+        """Wait for messages and deadlines of the trials, and handle them."""
         if self._end:
             raise self._end
         self._place()
@@ -132,7 +142,7 @@ class Local(Executor):
         return None if seconds == float("inf") else max(seconds, 0.0)
 
     def _place(self) -> None:
-        """Begin the trials that there is room for; of the GPUs the one that is used least."""
+        """Begin the trials that there is room for, each on the GPUs that are used least."""
         waiting = [trial for trial in self._trials.values() if not trial.channel] if self._template.warm else []
         for trial in waiting[: len(self._free)]:
             gpus = max(self._free, key=self._free.count)
@@ -141,8 +151,8 @@ class Local(Executor):
                 trial.begin(channel, gpus)
 
     def _settle(self) -> None:
-        """Give out the last event of the trials that are over."""
-        for trial in [each for each in self._trials.values() if each.over]:
+        """Emit the last event of the trials that are over."""
+        for trial in [t for t in self._trials.values() if t.over]:
             self._release(trial)
             del self._trials[trial.number]
             self._news.extend([trial.verdict] if trial.verdict else [])
@@ -160,8 +170,8 @@ class Local(Executor):
         lines = self._template.channel.receive()
         if lines is None:
             self._rewarm()
-        for each in lines or ():
-            match message(each):
+        for text in lines or ():
+            match message(text):
                 case {"kind": "warm", "facts": facts}:
                     self._template.warm, self._facts = True, facts
                 case {"kind": "ended", "number": number, "problem": problem}:
@@ -173,12 +183,12 @@ class Local(Executor):
                     self._fail(TemplateError(f"trials cannot be prepared: {detail} (log: {self._log})"))
 
     def _rewarm(self) -> None:
-        """The template is dead: warm another, and begin again the trials that have died with it."""
+        """Replace a dead template, and begin the trials that died with it again."""
         self._selector.unregister(self._template.channel.sock)
         end = self._template.end()
         if not self._template.warm:
-            self._fail(TemplateError(f"trials cannot be prepared: the process for it was {end} (log: {self._log})"))
-        for trial in [each for each in self._trials.values() if each.channel]:
+            self._fail(TemplateError(f"trials cannot be prepared: the template process was {end} (log: {self._log})"))
+        for trial in [t for t in self._trials.values() if t.channel]:
             trial.orphaned(end)
             self._release(trial)
         self._warm_up()

@@ -1,4 +1,4 @@
-"""Which devices each of the trials that run at once has to itself."""
+"""Distributes the GPUs among the trials that run at once."""
 
 from collections.abc import Sequence
 
@@ -6,10 +6,10 @@ from autoopt.errors import BadInput
 
 
 def gpu_places(workers: int, gpus: Sequence[str] = (), per_trial: float = 1) -> list[str]:
-    """What each trial is to see as CUDA_VISIBLE_DEVICES ("" leaves it as it is), for as many as run at once.
+    """CUDA_VISIBLE_DEVICES for each trial that runs at once; "" leaves the variable as it is.
 
     Raises:
-        BadInput: there would be room for none.
+        BadInput: there is no room for a trial.
     """
     if workers < 1:
         raise BadInput(f"executor.workers={workers}: at least 1 is needed")
@@ -20,5 +20,5 @@ def gpu_places(workers: int, gpus: Sequence[str] = (), per_trial: float = 1) -> 
     size = max(1, int(per_trial))
     sets = [",".join(gpus[i : i + size]) for i in range(0, len(gpus) - size + 1, size)]
     if not sets:
-        raise BadInput(f"executor.gpus_per_trial={per_trial:g}, but the GPUs there are: {', '.join(gpus)}")
+        raise BadInput(f"executor.gpus_per_trial={per_trial:g}, but there are only the GPUs {', '.join(gpus)}")
     return (sets * max(1, int(1 / per_trial + 1e-9)))[:workers]

@@ -21,11 +21,11 @@ class Limits:
 
     Args:
         workers: trials at once; `None`: as many as there is room for.
-        gpus_per_trial: GPUs of a trial, or the share of one.
-        cpus_per_trial: torch threads of each process of a trial, where its device technique does not say how many.
+        gpus_per_trial: GPUs of a trial, or the share of one GPU.
+        cpus_per_trial: torch threads of each process of a trial, unless its device technique says how many.
         trial_time: seconds after which a trial is ended.
         gpus: how many GPUs the device technique trains on at once; 0: none.
-        processors: how many its processes and their threads keep busy, all together.
+        processors: how many processors a trial keeps busy, with all its processes and threads.
     """
 
     workers: int | None = None
@@ -51,7 +51,7 @@ class Limits:
 
 
 def largest(values: Mapping[str, Any], argument: str, default: int) -> int:
-    """The largest number that an argument may have; where it is not set, or is no number, the default."""
+    """The largest number that an argument may have; the default if it is not set or not a number."""
     meant = grammar.interpret(values.get(argument))
     options = meant.options if isinstance(meant, Choice) else (meant.high if isinstance(meant, Range) else meant,)
     return max(int(option) if isinstance(option, int | float) else default for option in options)
@@ -59,7 +59,7 @@ def largest(values: Mapping[str, Any], argument: str, default: int) -> int:
 
 @dataclass(frozen=True)
 class Machine:
-    """What a machine lends to this process.
+    """The processors and GPUs that this process may use.
 
     Args:
         cores: processors, a fraction where a control group limits them.
@@ -71,14 +71,14 @@ class Machine:
 
     @classmethod
     def here(cls) -> "Machine":
-        """This machine, told without starting CUDA."""
+        """This machine, examined without initialising CUDA."""
         allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         return cls(within_quota(allowed), visible_gpus(version("torch"), os.environ.get("CUDA_VISIBLE_DEVICES")))
 
 
 def within_quota(allowed: float, quota: Path = Path("/sys/fs/cgroup/cpu.max")) -> float:
-    """So many processors, or as many as the control group grants."""
-    with suppress(OSError, ValueError):  # none, or "max"
+    """The processors that are allowed, or fewer if the control group grants fewer."""
+    with suppress(OSError, ValueError):  # no quota, or "max"
         time, period = quota.read_text().split()
         return min(allowed, int(time) / int(period))
     return allowed
@@ -89,19 +89,19 @@ def visible_gpus(torch: str, visible: str | None, devices: Path = Path("/dev")) 
 
     Args:
         torch: the version of torch, which says whether it was built without CUDA.
-        visible: CUDA_VISIBLE_DEVICES; what it names after a GPU that is not there is hidden too.
+        visible: CUDA_VISIBLE_DEVICES; an empty or negative entry hides the entries after it too.
     """
     if torch.endswith("+cpu"):
         return ()
     if visible is not None:
         return tuple(takewhile(lambda gpu: gpu not in ("", "-1"), visible.split(",")))
     count = sum(1 for _ in devices.glob("nvidia[0-9]*"))
-    return tuple(map(str, range(count)))  # CUDA counts what it sees: a container's only one may be nvidia3
+    return tuple(map(str, range(count)))  # CUDA numbers the GPUs that it sees: a container's only GPU may be nvidia3
 
 
 @dataclass(frozen=True)
 class Room:
-    """How many trials run at once, on which GPUs, and how many GPUs, or which share of one, each of them has."""
+    """How many trials run at once, on which GPUs, and how many GPUs each of them has, which may be a share."""
 
     workers: int
     gpus: tuple[str, ...]
@@ -109,14 +109,14 @@ class Room:
 
 
 def room(limits: Limits, machine: Machine) -> Room:
-    """The room that a machine has: its processors bound the trials, and its GPUs where the trials need them.
+    """The room on a machine: its processors limit the trials, and its GPUs do so if trials need them.
 
     Raises:
         BadInput: a trial needs more GPUs than there are.
     """
     gpus = machine.gpus if limits.gpus else ()
     if gpus and limits.gpus > len(gpus):
-        raise BadInput(f"devices={limits.gpus}, but the GPUs there are: {', '.join(gpus)}")
+        raise BadInput(f"devices={limits.gpus}, but there are only the GPUs {', '.join(gpus)}")
     share = max(limits.gpus_per_trial, limits.gpus) if limits.gpus > 1 else limits.gpus_per_trial
     bounds = [machine.cores / limits.processors, *([len(gpus) / share] if gpus else [])]
     return Room(limits.workers or max(1, int(min(bounds) + 1e-9)), gpus, share)

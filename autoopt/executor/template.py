@@ -1,6 +1,6 @@
-"""The warm process: it prepares once, and from then on only forks; and the trials that are forked from it.
+"""The template process, which prepares once and then forks a trial for each order; and the forked trial.
 
-Run as `python -m autoopt.executor.template FD`, FD being a socket on which the supervisor says what to prepare.
+Run as `python -m autoopt.executor.template FD`; on the socket FD the supervisor sends the arguments of `serve`.
 """
 
 import gc
@@ -33,7 +33,7 @@ def main() -> None:
 
 
 def serve_trials(control: socket.socket, *, parent: int, target: str, setup: Json, cpus: int) -> NoReturn:
-    """Be the template until the supervisor is gone."""
+    """Run as the template until the supervisor is gone."""
     try:
         die_with_parent(parent)
         if run := _prepare(Channel(control), target, setup):
@@ -44,7 +44,7 @@ def serve_trials(control: socket.socket, *, parent: int, target: str, setup: Jso
 
 
 def _prepare(supervisor: Channel, target: str, setup: Json) -> TrialFunction | None:
-    """Import the target, have it prepare, and say how that went."""
+    """Import the target, call its `prepare`, and report the result to the supervisor; None if it failed."""
     try:
         module = importlib.import_module(target)
         world, facts = module.prepare(setup)
@@ -61,7 +61,7 @@ def _prepare(supervisor: Channel, target: str, setup: Json) -> TrialFunction | N
 
 
 class ForkServer:
-    """Forks a trial whenever the supervisor hands it a socket, reaps it, and says how it ended."""
+    """Forks a trial whenever the supervisor sends a socket, reaps it, and reports how it ended."""
 
     def __init__(self, control: socket.socket, run: TrialFunction, cpus: int):
         self.control = control
@@ -70,13 +70,13 @@ class ForkServer:
         self.cpus = cpus
         self.pid = os.getpid()
         self.signals, self._wakeup = socket.socketpair()
-        self.trials: dict[int, tuple[int, int]] = {}  # by pid: its number, and the kernel's kills before it
+        self.trials: dict[int, tuple[int, int]] = {}  # by pid: its number, and the kernel's OOM kills before it
 
     def serve(self, parent: int) -> None:
         self._listen_to_signals()
-        # From here on the end of file, or this signal, is enough; and it leaves time to end what the trials started.
+        # From here on the end of file or SIGTERM ends it, which leaves time to end the processes that trials started.
         die_with_parent(parent, signal.SIGTERM)
-        ready = selectors.PollSelector()  # has no descriptor that the trials would inherit
+        ready = selectors.PollSelector()  # without a descriptor that the trials would inherit
         ready.register(self.control, selectors.EVENT_READ, self._fork)
         ready.register(self.signals, selectors.EVENT_READ, self._signalled)
         try:
@@ -102,7 +102,7 @@ class ForkServer:
             done, status = os.waitpid(pid, os.WNOHANG)
             if done:
                 with suppress(OSError):
-                    os.killpg(pid, signal.SIGKILL)  # what it has left behind
+                    os.killpg(pid, signal.SIGKILL)  # processes that it left behind
                 number, before = self.trials.pop(pid)
                 self._tell(number, problem_of_exit(status, out_of_memory=oom_kills() > before))
 
@@ -143,17 +143,17 @@ class ForkServer:
 
 
 def _trial(supervisor: Channel, run: TrialFunction, gpus: str, cpus: int) -> None:
-    """Carry out one order and say what came of it, whatever that is."""
+    """Carry out one order and report its outcome or its problem."""
     supervisor.send(kind="started", data={"pid": os.getpid()})
-    told = supervisor.wait()
-    if told is None or supervisor.broken:  # killed before it began
+    command = supervisor.wait()
+    if command is None or supervisor.broken:  # killed before it began
         return
     try:
-        _write_to(told["log"])
+        _write_to(command["log"])
         use_threads(cpus)
         if gpus:
             os.environ["CUDA_VISIBLE_DEVICES"] = gpus
-        supervisor.send(kind="finished", data=run(told["order"], partial(_report, supervisor, told["rungs"])))
+        supervisor.send(kind="finished", data=run(command["order"], partial(_report, supervisor, command["rungs"])))
     except BaseException as error:
         with suppress(Exception):
             traceback.print_exc()
@@ -168,10 +168,10 @@ def _write_to(log: str) -> None:
 
 
 def _report(supervisor: Channel, rungs: Collection[int], epoch: int, metrics: Json) -> bool:
-    """Say how an epoch went; at a rung, wait to hear whether to stop: elsewhere an answer would cost time and say nothing."""
+    """Report an epoch; return whether to stop. Only at a rung is there an answer, since waiting for it costs time."""
     supervisor.send(kind="report", data={"epoch": epoch, "metrics": metrics})
     answer = supervisor.wait() if epoch in rungs else {"stop": False}
-    if answer is None or supervisor.broken:  # nobody listens any more
+    if answer is None or supervisor.broken:  # the supervisor is gone
         os._exit(1)
     return bool(answer["stop"])
 

@@ -1,4 +1,4 @@
-"""One trial as the supervisor sees it, from being submitted to its last event."""
+"""One trial, as the supervisor sees it, from its submission to its last event."""
 
 import math
 import os
@@ -15,23 +15,23 @@ from autoopt.orders import Problem
 from autoopt.process.channel import Channel, message
 from autoopt.process.system import kill_group
 
-_LIVES = 3  # how often a trial is begun where the template dies under it
-_GRACE = 1.0  # seconds that the template has for telling how a process ended
-_STACKS = 0.3  # seconds that a process has for writing its stacks before it is killed
+_LIVES = 3  # how often a trial begins if its template dies
+_GRACE = 1.0  # seconds for the template to report how a process ended
+_STACKS = 0.3  # seconds for a process to write its stacks before it is killed
 _NEEDS = {"started": {"pid"}, "report": {"epoch", "metrics"}, "finished": set(), "failed": {f.name for f in fields(Problem)}}
 
 
 @dataclass(eq=False)
 class TrialProcess:
-    """Waits for a place while it has no channel; has a verdict as soon as one stands; is over once its process is.
+    """A submitted trial: it has no channel while it waits, a verdict once its result is known, and is over when its process is.
 
     Args:
-        number: of the trial.
-        told: the line that the trial is sent: its order, and what goes with it.
-        limit: seconds that it may take.
+        number: the trial's number.
+        told: the line that the trial is sent, with its order.
+        limit: the seconds that it may take.
         selector: where it listens to its process.
-        news: where it puts what has happened; not the last event, which comes when it is over.
-        now: the clock.
+        news: where it puts its events, except the last, which comes when it is over.
+        now: the clock, in seconds.
     """
 
     number: int
@@ -65,24 +65,24 @@ class TrialProcess:
         self._kill()
 
     def ended(self, problem: Problem) -> None:
-        """Its process has been reaped: believe first what it has said, then how it ended."""
+        """Handle the end of its process: a result that it sent counts more than how it ended."""
         self._drain()
         self.pid = None
         self._judge(problem)
         self.over = True
 
     def orphaned(self, end: str) -> None:
-        """Its template is dead, and so is its process: to be begun again, unless that has been tried enough."""
+        """Handle the death of its template, and so of its process: it begins again, up to `_LIVES` times."""
         if self.pid:
             kill_group(self.pid)
         self._drain()
         self.lives -= 1
         if not self.lives:
-            self._judge(Problem("lost", f"the process that it was forked from died under it {_LIVES} times, last {end}"))
+            self._judge(Problem("lost", f"its template process died {_LIVES} times; the last was {end}"))
         self.over = self.verdict is not None
 
     def release(self) -> None:
-        """Let go of the process, so that the trial is over or can begin again."""
+        """Kill the process and close the channel, so that the trial is over or can begin again."""
         if self.pid:
             kill_group(self.pid)
         if self.channel:
@@ -91,11 +91,11 @@ class TrialProcess:
         self.channel, self.pid, self.alarm = None, None, math.inf
 
     def _judge(self, problem: Problem) -> None:
-        """Settle what became of it, unless that is settled."""
+        """Set the verdict, unless there is one."""
         self.verdict = self.verdict or Event(self.number, "failed", problem.json())
 
     def ring(self) -> None:
-        """Do what was put off until now."""
+        """Run the action whose time has come."""
         if self._on_alarm and self.alarm <= self.now():
             self.alarm = math.inf
             self._on_alarm()
@@ -118,7 +118,7 @@ class TrialProcess:
             self.selector.modify(self.channel.sock, selectors.EVENT_READ | write, self.on_ready)
 
     def _hear(self, channel: Channel) -> bool:
-        """Take in what one read brings; whether there may be more."""
+        """Handle the messages of one read; return whether there may be more."""
         try:
             lines = channel.receive()
             for line in lines or ():
@@ -127,18 +127,18 @@ class TrialProcess:
             return False
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             self._deafen()
-            self.kill(Problem("error", f"something else than its messages came from the trial: {error}"[:300]))
+            self.kill(Problem("error", f"the trial sent a line that is not a message: {error}"[:300]))
             return False
         if lines is None:
             self._deafen()
             self._in(_GRACE, self._give_up)
         return lines is not None
 
-    def _take(self, said: dict[str, Any]) -> None:
-        kind, data = said["kind"], said["data"]
+    def _take(self, content: dict[str, Any]) -> None:
+        kind, data = content["kind"], content["data"]
         first = self.pid is None
         if not _NEEDS[kind] <= data.keys() or first != (kind == "started"):
-            raise ValueError(said)
+            raise ValueError(content)
         if first:
             self.pid = data["pid"]
         if self.verdict:

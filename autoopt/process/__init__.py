@@ -1,1 +1,1 @@
-"""Processes that talk to each other, start cleanly and end with a reason: what executors and trials on several devices share."""
+"""How processes send messages, start cleanly and end with a reason; for executors and for trials on several devices."""

@@ -1,19 +1,18 @@
-"""JSON lines over a stream socket: all that supervisor, template, trials and ranks say to each other."""
+"""JSON lines over a stream socket: the messages between supervisor, template, trials and ranks."""
 
 import json
 import socket
 from typing import Any
 
 _CHUNK = 1 << 16
-_LONGEST = 1 << 24  # more than any honest line, less than what would hurt the reader
+_LONGEST = 1 << 24  # longer than any message, and short enough for the reader's memory
 
 
 class Channel:
-    """One end of the line.
+    """One end of a connection.
 
-    On a socket that blocks, `send` and `wait` take as long as it takes. On one that does not, `send` keeps what does
-    not go out at once (`pending`) for the next `flush`. Writing never raises: that nobody reads any more is told by
-    the end of file, and by `broken`.
+    On a blocking socket, `send` and `wait` block. On a non-blocking socket, `send` keeps unsent data (`pending`) for the
+    next `flush`. Writing never raises: the end of file and `broken` tell that the other end is closed.
     """
 
     def __init__(self, sock: socket.socket):
@@ -43,11 +42,11 @@ class Channel:
             self._out, self.broken = b"", True
 
     def receive(self) -> list[bytearray] | None:
-        """The lines that are complete with what one read brings, or None at the end of file.
+        """The lines that one read completes, or None at the end of file.
 
         Raises:
             BlockingIOError: there is nothing to read now.
-            ValueError: a line does not end.
+            ValueError: a line is too long.
         """
         try:
             data = self.sock.recv(_CHUNK)
@@ -71,11 +70,16 @@ class Channel:
 
 
 def to_line(content: dict[str, Any]) -> bytes:
+    """A message as the line that is sent."""
     return json.dumps(content).encode() + b"\n"
 
 
 def message(data: bytearray) -> dict[str, Any]:
-    """What a line says; ValueError where it is not one of ours."""
+    """The content of a line.
+
+    Raises:
+        ValueError: the line is not a message.
+    """
     try:
         content = json.loads(data)
     except (ValueError, RecursionError):

@@ -10,10 +10,10 @@ from autoopt.orders import REASONS, Problem
 
 
 def classify(error: BaseException) -> Problem:
-    """The problem that an exception tells of.
+    """The problem that an exception stands for.
 
-    A fault of the machine counts before whoever met with it. Else an exception that carries a `problem`, or has a `reason`
-    out of `REASONS`, knows best.
+    The first of these counts: the `problem` that the exception carries, a fault of the machine among its causes, its `reason`
+    if that is in `REASONS`.
     """
     if isinstance(carried := getattr(error, "problem", None), Problem):
         return carried
@@ -26,10 +26,10 @@ def classify(error: BaseException) -> Problem:
 
 
 def _line(error: BaseException) -> str:
-    name, said = type(error).__name__, _first(str(error))
-    if said and getattr(error, "reason", None) in REASONS:  # its text is made to be read
-        return said
-    return _first(f"{name}: {said}") if said else name
+    name, text = type(error).__name__, _first(str(error))
+    if text and getattr(error, "reason", None) in REASONS:  # its text is a message for users
+        return text
+    return _first(f"{name}: {text}") if text else name
 
 
 def _first(text: str) -> str:
@@ -43,7 +43,7 @@ def _reason(error: BaseException) -> str:
     if full := out_of_memory(error):
         return f"oom_{full}"
     match error:
-        case KeyboardInterrupt() | SystemExit(__context__=KeyboardInterrupt()):  # Lightning makes the one the other
+        case KeyboardInterrupt() | SystemExit(__context__=KeyboardInterrupt()):  # Lightning turns the first into the second
             return "user"
         case SystemExit() if type(error).__name__ == "SIGTERMException":  # Lightning's, raised at SIGTERM
             return "preempted"
@@ -51,7 +51,7 @@ def _reason(error: BaseException) -> str:
 
 
 def problem_of_exit(status: int, *, out_of_memory: bool) -> Problem:
-    """The problem of a process that ended before it had said what came of it."""
+    """The problem of a process that ended before it sent a result."""
     if out_of_memory and os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL:
         return Problem("oom_host", "killed by the kernel for lack of memory")
     if os.WIFSIGNALED(status):
@@ -69,7 +69,7 @@ def describe_status(status: int) -> str:
 
 
 def oom_kills() -> int:
-    """How many processes of our control group the kernel has killed for lack of memory; 0 where nothing counts them."""
+    """How many processes of our control group the kernel has killed for lack of memory; 0 if there is no counter."""
     return sum(_counter(path) for path in _counters())
 
 
@@ -85,7 +85,7 @@ def _counters() -> list[Path]:
 
 def _counter(path: Path) -> int:
     try:
-        found = re.search(r"^oom_kill (\d+)$", path.read_text(), re.MULTILINE)
+        line = re.search(r"^oom_kill (\d+)$", path.read_text(), re.MULTILINE)
     except OSError:
         return 0
-    return int(found[1]) if found else 0
+    return int(line[1]) if line else 0

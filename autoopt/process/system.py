@@ -1,4 +1,4 @@
-"""What a process must settle with the operating system when it starts, and when it ends others."""
+"""A process and its operating system: parent, signals, output and threads at its start, and how it ends other processes."""
 
 import ctypes
 import faulthandler
@@ -15,22 +15,22 @@ _THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEX
 
 
 def die_with_parent(parent: int, sig: int = signal.SIGKILL) -> None:
-    """Have the kernel send `sig` when the parent (strictly: its thread that started us) is gone, or leave at once."""
+    """Have the kernel send `sig` to this process when its parent (strictly, the thread that started it) ends; exit if it has ended."""
     if _LIBC:
         _LIBC.prctl(_PR_SET_PDEATHSIG, sig)
-    if os.getppid() != parent:  # it went before we could ask
+    if os.getppid() != parent:  # the parent has ended already
         os._exit(1)
 
 
 def kill_group(pid: int) -> None:
-    """Kill a process that leads a group, and whatever it has started."""
+    """Kill a process that leads a group, and all processes of the group."""
     for kill in os.kill, os.killpg:  # by itself too: it may not lead a group yet
         with suppress(OSError):
             kill(pid, signal.SIGKILL)
 
 
 def default_signals() -> None:
-    """Undo what the process that we were forked from does about signals."""
+    """Undo the signal handlers that a fork inherits."""
     signal.set_wakeup_fd(-1)
     for number in signal.valid_signals():
         if callable(signal.getsignal(number)):
@@ -40,9 +40,12 @@ def default_signals() -> None:
 
 
 def redirect(log: str | Path) -> None:
-    """Read from nowhere and write at the end of `log`: prints, tracebacks, stacks at a crash and at SIGUSR1.
+    """Read nothing, and append to `log`: prints, tracebacks, stacks at a crash and at SIGUSR1.
 
-    `sys.stdout` and `sys.stderr` are made anew, since a notebook or a test puts objects of its own there.
+    `sys.stdout` and `sys.stderr` are replaced, since a notebook or a test puts objects of its own there.
+
+    Raises:
+        OSError: the log cannot be opened.
     """
     null, out = os.open(os.devnull, os.O_RDONLY), os.open(log, os.O_CREAT | os.O_WRONLY | os.O_APPEND, 0o666)
     for source, target in (null, 0), (out, 1), (out, 2):
@@ -59,18 +62,19 @@ def _stream(fd: int) -> TextIO:
 
 
 def flush() -> None:
-    """Write out what is printed, lest a fork has it too and writes it a second time."""
+    """Flush printed text, so that a fork does not print it a second time."""
     for stream in sys.stdout, sys.stderr:
         with suppress(Exception):
             stream.flush()
 
 
 def thread_limit(count: int) -> dict[str, str]:
-    """The environment that keeps numerical libraries to so many threads."""
+    """The environment variables that limit numerical libraries to so many threads."""
     return dict.fromkeys(_THREADS, str(count))
 
 
 def use_threads(count: int) -> None:
+    """Limit this process, and torch if it is imported, to so many threads."""
     os.environ.update(thread_limit(count))
     torch = sys.modules.get("torch")
     if torch and torch.get_num_threads() != count:

@@ -11,7 +11,7 @@ from autoopt.study.stages import COMPRESS, SEARCH
 
 
 def table_of(folder: Path) -> pandas.DataFrame:
-    """A row for each trial of a study, by its key: how it ended, what was measured, what was chosen."""
+    """A row for each trial of a study, by its key: how it ended, its metrics, its techniques and values."""
     journal = Journal(folder / "journal.log", folder.name, write=False)
     rows = [record_row(record) for stage in (SEARCH, COMPRESS) for record in journal.records(stage)]
     return pandas.DataFrame(rows).set_index("trial")

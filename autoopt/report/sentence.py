@@ -8,25 +8,25 @@ PART_WORDS = {"test": "on the test split", "validation": "on the validation spli
 
 
 def conclusion(verdict: Verdict) -> str:
-    """What the study came to, for somebody who reads nothing else."""
+    """The verdict in one sentence, for readers who read nothing else."""
     trial = verdict.winner.trial
     if trial == verdict.baseline.trial:
-        return "No recipe but the baseline was confirmed, so that there is nothing to compare it with."
+        return "Only the baseline was confirmed, so there is nothing to compare it with."
     low, high = verdict.interval
     gain = gain_of(verdict)
     if not isfinite(low):
-        return f"Whether trial {trial} is better than the baseline cannot be told: {gain}; {remedy(verdict)}."
+        return f"It is unknown whether trial {trial} is better than the baseline: {gain}; {remedy(verdict)}."
     if low > 0 and verdict.part == "validation":
-        return f"Trial {trial} looks better than the baseline, on the split that the search chose it by: {gain}."
+        return f"Trial {trial} looks better than the baseline, but only on the split that chose it: {gain}."
     if low > 0:
         return f"Trial {trial} is better than the baseline: {gain}."
     if high < 0:
-        return f"The baseline is better than trial {trial}, which only validation preferred: {gain}."
+        return f"The baseline is better than trial {trial}, which was better only on validation: {gain}."
     return f"No difference between trial {trial} and the baseline could be shown, since the interval includes 0: {gain}."
 
 
 def gain_of(verdict: Verdict) -> str:
-    """The gain with its interval, and what limits its meaning."""
+    """The gain with its interval, and the limits of the comparison."""
     low, high = verdict.interval
     text = f"gain in {verdict.objective} {PART_WORDS[verdict.part]} {verdict.gain:+.4f}"
     if low == high:
@@ -36,12 +36,12 @@ def gain_of(verdict: Verdict) -> str:
     if verdict.seeds_planned:
         text += f" (the time ended after {len(verdict.baseline.scores)} of {verdict.seeds_planned} seeds)"
     if verdict.part == "validation":
-        text += f" ({'the test split does not tell it' if verdict.test_opened_for else 'there is no test split'})"
+        text += f" ({'the test split does not measure it' if verdict.test_opened_for else 'there is no test split'})"
     return text
 
 
 def remedy(verdict: Verdict) -> str:
-    """What would tell whether the winner is better, where the interval is infinite."""
+    """What to do, or what is wrong, where the interval is infinite."""
     if min(len(verdict.baseline.scores), len(verdict.winner.scores)) < 2:
-        return "study.seeds=3 or more tells it" if not verdict.seeds_planned else "a longer study.time tells it"
-    return "every seed gave the same score: the model or the data seeds itself, so that seeds tell nothing"
+        return "set study.seeds=3 or more" if not verdict.seeds_planned else "set a longer study.time"
+    return "every seed gave the same score: remove the fixed seed from the model or the data"

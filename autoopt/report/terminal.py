@@ -17,7 +17,7 @@ COST_ROWS: tuple[tuple[str, str, Callable[[float], str]], ...] = (
 
 
 def closing(verdict: Verdict, say: Callable[[object], None]) -> None:
-    """Baseline against winner, what was spent, and the verdict."""
+    """Print the baseline beside the winner, the verdict, and the cost of the study."""
     say(comparison(verdict))
     say("")
     if verdict.front:
@@ -49,7 +49,7 @@ def comparison(verdict: Verdict) -> Table:
 
 
 def spent(verdict: Verdict) -> str:
-    """How the trials ended, and what they took."""
+    """How the trials ended, and how long they ran."""
     reasons = ", ".join(f"{count} {reason}" for reason, count in verdict.reasons.items())
     counts = verdict.counts
     failed = f"{counts['failed']} failed" + (f" ({reasons})" if reasons else "")
@@ -58,8 +58,8 @@ def spent(verdict: Verdict) -> str:
 
 
 def pareto(verdict: Verdict) -> Table:
-    """The compressed models that no other one beats in score, latency and size at once."""
-    title = "compressed models that no other one equals in all three (validation; latency of one example, nothing else running)"
+    """The Pareto front of the compressed models in score, latency and size."""
+    title = "Pareto front of the compressed models in score, latency and size (validation; latency of one example, measured alone)"
     table = Table(title=title, title_justify="left", title_style="", box=None, pad_edge=False)
     for column in ("trial", verdict.objective, "latency, ms", "size, MB", "recipe"):
         table.add_column(column, justify="left" if column in ("trial", "recipe") else "right")
@@ -71,7 +71,7 @@ def pareto(verdict: Verdict) -> Table:
 
 
 def megabytes(value: float) -> str:
-    return f"{value:,.3f}" if value >= 0.01 else f"{value:.6f}"  # of a byte
+    return f"{value:,.3f}" if value >= 0.01 else f"{value:.6f}"  # to the byte
 
 
 def duration(seconds: float) -> str:

@@ -1,4 +1,4 @@
-"""What a search may choose: the composed tree parsed once, its domains, and the recipes that it holds."""
+"""The search space: the composed tree parsed once, its domains, and its recipes."""
 
 from autoopt.space.condition import Condition
 from autoopt.space.domain import Domain, Pin

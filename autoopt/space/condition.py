@@ -1,10 +1,10 @@
-"""Conditions on the techniques of a recipe: when a value has to be chosen at all."""
+"""Conditions on the techniques of a recipe, which say when the recipe needs a value."""
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 
 Techniques = Mapping[str, Collection[str]]
-"""By slot the names of the techniques that are used; the tree of a recipe is such a mapping."""
+"""By slot, the names of the techniques that are used; the tree of a recipe is such a mapping."""
 
 
 @dataclass(frozen=True)
@@ -57,18 +57,18 @@ ALWAYS, NEVER = Condition(((),)), Condition(())
 
 @dataclass
 class Reach:
-    """The techniques that the recipes of a space may use, and those that all of them use: by these, conditions get simple.
+    """The techniques that the recipes of a space may use, and those that all of them use; they simplify conditions.
 
     Args:
         possible: by slot, the names that may be used.
-        covers: by slot, sets of names of each of which every recipe uses one.
+        covers: by slot, sets of names; every recipe uses a name of each set.
     """
 
     possible: dict[str, set[str]] = field(default_factory=dict)
     covers: dict[str, list[set[str]]] = field(default_factory=dict)
 
     def every(self, *clauses: Used) -> Condition:
-        """The condition that all clauses hold, without those that hold in any case."""
+        """The condition that all clauses hold; clauses that always hold are left out."""
         open_clauses = []
         for clause in clauses:
             names = tuple(name for name in clause.names if name in self.possible[clause.slot])

@@ -15,7 +15,7 @@ from autoopt.technique import Param
 
 
 class Suggester(Protocol):
-    """What is needed of an Optuna trial."""
+    """The methods of an Optuna trial by which a domain asks for a value."""
 
     def suggest_float(self, name: str, low: float, high: float, *, log: bool = False, step: float | None = None) -> float: ...
     def suggest_int(self, name: str, low: int, high: int, *, log: bool = False, step: int = 1) -> int: ...
@@ -56,7 +56,7 @@ class Domain:
 
     @property
     def path(self) -> str:
-        """The name under which a trial records the value; a name keeps its options, so a narrowed choice has its own."""
+        """The name under which a trial records the value; a narrowed choice has another name, because Optuna fixes a name's options."""
         return f"{self.key}({','.join(map(str, self.options))})" if self.narrowed else self.key
 
     @property
@@ -115,7 +115,7 @@ class Domain:
         return trial.suggest_float(self.path, low, high, log=scale, step=step)
 
     def narrow(self, allowed: Callable[[Any], bool]) -> "Pin | Domain":
-        """What is left of the options; all of them where none is allowed."""
+        """The value with the allowed options only; unchanged if no option is allowed."""
         left = [option for option in self.options if allowed(option)]
         if not left or len(left) == len(self.options):
             return self
@@ -125,7 +125,7 @@ class Domain:
 
 
 def parse_node(key: str, node: Any, param: Param) -> Pin | Domain:
-    """What a node of the composed tree says about an argument.
+    """The pin or the domain that a node of the composed tree gives to an argument.
 
     Raises:
         ValueError: a value is of another type than the argument.
@@ -155,7 +155,7 @@ def completed(key: str, values: Range, param: Param) -> Pin | Domain:
 
 
 def on_step(value: float, values: Range, step: float | None) -> float:
-    """The step of a range that comes nearest to a value."""
+    """The value on the steps of a range that is nearest to `value`."""
     if step is None:
         return value
     near, low, high, unit = (Decimal(str(number)) for number in (value, values.low, values.high, step))

@@ -28,7 +28,7 @@ class Option:
 
     @property
     def head(self) -> dict[str, Any]:
-        """How a recipe names it: its import path where it has no other name, and that it is used where that is a choice."""
+        """The first keys of its node in a recipe: its import path, if it is not installed, and `use`, if its slot holds several."""
         source = {} if self.technique.owner else {FROM: self.technique.path}
         return source | ({"use": True} if SLOTS[self.technique.slot].many else {})
 

@@ -19,12 +19,12 @@ Absent = Mapping[str, Mapping[str, str]]
 Unfit = Mapping[str, Mapping[str, str]]
 """By model: the techniques (`slot/name`) that are not drawn with it, each with the reason."""
 Alternatives = tuple[Pin | Domain, ...]
-"""Of one value: a recipe takes the alternative whose condition holds; where none does, it has no such value."""
+"""Alternatives for one value: a recipe takes the one whose condition holds; if none holds, it has no such value."""
 
 
 @dataclass(frozen=True)
 class Questions:
-    """What is chosen in a slot: its technique, or of a slot of many the use of each, and the values of those that are used."""
+    """The choices in a slot: its technique, or whether each of several techniques is used, and the values of each technique."""
 
     technique: Alternatives
     uses: Mapping[str, Alternatives]
@@ -50,7 +50,7 @@ class Asking:
         self.reach = Reach()
 
     def slot(self, slot: str) -> Questions:
-        """The questions of a slot; those of the slots before it have been asked."""
+        """The questions of a slot, once those of the slots before it were asked."""
         if SLOTS[slot].many:
             technique: Alternatives = ()
             uses = self.uses(slot)
@@ -74,7 +74,7 @@ class Asking:
         )
 
     def offers(self, slot: str) -> dict[tuple[str, ...], Condition]:
-        """What the models before it, and the optimizer, leave a slot to offer, with the conditions."""
+        """The lists of names that a slot can offer, each with the condition on the model and the optimizer under which it does."""
         models: dict[tuple[tuple[str, ...], Condition], list[str]] = {}
         every_model = self.reach.possible.get("model") or {""}
         for model in sorted(every_model):
@@ -88,7 +88,7 @@ class Asking:
         return offers
 
     def by_owner(self, slot: str, names: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], Condition]]:
-        """A schedule of the module's own goes with an optimizer of its own, and with others only where no schedule else is left."""
+        """The module's own schedule goes with its own optimizer; with another optimizer only if no other schedule is left."""
         common = tuple(name for name in names if "own" not in self.options[slot][name].technique.asks) or names
         if slot != "schedule" or common == names:
             yield names, ALWAYS
@@ -98,7 +98,7 @@ class Asking:
         yield common, self.reach.every(Used("optimizer", owners, negated=True))
 
     def free(self, slot: str) -> Condition:
-        """That no technique of an earlier slot takes this one over."""
+        """The condition that no technique of an earlier slot takes this slot over."""
         fillers = {
             earlier: tuple(name for name, option in self.options[earlier].items() if option.technique.acts.fills == slot)
             for earlier in self.reach.possible
@@ -106,7 +106,7 @@ class Asking:
         return self.reach.every(*(Used(earlier, names, negated=True) for earlier, names in fillers.items() if names))
 
     def uses(self, slot: str) -> dict[str, Alternatives]:
-        """Whether each technique of a slot of many is used; after one that acts last, no second such is."""
+        """Whether each technique of a slot is used, where it holds several; of those that act last, a recipe uses at most one."""
         uses: dict[str, Alternatives] = {}
         lasting: list[str] = []
         free = self.free(slot)
@@ -136,7 +136,7 @@ class Asking:
         return {key: self.alternatives(value, ALWAYS) for key, value in values.items()}
 
     def alternatives(self, value: Pin | Domain, needed: Condition) -> Alternatives:
-        """A value; with an optimizer that needs its closure, what leaves it that."""
+        """The alternatives for a value: an optimizer that needs its closure gets only options that leave it a closure."""
         if isinstance(value, Pin):
             return (replace(value, condition=needed),)
         left = value.narrow(lambda option: self.leaves_closure(value.key, option))
@@ -144,12 +144,12 @@ class Asking:
             return (replace(value, condition=needed),)
         closures = tuple(name for name, option in self.options["optimizer"].items() if option.technique.acts.closure)
         pairs = ((value, Used("optimizer", closures, negated=True)), (left, Used("optimizer", closures)))
-        found = (replace(alternative, condition=needed & self.reach.every(clause)) for alternative, clause in pairs)
-        return tuple(alternative for alternative in found if alternative.condition != NEVER)
+        branches = (replace(alternative, condition=needed & self.reach.every(clause)) for alternative, clause in pairs)
+        return tuple(alternative for alternative in branches if alternative.condition != NEVER)
 
     def leaves_closure(self, key: str, value: Any) -> bool:
-        """Whether a step still has a closure, and one for all its batches: 16-bit scaling passes none, and where Lightning
-        accumulates, for a module of the user's, it is the last batch's."""
+        """Whether the optimizer still gets a closure over all batches of a step: 16-bit scaling passes none, and where Lightning
+        accumulates, for a user's own module, the closure covers only the last batch."""
         if key.startswith("device.") and key.endswith(".precision"):
             return bool(value != "16-mixed")
         accumulates = key == "batches.accumulate" and "own" not in self.absent.get("optimizer", {})

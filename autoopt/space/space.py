@@ -19,15 +19,15 @@ Pick = Callable[[Domain], Any]
 
 @dataclass(frozen=True)
 class Space:
-    """The techniques that may be used here, what may be chosen for each, and what was left out.
+    """The techniques that may be used, the domains of their arguments, and the techniques that were left out.
 
     Args:
         options: by slot and name.
         settings: of `split` and `batches`.
-        absent: what the slots cannot offer here.
-        dropped: the reason of each technique that was left out, by `slot/name`.
-        broken: those among them that failed.
-        unfit: the techniques that are not drawn with a model.
+        absent: the names that the slots cannot offer here, each with the reason.
+        dropped: the reason for each technique that was left out, by `slot/name`.
+        broken: the techniques among them that failed.
+        unfit: by model, the techniques that are not drawn with it.
     """
 
     options: Mapping[str, Mapping[str, Option]] = field(default_factory=lambda: {slot: {} for slot in SLOTS})
@@ -52,10 +52,14 @@ class Space:
             for name, option in options.items():
                 yield slot, name, option.technique
 
-    # what is left out
+    # leaving techniques out
 
     def fitting(self, absent: Absent) -> "Space":
-        """The space of the techniques whose every request can be met; the others are dropped with the reason."""
+        """The space without the techniques that ask for an absent name; each is dropped with the reason.
+
+        Raises:
+            BadInput: such a technique was pinned on, or its slot has nothing left.
+        """
         space = replace(self, absent=absent)
         for slot, name, technique in self.techniques():
             reasons = [absent[slot][ask] for ask in technique.asks if ask in absent.get(slot, {})]
@@ -64,7 +68,7 @@ class Space:
         return space
 
     def without(self, slot: str, name: str, reason: str, broken: bool = False) -> "Space":
-        """The space without one technique, and without the models to which its slot has nothing left to offer.
+        """The space without one technique, and without the models for which its slot has nothing left.
 
         Raises:
             BadInput: it was the last technique of a slot that needs one, or it was pinned on.
@@ -80,7 +84,11 @@ class Space:
         return space.without_bare_models(slot, f"{slot}={name}: {reason}")
 
     def without_with(self, model: str, slot: str, name: str, reason: str) -> "Space":
-        """The space in which a technique is not drawn with one of the models; with none, it is left out."""
+        """The space in which a technique is not drawn with a model; a technique that no model is left for is left out.
+
+        Raises:
+            BadInput: as `without`.
+        """
         unfit = {**self.unfit, model: {**self.unfit.get(model, {}), f"{slot}/{name}": reason}}
         space = replace(self, unfit=unfit)
         if all(f"{slot}/{name}" in unfit.get(other, {}) for other in self.options["model"]):
@@ -88,7 +96,7 @@ class Space:
         return space.without_bare_models(slot, f"{slot}={name}: {reason}")
 
     def without_bare_models(self, slot: str, reason: str) -> "Space":
-        """The space without the models to which a slot has nothing left to offer."""
+        """The space without the models for which a slot has nothing left."""
         space, names = self, self.options[slot]
         for model, unfit in self.unfit.items():
             if model in self.options["model"] and not SLOTS[slot].many and all(f"{slot}/{name}" in unfit for name in names):
@@ -98,26 +106,26 @@ class Space:
     # narrower spaces
 
     def trained(self) -> "Space":
-        """The space of the training alone: compression comes after it."""
+        """The space of the training, without compression, which comes later."""
         return replace(self, options={**self.options, "compression": {}})
 
     def compressing(self, model: str) -> "Space":
-        """The space of the compressions alone, of those that work with a model."""
+        """The space of only those compressions that work with a model."""
         unfit = self.unfit.get(model, {})
         fitting = {name: option for name, option in self.options["compression"].items() if f"compression/{name}" not in unfit}
         nothing: dict[str, dict[str, Option]] = {slot: {} for slot in SLOTS}
         return replace(self, options={**nothing, "compression": fitting}, settings={root: {} for root in SETTING_GROUPS})
 
     def with_option(self, slot: str, name: str) -> "Space":
-        """The space in which one technique is used for sure: on, or the only one of its slot."""
+        """The space in which one technique is always used: on, or alone in its slot."""
         used = {name: self.options[slot][name].used()}
         return replace(self, options={**self.options, slot: {**self.options[slot], **used} if SLOTS[slot].many else used})
 
-    # what may be chosen
+    # choices
 
     @cached_property
     def questions(self) -> tuple[dict[str, Questions], dict[str, dict[str, Alternatives]]]:
-        """What a recipe needs a value for: by slot, and by setting."""
+        """The questions by slot, and the alternatives for each setting beside the slots."""
         asking = Asking(self.options, self.absent, self.unfit)
         slots = {slot: asking.slot(slot) for slot in SLOTS}
         return slots, {root: asking.settings(values) for root, values in self.settings.items()}
@@ -125,14 +133,14 @@ class Space:
     def domains(self) -> list[Domain]:
         """Every domain of the space, in the order in which values are chosen.
 
-        A recipe needs the values of those whose condition holds for its tree; a condition refers to what comes before.
+        A recipe needs a value of each domain whose condition holds for its tree; a condition refers only to earlier values.
         """
         slots, settings = self.questions
         beside = (domain for values in settings.values() for alternatives in values.values() for domain in domains_of(alternatives))
         return [*(domain for questions in slots.values() for domain in questions.domains()), *beside]
 
     def walk(self, pick: Pick) -> Recipe:
-        """One recipe; each choice that is open is made by `pick`, in the order of the domains."""
+        """One recipe: `pick` chooses the value of each domain that the recipe needs, in the order of the domains."""
         slots, settings = self.questions
         tree: dict[str, Any] = {}
 
@@ -155,7 +163,7 @@ class Space:
     # recipes
 
     def baseline(self) -> Recipe:
-        """The first option of every slot at its defaults; what may be on or off is off."""
+        """The first option of every slot at its defaults; techniques that may be on or off are off."""
         return self.walk(lambda domain: domain.default)
 
     def defaults(self) -> dict[str, Any]:
@@ -168,7 +176,7 @@ class Space:
         return self.walk(lambda domain: domain.suggest(trial))
 
     def recipe(self, values: Mapping[str, Any]) -> Recipe:
-        """The recipe of values by path; a value that it needs and that is not given is the default.
+        """The recipe with these values by path; missing values are the defaults.
 
         Raises:
             ValueError: the space has no domain of a path, or a value does not lie in its domain.

@@ -14,8 +14,8 @@ COMPRESS_SHARE = 0.2
 class Budget:
     """The time of a study, on the clock of its executor.
 
-    Confirm and what follows have a share of their own: of the time that is left, or, where earlier sessions have used all of
-    it, on top.
+    Confirm and the later stages have a share of their own. Where earlier sessions have used all of the time, this share comes
+    on top.
 
     Args:
         limit: seconds of the whole study, infinite where it has no limit.
@@ -23,7 +23,7 @@ class Budget:
         start: when this session began, on that clock.
         spent: seconds that earlier sessions used.
         compressing: the study has a stage for compressions.
-        asking: new trials may begin; else what there is is concluded, however long that takes.
+        asking: new trials may begin; else the study is concluded, without a time limit.
     """
 
     limit: float

@@ -1,4 +1,4 @@
-"""The compress stage, where compressions are selected: they are tried on the trained weights of the best trials."""
+"""The compress stage: the selected compressions are tried on the trained weights of the best trials."""
 
 from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -67,12 +67,12 @@ class Compressions:
 def compress(study: Study, top: int) -> list[Record]:
     """Search over the compressions of the best trials for the objective, the latency and the size together.
 
-    One training serves many compressions. They run one at a time, so that the latency counts. Trial 0 is the best model with
-    the compressions at their defaults: as it is, where they may be off.
+    One training serves many compressions. They run one at a time, so that latencies can be compared. Trial 0 is the best model
+    with the compressions at their defaults; a compression that may be off is off there.
 
     Args:
-        top: how many of the trained models are tried; the weights of the others are deleted, and those of compressed
-            models that are not on the front.
+        top: how many of the trained models are compressed; the weights of the others are deleted, and those of compressed
+            models that are not on the Pareto front.
 
     Returns:
         the records of this stage; none where no compression is selected.
@@ -100,7 +100,7 @@ def keep_weights(store: Store, records: Sequence[Record], keys: Container[str]) 
 
 
 def sample(study: Study, space: Compressions, goal: Goal) -> None:
-    """Propose, compress and tell up to the total, or until hardly any compressions are left that were not tried."""
+    """Propose, compress and tell up to the total, or until hardly any untried compressions are left."""
 
     def order(key: str, seed: int, proposal: Proposal) -> Order:
         return Compress(key=key, recipe=proposal.recipe, seed=seed, weights=proposal.values.get(TRAINED, space.trial), latency=True)
@@ -116,10 +116,10 @@ def sample(study: Study, space: Compressions, goal: Goal) -> None:
 
 
 def fitting_spaces(study: Study, trained: Mapping[str, Record]) -> dict[str, Space]:
-    """By trained trial the compressions that work with it, each of them tried at its defaults on two batches.
+    """For each trained trial, the space of the compressions that work with it; each is tried at its defaults on two batches.
 
-    The preflight tried them with every kind of model at its defaults; the search may have made another model of it. A trial
-    with which a pinned compression does not work is left out.
+    The preflight tried them with every model at its defaults, but the search may have changed the model. A trial is left out
+    if a pinned compression does not work with it.
     """
     spaces = {key: study.space.compressing(next(iter(record.recipe["model"]))) for key, record in trained.items()}
     jobs = []

@@ -1,6 +1,6 @@
-"""Confirm: the best trials on fresh seeds, of which the winner is chosen; winner and baseline on further seeds; then the test part.
+"""Confirm: the winner is chosen on fresh seeds, trained with the baseline on further seeds, and both are measured on the test part.
 
-The winner is chosen on other seeds than those that it is compared on, so that the choice does not flatter it.
+The winner is chosen and compared on different seeds, so that the choice does not bias the comparison.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -43,9 +43,9 @@ class Plan:
     """How many recipes are confirmed beside the baseline, and on how many seeds.
 
     Args:
-        candidates: among them the winner is chosen; one alone is the winner.
-        seeds: of each candidate, for that choice.
-        final: further seeds, of the winner and of the baseline.
+        candidates: the number of recipes of which the winner is chosen; a single candidate is the winner.
+        seeds: the seeds of each candidate for that choice.
+        final: the further seeds of the winner and of the baseline.
     """
 
     candidates: int
@@ -58,12 +58,12 @@ class Plan:
 
 
 def planned(room: int, seeds: int, most: int) -> Plan:
-    """The plan that fits into so many trainings; the smallest has one candidate on one seed.
+    """The largest plan that fits into a number of trainings; the smallest plan has one candidate on one seed.
 
     Args:
-        room: how many trainings there may be.
-        seeds: of the final comparison, where there is room for them.
-        most: candidates at most.
+        room: the number of trainings.
+        seeds: the seeds of the final comparison, where there is room for them.
+        most: the greatest number of candidates.
     """
     choosing = ceil(seeds / 2)
     count = min(most, (room - 2 * seeds) // choosing)
@@ -102,16 +102,16 @@ def replicate(
     budget: Budget | None = None,
     keep: bool = False,
 ) -> list[Candidate]:
-    """Train recipes on fresh seeds, one seed of all recipes after the other; what was trained before is not trained again.
+    """Train recipes on fresh seeds: all recipes on the first seed, then all on the second; finished trainings are not repeated.
 
     Args:
-        recipes: by the keys of the trials that they come from.
+        recipes: by the keys of their trials in the search.
         seeds: how many for each recipe.
-        budget: no training begins after its end but those of the first seed.
+        budget: after its end, only trainings on the first seed begin.
         keep: store the weights.
 
     Returns:
-        the recipes of which no training failed, in their order, each with the records of its finished seeds: equally many.
+        the recipes without a failed training, in their order, each with the records of its finished seeds, equally many for all.
     """
     keys = {key: [stage.key.format(key, i) for i in range(seeds)] for key in recipes}
     before = {r.key for r in journal.records(stage) if r.state == "complete"}
@@ -134,10 +134,10 @@ def replicate(
 
 
 def measure_candidates(runner: Runner, journal: Journal, pair: Sequence[Candidate], budget: Budget) -> list[Candidate]:
-    """Measure candidates on the test part, by the weights that were kept, one at a time, so that latency counts.
+    """Measure the stored weights of candidates on the test part, one at a time, so that latencies can be compared.
 
     Args:
-        budget: no measurement begins after its end but those of the first seed.
+        budget: after its end, only measurements of the first seed begin.
 
     Returns:
         the candidates with the measurements of the seeds that all of them have.

@@ -24,22 +24,25 @@ def decide(study: Study) -> Verdict:
     """
     plan = plan_of(study)
     pair = final_pair(study, plan)
-    if study.facts["test"] and study.part != "validation":  # else it was found before trial 0 that the test part does not tell
+    if study.facts["test"] and study.part != "validation":  # else the test part does not measure the objective
         pair = tested_pair(study, pair)
     return verdict_of(study, pair[0], pair[-1], plan)
 
 
 def plan_of(study: Study) -> Plan:
-    """What fits into the usual share of the trainings, and into the time."""
+    """The plan that fits into confirm's share of the trainings and into the time that is left."""
     searched, seeds = study.journal.records(SEARCH), study.settings["seeds"]
     room = room_left(searched, study.budget, study.runner.executor.workers)
     return planned(int(min(share_of(len(searched), seeds), room)), seeds, study.settings["confirm"])
 
 
 def final_pair(study: Study, plan: Plan) -> list[Candidate]:
-    """The baseline, and the winner where there is another one, on the final seeds.
+    """The baseline and the winner on the final seeds; the baseline alone where no candidate is left.
 
     Where a training of the winner fails, the next best candidate takes its place.
+
+    Raises:
+        NotConcluded: a training of the baseline failed.
     """
     baseline = study.baseline or study.space.trained().baseline()
     for winner in chosen(study, plan):
@@ -63,18 +66,23 @@ def chosen(study: Study, plan: Plan) -> list[Candidate]:
 
 
 def pool(study: Study) -> list[Record]:
-    """The trials that may win, and the baseline: compressed models alone where a compression is pinned."""
+    """The baseline and the trials that may win: only compressed models where a compression is pinned."""
     searched = study.journal.records(SEARCH)
     pinned = any(option.always for option in study.space.options["compression"].values())
     return [r for r in searched if r.key == BASELINE or not pinned] + study.journal.records(COMPRESS)
 
 
 def final(study: Study, recipes: dict[str, Recipe], plan: Plan) -> list[Candidate]:
+    """The recipes on the final seeds, with their weights stored; a recipe of which a training failed is missing."""
     return replicate(study.runner, study.journal, FINAL, recipes, plan.final, seed=study.seed, budget=study.budget, keep=True)
 
 
 def tested_pair(study: Study, pair: Sequence[Candidate]) -> list[Candidate]:
-    """The pair with its measurements on the test part."""
+    """The pair with its measurements on the test part.
+
+    Raises:
+        NotConcluded: a measurement failed.
+    """
     measured = measure_candidates(study.runner, study.journal, pair, study.budget)
     if any(test.state != "complete" for c in measured for test in c.tests):
         raise NotConcluded(f"the test part cannot be measured: {why(study, TEST)} (logs: {study.folder.path / 'trials'})")
@@ -88,7 +96,7 @@ def why(study: Study, stage: Stage) -> str:
 
 
 def verdict_of(study: Study, baseline: Candidate, winner: Candidate, plan: Plan) -> Verdict:
-    """Weigh the winner against the baseline, and add up what the study did."""
+    """Weigh the winner against the baseline, and count the trials of the study and their time."""
     first = study.goal.first
     gain, interval = weigh(baseline, winner, study.part, first)
     records = {stage: study.journal.records(stage) for stage in STORED}
@@ -117,6 +125,7 @@ def verdict_of(study: Study, baseline: Candidate, winner: Candidate, plan: Plan)
 
 
 def side(candidate: Candidate, part: str) -> Side:
+    """A candidate as a side of the verdict, compared on a part."""
     measured = zip_longest(candidate.records, candidate.tests)
     metrics = [{name: value for record in pair if record for name, value in record.metrics.items()} for pair in measured]
     scores = candidate.scores(part)

@@ -12,7 +12,7 @@ from autoopt.study.study import Study
 
 BASELINE = "0"
 CURABLE = ("timeout", "oom_host")
-"""Faults of a recipe that a longer `executor.trial_time` or a larger machine cures."""
+"""Failures that a longer `executor.trial_time` or a larger machine prevents."""
 
 
 def explore(study: Study) -> None:
@@ -48,21 +48,21 @@ def explore(study: Study) -> None:
 
 
 def tell_baseline(result: Result, sampling: Sampling) -> None:
-    """Keep the baseline's result; where another run may end well, leave it as running, so that the next session runs it again.
+    """Record the baseline's result; if another run may succeed, leave the trial as running, so that the next session repeats it.
 
     Raises:
-        NotConcluded: it failed.
+        NotConcluded: the baseline failed.
     """
     problem = result.problem
     if problem is not None and (problem.blame != "recipe" or problem.reason in CURABLE):
-        raise NotConcluded(f"the baseline failed, and there is nothing to compare with ({problem}); the same command runs it again")
+        raise NotConcluded(f"the baseline failed, so there is nothing to compare with ({problem}); the same command runs it again")
     sampling.tell(result)
     refuse_failed_baseline([result.record()])
 
 
 def refuse_failed_baseline(records: Sequence[Record]) -> None:
-    """Raise NotConcluded where the baseline is among these trials, and failed."""
+    """Raise NotConcluded if the baseline is among these trials and failed."""
     for record in records:
         if record.key == BASELINE and record.state == "failed":
             failed = f"{record.reason}: {record.detail}"
-            raise NotConcluded(f"the baseline failed, and there is nothing to compare with ({failed}); begin another study with name=")
+            raise NotConcluded(f"the baseline failed, so there is nothing to compare with ({failed}); begin another study with name=")

@@ -1,4 +1,4 @@
-"""best/: the recipe, the weights and what is needed to use them. Nothing is pickled."""
+"""best/: the recipe, the weights and the files that load them. Nothing is pickled."""
 
 import json
 import shlex
@@ -15,8 +15,8 @@ from autoopt.study.folder import replace_file, versions
 from autoopt.study.journal_file import StoreError
 
 SEEDS = (
-    "The score is the mean over the seeds that the recipe was trained with; the weights are the first seed's, "
-    "of a cross-validation the first fold's."
+    "The score is the mean over the seeds that the recipe was trained with; the weights are those of the first seed, "
+    "with cross-validation those of its first fold."
 )
 README_TEXT = """# {title}
 
@@ -38,7 +38,7 @@ autoopt train {recipe}   # train it again
 
 @dataclass(frozen=True)
 class Advice:
-    """What is said of the exported recipe."""
+    """The title, the conclusion and the score of an exported recipe."""
 
     title: str
     conclusion: str
@@ -46,13 +46,13 @@ class Advice:
     score: float
 
 
-def export(path: Path, recipe: Recipe, weights: Path, facts: Mapping[str, Any], said: Advice) -> None:
+def export(path: Path, recipe: Recipe, weights: Path, facts: Mapping[str, Any], advice: Advice) -> None:
     """Write the folder `path`: recipe.yaml, model.safetensors, model.json and a README with the lines that load it.
 
-    What was there before is replaced when all of that is written.
+    An earlier export is replaced once all files are written.
 
     Raises:
-        StoreError: it cannot be written; what was there before stays.
+        StoreError: the folder cannot be written; an earlier export stays.
     """
     path = path.resolve()
     try:
@@ -62,8 +62,8 @@ def export(path: Path, recipe: Recipe, weights: Path, facts: Mapping[str, Any], 
             draft.mkdir()
             shutil.copyfile(weights, draft / "model.safetensors")
             replace_file(draft / "recipe.yaml", recipe.yaml())
-            replace_file(draft / "model.json", json.dumps(model_card(recipe, draft / "model.safetensors", facts, said), indent=2))
-            replace_file(draft / "README.md", readme(path, said))
+            replace_file(draft / "model.json", json.dumps(model_card(recipe, draft / "model.safetensors", facts, advice), indent=2))
+            replace_file(draft / "README.md", readme(path, advice))
             if path.exists():
                 path.rename(old)
             try:
@@ -76,18 +76,18 @@ def export(path: Path, recipe: Recipe, weights: Path, facts: Mapping[str, Any], 
         raise StoreError(f"{path} cannot be written: {error}") from error
 
 
-def model_card(recipe: Recipe, weights: Path, facts: Mapping[str, Any], said: Advice) -> dict[str, Any]:
+def model_card(recipe: Recipe, weights: Path, facts: Mapping[str, Any], advice: Advice) -> dict[str, Any]:
     return {
         "recipe": dict(recipe.tree),
         "techniques": dict(versions(dict(recipe.tree))),
-        "objective": said.objective,
-        "score": said.score,
+        "objective": advice.objective,
+        "score": advice.score,
         "seeds": SEEDS,
         "sha256": digest(weights),
         **{k: facts[k] for k in KNOWN},
     }
 
 
-def readme(path: Path, said: Advice) -> str:
+def readme(path: Path, advice: Advice) -> str:
     recipe = shlex.quote(str(path / "recipe.yaml"))
-    return README_TEXT.format(title=said.title, conclusion=said.conclusion, seeds=SEEDS, path=json.dumps(str(path)), recipe=recipe)
+    return README_TEXT.format(title=advice.title, conclusion=advice.conclusion, seeds=SEEDS, path=json.dumps(str(path)), recipe=recipe)

@@ -1,4 +1,4 @@
-"""Where a study lives on disk, which study it is, and that only one process searches it."""
+"""A study's folder: its lock, the identity of the study, and its settled space."""
 
 import fcntl
 import hashlib
@@ -19,14 +19,14 @@ from autoopt.study.settled import Settled
 
 ROOT = "autoopt-runs"
 FORMAT = 2
-"""Of space.yaml and the journal; a study of another format is refused."""
+"""The version of space.yaml and of the journal; a study of another version is refused."""
 IDENTITY = (*SLOTS, "split", "seed", "objective", "direction", "metrics")
 READING = ("cache", "workers", "prefetch")
-"""How batches are read changes nothing of them."""
+"""Settings of how batches are read, which do not change the batches."""
 
 
 def study_identity(tree: Tree) -> Tree:
-    """What makes a study this one, the order of its options too; budget, executor and tracking may always change."""
+    """The settings that a study keeps, with the order of its options; budget, executor and tracking may change."""
     baseline = tree["baseline"] and yaml.safe_load(Path(tree["baseline"]).read_text())
     batches = {key: value for key, value in tree["batches"].items() if key not in READING}
     return {key: tree[key] for key in IDENTITY} | {"batches": batches, "baseline": baseline, "study": {"epochs": tree["study"]["epochs"]}}
@@ -38,12 +38,13 @@ def reference(path: Path) -> str:
 
 
 def default_name(tree: Tree) -> str:
+    """A name from the data, the model and the study's identity, such as `digits-cnn-d25ed4`."""
     digest = hashlib.sha256(json.dumps(study_identity(tree)).encode()).hexdigest()[:6]
     return f"{'+'.join(tree['data'])}-{'+'.join(tree['model'])}-{digest}"
 
 
 def derived_seed(seed: int, key: str) -> int:
-    """A seed of its own for everything that has a name."""
+    """The seed of a key, derived from the study's seed."""
     return int.from_bytes(hashlib.sha256(f"{seed}/{key}".encode()).digest()[:4], "big") // 2
 
 
@@ -51,7 +52,7 @@ class Folder:
     """`root/name/`, locked while a search runs in it.
 
     Raises:
-        BadInput: another process has it, another study stands in it, or it cannot be written.
+        BadInput: another process searches in it, it holds another study, or it cannot be written.
     """
 
     def __init__(self, tree: Tree):
@@ -86,34 +87,34 @@ class Folder:
 
     @property
     def locked(self) -> dict[str, Any] | None:
-        """What was settled when the study was begun: nothing of it changes, whatever works by now."""
+        """The contents of space.yaml, settled when the study began and never changed; None before."""
         path = self.path / "space.yaml"
         return yaml.safe_load(path.read_text()) if path.exists() else None
 
     def compare(self) -> None:
-        """See that the study that is here, if there is one, is this one."""
+        """Raise BadInput if the folder holds another study, or a study of another version."""
         before = self.locked
         if before is not None and before.get("format") != FORMAT:
             began = f"{self.name} was begun by another version of autoopt, whose files this one does not read"
             raise BadInput(f"{began}: give this search another name=, or go on with that version")
         changes = [] if before is None else list(differences(before["identity"], self.identity))
         if changes:
-            ways = f"give it another name=, or leave name= away; or say again what {self.path / 'config.yaml'} says"
+            ways = f"give it another name=, or leave name= out, or repeat the settings of {self.path / 'config.yaml'}"
             raise BadInput(*(f"{self.name} was begun with {change}" for change in changes), f"A study keeps its space: {ways}.")
 
     def same_data(self, examples: str) -> None:
-        """Raise BadInput where a study that is here was begun with other examples under the same name."""
+        """Raise BadInput if the study in this folder was begun with other examples."""
         before = (self.locked or {}).get("examples", examples)
         if before != examples:
             raise BadInput(f"the data of {self.name} has changed since it was begun: put it back, or give this search another name=")
 
     def changed_code(self, sources: Mapping[str, str]) -> list[str]:
-        """The user's own techniques whose files are others than when the study that is here was begun."""
+        """The user's own techniques whose files have changed since the study began."""
         before = (self.locked or {}).get("sources", {})
         return [key for key, digits in sources.items() if before.get(key, digits) != digits]
 
     def settle(self, settled: Settled, facts: Mapping[str, Any]) -> None:
-        """Write down which study this is, once it is known to work."""
+        """Write config.yaml and, when the study begins, space.yaml."""
         replace_file(self.path / "config.yaml", yaml.safe_dump({**self.tree, "name": self.name}, sort_keys=False))
         if self.locked is None:
             space, first = settled.space, settled.goal.first
@@ -132,11 +133,11 @@ class Folder:
             replace_file(self.path / "space.yaml", yaml.safe_dump(locked, sort_keys=False))
 
     def vanish(self) -> None:
-        """Take away what a study that could not be begun has left: its lock and the first log, and folders that hold no more."""
+        """Delete the files of a study that could not begin: its lock and the first log, and its folders if they are empty."""
         if self.locked is None:
             for name in ("lock", "template.log"):
                 (self.path / name).unlink(missing_ok=True)
-            with suppress(OSError):  # something else stands there
+            with suppress(OSError):  # the folder holds other files
                 self.path.rmdir()
                 self.path.parent.rmdir()
 
@@ -145,10 +146,10 @@ class Folder:
 
 
 def replace_file(path: Path, text: str) -> None:
-    """Replace a file at once, so that a crash leaves the old one or the new one.
+    """Replace a file in one step, so that a crash leaves the old file or the new file.
 
     Raises:
-        StoreError: it cannot be written; the old one stays.
+        StoreError: the file cannot be written; the old file stays.
     """
     draft = path.with_suffix(f"{path.suffix}.new")
     try:
@@ -159,6 +160,7 @@ def replace_file(path: Path, text: str) -> None:
 
 
 def versions(tree: Tree) -> Iterator[tuple[str, str]]:
+    """Each technique of a tree, as `slot/name`, with its distribution and version, or else its import path."""
     for slot in SLOTS:
         for name, node in tree[slot].items():
             technique = technique_of(slot, name, node)
@@ -166,7 +168,7 @@ def versions(tree: Tree) -> Iterator[tuple[str, str]]:
 
 
 def differences(before: Tree, now: Tree) -> Iterator[str]:
-    """What was and what is: a line a slot of other techniques, and a line a value of those that stay."""
+    """A line for each slot whose techniques changed, and for each value that changed of the other techniques."""
     for slot in SLOTS:
         if list(before[slot]) != list(now[slot]):
             yield f"{slot}={','.join(before[slot]) or 'none'}, now {','.join(now[slot]) or 'none'}"
@@ -179,10 +181,11 @@ def differences(before: Tree, now: Tree) -> Iterator[str]:
 
 
 def flat(tree: Tree) -> dict[str, Any]:
-    found: dict[str, Any] = {}
+    """Every value of a tree by its dotted key."""
+    values: dict[str, Any] = {}
     for key in leaves(tree):
         node: Any = tree
         for part in key.split("."):
             node = node[part]
-        found[key] = node
-    return found
+        values[key] = node
+    return values

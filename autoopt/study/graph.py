@@ -11,7 +11,7 @@ PACKAGES = ("onnx", "onnxruntime", "onnxscript")
 
 
 def write_graph(runner: Runner, folder: str, recipe: Recipe) -> None:
-    """Write an exported model as an ONNX graph in a process of its own, and say so where that cannot be done.
+    """Write an exported model as an ONNX graph in a process of its own, and print a line if that fails.
 
     Args:
         folder: of the study, such as `best`.

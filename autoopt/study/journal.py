@@ -21,11 +21,11 @@ OPTUNA_STATES = {"complete": TrialState.COMPLETE, "stopped": TrialState.PRUNED, 
 
 
 class Journal:
-    """What a study remembers, in `journal.log`: the trials of each stage, begun and ended, with their records.
+    """The memory of a study, in `journal.log`: the trials of each stage, begun and ended, with their records.
 
     Args:
         direction: maximize or minimize, of the score of trials that no strategy proposed.
-        write: open to write; else nothing is changed.
+        write: open for writing; else the file is not changed.
 
     Raises:
         StoreError: the file is damaged, or cannot be written.
@@ -38,7 +38,7 @@ class Journal:
         self._studies: dict[str, optuna.Study] = {}
 
     def records(self, stage: Stage) -> list[Record]:
-        """Of the ended trials, in their order."""
+        """The records of the trials that have ended, in their order."""
         return [Record(**t.user_attrs[RECORD]) for t in self.trials(stage) if RECORD in t.user_attrs]
 
     def trials(self, stage: Stage) -> list[FrozenTrial]:
@@ -46,16 +46,16 @@ class Journal:
         return self._study(stage).get_trials(deepcopy=False) if self._has(stage) else []
 
     def begin(self, stage: Stage, goal: Goal, values: Mapping[str, Any], distributions: Mapping[str, BaseDistribution]) -> int:
-        """A trial of a searched stage begins with these values; its number."""
+        """Begin a trial of a searched stage with these values, and return its number."""
         study = self._study(stage, goal)
         study.add_trial(create_trial(state=TrialState.RUNNING, params=dict(values), distributions=dict(distributions)))
         return self.storage.get_n_trials(study._study_id) - 1
 
     def end(self, stage: Stage, goal: Goal, number: int, record: Record) -> None:
-        """Keep a record and end its trial, in this order: a trial that ended has its record. It is on the disk then.
+        """Write a record, then end its trial, so that every ended trial has its record; on return both are on the disk.
 
         Raises:
-            StoreError: it cannot be written.
+            StoreError: the journal cannot be written.
         """
         study = self._study(stage, goal)
         trial = self.storage.get_trial_id_from_study_id_trial_number(study._study_id, number)
@@ -75,10 +75,10 @@ class Journal:
         self.storage.set_trial_state_values(trial, TrialState.FAIL)
 
     def add(self, stage: Stage, record: Record) -> None:
-        """Keep the record of a trial that no strategy proposed. It is on the disk then.
+        """Write the record of a trial that no strategy proposed; on return it is on the disk.
 
         Raises:
-            StoreError: it cannot be written.
+            StoreError: the journal cannot be written.
         """
         value = record.score if record.state == "complete" else None
         state = TrialState.COMPLETE if value is not None else TrialState.FAIL
@@ -89,7 +89,7 @@ class Journal:
         self.file.close()
 
     def _study(self, stage: Stage, goal: Goal | None = None) -> optuna.Study:
-        """The stage's study, begun where it is not there yet; opening one that is there writes nothing."""
+        """The stage's Optuna study, created if it does not exist yet; opening an existing study writes nothing."""
         if stage.name not in self._studies:
             name, pruner = self._title(stage), optuna.pruners.NopPruner()
             directions = goal.directions if goal else [self.direction]

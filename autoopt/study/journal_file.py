@@ -10,7 +10,7 @@ from optuna.storages.journal import BaseJournalBackend
 
 
 class StoreError(Exception):
-    """What the study keeps cannot be written; nothing that was written is lost."""
+    """A file of the study cannot be written; nothing that was written is lost."""
 
     exit_code = 75
 
@@ -18,14 +18,14 @@ class StoreError(Exception):
 class JournalFile(BaseJournalBackend):
     """Optuna's journal format in one file that only this process writes.
 
-    A last line that a crash or a full disk has torn bricks Optuna's own file for good; here it is cut off, and kept
-    aside, when the file is opened, and when a write fails. What `sync` returned from is safe; nothing else was acknowledged.
+    A crash or a full disk can leave a torn last line, after which Optuna's own file cannot be used any more. Here a torn line
+    is moved to a file beside it when the journal is opened, and cut off when a write fails. Lines are safe once `sync` returns.
 
     Args:
-        write: open to write; else the file is left as it is, and a torn end is not read.
+        write: open for writing; else the file is not changed, and a torn last line is ignored.
 
     Raises:
-        StoreError: a line before the last is spoilt; nothing is changed.
+        StoreError: a line before the last is damaged; nothing is changed.
     """
 
     def __init__(self, path: Path, write: bool = True):
@@ -46,17 +46,17 @@ class JournalFile(BaseJournalBackend):
         lines = b"".join(json.dumps(log, separators=(",", ":")).encode() + b"\n" for log in logs)
         try:
             if os.write(self.file, lines) < len(lines):
-                raise OSError("it was written in part")
+                raise OSError("only a part was written")
         except OSError as error:
             os.ftruncate(self.file, size)
             raise StoreError(f"{self.path} cannot be written: {error.strerror or error}") from error
         self.logs.extend(json.loads(line) for line in lines.splitlines())
 
     def sync(self) -> None:
-        """Wait until what was appended is on the disk.
+        """Wait until the appended lines are on the disk.
 
         Raises:
-            StoreError: the disk did not take it.
+            StoreError: they cannot be written.
         """
         try:
             os.fsync(self.file)
@@ -70,20 +70,20 @@ class JournalFile(BaseJournalBackend):
 
 
 def parse_lines(path: Path, text: bytes) -> tuple[int, list[dict[str, Any]]]:
-    """How many bytes of a journal are whole lines, and their records; its last line may be torn.
+    """The number of bytes of a journal's whole lines, and their records; its last line may be torn.
 
     Raises:
-        StoreError: another one is spoilt.
+        StoreError: another line is damaged.
     """
     logs: list[dict[str, Any]] = []
     end = 0
-    for line in text.split(b"\n")[:-1]:  # what stands after the last one is torn
+    for line in text.split(b"\n")[:-1]:  # text after the last line end is torn
         if (log := parse_line(line)) is None:
             break
         logs.append(log)
         end += len(line) + 1
     if text[end:].rstrip(b"\n").count(b"\n"):
-        raise StoreError(f"{path}, line {len(logs) + 1} (from byte {end} on) is spoilt; nothing was changed: put the file back from a copy")
+        raise StoreError(f"{path}, line {len(logs) + 1} (from byte {end}) is damaged; nothing was changed: restore the file from a backup")
     return end, logs
 
 

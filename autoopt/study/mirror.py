@@ -1,4 +1,4 @@
-"""What MLflow is told of a study, in the words that people look for there."""
+"""A study mirrored to MLflow, under the names that people look for there."""
 
 import subprocess
 import time
@@ -20,12 +20,12 @@ from autoopt.tracking import Tracker, experiment_name, store_uri
 
 STATUS = {"complete": "FINISHED", "stopped": "KILLED", "failed": "FAILED"}
 SHORT = ("lr", "weight_decay")
-CHANGING = ("trials",)  # a parameter in MLflow never does
+CHANGING = ("trials",)  # stored as tags, since a parameter in MLflow never changes
 MEASURED_IN_TRAINING = ("epochs_trained", "seconds", "samples_per_second", "peak_memory_mb", "peak_gpu_memory_mb", "parameters", "size_mb")
 
 
 class Mirror:
-    """One parent run for the study, one child for each trial; every epoch is a point."""
+    """A parent run for the study and a child run for each trial; every epoch is a point of its curves."""
 
     def __init__(
         self,
@@ -77,7 +77,7 @@ class Mirror:
         self.tracker.conclude("FINISHED", metrics, tags)
 
     def close(self) -> int:
-        """Say of what was cut short that it runs no more, and let the writer finish."""
+        """End the runs that were cut short, let the writer finish, and return how many records MLflow still lacks."""
         unfinished = {"autoopt.state": "unfinished"}
         for key in self.live:
             self.tracker.end(key, "KILLED", {}, unfinished)
@@ -87,7 +87,7 @@ class Mirror:
 
 
 def listener(tree: Tree, folder: Folder, goal: Goal, journal: Journal, facts: Mapping[str, Any]) -> Listener:
-    """MLflow's mirror of a study, or nothing where tracking is switched off."""
+    """MLflow's mirror of a study, or a listener that does nothing where tracking is off."""
     node = tree["tracking"]
     if not node["enabled"]:
         return NoListener()
@@ -115,7 +115,7 @@ def git_commit() -> str:
 
 
 def parameters(recipe: Recipe) -> dict[str, Any]:
-    """The techniques by slot, the short names that one filters by, and every value under its dotted key."""
+    """The techniques by slot, short names to filter by, and every value under its dotted key."""
     flat = recipe.flat()
     short = {
         key.rpartition(".")[2]: value for key, value in flat.items() if key.rpartition(".")[2] in SHORT and key.startswith("optimizer.")

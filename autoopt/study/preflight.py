@@ -1,4 +1,4 @@
-"""Before trial 0: each selected technique trains two batches, and what cannot work here drops out with its reason."""
+"""Before trial 0: each selected technique trains two batches; a technique that cannot work here is left out with its reason."""
 
 from collections.abc import Iterable
 from dataclasses import replace
@@ -22,10 +22,10 @@ def rehearse(space: Space, runner: Runner, tree: Tree, own: Recipe | None = None
     """Try the baseline alone on two batches, and settle the goal.
 
     Args:
-        own: the baseline, where it is not the space's.
+        own: the recipe of `baseline=FILE`, if any.
 
     Raises:
-        BadInput: the baseline cannot be trained, or the objective is nothing that is measured or logged.
+        BadInput: the baseline cannot be trained, or the objective is neither measured nor logged.
     """
     space, result = sound_baseline(space, runner, tree)
     assert result.outcome is not None
@@ -37,7 +37,7 @@ def rehearse(space: Space, runner: Runner, tree: Tree, own: Recipe | None = None
 
 
 def preflight(space: Space, runner: Runner, tree: Tree, own: Recipe | None = None) -> Settled:
-    """Try every technique of the space on two batches: what cannot work here drops out with the reason.
+    """Try every technique of the space on two batches; a technique that cannot work here is left out with its reason.
 
     Raises:
         BadInput: as `rehearse`, or a slot has nothing left.
@@ -48,7 +48,7 @@ def preflight(space: Space, runner: Runner, tree: Tree, own: Recipe | None = Non
 
 
 def without_failing(space: Space, runner: Runner, tree: Tree) -> Space:
-    """The space without the techniques that fail beside the baseline's others."""
+    """The space without the techniques that fail together with the rest of the baseline."""
     jobs = [try_out_job(tree, recipe, f"{slot}-{name}", (slot, name)) for slot, name, recipe in variants(space)]
     runner.screen.stage(PREFLIGHT, len(jobs), 0)
     for result in runner.collect(jobs):
@@ -63,12 +63,12 @@ def without_failing(space: Space, runner: Runner, tree: Tree) -> Space:
 
 
 def looks_at_the_model(space: Space, slot: str, name: str) -> bool:
-    """Whether it may be a question of the model if a technique works."""
+    """Whether a technique may work with some models only."""
     return slot == "activation" or "model" in space.options[slot][name].technique.asks
 
 
 def with_each_model(space: Space, runner: Runner, tree: Tree) -> Space:
-    """The space in which no technique is drawn with a model that it does not work with; the first model was tried."""
+    """The space in which no technique is drawn with a model that it fails with; the first model was tried before."""
     jobs = []
     for model in list(space.options["model"])[1:]:
         for slot, name, _ in space.techniques():
@@ -87,9 +87,9 @@ def with_each_model(space: Space, runner: Runner, tree: Tree) -> Space:
 def as_the_module_allows(space: Space, outcome: Outcome) -> Space:
     """A module that steps its optimizers itself, or has several, keeps them."""
     if outcome.manual:
-        reason = "the module optimizes by hand, so that it keeps its own"
+        reason = "the module optimizes manually, so it keeps its own"
     elif outcome.optimizers > 1:
-        reason = f"the module has {outcome.optimizers} optimizers, so that it keeps its own"
+        reason = f"the module has {outcome.optimizers} optimizers, so it keeps its own"
     else:
         return space
     absent = {**space.absent, "optimizer": {"params": reason}, "schedule": {"optimizer": reason}}
@@ -97,7 +97,11 @@ def as_the_module_allows(space: Space, outcome: Outcome) -> Space:
 
 
 def sound_baseline(space: Space, runner: Runner, tree: Tree) -> tuple[Space, Result]:
-    """Drop first options until the baseline trains; the space, and the result of the try-out."""
+    """Drop first options until the baseline trains; return the space and the result of the try-out.
+
+    Raises:
+        BadInput: the baseline fails, and no other option can replace the technique that failed.
+    """
     while True:
         (result,) = runner.collect([try_out_job(tree, space.baseline(), "baseline", latency=takes_stopwatch(tree["objective"]))])
         if (problem := result.problem) is None:
@@ -113,14 +117,14 @@ def without(space: Space, slot: str, name: str, problem: Problem) -> Space:
     """The space without a technique that does not work here.
 
     Raises:
-        BadInput: it raised by itself with values that were pinned, which may be what is wrong; or a slot has nothing left.
+        BadInput: it failed with pinned values, which may be wrong, or its slot has nothing left.
     """
     broken = not problem.unavailable
     itself = (problem.slot, problem.name) == (slot, name)
     detail = problem.detail if problem.slot else str(problem)
     if broken and itself and (pins := space.options[slot][name].pins):
         pinned = ", ".join(f"{slot}.{name}.{key}={value}" for key, value in pins.items())
-        raise BadInput(f"{pinned}: {slot}={name} cannot be used so: {detail}")
+        raise BadInput(f"{pinned}: {slot}={name} cannot be used with these values: {detail}")
     return space.without(slot, name, detail, broken)
 
 
@@ -136,7 +140,7 @@ def try_out_job(tree: Tree, recipe: Recipe, name: str, context: Any = None, *, w
 
 
 def variants(space: Space) -> Iterable[tuple[str, str, Recipe]]:
-    """The baseline with each other technique of the space in turn, at its defaults."""
+    """For each technique that the baseline lacks: its slot, its name, and the baseline with it at its defaults."""
     baseline = space.baseline()
     for slot, name, _ in space.techniques():
         if name not in baseline.tree[slot]:
@@ -144,16 +148,16 @@ def variants(space: Space) -> Iterable[tuple[str, str, Recipe]]:
 
 
 def choose_objective(tree: Tree, logged: dict[str, float]) -> Objective:
-    """The metric and its direction: as said, else by what is logged and what its name tells.
+    """The objective that the config names, else the first common metric that is logged; its direction likewise, else by its name.
 
     Raises:
-        BadInput: nothing logs it, or its direction cannot be told.
+        BadInput: the metric is not logged, or its name tells no direction.
     """
     name = tree["objective"] or next((n for n in COMMON if n in logged), None)
     if name is None or name not in logged:
-        said = f"objective={name}: nothing logs it. " if name else "objective=… is needed: "
-        raise BadInput(said + nearest(name or "", logged).replace("Known", "Logged"))
+        problem = f"objective={name} is not logged. " if name else "objective=… is needed: "
+        raise BadInput(problem + nearest(name or "", logged).replace("Known", "Logged"))
     direction = tree["direction"] or direction_of(name)
     if direction is None:
-        raise BadInput(f"objective={name}: say direction=maximize or direction=minimize")
+        raise BadInput(f"objective={name}: give direction=maximize or direction=minimize")
     return Objective(name, direction)

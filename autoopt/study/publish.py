@@ -1,4 +1,4 @@
-"""What a concluded study leaves: verdict.yaml, best/ with the model, and the end of its MLflow run."""
+"""The results of a concluded study: verdict.yaml, best/ with the model, and the end of its MLflow run."""
 
 from autoopt.report.sentence import conclusion
 from autoopt.study.export import Advice, export
@@ -9,7 +9,7 @@ from autoopt.study.verdict import Verdict
 
 
 def publish(study: Study, verdict: Verdict) -> None:
-    """Write down a verdict, export the model that it advises, and tell MLflow.
+    """Write verdict.yaml, export the model that the verdict advises, and send the verdict to MLflow.
 
     Raises:
         StoreError: a file cannot be written.

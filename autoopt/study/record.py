@@ -1,4 +1,4 @@
-"""What a study keeps of a trial."""
+"""The record that a study keeps of a trial."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -21,15 +21,16 @@ class Record:
         recipe: as a tree.
         state: complete, stopped or failed.
         score: the value of the first objective.
-        metrics: all that was measured at the end.
-        curves: the metrics of each epoch in columns: `epoch`, and one a metric, `None` where an epoch lacks it.
-        resamples: the objective on resamples of the test part, which has so many independent `units` (examples or groups).
+        metrics: all metrics at the end.
+        curves: the metrics of each epoch in columns: `epoch`, and one for each metric, `None` where an epoch lacks it.
+        resamples: the objective on each resample of the test part.
+        units: the number of independent examples or groups of the test part.
         epochs: how many were trained.
         seconds: how long it ran.
-        elapsed: how much time the study had used, in all its sessions, when the trial ended.
+        elapsed: the seconds that the study had used, in all its sessions, when the trial ended.
         reason: why it failed: one of `orders.REASONS`.
-        detail: the same in a line.
-        technique: `slot/name` of the technique that failed, where one is to blame.
+        detail: the cause of the failure in one line.
+        technique: `slot/name` of the technique that failed, where a technique is to blame.
     """
 
     key: str

@@ -1,4 +1,4 @@
-"""Jobs through the executor: workers kept busy, rungs answered, the machine's faults retried, everything mirrored."""
+"""Runs jobs on the executor: keeps the workers busy, answers rungs, retries faults of the machine, mirrors every trial."""
 
 import signal
 import threading
@@ -21,17 +21,17 @@ RETRIES = 2
 
 
 class Interrupted(Exception):
-    """The user, or the system, asked to end; `signal` is the signal's number."""
+    """A signal asked the study to end; `signal` is its number."""
 
     def __init__(self, number: int, study: str):
         name = signal.Signals(number).name
-        super().__init__(f"interrupted by {name}; the same command resumes, `autoopt finish {study}` concludes with what there is")
+        super().__init__(f"interrupted by {name}; the same command resumes, `autoopt finish {study}` concludes with the trials so far")
         self.signal, self.exit_code = number, 128 + number
 
 
 @dataclass(frozen=True)
 class Job:
-    """One order of a stage; `context` is the submitter's own."""
+    """One order of a stage; `context` is for the submitter alone."""
 
     order: Order
     stage: Stage
@@ -54,7 +54,7 @@ class Result:
         epochs: the metrics of each epoch, by its number.
         score: the value of the first objective.
         seconds: how long it ran.
-        elapsed: what the study's clock showed at its end.
+        elapsed: the seconds that the study had used at its end.
     """
 
     job: Job
@@ -78,11 +78,11 @@ class Result:
 
     @property
     def metrics(self) -> dict[str, float]:
-        """What was measured at the end, or in the last epoch before it failed."""
+        """The metrics at the end, or of the last epoch before it failed."""
         return dict(self.outcome.metrics) if self.outcome else self.last
 
     def record(self) -> Record:
-        """What a study keeps of it."""
+        """The record that the study keeps of it."""
         job, outcome = self.job, self.outcome or Outcome(epochs=len(self.epochs))
         failure = {}
         if (problem := self.problem) is not None:
@@ -120,7 +120,7 @@ class Screen(Protocol):
 
 
 class Listener(Protocol):
-    """What is told of every trial as it runs: MLflow's mirror, or nothing."""
+    """Receives the news of every trial: MLflow's mirror, or `NoListener`."""
 
     def begin(self, job: Job) -> None: ...
     def epoch(self, job: Job, epoch: int, metrics: dict[str, float]) -> None: ...
@@ -130,7 +130,7 @@ class Listener(Protocol):
 
 
 class NoListener:
-    """Where tracking is switched off."""
+    """Ignores all news, where tracking is off."""
 
     def begin(self, job: Job) -> None: ...
     def epoch(self, job: Job, epoch: int, metrics: dict[str, float]) -> None: ...
@@ -146,7 +146,7 @@ Stop = Callable[[Job, int, dict[str, float]], bool]
 
 @dataclass
 class Interrupts:
-    """The signals that asked to end: the first lets running trials end, the second ends them too."""
+    """The signals that asked to end: after the first, the running trials still finish; the second ends them at once."""
 
     study: str
     say: Callable[[str], None]
@@ -154,7 +154,7 @@ class Interrupts:
 
     @contextmanager
     def counted(self) -> Iterator[None]:
-        """Count signals; outside of the main thread there are none."""
+        """Count signals; outside of the main thread none arrive."""
         if threading.current_thread() is not threading.main_thread():
             yield
             return
@@ -169,10 +169,10 @@ class Interrupts:
         self.numbers.append(number)
         if len(self.numbers) > 1:
             raise Interrupted(number, self.study)
-        self.say("Stopping: running trials end first; once more ends them at once. The same command resumes.")
+        self.say("Stopping: the running trials finish first; a second signal ends them at once. The same command resumes.")
 
     def check(self) -> None:
-        """Raise Interrupted where a signal came."""
+        """Raise Interrupted if a signal came."""
         if self.numbers:
             raise Interrupted(self.numbers[0], self.study)
 
@@ -192,10 +192,10 @@ class Running:
 
 @dataclass(frozen=True)
 class Runner:
-    """Runs jobs for a goal, or for none as long as it is not known.
+    """Runs jobs for a goal, or without one before it is settled.
 
     Args:
-        elapsed: what the study's clock shows.
+        elapsed: returns the seconds that the study has used.
     """
 
     executor: Executor
@@ -207,7 +207,7 @@ class Runner:
     tickets: Iterator[int] = field(default_factory=lambda: count(1))
 
     def run(self, jobs: Iterable[Job], done: Callable[[Result], None], stop: Stop = lambda *_: False, width: int | None = None) -> None:
-        """Keep `width` jobs running until there are no more: by default one a worker, or one where a stopwatch decides.
+        """Keep `width` jobs running until there are no more: by default one for each worker, or one where the goal is timed.
 
         Args:
             jobs: is asked for the next job whenever there is room for it.
@@ -215,7 +215,7 @@ class Runner:
             stop: decides at each rung of a job whether it ends.
 
         Raises:
-            Interrupted: a signal came; what was running has ended.
+            Interrupted: a signal came; the running jobs have ended.
         """
         source, live, more = iter(jobs), dict[int, Running](), True
         width = width or (1 if self.goal and self.goal.timed else self.executor.workers)
@@ -249,7 +249,7 @@ class Runner:
         ticket, order = next(self.tickets), job.order
         if self.goal is not None:
             first = self.goal.first
-            direction = None if first.cost else first.direction  # while training, the validation loss is followed for a cost
+            direction = None if first.cost else first.direction  # for a cost, training follows the validation loss
             order = replace(order, objective=first.name, direction=direction, latency=order.latency or takes_stopwatch(first.name))
         if job.stage.tracked:
             self.listener.begin(job)
@@ -257,7 +257,7 @@ class Runner:
         return ticket
 
     def _hear(self, event: Event, running: Running, stop: Stop) -> bool:
-        """Take in an event; whether it was the last of its job."""
+        """Handle an event; return whether it was the last of its job."""
         job, result, data = running.job, running.result, event.data
         match event.kind:
             case "started":
@@ -297,7 +297,7 @@ class Runner:
         self.screen.result(result)
 
     def _score(self, result: Result) -> None:
-        """The first objective's value; on the validation part an outcome without it is a failure."""
+        """Set the value of the first objective; on the validation part an outcome without it is a failure."""
         if self.goal is None or result.outcome is None or not result.outcome.metrics:
             return
         order = result.job.order
@@ -305,5 +305,5 @@ class Runner:
         result.score = self.goal.first.value(result.outcome.metrics, part)
         if result.score is None and part != "test":
             logged = ", ".join(sorted(result.outcome.metrics))
-            result.problem = Problem("error", f"nothing logged {self.goal.first.name}; logged: {logged}")
+            result.problem = Problem("error", f"{self.goal.first.name} was not logged; logged: {logged}")
             result.outcome = None

@@ -1,4 +1,4 @@
-"""Ask and tell: what a strategy proposes becomes jobs, and what came of them becomes its evidence."""
+"""Ask and tell: the proposals of a strategy become jobs, and their results become its evidence."""
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -20,7 +20,7 @@ from autoopt.study.runner import Job, Result
 from autoopt.study.stages import Stage
 
 MAX_REPEATS = 1000
-"""Proposals in a row of what was tried before, after which hardly anything else can be left."""
+"""After so many proposals in a row that were tried before, hardly any untried values can be left."""
 Values = Mapping[str, Any]
 
 
@@ -43,13 +43,13 @@ class Proposal:
 class Sampling:
     """One searched stage of a study.
 
-    A cut search goes on as if it had not been cut: proposals depend on the history, the trial's number and a seed that is
-    derived from both, and a trial that died with its session runs again under its own number.
+    An interrupted search resumes as if it had not been interrupted: proposals depend on the history, the trial's number and a
+    seed that is derived from both, and a trial that died with its session runs again under its own number.
 
     Args:
         order: the order of a trial, by its key, seed and proposal.
         total: how many trials the stage has.
-        first: the recipe of trial 0, where it is no point of the space.
+        first: the recipe of trial 0, where it is not a point of the space.
         blind: proposes at random; where it is given, no values are tried twice: it takes over after a repetition, and after
             `MAX_REPEATS` repetitions in a row the stage ends.
     """
@@ -76,7 +76,7 @@ class Sampling:
     def jobs(self) -> Iterator[Job]:
         """The trials that died with an earlier session, then new ones, up to the total or the end of the time.
 
-        The first trial, the baseline, is asked for though the time is over.
+        The first trial, the baseline, begins even if the time is over.
         """
         for trial in self.journal.trials(self.stage):
             due = not trial.state.is_finished() and (trial.number == 0 or not self.budget.over(self.stage))
@@ -90,7 +90,7 @@ class Sampling:
             yield self._job(number, proposal)
 
     def report(self, job: Job, epoch: int, metrics: Mapping[str, float]) -> None:
-        """Take in a metric of a running trial."""
+        """Add the metrics of an epoch to the evidence of a running trial."""
         if (value := metrics.get(self.goal.first.name)) is not None and job.context in self.history:
             trial = self.history[job.context]
             self.history[job.context] = replace(trial, curve={**trial.curve, epoch: value})
@@ -102,13 +102,13 @@ class Sampling:
         return trial is not None and epoch in trial.curve and self.strategy.stop(self.evidence(), job.context, epoch)
 
     def tell(self, result: Result) -> None:
-        """Keep what came of a trial."""
+        """Record the result of a trial."""
         number, record = result.job.context, result.record()
         self.journal.end(self.stage, self.goal, number, record)
         self._learn(number, self.history[number].values if number in self.history else {}, record)
 
     def evidence(self) -> list[Evidence]:
-        """What a strategy may know, by number."""
+        """The trials that the strategy may see, in the order of their numbers."""
         return [self.history[number] for number in sorted(self.history)]
 
     def _learn(self, number: int, values: Values, record: Record | None) -> None:
@@ -122,7 +122,7 @@ class Sampling:
             self.history[number] = Evidence(number, state, values, scores or (), record.curve(self.goal.first.name))
 
     def _next(self, number: int) -> Proposal | None:
-        """The next proposal; none where all that is proposed was tried."""
+        """The next proposal; None if all that is proposed was tried before."""
         if number == 0:
             return self._proposal(0, {})
         for attempt in range(MAX_REPEATS if self.blind else 1):
@@ -134,7 +134,7 @@ class Sampling:
         return None
 
     def _resumed(self, number: int, values: Values) -> Proposal | None:
-        """The proposal of a trial that died with its session; none, and the trial ends, where the space has changed since."""
+        """The proposal of a trial that died with its session; None if the space has changed since, and the trial is dropped."""
         try:
             return self._proposal(number, values)
         except ValueError:
@@ -143,7 +143,7 @@ class Sampling:
             return None
 
     def _proposal(self, number: int, values: Values) -> Proposal:
-        """Values by path as a proposal; a path that they lack takes its default."""
+        """The proposal with these values by path; a missing path takes its default."""
         if number == 0 and self.first is not None:
             return Proposal(self.first, {}, {})
         complete: dict[str, Any] = {}

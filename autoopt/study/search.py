@@ -39,7 +39,7 @@ class Warm:
     Args:
         baseline: the recipe of `baseline=FILE`, if any.
         runner: without a goal.
-        start: on the executor's clock.
+        start: when this session began, in seconds on the executor's clock.
     """
 
     tree: Tree
@@ -55,10 +55,10 @@ class Warm:
         return {**self.tree, "objective": self.tree["objective"] or self.facts["objective"]}
 
     def begin(self) -> Settled:
-        """Recall what is settled, or settle it by a preflight of every technique, and write it down.
+        """Read the settled space and goal of the study, or settle them by a preflight of every technique and write them down.
 
         Raises:
-            BadInput: nothing can be searched this way.
+            BadInput: nothing can be searched with this config.
         """
         space = Space.of(self.tree).fitting(self.facts["absent"])
         locked = self.folder.locked
@@ -68,10 +68,10 @@ class Warm:
         return settled
 
     def begin_training(self) -> Settled:
-        """The same for one training: the baseline alone is tried.
+        """Settle the space and goal of one training: only the baseline is tried.
 
         Raises:
-            BadInput: it cannot be trained.
+            BadInput: the baseline cannot be trained.
         """
         space = Space.of(self.tree).fitting(self.facts["absent"])
         settled = rehearse(space, self.runner, self.advised, self.baseline)
@@ -81,7 +81,7 @@ class Warm:
 
 @contextmanager
 def warm(tree: Tree, screen: Screen, executor: Executor | None = None) -> Iterator[Warm]:
-    """Lock the study's folder and warm up the executor; both are let go at the end.
+    """Lock the study's folder and warm up the executor; both are released at the end.
 
     Args:
         executor: where the trials run; else the one that the config names.
@@ -89,7 +89,7 @@ def warm(tree: Tree, screen: Screen, executor: Executor | None = None) -> Iterat
     Raises:
         BadInput: the folder is in use or holds another study, or the data or a technique cannot be used.
     """
-    baseline = own_baseline(tree)  # bad settings are told before anything starts
+    baseline = own_baseline(tree)  # bad settings are reported before anything starts
     if tree["tracking"]["enabled"]:
         store_uri(tree["tracking"]["uri"])
     folder = Folder(tree)
@@ -99,7 +99,7 @@ def warm(tree: Tree, screen: Screen, executor: Executor | None = None) -> Iterat
             executor = executor or engine(tree, folder)
             screen.clock, start = executor.now, executor.now()
             facts = executor.facts
-        except BadInput:  # told in whole; its log says no more
+        except BadInput:  # the message is complete, so the log is not needed
             folder.vanish()
             raise
         for note in facts["notes"]:
@@ -123,17 +123,17 @@ def engine(tree: Tree, folder: Folder) -> Executor:
 def tell_changed_code(folder: Folder, facts: dict[str, Any], screen: Screen) -> None:
     if changed := folder.changed_code(facts["sources"]):
         words = f"{', '.join(changed)}: its file has changed since {folder.name} was begun"
-        screen.say(f"{words}; trials before and after may not compare, and name= begins another study")
+        screen.say(f"{words}; trials before and after may not be comparable; name= begins another study")
 
 
 def announce(settled: Settled, facts: dict[str, Any], screen: Screen) -> None:
-    """What is optimised, what the verdict will compare, and which techniques were left out or are broken."""
+    """Print the objective, the part that the verdict compares on, and the techniques that were left out or are broken."""
     first, space = settled.goal.first, settled.space
     screen.say(f"objective: {first.direction} {first.name}")
     if settled.part == "training":
         screen.say(f"{first.name} is measured while training: the verdict compares trainings on fresh seeds")
     elif settled.part == "validation":
-        missing = f"does not tell {first.name}" if facts["test"] else "is missing"
+        missing = f"does not measure {first.name}" if facts["test"] else "is missing"
         screen.say(f"the test part {missing}: the verdict compares on the validation part, which also chooses the winner")
     if dropped := [key for key in space.dropped if key not in space.broken]:
         screen.say(f"left out: {', '.join(dropped)} (autoopt plan says why)")
@@ -142,19 +142,23 @@ def announce(settled: Settled, facts: dict[str, Any], screen: Screen) -> None:
 
 
 def own_baseline(tree: Tree) -> Recipe | None:
-    """The recipe that `baseline=FILE` names, on the study's own data, split and epochs."""
+    """The recipe that `baseline=FILE` names, on the study's own data, split and epochs.
+
+    Raises:
+        BadInput: the file cannot be read, or leaves a choice open.
+    """
     if tree["baseline"] is None:
         return None
     space = Space.of(compose([], tree["baseline"]))
     if domains := space.domains():
-        raise BadInput(f"baseline={tree['baseline']}: a recipe leaves nothing to choose, but {domains[0].path} is open")
+        raise BadInput(f"baseline={tree['baseline']}: a recipe has one value for each setting, but {domains[0].path} is open")
     study = Space.of(tree).baseline()
     return space.baseline().replace(**{key: study.tree[key] for key in ("data", "split", "study")})
 
 
 @contextmanager
 def open_study(warm: Warm, settled: Settled, asking: bool = True) -> Iterator[Study]:
-    """The study with its journal, its clock and its mirror; the journal is closed and MLflow written at the end."""
+    """The study with its journal, its budget and its mirror; at the end the journal is closed and MLflow is written."""
     folder, screen, first = warm.folder, warm.runner.screen, settled.goal.first
     journal = Journal(folder.path / "journal.log", folder.name, first.direction)
     behind = 0
@@ -187,16 +191,16 @@ def budget_of(warm: Warm, settled: Settled, journal: Journal, asking: bool) -> B
 
 
 def search(tree: Tree, screen: Screen, executor: Executor | None = None, asking: bool = True) -> Verdict:
-    """Run the study, or what is left of it, to its verdict.
+    """Run a study, or the rest of it, to its verdict.
 
     Args:
         executor: where the trials run; else the one that the config names.
-        asking: ask for new trials; else conclude with those that there are.
+        asking: begin new trials; else conclude with the trials so far.
 
     Raises:
-        BadInput: nothing can be searched this way; nothing was started.
-        NotConcluded: it ran, but there is nothing to conclude from; what was trained is kept.
-        Interrupted: a signal came; the same call goes on.
+        BadInput: nothing can be searched with this config; nothing was started.
+        NotConcluded: it ran, but there is nothing to conclude from; the trained models are kept.
+        Interrupted: a signal came; the same call resumes.
     """
     with warm(tree, screen, executor) as ready, open_study(ready, ready.begin(), asking) as study:
         explore(study)

@@ -1,4 +1,4 @@
-"""What is settled before trial 0, and stays for a study's life."""
+"""The space and the goal that are settled before trial 0 and never change."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -10,7 +10,7 @@ from autoopt.space import Space
 
 @dataclass(frozen=True)
 class Settled:
-    """The space of what works here, the goal, and the part that the verdict will compare: test, training or validation."""
+    """The space of the techniques that work here, the goal, and the part that the verdict compares on: test, training or validation."""
 
     space: Space
     goal: Goal
@@ -18,7 +18,7 @@ class Settled:
 
 
 def recall(space: Space, locked: Mapping[str, Any]) -> Settled:
-    """What space.yaml says of a study that was begun before."""
+    """The settled space and goal of a study that was begun before, from its space.yaml."""
     for key, reason in locked["left_out"].items():
         slot, name = key.split("/")
         if name in space.options[slot]:

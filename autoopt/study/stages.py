@@ -1,4 +1,4 @@
-"""The stages of a study: one table, read by whatever runs, stores, shows or mirrors their trials."""
+"""The stages of a study: one table for all code that runs, stores, shows or mirrors their trials."""
 
 from dataclasses import dataclass
 
@@ -9,12 +9,12 @@ class Stage:
 
     Args:
         name: as in the journal and as MLflow's `autoopt.stage`.
-        about: what the screen says of it.
-        key: the form of its trials' keys.
+        about: its description on the screen.
+        key: the format of its trials' keys.
         stored: its trials have records in the journal.
         tracked: MLflow has a run for each of its trials.
         shown: the screen has a line for each result.
-        trains: its trials are whole trainings, which count as such.
+        trains: its trials are whole trainings, which the verdict counts.
     """
 
     name: str

@@ -16,7 +16,7 @@ from autoopt.study.verdict import Verdict, read_verdict
 
 @dataclass(frozen=True)
 class Stored:
-    """A study as its folder tells it: its records by stage, and its verdict where it is concluded."""
+    """A study as read from its folder: its records by stage, and its verdict where it is concluded."""
 
     path: Path
     config: Tree
@@ -34,7 +34,7 @@ class Stored:
 
     @property
     def state(self) -> str:
-        """concluded, trained, or begun: whether it runs is known to its process alone."""
+        """concluded, trained or begun; only the study's own process knows whether it runs."""
         if self.verdict:
             return "concluded"
         return "begun" if self.searched or not (self.path / "best").exists() else "trained"
@@ -45,10 +45,10 @@ class Stored:
         return str(yaml.safe_load((self.path / "space.yaml").read_text())["direction"])
 
     def record(self, key: str) -> Record:
-        """One trial.
+        """The record of one trial.
 
         Raises:
-            BadInput: there is none of this key.
+            BadInput: no finished trial has this key.
         """
         known = {r.key: r for records in self.records.values() for r in records}
         if key not in known:
@@ -57,6 +57,7 @@ class Stored:
 
 
 def names(root: str | None) -> list[str]:
+    """The names of the studies in a folder, sorted."""
     return sorted(p.parent.name for p in Path(root or ROOT).glob("*/space.yaml"))
 
 
@@ -64,7 +65,7 @@ def open_stored(name: str, root: str | None) -> Stored:
     """A study by its name.
 
     Raises:
-        BadInput: there is none of this name.
+        BadInput: there is no study of this name.
     """
     path = Path(root or ROOT) / name
     if not (path / "space.yaml").exists():
@@ -79,15 +80,19 @@ def open_stored(name: str, root: str | None) -> Stored:
     )
 
 
-def recipe_overrides(said: str, root: str | None) -> list[str]:
-    """A recipe that is said as a file, as a study's name (its best) or as `NAME/17`."""
-    if Path(said).is_file():
-        return from_file(said)
-    name, _, key = said.partition("/")
+def recipe_overrides(reference: str, root: str | None) -> list[str]:
+    """The overrides of a recipe that is given as a file, as a study's name (its best recipe) or as `NAME/17`.
+
+    Raises:
+        BadInput: there is no such file, study or trial, or the study has no winner yet.
+    """
+    if Path(reference).is_file():
+        return from_file(reference)
+    name, _, key = reference.partition("/")
     study = open_stored(name, root)
     if key:
         return as_overrides(dict(study.record(key).recipe))
     best = study.path / "best" / "recipe.yaml"
     if not best.exists():
-        raise BadInput(f"{name} has no winner yet; say recipe={name}/TRIAL, or search on")
+        raise BadInput(f"{name} has no winner yet; give recipe={name}/TRIAL, or resume its search")
     return from_file(str(best))

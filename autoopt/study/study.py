@@ -1,4 +1,4 @@
-"""A study at work: what its stages share."""
+"""A running study: the parts that its stages share."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -23,8 +23,8 @@ class Study:
     Args:
         tree: the composed config.
         baseline: the recipe of trial 0, where it is not the space's own.
-        facts: what the executor found out about the data and the models.
-        part: where the verdict compares winner and baseline: test, training or validation.
+        facts: the executor's facts about the data and the models.
+        part: the part on which the verdict compares winner and baseline: test, training or validation.
     """
 
     tree: Tree

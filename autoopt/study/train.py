@@ -22,7 +22,7 @@ JOB_KEY = "0"
 
 @dataclass(frozen=True)
 class Trained:
-    """What a training came to; `score` is of the `part` test where there is such a split, else of validation."""
+    """The result of a training; `score` is measured on `part`: on the test part where there is one, else on validation."""
 
     objective: str
     score: float
@@ -32,11 +32,11 @@ class Trained:
 
 
 def train(tree: Tree, screen: Screen, executor: Executor | None = None) -> Trained:
-    """Train the recipe that the tree pins; what it leaves open is as in the baseline.
+    """Train the recipe that the tree pins; settings that it leaves open are those of the baseline.
 
     Raises:
-        BadInput: it cannot be trained; nothing was started.
-        NotConcluded: the training failed, or the measurement on the test part, which leaves what was trained in best/.
+        BadInput: the recipe cannot be trained; nothing was started.
+        NotConcluded: the training failed, or the measurement on the test part did; then best/ holds the trained model.
     """
     tree = {**tree, "name": tree["name"] or f"train-{default_name(tree)}"}
     with warm(tree, screen, executor) as ready, open_study(ready, ready.begin_training()) as study:
@@ -46,7 +46,7 @@ def train(tree: Tree, screen: Screen, executor: Executor | None = None) -> Train
         trained = exported(study, result, "validation", {})
         if study.facts["test"]:
             order = Measure(key=TEST.key.format(JOB_KEY), recipe=recipe, seed=study.seed, weights=JOB_KEY, latency=True)
-            test = run(study, order, TEST, f"{trained.path} holds what was trained, but the measurement")
+            test = run(study, order, TEST, f"{trained.path} holds the trained model, but the measurement")
             trained = exported(study, test, "test" if study.part == "test" else "validation", trained.metrics)
         write_graph(study.runner, "best", recipe)
         return trained
@@ -56,7 +56,7 @@ def run(study: Study, order: Order, stage: Stage, what: str) -> Result:
     """The result of one order.
 
     Raises:
-        NotConcluded: it is a failure.
+        NotConcluded: the order failed; `what` begins the message.
     """
     study.runner.screen.stage(stage, 1, 0)
     (result,) = study.runner.collect([Job(order, stage)])
@@ -66,7 +66,7 @@ def run(study: Study, order: Order, stage: Stage, what: str) -> Result:
 
 
 def exported(study: Study, result: Result, part: str, before: Mapping[str, float]) -> Trained:
-    """Write best/ with what is known by now, and tell MLflow.
+    """Write best/ with the metrics so far, and send them to MLflow.
 
     Args:
         before: the metrics of the training, where this is the measurement on the test part.

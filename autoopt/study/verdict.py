@@ -1,4 +1,4 @@
-"""The verdict: what a study came to, as plain data. `autoopt.report` turns it into sentences, tables and pages."""
+"""The verdict of a study as plain data. `autoopt.report` turns it into sentences, tables and pages."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
@@ -13,7 +13,7 @@ LEVEL = 0.95
 
 
 class Repeating(yaml.SafeDumper):
-    """Writes what stands in two places twice, for people to read."""
+    """Writes equal values twice instead of as YAML aliases, for people to read."""
 
     def ignore_aliases(self, data: Any) -> bool:
         return True
@@ -28,7 +28,7 @@ class Side:
         title: its recipe in a few words.
         score: the mean of `scores`, the objective on each seed in the part that the verdict compares.
         validation: the mean of the objective on the validation part, on the same seeds.
-        metrics: the means of all that was measured on every seed.
+        metrics: the mean of each metric over the seeds.
         recipe: as a tree.
         weights: the key of the training whose weights are exported.
     """
@@ -60,23 +60,23 @@ class Point:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What a study came to.
+    """The result of a study.
 
     Args:
-        part: where the two were compared: `test`, `training` (what a training costs), or `validation`, which chose the winner.
+        part: where winner and baseline were compared: `test`, `training` (a cost of training), or `validation`, which chose the winner.
         gain: winner minus baseline, positive where the winner is better.
-        interval: holds the gain with 95 % confidence; infinite where it cannot be told.
+        interval: the 95 % confidence interval of the gain; infinite where it is unknown.
         counts: how many trials ended in each state.
         reasons: how many failed for each reason.
-        trainings: whole trainings, of the search and of confirm.
+        trainings: the number of whole trainings, of the search and of confirm.
         seconds: the time of all trials, added up.
-        elapsed: the time of the study, on its executor's clock.
+        elapsed: the time of the study, in seconds on its executor's clock.
         dropped: the techniques that were left out, by `slot/name`, each with the reason.
-        quarantined: those among them that failed.
-        front: the compressed models that no other one equals in score, latency and size at once.
-        test_opened_for: for how many recipes the test part was ever measured.
-        seeds_planned: on how many seeds the two were to be compared, where the time ended before.
-        folder: of the study.
+        quarantined: the techniques among them that failed.
+        front: the Pareto front of the compressed models in score, latency and size.
+        test_opened_for: the number of recipes that were measured on the test part.
+        seeds_planned: the planned number of seeds, where the time ended before; else 0.
+        folder: the study's folder.
     """
 
     study: str
@@ -101,16 +101,16 @@ class Verdict:
 
     @property
     def better(self) -> bool:
-        """Whether the winner is better beyond doubt: the whole interval lies above 0, in a part that did not choose it."""
+        """Whether the winner is significantly better: the whole interval lies above 0, on a part that did not choose it."""
         return self.winner.trial != self.baseline.trial and self.interval[0] > 0 and self.part != "validation"
 
     @property
     def best(self) -> Side:
-        """The side whose recipe is advised and exported: the winner where its gain lies above 0 beyond doubt, else the baseline."""
+        """The side whose recipe is advised and exported: the winner where the whole interval lies above 0, else the baseline."""
         return self.winner if self.winner.trial != self.baseline.trial and self.interval[0] > 0 else self.baseline
 
     def tree(self) -> dict[str, Any]:
-        """As plain values, for `verdict.yaml`; `read_verdict` turns them back."""
+        """The verdict as plain values, for `verdict.yaml`; `read_verdict` makes a verdict of them again."""
         return {
             **asdict(self),
             "interval": list(self.interval),
@@ -119,7 +119,7 @@ class Verdict:
         }
 
     def yaml(self, **more: Any) -> str:
-        """verdict.yaml; `more` is for its reader alone."""
+        """The text of verdict.yaml; `more` is for people, and `read` ignores it."""
         return yaml.dump({**more, **self.tree(), "level": LEVEL, "better": self.better}, Dumper=Repeating, sort_keys=False)
 
 
@@ -127,7 +127,7 @@ def read_verdict(tree: Mapping[str, Any]) -> Verdict:
     """The verdict that `Verdict.tree` wrote.
 
     Raises:
-        KeyError, TypeError: the tree is no verdict.
+        KeyError, TypeError: the tree is not a verdict.
     """
     values = {f.name: tree[f.name] for f in fields(Verdict)}
     sides = {side: Side(**tree[side]) for side in ("baseline", "winner")}

@@ -1,4 +1,4 @@
-"""Is the winner better than the baseline? The gain with its interval, out of seeds and of a finite test part."""
+"""Is the winner better than the baseline? The gain with its interval, from the seeds and the finite test part."""
 
 from collections.abc import Sequence
 from math import inf, sqrt
@@ -17,7 +17,7 @@ UNBOUNDED = (-inf, inf)
 def weigh(baseline: Candidate, winner: Candidate, part: str, objective: Objective) -> tuple[float, tuple[float, float]]:
     """The gain, and its 95 % interval by Student's t.
 
-    Two sources of chance are added: the seeds (of each side its variance over the number of seeds) and the finite test
+    Two sources of variance are added: the seeds (of each side its variance over the number of seeds) and the finite test
     part (the variance of the gain over resamples of its examples, or of its groups where it was split by groups; the same
     resamples for both sides). The degrees of freedom are Satterthwaite's (1946, doi:10.2307/3002019). Where single
     predictions are unknown (a LightningModule measures itself), the seeds alone count. An objective that is the same for
@@ -29,7 +29,7 @@ def weigh(baseline: Candidate, winner: Candidate, part: str, objective: Objectiv
     gain = objective.gain(mean(ours), mean(theirs))
     if objective.cost and objective.cost.exact and len({*theirs}) == len({*ours}) == 1:
         return gain, (gain, gain)
-    if min(len(theirs), len(ours)) < 2:  # one seed tells nothing of how seeds vary
+    if min(len(theirs), len(ours)) < 2:  # one seed does not show how seeds vary
         return gain, UNBOUNDED
     parts = [(variance(side) / len(side), len(side) - 1) for side in (theirs, ours)]
     if part == "test" and all(r.resamples for c in (baseline, winner) for r in c.tests):
@@ -38,7 +38,7 @@ def weigh(baseline: Candidate, winner: Candidate, part: str, objective: Objectiv
 
 
 def sampling_of(winner: Candidate, baseline: Candidate) -> tuple[float, int]:
-    """The variance of the gain that comes of the finite test part, with its degrees of freedom."""
+    """The variance of the gain due to the finite test part, with its degrees of freedom."""
     drawn = [np.mean([r.resamples for r in c.tests], axis=0) for c in (winner, baseline)]
     units = max(2, winner.tests[0].units)
     return float(np.var(drawn[0] - drawn[1], ddof=1)) * units / (units - 1), min(len(drawn[0]), units) - 1
@@ -47,7 +47,7 @@ def sampling_of(winner: Candidate, baseline: Candidate) -> tuple[float, int]:
 def interval(gain: float, parts: Sequence[tuple[float, int]]) -> tuple[float, float]:
     """The interval around a sum of independent variances, each with its degrees of freedom."""
     total = sum(v for v, _ in parts)
-    if total == 0:  # seeds that agree to the last digit tell nothing of chance, unless there is no difference at all
+    if total == 0:  # equal scores on all seeds tell no variance, unless there is no difference at all
         return (gain, gain) if gain == 0 else UNBOUNDED
     freedom = total**2 / sum(v**2 / n for v, n in parts)
     half = float(stdtrit(freedom, (1 + LEVEL) / 2)) * sqrt(total)

@@ -1,4 +1,4 @@
-"""What every technique of a slot must do, as named checks that run over any of them: ours and a stranger's.
+"""The contract of each slot, as named checks that run on any technique, built-in or not.
 
 from autoopt.technique import find
 from autoopt.testing import check
@@ -58,7 +58,7 @@ OF_SLOT: dict[str, tuple[Check, ...]] = {
 
 
 class Finding(NamedTuple):
-    """A check that a technique did not pass, or that could not be made."""
+    """A check that a technique did not pass, or that could not run."""
 
     check: str
     reason: str
@@ -66,13 +66,13 @@ class Finding(NamedTuple):
 
 
 def check(technique: Technique) -> list[Finding]:
-    """Run all checks of a technique's slot: the failures, and what was skipped. Nothing means that it passed everything."""
+    """Run all checks of a technique's slot; returns the failed and the skipped checks, so an empty list means that all passed."""
     outcomes = [outcome(name, run) for name, run in checks(technique).items()]
     return [finding for finding in outcomes if finding is not None]
 
 
 def checks(technique: Technique) -> dict[str, Callable[[], None]]:
-    """The checks that a technique has to pass, by name; each raises on failure, and Unavailable where it cannot be made."""
+    """The checks that a technique has to pass, by name; each raises on failure, and Unavailable if it cannot run."""
     return {name_of(c): partial(c, technique) for c in (*GENERAL, *OF_SLOT[technique.slot])}
 
 
@@ -81,7 +81,7 @@ def name_of(check: Check) -> str:
 
 
 def state(technique: Technique, findings: Sequence[Finding]) -> str:
-    """What the findings of `check` come to: failed, ok, or skipped, where nothing that the technique does could be tried."""
+    """The result of `check`: failed, ok, or skipped if no check of the slot could run."""
     if any(not finding.skipped for finding in findings):
         return "failed"
     return "skipped" if {name_of(c) for c in OF_SLOT[technique.slot]} <= {finding.check for finding in findings} else "ok"
@@ -103,7 +103,7 @@ def outcome(name: str, run: Callable[[], None]) -> Finding | None:
 
 @contextmanager
 def quiet_lightning() -> Iterator[None]:
-    """Without the remarks that Lightning makes on tiny trainings."""
+    """Silence Lightning's remarks on tiny trainings."""
     loggers = [logging.getLogger(f"lightning.{name}") for name in ("pytorch", "pytorch.utilities.rank_zero", "fabric.utilities.rank_zero")]
     levels = [logger.level for logger in loggers]
     for logger in loggers:

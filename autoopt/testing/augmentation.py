@@ -37,8 +37,8 @@ def moves_all_planes_alike(technique: Technique) -> None:
         if "planes" in world:
             alike = world["planes"][:, :1].expand(-1, 5, -1, -1)
             result = build(technique, {**world, "planes": alike}, {})
-            made = dict(zip(technique.asks, result if isinstance(result, tuple) else (result,), strict=True))["planes"]
-            assert torch.equal(made, made[:, :1].expand_as(made)), "five planes that are alike were moved in different ways"
+            planes = dict(zip(technique.asks, result if isinstance(result, tuple) else (result,), strict=True))["planes"]
+            assert torch.equal(planes, planes[:, :1].expand_as(planes)), "five planes that are alike were moved in different ways"
 
 
 def leaves_the_given_batch_alone(technique: Technique) -> None:
@@ -57,7 +57,7 @@ def changes_nothing_at_strength_zero(technique: Technique) -> None:
 
 
 def changed_by(technique: Technique, values: dict[str, Any]) -> str:
-    """What the augmentation changes with these values; nothing, nothing."""
+    """What the augmentation changes with these values, or how it fails; empty if it changes nothing."""
     try:
         # an interpolation between a pixel and its neighbour is exact up to the rounding of its place
         changed = [name for name, old, new in changed_tensors(technique, values) if not torch.allclose(old, new, atol=1e-5)]
@@ -82,12 +82,12 @@ def changed_tensors(technique: Technique, values: Offered | None = None) -> Iter
 
 
 def batches_made(technique: Technique, values: Offered | None = None) -> list[tuple[Offered, dict[str, Tensor]]]:
-    made = []
+    batches = []
     for world, result in situations(technique, values):
         parts = result if isinstance(result, tuple) else (result,)
         assert len(parts) == len(technique.asks), f"it asks for {', '.join(technique.asks)} and returned {len(parts)} tensors"
-        made.append((world, dict(zip(technique.asks, parts, strict=True))))
-    return made
+        batches.append((world, dict(zip(technique.asks, parts, strict=True))))
+    return batches
 
 
 CHECKS = (

@@ -15,7 +15,7 @@ def makes_it_smaller(technique: Technique) -> None:
     for world, smaller in situations(technique):
         sizes = stored_bytes(world["model"]), stored_bytes(smaller)
         work = flops(world["model"], world), flops(smaller, world)
-        fewer = 0 < work[1] < work[0]  # what torch does not compute, it does not count
+        fewer = 0 < work[1] < work[0]  # torch counts only its own operations
         assert sizes[1] < sizes[0] or fewer, f"it takes {sizes[1]} bytes and {work[1]} FLOPs; it took {sizes[0]} and {work[0]}"
 
 
@@ -36,7 +36,7 @@ def stays_close(technique: Technique) -> None:
         assert after.shape == before.shape, f"outputs {tuple(before.shape)} became {tuple(after.shape)}"
         assert after.dtype == before.dtype, f"outputs of {before.dtype} became {after.dtype}"
         same = (before.argmax(1) == after.argmax(1)).float().mean().item()
-        assert same >= 0.8, f"only {same:.0%} of the predictions are what they were"
+        assert same >= 0.8, f"only {same:.0%} of the predictions stay the same"
 
 
 def can_be_stored(technique: Technique) -> None:
@@ -44,7 +44,7 @@ def can_be_stored(technique: Technique) -> None:
         expected = outputs(smaller.eval(), world)
         kept = {name: tensor.clone() for name, tensor in smaller.state_dict().items()}
         taken_up = restore(json.loads(json.dumps(describe_modules(smaller, world["model"]))), kept, world["model"])
-        assert torch.equal(outputs(taken_up, world), expected), "it gives other outputs when it was stored and taken up again"
+        assert torch.equal(outputs(taken_up, world), expected), "it gives other outputs after it was stored and loaded again"
 
 
 def leaves_the_given_model_alone(technique: Technique) -> None:

@@ -14,13 +14,13 @@ from autoopt.testing.worlds import situations
 
 def gives_sound_inputs(technique: Technique) -> None:
     for examples in sets_of_examples(technique):
-        found = encode_inputs(examples)
-        inputs: Any = found.inputs
-        dtypes = (torch.int64,) if found.tokens else (torch.float32, torch.uint8)
+        encoding = encode_inputs(examples)
+        inputs: Any = encoding.inputs
+        dtypes = (torch.int64,) if encoding.tokens else (torch.float32, torch.uint8)
         assert inputs.dtype in dtypes, f"the inputs are {inputs.dtype}, expected {' or '.join(map(str, dtypes))}"
         assert len(inputs.shape) >= 2 and len(inputs), f"the inputs have the shape {tuple(inputs.shape)}, expected (N, F) or (N, C, H, W)"
         for piece in all_rows(inputs):
-            check_inputs(piece, found.tokens)
+            check_inputs(piece, encoding.tokens)
 
 
 def check_inputs(inputs: Tensor, tokens: int) -> None:
@@ -68,16 +68,16 @@ def gives_separate_splits(technique: Technique) -> None:
 
 
 def encode_inputs(examples: Examples) -> Encoded:
-    """The inputs as numbers, all of them being for training."""
+    """The inputs as numbers; all of them are for training."""
     inputs = examples.inputs
     return inputs.encoded(torch.arange(len(inputs)), (), True) if isinstance(inputs, Raw) else Encoded(inputs)  # type: ignore[arg-type]
 
 
 def sets_of_examples(technique: Technique) -> list[Examples]:
-    found = [result for _, result in situations(technique) if isinstance(result, Examples)]
-    if not found:
-        raise Unavailable("a LightningDataModule is looked at when it is used")
-    return found
+    examples = [result for _, result in situations(technique) if isinstance(result, Examples)]
+    if not examples:
+        raise Unavailable("a LightningDataModule is checked when it is used")
+    return examples
 
 
 CHECKS = (gives_sound_inputs, encodes_alike_each_time, gives_sound_targets, gives_separate_splits)

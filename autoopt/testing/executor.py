@@ -1,4 +1,4 @@
-"""What an executor must do: run orders to their end, tell how they go, and end them when it is told to."""
+"""What an executor must do: run orders to their end, report their events, and end them when it is asked to."""
 
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -20,34 +20,34 @@ def runs_orders_to_their_end(technique: Technique) -> None:
     with running(technique) as (world, executor):
         for number in range(2):  # the second waits for the first: there is one worker
             executor.submit(number, order_of(world, f"{number}", keep=True))
-        told = collect_events(executor, {0, 1})
+        events = collect_events(executor, {0, 1})
         for number in range(2):
-            end = ended_well(told[number])
-            kinds = [event.kind for event in told[number]]
-            assert kinds[0] == "started" and kinds[-1] == "finished", f"of a trial it tells {', '.join(kinds)}"
-            epochs = [event.data["epoch"] for event in told[number] if event.kind == "report"]
+            end = ended_well(events[number])
+            kinds = [event.kind for event in events[number]]
+            assert kinds[0] == "started" and kinds[-1] == "finished", f"the events of a trial are {', '.join(kinds)}"
+            epochs = [event.data["epoch"] for event in events[number] if event.kind == "report"]
             assert epochs == list(range(1, EPOCHS + 1)), f"of {EPOCHS} epochs, from 1, it reports {epochs}"
-            assert end.epochs == EPOCHS and not end.stopped, f"of a training of {EPOCHS} epochs it tells {end}"
-            assert world["store"].has_weights(f"{number}"), "the weights of a trial that was to keep them are not in the store"
+            assert end.epochs == EPOCHS and not end.stopped, f"a training of {EPOCHS} epochs ended with {end}"
+            assert world["store"].has_weights(f"{number}"), "the weights of a trial with keep=True are not in the store"
 
 
 def stops_a_trial_at_a_rung(technique: Technique) -> None:
     with running(technique) as (world, executor):
         executor.submit(0, order_of(world, "0", rungs=(1, 2)))
-        told = collect_events(executor, {0}, {1: False, 2: True})
-        end = ended_well(told[0])
-        assert end.stopped and end.epochs == 2, f"a trial that was stopped after two epochs tells {end}"
+        events = collect_events(executor, {0}, {1: False, 2: True})
+        end = ended_well(events[0])
+        assert end.stopped and end.epochs == 2, f"a trial that was stopped after two epochs ended with {end}"
 
 
 def ends_a_trial_that_is_killed_or_takes_too_long(technique: Technique) -> None:
     with running(technique) as (world, executor):
         endless = replace(order_of(world, "0"), recipe=order_of(world, "0").recipe.replace(study={"epochs": 10**6}))
         executor.submit(0, endless)
-        told = collect_events(executor, {0}, on_report=lambda event: executor.kill(event.number))
-        assert (reason := reason_of(told[0])) == "user", f"a trial that was killed fails for the reason {reason}"
+        events = collect_events(executor, {0}, on_report=lambda event: executor.kill(event.number))
+        assert (reason := reason_of(events[0])) == "user", f"a trial that was killed fails for the reason {reason}"
         executor.submit(1, replace(endless, key="1", time_limit=1.0))
-        told = collect_events(executor, {1})
-        assert (reason := reason_of(told[1])) == "timeout", f"a trial that takes longer than its time_limit fails for the reason {reason}"
+        events = collect_events(executor, {1})
+        assert (reason := reason_of(events[1])) == "timeout", f"a trial that takes longer than its time_limit fails for the reason {reason}"
         executor.submit(2, order_of(world, "2"))
         ended_well(collect_events(executor, {2})[2])
 
@@ -61,7 +61,7 @@ def has_a_clock_that_runs_forward(technique: Technique) -> None:
             time.sleep(0.01)
     finally:
         executor.close()
-    assert times == sorted(times) and times[-1] > times[0], f"its clock goes {', '.join(f'{each:g}' for each in times)}"
+    assert times == sorted(times) and times[-1] > times[0], f"its clock goes {', '.join(f'{t:g}' for t in times)}"
 
 
 @contextmanager
@@ -69,8 +69,8 @@ def running(technique: Technique) -> Iterator[tuple[Offered, Executor]]:
     """The situation and its executor, ready."""
     ((world, executor),) = situations(technique)
     try:
-        assert executor.workers == 1, f"it was to run one trial at a time and has {executor.workers} workers"
-        assert executor.facts, "it tells no facts"
+        assert executor.workers == 1, f"it should run one trial at a time, but has {executor.workers} workers"
+        assert executor.facts, "it has no facts"
         yield world, executor
     finally:
         executor.close()
@@ -88,26 +88,26 @@ def collect_events(
     on_report: Callable[[Event], None] = lambda event: None,
 ) -> dict[int, list[Event]]:
     """The events of the trials until all have ended; the reports of rungs, and no others, are answered."""
-    told: dict[int, list[Event]] = {number: [] for number in numbers}
+    events: dict[int, list[Event]] = {number: [] for number in numbers}
     deadline = time.monotonic() + DEADLINE
     left = set(numbers)
     while left:
         assert time.monotonic() < deadline, f"after {DEADLINE} s trial {min(left)} has not ended"
         for event in executor.events():
-            assert event.number in left, f"trial {event.number} tells that it has {event.kind}, and does not run"
-            told[event.number].append(event)
+            assert event.number in left, f"trial {event.number} sent '{event.kind}', but does not run"
+            events[event.number].append(event)
             if event.kind == "report":
                 if (epoch := event.data["epoch"]) in answers:
                     executor.reply(event.number, answers[epoch])
                 on_report(event)
             elif event.kind in ("finished", "failed"):
                 left.remove(event.number)
-    return told
+    return events
 
 
 def ended_well(events: list[Event]) -> Outcome:
     last = events[-1]
-    assert last.kind == "finished", f"a trial that should end well has failed: {last.data}"
+    assert last.kind == "finished", f"a trial that should succeed has failed: {last.data}"
     unknown = last.data.keys() - {field.name for field in fields(Outcome)}
     assert not unknown, f"its outcome has {', '.join(sorted(unknown))}, which no Outcome has"
     return Outcome(**last.data)

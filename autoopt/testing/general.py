@@ -1,4 +1,4 @@
-"""What a technique of any slot must do: say what it is, and build wherever it says that it can."""
+"""What a technique of any slot must do: describe itself, and build everywhere in its domains."""
 
 import re
 from collections.abc import Iterator
@@ -19,7 +19,7 @@ def reads_without_importing(technique: Technique) -> None:
     try:
         read = from_source(technique.slot, technique.name, technique.path, technique.owner)
     except Exception as error:
-        raise Unavailable(f"it is imported to be described, its source does not say all: {type(error).__name__}: {error}") from error
+        raise Unavailable(f"its source does not say all, so it is imported: {type(error).__name__}: {error}") from error
     for seen, is_ in zip_longest(signature(read), signature(imported)):
         assert seen == is_, f"the source says {seen}, the imported object {is_}"
 
@@ -59,7 +59,7 @@ def builds_at_the_ends_of_its_domains(technique: Technique) -> None:
     expected = PLUGGABLE[technique.slot].returns
     names = " or ".join("nothing" if path is None else path.rpartition(":")[2] for path in expected)
     for values in ({}, *ends(technique)):
-        said = ", ".join(f"{name}={value!r}" for name, value in values.items()) or "its defaults"
+        shown = ", ".join(f"{name}={value!r}" for name, value in values.items()) or "its defaults"
         try:
             built = situations(technique, values)
         except Unavailable:
@@ -67,12 +67,12 @@ def builds_at_the_ends_of_its_domains(technique: Technique) -> None:
                 raise
             continue
         except Exception as error:
-            raise AssertionError(f"does not build with {said}: {type(error).__name__}: {error}") from error
+            raise AssertionError(f"does not build with {shown}: {type(error).__name__}: {error}") from error
         for _, result in built:
             fits = any(result is None if path is None else isinstance(result, resolve(path)) for path in expected)
             if isinstance(result, Executor):
                 result.close()
-            assert fits, f"with {said} it returned {type(result).__name__}, expected {names}"
+            assert fits, f"with {shown} it returned {type(result).__name__}, expected {names}"
 
 
 def ends(technique: Technique) -> Iterator[dict[str, Any]]:

@@ -13,7 +13,7 @@ from autoopt.testing.worlds import Offered, situations
 
 
 def is_lower_for_better_outputs(technique: Technique) -> None:
-    """In each situation; in one of them for a loss that does not ask what is to be learnt."""
+    """In each situation; a loss that does not ask for the task has to pass in one of them."""
     built = situations(technique)
     failed = []
     for world, loss in built:
@@ -29,10 +29,10 @@ def is_lower_for_better_outputs(technique: Technique) -> None:
 
 def takes_class_probabilities(technique: Technique) -> None:
     if not {"task", "class_counts"} & set(technique.asks):
-        raise Unavailable("it does not ask what is to be learnt")
+        raise Unavailable("it does not ask for the task or the classes")
     worlds = [(world, loss) for world, loss in situations(technique) if world["task"].kind == "classification"]
     if not worlds:
-        raise Unavailable("it is not for classes")
+        raise Unavailable("it is not for classification")
     for world, loss in worlds:
         targets = examples_of(world["task"])[1]
         compare_losses(loss, world, one_hot(targets, world["task"].outputs).float())

@@ -31,7 +31,7 @@ def gives_every_parameter_a_gradient(technique: Technique) -> None:
 def judges_each_example_by_itself(technique: Technique) -> None:
     for world, model in networks(technique):
         inputs = examples_of(world["task"], 4)[0]
-        together, alone = model.eval()(inputs), torch.cat([model(each) for each in inputs.split(1)])
+        together, alone = model.eval()(inputs), torch.cat([model(example) for example in inputs.split(1)])
         off = (together - alone).abs().max()
         assert torch.allclose(together, alone, atol=1e-4), f"in evaluation, an output changes by {off:g} with the batch it is in"
 
@@ -47,7 +47,7 @@ def builds_the_same_under_a_seed(technique: Technique) -> None:
 
 def networks(technique: Technique) -> list[tuple[Offered, nn.Module]]:
     if "task" not in technique.asks:
-        raise Unavailable("it asks for no task, so what goes in and out is not known")
+        raise Unavailable("it does not ask for the task, so its inputs and outputs are not known")
     return situations(technique)
 
 

@@ -1,4 +1,4 @@
-"""What an optimizer must do: descend at the rate of its groups, with a closure or resumed, and touch nothing that has no gradient."""
+"""What an optimizer must do: descend at the rate of its groups, with a closure or resumed; leave parameters without a gradient alone."""
 
 import copy
 from collections.abc import Callable
@@ -27,9 +27,9 @@ def resumes_bit_for_bit(technique: Technique) -> None:
     take_step(optimizer, world["model"], 3)
     other["model"].load_state_dict(copy.deepcopy(world["model"].state_dict()))
     resumed.load_state_dict(copy.deepcopy(optimizer.state_dict()))
-    for model, each in ((world["model"], optimizer), (other["model"], resumed)):
+    for model, current in ((world["model"], optimizer), (other["model"], resumed)):
         torch.manual_seed(1)
-        take_step(each, model, 3)
+        take_step(current, model, 3)
     same = all(torch.equal(a, b) for a, b in zip(world["model"].parameters(), other["model"].parameters(), strict=True))
     assert same, "three steps from its state_dict differ from three steps without a break"
 
@@ -52,7 +52,7 @@ def steps_at_the_rate_of_its_groups(technique: Technique) -> None:
         before = {name: p.detach().clone() for name, p in world["model"].named_parameters()}
         take_step(optimizer, world["model"], world["steps_per_epoch"])
         moved = differing_tensors(before, dict(world["model"].named_parameters()))
-        assert not moved, f"with a rate of 0 in its param_groups it moved {moved}: no schedule would be followed"
+        assert not moved, f"with a rate of 0 in its param_groups it moved {moved}: it would follow no schedule"
 
 
 def steps_with_a_closure(technique: Technique) -> None:

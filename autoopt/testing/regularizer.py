@@ -1,4 +1,4 @@
-"""What a regularizer must do: train along, keep the parameters finite, and change a model once, however often it is called."""
+"""What a regularizer must do: take part in a training, keep the parameters finite, and change a model once, even if called again."""
 
 import torch
 from torch import Tensor, nn
@@ -18,7 +18,7 @@ def trains_two_finite_steps(technique: Technique) -> None:
 
 
 def changes_a_model_only_once(technique: Technique) -> None:
-    """A trained model is given to it again when it is trained on."""
+    """A model that is trained further is given to the regularizer again."""
     first, second = situations(technique), situations(technique)
     situations(technique, worlds=[world for world, _ in second])
     for (once, _), (twice, _) in zip(first, second, strict=True):

@@ -1,4 +1,4 @@
-"""What a schedule must do: give finite rates up to the base rate, however many steps there are, and know what is better."""
+"""What a schedule must do: give finite rates up to the base rate, for any number of steps, and know which values are better."""
 
 import torch
 from torch import Tensor

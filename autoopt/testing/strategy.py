@@ -37,8 +37,8 @@ def resumes_from_the_history(technique: Technique) -> None:
         history = mixed(world)
         for number in range(1, TRIALS):
             strategy.propose(history[:number], number, SEED)
-        went_on, resumed = (each.propose(history, TRIALS, SEED) for each in (strategy, fresh))
-        assert resumed == went_on, f"a new one proposes other values from the same history: {differing_values(went_on, resumed)}"
+        went_on, resumed = (s.propose(history, TRIALS, SEED) for s in (strategy, fresh))
+        assert resumed == went_on, f"a new instance proposes other values from the same history: {differing_values(went_on, resumed)}"
 
 
 def bears_every_state_of_a_trial(technique: Technique) -> None:
@@ -62,7 +62,7 @@ def decides_at_its_rungs(technique: Technique) -> None:
 
 
 def mixed(world: Offered) -> list[Evidence]:
-    """A history with trials of every state, among them one that is no point of the space."""
+    """A history with trials of every state; one of them is not a point of the space."""
     curve = {epoch: 0.4 + 0.01 * epoch for epoch in range(1, 5)}
     history = []
     for number in range(TRIALS):
@@ -90,12 +90,12 @@ def drawn(space: Space, number: int) -> Mapping[str, Any]:
 
 
 def differing_values(first: Mapping[str, Any] | None, second: Mapping[str, Any] | None) -> str:
-    one, other = first or {}, second or {}
-    return ", ".join(sorted(key for key in one.keys() | other.keys() if one.get(key) != other.get(key))) or f"{first} and {second}"
+    old, new = first or {}, second or {}
+    return ", ".join(sorted(key for key in old.keys() | new.keys() if old.get(key) != new.get(key))) or f"{first} and {second}"
 
 
 def check_point(space: Space, values: Mapping[str, Any]) -> None:
-    """Raise AssertionError where the values are no point of the space."""
+    """Raise AssertionError if the values are not a point of the space."""
     asked = set[str]()
 
     def pick(domain: Domain) -> Any:

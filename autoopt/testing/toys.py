@@ -1,4 +1,4 @@
-"""What the contract tries techniques on: tasks with their examples, small networks, and a Trainer on them."""
+"""Small parts for the contract's checks: tasks with their examples, networks, and a training by a Trainer."""
 
 from typing import Any
 
@@ -23,7 +23,7 @@ TASKS = (
 
 
 def examples_of(task: Task, count: int = 12) -> tuple[Tensor, Tensor]:
-    """Inputs, each class told by a bright stripe or by its first token, and targets; all alike at each call."""
+    """Inputs, whose class shows in a bright stripe or in the first token, and targets; the same at each call."""
     generator = torch.Generator().manual_seed(0)
     if task.tokens:
         words = torch.randint(1, task.tokens, (count, *task.input_shape), generator=generator)
@@ -38,7 +38,7 @@ def examples_of(task: Task, count: int = 12) -> tuple[Tensor, Tensor]:
 
 
 def toy_network(width: int = WIDTH) -> nn.Module:
-    """A small image classifier with norm layers that are no longer as they were made."""
+    """A small image classifier whose norm layers differ from their initial state."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         model = nn.Sequential(
@@ -70,7 +70,7 @@ def residual_network() -> nn.Module:
 
 
 class Bowl(nn.Module):
-    """A quadratic with its minimum at 1, and a parameter that has no part in it."""
+    """A quadratic function with its minimum at 1, and a parameter that it does not use."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -83,7 +83,7 @@ class Bowl(nn.Module):
 
 
 class Tiny(L.LightningModule):
-    """A classifier that logs what a regularizer may follow."""
+    """A classifier that logs a metric, which a regularizer may follow."""
 
     def __init__(self, model: nn.Module):
         super().__init__()

@@ -21,7 +21,7 @@ from autoopt.technique import REQUIRED, Technique, build
 from autoopt.testing.toys import TASKS, WIDTH, Bowl, examples_of, residual_network, toy_network
 
 Offered = dict[str, Any]
-"""What a slot offers in one situation, by name."""
+"""The objects that a slot offers in one situation, by name."""
 
 STEPS = 60
 EPOCHS = 3
@@ -31,22 +31,22 @@ def situations(technique: Technique, values: Offered | None = None, worlds: Iter
     """What the technique returns in each situation of its slot in which it applies.
 
     Raises:
-        Unavailable: it applies in none, or does not work without a setting.
+        Unavailable: it applies in no situation, or needs a setting.
     """
     chosen = values or {}
     missing = [p.name for p in technique.params.values() if p.default is REQUIRED and p.name not in chosen]
     if missing:
         raise Unavailable(f"needs a value for {', '.join(missing)}")
-    found, reason = [], f"nothing offers all of {', '.join(technique.asks)}"
+    results, reason = [], f"no situation offers all of {', '.join(technique.asks)}"
     for world in WORLDS[technique.slot]() if worlds is None else worlds:
         if world.keys() >= set(technique.asks):
             try:
-                found.append((world, build(technique, world, chosen)))
+                results.append((world, build(technique, world, chosen)))
             except Unavailable as error:
                 reason = str(error)
-    if not found:
+    if not results:
         raise Unavailable(reason)
-    return found
+    return results
 
 
 def differing_tensors(first: dict[str, Tensor], second: dict[str, Tensor]) -> str:
@@ -129,9 +129,9 @@ def strategy_worlds() -> Iterator[Offered]:
 
 
 def executor_worlds() -> Iterator[Offered]:
-    one = ("optimizer=nesterov", "schedule=constant", "loss=cross_entropy", "initializer=keep", "regularizer=none", "augmentation=none")
-    folder = TemporaryDirectory(ignore_cleanup_errors=True)  # it goes when nobody has this world any more
-    tree = tree_of(*one, "batches.size=256", f"study.epochs={EPOCHS}")
+    choices = ("optimizer=nesterov", "schedule=constant", "loss=cross_entropy", "initializer=keep", "regularizer=none", "augmentation=none")
+    folder = TemporaryDirectory(ignore_cleanup_errors=True)  # it is deleted together with this world
+    tree = tree_of(*choices, "batches.size=256", f"study.epochs={EPOCHS}")
     yield {"setup": {"tree": tree}, "store": Store(folder.name), "limits": Limits(workers=1), "kept": folder}
 
 

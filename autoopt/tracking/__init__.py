@@ -1,7 +1,7 @@
-"""The MLflow mirror of a study, as its supervisor sees it: append a line to a spool and go on.
+"""The MLflow mirror of a study, on the supervisor's side: it appends a line to a spool and goes on.
 
-MLflow is slow to import, to open and to answer, and may be away: another process (`python -m autoopt.tracking FOLDER`)
-follows the spool and writes it to the store, so that tracking changes no score and slows nothing.
+MLflow is slow to import, to open and to answer, and may be unreachable. Therefore another process
+(`python -m autoopt.tracking FOLDER`) follows the spool and writes it to the store, so that tracking slows no trial.
 """
 
 import os
@@ -25,11 +25,15 @@ Attributes = Mapping[str, object]
 Metrics = Mapping[str, float]
 REVIVE = 60.0
 SCHEMES = ("sqlite", "postgresql", "mysql", "mssql", "http", "https", "databricks", "databricks-uc", "uc")
-"""Of the stores that MLflow itself knows; others come by its entry points."""
+"""The schemes of the stores that MLflow itself has; other distributions add schemes by its entry points."""
 
 
 def store_uri(uri: str | None) -> str:
-    """The store's address: as given, else MLFLOW_TRACKING_URI, else `mlflow.db` here. Paths become absolute."""
+    """The store's address: as given, else MLFLOW_TRACKING_URI, else `mlflow.db` here. Paths become absolute.
+
+    Raises:
+        BadInput: MLflow has no store for such an address.
+    """
     uri = uri or os.environ.get("MLFLOW_TRACKING_URI") or "sqlite:///mlflow.db"
     if uri in ("databricks", "databricks-uc", "uc"):
         return uri
@@ -44,12 +48,12 @@ def store_uri(uri: str | None) -> str:
 
 
 def stores() -> list[str]:
-    """The schemes of the stores that other distributions bring; a malformed one disturbs nobody."""
-    found = []
+    """The schemes of the stores of other distributions; a malformed distribution is skipped."""
+    schemes = []
     for distribution in distributions():
         with suppress(Exception):
-            found += [point.name for point in distribution.entry_points if point.group == "mlflow.tracking_store"]
-    return found
+            schemes += [point.name for point in distribution.entry_points if point.group == "mlflow.tracking_store"]
+    return schemes
 
 
 def experiment_name(experiment: str | None, name: str) -> str:
@@ -58,7 +62,7 @@ def experiment_name(experiment: str | None, name: str) -> str:
 
 
 class Tracker:
-    """Mirrors one study: a parent run for the study, a child run a trial. No method waits, save `close`."""
+    """Mirrors one study: a parent run for the study, a child run for each trial. Only `close` waits."""
 
     def __init__(self, folder: Path, *, uri: str | None, experiment: str):
         self._folder = folder
@@ -69,7 +73,7 @@ class Tracker:
         self._start()
 
     def study(self, name: str, params: Attributes, tags: Attributes, data: Mapping[str, str] | None = None) -> None:
-        """The parent run; comes before any trial. A resumed study goes on with its own.
+        """Begin the parent run, before any trial; a resumed study continues its own run.
 
         Args:
             data: the `name` of the examples and a `digest` of them, which MLflow shows as the run's dataset.
@@ -77,7 +81,7 @@ class Tracker:
         self._put(PARENT, name=name, status="RUNNING", params=params, tags={"autoopt.role": "study", **tags}, data=data or {})
 
     def trial(self, number: int | str, name: str, params: Attributes, tags: Attributes) -> None:
-        """A child run, under a key that is unique in the study; a trial that is run again goes on with its own."""
+        """Begin a child run, under a key that is unique in the study; a trial that is run again continues its own run."""
         known = {"autoopt.role": "trial", "autoopt.trial": number}
         self._put(number, name=name, status="RUNNING", params=params, tags=known | dict(tags))
 
@@ -85,29 +89,29 @@ class Tracker:
         self._put(number, step=step, metrics=metrics, time=time)
 
     def end(self, number: int | str, status: str, metrics: Metrics, tags: Attributes) -> None:
-        """FINISHED, KILLED or FAILED; a final metric is one point, which MLflow draws as a bar."""
+        """End a run as FINISHED, KILLED or FAILED; a final metric is a single point, which MLflow draws as a bar."""
         self._put(number, status=status, step=0, metrics=metrics, tags=tags)
 
     def note(self, text: str) -> None:
-        """The text (Markdown) that the study's page shows."""
+        """Set the text (Markdown) that the study's page shows."""
         self._put(PARENT, tags={"mlflow.note.content": text})
 
     def conclude(self, status: str, metrics: Metrics, tags: Attributes, params: Attributes | None = None) -> None:
         self._put(PARENT, status=status, metrics=metrics, tags=tags, params=params or {})
 
     def artifacts(self, path: Path) -> None:
-        """A file or a folder for the parent run; it has to stay until it is written."""
+        """Add a file or a folder to the parent run; it has to exist until it is written."""
         self._put(PARENT, artifacts=str(path.absolute()))
 
     def close(self, timeout: float = 30.0) -> int:
-        """Let the writer finish, and say how many records MLflow has not got (0, unless it is away).
+        """Let the writer finish, and return how many records MLflow still lacks (0, unless it is unreachable).
 
-        What is left stays in the spool: the next session takes it along, or `python -m autoopt.tracking FOLDER`.
+        These records stay in the spool; the next session writes them, or `python -m autoopt.tracking FOLDER`.
         """
         self._spool.append({"end": True})
         if self._writer.poll() is not None:
             self._start()
-        with suppress(subprocess.TimeoutExpired):  # it goes on without us, until all is written or the store is away
+        with suppress(subprocess.TimeoutExpired):  # it goes on alone, until all is written or the store is unreachable
             self._writer.wait(timeout)
         return self._spool.close() + unwritten(self._folder, self._target)
 
@@ -117,7 +121,7 @@ class Tracker:
             self._start()
 
     def _start(self) -> None:
-        """Start the writer: in a session of its own, so that Ctrl-C is ours alone; -P, as the folder is the user's."""
+        """Start the writer, in a session of its own, which Ctrl-C does not reach, and with -P, without the user's folder on its path."""
         command = [sys.executable, "-P", "-m", "autoopt.tracking", str(self._folder), "--follow", str(os.getpid())]
         environment = os.environ | {"MLFLOW_TRACKING_URI": self._target.uri}
         with (self._folder / LOG).open("ab") as log:

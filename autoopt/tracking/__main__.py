@@ -1,4 +1,4 @@
-"""`python -m autoopt.tracking FOLDER` writes what a study's spool holds to MLflow; a supervisor has it follow."""
+"""`python -m autoopt.tracking FOLDER` writes a study's spool to MLflow; with --follow, until the study ends."""
 
 import argparse
 import io
@@ -15,7 +15,7 @@ from autoopt.tracking.spool import SPOOL, Destination, is_closed, redacted, secr
 
 POLL, TICK, PATIENCE = 1.0, 0.25, 30.0
 DRAINED, BAD, LEFT = 0, 2, 75
-# MLflow's own retries take minutes a call, in which the writer could neither notice that it is alone nor go away.
+# MLflow's own retries take minutes per call, during which the writer could not notice that its supervisor is gone.
 MLFLOW = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
@@ -38,7 +38,7 @@ class Redacted(io.TextIOBase):
 
 
 class Writer:
-    """The loop around the mirror. Without a supervisor to follow it writes what there is, and ends."""
+    """The loop around the mirror. Without a supervisor to follow, it writes the present records and ends."""
 
     def __init__(self, folder: Path, where: Destination, supervisor: int | None):
         self._folder, self._where, self._supervisor = folder, where, supervisor
@@ -61,7 +61,7 @@ class Writer:
                 mirror = mirror or SpoolWriter(self._folder, self._where)
                 more, wait = mirror.write(), POLL
             except Exception as error:
-                logging.warning("MLflow is away: %s: %s", type(error).__name__, error)
+                logging.warning("MLflow cannot be reached: %s: %s", type(error).__name__, error)
                 if leaving:
                     return LEFT
                 mirror, more, wait = None, False, min(2 * wait, PATIENCE)
@@ -72,7 +72,7 @@ class Writer:
 
 
 def lock(spool: IO[bytes], writer: Writer) -> bool:
-    """Wait until no other writer is at this spool; by hand, or once the supervisor is gone, do not wait."""
+    """Lock the spool, once no other writer uses it; without a supervisor, do not wait and return False."""
     while True:
         try:
             flock(spool, LOCK_EX | LOCK_NB)
@@ -90,17 +90,17 @@ def mirror_spool(folder: Path, supervisor: int | None) -> int:
     writer = Writer(folder, where, supervisor)
     with (folder / SPOOL).open("rb+") as spool:
         if not lock(spool, writer):
-            raise BadInput(f"{folder}: another writer is at work on it.")
+            raise BadInput(f"{folder}: another writer uses it; try again when that has ended.")
         code = writer.run()
     if not supervisor:
-        print(f"{unwritten(folder, where)} records are left to be written.")
+        print(f"{unwritten(folder, where)} records are not written yet.")
     return code
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m autoopt.tracking", description=__doc__)
     parser.add_argument("folder", type=Path, help="the study's folder")
-    parser.add_argument("--follow", type=int, metavar="PID", help="go on while this process, its parent, lives")
+    parser.add_argument("--follow", type=int, metavar="PID", help="run while this process, its parent, lives")
     asked = parser.parse_args()
     os.environ.update({name: value for name, value in MLFLOW.items() if name not in os.environ})
     if asked.follow:

@@ -1,4 +1,4 @@
-"""What a stretch of the spool says, run by run, in a form that MLflow takes."""
+"""Gathers the records of the spool by run, in a form that MLflow accepts."""
 
 import json
 import logging
@@ -19,13 +19,13 @@ KEY_SIZE, NAME_SIZE, PARAM_SIZE, TAG_SIZE = 250, 250, 6000, 8000
 
 
 def legal(key: str) -> str:
-    """The key as MLflow takes it: of a few characters, and a plain relative path."""
+    """The key in a form that MLflow accepts: a plain relative path of the allowed characters."""
     path = posixpath.normpath("/" + re.sub(r"[^\w.\- :/]", "_", key)).lstrip("/")
     return path[:KEY_SIZE].rstrip("/") or "_"
 
 
 def truncated(value: object, size: int, mark: str = " … [cut]") -> str:
-    """The value as text that a database takes: no NUL, no lone surrogates, no more than `size` characters."""
+    """The value as text that a database accepts: no NUL, no lone surrogates, no more than `size` characters."""
     text = str(value).replace("\0", "").encode(errors="replace").decode()
     return text if len(text) <= size else text[: size - len(mark)] + mark
 
@@ -36,7 +36,7 @@ def as_texts(values: dict[str, Any], size: int) -> dict[str, str]:
 
 @dataclass
 class RunUpdate:
-    """Part of what is to be told about one run; `offset` is where in the spool it comes up, `step` the last one told."""
+    """The new records of one run; `offset` is the place of its first record in the spool, `step` the last step."""
 
     offset: int
     start: int
@@ -54,20 +54,20 @@ class RunUpdate:
         self.end = record["time"]
         self.name = self.name or truncated(record.get("name", ""), NAME_SIZE)
         self.status = record.get("status", self.status)
-        # The first value of a parameter stands, as in MLflow, where it can never be changed.
+        # The first value of a parameter counts, since MLflow never changes it.
         self.params = as_texts(record.get("params", {}), PARAM_SIZE) | self.params
         self.tags |= as_texts(record.get("tags", {}), TAG_SIZE)
         self.data = record.get("data") or self.data
         self.artifacts += [Path(record["artifacts"])] if "artifacts" in record else []
         step = record.get("step", 0)
-        if 0 < step <= self.step:  # a trial begun again: its epochs come again, and the first ones stand
+        if 0 < step <= self.step:  # a trial that is run again repeats its epochs; the first values count
             return
         self.step = max(step, self.step)
         for key, value in record.get("metrics", {}).items():
             self._measure(legal(key), value, step)
 
     def _measure(self, key: str, value: Any, step: int) -> None:
-        """Add a point, or a tag for what is not finite: sqlite would keep inf as 1.797e308."""
+        """Add a point, or a tag if the value is not finite: sqlite would store inf as 1.797e308."""
         try:
             number = float(value)
         except (TypeError, ValueError):
@@ -79,10 +79,10 @@ class RunUpdate:
 
 
 def gather(lines: Iterable[tuple[int, bytes]], steps: Mapping[str, int]) -> dict[str, RunUpdate]:
-    """The runs that these lines tell about, in the order in which they come up. A spoilt line is left out.
+    """The runs in these lines, in the order of their first records. A damaged line is left out.
 
     Args:
-        steps: the last step of each run that earlier lines told of.
+        steps: the last step of each run in earlier lines.
     """
     runs: dict[str, RunUpdate] = {}
     for offset, line in lines:

@@ -24,21 +24,24 @@ QUIET_ENVIRONMENT = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISA
 
 
 def ui(uri: str, port: int | None = None, *, experiment: str | None = None, direction: str = "maximize") -> int:
-    """Serve the store until Ctrl-C, after printing where its training runs are. A server only needs the address.
+    """Print the address of the training runs, and serve the store until Ctrl-C, unless a server serves it already.
 
     Args:
-        experiment: whose runs; else the page lists all experiments.
-        direction: of its objective, by which its trials are sorted.
+        experiment: the experiment to show; else the page lists all experiments.
+        direction: maximize or minimize, of the objective by which its trials are sorted.
+
+    Raises:
+        BadInput: there is no store, the port is in use, or the server does not start.
     """
     if urlsplit(uri).scheme in ("http", "https"):
         show(without_credentials(uri), experiment, direction)
         return 0
     path = sqlite_file(uri)
     if uri.startswith(SQLITE) and not path.is_file():
-        raise BadInput(f"There is no MLflow store at {path}: run `autoopt search` first, or name another one.")
+        raise BadInput(f"There is no MLflow store at {path}: run `autoopt search` first, or name another store.")
     if port and taken(port):
-        raise BadInput(f"port={port} is in use; name another one, or none for a free one")
-    print("starting MLflow's server, which takes it some 10 seconds", file=sys.stderr, flush=True)
+        raise BadInput(f"port={port} is in use; name another port, or leave port= out for a free one")
+    print("starting MLflow's server, which takes about 10 seconds", file=sys.stderr, flush=True)
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)  # the server must not outlive us
     try:
         with tempfile.TemporaryFile() as log:
@@ -48,15 +51,16 @@ def ui(uri: str, port: int | None = None, *, experiment: str | None = None, dire
 
 
 def serve_ui(uri: str, port: int, experiment: str | None, direction: str, log: IO[bytes]) -> int:
+    """Run MLflow's server until it ends or Ctrl-C; raises BadInput if it does not start."""
     command = [sys.executable, "-P", "-m", "mlflow", "server", "--host", HOST, "--port", str(port), "--workers", "1"]
-    # The address goes by the environment, since anybody on the machine may read a command line.
+    # The address is in the environment, since everybody on the machine can read a command line.
     environment = os.environ | QUIET_ENVIRONMENT | {"MLFLOW_BACKEND_STORE_URI": uri}
     server = subprocess.Popen(command, env=environment, stdout=log, stderr=log, start_new_session=True)
     try:
         if not answers(f"http://{HOST}:{port}", server):
             log.seek(0)
-            said = redacted(log.read().decode(errors="replace")[-2000:], secrets(uri))
-            raise BadInput(f"The MLflow server did not start on port {port}. It said:\n{said}")
+            tail = redacted(log.read().decode(errors="replace")[-2000:], secrets(uri))
+            raise BadInput(f"The MLflow server did not start on port {port}. Its log ends with:\n{tail}")
         show(f"http://{HOST}:{port}", experiment, direction)
         print("Ctrl-C ends it", flush=True)
         return server.wait()
@@ -67,7 +71,7 @@ def serve_ui(uri: str, port: int, experiment: str | None, direction: str, log: I
 
 
 def answers(address: str, server: subprocess.Popen[bytes]) -> bool:
-    """Wait until it answers (10 to 20 s); the port may be another's, so it must live as well."""
+    """Wait until the server answers (10 to 20 s); it must be alive too, since another process may use the port."""
     until = time.monotonic() + PATIENCE
     while time.monotonic() < until and server.poll() is None:
         try:
@@ -79,7 +83,7 @@ def answers(address: str, server: subprocess.Popen[bytes]) -> bool:
 
 
 def show(address: str, experiment: str | None, direction: str) -> None:
-    """Print where to look."""
+    """Print the addresses of the pages."""
     print(runs := page(address, experiment))
     if RUNS in runs:
         order = f"orderByKey={quote('metrics.`objective`')}&orderByAsc={str(direction == 'minimize').lower()}"
@@ -88,12 +92,16 @@ def show(address: str, experiment: str | None, direction: str) -> None:
 
 
 def page(address: str, experiment: str | None) -> str:
-    """The experiment's training runs: without being asked, MLflow 3 opens on pages for language models."""
+    """The address of the experiment's training runs; by itself MLflow 3 opens on pages for language models.
+
+    Raises:
+        BadInput: no server answers.
+    """
     query = f"{address}/api/2.0/mlflow/experiments/get-by-name?experiment_name={quote(experiment or '')}"
     try:
         with urlopen(query, timeout=10) as answer:
             number = json.load(answer)["experiment"]["experiment_id"]
-    except HTTPError:  # no such experiment, or not for us: the list of what there is
+    except HTTPError:  # no such experiment, or no right to see it: the list of all
         return f"{address}/#/experiments"
     except URLError as error:
         raise BadInput(f"No MLflow server answers at {address}: {error.reason}.") from error

@@ -1,7 +1,7 @@
-"""The spool: what MLflow is to be told, as JSON lines in the study's folder, and how far its writer got.
+"""The spool: the records for MLflow, as JSON lines in the study's folder, and the progress of its writer.
 
-Both sides read this file and neither needs MLflow for it: the supervisor appends, the writer follows.
-The first line of a session says which store and experiment; a line with a `key` tells about one run.
+Both sides use this module, which does not need MLflow: the supervisor appends, the writer follows.
+The first line of a session names the store and the experiment; a line with a `key` is a record of one run.
 """
 
 import json
@@ -21,7 +21,7 @@ PARENT, SQLITE = "", "sqlite:///"
 
 
 def address_of(path: str | Path) -> str:
-    """The address of an SQLite store; a folder's name may hold what would end the path in an address, or be an escape."""
+    """The address of an SQLite store; characters of the path that mean something else in an address are escaped."""
     return SQLITE + str(path).replace("%", "%25").replace("?", "%3F")
 
 
@@ -31,10 +31,10 @@ def sqlite_file(uri: str) -> Path:
 
 
 def secrets(uri: str) -> list[str]:
-    """What must not be written to disk of a store's address: its credentials, as they stand and decoded."""
+    """The credentials in a store's address, encoded and decoded; they must not be written to disk."""
     parts = urlsplit(uri)
-    found = [parts.password or parts.username or "", *(value for _, value in parse_qsl(parts.query))]
-    return [form for secret in found if secret for form in dict.fromkeys((secret, unquote(secret)))]
+    credentials = [parts.password or parts.username or "", *(value for _, value in parse_qsl(parts.query))]
+    return [form for secret in credentials if secret for form in dict.fromkeys((secret, unquote(secret)))]
 
 
 def redacted(text: str, hidden: list[str]) -> str:
@@ -45,7 +45,7 @@ def redacted(text: str, hidden: list[str]) -> str:
 
 @dataclass(frozen=True)
 class Destination:
-    """Where a spool is mirrored to; `spool` is its own name, by which its runs are known in the store."""
+    """The store that a spool is written to; `spool` is the name of the spool, by which the store knows its runs."""
 
     spool: str
     uri: str
@@ -59,20 +59,24 @@ class Destination:
 
 
 def target(folder: Path) -> Destination:
-    """The store that the spool's last session named; an address with credentials is not kept on disk."""
+    """The store that the spool's last session named; an address with credentials is not kept on disk.
+
+    Raises:
+        BadInput: the folder has no spool, or the address was not kept.
+    """
     path = folder / SPOOL
     headers = [line for line in path.open("rb") if line.startswith(HEADER)] if path.is_file() else []
     if not headers:
-        raise BadInput(f"{folder}: there is nothing to be written to MLflow: no {SPOOL} of a study.")
+        raise BadInput(f"{folder}: there is nothing to write to MLflow: no {SPOOL} of a study.")
     header = json.loads(headers[-1])
     uri = header["uri"] or os.environ.get("MLFLOW_TRACKING_URI")
     if not uri:
-        raise BadInput(f"{folder}: the store's address holds credentials and was not kept: set MLFLOW_TRACKING_URI.")
+        raise BadInput(f"{folder}: the store's address holds credentials, so it was not kept: set MLFLOW_TRACKING_URI.")
     return Destination(header["spool"], uri, header["experiment"])
 
 
 class Spool:
-    """The appending end. What the disk does not take (it is full) is kept, and goes first the next time."""
+    """The appending side. Records that the disk does not take (it is full) are kept, and written first the next time."""
 
     def __init__(self, path: Path):
         self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
@@ -101,14 +105,14 @@ class Spool:
             return
 
     def close(self) -> int:
-        """Close it, and say how many records the disk did not take."""
+        """Close the file, and return how many records the disk did not take."""
         os.close(self._file)
         return self._rest.count(b"\n")
 
 
 @dataclass
 class State:
-    """How far the writer got in the spool, which runs it made, and the last step of each."""
+    """The writer's progress in the spool, the runs that it created, and the last step of each."""
 
     target: str
     offset: int = 0
@@ -117,7 +121,7 @@ class State:
 
     @classmethod
     def load(cls, folder: Path, target: Destination) -> "State":
-        """The state kept for this store; for another store, or where it cannot be read, all begins again."""
+        """The state that was saved for this store; a new state for another store, or if it cannot be read."""
         try:
             state = cls(**json.loads((folder / STATE).read_text()))
         except (OSError, ValueError, TypeError):
@@ -131,7 +135,7 @@ class State:
 
 
 def read_lines(folder: Path, offset: int, size: int = BLOCK) -> Iterator[tuple[int, bytes]]:
-    """Whole lines from `offset` on, about `size` bytes of them, each with the offset of what follows it."""
+    """Whole lines from `offset` on, about `size` bytes of them, each with the offset of the next line."""
     with (folder / SPOOL).open("rb") as file:
         file.seek(offset)
         stop = offset + size
@@ -141,13 +145,13 @@ def read_lines(folder: Path, offset: int, size: int = BLOCK) -> Iterator[tuple[i
 
 
 def is_closed(folder: Path) -> bool:
-    """Whether the supervisor has said that nothing more will come."""
+    """Whether the supervisor has ended the spool."""
     with (folder / SPOOL).open("rb") as file:
         file.seek(max(0, file.seek(0, os.SEEK_END) - len(END)))
         return file.read() == END
 
 
 def unwritten(folder: Path, target: Destination) -> int:
-    """How many records the store has not got yet."""
+    """How many records the store does not have yet."""
     size = (folder / SPOOL).stat().st_size
     return sum(line.startswith(RECORD) for _, line in read_lines(folder, State.load(folder, target).offset, size))

@@ -1,10 +1,10 @@
-"""The writer: what the spool says about a run goes to MLflow in as few calls as that takes.
+"""The writer: it sends the records of a run to MLflow in as few calls as possible.
 
-CPU of a call on sqlite: create_run 5 ms, log_batch 3 to 10, set_terminated 2.5. Most of it is SQLAlchemy's, so going
-under MlflowClient to the store would gain nothing; gathering does.
+CPU time of a call on sqlite: create_run 5 ms, log_batch 3 to 10, set_terminated 2.5. Most of it is SQLAlchemy's, so
+bypassing MlflowClient would gain nothing; gathering records does.
 
-Anything may be written twice, after a crash or a time-out, and comes out once: MLflow keeps one of equal points,
-tags and parameters, and a run that may have been made already is looked up by its key before it is made.
+After a crash or a time-out records may be written twice, but they appear once: MLflow keeps one of equal points, tags and
+parameters, and a run that may exist already is looked up by its key before it is created.
 """
 
 import json
@@ -36,7 +36,7 @@ CLOSED = {
     "UNAUTHENTICATED",
 }
 GONE = "RESOURCE_DOES_NOT_EXIST"
-OWN = (FileNotFoundError, NotADirectoryError, PermissionError)  # of a file to be logged, not of the store
+OWN = (FileNotFoundError, NotADirectoryError, PermissionError)  # errors of a file to be logged, not of the store
 
 
 class Away(Exception):
@@ -44,12 +44,12 @@ class Away(Exception):
 
 
 class Refused(Exception):
-    """The store does not take this, and never will."""
+    """The store refuses a record, and always will."""
 
 
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Processes that create one database at the same time spoil it. The lock on its folder leaves no file behind."""
+    """Lock a database's folder: processes that create a database at the same time damage it. The lock leaves no file behind."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         flock(descriptor, LOCK_EX)
@@ -63,7 +63,7 @@ def dataset(name: str, digest: str) -> DatasetInput:
 
 
 def connect(uri: str, experiment: str) -> tuple[MlflowClient, str]:
-    """The store, and the experiment's number in it; what is not there yet is made."""
+    """A client of the store and the experiment's id, both created if they do not exist yet."""
     if not uri.startswith(SQLITE):
         return find_experiment(MlflowClient(uri), experiment, None)
     path = sqlite_file(uri)
@@ -71,15 +71,15 @@ def connect(uri: str, experiment: str) -> tuple[MlflowClient, str]:
     with locked(path.parent):
         if not path.exists():
             create(path)
-        found = find_experiment(MlflowClient(uri), experiment, (path.parent / "mlruns").as_uri())
-    if (made := Path(uri.removeprefix(SQLITE)).parent) != path.parent:  # by MLflow, which takes an escaped address for a path
+        connection = find_experiment(MlflowClient(uri), experiment, (path.parent / "mlruns").as_uri())
+    if (stray := Path(uri.removeprefix(SQLITE)).parent) != path.parent:  # made by MLflow, which takes an escaped address for a path
         with suppress(OSError):
-            os.removedirs(made)
-    return found
+            os.removedirs(stray)
+    return connection
 
 
 def create(path: Path) -> None:
-    """Make a database beside its place: one that is killed half-way through its migrations can never be opened."""
+    """Create a database under another name, then rename it: one whose migrations were killed half-way can never be opened."""
     new = path.with_name(f".{path.name}.new")
     new.unlink(missing_ok=True)
     MlflowClient(address_of(new)).search_experiments(max_results=1)
@@ -90,7 +90,7 @@ def find_experiment(client: MlflowClient, name: str, artifacts: str | None) -> t
     experiment = client.get_experiment_by_name(name)
     if experiment is None:
         return client, client.create_experiment(name, artifact_location=artifacts, tags=TRAINING_TAGS)
-    if experiment.lifecycle_stage == "deleted":  # its name cannot be given to another one
+    if experiment.lifecycle_stage == "deleted":  # no other experiment can have its name
         client.restore_experiment(experiment.experiment_id)
     return client, experiment.experiment_id
 
@@ -102,11 +102,11 @@ class SpoolWriter:
         self._folder, self._target = folder, target
         self._client, self._experiment = connect(target.uri, target.experiment)
         self._state = self._known(State.load(folder, target))
-        # What stands before this in the spool may be in the store without the state telling.
+        # Records before this place in the spool may be in the store although the state does not say so.
         self._doubt = (folder / SPOOL).stat().st_size
 
     def _known(self, state: State) -> State:
-        """The state, unless the store that it tells of is gone: then all begins again."""
+        """The state, or a new state if its runs are gone from the store."""
         try:
             if PARENT in state.runs:
                 self._client.get_run(state.runs[PARENT])
@@ -117,17 +117,21 @@ class SpoolWriter:
         return state
 
     def write(self) -> bool:
-        """Write a block of the spool, and say whether there is more. After Away, make a new Mirror."""
-        found = list(read_lines(self._folder, self._state.offset))
-        if not found:
+        """Write a block of the spool, and return whether there is more.
+
+        Raises:
+            Away: the store cannot be reached; a new Mirror has to go on.
+        """
+        block = list(read_lines(self._folder, self._state.offset))
+        if not block:
             return False
-        for key, run in gather(found, self._state.steps).items():
+        for key, run in gather(block, self._state.steps).items():
             self._state.steps[key] = run.step
             try:
                 self._write(key, run)
             except Refused as refusal:
                 logger.warning("run %s is left out: %s", key or "of the study", refusal)
-        begin, self._state.offset = self._state.offset, found[-1][0]
+        begin, self._state.offset = self._state.offset, block[-1][0]
         self._state.save(self._folder)
         return self._state.offset - begin >= BLOCK
 
@@ -144,7 +148,7 @@ class SpoolWriter:
         if run.data:
             try:
                 self._call(self._client.log_inputs, run_id, datasets=[dataset(**run.data)])
-            except Refused as refusal:  # by a server of before datasets
+            except Refused as refusal:  # by an old server without data sets
                 logger.warning("the data set of run %s is left out: %s", run_id, refusal)
         if run.status not in ("", "RUNNING"):
             self._call(self._client.set_terminated, run_id, run.status, run.end)
@@ -155,19 +159,19 @@ class SpoolWriter:
         if key in self._state.runs or run.offset > self._doubt:
             return self._state.runs.get(key)
         query = f"tags.`{RUN_KEY}` = '{self._name(key)}'"
-        found = self._call(self._client.search_runs, [self._experiment], query, max_results=1)
-        return found[0].info.run_id if found else None
+        runs = self._call(self._client.search_runs, [self._experiment], query, max_results=1)
+        return runs[0].info.run_id if runs else None
 
     def _create(self, key: str, run: RunUpdate) -> str:
         known = {RUN_KEY: self._name(key)}
         if key != PARENT and PARENT in self._state.runs:
             known["mlflow.parentRunId"] = self._state.runs[PARENT]
         name = run.name or key
-        made = self._call(self._client.create_run, self._experiment, run.start, run.tags | known, name)
-        return str(made.info.run_id)
+        created = self._call(self._client.create_run, self._experiment, run.start, run.tags | known, name)
+        return str(created.info.run_id)
 
     def _new(self, run_id: str, params: dict[str, str]) -> dict[str, str]:
-        """Those that the run has not yet: the first value of a parameter stands."""
+        """The parameters that the run does not have yet, since MLflow keeps the first value."""
         known = self._call(self._client.get_run, run_id).data.params if params else {}
         return {key: value for key, value in params.items() if key not in known}
 
@@ -175,7 +179,7 @@ class SpoolWriter:
         return legal(f"{self._target.spool}/{key}")
 
     def _log(self, run_id: str, entities: list[Metric | Param | RunTag]) -> None:
-        """One call, within MLflow's limits on a request by its client; where it is refused, all but what is bad."""
+        """Log all in one call, which MLflow's client splits by its limits; if it is refused, log all but the bad records."""
         kinds = ([entity for entity in entities if isinstance(entity, kind)] for kind in (Metric, Param, RunTag))
         try:
             self._call(self._client.log_batch, run_id, *kinds)
@@ -195,7 +199,7 @@ class SpoolWriter:
             raise kind(f"{type(error).__name__}: {error}") from error
 
     def _away(self, error: Exception) -> bool:
-        """Whether it is the store that fails. An error that tells neither way is weighed by a harmless call."""
+        """Whether the store fails, not the record. If the error does not tell, a harmless call decides."""
         if getattr(error, "error_code", None) in CLOSED:
             return True
         if any(isinstance(cause, OSError) and not isinstance(cause, OWN) for cause in causes(error)):

@@ -6,7 +6,7 @@ from autoopt.domain import Range
 
 
 def prelu(*, init: Annotated[float, Range(0.01, 0.5, log=True)] = 0.25) -> nn.Module:
-    """`x` where it is positive, else `a x`; one `a` for each place, learnt from `init` on and never decayed.
+    """`x` where it is positive, else `a x`; each activation learns its own `a`, which starts at `init` and is never decayed.
 
     He et al. 2015, arXiv:1502.01852.
     """

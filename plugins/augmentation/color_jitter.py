@@ -16,11 +16,11 @@ def color_jitter(
     saturation: Annotated[float, Range(0.0, 0.8)] = 0.4,
     hue: Annotated[float, Range(0.0, 0.5)] = 0.1,
 ) -> Tensor:
-    """Changes brightness, contrast, saturation and hue of each image, in this order, by factors of its own.
+    """Changes the brightness, contrast, saturation and hue of each image, in this order, by random factors.
 
     The first three blend the image with black, with its mean grey, and with its grey copy: `other + f * (image - other)`,
     f uniform in 1 ± strength; the hue is turned by a share of the colour circle, uniform in ±`hue`.
-    Images without three channels have no saturation and no hue; those stay as they are.
+    Images without three channels have no saturation and no hue, so the last two steps are skipped.
 
     Howard 2013, arXiv:1312.5402; the strengths are those of Chen et al. 2020, arXiv:2002.05709, on CIFAR-10.
     """

@@ -8,10 +8,10 @@ from autoopt.domain import Range
 
 
 def crop(planes: Tensor, *, cut: Annotated[float, Range(0.1, 0.92)] = 0.92) -> Tensor:
-    """Cuts a rectangle of its own out of each image, and resizes it to the image's size.
+    """Cuts a random rectangle out of each image, and resizes it to the image's size.
 
-    Its area is drawn uniformly from `1 - cut` to 1 of the image's; its width to height is 3/4 to 4/3 times the image's, uniform
-    in the logarithm, as far as it fits; its place is uniform. Bilinear: (N, C, H, W) -> (N, C, H, W). `cut=0` cuts nothing away.
+    Its area is drawn uniformly from `1 - cut` to 1 of the image's; its ratio of width to height is 3/4 to 4/3 times the image's,
+    uniform in the logarithm, as far as it fits; its place is uniform. Bilinear: (N, C, H, W) -> (N, C, H, W). `cut=0` changes nothing.
 
     Random crop and resize: Szegedy et al. 2015, arXiv:1409.4842, whose areas are 8% to 100%.
     """

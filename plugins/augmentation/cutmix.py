@@ -10,11 +10,11 @@ from autoopt.domain import Acts, Range
 def cutmix(
     images: Tensor, targets: Tensor, *, alpha: Annotated[float, Range(0.1, 1.0, log=True)] = 1.0
 ) -> Annotated[tuple, Acts(late=True)]:
-    """Pastes a rectangle of another image of the batch into each image, at its place, and mixes the targets by its area.
+    """Pastes a rectangle of another image of the batch into each image, at the same place, and mixes the targets by its area.
 
-    1 - lam of the image, lam ~ Beta(alpha, alpha), is the area of a rectangle of the image's shape around a uniform centre; what
-    lies outside of the image is cut off. The targets, class probabilities (N, K) or values (N, D), are mixed by the pixels
-    really pasted. Each image has a rectangle of its own; alpha = 0 pastes nothing.
+    The rectangle has the shape of the image, the share 1 - lam of its area, lam ~ Beta(alpha, alpha), and a uniform centre; the
+    part outside of the image is cut off. The targets, class probabilities (N, K) or values (N, D), are mixed by the share of
+    pasted pixels. Each image has a rectangle of its own; alpha = 0 pastes nothing.
 
     Yun et al. 2019, arXiv:1905.04899.
     """

@@ -7,7 +7,7 @@ from autoopt.domain import Choice
 
 
 def flip(planes: Tensor, *, direction: Annotated[str, Choice("horizontal", "vertical", "both")] = "horizontal") -> Tensor:
-    """Mirrors each image with probability 1/2: left and right, top and bottom, or each of the two for itself.
+    """Mirrors each image with probability 1/2: left to right, top to bottom, or each of the two independently.
 
     Shorten & Khoshgoftaar 2019, DOI 10.1186/s40537-019-0197-0; horizontal: Krizhevsky et al. 2012.
     """

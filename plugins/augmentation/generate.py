@@ -9,11 +9,11 @@ RADIUS = 0.25
 
 
 def generate(inputs: Tensor, targets: Tensor, *, share: Annotated[float, Range(0.0, 0.5)] = 0.25) -> tuple[Tensor, Tensor]:
-    """Replaces each example, with probability `share`, by a draw from a normal distribution that is fitted to its like in the batch.
+    """Replaces each example, with probability `share`, by a draw from a normal distribution fitted to similar examples of the batch.
 
-    Its like are the n examples of its class, or those whose target value is within a quarter from its own (a quarter of the
+    Similar are the n examples of its class, or those whose target value is less than 0.25 away from its own (a quarter of the
     standard deviation, where the targets are scaled). `m + sum_j z_j (x_j - m) / sqrt(n)`, z_j ~ N(0, 1), has their mean m and
-    their covariance. Target values are drawn along with the inputs; classes stay. Images in [0, 1] stay in it.
+    their covariance. Target values are drawn together with the inputs; classes stay. Images in [0, 1] stay in this range.
 
     After the idea of Antoniou et al. 2017, arXiv:1711.04340, to train on samples of a model of the data.
     """
@@ -21,7 +21,7 @@ def generate(inputs: Tensor, targets: Tensor, *, share: Annotated[float, Range(0
     alike = (torch.cdist(y, y) < RADIUS).to(x.dtype)
     mean = alike / alike.sum(1, keepdim=True)
     pull = mean.sqrt() * torch.randn_like(mean)
-    weights = mean + pull - pull.sum(1, keepdim=True) * mean  # the formula above, with what belongs to each x_j gathered
+    weights = mean + pull - pull.sum(1, keepdim=True) * mean  # the formula above, as a weight for each x_j
     chosen = torch.rand(len(x), 1, device=x.device) < share
     x, y = (torch.where(chosen, weights @ values, values) for values in (x, y))
     within = inputs.ndim == 4 and inputs.min() >= 0 and inputs.max() <= 1

@@ -10,9 +10,9 @@ from autoopt.domain import Acts, Range
 def mixup(
     inputs: Tensor, targets: Tensor, *, alpha: Annotated[float, Range(0.1, 1.0, log=True)] = 0.2
 ) -> Annotated[tuple, Acts(late=True)]:
-    """Mixes every example and its target with another one of the batch: `lam * x_i + (1 - lam) * x_j`.
+    """Mixes every example and its target with another example of the batch: `lam * x_i + (1 - lam) * x_j`.
 
-    lam ~ Beta(alpha, alpha), one draw a batch; alpha = 0 mixes nothing. Targets are class probabilities (N, K) or values (N, D).
+    lam ~ Beta(alpha, alpha), one draw per batch; alpha = 0 mixes nothing. Targets are class probabilities (N, K) or values (N, D).
 
     Zhang et al. 2018, arXiv:1710.09412.
     """

@@ -16,10 +16,10 @@ def random_erasing(
     area: Annotated[float, Range(0.05, 0.4)] = 0.4,
     fill: Annotated[str, Choice("random", "zero")] = "random",
 ) -> Tensor:
-    """Overwrites a rectangle of its own in each image, with `probability`, by uniform random pixels or by zeros.
+    """Overwrites a random rectangle in each image, with `probability`, by uniform random pixels or by zeros.
 
-    Its share of the image is drawn uniformly from 0.02 to `area`; its height to width is 0.3 to 1 / 0.3 times the image's, uniform
-    in the logarithm, as far as it fits; its place is uniform. Erased is each pixel whose centre lies within.
+    Its share of the image is drawn uniformly from 0.02 to `area`; its ratio of height to width is 0.3 to 1 / 0.3 times the image's,
+    uniform in the logarithm, as far as it fits; its place is uniform. It erases each pixel whose centre lies within.
 
     Zhong et al. 2017, arXiv:1708.04896; with zeros: cutout, DeVries & Taylor 2017, arXiv:1708.04552.
     """

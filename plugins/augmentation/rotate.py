@@ -9,7 +9,7 @@ from autoopt.domain import Range
 
 
 def rotate(planes: Tensor, *, degrees: Annotated[float, Range(0.0, 45.0)] = 20.0) -> Tensor:
-    """Turns each image around its centre by an angle of its own, drawn uniformly within ±`degrees`; what enters is zero.
+    """Rotates each image around its centre by a random angle, drawn uniformly within ±`degrees`; new pixels are zero.
 
     Bilinear: (N, C, H, W) -> (N, C, H, W).
 

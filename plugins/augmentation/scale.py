@@ -9,7 +9,7 @@ from autoopt.domain import Range
 
 
 def scale(planes: Tensor, *, zoom: Annotated[float, Range(0.0, 0.5)] = 0.1) -> Tensor:
-    """Enlarges or shrinks each image around its centre by a factor of its own; what enters is zero.
+    """Enlarges or shrinks each image around its centre by a random factor; new pixels are zero.
 
     The factor is drawn from 1 / (1 + zoom) to 1 + zoom, uniformly in its logarithm. Bilinear: (N, C, H, W) -> (N, C, H, W).
 

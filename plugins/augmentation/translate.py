@@ -9,7 +9,7 @@ from autoopt.domain import Range
 
 
 def translate(planes: Tensor, *, shift: Annotated[float, Range(0.0, 0.25)] = 0.125) -> Tensor:
-    """Shifts each image by a whole number of pixels of its own; what enters is zero.
+    """Shifts each image by a random whole number of pixels; new pixels are zero.
 
     Per axis the offset is drawn uniformly within ±shift times the size, then rounded: (N, C, H, W) -> (N, C, H, W).
 

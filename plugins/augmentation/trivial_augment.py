@@ -14,7 +14,7 @@ LUMA = (0.299, 0.587, 0.114)
 
 
 class Strengths(NamedTuple):
-    """The strongest of each operation; shifts are shares of the image, `factors` go from the first to the second."""
+    """The greatest strength of each operation; shifts are shares of the image, `factors` range from the first to the second."""
 
     shear: float
     shift: float
@@ -27,16 +27,16 @@ SPACES = {"wide": Strengths(0.99, 1.0, 135.0, 6, (0.01, 2.0)), "standard": Stren
 
 
 def trivial_augment(images: Tensor, *, space: Annotated[str, Choice("wide", "standard")] = "wide") -> Tensor:
-    """Does to each image one of 14 operations at one of 31 strengths, both drawn uniformly; it has nothing to tune.
+    """Applies to each image one of 14 operations at one of 31 strengths, both drawn uniformly; there is nothing to tune.
 
-    Nothing, autocontrast, equalize, solarize, posterize; saturation, contrast, brightness, sharpness; rotate, shear and shift along
-    either axis, around the centre, bilinear, where zeros enter. A shift is measured against images of 32 pixels, as in the paper.
-    Images without three channels have no saturation and stay as they are.
+    Identity, autocontrast, equalize, solarize, posterize; saturation, contrast, brightness, sharpness; rotate, shear and shift along
+    either axis, around the centre, bilinear; new pixels are zero. A shift is measured against images of 32 pixels, as in the paper.
+    Images without three channels have no saturation, so that operation does not change them.
 
     Müller & Hutter 2021, arXiv:2103.10158.
     """
     count, device = len(images), images.device
-    drawn = torch.randint(len(OPERATIONS), (count,))  # on the CPU, where asking who is meant does not wait for the device
+    drawn = torch.randint(len(OPERATIONS), (count,))  # on the CPU, so that `nonzero` does not wait for the device
     level = (torch.randint(LEVELS, (count,)) / (LEVELS - 1)).to(device, images.dtype)
     sign = (2 * torch.randint(2, (count,)) - 1).to(device, images.dtype)
     new = images.clone()

@@ -23,13 +23,12 @@ def distill(
 ) -> nn.Module:
     """A smaller model learns from the trained one: (1 - w) L + w T^2 KL(p_T || q_T), with p_T and q_T the softmax of the logits over T.
 
-    The student is the same recipe's model with an `argument` of `share` times the trained one's (a multiple of 8 where a width is one),
-    from new weights. For regression,
-    the squared distance to the trained model's outputs takes the place of the divergence.
+    The student is the recipe's model with `argument` reduced to its share (a width that is a multiple of 8 stays one), from new weights.
+    For regression, the squared distance to the trained model's outputs replaces the divergence.
 
     Args:
-        weight: w, of what the trained model says against the recipe's own loss L.
-        argument: of the model, what is made smaller.
+        weight: w, the weight of the trained model's outputs against the recipe's own loss L.
+        argument: the argument of the model that is reduced.
 
     Hinton et al. 2015, arXiv:1503.02531.
 
@@ -50,7 +49,7 @@ def distill(
 
 
 def smaller(value: int, share: float, step: int) -> int:
-    """A share of a number, in multiples of the step (which a transformer's heads divide) where the number is a larger one of these."""
+    """A share of a number; a multiple of the step (which a transformer's heads divide) if the number is a larger multiple of it."""
     step = step if value % step == 0 and value > step else 1
     return step * max(1, min(round(value * share / step), value // step - 1))
 

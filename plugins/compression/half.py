@@ -8,6 +8,8 @@ from autoopt.domain import Acts, Choice
 
 
 class Half(nn.Module):
+    """A model in 16 bits that takes and returns float32."""
+
     def __init__(self, model: nn.Module, dtype: torch.dtype):
         super().__init__()
         self.model = model

@@ -11,7 +11,7 @@ CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 
 
 class Factorised(nn.Sequential):
-    """Two layers in place of one; what reads that one's weight (as a transformer's layer does) gets their product."""
+    """Two layers in place of one; code that reads the weight of the one (as a transformer's layer does) gets their product."""
 
     @property
     def weight(self) -> Tensor:
@@ -32,8 +32,8 @@ def low_rank(
 ) -> Annotated[nn.Module, Acts(late=True)]:
     """Linear and convolutional layers become two each, by truncated singular value decomposition: W = U S V^T with the k largest of S.
 
-    k is the least that keeps the share `energy` of the sum of S^2. A convolution becomes one to k channels and one of 1x1; a layer that
-    would not have fewer weights so stays as it is; all of them, where the `energy` is too high for any or pruning has left them small.
+    k is the least rank that keeps the share `energy` of the sum of S^2. A convolution becomes one to k channels and one of 1x1. A layer
+    that would not have fewer weights stays as it is; all layers do if `energy` is too high or pruning has made them small.
 
     Denton et al. 2014, arXiv:1404.0736; for convolutions: Zhang et al. 2016, arXiv:1505.06798.
 
@@ -55,7 +55,7 @@ def low_rank(
 
 @torch.no_grad()
 def factorised(layer: nn.Module, energy: float) -> Factorised | None:
-    """The two layers, or nothing where they would have no fewer weights."""
+    """The two layers; None if they would not have fewer weights."""
     weight = layer.weight.flatten(1)
     left, values, right = torch.linalg.svd(weight, full_matrices=False)
     kept = values.square().cumsum(0) / values.square().sum()

@@ -44,10 +44,10 @@ def prune_magnitude(
     sparsity: Annotated[float, Range(0.5, 0.95)] = 0.8,
     epochs: Annotated[int, Range(0, 10)] = 5,
 ) -> Annotated[nn.Module, Acts(late=True)]:
-    """The smallest weights of each layer become 0, more of them from epoch to epoch: s_t = s_f - s_f (1 - t / n)^3 in epoch t of n.
+    """The smallest weights of each layer become 0, more of them in each epoch: s_t = s_f - s_f (1 - t / n)^3 in epoch t of n.
 
-    n is half of the epochs; in the others the same ones stay 0. What is not 0 is stored, with a bit for each place. Smaller on disk;
-    not faster, as it computes with the zeros.
+    n is half of the epochs; in the others the same weights stay 0. The file holds the other weights, and a bit for each place. The
+    model is smaller on disk, but not faster, since it computes with the zeros.
 
     Zhu & Gupta 2017, arXiv:1710.01878.
     """

@@ -21,13 +21,13 @@ def prune_structured(
     epochs: Annotated[int, Range(0, 10)] = 5,
     multiple: int = 8,
 ) -> nn.Module:
-    """The channels and units of the smallest L1 or L2 norm are removed, a share `ratio` of each layer's, and the rest is fine-tuned.
+    """Removes the channels and units with the smallest L1 or L2 norm, a share `ratio` of each layer, and fine-tunes the rest.
 
-    Layers that are tied to each other, as by a residual connection, lose the same ones: those of the smallest mean norm over all of
-    them. The outputs stay, and so does what the network does not compute without, or computes otherwise than with zeros in its place.
+    Layers that are tied to each other, as by a residual connection, lose the same channels: those with the smallest mean norm over
+    these layers. The outputs stay. A channel stays too if the network fails without it, or differs from the network with zeros there.
 
     Args:
-        multiple: of how many channels there remain, where every layer keeps so many; those are computed faster.
+        multiple: each layer keeps a multiple of so many channels, which is faster, if every layer can keep so many.
 
     Li et al. 2017, arXiv:1608.08710; layers that are tied: Fang et al. 2023, arXiv:2301.12900.
 
@@ -47,7 +47,7 @@ def prune_structured(
 
 
 def remove(model: nn.Module, inputs: Tensor, ratio: float, norm: int, multiple: int, stay: list[str]) -> str | None:
-    """Prune a network in place; the name of a layer, if one is met, that has to stay as it is, half-way."""
+    """Prune a network in place; stop at a layer that must not be pruned, and return its name."""
     entry = entrance(inputs)
     with torch.enable_grad():
         pruner = tp.pruner.BasePruner(
@@ -65,7 +65,7 @@ def remove(model: nn.Module, inputs: Tensor, ratio: float, norm: int, multiple: 
     tied = pruner.in_channel_groups or pruner.out_channel_groups
     pruner.round_to = multiple if narrowest * (1 - ratio) >= multiple and not tied else None
     names = {module: name for name, module in model.named_modules()}
-    # what a norm does depends on how many channels there are, so that these are left out of the comparison
+    # the result of a norm depends on the number of channels, so norms are left out of the comparison
     hooks = [m.register_forward_hook(lambda _, given, __: given[0]) for m in model.modules() if isinstance(m, NORMS)]
     for group in pruner.step(interactive=True):
         if not computes_the_same(model, group, inputs, pruner.DG):
@@ -76,7 +76,7 @@ def remove(model: nn.Module, inputs: Tensor, ratio: float, norm: int, multiple: 
 
 
 def entrance(inputs: Tensor) -> nn.Module:
-    """A layer to trace the network behind: without it, inputs that are joined to a layer's outputs would not be seen as channels."""
+    """A layer before the network, for tracing: without it, inputs that are joined to a layer's outputs would not count as channels."""
     if not inputs.is_floating_point():
         return nn.Identity()
     kinds = {4: nn.Conv2d(inputs.shape[1], inputs.shape[1], 1)}
@@ -85,7 +85,7 @@ def entrance(inputs: Tensor) -> nn.Module:
 
 @torch.no_grad()
 def computes_the_same(model: nn.Module, group: tp.Group, inputs: Tensor, graph: tp.DependencyGraph) -> bool:
-    """Remove a group of channels; whether the network does what it did with zeros for the weights that took them in."""
+    """Remove a group of channels; return whether the network gives the same outputs as with zeros for the weights that read them."""
     for dependency, indices in group:
         layer, goes_in = dependency.target.module, graph.is_in_channel_pruning_fn(dependency.handler)
         if goes_in and not graph.is_out_channel_pruning_fn(dependency.handler) and isinstance(layer, tp.ops.TORCH_CONV | nn.Linear):
@@ -95,7 +95,7 @@ def computes_the_same(model: nn.Module, group: tp.Group, inputs: Tensor, graph: 
     try:
         group.prune()
         after = model(inputs)
-    except Exception:  # whatever its code makes of other shapes
+    except Exception:  # its code may fail in any way on other shapes
         return False
     return before.shape == after.shape and torch.allclose(before, after, rtol=0, atol=1e-5 * before.abs().max().item())
 

@@ -23,7 +23,7 @@ class FakeWeight(nn.Module):
 
 
 class FakeActivation(nn.Module):
-    """An activation rounded to uint8, in a range that follows what is seen in training; no gradient comes from outside of it."""
+    """An activation rounded to uint8, in a range that follows the training; values outside of it get no gradient."""
 
     def __init__(self, momentum: float):
         super().__init__()
@@ -32,7 +32,7 @@ class FakeActivation(nn.Module):
 
     def forward(self, inputs: Tensor) -> Tensor:
         if self.training or self.range is None:
-            seen = torch.stack([inputs.detach().amin().clamp(max=0), inputs.detach().amax().clamp(min=0)])  # 0 is a value of its own
+            seen = torch.stack([inputs.detach().amin().clamp(max=0), inputs.detach().amax().clamp(min=0)])  # 0 is represented exactly
             self.range = seen if self.range is None else self.range.lerp(seen, self.momentum)
         low, high = self.range
         scale = ((high - low) / 255).clamp(min=torch.finfo(inputs.dtype).tiny)
@@ -47,10 +47,10 @@ def quantize_aware(
     epochs: Annotated[int, Range(1, 10)] = 5,
     momentum: float = 0.01,
 ) -> Annotated[nn.Module, Acts(last=True)]:
-    """Fine-tuning with weights and activations rounded as int8 will round them: r = S (q - Z), q = clamp(round(r / S) + Z); then int8.
+    """Fine-tunes with weights and activations rounded as in int8: r = S (q - Z), q = clamp(round(r / S) + Z); then converts to int8.
 
-    The weights of linear and convolutional layers have a scale for each output channel; the range of what goes into such a layer is a
-    moving average of the least and greatest values. Rounding passes the gradient on. Runs in ONNX Runtime, on the CPU, as
+    The weights of linear and convolutional layers have a scale for each output channel; the range of a layer's inputs is a moving
+    average of the least and greatest values. Rounding passes the gradient on. Runs in ONNX Runtime, on the CPU, as
     `quantize_static` does.
 
     Args:
@@ -74,7 +74,7 @@ def quantize_aware(
 
 
 def faked(layer: nn.Module, momentum: float) -> torch.utils.hooks.RemovableHandle:
-    """Round the weight of a layer and what goes into it; the hook ends the latter."""
+    """Round the weight and the inputs of a layer; removing the hook ends the rounding of the inputs."""
     parametrize.register_parametrization(layer, "weight", FakeWeight())
     activation = FakeActivation(momentum).train()
 

@@ -11,10 +11,10 @@ LAYERS = ["Gemm", "MatMul", "LSTM", "Gather"]
 
 
 def quantize_dynamic(model: nn.Module, batches) -> Annotated[nn.Module, Acts(last=True)]:
-    """Linear, recurrent and embedding layers in int8: r = S (q - Z), with the range of an activation taken anew from every batch.
+    """Linear, recurrent and embedding layers in int8: r = S (q - Z), with the range of an activation measured on every batch.
 
-    Needs no calibration. Convolutions stay in float32: ranges that are taken as it runs make them several times slower than that.
-    Runs in ONNX Runtime, on the CPU, with weights of 7 bits: on x86 without VNNI its kernels add up in 16 bits, which 8 overflow.
+    Needs no calibration. Convolutions stay in float32: ranges that are measured at run time make them several times slower.
+    Runs in ONNX Runtime, on the CPU, with weights of 7 bits: on x86 without VNNI its kernels add up in 16 bits, which 8 bits overflow.
 
     Jacob et al. 2018, arXiv:1712.05877.
 

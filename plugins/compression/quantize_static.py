@@ -11,8 +11,8 @@ def quantize_static(
 ) -> Annotated[nn.Module, Acts(last=True)]:
     """Weights and activations in int8: r = S (q - Z), with a scale S for each output channel of a weight and one for each activation.
 
-    The ranges of the activations are taken on the first 512 training examples: from the least to the greatest value, or all but a
-    thousandth of them (percentile). Weights have 7 bits, which no processor's kernels overflow. Runs in ONNX Runtime, on the CPU;
+    The ranges of the activations are measured on the first 512 training examples: from the least to the greatest value, or all but a
+    thousandth of them (percentile). Weights have 7 bits, so that no processor's kernels overflow. Runs in ONNX Runtime, on the CPU;
     batch norms are folded into the layers before them.
 
     Jacob et al. 2018, arXiv:1712.05877.

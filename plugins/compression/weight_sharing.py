@@ -11,7 +11,7 @@ MOST = 1000
 
 
 class Shared(nn.Module):
-    """A weight whose entries are those of a codebook, each told by its index."""
+    """A weight whose entries are values of a codebook, stored as indices."""
 
     def __init__(self, weight: Tensor, clusters: int):
         super().__init__()
@@ -35,11 +35,11 @@ def weight_sharing(
     clusters: Annotated[int, Choice(4, 16, 256)] = 16,
     epochs: Annotated[int, Range(0, 5)] = 0,
 ) -> Annotated[nn.Module, Acts(last=True)]:
-    """Each weight matrix holds k values alone: the centroids of its entries by k-means, stored as a codebook and log2(k) bits an entry.
+    """Each weight matrix holds only k values: the centroids of its entries by k-means, stored as a codebook and log2(k) bits per entry.
 
-    Fine-tuning moves the centroids, each by the mean of its entries' gradients: by their sum, as in the source, those of many
-    entries would need a rate of their own. Smaller on disk; not faster, as it computes with the unpacked weights. Of a weight
-    pruned before, what is left is shared; one that has no more than 2 k entries stays as it is.
+    Fine-tuning moves each centroid by the mean of its entries' gradients; with their sum, as in the source, a centroid of many
+    entries would need another rate. The model is smaller on disk, but not faster, since it computes with the unpacked weights. Of a
+    pruned weight, the remaining entries are shared; a weight of at most 2 k entries stays as it is.
 
     Han et al. 2016, arXiv:1510.00149.
 
@@ -56,9 +56,9 @@ def weight_sharing(
 
 
 def k_means(values: Tensor, clusters: int) -> tuple[Tensor, Tensor]:
-    """Centroids, evenly spread at first, until none moves; and the index of the one next to each value.
+    """Centroids, evenly spread at first, until none moves; and for each value the index of the nearest centroid.
 
-    One that no value is next to goes where a value is farthest from its own.
+    A centroid that is nearest to no value moves to the value that is farthest from its centroid.
     """
     ordered = values.double().sort().values
     sums = nn.functional.pad(ordered.cumsum(0), (1, 0))

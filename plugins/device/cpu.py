@@ -19,21 +19,21 @@ def cpu(
 ) -> dict[str, Any]:
     """The CPU: `devices` processes of `threads` threads each (none: as many as `executor.cpus_per_trial` says).
 
-    bf16 pays where the processor has instructions for it (AMX, AVX-512 BF16), compiling, which takes half a minute, in
-    long trainings. With `strategy=ddp` the processes share each batch; `hook` (fp16, powersgd) compresses what they send.
+    bf16 pays if the processor has instructions for it (AMX, AVX-512 BF16). Compiling takes half a minute and pays in long
+    trainings. With `strategy=ddp` the processes share each batch; `hook` (fp16, powersgd) compresses the gradients that they send.
 
     Mixed precision: Micikevicius et al. 2018, arXiv:1710.03740; bfloat16: Kalamkar et al. 2019, arXiv:1905.12322;
     ddp: Li et al. 2020, arXiv:2006.15704; powersgd: Vogels et al. 2019, arXiv:1905.13727.
 
     Raises:
-        Unavailable: a strategy or a hook that needs GPUs.
+        Unavailable: the strategy or the hook needs GPUs.
     """
     if strategy in ("fsdp", "tensor"):
-        raise Unavailable(f"strategy={strategy} cuts a model up over the memories of several GPUs; processes on a CPU share one memory")
+        raise Unavailable(f"strategy={strategy} shards a model over the memories of several GPUs; processes on a CPU share one memory")
     if hook == "bf16":
-        raise Unavailable("hook=bf16 needs GPUs: gloo, by which processes on a CPU talk, does not add bfloat16 up")
+        raise Unavailable("hook=bf16 needs GPUs: gloo, which connects processes on a CPU, cannot add bfloat16 numbers")
     if hook == "powersgd" and torch.cuda.is_available():
-        raise Unavailable("hook=powersgd waits for a GPU in torch wherever there is one (CUDA_VISIBLE_DEVICES= hides it)")
+        raise Unavailable("hook=powersgd needs the GPU in torch if there is one; hide it with CUDA_VISIBLE_DEVICES=")
     if threads is not None:
         torch.set_num_threads(threads)
     lay_out(model, compile, channels_last)

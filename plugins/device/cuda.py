@@ -17,11 +17,11 @@ def cuda(
     strategy: str = "single",
     hook: str = "none",
 ) -> Annotated[dict[str, Any], Acts(gpu=True)]:
-    """NVIDIA GPUs: one, or `devices` of those that a trial has (`executor.gpus_per_trial`), by a strategy.
+    """NVIDIA GPUs: one, or `devices` of a trial's GPUs (`executor.gpus_per_trial`) with a strategy.
 
     `matmul=high` multiplies float32 matrices in TF32, as torch does in convolutions anyway. `strategy=ddp`: the devices share
-    each batch, and `hook` (fp16, bf16, powersgd) compresses what they send; `fsdp`: they share the weights too; `tensor`: they
-    share the linear layers, each with the whole batch. A LightningModule that has a `configure_model` is cut up by that.
+    each batch, and `hook` (fp16, bf16, powersgd) compresses the gradients that they send; `fsdp`: they share the weights too;
+    `tensor`: they share the linear layers, each with the whole batch. A LightningModule with a `configure_model` is sharded by that.
 
     Mixed precision: Micikevicius et al. 2018, arXiv:1710.03740; bfloat16: Kalamkar et al. 2019, arXiv:1905.12322;
     ddp: Li et al. 2020, arXiv:2006.15704; powersgd: Vogels et al. 2019, arXiv:1905.13727; fsdp: Zhao et al. 2023,
@@ -35,7 +35,7 @@ def cuda(
     if not torch.cuda.is_available():
         raise Unavailable("no CUDA device is visible")
     if (visible := torch.cuda.device_count()) < devices:
-        raise Unavailable(f"devices={devices}, but a trial sees {visible} (executor.gpus_per_trial says how many it has)")
+        raise Unavailable(f"devices={devices}, but a trial sees {visible} (executor.gpus_per_trial sets how many it has)")
     torch.set_float32_matmul_precision(matmul)
     lay_out(model, compile, channels_last)
     return {"accelerator": "cuda", "precision": precision, **together(model, devices, strategy, hook)}

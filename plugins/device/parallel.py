@@ -1,4 +1,4 @@
-"""What the devices share: how a model lies and runs on one, and how several train it together."""
+"""Shared by the devices: the memory layout and compilation of a model, and its training on several devices."""
 
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -21,7 +21,7 @@ from torch.nn.parallel import DistributedDataParallel
 Hook = Callable[[Any, dist.GradBucket], torch.futures.Future[Tensor]]
 
 POWERSGD_START = 10
-"""Steps before it compresses; torch needs at least 2, to have its buckets in order."""
+"""Steps before it compresses; torch needs at least 2, to order its buckets."""
 HOOKS: dict[str, Callable[[], tuple[Any, Hook]]] = {
     "fp16": lambda: (None, fp16_compress_hook),
     "bf16": lambda: (None, bf16_compress_hook),
@@ -30,9 +30,9 @@ HOOKS: dict[str, Callable[[], tuple[Any, Hook]]] = {
 
 
 def lay_out(model: nn.Module, compile: bool, channels_last: bool) -> None:
-    """Change in place how the weights lie in memory and how the model is called, and nothing that it computes or is named.
+    """Set a model's memory layout and compile it, in place; its results and its parameters' names stay.
 
-    Of a LightningModule, whose steps may pass its `forward` by, the parts are compiled too.
+    The parts of a LightningModule are compiled too, since its steps may bypass its `forward`.
     """
     if channels_last:
         model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -65,7 +65,7 @@ def together(model: nn.Module, devices: int, strategy: str, hook: str) -> dict[s
             f"devices={devices}: " + ("at least 1 is needed" if devices < 1 else "several need a strategy, such as strategy=ddp")
         )
     if hook != "none" and strategy != "ddp":
-        raise ValueError(f"hook={hook}: it compresses what strategy=ddp sends, and the strategy is {strategy}")
+        raise ValueError(f"hook={hook}: it compresses gradients that strategy=ddp sends, but the strategy is {strategy}")
     if devices == 1:
         return {"devices": 1}
     if strategy == "ddp":
@@ -77,7 +77,7 @@ def together(model: nn.Module, devices: int, strategy: str, hook: str) -> dict[s
 
 
 class CompressGradients(L.Callback):
-    """Puts the hook in by itself: Lightning does so for CUDA alone, and says nothing elsewhere."""
+    """Registers the hook itself: Lightning does so only for CUDA, and says nothing elsewhere."""
 
     def __init__(self, hook: str):
         self.hook = hook
@@ -89,7 +89,7 @@ class CompressGradients(L.Callback):
 
 
 def in_turn(hook: Hook) -> Hook:
-    """Wait for each bucket: on gloo a hook's later exchanges start from its threads, on each rank in an order of their own."""
+    """Wait for each bucket: on gloo a hook's later exchanges start from its threads, in another order on each rank."""
 
     def waiting(state: Any, bucket: dist.GradBucket) -> torch.futures.Future[Tensor]:
         done: torch.futures.Future[Tensor] = torch.futures.Future()
@@ -100,7 +100,7 @@ def in_turn(hook: Hook) -> Hook:
 
 
 class CutUp(L.Callback):
-    """Cuts the model up over the devices, unless its LightningModule does so itself, in its `configure_model`."""
+    """Shards the model over the devices, unless its LightningModule does so itself, in its `configure_model`."""
 
     def __init__(self, model: nn.Module, cut: Callable[[nn.Module, DeviceMesh], None]):
         self.model, self.cut = model, cut
@@ -115,13 +115,13 @@ class CutUp(L.Callback):
 
 
 def by_parameters(model: nn.Module, mesh: DeviceMesh) -> None:
-    """Each device keeps a part of every layer, and gathers a layer when it is its turn."""
+    """Each device keeps a part of every layer, and gathers a layer when it is needed."""
     for part in (*layers(model), *(() if isinstance(model, L.LightningModule) else (model,))):
         fully_shard(part, mesh=mesh["data_parallel"])
 
 
 def by_outputs(model: nn.Module, mesh: DeviceMesh) -> None:
-    """Each device computes a part of the outputs of every linear layer, for the same batch; the rest of the model is on all."""
+    """Each device computes a part of the outputs of every linear layer, for the same batch; the rest of the model is on every device."""
     linear = [name for name, module in model.named_modules() if isinstance(module, nn.Linear)]
     parallelize_module(model, mesh["tensor_parallel"], {name: ColwiseParallel(output_layouts=Replicate()) for name in linear})
 

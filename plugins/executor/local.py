@@ -8,20 +8,20 @@ from autoopt.store import Store
 
 
 def local(setup: dict[str, Any], store: Store, limits: Limits) -> Executor:
-    """This machine: each trial is a process of its own, forked from one that has loaded the data and imported torch.
+    """This machine: each trial is a process of its own, forked from a process that has loaded the data and imported torch.
 
-    As many run at once as its processors have room for, and its GPUs where the device needs them.
+    As many trials run at once as its processors have room for, and its GPUs if the device needs them.
 
     Source: the authors of autoopt, 2026.
     """
-    found = room(limits, Machine.here())
+    allowed = room(limits, Machine.here())
     return Local(
         setup,
         store,
-        workers=found.workers,
+        workers=allowed.workers,
         trial_time=limits.trial_time,
-        gpus=found.gpus,
-        gpus_per_trial=found.gpus_per_trial,
+        gpus=allowed.gpus,
+        gpus_per_trial=allowed.gpus_per_trial,
         cpus_per_trial=limits.cpus_per_trial,
         fork=is_live(setup["tree"]),
     )

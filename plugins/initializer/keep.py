@@ -1,5 +1,5 @@
 def keep() -> None:
-    """The weights as the model made them.
+    """The model's own initial weights stay.
 
     Source: the model's author.
     """

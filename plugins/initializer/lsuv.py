@@ -8,18 +8,18 @@ from autoopt.domain import Unavailable
 
 
 def lsuv(model: nn.Module, batch: tuple[Tensor, Tensor] | None) -> None:
-    """Orthonormal weights, each layer's then divided by the standard deviation of its outputs for a training batch; biases zero.
+    """Orthonormal weights, divided in each layer by the standard deviation of its outputs for a training batch; biases zero.
 
-    Of linear and convolution layers, in the order in which they act. Without a bias the outputs scale with the weights, so that
-    one division makes their variance 1; norm layers and dropout are as in evaluation meanwhile.
+    It sets linear and convolution layers, in the order in which they act. Without a bias the outputs scale with the weights, so
+    that one division makes their variance 1; meanwhile norm layers and dropout are in evaluation mode.
 
     Mishkin & Matas 2015, arXiv:1511.06422.
 
     Raises:
-        Unavailable: no training batch is at hand.
+        Unavailable: there is no training batch.
     """
     if batch is None:
-        raise Unavailable("lsuv looks at a training batch, and none is at hand here")
+        raise Unavailable("lsuv needs a training batch, and there is none here")
     layers = [layer for layer in model.modules() if isinstance(layer, nn.Linear | _ConvNd)]
     for layer in layers:
         nn.init.orthogonal_(layer.weight)
@@ -36,7 +36,7 @@ def lsuv(model: nn.Module, batch: tuple[Tensor, Tensor] | None) -> None:
 
 
 class UnitVariance:
-    """Brings a layer's outputs to the variance 1 when it acts for the first time."""
+    """Scales a layer's outputs to the variance 1 when it acts for the first time."""
 
     def __init__(self) -> None:
         self.done = False

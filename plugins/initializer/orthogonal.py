@@ -9,7 +9,7 @@ from autoopt.domain import Range
 def orthogonal(model: nn.Module, *, gain: Annotated[float, Range(0.5, 2.0, log=True)] = 1.0) -> None:
     """`gain` times a random matrix with orthonormal rows or columns, biases zero, in linear and convolution layers.
 
-    A convolution is the matrix of what each of its units sees. Lengths and angles are then kept through square linear layers.
+    The weight of a convolution is a matrix with a row for each output channel. Square linear layers then keep lengths and angles.
 
     Saxe et al. 2013, arXiv:1312.6120.
     """

@@ -18,23 +18,23 @@ def pretrained(
     freeze: Annotated[bool, Choice(False, True)] = False,
     layer_decay: Annotated[float, Range(0.5, 1.0)] = 1.0,
 ) -> None:
-    """Takes from a safetensors file every tensor that the model has under the same name and in the same shape.
+    """Loads from a safetensors file every tensor that the model has under the same name and in the same shape.
 
-    A name may have `prefix` before it in the file or in the model alone.
-    `freeze`: what was loaded is not trained, except the last layer, if that was loaded too.
-    `layer_decay`: what was loaded learns at `layer_decay ** depth` times the rate of the recipe's optimizer, depth being the
-    layers between it and the output. A layer is what shares its name up to the first number, and has a matrix of weights.
+    A name may begin with `prefix` in the file only, or in the model only.
+    `freeze`: loaded weights are not trained, except those of the last layer.
+    `layer_decay`: loaded weights learn at `layer_decay ** depth` times the rate of the recipe's optimizer; depth is the number of
+    layers between them and the output. A layer is all parameters with the same name up to the first number, if one is a matrix.
 
     Yosinski et al. 2014, arXiv:1411.1792; rates by layer: Clark et al. 2020, arXiv:2003.10555.
 
     Raises:
         BadInput: the file cannot be read, or nothing in it fits.
     """
-    found = tensors_of(path)
+    tensors = tensors_of(path)
     own = {name: value for name, value in model.state_dict(keep_vars=True).items() if isinstance(value, Tensor)}
     depths, loaded = depths_of(model), 0
     for name, value in own.items():
-        stored = (found.get(key) for key in (name, prefix + name, name.removeprefix(prefix)))
+        stored = (tensors.get(key) for key in (name, prefix + name, name.removeprefix(prefix)))
         tensor = next((t for t in stored if t is not None and t.shape == value.shape), None)
         if tensor is None:
             continue
@@ -44,17 +44,18 @@ def pretrained(
             value.requires_grad = value.requires_grad and not freeze
             value.lr_scale = layer_decay**depth  # type: ignore[attr-defined]
     if not loaded:
-        raise BadInput(f"initializer.pretrained.path: nothing in {path} fits the model; it has {some(found)}; the model has {some(own)}")
+        raise BadInput(f"initializer.pretrained.path: nothing in {path} fits the model; it has {some(tensors)}; the model has {some(own)}")
 
 
 def tensors_of(path: str) -> dict[str, Tensor]:
+    """The tensors of a safetensors file by name; raises BadInput if it cannot be read."""
     file = Path(path).expanduser()
     if not file.is_file():
         raise BadInput(f"initializer.pretrained.path: there is no file {path}")
     try:
         return load_file(file)
     except SafetensorError as error:
-        raise BadInput(f"initializer.pretrained.path: {path} is no safetensors file: {error}") from error
+        raise BadInput(f"initializer.pretrained.path: {path} is not a safetensors file: {error}") from error
 
 
 def layer_of(name: str) -> str:
@@ -64,9 +65,9 @@ def layer_of(name: str) -> str:
 
 
 def depths_of(model: nn.Module) -> dict[str, int]:
-    """Of every parameter, how many layers stand after its own, in the order in which the model has them.
+    """For every parameter, the number of layers after its own, in the order of the model.
 
-    What has no matrix, such as a norm, belongs to the layer before it.
+    A norm, or another part without a matrix, belongs to the layer before it.
     """
     parameters = list(model.named_parameters())
     layers = list(dict.fromkeys(layer_of(name) for name, p in parameters if p.ndim > 1))
@@ -79,6 +80,6 @@ def depths_of(model: nn.Module) -> dict[str, int]:
 
 
 def some(tensors: dict[str, Tensor], count: int = 3) -> str:
-    """The first of them; counts, which fit everywhere, say nothing."""
+    """The names and shapes of the first tensors; scalars are left out, since they fit everywhere."""
     shown = [f"{name} {tuple(t.shape)}" for name, t in sorted(tensors.items()) if t.ndim]
     return ", ".join(shown[:count]) + (f" and {len(shown) - count} more" if len(shown) > count else "")

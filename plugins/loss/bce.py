@@ -9,7 +9,7 @@ from autoopt.domain import Unavailable
 
 
 def bce(task: Task) -> Callable[[Tensor, Tensor], Tensor]:
-    """`-q_k log σ(o_k) - (1 - q_k) log(1 - σ(o_k))`: each class told from all others, the mean over examples and classes.
+    """`-q_k log σ(o_k) - (1 - q_k) log(1 - σ(o_k))`: each class against all others, the mean over examples and classes.
 
     The outputs o are (N, K), the targets q class indices (N,) or probabilities (N, K), σ is the logistic function.
 

@@ -15,8 +15,8 @@ def cross_entropy(
 ) -> Callable[[Tensor, Tensor], Tensor]:
     """`-sum_k q_k log p_k`, p the softmax of the outputs (N, K), q the targets: class indices (N,) or probabilities (N, K).
 
-    `label_smoothing` s makes q `(1 - s) * q + s / K`. Balanced weights are `N / (K * class_counts)`: each class counts as much as
-    another, and an example 1 on average.
+    `label_smoothing` s makes q `(1 - s) * q + s / K`. Balanced weights are `N / (K * class_counts)`: all classes count equally, and
+    an example counts 1 on average.
 
     Label smoothing: Szegedy et al. 2016, arXiv:1512.00567; weights: King & Zeng 2001, DOI 10.1093/oxfordjournals.pan.a004868.
     """

@@ -15,8 +15,8 @@ def focal(
 ) -> Callable[[Tensor, Tensor], Tensor]:
     """`-sum_k α_k q_k (1 - p_k)^gamma log p_k`, p the softmax of the outputs (N, K); the mean over examples.
 
-    The targets q are class indices (N,) or probabilities (N, K). What is told well already counts little.
-    α is 1; balanced, it is `N / (K * class_counts)`: each class counts as much as another.
+    The targets q are class indices (N,) or probabilities (N, K). Examples that are predicted well count little.
+    α is 1, or `N / (K * class_counts)` if balanced: all classes count equally.
 
     Lin et al. 2017, arXiv:1708.02002.
     """

@@ -16,12 +16,12 @@ def cnn(
     """`depth` blocks of 3x3 convolution to `width` channels, batch norm and ReLU, the mean over all pixels, and a linear layer.
 
     While the image is larger than 4 pixels, 2x2 max pooling follows a block.
-    Depthwise separable: from the second block on a convolution per channel, then one over the channels, each with its norm and ReLU.
+    Depthwise separable: from the second block on, a convolution per channel and one over the channels, each with its norm and ReLU.
 
     LeCun et al. 1998; batch norm: Ioffe & Szegedy 2015, arXiv:1502.03167; separable: Howard et al. 2017, arXiv:1704.04861.
 
     Raises:
-        Unavailable: the inputs are no images (C, H, W).
+        Unavailable: the inputs are not images (C, H, W).
     """
     if len(task.input_shape) != 3:
         raise Unavailable(f"cnn needs images (C, H, W), the inputs have the shape {task.input_shape}")

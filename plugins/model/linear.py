@@ -8,7 +8,7 @@ from autoopt.data.task import Task
 def linear(task: Task) -> nn.Module:
     """One linear layer over the flattened input: logistic regression, or linear regression.
 
-    Where the inputs are tokens, over the share that each word has of the text: the mean of a vector a word.
+    For tokens, the input is the share of each word in the text: the output is the mean of a vector per word.
 
     Cox 1958 (logistic), Gauss 1809 (least squares).
     """

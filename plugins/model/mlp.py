@@ -9,6 +9,8 @@ from autoopt.domain import Choice, Range
 
 
 class Residual(nn.Module):
+    """`x + branch(x)`."""
+
     def __init__(self, branch: nn.Module):
         super().__init__()
         self.branch = branch
@@ -18,6 +20,8 @@ class Residual(nn.Module):
 
 
 class Dense(nn.Module):
+    """The inputs (N, F) and the outputs of a layer over them (N, W), joined: (N, F + W)."""
+
     def __init__(self, layer: nn.Module):
         super().__init__()
         self.layer = layer
@@ -36,7 +40,7 @@ def mlp(
     """`depth` hidden layers of `width` units with ReLU, over the flattened input, and a linear layer.
 
     Residual: from the second layer on, each adds to its input. Dense: each layer sees the input and all the layers before it.
-    Where the inputs are tokens, the layers stand over the mean of the words' embeddings, which are `width` wide.
+    For tokens, the input is the mean of the words' embeddings, which are `width` wide.
 
     Rumelhart et al. 1986; residual: He et al. 2015, arXiv:1512.03385; dense: Huang et al. 2017, arXiv:1608.06993;
     tokens: Iyyer et al. 2015, DOI 10.3115/v1/P15-1162.

@@ -8,10 +8,12 @@ from autoopt.domain import Choice, Range, Unavailable
 
 
 class Recurrent(nn.Module):
+    """Recurrent layers over an embedded sequence, and a linear layer on the last state: (N, T, F) or (N, T) -> (N, K)."""
+
     def __init__(self, embedding: nn.Module, layers: nn.Module, head: nn.Module, tokens: bool):
         super().__init__()
         self.embedding, self.layers, self.head, self.tokens = embedding, layers, head, tokens
-        self.dropout = nn.Dropout(0.0)  # off, and a place for a regularizer, which finds no activation module here
+        self.dropout = nn.Dropout(0.0)  # off; a regularizer sets it, since there is no activation module here
 
     def forward(self, inputs: Tensor) -> Tensor:
         states, _ = self.layers(self.embedding(inputs))
@@ -31,7 +33,7 @@ def recurrent(
 ) -> nn.Module:
     """`depth` recurrent layers of `width` units over a sequence (N, T, F), and a linear layer on their last state.
 
-    Tokens (N, T) are embedded first, `width` wide; their last state is that at the last token, whatever padding follows.
+    Tokens (N, T) are embedded first, `width` wide; the last state is that at the last token, before the padding.
 
     LSTM: Hochreiter & Schmidhuber 1997, DOI 10.1162/neco.1997.9.8.1735; GRU: Cho et al. 2014, arXiv:1406.1078.
 

@@ -40,7 +40,7 @@ def resnet(
     He et al. 2015, arXiv:1512.03385, section 4.2; there n = 3, 5, 7, 9 and width 16.
 
     Raises:
-        Unavailable: the inputs are no images (C, H, W).
+        Unavailable: the inputs are not images (C, H, W).
     """
     if not task.images:
         raise Unavailable(f"resnet needs images (C, H, W), the inputs have the shape {task.input_shape}")

@@ -13,7 +13,7 @@ except (ImportError, RuntimeError) as error:  # timm needs torchvision, which ra
 
 
 class Normalized(nn.Module):
-    """A model that was trained on inputs of a mean and a deviation of their own."""
+    """A model whose inputs are normalised by the mean and the deviation of its pretraining."""
 
     def __init__(self, model: nn.Module, mean: Tensor, deviation: Tensor):
         super().__init__()
@@ -28,12 +28,12 @@ class Normalized(nn.Module):
 def timm(task: Task, *, name: str, pretrained: bool = False) -> nn.Module:
     """The model of this name from timm's collection, for the channels, the size and the classes of the task.
 
-    With `pretrained` it begins with timm's weights, which are downloaded, and sees the images as those weights did.
+    With `pretrained` it downloads timm's weights, and normalises the images as in their training.
 
     Wightman 2019, DOI 10.5281/zenodo.4414861.
 
     Raises:
-        Unavailable: timm cannot be imported, or the inputs are no images (C, H, W).
+        Unavailable: timm cannot be imported, or the inputs are not images (C, H, W).
     """
     if create_model is None:
         fit = "pip install 'autoopt[timm]', with a torchvision that fits torch"
@@ -44,7 +44,7 @@ def timm(task: Task, *, name: str, pretrained: bool = False) -> nn.Module:
     arguments: dict[str, Any] = {"pretrained": pretrained, "num_classes": task.outputs, "in_chans": channels}
     try:
         model = create_model(name, img_size=tuple(size), **arguments)
-    except TypeError as refused:  # those that take every size, as convolutional networks do, do not take this argument
+    except TypeError as refused:  # models for images of every size, such as convolutional networks, do not have this argument
         if "img_size" not in str(refused):
             raise
         model = create_model(name, **arguments)

@@ -9,7 +9,7 @@ from autoopt.domain import Choice, Range, Unavailable
 
 
 class Attention(nn.Module):
-    """`softmax(q k^T / sqrt(d)) v` in each head; `seen` (N, 1, 1, T) are the places that may be looked at."""
+    """`softmax(q k^T / sqrt(d)) v` in each head; `seen` (N, 1, 1, T) marks the places that are attended to."""
 
     def __init__(self, width: int, heads: int):
         super().__init__()
@@ -34,6 +34,8 @@ class Residual(nn.Module):
 
 
 class Layer(nn.Module):
+    """Attention, then a feed-forward network, both residual: (N, T, width) -> (N, T, width)."""
+
     def __init__(self, width: int, heads: int):
         super().__init__()
         self.attention = Residual(width, Attention(width, heads))
@@ -44,7 +46,7 @@ class Layer(nn.Module):
 
 
 class Transformer(nn.Module):
-    """Encoder layers over embedded places, and a linear layer on their mean; padding is neither looked at nor counted."""
+    """Encoder layers over embedded places, and a linear layer on their mean; padding is neither attended to nor averaged."""
 
     def __init__(self, embedding: nn.Module, width: int, depth: int, heads: int, length: int, outputs: int, tokens: bool):
         super().__init__()
@@ -74,24 +76,29 @@ def transformer(
 ) -> nn.Module:
     """A transformer encoder of `depth` layers, `width` and `heads`, over a sequence (N, T, F), and a linear layer on its mean.
 
-    Tokens (N, T) are embedded; images are cut into squares of `patch` pixels, by default so many that 8 stand along the shorter
-    side. Sinusoids tell the places; the feed-forward layers are 4 `width` wide; each norm stands before its branch.
+    Tokens (N, T) are embedded; images are cut into squares of `patch` by `patch` pixels, by default 8 along the shorter side.
+    Sinusoids encode the positions; the feed-forward layers are 4 `width` wide; each norm comes before its branch.
 
     Vaswani et al. 2017, arXiv:1706.03762; norm first: Xiong et al. 2020, arXiv:2002.04745; images: Dosovitskiy et al. 2020,
     arXiv:2010.11929.
 
     Raises:
         Unavailable: the inputs are neither sequences (T, F) nor tokens nor images.
-        ValueError: `width` is no multiple of `heads`, or `patch` is larger than the image.
+        ValueError: `width` is not a multiple of `heads`, or `patch` is larger than the image.
     """
     if width % heads:
-        raise ValueError(f"width={width} is no multiple of heads={heads}")
+        raise ValueError(f"width={width} is not a multiple of heads={heads}")
     embedding, length = embed(task, width, patch)
     return Transformer(embedding, width, depth, heads, length, task.outputs, task.tokens > 0)
 
 
 def embed(task: Task, width: int, patch: int | None) -> tuple[nn.Module, int]:
-    """What makes places `width` wide out of the inputs, and how many."""
+    """The module that embeds inputs as a sequence of vectors, each `width` wide, and the length of the sequence.
+
+    Raises:
+        Unavailable: the inputs are neither sequences (T, F) nor tokens nor images.
+        ValueError: `patch` is larger than the image.
+    """
     shape = task.input_shape
     if task.tokens:
         return nn.Embedding(task.tokens, width, padding_idx=0), shape[0]
@@ -114,7 +121,7 @@ class Turn(nn.Module):
 
 
 def token_positions(tokens: Tensor) -> Tensor:
-    """Where a token stands, (N, T); everywhere, where there is none at all, so that no mean is taken over nothing."""
+    """The mask (N, T) of the tokens; all True for a text without tokens, so that its mean exists."""
     seen = tokens != 0
     return seen | ~seen.any(1, keepdim=True)
 

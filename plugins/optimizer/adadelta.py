@@ -12,7 +12,7 @@ def adadelta(
     rho: Annotated[float, Range(0.8, 0.99)] = 0.95,
     weight_decay: float = 0.0,
 ) -> Adadelta:
-    """Steps of `lr * RMS(d) / RMS(g) * g`, the root of running means of the squared earlier steps d and of g².
+    """Steps of `lr * RMS(d) / RMS(g) * g`, with RMS the root of the running mean of the squares, of the earlier steps d and of g.
 
     The paper has no rate (`lr=1`).
 

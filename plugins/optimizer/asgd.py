@@ -34,7 +34,7 @@ class Averaged(SGD):
 
 @torch.no_grad()
 def update_average(optimizer: Optimizer, args: Any, kwargs: Any) -> None:
-    """Take the weights after a step into their mean."""
+    """Add the weights after a step to their mean."""
     for group in optimizer.param_groups:
         group["steps"] += 1
         if (count := group["steps"] - group["start"]) > 0:
@@ -50,9 +50,9 @@ def asgd(
     weight_decay: Annotated[float, Range(1e-6, 1e-2, log=True)] = 5e-4,
     start: Annotated[float, Range(0.0, 0.9)] = 0.5,
 ) -> SGD:
-    """Stochastic gradient descent, evaluated at the mean of the weights after all steps beyond the fraction `start` of them.
+    """Stochastic gradient descent, evaluated at the mean of the weights after all steps beyond the fraction `start`.
 
-    How the rate falls is the schedule's.
+    The schedule decides how the rate falls.
 
     Polyak & Juditsky 1992, DOI 10.1137/0330046.
     """

@@ -1,4 +1,4 @@
-"""What torch's own optimizers share: whether one kernel can make the step of all parameters."""
+"""Shared by torch's own optimizers: whether one fused kernel can step all parameters."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -7,10 +7,10 @@ from torch.utils._foreach_utils import _get_fused_kernels_supported_devices
 
 
 def fused(params: Iterable[Mapping[str, Any]], without: str = "") -> bool:
-    """Whether there are such kernels for the device of every parameter; for a TPU's there are none.
+    """Whether there are fused kernels for the device of every parameter; there are none for a TPU.
 
     Args:
         params: parameter groups.
-        without: a device for which this optimizer has none in some of the versions of torch.
+        without: a device for which some versions of torch have no fused kernel of this optimizer.
     """
     return {p.device.type for group in params for p in group["params"]} <= {*_get_fused_kernels_supported_devices()} - {without}

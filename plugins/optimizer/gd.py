@@ -9,7 +9,7 @@ from autoopt.domain import Range
 
 
 class FullBatch(SGD):
-    """SGD that gathers gradients, and shows itself none until the last of them has come."""
+    """SGD that gathers the gradients of an epoch, and has none to step with before the last batch."""
 
     def __init__(self, params: Any, steps_per_epoch: int, lr: float, weight_decay: float):
         super().__init__(params, lr=lr, weight_decay=weight_decay)
@@ -19,14 +19,14 @@ class FullBatch(SGD):
         self.register_step_pre_hook(gathering)  # first of the hooks: the others see the mean
 
     def eval(self) -> None:
-        """The weights are those of the last step, which no batch has passed through: batch norms have to be told so."""
+        """Nothing to do: a batch norm is renewed if its optimizer has `eval`, since no batch has passed through the last weights."""
 
     def train(self) -> None:
-        """They are the same."""
+        """Nothing to do."""
 
     @torch.no_grad()
     def gather(self) -> None:
-        """Add the gradients to the sums; leave their mean where the epoch ends, and no gradient before."""
+        """Add the gradients to the sums; at the end of the epoch the gradients are the mean, before there are none."""
         for group in self.param_groups:
             group["gathered"] = (group["gathered"] + 1) % self.steps_per_epoch
             for p in group["params"]:
@@ -38,7 +38,7 @@ class FullBatch(SGD):
 
 
 def gathering(optimizer: Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]] | None:
-    """Let `step(closure)` gather what the closure has computed; without a closure the gradients are there already."""
+    """Let `step(closure)` gather the gradients of the closure; without a closure they exist already."""
     assert isinstance(optimizer, FullBatch)
     closure: Callable[[], Tensor] | None = dict(zip(("self", "closure"), args, strict=False), **kwargs).get("closure")
     if closure is None:
@@ -60,10 +60,10 @@ def gd(
     lr: Annotated[float, Range(1e-2, 10.0, log=True)] = 0.1,
     weight_decay: Annotated[float, Range(1e-6, 1e-2, log=True)] = 5e-4,
 ) -> SGD:
-    """Full-batch gradient descent: `w -= lr * (g + weight_decay * w)` once an epoch, g the mean of the gradients of its batches.
+    """Full-batch gradient descent: `w -= lr * (g + weight_decay * w)` once per epoch, g the mean of the gradients of its batches.
 
-    Each batch counts alike, a smaller last one too. A penalty or a clip acts on the gradient of each batch, before the mean is taken:
-    for a penalty that is the same; a clip bounds the mean as well, but is not that of the mean. The rate is that of the epoch's last step.
+    All batches count equally, even a smaller last batch. Penalties and clipping act on the gradient of each batch, before the mean: for
+    a penalty the result is the same; clipping bounds the mean too, but differs from clipping the mean. The rate is that of the last step.
 
     Cauchy 1847; Ruder 2016, arXiv:1609.04747.
     """

@@ -11,7 +11,7 @@ NEWTON_SCHULZ = {"ns_coefficients": (3.4445, -4.7750, 2.0315), "ns_steps": 5, "e
 
 
 class MuonAdamW(Optimizer):
-    """Muon on the groups that say so, a convolution's weight taken as a matrix of one row an output; AdamW on the others.
+    """Muon on the groups with `muon`, AdamW on the others; a convolution's weight is a matrix with a row for each output.
 
     AdamW works on the same groups and the same state, so that schedules and `state_dict` see one optimizer.
     """
@@ -52,7 +52,7 @@ class MuonAdamW(Optimizer):
 
 
 def hidden_matrices(params: list[dict[str, Any]], model: nn.Module) -> set[Tensor]:
-    """The matrices but the model's last, which gives the outputs, and the embeddings; what has one row or one column is a vector."""
+    """The matrices of the model without its embeddings and its last, which gives the outputs; a single row or column is a vector."""
     embeddings = {module.weight for module in model.modules() if isinstance(module, nn.Embedding | nn.EmbeddingBag)}
     trained = {p for group in params for p in group["params"]}
     matrices = [p for p in model.parameters() if p in trained - embeddings and p.ndim > 1 and min(p.flatten(1).shape) > 1]
@@ -60,12 +60,12 @@ def hidden_matrices(params: list[dict[str, Any]], model: nn.Module) -> set[Tenso
 
 
 def split_groups(params: list[dict[str, Any]], model: nn.Module, muon: dict[str, Any], adamw: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """Each group cut in two: what a group says itself, such as its weight decay, goes before what its optimizer says."""
+    """Split each group in two; a group's own settings, such as its weight decay, replace those of its optimizer."""
     turned = hidden_matrices(params, model)
     for group in params:
-        for each, settings in ((True, muon), (False, adamw)):
-            if chosen := [p for p in group["params"] if (p in turned) is each]:
-                yield {**settings, **group, "params": chosen, "muon": each}
+        for is_muon, settings in ((True, muon), (False, adamw)):
+            if chosen := [p for p in group["params"] if (p in turned) is is_muon]:
+                yield {**settings, **group, "params": chosen, "muon": is_muon}
 
 
 def muon(
@@ -79,7 +79,7 @@ def muon(
 ) -> Optimizer:
     """Steps of `lr * sqrt(max(1, rows / columns)) * U V^T` for hidden matrices, U S V^T the Nesterov momentum; AdamW for the rest.
 
-    Five Newton-Schulz iterations come near to U V^T: its singular values lie between 0.7 and 1.2. The rest are embeddings, the last
+    Five Newton-Schulz iterations approximate U V^T, with singular values between 0.7 and 1.2. The rest are embeddings, the last
     matrix, biases and norms, at the rate `adamw_lr`.
 
     Jordan et al. 2024, https://kellerjordan.github.io/posts/muon/.

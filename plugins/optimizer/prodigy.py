@@ -15,14 +15,14 @@ def prodigy(
 ) -> Prodigy:
     """Adam that finds its rate: `lr * d`, d an estimate from below of the distance from the first weights to the solution.
 
-    `d = max(d, d_coef * r / |s|_1)`, r the running sum of `<g, w_0 - w>` and s that of g, both weighted by d². `lr` is left
-    to the schedule; it does not enter s, as its authors advise where the rate warms up.
+    `d = max(d, d_coef * r / |s|_1)`, r the running sum of `<g, w_0 - w>` and s that of g, both weighted by d². `lr` is for
+    the schedule; it does not enter s, as the authors advise with a warm-up.
 
     Mishchenko & Defazio 2024, arXiv:2306.06101.
 
     Raises:
-        Unavailable: some layers are to have another rate.
+        Unavailable: some layers need another rate.
     """
     if len({group.get("lr_scale", 1.0) for group in params}) > 1:
-        raise Unavailable("it finds one rate for all layers, and some are to have another (layer_decay)")
+        raise Unavailable("it finds one rate for all layers, but some layers need another (layer_decay)")
     return Prodigy(params, lr=lr, betas=(beta1, 0.999), d_coef=d_coef, weight_decay=weight_decay, safeguard_warmup=True)

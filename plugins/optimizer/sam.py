@@ -41,19 +41,20 @@ def sam(
     weight_decay: Annotated[float, Range(1e-6, 1e-2, log=True)] = 5e-4,
     rho: Annotated[float, Range(0.01, 0.5, log=True)] = 0.05,
 ) -> Annotated[Optimizer, Acts(closure=True)]:
-    """Heavy ball on the gradient at `w + rho * g / |g|`, the worst point near w: two gradients a step.
+    """Heavy ball on the gradient at `w + rho * g / |g|`, the worst point near w: two gradients per step.
 
-    Penalties act on both, so that it is the sharpness of the penalised loss; clipping bounds the second, and leaves the first's direction.
+    Penalties act on both gradients, so that the sharpness is that of the penalised loss; clipping bounds the second gradient and keeps
+    the direction of the first.
 
     Foret et al. 2021, arXiv:2010.01412.
 
     Raises:
-        Unavailable: Lightning accumulates gradients over batches, of which a second gradient would see the last alone, or scales
-            them for 16-bit training, where an optimizer is given no closure.
+        Unavailable: Lightning accumulates gradients over batches, and the second gradient would see only the last batch; or it
+            scales them for 16-bit training, and gives the optimizer no closure.
     """
     if isinstance(model, LightningModule):
         if model.automatic_optimization and model.trainer.accumulate_grad_batches > 1:
-            raise Unavailable("its second gradient would see the last of the accumulated batches alone (batches.accumulate=1)")
+            raise Unavailable("its second gradient would see only the last of the accumulated batches; set batches.accumulate=1")
         if getattr(model.trainer.precision_plugin, "scaler", None) is not None:
-            raise Unavailable("with precision=16-mixed a step gets no closure, by which it computes its second gradient")
+            raise Unavailable("with precision=16-mixed a step gets no closure, which it needs for its second gradient")
     return Sharpness(params, model, lr=lr, momentum=momentum, weight_decay=weight_decay, rho=rho)

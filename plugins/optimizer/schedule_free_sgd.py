@@ -17,8 +17,8 @@ def schedule_free_sgd(
 ) -> Annotated[Optimizer, Acts(fills="schedule")]:
     """SGD's steps for z with g at `y = (1 - momentum) * z + momentum * x`; x, the mean of all z, is evaluated. It needs no schedule.
 
-    The rate rises linearly over the fraction `warmup` of the steps; a z weighs in x by the square of the highest rate so far.
-    The running statistics of batch norm are taken anew at x, over the batches of each epoch.
+    The rate rises linearly over the fraction `warmup` of the steps; the weight of each z in x is the square of the highest rate so far.
+    The running statistics of batch norm are renewed at x, over the batches of each epoch.
 
     Defazio et al. 2024, arXiv:2405.15682.
     """

@@ -10,8 +10,8 @@ from autoopt.module.build import activation_sites
 def dropout(model: nn.Module, *, p: Annotated[float, Range(0.05, 0.8)] = 0.5) -> None:
     """In training every hidden activation is 0 with the probability `p`, else divided by `1 - p`; the outputs are never dropped.
 
-    Where the model has dropout, its modules get this p; else every activation module but one that ends the model gets a
-    child that drops what it returns. The names of the parameters stay.
+    If the model has dropout modules, they get this p; else every activation module, unless it ends the model, gets a
+    child that drops its outputs. The names of the parameters stay.
 
     Srivastava et al. 2014 (JMLR 15).
 
@@ -23,10 +23,10 @@ def dropout(model: nn.Module, *, p: Annotated[float, Range(0.05, 0.8)] = 0.5) ->
         for activation in hidden:
             activation.dropout = nn.Dropout(p)
             activation.register_forward_hook(drop)
-    found = [module for module in model.modules() if isinstance(module, _DropoutNd)]
-    if not found:
+    modules = [module for module in model.modules() if isinstance(module, _DropoutNd)]
+    if not modules:
         raise Unavailable("the model has neither dropout nor an activation module after a hidden layer")
-    for module in found:
+    for module in modules:
         module.p = p
 
 

@@ -19,7 +19,7 @@ class Patience(EarlyStopping):
 
 
 def early_stopping(objective: str | None, direction: str, *, patience: Annotated[float, Range(0.05, 0.5)] = 0.2) -> Callback:
-    """Stops the training where the objective has been no better than its best for the share `patience` of all epochs.
+    """Stops the training when the objective has not improved for the share `patience` of all epochs.
 
     Without an objective it follows val_loss. The weights are those of the last epoch.
 

@@ -9,9 +9,9 @@ from autoopt.domain import Acts, Choice
 
 
 def ema(*, decay: Annotated[float, Choice(0.9, 0.99, 0.999, 0.9999)] = 0.999) -> Annotated[Callback, Acts(last=True)]:
-    """After each step `mean = d * mean + (1 - d) * weights`; what is validated and what remains is the mean, batch norms' too.
+    """After each step `mean = d * mean + (1 - d) * weights`; validation and the final model use the mean, for batch norms too.
 
-    After n steps d is the smaller one of `decay` and `(1 + n) / (10 + n)`, so that a short training is not held at its start.
+    After n steps d is the smaller of `decay` and `(1 + n) / (10 + n)`, so that a short training does not stay near its start.
 
     Polyak & Juditsky 1992, DOI 10.1137/0330046; with the growing d: Abadi et al. 2016, arXiv:1603.04467 (its `ExponentialMovingAverage`).
     """

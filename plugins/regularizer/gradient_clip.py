@@ -16,7 +16,7 @@ class GradientClip(Callback):
 
 
 def gradient_clip(*, norm: Annotated[float, Range(0.1, 10.0, log=True)] = 1.0) -> Annotated[Callback, Acts(late=True)]:
-    """Scales the gradient of all parameters together down to the length `norm` where it is longer; after the penalties.
+    """Scales the gradient of all parameters together down to the length `norm` if it is longer; it acts after the penalties.
 
     Pascanu et al. 2013, arXiv:1211.5063.
     """

@@ -20,7 +20,7 @@ class L2(Callback):
 def l2(*, strength: Annotated[float, Range(1e-6, 1e-1, log=True)] = 1e-4) -> Callback:
     """Adds `strength * w`, the gradient of `strength / 2 * w²`, to the gradient of every weight (not of biases and norms).
 
-    The optimizer scales and averages it like the loss's gradient, unlike decoupled weight decay, which shrinks the weights beside it.
+    The optimizer scales and averages it like the loss's gradient, unlike decoupled weight decay, which shrinks the weights directly.
 
     Hoerl & Kennard 1970, DOI 10.1080/00401706.1970.10488634.
     """

@@ -7,7 +7,7 @@ from autoopt.domain import Range, Unavailable
 
 
 class Drop:
-    """A forward hook of a residual branch: of each example it drops the whole output, or scales it so that its mean stays."""
+    """A forward hook of a residual branch: for each example it drops the whole output, or scales it so that its mean stays."""
 
     survival = 1.0
 
@@ -21,7 +21,7 @@ class Drop:
 def stochastic_depth(model: nn.Module, *, survival: Annotated[float, Range(0.5, 0.95)] = 0.5) -> None:
     """In training the l-th of L residual blocks keeps its branch with the probability `1 - l / L * (1 - survival)`.
 
-    A residual block is a module whose child `branch` is added to its input. Each example draws for itself, and a kept
+    A residual block is a module whose child `branch` is added to its input. Each example is drawn independently, and a kept
     branch is divided by its probability, so that nothing has to be scaled afterwards.
 
     Huang et al. 2016, arXiv:1603.09382.
@@ -37,7 +37,7 @@ def stochastic_depth(model: nn.Module, *, survival: Annotated[float, Range(0.5, 
 
 
 def drop_of(branch: nn.Module) -> Drop:
-    """The branch's own, set up at the first call."""
+    """The hook of a branch, registered at the first call."""
     for hook in branch._forward_hooks.values():
         if isinstance(hook, Drop):
             return hook

@@ -9,13 +9,15 @@ from autoopt.module.norms import Passed, batch_inputs, norms_of
 
 
 class SWA(Callback):
+    """Averages the weights after each epoch from `start` on, and exchanges them with the mean for validation and at the end."""
+
     def __init__(self, model: nn.Module, start: float, rate: float):
         self.model, self.start, self.rate = model, start, rate
-        self.held: list[Tensor] = []  # the mean of the weights with its buffers; while it is shown, what it stands for
+        self.held: list[Tensor] = []  # the mean of the weights, and its buffers; during validation the weights themselves
         self.passed, self.count = Passed(), 0
 
     def first(self, trainer: Trainer) -> int:
-        """The first epoch that counts."""
+        """The first epoch whose weights are averaged."""
         epochs = trainer.max_epochs or 1
         return min(int(self.start * epochs), epochs - 1)
 
@@ -27,7 +29,7 @@ class SWA(Callback):
         if trainer.current_epoch == self.first(trainer):
             trainer.strategy.lr_scheduler_configs = []
             for group in optimizer_groups(trainer):
-                group["lr"] = group["initial_lr"] = self.rate * group["initial_lr"]  # from which gradient_adaptive goes on
+                group["lr"] = group["initial_lr"] = self.rate * group["initial_lr"]  # from which gradient_adaptive starts
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int) -> None:
         if trainer.current_epoch < self.first(trainer):
@@ -42,7 +44,7 @@ class SWA(Callback):
             self.swap()
 
     def add(self) -> None:
-        """Take the weights as they are into the mean."""
+        """Add the present weights to the mean."""
         self.count += 1
         weights = [p.detach() for p in self.model.parameters()]
         means = self.held[: len(weights)] or [w.clone() for w in weights]
@@ -72,8 +74,8 @@ def swa(
 ) -> Annotated[Callback, Acts(last=True)]:
     """From the share `start` of the epochs on `mean = (n * mean + weights) / (n + 1)` after each epoch, at a constant rate.
 
-    The rate is `rate` times that of the optimizer. What is validated and what remains is the mean; its batch norms get the
-    statistics of the last epoch's batches, as many of them as 2^27 numbers hold.
+    The rate is `rate` times that of the optimizer. Validation and the final model use the mean; its batch norms get the
+    statistics of the last epoch's batches, up to 2^27 numbers of them.
 
     Izmailov et al. 2018, arXiv:1803.05407.
 
@@ -81,7 +83,7 @@ def swa(
         Unavailable: a LightningModule has batch norms but no `forward` to pass the batches through.
     """
     if norms_of(model) and isinstance(model, LightningModule) and type(model).forward is LightningModule.forward:
-        raise Unavailable("the module has batch norms, whose statistics are taken anew, but no forward")
+        raise Unavailable("the module has batch norms, whose statistics have to be renewed, but no forward")
     return SWA(model, start, rate)
 
 

@@ -12,7 +12,7 @@ Arguments = tuple[tuple[Any, ...], dict[str, Any]]
 
 
 class GradientAdaptive(LRScheduler):
-    """Sets the rates inside of `optimizer.step`, between the gradient and the step that it makes."""
+    """Sets the rates inside `optimizer.step`, after the gradient is known and before the weights change."""
 
     def __init__(self, optimizer: Optimizer, beta: float):
         self.beta = beta
@@ -52,7 +52,7 @@ def gradient_adaptive(
     """The rate shrinks as the gradient grows: `lr_t = lr / (1 + beta * ||g_t||²)`.
 
     g_t is the gradient of all parameters together that step t uses: after penalties and clipping, the mean over the epoch for
-    full-batch descent, the last one where an optimizer computes several.
+    full-batch descent, the last gradient if an optimizer computes several.
 
     Source: this formula is autoopt's own; why steps should shrink with the gradient: Zhang et al. 2020, arXiv:1905.11881.
     """

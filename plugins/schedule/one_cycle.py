@@ -15,7 +15,7 @@ def one_cycle(
     initial: Annotated[float, Range(0.01, 0.2, log=True)] = 0.04,
     final: float = 4e-6,
 ) -> LambdaLR:
-    """Rises along half a cosine from `initial` times the base rate to it over the fraction `rise` of the steps, then falls to `final`.
+    """Rises along half a cosine from `initial` to 1 times the base rate over the fraction `rise` of the steps, then falls to `final`.
 
     The momentum stays as it is.
 

@@ -9,7 +9,7 @@ from autoopt.domain import Range
 
 class Plateau(ReduceLROnPlateau):
     def _is_better(self, a: float, best: float) -> bool:
-        """By a share of the best value's size: torch's own takes it of the value, and has it the wrong way round below 0."""
+        """Compare by a share of the best value's size: torch's own comparison is wrong for values below 0."""
         ahead = a - best if self.mode == "max" else best - a
         return ahead > (self.threshold * abs(best) if isfinite(best) else 0.0)
 
@@ -23,10 +23,10 @@ def plateau(
     factor: Annotated[float, Range(0.05, 0.7, log=True)] = 0.1,
     patience: Annotated[float, Range(0.02, 0.3)] = 0.1,
 ) -> ReduceLROnPlateau:
-    """Multiplies the rate by `factor` once the objective has not got better for more epochs than the fraction `patience` of them.
+    """Multiplies the rate by `factor` when the objective has not improved for more than the fraction `patience` of the epochs.
 
-    Better is what is so by more than a ten-thousandth of the best value's size. It follows the validation loss where no objective
-    is measured while training.
+    An improvement is more than a ten-thousandth of the best value's size. It follows the validation loss if no objective is
+    measured while training.
 
     He et al. 2015, arXiv:1512.03385, who divided by 10 at each plateau of the error.
     """

@@ -14,10 +14,10 @@ STATES = {"complete": TrialState.COMPLETE, "stopped": TrialState.PRUNED, "failed
 
 
 def tpe(space, goal, epochs, *, startup: int = 10) -> Strategy:
-    """Optuna's tree-structured Parzen estimator after `startup` random trials; the worse half ends at a third, and at two thirds.
+    """Optuna's tree-structured Parzen estimator after `startup` random trials; it stops the worse half at a third and two thirds.
 
-    Numbers and choices that every trial has are modelled together, the others one by one. A trial that failed by its own
-    values ranks last: a sampler that did not see it would be drawn to the edge beyond which trainings diverge.
+    Values that every trial has are modelled together, the others one by one. A trial that failed because of its values ranks
+    last: without it, the sampler would move towards values with which trainings diverge.
 
     Source: Watanabe 2023, arXiv:2304.11127; Bergstra et al. 2011, NeurIPS 24.
     """
@@ -25,6 +25,8 @@ def tpe(space, goal, epochs, *, startup: int = 10) -> Strategy:
 
 
 class Tpe(Strategy):
+    """Keeps an Optuna study of the history, and asks its TPE sampler for each trial."""
+
     def __init__(self, space, goal, epochs, startup):
         self.space, self.goal, self.startup = space, goal, startup
         self.halving = Halving(epochs, goal.first.direction)
@@ -59,7 +61,7 @@ class Tpe(Strategy):
             return optuna.create_study(directions=self.goal.directions)
 
     def frozen(self, trial: Evidence) -> FrozenTrial | None:
-        """A trial as Optuna remembers it, where it lies in the space as that is now."""
+        """A trial as Optuna stores it; None if it does not lie in the present space."""
         values: dict[str, Any] = {}
         distributions: dict[str, BaseDistribution] = {}
 

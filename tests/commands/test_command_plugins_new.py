@@ -33,14 +33,14 @@ def test_its_folder_may_be_named_and_is_never_written_over(tmp_path, capsys):
     assert main(["plugins", "new", "optimizer/mine", str(where)]) == 0
     before = {path: path.read_text() for path in where.rglob("*.py")}
     assert main(["plugins", "new", "optimizer/mine", str(where)]) == 2
-    assert f"{where} is there already; say another folder" in capsys.readouterr().err
+    assert f"{where} exists already; name another folder" in capsys.readouterr().err
     assert {path: path.read_text() for path in where.rglob("*.py")} == before
 
 
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        ([], "plugins new: say which, and where to: autoopt plugins new optimizer/mine [DIR]"),
+        ([], "plugins new: name a slot and a technique, and optionally a folder: autoopt plugins new optimizer/mine [DIR]"),
         (["optimiser/mine"], "No slot named 'optimiser'. Did you mean 'optimizer'?"),
         (["optimizer/My-Thing"], "expected a name such as my_optimizer, got 'My-Thing'"),
         (["optimizer/class"], "expected a name such as my_optimizer, got 'class'"),
@@ -106,7 +106,7 @@ def test_one_that_could_be_of_several_kinds_needs_its_slot(tmp_path, monkeypatch
     monkeypatch.syspath_prepend(str(tmp_path))
     assert slot_of_path("own_blocks:Mine") == "optimizer"
     assert slot_of_path("own_blocks:Best") == "strategy" and slot_of_path("own_blocks:cluster") == "executor"
-    with pytest.raises(BadInput, match="own_blocks:block is of model or activation or compression: say which slot it is for"):
+    with pytest.raises(BadInput, match="own_blocks:block fits model or activation or compression: name its slot, such as"):
         slot_of_path("own_blocks:block")
     with pytest.raises(BadInput, match=r"own_blocks has no .blok.\. Did you mean .block."):
         slot_of_path("own_blocks:blok")

@@ -61,17 +61,17 @@ def test_no_studies(run, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "line"),
     [
-        (["list", "signs"], "list: signs is one too many; autoopt list --help tells what it takes"),
+        (["list", "signs"], "list: unexpected argument 'signs'; see autoopt list --help"),
         (["list", "rot=x"], "list: no setting named 'rot'. Did you mean 'root'? Known: root."),
-        (["list", "--all"], "--all: no such option; autoopt list --help tells what there is"),
-        (["show"], "show: say which study: there is none yet"),
-        (["show", "root=runs"], "show: say which study: signs"),
+        (["list", "--all"], "--all: no such option; autoopt list --help lists them"),
+        (["show"], "show: name a study; known: none yet"),
+        (["show", "root=runs"], "show: name a study; known: signs"),
         (["show", "sings", "root=runs"], "No study named 'sings' in runs/. Did you mean 'signs'? Known: signs."),
         (["show", "signs"], "No study named 'signs' in autoopt-runs/. Known: none."),
         (["show", "signs", "3", "root=runs"], "signs has no finished trial 3. Known: none."),
-        (["show", "signs", "3", "4", "root=runs"], "show: 4 is one too many"),
+        (["show", "signs", "3", "4", "root=runs"], "show: unexpected argument '4'"),
         (["show", "signs", "rot=runs"], "show: no setting named 'rot'. Did you mean 'root'? Known: root."),
-        (["finish"], "finish: say which study: there is none yet"),
+        (["finish"], "finish: name a study; known: none yet"),
         (["finish", "sings", "root=runs"], "No study named 'sings' in runs/. Did you mean 'signs'?"),
         (["finish", "signs", "root=runs"], "signs has no finished trial yet; there is nothing to conclude"),
         (["finish", "signs", "--now", "root=runs"], "--now: no such option"),
@@ -82,7 +82,7 @@ def test_no_studies(run, tmp_path):
         (["ui", "signs"], "No study named 'signs' in autoopt-runs/."),
         (["ui", "sings", "root=runs"], "No study named 'sings' in runs/. Did you mean 'signs'?"),
         (["train", "recipe=sings", "root=runs"], "No study named 'sings' in runs/. Did you mean 'signs'?"),
-        (["train", "recipe=signs", "root=runs"], "signs has no winner yet; say recipe=signs/TRIAL, or search on"),
+        (["train", "recipe=signs", "root=runs"], "signs has no winner yet; give recipe=signs/TRIAL, or resume its search"),
         (["train", "recipe=signs/3", "root=runs"], "signs has no finished trial 3. Known: none."),
     ],
     ids=str,
@@ -126,7 +126,7 @@ def test_the_pages_are_served_on_the_store_and_port_that_are_named(run, begun, m
 def test_a_training_is_no_search(run, trained):
     code, out, _ = run("list", "root=runs")
     assert code == 0 and out.splitlines()[1].split() == ["signs", "trained"]
-    assert run("show", "signs", "root=runs")[1].startswith("signs\nA training, not a search: best/ holds what it made.\n")
+    assert run("show", "signs", "root=runs")[1].startswith("signs\nA training, not a search: best/ holds the trained model.\n")
     said = run("finish", "signs", "root=runs")
     assert said == (2, "", "autoopt: signs is a training, not a search; there is nothing to conclude\n")
 
@@ -187,7 +187,7 @@ def test_an_export_takes_no_place_that_holds_something_else(tmp_path):
     (tmp_path / "file").write_text("data")
     (tmp_path / "empty").mkdir()
     for name in ("precious", "file"):
-        with pytest.raises(BadInput, match=f"to=.*{name} is there already, and is no earlier export; name a new folder"):
+        with pytest.raises(BadInput, match=f"to=.*{name} exists already and is not an earlier export; name a new folder"):
             check_free(tmp_path / name)
     check_free(tmp_path / "empty")
     check_free(tmp_path / "new")

@@ -114,7 +114,7 @@ def test_what_is_refused_in_one_line(argument, problem):
 
 
 def test_a_setting_without_a_default_is_required():
-    assert problems("executor=own_points:cluster") == ["executor.cluster.queue is missing: say executor.cluster.queue=…"]
+    assert problems("executor=own_points:cluster") == ["executor.cluster.queue is missing: give executor.cluster.queue=…"]
 
 
 @pytest.mark.parametrize("arguments", [[], ["strategy=own_points:Best", "executor.workers=2"], ["strategy.tpe.startup=3"]], ids=str)

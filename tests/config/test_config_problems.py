@@ -13,8 +13,8 @@ KEY_VALUE = "expected key=value, such as optimizer=adamw"
 DURATION = "expected a duration such as 8h, 1h30m or 90s"
 NAME = "expected at most 64 letters, digits, '.', '_' or '-', the first a letter or digit"
 SHARES = "expected shares above 0 that leave some for training"
-ADDED = "keys are neither added nor deleted; say"
-READ = "it cannot be read: "
+ADDED = "keys cannot be added or deleted; give"
+READ = "cannot be read: "
 
 
 ROWS = [
@@ -35,9 +35,9 @@ ROWS = [
     ("executor=ray", "No executor named 'ray'. Known: local."),
     ("study=quick,thorough", "study=quick,thorough: expected one of default, quick, thorough"),
     ("optimizer=interval(0,1)", "optimizer=interval(0,1): expected names, such as optimizer=a,b"),
-    ("optimizer=own_parts:adamw,adamw", "optimizer=own_parts:adamw,adamw: two of these have one name in the config"),
-    ("optimizer=[recommended,own_parts:adamw]", "optimizer=[recommended,own_parts:adamw]: two of these have one name in the config"),
-    ("model=own_parts:make,own_front:make", "model=own_parts:make,own_front:make: two of these have one name"),
+    ("optimizer=own_parts:adamw,adamw", "optimizer=own_parts:adamw,adamw: two of these have the same name in the config"),
+    ("optimizer=[recommended,own_parts:adamw]", "optimizer=[recommended,own_parts:adamw]: two of these have the same name in the config"),
+    ("model=own_parts:make,own_front:make", "model=own_parts:make,own_front:make: two of these have the same name"),
     ("optimizer=own_parts:greedy", "optimizer=own_parts:greedy asks for 'closure', which optimizer does not offer"),
     ("optimizer=no_such_module:Thing", "optimizer/Thing cannot be loaded: ModuleNotFoundError: No module named 'no_such_module'"),
     ("optimizer=own_nested:Outr", "own_nested has no 'Outr'. Did you mean 'Outer'?"),
@@ -59,11 +59,11 @@ ROWS = [
     ("x", f"x: {KEY_VALUE}"), ("=3", f"=3: {KEY_VALUE}"), ("-x=1", f"-x=1: {KEY_VALUE}"),
     ("optimizer@a=adamw", f"optimizer@a=adamw: {KEY_VALUE}"),
     ("+x=1", f"+x=1: {ADDED} x=1"), ("++seed=1", f"++seed=1: {ADDED} seed=1"), ("~optimizer", f"~optimizer: {ADDED} optimizer"),
-    ("root=a(b", f"root=a(b: {READ}no viable alternative at input 'a(b'; quote text that holds signs, as in root="),
+    ("root=a(b", f"root=a(b: {READ}no viable alternative at input 'a(b'; quote special characters, as in root="),
     ("root=${x", f"root=${{x: {READ}"),
     ("optimizer.adamw.lr=choice()", f"optimizer.adamw.lr=choice(): {READ}ValueError while evaluating 'choice()': an empty choice"),
     ("optimizer.adamw.lr=interval(a,b)", f"optimizer.adamw.lr=interval(a,b): {READ}TypeError while evaluating"),
-    ("optimizer.adamw.lr=glob(*)", "optimizer.adamw.lr=glob(*): it cannot be read"),
+    ("optimizer.adamw.lr=glob(*)", "optimizer.adamw.lr=glob(*): cannot be read"),
     ("optimizer.adamw.lr={a: 1}", "optimizer.adamw.lr={a: 1}: expected one value, got a mapping"),
     # types
     ("optimizer.adamw.lr=fast", "optimizer.adamw.lr=fast: expected float, got 'fast'"),
@@ -110,7 +110,7 @@ ROWS = [
     ("study.time=''", f"study.time=: {DURATION}"),
     ("executor.trial_time=0s", f"executor.trial_time=0s: {DURATION}"),
     *((f"name={n}", f"name={n}: {NAME}") for n in ("../x", "a/b", ".x", "-x", "a b", "x" * 65)),
-    ("name=ü", f"name=ü: {READ}token recognition error at: 'ü'; quote text that holds signs"),
+    ("name=ü", f"name=ü: {READ}token recognition error at: 'ü'; quote special characters"),
     ("name='ü'", f"name=ü: {NAME}"),
     ("name=''", f"name=: {NAME}"),
     ("split.validation=0", f"split.validation=0.0, split.test=0.2: {SHARES}"),
@@ -146,9 +146,9 @@ def test_every_problem_has_its_line(rows):
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
-        ([], [f"data=… is missing: one of {SETS}, or module:LightningDataModule"]),
-        (["data=[]"], [f"data=… is missing: one of {SETS}, or module:LightningDataModule"]),
-        (["data=csv"], ["data.csv.target is missing: say data.csv.target=…"]),
+        ([], [f"data=… is missing: give one of {SETS}, or module:LightningDataModule"]),
+        (["data=[]"], [f"data=… is missing: give one of {SETS}, or module:LightningDataModule"]),
+        (["data=csv"], ["data.csv.target is missing: give data.csv.target=…"]),
         (["data=digts"], [f"No data named 'digts'. Did you mean 'digits'? Known: {SETS}."]),
         (["data=digts", "data.digts.x=3"], [f"No data named 'digts'. Did you mean 'digits'? Known: {SETS}."]),
         ([*CSV, "data.csv.path=a.csv,b.csv"], [f"data.csv.path=choice(a.csv,b.csv): {SEARCHED_NOT}"]),
@@ -162,7 +162,7 @@ def test_what_the_data_need(arguments, expected):
 def test_all_problems_at_once_and_each_once():
     arguments = ["optimizer=adamww", "seed=one", "sed=1", "model.mlp.width=interval(9,1)", "name=../x", "~x", "study.time=soon", "sed=1"]
     assert [p[:20] for p in problems(*arguments)] == [
-        "No optimizer named '", "No setting named 'se", "~x: keys are neither", "data=… is missing: o",
+        "No optimizer named '", "No setting named 'se", "~x: keys cannot be a", "data=… is missing: g",
         "model.mlp.width=inte", "seed=one: expected i", "study.time=soon: exp", "name=../x: expected ",
     ]  # fmt: skip
 
@@ -176,26 +176,26 @@ def test_nothing_for_a_schedule_but_an_optimizer_that_brings_its_own():
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
-        ("a: [1", r"search.yaml: no YAML: while parsing a flow sequence .* line 1"),
-        ("\tx: 1", r"search.yaml: no YAML: while scanning"),
-        ("a: 1\n---\nb: 2", r"search.yaml: no YAML: expected a single document"),
-        ("a: !!python/object:os.system 1", r"search.yaml: no YAML: could not determine a constructor"),
-        ("a: &x [1]\nb: *x", r"search.yaml: YAML aliases are not read$"),
+        ("a: [1", r"search.yaml: not valid YAML: while parsing a flow sequence .* line 1"),
+        ("\tx: 1", r"search.yaml: not valid YAML: while scanning"),
+        ("a: 1\n---\nb: 2", r"search.yaml: not valid YAML: expected a single document"),
+        ("a: !!python/object:os.system 1", r"search.yaml: not valid YAML: could not determine a constructor"),
+        ("a: &x [1]\nb: *x", r"search.yaml: YAML aliases are not supported; write the value out$"),
         ("- data", r"search.yaml: expected a mapping of slots and settings, got list$"),
         ("text", r"search.yaml: expected a mapping of slots and settings, got str$"),
         ("", r"search.yaml: expected a mapping of slots and settings, got NoneType$"),
         ("sed: 1", r"^No setting named 'sed'\. Did you mean 'seed'\?"),
         ("split: 0.2", r"^No setting named 'split'"),
         ("batches: null", r"^No setting named 'batches'"),
-        ("1: 2", r"^1=2: it cannot be read"),
-        ("a b: 2", r"^a b=2: it cannot be read"),
+        ("1: 2", r"^1=2: cannot be read"),
+        ("a b: 2", r"^a b=2: cannot be read"),
         ("'': 2", r"^=2: expected key=value"),
         ("optimizer: {adamw: 3}", r"^No setting named 'optimizer.adamw'"),
         ("optimizer: {adamw: [3]}", r"^No setting named 'optimizer.adamw'"),
         ("optimizer: {adamw: {lr: fast}}", r"^optimizer.adamw.lr=fast: expected float, got 'fast'$"),
         ("optimizer: {adamw: {lr: {a: 1}}}", r"^No setting named 'optimizer.adamw.lr.a'"),
         ("optimizer: {adamww: {lr: 0.1}}", r"^No optimizer named 'adamww'\. Did you mean 'adamw'\?"),
-        ("optimizer: [{adamw: {lr: 0.1}}]", r"^optimizer=.*: it cannot be read"),
+        ("optimizer: [{adamw: {lr: 0.1}}]", r"^optimizer=.*: cannot be read"),
         ("optimizer: null", r"^No optimizer named 'None'"),
         ("schedule: {}", r"^schedule=: nothing is selected"),
         ("study: slow", r"^No study named 'slow'"),
@@ -216,7 +216,7 @@ def test_files_that_are_none(tmp_path):
     with pytest.raises(BadInput, match=r": Is a directory$"):
         compose([DATA], str(tmp_path))
     (tmp_path / "latin.yaml").write_bytes("name: über".encode("latin-1"))
-    with pytest.raises(BadInput, match=r"latin\.yaml: no YAML: 'utf-8' codec can't decode"):
+    with pytest.raises(BadInput, match=r"latin\.yaml: not valid YAML: 'utf-8' codec can't decode"):
         compose([DATA], str(tmp_path / "latin.yaml"))
 
 

@@ -95,7 +95,7 @@ def test_the_room_of_a_machine(overrides, machine, expected):
 
 
 def test_more_devices_than_there_are():
-    with pytest.raises(BadInput, match="devices=2, but the GPUs there are: 0"):
+    with pytest.raises(BadInput, match="devices=2, but there are only the GPUs 0"):
         room(limits(*TWO), Machine(8.0, ("0",)))
 
 

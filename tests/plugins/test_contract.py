@@ -71,8 +71,8 @@ BROKEN = [
     ("device", "unknown_to_lightning", "trains two steps", "got an unexpected keyword argument 'speed'"),
     ("compression", "copies", "makes it smaller", r"it takes (\d+) bytes and (\d+) FLOPs; it took \1 and \2"),
     ("compression", "cannot_be_written", "can be stored", "a Opaque cannot be stored: its attribute 'scale' is no plain value"),
-    ("compression", "keeps_weights_in_a_cache", "can be stored", "it gives other outputs when it was stored and taken up again"),
-    ("compression", "forgets_everything", "stays close", r"only \d+% of the predictions are what they were"),
+    ("compression", "keeps_weights_in_a_cache", "can be stored", "it gives other outputs after it was stored and loaded again"),
+    ("compression", "forgets_everything", "stays close", r"only \d+% of the predictions stay the same"),
     ("compression", "halves_in_place", "leaves the given model alone", "it changed the given model's 0.bias, 0.weight"),
     ("data", "bright_images", "gives sound inputs", r"images have to be in \[0, 1\], these are in \[0, 255\]"),
     (
@@ -87,13 +87,13 @@ BROKEN = [
     ("data", "overlapping_splits", "gives separate splits", "an example is in two splits"),
     ("strategy", "outside", "proposes points of the space", r"=\S+: expected interval"),
     ("strategy", "counts_its_calls", "repeats under a seed", "asked again for trial 15, it proposes other values: "),
-    ("strategy", "remembers_its_first_call", "resumes from the history", "a new one proposes other values from the same history: "),
+    ("strategy", "remembers_its_first_call", "resumes from the history", "a new instance proposes other values from the same history: "),
     ("strategy", "takes_all_for_complete", "bears every state", "IndexError"),
     ("strategy", "wavers", "decides at its rungs", r"asked twice at epoch 3, it answers \[False, True\]"),
     ("strategy", "asks_after_the_end", "decides at its rungs", "its rung 10 is none of the epochs 1 to 9"),
-    ("executor", "stores_nothing", "runs orders to their end", "the weights of a trial that was to keep them are not in the store"),
+    ("executor", "stores_nothing", "runs orders to their end", "the weights of a trial with keep=True are not in the store"),
     ("executor", "miscounts", "runs orders to their end", r"of 3 epochs, from 1, it reports \[0, 1, 2\]"),
-    ("executor", "goes_on", "stops a trial at a rung", "a trial that was stopped after two epochs tells .*epochs=3"),
+    ("executor", "goes_on", "stops a trial at a rung", "a trial that was stopped after two epochs ended with .*epochs=3"),
     ("executor", "kills_nothing", "ends a trial that is killed", "a trial that was killed fails for the reason none, it has finished"),
     ("executor", "runs_backwards", "has a clock", r"its clock goes -\S+, "),
 ]
@@ -122,7 +122,7 @@ def test_every_slot_has_situations_and_checks():
     [
         ("device", "elsewhere", "it is Tuesday"),
         ("data", "needs_a_path", "needs a value for path"),
-        ("activation", "imported_to_be_read", "it is imported to be described"),
+        ("activation", "imported_to_be_read", "so it is imported"),
     ],
 )
 def test_what_cannot_be_checked_is_skipped_with_its_reason(slot, name, reason):

@@ -78,7 +78,7 @@ def test_cuda_with_a_device(monkeypatch, two_gpus):
 
 
 def test_cuda_with_too_few_devices(two_gpus):
-    with pytest.raises(Unavailable, match=r"devices=3, but a trial sees 2 \(executor.gpus_per_trial says how many it has\)"):
+    with pytest.raises(Unavailable, match=r"devices=3, but a trial sees 2 \(executor.gpus_per_trial sets how many it has\)"):
         cuda(toy_network(), devices=3, strategy="ddp")
 
 
@@ -202,7 +202,7 @@ def test_gpus_have_all_hooks(two_gpus):
 @pytest.mark.parametrize(
     ("values", "reason"),
     [
-        ({"strategy": "fsdp", "devices": 2}, "strategy=fsdp cuts a model up over the memories of several GPUs"),
+        ({"strategy": "fsdp", "devices": 2}, "strategy=fsdp shards a model over the memories of several GPUs"),
         ({"strategy": "tensor", "devices": 2}, "processes on a CPU share one memory"),
         ({"strategy": "ddp", "devices": 2, "hook": "bf16"}, "hook=bf16 needs GPUs: gloo"),
     ],
@@ -213,7 +213,7 @@ def test_what_a_cpu_cannot_do(values, reason):
 
 
 def test_powersgd_on_a_cpu_beside_a_gpu(two_gpus):
-    with pytest.raises(Unavailable, match="hook=powersgd waits for a GPU in torch wherever there is one"):
+    with pytest.raises(Unavailable, match="hook=powersgd needs the GPU in torch if there is one"):
         cpu(toy_network(), devices=2, strategy="ddp", hook="powersgd")
 
 
@@ -224,7 +224,7 @@ def test_powersgd_on_a_cpu_beside_a_gpu(two_gpus):
         ({"devices": 0, "strategy": "ddp"}, "devices=0: at least 1 is needed"),
         ({"strategy": "dpp"}, "strategy=dpp: expected one of single, ddp, fsdp, tensor"),
         ({"hook": "fp8"}, "hook=fp8: expected one of none, fp16, bf16, powersgd"),
-        ({"hook": "fp16"}, "hook=fp16: it compresses what strategy=ddp sends, and the strategy is single"),
+        ({"hook": "fp16"}, "hook=fp16: it compresses gradients that strategy=ddp sends, but the strategy is single"),
     ],
 )
 def test_settings_that_do_not_fit_together(values, problem):

@@ -173,7 +173,7 @@ def test_lsuv_scales_a_shared_layer_once_and_leaves_a_dead_one():
 
 
 def test_lsuv_needs_a_batch():
-    with pytest.raises(Unavailable, match="lsuv looks at a training batch, and none is at hand here"):
+    with pytest.raises(Unavailable, match="lsuv needs a training batch, and there is none here"):
         lsuv(nn.Linear(2, 2), None)
 
 
@@ -279,5 +279,5 @@ def test_what_is_no_safetensors_file_is_told(tmp_path):
     with pytest.raises(BadInput, match=r"there is no file elsewhere\.safetensors"):
         pretrained(Blocks(), path="elsewhere.safetensors")
     (tmp_path / "a.txt").write_text("weights")
-    with pytest.raises(BadInput, match=r"a\.txt is no safetensors file"):
+    with pytest.raises(BadInput, match=r"a\.txt is not a safetensors file"):
         pretrained(Blocks(), path=str(tmp_path / "a.txt"))

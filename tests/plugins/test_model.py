@@ -230,7 +230,7 @@ def test_a_transformer_cuts_an_image_into_patches(shape, patch, count):
 
 
 def test_a_transformer_says_which_of_its_sizes_do_not_fit():
-    with pytest.raises(ValueError, match="width=100 is no multiple of heads=8"):
+    with pytest.raises(ValueError, match="width=100 is not a multiple of heads=8"):
         transformer(SEQUENCE, width=100, heads=8)
     with pytest.raises(ValueError, match="patch=9 is larger than the image, 8x8"):
         transformer(IMAGE, patch=9)

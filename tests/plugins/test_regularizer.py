@@ -411,7 +411,7 @@ class WithoutForward(L.LightningModule):
 
 
 def test_swa_needs_a_way_through_the_batch_norms():
-    with pytest.raises(Unavailable, match="the module has batch norms, whose statistics are taken anew, but no forward"):
+    with pytest.raises(Unavailable, match="the module has batch norms, whose statistics have to be renewed, but no forward"):
         swa(WithoutForward())
 
 

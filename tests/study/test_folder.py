@@ -93,7 +93,7 @@ def test_anything_else_is_refused_with_the_difference(folder, change, said):
         folder(*base, change)
     assert len(caught.value.problems) == 2, "one line for one change"
     assert re.search(said, caught.value.problems[0])
-    assert caught.value.problems[-1].startswith("A study keeps its space: give it another name=, or leave name= away; or say again what")
+    assert caught.value.problems[-1].startswith("A study keeps its space: give it another name=, or leave name= out, or repeat")
     assert default_name(composed("data=digits", *base, change)) != default_name(first.tree)
     assert folder("name=s", "optimizer=adamw,sgd"), "what was refused holds no lock"
 

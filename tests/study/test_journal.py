@@ -102,7 +102,7 @@ def test_a_spoilt_line_further_up_is_said_and_nothing_is_changed(tmp_path, spoil
     at = sum(len(line) + 1 for line in lines[:6])
     lines[6] = spoilt
     path.write_bytes(b"\n".join(lines))
-    with pytest.raises(StoreError, match=rf"journal\.log, line 7 \(from byte {at} on\) is spoilt; nothing was changed"):
+    with pytest.raises(StoreError, match=rf"journal\.log, line 7 \(from byte {at}\) is damaged; nothing was changed"):
         Journal(path, "s", write)
     assert path.read_bytes() == b"\n".join(lines) and [p.name for p in tmp_path.iterdir()] == ["journal.log"]
 
@@ -137,7 +137,7 @@ def test_a_full_disk_leaves_the_file_sound(tmp_path, monkeypatch, fault):
 
     with monkeypatch.context() as patched:
         patched.setattr(os, "write", full)
-        with pytest.raises(StoreError, match=r"journal\.log cannot be written: (No space left on device|it was written in part)") as caught:
+        with pytest.raises(StoreError, match=r"journal\.log cannot be written: (No space left on device|only a part)") as caught:
             tell(journal, 5)
     assert caught.value.exit_code == 75
     assert path.read_bytes() == before
@@ -165,7 +165,7 @@ def test_the_limit_of_a_real_file_system(tmp_path):
         check=True,
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit)),
     )
-    assert "cannot be written: it was written in part" in said.stdout
+    assert "cannot be written: only a part was written" in said.stdout
     assert path.stat().st_size == size
 
 

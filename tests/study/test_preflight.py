@@ -103,7 +103,7 @@ def test_what_was_set_to_a_value_that_does_not_work_is_refused(tmp_path, first):
         wrong = order.recipe.tree["optimizer"].get("sgd", {}).get("lr") == -1
         return broken("ValueError: Invalid learning rate", "optimizer", "sgd") if wrong else WELL
 
-    said = "^optimizer.sgd.lr=-1.0, optimizer.sgd.weight_decay=0.3: optimizer=sgd cannot be used so: ValueError: Invalid learning rate$"
+    said = "^optimizer.sgd.lr=-1.0, optimizer.sgd.weight_decay=0.3: optimizer=sgd cannot be used with these values: ValueError"
     with pytest.raises(BadInput, match=said):
         checked(tmp_path, first, "optimizer.sgd.lr=-1", "optimizer.sgd.weight_decay=0.3", baseline=end, optimizer_sgd=end)
 
@@ -191,8 +191,8 @@ def test_a_baseline_that_dies_is_an_error_with_its_log(tmp_path):
 @pytest.mark.parametrize(
     ("said", "reason"),
     [
-        ({"manual": True, "optimizers": 1}, "the module optimizes by hand, so that it keeps its own"),
-        ({"manual": False, "optimizers": 2}, "the module has 2 optimizers, so that it keeps its own"),
+        ({"manual": True, "optimizers": 1}, "the module optimizes manually, so it keeps its own"),
+        ({"manual": False, "optimizers": 2}, "the module has 2 optimizers, so it keeps its own"),
     ],
 )
 def test_a_module_that_optimizes_by_hand_keeps_its_own(tmp_path, said, reason):
@@ -227,12 +227,12 @@ def test_the_objective(asked, logged, chosen):
         (
             "val_acuracy",
             LOGGED,
-            r"^objective=val_acuracy: nothing logs it\. Did you mean 'val_accuracy'\? Logged: train_loss, val_accuracy, val_loss\.$",
+            r"^objective=val_acuracy is not logged\. Did you mean 'val_accuracy'\? Logged: train_loss, val_accuracy, val_loss\.$",
         ),
-        ("zzz", LOGGED, r"objective=zzz: nothing logs it\. Logged: train_loss, val_accuracy, val_loss\."),
+        ("zzz", LOGGED, r"objective=zzz is not logged\. Logged: train_loss, val_accuracy, val_loss\."),
         (None, {"train_loss": 1.0}, r"objective=… is needed: Logged: train_loss\."),
-        ("val_accuracy", {}, r"objective=val_accuracy: nothing logs it\. Logged: none\."),
-        ("my_metric", {"my_metric": 1.0}, r"objective=my_metric: say direction=maximize or direction=minimize"),
+        ("val_accuracy", {}, r"objective=val_accuracy is not logged\. Logged: none\."),
+        ("my_metric", {"my_metric": 1.0}, r"objective=my_metric: give direction=maximize or direction=minimize"),
     ],
 )
 def test_an_objective_that_nothing_logs(asked, logged, said):

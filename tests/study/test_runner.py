@@ -120,7 +120,7 @@ def test_an_outcome_without_the_objective_is_a_failure_that_names_what_is_logged
 
     (result,) = ran(runner(tmp_path, play), jobs(1))
     assert (result.state, result.problem.reason, result.score) == ("failed", "error", None)
-    assert result.problem.detail == "nothing logged val_accuracy; logged: train_loss, val_acc"
+    assert result.problem.detail == "val_accuracy was not logged; logged: train_loss, val_acc"
     assert result.last == {"val_acc": 0.5}
 
 
@@ -161,7 +161,9 @@ class TestSignals:
         assert [(r.job.key, r.state) for r in results] == [("0", "complete"), ("1", "complete")]
         assert len(run.executor.orders) == 2
         assert caught.value.exit_code == 143
-        assert run.screen.lines == ["Stopping: running trials end first; once more ends them at once. The same command resumes."]
+        assert run.screen.lines == [
+            "Stopping: the running trials finish first; a second signal ends them at once. The same command resumes."
+        ]
 
     def test_the_second_ends_at_once(self, tmp_path):
         run = runner(tmp_path, train(9), on_turn=lambda turn: os.kill(os.getpid(), signal.SIGINT) if turn in (2, 4) else None)

@@ -194,7 +194,7 @@ def play_baseline(*ends):
 class TestABaselineThatFails:
     @pytest.mark.parametrize("workers", [1, 3])
     def test_by_its_own_fault_it_ends_the_study_for_good(self, tmp_path, workers):
-        message = "^the baseline failed, and there is nothing to compare with .nonfinite: nan.; begin another study with name=$"
+        message = "^the baseline failed, so there is nothing to compare with .nonfinite: nan.; begin another study with name=$"
         path = tmp_path / "s"
         with pytest.raises(NotConcluded, match=message) as caught:
             searched(path, play_baseline(Fails("nonfinite", "nan")), workers=workers)
@@ -207,7 +207,7 @@ class TestABaselineThatFails:
 
     @pytest.mark.parametrize("reason", ["lost", "preempted", "disk", "oom_host", "timeout", "user"])
     def test_what_another_run_may_cure_is_run_again_by_the_same_command(self, tmp_path, reason, uncut):
-        message = f"^the baseline failed, and there is nothing to compare with .{reason}: gone.; the same command runs it again$"
+        message = f"^the baseline failed, so there is nothing to compare with .{reason}: gone.; the same command runs it again$"
         with pytest.raises(NotConcluded, match=message):
             searched(tmp_path / "s", play_baseline(*[Fails(reason, "gone")] * 3))
         assert [(number, state) for number, _, state, _ in rows(tmp_path / "s")] == [(0, "RUNNING")]

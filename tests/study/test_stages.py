@@ -198,7 +198,7 @@ class TestItsSpaceStays:
 class TestNotConcluded:
     def test_the_baseline_fails(self, study):
         study.ends = {"0": Fails("nonfinite", "train_loss is nan")}
-        message = "the baseline failed, and there is nothing to compare with .nonfinite: train_loss is nan.; begin another study with name="
+        message = "the baseline failed, so there is nothing to compare with .nonfinite: train_loss is nan.; begin another study with name="
         with pytest.raises(NotConcluded, match=message) as caught:
             study.search()
         assert caught.value.exit_code == 4
@@ -299,7 +299,7 @@ class TestABaselineOfItsOwn:
     def test_what_it_leaves_open_is_refused_before_anything_starts(self, study):
         file = study.path / "mine.yaml"
         file.write_text("data: digits\noptimizer: adamw,sgd\n")
-        with pytest.raises(BadInput, match=r"a recipe leaves nothing to choose, but .* is open"):
+        with pytest.raises(BadInput, match=r"a recipe has one value for each setting, but .* is open"):
             study.search(baseline=str(file))
         assert not (study.path / "s").exists()
 

@@ -54,7 +54,7 @@ def test_the_page_of_the_training_runs(folder, store, tmp_path):
 @pytest.mark.slow
 def test_a_store_that_is_none(tmp_path):
     (tmp_path / "mlflow.db").write_text("this is no database" * 100)
-    with pytest.raises(BadInput, match=r"did not start on port \d+. It said:\n(.|\n)*not a database"):
+    with pytest.raises(BadInput, match=r"did not start on port \d+. Its log ends with:\n(.|\n)*not a database"):
         ui(f"sqlite:///{tmp_path}/mlflow.db")
 
 

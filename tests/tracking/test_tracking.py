@@ -117,7 +117,7 @@ def test_a_lost_state_repeats_the_spool_and_doubles_nothing(folder, store):
     assert tracker.close() == 0
     (folder / "tracking.json").write_text("{torn")
     done = drain(folder)
-    assert done.returncode == 0 and "0 records are left" in done.stderr
+    assert done.returncode == 0 and "0 records are not written yet" in done.stderr
     (trial,) = runs(store)
     assert points(store, trial) == list(range(1, 21)) and len(runs(store, "study")) == 1
 
@@ -352,7 +352,7 @@ def test_a_folder_of_any_name_keeps_its_own_store(folder, template, monkeypatch,
 
 def test_no_spool_is_said(tmp_path):
     done = drain(tmp_path)
-    assert done.returncode == 2 and "nothing to be written" in done.stderr
+    assert done.returncode == 2 and "nothing to write" in done.stderr
 
 
 def test_the_supervisor_never_imports_mlflow():
