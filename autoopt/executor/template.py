@@ -1,6 +1,6 @@
 """The template process, which prepares once and then forks a trial for each order; and the forked trial.
 
-Run as `python -m autoopt.executor.template FD`; on the socket FD the supervisor sends the arguments of `serve`.
+Run as `python -m autoopt.executor.template FD`; on the socket FD the supervisor sends the arguments of `serve_trials`.
 """
 
 import gc

@@ -119,7 +119,7 @@ class Verdict:
         }
 
     def yaml(self, **more: Any) -> str:
-        """The text of verdict.yaml; `more` is for people, and `read` ignores it."""
+        """The text of verdict.yaml; `more` is for people, and `read_verdict` ignores it."""
         return yaml.dump({**more, **self.tree(), "level": LEVEL, "better": self.better}, Dumper=Repeating, sort_keys=False)
 
 
