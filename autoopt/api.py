@@ -83,14 +83,20 @@ def tree_of(overrides: Sequence[str], model: Made | None, data: Made | None) -> 
     live = {"model": model, "data": data}
     for slot, made in live.items():
         if (made is not None and not callable(made)) or isinstance(made, nn.Module):
-            said = repr(made).splitlines()[0]
-            raise BadInput(f"{slot}={said}: expected a class or a function that makes it; a name goes into the list: ['{slot}=…']")
+            raise BadInput(f"{slot}={repr(made).splitlines()[0]}: expected a class or a function that makes it; {way_out(slot, made)}")
     named = [f"{slot}={path_of(slot, made)}" for slot, made in live.items() if made is not None]
     tree = compose([*named, *overrides])
     if is_live(tree) and torch.cuda.is_initialized():
         problem = "cannot be handed over to other processes, since CUDA is in use in this one already"
         raise BadInput(f"{' and '.join(named)} {problem}; write it into a file and name it by an import path: model=my_file:Net")
     return tree
+
+
+def way_out(slot: str, made: object) -> str:
+    """How to say what was handed over."""
+    if isinstance(made, str):
+        return f"a name goes into the list: ['{slot}={made}']"
+    return f"each trial makes its own, so say {slot}=lambda: {type(made).__name__}(…)"
 
 
 def apply(

@@ -4,6 +4,7 @@ import typing
 from typing import Any
 
 from autoopt.errors import BadInput
+from autoopt.namesakes import PAIRS
 from autoopt.slots import PLUGGABLE
 from autoopt.technique import LIVE, REQUIRED, Technique, resolve
 
@@ -13,6 +14,7 @@ def check_kind(slot: str, technique: Technique) -> None:
     expected = PLUGGABLE[slot].returns
     found = technique.load()
     returned = found if isinstance(found, type) else return_type(found)
+    check_namesake(slot, technique, returned)
     if technique.path in LIVE and not isinstance(found, type):
         return
     if not any(
@@ -22,6 +24,18 @@ def check_kind(slot: str, technique: Technique) -> None:
         says = "does not say what it returns" if returned is REQUIRED else f"returns {getattr(returned, '__name__', returned)}"
         seen = "a class" if isinstance(found, type) else f"a function that {says}"
         raise BadInput(f"{slot}={technique.path} is {seen}; expected a subclass of {names}, or a function annotated to return one")
+
+
+def check_namesake(slot: str, technique: Technique, kind: Any) -> None:
+    """Raise BadInput where a class is built on a copy of Lightning that is not the one in use, whose hooks nobody would call."""
+    ours = resolve("lightning:pytorch")
+    for base in kind.__mro__ if isinstance(kind, type) else ():
+        if base.__module__.split(".")[0] in PAIRS and getattr(ours, base.__name__, base) is not base:
+            name = f"{base.__module__.split('.')[0]}.{base.__name__}"
+            raise BadInput(
+                f"{slot}={technique.path} is a {name}, which was imported beside lightning.pytorch's class of that name; "
+                f"import one of the two packages, or say `from autoopt import search` before both"
+            )
 
 
 def return_type(function: Any) -> Any:

@@ -3,7 +3,6 @@
 import ast
 import importlib.util
 import inspect
-import sys
 import typing
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
 from autoopt.domain import Acts, Choice, Range
+from autoopt.namesakes import spec_of
 
 NAMESPACE: dict[str, Any] = {
     **{t.__name__: t for t in (bool, int, float, str, list, Range, Choice, Acts)},
@@ -96,13 +96,13 @@ def locate(module: str, attribute: str) -> ast.FunctionDef | ast.ClassDef:
 
 
 def origin(module: str) -> Path:
-    """The source file of a module, found without importing its packages."""
-    search, name = None, ""
-    for part in module.split("."):
-        name = f"{name}.{part}" if name else part
-        found = (finder.find_spec(name, search) for finder in sys.meta_path if hasattr(finder, "find_spec"))
-        spec = next(s for s in found if s is not None)
-        search = spec.submodule_search_locations
+    """The source file of a module.
+
+    Raises:
+        ModuleNotFoundError: there is no such module.
+    """
+    if (spec := spec_of(module)) is None:
+        raise ModuleNotFoundError(module)
     return Path(spec.origin or "")
 
 

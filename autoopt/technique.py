@@ -5,7 +5,6 @@ without importing a plugin, torch least of all.
 """
 
 import builtins
-import importlib
 import types
 import typing
 from collections.abc import Callable, Mapping
@@ -17,6 +16,7 @@ from typing import Any
 from autoopt.catalogue import available, catalogue, extra_with
 from autoopt.domain import Acts, Choice, Range
 from autoopt.errors import BadInput, nearest
+from autoopt.namesakes import imported
 from autoopt.signature import REQUIRED, Parameter, Signature, of_object, of_source
 from autoopt.slots import PLUGGABLE
 
@@ -82,7 +82,7 @@ class Technique:
         module, _, attribute = self.path.partition(":")
         module = MAIN if module.startswith(f"{MAIN}.") else module  # without the digits of what it was once
         try:
-            found = importlib.import_module(module)
+            found: Any = imported(module)
             if not hasattr(found, attribute.split(".")[0]):
                 near = nearest(attribute, public(found))
                 raise BadInput(f"{self.slot}={self.path}: {module} has no '{attribute}'. {near}{self.remedy(AttributeError())}")
@@ -92,7 +92,7 @@ class Technique:
             raise
         except Exception as error:
             raise BadInput(f"{self.slot}/{self.name} cannot be loaded: {type(error).__name__}: {error}{self.remedy(error)}") from error
-        return found  # type: ignore[return-value]
+        return found
 
     def remedy(self, error: Exception) -> str:
         """Who is to blame, and the extra that brings a missing module."""
@@ -196,4 +196,4 @@ def build(technique: Technique, offered: Mapping[str, Any], values: Mapping[str,
 def resolve(path: str) -> Any:
     """The object at `module:name`."""
     module, _, attribute = path.partition(":")
-    return getattr(builtins if module == "builtins" else importlib.import_module(module), attribute)
+    return getattr(builtins if module == "builtins" else imported(module), attribute)

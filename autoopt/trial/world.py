@@ -19,13 +19,14 @@ from lightning.pytorch.utilities import disable_possible_user_warnings
 from torch import Tensor
 from torchmetrics import Metric
 
+from autoopt import namesakes
 from autoopt.config import FROM
 from autoopt.data.feed import has_batch_size, overridden
 from autoopt.data.rows import cached
 from autoopt.data.task import Examples, Raw, Task, fingerprint, make_task
 from autoopt.domain import Unavailable
 from autoopt.errors import BadInput
-from autoopt.kind import check_kind, return_type
+from autoopt.kind import check_kind, check_namesake, return_type
 from autoopt.slots import SLOTS
 from autoopt.space import Space
 from autoopt.store import Store
@@ -95,7 +96,7 @@ def prepare(setup: dict[str, Any]) -> tuple[World, dict[str, Any]]:
         why = f"{data.name} draws its own batches" if task.datamodule else "the targets are no classes"
         raise BadInput(f"batches.sampler={tree['batches']['sampler']}: {why}; leave batches.sampler away")
     metrics = own_metrics(tree["metrics"], lightning)
-    known = {"examples": digits, "sources": sources(space, metrics)}
+    known = {"examples": digits, "sources": sources(space, metrics), "told": namesakes.told()}
     found = facts(task, lightning) | known
     if found["objective"] and tree["objective"] is None:
         why = f"{imbalance(task)}; the objective is {found['objective']}, as accuracy would say little"
@@ -172,6 +173,7 @@ def makes(technique: Technique, kind: type) -> bool:
         and all(p.default is not REQUIRED for p in technique.params.values())
     ):
         returned = type(found())
+        check_namesake(technique.slot, technique, returned)
     return isinstance(returned, type) and issubclass(returned, kind)
 
 
