@@ -49,6 +49,8 @@ def write(value: object) -> str:
             return "null"
         case bool():
             return str(value).lower()
+        case dict():
+            return f"{{{', '.join(f'{key}: {write(part)}' for key, part in value.items())}}}"
         case list() | tuple():
             return f"[{', '.join(map(write, value))}]"
         case str():

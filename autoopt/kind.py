@@ -1,8 +1,8 @@
 """Whether an object that an import path names is of the kind that its slot or plug-point takes, told before it is called."""
 
-import typing
 from typing import Any
 
+from autoopt.arguments import return_type
 from autoopt.errors import BadInput
 from autoopt.namesakes import PAIRS
 from autoopt.slots import PLUGGABLE
@@ -36,13 +36,3 @@ def check_namesake(slot: str, technique: Technique, kind: Any) -> None:
                 f"{slot}={technique.path} is a {name}, which was imported beside lightning.pytorch's class of that name; "
                 f"import one of the two packages, or say `from autoopt import search` before both"
             )
-
-
-def return_type(function: Any) -> Any:
-    """What a function is annotated to return: `None` where that is nothing, `REQUIRED` where it does not say."""
-    try:
-        hint = typing.get_type_hints(function).get("return", REQUIRED)
-    except Exception:
-        hint = getattr(function, "__annotations__", {}).get("return", REQUIRED)
-    hint = None if hint is type(None) else hint
-    return typing.get_origin(hint) or hint
