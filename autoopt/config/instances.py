@@ -109,7 +109,7 @@ def pins(key: str, value: Any) -> Iterator[str]:
             if name != FROM:
                 yield from pins(f"{key}.{name}", inner)
     else:
-        yield f"{key}={grammar.write(known(value))}"
+        yield f"{key}={grammar.spell(known(value))}"
 
 
 def known(value: Any) -> Any:

@@ -50,7 +50,7 @@ def as_overrides(tree: Tree) -> list[str]:
 
 def slot_overrides(slot: str, node: Any) -> Iterator[str]:
     if not isinstance(node, dict):
-        yield f"{slot}={node if isinstance(node, str) else grammar.write(node)}"
+        yield f"{slot}={node if isinstance(node, str) else grammar.spell(node)}"
         return
     nodes = {name: values for name, values in node.items() if isinstance(values, dict | None) and f"{slot}.{name}" not in SETTINGS}
     if nodes or not node:
@@ -59,7 +59,7 @@ def slot_overrides(slot: str, node: Any) -> Iterator[str]:
     for name, values in node.items():
         rest = {k: v for k, v in (values or {}).items() if k != FROM} if isinstance(values, dict | None) else values
         if isinstance(rest, dict):  # a mapping inside of it is a value
-            yield from (f"{slot}.{name}.{key}={grammar.write(v) if isinstance(v, dict) else said(v)}" for key, v in rest.items())
+            yield from (f"{slot}.{name}.{key}={grammar.spell(v) if isinstance(v, dict) else said(v)}" for key, v in rest.items())
         else:
             yield f"{slot}.{name}={said(rest)}"
 
@@ -73,7 +73,7 @@ def setting_overrides(key: str, node: Any) -> Iterator[str]:
 
 
 def said(value: Any) -> str:
-    return str(value) if grammar.is_sweep(value) else grammar.write(value)
+    return str(value) if grammar.is_sweep(value) else grammar.spell(value)
 
 
 def split_up(base: Sequence[str], arguments: Sequence[str]) -> Overrides:
@@ -113,7 +113,7 @@ def depth(argument: str) -> int:
 
 
 def take(argument: str, overrides: Overrides) -> None:
-    parsed, text = parse(argument), argument.partition("=")[2]
+    parsed, text = parse_override(argument), argument.partition("=")[2]
     key, value = parsed.key_or_group, parsed.value()
     overrides.said.add(key)
     if key in GROUPS:
@@ -143,7 +143,7 @@ def beside(key: str, overrides: Overrides) -> Technique | None:
     return technique if technique and technique.takes(argument) else None
 
 
-def parse(argument: str) -> Override:
+def parse_override(argument: str) -> Override:
     """One `key=value`.
 
     Raises:
@@ -190,7 +190,7 @@ def options(group: str, parsed: Override) -> list[str]:
     if names in (["none"], ["None"]) and group in PLUGGABLE and PLUGGABLE[group].many:
         return []
     for name in names:
-        known(group, name)
+        check_option(group, name)
     if group not in PLUGGABLE and len(names) != 1:
         raise BadInput(f"{parsed.input_line}: expected one of {', '.join(presets(group))}")
     own = [option(name) for name in names if is_path(name)]
@@ -200,7 +200,7 @@ def options(group: str, parsed: Override) -> list[str]:
     return names
 
 
-def known(group: str, name: str) -> None:
+def check_option(group: str, name: str) -> None:
     """Raise BadInput where a group has no such option."""
     if is_preset(group, name):
         return

@@ -30,14 +30,14 @@ from autoopt.errors import BadInput
 from autoopt.kind import check_kind, check_namesake
 from autoopt.slots import SLOTS
 from autoopt.space import Domain, Pin, Space
-from autoopt.space.option import Values
+from autoopt.space.option import Settings
 from autoopt.store import Store
 from autoopt.technique import LIVE, REQUIRED, Technique, build, resolve
 
 BATCH_HOOKS = ("on_before_batch_transfer", "transfer_batch_to_device", "on_after_batch_transfer")
 IMBALANCE = 0.8
 """A class with more of the training examples than this makes accuracy say little."""
-QUIET = ("lightning.pytorch", "lightning.pytorch.utilities.rank_zero", "lightning.fabric.utilities.rank_zero")
+QUIET_LOGGERS = ("lightning.pytorch", "lightning.pytorch.utilities.rank_zero", "lightning.fabric.utilities.rank_zero")
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,7 @@ def prepare(setup: dict[str, Any]) -> tuple[World, dict[str, Any]]:
         raise BadInput(f"data={data.name}: {type(error).__name__}: {error}") from error
     if task.datamodule and not lightning and not overridden("val_dataloader", task.datamodule, L.LightningDataModule):
         raise BadInput(f"data={data.name}: it has no val_dataloader, which a network is judged on")
-    if task.datamodule and not lightning and (hook := next((h for h in BATCH_HOOKS if changes(task.datamodule, h)), None)):
+    if task.datamodule and not lightning and (hook := next((h for h in BATCH_HOOKS if overrides_hook(task.datamodule, h)), None)):
         raise BadInput(f"data={data.name}: its {hook} is for a LightningModule; a network needs batches that are ready as they are loaded")
     if task.datamodule and recipe.tree["batches"]["size"] is not None and not has_batch_size(task.datamodule):
         raise BadInput(f"batches.size={tree['batches']['size']}: {data.name} has no batch_size to set; leave batches.size away")
@@ -146,7 +146,7 @@ def silence() -> None:
     """Adverts and warnings that a user can do nothing about stay out of the log."""
     warnings.filterwarnings("ignore", module="lightning|torch|mlflow|sklearn")
     disable_possible_user_warnings()
-    for name in QUIET:
+    for name in QUIET_LOGGERS:
         logging.getLogger(name).setLevel(logging.ERROR)
 
 
@@ -165,7 +165,7 @@ def load_all(space: Space) -> None:
         raise BadInput(*problems)
 
 
-def check_arguments(technique: Technique, values: Values) -> None:
+def check_arguments(technique: Technique, values: Settings) -> None:
     """Raise BadInput where an object among the arguments is not of its kind, or an argument is missing that is the author's."""
     label = f"{technique.slot}.{technique.name}"
     pins = {key: value.value if isinstance(value, Pin) else value.default for key, value in values.items()}
@@ -194,7 +194,7 @@ def makes(technique: Technique, kind: type) -> bool:
     return isinstance(returned, type) and issubclass(returned, kind)
 
 
-def changes(datamodule: L.LightningDataModule, hook: str) -> bool:
+def overrides_hook(datamodule: L.LightningDataModule, hook: str) -> bool:
     return overridden(hook, datamodule, L.LightningDataModule)
 
 
@@ -202,7 +202,7 @@ def unchangeable(task: Task) -> str:
     """Why the batches of a data module cannot be augmented, if they cannot."""
     if task.kind == "unknown":
         return "the data module's batches are no (inputs, targets) tensors"
-    if task.datamodule and changes(task.datamodule, "on_after_batch_transfer"):
+    if task.datamodule and overrides_hook(task.datamodule, "on_after_batch_transfer"):
         return "the data module changes the batches itself, in its on_after_batch_transfer"
     return ""
 
