@@ -91,14 +91,22 @@ def compose_tree(overrides: Sequence[str], model: Factory | None, data: Factory 
     live = {"model": model, "data": data}
     for slot, builder in live.items():
         if (builder is not None and not callable(builder)) or isinstance(builder, nn.Module):
-            shown = repr(builder).splitlines()[0]
-            raise BadInput(f"{slot}={shown}: expected a class or a function that makes it; give a name among the overrides: ['{slot}=…']")
+            raise BadInput(
+                f"{slot}={repr(builder).splitlines()[0]}: expected a class or a function that makes it; {way_out(slot, builder)}"
+            )
     named = [f"{slot}={import_path(slot, builder)}" for slot, builder in live.items() if builder is not None]
     tree = compose([*named, *overrides])
     if is_live(tree) and torch.cuda.is_initialized():
         problem = "cannot be passed to other processes, because this process uses CUDA already"
         raise BadInput(f"{' and '.join(named)} {problem}; write it into a file and give its import path: model=my_file:Net")
     return tree
+
+
+def way_out(slot: str, made: object) -> str:
+    """How to say what was handed over."""
+    if isinstance(made, str):
+        return f"a name goes into the list: ['{slot}={made}']"
+    return f"each trial makes its own, so say {slot}=lambda: {type(made).__name__}(…)"
 
 
 def apply(

@@ -53,6 +53,8 @@ def spell(value: object) -> str:
             return "null"
         case bool():
             return str(value).lower()
+        case dict():
+            return f"{{{', '.join(f'{key}: {spell(part)}' for key, part in value.items())}}}"
         case list() | tuple():
             return f"[{', '.join(map(spell, value))}]"
         case str():

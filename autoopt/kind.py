@@ -1,9 +1,10 @@
 """Whether an object that an import path names is of the kind that its slot or plug-point takes, told before it is called."""
 
-import typing
 from typing import Any
 
+from autoopt.arguments import return_type
 from autoopt.errors import BadInput
+from autoopt.namesakes import PAIRS
 from autoopt.slots import PLUGGABLE
 from autoopt.technique import LIVE, REQUIRED, Technique, resolve
 
@@ -13,6 +14,7 @@ def check_kind(slot: str, technique: Technique) -> None:
     expected = PLUGGABLE[slot].returns
     found = technique.load()
     returned = found if isinstance(found, type) else return_type(found)
+    check_namesake(slot, technique, returned)
     if technique.path in LIVE and not isinstance(found, type):
         return
     if not any(
@@ -24,11 +26,13 @@ def check_kind(slot: str, technique: Technique) -> None:
         raise BadInput(f"{slot}={technique.path} is {seen}; expected a subclass of {names}, or a function annotated to return one")
 
 
-def return_type(function: Any) -> Any:
-    """What a function is annotated to return: `None` where that is nothing, `REQUIRED` where it does not say."""
-    try:
-        hint = typing.get_type_hints(function).get("return", REQUIRED)
-    except Exception:
-        hint = getattr(function, "__annotations__", {}).get("return", REQUIRED)
-    hint = None if hint is type(None) else hint
-    return typing.get_origin(hint) or hint
+def check_namesake(slot: str, technique: Technique, kind: Any) -> None:
+    """Raise BadInput where a class is built on a copy of Lightning that is not the one in use, whose hooks nobody would call."""
+    ours = resolve("lightning:pytorch")
+    for base in kind.__mro__ if isinstance(kind, type) else ():
+        if base.__module__.split(".")[0] in PAIRS and getattr(ours, base.__name__, base) is not base:
+            name = f"{base.__module__.split('.')[0]}.{base.__name__}"
+            raise BadInput(
+                f"{slot}={technique.path} is a {name}, which was imported beside lightning.pytorch's class of that name; "
+                f"import one of the two packages, or say `from autoopt import search` before both"
+            )

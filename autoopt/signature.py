@@ -3,7 +3,6 @@
 import ast
 import importlib.util
 import inspect
-import sys
 import typing
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,9 +11,10 @@ from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
 from autoopt.domain import Acts, Choice, Range
+from autoopt.namesakes import spec_of
 
 NAMESPACE: dict[str, Any] = {
-    **{t.__name__: t for t in (bool, int, float, str, list, Range, Choice, Acts)},
+    **{t.__name__: t for t in (bool, int, float, str, list, tuple, dict, Range, Choice, Acts)},
     **{"Annotated": Annotated, "Any": Any, "Optional": typing.Optional, "None": None, "Path": str, "__builtins__": {}},
 }
 CALLED = {"Range", "Choice", "Acts"}
@@ -36,12 +36,13 @@ class Parameter(NamedTuple):
 
 @dataclass(frozen=True)
 class Signature:
-    """The parameters of a function, or of a class's `__init__`, with its `Acts` and its docstring."""
+    """The parameters of a function, or of a class's `__init__`, with what stands around them; `open` to further keywords."""
 
     parameters: list[Parameter]
     acts: Acts
     doc: str
     is_class: bool
+    open: bool = False
 
 
 def of_object(built: Any) -> Signature:
@@ -52,8 +53,9 @@ def of_object(built: Any) -> Signature:
         for p in signature.parameters.values()
         if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)
     ]
+    is_open = any(p.kind is p.VAR_KEYWORD for p in signature.parameters.values())
     acts = next((a for a in getattr(signature.return_annotation, "__metadata__", ()) if isinstance(a, Acts)), Acts())
-    return Signature(parameters, acts, inspect.cleandoc(built.__doc__ or ""), isinstance(built, type))
+    return Signature(parameters, acts, inspect.cleandoc(built.__doc__ or ""), isinstance(built, type), is_open)
 
 
 def of_source(path: str) -> Signature:
@@ -71,7 +73,8 @@ def of_source(path: str) -> Signature:
     if definition.decorator_list or function.decorator_list:
         raise LookupError(f"{path} has a decorator, which may change its signature")
     is_class = definition is not function
-    return Signature(list(arguments(function.args, is_class)), acts_of(function.returns), ast.get_docstring(definition) or "", is_class)
+    doc = ast.get_docstring(definition) or ""
+    return Signature(list(arguments(function.args, is_class)), acts_of(function.returns), doc, is_class, function.args.kwarg is not None)
 
 
 def acts_of(returns: ast.expr | None) -> Acts:
@@ -96,13 +99,13 @@ def locate(module: str, attribute: str) -> ast.FunctionDef | ast.ClassDef:
 
 
 def origin(module: str) -> Path:
-    """The source file of a module, found without importing its packages."""
-    search, name = None, ""
-    for part in module.split("."):
-        name = f"{name}.{part}" if name else part
-        specs = (finder.find_spec(name, search) for finder in sys.meta_path if hasattr(finder, "find_spec"))
-        spec = next(s for s in specs if s is not None)
-        search = spec.submodule_search_locations
+    """The source file of a module.
+
+    Raises:
+        ModuleNotFoundError: there is no such module.
+    """
+    if (spec := spec_of(module)) is None:
+        raise ModuleNotFoundError(module)
     return Path(spec.origin or "")
 
 

@@ -5,18 +5,18 @@ without importing a plugin or torch.
 """
 
 import builtins
-import importlib
 import types
-import typing
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+from autoopt.arguments import alternatives, passed, realised
 from autoopt.catalogue import available, catalogue, extra_with
 from autoopt.domain import Acts, Choice, Range
 from autoopt.errors import BadInput, nearest
+from autoopt.namesakes import imported
 from autoopt.signature import REQUIRED, Parameter, Signature, of_object, of_source
 from autoopt.slots import PLUGGABLE
 
@@ -35,7 +35,7 @@ class Param:
     @property
     def scalar(self) -> type | None:
         """The one scalar type that a value is drawn in and checked against, where the annotation names one."""
-        named = [str if t is Path else t for t in (typing.get_args(self.type) or (self.type,)) if t in (*SCALARS, Path)]
+        named = [str if t is Path else t for t in alternatives(self.type) if t in (*SCALARS, Path)]
         if not named and type(self.default) in SCALARS:
             return type(self.default)
         return named[0] if len(named) == 1 else None
@@ -60,7 +60,7 @@ class Param:
 
 @dataclass(frozen=True)
 class Technique:
-    """A builder: what it asks its slot for, what a config may set, and what it does to its neighbours."""
+    """A builder: what it asks its slot for, what a config may set, and what it does to its neighbours; `open` to further keywords."""
 
     slot: str
     name: str
@@ -70,6 +70,16 @@ class Technique:
     acts: Acts = field(default_factory=Acts)
     doc: str = ""
     owner: str = ""
+    open: bool = False
+
+    def param(self, key: str) -> Param:
+        """The argument of this name; of one inside of an object, or of further keywords, no more than the name is known."""
+        return self.params.get(key) or Param(key)
+
+    def takes(self, key: str) -> bool:
+        """Whether a config may set a key; of a user's own builder also what it would be given else, and what stands inside of arguments."""
+        head, deeper, _ = key.partition(".")
+        return key in self.params or (not self.owner and (self.open or head in self.asks or bool(deeper and head in self.params)))
 
     def load(self) -> Callable[..., Any]:
         """Import the builder.
@@ -82,7 +92,7 @@ class Technique:
         module, _, attribute = self.path.partition(":")
         module = MAIN if module.startswith(f"{MAIN}.") else module  # without the digits that `live` adds
         try:
-            target = importlib.import_module(module)
+            target: Any = imported(module)
             if not hasattr(target, attribute.split(".")[0]):
                 near = nearest(attribute, defined_names(target))
                 raise BadInput(f"{self.slot}={self.path}: {module} has no '{attribute}'. {near}{self.remedy(AttributeError())}")
@@ -92,7 +102,7 @@ class Technique:
             raise
         except Exception as error:
             raise BadInput(f"{self.slot}/{self.name} cannot be loaded: {type(error).__name__}: {error}{self.remedy(error)}") from error
-        return target  # type: ignore[return-value]
+        return target
 
     def remedy(self, error: Exception) -> str:
         """The end of an error message: the distribution of the technique, and the extra that installs a missing module."""
@@ -171,29 +181,46 @@ def assemble(bare: Technique, signature: Signature) -> Technique:
     """Separate the names that a builder asks for from its settings: a function asks by position, a class for names that its slot offers."""
     asks, params = [], {}
     for parameter in signature.parameters:
-        offered = parameter.name in PLUGGABLE[bare.slot].offers
+        told = alternatives(parameter.type)[0] in SCALARS  # `task: str` is the author's own
+        offered = parameter.name in PLUGGABLE[bare.slot].offers and not told
         if parameter.default is REQUIRED and not parameter.keyword and (offered or not signature.is_class):
             asks.append(parameter.name)
-        elif (param := settable(parameter)) is not None:
-            params[parameter.name] = param
-    return replace(bare, asks=tuple(asks), params=params, acts=signature.acts, doc=signature.doc)
+        else:
+            params[parameter.name] = settable(parameter)
+    return replace(bare, asks=tuple(asks), params=params, acts=signature.acts, doc=signature.doc, open=signature.open)
 
 
-def settable(parameter: Parameter) -> Param | None:
-    """The argument that a config may set; None where no config can write its default (an object)."""
-    if parameter.default is not REQUIRED and not isinstance(parameter.default, types.NoneType | bool | int | float | str):
-        return None
+def settable(parameter: Parameter) -> Param:
+    """The argument as a config sees it."""
     notes = getattr(parameter.type, "__metadata__", None)
     domain = next((m for m in notes or () if isinstance(m, Range | Choice)), None)
-    return Param(parameter.name, parameter.type if notes is None else parameter.type.__origin__, domain, parameter.default)
+    return Param(parameter.name, parameter.type if notes is None else parameter.type.__origin__, domain, as_said(parameter.default))
+
+
+def as_said(value: Any) -> Any:
+    """A default as a config says it: a tuple is a list there."""
+    return [as_said(part) for part in value] if isinstance(value, tuple) else value
+
+
+def sayable(value: Any) -> bool:
+    """Whether a config can say a value; an object as a default is left to Python."""
+    if isinstance(value, dict):
+        return all(isinstance(key, str) and sayable(part) for key, part in value.items())
+    return all(map(sayable, value)) if isinstance(value, list) else isinstance(value, types.NoneType | bool | int | float | str)
 
 
 def build(technique: Technique, offered: Mapping[str, Any], values: Mapping[str, Any]) -> Any:
-    """Call the builder with the objects that it asks for and with the chosen values."""
-    return technique.load()(**{name: offered[name] for name in technique.asks}, **values)
+    """Call the builder with what it asks for and with the values chosen for it.
+
+    Raises:
+        BadInput: an object among the values is not of its argument's kind.
+    """
+    builder = technique.load()
+    arguments = values if technique.owner else realised(passed(builder, values, f"{technique.slot}.{technique.name}"))
+    return builder(**{name: offered[name] for name in technique.asks if name not in values}, **arguments)
 
 
 def resolve(path: str) -> Any:
     """The object at `module:name`."""
     module, _, attribute = path.partition(":")
-    return getattr(builtins if module == "builtins" else importlib.import_module(module), attribute)
+    return getattr(builtins if module == "builtins" else imported(module), attribute)

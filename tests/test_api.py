@@ -554,8 +554,10 @@ def test_a_recipe_is_taken_from_a_study_by_name(verdict, monkeypatch):
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        ({"data": "digits"}, r"data='digits': expected a class or a function that makes it; give a name among the overrides: \['data=…'\]"),
-        ({"model": nn.Linear(2, 2)}, r"model=Linear\(in_features=2.*: expected a class or a function that makes it"),
+        ({"data": "digits"}, r"data='digits': expected a class or a function that makes it; a name goes into the list: \['data=digits'\]"),
+        ({"model": nn.Linear(2, 2)}, r"model=Linear\(in_features=2.*: expected a class or a function that makes it; each trial makes"),
+        ({"model": Lit()}, r"model=Lit\(.*: .*, so say model=lambda: Lit\(…\)"),
+        ({"data": L.LightningDataModule()}, r"data=<lightning.*: .*, so say data=lambda: LightningDataModule\(…\)"),
         ({"overrides": "data=digits"}, r"overrides='data=digits': expected a list of strings"),
     ],
     ids=str,

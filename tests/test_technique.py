@@ -209,6 +209,7 @@ def test_an_import_path_of_a_class_re_exported_or_not(site, path):
         "hidden": (int, 64),
         "scale": (float, 1),
         "name": (str, None),
+        "sizes": (None, [1, 2]),
     }
     assert find("model", path).name == path.partition(":")[2]
 
@@ -224,7 +225,7 @@ def test_an_import_path_of_a_function(site):
 
 def test_a_class_of_torch_by_its_import_path():
     found = find("optimizer", "torch.optim:Adam")
-    assert found.asks == ("params",) and found.params["lr"].scalar is float and "betas" not in found.params
+    assert found.asks == ("params",) and found.params["lr"].scalar is float and found.params["betas"].default == [0.9, 0.999]
 
 
 def test_live_objects_are_described_and_built(site):

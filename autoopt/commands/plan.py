@@ -83,7 +83,7 @@ def slot_lines(space: Space, slot: str) -> Iterator[str]:
     for name, option in options.items():
         yield f"    {name}{f'  {usage(option)}' if many else ''}"
         for key, value in option.values.items():
-            yield f"      {key:<16} {value}{outside(value, option.technique.params[key].domain)}"
+            yield f"      {key:<16} {value}{outside(value, option.technique.param(key).domain)}"
 
 
 def usage(option: Option) -> str:

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from autoopt import grammar
+from autoopt.arguments import return_type
 from autoopt.commands.scaffold import scaffold
 from autoopt.domain import Choice, Range
 from autoopt.errors import BadInput, nearest
-from autoopt.kind import return_type
 from autoopt.slots import PLUGGABLE
 from autoopt.technique import REQUIRED, Technique, available, catalogue, find, is_path, resolve
 

@@ -6,11 +6,11 @@ from autoopt.config.check import typed_pins, unknown_keys, wrong_values
 from autoopt.config.composing import composed, prepared
 from autoopt.config.overrides import Overrides, as_overrides, from_file, presets, split_up
 from autoopt.config.settings import SEARCHED, SETTINGS, seconds
-from autoopt.config.tree import FROM, Tree, is_live, leaves, plugged, technique_of
+from autoopt.config.tree import FROM, Tree, flat, is_live, plugged, technique_of
 from autoopt.errors import BadInput
 
 __all__ = [
-    "FROM", "SEARCHED", "SETTINGS", "Overrides", "Tree", "as_overrides", "compose", "from_file", "is_live", "leaves", "plugged",
+    "FROM", "SEARCHED", "SETTINGS", "Overrides", "Tree", "as_overrides", "compose", "flat", "from_file", "is_live", "plugged",
     "prepared", "presets", "seconds", "split_up", "technique_of",
 ]  # fmt: skip
 

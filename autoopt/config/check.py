@@ -15,7 +15,7 @@ from autoopt.config.tree import FROM, Tree, selected, technique_of
 from autoopt.domain import Choice, Range
 from autoopt.errors import nearest
 from autoopt.slots import PLUGGABLE, SLOTS
-from autoopt.technique import Param, available
+from autoopt.technique import REQUIRED, Param, Technique, available
 
 
 class Position(NamedTuple):
@@ -26,15 +26,17 @@ class Position(NamedTuple):
     last: str
     param: Param
     searched: bool
+    technique: Technique | None = None
 
 
 def positions(tree: Tree) -> Iterator[Position]:
     """Every value of the tree."""
     for slot in PLUGGABLE:
         for name, node in selected(tree, slot).items():
-            params = {"use": Param("use", bool), **technique_of(slot, name, node).params}
+            technique = technique_of(slot, name, node)
             for key in (k for k in node if k != FROM):
-                yield Position(f"{slot}.{name}.{key}", node, key, params[key], not PLUGGABLE[slot].fixed)
+                param = Param("use", bool) if key == "use" else technique.param(key)
+                yield Position(f"{slot}.{name}.{key}", node, key, param, not PLUGGABLE[slot].fixed, technique)
     for key, (kind, _) in SETTINGS.items():
         head, _, tail = key.rpartition(".")
         yield Position(key, tree[head] if head else tree, tail, Param(key, kind), key in SEARCHED)
@@ -56,7 +58,7 @@ def unknown_keys(overrides: Overrides, tree: Tree) -> Iterator[str]:
     for key in overrides.values:
         if key in SETTINGS:
             continue
-        slot, name, argument = key.split(".")
+        slot, name, argument = key.split(".", 2)
         if slot in overrides.said - overrides.groups.keys():
             continue  # the override of the slot is a problem already
         nodes = selected(tree, slot)
@@ -71,10 +73,23 @@ def wrong_values(tree: Tree) -> Iterator[str]:
     for place in positions(tree):
         node = place.node[place.last]
         if node == MISSING:
-            yield f"{place.key} is missing: give {place.key}=…"
+            yield f"{place.key} is missing: give {place.key}=…{factory(place)}"
         else:
             yield from (f"{place.key}={node if isinstance(node, str) else grammar.spell(node)}: {problem}" for problem in problems(place))
     yield from wrong_settings(tree)
+
+
+def factory(place: Position) -> str:
+    """The function to write where an argument may be something that no config says."""
+    technique = place.technique
+    if technique is None or technique.owner or place.param.scalar is not None:
+        return ""
+    module, _, name = technique.path.partition(":")
+    required = ", ".join(f"{key}=…" for key, param in technique.params.items() if param.default is REQUIRED)
+    return (
+        f", a value or module:Name of a class or a function that makes it; or write make.py, and say {technique.slot}=make:make\n"
+        f"  from {module} import {name}\n  def make() -> {name}:\n      return {name}({required})"
+    )
 
 
 def problems(place: Position) -> Iterator[str]:

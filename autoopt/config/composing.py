@@ -12,13 +12,13 @@ from omegaconf import MISSING, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from autoopt import grammar
-from autoopt.config.overrides import GROUPS, Overrides, is_preset, option, usual
-from autoopt.config.tree import FROM, Tree, leaves
+from autoopt.config.overrides import GROUPS, Overrides, beside, is_preset, option, usual
+from autoopt.config.tree import FROM, Tree, flat
 from autoopt.domain import Choice
 from autoopt.errors import BadInput
 from autoopt.signature import missing_package
 from autoopt.slots import PLUGGABLE, SLOTS
-from autoopt.technique import REQUIRED, available, find, is_path
+from autoopt.technique import REQUIRED, available, find, is_path, sayable
 
 
 def composed(overrides: Overrides) -> Tree:
@@ -27,14 +27,37 @@ def composed(overrides: Overrides) -> Tree:
     tree = attempt(lines)
     if tree is None:  # a key that does not exist, or a value that OmegaConf does not take: find out which
         groups = [line for line in lines if line.split("=")[0] in GROUPS]
-        keys = set(leaves(attempt(groups) or {}))
+        keys = set(flat(attempt(groups) or {}))
         values = [line for line in lines if line.split("=")[0] in keys]
         if (tree := attempt([*groups, *values])) is None:
             good = composable(groups, values)
             overrides.problems.extend(f"{line}: cannot be read" for line in values if line not in good)
             tree = attempt([*groups, *good])
     assert tree is not None
+    for key, value in own_values(overrides).items():
+        slot, name, argument = key.split(".", 2)
+        tree[slot][name][argument] = value
     return {**{slot: tree.get(slot) or {} for slot in PLUGGABLE}, **{k: v for k, v in tree.items() if k not in PLUGGABLE}}
+
+
+def own_values(overrides: Overrides) -> dict[str, Any]:
+    """What is said to the user's own techniques beyond what their nodes in Hydra's store can take: lists, mappings, further
+    keywords, and what stands inside of an argument."""
+    found = {}
+    for key, text in overrides.values.items():
+        technique = beside(key, overrides)
+        if technique is None or key.split(".", 2)[2] == "use":
+            continue
+        param = technique.params.get(key.split(".", 2)[2])
+        value = text if grammar.is_sweep(text) else grammar.override(f"{key}={text}").value()
+        if param is None or not is_plain(param.default) or isinstance(value, list | dict):
+            found[key] = value
+    return found
+
+
+def is_plain(default: Any) -> bool:
+    """Whether Hydra's node holds the argument, as something else than a mapping."""
+    return default is REQUIRED or (sayable(default) and not isinstance(default, dict))
 
 
 def composable(groups: list[str], values: list[str]) -> list[str]:
@@ -60,7 +83,8 @@ def command_line(overrides: Overrides) -> list[str]:
     lines = [f"{g}={'[' + ','.join(map(option, names)) + ']' if g in PLUGGABLE else names[0]}" for g, names in groups.items()]
     uses = {f"{key}.use": "true" for key in overrides.always}
     own = {"batches.size": "null"} if any(map(is_path, data)) else {}  # a data module has a batch size of its own
-    values = {**own, **uses, **overrides.values}
+    ours = own_values(overrides)
+    values = {**own, **uses, **{key: text for key, text in overrides.values.items() if key not in ours}}
     return lines + [f"{key}={grammar.quoted(text) if grammar.is_sweep(text) else text}" for key, text in values.items()]
 
 
@@ -115,7 +139,7 @@ def technique_node(slot: str, name: str, selected: bool) -> dict[str, Any]:
     node: dict[str, Any] = {FROM: technique.path} if is_path(name) else {}
     if PLUGGABLE[slot].many:
         node["use"] = grammar.spell(Choice(True, False))
-    for param in technique.params.values():
+    for param in (p for p in technique.params.values() if p.default is REQUIRED or sayable(p.default)):
         default = MISSING if param.default is REQUIRED else param.default
         node[param.name] = default if param.domain is None or PLUGGABLE[slot].fixed else grammar.spell(param.domain)
     return node

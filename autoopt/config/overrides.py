@@ -4,7 +4,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from importlib.resources import files
-from pathlib import Path
 from typing import Any
 
 import yaml
@@ -12,11 +11,13 @@ from hydra.core.override_parser.types import ChoiceSweep, Override, QuotedString
 from hydra.errors import HydraException
 
 from autoopt import grammar
+from autoopt.config.instances import instance_overrides, is_file
 from autoopt.config.settings import SETTINGS
 from autoopt.config.tree import FROM, Tree
+from autoopt.config.yaml_file import mapping
 from autoopt.errors import BadInput, nearest
 from autoopt.slots import PLUGGABLE
-from autoopt.technique import available, find, is_path
+from autoopt.technique import Technique, available, find, is_path
 
 GROUPS = (*PLUGGABLE, "study")
 
@@ -46,18 +47,7 @@ def from_file(path: str) -> list[str]:
     Raises:
         BadInput: the file cannot be read, or it is not a mapping in plain YAML.
     """
-    try:
-        text = Path(path).read_text(encoding="utf-8")
-        if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text)):
-            raise BadInput(f"{path}: YAML aliases are not supported; write the value out")
-        tree = yaml.safe_load(text)
-    except OSError as error:
-        raise BadInput(f"{path}: {error.strerror or error}") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise BadInput(f"{path}: not valid YAML: {' '.join(str(error).split())}") from error
-    if not isinstance(tree, dict):
-        raise BadInput(f"{path}: expected a mapping of slots and settings, got {type(tree).__name__}")
-    return as_overrides(tree)
+    return as_overrides(mapping(path))
 
 
 def as_overrides(tree: Tree) -> list[str]:
@@ -76,7 +66,10 @@ def slot_overrides(slot: str, node: Any) -> Iterator[str]:
         yield f"{slot}=[{','.join(map(str, names))}]"
     for name, values in node.items():
         rest = {k: v for k, v in (values or {}).items() if k != FROM} if isinstance(values, dict | None) else values
-        yield from setting_overrides(f"{slot}.{name}", rest)
+        if isinstance(rest, dict):  # a mapping inside of it is a value
+            yield from (f"{slot}.{name}.{key}={grammar.spell(v) if isinstance(v, dict) else said(v)}" for key, v in rest.items())
+        else:
+            yield f"{slot}.{name}={said(rest)}"
 
 
 def setting_overrides(key: str, node: Any) -> Iterator[str]:
@@ -84,7 +77,11 @@ def setting_overrides(key: str, node: Any) -> Iterator[str]:
         for name, value in node.items():
             yield from setting_overrides(f"{key}.{name}", value)
     else:
-        yield f"{key}={node if grammar.is_sweep(node) else grammar.spell(node)}"
+        yield f"{key}={said(node)}"
+
+
+def said(value: Any) -> str:
+    return str(value) if grammar.is_sweep(value) else grammar.spell(value)
 
 
 def split_up(base: Sequence[str], arguments: Sequence[str]) -> Overrides:
@@ -94,12 +91,34 @@ def split_up(base: Sequence[str], arguments: Sequence[str]) -> Overrides:
     the order does not matter.
     """
     overrides = Overrides()
-    for argument in [*base, *sorted(arguments, key=lambda a: a.partition("=")[0] not in GROUPS)]:
+    for argument in [*base, *sorted(arguments, key=depth)]:
         try:
-            take(argument, overrides)
+            for line in expanded(argument):
+                take(line, overrides)
         except BadInput as error:
             overrides.problems.extend(error.problems)
     return overrides
+
+
+def expanded(argument: str) -> list[str]:
+    """An override as it is; one that fills a slot from files that name objects, as what these say.
+
+    Raises:
+        BadInput: a file cannot be read, or names no class.
+    """
+    slot, _, said = argument.partition("=")
+    names = said.strip("[]").split(",")
+    if slot not in PLUGGABLE or not any(map(is_file, names)):
+        return [argument]
+    lines = {name: instance_overrides(slot, name) for name in names if is_file(name)}
+    filled = ",".join(lines[name][0].partition("=")[2] if name in lines else name for name in names)
+    return [f"{slot}={f'[{filled}]' if said.startswith('[') else filled}", *(line for own in lines.values() for line in own[1:])]
+
+
+def depth(argument: str) -> int:
+    """What fills a slot comes first, and an object before its arguments."""
+    key = argument.partition("=")[0]
+    return 0 if key in GROUPS else 1 + key.count(".")
 
 
 def take(argument: str, overrides: Overrides) -> None:
@@ -109,13 +128,29 @@ def take(argument: str, overrides: Overrides) -> None:
     overrides.said.add(key)
     if key in GROUPS:
         fill(key, options(key, parsed), not parsed.is_sweep_override(), overrides)
-    elif key not in SETTINGS and (key.split(".")[0] not in PLUGGABLE or key.count(".") != 2):
-        beside = [k for k in SETTINGS if k.split(".")[0] == key.split(".")[0]]
-        raise BadInput(f"No setting named '{key}'. {nearest(key, beside or [*GROUPS, *SETTINGS])}")
-    elif isinstance(value, dict):
+    elif key not in SETTINGS and not is_argument(key, overrides):
+        near = [k for k in SETTINGS if k.split(".")[0] == key.split(".")[0]]
+        raise BadInput(f"No setting named '{key}'. {nearest(key, near or [*GROUPS, *SETTINGS])}")
+    elif isinstance(value, dict) and beside(key, overrides) is None:
         raise BadInput(f"{argument}: expected one value, got a mapping")
     else:
+        for deeper in [k for k in overrides.values if k.startswith(f"{key}.")]:
+            del overrides.values[deeper]
         overrides.values[key] = f"choice({text})" if isinstance(value, ChoiceSweep) and value.simple_form else text
+
+
+def is_argument(key: str, overrides: Overrides) -> bool:
+    """Whether a key may be an argument of a technique, or of an object that a user's own technique takes."""
+    return key.split(".")[0] in PLUGGABLE and (key.count(".") == 2 or (key.count(".") > 2 and beside(key, overrides) is not None))
+
+
+def beside(key: str, overrides: Overrides) -> Technique | None:
+    """The user's own technique of which a key sets an argument, if it is of one."""
+    slot, _, rest = key.partition(".")
+    name, _, argument = rest.partition(".")
+    path = next((path for path in overrides.groups.get(slot, ()) if is_path(path) and option(path) == name), None)
+    technique = find(slot, path) if path else None
+    return technique if technique and technique.takes(argument) else None
 
 
 def parse_override(argument: str) -> Override:
@@ -159,6 +194,8 @@ def options(group: str, parsed: Override) -> list[str]:
     if isinstance(value, Sweep) and not isinstance(value, ChoiceSweep):
         raise BadInput(f"{parsed.input_line}: expected names, such as {group}=a,b")
     listed = value.list if isinstance(value, ChoiceSweep) else value if isinstance(value, list) else [value]
+    if any(isinstance(each, dict) for each in listed):
+        raise BadInput(f"{parsed.input_line}: it cannot be read: expected names, such as {group}=a,b")
     names = list(dict.fromkeys(o.text if isinstance(o, QuotedString) else str(o) for o in listed))
     if names in (["none"], ["None"]) and group in PLUGGABLE and PLUGGABLE[group].many:
         return []

@@ -1,24 +1,22 @@
 """The composed tree, and the ways to walk it."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
+from autoopt.arguments import FROM
 from autoopt.config.settings import SETTINGS
 from autoopt.slots import SLOTS
 from autoopt.technique import LIVE, Technique, find
 
 Tree = dict[str, Any]
-FROM = "from"
-"""The key of an import path in the tree: a keyword of Python, so that no argument can have this name."""
 
 
-def leaves(node: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
-    """The dotted keys of all values of a tree."""
+def flat(node: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Every value of a tree by its dotted key."""
+    found: dict[str, Any] = {}
     for key, value in node.items():
-        if isinstance(value, dict):
-            yield from leaves(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}"
+        found |= flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
+    return found
 
 
 def technique_of(slot: str, name: str, node: Mapping[str, Any]) -> Technique:

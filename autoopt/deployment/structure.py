@@ -1,12 +1,13 @@
 """What a network is made of, as plain data: for networks that no builder makes again, such as pruned ones. Nothing is pickled."""
 
 import copy
-import importlib
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+
+from autoopt.namesakes import imported
 
 JSON_TYPES = (bool, int, float, str)
 OF_EVERY_MODULE = frozenset(vars(nn.Module()))
@@ -116,7 +117,7 @@ def class_at(path: str) -> type[nn.Module]:
         ImportError: it cannot be imported.
     """
     module, _, name = path.partition(":")
-    found: Any = importlib.import_module(module)
+    found: Any = imported(module)
     for part in name.split("."):
         found = getattr(found, part, None)
     if not (isinstance(found, type) and issubclass(found, nn.Module)):

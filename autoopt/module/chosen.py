@@ -8,6 +8,7 @@ from torch import nn
 from autoopt.config import FROM
 from autoopt.domain import Unavailable
 from autoopt.errors import BadInput, TechniqueError, out_of_memory
+from autoopt.kind import check_kind
 from autoopt.recipe import Recipe
 from autoopt.slots import SLOTS
 from autoopt.technique import Technique, build, find, resolve
@@ -18,6 +19,9 @@ class Chosen:
 
     def __init__(self, recipe: Recipe):
         rows = [(find(slot, values.get(FROM, name)), set_values(values)) for slot, name, values in recipe.techniques()]
+        for technique, _ in rows:
+            if not technique.owner:  # a recipe may come from anywhere
+                check_kind(technique.slot, technique)
         self.rows = sorted(rows, key=lambda row: (row[0].acts.last, row[0].acts.late))  # stable: else as listed
 
     def of(self, slot: str) -> list[tuple[Technique, dict[str, Any]]]:

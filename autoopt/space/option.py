@@ -35,8 +35,7 @@ class Option:
     @property
     def pins(self) -> dict[str, Any]:
         """The arguments that are fixed to another value than their default."""
-        params = self.technique.params
-        return {key: v.value for key, v in self.values.items() if isinstance(v, Pin) and v.value != params[key].default}
+        return {key: v.value for key, v in self.values.items() if isinstance(v, Pin) and v.value != self.technique.param(key).default}
 
     def used(self) -> "Option":
         """The option, used in every recipe."""
@@ -46,8 +45,8 @@ class Option:
 def parse_option(slot: str, name: str, node: Tree) -> Option:
     """The option that a node of the composed tree describes."""
     technique = technique_of(slot, name, node)
-    params = {"use": Param("use", bool, default=False), **technique.params}
-    values = {key: parse_node(f"{slot}.{name}.{key}", value, params[key]) for key, value in node.items() if key != FROM}
+    params = {key: Param(key, bool, default=False) if key == "use" else technique.param(key) for key in node if key != FROM}
+    values = {key: parse_node(f"{slot}.{name}.{key}", node[key], param) for key, param in params.items()}
     return Option(technique, use=values.pop("use", ON), values=values)
 
 

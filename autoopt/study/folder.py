@@ -11,7 +11,7 @@ from typing import Any
 
 import yaml
 
-from autoopt.config import Tree, leaves, technique_of
+from autoopt.config import Tree, flat, technique_of
 from autoopt.errors import BadInput
 from autoopt.slots import SLOTS
 from autoopt.study.journal_file import StoreError
@@ -178,14 +178,3 @@ def differences(before: Tree, now: Tree) -> Iterator[str]:
         stays = slot not in SLOTS or before[slot].keys() & now[slot].keys() & {rest.partition(".")[0]}
         if stays and old.get(key) != new.get(key):
             yield f"{key}={old.get(key, 'nothing')}, now {new.get(key, 'nothing')}"
-
-
-def flat(tree: Tree) -> dict[str, Any]:
-    """Every value of a tree by its dotted key."""
-    values: dict[str, Any] = {}
-    for key in leaves(tree):
-        node: Any = tree
-        for part in key.split("."):
-            node = node[part]
-        values[key] = node
-    return values

@@ -102,6 +102,8 @@ def warm(tree: Tree, screen: Screen, executor: Executor | None = None) -> Iterat
         except BadInput:  # the message is complete, so the log is not needed
             folder.vanish()
             raise
+        for line in facts["told"]:
+            screen.say(line)
         for note in facts["notes"]:
             screen.say(f"data: {note}")
         folder.same_data(facts["examples"])

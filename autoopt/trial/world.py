@@ -19,15 +19,18 @@ from lightning.pytorch.utilities import disable_possible_user_warnings
 from torch import Tensor
 from torchmetrics import Metric
 
+from autoopt import namesakes
+from autoopt.arguments import hints_of, passed, return_type
 from autoopt.config import FROM
 from autoopt.data.feed import has_batch_size, overridden
 from autoopt.data.rows import cached
 from autoopt.data.task import Examples, Raw, Task, fingerprint, make_task
 from autoopt.domain import Unavailable
 from autoopt.errors import BadInput
-from autoopt.kind import check_kind, return_type
+from autoopt.kind import check_kind, check_namesake
 from autoopt.slots import SLOTS
-from autoopt.space import Space
+from autoopt.space import Domain, Pin, Space
+from autoopt.space.option import Settings
 from autoopt.store import Store
 from autoopt.technique import LIVE, REQUIRED, Technique, build, resolve
 
@@ -95,7 +98,7 @@ def prepare(setup: dict[str, Any]) -> tuple[World, dict[str, Any]]:
         why = f"{data.name} draws its own batches" if task.datamodule else "the targets are no classes"
         raise BadInput(f"batches.sampler={tree['batches']['sampler']}: {why}; leave batches.sampler away")
     metrics = own_metrics(tree["metrics"], lightning)
-    known = {"examples": digits, "sources": sources(space, metrics)}
+    known = {"examples": digits, "sources": sources(space, metrics), "told": namesakes.told()}
     found = facts(task, lightning) | known
     if found["objective"] and tree["objective"] is None:
         why = f"{imbalance(task)}; the objective is {found['objective']}, as accuracy would say little"
@@ -150,15 +153,30 @@ def silence() -> None:
 def load_all(space: Space) -> None:
     """Import every selected technique, and refuse an import path that is not of its slot's kind; all problems at once."""
     problems: list[str] = []
-    for slot, _, technique in space.techniques():
+    for slot, name, technique in space.techniques():
         try:
             if ":" in technique.path and not technique.owner:
                 check_kind(slot, technique)
+                check_arguments(technique, space.options[slot][name].values)
             technique.load()
         except BadInput as error:
             problems.extend(error.problems)
     if problems:
         raise BadInput(*problems)
+
+
+def check_arguments(technique: Technique, values: Settings) -> None:
+    """Raise BadInput where an object among the arguments is not of its kind, or an argument is missing that is the author's."""
+    label = f"{technique.slot}.{technique.name}"
+    pins = {key: value.value if isinstance(value, Pin) else value.default for key, value in values.items()}
+    choices = [(key, option) for key, value in values.items() if isinstance(value, Domain) for option in value.options]
+    builder = technique.load()
+    for said in [pins, *({**pins, key: option} for key, option in choices if isinstance(option, str))]:
+        passed(builder, said, label)
+    if isinstance(builder, type) and issubclass(builder, L.LightningModule):
+        hints = hints_of(builder)
+        if own := [ask for ask in technique.asks if ask not in values and hints.get(ask) is not Task]:
+            raise BadInput(f"{label}.{own[0]} is missing: say {label}.{own[0]}=…")
 
 
 def makes(technique: Technique, kind: type) -> bool:
@@ -172,6 +190,7 @@ def makes(technique: Technique, kind: type) -> bool:
         and all(p.default is not REQUIRED for p in technique.params.values())
     ):
         returned = type(found())
+        check_namesake(technique.slot, technique, returned)
     return isinstance(returned, type) and issubclass(returned, kind)
 
 

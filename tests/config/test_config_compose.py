@@ -5,7 +5,7 @@ import copy
 import pytest
 import yaml
 
-from autoopt.config import SETTINGS, as_overrides, compose, from_file, leaves, seconds
+from autoopt.config import SETTINGS, as_overrides, compose, flat, from_file, seconds
 from autoopt.config.check import typed_pins
 from autoopt.errors import BadInput
 from autoopt.slots import SLOTS
@@ -116,7 +116,7 @@ def test_settings_have_their_type(settings):
 
 
 def test_the_settings_are_the_keys_beside_the_slots():
-    beside = {key for key in leaves(compose([DATA])) if key.split(".")[0] not in SLOTS and key.count(".") < 2}
+    beside = {key for key in flat(compose([DATA])) if key.split(".")[0] not in SLOTS and key.count(".") < 2}
     assert beside == set(SETTINGS)
 
 

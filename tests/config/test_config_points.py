@@ -155,7 +155,7 @@ def test_a_file_sets_what_all_executors_share_and_what_one_has(tmp_path, file, a
         ("strategy: {}", "strategy=: nothing is selected"),
         ("strategy: {tpe: 3}", "No setting named 'strategy.tpe'."),
         ("strategy: {tpe: {}, random: {}}", "strategy=tpe,random: all trials have the same strategy; give one"),
-        ("strategy: {tpe: {startup: {a: 1}}}", "No setting named 'strategy.tpe.startup.a'."),
+        ("strategy: {tpe: {startup: {a: 1}}}", "strategy.tpe.startup={a: 1}: expected one value, got a mapping"),
     ],
 )
 def test_a_file_that_cannot_be_used(tmp_path, text, problem):

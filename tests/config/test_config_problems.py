@@ -193,7 +193,7 @@ def test_nothing_for_a_schedule_but_an_optimizer_that_brings_its_own():
         ("optimizer: {adamw: 3}", r"^No setting named 'optimizer.adamw'"),
         ("optimizer: {adamw: [3]}", r"^No setting named 'optimizer.adamw'"),
         ("optimizer: {adamw: {lr: fast}}", r"^optimizer.adamw.lr=fast: expected float, got 'fast'$"),
-        ("optimizer: {adamw: {lr: {a: 1}}}", r"^No setting named 'optimizer.adamw.lr.a'"),
+        ("optimizer: {adamw: {lr: {a: 1}}}", r"^optimizer.adamw.lr={a: 1}: expected one value, got a mapping"),
         ("optimizer: {adamww: {lr: 0.1}}", r"^No optimizer named 'adamww'\. Did you mean 'adamw'\?"),
         ("optimizer: [{adamw: {lr: 0.1}}]", r"^optimizer=.*: cannot be read"),
         ("optimizer: null", r"^No optimizer named 'None'"),

@@ -19,8 +19,9 @@ from autoopt.data.task import Examples
 from autoopt.domain import Acts
 from autoopt.errors import BadInput
 from autoopt.slots import SLOTS
+from autoopt.space import Pin
 from autoopt.technique import LIVE, catalogue, find
-from autoopt.trial.world import prepare
+from autoopt.trial.world import check_arguments, prepare
 
 HERE = __name__
 OFFERED = SLOTS["augmentation"].offers
@@ -335,3 +336,15 @@ def test_how_a_table_is_read_is_told(tmp_path):
         "  id     number       left out: every value is different, an identifier",
         "  größe  number       as it is (decimal ',')",
     ]
+
+
+class Tasked(L.LightningModule):
+    def __init__(self, task):
+        super().__init__()
+
+
+def test_a_task_in_the_signature_of_a_lightning_module_is_its_authors():
+    technique = find("model", f"{__name__}:Tasked")
+    with pytest.raises(BadInput, match=r"model.Tasked.task is missing: say model.Tasked.task=…"):
+        check_arguments(technique, {})
+    check_arguments(technique, {"task": Pin("binary")})

@@ -1,0 +1,28 @@
+"""Plain YAML, as far as a config needs it."""
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from autoopt.errors import BadInput
+
+
+def mapping(path: str) -> dict[str, Any]:
+    """The mapping that a file holds.
+
+    Raises:
+        BadInput: there is no such file, or it is no mapping in plain YAML.
+    """
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+        if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text)):
+            raise BadInput(f"{path}: YAML aliases are not read")
+        tree = yaml.safe_load(text)
+    except OSError as error:
+        raise BadInput(f"{path}: {error.strerror or error}") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise BadInput(f"{path}: no YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(tree, dict):
+        raise BadInput(f"{path}: expected a mapping of slots and settings, got {type(tree).__name__}")
+    return tree
