@@ -360,7 +360,7 @@ def test_nothing_in_the_folder_is_pickled(exported):
     path, _, _ = exported("data=breast_cancer", "model=mlp")
     assert {p.name for p in path.iterdir()} == {"recipe.yaml", "model.safetensors", "model.json", "README.md"}
     card = json.loads((path / "model.json").read_text())
-    assert card["techniques"]["model/mlp"].startswith("autoopt ") and "first seed's" in card["seeds"] in (path / "README.md").read_text()
+    assert card["techniques"]["model/mlp"].startswith("autoopt ") and "the first seed" in card["seeds"] in (path / "README.md").read_text()
     assert (card["classes"], card["input_shape"], card["objective"], card["score"]) == (["malignant", "benign"], [30], "val_x", 0.5)
     assert load_file(path / "model.safetensors").keys() >= {"model.1.0.weight"}
     assert f'autoopt.load("{path}")' in (path / "README.md").read_text()
@@ -560,7 +560,7 @@ def test_a_recipe_is_taken_from_a_study_by_name(verdict, monkeypatch):
         ({"data": L.LightningDataModule()}, r"data=<lightning.*: .*, so say data=lambda: LightningDataModule\(…\)"),
         ({"overrides": "data=digits"}, r"overrides='data=digits': expected a list of strings"),
     ],
-    ids=str,
+    ids=["a name", "a network", "a module", "a data module", "a string"],
 )
 def test_what_is_no_class_and_no_list_is_refused(arguments, said):
     with pytest.raises(BadInput, match=said):

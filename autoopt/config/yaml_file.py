@@ -12,17 +12,17 @@ def mapping(path: str) -> dict[str, Any]:
     """The mapping that a file holds.
 
     Raises:
-        BadInput: there is no such file, or it is no mapping in plain YAML.
+        BadInput: the file cannot be read, or it is not a mapping in plain YAML.
     """
     try:
         text = Path(path).read_text(encoding="utf-8")
         if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text)):
-            raise BadInput(f"{path}: YAML aliases are not read")
+            raise BadInput(f"{path}: YAML aliases are not supported; write the value out")
         tree = yaml.safe_load(text)
     except OSError as error:
         raise BadInput(f"{path}: {error.strerror or error}") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise BadInput(f"{path}: no YAML: {' '.join(str(error).split())}") from error
+        raise BadInput(f"{path}: not valid YAML: {' '.join(str(error).split())}") from error
     if not isinstance(tree, dict):
         raise BadInput(f"{path}: expected a mapping of slots and settings, got {type(tree).__name__}")
     return tree

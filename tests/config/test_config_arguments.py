@@ -79,7 +79,7 @@ def test_further_keywords_and_a_task_of_the_authors():
     loose = model(DATA, "model=own_arguments:Loose", "model.Loose.name=a", "model.Loose.width=8")
     assert (loose.name, loose.width) == ("a", 8)
     assert model(DATA, "model=own_arguments:Tasked", "model.Tasked.task=binary").task == "binary"
-    with pytest.raises(BadInput, match=r"model.Tasked.task is missing: say model.Tasked.task=…"):
+    with pytest.raises(BadInput, match=r"model.Tasked.task is missing: give model.Tasked.task=…"):
         compose([DATA, "model=own_arguments:Tasked"])
 
 
@@ -87,7 +87,7 @@ def test_what_no_config_says_is_left_to_a_function_of_three_lines():
     with pytest.raises(BadInput) as error:
         compose([DATA, "model=own_arguments:Whole"])
     assert error.value.problems[0] == (
-        "model.Whole.net is missing: say model.Whole.net=…, a value or module:Name of a class or a function that makes it; "
+        "model.Whole.net is missing: give model.Whole.net=…, a value or module:Name of a class or a function that makes it; "
         "or write make.py, and say model=make:make\n"
         "  from own_arguments import Whole\n  def make() -> Whole:\n      return Whole(net=…, optimizer=…)"
     )
@@ -151,7 +151,7 @@ def test_a_file_is_an_import_path_with_its_arguments(text, written):
         ("_target_: own_arguments.Net\n_recursive_: false", "_recursive_: false hands a config over as it is"),
         ("_target_: own_arguments.Net\nwidth: ${oc.env:HOME}", r"\$\{oc.env:HOME\} calls a resolver, which is not run; write the value"),
         ("_target_: own_arguments.Net\nwidth: ${.act}", r"\$\{.act\} is a relative reference"),
-        ("_target_: own_arguments.Tasked\ntask: ${paths.task}", r"model.Tasked.task is missing: say model.Tasked.task=…"),
+        ("_target_: own_arguments.Tasked\ntask: ${paths.task}", r"model.Tasked.task is missing: give model.Tasked.task=…"),
         ("_target_: os.system\ncommand: ls", "model=os:system asks for 'command', which model does not offer"),
     ],
     ids=str,
