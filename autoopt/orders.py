@@ -40,7 +40,7 @@ class Order:
 
 @dataclass(frozen=True, kw_only=True)
 class TryOut(Order):
-    """Train two batches, measure two of each part, and compress where the recipe says so.
+    """Train two batches and go through all later stages: store, load, compress where the recipe says so, measure two of each part.
 
     Args:
         weights: the key of a trained trial, whose weights are taken up instead of training.
@@ -120,6 +120,7 @@ class Outcome:
         stopped: a rung ended it.
         resamples: the objective on resamples of the test part, which has so many independent `units`.
         tested: of a try-out, what two batches of the test part gave; empty where it has none.
+        untested: of a try-out, why there is a test part that cannot be measured.
         manual: the module optimizes by hand.
         optimizers: how many the module has.
     """
@@ -131,6 +132,7 @@ class Outcome:
     resamples: list[float] = field(default_factory=list)
     units: int = 0
     tested: Mapping[str, float] = field(default_factory=dict)
+    untested: str = ""
     manual: bool = False
     optimizers: int = 1
 

@@ -1,6 +1,7 @@
 """What is used after a search: the trained model of an exported folder, as a module and as an ONNX graph."""
 
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -8,10 +9,11 @@ import lightning.pytorch as L
 import numpy as np
 import pandas
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from autoopt.data import table, words
+from autoopt.data.feed import overridden
 from autoopt.data.scale import Scale
 from autoopt.data.task import Task
 from autoopt.deployment import pictures
@@ -166,10 +168,22 @@ def trained(chosen: Chosen, task: Task, weights: Path) -> nn.Module:
     own = apply_to(model, chosen, None) if isinstance(model, L.LightningModule) else Net(model, nn.Identity(), Applied(chosen), task)
     chosen.callbacks(own, 1, None)
     try:
+        if not isinstance(own, Net) and overridden("setup", own, L.LightningModule):
+            make_late_layers(own, weights)
         take_up(own, weights)
     except (RuntimeError, SafetensorError) as error:
         raise BadInput(f"{weights.parent}: the weights do not fit the model: {str(error).splitlines()[-1].strip()}") from error
     return as_written(network(own))
+
+
+def make_late_layers(module: L.LightningModule, weights: Path) -> None:
+    """Make the layers that a module's author makes in `setup`, where the weights have them."""
+    parts = {name for name, _ in module.named_modules()}
+    with safe_open(weights, framework="pt") as file:
+        late = [name for name in file.keys() if name.rpartition(".")[0] not in parts]  # noqa: SIM118 - no mapping
+    if late:
+        with suppress(Exception):  # it may need a Trainer: then the weights do not fit
+            module.setup("fit")
 
 
 def write_onnx(folder: Path) -> Path:

@@ -1,7 +1,7 @@
 """From the trials of a study to its verdict: choose the winner, compare it with the baseline on other seeds, weigh."""
 
 from collections import Counter
-from collections.abc import Sequence
+from dataclasses import replace
 from itertools import zip_longest
 
 from autoopt.errors import NotConcluded
@@ -24,8 +24,8 @@ def decide(study: Study) -> Verdict:
     """
     plan = plan_of(study)
     pair = final_pair(study, plan)
-    if study.facts["test"] and study.part != "validation":  # else it was found before trial 0 that the test part does not tell
-        pair = tested(study, pair)
+    if study.tests and study.part != "validation":  # else it was found before trial 0 that the test part does not tell
+        study, pair = tested(study, pair)
     return verdict_of(study, pair[0], pair[-1], plan)
 
 
@@ -73,12 +73,22 @@ def final(study: Study, recipes: dict[str, Recipe], plan: Plan) -> list[Candidat
     return replicate(study.runner, study.journal, FINAL, recipes, plan.final, seed=study.seed, budget=study.budget, keep=True)
 
 
-def tested(study: Study, pair: Sequence[Candidate]) -> list[Candidate]:
-    """The pair with its measurements on the test part."""
+def tested(study: Study, pair: list[Candidate]) -> tuple[Study, list[Candidate]]:
+    """The pair with its measurements on the test part; where that fails and nothing more is asked for, validation decides.
+
+    Raises:
+        NotConcluded: it fails.
+    """
     measured = measure(study.runner, study.journal, pair, study.budget)
-    if any(test.state != "complete" for c in measured for test in c.tests):
-        raise NotConcluded(f"the test part cannot be measured: {why(study, TEST)} (logs: {study.folder.path / 'trials'})")
-    return measured
+    tests = [test for c in measured for test in c.tests]
+    if all(test.state == "complete" and (test.score is not None or study.part != "test") for test in tests):
+        return study, measured
+    problem = f"the test part cannot be measured: {why(study, TEST)} (logs: {study.folder.path / 'trials'})"
+    if study.budget.asking:
+        way = f"the same command tries again, `autoopt finish {study.folder.reference}` concludes on the validation part"
+        raise NotConcluded(f"{problem}; {way}")
+    study.runner.screen.say(problem)
+    return replace(study, part="validation" if study.part == "test" else study.part), pair
 
 
 def why(study: Study, stage: Stage) -> str:

@@ -130,11 +130,13 @@ def announce(settled: Settled, facts: dict[str, Any], screen: Screen) -> None:
     """What is optimised, what the verdict will compare, and which techniques were left out or are broken."""
     first, space = settled.goal.first, settled.space
     screen.say(f"objective: {first.direction} {first.name}")
+    if settled.untested:
+        screen.say(f"the test part cannot be measured: {settled.untested}")
     if settled.part == "training":
         screen.say(f"{first.name} is measured while training: the verdict compares trainings on fresh seeds")
     elif settled.part == "validation":
-        missing = f"does not tell {first.name}" if facts["test"] else "is missing"
-        screen.say(f"the test part {missing}: the verdict compares on the validation part, which also chooses the winner")
+        missing = "" if settled.untested else f"the test part {f'does not tell {first.name}' if facts['test'] else 'is missing'}: "
+        screen.say(f"{missing}the verdict compares on the validation part, which also chooses the winner")
     if dropped := [key for key in space.dropped if key not in space.broken]:
         screen.say(f"left out: {', '.join(dropped)} (autoopt plan says why)")
     for key in sorted(space.broken):
@@ -164,7 +166,9 @@ def opened(warm: Warm, settled: Settled, asking: bool = True) -> Iterator[Study]
         screen.goal = settled.goal
         runner = replace(warm.runner, goal=settled.goal, listener=mirror, elapsed=lambda: budget.elapsed)
         try:
-            yield Study(warm.tree, folder, runner, journal, budget, settled.space, settled.goal, warm.baseline, warm.facts, settled.part)
+            tests = warm.facts["test"] and not settled.untested
+            rest = (settled.space, settled.goal, warm.baseline, warm.facts, settled.part, tests)
+            yield Study(warm.tree, folder, runner, journal, budget, *rest)
         finally:
             behind = mirror.close()
     finally:

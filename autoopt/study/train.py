@@ -44,7 +44,7 @@ def train(tree: Tree, screen: Screen, executor: Executor | None = None) -> Train
         screen.say(f"training {recipe.title()}, {recipe.epochs} epochs (log: {log})")
         result = run(study, Train(key=KEY, recipe=recipe, seed=study.seed, keep=True), TRAIN, "the training")
         trained = exported(study, result, "validation", {})
-        if study.facts["test"]:
+        if study.tests:
             order = Measure(key=TEST.key.format(KEY), recipe=recipe, seed=study.seed, weights=KEY, latency=True)
             test = run(study, order, TEST, f"{trained.path} holds what was trained, but the measurement")
             trained = exported(study, test, "test" if study.part == "test" else "validation", trained.metrics)
