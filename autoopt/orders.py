@@ -87,6 +87,17 @@ class Compress(Order):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Checkpoint(Order):
+    """Write an exported LightningModule as a Lightning checkpoint.
+
+    Args:
+        folder: the exported folder, as the store names it (`best`).
+    """
+
+    folder: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class Graph(Order):
     """Write an exported model as an ONNX graph.
 
@@ -97,7 +108,7 @@ class Graph(Order):
     folder: str
 
 
-KINDS: Mapping[str, type[Order]] = {kind.__name__: kind for kind in (TryOut, Train, Measure, Compress, Graph)}
+KINDS: Mapping[str, type[Order]] = {kind.__name__: kind for kind in (TryOut, Train, Measure, Compress, Checkpoint, Graph)}
 
 
 def from_json(data: Mapping[str, Any]) -> Order:

@@ -197,8 +197,8 @@ def write_onnx(folder: Path) -> Path:
     except ImportError as error:
         raise BadInput(f"model.onnx needs {error.name}: pip install 'autoopt[onnx]'") from error
     model = load(folder)
-    inputs = example_inputs(task_of(described(folder)))
     try:
+        inputs = inputs_for(model)
         if isinstance(model.model, OnnxModel):  # what runs elsewhere cannot be traced, but put in a row
             graphs = []
             for stage in model.stages():
@@ -208,11 +208,30 @@ def write_onnx(folder: Path) -> Path:
         else:
             graph = to_onnx(model, inputs)
     except Exception as error:
-        raise BadInput(f"{folder} cannot be written as ONNX: {type(error).__name__}: {str(error).strip().splitlines()[0]}") from error
+        said = next(iter(str(error).strip().splitlines()), "")
+        said = said if isinstance(error, BadInput) else f"{type(error).__name__}: {said}"
+        raise BadInput(f"{folder} cannot be written as ONNX: {said}") from error
     path = folder / "model.onnx"
     draft = path.with_suffix(".new")
     draft.write_bytes(graph)
     return draft.replace(path)
+
+
+def inputs_for(model: Deployed) -> Tensor:
+    """Inputs to trace a model with: a LightningModule's own `example_input_array`, else such as its task has.
+
+    Raises:
+        BadInput: there are none, or they are not one tensor.
+    """
+    own = getattr(model.model, "example_input_array", None)
+    if own is None and model.task.kind == "unknown":
+        raise BadInput(f"its inputs are not known; set self.example_input_array in {type(model.model).__name__}")
+    if own is None:
+        return example_inputs(model.task)
+    own = own[0] if isinstance(own, tuple | list) and len(own) == 1 else own
+    if not isinstance(own, Tensor):
+        raise BadInput(f"its example_input_array is a {type(own).__name__}; a graph is written for one tensor")
+    return torch.cat([own, own]) if len(own) == 1 else own  # a batch of one would be fixed to one
 
 
 def example_inputs(task: Task, count: int = 4) -> Tensor:

@@ -11,7 +11,7 @@ from autoopt.orders import Measure, Order, Outcome, Train
 from autoopt.report.sentence import WHERE
 from autoopt.study.export import Advice, export
 from autoopt.study.folder import default_name
-from autoopt.study.graph import write_graph
+from autoopt.study.forms import write_forms
 from autoopt.study.runner import Job, Result, Screen
 from autoopt.study.search import opened, warm
 from autoopt.study.stages import TEST, TRAIN, Stage
@@ -48,7 +48,7 @@ def train(tree: Tree, screen: Screen, executor: Executor | None = None) -> Train
             order = Measure(key=TEST.key.format(KEY), recipe=recipe, seed=study.seed, weights=KEY, latency=True)
             test = run(study, order, TEST, f"{trained.path} holds what was trained, but the measurement")
             trained = exported(study, test, "test" if study.part == "test" else "validation", trained.metrics)
-        write_graph(study.runner, "best", recipe)
+        write_forms(study.runner, "best", recipe, study.facts["lightning"])
         return trained
 
 
