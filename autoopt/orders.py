@@ -131,6 +131,7 @@ class Outcome:
         stopped: a rung ended it.
         resamples: the objective on resamples of the test part, which has so many independent `units`.
         tested: of a try-out, what two batches of the test part gave; empty where it has none.
+        validated: of a try-out, the names of the metrics that the validation part gave, measured from stored weights.
         untested: of a try-out, why there is a test part that cannot be measured.
         manual: the module optimizes by hand.
         optimizers: how many the module has.
@@ -143,6 +144,7 @@ class Outcome:
     resamples: list[float] = field(default_factory=list)
     units: int = 0
     tested: Mapping[str, float] = field(default_factory=dict)
+    validated: list[str] = field(default_factory=list)
     untested: str = ""
     manual: bool = False
     optimizers: int = 1

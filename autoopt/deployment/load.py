@@ -209,8 +209,7 @@ def write_onnx(folder: Path) -> Path:
             graph = to_onnx(model, inputs)
     except Exception as error:
         said = next(iter(str(error).strip().splitlines()), "")
-        said = said if isinstance(error, BadInput) else f"{type(error).__name__}: {said}"
-        raise BadInput(f"{folder} cannot be written as ONNX: {said}") from error
+        raise BadInput(said if isinstance(error, BadInput) else f"{type(error).__name__}: {said}") from error
     path = folder / "model.onnx"
     draft = path.with_suffix(".new")
     draft.write_bytes(graph)

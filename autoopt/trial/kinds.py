@@ -44,12 +44,12 @@ def try_out(training: Training, order: TryOut) -> Outcome | None:
         return None
     found = measure_part(whole, fresh=not order.weights)
     whole = replace(stored_and_loaded(whole), order=replace(order, latency=False))
-    measure_part(whole)
+    validated = list(measure_part(whole).metrics)
     if applied_to(whole.module).chosen.of("compression"):
         found = compressed(whole, found)
         whole = stored_and_loaded(whole)
     found_on_test, untested = tested(whole)
-    return replace(concluded(whole, found), tested=found_on_test, untested=untested)
+    return replace(concluded(whole, found), tested=found_on_test, validated=validated, untested=untested)
 
 
 def train(training: Training, order: Train) -> Outcome | None:

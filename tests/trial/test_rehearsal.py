@@ -15,6 +15,7 @@ from torch.utils.data import DataLoader, TensorDataset
 from autoopt.config import compose
 from autoopt.deployment.load import trained as loaded_model
 from autoopt.errors import NonFinite, TechniqueError
+from autoopt.goal import Objective
 from autoopt.module.chosen import Chosen
 from autoopt.orders import Compress, Measure, Order, Outcome, Train, TryOut
 from autoopt.recipe import Recipe
@@ -234,6 +235,11 @@ def test_what_training_leaves_outside_of_the_state_is_told(tmp_path):
 def test_a_test_part_that_the_module_cannot_measure_is_told(tmp_path):
     out = tried("NoValidation", tmp_path, objective="train/loss")
     assert (out.tested, out.untested) == ({}, "NoValidation has no validation_step") and "train/loss" in out.metrics
+    assert Objective("train/loss", "minimize").judged_by(out.tested, out.validated) == "training"
+    assert Objective("size_mb", "minimize").judged_by(out.tested, out.validated) == "validation"
+    seen = tried("OnStep", tmp_path)
+    parts = {name: Objective(name, "minimize").judged_by(seen.tested, seen.validated) for name in ("val_loss", "train/loss", "size_mb")}
+    assert parts == {"val_loss": "test", "train/loss": "training", "size_mb": "test"}
 
 
 def test_validation_on_two_loaders_tells_no_test_loss_of_one(tmp_path):
