@@ -94,7 +94,7 @@ def test_the_authors_class_loads_it_without_a_pickle(exported, model, missing):
 
 def test_what_the_authors_class_would_not_make_is_not_written(exported):
     folder = exported("Lit", "activation=gelu")
-    with pytest.raises(BadInput, match="Lit.load_from_checkpoint would not give this model: ValueError: the recipe has changed its layers"):
+    with pytest.raises(BadInput, match=r"Lit\.load_from_checkpoint would not give this model: .* the recipe has changed its layers"):
         write_checkpoint(folder)
     assert not (folder / "model.ckpt").exists()
     assert "`model.model`" in (folder / "README.md").read_text() and "load_from_checkpoint" not in (folder / "README.md").read_text()
