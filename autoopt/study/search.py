@@ -75,6 +75,8 @@ class Warm:
         """
         space = Space.of(self.tree).fitting(self.facts["absent"])
         settled = rehearse(space, self.runner, self.advised, self.baseline)
+        if settled.untested:
+            self.runner.screen.say(f"the test part cannot be measured: {settled.untested}")
         self.folder.settle(settled, self.facts)
         return settled
 
