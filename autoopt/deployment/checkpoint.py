@@ -10,7 +10,7 @@ import lightning.pytorch as L
 import torch
 from safetensors.torch import load_file
 
-from autoopt.deployment.card import described
+from autoopt.deployment.card import read_card
 from autoopt.deployment.compress import structure_of
 from autoopt.deployment.load import load
 from autoopt.errors import BadInput
@@ -58,7 +58,7 @@ def write_checkpoint(folder: Path) -> Path | None:
 
 def arguments_of(folder: Path) -> dict[str, Any]:
     """The arguments of the model in an exported folder's recipe."""
-    (values,) = described(folder)["recipe"]["model"].values()
+    (values,) = read_card(folder)["recipe"]["model"].values()
     return set_values(values)
 
 

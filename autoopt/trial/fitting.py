@@ -14,7 +14,7 @@ from torch import nn
 
 from autoopt.data.feed import Feed, overridden
 from autoopt.data.task import Task
-from autoopt.deployment.compress import network
+from autoopt.deployment.compress import deployed_network
 from autoopt.domain import Unavailable
 from autoopt.errors import TechniqueError
 from autoopt.module.applied import applied_to
@@ -151,7 +151,7 @@ def devices(recipe: Recipe) -> int:
 
 def device_arguments(module: Tuned, recipe: Recipe, share: Share = ALONE) -> dict[str, Any]:
     """What the device says to the Trainer of a process that is one of several, or of one that goes on alone."""
-    device: dict[str, Any] = applied_to(module).chosen.one("device", model=network(module))
+    device: dict[str, Any] = applied_to(module).chosen.one("device", model=deployed_network(module))
     if share != ALONE:
         return {**device, "plugins": [*device.get("plugins", []), LightningEnvironment()]}
     return {**device, "devices": 1, "strategy": "auto"} if devices(recipe) > 1 else device
@@ -192,7 +192,7 @@ def finetuned(
         tuned = model  # type: ignore[assignment]
     reporter = Reporter(lambda *_: False, applied.objective, task)
     reporter.feed = feed
-    scale_alike(model, network(module))
+    scale_alike(model, deployed_network(module))
     longer = recipe.replace(study={"epochs": epochs})
     trainer = make_trainer(longer, tuned, reporter, feed, limit, device_arguments(tuned, recipe), folder)
     with made_before(tuned):

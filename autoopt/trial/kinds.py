@@ -11,7 +11,7 @@ import lightning.pytorch as L
 from safetensors import SafetensorError
 
 from autoopt.data.feed import overridden
-from autoopt.deployment.compress import compress as compressed_network
+from autoopt.deployment.compress import apply_compressions as compressed_network
 from autoopt.deployment.compress import deploy, save, take_up
 from autoopt.errors import StoreFault
 from autoopt.module.applied import applied_to
@@ -27,7 +27,7 @@ from autoopt.trial.training import Training, check_outputs, fitted
 BEFORE = "uncompressed_"
 
 
-def try_out(training: Training, order: TryOut) -> Outcome | None:
+def run_try_out(training: Training, order: TryOut) -> Outcome | None:
     """Train two batches, or take up weights, and go through all later stages: store, load, compress, measure two batches of each part.
 
     Returns:
@@ -48,11 +48,11 @@ def try_out(training: Training, order: TryOut) -> Outcome | None:
     if applied_to(whole.module).chosen.of("compression"):
         found = compressed(whole, found)
         whole = stored_and_loaded(whole)
-    found_on_test, untested = tested(whole)
+    found_on_test, untested = measure_test_part(whole)
     return replace(concluded(whole, found), tested=found_on_test, validated=validated, untested=untested)
 
 
-def train(training: Training, order: Train) -> Outcome | None:
+def run_train(training: Training, order: Train) -> Outcome | None:
     """Train to the end, or until a rung stops it; compress where the recipe says so; measure.
 
     Returns:
@@ -62,21 +62,21 @@ def train(training: Training, order: Train) -> Outcome | None:
         return None
     found = compressed(whole, measure_part(whole, fresh=True))
     if order.keep and not whole.reporter.stopped:
-        store(whole)
+        store_weights(whole)
     return concluded(whole, found)
 
 
-def measure(training: Training, order: Measure) -> Outcome:
+def run_measure(training: Training, order: Measure) -> Outcome:
     """Measure stored weights, compressed ones too, on a part of the data."""
     take_up_stored(training, order.weights)
     return concluded(training, measure_part(training, order.part))
 
 
-def compress(training: Training, order: Compress) -> Outcome:
+def run_compress(training: Training, order: Compress) -> Outcome:
     """Compress stored weights, store the result and measure it."""
     take_up_stored(training, order.weights)
     found = compressed(training, measure_part(training))
-    store(training)
+    store_weights(training)
     return concluded(training, found)
 
 
@@ -98,7 +98,7 @@ def compressed(training: Training, before: Measured) -> Measured:
     return replace(after, metrics=after.metrics | both)
 
 
-def tested(training: Training) -> tuple[dict[str, float], str]:
+def measure_test_part(training: Training) -> tuple[dict[str, float], str]:
     """What the test part gives; and why it cannot be measured, where there is one that cannot."""
     module = training.module
     try:
@@ -152,12 +152,12 @@ def take_up_stored(training: Training, key: str) -> None:
         StoreFault: they cannot be read.
     """
     begin(training.trainer, training.module, training.feed)
-    with stored(f"the weights of trial {key} cannot be read"):
+    with blaming_store(f"the weights of trial {key} cannot be read"):
         take_up(training.module, training.world.store.weights(key, training.fold))
     training.module.to(training.trainer.strategy.root_device)
 
 
-def store(training: Training) -> None:
+def store_weights(training: Training) -> None:
     """Keep the weights under the order's key.
 
     Raises:
@@ -165,14 +165,14 @@ def store(training: Training) -> None:
         TechniqueError: of a compressed network, the stored one gives other outputs.
     """
     key = training.order.key
-    with stored(f"the weights of trial {key} cannot be written"), training.world.store.writing(key, training.fold) as path:
+    with blaming_store(f"the weights of trial {key} cannot be written"), training.world.store.writing(key, training.fold) as path:
         save(training.module, path)
         if applied_to(training.module).chosen.of("compression"):
             loaded(training, path)
 
 
 @contextmanager
-def stored(failed: str) -> Iterator[None]:
+def blaming_store(failed: str) -> Iterator[None]:
     """Put the blame for what cannot be read or written on the store."""
     try:
         yield
