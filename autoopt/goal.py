@@ -1,7 +1,7 @@
 """What a study optimises: objectives with their directions, and bounds that a model has to keep."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
@@ -83,13 +83,15 @@ class Objective:
         """How much better a value is than the baseline's; negative where it is worse."""
         return self.sign * (value - baseline) + 0.0  # no -0.0
 
-    def judged_by(self, tested: Mapping[str, float]) -> str:
+    def judged_by(self, tested: Mapping[str, float], validated: Collection[str] = ()) -> str:
         """The part on which a verdict compares two recipes: `test` where it measures the objective, else `training` or `validation`.
 
         Args:
             tested: the metrics of the test part, empty where there is no test part.
+            validated: the names of the metrics that the validation part gives without a training; empty where they are unknown.
         """
-        if (self.cost and self.cost.measured == "training") or self.name.partition("_")[0] == "train":
+        in_training = not self.cost and bool(validated) and self.name not in validated
+        if in_training or (self.cost and self.cost.measured == "training") or self.name.partition("_")[0] == "train":
             return "training"
         return "test" if self.value(tested, "test") is not None else "validation"
 

@@ -40,7 +40,7 @@ class Order:
 
 @dataclass(frozen=True, kw_only=True)
 class TryOut(Order):
-    """Train two batches, measure two of each part, and compress where the recipe says so.
+    """Train two batches and go through all later stages: store, load, compress where the recipe says so, measure two of each part.
 
     Args:
         weights: the key of a trained trial, whose weights are loaded instead of training.
@@ -87,6 +87,17 @@ class Compress(Order):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Checkpoint(Order):
+    """Write an exported LightningModule as a Lightning checkpoint.
+
+    Args:
+        folder: the exported folder, as the store names it (`best`).
+    """
+
+    folder: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class Graph(Order):
     """Write an exported model as an ONNX graph.
 
@@ -97,7 +108,7 @@ class Graph(Order):
     folder: str
 
 
-ORDERS: Mapping[str, type[Order]] = {kind.__name__: kind for kind in (TryOut, Train, Measure, Compress, Graph)}
+ORDERS: Mapping[str, type[Order]] = {kind.__name__: kind for kind in (TryOut, Train, Measure, Compress, Checkpoint, Graph)}
 
 
 def from_json(data: Mapping[str, Any]) -> Order:
@@ -121,6 +132,8 @@ class Outcome:
         resamples: the objective on each resample of the test part.
         units: the number of independent examples or groups of the test part.
         tested: of a try-out, the metrics of two batches of the test part; empty where there is no test part.
+        validated: of a try-out, the names of the metrics that the validation part gave, measured from stored weights.
+        untested: of a try-out, why there is a test part that cannot be measured.
         manual: the module optimizes manually.
         optimizers: how many the module has.
     """
@@ -132,6 +145,8 @@ class Outcome:
     resamples: list[float] = field(default_factory=list)
     units: int = 0
     tested: Mapping[str, float] = field(default_factory=dict)
+    validated: list[str] = field(default_factory=list)
+    untested: str = ""
     manual: bool = False
     optimizers: int = 1
 

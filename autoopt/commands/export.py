@@ -15,8 +15,8 @@ from autoopt.study.stored import Stored
 HELP = """Usage: autoopt export NAME [TRIAL] [to=DIR] [root=DIR]
 
 Writes a trained model for deployment: model.safetensors, model.json, recipe.yaml, a README with the lines that load it,
-and model.onnx, checked against the torch model. The model is the study's best, or a trial whose weights were kept:
-a compressed model of the Pareto front (compress-3), or a training of the final comparison (17-final-0).
+model.ckpt of a LightningModule, and model.onnx, checked against the torch model. The model is the study's best, or a trial
+whose weights were kept: a compressed model of the Pareto front (compress-3), or a training of the final comparison (17-final-0).
 DIR is by default best/ or export/TRIAL/ in the study's folder."""
 
 
@@ -30,13 +30,16 @@ def run(arguments: Sequence[str]) -> int:
         check_free(Path(settings["to"]))
     folder = Path(settings["to"]) if "to" in settings else study.path / ("/".join(["export", *words[1:]]) if words[1:] else "best")
     written(study, words[1] if words[1:] else None, folder)
-    from autoopt.deployment.load import write_onnx  # imports torch, which takes seconds: bad input is reported before
+    from autoopt.deployment.checkpoint import write_checkpoint  # imports torch, which takes seconds: bad input is reported before
+    from autoopt.deployment.load import write_onnx
 
     print(f"{folder} holds model.safetensors, model.json and recipe.yaml")
-    try:
-        print(f"and {write_onnx(folder).name}, checked against the torch model")
-    except BadInput as error:
-        print(f"model.onnx was not written: {error}")
+    for name, form in (("model.ckpt", write_checkpoint), ("model.onnx", write_onnx)):
+        try:
+            if form(folder) is not None:
+                print(f"and {name}, checked against the torch model")
+        except BadInput as error:
+            print(f"but no {name}: {error}")
     return 0
 
 

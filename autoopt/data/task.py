@@ -286,6 +286,9 @@ def task_of_module(datamodule: LightningDataModule, scan: bool) -> Task:
         if scan:
             raise BadInput("data: the data module's batches are no (inputs, targets) tensors; give a LightningModule that takes them")
         return Task("unknown", datamodule=datamodule)
+    if scan and len(batch) > 2:
+        way = "give a LightningModule that takes them, or batches without the others"
+        raise BadInput(f"data: the data module's batches hold {len(batch)} tensors, of which a network takes two, (inputs, targets); {way}")
     inputs, targets = batch[layout.inputs], batch[layout.targets]
     shown = {"values": [float(inputs.min()), float(inputs.max())]} if are_images(inputs) and inputs.is_floating_point() else {}
     known: dict[str, Any] = {"datamodule": datamodule, "unoffered": unoffered_of(batch, layout), "encoding": shown}

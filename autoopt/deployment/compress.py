@@ -1,12 +1,13 @@
 """What the compressions of a recipe make of a trained model, and how the result is kept."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as L
+import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
@@ -98,20 +99,34 @@ def take_up(module: Tuned, path: Path) -> bool:
     """Give the module the weights of a file; whether they were those of a compressed network.
 
     Raises:
-        BadInput: they do not fit, or what they need is not installed.
+        RuntimeError: they do not fit.
+        BadInput: they do not belong to their structure, or what they need is not installed.
     """
     structure = structure_of(path)
     if structure is None:
         weights, own = load_file(path), module.state_dict().keys()
         if isinstance(module, Net):  # which may be without its loss, once it is trained
             weights = {k: v for k, v in weights.items() if k in own or k.startswith("model.")}
+        make_buffers(module, weights)
         module.load_state_dict(weights)
         return False
     try:
-        deploy(module, restore(structure, load_file(path), module))
+        deploy(module, restore(structure, load_file(path), deployed_network(module)))
     except (ImportError, ValueError) as error:
         raise BadInput(f"{path} cannot be taken up: {error}") from error
     return True
+
+
+def make_buffers(module: nn.Module, weights: Mapping[str, Tensor]) -> None:
+    """Make the buffers that training has made or resized, so that the module can take them up."""
+    for path, part in module.named_modules():
+        start = f"{path}." if path else ""
+        for name in {k.removeprefix(start) for k in weights if k.startswith(start)}:
+            late = name in part._buffers or (part is module and "." not in name and name not in part._parameters)
+            buffer = part._buffers.get(name)
+            if late and (buffer is None or buffer.shape != weights[start + name].shape):
+                vars(part).pop(name, None)
+                part._buffers[name] = torch.empty_like(weights[start + name])
 
 
 def structure_of(path: Path) -> dict[str, Any] | None:

@@ -1,6 +1,7 @@
 """What is used after a search: the trained model of an exported folder, as a module and as an ONNX graph."""
 
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -8,10 +9,11 @@ import lightning.pytorch as L
 import numpy as np
 import pandas
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from autoopt.data import table, words
+from autoopt.data.feed import overridden
 from autoopt.data.scale import Scale
 from autoopt.data.task import Task
 from autoopt.deployment import pictures
@@ -166,10 +168,22 @@ def trained(chosen: Chosen, task: Task, weights: Path) -> nn.Module:
     own = apply_to(model, chosen, None) if isinstance(model, L.LightningModule) else Net(model, nn.Identity(), Applied(chosen), task)
     chosen.callbacks(own, 1, None)
     try:
+        if not isinstance(own, Net) and overridden("setup", own, L.LightningModule):
+            make_late_layers(own, weights)
         take_up(own, weights)
     except (RuntimeError, SafetensorError) as error:
         raise BadInput(f"{weights.parent}: the weights do not fit the model: {str(error).splitlines()[-1].strip()}") from error
     return as_written(deployed_network(own))
+
+
+def make_late_layers(module: L.LightningModule, weights: Path) -> None:
+    """Make the layers that a module's author makes in `setup`, where the weights have them."""
+    parts = {name for name, _ in module.named_modules()}
+    with safe_open(weights, framework="pt") as file:
+        late = [name for name in file.keys() if name.rpartition(".")[0] not in parts]  # noqa: SIM118 - no mapping
+    if late:
+        with suppress(Exception):  # it may need a Trainer: then the weights do not fit
+            module.setup("fit")
 
 
 def write_onnx(folder: Path) -> Path:
@@ -183,8 +197,8 @@ def write_onnx(folder: Path) -> Path:
     except ImportError as error:
         raise BadInput(f"model.onnx needs {error.name}: pip install 'autoopt[onnx]'") from error
     model = load(folder)
-    inputs = example_inputs(card_task(read_card(folder)))
     try:
+        inputs = inputs_for(model)
         if isinstance(model.model, OnnxModel):  # what runs elsewhere cannot be traced, but put in a row
             graphs = []
             for stage in model.stages():
@@ -194,11 +208,29 @@ def write_onnx(folder: Path) -> Path:
         else:
             graph = to_onnx(model, inputs)
     except Exception as error:
-        raise BadInput(f"{folder} cannot be written as ONNX: {type(error).__name__}: {str(error).strip().splitlines()[0]}") from error
+        said = next(iter(str(error).strip().splitlines()), "")
+        raise BadInput(said if isinstance(error, BadInput) else f"{type(error).__name__}: {said}") from error
     path = folder / "model.onnx"
     draft = path.with_suffix(".new")
     draft.write_bytes(graph)
     return draft.replace(path)
+
+
+def inputs_for(model: Deployed) -> Tensor:
+    """Inputs to trace a model with: a LightningModule's own `example_input_array`, else such as its task has.
+
+    Raises:
+        BadInput: there are none, or they are not one tensor.
+    """
+    own = getattr(model.model, "example_input_array", None)
+    if own is None and model.task.kind == "unknown":
+        raise BadInput(f"its inputs are not known; set self.example_input_array in {type(model.model).__name__}")
+    if own is None:
+        return example_inputs(model.task)
+    own = own[0] if isinstance(own, tuple | list) and len(own) == 1 else own
+    if not isinstance(own, Tensor):
+        raise BadInput(f"its example_input_array is a {type(own).__name__}; a graph is written for one tensor")
+    return torch.cat([own, own]) if len(own) == 1 else own  # a batch of one would be fixed to one
 
 
 def example_inputs(task: Task, count: int = 4) -> Tensor:

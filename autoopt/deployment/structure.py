@@ -51,8 +51,12 @@ def restore(node: Mapping[str, Any], tensors: Mapping[str, Tensor], donor: nn.Mo
     kind = class_at(node["class"]) if lent is None else type(lent)
     model = kind.__new__(kind)
     nn.Module.__init__(model)
+    own = {
+        name for kind in ("parameters", "buffers", "absent", "modules") for name in node[kind]
+    }  # an attribute of the same name would hide these
     for name, value in () if lent is None else attributes(lent):
-        object.__setattr__(model, name, copy.copy(value))
+        if name not in own:
+            object.__setattr__(model, name, copy.copy(value))
     for name, value in node["attributes"].items():
         object.__setattr__(model, name, decoded(value))
     missing = [f"{prefix}{name}" for name in (*node["parameters"], *node["buffers"]) if f"{prefix}{name}" not in tensors]
@@ -79,9 +83,10 @@ def attributes(model: nn.Module) -> Iterator[tuple[str, Any]]:
 
 
 def lender(donor: nn.Module, kind: str, prefix: str = "") -> nn.Module | None:
-    """The donor's module of this class; where there are several, the one in the same place."""
-    found = {name: module for name, module in donor.named_modules() if class_path(type(module)) == kind}
-    return found.get(prefix.removesuffix("."), next(iter(found.values()), None))
+    """The donor's module of this class; where there are several, the one in the same place, which wrappers may be around."""
+    found = {name: module for name, module in donor.named_modules(remove_duplicate=False) if class_path(type(module)) == kind}
+    same = [name for name in found if f".{prefix}".endswith(f".{name}." if name else ".")]
+    return found[max(same, key=len)] if same else next(iter(found.values()), None)
 
 
 def is_plain(value: Any) -> bool:

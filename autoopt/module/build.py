@@ -8,6 +8,7 @@ from typing import Any, SupportsIndex
 import lightning.pytorch as L
 from torch import Tensor, nn
 
+from autoopt.data.feed import overridden
 from autoopt.data.task import Task
 from autoopt.errors import TechniqueError
 from autoopt.module.applied import HELD, Applied
@@ -43,7 +44,19 @@ def make_module(recipe: Recipe, task: Task, example: tuple[Tensor, Tensor] | Non
 
 def built_model(technique: Technique, values: dict[str, Any], task: Task) -> nn.Module:
     """What a technique of the slot model builds for the task, behind an embedding where its table has large categories."""
-    return embedded(task, lambda inner: answering(call(technique, {"task": inner}, values)))
+    return embedded(task, lambda inner: answering(with_late_layers(lambda: call(technique, {"task": inner}, values))))
+
+
+def with_late_layers(make: Callable[[], nn.Module]) -> nn.Module:
+    """A model with the layers that it makes in `configure_model`; where that needs a Trainer, they are left to it."""
+    model = make()
+    if not isinstance(model, L.LightningModule) or not overridden("configure_model", model, L.LightningModule):
+        return model
+    try:
+        model.configure_model()
+    except Exception:
+        return make()
+    return model
 
 
 def prepare_model(chosen: Chosen, model: nn.Module, example: Any) -> None:

@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from itertools import chain
 from typing import Any
 
@@ -93,6 +94,16 @@ class Tuned(L.LightningModule):
     def on_train_epoch_end(self) -> None:
         set_mode(self.trainer.optimizers, "eval")  # before callbacks put a mean of the weights in their place, at the end
         super().on_train_epoch_end()
+
+
+@contextmanager
+def made_before(module: L.LightningModule) -> Iterator[None]:
+    """Keep a module from making its layers again: a `setup` may make new ones each time that it is called."""
+    vars(module)["setup"] = lambda stage: None
+    try:
+        yield
+    finally:
+        del vars(module)["setup"]
 
 
 def in_callbacks_unscaled(optimizer: Optimizer | None) -> None:

@@ -1,7 +1,7 @@
 """From the trials of a study to its verdict: choose the winner, compare it with the baseline on other seeds, weigh."""
 
 from collections import Counter
-from collections.abc import Sequence
+from dataclasses import replace
 from itertools import zip_longest
 
 from autoopt.errors import NotConcluded
@@ -24,8 +24,8 @@ def decide(study: Study) -> Verdict:
     """
     plan = plan_of(study)
     pair = final_pair(study, plan)
-    if study.facts["test"] and study.part != "validation":  # else the test part does not measure the objective
-        pair = tested_pair(study, pair)
+    if study.tests and study.part != "validation":  # else the test part does not measure the objective
+        study, pair = tested_pair(study, pair)
     return verdict_of(study, pair[0], pair[-1], plan)
 
 
@@ -77,16 +77,22 @@ def final(study: Study, recipes: dict[str, Recipe], plan: Plan) -> list[Candidat
     return replicate(study.runner, study.journal, FINAL, recipes, plan.final, seed=study.seed, budget=study.budget, keep=True)
 
 
-def tested_pair(study: Study, pair: Sequence[Candidate]) -> list[Candidate]:
-    """The pair with its measurements on the test part.
+def tested_pair(study: Study, pair: list[Candidate]) -> tuple[Study, list[Candidate]]:
+    """The pair with its measurements on the test part; if they fail and `autoopt finish` concludes, validation decides.
 
     Raises:
         NotConcluded: a measurement failed.
     """
     measured = measure_candidates(study.runner, study.journal, pair, study.budget)
-    if any(test.state != "complete" for c in measured for test in c.tests):
-        raise NotConcluded(f"the test part cannot be measured: {why(study, TEST)} (logs: {study.folder.path / 'trials'})")
-    return measured
+    tests = [test for c in measured for test in c.tests]
+    if all(test.state == "complete" and (test.score is not None or study.part != "test") for test in tests):
+        return study, measured
+    problem = f"the test part cannot be measured: {why(study, TEST)} (logs: {study.folder.path / 'trials'})"
+    if study.budget.asking:
+        way = f"the same command tries again, `autoopt finish {study.folder.reference}` concludes on the validation part"
+        raise NotConcluded(f"{problem}; {way}")
+    study.runner.screen.say(problem)
+    return replace(study, part="validation" if study.part == "test" else study.part), pair
 
 
 def why(study: Study, stage: Stage) -> str:

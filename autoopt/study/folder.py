@@ -125,6 +125,7 @@ class Folder:
                 "objective": first.name,
                 "direction": first.direction,
                 "part": settled.part,
+                "untested": settled.untested,
                 "left_out": dict(space.dropped),
                 "quarantined": sorted(space.broken),
                 "unfit": {model: dict(reasons) for model, reasons in space.unfit.items()},

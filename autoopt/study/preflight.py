@@ -1,4 +1,4 @@
-"""Before trial 0: each selected technique trains two batches; a technique that cannot work here is left out with its reason."""
+"""Before trial 0: each selected technique goes through all stages with two batches; what cannot work here is left out with its reason."""
 
 from collections.abc import Iterable
 from dataclasses import replace
@@ -33,7 +33,8 @@ def rehearse(space: Space, runner: Runner, tree: Tree, own: Recipe | None = None
     space = as_the_module_allows(space, result.outcome)
     if own is not None and (problem := runner.collect([try_out_job(tree, own, "own-baseline")])[0].problem):
         raise BadInput(f"baseline={tree['baseline']} cannot be trained: {problem}")
-    return Settled(space, Goal((objective,)), objective.judged_by(result.outcome.tested))
+    part = objective.judged_by(result.outcome.tested, result.outcome.validated)
+    return Settled(space, Goal((objective,)), part, result.outcome.untested)
 
 
 def preflight(space: Space, runner: Runner, tree: Tree, own: Recipe | None = None) -> Settled:

@@ -3,7 +3,7 @@
 from autoopt.report.sentence import conclusion
 from autoopt.study.export import Advice, export
 from autoopt.study.folder import replace_file
-from autoopt.study.graph import write_graph
+from autoopt.study.forms import write_forms
 from autoopt.study.study import Study
 from autoopt.study.verdict import Verdict
 
@@ -18,7 +18,7 @@ def publish(study: Study, verdict: Verdict) -> None:
     replace_file(path / "verdict.yaml", verdict.yaml(conclusion=text))
     advice = Advice(verdict.study, text, verdict.objective, best.score)
     export(path / "best", best.point, study.runner.executor.store.weights(best.weights), study.facts, advice)
-    write_graph(study.runner, "best", best.point)
+    write_forms(study.runner, "best", best.point, study.facts["lightning"])
     low, high = verdict.interval
     metrics = {"gain": verdict.gain, "gain_low": low, "gain_high": high, "objective": best.score}
     note = f"**{text}**\n\n```yaml\n{best.point.yaml()}```\n"

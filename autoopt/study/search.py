@@ -75,6 +75,8 @@ class Warm:
         """
         space = Space.of(self.tree).fitting(self.facts["absent"])
         settled = rehearse(space, self.runner, self.advised, self.baseline)
+        if settled.untested:
+            self.runner.screen.say(f"the test part cannot be measured: {settled.untested}")
         self.folder.settle(settled, self.facts)
         return settled
 
@@ -132,11 +134,13 @@ def announce(settled: Settled, facts: dict[str, Any], screen: Screen) -> None:
     """Print the objective, the part that the verdict compares on, and the techniques that were left out or are broken."""
     first, space = settled.goal.first, settled.space
     screen.say(f"objective: {first.direction} {first.name}")
+    if settled.untested:
+        screen.say(f"the test part cannot be measured: {settled.untested}")
     if settled.part == "training":
         screen.say(f"{first.name} is measured while training: the verdict compares trainings on fresh seeds")
     elif settled.part == "validation":
-        missing = f"does not measure {first.name}" if facts["test"] else "is missing"
-        screen.say(f"the test part {missing}: the verdict compares on the validation part, which also chooses the winner")
+        missing = "" if settled.untested else f"the test part {f'does not measure {first.name}' if facts['test'] else 'is missing'}: "
+        screen.say(f"{missing}the verdict compares on the validation part, which also chooses the winner")
     if dropped := [key for key in space.dropped if key not in space.broken]:
         screen.say(f"left out: {', '.join(dropped)} (autoopt plan says why)")
     for key in sorted(space.broken):
@@ -170,7 +174,9 @@ def open_study(warm: Warm, settled: Settled, asking: bool = True) -> Iterator[St
         screen.goal = settled.goal
         runner = replace(warm.runner, goal=settled.goal, listener=mirror, elapsed=lambda: budget.elapsed)
         try:
-            yield Study(warm.tree, folder, runner, journal, budget, settled.space, settled.goal, warm.baseline, warm.facts, settled.part)
+            tests = warm.facts["test"] and not settled.untested
+            rest = (settled.space, settled.goal, warm.baseline, warm.facts, settled.part, tests)
+            yield Study(warm.tree, folder, runner, journal, budget, *rest)
         finally:
             behind = mirror.close()
     finally:

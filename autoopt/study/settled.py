@@ -10,11 +10,18 @@ from autoopt.space import Space
 
 @dataclass(frozen=True)
 class Settled:
-    """The space of the techniques that work here, the goal, and the part that the verdict compares on: test, training or validation."""
+    """What a study searches, and how it is judged.
+
+    Args:
+        space: of the techniques that work here.
+        part: on which the verdict compares: test, training or validation.
+        untested: why the test part cannot be measured.
+    """
 
     space: Space
     goal: Goal
     part: str
+    untested: str = ""
 
 
 def recall(space: Space, locked: Mapping[str, Any]) -> Settled:
@@ -24,4 +31,4 @@ def recall(space: Space, locked: Mapping[str, Any]) -> Settled:
         if name in space.options[slot]:
             space = space.without(slot, name, reason, broken=key in locked["quarantined"])
     goal = Goal((Objective(locked["objective"], locked["direction"]),))
-    return Settled(replace(space, unfit=locked["unfit"]), goal, locked["part"])
+    return Settled(replace(space, unfit=locked["unfit"]), goal, locked["part"], locked.get("untested", ""))

@@ -33,6 +33,6 @@ CONFIRM = Stage("confirm", "train the best on fresh seeds and choose the winner"
 FINAL = Stage("final", "train the winner and the baseline on further seeds", "{}-final-{}", trains=True)
 TEST = Stage("test", "measure both on the test part", "{}-test", tracked=False, shown=False)
 TRAIN = Stage("train", "train", "{}", stored=False, trains=True)
-EXPORT = Stage("export", "write the ONNX graph", "export", stored=False, tracked=False, shown=False)
+EXPORT = Stage("export", "write the model in other forms", "export", stored=False, tracked=False, shown=False)
 STAGES = {stage.name: stage for stage in (PREFLIGHT, SEARCH, COMPRESS, CONFIRM, FINAL, TEST, TRAIN, EXPORT)}
 STORED = tuple(stage for stage in STAGES.values() if stage.stored)

@@ -25,6 +25,7 @@ class Study:
         baseline: the recipe of trial 0, where it is not the space's own.
         facts: the executor's facts about the data and the models.
         part: the part on which the verdict compares winner and baseline: test, training or validation.
+        tests: there is a test part that can be measured.
     """
 
     tree: Tree
@@ -37,6 +38,7 @@ class Study:
     baseline: Recipe | None
     facts: Mapping[str, Any]
     part: str
+    tests: bool
 
     @property
     def settings(self) -> Mapping[str, Any]:

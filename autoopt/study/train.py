@@ -11,7 +11,7 @@ from autoopt.orders import Measure, Order, Outcome, Train
 from autoopt.report.sentence import PART_WORDS
 from autoopt.study.export import Advice, export
 from autoopt.study.folder import default_name
-from autoopt.study.graph import write_graph
+from autoopt.study.forms import write_forms
 from autoopt.study.runner import Job, Result, Screen
 from autoopt.study.search import open_study, warm
 from autoopt.study.stages import TEST, TRAIN, Stage
@@ -44,11 +44,11 @@ def train(tree: Tree, screen: Screen, executor: Executor | None = None) -> Train
         screen.say(f"training {recipe.title()}, {recipe.epochs} epochs (log: {log})")
         result = run(study, Train(key=JOB_KEY, recipe=recipe, seed=study.seed, keep=True), TRAIN, "the training")
         trained = exported(study, result, "validation", {})
-        if study.facts["test"]:
+        if study.tests:
             order = Measure(key=TEST.key.format(JOB_KEY), recipe=recipe, seed=study.seed, weights=JOB_KEY, latency=True)
             test = run(study, order, TEST, f"{trained.path} holds the trained model, but the measurement")
             trained = exported(study, test, "test" if study.part == "test" else "validation", trained.metrics)
-        write_graph(study.runner, "best", recipe)
+        write_forms(study.runner, "best", recipe, study.facts["lightning"])
         return trained
 
 

@@ -1,9 +1,10 @@
 """The Trainer, and what it is given to fit."""
 
-import os
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import replace
 from math import ceil
+from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as L
@@ -20,10 +21,41 @@ from autoopt.module.applied import applied_to
 from autoopt.module.chosen import Chosen
 from autoopt.module.net import Instead, Net
 from autoopt.module.norms import Passed
-from autoopt.module.tuned import Tuned, scale_alike
+from autoopt.module.tuned import Tuned, made_before, scale_alike
 from autoopt.recipe import Recipe
 from autoopt.trial.ranks import ALONE, Share
 from autoopt.trial.reporter import Reporter
+
+
+class Unlogged(DummyLogger):
+    """Writes no log; a module that writes beside it finds the folder of its trial."""
+
+    def __init__(self, folder: Path):
+        super().__init__()
+        self.folder = str(folder)
+
+    @property
+    def save_dir(self) -> str:
+        return self.folder
+
+    @property
+    def log_dir(self) -> str:
+        return self.folder
+
+
+class Begun(Exception):
+    """A training has begun, and is to go no further."""
+
+
+class Begin(L.Callback):
+    """Ends a training before its first batch."""
+
+    def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        raise Begun
+
+
+BEGINNING = ("setup", "configure_model", "on_fit_start", "on_train_start")
+"""The hooks in which a module may make what is not there when it is built."""
 
 
 def make_trainer(
@@ -33,12 +65,14 @@ def make_trainer(
     feed: Feed,
     limit: int | None,
     device: Mapping[str, Any],
+    folder: Path,
     callbacks: list[L.Callback] | None = None,
 ) -> L.Trainer:
     """The one place where a Trainer is built.
 
     Args:
         device: its arguments that the device says.
+        folder: of the trial, where a module may write.
         callbacks: of an earlier Trainer of the same training; else those of the recipe are built.
     """
     if callbacks is None:
@@ -51,13 +85,13 @@ def make_trainer(
     return L.Trainer(
         max_epochs=1 if limit else recipe.epochs,
         callbacks=callbacks,
-        logger=DummyLogger(),
+        logger=Unlogged(folder),
         enable_checkpointing=False,
         enable_progress_bar=False,
         enable_model_summary=False,
         num_sanity_val_steps=0,
         use_distributed_sampler=feed.datamodule is not None and not isinstance(module, Net),
-        default_root_dir=os.devnull,
+        default_root_dir=folder,
         **limits,  # type: ignore[arg-type]
         **accumulation,  # type: ignore[arg-type]
         **{name: value for name, value in device.items() if name != "callbacks"},
@@ -97,6 +131,17 @@ def fit(trainer: L.Trainer, module: Tuned, feed: Feed, from_evaluation: bool = F
         trainer.fit(module, feed.train(), feed.held_out("validation"))
 
 
+def begin(trainer: L.Trainer, module: Tuned, feed: Feed) -> None:
+    """Let a user's module make what it makes when a training begins, without training it."""
+    if isinstance(module, Net) or not any(overridden(hook, module, L.LightningModule) for hook in BEGINNING):
+        return
+    callback = Begin()
+    trainer.callbacks.insert(0, callback)  # type: ignore[attr-defined]
+    with suppress(Begun):
+        fit(trainer, module, feed)
+    trainer.callbacks.remove(callback)  # type: ignore[attr-defined]
+
+
 def devices(recipe: Recipe) -> int:
     """On how many devices it is trained: what its device technique has as `devices`."""
     ((technique, values),) = Chosen(recipe).of("device")
@@ -113,7 +158,16 @@ def device_arguments(module: Tuned, recipe: Recipe, share: Share = ALONE) -> dic
 
 
 def finetuned(
-    model: nn.Module, epochs: int, loss: Instead | None = None, *, recipe: Recipe, module: Tuned, task: Task, feed: Feed, limit: int | None
+    model: nn.Module,
+    epochs: int,
+    loss: Instead | None = None,
+    *,
+    recipe: Recipe,
+    module: Tuned,
+    task: Task,
+    feed: Feed,
+    limit: int | None,
+    folder: Path,
 ) -> nn.Module:
     """Train a network in place for some more epochs, as the recipe says, its schedule stretched over these.
 
@@ -139,6 +193,8 @@ def finetuned(
     reporter = Reporter(lambda *_: False, applied.objective, task)
     reporter.feed = feed
     scale_alike(model, deployed_network(module))
-    trainer = make_trainer(recipe.replace(study={"epochs": epochs}), tuned, reporter, feed, limit, device_arguments(tuned, recipe))
-    fit(trainer, tuned, feed, from_evaluation=True)
+    longer = recipe.replace(study={"epochs": epochs})
+    trainer = make_trainer(longer, tuned, reporter, feed, limit, device_arguments(tuned, recipe), folder)
+    with made_before(tuned):
+        fit(trainer, tuned, feed, from_evaluation=True)
     return model.to(trainer.strategy.root_device).eval()

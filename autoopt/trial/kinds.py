@@ -5,9 +5,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
+from typing import Any
 
+import lightning.pytorch as L
 from safetensors import SafetensorError
 
+from autoopt.data.feed import overridden
 from autoopt.deployment.compress import apply_compressions as compressed_network
 from autoopt.deployment.compress import deploy, save, take_up
 from autoopt.errors import StoreFault
@@ -15,16 +18,17 @@ from autoopt.module.applied import applied_to
 from autoopt.module.net import Net
 from autoopt.orders import Compress, Measure, Outcome, Train, TryOut
 from autoopt.trial import metrics
-from autoopt.trial.fitting import finetuned
-from autoopt.trial.measuring import Measured, measured
-from autoopt.trial.reporter import finite
+from autoopt.trial.fitting import begin, finetuned
+from autoopt.trial.measuring import Measured, check_finite, measured
+from autoopt.trial.rehearsal import loaded, stored_and_loaded
+from autoopt.trial.reporter import check_metrics
 from autoopt.trial.training import Training, check_outputs, fitted
 
 BEFORE = "uncompressed_"
 
 
 def run_try_out(training: Training, order: TryOut) -> Outcome | None:
-    """Train two batches, or take up weights; compress where the recipe says so; measure two batches of each part.
+    """Train two batches, or take up weights, and go through all later stages: store, load, compress, measure two batches of each part.
 
     Returns:
         nothing, where another rank has the outcome.
@@ -38,8 +42,14 @@ def run_try_out(training: Training, order: TryOut) -> Outcome | None:
         whole = fitted(training)
     if whole is None:
         return None
-    found = compressed(whole, measure_part(whole, fresh=not order.weights))
-    return replace(concluded(whole, found), tested=measure_test_part(whole))
+    found = measure_part(whole, fresh=not order.weights)
+    whole = replace(stored_and_loaded(whole), order=replace(order, latency=False))
+    validated = list(measure_part(whole).metrics)
+    if applied_to(whole.module).chosen.of("compression"):
+        found = compressed(whole, found)
+        whole = stored_and_loaded(whole)
+    found_on_test, untested = measure_test_part(whole)
+    return replace(concluded(whole, found), tested=found_on_test, validated=validated, untested=untested)
 
 
 def run_train(training: Training, order: Train) -> Outcome | None:
@@ -79,32 +89,38 @@ def compressed(training: Training, before: Measured) -> Measured:
     world, module, feed = training.world, training.module, training.feed
     if not applied_to(module).chosen.of("compression"):
         return before
-    finetune = partial(finetuned, recipe=training.order.recipe, module=module, task=world.task, feed=feed, limit=training.limit)
+    more: dict[str, Any] = {"recipe": training.order.recipe, "limit": training.limit, "folder": training.folder}
+    finetune = partial(finetuned, module=module, task=world.task, feed=feed, **more)
     deploy(module, compressed_network(module, world.task, world.example, feed, finetune))
+    check_finite(module, feed)
     earlier, after = training.reporter.metrics | before.metrics, measure_part(training)
     both = {f"{BEFORE}{name}": earlier[name] for name in after.metrics.keys() & earlier.keys()}
     return replace(after, metrics=after.metrics | both)
 
 
-def measure_test_part(training: Training) -> dict[str, float]:
-    """What the test part gives, or nothing: where there is none, and where it cannot be measured, which the log explains."""
+def measure_test_part(training: Training) -> tuple[dict[str, float], str]:
+    """What the test part gives; and why it cannot be measured, where there is one that cannot."""
+    module = training.module
     try:
-        return {} if training.feed.held_out("test") is None else measure_part(training, "test").metrics
-    except Exception:
+        if training.feed.held_out("test") is None:
+            return {}, ""
+        if not isinstance(module, Net) and not overridden("validation_step", module, L.LightningModule):
+            return {}, f"{type(module).__name__} has no validation_step"
+        return measure_part(training, "test").metrics, ""
+    except Exception as error:
         traceback.print_exc()
-        return {}
+        return {}, f"{type(error).__name__}: {next(iter(str(error).splitlines()), '')}"
 
 
 def concluded(training: Training, found: Measured) -> Outcome:
     """What came of it.
 
     Raises:
-        NonFinite: the objective is not finite.
+        NonFinite: the objective or a loss is not finite.
     """
-    reporter, module, objective = training.reporter, training.module, training.order.objective
+    reporter, module = training.reporter, training.module
     whole = reporter.metrics | found.metrics | costs(training)
-    if objective in whole:
-        finite(objective, whole[objective])
+    check_metrics(whole, training.order.objective)
     manual = not isinstance(module, Net) and not module.automatic_optimization
     return Outcome(
         metrics=whole,
@@ -135,6 +151,7 @@ def take_up_stored(training: Training, key: str) -> None:
     Raises:
         StoreFault: they cannot be read.
     """
+    begin(training.trainer, training.module, training.feed)
     with blaming_store(f"the weights of trial {key} cannot be read"):
         take_up(training.module, training.world.store.weights(key, training.fold))
     training.module.to(training.trainer.strategy.root_device)
@@ -145,10 +162,13 @@ def store_weights(training: Training) -> None:
 
     Raises:
         StoreFault: they cannot be written.
+        TechniqueError: of a compressed network, the stored one gives other outputs.
     """
     key = training.order.key
     with blaming_store(f"the weights of trial {key} cannot be written"), training.world.store.writing(key, training.fold) as path:
         save(training.module, path)
+        if applied_to(training.module).chosen.of("compression"):
+            loaded(training, path)
 
 
 @contextmanager

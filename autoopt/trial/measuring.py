@@ -6,15 +6,19 @@ from dataclasses import dataclass, field
 import lightning.pytorch as L
 import torch
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
-from torch import Tensor
+from torch import Tensor, nn
+from torch.distributed.tensor import DTensor
+from torch.nn.parameter import is_lazy
+from torch.utils._pytree import tree_leaves
 
 from autoopt.data.feed import Feed, overridden
 from autoopt.data.parts import on_test
 from autoopt.deployment.compress import deployed_network
-from autoopt.errors import TechniqueError, machine_fault, out_of_memory
+from autoopt.domain import Unavailable
+from autoopt.errors import NonFinite, TechniqueError, machine_fault, out_of_memory
 from autoopt.module.applied import applied_to
 from autoopt.module.net import Net
-from autoopt.module.tuned import Tuned
+from autoopt.module.tuned import Tuned, made_before
 from autoopt.orders import Order
 from autoopt.trial import metrics
 
@@ -49,22 +53,60 @@ def measured(trainer: L.Trainer, module: Tuned, feed: Feed, order: Order, part: 
 
 def inputs_to_time(module: Tuned, feed: Feed) -> Tensor | None:
     """Inputs by which a model is timed; none, and a line in the log, where a user's `forward` does not take those of a batch."""
+    try:
+        return inputs_of(module, feed, 1)
+    except Unavailable as error:
+        print(f"{type(module).__name__} is not timed: {error}")
+        return None
+
+
+def inputs_of(module: Tuned, feed: Feed, count: int | None = None) -> Tensor:
+    """Inputs of the validation part that the network takes.
+
+    Args:
+        count: of examples to try it on.
+
+    Raises:
+        Unavailable: a user's `forward` does not take the inputs of a batch.
+    """
     if isinstance(module, Net):
         return feed.example("validation").to(module.device)
-    name = type(module).__name__
     if not overridden("forward", module, L.LightningModule):
-        print(f"{name} is not timed: it has no forward")
-        return None
+        raise Unavailable("it has no forward")
     try:
         inputs = feed.example("validation").to(module.device)
         with torch.no_grad():
-            deployed_network(module).eval()(inputs[:1])
+            deployed_network(module).eval()(inputs[:count])
     except TAKES_OTHERS as error:
         if isinstance(error, torch.AcceleratorError) or out_of_memory(error) or machine_fault(error):
             raise
-        print(f"{name} is not timed: its forward does not work on the inputs of a batch alone ({type(error).__name__}: {error})")
-        return None
+        raise Unavailable(f"its forward does not work on the inputs of a batch alone ({type(error).__name__}: {error})") from error
     return inputs
+
+
+@torch.no_grad()
+def outputs_of(module: Tuned, feed: Feed) -> list[Tensor] | None:
+    """The tensors that the network gives for a batch of the validation part; none where it does not take the inputs of one."""
+    try:
+        found = deployed_network(module).eval()(inputs_of(module, feed))
+    except Unavailable:
+        return None
+    return [leaf for leaf in tree_leaves(found) if isinstance(leaf, Tensor)]
+
+
+def check_finite(module: Tuned, feed: Feed) -> None:
+    """Raise NonFinite where a weight is NaN or infinite, or an output NaN."""
+    check_weights(module)
+    if any(output.isnan().any() for output in outputs_of(module, feed) or ()):
+        raise NonFinite("the model's outputs are nan")
+
+
+def check_weights(module: nn.Module) -> None:
+    """Raise NonFinite where a parameter is NaN or infinite."""
+    for name, parameter in module.named_parameters():
+        local = parameter.to_local() if isinstance(parameter, DTensor) else parameter
+        if not is_lazy(local) and not local.isfinite().all():
+            raise NonFinite(f"the weights {name} are not finite")
 
 
 def measure_quality(trainer: L.Trainer, net: Net, feed: Feed, part: str, objective: str | None) -> Measured:
@@ -102,22 +144,24 @@ def judged(net: Net, outputs: Tensor, targets: Tensor, names: Iterable[str]) -> 
 
 
 def own_quality(trainer: L.Trainer, module: Tuned, feed: Feed, part: str) -> dict[str, float]:
-    """What a user's module logs in its validation steps on a part.
+    """What a user's module logs in its validation steps on a part; nothing where it has none.
 
     Raises:
         TechniqueError: a compressed network stands for its `forward`, which its validation does not go through.
     """
-    if (loader := feed.held_out(part)) is None:
-        return {}
-    model, calls = deployed_network(module), list[None]()
-    handle = model.register_forward_pre_hook(lambda *_: calls.append(None))
-    found = trainer.validate(module, **feed.to_validate(loader), verbose=False)
-    handle.remove()
+    model, calls, found = deployed_network(module), list[None](), dict[str, Tensor]()
+    loader = feed.held_out(part)
+    if loader is not None and overridden("validation_step", module, L.LightningModule):
+        handle = model.register_forward_pre_hook(lambda *_: calls.append(None))
+        with made_before(module):
+            trainer.validate(module, **feed.to_validate(loader), verbose=False)
+        handle.remove()
+        found = trainer.callback_metrics
     if model is not module and not calls:
         technique, _ = applied_to(module).chosen.of("compression")[-1]
-        reason = "the module's validation_step does not call its forward, in whose place a compressed network stands"
+        reason = "the module has no validation_step that calls its forward, in whose place a compressed network stands"
         raise TechniqueError("compression", technique.name, reason, unavailable=True)
-    return {on_test(k) if part == "test" else k: float(v) for logged in found for k, v in logged.items()}
+    return {on_test(k) if part == "test" else k: float(v) for k, v in found.items() if v.numel() == 1}
 
 
 def metric_name(objective: str | None) -> str:

@@ -1,17 +1,20 @@
 """What a training says after every epoch."""
 
 import time
+from collections.abc import Mapping
+from math import isfinite
 
 import lightning.pytorch as L
 import torch
 
 from autoopt.data.feed import Feed
+from autoopt.data.parts import on_test
 from autoopt.data.task import Task
 from autoopt.errors import NonFinite
 from autoopt.module.net import Net
 from autoopt.module.tuned import learning_rates
 from autoopt.trial import Report
-from autoopt.trial.measuring import judged, metric_name, metric_names
+from autoopt.trial.measuring import check_weights, judged, metric_name, metric_names
 from autoopt.trial.ranks import averaged, same_buffers
 
 
@@ -38,8 +41,8 @@ class Reporter(L.Callback):
         self.metrics = self.measured(trainer, pl_module)
         if trainer.world_size > 1:
             self.metrics = averaged(self.metrics)
-        for name in ("train_loss", self.objective or ""):
-            finite(name, self.metrics.get(name, 0.0))
+        check_metrics(self.metrics, self.objective)
+        check_weights(pl_module)
         if isinstance(pl_module, Net):
             pl_module.follow(self.metrics)
         stop = self.report(self.epochs, self.metrics)
@@ -76,12 +79,8 @@ def call_all(trainer: L.Trainer, net: Net, hook: str) -> None:
         getattr(callback, hook)(trainer, net)
 
 
-def finite(name: str, value: float) -> float:
-    """The value.
-
-    Raises:
-        NonFinite: it is NaN or infinite.
-    """
-    if value != value or value in (float("inf"), float("-inf")):
-        raise NonFinite(f"{name} is {value}")
-    return value
+def check_metrics(metrics: Mapping[str, float], objective: str | None) -> None:
+    """Raise NonFinite where the objective, on whichever part, or a loss is NaN or infinite."""
+    for name, value in sorted(metrics.items()):
+        if (name in (objective, on_test(objective or "")) or "loss" in name.lower()) and not isfinite(value):
+            raise NonFinite(f"{name} is {value}")

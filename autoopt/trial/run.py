@@ -1,7 +1,8 @@
 """One trial: a pure function of its order and the data. It knows neither Optuna nor the study."""
 
+from autoopt.deployment.checkpoint import write_checkpoint
 from autoopt.deployment.load import write_onnx
-from autoopt.orders import Compress, Graph, Json, Measure, Order, Outcome, Train, TryOut, from_json
+from autoopt.orders import Checkpoint, Compress, Graph, Json, Measure, Order, Outcome, Train, TryOut, from_json
 from autoopt.trial import Report
 from autoopt.trial.blame import blaming
 from autoopt.trial.fitting import devices
@@ -26,6 +27,9 @@ def run(world: World, order: Json, report: Report) -> Json:
     """
     silence()
     match from_json(order):
+        case Checkpoint() as checkpoint:
+            write_checkpoint(world.store.folder(checkpoint.folder))
+            outcome = Outcome()
         case Graph() as graph:
             write_onnx(world.store.folder(graph.folder))
             outcome = Outcome()

@@ -1,6 +1,7 @@
 """A recipe's module with its data and its Trainer, and the fit."""
 
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as L
@@ -17,6 +18,7 @@ from autoopt.module.tuned import Tuned
 from autoopt.orders import Order, TryOut
 from autoopt.trial import Report
 from autoopt.trial.fitting import device_arguments, fit, make_trainer
+from autoopt.trial.measuring import check_finite
 from autoopt.trial.ranks import ALONE, Share, leave, replica
 from autoopt.trial.reporter import Reporter
 from autoopt.trial.world import World, seed_all
@@ -33,6 +35,7 @@ class Training:
         fold: its number, from 1.
         share: rank and ranks, where this process is one of several that train together.
         limit: batches of each part, of a try-out.
+        folder: of the trial, where its log is.
         optimizers: how many the module was fitted by.
     """
 
@@ -44,6 +47,7 @@ class Training:
     module: Tuned
     reporter: Reporter
     trainer: L.Trainer
+    folder: Path
     optimizers: int = 1
 
     @property
@@ -60,9 +64,10 @@ def set_up(world: World, order: Order, report: Report, fold: int = 1, share: Sha
     part = replica(device.get("strategy"), share)
     reporter = Reporter(report, order.objective, world.task)
     feed = reporter.feed = Feed(world.task, order.recipe.tree["batches"], order.seed, isinstance(module, Net), limit, part)
-    trainer = make_trainer(order.recipe, module, reporter, feed, limit, device)
+    folder = world.store.weights(order.key).parent
+    trainer = make_trainer(order.recipe, module, reporter, feed, limit, device, folder)
     feed.to(trainer.strategy.root_device)
-    return Training(world, order, fold, share, limit, module, reporter, trainer)
+    return Training(world, order, fold, share, limit, module, reporter, trainer, folder)
 
 
 def made(world: World, order: Order) -> Tuned:
@@ -87,6 +92,7 @@ def fitted(training: Training) -> Training | None:
             return None
         training = left_alone(training, weights)
     training.module.to(trainer.strategy.root_device)  # Lightning leaves it on the CPU
+    check_finite(training.module, training.feed)
     return training
 
 
@@ -97,7 +103,7 @@ def left_alone(training: Training, weights: dict[str, Any]) -> Training:
         module = made(training.world, order)
         module.load_state_dict(weights)
     device, callbacks = device_arguments(module, order.recipe), training.trainer.callbacks  # type: ignore[attr-defined]
-    trainer = make_trainer(order.recipe, module, training.reporter, training.feed, training.limit, device, callbacks)
+    trainer = make_trainer(order.recipe, module, training.reporter, training.feed, training.limit, device, training.folder, callbacks)
     return replace(training, share=ALONE, module=module, trainer=trainer)
 
 

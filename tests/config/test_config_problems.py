@@ -195,7 +195,7 @@ def test_nothing_for_a_schedule_but_an_optimizer_that_brings_its_own():
         ("optimizer: {adamw: {lr: fast}}", r"^optimizer.adamw.lr=fast: expected float, got 'fast'$"),
         ("optimizer: {adamw: {lr: {a: 1}}}", r"^optimizer.adamw.lr={a: 1}: expected one value, got a mapping"),
         ("optimizer: {adamww: {lr: 0.1}}", r"^No optimizer named 'adamww'\. Did you mean 'adamw'\?"),
-        ("optimizer: [{adamw: {lr: 0.1}}]", r"^optimizer=.*: cannot be read"),
+        ("optimizer: [{adamw: {lr: 0.1}}]", r"^optimizer=.*: it cannot be read"),
         ("optimizer: null", r"^No optimizer named 'None'"),
         ("schedule: {}", r"^schedule=: nothing is selected"),
         ("study: slow", r"^No study named 'slow'"),

@@ -210,7 +210,7 @@ class TestModuleOfTheUsers:
         assert again["val_accuracy"] == found["val_accuracy"]
 
     def test_what_its_validation_does_not_go_through_cannot_be_compressed(self):
-        with pytest.raises(TechniqueError, match="validation_step does not call its forward") as caught:
+        with pytest.raises(TechniqueError, match="has no validation_step that calls its forward") as caught:
             trial([f"{HERE}:rounded"], f"{HERE}:Around")
         assert caught.value.unavailable
 
@@ -225,7 +225,7 @@ class TestModuleOfTheUsers:
         assert SEEN["sizes"][1] < SEEN["sizes"][0]
 
     def test_a_try_out_says_so_too(self):
-        with pytest.raises(TechniqueError, match="validation_step does not call its forward") as caught:
+        with pytest.raises(TechniqueError, match="has no validation_step that calls its forward") as caught:
             trial([f"{HERE}:rounded"], f"{HERE}:Around", kind=TryOut)
         assert (caught.value.slot, caught.value.name, caught.value.unavailable) == ("compression", "rounded", True)
 

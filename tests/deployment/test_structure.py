@@ -82,6 +82,34 @@ def test_what_is_not_plain_is_lent_by_the_donor():
     assert torch.equal(made[0](x), changed[0](x)) and torch.equal(made[1](x), changed[1](x))
 
 
+class Optional(nn.Module):
+    """What is optional is None or a module, as in the blocks of torchvision."""
+
+    def __init__(self, more=None):
+        super().__init__()
+        self.function, self.more = torch.tanh, more
+
+    def forward(self, x):
+        return self.function(x) if self.more is None else self.more(x)
+
+
+class Wrapped(nn.Module):
+    def __init__(self, inner):
+        super().__init__()
+        self.inner = inner
+
+    def forward(self, x):
+        return self.inner(x)
+
+
+@pytest.mark.parametrize("wrap", [lambda model: model, Wrapped, lambda model: Wrapped(Wrapped(model))], ids=["bare", "once", "twice"])
+def test_an_attribute_of_the_donor_hides_no_module_and_places_are_those_of_what_is_wrapped(wrap):
+    donor = nn.Sequential(Optional(), Optional(nn.Linear(4, 2)), nn.Linear(2, 4), Optional())
+    donor[3].function = torch.sigmoid
+    made, x = through_text(wrap(copy.deepcopy(donor)), donor), torch.rand(3, 4)
+    assert torch.equal(made(x), donor(x))
+
+
 def test_without_a_donor_what_is_not_plain_is_refused():
     with pytest.raises(ValueError, match="a Opaque cannot be stored: its attribute 'function' is no plain value"):
         describe_modules(Opaque(), nn.Identity())

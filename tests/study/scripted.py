@@ -28,7 +28,7 @@ LOSS = Objective("val_loss", "minimize")
 AGAIN = "again"
 SPACE = ("data=digits", "optimizer=adamw,sgd", "schedule=constant,cosine", "regularizer=l1,gradient_clip", "augmentation=none")
 PLAIN = ("initializer=keep", "loss=cross_entropy", "device=cpu", "tracking.enabled=false")
-FACTS = {"examples": "0", "sources": {}, "absent": {}, "objective": None, "notes": [], "told": [], "test": True}
+FACTS = {"examples": "0", "sources": {}, "absent": {}, "objective": None, "notes": [], "told": [], "test": True, "lightning": False}
 
 
 class Fails(Exception):
@@ -174,7 +174,9 @@ def studied(path, play, *overrides, workers=1, objective=ACCURACY, on_turn=lambd
     journal = Journal(path / "journal.log", path.name, objective.direction)
     limit, spent = changes.pop("time", inf), changes.pop("spent", 0.0)
     budget = Budget(limit, run.executor.now, 0.0, spent, bool(whole.options["compression"]))
-    made = Study(tree, folder, replace(run, elapsed=lambda: budget.elapsed), journal, budget, whole, goal, None, FACTS, part)
+    made = Study(
+        tree, folder, replace(run, elapsed=lambda: budget.elapsed), journal, budget, whole, goal, None, FACTS, part, part == "test"
+    )
     return replace(made, **changes)
 
 

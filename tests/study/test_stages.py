@@ -244,6 +244,20 @@ class TestNotConcluded:
         assert study.search().part == "test"
         assert study.trained() == ["0-final-1-test"]
 
+    def test_finish_concludes_on_validation_where_the_test_split_cannot_be_measured(self, study):
+        study.ends = {"0-final-1-test": Fails("error", "no such file")}
+        with pytest.raises(NotConcluded, match=r"`autoopt finish s root=.*` concludes on the validation part"):
+            study.search()
+        verdict = study.search(asking=False)
+        assert (verdict.part, verdict.better) == ("validation", False) and (study.path / "s" / "best").exists()
+        assert study.trained() == ["0-final-1-test"], "it is tried once more"
+        assert any("the test part cannot be measured: error: no such file" in line for line in study.screen.lines)
+
+    def test_a_test_split_that_does_not_tell_the_objective_after_all_is_not_measured(self, study):
+        study.ends = {"0-final-1-test": outcome(size_mb=1.0)}
+        with pytest.raises(NotConcluded, match="the test part cannot be measured: it was not measured"):
+            study.search()
+
     def test_where_a_training_of_the_winner_fails_the_next_best_takes_its_place(self, study):
         study.ends = {"3": 0.99, "4": 0.98, "3-final-1": Fails("nonfinite", "nan"), "3-confirm-0": 0.99, "4-confirm-0": 0.98}
         study.ends |= {"3-confirm-1": 0.99, "4-confirm-1": 0.98}

@@ -18,7 +18,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from autoopt.config import compose
 from autoopt.domain import Unavailable
-from autoopt.errors import NonFinite, StoreFault, TechniqueError
+from autoopt.errors import BadInput, NonFinite, StoreFault, TechniqueError
 from autoopt.orders import Compress, Graph, Measure, Order, Outcome, Problem, Train, TryOut
 from autoopt.plugins.model.mlp import mlp
 from autoopt.process.endings import classify
@@ -529,8 +529,10 @@ def test_values_without_columns_are_as_good_as_one_column():
     assert found[0]["val_r2"] > -1
 
 
-def test_further_tensors_of_a_batch_are_left_aside_by_a_network():
-    world, recipe = prepared(f"data={HERE}:Weighted", "model=mlp", "device=cpu", "study.epochs=1")
+def test_further_tensors_of_a_batch_are_refused_for_a_network():
+    with pytest.raises(BadInput, match=r"batches hold 3 tensors, of which a network takes two, \(inputs, targets\); give a"):
+        prepared(f"data={HERE}:Weighted", "model=mlp", "device=cpu")
+    world, recipe = prepared(f"data={HERE}:Weighted", f"model={HERE}:Lit", "device=cpu", "study.epochs=1")
     assert trained(world, recipe).metrics["val_accuracy"] > 0
 
 

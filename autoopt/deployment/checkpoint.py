@@ -1,0 +1,103 @@
+"""An exported LightningModule as a Lightning checkpoint, for its author's `load_from_checkpoint`."""
+
+import io
+import json
+import pickle
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as L
+import torch
+from safetensors.torch import load_file
+
+from autoopt.deployment.card import read_card
+from autoopt.deployment.compress import structure_of
+from autoopt.deployment.load import load
+from autoopt.errors import BadInput
+from autoopt.module.chosen import set_values
+
+HEADING = "\n## In Lightning\n"
+README = """
+`model.model` of what `autoopt.load` returns is the {name} itself, a LightningModule with its methods and hyperparameters.
+{more}
+"""
+LOADING = """
+```python
+from {module} import {name}
+
+module = {name}.load_from_checkpoint({path}, weights_only=True{arguments})
+```"""
+
+
+def write_checkpoint(folder: Path) -> Path | None:
+    """Write the LightningModule of an exported folder as `model.ckpt`, check it, and say in the README how both are used.
+
+    Returns:
+        nothing for other models, and for compressed ones, whose structure no class makes.
+
+    Raises:
+        BadInput: the author's class does not make the module of these weights.
+    """
+    module = load(folder).model
+    if not isinstance(module, L.LightningModule) or structure_of(folder / "model.safetensors"):
+        return None
+    kind, path = type(module), folder / "model.ckpt"
+    try:
+        missing = written(module, dict(module.hparams) or arguments_of(folder), folder / "model.safetensors", path)
+        check(module, path, missing)
+    except Exception as error:
+        path.unlink(missing_ok=True)
+        add_to_readme(folder, kind, "")
+        said = next(iter(str(error).strip().splitlines()), "")
+        raise BadInput(f"{kind.__name__}.load_from_checkpoint would not give this model: {type(error).__name__}: {said}") from error
+    arguments = "".join(f", {name}=…" for name in missing)
+    lines = LOADING.format(module=kind.__module__, name=kind.__qualname__, path=json.dumps(str(path.resolve())), arguments=arguments)
+    add_to_readme(folder, kind, lines)
+    return path
+
+
+def arguments_of(folder: Path) -> dict[str, Any]:
+    """The arguments of the model in an exported folder's recipe."""
+    (values,) = read_card(folder)["recipe"]["model"].values()
+    return set_values(values)
+
+
+def written(module: L.LightningModule, values: dict[str, Any], weights: Path, path: Path) -> dict[str, Any]:
+    """Write the checkpoint; the hyperparameters that `weights_only=True` would not load are left out, and returned."""
+    plain = {name: value for name, value in values.items() if is_plain(value)}
+    checkpoint: dict[str, Any] = {
+        "state_dict": load_file(weights),
+        "epoch": 0,
+        "global_step": 0,
+        "pytorch-lightning_version": L.__version__,
+        "hparams_name": getattr(module, "_hparams_name", None),
+        "hyper_parameters": plain,
+    }
+    module.on_save_checkpoint(checkpoint)
+    torch.save(checkpoint, path)
+    return {name: value for name, value in values.items() if name not in plain}
+
+
+def is_plain(value: Any) -> bool:
+    """Whether `weights_only=True` loads it."""
+    file = io.BytesIO()
+    try:
+        torch.save(value, file)
+        file.seek(0)
+        torch.load(file, weights_only=True)
+    except (pickle.PickleError, AttributeError, TypeError, RuntimeError):
+        return False
+    return True
+
+
+def check(module: L.LightningModule, path: Path, missing: dict[str, Any]) -> None:
+    """Raise ValueError where the checkpoint gives another module."""
+    again = type(module).load_from_checkpoint(path, map_location="cpu", weights_only=True, **missing)
+    if repr(again) != repr(module):
+        raise ValueError("the recipe has changed its layers")
+
+
+def add_to_readme(folder: Path, kind: type, more: str) -> None:
+    path = folder / "README.md"
+    rest = path.read_text().partition(HEADING)[0]
+    path.write_text(rest + HEADING + README.format(name=kind.__name__, more=more))

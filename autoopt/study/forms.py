@@ -1,0 +1,38 @@
+"""Other forms of the exported weights beside them: a Lightning checkpoint, and an ONNX graph where the extra is installed."""
+
+from importlib.metadata import PackageNotFoundError, version
+
+from autoopt.orders import Checkpoint, Graph, Order
+from autoopt.recipe import Recipe
+from autoopt.study.runner import Job, Runner
+from autoopt.study.stages import EXPORT
+
+PACKAGES = ("onnx", "onnxruntime", "onnxscript")
+
+
+def write_forms(runner: Runner, folder: str, recipe: Recipe, lightning: bool) -> None:
+    """Write an exported model in other forms, each in a process of its own, and say so where that cannot be done.
+
+    Args:
+        folder: of the study, such as `best`.
+        lightning: the model is a LightningModule.
+    """
+    orders: dict[str, Order] = {}
+    if lightning:
+        orders["model.ckpt"] = Checkpoint(key=EXPORT.key, recipe=recipe, folder=folder)
+    if installed():
+        orders["model.onnx"] = Graph(key=EXPORT.key, recipe=recipe, folder=folder)
+    for name, order in orders.items():
+        (result,) = runner.collect([Job(order, EXPORT)])
+        if result.problem is not None:
+            runner.screen.say(f"{folder}/{name} was not written: {result.problem.detail.removeprefix('BadInput: ')}")
+
+
+def installed() -> bool:
+    """Whether the packages that write graphs are there."""
+    try:
+        for package in PACKAGES:
+            version(package)
+    except PackageNotFoundError:
+        return False
+    return True

@@ -1,0 +1,93 @@
+"""What every later stage does with a trained model, tried once before the search: store it, build it anew and load it."""
+
+from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from torch import Tensor
+
+from autoopt.deployment.compress import save, take_up
+from autoopt.errors import BadInput, TechniqueError
+from autoopt.module.applied import applied_to
+from autoopt.trial.fitting import begin, device_arguments, make_trainer
+from autoopt.trial.measuring import outputs_of
+from autoopt.trial.training import Training, made
+from autoopt.trial.world import seed_all
+
+TOLERANCE = 1e-3
+"""How far outputs may be from what they were, as a share of the greatest: the same weights may be summed in another order."""
+
+
+def stored_and_loaded(training: Training) -> Training:
+    """The same with a module that was built anew and given the weights from a file, as every later stage has it.
+
+    Raises:
+        TechniqueError: as `loaded`.
+    """
+    with TemporaryDirectory(prefix="autoopt-") as folder:
+        path = Path(folder) / "model.safetensors"
+        save(training.module, path)
+        return loaded(training, path)
+
+
+def loaded(training: Training, path: Path) -> Training:
+    """The same with a module that was built anew and given the weights of a file.
+
+    Raises:
+        TechniqueError: that fails, or it then gives other outputs than the module that they are of.
+    """
+    again = rebuilt(training)
+    try:
+        begin(again.trainer, again.module, again.feed)
+        take_up(again.module, path)
+    except (RuntimeError, BadInput) as error:
+        raise lost(training, f"its weights cannot be loaded into a new one: {str(error).strip().splitlines()[-1].strip()}") from error
+    again.module.to(again.trainer.strategy.root_device)
+    check_alike(training, again)
+    return again
+
+
+def rebuilt(training: Training) -> Training:
+    """The same with an untrained module."""
+    order = training.order
+    seed_all(order.seed)
+    module = made(training.world, order)
+    device = device_arguments(module, order.recipe)
+    trainer = make_trainer(order.recipe, module, training.reporter, training.feed, training.limit, device, training.folder)
+    return replace(training, module=module, trainer=trainer)
+
+
+def check_alike(training: Training, again: Training) -> None:
+    """Raise TechniqueError where a loaded network gives other outputs than the one that was stored."""
+    before, repeated, after = (seeded_outputs(each) for each in (training, training, again))
+    if before is None or repeated is None or difference(before, repeated) > TOLERANCE:
+        return  # its outputs hang on more than its inputs
+    if (found := float("inf") if after is None else difference(before, after)) > TOLERANCE:
+        raise lost(training, f"it gives other outputs when its stored weights are loaded into a new one, by up to {found:.1%}")
+
+
+def seeded_outputs(training: Training) -> list[Tensor] | None:
+    seed_all(0)
+    return outputs_of(training.module, training.feed)
+
+
+def difference(before: list[Tensor], after: list[Tensor]) -> float:
+    """The greatest difference of outputs, as a share of the greatest output; infinite where their shapes are others."""
+    if [each.shape for each in before] != [each.shape for each in after]:
+        return float("inf")
+    shares = [
+        float((a.double() - b.double()).abs().max() / a.double().abs().max().clamp(min=1e-12))
+        for a, b in zip(before, after, strict=True)
+        if a.numel()
+    ]
+    return max(shares, default=0.0)
+
+
+def lost(training: Training, detail: str) -> TechniqueError:
+    """The error of the technique that is to blame for what a file of weights does not bring back."""
+    chosen = applied_to(training.module).chosen
+    if compressions := chosen.of("compression"):
+        technique, way = compressions[-1][0], ""
+    else:
+        technique, way = chosen.of("model")[0][0], "; what training leaves on it has to be in its state_dict (register_buffer)"
+    return TechniqueError(technique.slot, technique.name, f"{detail}{way}")

@@ -1,0 +1,288 @@
+"""Every stage is tried before the search: what later stages do with a trained module, and what is found out by that."""
+
+import copy
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import lightning.pytorch as L
+import pytest
+import torch
+from torch import nn
+from torch.nn.functional import cross_entropy
+from torch.utils.data import DataLoader, TensorDataset
+
+from autoopt.config import compose
+from autoopt.deployment.load import trained as loaded_model
+from autoopt.errors import NonFinite, TechniqueError
+from autoopt.goal import Objective
+from autoopt.module.chosen import Chosen
+from autoopt.orders import Compress, Measure, Order, Outcome, Train, TryOut
+from autoopt.recipe import Recipe
+from autoopt.space import Space
+from autoopt.trial.run import prepare, run
+from autoopt.trial.world import World
+
+HERE = __name__
+
+
+class Data(L.LightningDataModule):
+    def rows(self, seed: int) -> DataLoader:
+        generator = torch.Generator().manual_seed(seed)
+        targets = torch.arange(60) % 3
+        return DataLoader(TensorDataset(torch.randn(60, 4, generator=generator) + targets[:, None], targets), 16)
+
+    def train_dataloader(self):
+        return self.rows(0)
+
+    def val_dataloader(self):
+        return self.rows(1)
+
+    def test_dataloader(self):
+        return self.rows(2)
+
+
+class TwoLoaders(Data):
+    def val_dataloader(self):
+        return [self.rows(1), self.rows(3)]
+
+
+class Lit(L.LightningModule):
+    def __init__(self):
+        super().__init__()
+        self.net = nn.Linear(4, 3)
+
+    def forward(self, x):
+        return self.net(x)
+
+    def training_step(self, batch, _):
+        loss = cross_entropy(self(batch[0]), batch[1])
+        self.log("train/loss", loss)
+        return loss
+
+    def validation_step(self, batch, _, dataloader_idx=0):
+        self.log("val_loss", cross_entropy(self(batch[0]), batch[1]))
+
+    def configure_optimizers(self):
+        return torch.optim.SGD(self.parameters(), lr=0.1)
+
+
+class OnStep(Lit):
+    def validation_step(self, batch, _):
+        self.log("val_loss", cross_entropy(self(batch[0]), batch[1]), on_step=True)
+
+
+class Unlogged(Lit):
+    def validation_step(self, batch, _):
+        self.log("val_loss", cross_entropy(self(batch[0]), batch[1]), logger=False)
+
+
+class NoValidation(Lit):
+    validation_step = L.LightningModule.validation_step
+
+
+class InConfigureModel(Lit):
+    def __init__(self):
+        L.LightningModule.__init__(self)
+        self.net = None
+
+    def configure_model(self):
+        self.net = self.net or nn.Linear(4, 3)
+
+
+class InSetup(Lit):
+    """Anew at each call, as in Lightning's documentation."""
+
+    def __init__(self):
+        L.LightningModule.__init__(self)
+
+    def setup(self, stage):
+        self.net = nn.Linear(4, 3)
+
+
+class InFit(Lit):
+    def on_fit_start(self):
+        self.weights = torch.tensor([1.0, 2.0, 3.0])
+
+    def validation_step(self, batch, _):
+        self.log("val_loss", cross_entropy(self(batch[0]), batch[1], self.weights))
+
+
+class Buffered(Lit):
+    """A buffer that training makes, and one that it resizes."""
+
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("mean", None)
+        self.register_buffer("scale", torch.ones(1))
+
+    def training_step(self, batch, _):
+        self.mean, self.scale = batch[0].mean(0), torch.full((4,), 2.0)
+        return super().training_step(batch, _)
+
+    def forward(self, x):
+        return self.net(x * self.scale if self.mean is None else (x - self.mean) * self.scale)
+
+
+class Forgetful(Lit):
+    """What training leaves outside of its state."""
+
+    offset = 0.0
+
+    def training_step(self, batch, _):
+        self.offset = 10 * torch.ones(3)
+        return super().training_step(batch, _)
+
+    def forward(self, x):
+        return super().forward(x).softmax(1) + self.offset
+
+
+class Lacking(Forgetful):
+    def forward(self, x):
+        return self.net(x)
+
+    def validation_step(self, batch, _):
+        self.log("val_loss", self.offset.sum())
+
+
+class Untold(Lit):
+    """Weights that are no numbers by the end, and nothing logged that tells."""
+
+    def training_step(self, batch, _):
+        return cross_entropy(self(batch[0]), batch[1]) * float("nan")
+
+    def validation_step(self, batch, _):
+        self.log("val_acc", (self(batch[0]).argmax(1) == batch[1]).float().mean())
+
+
+class NanLoss(Lit):
+    def validation_step(self, batch, _):
+        self.log_dict({"val_acc": 0.5, "val/aux_loss": float("nan")})
+
+
+class NanOutputs(Lit):
+    def training_step(self, batch, _):
+        return cross_entropy(self.net(batch[0]), batch[1])
+
+    def forward(self, x):
+        return self.net(x) / 0 * 0
+
+    def validation_step(self, batch, _):
+        self.log("val_acc", (self(batch[0]).argmax(1) == batch[1]).float().mean())
+
+
+class Beside(Lit):
+    """Writes beside its logs."""
+
+    def on_validation_epoch_end(self):
+        for folder in (self.logger.log_dir, self.logger.save_dir, self.trainer.default_root_dir):
+            (Path(folder) / "pictures").mkdir(parents=True, exist_ok=True)
+
+
+class Wrong(nn.Module):
+    """Its hidden attribute is not stored."""
+
+    def __init__(self, model: nn.Module):
+        super().__init__()
+        self.model, self._hidden = model, torch.ones(3)
+
+    def forward(self, x):
+        return self.model(x) + getattr(self, "_hidden", 0.0)
+
+
+def wrong(model: nn.Module) -> nn.Module:
+    return Wrong(copy.deepcopy(model))
+
+
+RECIPE = ("device=cpu", "study.epochs=2", "optimizer=keep", "schedule=keep", "loss=keep", "regularizer=none", "augmentation=none")
+
+
+def prepared(model: str, root, *overrides: str, data: str = f"{HERE}:Data") -> tuple[World, Recipe]:
+    tree = compose([*RECIPE, f"data={data}", f"model={HERE}:{model}", *overrides])
+    world, facts = prepare({"tree": tree, "store": str(root)})
+    return world, Space.of(tree).fitting(facts["absent"]).baseline()
+
+
+def carried_out(world: World, recipe: Recipe, kind: type[Order], **said) -> Outcome:
+    order = kind(**{"key": "0", "recipe": recipe, "objective": "val_loss", **said})
+    return Outcome(**json.loads(json.dumps(run(world, order.json(), lambda *_: False))))
+
+
+def tried(model: str, root, *overrides: str, **said) -> Outcome:
+    return carried_out(*prepared(model, root, *overrides), TryOut, **said)
+
+
+@pytest.mark.parametrize("model", ["Lit", "OnStep", "Unlogged", "InConfigureModel", "InSetup", "InFit", "Buffered"])
+def test_what_is_measured_from_stored_weights_is_what_training_measured(tmp_path, model):
+    world, recipe = prepared(model, tmp_path)
+    out = carried_out(world, recipe, TryOut)
+    assert "test_loss" in out.tested and out.untested == ""
+    first = carried_out(world, recipe, Train, keep=True).metrics
+    again = carried_out(world, recipe, Measure, weights="0", part="validation").metrics
+    assert again["val_loss"] == pytest.approx(first["val_loss"], rel=1e-5)
+    assert "test_loss" in carried_out(world, recipe, Measure, weights="0").metrics
+    whole = loaded_model(Chosen(recipe), world.task, world.store.weights("0"))
+    assert whole(torch.rand(5, 4)).shape == (5, 3)
+
+
+def test_what_training_leaves_outside_of_the_state_is_told(tmp_path):
+    with pytest.raises(TechniqueError, match=r"model/Forgetful: it gives other outputs when its stored .* \(register_buffer\)"):
+        tried("Forgetful", tmp_path)
+    with pytest.raises(TechniqueError, match="model/Lacking: AttributeError: 'float' object has no attribute 'sum'"):
+        tried("Lacking", tmp_path)
+
+
+def test_a_test_part_that_the_module_cannot_measure_is_told(tmp_path):
+    out = tried("NoValidation", tmp_path, objective="train/loss")
+    assert (out.tested, out.untested) == ({}, "NoValidation has no validation_step") and "train/loss" in out.metrics
+    assert Objective("train/loss", "minimize").judged_by(out.tested, out.validated) == "training"
+    assert Objective("size_mb", "minimize").judged_by(out.tested, out.validated) == "validation"
+    seen = tried("OnStep", tmp_path)
+    parts = {name: Objective(name, "minimize").judged_by(seen.tested, seen.validated) for name in ("val_loss", "train/loss", "size_mb")}
+    assert parts == {"val_loss": "test", "train/loss": "training", "size_mb": "test"}
+
+
+def test_validation_on_two_loaders_tells_no_test_loss_of_one(tmp_path):
+    world, recipe = prepared("Lit", tmp_path, data=f"{HERE}:TwoLoaders")
+    out = carried_out(world, recipe, TryOut, objective=None)
+    assert {"val_loss/dataloader_idx_0", "val_loss/dataloader_idx_1"} <= out.metrics.keys() and "test_loss" in out.tested
+
+
+@pytest.mark.parametrize(
+    ("model", "said"),
+    [
+        ("Untold", "the weights net.weight are not finite"),
+        ("NanLoss", "val/aux_loss is nan"),
+        ("NanOutputs", "the model's outputs are nan"),
+    ],
+)
+@pytest.mark.parametrize("kind", [TryOut, Train])
+def test_what_is_not_finite_ends_a_trial(tmp_path, model, said, kind):
+    world, recipe = prepared(model, tmp_path)
+    with pytest.raises(NonFinite, match=said):
+        carried_out(world, recipe, kind, objective="val_acc", **({"keep": True} if kind is Train else {}))
+    assert not world.store.has_weights("0")
+
+
+def test_a_module_writes_beside_its_log(tmp_path):
+    world, recipe = prepared("Beside", tmp_path)
+    carried_out(world, recipe, Train, key="7")
+    assert (tmp_path / "trials" / "7" / "pictures").is_dir()
+
+
+def test_a_compressed_network_that_is_restored_as_another_is_told_and_not_stored(tmp_path):
+    compression = f"compression=[{HERE}:wrong]"
+    with pytest.raises(TechniqueError, match="compression/wrong: it gives other outputs when its stored weights are loaded into a new one"):
+        tried("Lit", tmp_path, compression)
+    world, recipe = prepared("Lit", tmp_path, compression)
+    plain = recipe.replace(compression={})
+    carried_out(world, plain, Train, keep=True)
+    with pytest.raises(TechniqueError, match="compression/wrong: it gives other outputs"):
+        carried_out(world, recipe, Compress, key="compress-0", weights="0")
+    assert not world.store.has_weights("compress-0")
+
+
+def test_a_rehearsal_leaves_no_weights(tmp_path):
+    world, recipe = prepared("Lit", tmp_path)
+    carried_out(replace(world), recipe, TryOut)
+    assert not list(tmp_path.rglob("*.safetensors"))
