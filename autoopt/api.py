@@ -13,7 +13,7 @@ from torch import nn
 from autoopt.config import Tree, compose, is_live
 from autoopt.deployment.load import load
 from autoopt.errors import BadInput
-from autoopt.live import Made, path_of
+from autoopt.live import Factory, import_path
 from autoopt.module.build import apply_to, prepare_model
 from autoopt.module.chosen import Chosen
 from autoopt.recipe import Recipe
@@ -43,10 +43,10 @@ class Searched(Verdict):
         return conclusion(self)
 
     def _repr_html_(self) -> str:
-        return page.table(self)
+        return page.verdict_table(self)
 
 
-def search(overrides: Sequence[str] = (), *, model: Made | None = None, data: Made | None = None, quiet: bool = False) -> Searched:
+def search(overrides: Sequence[str] = (), *, model: Factory | None = None, data: Factory | None = None, quiet: bool = False) -> Searched:
     """Search for a better recipe; the same call resumes.
 
     Args:
@@ -61,12 +61,14 @@ def search(overrides: Sequence[str] = (), *, model: Made | None = None, data: Ma
         StoreError: the study's folder cannot be written; nothing that was written is lost.
     """
     with Progress(quiet=quiet) as screen:
-        verdict = study.search(tree_of(overrides, model, data), screen)
+        verdict = study.search(compose_tree(overrides, model, data), screen)
     closing(verdict, screen.say)
     return Searched(**{f.name: getattr(verdict, f.name) for f in fields(verdict)})
 
 
-def train(overrides: Sequence[str] = (), *, model: Made | None = None, data: Made | None = None, quiet: bool = False) -> training.Trained:
+def train(
+    overrides: Sequence[str] = (), *, model: Factory | None = None, data: Factory | None = None, quiet: bool = False
+) -> training.Trained:
     """Train one recipe to its end, measure it on the test split and export it.
 
     Raises:
@@ -74,10 +76,10 @@ def train(overrides: Sequence[str] = (), *, model: Made | None = None, data: Mad
         NotConcluded: the training or its measurement failed.
     """
     with Progress(quiet=quiet) as screen:
-        return training.train(tree_of(overrides, model, data), screen)
+        return training.train(compose_tree(overrides, model, data), screen)
 
 
-def tree_of(overrides: Sequence[str], model: Made | None, data: Made | None) -> Tree:
+def compose_tree(overrides: Sequence[str], model: Factory | None, data: Factory | None) -> Tree:
     if isinstance(overrides, str):
         raise BadInput(f"overrides={overrides!r}: expected a list of them, such as [{overrides!r}]")
     live = {"model": model, "data": data}
@@ -85,7 +87,7 @@ def tree_of(overrides: Sequence[str], model: Made | None, data: Made | None) -> 
         if (made is not None and not callable(made)) or isinstance(made, nn.Module):
             said = repr(made).splitlines()[0]
             raise BadInput(f"{slot}={said}: expected a class or a function that makes it; a name goes into the list: ['{slot}=…']")
-    named = [f"{slot}={path_of(slot, made)}" for slot, made in live.items() if made is not None]
+    named = [f"{slot}={import_path(slot, made)}" for slot, made in live.items() if made is not None]
     tree = compose([*named, *overrides])
     if is_live(tree) and torch.cuda.is_initialized():
         problem = "cannot be handed over to other processes, since CUDA is in use in this one already"
