@@ -523,6 +523,14 @@ def test_a_module_of_ones_own(bench):
     assert (bench.folder / "nets.py").read_text() == NETS
 
 
+def test_trial_0_is_the_module_as_it_is_written_whatever_is_named(bench):
+    said = lightning(bench, "Lit", "optimizer=adamw,sgd", "augmentation=noise", "study.trials=2")
+    assert "baseline: Lit as it is written" in said
+    first, second = (t.recipe for t in bench.trials)
+    assert (list(first["optimizer"]), list(first["schedule"]), first["augmentation"]) == (["keep"], ["keep"], {})
+    assert next(iter(second["optimizer"])) in ("adamw", "sgd")
+
+
 def test_data_without_a_test_split(bench):
     lightning(bench, "Lit", "data=nets:Digits", "optimizer=keep", "schedule=keep", "study.trials=2", "study.seeds=2")
     verdict = bench.verdict

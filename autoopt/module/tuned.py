@@ -37,12 +37,16 @@ class Tuned(L.LightningModule):
         applied = applied_to(self)
         chosen = applied.chosen
         keeps = chosen.asks("optimizer", "own"), chosen.asks("schedule", "own")
-        own = super().configure_optimizers() if any(keeps) else None
-        in_callbacks_unscaled(first_optimizer(own))
+        written = super().configure_optimizers
+        own = written() if written.__func__ is not L.LightningModule.configure_optimizers else None  # type: ignore[attr-defined]
+        author = first_optimizer(own)
+        in_callbacks_unscaled(author)
+        if author is not None and keeps[0]:
+            scale_steps(author, self)
         if all(keeps):
             return own
         times = applied.times(self.trainer)
-        optimizer = chosen.one("optimizer", params=parameter_groups(self), model=self, own=first_optimizer(own), **times)
+        optimizer = chosen.one("optimizer", params=parameter_groups(self, author), model=self, own=author, **times)
         in_callbacks_unscaled(optimizer)
         for group in [] if keeps[0] else optimizer.param_groups:
             group["lr"] = group["lr"] * group.get("lr_scale", 1.0)
@@ -130,16 +134,54 @@ def first_optimizer(own: Any) -> Optimizer | None:
     return own or None
 
 
-def parameter_groups(model: nn.Module) -> list[dict[str, Any]]:
+def parameter_groups(model: nn.Module, own: Optimizer | None = None) -> list[dict[str, Any]]:
     """Parameter groups: the matrices, which may be decayed, and the biases and norms, which are not.
 
     An initializer may mark parameters with an `lr_scale`: each scale has groups of its own, the largest first.
+
+    Args:
+        own: the author's optimizer, whose place another one takes: what it leaves out stays untrained, the ratios of its rates
+            stay, and where it decays some of its groups only, these.
     """
     found: dict[tuple[bool, float], list[nn.Parameter]] = defaultdict(list)
-    for p in model.parameters():
+    for p, ratio, decayed in trainable(model) if own is None else trainable_by(own):
         if p.requires_grad:
-            found[p.ndim <= 1, -getattr(p, "lr_scale", 1.0)].append(p)
+            found[not decayed, -ratio * getattr(p, "lr_scale", 1.0)].append(p)
     return [{"params": found[rest, scale], "lr_scale": -scale} | ({"weight_decay": 0.0} if rest else {}) for rest, scale in sorted(found)]
+
+
+def trainable(model: nn.Module) -> Iterator[tuple[nn.Parameter, float, bool]]:
+    """Each parameter with the ratio of its rate to the greatest, and whether it may be decayed."""
+    return ((p, 1.0, p.ndim > 1) for p in model.parameters())
+
+
+def trainable_by(own: Optimizer) -> Iterator[tuple[nn.Parameter, float, bool]]:
+    """The same of an optimizer's parameters; the rates are those before a schedule, which may begin at 0."""
+    rates = [float(group.get("initial_lr", group.get("lr")) or 0.0) for group in own.param_groups]
+    decays = [float(group.get("weight_decay") or 0.0) for group in own.param_groups]
+    some_only = any(decays) and not all(decays)
+    for group, rate, decay in zip(own.param_groups, rates, decays, strict=True):
+        for p in group["params"]:
+            yield p, rate / max(rates) if any(rates) else 1.0, decay > 0 if some_only else p.ndim > 1
+
+
+def scale_steps(optimizer: Optimizer, model: nn.Module) -> None:
+    """Have a module's own optimizer make steps of the marked length, whose groups stay as its author and their schedule know them."""
+    marked = {p: scale for p in model.parameters() if (scale := getattr(p, "lr_scale", 1.0)) != 1.0}
+    if not marked:
+        return
+    before: dict[nn.Parameter, Tensor] = {}
+
+    def remember(*_: Any) -> None:
+        before.update((p, p.detach().clone()) for p in marked)
+
+    @torch.no_grad()
+    def shorten(*_: Any) -> None:
+        for p, scale in marked.items():
+            p.copy_(before[p].lerp_(p, scale))
+
+    optimizer.register_step_pre_hook(remember)
+    optimizer.register_step_post_hook(shorten)
 
 
 def scale_alike(model: nn.Module, trained: nn.Module) -> None:

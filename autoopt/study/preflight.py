@@ -32,7 +32,8 @@ def rehearse(space: Space, runner: Runner, tree: Tree, own: Recipe | None = None
     objective = choose_objective(tree, {**result.last, **result.outcome.metrics})
     space = as_the_module_allows(space, result.outcome)
     if own is not None and (problem := runner.collect([try_out_job(tree, own, "own-baseline")])[0].problem):
-        raise BadInput(f"baseline={tree['baseline']} cannot be trained: {problem}")
+        what = f"baseline={tree['baseline']}" if tree["baseline"] else "the module as it is written"
+        raise BadInput(f"{what} cannot be trained: {problem}")
     part = objective.judged_by(result.outcome.tested, result.outcome.validated)
     return Settled(space, Goal((objective,)), part, result.outcome.untested)
 

@@ -6,13 +6,15 @@ from dataclasses import dataclass, replace
 from math import inf
 from typing import Any
 
-from autoopt.config import Tree, compose, seconds
+from autoopt.config import FROM, Tree, compose, seconds
 from autoopt.errors import BadInput
 from autoopt.executor import Executor
 from autoopt.executor.resources import Limits
+from autoopt.grammar import is_sweep
 from autoopt.points import plug
 from autoopt.recipe import Recipe
-from autoopt.space import Space
+from autoopt.slots import SLOTS
+from autoopt.space import Domain, Space
 from autoopt.store import Store
 from autoopt.study.budget import Budget
 from autoopt.study.compress import compress
@@ -29,6 +31,7 @@ from autoopt.study.settled import Settled, recall
 from autoopt.study.stages import SEARCH, STORED
 from autoopt.study.study import Study
 from autoopt.study.verdict import Verdict
+from autoopt.technique import REQUIRED, available, is_path
 from autoopt.tracking import store_uri
 
 
@@ -37,7 +40,7 @@ class Warm:
     """A study's locked folder and its executor, which has loaded the data and the techniques.
 
     Args:
-        baseline: the recipe of `baseline=FILE`, if any.
+        baseline: the recipe of `baseline=FILE`, or a LightningModule as it is written; `None` where it is the space's own.
         runner: without a goal.
         start: when this session began, in seconds on the executor's clock.
     """
@@ -64,6 +67,7 @@ class Warm:
         locked = self.folder.locked
         settled = recall(space, locked) if locked else preflight(space, self.runner, self.advised, self.baseline)
         announce(settled, self.facts, self.runner.screen)
+        self.runner.screen.say(f"baseline: {described(self, settled.space)}")
         self.folder.settle(settled, self.facts)
         return settled
 
@@ -74,7 +78,7 @@ class Warm:
             BadInput: the baseline cannot be trained.
         """
         space = Space.of(self.tree).fitting(self.facts["absent"])
-        settled = rehearse(space, self.runner, self.advised, self.baseline)
+        settled = rehearse(space, self.runner, self.advised, self.baseline if self.tree["baseline"] else None)
         if settled.untested:
             self.runner.screen.say(f"the test part cannot be measured: {settled.untested}")
         self.folder.settle(settled, self.facts)
@@ -112,6 +116,8 @@ def warm(tree: Tree, screen: Screen, executor: Executor | None = None) -> Iterat
         tell_changed_code(folder, facts, screen)
         interrupts = Interrupts(folder.reference, screen.say)
         with interrupts.counted():
+            if baseline is None and facts["lightning"]:
+                baseline = untouched(tree)
             yield Warm(tree, folder, Runner(executor, screen, interrupts), facts, baseline, start)
     finally:
         if executor is not None:
@@ -145,6 +151,35 @@ def announce(settled: Settled, facts: dict[str, Any], screen: Screen) -> None:
         screen.say(f"left out: {', '.join(dropped)} (autoopt plan says why)")
     for key in sorted(space.broken):
         screen.say(f"quarantined: {key}: {space.dropped[key]}")
+
+
+def described(ready: Warm, space: Space) -> str:
+    """What trial 0 trains, in a few words."""
+    if ready.tree["baseline"] is not None:
+        return f"the recipe in {ready.tree['baseline']}"
+    recipe = ready.baseline or space.trained().baseline()
+    model = next(iter(recipe.tree["model"]))
+    return f"{model} as it is written" if ready.facts["lightning"] else f"{model}, {recipe.title()}"
+
+
+def untouched(tree: Tree) -> Recipe | None:
+    """The recipe that trains a LightningModule as it is written, whatever is named; `None` where the space's own baseline does."""
+    baseline = Space.of(tree).trained().baseline()
+    nodes = {slot: as_written(slot, tree, baseline) for slot in SLOTS if slot not in ("data", "device")}
+    if any(map(is_path, (node.get(FROM, "") for node in tree["data"].values()))) and is_sweep(tree["batches"]["size"]):
+        nodes["batches"] = {**baseline.tree["batches"], "size": None}  # the author's own
+    recipe = baseline.replace(**nodes)
+    return None if recipe == baseline else recipe
+
+
+def as_written(slot: str, tree: Tree, baseline: Recipe) -> dict[str, Any]:
+    """What a slot holds in that recipe: of the model its own defaults where an argument is searched, else `keep` or nothing."""
+    if slot != "model":
+        return {"keep": {}} if "keep" in available(slot) else {}
+    ((name, values),) = baseline.tree[slot].items()
+    option = Space.of(tree).options[slot][name]
+    own = {key: option.technique.params[key].default for key, value in option.values.items() if isinstance(value, Domain)}
+    return {name: values | {key: default for key, default in own.items() if default is not REQUIRED}}
 
 
 def own_baseline(tree: Tree) -> Recipe | None:

@@ -24,7 +24,7 @@ from autoopt.module.applied import applied_to
 from autoopt.module.build import activation_sites, apply_to, prepare_model
 from autoopt.module.chosen import Chosen
 from autoopt.module.net import pair
-from autoopt.module.tuned import Tuned, augment, parameter_groups
+from autoopt.module.tuned import Tuned, augment, parameter_groups, scale_steps
 from autoopt.orders import Measure, Train
 from autoopt.plugins.regularizer.gradient_clip import gradient_clip
 from autoopt.plugins.regularizer.l1 import l1
@@ -404,6 +404,11 @@ class Stranger(L.LightningModule):
 
     def configure_optimizers(self):
         return FORMS[self.hparams.form](self)
+
+
+class HeadOnly(Stranger):
+    def configure_optimizers(self):
+        return Adam(list(self.parameters())[-1:])
 
 
 class Data(L.LightningDataModule):
@@ -803,10 +808,49 @@ def test_marked_parameters_learn_at_their_share_of_every_rate(trained, task, mod
     assert not same(whole, spied["module"].state_dict())
 
 
-def test_the_optimizer_of_a_module_that_keeps_it_is_not_scaled(trained, strangers):
+def test_marked_parameters_learn_at_their_share_of_a_kept_optimizers_rate(trained, strangers):
     slots = {**KEEP, "initializer": here("scaled", by=0.5), "schedule": {"constant": {}}}
     _, _, spied = trained(strangers, recipe(here("Stranger", form="lists"), size=None, **slots))
-    assert [g["lr"] for g in spied["optimizers"][0].param_groups] == [0.1]
+    assert [g["lr"] for g in spied["optimizers"][0].param_groups] == [0.1]  # as its author and the schedule know it
+    model = nn.Linear(2, 1)
+    before = copy.deepcopy(model.state_dict())
+    model.weight.lr_scale = 0.5
+    optimizer = SGD(model.parameters(), 0.1)
+    scale_steps(optimizer, model)
+    model(torch.ones(1, 2)).sum().backward()
+    optimizer.step()
+    torch.testing.assert_close(model.weight.detach(), before["weight"] - 0.05)
+    torch.testing.assert_close(model.bias.detach(), before["bias"] - 0.1)
+
+
+def test_what_the_author_leaves_out_stays_untrained_and_the_ratios_of_the_rates_stay():
+    model = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 4), nn.Linear(4, 2))
+    own = Adam([{"params": model[1].parameters(), "lr": 1e-4}, {"params": model[2].parameters()}], 1e-3)
+    OneCycleLR(own, [1e-4, 1e-3], total_steps=10)
+    found = parameter_groups(model, own)
+    assert [(g["lr_scale"], g.get("weight_decay")) for g in found] == [
+        (1.0, None),
+        (pytest.approx(0.1), None),
+        (1.0, 0.0),
+        (pytest.approx(0.1), 0.0),
+    ]
+    assert {id(p) for g in found for p in g["params"]} == {id(p) for p in [*model[1].parameters(), *model[2].parameters()]}
+
+
+def test_groups_that_the_author_does_not_decay_are_not_decayed():
+    model = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 2))
+    own = Adam([{"params": model[0].parameters(), "weight_decay": 0.0}, {"params": model[1].parameters()}], weight_decay=0.1)
+    decayed, rest = parameter_groups(model, own)
+    assert ("weight_decay" in decayed, rest["weight_decay"]) == (False, 0.0)
+    assert [id(p) for p in decayed["params"]] == [id(p) for p in model[1].parameters()]
+
+
+def test_a_replaced_optimizer_trains_the_parameters_of_the_authors(trained, strangers):
+    _, _, spied = trained(
+        strangers, recipe(here("HeadOnly"), size=None, **{**KEEP, "optimizer": {"sgd": {}}, "schedule": {"constant": {}}})
+    )
+    head = list(spied["module"].parameters())[-1]
+    assert [[id(p) for p in g["params"]] for g in spied["optimizers"][0].param_groups] == [[id(head)]]
 
 
 class Validation(L.Callback):

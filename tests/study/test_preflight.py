@@ -140,7 +140,7 @@ def test_a_baseline_of_its_own_is_tried_too(tmp_path, alone):
 )
 def test_a_baseline_of_its_own_that_cannot_be_trained_is_refused(tmp_path, end, reason):
     asked = []
-    with pytest.raises(BadInput, match=f"^baseline=None cannot be trained: {reason}$"):
+    with pytest.raises(BadInput, match=f"^the module as it is written cannot be trained: {reason}$"):
         checked(tmp_path, own=OWN, own_baseline=end, optimizer_sgd=lambda order: asked.append(order))
     assert asked == [], "the others are not tried any more"
 
