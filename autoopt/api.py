@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import fields
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +10,10 @@ import lightning.pytorch as L
 import pandas
 import torch
 from torch import nn
+from torch.utils.data import DataLoader, Dataset
 
 from autoopt.config import Tree, compose, is_live
+from autoopt.data.loaders import as_datamodule
 from autoopt.deployment.load import load
 from autoopt.errors import BadInput
 from autoopt.live import Made, path_of
@@ -28,6 +31,8 @@ from autoopt.study.stored import recipe_overrides
 from autoopt.study.verdict import Verdict
 from autoopt.terminal import Progress
 
+Given = Made | Sequence[Dataset | DataLoader]
+"""What makes the data, or its parts."""
 __all__ = ["apply", "load", "search", "train"]
 
 
@@ -46,13 +51,14 @@ class Searched(Verdict):
         return page.table(self)
 
 
-def search(overrides: Sequence[str] = (), *, model: Made | None = None, data: Made | None = None, quiet: bool = False) -> Searched:
+def search(overrides: Sequence[str] = (), *, model: Made | None = None, data: Given | None = None, quiet: bool = False) -> Searched:
     """Search for a better recipe; the same call resumes.
 
     Args:
         overrides: as on the command line, such as `["data=digits", "optimizer=adamw,sgd"]`.
         model: a class or function that makes an `nn.Module` or a `LightningModule`.
-        data: a class or function that makes a `LightningDataModule` or `autoopt.data.task.Examples`.
+        data: a class or function that makes a `LightningDataModule` or `autoopt.data.task.Examples`; or data sets or loaders,
+            (train, validation) or (train, validation, test).
 
     Raises:
         BadInput: with a line for every problem; nothing was started.
@@ -66,7 +72,7 @@ def search(overrides: Sequence[str] = (), *, model: Made | None = None, data: Ma
     return Searched(**{f.name: getattr(verdict, f.name) for f in fields(verdict)})
 
 
-def train(overrides: Sequence[str] = (), *, model: Made | None = None, data: Made | None = None, quiet: bool = False) -> training.Trained:
+def train(overrides: Sequence[str] = (), *, model: Made | None = None, data: Given | None = None, quiet: bool = False) -> training.Trained:
     """Train one recipe to its end, measure it on the test split and export it.
 
     Raises:
@@ -77,10 +83,11 @@ def train(overrides: Sequence[str] = (), *, model: Made | None = None, data: Mad
         return training.train(tree_of(overrides, model, data), screen)
 
 
-def tree_of(overrides: Sequence[str], model: Made | None, data: Made | None) -> Tree:
+def tree_of(overrides: Sequence[str], model: Made | None, data: Given | None) -> Tree:
     if isinstance(overrides, str):
         raise BadInput(f"overrides={overrides!r}: expected a list of them, such as [{overrides!r}]")
-    live = {"model": model, "data": data}
+    given = isinstance(data, tuple | list | Dataset | DataLoader)
+    live: dict[str, Any] = {"model": model, "data": partial(as_datamodule, data) if given else data}
     for slot, made in live.items():
         if (made is not None and not callable(made)) or isinstance(made, nn.Module):
             said = repr(made).splitlines()[0]

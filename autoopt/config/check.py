@@ -10,7 +10,7 @@ from omegaconf import MISSING
 
 from autoopt import grammar
 from autoopt.config.overrides import Overrides
-from autoopt.config.settings import AT_LEAST, DURATION, ONE_OF, SEARCHED, SETTINGS, seconds
+from autoopt.config.settings import AT_LEAST, DURATION, ONE_OF, RELATIVE, SEARCHED, SETTINGS, seconds
 from autoopt.config.tree import FROM, Tree, selected, technique_of
 from autoopt.domain import Choice, Range
 from autoopt.errors import nearest
@@ -105,6 +105,8 @@ def parts(meant: grammar.Value) -> Iterator[Any]:
 
 
 def wrong(value: Any, place: Place) -> str:
+    if value in RELATIVE.get(place.key, ()):
+        return ""
     if value is None and not optional(place.param):
         return f"expected {place.param.scalar.__name__}, got null"  # type: ignore[union-attr]
     try:

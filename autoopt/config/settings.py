@@ -23,7 +23,7 @@ SETTINGS: dict[str, tuple[Any, str]] = {
     "split.group": (str | None, "a column of the data; examples with one value of it stay in one part"),
     "split.time": (str | None, "a column of the data; the latest examples test, those before them validate"),
     "split.folds": (int | None, "cross-validation: a trial's value is the mean over so many folds of what does not test"),
-    "batches.size": (int | None, "examples a step; null: as the user's data module has it"),
+    "batches.size": (int | None, "examples a step; null: as the user's data module has it; half, double: relative to that"),
     "batches.accumulate": (int, "batches whose gradients make one step"),
     "batches.sampler": (str | None, "balanced: each class is drawn equally often"),
     "batches.cache": (str, "where examples are kept that are read from files: memory (where they fit), disk, none"),
@@ -46,6 +46,8 @@ SETTINGS: dict[str, tuple[Any, str]] = {
 }
 SEARCHED = {"batches.size": 64, "batches.accumulate": 1, "batches.sampler": None}
 """Settings that a search may choose, with the value of the baseline."""
+RELATIVE = {"batches.size": ("half", "double")}
+"""Words that a setting takes beside values of its type."""
 ONE_OF = {"batches.sampler": (None, "balanced"), "batches.cache": ("memory", "disk", "none")}
 """Settings that take certain words only."""
 AT_LEAST = {

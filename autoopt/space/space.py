@@ -6,6 +6,7 @@ from functools import cached_property
 from typing import Any
 
 from autoopt.config import Tree
+from autoopt.domain import Choice
 from autoopt.errors import BadInput, nearest
 from autoopt.recipe import PLAIN, Recipe
 from autoopt.slots import SLOTS
@@ -52,11 +53,29 @@ class Space:
             for name, option in options.items():
                 yield slot, name, option.technique
 
+    def around(self, batch_size: int | None) -> "Space":
+        """The space whose batch sizes are numbers, where they are said relative to that of the user's data module."""
+        said = self.settings["batches"].get("size")
+        if said is None or batch_size is None:
+            return self
+        words = {"half": max(1, batch_size // 2), "double": 2 * batch_size}
+        if isinstance(said, Pin):
+            return self.with_batch_size(replace(said, value=words.get(said.value, said.value)))
+        options = dict.fromkeys(words.get(option, option) for option in said.options)
+        if None in options:
+            options.pop(batch_size, None)  # it is the same
+        return self.with_batch_size(replace(said, values=Choice(*options), default=words.get(said.default, said.default)))
+
+    def with_batch_size(self, size: Pin | Domain) -> "Space":
+        return replace(self, settings={**self.settings, "batches": {**self.settings["batches"], "size": size}})
+
     # what is left out
 
     def fitting(self, absent: Absent) -> "Space":
         """The space of the techniques whose every request can be met; the others are dropped with the reason."""
         space = replace(self, absent=absent)
+        if (reason := absent.get("batches", {}).get("size")) and isinstance(self.settings["batches"]["size"], Domain):
+            space = replace(space.with_batch_size(Pin(None)), dropped={**self.dropped, "batches/size": reason})
         for slot, name, technique in self.techniques():
             reasons = [absent[slot][ask] for ask in technique.asks if ask in absent.get(slot, {})]
             if reasons:

@@ -54,13 +54,18 @@ class Warm:
         """The config with the objective that the data call for, where it names none."""
         return {**self.tree, "objective": self.tree["objective"] or self.facts["objective"]}
 
+    @property
+    def space(self) -> Space:
+        """What can be offered of the config's space."""
+        return Space.of(self.tree).around(self.facts["batch_size"]).fitting(self.facts["absent"])
+
     def begin(self) -> Settled:
         """Recall what is settled, or settle it by a preflight of every technique, and write it down.
 
         Raises:
             BadInput: nothing can be searched this way.
         """
-        space = Space.of(self.tree).fitting(self.facts["absent"])
+        space = self.space
         locked = self.folder.locked
         settled = recall(space, locked) if locked else preflight(space, self.runner, self.advised, self.baseline)
         announce(settled, self.facts, self.runner.screen)
@@ -73,8 +78,7 @@ class Warm:
         Raises:
             BadInput: it cannot be trained.
         """
-        space = Space.of(self.tree).fitting(self.facts["absent"])
-        settled = rehearse(space, self.runner, self.advised, self.baseline)
+        settled = rehearse(self.space, self.runner, self.advised, self.baseline)
         self.folder.settle(settled, self.facts)
         return settled
 

@@ -21,7 +21,7 @@ def recall(space: Space, locked: Mapping[str, Any]) -> Settled:
     """What space.yaml says of a study that was begun before."""
     for key, reason in locked["left_out"].items():
         slot, name = key.split("/")
-        if name in space.options[slot]:
+        if name in space.options.get(slot, {}):
             space = space.without(slot, name, reason, broken=key in locked["quarantined"])
     goal = Goal((Objective(locked["objective"], locked["direction"]),))
     return Settled(replace(space, unfit=locked["unfit"]), goal, locked["part"])
