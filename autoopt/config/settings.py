@@ -23,7 +23,7 @@ SETTINGS: dict[str, tuple[Any, str]] = {
     "split.group": (str | None, "a column of the data; examples with one value of it stay in one part"),
     "split.time": (str | None, "a column of the data; the latest examples test, those before them validate"),
     "split.folds": (int | None, "cross-validation: a trial's value is the mean over so many folds of what does not test"),
-    "batches.size": (int | None, "examples a step; null: as the user's data module has it; half, double: relative to that"),
+    "batches.size": (int | None, "examples a step; null: as the user's data module has it, else 64; half, double: relative to that"),
     "batches.accumulate": (int, "batches whose gradients make one step"),
     "batches.sampler": (str | None, "balanced: each class is drawn equally often"),
     "batches.cache": (str, "where examples are kept that are read from files: memory (where they fit), disk, none"),

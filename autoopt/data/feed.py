@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import IterableDataset
 
-from autoopt.data.loaders import NO_LENGTH, ready
+from autoopt.data.loaders import NO_LENGTH, USUAL, ready
 from autoopt.data.memory import fits_on
 from autoopt.data.rows import Rows, ahead
 from autoopt.data.task import Task
@@ -167,7 +167,7 @@ class Feed:
         share: tuple[int, int] = (0, 1),
     ):
         size = batches["size"]
-        self.task, self.size, self.seed, self.chunked, self.share = task, size or 64, seed, chunked, share
+        self.task, self.size, self.seed, self.chunked, self.share = task, size or USUAL, seed, chunked, share
         if self.size < share[1]:
             raise BadInput(f"batches.size={self.size} is too small for {share[1]} devices: each takes its part of a batch")
         self.accumulate, self.kept = batches.get("accumulate") or 1, batches.get("cache", "memory") == "memory"

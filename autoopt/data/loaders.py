@@ -17,6 +17,7 @@ from torch.utils.data import BatchSampler, DataLoader, Dataset, IterableDataset
 from autoopt.errors import BadInput
 
 USUAL = 64
+"""The batch size of data that have none of their own."""
 NAMES = ("batch_size", "train_batch_size", "bs", "batchsize", "batch")
 """What authors call the batch size."""
 NO_LENGTH = "the training loader does not say how many batches it has (__len__)"

@@ -15,7 +15,7 @@ from lightning.pytorch.utilities.model_helpers import is_overridden
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from autoopt.data.arrays import checked_classes, one_hot
+from autoopt.data.arrays import OWN_LOSS, checked_classes, multi_label, one_hot
 from autoopt.data.batch import Layout, layout_of
 from autoopt.data.loaders import BatchSize, drawn_alike, set_up, sized
 from autoopt.data.parts import PARTS
@@ -331,6 +331,8 @@ def task_of_batches(datamodule: LightningDataModule, scan: bool) -> Task:
     shown = {"values": [float(inputs.min()), float(inputs.max())]} if is_image(inputs) and inputs.is_floating_point() else {}
     known: dict[str, Any] = {"datamodule": datamodule, "unoffered": unoffered_of(batch, layout), "encoding": shown}
     shape = tuple(inputs.shape[1:])
+    if scan and multi_label(targets):
+        raise BadInput(f"data: the data module's targets {tuple(targets.shape)} are rows of 0 and 1 with several ones or none; {OWN_LOSS}")
     if targets.is_floating_point() and not (scan and (targets.ndim > 2 or one_hot(targets))):
         return Task("regression", shape, targets.shape[1] if targets.ndim > 1 else 1, **known)
     counts = None

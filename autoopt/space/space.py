@@ -54,7 +54,7 @@ class Space:
                 yield slot, name, option.technique
 
     def around(self, batch_size: int | None) -> "Space":
-        """The space whose batch sizes are numbers, where they are said relative to that of the user's data module."""
+        """The space whose batch sizes are numbers, where they are said relative to that of the data."""
         said = self.settings["batches"].get("size")
         if said is None or batch_size is None:
             return self

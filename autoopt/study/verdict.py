@@ -66,6 +66,8 @@ class Verdict:
         part: where the two were compared: `test`, `training` (what a training costs), or `validation`, which chose the winner.
         gain: winner minus baseline, positive where the winner is better.
         interval: holds the gain with 95 % confidence; infinite where it cannot be told.
+        sampled: the units of the test part whose finite number the interval counts beside the seeds: examples (or groups of
+            them), or batches; empty where a module logs what cannot be split, so that the interval counts seeds alone.
         counts: how many trials ended in each state.
         reasons: how many failed for each reason.
         trainings: whole trainings, of the search and of confirm.
@@ -97,6 +99,7 @@ class Verdict:
     front: tuple[Point, ...] = ()
     test_opened_for: int = 0
     seeds_planned: int = 0
+    sampled: str = "examples"
     folder: str = ""
 
     @property

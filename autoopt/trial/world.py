@@ -20,7 +20,7 @@ from torchmetrics import Metric
 
 from autoopt.config import FROM
 from autoopt.data.feed import overridden
-from autoopt.data.loaders import NO_LENGTH, as_datamodule, drawn_alike, seed_all, set_up
+from autoopt.data.loaders import NO_LENGTH, USUAL, as_datamodule, drawn_alike, seed_all, set_up
 from autoopt.data.rows import cached
 from autoopt.data.task import Examples, Raw, Task, fingerprint, make_task
 from autoopt.domain import Unavailable
@@ -93,8 +93,6 @@ def prepare(setup: dict[str, Any]) -> tuple[World, dict[str, Any]]:
     size = recipe.tree["batches"]["size"]
     if task.datamodule and task.batch_size.resize is None and size is not None:
         raise BadInput(f"batches.size={tree['batches']['size']}: {fixed_size(data, task)}; leave batches.size away")
-    if not task.datamodule and isinstance(size, str):
-        raise BadInput(f"batches.size={tree['batches']['size']}: {data.name} has no batch size of its own; give a number")
     if "balanced" in str(tree["batches"]["sampler"]) and (task.datamodule or task.kind != "classification"):
         why = f"{data.name} draws its own batches" if task.datamodule else "the targets are no classes"
         raise BadInput(f"batches.sampler={tree['batches']['sampler']}: {why}; leave batches.sampler away")
@@ -259,7 +257,7 @@ def facts(task: Task, lightning: bool) -> dict[str, Any]:
         "notes": task.notes,
         "absent": absent,
         "test": task.datamodule is None or task.testing is not None,
-        "batch_size": task.batch_size.usual,
+        "batch_size": task.batch_size.usual if task.datamodule else USUAL,
         "gpus": torch.cuda.device_count(),
         "versions": {"python": platform.python_version(), "torch": torch.__version__, "lightning": L.__version__},
     }

@@ -120,9 +120,8 @@ def test_the_batch_size_of_a_data_module_is_searched_around_its_own():
     assert Space.of(pinned).around(32).baseline().tree["batches"]["size"] == 16
 
 
-def test_a_size_relative_to_a_data_modules_is_for_one():
-    with pytest.raises(BadInput, match=r"batches\.size=half: digits has no batch size of its own; give a number"):
-        prepare({"tree": compose(["data=digits", "batches.size=half"]), "store": "."})
+def test_a_size_may_be_relative_to_the_usual_one():
+    assert prepare({"tree": compose(["data=digits", "batches.size=half"]), "store": "."})[1]["batch_size"] == 64
     with pytest.raises(BadInput, match=r"batches\.size=thirds: expected int, got 'thirds'"):
         compose(["data=digits", "batches.size=thirds"])
 
