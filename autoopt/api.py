@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import fields
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +10,10 @@ import lightning.pytorch as L
 import pandas
 import torch
 from torch import nn
+from torch.utils.data import DataLoader, Dataset
 
 from autoopt.config import Tree, compose, is_live
+from autoopt.data.loaders import as_datamodule
 from autoopt.deployment.load import load
 from autoopt.errors import BadInput
 from autoopt.live import Factory, import_path
@@ -28,6 +31,8 @@ from autoopt.study.stored import recipe_overrides
 from autoopt.study.verdict import Verdict
 from autoopt.terminal import Progress
 
+Given = Factory | Sequence[Dataset | DataLoader]
+"""What makes the data, or its parts."""
 __all__ = ["apply", "load", "search", "train"]
 
 
@@ -46,13 +51,14 @@ class Searched(Verdict):
         return page.verdict_table(self)
 
 
-def search(overrides: Sequence[str] = (), *, model: Factory | None = None, data: Factory | None = None, quiet: bool = False) -> Searched:
+def search(overrides: Sequence[str] = (), *, model: Factory | None = None, data: Given | None = None, quiet: bool = False) -> Searched:
     """Search for a better recipe; the same call resumes.
 
     Args:
         overrides: as on the command line, such as `["data=digits", "optimizer=adamw,sgd"]`.
         model: a class or function that makes an `nn.Module` or a `LightningModule`.
-        data: a class or function that makes a `LightningDataModule` or `autoopt.data.task.Examples`.
+        data: a class or function that makes a `LightningDataModule` or `autoopt.data.task.Examples`; or data sets or loaders,
+            (train, validation) or (train, validation, test).
         quiet: print nothing.
 
     Raises:
@@ -68,7 +74,7 @@ def search(overrides: Sequence[str] = (), *, model: Factory | None = None, data:
 
 
 def train(
-    overrides: Sequence[str] = (), *, model: Factory | None = None, data: Factory | None = None, quiet: bool = False
+    overrides: Sequence[str] = (), *, model: Factory | None = None, data: Given | None = None, quiet: bool = False
 ) -> training.Trained:
     """Train one recipe to its end, measure it on the test split and export it; the arguments are those of `search`.
 
@@ -80,7 +86,7 @@ def train(
         return training.train(compose_tree(overrides, model, data), screen)
 
 
-def compose_tree(overrides: Sequence[str], model: Factory | None, data: Factory | None) -> Tree:
+def compose_tree(overrides: Sequence[str], model: Factory | None, data: Given | None) -> Tree:
     """The checked tree of the overrides, with the objects from Python under import paths of their own.
 
     Raises:
@@ -88,12 +94,12 @@ def compose_tree(overrides: Sequence[str], model: Factory | None, data: Factory 
     """
     if isinstance(overrides, str):
         raise BadInput(f"overrides={overrides!r}: expected a list of strings, such as [{overrides!r}]")
-    live = {"model": model, "data": data}
+    parts = isinstance(data, tuple | list | Dataset | DataLoader)
+    live: dict[str, Any] = {"model": model, "data": partial(as_datamodule, data) if parts else data}
     for slot, builder in live.items():
         if (builder is not None and not callable(builder)) or isinstance(builder, nn.Module):
-            raise BadInput(
-                f"{slot}={repr(builder).splitlines()[0]}: expected a class or a function that makes it; {way_out(slot, builder)}"
-            )
+            shown = repr(builder).splitlines()[0]
+            raise BadInput(f"{slot}={shown}: expected a class or a function that makes it; {way_out(slot, builder)}")
     named = [f"{slot}={import_path(slot, builder)}" for slot, builder in live.items() if builder is not None]
     tree = compose([*named, *overrides])
     if is_live(tree) and torch.cuda.is_initialized():

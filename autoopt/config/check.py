@@ -10,7 +10,7 @@ from omegaconf import MISSING
 
 from autoopt import grammar
 from autoopt.config.overrides import Overrides
-from autoopt.config.settings import AT_LEAST, DURATION, ONE_OF, SEARCHED, SETTINGS, seconds
+from autoopt.config.settings import AT_LEAST, DURATION, ONE_OF, RELATIVE, SEARCHED, SETTINGS, seconds
 from autoopt.config.tree import FROM, Tree, selected, technique_of
 from autoopt.domain import Choice, Range
 from autoopt.errors import nearest
@@ -120,6 +120,8 @@ def judged_values(meant: grammar.Value) -> Iterator[Any]:
 
 
 def wrong(value: Any, place: Position) -> str:
+    if value in RELATIVE.get(place.key, ()):
+        return ""
     if value is None and not optional(place.param):
         return f"expected {place.param.scalar.__name__}, got null"  # type: ignore[union-attr]
     try:

@@ -82,7 +82,7 @@ def command_line(overrides: Overrides) -> list[str]:
     groups = {**advised(overrides), **overrides.groups, "data": data}
     lines = [f"{g}={'[' + ','.join(map(option, names)) + ']' if g in PLUGGABLE else names[0]}" for g, names in groups.items()]
     uses = {f"{key}.use": "true" for key in overrides.always}
-    own = {"batches.size": "null"} if any(map(is_path, data)) else {}  # a data module has a batch size of its own
+    own = {"batches.size": "choice(null,half,double)"} if any(map(is_path, data)) else {}  # a data module has a batch size of its own
     ours = own_values(overrides)
     values = {**own, **uses, **{key: text for key, text in overrides.values.items() if key not in ours}}
     return lines + [f"{key}={grammar.quoted(text) if grammar.is_sweep(text) else text}" for key, text in values.items()]

@@ -23,7 +23,7 @@ SETTINGS: dict[str, tuple[Any, str]] = {
     "split.group": (str | None, "a column; examples with the same value stay in one part"),
     "split.time": (str | None, "a column; the latest examples are the test part, those before them the validation part"),
     "split.folds": (int | None, "cross-validation: a trial's score is the mean over so many folds of the examples outside the test part"),
-    "batches.size": (int | None, "examples in a batch; null: as the user's data module sets it"),
+    "batches.size": (int | None, "examples in a batch; null: as the user's data module sets it, else 64; half, double: relative to that"),
     "batches.accumulate": (int, "batches whose gradients are summed up for one optimizer step"),
     "batches.sampler": (str | None, "balanced: each class is drawn equally often"),
     "batches.cache": (str, "where examples that were read from files are kept: memory (if they fit), disk, none"),
@@ -46,6 +46,8 @@ SETTINGS: dict[str, tuple[Any, str]] = {
 }
 SEARCHED = {"batches.size": 64, "batches.accumulate": 1, "batches.sampler": None}
 """Settings that a search may choose, with the value of the baseline."""
+RELATIVE = {"batches.size": ("half", "double")}
+"""Words that a setting takes beside values of its type."""
 ONE_OF = {"batches.sampler": (None, "balanced"), "batches.cache": ("memory", "disk", "none")}
 """Settings that take certain words only."""
 AT_LEAST = {

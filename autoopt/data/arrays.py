@@ -11,6 +11,7 @@ CHANNELS = (1, 3, 4)
 LAYOUTS = ("NCHW", "NHWC", "NHW", "numbers")
 MOST_CLASSES = 20
 """More different integers than these may be values as well as classes."""
+OWN_LOSS = "several labels of an example, or masks, need a LightningModule with its own loss"
 TASK_KINDS = ("classification", "regression")
 
 
@@ -114,13 +115,18 @@ def rows_of(targets: np.ndarray, kind: str | None, where: str) -> tuple[Tensor, 
         if (targets.sum(1) == 1).all():
             return torch.from_numpy(targets.argmax(1)).long(), "classification", tuple(map(str, range(targets.shape[1])))
         raise BadInput(
-            f"{where}: the targets {targets.shape} are multi-label, rows with several ones or none, which is not supported; "
-            f"give a single class for each example, or say {where}.kind=regression"
+            f"{where}: the targets {targets.shape} are multi-label, rows with several ones or none; {OWN_LOSS}; "
+            f"or say {where}.kind=regression"
         )
     if targets.dtype.kind != "f" or kind == "classification":
         raise BadInput(f"{where}: the targets are {targets.dtype} {targets.shape}; expected a single class for each example, "
                        f"or say {where}.kind=regression")  # fmt: skip
     return number_targets(targets, where), "regression", ()
+
+
+def multi_label(targets: Tensor) -> bool:
+    """Whether targets `(N, K)` are rows of 0 and 1 with several ones, or none, in some."""
+    return targets.ndim == 2 and targets.shape[1] > 1 and bool(((targets == 0) | (targets == 1)).all()) and not one_hot(targets)
 
 
 def one_hot(targets: Tensor) -> bool:
@@ -140,7 +146,7 @@ def class_indices(targets: Tensor, whose: str = "the targets") -> Tensor:
         return targets.to(torch.uint8).argmax(1)
     if targets.ndim != 1:
         seen = f"{whose} have the shape (N, {', '.join(map(str, targets.shape[1:]))})"
-        way = "several labels or values of an example are floats (N, D); for masks give a LightningModule with its own loss"
+        way = f"several values of an example are floats (N, D); {OWN_LOSS}"
         raise BadInput(f"data: {seen}; expected the class of each example as (N,), or as rows with a single 1; {way}")
     return targets.long()
 

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import IterableDataset
 
+from autoopt.data.loaders import NO_LENGTH, USUAL, ready
 from autoopt.data.memory import fits_on
 from autoopt.data.rows import Rows, ahead
 from autoopt.data.task import Task
@@ -18,7 +19,6 @@ from autoopt.domain import Unavailable
 from autoopt.errors import BadInput
 
 EVALUATION_BATCH, EVALUATION_BYTES = 1024, 2**24
-NO_LENGTH = "the training loader does not say how many batches it has (__len__)"
 
 
 class Chunk:
@@ -167,13 +167,13 @@ class Feed:
         share: tuple[int, int] = (0, 1),
     ):
         size = batches["size"]
-        self.task, self.size, self.seed, self.chunked, self.share = task, size or 64, seed, chunked, share
+        self.task, self.size, self.seed, self.chunked, self.share = task, size or USUAL, seed, chunked, share
         if self.size < share[1]:
             raise BadInput(f"batches.size={self.size} is too small for {share[1]} devices: each takes its part of a batch")
         self.accumulate, self.kept = batches.get("accumulate") or 1, batches.get("cache", "memory") == "memory"
         self.balanced = batches.get("sampler") == "balanced"
         self.reading = {key: batches[key] for key in ("workers", "prefetch") if key in batches}
-        self.datamodule = task.datamodule and of_batch_size(task.datamodule, size and (size if chunked else size // share[1]))
+        self.datamodule = task.datamodule and of_batch_size(task, size and (size if chunked else size // share[1]))
         self.limit = limit if chunked else None
         top = limit * self.size * self.accumulate if limit else None
         self.parts = {part: (x[:top], y[:top]) for part, (x, y) in task.parts.items()} if top else dict(task.parts)
@@ -229,10 +229,11 @@ class Feed:
             inputs, targets = self.parts[part]
             size = max(1, min(EVALUATION_BATCH, EVALUATION_BYTES // (4 * prod(inputs.shape[1:]))))
             return Batches(inputs, targets, size, **self.reading)
-        name = {"validation": "val_dataloader", "test": "test_dataloader"}[part]
-        if not overridden(name, self.datamodule, L.LightningDataModule):
+        if part == "test":
+            return None if self.task.testing is None else self.limited(ready(self.task.testing).test_dataloader())
+        if not overridden("val_dataloader", self.datamodule, L.LightningDataModule):
             return None
-        return self.limited(getattr(self.datamodule, name)())
+        return self.limited(self.datamodule.val_dataloader())
 
     def to_validate(self, loader: Any) -> dict[str, Any]:
         """A loader as a Trainer is given it: with a data module comes what that does to a batch."""
@@ -246,19 +247,19 @@ class Feed:
         return loader if self.limit is None else list(islice(loader, self.limit))
 
 
-def of_batch_size(datamodule: L.LightningDataModule, size: int | None) -> L.LightningDataModule:
-    """A data module of a trial's own, which is set up; with a size it has that, as its attribute or as its hyperparameter."""
-    own = copy.copy(datamodule)
-    own.prepare_data = own.setup = lambda *_, **__: None  # type: ignore[method-assign, assignment]
-    own._hparams = copy.copy(datamodule.hparams)
-    for holder in (own, own.hparams):
-        if size is not None and hasattr(holder, "batch_size"):
-            holder.batch_size = size
+def of_batch_size(task: Task, size: int | None) -> L.LightningDataModule:
+    """The data module of a trial; with a size its training loader alone has that, so that all trials are measured on the same batches.
+
+    Raises:
+        BadInput: the data module cannot be given another size.
+    """
+    assert task.datamodule is not None
+    own = ready(task.datamodule)
+    if size not in (None, task.batch_size.usual):
+        if task.batch_size.resize is None:
+            raise BadInput(f"batches.size={size}: the data module cannot be given another batch size")
+        own.train_dataloader = task.batch_size.resize(task.datamodule, size).train_dataloader  # type: ignore[method-assign]
     return own
-
-
-def has_batch_size(datamodule: L.LightningDataModule) -> bool:
-    return hasattr(datamodule, "batch_size") or "batch_size" in datamodule.hparams
 
 
 def overridden(name: str, instance: Any, base: type) -> bool:

@@ -1,8 +1,10 @@
 """What is to be learnt: the examples, their split, and what a model has to know of them."""
 
+import copy
 import hashlib
 import math
-from collections.abc import Collection, Iterable, Mapping, Sequence
+import traceback
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, runtime_checkable
 
@@ -13,8 +15,9 @@ from lightning.pytorch.utilities.model_helpers import is_overridden
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from autoopt.data.arrays import checked_classes, one_hot
+from autoopt.data.arrays import OWN_LOSS, checked_classes, multi_label, one_hot
 from autoopt.data.batch import Layout, batch_layout
+from autoopt.data.loaders import BatchSize, drawn_alike, set_up, sized
 from autoopt.data.parts import PARTS
 from autoopt.data.rows import Mapped, Rows, Source, all_rows, pieces
 from autoopt.data.scale import Scale
@@ -101,10 +104,12 @@ class Task:
     """The split examples, or the user's data module, and what a model has to know of them.
 
     `input_shape` is without the batch; `inputs` and `targets` are the scales that were applied (to tables, to images with
-    values above 1, to regression targets); `class_counts` are the training examples of each class, int64 `(K,)`; `tokens`
-    is the size of the vocabulary where the inputs are its indices, int64 `(N, T)`, 0 being padding; `categories` are the
-    levels of the last columns of a table, which hold their codes (a model is built without them: they are embedded in front
-    of it); `encoding` says how raw inputs became numbers, of images which `values` a model is given before it scales them;
+    values above 1, to regression targets); `testing` is the data module with its test stage set up, `batch_size` is its batch
+    size, and `sized` says whether its training loader knows how many batches it has; `class_counts` are the training examples
+    of each class, int64 `(K,)`; `tokens` is the size of the vocabulary where the inputs are its indices, int64 `(N, T)`, 0 being
+    padding; `categories` are the levels of the last columns of a table, which hold their codes (a model is built without them:
+    they are embedded in front of it); `encoding` says how raw inputs became numbers, of images which `values` a model is given
+    before it scales them;
     `folds` are the tasks of the other folds of a cross-validation; `groups` has the number of the group of each test example,
     int64 `(N,)`, where they were split by groups; `unoffered` has the reasons why the batches cannot be augmented under some
     of the names that the slot offers; `notes` are lines for the user.
@@ -119,6 +124,9 @@ class Task:
     targets: Scale | None = None
     class_counts: Tensor | None = None
     datamodule: LightningDataModule | None = None
+    testing: LightningDataModule | None = None
+    batch_size: BatchSize = field(default_factory=BatchSize)
+    sized: bool = True
     tokens: int = 0
     categories: tuple[int, ...] = ()
     encoding: Mapping[str, Any] = field(default_factory=dict)
@@ -136,12 +144,21 @@ class Task:
         return tuple(t[:64] for t in self.parts["train"]) if self.parts else None  # type: ignore[return-value]
 
 
-def make_task(examples: Examples | LightningDataModule, split: dict[str, Any], scan: bool = True, embed: bool = True) -> Task:
+def make_task(
+    examples: Examples | LightningDataModule,
+    split: dict[str, Any],
+    scan: bool = True,
+    embed: bool = True,
+    seed: int = 0,
+    remade: Callable[[str, int], LightningDataModule] | None = None,
+) -> Task:
     """Split, encode and scale the examples.
 
     Args:
         scan: go through a data module's training targets once, for a model that has to know the classes.
         embed: the model may be put behind an embedding of large categories.
+        seed: of what a data module draws when it is set up.
+        remade: as `BatchSize.of` takes it.
 
     Raises:
         BadInput: there is nothing to learn, or too little to split.
@@ -149,7 +166,7 @@ def make_task(examples: Examples | LightningDataModule, split: dict[str, Any], s
     if isinstance(examples, LightningDataModule):
         if said := [key for key in (*SPLITTING, "folds") if split.get(key) is not None]:
             raise BadInput(f"split.{said[0]}={split[said[0]]}: a data module splits by itself; leave it away")
-        return task_of_module(examples, scan)
+        return task_of_module(examples, scan, seed, remade)
     examples, span = validated(examples)
     splitter = Splitter(examples.targets, examples.kind == "classification", examples.columns, examples.splits, split)
     first, *others = [task_of_split(examples, parts, split, embed, span, splitter.groups) for parts in splitter.parts()]
@@ -264,7 +281,9 @@ def part_inputs(inputs: Tensor | Source, numbers: Tensor, scale: Scale | None) -
     return (values.float() if values.is_floating_point() else values).contiguous()
 
 
-def task_of_module(datamodule: LightningDataModule, scan: bool) -> Task:
+def task_of_module(
+    datamodule: LightningDataModule, scan: bool, seed: int, remade: Callable[[str, int], LightningDataModule] | None
+) -> Task:
     """What a data module's first batch, and its training targets, tell of the task.
 
     It is set up here, once: a `setup` that draws the parts would draw others for each trial.
@@ -272,10 +291,32 @@ def task_of_module(datamodule: LightningDataModule, scan: bool) -> Task:
     Raises:
         BadInput: a network cannot be trained, or judged, on what its loaders give.
     """
-    datamodule.prepare_data()
-    datamodule.setup("fit")
-    if is_overridden("test_dataloader", datamodule):
-        datamodule.setup("test")
+    with drawn_alike(seed):
+        datamodule.prepare_data()
+    set_up(datamodule, "fit", seed)
+    testing, notes = tested(datamodule, seed)
+    task = task_of_batches(datamodule, scan)
+    size, knows = BatchSize.of(datamodule, remade), sized(datamodule.train_dataloader())
+    return replace(task, testing=testing, batch_size=size, sized=knows, notes=notes)
+
+
+def tested(datamodule: LightningDataModule, seed: int) -> tuple[LightningDataModule | None, tuple[str, ...]]:
+    """The data module with its test stage set up, on a copy, as that may take the place of the training stage; or why there is none."""
+    if not is_overridden("test_dataloader", datamodule):
+        return None, ()
+    try:
+        return set_up(copy.copy(datamodule), "test", seed), ()
+    except Exception as error:
+        traceback.print_exc()
+        return None, (f"the test stage cannot be set up ({type(error).__name__}: {' '.join(str(error).split())})",)
+
+
+def task_of_batches(datamodule: LightningDataModule, scan: bool) -> Task:
+    """What the loaders of a data module that is set up tell of the task.
+
+    Raises:
+        BadInput: a network cannot be trained, or judged, on them.
+    """
     if scan:
         validates = is_overridden("val_dataloader", datamodule)
         for name in ("train_dataloader", *(["val_dataloader"] if validates else [])):
@@ -293,6 +334,8 @@ def task_of_module(datamodule: LightningDataModule, scan: bool) -> Task:
     shown = {"values": [float(inputs.min()), float(inputs.max())]} if are_images(inputs) and inputs.is_floating_point() else {}
     known: dict[str, Any] = {"datamodule": datamodule, "unoffered": unoffered_of(batch, layout), "encoding": shown}
     shape = tuple(inputs.shape[1:])
+    if scan and multi_label(targets):
+        raise BadInput(f"data: the data module's targets {tuple(targets.shape)} are rows of 0 and 1 with several ones or none; {OWN_LOSS}")
     if targets.is_floating_point() and not (scan and (targets.ndim > 2 or one_hot(targets))):
         return Task("regression", shape, targets.shape[1] if targets.ndim > 1 else 1, **known)
     counts = None

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 import lightning.pytorch as L
 from torch import nn
 
-from autoopt.data.feed import NO_LENGTH
+from autoopt.data.loaders import NO_LENGTH
 from autoopt.errors import TechniqueError
 from autoopt.module.chosen import Chosen
 from autoopt.module.norms import Passed

@@ -33,11 +33,21 @@ def gain_of(verdict: Verdict) -> str:
         text += ", the same for every seed"
     elif isfinite(low):
         text += f", 95 % interval {low:+.4f} to {high:+.4f}"
+        text += chance(verdict)
     if verdict.seeds_planned:
         text += f" (the time ended after {len(verdict.baseline.scores)} of {verdict.seeds_planned} seeds)"
     if verdict.part == "validation":
         text += f" ({'the test split does not measure it' if verdict.test_opened_for else 'there is no test split'})"
     return text
+
+
+def chance(verdict: Verdict) -> str:
+    """Which chance the interval counts, where that is not both seeds and test examples."""
+    if verdict.part != "test" or verdict.sampled == "examples":
+        return ""
+    if verdict.sampled:
+        return " over seeds and test batches"
+    return f" over seeds alone, without the size of the test split ({verdict.objective} is logged as no mean over several batches)"
 
 
 def remedy(verdict: Verdict) -> str:

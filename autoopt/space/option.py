@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from autoopt.config import FROM, SEARCHED, SETTINGS, Tree, technique_of
+from autoopt.config import FROM, RELATIVE, SEARCHED, SETTINGS, Tree, technique_of
 from autoopt.slots import SLOTS
 from autoopt.space.domain import Domain, Pin, parse_node
 from autoopt.technique import Param, Technique
@@ -53,4 +53,5 @@ def parse_option(slot: str, name: str, node: Tree) -> Option:
 def parse_settings(root: str, node: Tree) -> Settings:
     """The settings under one of the roots beside the slots, such as `batches`."""
     keys = {name: f"{root}.{name}" for name in node}
-    return {name: parse_node(key, node[name], Param(key, SETTINGS[key][0], default=SEARCHED.get(key))) for name, key in keys.items()}
+    types = {key: SETTINGS[key][0] | (str if key in RELATIVE else SETTINGS[key][0]) for key in keys.values()}
+    return {name: parse_node(key, node[name], Param(key, types[key], default=SEARCHED.get(key))) for name, key in keys.items()}

@@ -6,6 +6,7 @@ from functools import cached_property
 from typing import Any
 
 from autoopt.config import Tree
+from autoopt.domain import Choice
 from autoopt.errors import BadInput, nearest
 from autoopt.recipe import SETTING_GROUPS, Recipe
 from autoopt.slots import SLOTS
@@ -52,6 +53,22 @@ class Space:
             for name, option in options.items():
                 yield slot, name, option.technique
 
+    def around(self, batch_size: int | None) -> "Space":
+        """The space with batch sizes in numbers, where the config gives them relative to that of the data (`half`, `double`)."""
+        said = self.settings["batches"].get("size")
+        if said is None or batch_size is None:
+            return self
+        words = {"half": max(1, batch_size // 2), "double": 2 * batch_size}
+        if isinstance(said, Pin):
+            return self.with_batch_size(replace(said, value=words.get(said.value, said.value)))
+        options = dict.fromkeys(words.get(option, option) for option in said.options)
+        if None in options:
+            options.pop(batch_size, None)  # it is the same
+        return self.with_batch_size(replace(said, values=Choice(*options), default=words.get(said.default, said.default)))
+
+    def with_batch_size(self, size: Pin | Domain) -> "Space":
+        return replace(self, settings={**self.settings, "batches": {**self.settings["batches"], "size": size}})
+
     # leaving techniques out
 
     def fitting(self, absent: Absent) -> "Space":
@@ -61,6 +78,8 @@ class Space:
             BadInput: such a technique was pinned on, or its slot has nothing left.
         """
         space = replace(self, absent=absent)
+        if (reason := absent.get("batches", {}).get("size")) and isinstance(self.settings["batches"]["size"], Domain):
+            space = replace(space.with_batch_size(Pin(None)), dropped={**self.dropped, "batches/size": reason})
         for slot, name, technique in self.techniques():
             reasons = [absent[slot][ask] for ask in technique.asks if ask in absent.get(slot, {})]
             if reasons:

@@ -57,13 +57,18 @@ class Warm:
         """The config with the objective that the data call for, where it names none."""
         return {**self.tree, "objective": self.tree["objective"] or self.facts["objective"]}
 
+    @property
+    def space(self) -> Space:
+        """The config's space without the techniques that ask for something absent here."""
+        return Space.of(self.tree).around(self.facts["batch_size"]).fitting(self.facts["absent"])
+
     def begin(self) -> Settled:
         """Read the settled space and goal of the study, or settle them by a preflight of every technique and write them down.
 
         Raises:
             BadInput: nothing can be searched with this config.
         """
-        space = Space.of(self.tree).fitting(self.facts["absent"])
+        space = self.space
         locked = self.folder.locked
         settled = recall(space, locked) if locked else preflight(space, self.runner, self.advised, self.baseline)
         announce(settled, self.facts, self.runner.screen)
@@ -77,8 +82,7 @@ class Warm:
         Raises:
             BadInput: the baseline cannot be trained.
         """
-        space = Space.of(self.tree).fitting(self.facts["absent"])
-        settled = rehearse(space, self.runner, self.advised, self.baseline if self.tree["baseline"] else None)
+        settled = rehearse(self.space, self.runner, self.advised, self.baseline if self.tree["baseline"] else None)
         if settled.untested:
             self.runner.screen.say(f"the test part cannot be measured: {settled.untested}")
         self.folder.settle(settled, self.facts)

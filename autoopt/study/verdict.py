@@ -66,6 +66,8 @@ class Verdict:
         part: where winner and baseline were compared: `test`, `training` (a cost of training), or `validation`, which chose the winner.
         gain: winner minus baseline, positive where the winner is better.
         interval: the 95 % confidence interval of the gain; infinite where it is unknown.
+        sampled: the units of the test part whose finite number the interval counts beside the seeds: examples (or groups of
+            them), or batches; empty where a module logs what cannot be split, so that the interval counts seeds alone.
         counts: how many trials ended in each state.
         reasons: how many failed for each reason.
         trainings: the number of whole trainings, of the search and of confirm.
@@ -97,6 +99,7 @@ class Verdict:
     front: tuple[Point, ...] = ()
     test_opened_for: int = 0
     seeds_planned: int = 0
+    sampled: str = "examples"
     folder: str = ""
 
     @property

@@ -18,10 +18,11 @@ def weigh(baseline: Candidate, winner: Candidate, part: str, objective: Objectiv
     """The gain, and its 95 % interval by Student's t.
 
     Two sources of variance are added: the seeds (of each side its variance over the number of seeds) and the finite test
-    part (the variance of the gain over resamples of its examples, or of its groups where it was split by groups; the same
-    resamples for both sides). The degrees of freedom are Satterthwaite's (1946, doi:10.2307/3002019). Where single
-    predictions are unknown (a LightningModule measures itself), the seeds alone count. An objective that is the same for
-    every seed of a recipe, such as the size, is exact.
+    part (the variance of the gain over resamples of its examples, or of its groups where it was split by groups, or of its
+    batches where a LightningModule logs a mean over these; the same resamples for both sides). The degrees of freedom are
+    Satterthwaite's (1946, doi:10.2307/3002019). Where the objective cannot be split, the seeds alone count; where every seed
+    gave the same training, the interval is infinite. An objective that is the same for every seed of a recipe, such as the
+    size, is exact.
     """
     if winner.key == baseline.key:
         return 0.0, (0.0, 0.0)
@@ -31,10 +32,25 @@ def weigh(baseline: Candidate, winner: Candidate, part: str, objective: Objectiv
         return gain, (gain, gain)
     if min(len(theirs), len(ours)) < 2:  # one seed does not show how seeds vary
         return gain, UNBOUNDED
+    if gain and all(map(repeats, (baseline, winner))):
+        return gain, UNBOUNDED
     parts = [(variance(side) / len(side), len(side) - 1) for side in (theirs, ours)]
-    if part == "test" and all(r.resamples for c in (baseline, winner) for r in c.tests):
+    if resampled(baseline, winner, part):
         parts.append(sampling_of(winner, baseline))
     return gain, interval(gain, parts)
+
+
+def resampled(baseline: Candidate, winner: Candidate, part: str) -> bool:
+    """Whether the interval counts the finite test part too: both sides were measured on the same resamples of it."""
+    units = {r.units if r.resamples else 0 for c in (baseline, winner) for r in c.tests}
+    return part == "test" and len(units) == 1 and units != {0}
+
+
+def repeats(candidate: Candidate) -> bool:
+    """Whether every seed gave the same model, as far as resamples of the test part tell it: they vary, but not from seed to seed."""
+    drawn = [r.resamples for r in candidate.tests if r.resamples]
+    alike = len({r.score for r in candidate.tests}) == 1 and all(each == drawn[0] for each in drawn)
+    return len(drawn) > 1 and alike and len({*drawn[0]}) > 1
 
 
 def sampling_of(winner: Candidate, baseline: Candidate) -> tuple[float, int]:

@@ -21,6 +21,7 @@ from autoopt.module.net import Net
 from autoopt.module.tuned import Tuned, made_before
 from autoopt.orders import Order
 from autoopt.trial import metrics
+from autoopt.trial.by_batch import ByBatch
 
 TAKES_OTHERS = (TypeError, ValueError, LookupError, AttributeError, AssertionError, RuntimeError, MisconfigurationException)
 """What a module may raise whose `forward` takes anything else than the inputs of a batch, or works within a training alone."""
@@ -28,7 +29,7 @@ TAKES_OTHERS = (TypeError, ValueError, LookupError, AttributeError, AssertionErr
 
 @dataclass(frozen=True)
 class Measured:
-    """Metrics by name; of a test part also the objective on resamples of it, and of how many independent units that part is."""
+    """Metrics by name; of a test part also the objective on resamples of it, and of how many units (examples, groups, batches)."""
 
     metrics: dict[str, float]
     resamples: list[float] = field(default_factory=list)
@@ -44,7 +45,7 @@ def measured(trainer: L.Trainer, module: Tuned, feed: Feed, order: Order, part: 
     if isinstance(module, Net):
         found = measure_quality(trainer, module, feed, part, order.objective)
     else:
-        found = Measured({} if fresh and part == "validation" else own_quality(trainer, module, feed, part))
+        found = Measured({}) if fresh and part == "validation" else own_quality(trainer, module, feed, part, order.objective)
     model, timed = deployed_network(module), {}
     if order.latency and (inputs := inputs_to_time(module, feed)) is not None:
         timed = metrics.latency(model, inputs) | metrics.operations(model, inputs)
@@ -143,7 +144,7 @@ def judged(net: Net, outputs: Tensor, targets: Tensor, names: Iterable[str]) -> 
     return metrics.quality_metrics(net.kind, outputs, targets, [name for name in ours if name != "loss"]) | loss | theirs
 
 
-def own_quality(trainer: L.Trainer, module: Tuned, feed: Feed, part: str) -> dict[str, float]:
+def own_quality(trainer: L.Trainer, module: Tuned, feed: Feed, part: str, objective: str | None) -> Measured:
     """What a user's module logs in its validation steps on a part; nothing where it has none.
 
     Raises:
@@ -151,17 +152,21 @@ def own_quality(trainer: L.Trainer, module: Tuned, feed: Feed, part: str) -> dic
     """
     model, calls, found = deployed_network(module), list[None](), dict[str, Tensor]()
     loader = feed.held_out(part)
+    by_batch = ByBatch(objective if part == "test" else None)
     if loader is not None and overridden("validation_step", module, L.LightningModule):
         handle = model.register_forward_pre_hook(lambda *_: calls.append(None))
+        trainer.callbacks.append(by_batch)  # type: ignore[attr-defined]
         with made_before(module):
             trainer.validate(module, **feed.to_validate(loader), verbose=False)
+        trainer.callbacks.remove(by_batch)  # type: ignore[attr-defined]
         handle.remove()
         found = trainer.callback_metrics
     if model is not module and not calls:
         technique, _ = applied_to(module).chosen.of("compression")[-1]
         reason = "the module has no validation_step that calls its forward, in whose place a compressed network stands"
         raise TechniqueError("compression", technique.name, reason, unavailable=True)
-    return {on_test(k) if part == "test" else k: float(v) for k, v in found.items() if v.numel() == 1}
+    values = {on_test(k) if part == "test" else k: float(v) for k, v in found.items() if v.numel() == 1}
+    return Measured(values, *by_batch.resamples())
 
 
 def metric_name(objective: str | None) -> str:

@@ -4,16 +4,15 @@ import hashlib
 import inspect
 import logging
 import platform
-import random
 import warnings
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as L
-import numpy as np
 import torch
 from lightning.pytorch.utilities import disable_possible_user_warnings
 from torch import Tensor
@@ -22,7 +21,8 @@ from torchmetrics import Metric
 from autoopt import namesakes
 from autoopt.arguments import hints_of, passed, return_type
 from autoopt.config import FROM
-from autoopt.data.feed import has_batch_size, overridden
+from autoopt.data.feed import overridden
+from autoopt.data.loaders import NO_LENGTH, USUAL, as_datamodule, drawn_alike, seed_all, set_up
 from autoopt.data.rows import cached
 from autoopt.data.task import Examples, Raw, Task, fingerprint, make_task
 from autoopt.domain import Unavailable
@@ -77,11 +77,12 @@ def prepare(setup: dict[str, Any]) -> tuple[World, dict[str, Any]]:
     recipe = space.baseline()
     values = {k: v for k, v in next(iter(recipe.tree["data"].values())).items() if k != FROM}
     try:
-        examples = build(data, {}, values)
+        examples = as_datamodule(build(data, {}, values))
         digits = fingerprint(examples) if isinstance(examples, Examples) else ""
         if isinstance(examples, Examples) and not isinstance(examples.inputs, Raw):
             examples = replace(examples, inputs=cached(examples.inputs, recipe.tree["batches"]["cache"], store.root))
-        task = make_task(examples, recipe.tree["split"], scan=not lightning, embed=not lightning)
+        remade = partial(remake, data, values, tree["seed"])
+        task = make_task(examples, recipe.tree["split"], not lightning, not lightning, tree["seed"], remade)
     except BadInput:
         raise
     except Unavailable as error:
@@ -92,18 +93,40 @@ def prepare(setup: dict[str, Any]) -> tuple[World, dict[str, Any]]:
         raise BadInput(f"data={data.name}: it has no val_dataloader, which a network is judged on")
     if task.datamodule and not lightning and (hook := next((h for h in BATCH_HOOKS if overrides_hook(task.datamodule, h)), None)):
         raise BadInput(f"data={data.name}: its {hook} is for a LightningModule; a network needs batches that are ready as they are loaded")
-    if task.datamodule and recipe.tree["batches"]["size"] is not None and not has_batch_size(task.datamodule):
-        raise BadInput(f"batches.size={tree['batches']['size']}: {data.name} has no batch_size to set; leave batches.size away")
+    size = recipe.tree["batches"]["size"]
+    if task.datamodule and task.batch_size.resize is None and size is not None:
+        raise BadInput(f"batches.size={tree['batches']['size']}: {fixed_size(data, task)}; leave batches.size away")
     if "balanced" in str(tree["batches"]["sampler"]) and (task.datamodule or task.kind != "classification"):
         why = f"{data.name} draws its own batches" if task.datamodule else "the targets are no classes"
         raise BadInput(f"batches.sampler={tree['batches']['sampler']}: {why}; leave batches.sampler away")
     metrics = own_metrics(tree["metrics"], lightning)
     known = {"examples": digits, "sources": sources(space, metrics), "told": namesakes.told()}
     found = facts(task, lightning) | known
+    if task.datamodule and task.batch_size.resize is None:
+        found["absent"]["batches"] = {"size": fixed_size(data, task)}
     if found["objective"] and tree["objective"] is None:
         why = f"{imbalance(task)}; the objective is {found['objective']}, as accuracy would say little"
         found["notes"] = (*found["notes"], why)
     return World(task, task.example(), store, metrics), found
+
+
+def remake(data: Technique, values: dict[str, Any], seed: int, name: str, size: int) -> L.LightningDataModule:
+    """The data module, set up, with another value of the argument that is its batch size.
+
+    Raises:
+        KeyError: there is no such argument.
+    """
+    data.params[name]
+    with drawn_alike(seed):
+        made: L.LightningDataModule = build(data, {}, {**values, name: size})
+    return set_up(made, "fit", seed)
+
+
+def fixed_size(data: Technique, task: Task) -> str:
+    """Why a data module's batch size is not searched."""
+    if task.batch_size.usual is None:
+        return f"the batch size of {data.name} cannot be told from its training loader"
+    return f"{data.name} has no batch_size that its training loader follows"
 
 
 def sources(space: Space, metrics: Mapping[str, Any]) -> dict[str, str]:
@@ -134,12 +157,6 @@ def own_metrics(said: str | None, lightning: bool) -> dict[str, Any]:
             raise BadInput(f"metrics={path} is {made!r}; expected a class of torchmetrics, or a function of (outputs, targets)")
         found[name] = made
     return found
-
-
-def seed_all(seed: int) -> None:
-    random.seed(seed)
-    np.random.seed(seed % 2**32)
-    torch.manual_seed(seed)
 
 
 def silence() -> None:
@@ -232,6 +249,9 @@ def facts(task: Task, lightning: bool) -> dict[str, Any]:
         absent["augmentation"] = dict.fromkeys(SLOTS["augmentation"].offers, reason)
     if task.class_counts is None:
         absent["loss"]["class_counts"] = "the targets are no classes" if task.kind != "unknown" else "the classes are not known"
+    if not task.sized:
+        for slot in ("optimizer", "schedule", "regularizer"):
+            absent[slot] |= dict.fromkeys(("total_steps", "steps_per_epoch"), NO_LENGTH)
     if lightning:
         absent["loss"] |= dict.fromkeys(("task", "class_counts"), "a LightningModule computes its loss in its own training_step")
         if task.kind == "unknown":
@@ -255,7 +275,8 @@ def facts(task: Task, lightning: bool) -> dict[str, Any]:
         "objective": "val_balanced_accuracy" if imbalance(task) and not lightning else None,
         "notes": task.notes,
         "absent": absent,
-        "test": task.datamodule is None or overridden("test_dataloader", task.datamodule, L.LightningDataModule),
+        "test": task.datamodule is None or task.testing is not None,
+        "batch_size": task.batch_size.usual if task.datamodule else USUAL,
         "gpus": torch.cuda.device_count(),
         "versions": {"python": platform.python_version(), "torch": torch.__version__, "lightning": L.__version__},
     }

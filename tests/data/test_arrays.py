@@ -119,8 +119,8 @@ def test_integers_are_values_where_the_user_says_so():
     [
         (np.arange(N) + 18, None, r"the targets are 42 different integers, 18 to 59: classes or values; say d\.kind=classification or"),
         ((CODES == 1).astype("float32"), None, r"the targets are 0\.0 and 1\.0 in float32: classes or values; say d\.kind="),
-        (draw(5) > 0.5, None, r"multi-label, rows with several ones or none, which is not supported"),
-        ((draw(5) > 0.5).astype("float32"), None, r"multi-label, .*; give a single class for each example, or say d\.kind=regression"),
+        (draw(5) > 0.5, None, r"multi-label, rows with several ones or none; several labels .* need a LightningModule with its own loss"),
+        ((draw(5) > 0.5).astype("float32"), None, r"multi-label, .*; or say d\.kind=regression"),
         (draw(2, dtype="int64", top=9), None, r"the targets are int64 \(42, 2\); expected a single class for each example"),
         (draw(2), "classification", r"the targets are float32 \(42, 2\); expected a single class"),
         (draw(4, 4), None, r"the targets have the shape \(42, 4, 4\); expected a class \(N,\) or values \(N, D\)"),

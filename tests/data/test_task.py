@@ -238,12 +238,12 @@ def test_labels_of_a_data_module_may_be_of_any_whole_type(dtype):
     ("targets", "said"),
     [
         (
-            torch.ones(30, 3, dtype=torch.long),
-            r"have the shape \(N, 3\); expected the class of each example as \(N,\), or as rows with a single 1; several labels",
+            torch.ones(30, 3, 1, dtype=torch.long),
+            r"have the shape \(N, 3, 1\); expected the class of each example as \(N,\), or as rows with a single 1; several values",
         ),
         (
             torch.ones(30, 8, 8, dtype=torch.uint8),
-            r"have the shape \(N, 8, 8\); .* for masks give a LightningModule with its own loss",
+            r"have the shape \(N, 8, 8\); .* or masks, need a LightningModule with its own loss",
         ),
         (torch.full((30,), -1), "hold the class -1; expected classes from 0 upwards"),
     ],
@@ -265,6 +265,14 @@ def test_several_loaders_in_place_of_one_are_refused(several):
     with pytest.raises(BadInput, match=r"data: the data module's val_dataloader gives 2 loaders; join their data sets in one \(torch"):
         make_task(Several(torch.arange(20) % 2), SPLIT)
     assert make_task(Several(torch.arange(20) % 2), SPLIT, scan=False).kind == "classification"
+
+
+@pytest.mark.parametrize("dtype", [torch.long, torch.float32])
+def test_several_labels_of_an_example_are_for_a_module_with_its_own_loss(dtype):
+    labels = torch.ones(30, 3, dtype=dtype)
+    with pytest.raises(BadInput, match=r"rows of 0 and 1 with several ones or none; several labels .* need a LightningModule with its own"):
+        make_task(Rows(labels), SPLIT)
+    assert make_task(Rows(labels), SPLIT, scan=False).datamodule is not None
 
 
 def test_a_module_that_knows_its_classes_is_spared_the_scan():

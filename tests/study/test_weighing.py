@@ -8,7 +8,7 @@ from scripted import ACCURACY, LOSS, baseline, record
 from autoopt.goal import Objective
 from autoopt.study.confirm import Candidate
 from autoopt.study.stages import FINAL, TEST
-from autoopt.study.weighing import UNBOUNDED, interval, weigh
+from autoopt.study.weighing import UNBOUNDED, interval, resampled, weigh
 
 
 def candidate(key, scores, validation=(0.5, 0.5), resamples=(), units=10**6):
@@ -175,3 +175,19 @@ def test_among_equal_recipes_better_is_said_as_rarely_as_the_level_promises(cand
     """2.5 % at most; 3 % allows for 2,000 simulated studies (the standard error is .35 %)."""
     rng = np.random.default_rng(candidates + seeds)
     assert np.mean([simulated(rng, candidates, seeds) for _ in range(2000)]) < 0.03
+
+
+def test_seeds_that_change_nothing_tell_nothing_of_chance():
+    """A module that seeds itself: its score is the same, and so is every resample of it."""
+    drawn = [0.8, 0.9, 0.85]
+    same = candidate("1", [0.9, 0.9], resamples=[drawn, drawn])
+    low, high = weighed(candidate("0", [0.8, 0.8], resamples=[drawn, drawn]), same)[1]
+    assert (low, high) == (-inf, inf)
+    other = candidate("1", [0.9, 0.91], resamples=[drawn, [0.81, 0.9, 0.85]])
+    assert weighed(candidate("0", [0.8, 0.82], resamples=[drawn, [0.7, 0.9, 0.85]]), other)[1][0] > -inf
+
+
+def test_other_numbers_of_test_batches_cannot_be_compared_one_by_one():
+    drawn = [[0.8, 0.9], [0.7, 0.9]]
+    sides = [candidate(key, [0.8, 0.9], resamples=drawn, units=units) for key, units in (("0", 4), ("1", 8))]
+    assert not resampled(*sides, "test") and resampled(sides[0], sides[0], "test")

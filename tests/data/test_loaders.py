@@ -1,0 +1,265 @@
+"""A user's loaders: set up alike for all trials, with their own batch size or another one."""
+
+import lightning.pytorch as L
+import pytest
+import torch
+from torch.utils.data import BatchSampler, DataLoader, Dataset, IterableDataset, RandomSampler, TensorDataset, random_split
+
+from autoopt.api import compose_tree
+from autoopt.config import compose
+from autoopt.data.feed import Feed
+from autoopt.data.loaders import BatchSize, as_datamodule, drawn_alike, of_size
+from autoopt.data.task import make_task
+from autoopt.errors import BadInput
+from autoopt.space import Space
+from autoopt.technique import LIVE, find
+from autoopt.trial.world import prepare
+
+HERE = __name__
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_left_behind():
+    yield
+    LIVE.clear()
+    find.cache_clear()
+
+
+def rows(count: int = 40) -> TensorDataset:
+    return TensorDataset(torch.arange(count)[:, None].float(), torch.arange(count) % 2)
+
+
+class Base(L.LightningDataModule):
+    def val_dataloader(self):
+        return DataLoader(rows(20), 10)
+
+
+class PerDevice(Base):
+    """`setup` works out the size that the loaders use, by the Trainer's number of processes."""
+
+    def __init__(self, batch_size: int = 32):
+        super().__init__()
+        self.save_hyperparameters()
+
+    def setup(self, stage):
+        self.per_device = self.hparams.batch_size // self.trainer.world_size
+
+    def train_dataloader(self):
+        return DataLoader(rows(), self.per_device)
+
+
+class Named(Base):
+    """Another name for the size, of which no attribute is left."""
+
+    def __init__(self, bs: int = 10):
+        super().__init__()
+        self.loader = DataLoader(rows(), bs)
+
+    def train_dataloader(self):
+        return self.loader
+
+
+class Batched(Base):
+    """Its examples come in batches that the loader does not know of."""
+
+    def __init__(self, batch_size: int = 8):
+        super().__init__()
+        self.batch_size = batch_size
+
+    def train_dataloader(self):
+        return DataLoader(torch.arange(40.0).view(40, 1).split(self.batch_size), batch_size=None)
+
+
+class Fixed(Base):
+    def __init__(self, batch_size: int = 8):
+        super().__init__()
+
+    def train_dataloader(self):
+        return DataLoader(rows(), 16)
+
+
+class Lit(L.LightningModule):
+    def training_step(self, batch, _):
+        pass
+
+
+def world_of(*overrides: str, model: str = "Lit"):
+    return prepare({"tree": compose([f"model={HERE}:{model}", *overrides]), "store": "."})
+
+
+# ----------------------------------------------------------------------------------------------------------------------- batch size
+
+
+@pytest.mark.parametrize(("name", "usual"), [("PerDevice", 32), ("Named", 10), ("Batched", 8)])
+def test_a_batch_size_that_is_asked_for_is_that_of_the_batches(name, usual):
+    world, facts = world_of(f"data={HERE}:{name}")
+    assert facts["batch_size"] == usual and "batches" not in facts["absent"]
+    for size in (3, 20):
+        feed = Feed(world.task, {"size": size}, 0, chunked=False)
+        batch = next(iter(feed.datamodule.train_dataloader()))
+        assert len(batch if isinstance(batch, torch.Tensor) else batch[0]) == size
+        assert len(next(iter(feed.held_out("validation")))[0]) == 10, "all trials are measured on the same batches"
+
+
+def test_a_batch_size_that_nothing_follows_is_left_out_or_refused():
+    _, facts = world_of(f"data={HERE}:Fixed")
+    reason = "Fixed has no batch_size that its training loader follows"
+    assert facts["batch_size"] == 16 and facts["absent"]["batches"] == {"size": reason}
+    with pytest.raises(BadInput, match=rf"^batches\.size=choice\(32,64\): {reason}; leave batches\.size away$"):
+        world_of(f"data={HERE}:Fixed", "batches.size=32,64")
+
+
+def test_the_batch_size_of_a_data_module_is_searched_around_its_own():
+    tree = compose([f"model={HERE}:Lit", f"data={HERE}:PerDevice"])
+    assert str(Space.of(tree).around(32).settings["batches"]["size"]) == "choice(null, 16, 64)"
+    assert str(Space.of(tree).around(1).settings["batches"]["size"]) == "choice(null, 2)"
+    assert Space.of(tree).around(32).baseline().tree["batches"]["size"] is None
+    left = Space.of(tree).fitting({"batches": {"size": "it is fixed"}})
+    assert left.dropped == {"batches/size": "it is fixed"} and not any(d.key == "batches.size" for d in left.domains())
+    pinned = compose([f"model={HERE}:Lit", f"data={HERE}:PerDevice", "batches.size=half"])
+    assert Space.of(pinned).around(32).baseline().tree["batches"]["size"] == 16
+
+
+def test_a_size_may_be_relative_to_the_usual_one():
+    assert prepare({"tree": compose(["data=digits", "batches.size=half"]), "store": "."})[1]["batch_size"] == 64
+    with pytest.raises(BadInput, match=r"batches\.size=thirds: expected int, got 'thirds'"):
+        compose(["data=digits", "batches.size=thirds"])
+
+
+def test_several_loaders_in_one_have_no_batch_size():
+    class Several(Base):
+        def train_dataloader(self):
+            return {"a": DataLoader(rows(), 4), "b": DataLoader(rows(), 4)}
+
+    assert BatchSize.of(Several(), None) == BatchSize()
+
+
+# ----------------------------------------------------------------------------------------------------------------------- stages
+
+
+class Drawing(Base):
+    """Draws its parts anew at every stage, and keeps those of the last one."""
+
+    def setup(self, stage):
+        self.parts, self.stage = random_split(rows(), [0.5, 0.5]), stage
+
+    def train_dataloader(self):
+        return DataLoader(self.parts[0], 8)
+
+    def test_dataloader(self):
+        return DataLoader(self.parts[1], 8)
+
+
+def numbers(loader) -> set[float]:
+    return {float(x) for batch, _ in loader for x in batch}
+
+
+def test_what_a_later_stage_draws_fits_to_the_earlier_and_takes_nothing_of_its_place():
+    task = make_task(Drawing(), {}, scan=False, seed=3)
+    feed = Feed(task, {"size": None}, 0, chunked=False)
+    assert not numbers(feed.datamodule.train_dataloader()) & numbers(feed.held_out("test"))
+    assert (task.datamodule.stage, task.testing.stage) == ("fit", "test")
+    again = make_task(Drawing(), {}, scan=False, seed=3)
+    assert numbers(again.datamodule.train_dataloader()) == numbers(task.datamodule.train_dataloader())
+
+
+def test_nothing_drawn_for_the_data_moves_what_is_drawn_afterwards():
+    torch.manual_seed(1)
+    with drawn_alike(5):
+        inside = torch.rand(1)
+    after = torch.rand(1)
+    torch.manual_seed(1)
+    assert torch.equal(after, torch.rand(1)) and not torch.equal(inside, after)
+
+
+class NoTest(Base):
+    def setup(self, stage):
+        if stage == "test":
+            raise FileNotFoundError("test.csv is kept by the referees")
+
+    def train_dataloader(self):
+        return DataLoader(rows(), 8)
+
+    test_dataloader = train_dataloader
+
+
+def test_a_test_stage_that_cannot_be_set_up_is_told_and_the_rest_goes_on():
+    _, facts = world_of(f"data={HERE}:NoTest")
+    assert facts["test"] is False
+    assert facts["notes"] == ("the test stage cannot be set up (FileNotFoundError: test.csv is kept by the referees)",)
+
+
+class Stream(IterableDataset):
+    def __iter__(self):
+        return iter(rows())
+
+
+class Streamed(Base):
+    def __init__(self, batch_size: int = 8):
+        super().__init__()
+        self.batch_size = batch_size
+
+    def train_dataloader(self):
+        return DataLoader(Stream(), self.batch_size)
+
+
+def test_a_loader_without_a_length_is_offered_to_nothing_that_asks_for_one():
+    _, facts = world_of(f"data={HERE}:Streamed")
+    for slot in ("optimizer", "schedule", "regularizer"):
+        assert "does not say how many batches it has" in facts["absent"][slot]["total_steps"]
+    assert "total_steps" not in world_of(f"data={HERE}:PerDevice")[1]["absent"]["schedule"]
+
+
+# ------------------------------------------------------------------------------------------------------------- loaders as they are
+
+
+def test_data_sets_and_loaders_are_a_data_module():
+    sets = as_datamodule((rows(), rows(20)))
+    assert len(sets.train_dataloader()) == 1 and isinstance(sets.train_dataloader().sampler, RandomSampler)
+    assert make_task(sets, {}, scan=False).testing is None
+    loaders = as_datamodule([DataLoader(rows(), 8), DataLoader(rows(20), 5), DataLoader(rows(7), 5)])
+    task = make_task(loaders, {}, scan=False)
+    assert (task.batch_size.usual, len(Feed(task, {"size": 10}, 0, chunked=False).datamodule.train_dataloader())) == (8, 4)
+    assert len(Feed(task, {"size": None}, 0, chunked=False).held_out("test").dataset) == 7
+    stream = as_datamodule((Stream(), rows(20)))
+    assert len(next(iter(stream.train_dataloader()))[0]) == 40
+
+
+def test_another_batch_size_of_a_loader_is_of_the_same_examples():
+    loader = DataLoader(rows(), 8, drop_last=True, collate_fn=lambda items: [int(x) for x, _ in items])
+    assert [*of_size(loader, 15)] == [[*range(15)], [*range(15, 30)]] and len(of_size(loader, 15)) == 2
+    assert len(loader) == 5 and of_size(loader, 8) is loader
+    own = DataLoader(rows(), batch_sampler=Pairs(RandomSampler(rows()), 2, False))
+    assert of_size(own, 5) is own
+    assert BatchSize.of(as_datamodule((own, rows())), None) == BatchSize(2, None)
+
+
+class Pairs(BatchSampler):
+    """A sampler that makes its own batches."""
+
+
+@pytest.mark.parametrize(
+    ("found", "said"),
+    [
+        (rows(), r"a TensorDataset alone; give \(train, validation\) or \(train, validation, test\)"),
+        ((rows(),), "1 parts; give"),
+        ((rows(), [1, 2]), "a part is list; expected torch.utils.data.DataLoader or Dataset"),
+    ],
+)
+def test_what_is_no_parts_is_refused(found, said):
+    with pytest.raises(BadInput, match=f"^data: {said}"):
+        as_datamodule(found)
+
+
+def parts() -> tuple[Dataset, Dataset]:
+    return rows(), rows(20)
+
+
+def test_loaders_are_given_by_import_path_or_from_python():
+    assert world_of(f"data={HERE}:parts")[1]["batch_size"] == 64
+    trees = [compose_tree([], lambda: Lit(), (rows(count), rows(20), rows(9))) for count in (40, 40, 50)]
+    names = [next(iter(tree["data"].values()))["from"] for tree in trees]
+    assert names[0] == names[1] != names[2], "other data are another study"
+    assert prepare({"tree": trees[0], "store": "."})[1]["test"]
+    with pytest.raises(BadInput, match="a TensorDataset alone"):
+        prepare({"tree": compose_tree([], lambda: Lit(), rows()), "store": "."})

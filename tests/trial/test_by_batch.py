@@ -1,0 +1,51 @@
+"""The value of each batch of what a user's module logs."""
+
+import lightning.pytorch as L
+import pytest
+import torch
+from torch.utils.data import DataLoader
+from torchmetrics import MeanMetric
+
+from autoopt.trial.by_batch import ByBatch
+
+VALUES = torch.tensor([1.0, 3.0, 5.0, 7.0, 9.0])
+
+
+class Logging(L.LightningModule):
+    def __init__(self):
+        super().__init__()
+        self.mean = MeanMetric()
+
+    def validation_step(self, batch, _):
+        self.log("mean", batch.mean(), batch_size=len(batch))
+        self.log("forked", batch.mean(), on_step=True, on_epoch=True, batch_size=len(batch))
+        self.log("sum", batch.sum(), reduce_fx="sum")
+        self.mean(batch)
+        self.log("metric", self.mean)
+
+    def on_validation_epoch_end(self):
+        self.log("late", torch.tensor(1.0))
+
+
+def taken(metric: str, size: int = 2) -> ByBatch:
+    by_batch = ByBatch(metric)
+    quiet = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False, "enable_model_summary": False}
+    L.Trainer(accelerator="cpu", callbacks=[by_batch], **quiet).validate(Logging(), DataLoader(VALUES, size), verbose=False)
+    return by_batch
+
+
+@pytest.mark.parametrize("metric", ["mean", "forked_epoch"])
+def test_a_mean_over_batches_is_taken_apart(metric):
+    by_batch = taken(metric)
+    assert by_batch.sums == [(0, 0), (4, 2), (16, 4), (25, 5)]
+    drawn, units = by_batch.resamples()
+    assert units == 3 and len(drawn) == 200 and min(drawn) >= 2 and max(drawn) <= 9 and len({*drawn}) > 3
+
+
+@pytest.mark.parametrize("metric", ["sum", "metric", "late", "forked_step", "absent"])
+def test_what_is_no_mean_over_batches_has_no_values_of_batches(metric):
+    assert taken(metric).resamples() == ([], 0)
+
+
+def test_one_batch_alone_tells_nothing():
+    assert taken("mean", size=5).resamples() == ([], 0)
