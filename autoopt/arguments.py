@@ -68,11 +68,11 @@ def passed(builder: Any, values: Mapping[str, Any], label: str = "") -> dict[str
     hints, parameters = hints_of(builder), parameters_of(builder)
     return {
         name: understood(value, hints.get(name, Any), getattr(parameters.get(name), "default", REQUIRED), f"{label}.{name}")
-        for name, value in nested(values).items()
+        for name, value in as_tree(values).items()
     }
 
 
-def nested(values: Mapping[str, Any]) -> dict[str, Any]:
+def as_tree(values: Mapping[str, Any]) -> dict[str, Any]:
     """Values by dotted keys as a tree, in which an object with arguments is a mapping that says where it is from."""
     tree: dict[str, Any] = {}
     for key in sorted(values, key=lambda key: key.count(".")):
@@ -141,19 +141,19 @@ def object_at(path: str, label: str) -> Any:
 def check_kind_of_argument(found: Any, hint: Any, said: str) -> None:
     """Raise BadInput where an object is neither of the classes that its argument names, nor of what arguments of models are."""
     returned = found if isinstance(found, type) else return_type(found)
-    allowed = tuple(classes(hint)) or tuple(object_at(path, said) for path in KINDS)
+    allowed = tuple(classes_of(hint)) or tuple(object_at(path, said) for path in KINDS)
     if not (isinstance(returned, type) and issubclass(returned, allowed)):
         names = " or ".join(kind.__name__ for kind in allowed)
         expected = f"expected a subclass of {names}, or a function annotated to return one"
         raise BadInput(f"{said}: {expected}; else write a function that makes the whole")
 
 
-def classes(hint: Any) -> Iterator[type]:
+def classes_of(hint: Any) -> Iterator[type]:
     """The classes of objects that a type names: `Net`, `type[Net]`, `Callable[…, Net]`, `Net | None`."""
     for kind in alternatives(hint):
         origin, inner = typing.get_origin(kind), typing.get_args(kind)
         if origin is type or (origin is collections.abc.Callable and inner):
-            yield from classes(inner[-1])
+            yield from classes_of(inner[-1])
         elif isinstance(kind, type) and kind.__module__ not in ("builtins", "typing", "collections.abc", "functools"):
             yield kind
 
@@ -164,7 +164,7 @@ def expects_uncalled(found: Any, hint: Any, default: Any) -> bool:
         return True
     for kind in alternatives(hint):
         origin = typing.get_origin(kind)
-        makes = origin is collections.abc.Callable and any(classes(kind))
+        makes = origin is collections.abc.Callable and any(classes_of(kind))
         if makes or {kind, origin} & {type, functools.partial}:
             return True
     return False

@@ -52,10 +52,10 @@ def code_of(made: Any) -> Any:
         return [source or code_of(made.__code__), held, code_of(made.__defaults__), code_of(made.__kwdefaults__)]
     if isinstance(made, type):
         return [source_of(made), *(code_of(part) for part in vars(made).values() if isinstance(part, types.FunctionType))]
-    return [type(made).__qualname__, size_of(made)]
+    return [type(made).__qualname__, length_of(made)]
 
 
-def size_of(made: Any) -> int:
+def length_of(made: Any) -> int:
     """How many examples or batches a data set or a loader has, where it knows."""
     try:
         return len(made)

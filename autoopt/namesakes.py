@@ -63,7 +63,7 @@ def same_release(name: str) -> bool:
         return False
 
 
-def told() -> tuple[str, ...]:
+def namesake_note() -> tuple[str, ...]:
     """What the user should know of names that were imported as another's: one line, or nothing."""
     finders = [finder for finder in sys.meta_path if isinstance(finder, Namesakes)]
     pairs = [(name, real) for finder in finders for name, real in finder.served.items() if name in sys.modules and name in PAIRS]

@@ -10,6 +10,7 @@ from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
+from autoopt.arguments import REQUIRED
 from autoopt.domain import Acts, Choice, Range
 from autoopt.namesakes import spec_of
 
@@ -22,7 +23,6 @@ READABLE = (
     ast.Constant, ast.Name, ast.Load, ast.Call, ast.keyword, ast.Subscript, ast.Tuple, ast.List, ast.UnaryOp, ast.unaryop, ast.BinOp,
     ast.BitOr,
 )  # fmt: skip
-REQUIRED: Any = inspect.Parameter.empty
 
 
 class Parameter(NamedTuple):

@@ -50,12 +50,12 @@ def own_values(overrides: Overrides) -> dict[str, Any]:
             continue
         param = technique.params.get(key.split(".", 2)[2])
         value = text if grammar.is_sweep(text) else grammar.override(f"{key}={text}").value()
-        if param is None or not is_plain(param.default) or isinstance(value, list | dict):
+        if param is None or not fits_a_node(param.default) or isinstance(value, list | dict):
             found[key] = value
     return found
 
 
-def is_plain(default: Any) -> bool:
+def fits_a_node(default: Any) -> bool:
     """Whether Hydra's node holds the argument, as something else than a mapping."""
     return default is REQUIRED or (sayable(default) and not isinstance(default, dict))
 

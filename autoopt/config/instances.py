@@ -83,10 +83,10 @@ def instance(node: Any, said: str) -> Any:
     if "_args_" in node:
         raise BadInput(f"{said}: _args_ has no names; write each argument under its own")
     own = node.get(INIT_ARGS) or {} if CLASS_PATH in node else {k: v for k, v in node.items() if k not in (TARGET, *IGNORED)}
-    return {FROM: import_path(str(node.get(TARGET, node.get(CLASS_PATH))), said), **{k: instance(v, said) for k, v in own.items()}}
+    return {FROM: colon_path(str(node.get(TARGET, node.get(CLASS_PATH))), said), **{k: instance(v, said) for k, v in own.items()}}
 
 
-def import_path(dotted: str, said: str) -> str:
+def colon_path(dotted: str, said: str) -> str:
     """`package.module.Name` as `package.module:Name`, told by which modules there are; none is imported.
 
     Raises:

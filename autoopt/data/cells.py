@@ -60,7 +60,7 @@ def unwrapped(column: pandas.Series) -> pandas.Series:
     return column.astype(object) if isinstance(column.dtype, pandas.CategoricalDtype) else column
 
 
-def nested(column: pandas.Series) -> str:
+def structured_kind(column: pandas.Series) -> str:
     """What a column holds, where its cells are no values of a table."""
     if types.is_complex_dtype(column):
         return "complex numbers"
@@ -172,7 +172,7 @@ def truths(said: pandas.Series) -> np.ndarray:
 # ----------------------------------------------------------------------------------------------------------- what a column holds
 
 
-def told(said: pandas.Series, decimal: str) -> tuple[str, Style]:
+def text_type(said: pandas.Series, decimal: str) -> tuple[str, Style]:
     """The type that texts tell, and how they are written.
 
     Args:

@@ -8,7 +8,19 @@ from typing import Any
 import numpy as np
 import pandas
 
-from autoopt.data.cells import GAPS, PLAIN_STYLE, Style, cell_texts, decimal_mark, native_kind, nested, readings, style_of, told, unwrapped
+from autoopt.data.cells import (
+    GAPS,
+    PLAIN_STYLE,
+    Style,
+    cell_texts,
+    decimal_mark,
+    native_kind,
+    readings,
+    structured_kind,
+    style_of,
+    text_type,
+    unwrapped,
+)
 from autoopt.data.task import embedding_width
 from autoopt.errors import BadInput
 
@@ -176,7 +188,7 @@ def learn_column(column: pandas.Series, train: np.ndarray, embed: bool, schema: 
     name, shown = str(column.name), column.iloc[train]
     if name in schema.drop:
         return Column(name, "category", ignored=ASKED)
-    if holds := nested(shown):
+    if holds := structured_kind(shown):
         return Column(name, "category", ignored=f"it holds {holds}")
     bare = column_type(shown, schema)
     if bare is None:
@@ -211,7 +223,7 @@ def column_type(shown: pandas.Series, schema: Schema) -> Column | None:
     if said.empty:
         return None
     decimal = schema.decimal or decimal_mark([said], schema.undecided)
-    kind, style = (bare.type, style_of(said, bare.type, decimal)) if bare.type else told(said, decimal)
+    kind, style = (bare.type, style_of(said, bare.type, decimal)) if bare.type else text_type(said, decimal)
     return replace(bare, type=kind, style=style)
 
 

@@ -18,7 +18,7 @@ from autoopt.errors import BadInput
 
 USUAL = 64
 """The batch size of data that have none of their own."""
-NAMES = ("batch_size", "train_batch_size", "bs", "batchsize", "batch")
+BATCH_SIZE_NAMES = ("batch_size", "train_batch_size", "bs", "batchsize", "batch")
 """What authors call the batch size."""
 NO_LENGTH = "the training loader does not say how many batches it has (__len__)"
 Resize = Callable[[L.LightningDataModule, int], L.LightningDataModule]
@@ -98,7 +98,7 @@ def seed_all(seed: int) -> None:
     torch.manual_seed(seed)
 
 
-def set_up(datamodule: L.LightningDataModule, stage: str, seed: int) -> L.LightningDataModule:
+def run_setup(datamodule: L.LightningDataModule, stage: str, seed: int) -> L.LightningDataModule:
     """Set up a stage beside a Trainer, as Lightning does; every stage draws alike, so that their parts fit together."""
     if datamodule.trainer is None:
         quiet = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False, "enable_model_summary": False}
@@ -135,20 +135,20 @@ class BatchSize:
         Args:
             remade: a data module, set up, of another value of an argument of its constructor; raises where there is none.
         """
-        usual = size_of(datamodule.train_dataloader())
+        usual = batch_size_of(datamodule.train_dataloader())
         if usual is None:
             return cls()
         probe = usual // 2 or 2
         ways: list[Resize] = [with_attribute]
         if remade is not None:
-            ways += [lambda _, size, name=name: remade(name, size) for name in NAMES]  # type: ignore[misc]
+            ways += [lambda _, size, name=name: remade(name, size) for name in BATCH_SIZE_NAMES]  # type: ignore[misc]
         return cls(usual, next((way for way in ways if takes(way, datamodule, probe)), None))
 
 
 def takes(way: Resize, datamodule: L.LightningDataModule, size: int) -> bool:
     """Whether a way of giving a batch size has an effect on the training loader."""
     try:
-        return size_of(way(datamodule, size).train_dataloader()) == size
+        return batch_size_of(way(datamodule, size).train_dataloader()) == size
     except (KeyError, TypeError, ValueError, AttributeError):  # no such argument, or the size is refused
         return False
 
@@ -157,13 +157,13 @@ def with_attribute(datamodule: L.LightningDataModule, size: int) -> L.LightningD
     """A copy with the size as its attribute and its hyperparameter, wherever it has such."""
     own = ready(datamodule)
     for holder in (own, own.hparams):
-        for name in NAMES:
+        for name in BATCH_SIZE_NAMES:
             if hasattr(holder, name):
                 setattr(holder, name, size)
     return own
 
 
-def size_of(loader: Any) -> int | None:
+def batch_size_of(loader: Any) -> int | None:
     """Examples a batch: as a loader says, or as its first batch shows; nothing of several loaders in one."""
     if isinstance(loader, DataLoader) and loader.batch_size is not None:
         return loader.batch_size

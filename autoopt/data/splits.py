@@ -16,7 +16,7 @@ from autoopt.errors import BadInput, nearest
 Parts = dict[str, Tensor]
 SPLITTING = ("column", "group", "time")
 """Settings of `split` that name a column of the data."""
-NAMES = {
+PART_NAMES = {
     **dict.fromkeys(("train", "training"), "train"),
     **dict.fromkeys(("val", "valid", "validation"), "validation"),
     **dict.fromkeys(("test", "testing"), "test"),
@@ -170,7 +170,7 @@ def named_parts(values: np.ndarray, name: str) -> Parts:
     Raises:
         BadInput: it says something else, or nothing of training.
     """
-    said = np.array([NAMES.get(str(value).strip().lower(), str(value)) for value in values])
+    said = np.array([PART_NAMES.get(str(value).strip().lower(), str(value)) for value in values])
     if unknown := sorted(set(said.tolist()) - set(PARTS)):
         raise BadInput(f"split.column={name}: expected train, val and test in it, got {', '.join(map(repr, unknown[:5]))}")
     if "train" not in said:

@@ -8,7 +8,7 @@ import torch
 from pandas.api import types
 from torch import Tensor
 
-from autoopt.data.cells import cell_texts, nested
+from autoopt.data.cells import cell_texts, structured_kind
 from autoopt.data.column import MAX_LEVELS, UNREAD, Column, column_type
 from autoopt.data.table import Table
 from autoopt.errors import BadInput
@@ -52,7 +52,7 @@ def type_of(where: str, table: Table, column: pandas.Series) -> Column:
         BadInput: it holds lists and the like, or has gaps.
     """
     name, schema = str(column.name), table.schema
-    if holds := nested(column):
+    if holds := structured_kind(column):
         raise BadInput(
             f"{where}: the target '{name}' holds {holds}, such as {column.iloc[0]!r:.60}; expected a number or a class in each row"
         )

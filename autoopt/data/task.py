@@ -17,7 +17,7 @@ from torch.utils.data import DataLoader
 
 from autoopt.data.arrays import OWN_LOSS, checked_classes, multi_label, one_hot
 from autoopt.data.batch import Layout, batch_layout
-from autoopt.data.loaders import BatchSize, drawn_alike, set_up, sized
+from autoopt.data.loaders import BatchSize, drawn_alike, run_setup, sized
 from autoopt.data.parts import PARTS
 from autoopt.data.rows import Mapped, Rows, Source, all_rows, pieces
 from autoopt.data.scale import Scale
@@ -293,7 +293,7 @@ def task_of_module(
     """
     with drawn_alike(seed):
         datamodule.prepare_data()
-    set_up(datamodule, "fit", seed)
+    run_setup(datamodule, "fit", seed)
     testing, notes = tested(datamodule, seed)
     task = task_of_batches(datamodule, scan)
     size, knows = BatchSize.of(datamodule, remade), sized(datamodule.train_dataloader())
@@ -305,7 +305,7 @@ def tested(datamodule: LightningDataModule, seed: int) -> tuple[LightningDataMod
     if not is_overridden("test_dataloader", datamodule):
         return None, ()
     try:
-        return set_up(copy.copy(datamodule), "test", seed), ()
+        return run_setup(copy.copy(datamodule), "test", seed), ()
     except Exception as error:
         traceback.print_exc()
         return None, (f"the test stage cannot be set up ({type(error).__name__}: {' '.join(str(error).split())})",)

@@ -43,8 +43,8 @@ def write_checkpoint(folder: Path) -> Path | None:
         return None
     kind, path = type(module), folder / "model.ckpt"
     try:
-        missing = written(module, dict(module.hparams) or arguments_of(folder), folder / "model.safetensors", path)
-        check(module, path, missing)
+        missing = write_checked(module, dict(module.hparams) or arguments_of(folder), folder / "model.safetensors", path)
+        check_loads_alike(module, path, missing)
     except Exception as error:
         path.unlink(missing_ok=True)
         add_to_readme(folder, kind, "")
@@ -62,9 +62,9 @@ def arguments_of(folder: Path) -> dict[str, Any]:
     return set_values(values)
 
 
-def written(module: L.LightningModule, values: dict[str, Any], weights: Path, path: Path) -> dict[str, Any]:
+def write_checked(module: L.LightningModule, values: dict[str, Any], weights: Path, path: Path) -> dict[str, Any]:
     """Write the checkpoint; the hyperparameters that `weights_only=True` would not load are left out, and returned."""
-    plain = {name: value for name, value in values.items() if is_plain(value)}
+    plain = {name: value for name, value in values.items() if loads_without_pickle(value)}
     checkpoint: dict[str, Any] = {
         "state_dict": load_file(weights),
         "epoch": 0,
@@ -78,7 +78,7 @@ def written(module: L.LightningModule, values: dict[str, Any], weights: Path, pa
     return {name: value for name, value in values.items() if name not in plain}
 
 
-def is_plain(value: Any) -> bool:
+def loads_without_pickle(value: Any) -> bool:
     """Whether `weights_only=True` loads it."""
     file = io.BytesIO()
     try:
@@ -90,7 +90,7 @@ def is_plain(value: Any) -> bool:
     return True
 
 
-def check(module: L.LightningModule, path: Path, missing: dict[str, Any]) -> None:
+def check_loads_alike(module: L.LightningModule, path: Path, missing: dict[str, Any]) -> None:
     """Raise ValueError where the checkpoint gives another module."""
     again = type(module).load_from_checkpoint(path, map_location="cpu", weights_only=True, **missing)
     if repr(again) != repr(module):

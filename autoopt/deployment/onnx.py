@@ -13,7 +13,7 @@ import onnxscript  # noqa: F401 - torch's exporter needs it, and imports it seco
 import torch
 from torch import Tensor, nn
 
-TOLERANCE = 1e-3
+GRAPH_TOLERANCE = 1e-3
 EXPORTER = logging.getLogger("torch.onnx._internal.exporter._registration")
 
 
@@ -84,7 +84,7 @@ def to_onnx(model: nn.Module, inputs: Tensor) -> bytes:
     assert program is not None
     graph = program.model_proto.SerializeToString()
     got = OnnxModel(graph, 0)(inputs)
-    if wanted.shape != got.shape or not torch.allclose(wanted, got, rtol=TOLERANCE, atol=TOLERANCE):
+    if wanted.shape != got.shape or not torch.allclose(wanted, got, rtol=GRAPH_TOLERANCE, atol=GRAPH_TOLERANCE):
         raise ValueError(f"the ONNX graph gives other outputs than the network, by up to {(wanted - got).abs().max():.2g}")
     return graph
 

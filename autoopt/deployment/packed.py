@@ -68,13 +68,13 @@ class Unpacking(nn.Module):
 
 
 @contextmanager
-def trainable(packed: Packed) -> Iterator[nn.Module]:
+def unpacked_network(packed: Packed) -> Iterator[nn.Module]:
     """The network inside of a packed one, computing every weight from its packing, so that training it trains the packings."""
     for name, packing in zip(packed.names, packed.packings, strict=True):
         put(packed.model, name, nn.Parameter(packing().detach(), requires_grad=False))
         parametrize.register_parametrization(*place(packed.model, name), Unpacking(packing))
     if isinstance(packed.model, Packed):
-        with trainable(packed.model) as network:
+        with unpacked_network(packed.model) as network:
             yield network
     else:
         yield packed.model

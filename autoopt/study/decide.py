@@ -13,7 +13,7 @@ from autoopt.study.record import Record
 from autoopt.study.stages import COMPRESS, CONFIRM, FINAL, SEARCH, STORED, TEST, Stage
 from autoopt.study.study import Study
 from autoopt.study.verdict import Point, Side, Verdict, mean_metrics
-from autoopt.study.weighing import resampled, weigh
+from autoopt.study.weighing import both_resampled, weigh
 
 
 def decide(study: Study) -> Verdict:
@@ -114,7 +114,7 @@ def verdict_of(study: Study, baseline: Candidate, winner: Candidate, plan: Plan)
         part=study.part,
         gain=gain,
         interval=interval,
-        sampled="examples" if not study.facts["lightning"] else "batches" if resampled(baseline, winner, study.part) else "",
+        sampled="examples" if not study.facts["lightning"] else "batches" if both_resampled(baseline, winner, study.part) else "",
         baseline=side(baseline, study.part),
         winner=side(winner, study.part),
         counts={state: sum(r.state == state for r in tried) for state in ("complete", "stopped", "failed")},

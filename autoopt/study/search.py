@@ -169,14 +169,14 @@ def described(ready: Warm, space: Space) -> str:
 def untouched(tree: Tree) -> Recipe | None:
     """The recipe that trains a LightningModule as it is written, whatever is named; `None` where the space's own baseline does."""
     baseline = Space.of(tree).trained().baseline()
-    nodes = {slot: as_written(slot, tree, baseline) for slot in SLOTS if slot not in ("data", "device")}
+    nodes = {slot: slot_as_written(slot, tree, baseline) for slot in SLOTS if slot not in ("data", "device")}
     if any(map(is_path, (node.get(FROM, "") for node in tree["data"].values()))) and is_sweep(tree["batches"]["size"]):
         nodes["batches"] = {**baseline.tree["batches"], "size": None}  # the author's own
     recipe = baseline.replace(**nodes)
     return None if recipe == baseline else recipe
 
 
-def as_written(slot: str, tree: Tree, baseline: Recipe) -> dict[str, Any]:
+def slot_as_written(slot: str, tree: Tree, baseline: Recipe) -> dict[str, Any]:
     """What a slot holds in that recipe: of the model its own defaults where an argument is searched, else `keep` or nothing."""
     if slot != "model":
         return {"keep": {}} if "keep" in available(slot) else {}

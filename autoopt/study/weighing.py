@@ -35,12 +35,12 @@ def weigh(baseline: Candidate, winner: Candidate, part: str, objective: Objectiv
     if gain and all(map(repeats, (baseline, winner))):
         return gain, UNBOUNDED
     parts = [(variance(side) / len(side), len(side) - 1) for side in (theirs, ours)]
-    if resampled(baseline, winner, part):
+    if both_resampled(baseline, winner, part):
         parts.append(sampling_of(winner, baseline))
     return gain, interval(gain, parts)
 
 
-def resampled(baseline: Candidate, winner: Candidate, part: str) -> bool:
+def both_resampled(baseline: Candidate, winner: Candidate, part: str) -> bool:
     """Whether the interval counts the finite test part too: both sides were measured on the same resamples of it."""
     units = {r.units if r.resamples else 0 for c in (baseline, winner) for r in c.tests}
     return part == "test" and len(units) == 1 and units != {0}

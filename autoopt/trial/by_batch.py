@@ -30,7 +30,7 @@ class ByBatch(L.Callback):
         sums = torch.tensor(self.sums, dtype=torch.float64).diff(dim=0)
         if len(sums) < 2:
             return [], 0
-        return metrics.resampled(mean_of, sums[:, 0], sums[:, 1])
+        return metrics.on_resamples(mean_of, sums[:, 0], sums[:, 1])
 
 
 def mean_of(values: Tensor, weights: Tensor) -> float:

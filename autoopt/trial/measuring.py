@@ -123,7 +123,7 @@ def measure_quality(trainer: L.Trainer, net: Net, feed: Feed, part: str, objecti
     groups = feed.task.groups
     if groups is not None:  # of a try-out those of the first examples
         groups = groups[: len(targets)].unique(return_inverse=True)[1]
-    return Measured(found, *metrics.resampled(lambda some, theirs: judged(net, some, theirs, [name])[name], outputs, targets, groups))
+    return Measured(found, *metrics.on_resamples(lambda some, theirs: judged(net, some, theirs, [name])[name], outputs, targets, groups))
 
 
 def metric_names(net: Net) -> tuple[str, ...]:

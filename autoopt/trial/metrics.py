@@ -80,7 +80,7 @@ def by(name: str, made: Any, outputs: Tensor, targets: Tensor) -> float:
         raise ValueError(f"metrics={name}: {type(error).__name__}: {error}") from error
 
 
-def resampled(
+def on_resamples(
     measure: Callable[[Tensor, Tensor], float], outputs: Tensor, targets: Tensor, groups: Tensor | None = None
 ) -> tuple[list[float], int]:
     """A metric on resamples of the examples with replacement, the same ones for every model of a study, and of how many units.

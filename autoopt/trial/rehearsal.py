@@ -14,7 +14,7 @@ from autoopt.trial.measuring import outputs_of
 from autoopt.trial.training import Training, made
 from autoopt.trial.world import seed_all
 
-TOLERANCE = 1e-3
+LOADING_TOLERANCE = 1e-3
 """How far outputs may be from what they were, as a share of the greatest: the same weights may be summed in another order."""
 
 
@@ -36,7 +36,7 @@ def loaded(training: Training, path: Path) -> Training:
     Raises:
         TechniqueError: that fails, or it then gives other outputs than the module that they are of.
     """
-    again = rebuilt(training)
+    again = with_untrained_module(training)
     try:
         begin(again.trainer, again.module, again.feed)
         take_up(again.module, path)
@@ -47,7 +47,7 @@ def loaded(training: Training, path: Path) -> Training:
     return again
 
 
-def rebuilt(training: Training) -> Training:
+def with_untrained_module(training: Training) -> Training:
     """The same with an untrained module."""
     order = training.order
     seed_all(order.seed)
@@ -60,9 +60,9 @@ def rebuilt(training: Training) -> Training:
 def check_alike(training: Training, again: Training) -> None:
     """Raise TechniqueError where a loaded network gives other outputs than the one that was stored."""
     before, repeated, after = (seeded_outputs(each) for each in (training, training, again))
-    if before is None or repeated is None or difference(before, repeated) > TOLERANCE:
+    if before is None or repeated is None or difference(before, repeated) > LOADING_TOLERANCE:
         return  # its outputs hang on more than its inputs
-    if (found := float("inf") if after is None else difference(before, after)) > TOLERANCE:
+    if (found := float("inf") if after is None else difference(before, after)) > LOADING_TOLERANCE:
         raise lost(training, f"it gives other outputs when its stored weights are loaded into a new one, by up to {found:.1%}")
 
 

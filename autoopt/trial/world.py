@@ -22,7 +22,7 @@ from autoopt import namesakes
 from autoopt.arguments import hints_of, passed, return_type
 from autoopt.config import FROM
 from autoopt.data.feed import overridden
-from autoopt.data.loaders import NO_LENGTH, USUAL, as_datamodule, drawn_alike, seed_all, set_up
+from autoopt.data.loaders import NO_LENGTH, USUAL, as_datamodule, drawn_alike, run_setup, seed_all
 from autoopt.data.rows import cached
 from autoopt.data.task import Examples, Raw, Task, fingerprint, make_task
 from autoopt.domain import Unavailable
@@ -100,7 +100,7 @@ def prepare(setup: dict[str, Any]) -> tuple[World, dict[str, Any]]:
         why = f"{data.name} draws its own batches" if task.datamodule else "the targets are no classes"
         raise BadInput(f"batches.sampler={tree['batches']['sampler']}: {why}; leave batches.sampler away")
     metrics = own_metrics(tree["metrics"], lightning)
-    known = {"examples": digits, "sources": sources(space, metrics), "told": namesakes.told()}
+    known = {"examples": digits, "sources": sources(space, metrics), "told": namesakes.namesake_note()}
     found = facts(task, lightning) | known
     if task.datamodule and task.batch_size.resize is None:
         found["absent"]["batches"] = {"size": fixed_size(data, task)}
@@ -119,7 +119,7 @@ def remake(data: Technique, values: dict[str, Any], seed: int, name: str, size: 
     data.params[name]
     with drawn_alike(seed):
         made: L.LightningDataModule = build(data, {}, {**values, name: size})
-    return set_up(made, "fit", seed)
+    return run_setup(made, "fit", seed)
 
 
 def fixed_size(data: Technique, task: Task) -> str:

@@ -4,7 +4,7 @@ from typing import Annotated
 import torch
 from torch import Tensor, nn
 
-from autoopt.deployment.packed import Packed, kernels, pack, trainable, unpack
+from autoopt.deployment.packed import Packed, kernels, pack, unpack, unpacked_network
 from autoopt.domain import Acts, Choice, Range, Unavailable
 
 MOST = 1000
@@ -50,7 +50,7 @@ def weight_sharing(
         raise Unavailable("the model has no weight matrices")
     large = {name: weight for name, weight in weights.items() if weight.numel() > 2 * clusters}
     packed = Packed(model, {name: Shared(weight, clusters) for name, weight in large.items()})
-    with trainable(packed) as network:
+    with unpacked_network(packed) as network:
         finetune(network, epochs)
     return packed.eval()
 

@@ -12,7 +12,7 @@ from torch import Tensor
 from autoopt.data.arrays import targets_of
 from autoopt.data.images import Images
 from autoopt.data.parts import PARTS
-from autoopt.data.splits import NAMES, contiguous_parts
+from autoopt.data.splits import PART_NAMES, contiguous_parts
 from autoopt.data.task import Examples
 from autoopt.data.words import Texts
 from autoopt.errors import BadInput, nearest
@@ -73,7 +73,7 @@ def splits_in(root: Path) -> tuple[dict[str, Path], tuple[str, ...]]:
     if not (root / "dataset_dict.json").is_file():
         return {"train": root}, ()
     splits = read_info(root / "dataset_dict.json").get("splits", [])
-    parts = {NAMES[split.lower()]: root / split for split in splits if split.lower() in NAMES}
+    parts = {PART_NAMES[split.lower()]: root / split for split in splits if split.lower() in PART_NAMES}
     if "train" not in parts:
         raise BadInput(f"{WHERE}.path: {root} has the splits {', '.join(splits)}, but none for train")
     others = [split for split in splits if root / split not in parts.values()]

@@ -6,7 +6,7 @@ from typing import Annotated
 import torch
 
 from autoopt.data.images import Images
-from autoopt.data.splits import NAMES, contiguous_parts
+from autoopt.data.splits import PART_NAMES, contiguous_parts
 from autoopt.data.task import Examples
 from autoopt.domain import Acts
 from autoopt.errors import BadInput
@@ -55,11 +55,11 @@ def parts_in(root: Path) -> dict[str, Path]:
         BadInput: none is for training, or two are the same part.
     """
     found: dict[str, Path] = {}
-    named = [folder for folder in folders(root) if folder.name.strip().lower() in NAMES]
+    named = [folder for folder in folders(root) if folder.name.strip().lower() in PART_NAMES]
     if any(is_image_file(file) for folder in named for file in folder.iterdir()) or not any(folders(folder) for folder in named):
         return {}
     for folder in named:
-        part = NAMES[folder.name.strip().lower()]
+        part = PART_NAMES[folder.name.strip().lower()]
         if part in found:
             raise BadInput(f"{WHERE}: {found[part]} and {folder} are both the {part} part; leave one of them away")
         found[part] = folder

@@ -6,7 +6,7 @@ from autoopt.data.archive import Archive
 from autoopt.data.arrays import array_inputs, targets_of
 from autoopt.data.parts import PARTS
 from autoopt.data.rows import Joined
-from autoopt.data.splits import NAMES, contiguous_parts
+from autoopt.data.splits import PART_NAMES, contiguous_parts
 from autoopt.data.task import Examples
 from autoopt.errors import BadInput, nearest
 
@@ -50,5 +50,5 @@ def npz(*, path: str, inputs: str = "x", targets: str = "y", kind: str | None = 
 
 def names_of(archive: Archive, part: str, inputs: str, targets: str) -> tuple[str, str] | None:
     """The names of a part's arrays, where it has some."""
-    pairs = ((f"{inputs}_{word}", f"{targets}_{word}") for word in NAMES if NAMES[word] == part)
+    pairs = ((f"{inputs}_{word}", f"{targets}_{word}") for word in PART_NAMES if PART_NAMES[word] == part)
     return next((pair for pair in pairs if pair[0] in archive and pair[1] in archive), None)

@@ -8,7 +8,7 @@ from scripted import ACCURACY, LOSS, baseline, record
 from autoopt.goal import Objective
 from autoopt.study.confirm import Candidate
 from autoopt.study.stages import FINAL, TEST
-from autoopt.study.weighing import UNBOUNDED, interval, resampled, weigh
+from autoopt.study.weighing import UNBOUNDED, both_resampled, interval, weigh
 
 
 def candidate(key, scores, validation=(0.5, 0.5), resamples=(), units=10**6):
@@ -190,4 +190,4 @@ def test_seeds_that_change_nothing_tell_nothing_of_chance():
 def test_other_numbers_of_test_batches_cannot_be_compared_one_by_one():
     drawn = [[0.8, 0.9], [0.7, 0.9]]
     sides = [candidate(key, [0.8, 0.9], resamples=drawn, units=units) for key, units in (("0", 4), ("1", 8))]
-    assert not resampled(*sides, "test") and resampled(sides[0], sides[0], "test")
+    assert not both_resampled(*sides, "test") and both_resampled(sides[0], sides[0], "test")

@@ -9,7 +9,7 @@ import torchmetrics
 from torch import nn
 
 from autoopt.trial import metrics
-from autoopt.trial.metrics import CLASSIFICATION, REGRESSION, by, latency, operations, quality_metrics, resampled, size
+from autoopt.trial.metrics import CLASSIFICATION, REGRESSION, by, latency, on_resamples, operations, quality_metrics, size
 
 N = 400
 
@@ -120,7 +120,7 @@ def test_regression_equals_scikit_learn(estimates, columns):
 
 def test_resamples_spread_as_the_binomial_distribution_says(guesses):
     outputs, targets = guesses
-    drawn, units = resampled(accuracy, outputs, targets)
+    drawn, units = on_resamples(accuracy, outputs, targets)
     assert units == N
     p = quality_metrics("classification", outputs, targets, ["accuracy"])["accuracy"]
     assert len(drawn) == metrics.RESAMPLES
@@ -132,12 +132,12 @@ def test_resamples_spread_as_the_binomial_distribution_says(guesses):
 def test_two_models_are_measured_on_the_same_resamples(guesses):
     outputs, targets = guesses
     torch.manual_seed(1)
-    one, _ = resampled(accuracy, outputs, targets)
+    one, _ = on_resamples(accuracy, outputs, targets)
     torch.manual_seed(2)
-    assert resampled(accuracy, outputs, targets) == (one, N)
+    assert on_resamples(accuracy, outputs, targets) == (one, N)
     worse = outputs.clone()
     worse[:40] = worse[:40].roll(1, dims=1)  # the same model but for a tenth of the examples
-    other, _ = resampled(accuracy, worse, targets)
+    other, _ = on_resamples(accuracy, worse, targets)
     gains = [a - b for a, b in zip(one, other, strict=True)]
     unpaired = (statistics.variance(one) + statistics.variance(other)) ** 0.5
     assert statistics.stdev(gains) < 0.7 * unpaired
@@ -153,7 +153,7 @@ def test_the_examples_of_a_group_are_drawn_together():
         assert torch.equal(counts, counts.round()) and counts.sum() == 4
         return float(outputs.mean())
 
-    drawn, units = resampled(whole, values, values, groups)
+    drawn, units = on_resamples(whole, values, values, groups)
     assert units == 4 and len(set(drawn)) > 10
 
 
@@ -168,7 +168,7 @@ def test_a_large_mean_hides_no_spread():
 
 @pytest.mark.parametrize("name", REGRESSION)
 def test_regression_is_resampled_too(estimates, name):
-    drawn, _ = resampled(lambda *drawn: quality_metrics("regression", *drawn, [name])[name], *estimates)
+    drawn, _ = on_resamples(lambda *drawn: quality_metrics("regression", *drawn, [name])[name], *estimates)
     assert min(drawn) < quality_metrics("regression", *estimates, [name])[name] < max(drawn)
 
 
