@@ -16,7 +16,7 @@ from autoopt.config import Tree, compose, is_live
 from autoopt.data.loaders import as_datamodule
 from autoopt.deployment.load import load
 from autoopt.errors import BadInput
-from autoopt.live import Made, path_of
+from autoopt.live import Factory, import_path
 from autoopt.module.build import apply_to, prepare_model
 from autoopt.module.chosen import Chosen
 from autoopt.recipe import Recipe
@@ -31,7 +31,7 @@ from autoopt.study.stored import recipe_overrides
 from autoopt.study.verdict import Verdict
 from autoopt.terminal import Progress
 
-Given = Made | Sequence[Dataset | DataLoader]
+Given = Factory | Sequence[Dataset | DataLoader]
 """What makes the data, or its parts."""
 __all__ = ["apply", "load", "search", "train"]
 
@@ -48,10 +48,10 @@ class Searched(Verdict):
         return conclusion(self)
 
     def _repr_html_(self) -> str:
-        return page.table(self)
+        return page.verdict_table(self)
 
 
-def search(overrides: Sequence[str] = (), *, model: Made | None = None, data: Given | None = None, quiet: bool = False) -> Searched:
+def search(overrides: Sequence[str] = (), *, model: Factory | None = None, data: Given | None = None, quiet: bool = False) -> Searched:
     """Search for a better recipe; the same call resumes.
 
     Args:
@@ -67,12 +67,14 @@ def search(overrides: Sequence[str] = (), *, model: Made | None = None, data: Gi
         StoreError: the study's folder cannot be written; nothing that was written is lost.
     """
     with Progress(quiet=quiet) as screen:
-        verdict = study.search(tree_of(overrides, model, data), screen)
+        verdict = study.search(compose_tree(overrides, model, data), screen)
     closing(verdict, screen.say)
     return Searched(**{f.name: getattr(verdict, f.name) for f in fields(verdict)})
 
 
-def train(overrides: Sequence[str] = (), *, model: Made | None = None, data: Given | None = None, quiet: bool = False) -> training.Trained:
+def train(
+    overrides: Sequence[str] = (), *, model: Factory | None = None, data: Given | None = None, quiet: bool = False
+) -> training.Trained:
     """Train one recipe to its end, measure it on the test split and export it.
 
     Raises:
@@ -80,10 +82,10 @@ def train(overrides: Sequence[str] = (), *, model: Made | None = None, data: Giv
         NotConcluded: the training or its measurement failed.
     """
     with Progress(quiet=quiet) as screen:
-        return training.train(tree_of(overrides, model, data), screen)
+        return training.train(compose_tree(overrides, model, data), screen)
 
 
-def tree_of(overrides: Sequence[str], model: Made | None, data: Given | None) -> Tree:
+def compose_tree(overrides: Sequence[str], model: Factory | None, data: Given | None) -> Tree:
     if isinstance(overrides, str):
         raise BadInput(f"overrides={overrides!r}: expected a list of them, such as [{overrides!r}]")
     given = isinstance(data, tuple | list | Dataset | DataLoader)
@@ -92,7 +94,7 @@ def tree_of(overrides: Sequence[str], model: Made | None, data: Given | None) ->
         if (made is not None and not callable(made)) or isinstance(made, nn.Module):
             said = repr(made).splitlines()[0]
             raise BadInput(f"{slot}={said}: expected a class or a function that makes it; a name goes into the list: ['{slot}=…']")
-    named = [f"{slot}={path_of(slot, made)}" for slot, made in live.items() if made is not None]
+    named = [f"{slot}={import_path(slot, made)}" for slot, made in live.items() if made is not None]
     tree = compose([*named, *overrides])
     if is_live(tree) and torch.cuda.is_initialized():
         problem = "cannot be handed over to other processes, since CUDA is in use in this one already"

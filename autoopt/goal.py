@@ -54,7 +54,7 @@ class Scored(Protocol):
     def metrics(self) -> Mapping[str, float]: ...
 
 
-Trial = TypeVar("Trial", bound=Scored)
+AnyScored = TypeVar("AnyScored", bound=Scored)
 
 
 @dataclass(frozen=True)
@@ -135,12 +135,12 @@ class Goal:
         values = [value for value in (trial.score, *others) if value is not None]
         return tuple(values) if len(values) == len(self.objectives) else None
 
-    def rank(self, trials: Sequence[Trial]) -> list[Trial]:
+    def rank(self, trials: Sequence[AnyScored]) -> list[AnyScored]:
         """The complete trials within the bounds, the best first; of equals the smaller model."""
         ended = [t for t in trials if t.state == "complete" and t.score is not None and self.feasible(t.metrics)]
         return sorted(ended, key=lambda t: (-self.first.sign * (t.score or 0.0), t.metrics.get("size_mb", 0.0)))
 
-    def front(self, trials: Sequence[Trial]) -> list[Trial]:
+    def front(self, trials: Sequence[AnyScored]) -> list[AnyScored]:
         """The Pareto front: the trials that no other one equals or beats in every objective, the best first."""
         points = {self._costs(scores): t for t in reversed(self.rank(trials)) if (scores := self.scores(t)) is not None}
         return self.rank([t for point, t in points.items() if not any(dominates(other, point) for other in points)])

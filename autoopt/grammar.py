@@ -37,20 +37,20 @@ PARSER = parser()
 Value = Scalar | list[Scalar] | Range | Choice
 
 
-def write(value: object) -> str:
+def spell(value: object) -> str:
     """A value as the grammar spells it (a range's step stays with the signature)."""
     match value:
         case Range():
             body = f"interval({value.low}, {value.high})"
             return f"tag(log, {body})" if value.log else body
         case Choice():
-            return f"choice({', '.join(map(write, value.options))})"
+            return f"choice({', '.join(map(spell, value.options))})"
         case None:
             return "null"
         case bool():
             return str(value).lower()
         case list() | tuple():
-            return f"[{', '.join(map(write, value))}]"
+            return f"[{', '.join(map(spell, value))}]"
         case str():
             return value if plain(value) else quoted(value)
     return str(value)
@@ -70,7 +70,7 @@ def plain(text: str) -> bool:
         return False
 
 
-def read(value: object) -> Value:
+def interpret(value: object) -> Value:
     """What a node of the config means; text that is no sweep is itself, whatever stands in it."""
     if not isinstance(value, str) or "(" not in value:
         return value  # type: ignore[return-value]
@@ -80,7 +80,7 @@ def read(value: object) -> Value:
 def is_sweep(value: object) -> bool:
     """Whether a node leaves something to choose, be it well said or not."""
     try:
-        return isinstance(read(value), Range | Choice)
+        return isinstance(interpret(value), Range | Choice)
     except ValueError:
         return True
 

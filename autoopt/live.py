@@ -10,11 +10,11 @@ from typing import Any
 
 from autoopt import technique
 
-Made = type | Callable[..., Any]
-PLAIN = (bool, int, float, complex, str, bytes, types.NoneType, types.EllipsisType)
+Factory = type | Callable[..., Any]
+PLAIN_TYPES = (bool, int, float, complex, str, bytes, types.NoneType, types.EllipsisType)
 
 
-def path_of(slot: str, made: Made) -> str:
+def import_path(slot: str, made: Factory) -> str:
     """The import path of a class or function; one that cannot be imported is kept for the processes forked from this one.
 
     Such a path carries a few digits of the object's code, so that another object of the same name is another study. One
@@ -36,7 +36,7 @@ def code_of(made: Any) -> Any:
 
     A lambda goes by its bytecode, since one line may hold several.
     """
-    if isinstance(made, PLAIN):
+    if isinstance(made, PLAIN_TYPES):
         return made
     if isinstance(made, tuple | list | dict | set | frozenset):
         parts = [code_of(part) for part in (made.items() if isinstance(made, dict) else made)]
@@ -47,7 +47,7 @@ def code_of(made: Any) -> Any:
         return [made.co_code.hex(), made.co_names, code_of(made.co_consts)]
     if isinstance(made, types.FunctionType):
         cells = [cell.cell_contents for cell in made.__closure__ or ()]
-        held = [cell for cell in cells if isinstance(cell, PLAIN)]
+        held = [cell for cell in cells if isinstance(cell, PLAIN_TYPES)]
         source = "" if made.__name__ == "<lambda>" else source_of(made)
         return [source or code_of(made.__code__), held, code_of(made.__defaults__), code_of(made.__kwdefaults__)]
     if isinstance(made, type):

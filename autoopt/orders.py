@@ -97,13 +97,13 @@ class Graph(Order):
     folder: str
 
 
-KINDS: Mapping[str, type[Order]] = {kind.__name__: kind for kind in (TryOut, Train, Measure, Compress, Graph)}
+ORDERS: Mapping[str, type[Order]] = {kind.__name__: kind for kind in (TryOut, Train, Measure, Compress, Graph)}
 
 
 def from_json(data: Mapping[str, Any]) -> Order:
     """The order that `Order.json` wrote."""
     values = {**data, "recipe": Recipe(data["recipe"])}
-    kind = KINDS[values.pop("order")]
+    kind = ORDERS[values.pop("order")]
     if "rungs" in values:
         values["rungs"] = tuple(values["rungs"])
     return kind(**values)

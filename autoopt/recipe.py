@@ -8,7 +8,7 @@ import yaml
 
 from autoopt.slots import SLOTS
 
-PLAIN = ("split", "batches")
+SETTING_GROUPS = ("split", "batches")
 UNSAID = ("data", "model", "loss", "device")
 
 
@@ -40,7 +40,7 @@ class Recipe:
     def flat(self) -> dict[str, Any]:
         """Every value under its dotted key."""
         rows = {f"{slot}.{name}.{key}": value for slot, name, values in self.techniques() for key, value in values.items()}
-        return rows | {f"{node}.{key}": value for node in (*PLAIN, "study") for key, value in self.tree[node].items()}
+        return rows | {f"{node}.{key}": value for node in (*SETTING_GROUPS, "study") for key, value in self.tree[node].items()}
 
     def names(self) -> dict[str, str]:
         """Each slot's technique, or techniques, by name."""

@@ -18,7 +18,7 @@ NAMESPACE: dict[str, Any] = {
     **{"Annotated": Annotated, "Any": Any, "Optional": typing.Optional, "None": None, "Path": str, "__builtins__": {}},
 }
 CALLED = {"Range", "Choice", "Acts"}
-READ = (
+READABLE = (
     ast.Constant, ast.Name, ast.Load, ast.Call, ast.keyword, ast.Subscript, ast.Tuple, ast.List, ast.UnaryOp, ast.unaryop, ast.BinOp,
     ast.BitOr,
 )  # fmt: skip
@@ -162,6 +162,6 @@ def evaluate(node: ast.expr) -> Any:
     """
     for part in ast.walk(node):
         called = isinstance(part, ast.Call) and not (isinstance(part.func, ast.Name) and part.func.id in CALLED)
-        if called or not isinstance(part, READ):
+        if called or not isinstance(part, READABLE):
             raise NameError(f"{ast.unparse(part)} is no literal")
     return eval(compile(ast.Expression(node), "<signature>", "eval"), NAMESPACE)  # noqa: S307 - checked above

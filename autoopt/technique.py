@@ -84,7 +84,7 @@ class Technique:
         try:
             found = importlib.import_module(module)
             if not hasattr(found, attribute.split(".")[0]):
-                near = nearest(attribute, public(found))
+                near = nearest(attribute, defined_names(found))
                 raise BadInput(f"{self.slot}={self.path}: {module} has no '{attribute}'. {near}{self.remedy(AttributeError())}")
             for part in attribute.split("."):
                 found = getattr(found, part)
@@ -103,7 +103,7 @@ class Technique:
         return f" (from {self.owner}" + (f"; pip install '{self.owner.split()[0]}[{extra}]')" if extra else ")")
 
 
-def public(module: types.ModuleType) -> list[str]:
+def defined_names(module: types.ModuleType) -> list[str]:
     """The names that a module defines, itself or further inside."""
     return [n for n, v in vars(module).items() if n[0] != "_" and str(getattr(v, "__module__", "")).startswith(module.__name__)]
 
@@ -125,7 +125,7 @@ def find(slot: str, name: str) -> Technique:
         BadInput: there is none, two distributions claim the name, or its signature cannot be read.
     """
     if is_path(name):
-        return described(slot, name.rpartition(":")[2].rpartition(".")[2], name, "")
+        return describe(slot, name.rpartition(":")[2].rpartition(".")[2], name, "")
     owners = catalogue().get((slot, name), [])
     if not owners:
         raise BadInput(f"No {slot} named '{name}'. {nearest(name, available(slot))}")
@@ -133,10 +133,10 @@ def find(slot: str, name: str) -> Technique:
         names = " and ".join(owner for _, owner in owners)
         raise BadInput(f"{slot}/{name} is claimed by {names}: uninstall one of them")
     point, owner = owners[0]
-    return described(slot, name, point.value.replace(" ", ""), owner)
+    return describe(slot, name, point.value.replace(" ", ""), owner)
 
 
-def described(slot: str, name: str, path: str, owner: str) -> Technique:
+def describe(slot: str, name: str, path: str, owner: str) -> Technique:
     if path in LIVE:
         return reflect(slot, name, path, owner)
     try:

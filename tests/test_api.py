@@ -17,12 +17,12 @@ from torch.optim import AdamW
 from torch.utils.data import DataLoader, TensorDataset
 
 import autoopt
-from autoopt.api import tree_of
+from autoopt.api import compose_tree
 from autoopt.config import compose, is_live
 from autoopt.data.splits import Splitter
 from autoopt.data.task import Examples, Task
 from autoopt.errors import BadInput, NotConcluded
-from autoopt.live import path_of
+from autoopt.live import import_path
 from autoopt.orders import Measure, Problem, Train
 from autoopt.recipe import Recipe
 from autoopt.space import Space
@@ -34,7 +34,7 @@ from autoopt.study.stages import TRAIN
 from autoopt.study.verdict import Verdict
 from autoopt.technique import LIVE, find
 from autoopt.terminal import Progress
-from autoopt.trial.metrics import quality
+from autoopt.trial.metrics import quality_metrics
 from autoopt.trial.run import prepare, run
 
 HERE = __name__
@@ -199,21 +199,21 @@ def nets(hidden: int) -> list:
 
 
 def test_of_what_cannot_be_imported_two_objects_are_two_and_the_same_source_is_one():
-    paths = [path_of("model", made) for made in nets(5)]
-    assert paths == [path_of("model", made) for made in nets(5)]
+    paths = [import_path("model", made) for made in nets(5)]
+    assert paths == [import_path("model", made) for made in nets(5)]
     assert len({*paths}) == 6 and paths[2:4] == paths[4:6]  # a lambda is what it does
-    assert [one == other for one, other in zip(paths, (path_of("model", made) for made in nets(6)), strict=True)] == [True] * 6 + [
+    assert [one == other for one, other in zip(paths, (import_path("model", made) for made in nets(6)), strict=True)] == [True] * 6 + [
         False
     ] * 2
-    tree = tree_of(["data=digits"], nets(5)[0], None)
+    tree = compose_tree(["data=digits"], nets(5)[0], None)
     assert [*tree["model"]] == ["Local"] and tree["model"]["Local"]["from"] == paths[0]
 
 
 def test_only_a_search_that_names_what_cannot_be_imported_is_forked_from_here(monkeypatch):
-    assert is_live(tree_of(["data=digits"], lambda: Network(None), None))
-    assert LIVE and not is_live(tree_of(["data=digits"], Network, None))
+    assert is_live(compose_tree(["data=digits"], lambda: Network(None), None))
+    assert LIVE and not is_live(compose_tree(["data=digits"], Network, None))
     monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)
-    tree_of(["data=digits"], Network, None)
+    compose_tree(["data=digits"], Network, None)
     with pytest.raises(BadInput, match=r"model=__main__\.\w+:model cannot be handed over .* CUDA is in use .* by an import path: model="):
         autoopt.search(["data=digits"], model=lambda: Network(None), quiet=True)
 
@@ -317,7 +317,7 @@ def test_what_is_loaded_takes_raw_inputs_and_gives_what_was_measured(exported, d
     inputs, targets = raw(data)
     loaded = autoopt.load(path)
     outputs = loaded(inputs).detach()
-    assert quality(task.kind, outputs, targets, tested) | loss_of(task, tested) == pytest.approx(tested, rel=1e-6)
+    assert quality_metrics(task.kind, outputs, targets, tested) | loss_of(task, tested) == pytest.approx(tested, rel=1e-6)
     assert loaded.classes == task.classes and not loaded.training
     if not compression:
         x = task.parts["test"][0]
@@ -333,7 +333,7 @@ def test_rows_of_a_table_are_predicted_as_they_stand_in_its_file(exported, tmp_p
     loaded, frame = autoopt.load(path), pandas.read_csv(file)
     test = parts_of(find("data", "csv").load()(path=str(file), target="price", kind="regression"))["test"].numpy()
     found = loaded.predict(frame.iloc[test].drop(columns="price"))
-    by_hand = quality("regression", found, torch.tensor(frame["price"].to_numpy()[test])[:, None], tested)
+    by_hand = quality_metrics("regression", found, torch.tensor(frame["price"].to_numpy()[test])[:, None], tested)
     assert by_hand | loss_of(task, tested) == pytest.approx(tested, rel=1e-5)
     row = frame.iloc[:1].to_dict("records")
     torch.testing.assert_close(loaded.predict(row), loaded.predict(frame.iloc[:1]))
@@ -391,7 +391,7 @@ def test_a_regularizer_that_changes_the_model_changes_what_is_loaded(exported):
     assert isinstance(loaded.model.layers[0], nn.Dropout)
     found = examples()
     rows = parts_of(found)["test"]
-    assert quality("classification", loaded(found.inputs[rows]).detach(), found.targets[rows], tested) == tested
+    assert quality_metrics("classification", loaded(found.inputs[rows]).detach(), found.targets[rows], tested) == tested
 
 
 def test_a_model_is_loaded_without_what_only_its_training_needed(exported):

@@ -18,7 +18,7 @@ SCALARS = st.none() | st.booleans() | st.integers() | FINITE | st.text(max_size=
 
 def through_hydra(value):
     """A value as it comes out of the line that stands for it."""
-    return grammar.override(f"key={grammar.write(value)}").value()
+    return grammar.override(f"key={grammar.spell(value)}").value()
 
 
 def plainly(value):
@@ -28,7 +28,7 @@ def plainly(value):
 
 @pytest.mark.parametrize("text", ODD)
 def test_odd_texts_come_back(text):
-    assert through_hydra(text) == text and grammar.read(text) == text
+    assert through_hydra(text) == text and grammar.interpret(text) == text
 
 
 @given(SCALARS)
@@ -45,18 +45,18 @@ def test_lists_come_back(values):
 
 @given(st.lists(SCALARS, min_size=2, max_size=5))
 def test_choices_come_back(options):
-    assert grammar.read(grammar.write(Choice(*options))) == Choice(*options)
+    assert grammar.interpret(grammar.spell(Choice(*options))) == Choice(*options)
 
 
 @given(FINITE, FINITE, st.booleans())
 def test_ranges_come_back(a, b, log):
     assume(a < b and (a > 0 or not log))
-    assert grammar.read(grammar.write(Range(a, b, log=log))) == Range(a, b, log=log)
+    assert grammar.interpret(grammar.spell(Range(a, b, log=log))) == Range(a, b, log=log)
 
 
 @given(st.text(max_size=30).filter(plainly))
 def test_text_that_is_no_sweep_means_itself(text):
-    assert grammar.read(text) == text
+    assert grammar.interpret(text) == text
 
 
 @pytest.mark.parametrize(
@@ -82,13 +82,13 @@ def test_text_that_is_no_sweep_means_itself(text):
     ],
 )  # fmt: skip
 def test_what_a_text_means(text, meant):
-    found = grammar.read(text)
+    found = grammar.interpret(text)
     assert found == meant and type(found) is type(meant)
     assert grammar.is_sweep(text) == isinstance(meant, Range | Choice)
 
 
 def test_the_ends_of_a_range_keep_their_type():
-    assert [type(e) for e in (grammar.read("interval(1, 6)").low, grammar.read("range(1, 9, 2)").step)] == [float, int]
+    assert [type(e) for e in (grammar.interpret("interval(1, 6)").low, grammar.interpret("range(1, 9, 2)").step)] == [float, int]
 
 
 @pytest.mark.parametrize(
@@ -107,5 +107,5 @@ def test_the_ends_of_a_range_keep_their_type():
 )
 def test_sweeps_from_which_nothing_can_be_chosen(text, problem):
     with pytest.raises(ValueError, match=problem):
-        grammar.read(text)
+        grammar.interpret(text)
     assert grammar.is_sweep(text)  # it is to be said, not passed over

@@ -9,7 +9,7 @@ import yaml
 from autoopt.report import page
 from autoopt.report.sentence import conclusion
 from autoopt.report.terminal import closing, duration
-from autoopt.study.verdict import Point, Side, Verdict, average, read
+from autoopt.study.verdict import Point, Side, Verdict, mean_metrics, read_verdict
 
 COSTS = {"latency_ms": 0.5, "size_mb": 1.25, "parameters": 12345.0}
 
@@ -97,7 +97,7 @@ def test_the_conclusion(given, sentence):
 @pytest.mark.parametrize(("given", "_"), SENTENCES)
 def test_it_comes_back_from_yaml(given, _):
     given = replace(given, front=(Point("compress-1", "half", 0.5, 1.0, 2.0),), dropped={"a/b": "no"}, quarantined=("a/b",))
-    assert read(yaml.safe_load(given.yaml(conclusion="x"))) == given
+    assert read_verdict(yaml.safe_load(given.yaml(conclusion="x"))) == given
 
 
 def test_better_is_said_of_a_part_that_did_not_choose_the_winner():
@@ -163,7 +163,7 @@ def test_the_closing_names_a_study_of_another_root_as_the_commands_take_it():
 
 
 def test_a_page_escapes_what_it_shows():
-    shown = page.table(verdict(study="<s>", winner=side("7", 0.8, "<b>")))
+    shown = page.verdict_table(verdict(study="<s>", winner=side("7", 0.8, "<b>")))
     assert "&lt;s&gt;" in shown and "&lt;b&gt;" in shown and "<b>&lt;s&gt;</b>" in shown
     assert "val_accuracy on the test split" in shown and "0.8000" in shown
 
@@ -187,5 +187,5 @@ def test_durations(seconds, text):
 
 
 def test_the_average_takes_what_all_have():
-    assert average([{"a": 1.0, "b": 2.0}, {"a": 3.0}]) == {"a": 2.0}
-    assert average([]) == {}
+    assert mean_metrics([{"a": 1.0, "b": 2.0}, {"a": 3.0}]) == {"a": 2.0}
+    assert mean_metrics([]) == {}

@@ -19,7 +19,7 @@ from autoopt.slots import SLOTS
 from autoopt.space import Space
 from autoopt.study.journal import Journal
 from autoopt.study.stages import SEARCH
-from autoopt.study.stored import stored
+from autoopt.study.stored import open_stored
 
 pytestmark = pytest.mark.slow
 SMALL = [
@@ -168,7 +168,7 @@ class Bench:
 
     @property
     def trials(self):
-        return stored("s", str(self.study.parent)).records["search"]
+        return open_stored("s", str(self.study.parent)).records["search"]
 
     @property
     def verdict(self):
@@ -433,7 +433,7 @@ def test_the_same_seed_gives_the_same_search_cut_or_grown(bench):
     assert rows(bench.trials) == whole[:2]
     bench.search("executor.workers=1", "study.trials=5")
     assert rows(bench.trials) == whole
-    confirmed = [stored(name, str(bench.study.parent)).records["final"] for name in ("whole", "s")]
+    confirmed = [open_stored(name, str(bench.study.parent)).records["final"] for name in ("whole", "s")]
     assert rows(confirmed[0]) == [row for row in rows(confirmed[1]) if row[0] in {r.key for r in confirmed[0]}]
 
 
@@ -460,7 +460,7 @@ def test_finish(bench):
 
 def test_compression_is_a_second_stage(bench):
     bench.search("compression=half,prune_magnitude", "study.compress=3", "study.trials=3")
-    study = stored("s", str(bench.study.parent))
+    study = open_stored("s", str(bench.study.parent))
     assert len({json.dumps(r.recipe) for r in study.records["compress"]}) == 3, "none is tried twice"
     assert all(r.epochs == 0 and r.state == "complete" for r in study.records["compress"]), "nothing is trained again"
     assert not any(r.recipe["compression"] for r in study.records["search"])
@@ -468,7 +468,7 @@ def test_compression_is_a_second_stage(bench):
     assert compressed
     assert all(r.metrics["size_mb"] < 0.6 * r.metrics["uncompressed_size_mb"] for r in compressed)
     bench.search("compression=half,prune_magnitude", "study.compress=6", "study.trials=6")
-    assert len(stored("s", str(bench.study.parent)).records["compress"]) == 6
+    assert len(open_stored("s", str(bench.study.parent)).records["compress"]) == 6
 
 
 def test_a_dead_tracking_server_changes_no_score(bench):
@@ -528,7 +528,7 @@ def test_data_without_a_test_split(bench):
     verdict = bench.verdict
     assert (verdict["part"], verdict["test_opened_for"]) == ("validation", 0)
     assert verdict["winner"]["trial"] == "0" or "there is no test split" in verdict["conclusion"]
-    assert stored("s", str(bench.study.parent)).records["test"] == []
+    assert open_stored("s", str(bench.study.parent)).records["test"] == []
     with (bench.folder / "nets.py").open("a") as file:
         file.write("# another thing\n")
     said = lightning(bench, "Lit", "data=nets:Digits", "optimizer=keep", "schedule=keep", "study.trials=2", "study.seeds=2")
@@ -542,7 +542,7 @@ def test_on_a_gpu_all_techniques_train_and_nothing_foreseeable_fails(bench):
     large = ["model=cnn", "device=cuda", "executor.gpus_per_trial=0.125", "study.trials=40", "study.compress=6"]
     bench.end(bench.start("search", *small, *(f"{slot}=all" for slot in slots), *large), 0, seconds=400)
     assert yaml.safe_load((bench.study / "space.yaml").read_text())["quarantined"] == []
-    records = stored("s", str(bench.study.parent)).records
+    records = open_stored("s", str(bench.study.parent)).records
     failed = [r for stage in ("search", "compress") for r in records[stage] if r.state == "failed"]
     assert {r.reason for r in failed} <= {"nonfinite"}, [(r.reason, r.detail) for r in failed]
     assert all(r.metrics["peak_gpu_memory_mb"] > 1 for r in records["search"] if r.state == "complete")

@@ -4,8 +4,8 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
-from autoopt.commands.words import named, read
-from autoopt.deployment.card import KNOWN, described
+from autoopt.commands.words import read_words, study_named
+from autoopt.deployment.card import KNOWN, read_card
 from autoopt.errors import BadInput
 from autoopt.store import Store
 from autoopt.study.export import Advice, export
@@ -21,11 +21,11 @@ By default to DIR = the study's folder: best/, or export/TRIAL/."""
 
 
 def run(arguments: Sequence[str]) -> int:
-    said = read(arguments, "export", HELP, most=2, known=("root", "to"))
+    said = read_words(arguments, "export", HELP, most=2, known=("root", "to"))
     if said is None:
         return 0
     words, settings = said
-    study = named(said, "export")
+    study = study_named(said, "export")
     if "to" in settings:
         check_free(Path(settings["to"]))
     folder = Path(settings["to"]) if "to" in settings else study.path / ("/".join(["export", *words[1:]]) if words[1:] else "best")
@@ -55,7 +55,7 @@ def written(study: Stored, key: str | None, folder: Path) -> None:
     best = study.path / "best"
     if not best.exists():
         raise BadInput(f"{study.name} has no winner yet; autoopt finish {study.name} concludes it")
-    card = described(best)
+    card = read_card(best)
     if key is None:
         if folder != best:
             try:

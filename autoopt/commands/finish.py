@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from autoopt.commands.words import named, read
+from autoopt.commands.words import read_words, study_named
 from autoopt.errors import BadInput
 from autoopt.report.terminal import closing
 from autoopt.study.search import search
@@ -14,10 +14,10 @@ Stops asking for trials: what was searched so far is confirmed and concluded."""
 
 
 def run(arguments: Sequence[str]) -> int:
-    said = read(arguments, "finish", HELP)
+    said = read_words(arguments, "finish", HELP)
     if said is None:
         return 0
-    study = named(said, "finish")
+    study = study_named(said, "finish")
     if not study.searched:
         raise BadInput(f"{study.name} is a training, not a search; there is nothing to conclude")
     if not study.records["search"]:

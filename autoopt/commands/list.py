@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from rich.console import Console
 from rich.table import Table
 
-from autoopt.commands.words import read
-from autoopt.study.stored import ROOT, Stored, names, stored
+from autoopt.commands.words import read_words
+from autoopt.study.stored import ROOT, Stored, names, open_stored
 
 HELP = """Usage: autoopt list [root=DIR]
 
@@ -14,11 +14,11 @@ The studies in DIR (autoopt-runs), with state, trials and gain; a training has a
 
 
 def run(arguments: Sequence[str]) -> int:
-    said = read(arguments, "list", HELP, most=0)
+    said = read_words(arguments, "list", HELP, most=0)
     if said is None:
         return 0
     root = said[1].get("root")
-    studies = [stored(name, root) for name in names(root)]
+    studies = [open_stored(name, root) for name in names(root)]
     if not studies:
         print(f"No studies in {root or ROOT}/. Begin one: autoopt search data=digits")
         return 0
@@ -26,12 +26,12 @@ def run(arguments: Sequence[str]) -> int:
     for column in ("study", "state", "trials", "objective", "baseline", "winner", "gain, 95 % interval"):
         table.add_column(column)
     for study in studies:
-        table.add_row(*row(study))
+        table.add_row(*study_row(study))
     Console(width=1000, soft_wrap=True).print(table)  # names are to be copied whole
     return 0
 
 
-def row(study: Stored) -> list[str]:
+def study_row(study: Stored) -> list[str]:
     trials = f"{len(study.records['search'])}/{study.config['study']['trials']}" if study.searched else ""
     if (verdict := study.verdict) is None:
         return [study.name, study.state, trials, "", "", "", ""]

@@ -38,7 +38,7 @@ class Asked:
         return compose(self.overrides, self.file, self.recipe)
 
 
-def read(arguments: Sequence[str], command: str, settle: Callable[[Asked], None] = lambda asked: None) -> Asked | None:
+def read_options(arguments: Sequence[str], command: str, settle: Callable[[Asked], None] = lambda asked: None) -> Asked | None:
     """The command's arguments, settled as the command has it; nothing where a flag was answered already."""
     if any(a in ("-h", "--help") for a in arguments):
         print(help_text(command))
@@ -75,7 +75,7 @@ def info(arguments: Sequence[str]) -> None:
     to_hydra([*lines, *(a for a in arguments if "=" not in a)])
 
 
-def complete(flags: Sequence[str], line: str) -> None:
+def complete_line(flags: Sequence[str], line: str) -> None:
     """What Hydra's completion script asks: how a line may go on, of which the command is taken off."""
     *before, last = line.split(" ")
     if not last.startswith("-"):

@@ -5,7 +5,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from autoopt import grammar
-from autoopt.commands.options import read
+from autoopt.commands.options import read_options
 from autoopt.config import SEARCHED
 from autoopt.domain import Choice, Range
 from autoopt.slots import SLOTS
@@ -18,7 +18,7 @@ from autoopt.terminal import Progress
 
 
 def run(arguments: Sequence[str]) -> int:
-    asked = read(arguments, "plan")
+    asked = read_options(arguments, "plan")
     if asked is None:
         return 0
     tree = asked.tree()
@@ -27,12 +27,12 @@ def run(arguments: Sequence[str]) -> int:
         TemporaryDirectory() as scratch,  # the study's own folder is left alone, and may be in use
         warm({**tree, "root": scratch}, screen) as ready,
     ):
-        text = "\n".join(lines(ready, ready.begin()))
+        text = "\n".join(plan_lines(ready, ready.begin()))
     screen.say(text)
     return 0
 
 
-def lines(ready: Warm, settled: Settled) -> Iterator[str]:
+def plan_lines(ready: Warm, settled: Settled) -> Iterator[str]:
     """The space as a tree, what dropped out, and the sum of the trainings."""
     facts, space, first = ready.facts, settled.space, settled.goal.first
     sizes = ", ".join(f"{n} {part}" for part, n in facts["sizes"].items()) or "as the data module splits them"
@@ -98,7 +98,7 @@ def outside(value: Pin | Domain, advised: Range | Choice | None) -> str:
     ends = (value.value,) if isinstance(value, Pin) else value.options
     numbers = [end for end in ends if isinstance(end, int | float)]
     if isinstance(advised, Range) and any(not advised.low <= number <= advised.high for number in numbers):
-        return f"   (advised: {grammar.write(advised)})"
+        return f"   (advised: {grammar.spell(advised)})"
     return ""
 
 

@@ -38,10 +38,10 @@ def run(arguments: Sequence[str]) -> int:
         raise BadInput(f"{unknown[0]}: no such option. Known: --markdown, --json.")
     words = [a for a in arguments if not a.startswith("-")]
     if words[:1] == ["show"]:
-        print(card(one(words[1:])))
+        print(technique_card(single_technique(words[1:])))
         return 0
     if words[:1] == ["check"]:
-        return check(words[1:])
+        return run_check(words[1:])
     if words[:1] == ["new"]:
         return new(words[1:])
     if len(words) > 1:
@@ -57,7 +57,7 @@ def slot_of(name: str) -> str:
     return name
 
 
-def one(words: Sequence[str]) -> Technique:
+def single_technique(words: Sequence[str]) -> Technique:
     if len(words) != 1 or "/" not in words[0]:
         raise BadInput("plugins show: say which, such as optimizer/adamw")
     slot, _, name = words[0].partition("/")
@@ -100,7 +100,7 @@ def searched(technique: Technique) -> list[str]:
 
 def in_words(domain: Range | Choice) -> str:
     if isinstance(domain, Choice):
-        return " / ".join(map(grammar.write, domain.options))
+        return " / ".join(map(grammar.spell, domain.options))
     return f"{domain.low:g} to {domain.high:g}" + (", log" if domain.log else "")
 
 
@@ -124,7 +124,7 @@ def as_dict(technique: Technique) -> dict[str, Any]:
     params = {
         p.name: {
             "type": p.scalar.__name__ if p.scalar else None,
-            "searched": grammar.write(p.domain) if p.domain is not None else None,
+            "searched": grammar.spell(p.domain) if p.domain is not None else None,
             **({"step": p.domain.step} if isinstance(p.domain, Range) and p.domain.step else {}),
             **({"required": True} if p.default is REQUIRED else {"default": p.default}),
         }
@@ -135,7 +135,7 @@ def as_dict(technique: Technique) -> dict[str, Any]:
     return {"slot": technique.slot, "name": technique.name, **about, **acts, "params": params}
 
 
-def card(technique: Technique) -> str:
+def technique_card(technique: Technique) -> str:
     """What a technique does, asks for and searches."""
     lines = [f"{technique.slot}/{technique.name}   {technique.owner or technique.path}", "", technique.doc.rstrip(), ""]
     lines.append(f"asks for   {', '.join(technique.asks) or 'nothing'}")
@@ -148,19 +148,19 @@ def card(technique: Technique) -> str:
     if technique.acts.gpu:
         lines.append("trains on  NVIDIA GPUs, where there are any")
     for p in technique.params.values():
-        said = "required" if p.default is REQUIRED else f"default {grammar.write(p.default)}"
+        said = "required" if p.default is REQUIRED else f"default {grammar.spell(p.default)}"
         kind = p.scalar.__name__ if p.scalar else "any"
-        lines.append(f"  {p.name:<18} {kind:<6} {said:<16} {grammar.write(p.domain) if p.domain is not None else 'a setting'}")
+        lines.append(f"  {p.name:<18} {kind:<6} {said:<16} {grammar.spell(p.domain) if p.domain is not None else 'a setting'}")
     return "\n".join(lines)
 
 
-def check(words: Sequence[str]) -> int:
+def run_check(words: Sequence[str]) -> int:
     """Run the contract; 0 where everything passes, else 1."""
     from autoopt.testing import check as contract  # imports torch, which the other sub-commands do without
     from autoopt.testing import state
 
     states = Counter[str]()
-    for technique in [t for word in words for t in named(word)] if words else [find(s, n) for s, n in sorted(catalogue())]:
+    for technique in [t for word in words for t in techniques_named(word)] if words else [find(s, n) for s, n in sorted(catalogue())]:
         findings = contract(technique)
         states[found := state(technique, findings)] += 1
         print(f"{found:<8} {technique.slot}/{technique.name}")
@@ -203,13 +203,13 @@ def new(words: Sequence[str]) -> int:
     return 0
 
 
-def named(word: str) -> list[Technique]:
+def techniques_named(word: str) -> list[Technique]:
     """The techniques that a word names: a slot, one of it, an import path (for a slot), or those of a distribution."""
     slot, _, rest = word.rpartition("=")
     if is_path(rest):
         return [find(slot_of(slot) if slot else slot_of_path(rest), rest)]
     if "/" in word:
-        return [one([word])]
+        return [single_technique([word])]
     if word in PLUGGABLE:
         return [find(word, name) for name in available(word)]
     owners = {owner.split()[0] for rows in catalogue().values() for _, owner in rows}

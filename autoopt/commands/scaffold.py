@@ -6,7 +6,7 @@ from string import Template
 
 from autoopt.errors import BadInput
 
-SOURCE = "Source: yours; say here which paper the technique is from (authors, year, arXiv id or DOI)."
+SOURCE_NOTE = "Source: yours; say here which paper the technique is from (authors, year, arXiv id or DOI)."
 PYPROJECT = Template("""[build-system]
 requires = ["setuptools>=77"]
 build-backend = "setuptools.build_meta"
@@ -28,7 +28,7 @@ $name = "autoopt_$name.$name:$name"
 [tool.setuptools]
 packages = ["autoopt_$name"]
 """)
-README = Template("""# autoopt-$word
+README_TEMPLATE = Template("""# autoopt-$word
 
 `$slot/$name` for [autoopt](https://pypi.org/project/autoopt/).
 
@@ -39,7 +39,7 @@ autoopt search data=$data $slot=$name
 pytest
 ```
 """)
-TEST = Template("""from autoopt.technique import find
+TEST_TEMPLATE = Template("""from autoopt.technique import find
 from autoopt.testing import check
 
 
@@ -311,14 +311,14 @@ def scaffold(slot: str, name: str, folder: Path) -> list[Path]:
         raise BadInput(f"plugins new: expected a name such as my_{slot}, got '{name}': lower-case letters, digits and '_'")
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise BadInput(f"plugins new: {folder} is there already; say another folder: autoopt plugins new {slot}/{name} DIR")
-    words = {"slot": slot, "name": name, "word": name.replace("_", "-"), "version": "0.1", "source": SOURCE}
+    words = {"slot": slot, "name": name, "word": name.replace("_", "-"), "version": "0.1", "source": SOURCE_NOTE}
     words["data"] = name if slot == "data" else "diabetes" if slot == "loss" else "digits"
     files = {
         "pyproject.toml": PYPROJECT,
-        "README.md": README,
+        "README.md": README_TEMPLATE,
         f"autoopt_{name}/__init__.py": Template(""),
         f"autoopt_{name}/{name}.py": Template(BODIES[slot]),
-        f"tests/test_{name}.py": TEST,
+        f"tests/test_{name}.py": TEST_TEMPLATE,
     }
     for path, text in files.items():
         (folder / path).parent.mkdir(parents=True, exist_ok=True)

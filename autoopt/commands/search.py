@@ -2,14 +2,14 @@
 
 from collections.abc import Sequence
 
-from autoopt.commands.options import read
+from autoopt.commands.options import read_options
 from autoopt.report.terminal import closing
 from autoopt.study.search import search
 from autoopt.terminal import Progress
 
 
 def run(arguments: Sequence[str]) -> int:
-    asked = read(arguments, "search")
+    asked = read_options(arguments, "search")
     if asked is None:
         return 0
     with Progress() as screen:

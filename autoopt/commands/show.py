@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import yaml
 
-from autoopt.commands.words import named, read
+from autoopt.commands.words import read_words, study_named
 from autoopt.recipe import Recipe
 from autoopt.report.sentence import conclusion
 from autoopt.study.record import Record
@@ -16,10 +16,10 @@ A study's verdict with its trials, the best first; or one trial: recipe, metrics
 
 
 def run(arguments: Sequence[str]) -> int:
-    said = read(arguments, "show", HELP, most=2)
+    said = read_words(arguments, "show", HELP, most=2)
     if said is None:
         return 0
-    study, trial = named(said, "show"), said[0][1:]
+    study, trial = study_named(said, "show"), said[0][1:]
     print(trial_text(study.record(*trial)) if trial else study_text(study))
     return 0
 
@@ -29,7 +29,7 @@ def study_text(study: Stored) -> str:
     head = conclusion(verdict) if verdict else unfinished(study)
     sign = 1 if study.direction == "minimize" else -1
     scored = sorted((r for r in records if r.score is not None), key=lambda r: sign * (r.score or 0.0))
-    rows = "\n".join(line(r) for r in [*scored, *(r for r in records if r.score is None)])
+    rows = "\n".join(trial_line(r) for r in [*scored, *(r for r in records if r.score is None)])
     dropped = "".join(f"\nleft out  {key}: {reason}" for key, reason in (verdict.dropped if verdict else {}).items())
     return f"{study.name}\n{head}\n\n{rows}{dropped}\n\nfolder  {study.path}"
 
@@ -40,7 +40,7 @@ def unfinished(study: Stored) -> str:
     return f"Not concluded yet: {len(study.records['search'])} of {study.config['study']['trials']} trials."
 
 
-def line(record: Record) -> str:
+def trial_line(record: Record) -> str:
     score = f"{record.score:.4f}" if record.score is not None else "      "
     ended = f"{record.state}{f' ({record.reason}: {record.detail})' if record.reason else ''}"
     return f"{record.key:>5}  {score}  {ended:<9} {Recipe(record.recipe).title()}"

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from autoopt.commands.options import Asked, read
+from autoopt.commands.options import Asked, read_options
 from autoopt.errors import BadInput
 from autoopt.study.stored import recipe_overrides
 from autoopt.study.train import train
@@ -10,7 +10,7 @@ from autoopt.terminal import Progress
 
 
 def run(arguments: Sequence[str]) -> int:
-    asked = read(arguments, "train", take_recipe)
+    asked = read_options(arguments, "train", take_recipe)
     if asked is None:
         return 0
     with Progress() as screen:

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from autoopt.commands.words import named, read
+from autoopt.commands.words import read_words, study_named
 from autoopt.errors import BadInput
 from autoopt.tracking import experiment_name, store_uri, ui
 
@@ -12,7 +12,7 @@ Serves the MLflow pages of the runs, on this machine only and a free port; with 
 
 
 def run(arguments: Sequence[str]) -> int:
-    said = read(arguments, "ui", HELP, known=("root", "port", "tracking.uri"))
+    said = read_words(arguments, "ui", HELP, known=("root", "port", "tracking.uri"))
     if said is None:
         return 0
     words, settings = said
@@ -21,7 +21,7 @@ def run(arguments: Sequence[str]) -> int:
         raise BadInput(f"port={port}: expected a number up to {2**16 - 1}")
     uri, experiment, direction = settings.get("tracking.uri"), None, "maximize"
     if words:
-        study = named(said, "ui")
+        study = study_named(said, "ui")
         node = study.config["tracking"]
         uri, experiment = uri or node["uri"], experiment_name(node["experiment"], study.name)
         direction = study.direction

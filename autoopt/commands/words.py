@@ -3,12 +3,12 @@
 from collections.abc import Sequence
 
 from autoopt.errors import BadInput, nearest
-from autoopt.study.stored import Stored, names, stored
+from autoopt.study.stored import Stored, names, open_stored
 
 Words = tuple[list[str], dict[str, str]]
 
 
-def read(arguments: Sequence[str], command: str, usage: str, most: int = 1, known: Sequence[str] = ("root",)) -> Words | None:
+def read_words(arguments: Sequence[str], command: str, usage: str, most: int = 1, known: Sequence[str] = ("root",)) -> Words | None:
     """The words and the settings of a command that takes no config; nothing where its help was asked for.
 
     Raises:
@@ -28,7 +28,7 @@ def read(arguments: Sequence[str], command: str, usage: str, most: int = 1, know
     return words, settings
 
 
-def named(said: Words, command: str) -> Stored:
+def study_named(said: Words, command: str) -> Stored:
     """The study that the first word names.
 
     Raises:
@@ -37,4 +37,4 @@ def named(said: Words, command: str) -> Stored:
     words, settings = said
     if not words:
         raise BadInput(f"{command}: say which study: {', '.join(names(settings.get('root'))) or 'there is none yet'}")
-    return stored(words[0], settings.get("root"))
+    return open_stored(words[0], settings.get("root"))

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from autoopt.config.check import typed, unknown_keys, wrong_values
+from autoopt.config.check import typed_pins, unknown_keys, wrong_values
 from autoopt.config.composing import composed, prepared
 from autoopt.config.overrides import Overrides, as_overrides, from_file, presets, split_up
 from autoopt.config.settings import RELATIVE, SEARCHED, SETTINGS, seconds
@@ -27,7 +27,7 @@ def compose(arguments: Sequence[str], file: str | None = None, base: Sequence[st
         BadInput: with a line for every problem.
     """
     overrides = split_up([*(from_file(file) if file else ()), *base], arguments)
-    tree = typed(composed(overrides))
+    tree = typed_pins(composed(overrides))
     problems = [*overrides.problems, *unknown_keys(overrides, tree), *wrong_values(tree)]
     if problems:
         raise BadInput(*dict.fromkeys(problems))

@@ -18,7 +18,7 @@ from autoopt.slots import PLUGGABLE, SLOTS
 from autoopt.technique import Param, available
 
 
-class Place(NamedTuple):
+class Position(NamedTuple):
     """Where a value stands in the tree, and what may stand there."""
 
     key: str
@@ -28,21 +28,21 @@ class Place(NamedTuple):
     searched: bool
 
 
-def places(tree: Tree) -> Iterator[Place]:
+def positions(tree: Tree) -> Iterator[Position]:
     """Every value of the tree."""
     for slot in PLUGGABLE:
         for name, node in selected(tree, slot).items():
             params = {"use": Param("use", bool), **technique_of(slot, name, node).params}
             for key in (k for k in node if k != FROM):
-                yield Place(f"{slot}.{name}.{key}", node, key, params[key], not PLUGGABLE[slot].fixed)
+                yield Position(f"{slot}.{name}.{key}", node, key, params[key], not PLUGGABLE[slot].fixed)
     for key, (kind, _) in SETTINGS.items():
         head, _, tail = key.rpartition(".")
-        yield Place(key, tree[head] if head else tree, tail, Param(key, kind), key in SEARCHED)
+        yield Position(key, tree[head] if head else tree, tail, Param(key, kind), key in SEARCHED)
 
 
-def typed(tree: Tree) -> Tree:
+def typed_pins(tree: Tree) -> Tree:
     """The tree with its pins in their arguments' types; what is of another type stays as it is said, for `wrong_values`."""
-    for place in places(tree):
+    for place in positions(tree):
         said = place.node[place.last]
         if not grammar.is_sweep(said) and said != MISSING:
             with suppress(ValueError):
@@ -68,20 +68,20 @@ def unknown_keys(overrides: Overrides, tree: Tree) -> Iterator[str]:
 
 def wrong_values(tree: Tree) -> Iterator[str]:
     """A line for each value of the wrong type or out of what can be."""
-    for place in places(tree):
+    for place in positions(tree):
         said = place.node[place.last]
         if said == MISSING:
             yield f"{place.key} is missing: say {place.key}=…"
         else:
-            yield from (f"{place.key}={said if isinstance(said, str) else grammar.write(said)}: {problem}" for problem in problems(place))
+            yield from (f"{place.key}={said if isinstance(said, str) else grammar.spell(said)}: {problem}" for problem in problems(place))
     yield from wrong_settings(tree)
 
 
-def problems(place: Place) -> Iterator[str]:
+def problems(place: Position) -> Iterator[str]:
     """What is wrong with one value."""
     param = place.param
     try:
-        meant = grammar.read(place.node[place.last])
+        meant = grammar.interpret(place.node[place.last])
     except ValueError as error:
         yield str(error)
         return
@@ -90,10 +90,10 @@ def problems(place: Place) -> Iterator[str]:
     elif isinstance(meant, Range) and param.scalar not in (int, float, None):
         yield f"expected {param.scalar.__name__}, got a range of numbers"
     else:
-        yield from (problem for one in parts(meant) if (problem := wrong(one, place)))
+        yield from (problem for one in judged_values(meant) if (problem := wrong(one, place)))
 
 
-def parts(meant: grammar.Value) -> Iterator[Any]:
+def judged_values(meant: grammar.Value) -> Iterator[Any]:
     """The values by which a pin, a choice or a range can be judged."""
     match meant:
         case Choice():
@@ -104,7 +104,7 @@ def parts(meant: grammar.Value) -> Iterator[Any]:
             yield meant
 
 
-def wrong(value: Any, place: Place) -> str:
+def wrong(value: Any, place: Position) -> str:
     if value in RELATIVE.get(place.key, ()):
         return ""
     if value is None and not optional(place.param):

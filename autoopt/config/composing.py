@@ -49,7 +49,7 @@ def prepared(overrides: Overrides) -> list[str]:
     """The overrides as Hydra takes them, with their nodes in its store."""
     if not overrides.groups.get("data") and ("data" in overrides.groups or "data" not in overrides.said):
         overrides.problems.append(f"data=… is missing: one of {', '.join(available('data'))}, or module:LightningDataModule")
-    store(overrides)
+    store_nodes(overrides)
     return command_line(overrides)
 
 
@@ -75,7 +75,7 @@ def advised(overrides: Overrides) -> dict[str, list[str]]:
     return {slot: [preset] for preset in wanted if preset for slot in SLOTS if is_preset(slot, preset)}
 
 
-def store(overrides: Overrides) -> None:
+def store_nodes(overrides: Overrides) -> None:
     """Put a node for every technique into Hydra's store, and for every import path under its object's name."""
     repository = ConfigStore.instance()
     for slot in PLUGGABLE:
@@ -85,11 +85,11 @@ def store(overrides: Overrides) -> None:
             repository.store(group=slot, name=option(name), package=f"{slot}.{option(name)}", node=node, provider="autoopt")
         if not is_preset(slot, "all"):
             continue
-        ready = everything(slot) if "all" in overrides.groups.get(slot, ()) else []
+        ready = all_options(slot) if "all" in overrides.groups.get(slot, ()) else []
         repository.store(group=slot, name="all", package="_global_", node={"defaults": ready}, provider="autoopt")
 
 
-def everything(slot: str) -> list[str]:
+def all_options(slot: str) -> list[str]:
     """What `all` stands for: the usual options first, since the first of a slot is the baseline's, then the others."""
     names = [*usual(slot), *available(slot)]
     return [name for name in dict.fromkeys(names) if is_ready(slot, name)]
@@ -114,10 +114,10 @@ def technique_node(slot: str, name: str, selected: bool) -> dict[str, Any]:
         return {}
     node: dict[str, Any] = {FROM: technique.path} if is_path(name) else {}
     if PLUGGABLE[slot].many:
-        node["use"] = grammar.write(Choice(True, False))
+        node["use"] = grammar.spell(Choice(True, False))
     for param in technique.params.values():
         default = MISSING if param.default is REQUIRED else param.default
-        node[param.name] = default if param.domain is None or PLUGGABLE[slot].fixed else grammar.write(param.domain)
+        node[param.name] = default if param.domain is None or PLUGGABLE[slot].fixed else grammar.spell(param.domain)
     return node
 
 

@@ -60,7 +60,7 @@ def as_overrides(tree: Tree) -> list[str]:
 
 def slot_overrides(slot: str, node: Any) -> Iterator[str]:
     if not isinstance(node, dict):
-        yield f"{slot}={node if isinstance(node, str) else grammar.write(node)}"
+        yield f"{slot}={node if isinstance(node, str) else grammar.spell(node)}"
         return
     nodes = {name: values for name, values in node.items() if isinstance(values, dict | None) and f"{slot}.{name}" not in SETTINGS}
     if nodes or not node:
@@ -76,7 +76,7 @@ def setting_overrides(key: str, node: Any) -> Iterator[str]:
         for name, value in node.items():
             yield from setting_overrides(f"{key}.{name}", value)
     else:
-        yield f"{key}={node if grammar.is_sweep(node) else grammar.write(node)}"
+        yield f"{key}={node if grammar.is_sweep(node) else grammar.spell(node)}"
 
 
 def split_up(base: Sequence[str], arguments: Sequence[str]) -> Overrides:
@@ -94,7 +94,7 @@ def split_up(base: Sequence[str], arguments: Sequence[str]) -> Overrides:
 
 
 def take(argument: str, overrides: Overrides) -> None:
-    parsed, text = parse(argument), argument.partition("=")[2]
+    parsed, text = parse_override(argument), argument.partition("=")[2]
     key, value = parsed.key_or_group, parsed.value()
     overrides.said.add(key)
     if key in GROUPS:
@@ -108,7 +108,7 @@ def take(argument: str, overrides: Overrides) -> None:
         overrides.values[key] = f"choice({text})" if isinstance(value, ChoiceSweep) and value.simple_form else text
 
 
-def parse(argument: str) -> Override:
+def parse_override(argument: str) -> Override:
     """One `key=value`.
 
     Raises:
@@ -153,7 +153,7 @@ def options(group: str, parsed: Override) -> list[str]:
     if names in (["none"], ["None"]) and group in PLUGGABLE and PLUGGABLE[group].many:
         return []
     for name in names:
-        known(group, name)
+        check_option(group, name)
     if group not in PLUGGABLE and len(names) != 1:
         raise BadInput(f"{parsed.input_line}: expected one of {', '.join(presets(group))}")
     own = [option(name) for name in names if is_path(name)]
@@ -163,7 +163,7 @@ def options(group: str, parsed: Override) -> list[str]:
     return names
 
 
-def known(group: str, name: str) -> None:
+def check_option(group: str, name: str) -> None:
     """Raise BadInput where a group has no such option."""
     if is_preset(group, name):
         return

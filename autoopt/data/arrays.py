@@ -12,10 +12,10 @@ LAYOUTS = ("NCHW", "NHWC", "NHW", "numbers")
 MOST_CLASSES = 20
 """More different integers than these may be values as well as classes."""
 OWN_LOSS = "several labels of an example, or masks, need a LightningModule with its own loss"
-KINDS = ("classification", "regression")
+TASK_KINDS = ("classification", "regression")
 
 
-def inputs_of(array: np.ndarray, layout: str | None, where: str) -> Mapped:
+def array_inputs(array: np.ndarray, layout: str | None, where: str) -> Mapped:
     """An array as inputs: images `(N, C, H, W)`, or numbers.
 
     Args:
@@ -30,7 +30,7 @@ def inputs_of(array: np.ndarray, layout: str | None, where: str) -> Mapped:
         raise BadInput(f"{where}.layout={layout}: expected one of {', '.join(LAYOUTS)}")
     if array.ndim < 2 or array.dtype.kind not in "uifb":
         raise BadInput(f"{seen}; expected numbers (N, …), or images")
-    found = layout or layout_of(array.shape, array.dtype, seen, where)
+    found = layout or array_layout(array.shape, array.dtype, seen, where)
     if found != "numbers" and array.ndim != len(found):
         raise BadInput(f"{where}.layout={layout}: the inputs have the shape {array.shape}")
     eight_bits = array.dtype == np.uint8 and found != "numbers"
@@ -39,7 +39,7 @@ def inputs_of(array: np.ndarray, layout: str | None, where: str) -> Mapped:
     return Mapped(array, dtype, channels_last=found == "NHWC", grey=found == "NHW")
 
 
-def layout_of(shape: tuple[int, ...], dtype: np.dtype, seen: str, where: str) -> str:
+def array_layout(shape: tuple[int, ...], dtype: np.dtype, seen: str, where: str) -> str:
     """The layout that a shape and a type leave no doubt about."""
     if len(shape) == 4:
         signs = set(channel_signs(*shape[1:]))
@@ -70,8 +70,8 @@ def targets_of(targets: np.ndarray, kind: str | None, where: str) -> tuple[Tenso
     Raises:
         BadInput: they are something else, or may be both.
     """
-    if kind not in (None, *KINDS):
-        raise BadInput(f"{where}.kind={kind}: expected {' or '.join(KINDS)}")
+    if kind not in (None, *TASK_KINDS):
+        raise BadInput(f"{where}.kind={kind}: expected {' or '.join(TASK_KINDS)}")
     if targets.ndim == 2 and targets.shape[1] == 1:
         targets = targets[:, 0]
     if targets.ndim not in (1, 2):
@@ -79,18 +79,18 @@ def targets_of(targets: np.ndarray, kind: str | None, where: str) -> tuple[Tenso
     if targets.dtype.kind not in "uifbUS":
         raise BadInput(f"{where}: the targets are {targets.dtype}; expected integers or texts for classes, numbers for values")
     if kind == "regression":
-        return values_of(targets, where), kind, ()
+        return number_targets(targets, where), kind, ()
     if targets.ndim == 2:
         return rows_of(targets, kind, where)
     if kind is None:
         kind = kind_of(targets, where)
     if kind == "regression":
-        return values_of(targets, where), kind, ()
+        return number_targets(targets, where), kind, ()
     classes, codes = np.unique(targets, return_inverse=True)
     return torch.from_numpy(codes).long(), kind, tuple(map(str, classes))
 
 
-def values_of(targets: np.ndarray, where: str) -> Tensor:
+def number_targets(targets: np.ndarray, where: str) -> Tensor:
     if targets.dtype.kind not in "uifb":
         raise BadInput(f"{where}.kind=regression: the targets are {targets.dtype}; expected numbers")
     return torch.from_numpy(targets.reshape(len(targets), -1).astype("float64"))
@@ -121,7 +121,7 @@ def rows_of(targets: np.ndarray, kind: str | None, where: str) -> tuple[Tensor, 
     if targets.dtype.kind != "f" or kind == "classification":
         raise BadInput(f"{where}: the targets are {targets.dtype} {targets.shape}; expected a single class for each example, "
                        f"or say {where}.kind=regression")  # fmt: skip
-    return values_of(targets, where), "regression", ()
+    return number_targets(targets, where), "regression", ()
 
 
 def multi_label(targets: Tensor) -> bool:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 IMAGES = ("image", "images", "img", "pixel_values")
-TARGETS = ("label", "labels", "target", "targets", "mask", "masks", "y")
+TARGET_KEYS = ("label", "labels", "target", "targets", "mask", "masks", "y")
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class Layout:
     """Tensors that have places of their own, which are not those of the images."""
 
 
-def layout_of(batch: Any) -> Layout | None:
+def batch_layout(batch: Any) -> Layout | None:
     """The layout of a sequence (inputs, targets, …), or of a mapping with images by their usual names; nothing of other batches."""
     keys = keys_of(batch)
     if keys is None or not all(isinstance(batch[key], Tensor) for key in keys):
@@ -41,7 +41,7 @@ def keys_of(batch: Any) -> tuple[Any, Any] | None:
         return (0, 1) if len(batch) >= 2 else None
     if not isinstance(batch, Mapping):
         return None
-    found = [next((key for key in names if key in batch), None) for names in (IMAGES, TARGETS)]
+    found = [next((key for key in names if key in batch), None) for names in (IMAGES, TARGET_KEYS)]
     is_image = found[0] is not None and isinstance(batch[found[0]], Tensor) and batch[found[0]].ndim == 4
     return (found[0], found[1]) if is_image and found[1] is not None else None
 
@@ -56,7 +56,7 @@ def replaced(batch: Any, values: Mapping[Any, Tensor]) -> Any:
     return found if isinstance(batch, Mapping) else list(found.values())
 
 
-def places(images: Tensor) -> Tensor:
+def pixel_positions(images: Tensor) -> Tensor:
     """Row, column and 1 for each pixel, float32 `(N, 3, H, W)`; moved with the images, they say where each pixel has come from."""
     height, width = images.shape[2:]
     rows, columns = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")

@@ -50,7 +50,7 @@ class Style:
     format: str = "ISO8601"
 
 
-PLAIN = Style()
+PLAIN_STYLE = Style()
 
 
 def unwrapped(column: pandas.Series) -> pandas.Series:
@@ -70,15 +70,15 @@ def nested(column: pandas.Series) -> str:
     return "" if first is None else "mappings" if isinstance(first, dict) else "bytes" if isinstance(first, bytes) else "lists"
 
 
-def texts(column: pandas.Series) -> pandas.Series:
+def cell_texts(column: pandas.Series) -> pandas.Series:
     """Cells as texts without space around them; missing values stay missing."""
     column = unwrapped(column)
     if isinstance(column.dtype, pandas.StringDtype):
         return column.str.strip()
-    return column.astype(object).where(column.notna()).map(text, na_action="ignore")
+    return column.astype(object).where(column.notna()).map(cell_text, na_action="ignore")
 
 
-def text(value: Any) -> str:
+def cell_text(value: Any) -> str:
     """A value as a text; whole floats as integers are, since a gap makes floats of a column of integers."""
     if isinstance(value, float | np.floating) and float(value).is_integer():
         return str(int(value))
@@ -95,19 +95,19 @@ def readings(column: pandas.Series, kind: str, style: Style, gaps: Iterable[str]
         the values, and a mask of the cells that are neither missing nor readable.
     """
     column = unwrapped(column)
-    if kind == native(column):
+    if kind == native_kind(column):
         return of_native(column, kind), np.zeros(len(column), bool)
-    said = texts(column)
+    said = cell_texts(column)
     missing = (said.isna() | said.isin(set(gaps))).to_numpy(bool)
     values = np.full(len(column), np.nan)
-    values[~missing] = read(said[~missing].astype("str"), kind, style)
+    values[~missing] = read_cells(said[~missing].astype("str"), kind, style)
     if kind == "number" and column.dtype == object:  # what is a number already is written in no style
         known = column.map(lambda value: isinstance(value, Number) and not isinstance(value, bool)).to_numpy(bool) & ~missing
         values[known] = column[known].astype("float64")
     return values, np.isnan(values) & ~missing
 
 
-def native(column: pandas.Series) -> str:
+def native_kind(column: pandas.Series) -> str:
     """The type that a column's own dtype says, if it says one."""
     if types.is_bool_dtype(column.dtype):
         return "truth value"
@@ -127,7 +127,7 @@ def of_native(column: pandas.Series, kind: str) -> np.ndarray:
     return column.to_numpy("float64", na_value=np.nan)
 
 
-def read(said: pandas.Series, kind: str, style: Style) -> np.ndarray:
+def read_cells(said: pandas.Series, kind: str, style: Style) -> np.ndarray:
     """Texts as float64; what cannot be read is NaN."""
     if kind == "number":
         return numbers(said, style)
@@ -140,14 +140,14 @@ def numbers(said: pandas.Series, style: Style) -> np.ndarray:
     if style.sign:
         said = said.str.replace(style.sign, "", regex=False).str.strip()
     if style.thousands:
-        grouped = said.str.fullmatch(groups(style.thousands, style.decimal)).to_numpy(bool)
+        grouped = said.str.fullmatch(digit_groups(style.thousands, style.decimal)).to_numpy(bool)
         said = said.where(~grouped, said.str.replace(style.thousands, "", regex=False))
     if style.decimal == ",":
         said = said.where(~said.str.contains(".", regex=False), "").str.replace(",", ".", regex=False)
     return pandas.to_numeric(said, errors="coerce").to_numpy("float64")
 
 
-def groups(thousands: str, decimal: str) -> str:
+def digit_groups(thousands: str, decimal: str) -> str:
     """Digits in groups of three, as a regular expression."""
     return rf"[+-]?\d{{1,3}}(?:{re.escape(thousands)}\d{{3}})+(?:{re.escape(decimal)}\d*)?"
 
@@ -181,14 +181,14 @@ def told(said: pandas.Series, decimal: str) -> tuple[str, Style]:
     """
     said = said[~said.str.lower().isin(PLACEHOLDERS)]
     if few(~said.str.lower().isin(("true", "false")).to_numpy(bool), said):
-        return "truth value", PLAIN
+        return "truth value", PLAIN_STYLE
     if said.str.fullmatch(r"0\d+").any():  # a code: as a number it would lose its zeros
-        return "category", PLAIN
+        return "category", PLAIN_STYLE
     for kind in ("number", "date", "time"):
         style = style_of(said, kind, decimal, FORMATS[:-1])
-        if few(np.isnan(read(said, kind, style)), said):
+        if few(np.isnan(read_cells(said, kind, style)), said):
             return kind, style
-    return "category", PLAIN
+    return "category", PLAIN_STYLE
 
 
 def few(unread: np.ndarray, said: pandas.Series) -> bool:
@@ -201,7 +201,7 @@ def style_of(said: pandas.Series, kind: str, decimal: str, formats: Sequence[str
     """How the texts of a column are written whose type is known."""
     if kind == "date":
         return Style(format=date_format(said, formats))
-    return number_style(said, decimal) if kind == "number" else PLAIN
+    return number_style(said, decimal) if kind == "number" else PLAIN_STYLE
 
 
 def number_style(said: pandas.Series, decimal: str) -> Style:
@@ -209,7 +209,7 @@ def number_style(said: pandas.Series, decimal: str) -> Style:
     odd = said[np.isnan(numbers(said, Style(decimal)))]
     sign = next((sign for sign in SIGNS if 2 * odd.str.contains(sign, regex=False).sum() > len(said)), "")
     bare = odd.str.replace(sign, "", regex=False).str.strip() if sign else odd
-    counts = {mark: int(bare.str.fullmatch(groups(mark, decimal)).sum()) for mark in THOUSANDS[decimal]}
+    counts = {mark: int(bare.str.fullmatch(digit_groups(mark, decimal)).sum()) for mark in THOUSANDS[decimal]}
     mark = max(counts, key=counts.__getitem__)
     return Style(decimal, mark if counts[mark] else "", sign)
 

@@ -8,15 +8,15 @@ from typing import Any
 import numpy as np
 import pandas
 
-from autoopt.data.cells import GAPS, PLAIN, Style, decimal_mark, native, nested, readings, style_of, texts, told, unwrapped
+from autoopt.data.cells import GAPS, PLAIN_STYLE, Style, cell_texts, decimal_mark, native_kind, nested, readings, style_of, told, unwrapped
 from autoopt.data.task import embedding_width
 from autoopt.errors import BadInput
 
-LEVELS = 20
+MAX_LEVELS = 20
 """More levels than that are embedded, or (where the model is a user's own) cut."""
 WORDS = 20
 """As many unreadable texts are remembered as gaps."""
-PARTS: Mapping[str, Callable[[Any], Any]] = {
+DATE_PARTS: Mapping[str, Callable[[Any], Any]] = {
     "year": lambda times: times.year,
     "month": lambda times: times.month,
     "weekday": lambda times: times.weekday,
@@ -24,7 +24,7 @@ PARTS: Mapping[str, Callable[[Any], Any]] = {
 }
 IDENTIFIER = re.compile(r"(.*[\W_])?(id|uuid|guid)|index|idx|key|no|nr|row(s|names|[ _]?(no|nr|number))?|unnamed: \d+", re.IGNORECASE)
 ASKED = "as asked"
-Place = Callable[[int], str]
+Locate = Callable[[int], str]
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class Schema:
         return (self.gaps - GAPS) | {""} if self.types.get(name) == "category" else self.gaps
 
 
-UNKNOWN = Schema()
+NO_SCHEMA = Schema()
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ class Column:
     levels: tuple[str, ...] = ()
     embedded: bool = False
     ignored: str = ""
-    style: Style = PLAIN
+    style: Style = PLAIN_STYLE
     gaps: tuple[str, ...] = ()
     parts: tuple[str, ...] = ()
     note: str = ""
@@ -108,7 +108,7 @@ class Column:
     @property
     def written(self) -> str:
         """How its texts are written, where that is not the usual way."""
-        style, usual = self.style, PLAIN
+        style, usual = self.style, PLAIN_STYLE
         marks = [f"decimal {style.decimal!r}"] if style.decimal != usual.decimal else []
         marks += [f"thousands {style.thousands!r}"] if style.thousands else []
         marks += [f"without {style.sign}"] if style.sign else []
@@ -121,7 +121,7 @@ class Column:
 
     def codes(self, column: pandas.Series) -> np.ndarray:
         """The number of each value's level, from 1; 0 where it is none of them."""
-        found = pandas.Categorical(texts(column), categories=list(self.levels)).codes.astype("float64") + 1
+        found = pandas.Categorical(cell_texts(column), categories=list(self.levels)).codes.astype("float64") + 1
         if unwrapped(column).dtype.kind in "fO":  # the level 1.0, where the column was one of texts
             other = pandas.Categorical(column.astype(object).map(str, na_action="ignore"), categories=list(self.levels)).codes + 1.0
             found = np.where(found > 0, found, other)
@@ -129,10 +129,10 @@ class Column:
 
     def missing(self, column: pandas.Series) -> np.ndarray:
         """Where there is a gap."""
-        said = texts(column)
+        said = cell_texts(column)
         return (said.isna() | said.isin(GAPS.union(self.gaps).difference(self.levels))).to_numpy(bool)
 
-    def encoded(self, column: pandas.Series, place: Place | None = None) -> list[np.ndarray]:
+    def encoded(self, column: pandas.Series, place: Locate | None = None) -> list[np.ndarray]:
         """All that stands for a column, but for the code of its level.
 
         Args:
@@ -154,19 +154,19 @@ class Column:
             filled = np.where(gaps, float(self.fill or 0), read)
             if not (np.abs(filled) <= np.finfo("float32").max).all():
                 raise BadInput(f"data: column '{self.name}' holds infinite values")
-            values = [filled, *(part_of(filled, part) for part in self.parts)]
+            values = [filled, *(date_part(filled, part) for part in self.parts)]
         return [*values, gaps.astype("float64")] if self.indicator else values
 
 
 UNREAD = {"number": "is no number", "truth value": "is neither True nor False", "date": "is no date", "time": "is no time"}
 
 
-def part_of(days: np.ndarray, part: str) -> np.ndarray:
+def date_part(days: np.ndarray, part: str) -> np.ndarray:
     """A part of dates that are days since 1970."""
-    return np.asarray(PARTS[part](pandas.to_datetime((days * 86_400_000).round().astype("int64"), unit="ms")), "float64")
+    return np.asarray(DATE_PARTS[part](pandas.to_datetime((days * 86_400_000).round().astype("int64"), unit="ms")), "float64")
 
 
-def learnt(column: pandas.Series, train: np.ndarray, embed: bool, schema: Schema = UNKNOWN, place: Place = str) -> Column:
+def learn_column(column: pandas.Series, train: np.ndarray, embed: bool, schema: Schema = NO_SCHEMA, place: Locate = str) -> Column:
     """What the training part says of a column.
 
     Args:
@@ -178,11 +178,11 @@ def learnt(column: pandas.Series, train: np.ndarray, embed: bool, schema: Schema
         return Column(name, "category", ignored=ASKED)
     if holds := nested(shown):
         return Column(name, "category", ignored=f"it holds {holds}")
-    bare = typed(shown, schema)
+    bare = column_type(shown, schema)
     if bare is None:
         return Column(name, schema.types.get(name, "category"), ignored="it is empty in the training part")
     if bare.type == "category":
-        return category(bare, texts(shown), embed, schema.missing(name))
+        return category(bare, cell_texts(shown), embed, schema.missing(name))
     read, unread = bare.readings(column)
     values = read[train]
     if bare.type == "number" and name not in schema.types and identifies(name, values):
@@ -194,19 +194,19 @@ def learnt(column: pandas.Series, train: np.ndarray, embed: bool, schema: Schema
     return replace(found, fill=float(np.nanmedian(values)), indicator=bool(np.isnan(values).any()), parts=parts)
 
 
-def typed(shown: pandas.Series, schema: Schema) -> Column | None:
+def column_type(shown: pandas.Series, schema: Schema) -> Column | None:
     """The type of a column and how it is written; nothing where all is missing.
 
     Args:
         shown: the training part of the column.
     """
     name = str(shown.name)
-    missing, own = schema.missing(name), native(unwrapped(shown))
+    missing, own = schema.missing(name), native_kind(unwrapped(shown))
     bare = Column(name, schema.types.get(name, "category" if isinstance(shown.dtype, pandas.CategoricalDtype) else own))
     bare = replace(bare, gaps=tuple(sorted(missing - GAPS)))
     if own and bare.type == own:
         return None if shown.isna().all() else bare
-    said = texts(shown)
+    said = cell_texts(shown)
     said = said[said.notna() & ~said.isin(missing)].astype("str")
     if said.empty:
         return None
@@ -215,12 +215,12 @@ def typed(shown: pandas.Series, schema: Schema) -> Column | None:
     return replace(bare, type=kind, style=style)
 
 
-def remembering(bare: Column, column: pandas.Series, unread: np.ndarray, train: np.ndarray, place: Place) -> Column:
+def remembering(bare: Column, column: pandas.Series, unread: np.ndarray, train: np.ndarray, place: Locate) -> Column:
     """The column with the texts that training shows in place of values, which are gaps from here on, and a note of them."""
     if not unread.any():
         return bare
     rows = np.flatnonzero(unread)
-    said = texts(column)
+    said = cell_texts(column)
     words = said.iloc[np.intersect1d(rows, train)].value_counts().index[:WORDS]
     cells, first = "1 cell" if len(rows) == 1 else f"{len(rows)} cells", int(rows[0])
     which = f"the first is {said.iloc[first]!r} in {place(first)}"
@@ -236,17 +236,17 @@ def identifies(name: str, values: np.ndarray) -> bool:
 
 
 def varying(days: np.ndarray) -> tuple[str, ...]:
-    return tuple(part for part in PARTS if len(np.unique(part_of(days, part))) > 1)
+    return tuple(part for part in DATE_PARTS if len(np.unique(date_part(days, part))) > 1)
 
 
 def category(bare: Column, said: pandas.Series, embed: bool, gaps: frozenset[str]) -> Column:
     """The levels of a category that its training part shows."""
     missing = said.isna() | said.isin(gaps)
     counts = said[~missing].value_counts()
-    if len(counts) > LEVELS:  # a level that is seen once says nothing of itself, but shows what an unknown one is like
+    if len(counts) > MAX_LEVELS:  # a level that is seen once says nothing of itself, but shows what an unknown one is like
         counts = counts[counts > 1]
     if counts.empty:
         return replace(bare, ignored="every value is different")
-    large = len(counts) > LEVELS
-    levels = tuple(sorted(counts.index if embed or not large else counts.index[:LEVELS]))
+    large = len(counts) > MAX_LEVELS
+    levels = tuple(sorted(counts.index if embed or not large else counts.index[:MAX_LEVELS]))
     return replace(bare, indicator=bool(missing.any()), levels=levels, embedded=embed and large)

@@ -25,7 +25,7 @@ csv.field_size_limit(2**31 - 1)  # fields of more than 131,072 letters are read 
 
 
 @contextmanager
-def opened(file: Path) -> Iterator[IO[bytes]]:
+def open_unpacked(file: Path) -> Iterator[IO[bytes]]:
     """The bytes of a file, unpacked as pandas unpacks it."""
     if file.suffix == ".zip":
         with zipfile.ZipFile(file) as archive, archive.open(archive.namelist()[0]) as member:
@@ -41,7 +41,7 @@ def encoding_of(file: Path) -> str:
     Raises:
         ValueError: it is no text.
     """
-    with opened(file) as stream:
+    with open_unpacked(file) as stream:
         head = stream.read(CHUNK)
     if (marked := next((name for mark, name in BOMS.items() if head.startswith(mark)), None)) is not None:
         return marked
@@ -53,7 +53,7 @@ def encoding_of(file: Path) -> str:
 def decodes(file: Path, encoding: str) -> bool:
     decoder = codecs.getincrementaldecoder(encoding)()
     try:
-        with opened(file) as stream:
+        with open_unpacked(file) as stream:
             for chunk in iter(partial(stream.read, CHUNK), b""):
                 decoder.decode(chunk)
         decoder.decode(b"", final=True)
@@ -76,7 +76,7 @@ def without_mark(head: bytes) -> str:
 
 def separator_of(file: Path, encoding: str) -> str:
     """What cuts the first lines into the same number of fields, of two or more; where none does, what cuts most of them so."""
-    with opened(file) as stream:
+    with open_unpacked(file) as stream:
         lines = list(islice(io.TextIOWrapper(stream, encoding, newline=""), LINES))
     return max(SEPARATORS, key=lambda separator: agreement(lines, separator))
 

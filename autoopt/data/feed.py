@@ -89,7 +89,7 @@ class Batches(IterableDataset):
             order = balanced(self.targets.cpu(), generator) if self.balanced else torch.randperm(len(self.inputs), generator=generator)
             order = order.to(self.inputs.device)
         batches = order.split(self.size)[: self.steps]
-        return batches if self.share[1] == 1 else tuple(part_of(batch, self.share) for batch in batches)
+        return batches if self.share[1] == 1 else tuple(rank_share(batch, self.share) for batch in batches)
 
     def __iter__(self) -> Iterator[Any]:
         chunk = Chunk(self.inputs, self.targets, self.indices(), **self.reading)
@@ -97,7 +97,7 @@ class Batches(IterableDataset):
         return iter([chunk]) if self.chunked else iter(chunk)
 
 
-def part_of(batch: Tensor, share: tuple[int, int]) -> Tensor:
+def rank_share(batch: Tensor, share: tuple[int, int]) -> Tensor:
     """A rank's examples of a batch, as many as the others have, so that the mean of their gradients is that of the batch."""
     rank, ranks = share
     return batch[rank::ranks][: len(batch) // ranks]
@@ -134,7 +134,7 @@ class PerBatch:
         return in_groups(map(self.own, self.batches) if self.share[1] > 1 else self.batches, self.accumulate)
 
     def own(self, batch: Any) -> list[Tensor]:
-        return [part_of(tensor, self.share) for tensor in batch]
+        return [rank_share(tensor, self.share) for tensor in batch]
 
 
 def in_groups(batches: Iterable[Any], size: int) -> Iterator[list[Any]]:

@@ -11,7 +11,7 @@ import pandas
 from autoopt.data.cells import GAPS, TYPES
 from autoopt.data.column import Schema
 from autoopt.data.parts import PARTS
-from autoopt.data.splits import in_a_row
+from autoopt.data.splits import contiguous_parts
 from autoopt.data.table import Columns, Table
 from autoopt.data.target import learnt_from
 from autoopt.data.task import Examples
@@ -88,7 +88,7 @@ def from_files(
         if name not in frame:
             setting = "target" if name == target else "types" if name in schema.types else "drop"
             raise BadInput(f"{where}.{setting}: the table has no column '{name}'. {nearest(name, frame)}")
-    table, splits = Table(frame, replace(schema, undecided=first.undecided), lengths, first.source), in_a_row(lengths)
+    table, splits = Table(frame, replace(schema, undecided=first.undecided), lengths, first.source), contiguous_parts(lengths)
     inputs = replace(table, frame=frame.drop(columns=target))
     return Examples(inputs, *learnt_from(where, table, target, kind), splits, Columns(table))
 

@@ -16,7 +16,7 @@ DEEP = ("I;16", "I;16L", "I;16B", "I;16N", "I", "F")
 """The modes with more than 8 bits a pixel; to convert them to 8 bits would clip them."""
 EIGHT_TO_SIXTEEN = 257
 BROKEN = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)  # SyntaxError: a broken PNG
-SHOWN = 5
+MAX_NAMED = 5
 
 
 class Held(Protocol):
@@ -58,11 +58,11 @@ class Images:
         return torch.stack(all_of(self.image, [self.files[number] for number in numbers.tolist()]))
 
     def image(self, file: File) -> Tensor:
-        with opened(file) as image:
+        with open_image(file) as image:
             return pixels(image, self.size, self.size, self.grey, self.deep)
 
 
-def opened(file: File) -> Image.Image:
+def open_image(file: File) -> Image.Image:
     return Image.open(file if isinstance(file, Path) else file.open())
 
 
@@ -79,13 +79,13 @@ def all_of(read: Any, files: Sequence[File]) -> list[Any]:
         except BROKEN as error:
             broken.append(f"{file} cannot be read as an image: {' '.join(str(error).split())}")
     if broken:
-        more = f" (and {len(broken) - SHOWN} more)" if len(broken) > SHOWN else ""
-        raise BadInput(f"data: {'; '.join(broken[:SHOWN])}{more}")
+        more = f" (and {len(broken) - MAX_NAMED} more)" if len(broken) > MAX_NAMED else ""
+        raise BadInput(f"data: {'; '.join(broken[:MAX_NAMED])}{more}")
     return found
 
 
 def mode_of(file: File) -> str:
-    with opened(file) as image:
+    with open_image(file) as image:
         return image.mode
 
 

@@ -17,10 +17,10 @@ from torch import Tensor
 from autoopt.data.memory import SHARE, free_memory, give_back_large_blocks
 from autoopt.errors import BadInput
 
-READ = 2**24
+READ_BYTES = 2**24
 """Bytes that are read at a time, where all are read."""
 Item = TypeVar("Item")
-Made = TypeVar("Made")
+Built = TypeVar("Built")
 
 
 class Source(Protocol):
@@ -127,9 +127,9 @@ class Rows:
         return Rows(read.to(device), None, self.scale, device)
 
 
-def ahead(read: Callable[[Item], Made], items: Iterable[Item], workers: int, waiting: int) -> Iterator[Made]:
+def ahead(read: Callable[[Item], Built], items: Iterable[Item], workers: int, waiting: int) -> Iterator[Built]:
     """What `read` makes of each item, in their order, read by so many threads before it is asked for."""
-    pool, queue = ThreadPoolExecutor(workers), deque[Future[Made]]()
+    pool, queue = ThreadPoolExecutor(workers), deque[Future[Built]]()
     try:
         for item in items:
             queue.append(pool.submit(read, item))
@@ -145,10 +145,10 @@ def pieces(source: Source, numbers: Tensor | None = None) -> Iterator[Tensor]:
     """The numbers of the examples, or of some of them, in pieces that are read at a time."""
     each = max(1, prod(source.shape[1:]) * source.dtype.itemsize)
     numbers = torch.arange(len(source)) if numbers is None else numbers
-    return iter(numbers.split(max(1, READ // each)))
+    return iter(numbers.split(max(1, READ_BYTES // each)))
 
 
-def everything(source: Source) -> Iterator[Tensor]:
+def all_rows(source: Source) -> Iterator[Tensor]:
     """All examples, a piece after the other, read by as many threads as there are cores."""
     threads = min(8, os.cpu_count() or 1)
     return ahead(source.__getitem__, pieces(source), threads, threads)
@@ -174,7 +174,7 @@ def cached(inputs: Any, cache: str, folder: Path) -> Any:
 
 def in_memory(source: Source) -> Tensor:
     found, start = torch.empty(source.shape, dtype=source.dtype), 0
-    for piece in everything(source):
+    for piece in all_rows(source):
         found[start : start + len(piece)] = piece
         start += len(piece)
     return found
@@ -184,7 +184,7 @@ def on_disk(source: Source, folder: Path) -> Mapped:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder) as file:
-            for piece in everything(source):
+            for piece in all_rows(source):
                 file.write(piece.contiguous().numpy().data)
             file.flush()
             dtype = torch.empty(0, dtype=source.dtype).numpy().dtype

@@ -142,7 +142,7 @@ def check_cut(count: int, share: float, strata: np.ndarray | None) -> None:
         raise ValueError(f"there are {len(numbers)} classes, more than a part of {min(taken, count - taken)} examples can hold")
 
 
-def in_a_row(lengths: Mapping[str, int]) -> Parts | None:
+def contiguous_parts(lengths: Mapping[str, int]) -> Parts | None:
     """The numbers of examples of which each part stands after the one before; nothing where there is one part only."""
     ends = pairwise([0, *accumulate(lengths.values())])
     return {part: torch.arange(*span) for part, span in zip(lengths, ends, strict=True)} if len(lengths) > 1 else None

@@ -9,13 +9,13 @@ import pandas
 import torch
 from torch import Tensor
 
-from autoopt.data.cells import decimal_mark, native, texts, unwrapped
-from autoopt.data.column import ASKED, Column, Place, Schema, learnt, typed
+from autoopt.data.cells import cell_texts, decimal_mark, native_kind, unwrapped
+from autoopt.data.column import ASKED, Column, Locate, Schema, column_type, learn_column
 from autoopt.data.task import Encoded
 from autoopt.errors import BadInput, nearest
 
 SPLITS = "the split goes by it"
-SHOWN = 1000
+SAMPLE_ROWS = 1000
 """As many training rows tell the decimal mark of a table."""
 
 
@@ -45,7 +45,7 @@ class Table:
     def encoded(self, train: Tensor, without: Collection[str], embed: bool) -> Encoded:
         rows, known = train.numpy(), replace(self.schema, undecided=self.decimal(train.numpy()))
         columns = [
-            Column(name, "category", ignored=SPLITS) if name in without else learnt(self.frame[name], rows, embed, known, self.place)
+            Column(name, "category", ignored=SPLITS) if name in without else learn_column(self.frame[name], rows, embed, known, self.place)
             for name in sorted(self.frame, key=lambda name: name in without)
         ]
         if all(column.ignored for column in columns):
@@ -55,12 +55,12 @@ class Table:
         notes = [column.note for column in columns if column.note]
         if left := left_out(columns):
             notes.append(left.removeprefix("; "))
-        return Encoded(encode(self.frame, columns, strict=False), categories, words=words, notes=tuple(notes))
+        return Encoded(encode_columns(self.frame, columns, strict=False), categories, words=words, notes=tuple(notes))
 
     def decimal(self, rows: np.ndarray) -> str:
         """The decimal mark that most numbers of the training part tell."""
-        shown = self.frame.iloc[rows[:SHOWN]]
-        columns = (texts(shown[name]).dropna().astype("str") for name in shown if not native(unwrapped(shown[name])))
+        shown = self.frame.iloc[rows[:SAMPLE_ROWS]]
+        columns = (cell_texts(shown[name]).dropna().astype("str") for name in shown if not native_kind(unwrapped(shown[name])))
         return decimal_mark(columns, self.schema.undecided)
 
     def place(self, row: int) -> str:
@@ -82,7 +82,7 @@ def left_out(columns: Iterable[Column]) -> str:
     return f"; columns left out: {said}" if said else ""
 
 
-def encode(frame: pandas.DataFrame, columns: Iterable[Column | Mapping[str, Any]], strict: bool = True) -> Tensor:
+def encode_columns(frame: pandas.DataFrame, columns: Iterable[Column | Mapping[str, Any]], strict: bool = True) -> Tensor:
     """The columns of a table as float64 `(N, F)`, the codes of embedded categories last.
 
     Args:
@@ -100,7 +100,7 @@ def encode(frame: pandas.DataFrame, columns: Iterable[Column | Mapping[str, Any]
             raise BadInput(f"data: the table has no column '{column.name}'. {nearest(column.name, frame.columns)}")
         if isinstance(frame[column.name], pandas.DataFrame):
             raise BadInput(f"data: the table has several columns '{column.name}'")
-    place: Place | None = (lambda row: f"row {row + 1}") if strict else None
+    place: Locate | None = (lambda row: f"row {row + 1}") if strict else None
     front = [part for column in used for part in column.encoded(frame[column.name], place)]
     codes = [column.codes(frame[column.name]) for column in used if column.embedded]
     return torch.from_numpy(np.stack([*front, *codes], 1))
@@ -114,10 +114,10 @@ class Columns(Mapping[str, np.ndarray]):
 
     def __getitem__(self, name: str) -> np.ndarray:
         column, schema = self.table.frame[name], replace(self.table.schema, drop=frozenset())
-        found = typed(column, schema)
+        found = column_type(column, schema)
         if found is None or found.type == "category":
             missing = schema.missing(name)
-            said = texts(column)
+            said = cell_texts(column)
             return said.where(~said.isin(missing)).to_numpy(object, na_value=np.nan)
         return found.readings(column)[0]
 

@@ -8,18 +8,18 @@ import torch
 from pandas.api import types
 from torch import Tensor
 
-from autoopt.data.cells import nested, texts
-from autoopt.data.column import LEVELS, UNREAD, Column, typed
+from autoopt.data.cells import cell_texts, nested
+from autoopt.data.column import MAX_LEVELS, UNREAD, Column, column_type
 from autoopt.data.table import Table
 from autoopt.errors import BadInput
 
 MANY = 0.2
 """Texts are no classes where more than that share of them is different."""
-Target = tuple[Tensor, str, tuple[str, ...]]
+TargetColumn = tuple[Tensor, str, tuple[str, ...]]
 """Class indices int64 `(N,)` or values float64 `(N, 1)`, classification or regression, and the names of classes."""
 
 
-def learnt_from(where: str, table: Table, name: str, kind: str | None) -> Target:
+def learnt_from(where: str, table: Table, name: str, kind: str | None) -> TargetColumn:
     """A column as what is to be learnt.
 
     Args:
@@ -36,10 +36,10 @@ def learnt_from(where: str, table: Table, name: str, kind: str | None) -> Target
     if kind == "regression" and how.type not in ("number", "time"):
         raise BadInput(f"{where}: a regression needs numbers, the target '{name}' holds {column.iloc[0]!r}{as_number(where, how)}")
     if how.type == "category":
-        return of_texts(where, how, texts(column), kind)
+        return of_texts(where, how, cell_texts(column), kind)
     if how.type == "date" and kind is None:
         raise BadInput(f"{where}: the target '{name}' holds dates such as {column.iloc[0]!r}; expected numbers or classes")
-    values = values_of(where, table, how, column)
+    values = target_values(where, table, how, column)
     if kind == "classification" or (kind is None and are_classes(how, column, values)):
         return of_numbers(where, how, column, values)
     return torch.tensor(values)[:, None], "regression", ()
@@ -56,7 +56,7 @@ def type_of(where: str, table: Table, column: pandas.Series) -> Column:
         raise BadInput(
             f"{where}: the target '{name}' holds {holds}, such as {column.iloc[0]!r:.60}; expected a number or a class in each row"
         )
-    said = texts(column)
+    said = cell_texts(column)
     gaps = (said.isna() | said.isin(schema.missing(name))).to_numpy(bool)
     if gaps.any():
         row = int(gaps.argmax())
@@ -64,7 +64,7 @@ def type_of(where: str, table: Table, column: pandas.Series) -> Column:
         hint = f" ({word!r}; if that is a class, say {where}.types=[{name}:category])" if isinstance(word, str) and word else ""
         raise BadInput(f"{where}: the target '{name}' has gaps: {gaps.sum()} of {len(said)}, the first in {table.place(row)}{hint}")
     rows = np.arange(table.lengths.get("train", len(table)))
-    how = typed(column.iloc[rows], replace(schema, undecided=table.decimal(rows)))
+    how = column_type(column.iloc[rows], replace(schema, undecided=table.decimal(rows)))
     assert how is not None
     guessed = how.style.sign and name not in schema.types  # what is learnt is not guessed
     return replace(how, type="category") if guessed else how
@@ -74,7 +74,7 @@ def as_number(where: str, how: Column) -> str:
     return f"; if these are numbers, say {where}.types=[{how.name}:number]" if how.style.sign else ""
 
 
-def values_of(where: str, table: Table, how: Column, column: pandas.Series) -> np.ndarray:
+def target_values(where: str, table: Table, how: Column, column: pandas.Series) -> np.ndarray:
     """The values of a target.
 
     Raises:
@@ -93,16 +93,16 @@ def values_of(where: str, table: Table, how: Column, column: pandas.Series) -> n
 def are_classes(how: Column, column: pandas.Series, values: np.ndarray) -> bool:
     """Whether numbers are classes: integers of which there are few different ones, or two whole numbers."""
     whole = bool((values == np.round(values)).all())
-    few = len(np.unique(values)) <= (LEVELS if are_integers(column) else 2)
+    few = len(np.unique(values)) <= (MAX_LEVELS if are_integers(column) else 2)
     return how.type == "truth value" or (how.type == "number" and whole and few)
 
 
 def are_integers(column: pandas.Series) -> bool:
     """Whether numbers are written without a decimal mark."""
-    return not types.is_float_dtype(column.dtype) and not texts(column).str.contains("[.,]").any()
+    return not types.is_float_dtype(column.dtype) and not cell_texts(column).str.contains("[.,]").any()
 
 
-def of_numbers(where: str, how: Column, column: pandas.Series, values: np.ndarray) -> Target:
+def of_numbers(where: str, how: Column, column: pandas.Series, values: np.ndarray) -> TargetColumn:
     distinct, codes = np.unique(values, return_inverse=True)
     if how.type == "truth value":
         names = [str(bool(value)) for value in distinct]
@@ -111,9 +111,9 @@ def of_numbers(where: str, how: Column, column: pandas.Series, values: np.ndarra
     return classes(where, how.name, codes, names)
 
 
-def of_texts(where: str, how: Column, said: pandas.Series, kind: str | None) -> Target:
+def of_texts(where: str, how: Column, said: pandas.Series, kind: str | None) -> TargetColumn:
     names = sorted(said.unique(), key=by_number)
-    if kind is None and len(names) > max(LEVELS, MANY * len(said)):
+    if kind is None and len(names) > max(MAX_LEVELS, MANY * len(said)):
         seen = f"{len(names)} different texts in {len(said)} rows, such as {said.iloc[0]!r}"
         raise BadInput(f"{where}: the target '{how.name}' holds {seen}: too many to be classes{as_number(where, how)}")
     return classes(where, how.name, pandas.Categorical(said, categories=names).codes, names)
@@ -126,7 +126,7 @@ def by_number(name: str) -> tuple[float, str]:
         return float("inf"), name
 
 
-def classes(where: str, target: str, codes: np.ndarray, names: list[str]) -> Target:
+def classes(where: str, target: str, codes: np.ndarray, names: list[str]) -> TargetColumn:
     if len(names) < 2:
         raise BadInput(f"{where}: the target '{target}' has one class only: {names[0]!r}")
     return torch.tensor(codes, dtype=torch.int64), "classification", tuple(names)

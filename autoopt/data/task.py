@@ -16,10 +16,10 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from autoopt.data.arrays import OWN_LOSS, checked_classes, multi_label, one_hot
-from autoopt.data.batch import Layout, layout_of
+from autoopt.data.batch import Layout, batch_layout
 from autoopt.data.loaders import BatchSize, drawn_alike, set_up, sized
 from autoopt.data.parts import PARTS
-from autoopt.data.rows import Mapped, Rows, Source, everything, pieces
+from autoopt.data.rows import Mapped, Rows, Source, all_rows, pieces
 from autoopt.data.scale import Scale
 from autoopt.data.splits import SPLITTING, Splitter
 from autoopt.errors import BadInput
@@ -167,9 +167,9 @@ def make_task(
         if said := [key for key in (*SPLITTING, "folds") if split.get(key) is not None]:
             raise BadInput(f"split.{said[0]}={split[said[0]]}: a data module splits by itself; leave it away")
         return task_of_module(examples, scan, seed, remade)
-    examples, span = checked(examples)
+    examples, span = validated(examples)
     splitter = Splitter(examples.targets, examples.kind == "classification", examples.columns, examples.splits, split)
-    first, *others = [task_of(examples, parts, split, embed, span, splitter.groups) for parts in splitter.parts()]
+    first, *others = [task_of_split(examples, parts, split, embed, span, splitter.groups) for parts in splitter.parts()]
     return replace(first, folds=tuple(others))
 
 
@@ -186,7 +186,7 @@ def fingerprint(examples: Examples) -> str:
     return digest.hexdigest()[:16]
 
 
-def task_of(
+def task_of_split(
     examples: Examples, numbers: dict[str, Tensor], split: dict[str, Any], embed: bool, span: Span | None, groups: np.ndarray | None = None
 ) -> Task:
     """The task of one split; all that is learnt from the data here is learnt from its training part.
@@ -201,15 +201,15 @@ def task_of(
     inputs, train = examples.inputs, numbers["train"]
     found = inputs.encoded(train, without, embed) if isinstance(inputs, Raw) else Encoded(inputs)  # type: ignore[arg-type]
     targets, classification = examples.targets, examples.kind == "classification"
-    extent = extent_of(found.inputs, train, span) if is_image(found.inputs) else None
+    extent = extent_of(found.inputs, train, span) if are_images(found.inputs) else None
     in_scale = scale_of(found, train, extent) if split["normalise"] else None
     out_scale = Scale.of(targets[train]) if split["normalise"] and not classification else None
     y = targets if classification else out_scale.apply(targets) if out_scale else targets.float()
-    parts = {part: (cut(found.inputs, numbers[part], in_scale), y[numbers[part]].contiguous()) for part in PARTS}
+    parts = {part: (part_inputs(found.inputs, numbers[part], in_scale), y[numbers[part]].contiguous()) for part in PARTS}
     outputs = len(examples.classes) or int(targets.max()) + 1 if classification else targets.shape[1]
     counts = torch.bincount(y[train], minlength=outputs) if classification else None
     lacking = () if counts is None else check_classes(counts, parts, examples.classes)
-    told, unoffered = values_of(extent, in_scale) if extent else ((), {})
+    told, unoffered = value_range(extent, in_scale) if extent else ((), {})
     return Task(
         examples.kind,
         tuple(found.inputs.shape[1:]),
@@ -228,7 +228,7 @@ def task_of(
     )
 
 
-def is_image(inputs: Any) -> bool:
+def are_images(inputs: Any) -> bool:
     return len(inputs.shape) == 4
 
 
@@ -263,7 +263,7 @@ def full_scale(high: float) -> float:
     return high if high < 2 else float(2 ** math.ceil(math.log2(high + 1)) - 1)
 
 
-def values_of(extent: Span, scale: Scale | None) -> tuple[tuple[str, ...], dict[str, str]]:
+def value_range(extent: Span, scale: Scale | None) -> tuple[tuple[str, ...], dict[str, str]]:
     """What is told of the values of images, and the names under which augmentation cannot be offered them."""
     low, high = extent
     if scale is not None:
@@ -273,7 +273,7 @@ def values_of(extent: Span, scale: Scale | None) -> tuple[tuple[str, ...], dict[
     return (), dict.fromkeys(WITHIN, f"the images have values from {low:g} to {high:g}, outside of [0, 1]")
 
 
-def cut(inputs: Tensor | Source, numbers: Tensor, scale: Scale | None) -> Tensor:
+def part_inputs(inputs: Tensor | Source, numbers: Tensor, scale: Scale | None) -> Tensor:
     """One part of the inputs: a copy, or (of what is read as it is asked for) no more than which."""
     if not isinstance(inputs, Tensor) or inputs.dtype == torch.uint8:
         return Rows(inputs, numbers, scale)  # type: ignore[return-value]
@@ -322,13 +322,13 @@ def task_of_batches(datamodule: LightningDataModule, scan: bool) -> Task:
         for name in ("train_dataloader", *(["val_dataloader"] if validates else [])):
             check_loader(name, getattr(datamodule, name)())
     batch = next(iter(datamodule.train_dataloader()))
-    layout = layout_of(batch)
+    layout = batch_layout(batch)
     if layout is None or (scan and not isinstance(batch, list | tuple)):
         if scan:
             raise BadInput("data: the data module's batches are no (inputs, targets) tensors; give a LightningModule that takes them")
         return Task("unknown", datamodule=datamodule)
     inputs, targets = batch[layout.inputs], batch[layout.targets]
-    shown = {"values": [float(inputs.min()), float(inputs.max())]} if is_image(inputs) and inputs.is_floating_point() else {}
+    shown = {"values": [float(inputs.min()), float(inputs.max())]} if are_images(inputs) and inputs.is_floating_point() else {}
     known: dict[str, Any] = {"datamodule": datamodule, "unoffered": unoffered_of(batch, layout), "encoding": shown}
     shape = tuple(inputs.shape[1:])
     if scan and multi_label(targets):
@@ -371,7 +371,7 @@ def check_loader(name: str, loader: object) -> None:
         raise BadInput(f"data: the data module's {name} gives {len(several)} loaders; {way}, or give a LightningModule that takes them")
 
 
-def checked(examples: Examples) -> tuple[Examples, Span | None]:
+def validated(examples: Examples) -> tuple[Examples, Span | None]:
     """The examples with class indices or values `(N, D)` as targets, and the span of their inputs where these are floating numbers.
 
     Raises:
@@ -396,7 +396,7 @@ def looked_through(inputs: Tensor | Source | Raw) -> Span | None:
     """The span of the inputs; what is read as it is asked for is read once for that, a piece after the other."""
     if isinstance(inputs, Raw) or (isinstance(inputs, Tensor | Mapped) and not inputs.dtype.is_floating_point):
         return None
-    return span_of(everything(inputs))
+    return span_of(all_rows(inputs))
 
 
 def check_classes(counts: Tensor, parts: Mapping[str, tuple[Tensor, Tensor]], names: Sequence[str]) -> tuple[str, ...]:
@@ -408,14 +408,14 @@ def check_classes(counts: Tensor, parts: Mapping[str, tuple[Tensor, Tensor]], na
     notes = []
     for part in ("validation", "test"):
         here = torch.bincount(parts[part][1], minlength=len(counts))
-        if unseen := named((here > 0) & (counts == 0), names):
+        if unseen := class_list((here > 0) & (counts == 0), names):
             raise BadInput(f"data: the {part} part has classes that the training part has not: {unseen}")
-        if absent := named((here == 0) & (counts > 0), names):
+        if absent := class_list((here == 0) & (counts > 0), names):
             notes.append(f"the {part} part has no example of {absent}, so nothing is measured on that")
     return tuple(notes)
 
 
-def named(mask: Tensor, names: Sequence[str], most: int = 5) -> str:
+def class_list(mask: Tensor, names: Sequence[str], most: int = 5) -> str:
     """The classes of a mask by name, or by number where they have none."""
     found = mask.nonzero().flatten().tolist()
     said = ", ".join(repr(names[c]) if names else str(c) for c in found[:most])

@@ -34,10 +34,10 @@ class Texts:
         counts = Counter(word for text in shown for word in text)
         kept = sorted(counts, key=lambda word: (-counts[word], word))[: self.vocabulary - 2]
         longest = max(1, max(map(len, shown), default=1))
-        return Encoded(encode(split, kept, longest), tokens=len(kept) + 2, words={"vocabulary": kept, "length": longest})
+        return Encoded(encode_texts(split, kept, longest), tokens=len(kept) + 2, words={"vocabulary": kept, "length": longest})
 
 
-def encode(texts: Sequence[Sequence[str]], vocabulary: Iterable[str], length: int) -> Tensor:
+def encode_texts(texts: Sequence[Sequence[str]], vocabulary: Iterable[str], length: int) -> Tensor:
     """Texts, split into words, as the numbers of their first ones in a vocabulary, int64 `(N, length)`, what is left over being padding."""
     numbers = {word: number for number, word in enumerate(vocabulary, UNKNOWN + 1)}
     found = torch.full((len(texts), length), PADDING)

@@ -15,7 +15,7 @@ def digest(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def described(path: Path) -> dict[str, Any]:
+def read_card(path: Path) -> dict[str, Any]:
     """What model.json of an exported folder says, once the weights are seen to be those that it describes.
 
     Raises:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from autoopt.data.feed import Feed
 from autoopt.data.task import Task
-from autoopt.deployment.structure import describe, restore
+from autoopt.deployment.structure import describe_modules, restore
 from autoopt.domain import Unavailable
 from autoopt.errors import BadInput, TechniqueError
 from autoopt.module.applied import applied_to
@@ -26,19 +26,19 @@ STRUCTURE = "structure"
 Finetune = Callable[..., nn.Module]
 
 
-def network(module: Tuned) -> nn.Module:
+def deployed_network(module: Tuned) -> nn.Module:
     """What would be deployed: the plain network inside of ours, or the user's own module."""
     deployed = applied_to(module).deployed
     return deployed or (module.model if isinstance(module, Net) else module)
 
 
-def compress(module: Tuned, task: Task, example: Any, feed: Feed, finetune: Finetune) -> nn.Module:
+def apply_compressions(module: Tuned, task: Task, example: Any, feed: Feed, finetune: Finetune) -> nn.Module:
     """The trained network after every compression of the recipe, one on what the other returned; it itself stays.
 
     Raises:
         TechniqueError: a compression raised, or made what cannot be stored.
     """
-    trained = compressed = network(module).eval()
+    trained = compressed = deployed_network(module).eval()
     if isinstance(trained, L.LightningModule):
         trained.trainer = None  # which a copy would take along
     build = partial(rebuilt, module, task, example)
@@ -48,7 +48,7 @@ def compress(module: Tuned, task: Task, example: Any, feed: Feed, finetune: Fine
         for part in compressed.modules():
             part._non_persistent_buffers_set.clear()  # of another shape or type than those that the builder makes
         try:
-            describe(compressed, trained)
+            describe_modules(compressed, trained)
         except ValueError as error:
             raise TechniqueError(technique.slot, technique.name, str(error)) from error
     return compressed
@@ -89,8 +89,8 @@ def save(module: Tuned, path: Path) -> None:
     kept: nn.Module = module
     notes = None
     if applied_to(module).chosen.of("compression"):
-        kept = network(module)
-        notes = {STRUCTURE: json.dumps(describe(kept, module))}
+        kept = deployed_network(module)
+        notes = {STRUCTURE: json.dumps(describe_modules(kept, module))}
     save_file({k: v.detach().contiguous().clone() for k, v in kept.state_dict().items() if isinstance(v, Tensor)}, path, notes)
 
 

@@ -15,8 +15,8 @@ from autoopt.data import table, words
 from autoopt.data.scale import Scale
 from autoopt.data.task import Task
 from autoopt.deployment import pictures
-from autoopt.deployment.card import described
-from autoopt.deployment.compress import network, take_up
+from autoopt.deployment.card import read_card
+from autoopt.deployment.compress import deployed_network, take_up
 from autoopt.errors import BadInput
 from autoopt.module.applied import Applied
 from autoopt.module.build import apply_to, as_written, built_model, prepare_model
@@ -24,7 +24,7 @@ from autoopt.module.chosen import Chosen
 from autoopt.module.net import Net
 from autoopt.recipe import Recipe
 
-TRAINING = ("data", "initializer", "augmentation", "loss", "optimizer", "schedule", "device", "compression")
+TRAINING_SLOTS = ("data", "initializer", "augmentation", "loss", "optimizer", "schedule", "device", "compression")
 """The slots that a trained model can be used without; of a compressed one the structure is kept."""
 
 
@@ -48,19 +48,19 @@ class Deployed(nn.Module):
 
         Args:
             examples: rows of a table (a `pandas.DataFrame`, or what makes one) with the columns that it was trained on; texts;
-                images (`autoopt.deployment.pictures.encode`); or what are inputs already.
+                images (`autoopt.deployment.pictures.encode_images`); or what are inputs already.
 
         Raises:
             BadInput: a column is missing, a value cannot be read as what training has seen, or the images are not such as those.
         """
         if "values" in self.encoding:
-            return pictures.encode(examples, self.task)
+            return pictures.encode_images(examples, self.task)
         if isinstance(examples, Tensor):
             return self.checked(examples / 255 if examples.dtype == torch.uint8 else examples)
         if "columns" in self.encoding:
-            return table.encode(frame_of(examples), self.encoding["columns"])
+            return table.encode_columns(frame_of(examples), self.encoding["columns"])
         if "vocabulary" in self.encoding:
-            return words.encode([words.words(text) for text in texts_of(examples)], **self.encoding)
+            return words.encode_texts([words.words(text) for text in texts_of(examples)], **self.encoding)
         return self.encode(torch.as_tensor(np.asarray(examples)))
 
     def checked(self, inputs: Tensor) -> Tensor:
@@ -141,13 +141,13 @@ def load(path: str | Path) -> Deployed:
         FileNotFoundError: there is no such folder.
     """
     folder = Path(path)
-    card = described(folder)
-    task = task_of(card)
-    chosen = Chosen(Recipe({**card["recipe"], **{slot: {} for slot in TRAINING}}))
+    card = read_card(folder)
+    task = card_task(card)
+    chosen = Chosen(Recipe({**card["recipe"], **{slot: {} for slot in TRAINING_SLOTS}}))
     return Deployed(trained(chosen, task, folder / "model.safetensors"), task).eval()
 
 
-def task_of(card: dict[str, Any]) -> Task:
+def card_task(card: dict[str, Any]) -> Task:
     """What a model has to know of the task that it was trained on."""
     inputs, targets = (None if card[side] is None else Scale.read(card[side]) for side in ("inputs", "targets"))
     encoding = {"tokens": card["tokens"], "categories": tuple(card["categories"]), "encoding": card["encoding"]}
@@ -169,7 +169,7 @@ def trained(chosen: Chosen, task: Task, weights: Path) -> nn.Module:
         take_up(own, weights)
     except (RuntimeError, SafetensorError) as error:
         raise BadInput(f"{weights.parent}: the weights do not fit the model: {str(error).splitlines()[-1].strip()}") from error
-    return as_written(network(own))
+    return as_written(deployed_network(own))
 
 
 def write_onnx(folder: Path) -> Path:
@@ -179,18 +179,18 @@ def write_onnx(folder: Path) -> Path:
         BadInput: the extra is not installed, or there is no such graph.
     """
     try:
-        from autoopt.deployment.onnx import OnnxModel, in_a_row, to_onnx  # an extra
+        from autoopt.deployment.onnx import OnnxModel, chain_graphs, to_onnx  # an extra
     except ImportError as error:
         raise BadInput(f"model.onnx needs {error.name}: pip install 'autoopt[onnx]'") from error
     model = load(folder)
-    inputs = example_inputs(task_of(described(folder)))
+    inputs = example_inputs(card_task(read_card(folder)))
     try:
         if isinstance(model.model, OnnxModel):  # what runs elsewhere cannot be traced, but put in a row
             graphs = []
             for stage in model.stages():
                 graphs.append(to_onnx(stage, inputs))
                 inputs = stage(inputs)
-            graph = in_a_row(*graphs)
+            graph = chain_graphs(*graphs)
         else:
             graph = to_onnx(model, inputs)
     except Exception as error:

@@ -53,7 +53,7 @@ class OnnxModel(nn.Module):
         return {key: value for key, value in self.__dict__.items() if key != "_session"}
 
 
-def in_a_row(*graphs: bytes) -> bytes:
+def chain_graphs(*graphs: bytes) -> bytes:
     """Graphs of one input and one output, each given what the one before it gives."""
     whole = onnx.compose.add_prefix(onnx.load_from_string(graphs[0]), "0/")
     for number, graph in enumerate(graphs[1:], 1):
@@ -79,7 +79,7 @@ def to_onnx(model: nn.Module, inputs: Tensor) -> bytes:
     with torch.no_grad():
         wanted = model(inputs)  # before the export, which packed weights have to be unpacked for
     batch = {0: torch.export.Dim("batch", min=1)}
-    with quiet():
+    with quiet_export():
         program = torch.onnx.export(model, (inputs,), dynamo=True, dynamic_shapes=(batch,), verbose=False, external_data=False)
     assert program is not None
     graph = program.model_proto.SerializeToString()
@@ -90,7 +90,7 @@ def to_onnx(model: nn.Module, inputs: Tensor) -> bytes:
 
 
 @contextmanager
-def quiet() -> Iterator[None]:
+def quiet_export() -> Iterator[None]:
     """Keep out of the log what torch's exporter says of itself, and that torchvision is missing."""
     level = EXPORTER.level
     EXPORTER.setLevel(logging.ERROR)

@@ -14,7 +14,7 @@ from autoopt.errors import BadInput
 EIGHT_BITS = 255
 
 
-def encode(examples: Any, task: Task) -> Tensor:
+def encode_images(examples: Any, task: Task) -> Tensor:
     """Images as what a model of the task is given.
 
     Args:
@@ -27,7 +27,7 @@ def encode(examples: Any, task: Task) -> Tensor:
     examples = [examples] if isinstance(examples, Image.Image) else examples
     if isinstance(examples, list | tuple) and all(isinstance(e, Image.Image) for e in examples):
         return torch.stack([of_picture(image, task) for image in examples])
-    images = laid_out(examples, task.input_shape)
+    images = as_nchw(examples, task.input_shape)
     low, high = task.encoding["values"]
     if low < 0:
         if not images.is_floating_point():
@@ -38,10 +38,10 @@ def encode(examples: Any, task: Task) -> Tensor:
         return images.float()  # as they are
     if images.dtype == torch.uint8 and top == 1:
         return images.float() / EIGHT_BITS
-    return checked(images, top)
+    return in_range(images, top)
 
 
-def checked(images: Tensor, top: float) -> Tensor:
+def in_range(images: Tensor, top: float) -> Tensor:
     """Images whose values have to be those of 0 to `top`."""
     seen, least = float(images.max()), float(images.min())
     if images.dtype == torch.uint8 and top > EIGHT_BITS:
@@ -68,16 +68,16 @@ def of_picture(image: Image.Image, task: Task) -> Tensor:
     if deep and not (image.mode == "F" or top > EIGHT_BITS):
         raise BadInput(f"a PIL image of mode {image.mode}, but the model was trained on values up to {top:g}")
     found = pixels(image, height, width, channels == 1, deep)
-    return checked(found, top) if deep else found.float() * (top / EIGHT_BITS)
+    return in_range(found, top) if deep else found.float() * (top / EIGHT_BITS)
 
 
-def laid_out(examples: Any, shape: tuple[int, ...]) -> Tensor:
+def as_nchw(examples: Any, shape: tuple[int, ...]) -> Tensor:
     """An array or tensor as `(N, C, H, W)`; a tensor that may be that is that.
 
     Raises:
         BadInput: it has another shape, or may be (N, C, H, W) and (N, H, W, C).
     """
-    found = examples if isinstance(examples, Tensor) else torch.from_numpy(native(np.asarray(examples)))
+    found = examples if isinstance(examples, Tensor) else torch.from_numpy(native_byte_order(np.asarray(examples)))
     channels, height, width = shape
     first, last = tuple(found.shape[1:]) == shape, tuple(found.shape[1:]) == (height, width, channels)
     if first and last and not isinstance(examples, Tensor):
@@ -93,7 +93,7 @@ def laid_out(examples: Any, shape: tuple[int, ...]) -> Tensor:
     raise BadInput(f"images of the shape {tuple(found.shape)}; the model was trained on {said}")
 
 
-def native(array: np.ndarray) -> np.ndarray:
+def native_byte_order(array: np.ndarray) -> np.ndarray:
     if array.dtype.kind not in "uifb":
         raise BadInput(f"images of {array.dtype}; expected numbers, or PIL images of one size")
     whole = array.dtype.kind == "u" and array.dtype.itemsize > 1  # torch computes with few of these

@@ -19,11 +19,11 @@ from autoopt.deployment.onnx import OnnxModel, to_onnx
 from autoopt.deployment.packed import unpacked
 from autoopt.domain import Unavailable
 
-EXAMPLES = 512
+CALIBRATION_EXAMPLES = 512
 PERCENTILE = 99.9
 INT8 = (TensorProto.INT8, TensorProto.UINT8)
-LAYERS = [kind for kind in QDQRegistry if not kind.endswith("Normalization")]  # these are computed in float32 in any case
-LEVELS = 64
+OPERATORS = [kind for kind in QDQRegistry if not kind.endswith("Normalization")]  # these are computed in float32 in any case
+HISTOGRAM_LEVELS = 64
 """A weight is a whole number from -64 to 64: on x86 without VNNI the kernels add two products up in 16 bits, which 8 bits overflow."""
 METHODS = {"minmax": CalibrationMethod.MinMax, "percentile": CalibrationMethod.Percentile}
 
@@ -40,7 +40,7 @@ def calibrated(model: nn.Module, batches: Iterable[Any], method: str) -> OnnxMod
 
     def quantize(source: Path, target: Path) -> None:
         extra = {"CalibPercentile": PERCENTILE, "WeightSymmetric": True}
-        kinds = {"activation_type": QuantType.QUInt8, "weight_type": QuantType.QInt8, "op_types_to_quantize": LAYERS}
+        kinds = {"activation_type": QuantType.QUInt8, "weight_type": QuantType.QInt8, "op_types_to_quantize": OPERATORS}
         how = {"per_channel": True, "reduce_range": True, "calibrate_method": METHODS[method]}
         quantize_static(source, target, Reader(source, batches), extra_options=extra, **kinds, **how)
 
@@ -59,7 +59,7 @@ def quantized(model: nn.Module, batches: Iterable[Any], quantize: Callable[[Path
     plain = unpacked(model).cpu()
     with TemporaryDirectory() as folder, redirect_stdout(io.StringIO()):  # ONNX Runtime prints what it does
         exported, source, target = (Path(folder, f"{name}.onnx") for name in ("exported", "float32", "int8"))
-        exported.write_bytes(to_onnx(plain, inputs_of(next(iter(batches)))))
+        exported.write_bytes(to_onnx(plain, calibration_inputs(next(iter(batches)))))
         quant_pre_process(exported, source, skip_symbolic_shape=True, skip_onnx_shape=True)  # the first fails for tokens
         prepared = onnx.load(source)
         prepared.graph.ClearField("value_info")  # shapes, some of which are wrong when a weight was transposed
@@ -89,13 +89,13 @@ def first(batches: Iterable[Any]) -> Iterator[Tensor]:
     for batch in batches:
         length = length or len(batch[0])
         if len(batch[0]) == length:
-            yield inputs_of(batch)
+            yield calibration_inputs(batch)
             seen += length
-        if seen >= EXAMPLES:
+        if seen >= CALIBRATION_EXAMPLES:
             return
 
 
-def inputs_of(batch: Any) -> Tensor:
+def calibration_inputs(batch: Any) -> Tensor:
     return batch[0].detach().cpu()
 
 

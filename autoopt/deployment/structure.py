@@ -8,11 +8,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-PLAIN = (bool, int, float, str)
+JSON_TYPES = (bool, int, float, str)
 OF_EVERY_MODULE = frozenset(vars(nn.Module()))
 
 
-def describe(model: nn.Module, donor: nn.Module) -> dict[str, Any]:
+def describe_modules(model: nn.Module, donor: nn.Module) -> dict[str, Any]:
     """Classes, plain attributes and the names of the tensors of every module, as JSON.
 
     Args:
@@ -23,15 +23,15 @@ def describe(model: nn.Module, donor: nn.Module) -> dict[str, Any]:
     """
     opaque = [name for name, value in attributes(model) if not name.startswith("_") and not is_plain(value)]
     opaque += sorted(model._non_persistent_buffers_set)
-    if opaque and lender(donor, path_of(type(model))) is None:
+    if opaque and lender(donor, class_path(type(model))) is None:
         raise ValueError(f"a {type(model).__name__} cannot be stored: its attribute '{opaque[0]}' is no plain value")
     return {
-        "class": path_of(type(model)),
-        "attributes": {name: encoded(value) for name, value in attributes(model) if is_plain(value)},
+        "class": class_path(type(model)),
+        "attributes": {name: to_json(value) for name, value in attributes(model) if is_plain(value)},
         "parameters": [name for name, value in model._parameters.items() if value is not None],
         "buffers": [n for n, b in model._buffers.items() if b is not None and n not in model._non_persistent_buffers_set],
         "absent": [name for name, value in [*model._parameters.items(), *model._buffers.items()] if value is None],
-        "modules": {name: None if child is None else describe(child, donor) for name, child in model._modules.items()},
+        "modules": {name: None if child is None else describe_modules(child, donor) for name, child in model._modules.items()},
     }
 
 
@@ -79,23 +79,23 @@ def attributes(model: nn.Module) -> Iterator[tuple[str, Any]]:
 
 def lender(donor: nn.Module, kind: str, prefix: str = "") -> nn.Module | None:
     """The donor's module of this class; where there are several, the one in the same place."""
-    found = {name: module for name, module in donor.named_modules() if path_of(type(module)) == kind}
+    found = {name: module for name, module in donor.named_modules() if class_path(type(module)) == kind}
     return found.get(prefix.removesuffix("."), next(iter(found.values()), None))
 
 
 def is_plain(value: Any) -> bool:
     if isinstance(value, tuple | list):
         return all(map(is_plain, value))
-    return value is None or isinstance(value, torch.dtype) or type(value) in PLAIN
+    return value is None or isinstance(value, torch.dtype) or type(value) in JSON_TYPES
 
 
-def encoded(value: Any) -> Any:
+def to_json(value: Any) -> Any:
     """A plain value as JSON; what JSON does not tell apart is named."""
     if isinstance(value, torch.dtype):
         return {"dtype": str(value).removeprefix("torch.")}
     if isinstance(value, tuple):
-        return {"tuple": [encoded(part) for part in value]}
-    return [encoded(part) for part in value] if isinstance(value, list) else value
+        return {"tuple": [to_json(part) for part in value]}
+    return [to_json(part) for part in value] if isinstance(value, list) else value
 
 
 def decoded(value: Any) -> Any:
@@ -104,7 +104,7 @@ def decoded(value: Any) -> Any:
     return [decoded(part) for part in value] if isinstance(value, list) else value
 
 
-def path_of(kind: type) -> str:
+def class_path(kind: type) -> str:
     return f"{kind.__module__}:{kind.__qualname__}"
 
 

@@ -10,9 +10,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from autoopt.executor.template import serve
-from autoopt.process.channel import Channel, line
-from autoopt.process.endings import describe
+from autoopt.executor.template import serve_trials
+from autoopt.process.channel import Channel, to_line
+from autoopt.process.endings import describe_status
 from autoopt.process.system import default_signals, flush, redirect, thread_limit, use_threads
 
 _PATIENCE = 2.0  # seconds that a template has for leaving when it is told to
@@ -30,7 +30,7 @@ class TemplateProcess:
     def __init__(self, order: Mapping[str, Any], log: Path, *, fork: bool):
         self.warm = False
         order = {**order, "parent": os.getpid()}
-        told = b"" if fork else line(order)
+        told = b"" if fork else to_line(order)
         mine, theirs = socket.socketpair()
         with theirs:
             self.pid = _fork(mine, theirs, order, log) if fork else _spawn(theirs, log)
@@ -44,7 +44,7 @@ class TemplateProcess:
         mine.setblocking(False)
         with theirs:
             try:
-                socket.send_fds(self.channel.sock, [line({"number": number, "gpus": gpus})], [theirs.fileno()])
+                socket.send_fds(self.channel.sock, [to_line({"number": number, "gpus": gpus})], [theirs.fileno()])
             except OSError:  # it is swamped, or gone
                 mine.close()
                 return None
@@ -58,7 +58,7 @@ class TemplateProcess:
         self.channel.sock.close()
         try:
             os.kill(self.pid, signal.SIGKILL)
-            return describe(os.waitpid(self.pid, 0)[1])
+            return describe_status(os.waitpid(self.pid, 0)[1])
         except OSError:  # somebody else has reaped it
             return "ended"
 
@@ -102,6 +102,6 @@ def _fork(mine: socket.socket, theirs: socket.socket, order: Mapping[str, Any], 
         default_signals()
         redirect(log)
         use_threads(1)
-        serve(theirs, **order)
+        serve_trials(theirs, **order)
     finally:
         os._exit(1)

@@ -10,10 +10,10 @@ from typing import Any
 from autoopt.errors import BadInput
 from autoopt.executor import Event, Executor, TemplateError
 from autoopt.executor.launch import TemplateProcess
-from autoopt.executor.places import places
+from autoopt.executor.places import gpu_places
 from autoopt.executor.trial_process import TrialProcess
 from autoopt.orders import REASONS, Order, Problem
-from autoopt.process.channel import line, message
+from autoopt.process.channel import message, to_line
 from autoopt.store import Store
 
 
@@ -48,7 +48,7 @@ class Local(Executor):
         cpus_per_trial: int = 1,
         fork: bool = False,
     ):
-        self._free = places(workers, gpus, gpus_per_trial)
+        self._free = gpu_places(workers, gpus, gpus_per_trial)
         self.workers = len(self._free)
         self.store, self._trial_time = store, trial_time
         self._log = store.root / "template.log"
@@ -89,7 +89,7 @@ class Local(Executor):
         except OSError as error:
             self._news.append(Event(number, "failed", Problem("disk", f"its log cannot be written: {error}").json()))
             return
-        told = line({"order": order.json(), "rungs": order.rungs, "log": log})
+        told = to_line({"order": order.json(), "rungs": order.rungs, "log": log})
         limit = self._trial_time if order.time_limit is None else order.time_limit
         self._trials[number] = TrialProcess(number, told, limit, self._selector, self._news, self.now)
         self._place()
@@ -102,7 +102,7 @@ class Local(Executor):
 
     def reply(self, number: int, stop: bool) -> None:
         if trial := self._trials.get(number):
-            trial.reply(line({"stop": stop}))
+            trial.reply(to_line({"stop": stop}))
 
     def kill(self, number: int, reason: str = "user") -> None:
         if reason not in REASONS:

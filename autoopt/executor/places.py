@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from autoopt.errors import BadInput
 
 
-def places(workers: int, gpus: Sequence[str] = (), per_trial: float = 1) -> list[str]:
+def gpu_places(workers: int, gpus: Sequence[str] = (), per_trial: float = 1) -> list[str]:
     """What each trial is to see as CUDA_VISIBLE_DEVICES ("" leaves it as it is), for as many as run at once.
 
     Raises:

@@ -52,7 +52,7 @@ class Limits:
 
 def largest(values: Mapping[str, Any], argument: str, default: int) -> int:
     """The largest number that an argument may have; where it is not set, or is no number, the default."""
-    meant = grammar.read(values.get(argument))
+    meant = grammar.interpret(values.get(argument))
     options = meant.options if isinstance(meant, Choice) else (meant.high if isinstance(meant, Range) else meant,)
     return max(int(option) if isinstance(option, int | float) else default for option in options)
 

@@ -20,20 +20,20 @@ from typing import Any, NoReturn
 from autoopt.errors import BadInput, StoreFault
 from autoopt.orders import Problem
 from autoopt.process.channel import Channel
-from autoopt.process.endings import classify, ended, oom_kills
+from autoopt.process.endings import classify, oom_kills, problem_of_exit
 from autoopt.process.system import default_signals, die_with_parent, flush, kill_group, redirect, use_threads
 
 Json = dict[str, Any]
-Run = Callable[[Json, Callable[[int, Json], bool]], Json]
+TrialFunction = Callable[[Json, Callable[[int, Json], bool]], Json]
 
 
 def main() -> None:
     control = socket.socket(fileno=int(sys.argv[1]))
     if order := Channel(control).wait():
-        serve(control, **order)
+        serve_trials(control, **order)
 
 
-def serve(control: socket.socket, *, parent: int, target: str, setup: Json, cpus: int) -> NoReturn:
+def serve_trials(control: socket.socket, *, parent: int, target: str, setup: Json, cpus: int) -> NoReturn:
     """Be the template until the supervisor is gone."""
     try:
         die_with_parent(parent)
@@ -44,7 +44,7 @@ def serve(control: socket.socket, *, parent: int, target: str, setup: Json, cpus
         os._exit(0)
 
 
-def _prepare(supervisor: Channel, target: str, setup: Json) -> Run | None:
+def _prepare(supervisor: Channel, target: str, setup: Json) -> TrialFunction | None:
     """Import the target, have it prepare, and say how that went."""
     try:
         module = importlib.import_module(target)
@@ -64,7 +64,7 @@ def _prepare(supervisor: Channel, target: str, setup: Json) -> Run | None:
 class ForkServer:
     """Forks a trial whenever the supervisor hands it a socket, reaps it, and says how it ended."""
 
-    def __init__(self, control: socket.socket, run: Run, cpus: int):
+    def __init__(self, control: socket.socket, run: TrialFunction, cpus: int):
         self.control = control
         self.supervisor = Channel(control)
         self.run = run
@@ -105,7 +105,7 @@ class ForkServer:
                 with suppress(OSError):
                     os.killpg(pid, signal.SIGKILL)  # what it has left behind
                 number, before = self.trials.pop(pid)
-                self._tell(number, ended(status, out_of_memory=oom_kills() > before))
+                self._tell(number, problem_of_exit(status, out_of_memory=oom_kills() > before))
 
     def _tell(self, number: int, problem: Problem) -> None:
         self.supervisor.send(kind="ended", number=number, problem=problem.json())
@@ -143,7 +143,7 @@ class ForkServer:
             os._exit(0)
 
 
-def _trial(supervisor: Channel, run: Run, gpus: str, cpus: int) -> None:
+def _trial(supervisor: Channel, run: TrialFunction, gpus: str, cpus: int) -> None:
     """Carry out one order and say what came of it, whatever that is."""
     supervisor.send(kind="started", data={"pid": os.getpid()})
     told = supervisor.wait()

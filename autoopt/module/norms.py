@@ -15,7 +15,7 @@ def norms_of(model: nn.Module) -> list[_BatchNorm]:
     return [m for m in model.modules() if isinstance(m, _BatchNorm) and m.training and m.running_mean is not None]
 
 
-def inputs_of(batch: Any) -> list[Tensor]:
+def batch_inputs(batch: Any) -> list[Tensor]:
     """Of a batch (inputs, targets), or of several that make one step; none of a batch in another form."""
     if not isinstance(batch, list | tuple):
         return []

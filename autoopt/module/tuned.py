@@ -14,12 +14,12 @@ from torch.nn.functional import one_hot
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
-from autoopt.data.batch import layout_of, moved, places, replaced
+from autoopt.data.batch import batch_layout, moved, pixel_positions, replaced
 from autoopt.data.feed import overridden
 from autoopt.errors import TechniqueError
 from autoopt.module.applied import applied_to
 from autoopt.module.chosen import Chosen, call
-from autoopt.module.norms import inputs_of, norms_of
+from autoopt.module.norms import batch_inputs, norms_of
 
 
 class Tuned(L.LightningModule):
@@ -41,7 +41,7 @@ class Tuned(L.LightningModule):
         if all(keeps):
             return own
         times = applied.times(self.trainer)
-        optimizer = chosen.one("optimizer", params=groups(self), model=self, own=first_optimizer(own), **times)
+        optimizer = chosen.one("optimizer", params=parameter_groups(self), model=self, own=first_optimizer(own), **times)
         in_callbacks_unscaled(optimizer)
         for group in [] if keeps[0] else optimizer.param_groups:
             group["lr"] = group["lr"] * group.get("lr_scale", 1.0)
@@ -71,7 +71,7 @@ class Tuned(L.LightningModule):
         if not (evaluate_others(self.trainer.optimizers) and overridden("forward", self, L.LightningModule) and norms_of(self)):
             return
         passed = applied_to(self).passed
-        passed.add(inputs_of(batch))
+        passed.add(batch_inputs(batch))
         if self.trainer.is_last_batch:
             set_mode(self.trainer.optimizers, "eval")
             with self.trainer.precision_plugin.train_step_context():
@@ -119,7 +119,7 @@ def first_optimizer(own: Any) -> Optimizer | None:
     return own or None
 
 
-def groups(model: nn.Module) -> list[dict[str, Any]]:
+def parameter_groups(model: nn.Module) -> list[dict[str, Any]]:
     """Parameter groups: the matrices, which may be decayed, and the biases and norms, which are not.
 
     An initializer may mark parameters with an `lr_scale`: each scale has groups of its own, the largest first.
@@ -175,16 +175,16 @@ def augmented_batch(chosen: Chosen, batch: Any) -> Any:
 
     A mixed class is drawn from its mixture: that has the expected gradient of the mixture, and every training step takes indices.
     """
-    layout = layout_of(batch) if chosen.of("augmentation") else None
+    layout = batch_layout(batch) if chosen.of("augmentation") else None
     if layout is None:
         return batch
     own = batch[layout.targets]
-    inputs, targets, where = augmented(chosen, batch[layout.inputs], own, places(batch[layout.inputs]) if layout.masks else None)
+    inputs, targets, where = augmented(chosen, batch[layout.inputs], own, pixel_positions(batch[layout.inputs]) if layout.masks else None)
     if targets.is_floating_point() and not own.is_floating_point():
         targets = torch.multinomial(targets, 1).squeeze(1).to(own.dtype)
     masks = {} if where is None else {key: moved(batch[key], where) for key in layout.masks}
     return replaced(batch, {layout.inputs: inputs, layout.targets: targets, **masks})
 
 
-def rates(trainer: L.Trainer) -> Iterator[float]:
+def learning_rates(trainer: L.Trainer) -> Iterator[float]:
     return (group["lr"] for group in chain.from_iterable(o.param_groups for o in trainer.optimizers))

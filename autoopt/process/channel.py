@@ -27,7 +27,7 @@ class Channel:
         return bool(self._out)
 
     def send(self, **content: Any) -> None:
-        self.write(line(content))
+        self.write(to_line(content))
 
     def write(self, data: bytes) -> None:
         self._out += data
@@ -70,7 +70,7 @@ class Channel:
         return message(lines[0]) if lines else None
 
 
-def line(content: dict[str, Any]) -> bytes:
+def to_line(content: dict[str, Any]) -> bytes:
     return json.dumps(content).encode() + b"\n"
 
 

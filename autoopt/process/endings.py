@@ -50,16 +50,16 @@ def _reason(error: BaseException) -> str:
     return "error"
 
 
-def ended(status: int, *, out_of_memory: bool) -> Problem:
+def problem_of_exit(status: int, *, out_of_memory: bool) -> Problem:
     """The problem of a process that ended before it had said what came of it."""
     if out_of_memory and os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL:
         return Problem("oom_host", "killed by the kernel for lack of memory")
     if os.WIFSIGNALED(status):
-        return Problem("preempted" if os.WTERMSIG(status) == signal.SIGTERM else "lost", describe(status))
-    return Problem("lost", f"{describe(status)} before it had a result")
+        return Problem("preempted" if os.WTERMSIG(status) == signal.SIGTERM else "lost", describe_status(status))
+    return Problem("lost", f"{describe_status(status)} before it had a result")
 
 
-def describe(status: int) -> str:
+def describe_status(status: int) -> str:
     """A wait status in words."""
     if not os.WIFSIGNALED(status):
         return f"exited with code {os.waitstatus_to_exitcode(status)}"

@@ -4,7 +4,7 @@ from math import isfinite
 
 from autoopt.study.verdict import Verdict
 
-WHERE = {"test": "on the test split", "validation": "on the validation split", "training": "of the trainings"}
+PART_WORDS = {"test": "on the test split", "validation": "on the validation split", "training": "of the trainings"}
 
 
 def conclusion(verdict: Verdict) -> str:
@@ -28,7 +28,7 @@ def conclusion(verdict: Verdict) -> str:
 def gain_of(verdict: Verdict) -> str:
     """The gain with its interval, and what limits its meaning."""
     low, high = verdict.interval
-    text = f"gain in {verdict.objective} {WHERE[verdict.part]} {verdict.gain:+.4f}"
+    text = f"gain in {verdict.objective} {PART_WORDS[verdict.part]} {verdict.gain:+.4f}"
     if low == high:
         text += ", the same for every seed"
     elif isfinite(low):

@@ -5,11 +5,11 @@ from pathlib import Path
 
 from rich.table import Table
 
-from autoopt.report.sentence import WHERE, conclusion
+from autoopt.report.sentence import PART_WORDS, conclusion
 from autoopt.study.folder import reference
 from autoopt.study.verdict import Verdict
 
-COSTS: tuple[tuple[str, str, Callable[[float], str]], ...] = (
+COST_ROWS: tuple[tuple[str, str, Callable[[float], str]], ...] = (
     ("latency_ms", "latency of one example, ms", "{:.3f}".format),
     ("size_mb", "size, MB", lambda value: megabytes(value)),
     ("parameters", "parameters", "{:,.0f}".format),
@@ -38,10 +38,10 @@ def comparison(verdict: Verdict) -> Table:
     table.add_column("")
     table.add_column("baseline", justify="right")
     table.add_column(f"winner (trial {ours.trial})", justify="right")
-    table.add_row(f"{verdict.objective} {WHERE[verdict.part]}", f"{theirs.score:.4f}", f"{ours.score:.4f}")
+    table.add_row(f"{verdict.objective} {PART_WORDS[verdict.part]}", f"{theirs.score:.4f}", f"{ours.score:.4f}")
     if verdict.part == "test":
         table.add_row(f"{verdict.objective} on validation, fresh seeds", f"{theirs.validation:.4f}", f"{ours.validation:.4f}")
-    for name, label, form in COSTS:
+    for name, label, form in COST_ROWS:
         if name in theirs.metrics and name in ours.metrics:
             table.add_row(label, form(theirs.metrics[name]), form(ours.metrics[name]))
     table.add_row("recipe", theirs.title, ours.title)

@@ -14,7 +14,7 @@ from autoopt.space.condition import ALWAYS, Condition
 from autoopt.technique import Param
 
 
-class Trial(Protocol):
+class Suggester(Protocol):
     """What is needed of an Optuna trial."""
 
     def suggest_float(self, name: str, low: float, high: float, *, log: bool = False, step: float | None = None) -> float: ...
@@ -30,7 +30,7 @@ class Pin:
     condition: Condition = ALWAYS
 
     def __str__(self) -> str:
-        return grammar.write(self.value)
+        return grammar.spell(self.value)
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ class Domain:
 
     def __str__(self) -> str:
         step = self.values.step if isinstance(self.values, Range) else None
-        return grammar.write(self.values) + (f" in steps of {step}" if step else "")
+        return grammar.spell(self.values) + (f" in steps of {step}" if step else "")
 
     @property
     def number(self) -> type[int] | type[float]:
@@ -105,7 +105,7 @@ class Domain:
             value = exp(random.uniform(log(low), log(high))) if self.values.log else random.uniform(low, high)
         return self.number(min(max(value, low), high))
 
-    def suggest(self, trial: Trial) -> Any:
+    def suggest(self, trial: Suggester) -> Any:
         """The value that an Optuna trial chooses."""
         if isinstance(self.values, Choice):
             return trial.suggest_categorical(self.path, self.values.options)
@@ -124,13 +124,13 @@ class Domain:
         return replace(self, values=Choice(*left), default=self.default if self.default in left else left[0], narrowed=True)
 
 
-def parse(key: str, node: Any, param: Param) -> Pin | Domain:
+def parse_node(key: str, node: Any, param: Param) -> Pin | Domain:
     """What a node of the composed tree says about an argument.
 
     Raises:
         ValueError: a value is of another type than the argument.
     """
-    match grammar.read(node):
+    match grammar.interpret(node):
         case Range() as values:
             return completed(key, values, param)
         case Choice(options=given):

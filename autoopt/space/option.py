@@ -6,10 +6,10 @@ from typing import Any
 
 from autoopt.config import FROM, RELATIVE, SEARCHED, SETTINGS, Tree, technique_of
 from autoopt.slots import SLOTS
-from autoopt.space.domain import Domain, Pin, parse
+from autoopt.space.domain import Domain, Pin, parse_node
 from autoopt.technique import Param, Technique
 
-Values = Mapping[str, Pin | Domain]
+Settings = Mapping[str, Pin | Domain]
 ON = Pin(True)
 
 
@@ -18,7 +18,7 @@ class Option:
     """One technique of a slot, with a pin or a domain for each of its arguments, and for whether it is used."""
 
     technique: Technique
-    values: Values = field(default_factory=dict)
+    values: Settings = field(default_factory=dict)
     use: Pin | Domain = ON
 
     @property
@@ -47,12 +47,12 @@ def parse_option(slot: str, name: str, node: Tree) -> Option:
     """The option that a node of the composed tree describes."""
     technique = technique_of(slot, name, node)
     params = {"use": Param("use", bool, default=False), **technique.params}
-    values = {key: parse(f"{slot}.{name}.{key}", value, params[key]) for key, value in node.items() if key != FROM}
+    values = {key: parse_node(f"{slot}.{name}.{key}", value, params[key]) for key, value in node.items() if key != FROM}
     return Option(technique, use=values.pop("use", ON), values=values)
 
 
-def parse_settings(root: str, node: Tree) -> Values:
+def parse_settings(root: str, node: Tree) -> Settings:
     """The settings under one of the roots beside the slots, such as `batches`."""
     keys = {name: f"{root}.{name}" for name in node}
     types = {key: SETTINGS[key][0] | (str if key in RELATIVE else SETTINGS[key][0]) for key in keys.values()}
-    return {name: parse(key, node[name], Param(key, types[key], default=SEARCHED.get(key))) for name, key in keys.items()}
+    return {name: parse_node(key, node[name], Param(key, types[key], default=SEARCHED.get(key))) for name, key in keys.items()}

@@ -11,7 +11,7 @@ from autoopt.domain import Choice
 from autoopt.slots import SLOTS
 from autoopt.space.condition import ALWAYS, NEVER, Condition, Reach, Used
 from autoopt.space.domain import Domain, Pin
-from autoopt.space.option import ON, Option, Values
+from autoopt.space.option import ON, Option, Settings
 
 Options = Mapping[str, Mapping[str, Option]]
 Absent = Mapping[str, Mapping[str, str]]
@@ -131,7 +131,7 @@ class Asking:
         used = self.reach.every(Used(slot, (name,)))
         return {key: self.alternatives(value, used) for key, value in self.options[slot][name].values.items()}
 
-    def settings(self, values: Values) -> dict[str, Alternatives]:
+    def settings(self, values: Settings) -> dict[str, Alternatives]:
         """The values beside the slots, which every recipe has."""
         return {key: self.alternatives(value, ALWAYS) for key, value in values.items()}
 

@@ -8,10 +8,10 @@ from typing import Any
 from autoopt.config import Tree
 from autoopt.domain import Choice
 from autoopt.errors import BadInput, nearest
-from autoopt.recipe import PLAIN, Recipe
+from autoopt.recipe import SETTING_GROUPS, Recipe
 from autoopt.slots import SLOTS
-from autoopt.space.domain import Domain, Pin, Trial
-from autoopt.space.option import Option, Values, parse_option, parse_settings
+from autoopt.space.domain import Domain, Pin, Suggester
+from autoopt.space.option import Option, Settings, parse_option, parse_settings
 from autoopt.space.questions import Absent, Alternatives, Asking, Questions, Unfit, domains_of
 from autoopt.technique import Technique
 
@@ -32,7 +32,7 @@ class Space:
     """
 
     options: Mapping[str, Mapping[str, Option]] = field(default_factory=lambda: {slot: {} for slot in SLOTS})
-    settings: Mapping[str, Values] = field(default_factory=lambda: {root: {} for root in PLAIN})
+    settings: Mapping[str, Settings] = field(default_factory=lambda: {root: {} for root in SETTING_GROUPS})
     seed: int = 0
     epochs: int = 0
     absent: Absent = field(default_factory=dict)
@@ -44,7 +44,7 @@ class Space:
     def of(cls, tree: Tree) -> "Space":
         """The space that a composed tree describes."""
         options = {slot: {name: parse_option(slot, name, node) for name, node in tree[slot].items()} for slot in SLOTS}
-        settings = {root: parse_settings(root, tree[root]) for root in PLAIN}
+        settings = {root: parse_settings(root, tree[root]) for root in SETTING_GROUPS}
         return cls(options, settings, tree["seed"], tree["study"]["epochs"])
 
     def techniques(self) -> Iterator[tuple[str, str, Technique]]:
@@ -125,7 +125,7 @@ class Space:
         unfit = self.unfit.get(model, {})
         fitting = {name: option for name, option in self.options["compression"].items() if f"compression/{name}" not in unfit}
         nothing: dict[str, dict[str, Option]] = {slot: {} for slot in SLOTS}
-        return replace(self, options={**nothing, "compression": fitting}, settings={root: {} for root in PLAIN})
+        return replace(self, options={**nothing, "compression": fitting}, settings={root: {} for root in SETTING_GROUPS})
 
     def with_option(self, slot: str, name: str) -> "Space":
         """The space in which one technique is used for sure: on, or the only one of its slot."""
@@ -182,7 +182,7 @@ class Space:
         baseline = self.baseline().tree
         return {domain.path: domain.default for domain in self.domains() if domain.condition.holds(baseline)}
 
-    def draw(self, trial: Trial) -> Recipe:
+    def draw(self, trial: Suggester) -> Recipe:
         """The recipe that an Optuna trial chooses."""
         return self.walk(lambda domain: domain.suggest(trial))
 

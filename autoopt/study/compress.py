@@ -12,9 +12,9 @@ from autoopt.space import Condition, Domain, Pick, Space
 from autoopt.space.condition import NEVER, Used
 from autoopt.store import Store
 from autoopt.strategy import AtRandom
-from autoopt.study.preflight import try_out
+from autoopt.study.preflight import try_out_job
 from autoopt.study.record import Record
-from autoopt.study.sampling import PATIENCE, Proposal, Sampling
+from autoopt.study.sampling import MAX_REPEATS, Proposal, Sampling
 from autoopt.study.stages import COMPRESS, PREFLIGHT, SEARCH
 from autoopt.study.study import Study
 
@@ -112,7 +112,7 @@ def sample(study: Study, space: Compressions, goal: Goal) -> None:
     runner.run(sampling.jobs(), sampling.tell, width=1)
     if sampling.exhausted:
         done = len(study.journal.records(COMPRESS))
-        runner.screen.say(f"{done} compressions, not {total}: the last {PATIENCE} proposals had been tried before")
+        runner.screen.say(f"{done} compressions, not {total}: the last {MAX_REPEATS} proposals had been tried before")
 
 
 def fitting_spaces(study: Study, trained: Mapping[str, Record]) -> dict[str, Space]:
@@ -126,7 +126,7 @@ def fitting_spaces(study: Study, trained: Mapping[str, Record]) -> dict[str, Spa
     for key, record in trained.items():
         for name in spaces[key].options["compression"]:
             recipe = record.point.replace(compression=spaces[key].with_option("compression", name).baseline().tree["compression"])
-            jobs.append(try_out(study.tree, recipe, f"{key}-{name}", (key, name), weights=key))
+            jobs.append(try_out_job(study.tree, recipe, f"{key}-{name}", (key, name), weights=key))
     study.runner.screen.stage(PREFLIGHT, len(jobs), 0)
     for result in study.runner.collect(jobs):
         key, name = result.job.context

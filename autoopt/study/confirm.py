@@ -133,7 +133,7 @@ def replicate(
     return [Candidate(key, recipes[key], records[:equal]) for key, records in sound.items() if equal]
 
 
-def measure(runner: Runner, journal: Journal, pair: Sequence[Candidate], budget: Budget) -> list[Candidate]:
+def measure_candidates(runner: Runner, journal: Journal, pair: Sequence[Candidate], budget: Budget) -> list[Candidate]:
     """Measure candidates on the test part, by the weights that were kept, one at a time, so that latency counts.
 
     Args:

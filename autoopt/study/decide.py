@@ -7,12 +7,12 @@ from itertools import zip_longest
 from autoopt.errors import NotConcluded
 from autoopt.recipe import Recipe
 from autoopt.study.compress import compress_goal
-from autoopt.study.confirm import Candidate, Plan, candidates, measure, planned, replicate, room_left, share_of
+from autoopt.study.confirm import Candidate, Plan, candidates, measure_candidates, planned, replicate, room_left, share_of
 from autoopt.study.explore import BASELINE
 from autoopt.study.record import Record
 from autoopt.study.stages import COMPRESS, CONFIRM, FINAL, SEARCH, STORED, TEST, Stage
 from autoopt.study.study import Study
-from autoopt.study.verdict import Point, Side, Verdict, average
+from autoopt.study.verdict import Point, Side, Verdict, mean_metrics
 from autoopt.study.weighing import resampled, weigh
 
 
@@ -25,7 +25,7 @@ def decide(study: Study) -> Verdict:
     plan = plan_of(study)
     pair = final_pair(study, plan)
     if study.facts["test"] and study.part != "validation":  # else it was found before trial 0 that the test part does not tell
-        pair = tested(study, pair)
+        pair = tested_pair(study, pair)
     return verdict_of(study, pair[0], pair[-1], plan)
 
 
@@ -73,9 +73,9 @@ def final(study: Study, recipes: dict[str, Recipe], plan: Plan) -> list[Candidat
     return replicate(study.runner, study.journal, FINAL, recipes, plan.final, seed=study.seed, budget=study.budget, keep=True)
 
 
-def tested(study: Study, pair: Sequence[Candidate]) -> list[Candidate]:
+def tested_pair(study: Study, pair: Sequence[Candidate]) -> list[Candidate]:
     """The pair with its measurements on the test part."""
-    measured = measure(study.runner, study.journal, pair, study.budget)
+    measured = measure_candidates(study.runner, study.journal, pair, study.budget)
     if any(test.state != "complete" for c in measured for test in c.tests):
         raise NotConcluded(f"the test part cannot be measured: {why(study, TEST)} (logs: {study.folder.path / 'trials'})")
     return measured
@@ -127,7 +127,7 @@ def side(candidate: Candidate, part: str) -> Side:
         score=sum(scores) / len(scores),
         scores=scores,
         validation=candidate.score,
-        metrics=average(metrics),
+        metrics=mean_metrics(metrics),
         recipe=dict(candidate.recipe.tree),
         weights=candidate.records[0].key,
     )

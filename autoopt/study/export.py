@@ -11,14 +11,14 @@ from typing import Any
 
 from autoopt.deployment.card import KNOWN, digest
 from autoopt.recipe import Recipe
-from autoopt.study.folder import versions, write
+from autoopt.study.folder import replace_file, versions
 from autoopt.study.journal_file import StoreError
 
 SEEDS = (
     "The score is the mean over the seeds that the recipe was trained with; the weights are the first seed's, "
     "of a cross-validation the first fold's."
 )
-README = """# {title}
+README_TEXT = """# {title}
 
 {conclusion}
 
@@ -61,9 +61,9 @@ def export(path: Path, recipe: Recipe, weights: Path, facts: Mapping[str, Any], 
             draft, old = Path(scratch) / "new", Path(scratch) / "old"
             draft.mkdir()
             shutil.copyfile(weights, draft / "model.safetensors")
-            write(draft / "recipe.yaml", recipe.yaml())
-            write(draft / "model.json", json.dumps(card(recipe, draft / "model.safetensors", facts, said), indent=2))
-            write(draft / "README.md", readme(path, said))
+            replace_file(draft / "recipe.yaml", recipe.yaml())
+            replace_file(draft / "model.json", json.dumps(model_card(recipe, draft / "model.safetensors", facts, said), indent=2))
+            replace_file(draft / "README.md", readme(path, said))
             if path.exists():
                 path.rename(old)
             try:
@@ -76,7 +76,7 @@ def export(path: Path, recipe: Recipe, weights: Path, facts: Mapping[str, Any], 
         raise StoreError(f"{path} cannot be written: {error}") from error
 
 
-def card(recipe: Recipe, weights: Path, facts: Mapping[str, Any], said: Advice) -> dict[str, Any]:
+def model_card(recipe: Recipe, weights: Path, facts: Mapping[str, Any], said: Advice) -> dict[str, Any]:
     return {
         "recipe": dict(recipe.tree),
         "techniques": dict(versions(dict(recipe.tree))),
@@ -90,4 +90,4 @@ def card(recipe: Recipe, weights: Path, facts: Mapping[str, Any], said: Advice) 
 
 def readme(path: Path, said: Advice) -> str:
     recipe = shlex.quote(str(path / "recipe.yaml"))
-    return README.format(title=said.title, conclusion=said.conclusion, seeds=SEEDS, path=json.dumps(str(path)), recipe=recipe)
+    return README_TEXT.format(title=said.title, conclusion=said.conclusion, seeds=SEEDS, path=json.dumps(str(path)), recipe=recipe)

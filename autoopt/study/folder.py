@@ -25,7 +25,7 @@ READING = ("cache", "workers", "prefetch")
 """How batches are read changes nothing of them."""
 
 
-def identity(tree: Tree) -> Tree:
+def study_identity(tree: Tree) -> Tree:
     """What makes a study this one, the order of its options too; budget, executor and tracking may always change."""
     baseline = tree["baseline"] and yaml.safe_load(Path(tree["baseline"]).read_text())
     batches = {key: value for key, value in tree["batches"].items() if key not in READING}
@@ -38,7 +38,7 @@ def reference(path: Path) -> str:
 
 
 def default_name(tree: Tree) -> str:
-    digest = hashlib.sha256(json.dumps(identity(tree)).encode()).hexdigest()[:6]
+    digest = hashlib.sha256(json.dumps(study_identity(tree)).encode()).hexdigest()[:6]
     return f"{'+'.join(tree['data'])}-{'+'.join(tree['model'])}-{digest}"
 
 
@@ -62,7 +62,7 @@ class Folder:
             self.lock = os.open(self.path / "lock", os.O_CREAT | os.O_RDWR, 0o644)
         except OSError as error:
             raise BadInput(f"root={tree['root']}: {self.path} cannot be written: {error.strerror}") from error
-        self.tree, self.identity = tree, identity(tree)
+        self.tree, self.identity = tree, study_identity(tree)
         try:
             self.hold()
             self.compare()
@@ -114,7 +114,7 @@ class Folder:
 
     def settle(self, settled: Settled, facts: Mapping[str, Any]) -> None:
         """Write down which study this is, once it is known to work."""
-        write(self.path / "config.yaml", yaml.safe_dump({**self.tree, "name": self.name}, sort_keys=False))
+        replace_file(self.path / "config.yaml", yaml.safe_dump({**self.tree, "name": self.name}, sort_keys=False))
         if self.locked is None:
             space, first = settled.space, settled.goal.first
             locked = {
@@ -129,7 +129,7 @@ class Folder:
                 "unfit": {model: dict(reasons) for model, reasons in space.unfit.items()},
                 **{key: facts[key] for key in ("examples", "sources")},
             }
-            write(self.path / "space.yaml", yaml.safe_dump(locked, sort_keys=False))
+            replace_file(self.path / "space.yaml", yaml.safe_dump(locked, sort_keys=False))
 
     def vanish(self) -> None:
         """Take away what a study that could not be begun has left: its lock and the first log, and folders that hold no more."""
@@ -144,7 +144,7 @@ class Folder:
         os.close(self.lock)
 
 
-def write(path: Path, text: str) -> None:
+def replace_file(path: Path, text: str) -> None:
     """Replace a file at once, so that a crash leaves the old one or the new one.
 
     Raises:

@@ -17,7 +17,7 @@ from autoopt.study.record import Record
 from autoopt.study.stages import Stage
 
 RECORD = "autoopt"
-STATES = {"complete": TrialState.COMPLETE, "stopped": TrialState.PRUNED, "failed": TrialState.FAIL}
+OPTUNA_STATES = {"complete": TrialState.COMPLETE, "stopped": TrialState.PRUNED, "failed": TrialState.FAIL}
 
 
 class Journal:
@@ -64,7 +64,7 @@ class Journal:
         if record.state == "stopped" and (curve := record.curve(goal.first.name)):
             self.storage.set_trial_intermediate_value(trial, *list(curve.items())[-1])
         self.storage.set_trial_state_values(
-            trial, STATES["failed" if record.state == "complete" and scores is None else record.state], scores
+            trial, OPTUNA_STATES["failed" if record.state == "complete" and scores is None else record.state], scores
         )
         self.file.sync()
 

@@ -31,7 +31,7 @@ class JournalFile(BaseJournalBackend):
     def __init__(self, path: Path, write: bool = True):
         self.path, self.write = path, write
         text = path.read_bytes() if path.exists() else b""
-        whole, self.logs = parse(path, text)
+        whole, self.logs = parse_lines(path, text)
         self.file = os.open(path, os.O_CREAT | os.O_RDWR | os.O_APPEND, 0o644) if write else -1
         if write and whole < len(text):
             with path.with_suffix(".torn").open("ab") as aside:
@@ -69,7 +69,7 @@ class JournalFile(BaseJournalBackend):
             os.close(self.file)
 
 
-def parse(path: Path, text: bytes) -> tuple[int, list[dict[str, Any]]]:
+def parse_lines(path: Path, text: bytes) -> tuple[int, list[dict[str, Any]]]:
     """How many bytes of a journal are whole lines, and their records; its last line may be torn.
 
     Raises:

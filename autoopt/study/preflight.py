@@ -31,7 +31,7 @@ def rehearse(space: Space, runner: Runner, tree: Tree, own: Recipe | None = None
     assert result.outcome is not None
     objective = choose_objective(tree, {**result.last, **result.outcome.metrics})
     space = as_the_module_allows(space, result.outcome)
-    if own is not None and (problem := runner.collect([try_out(tree, own, "own-baseline")])[0].problem):
+    if own is not None and (problem := runner.collect([try_out_job(tree, own, "own-baseline")])[0].problem):
         raise BadInput(f"baseline={tree['baseline']} cannot be trained: {problem}")
     return Settled(space, Goal((objective,)), objective.judged_by(result.outcome.tested))
 
@@ -49,7 +49,7 @@ def preflight(space: Space, runner: Runner, tree: Tree, own: Recipe | None = Non
 
 def without_failing(space: Space, runner: Runner, tree: Tree) -> Space:
     """The space without the techniques that fail beside the baseline's others."""
-    jobs = [try_out(tree, recipe, f"{slot}-{name}", (slot, name)) for slot, name, recipe in variants(space)]
+    jobs = [try_out_job(tree, recipe, f"{slot}-{name}", (slot, name)) for slot, name, recipe in variants(space)]
     runner.screen.stage(PREFLIGHT, len(jobs), 0)
     for result in runner.collect(jobs):
         if (problem := result.problem) is not None:
@@ -74,7 +74,7 @@ def with_each_model(space: Space, runner: Runner, tree: Tree) -> Space:
         for slot, name, _ in space.techniques():
             if slot != "model" and looks_at_the_model(space, slot, name):
                 recipe = space.with_option("model", model).with_option(slot, name).baseline()
-                jobs.append(try_out(tree, recipe, f"{model}-{slot}-{name}", (model, slot, name)))
+                jobs.append(try_out_job(tree, recipe, f"{model}-{slot}-{name}", (model, slot, name)))
     if jobs:
         runner.screen.stage(PREFLIGHT, len(jobs), 0)
     for result in runner.collect(jobs):
@@ -99,7 +99,7 @@ def as_the_module_allows(space: Space, outcome: Outcome) -> Space:
 def sound_baseline(space: Space, runner: Runner, tree: Tree) -> tuple[Space, Result]:
     """Drop first options until the baseline trains; the space, and the result of the try-out."""
     while True:
-        (result,) = runner.collect([try_out(tree, space.baseline(), "baseline", latency=takes_stopwatch(tree["objective"]))])
+        (result,) = runner.collect([try_out_job(tree, space.baseline(), "baseline", latency=takes_stopwatch(tree["objective"]))])
         if (problem := result.problem) is None:
             return space, result
         options = space.options.get(problem.slot, {})
@@ -124,7 +124,7 @@ def without(space: Space, slot: str, name: str, problem: Problem) -> Space:
     return space.without(slot, name, detail, broken)
 
 
-def try_out(tree: Tree, recipe: Recipe, name: str, context: Any = None, *, weights: str | None = None, latency: bool = False) -> Job:
+def try_out_job(tree: Tree, recipe: Recipe, name: str, context: Any = None, *, weights: str | None = None, latency: bool = False) -> Job:
     """The job that tries a recipe on two batches.
 
     Args:

@@ -2,7 +2,7 @@
 
 from autoopt.report.sentence import conclusion
 from autoopt.study.export import Advice, export
-from autoopt.study.folder import write
+from autoopt.study.folder import replace_file
 from autoopt.study.graph import write_graph
 from autoopt.study.study import Study
 from autoopt.study.verdict import Verdict
@@ -15,7 +15,7 @@ def publish(study: Study, verdict: Verdict) -> None:
         StoreError: a file cannot be written.
     """
     path, best, text = study.folder.path, verdict.best, conclusion(verdict)
-    write(path / "verdict.yaml", verdict.yaml(conclusion=text))
+    replace_file(path / "verdict.yaml", verdict.yaml(conclusion=text))
     advice = Advice(verdict.study, text, verdict.objective, best.score)
     export(path / "best", best.point, study.runner.executor.store.weights(best.weights), study.facts, advice)
     write_graph(study.runner, "best", best.point)

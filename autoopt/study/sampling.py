@@ -19,7 +19,7 @@ from autoopt.study.record import Record
 from autoopt.study.runner import Job, Result
 from autoopt.study.stages import Stage
 
-PATIENCE = 1000
+MAX_REPEATS = 1000
 """Proposals in a row of what was tried before, after which hardly anything else can be left."""
 Values = Mapping[str, Any]
 
@@ -125,7 +125,7 @@ class Sampling:
         """The next proposal; none where all that is proposed was tried."""
         if number == 0:
             return self._proposal(0, {})
-        for attempt in range(PATIENCE if self.blind else 1):
+        for attempt in range(MAX_REPEATS if self.blind else 1):
             strategy = self.strategy if not attempt or self.blind is None else self.blind
             seed = derived_seed(self.seed, f"{self.stage.name} {attempt}")
             proposal = self._proposal(number, strategy.propose(self.evidence(), number, seed))

@@ -157,7 +157,7 @@ def own_baseline(tree: Tree) -> Recipe | None:
 
 
 @contextmanager
-def opened(warm: Warm, settled: Settled, asking: bool = True) -> Iterator[Study]:
+def open_study(warm: Warm, settled: Settled, asking: bool = True) -> Iterator[Study]:
     """The study with its journal, its clock and its mirror; the journal is closed and MLflow written at the end."""
     folder, screen, first = warm.folder, warm.runner.screen, settled.goal.first
     journal = Journal(folder.path / "journal.log", folder.name, first.direction)
@@ -202,7 +202,7 @@ def search(tree: Tree, screen: Screen, executor: Executor | None = None, asking:
         NotConcluded: it ran, but there is nothing to conclude from; what was trained is kept.
         Interrupted: a signal came; the same call goes on.
     """
-    with warm(tree, screen, executor) as ready, opened(ready, ready.begin(), asking) as study:
+    with warm(tree, screen, executor) as ready, open_study(ready, ready.begin(), asking) as study:
         explore(study)
         compress(study, top=most_confirmed(study))
         verdict = decide(study)

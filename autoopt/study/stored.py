@@ -11,7 +11,7 @@ from autoopt.study.folder import ROOT
 from autoopt.study.journal import Journal
 from autoopt.study.record import Record
 from autoopt.study.stages import STORED
-from autoopt.study.verdict import Verdict, read
+from autoopt.study.verdict import Verdict, read_verdict
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ def names(root: str | None) -> list[str]:
     return sorted(p.parent.name for p in Path(root or ROOT).glob("*/space.yaml"))
 
 
-def stored(name: str, root: str | None) -> Stored:
+def open_stored(name: str, root: str | None) -> Stored:
     """A study by its name.
 
     Raises:
@@ -75,7 +75,7 @@ def stored(name: str, root: str | None) -> Stored:
         path,
         yaml.safe_load((path / "config.yaml").read_text()),
         {stage.name: journal.records(stage) for stage in STORED},
-        read(yaml.safe_load(verdict.read_text())) if verdict.exists() else None,
+        read_verdict(yaml.safe_load(verdict.read_text())) if verdict.exists() else None,
     )
 
 
@@ -84,7 +84,7 @@ def recipe_overrides(said: str, root: str | None) -> list[str]:
     if Path(said).is_file():
         return from_file(said)
     name, _, key = said.partition("/")
-    study = stored(name, root)
+    study = open_stored(name, root)
     if key:
         return as_overrides(dict(study.record(key).recipe))
     best = study.path / "best" / "recipe.yaml"

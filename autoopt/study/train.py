@@ -8,16 +8,16 @@ from autoopt.config import Tree
 from autoopt.errors import NotConcluded
 from autoopt.executor import Executor
 from autoopt.orders import Measure, Order, Outcome, Train
-from autoopt.report.sentence import WHERE
+from autoopt.report.sentence import PART_WORDS
 from autoopt.study.export import Advice, export
 from autoopt.study.folder import default_name
 from autoopt.study.graph import write_graph
 from autoopt.study.runner import Job, Result, Screen
-from autoopt.study.search import opened, warm
+from autoopt.study.search import open_study, warm
 from autoopt.study.stages import TEST, TRAIN, Stage
 from autoopt.study.study import Study
 
-KEY = "0"
+JOB_KEY = "0"
 
 
 @dataclass(frozen=True)
@@ -39,13 +39,13 @@ def train(tree: Tree, screen: Screen, executor: Executor | None = None) -> Train
         NotConcluded: the training failed, or the measurement on the test part, which leaves what was trained in best/.
     """
     tree = {**tree, "name": tree["name"] or f"train-{default_name(tree)}"}
-    with warm(tree, screen, executor) as ready, opened(ready, ready.begin_training()) as study:
-        recipe, log = study.space.baseline(), study.runner.executor.store.log(KEY)
+    with warm(tree, screen, executor) as ready, open_study(ready, ready.begin_training()) as study:
+        recipe, log = study.space.baseline(), study.runner.executor.store.log(JOB_KEY)
         screen.say(f"training {recipe.title()}, {recipe.epochs} epochs (log: {log})")
-        result = run(study, Train(key=KEY, recipe=recipe, seed=study.seed, keep=True), TRAIN, "the training")
+        result = run(study, Train(key=JOB_KEY, recipe=recipe, seed=study.seed, keep=True), TRAIN, "the training")
         trained = exported(study, result, "validation", {})
         if study.facts["test"]:
-            order = Measure(key=TEST.key.format(KEY), recipe=recipe, seed=study.seed, weights=KEY, latency=True)
+            order = Measure(key=TEST.key.format(JOB_KEY), recipe=recipe, seed=study.seed, weights=JOB_KEY, latency=True)
             test = run(study, order, TEST, f"{trained.path} holds what was trained, but the measurement")
             trained = exported(study, test, "test" if study.part == "test" else "validation", trained.metrics)
         write_graph(study.runner, "best", recipe)
@@ -74,7 +74,7 @@ def exported(study: Study, result: Result, part: str, before: Mapping[str, float
     first, path = study.goal.first, study.folder.path / "best"
     outcome, recipe = result.outcome or Outcome(), result.job.recipe
     score = result.score if result.score is not None else before[first.name]
-    note = f"{first.name} {score:.4f} {WHERE[part]}."
-    export(path, recipe, study.runner.executor.store.weights(KEY), study.facts, Advice(study.folder.name, note, first.name, score))
+    note = f"{first.name} {score:.4f} {PART_WORDS[part]}."
+    export(path, recipe, study.runner.executor.store.weights(JOB_KEY), study.facts, Advice(study.folder.name, note, first.name, score))
     study.runner.listener.conclude(f"**{note}**", {"objective": score}, {"autoopt.state": "trained"}, [path])
     return Trained(first.name, score, part, {**outcome.metrics, **before}, path)

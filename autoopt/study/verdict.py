@@ -126,7 +126,7 @@ class Verdict:
         return yaml.dump({**more, **self.tree(), "level": LEVEL, "better": self.better}, Dumper=Repeating, sort_keys=False)
 
 
-def read(tree: Mapping[str, Any]) -> Verdict:
+def read_verdict(tree: Mapping[str, Any]) -> Verdict:
     """The verdict that `Verdict.tree` wrote.
 
     Raises:
@@ -138,6 +138,6 @@ def read(tree: Mapping[str, Any]) -> Verdict:
     return Verdict(**{**values, **sides, "interval": tuple(tree["interval"]), "quarantined": tuple(tree["quarantined"]), "front": front})
 
 
-def average(values: Sequence[Mapping[str, float]]) -> dict[str, float]:
+def mean_metrics(values: Sequence[Mapping[str, float]]) -> dict[str, float]:
     """The mean of each metric that all of them have."""
     return {name: mean(v[name] for v in values) for name in (values[0] if values else ()) if all(name in v for v in values)}

@@ -11,7 +11,7 @@ from autoopt.goal import Objective
 from autoopt.study.confirm import Candidate
 from autoopt.study.verdict import LEVEL
 
-UNKNOWN = (-inf, inf)
+UNBOUNDED = (-inf, inf)
 
 
 def weigh(baseline: Candidate, winner: Candidate, part: str, objective: Objective) -> tuple[float, tuple[float, float]]:
@@ -31,9 +31,9 @@ def weigh(baseline: Candidate, winner: Candidate, part: str, objective: Objectiv
     if objective.cost and objective.cost.exact and len({*theirs}) == len({*ours}) == 1:
         return gain, (gain, gain)
     if min(len(theirs), len(ours)) < 2:  # one seed tells nothing of how seeds vary
-        return gain, UNKNOWN
+        return gain, UNBOUNDED
     if gain and all(map(repeats, (baseline, winner))):
-        return gain, UNKNOWN
+        return gain, UNBOUNDED
     parts = [(variance(side) / len(side), len(side) - 1) for side in (theirs, ours)]
     if resampled(baseline, winner, part):
         parts.append(sampling_of(winner, baseline))
@@ -64,7 +64,7 @@ def interval(gain: float, parts: Sequence[tuple[float, int]]) -> tuple[float, fl
     """The interval around a sum of independent variances, each with its degrees of freedom."""
     total = sum(v for v, _ in parts)
     if total == 0:  # seeds that agree to the last digit tell nothing of chance, unless there is no difference at all
-        return (gain, gain) if gain == 0 else UNKNOWN
+        return (gain, gain) if gain == 0 else UNBOUNDED
     freedom = total**2 / sum(v**2 / n for v, n in parts)
     half = float(stdtrit(freedom, (1 + LEVEL) / 2)) * sqrt(total)
     return gain - half, gain + half

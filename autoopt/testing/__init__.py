@@ -89,7 +89,7 @@ def state(technique: Technique, findings: Sequence[Finding]) -> str:
 
 def outcome(name: str, run: Callable[[], None]) -> Finding | None:
     try:
-        with quiet(), torch.random.fork_rng(devices=[]):
+        with quiet_lightning(), torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
             run()
     except Unavailable as error:
@@ -102,7 +102,7 @@ def outcome(name: str, run: Callable[[], None]) -> Finding | None:
 
 
 @contextmanager
-def quiet() -> Iterator[None]:
+def quiet_lightning() -> Iterator[None]:
     """Without the remarks that Lightning makes on tiny trainings."""
     loggers = [logging.getLogger(f"lightning.{name}") for name in ("pytorch", "pytorch.utilities.rank_zero", "fabric.utilities.rank_zero")]
     levels = [logger.level for logger in loggers]

@@ -8,11 +8,11 @@ from torch import Tensor
 
 from autoopt.domain import Range, Unavailable
 from autoopt.technique import Technique, build
-from autoopt.testing.worlds import WORLDS, World, differing, situations
+from autoopt.testing.worlds import WORLDS, Offered, differing_tensors, situations
 
 
 def keeps_shape_dtype_and_range(technique: Technique) -> None:
-    for name, old, new in changes(technique):
+    for name, old, new in changed_tensors(technique):
         assert new.shape == old.shape, f"{name} {tuple(old.shape)} became {tuple(new.shape)}"
         assert new.dtype == old.dtype, f"{name} of {old.dtype} became {new.dtype}"
         assert torch.isfinite(new).all(), f"some {name} are not finite"
@@ -44,7 +44,7 @@ def moves_all_planes_alike(technique: Technique) -> None:
 def leaves_the_given_batch_alone(technique: Technique) -> None:
     for world, _ in situations(technique):
         untouched = next(w for w in WORLDS["augmentation"]() if w.keys() == world.keys() and w["inputs"].shape == world["inputs"].shape)
-        assert not differing(world, untouched), f"it wrote into the given {differing(world, untouched)}"
+        assert not differing_tensors(world, untouched), f"it wrote into the given {differing_tensors(world, untouched)}"
 
 
 def changes_nothing_at_strength_zero(technique: Technique) -> None:
@@ -60,7 +60,7 @@ def changed_by(technique: Technique, values: dict[str, Any]) -> str:
     """What the augmentation changes with these values; nothing, nothing."""
     try:
         # an interpolation between a pixel and its neighbour is exact up to the rounding of its place
-        changed = [name for name, old, new in changes(technique, values) if not torch.allclose(old, new, atol=1e-5)]
+        changed = [name for name, old, new in changed_tensors(technique, values) if not torch.allclose(old, new, atol=1e-5)]
     except Exception as error:
         return f"{type(error).__name__}: {error}"
     return f"it changed the {', '.join(changed)}" if changed else ""
@@ -72,16 +72,16 @@ def repeats_under_a_seed(technique: Technique) -> None:
         torch.manual_seed(1)
         runs.append([batch for _, batch in batches_made(technique)])
     for first, second in zip(*runs, strict=True):
-        assert not differing(first, second), f"called twice under one seed, these differ: {differing(first, second)}"
+        assert not differing_tensors(first, second), f"called twice under one seed, these differ: {differing_tensors(first, second)}"
 
 
-def changes(technique: Technique, values: World | None = None) -> Iterator[tuple[str, Tensor, Tensor]]:
+def changed_tensors(technique: Technique, values: Offered | None = None) -> Iterator[tuple[str, Tensor, Tensor]]:
     """Each tensor that the augmentation returned, by name, with the one that it was given."""
     for world, batch in batches_made(technique, values):
         yield from ((name, world[name], new) for name, new in batch.items())
 
 
-def batches_made(technique: Technique, values: World | None = None) -> list[tuple[World, dict[str, Tensor]]]:
+def batches_made(technique: Technique, values: Offered | None = None) -> list[tuple[Offered, dict[str, Tensor]]]:
     made = []
     for world, result in situations(technique, values):
         parts = result if isinstance(result, tuple) else (result,)

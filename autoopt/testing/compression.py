@@ -6,27 +6,27 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from autoopt.deployment.structure import describe, restore
+from autoopt.deployment.structure import describe_modules, restore
 from autoopt.technique import Technique
-from autoopt.testing.worlds import WORLDS, World, differing, situations
+from autoopt.testing.worlds import WORLDS, Offered, differing_tensors, situations
 
 
 def makes_it_smaller(technique: Technique) -> None:
     for world, smaller in situations(technique):
-        sizes = stored(world["model"]), stored(smaller)
+        sizes = stored_bytes(world["model"]), stored_bytes(smaller)
         work = flops(world["model"], world), flops(smaller, world)
         fewer = 0 < work[1] < work[0]  # what torch does not compute, it does not count
         assert sizes[1] < sizes[0] or fewer, f"it takes {sizes[1]} bytes and {work[1]} FLOPs; it took {sizes[0]} and {work[0]}"
 
 
-def stored(model: nn.Module) -> int:
+def stored_bytes(model: nn.Module) -> int:
     """Bytes of the weights, as they are written."""
     return sum(t.numel() * t.element_size() for t in model.state_dict().values() if isinstance(t, Tensor))
 
 
-def flops(model: nn.Module, world: World) -> int:
+def flops(model: nn.Module, world: Offered) -> int:
     with FlopCounterMode(display=False) as counter, torch.no_grad():
-        model(inputs_of(world))
+        model(inputs_among(world))
     return counter.get_total_flops()
 
 
@@ -43,22 +43,22 @@ def can_be_stored(technique: Technique) -> None:
     for world, smaller in situations(technique):
         expected = outputs(smaller.eval(), world)
         kept = {name: tensor.clone() for name, tensor in smaller.state_dict().items()}
-        taken_up = restore(json.loads(json.dumps(describe(smaller, world["model"]))), kept, world["model"])
+        taken_up = restore(json.loads(json.dumps(describe_modules(smaller, world["model"]))), kept, world["model"])
         assert torch.equal(outputs(taken_up, world), expected), "it gives other outputs when it was stored and taken up again"
 
 
 def leaves_the_given_model_alone(technique: Technique) -> None:
     for (world, _), untouched in zip(situations(technique), WORLDS["compression"](), strict=True):
         old, new = untouched["model"].state_dict(), world["model"].state_dict()
-        assert not differing(old, new), f"it changed the given model's {differing(old, new)}"
+        assert not differing_tensors(old, new), f"it changed the given model's {differing_tensors(old, new)}"
 
 
 @torch.no_grad()
-def outputs(model: nn.Module, world: World) -> Tensor:
-    return model(inputs_of(world))
+def outputs(model: nn.Module, world: Offered) -> Tensor:
+    return model(inputs_among(world))
 
 
-def inputs_of(world: World) -> Tensor:
+def inputs_among(world: Offered) -> Tensor:
     return torch.cat([inputs for inputs, _ in world["batches"]])
 
 

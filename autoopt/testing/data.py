@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from autoopt.data.rows import everything
+from autoopt.data.rows import all_rows
 from autoopt.data.task import PARTS, Encoded, Examples, Raw
 from autoopt.domain import Unavailable
 from autoopt.technique import Technique
@@ -14,16 +14,16 @@ from autoopt.testing.worlds import situations
 
 def gives_sound_inputs(technique: Technique) -> None:
     for examples in sets_of_examples(technique):
-        found = encoded(examples)
+        found = encode_inputs(examples)
         inputs: Any = found.inputs
         dtypes = (torch.int64,) if found.tokens else (torch.float32, torch.uint8)
         assert inputs.dtype in dtypes, f"the inputs are {inputs.dtype}, expected {' or '.join(map(str, dtypes))}"
         assert len(inputs.shape) >= 2 and len(inputs), f"the inputs have the shape {tuple(inputs.shape)}, expected (N, F) or (N, C, H, W)"
-        for piece in everything(inputs):
-            check_values(piece, found.tokens)
+        for piece in all_rows(inputs):
+            check_inputs(piece, found.tokens)
 
 
-def check_values(inputs: Tensor, tokens: int) -> None:
+def check_inputs(inputs: Tensor, tokens: int) -> None:
     assert torch.isfinite(inputs).all(), "some inputs are not finite"
     low, high = inputs.min().item(), inputs.max().item()
     if inputs.ndim == 4 and inputs.is_floating_point():
@@ -67,7 +67,7 @@ def gives_separate_splits(technique: Technique) -> None:
         assert together.min() >= 0 and together.max() < len(examples.inputs), "a split has an index beyond the examples"
 
 
-def encoded(examples: Examples) -> Encoded:
+def encode_inputs(examples: Examples) -> Encoded:
     """The inputs as numbers, all of them being for training."""
     inputs = examples.inputs
     return inputs.encoded(torch.arange(len(inputs)), (), True) if isinstance(inputs, Raw) else Encoded(inputs)  # type: ignore[arg-type]

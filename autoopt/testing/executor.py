@@ -10,9 +10,9 @@ from autoopt.executor import Event, Executor
 from autoopt.orders import Outcome, Problem, Train
 from autoopt.space import Space
 from autoopt.technique import Technique
-from autoopt.testing.worlds import EPOCHS, World, situations
+from autoopt.testing.worlds import EPOCHS, Offered, situations
 
-PATIENCE = 120
+DEADLINE = 120
 """Seconds that the first trial of an executor may take to end."""
 
 
@@ -20,7 +20,7 @@ def runs_orders_to_their_end(technique: Technique) -> None:
     with running(technique) as (world, executor):
         for number in range(2):  # the second waits for the first: there is one worker
             executor.submit(number, order_of(world, f"{number}", keep=True))
-        told = followed(executor, {0, 1})
+        told = collect_events(executor, {0, 1})
         for number in range(2):
             end = ended_well(told[number])
             kinds = [event.kind for event in told[number]]
@@ -34,7 +34,7 @@ def runs_orders_to_their_end(technique: Technique) -> None:
 def stops_a_trial_at_a_rung(technique: Technique) -> None:
     with running(technique) as (world, executor):
         executor.submit(0, order_of(world, "0", rungs=(1, 2)))
-        told = followed(executor, {0}, {1: False, 2: True})
+        told = collect_events(executor, {0}, {1: False, 2: True})
         end = ended_well(told[0])
         assert end.stopped and end.epochs == 2, f"a trial that was stopped after two epochs tells {end}"
 
@@ -43,13 +43,13 @@ def ends_a_trial_that_is_killed_or_takes_too_long(technique: Technique) -> None:
     with running(technique) as (world, executor):
         endless = replace(order_of(world, "0"), recipe=order_of(world, "0").recipe.replace(study={"epochs": 10**6}))
         executor.submit(0, endless)
-        told = followed(executor, {0}, on_report=lambda event: executor.kill(event.number))
+        told = collect_events(executor, {0}, on_report=lambda event: executor.kill(event.number))
         assert (reason := reason_of(told[0])) == "user", f"a trial that was killed fails for the reason {reason}"
         executor.submit(1, replace(endless, key="1", time_limit=1.0))
-        told = followed(executor, {1})
+        told = collect_events(executor, {1})
         assert (reason := reason_of(told[1])) == "timeout", f"a trial that takes longer than its time_limit fails for the reason {reason}"
         executor.submit(2, order_of(world, "2"))
-        ended_well(followed(executor, {2})[2])
+        ended_well(collect_events(executor, {2})[2])
 
 
 def has_a_clock_that_runs_forward(technique: Technique) -> None:
@@ -65,7 +65,7 @@ def has_a_clock_that_runs_forward(technique: Technique) -> None:
 
 
 @contextmanager
-def running(technique: Technique) -> Iterator[tuple[World, Executor]]:
+def running(technique: Technique) -> Iterator[tuple[Offered, Executor]]:
     """The situation and its executor, ready."""
     ((world, executor),) = situations(technique)
     try:
@@ -76,12 +76,12 @@ def running(technique: Technique) -> Iterator[tuple[World, Executor]]:
         executor.close()
 
 
-def order_of(world: World, key: str, keep: bool = False, rungs: tuple[int, ...] = ()) -> Train:
+def order_of(world: Offered, key: str, keep: bool = False, rungs: tuple[int, ...] = ()) -> Train:
     recipe = Space.of(world["setup"]["tree"]).baseline()
     return Train(key=key, recipe=recipe, objective="val_accuracy", direction="maximize", keep=keep, rungs=rungs)
 
 
-def followed(
+def collect_events(
     executor: Executor,
     numbers: set[int],
     answers: Mapping[int, bool] = MappingProxyType({}),
@@ -89,10 +89,10 @@ def followed(
 ) -> dict[int, list[Event]]:
     """The events of the trials until all have ended; the reports of rungs, and no others, are answered."""
     told: dict[int, list[Event]] = {number: [] for number in numbers}
-    deadline = time.monotonic() + PATIENCE
+    deadline = time.monotonic() + DEADLINE
     left = set(numbers)
     while left:
-        assert time.monotonic() < deadline, f"after {PATIENCE} s trial {min(left)} has not ended"
+        assert time.monotonic() < deadline, f"after {DEADLINE} s trial {min(left)} has not ended"
         for event in executor.events():
             assert event.number in left, f"trial {event.number} tells that it has {event.kind}, and does not run"
             told[event.number].append(event)

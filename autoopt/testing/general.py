@@ -11,7 +11,7 @@ from autoopt.slots import PLUGGABLE, SLOTS
 from autoopt.technique import REQUIRED, Technique, from_source, reflect, resolve
 from autoopt.testing.worlds import situations
 
-SOURCE = re.compile(r"\b(1[6-9]\d\d|20\d\d|2100)\b|\barXiv\b|\bDOI\b|^Source: \S", re.MULTILINE)
+CITATION = re.compile(r"\b(1[6-9]\d\d|20\d\d|2100)\b|\barXiv\b|\bDOI\b|^Source: \S", re.MULTILINE)
 
 
 def reads_without_importing(technique: Technique) -> None:
@@ -32,7 +32,7 @@ def signature(technique: Technique) -> list[Any]:
 def names_its_source(technique: Technique) -> None:
     summary, _, rest = technique.doc.partition("\n\n")
     assert summary.strip() and rest.strip(), "the docstring needs a line on what it does, an empty line, and its source"
-    assert SOURCE.search(rest), "the docstring names no source: a year, arXiv, DOI, or a line 'Source: …'"
+    assert CITATION.search(rest), "the docstring names no source: a year, arXiv, DOI, or a line 'Source: …'"
 
 
 def asks_for_what_is_offered(technique: Technique) -> None:

@@ -4,7 +4,7 @@ import torch
 from torch import nn
 
 from autoopt.technique import Technique
-from autoopt.testing.worlds import WORLDS, differing, situations
+from autoopt.testing.worlds import WORLDS, differing_tensors, situations
 
 
 def sets_the_same_weights_under_a_seed(technique: Technique) -> None:
@@ -13,7 +13,7 @@ def sets_the_same_weights_under_a_seed(technique: Technique) -> None:
         torch.manual_seed(1)
         states.append([world["model"].state_dict() for world, _ in situations(technique)])
     for first, second in zip(*states, strict=True):
-        assert not differing(first, second), f"called twice under one seed, these differ: {differing(first, second)}"
+        assert not differing_tensors(first, second), f"called twice under one seed, these differ: {differing_tensors(first, second)}"
 
 
 def leaves_shapes_and_norms_alone(technique: Technique) -> None:

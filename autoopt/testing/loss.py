@@ -9,7 +9,7 @@ from torch.nn.functional import one_hot
 from autoopt.domain import Unavailable
 from autoopt.technique import Technique
 from autoopt.testing.toys import examples_of
-from autoopt.testing.worlds import World, situations
+from autoopt.testing.worlds import Offered, situations
 
 
 def is_lower_for_better_outputs(technique: Technique) -> None:
@@ -38,7 +38,7 @@ def takes_class_probabilities(technique: Technique) -> None:
         compare_losses(loss, world, one_hot(targets, world["task"].outputs).float())
 
 
-def compare_losses(loss: Any, world: World, targets: Tensor) -> None:
+def compare_losses(loss: Any, world: Offered, targets: Tensor) -> None:
     if loss is None:
         return
     exact = targets if targets.is_floating_point() else one_hot(targets, world["task"].outputs).float()

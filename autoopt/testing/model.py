@@ -6,7 +6,7 @@ from torch import nn
 from autoopt.domain import Unavailable
 from autoopt.technique import Technique
 from autoopt.testing.toys import examples_of
-from autoopt.testing.worlds import World, differing, situations
+from autoopt.testing.worlds import Offered, differing_tensors, situations
 
 
 def maps_inputs_to_outputs(technique: Technique) -> None:
@@ -42,10 +42,10 @@ def builds_the_same_under_a_seed(technique: Technique) -> None:
         torch.manual_seed(1)
         states.append([model.state_dict() for _, model in networks(technique)])
     for first, second in zip(*states, strict=True):
-        assert not differing(first, second), f"built twice under one seed, these differ: {differing(first, second)}"
+        assert not differing_tensors(first, second), f"built twice under one seed, these differ: {differing_tensors(first, second)}"
 
 
-def networks(technique: Technique) -> list[tuple[World, nn.Module]]:
+def networks(technique: Technique) -> list[tuple[Offered, nn.Module]]:
     if "task" not in technique.asks:
         raise Unavailable("it asks for no task, so what goes in and out is not known")
     return situations(technique)

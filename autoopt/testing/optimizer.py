@@ -10,13 +10,13 @@ from torch.optim import Optimizer
 
 from autoopt.domain import Unavailable
 from autoopt.technique import Technique
-from autoopt.testing.worlds import STEPS, differing, situations
+from autoopt.testing.worlds import STEPS, differing_tensors, situations
 
 
 def descends_a_bowl(technique: Technique) -> None:
     for world, optimizer in situations(technique):
         before = world["model"]().item()
-        step(optimizer, world["model"], STEPS)
+        take_step(optimizer, world["model"], STEPS)
         getattr(optimizer, "eval", lambda: None)()
         after = world["model"]().item()
         assert after < before, f"{STEPS} steps down a bowl went from {before:g} to {after:g}"
@@ -24,12 +24,12 @@ def descends_a_bowl(technique: Technique) -> None:
 
 def resumes_bit_for_bit(technique: Technique) -> None:
     (world, optimizer), (other, resumed) = (situations(technique)[0] for _ in range(2))
-    step(optimizer, world["model"], 3)
+    take_step(optimizer, world["model"], 3)
     other["model"].load_state_dict(copy.deepcopy(world["model"].state_dict()))
     resumed.load_state_dict(copy.deepcopy(optimizer.state_dict()))
     for model, each in ((world["model"], optimizer), (other["model"], resumed)):
         torch.manual_seed(1)
-        step(each, model, 3)
+        take_step(each, model, 3)
     same = all(torch.equal(a, b) for a, b in zip(world["model"].parameters(), other["model"].parameters(), strict=True))
     assert same, "three steps from its state_dict differ from three steps without a break"
 
@@ -37,7 +37,7 @@ def resumes_bit_for_bit(technique: Technique) -> None:
 def leaves_parameters_without_gradient_alone(technique: Technique) -> None:
     for world, optimizer in situations(technique):
         before = world["model"].idle.clone()
-        step(optimizer, world["model"], 3)
+        take_step(optimizer, world["model"], 3)
         assert torch.equal(world["model"].idle, before), "it changed a parameter that has no gradient"
 
 
@@ -45,13 +45,13 @@ def steps_at_the_rate_of_its_groups(technique: Technique) -> None:
     if technique.acts.fills == "schedule":
         raise Unavailable("it takes no schedule")
     for world, optimizer in situations(technique):
-        step(optimizer, world["model"], 3)
+        take_step(optimizer, world["model"], 3)
         optimizer.load_state_dict(copy.deepcopy(optimizer.state_dict()))
         for group in optimizer.param_groups:
             group["lr"] = 0.0
         before = {name: p.detach().clone() for name, p in world["model"].named_parameters()}
-        step(optimizer, world["model"], world["steps_per_epoch"])
-        moved = differing(before, dict(world["model"].named_parameters()))
+        take_step(optimizer, world["model"], world["steps_per_epoch"])
+        moved = differing_tensors(before, dict(world["model"].named_parameters()))
         assert not moved, f"with a rate of 0 in its param_groups it moved {moved}: no schedule would be followed"
 
 
@@ -59,17 +59,17 @@ def steps_with_a_closure(technique: Technique) -> None:
     for world, optimizer in situations(technique):
         calls: list[None] = []
         before = world["model"].weight.clone()
-        returned = step(optimizer, world["model"], 1, calls.append)
+        returned = take_step(optimizer, world["model"], 1, calls.append)
         assert calls, "step(closure) did not call the closure"
         assert (len(calls) > 1) == technique.acts.closure, (
             f"step(closure) called it {len(calls)} times; Acts(closure=True) says more than once"
         )
         assert returned is not None, "step(closure) did not return the loss"
-        step(optimizer, world["model"], world["steps_per_epoch"])
+        take_step(optimizer, world["model"], world["steps_per_epoch"])
         assert not torch.equal(world["model"].weight, before), "step(closure) changed no parameter"
 
 
-def step(optimizer: Optimizer, model: nn.Module, count: int, seen: Callable[[None], None] = lambda _: None) -> Any:
+def take_step(optimizer: Optimizer, model: nn.Module, count: int, seen: Callable[[None], None] = lambda _: None) -> Any:
     def closure() -> Tensor:
         seen(None)
         optimizer.zero_grad()

@@ -4,14 +4,14 @@ import torch
 from torch import Tensor, nn
 
 from autoopt.technique import Technique
-from autoopt.testing.toys import TASKS, Tiny, examples_of, fit
-from autoopt.testing.worlds import differing, situations
+from autoopt.testing.toys import TASKS, Tiny, examples_of, fit_toy
+from autoopt.testing.worlds import differing_tensors, situations
 
 
 def trains_two_finite_steps(technique: Technique) -> None:
     for world, callback in situations(technique):
         module = Tiny(world["model"])
-        trainer = fit(module, [] if callback is None else [callback], accelerator="cpu", devices=1)
+        trainer = fit_toy(module, [] if callback is None else [callback], accelerator="cpu", devices=1)
         assert trainer.global_step <= 2, f"two batches made {trainer.global_step} steps"
         bad = [name for name, p in module.named_parameters() if not torch.isfinite(p).all()]
         assert not bad, f"after two steps these are not finite: {', '.join(bad)}"
@@ -22,7 +22,7 @@ def changes_a_model_only_once(technique: Technique) -> None:
     first, second = situations(technique), situations(technique)
     situations(technique, worlds=[world for world, _ in second])
     for (once, _), (twice, _) in zip(first, second, strict=True):
-        changed = differing(once["model"].state_dict(), twice["model"].state_dict())
+        changed = differing_tensors(once["model"].state_dict(), twice["model"].state_dict())
         assert not changed, f"called a second time it changed the model's {changed}"
         for mode in ("eval", "train"):
             seen = [answer(world["model"], mode) for world in (once, twice)]

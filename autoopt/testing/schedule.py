@@ -11,7 +11,7 @@ from autoopt.testing.worlds import schedule_worlds, situations
 
 def gives_finite_rates_up_to_the_base_rate(technique: Technique) -> None:
     for total in (1, 2, 1000):
-        shares = rates(technique, total)
+        shares = scheduled_rates(technique, total)
         assert torch.isfinite(shares).all(), f"of {total} steps, some have a rate that is not finite"
         assert shares.min() >= 0, f"of {total} steps, one has {shares.min():g} times the base rate"
         peak = shares[:total].max().item()
@@ -32,7 +32,7 @@ def keeps_its_rate_while_the_metric_gets_better(technique: Technique) -> None:
         assert after == before, f"direction={direction}: the metric got better and the rate fell, from {before[0]:g} to {after[0]:g}"
 
 
-def rates(technique: Technique, total: int) -> Tensor:
+def scheduled_rates(technique: Technique, total: int) -> Tensor:
     """The rate at each step, and at a few beyond the end, as a share of the base rate: (steps, groups)."""
     world = next(schedule_worlds(total))
     optimizer, base, seen = world["optimizer"], [group["lr"] for group in world["optimizer"].param_groups], []

@@ -6,7 +6,7 @@ from typing import Any
 from autoopt.space import Domain, Space
 from autoopt.strategy import AtRandom, Evidence
 from autoopt.technique import Technique
-from autoopt.testing.worlds import World, situations
+from autoopt.testing.worlds import Offered, situations
 
 TRIALS, SEED = 15, 3
 
@@ -19,8 +19,8 @@ def proposes_points_of_the_space(technique: Technique) -> None:
             assert number or values is not None, "it has nothing to propose for the first trial"
             if values is None:
                 break
-            check_values(world["space"], values)
-            history.append(complete(number, values, world))
+            check_point(world["space"], values)
+            history.append(completed_trial(number, values, world))
 
 
 def repeats_under_a_seed(technique: Technique) -> None:
@@ -29,7 +29,7 @@ def repeats_under_a_seed(technique: Technique) -> None:
         first = strategy.propose(history, TRIALS, SEED)
         strategy.propose(history[:3], TRIALS + 1, SEED + 1)
         again = strategy.propose(history, TRIALS, SEED)
-        assert again == first, f"asked again for trial {TRIALS}, it proposes other values: {differing(first, again)}"
+        assert again == first, f"asked again for trial {TRIALS}, it proposes other values: {differing_values(first, again)}"
 
 
 def resumes_from_the_history(technique: Technique) -> None:
@@ -38,7 +38,7 @@ def resumes_from_the_history(technique: Technique) -> None:
         for number in range(1, TRIALS):
             strategy.propose(history[:number], number, SEED)
         went_on, resumed = (each.propose(history, TRIALS, SEED) for each in (strategy, fresh))
-        assert resumed == went_on, f"a new one proposes other values from the same history: {differing(went_on, resumed)}"
+        assert resumed == went_on, f"a new one proposes other values from the same history: {differing_values(went_on, resumed)}"
 
 
 def bears_every_state_of_a_trial(technique: Technique) -> None:
@@ -47,7 +47,7 @@ def bears_every_state_of_a_trial(technique: Technique) -> None:
         for length in range(TRIALS):
             values = strategy.propose(history[:length], length, SEED)
             if values is not None:
-                check_values(world["space"], values)
+                check_point(world["space"], values)
 
 
 def decides_at_its_rungs(technique: Technique) -> None:
@@ -61,7 +61,7 @@ def decides_at_its_rungs(technique: Technique) -> None:
             assert answers[0] is answers[1] and isinstance(answers[0], bool), f"asked twice at epoch {rung}, it answers {answers}"
 
 
-def mixed(world: World) -> list[Evidence]:
+def mixed(world: Offered) -> list[Evidence]:
     """A history with trials of every state, among them one that is no point of the space."""
     curve = {epoch: 0.4 + 0.01 * epoch for epoch in range(1, 5)}
     history = []
@@ -75,11 +75,11 @@ def mixed(world: World) -> list[Evidence]:
             case 3:
                 history.append(Evidence(number, "running", values, curve=curve))
             case _:
-                history.append(complete(number, values if number else {}, world))
+                history.append(completed_trial(number, values if number else {}, world))
     return history
 
 
-def complete(number: int, values: Mapping[str, Any], world: World) -> Evidence:
+def completed_trial(number: int, values: Mapping[str, Any], world: Offered) -> Evidence:
     score = 0.5 + 0.02 * (number * 7 % 11)
     curve = dict.fromkeys(range(1, world["epochs"] + 1), score)
     return Evidence(number, "complete", values, (score,) * len(world["goal"].directions), curve)
@@ -89,12 +89,12 @@ def drawn(space: Space, number: int) -> Mapping[str, Any]:
     return AtRandom(space).propose((), number, 0)
 
 
-def differing(first: Mapping[str, Any] | None, second: Mapping[str, Any] | None) -> str:
+def differing_values(first: Mapping[str, Any] | None, second: Mapping[str, Any] | None) -> str:
     one, other = first or {}, second or {}
     return ", ".join(sorted(key for key in one.keys() | other.keys() if one.get(key) != other.get(key))) or f"{first} and {second}"
 
 
-def check_values(space: Space, values: Mapping[str, Any]) -> None:
+def check_point(space: Space, values: Mapping[str, Any]) -> None:
     """Raise AssertionError where the values are no point of the space."""
     asked = set[str]()
 

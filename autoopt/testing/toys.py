@@ -37,7 +37,7 @@ def examples_of(task: Task, count: int = 12) -> tuple[Tensor, Tensor]:
     return inputs, targets
 
 
-def network(width: int = WIDTH) -> nn.Module:
+def toy_network(width: int = WIDTH) -> nn.Module:
     """A small image classifier with norm layers that are no longer as they were made."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
@@ -50,7 +50,7 @@ def network(width: int = WIDTH) -> nn.Module:
     return model
 
 
-class Residual(nn.Module):
+class ResidualBlock(nn.Module):
     """A block whose branch is added to its input."""
 
     def __init__(self, branch: nn.Module):
@@ -65,7 +65,7 @@ def residual_network() -> nn.Module:
     """An image classifier of two residual blocks."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        blocks = [Residual(nn.Sequential(nn.Linear(16, 16), nn.ReLU())) for _ in range(2)]
+        blocks = [ResidualBlock(nn.Sequential(nn.Linear(16, 16), nn.ReLU())) for _ in range(2)]
         return nn.Sequential(nn.Flatten(), nn.Linear(64, 16), *blocks, nn.Linear(16, 3))
 
 
@@ -99,7 +99,7 @@ class Tiny(L.LightningModule):
         return SGD(self.parameters(), lr=0.01)
 
 
-def fit(module: L.LightningModule, callbacks: list[L.Callback], **arguments: Any) -> L.Trainer:
+def fit_toy(module: L.LightningModule, callbacks: list[L.Callback], **arguments: Any) -> L.Trainer:
     """Two training batches and a validation batch by a real Trainer."""
     off: dict[str, Any] = dict.fromkeys(("logger", "enable_checkpointing", "enable_progress_bar", "enable_model_summary"), False)
     trainer = L.Trainer(**off, max_epochs=1, num_sanity_val_steps=0, callbacks=callbacks, **arguments)

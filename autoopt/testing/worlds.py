@@ -18,16 +18,16 @@ from autoopt.goal import Goal, Objective
 from autoopt.space import Space
 from autoopt.store import Store
 from autoopt.technique import REQUIRED, Technique, build
-from autoopt.testing.toys import TASKS, WIDTH, Bowl, examples_of, network, residual_network
+from autoopt.testing.toys import TASKS, WIDTH, Bowl, examples_of, residual_network, toy_network
 
-World = dict[str, Any]
+Offered = dict[str, Any]
 """What a slot offers in one situation, by name."""
 
 STEPS = 60
 EPOCHS = 3
 
 
-def situations(technique: Technique, values: World | None = None, worlds: Iterable[World] | None = None) -> list[tuple[World, Any]]:
+def situations(technique: Technique, values: Offered | None = None, worlds: Iterable[Offered] | None = None) -> list[tuple[Offered, Any]]:
     """What the technique returns in each situation of its slot in which it applies.
 
     Raises:
@@ -49,20 +49,20 @@ def situations(technique: Technique, values: World | None = None, worlds: Iterab
     return found
 
 
-def differing(first: dict[str, Tensor], second: dict[str, Tensor]) -> str:
+def differing_tensors(first: dict[str, Tensor], second: dict[str, Tensor]) -> str:
     """The names under which two sets of tensors differ."""
     names = [n for n in first.keys() | second.keys() if n not in first or n not in second or not torch.equal(first[n], second[n])]
     return ", ".join(sorted(names))
 
 
-def loss_worlds() -> Iterator[World]:
+def loss_worlds() -> Iterator[Offered]:
     for task in TASKS:
         classes = task.kind == "classification"
         counts = {"class_counts": torch.bincount(examples_of(task)[1])} if classes else {}
         yield {"task": task, "own": cross_entropy if classes else mse_loss, **counts}
 
 
-def augmentation_worlds() -> Iterator[World]:
+def augmentation_worlds() -> Iterator[Offered]:
     for task in TASKS[1:3]:
         inputs, classes = examples_of(task)
         targets = one_hot(classes, task.outputs).float()
@@ -71,19 +71,19 @@ def augmentation_worlds() -> Iterator[World]:
     yield {"inputs": table, "targets": values}
 
 
-def regularizer_worlds() -> Iterator[World]:
-    for model in (network(), residual_network()):
+def regularizer_worlds() -> Iterator[Offered]:
+    for model in (toy_network(), residual_network()):
         yield {"model": model, "total_steps": 2, "objective": "val_loss", "direction": "minimize"}
 
 
-def optimizer_worlds() -> Iterator[World]:
+def optimizer_worlds() -> Iterator[Offered]:
     model = Bowl()
     groups = [{"params": [model.weight, model.idle]}, {"params": [model.bias], "weight_decay": 0.0}]
     own = SGD(model.parameters(), lr=0.01)
     yield {"params": groups, "model": model, "total_steps": STEPS, "steps_per_epoch": 10, "own": own}
 
 
-def schedule_worlds(total: int = 1000, direction: str = "minimize") -> Iterator[World]:
+def schedule_worlds(total: int = 1000, direction: str = "minimize") -> Iterator[Offered]:
     parameters = [nn.Parameter(torch.ones(2)) for _ in range(2)]
     for parameter in parameters:
         parameter.grad = torch.zeros(2)
@@ -92,7 +92,7 @@ def schedule_worlds(total: int = 1000, direction: str = "minimize") -> Iterator[
     yield {"optimizer": optimizer, **times, "direction": direction, "own": StepLR(optimizer, total)}
 
 
-def compression_worlds() -> Iterator[World]:
+def compression_worlds() -> Iterator[Offered]:
     inputs, targets = examples_of(TASKS[1], 48)
     batches = list(zip(inputs.split(16), targets.split(16), strict=True))
     loss_of = Callable[[Tensor, Tensor, Tensor], Tensor]
@@ -111,9 +111,9 @@ def compression_worlds() -> Iterator[World]:
         if unknown := sorted(arguments.keys() - {"width"}):
             raise Unavailable(f"the model has no argument '{unknown[0]}'; its arguments: width")
         width = arguments.get("width", WIDTH)
-        return network(width(WIDTH) if callable(width) else width)
+        return toy_network(width(WIDTH) if callable(width) else width)
 
-    yield {"model": finetune(network(), 5), "batches": batches, "finetune": finetune, "build": build}
+    yield {"model": finetune(toy_network(), 5), "batches": batches, "finetune": finetune, "build": build}
 
 
 @cache
@@ -121,31 +121,31 @@ def tree_of(*overrides: str) -> Tree:
     return compose(["data=digits", "model=linear", "device=cpu", *overrides])
 
 
-def strategy_worlds() -> Iterator[World]:
+def strategy_worlds() -> Iterator[Offered]:
     space = Space.of(tree_of("model=mlp,linear", "optimizer=adamw,nesterov", "augmentation=none"))
     accuracy, size = Objective("val_accuracy", "maximize"), Objective("size_mb", "minimize")
     for objectives in ((accuracy,), (accuracy, size)):
         yield {"space": space, "goal": Goal(objectives), "epochs": 9}
 
 
-def executor_worlds() -> Iterator[World]:
+def executor_worlds() -> Iterator[Offered]:
     one = ("optimizer=nesterov", "schedule=constant", "loss=cross_entropy", "initializer=keep", "regularizer=none", "augmentation=none")
     folder = TemporaryDirectory(ignore_cleanup_errors=True)  # it goes when nobody has this world any more
     tree = tree_of(*one, "batches.size=256", f"study.epochs={EPOCHS}")
     yield {"setup": {"tree": tree}, "store": Store(folder.name), "limits": Limits(workers=1), "kept": folder}
 
 
-WORLDS: dict[str, Callable[[], Iterable[World]]] = {
+WORLDS: dict[str, Callable[[], Iterable[Offered]]] = {
     "data": lambda: [{}],
     "model": lambda: [{"task": task} for task in TASKS],
     "activation": lambda: [{}],
-    "initializer": lambda: [{"model": network(), "batch": examples_of(TASKS[1])}],
+    "initializer": lambda: [{"model": toy_network(), "batch": examples_of(TASKS[1])}],
     "augmentation": augmentation_worlds,
     "regularizer": regularizer_worlds,
     "loss": loss_worlds,
     "optimizer": optimizer_worlds,
     "schedule": schedule_worlds,
-    "device": lambda: [{"model": network()}],
+    "device": lambda: [{"model": toy_network()}],
     "compression": compression_worlds,
     "strategy": strategy_worlds,
     "executor": executor_worlds,

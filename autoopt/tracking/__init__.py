@@ -17,11 +17,11 @@ from urllib.parse import urlsplit
 
 from autoopt.errors import BadInput
 from autoopt.tracking.server import ui
-from autoopt.tracking.spool import LOG, PARENT, SPOOL, SQLITE, Spool, Target, address_of, path_of, unwritten
+from autoopt.tracking.spool import LOG, PARENT, SPOOL, SQLITE, Destination, Spool, address_of, sqlite_file, unwritten
 
 __all__ = ["Tracker", "experiment_name", "store_uri", "ui"]
 
-Texts = Mapping[str, object]
+Attributes = Mapping[str, object]
 Metrics = Mapping[str, float]
 REVIVE = 60.0
 SCHEMES = ("sqlite", "postgresql", "mysql", "mssql", "http", "https", "databricks", "databricks-uc", "uc")
@@ -40,7 +40,7 @@ def store_uri(uri: str | None) -> str:
         raise BadInput(f"tracking.uri={uri}: expected one of {', '.join(f'{known}:' for known in SCHEMES)}, such as {SQLITE}mlflow.db")
     if not uri.startswith(SQLITE):
         return uri
-    return address_of(os.path.abspath(path_of(uri))) + "".join(uri.partition("?")[1:])
+    return address_of(os.path.abspath(sqlite_file(uri))) + "".join(uri.partition("?")[1:])
 
 
 def stores() -> list[str]:
@@ -64,11 +64,11 @@ class Tracker:
         self._folder = folder
         self._spool = Spool(folder / SPOOL)
         name = self._spool.first().get("spool") or uuid.uuid4().hex
-        self._target = Target(name, store_uri(uri), experiment)
+        self._target = Destination(name, store_uri(uri), experiment)
         self._spool.append(dict(self._target.header()))
         self._start()
 
-    def study(self, name: str, params: Texts, tags: Texts, data: Mapping[str, str] | None = None) -> None:
+    def study(self, name: str, params: Attributes, tags: Attributes, data: Mapping[str, str] | None = None) -> None:
         """The parent run; comes before any trial. A resumed study goes on with its own.
 
         Args:
@@ -76,7 +76,7 @@ class Tracker:
         """
         self._put(PARENT, name=name, status="RUNNING", params=params, tags={"autoopt.role": "study", **tags}, data=data or {})
 
-    def trial(self, number: int | str, name: str, params: Texts, tags: Texts) -> None:
+    def trial(self, number: int | str, name: str, params: Attributes, tags: Attributes) -> None:
         """A child run, under a key that is unique in the study; a trial that is run again goes on with its own."""
         known = {"autoopt.role": "trial", "autoopt.trial": number}
         self._put(number, name=name, status="RUNNING", params=params, tags=known | dict(tags))
@@ -84,7 +84,7 @@ class Tracker:
     def epoch(self, number: int | str, step: int, metrics: Metrics, time: float) -> None:
         self._put(number, step=step, metrics=metrics, time=time)
 
-    def end(self, number: int | str, status: str, metrics: Metrics, tags: Texts) -> None:
+    def end(self, number: int | str, status: str, metrics: Metrics, tags: Attributes) -> None:
         """FINISHED, KILLED or FAILED; a final metric is one point, which MLflow draws as a bar."""
         self._put(number, status=status, step=0, metrics=metrics, tags=tags)
 
@@ -92,7 +92,7 @@ class Tracker:
         """The text (Markdown) that the study's page shows."""
         self._put(PARENT, tags={"mlflow.note.content": text})
 
-    def conclude(self, status: str, metrics: Metrics, tags: Texts, params: Texts | None = None) -> None:
+    def conclude(self, status: str, metrics: Metrics, tags: Attributes, params: Attributes | None = None) -> None:
         self._put(PARENT, status=status, metrics=metrics, tags=tags, params=params or {})
 
     def artifacts(self, path: Path) -> None:

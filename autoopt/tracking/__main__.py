@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import IO
 
 from autoopt.errors import BadInput
-from autoopt.tracking.spool import SPOOL, Target, ended, redacted, secrets, target, unwritten
+from autoopt.tracking.spool import SPOOL, Destination, is_closed, redacted, secrets, target, unwritten
 
 POLL, TICK, PATIENCE = 1.0, 0.25, 30.0
 DRAINED, BAD, LEFT = 0, 2, 75
@@ -40,11 +40,11 @@ class Redacted(io.TextIOBase):
 class Writer:
     """The loop around the mirror. Without a supervisor to follow it writes what there is, and ends."""
 
-    def __init__(self, folder: Path, where: Target, supervisor: int | None):
+    def __init__(self, folder: Path, where: Destination, supervisor: int | None):
         self._folder, self._where, self._supervisor = folder, where, supervisor
 
     def leaving(self) -> bool:
-        return os.getppid() != self._supervisor or ended(self._folder)
+        return os.getppid() != self._supervisor or is_closed(self._folder)
 
     def pause(self, seconds: float) -> None:
         until = time.monotonic() + seconds
@@ -52,13 +52,13 @@ class Writer:
             time.sleep(TICK)
 
     def run(self) -> int:
-        from autoopt.tracking.writer import Mirror  # MLflow reads its environment when it is imported
+        from autoopt.tracking.writer import SpoolWriter  # MLflow reads its environment when it is imported
 
         mirror, wait = None, POLL
         while True:
             leaving = self.leaving()
             try:
-                mirror = mirror or Mirror(self._folder, self._where)
+                mirror = mirror or SpoolWriter(self._folder, self._where)
                 more, wait = mirror.write(), POLL
             except Exception as error:
                 logging.warning("MLflow is away: %s: %s", type(error).__name__, error)
@@ -83,7 +83,7 @@ def lock(spool: IO[bytes], writer: Writer) -> bool:
             time.sleep(TICK)
 
 
-def write(folder: Path, supervisor: int | None) -> int:
+def mirror_spool(folder: Path, supervisor: int | None) -> int:
     where = target(folder)
     sys.stdout = sys.stderr = Redacted(sys.stderr, secrets(where.uri))
     logging.basicConfig(format="%(asctime)s %(message)s", level=logging.WARNING)
@@ -106,7 +106,7 @@ def main() -> int:
     if asked.follow:
         os.nice(10)  # training comes first
     try:
-        return write(asked.folder, asked.follow)
+        return mirror_spool(asked.folder, asked.follow)
     except BadInput as problem:
         print(problem, file=sys.stderr)
         return BAD

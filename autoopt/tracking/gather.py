@@ -24,18 +24,18 @@ def legal(key: str) -> str:
     return path[:KEY_SIZE].rstrip("/") or "_"
 
 
-def cut(value: object, size: int, mark: str = " … [cut]") -> str:
+def truncated(value: object, size: int, mark: str = " … [cut]") -> str:
     """The value as text that a database takes: no NUL, no lone surrogates, no more than `size` characters."""
     text = str(value).replace("\0", "").encode(errors="replace").decode()
     return text if len(text) <= size else text[: size - len(mark)] + mark
 
 
-def texts(values: dict[str, Any], size: int) -> dict[str, str]:
-    return {legal(key): cut(value, size) for key, value in values.items()}
+def as_texts(values: dict[str, Any], size: int) -> dict[str, str]:
+    return {legal(key): truncated(value, size) for key, value in values.items()}
 
 
 @dataclass
-class Run:
+class RunUpdate:
     """Part of what is to be told about one run; `offset` is where in the spool it comes up, `step` the last one told."""
 
     offset: int
@@ -52,11 +52,11 @@ class Run:
 
     def add(self, record: dict[str, Any]) -> None:
         self.end = record["time"]
-        self.name = self.name or cut(record.get("name", ""), NAME_SIZE)
+        self.name = self.name or truncated(record.get("name", ""), NAME_SIZE)
         self.status = record.get("status", self.status)
         # The first value of a parameter stands, as in MLflow, where it can never be changed.
-        self.params = texts(record.get("params", {}), PARAM_SIZE) | self.params
-        self.tags |= texts(record.get("tags", {}), TAG_SIZE)
+        self.params = as_texts(record.get("params", {}), PARAM_SIZE) | self.params
+        self.tags |= as_texts(record.get("tags", {}), TAG_SIZE)
         self.data = record.get("data") or self.data
         self.artifacts += [Path(record["artifacts"])] if "artifacts" in record else []
         step = record.get("step", 0)
@@ -75,22 +75,22 @@ class Run:
         if math.isfinite(number):
             self.metrics.append(Metric(key, number, self.end, step))
         else:
-            self.tags[legal(f"autoopt.nonfinite.{key}")] = cut(f"{value} at step {step}", TAG_SIZE)
+            self.tags[legal(f"autoopt.nonfinite.{key}")] = truncated(f"{value} at step {step}", TAG_SIZE)
 
 
-def gather(lines: Iterable[tuple[int, bytes]], steps: Mapping[str, int]) -> dict[str, Run]:
+def gather(lines: Iterable[tuple[int, bytes]], steps: Mapping[str, int]) -> dict[str, RunUpdate]:
     """The runs that these lines tell about, in the order in which they come up. A spoilt line is left out.
 
     Args:
         steps: the last step of each run that earlier lines told of.
     """
-    runs: dict[str, Run] = {}
+    runs: dict[str, RunUpdate] = {}
     for offset, line in lines:
         if line.startswith(RECORD):
             try:
                 record = json.loads(line)
                 key = record["key"]
-                runs.setdefault(key, Run(offset, record["time"], steps.get(key, 0))).add(record)
+                runs.setdefault(key, RunUpdate(offset, record["time"], steps.get(key, 0))).add(record)
             except (ValueError, TypeError, KeyError, AttributeError) as error:
                 logger.warning("spool, line before byte %d: left out: %r", offset, error)
     return runs

@@ -16,11 +16,11 @@ from urllib.parse import quote, urlsplit
 from urllib.request import urlopen
 
 from autoopt.errors import BadInput
-from autoopt.tracking.spool import SQLITE, path_of, redacted, secrets
+from autoopt.tracking.spool import SQLITE, redacted, secrets, sqlite_file
 
 HOST, PATIENCE, GRACE = "127.0.0.1", 120.0, 10.0
 RUNS = "runs?workflowType=machine_learning"
-QUIET = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
+QUIET_ENVIRONMENT = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
 
 
 def ui(uri: str, port: int | None = None, *, experiment: str | None = None, direction: str = "maximize") -> int:
@@ -31,9 +31,9 @@ def ui(uri: str, port: int | None = None, *, experiment: str | None = None, dire
         direction: of its objective, by which its trials are sorted.
     """
     if urlsplit(uri).scheme in ("http", "https"):
-        show(public(uri), experiment, direction)
+        show(without_credentials(uri), experiment, direction)
         return 0
-    path = path_of(uri)
+    path = sqlite_file(uri)
     if uri.startswith(SQLITE) and not path.is_file():
         raise BadInput(f"There is no MLflow store at {path}: run `autoopt search` first, or name another one.")
     if port and taken(port):
@@ -42,15 +42,15 @@ def ui(uri: str, port: int | None = None, *, experiment: str | None = None, dire
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)  # the server must not outlive us
     try:
         with tempfile.TemporaryFile() as log:
-            return serve(uri, port or free_port(), experiment, direction, log)
+            return serve_ui(uri, port or free_port(), experiment, direction, log)
     finally:
         signal.signal(signal.SIGTERM, before)
 
 
-def serve(uri: str, port: int, experiment: str | None, direction: str, log: IO[bytes]) -> int:
+def serve_ui(uri: str, port: int, experiment: str | None, direction: str, log: IO[bytes]) -> int:
     command = [sys.executable, "-P", "-m", "mlflow", "server", "--host", HOST, "--port", str(port), "--workers", "1"]
     # The address goes by the environment, since anybody on the machine may read a command line.
-    environment = os.environ | QUIET | {"MLFLOW_BACKEND_STORE_URI": uri}
+    environment = os.environ | QUIET_ENVIRONMENT | {"MLFLOW_BACKEND_STORE_URI": uri}
     server = subprocess.Popen(command, env=environment, stdout=log, stderr=log, start_new_session=True)
     try:
         if not answers(f"http://{HOST}:{port}", server):
@@ -100,7 +100,7 @@ def page(address: str, experiment: str | None) -> str:
     return f"{address}/#/experiments/{number}/{RUNS}"
 
 
-def public(uri: str) -> str:
+def without_credentials(uri: str) -> str:
     return uri.replace(f"//{urlsplit(uri).netloc.rpartition('@')[0]}@", "//").rstrip("/")
 
 

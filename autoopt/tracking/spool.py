@@ -25,7 +25,7 @@ def address_of(path: str | Path) -> str:
     return SQLITE + str(path).replace("%", "%25").replace("?", "%3F")
 
 
-def path_of(uri: str) -> Path:
+def sqlite_file(uri: str) -> Path:
     """The file of an SQLite store."""
     return Path(unquote(uri.removeprefix(SQLITE).partition("?")[0]))
 
@@ -44,7 +44,7 @@ def redacted(text: str, hidden: list[str]) -> str:
 
 
 @dataclass(frozen=True)
-class Target:
+class Destination:
     """Where a spool is mirrored to; `spool` is its own name, by which its runs are known in the store."""
 
     spool: str
@@ -58,7 +58,7 @@ class Target:
         return f"{redacted(self.uri, secrets(self.uri))} {self.experiment}"
 
 
-def target(folder: Path) -> Target:
+def target(folder: Path) -> Destination:
     """The store that the spool's last session named; an address with credentials is not kept on disk."""
     path = folder / SPOOL
     headers = [line for line in path.open("rb") if line.startswith(HEADER)] if path.is_file() else []
@@ -68,7 +68,7 @@ def target(folder: Path) -> Target:
     uri = header["uri"] or os.environ.get("MLFLOW_TRACKING_URI")
     if not uri:
         raise BadInput(f"{folder}: the store's address holds credentials and was not kept: set MLFLOW_TRACKING_URI.")
-    return Target(header["spool"], uri, header["experiment"])
+    return Destination(header["spool"], uri, header["experiment"])
 
 
 class Spool:
@@ -116,7 +116,7 @@ class State:
     steps: dict[str, int] = field(default_factory=dict)
 
     @classmethod
-    def load(cls, folder: Path, target: Target) -> "State":
+    def load(cls, folder: Path, target: Destination) -> "State":
         """The state kept for this store; for another store, or where it cannot be read, all begins again."""
         try:
             state = cls(**json.loads((folder / STATE).read_text()))
@@ -130,7 +130,7 @@ class State:
         new.replace(folder / STATE)
 
 
-def lines(folder: Path, offset: int, size: int = BLOCK) -> Iterator[tuple[int, bytes]]:
+def read_lines(folder: Path, offset: int, size: int = BLOCK) -> Iterator[tuple[int, bytes]]:
     """Whole lines from `offset` on, about `size` bytes of them, each with the offset of what follows it."""
     with (folder / SPOOL).open("rb") as file:
         file.seek(offset)
@@ -140,14 +140,14 @@ def lines(folder: Path, offset: int, size: int = BLOCK) -> Iterator[tuple[int, b
             yield offset, line
 
 
-def ended(folder: Path) -> bool:
+def is_closed(folder: Path) -> bool:
     """Whether the supervisor has said that nothing more will come."""
     with (folder / SPOOL).open("rb") as file:
         file.seek(max(0, file.seek(0, os.SEEK_END) - len(END)))
         return file.read() == END
 
 
-def unwritten(folder: Path, target: Target) -> int:
+def unwritten(folder: Path, target: Destination) -> int:
     """How many records the store has not got yet."""
     size = (folder / SPOOL).stat().st_size
-    return sum(line.startswith(RECORD) for _, line in lines(folder, State.load(folder, target).offset, size))
+    return sum(line.startswith(RECORD) for _, line in read_lines(folder, State.load(folder, target).offset, size))

@@ -21,13 +21,13 @@ from mlflow.entities import Dataset, DatasetInput, Metric, Param, RunTag
 from mlflow.exceptions import MlflowException
 
 from autoopt.errors import causes
-from autoopt.tracking.gather import NAME_SIZE, Run, gather, legal
-from autoopt.tracking.spool import BLOCK, PARENT, SPOOL, SQLITE, State, Target, address_of, lines, path_of
+from autoopt.tracking.gather import NAME_SIZE, RunUpdate, gather, legal
+from autoopt.tracking.spool import BLOCK, PARENT, SPOOL, SQLITE, Destination, State, address_of, read_lines, sqlite_file
 
 logger = logging.getLogger(__package__)
-Result = TypeVar("Result")
-KEY = "autoopt.key"
-TRAINING = {"mlflow.experimentKind": "custom_model_development"}  # opens the UI on its runs, not on GenAI traces
+T = TypeVar("T")
+RUN_KEY = "autoopt.key"
+TRAINING_TAGS = {"mlflow.experimentKind": "custom_model_development"}  # opens the UI on its runs, not on GenAI traces
 CLOSED = {
     "CUSTOMER_UNAUTHORIZED",
     "PERMISSION_DENIED",
@@ -66,7 +66,7 @@ def connect(uri: str, experiment: str) -> tuple[MlflowClient, str]:
     """The store, and the experiment's number in it; what is not there yet is made."""
     if not uri.startswith(SQLITE):
         return find_experiment(MlflowClient(uri), experiment, None)
-    path = path_of(uri)
+    path = sqlite_file(uri)
     path.parent.mkdir(parents=True, exist_ok=True)
     with locked(path.parent):
         if not path.exists():
@@ -89,16 +89,16 @@ def create(path: Path) -> None:
 def find_experiment(client: MlflowClient, name: str, artifacts: str | None) -> tuple[MlflowClient, str]:
     experiment = client.get_experiment_by_name(name)
     if experiment is None:
-        return client, client.create_experiment(name, artifact_location=artifacts, tags=TRAINING)
+        return client, client.create_experiment(name, artifact_location=artifacts, tags=TRAINING_TAGS)
     if experiment.lifecycle_stage == "deleted":  # its name cannot be given to another one
         client.restore_experiment(experiment.experiment_id)
     return client, experiment.experiment_id
 
 
-class Mirror:
+class SpoolWriter:
     """Writes one spool into one store."""
 
-    def __init__(self, folder: Path, target: Target):
+    def __init__(self, folder: Path, target: Destination):
         self._folder, self._target = folder, target
         self._client, self._experiment = connect(target.uri, target.experiment)
         self._state = self._known(State.load(folder, target))
@@ -118,7 +118,7 @@ class Mirror:
 
     def write(self) -> bool:
         """Write a block of the spool, and say whether there is more. After Away, make a new Mirror."""
-        found = list(lines(self._folder, self._state.offset))
+        found = list(read_lines(self._folder, self._state.offset))
         if not found:
             return False
         for key, run in gather(found, self._state.steps).items():
@@ -131,7 +131,7 @@ class Mirror:
         self._state.save(self._folder)
         return self._state.offset - begin >= BLOCK
 
-    def _write(self, key: str, run: Run) -> None:
+    def _write(self, key: str, run: RunUpdate) -> None:
         run_id, tags, params = self._find(key, run), run.tags, run.params
         if run_id is None:
             run_id, tags = self._create(key, run), {}
@@ -151,15 +151,15 @@ class Mirror:
         for path in run.artifacts:
             self._call(self._client.log_artifact, run_id, str(path))
 
-    def _find(self, key: str, run: Run) -> str | None:
+    def _find(self, key: str, run: RunUpdate) -> str | None:
         if key in self._state.runs or run.offset > self._doubt:
             return self._state.runs.get(key)
-        query = f"tags.`{KEY}` = '{self._name(key)}'"
+        query = f"tags.`{RUN_KEY}` = '{self._name(key)}'"
         found = self._call(self._client.search_runs, [self._experiment], query, max_results=1)
         return found[0].info.run_id if found else None
 
-    def _create(self, key: str, run: Run) -> str:
-        known = {KEY: self._name(key)}
+    def _create(self, key: str, run: RunUpdate) -> str:
+        known = {RUN_KEY: self._name(key)}
         if key != PARENT and PARENT in self._state.runs:
             known["mlflow.parentRunId"] = self._state.runs[PARENT]
         name = run.name or key
@@ -187,7 +187,7 @@ class Mirror:
             self._log(run_id, entities[:half])
             self._log(run_id, entities[half:])
 
-    def _call(self, function: Callable[..., Result], *arguments: Any, **options: Any) -> Result:
+    def _call(self, function: Callable[..., T], *arguments: Any, **options: Any) -> T:
         try:
             return function(*arguments, **options)
         except Exception as error:

@@ -13,7 +13,7 @@ from torch import nn
 
 from autoopt.data.feed import Feed, overridden
 from autoopt.data.task import Task
-from autoopt.deployment.compress import network
+from autoopt.deployment.compress import deployed_network
 from autoopt.domain import Unavailable
 from autoopt.errors import TechniqueError
 from autoopt.module.applied import applied_to
@@ -106,7 +106,7 @@ def devices(recipe: Recipe) -> int:
 
 def device_arguments(module: Tuned, recipe: Recipe, share: Share = ALONE) -> dict[str, Any]:
     """What the device says to the Trainer of a process that is one of several, or of one that goes on alone."""
-    device: dict[str, Any] = applied_to(module).chosen.one("device", model=network(module))
+    device: dict[str, Any] = applied_to(module).chosen.one("device", model=deployed_network(module))
     if share != ALONE:
         return {**device, "plugins": [*device.get("plugins", []), LightningEnvironment()]}
     return {**device, "devices": 1, "strategy": "auto"} if devices(recipe) > 1 else device
@@ -138,7 +138,7 @@ def finetuned(
         tuned = model  # type: ignore[assignment]
     reporter = Reporter(lambda *_: False, applied.objective, task)
     reporter.feed = feed
-    scale_alike(model, network(module))
+    scale_alike(model, deployed_network(module))
     trainer = make_trainer(recipe.replace(study={"epochs": epochs}), tuned, reporter, feed, limit, device_arguments(tuned, recipe))
     fit(trainer, tuned, feed, from_evaluation=True)
     return model.to(trainer.strategy.root_device).eval()

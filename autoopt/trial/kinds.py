@@ -8,7 +8,7 @@ from functools import partial
 
 from safetensors import SafetensorError
 
-from autoopt.deployment.compress import compress as compressed_network
+from autoopt.deployment.compress import apply_compressions as compressed_network
 from autoopt.deployment.compress import deploy, save, take_up
 from autoopt.errors import StoreFault
 from autoopt.module.applied import applied_to
@@ -23,7 +23,7 @@ from autoopt.trial.training import Training, check_outputs, fitted
 BEFORE = "uncompressed_"
 
 
-def try_out(training: Training, order: TryOut) -> Outcome | None:
+def run_try_out(training: Training, order: TryOut) -> Outcome | None:
     """Train two batches, or take up weights; compress where the recipe says so; measure two batches of each part.
 
     Returns:
@@ -39,10 +39,10 @@ def try_out(training: Training, order: TryOut) -> Outcome | None:
     if whole is None:
         return None
     found = compressed(whole, measure_part(whole, fresh=not order.weights))
-    return replace(concluded(whole, found), tested=tested(whole))
+    return replace(concluded(whole, found), tested=measure_test_part(whole))
 
 
-def train(training: Training, order: Train) -> Outcome | None:
+def run_train(training: Training, order: Train) -> Outcome | None:
     """Train to the end, or until a rung stops it; compress where the recipe says so; measure.
 
     Returns:
@@ -52,21 +52,21 @@ def train(training: Training, order: Train) -> Outcome | None:
         return None
     found = compressed(whole, measure_part(whole, fresh=True))
     if order.keep and not whole.reporter.stopped:
-        store(whole)
+        store_weights(whole)
     return concluded(whole, found)
 
 
-def measure(training: Training, order: Measure) -> Outcome:
+def run_measure(training: Training, order: Measure) -> Outcome:
     """Measure stored weights, compressed ones too, on a part of the data."""
     take_up_stored(training, order.weights)
     return concluded(training, measure_part(training, order.part))
 
 
-def compress(training: Training, order: Compress) -> Outcome:
+def run_compress(training: Training, order: Compress) -> Outcome:
     """Compress stored weights, store the result and measure it."""
     take_up_stored(training, order.weights)
     found = compressed(training, measure_part(training))
-    store(training)
+    store_weights(training)
     return concluded(training, found)
 
 
@@ -86,7 +86,7 @@ def compressed(training: Training, before: Measured) -> Measured:
     return replace(after, metrics=after.metrics | both)
 
 
-def tested(training: Training) -> dict[str, float]:
+def measure_test_part(training: Training) -> dict[str, float]:
     """What the test part gives, or nothing: where there is none, and where it cannot be measured, which the log explains."""
     try:
         return {} if training.feed.held_out("test") is None else measure_part(training, "test").metrics
@@ -135,24 +135,24 @@ def take_up_stored(training: Training, key: str) -> None:
     Raises:
         StoreFault: they cannot be read.
     """
-    with stored(f"the weights of trial {key} cannot be read"):
+    with blaming_store(f"the weights of trial {key} cannot be read"):
         take_up(training.module, training.world.store.weights(key, training.fold))
     training.module.to(training.trainer.strategy.root_device)
 
 
-def store(training: Training) -> None:
+def store_weights(training: Training) -> None:
     """Keep the weights under the order's key.
 
     Raises:
         StoreFault: they cannot be written.
     """
     key = training.order.key
-    with stored(f"the weights of trial {key} cannot be written"), training.world.store.writing(key, training.fold) as path:
+    with blaming_store(f"the weights of trial {key} cannot be written"), training.world.store.writing(key, training.fold) as path:
         save(training.module, path)
 
 
 @contextmanager
-def stored(failed: str) -> Iterator[None]:
+def blaming_store(failed: str) -> Iterator[None]:
     """Put the blame for what cannot be read or written on the store."""
     try:
         yield

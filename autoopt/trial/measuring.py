@@ -10,7 +10,7 @@ from torch import Tensor
 
 from autoopt.data.feed import Feed, overridden
 from autoopt.data.parts import on_test
-from autoopt.deployment.compress import network
+from autoopt.deployment.compress import deployed_network
 from autoopt.errors import TechniqueError, machine_fault, out_of_memory
 from autoopt.module.applied import applied_to
 from autoopt.module.net import Net
@@ -39,10 +39,10 @@ def measured(trainer: L.Trainer, module: Tuned, feed: Feed, order: Order, part: 
         fresh: this very module was trained just now, so that the validation of its last epoch holds.
     """
     if isinstance(module, Net):
-        found = quality(trainer, module, feed, part, order.objective)
+        found = measure_quality(trainer, module, feed, part, order.objective)
     else:
         found = Measured({}) if fresh and part == "validation" else own_quality(trainer, module, feed, part, order.objective)
-    model, timed = network(module), {}
+    model, timed = deployed_network(module), {}
     if order.latency and (inputs := inputs_to_time(module, feed)) is not None:
         timed = metrics.latency(model, inputs) | metrics.operations(model, inputs)
     return Measured(found.metrics | timed | metrics.size(model), found.resamples, found.units)
@@ -59,7 +59,7 @@ def inputs_to_time(module: Tuned, feed: Feed) -> Tensor | None:
     try:
         inputs = feed.example("validation").to(module.device)
         with torch.no_grad():
-            network(module).eval()(inputs[:1])
+            deployed_network(module).eval()(inputs[:1])
     except TAKES_OTHERS as error:
         if isinstance(error, torch.AcceleratorError) or out_of_memory(error) or machine_fault(error):
             raise
@@ -68,15 +68,15 @@ def inputs_to_time(module: Tuned, feed: Feed) -> Tensor | None:
     return inputs
 
 
-def quality(trainer: L.Trainer, net: Net, feed: Feed, part: str, objective: str | None) -> Measured:
+def measure_quality(trainer: L.Trainer, net: Net, feed: Feed, part: str, objective: str | None) -> Measured:
     """All of our own metrics of a plain network on a part."""
     if (batches := feed.held_out(part)) is None:
         return Measured({})
     outputs, targets = net.predict(batches, trainer)
     prefix = {"validation": "val", "test": "test"}[part]
-    found = {f"{prefix}_{k}": v for k, v in judged(net, outputs, targets, known(net)).items()}
-    name = followed(objective)
-    if part != "test" or name not in known(net):
+    found = {f"{prefix}_{k}": v for k, v in judged(net, outputs, targets, metric_names(net)).items()}
+    name = metric_name(objective)
+    if part != "test" or name not in metric_names(net):
         return Measured(found)
     groups = feed.task.groups
     if groups is not None:  # of a try-out those of the first examples
@@ -84,7 +84,7 @@ def quality(trainer: L.Trainer, net: Net, feed: Feed, part: str, objective: str 
     return Measured(found, *metrics.resampled(lambda some, theirs: judged(net, some, theirs, [name])[name], outputs, targets, groups))
 
 
-def known(net: Net) -> tuple[str, ...]:
+def metric_names(net: Net) -> tuple[str, ...]:
     """The metrics that a plain network is judged by: ours, and the user's."""
     ours = metrics.CLASSIFICATION if net.kind == "classification" else metrics.REGRESSION
     return (*ours, *net.metrics)
@@ -98,8 +98,8 @@ def judged(net: Net, outputs: Tensor, targets: Tensor, names: Iterable[str]) -> 
     theirs = {name: metrics.by(name, net.metrics[name], outputs, targets) for name in names if name in net.metrics}
     ours = [name for name in names if name not in theirs]
     scaled = (outputs, targets) if net.scale is None else (net.scale.apply(outputs), net.scale.apply(targets))
-    loss = metrics.quality(net.kind, *scaled, ["loss"] if "loss" in ours else [])
-    return metrics.quality(net.kind, outputs, targets, [name for name in ours if name != "loss"]) | loss | theirs
+    loss = metrics.quality_metrics(net.kind, *scaled, ["loss"] if "loss" in ours else [])
+    return metrics.quality_metrics(net.kind, outputs, targets, [name for name in ours if name != "loss"]) | loss | theirs
 
 
 def own_quality(trainer: L.Trainer, module: Tuned, feed: Feed, part: str, objective: str | None) -> Measured:
@@ -110,7 +110,7 @@ def own_quality(trainer: L.Trainer, module: Tuned, feed: Feed, part: str, object
     """
     if (loader := feed.held_out(part)) is None:
         return Measured({})
-    model, calls = network(module), list[None]()
+    model, calls = deployed_network(module), list[None]()
     handle = model.register_forward_pre_hook(lambda *_: calls.append(None))
     by_batch = ByBatch(objective if part == "test" else None)
     trainer.callbacks.append(by_batch)  # type: ignore[attr-defined]
@@ -125,6 +125,6 @@ def own_quality(trainer: L.Trainer, module: Tuned, feed: Feed, part: str, object
     return Measured(values, *by_batch.resamples())
 
 
-def followed(objective: str | None) -> str:
+def metric_name(objective: str | None) -> str:
     """Our own name for the metric that the objective names."""
     return (objective or "").removeprefix("val_")

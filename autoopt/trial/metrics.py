@@ -22,7 +22,7 @@ REGRESSION = ("rmse", "mae", "r2", "loss")
 RESAMPLES = 200
 
 
-def quality(kind: str, outputs: Tensor, targets: Tensor, names: Iterable[str]) -> dict[str, float]:
+def quality_metrics(kind: str, outputs: Tensor, targets: Tensor, names: Iterable[str]) -> dict[str, float]:
     """The named metrics; in f1, recall and precision classes count alike (macro), and so in balanced accuracy.
 
     Args:
@@ -32,10 +32,10 @@ def quality(kind: str, outputs: Tensor, targets: Tensor, names: Iterable[str]) -
     if kind == "regression":  # in single precision a large mean hides the spread
         outputs, targets = outputs.double(), targets.double()
         names = [name for name in names if name != "r2" or len(targets) > 1]  # of one value there is none
-    return {name: float(one(kind, name, outputs, targets)) for name in names}
+    return {name: float(compute_metric(kind, name, outputs, targets)) for name in names}
 
 
-def one(kind: str, name: str, outputs: Tensor, targets: Tensor) -> Tensor:
+def compute_metric(kind: str, name: str, outputs: Tensor, targets: Tensor) -> Tensor:
     if kind == "regression":
         return {
             "rmse": lambda: R.mean_squared_error(outputs, targets, squared=False),

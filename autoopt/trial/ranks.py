@@ -23,7 +23,7 @@ from torch import nn
 
 from autoopt.orders import Json, Outcome, Problem
 from autoopt.process.channel import Channel
-from autoopt.process.endings import classify, ended, oom_kills
+from autoopt.process.endings import classify, oom_kills, problem_of_exit
 from autoopt.process.system import die_with_parent, flush
 from autoopt.trial import Report
 
@@ -125,7 +125,7 @@ def attend(ranks: list[Rank], report: Report) -> Outcome:
             for key, _ in selector.select():
                 rank, said = key.data, key.data.channel.wait()
                 if said is None:
-                    problem = ended(rank.end(), out_of_memory=oom_kills() > kills)
+                    problem = problem_of_exit(rank.end(), out_of_memory=oom_kills() > kills)
                     ends.append((0.0, rank, {"kind": "failed", "data": problem.json()}))
                 elif said["kind"] == "report":
                     rank.channel.send(stop=report(said["data"]["epoch"], said["data"]["metrics"]))
@@ -134,10 +134,10 @@ def attend(ranks: list[Rank], report: Report) -> Outcome:
                 else:
                     ends.append((said["at"], rank, said))
             if ends:
-                return conclusion(*min(ends, key=lambda end: end[0])[1:])
+                return rank_outcome(*min(ends, key=lambda end: end[0])[1:])
 
 
-def conclusion(rank: Rank, said: Json) -> Outcome:
+def rank_outcome(rank: Rank, said: Json) -> Outcome:
     """The outcome of the rank that ended the trial.
 
     Raises:

@@ -9,9 +9,9 @@ from autoopt.data.feed import Feed
 from autoopt.data.task import Task
 from autoopt.errors import NonFinite
 from autoopt.module.net import Net
-from autoopt.module.tuned import rates
+from autoopt.module.tuned import learning_rates
 from autoopt.trial import Report
-from autoopt.trial.measuring import followed, judged, known
+from autoopt.trial.measuring import judged, metric_name, metric_names
 from autoopt.trial.ranks import averaged, same_buffers
 
 
@@ -47,7 +47,7 @@ class Reporter(L.Callback):
         trainer.should_stop = trainer.should_stop or self.stopped
 
     def measured(self, trainer: L.Trainer, module: L.LightningModule) -> dict[str, float]:
-        rate = {"lr": next(rates(trainer), 0.0)}
+        rate = {"lr": next(learning_rates(trainer), 0.0)}
         if isinstance(module, Net):
             return {**validate(trainer, module, self.feed, self.objective), "train_loss": module.train_loss, **rate}
         return {name: float(value) for name, value in trainer.callback_metrics.items() if value.numel() == 1} | rate
@@ -63,7 +63,7 @@ def validate(trainer: L.Trainer, net: Net, feed: Feed, objective: str | None) ->
     outputs, targets = net.predict(feed.held_out("validation"), trainer)
     call_all(trainer, net, "on_validation_epoch_end")
     every = ("accuracy" if net.kind == "classification" else "rmse", "loss")
-    extra = {followed(objective)} & set(known(net)) - set(every)
+    extra = {metric_name(objective)} & set(metric_names(net)) - set(every)
     found = {f"val_{k}": v for k, v in judged(net, outputs, targets, (*every, *extra)).items()}
     trainer.callback_metrics.update({name: torch.tensor(value) for name, value in found.items()})
     call_all(trainer, net, "on_validation_end")

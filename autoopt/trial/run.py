@@ -6,7 +6,7 @@ from autoopt.trial import Report
 from autoopt.trial.blame import blaming
 from autoopt.trial.fitting import devices
 from autoopt.trial.folds import in_folds
-from autoopt.trial.kinds import compress, measure, train, try_out
+from autoopt.trial.kinds import run_compress, run_measure, run_train, run_try_out
 from autoopt.trial.ranks import ALONE, Share, spread
 from autoopt.trial.training import set_up
 from autoopt.trial.world import World, prepare, silence
@@ -55,11 +55,11 @@ def carried_out(world: World, order: Order, report: Report, fold: int, share: Sh
     training = set_up(world, order, report, fold, share)
     match order:
         case TryOut():
-            return try_out(training, order)
+            return run_try_out(training, order)
         case Train():
-            return train(training, order)
+            return run_train(training, order)
         case Measure():
-            return measure(training, order)
+            return run_measure(training, order)
         case Compress():
-            return compress(training, order)
+            return run_compress(training, order)
     raise TypeError(f"a {type(order).__name__} is no order of a trial")

@@ -34,7 +34,7 @@ from autoopt.technique import LIVE, REQUIRED, Technique, build, resolve
 BATCH_HOOKS = ("on_before_batch_transfer", "transfer_batch_to_device", "on_after_batch_transfer")
 IMBALANCE = 0.8
 """A class with more of the training examples than this makes accuracy say little."""
-QUIET = ("lightning.pytorch", "lightning.pytorch.utilities.rank_zero", "lightning.fabric.utilities.rank_zero")
+QUIET_LOGGERS = ("lightning.pytorch", "lightning.pytorch.utilities.rank_zero", "lightning.fabric.utilities.rank_zero")
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,7 @@ def prepare(setup: dict[str, Any]) -> tuple[World, dict[str, Any]]:
         raise BadInput(f"data={data.name}: {type(error).__name__}: {error}") from error
     if task.datamodule and not lightning and not overridden("val_dataloader", task.datamodule, L.LightningDataModule):
         raise BadInput(f"data={data.name}: it has no val_dataloader, which a network is judged on")
-    if task.datamodule and not lightning and (hook := next((h for h in BATCH_HOOKS if changes(task.datamodule, h)), None)):
+    if task.datamodule and not lightning and (hook := next((h for h in BATCH_HOOKS if overrides_hook(task.datamodule, h)), None)):
         raise BadInput(f"data={data.name}: its {hook} is for a LightningModule; a network needs batches that are ready as they are loaded")
     size = recipe.tree["batches"]["size"]
     if task.datamodule and task.batch_size.resize is None and size is not None:
@@ -160,7 +160,7 @@ def silence() -> None:
     """Adverts and warnings that a user can do nothing about stay out of the log."""
     warnings.filterwarnings("ignore", module="lightning|torch|mlflow|sklearn")
     disable_possible_user_warnings()
-    for name in QUIET:
+    for name in QUIET_LOGGERS:
         logging.getLogger(name).setLevel(logging.ERROR)
 
 
@@ -192,7 +192,7 @@ def makes(technique: Technique, kind: type) -> bool:
     return isinstance(returned, type) and issubclass(returned, kind)
 
 
-def changes(datamodule: L.LightningDataModule, hook: str) -> bool:
+def overrides_hook(datamodule: L.LightningDataModule, hook: str) -> bool:
     return overridden(hook, datamodule, L.LightningDataModule)
 
 
@@ -200,7 +200,7 @@ def unchangeable(task: Task) -> str:
     """Why the batches of a data module cannot be augmented, if they cannot."""
     if task.kind == "unknown":
         return "the data module's batches are no (inputs, targets) tensors"
-    if task.datamodule and changes(task.datamodule, "on_after_batch_transfer"):
+    if task.datamodule and overrides_hook(task.datamodule, "on_after_batch_transfer"):
         return "the data module changes the batches itself, in its on_after_batch_transfer"
     return ""
 

@@ -13,7 +13,7 @@ LEVELS = 31
 LUMA = (0.299, 0.587, 0.114)
 
 
-class Limits(NamedTuple):
+class Strengths(NamedTuple):
     """The strongest of each operation; shifts are shares of the image, `factors` go from the first to the second."""
 
     shear: float
@@ -23,7 +23,7 @@ class Limits(NamedTuple):
     factors: tuple[float, float]
 
 
-SPACES = {"wide": Limits(0.99, 1.0, 135.0, 6, (0.01, 2.0)), "standard": Limits(0.3, 10 / 32, 30.0, 4, (0.1, 1.9))}
+SPACES = {"wide": Strengths(0.99, 1.0, 135.0, 6, (0.01, 2.0)), "standard": Strengths(0.3, 10 / 32, 30.0, 4, (0.1, 1.9))}
 
 
 def trivial_augment(images: Tensor, *, space: Annotated[str, Choice("wide", "standard")] = "wide") -> Tensor:
@@ -63,16 +63,16 @@ def solarized(images: Tensor, level: Tensor, *_: object) -> Tensor:
     return solarize(images, 256 / 255 * (1 - level))  # of 256 grey levels; at level 0 even white stays
 
 
-def posterized(images: Tensor, level: Tensor, _: Tensor, limits: Limits) -> Tensor:
+def posterized(images: Tensor, level: Tensor, _: Tensor, limits: Strengths) -> Tensor:
     return posterize(images, 8 - (level * limits.bits_lost + 1e-4).int())
 
 
-def factors(level: Tensor, limits: Limits) -> Tensor:
+def factors(level: Tensor, limits: Strengths) -> Tensor:
     weakest, strongest = limits.factors
     return weakest + (strongest - weakest) * level
 
 
-def blend(images: Tensor, others: Tensor, level: Tensor, limits: Limits) -> Tensor:
+def blend(images: Tensor, others: Tensor, level: Tensor, limits: Strengths) -> Tensor:
     return torch.lerp(others, images, factors(level, limits).view(-1, 1, 1, 1)).clamp(0, 1)
 
 
@@ -80,40 +80,40 @@ def grey(images: Tensor) -> Tensor:
     return (images * images.new_tensor(LUMA).view(3, 1, 1)).sum(1, keepdim=True) if images.shape[1] == 3 else images
 
 
-def color(images: Tensor, level: Tensor, _: Tensor, limits: Limits) -> Tensor:
+def color(images: Tensor, level: Tensor, _: Tensor, limits: Strengths) -> Tensor:
     return blend(images, grey(images), level, limits)
 
 
-def contrast(images: Tensor, level: Tensor, _: Tensor, limits: Limits) -> Tensor:
+def contrast(images: Tensor, level: Tensor, _: Tensor, limits: Strengths) -> Tensor:
     return blend(images, grey(images).mean((1, 2, 3), keepdim=True), level, limits)
 
 
-def brightness(images: Tensor, level: Tensor, _: Tensor, limits: Limits) -> Tensor:
+def brightness(images: Tensor, level: Tensor, _: Tensor, limits: Strengths) -> Tensor:
     return blend(images, torch.zeros_like(images), level, limits)
 
 
-def sharpened(images: Tensor, level: Tensor, _: Tensor, limits: Limits) -> Tensor:
+def sharpened(images: Tensor, level: Tensor, _: Tensor, limits: Strengths) -> Tensor:
     return sharpness(images, factors(level, limits))
 
 
-def rotate(images: Tensor, level: Tensor, sign: Tensor, limits: Limits) -> Tensor:
+def rotate(images: Tensor, level: Tensor, sign: Tensor, limits: Strengths) -> Tensor:
     angle, ratio = math.radians(limits.degrees) * level * sign, images.shape[2] / images.shape[3]
     return warped(images, angle.cos(), -angle.sin() * ratio, 0, angle.sin() / ratio, angle.cos(), 0)
 
 
-def shear_x(images: Tensor, level: Tensor, sign: Tensor, limits: Limits) -> Tensor:
+def shear_x(images: Tensor, level: Tensor, sign: Tensor, limits: Strengths) -> Tensor:
     return warped(images, 1, limits.shear * level * sign * images.shape[2] / images.shape[3], 0, 0, 1, 0)
 
 
-def shear_y(images: Tensor, level: Tensor, sign: Tensor, limits: Limits) -> Tensor:
+def shear_y(images: Tensor, level: Tensor, sign: Tensor, limits: Strengths) -> Tensor:
     return warped(images, 1, 0, 0, limits.shear * level * sign * images.shape[3] / images.shape[2], 1, 0)
 
 
-def translate_x(images: Tensor, level: Tensor, sign: Tensor, limits: Limits) -> Tensor:
+def translate_x(images: Tensor, level: Tensor, sign: Tensor, limits: Strengths) -> Tensor:
     return warped(images, 1, 0, 2 * limits.shift * level * sign, 0, 1, 0)
 
 
-def translate_y(images: Tensor, level: Tensor, sign: Tensor, limits: Limits) -> Tensor:
+def translate_y(images: Tensor, level: Tensor, sign: Tensor, limits: Strengths) -> Tensor:
     return warped(images, 1, 0, 0, 0, 1, 2 * limits.shift * level * sign)
 
 

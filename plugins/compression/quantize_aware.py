@@ -6,7 +6,7 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from autoopt.deployment.packed import unpacked
-from autoopt.deployment.quantized import LEVELS, calibrated
+from autoopt.deployment.quantized import HISTOGRAM_LEVELS, calibrated
 from autoopt.domain import Acts, Range, Unavailable
 
 LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
@@ -16,7 +16,7 @@ class FakeWeight(nn.Module):
     """A weight rounded to one of -64 to 64 times a scale for each output channel; the gradient goes through as it is."""
 
     def forward(self, weight: Tensor) -> Tensor:
-        scale = (weight.detach().abs().flatten(1).amax(1) / LEVELS).clamp(min=torch.finfo(weight.dtype).tiny)
+        scale = (weight.detach().abs().flatten(1).amax(1) / HISTOGRAM_LEVELS).clamp(min=torch.finfo(weight.dtype).tiny)
         scale = scale.view(-1, *[1] * (weight.ndim - 1))
         rounded = (weight.detach() / scale).round() * scale
         return weight + (rounded - weight.detach())

@@ -12,13 +12,13 @@ from torch import Tensor
 from autoopt.data.arrays import targets_of
 from autoopt.data.images import Images
 from autoopt.data.parts import PARTS
-from autoopt.data.splits import NAMES, in_a_row
+from autoopt.data.splits import NAMES, contiguous_parts
 from autoopt.data.task import Examples
 from autoopt.data.words import Texts
 from autoopt.errors import BadInput, nearest
 
 WHERE = "data.hugging_face"
-TARGETS = ("label", "labels", "target", "y")
+TARGET_COLUMNS = ("label", "labels", "target", "y")
 
 
 def hugging_face(
@@ -44,20 +44,20 @@ def hugging_face(
     """
     root = Path(path).expanduser()
     parts, notes = splits_in(root)
-    tables = {part: table(folder) for part, folder in parts.items()}
-    if not isinstance(features := described(next(iter(parts.values())) / "dataset_info.json").get("features"), dict):
+    tables = {part: read_split(folder) for part, folder in parts.items()}
+    if not isinstance(features := read_info(next(iter(parts.values())) / "dataset_info.json").get("features"), dict):
         raise BadInput(f"{WHERE}.path: dataset_info.json in {path} has no features")
     x, is_image = inputs_in(features, inputs)
-    y = named("target", target, features, [name for name in TARGETS if name in features])
+    y = choose_column("target", target, features, [name for name in TARGET_COLUMNS if name in features])
     whole = pyarrow.concat_tables(tables.values())
     if gaps := [name for name in (x, y) if whole[name].null_count]:
         raise BadInput(f"{WHERE}: the column '{gaps[0]}' has gaps")
-    targets, found, classes = learnt(whole[y].to_numpy(), features[y], kind)
+    targets, found, classes = learn_targets(whole[y].to_numpy(), features[y], kind)
     rows = Images(pictures(whole[x], root, x), size, grey) if is_image else Texts(whole[x].to_pylist(), length, vocabulary)
-    return Examples(rows, targets, found, classes, in_a_row({part: len(some) for part, some in tables.items()}), notes=notes)
+    return Examples(rows, targets, found, classes, contiguous_parts({part: len(some) for part, some in tables.items()}), notes=notes)
 
 
-def learnt(labels: np.ndarray, feature: Any, kind: str | None) -> tuple[Tensor, str, tuple[str, ...]]:
+def learn_targets(labels: np.ndarray, feature: Any, kind: str | None) -> tuple[Tensor, str, tuple[str, ...]]:
     """The targets, what they are, and the names of the classes."""
     names = feature.get("names") if isinstance(feature, dict) else None
     if names and labels.min() < 0:
@@ -72,7 +72,7 @@ def splits_in(root: Path) -> tuple[dict[str, Path], tuple[str, ...]]:
     """The folder of each part, and what is told of the others."""
     if not (root / "dataset_dict.json").is_file():
         return {"train": root}, ()
-    splits = described(root / "dataset_dict.json").get("splits", [])
+    splits = read_info(root / "dataset_dict.json").get("splits", [])
     parts = {NAMES[split.lower()]: root / split for split in splits if split.lower() in NAMES}
     if "train" not in parts:
         raise BadInput(f"{WHERE}.path: {root} has the splits {', '.join(splits)}, but none for train")
@@ -80,16 +80,16 @@ def splits_in(root: Path) -> tuple[dict[str, Path], tuple[str, ...]]:
     return {p: parts[p] for p in PARTS if p in parts}, (f"splits that are no parts were not read: {', '.join(others)}",) if others else ()
 
 
-def described(file: Path) -> dict[str, Any]:
+def read_info(file: Path) -> dict[str, Any]:
     try:
         return json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise BadInput(f"{WHERE}.path: {file} cannot be read: {error}; expected a folder that save_to_disk has written") from error
 
 
-def table(folder: Path) -> pyarrow.Table:
+def read_split(folder: Path) -> pyarrow.Table:
     """The rows of one split, mapped into memory."""
-    state = described(folder / "state.json")
+    state = read_info(folder / "state.json")
     if state.get("_indices_data_files"):
         raise BadInput(f"{WHERE}.path: {folder} holds a selection of its rows; write it anew after flatten_indices()")
     try:
@@ -102,14 +102,16 @@ def table(folder: Path) -> pyarrow.Table:
 def inputs_in(features: dict[str, Any], said: str | None) -> tuple[str, bool]:
     """The column of the inputs, and whether it holds images."""
     images = [name for name, feature in features.items() if isinstance(feature, dict) and feature.get("_type") == "Image"]
-    texts = [n for n, f in features.items() if isinstance(f, dict) and f.get("dtype") in ("string", "large_string") and n not in TARGETS]
-    name = named("inputs", said, features, images or texts)
+    texts = [
+        n for n, f in features.items() if isinstance(f, dict) and f.get("dtype") in ("string", "large_string") and n not in TARGET_COLUMNS
+    ]
+    name = choose_column("inputs", said, features, images or texts)
     if name not in images + texts:
         raise BadInput(f"{WHERE}.inputs={name}: expected a column of images or texts; a table is read by data=parquet")
     return name, name in images
 
 
-def named(setting: str, said: str | None, features: dict[str, Any], usual: list[str]) -> str:
+def choose_column(setting: str, said: str | None, features: dict[str, Any], usual: list[str]) -> str:
     """The column that a setting names, or the only usual one."""
     if said is None and len(usual) == 1:
         return usual[0]

@@ -6,7 +6,7 @@ from typing import Annotated
 import torch
 
 from autoopt.data.images import Images
-from autoopt.data.splits import NAMES, in_a_row
+from autoopt.data.splits import NAMES, contiguous_parts
 from autoopt.data.task import Examples
 from autoopt.domain import Acts
 from autoopt.errors import BadInput
@@ -43,7 +43,7 @@ def image_folder(*, path: str, size: int = 32, grey: bool = False) -> Annotated[
         raise BadInput(f"{WHERE}: {parts['train']} has no folders with images in them")
     rows = {part: [(f, classes.index(name)) for name, files in folders.items() for f in files] for part, folders in found.items()}
     files, labels = zip(*(row for part in rows.values() for row in part), strict=True)
-    splits = in_a_row({part: len(some) for part, some in rows.items() if some})
+    splits = contiguous_parts({part: len(some) for part, some in rows.items() if some})
     notes = tuple(skipped(root, list(parts.values()), {name for folders in found.values() for name in folders} - {*classes}))
     return Examples(Images(files, size, grey), torch.tensor(labels), "classification", tuple(classes), splits, notes=notes)
 
@@ -56,7 +56,7 @@ def parts_in(root: Path) -> dict[str, Path]:
     """
     found: dict[str, Path] = {}
     named = [folder for folder in folders(root) if folder.name.strip().lower() in NAMES]
-    if any(is_image(file) for folder in named for file in folder.iterdir()) or not any(folders(folder) for folder in named):
+    if any(is_image_file(file) for folder in named for file in folder.iterdir()) or not any(folders(folder) for folder in named):
         return {}
     for folder in named:
         part = NAMES[folder.name.strip().lower()]
@@ -69,16 +69,16 @@ def parts_in(root: Path) -> dict[str, Path]:
 
 
 def folders(root: Path) -> list[Path]:
-    return sorted(folder for folder in root.iterdir() if folder.is_dir() and not hidden(Path(folder.name)))
+    return sorted(folder for folder in root.iterdir() if folder.is_dir() and not is_hidden(Path(folder.name)))
 
 
 def images(root: Path) -> Iterator[tuple[str, list[Path]]]:
     """Each folder in the root with its image files, in the order of their names."""
     for folder in folders(root):
-        yield folder.name, [file for file in sorted(folder.rglob("*")) if is_image(file)]
+        yield folder.name, [file for file in sorted(folder.rglob("*")) if is_image_file(file)]
 
 
-def is_image(file: Path) -> bool:
+def is_image_file(file: Path) -> bool:
     return file.suffix.lower() in SUFFIXES and not file.name.startswith(".") and file.is_file()
 
 
@@ -88,11 +88,11 @@ def skipped(root: Path, parts: list[Path], empty: set[str]) -> Iterator[str]:
         yield f"folders beside the parts were not read: {', '.join(beside)}"
     if empty:
         yield f"folders without images are no classes: {', '.join(sorted(empty))}"
-    files = [f for part in parts or [root] for f in sorted(part.rglob("*")) if f.is_file() and not hidden(f.relative_to(part))]
-    others = Counter(f.suffix.lower() or f.name for f in files if not is_image(f) or (f.parent in (root, *parts)))
+    files = [f for part in parts or [root] for f in sorted(part.rglob("*")) if f.is_file() and not is_hidden(f.relative_to(part))]
+    others = Counter(f.suffix.lower() or f.name for f in files if not is_image_file(f) or (f.parent in (root, *parts)))
     if others:
         yield f"{sum(others.values())} files were not read: {', '.join(f'{count} {suffix}' for suffix, count in others.most_common(5))}"
 
 
-def hidden(path: Path) -> bool:
+def is_hidden(path: Path) -> bool:
     return any(name.startswith((".", "__")) for name in path.parts)

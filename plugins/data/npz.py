@@ -3,10 +3,10 @@ from pathlib import Path
 import numpy as np
 
 from autoopt.data.archive import Archive
-from autoopt.data.arrays import inputs_of, targets_of
+from autoopt.data.arrays import array_inputs, targets_of
 from autoopt.data.parts import PARTS
 from autoopt.data.rows import Joined
-from autoopt.data.splits import NAMES, in_a_row
+from autoopt.data.splits import NAMES, contiguous_parts
 from autoopt.data.task import Examples
 from autoopt.errors import BadInput, nearest
 
@@ -33,7 +33,7 @@ def npz(*, path: str, inputs: str = "x", targets: str = "y", kind: str | None = 
     if "train" not in names:
         missing = inputs if inputs not in archive else targets
         raise BadInput(f"data.npz: {path} has no array '{missing}'. {nearest(missing, archive.members)}")
-    arrays = {part: (inputs_of(archive.array(x), layout, WHERE), np.asarray(archive.array(y))) for part, (x, y) in names.items()}
+    arrays = {part: (array_inputs(archive.array(x), layout, WHERE), np.asarray(archive.array(y))) for part, (x, y) in names.items()}
     for role, kinds in {
         "inputs": {(tuple(x.shape[1:]), str(x.dtype)) for x, _ in arrays.values()},
         "targets": {(y.shape[1:], y.dtype.kind) for _, y in arrays.values()},
@@ -45,7 +45,7 @@ def npz(*, path: str, inputs: str = "x", targets: str = "y", kind: str | None = 
     joined = sources[0] if len(sources) == 1 else Joined(*sources)
     y = np.concatenate([y for _, y in arrays.values()])
     columns = {n: a for n in archive.members if len(arrays) == 1 and (a := archive.array(n)).ndim == 1 and len(a) == len(y)}
-    return Examples(joined, *targets_of(y, kind, WHERE), in_a_row({part: len(x) for part, (x, _) in arrays.items()}), columns)
+    return Examples(joined, *targets_of(y, kind, WHERE), contiguous_parts({part: len(x) for part, (x, _) in arrays.items()}), columns)
 
 
 def names_of(archive: Archive, part: str, inputs: str, targets: str) -> tuple[str, str] | None:

@@ -7,9 +7,9 @@ from typing import Any
 import pandas
 import torch
 
-from autoopt.data.dialect import encoding_of, opened
+from autoopt.data.dialect import encoding_of, open_unpacked
 from autoopt.data.files import Sheet, parts_of, read_file
-from autoopt.data.splits import in_a_row
+from autoopt.data.splits import contiguous_parts
 from autoopt.data.task import Examples
 from autoopt.data.words import Texts
 from autoopt.errors import BadInput
@@ -41,20 +41,20 @@ def text(
     if length < 1 or vocabulary < 3:
         raise BadInput(f"{WHERE}: length={length}, vocabulary={vocabulary}: expected 1 or more, and 3 or more")
     files = parts_of(WHERE, path, train, val, test)
-    read = partial(lines, separator=separator.replace(r"\t", "\t"))
+    read = partial(labelled_lines, separator=separator.replace(r"\t", "\t"))
     frames = {part: read_file(WHERE, file, read).frame for part, file in files.items()}
     table = pandas.concat(frames.values(), ignore_index=True)
     codes, classes = pandas.factorize(table["label"], sort=True)
-    splits = in_a_row({part: len(frame) for part, frame in frames.items()})
+    splits = contiguous_parts({part: len(frame) for part, frame in frames.items()})
     inputs = Texts(table["text"].tolist(), length, vocabulary)
     return Examples(inputs, torch.tensor(codes), "classification", tuple(map(str, classes)), splits)
 
 
-def lines(file: Path, separator: str) -> Sheet:
+def labelled_lines(file: Path, separator: str) -> Sheet:
     """Label and text of every line; quotes count where the separator is no tab."""
     quoting: Any = csv.QUOTE_NONE if separator == "\t" else csv.QUOTE_MINIMAL
     encoding = encoding_of(file)
-    with opened(file) as stream:
+    with open_unpacked(file) as stream:
         reader = csv.reader(io.TextIOWrapper(stream, encoding, newline=""), delimiter=separator, quoting=quoting)
         rows = [(n, row) for n, row in enumerate(reader, 1) if row]
     for number, row in rows:

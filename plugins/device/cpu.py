@@ -3,7 +3,7 @@ from typing import Annotated, Any
 import torch
 
 from autoopt.domain import Choice, Unavailable
-from autoopt.plugins.device.parallel import laid_out, together
+from autoopt.plugins.device.parallel import lay_out, together
 
 
 def cpu(
@@ -36,5 +36,5 @@ def cpu(
         raise Unavailable("hook=powersgd waits for a GPU in torch wherever there is one (CUDA_VISIBLE_DEVICES= hides it)")
     if threads is not None:
         torch.set_num_threads(threads)
-    laid_out(model, compile, channels_last)
+    lay_out(model, compile, channels_last)
     return {"accelerator": "cpu", "precision": precision, **together(model, devices, strategy, hook)}

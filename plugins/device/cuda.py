@@ -3,7 +3,7 @@ from typing import Annotated, Any
 import torch
 
 from autoopt.domain import Acts, Choice, Unavailable
-from autoopt.plugins.device.parallel import laid_out, together
+from autoopt.plugins.device.parallel import lay_out, together
 
 
 def cuda(
@@ -37,5 +37,5 @@ def cuda(
     if (visible := torch.cuda.device_count()) < devices:
         raise Unavailable(f"devices={devices}, but a trial sees {visible} (executor.gpus_per_trial says how many it has)")
     torch.set_float32_matmul_precision(matmul)
-    laid_out(model, compile, channels_last)
+    lay_out(model, compile, channels_last)
     return {"accelerator": "cuda", "precision": precision, **together(model, devices, strategy, hook)}

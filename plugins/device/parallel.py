@@ -29,7 +29,7 @@ HOOKS: dict[str, Callable[[], tuple[Any, Hook]]] = {
 }
 
 
-def laid_out(model: nn.Module, compile: bool, channels_last: bool) -> None:
+def lay_out(model: nn.Module, compile: bool, channels_last: bool) -> None:
     """Change in place how the weights lie in memory and how the model is called, and nothing that it computes or is named.
 
     Of a LightningModule, whose steps may pass its `forward` by, the parts are compiled too.

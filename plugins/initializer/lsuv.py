@@ -25,7 +25,7 @@ def lsuv(model: nn.Module, batch: tuple[Tensor, Tensor] | None) -> None:
         nn.init.orthogonal_(layer.weight)
         if layer.bias is not None:
             nn.init.zeros_(layer.bias)
-    hooks = [layer.register_forward_hook(Scale()) for layer in layers]
+    hooks = [layer.register_forward_hook(UnitVariance()) for layer in layers]
     modes = {module: module.training for module in model.modules()}
     with torch.no_grad():
         model.eval()(batch[0])
@@ -35,7 +35,7 @@ def lsuv(model: nn.Module, batch: tuple[Tensor, Tensor] | None) -> None:
         hook.remove()
 
 
-class Scale:
+class UnitVariance:
     """Brings a layer's outputs to the variance 1 when it acts for the first time."""
 
     def __init__(self) -> None:

@@ -54,7 +54,7 @@ class Transformer(nn.Module):
         self.norm, self.head = nn.LayerNorm(width), nn.Linear(width, outputs)
 
     def forward(self, inputs: Tensor) -> Tensor:
-        signal, seen = self.embedding(inputs), places(inputs) if self.tokens else None
+        signal, seen = self.embedding(inputs), token_positions(inputs) if self.tokens else None
         signal = signal + self.positions[: signal.shape[1]]  # type: ignore[index]
         for layer in self.layers:
             signal = layer(signal, None if seen is None else seen[:, None, None])
@@ -113,7 +113,7 @@ class Turn(nn.Module):
         return inputs.transpose(1, 2)
 
 
-def places(tokens: Tensor) -> Tensor:
+def token_positions(tokens: Tensor) -> Tensor:
     """Where a token stands, (N, T); everywhere, where there is none at all, so that no mean is taken over nothing."""
     seen = tokens != 0
     return seen | ~seen.any(1, keepdim=True)

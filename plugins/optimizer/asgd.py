@@ -14,7 +14,7 @@ class Averaged(SGD):
         super().__init__(params, lr=lr, weight_decay=weight_decay, fused=fused(params))
         for group in self.param_groups:
             group.update(start=start, steps=0, shows_mean=False)
-        self.register_step_post_hook(average)
+        self.register_step_post_hook(update_average)
 
     def train(self) -> None:
         self.show(False)
@@ -33,7 +33,7 @@ class Averaged(SGD):
 
 
 @torch.no_grad()
-def average(optimizer: Optimizer, args: Any, kwargs: Any) -> None:
+def update_average(optimizer: Optimizer, args: Any, kwargs: Any) -> None:
     """Take the weights after a step into their mean."""
     for group in optimizer.param_groups:
         group["steps"] += 1

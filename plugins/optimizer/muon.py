@@ -51,7 +51,7 @@ class MuonAdamW(Optimizer):
                 p.copy_(matrix.view_as(p))  # a weight in another memory format was copied by flatten
 
 
-def hidden(params: list[dict[str, Any]], model: nn.Module) -> set[Tensor]:
+def hidden_matrices(params: list[dict[str, Any]], model: nn.Module) -> set[Tensor]:
     """The matrices but the model's last, which gives the outputs, and the embeddings; what has one row or one column is a vector."""
     embeddings = {module.weight for module in model.modules() if isinstance(module, nn.Embedding | nn.EmbeddingBag)}
     trained = {p for group in params for p in group["params"]}
@@ -59,9 +59,9 @@ def hidden(params: list[dict[str, Any]], model: nn.Module) -> set[Tensor]:
     return set(matrices[:-1])
 
 
-def parts(params: list[dict[str, Any]], model: nn.Module, muon: dict[str, Any], adamw: dict[str, Any]) -> Iterator[dict[str, Any]]:
+def split_groups(params: list[dict[str, Any]], model: nn.Module, muon: dict[str, Any], adamw: dict[str, Any]) -> Iterator[dict[str, Any]]:
     """Each group cut in two: what a group says itself, such as its weight decay, goes before what its optimizer says."""
-    turned = hidden(params, model)
+    turned = hidden_matrices(params, model)
     for group in params:
         for each, settings in ((True, muon), (False, adamw)):
             if chosen := [p for p in group["params"] if (p in turned) is each]:
@@ -85,4 +85,4 @@ def muon(
     Jordan et al. 2024, https://kellerjordan.github.io/posts/muon/.
     """
     adamw = {"lr": adamw_lr, "weight_decay": weight_decay, "betas": (0.9, 0.95), "eps": 1e-10}
-    return MuonAdamW(list(parts(params, model, {"lr": lr, "weight_decay": weight_decay, "momentum": momentum}, adamw)))
+    return MuonAdamW(list(split_groups(params, model, {"lr": lr, "weight_decay": weight_decay, "momentum": momentum}, adamw)))

@@ -5,7 +5,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor, nn
 
 from autoopt.domain import Acts, Range, Unavailable
-from autoopt.module.norms import Passed, inputs_of, norms_of
+from autoopt.module.norms import Passed, batch_inputs, norms_of
 
 
 class SWA(Callback):
@@ -20,20 +20,20 @@ class SWA(Callback):
         return min(int(self.start * epochs), epochs - 1)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        for group in groups(trainer):
+        for group in optimizer_groups(trainer):
             group.setdefault("initial_lr", group["lr"])
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if trainer.current_epoch == self.first(trainer):
             trainer.strategy.lr_scheduler_configs = []
-            for group in groups(trainer):
+            for group in optimizer_groups(trainer):
                 group["lr"] = group["initial_lr"] = self.rate * group["initial_lr"]  # from which gradient_adaptive goes on
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int) -> None:
         if trainer.current_epoch < self.first(trainer):
             return
         if norms_of(self.model):
-            self.passed.add(inputs_of(batch))
+            self.passed.add(batch_inputs(batch))
         if trainer.is_last_batch:
             self.add()
             self.swap()
@@ -85,5 +85,5 @@ def swa(
     return SWA(model, start, rate)
 
 
-def groups(trainer: Trainer) -> list[dict[str, Any]]:
+def optimizer_groups(trainer: Trainer) -> list[dict[str, Any]]:
     return [group for optimizer in trainer.optimizers for group in optimizer.param_groups]

@@ -84,7 +84,7 @@ def test_json_says_what_a_signature_says(run):
     for row in rows:
         for name, param in row["params"].items():
             domain = find(row["slot"], row["name"]).params[name].domain
-            said = None if param["searched"] is None else grammar.read(param["searched"])
+            said = None if param["searched"] is None else grammar.interpret(param["searched"])
             assert said == (replace(domain, step=None) if isinstance(domain, Range) else domain)
             assert param.get("step") == getattr(domain, "step", None)
     assert [r["slot"] for r in json.loads(run("optimizer", "--json")[1])] == ["optimizer"] * len(available("optimizer"))
@@ -107,8 +107,8 @@ def test_the_card_names_every_argument(run, slot, name):
     assert code == 0 and out.startswith(f"{slot}/{name}   autoopt ") and technique.doc.splitlines()[0] in out
     rows = {line.split()[0]: line for line in out.splitlines() if line.startswith("  ")}
     for param in technique.params.values():
-        assert ("required" if param.default is REQUIRED else f"default {grammar.write(param.default)}") in rows[param.name]
-        assert ("a setting" if param.domain is None else grammar.write(param.domain)) in rows[param.name]
+        assert ("required" if param.default is REQUIRED else f"default {grammar.spell(param.default)}") in rows[param.name]
+        assert ("a setting" if param.domain is None else grammar.spell(param.domain)) in rows[param.name]
     assert f"asks for   {', '.join(technique.asks) or 'nothing'}" in out
 
 

@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 from autoopt.config import SETTINGS, as_overrides, compose, from_file, leaves, seconds
-from autoopt.config.check import typed
+from autoopt.config.check import typed_pins
 from autoopt.errors import BadInput
 from autoopt.slots import SLOTS
 from autoopt.technique import available, find
@@ -302,7 +302,7 @@ def test_a_file_may_be_given_as_its_overrides(tmp_path):
 
 def test_typing_a_typed_tree_changes_nothing():
     tree = compose([DATA, "optimizer.adamw.lr=1"])
-    assert typed(copy.deepcopy(tree)) == tree
+    assert typed_pins(copy.deepcopy(tree)) == tree
 
 
 @pytest.mark.parametrize(

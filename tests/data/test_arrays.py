@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from autoopt.data.arrays import class_indices, inputs_of, targets_of
+from autoopt.data.arrays import array_inputs, class_indices, targets_of
 from autoopt.errors import BadInput
 
 N = 42
@@ -18,7 +18,7 @@ def draw(*shape: int, dtype: str = "float32", top: float = 1.0) -> np.ndarray:
 @pytest.mark.parametrize("dtype", ["float32", "float64", "uint8", "uint16", ">u2", "int64", "bool", "float16"])
 def test_channels_last_are_seen_in_every_type(dtype):
     array = draw(8, 8, 3, dtype=dtype, top=200)
-    found = inputs_of(array, None, "d")
+    found = array_inputs(array, None, "d")
     assert found.shape == (N, 3, 8, 8) and found.dtype == (torch.uint8 if dtype == "uint8" else torch.float32)
     assert torch.equal(found[EVERY].float(), torch.from_numpy(array.astype("float32")).permute(0, 3, 1, 2))
 
@@ -41,7 +41,7 @@ def test_channels_last_are_seen_in_every_type(dtype):
     ],
 )
 def test_a_shape_that_leaves_no_doubt(shape, dtype, expected):
-    assert inputs_of(draw(*shape, dtype=dtype, top=9), None, "d").shape == (N, *expected)
+    assert array_inputs(draw(*shape, dtype=dtype, top=9), None, "d").shape == (N, *expected)
 
 
 @pytest.mark.parametrize(
@@ -55,15 +55,15 @@ def test_a_shape_that_leaves_no_doubt(shape, dtype, expected):
     ],
 )
 def test_a_layout_says_it(shape, dtype, layout, expected):
-    found = inputs_of(draw(*shape, dtype=dtype, top=9), layout, "d")
+    found = array_inputs(draw(*shape, dtype=dtype, top=9), layout, "d")
     assert found.shape == (N, *expected) and found.dtype == torch.float32
 
 
 @pytest.mark.parametrize(("dtype", "exact"), [("float64", 1), ("int64", 1), ("uint32", 1), ("float32", 0), ("uint16", 0), ("bool", 0)])
 def test_numbers_that_float32_would_round_are_given_in_float64(dtype, exact):
-    assert inputs_of(draw(3, dtype=dtype, top=9), None, "d").dtype == (torch.float64 if exact else torch.float32)
+    assert array_inputs(draw(3, dtype=dtype, top=9), None, "d").dtype == (torch.float64 if exact else torch.float32)
     times = np.arange(N, dtype="int64")[:, None] + 1_700_000_000
-    assert len(inputs_of(times, None, "d")[EVERY].unique()) == N and len(targets_of(times, "regression", "d")[0].unique()) == N
+    assert len(array_inputs(times, None, "d")[EVERY].unique()) == N and len(targets_of(times, "regression", "d")[0].unique()) == N
 
 
 @pytest.mark.parametrize(
@@ -80,7 +80,7 @@ def test_numbers_that_float32_would_round_are_given_in_float64(dtype, exact):
 )
 def test_a_shape_that_may_be_several_is_asked_about(shape, dtype, layout, said):
     with pytest.raises(BadInput, match=said) as caught:
-        inputs_of(draw(*shape, dtype=dtype, top=9), layout, "d")
+        array_inputs(draw(*shape, dtype=dtype, top=9), layout, "d")
     assert "\n" not in str(caught.value)
 
 

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from autoopt.data.batch import Layout, layout_of, moved, places, replaced
+from autoopt.data.batch import Layout, batch_layout, moved, pixel_positions, replaced
 
 IMAGE, MASK, LABEL = torch.rand(4, 3, 6, 5), torch.randint(4, (4, 6, 5)), torch.arange(4)
 
@@ -28,7 +28,7 @@ IMAGE, MASK, LABEL = torch.rand(4, 3, 6, 5), torch.randint(4, (4, 6, 5)), torch.
     ],
 )
 def test_the_layout_of_a_batch(batch, expected):
-    assert layout_of(batch) == expected
+    assert batch_layout(batch) == expected
 
 
 def test_values_are_replaced_in_a_batch_of_the_same_kind():
@@ -38,7 +38,7 @@ def test_values_are_replaced_in_a_batch_of_the_same_kind():
 
 @pytest.mark.parametrize("mask", [MASK, MASK.bool(), MASK[:, None].expand(-1, 2, -1, -1).float(), MASK.to(torch.uint8)])
 def test_a_mask_is_moved_as_the_places_are(mask):
-    where = places(IMAGE)
+    where = pixel_positions(IMAGE)
     assert torch.equal(moved(mask, where), mask)
     assert torch.equal(moved(mask, where.flip(3)), mask.flip(-1)) and moved(mask, where).dtype == mask.dtype
     shifted = torch.zeros_like(where)
@@ -49,6 +49,6 @@ def test_a_mask_is_moved_as_the_places_are(mask):
 
 
 def test_a_mask_keeps_its_labels_between_pixels():
-    where = places(IMAGE)
+    where = pixel_positions(IMAGE)
     between = 0.7 * where + 0.3 * where.roll(1, 3)
     assert set(moved(MASK, between).unique().tolist()) <= set(MASK.unique().tolist())

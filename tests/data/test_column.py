@@ -8,8 +8,8 @@ import pandas
 import pytest
 import torch
 
-from autoopt.data.column import Column, Schema, learnt
-from autoopt.data.table import Columns, Table, encode
+from autoopt.data.column import Column, Schema, learn_column
+from autoopt.data.table import Columns, Table, encode_columns
 from autoopt.errors import BadInput
 
 DATE, DAY = datetime.date(2020, 3, 1), 18322
@@ -17,7 +17,7 @@ DATE, DAY = datetime.date(2020, 3, 1), 18322
 
 def column_of(values, name="a", **schema) -> Column:
     column = pandas.Series(values, name=name)
-    return learnt(column, np.arange(len(column)), True, Schema(**schema))
+    return learn_column(column, np.arange(len(column)), True, Schema(**schema))
 
 
 def numbers(values, how: Column) -> list[float]:
@@ -93,10 +93,10 @@ def test_many_gaps_by_few_words_are_gaps_too():
 
 def test_what_the_held_out_parts_hold_decides_no_type():
     values = pandas.Series([*map(str, range(50)), "error", "2020-01-01", "12,5"], name="a")
-    how = learnt(values, np.arange(50), True, place=lambda row: f"row {row + 1}")
+    how = learn_column(values, np.arange(50), True, place=lambda row: f"row {row + 1}")
     assert how.type == "number" and not how.indicator and how.gaps == ()
     assert how.note == "column 'a': 3 cells cannot be read as a number and count as missing; the first is 'error' in row 51"
-    late = learnt(pandas.Series(["u", "v", "w"] * 10 + ["1", "2"], name="a"), np.arange(30), True)
+    late = learn_column(pandas.Series(["u", "v", "w"] * 10 + ["1", "2"], name="a"), np.arange(30), True)
     assert late.type == "category" and late.levels == ("u", "v", "w")
 
 
@@ -183,9 +183,9 @@ ROW = {"day": "2020-01-02", "member": "False", "amount": "5", "plain": "2.5", "f
 )
 def test_the_same_value_in_another_form_is_the_same(change):
     columns = learnt_table(TRAINED)
-    alone = encode(pandas.DataFrame([ROW | change]), columns)
-    assert torch.equal(alone, encode(pandas.DataFrame([ROW]), columns))
-    among = encode(pandas.DataFrame([ROW | change, dict.fromkeys(ROW), ROW | {"floor": 1}, ROW | {"amount": "2,000"}]), columns)
+    alone = encode_columns(pandas.DataFrame([ROW | change]), columns)
+    assert torch.equal(alone, encode_columns(pandas.DataFrame([ROW]), columns))
+    among = encode_columns(pandas.DataFrame([ROW | change, dict.fromkeys(ROW), ROW | {"floor": 1}, ROW | {"amount": "2,000"}]), columns)
     assert torch.equal(among[:1], alone)
 
 
@@ -208,26 +208,26 @@ def test_the_same_value_in_another_form_is_the_same(change):
 )
 def test_what_cannot_be_read_is_refused_by_column_row_and_value(change, said):
     with pytest.raises(BadInput, match=said):
-        encode(pandas.DataFrame([ROW, ROW | change]), learnt_table(TRAINED))
+        encode_columns(pandas.DataFrame([ROW, ROW | change]), learnt_table(TRAINED))
 
 
 def test_gaps_of_every_kind_are_gaps_after_training():
     columns = learnt_table(TRAINED)
-    wanted = encode(pandas.DataFrame([ROW | {"day": None, "member": None, "plain": None}]), columns)
+    wanted = encode_columns(pandas.DataFrame([ROW | {"day": None, "member": None, "plain": None}]), columns)
     for gap in (np.nan, pandas.NA, pandas.NaT, "", "NA", "n/a"):
-        assert torch.equal(encode(pandas.DataFrame([ROW | {"day": gap, "member": gap, "plain": gap}]), columns), wanted)
+        assert torch.equal(encode_columns(pandas.DataFrame([ROW | {"day": gap, "member": gap, "plain": gap}]), columns), wanted)
 
 
 def test_an_unknown_level_is_none_of_those_known():
     columns = learnt_table({"c": ["1", "2", "x"]})
-    assert encode(pandas.DataFrame({"c": [1.0, "1", "y", 3]}), columns).tolist() == [[1, 0, 0], [1, 0, 0], [0, 0, 0], [0, 0, 0]]
+    assert encode_columns(pandas.DataFrame({"c": [1.0, "1", "y", 3]}), columns).tolist() == [[1, 0, 0], [1, 0, 0], [0, 0, 0], [0, 0, 0]]
 
 
 def test_columns_may_be_named_by_numbers_but_only_once():
     columns = learnt_table({"0": [1.5, 2], "1": ["u", "v"]})
-    assert encode(pandas.DataFrame([[1.5, "u"]]), columns).tolist() == [[1.5, 1, 0]]
+    assert encode_columns(pandas.DataFrame([[1.5, "u"]]), columns).tolist() == [[1.5, 1, 0]]
     with pytest.raises(BadInput, match="the table has several columns '0'"):
-        encode(pandas.DataFrame([[1.5, "u", 1]], columns=["0", "1", 0]), columns)
+        encode_columns(pandas.DataFrame([[1.5, "u", 1]], columns=["0", "1", 0]), columns)
 
 
 def test_a_split_reads_columns_as_the_inputs_are_read():

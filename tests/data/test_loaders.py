@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch.utils.data import BatchSampler, DataLoader, Dataset, IterableDataset, RandomSampler, TensorDataset, random_split
 
-from autoopt.api import tree_of
+from autoopt.api import compose_tree
 from autoopt.config import compose
 from autoopt.data.feed import Feed
 from autoopt.data.loaders import BatchSize, as_datamodule, drawn_alike, of_size
@@ -257,9 +257,9 @@ def parts() -> tuple[Dataset, Dataset]:
 
 def test_loaders_are_given_by_import_path_or_from_python():
     assert world_of(f"data={HERE}:parts")[1]["batch_size"] == 64
-    trees = [tree_of([], lambda: Lit(), (rows(count), rows(20), rows(9))) for count in (40, 40, 50)]
+    trees = [compose_tree([], lambda: Lit(), (rows(count), rows(20), rows(9))) for count in (40, 40, 50)]
     names = [next(iter(tree["data"].values()))["from"] for tree in trees]
     assert names[0] == names[1] != names[2], "other data are another study"
     assert prepare({"tree": trees[0], "store": "."})[1]["test"]
     with pytest.raises(BadInput, match="a TensorDataset alone"):
-        prepare({"tree": tree_of([], lambda: Lit(), rows()), "store": "."})
+        prepare({"tree": compose_tree([], lambda: Lit(), rows()), "store": "."})

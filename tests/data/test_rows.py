@@ -112,7 +112,7 @@ def test_a_lazy_source_is_kept_in_memory_where_it_fits(monkeypatch, tmp_path):
 
 
 def test_on_disk_it_is_a_file_without_a_name(tmp_path, monkeypatch):
-    monkeypatch.setattr(rows, "READ", 24)
+    monkeypatch.setattr(rows, "READ_BYTES", 24)
     values = torch.arange(60.0).view(20, 3)
     mapped = cached(Counted(values), "disk", tmp_path / "new")
     assert isinstance(mapped, Mapped) and isinstance(mapped.array, np.memmap) and [*(tmp_path / "new").iterdir()] == []
@@ -145,7 +145,7 @@ def test_free_memory_heeds_the_limits_of_the_process():
 
 
 def test_a_lazy_table_is_scaled_as_one_in_memory(monkeypatch):
-    monkeypatch.setattr(rows, "READ", 48)
+    monkeypatch.setattr(rows, "READ_BYTES", 48)
     inputs = torch.randn(100, 3, generator=torch.Generator().manual_seed(0)) * 5 + torch.tensor([2.0, 1e4, 0])
     inputs[:, 2] = 7
     targets = torch.arange(100) % 2

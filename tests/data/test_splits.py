@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from autoopt.data.parts import PARTS
-from autoopt.data.splits import Splitter, in_a_row
+from autoopt.data.splits import Splitter, contiguous_parts
 from autoopt.errors import BadInput
 
 SPLIT = {"validation": 0.2, "test": 0.2, "seed": 0, "stratify": True, "column": None, "group": None, "time": None, "folds": None}
@@ -123,5 +123,5 @@ def test_one_time_alone_cannot_be_split():
 
 
 def test_parts_in_a_row():
-    assert {k: v.tolist() for k, v in in_a_row({"train": 2, "test": 3}).items()} == {"train": [0, 1], "test": [2, 3, 4]}
-    assert in_a_row({"train": 2}) is None
+    assert {k: v.tolist() for k, v in contiguous_parts({"train": 2, "test": 3}).items()} == {"train": [0, 1], "test": [2, 3, 4]}
+    assert contiguous_parts({"train": 2}) is None

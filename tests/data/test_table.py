@@ -5,7 +5,7 @@ import pandas
 import pytest
 import torch
 
-from autoopt.data.table import Table, encode
+from autoopt.data.table import Table, encode_columns
 from autoopt.data.task import Examples, embedding_width, make_task
 from autoopt.errors import BadInput
 from autoopt.module.embedded import Embedded, embedded
@@ -93,10 +93,10 @@ def test_a_column_that_splits_is_no_input():
 def test_what_was_learnt_encodes_other_rows_alike():
     frame = pandas.DataFrame({"a": [1.0, None, 3], "b": ["u", "v", None], "c": ["2020-01-01", None, "2021-01-01"]})
     found = Table(frame).encoded(torch.arange(3), (), True)
-    assert torch.equal(encode(frame, found.words["columns"]), found.inputs)
-    assert torch.equal(encode(frame[1:], found.words["columns"]), found.inputs[1:])
+    assert torch.equal(encode_columns(frame, found.words["columns"]), found.inputs)
+    assert torch.equal(encode_columns(frame[1:], found.words["columns"]), found.inputs[1:])
     with pytest.raises(BadInput, match="the table has no column 'b'"):
-        encode(frame[["a", "c"]], found.words["columns"])
+        encode_columns(frame[["a", "c"]], found.words["columns"])
 
 
 def test_what_the_other_parts_hold_changes_nothing_in_training():

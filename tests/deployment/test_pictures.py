@@ -8,7 +8,7 @@ from PIL import Image
 from autoopt.data.scale import Scale
 from autoopt.data.task import Examples, Task, make_task
 from autoopt.deployment.load import Deployed, example_inputs
-from autoopt.deployment.pictures import encode
+from autoopt.deployment.pictures import encode_images
 from autoopt.errors import BadInput
 
 SPLIT = {"validation": 0.2, "test": 0.2, "seed": 0, "stratify": True, "normalise": True}
@@ -39,18 +39,18 @@ UNIT = torch.tensor(COLOUR).permute(0, 3, 1, 2) / 255
     ],
 )
 def test_images_in_every_form_are_the_same_inputs(given):
-    torch.testing.assert_close(encode(given, task(3)), UNIT)
+    torch.testing.assert_close(encode_images(given, task(3)), UNIT)
 
 
 @pytest.mark.parametrize("given", [GREY, GREY[..., None], GREY[:, None], GREY / 255, [Image.fromarray(image) for image in GREY]])
 def test_grey_images_in_every_form_are_the_same_inputs(given):
-    torch.testing.assert_close(encode(given, task(1)), torch.tensor(GREY)[:, None] / 255)
+    torch.testing.assert_close(encode_images(given, task(1)), torch.tensor(GREY)[:, None] / 255)
 
 
 def test_one_picture_of_another_size_is_resized_and_turned_upright():
     image = Image.fromarray(np.repeat(np.repeat(COLOUR[0, ::-1, ::-1], 2, 0), 2, 1))
     image.getexif()[0x0112] = 3
-    found = encode(image, task(3))
+    found = encode_images(image, task(3))
     assert found.shape == (1, 3, 6, 8)
     assert torch.corrcoef(torch.stack([found.flatten(), UNIT[0].flatten()]))[0, 1] > 0.9
 
@@ -58,13 +58,13 @@ def test_one_picture_of_another_size_is_resized_and_turned_upright():
 def test_values_are_those_that_the_model_was_trained_on():
     deep = (GREY.astype("uint16") * 257, torch.tensor(GREY.astype("float32"))[:, None] * 257)
     for given in (deep[0], deep[1], [Image.fromarray(image) for image in deep[0]], [Image.fromarray(image) for image in GREY]):
-        torch.testing.assert_close(encode(given, task(1, 0, 65535, 65535)), deep[1])
+        torch.testing.assert_close(encode_images(given, task(1, 0, 65535, 65535)), deep[1])
     eight = torch.tensor(GREY)[:, None].float()
     for given in (GREY, GREY.astype(float), GREY.astype(int), [Image.fromarray(image) for image in GREY]):
-        torch.testing.assert_close(encode(given, task(1, 0, 255, 255)), eight)
-    torch.testing.assert_close(encode(GREY.astype("float32") * 3, task(1, 0, 765)), eight * 3)
-    torch.testing.assert_close(encode(GREY / 100 - 1, task(1, -1, 1)), eight / 100 - 1)
-    torch.testing.assert_close(encode(GREY > 99, task(1)), (eight > 99).float())
+        torch.testing.assert_close(encode_images(given, task(1, 0, 255, 255)), eight)
+    torch.testing.assert_close(encode_images(GREY.astype("float32") * 3, task(1, 0, 765)), eight * 3)
+    torch.testing.assert_close(encode_images(GREY / 100 - 1, task(1, -1, 1)), eight / 100 - 1)
+    torch.testing.assert_close(encode_images(GREY > 99, task(1)), (eight > 99).float())
 
 
 @pytest.mark.parametrize(
@@ -87,15 +87,15 @@ def test_values_are_those_that_the_model_was_trained_on():
 )
 def test_what_cannot_be_told_apart_is_refused(given, known, said):
     with pytest.raises(BadInput, match=said) as caught:
-        encode(given, known)
+        encode_images(given, known)
     assert "\n" not in str(caught.value)
 
 
 def test_channels_that_may_stand_first_or_last_are_refused_in_an_array():
     square = Task("classification", (3, 3, 3), 2, encoding={"values": [0.0, 1.0]})
     with pytest.raises(BadInput, match=r"an array \(2, 3, 3, 3\) may have its channels first or last; give a tensor"):
-        encode(np.zeros((2, 3, 3, 3)), square)
-    assert encode(torch.zeros(2, 3, 3, 3), square).shape == (2, 3, 3, 3)
+        encode_images(np.zeros((2, 3, 3, 3)), square)
+    assert encode_images(torch.zeros(2, 3, 3, 3), square).shape == (2, 3, 3, 3)
 
 
 def test_a_model_of_images_up_to_255_predicts_as_it_was_trained():

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from autoopt.deployment.structure import describe, restore
+from autoopt.deployment.structure import describe_modules, restore
 
 
 class Scaled(nn.Module):
@@ -35,7 +35,7 @@ class Opaque(Scaled):
 
 
 def through_text(model, donor):
-    return restore(json.loads(json.dumps(describe(model, donor))), model.state_dict(), donor).eval()
+    return restore(json.loads(json.dumps(describe_modules(model, donor))), model.state_dict(), donor).eval()
 
 
 @pytest.mark.parametrize(
@@ -84,12 +84,12 @@ def test_what_is_not_plain_is_lent_by_the_donor():
 
 def test_without_a_donor_what_is_not_plain_is_refused():
     with pytest.raises(ValueError, match="a Opaque cannot be stored: its attribute 'function' is no plain value"):
-        describe(Opaque(), nn.Identity())
+        describe_modules(Opaque(), nn.Identity())
 
 
 def test_what_does_not_belong_together_is_refused():
     model = nn.Linear(2, 2)
-    node = describe(model, model)
+    node = describe_modules(model, model)
     with pytest.raises(ValueError, match="there is no tensor bias"):
         restore(node, {"weight": model.weight}, model)
     with pytest.raises(ValueError, match=r"os:getcwd is no torch\.nn\.Module"):

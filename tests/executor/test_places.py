@@ -1,7 +1,7 @@
 import pytest
 
 from autoopt.errors import BadInput
-from autoopt.executor.places import places
+from autoopt.executor.places import gpu_places
 
 
 @pytest.mark.parametrize(
@@ -16,7 +16,7 @@ from autoopt.executor.places import places
     ],
 )
 def test_devices_are_shared_out(workers, gpus, per_trial, expected):
-    assert places(workers, gpus, per_trial) == expected
+    assert gpu_places(workers, gpus, per_trial) == expected
 
 
 @pytest.mark.parametrize(
@@ -25,4 +25,4 @@ def test_devices_are_shared_out(workers, gpus, per_trial, expected):
 )
 def test_what_leaves_no_room_is_refused(workers, per_trial, problem):
     with pytest.raises(BadInput, match=problem):
-        places(workers, ["0"], per_trial)
+        gpu_places(workers, ["0"], per_trial)

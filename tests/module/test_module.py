@@ -24,7 +24,7 @@ from autoopt.module.applied import applied_to
 from autoopt.module.build import activation_sites, apply_to, prepare_model
 from autoopt.module.chosen import Chosen
 from autoopt.module.net import pair
-from autoopt.module.tuned import Tuned, augment, groups
+from autoopt.module.tuned import Tuned, augment, parameter_groups
 from autoopt.orders import Measure, Train
 from autoopt.plugins.regularizer.gradient_clip import gradient_clip
 from autoopt.plugins.regularizer.l1 import l1
@@ -742,11 +742,11 @@ def test_no_activation_is_no_site():
 def test_biases_and_norms_are_not_decayed_and_frozen_weights_not_trained():
     model = nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2), nn.Flatten(), nn.Linear(8, 3))
     model[3].weight.requires_grad_(False)
-    matrices, rest = groups(model)
+    matrices, rest = parameter_groups(model)
     assert [id(p) for p in matrices["params"]] == [id(model[0].weight)] and "weight_decay" not in matrices
     assert rest["weight_decay"] == 0.0
     assert [id(p) for p in rest["params"]] == [id(p) for p in (model[0].bias, model[1].weight, model[1].bias, model[3].bias)]
-    assert [len(group["params"]) for group in groups(nn.BatchNorm2d(2))] == [2]
+    assert [len(group["params"]) for group in parameter_groups(nn.BatchNorm2d(2))] == [2]
 
 
 def test_geometry_acts_before_mixing_and_classes_become_probabilities_once():
@@ -781,7 +781,7 @@ def test_parameters_of_another_scale_are_groups_of_their_own_the_largest_first()
     for p in model[0].parameters():
         p.lr_scale = 0.25
     model[1].weight.lr_scale = 0.5
-    found = groups(model)
+    found = parameter_groups(model)
     assert [(g["lr_scale"], g.get("weight_decay"), len(g["params"])) for g in found] == [
         (1.0, None, 1), (0.5, None, 1), (0.25, None, 1), (1.0, 0.0, 4), (0.25, 0.0, 1)
     ]  # fmt: skip

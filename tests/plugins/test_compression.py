@@ -12,7 +12,7 @@ from torch.optim import SGD
 from autoopt.data.task import Task
 from autoopt.deployment.onnx import to_onnx
 from autoopt.deployment.packed import Packed, kernels, unpacked
-from autoopt.deployment.quantized import LEVELS
+from autoopt.deployment.quantized import HISTOGRAM_LEVELS
 from autoopt.domain import Unavailable
 from autoopt.plugins.compression.distill import distill
 from autoopt.plugins.compression.half import half
@@ -28,7 +28,7 @@ from autoopt.plugins.model.mlp import mlp
 from autoopt.plugins.model.recurrent import recurrent
 from autoopt.plugins.model.resnet import resnet
 from autoopt.plugins.model.transformer import transformer
-from autoopt.testing.compression import stored
+from autoopt.testing.compression import stored_bytes
 from autoopt.trial import metrics
 
 IMAGE = Task("classification", (1, 8, 8), 10)
@@ -249,7 +249,7 @@ def test_prune_magnitude_follows_the_cubic_schedule(net):
 def test_prune_magnitude_stores_what_is_left_and_a_bit_for_each_place():
     model = nn.Sequential(nn.Linear(100, 80))
     smaller = prune_magnitude(model, untrained, sparsity=0.75, epochs=0)
-    assert stored(smaller) == 4 * 2000 + 8000 // 8 + 4 * 80
+    assert stored_bytes(smaller) == 4 * 2000 + 8000 // 8 + 4 * 80
     assert sum(p.numel() for p in smaller.parameters()) == 2080
 
 
@@ -318,7 +318,7 @@ def test_weight_sharing_of_a_pruned_network_shares_what_is_left(net):
     assert seen and all(gradient is not None for gradient in seen)
     before, after = unpacked(pruned)[4].weight, unpacked(smaller)[4].weight
     assert torch.equal(before == 0, after == 0) and len(after.unique()) == 5
-    assert stored(smaller) < stored(pruned) / 2
+    assert stored_bytes(smaller) < stored_bytes(pruned) / 2
     torch.testing.assert_close(outputs(smaller, images()), outputs(unpacked(smaller), images()))
 
 
@@ -351,7 +351,7 @@ def test_any_module_may_have_packed_weights(make, inputs, technique):
         return model.eval()
 
     smaller = technique(model, finetune, epochs=1)
-    assert isinstance(smaller, Packed) and stored(smaller) < stored(model) / 3
+    assert isinstance(smaller, Packed) and stored_bytes(smaller) < stored_bytes(model) / 3
     torch.testing.assert_close(outputs(smaller, inputs), outputs(unpacked(smaller), inputs))
     assert torch.isfinite(outputs(smaller, inputs)).all()
 
@@ -425,7 +425,7 @@ def test_prune_structured_goes_as_far_as_a_users_code_allows():
 def test_prune_structured_takes_tables_tokens_and_sequences(make, inputs, share):
     model = make().eval()
     pruned = prune_structured(model, batches(inputs), untrained, ratio=0.5)
-    assert stored(pruned) < share * stored(model)
+    assert stored_bytes(pruned) < share * stored_bytes(model)
     assert outputs(pruned, inputs).shape == outputs(model, inputs).shape
 
 
@@ -476,9 +476,9 @@ def test_quantize_static_rounds_each_channel_in_its_own_scale(trained):
     model, smaller = trained
     _, weights = graph_of(smaller)
     name, found = next((name, w) for name, w in weights.items() if w.dtype == "int8" and w.ndim == 2)
-    scale = model[-1].weight.detach().abs().amax(1) / LEVELS
+    scale = model[-1].weight.detach().abs().amax(1) / HISTOGRAM_LEVELS
     wanted = (model[-1].weight.detach() / scale[:, None]).round()
-    assert max(abs(w.astype(int)).max() for w in whole(weights).values()) <= LEVELS, "two products with 255 stay within 16 bits"
+    assert max(abs(w.astype(int)).max() for w in whole(weights).values()) <= HISTOGRAM_LEVELS, "two products with 255 stay within 16 bits"
     assert (torch.tensor(found).float() - wanted).abs().max() <= 1 and (torch.tensor(found) == wanted).float().mean() > 0.99
     torch.testing.assert_close(torch.tensor(weights[name.replace("quantized", "scale")]), scale)
 
@@ -510,7 +510,7 @@ def test_quantize_dynamic_is_close_and_takes_ranges_as_it_runs():
     smaller = quantize_dynamic(model, batches(inputs))
     kinds, _ = graph_of(smaller)
     assert "DynamicQuantizeLSTM" in kinds
-    assert stored(smaller) < stored(model) / 2
+    assert stored_bytes(smaller) < stored_bytes(model) / 2
     expected = outputs(model, inputs)
     assert (outputs(smaller, inputs) - expected).abs().max() < 0.05 * expected.abs().max()
 
@@ -523,7 +523,7 @@ def test_quantize_dynamic_leaves_convolutions_to_others(net):
 def test_fake_weight_is_rounding_in_each_channel():
     weight = torch.randn(5, 4, 3, 3, requires_grad=True)
     found = FakeWeight()(weight)
-    scale = weight.detach().abs().flatten(1).amax(1).view(-1, 1, 1, 1) / LEVELS
+    scale = weight.detach().abs().flatten(1).amax(1).view(-1, 1, 1, 1) / HISTOGRAM_LEVELS
     torch.testing.assert_close(found, (weight / scale).round() * scale)
     upstream = torch.randn_like(found)
     found.backward(upstream)

@@ -20,7 +20,7 @@ from autoopt.plugins.device.mps import mps
 from autoopt.plugins.device.parallel import POWERSGD_START, CompressGradients, CutUp
 from autoopt.plugins.device.tpu import tpu
 from autoopt.technique import find
-from autoopt.testing.toys import TASKS, Tiny, examples_of, fit, network
+from autoopt.testing.toys import TASKS, Tiny, examples_of, fit_toy, toy_network
 from autoopt.trial.ranks import spread
 
 on_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device, and AUTOOPT_TEST_GPU=1")
@@ -55,31 +55,31 @@ def test_only_precision_is_searched_by_default():
 
 
 def test_cpu_says_its_precision():
-    assert cpu(network(), precision="bf16-mixed") == {"accelerator": "cpu", "devices": 1, "precision": "bf16-mixed"}
+    assert cpu(toy_network(), precision="bf16-mixed") == {"accelerator": "cpu", "devices": 1, "precision": "bf16-mixed"}
 
 
 def test_cuda_that_was_not_built(monkeypatch):
     monkeypatch.setattr(torch.backends.cuda, "is_built", lambda: False)
     with pytest.raises(Unavailable, match="no CUDA device: torch was built without CUDA"):
-        cuda(network())
+        cuda(toy_network())
 
 
 def test_cuda_without_a_device(monkeypatch, two_gpus):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(Unavailable, match="no CUDA device is visible"):
-        cuda(network())
+        cuda(toy_network())
 
 
 def test_cuda_with_a_device(monkeypatch, two_gpus):
     said = []
     monkeypatch.setattr(torch, "set_float32_matmul_precision", said.append)
     expected = {"accelerator": "cuda", "devices": 1, "precision": "16-mixed"}
-    assert cuda(network(), precision="16-mixed", matmul="high") == expected and said == ["high"]
+    assert cuda(toy_network(), precision="16-mixed", matmul="high") == expected and said == ["high"]
 
 
 def test_cuda_with_too_few_devices(two_gpus):
     with pytest.raises(Unavailable, match=r"devices=3, but a trial sees 2 \(executor.gpus_per_trial says how many it has\)"):
-        cuda(network(), devices=3, strategy="ddp")
+        cuda(toy_network(), devices=3, strategy="ddp")
 
 
 def test_tpu_without_its_library():
@@ -119,13 +119,13 @@ def test_mps(monkeypatch, built, there, reason):
 def test_threads(monkeypatch):
     said = []
     monkeypatch.setattr(torch, "set_num_threads", said.append)
-    cpu(network())
-    cpu(network(), threads=3)
+    cpu(toy_network())
+    cpu(toy_network(), threads=3)
     assert said == [3]
 
 
 def test_channels_last_computes_the_same_the_other_way_round():
-    model, inputs = network(), examples_of_images()
+    model, inputs = toy_network(), examples_of_images()
     expected = model(inputs)
     cpu(model, channels_last=True)
     convolved = model[0](inputs)
@@ -141,8 +141,8 @@ def examples_of_images() -> torch.Tensor:
 def test_bf16_rounds_the_products():
     trained = []
     for precision in ("32-true", "bf16-mixed"):
-        model = network()
-        fit(Tiny(model), [], **cpu(model, precision=precision))
+        model = toy_network()
+        fit_toy(Tiny(model), [], **cpu(model, precision=precision))
         trained.append(model[4].weight.detach())
     assert not torch.equal(*trained)
     torch.testing.assert_close(*trained, atol=1e-2, rtol=0)
@@ -150,7 +150,7 @@ def test_bf16_rounds_the_products():
 
 def test_a_network_is_compiled_in_place(monkeypatch):
     compiled = spied_on(monkeypatch)
-    model = network()
+    model = toy_network()
     names = [*model.state_dict()]
     cpu(model)
     assert compiled == []
@@ -160,7 +160,7 @@ def test_a_network_is_compiled_in_place(monkeypatch):
 
 def test_of_a_lightning_module_the_parts_are_compiled_too(monkeypatch):
     compiled = spied_on(monkeypatch)
-    module = Tiny(network())
+    module = Tiny(toy_network())
     module.blocks, module.relu = nn.ModuleList([nn.Linear(2, 2)]), nn.ReLU()
     cpu(module, compile=True)
     assert compiled == [module, module.model, module.blocks[0]]
@@ -176,17 +176,17 @@ def spied_on(monkeypatch) -> list[nn.Module]:
 
 
 def test_processes_on_a_cpu_share_each_batch():
-    arguments = cpu(network(), devices=2, strategy="ddp")
+    arguments = cpu(toy_network(), devices=2, strategy="ddp")
     assert (arguments["devices"], type(arguments["strategy"]), arguments["callbacks"]) == (2, DDPStrategy, [])
 
 
 def test_one_device_needs_no_strategy():
-    assert cpu(network(), devices=1, strategy="ddp", hook="fp16") == cpu(network())
+    assert cpu(toy_network(), devices=1, strategy="ddp", hook="fp16") == cpu(toy_network())
 
 
 @pytest.mark.parametrize(("strategy", "sizes"), [("fsdp", (2, 1)), ("tensor", (1, 2))])
 def test_gpus_share_the_model(two_gpus, strategy, sizes):
-    model = network()
+    model = toy_network()
     arguments = cuda(model, devices=2, strategy=strategy)
     cut_up = arguments["strategy"]
     assert isinstance(cut_up, ModelParallelStrategy) and (cut_up._data_parallel_size, cut_up._tensor_parallel_size) == sizes
@@ -195,7 +195,7 @@ def test_gpus_share_the_model(two_gpus, strategy, sizes):
 
 def test_gpus_have_all_hooks(two_gpus):
     for hook in ("fp16", "bf16", "powersgd"):
-        (callback,) = cuda(network(), devices=2, strategy="ddp", hook=hook)["callbacks"]
+        (callback,) = cuda(toy_network(), devices=2, strategy="ddp", hook=hook)["callbacks"]
         assert isinstance(callback, CompressGradients) and callback.hook == hook
 
 
@@ -209,12 +209,12 @@ def test_gpus_have_all_hooks(two_gpus):
 )
 def test_what_a_cpu_cannot_do(values, reason):
     with pytest.raises(Unavailable, match=reason):
-        cpu(network(), **values)
+        cpu(toy_network(), **values)
 
 
 def test_powersgd_on_a_cpu_beside_a_gpu(two_gpus):
     with pytest.raises(Unavailable, match="hook=powersgd waits for a GPU in torch wherever there is one"):
-        cpu(network(), devices=2, strategy="ddp", hook="powersgd")
+        cpu(toy_network(), devices=2, strategy="ddp", hook="powersgd")
 
 
 @pytest.mark.parametrize(
@@ -229,7 +229,7 @@ def test_powersgd_on_a_cpu_beside_a_gpu(two_gpus):
 )
 def test_settings_that_do_not_fit_together(values, problem):
     with pytest.raises(ValueError, match=problem):
-        cpu(network(), **values)
+        cpu(toy_network(), **values)
 
 
 def test_a_module_that_cuts_itself_up_is_left_to_it():
@@ -239,7 +239,7 @@ def test_a_module_that_cuts_itself_up_is_left_to_it():
 
     trainer = SimpleNamespace(strategy=ModelParallelStrategy(1, 2))
     trainer.strategy._device_mesh = "mesh"
-    own, plain = Own(network()), Tiny(network())
+    own, plain = Own(toy_network()), Tiny(toy_network())
     for module in (own, plain):
         CutUp(module, lambda model, mesh: None).setup(trainer, module, "fit")
     assert "configure_model" not in vars(own) and plain.configure_model.args == (plain, "mesh")
@@ -297,7 +297,7 @@ def test_powersgd_sends_a_matrix_of_rank_one():
 
 
 def test_a_hook_waits_for_training_on_several_devices():
-    trainer = fit(Tiny(network()), [CompressGradients("fp16")], accelerator="cpu", devices=1)
+    trainer = fit_toy(Tiny(toy_network()), [CompressGradients("fp16")], accelerator="cpu", devices=1)
     assert trainer.global_step == 2
 
 
@@ -309,15 +309,15 @@ def test_a_hook_waits_for_training_on_several_devices():
     "values", [{}, {"precision": "bf16-mixed"}, {"precision": "16-mixed"}, {"matmul": "high"}, {"channels_last": True}]
 )
 def test_a_gpu_trains_to_about_what_a_cpu_does(values):
-    expected, model = network(), network()
-    fit(Tiny(expected), [], **cpu(expected))
-    fit(Tiny(model), [], **cuda(model, **values))
+    expected, model = toy_network(), toy_network()
+    fit_toy(Tiny(expected), [], **cpu(expected))
+    fit_toy(Tiny(model), [], **cuda(model, **values))
     torch.testing.assert_close(model[4].weight.cpu(), expected[4].weight, atol=1e-2, rtol=0)
 
 
 @on_cuda
 def test_a_gpu_runs_a_compiled_network():
-    model, inputs = network().cuda().eval(), examples_of(TASKS[1])[0].cuda()
+    model, inputs = toy_network().cuda().eval(), examples_of(TASKS[1])[0].cuda()
     expected = model(inputs)
     cuda(model, compile=True)
     torch.testing.assert_close(model(inputs), expected, atol=1e-4, rtol=1e-4)

@@ -4,7 +4,7 @@ import pytest
 
 from autoopt.config import compose
 from autoopt.executor.resources import Limits, Machine
-from autoopt.live import path_of
+from autoopt.live import import_path
 from autoopt.plugins.executor import local as module
 
 
@@ -37,6 +37,6 @@ def test_local_fills_the_machine_where_nothing_else_is_said(made, tmp_path):
 
 
 def test_local_forks_this_process_where_an_object_of_it_is_named(made, tmp_path):
-    path = path_of("model", lambda task: None)
+    path = import_path("model", lambda task: None)
     module.local({"tree": compose(["data=digits", f"model={path}"])}, tmp_path, Limits())
     assert made["fork"] is True

@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader
 
 from autoopt.data.task import Examples, make_task
 from autoopt.domain import Unavailable
-from autoopt.module.tuned import groups
+from autoopt.module.tuned import parameter_groups
 from autoopt.orders import Train
 from autoopt.plugins.optimizer.adabelief import adabelief
 from autoopt.plugins.optimizer.adadelta import adadelta
@@ -45,7 +45,7 @@ from autoopt.recipe import Recipe
 from autoopt.slots import SLOTS
 from autoopt.store import Store
 from autoopt.technique import available, find
-from autoopt.testing.toys import Tiny, fit
+from autoopt.testing.toys import Tiny, fit_toy
 from autoopt.trial.run import run
 from autoopt.trial.world import World
 
@@ -580,7 +580,7 @@ class Still(Tiny):
 
 def test_gd_takes_the_mean_of_gradients_that_are_penalised_and_clipped_batch_by_batch():
     module = Still(partial(gd, steps_per_epoch=2, lr=0.5, weight_decay=0.0))
-    fit(module, [l1(strength=0.1), gradient_clip(norm=0.5)], accelerator="cpu", devices=1)
+    fit_toy(module, [l1(strength=0.1), gradient_clip(norm=0.5)], accelerator="cpu", devices=1)
     penalised = [g + 0.1 for g in module.raw]
     clipped = [g * min(1.0, 0.5 / float(g.norm())) for g in penalised]
     assert len(clipped) == 2 and all(g.norm() > 0.5 for g in penalised)
@@ -589,8 +589,8 @@ def test_gd_takes_the_mean_of_gradients_that_are_penalised_and_clipped_batch_by_
 
 def test_clipping_bounds_the_second_of_sams_gradients_and_leaves_the_firsts_direction():
     free, bound = (Still(lambda params: sam(params, nn.Identity(), lr=0.5, momentum=0.0, weight_decay=0.0, rho=0.2)) for _ in range(2))
-    fit(free, [], accelerator="cpu", devices=1)
-    fit(bound, [gradient_clip(norm=0.1)], accelerator="cpu", devices=1)
+    fit_toy(free, [], accelerator="cpu", devices=1)
+    fit_toy(bound, [gradient_clip(norm=0.1)], accelerator="cpu", devices=1)
     assert len(free.raw) == len(bound.raw) == 4
     torch.testing.assert_close(bound.raw[1], free.raw[1])  # the same point near the first weights
     seconds = [bound.raw[1], bound.raw[3]]
@@ -616,7 +616,7 @@ def test_muon_leaves_the_models_last_matrix_to_adamw_whatever_the_order_of_the_g
     model = convolutional()
     for p in list(model.parameters())[:2]:
         p.lr_scale = 0.5
-    optimizer = muon(groups(model), model)
+    optimizer = muon(parameter_groups(model), model)
     turned = {p for group in optimizer.param_groups if group["muon"] for p in group["params"]}
     assert turned == {model[0].weight, model[2].weight, model[4].weight}
 
@@ -625,7 +625,7 @@ def test_prodigy_finds_one_rate_for_all_layers():
     model = convolutional()
     next(model.parameters()).lr_scale = 0.5
     with pytest.raises(Unavailable, match="one rate for all layers"):
-        prodigy(groups(model))
+        prodigy(parameter_groups(model))
 
 
 class Accumulating(L.LightningModule):
@@ -637,7 +637,7 @@ class Accumulating(L.LightningModule):
         return nn.functional.cross_entropy(self.net(batch[0]), batch[1])
 
     def configure_optimizers(self):
-        return sam(groups(self), self)
+        return sam(parameter_groups(self), self)
 
 
 def test_sam_goes_neither_with_accumulation_by_lightning_nor_with_scaled_gradients():

@@ -24,7 +24,7 @@ from autoopt.plugins.regularizer.swa import swa
 from autoopt.recipe import Recipe
 from autoopt.slots import SLOTS
 from autoopt.store import Store
-from autoopt.testing.toys import Residual
+from autoopt.testing.toys import ResidualBlock
 from autoopt.trial.run import run
 from autoopt.trial.world import World
 
@@ -161,7 +161,7 @@ def test_dropout_needs_something_to_drop():
 
 def blocks(count: int = 4) -> nn.Sequential:
     torch.manual_seed(0)
-    return nn.Sequential(*(Residual(nn.Sequential(nn.Linear(3, 3), nn.Softplus())) for _ in range(count)))
+    return nn.Sequential(*(ResidualBlock(nn.Sequential(nn.Linear(3, 3), nn.Softplus())) for _ in range(count)))
 
 
 def test_stochastic_depth_drops_whole_branches_of_examples_more_often_with_depth():

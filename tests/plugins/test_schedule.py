@@ -34,7 +34,7 @@ from autoopt.plugins.schedule.warmup_stable_decay import warmup_stable_decay
 from autoopt.recipe import Recipe
 from autoopt.slots import SLOTS
 from autoopt.store import Store
-from autoopt.testing.toys import Tiny, fit
+from autoopt.testing.toys import Tiny, fit_toy
 from autoopt.trial.run import run
 from autoopt.trial.world import World
 
@@ -228,7 +228,7 @@ def test_gradient_adaptive_uses_the_mean_gradient_of_full_batch_descent(plain_fi
 
 def test_gradient_adaptive_sees_penalties_and_reads_a_scaled_gradient_as_it_is():
     module = Scheduled(partial(gradient_adaptive, beta=0.3))
-    fit(module, [l1(strength=0.1)], accelerator="cpu", devices=1)
+    fit_toy(module, [l1(strength=0.1)], accelerator="cpu", devices=1)
     first = module.raw[0] + 0.1
     second = module.raw[1] + 0.1 * module.seen[1].sign()
     now = 0.1 - shrunk(0.5, first) * first

@@ -9,7 +9,7 @@ from autoopt.plugins.strategy.random import random
 from autoopt.plugins.strategy.tpe import tpe
 from autoopt.space import Domain, Space
 from autoopt.strategy import AtRandom, Evidence
-from autoopt.testing.strategy import check_values
+from autoopt.testing.strategy import check_point
 
 SPACE = Space.of(compose(["data=digits", "model=linear", "optimizer=nesterov", "schedule=constant,cosine", "augmentation=mixup,translate"]))
 BEST = Goal((Objective("val_accuracy", "maximize"),))
@@ -127,14 +127,14 @@ def test_a_value_that_is_off_its_steps_is_no_point():
             pick(domain("share", Range(0.0, 1.0, step=0.25), float))
 
     with pytest.raises(AssertionError, match=r"share=0.3: expected interval\(0.0, 1.0\) in steps of 0.25"):
-        check_values(Steps(), {"share": 0.3})
+        check_point(Steps(), {"share": 0.3})
     with pytest.raises(AssertionError, match="share=1, expected float"):
-        check_values(Steps(), {"share": 1})
+        check_point(Steps(), {"share": 1})
     with pytest.raises(AssertionError, match="the space has no other"):
-        check_values(Steps(), {"share": 0.5, "other": 1})
+        check_point(Steps(), {"share": 0.5, "other": 1})
     with pytest.raises(AssertionError, match="it proposes no share, but: nothing"):
-        check_values(Steps(), {})
-    check_values(Steps(), AtRandom(Steps()).propose((), 0, 0))
+        check_point(Steps(), {})
+    check_point(Steps(), AtRandom(Steps()).propose((), 0, 0))
 
 
 def rung(*values):

@@ -7,7 +7,7 @@ import pytest
 
 from autoopt.errors import StoreFault, TechniqueError
 from autoopt.orders import REASONS, Problem
-from autoopt.process.endings import classify, ended, oom_kills
+from autoopt.process.endings import classify, oom_kills, problem_of_exit
 
 
 class OutOfMemoryError(RuntimeError):
@@ -135,13 +135,13 @@ def test_a_wait_status_has_a_reason():
     def status(code=0, signal=0):
         return code << 8 | signal
 
-    assert ended(status(3), out_of_memory=False) == Problem("lost", "exited with code 3 before it had a result")
-    assert ended(status(signal=signal.SIGTERM), out_of_memory=False).reason == "preempted"
-    assert ended(status(signal=signal.SIGSEGV), out_of_memory=True) == Problem("lost", "killed by signal 11 (SIGSEGV)")
-    assert ended(status(signal=40), out_of_memory=False) == Problem("lost", "killed by signal 40 (a real-time signal)")
+    assert problem_of_exit(status(3), out_of_memory=False) == Problem("lost", "exited with code 3 before it had a result")
+    assert problem_of_exit(status(signal=signal.SIGTERM), out_of_memory=False).reason == "preempted"
+    assert problem_of_exit(status(signal=signal.SIGSEGV), out_of_memory=True) == Problem("lost", "killed by signal 11 (SIGSEGV)")
+    assert problem_of_exit(status(signal=40), out_of_memory=False) == Problem("lost", "killed by signal 40 (a real-time signal)")
     killed = status(signal=signal.SIGKILL)
-    assert ended(killed, out_of_memory=False) == Problem("lost", "killed by signal 9 (SIGKILL), perhaps for lack of memory")
-    assert ended(killed, out_of_memory=True) == Problem("oom_host", "killed by the kernel for lack of memory")
+    assert problem_of_exit(killed, out_of_memory=False) == Problem("lost", "killed by signal 9 (SIGKILL), perhaps for lack of memory")
+    assert problem_of_exit(killed, out_of_memory=True) == Problem("oom_host", "killed by the kernel for lack of memory")
 
 
 def test_the_kernels_kills_can_be_read():

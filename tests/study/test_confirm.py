@@ -6,7 +6,7 @@ from scripted import ACCURACY, LOSS, Fails, closed, outcome, record, space, stud
 from autoopt.goal import Goal
 from autoopt.orders import Measure
 from autoopt.study.budget import Budget
-from autoopt.study.confirm import Plan, candidates, measure, planned, replicate, room_left, share_of
+from autoopt.study.confirm import Plan, candidates, measure_candidates, planned, replicate, room_left, share_of
 from autoopt.study.stages import CONFIRM, FINAL
 
 RECIPE = space().baseline()
@@ -186,25 +186,25 @@ def test_the_test_part_is_measured_one_at_a_time_by_the_weights_that_were_kept(t
     study = Replicated(tmp_path)
     pair = study.run()
     work = study.open(workers=4)
-    tested = measure(work.runner, work.journal, pair, work.budget)
+    tested = measure_candidates(work.runner, work.journal, pair, work.budget)
     orders = work.runner.executor.orders
     assert work.runner.executor.most == 1
     assert [order.weights for order in orders] == ["0-final-0", "1-final-0", "0-final-1", "1-final-1"]
     assert {(order.part, order.latency) for order in orders} == {("test", True)}
     assert [[r.key for r in c.tests] for c in tested] == [[f"{r.key}-test" for r in c.records] for c in pair]
     study.trained.clear()
-    assert measure(work.runner, work.journal, pair, work.budget) == tested and study.trained == []
+    assert measure_candidates(work.runner, work.journal, pair, work.budget) == tested and study.trained == []
     closed(work)
 
 
 def test_a_measurement_that_fails_leaves_a_hole_and_is_tried_again(tmp_path):
     study = Replicated(tmp_path, {"0-final-1-test": None})
     pair, work = study.run(), study.open()
-    tested = measure(work.runner, work.journal, pair, work.budget)
+    tested = measure_candidates(work.runner, work.journal, pair, work.budget)
     assert [[r.state for r in c.tests] for c in tested] == [["complete", "failed"], ["complete", "complete"]]
     study.scores = {}
     study.trained.clear()
-    whole = measure(work.runner, work.journal, pair, work.budget)
+    whole = measure_candidates(work.runner, work.journal, pair, work.budget)
     assert study.trained == ["0-final-1-test"]
     assert work.runner.screen.stages[-1] == ("test", 4, 3)
     assert [len(c.tests) for c in whole] == [2, 2]
@@ -215,8 +215,8 @@ def test_another_pair_is_counted_for_itself(tmp_path):
     """What was measured for others in an earlier session is not what is done of this one."""
     study = Replicated(tmp_path)
     three, work = study.run("012"), study.open()
-    measure(work.runner, work.journal, three[:2], work.budget)
-    measure(work.runner, work.journal, [three[0], three[2]], work.budget)
+    measure_candidates(work.runner, work.journal, three[:2], work.budget)
+    measure_candidates(work.runner, work.journal, [three[0], three[2]], work.budget)
     assert work.runner.screen.stages[-1] == ("test", 4, 2)
     closed(work)
 

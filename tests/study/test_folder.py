@@ -11,7 +11,7 @@ from autoopt.config import compose
 from autoopt.errors import BadInput
 from autoopt.goal import Goal, Objective
 from autoopt.space import Space
-from autoopt.study.folder import FORMAT, Folder, default_name, derived_seed, write
+from autoopt.study.folder import FORMAT, Folder, default_name, derived_seed, replace_file
 from autoopt.study.journal_file import StoreError
 from autoopt.study.settled import Settled
 
@@ -208,8 +208,8 @@ def test_how_other_commands_name_it(folder, tmp_path, monkeypatch):
 @pytest.mark.parametrize("call", ["write_text", "replace"])
 def test_writing_is_all_or_nothing(tmp_path, monkeypatch, call):
     path = tmp_path / "verdict.yaml"
-    write(path, "old")
-    write(path, "new")
+    replace_file(path, "old")
+    replace_file(path, "new")
     assert path.read_text() == "new"
     assert [p.name for p in tmp_path.iterdir()] == ["verdict.yaml"]
 
@@ -218,7 +218,7 @@ def test_writing_is_all_or_nothing(tmp_path, monkeypatch, call):
 
     monkeypatch.setattr(type(path), call, full)
     with pytest.raises(StoreError, match=r"verdict\.yaml cannot be written: No space left on device"):
-        write(path, "newer")
+        replace_file(path, "newer")
     assert path.read_text() == "new"
 
 

@@ -13,7 +13,7 @@ from autoopt.report.sentence import conclusion
 from autoopt.study.mirror import STATUS, Mirror, parameters
 from autoopt.study.runner import Job, Result
 from autoopt.study.stages import CONFIRM, SEARCH, TEST
-from autoopt.study.stored import stored
+from autoopt.study.stored import open_stored
 
 TINY = ["name=s", "data=digits", "model=mlp", "optimizer=adamw,mine:late", "executor.workers=1"]
 TINY += ["study.trials=8", "study.epochs=3", "study.confirm=1", "study.seeds=2"]
@@ -98,7 +98,7 @@ def test_a_real_search_in_a_real_store(tmp_path):
     (tmp_path / "mine.py").write_text(MINE)
     search(tmp_path)
     search(tmp_path, "study.trials=9")
-    client, study = MlflowClient(f"sqlite:///{tmp_path}/mlflow.db"), stored("s", str(tmp_path / "autoopt-runs"))
+    client, study = MlflowClient(f"sqlite:///{tmp_path}/mlflow.db"), open_stored("s", str(tmp_path / "autoopt-runs"))
     found = client.search_runs([client.get_experiment_by_name("s").experiment_id], max_results=100)
     (parent,) = (run for run in found if run.data.tags["autoopt.role"] == "study")
     trials = {run.data.tags["autoopt.trial"]: run for run in found if run.data.tags["autoopt.role"] == "trial"}

@@ -17,8 +17,8 @@ from autoopt.study.folder import derived_seed
 from autoopt.study.mirror import git_commit
 from autoopt.study.search import own_baseline, search
 from autoopt.study.settled import recall
-from autoopt.study.stored import stored
-from autoopt.study.verdict import read
+from autoopt.study.stored import open_stored
+from autoopt.study.verdict import read_verdict
 
 BASELINE = Space.of(composed(*SPACE, *PLAIN)).baseline()
 MOMENTUM = Space.of(composed(*SPACE, *PLAIN, "optimizer=momentum", "optimizer.momentum.lr=0.07")).baseline().tree["optimizer"]
@@ -65,7 +65,7 @@ class Study:
         return search(tree, self.screen, self.executor, **how)
 
     def records(self, stage="search"):
-        return {r.key: r for r in stored("s", str(self.path)).records[stage]}
+        return {r.key: r for r in open_stored("s", str(self.path)).records[stage]}
 
     def trained(self):
         """The keys that were asked for, without the preflight's and the graph's."""
@@ -117,8 +117,8 @@ def test_of_several_candidates_the_winner_is_chosen_on_seeds_of_their_own(study)
 def test_the_verdict_comes_back_from_its_file(study):
     verdict = study.search()
     tree = yaml.safe_load((study.path / "s" / "verdict.yaml").read_text())
-    assert read(tree) == verdict == stored("s", str(study.path)).verdict
-    assert asdict(read(tree)) == asdict(verdict)
+    assert read_verdict(tree) == verdict == open_stored("s", str(study.path)).verdict
+    assert asdict(read_verdict(tree)) == asdict(verdict)
     assert "&" not in (study.path / "s" / "verdict.yaml").read_text(), "no aliases for people to read"
     assert {"conclusion", "better", "level"} <= tree.keys()
 

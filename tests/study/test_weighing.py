@@ -8,7 +8,7 @@ from scripted import ACCURACY, LOSS, baseline, record
 from autoopt.goal import Objective
 from autoopt.study.confirm import Candidate
 from autoopt.study.stages import FINAL, TEST
-from autoopt.study.weighing import UNKNOWN, interval, resampled, weigh
+from autoopt.study.weighing import UNBOUNDED, interval, resampled, weigh
 
 
 def candidate(key, scores, validation=(0.5, 0.5), resamples=(), units=10**6):
@@ -92,7 +92,7 @@ def test_the_interval_covers_the_truth():
 @pytest.mark.parametrize("resamples", [(), [[0.8, 0.81, 0.79]]], ids=["without resamples", "with resamples"])
 def test_one_seed_tells_nothing(resamples):
     gain, bounds = weighed(candidate("0", [0.5], [0.5], resamples), candidate("7", [0.9], [0.9], resamples))
-    assert gain == pytest.approx(0.4) and bounds == UNKNOWN == (-inf, inf)
+    assert gain == pytest.approx(0.4) and bounds == UNBOUNDED == (-inf, inf)
 
 
 def test_two_seeds_tell_something():
@@ -103,7 +103,7 @@ def test_two_seeds_tell_something():
 def test_one_seed_left_on_one_side_tells_nothing():
     draws = [[0.8, 0.81, 0.79]] * 3
     sides = candidate("0", [0.5, 0.51, 0.52], resamples=draws), candidate("7", [0.9], resamples=draws[:1])
-    assert weighed(*sides)[1] == UNKNOWN
+    assert weighed(*sides)[1] == UNBOUNDED
 
 
 def test_the_baseline_against_itself():
@@ -135,7 +135,7 @@ def test_a_small_test_part_widens_the_interval():
 
 def test_seeds_that_agree_to_the_last_digit():
     """They tell nothing of chance, unless there is no difference at all."""
-    assert interval(0.1, [(0.0, 2), (0.0, 2)]) == UNKNOWN
+    assert interval(0.1, [(0.0, 2), (0.0, 2)]) == UNBOUNDED
     assert interval(0.0, [(0.0, 2), (0.0, 2)]) == (0.0, 0.0)
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from autoopt.errors import BadInput
 from autoopt.tracking import Tracker, ui
-from autoopt.tracking.server import free_port, public
+from autoopt.tracking.server import free_port, without_credentials
 
 
 def test_no_store(tmp_path):
@@ -24,7 +24,7 @@ def test_no_server():
 
 
 def test_credentials_are_not_shown():
-    assert public("http://user:word@host:1/") == "http://host:1" and public("http://host") == "http://host"
+    assert without_credentials("http://user:word@host:1/") == "http://host:1" and without_credentials("http://host") == "http://host"
 
 
 @pytest.mark.slow

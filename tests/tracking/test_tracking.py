@@ -17,7 +17,7 @@ from mlflow import MlflowClient
 from autoopt.errors import BadInput
 from autoopt.tracking import Tracker, experiment_name, store_uri
 from autoopt.tracking.server import free_port
-from autoopt.tracking.spool import path_of
+from autoopt.tracking.spool import sqlite_file
 
 METRICS = {"val_accuracy": 0.5, "val_loss": 1.0, "train_loss": 2.0, "lr": 0.1}
 
@@ -347,7 +347,7 @@ def test_a_folder_of_any_name_keeps_its_own_store(folder, template, monkeypatch,
     tracker = start(folder, None)
     assert tracker.close() == 0 and sorted(path.name for path in tmp_path.iterdir()) == before
     assert len(runs("sqlite:///mlflow.db", "study")) == 1  # as plain `mlflow ui` finds it in that folder
-    assert path_of(store_uri(None)) == tmp_path / name / "mlflow.db" == path_of(store_uri(store_uri(None)))
+    assert sqlite_file(store_uri(None)) == tmp_path / name / "mlflow.db" == sqlite_file(store_uri(store_uri(None)))
 
 
 def test_no_spool_is_said(tmp_path):

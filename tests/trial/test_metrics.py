@@ -9,7 +9,7 @@ import torchmetrics
 from torch import nn
 
 from autoopt.trial import metrics
-from autoopt.trial.metrics import CLASSIFICATION, REGRESSION, by, latency, operations, quality, resampled, size
+from autoopt.trial.metrics import CLASSIFICATION, REGRESSION, by, latency, operations, quality_metrics, resampled, size
 
 N = 400
 
@@ -46,7 +46,7 @@ def theirs(outputs: torch.Tensor, targets: torch.Tensor) -> dict[str, float]:
 
 
 def accuracy(outputs, targets):
-    return quality("classification", outputs, targets, ["accuracy"])["accuracy"]
+    return quality_metrics("classification", outputs, targets, ["accuracy"])["accuracy"]
 
 
 class Fifth(torchmetrics.Metric):
@@ -75,14 +75,14 @@ def test_metrics_of_the_users_own():
 
 
 def test_classification_equals_scikit_learn(guesses):
-    assert quality("classification", *guesses, CLASSIFICATION) == pytest.approx(theirs(*guesses), abs=1e-6)
+    assert quality_metrics("classification", *guesses, CLASSIFICATION) == pytest.approx(theirs(*guesses), abs=1e-6)
 
 
 def test_classes_that_never_occur_do_not_count(guesses):
     outputs, targets = guesses
     outputs[:, 3] = -100
     rows = targets != 3
-    ours = quality("classification", outputs[rows], targets[rows], CLASSIFICATION)
+    ours = quality_metrics("classification", outputs[rows], targets[rows], CLASSIFICATION)
     assert ours == pytest.approx(theirs(outputs[rows], targets[rows]), abs=1e-5)
 
 
@@ -90,11 +90,11 @@ def test_classes_that_never_occur_do_not_count(guesses):
 def test_balanced_accuracy_counts_the_classes_that_there_are(guesses):
     outputs, targets = guesses
     rows = targets != 3  # which is found, though it is not there
-    ours = quality("classification", outputs[rows], targets[rows], ["balanced_accuracy"])["balanced_accuracy"]
+    ours = quality_metrics("classification", outputs[rows], targets[rows], ["balanced_accuracy"])["balanced_accuracy"]
     assert ours == pytest.approx(sk.balanced_accuracy_score(targets[rows], outputs[rows].argmax(1)))
     always = torch.nn.functional.one_hot(torch.zeros(100, dtype=torch.int64), 2).float()
     rare = (torch.arange(100) < 4).long()
-    assert quality("classification", always, rare, ["accuracy", "balanced_accuracy"]) == {
+    assert quality_metrics("classification", always, rare, ["accuracy", "balanced_accuracy"]) == {
         "accuracy": pytest.approx(0.96),
         "balanced_accuracy": 0.5,
     }
@@ -103,7 +103,7 @@ def test_balanced_accuracy_counts_the_classes_that_there_are(guesses):
 def test_a_class_that_is_never_found_counts_as_nought(guesses):
     outputs, targets = guesses
     outputs[:, 3] = -5
-    assert quality("classification", outputs, targets, CLASSIFICATION) == pytest.approx(theirs(outputs, targets), abs=1e-5)
+    assert quality_metrics("classification", outputs, targets, CLASSIFICATION) == pytest.approx(theirs(outputs, targets), abs=1e-5)
 
 
 @pytest.mark.parametrize("columns", [1, 2])
@@ -115,14 +115,14 @@ def test_regression_equals_scikit_learn(estimates, columns):
         "r2": sk.r2_score(targets, outputs),
         "loss": sk.mean_squared_error(targets, outputs),
     }
-    assert quality("regression", outputs, targets, REGRESSION) == pytest.approx(expected, rel=1e-5)
+    assert quality_metrics("regression", outputs, targets, REGRESSION) == pytest.approx(expected, rel=1e-5)
 
 
 def test_resamples_spread_as_the_binomial_distribution_says(guesses):
     outputs, targets = guesses
     drawn, units = resampled(accuracy, outputs, targets)
     assert units == N
-    p = quality("classification", outputs, targets, ["accuracy"])["accuracy"]
+    p = quality_metrics("classification", outputs, targets, ["accuracy"])["accuracy"]
     assert len(drawn) == metrics.RESAMPLES
     error = (p * (1 - p) / N) ** 0.5
     assert statistics.stdev(drawn) == pytest.approx(error, rel=0.15)  # three standard errors of a deviation of 200
@@ -162,14 +162,14 @@ def test_a_large_mean_hides_no_spread():
     targets = 20000 + 10 * torch.randn(500, 1)
     outputs = targets + 5 * torch.randn(500, 1)
     expected = sk.r2_score(targets.double(), outputs.double())
-    assert quality("regression", outputs, targets, ["r2"])["r2"] == pytest.approx(expected, rel=1e-6)
-    assert quality("regression", outputs[:1], targets[:1], ["r2", "mae"]).keys() == {"mae"}, "of one value there is no r2"
+    assert quality_metrics("regression", outputs, targets, ["r2"])["r2"] == pytest.approx(expected, rel=1e-6)
+    assert quality_metrics("regression", outputs[:1], targets[:1], ["r2", "mae"]).keys() == {"mae"}, "of one value there is no r2"
 
 
 @pytest.mark.parametrize("name", REGRESSION)
 def test_regression_is_resampled_too(estimates, name):
-    drawn, _ = resampled(lambda *drawn: quality("regression", *drawn, [name])[name], *estimates)
-    assert min(drawn) < quality("regression", *estimates, [name])[name] < max(drawn)
+    drawn, _ = resampled(lambda *drawn: quality_metrics("regression", *drawn, [name])[name], *estimates)
+    assert min(drawn) < quality_metrics("regression", *estimates, [name])[name] < max(drawn)
 
 
 def test_size_counts_bytes():

@@ -26,7 +26,7 @@ from autoopt.recipe import Recipe
 from autoopt.space import Space
 from autoopt.store import Store
 from autoopt.technique import LIVE, find
-from autoopt.trial.metrics import quality
+from autoopt.trial.metrics import quality_metrics
 from autoopt.trial.run import prepare, run
 from autoopt.trial.world import World
 
@@ -395,7 +395,7 @@ def test_weights_that_were_kept_give_the_same_predictions(kept):
     model = mlp(world.task, width=16).eval()
     model.load_state_dict({k.removeprefix("model."): v for k, v in load_file(world.store.weights("0")).items()})
     inputs, targets = world.task.parts["test"]
-    by_hand = quality("classification", model(inputs).detach(), targets, ("accuracy", "loss"))
+    by_hand = quality_metrics("classification", model(inputs).detach(), targets, ("accuracy", "loss"))
     assert opened.metrics["test_accuracy"] == by_hand["accuracy"]
     assert opened.metrics["test_loss"] == pytest.approx(by_hand["loss"])
     assert len(opened.resamples) == 200 and opened.units == len(targets) and opened.metrics["latency_ms"] > 0

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from autoopt.api import tree_of
+from autoopt.api import compose_tree
 from autoopt.commands.plan import data_lines
 from autoopt.config import compose
 from autoopt.data.task import Examples
@@ -262,7 +262,7 @@ def test_the_users_own_techniques_have_the_digits_of_their_files():
     found = facts_of(f"data={HERE}:Bag", f"model={HERE}:Lit", "optimizer=keep,adamw")["sources"]
     assert found == {f"data={HERE}:Bag": digits, f"model={HERE}:Lit": digits}
     assert facts_of("data=digits", "model=mlp", f"metrics={HERE}:missed")["sources"] == {"metrics=missed": digits}
-    tree = tree_of([], lambda: Lit(2), lambda: examples())
+    tree = compose_tree([], lambda: Lit(2), lambda: examples())
     assert prepare({"tree": tree, "store": "."})[1]["sources"] == {}, "a script may change around them"
 
 
@@ -275,11 +275,11 @@ def missed(outputs: Tensor, targets: Tensor) -> float:
 
 @pytest.mark.parametrize(("made", "lightning"), [(lambda: Lit(2), True), (lambda: Network(), False), (lambda task: Network(), False)])
 def test_what_a_function_from_python_makes_is_seen_without_an_annotation(made, lightning):
-    assert prepare({"tree": tree_of([], made, Bag), "store": "."})[1]["lightning"] is lightning
+    assert prepare({"tree": compose_tree([], made, Bag), "store": "."})[1]["lightning"] is lightning
 
 
 def test_two_functions_without_a_name_are_two(tmp_path):
-    tree = tree_of([], lambda: Lit(2), lambda: examples())
+    tree = compose_tree([], lambda: Lit(2), lambda: examples())
     _, facts = prepare({"tree": tree, "store": "."})
     assert facts["sizes"]["train"] == 12 and facts["lightning"]
     assert [*tree["model"], *tree["data"]] == ["model", "data"]
@@ -297,7 +297,7 @@ def rare(share: float) -> Callable[[], Examples]:
 
 
 def facts_of_rare(share: float, *overrides: str) -> dict:
-    return prepare({"tree": tree_of([*overrides], lambda: Network(), rare(share)), "store": "."})[1]
+    return prepare({"tree": compose_tree([*overrides], lambda: Network(), rare(share)), "store": "."})[1]
 
 
 def test_a_class_that_prevails_makes_balanced_accuracy_the_objective():
