@@ -70,20 +70,22 @@ def unknown_keys(overrides: Overrides, tree: Tree) -> Iterator[str]:
 
 def wrong_values(tree: Tree) -> Iterator[str]:
     """A line for each value that is missing, of the wrong type or out of range."""
+    explained = set[str]()
     for place in positions(tree):
         node = place.node[place.last]
         if node == MISSING:
-            yield f"{place.key} is missing: give {place.key}=…{factory(place)}"
+            yield f"{place.key} is missing: give {place.key}=…{factory(place, explained)}"
         else:
             yield from (f"{place.key}={node if isinstance(node, str) else grammar.spell(node)}: {problem}" for problem in problems(place))
     yield from wrong_settings(tree)
 
 
-def factory(place: Position) -> str:
-    """The function to write where an argument may be something that no config says."""
+def factory(place: Position, explained: set[str]) -> str:
+    """The function to write where an argument may be something that no config says, once for each technique."""
     technique = place.technique
-    if technique is None or technique.owner or place.param.scalar is not None:
+    if technique is None or technique.owner or place.param.scalar is not None or technique.path in explained:
         return ""
+    explained.add(technique.path)
     module, _, name = technique.path.partition(":")
     required = ", ".join(f"{key}=…" for key, param in technique.params.items() if param.default is REQUIRED)
     return (

@@ -182,7 +182,8 @@ def slot_as_written(slot: str, tree: Tree, baseline: Recipe) -> dict[str, Any]:
         return {"keep": {}} if "keep" in available(slot) else {}
     ((name, values),) = baseline.tree[slot].items()
     option = Space.of(tree).options[slot][name]
-    own = {key: option.technique.params[key].default for key, value in option.values.items() if isinstance(value, Domain)}
+    params = option.technique.params  # without the arguments of its objects and further keywords, whose defaults are unknown
+    own = {key: params[key].default for key, value in option.values.items() if isinstance(value, Domain) and key in params}
     return {name: values | {key: default for key, default in own.items() if default is not REQUIRED}}
 
 

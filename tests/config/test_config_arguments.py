@@ -12,6 +12,7 @@ from autoopt.config import compose
 from autoopt.errors import BadInput
 from autoopt.recipe import Recipe
 from autoopt.space import Space
+from autoopt.study.search import untouched
 from autoopt.technique import build, find
 
 DATA = "data=digits"
@@ -91,6 +92,12 @@ def test_what_no_config_says_is_left_to_a_function_of_three_lines():
         "or write make.py, and say model=make:make\n"
         "  from own_arguments import Whole\n  def make() -> Whole:\n      return Whole(net=…, optimizer=…)"
     )
+    assert error.value.problems[1] == "model.Whole.optimizer is missing: give model.Whole.optimizer=…"  # the function is shown once
+
+
+def test_the_baseline_keeps_the_first_value_of_an_objects_argument():
+    (values,) = untouched(compose([*WHOLE, "model.Whole.net.width=2,3", "optimizer=adamw"])).tree["model"].values()
+    assert values["net"]["width"] == 2 if isinstance(values["net"], dict) else values["net.width"] == 2
 
 
 @pytest.mark.parametrize(
