@@ -19,6 +19,7 @@ from autoopt.errors import BadInput
 from autoopt.live import Factory, import_path
 from autoopt.module.build import apply_to, prepare_model
 from autoopt.module.chosen import Chosen
+from autoopt.module.own_callbacks import callbacks_of
 from autoopt.recipe import Recipe
 from autoopt.report import page
 from autoopt.report.frame import table_of
@@ -126,7 +127,8 @@ def apply(
         total_steps: optimizer steps of the whole training, which some regularizers need.
 
     Returns:
-        the module, the callbacks and the Trainer arguments: `Trainer(callbacks=callbacks, **arguments).fit(module, …)`.
+        the module, the callbacks (those of the techniques and of `trainer.callbacks`) and the Trainer arguments:
+        `Trainer(callbacks=callbacks, **arguments).fit(module, …)`.
 
     Raises:
         BadInput: the recipe cannot be read, or a regularizer needs `total_steps`; the module is unchanged.
@@ -139,6 +141,6 @@ def apply(
         raise BadInput(f"regularizer={names} needs total_steps: call apply(…, total_steps=…), the optimizer steps of the training")
     prepare_model(chosen, module, None)
     tuned = apply_to(module, chosen, None)
-    accumulate = point.tree["batches"].get("accumulate") or 1
-    arguments = chosen.one("device", model=tuned) | ({"accumulate_grad_batches": accumulate} if accumulate > 1 else {})
-    return tuned, chosen.callbacks(tuned, total_steps or 0, None), arguments
+    accumulation = {"accumulate_grad_batches": point.accumulate} if point.accumulate > 1 else {}
+    arguments = chosen.one("device", model=tuned) | accumulation | {k: v for k, v in point.trainer.items() if k != "callbacks"}
+    return tuned, [*chosen.callbacks(tuned, total_steps or 0, None), *callbacks_of(point)], arguments

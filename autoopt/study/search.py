@@ -31,7 +31,7 @@ from autoopt.study.settled import Settled, recall
 from autoopt.study.stages import SEARCH, STORED
 from autoopt.study.study import Study
 from autoopt.study.verdict import Verdict
-from autoopt.technique import REQUIRED, available, is_path
+from autoopt.technique import REQUIRED, available, find, is_path
 from autoopt.tracking import store_uri
 
 
@@ -179,7 +179,7 @@ def untouched(tree: Tree) -> Recipe | None:
 def slot_as_written(slot: str, tree: Tree, baseline: Recipe) -> dict[str, Any]:
     """What a slot holds in that recipe: of the model its own defaults where an argument is searched, else `keep` or nothing."""
     if slot != "model":
-        return {"keep": {}} if "keep" in available(slot) else {}
+        return {"keep": {p.name: p.default for p in find(slot, "keep").params.values()}} if "keep" in available(slot) else {}
     ((name, values),) = baseline.tree[slot].items()
     option = Space.of(tree).options[slot][name]
     own = {key: option.technique.params[key].default for key, value in option.values.items() if isinstance(value, Domain)}
