@@ -131,7 +131,7 @@ def wrong(value: Any, place: Position) -> str:
     except ValueError as error:
         return str(error)
     if place.key in ONE_OF and accepted not in ONE_OF[place.key]:
-        return f"expected {' or '.join(map(grammar.spell, ONE_OF[place.key]))}"
+        return f"expected {' or '.join(word if isinstance(word, str) else grammar.spell(word) for word in ONE_OF[place.key])}"
     if place.param.scalar is None and place.key in SETTINGS and type(value) not in (kinds := get_args(place.param.type)):
         return f"expected {' or '.join(kind.__name__ for kind in kinds if kind is not NoneType)}, got {value!r}"
     least = AT_LEAST.get(place.key)

@@ -163,7 +163,8 @@ def described(ready: Warm, space: Space) -> str:
         return f"the recipe in {ready.tree['baseline']}"
     recipe = ready.baseline or space.trained().baseline()
     model = next(iter(recipe.tree["model"]))
-    return f"{model} as it is written" if ready.facts["lightning"] else f"{model}, {recipe.title()}"
+    own = "".join(f", trainer.{name}={value}" for name, value in recipe.trainer.items())
+    return f"{model} as it is written{own}" if ready.facts["lightning"] else f"{model}, {recipe.title()}"
 
 
 def untouched(tree: Tree) -> Recipe | None:
