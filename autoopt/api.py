@@ -1,6 +1,6 @@
 """autoopt from Python, for scripts and notebooks."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from functools import partial
 from pathlib import Path
@@ -16,6 +16,7 @@ from autoopt.config import Tree, compose, is_live
 from autoopt.data.loaders import as_datamodule
 from autoopt.deployment.load import load
 from autoopt.errors import BadInput
+from autoopt.grammar import spell
 from autoopt.live import Factory, import_path
 from autoopt.module.build import apply_to, prepare_model
 from autoopt.module.chosen import Chosen
@@ -52,7 +53,14 @@ class Searched(Verdict):
         return page.verdict_table(self)
 
 
-def search(overrides: Sequence[str] = (), *, model: Factory | None = None, data: Given | None = None, quiet: bool = False) -> Searched:
+def search(
+    overrides: Sequence[str] = (),
+    *,
+    model: Factory | None = None,
+    data: Given | None = None,
+    trainer: Mapping[str, Any] | None = None,
+    quiet: bool = False,
+) -> Searched:
     """Search for a better recipe; the same call resumes.
 
     Args:
@@ -60,6 +68,7 @@ def search(overrides: Sequence[str] = (), *, model: Factory | None = None, data:
         model: a class or function that makes an `nn.Module` or a `LightningModule`.
         data: a class or function that makes a `LightningDataModule` or `autoopt.data.task.Examples`; or data sets or loaders,
             (train, validation) or (train, validation, test).
+        trainer: arguments of Lightning's Trainer, by name: values, `Choice` or `Range`; `callbacks` is a function that makes them.
         quiet: print nothing.
 
     Raises:
@@ -69,13 +78,18 @@ def search(overrides: Sequence[str] = (), *, model: Factory | None = None, data:
         StoreError: the study's folder cannot be written; nothing that was written is lost.
     """
     with Progress(quiet=quiet) as screen:
-        verdict = study.search(compose_tree(overrides, model, data), screen)
+        verdict = study.search(compose_tree(overrides, model, data, trainer), screen)
     closing(verdict, screen.say)
     return Searched(**{f.name: getattr(verdict, f.name) for f in fields(verdict)})
 
 
 def train(
-    overrides: Sequence[str] = (), *, model: Factory | None = None, data: Given | None = None, quiet: bool = False
+    overrides: Sequence[str] = (),
+    *,
+    model: Factory | None = None,
+    data: Given | None = None,
+    trainer: Mapping[str, Any] | None = None,
+    quiet: bool = False,
 ) -> training.Trained:
     """Train one recipe to its end, measure it on the test split and export it; the arguments are those of `search`.
 
@@ -84,10 +98,10 @@ def train(
         NotConcluded: the training or its measurement failed.
     """
     with Progress(quiet=quiet) as screen:
-        return training.train(compose_tree(overrides, model, data), screen)
+        return training.train(compose_tree(overrides, model, data, trainer), screen)
 
 
-def compose_tree(overrides: Sequence[str], model: Factory | None, data: Given | None) -> Tree:
+def compose_tree(overrides: Sequence[str], model: Factory | None, data: Given | None, trainer: Mapping[str, Any] | None = None) -> Tree:
     """The checked tree of the overrides, with the objects from Python under import paths of their own.
 
     Raises:
@@ -102,11 +116,24 @@ def compose_tree(overrides: Sequence[str], model: Factory | None, data: Given | 
             shown = repr(builder).splitlines()[0]
             raise BadInput(f"{slot}={shown}: expected a class or a function that makes it; {way_out(slot, builder)}")
     named = [f"{slot}={import_path(slot, builder)}" for slot, builder in live.items() if builder is not None]
-    tree = compose([*named, *overrides])
+    tree = compose([*named, *trainer_overrides(trainer or {}), *overrides])
     if is_live(tree) and torch.cuda.is_initialized():
         problem = "cannot be passed to other processes, because this process uses CUDA already"
         raise BadInput(f"{' and '.join(named)} {problem}; write it into a file and give its import path: model=my_file:Net")
     return tree
+
+
+def trainer_overrides(arguments: Mapping[str, Any]) -> list[str]:
+    """The Trainer's arguments as on the command line.
+
+    Raises:
+        BadInput: the callbacks are objects, which trials would share.
+    """
+    callbacks = arguments.get("callbacks")
+    if not callable(callbacks) and not isinstance(callbacks, str | None):
+        raise BadInput(f"trainer.callbacks={callbacks!r}: each trial makes its own, so give a function: lambda: […]")
+    made = {"callbacks": import_path("callbacks", callbacks)} if callable(callbacks) else {}
+    return [f"trainer.{name}={spell(value)}" for name, value in {**arguments, **made}.items()]
 
 
 def way_out(slot: str, made: object) -> str:
