@@ -40,7 +40,7 @@ def reference(path: Path) -> str:
 
 
 def default_name(tree: Tree) -> str:
-    """A name from the data, the model and the study's identity, such as `digits-cnn-d25ed4`."""
+    """A name from the data, the model and the study's identity, such as `digits-cnn-835f0d`."""
     digest = hashlib.sha256(json.dumps(study_identity(tree)).encode()).hexdigest()[:6]
     return f"{'+'.join(tree['data'])}-{'+'.join(tree['model'])}-{digest}"
 
