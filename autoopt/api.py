@@ -1,6 +1,6 @@
 """autoopt from Python, for scripts and notebooks."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from functools import partial
 from pathlib import Path
@@ -16,9 +16,11 @@ from autoopt.config import Tree, compose, is_live
 from autoopt.data.loaders import as_datamodule
 from autoopt.deployment.load import load
 from autoopt.errors import BadInput
+from autoopt.grammar import spell
 from autoopt.live import Factory, import_path
 from autoopt.module.build import apply_to, prepare_model
 from autoopt.module.chosen import Chosen
+from autoopt.module.own_callbacks import callbacks_of
 from autoopt.recipe import Recipe
 from autoopt.report import page
 from autoopt.report.frame import table_of
@@ -51,7 +53,14 @@ class Searched(Verdict):
         return page.verdict_table(self)
 
 
-def search(overrides: Sequence[str] = (), *, model: Factory | None = None, data: Given | None = None, quiet: bool = False) -> Searched:
+def search(
+    overrides: Sequence[str] = (),
+    *,
+    model: Factory | None = None,
+    data: Given | None = None,
+    trainer: Mapping[str, Any] | None = None,
+    quiet: bool = False,
+) -> Searched:
     """Search for a better recipe; the same call resumes.
 
     Args:
@@ -59,6 +68,7 @@ def search(overrides: Sequence[str] = (), *, model: Factory | None = None, data:
         model: a class or function that makes an `nn.Module` or a `LightningModule`.
         data: a class or function that makes a `LightningDataModule` or `autoopt.data.task.Examples`; or data sets or loaders,
             (train, validation) or (train, validation, test).
+        trainer: arguments of Lightning's Trainer, by name: values, `Choice` or `Range`; `callbacks` is a function that makes them.
         quiet: print nothing.
 
     Raises:
@@ -68,13 +78,18 @@ def search(overrides: Sequence[str] = (), *, model: Factory | None = None, data:
         StoreError: the study's folder cannot be written; nothing that was written is lost.
     """
     with Progress(quiet=quiet) as screen:
-        verdict = study.search(compose_tree(overrides, model, data), screen)
+        verdict = study.search(compose_tree(overrides, model, data, trainer), screen)
     closing(verdict, screen.say)
     return Searched(**{f.name: getattr(verdict, f.name) for f in fields(verdict)})
 
 
 def train(
-    overrides: Sequence[str] = (), *, model: Factory | None = None, data: Given | None = None, quiet: bool = False
+    overrides: Sequence[str] = (),
+    *,
+    model: Factory | None = None,
+    data: Given | None = None,
+    trainer: Mapping[str, Any] | None = None,
+    quiet: bool = False,
 ) -> training.Trained:
     """Train one recipe to its end, measure it on the test split and export it; the arguments are those of `search`.
 
@@ -83,10 +98,10 @@ def train(
         NotConcluded: the training or its measurement failed.
     """
     with Progress(quiet=quiet) as screen:
-        return training.train(compose_tree(overrides, model, data), screen)
+        return training.train(compose_tree(overrides, model, data, trainer), screen)
 
 
-def compose_tree(overrides: Sequence[str], model: Factory | None, data: Given | None) -> Tree:
+def compose_tree(overrides: Sequence[str], model: Factory | None, data: Given | None, trainer: Mapping[str, Any] | None = None) -> Tree:
     """The checked tree of the overrides, with the objects from Python under import paths of their own.
 
     Raises:
@@ -101,11 +116,24 @@ def compose_tree(overrides: Sequence[str], model: Factory | None, data: Given | 
             shown = repr(builder).splitlines()[0]
             raise BadInput(f"{slot}={shown}: expected a class or a function that makes it; {way_out(slot, builder)}")
     named = [f"{slot}={import_path(slot, builder)}" for slot, builder in live.items() if builder is not None]
-    tree = compose([*named, *overrides])
+    tree = compose([*named, *trainer_overrides(trainer or {}), *overrides])
     if is_live(tree) and torch.cuda.is_initialized():
         problem = "cannot be passed to other processes, because this process uses CUDA already"
         raise BadInput(f"{' and '.join(named)} {problem}; write it into a file and give its import path: model=my_file:Net")
     return tree
+
+
+def trainer_overrides(arguments: Mapping[str, Any]) -> list[str]:
+    """The Trainer's arguments as on the command line.
+
+    Raises:
+        BadInput: the callbacks are objects, which trials would share.
+    """
+    callbacks = arguments.get("callbacks")
+    if not callable(callbacks) and not isinstance(callbacks, str | None):
+        raise BadInput(f"trainer.callbacks={callbacks!r}: each trial makes its own, so give a function: lambda: […]")
+    made = {"callbacks": import_path("callbacks", callbacks)} if callable(callbacks) else {}
+    return [f"trainer.{name}={spell(value)}" for name, value in {**arguments, **made}.items()]
 
 
 def way_out(slot: str, made: object) -> str:
@@ -126,7 +154,8 @@ def apply(
         total_steps: optimizer steps of the whole training, which some regularizers need.
 
     Returns:
-        the module, the callbacks and the Trainer arguments: `Trainer(callbacks=callbacks, **arguments).fit(module, …)`.
+        the module, the callbacks (those of the techniques and of `trainer.callbacks`) and the Trainer arguments:
+        `Trainer(callbacks=callbacks, **arguments).fit(module, …)`.
 
     Raises:
         BadInput: the recipe cannot be read, or a regularizer needs `total_steps`; the module is unchanged.
@@ -139,6 +168,6 @@ def apply(
         raise BadInput(f"regularizer={names} needs total_steps: call apply(…, total_steps=…), the optimizer steps of the training")
     prepare_model(chosen, module, None)
     tuned = apply_to(module, chosen, None)
-    accumulate = point.tree["batches"].get("accumulate") or 1
-    arguments = chosen.one("device", model=tuned) | ({"accumulate_grad_batches": accumulate} if accumulate > 1 else {})
-    return tuned, chosen.callbacks(tuned, total_steps or 0, None), arguments
+    accumulation = {"accumulate_grad_batches": point.accumulate} if point.accumulate > 1 else {}
+    arguments = chosen.one("device", model=tuned) | accumulation | {k: v for k, v in point.trainer.items() if k != "callbacks"}
+    return tuned, [*chosen.callbacks(tuned, total_steps or 0, None), *callbacks_of(point)], arguments

@@ -8,13 +8,13 @@ import yaml
 
 from autoopt.slots import SLOTS
 
-SETTING_GROUPS = ("split", "batches")
+SETTING_GROUPS = ("split", "batches", "trainer")
 UNSAID = ("data", "model", "loss", "device")
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """Every slot with its techniques and one value for each argument, and the split, the batches and the epochs.
+    """Every slot with its techniques and one value for each argument, and the split, the batches, the Trainer and the epochs.
 
     `tree` is a config: its space has this recipe alone.
     """
@@ -24,6 +24,16 @@ class Recipe:
     @property
     def epochs(self) -> int:
         return int(self.tree["study"]["epochs"])
+
+    @property
+    def trainer(self) -> dict[str, Any]:
+        """The arguments of Lightning's Trainer that are set; recipes of older versions have none."""
+        return {name: value for name, value in self.tree.get("trainer", {}).items() if value is not None}
+
+    @property
+    def accumulate(self) -> int:
+        """Batches whose gradients are summed up for one optimizer step."""
+        return int(self.trainer.get("accumulate_grad_batches") or self.tree["batches"].get("accumulate") or 1)
 
     def techniques(self) -> Iterator[tuple[str, str, dict[str, Any]]]:
         """Slot, name and values of each technique, in the order in which the slots act."""
@@ -40,7 +50,7 @@ class Recipe:
     def flat(self) -> dict[str, Any]:
         """Every value under its dotted key."""
         rows = {f"{slot}.{name}.{key}": value for slot, name, values in self.techniques() for key, value in values.items()}
-        return rows | {f"{node}.{key}": value for node in (*SETTING_GROUPS, "study") for key, value in self.tree[node].items()}
+        return rows | {f"{node}.{key}": value for node in (*SETTING_GROUPS, "study") for key, value in self.tree.get(node, {}).items()}
 
     def names(self) -> dict[str, str]:
         """Each slot's technique, or techniques, by name."""

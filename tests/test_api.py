@@ -9,6 +9,7 @@ import lightning.pytorch as L
 import pandas
 import pytest
 import torch
+import yaml
 from lightning.pytorch.loggers.logger import DummyLogger
 from safetensors.torch import load_file
 from torch import nn
@@ -231,6 +232,25 @@ def test_one_recipe_is_trained_and_exported(tmp_path, capfd):
     assert made.path.parent.parent == tmp_path and made.path.name == "best"
     assert autoopt.load(made.path).model.layers[0].out_features == 3
     assert capfd.readouterr().out == ""
+
+
+def test_a_trainer_is_given_from_python(tmp_path):
+    stops = []
+
+    def stopping() -> L.Callback:
+        stops.append(1)
+        return L.callbacks.EarlyStopping("val_acc", stopping_threshold=0.0, mode="max", patience=0)
+
+    over = ["study.epochs=3", f"root={tmp_path}", "tracking.enabled=false"]
+    trained = autoopt.train(over, model=Lit, data=Bag, trainer={"callbacks": stopping, "gradient_clip_val": 0.5}, quiet=True)
+    recipe = yaml.safe_load((trained.path / "recipe.yaml").read_text())
+    assert recipe["trainer"]["gradient_clip_val"] == 0.5 and recipe["trainer"]["callbacks"].endswith(":stopping")
+    assert trained.metrics["epochs_trained"] == 1 and not stops, "called in the trial alone"
+
+
+def test_a_trainers_argument_may_be_a_choice():
+    tree = compose_tree([], Lit, Bag, {"gradient_clip_val": autoopt.Choice(None, 1.0), "callbacks": lambda: []})
+    assert tree["trainer"]["gradient_clip_val"] == "choice(null, 1.0)" and is_live(tree)
 
 
 class Blind(Bag):
@@ -558,9 +578,11 @@ def test_a_recipe_is_taken_from_a_study_by_name(verdict, monkeypatch):
         ({"model": nn.Linear(2, 2)}, r"model=Linear\(in_features=2.*: expected a class or a function that makes it; each trial makes"),
         ({"model": Lit()}, r"model=Lit\(.*: .*, so say model=lambda: Lit\(…\)"),
         ({"data": L.LightningDataModule()}, r"data=<lightning.*: .*, so say data=lambda: LightningDataModule\(…\)"),
+        ({"trainer": {"callbacks": [L.Callback()]}}, r"trainer.callbacks=\[<lightning.*: each trial makes its own, so give a function"),
+        ({"trainer": {"max_epochs": 3}}, "trainer.max_epochs: autoopt sets this argument of the Trainer; give study.epochs=…"),
         ({"overrides": "data=digits"}, r"overrides='data=digits': expected a list of strings"),
     ],
-    ids=["a name", "a network", "a module", "a data module", "a string"],
+    ids=["a name", "a network", "a module", "a data module", "a callback", "an argument of ours", "a string"],
 )
 def test_what_is_no_class_and_no_list_is_refused(arguments, said):
     with pytest.raises(BadInput, match=said):

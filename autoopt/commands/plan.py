@@ -44,7 +44,7 @@ def plan_lines(ready: Warm, settled: Settled) -> Iterator[str]:
     yield "\nspace"
     for slot in SLOTS:
         yield from slot_lines(space, slot)
-    yield from (f"  {key:<19} {value}" for key, value in batches(space))
+    yield from (f"  {key:<19} {value}" for key, value in settings_beside(space))
     if space.dropped:
         yield "\nleft out"
         yield from (f"  {key:<28} {reason}" for key, reason in space.dropped.items())
@@ -68,12 +68,13 @@ def data_lines(facts: dict[str, Any]) -> Iterator[str]:
         yield f"folds      {facts['folds']}: every training is {facts['folds']} trainings; the examples above are the first fold's"
 
 
-def batches(space: Space) -> Iterator[tuple[str, Pin | Domain]]:
-    """The batch size, and the other batch settings that a search may choose where they differ from their defaults."""
-    for key, usual in SEARCHED.items():
-        value = space.settings["batches"][key.removeprefix("batches.")]
-        if key == "batches.size" or value != Pin(usual):
+def settings_beside(space: Space) -> Iterator[tuple[str, Pin | Domain]]:
+    """The batch size, the other batch settings that a search may choose where they differ from their defaults, and the Trainer's."""
+    for name, value in space.settings["batches"].items():
+        key = f"batches.{name}"
+        if key == "batches.size" or (key in SEARCHED and value != Pin(SEARCHED[key])):
             yield key, value
+    yield from ((f"trainer.{name}", value) for name, value in space.settings["trainer"].items())
 
 
 def slot_lines(space: Space, slot: str) -> Iterator[str]:

@@ -104,6 +104,8 @@ def problems(place: Position) -> Iterator[str]:
         return
     if isinstance(meant, Range | Choice) and not place.searched:
         yield "a setting is not searched; give one value"
+    elif isinstance(meant, Range) and param.scalar is None and place.key in SETTINGS:
+        yield "give the values to choose from, as integers and shares mean different things"
     elif isinstance(meant, Range) and param.scalar not in (int, float, None):
         yield f"expected {param.scalar.__name__}, got a range of numbers"
     else:
@@ -130,8 +132,10 @@ def wrong(value: Any, place: Position) -> str:
         accepted = place.param.accept(value)
     except ValueError as error:
         return str(error)
-    if place.key in ONE_OF and value not in ONE_OF[place.key]:
-        return f"expected {' or '.join('null' if word is None else word for word in ONE_OF[place.key])}"
+    if place.key in ONE_OF and accepted not in ONE_OF[place.key]:
+        return f"expected {' or '.join(word if isinstance(word, str) else grammar.spell(word) for word in ONE_OF[place.key])}"
+    if place.param.scalar is None and place.key in SETTINGS and type(value) not in (kinds := get_args(place.param.type)):
+        return f"expected {' or '.join(kind.__name__ for kind in kinds if kind is not NoneType)}, got {value!r}"
     least = AT_LEAST.get(place.key)
     return f"expected {least} or more" if least is not None and accepted is not None and accepted < least else ""
 
@@ -160,6 +164,7 @@ def wrong_settings(tree: Tree) -> Iterator[str]:
     shares = [tree["split"][part] for part in ("validation", "test")]
     if all(isinstance(s, int | float) for s in shares) and not (all(0 < s < 1 for s in shares) and sum(shares) < 1):
         yield f"split.validation={shares[0]}, split.test={shares[1]}: expected shares above 0 that leave some for training"
+    yield from wrong_trainer(tree)
     for slot, about in PLUGGABLE.items():
         nodes = selected(tree, slot)
         if not about.many and not nodes and not filled(tree, slot):
@@ -169,6 +174,16 @@ def wrong_settings(tree: Tree) -> Iterator[str]:
         always = [n for n, node in nodes.items() if node.get("use") is True and technique_of(slot, n, node).acts.last]
         if len(always) > 1:
             yield f"{slot}=[{','.join(always)}]: each of these has to act last; give one of them, or search them: {slot}={','.join(always)}"
+
+
+def wrong_trainer(tree: Tree) -> Iterator[str]:
+    """Settings of the Trainer that another setting makes already."""
+    accumulate, precision = tree["trainer"]["accumulate_grad_batches"], tree["trainer"]["precision"]
+    if accumulate is not None and tree["batches"]["accumulate"] != 1:
+        yield f"trainer.accumulate_grad_batches={accumulate} and batches.accumulate={tree['batches']['accumulate']}: give one of them"
+    for name, node in selected(tree, "device").items():
+        if precision is not None and "precision" in node:
+            yield f"trainer.precision={precision}: device={name} has a precision of its own; give device.{name}.precision=…"
 
 
 def filled(tree: Tree, slot: str) -> bool:

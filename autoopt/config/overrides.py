@@ -12,7 +12,7 @@ from hydra.errors import HydraException
 
 from autoopt import grammar
 from autoopt.config.instances import instance_overrides, is_file
-from autoopt.config.settings import SETTINGS
+from autoopt.config.settings import OWNED, SETTINGS
 from autoopt.config.tree import FROM, Tree
 from autoopt.config.yaml_file import mapping
 from autoopt.errors import BadInput, nearest
@@ -128,6 +128,8 @@ def take(argument: str, overrides: Overrides) -> None:
     overrides.said.add(key)
     if key in GROUPS:
         fill(key, options(key, parsed), not parsed.is_sweep_override(), overrides)
+    elif (instead := OWNED.get(key.removeprefix("trainer."))) and key.startswith("trainer."):
+        raise BadInput(f"{key}: autoopt sets this argument of the Trainer; give {instead}")
     elif key not in SETTINGS and not is_argument(key, overrides):
         near = [k for k in SETTINGS if k.split(".")[0] == key.split(".")[0]]
         raise BadInput(f"No setting named '{key}'. {nearest(key, near or [*GROUPS, *SETTINGS])}")

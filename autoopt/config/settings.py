@@ -29,6 +29,24 @@ SETTINGS: dict[str, tuple[Any, str]] = {
     "batches.cache": (str, "where examples that were read from files are kept: memory (if they fit), disk, none"),
     "batches.workers": (int, "threads that read batches from files ahead of the training"),
     "batches.prefetch": (int, "batches that each of these threads keeps ready"),
+    "trainer.gradient_clip_val": (float | None, "clip the gradients of each step at this value"),
+    "trainer.gradient_clip_algorithm": (str | None, "norm: their norm together; value: each of them"),
+    "trainer.accumulate_grad_batches": (int | None, "batches whose gradients are summed up for one optimizer step"),
+    "trainer.callbacks": (str | None, "import path of a function or a list that gives callbacks; several with spaces between"),
+    "trainer.precision": (str | None, "such as bf16-mixed, where the device technique has no precision of its own"),
+    "trainer.val_check_interval": (int | float | None, "validate so often: batches, or a share (0.25) of an epoch"),
+    "trainer.check_val_every_n_epoch": (int | None, "validate at the end of every so many epochs"),
+    "trainer.limit_train_batches": (int | float | None, "training batches of an epoch, or their share"),
+    "trainer.limit_val_batches": (int | float | None, "validation batches, or their share"),
+    "trainer.limit_test_batches": (int | float | None, "test batches, or their share"),
+    "trainer.overfit_batches": (int | float | None, "train and validate on so many batches, or on this share"),
+    "trainer.min_epochs": (int | None, "epochs before a callback may stop the training"),
+    "trainer.num_sanity_val_steps": (int | None, "validation batches before the training; null: none"),
+    "trainer.reload_dataloaders_every_n_epochs": (int | None, "make the loaders anew after so many epochs"),
+    "trainer.deterministic": (bool | str | None, "true, false or warn: use deterministic algorithms"),
+    "trainer.benchmark": (bool | None, "let cuDNN choose the fastest algorithms"),
+    "trainer.detect_anomaly": (bool | None, "look for the operation that makes a gradient nan"),
+    "trainer.inference_mode": (bool | None, "false: validation steps may compute gradients"),
     "study.trials": (int, "trials of the search, the baseline among them"),
     "study.time": (str | None, "wall time, such as 8h or 30m; about a fifth of it is kept for confirm"),
     "study.epochs": (int, "epochs of a full training"),
@@ -44,11 +62,46 @@ SETTINGS: dict[str, tuple[Any, str]] = {
     "tracking.uri": (str | None, "by default MLFLOW_TRACKING_URI, else sqlite:///mlflow.db here"),
     "tracking.experiment": (str | None, "by default MLFLOW_EXPERIMENT_NAME, else the study's name"),
 }
-SEARCHED = {"batches.size": 64, "batches.accumulate": 1, "batches.sampler": None}
+SEARCHED = {
+    "batches.size": 64,
+    "batches.accumulate": 1,
+    "batches.sampler": None,
+    **dict.fromkeys(
+        (
+            "trainer.gradient_clip_val",
+            "trainer.gradient_clip_algorithm",
+            "trainer.accumulate_grad_batches",
+            "trainer.precision",
+            "trainer.val_check_interval",
+            "trainer.check_val_every_n_epoch",
+            "trainer.limit_train_batches",
+            "trainer.min_epochs",
+        )
+    ),
+}
 """Settings that a search may choose, with the value of the baseline."""
+OWNED = {
+    **dict.fromkeys(("max_epochs", "max_steps", "min_steps"), "study.epochs=…"),
+    "max_time": "executor.trial_time=… or study.time=…",
+    **dict.fromkeys(("logger", "log_every_n_steps", "enable_autolog_hparams", "model_registry"), "tracking.enabled=…, tracking.uri=…"),
+    **dict.fromkeys(("devices", "accelerator", "strategy", "num_nodes", "plugins", "sync_batchnorm"), "device=…"),
+    "use_distributed_sampler": "device=…",
+    "enable_checkpointing": "trainer.callbacks=… with a ModelCheckpoint",
+    **dict.fromkeys(("enable_progress_bar", "enable_model_summary", "profiler", "barebones", "fast_dev_run"), "autoopt plan …"),
+    "limit_predict_batches": "trainer.limit_val_batches=… or trainer.limit_test_batches=…",
+    "default_root_dir": "root=…",
+}
+"""Arguments of Lightning's Trainer that are autoopt's own, each with what to give instead."""
 RELATIVE = {"batches.size": ("half", "double")}
 """Words that a setting takes beside values of its type."""
-ONE_OF = {"batches.sampler": (None, "balanced"), "batches.cache": ("memory", "disk", "none")}
+PRECISIONS = ("16", "32", "64", "bf16", "16-true", "32-true", "64-true", "bf16-true", "16-mixed", "bf16-mixed")
+ONE_OF: dict[str, tuple[Any, ...]] = {
+    "batches.sampler": (None, "balanced"),
+    "batches.cache": ("memory", "disk", "none"),
+    "trainer.gradient_clip_algorithm": (None, "norm", "value"),
+    "trainer.precision": (None, *PRECISIONS),
+    "trainer.deterministic": (None, True, False, "warn"),
+}
 """Settings that take certain words only."""
 AT_LEAST = {
     **dict.fromkeys(
@@ -59,6 +112,10 @@ AT_LEAST = {
     "batches.workers": 0,
     "split.folds": 2,
     "study.compress": 0,
+    **dict.fromkeys((f"trainer.limit_{part}_batches" for part in ("train", "val", "test")), 0),
+    **dict.fromkeys(("trainer.gradient_clip_val", "trainer.overfit_batches", "trainer.reload_dataloaders_every_n_epochs"), 0),
+    **dict.fromkeys(("trainer.accumulate_grad_batches", "trainer.check_val_every_n_epoch", "trainer.min_epochs"), 1),
+    "trainer.num_sanity_val_steps": -1,
 }
 DURATION = "expected a duration such as 8h, 1h30m or 90s"
 

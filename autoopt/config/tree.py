@@ -37,4 +37,5 @@ def plugged(tree: Tree, point: str) -> tuple[Technique, dict[str, Any]]:
 
 def is_live(tree: Tree) -> bool:
     """Whether the tree names an object of this process, which only a fork of the process can use."""
-    return any(node.get(FROM) in LIVE for slot in SLOTS for node in tree[slot].values())
+    named = [node.get(FROM) for slot in SLOTS for node in tree[slot].values()]
+    return any(path in LIVE for path in [*named, *(tree["trainer"]["callbacks"] or "").split()])

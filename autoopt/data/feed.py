@@ -188,9 +188,11 @@ class Feed:
             return inputs.to(device, whole)
         return inputs.to(device) if whole or device.type == "cpu" else Rows(inputs, device=device)
 
-    @property
-    def steps(self) -> int:
+    def steps(self, most: float | None = None) -> int:
         """Optimizer steps an epoch.
+
+        Args:
+            most: batches of an epoch, or their share, as Lightning's `limit_train_batches`.
 
         Raises:
             Unavailable: a data module's loader does not say how many batches it has.
@@ -200,7 +202,9 @@ class Feed:
         except TypeError as error:
             raise Unavailable(NO_LENGTH) from error
         ranks = self.share[1] if self.datamodule and not self.chunked else 1
-        return ceil(batches / ranks / self.accumulate)
+        batches = ceil(batches / ranks)
+        limited = batches if most is None else min(batches, most) if isinstance(most, int) else int(batches * most)
+        return ceil(limited / self.accumulate)
 
     def batches(self, chunked: bool = False) -> Batches:
         return Batches(*self.parts["train"], self.size, self.seed, chunked, self.balanced, self.share, **self.reading)

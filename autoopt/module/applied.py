@@ -1,6 +1,7 @@
 """What autoopt keeps on a module that trains by a recipe: one object under one name, so that every other name stays its author's."""
 
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import lightning.pytorch as L
 from torch import nn
@@ -23,6 +24,7 @@ class Applied:
         steps_per_epoch: optimizer steps, where the module makes them itself; else its Trainer knows.
         passed: the inputs of this epoch, for the batch norms.
         deployed: the compressed network that answers for the module.
+        folder: of the trial, where checkpoints are written; none in an author's own script.
     """
 
     chosen: Chosen
@@ -31,6 +33,7 @@ class Applied:
     steps_per_epoch: int | None = None
     passed: Passed = field(default_factory=Passed)
     deployed: nn.Module | None = None
+    folder: Path | None = None
 
     def times(self, trainer: L.Trainer) -> dict[str, int]:
         """`total_steps` and `steps_per_epoch`, where the optimizer or the schedule asks for them.

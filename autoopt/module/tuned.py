@@ -3,12 +3,10 @@
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from itertools import chain
 from typing import Any
 
 import lightning.pytorch as L
 import torch
-from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 from torch.nn.functional import one_hot
@@ -21,6 +19,7 @@ from autoopt.errors import TechniqueError
 from autoopt.module.applied import applied_to
 from autoopt.module.chosen import Chosen, call
 from autoopt.module.norms import batch_inputs, norms_of
+from autoopt.module.own_callbacks import in_trial
 
 
 class Tuned(L.LightningModule):
@@ -39,11 +38,13 @@ class Tuned(L.LightningModule):
         keeps = chosen.asks("optimizer", "own"), chosen.asks("schedule", "own")
         written = super().configure_optimizers
         own = written() if written.__func__ is not L.LightningModule.configure_optimizers else None  # type: ignore[attr-defined]
-        author = first_optimizer(own)
+        author = next(optimizers_of(own), None)
         in_callbacks_unscaled(author)
         if author is not None and keeps[0]:
             scale_steps(author, self)
         if all(keeps):
+            for each in optimizers_of(own):
+                chosen.one("optimizer", own=each)
             return own
         times = applied.times(self.trainer)
         optimizer = chosen.one("optimizer", params=parameter_groups(self, author), model=self, own=author, **times)
@@ -60,9 +61,9 @@ class Tuned(L.LightningModule):
         }  # type: ignore[return-value]
 
     def configure_callbacks(self) -> Any:
-        """The module's own, save those that write checkpoints: a trial keeps what it has to by itself."""
-        own = super().configure_callbacks()
-        return [c for c in ([own] if isinstance(own, L.Callback) else own) if not isinstance(c, Checkpoint)]
+        """The module's own, as a trial has them."""
+        own, folder = super().configure_callbacks(), applied_to(self).folder
+        return own if folder is None else in_trial([own] if isinstance(own, L.Callback) else own, folder)
 
     def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
         """Augment a training batch before the module's own hook sees it."""
@@ -127,11 +128,15 @@ def set_mode(optimizers: Iterable[Optimizer], mode: str) -> None:
         getattr(optimizer, mode, lambda: None)()
 
 
-def first_optimizer(own: Any) -> Optimizer | None:
-    """The optimizer in any of the forms that `configure_optimizers` may return."""
-    while not isinstance(own, Optimizer) and own:
-        own = own["optimizer"] if isinstance(own, dict) else own[0]
-    return own or None
+def optimizers_of(own: Any) -> Iterator[Optimizer]:
+    """All optimizers in any of the forms that `configure_optimizers` may return."""
+    if isinstance(own, Optimizer):
+        yield own
+    elif isinstance(own, dict):
+        yield from optimizers_of(own.get("optimizer"))
+    elif isinstance(own, list | tuple):
+        for part in own:
+            yield from optimizers_of(part)
 
 
 def parameter_groups(model: nn.Module, own: Optimizer | None = None) -> list[dict[str, Any]]:
@@ -240,4 +245,9 @@ def augmented_batch(chosen: Chosen, batch: Any) -> Any:
 
 
 def learning_rates(trainer: L.Trainer) -> Iterator[float]:
-    return (group["lr"] for group in chain.from_iterable(o.param_groups for o in trainer.optimizers))
+    """The rates of all groups, as the steps have them: `keep` marks an optimizer that it scales with an `lr_scale`."""
+    return (group["lr"] * getattr(o, "lr_scale", 1.0) for o in trainer.optimizers for group in o.param_groups)
+
+
+def weight_decays(trainer: L.Trainer) -> Iterator[float]:
+    return (float(group.get("weight_decay") or 0.0) for o in trainer.optimizers for group in o.param_groups)

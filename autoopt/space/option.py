@@ -51,7 +51,7 @@ def parse_option(slot: str, name: str, node: Tree) -> Option:
 
 
 def parse_settings(root: str, node: Tree) -> Settings:
-    """The settings under one of the roots beside the slots, such as `batches`."""
-    keys = {name: f"{root}.{name}" for name in node}
+    """The settings under one of the roots beside the slots, such as `batches`; of the Trainer's only those that are set."""
+    keys = {name: f"{root}.{name}" for name, value in node.items() if root != "trainer" or value is not None}
     types = {key: SETTINGS[key][0] | (str if key in RELATIVE else SETTINGS[key][0]) for key in keys.values()}
     return {name: parse_node(key, node[name], Param(key, types[key], default=SEARCHED.get(key))) for name, key in keys.items()}

@@ -150,7 +150,9 @@ class Asking:
     def leaves_closure(self, key: str, value: Any) -> bool:
         """Whether the optimizer still gets a closure over all batches of a step: 16-bit scaling passes none, and where Lightning
         accumulates, for a user's own module, the closure covers only the last batch."""
-        if key.startswith("device.") and key.endswith(".precision"):
-            return bool(value != "16-mixed")
+        if key.startswith(("device.", "trainer.")) and key.endswith(".precision"):
+            return value not in ("16-mixed", "16")
+        if key == "trainer.accumulate_grad_batches":
+            return value in (None, 1)
         accumulates = key == "batches.accumulate" and "own" not in self.absent.get("optimizer", {})
         return not accumulates or bool(value == 1)

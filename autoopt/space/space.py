@@ -26,7 +26,7 @@ class Space:
         options: by slot and name.
         settings: of `split` and `batches`.
         absent: the names that the slots cannot offer here, each with the reason.
-        dropped: the reason for each technique that was left out, by `slot/name`.
+        dropped: the reason for each technique that was left out, by `slot/name`, or argument that is not searched, by `slot/name.key`.
         broken: the techniques among them that failed.
         unfit: by model, the techniques that are not drawn with it.
     """
@@ -101,6 +101,15 @@ class Space:
         dropped, failed = {**self.dropped, key: reason}, self.broken | ({key} if broken else set())
         space = replace(self, options={**self.options, slot: left}, dropped=dropped, broken=failed)
         return space.without_bare_models(slot, f"{slot}={name}: {reason}")
+
+    def with_default(self, slot: str, name: str, key: str, reason: str) -> "Space":
+        """The space in which an argument of a technique is not searched, as it would change nothing."""
+        option = self.options.get(slot, {}).get(name)
+        if option is None or not isinstance(option.values.get(key), Domain):
+            return self
+        fixed = replace(option, values={**option.values, key: Pin(option.technique.param(key).default)})
+        dropped = {**self.dropped, f"{slot}/{name}.{key}": reason}
+        return replace(self, options={**self.options, slot: {**self.options[slot], name: fixed}}, dropped=dropped)
 
     def without_with(self, model: str, slot: str, name: str, reason: str) -> "Space":
         """The space in which a technique is not drawn with a model; a technique that no model is left for is left out.

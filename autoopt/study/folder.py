@@ -29,7 +29,9 @@ def study_identity(tree: Tree) -> Tree:
     """The settings that a study keeps, with the order of its options; budget, executor and tracking may change."""
     baseline = tree["baseline"] and yaml.safe_load(Path(tree["baseline"]).read_text())
     batches = {key: value for key, value in tree["batches"].items() if key not in READING}
-    return {key: tree[key] for key in IDENTITY} | {"batches": batches, "baseline": baseline, "study": {"epochs": tree["study"]["epochs"]}}
+    trainer = {key: value for key, value in tree["trainer"].items() if value is not None}
+    beside = {"batches": batches, "baseline": baseline, "study": {"epochs": tree["study"]["epochs"]}}
+    return {key: tree[key] for key in IDENTITY} | beside | ({"trainer": trainer} if trainer else {})
 
 
 def reference(path: Path) -> str:
@@ -38,7 +40,7 @@ def reference(path: Path) -> str:
 
 
 def default_name(tree: Tree) -> str:
-    """A name from the data, the model and the study's identity, such as `digits-cnn-d25ed4`."""
+    """A name from the data, the model and the study's identity, such as `digits-cnn-835f0d`."""
     digest = hashlib.sha256(json.dumps(study_identity(tree)).encode()).hexdigest()[:6]
     return f"{'+'.join(tree['data'])}-{'+'.join(tree['model'])}-{digest}"
 

@@ -30,10 +30,13 @@ def rehearse(space: Space, runner: Runner, tree: Tree, own: Recipe | None = None
     space, result = sound_baseline(space, runner, tree)
     assert result.outcome is not None
     objective = choose_objective(tree, {**result.last, **result.outcome.metrics})
-    space = as_the_module_allows(space, result.outcome)
-    if own is not None and (problem := runner.collect([try_out_job(tree, own, "own-baseline")])[0].problem):
-        what = f"baseline={tree['baseline']}" if tree["baseline"] else "the module as it is written"
-        raise BadInput(f"{what} cannot be trained: {problem}")
+    space = without_vain_scale(as_the_module_allows(space, result.outcome), result)
+    if own is not None:
+        (mine,) = runner.collect([try_out_job(tree, own, "own-baseline")])
+        if mine.problem:
+            what = f"baseline={tree['baseline']}" if tree["baseline"] else "the module as it is written"
+            raise BadInput(f"{what} cannot be trained: {mine.problem}")
+        space = without_vain_scale(space, mine)
     part = objective.judged_by(result.outcome.tested, result.outcome.validated)
     return Settled(space, Goal((objective,)), part, result.outcome.untested)
 
@@ -96,6 +99,13 @@ def as_the_module_allows(space: Space, outcome: Outcome) -> Space:
         return space
     absent = {**space.absent, "optimizer": {"params": reason}, "schedule": {"optimizer": reason}}
     return space.fitting(absent)
+
+
+def without_vain_scale(space: Space, result: Result) -> Space:
+    """The space without a scale for the decay of an optimizer that decays nothing."""
+    if "keep" in result.job.recipe.tree["optimizer"] and result.outcome is not None and not result.outcome.decays:
+        return space.with_default("optimizer", "keep", "weight_decay_scale", "no group of the module's optimizer decays its weights")
+    return space
 
 
 def sound_baseline(space: Space, runner: Runner, tree: Tree) -> tuple[Space, Result]:

@@ -31,7 +31,7 @@ from autoopt.study.settled import Settled, recall
 from autoopt.study.stages import SEARCH, STORED
 from autoopt.study.study import Study
 from autoopt.study.verdict import Verdict
-from autoopt.technique import REQUIRED, available, is_path
+from autoopt.technique import REQUIRED, available, find, is_path
 from autoopt.tracking import store_uri
 
 
@@ -163,7 +163,8 @@ def described(ready: Warm, space: Space) -> str:
         return f"the recipe in {ready.tree['baseline']}"
     recipe = ready.baseline or space.trained().baseline()
     model = next(iter(recipe.tree["model"]))
-    return f"{model} as it is written" if ready.facts["lightning"] else f"{model}, {recipe.title()}"
+    own = "".join(f", trainer.{name}={value}" for name, value in recipe.trainer.items())
+    return f"{model} as it is written{own}" if ready.facts["lightning"] else f"{model}, {recipe.title()}"
 
 
 def untouched(tree: Tree) -> Recipe | None:
@@ -179,7 +180,7 @@ def untouched(tree: Tree) -> Recipe | None:
 def slot_as_written(slot: str, tree: Tree, baseline: Recipe) -> dict[str, Any]:
     """What a slot holds in that recipe: of the model its own defaults where an argument is searched, else `keep` or nothing."""
     if slot != "model":
-        return {"keep": {}} if "keep" in available(slot) else {}
+        return {"keep": {p.name: p.default for p in find(slot, "keep").params.values()}} if "keep" in available(slot) else {}
     ((name, values),) = baseline.tree[slot].items()
     option = Space.of(tree).options[slot][name]
     params = option.technique.params  # without the arguments of its objects and further keywords, whose defaults are unknown

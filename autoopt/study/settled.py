@@ -27,8 +27,11 @@ class Settled:
 def recall(space: Space, locked: Mapping[str, Any]) -> Settled:
     """The settled space and goal of a study that was begun before, from its space.yaml."""
     for key, reason in locked["left_out"].items():
-        slot, name = key.split("/")
-        if name in space.options.get(slot, {}):
+        slot, _, rest = key.partition("/")
+        name, _, argument = rest.partition(".")
+        if argument:
+            space = space.with_default(slot, name, argument, reason)
+        elif name in space.options.get(slot, {}):
             space = space.without(slot, name, reason, broken=key in locked["quarantined"])
     goal = Goal((Objective(locked["objective"], locked["direction"]),))
     return Settled(replace(space, unfit=locked["unfit"]), goal, locked["part"], locked.get("untested", ""))

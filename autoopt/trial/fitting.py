@@ -1,5 +1,6 @@
 """The Trainer, and what it is given to fit."""
 
+import shutil
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
@@ -8,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as L
+from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.loggers.logger import DummyLogger
 from lightning.pytorch.plugins.environments import LightningEnvironment
 from torch import nn
@@ -21,6 +23,7 @@ from autoopt.module.applied import applied_to
 from autoopt.module.chosen import Chosen
 from autoopt.module.net import Instead, Net
 from autoopt.module.norms import Passed
+from autoopt.module.own_callbacks import CHECKPOINTS, callbacks_of, in_trial
 from autoopt.module.tuned import Tuned, made_before, scale_alike
 from autoopt.recipe import Recipe
 from autoopt.trial.ranks import ALONE, Share
@@ -54,6 +57,9 @@ class Begin(L.Callback):
         raise Begun
 
 
+LIMITS = ("limit_train_batches", "limit_val_batches", "limit_test_batches")
+WHEN_VALIDATED = {"val_check_interval": 1.0, "check_val_every_n_epoch": 1}
+"""By default, at the end of every epoch."""
 BEGINNING = ("setup", "configure_model", "on_fit_start", "on_train_start")
 """The hooks in which a module may make what is not there when it is built."""
 
@@ -68,7 +74,7 @@ def make_trainer(
     folder: Path,
     callbacks: list[L.Callback] | None = None,
 ) -> L.Trainer:
-    """The one place where a Trainer is built.
+    """The one place where a Trainer is built: what the recipe says to it stands above all but what a trial needs.
 
     Args:
         device: its arguments that the device says.
@@ -78,24 +84,33 @@ def make_trainer(
     if callbacks is None:
         applied = applied_to(module)
         regularizers = applied.chosen.callbacks(module, steps_asked_for(module, feed, recipe), applied.objective, applied.direction)
-        callbacks = [*regularizers, *device.get("callbacks", []), reporter]
-    limits = {} if limit is None or isinstance(module, Net) else {"limit_train_batches": limit, "limit_val_batches": limit}
+        callbacks = [*regularizers, *device.get("callbacks", []), *in_trial(callbacks_of(recipe), folder), reporter]
+    applied_to(module).folder = folder
     by_itself = module.automatic_optimization and feed.accumulate > 1
-    accumulation = {"accumulate_grad_batches": feed.accumulate} if by_itself else {}
+    written = {name: value for name, value in recipe.trainer.items() if name != "callbacks"}
+    arguments: dict[str, Any] = {
+        "num_sanity_val_steps": 0,
+        **({"accumulate_grad_batches": feed.accumulate} if by_itself else {}),
+        **device,
+        **(written if limit is None else as_tried_out(written, limit)),
+        "callbacks": callbacks,
+    }
     return L.Trainer(
         max_epochs=1 if limit else recipe.epochs,
-        callbacks=callbacks,
         logger=Unlogged(folder),
-        enable_checkpointing=False,
+        enable_checkpointing=any(isinstance(callback, ModelCheckpoint) for callback in callbacks),
         enable_progress_bar=False,
         enable_model_summary=False,
-        num_sanity_val_steps=0,
         use_distributed_sampler=feed.datamodule is not None and not isinstance(module, Net),
         default_root_dir=folder,
-        **limits,  # type: ignore[arg-type]
-        **accumulation,  # type: ignore[arg-type]
-        **{name: value for name, value in device.items() if name != "callbacks"},
+        **arguments,
     )
+
+
+def as_tried_out(written: Mapping[str, Any], limit: int) -> dict[str, Any]:
+    """The Trainer's settings in a try-out: so many batches of each part, unless there are to be none, and a validation at the end."""
+    limits = {name: limit if written.get(name) != 0 else 0 for name in LIMITS}
+    return {name: value for name, value in written.items() if name not in (*WHEN_VALIDATED, "overfit_batches", "min_epochs")} | limits
 
 
 def steps_asked_for(module: Tuned, feed: Feed, recipe: Recipe) -> int:
@@ -106,25 +121,51 @@ def steps_asked_for(module: Tuned, feed: Feed, recipe: Recipe) -> int:
     """
     asking = [technique.name for technique, _ in applied_to(module).chosen.of("regularizer") if "total_steps" in technique.asks]
     try:
-        return feed.steps * recipe.epochs if asking else 0
+        most = recipe.trainer.get("overfit_batches") or recipe.trainer.get("limit_train_batches")
+        return feed.steps(most) * recipe.epochs if asking else 0
     except Unavailable as error:
         raise TechniqueError("regularizer", asking[0], str(error), unavailable=True) from error
 
 
-def fit(trainer: L.Trainer, module: Tuned, feed: Feed, from_evaluation: bool = False) -> None:
-    """Train as the recipe says.
+def fit(trainer: L.Trainer, module: Tuned, feed: Feed, from_evaluation: bool = False) -> bool:
+    """Train as the recipe and the author say: to the last epoch, or to the best where the author's ModelCheckpoint monitors a metric.
 
     Args:
         from_evaluation: it was evaluated before, so that all of it is put back into training mode, which Lightning leaves as it is.
+
+    Returns:
+        whether the module has the weights of its best epoch; else it has those of the last step.
     """
+    try:
+        fit_once(trainer, module, feed, from_evaluation)
+        best = take_up_best(trainer, module)
+        trainer.strategy.barrier()
+        return best
+    finally:
+        if trainer.is_global_zero:
+            shutil.rmtree(Path(trainer.default_root_dir) / CHECKPOINTS, ignore_errors=True)
+
+
+def take_up_best(trainer: L.Trainer, module: Tuned) -> bool:
+    """Give the module the weights of its best epoch, where its first ModelCheckpoint monitors a metric; whether it did."""
+    checkpoint = trainer.checkpoint_callback
+    if not isinstance(checkpoint, ModelCheckpoint) or not (checkpoint.monitor and checkpoint.best_model_path):
+        return False
+    stored = trainer.strategy.load_checkpoint(checkpoint.best_model_path, weights_only=False)  # this training has just written it
+    module.on_load_checkpoint(stored)
+    trainer.strategy.load_model_state_dict(stored, strict=module.strict_loading)
+    return True
+
+
+def fit_once(trainer: L.Trainer, module: Tuned, feed: Feed, from_evaluation: bool) -> None:
     if isinstance(module, Net) or from_evaluation:
         module.train()
     if isinstance(module, Net):
         hooks = ("on_train_batch_start", "on_train_batch_end")
         by_batch = any(overridden(hook, c, L.Callback) for c in trainer.callbacks for hook in hooks)  # type: ignore[attr-defined]
-        train = feed.train(whole_epochs=not by_batch)
-        module.accumulate, applied_to(module).steps_per_epoch = feed.accumulate, ceil(train.steps / feed.accumulate)
-        trainer.fit(module, train)
+        batches = feed.train(whole_epochs=not by_batch)
+        module.accumulate, applied_to(module).steps_per_epoch = feed.accumulate, ceil(batches.steps / feed.accumulate)
+        trainer.fit(module, batches)
     elif feed.datamodule is not None:
         trainer.fit(module, datamodule=feed.datamodule)
     else:

@@ -42,7 +42,7 @@ def run_try_out(training: Training, order: TryOut) -> Outcome | None:
         whole = fitted(training)
     if whole is None:
         return None
-    found = measure_part(whole, fresh=not order.weights)
+    found = measure_part(whole, fresh=whole.validated)
     whole = replace(stored_and_loaded(whole), order=replace(order, latency=False))
     validated = list(measure_part(whole).metrics)
     if applied_to(whole.module).chosen.of("compression"):
@@ -60,7 +60,7 @@ def run_train(training: Training, order: Train) -> Outcome | None:
     """
     if (whole := fitted(training)) is None:
         return None
-    found = compressed(whole, measure_part(whole, fresh=True))
+    found = compressed(whole, measure_part(whole, fresh=whole.validated))
     if order.keep and not whole.reporter.stopped:
         store_weights(whole)
     return concluded(whole, found)
@@ -131,6 +131,7 @@ def concluded(training: Training, found: Measured) -> Outcome:
         units=found.units,
         manual=manual,
         optimizers=training.optimizers,
+        decays=training.decays,
     )
 
 

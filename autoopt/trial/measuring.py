@@ -1,6 +1,7 @@
 """What is measured when a model stands: its quality on a part of the data, and its costs."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import lightning.pytorch as L
@@ -156,7 +157,7 @@ def own_quality(trainer: L.Trainer, module: Tuned, feed: Feed, part: str, object
     if loader is not None and overridden("validation_step", module, L.LightningModule):
         handle = model.register_forward_pre_hook(lambda *_: calls.append(None))
         trainer.callbacks.append(by_batch)  # type: ignore[attr-defined]
-        with made_before(module):
+        with made_before(module), batches_of(trainer, part):
             trainer.validate(module, **feed.to_validate(loader), verbose=False)
         trainer.callbacks.remove(by_batch)  # type: ignore[attr-defined]
         handle.remove()
@@ -167,6 +168,17 @@ def own_quality(trainer: L.Trainer, module: Tuned, feed: Feed, part: str, object
         raise TechniqueError("compression", technique.name, reason, unavailable=True)
     values = {on_test(k) if part == "test" else k: float(v) for k, v in found.items() if v.numel() == 1}
     return Measured(values, *by_batch.resamples())
+
+
+@contextmanager
+def batches_of(trainer: L.Trainer, part: str) -> Iterator[None]:
+    """Let a validation that measures the test part go through as many batches as a test would."""
+    limit = trainer.limit_val_batches
+    trainer.limit_val_batches = trainer.limit_test_batches if part == "test" else limit
+    try:
+        yield
+    finally:
+        trainer.limit_val_batches = limit
 
 
 def metric_name(objective: str | None) -> str:

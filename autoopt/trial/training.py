@@ -14,10 +14,10 @@ from autoopt.errors import TechniqueError
 from autoopt.module.applied import applied_to
 from autoopt.module.build import make_module
 from autoopt.module.net import Net
-from autoopt.module.tuned import Tuned
+from autoopt.module.tuned import Tuned, weight_decays
 from autoopt.orders import Order, TryOut
 from autoopt.trial import Report
-from autoopt.trial.fitting import device_arguments, fit, make_trainer
+from autoopt.trial.fitting import WHEN_VALIDATED, device_arguments, fit, make_trainer
 from autoopt.trial.measuring import check_finite
 from autoopt.trial.ranks import ALONE, Share, leave, replica
 from autoopt.trial.reporter import Reporter
@@ -37,6 +37,8 @@ class Training:
         limit: batches of each part, of a try-out.
         folder: of the trial, where its log is.
         optimizers: how many the module was fitted by.
+        decays: one of them decays weights.
+        validated: the last validation of the training was of the weights that the module has.
     """
 
     world: World
@@ -49,6 +51,8 @@ class Training:
     trainer: L.Trainer
     folder: Path
     optimizers: int = 1
+    decays: bool = True
+    validated: bool = False
 
     @property
     def feed(self) -> Feed:
@@ -63,7 +67,8 @@ def set_up(world: World, order: Order, report: Report, fold: int = 1, share: Sha
     device = device_arguments(module, order.recipe, share)
     part = replica(device.get("strategy"), share)
     reporter = Reporter(report, order.objective, world.task)
-    feed = reporter.feed = Feed(world.task, order.recipe.tree["batches"], order.seed, isinstance(module, Net), limit, part)
+    batches = {**order.recipe.tree["batches"], "accumulate": order.recipe.accumulate}
+    feed = reporter.feed = Feed(world.task, batches, order.seed, isinstance(module, Net), limit, part)
     folder = world.store.weights(order.key).parent
     trainer = make_trainer(order.recipe, module, reporter, feed, limit, device, folder)
     feed.to(trainer.strategy.root_device)
@@ -83,8 +88,9 @@ def made(world: World, order: Order) -> Tuned:
 def fitted(training: Training) -> Training | None:
     """Train. Of several ranks the first goes on alone, with the whole module, and nothing is left to do for the others."""
     trainer, module = training.trainer, training.module
-    fit(trainer, module, training.feed)
-    training = replace(training, optimizers=len(trainer.optimizers))
+    best = fit(trainer, module, training.feed)
+    optimizers, validated = len(trainer.optimizers), not best and validates_last(trainer)
+    training = replace(training, optimizers=optimizers, decays=any(weight_decays(trainer)), validated=validated)
     if training.share != ALONE:
         weights = trainer.strategy.lightning_module_state_dict()  # gathers what is cut up
         training.feed.share = leave()
@@ -94,6 +100,11 @@ def fitted(training: Training) -> Training | None:
     training.module.to(trainer.strategy.root_device)  # Lightning leaves it on the CPU
     check_finite(training.module, training.feed)
     return training
+
+
+def validates_last(trainer: L.Trainer) -> bool:
+    """Whether a training ends with a validation."""
+    return all(getattr(trainer, name) == default for name, default in WHEN_VALIDATED.items())
 
 
 def left_alone(training: Training, weights: dict[str, Any]) -> Training:

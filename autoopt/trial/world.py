@@ -28,6 +28,7 @@ from autoopt.data.task import Examples, Raw, Task, fingerprint, make_task
 from autoopt.domain import Unavailable
 from autoopt.errors import BadInput
 from autoopt.kind import check_kind, check_namesake
+from autoopt.module.own_callbacks import source_of_callbacks
 from autoopt.slots import SLOTS
 from autoopt.space import Domain, Pin, Space
 from autoopt.space.option import Settings
@@ -72,9 +73,11 @@ def prepare(setup: dict[str, Any]) -> tuple[World, dict[str, Any]]:
     tree, store = setup["tree"], Store(setup["store"])
     space = Space.of(tree)
     load_all(space)
+    own_callbacks = {f"trainer.callbacks={path}": source_of_callbacks(path) for path in (tree["trainer"]["callbacks"] or "").split()}
     ((_, _, data),) = [row for row in space.techniques() if row[0] == "data"]
     lightning = all(makes(t, L.LightningModule) for s, _, t in space.techniques() if s == "model")
     recipe = space.baseline()
+    refuse_trainer(tree["trainer"], lightning)
     values = {k: v for k, v in next(iter(recipe.tree["data"].values())).items() if k != FROM}
     try:
         examples = as_datamodule(build(data, {}, values))
@@ -100,7 +103,7 @@ def prepare(setup: dict[str, Any]) -> tuple[World, dict[str, Any]]:
         why = f"{data.name} draws its own batches" if task.datamodule else "the targets are no classes"
         raise BadInput(f"batches.sampler={tree['batches']['sampler']}: {why}; leave batches.sampler away")
     metrics = own_metrics(tree["metrics"], lightning)
-    known = {"examples": digits, "sources": sources(space, metrics), "told": namesakes.namesake_note()}
+    known = {"examples": digits, "sources": sources(space, metrics, own_callbacks), "told": namesakes.namesake_note()}
     found = facts(task, lightning) | known
     if task.datamodule and task.batch_size.resize is None:
         found["absent"]["batches"] = {"size": fixed_size(data, task)}
@@ -129,11 +132,19 @@ def fixed_size(data: Technique, task: Task) -> str:
     return f"{data.name} has no batch_size that its training loader follows"
 
 
-def sources(space: Space, metrics: Mapping[str, Any]) -> dict[str, str]:
-    """Digits of the files of the user's own techniques, by `slot=path`, and metrics; what a script or a notebook holds has none."""
+def refuse_trainer(settings: Mapping[str, Any], lightning: bool) -> None:
+    """Raise BadInput where something is said to the Trainer of a plain network."""
+    told = [f"trainer.{name}={value}" for name, value in settings.items() if value is not None]
+    if told and not lightning:
+        instead = "regularizer=gradient_clip, batches.accumulate=…, device.cpu.precision=… and the like"
+        raise BadInput(f"{', '.join(told)}: a network without a training_step of its own is trained by autoopt's loop; give {instead}")
+
+
+def sources(space: Space, metrics: Mapping[str, Any], callbacks: Mapping[str, Any]) -> dict[str, str]:
+    """Digits of the files of the user's own techniques, by `slot=path`, metrics and callbacks; a script or a notebook has none."""
     own = {f"{s}={t.path}": t.load() for s, _, t in space.techniques() if ":" in t.path and not t.owner and t.path not in LIVE}
     found = {}
-    for key, made in (own | {f"metrics={name}": made for name, made in metrics.items()}).items():
+    for key, made in {**own, **{f"metrics={name}": made for name, made in metrics.items()}, **callbacks}.items():
         with suppress(TypeError, OSError):
             found[key] = hashlib.sha256(Path(inspect.getfile(made)).read_bytes()).hexdigest()[:16]
     return found

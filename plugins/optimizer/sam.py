@@ -54,7 +54,9 @@ def sam(
     """
     if isinstance(model, LightningModule):
         if model.automatic_optimization and model.trainer.accumulate_grad_batches > 1:
-            raise Unavailable("its second gradient would see only the last of the accumulated batches; set batches.accumulate=1")
+            raise Unavailable(
+                "its second gradient would see only the last of the accumulated batches; accumulate none (batches.accumulate=1)"
+            )
         if getattr(model.trainer.precision_plugin, "scaler", None) is not None:
             raise Unavailable("with precision=16-mixed a step gets no closure, which it needs for its second gradient")
     return Sharpness(params, model, lr=lr, momentum=momentum, weight_decay=weight_decay, rho=rho)

@@ -132,7 +132,7 @@ def test_a_limit_holds_for_a_data_module_too():
     feed = Feed(task(Rows()), {"size": 8}, 1, chunked=True, limit=2)
     train, held_out = feed.train(), feed.held_out("validation")
     assert len(train) == train.steps == 2 and [len(batch[0]) for (batch,) in train] == [8, 8]
-    assert len(held_out) == len(feed.calibration()) == 2 and feed.steps == 5
+    assert len(held_out) == len(feed.calibration()) == 2 and feed.steps() == 5
     loader = Feed(task(Rows()), {"size": 8}, 1, chunked=False, limit=2).train()
     assert isinstance(loader, DataLoader) and len(loader) == 5  # its Trainer counts
 

@@ -893,10 +893,11 @@ class Checkpointed(Stranger):
         return [ModelCheckpoint(monitor="val/acc"), Spared()]
 
 
-def test_a_module_brings_its_own_callbacks_but_writes_no_checkpoints(trained, strangers):
+def test_a_module_brings_its_own_callbacks_and_its_checkpoints_are_the_trials(trained, strangers, tmp_path):
     _, _, spied = trained(strangers, recipe(here("Checkpointed"), size=None, **KEEP))
     kinds = [type(callback) for callback in spied["callbacks"]]
-    assert Spared in kinds and ModelCheckpoint not in kinds
+    assert Spared in kinds and ModelCheckpoint in kinds
+    assert not [*tmp_path.rglob("*.ckpt")]
 
 
 @pytest.mark.parametrize("optimizer", [{"adam": {}}, {"keep": {}}], ids=str)

@@ -84,6 +84,8 @@ def test_budget_strategy_executor_and_tracking_may_change(folder, change):
         ("objective=val_f1", r"s was begun with objective=None, now val_f1"),
         ("direction=minimize", r"s was begun with direction=None, now minimize"),
         ("study.epochs=7", r"s was begun with study\.epochs=30, now 7"),
+        ("trainer.gradient_clip_val=5", r"s was begun with trainer\.gradient_clip_val=nothing, now 5"),
+        ("trainer.callbacks=my:callbacks", r"s was begun with trainer\.callbacks=nothing, now my:callbacks"),
     ],
 )
 def test_anything_else_is_refused_with_the_difference(folder, change, said):

@@ -202,6 +202,18 @@ def test_a_module_that_optimizes_by_hand_keeps_its_own(tmp_path, said, reason):
     assert "optimizer-adamw" not in names(asked), "there is nothing to try"
 
 
+@pytest.mark.parametrize(("decays", "own"), [(True, None), (False, None), (False, "keep")])
+def test_the_decay_of_an_optimizer_that_decays_nothing_is_not_scaled(tmp_path, decays, own):
+    """Told by the try-out that trains with the author's optimizer, be it the baseline's or that of the module as it is written."""
+    ends = {"baseline" if own is None else "own_baseline": replace(WELL, decays=decays)}
+    first = "optimizer=keep,adamw" if own is None else "optimizer=adamw,keep"
+    settled, _, _ = checked(tmp_path, first, own=own and OWN.replace(optimizer={"keep": {}}), **ends)
+    searched = {d.path for d in settled.space.domains() if d.path.startswith("optimizer.keep.")}
+    reason = {"optimizer/keep.weight_decay_scale": "no group of the module's optimizer decays its weights"}
+    assert searched == {"optimizer.keep.lr_scale", *(["optimizer.keep.weight_decay_scale"] if decays else [])}
+    assert settled.space.dropped == ({} if decays else reason)
+
+
 OBJECTIVES = [
     ({}, LOGGED, ("val_accuracy", "maximize")),
     ({}, {"val_loss": 1.0}, ("val_loss", "minimize")),

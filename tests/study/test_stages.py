@@ -176,6 +176,13 @@ class TestItsSpaceStays:
         assert (first.name, first.direction, settled.part) == ("val_loss", "minimize", "test")
         assert space.unfit == {"mlp": {"loss/focal": "no"}}
 
+    def test_what_is_not_searched_is_recalled(self):
+        reason = {"optimizer/keep.weight_decay_scale": "it decays nothing", "optimizer/adam.lr": "it was not asked for"}
+        locked = {"left_out": reason, "quarantined": [], "unfit": {}, "objective": "val_loss", "direction": "minimize", "part": "test"}
+        space = recall(Space.of(composed("data=digits", "optimizer=keep")), locked).space
+        assert {d.path for d in space.domains() if "keep" in d.path} == {"optimizer.keep.lr_scale"}
+        assert space.dropped.keys() == {"optimizer/keep.weight_decay_scale"}
+
     def test_a_study_of_another_version_is_refused_in_a_line(self, study):
         study.search()
         path = study.path / "s" / "space.yaml"

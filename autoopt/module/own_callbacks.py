@@ -1,0 +1,58 @@
+"""The callbacks that an author gives to the Trainer (`trainer.callbacks=my:callbacks`) or from `configure_callbacks`."""
+
+import copy
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as L
+from lightning.pytorch.callbacks import Checkpoint, ModelCheckpoint, ProgressBar
+
+from autoopt.errors import BadInput
+from autoopt.recipe import Recipe
+from autoopt.technique import LIVE, resolve
+
+CHECKPOINTS = "checkpoints"
+"""In the trial's folder."""
+
+
+def source_of_callbacks(path: str) -> Any:
+    """The function or the list at an import path.
+
+    Raises:
+        BadInput: it cannot be imported, or is neither.
+    """
+    try:
+        found = LIVE[path] if path in LIVE else resolve(path)
+    except Exception as error:
+        raise BadInput(f"trainer.callbacks={path} cannot be loaded: {type(error).__name__}: {error}") from error
+    if not callable(found) and not isinstance(found, list | tuple):
+        raise BadInput(f"trainer.callbacks={path} is {found!r}; expected a list of callbacks, or a function or a class that makes them")
+    return found
+
+
+def callbacks_of(recipe: Recipe) -> list[L.Callback]:
+    """The callbacks of a recipe's Trainer, each a new object.
+
+    Raises:
+        BadInput: they cannot be made, or one is no callback.
+    """
+    return [callback for path in str(recipe.trainer.get("callbacks", "")).split() for callback in callbacks_at(path)]
+
+
+def callbacks_at(path: str) -> list[L.Callback]:
+    found = source_of_callbacks(path)
+    made = found() if callable(found) else copy.deepcopy(found)
+    callbacks = list(made) if isinstance(made, list | tuple) else [made]
+    if wrong := [each for each in callbacks if not isinstance(each, L.Callback)]:
+        raise BadInput(f"trainer.callbacks={path} gives {wrong[0]!r}; expected callbacks of Lightning")
+    return callbacks
+
+
+def in_trial(callbacks: Iterable[L.Callback], folder: Path) -> list[L.Callback]:
+    """Callbacks as a trial has them: without progress bars, and with checkpoints in its folder alone."""
+    kept = [c for c in callbacks if not isinstance(c, ProgressBar) and (isinstance(c, ModelCheckpoint) or not isinstance(c, Checkpoint))]
+    for callback in kept:
+        if isinstance(callback, ModelCheckpoint):
+            callback.dirpath = str(folder / CHECKPOINTS)
+    return kept

@@ -1,0 +1,332 @@
+"""The author's own Trainer: its arguments and its callbacks are part of trial 0, as they are part of the author's training."""
+
+from dataclasses import replace
+
+import lightning.pytorch as L
+import pytest
+import torch
+from lightning.pytorch.callbacks import Callback, EarlyStopping, LearningRateMonitor, ModelCheckpoint, ModelSummary, TQDMProgressBar
+from safetensors.torch import load_file
+from torch import nn
+from torch.nn.functional import cross_entropy
+from torch.utils.data import DataLoader, TensorDataset
+
+from autoopt import api
+from autoopt.config import compose
+from autoopt.data.loaders import seed_all
+from autoopt.errors import BadInput
+from autoopt.orders import Measure, Outcome, Train, TryOut
+from autoopt.recipe import Recipe
+from autoopt.space import Space
+from autoopt.study.search import untouched
+from autoopt.trial import fitting
+from autoopt.trial.run import prepare, run
+
+HERE = __name__
+EPOCHS, SEED = 6, 7
+KEEP = ("schedule=keep", "regularizer=none")
+SEEN: dict[str, int] = {}
+
+
+class Data(L.LightningDataModule):
+    """Validation of a shift of its own, so that the best epoch is not the last."""
+
+    def rows(self, seed: int, shuffle: bool = False) -> DataLoader:
+        generator = torch.Generator().manual_seed(seed)
+        targets = torch.arange(60) % 3
+        return DataLoader(TensorDataset(torch.randn(60, 4, generator=generator) + targets[:, None], targets), 16, shuffle=shuffle)
+
+    def train_dataloader(self):
+        return self.rows(0, shuffle=True)
+
+    def val_dataloader(self):
+        return self.rows(1)
+
+    def test_dataloader(self):
+        return self.rows(2)
+
+
+class Lit(L.LightningModule):
+    """Its rate is so large that its gradients need to be clipped, and that it gets worse again."""
+
+    def __init__(self):
+        super().__init__()
+        self.net = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Dropout(0.2), nn.Linear(8, 3))
+
+    def forward(self, x):
+        return self.net(x)
+
+    def training_step(self, batch, _):
+        loss = cross_entropy(self(batch[0]), batch[1])
+        self.log("train_loss", loss)
+        return 30 * loss
+
+    def validation_step(self, batch, _):
+        SEEN["validated"] = SEEN.get("validated", 0) + 1
+        self.log("val_loss", cross_entropy(self(batch[0]), batch[1]))
+
+    def configure_optimizers(self):
+        optimizer = torch.optim.SGD(self.parameters(), lr=0.2, momentum=0.9)
+        return [optimizer], [torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, EPOCHS)]
+
+
+class WithCallbacks(Lit):
+    def configure_callbacks(self):
+        return best_epoch()
+
+
+class ByHand(Lit):
+    def __init__(self):
+        super().__init__()
+        self.automatic_optimization = False
+
+
+def callbacks() -> list[Callback]:
+    return [EarlyStopping("val_loss", patience=2), LearningRateMonitor(), ModelSummary(), TQDMProgressBar()]
+
+
+def best_epoch() -> list[Callback]:
+    return [ModelCheckpoint(dirpath="never_made", monitor="val_loss"), ModelCheckpoint(dirpath="never_made", save_last=True)]
+
+
+def unmonitored() -> ModelCheckpoint:
+    return ModelCheckpoint(every_n_epochs=2)
+
+
+def misspelt() -> ModelCheckpoint:
+    return ModelCheckpoint(monitor="val_los")
+
+
+LISTED = [EarlyStopping("val_loss", patience=1)]
+
+
+def wrong() -> list:
+    return [3]
+
+
+NUMBER = 3
+
+
+class Bench:
+    """Orders for trial 0 of a search, carried out as a trial does."""
+
+    def __init__(self, path, monkeypatch):
+        self.path = path
+        monkeypatch.chdir(path)
+        SEEN.clear()
+
+    def tree(self, *overrides: str) -> dict:
+        model = () if any(o.startswith("model=") for o in overrides) else (f"model={HERE}:Lit",)
+        return compose([f"data={HERE}:Data", *model, f"study.epochs={EPOCHS}", *overrides])
+
+    def recipe(self, *overrides: str) -> Recipe:
+        tree = self.tree(*overrides)
+        return untouched(tree) or Space.of(tree).trained().baseline()
+
+    def run(self, order) -> Outcome:
+        world, _ = prepare({"tree": self.tree(), "store": str(self.path)})
+        return Outcome(**run(world, order.json(), lambda epoch, metrics: False))
+
+    def train(self, *overrides: str, **said) -> Outcome:
+        return self.run(Train(key="0", recipe=self.recipe(*overrides), seed=SEED, keep=True, objective="val_loss", **said))
+
+    def weights(self) -> dict[str, torch.Tensor]:
+        return load_file(self.path / "trials" / "0" / "model.safetensors")
+
+
+@pytest.fixture
+def bench(tmp_path, monkeypatch) -> Bench:
+    return Bench(tmp_path, monkeypatch)
+
+
+def by_hand(module: L.LightningModule, **arguments) -> tuple[L.Trainer, dict[str, torch.Tensor]]:
+    """The weights of the author's own script."""
+    quiet = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False, "accelerator": "cpu"}
+    arguments = {"enable_checkpointing": False, "max_epochs": EPOCHS} | arguments
+    trainer = L.Trainer(**quiet, **arguments)
+    trainer.fit(module, datamodule=Data())
+    return trainer, module.state_dict()
+
+
+def seeded(kind: type[L.LightningModule] = Lit) -> L.LightningModule:
+    seed_all(SEED)
+    return kind()
+
+
+def same(ours: dict, theirs: dict) -> bool:
+    return ours.keys() == theirs.keys() and all(torch.equal(ours[name], theirs[name]) for name in ours)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "own_callbacks"),
+    [
+        ({}, None),
+        ({"gradient_clip_val": 5}, "callbacks"),
+        ({"gradient_clip_val": 0.5, "gradient_clip_algorithm": "value"}, None),
+        ({"accumulate_grad_batches": 3}, "LISTED"),
+        ({"limit_train_batches": 2, "limit_val_batches": 0.5, "num_sanity_val_steps": 2}, "callbacks"),
+        ({"val_check_interval": 2}, "callbacks"),
+        ({"check_val_every_n_epoch": 2, "min_epochs": 5}, "LISTED"),
+        ({"overfit_batches": 2, "detect_anomaly": True}, None),
+        ({"precision": "bf16-mixed", "deterministic": True}, None),
+    ],
+)
+def test_trial_0_is_bit_equal_to_the_authors_own_script(bench, arguments, own_callbacks):
+    said = [f"trainer.{name}={str(value).lower()}" for name, value in arguments.items()]
+    outcome = bench.train(*said, *([] if own_callbacks is None else [f"trainer.callbacks={HERE}:{own_callbacks}"]))
+    patience = {"callbacks": 2, "LISTED": 1, None: EPOCHS}[own_callbacks]
+    trainer, theirs = by_hand(seeded(), callbacks=[EarlyStopping("val_loss", patience=patience)], **arguments)
+    torch.use_deterministic_algorithms(False)
+    assert same(bench.weights(), theirs)
+    assert outcome.epochs == trainer.current_epoch
+
+
+def test_without_the_arguments_the_weights_are_others(bench):
+    bench.train("trainer.gradient_clip_val=5")
+    assert not same(bench.weights(), by_hand(seeded())[1])
+
+
+@pytest.mark.parametrize("said", [(f"trainer.callbacks={HERE}:best_epoch",), (f"model={HERE}:WithCallbacks",)])
+def test_the_weights_of_the_best_epoch_are_taken_and_measured_where_the_author_says_so(bench, said):
+    outcome = bench.train(*said)
+    checkpoint = ModelCheckpoint(dirpath=bench.path / "theirs", monitor="val_loss")
+    trainer, last = by_hand(seeded(), callbacks=[checkpoint], enable_checkpointing=True)
+    best = torch.load(checkpoint.best_model_path, weights_only=True)
+    assert best["epoch"] < EPOCHS - 1, "the best epoch is the last: nothing is tested"
+    assert same(bench.weights(), best["state_dict"]) and not same(bench.weights(), last)
+    assert outcome.metrics["val_loss"] == pytest.approx(float(checkpoint.best_model_score))
+    assert outcome.metrics["val_loss"] < float(trainer.callback_metrics["val_loss"])
+    assert outcome.epochs == EPOCHS
+
+
+@pytest.mark.parametrize("order", [Train, TryOut])
+def test_checkpoints_are_written_into_the_trials_folder_and_deleted(bench, order, monkeypatch):
+    written = []
+    taken = fitting.take_up_best
+    monkeypatch.setattr(fitting, "take_up_best", lambda *given: written.extend(bench.path.rglob("*.ckpt")) or taken(*given))
+    bench.run(order(key="0", recipe=bench.recipe(f"trainer.callbacks={HERE}:best_epoch"), objective="val_loss"))
+    assert written and {path.parent for path in written} == {bench.path / "trials" / "0" / "checkpoints"}
+    assert not [*bench.path.rglob("*.ckpt")] and not (bench.path / "never_made").exists()
+
+
+def test_a_checkpoint_that_monitors_nothing_leaves_the_last_epoch(bench):
+    bench.train(f"trainer.callbacks={HERE}:unmonitored")
+    assert same(bench.weights(), by_hand(seeded())[1])
+
+
+def test_a_callback_that_cannot_work_is_seen_in_the_try_out(bench):
+    with pytest.raises(Exception, match="val_los"):
+        bench.run(TryOut(key="0", recipe=bench.recipe(f"trainer.callbacks={HERE}:misspelt"), objective="val_loss"))
+
+
+@pytest.mark.parametrize(
+    ("said", "again"),
+    [("trainer.gradient_clip_val=5", 0), ("trainer.val_check_interval=3", 4), ("trainer.check_val_every_n_epoch=4", 4)],
+)
+def test_what_the_last_validation_did_not_see_is_measured_again(bench, said, again):
+    """Four batches of validation data: the six epochs' own ones, and those of the measurement."""
+    own = {"trainer.gradient_clip_val=5": 6, "trainer.val_check_interval=3": 6, "trainer.check_val_every_n_epoch=4": 1}[said]
+    outcome = bench.train(said)
+    assert SEEN["validated"] == 4 * own + again
+    module = Lit()
+    module.load_state_dict(bench.weights())
+    (measured,) = by_hand_validated(module)
+    assert outcome.metrics["val_loss"] == pytest.approx(measured["val_loss"], rel=1e-6)
+
+
+def by_hand_validated(module: L.LightningModule, **arguments) -> list:
+    trainer = L.Trainer(logger=False, enable_progress_bar=False, enable_model_summary=False, accelerator="cpu", **arguments)
+    return trainer.validate(module, datamodule=Data(), verbose=False)
+
+
+@pytest.mark.parametrize(("said", "batches"), [((), 4), (("trainer.limit_val_batches=1",), 4), (("trainer.limit_test_batches=3",), 3)])
+def test_the_test_part_has_a_limit_of_its_own(bench, said, batches):
+    bench.train(*said)
+    SEEN.clear()
+    bench.run(Measure(key="t", recipe=bench.recipe(*said), weights="0", objective="val_loss"))
+    assert SEEN["validated"] == batches
+
+
+def test_a_try_out_is_short_whatever_the_author_says(bench):
+    said = ("trainer.limit_train_batches=1.0", "trainer.limit_val_batches=1.0", "trainer.val_check_interval=3", "trainer.min_epochs=4")
+    outcome = bench.run(TryOut(key="0", recipe=bench.recipe(*said, "trainer.check_val_every_n_epoch=3"), objective="val_loss"))
+    assert outcome.epochs == 1 and outcome.validated == ["val_loss", "parameters", "size_mb"]
+    assert SEEN["validated"] == 6  # two of the epoch, two as it was stored, two of the test part
+
+
+def test_a_part_that_is_not_measured_is_not_measured_in_the_try_out(bench):
+    outcome = bench.run(TryOut(key="0", recipe=bench.recipe("trainer.limit_val_batches=0"), objective=None))
+    assert "val_loss" not in {*outcome.metrics, *outcome.validated}
+
+
+def test_a_regularizer_knows_the_steps_of_limited_epochs(bench):
+    recipe = bench.recipe("trainer.limit_train_batches=0.5", "trainer.accumulate_grad_batches=2")
+    told = recipe.replace(regularizer={"counting": {"from": f"{HERE}:counting", "use": True}})
+    bench.run(Train(key="0", recipe=told, objective="val_loss"))
+    assert SEEN["steps"] == EPOCHS
+
+
+def counting(model, total_steps) -> None:
+    SEEN["steps"] = total_steps
+
+
+@pytest.mark.parametrize(
+    ("said", "message"),
+    [
+        (f"trainer.callbacks={HERE}:nobody", "nobody cannot be loaded: AttributeError"),
+        (f"trainer.callbacks={HERE}:NUMBER", "NUMBER is 3; expected a list of callbacks"),
+        ("model=mlp", "trainer.gradient_clip_val=5.0: a network without a training_step"),
+    ],
+)
+def test_what_cannot_be_used_is_said_before_anything_starts(bench, said, message):
+    with pytest.raises(BadInput, match=message):
+        prepare({"tree": bench.tree(said, "trainer.gradient_clip_val=5"), "store": str(bench.path)})
+
+
+def test_what_is_no_callback_is_named(bench):
+    with pytest.raises(BadInput, match="wrong gives 3; expected callbacks of Lightning"):
+        bench.train(f"trainer.callbacks={HERE}:wrong")
+
+
+def test_several_callbacks_are_named_with_spaces(bench):
+    outcome = bench.train(f'trainer.callbacks="{HERE}:LISTED {HERE}:best_epoch"')
+    assert outcome.epochs < EPOCHS and LISTED[0].wait_count == 0, "the listed object itself was used"
+
+
+def test_a_searched_argument_is_in_the_recipe_and_trial_0_has_its_first_value(bench):
+    tree = bench.tree("trainer.gradient_clip_val=null,1,5", "trainer.accumulate_grad_batches=2", "trainer.limit_train_batches=0.5,1.0")
+    space = Space.of(tree).trained()
+    assert {d.path: d.options for d in space.domains() if d.path.startswith("trainer.")} == {
+        "trainer.gradient_clip_val": (None, 1.0, 5.0),
+        "trainer.limit_train_batches": (0.5, 1.0),
+    }
+    assert space.baseline().trainer == {"accumulate_grad_batches": 2, "limit_train_batches": 0.5}
+    assert space.recipe({"trainer.gradient_clip_val": 5.0}).trainer["gradient_clip_val"] == 5.0
+    adamw = bench.tree("trainer.gradient_clip_val=null,1,5", "optimizer=adamw")
+    assert untouched(tree) is None and untouched(adamw).trainer == {}
+
+
+@pytest.mark.parametrize("said", ["trainer.precision=32,16", "trainer.accumulate_grad_batches=1,2"])
+def test_an_optimizer_that_needs_its_closure_gets_it(bench, said):
+    space = Space.of(bench.tree("optimizer=sam,sgd", said)).trained().fitting({"optimizer": {}})
+    (value,) = [space.with_option("optimizer", "sam").walk(lambda d: d.options[-1]).trainer[key] for key in (said[8:].partition("=")[0],)]
+    assert value in ("32", 1)
+    assert space.with_option("optimizer", "sgd").walk(lambda d: d.options[-1]).trainer != {} != value
+
+
+def test_a_recipe_brings_its_trainer_into_ones_own_script(bench):
+    said = bench.recipe("trainer.gradient_clip_val=5", f"trainer.callbacks={HERE}:best_epoch", "trainer.accumulate_grad_batches=2")
+    _, given, arguments = api.apply(said, Lit())
+    assert arguments["gradient_clip_val"] == 5.0 and arguments["accumulate_grad_batches"] == 2
+    assert [type(c) for c in given] == [ModelCheckpoint, ModelCheckpoint] and "never_made" in given[0].dirpath
+
+
+def test_older_recipes_say_nothing_to_the_trainer(bench):
+    recipe = bench.recipe()
+    older = Recipe({key: node for key, node in recipe.tree.items() if key != "trainer"})
+    assert older.trainer == {} and replace(older).accumulate == 1 and older.flat() == recipe.flat()
+
+
+def test_the_file_of_the_callbacks_is_part_of_the_users_code(bench):
+    _, facts = prepare({"tree": bench.tree(f"trainer.callbacks={HERE}:callbacks"), "store": str(bench.path)})
+    assert facts["sources"][f"trainer.callbacks={HERE}:callbacks"] == facts["sources"][f"model={HERE}:Lit"]
