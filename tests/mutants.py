@@ -45,7 +45,7 @@ TESTS = {
     "study/record": ["tests/study/test_record.py"],
     "study/runner": ["tests/study/test_runner.py"],
     "study/sampling": ["tests/study/test_sampling.py", "tests/study/test_compress.py"],
-    "study/search": ["tests/study/test_stages.py"],
+    "study/search": ["tests/study/test_stages.py", "tests/config/test_config_arguments.py"],
     "study/settled": ["tests/study/test_stages.py"],
     "study/verdict": ["tests/test_report.py"],
     "study/weighing": ["tests/study/test_weighing.py"],

@@ -500,3 +500,20 @@ def test_what_cannot_come_about_is_no_domain():
     assert not [path for path in words(space("optimizer=own_parts:schedule_free", "schedule=constant,cosine")) if "schedule" in path[:9]]
     assert "batches.accumulate" not in words(space("optimizer=sam", "batches.accumulate=1,2,4"))
     assert "augmentation.mixup.alpha" not in words(space("augmentation=mixup,cutmix", "augmentation.mixup.use=false"))
+
+
+@pytest.mark.parametrize(
+    ("line", "values"),
+    [
+        ("optimizer.momentum.momentum=range(0,0.9,0.3)", [0.0, 0.3, 0.6]),
+        ("model.mlp.depth=interval(1,4)", [1, 2, 3, 4]),
+        ("batches.size=range(10,40,10)", [10, 20, 30]),
+    ],
+)
+def test_every_step_of_a_range_is_drawn_equally_often(line, values):
+    (domain,) = (d for d in space("model=mlp", "optimizer=momentum", line).domains() if d.key == line.partition("=")[0])
+    random, counts = Random(0), dict.fromkeys(values, 0)
+    for _ in range(400):
+        value = domain.sample(random)
+        counts[next(v for v in values if v == pytest.approx(value))] += 1
+    assert min(counts.values()) > 0.6 * 400 / len(values), counts

@@ -125,7 +125,7 @@ class Replicated:
         recipes = {key: RECIPE.replace(batches={"size": int(key)}) for key in keys}
         result = replicate(study.runner, study.journal, stage, recipes, seeds, seed=7, budget=study.budget, keep=keep)
         closed(study)
-        self.orders = study.runner.executor.orders
+        self.orders, self.stages = study.runner.executor.orders, study.runner.screen.stages
         return result
 
 
@@ -155,6 +155,7 @@ def test_what_was_trained_before_is_not_trained_again(tmp_path):
     assert study.trained == ["2-final-0", "2-final-1"]
     study.run("012", seeds=3)
     assert study.trained == ["0-final-2", "1-final-2", "2-final-2"]
+    assert study.stages[-1] == ("final", 9, 6), "trainings in all, and those that were there before"
 
 
 def test_a_training_that_failed_takes_its_recipe_out_and_is_tried_again(tmp_path):

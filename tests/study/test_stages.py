@@ -291,6 +291,15 @@ class TestWhereItIsMeasured:
         assert {"test_accuracy", "val_accuracy"} <= verdict.winner.metrics.keys()
 
 
+def test_of_a_lightning_module_the_baseline_is_as_it_is_written(study):
+    study.facts = study.facts | {"lightning": True}
+    study.search()
+    recipe = study.records()["0"].recipe
+    assert (list(recipe["optimizer"]), list(recipe["schedule"]), recipe["augmentation"], recipe["regularizer"]) == (["keep"], ["keep"], {}, {})
+    assert "preflight/own-baseline" in study.asked
+    assert any(line.endswith("as it is written") for line in study.screen.lines)
+
+
 class TestABaselineOfItsOwn:
     def test_it_is_trial_0_on_the_data_the_split_and_the_epochs_of_the_study(self, study):
         split = BASELINE.tree["split"] | {"test": 0.3}
