@@ -567,5 +567,10 @@ def test_what_is_no_class_and_no_list_is_refused(arguments, said):
         autoopt.search(**arguments)
 
 
+def test_a_duration_has_a_unit():
+    with pytest.raises(BadInput, match=r"study\.time=5: write it with a unit, such as 5min, 2h, 90s or 1h30m"):
+        autoopt.search(["data=digits", "study.time=5"])
+
+
 def test_the_public_names_are_listed():
     assert {"search", "train", "apply", "load", "Range", "Choice"} <= set(dir(autoopt))
