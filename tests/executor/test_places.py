@@ -21,7 +21,7 @@ def test_devices_are_shared_out(workers, gpus, per_trial, expected):
 
 @pytest.mark.parametrize(
     ("workers", "per_trial", "problem"),
-    [(0, 1, "workers=0: at least 1"), (1, 0, "neither a share"), (1, 1.5, "neither a share"), (1, 2, "are: 0")],
+    [(0, 1, "workers=0: at least 1"), (1, 0, "neither a share"), (1, 1.5, "neither a share"), (1, 2, "only the GPUs 0")],
 )
 def test_what_leaves_no_room_is_refused(workers, per_trial, problem):
     with pytest.raises(BadInput, match=problem):
