@@ -103,7 +103,7 @@ class Objective:
         Args:
             ours: autoopt measures it, so that a loss is a cross-entropy or a squared error.
         """
-        if self.cost or (ours and self.name.endswith("_loss")):
+        if self.cost or (ours and self.name == "val_loss"):
             return 0.0, inf
         return RANGES.get(last_known(self.name) or "", (-inf, inf))
 

@@ -39,7 +39,7 @@ def why_ended(study: Study) -> str:
     """Why the search began no further trial."""
     trials, limit = study.settings["trials"], study.settings["time"]
     if len(study.journal.records(SEARCH)) >= trials:
-        return f"study.trials={trials} were tried; give more of them"
+        return f"study.trials={trials} allows no more"
     if study.budget.asking and limit:
         return f"the time ended (study.time={limit}); give a longer one"
     return "the search was finished early; the same search command goes on"

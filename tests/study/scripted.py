@@ -28,7 +28,17 @@ LOSS = Objective("val_loss", "minimize")
 AGAIN = "again"
 SPACE = ("data=digits", "optimizer=adamw,sgd", "schedule=constant,cosine", "regularizer=l1,gradient_clip", "augmentation=none")
 PLAIN = ("initializer=keep", "loss=cross_entropy", "device=cpu", "tracking.enabled=false")
-FACTS = {"examples": "0", "sources": {}, "absent": {}, "objective": None, "notes": [], "told": [], "test": True, "lightning": False, "batch_size": None}
+FACTS = {
+    "examples": "0",
+    "sources": {},
+    "absent": {},
+    "objective": None,
+    "notes": [],
+    "told": [],
+    "test": True,
+    "lightning": False,
+    "batch_size": None,
+}
 
 
 class Fails(Exception):
