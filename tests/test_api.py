@@ -341,7 +341,7 @@ def test_rows_of_a_table_are_predicted_as_they_stand_in_its_file(exported, tmp_p
     assert by_hand | loss_of(task, tested) == pytest.approx(tested, rel=1e-5)
     row = frame.iloc[:1].to_dict("records")
     torch.testing.assert_close(loaded.predict(row), loaded.predict(frame.iloc[:1]))
-    with pytest.raises(BadInput, match="^predict: the table has no column 'street'"):
+    with pytest.raises(BadInput, match=r"^predict: the table has no column 'street'"):
         loaded.predict(frame.drop(columns="street"))
 
 

@@ -221,6 +221,29 @@ def test_the_objective(asked, logged, chosen):
     assert (objective.name, objective.direction) == chosen
 
 
+def logs(*validated, **logged):
+    """How a try-out ends whose validation gives these metrics."""
+    metrics = {**dict.fromkeys(validated, 1.0), **logged, "size_mb": 1.0, "parameters": 1.0}
+    return Outcome(metrics, validated=[*validated, "size_mb", "parameters"])
+
+
+def test_the_one_metric_of_the_validation_whose_direction_is_known_is_the_objective(tmp_path):
+    settled, _, run = checked(tmp_path, baseline=logs("my_acc", "score", my_train_acc=1.0), logged={})
+    assert (settled.goal.first.name, settled.goal.first.direction) == ("my_acc", "maximize")
+    assert run.screen.lines == ["objective=my_acc: the one metric that validation logs and whose name tells which way is better"]
+
+
+def test_among_several_metrics_of_the_validation_the_loss_is_the_objective(tmp_path):
+    settled, _, run = checked(tmp_path, baseline=logs("my_acc", "my_f1", "val_loss"), logged={})
+    assert (settled.goal.first.name, settled.goal.first.direction, run.screen.lines) == ("val_loss", "minimize", [])
+
+
+@pytest.mark.parametrize("validated", [("my_acc", "my_f1"), ("score",), ()])
+def test_without_an_only_one_it_has_to_be_named(tmp_path, validated):
+    with pytest.raises(BadInput, match=r"^objective=… is needed: Logged: "):
+        checked(tmp_path, baseline=logs(*validated, train_acc=1.0), logged={})
+
+
 @pytest.mark.parametrize(
     ("asked", "logged", "said"),
     [
