@@ -136,6 +136,7 @@ class Outcome:
         untested: of a try-out, why there is a test part that cannot be measured.
         manual: the module optimizes manually.
         optimizers: how many the module has.
+        notes: of a try-out, what the user has to know before the search.
     """
 
     metrics: Mapping[str, float] = field(default_factory=dict)
@@ -149,6 +150,7 @@ class Outcome:
     untested: str = ""
     manual: bool = False
     optimizers: int = 1
+    notes: list[str] = field(default_factory=list)
 
     def json(self) -> Json:
         return asdict(self)

@@ -43,7 +43,7 @@ def verdict(gain=0.3, low=0.2, high=0.4, **fields):
 
 GAIN = "gain in val_accuracy on the test split +0.3000, 95 % interval"
 UNSHOWN = f"No difference between trial 7 and the baseline could be shown, since the interval includes 0: {GAIN} -0.1000 to +0.4000."
-TAKES = "To show a difference of this size takes"
+TO_SHOW = "to show a difference of this size."
 SENTENCES = [
     (verdict(), f"Trial 7 is better than the baseline: {GAIN} +0.2000 to +0.4000."),
     (

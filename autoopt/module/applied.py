@@ -23,6 +23,7 @@ class Applied:
         steps_per_epoch: optimizer steps, where the module makes them itself; else its Trainer knows.
         passed: the inputs of this epoch, for the batch norms.
         deployed: the compressed network that answers for the module.
+        notes: what its user has to know before the search.
     """
 
     chosen: Chosen
@@ -31,6 +32,7 @@ class Applied:
     steps_per_epoch: int | None = None
     passed: Passed = field(default_factory=Passed)
     deployed: nn.Module | None = None
+    notes: list[str] = field(default_factory=list)
 
     def times(self, trainer: L.Trainer) -> dict[str, int]:
         """`total_steps` and `steps_per_epoch`, where the optimizer or the schedule asks for them.

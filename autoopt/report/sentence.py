@@ -68,8 +68,8 @@ def more_data(verdict: Verdict) -> str:
     if not verdict.test_needed:
         return "It is so small that even a hundred times as many seeds and test examples would not show it."
     ways = [f"about {verdict.seeds_needed} seeds (study.seeds={verdict.seeds_needed})"] if verdict.seeds_needed else []
-    ways += [f"a test split about {verdict.test_needed:.1f} times as large"] if verdict.test_needed > 1 else []
-    return f"To show a difference of this size takes {' and '.join(ways)}."
+    ways += [f"a test split about {round(verdict.test_needed, 1):g} times as large"] if verdict.test_needed > 1 else []
+    return f"It would take {' and '.join(ways)} to show a difference of this size."
 
 
 def remedy(verdict: Verdict) -> str:

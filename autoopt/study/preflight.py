@@ -16,6 +16,7 @@ from autoopt.study.stages import PREFLIGHT
 
 COMMON = ("val_accuracy", "val_acc", "val/accuracy", "val/acc", "val_f1", "val/f1", "val_rmse", "val/rmse", "val_loss", "val/loss")
 SECONDS = 300
+OTHER_BASELINE = "; mend it, or name a recipe to compare with: baseline=FILE"
 
 
 def rehearse(space: Space, runner: Runner, tree: Tree, own: Recipe | None = None) -> Settled:
@@ -32,10 +33,12 @@ def rehearse(space: Space, runner: Runner, tree: Tree, own: Recipe | None = None
     objective = choose_objective(tree, {**result.last, **result.outcome.metrics}, result.outcome.validated)
     if tree["objective"] is None and objective.name not in COMMON:
         runner.screen.say(f"objective={objective.name}: the one metric that validation logs and whose name tells which way is better")
+    for note in result.outcome.notes:
+        runner.screen.say(note)
     space = as_the_module_allows(space, result.outcome)
     if own is not None and (problem := runner.collect([try_out_job(tree, own, "own-baseline")])[0].problem):
-        what = f"baseline={tree['baseline']}" if tree["baseline"] else "the module as it is written"
-        raise BadInput(f"{what} cannot be trained: {problem}")
+        what, way = (f"baseline={tree['baseline']}", "") if tree["baseline"] else ("the module as it is written", OTHER_BASELINE)
+        raise BadInput(f"{what} cannot be trained: {problem}{way}")
     part = objective.judged_by(result.outcome.tested, result.outcome.validated)
     return Settled(space, Goal((objective,)), part, result.outcome.untested)
 

@@ -131,6 +131,7 @@ def concluded(training: Training, found: Measured) -> Outcome:
         units=found.units,
         manual=manual,
         optimizers=training.optimizers,
+        notes=list(training.notes),
     )
 
 

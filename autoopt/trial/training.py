@@ -37,6 +37,7 @@ class Training:
         limit: batches of each part, of a try-out.
         folder: of the trial, where its log is.
         optimizers: how many the module was fitted by.
+        notes: what was noted on the module while it was fitted.
     """
 
     world: World
@@ -49,6 +50,7 @@ class Training:
     trainer: L.Trainer
     folder: Path
     optimizers: int = 1
+    notes: tuple[str, ...] = ()
 
     @property
     def feed(self) -> Feed:
@@ -84,7 +86,7 @@ def fitted(training: Training) -> Training | None:
     """Train. Of several ranks the first goes on alone, with the whole module, and nothing is left to do for the others."""
     trainer, module = training.trainer, training.module
     fit(trainer, module, training.feed)
-    training = replace(training, optimizers=len(trainer.optimizers))
+    training = replace(training, optimizers=len(trainer.optimizers), notes=tuple(applied_to(module).notes))
     if training.share != ALONE:
         weights = trainer.strategy.lightning_module_state_dict()  # gathers what is cut up
         training.feed.share = leave()

@@ -140,7 +140,10 @@ def test_a_baseline_of_its_own_is_tried_too(tmp_path, alone):
 )
 def test_a_baseline_of_its_own_that_cannot_be_trained_is_refused(tmp_path, end, reason):
     asked = []
-    with pytest.raises(BadInput, match=f"^the module as it is written cannot be trained: {reason}$"):
+    with pytest.raises(
+        BadInput,
+        match=f"^the module as it is written cannot be trained: {reason}; mend it, or name a recipe to compare with: baseline=FILE$",
+    ):
         checked(tmp_path, own=OWN, own_baseline=end, optimizer_sgd=lambda order: asked.append(order))
     assert asked == [], "the others are not tried any more"
 
@@ -231,6 +234,11 @@ def test_the_one_metric_of_the_validation_whose_direction_is_known_is_the_object
     settled, _, run = checked(tmp_path, baseline=logs("my_acc", "score", my_train_acc=1.0), logged={})
     assert (settled.goal.first.name, settled.goal.first.direction) == ("my_acc", "maximize")
     assert run.screen.lines == ["objective=my_acc: the one metric that validation logs and whose name tells which way is better"]
+
+
+def test_what_was_noted_on_the_baseline_is_told(tmp_path):
+    *_, run = checked(tmp_path, baseline=replace(WELL, notes=["the module's own configure_optimizers raised"]))
+    assert run.screen.lines == ["the module's own configure_optimizers raised"]
 
 
 def test_among_several_metrics_of_the_validation_the_loss_is_the_objective(tmp_path):
