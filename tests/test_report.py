@@ -48,12 +48,12 @@ SENTENCES = [
     (verdict(), f"Trial 7 is better than the baseline: {GAIN} +0.2000 to +0.4000."),
     (
         verdict(low=-0.1, seeds_needed=12, test_needed=1.0),
-        f"{UNSHOWN} To show a difference of this size takes about 12 seeds (study.seeds=12).",
+        f"{UNSHOWN} It would take about 12 seeds (study.seeds=12) {TO_SHOW}",
     ),
-    (verdict(low=-0.1, test_needed=4.0), f"{UNSHOWN} To show a difference of this size takes a test split about 4.0 times as large."),
+    (verdict(low=-0.1, test_needed=4.0), f"{UNSHOWN} It would take a test split about 4 times as large {TO_SHOW}"),
     (
         verdict(low=-0.1, seeds_needed=9, test_needed=3.0),
-        f"{UNSHOWN} To show a difference of this size takes about 9 seeds (study.seeds=9) and a test split about 3.0 times as large.",
+        f"{UNSHOWN} It would take about 9 seeds (study.seeds=9) and a test split about 3 times as large {TO_SHOW}",
     ),
     (verdict(low=-0.1), f"{UNSHOWN} It is so small that even a hundred times as many seeds and test examples would not show it."),
     (
