@@ -3,6 +3,7 @@
 import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from math import inf
 from typing import Protocol, TypeVar
 
 from autoopt.data.parts import on_test
@@ -41,6 +42,19 @@ GREATER = (
     "acc", "accuracy", "f1", "auc", "auroc", "auprc", "recall", "precision", "r2", "dice", "iou", "miou", "map", "psnr", "ssim", "bleu",
     "sensitivity", "specificity",
 )  # fmt: skip
+
+SHARES = (
+    "acc", "accuracy", "f1", "auc", "auroc", "auprc", "recall", "precision", "dice", "iou", "miou", "map", "sensitivity", "specificity",
+    "bleu", "ece",
+)  # fmt: skip
+RANGES: Mapping[str, tuple[float, float]] = {
+    **dict.fromkeys(SHARES, (0.0, 1.0)),
+    **dict.fromkeys(("error", "err", "mse", "rmse", "mae", "mape", "brier", "wer", "cer", "fid"), (0.0, inf)),
+    "r2": (-inf, 1.0),
+    "ssim": (-1.0, 1.0),
+    "perplexity": (1.0, inf),
+}
+"""The values that a metric can have, by the word that tells its direction. A loss is not here: a log density may be negative."""
 
 
 class Scored(Protocol):
@@ -83,6 +97,16 @@ class Objective:
         """How much better a value is than the baseline's; negative where it is worse."""
         return self.sign * (value - baseline) + 0.0  # no -0.0
 
+    def limits(self, ours: bool = False) -> tuple[float, float]:
+        """The least and the greatest value that it can have, infinite where that is unknown.
+
+        Args:
+            ours: autoopt measures it, so that a loss is a cross-entropy or a squared error.
+        """
+        if self.cost or (ours and self.name == "val_loss"):
+            return 0.0, inf
+        return RANGES.get(last_known(self.name) or "", (-inf, inf))
+
     def judged_by(self, tested: Mapping[str, float], validated: Collection[str] = ()) -> str:
         """The part on which a verdict compares two recipes: `test` where it measures the objective, else `training` or `validation`.
 
@@ -104,7 +128,7 @@ class Bound:
     at_most: float
 
     def holds(self, metrics: Mapping[str, float]) -> bool:
-        return metrics.get(self.metric, float("inf")) <= self.at_most
+        return metrics.get(self.metric, inf) <= self.at_most
 
 
 @dataclass(frozen=True)
@@ -169,6 +193,11 @@ def direction_of(metric: str) -> str | None:
     """
     if metric in COSTS:
         return COSTS[metric].direction
+    word = last_known(metric)
+    return None if word is None else "minimize" if word in SMALLER else "maximize"
+
+
+def last_known(metric: str) -> str | None:
+    """The last word of a metric's name that tells its direction."""
     words = (word for part in re.split(r"[^a-z0-9]+", metric.lower()) for word in (part, part.rstrip("0123456789")))
-    directions = ["minimize" if word in SMALLER else "maximize" for word in words if word in SMALLER or word in GREATER]
-    return directions[-1] if directions else None
+    return next(iter([word for word in words if word in SMALLER or word in GREATER][::-1]), None)

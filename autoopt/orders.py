@@ -137,6 +137,7 @@ class Outcome:
         manual: the module optimizes manually.
         optimizers: how many the module has.
         decays: one of them decays weights.
+        notes: of a try-out, what the user has to know before the search.
     """
 
     metrics: Mapping[str, float] = field(default_factory=dict)
@@ -151,6 +152,7 @@ class Outcome:
     manual: bool = False
     optimizers: int = 1
     decays: bool = True
+    notes: list[str] = field(default_factory=list)
 
     def json(self) -> Json:
         return asdict(self)

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from autoopt.arguments import alternatives, passed, realised
-from autoopt.catalogue import available, catalogue, extra_with
+from autoopt.catalogue import available, catalogue, extra_with, installation
 from autoopt.domain import Acts, Choice, Range
 from autoopt.errors import BadInput, nearest
 from autoopt.namesakes import imported
@@ -108,9 +108,9 @@ class Technique:
         """The end of an error message: the distribution of the technique, and the extra that installs a missing module."""
         if not self.owner:
             return ""
-        missing = getattr(error, "name", None) if isinstance(error, ImportError) else None
-        extra = extra_with(self.owner.split()[0], missing) if missing else None
-        return f" (from {self.owner}" + (f"; pip install '{self.owner.split()[0]}[{extra}]')" if extra else ")")
+        name, missing = self.owner.split()[0], getattr(error, "name", None) if isinstance(error, ImportError) else None
+        extra = extra_with(name, missing) if missing else None
+        return f" (from {self.owner}" + (f"; {installation(name, extra)})" if extra else ")")
 
 
 def defined_names(module: types.ModuleType) -> list[str]:

@@ -2,6 +2,10 @@
 
 import functools
 import json
+import os
+import re
+import subprocess
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -357,7 +361,7 @@ def test_rows_of_a_table_are_predicted_as_they_stand_in_its_file(exported, tmp_p
     assert by_hand | loss_of(task, tested) == pytest.approx(tested, rel=1e-5)
     row = frame.iloc[:1].to_dict("records")
     torch.testing.assert_close(loaded.predict(row), loaded.predict(frame.iloc[:1]))
-    with pytest.raises(BadInput, match="the table has no column 'street'"):
+    with pytest.raises(BadInput, match=r"^predict: the table has no column 'street'"):
         loaded.predict(frame.drop(columns="street"))
 
 
@@ -484,7 +488,26 @@ def test_the_readme_names_the_folder_from_anywhere(exported, tmp_path, monkeypat
     monkeypatch.chdir(tmp_path)
     export(Path("my best"), Recipe(card["recipe"]), path / "model.safetensors", card, Advice("t", "c", "val_x", 0.1))
     text = (tmp_path / "my best" / "README.md").read_text()
-    assert f'autoopt.load("{tmp_path}/my best")' in text and f"autoopt train '{tmp_path}/my best/recipe.yaml'" in text
+    assert f'autoopt.load("{tmp_path}/my best")' in text and f"(cd {tmp_path} && autoopt train '{tmp_path}/my best/recipe.yaml')" in text
+
+
+def test_the_command_of_the_readme_works_from_any_folder(exported, tmp_path, monkeypatch):
+    """Its data and its model are where the search was: a file and a module by relative names."""
+    project, elsewhere = tmp_path / "a project", tmp_path / "elsewhere"
+    for folder in (project, elsewhere):
+        folder.mkdir()
+    monkeypatch.chdir(project)
+    monkeypatch.syspath_prepend(str(project))
+    Path("rows.csv").write_text("a,b,y\n" + "".join(f"{i % 7},{i % 5},{'no' if i % 7 < 3 else 'yes'}\n" for i in range(80)))
+    Path("own_perceptron.py").write_text(
+        "from torch import nn\n\ndef perceptron(task) -> nn.Module:\n    return nn.Linear(*task.input_shape, task.outputs)\n"
+    )
+    path, _, _ = exported("data=csv", "data.csv.path=rows.csv", "data.csv.target=y", "model=own_perceptron:perceptron")
+    (line,) = re.findall(r"```bash\n(.*)\n```", (path / "README.md").read_text())
+    environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "MLFLOW_TRACKING_URI": "sqlite:///m.db"}
+    ran = subprocess.run(["bash", "-c", line], cwd=elsewhere, env=environment, capture_output=True, text=True, check=False)
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    assert "exported to" in ran.stdout and not [*elsewhere.iterdir()]
 
 
 def test_a_model_whose_source_is_gone_is_bad_input(exported):
@@ -587,6 +610,11 @@ def test_a_recipe_is_taken_from_a_study_by_name(verdict, monkeypatch):
 def test_what_is_no_class_and_no_list_is_refused(arguments, said):
     with pytest.raises(BadInput, match=said):
         autoopt.search(**arguments)
+
+
+def test_a_duration_has_a_unit():
+    with pytest.raises(BadInput, match=r"study\.time=5: write it with a unit, such as 5min, 2h, 90s or 1h30m"):
+        autoopt.search(["data=digits", "study.time=5"])
 
 
 def test_the_public_names_are_listed():

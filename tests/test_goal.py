@@ -1,10 +1,12 @@
 from dataclasses import dataclass, field
+from math import inf
 
 import pytest
 
-from autoopt.goal import COSTS, Bound, Goal, Objective, direction_of, dominates, takes_stopwatch
+from autoopt.goal import COSTS, GREATER, RANGES, SMALLER, Bound, Goal, Objective, direction_of, dominates, takes_stopwatch
 
 ACCURACY, LATENCY, SIZE = Objective("val_accuracy", "maximize"), Objective("latency_ms", "minimize"), Objective("size_mb", "minimize")
+LOSS = Objective("val_loss", "minimize")
 
 
 @dataclass
@@ -49,6 +51,33 @@ def keys(trials):
 )
 def test_a_direction_is_told_by_whole_words_of_which_the_last_counts(metric, direction):
     assert direction_of(metric) == direction
+
+
+@pytest.mark.parametrize(
+    ("metric", "limits"),
+    [
+        *(
+            (name, (0.0, 1.0))
+            for name in ("val_accuracy", "val_balanced_accuracy", "val/f1", "val_auroc", "miou", "val_Recall5", "val_error_f1")
+        ),
+        *((name, (0.0, inf)) for name in ("val_rmse", "recall_error", "latency_ms", "seconds", "samples_per_second")),
+        ("val_r2", (-inf, 1.0)),
+        ("val_perplexity", (1.0, inf)),
+        *((name, (-inf, inf)) for name in ("val_loss", "val_dice_loss", "val_nll", "val_psnr", "val_score")),
+    ],
+)
+def test_the_values_that_a_metric_can_have(metric, limits):
+    assert Objective(metric, "maximize").limits() == limits
+
+
+def test_a_loss_that_autoopt_measures_is_at_least_0():
+    """That of a training step may be anything."""
+    assert LOSS.limits(ours=True) == (0.0, inf) and LOSS.limits() == (-inf, inf)
+    assert Objective("train_loss", "minimize").limits(ours=True) == (-inf, inf)
+
+
+def test_every_word_with_a_range_tells_a_direction():
+    assert {*RANGES} <= {*SMALLER, *GREATER}
 
 
 @pytest.mark.parametrize(

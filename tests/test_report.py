@@ -6,16 +6,21 @@ from math import inf
 import pytest
 import yaml
 
+from autoopt.recipe import Recipe
 from autoopt.report import page
-from autoopt.report.sentence import conclusion
+from autoopt.report.differences import differences
+from autoopt.report.sentence import compared, conclusion
 from autoopt.report.terminal import closing, duration
+from autoopt.slots import SLOTS
 from autoopt.study.verdict import Point, Side, Verdict, mean_metrics, read_verdict
 
+BARE = {"batches": {"size": 64, "sampler": None}, "split": {"seed": 0}, **{slot: {} for slot in SLOTS}}
 COSTS = {"latency_ms": 0.5, "size_mb": 1.25, "parameters": 12345.0}
 
 
 def side(trial, score, title="adamw cosine", seeds=3, **metrics):
-    return Side(trial, title, score, [score] * seeds, score - 0.01, metrics, {"optimizer": {"adamw": {}}}, f"{trial}-final-0")
+    recipe = {**BARE, "optimizer": {title.partition(" ")[0]: {}}}
+    return Side(trial, title, score, [score] * seeds, score - 0.01, metrics, recipe, f"{trial}-final-0")
 
 
 def verdict(gain=0.3, low=0.2, high=0.4, **fields):
@@ -37,11 +42,24 @@ def verdict(gain=0.3, low=0.2, high=0.4, **fields):
 
 
 GAIN = "gain in val_accuracy on the test split +0.3000, 95 % interval"
+UNSHOWN = f"No difference between trial 7 and the baseline could be shown, since the interval includes 0: {GAIN} -0.1000 to +0.4000."
+TO_SHOW = "to show a difference of this size."
 SENTENCES = [
     (verdict(), f"Trial 7 is better than the baseline: {GAIN} +0.2000 to +0.4000."),
     (
-        verdict(low=-0.1),
-        f"No difference between trial 7 and the baseline could be shown, since the interval includes 0: {GAIN} -0.1000 to +0.4000.",
+        verdict(low=-0.1, seeds_needed=12, test_needed=1.0),
+        f"{UNSHOWN} It would take about 12 seeds (study.seeds=12) {TO_SHOW}",
+    ),
+    (verdict(low=-0.1, test_needed=4.0), f"{UNSHOWN} It would take a test split about 4 times as large {TO_SHOW}"),
+    (
+        verdict(low=-0.1, seeds_needed=9, test_needed=3.0),
+        f"{UNSHOWN} It would take about 9 seeds (study.seeds=9) and a test split about 3 times as large {TO_SHOW}",
+    ),
+    (verdict(low=-0.1), f"{UNSHOWN} It is so small that even a hundred times as many seeds and test examples would not show it."),
+    (
+        verdict(0.0, 0.0, 0.0),
+        "No difference between trial 7 and the baseline could be shown, since the interval includes 0: "
+        "gain in val_accuracy on the test split +0.0000, the same for every seed.",
     ),
     (
         verdict(-0.3, -0.4, -0.2),
@@ -82,8 +100,8 @@ SENTENCES = [
         "every seed gave the same score: remove the fixed seed from the model or the data.",
     ),
     (
-        verdict(0.0, 0.0, 0.0, winner=side("0", 0.5)),
-        "Only the baseline was confirmed, so there is nothing to compare it with.",
+        verdict(0.0, 0.0, 0.0, winner=side("0", 0.5), alone="only the baseline was tried, because study.trials=1"),
+        "There is nothing to compare the baseline with: only the baseline was tried, because study.trials=1.",
     ),
     (verdict(seeds_planned=5), f"Trial 7 is better than the baseline: {GAIN} +0.2000 to +0.4000 (the time ended after 3 of 5 seeds)."),
 ]
@@ -122,13 +140,13 @@ def columns(table):
 
 def test_the_closing_of_a_winner():
     given = verdict(baseline=side("0", 0.51, **COSTS), winner=side("7", 0.81, "sgd cosine", **COSTS))
-    table, _, sentence, counts, where, more = closed(given)
+    table, _, sentence, what, counts, where, more = closed(given)
     labels, theirs, ours = columns(table)
     assert [c.header for c in table.columns] == ["", "baseline", "winner (trial 7)"]
     assert labels[:2] == ["val_accuracy on the test split", "val_accuracy on validation, fresh seeds"]
     assert (theirs[:2], ours[:2]) == (["0.5100", "0.5000"], ["0.8100", "0.8000"])
     assert ours[2:] == ["0.500", "1.250", "12,345", "sgd cosine"]
-    assert sentence == conclusion(given)
+    assert (sentence, what) == (conclusion(given), compared(given))
     assert counts == "5 trials complete, 3 stopped early, 2 failed (2 lost); 12 trainings, 1:01 of trial time."
     assert where == "best/ holds the winner: autoopt-runs/s/best   all figures: autoopt-runs/s/verdict.yaml"
     assert more == "autoopt show s lists the trials, autoopt ui s shows them in MLflow."
@@ -137,6 +155,49 @@ def test_the_closing_of_a_winner():
 def test_the_closing_without_a_winner():
     *_, where, _more = closed(verdict(low=-0.1))
     assert where.startswith("best/ holds the baseline")
+
+
+def test_the_closing_of_a_baseline_alone():
+    table, _, sentence, counts, *_ = closed(verdict(0.0, 0.0, 0.0, winner=side("0", 0.5), alone="it was alone"))
+    assert [c.header for c in table.columns] == ["", "baseline"]
+    assert sentence.endswith("it was alone.") and counts.startswith("5 trials complete")
+
+
+def recipe(**nodes):
+    return Recipe({**BARE, **nodes})
+
+
+ADAMW, MINE = {"adamw": {"lr": 0.001, "beta1": 0.9}}, {"mine": {"lr": 0.0123456, "from": "my:mine"}}
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs", "words"),
+    [
+        (recipe(optimizer=MINE), recipe(optimizer=ADAMW), "optimizer mine (lr=0.01235) instead of adamw (lr=0.001, beta1=0.9)"),
+        (recipe(optimizer=ADAMW), recipe(optimizer={"adamw": {"lr": 0.1, "beta1": 0.9}}), "optimizer.adamw.lr=0.001 instead of 0.1"),
+        (recipe(augmentation={"flip": {}, "mixup": {"use": True, "alpha": 0.2}}), recipe(), "augmentation flip and mixup (alpha=0.2)"),
+        (recipe(), recipe(augmentation={"flip": {}}), "no augmentation flip"),
+        (
+            recipe(batches={"size": 32, "sampler": "balanced"}),
+            recipe(),
+            "batches.size=32 instead of 64, batches.sampler=balanced instead of null",
+        ),
+        (recipe(), recipe(), "the same recipe"),
+    ],
+)
+def test_what_differs_between_two_recipes(ours, theirs, words):
+    assert differences(ours, theirs) == words
+
+
+def test_the_closing_says_that_recipes_are_compared_and_names_all_that_differs():
+    """With `optimizer=adamw,mine` nobody is to read "better" as of the optimizer alone."""
+    theirs = replace(side("0", 0.5), recipe=recipe(optimizer=ADAMW, schedule={"constant": {}}).tree)
+    ours = replace(side("7", 0.8), recipe=recipe(optimizer=MINE, schedule={"cosine": {}}, batches={"size": 32, "sampler": None}).tree)
+    assert compared(verdict(baseline=theirs, winner=ours)) == (
+        "This compares the tuned recipe of trial 7 with the baseline, which was not tuned (defaults, or as you gave it). "
+        "Trial 7 has optimizer mine (lr=0.01235) instead of adamw (lr=0.001, beta1=0.9), schedule cosine instead of constant, "
+        "batches.size=32 instead of 64."
+    )
 
 
 def test_what_only_one_side_measured_is_no_row():

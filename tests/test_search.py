@@ -110,6 +110,9 @@ class Lit(L.LightningModule):
         self.log("val_acc", (self(batch[0]).argmax(1) == batch[1]).float().mean())
     def configure_optimizers(self): return torch.optim.Adam(self.parameters(), lr=3e-3)
 
+class Bare(Lit):
+    configure_optimizers = L.LightningModule.configure_optimizers
+
 class Digits(L.LightningDataModule):  # without a test split
     def __init__(self):
         super().__init__()
@@ -529,6 +532,12 @@ def test_trial_0_is_the_module_as_it_is_written_whatever_is_named(bench):
     first, second = (t.recipe for t in bench.trials)
     assert (list(first["optimizer"]), list(first["schedule"]), first["augmentation"]) == (["keep"], ["keep"], {})
     assert next(iter(second["optimizer"])) in ("adamw", "sgd")
+
+
+def test_a_module_without_an_optimizer_is_trained_by_the_first_one(bench):
+    said = lightning(bench, "Bare", "study.trials=2", "study.epochs=12")
+    assert "baseline: Bare as it is written, with adamw" in said
+    assert bench.verdict["baseline"]["metrics"]["val_acc"] > 0.4, "an untrained network is right once in ten"
 
 
 def test_data_without_a_test_split(bench):

@@ -1,7 +1,10 @@
 """How techniques are found and described."""
 
+import json
+import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +12,7 @@ import pytest
 import torch
 
 from autoopt import technique
+from autoopt.catalogue import installation
 from autoopt.domain import Acts, Choice, Range, Unavailable
 from autoopt.errors import BadInput
 from autoopt.technique import LIVE, Param, available, build, catalogue, find, from_source, reflect
@@ -145,6 +149,33 @@ def test_a_plugin_that_cannot_be_loaded_names_its_owner_and_the_extra(site):
         r"\(from one-plugin 1\.2; pip install 'one-plugin\[deep\]'\)",
     ):
         found.load()
+
+
+@pytest.mark.parametrize(
+    ("origin", "command"),
+    [
+        (None, "pip install 'one-plugin[deep]'"),
+        ({"url": "file:///wheels/one_plugin-1.2.whl", "archive_info": {}}, "pip install 'one-plugin[deep]'"),
+        ({"url": "https://example.org/one.git", "vcs_info": {"vcs": "git"}}, "pip install 'one-plugin[deep]'"),
+        ({"url": "file:///my%20code/one", "dir_info": {}}, "pip install '/my code/one[deep]'"),
+        ({"url": "file:///my%20code/one", "dir_info": {"editable": True}}, "pip install -e '/my code/one[deep]'"),
+    ],
+    ids=["an index", "a wheel", "git", "a folder", "an editable folder"],
+)
+def test_an_extra_is_installed_as_its_distribution_was(site, origin, command):
+    distribution(site, "one-plugin", "[autoopt.optimizer]\nhalve = lionish:halve\n")
+    if origin is not None:
+        (site / "one_plugin-1.2.dist-info" / "direct_url.json").write_text(json.dumps(origin))
+    assert installation("one-plugin", "deep") == command
+
+
+def test_every_hint_names_an_extra_that_there_is_and_no_other_way_to_install_it():
+    """Each is made where `installation` makes it."""
+    root = Path(__file__).parent.parent
+    extras = tomllib.loads((root / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    code = "".join(file.read_text() for folder in ("autoopt", "plugins") for file in sorted((root / folder).rglob("*.py")))
+    assert {*re.findall(r"installation\('autoopt', '(\w+)'\)", code)} <= extras.keys()
+    assert not re.findall(r"pip install '?autoopt", code)
 
 
 def test_a_plugin_that_is_broken_names_its_owner(site):

@@ -10,7 +10,7 @@ from omegaconf import MISSING
 
 from autoopt import grammar
 from autoopt.config.overrides import Overrides
-from autoopt.config.settings import AT_LEAST, DURATION, ONE_OF, RELATIVE, SEARCHED, SETTINGS, seconds
+from autoopt.config.settings import AT_LEAST, DURATION, DURATIONS, ONE_OF, RELATIVE, SEARCHED, SETTINGS, seconds
 from autoopt.config.tree import FROM, Tree, selected, technique_of
 from autoopt.domain import Choice, Range
 from autoopt.errors import nearest
@@ -152,7 +152,7 @@ def wrong_settings(tree: Tree) -> Iterator[str]:
         yield f"direction={tree['direction']}: expected maximize or minimize"
     if isinstance(share := tree["executor"]["gpus_per_trial"], float) and share <= 0:
         yield f"executor.gpus_per_trial={share}: expected more than 0"
-    for key in ("study.time", "executor.trial_time"):
+    for key in DURATIONS:
         head, _, tail = key.partition(".")
         try:
             if seconds(tree[head][tail]) == 0:

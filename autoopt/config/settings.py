@@ -48,7 +48,7 @@ SETTINGS: dict[str, tuple[Any, str]] = {
     "trainer.detect_anomaly": (bool | None, "look for the operation that makes a gradient nan"),
     "trainer.inference_mode": (bool | None, "false: validation steps may compute gradients"),
     "study.trials": (int, "trials of the search, the baseline among them"),
-    "study.time": (str | None, "wall time, such as 8h or 30m; about a fifth of it is kept for confirm"),
+    "study.time": (str | None, "wall time, such as 8h or 30min; about a fifth of it is kept for confirm"),
     "study.epochs": (int, "epochs of a full training"),
     "study.stopping": (bool, "stop the worse half at a third of their epochs, and again at two thirds"),
     "study.confirm": (int, "the greatest number of candidates that are trained again on fresh seeds"),
@@ -117,18 +117,21 @@ AT_LEAST = {
     **dict.fromkeys(("trainer.accumulate_grad_batches", "trainer.check_val_every_n_epoch", "trainer.min_epochs"), 1),
     "trainer.num_sanity_val_steps": -1,
 }
-DURATION = "expected a duration such as 8h, 1h30m or 90s"
+DURATIONS = ("study.time", "executor.trial_time")
+"""Settings that are lengths of time."""
+DURATION = "write it with a unit, such as 5min, 2h, 90s or 1h30m"
+UNITS = {"d": 86400, "h": 3600, "m(?:in)?": 60, "s": 1}
 
 
-def seconds(text: str | float | None) -> float | None:
-    """A duration such as `8h`, `30m`, `1h30m` or `90s` (a bare number: seconds) in seconds.
+def seconds(text: str | None) -> float | None:
+    """A duration such as `8h`, `30min`, `1h30m` or `90s` in seconds; a bare number has no unit, and so is none.
 
     Raises:
         ValueError: the text is not a duration.
     """
     if text is None:
         return None
-    parts = re.fullmatch("".join(rf"(?:(\d+(?:\.\d+)?){unit})?" for unit in ("d", "h", "m", "s?")), str(text).replace(" ", ""))
+    parts = re.fullmatch("".join(rf"(?:(\d+(?:\.\d+)?){unit})?" for unit in UNITS), text.replace(" ", ""))
     if not parts or not any(parts.groups()):
         raise ValueError(DURATION)
-    return sum(float(n or 0) * unit for n, unit in zip(parts.groups(), (86400, 3600, 60, 1), strict=True))
+    return sum(float(n or 0) * unit for n, unit in zip(parts.groups(), UNITS.values(), strict=True))

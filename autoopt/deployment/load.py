@@ -12,6 +12,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
+from autoopt.catalogue import installation
 from autoopt.data import table, words
 from autoopt.data.feed import overridden
 from autoopt.data.scale import Scale
@@ -55,6 +56,13 @@ class Deployed(nn.Module):
         Raises:
             BadInput: a column is missing, a value cannot be read as what training has seen, or the images are not such as those.
         """
+        try:
+            return self.encoded(examples)
+        except BadInput as error:
+            raise BadInput(*(f"predict: {problem.removeprefix('data: ')}" for problem in error.problems)) from error
+
+    def encoded(self, examples: Any) -> Tensor:
+        """The same, with errors that do not say who asks."""
         if "values" in self.encoding:
             return pictures.encode_images(examples, self.task)
         if isinstance(examples, Tensor):
@@ -63,7 +71,7 @@ class Deployed(nn.Module):
             return table.encode_columns(frame_of(examples), self.encoding["columns"])
         if "vocabulary" in self.encoding:
             return words.encode_texts([words.words(text) for text in texts_of(examples)], **self.encoding)
-        return self.encode(torch.as_tensor(np.asarray(examples)))
+        return self.encoded(torch.as_tensor(np.asarray(examples)))
 
     def checked(self, inputs: Tensor) -> Tensor:
         """Inputs as they are.
@@ -73,7 +81,7 @@ class Deployed(nn.Module):
         """
         shape = self.task.input_shape
         if len(shape) == 1 and inputs.shape[1:] != shape:
-            raise BadInput(f"predict: expected {shape[0]} numbers in each row, got the shape {tuple(inputs.shape)}")
+            raise BadInput(f"expected {shape[0]} numbers in each row, got the shape {tuple(inputs.shape)}")
         return inputs
 
     @torch.no_grad()
@@ -117,7 +125,7 @@ def frame_of(examples: Any) -> pandas.DataFrame:
     try:
         return pandas.DataFrame(examples)
     except (ValueError, TypeError) as error:
-        raise BadInput(f"predict: expected a DataFrame or a list of rows, got {type(examples).__name__}: {error}") from error
+        raise BadInput(f"expected a DataFrame or a list of rows, got {type(examples).__name__}: {error}") from error
 
 
 def texts_of(examples: Any) -> list[str]:
@@ -127,10 +135,10 @@ def texts_of(examples: Any) -> list[str]:
         BadInput: it is one text, a table, or holds something else.
     """
     if isinstance(examples, str | pandas.DataFrame) or not isinstance(examples, Iterable):
-        raise BadInput(f"predict: expected a list of texts, got {type(examples).__name__}")
+        raise BadInput(f"expected a list of texts, got {type(examples).__name__}")
     found = list(examples)
     if wrong := [(number, text) for number, text in enumerate(found, 1) if not isinstance(text, str)]:
-        raise BadInput(f"predict: expected texts, but number {wrong[0][0]} is {wrong[0][1]!r:.60}")
+        raise BadInput(f"expected texts, but number {wrong[0][0]} is {wrong[0][1]!r:.60}")
     return found
 
 
@@ -195,7 +203,7 @@ def write_onnx(folder: Path) -> Path:
     try:
         from autoopt.deployment.onnx import OnnxModel, chain_graphs, to_onnx  # an extra
     except ImportError as error:
-        raise BadInput(f"model.onnx needs {error.name}: pip install 'autoopt[onnx]'") from error
+        raise BadInput(f"model.onnx needs {error.name}: {installation('autoopt', 'onnx')}") from error
     model = load(folder)
     try:
         inputs = inputs_for(model)

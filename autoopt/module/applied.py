@@ -25,6 +25,7 @@ class Applied:
         passed: the inputs of this epoch, for the batch norms.
         deployed: the compressed network that answers for the module.
         folder: of the trial, where checkpoints are written; none in an author's own script.
+        notes: what its user has to know before the search.
     """
 
     chosen: Chosen
@@ -34,6 +35,7 @@ class Applied:
     passed: Passed = field(default_factory=Passed)
     deployed: nn.Module | None = None
     folder: Path | None = None
+    notes: list[str] = field(default_factory=list)
 
     def times(self, trainer: L.Trainer) -> dict[str, int]:
         """`total_steps` and `steps_per_epoch`, where the optimizer or the schedule asks for them.

@@ -1,7 +1,7 @@
 """What a recipe changes in a LightningModule: a subclass that is put in front of the author's own class."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -15,8 +15,8 @@ from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from autoopt.data.batch import batch_layout, moved, pixel_positions, replaced
 from autoopt.data.feed import overridden
-from autoopt.errors import TechniqueError
-from autoopt.module.applied import applied_to
+from autoopt.errors import TechniqueError, out_of_memory
+from autoopt.module.applied import Applied, applied_to
 from autoopt.module.chosen import Chosen, call
 from autoopt.module.norms import batch_inputs, norms_of
 from autoopt.module.own_callbacks import in_trial
@@ -32,18 +32,25 @@ class Tuned(L.LightningModule):
         """An author's own `__init_subclass__`, such as that of a registry, does not hear of the class in front."""
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
-        """The recipe's optimizer and schedule; where both are `keep`, all that the module says, as it says it."""
+        """The recipe's optimizer and schedule; where both are `keep`, all that the module says, as it says it.
+
+        Raises:
+            TechniqueError: the module has several optimizers, or cannot make its own, which the recipe keeps.
+        """
         applied = applied_to(self)
         chosen = applied.chosen
         keeps = chosen.asks("optimizer", "own"), chosen.asks("schedule", "own")
         written = super().configure_optimizers
-        own = written() if written.__func__ is not L.LightningModule.configure_optimizers else None  # type: ignore[attr-defined]
-        author = next(optimizers_of(own), None)
+        there = written.__func__ is not L.LightningModule.configure_optimizers  # type: ignore[attr-defined]
+        own = written_by_author(written, applied) if there else None
+        if not all(keeps):
+            refuse_several(own_optimizers(own), chosen)
+        author = next(iter(own_optimizers(own)), None)
         in_callbacks_unscaled(author)
         if author is not None and keeps[0]:
             scale_steps(author, self)
         if all(keeps):
-            for each in optimizers_of(own):
+            for each in own_optimizers(own):
                 chosen.one("optimizer", own=each)
             return own
         times = applied.times(self.trainer)
@@ -128,15 +135,42 @@ def set_mode(optimizers: Iterable[Optimizer], mode: str) -> None:
         getattr(optimizer, mode, lambda: None)()
 
 
-def optimizers_of(own: Any) -> Iterator[Optimizer]:
-    """All optimizers in any of the forms that `configure_optimizers` may return."""
+def written_by_author(written: Callable[[], Any], applied: Applied) -> Any:
+    """What the author's `configure_optimizers` returns; nothing, and a note, where it raises and its optimizer is replaced anyway.
+
+    Raises:
+        TechniqueError: it raises, and the recipe keeps its optimizer.
+    """
+    try:
+        return written()
+    except Exception as error:
+        if out_of_memory(error):
+            raise
+        failed = f"the module's own configure_optimizers raised {type(error).__name__}: {error}"
+        technique = next((technique for technique, _ in applied.chosen.of("optimizer")), None)
+        if technique is not None and "own" in technique.asks:
+            raise TechniqueError("optimizer", technique.name, failed) from error
+        applied.notes.append(f"{failed}; other optimizers train all parameters alike, not in its groups")
+        return None
+
+
+def refuse_several(own: Sequence[Optimizer], chosen: Chosen) -> None:
+    """Raise TechniqueError where a module has several optimizers, of which another technique would replace the first alone."""
+    if len(own) > 1:
+        slot, technique = next((slot, t) for slot in ("optimizer", "schedule") for t, _ in chosen.of(slot) if "own" not in t.asks)
+        problem = f"the module has {len(own)} optimizers, so it keeps its own ({slot}=keep)"
+        raise TechniqueError(slot, technique.name, problem, unavailable=True)
+
+
+def own_optimizers(own: Any) -> list[Optimizer]:
+    """The optimizers in any of the forms that `configure_optimizers` may return."""
     if isinstance(own, Optimizer):
-        yield own
-    elif isinstance(own, dict):
-        yield from optimizers_of(own.get("optimizer"))
-    elif isinstance(own, list | tuple):
-        for part in own:
-            yield from optimizers_of(part)
+        return [own]
+    if isinstance(own, dict):
+        return own_optimizers(own["optimizer"])
+    if not isinstance(own, list | tuple) or not own:
+        return []
+    return [optimizer for part in (own[0] if isinstance(own[0], list | tuple) else own) for optimizer in own_optimizers(part)]
 
 
 def parameter_groups(model: nn.Module, own: Optimizer | None = None) -> list[dict[str, Any]]:

@@ -2,7 +2,7 @@
 
 import html
 
-from autoopt.report.sentence import PART_WORDS, conclusion
+from autoopt.report.sentence import PART_WORDS, compared, conclusion
 from autoopt.study.verdict import Verdict
 
 
@@ -16,4 +16,5 @@ def verdict_table(verdict: Verdict) -> str:
         ("validation, fresh seeds", *(f"{side.validation:.4f}" for side in sides.values())),
     ]
     body = "".join(f"<tr>{''.join(f'<td>{html.escape(cell)}</td>' for cell in cells)}</tr>" for cells in rows)
-    return f"<p><b>{html.escape(verdict.study)}</b>: {html.escape(conclusion(verdict))}</p><table>{body}</table>"
+    words = " ".join((conclusion(verdict), compared(verdict))).rstrip()
+    return f"<p><b>{html.escape(verdict.study)}</b>: {html.escape(words)}</p><table>{body}</table>"

@@ -1,17 +1,18 @@
-"""The verdict in one sentence."""
+"""The verdict in a sentence, and what it compares."""
 
 from math import isfinite
 
+from autoopt.report.differences import differences
 from autoopt.study.verdict import Verdict
 
 PART_WORDS = {"test": "on the test split", "validation": "on the validation split", "training": "of the trainings"}
 
 
 def conclusion(verdict: Verdict) -> str:
-    """The verdict in one sentence, for readers who read nothing else."""
+    """The verdict in one sentence, for readers who read nothing else; a second one tells what would show a difference."""
     trial = verdict.winner.trial
     if trial == verdict.baseline.trial:
-        return "Only the baseline was confirmed, so there is nothing to compare it with."
+        return f"There is nothing to compare the baseline with: {verdict.alone}."
     low, high = verdict.interval
     gain = gain_of(verdict)
     if not isfinite(low):
@@ -22,7 +23,16 @@ def conclusion(verdict: Verdict) -> str:
         return f"Trial {trial} is better than the baseline: {gain}."
     if high < 0:
         return f"The baseline is better than trial {trial}, which was better only on validation: {gain}."
-    return f"No difference between trial {trial} and the baseline could be shown, since the interval includes 0: {gain}."
+    unshown = f"No difference between trial {trial} and the baseline could be shown, since the interval includes 0: {gain}."
+    return f"{unshown} {more_data(verdict)}".rstrip()
+
+
+def compared(verdict: Verdict) -> str:
+    """What is compared: no two techniques, but two recipes, of which one was tuned; empty where there is nothing to compare."""
+    if verdict.winner.trial == verdict.baseline.trial:
+        return ""
+    sides = f"the tuned recipe of trial {verdict.winner.trial} with the baseline, which was not tuned (defaults, or as you gave it)"
+    return f"This compares {sides}. Trial {verdict.winner.trial} has {differences(verdict.winner.point, verdict.baseline.point)}."
 
 
 def gain_of(verdict: Verdict) -> str:
@@ -48,6 +58,18 @@ def chance(verdict: Verdict) -> str:
     if verdict.sampled:
         return " over seeds and test batches"
     return f" over seeds alone, without the size of the test split ({verdict.objective} is logged as no mean over several batches)"
+
+
+def more_data(verdict: Verdict) -> str:
+    """What would show a difference of the size that was seen: more seeds, or a larger test split; empty where there was none at all."""
+    low, high = verdict.interval
+    if low == high:
+        return ""
+    if not verdict.test_needed:
+        return "It is so small that even a hundred times as many seeds and test examples would not show it."
+    ways = [f"about {verdict.seeds_needed} seeds (study.seeds={verdict.seeds_needed})"] if verdict.seeds_needed else []
+    ways += [f"a test split about {round(verdict.test_needed, 1):g} times as large"] if verdict.test_needed > 1 else []
+    return f"It would take {' and '.join(ways)} to show a difference of this size."
 
 
 def remedy(verdict: Verdict) -> str:

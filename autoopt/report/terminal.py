@@ -5,7 +5,7 @@ from pathlib import Path
 
 from rich.table import Table
 
-from autoopt.report.sentence import PART_WORDS, conclusion
+from autoopt.report.sentence import PART_WORDS, compared, conclusion
 from autoopt.study.folder import reference
 from autoopt.study.verdict import Verdict
 
@@ -24,6 +24,8 @@ def closing(verdict: Verdict, say: Callable[[object], None]) -> None:
         say(pareto(verdict))
         say("")
     say(conclusion(verdict))
+    if what := compared(verdict):
+        say(what)
     say(spent(verdict))
     side = "winner" if verdict.best is verdict.winner else "baseline"
     say(f"best/ holds the {side}: {verdict.folder}/best   all figures: {verdict.folder}/verdict.yaml")
@@ -32,19 +34,21 @@ def closing(verdict: Verdict, say: Callable[[object], None]) -> None:
 
 
 def comparison(verdict: Verdict) -> Table:
-    """Baseline and winner side by side."""
-    theirs, ours = verdict.baseline, verdict.winner
+    """Baseline and winner side by side; the baseline alone where it is compared with nothing."""
+    sides = {"baseline": verdict.baseline}
+    if verdict.winner.trial != verdict.baseline.trial:
+        sides[f"winner (trial {verdict.winner.trial})"] = verdict.winner
     table = Table(title=verdict.study, title_justify="left", box=None, pad_edge=False)
     table.add_column("")
-    table.add_column("baseline", justify="right")
-    table.add_column(f"winner (trial {ours.trial})", justify="right")
-    table.add_row(f"{verdict.objective} {PART_WORDS[verdict.part]}", f"{theirs.score:.4f}", f"{ours.score:.4f}")
+    for header in sides:
+        table.add_column(header, justify="right")
+    table.add_row(f"{verdict.objective} {PART_WORDS[verdict.part]}", *(f"{side.score:.4f}" for side in sides.values()))
     if verdict.part == "test":
-        table.add_row(f"{verdict.objective} on validation, fresh seeds", f"{theirs.validation:.4f}", f"{ours.validation:.4f}")
+        table.add_row(f"{verdict.objective} on validation, fresh seeds", *(f"{side.validation:.4f}" for side in sides.values()))
     for name, label, form in COST_ROWS:
-        if name in theirs.metrics and name in ours.metrics:
-            table.add_row(label, form(theirs.metrics[name]), form(ours.metrics[name]))
-    table.add_row("recipe", theirs.title, ours.title)
+        if all(name in side.metrics for side in sides.values()):
+            table.add_row(label, *(form(side.metrics[name]) for side in sides.values()))
+    table.add_row("recipe", *(side.title for side in sides.values()))
     return table
 
 

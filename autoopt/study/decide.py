@@ -3,9 +3,11 @@
 from collections import Counter
 from dataclasses import replace
 from itertools import zip_longest
+from math import isfinite
 
 from autoopt.errors import NotConcluded
 from autoopt.recipe import Recipe
+from autoopt.study.alone import pool, why_alone
 from autoopt.study.compress import compress_goal
 from autoopt.study.confirm import Candidate, Plan, candidates, measure_candidates, planned, replicate, room_left, share_of
 from autoopt.study.explore import BASELINE
@@ -13,7 +15,7 @@ from autoopt.study.record import Record
 from autoopt.study.stages import COMPRESS, CONFIRM, FINAL, SEARCH, STORED, TEST, Stage
 from autoopt.study.study import Study
 from autoopt.study.verdict import Point, Side, Verdict, mean_metrics
-from autoopt.study.weighing import both_resampled, weigh
+from autoopt.study.weighing import both_resampled, to_show, variances, weigh
 
 
 def decide(study: Study) -> Verdict:
@@ -65,13 +67,6 @@ def chosen(study: Study, plan: Plan) -> list[Candidate]:
     return sorted(confirmed, key=lambda c: -study.goal.first.sign * c.score)
 
 
-def pool(study: Study) -> list[Record]:
-    """The baseline and the trials that may win: only compressed models where a compression is pinned."""
-    searched = study.journal.records(SEARCH)
-    pinned = any(option.always for option in study.space.options["compression"].values())
-    return [r for r in searched if r.key == BASELINE or not pinned] + study.journal.records(COMPRESS)
-
-
 def final(study: Study, recipes: dict[str, Recipe], plan: Plan) -> list[Candidate]:
     """The recipes on the final seeds, with their weights stored; a recipe of which a training failed is missing."""
     return replicate(study.runner, study.journal, FINAL, recipes, plan.final, seed=study.seed, budget=study.budget, keep=True)
@@ -104,7 +99,8 @@ def why(study: Study, stage: Stage) -> str:
 def verdict_of(study: Study, baseline: Candidate, winner: Candidate, plan: Plan) -> Verdict:
     """Weigh the winner against the baseline, and count the trials of the study and their time."""
     first = study.goal.first
-    gain, interval = weigh(baseline, winner, study.part, first)
+    gain, interval = weigh(baseline, winner, study.part, first, first.limits(ours=not study.facts["lightning"]))
+    seeds_needed, test_needed = needed(baseline, winner, study.part, gain, interval)
     records = {stage: study.journal.records(stage) for stage in STORED}
     tried = [*records[SEARCH], *records[COMPRESS]]
     return Verdict(
@@ -127,8 +123,19 @@ def verdict_of(study: Study, baseline: Candidate, winner: Candidate, plan: Plan)
         front=tuple(map(point, compress_goal(study.goal).front(records[COMPRESS]))),
         test_opened_for=len({r.key.partition("-final-")[0] for r in records[TEST]}),
         seeds_planned=study.settings["seeds"] if len(baseline.records) < study.settings["seeds"] else 0,
+        seeds_needed=seeds_needed,
+        test_needed=test_needed,
+        alone=why_alone(study) if winner.key == baseline.key else "",
         folder=str(study.folder.path),
     )
+
+
+def needed(baseline: Candidate, winner: Candidate, part: str, gain: float, interval: tuple[float, float]) -> tuple[int, float]:
+    """The seeds and the factor of the test part that would show a difference, where none could be shown."""
+    low, high = interval
+    if not isfinite(low) or low == high or not low <= 0 <= high:
+        return 0, 0.0
+    return to_show(gain, variances(baseline, winner, part), len(winner.scores(part)))
 
 
 def side(candidate: Candidate, part: str) -> Side:

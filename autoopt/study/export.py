@@ -31,7 +31,7 @@ model = autoopt.load({path})   # a torch.nn.Module in evaluation mode
 ```
 
 ```bash
-autoopt train {recipe}   # train it again
+(cd {folder} && autoopt train {recipe})   # train it again, in the folder in which its data and its code were found
 ```
 """
 
@@ -89,5 +89,6 @@ def model_card(recipe: Recipe, weights: Path, facts: Mapping[str, Any], advice: 
 
 
 def readme(path: Path, advice: Advice) -> str:
-    recipe = shlex.quote(str(path / "recipe.yaml"))
-    return README_TEXT.format(title=advice.title, conclusion=advice.conclusion, seeds=SEEDS, path=json.dumps(str(path)), recipe=recipe)
+    folder, recipe = (shlex.quote(str(each)) for each in (Path.cwd(), path / "recipe.yaml"))
+    words = {"title": advice.title, "conclusion": advice.conclusion, "seeds": SEEDS}
+    return README_TEXT.format(**words, path=json.dumps(str(path)), folder=folder, recipe=recipe)

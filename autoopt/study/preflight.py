@@ -1,12 +1,12 @@
 """Before trial 0: each selected technique goes through all stages with two batches; what cannot work here is left out with its reason."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
 from autoopt.config import Tree, seconds
 from autoopt.errors import BadInput, nearest
-from autoopt.goal import Goal, Objective, direction_of, takes_stopwatch
+from autoopt.goal import COSTS, Goal, Objective, direction_of, takes_stopwatch
 from autoopt.orders import Outcome, Problem, TryOut
 from autoopt.recipe import Recipe
 from autoopt.space import Space
@@ -16,6 +16,7 @@ from autoopt.study.stages import PREFLIGHT
 
 COMMON = ("val_accuracy", "val_acc", "val/accuracy", "val/acc", "val_f1", "val/f1", "val_rmse", "val/rmse", "val_loss", "val/loss")
 SECONDS = 300
+OTHER_BASELINE = "; mend it, or name a recipe to compare with: baseline=FILE"
 
 
 def rehearse(space: Space, runner: Runner, tree: Tree, own: Recipe | None = None) -> Settled:
@@ -29,13 +30,17 @@ def rehearse(space: Space, runner: Runner, tree: Tree, own: Recipe | None = None
     """
     space, result = sound_baseline(space, runner, tree)
     assert result.outcome is not None
-    objective = choose_objective(tree, {**result.last, **result.outcome.metrics})
+    objective = choose_objective(tree, {**result.last, **result.outcome.metrics}, result.outcome.validated)
+    if tree["objective"] is None and objective.name not in COMMON:
+        runner.screen.say(f"objective={objective.name}: the one metric that validation logs and whose name tells which way is better")
+    for note in result.outcome.notes:
+        runner.screen.say(note)
     space = without_vain_scale(as_the_module_allows(space, result.outcome), result)
     if own is not None:
         (mine,) = runner.collect([try_out_job(tree, own, "own-baseline")])
         if mine.problem:
-            what = f"baseline={tree['baseline']}" if tree["baseline"] else "the module as it is written"
-            raise BadInput(f"{what} cannot be trained: {mine.problem}")
+            what, way = (f"baseline={tree['baseline']}", "") if tree["baseline"] else ("the module as it is written", OTHER_BASELINE)
+            raise BadInput(f"{what} cannot be trained: {mine.problem}{way}")
         space = without_vain_scale(space, mine)
     part = objective.judged_by(result.outcome.tested, result.outcome.validated)
     return Settled(space, Goal((objective,)), part, result.outcome.untested)
@@ -159,13 +164,19 @@ def variants(space: Space) -> Iterable[tuple[str, str, Recipe]]:
             yield slot, name, space.with_option(slot, name).baseline()
 
 
-def choose_objective(tree: Tree, logged: dict[str, float]) -> Objective:
-    """The objective that the config names, else the first common metric that is logged; its direction likewise, else by its name.
+def choose_objective(tree: Tree, logged: Mapping[str, float], validated: Collection[str] = ()) -> Objective:
+    """The objective that the config names, else the first common metric that is logged, else the one metric of the validation whose
+    name tells a direction; its direction likewise, else by its name.
+
+    Args:
+        validated: the names of the metrics that the validation part gives without a training.
 
     Raises:
         BadInput: the metric is not logged, or its name tells no direction.
     """
-    name = tree["objective"] or next((n for n in COMMON if n in logged), None)
+    told = [name for name in validated if name in logged and name not in COSTS and direction_of(name)]
+    usual = next((name for name in COMMON if name in logged), told[0] if len(told) == 1 else None)
+    name = tree["objective"] or usual
     if name is None or name not in logged:
         problem = f"objective={name} is not logged. " if name else "objective=… is needed: "
         raise BadInput(problem + nearest(name or "", logged).replace("Known", "Logged"))

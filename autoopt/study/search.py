@@ -15,6 +15,7 @@ from autoopt.points import plug
 from autoopt.recipe import Recipe
 from autoopt.slots import SLOTS
 from autoopt.space import Domain, Space
+from autoopt.space.questions import Absent
 from autoopt.store import Store
 from autoopt.study.budget import Budget
 from autoopt.study.compress import compress
@@ -121,7 +122,7 @@ def warm(tree: Tree, screen: Screen, executor: Executor | None = None) -> Iterat
         interrupts = Interrupts(folder.reference, screen.say)
         with interrupts.counted():
             if baseline is None and facts["lightning"]:
-                baseline = untouched(tree)
+                baseline = untouched(tree, facts["absent"])
             yield Warm(tree, folder, Runner(executor, screen, interrupts), facts, baseline, start)
     finally:
         if executor is not None:
@@ -164,13 +165,19 @@ def described(ready: Warm, space: Space) -> str:
     recipe = ready.baseline or space.trained().baseline()
     model = next(iter(recipe.tree["model"]))
     own = "".join(f", trainer.{name}={value}" for name, value in recipe.trainer.items())
+    if "own" in ready.facts["absent"].get("optimizer", {}):
+        own += f", with {recipe.title()}"
     return f"{model} as it is written{own}" if ready.facts["lightning"] else f"{model}, {recipe.title()}"
 
 
-def untouched(tree: Tree) -> Recipe | None:
-    """The recipe that trains a LightningModule as it is written, whatever is named; `None` where the space's own baseline does."""
-    baseline = Space.of(tree).trained().baseline()
-    nodes = {slot: slot_as_written(slot, tree, baseline) for slot in SLOTS if slot not in ("data", "device")}
+def untouched(tree: Tree, absent: Absent) -> Recipe | None:
+    """The recipe that trains a LightningModule as it is written, whatever is named; `None` where the space's own baseline does.
+
+    A module without an optimizer of its own is trained by the baseline's.
+    """
+    baseline = Space.of(tree).fitting(absent).trained().baseline()
+    replaced = [slot for slot in SLOTS if slot not in ("data", "device") and "own" not in absent.get(slot, {})]
+    nodes = {slot: slot_as_written(slot, tree, baseline) for slot in replaced}
     if any(map(is_path, (node.get(FROM, "") for node in tree["data"].values()))) and is_sweep(tree["batches"]["size"]):
         nodes["batches"] = {**baseline.tree["batches"], "size": None}  # the author's own
     recipe = baseline.replace(**nodes)

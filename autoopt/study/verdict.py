@@ -78,6 +78,9 @@ class Verdict:
         front: the Pareto front of the compressed models in score, latency and size.
         test_opened_for: the number of recipes that were measured on the test part.
         seeds_planned: the planned number of seeds, where the time ended before; else 0.
+        seeds_needed: how many seeds would show a difference of this size where none could be shown; 0 where more seeds are no way.
+        test_needed: how many times as large a test part would show it; 0 where neither this nor more seeds would.
+        alone: why the baseline had no trial to be compared with; empty where it had.
         folder: the study's folder.
     """
 
@@ -100,6 +103,9 @@ class Verdict:
     test_opened_for: int = 0
     seeds_planned: int = 0
     sampled: str = "examples"
+    seeds_needed: int = 0
+    test_needed: float = 0.0
+    alone: str = ""
     folder: str = ""
 
     @property

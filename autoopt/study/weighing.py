@@ -11,10 +11,17 @@ from autoopt.goal import Objective
 from autoopt.study.confirm import Candidate
 from autoopt.study.verdict import LEVEL
 
+Variances = Sequence[tuple[float, int]]
+"""Independent parts of a variance, each with its degrees of freedom."""
 UNBOUNDED = (-inf, inf)
+MOST = 100
+"""So many times the seeds and the test examples are more than anybody has."""
+ROUNDING = 1e-6
 
 
-def weigh(baseline: Candidate, winner: Candidate, part: str, objective: Objective) -> tuple[float, tuple[float, float]]:
+def weigh(
+    baseline: Candidate, winner: Candidate, part: str, objective: Objective, limits: tuple[float, float] = UNBOUNDED
+) -> tuple[float, tuple[float, float]]:
     """The gain, and its 95 % interval by Student's t.
 
     Two sources of variance are added: the seeds (of each side its variance over the number of seeds) and the finite test
@@ -23,6 +30,9 @@ def weigh(baseline: Candidate, winner: Candidate, part: str, objective: Objectiv
     Satterthwaite's (1946, doi:10.2307/3002019). Where the objective cannot be split, the seeds alone count; where every seed
     gave the same training, the interval is infinite. An objective that is the same for every seed of a recipe, such as the
     size, is exact.
+
+    Args:
+        limits: the least and the greatest value of the objective; the interval holds no gain that they rule out.
     """
     if winner.key == baseline.key:
         return 0.0, (0.0, 0.0)
@@ -34,10 +44,56 @@ def weigh(baseline: Candidate, winner: Candidate, part: str, objective: Objectiv
         return gain, UNBOUNDED
     if gain and all(map(repeats, (baseline, winner))):
         return gain, UNBOUNDED
-    parts = [(variance(side) / len(side), len(side) - 1) for side in (theirs, ours)]
-    if both_resampled(baseline, winner, part):
-        parts.append(sampling_of(winner, baseline))
-    return gain, interval(gain, parts)
+    return gain, possible(interval(gain, variances(baseline, winner, part)), theirs, ours, objective, limits)
+
+
+def variances(baseline: Candidate, winner: Candidate, part: str) -> Variances:
+    """The variance of the gain: of the baseline's seeds, of the winner's seeds, and of the test part where it counts."""
+    parts = [(variance(side) / len(side), len(side) - 1) for side in (baseline.scores(part), winner.scores(part))]
+    return [*parts, sampling_of(winner, baseline)] if both_resampled(baseline, winner, part) else parts
+
+
+def possible(
+    found: tuple[float, float], theirs: Sequence[float], ours: Sequence[float], objective: Objective, limits: tuple[float, float]
+) -> tuple[float, float]:
+    """The interval without the gains over the baseline that no value of the objective gives.
+
+    Scores outside of the limits show that the metric is another one than its name says, such as an accuracy in percent.
+    """
+    low, high = limits
+    if found == UNBOUNDED or not all(low - ROUNDING <= score <= high + ROUNDING for score in (*theirs, *ours)):
+        return found
+    worst, best = sorted(objective.gain(limit, mean(theirs)) for limit in limits)
+    gain = objective.gain(mean(ours), mean(theirs))
+    return max(found[0], min(worst, gain)), min(found[1], max(best, gain))
+
+
+def to_show(gain: float, parts: Variances, seeds: int) -> tuple[int, float]:
+    """How many seeds, and how many times as large a test part, would show a gain of this size: its interval would not include 0.
+
+    What makes up most of the variance is enlarged alone, where that is enough.
+
+    Args:
+        seeds: how many there were.
+
+    Returns:
+        the number of seeds, 0 where these are enough, and the factor of the test part, 1 where it is large enough; two zeros where
+        `MOST` times of both would not show it.
+    """
+    of_seeds, of_test = (sum(v for v, _ in some) for some in (parts[:2], parts[2:]))
+    for more_seeds, more_test in ((of_seeds >= of_test, of_seeds < of_test), (True, True)):
+        for count in range(seeds + 1, MOST * seeds + 1):
+            times = count / seeds
+            more = zip(parts, (more_seeds, more_seeds, more_test), strict=False)
+            if half_width([enlarged(part, times) if larger else part for part, larger in more]) < abs(gain):
+                return count if more_seeds else 0, times if more_test and of_test else 1.0
+    return 0, 0.0
+
+
+def enlarged(part: tuple[float, int], times: float) -> tuple[float, int]:
+    """A part of the variance where it comes from so many times as many seeds or examples."""
+    value, freedom = part
+    return value / times, round((freedom + 1) * times) - 1
 
 
 def both_resampled(baseline: Candidate, winner: Candidate, part: str) -> bool:
@@ -60,11 +116,16 @@ def sampling_of(winner: Candidate, baseline: Candidate) -> tuple[float, int]:
     return float(np.var(drawn[0] - drawn[1], ddof=1)) * units / (units - 1), min(len(drawn[0]), units) - 1
 
 
-def interval(gain: float, parts: Sequence[tuple[float, int]]) -> tuple[float, float]:
-    """The interval around a sum of independent variances, each with its degrees of freedom."""
-    total = sum(v for v, _ in parts)
-    if total == 0:  # equal scores on all seeds tell no variance, unless there is no difference at all
+def interval(gain: float, parts: Variances) -> tuple[float, float]:
+    """The interval around a sum of independent variances."""
+    if sum(v for v, _ in parts) == 0:  # equal scores on all seeds tell no variance, unless there is no difference at all
         return (gain, gain) if gain == 0 else UNBOUNDED
-    freedom = total**2 / sum(v**2 / n for v, n in parts)
-    half = float(stdtrit(freedom, (1 + LEVEL) / 2)) * sqrt(total)
+    half = half_width(parts)
     return gain - half, gain + half
+
+
+def half_width(parts: Variances) -> float:
+    """Half the width of the interval."""
+    total = sum(v for v, _ in parts)
+    freedom = total**2 / sum(v**2 / n for v, n in parts)
+    return float(stdtrit(freedom, (1 + LEVEL) / 2)) * sqrt(total)

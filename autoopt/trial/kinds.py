@@ -132,6 +132,7 @@ def concluded(training: Training, found: Measured) -> Outcome:
         manual=manual,
         optimizers=training.optimizers,
         decays=training.decays,
+        notes=list(training.notes),
     )
 
 

@@ -39,6 +39,7 @@ class Training:
         optimizers: how many the module was fitted by.
         decays: one of them decays weights.
         validated: the last validation of the training was of the weights that the module has.
+        notes: what was noted on the module while it was fitted.
     """
 
     world: World
@@ -53,6 +54,7 @@ class Training:
     optimizers: int = 1
     decays: bool = True
     validated: bool = False
+    notes: tuple[str, ...] = ()
 
     @property
     def feed(self) -> Feed:
@@ -90,7 +92,8 @@ def fitted(training: Training) -> Training | None:
     trainer, module = training.trainer, training.module
     best = fit(trainer, module, training.feed)
     optimizers, validated = len(trainer.optimizers), not best and validates_last(trainer)
-    training = replace(training, optimizers=optimizers, decays=any(weight_decays(trainer)), validated=validated)
+    notes = tuple(applied_to(module).notes)
+    training = replace(training, optimizers=optimizers, decays=any(weight_decays(trainer)), validated=validated, notes=notes)
     if training.share != ALONE:
         weights = trainer.strategy.lightning_module_state_dict()  # gathers what is cut up
         training.feed.share = leave()

@@ -105,6 +105,9 @@ def prepare(setup: dict[str, Any]) -> tuple[World, dict[str, Any]]:
     metrics = own_metrics(tree["metrics"], lightning)
     known = {"examples": digits, "sources": sources(space, metrics, own_callbacks), "told": namesakes.namesake_note()}
     found = facts(task, lightning) | known
+    if lightning and (name := unconfigured(space)):
+        for slot in ("optimizer", "schedule"):
+            found["absent"][slot]["own"] = f"{name} has no configure_optimizers"
     if task.datamodule and task.batch_size.resize is None:
         found["absent"]["batches"] = {"size": fixed_size(data, task)}
     if found["objective"] and tree["objective"] is None:
@@ -208,7 +211,13 @@ def check_arguments(technique: Technique, values: Settings) -> None:
 
 
 def makes(technique: Technique, kind: type) -> bool:
-    """Whether a builder makes objects of this kind; one from Python that does not say so is tried, where it asks for nothing."""
+    """Whether a builder makes objects of this kind."""
+    made = class_made(technique)
+    return made is not None and issubclass(made, kind)
+
+
+def class_made(technique: Technique) -> type | None:
+    """The class of the objects that a builder makes; one from Python that does not say so is tried, where it asks for nothing."""
     found = technique.load()
     returned = found if isinstance(found, type) else return_type(found)
     if (
@@ -219,7 +228,15 @@ def makes(technique: Technique, kind: type) -> bool:
     ):
         returned = type(found())
         check_namesake(technique.slot, technique, returned)
-    return isinstance(returned, type) and issubclass(returned, kind)
+    return returned if isinstance(returned, type) else None
+
+
+def unconfigured(space: Space) -> str:
+    """The name of a LightningModule that does not configure an optimizer, if there is one."""
+    models = [t for slot, _, t in space.techniques() if slot == "model"]
+    made = {t.name: class_made(t) for t in models}
+    written = L.LightningModule.configure_optimizers
+    return next((n for n, c in made.items() if getattr(c, "configure_optimizers", None) is written), "")
 
 
 def overrides_hook(datamodule: L.LightningDataModule, hook: str) -> bool:

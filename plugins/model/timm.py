@@ -3,6 +3,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from autoopt.catalogue import installation
 from autoopt.data.task import Task
 from autoopt.domain import Unavailable
 
@@ -36,7 +37,7 @@ def timm(task: Task, *, name: str, pretrained: bool = False) -> nn.Module:
         Unavailable: timm cannot be imported, or the inputs are not images (C, H, W).
     """
     if create_model is None:
-        fit = "pip install 'autoopt[timm]', with a torchvision that fits torch"
+        fit = f"{installation('autoopt', 'timm')}, with a torchvision that fits torch"
         raise Unavailable(f"timm cannot be imported here: {missing} ({fit})")
     if not task.images:
         raise Unavailable(f"timm needs images (C, H, W), the inputs have the shape {task.input_shape}")

@@ -24,5 +24,7 @@ def prodigy(
         Unavailable: some layers need another rate.
     """
     if len({group.get("lr_scale", 1.0) for group in params}) > 1:
-        raise Unavailable("it finds one rate for all layers, but some layers need another (layer_decay)")
+        marked = any(hasattr(p, "lr_scale") for group in params for p in group["params"])
+        cause = "layer_decay" if marked else "the groups of the module's own optimizer have different rates"
+        raise Unavailable(f"it finds one rate for all layers, but some layers need another ({cause})")
     return Prodigy(params, lr=lr, betas=(beta1, 0.999), d_coef=d_coef, weight_decay=weight_decay, safeguard_warmup=True)

@@ -96,7 +96,7 @@ def test_what_no_config_says_is_left_to_a_function_of_three_lines():
 
 
 def test_the_baseline_keeps_the_first_value_of_an_objects_argument():
-    (values,) = untouched(compose([*WHOLE, "model.Whole.net.width=2,3", "optimizer=adamw"])).tree["model"].values()
+    (values,) = untouched(compose([*WHOLE, "model.Whole.net.width=2,3", "optimizer=adamw"]), {}).tree["model"].values()
     assert values["net"]["width"] == 2 if isinstance(values["net"], dict) else values["net.width"] == 2
 
 

@@ -10,7 +10,7 @@ from autoopt.technique import available
 SETS = ", ".join(available("data"))
 SEARCHED_NOT = "a setting is not searched; give one value"
 KEY_VALUE = "expected key=value, such as optimizer=adamw"
-DURATION = "expected a duration such as 8h, 1h30m or 90s"
+DURATION = "write it with a unit, such as 5min, 2h, 90s or 1h30m"
 NAME = "expected at most 64 letters, digits, '.', '_' or '-', the first a letter or digit"
 SHARES = "expected shares above 0 that leave some for training"
 ADDED = "keys cannot be added or deleted; give"
@@ -120,9 +120,10 @@ ROWS = [
     ("batches.size=0,8", "batches.size=choice(0,8): expected 1 or more"),
     ("batches.size=interval(0,8)", "batches.size=interval(0,8): expected 1 or more"),
     ("executor.gpus_per_trial=0", "executor.gpus_per_trial=0.0: expected more than 0"),
-    *((f"study.time={t}", f"study.time={t}: {DURATION}") for t in ("soon", "8x", "0", "1.2.3h", "-5m")),
+    *((f"study.time={t}", f"study.time={t}: {DURATION}") for t in ("soon", "8x", "5", "1.2.3h", "-5m")),
     ("study.time=''", f"study.time=: {DURATION}"),
     ("executor.trial_time=0s", f"executor.trial_time=0s: {DURATION}"),
+    ("executor.trial_time=90", f"executor.trial_time=90: {DURATION}"),
     *((f"name={n}", f"name={n}: {NAME}") for n in ("../x", "a/b", ".x", "-x", "a b", "x" * 65)),
     ("name=ü", f"name=ü: {READ}token recognition error at: 'ü'; quote special characters"),
     ("name='ü'", f"name=ü: {NAME}"),
@@ -177,7 +178,7 @@ def test_all_problems_at_once_and_each_once():
     arguments = ["optimizer=adamww", "seed=one", "sed=1", "model.mlp.width=interval(9,1)", "name=../x", "~x", "study.time=soon", "sed=1"]
     assert [p[:20] for p in problems(*arguments)] == [
         "No optimizer named '", "No setting named 'se", "~x: keys cannot be a", "data=… is missing: g",
-        "model.mlp.width=inte", "seed=one: expected i", "study.time=soon: exp", "name=../x: expected ",
+        "model.mlp.width=inte", "seed=one: expected i", "study.time=soon: wri", "name=../x: expected ",
     ]  # fmt: skip
 
 

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torch import nn
 
 from autoopt.data.scale import Scale
 from autoopt.data.task import Examples, Task, make_task
@@ -89,6 +90,11 @@ def test_what_cannot_be_told_apart_is_refused(given, known, said):
     with pytest.raises(BadInput, match=said) as caught:
         encode_images(given, known)
     assert "\n" not in str(caught.value)
+
+
+def test_an_error_of_images_says_who_asks_as_one_of_a_table_does():
+    with pytest.raises(BadInput, match=r"^predict: images of the shape \(5, 5, 8, 3\)"):
+        Deployed(nn.Flatten(), task(3)).predict(COLOUR[:, :5])
 
 
 def test_channels_that_may_stand_first_or_last_are_refused_in_an_array():

@@ -24,8 +24,8 @@ from autoopt.module.applied import applied_to
 from autoopt.module.build import activation_sites, apply_to, prepare_model
 from autoopt.module.chosen import Chosen
 from autoopt.module.net import pair
-from autoopt.module.tuned import Tuned, augment, parameter_groups, scale_steps
-from autoopt.orders import Measure, Train
+from autoopt.module.tuned import Tuned, augment, own_optimizers, parameter_groups, scale_steps
+from autoopt.orders import Measure, Train, TryOut
 from autoopt.plugins.regularizer.gradient_clip import gradient_clip
 from autoopt.plugins.regularizer.l1 import l1
 from autoopt.plugins.schedule.cosine import cosine
@@ -689,6 +689,47 @@ def test_a_module_that_steps_two_optimizers_by_hand_keeps_them(trained):
     plain_trainer().fit(theirs, datamodule=Data())
     assert same(ours, theirs.state_dict())
     assert (spied["outcome"]["manual"], spied["outcome"]["optimizers"]) == (True, 2)
+
+
+@pytest.mark.parametrize("slot", ["optimizer", "schedule"])
+def test_of_several_optimizers_none_is_replaced(trained, slot):
+    """Another one would train the parameters of the first alone."""
+    replaced = {**KEEP, "optimizer": {"sgd": {}}, "schedule": {"constant": {}}} if slot == "optimizer" else {**KEEP, slot: {"cosine": {}}}
+    with pytest.raises(TechniqueError, match=rf"^{slot}/\w+: the module has 2 optimizers, so it keeps its own \({slot}=keep\)$"):
+        trained(World(make_task(Data(), {}, scan=False), None, STORE), recipe(here("ByHand"), size=None, **replaced))
+
+
+class Unoptimized(HeadOnly):
+    """Its optimizer needs what is not installed."""
+
+    def configure_optimizers(self):
+        raise RuntimeError("apex is needed")
+
+
+FAILED = r"the module's own configure_optimizers raised RuntimeError: apex is needed"
+
+
+def test_an_authors_optimizer_that_cannot_be_made_is_noted_and_replaced(strangers):
+    replaced = {**KEEP, "optimizer": {"sgd": {}}, "schedule": {"constant": {}}}
+    order = TryOut(key="preflight/0", recipe=recipe(here("Unoptimized"), size=None, **replaced))
+    outcome = run(strangers, order.json(), lambda *_: False)
+    assert outcome["notes"] == [
+        "the module's own configure_optimizers raised RuntimeError: apex is needed; other optimizers train all "
+        "parameters alike, not in its groups"
+    ]
+
+
+def test_an_authors_optimizer_that_cannot_be_made_cannot_be_kept(trained, strangers):
+    with pytest.raises(TechniqueError, match=rf"^optimizer/keep: {FAILED}$"):
+        trained(strangers, recipe(here("Unoptimized"), size=None, **KEEP))
+
+
+@pytest.mark.parametrize("form", [lambda a, b: [a, b], lambda a, b: ([a, b], []), lambda a, b: ({"optimizer": a}, {"optimizer": b})])
+def test_optimizers_are_found_in_every_form_that_lightning_takes(form):
+    one, other = (SGD([nn.Parameter(torch.ones(1))], lr=0.1) for _ in range(2))
+    assert own_optimizers(form(one, other)) == [one, other]
+    assert own_optimizers(one) == own_optimizers({"optimizer": one}) == own_optimizers(([one], ["a schedule"])) == [one]
+    assert own_optimizers(None) == own_optimizers([]) == []
 
 
 # ---------------------------------------------------------------------------------------------------------------- small pieces

@@ -305,5 +305,5 @@ def test_timm_that_cannot_be_imported_says_why_and_what_to_install(tmp_path, fak
     (tmp_path / "timm.py").write_text(f"raise {raised}")
     sys.modules.pop("timm", None)
     broken = importlib.reload(timm_file)
-    with pytest.raises(Unavailable, match=r"timm cannot be imported here: \w+: .*torchvision.* \(pip install 'autoopt\[timm\]'"):
+    with pytest.raises(Unavailable, match=r"timm cannot be imported here: \w+: .*torchvision.* \(pip install .*\[timm\]'"):
         broken.timm(COLOR, name="flexible")

@@ -624,8 +624,15 @@ def test_muon_leaves_the_models_last_matrix_to_adamw_whatever_the_order_of_the_g
 def test_prodigy_finds_one_rate_for_all_layers():
     model = convolutional()
     next(model.parameters()).lr_scale = 0.5
-    with pytest.raises(Unavailable, match="one rate for all layers"):
+    with pytest.raises(Unavailable, match=r"one rate for all layers, but some layers need another \(layer_decay\)$"):
         prodigy(parameter_groups(model))
+
+
+def test_prodigy_tells_the_rates_of_the_authors_groups_from_layer_decay():
+    model = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2))
+    own = torch.optim.SGD([{"params": model[0].parameters(), "lr": 0.1}, {"params": model[1].parameters()}], lr=1.0)
+    with pytest.raises(Unavailable, match=r"the groups of the module's own optimizer have different rates\)$"):
+        prodigy(parameter_groups(model, own))
 
 
 class Accumulating(L.LightningModule):

@@ -140,7 +140,10 @@ def test_a_baseline_of_its_own_is_tried_too(tmp_path, alone):
 )
 def test_a_baseline_of_its_own_that_cannot_be_trained_is_refused(tmp_path, end, reason):
     asked = []
-    with pytest.raises(BadInput, match=f"^the module as it is written cannot be trained: {reason}$"):
+    with pytest.raises(
+        BadInput,
+        match=f"^the module as it is written cannot be trained: {reason}; mend it, or name a recipe to compare with: baseline=FILE$",
+    ):
         checked(tmp_path, own=OWN, own_baseline=end, optimizer_sgd=lambda order: asked.append(order))
     assert asked == [], "the others are not tried any more"
 
@@ -231,6 +234,34 @@ OBJECTIVES = [
 def test_the_objective(asked, logged, chosen):
     objective = choose_objective({"objective": None, "direction": None, **asked}, logged)
     assert (objective.name, objective.direction) == chosen
+
+
+def logs(*validated, **logged):
+    """How a try-out ends whose validation gives these metrics."""
+    metrics = {**dict.fromkeys(validated, 1.0), **logged, "size_mb": 1.0, "parameters": 1.0}
+    return Outcome(metrics, validated=[*validated, "size_mb", "parameters"])
+
+
+def test_the_one_metric_of_the_validation_whose_direction_is_known_is_the_objective(tmp_path):
+    settled, _, run = checked(tmp_path, baseline=logs("my_acc", "score", my_train_acc=1.0), logged={})
+    assert (settled.goal.first.name, settled.goal.first.direction) == ("my_acc", "maximize")
+    assert run.screen.lines == ["objective=my_acc: the one metric that validation logs and whose name tells which way is better"]
+
+
+def test_what_was_noted_on_the_baseline_is_told(tmp_path):
+    *_, run = checked(tmp_path, baseline=replace(WELL, notes=["the module's own configure_optimizers raised"]))
+    assert run.screen.lines == ["the module's own configure_optimizers raised"]
+
+
+def test_among_several_metrics_of_the_validation_the_loss_is_the_objective(tmp_path):
+    settled, _, run = checked(tmp_path, baseline=logs("my_acc", "my_f1", "val_loss"), logged={})
+    assert (settled.goal.first.name, settled.goal.first.direction, run.screen.lines) == ("val_loss", "minimize", [])
+
+
+@pytest.mark.parametrize("validated", [("my_acc", "my_f1"), ("score",), ()])
+def test_without_an_only_one_it_has_to_be_named(tmp_path, validated):
+    with pytest.raises(BadInput, match=r"^objective=… is needed: Logged: "):
+        checked(tmp_path, baseline=logs(*validated, train_acc=1.0), logged={})
 
 
 @pytest.mark.parametrize(

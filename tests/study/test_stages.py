@@ -295,7 +295,12 @@ def test_of_a_lightning_module_the_baseline_is_as_it_is_written(study):
     study.facts = study.facts | {"lightning": True}
     study.search()
     recipe = study.records()["0"].recipe
-    assert (list(recipe["optimizer"]), list(recipe["schedule"]), recipe["augmentation"], recipe["regularizer"]) == (["keep"], ["keep"], {}, {})
+    assert (list(recipe["optimizer"]), list(recipe["schedule"]), recipe["augmentation"], recipe["regularizer"]) == (
+        ["keep"],
+        ["keep"],
+        {},
+        {},
+    )
     assert "preflight/own-baseline" in study.asked
     assert any(line.endswith("as it is written") for line in study.screen.lines)
 
@@ -334,6 +339,11 @@ class TestABaselineOfItsOwn:
         assert not (study.path / "s").exists()
 
 
+def pinned_values(tree):
+    """Every setting that a search of this tree may choose, with one value."""
+    return [(domain.path, domain.default) for domain in Space.of(tree).domains()]
+
+
 class TestWithoutAsking:
     def test_it_concludes_with_what_there_is(self, study):
         study.search("study.trials=4")
@@ -345,7 +355,29 @@ class TestWithoutAsking:
         verdict = study.search("study.trials=1")
         assert verdict.winner.trial == verdict.baseline.trial == "0"
         assert (verdict.gain, verdict.better) == (0.0, False)
+        assert verdict.alone == "only the baseline was tried, because study.trials=1 allows no more"
         assert study.trained() == ["0", "0-final-0", "0-final-1", "0-final-0-test", "0-final-1-test"]
+
+    def test_finished_before_a_second_trial_it_says_so(self, study):
+        study.search("study.trials=1")
+        alone = study.search("study.trials=9", asking=False).alone
+        assert alone == "only the baseline was tried, because the search was finished early; the same search command goes on"
+
+    def test_the_failures_of_all_others_are_told(self, study):
+        study.ends = {"1": Fails("nonfinite", "nan"), "2": Fails("oom_host", "full"), "3": Fails("nonfinite", "nan")}
+        assert study.search("study.trials=4").alone == (
+            "no other trial was completed (2 failed with nonfinite, 1 failed with oom_host), and study.trials=4 allows no more"
+        )
+
+    def test_candidates_that_fail_on_fresh_seeds_are_told(self, study):
+        study.ends = {"1-final-0": Fails("nonfinite", "nan")}
+        alone = study.search("study.trials=2", "study.stopping=false").alone
+        assert alone == "the best trials failed on fresh seeds, the last with nonfinite: nan"
+
+    def test_a_space_of_one_recipe_is_told(self, study):
+        pins = [f"{path}={value}" for path, value in pinned_values(study.tree("optimizer=adamw", "schedule=constant", "regularizer=none"))]
+        alone = study.search("optimizer=adamw", "schedule=constant", "regularizer=none", "study.trials=3", *pins).alone
+        assert alone == "every trial had its recipe; select several techniques, or give several values to a setting"
 
     @pytest.mark.parametrize(("begun", "left"), [(3, ["0"]), (6, [])])
     def test_of_the_interrupted_the_baseline_alone_is_run(self, study, begun, left):
@@ -376,6 +408,10 @@ class TestTime:
         assert len(study.records()) > 5
         assert verdict.winner.trial != "0"
         assert verdict.elapsed == pytest.approx(study.executor.now(), abs=3)
+
+    def test_a_time_for_the_baseline_alone_is_told(self, study):
+        alone = study.search(*self.MORE, "study.time=1s").alone
+        assert alone == "only the baseline was tried, because the time ended (study.time=1s); give a longer one"
 
     def test_earlier_sessions_count(self, study):
         more = ("study.stopping=false",)

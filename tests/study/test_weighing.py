@@ -8,7 +8,7 @@ from scripted import ACCURACY, LOSS, baseline, record
 from autoopt.goal import Objective
 from autoopt.study.confirm import Candidate
 from autoopt.study.stages import FINAL, TEST
-from autoopt.study.weighing import UNBOUNDED, both_resampled, interval, weigh
+from autoopt.study.weighing import UNBOUNDED, both_resampled, enlarged, half_width, interval, to_show, variances, weigh
 
 
 def candidate(key, scores, validation=(0.5, 0.5), resamples=(), units=10**6):
@@ -191,3 +191,85 @@ def test_other_numbers_of_test_batches_cannot_be_compared_one_by_one():
     drawn = [[0.8, 0.9], [0.7, 0.9]]
     sides = [candidate(key, [0.8, 0.9], resamples=drawn, units=units) for key, units in (("0", 4), ("1", 8))]
     assert not both_resampled(*sides, "test") and both_resampled(sides[0], sides[0], "test")
+
+
+def bounded(theirs, ours, objective=ACCURACY, by_autoopt=False):
+    """The interval with the objective's limits, and without."""
+    sides = candidate("0", theirs), candidate("7", ours)
+    return weigh(*sides, "test", objective, objective.limits(by_autoopt))[1], weigh(*sides, "test", objective)[1]
+
+
+@pytest.mark.parametrize(
+    ("theirs", "ours", "objective", "limits"),
+    [
+        ([0.80, 0.99, 0.90], [0.70, 0.99, 0.95], ACCURACY, (-0.8966, 0.1033)),
+        ([0.2, 0.9, 0.1], [0.5, 0.1, 0.3], Objective("val_rmse", "minimize"), (None, 0.4)),
+        ([0.2, 0.9, 0.1], [0.5, 0.1, 0.3], Objective("val_r2", "maximize"), (None, 0.6)),
+        ([0.05, 0.1, 0.0], [0.0, 0.05, 0.05], ACCURACY, (-0.05, None)),
+    ],
+)
+def test_no_interval_holds_a_gain_that_is_impossible(theirs, ours, objective, limits):
+    (low, high), (lower, higher) = bounded(theirs, ours, objective)
+    least, most = limits
+    assert low == (lower if least is None or lower > least else pytest.approx(least))
+    assert high == (higher if most is None else pytest.approx(most, abs=1e-4)) and (high < higher or low > lower)
+
+
+def test_a_loss_of_a_plain_network_cannot_fall_below_0():
+    (_, high), (_, higher) = bounded([0.1, 0.3, 0.2], [0.1, 0.25, 0.05], LOSS, by_autoopt=True)
+    assert high == pytest.approx(0.2) and high < higher
+    both, plain = bounded([0.1, 0.3, 0.2], [0.1, 0.25, 0.05], LOSS)
+    assert both == plain, "a module's own loss may"
+
+
+@pytest.mark.parametrize("objective", [ACCURACY, Objective("val_score", "maximize")])
+def test_scores_that_are_no_shares_have_no_limits(objective):
+    """An accuracy in percent, and a metric that nobody knows."""
+    limited, plain = bounded([80.0, 99.0, 90.0], [70.0, 99.0, 95.0], objective)
+    assert limited == plain
+
+
+def test_limits_leave_an_unknown_interval_unknown():
+    sides = candidate("0", [0.5], [0.5]), candidate("7", [0.9], [0.9])
+    assert weigh(*sides, "test", ACCURACY, (0.0, 1.0))[1] == UNBOUNDED
+
+
+def test_rounding_does_not_count_as_out_of_limits():
+    (_, high), _ = bounded([0.9, 0.8, 1.0000001], [0.95, 0.85, 1.0])
+    assert high == pytest.approx(0.1)
+
+
+class TestWhatWouldShowIt:
+    """A difference whose interval includes 0: how many seeds, or how large a test part, its size takes."""
+
+    def test_more_seeds_where_these_vary_most(self):
+        sides = candidate("0", [0.80, 0.84, 0.88]), candidate("7", [0.83, 0.87, 0.91])
+        gain, (low, _) = weighed(*sides)
+        parts = variances(*sides, "test")
+        seeds, test = to_show(gain, parts, 3)
+        assert low < 0 and test == 1
+        each = [v * 3 for v, _ in parts]
+        assert half_width([(v / seeds, seeds - 1) for v in each]) < gain < half_width([(v / (seeds - 1), seeds - 2) for v in each])
+
+    def test_the_number_of_seeds_shows_it_about_every_other_time(self):
+        """That is what the size of a sample promises for a difference that is as large as it was seen."""
+        rng, shown = np.random.default_rng(0), []
+        seeds, _ = to_show(0.03, [(0.04**2 / 3, 2)] * 2, 3)
+        for _ in range(400):
+            theirs, ours = rng.normal(0.8, 0.04, seeds), rng.normal(0.83, 0.04, seeds)
+            shown.append(weighed(candidate("0", theirs, theirs), candidate("7", ours, ours))[1][0] > 0)
+        assert 0.4 < np.mean(shown) < 0.7
+
+    def test_a_larger_test_part_where_that_varies_most(self):
+        of_seeds, of_test = [(1e-6, 2), (1e-6, 2)], (1e-3, 99)
+        seeds, times = to_show(0.03, [*of_seeds, of_test], 3)
+        assert seeds == 0
+        assert half_width([*of_seeds, enlarged(of_test, times)]) < 0.03 < half_width([*of_seeds, enlarged(of_test, times - 0.4)])
+
+    def test_both_where_neither_is_enough(self):
+        seeds, times = to_show(0.03, [(4e-4, 2), (4e-4, 2), (6e-4, 99)], 3)
+        assert seeds > 3 and times == pytest.approx(seeds / 3)
+
+    def test_nothing_where_there_is_hardly_a_difference(self):
+        assert to_show(1e-6, [(4e-4, 2), (4e-4, 2)], 3) == (0, 0.0)
+        assert to_show(0.0, [(4e-4, 2), (4e-4, 2)], 3) == (0, 0.0)
