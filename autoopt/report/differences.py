@@ -16,7 +16,7 @@ def differences(ours: Recipe, theirs: Recipe) -> str:
     """What the first recipe has other than the second: `optimizer sgd (lr=0.1) instead of adamw (lr=0.001), batches.size=32 (64)`."""
     found = [words for slot in SLOTS for words in of_slot(slot, ours.tree[slot], theirs.tree[slot])]
     for group in SETTING_GROUPS:
-        found += changed(f"{group}.", ours.tree[group], theirs.tree[group])
+        found += changed(f"{group}.", ours.tree.get(group, {}), theirs.tree.get(group, {}))
     return ", ".join(found) or "the same recipe"
 
 

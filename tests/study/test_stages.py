@@ -89,6 +89,10 @@ def test_from_the_preflight_to_the_verdict(study):
     ]  # fmt: skip
     assert (verdict.dropped, verdict.quarantined) == ({"optimizer/sgd": "killed"}, ("optimizer/sgd",))
     assert "quarantined: optimizer/sgd: killed" in study.screen.lines
+    assert "baseline: mlp, adamw constant" in study.screen.lines
+    for side in (verdict.baseline, verdict.winner):
+        assert side.score == pytest.approx(sum(side.scores) / 2) and len(side.scores) == 2
+    assert verdict.baseline.validation == pytest.approx(0.105)
     assert not any("sgd" in record.recipe["optimizer"] for record in study.records().values())
 
 

@@ -94,6 +94,13 @@ class Lit(L.LightningModule):
     def __init__(self, hidden: int = 3):
         super().__init__()
 
+    def configure_optimizers(self):
+        return torch.optim.SGD(self.parameters())
+
+
+class Unconfigured(Lit):
+    configure_optimizers = L.LightningModule.configure_optimizers
+
 
 class Network(nn.Module):
     pass
@@ -227,6 +234,8 @@ def test_a_lightning_module_keeps_its_own():
     facts = facts_of(f"data={HERE}:Bag", f"model={HERE}:Lit")
     assert facts["lightning"] and facts["absent"]["optimizer"] == {} == facts["absent"]["schedule"]
     assert "training_step" in facts["absent"]["loss"]["task"]
+    absent = facts_of(f"data={HERE}:Bag", f"model={HERE}:Unconfigured")["absent"]
+    assert absent["optimizer"] == absent["schedule"] == {"own": "Unconfigured has no configure_optimizers"}
 
 
 def test_batches_that_cannot_be_augmented_are_not_offered():
