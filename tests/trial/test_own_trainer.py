@@ -121,7 +121,7 @@ class Bench:
 
     def recipe(self, *overrides: str) -> Recipe:
         tree = self.tree(*overrides)
-        return untouched(tree) or Space.of(tree).trained().baseline()
+        return untouched(tree, {}) or Space.of(tree).trained().baseline()
 
     def run(self, order) -> Outcome:
         world, _ = prepare({"tree": self.tree(), "store": str(self.path)})
@@ -303,7 +303,7 @@ def test_a_searched_argument_is_in_the_recipe_and_trial_0_has_its_first_value(be
     assert space.baseline().trainer == {"accumulate_grad_batches": 2, "limit_train_batches": 0.5}
     assert space.recipe({"trainer.gradient_clip_val": 5.0}).trainer["gradient_clip_val"] == 5.0
     adamw = bench.tree("trainer.gradient_clip_val=null,1,5", "optimizer=adamw")
-    assert untouched(tree) is None and untouched(adamw).trainer == {}
+    assert untouched(tree, {}) is None and untouched(adamw, {}).trainer == {}
 
 
 @pytest.mark.parametrize("said", ["trainer.precision=32,16", "trainer.accumulate_grad_batches=1,2"])
