@@ -309,6 +309,18 @@ def test_of_a_lightning_module_the_baseline_is_as_it_is_written(study):
     assert any(line.endswith("as it is written") for line in study.screen.lines)
 
 
+@pytest.mark.parametrize(("spread", "shown"), [(0.1, False), (0.001, True)])
+def test_the_verdict_says_how_many_seeds_a_difference_of_this_size_takes(study, spread, shown):
+    study.ends = dict.fromkeys("01345", 0.1) | {"2": 0.9}
+    for key, score in (("0", 0.5), ("2", 0.55)):
+        for seed in (0, 1):
+            study.ends |= {f"{key}-final-{seed}": score, f"{key}-final-{seed}-test": score + seed * spread * (1 if key == "0" else 0.7)}
+    verdict = study.search()
+    assert verdict.winner.trial == "2" and verdict.seeds_planned == 0
+    assert (verdict.interval[0] > 0) == shown == (verdict.seeds_needed == 0), verdict.interval
+    assert shown or verdict.seeds_needed > 2
+
+
 class TestABaselineOfItsOwn:
     def test_it_is_trial_0_on_the_data_the_split_and_the_epochs_of_the_study(self, study):
         split = BASELINE.tree["split"] | {"test": 0.3}
