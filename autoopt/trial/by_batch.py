@@ -22,7 +22,8 @@ class ByBatch(L.Callback):
     def on_validation_batch_end(self, trainer: L.Trainer, pl_module: L.LightningModule, *_: Any) -> None:
         for result in (trainer._results or {}).values():
             meta = result.meta
-            if meta.on_epoch and meta.forked_name(on_step=False) == self.metric and result.is_tensor and meta.is_mean_reduction:
+            named = self.metric in (meta.name, meta.forked_name(on_step=False))  # logged by step too it has both names
+            if meta.on_epoch and named and result.is_tensor and meta.is_mean_reduction:
                 self.sums.append((float(result.value), float(result.cumulated_batch_size)))
 
     def resamples(self) -> tuple[list[float], int]:

@@ -34,7 +34,7 @@ def taken(metric: str, size: int = 2) -> ByBatch:
     return by_batch
 
 
-@pytest.mark.parametrize("metric", ["mean", "forked_epoch"])
+@pytest.mark.parametrize("metric", ["mean", "forked", "forked_epoch"])
 def test_a_mean_over_batches_is_taken_apart(metric):
     by_batch = taken(metric)
     assert by_batch.sums == [(0, 0), (4, 2), (16, 4), (25, 5)]
