@@ -120,7 +120,7 @@ class SpoolWriter:
         """Write a block of the spool, and return whether there is more.
 
         Raises:
-            Away: the store cannot be reached; a new Mirror has to go on.
+            Away: the store cannot be reached; a new SpoolWriter has to go on.
         """
         block = list(read_lines(self._folder, self._state.offset))
         if not block:

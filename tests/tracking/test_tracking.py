@@ -217,7 +217,7 @@ def test_a_dead_server_costs_the_search_nothing(folder, tmp_path):
         train(tracker, number)
     assert (time.perf_counter() - began) / (50 * 22) < 1e-3
     began = time.perf_counter()
-    while "is away" not in log(folder):
+    while "cannot be reached" not in log(folder):
         time.sleep(0.1)
     assert tracker.close() == 1 + 50 * 22
     assert time.perf_counter() - began < 25
@@ -236,7 +236,7 @@ def test_a_server_that_comes_back(folder, store, tmp_path):
         train(tracker, number)
     quiet = os.environ | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
     command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", store, "--port", str(port)]
-    while "is away" not in (folder / "tracking.log").read_text():
+    while "cannot be reached" not in (folder / "tracking.log").read_text():
         time.sleep(0.1)
     server = subprocess.Popen([*command, "--workers", "1"], env=quiet, cwd=tmp_path, start_new_session=True)
     try:
