@@ -8,7 +8,7 @@ import yaml
 
 from autoopt.recipe import Recipe
 from autoopt.report import page
-from autoopt.report.differences import differences
+from autoopt.report.differences import recipe_differences
 from autoopt.report.sentence import compared, conclusion
 from autoopt.report.terminal import closing, duration
 from autoopt.slots import SLOTS
@@ -186,7 +186,7 @@ ADAMW, MINE = {"adamw": {"lr": 0.001, "beta1": 0.9}}, {"mine": {"lr": 0.0123456,
     ],
 )
 def test_what_differs_between_two_recipes(ours, theirs, words):
-    assert differences(ours, theirs) == words
+    assert recipe_differences(ours, theirs) == words
 
 
 def test_the_closing_says_that_recipes_are_compared_and_names_all_that_differs():

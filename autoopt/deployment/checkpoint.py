@@ -43,7 +43,7 @@ def write_checkpoint(folder: Path) -> Path | None:
         return None
     kind, path = type(module), folder / "model.ckpt"
     try:
-        missing = write_checked(module, dict(module.hparams) or arguments_of(folder), folder / "model.safetensors", path)
+        missing = store_checkpoint(module, dict(module.hparams) or arguments_of(folder), folder / "model.safetensors", path)
         check_loads_alike(module, path, missing)
     except Exception as error:
         path.unlink(missing_ok=True)
@@ -62,7 +62,7 @@ def arguments_of(folder: Path) -> dict[str, Any]:
     return set_values(values)
 
 
-def write_checked(module: L.LightningModule, values: dict[str, Any], weights: Path, path: Path) -> dict[str, Any]:
+def store_checkpoint(module: L.LightningModule, values: dict[str, Any], weights: Path, path: Path) -> dict[str, Any]:
     """Write the checkpoint; the hyperparameters that `weights_only=True` would not load are left out, and returned."""
     plain = {name: value for name, value in values.items() if loads_without_pickle(value)}
     checkpoint: dict[str, Any] = {

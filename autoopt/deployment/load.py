@@ -86,7 +86,7 @@ class Deployed(nn.Module):
 
     @torch.no_grad()
     def predict(self, examples: Any) -> list[str] | Tensor:
-        """What `encode_columns` takes as the names of the classes, int64 `(N,)` where these have none, or values `(N, D)`."""
+        """What `encode` takes as the names of the classes, int64 `(N,)` where these have none, or values `(N, D)`."""
         device = next((t.device for t in (*self.parameters(), *self.buffers())), torch.device("cpu"))
         outputs = self(self.encode(examples).to(device))
         if self.task.kind != "classification":
@@ -242,7 +242,7 @@ def inputs_for(model: Deployed) -> Tensor:
 
 
 def example_inputs(task: Task, count: int = 4) -> Tensor:
-    """Random inputs as `encode_columns` makes them: of the task's shape, rows of a table in double precision."""
+    """Random inputs as `Deployed.encode` makes them: of the task's shape, rows of a table in double precision."""
     generator = torch.Generator().manual_seed(0)
     if task.tokens:
         return torch.randint(1, task.tokens, (count, *task.input_shape), generator=generator)

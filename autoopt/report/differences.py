@@ -12,7 +12,7 @@ SILENT = (FROM, "use")
 """What a technique's node holds beside its values."""
 
 
-def differences(ours: Recipe, theirs: Recipe) -> str:
+def recipe_differences(ours: Recipe, theirs: Recipe) -> str:
     """What the first recipe has other than the second: `optimizer sgd (lr=0.1) instead of adamw (lr=0.001), batches.size=32 (64)`."""
     found = [words for slot in SLOTS for words in of_slot(slot, ours.tree[slot], theirs.tree[slot])]
     for group in SETTING_GROUPS:

@@ -2,7 +2,7 @@
 
 from math import isfinite
 
-from autoopt.report.differences import differences
+from autoopt.report.differences import recipe_differences
 from autoopt.study.verdict import Verdict
 
 PART_WORDS = {"test": "on the test split", "validation": "on the validation split", "training": "of the trainings"}
@@ -32,7 +32,7 @@ def compared(verdict: Verdict) -> str:
     if verdict.winner.trial == verdict.baseline.trial:
         return ""
     sides = f"the tuned recipe of trial {verdict.winner.trial} with the baseline, which was not tuned (defaults, or as you gave it)"
-    return f"This compares {sides}. Trial {verdict.winner.trial} has {differences(verdict.winner.point, verdict.baseline.point)}."
+    return f"This compares {sides}. Trial {verdict.winner.trial} has {recipe_differences(verdict.winner.point, verdict.baseline.point)}."
 
 
 def gain_of(verdict: Verdict) -> str:

@@ -1,6 +1,6 @@
 """A search from its config to its verdict: warm up, settle the space, and go through the stages."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from math import inf
@@ -175,21 +175,25 @@ def untouched(tree: Tree, absent: Absent) -> Recipe | None:
 
     A module without an optimizer of its own is trained by the baseline's.
     """
-    baseline = Space.of(tree).fitting(absent).trained().baseline()
-    replaced = [slot for slot in SLOTS if slot not in ("data", "device") and "own" not in absent.get(slot, {})]
-    nodes = {slot: slot_as_written(slot, tree, baseline) for slot in replaced}
+    space = Space.of(tree).fitting(absent)
+    baseline = space.trained().baseline()
+    kept = [slot for slot in SLOTS if slot not in ("data", "model", "device") and "own" not in absent.get(slot, {})]
+    nodes: dict[str, Any] = {slot: as_kept(slot) for slot in kept} | {"model": with_own_defaults(space, baseline.tree["model"])}
     if any(map(is_path, (node.get(FROM, "") for node in tree["data"].values()))) and is_sweep(tree["batches"]["size"]):
         nodes["batches"] = {**baseline.tree["batches"], "size": None}  # the author's own
     recipe = baseline.replace(**nodes)
     return None if recipe == baseline else recipe
 
 
-def slot_as_written(slot: str, tree: Tree, baseline: Recipe) -> dict[str, Any]:
-    """What a slot holds in that recipe: of the model its own defaults where an argument is searched, else `keep` or nothing."""
-    if slot != "model":
-        return {"keep": {p.name: p.default for p in find(slot, "keep").params.values()}} if "keep" in available(slot) else {}
-    ((name, values),) = baseline.tree[slot].items()
-    option = Space.of(tree).options[slot][name]
+def as_kept(slot: str) -> dict[str, Any]:
+    """The node of a slot that leaves the module as it is: `keep` at its defaults, or nothing."""
+    return {"keep": {p.name: p.default for p in find(slot, "keep").params.values()}} if "keep" in available(slot) else {}
+
+
+def with_own_defaults(space: Space, node: Mapping[str, Any]) -> dict[str, Any]:
+    """The node of a model whose searched arguments have the defaults of its author."""
+    ((name, values),) = node.items()
+    option = space.options["model"][name]
     params = option.technique.params  # without the arguments of its objects and further keywords, whose defaults are unknown
     own = {key: params[key].default for key, value in option.values.items() if isinstance(value, Domain) and key in params}
     return {name: values | {key: default for key, default in own.items() if default is not REQUIRED}}

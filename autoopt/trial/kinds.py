@@ -11,8 +11,7 @@ import lightning.pytorch as L
 from safetensors import SafetensorError
 
 from autoopt.data.feed import overridden
-from autoopt.deployment.compress import apply_compressions as compressed_network
-from autoopt.deployment.compress import deploy, save, take_up
+from autoopt.deployment.compress import apply_compressions, deploy, save, take_up
 from autoopt.errors import StoreFault
 from autoopt.module.applied import applied_to
 from autoopt.module.net import Net
@@ -91,7 +90,7 @@ def compressed(training: Training, before: Measured) -> Measured:
         return before
     more: dict[str, Any] = {"recipe": training.order.recipe, "limit": training.limit, "folder": training.folder}
     finetune = partial(finetuned, module=module, task=world.task, feed=feed, **more)
-    deploy(module, compressed_network(module, world.task, world.example, feed, finetune))
+    deploy(module, apply_compressions(module, world.task, world.example, feed, finetune))
     check_finite(module, feed)
     earlier, after = training.reporter.metrics | before.metrics, measure_part(training)
     both = {f"{BEFORE}{name}": earlier[name] for name in after.metrics.keys() & earlier.keys()}

@@ -1,18 +1,17 @@
 """What every later stage does with a trained model, tried once before the search: store it, build it anew and load it."""
 
-from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from torch import Tensor
 
+from autoopt.data.loaders import seed_all
 from autoopt.deployment.compress import save, take_up
 from autoopt.errors import BadInput, TechniqueError
 from autoopt.module.applied import applied_to
-from autoopt.trial.fitting import begin, device_arguments, make_trainer
+from autoopt.trial.fitting import begin
 from autoopt.trial.measuring import outputs_of
-from autoopt.trial.training import Training, made
-from autoopt.trial.world import seed_all
+from autoopt.trial.training import Training, made, with_module
 
 LOADING_TOLERANCE = 1e-3
 """How far outputs may be from what they were, as a share of the greatest: the same weights may be summed in another order."""
@@ -49,12 +48,8 @@ def loaded(training: Training, path: Path) -> Training:
 
 def with_untrained_module(training: Training) -> Training:
     """The same with an untrained module."""
-    order = training.order
-    seed_all(order.seed)
-    module = made(training.world, order)
-    device = device_arguments(module, order.recipe)
-    trainer = make_trainer(order.recipe, module, training.reporter, training.feed, training.limit, device, training.folder)
-    return replace(training, module=module, trainer=trainer)
+    seed_all(training.order.seed)
+    return with_module(training, made(training.world, training.order))
 
 
 def check_alike(training: Training, again: Training) -> None:

@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.distributed.tensor import DTensor
 
 from autoopt.data.feed import Feed
+from autoopt.data.loaders import seed_all
 from autoopt.errors import TechniqueError
 from autoopt.module.applied import applied_to
 from autoopt.module.build import make_module
@@ -21,7 +22,7 @@ from autoopt.trial.fitting import WHEN_VALIDATED, device_arguments, fit, make_tr
 from autoopt.trial.measuring import check_finite
 from autoopt.trial.ranks import ALONE, Share, leave, replica
 from autoopt.trial.reporter import Reporter
-from autoopt.trial.world import World, seed_all
+from autoopt.trial.world import World
 
 BATCHES = 2
 """Of a try-out, of each part."""
@@ -112,13 +113,23 @@ def validates_last(trainer: L.Trainer) -> bool:
 
 def left_alone(training: Training, weights: dict[str, Any]) -> Training:
     """The whole module and a Trainer of one process, for what rank 0 does when the others have gone."""
-    module, order = training.module, training.order
+    module = training.module
     if any(isinstance(parameter, DTensor) for parameter in module.parameters()):
-        module = made(training.world, order)
+        module = made(training.world, training.order)
         module.load_state_dict(weights)
-    device, callbacks = device_arguments(module, order.recipe), training.trainer.callbacks  # type: ignore[attr-defined]
-    trainer = make_trainer(order.recipe, module, training.reporter, training.feed, training.limit, device, training.folder, callbacks)
-    return replace(training, share=ALONE, module=module, trainer=trainer)
+    return replace(with_module(training, module, training.trainer.callbacks), share=ALONE)  # type: ignore[attr-defined]
+
+
+def with_module(training: Training, module: Tuned, callbacks: list[L.Callback] | None = None) -> Training:
+    """The same with another module of its recipe, and a Trainer of one process for it.
+
+    Args:
+        callbacks: those of the earlier Trainer; else those of the recipe are built.
+    """
+    recipe = training.order.recipe
+    device = device_arguments(module, recipe)
+    trainer = make_trainer(recipe, module, training.reporter, training.feed, training.limit, device, training.folder, callbacks)
+    return replace(training, module=module, trainer=trainer)
 
 
 def check_outputs(net: Net, feed: Feed) -> None:

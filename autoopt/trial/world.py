@@ -75,7 +75,8 @@ def prepare(setup: dict[str, Any]) -> tuple[World, dict[str, Any]]:
     load_all(space)
     own_callbacks = {f"trainer.callbacks={path}": source_of_callbacks(path) for path in (tree["trainer"]["callbacks"] or "").split()}
     ((_, _, data),) = [row for row in space.techniques() if row[0] == "data"]
-    lightning = all(makes(t, L.LightningModule) for s, _, t in space.techniques() if s == "model")
+    models = {t.name: class_made(t) for s, _, t in space.techniques() if s == "model"}
+    lightning = all(made is not None and issubclass(made, L.LightningModule) for made in models.values())
     recipe = space.baseline()
     refuse_trainer(tree["trainer"], lightning)
     values = {k: v for k, v in next(iter(recipe.tree["data"].values())).items() if k != FROM}
@@ -105,7 +106,7 @@ def prepare(setup: dict[str, Any]) -> tuple[World, dict[str, Any]]:
     metrics = own_metrics(tree["metrics"], lightning)
     known = {"examples": digits, "sources": sources(space, metrics, own_callbacks), "told": namesakes.namesake_note()}
     found = facts(task, lightning) | known
-    if lightning and (name := unconfigured(space)):
+    if lightning and (name := unconfigured(models)):
         for slot in ("optimizer", "schedule"):
             found["absent"][slot]["own"] = f"{name} has no configure_optimizers"
     if task.datamodule and task.batch_size.resize is None:
@@ -210,12 +211,6 @@ def check_arguments(technique: Technique, values: Settings) -> None:
             raise BadInput(f"{label}.{own[0]} is missing: say {label}.{own[0]}=…")
 
 
-def makes(technique: Technique, kind: type) -> bool:
-    """Whether a builder makes objects of this kind."""
-    made = class_made(technique)
-    return made is not None and issubclass(made, kind)
-
-
 def class_made(technique: Technique) -> type | None:
     """The class of the objects that a builder makes; one from Python that does not say so is tried, where it asks for nothing."""
     found = technique.load()
@@ -231,12 +226,10 @@ def class_made(technique: Technique) -> type | None:
     return returned if isinstance(returned, type) else None
 
 
-def unconfigured(space: Space) -> str:
+def unconfigured(models: Mapping[str, type | None]) -> str:
     """The name of a LightningModule that does not configure an optimizer, if there is one."""
-    models = [t for slot, _, t in space.techniques() if slot == "model"]
-    made = {t.name: class_made(t) for t in models}
     written = L.LightningModule.configure_optimizers
-    return next((n for n, c in made.items() if getattr(c, "configure_optimizers", None) is written), "")
+    return next((name for name, made in models.items() if getattr(made, "configure_optimizers", None) is written), "")
 
 
 def overrides_hook(datamodule: L.LightningDataModule, hook: str) -> bool:
