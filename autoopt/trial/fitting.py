@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
-from math import ceil
+from math import ceil, inf
 from pathlib import Path
 from typing import Any
 
@@ -123,7 +123,8 @@ def fit(trainer: L.Trainer, module: Tuned, feed: Feed, from_evaluation: bool = F
         hooks = ("on_train_batch_start", "on_train_batch_end")
         by_batch = any(overridden(hook, c, L.Callback) for c in trainer.callbacks for hook in hooks)  # type: ignore[attr-defined]
         train = feed.train(whole_epochs=not by_batch)
-        module.accumulate, applied_to(module).steps_per_epoch = feed.accumulate, ceil(train.steps / feed.accumulate)
+        module.accumulate = feed.accumulate
+        applied_to(module).steps_per_epoch = ceil(train.steps / feed.accumulate) if train.steps < inf else inf
         trainer.fit(module, train)
     elif feed.datamodule is not None:
         trainer.fit(module, datamodule=feed.datamodule)
