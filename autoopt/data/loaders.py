@@ -75,8 +75,10 @@ class OwnLoaders(L.LightningDataModule):
 
     @property
     def each_its_own(self) -> bool:
-        """Whether each trial trains on the loader of its own module, which may give what the module gathers in its training; where
-        there is a validation loader, the trials share the loaders, so that what one draws for training no other is measured on."""
+        """Whether each trial trains on the loader of its own module, which may give what the module gathers while it trains.
+
+        With a validation loader the trials share all loaders: a module that draws its parts would train on validation examples.
+        """
         return not is_overridden("val_dataloader", self.module)
 
 

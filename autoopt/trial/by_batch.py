@@ -21,7 +21,8 @@ class ByBatch(L.Callback):
         self.sums: list[tuple[float, float]] = [(0.0, 0.0)]
 
     def on_validation_batch_end(self, trainer: L.Trainer, pl_module: L.LightningModule, *_: Any) -> None:
-        assert (results := trainer._results) is not None
+        results = trainer._results
+        assert results is not None
         for _, result in results.valid_items():
             meta = result.meta
             named = meta.on_epoch and results._forked_name(result, on_step=False)[1] == self.metric
