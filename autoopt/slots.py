@@ -29,7 +29,7 @@ TABLE = (
         "data",
         "the examples and their targets",
         (),
-        ("autoopt.data.task:Examples", "lightning.pytorch:LightningDataModule", "builtins:tuple"),
+        ("autoopt.data.task:Examples", "lightning.pytorch:LightningDataModule", "lightning.pytorch:LightningModule", "builtins:tuple"),
         fixed=True,
     ),
     Slot("model", "the network", ("task",), ("torch.nn:Module",)),

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from autoopt.config.check import typed_pins, unknown_keys, wrong_values
-from autoopt.config.composing import composed, prepared
+from autoopt.config.composing import composed, no_data, prepared
 from autoopt.config.overrides import Overrides, as_overrides, from_file, presets, split_up
 from autoopt.config.settings import RELATIVE, SEARCHED, SETTINGS, seconds
 from autoopt.config.tree import FROM, Tree, flat, is_live, plugged, technique_of
@@ -11,7 +11,7 @@ from autoopt.errors import BadInput
 
 __all__ = [
     "FROM", "RELATIVE", "SEARCHED", "SETTINGS", "Overrides", "Tree", "as_overrides", "compose", "flat", "from_file", "is_live",
-    "plugged",    "prepared", "presets", "seconds", "split_up", "technique_of",
+    "no_data", "plugged", "prepared", "presets", "seconds", "split_up", "technique_of",
 ]  # fmt: skip
 
 

@@ -70,10 +70,26 @@ def composable(groups: list[str], values: list[str]) -> list[str]:
 
 def prepared(overrides: Overrides) -> list[str]:
     """The overrides in Hydra's form, with their nodes in its store."""
+    if "data" not in overrides.said and not overrides.groups.get("data"):
+        use_own_loaders(overrides)
     if not overrides.groups.get("data") and ("data" in overrides.groups or "data" not in overrides.said):
-        overrides.problems.append(f"data=… is missing: give one of {', '.join(available('data'))}, or module:LightningDataModule")
+        overrides.problems.append(no_data())
     store_nodes(overrides)
     return command_line(overrides)
+
+
+def no_data() -> str:
+    return f"data=… is missing: give one of {', '.join(available('data'))}, or module:LightningDataModule"
+
+
+def use_own_loaders(overrides: Overrides) -> None:
+    """Without data, a user's own model is the data too, with the model's pins: a LightningModule may have loaders of its own."""
+    if len(models := overrides.groups.get("model", [])) != 1 or not is_path(models[0]):
+        return
+    overrides.groups["data"] = models
+    for key, text in list(overrides.values.items()):
+        if key.startswith("model.") and not grammar.is_sweep(text):
+            overrides.values.setdefault(key.replace("model.", "data.", 1), text)
 
 
 def command_line(overrides: Overrides) -> list[str]:

@@ -3,7 +3,7 @@
 import copy
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
-from math import ceil, prod
+from math import ceil, inf, prod
 from typing import Any
 
 import lightning.pytorch as L
@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import IterableDataset
 
-from autoopt.data.loaders import NO_LENGTH, USUAL, ready
+from autoopt.data.loaders import NO_LENGTH, USUAL, ready, sized
 from autoopt.data.memory import fits_on
 from autoopt.data.rows import Rows, ahead
 from autoopt.data.task import Task
@@ -123,9 +123,9 @@ class PerBatch:
         self.batches, self.accumulate, self.share = batches, accumulate, share
 
     @property
-    def steps(self) -> int:
-        """Batches an epoch."""
-        return len(self.batches)
+    def steps(self) -> float:
+        """Batches an epoch; infinity where the loader does not say."""
+        return len(self.batches) if sized(self.batches) else inf
 
     def __len__(self) -> int:
         return ceil(len(self.batches) / self.accumulate)

@@ -5,6 +5,7 @@ import random
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from types import new_class
 from typing import Any
 
 import lightning.pytorch as L
@@ -12,12 +13,15 @@ import numpy as np
 import torch
 from lightning.fabric.utilities.seed import _collect_rng_states, _set_rng_states
 from lightning.pytorch.utilities.data import extract_batch_size
+from lightning.pytorch.utilities.model_helpers import is_overridden
 from torch.utils.data import BatchSampler, DataLoader, Dataset, IterableDataset
 
+from autoopt.config import no_data
 from autoopt.errors import BadInput
 
 USUAL = 64
 """The batch size of data that have none of their own."""
+DATA_HOOKS = ("prepare_data", "setup", "train_dataloader", "val_dataloader", "test_dataloader")
 BATCH_SIZE_NAMES = ("batch_size", "train_batch_size", "bs", "batchsize", "batch")
 """What authors call the batch size."""
 NO_LENGTH = "the training loader does not say how many batches it has (__len__)"
@@ -55,12 +59,61 @@ class TestedLoaders(Loaders):
         return self.held_out(2)
 
 
+class OwnLoaders(L.LightningDataModule):
+    """The loaders of a LightningModule as a data module."""
+
+    def __init__(self, module: L.LightningModule):
+        super().__init__()
+        self.module = module
+
+    def __copy__(self) -> "OwnLoaders":
+        """With a module of its own: the `setup` of another stage may set other attributes."""
+        made = type(self)(copy.copy(self.module))
+        vars(made).update(vars(self) | {"module": made.module})
+        made.module._hparams = copy.copy(self.module.hparams)
+        return made
+
+    @property
+    def each_its_own(self) -> bool:
+        """Whether each trial trains on the loader of its own module, which may give what the module gathers while it trains.
+
+        With a validation loader the trials share all loaders: a module that draws its parts would train on validation examples.
+        """
+        return not is_overridden("val_dataloader", self.module)
+
+
+def own_loaders(module: L.LightningModule) -> OwnLoaders:
+    """A data module with those hooks that the author of a LightningModule has written.
+
+    Raises:
+        BadInput: the module has no training loader.
+    """
+    if not is_overridden("train_dataloader", module):
+        raise BadInput(f"{no_data()}; {type(module).__name__} has no train_dataloader of its own")
+    hooks = {hook: forwarded(hook) for hook in DATA_HOOKS if is_overridden(hook, module)}
+    return new_class(type(module).__name__, (OwnLoaders,), exec_body=lambda body: body.update(hooks))(module)
+
+
+def forwarded(hook: str) -> Callable[..., Any]:
+    """A hook that calls the module's, beside the same Trainer."""
+
+    def call_own(own: OwnLoaders, *arguments: Any, **named: Any) -> Any:
+        own.module.trainer = own.trainer
+        return getattr(own.module, hook)(*arguments, **named)
+
+    return call_own
+
+
 def as_datamodule(found: Any) -> Any:
-    """Loaders or data sets (train, validation) or (train, validation, test) as a data module; anything else as it is.
+    """Loaders or data sets (train, validation) or (train, validation, test), or those of a LightningModule, as a data module.
+
+    Anything else is returned as it is.
 
     Raises:
         BadInput: they are of another number, or something else is among them.
     """
+    if isinstance(found, L.LightningModule):
+        return own_loaders(found)
     if isinstance(found, DataLoader | Dataset):
         raise BadInput(f"data: a {type(found).__name__} alone; give (train, validation) or (train, validation, test)")
     if not isinstance(found, tuple | list):
@@ -136,8 +189,8 @@ class BatchSize:
             remade: a data module, set up, of another value of an argument of its constructor; raises where there is none.
         """
         usual = batch_size_of(datamodule.train_dataloader())
-        if usual is None:
-            return cls()
+        if usual is None or (isinstance(datamodule, OwnLoaders) and datamodule.each_its_own):
+            return cls(usual)
         probe = usual // 2 or 2
         ways: list[Resize] = [with_attribute]
         if remade is not None:
@@ -156,7 +209,8 @@ def takes(way: Resize, datamodule: L.LightningDataModule, size: int) -> bool:
 def with_attribute(datamodule: L.LightningDataModule, size: int) -> L.LightningDataModule:
     """A copy with the size as its attribute and its hyperparameter, wherever it has such."""
     own = ready(datamodule)
-    for holder in (own, own.hparams):
+    inner = [own.module, own.module.hparams] if isinstance(own, OwnLoaders) else []
+    for holder in (own, own.hparams, *inner):
         for name in BATCH_SIZE_NAMES:
             if hasattr(holder, name):
                 setattr(holder, name, size)

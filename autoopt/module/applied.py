@@ -21,7 +21,7 @@ class Applied:
 
     Args:
         objective: the metric that a plateau schedule or a regularizer follows, in its `direction`.
-        steps_per_epoch: optimizer steps, where the module makes them itself; else its Trainer knows.
+        steps_per_epoch: optimizer steps, infinity where they cannot be known, if the module makes them itself; else its Trainer knows.
         passed: the inputs of this epoch, for the batch norms.
         deployed: the compressed network that answers for the module.
         folder: of the trial, where checkpoints are written; none in an author's own script.
@@ -31,7 +31,7 @@ class Applied:
     chosen: Chosen
     objective: str | None = None
     direction: str = "minimize"
-    steps_per_epoch: int | None = None
+    steps_per_epoch: float | None = None
     passed: Passed = field(default_factory=Passed)
     deployed: nn.Module | None = None
     folder: Path | None = None

@@ -12,7 +12,8 @@ from autoopt.trial import metrics
 class ByBatch(L.Callback):
     """Takes the values of one metric apart, batch by batch, out of the sums that Lightning adds up for its mean.
 
-    A value that is no mean over batches (a torchmetrics object, a sum, what is logged at the end of the epoch) has none.
+    A value that is no mean over batches (a torchmetrics object, a sum, what is logged at the end of the epoch) has none. Of several
+    loaders the metric is that of one, which its name says.
     """
 
     def __init__(self, metric: str | None):
@@ -20,9 +21,11 @@ class ByBatch(L.Callback):
         self.sums: list[tuple[float, float]] = [(0.0, 0.0)]
 
     def on_validation_batch_end(self, trainer: L.Trainer, pl_module: L.LightningModule, *_: Any) -> None:
-        for result in (trainer._results or {}).values():
+        results = trainer._results
+        assert results is not None
+        for _, result in results.valid_items():
             meta = result.meta
-            named = self.metric in (meta.name, meta.forked_name(on_step=False))  # logged by step too it has both names
+            named = self.metric in results._forked_name(result, on_step=False)  # logged by step too it has both names
             if meta.on_epoch and named and result.is_tensor and meta.is_mean_reduction:
                 self.sums.append((float(result.value), float(result.cumulated_batch_size)))
 

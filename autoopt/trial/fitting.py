@@ -4,7 +4,7 @@ import shutil
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
-from math import ceil
+from math import ceil, inf
 from pathlib import Path
 from typing import Any
 
@@ -164,7 +164,8 @@ def fit_once(trainer: L.Trainer, module: Tuned, feed: Feed, from_evaluation: boo
         hooks = ("on_train_batch_start", "on_train_batch_end")
         by_batch = any(overridden(hook, c, L.Callback) for c in trainer.callbacks for hook in hooks)  # type: ignore[attr-defined]
         batches = feed.train(whole_epochs=not by_batch)
-        module.accumulate, applied_to(module).steps_per_epoch = feed.accumulate, ceil(batches.steps / feed.accumulate)
+        module.accumulate = feed.accumulate
+        applied_to(module).steps_per_epoch = ceil(batches.steps / feed.accumulate) if batches.steps < inf else inf
         trainer.fit(module, batches)
     elif feed.datamodule is not None:
         trainer.fit(module, datamodule=feed.datamodule)

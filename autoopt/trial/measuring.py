@@ -13,6 +13,7 @@ from torch.nn.parameter import is_lazy
 from torch.utils._pytree import tree_leaves
 
 from autoopt.data.feed import Feed, overridden
+from autoopt.data.loaders import drawn_alike
 from autoopt.data.parts import on_test
 from autoopt.deployment.compress import deployed_network
 from autoopt.domain import Unavailable
@@ -26,6 +27,9 @@ from autoopt.trial.by_batch import ByBatch
 
 TAKES_OTHERS = (TypeError, ValueError, LookupError, AttributeError, AssertionError, RuntimeError, MisconfigurationException)
 """What a module may raise whose `forward` takes anything else than the inputs of a batch, or works within a training alone."""
+
+MEASURING_SEED = 0
+"""Of the order of a shuffled loader, so that all models are measured on the same batches, and resamples of them can be compared."""
 
 
 @dataclass(frozen=True)
@@ -43,10 +47,11 @@ def measured(trainer: L.Trainer, module: Tuned, feed: Feed, order: Order, part: 
     Args:
         fresh: this very module was trained just now, so that the validation of its last epoch holds.
     """
-    if isinstance(module, Net):
-        found = measure_quality(trainer, module, feed, part, order.objective)
-    else:
-        found = Measured({}) if fresh and part == "validation" else own_quality(trainer, module, feed, part, order.objective)
+    with drawn_alike(MEASURING_SEED):
+        if isinstance(module, Net):
+            found = measure_quality(trainer, module, feed, part, order.objective)
+        else:
+            found = Measured({}) if fresh and part == "validation" else own_quality(trainer, module, feed, part, order.objective)
     model, timed = deployed_network(module), {}
     if order.latency and (inputs := inputs_to_time(module, feed)) is not None:
         timed = metrics.latency(model, inputs) | metrics.operations(model, inputs)

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.distributed.tensor import DTensor
 
 from autoopt.data.feed import Feed
-from autoopt.data.loaders import seed_all
+from autoopt.data.loaders import OwnLoaders, seed_all
 from autoopt.errors import TechniqueError
 from autoopt.module.applied import applied_to
 from autoopt.module.build import make_module
@@ -72,6 +72,8 @@ def set_up(world: World, order: Order, report: Report, fold: int = 1, share: Sha
     reporter = Reporter(report, order.objective, world.task)
     batches = {**order.recipe.tree["batches"], "accumulate": order.recipe.accumulate}
     feed = reporter.feed = Feed(world.task, batches, order.seed, isinstance(module, Net), limit, part)
+    if isinstance(feed.datamodule, OwnLoaders) and feed.datamodule.each_its_own:
+        feed.datamodule.train_dataloader = module.train_dataloader  # type: ignore[method-assign]
     folder = world.store.weights(order.key).parent
     trainer = make_trainer(order.recipe, module, reporter, feed, limit, device, folder)
     feed.to(trainer.strategy.root_device)

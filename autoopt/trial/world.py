@@ -20,9 +20,9 @@ from torchmetrics import Metric
 
 from autoopt import namesakes
 from autoopt.arguments import hints_of, passed, return_type
-from autoopt.config import FROM
+from autoopt.config import FROM, no_data
 from autoopt.data.feed import overridden
-from autoopt.data.loaders import NO_LENGTH, USUAL, as_datamodule, drawn_alike, run_setup, seed_all
+from autoopt.data.loaders import BATCH_SIZE_NAMES, NO_LENGTH, USUAL, OwnLoaders, as_datamodule, drawn_alike, run_setup, seed_all
 from autoopt.data.rows import cached
 from autoopt.data.task import Examples, Raw, Task, fingerprint, make_task
 from autoopt.domain import Unavailable
@@ -72,6 +72,7 @@ def prepare(setup: dict[str, Any]) -> tuple[World, dict[str, Any]]:
     seed_all(setup["tree"]["seed"])  # what a data technique draws is drawn alike in every session
     tree, store = setup["tree"], Store(setup["store"])
     space = Space.of(tree)
+    check_loaders(space)
     load_all(space)
     own_callbacks = {f"trainer.callbacks={path}": source_of_callbacks(path) for path in (tree["trainer"]["callbacks"] or "").split()}
     ((_, _, data),) = [row for row in space.techniques() if row[0] == "data"]
@@ -103,6 +104,7 @@ def prepare(setup: dict[str, Any]) -> tuple[World, dict[str, Any]]:
     if "balanced" in str(tree["batches"]["sampler"]) and (task.datamodule or task.kind != "classification"):
         why = f"{data.name} draws its own batches" if task.datamodule else "the targets are no classes"
         raise BadInput(f"batches.sampler={tree['batches']['sampler']}: {why}; leave batches.sampler away")
+    check_searched_size(space, task)
     metrics = own_metrics(tree["metrics"], lightning)
     known = {"examples": digits, "sources": sources(space, metrics, own_callbacks), "told": namesakes.namesake_note()}
     found = facts(task, lightning) | known
@@ -111,10 +113,35 @@ def prepare(setup: dict[str, Any]) -> tuple[World, dict[str, Any]]:
             found["absent"][slot]["own"] = f"{name} has no configure_optimizers"
     if task.datamodule and task.batch_size.resize is None:
         found["absent"]["batches"] = {"size": fixed_size(data, task)}
+    if isinstance(task.datamodule, OwnLoaders):
+        found["notes"] = (f"no other data are named, so the loaders are those of {data.name} itself", *found["notes"])
     if found["objective"] and tree["objective"] is None:
         why = f"{imbalance(task)}; the objective is {found['objective']}, as accuracy would say little"
         found["notes"] = (*found["notes"], why)
     return World(task, task.example(), store, metrics), found
+
+
+def check_loaders(space: Space) -> None:
+    """Raise BadInput where no data are named and the model, which then has to bring them, is no LightningModule."""
+    model = brings_data(space)
+    if model and not issubclass(class_made(model) or object, L.LightningModule):
+        raise BadInput(f"{no_data()}; {model.name} has no loaders of its own")
+
+
+def brings_data(space: Space) -> Technique | None:
+    """The model that is the data too, if it is."""
+    (data,) = [technique for slot, _, technique in space.techniques() if slot == "data"]
+    return next((t for slot, _, t in space.techniques() if slot == "model" and t.path == data.path), None)
+
+
+def check_searched_size(space: Space, task: Task) -> None:
+    """Raise BadInput where the batch size is searched as an argument of the model, from whose loaders all trials train."""
+    if not isinstance(task.datamodule, OwnLoaders) or task.datamodule.each_its_own:
+        return
+    for name, option in space.options["model"].items():
+        for key in BATCH_SIZE_NAMES:
+            if isinstance(option.values.get(key), Domain):
+                raise BadInput(f"model.{name}.{key} is searched, but all trials share the loaders; search batches.size")
 
 
 def remake(data: Technique, values: dict[str, Any], seed: int, name: str, size: int) -> L.LightningDataModule:
@@ -125,12 +152,14 @@ def remake(data: Technique, values: dict[str, Any], seed: int, name: str, size: 
     """
     data.params[name]
     with drawn_alike(seed):
-        made: L.LightningDataModule = build(data, {}, {**values, name: size})
+        made: L.LightningDataModule = as_datamodule(build(data, {}, {**values, name: size}))
     return run_setup(made, "fit", seed)
 
 
 def fixed_size(data: Technique, task: Task) -> str:
     """Why a data module's batch size is not searched."""
+    if isinstance(task.datamodule, OwnLoaders) and task.datamodule.each_its_own:
+        return f"{data.name} has no val_dataloader, so each trial trains on the loader of its own module, as that makes it"
     if task.batch_size.usual is None:
         return f"the batch size of {data.name} cannot be told from its training loader"
     return f"{data.name} has no batch_size that its training loader follows"

@@ -263,3 +263,99 @@ def test_loaders_are_given_by_import_path_or_from_python():
     assert prepare({"tree": trees[0], "store": "."})[1]["test"]
     with pytest.raises(BadInput, match="a TensorDataset alone"):
         prepare({"tree": compose_tree([], lambda: Lit(), rows()), "store": "."})
+
+
+# ----------------------------------------------------------------------------------------------------- loaders of a module's own
+
+
+class Bringing(L.LightningModule):
+    """Draws its parts in `setup`, on itself."""
+
+    def __init__(self, hidden: int = 4, batch_size: int = 8):
+        super().__init__()
+        self.save_hyperparameters()
+
+    def setup(self, stage):
+        self.parts, self.stage = random_split(rows(), [0.5, 0.5]), stage
+
+    def training_step(self, batch, _):
+        pass
+
+    def train_dataloader(self):
+        return DataLoader(self.parts[0], self.hparams.batch_size)
+
+    def val_dataloader(self):
+        return DataLoader(self.parts[1], 5)
+
+    def test_dataloader(self):
+        return DataLoader(self.parts[1], 5)
+
+
+class Gathering(L.LightningModule):
+    """Learns from what it gathers itself."""
+
+    def __init__(self, batch_size: int = 8):
+        super().__init__()
+        self.batch_size = batch_size
+
+    def training_step(self, batch, _):
+        pass
+
+    def train_dataloader(self):
+        return DataLoader(rows(), self.batch_size)
+
+
+class Plain(torch.nn.Module):
+    pass
+
+
+def own_world(model: str, *overrides: str):
+    return prepare({"tree": compose([f"model={HERE}:{model}", *overrides]), "store": "."})
+
+
+def test_without_data_a_module_brings_its_own_loaders():
+    world, facts = own_world("Bringing")
+    assert facts["notes"] == ("no other data are named, so the loaders are those of Bringing itself",)
+    assert (facts["batch_size"], facts["test"]) == (8, True) and "batches" not in facts["absent"]
+    feed = Feed(world.task, {"size": 3}, 0, chunked=False)
+    train = feed.datamodule.train_dataloader()
+    assert len(next(iter(train))[0]) == 3 and len(next(iter(feed.held_out("validation")))[0]) == 5
+    assert not numbers(train) & numbers(feed.held_out("validation"))
+    assert not numbers(train) & numbers(feed.held_out("test")), "each stage draws the same parts"
+    assert (world.task.datamodule.module.stage, world.task.testing.module.stage) == ("fit", "test")
+    assert world.task.datamodule.module.hparams.batch_size == 8, "another size is that of a copy"
+    again = Feed(own_world("Bringing")[0].task, {"size": None}, 0, chunked=False)
+    assert numbers(again.datamodule.train_dataloader()) == numbers(train)
+
+
+def test_the_pins_of_a_module_are_those_of_its_loaders():
+    tree = compose([f"model={HERE}:Bringing", "model.Bringing.batch_size=10", "model.Bringing.hidden=2,4"])
+    assert tree["data"]["Bringing"] == {"from": f"{HERE}:Bringing", "hidden": 4, "batch_size": 10}
+    assert prepare({"tree": tree, "store": "."})[1]["batch_size"] == 10
+    assert own_world("Bringing", "data.Bringing.batch_size=20")[1]["batch_size"] == 20
+
+
+def test_data_that_are_named_take_the_place_of_a_modules_own():
+    _, facts = own_world("Bringing", f"data={HERE}:PerDevice")
+    assert facts["batch_size"] == 32 and facts["notes"] == ()
+
+
+def test_a_batch_size_is_not_searched_where_the_trials_share_the_loaders():
+    with pytest.raises(
+        BadInput, match=r"^model\.Bringing\.batch_size is searched, but all trials share the loaders; search batches\.size$"
+    ):
+        own_world("Bringing", "model.Bringing.batch_size=4,8")
+
+
+def test_without_validation_each_trial_has_the_loader_of_its_own_module():
+    world, facts = own_world("Gathering", "model.Gathering.batch_size=4,8")
+    assert world.task.datamodule.each_its_own
+    assert facts["absent"]["batches"]["size"].startswith("Gathering has no val_dataloader, so each trial trains on the loader of its own")
+
+
+@pytest.mark.parametrize(
+    ("model", "said"), [("Lit", "Lit has no train_dataloader of its own"), ("Plain", "Plain has no loaders of its own")]
+)
+def test_a_model_that_brings_no_loaders_needs_data(model, said):
+    with pytest.raises(BadInput, match=rf"^data=… is missing: give one of .*, or module:LightningDataModule; {said}$"):
+        own_world(model)

@@ -49,3 +49,27 @@ def test_what_is_no_mean_over_batches_has_no_values_of_batches(metric):
 
 def test_one_batch_alone_tells_nothing():
     assert taken("mean", size=5).resamples() == ([], 0)
+
+
+class OfTwo(L.LightningModule):
+    def validation_step(self, batch, _, dataloader_idx=0):
+        self.log("mean", batch.mean(), batch_size=len(batch))
+
+
+@pytest.mark.parametrize(
+    ("metric", "sums"),
+    [
+        ("mean/dataloader_idx_0", [(0, 0), (4, 2), (16, 4), (25, 5)]),
+        ("mean/dataloader_idx_1", [(0, 0), (20, 2), (30, 3)]),
+        ("mean", [(0, 0)]),
+    ],
+)
+def test_of_two_loaders_the_batches_of_one_are_taken_apart(metric, sums):
+    by_batch = ByBatch(metric)
+    quiet = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False, "enable_model_summary": False}
+    trainer = L.Trainer(accelerator="cpu", callbacks=[by_batch], **quiet)
+    trainer.validate(OfTwo(), [DataLoader(VALUES, 2), DataLoader(10 * torch.ones(3), 2)], verbose=False)
+    assert by_batch.sums == sums
+    if metric in trainer.callback_metrics:
+        total, weight = sums[-1]
+        assert total / weight == pytest.approx(float(trainer.callback_metrics[metric]))

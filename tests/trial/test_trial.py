@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 from torch.optim import Optimizer
-from torch.utils.data import DataLoader, TensorDataset
+from torch.utils.data import DataLoader, IterableDataset, TensorDataset
 
 from autoopt.config import compose
 from autoopt.domain import Unavailable
@@ -120,6 +120,23 @@ class Rows(L.LightningDataModule):
 class Opened(Rows):
     def test_dataloader(self):
         return self.rows(2)
+
+
+class Shuffled(Rows):
+    def test_dataloader(self):
+        return self.rows(2, shuffle=True)
+
+
+class Stream(IterableDataset):
+    def __iter__(self):
+        return iter(Rows().rows(0).dataset)
+
+
+class Streamed(Opened):
+    """Loaders that do not know their length."""
+
+    def rows(self, seed, shuffle=False):
+        return DataLoader(Stream(), self.batch_size)
 
 
 class Values(Rows):
@@ -436,6 +453,24 @@ def test_a_module_of_the_users_measures_itself_on_the_test_part(tmp_path):
     x, y = Opened().rows(2).dataset.tensors
     assert found["test_accuracy"] == pytest.approx((lit.net(x).argmax(1) == y).float().mean().item())
     assert "val_accuracy" not in found
+
+
+@pytest.mark.parametrize("model", [f"{HERE}:Lit", "mlp"])
+def test_a_shuffled_test_part_has_the_same_batches_for_all_models(tmp_path, model):
+    world, recipe = prepared(f"data={HERE}:Shuffled", f"model={model}", "device=cpu", "study.epochs=1", root=tmp_path)
+    trained(world, recipe, keep=True)
+    once, again = (on_the_test_part(world, recipe, seed=seed) for seed in (1, 2))
+    assert once.units == again.units > 1 and once.resamples == again.resamples and len({*once.resamples}) > 1
+
+
+@pytest.mark.parametrize("model", [f"{HERE}:Lit", "mlp"])
+def test_a_stream_is_trained_and_measured_without_a_number_of_steps(tmp_path, model):
+    world, recipe = prepared(f"data={HERE}:Streamed", f"model={model}", "schedule=constant", "device=cpu", "study.epochs=2", root=tmp_path)
+    assert not world.task.sized
+    assert trained(world, recipe, keep=True).epochs == 2
+    assert on_the_test_part(world, recipe).units > 1
+    with pytest.raises(BadInput, match=r"^schedule=cosine cannot be used here: the training loader does not say how many batches it has"):
+        prepared(f"data={HERE}:Streamed", f"model={model}", "schedule=cosine")
 
 
 def test_only_the_validation_part_goes_by_the_name_of_the_test_part(tmp_path):
