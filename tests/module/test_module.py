@@ -18,6 +18,7 @@ from torch.optim.lr_scheduler import OneCycleLR, ReduceLROnPlateau, StepLR
 from torch.utils.data import DataLoader, IterableDataset, TensorDataset
 
 from autoopt.data.feed import Batches
+from autoopt.data.loaders import seed_all
 from autoopt.data.task import Examples, Task, make_task
 from autoopt.errors import BadInput, TechniqueError
 from autoopt.module.applied import applied_to
@@ -33,7 +34,7 @@ from autoopt.recipe import Recipe
 from autoopt.slots import SLOTS
 from autoopt.store import Store
 from autoopt.trial.run import run
-from autoopt.trial.world import World, seed_all
+from autoopt.trial.world import World
 
 SEED, SIZE, EPOCHS, STEPS = 7, 16, 3, 4  # 50 training examples: three batches of 16 and one of 2
 

@@ -19,6 +19,7 @@ from torch.optim.lr_scheduler import LRScheduler
 from torch.utils.data import DataLoader, TensorDataset
 
 import autoopt
+from autoopt.data.loaders import seed_all
 from autoopt.data.task import make_task
 from autoopt.deployment.load import trained
 from autoopt.errors import TechniqueError
@@ -31,7 +32,7 @@ from autoopt.recipe import Recipe
 from autoopt.slots import SLOTS
 from autoopt.store import Store
 from autoopt.trial.run import run
-from autoopt.trial.world import World, seed_all
+from autoopt.trial.world import World
 
 NAMES = ("chosen", "objective", "direction", "times", "total_steps", "keep", "kept", "deployed", "steps_per_epoch", "passed", "applied")
 """Names that autoopt has once taken for itself, or has for what it keeps now."""

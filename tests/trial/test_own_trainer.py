@@ -327,6 +327,7 @@ def test_older_recipes_say_nothing_to_the_trainer(bench):
     assert older.trainer == {} and replace(older).accumulate == 1 and older.flat() == recipe.flat()
 
 
-def test_the_file_of_the_callbacks_is_part_of_the_users_code(bench):
-    _, facts = prepare({"tree": bench.tree(f"trainer.callbacks={HERE}:callbacks"), "store": str(bench.path)})
-    assert facts["sources"][f"trainer.callbacks={HERE}:callbacks"] == facts["sources"][f"model={HERE}:Lit"]
+@pytest.mark.parametrize("name", ["callbacks", "LISTED"])
+def test_the_file_of_the_callbacks_is_part_of_the_users_code(bench, name):
+    _, facts = prepare({"tree": bench.tree(f"trainer.callbacks={HERE}:{name}"), "store": str(bench.path)})
+    assert facts["sources"][f"trainer.callbacks={HERE}:{name}"] == facts["sources"][f"model={HERE}:Lit"]

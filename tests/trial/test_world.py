@@ -21,7 +21,8 @@ from autoopt.errors import BadInput
 from autoopt.slots import SLOTS
 from autoopt.space import Pin
 from autoopt.technique import LIVE, catalogue, find
-from autoopt.trial.world import check_arguments, prepare
+from autoopt.trial.imports import check_arguments
+from autoopt.trial.world import prepare
 
 HERE = __name__
 OFFERED = SLOTS["augmentation"].offers

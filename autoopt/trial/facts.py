@@ -1,0 +1,130 @@
+"""What the supervisor has to know of the data and the models: the task, and what cannot be offered for it, with the reason."""
+
+import platform
+from collections.abc import Mapping
+from typing import Any
+
+import lightning.pytorch as L
+import torch
+
+from autoopt.data.feed import overridden
+from autoopt.data.loaders import NO_LENGTH, USUAL, OwnLoaders
+from autoopt.data.task import Task
+from autoopt.slots import SLOTS
+
+IMBALANCE = 0.8
+"""A class with more of the training examples than this makes accuracy say little."""
+BALANCED = "val_balanced_accuracy"
+Reasons = dict[str, dict[str, str]]
+"""Why a name cannot be offered, by slot and name."""
+
+
+def facts(task: Task, models: Mapping[str, type | None], lightning: bool, fixed_size: str, objective: str | None) -> dict[str, Any]:
+    """The facts about the task and the models, as JSON.
+
+    Args:
+        models: the class of each model, by name.
+        lightning: whether they are LightningModules.
+        fixed_size: why the batch size cannot be changed, if it cannot.
+        objective: that of the config, if it names one.
+    """
+    balanced = bool(imbalance(task)) and not lightning
+    return {
+        "kind": task.kind,
+        "input_shape": task.input_shape,
+        "outputs": task.outputs,
+        "classes": task.classes,
+        "sizes": {part: len(targets) for part, (_, targets) in task.parts.items()},
+        "inputs": None if task.inputs is None else task.inputs.lists(),
+        "targets": None if task.targets is None else task.targets.lists(),
+        "tokens": task.tokens,
+        "categories": task.categories,
+        "encoding": task.encoding,
+        "folds": len(task.folds) + 1,
+        "lightning": lightning,
+        "objective": BALANCED if balanced else None,
+        "notes": notes(task, balanced and objective is None),
+        "absent": absent(task, models, lightning, fixed_size),
+        "test": task.datamodule is None or task.testing is not None,
+        "batch_size": task.batch_size.usual if task.datamodule else USUAL,
+        "gpus": torch.cuda.device_count(),
+        "versions": {"python": platform.python_version(), "torch": torch.__version__, "lightning": L.__version__},
+    }
+
+
+def notes(task: Task, balanced: bool) -> tuple[str, ...]:
+    """What the user should know of the data, a line each."""
+    lines = task.notes
+    if isinstance(task.datamodule, OwnLoaders):
+        lines = (f"no other data are named, so the loaders are those of {type(task.datamodule).__name__} itself", *lines)
+    if balanced:
+        lines = (*lines, f"{imbalance(task)}; the objective is {BALANCED}, as accuracy would say little")
+    return lines
+
+
+def absent(task: Task, models: Mapping[str, type | None], lightning: bool, fixed_size: str) -> Reasons:
+    """The names that the slots cannot offer for this task."""
+    reasons: Reasons = {slot: {} for slot in SLOTS}
+    reasons["augmentation"] = absent_augmentation(task)
+    if task.class_counts is None:
+        reasons["loss"]["class_counts"] = "the targets are no classes" if task.kind != "unknown" else "the classes are not known"
+    if not task.sized:
+        for slot in ("optimizer", "schedule", "regularizer"):
+            reasons[slot] |= dict.fromkeys(("total_steps", "steps_per_epoch"), NO_LENGTH)
+    if not lightning:
+        for slot in ("loss", "optimizer", "schedule"):
+            reasons[slot]["own"] = "a plain network has none of its own"
+    else:
+        reasons["loss"] |= dict.fromkeys(("task", "class_counts"), "a LightningModule computes its loss in its own training_step")
+        if task.kind == "unknown":
+            reasons["compression"] = dict.fromkeys(SLOTS["compression"].offers, unchangeable(task))
+        if name := unconfigured(models):
+            for slot in ("optimizer", "schedule"):
+                reasons[slot]["own"] = f"{name} has no configure_optimizers"
+    if fixed_size:
+        reasons["batches"] = {"size": fixed_size}
+    return reasons
+
+
+def absent_augmentation(task: Task) -> dict[str, str]:
+    """The names that an augmentation may ask for and that these inputs do not give."""
+    offers = SLOTS["augmentation"].offers
+    if reason := unchangeable(task):
+        return dict.fromkeys(offers, reason)
+    if task.tokens:
+        return {**task.unoffered, **dict.fromkeys(offers, "the inputs are words")}
+    if task.categories:
+        reason = "the table has columns with the codes of categories, which cannot be mixed"
+        return {**task.unoffered, **dict.fromkeys(offers, reason)}
+    if not task.images and task.input_shape:
+        reason = f"the inputs are no images but {'x'.join(map(str, task.input_shape))} numbers"
+        return {**task.unoffered, **dict.fromkeys(("planes", "images", "pixels"), reason)}
+    return dict(task.unoffered)
+
+
+def unchangeable(task: Task) -> str:
+    """Why the batches of a data module cannot be augmented, if they cannot."""
+    if task.kind == "unknown":
+        return "the data module's batches are no (inputs, targets) tensors"
+    if task.datamodule and overrides_hook(task.datamodule, "on_after_batch_transfer"):
+        return "the data module changes the batches itself, in its on_after_batch_transfer"
+    return ""
+
+
+def imbalance(task: Task) -> str:
+    """How much one class prevails among the training examples, where that is too much for accuracy."""
+    if task.class_counts is None:
+        return ""
+    share, number = (value.item() for value in (task.class_counts / task.class_counts.sum()).max(0))
+    name = repr(task.classes[int(number)]) if task.classes else str(number)
+    return f"{share:.1%} of the training examples are of class {name}" if share > IMBALANCE else ""
+
+
+def unconfigured(models: Mapping[str, type | None]) -> str:
+    """The name of a LightningModule that does not configure an optimizer, if there is one."""
+    inherited = L.LightningModule.configure_optimizers
+    return next((name for name, model in models.items() if getattr(model, "configure_optimizers", None) is inherited), "")
+
+
+def overrides_hook(datamodule: L.LightningDataModule, hook: str) -> bool:
+    return overridden(hook, datamodule, L.LightningDataModule)
