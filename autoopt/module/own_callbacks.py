@@ -16,6 +16,28 @@ CHECKPOINTS = "checkpoints"
 """In the trial's folder."""
 
 
+class WhenAsked(Checkpoint):
+    """For a module that reads the path of a checkpoint that nobody keeps: the last step's is written, and only then."""
+
+    monitor = best_model_score = None
+
+    def __init__(self, folder: Path):
+        self.dirpath, self.path = str(folder / CHECKPOINTS), ""
+        self.trainer: L.Trainer | None = None
+
+    def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
+        self.trainer = trainer
+
+    @property
+    def best_model_path(self) -> str:
+        """Empty before the first step, and where several processes train, which would have to write it together."""
+        if self.trainer is not None and self.trainer.global_step and self.trainer.world_size == 1:
+            self.path = str(Path(self.dirpath) / f"epoch={self.trainer.current_epoch}-step={self.trainer.global_step}.ckpt")
+            if not Path(self.path).exists():
+                self.trainer.save_checkpoint(self.path)
+        return self.path
+
+
 def source_of_callbacks(path: str) -> Any:
     """The function or the list at an import path.
 

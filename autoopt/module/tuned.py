@@ -7,6 +7,7 @@ from typing import Any
 
 import lightning.pytorch as L
 import torch
+from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 from torch.nn.functional import one_hot
@@ -19,7 +20,7 @@ from autoopt.errors import TechniqueError, out_of_memory
 from autoopt.module.applied import Applied, applied_to
 from autoopt.module.chosen import Chosen, call
 from autoopt.module.norms import batch_inputs, norms_of
-from autoopt.module.own_callbacks import in_trial
+from autoopt.module.own_callbacks import WhenAsked, in_trial
 
 
 class Tuned(L.LightningModule):
@@ -70,7 +71,11 @@ class Tuned(L.LightningModule):
     def configure_callbacks(self) -> Any:
         """The module's own, as a trial has them."""
         own, folder = super().configure_callbacks(), applied_to(self).folder
-        return own if folder is None else in_trial([own] if isinstance(own, L.Callback) else own, folder)
+        if folder is None:
+            return own
+        callbacks = in_trial([own] if isinstance(own, L.Callback) else own, folder)
+        checkpoint = any(isinstance(callback, Checkpoint) for callback in [*callbacks, *self.trainer.checkpoint_callbacks])
+        return callbacks if checkpoint else [*callbacks, WhenAsked(folder)]
 
     def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
         """Augment a training batch before the module's own hook sees it."""

@@ -1,6 +1,7 @@
 """The author's own Trainer: its arguments and its callbacks are part of trial 0, as they are part of the author's training."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import lightning.pytorch as L
 import pytest
@@ -73,6 +74,15 @@ class Lit(L.LightningModule):
 class WithCallbacks(Lit):
     def configure_callbacks(self):
         return best_epoch()
+
+
+class ReadsCheckpoint(Lit):
+    def on_train_start(self):
+        assert self.trainer.checkpoint_callback.best_model_path == ""
+
+    def on_fit_end(self):
+        path = self.trainer.checkpoint_callback.best_model_path
+        SEEN["stored"] = torch.load(path, weights_only=True) | {"path": Path(path)}
 
 
 class ByHand(Lit):
@@ -207,6 +217,13 @@ def test_checkpoints_are_written_into_the_trials_folder_and_deleted(bench, order
     bench.run(order(key="0", recipe=bench.recipe(f"trainer.callbacks={HERE}:best_epoch"), objective="val_loss"))
     assert written and {path.parent for path in written} == {bench.path / "trials" / "0" / "checkpoints"}
     assert not [*bench.path.rglob("*.ckpt")] and not (bench.path / "never_made").exists()
+
+
+def test_a_module_that_reads_the_path_of_the_last_checkpoint_finds_it(bench):
+    bench.train(f"model={HERE}:ReadsCheckpoint")
+    stored = SEEN["stored"]
+    assert same(bench.weights(), stored["state_dict"]) and stored["optimizer_states"]
+    assert stored["path"].parent == bench.path / "trials" / "0" / "checkpoints" and not stored["path"].exists()
 
 
 def test_a_checkpoint_that_monitors_nothing_leaves_the_last_epoch(bench):
