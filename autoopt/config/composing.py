@@ -83,13 +83,23 @@ def no_data() -> str:
 
 
 def use_own_loaders(overrides: Overrides) -> None:
-    """Without data, a user's own model is the data too, with the model's pins: a LightningModule may have loaders of its own."""
+    """Without data, a user's own model is the data too: a LightningModule may have loaders of its own.
+
+    It has the model's pins; an argument that is searched has its default, or without one its first option.
+    """
     if len(models := overrides.groups.get("model", [])) != 1 or not is_path(models[0]):
         return
     overrides.groups["data"] = models
     for key, text in list(overrides.values.items()):
-        if key.startswith("model.") and not grammar.is_sweep(text):
-            overrides.values.setdefault(key.replace("model.", "data.", 1), text)
+        if not key.startswith("model."):
+            continue
+        if grammar.is_sweep(text):
+            technique, argument = beside(key, overrides), key.split(".", 2)[-1]
+            required = technique is not None and technique.param(argument).default is REQUIRED
+            if not required or not isinstance(domain := grammar.interpret(text), Choice):
+                continue
+            text = grammar.spell(domain.options[0])
+        overrides.values.setdefault(key.replace("model.", "data.", 1), text)
 
 
 def command_line(overrides: Overrides) -> list[str]:

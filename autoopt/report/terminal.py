@@ -57,8 +57,9 @@ def spent(verdict: Verdict) -> str:
     reasons = ", ".join(f"{count} {reason}" for reason, count in verdict.reasons.items())
     counts = verdict.counts
     failed = f"{counts['failed']} failed" + (f" ({reasons})" if reasons else "")
-    trials = f"{counts['complete']} trials complete, {counts['stopped']} stopped early, {failed}"
-    return f"{trials}; {verdict.trainings} trainings, {duration(verdict.seconds)} of trial time."
+    complete = f"{counts['complete']} {'trial' if counts['complete'] == 1 else 'trials'} complete"
+    trainings = f"{verdict.trainings} {'training' if verdict.trainings == 1 else 'trainings'}"
+    return f"{complete}, {counts['stopped']} stopped early, {failed}; {trainings}, {duration(verdict.seconds)} of trial time."
 
 
 def pareto(verdict: Verdict) -> Table:

@@ -305,6 +305,11 @@ class Gathering(L.LightningModule):
         return DataLoader(rows(), self.batch_size)
 
 
+class Demanding(Bringing):
+    def __init__(self, width: int):
+        super().__init__(hidden=width)
+
+
 class Plain(torch.nn.Module):
     pass
 
@@ -333,6 +338,13 @@ def test_the_pins_of_a_module_are_those_of_its_loaders():
     assert tree["data"]["Bringing"] == {"from": f"{HERE}:Bringing", "hidden": 4, "batch_size": 10}
     assert prepare({"tree": tree, "store": "."})[1]["batch_size"] == 10
     assert own_world("Bringing", "data.Bringing.batch_size=20")[1]["batch_size"] == 20
+
+
+def test_an_argument_that_is_searched_is_given_to_the_loaders_module_only_if_it_needs_it():
+    _, facts = own_world("Demanding", "model.Demanding.width=6,12")
+    assert facts["notes"] == ("no other data are named, so the loaders are those of Demanding itself",)
+    with pytest.raises(BadInput, match=r"data\.Demanding\.width"):
+        own_world("Demanding", "model.Demanding.width=range(6,12)")
 
 
 def test_data_that_are_named_take_the_place_of_a_modules_own():
