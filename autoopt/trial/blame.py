@@ -15,10 +15,10 @@ from autoopt.technique import Technique
 
 @contextmanager
 def blaming(recipe: Recipe) -> Iterator[None]:
-    """Put the blame for what is raised on the technique in which it was.
+    """Blame an exception on the technique whose code raised it.
 
     Raises:
-        TechniqueError: what was raised inside of a technique.
+        TechniqueError: in place of an exception that the code of a technique raised.
     """
     try:
         yield
@@ -31,10 +31,7 @@ def blaming(recipe: Recipe) -> Iterator[None]:
 
 
 def culprit(error: Exception, recipe: Recipe) -> Technique | None:
-    """The technique in whose file the error was raised, or called what raised it.
-
-    Where several share that file, the one in whose own code it was, if any.
-    """
+    """The technique whose file raised the error, or called what raised it; of several in one file, the one whose own code did."""
     files: dict[str | None, list[Technique]] = defaultdict(list)
     for technique, _ in Chosen(recipe).rows:
         with suppress(TypeError, OSError):  # a partial, or a class of a notebook, has no file

@@ -10,10 +10,10 @@ from autoopt.trial import metrics
 
 
 class ByBatch(L.Callback):
-    """Takes the values of one metric apart, batch by batch, out of the sums that Lightning adds up for its mean.
+    """Collects one metric batch by batch, from the running sums of which Lightning makes its mean.
 
-    A value that is no mean over batches (a torchmetrics object, a sum, what is logged at the end of the epoch) has none. Of several
-    loaders the metric is that of one, which its name says.
+    A metric that is no mean over batches (a torchmetrics object, a sum, a value logged at the end of the epoch) has no such sums. With
+    several loaders, the name of the metric says which loader it belongs to.
     """
 
     def __init__(self, metric: str | None):
@@ -30,7 +30,7 @@ class ByBatch(L.Callback):
                 self.sums.append((float(result.value), float(result.cumulated_batch_size)))
 
     def resamples(self) -> tuple[list[float], int]:
-        """The mean on resamples of the batches, and how many batches there are; nothing where there is one alone, or none."""
+        """The mean on resamples of the batches, and the number of batches; nothing if there are fewer than two batches."""
         sums = torch.tensor(self.sums, dtype=torch.float64).diff(dim=0)
         if len(sums) < 2:
             return [], 0

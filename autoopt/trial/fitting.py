@@ -1,4 +1,4 @@
-"""The Trainer, and what it is given to fit."""
+"""Builds the Trainer, and trains a module with it."""
 
 import shutil
 from collections.abc import Mapping
@@ -31,7 +31,7 @@ from autoopt.trial.reporter import Reporter
 
 
 class Unlogged(DummyLogger):
-    """Writes no log; a module that writes beside it finds the folder of its trial."""
+    """Writes no log; a module that writes beside it gets the folder of its trial."""
 
     def __init__(self, folder: Path):
         super().__init__()
@@ -47,7 +47,7 @@ class Unlogged(DummyLogger):
 
 
 class Begun(Exception):
-    """A training has begun, and is to go no further."""
+    """Raised when a training has begun, to end it there."""
 
 
 class Begin(L.Callback):
@@ -74,12 +74,12 @@ def make_trainer(
     folder: Path,
     callbacks: list[L.Callback] | None = None,
 ) -> L.Trainer:
-    """The one place where a Trainer is built: what the recipe says to it stands above all but what a trial needs.
+    """Build the Trainer of a trial. The recipe's arguments win over those of the device, and what a trial needs wins over both.
 
     Args:
-        device: its arguments that the device says.
+        device: the arguments that the device technique gives.
         folder: of the trial, where a module may write.
-        callbacks: of an earlier Trainer of the same training; else those of the recipe are built.
+        callbacks: those of an earlier Trainer of the same training; by default, those of the recipe are built.
     """
     if callbacks is None:
         applied = applied_to(module)
@@ -108,7 +108,7 @@ def make_trainer(
 
 
 def as_tried_out(written: Mapping[str, Any], limit: int) -> dict[str, Any]:
-    """The Trainer's settings in a try-out: so many batches of each part, unless there are to be none, and a validation at the end."""
+    """The Trainer's settings in a try-out: `limit` batches of each part that the user does not leave out, and a validation at the end."""
     limits = {name: limit if written.get(name) != 0 else 0 for name in LIMITS}
     return {name: value for name, value in written.items() if name not in (*WHEN_VALIDATED, "overfit_batches", "min_epochs")} | limits
 
@@ -131,10 +131,10 @@ def fit(trainer: L.Trainer, module: Tuned, feed: Feed, from_evaluation: bool = F
     """Train as the recipe and the author say: to the last epoch, or to the best where the author's ModelCheckpoint monitors a metric.
 
     Args:
-        from_evaluation: it was evaluated before, so that all of it is put back into training mode, which Lightning leaves as it is.
+        from_evaluation: the module is in evaluation mode; Lightning would not put it back into training mode.
 
     Returns:
-        whether the module has the weights of its best epoch; else it has those of the last step.
+        whether the module has the weights of its best epoch, and not those of the last step.
     """
     try:
         fit_once(trainer, module, feed, from_evaluation)
@@ -147,7 +147,7 @@ def fit(trainer: L.Trainer, module: Tuned, feed: Feed, from_evaluation: bool = F
 
 
 def take_up_best(trainer: L.Trainer, module: Tuned) -> bool:
-    """Give the module the weights of its best epoch, where its first ModelCheckpoint monitors a metric; whether it did."""
+    """Give the module the weights of its best epoch if its first ModelCheckpoint monitors a metric; return whether it did."""
     checkpoint = trainer.checkpoint_callback
     if not isinstance(checkpoint, ModelCheckpoint) or not (checkpoint.monitor and checkpoint.best_model_path):
         return False
@@ -185,14 +185,14 @@ def begin(trainer: L.Trainer, module: Tuned, feed: Feed) -> None:
 
 
 def devices(recipe: Recipe) -> int:
-    """On how many devices it is trained: what its device technique has as `devices`."""
+    """The number of devices that a recipe is trained on: the argument `devices` of its device technique."""
     ((technique, values),) = Chosen(recipe).of("device")
     declared = technique.params.get("devices")
     return int(values.get("devices", declared.default if declared else 1))
 
 
 def device_arguments(module: Tuned, recipe: Recipe, share: Share = ALONE) -> dict[str, Any]:
-    """What the device says to the Trainer of a process that is one of several, or of one that goes on alone."""
+    """The Trainer's arguments that the device technique gives, for one of several processes or for one that goes on alone."""
     device: dict[str, Any] = applied_to(module).chosen.one("device", model=deployed_network(module))
     if share != ALONE:
         return {**device, "plugins": [*device.get("plugins", []), LightningEnvironment()]}

@@ -1,4 +1,4 @@
-"""Cross-validation: an order is carried out on each fold of the data in turn, and judged by the mean over them."""
+"""Cross-validation: an order is carried out on each fold of the data in turn, and its metrics are the means over the folds."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -15,13 +15,14 @@ GREATEST = ("peak_memory_mb", "peak_gpu_memory_mb")
 
 
 def in_folds(carry_out: OnFold, world: World, order: Order, report: Report) -> Outcome:
-    """What an order comes to on the folds of the task; where there is one only, what it comes to on that.
+    """Carry out an order on each fold of the task.
 
-    The epochs of the first fold are reported, so that like is stopped by like; the others then run through. Each fold has
-    its own weights, of which the first one's are exported; all of them are measured on the same test part.
+    Only the epochs of the first fold are reported, so that a trial is stopped by comparison with the same fold of other trials; the
+    other folds then run to the end. Each fold has its own weights, and those of the first are exported; all folds are measured on the
+    same test part.
 
     Args:
-        carry_out: of a fold by its number, from 1, and its world.
+        carry_out: carries out the order on one fold, given its world and its number, from 1.
 
     Returns:
         the outcome of the first fold, with the means over the folds as its metrics, and `<objective>_std`.
@@ -37,9 +38,9 @@ def in_folds(carry_out: OnFold, world: World, order: Order, report: Report) -> O
 
 def combined(outcomes: list[Outcome], objective: str | None) -> Outcome:
     all_metrics = [outcome.metrics for outcome in outcomes]
-    metrics = {name: over_folds(name, [found[name] for found in all_metrics if name in found]) for name in all_metrics[0]}
+    metrics = {name: over_folds(name, [each[name] for each in all_metrics if name in each]) for name in all_metrics[0]}
     for name in [objective, on_test(objective)] if objective else []:
-        values = [found[name] for found in all_metrics if name in found]
+        values = [each[name] for each in all_metrics if name in each]
         if len(values) > 1:
             metrics[f"{name}_std"] = stdev(values)
     resamples = [fmean(draw) for draw in zip(*(outcome.resamples for outcome in outcomes), strict=True)]

@@ -27,10 +27,12 @@ BEFORE = "uncompressed_"
 
 
 def run_try_out(training: Training, order: TryOut) -> Outcome | None:
-    """Train two batches, or take up weights, and go through all later stages: store, load, compress, measure two batches of each part.
+    """Train on two batches, or take up stored weights, and rehearse the later stages on two batches of each part.
+
+    They are: store, load, compress, measure.
 
     Returns:
-        nothing, where another rank has the outcome.
+        the outcome; nothing in a process whose outcome another rank reports.
     """
     if isinstance(training.module, Net):
         check_outputs(training.module, training.feed)
@@ -41,28 +43,28 @@ def run_try_out(training: Training, order: TryOut) -> Outcome | None:
         whole = fitted(training)
     if whole is None:
         return None
-    found = measure_part(whole, fresh=whole.validated)
+    measurement = measure_part(whole, fresh=whole.validated)
     whole = replace(stored_and_loaded(whole), order=replace(order, latency=False))
     validated = list(measure_part(whole).metrics)
     if applied_to(whole.module).chosen.of("compression"):
-        found = compressed(whole, found)
+        measurement = compressed(whole, measurement)
         whole = stored_and_loaded(whole)
-    found_on_test, untested = measure_test_part(whole)
-    return replace(concluded(whole, found), tested=found_on_test, validated=validated, untested=untested)
+    tested, untested = measure_test_part(whole)
+    return replace(concluded(whole, measurement), tested=tested, validated=validated, untested=untested)
 
 
 def run_train(training: Training, order: Train) -> Outcome | None:
     """Train to the end, or until a rung stops it; compress where the recipe says so; measure.
 
     Returns:
-        nothing, where another rank has the outcome.
+        the outcome; nothing in a process whose outcome another rank reports.
     """
     if (whole := fitted(training)) is None:
         return None
-    found = compressed(whole, measure_part(whole, fresh=whole.validated))
+    measurement = compressed(whole, measure_part(whole, fresh=whole.validated))
     if order.keep and not whole.reporter.stopped:
         store_weights(whole)
-    return concluded(whole, found)
+    return concluded(whole, measurement)
 
 
 def run_measure(training: Training, order: Measure) -> Outcome:
@@ -74,9 +76,9 @@ def run_measure(training: Training, order: Measure) -> Outcome:
 def run_compress(training: Training, order: Compress) -> Outcome:
     """Compress stored weights, store the result and measure it."""
     take_up_stored(training, order.weights)
-    found = compressed(training, measure_part(training))
+    measurement = compressed(training, measure_part(training))
     store_weights(training)
-    return concluded(training, found)
+    return concluded(training, measurement)
 
 
 def measure_part(training: Training, part: str = "validation", fresh: bool = False) -> Measured:
@@ -84,7 +86,7 @@ def measure_part(training: Training, part: str = "validation", fresh: bool = Fal
 
 
 def compressed(training: Training, before: Measured) -> Measured:
-    """Put in place of the trained network what the recipe's compressions make of it, and measure that, if there are any."""
+    """Compress the trained network as the recipe says, and measure it again; without compressions the measurement stays."""
     world, module, feed = training.world, training.module, training.feed
     if not applied_to(module).chosen.of("compression"):
         return before
@@ -98,7 +100,7 @@ def compressed(training: Training, before: Measured) -> Measured:
 
 
 def measure_test_part(training: Training) -> tuple[dict[str, float], str]:
-    """What the test part gives; and why it cannot be measured, where there is one that cannot."""
+    """The metrics of the test part, if there is one; and the reason if it cannot be measured."""
     module = training.module
     try:
         if training.feed.held_out("test") is None:
@@ -111,14 +113,14 @@ def measure_test_part(training: Training) -> tuple[dict[str, float], str]:
         return {}, f"{type(error).__name__}: {next(iter(str(error).splitlines()), '')}"
 
 
-def concluded(training: Training, found: Measured) -> Outcome:
-    """What came of it.
+def concluded(training: Training, measurement: Measured) -> Outcome:
+    """The outcome of an order.
 
     Raises:
         NonFinite: the objective or a loss is not finite.
     """
     reporter, module = training.reporter, training.module
-    whole = reporter.metrics | found.metrics | costs(training)
+    whole = reporter.metrics | measurement.metrics | costs(training)
     check_metrics(whole, training.order.objective)
     manual = not isinstance(module, Net) and not module.automatic_optimization
     return Outcome(
@@ -126,8 +128,8 @@ def concluded(training: Training, found: Measured) -> Outcome:
         epochs=reporter.epochs,
         seconds=reporter.seconds,
         stopped=reporter.stopped,
-        resamples=found.resamples,
-        units=found.units,
+        resamples=measurement.resamples,
+        units=measurement.units,
         manual=manual,
         optimizers=training.optimizers,
         decays=training.decays,
@@ -140,10 +142,10 @@ def costs(training: Training) -> dict[str, float]:
     reporter, parts = training.reporter, training.feed.parts
     if not reporter.epochs:
         return {}
-    found = {**metrics.peak_memory(), "epochs_trained": float(reporter.epochs), "seconds": reporter.seconds}
+    figures = {**metrics.peak_memory(), "epochs_trained": float(reporter.epochs), "seconds": reporter.seconds}
     if parts and reporter.seconds:
-        found["samples_per_second"] = len(parts["train"][1]) * reporter.epochs / reporter.seconds
-    return found
+        figures["samples_per_second"] = len(parts["train"][1]) * reporter.epochs / reporter.seconds
+    return figures
 
 
 def take_up_stored(training: Training, key: str) -> None:

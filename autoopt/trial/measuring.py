@@ -1,4 +1,4 @@
-"""What is measured when a model stands: its quality on a part of the data, and its costs."""
+"""Measures a trained model: its quality on a part of the data, and its costs."""
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -26,10 +26,10 @@ from autoopt.trial import metrics
 from autoopt.trial.by_batch import ByBatch
 
 TAKES_OTHERS = (TypeError, ValueError, LookupError, AttributeError, AssertionError, RuntimeError, MisconfigurationException)
-"""What a module may raise whose `forward` takes anything else than the inputs of a batch, or works within a training alone."""
+"""What a module may raise whose `forward` takes something else than the inputs of a batch, or works only within a training."""
 
 MEASURING_SEED = 0
-"""Of the order of a shuffled loader, so that all models are measured on the same batches, and resamples of them can be compared."""
+"""The seed of a shuffled loader: all models are measured on the same batches, so that resamples of them can be compared."""
 
 
 @dataclass(frozen=True)
@@ -42,20 +42,20 @@ class Measured:
 
 
 def measured(trainer: L.Trainer, module: Tuned, feed: Feed, order: Order, part: str = "validation", fresh: bool = False) -> Measured:
-    """What would be deployed now, on a part of the data.
+    """Measure the network that would be deployed now on a part of the data.
 
     Args:
-        fresh: this very module was trained just now, so that the validation of its last epoch holds.
+        fresh: the module has just been trained and validated, so that the metrics of its last epoch hold.
     """
     with drawn_alike(MEASURING_SEED):
         if isinstance(module, Net):
-            found = measure_quality(trainer, module, feed, part, order.objective)
+            quality = measure_quality(trainer, module, feed, part, order.objective)
         else:
-            found = Measured({}) if fresh and part == "validation" else own_quality(trainer, module, feed, part, order.objective)
+            quality = Measured({}) if fresh and part == "validation" else own_quality(trainer, module, feed, part, order.objective)
     model, timed = deployed_network(module), {}
     if order.latency and (inputs := inputs_to_time(module, feed)) is not None:
         timed = metrics.latency(model, inputs) | metrics.operations(model, inputs)
-    return Measured(found.metrics | timed | metrics.size(model), found.resamples, found.units)
+    return Measured(quality.metrics | timed | metrics.size(model), quality.resamples, quality.units)
 
 
 def inputs_to_time(module: Tuned, feed: Feed) -> Tensor | None:
@@ -95,10 +95,10 @@ def inputs_of(module: Tuned, feed: Feed, count: int | None = None) -> Tensor:
 def outputs_of(module: Tuned, feed: Feed) -> list[Tensor] | None:
     """The tensors that the network gives for a batch of the validation part; none where it does not take the inputs of one."""
     try:
-        found = deployed_network(module).eval()(inputs_of(module, feed))
+        outputs = deployed_network(module).eval()(inputs_of(module, feed))
     except Unavailable:
         return None
-    return [leaf for leaf in tree_leaves(found) if isinstance(leaf, Tensor)]
+    return [leaf for leaf in tree_leaves(outputs) if isinstance(leaf, Tensor)]
 
 
 def check_finite(module: Tuned, feed: Feed) -> None:
@@ -122,14 +122,14 @@ def measure_quality(trainer: L.Trainer, net: Net, feed: Feed, part: str, objecti
         return Measured({})
     outputs, targets = net.predict(batches, trainer)
     prefix = {"validation": "val", "test": "test"}[part]
-    found = {f"{prefix}_{k}": v for k, v in judged(net, outputs, targets, metric_names(net)).items()}
+    values = {f"{prefix}_{k}": v for k, v in judged(net, outputs, targets, metric_names(net)).items()}
     name = metric_name(objective)
     if part != "test" or name not in metric_names(net):
-        return Measured(found)
+        return Measured(values)
     groups = feed.task.groups
     if groups is not None:  # of a try-out those of the first examples
         groups = groups[: len(targets)].unique(return_inverse=True)[1]
-    return Measured(found, *metrics.on_resamples(lambda some, theirs: judged(net, some, theirs, [name])[name], outputs, targets, groups))
+    return Measured(values, *metrics.on_resamples(lambda some, theirs: judged(net, some, theirs, [name])[name], outputs, targets, groups))
 
 
 def metric_names(net: Net) -> tuple[str, ...]:
@@ -156,7 +156,7 @@ def own_quality(trainer: L.Trainer, module: Tuned, feed: Feed, part: str, object
     Raises:
         TechniqueError: a compressed network stands for its `forward`, which its validation does not go through.
     """
-    model, calls, found = deployed_network(module), list[None](), dict[str, Tensor]()
+    model, calls, logged = deployed_network(module), list[None](), dict[str, Tensor]()
     loader = feed.held_out(part)
     by_batch = ByBatch(objective if part == "test" else None)
     if loader is not None and overridden("validation_step", module, L.LightningModule):
@@ -166,12 +166,12 @@ def own_quality(trainer: L.Trainer, module: Tuned, feed: Feed, part: str, object
             trainer.validate(module, **feed.to_validate(loader), verbose=False)
         trainer.callbacks.remove(by_batch)  # type: ignore[attr-defined]
         handle.remove()
-        found = trainer.callback_metrics
+        logged = trainer.callback_metrics
     if model is not module and not calls:
         technique, _ = applied_to(module).chosen.of("compression")[-1]
         reason = "the module has no validation_step that calls its forward, in whose place a compressed network stands"
         raise TechniqueError("compression", technique.name, reason, unavailable=True)
-    values = {on_test(k) if part == "test" else k: float(v) for k, v in found.items() if v.numel() == 1}
+    values = {on_test(k) if part == "test" else k: float(v) for k, v in logged.items() if v.numel() == 1}
     return Measured(values, *by_batch.resamples())
 
 

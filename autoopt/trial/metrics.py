@@ -53,29 +53,29 @@ def compute_metric(kind: str, name: str, outputs: Tensor, targets: Tensor) -> Te
     return metric(outputs, targets, outputs.shape[1], average="macro", validate_args=False)
 
 
-def balanced_accuracy(found: Tensor, targets: Tensor) -> Tensor:
+def balanced_accuracy(predictions: Tensor, targets: Tensor) -> Tensor:
     """The mean recall over the classes that the targets have, so that each of them counts alike.
 
     Brodersen et al. 2010, DOI 10.1109/ICPR.2010.764.
     """
     examples = targets.bincount()
-    right = targets[found == targets].bincount(minlength=len(examples))
+    right = targets[predictions == targets].bincount(minlength=len(examples))
     return (right[examples > 0] / examples[examples > 0]).mean()
 
 
-def by(name: str, made: Any, outputs: Tensor, targets: Tensor) -> float:
+def by(name: str, metric: Any, outputs: Tensor, targets: Tensor) -> float:
     """A metric of the user's own: a torchmetrics class (given `num_classes` where it takes that), or a function.
 
     Args:
-        made: of (outputs, targets), as `quality_metrics` has them.
+        metric: of (outputs, targets), as `quality_metrics` has them.
 
     Raises:
         ValueError: it raised, or gave no number.
     """
     try:
-        if isinstance(made, type):
-            made = made(**{"num_classes": outputs.shape[1]} if "num_classes" in inspect.signature(made).parameters else {})
-        return float(made(outputs, targets))
+        if isinstance(metric, type):
+            metric = metric(**{"num_classes": outputs.shape[1]} if "num_classes" in inspect.signature(metric).parameters else {})
+        return float(metric(outputs, targets))
     except Exception as error:
         raise ValueError(f"metrics={name}: {type(error).__name__}: {error}") from error
 
@@ -92,12 +92,12 @@ def on_resamples(
     """
     generator = torch.Generator().manual_seed(0)
     units = torch.arange(len(targets)).split(1) if groups is None else groups.argsort().split(groups.bincount().tolist())
-    found = []
+    values = []
     for _ in range(RESAMPLES):
         draw = torch.randint(len(units), (len(units),), generator=generator)
         numbers = draw if groups is None else torch.cat([units[i] for i in draw.tolist()])
-        found.append(measure(outputs[numbers], targets[numbers]))
-    return found, len(units)
+        values.append(measure(outputs[numbers], targets[numbers]))
+    return values, len(units)
 
 
 def size(model: nn.Module) -> dict[str, float]:
@@ -119,22 +119,22 @@ def operations(model: nn.Module, example: Tensor) -> dict[str, float]:
 
 
 def peak_memory() -> dict[str, float]:
-    """Megabytes of this process at its largest, what it shares with its template included, and of what tensors took on its GPU."""
-    found = {"peak_memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}
+    """The greatest memory of this process, in MB: with what it shares with its template, and of its tensors on the GPU."""
+    peak = {"peak_memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}
     if torch.cuda.is_initialized():
-        found["peak_gpu_memory_mb"] = torch.cuda.max_memory_allocated() / 2**20
-    return found
+        peak["peak_gpu_memory_mb"] = torch.cuda.max_memory_allocated() / 2**20
+    return peak
 
 
 @torch.no_grad()
 def latency(model: nn.Module, example: Tensor, seconds: float = 0.3) -> dict[str, float]:
-    """Milliseconds for one example (median and 95th percentile), and examples a second in batches of 256, where memory holds these.
+    """Milliseconds for one example (median and 95th percentile), and examples a second in batches of 256, if these fit into memory.
 
-    Eager, warmed up, in the threads that the process has; it counts where nothing else runs.
+    In eager mode, after a warm-up, with the threads of the process; accurate only if nothing else runs.
     """
     model.eval()
     times = timed(model, example[:1], seconds)
-    found = {
+    figures = {
         "latency_ms": statistics.median(times) * 1e3,
         "latency_p95_ms": sorted(times)[math.ceil(0.95 * (len(times) - 1))] * 1e3,
     }
@@ -144,8 +144,8 @@ def latency(model: nn.Module, example: Tensor, seconds: float = 0.3) -> dict[str
         if not out_of_memory(error):
             raise
         print(f"inference_samples_per_second is not measured: a batch of 256 does not fit into memory ({error})")
-        return found
-    return found | {"inference_samples_per_second": 256 / statistics.median(batch_times)}
+        return figures
+    return figures | {"inference_samples_per_second": 256 / statistics.median(batch_times)}
 
 
 def timed(model: nn.Module, batch: Tensor, seconds: float) -> list[float]:

@@ -123,29 +123,29 @@ def attend(ranks: list[Rank], report: Report) -> Outcome:
         while True:
             ends: list[tuple[float, Rank, Json]] = []
             for key, _ in selector.select():
-                rank, said = key.data, key.data.channel.wait()
-                if said is None:
+                rank, message = key.data, key.data.channel.wait()
+                if message is None:
                     problem = problem_of_exit(rank.end(), out_of_memory=oom_kills() > kills)
                     ends.append((0.0, rank, {"kind": "failed", "data": problem.json()}))
-                elif said["kind"] == "report":
-                    rank.channel.send(stop=report(said["data"]["epoch"], said["data"]["metrics"]))
-                elif said["kind"] == "finished" and rank.number:
+                elif message["kind"] == "report":
+                    rank.channel.send(stop=report(message["data"]["epoch"], message["data"]["metrics"]))
+                elif message["kind"] == "finished" and rank.number:
                     selector.unregister(key.fileobj)
                 else:
-                    ends.append((said["at"], rank, said))
+                    ends.append((message["at"], rank, message))
             if ends:
                 return rank_outcome(*min(ends, key=lambda end: end[0])[1:])
 
 
-def rank_outcome(rank: Rank, said: Json) -> Outcome:
+def rank_outcome(rank: Rank, message: Json) -> Outcome:
     """The outcome of the rank that ended the trial.
 
     Raises:
         RankError: it failed.
     """
-    if said["kind"] == "finished":
-        return Outcome(**said["data"])
-    problem = Problem(**said["data"])
+    if message["kind"] == "finished":
+        return Outcome(**message["data"])
+    problem = Problem(**message["data"])
     if rank.number and not problem.unavailable:  # which is the same on all ranks
         problem = replace(problem, detail=f"rank {rank.number}: {problem.detail}")
     raise RankError(problem)
@@ -160,10 +160,10 @@ def replica(strategy: Any, share: Share) -> Share:
 
 def averaged(metrics: dict[str, float]) -> dict[str, float]:
     """Each metric's mean over the ranks that have it: the same on all of them, and so is what they decide by it."""
-    found: list[Any] = [None] * dist.get_world_size()
-    dist.all_gather_object(found, metrics)
-    names = dict.fromkeys(name for each in found for name in each)
-    return {name: fmean(each[name] for each in found if name in each) for name in names}
+    gathered: list[Any] = [None] * dist.get_world_size()
+    dist.all_gather_object(gathered, metrics)
+    names = dict.fromkeys(name for each in gathered for name in each)
+    return {name: fmean(each[name] for each in gathered if name in each) for name in names}
 
 
 def same_buffers(model: nn.Module) -> None:

@@ -1,4 +1,4 @@
-"""What every later stage does with a trained model, tried once before the search: store it, build it anew and load it."""
+"""Tries once before the search what every later stage does with a trained model: store it, build it anew, and load it."""
 
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -11,17 +11,17 @@ from autoopt.errors import BadInput, TechniqueError
 from autoopt.module.applied import applied_to
 from autoopt.trial.fitting import begin
 from autoopt.trial.measuring import outputs_of
-from autoopt.trial.training import Training, made, with_module
+from autoopt.trial.training import Training, new_module, with_module
 
 LOADING_TOLERANCE = 1e-3
 """How far outputs may be from what they were, as a share of the greatest: the same weights may be summed in another order."""
 
 
 def stored_and_loaded(training: Training) -> Training:
-    """The same with a module that was built anew and given the weights from a file, as every later stage has it.
+    """The training with a new module that has the stored weights, as every later stage has it.
 
     Raises:
-        TechniqueError: as `loaded`.
+        TechniqueError: the weights cannot be loaded, or the new module gives other outputs.
     """
     with TemporaryDirectory(prefix="autoopt-") as folder:
         path = Path(folder) / "model.safetensors"
@@ -30,10 +30,10 @@ def stored_and_loaded(training: Training) -> Training:
 
 
 def loaded(training: Training, path: Path) -> Training:
-    """The same with a module that was built anew and given the weights of a file.
+    """The training with a new module that has the weights of a file.
 
     Raises:
-        TechniqueError: that fails, or it then gives other outputs than the module that they are of.
+        TechniqueError: the weights cannot be loaded, or the new module gives other outputs than the trained one.
     """
     again = with_untrained_module(training)
     try:
@@ -47,18 +47,18 @@ def loaded(training: Training, path: Path) -> Training:
 
 
 def with_untrained_module(training: Training) -> Training:
-    """The same with an untrained module."""
+    """The training with an untrained module."""
     seed_all(training.order.seed)
-    return with_module(training, made(training.world, training.order))
+    return with_module(training, new_module(training.world, training.order))
 
 
 def check_alike(training: Training, again: Training) -> None:
     """Raise TechniqueError where a loaded network gives other outputs than the one that was stored."""
     before, repeated, after = (seeded_outputs(each) for each in (training, training, again))
     if before is None or repeated is None or difference(before, repeated) > LOADING_TOLERANCE:
-        return  # its outputs hang on more than its inputs
-    if (found := float("inf") if after is None else difference(before, after)) > LOADING_TOLERANCE:
-        raise lost(training, f"it gives other outputs when its stored weights are loaded into a new one, by up to {found:.1%}")
+        return  # its outputs depend on more than its inputs
+    if (share := float("inf") if after is None else difference(before, after)) > LOADING_TOLERANCE:
+        raise lost(training, f"it gives other outputs when its stored weights are loaded into a new one, by up to {share:.1%}")
 
 
 def seeded_outputs(training: Training) -> list[Tensor] | None:
@@ -79,7 +79,7 @@ def difference(before: list[Tensor], after: list[Tensor]) -> float:
 
 
 def lost(training: Training, detail: str) -> TechniqueError:
-    """The error of the technique that is to blame for what a file of weights does not bring back."""
+    """The error of the technique that is to blame when loaded weights do not give the same model."""
     chosen = applied_to(training.module).chosen
     if compressions := chosen.of("compression"):
         technique, way = compressions[-1][0], ""

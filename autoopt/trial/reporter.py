@@ -1,4 +1,4 @@
-"""What a training says after every epoch."""
+"""Reports the metrics of a training after every epoch."""
 
 import time
 from collections.abc import Mapping
@@ -21,7 +21,7 @@ from autoopt.trial.ranks import averaged, same_buffers
 class Reporter(L.Callback):
     """Reports every epoch's metrics, and stops the training where the answer says so.
 
-    The last of the callbacks but for a module's own, so that it sees what the others leave.
+    It comes after all callbacks but a module's own, so that it sees their effects.
     """
 
     feed: Feed
@@ -67,11 +67,11 @@ def validate(trainer: L.Trainer, net: Net, feed: Feed, objective: str | None) ->
     call_all(trainer, net, "on_validation_epoch_end")
     every = ("accuracy" if net.kind == "classification" else "rmse", "loss")
     extra = {metric_name(objective)} & set(metric_names(net)) - set(every)
-    found = {f"val_{k}": v for k, v in judged(net, outputs, targets, (*every, *extra)).items()}
-    trainer.callback_metrics.update({name: torch.tensor(value) for name, value in found.items()})
+    values = {f"val_{k}": v for k, v in judged(net, outputs, targets, (*every, *extra)).items()}
+    trainer.callback_metrics.update({name: torch.tensor(value) for name, value in values.items()})
     call_all(trainer, net, "on_validation_end")
     net.on_validation_end()
-    return found
+    return values
 
 
 def call_all(trainer: L.Trainer, net: Net, hook: str) -> None:

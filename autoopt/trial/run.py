@@ -43,9 +43,9 @@ def run(world: World, order: Json, report: Report) -> Json:
 def on_devices(world: World, order: Order, report: Report, fold: int = 1) -> Outcome:
     """Carry out an order on one fold: a training in a process for each device, all else in this one."""
 
-    def rank(share: Share, told: Report) -> Outcome | None:
+    def rank(share: Share, report: Report) -> Outcome | None:
         with blaming(order.recipe):
-            return carried_out(world, order, told, fold, share)
+            return carried_out(world, order, report, fold, share)
 
     trains = isinstance(order, Train) or (isinstance(order, TryOut) and not order.weights)
     if trains and (count := devices(order.recipe)) > 1:

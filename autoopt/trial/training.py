@@ -25,22 +25,22 @@ from autoopt.trial.reporter import Reporter
 from autoopt.trial.world import World
 
 BATCHES = 2
-"""Of a try-out, of each part."""
+"""The number of batches of each part in a try-out."""
 
 
 @dataclass(frozen=True)
 class Training:
-    """What an order is carried out with on one fold of the data.
+    """The objects with which an order is carried out on one fold of the data.
 
     Args:
         fold: its number, from 1.
-        share: rank and ranks, where this process is one of several that train together.
-        limit: batches of each part, of a try-out.
-        folder: of the trial, where its log is.
-        optimizers: how many the module was fitted by.
+        share: the rank of this process and the number of ranks, if several processes train together.
+        limit: the number of batches of each part, in a try-out.
+        folder: of the trial, with its log.
+        optimizers: the number of optimizers that trained the module.
         decays: one of them decays weights.
-        validated: the last validation of the training was of the weights that the module has.
-        notes: what was noted on the module while it was fitted.
+        validated: the module still has the weights that the training validated last.
+        notes: what was noted on the module during the training.
     """
 
     world: World
@@ -63,10 +63,10 @@ class Training:
 
 
 def set_up(world: World, order: Order, report: Report, fold: int = 1, share: Share = ALONE) -> Training:
-    """Build all that an order takes, under its seed."""
+    """Build all that an order needs, under its seed."""
     seed_all(order.seed)
     limit = BATCHES if isinstance(order, TryOut) else None
-    module = made(world, order)
+    module = new_module(world, order)
     device = device_arguments(module, order.recipe, share)
     part = replica(device.get("strategy"), share)
     reporter = Reporter(report, order.objective, world.task)
@@ -80,9 +80,9 @@ def set_up(world: World, order: Order, report: Report, fold: int = 1, share: Sha
     return Training(world, order, fold, share, limit, module, reporter, trainer, folder)
 
 
-def made(world: World, order: Order) -> Tuned:
+def new_module(world: World, order: Order) -> Tuned:
     """The recipe's module, untrained."""
-    followed = order.objective if order.direction else None  # by a plateau or an early stop: no cost is
+    followed = order.objective if order.direction else None  # no plateau or early stop follows a cost
     module = make_module(order.recipe, world.task, world.example, followed)
     applied_to(module).direction = order.direction or "minimize"
     if isinstance(module, Net):
@@ -91,14 +91,14 @@ def made(world: World, order: Order) -> Tuned:
 
 
 def fitted(training: Training) -> Training | None:
-    """Train. Of several ranks the first goes on alone, with the whole module, and nothing is left to do for the others."""
+    """Train the module; of several ranks, the first one goes on alone with the whole module, and the others get nothing."""
     trainer, module = training.trainer, training.module
     best = fit(trainer, module, training.feed)
     optimizers, validated = len(trainer.optimizers), not best and validates_last(trainer)
     notes = tuple(applied_to(module).notes)
     training = replace(training, optimizers=optimizers, decays=any(weight_decays(trainer)), validated=validated, notes=notes)
     if training.share != ALONE:
-        weights = trainer.strategy.lightning_module_state_dict()  # gathers what is cut up
+        weights = trainer.strategy.lightning_module_state_dict()  # gathers sharded weights
         training.feed.share = leave()
         if training.share[0]:
             return None
@@ -114,19 +114,19 @@ def validates_last(trainer: L.Trainer) -> bool:
 
 
 def left_alone(training: Training, weights: dict[str, Any]) -> Training:
-    """The whole module and a Trainer of one process, for what rank 0 does when the others have gone."""
+    """The training of rank 0 after the other ranks have ended: the whole module, and a Trainer of one process."""
     module = training.module
     if any(isinstance(parameter, DTensor) for parameter in module.parameters()):
-        module = made(training.world, training.order)
+        module = new_module(training.world, training.order)
         module.load_state_dict(weights)
     return replace(with_module(training, module, training.trainer.callbacks), share=ALONE)  # type: ignore[attr-defined]
 
 
 def with_module(training: Training, module: Tuned, callbacks: list[L.Callback] | None = None) -> Training:
-    """The same with another module of its recipe, and a Trainer of one process for it.
+    """The training with another module of its recipe, and a Trainer of one process for it.
 
     Args:
-        callbacks: those of the earlier Trainer; else those of the recipe are built.
+        callbacks: those of the earlier Trainer; by default, those of the recipe are built.
     """
     recipe = training.order.recipe
     device = device_arguments(module, recipe)
