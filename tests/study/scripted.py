@@ -64,7 +64,7 @@ class Scripted(Executor):
     def __init__(self, play, path, workers=1, on_turn=lambda turn: None, facts=FACTS):
         self.play, self.store, self.workers, self.on_turn, self.facts = play, Store(path), workers, on_turn, facts
         self.scripts, self.epochs, self.answers, self.rungs, self.orders = {}, {}, {}, {}, []
-        self.news, self.unanswered, self.turns, self.most = deque(), set(), 0, 0
+        self.news, self.unanswered, self.turns, self.most, self.closed = deque(), set(), 0, 0, False
 
     def submit(self, number, order):
         assert number not in self.scripts
@@ -117,6 +117,7 @@ class Scripted(Executor):
 
     def close(self):
         self.scripts.clear()
+        self.closed = True
 
     @property
     def keys(self):
@@ -228,7 +229,8 @@ def baseline():
 
 def record(key, score=None, state="complete", stage=SEARCH, recipe=None, **fields):
     """A record of a trial of the baseline's recipe, unless it has another one."""
-    return Record(key, stage.name, dict((recipe or baseline()).tree), 0, state, score, **fields)
+    blank = {"metrics": {}, "curves": {}, "resamples": [], "units": 0, "epochs": 0, "seconds": 0.0, "elapsed": 0.0}
+    return Record(key, stage.name, dict((recipe or baseline()).tree), 0, state, score, **{**blank, **fields})
 
 
 def trained(key, recipe=None):

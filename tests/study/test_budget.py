@@ -34,7 +34,11 @@ def test_what_this_and_earlier_sessions_used_is_gone():
     time = budget(at=10.0, spent=30.0)
     assert time.elapsed == 40.0
     assert time.left(SEARCH) == pytest.approx(42.5)
-    assert not time.over(SEARCH) and budget(at=60.0, spent=30.0).over(SEARCH)
+    assert not budget(at=52.0, spent=30.0).over(SEARCH) and budget(at=52.5, spent=30.0).over(SEARCH)
+
+
+def test_a_session_counts_from_its_start_on_the_clock():
+    assert Budget(100.0, lambda: 17.0, start=12.0).elapsed == 5.0
 
 
 def test_confirm_has_its_share_though_earlier_sessions_used_all():

@@ -15,6 +15,7 @@ from autoopt.space import Space
 from autoopt.study.budget import CONFIRM_SHARE
 from autoopt.study.folder import derived_seed
 from autoopt.study.mirror import git_commit
+from autoopt.study.runner import NoListener
 from autoopt.study.search import own_baseline, search
 from autoopt.study.settled import recall
 from autoopt.study.stored import open_stored
@@ -90,16 +91,58 @@ def test_from_the_preflight_to_the_verdict(study):
     assert (verdict.dropped, verdict.quarantined) == ({"optimizer/sgd": "killed"}, ("optimizer/sgd",))
     assert "quarantined: optimizer/sgd: killed" in study.screen.lines
     assert "baseline: mlp, adamw constant" in study.screen.lines
+    assert not any(line.startswith("left out") for line in study.screen.lines)
     for side in (verdict.baseline, verdict.winner):
         assert side.score == pytest.approx(sum(side.scores) / 2) and len(side.scores) == 2
     assert verdict.baseline.validation == pytest.approx(0.105)
     assert not any("sgd" in record.recipe["optimizer"] for record in study.records().values())
 
 
+class TestWarmingUp:
+    def test_the_log_is_named_before_anything_happens_and_the_executor_is_closed_at_the_end(self, study):
+        study.search("study.trials=1")
+        assert study.screen.lines[0] == f"s: warming up (log: {study.path}/s/template.log)"
+        assert study.executor.closed
+
+    def test_what_the_executor_refuses_leaves_no_folder(self, study):
+        class Refusing(Scripted):
+            def now(self):
+                raise BadInput("data=digits: no such file")
+
+        executor = Refusing(study.play, study.path / "s")
+        with pytest.raises(BadInput, match="no such file"):
+            search(study.tree(), Quiet(), executor)
+        assert not study.path.exists() and executor.closed
+
+    def test_other_data_are_another_study(self, study):
+        study.search("study.trials=1")
+        study.facts |= {"examples": "1"}
+        with pytest.raises(BadInput, match="the data of s has changed since it was begun"):
+            study.search("study.trials=1")
+        assert study.executor.closed
+
+    def test_what_cannot_work_here_is_left_out(self, study):
+        study.ends = {"preflight/optimizer-sgd": Fails("plugin", "no closure", "optimizer", "sgd", unavailable=True)}
+        study.search("study.trials=1")
+        assert "left out: optimizer/sgd (autoopt plan says why)" in study.screen.lines
+        assert not any(line.startswith("quarantined") for line in study.screen.lines)
+
+
+def test_records_that_mlflow_lacks_at_the_end_are_told(study, monkeypatch):
+    class Lacking(NoListener):
+        def close(self):
+            return 3
+
+    monkeypatch.setattr("autoopt.study.search.listener", lambda *_: Lacking())
+    study.search("study.trials=1")
+    way = f"the next run of this command writes them (log: {study.path}/s/tracking.log)"
+    assert study.screen.lines[-1] == f"MLflow lacks 3 records so far; {way}"
+
+
 def test_notes_on_the_data_and_changed_code_are_told_before_the_search(study):
-    study.facts |= {"notes": ["the training part lacks the class 7"], "sources": {"model=mine:Net": "a"}}
+    study.facts |= {"notes": ["the training part lacks the class 7"], "told": ["3 columns"], "sources": {"model=mine:Net": "a"}}
     study.search()
-    assert "data: the training part lacks the class 7" in study.screen.lines
+    assert {"data: the training part lacks the class 7", "3 columns"} <= {*study.screen.lines}
     study.facts |= {"sources": {"model=mine:Net": "b"}}
     study.search("study.trials=7")
     assert any(line.startswith("model=mine:Net: its file has changed since s was begun") for line in study.screen.lines)
@@ -295,18 +338,26 @@ class TestWhereItIsMeasured:
         assert {"test_accuracy", "val_accuracy"} <= verdict.winner.metrics.keys()
 
 
-def test_of_a_lightning_module_the_baseline_is_as_it_is_written(study):
-    study.facts = study.facts | {"lightning": True}
-    study.search()
-    recipe = study.records()["0"].recipe
-    assert (list(recipe["optimizer"]), list(recipe["schedule"]), recipe["augmentation"], recipe["regularizer"]) == (
-        ["keep"],
-        ["keep"],
-        {},
-        {},
-    )
-    assert "preflight/own-baseline" in study.asked
-    assert any(line.endswith("as it is written") for line in study.screen.lines)
+class TestALightningModule:
+    """Its baseline is the module as it is written."""
+
+    def recipe(self, study, **facts):
+        study.facts = study.facts | {"lightning": True, **facts}
+        study.search("study.trials=2")
+        assert "preflight/own-baseline" in study.asked
+        return study.records()["0"].recipe
+
+    def test_keeps_its_own_optimizer_and_schedule_and_is_given_nothing_more(self, study):
+        recipe = self.recipe(study)
+        assert (list(recipe["optimizer"]), list(recipe["schedule"])) == (["keep"], ["keep"])
+        assert (recipe["augmentation"], recipe["regularizer"]) == ({}, {})
+        assert (list(recipe["data"]), list(recipe["device"])) == (["digits"], ["cpu"])
+        assert "baseline: mlp as it is written" in study.screen.lines
+
+    def test_without_an_optimizer_of_its_own_is_trained_by_the_first_that_was_selected(self, study):
+        recipe = self.recipe(study, absent={"optimizer": {"own": "configure_optimizers is missing"}})
+        assert list(recipe["optimizer"]) == ["adamw"]
+        assert any(line.startswith("baseline: mlp as it is written, with adamw") for line in study.screen.lines)
 
 
 @pytest.mark.parametrize(("spread", "shown"), [(0.1, False), (0.001, True)])
@@ -413,7 +464,7 @@ class TestWithoutAsking:
 class TestTime:
     """A turn of the scripted executor is a second on its clock, the only one that a study reads."""
 
-    MORE = ("study.stopping=false", "study.trials=500", "study.seeds=3")
+    MORE = ("strategy=random", "study.stopping=false", "study.trials=500", "study.seeds=3")
 
     @pytest.mark.parametrize("workers", [1, 4])
     @pytest.mark.parametrize("limit", [60, 120])
