@@ -128,7 +128,10 @@ def test_the_freedom_of_the_resamples_is_one_less_than_they_are():
 
 @pytest.mark.parametrize(("units", "t"), [(3, 4.3027), (2, 12.7062), (1, 12.7062)])
 def test_a_small_test_part_widens_the_interval(units, t):
-    """Of n units (groups, or examples) the variance is n/(n-1) of the resamples', with n-1 degrees of freedom; a single unit counts as two."""
+    """Of n units (groups, or examples) the variance is n/(n-1) of the resamples', with n-1 degrees of freedom.
+
+    A single unit counts as two.
+    """
     drawn = [[0.90, 0.92, 0.88, 0.91, 0.89]] * 3
     sides = candidate("0", [0.8] * 3, resamples=[[0.8] * 5] * 3, units=units), candidate("7", [0.9] * 3, resamples=drawn, units=units)
     n = max(2, units)
