@@ -1,6 +1,7 @@
 """The config tree as a space: what is drawn from it, what drops out of it, and where it starts."""
 
 import warnings
+from math import log
 from pathlib import Path
 from random import Random
 from typing import Annotated
@@ -187,6 +188,26 @@ def test_a_technique_that_is_switched_off_for_good_is_never_used():
     assert all(
         "mixup" not in r.tree["augmentation"] for _, r in draws(space("augmentation=mixup,translate", "augmentation.mixup.use=false"))
     )
+
+
+@pytest.mark.parametrize(
+    ("argument", "size", "options", "default"),
+    [
+        ("batches.size=half", 32, (), 16),
+        ("batches.size=double", 32, (), 64),
+        ("batches.size=half", 1, (), 1),
+        ("batches.size=null", 32, (), None),
+        ("batches.size=48", 32, (), 48),
+        ("batches.size=half,48,double", 32, (16, 48, 64), 16),
+        ("batches.size=half,double,64", 32, (16, 64), 64),
+        ("batches.size=null,32,half", 32, (None, 16), None),
+        ("batches.size=half,double", None, ("half", "double"), "half"),
+    ],
+)
+def test_batch_sizes_are_relative_to_that_of_the_data(argument, size, options, default):
+    found = space(argument).around(size)
+    given = [domain.options for domain in found.domains() if domain.key == "batches.size"]
+    assert (given, found.baseline().tree["batches"]["size"]) == ([options] if options else [], default)
 
 
 # what techniques do to their neighbours
@@ -517,3 +538,11 @@ def test_every_step_of_a_range_is_drawn_equally_often(line, values):
         value = domain.sample(random)
         counts[next(v for v in values if v == pytest.approx(value))] += 1
     assert min(counts.values()) > 0.6 * 400 / len(values), counts
+
+
+def test_whole_numbers_on_a_logarithmic_scale_are_drawn_by_their_share_of_it():
+    (domain,) = (d for d in space("model=mlp", "model.mlp.depth=tag(log,interval(1,4))").domains() if d.key == "model.mlp.depth")
+    random = Random(0)
+    drawn = [domain.sample(random) for _ in range(2000)]
+    for value in (1, 2, 3, 4):
+        assert drawn.count(value) / 2000 == pytest.approx(log((value + 0.5) / (value - 0.5)) / log(4.5 / 0.5), abs=0.03)

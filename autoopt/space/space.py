@@ -55,16 +55,15 @@ class Space:
 
     def around(self, batch_size: int | None) -> "Space":
         """The space with batch sizes in numbers, where the config gives them relative to that of the data (`half`, `double`)."""
-        said = self.settings["batches"].get("size")
-        if said is None or batch_size is None:
+        if batch_size is None:
             return self
-        words = {"half": max(1, batch_size // 2), "double": 2 * batch_size}
-        if isinstance(said, Pin):
-            return self.with_batch_size(replace(said, value=words.get(said.value, said.value)))
-        options = dict.fromkeys(words.get(option, option) for option in said.options)
+        size, words = self.settings["batches"]["size"], {"half": max(1, batch_size // 2), "double": 2 * batch_size}
+        if isinstance(size, Pin):
+            return self.with_batch_size(replace(size, value=words.get(size.value, size.value)))
+        options = dict.fromkeys(words.get(option, option) for option in size.options)
         if None in options:
             options.pop(batch_size, None)  # it is the same
-        return self.with_batch_size(replace(said, values=Choice(*options), default=words.get(said.default, said.default)))
+        return self.with_batch_size(replace(size, values=Choice(*options), default=words.get(size.default, size.default)))
 
     def with_batch_size(self, size: Pin | Domain) -> "Space":
         return replace(self, settings={**self.settings, "batches": {**self.settings["batches"], "size": size}})

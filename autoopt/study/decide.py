@@ -156,4 +156,5 @@ def side(candidate: Candidate, part: str) -> Side:
 
 
 def point(record: Record) -> Point:
-    return Point(record.key, record.point.title(), record.score or 0.0, record.metrics["latency_ms"], record.metrics["size_mb"])
+    assert record.score is not None  # a front has scored records alone
+    return Point(record.key, record.point.title(), record.score, record.metrics["latency_ms"], record.metrics["size_mb"])

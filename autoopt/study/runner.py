@@ -201,9 +201,9 @@ class Runner:
     executor: Executor
     screen: Screen
     interrupts: Interrupts
+    elapsed: Callable[[], float]
     goal: Goal | None = None
     listener: Listener = field(default_factory=NoListener)
-    elapsed: Callable[[], float] = lambda: 0.0
     tickets: Iterator[int] = field(default_factory=lambda: count(1))
 
     def run(self, jobs: Iterable[Job], done: Callable[[Result], None], stop: Stop = lambda *_: False, width: int | None = None) -> None:

@@ -125,8 +125,8 @@ class Sampling:
         """The next proposal; None if all that is proposed was tried before."""
         if number == 0:
             return self._proposal(0, {})
-        for attempt in range(MAX_REPEATS if self.blind else 1):
-            strategy = self.strategy if not attempt or self.blind is None else self.blind
+        for attempt in range(MAX_REPEATS):
+            strategy = self.blind if attempt and self.blind else self.strategy
             seed = derived_seed(self.seed, f"{self.stage.name} {attempt}")
             proposal = self._proposal(number, strategy.propose(self.evidence(), number, seed))
             if self.blind is None or not any(proposal.values == trial.values for trial in self.history.values()):

@@ -123,7 +123,7 @@ def warm(tree: Tree, screen: Screen, executor: Executor | None = None) -> Iterat
         with interrupts.counted():
             if baseline is None and facts["lightning"]:
                 baseline = untouched(tree, facts["absent"])
-            yield Warm(tree, folder, Runner(executor, screen, interrupts), facts, baseline, start)
+            yield Warm(tree, folder, Runner(executor, screen, interrupts, executor.now), facts, baseline, start)
     finally:
         if executor is not None:
             executor.close()
