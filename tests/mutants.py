@@ -37,7 +37,7 @@ TESTS = {
     "study/budget": ["tests/study/test_budget.py"],
     "study/compress": ["tests/study/test_compress.py"],
     "study/confirm": ["tests/study/test_confirm.py"],
-    "study/decide": ["tests/study/test_stages.py"],
+    "study/decide": ["tests/study/test_decide.py", "tests/study/test_stages.py"],
     "study/explore": ["tests/study/test_sampling.py"],
     "study/folder": ["tests/study/test_folder.py", "tests/study/test_stages.py"],
     "study/journal": ["tests/study/test_journal.py", "tests/study/test_sampling.py"],

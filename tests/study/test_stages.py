@@ -2,7 +2,8 @@
 
 import math
 import subprocess
-from dataclasses import asdict
+from dataclasses import asdict, replace
+from pathlib import Path
 
 import pytest
 import yaml
@@ -98,11 +99,17 @@ def test_from_the_preflight_to_the_verdict(study):
     assert not any("sgd" in record.recipe["optimizer"] for record in study.records().values())
 
 
+def opened():
+    """The files that this process has open."""
+    return [file.resolve() for file in Path("/proc/self/fd").iterdir()]
+
+
 class TestWarmingUp:
     def test_the_log_is_named_before_anything_happens_and_the_executor_is_closed_at_the_end(self, study):
         study.search("study.trials=1")
         assert study.screen.lines[0] == f"s: warming up (log: {study.path}/s/template.log)"
         assert study.executor.closed
+        assert not [file for file in opened() if file.is_relative_to(study.path)]
 
     def test_what_the_executor_refuses_leaves_no_folder(self, study):
         class Refusing(Scripted):
@@ -320,6 +327,14 @@ class TestNotConcluded:
 
 
 class TestWhereItIsMeasured:
+    def test_a_test_split_that_fails_in_the_preflight_is_left_alone(self, study):
+        logged = {"val_accuracy": 0.1}
+        study.ends = {"preflight/baseline": replace(outcome(**logged), untested="no such file")}
+        verdict = study.search("study.trials=2")
+        assert (verdict.part, verdict.test_opened_for) == ("validation", 0)
+        assert not any(key.endswith("-test") for key in study.asked)
+        assert "the test part cannot be measured: no such file" in study.screen.lines
+
     def test_without_a_test_split_on_validation_which_never_says_is_better(self, study):
         study.facts = study.facts | {"test": False}
         study.ends = dict.fromkeys(("0", "0-final-0", "0-final-1"), 0.1)
@@ -479,6 +494,12 @@ class TestTime:
     def test_a_time_for_the_baseline_alone_is_told(self, study):
         alone = study.search(*self.MORE, "study.time=1s").alone
         assert alone == "only the baseline was tried, because the time ended (study.time=1s); give a longer one"
+
+    def test_the_first_session_counts_from_its_start(self, study):
+        study.ends = {"0": Fails("nonfinite", "nan")}
+        with pytest.raises(NotConcluded):
+            study.search()
+        assert study.records()["0"].elapsed == study.executor.now()
 
     def test_earlier_sessions_count(self, study):
         more = ("study.stopping=false",)
