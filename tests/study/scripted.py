@@ -131,7 +131,7 @@ class Quiet:
     goal = clock = None
 
     def __init__(self):
-        self.lines, self.results, self.stages = [], [], []
+        self.lines, self.results, self.stages, self.counts = [], [], [], []
 
     def earlier(self, records):
         pass
@@ -143,7 +143,7 @@ class Quiet:
         self.stages.append((stage.name, total, done))
 
     def running(self, count):
-        pass
+        self.counts.append(count)
 
     def result(self, result):
         self.results.append(result)

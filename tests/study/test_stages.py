@@ -20,6 +20,7 @@ from autoopt.study.runner import NoListener
 from autoopt.study.search import own_baseline, search
 from autoopt.study.settled import recall
 from autoopt.study.stored import open_stored
+from autoopt.study.train import train
 from autoopt.study.verdict import read_verdict
 
 BASELINE = Space.of(composed(*SPACE, *PLAIN)).baseline()
@@ -333,7 +334,21 @@ class TestWhereItIsMeasured:
         verdict = study.search("study.trials=2")
         assert (verdict.part, verdict.test_opened_for) == ("validation", 0)
         assert not any(key.endswith("-test") for key in study.asked)
-        assert "the test part cannot be measured: no such file" in study.screen.lines
+        told = "the verdict compares on the validation part, which also chooses the winner"
+        assert {"the test part cannot be measured: no such file", told} <= {*study.screen.lines}
+
+    def test_a_test_split_that_does_not_measure_the_objective_is_left_alone(self, study):
+        study.ends = {"preflight/baseline": replace(outcome(val_accuracy=0.1), tested={"test_loss": 1.0})}
+        verdict = study.search("study.trials=2")
+        assert (verdict.part, verdict.test_opened_for) == ("validation", 0)
+        told = "the verdict compares on the validation part, which also chooses the winner"
+        assert f"the test part does not measure val_accuracy: {told}" in study.screen.lines
+
+    def test_trainings_are_compared_though_the_test_split_cannot_be_measured_in_the_end(self, study):
+        study.ends = {"0-final-1-test": Fails("error", "no such file")}
+        with pytest.raises(NotConcluded, match="the test part cannot be measured"):
+            study.search("objective=train_loss", "study.trials=2")
+        assert study.search("objective=train_loss", "study.trials=2", asking=False).part == "training"
 
     def test_without_a_test_split_on_validation_which_never_says_is_better(self, study):
         study.facts = study.facts | {"test": False}
@@ -366,8 +381,13 @@ class TestALightningModule:
         recipe = self.recipe(study)
         assert (list(recipe["optimizer"]), list(recipe["schedule"])) == (["keep"], ["keep"])
         assert (recipe["augmentation"], recipe["regularizer"]) == ({}, {})
-        assert (list(recipe["data"]), list(recipe["device"])) == (["digits"], ["cpu"])
+        assert (list(recipe["data"]), list(recipe["device"]), recipe["batches"]["size"]) == (["digits"], ["cpu"], 64)
         assert "baseline: mlp as it is written" in study.screen.lines
+
+    def test_has_the_defaults_of_its_author_but_what_was_pinned(self, study):
+        study.facts = study.facts | {"lightning": True}
+        study.search("study.trials=1", "model.mlp.width=48", "model.mlp.depth=interval(5,6)")
+        assert study.records()["0"].recipe["model"]["mlp"] == {**BASELINE.tree["model"]["mlp"], "width": 48}
 
     def test_without_an_optimizer_of_its_own_is_trained_by_the_first_that_was_selected(self, study):
         recipe = self.recipe(study, absent={"optimizer": {"own": "configure_optimizers is missing"}})
@@ -416,7 +436,7 @@ class TestABaselineOfItsOwn:
     def test_what_it_leaves_open_is_refused_before_anything_starts(self, study):
         file = study.path / "mine.yaml"
         file.write_text("data: digits\noptimizer: adamw,sgd\n")
-        with pytest.raises(BadInput, match=r"a recipe has one value for each setting, but .* is open"):
+        with pytest.raises(BadInput, match=r"a recipe has one value for each setting, but model\.mlp\.width is open$"):
             study.search(baseline=str(file))
         assert not (study.path / "s").exists()
 
@@ -476,6 +496,37 @@ class TestWithoutAsking:
         assert study.records().keys() == before | {"0"}
 
 
+class TestOneTraining:
+    def train(self, study, *overrides, **how):
+        study.asked.clear()
+        screen, tree = Quiet(), study.tree(*overrides, **how)
+        return train(tree, screen, Scripted(study.play, study.path / "s", 1, facts=study.facts)), screen.lines
+
+    def test_only_its_recipe_is_tried_trained_and_measured(self, study):
+        study.ends = {"0": 0.7, "0-test": 0.6}
+        trained, lines = self.train(study)
+        assert not any("cannot be measured" in line for line in lines)
+        assert (trained.score, trained.part, trained.metrics["val_accuracy"]) == (0.6, "test", 0.7)
+        assert study.trained() == ["0", "0-test"] and study.asked[0] == "preflight/baseline"
+        assert not any(key.startswith("preflight/optimizer") for key in study.asked)
+
+    def test_it_settles_its_folder(self, study):
+        self.train(study)
+        with pytest.raises(BadInput, match="s was begun with"):
+            self.train(study, "optimizer=sgd")
+
+    def test_a_test_split_that_cannot_be_measured_is_told(self, study):
+        study.ends = {"0": 0.7, "preflight/baseline": replace(outcome(val_accuracy=0.1), untested="no such file")}
+        trained, lines = self.train(study)
+        assert (trained.score, trained.part) == (0.7, "validation")
+        assert "the test part cannot be measured: no such file" in lines
+
+    def test_a_module_is_not_tried_as_it_is_written_where_the_config_trains_it_otherwise(self, study):
+        study.facts = study.facts | {"lightning": True}
+        self.train(study)
+        assert "preflight/own-baseline" not in study.asked
+
+
 class TestTime:
     """A turn of the scripted executor is a second on its clock, the only one that a study reads."""
 
@@ -492,8 +543,9 @@ class TestTime:
         assert verdict.elapsed == pytest.approx(study.executor.now(), abs=3)
 
     def test_a_time_for_the_baseline_alone_is_told(self, study):
-        alone = study.search(*self.MORE, "study.time=1s").alone
-        assert alone == "only the baseline was tried, because the time ended (study.time=1s); give a longer one"
+        verdict = study.search(*self.MORE, "study.time=1s")
+        assert (len(verdict.baseline.scores), verdict.seeds_planned) == (1, 3)
+        assert verdict.alone == "only the baseline was tried, because the time ended (study.time=1s); give a longer one"
 
     def test_the_first_session_counts_from_its_start(self, study):
         study.ends = {"0": Fails("nonfinite", "nan")}
