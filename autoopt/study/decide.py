@@ -63,7 +63,7 @@ def chosen(study: Study, plan: Plan) -> list[Candidate]:
     if len(records) < 2:
         return [Candidate(r.key, r.point) for r in records]
     recipes = {r.key: r.point for r in records}
-    confirmed = replicate(study.runner, study.journal, CONFIRM, recipes, plan.seeds, seed=study.seed, budget=study.budget)
+    confirmed = replicate(study.runner, study.journal, CONFIRM, recipes, plan.seeds, seed=study.seed, budget=study.budget, keep=False)
     return sorted(confirmed, key=lambda c: -study.goal.first.sign * c.score)
 
 

@@ -134,7 +134,7 @@ class Quiet:
         self.lines, self.results, self.stages, self.counts = [], [], [], []
 
     def earlier(self, records):
-        pass
+        self.before = [record.key for record in records]
 
     def say(self, text):
         self.lines.append(str(text))
@@ -177,7 +177,7 @@ def studied(path, play, *overrides, workers=1, objective=ACCURACY, on_turn=lambd
     run = runner(path, play, workers, objective, on_turn)
     journal = Journal(path / "journal.log", path.name, objective.direction)
     limit, spent = changes.pop("time", inf), changes.pop("spent", 0.0)
-    budget = Budget(limit, run.executor.now, 0.0, spent, bool(whole.options["compression"]))
+    budget = Budget(limit, run.executor.now, 0.0, spent, bool(whole.options["compression"]), asking=True)
     made = Study(
         tree, folder, replace(run, elapsed=lambda: budget.elapsed), journal, budget, whole, goal, None, FACTS, part, part == "test"
     )

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from math import inf
 
 import pytest
@@ -16,7 +17,7 @@ class Clock:
 def budget(limit=100.0, at=0.0, **fields):
     clock = Clock()
     clock.time = at
-    return Budget(limit, clock, 0.0, **fields)
+    return Budget(limit, clock, 0.0, **{"spent": 0.0, "compressing": False, "asking": True, **fields})
 
 
 def test_without_a_limit_no_stage_ends():
@@ -38,7 +39,7 @@ def test_what_this_and_earlier_sessions_used_is_gone():
 
 
 def test_a_session_counts_from_its_start_on_the_clock():
-    assert Budget(100.0, lambda: 17.0, start=12.0).elapsed == 5.0
+    assert replace(budget(at=17.0), start=12.0).elapsed == 5.0
 
 
 def test_confirm_has_its_share_though_earlier_sessions_used_all():

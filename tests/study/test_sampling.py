@@ -137,7 +137,7 @@ def test_failures_count_and_the_search_goes_on(tmp_path, reason):
 
 
 class Watching(Strategy):
-    """Remembers the histories that it was shown, and proposes nothing but defaults."""
+    """Remembers the histories that it was shown, proposes nothing but defaults, and stops nothing."""
 
     def __init__(self):
         self.histories = []
@@ -151,7 +151,7 @@ def watched(tmp_path, play, trials=8, workers=1):
     """What a strategy was shown before the last trial."""
     study = studied(tmp_path / "s", play, f"study.trials={trials}", "study.epochs=3", workers=workers)
     strategy = Watching()
-    order = lambda key, seed, proposal: Train(key=key, recipe=proposal.recipe, seed=seed)  # noqa: E731
+    order = lambda key, seed, proposal: Train(key=key, recipe=proposal.recipe, seed=seed, rungs=(2,))  # noqa: E731
     sampling = Sampling(SEARCH, study.journal, study.goal, study.budget, study.space.trained(), strategy, order, trials, 0)
     study.runner.run(sampling.jobs(), sampling.tell, sampling.stop)
     closed(study)
@@ -319,6 +319,14 @@ def test_weights_are_kept_for_compressions_alone(tmp_path):
         closed(study)
         assert all(order.keep == bool(more) for order in study.runner.executor.orders)
         assert not any(order.recipe.tree["compression"] for order in study.runner.executor.orders)
+
+
+def test_the_screen_is_told_what_is_to_do_and_what_was_done_before(tmp_path):
+    searched(tmp_path / "s", trials=2)
+    study = studied(tmp_path / "s", learn, "study.trials=4", "study.epochs=3")
+    explore(study)
+    closed(study)
+    assert (study.runner.screen.stages, study.runner.screen.before) == ([("search", 4, 2)], ["0", "1"])
 
 
 def test_stopping_may_be_switched_off(tmp_path):

@@ -1,7 +1,6 @@
 """The stages in their order, to the verdict, by an executor that plays scripts."""
 
 import math
-import subprocess
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -15,7 +14,6 @@ from autoopt.orders import Graph, Measure, TryOut
 from autoopt.space import Space
 from autoopt.study.budget import CONFIRM_SHARE
 from autoopt.study.folder import derived_seed
-from autoopt.study.mirror import git_commit
 from autoopt.study.runner import NoListener
 from autoopt.study.search import own_baseline, search
 from autoopt.study.settled import recall
@@ -324,6 +322,7 @@ class TestNotConcluded:
         study.ends = {"3": 0.99, "4": 0.98, "3-final-1": Fails("nonfinite", "nan"), "3-confirm-0": 0.99, "4-confirm-0": 0.98}
         study.ends |= {"3-confirm-1": 0.99, "4-confirm-1": 0.98}
         verdict = study.search("study.trials=60", "study.stopping=false", "study.seeds=3", "study.confirm=2")
+        assert [key for key in study.trained() if "confirm" in key] == ["3-confirm-0", "4-confirm-0", "3-confirm-1", "4-confirm-1"]
         assert verdict.winner.trial == "4"
 
 
@@ -574,19 +573,3 @@ def test_a_store_that_cannot_be_used_is_refused_before_anything_starts(study):
     with pytest.raises(BadInput, match=r"tracking\.uri=file:///tmp/x: "):
         study.search("tracking.enabled=true", "tracking.uri=file:///tmp/x")
     assert (study.asked, list(study.path.iterdir())) == ([], [])
-
-
-def test_the_commit(tmp_path, monkeypatch):
-    def git(*arguments):
-        who = ("-c", "user.name=a", "-c", "user.email=a@b.c")
-        return subprocess.run(["git", *who, *arguments], check=True, capture_output=True, text=True).stdout.strip()
-
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
-    assert git_commit() == "", "not under git"
-    git("init", "-q")
-    assert git_commit() == "", "nothing committed yet"
-    git("commit", "-q", "--allow-empty", "-m", "first")
-    assert git_commit() == git("rev-parse", "HEAD")
-    monkeypatch.setenv("PATH", "")
-    assert git_commit() == "", "no git"
