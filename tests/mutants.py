@@ -7,8 +7,8 @@ Each mutant is a fork of a process that has imported what is slow to import. It 
 killed where it hangs. Survivors are printed with their line: some change nothing (an equivalent mutant), the others are
 holes in the tests.
 
-What changes nothing by its nature is left out: annotations, `frozen=True` of a dataclass, the margin of a table (`pad_edge`), and
-`strict=True` of a zip, an assertion that never fails.
+What changes nothing by its nature is left out: annotations, the signatures of functions without a body (of a protocol),
+`frozen=True` of a dataclass, the margin of a table (`pad_edge`), and `strict=True` of a zip, an assertion that never fails.
 """
 
 import ast
@@ -69,6 +69,8 @@ def spots(tree: ast.AST) -> Iterator[tuple[ast.AST, str]]:
             skipped.update(map(id, ast.walk(node.annotation)))
         if isinstance(node, ast.FunctionDef) and node.returns:
             skipped.update(map(id, ast.walk(node.returns)))
+        if isinstance(node, ast.FunctionDef) and ast.unparse(node.body[-1]) == "...":
+            skipped.update(map(id, ast.walk(node.args)))
         if isinstance(node, ast.keyword) and (node.arg, ast.unparse(node.value)) in NEUTRAL:
             skipped.add(id(node.value))
     for node in ast.walk(tree):

@@ -31,10 +31,10 @@ class Space:
         unfit: by model, the techniques that are not drawn with it.
     """
 
-    options: Mapping[str, Mapping[str, Option]] = field(default_factory=lambda: {slot: {} for slot in SLOTS})
-    settings: Mapping[str, Settings] = field(default_factory=lambda: {root: {} for root in SETTING_GROUPS})
-    seed: int = 0
-    epochs: int = 0
+    options: Mapping[str, Mapping[str, Option]]
+    settings: Mapping[str, Settings]
+    seed: int
+    epochs: int
     absent: Absent = field(default_factory=dict)
     dropped: Mapping[str, str] = field(default_factory=dict)
     broken: frozenset[str] = frozenset()

@@ -331,8 +331,11 @@ class TestSeveralModels:
             return WELL
 
         asked = []
-        tree = composed(*SOME, "augmentation=none", *models)
-        return preflight(Space.of(tree), runner(path, play, 2, objective=None), tree).space, asked
+        tree, run = composed(*SOME, "augmentation=none", *models), runner(path, play, 2, objective=None)
+        found = preflight(Space.of(tree), run, tree).space
+        assert [done for _, _, done in run.screen.stages] == [0] * len(run.screen.stages)
+        assert sum(total for _, total, _ in run.screen.stages) == len(asked) - 1, "all but the baseline"
+        return found, asked
 
     def test_they_are_tried_with_each(self, tmp_path):
         _, asked = self.checked(tmp_path, ())

@@ -205,9 +205,10 @@ def test_a_strategy_judges_a_running_trial_by_its_value_at_the_rung_and_sees_it_
     study.runner.run(sampling.jobs(), sampling.tell, sampling.stop)
     closed(study)
     assert strategy.judged == [(number, 2, {2: 0.5}) for number in (0, 1, 3)], "trial 2 has no value to judge by"
-    assert [(trial.state, trial.scores, trial.curve) for trial in sampling.evidence()[:2]] == [
+    assert [(trial.state, trial.scores, trial.curve) for trial in sampling.evidence()[:3]] == [
         ("complete", (0.75,), {1: 0.25, 2: 0.5}),
         ("stopped", (), {1: 0.25, 2: 0.5}),
+        ("complete", (0.75,), {}),
     ]
 
 

@@ -10,7 +10,7 @@ from scripted import FACTS, PLAIN, SPACE, Fails, Killed, Quiet, Scripted, compos
 
 from autoopt.deployment.card import KNOWN
 from autoopt.errors import BadInput, NotConcluded
-from autoopt.orders import Graph, Measure, TryOut
+from autoopt.orders import Graph, Measure, Train, TryOut
 from autoopt.space import Space
 from autoopt.study.budget import CONFIRM_SHARE
 from autoopt.study.folder import derived_seed
@@ -88,6 +88,8 @@ def test_from_the_preflight_to_the_verdict(study):
         *"012345", "0-final-0", f"{winner}-final-0", "0-final-1", f"{winner}-final-1",
         "0-final-0-test", f"{winner}-final-0-test", "0-final-1-test", f"{winner}-final-1-test",
     ]  # fmt: skip
+    kept = {order.key: order.keep for order in study.executor.orders if isinstance(order, Train)}
+    assert kept == dict.fromkeys("012345", False) | {f"{trial}-final-{i}": True for trial in ("0", winner) for i in (0, 1)}
     assert (verdict.dropped, verdict.quarantined) == ({"optimizer/sgd": "killed"}, ("optimizer/sgd",))
     assert "quarantined: optimizer/sgd: killed" in study.screen.lines
     assert "baseline: mlp, adamw constant" in study.screen.lines
@@ -162,6 +164,7 @@ def test_of_several_candidates_the_winner_is_chosen_on_seeds_of_their_own(study)
     verdict = study.search(*more)
     confirmed = [key for key in study.trained() if "confirm" in key]
     assert confirmed == [f"{trial}-confirm-{i}" for i in range(2) for trial in "987"]
+    assert not any(order.keep for order in study.executor.orders if "confirm" in order.key)
     assert verdict.winner.trial == "7"
     assert verdict.trainings == 60 + 6 + 6
     assert len({r.seed for r in study.records("confirm").values()} | {r.seed for r in study.records("final").values()}) == 12
