@@ -4,6 +4,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from math import ceil
+from operator import gt, lt
 from random import Random
 from typing import Any
 
@@ -64,7 +65,7 @@ class Halving:
     """
 
     def __init__(self, epochs: int, direction: str, first: float = 1 / 3, keep: int = 2):
-        self.sign, self.keep = 1 if direction == "maximize" else -1, keep
+        self.better, self.keep = gt if direction == "maximize" else lt, keep
         rungs, rung = [], ceil(epochs * first)
         while rung < epochs:
             rungs.append(rung)
@@ -73,9 +74,9 @@ class Halving:
 
     def stop(self, history: Sequence[Evidence], number: int, epoch: int) -> bool:
         """Whether a trial ends at a rung."""
-        reached = {trial.number: self.sign * trial.curve[epoch] for trial in history if epoch in trial.curve}
+        reached = {trial.number: trial.curve[epoch] for trial in history if epoch in trial.curve}
         value = reached.pop(number)
-        ahead = sum(other > value for other in reached.values())
+        ahead = sum(self.better(other, value) for other in reached.values())
         return ahead >= ceil((len(reached) + 1) / self.keep)
 
 

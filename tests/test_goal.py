@@ -63,6 +63,7 @@ def test_a_direction_is_told_by_whole_words_of_which_the_last_counts(metric, dir
         *((name, (0.0, inf)) for name in ("val_rmse", "recall_error", "latency_ms", "seconds", "samples_per_second")),
         ("val_r2", (-inf, 1.0)),
         ("val_perplexity", (1.0, inf)),
+        ("val_ssim", (-1.0, 1.0)),
         *((name, (-inf, inf)) for name in ("val_loss", "val_dice_loss", "val_nll", "val_psnr", "val_score")),
     ],
 )
@@ -116,6 +117,14 @@ def test_the_part_that_a_verdict_compares(name, tested, part):
     assert Objective(name, "minimize").judged_by(tested) == part
 
 
+@pytest.mark.parametrize(
+    ("name", "part"), [("my_metric", "training"), ("val_accuracy", "test"), ("val_f1", "validation"), ("latency_ms", "test")]
+)
+def test_what_validation_does_not_measure_is_compared_by_trainings_unless_it_is_a_cost(name, part):
+    tested = {"test_accuracy": 0.5, "latency_ms": 1.0, "my_metric": 0.5}
+    assert Objective(name, "maximize").judged_by(tested, validated=("val_accuracy", "val_f1")) == part
+
+
 def test_every_cost_has_a_direction_and_a_place():
     assert {cost.direction for cost in COSTS.values()} == {"maximize", "minimize"}
     assert {cost.measured for cost in COSTS.values()} == {"training", "model", "stopwatch"}
@@ -144,10 +153,12 @@ def test_rank_takes_complete_trials_within_the_bounds_and_of_equals_the_smaller(
         Trial("d", 0.99, state="stopped"),
         Trial("e", None, state="failed"),
         Trial("f", None),
+        Trial("g", 0.5, {"size_mb": 0.5}),
+        Trial("h", 0.0),
     ]
-    assert keys(Goal((ACCURACY,)).rank(trials)) == ["c", "b", "a"]
-    assert keys(Goal((Objective("x", "minimize"),)).rank(trials)) == ["a", "c", "b"]
-    assert keys(Goal((ACCURACY,), (Bound("size_mb", 1.5),)).rank(trials)) == ["c"], "what was not measured is not within a bound"
+    assert keys(Goal((ACCURACY,)).rank(trials)) == ["c", "b", "a", "g", "h"]
+    assert keys(Goal((Objective("x", "minimize"),)).rank(trials)) == ["h", "a", "g", "c", "b"]
+    assert keys(Goal((ACCURACY,), (Bound("size_mb", 1.5),)).rank(trials)) == ["c", "g"], "what was not measured is not within a bound"
 
 
 def test_a_bound_includes_its_end():

@@ -35,7 +35,16 @@ def verdict(gain=0.3, low=0.2, high=0.4, **fields):
         "reasons": {"lost": 2},
         "trainings": 12,
         "seconds": 61.0,
+        "elapsed": 70.0,
+        "dropped": {},
+        "quarantined": (),
+        "front": (),
         "test_opened_for": 2,
+        "seeds_planned": 0,
+        "sampled": "examples",
+        "seeds_needed": 0,
+        "test_needed": 0.0,
+        "alone": "",
         "folder": "autoopt-runs/s",
     }
     return Verdict(gain=gain, interval=(low, high), **{**plain, **fields})
@@ -51,6 +60,7 @@ SENTENCES = [
         f"{UNSHOWN} It would take about 12 seeds (study.seeds=12) {TO_SHOW}",
     ),
     (verdict(low=-0.1, test_needed=4.0), f"{UNSHOWN} It would take a test split about 4 times as large {TO_SHOW}"),
+    (verdict(low=-0.1, test_needed=1.54), f"{UNSHOWN} It would take a test split about 1.5 times as large {TO_SHOW}"),
     (
         verdict(low=-0.1, seeds_needed=9, test_needed=3.0),
         f"{UNSHOWN} It would take about 9 seeds (study.seeds=9) and a test split about 3 times as large {TO_SHOW}",
@@ -100,6 +110,22 @@ SENTENCES = [
         "every seed gave the same score: remove the fixed seed from the model or the data.",
     ),
     (
+        verdict(0.3, -inf, inf, baseline=side("0", 0.5, seeds=2), winner=side("7", 0.8, seeds=2)),
+        "It is unknown whether trial 7 is better than the baseline: gain in val_accuracy on the test split +0.3000; "
+        "every seed gave the same score: remove the fixed seed from the model or the data.",
+    ),
+    (verdict(sampled="batches"), f"Trial 7 is better than the baseline: {GAIN} +0.2000 to +0.4000 over seeds and test batches."),
+    (
+        verdict(sampled=""),
+        f"Trial 7 is better than the baseline: {GAIN} +0.2000 to +0.4000 over seeds alone, without the size of the test split "
+        "(val_accuracy is logged as no mean over several batches).",
+    ),
+    (
+        verdict(part="validation", sampled=""),
+        "Trial 7 looks better than the baseline, but only on the split that chose it: gain in val_accuracy on the validation split "
+        "+0.3000, 95 % interval +0.2000 to +0.4000 (the test split does not measure it).",
+    ),
+    (
         verdict(0.0, 0.0, 0.0, winner=side("0", 0.5), alone="only the baseline was tried, because study.trials=1"),
         "There is nothing to compare the baseline with: only the baseline was tried, because study.trials=1.",
     ),
@@ -115,12 +141,21 @@ def test_the_conclusion(given, sentence):
 @pytest.mark.parametrize(("given", "_"), SENTENCES)
 def test_it_comes_back_from_yaml(given, _):
     given = replace(given, front=(Point("compress-1", "half", 0.5, 1.0, 2.0),), dropped={"a/b": "no"}, quarantined=("a/b",))
-    assert read_verdict(yaml.safe_load(given.yaml(conclusion="x"))) == given
+    tree = yaml.safe_load(given.yaml(conclusion="x"))
+    assert read_verdict(tree) == given
+    assert next(iter(tree)) == "conclusion", "people read it first"
 
 
 def test_better_is_said_of_a_part_that_did_not_choose_the_winner():
     assert verdict().better and verdict(part="training").better
     assert not verdict(part="validation").better and not verdict(low=-0.1).better and not verdict(winner=side("0", 0.5)).better
+
+
+@pytest.mark.parametrize("part", ["test", "validation"])
+def test_an_interval_that_begins_at_0_shows_no_difference(part):
+    given = verdict(low=0.0, part=part)
+    assert not given.better and given.best.trial == "0"
+    assert conclusion(given).startswith("No difference between trial 7 and the baseline could be shown")
 
 
 def test_the_model_that_is_advised():
@@ -140,13 +175,13 @@ def columns(table):
 
 def test_the_closing_of_a_winner():
     given = verdict(baseline=side("0", 0.51, **COSTS), winner=side("7", 0.81, "sgd cosine", **COSTS))
-    table, _, sentence, what, counts, where, more = closed(given)
+    table, blank, sentence, what, counts, where, more = closed(given)
     labels, theirs, ours = columns(table)
     assert [c.header for c in table.columns] == ["", "baseline", "winner (trial 7)"]
     assert labels[:2] == ["val_accuracy on the test split", "val_accuracy on validation, fresh seeds"]
     assert (theirs[:2], ours[:2]) == (["0.5100", "0.5000"], ["0.8100", "0.8000"])
     assert ours[2:] == ["0.500", "1.250", "12,345", "sgd cosine"]
-    assert (sentence, what) == (conclusion(given), compared(given))
+    assert (blank, sentence, what) == ("", conclusion(given), compared(given))
     assert counts == "5 trials complete, 3 stopped early, 2 failed (2 lost); 12 trainings, 1:01 of trial time."
     assert where == "best/ holds the winner: autoopt-runs/s/best   all figures: autoopt-runs/s/verdict.yaml"
     assert more == "autoopt show s lists the trials, autoopt ui s shows them in MLflow."
@@ -206,14 +241,21 @@ def test_what_only_one_side_measured_is_no_row():
 
 
 def test_the_front_is_a_table_of_its_own():
-    _table, _, front, *_ = closed(
-        verdict(front=(Point("compress-1", "half", 0.5, 1.0, 0.0001), Point("compress-2", "keep", 0.6, 2.0, 0.5)))
-    )
+    points = Point("compress-1", "half", 0.5, 1.0, 0.0001), Point("compress-2", "keep", 0.6, 2.0, 0.01)
+    _table, _, front, blank, *_ = closed(verdict(front=points))
+    assert blank == ""
+    assert [(column.header, column.justify) for column in front.columns] == [
+        ("trial", "left"),
+        ("val_accuracy", "right"),
+        ("latency, ms", "right"),
+        ("size, MB", "right"),
+        ("recipe", "left"),
+    ]
     assert columns(front) == [
         ["compress-1", "compress-2"],
         ["0.5000", "0.6000"],
         ["1.000", "2.000"],
-        ["0.000100", "0.500"],
+        ["0.000100", "0.010"],
         ["half", "keep"],
     ]
 
@@ -241,6 +283,7 @@ def test_a_page_escapes_what_it_shows():
         (200, "3:20"),
         (3599, "59:59"),
         (3600, "1:00:00"),
+        (7320, "2:02:00"),
         (90061, "25:01:01"),
     ],
 )
@@ -250,4 +293,5 @@ def test_durations(seconds, text):
 
 def test_the_average_takes_what_all_have():
     assert mean_metrics([{"a": 1.0, "b": 2.0}, {"a": 3.0}]) == {"a": 2.0}
+    assert mean_metrics([{"a": 1.0}]) == {"a": 1.0}
     assert mean_metrics([]) == {}

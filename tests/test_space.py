@@ -1,6 +1,7 @@
 """The config tree as a space: what is drawn from it, what drops out of it, and where it starts."""
 
 import warnings
+from math import log
 from pathlib import Path
 from random import Random
 from typing import Annotated
@@ -183,10 +184,44 @@ def test_what_a_search_may_choose_and_nothing_else_is_asked():
     assert {domain.path for domain in found.domains()} == asked
 
 
+def test_of_the_trainers_arguments_those_that_are_set_belong_to_a_recipe():
+    assert space().baseline().tree["trainer"] == {}
+    assert space("trainer.gradient_clip_val=0.5").baseline().tree["trainer"] == {"gradient_clip_val": 0.5}
+
+
+def test_an_argument_that_would_change_nothing_is_not_searched():
+    found = space("optimizer=adamw,sgd", "optimizer.sgd.lr=0.5")
+    fixed = found.with_default("optimizer", "adamw", "lr", "it is not used")
+    assert {d.path for d in found.domains()} - {d.path for d in fixed.domains()} == {"optimizer.adamw.lr"}
+    assert (fixed.dropped, fixed.baseline()) == ({"optimizer/adamw.lr": "it is not used"}, found.baseline())
+    assert found.with_default("optimizer", "sgd", "lr", "it is pinned") == found
+    assert found.with_default("optimizer", "keep", "lr_scale", "it was not selected") == found
+
+
 def test_a_technique_that_is_switched_off_for_good_is_never_used():
     assert all(
         "mixup" not in r.tree["augmentation"] for _, r in draws(space("augmentation=mixup,translate", "augmentation.mixup.use=false"))
     )
+
+
+@pytest.mark.parametrize(
+    ("argument", "size", "options", "default"),
+    [
+        ("batches.size=half", 32, (), 16),
+        ("batches.size=double", 32, (), 64),
+        ("batches.size=half", 1, (), 1),
+        ("batches.size=null", 32, (), None),
+        ("batches.size=48", 32, (), 48),
+        ("batches.size=half,48,double", 32, (16, 48, 64), 16),
+        ("batches.size=half,double,64", 32, (16, 64), 64),
+        ("batches.size=null,32,half", 32, (None, 16), None),
+        ("batches.size=half,double", None, ("half", "double"), "half"),
+    ],
+)
+def test_batch_sizes_are_relative_to_that_of_the_data(argument, size, options, default):
+    found = space(argument).around(size)
+    given = [domain.options for domain in found.domains() if domain.key == "batches.size"]
+    assert (given, found.baseline().tree["batches"]["size"]) == ([options] if options else [], default)
 
 
 # what techniques do to their neighbours
@@ -301,6 +336,18 @@ def test_an_optimizer_that_needs_its_closure_is_drawn_where_it_has_one():
     assert {plain.draw(trial(seed)).tree["batches"]["accumulate"] for seed in range(60)} == {1, 2, 4}, "its closure is for all"
     pinned = space("optimizer=sam", "device=cuda", "device.cuda.precision=16-mixed", "batches.accumulate=2,4").draw(trial()).tree
     assert pinned["device"]["cuda"]["precision"] == "16-mixed" and pinned["batches"]["accumulate"] in (2, 4), "it says so by itself"
+
+
+def test_what_a_trainer_does_with_the_closure_counts_too():
+    found = space("optimizer=sam,sgd", "trainer.accumulate_grad_batches=null,1,2", "trainer.precision=16-mixed,bf16-mixed,32-true")
+    listed = {d.path: (d.options, d.default, str(d.condition)) for d in found.domains() if d.key.startswith("trainer.")}
+    steps, precision = "trainer.accumulate_grad_batches", "trainer.precision"
+    assert listed == {
+        steps: ((None, 1, 2), None, "optimizer!=sam"),
+        f"{steps}(None,1)": ((None, 1), None, "optimizer=sam"),
+        precision: (("16-mixed", "bf16-mixed", "32-true"), "16-mixed", "optimizer!=sam"),
+        f"{precision}(bf16-mixed,32-true)": (("bf16-mixed", "32-true"), "bf16-mixed", "optimizer=sam"),
+    }
 
 
 def test_a_float_range_with_a_step_is_drawn_on_its_grid():
@@ -517,3 +564,21 @@ def test_every_step_of_a_range_is_drawn_equally_often(line, values):
         value = domain.sample(random)
         counts[next(v for v in values if v == pytest.approx(value))] += 1
     assert min(counts.values()) > 0.6 * 400 / len(values), counts
+
+
+def test_whole_numbers_on_a_logarithmic_scale_are_drawn_by_their_share_of_it():
+    (domain,) = (d for d in space("model=mlp", "model.mlp.depth=tag(log,interval(1,4))").domains() if d.key == "model.mlp.depth")
+    random = Random(0)
+    drawn = [domain.sample(random) for _ in range(2000)]
+    for value in (1, 2, 3, 4):
+        assert drawn.count(value) / 2000 == pytest.approx(log((value + 0.5) / (value - 0.5)) / log(4.5 / 0.5), abs=0.03)
+
+
+@pytest.mark.parametrize(("line", "middle"), [("lr=tag(log,interval(1e-4,1e-2))", 1e-3), ("beta1=interval(0.5,0.9)", 0.7)])
+def test_half_of_the_numbers_lie_below_the_middle_of_the_scale(line, middle):
+    key = f"optimizer.adamw.{line.partition('=')[0]}"
+    (domain,) = (d for d in space("optimizer=adamw", f"optimizer.adamw.{line}").domains() if d.key == key)
+    random = Random(0)
+    drawn = [domain.sample(random) for _ in range(1000)]
+    assert len(set(drawn)) == 1000 and all(value in domain for value in drawn)
+    assert sum(value < middle for value in drawn) / 1000 == pytest.approx(0.5, abs=0.05)

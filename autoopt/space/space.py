@@ -31,10 +31,10 @@ class Space:
         unfit: by model, the techniques that are not drawn with it.
     """
 
-    options: Mapping[str, Mapping[str, Option]] = field(default_factory=lambda: {slot: {} for slot in SLOTS})
-    settings: Mapping[str, Settings] = field(default_factory=lambda: {root: {} for root in SETTING_GROUPS})
-    seed: int = 0
-    epochs: int = 0
+    options: Mapping[str, Mapping[str, Option]]
+    settings: Mapping[str, Settings]
+    seed: int
+    epochs: int
     absent: Absent = field(default_factory=dict)
     dropped: Mapping[str, str] = field(default_factory=dict)
     broken: frozenset[str] = frozenset()
@@ -55,16 +55,15 @@ class Space:
 
     def around(self, batch_size: int | None) -> "Space":
         """The space with batch sizes in numbers, where the config gives them relative to that of the data (`half`, `double`)."""
-        said = self.settings["batches"].get("size")
-        if said is None or batch_size is None:
+        if batch_size is None:
             return self
-        words = {"half": max(1, batch_size // 2), "double": 2 * batch_size}
-        if isinstance(said, Pin):
-            return self.with_batch_size(replace(said, value=words.get(said.value, said.value)))
-        options = dict.fromkeys(words.get(option, option) for option in said.options)
+        size, words = self.settings["batches"]["size"], {"half": max(1, batch_size // 2), "double": 2 * batch_size}
+        if isinstance(size, Pin):
+            return self.with_batch_size(replace(size, value=words.get(size.value, size.value)))
+        options = dict.fromkeys(words.get(option, option) for option in size.options)
         if None in options:
             options.pop(batch_size, None)  # it is the same
-        return self.with_batch_size(replace(said, values=Choice(*options), default=words.get(said.default, said.default)))
+        return self.with_batch_size(replace(size, values=Choice(*options), default=words.get(size.default, size.default)))
 
     def with_batch_size(self, size: Pin | Domain) -> "Space":
         return replace(self, settings={**self.settings, "batches": {**self.settings["batches"], "size": size}})

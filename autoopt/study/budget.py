@@ -29,9 +29,9 @@ class Budget:
     limit: float
     clock: Callable[[], float]
     start: float
-    spent: float = 0.0
-    compressing: bool = False
-    asking: bool = True
+    spent: float
+    compressing: bool
+    asking: bool
 
     @property
     def elapsed(self) -> float:

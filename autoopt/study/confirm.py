@@ -99,8 +99,8 @@ def replicate(
     seeds: int,
     *,
     seed: int,
-    budget: Budget | None = None,
-    keep: bool = False,
+    budget: Budget,
+    keep: bool,
 ) -> list[Candidate]:
     """Train recipes on fresh seeds: all recipes on the first seed, then all on the second; finished trainings are not repeated.
 
@@ -120,7 +120,7 @@ def replicate(
         for i in range(seeds):
             for key, recipe in recipes.items():
                 name = keys[key][i]
-                if name not in before and not (i and budget is not None and budget.over(stage)):
+                if name not in before and not (i and budget.over(stage)):
                     yield Job(Train(key=name, recipe=recipe, seed=derived_seed(seed, name), keep=keep), stage)
 
     total = seeds * len(recipes)

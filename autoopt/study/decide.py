@@ -63,7 +63,7 @@ def chosen(study: Study, plan: Plan) -> list[Candidate]:
     if len(records) < 2:
         return [Candidate(r.key, r.point) for r in records]
     recipes = {r.key: r.point for r in records}
-    confirmed = replicate(study.runner, study.journal, CONFIRM, recipes, plan.seeds, seed=study.seed, budget=study.budget)
+    confirmed = replicate(study.runner, study.journal, CONFIRM, recipes, plan.seeds, seed=study.seed, budget=study.budget, keep=False)
     return sorted(confirmed, key=lambda c: -study.goal.first.sign * c.score)
 
 
@@ -156,4 +156,5 @@ def side(candidate: Candidate, part: str) -> Side:
 
 
 def point(record: Record) -> Point:
-    return Point(record.key, record.point.title(), record.score or 0.0, record.metrics["latency_ms"], record.metrics["size_mb"])
+    assert record.score is not None  # a front has scored records alone
+    return Point(record.key, record.point.title(), record.score, record.metrics["latency_ms"], record.metrics["size_mb"])

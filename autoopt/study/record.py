@@ -1,7 +1,7 @@
 """The record that a study keeps of a trial."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from autoopt.orders import BLAME
@@ -38,14 +38,14 @@ class Record:
     recipe: Mapping[str, Any]
     seed: int
     state: str
-    score: float | None = None
-    metrics: Mapping[str, float] = field(default_factory=dict)
-    curves: Mapping[str, list[Any]] = field(default_factory=dict)
-    resamples: list[float] = field(default_factory=list)
-    units: int = 0
-    epochs: int = 0
-    seconds: float = 0.0
-    elapsed: float = 0.0
+    score: float | None
+    metrics: Mapping[str, float]
+    curves: Mapping[str, list[Any]]
+    resamples: list[float]
+    units: int
+    epochs: int
+    seconds: float
+    elapsed: float
     reason: str | None = None
     detail: str = ""
     technique: str = ""

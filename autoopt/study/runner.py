@@ -179,15 +179,11 @@ class Interrupts:
 
 @dataclass
 class Running:
-    """A job that runs; it may start more than once."""
+    """A job that runs, with its result so far; it may start more than once."""
 
-    job: Job
+    result: Result
     start: float
     retries: int = RETRIES
-    result: Result = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.result = Result(self.job)
 
 
 @dataclass(frozen=True)
@@ -201,9 +197,9 @@ class Runner:
     executor: Executor
     screen: Screen
     interrupts: Interrupts
+    elapsed: Callable[[], float]
     goal: Goal | None = None
     listener: Listener = field(default_factory=NoListener)
-    elapsed: Callable[[], float] = lambda: 0.0
     tickets: Iterator[int] = field(default_factory=lambda: count(1))
 
     def run(self, jobs: Iterable[Job], done: Callable[[Result], None], stop: Stop = lambda *_: False, width: int | None = None) -> None:
@@ -224,16 +220,16 @@ class Runner:
                 job = next(source, None)
                 more = job is not None
                 if job is not None:
-                    live[self._submit(job)] = Running(job, self.executor.now())
+                    live[self._submit(job)] = Running(Result(job), self.executor.now())
                     self.screen.running(len(live))
             if not live:
                 break
             for event in self.executor.events():
                 running = live[event.number]
-                if self._hear(event, running, stop):
+                if self._hear(event, running.result, stop):
                     del live[event.number]
                     if self._retry(running):
-                        live[self._submit(running.job)] = running
+                        live[self._submit(running.result.job)] = running
                     else:
                         self._end(running, done)
                     self.screen.running(len(live))
@@ -256,9 +252,9 @@ class Runner:
         self.executor.submit(ticket, order)
         return ticket
 
-    def _hear(self, event: Event, running: Running, stop: Stop) -> bool:
+    def _hear(self, event: Event, result: Result, stop: Stop) -> bool:
         """Handle an event; return whether it was the last of its job."""
-        job, result, data = running.job, running.result, event.data
+        job, data = result.job, event.data
         match event.kind:
             case "started":
                 result.epochs.clear()
@@ -280,12 +276,12 @@ class Runner:
 
     def _retry(self, running: Running) -> bool:
         """Whether the machine is to blame for a failure, so that the job is submitted again."""
-        problem = running.result.problem
+        job, problem = running.result.job, running.result.problem
         if problem is None or problem.blame != "machine" or not running.retries or self.interrupts.numbers:
             return False
-        key, stage = running.job.key, running.job.stage.name
+        key, stage = job.key, job.stage.name
         self.screen.say(f"  {key if key.startswith(stage) else f'{stage} {key}'} is tried again: {problem}")
-        running.retries, running.result = running.retries - 1, Result(running.job)
+        running.retries, running.result = running.retries - 1, Result(job)
         return True
 
     def _end(self, running: Running, done: Callable[[Result], None]) -> None:

@@ -89,23 +89,19 @@ class Sampling:
             self.journal.begin(self.stage, self.goal, proposal.values, proposal.distributions)
             yield self._job(number, proposal)
 
-    def report(self, job: Job, epoch: int, metrics: Mapping[str, float]) -> None:
-        """Add the metrics of an epoch to the evidence of a running trial."""
-        if (value := metrics.get(self.goal.first.name)) is not None and job.context in self.history:
-            trial = self.history[job.context]
-            self.history[job.context] = replace(trial, curve={**trial.curve, epoch: value})
-
     def stop(self, job: Job, epoch: int, metrics: Mapping[str, float]) -> bool:
-        """Whether the strategy ends a trial at a rung."""
-        self.report(job, epoch, metrics)
-        trial = self.history.get(job.context)
-        return trial is not None and epoch in trial.curve and self.strategy.stop(self.evidence(), job.context, epoch)
+        """Add the value at a rung to the evidence of a running trial; return whether the strategy ends the trial."""
+        if (value := metrics.get(self.goal.first.name)) is None:
+            return False
+        trial = self.history[job.context]
+        self.history[job.context] = replace(trial, curve={**trial.curve, epoch: value})
+        return self.strategy.stop(self.evidence(), job.context, epoch)
 
     def tell(self, result: Result) -> None:
         """Record the result of a trial."""
         number, record = result.job.context, result.record()
         self.journal.end(self.stage, self.goal, number, record)
-        self._learn(number, self.history[number].values if number in self.history else {}, record)
+        self._learn(number, self.history[number].values, record)
 
     def evidence(self) -> list[Evidence]:
         """The trials that the strategy may see, in the order of their numbers."""
@@ -125,8 +121,8 @@ class Sampling:
         """The next proposal; None if all that is proposed was tried before."""
         if number == 0:
             return self._proposal(0, {})
-        for attempt in range(MAX_REPEATS if self.blind else 1):
-            strategy = self.strategy if not attempt or self.blind is None else self.blind
+        for attempt in range(MAX_REPEATS):
+            strategy = self.blind if attempt and self.blind else self.strategy
             seed = derived_seed(self.seed, f"{self.stage.name} {attempt}")
             proposal = self._proposal(number, strategy.propose(self.evidence(), number, seed))
             if self.blind is None or not any(proposal.values == trial.values for trial in self.history.values()):

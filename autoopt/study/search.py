@@ -83,7 +83,7 @@ class Warm:
         Raises:
             BadInput: the baseline cannot be trained.
         """
-        settled = rehearse(self.space, self.runner, self.advised, self.baseline if self.tree["baseline"] else None)
+        settled = rehearse(self.space, self.runner, self.advised)
         if settled.untested:
             self.runner.screen.say(f"the test part cannot be measured: {settled.untested}")
         self.folder.settle(settled, self.facts)
@@ -123,7 +123,7 @@ def warm(tree: Tree, screen: Screen, executor: Executor | None = None) -> Iterat
         with interrupts.counted():
             if baseline is None and facts["lightning"]:
                 baseline = untouched(tree, facts["absent"])
-            yield Warm(tree, folder, Runner(executor, screen, interrupts), facts, baseline, start)
+            yield Warm(tree, folder, Runner(executor, screen, interrupts, executor.now), facts, baseline, start)
     finally:
         if executor is not None:
             executor.close()
@@ -215,11 +215,10 @@ def own_baseline(tree: Tree) -> Recipe | None:
 
 
 @contextmanager
-def open_study(warm: Warm, settled: Settled, asking: bool = True) -> Iterator[Study]:
+def open_study(warm: Warm, settled: Settled, asking: bool) -> Iterator[Study]:
     """The study with its journal, its budget and its mirror; at the end the journal is closed and MLflow is written."""
     folder, screen, first = warm.folder, warm.runner.screen, settled.goal.first
     journal = Journal(folder.path / "journal.log", folder.name, first.direction)
-    behind = 0
     try:
         budget = budget_of(warm, settled, journal, asking)
         mirror = listener(warm.tree, folder, settled.goal, journal, warm.facts)
@@ -230,12 +229,11 @@ def open_study(warm: Warm, settled: Settled, asking: bool = True) -> Iterator[St
             rest = (settled.space, settled.goal, warm.baseline, warm.facts, settled.part, tests)
             yield Study(warm.tree, folder, runner, journal, budget, *rest)
         finally:
-            behind = mirror.close()
+            if behind := mirror.close():
+                log = folder.path / "tracking.log"
+                screen.say(f"MLflow lacks {behind} records so far; the next run of this command writes them (log: {log})")
     finally:
         journal.close()
-        if behind:
-            log = folder.path / "tracking.log"
-            screen.say(f"MLflow lacks {behind} records so far; the next run of this command writes them (log: {log})")
 
 
 def budget_of(warm: Warm, settled: Settled, journal: Journal, asking: bool) -> Budget:

@@ -1,7 +1,7 @@
 """The verdict of a study as plain data. `autoopt.report` turns it into sentences, tables and pages."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, fields
 from statistics import mean
 from typing import Any
 
@@ -10,13 +10,6 @@ import yaml
 from autoopt.recipe import Recipe
 
 LEVEL = 0.95
-
-
-class Repeating(yaml.SafeDumper):
-    """Writes equal values twice instead of as YAML aliases, for people to read."""
-
-    def ignore_aliases(self, data: Any) -> bool:
-        return True
 
 
 @dataclass(frozen=True)
@@ -40,7 +33,7 @@ class Side:
     validation: float
     metrics: Mapping[str, float]
     recipe: Mapping[str, Any]
-    weights: str = ""
+    weights: str
 
     @property
     def point(self) -> Recipe:
@@ -96,17 +89,17 @@ class Verdict:
     reasons: Mapping[str, int]
     trainings: int
     seconds: float
-    elapsed: float = 0.0
-    dropped: Mapping[str, str] = field(default_factory=dict)
-    quarantined: tuple[str, ...] = ()
-    front: tuple[Point, ...] = ()
-    test_opened_for: int = 0
-    seeds_planned: int = 0
-    sampled: str = "examples"
-    seeds_needed: int = 0
-    test_needed: float = 0.0
-    alone: str = ""
-    folder: str = ""
+    elapsed: float
+    dropped: Mapping[str, str]
+    quarantined: tuple[str, ...]
+    front: tuple[Point, ...]
+    test_opened_for: int
+    seeds_planned: int
+    sampled: str
+    seeds_needed: int
+    test_needed: float
+    alone: str
+    folder: str
 
     @property
     def better(self) -> bool:
@@ -129,7 +122,7 @@ class Verdict:
 
     def yaml(self, **more: Any) -> str:
         """The text of verdict.yaml; `more` is for people, and `read_verdict` ignores it."""
-        return yaml.dump({**more, **self.tree(), "level": LEVEL, "better": self.better}, Dumper=Repeating, sort_keys=False)
+        return yaml.safe_dump({**more, **self.tree(), "level": LEVEL, "better": self.better}, sort_keys=False)
 
 
 def read_verdict(tree: Mapping[str, Any]) -> Verdict:

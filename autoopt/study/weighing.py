@@ -81,8 +81,9 @@ def to_show(gain: float, parts: Variances, seeds: int) -> tuple[int, float]:
         `MOST` times of both would not show it.
     """
     of_seeds, of_test = (sum(v for v, _ in some) for some in (parts[:2], parts[2:]))
-    for more_seeds, more_test in ((of_seeds >= of_test, of_seeds < of_test), (True, True)):
-        for count in range(seeds + 1, MOST * seeds + 1):
+    most_of_seeds = of_seeds >= of_test
+    for more_seeds, more_test in ((most_of_seeds, not most_of_seeds), (True, True)):
+        for count in range(seeds, MOST * seeds + 1):
             times = count / seeds
             more = zip(parts, (more_seeds, more_seeds, more_test), strict=False)
             if half_width([enlarged(part, times) if larger else part for part, larger in more]) < abs(gain):
@@ -104,9 +105,8 @@ def both_resampled(baseline: Candidate, winner: Candidate, part: str) -> bool:
 
 def repeats(candidate: Candidate) -> bool:
     """Whether every seed gave the same model, as far as resamples of the test part tell it: they vary, but not from seed to seed."""
-    drawn = [r.resamples for r in candidate.tests if r.resamples]
-    alike = len({r.score for r in candidate.tests}) == 1 and all(each == drawn[0] for each in drawn)
-    return len(drawn) > 1 and alike and len({*drawn[0]}) > 1
+    seen = {(r.score, *r.resamples) for r in candidate.tests}
+    return len(seen) == 1 and len({*candidate.tests[0].resamples}) > 1
 
 
 def sampling_of(winner: Candidate, baseline: Candidate) -> tuple[float, int]:

@@ -21,6 +21,10 @@ from autoopt.study.stages import SEARCH
 RECIPE = dict(Space.of(compose(["data=digits", "study=quick"])).baseline().tree)
 
 
+def ended(key, score, state="complete", **fields):
+    return Record(key, "search", RECIPE, 0, state, score, {}, {}, [], 0, 1, 1.0, 1.0, **fields)
+
+
 @pytest.fixture
 def run(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
@@ -105,7 +109,7 @@ def test_the_best_trial_of_an_unconcluded_study_is_shown_first(run, begun):
     """It minimises."""
     journal = Journal(begun / "journal.log", "signs", "minimize")
     for key, score, state in [("0", 0.5, "complete"), ("1", 0.25, "complete"), ("2", None, "failed"), ("3", 0.75, "complete")]:
-        journal.add(SEARCH, Record(key, "search", RECIPE, 0, state, score, reason=None if score else "lost"))
+        journal.add(SEARCH, ended(key, score, state, reason=None if score else "lost"))
     journal.close()
     _, out, _ = run("show", "signs", "root=runs")
     rows = out.splitlines()[3:7]
@@ -139,7 +143,7 @@ def test_a_training_that_has_not_ended(run, trained):
 
 def test_finish_concludes_with_the_study_as_it_was_configured(run, begun, monkeypatch):
     journal = Journal(begun / "journal.log", "signs")
-    journal.add(SEARCH, Record("0", "search", {}, 0, "complete", 0.5))
+    journal.add(SEARCH, ended("0", 0.5))
     journal.close()
     called = []
     monkeypatch.setattr("autoopt.commands.finish.search", lambda tree, screen, **more: called.append((tree, more)))

@@ -64,7 +64,7 @@ class Scripted(Executor):
     def __init__(self, play, path, workers=1, on_turn=lambda turn: None, facts=FACTS):
         self.play, self.store, self.workers, self.on_turn, self.facts = play, Store(path), workers, on_turn, facts
         self.scripts, self.epochs, self.answers, self.rungs, self.orders = {}, {}, {}, {}, []
-        self.news, self.unanswered, self.turns, self.most = deque(), set(), 0, 0
+        self.news, self.unanswered, self.turns, self.most, self.closed = deque(), set(), 0, 0, False
 
     def submit(self, number, order):
         assert number not in self.scripts
@@ -117,6 +117,7 @@ class Scripted(Executor):
 
     def close(self):
         self.scripts.clear()
+        self.closed = True
 
     @property
     def keys(self):
@@ -130,10 +131,10 @@ class Quiet:
     goal = clock = None
 
     def __init__(self):
-        self.lines, self.results, self.stages = [], [], []
+        self.lines, self.results, self.stages, self.counts = [], [], [], []
 
     def earlier(self, records):
-        pass
+        self.before = [record.key for record in records]
 
     def say(self, text):
         self.lines.append(str(text))
@@ -142,7 +143,7 @@ class Quiet:
         self.stages.append((stage.name, total, done))
 
     def running(self, count):
-        pass
+        self.counts.append(count)
 
     def result(self, result):
         self.results.append(result)
@@ -151,7 +152,7 @@ class Quiet:
 def runner(path, play, workers=1, objective=ACCURACY, on_turn=lambda turn: None):
     executor, screen = Scripted(play, path, workers, on_turn), Quiet()
     goal = None if objective is None else Goal((objective,))
-    return Runner(executor, screen, Interrupts("s", screen.say), goal, elapsed=executor.now)
+    return Runner(executor, screen, Interrupts("s", screen.say), executor.now, goal)
 
 
 @cache
@@ -176,7 +177,7 @@ def studied(path, play, *overrides, workers=1, objective=ACCURACY, on_turn=lambd
     run = runner(path, play, workers, objective, on_turn)
     journal = Journal(path / "journal.log", path.name, objective.direction)
     limit, spent = changes.pop("time", inf), changes.pop("spent", 0.0)
-    budget = Budget(limit, run.executor.now, 0.0, spent, bool(whole.options["compression"]))
+    budget = Budget(limit, run.executor.now, 0.0, spent, bool(whole.options["compression"]), asking=True)
     made = Study(
         tree, folder, replace(run, elapsed=lambda: budget.elapsed), journal, budget, whole, goal, None, FACTS, part, part == "test"
     )
@@ -228,7 +229,8 @@ def baseline():
 
 def record(key, score=None, state="complete", stage=SEARCH, recipe=None, **fields):
     """A record of a trial of the baseline's recipe, unless it has another one."""
-    return Record(key, stage.name, dict((recipe or baseline()).tree), 0, state, score, **fields)
+    blank = {"metrics": {}, "curves": {}, "resamples": [], "units": 0, "epochs": 0, "seconds": 0.0, "elapsed": 0.0}
+    return Record(key, stage.name, dict((recipe or baseline()).tree), 0, state, score, **{**blank, **fields})
 
 
 def trained(key, recipe=None):

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from math import inf
 
 import pytest
@@ -16,7 +17,7 @@ class Clock:
 def budget(limit=100.0, at=0.0, **fields):
     clock = Clock()
     clock.time = at
-    return Budget(limit, clock, 0.0, **fields)
+    return Budget(limit, clock, 0.0, **{"spent": 0.0, "compressing": False, "asking": True, **fields})
 
 
 def test_without_a_limit_no_stage_ends():
@@ -34,7 +35,11 @@ def test_what_this_and_earlier_sessions_used_is_gone():
     time = budget(at=10.0, spent=30.0)
     assert time.elapsed == 40.0
     assert time.left(SEARCH) == pytest.approx(42.5)
-    assert not time.over(SEARCH) and budget(at=60.0, spent=30.0).over(SEARCH)
+    assert not budget(at=52.0, spent=30.0).over(SEARCH) and budget(at=52.5, spent=30.0).over(SEARCH)
+
+
+def test_a_session_counts_from_its_start_on_the_clock():
+    assert replace(budget(at=17.0), start=12.0).elapsed == 5.0
 
 
 def test_confirm_has_its_share_though_earlier_sessions_used_all():

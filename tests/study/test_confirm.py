@@ -60,19 +60,23 @@ def test_the_trainings_of_a_plan_are_all_of_them():
     assert Plan(3, 2, 5).trainings == 3 * 2 + 2 * 5
 
 
+def budget(left):
+    return Budget(left, lambda: 0.0, 0.0, spent=0.0, compressing=False, asking=True)
+
+
 @pytest.mark.parametrize(
     ("seconds", "left", "workers", "room"), [([10.0, 30.0, 20.0], 100.0, 1, 5), ([10.0], 100.0, 4, 40), ([10.0], -5.0, 4, 0)]
 )
 def test_the_room_that_time_leaves(seconds, left, workers, room):
     """The median of the whole trainings counts."""
     searched = [record(str(n), 0.5, seconds=s) for n, s in enumerate(seconds)] + [record("9", 0.1, "stopped", seconds=1.0)]
-    assert room_left(searched, Budget(left, lambda: 0.0, 0.0), workers) == room
+    assert room_left(searched, budget(left), workers) == room
 
 
 def test_without_a_limit_or_a_training_there_is_room_for_all():
     searched = [record("0", 0.5, seconds=2.0)]
-    assert room_left(searched, Budget(float("inf"), lambda: 0.0, 0.0), 1) == float("inf")
-    assert room_left([], Budget(100.0, lambda: 0.0, 0.0), 1) == float("inf")
+    assert room_left(searched, budget(float("inf")), 1) == float("inf")
+    assert room_left([], budget(100.0), 1) == float("inf")
 
 
 def trial(key, score, state="complete", size=1.0, like=None):

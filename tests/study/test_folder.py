@@ -2,20 +2,20 @@ import os
 import re
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 import yaml
-from scripted import composed
+from scripted import composed, space
 
 from autoopt.config import compose
 from autoopt.errors import BadInput
 from autoopt.goal import Goal, Objective
-from autoopt.space import Space
 from autoopt.study.folder import FORMAT, Folder, default_name, derived_seed, replace_file
 from autoopt.study.journal_file import StoreError
 from autoopt.study.settled import Settled
 
-SETTLED = Settled(Space(), Goal((Objective("val_accuracy", "maximize"),)), "test")
+SETTLED = Settled(space(), Goal((Objective("val_accuracy", "maximize"),)), "test")
 FACTS = {"examples": "0", "sources": {}}
 
 
@@ -167,14 +167,14 @@ def test_nothing_is_settled_before_it_is_known_to_work(folder, tmp_path):
 
 
 def test_what_is_settled(folder):
-    one = folder("name=s", "optimizer=adamw,sgd")
+    one = folder("name=s", "optimizer=sgd,adamw")
     one.settle(SETTLED, FACTS)
-    space, config = (yaml.safe_load((one.path / name).read_text()) for name in ("space.yaml", "config.yaml"))
-    assert list(space["identity"]["optimizer"]) == ["adamw", "sgd"]
-    assert space["techniques"]["optimizer/sgd"].startswith("autoopt ")
-    assert (space["objective"], space["direction"]) == ("val_accuracy", "maximize")
-    assert (space["left_out"], space["quarantined"], space["format"]) == ({}, [], FORMAT)
-    assert one.locked == space
+    settled, config = (yaml.safe_load((one.path / name).read_text()) for name in ("space.yaml", "config.yaml"))
+    assert list(settled["identity"]["optimizer"]) == list(config["optimizer"]) == ["sgd", "adamw"], "the first is the baseline's"
+    assert settled["techniques"]["optimizer/sgd"].startswith("autoopt ")
+    assert (settled["objective"], settled["direction"]) == ("val_accuracy", "maximize")
+    assert (settled["left_out"], settled["quarantined"], settled["format"]) == ({}, [], FORMAT)
+    assert one.locked == settled
     assert compose([f"{k}={v}" for k, v in {"root": config["root"]}.items()], str(one.path / "config.yaml")) == config
 
 
@@ -182,8 +182,8 @@ def test_what_was_left_out_is_settled_with_it(folder):
     dropped = {"device/cuda": "no CUDA device", "optimizer/mine": "boom"}
     one = folder("name=s")
     assert one.locked is None
-    space = Space(dropped=dropped, broken=frozenset({"optimizer/mine"}), unfit={"mlp": {"activation/relu": "no"}})
-    one.settle(Settled(space, Goal((Objective("val_loss", "minimize"),)), "training"), FACTS)
+    found = replace(space(), dropped=dropped, broken=frozenset({"optimizer/mine"}), unfit={"mlp": {"activation/relu": "no"}})
+    one.settle(Settled(found, Goal((Objective("val_loss", "minimize"),)), "training"), FACTS)
     one.settle(SETTLED, FACTS)
     assert (one.locked["left_out"], one.locked["quarantined"]) == (dropped, ["optimizer/mine"])
     assert (one.locked["objective"], one.locked["direction"], one.locked["part"]) == ("val_loss", "minimize", "training"), "it stays"
@@ -228,6 +228,7 @@ def test_seeds_have_names():
     seeds = {derived_seed(seed, key) for seed in range(3) for key in ("0", "1", "0-final-0", "search 0")}
     assert len(seeds) == 12
     assert all(0 <= s < 2**31 for s in seeds)
+    assert max(derived_seed(0, str(n)) for n in range(500)) > 0.99 * 2**31, "all of 31 bits are used"
     assert derived_seed(0, "1") == derived_seed(0, "1")
     assert derived_seed(11, "2") != derived_seed(1, "12")
 

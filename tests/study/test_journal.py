@@ -233,6 +233,17 @@ def test_what_has_ended_is_on_the_disk(tmp_path, monkeypatch, how):
     assert synced[-1] == (tmp_path / "journal.log").stat().st_size
 
 
+def test_what_has_begun_is_on_the_disk_once_the_journal_is_closed(tmp_path, monkeypatch):
+    journal = Journal(tmp_path / "journal.log", "s")
+    journal.begin(SEARCH, GOAL, {"lr": 0.1}, RATE)
+    synced = []
+    monkeypatch.setattr(os, "fsync", lambda file: synced.append(os.fstat(file).st_size))
+    journal.close()
+    assert synced == [(tmp_path / "journal.log").stat().st_size]
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.fstat(journal.file.file)
+
+
 def test_a_disk_that_does_not_take_it_is_told(tmp_path, monkeypatch):
     journal = Journal(tmp_path / "journal.log", "s")
 

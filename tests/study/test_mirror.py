@@ -5,13 +5,14 @@ import sys
 from pathlib import Path
 
 import pytest
+import scripted
 from mlflow import MlflowClient
-from scripted import ACCURACY, space
+from scripted import ACCURACY, FACTS, closed, space, studied
 
-from autoopt.orders import Measure, Outcome, Train
+from autoopt.orders import Measure, Outcome, Problem, Train
 from autoopt.report.sentence import conclusion
-from autoopt.study.mirror import STATUS, Mirror, parameters
-from autoopt.study.runner import Job, Result
+from autoopt.study.mirror import STATUS, Mirror, git_commit, listener, parameters
+from autoopt.study.runner import Job, NoListener, Result
 from autoopt.study.stages import CONFIRM, SEARCH, TEST
 from autoopt.study.stored import open_stored
 
@@ -87,6 +88,80 @@ def test_what_a_longer_search_changes_is_a_tag():
     assert study == ("study", "s", {"epochs": 3}, {"autoopt.study": "s", "autoopt.trials": 4}, None)
 
 
+def job(key, stage=SEARCH):
+    return Job(Train(key=key, recipe=space().baseline()), stage)
+
+
+class TestARun:
+    def mirror(self, baseline=None):
+        tracker = Told()
+        made = Mirror(tracker, "s", {}, {}, ACCURACY, baseline)
+        tracker.calls.clear()
+        return made, tracker.calls
+
+    @pytest.mark.parametrize(("key", "name"), [("7", "007"), ("1234", "1234"), ("7-final-0", "7-final-0")])
+    def test_begins_under_a_name_that_sorts_by_the_trials_number(self, key, name):
+        mirror, calls = self.mirror()
+        mirror.begin(job(key))
+        tags = {"autoopt.study": "s", "autoopt.stage": "search", "autoopt.state": "running"}
+        assert calls == [("trial", key, f"{name} {space().baseline().title()}", parameters(space().baseline()), tags)]
+
+    def test_has_a_point_for_every_epoch(self):
+        mirror, calls = self.mirror()
+        mirror.epoch(job("7"), 3, {"val_accuracy": 0.5})
+        assert [call[:-1] for call in calls] == [("epoch", "7", 3, {"val_accuracy": 0.5})]
+
+    def test_has_its_gain_over_the_baseline_once_that_is_known(self):
+        mirror, calls = self.mirror()
+        for key, score in (("1", 0.5), ("0", 0.6), ("2", 0.75)):
+            mirror.end(Result(job(key), Outcome(epochs=3), score=score))
+        assert [call[3] for call in calls] == [
+            {"objective": 0.5},
+            {"objective": 0.6, "gain": 0.0},
+            {"objective": 0.75, "gain": pytest.approx(0.15)},
+        ]
+
+    def test_that_failed_has_the_reason(self):
+        mirror, calls = self.mirror(0.5)
+        mirror.end(Result(job("1"), problem=Problem("nonfinite", "nan"), epochs={1: {"val_accuracy": 0.5}}))
+        tags = {"autoopt.state": "failed", "autoopt.reason": "nonfinite", "autoopt.detail": "nan"}
+        assert calls == [("end", "1", "FAILED", {}, tags)]
+
+    def test_of_a_study_that_was_concluded_is_not_ended_again(self, tmp_path):
+        mirror, calls = self.mirror()
+        mirror.conclude("better", {"gain": 0.1}, {"autoopt.state": "concluded"}, [tmp_path])
+        mirror.close()
+        ended = ("conclude", "FINISHED", {"gain": 0.1}, {"autoopt.state": "concluded"})
+        assert calls == [("note", "better"), ("artifacts", tmp_path), ended, ("close",)]
+
+
+class TestTheListenerOfAStudy:
+    def told(self, path, monkeypatch, *overrides, facts=FACTS):
+        tracker = Told()
+        monkeypatch.setattr("autoopt.study.mirror.Tracker", lambda *_, **where: tracker.calls.append(where) or tracker)
+        study = studied(path / "s", None, "study.trials=4", "study.epochs=3", *overrides)
+        study.journal.add(SEARCH, scripted.record("0", 0.5))
+        study.journal.add(SEARCH, scripted.record("1", 0.75))
+        made = listener(study.tree, study.folder, study.goal, study.journal, facts)
+        closed(study)
+        return made, tracker.calls
+
+    def test_is_none_where_tracking_is_off(self, tmp_path, monkeypatch):
+        made, calls = self.told(tmp_path, monkeypatch)
+        assert isinstance(made, NoListener) and calls == []
+
+    @pytest.mark.parametrize(("examples", "data"), [("abc", {"name": "digits", "digest": "abc"}), ("", None)])
+    @pytest.mark.parametrize("commit", ["0123", ""])
+    def test_tells_the_store_what_is_searched(self, tmp_path, monkeypatch, examples, data, commit):
+        monkeypatch.setattr("autoopt.study.mirror.git_commit", lambda: commit)
+        made, calls = self.told(tmp_path, monkeypatch, "tracking.enabled=true", facts=FACTS | {"examples": examples})
+        where, (_, name, params, tags, told) = calls
+        assert where["experiment"] == name == "s"
+        assert (params, told) == ({"objective": "val_accuracy", "data": "digits", "epochs": 3}, data)
+        assert tags.get("mlflow.source.git.commit", "") == commit and tags["autoopt.trials"] == 4
+        assert made.baseline == 0.5, "a resumed search knows it"
+
+
 def search(folder, *words):
     command = [sys.executable, "-c", "import sys; from autoopt.cli import main; sys.exit(main())", "search", *TINY, *words]
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=200)
@@ -137,3 +212,19 @@ def test_a_real_search_in_a_real_store(tmp_path):
     assert (adamw["optimizer"], adamw["lr"], adamw["weight_decay"], adamw["batch_size"]) == ("adamw", "0.001", "0.01", "64")
     for record in study.records["test"]:
         assert trials[record.key.removesuffix("-test")].data.metrics["test_accuracy"] == record.score
+
+
+def test_the_commit(tmp_path, monkeypatch):
+    def git(*arguments):
+        who = ("-c", "user.name=a", "-c", "user.email=a@b.c")
+        return subprocess.run(["git", *who, *arguments], check=True, capture_output=True, text=True).stdout.strip()
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
+    assert git_commit() == "", "not under git"
+    git("init", "-q")
+    assert git_commit() == "", "nothing committed yet"
+    git("commit", "-q", "--allow-empty", "-m", "first")
+    assert git_commit() == git("rev-parse", "HEAD")
+    monkeypatch.setenv("PATH", "")
+    assert git_commit() == "", "no git"

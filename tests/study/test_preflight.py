@@ -148,6 +148,11 @@ def test_a_baseline_of_its_own_that_cannot_be_trained_is_refused(tmp_path, end, 
     assert asked == [], "the others are not tried any more"
 
 
+def test_a_baseline_from_a_file_that_cannot_be_trained_is_refused_by_its_name(tmp_path):
+    with pytest.raises(BadInput, match=r"^baseline=mine\.yaml cannot be trained: lost: killed by SIGKILL$"):
+        checked(tmp_path, "baseline=mine.yaml", own=OWN, own_baseline=Fails("lost", "killed by SIGKILL"))
+
+
 def test_a_technique_that_was_pinned_on_cannot_drop_out(tmp_path):
     failing = broken("boom", "augmentation", "mixup")
     with pytest.raises(BadInput, match="augmentation=mixup cannot be used here: boom"):
@@ -311,7 +316,7 @@ class TestSeveralModels:
 
     MODELS = ("model=linear,mlp,cnn", "activation=keep,relu", "regularizer=dropout", "regularizer.dropout.use=true,false")
 
-    def checked(self, path, without, broke=()):
+    def checked(self, path, without, broke=(), models=MODELS):
         """Without an activation in these models, nothing can be put in its place."""
 
         def play(order):
@@ -326,8 +331,11 @@ class TestSeveralModels:
             return WELL
 
         asked = []
-        tree = composed(*SOME, "augmentation=none", *self.MODELS)
-        return preflight(Space.of(tree), runner(path, play, 2, objective=None), tree).space, asked
+        tree, run = composed(*SOME, "augmentation=none", *models), runner(path, play, 2, objective=None)
+        found = preflight(Space.of(tree), run, tree).space
+        assert [done for _, _, done in run.screen.stages] == [0] * len(run.screen.stages)
+        assert sum(total for _, total, _ in run.screen.stages) == len(asked) - 1, "all but the baseline"
+        return found, asked
 
     def test_they_are_tried_with_each(self, tmp_path):
         _, asked = self.checked(tmp_path, ())
@@ -345,6 +353,10 @@ class TestSeveralModels:
     def test_what_works_with_none_is_left_out(self, tmp_path):
         found, _ = self.checked(tmp_path, ("linear", "mlp", "cnn"))
         assert found.dropped == {"activation/relu": "no activation module"} and list(found.options["activation"]) == ["keep"]
+
+    def test_what_does_not_work_with_the_only_one_is_left_out(self, tmp_path):
+        found, _ = self.checked(tmp_path, ("linear",), models=("model=linear", "activation=keep,relu"))
+        assert (found.dropped, found.unfit) == ({"activation/relu": "no activation module"}, {})
 
     def test_one_that_breaks_with_one_model_is_kept_from_it(self, tmp_path):
         found, _ = self.checked(tmp_path, (), broke=("cnn-regularizer-dropout",))

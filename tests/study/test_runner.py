@@ -7,8 +7,8 @@ import pytest
 from scripted import ACCURACY, AGAIN, Fails, outcome, runner, space
 
 from autoopt.goal import Goal, Objective
-from autoopt.orders import Measure, Train
-from autoopt.study.runner import RETRIES, Interrupted, Job
+from autoopt.orders import Measure, Outcome, Train
+from autoopt.study.runner import RETRIES, Interrupted, Job, NoListener
 from autoopt.study.stages import PREFLIGHT, SEARCH, TEST
 
 RECIPE = space().baseline()
@@ -48,6 +48,12 @@ def test_so_many_run_at_once(tmp_path, workers, width, most):
     assert run.screen.results == results
 
 
+def test_the_screen_is_told_how_many_run(tmp_path):
+    run = runner(tmp_path, train(1), 2)
+    ran(run, jobs(3))
+    assert run.screen.counts == [1, 2, 1, 0, 1, 0]
+
+
 def test_the_next_is_asked_only_when_there_is_room(tmp_path):
     """A sampler has to know as much as can be known before it is asked."""
     asked, told = [], []
@@ -68,6 +74,11 @@ def test_every_report_of_a_rung_is_answered_once(tmp_path):
     ran(run, jobs(3, rungs=(1, 3)), stop=lambda job, epoch, metrics: said.append((job.key, epoch, metrics["val_accuracy"])))
     assert sorted(said) == [(key, epoch, (epoch - 1) / 10) for key in "012" for epoch in (1, 3)]
     assert run.executor.unanswered == set()
+
+
+def test_where_nobody_judges_no_trial_is_stopped(tmp_path):
+    (result,) = runner(tmp_path, train(3)).collect(jobs(1, rungs=(1, 2)))
+    assert (result.state, result.score) == ("complete", 0.9)
 
 
 def test_stopped_trials_end_where_they_were_judged(tmp_path):
@@ -134,6 +145,42 @@ def test_failures_keep_reason_detail_and_curve(tmp_path):
     results = ran(runner(tmp_path, play), jobs(3))
     assert [r.state for r in results] == ["complete", "failed", "complete"]
     assert (results[1].problem.reason, results[1].problem.detail, curve(results[1])) == ("nonfinite", "train_loss is nan", [0.5])
+
+
+class TestTheRecordOfAResult:
+    def ended(self, tmp_path, end):
+        def play(order):
+            yield {"val_accuracy": 0.5}
+            yield {"val_accuracy": 0.6}
+            if isinstance(end, Fails):
+                raise end
+            return end
+
+        (result,) = ran(runner(tmp_path, play), jobs(1))
+        return result.record()
+
+    def test_has_what_was_measured(self, tmp_path):
+        record = self.ended(tmp_path, Outcome({"val_accuracy": 0.9}, epochs=7, resamples=[0.8, 0.9], units=40))
+        assert (record.key, record.stage, record.recipe, record.state) == ("0", "search", dict(RECIPE.tree), "complete")
+        assert (record.score, record.metrics, record.epochs) == (0.9, {"val_accuracy": 0.9}, 7)
+        assert (record.resamples, record.units) == ([0.8, 0.9], 40)
+        assert record.curve("val_accuracy") == {1: 0.5, 2: 0.6}
+        assert (record.reason, record.detail, record.technique) == (None, "", "")
+
+    def test_has_the_reason_of_a_failure_and_what_was_reached(self, tmp_path):
+        record = self.ended(tmp_path, Fails("plugin", "boom", "optimizer", "sgd"))
+        assert (record.state, record.reason, record.technique) == ("failed", "plugin", "optimizer/sgd")
+        assert record.detail == "optimizer/sgd: boom"
+        assert (record.score, record.metrics, record.epochs) == (None, {"val_accuracy": 0.6}, 2)
+        assert self.ended(tmp_path, Fails("nonfinite", "nan")).technique == ""
+
+    def test_of_a_failure_before_the_first_epoch_has_no_metrics(self, tmp_path):
+        def play(order):
+            raise Fails("nonfinite", "nan")
+            yield
+
+        (result,) = ran(runner(tmp_path, play), jobs(1))
+        assert (result.record().metrics, result.record().epochs, result.record().curves) == ({}, 0, {})
 
 
 def test_the_part_decides_which_metric_is_the_score(tmp_path):
@@ -210,6 +257,10 @@ def test_the_listener_is_told_everything_once(tmp_path):
     run = replace(runner(tmp_path, train(2)), listener=told)
     ran(run, jobs(2))
     assert told.heard == [(what, key) for key in "01" for what in ("begin", 1, 2, "complete")]
+
+
+def test_without_tracking_nothing_is_missing_at_the_end():
+    assert NoListener().close() == 0
 
 
 def test_the_listener_hears_only_the_end_of_a_measurement_and_nothing_of_a_try_out(tmp_path):

@@ -4,6 +4,7 @@ from scripted import Fails, Killed, closed, learn, outcome, rows, searched, spac
 from autoopt.errors import NotConcluded
 from autoopt.orders import Train
 from autoopt.strategy import AtRandom, Strategy
+from autoopt.study.compress import compress_goal
 from autoopt.study.explore import explore
 from autoopt.study.sampling import Sampling
 from autoopt.study.stages import SEARCH
@@ -136,7 +137,7 @@ def test_failures_count_and_the_search_goes_on(tmp_path, reason):
 
 
 class Watching(Strategy):
-    """Remembers the histories that it was shown, and proposes nothing but defaults."""
+    """Remembers the histories that it was shown, proposes nothing but defaults, and stops nothing."""
 
     def __init__(self):
         self.histories = []
@@ -150,7 +151,7 @@ def watched(tmp_path, play, trials=8, workers=1):
     """What a strategy was shown before the last trial."""
     study = studied(tmp_path / "s", play, f"study.trials={trials}", "study.epochs=3", workers=workers)
     strategy = Watching()
-    order = lambda key, seed, proposal: Train(key=key, recipe=proposal.recipe, seed=seed)  # noqa: E731
+    order = lambda key, seed, proposal: Train(key=key, recipe=proposal.recipe, seed=seed, rungs=(2,))  # noqa: E731
     sampling = Sampling(SEARCH, study.journal, study.goal, study.budget, study.space.trained(), strategy, order, trials, 0)
     study.runner.run(sampling.jobs(), sampling.tell, sampling.stop)
     closed(study)
@@ -177,6 +178,52 @@ def test_a_strategy_sees_what_runs_with_what_it_has_reached(tmp_path):
     assert {trial.state for trial in history.values()} == {"complete", "running"}
     assert all(trial.scores == () for trial in history.values() if trial.state == "running")
     assert all(list(trial.curve) == [1, 2, 3] and len(trial.scores) == 1 for trial in history.values() if trial.state == "complete")
+
+
+class Judging(Watching):
+    """Ends trial 1 at the first rung."""
+
+    def stop(self, history, number, epoch):
+        self.judged.append((number, epoch, {trial.number: dict(trial.curve) for trial in history}[number]))
+        return number == 1
+
+    def __init__(self):
+        super().__init__()
+        self.judged = []
+
+
+def test_a_strategy_judges_a_running_trial_by_its_value_at_the_rung_and_sees_it_as_stopped(tmp_path):
+    def play(order):
+        yield {"lr": 0.1} if order.key == "2" else {"val_accuracy": 0.25}
+        if (yield {"lr": 0.1} if order.key == "2" else {"val_accuracy": 0.5}):
+            return outcome(stopped=True, val_accuracy=0.5)
+        return outcome(val_accuracy=0.75)
+
+    study, strategy = studied(tmp_path / "s", play), Judging()
+    order = lambda key, seed, proposal: Train(key=key, recipe=proposal.recipe, seed=seed, rungs=(2,))  # noqa: E731
+    sampling = Sampling(SEARCH, study.journal, study.goal, study.budget, study.space.trained(), strategy, order, 4, 0)
+    study.runner.run(sampling.jobs(), sampling.tell, sampling.stop)
+    closed(study)
+    assert strategy.judged == [(number, 2, {2: 0.5}) for number in (0, 1, 3)], "trial 2 has no value to judge by"
+    assert [(trial.state, trial.scores, trial.curve) for trial in sampling.evidence()[:3]] == [
+        ("complete", (0.75,), {1: 0.25, 2: 0.5}),
+        ("stopped", (), {1: 0.25, 2: 0.5}),
+        ("complete", (0.75,), {}),
+    ]
+
+
+def test_a_trial_that_lacks_an_objective_has_failed_for_the_strategy(tmp_path):
+    def play(order):
+        yield {"val_accuracy": 0.5}
+        return outcome(val_accuracy=0.5, latency_ms=1.0, **({} if order.key == "1" else {"size_mb": 1.0}))
+
+    study = studied(tmp_path / "s", play)
+    goal = compress_goal(study.goal)
+    order = lambda key, seed, proposal: Train(key=key, recipe=proposal.recipe, seed=seed)  # noqa: E731
+    sampling = Sampling(SEARCH, study.journal, goal, study.budget, study.space.trained(), Watching(), order, 2, 0)
+    study.runner.run(sampling.jobs(), sampling.tell)
+    closed(study)
+    assert [(trial.state, trial.scores) for trial in sampling.evidence()] == [("complete", (0.5, 1.0, 1.0)), ("failed", ())]
 
 
 def play_baseline(*ends):
@@ -275,6 +322,14 @@ def test_weights_are_kept_for_compressions_alone(tmp_path):
         assert not any(order.recipe.tree["compression"] for order in study.runner.executor.orders)
 
 
+def test_the_screen_is_told_what_is_to_do_and_what_was_done_before(tmp_path):
+    searched(tmp_path / "s", trials=2)
+    study = studied(tmp_path / "s", learn, "study.trials=4", "study.epochs=3")
+    explore(study)
+    closed(study)
+    assert (study.runner.screen.stages, study.runner.screen.before) == ([("search", 4, 2)], ["0", "1"])
+
+
 def test_stopping_may_be_switched_off(tmp_path):
     trials = searched(tmp_path / "s", learn, "study.stopping=false")
     assert {row[3]["state"] for row in trials} == {"complete"}
@@ -299,7 +354,8 @@ class TestNothingTwice:
         return sampling, rows(tmp_path / "s")
 
     def test_random_proposals_take_over_and_the_stage_ends_where_all_was_tried(self, tmp_path):
-        sampling, trials = self.sampled(tmp_path, Watching())
+        sampling, trials = self.sampled(tmp_path, strategy := Watching())
+        assert len(strategy.histories) == 4, "it is asked first for each trial, and once more in vain"
         assert len(trials) == len({tuple(row[1].items()) for row in trials}) == 4
         assert sampling.exhausted
         assert len(self.sampled(tmp_path, Watching())[1]) == 4, "nor does a later session try anything"

@@ -1,8 +1,8 @@
 """The stages in their order, to the verdict, by an executor that plays scripts."""
 
 import math
-import subprocess
-from dataclasses import asdict
+from dataclasses import asdict, replace
+from pathlib import Path
 
 import pytest
 import yaml
@@ -10,14 +10,15 @@ from scripted import FACTS, PLAIN, SPACE, Fails, Killed, Quiet, Scripted, compos
 
 from autoopt.deployment.card import KNOWN
 from autoopt.errors import BadInput, NotConcluded
-from autoopt.orders import Graph, Measure, TryOut
+from autoopt.orders import Graph, Measure, Train, TryOut
 from autoopt.space import Space
 from autoopt.study.budget import CONFIRM_SHARE
 from autoopt.study.folder import derived_seed
-from autoopt.study.mirror import git_commit
+from autoopt.study.runner import NoListener
 from autoopt.study.search import own_baseline, search
 from autoopt.study.settled import recall
 from autoopt.study.stored import open_stored
+from autoopt.study.train import train
 from autoopt.study.verdict import read_verdict
 
 BASELINE = Space.of(composed(*SPACE, *PLAIN)).baseline()
@@ -87,19 +88,69 @@ def test_from_the_preflight_to_the_verdict(study):
         *"012345", "0-final-0", f"{winner}-final-0", "0-final-1", f"{winner}-final-1",
         "0-final-0-test", f"{winner}-final-0-test", "0-final-1-test", f"{winner}-final-1-test",
     ]  # fmt: skip
+    kept = {order.key: order.keep for order in study.executor.orders if isinstance(order, Train)}
+    assert kept == dict.fromkeys("012345", False) | {f"{trial}-final-{i}": True for trial in ("0", winner) for i in (0, 1)}
     assert (verdict.dropped, verdict.quarantined) == ({"optimizer/sgd": "killed"}, ("optimizer/sgd",))
     assert "quarantined: optimizer/sgd: killed" in study.screen.lines
     assert "baseline: mlp, adamw constant" in study.screen.lines
+    assert not any(line.startswith("left out") for line in study.screen.lines)
     for side in (verdict.baseline, verdict.winner):
         assert side.score == pytest.approx(sum(side.scores) / 2) and len(side.scores) == 2
     assert verdict.baseline.validation == pytest.approx(0.105)
     assert not any("sgd" in record.recipe["optimizer"] for record in study.records().values())
 
 
+def opened():
+    """The files that this process has open."""
+    return [file.resolve() for file in Path("/proc/self/fd").iterdir()]
+
+
+class TestWarmingUp:
+    def test_the_log_is_named_before_anything_happens_and_the_executor_is_closed_at_the_end(self, study):
+        study.search("study.trials=1")
+        assert study.screen.lines[0] == f"s: warming up (log: {study.path}/s/template.log)"
+        assert study.executor.closed
+        assert not [file for file in opened() if file.is_relative_to(study.path)]
+
+    def test_what_the_executor_refuses_leaves_no_folder(self, study):
+        class Refusing(Scripted):
+            def now(self):
+                raise BadInput("data=digits: no such file")
+
+        executor = Refusing(study.play, study.path / "s")
+        with pytest.raises(BadInput, match="no such file"):
+            search(study.tree(), Quiet(), executor)
+        assert not study.path.exists() and executor.closed
+
+    def test_other_data_are_another_study(self, study):
+        study.search("study.trials=1")
+        study.facts |= {"examples": "1"}
+        with pytest.raises(BadInput, match="the data of s has changed since it was begun"):
+            study.search("study.trials=1")
+        assert study.executor.closed
+
+    def test_what_cannot_work_here_is_left_out(self, study):
+        study.ends = {"preflight/optimizer-sgd": Fails("plugin", "no closure", "optimizer", "sgd", unavailable=True)}
+        study.search("study.trials=1")
+        assert "left out: optimizer/sgd (autoopt plan says why)" in study.screen.lines
+        assert not any(line.startswith("quarantined") for line in study.screen.lines)
+
+
+def test_records_that_mlflow_lacks_at_the_end_are_told(study, monkeypatch):
+    class Lacking(NoListener):
+        def close(self):
+            return 3
+
+    monkeypatch.setattr("autoopt.study.search.listener", lambda *_: Lacking())
+    study.search("study.trials=1")
+    way = f"the next run of this command writes them (log: {study.path}/s/tracking.log)"
+    assert study.screen.lines[-1] == f"MLflow lacks 3 records so far; {way}"
+
+
 def test_notes_on_the_data_and_changed_code_are_told_before_the_search(study):
-    study.facts |= {"notes": ["the training part lacks the class 7"], "sources": {"model=mine:Net": "a"}}
+    study.facts |= {"notes": ["the training part lacks the class 7"], "told": ["3 columns"], "sources": {"model=mine:Net": "a"}}
     study.search()
-    assert "data: the training part lacks the class 7" in study.screen.lines
+    assert {"data: the training part lacks the class 7", "3 columns"} <= {*study.screen.lines}
     study.facts |= {"sources": {"model=mine:Net": "b"}}
     study.search("study.trials=7")
     assert any(line.startswith("model=mine:Net: its file has changed since s was begun") for line in study.screen.lines)
@@ -113,6 +164,7 @@ def test_of_several_candidates_the_winner_is_chosen_on_seeds_of_their_own(study)
     verdict = study.search(*more)
     confirmed = [key for key in study.trained() if "confirm" in key]
     assert confirmed == [f"{trial}-confirm-{i}" for i in range(2) for trial in "987"]
+    assert not any(order.keep for order in study.executor.orders if "confirm" in order.key)
     assert verdict.winner.trial == "7"
     assert verdict.trainings == 60 + 6 + 6
     assert len({r.seed for r in study.records("confirm").values()} | {r.seed for r in study.records("final").values()}) == 12
@@ -273,10 +325,33 @@ class TestNotConcluded:
         study.ends = {"3": 0.99, "4": 0.98, "3-final-1": Fails("nonfinite", "nan"), "3-confirm-0": 0.99, "4-confirm-0": 0.98}
         study.ends |= {"3-confirm-1": 0.99, "4-confirm-1": 0.98}
         verdict = study.search("study.trials=60", "study.stopping=false", "study.seeds=3", "study.confirm=2")
+        assert [key for key in study.trained() if "confirm" in key] == ["3-confirm-0", "4-confirm-0", "3-confirm-1", "4-confirm-1"]
         assert verdict.winner.trial == "4"
 
 
 class TestWhereItIsMeasured:
+    def test_a_test_split_that_fails_in_the_preflight_is_left_alone(self, study):
+        logged = {"val_accuracy": 0.1}
+        study.ends = {"preflight/baseline": replace(outcome(**logged), untested="no such file")}
+        verdict = study.search("study.trials=2")
+        assert (verdict.part, verdict.test_opened_for) == ("validation", 0)
+        assert not any(key.endswith("-test") for key in study.asked)
+        told = "the verdict compares on the validation part, which also chooses the winner"
+        assert {"the test part cannot be measured: no such file", told} <= {*study.screen.lines}
+
+    def test_a_test_split_that_does_not_measure_the_objective_is_left_alone(self, study):
+        study.ends = {"preflight/baseline": replace(outcome(val_accuracy=0.1), tested={"test_loss": 1.0})}
+        verdict = study.search("study.trials=2")
+        assert (verdict.part, verdict.test_opened_for) == ("validation", 0)
+        told = "the verdict compares on the validation part, which also chooses the winner"
+        assert f"the test part does not measure val_accuracy: {told}" in study.screen.lines
+
+    def test_trainings_are_compared_though_the_test_split_cannot_be_measured_in_the_end(self, study):
+        study.ends = {"0-final-1-test": Fails("error", "no such file")}
+        with pytest.raises(NotConcluded, match="the test part cannot be measured"):
+            study.search("objective=train_loss", "study.trials=2")
+        assert study.search("objective=train_loss", "study.trials=2", asking=False).part == "training"
+
     def test_without_a_test_split_on_validation_which_never_says_is_better(self, study):
         study.facts = study.facts | {"test": False}
         study.ends = dict.fromkeys(("0", "0-final-0", "0-final-1"), 0.1)
@@ -295,18 +370,31 @@ class TestWhereItIsMeasured:
         assert {"test_accuracy", "val_accuracy"} <= verdict.winner.metrics.keys()
 
 
-def test_of_a_lightning_module_the_baseline_is_as_it_is_written(study):
-    study.facts = study.facts | {"lightning": True}
-    study.search()
-    recipe = study.records()["0"].recipe
-    assert (list(recipe["optimizer"]), list(recipe["schedule"]), recipe["augmentation"], recipe["regularizer"]) == (
-        ["keep"],
-        ["keep"],
-        {},
-        {},
-    )
-    assert "preflight/own-baseline" in study.asked
-    assert any(line.endswith("as it is written") for line in study.screen.lines)
+class TestALightningModule:
+    """Its baseline is the module as it is written."""
+
+    def recipe(self, study, **facts):
+        study.facts = study.facts | {"lightning": True, **facts}
+        study.search("study.trials=2")
+        assert "preflight/own-baseline" in study.asked
+        return study.records()["0"].recipe
+
+    def test_keeps_its_own_optimizer_and_schedule_and_is_given_nothing_more(self, study):
+        recipe = self.recipe(study)
+        assert (list(recipe["optimizer"]), list(recipe["schedule"])) == (["keep"], ["keep"])
+        assert (recipe["augmentation"], recipe["regularizer"]) == ({}, {})
+        assert (list(recipe["data"]), list(recipe["device"]), recipe["batches"]["size"]) == (["digits"], ["cpu"], 64)
+        assert "baseline: mlp as it is written" in study.screen.lines
+
+    def test_has_the_defaults_of_its_author_but_what_was_pinned(self, study):
+        study.facts = study.facts | {"lightning": True}
+        study.search("study.trials=1", "model.mlp.width=48", "model.mlp.depth=interval(5,6)")
+        assert study.records()["0"].recipe["model"]["mlp"] == {**BASELINE.tree["model"]["mlp"], "width": 48}
+
+    def test_without_an_optimizer_of_its_own_is_trained_by_the_first_that_was_selected(self, study):
+        recipe = self.recipe(study, absent={"optimizer": {"own": "configure_optimizers is missing"}})
+        assert list(recipe["optimizer"]) == ["adamw"]
+        assert any(line.startswith("baseline: mlp as it is written, with adamw") for line in study.screen.lines)
 
 
 @pytest.mark.parametrize(("spread", "shown"), [(0.1, False), (0.001, True)])
@@ -350,7 +438,7 @@ class TestABaselineOfItsOwn:
     def test_what_it_leaves_open_is_refused_before_anything_starts(self, study):
         file = study.path / "mine.yaml"
         file.write_text("data: digits\noptimizer: adamw,sgd\n")
-        with pytest.raises(BadInput, match=r"a recipe has one value for each setting, but .* is open"):
+        with pytest.raises(BadInput, match=r"a recipe has one value for each setting, but model\.mlp\.width is open$"):
             study.search(baseline=str(file))
         assert not (study.path / "s").exists()
 
@@ -410,10 +498,41 @@ class TestWithoutAsking:
         assert study.records().keys() == before | {"0"}
 
 
+class TestOneTraining:
+    def train(self, study, *overrides, **how):
+        study.asked.clear()
+        screen, tree = Quiet(), study.tree(*overrides, **how)
+        return train(tree, screen, Scripted(study.play, study.path / "s", 1, facts=study.facts)), screen.lines
+
+    def test_only_its_recipe_is_tried_trained_and_measured(self, study):
+        study.ends = {"0": 0.7, "0-test": 0.6}
+        trained, lines = self.train(study)
+        assert not any("cannot be measured" in line for line in lines)
+        assert (trained.score, trained.part, trained.metrics["val_accuracy"]) == (0.6, "test", 0.7)
+        assert study.trained() == ["0", "0-test"] and study.asked[0] == "preflight/baseline"
+        assert not any(key.startswith("preflight/optimizer") for key in study.asked)
+
+    def test_it_settles_its_folder(self, study):
+        self.train(study)
+        with pytest.raises(BadInput, match="s was begun with"):
+            self.train(study, "optimizer=sgd")
+
+    def test_a_test_split_that_cannot_be_measured_is_told(self, study):
+        study.ends = {"0": 0.7, "preflight/baseline": replace(outcome(val_accuracy=0.1), untested="no such file")}
+        trained, lines = self.train(study)
+        assert (trained.score, trained.part) == (0.7, "validation")
+        assert "the test part cannot be measured: no such file" in lines
+
+    def test_a_module_is_not_tried_as_it_is_written_where_the_config_trains_it_otherwise(self, study):
+        study.facts = study.facts | {"lightning": True}
+        self.train(study)
+        assert "preflight/own-baseline" not in study.asked
+
+
 class TestTime:
     """A turn of the scripted executor is a second on its clock, the only one that a study reads."""
 
-    MORE = ("study.stopping=false", "study.trials=500", "study.seeds=3")
+    MORE = ("strategy=random", "study.stopping=false", "study.trials=500", "study.seeds=3")
 
     @pytest.mark.parametrize("workers", [1, 4])
     @pytest.mark.parametrize("limit", [60, 120])
@@ -426,8 +545,15 @@ class TestTime:
         assert verdict.elapsed == pytest.approx(study.executor.now(), abs=3)
 
     def test_a_time_for_the_baseline_alone_is_told(self, study):
-        alone = study.search(*self.MORE, "study.time=1s").alone
-        assert alone == "only the baseline was tried, because the time ended (study.time=1s); give a longer one"
+        verdict = study.search(*self.MORE, "study.time=1s")
+        assert (len(verdict.baseline.scores), verdict.seeds_planned) == (1, 3)
+        assert verdict.alone == "only the baseline was tried, because the time ended (study.time=1s); give a longer one"
+
+    def test_the_first_session_counts_from_its_start(self, study):
+        study.ends = {"0": Fails("nonfinite", "nan")}
+        with pytest.raises(NotConcluded):
+            study.search()
+        assert study.records()["0"].elapsed == study.executor.now()
 
     def test_earlier_sessions_count(self, study):
         more = ("study.stopping=false",)
@@ -450,19 +576,3 @@ def test_a_store_that_cannot_be_used_is_refused_before_anything_starts(study):
     with pytest.raises(BadInput, match=r"tracking\.uri=file:///tmp/x: "):
         study.search("tracking.enabled=true", "tracking.uri=file:///tmp/x")
     assert (study.asked, list(study.path.iterdir())) == ([], [])
-
-
-def test_the_commit(tmp_path, monkeypatch):
-    def git(*arguments):
-        who = ("-c", "user.name=a", "-c", "user.email=a@b.c")
-        return subprocess.run(["git", *who, *arguments], check=True, capture_output=True, text=True).stdout.strip()
-
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
-    assert git_commit() == "", "not under git"
-    git("init", "-q")
-    assert git_commit() == "", "nothing committed yet"
-    git("commit", "-q", "--allow-empty", "-m", "first")
-    assert git_commit() == git("rev-parse", "HEAD")
-    monkeypatch.setenv("PATH", "")
-    assert git_commit() == "", "no git"

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from math import inf, sqrt
 
 import numpy as np
@@ -125,11 +126,16 @@ def test_the_freedom_of_the_resamples_is_one_less_than_they_are():
     assert bounds == pytest.approx((0.1 - half, 0.1 + half), abs=1e-5)
 
 
-def test_a_small_test_part_widens_the_interval():
-    """Of three units (groups, or examples) the variance is 3/2 of the resamples', with two degrees of freedom: t is 4.3027."""
+@pytest.mark.parametrize(("units", "t"), [(3, 4.3027), (2, 12.7062), (1, 12.7062)])
+def test_a_small_test_part_widens_the_interval(units, t):
+    """Of n units (groups, or examples) the variance is n/(n-1) of the resamples', with n-1 degrees of freedom.
+
+    A single unit counts as two.
+    """
     drawn = [[0.90, 0.92, 0.88, 0.91, 0.89]] * 3
-    sides = candidate("0", [0.8] * 3, resamples=[[0.8] * 5] * 3, units=3), candidate("7", [0.9] * 3, resamples=drawn, units=3)
-    half = 4.3027 * np.std(drawn[0], ddof=1) * sqrt(3 / 2)
+    sides = candidate("0", [0.8] * 3, resamples=[[0.8] * 5] * 3, units=units), candidate("7", [0.9] * 3, resamples=drawn, units=units)
+    n = max(2, units)
+    half = t * np.std(drawn[0], ddof=1) * sqrt(n / (n - 1))
     assert weighed(*sides)[1] == pytest.approx((0.1 - half, 0.1 + half), abs=1e-4)
 
 
@@ -177,14 +183,30 @@ def test_among_equal_recipes_better_is_said_as_rarely_as_the_level_promises(cand
     assert np.mean([simulated(rng, candidates, seeds) for _ in range(2000)]) < 0.03
 
 
-def test_seeds_that_change_nothing_tell_nothing_of_chance():
-    """A module that seeds itself: its score is the same, and so is every resample of it."""
-    drawn = [0.8, 0.9, 0.85]
-    same = candidate("1", [0.9, 0.9], resamples=[drawn, drawn])
-    low, high = weighed(candidate("0", [0.8, 0.8], resamples=[drawn, drawn]), same)[1]
-    assert (low, high) == (-inf, inf)
-    other = candidate("1", [0.9, 0.91], resamples=[drawn, [0.81, 0.9, 0.85]])
-    assert weighed(candidate("0", [0.8, 0.82], resamples=[drawn, [0.7, 0.9, 0.85]]), other)[1][0] > -inf
+class TestSeedsThatChangeNothing:
+    """A module that seeds itself: its score is the same, and so is every resample of it, so that nothing tells of chance."""
+
+    SAME = candidate("0", [0.8, 0.8], resamples=[[0.8, 0.9, 0.85]] * 2)
+
+    def test_on_both_sides_leave_the_interval_unknown(self):
+        assert weighed(self.SAME, candidate("1", [0.9, 0.9], resamples=[[0.95, 0.9, 0.9]] * 2))[1] == UNBOUNDED
+
+    @pytest.mark.parametrize(
+        "other",
+        [
+            candidate("1", [0.9, 0.91], resamples=[[0.95, 0.9, 0.9]] * 2),
+            candidate("1", [0.9, 0.9], resamples=[[0.95, 0.9, 0.9], [0.95, 0.9, 0.85]]),
+            candidate("1", [1.0, 1.0], resamples=[[1.0, 1.0, 1.0]] * 2),
+        ],
+        ids=["another score", "another resample", "without a mistake"],
+    )
+    def test_on_one_side_alone_do_not(self, other):
+        low, high = weighed(self.SAME, other)[1]
+        assert -inf < low < high < inf
+        assert weighed(replace(other, key="0"), replace(self.SAME, key="1"))[1] == pytest.approx((-high, -low))
+
+    def test_without_a_difference_leave_none(self):
+        assert weighed(self.SAME, replace(self.SAME, key="1")) == (0.0, (0.0, 0.0))
 
 
 def test_other_numbers_of_test_batches_cannot_be_compared_one_by_one():
@@ -222,10 +244,17 @@ def test_a_loss_of_a_plain_network_cannot_fall_below_0():
     assert both == plain, "a module's own loss may"
 
 
-@pytest.mark.parametrize("objective", [ACCURACY, Objective("val_score", "maximize")])
-def test_scores_that_are_no_shares_have_no_limits(objective):
-    """An accuracy in percent, and a metric that nobody knows."""
-    limited, plain = bounded([80.0, 99.0, 90.0], [70.0, 99.0, 95.0], objective)
+@pytest.mark.parametrize(
+    ("objective", "theirs", "ours"),
+    [
+        (ACCURACY, [80.0, 99.0, 90.0], [70.0, 99.0, 95.0]),
+        (Objective("val_score", "maximize"), [80.0, 99.0, 90.0], [70.0, 99.0, 95.0]),
+        (Objective("val_neg_mse", "maximize"), [-0.2, -0.9, -0.1], [-0.5, -0.1, -0.3]),
+    ],
+    ids=["an accuracy in percent", "a metric that nobody knows", "an error turned into a score"],
+)
+def test_scores_outside_of_the_limits_have_no_limits(objective, theirs, ours):
+    limited, plain = bounded(theirs, ours, objective)
     assert limited == plain
 
 
@@ -269,6 +298,27 @@ class TestWhatWouldShowIt:
     def test_both_where_neither_is_enough(self):
         seeds, times = to_show(0.03, [(4e-4, 2), (4e-4, 2), (6e-4, 99)], 3)
         assert seeds > 3 and times == pytest.approx(seeds / 3)
+
+    def test_seeds_alone_where_the_test_part_varies_less(self):
+        of_seeds, of_test = [(4e-4, 2), (4e-4, 2)], (1e-6, 99)
+        seeds, times = to_show(0.03, [*of_seeds, of_test], 3)
+        assert seeds > 3 and times == 1
+        assert half_width([*(enlarged(part, seeds / 3) for part in of_seeds), of_test]) < 0.03
+
+    def test_one_more_seed_where_that_is_enough(self):
+        parts = [(4e-4, 2), (4e-4, 2)]
+        gain = half_width([enlarged(part, 4 / 3) for part in parts])
+        assert to_show(gain * 1.001, parts, 3) == (4, 1.0)
+
+    def test_a_hundred_times_as_much_is_the_most(self):
+        """The report says so."""
+        parts = [(4e-4, 2), (4e-4, 2)]
+        least = half_width([enlarged(part, 100) for part in parts])
+        assert to_show(least * 1.0001, parts, 3) == (300, 1.0)
+        assert to_show(least * 0.9999, parts, 3) == (0, 0.0)
+
+    def test_three_seeds_twice_are_six_with_five_degrees_of_freedom(self):
+        assert enlarged((0.5, 2), 2) == (0.25, 5)
 
     def test_nothing_where_there_is_hardly_a_difference(self):
         assert to_show(1e-6, [(4e-4, 2), (4e-4, 2)], 3) == (0, 0.0)

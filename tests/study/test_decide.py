@@ -1,0 +1,98 @@
+"""What a verdict counts and advises, from the candidates that were compared."""
+
+from math import inf
+
+import pytest
+from scripted import FACTS, LOSS, baseline, closed, record, studied
+
+from autoopt.study.confirm import Candidate
+from autoopt.study.decide import needed, plan_of, point, side, verdict_of
+from autoopt.study.stages import COMPRESS, FINAL, SEARCH, TEST
+from autoopt.study.weighing import to_show, variances
+
+
+def candidate(key, scores, resamples=(), **metrics):
+    """A recipe on its seeds; `resamples`: one list a seed, if it was measured on the test part."""
+    finals = [record(f"{key}-final-{i}", score, stage=FINAL, metrics={"val_accuracy": score} | metrics) for i, score in enumerate(scores)]
+    tests = [
+        record(f"{r.key}-test", r.score, stage=TEST, resamples=list(drawn), units=9) for r, drawn in zip(finals, resamples, strict=False)
+    ]
+    return Candidate(key, baseline(), finals, tests)
+
+
+class TestWhatWouldShowADifference:
+    SIDES = candidate("0", [0.50, 0.52, 0.54]), candidate("7", [0.51, 0.54, 0.56])
+
+    def needed(self, low, high):
+        return needed(*self.SIDES, "validation", 0.02, (low, high))
+
+    def test_is_told_where_the_interval_includes_0(self):
+        seeds, test = self.needed(-0.03, 0.07)
+        assert (seeds, test) == to_show(0.02, variances(*self.SIDES, "validation"), 3)
+        assert seeds > 3
+        assert self.needed(0.0, 0.04) == self.needed(-0.04, 0.0) == (seeds, test), "its ends belong to it"
+
+    @pytest.mark.parametrize("interval", [(0.01, 0.03), (-0.03, -0.01), (-inf, inf), (0.0, 0.0)])
+    def test_is_not_told_where_it_was_shown_or_is_unknown_or_exact(self, interval):
+        assert self.needed(*interval) == (0, 0.0)
+
+
+class TestASide:
+    def test_has_the_mean_of_every_metric_of_both_parts(self):
+        one = candidate("7", [0.5, 0.7], epochs_trained=3.0)
+        tests = [record(f"7-final-{i}-test", score, stage=TEST, metrics={"test_accuracy": score}) for i, score in enumerate([0.4, 0.8])]
+        found = side(Candidate("7", one.recipe, one.records, tests), "test")
+        assert (found.trial, found.score, found.scores, found.validation) == ("7", pytest.approx(0.6), [0.4, 0.8], pytest.approx(0.6))
+        assert found.metrics == pytest.approx({"val_accuracy": 0.6, "epochs_trained": 3.0, "test_accuracy": 0.6})
+        assert (found.title, found.recipe, found.weights) == (baseline().title(), dict(baseline().tree), "7-final-0")
+
+    def test_without_a_test_part_has_the_metrics_of_validation(self):
+        found = side(candidate("7", [0.5, 0.7]), "validation")
+        assert (found.score, found.metrics) == (pytest.approx(0.6), {"val_accuracy": pytest.approx(0.6)})
+
+
+def test_a_point_of_the_front_has_its_score_and_its_costs():
+    found = point(record("compress-1", 0.75, stage=COMPRESS, metrics={"latency_ms": 2.0, "size_mb": 0.5}))
+    assert (found.trial, found.title, found.validation, found.latency_ms, found.size_mb) == (
+        "compress-1",
+        baseline().title(),
+        0.75,
+        2.0,
+        0.5,
+    )
+
+
+class TestTheVerdict:
+    def verdict(self, path, ours, theirs=(0.1, 0.3, 0.2), lightning=False, resamples=()):
+        part = "test" if resamples else "validation"
+        study = studied(path / "s", None, "study.seeds=3", objective=LOSS, spent=1.25, facts=FACTS | {"lightning": lightning}, part=part)
+        for key, state, seconds in (("0", "complete", 0.25), ("1", "complete", 0.25), ("2", "stopped", 0.25)):
+            study.journal.add(SEARCH, record(key, 0.5, state, seconds=seconds))
+        study.journal.add(SEARCH, record("3", None, "failed", reason="lost", seconds=0.5))
+        sides = [candidate(key, scores, resamples) for key, scores in (("0", theirs), ("7", ours))]
+        for key in ("0-final-0-test", "0-final-1-test", "7-final-0-test"):
+            study.journal.add(TEST, record(key, 0.5, stage=TEST))
+        found = verdict_of(study, *sides, plan_of(study))
+        closed(study)
+        return found
+
+    def test_counts_the_trials_and_their_time(self, tmp_path):
+        found = self.verdict(tmp_path, [0.1, 0.25, 0.05])
+        assert (found.counts, found.reasons) == ({"complete": 2, "stopped": 1, "failed": 1}, {"lost": 1})
+        assert (found.trainings, found.test_opened_for, found.seeds_planned) == (4, 2, 0)
+        assert (found.seconds, found.elapsed) == (1.2, 1.2), "rounded"
+
+    @pytest.mark.parametrize(("lightning", "clipped"), [(False, True), (True, False)])
+    def test_has_no_gain_that_autoopts_own_loss_rules_out(self, tmp_path, lightning, clipped):
+        _, high = self.verdict(tmp_path, [0.1, 0.25, 0.05], lightning=lightning).interval
+        assert (high == pytest.approx(0.2)) == clipped and high >= 0.19
+
+    @pytest.mark.parametrize(
+        ("lightning", "resamples", "sampled"),
+        [(False, [], "examples"), (True, [[0.1, 0.2], [0.3, 0.1], [0.2, 0.1]], "batches"), (True, [], "")],
+    )
+    def test_names_what_the_test_part_was_resampled_by(self, tmp_path, lightning, resamples, sampled):
+        assert self.verdict(tmp_path, [0.1, 0.25, 0.05], lightning=lightning, resamples=resamples).sampled == sampled
+
+    def test_names_the_planned_seeds_where_the_time_ended_before(self, tmp_path):
+        assert self.verdict(tmp_path, [0.1, 0.25], [0.1, 0.3]).seeds_planned == 3
