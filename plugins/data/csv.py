@@ -4,7 +4,7 @@ from pathlib import Path
 import pandas
 
 from autoopt.data.dialect import encoding_of, separator_of
-from autoopt.data.files import Sheet, asked, from_files, parts_of, read_file
+from autoopt.data.files import Sheet, declared_schema, from_files, parts_of, read_file
 from autoopt.data.task import Examples
 
 WHERE = "data.csv"
@@ -41,7 +41,7 @@ def csv(
         Unavailable: no file is given.
         BadInput: a file cannot be read, or nothing can be learnt from it.
     """
-    files, schema = parts_of(WHERE, path, train, val, test), asked(WHERE, types, drop, na_values, decimal)
+    files, schema = parts_of(WHERE, path, train, val, test), declared_schema(WHERE, types, drop, na_values, decimal)
     read = partial(read_file, WHERE, read=partial(sheet, separator=separator, encoding=encoding))
     return from_files(WHERE, read, target, kind, files, schema)
 

@@ -4,7 +4,7 @@ from pathlib import Path
 import pandas
 from pyarrow.parquet import ParquetDataset
 
-from autoopt.data.files import Sheet, asked, from_files, parts_of, read_file
+from autoopt.data.files import Sheet, declared_schema, from_files, parts_of, read_file
 from autoopt.data.task import Examples
 
 WHERE = "data.parquet"
@@ -33,7 +33,7 @@ def parquet(
         Unavailable: no file is given.
         BadInput: a file cannot be read, or nothing can be learnt from it.
     """
-    files, schema = parts_of(WHERE, path, train, val, test), asked(WHERE, types, drop, na_values)
+    files, schema = parts_of(WHERE, path, train, val, test), declared_schema(WHERE, types, drop, na_values)
     return from_files(WHERE, partial(read_file, WHERE, read=sheet), target, kind, files, schema)
 
 

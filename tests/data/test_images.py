@@ -54,7 +54,7 @@ def test_files_of_8_bits_count_as_16_among_deep_ones(tmp_path):
     first, second = Images([tmp_path / "a.png", tmp_path / "b.png"], 6, True)[torch.tensor([0, 1])]
     assert torch.equal(first, second)
     Image.fromarray(PICTURE.astype("float32")).save(tmp_path / "c.tif")
-    with pytest.raises(BadInput, match=r"c\.tif holds floating numbers and .*b\.png does not; give images of one kind"):
+    with pytest.raises(BadInput, match=r"c\.tif holds floating-point numbers and .*b\.png does not; give images of one kind"):
         Images([tmp_path / "b.png", tmp_path / "c.tif"], 6, True)
 
 
