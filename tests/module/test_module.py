@@ -807,7 +807,7 @@ def test_geometry_acts_before_mixing_and_classes_become_probabilities_once():
 
 def test_an_augmentation_that_returns_too_little_is_named():
     chosen = Chosen(recipe({}, augmentation=here("forgetful")))
-    with pytest.raises(TechniqueError, match="augmentation/forgetful: returned 1 of inputs, targets"):
+    with pytest.raises(TechniqueError, match="augmentation/forgetful: returned 1 instead of 2 tensors: inputs, targets"):
         augment(chosen, *blobs(6), 3)
 
 
