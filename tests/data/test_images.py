@@ -155,7 +155,7 @@ def test_parts_that_make_no_sense_are_refused(tmp_path):
     with pytest.raises(BadInput, match="has folders for test and validation, but none for train"):
         image_folder(path=str(tmp_path), size=4)
     write(tmp_path / "valid" / "left", 3)
-    with pytest.raises(BadInput, match=r"val and .*valid are both the validation part; leave one of them away"):
+    with pytest.raises(BadInput, match=r"val and .*valid are both the validation part; remove one of them"):
         image_folder(path=str(tmp_path), size=4)
     (tmp_path / "valid").rename(tmp_path / "train")
     for file in (tmp_path / "train" / "left").iterdir():
