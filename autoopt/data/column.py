@@ -205,7 +205,7 @@ def learn_column(column: pandas.Series, train: np.ndarray, embed: bool, schema: 
     values = read[train]
     if bare.type == "number" and name not in schema.types and identifies(name, values):
         return replace(bare, ignored="every value is different, an identifier")
-    learnt = remembering(bare, column, unread, train, place)
+    learnt = with_unread_as_gaps(bare, column, unread, train, place)
     if np.isnan(values).all():
         raise BadInput(f"data: column '{name}' cannot be a {bare.type}, as no cell of the training part can be read as one")
     parts = varying(values[~np.isnan(values)]) if bare.type == "date" else ()
@@ -233,7 +233,7 @@ def column_type(training: pandas.Series, schema: Schema) -> Column | None:
     return replace(bare, type=kind, style=style)
 
 
-def remembering(bare: Column, column: pandas.Series, unread: np.ndarray, train: np.ndarray, place: Locate) -> Column:
+def with_unread_as_gaps(bare: Column, column: pandas.Series, unread: np.ndarray, train: np.ndarray, place: Locate) -> Column:
     """A column that remembers the unreadable texts of its training part as gaps, with a note for the user."""
     if not unread.any():
         return bare

@@ -19,13 +19,13 @@ BROKEN = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)  # Syn
 MAX_NAMED = 5
 
 
-class Held(Protocol):
+class ImageInside(Protocol):
     """An image inside another file; its `str` says where."""
 
     def open(self) -> BytesIO | Path: ...
 
 
-File = Path | Held
+File = Path | ImageInside
 
 
 class Images:

@@ -321,7 +321,7 @@ def task_of_module(
 
 
 def tested(datamodule: LightningDataModule, seed: int) -> tuple[LightningDataModule | None, tuple[str, ...]]:
-    """A copy of the data module with its test stage set up, which may replace the training stage; or None, and why it failed."""
+    """A copy of the data module with its test stage set up, as that may undo the training stage; or None, and a note on why."""
     if not is_overridden("test_dataloader", datamodule):
         return None, ()
     try:
@@ -404,7 +404,7 @@ def validated(examples: Examples) -> tuple[Examples, Span | None]:
         raise BadInput("data: there are no examples")
     if len(examples.inputs) != len(examples.targets):
         raise BadInput(f"data: {len(examples.inputs)} inputs but {len(examples.targets)} targets")
-    span = looked_through(examples.inputs)
+    span = span_of_inputs(examples.inputs)
     if not all(map(math.isfinite, span or ())) or not torch.isfinite(examples.targets.float()).all():
         raise BadInput("data: some values are not finite (NaN or infinity)")
     if examples.kind != "classification":
@@ -415,7 +415,7 @@ def validated(examples: Examples) -> tuple[Examples, Span | None]:
     return replace(examples, targets=targets), span
 
 
-def looked_through(inputs: Tensor | Source | Raw) -> Span | None:
+def span_of_inputs(inputs: Tensor | Source | Raw) -> Span | None:
     """The span of the inputs, which are read once, piece by piece; None for raw inputs, and for arrays of integers."""
     if isinstance(inputs, Raw) or (isinstance(inputs, Tensor | Mapped) and not inputs.dtype.is_floating_point):
         return None
