@@ -246,7 +246,7 @@ def test_batches_that_cannot_be_augmented_are_not_offered():
 
 
 def test_a_network_needs_batches_of_tensors_and_something_to_be_judged_on():
-    with pytest.raises(BadInput, match=r"batches are no \(inputs, targets\) tensors; give a LightningModule that takes them"):
+    with pytest.raises(BadInput, match=r"batches are not tensors \(inputs, targets\); give a LightningModule that takes them"):
         facts_of(f"data={HERE}:Mapped")
     with pytest.raises(BadInput, match="data=Unvalidated: it has no val_dataloader, which a network is judged on"):
         facts_of(f"data={HERE}:Unvalidated")
