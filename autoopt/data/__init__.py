@@ -1,1 +1,1 @@
-"""The examples, from where they are kept to ready batches."""
+"""The examples, from their source to batches on the device."""

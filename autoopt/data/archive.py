@@ -1,4 +1,4 @@
-"""The arrays of an npz file; those that are not compressed stay in it, mapped into memory."""
+"""The arrays of an npz file; arrays that are not compressed are mapped into memory."""
 
 import struct
 import zipfile
@@ -11,14 +11,14 @@ from numpy.lib import format as npy
 from autoopt.errors import BadInput
 
 LOCAL_HEADER = struct.Struct("<26xHH")
-"""Of a member of a zip file: the lengths of the name and of the extra field, which end it."""
+"""The header of a member of a zip file: the lengths of the name and of the extra field, which follow it."""
 
 
 class Archive:
     """An npz file.
 
     Raises:
-        BadInput: there is none, or it is something else.
+        BadInput: the file is missing, or is not an npz file.
     """
 
     def __init__(self, path: Path, where: str):
@@ -35,10 +35,10 @@ class Archive:
         return name in self.members
 
     def array(self, name: str) -> np.ndarray:
-        """One array: a `numpy.memmap` where it is not compressed, else in memory.
+        """One array: a `numpy.memmap` if it is not compressed, else an array in memory.
 
         Raises:
-            BadInput: it is corrupt, or holds objects.
+            BadInput: the array is corrupt, or holds Python objects.
         """
         member = self.members[name]
         try:

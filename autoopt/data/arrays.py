@@ -1,4 +1,4 @@
-"""What plain arrays are: images by their shape and type, classes by their values. What cannot be told apart is asked about."""
+"""Plain arrays as inputs and targets: shape and type tell images, values tell classes; in doubt, an error asks for the setting."""
 
 import numpy as np
 import torch
@@ -10,7 +10,7 @@ from autoopt.errors import BadInput
 CHANNELS = (1, 3, 4)
 LAYOUTS = ("NCHW", "NHWC", "NHW", "numbers")
 MOST_CLASSES = 20
-"""More different integers than these may be values as well as classes."""
+"""More distinct integers may be values as well as classes."""
 OWN_LOSS = "several labels of an example, or masks, need a LightningModule with its own loss"
 TASK_KINDS = ("classification", "regression")
 
@@ -19,56 +19,67 @@ def array_inputs(array: np.ndarray, layout: str | None, where: str) -> Mapped:
     """An array as inputs: images `(N, C, H, W)`, or numbers.
 
     Args:
-        layout: one of `LAYOUTS`, where the shape does not tell.
-        where: the node that the settings stand under.
+        layout: one of `LAYOUTS`; by default, the shape and the type decide.
+        where: the technique as a config names it, for messages.
 
     Raises:
-        BadInput: it holds no numbers, is not of the layout, or may be of several.
+        BadInput: the array does not hold numbers, does not have this layout, or may have several.
     """
     seen = f"{where}: the inputs are {array.dtype} {array.shape}"
     if layout not in (None, *LAYOUTS):
         raise BadInput(f"{where}.layout={layout}: expected one of {', '.join(LAYOUTS)}")
     if array.ndim < 2 or array.dtype.kind not in "uifb":
         raise BadInput(f"{seen}; expected numbers (N, …), or images")
-    found = layout or array_layout(array.shape, array.dtype, seen, where)
-    if found != "numbers" and array.ndim != len(found):
+    form = layout or array_layout(array.shape, array.dtype, seen, where)
+    if form != "numbers" and array.ndim != len(form):
         raise BadInput(f"{where}.layout={layout}: the inputs have the shape {array.shape}")
-    eight_bits = array.dtype == np.uint8 and found != "numbers"
-    exact = found != "numbers" or np.can_cast(array.dtype, np.float32)
-    dtype = torch.uint8 if eight_bits else torch.float32 if exact else torch.float64  # which is centred before it is rounded
-    return Mapped(array, dtype, channels_last=found == "NHWC", grey=found == "NHW")
+    eight_bits = array.dtype == np.uint8 and form != "numbers"
+    exact = form != "numbers" or np.can_cast(array.dtype, np.float32)
+    dtype = torch.uint8 if eight_bits else torch.float32 if exact else torch.float64  # centred before it is rounded to float32
+    return Mapped(array, dtype, channels_last=form == "NHWC", grey=form == "NHW")
 
 
 def array_layout(shape: tuple[int, ...], dtype: np.dtype, seen: str, where: str) -> str:
-    """The layout that a shape and a type leave no doubt about."""
+    """The layout of an array, by its shape and type.
+
+    Args:
+        seen: the array in words, for messages.
+
+    Raises:
+        BadInput: several layouts are possible.
+    """
     if len(shape) == 4:
         signs = set(channel_signs(*shape[1:]))
         if len(signs) == 1:
             return signs.pop()
-        raise BadInput(f"{seen}: the channels may stand first or last; say {where}.layout=NCHW or {where}.layout=NHWC")
+        raise BadInput(f"{seen}: the channels may come first or last; give {where}.layout=NCHW or {where}.layout=NHWC")
     if len(shape) == 3 and dtype in (np.uint8, np.uint16):
         return "NHW"
     if len(shape) == 3 and shape[1] == shape[2]:
-        raise BadInput(f"{seen}: grey images or sequences; say {where}.layout=NHW or {where}.layout=numbers")
+        raise BadInput(f"{seen}: grey images or sequences; give {where}.layout=NHW or {where}.layout=numbers")
     return "numbers"
 
 
 def channel_signs(first: int, middle: int, last: int) -> list[str]:
-    """What speaks for channels first or last: a usual number of channels on one side, square images on the other."""
+    """The layouts that the sizes of an image suggest: one by a usual number of channels, one by square images."""
     usual = {"NCHW": first in CHANNELS, "NHWC": last in CHANNELS}
     square = {"NCHW": middle == last, "NHWC": first == middle}
     return [next(name for name in sign if sign[name]) for sign in (usual, square) if sum(sign.values()) == 1]
 
 
 def targets_of(targets: np.ndarray, kind: str | None, where: str) -> tuple[Tensor, str, tuple[str, ...]]:
-    """The targets, what they are, and the names of the classes.
+    """The targets, the kind of the task, and the class names.
 
     Args:
-        kind: one of `TASK_KINDS`, where the values do not tell.
-        where: the node that the settings stand under.
+        targets: classes `(N,)`, rows `(N, K)` with a single 1, or values `(N,)` or `(N, D)`.
+        kind: one of `TASK_KINDS`; by default, the values decide.
+        where: the technique as a config names it, for messages.
+
+    Returns:
+        class indices int64 `(N,)` or values float64 `(N, D)`, one of `TASK_KINDS`, and the names of the classes.
 
     Raises:
-        BadInput: they are something else, or may be both.
+        BadInput: the targets are neither classes nor values, or may be both.
     """
     if kind not in (None, *TASK_KINDS):
         raise BadInput(f"{where}.kind={kind}: expected {' or '.join(TASK_KINDS)}")
@@ -97,8 +108,8 @@ def number_targets(targets: np.ndarray, where: str) -> Tensor:
 
 
 def kind_of(targets: np.ndarray, where: str) -> str:
-    """What targets `(N,)` are."""
-    both = f"say {where}.kind=classification or {where}.kind=regression"
+    """The kind of a task with targets `(N,)`."""
+    both = f"give {where}.kind=classification or {where}.kind=regression"
     if targets.dtype.kind in "ui" and (count := len(np.unique(targets))) > MOST_CLASSES:
         span = f"{targets.min()} to {targets.max()}"
         raise BadInput(f"{where}: the targets are {count} different integers, {span}: classes or values; {both}")
@@ -115,17 +126,17 @@ def rows_of(targets: np.ndarray, kind: str | None, where: str) -> tuple[Tensor, 
         if (targets.sum(1) == 1).all():
             return torch.from_numpy(targets.argmax(1)).long(), "classification", tuple(map(str, range(targets.shape[1])))
         raise BadInput(
-            f"{where}: the targets {targets.shape} are multi-label, rows with several ones or none; {OWN_LOSS}; "
-            f"or say {where}.kind=regression"
+            f"{where}: the targets {targets.shape} are multi-label, rows with several 1s or none; {OWN_LOSS}; "
+            f"or give {where}.kind=regression"
         )
     if targets.dtype.kind != "f" or kind == "classification":
         raise BadInput(f"{where}: the targets are {targets.dtype} {targets.shape}; expected a single class for each example, "
-                       f"or say {where}.kind=regression")  # fmt: skip
+                       f"or give {where}.kind=regression")  # fmt: skip
     return number_targets(targets, where), "regression", ()
 
 
 def multi_label(targets: Tensor) -> bool:
-    """Whether targets `(N, K)` are rows of 0 and 1 with several ones, or none, in some."""
+    """Whether targets `(N, K)` are rows of 0 and 1, some of them with several 1s or none."""
     return targets.ndim == 2 and targets.shape[1] > 1 and bool(((targets == 0) | (targets == 1)).all()) and not one_hot(targets)
 
 
@@ -135,10 +146,13 @@ def one_hot(targets: Tensor) -> bool:
 
 
 def class_indices(targets: Tensor, whose: str = "the targets") -> Tensor:
-    """Class indices, int64 `(N,)`, of integers or truths `(N,)` or `(N, 1)`, or of rows with a single 1.
+    """Class indices, int64 `(N,)`, of integers or booleans `(N,)` or `(N, 1)`, or of rows `(N, K)` with a single 1.
+
+    Args:
+        whose: the subject of a message.
 
     Raises:
-        BadInput: they are of another shape, or rows with several ones or none.
+        BadInput: the targets have another shape, or are rows with several 1s or none.
     """
     if targets.ndim == 2 and targets.shape[1] == 1:
         targets = targets[:, 0]
@@ -152,14 +166,14 @@ def class_indices(targets: Tensor, whose: str = "the targets") -> Tensor:
 
 
 def checked_classes(targets: Tensor, whose: str = "the targets") -> Tensor:
-    """The same of targets whose values are looked at too.
+    """Class indices as from `class_indices`, after a check of their values.
 
     Raises:
-        BadInput: some are no whole numbers, or negative.
+        BadInput: as `class_indices`; some are negative, or not whole numbers.
     """
-    found = class_indices(targets, whose)
+    indices = class_indices(targets, whose)
     if targets.is_floating_point() and (odd := targets[targets % 1 != 0]).numel():
         raise BadInput(f"data: {whose} hold the class {float(odd[0]):g}; expected whole numbers")
-    if found.numel() and found.min() < 0:
-        raise BadInput(f"data: {whose} hold the class {int(found.min())}; expected classes from 0 upwards")
-    return found
+    if indices.numel() and indices.min() < 0:
+        raise BadInput(f"data: {whose} hold the class {int(indices.min())}; expected classes from 0 upwards")
+    return indices

@@ -1,4 +1,4 @@
-"""What stands where in a batch of a user's data module: the inputs, the targets, and all that lies on the pixels of the images."""
+"""Where the inputs, the targets and the masks are in a batch of a user's data module, and masks that move with images."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -13,17 +13,23 @@ TARGET_KEYS = ("label", "labels", "target", "targets", "mask", "masks", "y")
 
 @dataclass(frozen=True)
 class Layout:
-    """The keys of a batch: of its inputs, its targets, and those of its tensors that are masks, moved as the images are."""
+    """The keys of the tensors in a batch.
+
+    Args:
+        inputs: of the inputs.
+        targets: of the targets.
+        masks: of the tensors with the height and width of the images, which move with them.
+        misfits: of the tensors with another height and width, such as a depth map at half the size, which cannot move with them.
+    """
 
     inputs: Any
     targets: Any
     masks: tuple[Any, ...] = ()
     misfits: tuple[Any, ...] = ()
-    """Tensors that have places of their own, which are not those of the images."""
 
 
 def batch_layout(batch: Any) -> Layout | None:
-    """The layout of a sequence (inputs, targets, …), or of a mapping with images by their usual names; nothing of other batches."""
+    """The layout of a sequence (inputs, targets, …), or of a mapping with images under a usual name; None for other batches."""
     keys = keys_of(batch)
     if keys is None or not all(isinstance(batch[key], Tensor) for key in keys):
         return None
@@ -41,9 +47,9 @@ def keys_of(batch: Any) -> tuple[Any, Any] | None:
         return (0, 1) if len(batch) >= 2 else None
     if not isinstance(batch, Mapping):
         return None
-    found = [next((key for key in names if key in batch), None) for names in (IMAGES, TARGET_KEYS)]
-    is_image = found[0] is not None and isinstance(batch[found[0]], Tensor) and batch[found[0]].ndim == 4
-    return (found[0], found[1]) if is_image and found[1] is not None else None
+    inputs, targets = (next((key for key in names if key in batch), None) for names in (IMAGES, TARGET_KEYS))
+    is_image = inputs is not None and isinstance(batch[inputs], Tensor) and batch[inputs].ndim == 4
+    return (inputs, targets) if is_image and targets is not None else None
 
 
 def items(batch: Any) -> Iterator[tuple[Any, Any]]:
@@ -52,29 +58,29 @@ def items(batch: Any) -> Iterator[tuple[Any, Any]]:
 
 def replaced(batch: Any, values: Mapping[Any, Tensor]) -> Any:
     """A batch of the same kind with some of its values replaced; a sequence becomes a list."""
-    found = {key: values.get(key, value) for key, value in items(batch)}
-    return found if isinstance(batch, Mapping) else list(found.values())
+    new = {key: values.get(key, value) for key, value in items(batch)}
+    return new if isinstance(batch, Mapping) else list(new.values())
 
 
 def pixel_positions(images: Tensor) -> Tensor:
-    """Row, column and 1 for each pixel, float32 `(N, 3, H, W)`; moved with the images, they say where each pixel has come from."""
+    """Row, column and 1 for each pixel, float32 `(N, 3, H, W)`; moved with the images, they tell where each pixel comes from."""
     height, width = images.shape[2:]
     rows, columns = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
     planes = torch.stack([rows, columns, torch.ones_like(rows)]).to(images.device, torch.float32)
     return planes.expand(len(images), -1, -1, -1)
 
 
-def moved(mask: Tensor, found: Tensor) -> Tensor:
-    """A mask as the images were moved: each pixel has the value of the nearest pixel that it came from, 0 where it came from outside.
+def moved(mask: Tensor, positions: Tensor) -> Tensor:
+    """A mask that is moved like the images: each pixel takes the value of the nearest source pixel, or 0 from outside the image.
 
     Args:
         mask: `(N, …, H, W)` of any type.
-        found: what became of `pixel_positions`.
+        positions: `pixel_positions` after they were moved with the images, `(N, 3, H, W)`.
     """
-    rows, columns, inside = found.unbind(1)
+    rows, columns, inside = positions.unbind(1)
     height, width = mask.shape[-2:]
     share = inside.clamp(min=1e-3)
-    row, column = ((each / share).round().long().clamp(0, size - 1) for each, size in ((rows, height), (columns, width)))
+    row, column = ((axis / share).round().long().clamp(0, size - 1) for axis, size in ((rows, height), (columns, width)))
     planes = mask.reshape(len(mask), -1, height * width)
     taken = planes.gather(2, (row * width + column).flatten(1)[:, None].expand_as(planes))
     return torch.where(inside.flatten(1)[:, None] > 0.5, taken, torch.zeros_like(taken)).view_as(mask)

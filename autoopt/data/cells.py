@@ -1,4 +1,4 @@
-"""The cells of a table as texts, and what a text says as a number, a truth value, a date or a time."""
+"""The cells of a table as texts, and texts that are read as numbers, truth values, dates or times."""
 
 import re
 from collections.abc import Iterable, Sequence
@@ -14,9 +14,9 @@ TYPES = ("number", "truth value", "date", "time", "category")
 GAPS = frozenset(
     ("", "#N/A", "#N/A N/A", "#NA", "<NA>", "N/A", "NA", "NULL", "NaN", "None", "n/a", "nan", "null", "-NaN", "-nan", "1.#QNAN", "-1.#IND")
 )
-"""What stands for a missing value in any column; the words that pandas takes for it."""
+"""Texts that mean a missing value in any column, after the default of pandas' `na_values`."""
 PLACEHOLDERS = frozenset(("?", "-", "--", ".", "..", "*", "na", "none", "unknown", "missing", "not available"))
-"""What often stands for one, by whatever a column holds besides: it is no evidence against numbers."""
+"""Texts that often mean a missing value; they do not count when the type of a column is decided."""
 NESTED = (list, tuple, dict, set, bytes, np.ndarray)
 EPOCH = pandas.Timestamp("1970-01-01", tz="UTC")
 ISO = r"\d{4}-\d{2}(?:-\d{2}(?:[T ]\d{2}(?::?\d{2}(?::?\d{2}(?:[.,]\d+)?)?)?\s*(?:Z|[+-]\d{2}(?::?\d{2})?)?)?)?"
@@ -27,7 +27,7 @@ DAYS = (
 )  # fmt: skip
 CLOCKS = ("", " %H:%M", " %H:%M:%S", " %I:%M %p", " %I:%M:%S %p")
 FORMATS = ("ISO8601", *(day + clock for day in DAYS for clock in CLOCKS), "%Y%m%d")
-"""How dates are written; the last is read only where a column is said to be dates, as it is a number too."""
+"""The formats of dates; the last is a number too, so it is only tried on a column that the user declares to be dates."""
 THOUSANDS = {".": ",' \u00a0\u202f", ",": ".' \u00a0\u202f"}
 SIGNS = "%$€£¥₹"
 SAMPLE = 200
@@ -35,13 +35,13 @@ SAMPLE = 200
 
 @dataclass(frozen=True)
 class Style:
-    """How the texts of a column are written.
+    """How the numbers or dates of a column are written.
 
     Args:
         decimal: the decimal mark of numbers, a point or a comma.
-        thousands: the mark between groups of three digits, where there is one.
-        sign: of a currency, or %, which may stand beside a number.
-        format: of dates.
+        thousands: the mark between groups of three digits, or empty.
+        sign: a currency sign, or %, that may stand beside a number, or empty.
+        format: the format of dates.
     """
 
     decimal: str = "."
@@ -54,14 +54,14 @@ PLAIN_STYLE = Style()
 
 
 def unwrapped(column: pandas.Series) -> pandas.Series:
-    """A column without pandas' periods and categories."""
+    """A column with its periods as timestamps, and its categories as plain values."""
     if isinstance(column.dtype, pandas.PeriodDtype):
         return column.dt.to_timestamp()
     return column.astype(object) if isinstance(column.dtype, pandas.CategoricalDtype) else column
 
 
 def structured_kind(column: pandas.Series) -> str:
-    """What a column holds, where its cells are no values of a table."""
+    """The kind of cells that are more than a single value (lists, mappings, bytes, complex numbers), or an empty text."""
     if types.is_complex_dtype(column):
         return "complex numbers"
     if column.dtype != object and not str(column.dtype).startswith(("list", "struct", "map", "binary", "large_", "fixed_size")):
@@ -71,7 +71,7 @@ def structured_kind(column: pandas.Series) -> str:
 
 
 def cell_texts(column: pandas.Series) -> pandas.Series:
-    """Cells as texts without space around them; missing values stay missing."""
+    """Cells as texts without spaces around them; missing values stay missing."""
     column = unwrapped(column)
     if isinstance(column.dtype, pandas.StringDtype):
         return column.str.strip()
@@ -79,36 +79,37 @@ def cell_texts(column: pandas.Series) -> pandas.Series:
 
 
 def cell_text(value: Any) -> str:
-    """A value as a text; whole floats as integers are, since a gap makes floats of a column of integers."""
+    """A value as a text; a whole float like an integer, since a gap turns a column of integers into floats."""
     if isinstance(value, float | np.floating) and float(value).is_integer():
         return str(int(value))
     return str(value).strip()
 
 
 def readings(column: pandas.Series, kind: str, style: Style, gaps: Iterable[str]) -> tuple[np.ndarray, np.ndarray]:
-    """A column that is no category, as float64: gaps are NaN, dates days since 1970, times seconds.
+    """A column that is not a category as float64: gaps are NaN, dates are days since 1970, times are seconds.
 
     Args:
-        gaps: texts that stand for a missing value.
+        kind: the column's type, of `TYPES`.
+        gaps: texts that mean a missing value.
 
     Returns:
-        the values, and a mask of the cells that are neither missing nor readable.
+        the values `(N,)`, and a mask of the cells that are neither missing nor readable.
     """
     column = unwrapped(column)
     if kind == native_kind(column):
         return of_native(column, kind), np.zeros(len(column), bool)
-    said = cell_texts(column)
-    missing = (said.isna() | said.isin(set(gaps))).to_numpy(bool)
+    texts = cell_texts(column)
+    missing = (texts.isna() | texts.isin(set(gaps))).to_numpy(bool)
     values = np.full(len(column), np.nan)
-    values[~missing] = read_cells(said[~missing].astype("str"), kind, style)
-    if kind == "number" and column.dtype == object:  # what is a number already is written in no style
-        known = column.map(lambda value: isinstance(value, Number) and not isinstance(value, bool)).to_numpy(bool) & ~missing
-        values[known] = column[known].astype("float64")
+    values[~missing] = read_cells(texts[~missing].astype("str"), kind, style)
+    if kind == "number" and column.dtype == object:  # a number among texts is not parsed by their style
+        is_number = column.map(lambda value: isinstance(value, Number) and not isinstance(value, bool)).to_numpy(bool) & ~missing
+        values[is_number] = column[is_number].astype("float64")
     return values, np.isnan(values) & ~missing
 
 
 def native_kind(column: pandas.Series) -> str:
-    """The type that a column's own dtype says, if it says one."""
+    """The type that a column's dtype states, or an empty text."""
     if types.is_bool_dtype(column.dtype):
         return "truth value"
     if types.is_numeric_dtype(column.dtype):
@@ -127,114 +128,119 @@ def of_native(column: pandas.Series, kind: str) -> np.ndarray:
     return column.to_numpy("float64", na_value=np.nan)
 
 
-def read_cells(said: pandas.Series, kind: str, style: Style) -> np.ndarray:
-    """Texts as float64; what cannot be read is NaN."""
+def read_cells(texts: pandas.Series, kind: str, style: Style) -> np.ndarray:
+    """Texts as float64; a text that cannot be read is NaN."""
     if kind == "number":
-        return numbers(said, style)
+        return numbers(texts, style)
     if kind == "date":
-        return days(said, style.format)
-    return clocks(said) if kind == "time" else truths(said)
+        return days(texts, style.format)
+    return clocks(texts) if kind == "time" else truths(texts)
 
 
-def numbers(said: pandas.Series, style: Style) -> np.ndarray:
+def numbers(texts: pandas.Series, style: Style) -> np.ndarray:
     if style.sign:
-        said = said.str.replace(style.sign, "", regex=False).str.strip()
+        texts = texts.str.replace(style.sign, "", regex=False).str.strip()
     if style.thousands:
-        grouped = said.str.fullmatch(digit_groups(style.thousands, style.decimal)).to_numpy(bool)
-        said = said.where(~grouped, said.str.replace(style.thousands, "", regex=False))
+        grouped = texts.str.fullmatch(digit_groups(style.thousands, style.decimal)).to_numpy(bool)
+        texts = texts.where(~grouped, texts.str.replace(style.thousands, "", regex=False))
     if style.decimal == ",":
-        said = said.where(~said.str.contains(".", regex=False), "").str.replace(",", ".", regex=False)
-    return pandas.to_numeric(said, errors="coerce").to_numpy("float64")
+        texts = texts.where(~texts.str.contains(".", regex=False), "").str.replace(",", ".", regex=False)
+    return pandas.to_numeric(texts, errors="coerce").to_numpy("float64")
 
 
 def digit_groups(thousands: str, decimal: str) -> str:
-    """Digits in groups of three, as a regular expression."""
+    """A regular expression of numbers with their digits in groups of three."""
     return rf"[+-]?\d{{1,3}}(?:{re.escape(thousands)}\d{{3}})+(?:{re.escape(decimal)}\d*)?"
 
 
-def days(said: pandas.Series, form: str) -> np.ndarray:
-    iso = said.str.fullmatch(ISO)  # without forms that are numbers, such as 2020
-    times = pandas.to_datetime(said.where(iso), format="ISO8601", utc=True, errors="coerce")
+def days(texts: pandas.Series, form: str) -> np.ndarray:
+    iso = texts.str.fullmatch(ISO)  # `ISO` leaves out the forms that are numbers too, such as 2020
+    times = pandas.to_datetime(texts.where(iso), format="ISO8601", utc=True, errors="coerce")
     if form != "ISO8601":
-        times = times.where(iso, pandas.to_datetime(said.where(~iso), format=form, utc=True, errors="coerce"))
+        times = times.where(iso, pandas.to_datetime(texts.where(~iso), format=form, utc=True, errors="coerce"))
     return ((times - EPOCH) / pandas.Timedelta(days=1)).to_numpy("float64")
 
 
-def clocks(said: pandas.Series) -> np.ndarray:
-    parts = said.str.extract(f"^{CLOCK}$").astype("float64").to_numpy()
+def clocks(texts: pandas.Series) -> np.ndarray:
+    parts = texts.str.extract(f"^{CLOCK}$").astype("float64").to_numpy()
     return np.where(np.isnan(parts[:, 1]), np.nan, np.nan_to_num(parts) @ [86400, 3600, 60, 1])
 
 
-def truths(said: pandas.Series) -> np.ndarray:
-    return said.str.lower().map({"true": 1.0, "false": 0.0, "1": 1.0, "0": 0.0, "1.0": 1.0, "0.0": 0.0}).to_numpy("float64")
+def truths(texts: pandas.Series) -> np.ndarray:
+    return texts.str.lower().map({"true": 1.0, "false": 0.0, "1": 1.0, "0": 0.0, "1.0": 1.0, "0.0": 0.0}).to_numpy("float64")
 
 
 # ----------------------------------------------------------------------------------------------------------- what a column holds
 
 
-def text_type(said: pandas.Series, decimal: str) -> tuple[str, Style]:
-    """The type that texts tell, and how they are written.
+def text_type(texts: pandas.Series, decimal: str) -> tuple[str, Style]:
+    """The type of a column by its texts, and how these are written.
 
     Args:
-        said: the texts of training examples, none of them missing.
+        texts: those of the training examples, without missing values.
         decimal: the decimal mark.
     """
-    said = said[~said.str.lower().isin(PLACEHOLDERS)]
-    if few(~said.str.lower().isin(("true", "false")).to_numpy(bool), said):
+    texts = texts[~texts.str.lower().isin(PLACEHOLDERS)]
+    if few(~texts.str.lower().isin(("true", "false")).to_numpy(bool), texts):
         return "truth value", PLAIN_STYLE
-    if said.str.fullmatch(r"0\d+").any():  # a code: as a number it would lose its zeros
+    if texts.str.fullmatch(r"0\d+").any():  # codes such as 007, which would lose their zeros as numbers
         return "category", PLAIN_STYLE
     for kind in ("number", "date", "time"):
-        style = style_of(said, kind, decimal, FORMATS[:-1])
-        if few(np.isnan(read_cells(said, kind, style)), said):
+        style = style_of(texts, kind, decimal, FORMATS[:-1])
+        if few(np.isnan(read_cells(texts, kind, style)), texts):
             return kind, style
     return "category", PLAIN_STYLE
 
 
-def few(unread: np.ndarray, said: pandas.Series) -> bool:
-    """Whether what cannot be read is but few cells, or few words among many values; some can be read."""
+def few(unread: np.ndarray, texts: pandas.Series) -> bool:
+    """Whether only few cells cannot be read, or only few different words among many values."""
     share = unread.mean() if len(unread) else 1.0
-    return bool(share <= 0.1 or (share <= 0.5 and said[unread].nunique() <= 0.1 * said.nunique()))
+    return bool(share <= 0.1 or (share <= 0.5 and texts[unread].nunique() <= 0.1 * texts.nunique()))
 
 
-def style_of(said: pandas.Series, kind: str, decimal: str, formats: Sequence[str] = FORMATS) -> Style:
-    """How the texts of a column are written whose type is known."""
+def style_of(texts: pandas.Series, kind: str, decimal: str, formats: Sequence[str] = FORMATS) -> Style:
+    """How the texts of a column of a given type are written."""
     if kind == "date":
-        return Style(format=date_format(said, formats))
-    return number_style(said, decimal) if kind == "number" else PLAIN_STYLE
+        return Style(format=date_format(texts, formats))
+    return number_style(texts, decimal) if kind == "number" else PLAIN_STYLE
 
 
-def number_style(said: pandas.Series, decimal: str) -> Style:
-    """The sign that most numbers have beside them, and the mark between groups of digits where some have it."""
-    odd = said[np.isnan(numbers(said, Style(decimal)))]
-    sign = next((sign for sign in SIGNS if 2 * odd.str.contains(sign, regex=False).sum() > len(said)), "")
-    bare = odd.str.replace(sign, "", regex=False).str.strip() if sign else odd
+def number_style(texts: pandas.Series, decimal: str) -> Style:
+    """The sign beside most of the numbers, and the mark between groups of digits in some of them."""
+    unread = texts[np.isnan(numbers(texts, Style(decimal)))]
+    sign = next((sign for sign in SIGNS if 2 * unread.str.contains(sign, regex=False).sum() > len(texts)), "")
+    bare = unread.str.replace(sign, "", regex=False).str.strip() if sign else unread
     counts = {mark: int(bare.str.fullmatch(digit_groups(mark, decimal)).sum()) for mark in THOUSANDS[decimal]}
     mark = max(counts, key=counts.__getitem__)
     return Style(decimal, mark if counts[mark] else "", sign)
 
 
-def date_format(said: pandas.Series, formats: Sequence[str]) -> str:
-    """The format that reads most of the texts; the first of those that read as many."""
-    shown = said[said.str.contains(r"\d")].drop_duplicates().head(SAMPLE)
-    counts = [int(np.isfinite(days(shown, form)).sum()) for form in formats] if len(shown) else [0]
+def date_format(texts: pandas.Series, formats: Sequence[str]) -> str:
+    """The format that reads the most texts; of equals, the first."""
+    sample = texts[texts.str.contains(r"\d")].drop_duplicates().head(SAMPLE)
+    counts = [int(np.isfinite(days(sample, form)).sum()) for form in formats] if len(sample) else [0]
     return formats[counts.index(max(counts))]
 
 
 def decimal_mark(columns: Iterable[pandas.Series], undecided: str) -> str:
-    """The decimal mark, by the numbers that can be meant in one way only: 0,5 or 1.234,5 are not 0.5 or 1,234.5."""
+    """The decimal mark, by the numbers that can be read in one way only, such as 0,5 and 1.234,5.
+
+    Args:
+        columns: their texts.
+        undecided: the answer where both marks have equally many votes.
+    """
     votes = {".": 0, ",": 0}
-    for said in columns:
-        if undecided == "." and not said.str.contains(r",|\..*\.").any():
+    for texts in columns:
+        if undecided == "." and not texts.str.contains(r",|\..*\.").any():
             votes["."] += 1
             continue
         for mark, other in (".,", ",."):
-            votes[mark] += int(said.str.fullmatch(clear(re.escape(mark), re.escape(other))).sum())
+            votes[mark] += int(texts.str.fullmatch(clear(re.escape(mark), re.escape(other))).sum())
     return undecided if votes["."] == votes[","] else max(votes, key=votes.__getitem__)
 
 
 def clear(decimal: str, other: str) -> str:
-    """Numbers whose decimal mark cannot stand between thousands, as a regular expression."""
+    """A regular expression of numbers whose decimal mark cannot be one between thousands."""
     alone = rf"\d*{decimal}(?:\d\d?|\d{{4,}})|(?:0?|\d{{4,}}){decimal}\d+|\d+{decimal}\d+e[+-]?\d+"
     grouped = rf"\d{{1,3}}(?:{other}\d{{3}})+{decimal}\d+|\d{{1,3}}(?:{other}\d{{3}}){{2,}}"
     beside = rf"[{re.escape(SIGNS)}\s]*"

@@ -1,4 +1,4 @@
-"""One column of a table: what the training part shows of it, and the numbers that it becomes."""
+"""One column of a table: what is learnt about it from the training part, and the numbers that it becomes."""
 
 import re
 from collections.abc import Callable, Mapping
@@ -25,9 +25,9 @@ from autoopt.data.task import embedding_width
 from autoopt.errors import BadInput
 
 MAX_LEVELS = 20
-"""More levels than that are embedded, or (where the model is a user's own) cut."""
+"""A category with more levels is embedded; if the model is a user's own, its rarest levels are dropped."""
 WORDS = 20
-"""As many unreadable texts are remembered as gaps."""
+"""How many unreadable texts of a column are remembered as gaps."""
 DATE_PARTS: Mapping[str, Callable[[Any], Any]] = {
     "year": lambda times: times.year,
     "month": lambda times: times.month,
@@ -41,13 +41,13 @@ Locate = Callable[[int], str]
 
 @dataclass(frozen=True)
 class Schema:
-    """What is known of a table's columns before they are looked at.
+    """What is known about a table's columns before they are read.
 
     Args:
-        types: of columns, by name, where the user says them.
-        drop: columns that the user leaves out.
-        gaps: texts that stand for a missing value.
-        decimal: the decimal mark of all numbers, where the user says it.
+        types: the types that the user declares, by column.
+        drop: the columns that the user leaves out.
+        gaps: texts that mean a missing value.
+        decimal: the decimal mark of all numbers, if the user declares it.
         undecided: the decimal mark of a column that can be read in two ways.
     """
 
@@ -58,7 +58,7 @@ class Schema:
     undecided: str = "."
 
     def missing(self, name: str) -> frozenset[str]:
-        """The texts that are no values of a column: of declared categories every word is a level."""
+        """The texts that mean a missing value in a column; in a declared category the usual ones are levels."""
         return (self.gaps - GAPS) | {""} if self.types.get(name) == "category" else self.gaps
 
 
@@ -67,19 +67,21 @@ NO_SCHEMA = Schema()
 
 @dataclass(frozen=True)
 class Column:
-    """How a column becomes numbers; all of it was learnt from the training part.
+    """How a column becomes numbers, as learnt from the training part.
 
     Args:
+        name: of the column.
         type: number, truth value, date, time or category.
-        fill: what stands for a gap: the median.
-        indicator: a further column says where the gaps were.
-        levels: of a category; none of them is any other.
-        embedded: the level's code (from 1; 0: any other) is given, to be embedded; else a column of 0 and 1 a level.
-        ignored: why it is none of the inputs, where it is not.
-        style: how its texts are written.
-        gaps: texts that stand for a gap, beside the usual ones.
-        parts: of a date, such as its month, which are given too.
-        note: what was seen in it that the user should know.
+        fill: the value of a gap: the median.
+        indicator: a further column of 0 and 1 marks the gaps.
+        levels: of a category.
+        embedded: the category becomes one code, from 1 (0: any other level), which is embedded; else each level becomes a
+            column of 0 and 1.
+        ignored: why the column is not an input; empty if it is one.
+        style: how its numbers or dates are written.
+        gaps: texts that mean a missing value, beside the usual ones.
+        parts: of a date, such as the month, which become columns too.
+        note: a line for the user.
     """
 
     name: str
@@ -95,20 +97,20 @@ class Column:
     note: str = ""
 
     @classmethod
-    def of(cls, said: Mapping[str, Any]) -> "Column":
-        """As `described` has it."""
-        fields: dict[str, Any] = {key: tuple(v) if isinstance(v, list) else v for key, v in said.items() if key != "treatment"}
-        return cls(**(fields | {"style": Style(**said.get("style", {}))}))
+    def of(cls, values: Mapping[str, Any]) -> "Column":
+        """The column that `described` returned."""
+        fields: dict[str, Any] = {key: tuple(v) if isinstance(v, list) else v for key, v in values.items() if key != "treatment"}
+        return cls(**(fields | {"style": Style(**values.get("style", {}))}))
 
     def described(self) -> dict[str, Any]:
         return asdict(self) | {"treatment": self.treatment}
 
     @property
     def treatment(self) -> str:
-        """What is done with it, in words."""
+        """How the column is encoded, in words."""
         if self.ignored:
             return f"left out: {self.ignored}"
-        rest = "; a column says where the gaps are" if self.indicator else ""
+        rest = "; a column marks the gaps" if self.indicator else ""
         if self.embedded:
             return f"{len(self.levels)} levels, embedded in {embedding_width(len(self.levels) + 1)} numbers{rest}"
         if self.type == "category":
@@ -119,7 +121,7 @@ class Column:
 
     @property
     def written(self) -> str:
-        """How its texts are written, where that is not the usual way."""
+        """How the texts are written, in words; empty for the usual way."""
         style, usual = self.style, PLAIN_STYLE
         marks = [f"decimal {style.decimal!r}"] if style.decimal != usual.decimal else []
         marks += [f"thousands {style.thousands!r}"] if style.thousands else []
@@ -128,27 +130,27 @@ class Column:
         return f" ({', '.join(marks)})" if marks else ""
 
     def readings(self, column: pandas.Series) -> tuple[np.ndarray, np.ndarray]:
-        """The values as float64 with NaN for gaps, and where there is neither a gap nor a value of this type."""
+        """The values as float64 with NaN for gaps, and a mask of the cells that are neither a gap nor a value of this type."""
         return readings(column, self.type, self.style, GAPS.union(self.gaps))
 
     def codes(self, column: pandas.Series) -> np.ndarray:
-        """The number of each value's level, from 1; 0 where it is none of them."""
-        found = pandas.Categorical(cell_texts(column), categories=list(self.levels)).codes.astype("float64") + 1
-        if unwrapped(column).dtype.kind in "fO":  # the level 1.0, where the column was one of texts
-            other = pandas.Categorical(column.astype(object).map(str, na_action="ignore"), categories=list(self.levels)).codes + 1.0
-            found = np.where(found > 0, found, other)
-        return found
+        """The code of each value's level, from 1; 0 for any other value."""
+        codes = pandas.Categorical(cell_texts(column), categories=list(self.levels)).codes.astype("float64") + 1
+        if unwrapped(column).dtype.kind in "fO":  # a level 1.0 that was learnt from texts
+            literal = pandas.Categorical(column.astype(object).map(str, na_action="ignore"), categories=list(self.levels)).codes + 1.0
+            codes = np.where(codes > 0, codes, literal)
+        return codes
 
     def missing(self, column: pandas.Series) -> np.ndarray:
-        """Where there is a gap."""
-        said = cell_texts(column)
-        return (said.isna() | said.isin(GAPS.union(self.gaps).difference(self.levels))).to_numpy(bool)
+        """A mask of the gaps."""
+        texts = cell_texts(column)
+        return (texts.isna() | texts.isin(GAPS.union(self.gaps).difference(self.levels))).to_numpy(bool)
 
     def encoded(self, column: pandas.Series, place: Locate | None = None) -> list[np.ndarray]:
-        """All that stands for a column, but for the code of its level.
+        """The columns of numbers that a column becomes, without the code of an embedded category.
 
         Args:
-            place: names a row by its number, and what cannot be read is refused; else it is taken for a gap.
+            place: names a row by its index. A value that cannot be read is an error with it, and a gap without it.
 
         Raises:
             BadInput: a value cannot be read, or is infinite in single precision.
@@ -170,92 +172,97 @@ class Column:
         return [*values, gaps.astype("float64")] if self.indicator else values
 
 
-UNREAD = {"number": "is no number", "truth value": "is neither True nor False", "date": "is no date", "time": "is no time"}
+UNREAD = {"number": "is not a number", "truth value": "is neither True nor False", "date": "is not a date", "time": "is not a time"}
 
 
 def date_part(days: np.ndarray, part: str) -> np.ndarray:
-    """A part of dates that are days since 1970."""
+    """A part of dates, which are given in days since 1970."""
     return np.asarray(DATE_PARTS[part](pandas.to_datetime((days * 86_400_000).round().astype("int64"), unit="ms")), "float64")
 
 
 def learn_column(column: pandas.Series, train: np.ndarray, embed: bool, schema: Schema = NO_SCHEMA, place: Locate = str) -> Column:
-    """What the training part says of a column.
+    """How a column is encoded, as its training part shows.
 
     Args:
-        train: the numbers of the training examples.
-        place: names a row by its number.
+        train: the indices of the training examples.
+        embed: a large category may become codes, which are embedded.
+        place: names a row by its index.
+
+    Raises:
+        BadInput: no training cell can be read as the type that the user declares.
     """
-    name, shown = str(column.name), column.iloc[train]
+    name, training = str(column.name), column.iloc[train]
     if name in schema.drop:
         return Column(name, "category", ignored=ASKED)
-    if holds := structured_kind(shown):
+    if holds := structured_kind(training):
         return Column(name, "category", ignored=f"it holds {holds}")
-    bare = column_type(shown, schema)
+    bare = column_type(training, schema)
     if bare is None:
         return Column(name, schema.types.get(name, "category"), ignored="it is empty in the training part")
     if bare.type == "category":
-        return category(bare, cell_texts(shown), embed, schema.missing(name))
+        return category(bare, cell_texts(training), embed, schema.missing(name))
     read, unread = bare.readings(column)
     values = read[train]
     if bare.type == "number" and name not in schema.types and identifies(name, values):
         return replace(bare, ignored="every value is different, an identifier")
-    found = remembering(bare, column, unread, train, place)
+    learnt = with_unread_as_gaps(bare, column, unread, train, place)
     if np.isnan(values).all():
         raise BadInput(f"data: column '{name}' cannot be a {bare.type}, as no cell of the training part can be read as one")
     parts = varying(values[~np.isnan(values)]) if bare.type == "date" else ()
-    return replace(found, fill=float(np.nanmedian(values)), indicator=bool(np.isnan(values).any()), parts=parts)
+    return replace(learnt, fill=float(np.nanmedian(values)), indicator=bool(np.isnan(values).any()), parts=parts)
 
 
-def column_type(shown: pandas.Series, schema: Schema) -> Column | None:
-    """The type of a column and how it is written; nothing where all is missing.
+def column_type(training: pandas.Series, schema: Schema) -> Column | None:
+    """A column with its type and style; None if all values are missing.
 
     Args:
-        shown: the training part of the column.
+        training: the training part of the column.
     """
-    name = str(shown.name)
-    missing, own = schema.missing(name), native_kind(unwrapped(shown))
-    bare = Column(name, schema.types.get(name, "category" if isinstance(shown.dtype, pandas.CategoricalDtype) else own))
+    name = str(training.name)
+    missing, native = schema.missing(name), native_kind(unwrapped(training))
+    bare = Column(name, schema.types.get(name, "category" if isinstance(training.dtype, pandas.CategoricalDtype) else native))
     bare = replace(bare, gaps=tuple(sorted(missing - GAPS)))
-    if own and bare.type == own:
-        return None if shown.isna().all() else bare
-    said = cell_texts(shown)
-    said = said[said.notna() & ~said.isin(missing)].astype("str")
-    if said.empty:
+    if native and bare.type == native:
+        return None if training.isna().all() else bare
+    texts = cell_texts(training)
+    texts = texts[texts.notna() & ~texts.isin(missing)].astype("str")
+    if texts.empty:
         return None
-    decimal = schema.decimal or decimal_mark([said], schema.undecided)
-    kind, style = (bare.type, style_of(said, bare.type, decimal)) if bare.type else text_type(said, decimal)
+    decimal = schema.decimal or decimal_mark([texts], schema.undecided)
+    kind, style = (bare.type, style_of(texts, bare.type, decimal)) if bare.type else text_type(texts, decimal)
     return replace(bare, type=kind, style=style)
 
 
-def remembering(bare: Column, column: pandas.Series, unread: np.ndarray, train: np.ndarray, place: Locate) -> Column:
-    """The column with the texts that training shows in place of values, which are gaps from here on, and a note of them."""
+def with_unread_as_gaps(bare: Column, column: pandas.Series, unread: np.ndarray, train: np.ndarray, place: Locate) -> Column:
+    """A column that remembers the unreadable texts of its training part as gaps, with a note for the user."""
     if not unread.any():
         return bare
     rows = np.flatnonzero(unread)
-    said = cell_texts(column)
-    words = said.iloc[np.intersect1d(rows, train)].value_counts().index[:WORDS]
+    texts = cell_texts(column)
+    words = texts.iloc[np.intersect1d(rows, train)].value_counts().index[:WORDS]
     cells, first = "1 cell" if len(rows) == 1 else f"{len(rows)} cells", int(rows[0])
-    which = f"the first is {said.iloc[first]!r} in {place(first)}"
+    which = f"the first is {texts.iloc[first]!r} in {place(first)}"
     note = f"column '{bare.name}': {cells} cannot be read as a {bare.type} and count{'s' * (len(rows) == 1)} as missing; {which}"
     return replace(bare, gaps=tuple(sorted({*bare.gaps, *words})), note=note)
 
 
 def identifies(name: str, values: np.ndarray) -> bool:
-    """Whether a column only tells one example from another: integers that are all different, under a name that says so."""
+    """Whether a column only identifies examples: distinct integers, under a usual name such as `id`."""
     if len(values) < 2 or np.isnan(values).any() or (values != np.round(values)).any() or len(np.unique(values)) < len(values):
         return False
     return bool(IDENTIFIER.fullmatch(name)) or (name.lower().endswith("id") and np.ptp(values) < 4 * len(values))
 
 
 def varying(days: np.ndarray) -> tuple[str, ...]:
+    """The parts of dates that have more than one value."""
     return tuple(part for part in DATE_PARTS if len(np.unique(date_part(days, part))) > 1)
 
 
-def category(bare: Column, said: pandas.Series, embed: bool, gaps: frozenset[str]) -> Column:
-    """The levels of a category that its training part shows."""
-    missing = said.isna() | said.isin(gaps)
-    counts = said[~missing].value_counts()
-    if len(counts) > MAX_LEVELS:  # a level that is seen once says nothing of itself, but shows what an unknown one is like
+def category(bare: Column, texts: pandas.Series, embed: bool, gaps: frozenset[str]) -> Column:
+    """A category with the levels that its training part shows."""
+    missing = texts.isna() | texts.isin(gaps)
+    counts = texts[~missing].value_counts()
+    if len(counts) > MAX_LEVELS:  # a level that is seen once becomes the unknown level
         counts = counts[counts > 1]
     if counts.empty:
         return replace(bare, ignored="every value is different")

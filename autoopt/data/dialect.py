@@ -1,4 +1,4 @@
-"""How a text file is written: its encoding, and what stands between the fields of a table."""
+"""The encoding of a text file, and the separator of a table in it."""
 
 import bz2
 import codecs
@@ -21,12 +21,12 @@ BOMS = {codecs.BOM_UTF8: "utf-8-sig", codecs.BOM_UTF32_LE: "utf-32", codecs.BOM_
 CHUNK, LINES = 2**20, 50
 PACKED: dict[str, Callable[..., IO[bytes]]] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}  # type: ignore[dict-item]
 SEPARATORS = ",;\t|"
-csv.field_size_limit(2**31 - 1)  # fields of more than 131,072 letters are read too
+csv.field_size_limit(2**31 - 1)  # the default refuses fields of more than 131,072 letters
 
 
 @contextmanager
 def open_unpacked(file: Path) -> Iterator[IO[bytes]]:
-    """The bytes of a file, unpacked as pandas unpacks it."""
+    """Open a file for reading bytes; as in pandas, its suffix says how it is compressed."""
     if file.suffix == ".zip":
         with zipfile.ZipFile(file) as archive, archive.open(archive.namelist()[0]) as member:
             yield member
@@ -36,14 +36,14 @@ def open_unpacked(file: Path) -> Iterator[IO[bytes]]:
 
 
 def encoding_of(file: Path) -> str:
-    """By its byte order mark, else UTF-8, else cp1252, or latin-1 where a byte is none of that.
+    """The encoding of a file: by its byte order mark, else the first of UTF-8, cp1252 and latin-1 that reads it.
 
     Raises:
-        ValueError: it is no text.
+        ValueError: the file is not text.
     """
     with open_unpacked(file) as stream:
         head = stream.read(CHUNK)
-    if (marked := next((name for mark, name in BOMS.items() if head.startswith(mark)), None)) is not None:
+    if (marked := next((name for bom, name in BOMS.items() if head.startswith(bom)), None)) is not None:
         return marked
     if b"\0" in head:
         return without_mark(head)
@@ -63,26 +63,26 @@ def decodes(file: Path, encoding: str) -> bool:
 
 
 def without_mark(head: bytes) -> str:
-    """UTF-16 that does not say so: every other byte of plain letters is 0.
+    """The byte order of UTF-16 without a mark: every other byte of plain letters is 0.
 
     Raises:
-        ValueError: it is no text.
+        ValueError: the file is not text.
     """
     zeros = [head[start::2].count(0) / max(1, len(head) // 2) for start in (0, 1)]
     if max(zeros) < 0.7 or min(zeros) > 0.1:
-        raise ValueError("it is no text")
+        raise ValueError("it is not a text file")
     return "utf-16-be" if zeros[0] > zeros[1] else "utf-16-le"
 
 
 def separator_of(file: Path, encoding: str) -> str:
-    """What cuts the first lines into the same number of fields, of two or more; where none does, what cuts most of them so."""
+    """The separator that cuts all of the first lines, or else most of them, into the same number of fields, two or more."""
     with open_unpacked(file) as stream:
         lines = list(islice(io.TextIOWrapper(stream, encoding, newline=""), LINES))
     return max(SEPARATORS, key=lambda separator: agreement(lines, separator))
 
 
 def agreement(lines: list[str], separator: str) -> tuple[float, int]:
-    """The share of the lines that have as many fields as the first, and how many fields that are."""
+    """The share of lines with as many fields as the first line, and that number of fields; zeros for less than two fields."""
     counts = [len(row) for row in csv.reader(lines, delimiter=separator, skipinitialspace=separator != "\t") if row]
     if not counts or counts[0] < 2:
         return 0, 0

@@ -1,4 +1,4 @@
-"""The ready batches that a training is fed with."""
+"""The batches that a training takes, ready on its device."""
 
 import copy
 from collections.abc import Iterable, Iterator, Mapping
@@ -22,10 +22,13 @@ EVALUATION_BATCH, EVALUATION_BYTES = 1024, 2**24
 
 
 class Chunk:
-    """Batches in a row, cut as they are asked for; opaque to Lightning, which would walk through every tensor.
+    """Several batches, made while they are iterated over; an object that Lightning does not search for tensors.
 
     Args:
-        workers, prefetch: threads that read batches of a lazy source, and how many of them each has ready.
+        inputs, targets: the examples.
+        indices: of the examples of each batch.
+        workers: threads that read the batches, if the inputs are read on demand; with 0 they are read by the caller.
+        prefetch: how many batches each thread reads ahead.
     """
 
     def __init__(self, inputs: Tensor, targets: Tensor, indices: tuple[Tensor, ...], workers: int = 0, prefetch: int = 2):
@@ -43,18 +46,18 @@ class Chunk:
 
 
 class Batches(IterableDataset):
-    """Ready batches of tensors that are where the model is.
+    """The batches of one part, an epoch for each iteration.
 
-    Each epoch has an order of its own, drawn from (seed, epoch), so that a training can be taken up at any epoch.
+    The order of an epoch is drawn from (seed, epoch), so that a training can be resumed at any epoch.
 
     Args:
-        inputs, targets: the examples of one part.
-        size: examples a batch; a last batch of one is left out in training (batch norm has no variance there).
-        seed: of the order; none: as they stand.
+        inputs, targets: the examples of the part, on the device of the model.
+        size: examples in a batch; a last batch of one example is left out of training (batch norm needs two).
+        seed: of the order; without a seed the examples keep their order.
         chunked: give the whole epoch as one `Chunk`.
         balanced: draw every class equally often.
-        share: rank and ranks, each of which has an equal part of every batch.
-        reading: `workers` and `prefetch` of a `Chunk`.
+        share: this rank and the number of ranks, which have equal shares of every batch.
+        reading: `workers` and `prefetch` of `Chunk`.
     """
 
     def __init__(
@@ -74,7 +77,7 @@ class Batches(IterableDataset):
 
     @property
     def steps(self) -> int:
-        """Batches an epoch."""
+        """Batches in an epoch."""
         full, rest = divmod(len(self.inputs), self.size)
         return full + (rest // self.share[1] > (0 if self.seed is None or not full else 1))
 
@@ -98,60 +101,61 @@ class Batches(IterableDataset):
 
 
 def rank_share(batch: Tensor, share: tuple[int, int]) -> Tensor:
-    """A rank's examples of a batch, as many as the others have, so that the mean of their gradients is that of the batch."""
+    """A rank's examples of a batch; all ranks have equally many, so that the mean of their gradients is that of the batch."""
     rank, ranks = share
     return batch[rank::ranks][: len(batch) // ranks]
 
 
 def balanced(targets: Tensor, generator: torch.Generator) -> Tensor:
-    """An order as long as the examples are many, in which classes come equally often, and so do the examples of each."""
+    """Indices in random order, as many as there are examples: classes are equally frequent, and so are the examples of a class."""
     classes = targets.unique()
     share = ceil(len(targets) / len(classes))
     drawn = []
-    for each in classes:
-        own = (targets == each).nonzero().squeeze(1)
-        rounds = [own[torch.randperm(len(own), generator=generator)] for _ in range(ceil(share / len(own)))]
+    for label in classes:
+        members = (targets == label).nonzero().squeeze(1)
+        rounds = [members[torch.randperm(len(members), generator=generator)] for _ in range(ceil(share / len(members)))]
         drawn.append(torch.cat(rounds)[:share])
-    together = torch.cat(drawn)
-    return together[torch.randperm(len(together), generator=generator)][: len(targets)]
+    indices = torch.cat(drawn)
+    return indices[torch.randperm(len(indices), generator=generator)][: len(targets)]
 
 
 class PerBatch:
-    """The batches of one optimizer step at a time, each time as a chunk."""
+    """A loader that gives the batches of one optimizer step at a time, as a list."""
 
     def __init__(self, batches: Any, accumulate: int = 1, share: tuple[int, int] = (0, 1)):
         self.batches, self.accumulate, self.share = batches, accumulate, share
 
     @property
     def steps(self) -> float:
-        """Batches an epoch; infinity where the loader does not say."""
+        """Batches in an epoch; infinity if the loader has no length."""
         return len(self.batches) if sized(self.batches) else inf
 
     def __len__(self) -> int:
         return ceil(len(self.batches) / self.accumulate)
 
     def __iter__(self) -> Iterator[list[Any]]:
-        return in_groups(map(self.own, self.batches) if self.share[1] > 1 else self.batches, self.accumulate)
+        return in_groups(map(self.of_rank, self.batches) if self.share[1] > 1 else self.batches, self.accumulate)
 
-    def own(self, batch: Any) -> list[Tensor]:
+    def of_rank(self, batch: Any) -> list[Tensor]:
         return [rank_share(tensor, self.share) for tensor in batch]
 
 
 def in_groups(batches: Iterable[Any], size: int) -> Iterator[list[Any]]:
-    """So many batches at a time."""
-    source = iter(batches)  # now, so that what is drawn anew for each iteration is drawn as often as without groups
+    """Lists of `size` batches, the last of which may be shorter."""
+    source = iter(batches)  # at once: an iteration may draw random numbers when it begins, which must be the same without groups
     return iter(lambda: list(islice(source, size)), [])
 
 
 class Feed:
-    """The batches of a task, as one kind of module takes them, on the device where it trains.
+    """The batches of a task in the form that a module takes, on the device where it trains.
 
     Args:
-        batches: the recipe's node; its `size` is none: as the user's data module has it.
-        chunked: whole epochs at once, for our own module.
-        limit: batches of each part, for a preflight; those of a user's module are counted by its Trainer.
-        share: rank and ranks, each with its part of every batch. A user's module with a loader of its own has its part
-            from Lightning, in batches that are smaller by as much.
+        batches: the recipe's node `batches`; without a `size`, batches have the size that the user's data module gives them.
+        seed: of the order of the examples.
+        chunked: give whole epochs at once, for `Net`.
+        limit: the most batches of a part, for a preflight; the Trainer of a user's module counts them itself.
+        share: this rank and the number of ranks, which have equal shares of every batch. Lightning shares out the loader of a
+            user's module, whose batches are made smaller here.
 
     Raises:
         BadInput: there are more ranks than examples in a batch.
@@ -169,7 +173,7 @@ class Feed:
         size = batches["size"]
         self.task, self.size, self.seed, self.chunked, self.share = task, size or USUAL, seed, chunked, share
         if self.size < share[1]:
-            raise BadInput(f"batches.size={self.size} is too small for {share[1]} devices: each takes its part of a batch")
+            raise BadInput(f"batches.size={self.size} is too small for {share[1]} devices: each needs an example of every batch")
         self.accumulate, self.kept = batches.get("accumulate") or 1, batches.get("cache", "memory") == "memory"
         self.balanced = batches.get("sampler") == "balanced"
         self.reading = {key: batches[key] for key in ("workers", "prefetch") if key in batches}
@@ -182,20 +186,20 @@ class Feed:
         self.parts = {part: (self.inputs_on(device, x), y.to(device)) for part, (x, y) in self.parts.items()}
 
     def inputs_on(self, device: torch.device, inputs: Any) -> Any:
-        """All of them where they fit and are to be kept there; else they come batch by batch."""
+        """Inputs that are moved to the device as a whole if they fit and `batches.cache` keeps them in memory, else batch by batch."""
         whole = self.kept and fits_on(device, inputs.nbytes)
         if isinstance(inputs, Rows):
             return inputs.to(device, whole)
         return inputs.to(device) if whole or device.type == "cpu" else Rows(inputs, device=device)
 
     def steps(self, most: float | None = None) -> int:
-        """Optimizer steps an epoch.
+        """Optimizer steps in an epoch.
 
         Args:
-            most: batches of an epoch, or their share, as Lightning's `limit_train_batches`.
+            most: the most batches in an epoch (an int), or the share of them (a float), as Lightning's `limit_train_batches`.
 
         Raises:
-            Unavailable: a data module's loader does not say how many batches it has.
+            Unavailable: the data module's training loader has no length.
         """
         try:
             batches = len(self.datamodule.train_dataloader()) if self.datamodule else self.batches().steps
@@ -210,7 +214,7 @@ class Feed:
         return Batches(*self.parts["train"], self.size, self.seed, chunked, self.balanced, self.share, **self.reading)
 
     def train(self, whole_epochs: bool = True) -> Any:
-        """The training batches: an epoch at a time, or (where a callback follows every batch) one by one."""
+        """The training batches, in whole epochs for `Net` unless a callback runs after every batch; else one by one."""
         if self.datamodule is not None:
             loader = self.limited(self.datamodule.train_dataloader())
             return PerBatch(loader, self.accumulate, self.share) if self.chunked else loader
@@ -218,7 +222,7 @@ class Feed:
         return PerBatch(batches, self.accumulate) if self.chunked and not whole_epochs else batches
 
     def calibration(self) -> Any:
-        """The training batches in their order, as they are, for a compression to look at."""
+        """The training batches without augmentation (and unshuffled, if they are ours), to calibrate a compression."""
         if self.datamodule is not None:
             return self.limited(self.datamodule.train_dataloader())
         return Batches(*self.parts["train"], self.size, **self.reading)
@@ -228,7 +232,7 @@ class Feed:
         return next(iter(self.held_out(part)))[0]
 
     def held_out(self, part: str) -> Any:
-        """The batches of validation or test, or nothing where there are none."""
+        """The batches of validation or test, or None if a data module has none."""
         if self.datamodule is None:
             inputs, targets = self.parts[part]
             size = max(1, min(EVALUATION_BATCH, EVALUATION_BYTES // (4 * prod(inputs.shape[1:]))))
@@ -240,30 +244,30 @@ class Feed:
         return self.limited(self.datamodule.val_dataloader())
 
     def to_validate(self, loader: Any) -> dict[str, Any]:
-        """A loader as a Trainer is given it: with a data module comes what that does to a batch."""
+        """The arguments for `Trainer.validate`; through the data module, if there is one, so that its batch hooks run."""
         if self.datamodule is None:
             return {"dataloaders": loader}
-        shown = copy.copy(self.datamodule)
-        shown.val_dataloader = lambda: loader  # type: ignore[method-assign]
-        return {"datamodule": shown}
+        datamodule = copy.copy(self.datamodule)
+        datamodule.val_dataloader = lambda: loader  # type: ignore[method-assign]
+        return {"datamodule": datamodule}
 
     def limited(self, loader: Any) -> Any:
         return loader if self.limit is None else list(islice(loader, self.limit))
 
 
 def of_batch_size(task: Task, size: int | None) -> L.LightningDataModule:
-    """The data module of a trial; with a size its training loader alone has that, so that all trials are measured on the same batches.
+    """The data module of a trial. Only its training loader gets the size: all trials are measured on the same batches.
 
     Raises:
         BadInput: the data module cannot be given another size.
     """
     assert task.datamodule is not None
-    own = ready(task.datamodule)
+    datamodule = ready(task.datamodule)
     if size not in (None, task.batch_size.usual):
         if task.batch_size.resize is None:
             raise BadInput(f"batches.size={size}: the data module cannot be given another batch size")
-        own.train_dataloader = task.batch_size.resize(task.datamodule, size).train_dataloader  # type: ignore[method-assign]
-    return own
+        datamodule.train_dataloader = task.batch_size.resize(task.datamodule, size).train_dataloader  # type: ignore[method-assign]
+    return datamodule
 
 
 def overridden(name: str, instance: Any, base: type) -> bool:

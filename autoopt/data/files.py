@@ -1,4 +1,4 @@
-"""Tables from files: one file, or a file a part; how they are read, and what is said of their columns."""
+"""Tables from files: a single file, or a file for each part."""
 
 import warnings
 from collections.abc import Callable, Mapping
@@ -20,7 +20,7 @@ from autoopt.errors import BadInput, nearest
 
 
 class Sheet(NamedTuple):
-    """What was read of a file.
+    """A table as it was read from a file.
 
     Args:
         source: how it was read, in words.
@@ -32,18 +32,20 @@ class Sheet(NamedTuple):
     undecided: str = "."
 
 
-def asked(where: str, types: Any, drop: Any, na_values: Any, decimal: str | None = None) -> Schema:
-    """What the settings of a technique say of the columns.
+def declared_schema(where: str, types: Any, drop: Any, na_values: Any, decimal: str | None = None) -> Schema:
+    """The schema that the settings of a data technique declare.
 
     Args:
-        types: `column:type`, several of them.
-        drop: names of columns.
-        na_values: texts that stand for gaps, beside the usual ones; an empty list: only an empty cell does.
+        where: the technique as a config names it, for messages.
+        types: texts `column:type`.
+        drop: names of columns to leave out.
+        na_values: texts that mean a missing value, beside the usual ones; with an empty list, only empty cells are missing.
+        decimal: the decimal mark.
 
     Raises:
-        BadInput: a type is none.
+        BadInput: a type or the decimal mark is not valid.
     """
-    pairs = [said.rpartition(":")[::2] for said in listed(types)]
+    pairs = [text.rpartition(":")[::2] for text in listed(types)]
     for name, kind in pairs:
         if not name or kind not in TYPES:
             raise BadInput(f"{where}.types: expected column:type, got '{f'{name}:' if name else ''}{kind}'. {nearest(kind, TYPES)}")
@@ -54,7 +56,7 @@ def asked(where: str, types: Any, drop: Any, na_values: Any, decimal: str | None
 
 
 def listed(value: Any) -> list[str]:
-    """The texts of a setting that takes several, or one."""
+    """The values of a setting that takes one value or several, as texts."""
     return [] if value is None else list(map(str, value)) if isinstance(value, list | tuple) else [str(value)]
 
 
@@ -66,13 +68,15 @@ def from_files(
     files: Mapping[str, str],
     schema: Schema,
 ) -> Examples:
-    """The examples of one file, or of a file a part.
+    """The examples of a single file, or of a file for each part.
 
     Args:
-        where: the technique, as a config names it, for what is said of problems.
+        where: the technique as a config names it, for messages.
         read: reads one file.
-        kind: classification or regression; by default as the target tells.
-        files: of `parts_of`.
+        target: the name of the target column.
+        kind: classification or regression; by default, the target column decides.
+        files: the path of each part, from `parts_of`.
+        schema: what the user declares of the columns.
 
     Raises:
         BadInput: a file cannot be read, or nothing can be learnt from it.
@@ -97,14 +101,14 @@ def parts_of(where: str, path: str | None, train: str | None, val: str | None, t
     """The file of each part that has one.
 
     Raises:
-        Unavailable: there is none to train on.
-        BadInput: there are two.
+        Unavailable: no file is given for training.
+        BadInput: two files are given for training.
     """
     if path is not None and train is not None:
         raise BadInput(f"{where}.path={path}, {where}.train={train}: give one of the two")
     files = dict(zip(PARTS, (path or train, val, test), strict=True))
     if files["train"] is None:
-        raise Unavailable(f"{where}.path is missing: say {where}.path=…, or {where}.train=… with {where}.val=… and {where}.test=…")
+        raise Unavailable(f"{where}.path is missing: give {where}.path=…, or {where}.train=… with {where}.val=… and {where}.test=…")
     return {part: file for part, file in files.items() if file is not None}
 
 
@@ -112,7 +116,7 @@ def read_file(where: str, path: str, read: Callable[[Path], Sheet]) -> Sheet:
     """A file as a table.
 
     Raises:
-        BadInput: there is none, it is empty, or it cannot be read.
+        BadInput: the file is missing or empty, or it cannot be read.
     """
     file = Path(path).expanduser()
     if not file.exists():

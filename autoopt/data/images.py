@@ -1,4 +1,4 @@
-"""Images in files, read as they are asked for."""
+"""Image files, read on demand."""
 
 from collections.abc import Sequence
 from io import BytesIO
@@ -13,32 +13,32 @@ from torch import Tensor
 from autoopt.errors import BadInput
 
 DEEP = ("I;16", "I;16L", "I;16B", "I;16N", "I", "F")
-"""The modes with more than 8 bits a pixel; to convert them to 8 bits would clip them."""
+"""The modes with more than 8 bits in a channel; a conversion to 8 bits would clip the values."""
 EIGHT_TO_SIXTEEN = 257
 BROKEN = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)  # SyntaxError: a broken PNG
 MAX_NAMED = 5
 
 
-class Held(Protocol):
-    """An image that is no file of its own; its text says where it is."""
+class ImageInside(Protocol):
+    """An image inside another file; its `str` says where."""
 
     def open(self) -> BytesIO | Path: ...
 
 
-File = Path | Held
+File = Path | ImageInside
 
 
 class Images:
-    """Image files as `(N, C, size, size)`, decoded each time that they are asked for: upright, and on white where they are transparent.
+    """Image files as `(N, C, size, size)`, decoded at each access, turned upright, with white behind transparent pixels.
 
-    They are uint8. Where some files have more bits, all are float32 with the values of these; files of 8 bits among them count
-    as 16.
+    They are uint8. If some files have more than 8 bits, all are float32 in the range of these; 8 bits are scaled up to 16.
 
     Args:
+        size: the height and the width to which images are resized, in pixels.
         grey: one channel instead of red, green and blue.
 
     Raises:
-        BadInput: a file is no image.
+        BadInput: a file is not an image, or files of floating-point numbers and of integers are mixed.
     """
 
     def __init__(self, files: Sequence[File], size: int, grey: bool):
@@ -49,7 +49,7 @@ class Images:
         self.dtype = torch.float32 if self.deep else torch.uint8
         if "F" in modes and set(modes) != {"F"}:
             other = files[next(i for i, mode in enumerate(modes) if mode != "F")]
-            raise BadInput(f"data: {files[modes.index('F')]} holds floating numbers and {other} does not; give images of one kind")
+            raise BadInput(f"data: {files[modes.index('F')]} holds floating-point numbers and {other} does not; give images of one kind")
 
     def __len__(self) -> int:
         return len(self.files)
@@ -67,21 +67,21 @@ def open_image(file: File) -> Image.Image:
 
 
 def all_of(read: Any, files: Sequence[File]) -> list[Any]:
-    """What is read of each file.
+    """What `read` returns for each file.
 
     Raises:
-        BadInput: some cannot be read; it names them.
+        BadInput: some files cannot be read; the message names them.
     """
-    found, broken = [], []
+    results, broken = [], []
     for file in files:
         try:
-            found.append(read(file))
+            results.append(read(file))
         except BROKEN as error:
             broken.append(f"{file} cannot be read as an image: {' '.join(str(error).split())}")
     if broken:
         more = f" (and {len(broken) - MAX_NAMED} more)" if len(broken) > MAX_NAMED else ""
         raise BadInput(f"data: {'; '.join(broken[:MAX_NAMED])}{more}")
-    return found
+    return results
 
 
 def mode_of(file: File) -> str:
@@ -90,18 +90,18 @@ def mode_of(file: File) -> str:
 
 
 def pixels(image: Image.Image, height: int, width: int, grey: bool, deep: bool) -> Tensor:
-    """An image `(C, height, width)`: uint8, or float32 with the values of more than 8 bits where it is to be deep."""
+    """An image as `(C, height, width)`: uint8, or if `deep` float32 in a range of more than 8 bits."""
     image = ImageOps.exif_transpose(image)
     if image.mode in DEEP:
         plane = Image.fromarray(np.asarray(image).astype(np.float32)).resize((width, height), Image.Resampling.BILINEAR)
         return torch.from_numpy(np.array(plane))[None].expand(1 if grey else 3, -1, -1).clone()
     flat = on_white(image).convert("L" if grey else "RGB").resize((width, height), Image.Resampling.BILINEAR)
-    found = torch.from_numpy(np.array(flat).reshape(height, width, -1).transpose(2, 0, 1).copy())
-    return found.float() * EIGHT_TO_SIXTEEN if deep else found
+    values = torch.from_numpy(np.array(flat).reshape(height, width, -1).transpose(2, 0, 1).copy())
+    return values.float() * EIGHT_TO_SIXTEEN if deep else values
 
 
 def on_white(image: Image.Image) -> Image.Image:
-    """What is transparent stands before white."""
+    """The image with white behind its transparent pixels."""
     if not image.has_transparency_data:
         return image
     image = image.convert("RGBA")

@@ -1,4 +1,4 @@
-"""A user's loaders: data sets and loaders as a data module, its stages set up alike for all trials, and its batch size."""
+"""A user's data sets and loaders as a data module: its stages, set up once for all trials, and its batch size."""
 
 import copy
 import random
@@ -20,17 +20,17 @@ from autoopt.config import no_data
 from autoopt.errors import BadInput
 
 USUAL = 64
-"""The batch size of data that have none of their own."""
+"""The batch size of data that bring none."""
 DATA_HOOKS = ("prepare_data", "setup", "train_dataloader", "val_dataloader", "test_dataloader")
 BATCH_SIZE_NAMES = ("batch_size", "train_batch_size", "bs", "batchsize", "batch")
-"""What authors call the batch size."""
+"""The names that authors give to the batch size."""
 NO_LENGTH = "the training loader does not say how many batches it has (__len__)"
 Resize = Callable[[L.LightningDataModule, int], L.LightningDataModule]
-"""A data module with another batch size, made of one that is set up."""
+"""Makes a copy of a data module that is set up, with another batch size."""
 
 
 class Loaders(L.LightningDataModule):
-    """Data sets or loaders for training and validation as a data module, whose batch size is that of its training loader."""
+    """Data sets or loaders for training and validation as a data module; its batch size is that of the training loader."""
 
     def __init__(self, parts: Sequence[Any]):
         super().__init__()
@@ -48,12 +48,12 @@ class Loaders(L.LightningDataModule):
         return self.held_out(1)
 
     def held_out(self, part: int) -> Any:
-        found = self.parts[part]
-        return DataLoader(found, USUAL) if isinstance(found, Dataset) else found
+        data = self.parts[part]
+        return DataLoader(data, USUAL) if isinstance(data, Dataset) else data
 
 
 class TestedLoaders(Loaders):
-    """The same with a test part."""
+    """Data sets or loaders for training, validation and test as a data module."""
 
     def test_dataloader(self) -> Any:
         return self.held_out(2)
@@ -67,23 +67,24 @@ class OwnLoaders(L.LightningDataModule):
         self.module = module
 
     def __copy__(self) -> "OwnLoaders":
-        """With a module of its own: the `setup` of another stage may set other attributes."""
-        made = type(self)(copy.copy(self.module))
-        vars(made).update(vars(self) | {"module": made.module})
-        made.module._hparams = copy.copy(self.module.hparams)
-        return made
+        """A copy with a copy of the module: the `setup` of another stage may set other attributes."""
+        copied = type(self)(copy.copy(self.module))
+        vars(copied).update(vars(self) | {"module": copied.module})
+        copied.module._hparams = copy.copy(self.module.hparams)
+        return copied
 
     @property
     def each_its_own(self) -> bool:
-        """Whether each trial trains on the loader of its own module, which may give what the module gathers while it trains.
+        """Whether each trial trains on the loader of its own module, which may depend on what the module learns or collects.
 
-        With a validation loader the trials share all loaders: a module that draws its parts would train on validation examples.
+        With a validation loader, all trials share the loaders: a module that draws its parts again could train on examples that
+        another module validates on.
         """
         return not is_overridden("val_dataloader", self.module)
 
 
 def own_loaders(module: L.LightningModule) -> OwnLoaders:
-    """A data module with those hooks that the author of a LightningModule has written.
+    """A data module with those data hooks that the author of a LightningModule has written.
 
     Raises:
         BadInput: the module has no training loader.
@@ -95,48 +96,48 @@ def own_loaders(module: L.LightningModule) -> OwnLoaders:
 
 
 def forwarded(hook: str) -> Callable[..., Any]:
-    """A hook that calls the module's, beside the same Trainer."""
+    """A hook that calls the module's hook of this name, with the same Trainer."""
 
-    def call_own(own: OwnLoaders, *arguments: Any, **named: Any) -> Any:
-        own.module.trainer = own.trainer
-        return getattr(own.module, hook)(*arguments, **named)
+    def call_own(datamodule: OwnLoaders, *arguments: Any, **named: Any) -> Any:
+        datamodule.module.trainer = datamodule.trainer
+        return getattr(datamodule.module, hook)(*arguments, **named)
 
     return call_own
 
 
-def as_datamodule(found: Any) -> Any:
-    """Loaders or data sets (train, validation) or (train, validation, test), or those of a LightningModule, as a data module.
+def as_datamodule(data: Any) -> Any:
+    """A data module for a sequence (train, validation) or (train, validation, test) of loaders or data sets, or for a LightningModule.
 
     Anything else is returned as it is.
 
     Raises:
-        BadInput: they are of another number, or something else is among them.
+        BadInput: the sequence has another length, or an element is neither; a LightningModule has no training loader.
     """
-    if isinstance(found, L.LightningModule):
-        return own_loaders(found)
-    if isinstance(found, DataLoader | Dataset):
-        raise BadInput(f"data: a {type(found).__name__} alone; give (train, validation) or (train, validation, test)")
-    if not isinstance(found, tuple | list):
-        return found
-    if len(found) not in (2, 3):
-        raise BadInput(f"data: {len(found)} parts; give (train, validation) or (train, validation, test)")
-    if odd := [part for part in found if not isinstance(part, DataLoader | Dataset)]:
+    if isinstance(data, L.LightningModule):
+        return own_loaders(data)
+    if isinstance(data, DataLoader | Dataset):
+        raise BadInput(f"data: a single {type(data).__name__}; give (train, validation) or (train, validation, test)")
+    if not isinstance(data, tuple | list):
+        return data
+    if len(data) not in (2, 3):
+        raise BadInput(f"data: {len(data)} parts; give (train, validation) or (train, validation, test)")
+    if odd := [part for part in data if not isinstance(part, DataLoader | Dataset)]:
         raise BadInput(f"data: a part is {type(odd[0]).__name__}; expected torch.utils.data.DataLoader or Dataset")
-    return Loaders(found) if len(found) == 2 else TestedLoaders(found)
+    return Loaders(data) if len(data) == 2 else TestedLoaders(data)
 
 
 def of_size(loader: DataLoader, size: int | None) -> DataLoader:
-    """A loader over the same examples, in the same order, with batches of another size; as it is where it makes its own batches."""
+    """The loader with batches of another size, in the same order; unchanged if it has a batch sampler of its own."""
     if size in (None, loader.batch_size) or type(loader.batch_sampler) is not BatchSampler:
         return loader
-    own = copy.copy(loader)  # a loader refuses to be changed once it is made
-    vars(own).update(batch_size=size, batch_sampler=BatchSampler(loader.sampler, size, loader.drop_last))
-    return own
+    resized = copy.copy(loader)  # a loader refuses to have its attributes set
+    vars(resized).update(batch_size=size, batch_sampler=BatchSampler(loader.sampler, size, loader.drop_last))
+    return resized
 
 
 @contextmanager
 def drawn_alike(seed: int) -> Iterator[None]:
-    """What is drawn inside depends on the seed alone, and what is drawn afterwards does not depend on it."""
+    """Seed all random generators inside of the block, and restore their states after it."""
     states = _collect_rng_states()
     seed_all(seed)
     try:
@@ -152,7 +153,7 @@ def seed_all(seed: int) -> None:
 
 
 def run_setup(datamodule: L.LightningDataModule, stage: str, seed: int) -> L.LightningDataModule:
-    """Set up a stage beside a Trainer, as Lightning does; every stage draws alike, so that their parts fit together."""
+    """Set up a stage with a Trainer, as Lightning does. Every stage has the same seed, so that all draw the same parts."""
     if datamodule.trainer is None:
         quiet = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False, "enable_model_summary": False}
         datamodule.trainer = L.Trainer(accelerator="cpu", devices=1, **quiet)  # type: ignore[arg-type]
@@ -162,11 +163,11 @@ def run_setup(datamodule: L.LightningDataModule, stage: str, seed: int) -> L.Lig
 
 
 def ready(datamodule: L.LightningDataModule) -> L.LightningDataModule:
-    """A copy for one trial, which is not set up anew: a `setup` that draws the parts would draw others."""
-    own = copy.copy(datamodule)
-    own.prepare_data = own.setup = lambda *_, **__: None  # type: ignore[method-assign, assignment]
-    own._hparams = copy.copy(datamodule.hparams)
-    return own
+    """A copy for one trial that is not set up again: a `setup` that draws the parts would draw others."""
+    copied = copy.copy(datamodule)
+    copied.prepare_data = copied.setup = lambda *_, **__: None  # type: ignore[method-assign, assignment]
+    copied._hparams = copy.copy(datamodule.hparams)
+    return copied
 
 
 @dataclass(frozen=True)
@@ -174,8 +175,8 @@ class BatchSize:
     """The batch size of a data module.
 
     Args:
-        usual: as the data module has it; none where it cannot be told.
-        resize: gives it another one, where that can be done.
+        usual: the size that the data module has; None if it is not known.
+        resize: gives the data module another size; None if that is not possible.
     """
 
     usual: int | None = None
@@ -183,10 +184,11 @@ class BatchSize:
 
     @classmethod
     def of(cls, datamodule: L.LightningDataModule, remade: Callable[[str, int], L.LightningDataModule] | None) -> "BatchSize":
-        """Try each way on a smaller batch size, and see whether the first batch is of it.
+        """The size of a data module's batches, and the first way of changing it that works on a trial size.
 
         Args:
-            remade: a data module, set up, of another value of an argument of its constructor; raises where there is none.
+            remade: makes and sets up the data module with another value of an argument (name, value); raises if it has no such
+                argument.
         """
         usual = batch_size_of(datamodule.train_dataloader())
         if usual is None or (isinstance(datamodule, OwnLoaders) and datamodule.each_its_own):
@@ -199,7 +201,7 @@ class BatchSize:
 
 
 def takes(way: Resize, datamodule: L.LightningDataModule, size: int) -> bool:
-    """Whether a way of giving a batch size has an effect on the training loader."""
+    """Whether the training loader has the batch size that this way gives."""
     try:
         return batch_size_of(way(datamodule, size).train_dataloader()) == size
     except (KeyError, TypeError, ValueError, AttributeError):  # no such argument, or the size is refused
@@ -207,18 +209,18 @@ def takes(way: Resize, datamodule: L.LightningDataModule, size: int) -> bool:
 
 
 def with_attribute(datamodule: L.LightningDataModule, size: int) -> L.LightningDataModule:
-    """A copy with the size as its attribute and its hyperparameter, wherever it has such."""
-    own = ready(datamodule)
-    inner = [own.module, own.module.hparams] if isinstance(own, OwnLoaders) else []
-    for holder in (own, own.hparams, *inner):
+    """A copy with the size in every attribute and hyperparameter that names a batch size."""
+    copied = ready(datamodule)
+    inner = [copied.module, copied.module.hparams] if isinstance(copied, OwnLoaders) else []
+    for holder in (copied, copied.hparams, *inner):
         for name in BATCH_SIZE_NAMES:
             if hasattr(holder, name):
                 setattr(holder, name, size)
-    return own
+    return copied
 
 
 def batch_size_of(loader: Any) -> int | None:
-    """Examples a batch: as a loader says, or as its first batch shows; nothing of several loaders in one."""
+    """The batch size that a loader states, or that its first batch has; None for several loaders in one."""
     if isinstance(loader, DataLoader) and loader.batch_size is not None:
         return loader.batch_size
     if not isinstance(loader, DataLoader) and not isinstance(loader, Iterable):
@@ -227,7 +229,7 @@ def batch_size_of(loader: Any) -> int | None:
         return None
     try:
         return int(extract_batch_size(next(iter(loader))))
-    except Exception:  # Lightning finds no tensor in it
+    except Exception:  # Lightning finds no tensor in the batch
         return None
 
 

@@ -7,5 +7,5 @@ VALIDATION = re.compile(r"(?<![A-Za-z])val(idation)?(?![A-Za-z])")
 
 
 def on_test(metric: str) -> str:
-    """What a metric of the validation part is called on the test part: `val/acc` is `test/acc`, `eval_acc` stays."""
+    """The name that a validation metric has on the test part: `val/acc` becomes `test/acc`, `eval_acc` stays."""
     return VALIDATION.sub("test", metric, count=1)

@@ -1,4 +1,4 @@
-"""Examples that are read as they are asked for: out of a file that memory could not hold, or out of a tensor."""
+"""Examples that are read on demand, from a file that does not fit in memory or from a tensor."""
 
 import os
 import tempfile
@@ -18,15 +18,15 @@ from autoopt.data.memory import SHARE, free_memory, give_back_large_blocks
 from autoopt.errors import BadInput
 
 READ_BYTES = 2**24
-"""Bytes that are read at a time, where all are read."""
+"""Bytes that are read at a time when all examples are read."""
 Item = TypeVar("Item")
 Built = TypeVar("Built")
 
 
 class Source(Protocol):
-    """What reads examples by their numbers: a tensor, or any object with this much of one.
+    """Examples that are read by their indices: a tensor, or an object with these methods of one.
 
-    `dtype` is uint8 for images in 0 to 255, int64 for indices into a vocabulary, else a floating one.
+    `dtype` is uint8 for images in 0 to 255, int64 for indices into a vocabulary, else a floating-point type.
     """
 
     @property
@@ -38,13 +38,13 @@ class Source(Protocol):
 
 
 class Mapped:
-    """An array that stays in its file: what is asked for is copied.
+    """An array that stays in its file; an access copies the selected examples.
 
     Args:
-        array: as `numpy.memmap` gives it.
-        dtype: what its values are given as; by default what they are.
-        channels_last: images `(N, H, W, C)`, given as `(N, C, H, W)`.
-        grey: images `(N, H, W)`, given as `(N, 1, H, W)`.
+        array: a `numpy.memmap`.
+        dtype: of the examples; by default, that of the array.
+        channels_last: the array holds images `(N, H, W, C)`, which are returned as `(N, C, H, W)`.
+        grey: the array holds images `(N, H, W)`, which are returned as `(N, 1, H, W)`.
     """
 
     def __init__(self, array: np.ndarray, dtype: torch.dtype | None = None, channels_last: bool = False, grey: bool = False):
@@ -63,7 +63,7 @@ class Mapped:
 
 
 class Joined:
-    """Sources one after the other, as one."""
+    """Several sources as one, in their order."""
 
     def __init__(self, *sources: Source):
         self.sources, self.dtype = sources, sources[0].dtype
@@ -74,12 +74,12 @@ class Joined:
         return self.shape[0]
 
     def __getitem__(self, numbers: Tensor) -> Tensor:
-        found = torch.empty(len(numbers), *self.shape[1:], dtype=self.dtype)
+        rows = torch.empty(len(numbers), *self.shape[1:], dtype=self.dtype)
         for source, (start, end) in zip(self.sources, pairwise(self.starts.tolist()), strict=True):
             here = ((numbers >= start) & (numbers < end)).nonzero().squeeze(1)
             if len(here):
-                found[here] = source[numbers[here] - start]
-        return found
+                rows[here] = source[numbers[here] - start]
+        return rows
 
 
 class Scaling(Protocol):
@@ -87,16 +87,21 @@ class Scaling(Protocol):
 
 
 class Rows:
-    """Some examples of a source, as a model takes them: images in [0, 1], tables scaled, on the model's device.
+    """Some examples of a source as a model takes them: images in [0, 1], tables scaled, on the model's device.
 
-    It is measured, cut and indexed like the tensor that it would be if it were all read.
+    Length, shape, slices and indices work as for the tensor of these examples.
+
+    Args:
+        numbers: the indices of the examples; by default all.
+        scale: is applied to the examples.
+        device: to which the examples are moved; by default they stay where the source has them.
     """
 
     def __init__(
         self, source: Source, numbers: Tensor | None = None, scale: Scaling | None = None, device: torch.device | None = None
     ) -> None:
         self.source, self.numbers, self.scale, self.goal = source, numbers, scale, device
-        self.device = source.device if isinstance(source, Tensor) else torch.device("cpu")  # of the numbers that it is asked by
+        self.device = source.device if isinstance(source, Tensor) else torch.device("cpu")  # of the indices
         self.lazy = not isinstance(source, Tensor)
 
     def __len__(self) -> int:
@@ -113,14 +118,14 @@ class Rows:
     def __getitem__(self, rows: Tensor | slice) -> Tensor:
         numbers = torch.arange(len(self), device=self.device)[rows] if self.numbers is None else self.numbers[rows]
         read = self.source[numbers]
-        if self.scale is not None:  # where it was read: a device may have no double precision
+        if self.scale is not None:  # before it is moved: a device may lack double precision
             read = self.scale.apply(read)
         if self.goal is not None and self.goal != read.device:
             read = (read.pin_memory() if self.goal.type == "cuda" else read).to(self.goal, non_blocking=True)
         return read.float().div_(255) if read.dtype == torch.uint8 else read if read.dtype == torch.int64 else read.float()
 
     def to(self, device: torch.device, whole: bool = True) -> "Rows":
-        """The same for a model on that device: moved there as a whole, or else batch by batch."""
+        """These examples for a model on a device: a tensor is moved there now if `whole`, else each batch when it is read."""
         if not isinstance(self.source, Tensor) or not whole or device == self.device:
             return Rows(self.source, self.numbers, self.scale, device)
         read = self.source if self.numbers is None else self.source[self.numbers]
@@ -128,7 +133,12 @@ class Rows:
 
 
 def ahead(read: Callable[[Item], Built], items: Iterable[Item], workers: int, waiting: int) -> Iterator[Built]:
-    """What `read` makes of each item, in their order, read by so many threads before it is asked for."""
+    """The results of `read` for each item, in order, read ahead by threads.
+
+    Args:
+        workers: how many threads.
+        waiting: how many results may wait to be taken.
+    """
     pool, queue = ThreadPoolExecutor(workers), deque[Future[Built]]()
     try:
         for item in items:
@@ -142,27 +152,27 @@ def ahead(read: Callable[[Item], Built], items: Iterable[Item], workers: int, wa
 
 
 def pieces(source: Source, numbers: Tensor | None = None) -> Iterator[Tensor]:
-    """The numbers of the examples, or of some of them, in pieces that are read at a time."""
+    """The indices of all or of some examples, in pieces of about `READ_BYTES`."""
     each = max(1, prod(source.shape[1:]) * source.dtype.itemsize)
     numbers = torch.arange(len(source)) if numbers is None else numbers
     return iter(numbers.split(max(1, READ_BYTES // each)))
 
 
 def all_rows(source: Source) -> Iterator[Tensor]:
-    """All examples, a piece after the other, read by as many threads as there are cores."""
+    """All examples in pieces, read by as many threads as there are cores, 8 at most."""
     threads = min(8, os.cpu_count() or 1)
     return ahead(source.__getitem__, pieces(source), threads, threads)
 
 
 def cached(inputs: Any, cache: str, folder: Path) -> Any:
-    """The inputs where `batches.cache` wants them.
+    """The inputs, kept where `batches.cache` says.
 
     Args:
-        cache: `memory` where they fit; `disk`: in a file without a name, which ends with the process; `none`: as they are.
-        folder: where that file is made.
+        cache: `memory` (if they fit), `disk` (in a nameless file that goes away with the process) or `none` (left as they are).
+        folder: for that file.
 
     Raises:
-        BadInput: the disk is full.
+        BadInput: the file cannot be written, such as on a full disk.
     """
     lazy = not isinstance(inputs, Tensor)
     if lazy:
@@ -173,11 +183,11 @@ def cached(inputs: Any, cache: str, folder: Path) -> Any:
 
 
 def in_memory(source: Source) -> Tensor:
-    found, start = torch.empty(source.shape, dtype=source.dtype), 0
+    rows, start = torch.empty(source.shape, dtype=source.dtype), 0
     for piece in all_rows(source):
-        found[start : start + len(piece)] = piece
+        rows[start : start + len(piece)] = piece
         start += len(piece)
-    return found
+    return rows
 
 
 def on_disk(source: Source, folder: Path) -> Mapped:
@@ -194,5 +204,5 @@ def on_disk(source: Source, folder: Path) -> Mapped:
 
 
 def fits(source: Source) -> bool:
-    """Whether memory would hold all of it beside what else is needed."""
+    """Whether the source takes less than `SHARE` of the free memory."""
     return prod(source.shape) * source.dtype.itemsize < SHARE * free_memory()

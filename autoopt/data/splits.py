@@ -1,4 +1,4 @@
-"""Which examples train, validate and test: by chance, by class, by column, by group, by time, in folds."""
+"""Splits of the examples into parts: at random, stratified by class, by a column, by group, by time, or in folds."""
 
 from collections.abc import Iterator, Mapping
 from itertools import accumulate, pairwise
@@ -21,7 +21,7 @@ PART_NAMES = {
     **dict.fromkeys(("val", "valid", "validation"), "validation"),
     **dict.fromkeys(("test", "testing"), "test"),
 }
-"""The names that people give to parts, in lower case."""
+"""The usual names of the parts, in lower case."""
 
 
 class Splitter:
@@ -29,8 +29,12 @@ class Splitter:
 
     Args:
         targets: of all examples.
-        columns: values of all examples by name, which a split may go by.
-        given: parts that the source fixes; one that it does not is cut from the training part.
+        columns: by name, a value for each example, which the split may use.
+        given: the parts that the source fixes; a part that is missing is cut from the training part.
+        split: the node `split` of the config.
+
+    Raises:
+        BadInput: a setting of the split does not fit the data or another setting.
     """
 
     def __init__(
@@ -47,14 +51,14 @@ class Splitter:
         self.given = given
         if "column" in by:
             if given is not None:
-                raise BadInput(f"split.column={split['column']}: the data fixes its parts already; leave one of the two away")
+                raise BadInput(f"split.column={split['column']}: the data fixes its parts already; leave this setting out")
             self.given = named_parts(by["column"], split["column"])
 
     def parts(self) -> Iterator[Parts]:
-        """The parts of each fold; of one where there is no cross-validation. All folds have the same test part.
+        """The parts of each fold, or the parts once without cross-validation. All folds have the same test part.
 
         Raises:
-            BadInput: there are too few examples for that.
+            BadInput: there are too few examples for this split.
         """
         try:
             for parts in self.folds() if self.split.get("folds") else [self.once()]:
@@ -74,11 +78,11 @@ class Splitter:
         return parts
 
     def fixed(self) -> dict[str, np.ndarray]:
-        """The parts that are fixed; all is for training where none is."""
+        """The parts that are fixed; without any, all examples are the training part."""
         return {part: numbers.numpy() for part, numbers in (self.given or {"train": torch.arange(self.count)}).items()}
 
     def folds(self) -> Iterator[dict[str, np.ndarray]]:
-        """Each fold validates on another part of what does not test."""
+        """Folds that validate on different examples; the test part is the same for all."""
         parts = self.fixed()
         rest = np.sort(np.concatenate([parts["train"], parts.get("validation", parts["train"][:0])]))
         if "test" not in parts:
@@ -87,7 +91,7 @@ class Splitter:
         count, seed = self.split["folds"], self.split["seed"]
         if self.times is not None:
             rest = rest[np.argsort(self.times[rest], kind="stable")]
-            cuts = reversed(list(TimeSeriesSplit(count).split(rest)))  # first the one that trains on most
+            cuts = reversed(list(TimeSeriesSplit(count).split(rest)))  # the fold with the most training examples first
         elif self.groups is not None:
             cuts = GroupKFold(count, shuffle=True, random_state=seed).split(rest, groups=self.groups[rest])
         elif self.labels is not None:
@@ -98,7 +102,7 @@ class Splitter:
             yield {"train": rest[train], "validation": rest[validation], "test": parts["test"]}
 
     def check_folds(self, rest: np.ndarray) -> None:
-        """Raise BadInput where a fold would be without an example, or without one of a class."""
+        """Raise BadInput if a fold would lack examples, groups or a class."""
         if self.groups is not None:
             fewest, what = len(set(self.groups[rest])), "groups"
         elif self.labels is not None and self.times is None:
@@ -109,7 +113,7 @@ class Splitter:
             raise BadInput(f"split.folds={self.split['folds']}: there are only {fewest} {what} to spread over the folds")
 
     def cut(self, numbers: np.ndarray, share: float) -> tuple[np.ndarray, np.ndarray]:
-        """What stays, and a share that is cut off: whole groups, the latest, or by chance with the same share of each class."""
+        """The indices that stay, and a share that is cut off: the latest, whole groups, or at random (with `stratify` by class)."""
         seed = self.split["seed"]
         if self.times is not None:
             times = self.times[numbers]
@@ -128,7 +132,7 @@ class Splitter:
 
 
 def check_cut(count: int, share: float, strata: np.ndarray | None) -> None:
-    """Raise ValueError where either side of a cut would be empty, or without an example of a class."""
+    """Raise ValueError if a side of the cut would be empty, or too small for one example of each class."""
     taken = ceil(count * share)
     if not 0 < taken < count:
         raise ValueError(f"a share of {share:.0%} cannot be cut off {count} of them")
@@ -143,7 +147,7 @@ def check_cut(count: int, share: float, strata: np.ndarray | None) -> None:
 
 
 def contiguous_parts(lengths: Mapping[str, int]) -> Parts | None:
-    """The numbers of examples of which each part stands after the one before; nothing where there is one part only."""
+    """The indices of each part, where the parts follow one another; None for a single part."""
     ends = pairwise([0, *accumulate(lengths.values())])
     return {part: torch.arange(*span) for part, span in zip(lengths, ends, strict=True)} if len(lengths) > 1 else None
 
@@ -152,11 +156,11 @@ def column_of(columns: Mapping[str, np.ndarray], setting: str, name: str) -> np.
     """The column that a setting names.
 
     Raises:
-        BadInput: there is none, or it has gaps.
+        BadInput: the data have no such column, or it has gaps.
     """
     if name not in columns:
-        known = f"no column '{name}'. {nearest(name, columns)}" if columns else "no columns; only tables have"
-        raise BadInput(f"split.{setting}={name}: the data has {known}")
+        lacking = f"no column '{name}'. {nearest(name, columns)}" if columns else "no columns; only tables have"
+        raise BadInput(f"split.{setting}={name}: the data has {lacking}")
     values = columns[name]
     gaps = values != values  # NaN and NaT alone differ from themselves
     if gaps.any():
@@ -165,14 +169,14 @@ def column_of(columns: Mapping[str, np.ndarray], setting: str, name: str) -> np.
 
 
 def named_parts(values: np.ndarray, name: str) -> Parts:
-    """The parts that a column says.
+    """The parts that a column names.
 
     Raises:
-        BadInput: it says something else, or nothing of training.
+        BadInput: a value does not name a part, or none names train.
     """
-    said = np.array([PART_NAMES.get(str(value).strip().lower(), str(value)) for value in values])
-    if unknown := sorted(set(said.tolist()) - set(PARTS)):
+    parts = np.array([PART_NAMES.get(str(value).strip().lower(), str(value)) for value in values])
+    if unknown := sorted(set(parts.tolist()) - set(PARTS)):
         raise BadInput(f"split.column={name}: expected train, val and test in it, got {', '.join(map(repr, unknown[:5]))}")
-    if "train" not in said:
-        raise BadInput(f"split.column={name}: no example is said to be of train")
-    return {part: torch.from_numpy(np.flatnonzero(said == part)) for part in PARTS if part in said}
+    if "train" not in parts:
+        raise BadInput(f"split.column={name}: it assigns no example to train")
+    return {part: torch.from_numpy(np.flatnonzero(parts == part)) for part in PARTS if part in parts}

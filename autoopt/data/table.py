@@ -1,4 +1,4 @@
-"""Tables: columns of all kinds as one tensor, by what the training part shows."""
+"""Tables: columns of all types as one tensor, encoded as learnt from the training part."""
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -14,9 +14,9 @@ from autoopt.data.column import ASKED, Column, Locate, Schema, column_type, lear
 from autoopt.data.task import Encoded
 from autoopt.errors import BadInput, nearest
 
-SPLITS = "the split goes by it"
+SPLITS = "the split uses it"
 SAMPLE_ROWS = 1000
-"""As many training rows tell the decimal mark of a table."""
+"""How many training rows decide the decimal mark of a table."""
 
 
 @dataclass(frozen=True)
@@ -24,9 +24,10 @@ class Table:
     """The columns of a table that may be inputs.
 
     Args:
-        schema: what is known of them.
-        lengths: of the files that it was read from, by the part that each is.
-        source: how it was read, in words.
+        frame: the columns.
+        schema: what is known about them.
+        lengths: the number of rows in the file of each part, in their order.
+        source: how the files were read, in words.
     """
 
     frame: pandas.DataFrame
@@ -43,9 +44,9 @@ class Table:
         return bytes(pandas.util.hash_pandas_object(frame.assign(**odd), index=False).to_numpy().tobytes())
 
     def encoded(self, train: Tensor, without: Collection[str], embed: bool) -> Encoded:
-        rows, known = train.numpy(), replace(self.schema, undecided=self.decimal(train.numpy()))
+        rows, schema = train.numpy(), replace(self.schema, undecided=self.decimal(train.numpy()))
         columns = [
-            Column(name, "category", ignored=SPLITS) if name in without else learn_column(self.frame[name], rows, embed, known, self.place)
+            Column(name, "category", ignored=SPLITS) if name in without else learn_column(self.frame[name], rows, embed, schema, self.place)
             for name in sorted(self.frame, key=lambda name: name in without)
         ]
         if all(column.ignored for column in columns):
@@ -58,13 +59,13 @@ class Table:
         return Encoded(encode_columns(self.frame, columns, strict=False), categories, words=words, notes=tuple(notes))
 
     def decimal(self, rows: np.ndarray) -> str:
-        """The decimal mark that most numbers of the training part tell."""
-        shown = self.frame.iloc[rows[:SAMPLE_ROWS]]
-        columns = (cell_texts(shown[name]).dropna().astype("str") for name in shown if not native_kind(unwrapped(shown[name])))
+        """The decimal mark of the table, by the first of these rows."""
+        sample = self.frame.iloc[rows[:SAMPLE_ROWS]]
+        columns = (cell_texts(sample[name]).dropna().astype("str") for name in sample if not native_kind(unwrapped(sample[name])))
         return decimal_mark(columns, self.schema.undecided)
 
     def place(self, row: int) -> str:
-        """Where a row is found: in which of the files, counted from 1."""
+        """A row in words: its file, and its number there, counted from 1."""
         return place_in(self.lengths, row)
 
 
@@ -77,23 +78,23 @@ def place_in(lengths: Mapping[str, int], row: int) -> str:
 
 
 def left_out(columns: Iterable[Column]) -> str:
-    """The columns that are no inputs, with the reasons, where the user does not know of it."""
-    said = ", ".join(f"'{column.name}' ({column.ignored})" for column in columns if column.ignored not in ("", SPLITS, ASKED))
-    return f"; columns left out: {said}" if said else ""
+    """The columns that are left out and why, without those that the user left out."""
+    reasons = ", ".join(f"'{column.name}' ({column.ignored})" for column in columns if column.ignored not in ("", SPLITS, ASKED))
+    return f"; columns left out: {reasons}" if reasons else ""
 
 
 def encode_columns(frame: pandas.DataFrame, columns: Iterable[Column | Mapping[str, Any]], strict: bool = True) -> Tensor:
     """The columns of a table as float64 `(N, F)`, the codes of embedded categories last.
 
     Args:
-        columns: as they were learnt; also as a `model.json` has them, under `encoding`.
-        strict: refuse what cannot be read; else it is taken for a gap.
+        columns: as they were learnt, or as `model.json` has them under `encoding`.
+        strict: a value that cannot be read is an error; else it is a gap.
 
     Raises:
-        BadInput: a column is missing, cannot be read, or holds what is infinite in float32.
+        BadInput: a column is missing or occurs twice, or a value cannot be read or is infinite in float32.
     """
-    known = [column if isinstance(column, Column) else Column.of(column) for column in columns]
-    used = [column for column in known if not column.ignored]
+    learnt = [column if isinstance(column, Column) else Column.of(column) for column in columns]
+    used = [column for column in learnt if not column.ignored]
     frame = frame.rename(columns=str)
     for column in used:
         if column.name not in frame:
@@ -107,19 +108,19 @@ def encode_columns(frame: pandas.DataFrame, columns: Iterable[Column | Mapping[s
 
 
 class Columns(Mapping[str, np.ndarray]):
-    """A table's columns as a split may go by them: numbers, days or texts, made when one is asked for."""
+    """A table's columns for a split, read on demand: numbers, days since 1970, seconds or texts, with NaN for gaps."""
 
     def __init__(self, table: Table):
         self.table = table
 
     def __getitem__(self, name: str) -> np.ndarray:
         column, schema = self.table.frame[name], replace(self.table.schema, drop=frozenset())
-        found = column_type(column, schema)
-        if found is None or found.type == "category":
+        typed = column_type(column, schema)
+        if typed is None or typed.type == "category":
             missing = schema.missing(name)
-            said = cell_texts(column)
-            return said.where(~said.isin(missing)).to_numpy(object, na_value=np.nan)
-        return found.readings(column)[0]
+            texts = cell_texts(column)
+            return texts.where(~texts.isin(missing)).to_numpy(object, na_value=np.nan)
+        return typed.readings(column)[0]
 
     def __iter__(self) -> Iterator[str]:
         return iter(map(str, self.table.frame.columns))

@@ -1,4 +1,4 @@
-"""The target of a table: numbers or classes, and what can be neither."""
+"""The target column of a table, as numbers or classes."""
 
 from dataclasses import replace
 
@@ -14,20 +14,21 @@ from autoopt.data.table import Table
 from autoopt.errors import BadInput
 
 MANY = 0.2
-"""Texts are no classes where more than that share of them is different."""
+"""Texts are not classes if more than this share of them is distinct."""
 TargetColumn = tuple[Tensor, str, tuple[str, ...]]
-"""Class indices int64 `(N,)` or values float64 `(N, 1)`, classification or regression, and the names of classes."""
+"""Class indices int64 `(N,)` or values float64 `(N, 1)`; "classification" or "regression"; the class names."""
 
 
 def learnt_from(where: str, table: Table, name: str, kind: str | None) -> TargetColumn:
-    """A column as what is to be learnt.
+    """A column as the targets of a task.
 
     Args:
-        where: the technique, as a config names it, for what is said of problems.
-        kind: classification or regression; by default as the column tells.
+        where: the technique as a config names it, for messages.
+        name: of the column.
+        kind: classification or regression; by default, the column decides.
 
     Raises:
-        BadInput: it cannot be learnt.
+        BadInput: the column cannot be a target.
     """
     if kind not in (None, "classification", "regression"):
         raise BadInput(f"{where}.kind={kind}: expected classification or regression")
@@ -46,52 +47,53 @@ def learnt_from(where: str, table: Table, name: str, kind: str | None) -> Target
 
 
 def type_of(where: str, table: Table, column: pandas.Series) -> Column:
-    """The type of a target, by its training file, or by all of it where the split is still to be drawn.
+    """The type of a target, by its training file; by all rows if the split is not drawn yet.
 
     Raises:
-        BadInput: it holds lists and the like, or has gaps.
+        BadInput: the column has gaps, or cells that hold lists and the like.
     """
     name, schema = str(column.name), table.schema
     if holds := structured_kind(column):
         raise BadInput(
             f"{where}: the target '{name}' holds {holds}, such as {column.iloc[0]!r:.60}; expected a number or a class in each row"
         )
-    said = cell_texts(column)
-    gaps = (said.isna() | said.isin(schema.missing(name))).to_numpy(bool)
+    texts = cell_texts(column)
+    gaps = (texts.isna() | texts.isin(schema.missing(name))).to_numpy(bool)
     if gaps.any():
         row = int(gaps.argmax())
-        word = said.iloc[row]
-        hint = f" ({word!r}; if that is a class, say {where}.types=[{name}:category])" if isinstance(word, str) and word else ""
-        raise BadInput(f"{where}: the target '{name}' has gaps: {gaps.sum()} of {len(said)}, the first in {table.place(row)}{hint}")
+        word = texts.iloc[row]
+        hint = f" ({word!r}; if that is a class, give {where}.types=[{name}:category])" if isinstance(word, str) and word else ""
+        raise BadInput(f"{where}: the target '{name}' has gaps: {gaps.sum()} of {len(texts)}, the first in {table.place(row)}{hint}")
     rows = np.arange(table.lengths.get("train", len(table)))
     how = column_type(column.iloc[rows], replace(schema, undecided=table.decimal(rows)))
     assert how is not None
-    guessed = how.style.sign and name not in schema.types  # what is learnt is not guessed
+    guessed = how.style.sign and name not in schema.types  # a currency sign is no proof of numbers: the type of a target is not guessed
     return replace(how, type="category") if guessed else how
 
 
 def as_number(where: str, how: Column) -> str:
-    return f"; if these are numbers, say {where}.types=[{how.name}:number]" if how.style.sign else ""
+    return f"; if these are numbers, give {where}.types=[{how.name}:number]" if how.style.sign else ""
 
 
 def target_values(where: str, table: Table, how: Column, column: pandas.Series) -> np.ndarray:
     """The values of a target.
 
     Raises:
-        BadInput: one cannot be read, or is infinite in single precision.
+        BadInput: a value cannot be read, or is infinite in single precision.
     """
     values, unread = how.readings(column)
     if unread.any():
         row = int(unread.argmax())
         seen = f"{table.place(row)} holds {column.iloc[row]!r}, which {UNREAD[how.type]}"
-        raise BadInput(f"{where}: the target '{how.name}' is a {how.type}, but {seen}; mend it, or say {where}.types=[{how.name}:category]")
+        way = f"mend it, or give {where}.types=[{how.name}:category]"
+        raise BadInput(f"{where}: the target '{how.name}' is a {how.type}, but {seen}; {way}")
     if not (np.abs(values) <= np.finfo("float32").max).all():
         raise BadInput(f"{where}: column '{how.name}' holds infinite values")
     return values
 
 
 def are_classes(how: Column, column: pandas.Series, values: np.ndarray) -> bool:
-    """Whether numbers are classes: integers of which there are few different ones, or two whole numbers."""
+    """Whether numbers are classes: integers with few distinct values, or two distinct whole numbers."""
     whole = bool((values == np.round(values)).all())
     few = len(np.unique(values)) <= (MAX_LEVELS if are_integers(column) else 2)
     return how.type == "truth value" or (how.type == "number" and whole and few)
@@ -111,12 +113,12 @@ def of_numbers(where: str, how: Column, column: pandas.Series, values: np.ndarra
     return classes(where, how.name, codes, names)
 
 
-def of_texts(where: str, how: Column, said: pandas.Series, kind: str | None) -> TargetColumn:
-    names = sorted(said.unique(), key=by_number)
-    if kind is None and len(names) > max(MAX_LEVELS, MANY * len(said)):
-        seen = f"{len(names)} different texts in {len(said)} rows, such as {said.iloc[0]!r}"
+def of_texts(where: str, how: Column, texts: pandas.Series, kind: str | None) -> TargetColumn:
+    names = sorted(texts.unique(), key=by_number)
+    if kind is None and len(names) > max(MAX_LEVELS, MANY * len(texts)):
+        seen = f"{len(names)} different texts in {len(texts)} rows, such as {texts.iloc[0]!r}"
         raise BadInput(f"{where}: the target '{how.name}' holds {seen}: too many to be classes{as_number(where, how)}")
-    return classes(where, how.name, pandas.Categorical(said, categories=names).codes, names)
+    return classes(where, how.name, pandas.Categorical(texts, categories=names).codes, names)
 
 
 def by_number(name: str) -> tuple[float, str]:

@@ -1,4 +1,4 @@
-"""What is to be learnt: the examples, their split, and what a model has to know of them."""
+"""The task: the examples, their split, and what a model must know about them."""
 
 import copy
 import hashlib
@@ -27,11 +27,15 @@ from autoopt.errors import BadInput
 
 @dataclass(frozen=True)
 class Encoded:
-    """Inputs as numbers, and what has to be known to make more of them.
+    """Inputs as numbers, and how to encode further inputs in the same way.
 
-    `categories` are the numbers of levels (one that is not known among them) whose codes stand in the last columns of a
-    table, to be embedded; `tokens` is the size of a vocabulary; `words` says in plain values how it was done; `notes` are
-    lines that the user should read.
+    Args:
+        inputs: of all examples.
+        categories: how many levels each embedded category has, the unknown level included; their codes are the last columns
+            of a table.
+        tokens: the size of the vocabulary of texts.
+        words: the encoding as plain values, for `model.json`.
+        notes: lines for the user.
     """
 
     inputs: Tensor
@@ -42,27 +46,27 @@ class Encoded:
 
 
 def embedding_width(levels: int) -> int:
-    """In how many numbers a category is embedded: half as many as it has levels, 50 at most."""
+    """The width of the embedding of a category: half the number of its levels, at most 50."""
     return min(50, levels // 2)
 
 
 @runtime_checkable
 class Raw(Protocol):
-    """Inputs that become numbers only by what the training part shows: categories, gaps, words."""
+    """Inputs whose encoding is learnt from the training part, since they hold categories, missing values or words."""
 
     def __len__(self) -> int: ...
 
     def content(self) -> bytes:
-        """What others than these would differ in."""
+        """Bytes that differ where inputs differ."""
         ...
 
     def encoded(self, train: Tensor, without: Collection[str], embed: bool) -> Encoded:
-        """All of them as numbers.
+        """All inputs as numbers.
 
         Args:
-            train: the numbers of the training examples, which alone are learnt from.
+            train: the indices of the training examples; the encoding is learnt from these alone.
             without: columns that are not inputs.
-            embed: large categories may be codes that the model embeds.
+            embed: large categories may become codes, which the model embeds.
         """
         ...
 
@@ -71,7 +75,7 @@ SAMPLED = 1024
 Span = tuple[float, float]
 """The least and the greatest value."""
 WITHIN = ("images", "pixels")
-"""The names under which augmentation is offered images in [0, 1] alone."""
+"""The names under which an augmentation is offered only images in [0, 1]."""
 
 
 @dataclass(frozen=True)
@@ -79,15 +83,16 @@ class Examples:
     """What a data technique returns.
 
     Args:
-        inputs: floats; a table `(N, F)`, or images `(N, C, H, W)` (or uint8 in 0 to 255), in memory or read as they are
-            asked for (`autoopt.data.rows.Source`), or what becomes that by what the training part shows (`Raw`).
-        targets: class indices `(N,)` of any whole type, or as rows with a single 1; or values `(N, D)`. Float64 is centred before
-            it becomes float32.
+        inputs: a table `(N, F)` of floats, or images `(N, C, H, W)` of floats or of uint8 in 0 to 255, in memory or read on
+            demand (`autoopt.data.rows.Source`); or inputs whose encoding is learnt from the training part (`Raw`).
+        targets: class indices `(N,)` of any integer type, or rows `(N, K)` with a single 1; or values `(N, D)`. Values in
+            float64 are centred before they become float32.
         kind: "classification" or "regression".
         classes: the class names, in the order of the indices.
-        splits: index tensors for train, validation and test, where the source fixes them; one that is not there is cut from train.
-        columns: values of each example by name, by which `split` may go.
-        notes: what the user is told of how the source was read, a line each.
+        splits: the indices of the train, validation and test examples, where the source fixes them; a part that is missing is
+            cut from train.
+        columns: by name, a value for each example, which `split` may use.
+        notes: lines for the user about how the source was read.
     """
 
     inputs: Tensor | Source | Raw
@@ -101,18 +106,29 @@ class Examples:
 
 @dataclass(frozen=True)
 class Task:
-    """The split examples, or the user's data module, and what a model has to know of them.
+    """The split examples, or the user's data module, and what a model must know about them.
 
-    `input_shape` is without the batch; `inputs` and `targets` are the scales that were applied (to tables, to images with
-    values above 1, to regression targets); `testing` is the data module with its test stage set up, `batch_size` is its batch
-    size, and `sized` says whether its training loader knows how many batches it has; `class_counts` are the training examples
-    of each class, int64 `(K,)`; `tokens` is the size of the vocabulary where the inputs are its indices, int64 `(N, T)`, 0 being
-    padding; `categories` are the levels of the last columns of a table, which hold their codes (a model is built without them:
-    they are embedded in front of it); `encoding` says how raw inputs became numbers, of images which `values` a model is given
-    before it scales them;
-    `folds` are the tasks of the other folds of a cross-validation; `groups` has the number of the group of each test example,
-    int64 `(N,)`, where they were split by groups; `unoffered` has the reasons why the batches cannot be augmented under some
-    of the names that the slot offers; `notes` are lines for the user.
+    Args:
+        kind: "classification" or "regression"; "unknown" for batches that only their author's module understands.
+        input_shape: of one example, without the batch.
+        outputs: how many outputs a model has: the classes, or the values of an example; 0 if that is not known.
+        classes: the class names, in the order of the indices.
+        parts: the inputs and targets of train, validation and test; empty with a data module.
+        inputs: the scale that was applied to a table, or to images with values above 1.
+        targets: the scale that was applied to regression targets.
+        class_counts: how many training examples each class has, int64 `(K,)`.
+        datamodule: the user's, with its training stage set up.
+        testing: a copy of it with its test stage set up.
+        batch_size: of the data module.
+        sized: the data module's training loader knows how many batches it has.
+        tokens: the size of the vocabulary, if the inputs are indices into one, int64 `(N, T)`; 0 is padding.
+        categories: how many levels the categories have whose codes are the last columns of a table. A model is built without
+            these columns: they are embedded in front of it.
+        encoding: how raw inputs became numbers; for images, the span of their `values` before they are scaled.
+        folds: the tasks of the other folds of a cross-validation.
+        groups: the index of the group of each test example, int64 `(N,)`, if the split is by groups.
+        unoffered: by name, why the batches cannot be offered to augmentations under it.
+        notes: lines for the user.
     """
 
     kind: str
@@ -140,7 +156,7 @@ class Task:
         return len(self.input_shape) == 3
 
     def example(self) -> tuple[Tensor, Tensor] | None:
-        """A training batch, where one can be had without asking the user's data module for it."""
+        """The first 64 training examples; None with a data module."""
         return tuple(t[:64] for t in self.parts["train"]) if self.parts else None  # type: ignore[return-value]
 
 
@@ -155,17 +171,19 @@ def make_task(
     """Split, encode and scale the examples.
 
     Args:
-        scan: go through a data module's training targets once, for a model that has to know the classes.
-        embed: the model may be put behind an embedding of large categories.
-        seed: of what a data module draws when it is set up.
-        remade: as `BatchSize.of` takes it.
+        examples: what the data technique returned.
+        split: the node `split` of the config.
+        scan: read a data module's training targets once, for a model that must know the classes.
+        embed: large categories may be embedded in front of the model.
+        seed: of the random numbers that a data module draws when it is set up.
+        remade: as for `BatchSize.of`.
 
     Raises:
-        BadInput: there is nothing to learn, or too little to split.
+        BadInput: nothing can be learnt from the examples, or they are too few to split.
     """
     if isinstance(examples, LightningDataModule):
-        if said := [key for key in (*SPLITTING, "folds") if split.get(key) is not None]:
-            raise BadInput(f"split.{said[0]}={split[said[0]]}: a data module splits by itself; leave it away")
+        if unused := [key for key in (*SPLITTING, "folds") if split.get(key) is not None]:
+            raise BadInput(f"split.{unused[0]}={split[unused[0]]}: a data module makes its own split; leave this setting out")
         return task_of_module(examples, scan, seed, remade)
     examples, span = validated(examples)
     splitter = Splitter(examples.targets, examples.kind == "classification", examples.columns, examples.splits, split)
@@ -174,7 +192,7 @@ def make_task(
 
 
 def fingerprint(examples: Examples) -> str:
-    """Digits of the examples, wherever they are kept: of all of them, or of 1024 inputs where these are read as they are asked for."""
+    """A digest of the examples, the same wherever they are kept; of inputs that are read on demand, 1024 are included."""
     inputs = examples.inputs
     digest = hashlib.sha256(examples.targets.reshape(-1).numpy().data)
     if isinstance(inputs, Raw):
@@ -189,41 +207,43 @@ def fingerprint(examples: Examples) -> str:
 def task_of_split(
     examples: Examples, numbers: dict[str, Tensor], split: dict[str, Any], embed: bool, span: Span | None, groups: np.ndarray | None = None
 ) -> Task:
-    """The task of one split; all that is learnt from the data here is learnt from its training part.
+    """The task of one split; encoding and scales are learnt from its training part alone.
 
     Args:
-        span: of all the inputs.
+        numbers: the indices of the examples of each part.
+        span: of all inputs.
+        groups: the group of each example, if the split is by groups.
 
     Raises:
-        BadInput: a part holds a class that the training part lacks.
+        BadInput: a part has a class that the training part lacks.
     """
     without = {split[key] for key in SPLITTING if split.get(key) is not None}
     inputs, train = examples.inputs, numbers["train"]
-    found = inputs.encoded(train, without, embed) if isinstance(inputs, Raw) else Encoded(inputs)  # type: ignore[arg-type]
+    encoded = inputs.encoded(train, without, embed) if isinstance(inputs, Raw) else Encoded(inputs)  # type: ignore[arg-type]
     targets, classification = examples.targets, examples.kind == "classification"
-    extent = extent_of(found.inputs, train, span) if are_images(found.inputs) else None
-    in_scale = scale_of(found, train, extent) if split["normalise"] else None
+    extent = extent_of(encoded.inputs, train, span) if are_images(encoded.inputs) else None
+    in_scale = scale_of(encoded, train, extent) if split["normalise"] else None
     out_scale = Scale.of(targets[train]) if split["normalise"] and not classification else None
     y = targets if classification else out_scale.apply(targets) if out_scale else targets.float()
-    parts = {part: (part_inputs(found.inputs, numbers[part], in_scale), y[numbers[part]].contiguous()) for part in PARTS}
+    parts = {part: (part_inputs(encoded.inputs, numbers[part], in_scale), y[numbers[part]].contiguous()) for part in PARTS}
     outputs = len(examples.classes) or int(targets.max()) + 1 if classification else targets.shape[1]
     counts = torch.bincount(y[train], minlength=outputs) if classification else None
-    lacking = () if counts is None else check_classes(counts, parts, examples.classes)
-    told, unoffered = value_range(extent, in_scale) if extent else ((), {})
+    absent = () if counts is None else check_classes(counts, parts, examples.classes)
+    range_notes, unoffered = value_range(extent, in_scale) if extent else ((), {})
     return Task(
         examples.kind,
-        tuple(found.inputs.shape[1:]),
+        tuple(encoded.inputs.shape[1:]),
         outputs,
         examples.classes,
         parts,
         in_scale,
         out_scale,
         counts,
-        tokens=found.tokens,
-        categories=found.categories,
-        encoding=found.words if extent is None else {"values": [*extent]},
+        tokens=encoded.tokens,
+        categories=encoded.categories,
+        encoding=encoded.words if extent is None else {"values": [*extent]},
         unoffered=unoffered,
-        notes=(*examples.notes, *found.notes, *told, *lacking),
+        notes=(*examples.notes, *encoded.notes, *range_notes, *absent),
         groups=None if groups is None else torch.from_numpy(np.unique(groups[numbers["test"]], return_inverse=True)[1]),
     )
 
@@ -233,21 +253,21 @@ def are_images(inputs: Any) -> bool:
 
 
 def extent_of(images: Tensor | Source, train: Tensor, span: Span | None) -> Span:
-    """The least and the greatest value of training images before they are scaled; where all images are in [0, 1], of all of them."""
+    """The span of the training images before they are scaled; the span of all images if they are in [0, 1]."""
     if images.dtype == torch.uint8:
         return 0.0, 1.0
     return span if span and span[0] >= 0 and span[1] <= 1 else span_of(images[piece] for piece in pieces(images, train))
 
 
 def span_of(tensors: Iterable[Tensor]) -> Span:
-    """The least and the greatest value, or NaN."""
+    """The least and the greatest value of all tensors; NaN if one holds NaN."""
     ends = torch.stack([torch.stack(tensor.aminmax()) for tensor in tensors])
     return float(ends[:, 0].min()), float(ends[:, 1].max())
 
 
-def scale_of(found: Encoded, train: Tensor, extent: Span | None) -> Scale | None:
-    """The scale of a table, or of images with values above 1; images in [0, 1] or of both signs have none, nor have words."""
-    inputs = found.inputs
+def scale_of(encoded: Encoded, train: Tensor, extent: Span | None) -> Scale | None:
+    """The scale of a table, or of images with values above 1; None for images in [0, 1] or with negative values, and for texts."""
+    inputs = encoded.inputs
     if extent is not None:
         low, high = extent
         zero, top = torch.tensor([0.0, full_scale(high)], dtype=torch.float64)
@@ -255,16 +275,16 @@ def scale_of(found: Encoded, train: Tensor, extent: Span | None) -> Scale | None
     if len(inputs.shape) != 2 or not inputs.dtype.is_floating_point:
         return None
     scale = Scale.of(inputs[train]) if isinstance(inputs, Tensor) else Scale.of_source(inputs, train)
-    return scale.without_last(len(found.categories))
+    return scale.without_last(len(encoded.categories))
 
 
 def full_scale(high: float) -> float:
-    """The greatest value of the fewest bits that hold `high`: 255 for 8 bits, 4095 for 12."""
+    """The greatest value of the least number of bits that can hold `high`: 255 for 8 bits, 4095 for 12."""
     return high if high < 2 else float(2 ** math.ceil(math.log2(high + 1)) - 1)
 
 
 def value_range(extent: Span, scale: Scale | None) -> tuple[tuple[str, ...], dict[str, str]]:
-    """What is told of the values of images, and the names under which augmentation cannot be offered them."""
+    """Notes on the values of images; and why the images cannot be offered to augmentations, by the names under which they cannot."""
     low, high = extent
     if scale is not None:
         return (f"the images have values from {low:g} to {high:g}; they are divided by {float(scale.deviation):g}",), {}
@@ -274,7 +294,7 @@ def value_range(extent: Span, scale: Scale | None) -> tuple[tuple[str, ...], dic
 
 
 def part_inputs(inputs: Tensor | Source, numbers: Tensor, scale: Scale | None) -> Tensor:
-    """One part of the inputs: a copy, or (of what is read as it is asked for) no more than which."""
+    """The inputs of one part: a copy, or (of uint8, or of inputs that are read on demand) `Rows` that hold only their indices."""
     if not isinstance(inputs, Tensor) or inputs.dtype == torch.uint8:
         return Rows(inputs, numbers, scale)  # type: ignore[return-value]
     values = scale.apply(inputs[numbers]) if scale else inputs[numbers]
@@ -284,24 +304,24 @@ def part_inputs(inputs: Tensor | Source, numbers: Tensor, scale: Scale | None) -
 def task_of_module(
     datamodule: LightningDataModule, scan: bool, seed: int, remade: Callable[[str, int], LightningDataModule] | None
 ) -> Task:
-    """What a data module's first batch, and its training targets, tell of the task.
+    """The task of a data module, by its first batch and its training targets.
 
-    It is set up here, once: a `setup` that draws the parts would draw others for each trial.
+    The data module is set up here, once: a `setup` that draws the parts at random would draw others for each trial.
 
     Raises:
-        BadInput: a network cannot be trained, or judged, on what its loaders give.
+        BadInput: a network cannot be trained or validated on the batches of its loaders.
     """
     with drawn_alike(seed):
         datamodule.prepare_data()
     run_setup(datamodule, "fit", seed)
     testing, notes = tested(datamodule, seed)
     task = task_of_batches(datamodule, scan)
-    size, knows = BatchSize.of(datamodule, remade), sized(datamodule.train_dataloader())
-    return replace(task, testing=testing, batch_size=size, sized=knows, notes=notes)
+    size, has_length = BatchSize.of(datamodule, remade), sized(datamodule.train_dataloader())
+    return replace(task, testing=testing, batch_size=size, sized=has_length, notes=notes)
 
 
 def tested(datamodule: LightningDataModule, seed: int) -> tuple[LightningDataModule | None, tuple[str, ...]]:
-    """The data module with its test stage set up, on a copy, as that may take the place of the training stage; or why there is none."""
+    """A copy of the data module with its test stage set up, as that may undo the training stage; or None, and a note on why."""
     if not is_overridden("test_dataloader", datamodule):
         return None, ()
     try:
@@ -312,10 +332,10 @@ def tested(datamodule: LightningDataModule, seed: int) -> tuple[LightningDataMod
 
 
 def task_of_batches(datamodule: LightningDataModule, scan: bool) -> Task:
-    """What the loaders of a data module that is set up tell of the task.
+    """The task of a data module that is set up, by the batches of its loaders.
 
     Raises:
-        BadInput: a network cannot be trained, or judged, on them.
+        BadInput: a network cannot be trained or validated on these batches.
     """
     if scan:
         validates = is_overridden("val_dataloader", datamodule)
@@ -325,48 +345,48 @@ def task_of_batches(datamodule: LightningDataModule, scan: bool) -> Task:
     layout = batch_layout(batch)
     if layout is None or (scan and not isinstance(batch, list | tuple)):
         if scan:
-            raise BadInput("data: the data module's batches are no (inputs, targets) tensors; give a LightningModule that takes them")
+            raise BadInput("data: the data module's batches are not tensors (inputs, targets); give a LightningModule that takes them")
         return Task("unknown", datamodule=datamodule)
     if scan and len(batch) > 2:
         way = "give a LightningModule that takes them, or batches without the others"
-        raise BadInput(f"data: the data module's batches hold {len(batch)} tensors, of which a network takes two, (inputs, targets); {way}")
+        raise BadInput(f"data: the data module's batches hold {len(batch)} tensors, but a network takes two, (inputs, targets); {way}")
     inputs, targets = batch[layout.inputs], batch[layout.targets]
-    shown = {"values": [float(inputs.min()), float(inputs.max())]} if are_images(inputs) and inputs.is_floating_point() else {}
-    known: dict[str, Any] = {"datamodule": datamodule, "unoffered": unoffered_of(batch, layout), "encoding": shown}
+    encoding = {"values": [float(inputs.min()), float(inputs.max())]} if are_images(inputs) and inputs.is_floating_point() else {}
+    common: dict[str, Any] = {"datamodule": datamodule, "unoffered": unoffered_of(batch, layout), "encoding": encoding}
     shape = tuple(inputs.shape[1:])
     if scan and multi_label(targets):
-        raise BadInput(f"data: the data module's targets {tuple(targets.shape)} are rows of 0 and 1 with several ones or none; {OWN_LOSS}")
+        raise BadInput(f"data: the data module's targets {tuple(targets.shape)} are rows of 0 and 1 with several 1s or none; {OWN_LOSS}")
     if targets.is_floating_point() and not (scan and (targets.ndim > 2 or one_hot(targets))):
-        return Task("regression", shape, targets.shape[1] if targets.ndim > 1 else 1, **known)
+        return Task("regression", shape, targets.shape[1] if targets.ndim > 1 else 1, **common)
     counts = None
     if scan:
         labels = torch.cat([checked_classes(b[1], "the data module's targets") for b in datamodule.train_dataloader()])
         counts = torch.bincount(labels, minlength=targets.shape[1] if targets.ndim == 2 else 0)
     outputs = 0 if counts is None else len(counts)
-    return Task("classification", shape, outputs, class_counts=counts, **known)
+    return Task("classification", shape, outputs, class_counts=counts, **common)
 
 
 def unoffered_of(batch: Any, layout: Layout) -> dict[str, str]:
-    """The names under which augmentation cannot be offered batches like this, with the reason."""
+    """Why batches like this cannot be offered to augmentations, by the names under which they cannot."""
     inputs = batch[layout.inputs]
-    found: dict[str, str] = {}
+    reasons: dict[str, str] = {}
     if inputs.ndim == 4 and not (inputs.min() >= 0 and inputs.max() <= 1):
-        found |= dict.fromkeys(WITHIN, "the data module's images have values outside of [0, 1]")
+        reasons |= dict.fromkeys(WITHIN, "the data module's images have values outside of [0, 1]")
     if not inputs.is_floating_point():
-        found |= dict.fromkeys(("planes", "inputs"), f"the data module's inputs are {inputs.dtype}, no floating numbers")
+        reasons |= dict.fromkeys(("planes", "inputs"), f"the data module's inputs are {inputs.dtype}, not floating-point numbers")
     if not batch[layout.targets].is_floating_point() and batch[layout.targets].ndim > 1:
-        found["targets"] = f"the targets are {tuple(batch[layout.targets].shape)} integers, no class for each example"
+        reasons["targets"] = f"the targets are {tuple(batch[layout.targets].shape)} integers, not one class for each example"
     if layout.masks:
-        found |= {"images": "the masks would not be moved with the images", "targets": "the targets are masks, which are not mixed"}
+        reasons |= {"images": "the masks would not be moved with the images", "targets": "the targets are masks, which are not mixed"}
     if layout.misfits:
         odd = batch[layout.misfits[0]]
         reason = f"the batches hold {tuple(odd.shape)} beside the images, which would not be moved with them"
-        found |= dict.fromkeys(("planes", "images", "targets"), reason)
-    return found
+        reasons |= dict.fromkeys(("planes", "images", "targets"), reason)
+    return reasons
 
 
 def check_loader(name: str, loader: object) -> None:
-    """Raise BadInput for several loaders in place of one."""
+    """Raise BadInput if a hook of a data module returns several loaders."""
     inner = getattr(loader, "iterables", loader)  # of Lightning's CombinedLoader
     several = list(inner.values()) if isinstance(inner, dict) else inner
     if isinstance(several, list | tuple) and several and isinstance(several[0], DataLoader):
@@ -375,7 +395,7 @@ def check_loader(name: str, loader: object) -> None:
 
 
 def validated(examples: Examples) -> tuple[Examples, Span | None]:
-    """The examples with class indices or values `(N, D)` as targets, and the span of their inputs where these are floating numbers.
+    """The examples with class indices `(N,)` or values `(N, D)` as targets, and the span of their inputs if they have one.
 
     Raises:
         BadInput: nothing can be learnt from the examples.
@@ -384,7 +404,7 @@ def validated(examples: Examples) -> tuple[Examples, Span | None]:
         raise BadInput("data: there are no examples")
     if len(examples.inputs) != len(examples.targets):
         raise BadInput(f"data: {len(examples.inputs)} inputs but {len(examples.targets)} targets")
-    span = looked_through(examples.inputs)
+    span = span_of_inputs(examples.inputs)
     if not all(map(math.isfinite, span or ())) or not torch.isfinite(examples.targets.float()).all():
         raise BadInput("data: some values are not finite (NaN or infinity)")
     if examples.kind != "classification":
@@ -395,31 +415,31 @@ def validated(examples: Examples) -> tuple[Examples, Span | None]:
     return replace(examples, targets=targets), span
 
 
-def looked_through(inputs: Tensor | Source | Raw) -> Span | None:
-    """The span of the inputs; what is read as it is asked for is read once for that, a piece after the other."""
+def span_of_inputs(inputs: Tensor | Source | Raw) -> Span | None:
+    """The span of the inputs, which are read once, piece by piece; None for raw inputs, and for arrays of integers."""
     if isinstance(inputs, Raw) or (isinstance(inputs, Tensor | Mapped) and not inputs.dtype.is_floating_point):
         return None
     return span_of(all_rows(inputs))
 
 
 def check_classes(counts: Tensor, parts: Mapping[str, tuple[Tensor, Tensor]], names: Sequence[str]) -> tuple[str, ...]:
-    """A line for each part that has no example of a class.
+    """A note for each part that lacks classes of the training part.
 
     Raises:
-        BadInput: a class is to be told that training has never shown.
+        BadInput: a part has a class that the training part lacks.
     """
     notes = []
     for part in ("validation", "test"):
         here = torch.bincount(parts[part][1], minlength=len(counts))
         if unseen := class_list((here > 0) & (counts == 0), names):
-            raise BadInput(f"data: the {part} part has classes that the training part has not: {unseen}")
+            raise BadInput(f"data: the {part} part has classes that the training part lacks: {unseen}")
         if absent := class_list((here == 0) & (counts > 0), names):
-            notes.append(f"the {part} part has no example of {absent}, so nothing is measured on that")
+            notes.append(f"the {part} part has no example of {absent}, so its metrics do not cover that")
     return tuple(notes)
 
 
 def class_list(mask: Tensor, names: Sequence[str], most: int = 5) -> str:
     """The classes of a mask by name, or by number where they have none."""
-    found = mask.nonzero().flatten().tolist()
-    said = ", ".join(repr(names[c]) if names else str(c) for c in found[:most])
-    return said + (f" and {len(found) - most} more classes" if len(found) > most else "")
+    classes = mask.nonzero().flatten().tolist()
+    first = ", ".join(repr(names[c]) if names else str(c) for c in classes[:most])
+    return first + (f" and {len(classes) - most} more classes" if len(classes) > most else "")

@@ -1,4 +1,4 @@
-"""Texts as indices into a vocabulary that the training part shows."""
+"""Texts as indices into a vocabulary that is learnt from the training part."""
 
 import re
 from collections import Counter
@@ -16,7 +16,13 @@ PADDING, UNKNOWN = 0, 1
 
 @dataclass(frozen=True)
 class Texts:
-    """Texts of which the first `length` words count, and of these the `vocabulary` most frequent ones."""
+    """Texts that are encoded as indices of their words.
+
+    Args:
+        texts: one for each example.
+        length: how many words of a text are used, from its start.
+        vocabulary: the number of indices, with those of padding and of unknown words; the most frequent words get one.
+    """
 
     texts: Sequence[str]
     length: int
@@ -30,21 +36,21 @@ class Texts:
 
     def encoded(self, train: Tensor, without: Collection[str], embed: bool) -> Encoded:
         split = [words(text)[: self.length] for text in self.texts]
-        shown = [split[number] for number in train.tolist()]
-        counts = Counter(word for text in shown for word in text)
+        training = [split[index] for index in train.tolist()]
+        counts = Counter(word for text in training for word in text)
         kept = sorted(counts, key=lambda word: (-counts[word], word))[: self.vocabulary - 2]
-        longest = max(1, max(map(len, shown), default=1))
+        longest = max(1, max(map(len, training), default=1))
         return Encoded(encode_texts(split, kept, longest), tokens=len(kept) + 2, words={"vocabulary": kept, "length": longest})
 
 
 def encode_texts(texts: Sequence[Sequence[str]], vocabulary: Iterable[str], length: int) -> Tensor:
-    """Texts, split into words, as the numbers of their first ones in a vocabulary, int64 `(N, length)`, what is left over being padding."""
-    numbers = {word: number for number, word in enumerate(vocabulary, UNKNOWN + 1)}
-    found = torch.full((len(texts), length), PADDING)
-    for row, text in zip(found, texts, strict=True):
-        known = [numbers.get(word, UNKNOWN) for word in text[:length]]
-        row[: len(known)] = torch.tensor(known, dtype=torch.int64)
-    return found
+    """Texts, split into words, as the indices of their first words, int64 `(N, length)`: 0 is padding, 1 an unknown word."""
+    indices = {word: index for index, word in enumerate(vocabulary, UNKNOWN + 1)}
+    encoded = torch.full((len(texts), length), PADDING)
+    for row, text in zip(encoded, texts, strict=True):
+        first = [indices.get(word, UNKNOWN) for word in text[:length]]
+        row[: len(first)] = torch.tensor(first, dtype=torch.int64)
+    return encoded
 
 
 def words(text: str) -> list[str]:

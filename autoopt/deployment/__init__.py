@@ -1,1 +1,1 @@
-"""What becomes of a trained model: compressed, stored, exported, loaded again."""
+"""Trained models: compressed, stored, exported and loaded again."""

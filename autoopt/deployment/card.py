@@ -1,4 +1,4 @@
-"""An exported folder, such as a study's best/, as its model.json tells it."""
+"""The card of an exported folder, such as a study's best/: its model.json."""
 
 import hashlib
 import json
@@ -16,24 +16,24 @@ def digest(path: Path) -> str:
 
 
 def read_card(path: Path) -> dict[str, Any]:
-    """What model.json of an exported folder says, once the weights are seen to be those that it describes.
+    """The card of an exported folder, after a check that the weights are the ones that it describes.
 
     Raises:
-        BadInput: a file is missing or is not as it was written.
-        FileNotFoundError: there is no such folder.
+        BadInput: a file is missing or was changed.
+        FileNotFoundError: the folder does not exist.
     """
     if not path.exists():
         raise FileNotFoundError(f"there is no {path}/model.json")
     try:
-        found = json.loads((path / "model.json").read_text())
-        seen = digest(path / "model.safetensors")
+        card = json.loads((path / "model.json").read_text())
+        sha256 = digest(path / "model.safetensors")
     except FileNotFoundError as error:
         raise BadInput(f"{error.filename} is missing") from error
     except (OSError, ValueError) as error:
         raise BadInput(f"{path}: {type(error).__name__}: {error}") from error
-    lost = {"recipe", "sha256", *KNOWN} - found.keys() if isinstance(found, dict) else {"everything"}
-    if lost:
-        raise BadInput(f"{path}/model.json lacks {', '.join(sorted(lost))}")
-    if found["sha256"] != seen:
+    missing = {"recipe", "sha256", *KNOWN} - card.keys() if isinstance(card, dict) else {"everything"}
+    if missing:
+        raise BadInput(f"{path}/model.json lacks {', '.join(sorted(missing))}")
+    if card["sha256"] != sha256:
         raise BadInput(f"{path}/model.safetensors is not the one that model.json describes")
-    return found
+    return card

@@ -1,4 +1,4 @@
-"""An exported LightningModule as a Lightning checkpoint, for its author's `load_from_checkpoint`."""
+"""An exported LightningModule as a Lightning checkpoint, for `load_from_checkpoint` of the author's class."""
 
 import io
 import json
@@ -30,13 +30,13 @@ module = {name}.load_from_checkpoint({path}, weights_only=True{arguments})
 
 
 def write_checkpoint(folder: Path) -> Path | None:
-    """Write the LightningModule of an exported folder as `model.ckpt`, check it, and say in the README how both are used.
+    """Write the LightningModule of an exported folder as `model.ckpt`, check it, and add its use to the folder's README.
 
     Returns:
-        nothing for other models, and for compressed ones, whose structure no class makes.
+        the path; None for other models, and for compressed ones, since no class makes their structure.
 
     Raises:
-        BadInput: the author's class does not make the module of these weights.
+        BadInput: the author's class cannot load the checkpoint, or makes another module of it.
     """
     module = load(folder).model
     if not isinstance(module, L.LightningModule) or structure_of(folder / "model.safetensors"):
@@ -48,8 +48,8 @@ def write_checkpoint(folder: Path) -> Path | None:
     except Exception as error:
         path.unlink(missing_ok=True)
         add_to_readme(folder, kind, "")
-        said = next(iter(str(error).strip().splitlines()), "")
-        raise BadInput(f"{kind.__name__}.load_from_checkpoint would not give this model: {type(error).__name__}: {said}") from error
+        reason = next(iter(str(error).strip().splitlines()), "")
+        raise BadInput(f"{kind.__name__}.load_from_checkpoint would not give this model: {type(error).__name__}: {reason}") from error
     arguments = "".join(f", {name}=…" for name in missing)
     lines = LOADING.format(module=kind.__module__, name=kind.__qualname__, path=json.dumps(str(path.resolve())), arguments=arguments)
     add_to_readme(folder, kind, lines)
@@ -63,7 +63,7 @@ def arguments_of(folder: Path) -> dict[str, Any]:
 
 
 def store_checkpoint(module: L.LightningModule, values: dict[str, Any], weights: Path, path: Path) -> dict[str, Any]:
-    """Write the checkpoint; the hyperparameters that `weights_only=True` would not load are left out, and returned."""
+    """Write the checkpoint; return the hyperparameters that are left out, since `weights_only=True` cannot load them."""
     plain = {name: value for name, value in values.items() if loads_without_pickle(value)}
     checkpoint: dict[str, Any] = {
         "state_dict": load_file(weights),
@@ -79,7 +79,7 @@ def store_checkpoint(module: L.LightningModule, values: dict[str, Any], weights:
 
 
 def loads_without_pickle(value: Any) -> bool:
-    """Whether `weights_only=True` loads it."""
+    """Whether `torch.load` with `weights_only=True` can load a value."""
     file = io.BytesIO()
     try:
         torch.save(value, file)
@@ -91,9 +91,9 @@ def loads_without_pickle(value: Any) -> bool:
 
 
 def check_loads_alike(module: L.LightningModule, path: Path, missing: dict[str, Any]) -> None:
-    """Raise ValueError where the checkpoint gives another module."""
-    again = type(module).load_from_checkpoint(path, map_location="cpu", weights_only=True, **missing)
-    if repr(again) != repr(module):
+    """Raise ValueError if the checkpoint gives a module of another structure."""
+    loaded = type(module).load_from_checkpoint(path, map_location="cpu", weights_only=True, **missing)
+    if repr(loaded) != repr(module):
         raise ValueError("the recipe has changed its layers")
 
 

@@ -1,4 +1,4 @@
-"""What the compressions of a recipe make of a trained model, and how the result is kept."""
+"""The compressions of a recipe on a trained model, and the file of its weights."""
 
 import json
 from collections.abc import Callable, Mapping
@@ -28,26 +28,31 @@ Finetune = Callable[..., nn.Module]
 
 
 def deployed_network(module: Tuned) -> nn.Module:
-    """What would be deployed: the plain network inside of ours, or the user's own module."""
+    """The network that would be deployed: the compressed one, else the plain network inside of `Net`, else the user's module."""
     deployed = applied_to(module).deployed
     return deployed or (module.model if isinstance(module, Net) else module)
 
 
 def apply_compressions(module: Tuned, task: Task, example: Any, feed: Feed, finetune: Finetune) -> nn.Module:
-    """The trained network after every compression of the recipe, one on what the other returned; it itself stays.
+    """The trained network after every compression of the recipe, in turn; the module is not changed.
+
+    Args:
+        example: a training batch.
+        feed: gives the batches for calibration.
+        finetune: trains a network further; offered to the compressions.
 
     Raises:
-        TechniqueError: a compression raised, or made what cannot be stored.
+        TechniqueError: a compression raised, or its result cannot be stored.
     """
     trained = compressed = deployed_network(module).eval()
     if isinstance(trained, L.LightningModule):
-        trained.trainer = None  # which a copy would take along
+        trained.trainer = None  # a copy would include it
     build = partial(rebuilt, module, task, example)
     for technique, values in applied_to(module).chosen.of("compression"):
         offered = {"model": compressed, "batches": feed.calibration(), "finetune": finetune, "build": build}
         compressed = call(technique, offered, values).eval()
         for part in compressed.modules():
-            part._non_persistent_buffers_set.clear()  # of another shape or type than those that the builder makes
+            part._non_persistent_buffers_set.clear()  # store all: the builder makes them in another shape or type
         try:
             describe_modules(compressed, trained)
         except ValueError as error:
@@ -56,17 +61,20 @@ def apply_compressions(module: Tuned, task: Task, example: Any, feed: Feed, fine
 
 
 def rebuilt(module: Tuned, task: Task, example: Any, **arguments: Any) -> nn.Module:
-    """An untrained model of the same recipe with other arguments; a function is given the trained model's value.
+    """An untrained model of the same recipe with other arguments.
+
+    Args:
+        arguments: of the model technique; a function gets the value of the trained model and returns the new value.
 
     Raises:
         Unavailable: the model has no such argument.
     """
     chosen, objective = applied_to(module).chosen, applied_to(module).objective
     ((technique, values),) = chosen.of("model")
-    known = {name: param.default for name, param in technique.params.items()} | values
-    for name in arguments.keys() - known.keys():
-        raise Unavailable(f"{technique.name} has no argument '{name}'; its arguments: {', '.join(known) or 'none'}")
-    changed = {name: value(known[name]) if callable(value) else value for name, value in arguments.items()}
+    current = {name: param.default for name, param in technique.params.items()} | values
+    for name in arguments.keys() - current.keys():
+        raise Unavailable(f"{technique.name} has no argument '{name}'; its arguments: {', '.join(current) or 'none'}")
+    changed = {name: value(current[name]) if callable(value) else value for name, value in arguments.items()}
     model = built_model(technique, values | changed, task)
     prepare_model(chosen, model, example)
     if isinstance(model, L.LightningModule):
@@ -76,49 +84,52 @@ def rebuilt(module: Tuned, task: Task, example: Any, **arguments: Any) -> nn.Mod
 
 
 def deploy(module: Tuned, compressed: nn.Module) -> None:
-    """Let a compressed network answer where the trained one did: in the user's module, for its `forward`."""
+    """Replace the trained network by a compressed one; in a user's module, only `forward` is replaced."""
     if isinstance(module, Net):
         module.model = compressed
     else:
-        applied_to(module).deployed = compressed  # no child: the module's own weights stay what they are
+        applied_to(module).deployed = compressed  # not a child: the module keeps its weights
         vars(module)["forward"] = compressed.__call__
 
 
 def save(module: Tuned, path: Path) -> None:
-    """Keep the weights, and of a compressed network its structure, in one file."""
+    """Write the weights to a file, with the structure of a compressed network."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    kept: nn.Module = module
-    notes = None
+    network: nn.Module = module
+    metadata = None
     if applied_to(module).chosen.of("compression"):
-        kept = deployed_network(module)
-        notes = {STRUCTURE: json.dumps(describe_modules(kept, module))}
-    save_file({k: v.detach().contiguous().clone() for k, v in kept.state_dict().items() if isinstance(v, Tensor)}, path, notes)
+        network = deployed_network(module)
+        metadata = {STRUCTURE: json.dumps(describe_modules(network, module))}
+    save_file({k: v.detach().contiguous().clone() for k, v in network.state_dict().items() if isinstance(v, Tensor)}, path, metadata)
 
 
 def take_up(module: Tuned, path: Path) -> bool:
-    """Give the module the weights of a file; whether they were those of a compressed network.
+    """Load the weights of a file into the module.
+
+    Returns:
+        whether the file holds a compressed network, which is then deployed in the module.
 
     Raises:
-        RuntimeError: they do not fit.
-        BadInput: they do not belong to their structure, or what they need is not installed.
+        RuntimeError: the weights do not fit the module.
+        BadInput: the structure and the weights of a compressed network do not match, or its classes are not installed.
     """
     structure = structure_of(path)
     if structure is None:
-        weights, own = load_file(path), module.state_dict().keys()
-        if isinstance(module, Net):  # which may be without its loss, once it is trained
-            weights = {k: v for k, v in weights.items() if k in own or k.startswith("model.")}
+        weights, names = load_file(path), module.state_dict().keys()
+        if isinstance(module, Net):  # a loaded model is made without its loss, which may have weights
+            weights = {k: v for k, v in weights.items() if k in names or k.startswith("model.")}
         make_buffers(module, weights)
         module.load_state_dict(weights)
         return False
     try:
         deploy(module, restore(structure, load_file(path), deployed_network(module)))
     except (ImportError, ValueError) as error:
-        raise BadInput(f"{path} cannot be taken up: {error}") from error
+        raise BadInput(f"{path} cannot be loaded: {error}") from error
     return True
 
 
 def make_buffers(module: nn.Module, weights: Mapping[str, Tensor]) -> None:
-    """Make the buffers that training has made or resized, so that the module can take them up."""
+    """Make the buffers that training has added or resized, so that the module can load them."""
     for path, part in module.named_modules():
         start = f"{path}." if path else ""
         for name in {k.removeprefix(start) for k in weights if k.startswith(start)}:
@@ -130,7 +141,7 @@ def make_buffers(module: nn.Module, weights: Mapping[str, Tensor]) -> None:
 
 
 def structure_of(path: Path) -> dict[str, Any] | None:
-    """The structure that a file of weights carries, where they are those of a compressed network."""
+    """The structure in a file of weights; None if the network is not compressed."""
     with safe_open(path, framework="pt") as file:
-        notes = file.metadata() or {}
-    return json.loads(notes[STRUCTURE]) if STRUCTURE in notes else None
+        metadata = file.metadata() or {}
+    return json.loads(metadata[STRUCTURE]) if STRUCTURE in metadata else None

@@ -1,4 +1,4 @@
-"""What is used after a search: the trained model of an exported folder, as a module and as an ONNX graph."""
+"""The trained model of an exported folder, as a module and as an ONNX graph."""
 
 from collections.abc import Iterable
 from contextlib import suppress
@@ -28,13 +28,15 @@ from autoopt.module.net import Net
 from autoopt.recipe import Recipe
 
 TRAINING_SLOTS = ("data", "initializer", "augmentation", "loss", "optimizer", "schedule", "device", "compression")
-"""The slots that a trained model can be used without; of a compressed one the structure is kept."""
+"""The slots that a trained model does not need; the file of weights holds the structure of a compressed one."""
 
 
 class Deployed(nn.Module):
-    """A trained model between raw inputs and outputs in the units of the data.
+    """A trained model that takes inputs before scaling and returns outputs in the units of the data.
 
-    `classes` are the class names, in the order of the outputs.
+    Args:
+        model: the trained network.
+        task: what it was trained on: its scales, its encoding, and its `classes`, the names in the order of the outputs.
     """
 
     def __init__(self, model: nn.Module, task: Task):
@@ -47,14 +49,15 @@ class Deployed(nn.Module):
         return outputs if self.targets is None else self.targets.invert(outputs)
 
     def encode(self, examples: Any) -> Tensor:
-        """Examples as their source has them as inputs of the model.
+        """Examples in the form of their source as inputs of the model.
 
         Args:
-            examples: rows of a table (a `pandas.DataFrame`, or what makes one) with the columns that it was trained on; texts;
-                images (`autoopt.deployment.pictures.encode_images`); or what are inputs already.
+            examples: rows of a table (a `pandas.DataFrame`, or data for one) with the columns of the training data; texts;
+                images (`autoopt.deployment.pictures.encode_images`); or inputs `(N, …)`.
 
         Raises:
-            BadInput: a column is missing, a value cannot be read as what training has seen, or the images are not such as those.
+            BadInput: a column is missing, a value cannot be read, or images or inputs have another shape or range than in
+                training.
         """
         try:
             return self.encoded(examples)
@@ -62,7 +65,7 @@ class Deployed(nn.Module):
             raise BadInput(*(f"predict: {problem.removeprefix('data: ')}" for problem in error.problems)) from error
 
     def encoded(self, examples: Any) -> Tensor:
-        """The same, with errors that do not say who asks."""
+        """As `encode`; errors do not name `predict`."""
         if "values" in self.encoding:
             return pictures.encode_images(examples, self.task)
         if isinstance(examples, Tensor):
@@ -74,10 +77,10 @@ class Deployed(nn.Module):
         return self.encoded(torch.as_tensor(np.asarray(examples)))
 
     def checked(self, inputs: Tensor) -> Tensor:
-        """Inputs as they are.
+        """The inputs, unchanged.
 
         Raises:
-            BadInput: these are rows of numbers, but not as many as the model takes.
+            BadInput: rows of numbers have another length than the model takes.
         """
         shape = self.task.input_shape
         if len(shape) == 1 and inputs.shape[1:] != shape:
@@ -86,16 +89,20 @@ class Deployed(nn.Module):
 
     @torch.no_grad()
     def predict(self, examples: Any) -> list[str] | Tensor:
-        """What `encode` takes as the names of the classes, int64 `(N,)` where these have none, or values `(N, D)`."""
+        """Predictions for examples as `encode` takes them.
+
+        Returns:
+            the class names, or class indices int64 `(N,)` if the classes have no names; or values `(N, D)`.
+        """
         device = next((t.device for t in (*self.parameters(), *self.buffers())), torch.device("cpu"))
         outputs = self(self.encode(examples).to(device))
         if self.task.kind != "classification":
             return outputs
-        found = outputs.argmax(1)
-        return [self.classes[number] for number in found.tolist()] if self.classes else found
+        indices = outputs.argmax(1)
+        return [self.classes[index] for index in indices.tolist()] if self.classes else indices
 
     def stages(self) -> list[nn.Module]:
-        """The same as modules in a row."""
+        """The steps of `forward` as modules."""
         before = [] if self.inputs is None else [Scaled(self.inputs)]
         return [*before, self.model, *([] if self.targets is None else [Scaled(self.targets, inverted=True)])]
 
@@ -112,15 +119,15 @@ class Scaled(nn.Module):
 
 
 def single(inputs: Tensor) -> Tensor:
-    """In single precision, as a network computes; indices stay whole."""
+    """Floating-point inputs in single precision; indices stay integers."""
     return inputs.float() if inputs.is_floating_point() else inputs
 
 
 def frame_of(examples: Any) -> pandas.DataFrame:
-    """Rows of a table as a frame.
+    """Rows of a table as a `pandas.DataFrame`.
 
     Raises:
-        BadInput: they are none.
+        BadInput: the examples are not rows of a table.
     """
     try:
         return pandas.DataFrame(examples)
@@ -132,23 +139,23 @@ def texts_of(examples: Any) -> list[str]:
     """Texts as a list.
 
     Raises:
-        BadInput: it is one text, a table, or holds something else.
+        BadInput: the examples are a single text or a table, or are not all texts.
     """
     if isinstance(examples, str | pandas.DataFrame) or not isinstance(examples, Iterable):
         raise BadInput(f"expected a list of texts, got {type(examples).__name__}")
-    found = list(examples)
-    if wrong := [(number, text) for number, text in enumerate(found, 1) if not isinstance(text, str)]:
+    texts = list(examples)
+    if wrong := [(number, text) for number, text in enumerate(texts, 1) if not isinstance(text, str)]:
         raise BadInput(f"expected texts, but number {wrong[0][0]} is {wrong[0][1]!r:.60}")
-    return found
+    return texts
 
 
 def load(path: str | Path) -> Deployed:
     """The trained module of a `best/` folder, in evaluation mode.
 
     Raises:
-        BadInput: a file is missing or is not as it was written; a technique of its recipe that shapes the model, or what
-            its compressed form runs in, is not installed; the weights do not fit it.
-        FileNotFoundError: there is no such folder.
+        BadInput: a file is missing or was changed; a technique that shapes the model, or a package that its compressed form
+            needs, is not installed; the weights do not fit the model.
+        FileNotFoundError: the folder does not exist.
     """
     folder = Path(path)
     card = read_card(folder)
@@ -158,7 +165,7 @@ def load(path: str | Path) -> Deployed:
 
 
 def card_task(card: dict[str, Any]) -> Task:
-    """What a model has to know of the task that it was trained on."""
+    """The task that a model was trained on, without its examples."""
     inputs, targets = (None if card[side] is None else Scale.read(card[side]) for side in ("inputs", "targets"))
     encoding = {"tokens": card["tokens"], "categories": tuple(card["categories"]), "encoding": card["encoding"]}
     shape = tuple(card["input_shape"])
@@ -166,48 +173,50 @@ def card_task(card: dict[str, Any]) -> Task:
 
 
 def trained(chosen: Chosen, task: Task, weights: Path) -> nn.Module:
-    """The model as it was after its training, without what was around it.
+    """The trained model, without the parts that only training needs.
 
     Raises:
-        BadInput: the weights do not fit it.
+        BadInput: the weights do not fit the model.
     """
     model: nn.Module = built_model(*chosen.of("model")[0], task)
     prepare_model(chosen, model, None)
-    own = apply_to(model, chosen, None) if isinstance(model, L.LightningModule) else Net(model, nn.Identity(), Applied(chosen), task)
-    chosen.callbacks(own, 1, None)
+    module = apply_to(model, chosen, None) if isinstance(model, L.LightningModule) else Net(model, nn.Identity(), Applied(chosen), task)
+    chosen.callbacks(module, 1, None)
     try:
-        if not isinstance(own, Net) and overridden("setup", own, L.LightningModule):
-            make_late_layers(own, weights)
-        take_up(own, weights)
+        if not isinstance(module, Net) and overridden("setup", module, L.LightningModule):
+            make_late_layers(module, weights)
+        take_up(module, weights)
     except (RuntimeError, SafetensorError) as error:
         raise BadInput(f"{weights.parent}: the weights do not fit the model: {str(error).splitlines()[-1].strip()}") from error
-    return as_written(deployed_network(own))
+    return as_written(deployed_network(module))
 
 
 def make_late_layers(module: L.LightningModule, weights: Path) -> None:
-    """Make the layers that a module's author makes in `setup`, where the weights have them."""
+    """Call a module's `setup` if the weights have layers that the module lacks."""
     parts = {name for name, _ in module.named_modules()}
     with safe_open(weights, framework="pt") as file:
-        late = [name for name in file.keys() if name.rpartition(".")[0] not in parts]  # noqa: SIM118 - no mapping
+        late = [name for name in file.keys() if name.rpartition(".")[0] not in parts]  # noqa: SIM118 - not a mapping
     if late:
-        with suppress(Exception):  # it may need a Trainer: then the weights do not fit
+        with suppress(Exception):  # a setup that needs a Trainer; the weights then do not fit
             module.setup("fit")
 
 
 def write_onnx(folder: Path) -> Path:
-    """Write an exported folder's model as `model.onnx`, raw inputs to outputs in the units of the data, and check it.
+    """Write the model of an exported folder as `model.onnx`, and check its outputs.
+
+    The graph takes inputs before scaling and returns outputs in the units of the data.
 
     Raises:
-        BadInput: the extra is not installed, or there is no such graph.
+        BadInput: the extra `onnx` is not installed, or the model cannot be exported.
     """
     try:
-        from autoopt.deployment.onnx import OnnxModel, chain_graphs, to_onnx  # an extra
+        from autoopt.deployment.onnx import OnnxModel, chain_graphs, to_onnx  # needs an extra
     except ImportError as error:
         raise BadInput(f"model.onnx needs {error.name}: {installation('autoopt', 'onnx')}") from error
     model = load(folder)
     try:
         inputs = inputs_for(model)
-        if isinstance(model.model, OnnxModel):  # what runs elsewhere cannot be traced, but put in a row
+        if isinstance(model.model, OnnxModel):  # a graph cannot be traced, but it can be chained
             graphs = []
             for stage in model.stages():
                 graphs.append(to_onnx(stage, inputs))
@@ -216,8 +225,8 @@ def write_onnx(folder: Path) -> Path:
         else:
             graph = to_onnx(model, inputs)
     except Exception as error:
-        said = next(iter(str(error).strip().splitlines()), "")
-        raise BadInput(said if isinstance(error, BadInput) else f"{type(error).__name__}: {said}") from error
+        reason = next(iter(str(error).strip().splitlines()), "")
+        raise BadInput(reason if isinstance(error, BadInput) else f"{type(error).__name__}: {reason}") from error
     path = folder / "model.onnx"
     draft = path.with_suffix(".new")
     draft.write_bytes(graph)
@@ -225,24 +234,24 @@ def write_onnx(folder: Path) -> Path:
 
 
 def inputs_for(model: Deployed) -> Tensor:
-    """Inputs to trace a model with: a LightningModule's own `example_input_array`, else such as its task has.
+    """Inputs to trace a model with: the `example_input_array` of a LightningModule, else random inputs of the task's shape.
 
     Raises:
-        BadInput: there are none, or they are not one tensor.
+        BadInput: the inputs are not known, or are not one tensor.
     """
-    own = getattr(model.model, "example_input_array", None)
-    if own is None and model.task.kind == "unknown":
+    array = getattr(model.model, "example_input_array", None)
+    if array is None and model.task.kind == "unknown":
         raise BadInput(f"its inputs are not known; set self.example_input_array in {type(model.model).__name__}")
-    if own is None:
+    if array is None:
         return example_inputs(model.task)
-    own = own[0] if isinstance(own, tuple | list) and len(own) == 1 else own
-    if not isinstance(own, Tensor):
-        raise BadInput(f"its example_input_array is a {type(own).__name__}; a graph is written for one tensor")
-    return torch.cat([own, own]) if len(own) == 1 else own  # a batch of one would be fixed to one
+    array = array[0] if isinstance(array, tuple | list) and len(array) == 1 else array
+    if not isinstance(array, Tensor):
+        raise BadInput(f"its example_input_array is a {type(array).__name__}; a graph is written for one tensor")
+    return torch.cat([array, array]) if len(array) == 1 else array  # a traced batch of one would fix the batch size
 
 
 def example_inputs(task: Task, count: int = 4) -> Tensor:
-    """Random inputs as `Deployed.encode` makes them: of the task's shape, rows of a table in double precision."""
+    """Random inputs as `Deployed.encode` returns them, `(count, …)` in the task's shape; rows of a table are float64."""
     generator = torch.Generator().manual_seed(0)
     if task.tokens:
         return torch.randint(1, task.tokens, (count, *task.input_shape), generator=generator)

@@ -1,4 +1,4 @@
-"""A network as an ONNX graph, and as a module that runs one in ONNX Runtime. Needs the extra `onnx`."""
+"""A network as an ONNX graph, and a module that runs a graph in ONNX Runtime. Needs the extra `onnx`."""
 
 import logging
 import warnings
@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import onnx
 import onnxruntime
-import onnxscript  # noqa: F401 - torch's exporter needs it, and imports it seconds later
+import onnxscript  # noqa: F401 - torch's exporter imports it seconds later; a missing package fails here
 import torch
 from torch import Tensor, nn
 
@@ -23,8 +23,8 @@ class OnnxModel(nn.Module):
     The graph is a buffer, so that it is stored, counted and copied like weights.
 
     Args:
-        graph: a serialised ONNX model of one input and one output, the first dimension of both being the batch.
-        parameters: how many weights it holds.
+        graph: a serialised ONNX model with one input and one output, whose first dimension is the batch.
+        parameters: how many weights the graph holds.
     """
 
     _session: onnxruntime.InferenceSession | None = None
@@ -35,7 +35,7 @@ class OnnxModel(nn.Module):
         self.register_buffer("graph", torch.frombuffer(bytearray(graph), dtype=torch.uint8))
 
     def forward(self, inputs: Tensor) -> Tensor:
-        """Outputs of the graph, on the device of the inputs."""
+        """The outputs of the graph, on the device of the inputs."""
         if self._session is None:
             options = onnxruntime.SessionOptions()
             options.intra_op_num_threads = torch.get_num_threads()
@@ -46,7 +46,7 @@ class OnnxModel(nn.Module):
         return torch.from_numpy(np.asarray(outputs)).to(inputs.device)
 
     def serialised(self) -> bytes:
-        """The graph as it stands in an `.onnx` file."""
+        """The graph as the bytes of an `.onnx` file."""
         return bytes(self.get_buffer("graph").cpu().numpy().tobytes())
 
     def __getstate__(self) -> dict[str, Any]:
@@ -54,13 +54,13 @@ class OnnxModel(nn.Module):
 
 
 def chain_graphs(*graphs: bytes) -> bytes:
-    """Graphs of one input and one output, each given what the one before it gives."""
+    """One graph from several with one input and one output, each of which takes the output of the one before it."""
     whole = onnx.compose.add_prefix(onnx.load_from_string(graphs[0]), "0/")
     for number, graph in enumerate(graphs[1:], 1):
         following = onnx.compose.add_prefix(onnx.load_from_string(graph), f"{number}/")
         following.ir_version = whole.ir_version = max(following.ir_version, whole.ir_version)
-        pair = (whole.graph.output[0].name, following.graph.input[0].name)
-        whole = onnx.compose.merge_models(whole, following, io_map=[pair])
+        link = (whole.graph.output[0].name, following.graph.input[0].name)
+        whole = onnx.compose.merge_models(whole, following, io_map=[link])
     return whole.SerializeToString()
 
 
@@ -68,30 +68,30 @@ def to_onnx(model: nn.Module, inputs: Tensor) -> bytes:
     """A network in evaluation mode as an ONNX graph for batches of any size.
 
     Args:
-        inputs: a batch `(N, …)` of two or more.
+        inputs: a batch `(N, …)` of two examples or more.
 
     Raises:
-        ValueError: what the graph computes on the batch is not what the network does.
+        ValueError: the graph and the network give different outputs for the batch.
     """
     model = model.eval()
     if isinstance(model, OnnxModel):
         return model.serialised()
     with torch.no_grad():
-        wanted = model(inputs)  # before the export, which packed weights have to be unpacked for
+        expected = model(inputs)  # before the export, so that packed weights are unpacked
     batch = {0: torch.export.Dim("batch", min=1)}
     with quiet_export():
         program = torch.onnx.export(model, (inputs,), dynamo=True, dynamic_shapes=(batch,), verbose=False, external_data=False)
     assert program is not None
     graph = program.model_proto.SerializeToString()
-    got = OnnxModel(graph, 0)(inputs)
-    if wanted.shape != got.shape or not torch.allclose(wanted, got, rtol=GRAPH_TOLERANCE, atol=GRAPH_TOLERANCE):
-        raise ValueError(f"the ONNX graph gives other outputs than the network, by up to {(wanted - got).abs().max():.2g}")
+    outputs = OnnxModel(graph, 0)(inputs)
+    if expected.shape != outputs.shape or not torch.allclose(expected, outputs, rtol=GRAPH_TOLERANCE, atol=GRAPH_TOLERANCE):
+        raise ValueError(f"the ONNX graph gives other outputs than the network, by up to {(expected - outputs).abs().max():.2g}")
     return graph
 
 
 @contextmanager
 def quiet_export() -> Iterator[None]:
-    """Keep out of the log what torch's exporter says of itself, and that torchvision is missing."""
+    """Hide the warnings of torch's exporter, such as that torchvision is missing."""
     level = EXPORTER.level
     EXPORTER.setLevel(logging.ERROR)
     try:

@@ -1,4 +1,4 @@
-"""Weights that are stored in fewer bits than they are computed with, and unpacked at their first use."""
+"""Weights that are stored in few bits, and unpacked to float32 at their first use."""
 
 import copy
 from collections.abc import Callable, Iterator, Mapping
@@ -11,14 +11,14 @@ from torch.nn.utils import parametrize
 
 
 class Packed(nn.Module):
-    """A network of whose weights some are stored packed.
+    """A network that stores some of its weights packed.
 
-    They are unpacked once, into a copy of the network, so that it computes as fast as before, and no faster. A packing is
-    itself a network with weights, which may be packed further (what is left after pruning, by a codebook).
+    They are unpacked once, into a copy of the network, which computes as fast as before, and no faster. A packing is a
+    module with weights of its own, which can be packed again (such as the weights left by pruning, by a codebook).
 
     Args:
-        model: the network; it is left as it is.
-        packings: of some of its parameters, by name: the modules that return them.
+        model: the network, which is not changed.
+        packings: by the name of a parameter, the module that returns it.
     """
 
     _dense: tuple[nn.Module, ...] = ()
@@ -33,7 +33,7 @@ class Packed(nn.Module):
 
     def forward(self, inputs: Tensor) -> Any:
         if not self._dense:
-            self._dense = (self.dense(),)  # in a tuple, so that it is no child
+            self._dense = (self.dense(),)  # in a tuple, so that it is not registered as a child
         return self._dense[0](inputs)
 
     @torch.no_grad()
@@ -57,7 +57,7 @@ class Packed(nn.Module):
 
 
 class Unpacking(nn.Module):
-    """In place of a weight, what its packing returns."""
+    """A parametrization that replaces a weight by what its packing returns."""
 
     def __init__(self, packing: nn.Module):
         super().__init__()
@@ -69,7 +69,7 @@ class Unpacking(nn.Module):
 
 @contextmanager
 def unpacked_network(packed: Packed) -> Iterator[nn.Module]:
-    """The network inside of a packed one, computing every weight from its packing, so that training it trains the packings."""
+    """The network inside of a packed one, with every weight computed from its packing: training it trains the packings."""
     for name, packing in zip(packed.names, packed.packings, strict=True):
         put(packed.model, name, nn.Parameter(packing().detach(), requires_grad=False))
         parametrize.register_parametrization(*place(packed.model, name), Unpacking(packing))
@@ -84,7 +84,7 @@ def unpacked_network(packed: Packed) -> Iterator[nn.Module]:
 
 
 def place(model: nn.Module, name: str) -> tuple[nn.Module, str]:
-    """The module that holds a parameter, and the name under which it does."""
+    """The module that holds a parameter, and the parameter's name there."""
     path, _, last = name.rpartition(".")
     return model.get_submodule(path), last
 
@@ -94,29 +94,29 @@ def put(model: nn.Module, name: str, parameter: nn.Parameter | None) -> None:
     module, last = place(model, name)
     module._parameters[last] = parameter
     if isinstance(module, nn.RNNBase):
-        module._init_flat_weights()  # its own list of them
+        module._init_flat_weights()  # an RNN keeps a second list of its weights
 
 
 def unpacked(model: nn.Module) -> nn.Module:
-    """A copy of a network, with plain weights."""
+    """A copy of a network with all weights unpacked."""
     return model.dense() if isinstance(model, Packed) else copy.deepcopy(model)
 
 
 def kernels(model: nn.Module) -> dict[str, nn.Parameter]:
-    """The weights that nearly all bytes are in, by name: matrices and kernels, and what packings hold of them; no biases and norms."""
+    """The weights that make up nearly all bytes, by name: matrices, kernels and the weights of packings; no biases and norms."""
     within = {p for packed in model.modules() if isinstance(packed, Packed) for p in packed.packings.parameters()}
     return {name: p for name, p in model.named_parameters() if p.is_floating_point() and (p.ndim > 1 or p in within)}
 
 
 def pack(codes: Tensor, bits: int) -> Tensor:
-    """Whole numbers below `2 ** bits` as bytes; `bits` is 1, 2, 4 or 8."""
-    each = 8 // bits
-    rows = nn.functional.pad(codes.reshape(-1).to(torch.uint8), (0, -codes.numel() % each)).view(-1, each)
+    """Whole numbers below `2 ** bits` as bytes, uint8; `bits` is 1, 2, 4 or 8."""
+    per_byte = 8 // bits
+    rows = nn.functional.pad(codes.reshape(-1).to(torch.uint8), (0, -codes.numel() % per_byte)).view(-1, per_byte)
     return (rows << shifts(bits, codes.device)).sum(1, dtype=torch.uint8)
 
 
 def unpack(packed: Tensor, bits: int, count: int) -> Tensor:
-    """The first `count` numbers that were packed, as int64."""
+    """The first `count` numbers of `pack`, int64."""
     return ((packed[:, None] >> shifts(bits, packed.device)) & (2**bits - 1)).view(-1)[:count].long()
 
 

@@ -1,4 +1,4 @@
-"""Images as people have them as the inputs of a trained model; what cannot be told apart is refused."""
+"""A user's images as inputs of a trained model; images whose layout or range is in doubt are refused."""
 
 from typing import Any
 
@@ -15,14 +15,14 @@ EIGHT_BITS = 255
 
 
 def encode_images(examples: Any, task: Task) -> Tensor:
-    """Images as what a model of the task is given.
+    """Images as inputs of a model of the task, float32 `(N, C, H, W)`.
 
     Args:
-        examples: a PIL image or some of them, which are resized; or an array or tensor (N, C, H, W), (N, H, W, C) or, of one
-            channel, (N, H, W), with values as the training data had them, or of uint8 for a model of images in [0, 1].
+        examples: a PIL image or a list of them, which are resized; or an array or tensor (N, C, H, W), (N, H, W, C) or, with one
+            channel, (N, H, W). Its values are in the range of the training data, or uint8 for a model of images in [0, 1].
 
     Raises:
-        BadInput: they are of another size, or of other values than the model was trained on.
+        BadInput: the images have another size or range than those of the training data, or their layout is in doubt.
     """
     examples = [examples] if isinstance(examples, Image.Image) else examples
     if isinstance(examples, list | tuple) and all(isinstance(e, Image.Image) for e in examples):
@@ -31,70 +31,83 @@ def encode_images(examples: Any, task: Task) -> Tensor:
     low, high = task.encoding["values"]
     if low < 0:
         if not images.is_floating_point():
-            raise BadInput(f"{images.dtype} images, but the model was trained on values from {low:g} to {high:g}; give them as these are")
+            raise BadInput(f"{images.dtype} images, but the model was trained on values from {low:g} to {high:g}; give values like these")
         return images.float()
     top = 1.0 if task.inputs is None else float(task.inputs.deviation)
     if task.inputs is None and high > 1:
-        return images.float()  # as they are
+        return images.float()  # the model was trained without scaling
     if images.dtype == torch.uint8 and top == 1:
         return images.float() / EIGHT_BITS
     return in_range(images, top)
 
 
 def in_range(images: Tensor, top: float) -> Tensor:
-    """Images whose values have to be those of 0 to `top`."""
-    seen, least = float(images.max()), float(images.min())
+    """The images as floats, if their values can be in 0 to `top`.
+
+    Raises:
+        BadInput: the type or the values show another range.
+    """
+    least, greatest = float(images.min()), float(images.max())
     if images.dtype == torch.uint8 and top > EIGHT_BITS:
-        raise BadInput(f"images of uint8, but the model was trained on values up to {top:g}; give them in that range")
+        raise BadInput(f"uint8 images, but the model was trained on values up to {top:g}; give them in that range")
     if not images.is_floating_point() and images.dtype != torch.uint8 and top == 1:
         raise BadInput(f"{images.dtype} images, but the model was trained on values in [0, 1]; give these, or uint8")
-    if least < 0 or seen > top * (1 + 1e-6):
-        raise BadInput(f"the images have values from {least:g} to {seen:g}, but the model was trained on 0 to {top:g}")
-    if images.is_floating_point() and top >= EIGHT_BITS and 0 < seen <= 1:
+    if least < 0 or greatest > top * (1 + 1e-6):
+        raise BadInput(f"the images have values from {least:g} to {greatest:g}, but the model was trained on 0 to {top:g}")
+    if images.is_floating_point() and top >= EIGHT_BITS and 0 < greatest <= 1:
         raise BadInput(f"the images have values in [0, 1], but the model was trained on 0 to {top:g}; give them in that range")
     return images.float()
 
 
 def of_picture(image: Image.Image, task: Task) -> Tensor:
-    """A PIL image, read as `autoopt.data.images` reads a file."""
+    """A PIL image as an input `(C, H, W)`, decoded as `autoopt.data.images` decodes a file.
+
+    Raises:
+        BadInput: its mode does not fit the images of the training data.
+    """
     channels, height, width = task.input_shape
     low, high = task.encoding["values"]
     if channels not in (1, 3):
-        raise BadInput(f"a PIL image, but the model was trained on images of {channels} channels; give arrays")
+        raise BadInput(f"a PIL image, but the model was trained on images with {channels} channels; give arrays")
     if low < 0 or (task.inputs is None and high > 1):
-        raise BadInput(f"a PIL image, but the model was trained on values from {low:g} to {high:g}; give arrays like these")
+        raise BadInput(f"a PIL image, but the model was trained on values from {low:g} to {high:g}; give arrays of such values")
     top = 1.0 if task.inputs is None else float(task.inputs.deviation)
     deep = image.mode in DEEP
     if deep and not (image.mode == "F" or top > EIGHT_BITS):
         raise BadInput(f"a PIL image of mode {image.mode}, but the model was trained on values up to {top:g}")
-    found = pixels(image, height, width, channels == 1, deep)
-    return in_range(found, top) if deep else found.float() * (top / EIGHT_BITS)
+    values = pixels(image, height, width, channels == 1, deep)
+    return in_range(values, top) if deep else values.float() * (top / EIGHT_BITS)
 
 
 def as_nchw(examples: Any, shape: tuple[int, ...]) -> Tensor:
-    """An array or tensor as `(N, C, H, W)`; a tensor that may be that is that.
+    """An array or tensor as a tensor `(N, C, H, W)`; a tensor has its channels first if it may have them first or last.
 
     Raises:
-        BadInput: it has another shape, or may be (N, C, H, W) and (N, H, W, C).
+        BadInput: the shape is not that of the training images; an array may have its channels first or last.
     """
-    found = examples if isinstance(examples, Tensor) else torch.from_numpy(native_byte_order(np.asarray(examples)))
+    images = examples if isinstance(examples, Tensor) else torch.from_numpy(native_byte_order(np.asarray(examples)))
     channels, height, width = shape
-    first, last = tuple(found.shape[1:]) == shape, tuple(found.shape[1:]) == (height, width, channels)
+    first, last = tuple(images.shape[1:]) == shape, tuple(images.shape[1:]) == (height, width, channels)
     if first and last and not isinstance(examples, Tensor):
-        raise BadInput(f"an array {tuple(found.shape)} may have its channels first or last; give a tensor (N, C, H, W)")
+        raise BadInput(f"an array {tuple(images.shape)} may have its channels first or last; give a tensor (N, C, H, W)")
     if first:
-        return found
+        return images
     if last:
-        return found.permute(0, 3, 1, 2)
-    if channels == 1 and tuple(found.shape[1:]) == (height, width):
-        return found[:, None]
+        return images.permute(0, 3, 1, 2)
+    if channels == 1 and tuple(images.shape[1:]) == (height, width):
+        return images[:, None]
     grey = f", or (N, {height}, {width})" if channels == 1 else ""
-    said = f"(N, {channels}, {height}, {width}) or (N, {height}, {width}, {channels}){grey}"
-    raise BadInput(f"images of the shape {tuple(found.shape)}; the model was trained on {said}")
+    expected = f"(N, {channels}, {height}, {width}) or (N, {height}, {width}, {channels}){grey}"
+    raise BadInput(f"images of the shape {tuple(images.shape)}; the model was trained on {expected}")
 
 
 def native_byte_order(array: np.ndarray) -> np.ndarray:
+    """An array of numbers as torch can take it.
+
+    Raises:
+        BadInput: the array does not hold numbers.
+    """
     if array.dtype.kind not in "uifb":
-        raise BadInput(f"images of {array.dtype}; expected numbers, or PIL images of one size")
-    whole = array.dtype.kind == "u" and array.dtype.itemsize > 1  # torch computes with few of these
+        raise BadInput(f"an array of {array.dtype}; expected numbers, or PIL images of one size")
+    whole = array.dtype.kind == "u" and array.dtype.itemsize > 1  # torch can compute little with these types
     return array.astype("float32" if array.dtype == bool else "int64" if whole else array.dtype.newbyteorder("="), copy=False)

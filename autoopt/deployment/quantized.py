@@ -22,17 +22,18 @@ from autoopt.domain import Unavailable
 CALIBRATION_EXAMPLES = 512
 PERCENTILE = 99.9
 INT8 = (TensorProto.INT8, TensorProto.UINT8)
-OPERATORS = [kind for kind in QDQRegistry if not kind.endswith("Normalization")]  # these are computed in float32 in any case
+OPERATORS = [kind for kind in QDQRegistry if not kind.endswith("Normalization")]  # norms are computed in float32 in any case
 HISTOGRAM_LEVELS = 64
-"""A weight is a whole number from -64 to 64: on x86 without VNNI the kernels add two products up in 16 bits, which 8 bits overflow."""
+"""A weight is a whole number from -64 to 64: on x86 without VNNI, kernels add two products in 16 bits, which 8-bit weights overflow."""
 METHODS = {"minmax": CalibrationMethod.MinMax, "percentile": CalibrationMethod.Percentile}
 
 
 def calibrated(model: nn.Module, batches: Iterable[Any], method: str) -> OnnxModel:
-    """A network in int8 whose activations have fixed ranges, taken on the first 512 examples.
+    """A network in int8; the ranges of its activations are fixed by the first 512 examples.
 
     Args:
-        method: how a range is taken, a key of `METHODS`.
+        batches: (inputs, targets) of training, for the calibration.
+        method: how a range is measured, a key of `METHODS`.
 
     Raises:
         Unavailable: most of the weights are in layers that have no int8 form.
@@ -48,31 +49,32 @@ def calibrated(model: nn.Module, batches: Iterable[Any], method: str) -> OnnxMod
 
 
 def quantized(model: nn.Module, batches: Iterable[Any], quantize: Callable[[Path, Path], None]) -> OnnxModel:
-    """A network as a graph in int8.
+    """A network as an ONNX graph in int8.
 
     Args:
+        batches: (inputs, targets) of training; the first is used to trace the network.
         quantize: reads the graph in float32 from one file, and writes it in int8 to another.
 
     Raises:
-        Unavailable: most of the weights are in layers that it leaves in float32.
+        Unavailable: most of the weights are in layers that stay in float32.
     """
     plain = unpacked(model).cpu()
-    with TemporaryDirectory() as folder, redirect_stdout(io.StringIO()):  # ONNX Runtime prints what it does
+    with TemporaryDirectory() as folder, redirect_stdout(io.StringIO()):  # ONNX Runtime prints its progress
         exported, source, target = (Path(folder, f"{name}.onnx") for name in ("exported", "float32", "int8"))
         exported.write_bytes(to_onnx(plain, calibration_inputs(next(iter(batches)))))
-        quant_pre_process(exported, source, skip_symbolic_shape=True, skip_onnx_shape=True)  # the first fails for tokens
+        quant_pre_process(exported, source, skip_symbolic_shape=True, skip_onnx_shape=True)  # symbolic shapes fail for token indices
         prepared = onnx.load(source)
-        prepared.graph.ClearField("value_info")  # shapes, some of which are wrong when a weight was transposed
+        prepared.graph.ClearField("value_info")  # shapes, which are wrong after a weight was transposed
         onnx.save(prepared, source)
         quantize(source, target)
         graph = bare(onnx.load(target))
     if (share := share_in_int8(graph)) < 0.5:
-        raise Unavailable(f"only {share:.0%} of the weights are in layers that it computes in int8")
+        raise Unavailable(f"only {share:.0%} of the weights are in layers that can run in int8")
     return OnnxModel(graph.SerializeToString(), sum(p.numel() for p in plain.parameters()))
 
 
 class Reader(CalibrationDataReader):
-    """Batches of examples, as ONNX Runtime asks for them."""
+    """The calibration batches in the form that ONNX Runtime reads."""
 
     def __init__(self, graph: Path, batches: Iterable[Any]):
         self.name = onnx.load(graph).graph.input[0].name
@@ -84,7 +86,7 @@ class Reader(CalibrationDataReader):
 
 
 def first(batches: Iterable[Any]) -> Iterator[Tensor]:
-    """The inputs of batches in a row, until there are enough; of one length, as ONNX Runtime stacks what it sees of them."""
+    """The inputs of batches, up to `CALIBRATION_EXAMPLES`; all of the first batch's size, since ONNX Runtime stacks them."""
     seen, length = 0, None
     for batch in batches:
         length = length or len(batch[0])
@@ -100,13 +102,13 @@ def calibration_inputs(batch: Any) -> Tensor:
 
 
 def share_in_int8(model: ModelProto) -> float:
-    """How many of the graph's weights are whole numbers of 8 bits."""
+    """The share of the graph's weights that are integers of 8 bits."""
     sizes = [(weight.data_type in INT8, math.prod(weight.dims)) for weight in model.graph.initializer]
     return sum(size for whole, size in sizes if whole) / sum(size for _, size in sizes)
 
 
 def bare(model: ModelProto) -> ModelProto:
-    """The graph without notes on how it came about."""
+    """The graph without notes about its making."""
     for part in (model, model.graph, *model.graph.node):
         part.ClearField("metadata_props")
         part.ClearField("doc_string")

@@ -1,4 +1,4 @@
-"""What a network is made of, as plain data: for networks that no builder makes again, such as pruned ones. Nothing is pickled."""
+"""The structure of a network as plain data, without pickle, for networks that no builder can make, such as pruned ones."""
 
 import copy
 from collections.abc import Iterator, Mapping
@@ -14,18 +14,18 @@ OF_EVERY_MODULE = frozenset(vars(nn.Module()))
 
 
 def describe_modules(model: nn.Module, donor: nn.Module) -> dict[str, Any]:
-    """Classes, plain attributes and the names of the tensors of every module, as JSON.
+    """The class, the plain attributes and the names of the tensors of every module, as JSON.
 
     Args:
-        donor: the network that a builder makes; its modules lend what is not plain to those of the same class.
+        donor: a network that a builder makes; its modules give their other attributes to modules of the same class.
 
     Raises:
-        ValueError: a module has an attribute that is not plain, and is not of the donor's.
+        ValueError: a module has an attribute that is not plain, and the donor has no module of its class.
     """
     opaque = [name for name, value in attributes(model) if not name.startswith("_") and not is_plain(value)]
     opaque += sorted(model._non_persistent_buffers_set)
     if opaque and lender(donor, class_path(type(model))) is None:
-        raise ValueError(f"a {type(model).__name__} cannot be stored: its attribute '{opaque[0]}' is no plain value")
+        raise ValueError(f"a {type(model).__name__} cannot be stored: its attribute '{opaque[0]}' is not a plain value")
     return {
         "class": class_path(type(model)),
         "attributes": {name: to_json(value) for name, value in attributes(model) if is_plain(value)},
@@ -37,25 +37,25 @@ def describe_modules(model: nn.Module, donor: nn.Module) -> dict[str, Any]:
 
 
 def restore(node: Mapping[str, Any], tensors: Mapping[str, Tensor], donor: nn.Module, prefix: str = "") -> nn.Module:
-    """The network that was described, with its tensors.
+    """The network of a description, with its tensors.
 
     Args:
+        node: what `describe_modules` returned.
         tensors: by the names of the network's `state_dict`.
-        donor: as it was for `describe_modules`.
+        donor: as for `describe_modules`.
+        prefix: the path of the node in the network, with a dot at its end.
 
     Raises:
-        ValueError: the description and the tensors do not belong together, or a class is no module.
+        ValueError: a tensor is missing, or a class is not a `torch.nn.Module`.
         ImportError: a class cannot be imported.
     """
     lent = lender(donor, node["class"], prefix)
     kind = class_at(node["class"]) if lent is None else type(lent)
     model = kind.__new__(kind)
     nn.Module.__init__(model)
-    own = {
-        name for kind in ("parameters", "buffers", "absent", "modules") for name in node[kind]
-    }  # an attribute of the same name would hide these
+    registered = {name for part in ("parameters", "buffers", "absent", "modules") for name in node[part]}
     for name, value in () if lent is None else attributes(lent):
-        if name not in own:
+        if name not in registered:  # an attribute of the same name would hide it
             object.__setattr__(model, name, copy.copy(value))
     for name, value in node["attributes"].items():
         object.__setattr__(model, name, decoded(value))
@@ -78,15 +78,15 @@ def restore(node: Mapping[str, Any], tensors: Mapping[str, Tensor], donor: nn.Mo
 
 
 def attributes(model: nn.Module) -> Iterator[tuple[str, Any]]:
-    """What a module holds beside its tensors and modules."""
+    """The attributes of a module besides its tensors and modules."""
     return ((name, value) for name, value in vars(model).items() if name not in OF_EVERY_MODULE or name == "training")
 
 
 def lender(donor: nn.Module, kind: str, prefix: str = "") -> nn.Module | None:
-    """The donor's module of this class; where there are several, the one in the same place, which wrappers may be around."""
-    found = {name: module for name, module in donor.named_modules(remove_duplicate=False) if class_path(type(module)) == kind}
-    same = [name for name in found if f".{prefix}".endswith(f".{name}." if name else ".")]
-    return found[max(same, key=len)] if same else next(iter(found.values()), None)
+    """The donor's module of this class; of several, the one at the same path, which wrappers may have made longer."""
+    candidates = {name: module for name, module in donor.named_modules(remove_duplicate=False) if class_path(type(module)) == kind}
+    same = [name for name in candidates if f".{prefix}".endswith(f".{name}." if name else ".")]
+    return candidates[max(same, key=len)] if same else next(iter(candidates.values()), None)
 
 
 def is_plain(value: Any) -> bool:
@@ -96,7 +96,7 @@ def is_plain(value: Any) -> bool:
 
 
 def to_json(value: Any) -> Any:
-    """A plain value as JSON; what JSON does not tell apart is named."""
+    """A plain value as JSON; a dtype and a tuple are marked by a mapping."""
     if isinstance(value, torch.dtype):
         return {"dtype": str(value).removeprefix("torch.")}
     if isinstance(value, tuple):
@@ -115,16 +115,16 @@ def class_path(kind: type) -> str:
 
 
 def class_at(path: str) -> type[nn.Module]:
-    """The module class of this import path.
+    """The class of modules at an import path.
 
     Raises:
-        ValueError: it is none.
-        ImportError: it cannot be imported.
+        ValueError: the path does not lead to a subclass of `torch.nn.Module`.
+        ImportError: the module of the path cannot be imported.
     """
     module, _, name = path.partition(":")
-    found: Any = imported(module)
+    kind: Any = imported(module)
     for part in name.split("."):
-        found = getattr(found, part, None)
-    if not (isinstance(found, type) and issubclass(found, nn.Module)):
-        raise ValueError(f"{path} is no torch.nn.Module")
-    return found
+        kind = getattr(kind, part, None)
+    if not (isinstance(kind, type) and issubclass(kind, nn.Module)):
+        raise ValueError(f"{path} is not a torch.nn.Module")
+    return kind

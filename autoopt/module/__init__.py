@@ -1,1 +1,1 @@
-"""The LightningModule that applies a recipe: our own around a plain network, or a subclass put in front of the user's."""
+"""The LightningModule that applies a recipe: `Net` around a plain network, or a subclass in front of the user's class."""

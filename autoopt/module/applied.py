@@ -1,4 +1,4 @@
-"""What autoopt keeps on a module that trains by a recipe: one object under one name, so that every other name stays its author's."""
+"""What autoopt keeps on a module that trains by a recipe: one object under one name, so that the author may use all others."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,7 +12,7 @@ from autoopt.module.chosen import Chosen
 from autoopt.module.norms import Passed
 
 HELD = "_autoopt"
-"""The one name that is taken."""
+"""The name of that object."""
 
 
 @dataclass
@@ -20,12 +20,15 @@ class Applied:
     """A recipe as it is applied to a module.
 
     Args:
-        objective: the metric that a plateau schedule or a regularizer follows, in its `direction`.
-        steps_per_epoch: optimizer steps, infinity where they cannot be known, if the module makes them itself; else its Trainer knows.
+        chosen: the techniques of the recipe.
+        objective: the metric that a plateau schedule or a regularizer follows.
+        direction: of that metric, minimize or maximize.
+        steps_per_epoch: optimizer steps in an epoch of `Net`, infinity if they are not known; None for a user's module, where the
+            Trainer knows them.
         passed: the inputs of this epoch, for the batch norms.
-        deployed: the compressed network that answers for the module.
-        folder: of the trial, where checkpoints are written; none in an author's own script.
-        notes: what its user has to know before the search.
+        deployed: the compressed network that the module's `forward` calls.
+        folder: of the trial, for checkpoints; None in an author's own script.
+        notes: lines for the user before the search.
     """
 
     chosen: Chosen
@@ -38,10 +41,10 @@ class Applied:
     notes: list[str] = field(default_factory=list)
 
     def times(self, trainer: L.Trainer) -> dict[str, int]:
-        """`total_steps` and `steps_per_epoch`, where the optimizer or the schedule asks for them.
+        """`total_steps` and `steps_per_epoch` for the optimizer and the schedule; empty if neither asks for them.
 
         Raises:
-            TechniqueError: they cannot be known, as the training loader does not say how many batches it has.
+            TechniqueError: they are not known, since the training loader has no length.
         """
         chosen = [*self.chosen.of("optimizer"), *self.chosen.of("schedule")]
         asking = [technique for technique, _ in chosen if {"total_steps", "steps_per_epoch"} & {*technique.asks}]
@@ -56,5 +59,5 @@ class Applied:
 
 def applied_to(module: nn.Module) -> Applied:
     """The recipe on a module."""
-    found: Applied = vars(module)[HELD]
-    return found
+    applied: Applied = vars(module)[HELD]
+    return applied

@@ -1,4 +1,4 @@
-"""From a recipe to a module: the model, with its activations and its first weights."""
+"""From a recipe to a module: the model with its activations and initial weights."""
 
 from collections.abc import Callable
 from functools import cache
@@ -30,8 +30,11 @@ def make_module(recipe: Recipe, task: Task, example: tuple[Tensor, Tensor] | Non
     """A module that trains as the recipe says.
 
     Args:
-        example: a training batch for those initializers and checks that look at one.
+        example: a training batch, for initializers that need one.
         objective: the metric that a plateau schedule or a regularizer follows.
+
+    Raises:
+        TechniqueError: a technique does not work with the model or on this machine.
     """
     chosen = Chosen(recipe)
     model = built_model(*chosen.of("model")[0], task)
@@ -43,12 +46,12 @@ def make_module(recipe: Recipe, task: Task, example: tuple[Tensor, Tensor] | Non
 
 
 def built_model(technique: Technique, values: dict[str, Any], task: Task) -> nn.Module:
-    """What a technique of the slot model builds for the task, behind an embedding where its table has large categories."""
+    """The model that a technique builds for the task, behind an embedding if the task has categories to embed."""
     return embedded(task, lambda inner: answering(with_late_layers(lambda: call(technique, {"task": inner}, values))))
 
 
 def with_late_layers(make: Callable[[], nn.Module]) -> nn.Module:
-    """A model with the layers that it makes in `configure_model`; where that needs a Trainer, they are left to it."""
+    """A model after its `configure_model`; if that needs a Trainer, a new model without those layers, which the Trainer makes."""
     model = make()
     if not isinstance(model, L.LightningModule) or not overridden("configure_model", model, L.LightningModule):
         return model
@@ -60,13 +63,17 @@ def with_late_layers(make: Callable[[], nn.Module]) -> nn.Module:
 
 
 def prepare_model(chosen: Chosen, model: nn.Module, example: Any) -> None:
-    """Swap the activations and set the first weights, in place."""
+    """Replace the activations and initialize the weights, in place.
+
+    Raises:
+        TechniqueError: the model has no activation module to replace; a technique raised, or cannot work here.
+    """
     for technique, values in chosen.of("activation"):
         if call(technique, {}, values) is None:
             continue
         sites = activation_sites(model)
         if not sites:
-            reason = "the model has no activation module to put it in place of; calls such as F.relu stay as they are"
+            reason = "the model has no activation module to replace; calls such as F.relu stay as they are"
             raise TechniqueError("activation", technique.name, reason, unavailable=True)
         for parent, name in sites:
             setattr(parent, name, call(technique, {}, values))
@@ -74,14 +81,14 @@ def prepare_model(chosen: Chosen, model: nn.Module, example: Any) -> None:
 
 
 def activation_sites(model: nn.Module) -> list[tuple[nn.Module, str]]:
-    """Every place of an activation module, shared ones too; one that ends the model is an output, and stays."""
+    """Each activation module as its parent and its name there, shared modules several times; without an output activation."""
     sites = [(parent, name) for parent in model.modules() for name, child in parent._modules.items() if isinstance(child, ACTIVATIONS)]
     last = end(model)
     return [site for site in sites if site != last or only_one(sites)]
 
 
 def end(model: nn.Module) -> tuple[nn.Module, str] | None:
-    """The place of the layer that is written last; losses, metrics and what else has no weights are no layers."""
+    """The parent and the name of the last layer; modules without weights, such as losses and metrics, are not layers."""
     layers = [n for n, child in model._modules.items() if isinstance(child, ACTIVATIONS) or (child and list(child.parameters()))]
     if not layers:
         return None
@@ -89,15 +96,15 @@ def end(model: nn.Module) -> tuple[nn.Module, str] | None:
 
 
 def only_one(sites: list[tuple[nn.Module, str]]) -> bool:
-    """Whether the model has one activation, outside of any sequence: it then stands between all layers, though written last."""
+    """Whether the only activation is outside of any `Sequential`: then the layers share it, even if it is written last."""
     return len(sites) == 1 and not isinstance(sites[0][0], nn.Sequential)
 
 
 def apply_to(module: L.LightningModule, chosen: Chosen, objective: str | None) -> Tuned:
-    """Put `Tuned` in front of the class of a module; its `__init__`, names, hyperparameters and hooks stay as they are.
+    """Put `Tuned` in front of the class of a module; the author's `__init__`, names, hyperparameters and hooks are kept.
 
     Raises:
-        TechniqueError: one of the hooks is an attribute of the object, which nothing can be put in front of.
+        TechniqueError: a hook is an attribute of the object, which hides that of the class.
     """
     if not isinstance(module, Tuned):
         if hooks := sorted(vars(Tuned).keys() & vars(module).keys()):
@@ -115,13 +122,13 @@ def put_in_front(module: L.LightningModule) -> None:
 
 @cache
 def in_front_of(kind: type) -> type:
-    """A class of an author's with `Tuned` in front of it, which goes by the author's name."""
+    """A subclass of `Tuned` and of an author's class, under the name of the author's."""
     named = {name: getattr(kind, name) for name in ("__module__", "__qualname__", "__doc__")}
     return new_class(kind.__name__, (Tuned, kind), exec_body=lambda body: body.update(named, __reduce_ex__=reduced))
 
 
 def reduced(module: Tuned, protocol: SupportsIndex) -> tuple[Any, ...]:
-    """A copy or a pickle is made by the author's class: the one in front of it cannot be imported under that name."""
+    """Copies and pickles refer to the author's class, since the class in front cannot be imported."""
     kind = type(module)
     whole: Any = super(kind, module).__reduce_ex__(protocol)
     make, arguments, *state = whole
@@ -135,7 +142,7 @@ def made_again(make: Callable[..., L.LightningModule], *arguments: Any) -> L.Lig
 
 
 def as_written(model: nn.Module) -> nn.Module:
-    """A model as its author wrote it: nothing of a recipe is left on it, or on what is inside of it."""
+    """A model as its author wrote it, in place: it and the modules inside of it lose what a recipe put on them."""
     for module in model.modules():
         if vars(module).pop(HELD, None) is not None:
             object.__setattr__(module, "__class__", type(module).__bases__[1])

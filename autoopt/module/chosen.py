@@ -1,4 +1,4 @@
-"""A recipe's techniques, ready to be called with what their slots offer."""
+"""A recipe's techniques, ready to be called with the arguments that their slots offer."""
 
 from typing import Any
 
@@ -15,14 +15,18 @@ from autoopt.technique import Technique, build, find, resolve
 
 
 class Chosen:
-    """A recipe's techniques, slot by slot, each ready to be called with what its slot offers."""
+    """A recipe's techniques with the values of their settings, in the order in which they act.
+
+    Raises:
+        BadInput: a technique is not installed, or cannot be used in its slot.
+    """
 
     def __init__(self, recipe: Recipe):
         rows = [(find(slot, values.get(FROM, name)), set_values(values)) for slot, name, values in recipe.techniques()]
         for technique, _ in rows:
-            if not technique.owner:  # a recipe may come from anywhere
+            if not technique.owner:  # from an import path, which a recipe from elsewhere may name
                 check_kind(technique.slot, technique)
-        self.rows = sorted(rows, key=lambda row: (row[0].acts.last, row[0].acts.late))  # stable: else as listed
+        self.rows = sorted(rows, key=lambda row: (row[0].acts.last, row[0].acts.late))  # a stable sort: equals stay in their order
 
     def of(self, slot: str) -> list[tuple[Technique, dict[str, Any]]]:
         return [row for row in self.rows if row[0].slot == slot]
@@ -34,18 +38,18 @@ class Chosen:
         """What each technique of the slot returns.
 
         Raises:
-            TechniqueError: it raised, returned the wrong thing, or cannot work here.
+            TechniqueError: a technique raised, returned a wrong type, or cannot work here.
         """
         return [call(technique, offered, values) for technique, values in self.of(slot)]
 
     def one(self, slot: str, **offered: Any) -> Any:
-        """What the technique that fills the slot returns; nothing where another slot's technique fills it."""
+        """What the only technique of the slot returns; None if the slot is empty."""
         return next(iter(self.build(slot, **offered)), None)
 
     def callbacks(self, model: nn.Module, total_steps: int, objective: str | None, direction: str = "minimize") -> list[L.Callback]:
-        """What the regularizers return beside what they change in the model."""
-        made = self.build("regularizer", model=model, total_steps=total_steps, objective=objective, direction=direction)
-        return [callback for callback in made if callback is not None]
+        """The callbacks of the regularizers, which may change the model in place."""
+        results = self.build("regularizer", model=model, total_steps=total_steps, objective=objective, direction=direction)
+        return [callback for callback in results if callback is not None]
 
 
 def set_values(values: dict[str, Any]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""An embedding of a table's large categories, learnt in front of whatever network a recipe has."""
+"""An embedding of a table's large categories, learnt in front of a recipe's network."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -10,9 +10,9 @@ from autoopt.data.task import Task, embedding_width
 
 
 class Embedded(nn.Module):
-    """A network that is given learnt vectors in place of the level codes in the last columns of a table.
+    """A network behind embeddings: the level codes in the last columns of a table become learnt vectors.
 
-    Code 0 stands for every level that training did not know well; it starts as the zero vector.
+    Code 0 means an unknown or rare level; its vector starts at zero.
 
     Guo & Berkhahn 2016, arXiv:1604.06737.
     """
@@ -31,7 +31,7 @@ class Embedded(nn.Module):
 
 
 def embedded(task: Task, make: Callable[[Task], nn.Module]) -> nn.Module:
-    """The network that `make` builds for a task; behind an embedding where the task's table has categories."""
+    """The network that `make` builds for a task, behind an embedding if the task has categories to embed."""
     if not task.categories:
         return make(task)
     columns = task.input_shape[0] - len(task.categories) + sum(map(embedding_width, task.categories))

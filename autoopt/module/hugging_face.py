@@ -1,12 +1,12 @@
-"""Models of Hugging Face's transformers behind one tensor in and one tensor out."""
+"""Models of Hugging Face's transformers as networks that take a tensor and return a tensor."""
 
 from torch import Tensor, nn
 
 
 class Answering(nn.Module):
-    """A transformers model that is given its main input and answers with its logits.
+    """A transformers model that takes its main input and returns its logits.
 
-    Of token indices, those that are 0 are padding, which it is told not to look at.
+    Token indices of 0 are padding, which the attention mask hides.
     """
 
     def __init__(self, model: nn.Module):
@@ -20,5 +20,5 @@ class Answering(nn.Module):
 
 
 def answering(model: nn.Module) -> nn.Module:
-    """The model; one of transformers so that it takes and gives tensors."""
+    """The model, wrapped in `Answering` if it comes from transformers."""
     return Answering(model) if hasattr(model, "main_input_name") else model

@@ -16,14 +16,21 @@ from autoopt.module.norms import norms_of
 from autoopt.module.tuned import Tuned, augment, evaluate_others
 
 Instead = Callable[[Tensor, Tensor, Tensor], Tensor]
-"""Of (inputs, outputs, the recipe's loss): what is minimised instead of that loss."""
+"""Called with (inputs, outputs, the recipe's loss); returns the loss that is minimised instead."""
 
 
 class Net(Tuned):
     """A plain network with the recipe's loss, trained many steps a `training_step`.
 
-    Lightning's loop costs more than a step of a small model, so an epoch's ready batches are given at once and stepped
-    through here, each step through Lightning's own optimizer, so that hooks, precision and `global_step` are Lightning's.
+    Lightning's loop costs more than a step of a small model, so a `training_step` gets all batches of an epoch and makes all
+    steps. Each step calls Lightning's optimizer, so that hooks, precision and `global_step` work as in Lightning.
+
+    Args:
+        model: the network.
+        loss: of (outputs, targets).
+        applied: the recipe.
+        task: gives the kind, the outputs and the scale of the targets.
+        instead: computes another loss from the recipe's, such as to distil.
     """
 
     def __init__(
@@ -53,7 +60,7 @@ class Net(Tuned):
     def training_step(self, chunk: Iterable[Sequence[Tensor]], _: int) -> None:
         applied = applied_to(self)
         renewed = evaluate_others(self.trainer.optimizers) and norms_of(self)
-        with torch.autocast(self.device.type, enabled=False):  # Lightning's is for the forward pass alone, as in `loss_of`
+        with torch.autocast(self.device.type, enabled=False):  # Lightning's precision covers the forward pass only, in `loss_of`
             optimizer, schedule = self.optimizers(), self.lr_schedulers()
             for group in in_groups(chunk, self.accumulate):
                 batches = [augment(applied.chosen, *pair(batch, self.kind), self.outputs) for batch in group]
@@ -64,15 +71,15 @@ class Net(Tuned):
                     schedule.step()  # type: ignore[union-attr]
 
     def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
-        super().on_train_batch_end(outputs, None, batch_idx)  # its inputs have been added step by step, as they were augmented
+        super().on_train_batch_end(outputs, None, batch_idx)  # training_step has kept the augmented inputs
 
     @property
     def train_loss(self) -> float:
-        """The mean over the steps of the epoch."""
+        """The mean loss over the steps of the epoch."""
         return float(torch.stack(self.losses).mean())
 
     def step(self, optimizer: Any, batches: list[tuple[Tensor, Tensor]]) -> Tensor:
-        """One optimizer step on the mean loss over the batches; an optimizer may call the closure more than once, the first counts."""
+        """One optimizer step on the mean loss over the batches; returns the loss of the first call of the closure."""
         losses: list[Tensor] = []
         examples = sum(len(inputs) for inputs, _ in batches)
 
@@ -100,18 +107,18 @@ class Net(Tuned):
             return loss if self.instead is None else self.instead(inputs, outputs, loss)
 
     def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
-        return batch  # augmented step by step
+        return batch  # `training_step` augments
 
     def follow(self, metrics: Mapping[str, float]) -> None:
-        """Step a plateau schedule at the end of an epoch, as Lightning does where it optimizes by itself."""
-        schedule, followed = self.lr_schedulers(), applied_to(self).objective or ""
-        followed = followed if followed in metrics else "val_loss"
-        if isinstance(schedule, ReduceLROnPlateau) and followed in metrics:
-            schedule.step(metrics[followed])
+        """Step a plateau schedule at the end of an epoch, as Lightning does in automatic optimization."""
+        schedule, objective = self.lr_schedulers(), applied_to(self).objective or ""
+        metric = objective if objective in metrics else "val_loss"
+        if isinstance(schedule, ReduceLROnPlateau) and metric in metrics:
+            schedule.step(metrics[metric])
 
     @torch.no_grad()
     def predict(self, batches: Iterable[Sequence[Tensor]], trainer: L.Trainer) -> tuple[Tensor, Tensor]:
-        """Outputs and targets of the batches, in evaluation mode; regression in the units of the data.
+        """Outputs and targets of the batches, in evaluation mode; values of a regression are in the units of the data.
 
         Returns:
             `(N, K)` logits or `(N, D)` values, and the targets `(N,)` or `(N, D)`, on the CPU.
@@ -126,7 +133,7 @@ class Net(Tuned):
 
 
 def pair(batch: Sequence[Tensor], kind: str) -> tuple[Tensor, Tensor]:
-    """Inputs and targets of a batch: class indices, or values as `(N, D)`, since `(N,)` against `(N, 1)` would broadcast to `(N, N)`."""
+    """Inputs and targets of a batch: class indices `(N,)`, or values `(N, D)`, as `(N,)` and `(N, 1)` would broadcast to `(N, N)`."""
     inputs, targets = batch[:2]
     if kind == "classification":
         return inputs, class_indices(targets)

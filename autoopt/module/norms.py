@@ -1,4 +1,4 @@
-"""Batch norms whose running statistics are taken anew, for weights that no training batch has passed through."""
+"""New running statistics of batch norms, for weights that no training batch has passed through."""
 
 from typing import Any
 
@@ -7,16 +7,16 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 NUMBERS = 2**27
-"""At most so many numbers of an epoch's inputs are kept for the batch norms: half a gigabyte."""
+"""How many numbers of an epoch's inputs are kept for the batch norms: half a gigabyte of float32."""
 
 
 def norms_of(model: nn.Module) -> list[_BatchNorm]:
-    """The batch norms that gather statistics; those that a module holds fixed in training stay fixed."""
+    """The batch norms that gather statistics in training; a module may have others in evaluation mode, which stay fixed."""
     return [m for m in model.modules() if isinstance(m, _BatchNorm) and m.training and m.running_mean is not None]
 
 
 def batch_inputs(batch: Any) -> list[Tensor]:
-    """Of a batch (inputs, targets), or of several that make one step; none of a batch in another form."""
+    """The inputs of a batch (inputs, targets), or of a list of such batches; empty for a batch in another form."""
     if not isinstance(batch, list | tuple):
         return []
     parts = [batch] if isinstance(batch[0], Tensor) else batch
@@ -24,7 +24,7 @@ def batch_inputs(batch: Any) -> list[Tensor]:
 
 
 class Passed:
-    """The inputs that have passed through a network in an epoch, the first of them up to `NUMBERS` numbers."""
+    """The inputs that have passed through a network in an epoch, up to about `NUMBERS` numbers."""
 
     def __init__(self) -> None:
         self.inputs: list[Tensor] = []
@@ -33,14 +33,14 @@ class Passed:
     def add(self, inputs: list[Tensor]) -> None:
         if self.numbers < NUMBERS:
             self.inputs += inputs
-            self.numbers += sum(each.numel() for each in inputs)
+            self.numbers += sum(batch.numel() for batch in inputs)
 
     @torch.no_grad()
     def renew(self, model: nn.Module) -> None:
-        """Give the batch norms the statistics over these batches alone, each counting alike, and forget the batches."""
+        """Set the running statistics to the mean over these batches, and forget the batches."""
         norms = [(norm, norm.momentum) for norm in norms_of(model)]
         for norm, _ in norms:
-            norm.momentum = None  # the mean over the batches since the count was 0
+            norm.momentum = None  # the running statistics become the mean over all batches
             norm.num_batches_tracked.zero_()  # type: ignore[union-attr]
         for inputs in self.inputs:
             model(inputs)

@@ -1,4 +1,4 @@
-"""The callbacks that an author gives to the Trainer (`trainer.callbacks=my:callbacks`) or from `configure_callbacks`."""
+"""An author's callbacks, from the Trainer (`trainer.callbacks=my:callbacks`) or from `configure_callbacks`."""
 
 import copy
 from collections.abc import Iterable
@@ -13,7 +13,7 @@ from autoopt.recipe import Recipe
 from autoopt.technique import LIVE, resolve
 
 CHECKPOINTS = "checkpoints"
-"""In the trial's folder."""
+"""The folder of checkpoints in a trial's folder."""
 
 
 class WhenAsked(Checkpoint):
@@ -39,40 +39,40 @@ class WhenAsked(Checkpoint):
 
 
 def source_of_callbacks(path: str) -> Any:
-    """The function or the list at an import path.
+    """The function, class or list at an import path.
 
     Raises:
-        BadInput: it cannot be imported, or is neither.
+        BadInput: the path cannot be imported, or leads to something else.
     """
     try:
-        found = LIVE[path] if path in LIVE else resolve(path)
+        source = LIVE[path] if path in LIVE else resolve(path)
     except Exception as error:
         raise BadInput(f"trainer.callbacks={path} cannot be loaded: {type(error).__name__}: {error}") from error
-    if not callable(found) and not isinstance(found, list | tuple):
-        raise BadInput(f"trainer.callbacks={path} is {found!r}; expected a list of callbacks, or a function or a class that makes them")
-    return found
+    if not callable(source) and not isinstance(source, list | tuple):
+        raise BadInput(f"trainer.callbacks={path} is {source!r}; expected a list of callbacks, or a function or a class that makes them")
+    return source
 
 
 def callbacks_of(recipe: Recipe) -> list[L.Callback]:
     """The callbacks of a recipe's Trainer, each a new object.
 
     Raises:
-        BadInput: they cannot be made, or one is no callback.
+        BadInput: the source cannot be imported, or an object is not a callback.
     """
     return [callback for path in str(recipe.trainer.get("callbacks", "")).split() for callback in callbacks_at(path)]
 
 
 def callbacks_at(path: str) -> list[L.Callback]:
-    found = source_of_callbacks(path)
-    made = found() if callable(found) else copy.deepcopy(found)
-    callbacks = list(made) if isinstance(made, list | tuple) else [made]
-    if wrong := [each for each in callbacks if not isinstance(each, L.Callback)]:
+    source = source_of_callbacks(path)
+    result = source() if callable(source) else copy.deepcopy(source)
+    callbacks = list(result) if isinstance(result, list | tuple) else [result]
+    if wrong := [callback for callback in callbacks if not isinstance(callback, L.Callback)]:
         raise BadInput(f"trainer.callbacks={path} gives {wrong[0]!r}; expected callbacks of Lightning")
     return callbacks
 
 
 def in_trial(callbacks: Iterable[L.Callback], folder: Path) -> list[L.Callback]:
-    """Callbacks as a trial has them: without progress bars, and with checkpoints in its folder alone."""
+    """Callbacks for a trial: without progress bars, and with checkpoints only in the trial's folder."""
     kept = [c for c in callbacks if not isinstance(c, ProgressBar) and (isinstance(c, ModelCheckpoint) or not isinstance(c, Checkpoint))]
     for callback in kept:
         if isinstance(callback, ModelCheckpoint):

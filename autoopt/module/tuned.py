@@ -24,36 +24,37 @@ from autoopt.module.own_callbacks import WhenAsked, in_trial
 
 
 class Tuned(L.LightningModule):
-    """What a recipe changes in a LightningModule: its optimizer and schedule, and its training batches.
+    """The hooks by which a recipe changes a LightningModule: its optimizer, its schedule and its training batches.
 
-    It overrides hooks and adds no name: all that it keeps is in `applied_to(self)`.
+    It overrides hooks and adds no names: its state is in `applied_to(self)`.
     """
 
     def __init_subclass__(cls) -> None:
-        """An author's own `__init_subclass__`, such as that of a registry, does not hear of the class in front."""
+        """Keep an author's `__init_subclass__`, such as that of a registry, from being called for the class in front."""
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
-        """The recipe's optimizer and schedule; where both are `keep`, all that the module says, as it says it.
+        """The recipe's optimizer and schedule; if both are `keep`, the result of the author's method, unchanged.
 
         Raises:
-            TechniqueError: the module has several optimizers, or cannot make its own, which the recipe keeps.
+            TechniqueError: the module has several optimizers, and the recipe replaces one; or the recipe keeps the module's
+                optimizer, and the author's method raises.
         """
         applied = applied_to(self)
         chosen = applied.chosen
         keeps = chosen.asks("optimizer", "own"), chosen.asks("schedule", "own")
         written = super().configure_optimizers
         there = written.__func__ is not L.LightningModule.configure_optimizers  # type: ignore[attr-defined]
-        own = written_by_author(written, applied) if there else None
+        configured = written_by_author(written, applied) if there else None
         if not all(keeps):
-            refuse_several(own_optimizers(own), chosen)
-        author = next(iter(own_optimizers(own)), None)
+            refuse_several(own_optimizers(configured), chosen)
+        author = next(iter(own_optimizers(configured)), None)
         in_callbacks_unscaled(author)
         if author is not None and keeps[0]:
             scale_steps(author, self)
         if all(keeps):
-            for each in own_optimizers(own):
-                chosen.one("optimizer", own=each)
-            return own
+            for own in own_optimizers(configured):
+                chosen.one("optimizer", own=own)
+            return configured
         times = applied.times(self.trainer)
         optimizer = chosen.one("optimizer", params=parameter_groups(self, author), model=self, own=author, **times)
         in_callbacks_unscaled(optimizer)
@@ -69,7 +70,7 @@ class Tuned(L.LightningModule):
         }  # type: ignore[return-value]
 
     def configure_callbacks(self) -> Any:
-        """The module's own, as a trial has them."""
+        """The author's callbacks, adapted to a trial."""
         own, folder = super().configure_callbacks(), applied_to(self).folder
         if folder is None:
             return own
@@ -78,13 +79,13 @@ class Tuned(L.LightningModule):
         return callbacks if checkpoint else [*callbacks, WhenAsked(folder)]
 
     def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
-        """Augment a training batch before the module's own hook sees it."""
+        """Augment a training batch before the author's hook gets it."""
         if self.trainer.training:
             batch = augmented_batch(applied_to(self).chosen, batch)
         return super().on_after_batch_transfer(batch, dataloader_idx)
 
     def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
-        """Give batch norms, at the end of an epoch, the statistics of the weights that are evaluated, where these are others."""
+        """Renew the statistics of batch norms at the end of an epoch, if the weights that are evaluated are not those in training."""
         super().on_train_batch_end(outputs, batch, batch_idx)
         if not (evaluate_others(self.trainer.optimizers) and overridden("forward", self, L.LightningModule) and norms_of(self)):
             return
@@ -109,13 +110,13 @@ class Tuned(L.LightningModule):
         super().on_validation_end()
 
     def on_train_epoch_end(self) -> None:
-        set_mode(self.trainer.optimizers, "eval")  # before callbacks put a mean of the weights in their place, at the end
+        set_mode(self.trainer.optimizers, "eval")  # before callbacks replace the weights by their mean, at the end
         super().on_train_epoch_end()
 
 
 @contextmanager
 def made_before(module: L.LightningModule) -> Iterator[None]:
-    """Keep a module from making its layers again: a `setup` may make new ones each time that it is called."""
+    """Replace a module's `setup`, which may make new layers at each call, by one that does nothing."""
     vars(module)["setup"] = lambda stage: None
     try:
         yield
@@ -124,24 +125,24 @@ def made_before(module: L.LightningModule) -> Iterator[None]:
 
 
 def in_callbacks_unscaled(optimizer: Optimizer | None) -> None:
-    """Have Lightning unscale 16-bit gradients before its callbacks see them: a fused optimizer would do so by itself, after them."""
+    """Make Lightning unscale 16-bit gradients before its callbacks see them; a fused optimizer would unscale them later, itself."""
     if optimizer is not None:
         optimizer._step_supports_amp_scaling = False  # type: ignore[attr-defined]
 
 
 def evaluate_others(optimizers: Iterable[Optimizer]) -> bool:
-    """Whether the weights that are evaluated are none that batches have passed through, as an optimizer's `eval` tells."""
+    """Whether other weights are evaluated than those in training: then an optimizer has a method `eval`."""
     return any(hasattr(optimizer, "eval") for optimizer in optimizers)
 
 
 def set_mode(optimizers: Iterable[Optimizer], mode: str) -> None:
-    """Some optimizers evaluate other weights than they train (schedule-free)."""
+    """Call `train` or `eval` of the optimizers that have it, which evaluate other weights than they train (schedule-free)."""
     for optimizer in optimizers:
         getattr(optimizer, mode, lambda: None)()
 
 
 def written_by_author(written: Callable[[], Any], applied: Applied) -> Any:
-    """What the author's `configure_optimizers` returns; nothing, and a note, where it raises and its optimizer is replaced anyway.
+    """What the author's `configure_optimizers` returns; None with a note if it raises and the recipe replaces its optimizer.
 
     Raises:
         TechniqueError: it raises, and the recipe keeps its optimizer.
@@ -151,66 +152,67 @@ def written_by_author(written: Callable[[], Any], applied: Applied) -> Any:
     except Exception as error:
         if out_of_memory(error):
             raise
-        failed = f"the module's own configure_optimizers raised {type(error).__name__}: {error}"
+        failure = f"the module's own configure_optimizers raised {type(error).__name__}: {error}"
         technique = next((technique for technique, _ in applied.chosen.of("optimizer")), None)
         if technique is not None and "own" in technique.asks:
-            raise TechniqueError("optimizer", technique.name, failed) from error
-        applied.notes.append(f"{failed}; other optimizers train all parameters alike, not in its groups")
+            raise TechniqueError("optimizer", technique.name, failure) from error
+        applied.notes.append(f"{failure}; other optimizers train all parameters alike, not in its groups")
         return None
 
 
-def refuse_several(own: Sequence[Optimizer], chosen: Chosen) -> None:
-    """Raise TechniqueError where a module has several optimizers, of which another technique would replace the first alone."""
-    if len(own) > 1:
+def refuse_several(optimizers: Sequence[Optimizer], chosen: Chosen) -> None:
+    """Raise TechniqueError if a module has several optimizers, since a technique would replace only the first."""
+    if len(optimizers) > 1:
         slot, technique = next((slot, t) for slot in ("optimizer", "schedule") for t, _ in chosen.of(slot) if "own" not in t.asks)
-        problem = f"the module has {len(own)} optimizers, so it keeps its own ({slot}=keep)"
+        problem = f"the module has {len(optimizers)} optimizers, so it keeps its own ({slot}=keep)"
         raise TechniqueError(slot, technique.name, problem, unavailable=True)
 
 
-def own_optimizers(own: Any) -> list[Optimizer]:
-    """The optimizers in any of the forms that `configure_optimizers` may return."""
-    if isinstance(own, Optimizer):
-        return [own]
-    if isinstance(own, dict):
-        return own_optimizers(own["optimizer"])
-    if not isinstance(own, list | tuple) or not own:
+def own_optimizers(configured: Any) -> list[Optimizer]:
+    """The optimizers in a result of `configure_optimizers`, in any of the forms that Lightning takes."""
+    if isinstance(configured, Optimizer):
+        return [configured]
+    if isinstance(configured, dict):
+        return own_optimizers(configured["optimizer"])
+    if not isinstance(configured, list | tuple) or not configured:
         return []
-    return [optimizer for part in (own[0] if isinstance(own[0], list | tuple) else own) for optimizer in own_optimizers(part)]
+    parts = configured[0] if isinstance(configured[0], list | tuple) else configured
+    return [optimizer for part in parts for optimizer in own_optimizers(part)]
 
 
-def parameter_groups(model: nn.Module, own: Optimizer | None = None) -> list[dict[str, Any]]:
-    """Parameter groups: the matrices, which may be decayed, and the biases and norms, which are not.
+def parameter_groups(model: nn.Module, author: Optimizer | None = None) -> list[dict[str, Any]]:
+    """Parameter groups: the matrices, which weight decay may act on, and the biases and norms, with `weight_decay` 0.
 
     An initializer may mark parameters with an `lr_scale`: each scale has groups of its own, the largest first.
 
     Args:
-        own: the author's optimizer, whose place another one takes: what it leaves out stays untrained, the ratios of its rates
-            stay, and where it decays some of its groups only, these.
+        author: the author's optimizer, which is replaced. Parameters that it leaves out stay untrained, and the ratios of its
+            learning rates are kept; if it decays some of its groups only, weight decay acts on these.
     """
-    found: dict[tuple[bool, float], list[nn.Parameter]] = defaultdict(list)
-    for p, ratio, decayed in trainable(model) if own is None else trainable_by(own):
+    groups: dict[tuple[bool, float], list[nn.Parameter]] = defaultdict(list)
+    for p, ratio, decayed in trainable(model) if author is None else trainable_by(author):
         if p.requires_grad:
-            found[not decayed, -ratio * getattr(p, "lr_scale", 1.0)].append(p)
-    return [{"params": found[rest, scale], "lr_scale": -scale} | ({"weight_decay": 0.0} if rest else {}) for rest, scale in sorted(found)]
+            groups[not decayed, -ratio * getattr(p, "lr_scale", 1.0)].append(p)
+    return [{"params": groups[rest, scale], "lr_scale": -scale} | ({"weight_decay": 0.0} if rest else {}) for rest, scale in sorted(groups)]
 
 
 def trainable(model: nn.Module) -> Iterator[tuple[nn.Parameter, float, bool]]:
-    """Each parameter with the ratio of its rate to the greatest, and whether it may be decayed."""
+    """Each parameter with the ratio of its learning rate to the greatest, and whether weight decay may act on it."""
     return ((p, 1.0, p.ndim > 1) for p in model.parameters())
 
 
-def trainable_by(own: Optimizer) -> Iterator[tuple[nn.Parameter, float, bool]]:
-    """The same of an optimizer's parameters; the rates are those before a schedule, which may begin at 0."""
-    rates = [float(group.get("initial_lr", group.get("lr")) or 0.0) for group in own.param_groups]
-    decays = [float(group.get("weight_decay") or 0.0) for group in own.param_groups]
+def trainable_by(optimizer: Optimizer) -> Iterator[tuple[nn.Parameter, float, bool]]:
+    """The same for an optimizer's parameters, by the learning rates before its schedule, which may begin at 0."""
+    rates = [float(group.get("initial_lr", group.get("lr")) or 0.0) for group in optimizer.param_groups]
+    decays = [float(group.get("weight_decay") or 0.0) for group in optimizer.param_groups]
     some_only = any(decays) and not all(decays)
-    for group, rate, decay in zip(own.param_groups, rates, decays, strict=True):
+    for group, rate, decay in zip(optimizer.param_groups, rates, decays, strict=True):
         for p in group["params"]:
             yield p, rate / max(rates) if any(rates) else 1.0, decay > 0 if some_only else p.ndim > 1
 
 
 def scale_steps(optimizer: Optimizer, model: nn.Module) -> None:
-    """Have a module's own optimizer make steps of the marked length, whose groups stay as its author and their schedule know them."""
+    """Scale the steps of an author's optimizer by the `lr_scale` of the parameters; its groups and rates stay as the author set them."""
     marked = {p: scale for p in model.parameters() if (scale := getattr(p, "lr_scale", 1.0)) != 1.0}
     if not marked:
         return
@@ -229,18 +231,24 @@ def scale_steps(optimizer: Optimizer, model: nn.Module) -> None:
 
 
 def scale_alike(model: nn.Module, trained: nn.Module) -> None:
-    """Give a copy the rates of the layers that it was copied from, which copying loses."""
-    rates = {name: p.lr_scale for name, p in trained.named_parameters() if hasattr(p, "lr_scale")}
+    """Give a copy of a trained model the `lr_scale` of its parameters, which `deepcopy` drops."""
+    scales = {name: p.lr_scale for name, p in trained.named_parameters() if hasattr(p, "lr_scale")}
     for name, parameter in model.named_parameters():
-        if name in rates:
-            parameter.lr_scale = rates[name]  # type: ignore[attr-defined]
+        if name in scales:
+            parameter.lr_scale = scales[name]  # type: ignore[attr-defined]
 
 
 def augment(chosen: Chosen, inputs: Tensor, targets: Tensor, classes: int = -1) -> tuple[Tensor, Tensor]:
-    """A batch after every augmentation of the recipe; class indices become probabilities `(N, K)` where one asks for targets.
+    """A batch after every augmentation of the recipe.
 
-    A technique asks for `planes` if it moves every channel that it is given alike, masks among them; for `pixels` if it changes
-    images in [0, 1] and leaves each pixel where it is; for `images`, in [0, 1], if it may do both; else for `inputs`.
+    A technique asks for `planes` if it moves all channels alike, those of masks too; for `pixels` (in [0, 1]) if it changes
+    values and leaves each pixel in its place; for `images` (in [0, 1]) if it does both; else for `inputs`.
+
+    Args:
+        classes: the number of classes, for probabilities.
+
+    Returns:
+        the inputs, and the targets: class probabilities `(N, K)` in place of indices, if a technique asks for `targets`.
     """
     return augmented(chosen, inputs, targets, None, classes)[:2]
 
@@ -248,18 +256,19 @@ def augment(chosen: Chosen, inputs: Tensor, targets: Tensor, classes: int = -1) 
 def augmented(
     chosen: Chosen, inputs: Tensor, targets: Tensor, where: Tensor | None, classes: int = -1
 ) -> tuple[Tensor, Tensor, Tensor | None]:
-    """The same, and what became of the places of the pixels where these are given."""
+    """The same, and the positions of the pixels after the augmentations, if positions `where` are given."""
     for technique, values in chosen.of("augmentation"):
         if "targets" in technique.asks and not targets.is_floating_point():
             targets = one_hot(targets.long(), classes).to(inputs.dtype)
         planes = inputs if where is None else torch.cat([inputs.float(), where], 1)
         offered = {"planes": planes, "images": inputs, "pixels": inputs, "inputs": inputs, "targets": targets}
-        with torch.autocast(inputs.device.type, enabled=False):  # places and shares in bfloat16 are some pixels off
+        with torch.autocast(inputs.device.type, enabled=False):  # in bfloat16, positions would be some pixels off
             returned = call(technique, offered, values)
-        made = returned if isinstance(returned, tuple) else (returned,)
-        if len(made) != len(technique.asks):
-            raise TechniqueError(technique.slot, technique.name, f"returned {len(made)} of {', '.join(technique.asks)}")
-        new = dict(zip(technique.asks, made, strict=True))
+        tensors = returned if isinstance(returned, tuple) else (returned,)
+        if len(tensors) != len(technique.asks):
+            problem = f"returned {len(tensors)} instead of {len(technique.asks)} tensors: {', '.join(technique.asks)}"
+            raise TechniqueError(technique.slot, technique.name, problem)
+        new = dict(zip(technique.asks, tensors, strict=True))
         if where is not None and "planes" in new:
             new["planes"], where = new["planes"][:, :-3].to(inputs.dtype), new["planes"][:, -3:]
         inputs = next((new[name] for name in ("planes", "images", "pixels", "inputs") if name in new), inputs)
@@ -268,23 +277,23 @@ def augmented(
 
 
 def augmented_batch(chosen: Chosen, batch: Any) -> Any:
-    """A batch of a user's data module after every augmentation, masks moved along; one of another layout as it is.
+    """A batch of a user's data module after every augmentation, with its masks moved too; unchanged if its layout is not known.
 
-    A mixed class is drawn from its mixture: that has the expected gradient of the mixture, and every training step takes indices.
+    A mixture of classes becomes a class that is drawn from it: the gradient is the same on average, and every module takes indices.
     """
     layout = batch_layout(batch) if chosen.of("augmentation") else None
     if layout is None:
         return batch
-    own = batch[layout.targets]
-    inputs, targets, where = augmented(chosen, batch[layout.inputs], own, pixel_positions(batch[layout.inputs]) if layout.masks else None)
-    if targets.is_floating_point() and not own.is_floating_point():
-        targets = torch.multinomial(targets, 1).squeeze(1).to(own.dtype)
+    images, labels = batch[layout.inputs], batch[layout.targets]
+    inputs, targets, where = augmented(chosen, images, labels, pixel_positions(images) if layout.masks else None)
+    if targets.is_floating_point() and not labels.is_floating_point():
+        targets = torch.multinomial(targets, 1).squeeze(1).to(labels.dtype)
     masks = {} if where is None else {key: moved(batch[key], where) for key in layout.masks}
     return replaced(batch, {layout.inputs: inputs, layout.targets: targets, **masks})
 
 
 def learning_rates(trainer: L.Trainer) -> Iterator[float]:
-    """The rates of all groups, as the steps have them: `keep` marks an optimizer that it scales with an `lr_scale`."""
+    """The learning rates of all groups in effect: `keep` marks an optimizer whose rates it scales with an `lr_scale`."""
     return (group["lr"] * getattr(o, "lr_scale", 1.0) for o in trainer.optimizers for group in o.param_groups)
 
 

@@ -105,7 +105,7 @@ def absent_augmentation(task: Task) -> dict[str, str]:
 def unchangeable(task: Task) -> str:
     """Why the batches of a data module cannot be augmented, if they cannot."""
     if task.kind == "unknown":
-        return "the data module's batches are no (inputs, targets) tensors"
+        return "the data module's batches are not tensors (inputs, targets)"
     if task.datamodule and overrides_hook(task.datamodule, "on_after_batch_transfer"):
         return "the data module changes the batches itself, in its on_after_batch_transfer"
     return ""

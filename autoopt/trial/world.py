@@ -122,10 +122,10 @@ def check_batches(data: Technique, tree: Tree, space: Space, task: Task, fixed_s
     """Raise BadInput where the config asks for a batch size or a sampler that the data cannot have."""
     size, sampler = tree["batches"]["size"], tree["batches"]["sampler"]
     if fixed_size and space.baseline().tree["batches"]["size"] is not None:
-        raise BadInput(f"batches.size={size}: {fixed_size}; leave batches.size away")
+        raise BadInput(f"batches.size={size}: {fixed_size}; leave batches.size out")
     if "balanced" in str(sampler) and (task.datamodule or task.kind != "classification"):
         why = f"{data.name} draws its own batches" if task.datamodule else "the targets are no classes"
-        raise BadInput(f"batches.sampler={sampler}: {why}; leave batches.sampler away")
+        raise BadInput(f"batches.sampler={sampler}: {why}; leave batches.sampler out")
     if isinstance(task.datamodule, OwnLoaders) and not task.datamodule.each_its_own:
         for name, option in space.options["model"].items():
             if searched := [key for key in BATCH_SIZE_NAMES if isinstance(option.values.get(key), Domain)]:

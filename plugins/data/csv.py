@@ -4,7 +4,7 @@ from pathlib import Path
 import pandas
 
 from autoopt.data.dialect import encoding_of, separator_of
-from autoopt.data.files import Sheet, asked, from_files, parts_of, read_file
+from autoopt.data.files import Sheet, declared_schema, from_files, parts_of, read_file
 from autoopt.data.task import Examples
 
 WHERE = "data.csv"
@@ -25,29 +25,29 @@ def csv(
     drop: list | None = None,
     na_values: list | None = None,
 ) -> Examples:
-    """A table in a text file with a header line (`path`), or in a file a part; `target` is the column to be learnt.
+    """A table in a text file with a header line (`path`), or in one file for each part; `target` is the column to predict.
 
-    Encoding, separator and decimal mark are told by the file. The training part tells numbers, truth values, dates, times and
-    categories: a few cells that are none of these count as missing. Categories become one column of 0 and 1 for each level,
-    or are embedded where they have more than 20; gaps are filled by the median of the training part, with an indicator.
-    `types=[zip:category,day:date]` says the type of a column, `drop=[id]` leaves columns out, and `na_values=[unknown]` adds
-    words for missing values (`na_values=[]`: only empty cells are missing).
-    A target of texts, of truth values, of integers with at most 20 distinct values or of two whole numbers is classes, any
-    other is a regression; `kind` (classification, regression) says otherwise.
+    Encoding, separator and decimal mark are detected. The training part decides whether a column holds numbers, truth values,
+    dates, times or categories; a few cells of another type count as missing. A category becomes one column of 0 and 1 for each
+    level, or is embedded if it has more than 20 levels. Missing values get the median of the training part, and a column that
+    marks them. `types=[zip:category,day:date]` sets the type of a column, `drop=[id]` leaves columns out, and
+    `na_values=[unknown]` adds words for missing values (`na_values=[]`: only empty cells are missing).
+    The target is classes if it holds texts, truth values, integers with at most 20 distinct values, or two distinct whole
+    numbers; else it is a regression. `kind` (classification, regression) overrides this.
 
     RFC 4180 (2005).
 
     Raises:
-        Unavailable: no file is given.
+        Unavailable: no file is given for training.
         BadInput: a file cannot be read, or nothing can be learnt from it.
     """
-    files, schema = parts_of(WHERE, path, train, val, test), asked(WHERE, types, drop, na_values, decimal)
+    files, schema = parts_of(WHERE, path, train, val, test), declared_schema(WHERE, types, drop, na_values, decimal)
     read = partial(read_file, WHERE, read=partial(sheet, separator=separator, encoding=encoding))
     return from_files(WHERE, read, target, kind, files, schema)
 
 
 def sheet(file: Path, separator: str | None, encoding: str | None) -> Sheet:
-    """A file whose cells are all texts, since what they are is told by the training part."""
+    """A file with all cells as texts; their types are learnt from the training part."""
     encoding = encoding or encoding_of(file)
     separator = separator_of(file, encoding) if separator is None else separator.replace(r"\t", "\t")
     options = {"sep": separator, "encoding": encoding, "skipinitialspace": separator != "\t", "engine": "c", "index_col": False}

@@ -5,7 +5,7 @@ from autoopt.data.task import Examples
 
 
 def diabetes() -> Examples:
-    """442 patients, 10 measurements each; how far the disease has gone a year later (25 to 346), a regression.
+    """442 patients, 10 measurements each; a regression of the progress of the disease after a year (25 to 346).
 
     Efron et al. 2004, DOI 10.1214/009053604000000067.
     """

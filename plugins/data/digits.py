@@ -10,12 +10,12 @@ from autoopt.errors import BadInput
 def digits(*, train: int | None = None) -> Examples:
     """1,797 handwritten digits in grey, (1, 8, 8) in [0, 1], ten classes.
 
-    `train` takes so few to train on, drawn evenly over the classes; of the rest a quarter validates and three quarters test.
+    `train` is the number of training examples, with the classes in proportion; a quarter of the rest validates, three quarters test.
 
     Alpaydin & Kaynak 1998, DOI 10.24432/C50P49.
 
     Raises:
-        BadInput: `train` leaves one of the three parts with less than one image a class.
+        BadInput: `train` is less than 10, or leaves less than 40 images for validation and test.
     """
     images, labels = load_digits(return_X_y=True)
     inputs = torch.from_numpy(images).float().reshape(-1, 1, 8, 8) / 16

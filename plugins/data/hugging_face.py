@@ -32,15 +32,16 @@ def hugging_face(
     length: int = 128,
     vocabulary: int = 10_000,
 ) -> Examples:
-    """A data set of Hugging Face as `save_to_disk` writes it, read without their library: images, or texts.
+    """A Hugging Face data set of images or texts as `save_to_disk` writes it, read without the library `datasets`.
 
-    `inputs` and `target` are columns; without them, the only one with images, or else with texts, and one of the usual name. Splits by the
-    usual names are the parts. Images are resized to `size` by `size`; texts become the first `length` words. Tables: `parquet`.
+    `inputs` and `target` are columns; by default, the only column of images, else of texts, and the column with a usual name
+    (label, labels, target, y). Splits with the usual names are the parts. Images are resized to `size` by `size`; the first `length`
+    words of a text become indices into a vocabulary of at most `vocabulary` entries. Use `parquet` for tables.
 
     Lhoest et al. 2021, arXiv:2109.02846.
 
     Raises:
-        BadInput: there is no such data set, or no such column.
+        BadInput: the data set cannot be read or has gaps, or a column is missing or in doubt.
     """
     root = Path(path).expanduser()
     parts, notes = splits_in(root)
@@ -52,24 +53,24 @@ def hugging_face(
     whole = pyarrow.concat_tables(tables.values())
     if gaps := [name for name in (x, y) if whole[name].null_count]:
         raise BadInput(f"{WHERE}: the column '{gaps[0]}' has gaps")
-    targets, found, classes = learn_targets(whole[y].to_numpy(), features[y], kind)
+    targets, kind, classes = learn_targets(whole[y].to_numpy(), features[y], kind)
     rows = Images(pictures(whole[x], root, x), size, grey) if is_image else Texts(whole[x].to_pylist(), length, vocabulary)
-    return Examples(rows, targets, found, classes, contiguous_parts({part: len(some) for part, some in tables.items()}), notes=notes)
+    return Examples(rows, targets, kind, classes, contiguous_parts({part: len(table) for part, table in tables.items()}), notes=notes)
 
 
 def learn_targets(labels: np.ndarray, feature: Any, kind: str | None) -> tuple[Tensor, str, tuple[str, ...]]:
-    """The targets, what they are, and the names of the classes."""
+    """The targets, the kind of the task, and the class names, as `targets_of` returns them."""
     names = feature.get("names") if isinstance(feature, dict) else None
     if names and labels.min() < 0:
-        said = f"{(labels < 0).sum()} rows have the label {labels.min()}, which stands for none"
-        raise BadInput(f"{WHERE}: {said}; leave them or their split away")
+        seen = f"{(labels < 0).sum()} rows have the label {labels.min()}, which means no label"
+        raise BadInput(f"{WHERE}: {seen}; remove these rows or their split")
     labels = labels.astype(str) if labels.dtype == object else labels
-    targets, found, classes = targets_of(labels, kind or (names and "classification"), WHERE)
-    return targets, found, tuple(names[int(code)] for code in classes) if names and found == "classification" else classes
+    targets, kind, classes = targets_of(labels, kind or (names and "classification"), WHERE)
+    return targets, kind, tuple(names[int(code)] for code in classes) if names and kind == "classification" else classes
 
 
 def splits_in(root: Path) -> tuple[dict[str, Path], tuple[str, ...]]:
-    """The folder of each part, and what is told of the others."""
+    """The folder of each part, and notes on other splits."""
     if not (root / "dataset_dict.json").is_file():
         return {"train": root}, ()
     splits = read_info(root / "dataset_dict.json").get("splits", [])
@@ -99,31 +100,39 @@ def read_split(folder: Path) -> pyarrow.Table:
         raise BadInput(f"{WHERE}.path: the rows in {folder} cannot be read: {' '.join(str(error).split())}") from error
 
 
-def inputs_in(features: dict[str, Any], said: str | None) -> tuple[str, bool]:
-    """The column of the inputs, and whether it holds images."""
+def inputs_in(features: dict[str, Any], inputs: str | None) -> tuple[str, bool]:
+    """The column of the inputs, and whether it holds images.
+
+    Raises:
+        BadInput: the column is missing, in doubt, or of another type.
+    """
     images = [name for name, feature in features.items() if isinstance(feature, dict) and feature.get("_type") == "Image"]
     texts = [
         n for n, f in features.items() if isinstance(f, dict) and f.get("dtype") in ("string", "large_string") and n not in TARGET_COLUMNS
     ]
-    name = choose_column("inputs", said, features, images or texts)
+    name = choose_column("inputs", inputs, features, images or texts)
     if name not in images + texts:
-        raise BadInput(f"{WHERE}.inputs={name}: expected a column of images or texts; a table is read by data=parquet")
+        raise BadInput(f"{WHERE}.inputs={name}: expected a column of images or texts; for a table, use data=parquet")
     return name, name in images
 
 
-def choose_column(setting: str, said: str | None, features: dict[str, Any], usual: list[str]) -> str:
-    """The column that a setting names, or the only usual one."""
-    if said is None and len(usual) == 1:
+def choose_column(setting: str, name: str | None, features: dict[str, Any], usual: list[str]) -> str:
+    """The column that a setting names, or else the only usual column.
+
+    Raises:
+        BadInput: the column is missing; or no column is named, and not exactly one is usual.
+    """
+    if name is None and len(usual) == 1:
         return usual[0]
-    if said is None or said not in features:
-        problem = "no such column" if said else "say which column"
-        raise BadInput(f"{WHERE}.{setting}={said or '…'}: {problem}. {nearest(said or '', features)}")
-    return said
+    if name is None or name not in features:
+        problem = "no such column" if name else "give the name of the column"
+        raise BadInput(f"{WHERE}.{setting}={name or '…'}: {problem}. {nearest(name or '', features)}")
+    return name
 
 
 @dataclass(frozen=True)
 class Picture:
-    """An image in a column, opened as a file is."""
+    """An image in a column, which is opened like a file."""
 
     column: pyarrow.ChunkedArray
     row: int
@@ -134,8 +143,8 @@ class Picture:
         return f"{self.root}: row {self.row} of '{self.name}'"
 
     def open(self) -> BytesIO | Path:
-        held = self.column[self.row].as_py()
-        return BytesIO(held["bytes"]) if held.get("bytes") is not None else Path(held["path"])
+        image = self.column[self.row].as_py()
+        return BytesIO(image["bytes"]) if image.get("bytes") is not None else Path(image["path"])
 
 
 def pictures(column: pyarrow.ChunkedArray, root: Path, name: str) -> list[Picture]:

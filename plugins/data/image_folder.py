@@ -19,15 +19,15 @@ SUFFIXES = (
 
 
 def image_folder(*, path: str, size: int = 32, grey: bool = False) -> Annotated[Examples, Acts(preset="images")]:
-    """Images in a folder for each class, resized to `size` by `size`; folders such as train, valid and Test around these fix the parts.
+    """Images in a folder for each class, resized to `size` by `size`; folders such as train, valid and Test above these fix the parts.
 
-    Images are turned upright as their EXIF data say, and what is transparent stands before white. Images of 16 bits or floating
-    numbers keep their range. Folders and files that are not read are told.
+    Images are turned upright by their EXIF data, and get white behind transparent pixels. Images of 16 bits or floating-point
+    numbers keep their range. Notes name the folders and files that are not read.
 
     Deng et al. 2009, DOI 10.1109/CVPR.2009.5206848.
 
     Raises:
-        BadInput: there are no such folders, fewer than two with images, or some files cannot be read.
+        BadInput: the folder is missing, fewer than two classes have images, training has no images, or files cannot be read.
     """
     root = Path(path).expanduser()
     if not root.is_dir():
@@ -35,37 +35,37 @@ def image_folder(*, path: str, size: int = 32, grey: bool = False) -> Annotated[
     if size < 1:
         raise BadInput(f"data.image_folder.size={size}: expected 1 or more")
     parts = parts_in(root)
-    found = {part: dict(images(folder)) for part, folder in (parts or {"train": root}).items()}
-    classes = sorted({name for folders in found.values() for name, files in folders.items() if files})
+    files_of = {part: dict(images(folder)) for part, folder in (parts or {"train": root}).items()}
+    classes = sorted({name for folders in files_of.values() for name, files in folders.items() if files})
     if len(classes) < 2:
         raise BadInput(f"{WHERE}: {path} has {len(classes)} folders with images in them; expected one for each class")
-    if not any(found["train"].values()):
+    if not any(files_of["train"].values()):
         raise BadInput(f"{WHERE}: {parts['train']} has no folders with images in them")
-    rows = {part: [(f, classes.index(name)) for name, files in folders.items() for f in files] for part, folders in found.items()}
+    rows = {part: [(f, classes.index(name)) for name, files in folders.items() for f in files] for part, folders in files_of.items()}
     files, labels = zip(*(row for part in rows.values() for row in part), strict=True)
-    splits = contiguous_parts({part: len(some) for part, some in rows.items() if some})
-    notes = tuple(skipped(root, list(parts.values()), {name for folders in found.values() for name in folders} - {*classes}))
+    splits = contiguous_parts({part: len(examples) for part, examples in rows.items() if examples})
+    notes = tuple(skipped(root, list(parts.values()), {name for folders in files_of.values() for name in folders} - {*classes}))
     return Examples(Images(files, size, grey), torch.tensor(labels), "classification", tuple(classes), splits, notes=notes)
 
 
 def parts_in(root: Path) -> dict[str, Path]:
-    """The folders of the parts, where the folders in the root are parts and not classes: then they hold folders, and no images.
+    """The folder of each part; empty if the folders in the root are classes: these hold images, and those of parts hold folders.
 
     Raises:
-        BadInput: none is for training, or two are the same part.
+        BadInput: no folder is the training part, or two folders are the same part.
     """
-    found: dict[str, Path] = {}
+    parts: dict[str, Path] = {}
     named = [folder for folder in folders(root) if folder.name.strip().lower() in PART_NAMES]
     if any(is_image_file(file) for folder in named for file in folder.iterdir()) or not any(folders(folder) for folder in named):
         return {}
     for folder in named:
         part = PART_NAMES[folder.name.strip().lower()]
-        if part in found:
-            raise BadInput(f"{WHERE}: {found[part]} and {folder} are both the {part} part; leave one of them away")
-        found[part] = folder
-    if "train" not in found:
-        raise BadInput(f"{WHERE}: {root} has folders for {' and '.join(found)}, but none for train")
-    return found
+        if part in parts:
+            raise BadInput(f"{WHERE}: {parts[part]} and {folder} are both the {part} part; remove one of them")
+        parts[part] = folder
+    if "train" not in parts:
+        raise BadInput(f"{WHERE}: {root} has folders for {' and '.join(parts)}, but none for train")
+    return parts
 
 
 def folders(root: Path) -> list[Path]:
@@ -73,7 +73,7 @@ def folders(root: Path) -> list[Path]:
 
 
 def images(root: Path) -> Iterator[tuple[str, list[Path]]]:
-    """Each folder in the root with its image files, in the order of their names."""
+    """The name and the image files of each folder in the root, in alphabetical order."""
     for folder in folders(root):
         yield folder.name, [file for file in sorted(folder.rglob("*")) if is_image_file(file)]
 
@@ -83,7 +83,7 @@ def is_image_file(file: Path) -> bool:
 
 
 def skipped(root: Path, parts: list[Path], empty: set[str]) -> Iterator[str]:
-    """What is told of the folders and files that are not read."""
+    """Notes on the folders and files that are not read."""
     if beside := [folder.name for folder in folders(root) if parts and folder not in parts]:
         yield f"folders beside the parts were not read: {', '.join(beside)}"
     if empty:

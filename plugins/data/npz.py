@@ -14,20 +14,20 @@ WHERE = "data.npz"
 
 
 def npz(*, path: str, inputs: str = "x", targets: str = "y", kind: str | None = None, layout: str | None = None) -> Examples:
-    """Arrays in a numpy file: `inputs` and `targets` are their names, or what their names begin with (x_train, x_val, x_test).
+    """Arrays in a numpy file: `inputs` and `targets` are their names, or the start of their names (x_train, x_val, x_test).
 
-    Inputs in four dimensions are images, and so are (N, H, W) of uint8 and uint16; `layout` (NCHW, NHWC, NHW, numbers) says it where
-    the shape leaves doubt. Arrays that are not compressed stay in the file where memory cannot hold them. Texts, up to 20 different
-    integers and rows with a single 1 are classes, real numbers a regression; `kind` says otherwise, and has to where both are
-    possible. Other arrays of the same length can be named by `split.group` and its like.
+    Inputs with four dimensions are images, and so are (N, H, W) of uint8 and uint16; `layout` (NCHW, NHWC, NHW, numbers) is needed
+    if the shape leaves doubt. Uncompressed arrays stay in the file if they do not fit in memory. Targets are classes if they are
+    texts, up to 20 distinct integers or rows with a single 1; real numbers are a regression. `kind` overrides this, and is needed
+    in doubt. `split.group`, `split.time` and `split.column` may name other arrays of the same length.
 
     Harris et al. 2020, arXiv:2006.10256.
 
     Raises:
-        BadInput: the file cannot be read, has no such arrays, or leaves doubt about what they are.
+        BadInput: the file cannot be read, lacks the arrays, or leaves the layout or the kind in doubt.
     """
     archive = Archive(Path(path).expanduser(), WHERE)
-    names = {part: found for part in PARTS if (found := names_of(archive, part, inputs, targets))}
+    names = {part: pair for part in PARTS if (pair := names_of(archive, part, inputs, targets))}
     if inputs in archive and targets in archive:
         names = {"train": (inputs, targets)}
     if "train" not in names:
@@ -39,8 +39,8 @@ def npz(*, path: str, inputs: str = "x", targets: str = "y", kind: str | None = 
         "targets": {(y.shape[1:], y.dtype.kind) for _, y in arrays.values()},
     }.items():
         if len(kinds) > 1:
-            said = ", ".join(f"{shape} {dtype}" for shape, dtype in sorted(kinds))
-            raise BadInput(f"{WHERE}: the {role} of the parts have different shapes or types: {said}")
+            seen = ", ".join(f"{shape} {dtype}" for shape, dtype in sorted(kinds))
+            raise BadInput(f"{WHERE}: the {role} of the parts have different shapes or types: {seen}")
     sources = [x for x, _ in arrays.values()]
     joined = sources[0] if len(sources) == 1 else Joined(*sources)
     y = np.concatenate([y for _, y in arrays.values()])
@@ -49,6 +49,6 @@ def npz(*, path: str, inputs: str = "x", targets: str = "y", kind: str | None = 
 
 
 def names_of(archive: Archive, part: str, inputs: str, targets: str) -> tuple[str, str] | None:
-    """The names of a part's arrays, where it has some."""
+    """The names of the inputs and targets of a part, if both are in the archive."""
     pairs = ((f"{inputs}_{word}", f"{targets}_{word}") for word in PART_NAMES if PART_NAMES[word] == part)
     return next((pair for pair in pairs if pair[0] in archive and pair[1] in archive), None)

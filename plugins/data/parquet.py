@@ -4,7 +4,7 @@ from pathlib import Path
 import pandas
 from pyarrow.parquet import ParquetDataset
 
-from autoopt.data.files import Sheet, asked, from_files, parts_of, read_file
+from autoopt.data.files import Sheet, declared_schema, from_files, parts_of, read_file
 from autoopt.data.task import Examples
 
 WHERE = "data.parquet"
@@ -22,18 +22,18 @@ def parquet(
     drop: list | None = None,
     na_values: list | None = None,
 ) -> Examples:
-    """A table in a Parquet file or a folder of such files (`path`), or in one a part; `target` is the column to be learnt.
+    """A table in a Parquet file or a folder of such files (`path`), or in one for each part; `target` is the column to predict.
 
-    Columns are treated as those of a csv file, but that their types are the file's; texts are read as in a csv file.
-    Columns of lists, mappings or bytes are left out.
+    Columns are encoded as those of `csv`. Their types are those of the file; columns of texts are read as in a csv file. Columns
+    of lists, mappings or bytes are left out.
 
     Apache Parquet 2013.
 
     Raises:
-        Unavailable: no file is given.
+        Unavailable: no file is given for training.
         BadInput: a file cannot be read, or nothing can be learnt from it.
     """
-    files, schema = parts_of(WHERE, path, train, val, test), asked(WHERE, types, drop, na_values)
+    files, schema = parts_of(WHERE, path, train, val, test), declared_schema(WHERE, types, drop, na_values)
     return from_files(WHERE, partial(read_file, WHERE, read=sheet), target, kind, files, schema)
 
 

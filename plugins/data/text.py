@@ -27,16 +27,16 @@ def text(
     length: int = 128,
     vocabulary: int = 10_000,
 ) -> Examples:
-    """Labelled lines, a class and a text with a separator between, in one file (`path`) or in a file a part.
+    """Labelled lines in one file (`path`) or in one file for each part: a class, a separator and a text.
 
-    A text becomes its first `length` words, as indices into the most frequent words of the training part, `vocabulary` at most:
-    0 is padding, 1 any other word. Words are told apart by what is no letter or digit, marks are words.
+    The first `length` words of a text become indices into a vocabulary of at most `vocabulary` entries, with the most frequent
+    words of the training part: 0 is padding, 1 is any other word. Words are runs of letters and digits; each mark is a word.
 
     Zhang et al. 2015, arXiv:1509.01626.
 
     Raises:
-        Unavailable: no file is given.
-        BadInput: a file cannot be read, or has a line without a text.
+        Unavailable: no file is given for training.
+        BadInput: a file cannot be read, or a line has no class or no text; `length` or `vocabulary` is too small.
     """
     if length < 1 or vocabulary < 3:
         raise BadInput(f"{WHERE}: length={length}, vocabulary={vocabulary}: expected 1 or more, and 3 or more")
@@ -51,7 +51,7 @@ def text(
 
 
 def labelled_lines(file: Path, separator: str) -> Sheet:
-    """Label and text of every line; quotes count where the separator is no tab."""
+    """The label and the text of every line; quotes have a meaning unless the separator is a tab."""
     quoting: Any = csv.QUOTE_NONE if separator == "\t" else csv.QUOTE_MINIMAL
     encoding = encoding_of(file)
     with open_unpacked(file) as stream:

@@ -5,7 +5,7 @@ from autoopt.data.task import Examples
 
 
 def wine() -> Examples:
-    """178 wines, 13 chemical measurements each; which of three growers they come from.
+    """178 wines, 13 chemical measurements each; three classes, the growers.
 
     Aeberhard & Forina 1992, DOI 10.24432/C5PC7J.
     """

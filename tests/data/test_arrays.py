@@ -69,10 +69,10 @@ def test_numbers_that_float32_would_round_are_given_in_float64(dtype, exact):
 @pytest.mark.parametrize(
     ("shape", "dtype", "layout", "said"),
     [
-        ((8, 8), "float32", None, r"d: the inputs are float32 \(42, 8, 8\): grey images or sequences; say d\.layout=NHW or"),
-        ((3, 3, 3), "float32", None, r"the channels may stand first or last; say d\.layout=NCHW or d\.layout=NHWC"),
-        ((2, 5, 6), "uint8", None, r"the channels may stand first or last"),
-        ((32, 3, 3), "float32", None, r"the channels may stand first or last"),
+        ((8, 8), "float32", None, r"d: the inputs are float32 \(42, 8, 8\): grey images or sequences; give d\.layout=NHW or"),
+        ((3, 3, 3), "float32", None, r"the channels may come first or last; give d\.layout=NCHW or d\.layout=NHWC"),
+        ((2, 5, 6), "uint8", None, r"the channels may come first or last"),
+        ((32, 3, 3), "float32", None, r"the channels may come first or last"),
         ((8, 8), "float32", "NHWC", r"d\.layout=NHWC: the inputs have the shape \(42, 8, 8\)"),
         ((8, 8), "float32", "CHW", r"d\.layout=CHW: expected one of NCHW, NHWC, NHW, numbers"),
         ((), "float32", None, r"the inputs are float32 \(42,\); expected numbers \(N, …\), or images"),
@@ -117,10 +117,10 @@ def test_integers_are_values_where_the_user_says_so():
 @pytest.mark.parametrize(
     ("targets", "kind", "said"),
     [
-        (np.arange(N) + 18, None, r"the targets are 42 different integers, 18 to 59: classes or values; say d\.kind=classification or"),
-        ((CODES == 1).astype("float32"), None, r"the targets are 0\.0 and 1\.0 in float32: classes or values; say d\.kind="),
-        (draw(5) > 0.5, None, r"multi-label, rows with several ones or none; several labels .* need a LightningModule with its own loss"),
-        ((draw(5) > 0.5).astype("float32"), None, r"multi-label, .*; or say d\.kind=regression"),
+        (np.arange(N) + 18, None, r"the targets are 42 different integers, 18 to 59: classes or values; give d\.kind=classification or"),
+        ((CODES == 1).astype("float32"), None, r"the targets are 0\.0 and 1\.0 in float32: classes or values; give d\.kind="),
+        (draw(5) > 0.5, None, r"multi-label, rows with several 1s or none; several labels .* need a LightningModule with its own loss"),
+        ((draw(5) > 0.5).astype("float32"), None, r"multi-label, .*; or give d\.kind=regression"),
         (draw(2, dtype="int64", top=9), None, r"the targets are int64 \(42, 2\); expected a single class for each example"),
         (draw(2), "classification", r"the targets are float32 \(42, 2\); expected a single class"),
         (draw(4, 4), None, r"the targets have the shape \(42, 4, 4\); expected a class \(N,\) or values \(N, D\)"),

@@ -43,7 +43,7 @@ def test_a_letter_across_two_reads_is_one(tmp_path, monkeypatch):
 
 def test_what_is_no_text_is_refused(tmp_path):
     (tmp_path / "a").write_bytes(b"PAR1\0\0\0\x15\x04\x15")
-    with pytest.raises(ValueError, match="it is no text"):
+    with pytest.raises(ValueError, match="it is not a text file"):
         encoding_of(tmp_path / "a")
 
 

@@ -54,7 +54,7 @@ def test_files_of_8_bits_count_as_16_among_deep_ones(tmp_path):
     first, second = Images([tmp_path / "a.png", tmp_path / "b.png"], 6, True)[torch.tensor([0, 1])]
     assert torch.equal(first, second)
     Image.fromarray(PICTURE.astype("float32")).save(tmp_path / "c.tif")
-    with pytest.raises(BadInput, match=r"c\.tif holds floating numbers and .*b\.png does not; give images of one kind"):
+    with pytest.raises(BadInput, match=r"c\.tif holds floating-point numbers and .*b\.png does not; give images of one kind"):
         Images([tmp_path / "b.png", tmp_path / "c.tif"], 6, True)
 
 
@@ -155,7 +155,7 @@ def test_parts_that_make_no_sense_are_refused(tmp_path):
     with pytest.raises(BadInput, match="has folders for test and validation, but none for train"):
         image_folder(path=str(tmp_path), size=4)
     write(tmp_path / "valid" / "left", 3)
-    with pytest.raises(BadInput, match=r"val and .*valid are both the validation part; leave one of them away"):
+    with pytest.raises(BadInput, match=r"val and .*valid are both the validation part; remove one of them"):
         image_folder(path=str(tmp_path), size=4)
     (tmp_path / "valid").rename(tmp_path / "train")
     for file in (tmp_path / "train" / "left").iterdir():

@@ -105,7 +105,7 @@ def test_a_batch_size_that_nothing_follows_is_left_out_or_refused():
     _, facts = world_of(f"data={HERE}:Fixed")
     reason = "Fixed has no batch_size that its training loader follows"
     assert facts["batch_size"] == 16 and facts["absent"]["batches"] == {"size": reason}
-    with pytest.raises(BadInput, match=rf"^batches\.size=choice\(32,64\): {reason}; leave batches\.size away$"):
+    with pytest.raises(BadInput, match=rf"^batches\.size=choice\(32,64\): {reason}; leave batches\.size out$"):
         world_of(f"data={HERE}:Fixed", "batches.size=32,64")
 
 
@@ -241,7 +241,7 @@ class Pairs(BatchSampler):
 @pytest.mark.parametrize(
     ("found", "said"),
     [
-        (rows(), r"a TensorDataset alone; give \(train, validation\) or \(train, validation, test\)"),
+        (rows(), r"a single TensorDataset; give \(train, validation\) or \(train, validation, test\)"),
         ((rows(),), "1 parts; give"),
         ((rows(), [1, 2]), "a part is list; expected torch.utils.data.DataLoader or Dataset"),
     ],
@@ -261,7 +261,7 @@ def test_loaders_are_given_by_import_path_or_from_python():
     names = [next(iter(tree["data"].values()))["from"] for tree in trees]
     assert names[0] == names[1] != names[2], "other data are another study"
     assert prepare({"tree": trees[0], "store": "."})[1]["test"]
-    with pytest.raises(BadInput, match="a TensorDataset alone"):
+    with pytest.raises(BadInput, match="a single TensorDataset"):
         prepare({"tree": compose_tree([], lambda: Lit(), rows()), "store": "."})
 
 

@@ -43,7 +43,7 @@ def test_types_are_told_by_the_values(values, kind):
 def test_gaps_get_the_median_of_the_training_part_alone():
     found, said = columns_of({"a": [1.0, None, 3, 8, 1000, None]}, train=[0, 1, 2, 3])
     assert found.inputs.tolist() == [[1, 0], [3, 1], [3, 0], [8, 0], [1000, 0], [3, 1]]
-    assert said["a"]["fill"] == 3 and said["a"]["treatment"] == "as it is, gaps filled by the median 3; a column says where the gaps are"
+    assert said["a"]["fill"] == 3 and said["a"]["treatment"] == "as it is, gaps filled by the median 3; a column marks the gaps"
 
 
 def test_gaps_that_training_has_not_seen_are_filled_too():
@@ -85,7 +85,7 @@ def test_what_says_nothing_is_left_out():
 
 def test_a_column_that_splits_is_no_input():
     found, said = columns_of({"who": [1, 2, 3], "x": [4, 5, 6]}, without=("who",))
-    assert found.inputs.tolist() == [[4], [5], [6]] and said["who"]["treatment"] == "left out: the split goes by it"
+    assert found.inputs.tolist() == [[4], [5], [6]] and said["who"]["treatment"] == "left out: the split uses it"
     with pytest.raises(BadInput, match="no column to learn from besides the target"):
         columns_of({"who": [1, 2, 3]}, without=("who",))
 

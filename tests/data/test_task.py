@@ -162,11 +162,11 @@ def test_too_few_examples_are_refused():
 def test_a_class_that_a_part_lacks_is_said():
     splits = {"train": torch.arange(50), "validation": torch.arange(50, 60), "test": torch.tensor([1, 60])}
     task = make_task(dataclasses.replace(classes(), splits=splits), SPLIT)
-    assert task.notes == ("the validation part has no example of 'yes', so nothing is measured on that",)
+    assert task.notes == ("the validation part has no example of 'yes', so its metrics do not cover that",)
     many = Examples(torch.rand(40, 2), torch.arange(40) % 8, "classification", splits=splits | {"train": torch.arange(20)} | {
         "validation": torch.arange(21, 22), "test": torch.arange(20, 30)})  # fmt: skip
     assert make_task(many, SPLIT).notes == (
-        "the validation part has no example of 0, 1, 2, 3, 4 and 2 more classes, so nothing is measured on that",
+        "the validation part has no example of 0, 1, 2, 3, 4 and 2 more classes, so its metrics do not cover that",
     )
 
 
@@ -270,7 +270,7 @@ def test_several_loaders_in_place_of_one_are_refused(several):
 @pytest.mark.parametrize("dtype", [torch.long, torch.float32])
 def test_several_labels_of_an_example_are_for_a_module_with_its_own_loss(dtype):
     labels = torch.ones(30, 3, dtype=dtype)
-    with pytest.raises(BadInput, match=r"rows of 0 and 1 with several ones or none; several labels .* need a LightningModule with its own"):
+    with pytest.raises(BadInput, match=r"rows of 0 and 1 with several 1s or none; several labels .* need a LightningModule with its own"):
         make_task(Rows(labels), SPLIT)
     assert make_task(Rows(labels), SPLIT, scan=False).datamodule is not None
 
@@ -288,7 +288,7 @@ def test_real_targets_are_a_regression(shape, outputs):
 
 def test_batches_that_are_no_tensors_are_for_a_module_that_takes_them():
     datamodule = Mapped(torch.zeros(20, dtype=torch.long))
-    with pytest.raises(BadInput, match=r"data: the data module's batches are no \(inputs, targets\) tensors; give a LightningModule"):
+    with pytest.raises(BadInput, match=r"data: the data module's batches are not tensors \(inputs, targets\); give a LightningModule"):
         make_task(datamodule, SPLIT)
     assert make_task(datamodule, SPLIT, scan=False).kind == "unknown"
 
@@ -337,7 +337,7 @@ def test_what_the_source_says_is_told_first():
     splits = {"train": torch.arange(8), "validation": torch.arange(8, 10), "test": torch.arange(10, 14)}
     targets = torch.tensor([0, 1, 2, 3, 0, 1, 2, 3, 0, 1, 0, 1, 2, 3])
     task = make_task(Examples(torch.randn(14, 3), targets, "classification", tuple("abcd"), splits, notes=("first",)), SPLIT)
-    assert task.notes == ("first", "the validation part has no example of 'c', 'd', so nothing is measured on that")
+    assert task.notes == ("first", "the validation part has no example of 'c', 'd', so its metrics do not cover that")
 
 
 @pytest.mark.parametrize(

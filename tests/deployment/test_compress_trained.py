@@ -176,7 +176,7 @@ def with_argument(name):
 
 def test_what_cannot_be_stored_is_refused():
     with pytest.raises(
-        TechniqueError, match="compression/unstorable: a Hooked cannot be stored: its attribute 'function' is no plain value"
+        TechniqueError, match="compression/unstorable: a Hooked cannot be stored: its attribute 'function' is not a plain value"
     ):
         trial([f"{HERE}:unstorable"])
 

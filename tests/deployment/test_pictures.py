@@ -78,12 +78,12 @@ def test_values_are_those_that_the_model_was_trained_on():
         (COLOUR / 255 - 0.5, task(3), r"values from -0\.5 to 0\.5, but the model was trained on 0 to 1"),
         (COLOUR.astype("uint16"), task(3), r"images, but the model was trained on values in \[0, 1\]; give these, or uint8"),
         (COLOUR / 255, task(3, 0, 255, 255), r"the images have values in \[0, 1\], but the model was trained on 0 to 255"),
-        (COLOUR, task(3, 0, 65535, 65535), r"images of uint8, but the model was trained on values up to 65535"),
+        (COLOUR, task(3, 0, 65535, 65535), r"uint8 images, but the model was trained on values up to 65535"),
         (COLOUR, task(3, -2, 2), r"torch\.uint8 images, but the model was trained on values from -2 to 2"),
         ([Image.fromarray(COLOUR[0])], task(3, -2, 2), r"a PIL image, but the model was trained on values from -2 to 2; give arrays"),
-        ([Image.fromarray(COLOUR[0])], task(4), r"a PIL image, but the model was trained on images of 4 channels"),
+        ([Image.fromarray(COLOUR[0])], task(4), r"a PIL image, but the model was trained on images with 4 channels"),
         ([Image.fromarray(GREY[0].astype("uint16"))], task(1), r"a PIL image of mode I;16, but the model was trained on values up to 1"),
-        (np.array(["a.png"]), task(3), r"images of <U5; expected numbers, or PIL images"),
+        (np.array(["a.png"]), task(3), r"an array of <U5; expected numbers, or PIL images"),
     ],
 )
 def test_what_cannot_be_told_apart_is_refused(given, known, said):

@@ -111,7 +111,7 @@ def test_an_attribute_of_the_donor_hides_no_module_and_places_are_those_of_what_
 
 
 def test_without_a_donor_what_is_not_plain_is_refused():
-    with pytest.raises(ValueError, match="a Opaque cannot be stored: its attribute 'function' is no plain value"):
+    with pytest.raises(ValueError, match="a Opaque cannot be stored: its attribute 'function' is not a plain value"):
         describe_modules(Opaque(), nn.Identity())
 
 
@@ -120,7 +120,7 @@ def test_what_does_not_belong_together_is_refused():
     node = describe_modules(model, model)
     with pytest.raises(ValueError, match="there is no tensor bias"):
         restore(node, {"weight": model.weight}, model)
-    with pytest.raises(ValueError, match=r"os:getcwd is no torch\.nn\.Module"):
+    with pytest.raises(ValueError, match=r"os:getcwd is not a torch\.nn\.Module"):
         restore(node | {"class": "os:getcwd"}, model.state_dict(), nn.Identity())
     with pytest.raises(ImportError):
         restore(node | {"class": "no_such_module:Net"}, model.state_dict(), nn.Identity())

@@ -635,7 +635,7 @@ class Once(L.LightningDataModule):
     [
         (torch.zeros(8, 6, 6).long(), {"images", "targets"}, "the targets are masks, which are not mixed"),
         (torch.rand(8, 2, 12, 12), {"planes", "images", "targets"}, r"hold \(8, 2, 12, 12\) beside the images, which would not be moved"),
-        (torch.eye(8).long(), {"targets"}, r"the targets are \(8, 8\) integers, no class for each example"),
+        (torch.eye(8).long(), {"targets"}, r"the targets are \(8, 8\) integers, not one class for each example"),
         (torch.arange(8), set(), ""),
     ],
 )
@@ -646,7 +646,7 @@ def test_what_would_not_fit_the_targets_is_not_offered(targets, names, said):
 
 def test_batches_of_integers_are_not_augmented():
     found = make_task(Once(torch.zeros(8, 3, 6, 6, dtype=torch.uint8), torch.arange(8)), {}, scan=False).unoffered
-    assert found.keys() == {"planes", "inputs"} and "torch.uint8, no floating numbers" in found["planes"]
+    assert found.keys() == {"planes", "inputs"} and "torch.uint8, not floating-point numbers" in found["planes"]
 
 
 def test_a_network_takes_class_indices_in_every_form_and_no_masks():
@@ -808,7 +808,7 @@ def test_geometry_acts_before_mixing_and_classes_become_probabilities_once():
 
 def test_an_augmentation_that_returns_too_little_is_named():
     chosen = Chosen(recipe({}, augmentation=here("forgetful")))
-    with pytest.raises(TechniqueError, match="augmentation/forgetful: returned 1 of inputs, targets"):
+    with pytest.raises(TechniqueError, match="augmentation/forgetful: returned 1 instead of 2 tensors: inputs, targets"):
         augment(chosen, *blobs(6), 3)
 
 

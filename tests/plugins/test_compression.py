@@ -499,7 +499,7 @@ def test_quantize_static_takes_the_ranges_as_told(trained, capsys, monkeypatch):
 @pytest.mark.slow
 def test_quantize_static_says_where_there_is_no_int8_form():
     model = recurrent(SEQUENCE).eval()
-    with pytest.raises(Unavailable, match="only 1% of the weights are in layers that it computes in int8"):
+    with pytest.raises(Unavailable, match="only 1% of the weights are in layers that can run in int8"):
         quantize_static(model, batches(torch.rand(16, 7, 5)))
 
 
@@ -516,7 +516,7 @@ def test_quantize_dynamic_is_close_and_takes_ranges_as_it_runs():
 
 
 def test_quantize_dynamic_leaves_convolutions_to_others(net):
-    with pytest.raises(Unavailable, match=r"only \d% of the weights are in layers that it computes in int8"):
+    with pytest.raises(Unavailable, match=r"only \d% of the weights are in layers that can run in int8"):
         quantize_dynamic(net, batches(images()))
 
 

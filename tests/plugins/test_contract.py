@@ -70,7 +70,7 @@ BROKEN = [
     ("device", "halves_the_model", "leaves the weights alone", "it changed the model's 0.bias, 0.weight"),
     ("device", "unknown_to_lightning", "trains two steps", "got an unexpected keyword argument 'speed'"),
     ("compression", "copies", "makes it smaller", r"it takes (\d+) bytes and (\d+) FLOPs; it took \1 and \2"),
-    ("compression", "cannot_be_written", "can be stored", "a Opaque cannot be stored: its attribute 'scale' is no plain value"),
+    ("compression", "cannot_be_written", "can be stored", "a Opaque cannot be stored: its attribute 'scale' is not a plain value"),
     ("compression", "keeps_weights_in_a_cache", "can be stored", "it gives other outputs after it was stored and loaded again"),
     ("compression", "forgets_everything", "stays close", r"only \d+% of the predictions stay the same"),
     ("compression", "halves_in_place", "leaves the given model alone", "it changed the given model's 0.bias, 0.weight"),

@@ -164,7 +164,7 @@ def test_csv_without_a_file(tmp_path):
 
 
 def test_csv_without_any_file_says_what_to_give():
-    with pytest.raises(Unavailable, match=r"data\.csv\.path is missing: say data\.csv\.path=…, or data\.csv\.train=… with"):
+    with pytest.raises(Unavailable, match=r"data\.csv\.path is missing: give data\.csv\.path=…, or data\.csv\.train=… with"):
         csv(target="y")
 
 
@@ -248,10 +248,10 @@ def test_csv_targets(table, cells, kind, classes):
     ("cell", "settings", "message"),
     [
         (lambda n: f'"${n},000.00"', {}, r"'y' holds 60 different texts in 60 rows, such as '\$0,000.00': too many to be classes; "
-         r"if these are numbers, say data\.csv\.types=\[y:number\]$"),
+         r"if these are numbers, give data\.csv\.types=\[y:number\]$"),
         (lambda n: f"name {n}", {}, "the target 'y' holds 60 different texts in 60 rows, such as 'name 0': too many to be classes$"),
-        (lambda n: "error" if n == 50 else n * 1.5, {}, "'y' is a number, but row 51 holds 'error', which is no number; mend it"),
-        (lambda n: ["x", "None"][n % 2], {}, r"the first in row 2 \('None'; if that is a class, say data\.csv\.types=\[y:cat"),
+        (lambda n: "error" if n == 50 else n * 1.5, {}, "'y' is a number, but row 51 holds 'error', which is not a number; mend it"),
+        (lambda n: ["x", "None"][n % 2], {}, r"the first in row 2 \('None'; if that is a class, give data\.csv\.types=\[y:cat"),
         (lambda n: f"2020-01-{n % 28 + 1:02}", {}, "the target 'y' holds dates such as '2020-01-01'; expected numbers or classes"),
         (lambda n: n, {"types": ["b:number"]}, r"data\.csv\.types: the table has no column 'b'\. Known: a, y"),
         (lambda n: n, {"types": ["a:numbr"]}, r"data\.csv\.types: expected column:type, got 'a:numbr'\. Did you mean 'number'\?"),
@@ -281,7 +281,7 @@ def test_classes_that_training_has_not_seen_are_refused(tmp_path):
     for name, rows in {"a": "1,u\n2,v\n", "b": "3,u\n", "c": "4,w\n"}.items():
         (tmp_path / name).write_text(f"x,y\n{rows}")
     examples = csv(target="y", train=str(tmp_path / "a"), val=str(tmp_path / "b"), test=str(tmp_path / "c"))
-    with pytest.raises(BadInput, match="data: the test part has classes that the training part has not: 'w'"):
+    with pytest.raises(BadInput, match="data: the test part has classes that the training part lacks: 'w'"):
         make_task(examples, SPLIT)
 
 

@@ -65,11 +65,11 @@ def test_columns_by_name(tmp_path):
     write(tmp_path / "d", columns, {"title": TEXT, "body": TEXT, "stars": {"dtype": "float32", "_type": "Value"}})
     examples = hugging_face(path=str(tmp_path / "d"), inputs="body", target="stars")
     assert examples.kind == "regression" and examples.inputs.texts[0] == "b c"
-    with pytest.raises(BadInput, match=r"data\.hugging_face\.inputs=…: say which column\. Known: body, stars, title\."):
+    with pytest.raises(BadInput, match=r"data\.hugging_face\.inputs=…: give the name of the column\. Known: body, stars, title\."):
         hugging_face(path=str(tmp_path / "d"), target="stars")
     with pytest.raises(BadInput, match=r"data\.hugging_face\.target=star: no such column\. Did you mean 'stars'\?"):
         hugging_face(path=str(tmp_path / "d"), inputs="body", target="star")
-    with pytest.raises(BadInput, match=r"inputs=stars: expected a column of images or texts; a table is read by data=parquet"):
+    with pytest.raises(BadInput, match=r"inputs=stars: expected a column of images or texts; for a table, use data=parquet"):
         hugging_face(path=str(tmp_path / "d"), inputs="stars", target="stars")
 
 
@@ -87,7 +87,7 @@ def test_what_is_no_data_set_is_refused(tmp_path):
     with pytest.raises(BadInput, match="the column 'label' has gaps"):
         hugging_face(path=str(tmp_path / "gaps"))
     write(tmp_path / "unlabelled", {**pictures(4), "label": [0, 1, -1, -1]}, features)
-    with pytest.raises(BadInput, match="2 rows have the label -1, which stands for none; leave them or their split away"):
+    with pytest.raises(BadInput, match="2 rows have the label -1, which means no label; remove these rows or their split"):
         hugging_face(path=str(tmp_path / "unlabelled"))
     write(tmp_path / "broken", {**pictures(3), "image": [png(1), {"bytes": b"no", "path": None}, png(2)]}, features)
     with pytest.raises(BadInput, match="broken: row 1 of 'image' cannot be read as an image"):

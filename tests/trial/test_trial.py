@@ -565,7 +565,7 @@ def test_values_without_columns_are_as_good_as_one_column():
 
 
 def test_further_tensors_of_a_batch_are_refused_for_a_network():
-    with pytest.raises(BadInput, match=r"batches hold 3 tensors, of which a network takes two, \(inputs, targets\); give a"):
+    with pytest.raises(BadInput, match=r"batches hold 3 tensors, but a network takes two, \(inputs, targets\); give a"):
         prepared(f"data={HERE}:Weighted", "model=mlp", "device=cpu")
     world, recipe = prepared(f"data={HERE}:Weighted", f"model={HERE}:Lit", "device=cpu", "study.epochs=1")
     assert trained(world, recipe).metrics["val_accuracy"] > 0

@@ -241,13 +241,13 @@ def test_a_lightning_module_keeps_its_own():
 
 def test_batches_that_cannot_be_augmented_are_not_offered():
     mapped = facts_of(f"data={HERE}:Mapped", f"model={HERE}:Lit")["absent"]["augmentation"]
-    assert mapped == dict.fromkeys(OFFERED, "the data module's batches are no (inputs, targets) tensors")
+    assert mapped == dict.fromkeys(OFFERED, "the data module's batches are not tensors (inputs, targets)")
     changing = facts_of(f"data={HERE}:Changing", f"model={HERE}:Lit")["absent"]["augmentation"]
     assert "in its on_after_batch_transfer" in changing["inputs"]
 
 
 def test_a_network_needs_batches_of_tensors_and_something_to_be_judged_on():
-    with pytest.raises(BadInput, match=r"batches are no \(inputs, targets\) tensors; give a LightningModule that takes them"):
+    with pytest.raises(BadInput, match=r"batches are not tensors \(inputs, targets\); give a LightningModule that takes them"):
         facts_of(f"data={HERE}:Mapped")
     with pytest.raises(BadInput, match="data=Unvalidated: it has no val_dataloader, which a network is judged on"):
         facts_of(f"data={HERE}:Unvalidated")
