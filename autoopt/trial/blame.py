@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from itertools import takewhile
 
+from autoopt.domain import Unavailable
 from autoopt.errors import NonFinite, TechniqueError, machine_fault, out_of_memory
 from autoopt.module.chosen import Chosen
 from autoopt.recipe import Recipe
@@ -27,7 +28,9 @@ def blaming(recipe: Recipe) -> Iterator[None]:
     except Exception as error:
         if out_of_memory(error) or machine_fault(error) or (technique := culprit(error, recipe)) is None:
             raise
-        raise TechniqueError(technique.slot, technique.name, f"{type(error).__name__}: {error}") from error
+        unavailable = isinstance(error, Unavailable)
+        detail = str(error) if unavailable else f"{type(error).__name__}: {error}"
+        raise TechniqueError(technique.slot, technique.name, detail, unavailable) from error
 
 
 def culprit(error: Exception, recipe: Recipe) -> Technique | None:

@@ -1,35 +1,121 @@
+from collections import Counter
 from typing import Annotated, Any
 
+from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor, nn
+from torch.autograd.graph import Node
 from torch.nn.modules.dropout import _DropoutNd
 
 from autoopt.domain import Range, Unavailable
 from autoopt.module.build import activation_sites
 
 
-def dropout(model: nn.Module, *, p: Annotated[float, Range(0.05, 0.8)] = 0.5) -> None:
-    """In training every hidden activation is 0 with the probability `p`, else divided by `1 - p`; the outputs are never dropped.
+class Drop:
+    """A forward hook of a module that may be called several times in a pass: drops the outputs of those calls that `acts` names.
 
-    If the model has dropout modules, they get this p; else every activation module, unless it ends the model, gets a
-    child that drops its outputs. The names of the parameters stay.
+    Args:
+        layer: drops; always in training mode.
+        acts: whether to drop, for each call of a pass; empty until the first backward pass shows it.
+        nodes: of the autograd graph, one for each call, while they are recorded.
+    """
 
-    Srivastava et al. 2014 (JMLR 15).
+    def __init__(self, layer: _DropoutNd):
+        self.layer, self.calls = layer, 0
+        self.acts: list[bool] = []
+        self.nodes: list[Node | None] | None = None
+
+    def __call__(self, place: nn.Module, inputs: Any, outputs: Tensor) -> Tensor:
+        if not place.training:
+            return outputs
+        if self.nodes is not None:
+            self.nodes.append(outputs.grad_fn)
+        self.calls += 1
+        acts = bool(self.acts) and self.acts[(self.calls - 1) % len(self.acts)]
+        dropped: Tensor = self.layer(outputs) if acts else outputs
+        return dropped
+
+
+class Dropout(Callback):
+    """Finds the branches by the first backward pass: there an output is used once, on the trunk by the branch and by the shortcut."""
+
+    def __init__(self, drops: list[Drop]):
+        self.drops = drops
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        for drop in self.drops:
+            drop.nodes = None if drop.acts else []
+
+    def on_before_backward(self, trainer: Trainer, pl_module: LightningModule, loss: Tensor) -> None:
+        recording = [drop for drop in self.drops if drop.nodes is not None]
+        if not recording:
+            return
+        uses = uses_of_outputs(loss)
+        for drop in recording:
+            drop.acts, drop.nodes, drop.calls = [node is not None and uses[node] == 1 for node in drop.nodes or ()], None, 0
+        if not any(any(drop.acts) for drop in self.drops):
+            raise Unavailable("every activation of the model is on a residual trunk")
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if any(drop.nodes is not None for drop in self.drops):
+            raise Unavailable("the module calls loss.backward() by itself; self.manual_backward(loss) shows its residual branches")
+
+
+def dropout(model: nn.Module, *, p: Annotated[float, Range(0.05, 0.5)] = 0.2, replace: bool = False) -> Callback | None:
+    """In training every hidden activation is 0 with the probability `p`, else divided by `1 - p`, but for a residual trunk's.
+
+    It acts on the outputs of activation modules inside of residual branches, between layers and before the head, from the second
+    step on; a zero on the trunk would reach all later layers. After SELU it is alpha dropout, which keeps mean and variance.
+    Dropout modules of the model itself keep their rate; `replace` gives them `p`, apart from those in an attention, and adds no
+    others. Those that are off (rate 0) are places that the author left for it.
+
+    Srivastava et al. 2014 (JMLR 15); alpha dropout: Klambauer et al. 2017, arXiv:1706.02515; inside of the branches: Zagoruyko &
+    Komodakis 2016, arXiv:1605.07146, section 2.4.
 
     Raises:
-        Unavailable: the model has neither dropout nor a hidden activation module.
+        Unavailable: the model has dropout of its own, or no hidden activation module, or those on the trunk alone.
     """
-    hidden = {getattr(parent, name): None for parent, name in activation_sites(model)}
-    if not any(isinstance(module, _DropoutNd) for module in model.modules()):
-        for activation in hidden:
-            activation.dropout = nn.Dropout(p)
-            activation.register_forward_hook(drop)
-    modules = [module for module in model.modules() if isinstance(module, _DropoutNd)]
-    if not modules:
+    own = [module for module in model.modules() if isinstance(module, _DropoutNd)]
+    if own and replace:
+        for module in outside_attention(model, own):
+            module.p = p
+        return None
+    if any(module.p for module in own):
+        raise Unavailable("the model has dropout of its own, which keeps its rate; regularizer.dropout.replace=true gives it this one")
+    places: list[nn.Module] = [*own] or list({getattr(parent, name): None for parent, name in activation_sites(model)})
+    if not places:
         raise Unavailable("the model has neither dropout nor an activation module after a hidden layer")
-    for module in modules:
-        module.p = p
+    drops = [drop_of(place) for place in places]
+    for drop in drops:
+        drop.layer.p = p
+    return Dropout(drops)
 
 
-def drop(activation: Any, inputs: Any, outputs: Tensor) -> Tensor:
-    dropped: Tensor = activation.dropout(outputs)
-    return dropped
+def outside_attention(model: nn.Module, modules: list[_DropoutNd]) -> list[_DropoutNd]:
+    inside = {child for module in model.modules() if "attention" in type(module).__name__.lower() for child in module.children()}
+    return [module for module in modules if module not in inside]
+
+
+def drop_of(place: nn.Module) -> Drop:
+    """The hook of a module, registered at the first call."""
+    for hook in place._forward_hooks.values():
+        if isinstance(hook, Drop):
+            return hook
+    kind = type(place) if isinstance(place, _DropoutNd) else nn.AlphaDropout if isinstance(place, nn.SELU) else nn.Dropout
+    drop = Drop(kind())
+    place.register_forward_hook(drop)
+    return drop
+
+
+def uses_of_outputs(loss: Tensor) -> Counter[Node]:
+    """How often the output of each node of the autograd graph is used."""
+    uses, seen = Counter[Node](), set[Node]()
+    waiting = [loss.grad_fn] if loss.grad_fn is not None else []
+    while waiting:
+        for node, _ in waiting.pop().next_functions:
+            if node is None:
+                continue
+            uses[node] += 1
+            if node not in seen:
+                seen.add(node)
+                waiting.append(node)
+    return uses

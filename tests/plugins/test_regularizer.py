@@ -115,9 +115,25 @@ def plain() -> nn.Sequential:
     return nn.Sequential(nn.Linear(4, 64), nn.PReLU(), nn.Linear(64, 64), nn.Tanh(), nn.Linear(64, 3), nn.Softplus())
 
 
+def with_dropout(model: nn.Module, inputs: Tensor, **values) -> nn.Module:
+    """The model with dropout after its first backward pass."""
+    callback = dropout(model, **values)
+    callback.on_train_start(None, None)
+    callback.on_before_backward(None, None, model.train()(inputs).sum())
+    return model
+
+
+def zeros(model: nn.Module, inputs: Tensor) -> dict[str, float]:
+    """The share of zeros among the outputs of each module, by name."""
+    shares = {}
+    for name, module in model.named_modules():
+        module.register_forward_hook(lambda *given, name=name: shares.update({name: (given[2] == 0).float().mean().item()}))
+    model(inputs)
+    return shares
+
+
 def test_dropout_keeps_a_share_and_scales_it_up():
-    model = plain()
-    dropout(model, p=0.2)
+    model = with_dropout(plain(), torch.randn(2, 4), p=0.2)
     inputs = torch.randn(2000, 4)
     before = model[0](inputs)
     expected = torch.where(before > 0, before, model[1].weight * before)
@@ -130,8 +146,7 @@ def test_dropout_keeps_a_share_and_scales_it_up():
 
 
 def test_dropout_keeps_names_and_what_is_evaluated():
-    model, untouched = plain(), plain()
-    dropout(model, p=0.9)
+    model, untouched = with_dropout(plain(), torch.randn(2, 4), p=0.9), plain()
     inputs = torch.randn(5, 4)
     assert torch.equal(model.eval()(inputs), untouched(inputs))
     assert model.state_dict().keys() == untouched.state_dict().keys()
@@ -139,19 +154,83 @@ def test_dropout_keeps_names_and_what_is_evaluated():
 
 
 def test_dropout_of_a_copy_is_its_own():
-    model = plain()
-    dropout(model, p=0.5)
+    model = with_dropout(plain(), torch.randn(2, 4), p=0.5)
     other = copy.deepcopy(model)
     dropout(other, p=0.1)
     shares = [(m[1](torch.ones(2000, 64)) == 0).float().mean().item() for m in (model, other)]
     assert shares == pytest.approx([0.5, 0.1], abs=0.01)
 
 
-def test_dropout_sets_the_models_own_where_it_has_some():
-    model = nn.Sequential(nn.Conv2d(1, 2, 3), nn.ReLU(), nn.Dropout2d(0.5), nn.Flatten(), nn.Linear(8, 8), nn.Dropout(0.1), nn.Linear(8, 2))
-    dropout(model, p=0.3)
-    assert [m.p for m in (model[2], model[5])] == [0.3, 0.3]
-    assert not model[1]._modules and not model[1]._forward_hooks
+class SelfAttention(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.weights, self.dropout = nn.Linear(8, 8), nn.Dropout(0.4)
+
+    def forward(self, inputs):
+        return self.dropout(self.weights(inputs).softmax(1))
+
+
+def test_dropout_leaves_the_models_own_unless_it_is_asked_to_replace_it_and_that_of_attention_always():
+    model = nn.Sequential(nn.Conv2d(1, 2, 3), nn.ReLU(), nn.Dropout2d(0.5), nn.Flatten(), SelfAttention(), nn.Dropout(0.1), nn.Linear(8, 2))
+    with pytest.raises(Unavailable, match=r"has dropout of its own, which keeps its rate; regularizer\.dropout\.replace=true gives it"):
+        dropout(model, p=0.3)
+    assert dropout(model, p=0.3, replace=True) is None
+    assert [m.p for m in (model[2], model[4].dropout, model[5])] == [0.3, 0.4, 0.3]
+    assert not model[1]._forward_hooks
+
+
+def test_dropout_that_is_off_is_a_place_that_the_author_left_for_it():
+    model = nn.Sequential(nn.Linear(4, 100), nn.ReLU(), nn.Linear(100, 100), nn.Dropout1d(0.0), nn.Linear(100, 3))
+    shares = zeros(with_dropout(model, torch.rand(2, 4), p=0.5), torch.rand(200, 4))
+    assert shares["1"] < 0.9 and shares["3"] == pytest.approx(0.5, abs=0.1) and model[3].p == 0
+    rows = (model[3](torch.ones(200, 100)) == 0).all(1)
+    assert 0.3 < rows.float().mean() < 0.7, "Dropout1d drops whole rows"
+
+
+class Block(nn.Module):
+    """A residual block that uses one activation module inside of its branch and on the trunk, as torchvision's do."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.second, self.relu = nn.Linear(64, 64), nn.Linear(64, 64), nn.ReLU(inplace=True)
+        self.seen = []
+
+    def forward(self, inputs):
+        inside = self.relu(self.first(inputs))
+        trunk = self.relu(inputs + self.second(inside))
+        self.seen = [(tensor == 0).float().mean().item() for tensor in (inside, trunk)]
+        return trunk
+
+
+def test_dropout_stays_away_from_a_residual_trunk():
+    """A zero there would reach all later layers: with p=.3 on the trunk of a resnet, digits were classified by chance."""
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(4, 64), nn.Softplus(), Block(), Block(), nn.Linear(64, 32), nn.Softplus(), nn.Linear(32, 3))
+    model(torch.rand(200, 4))
+    before = [block.seen for block in model[2:4]]
+    shares = zeros(with_dropout(model, torch.rand(2, 4), p=0.5), torch.rand(200, 4))
+    assert shares["1"] == 0 and shares["5"] == pytest.approx(0.5, abs=0.05), "the stem is on the trunk, the head is not"
+    for block, (inside, _) in zip(model[2:4], before, strict=True):
+        assert block.seen[0] == pytest.approx(0.5 + inside / 2, abs=0.1)
+    assert model[2].seen[1] == pytest.approx(before[0][1], abs=0.1)
+
+
+def test_dropout_after_selu_keeps_mean_and_variance():
+    model = nn.Sequential(nn.Linear(4, 64), nn.SELU(), nn.Linear(64, 2))
+    with_dropout(model, torch.rand(2, 4), p=0.3)
+    outputs = model[1](torch.randn(3000, 64))
+    assert (outputs == outputs.min()).float().mean().item() == pytest.approx(0.3, abs=0.01) and not (outputs == 0).any()
+    assert (outputs.mean().item(), outputs.std().item()) == pytest.approx((0, 1), abs=0.03)
+
+
+def test_dropout_says_where_it_cannot_act():
+    trunk = nn.Sequential(nn.Linear(4, 4), nn.ReLU(), ResidualBlock(nn.Linear(4, 4)))
+    with pytest.raises(Unavailable, match="every activation of the model is on a residual trunk"):
+        with_dropout(trunk, torch.rand(2, 4))
+    callback = dropout(plain())
+    callback.on_train_start(None, None)
+    with pytest.raises(Unavailable, match=r"calls loss\.backward\(\) by itself; self\.manual_backward\(loss\) shows"):
+        callback.on_train_epoch_end(None, None)
 
 
 def test_dropout_needs_something_to_drop():
