@@ -72,6 +72,8 @@ class Raw(Protocol):
 
 
 SAMPLED = 1024
+ENDLESS = 10_000
+"""More batches than this from a loader without a length count as a stream that does not end."""
 Span = tuple[float, float]
 """The least and the greatest value."""
 WITHIN = ("images", "pixels")
@@ -386,12 +388,15 @@ def unoffered_of(batch: Any, layout: Layout) -> dict[str, str]:
 
 
 def check_loader(name: str, loader: object) -> None:
-    """Raise BadInput if a hook of a data module returns several loaders."""
+    """Raise BadInput if a hook of a data module returns several loaders, or one that does not end."""
     inner = getattr(loader, "iterables", loader)  # of Lightning's CombinedLoader
     several = list(inner.values()) if isinstance(inner, dict) else inner
     if isinstance(several, list | tuple) and several and isinstance(several[0], DataLoader):
         way = "join their data sets in one (torch.utils.data.ConcatDataset)"
         raise BadInput(f"data: the data module's {name} gives {len(several)} loaders; {way}, or give a LightningModule that takes them")
+    if not sized(loader) and any(number > ENDLESS for number, _ in enumerate(loader, 1)):  # type: ignore[arg-type]
+        way = "give it a length (__len__), or give a LightningModule and trainer.limit_train_batches"
+        raise BadInput(f"data: the data module's {name} gave {ENDLESS:,} batches without an end, but a network is trained in epochs; {way}")
 
 
 def validated(examples: Examples) -> tuple[Examples, Span | None]:

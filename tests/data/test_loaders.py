@@ -1,5 +1,7 @@
 """A user's loaders: set up alike for all trials, with their own batch size or another one."""
 
+import itertools
+
 import lightning.pytorch as L
 import pytest
 import torch
@@ -208,6 +210,18 @@ def test_a_loader_without_a_length_is_offered_to_nothing_that_asks_for_one():
     for slot in ("optimizer", "schedule", "regularizer"):
         assert "does not say how many batches it has" in facts["absent"][slot]["total_steps"]
     assert "total_steps" not in world_of(f"data={HERE}:PerDevice")[1]["absent"]["schedule"]
+
+
+class Endless(Streamed):
+    def train_dataloader(self):
+        return itertools.repeat((torch.rand(2, 3), torch.tensor([0, 1])))
+
+
+def test_a_network_refuses_a_stream_that_does_not_end():
+    told = r"^data: the data module's train_dataloader gave 10,000 batches without an end, but a network is trained in epochs"
+    with pytest.raises(BadInput, match=told):
+        make_task(Endless(), {})
+    assert not make_task(Endless(), {}, scan=False).sized
 
 
 # ------------------------------------------------------------------------------------------------------------- loaders as they are
