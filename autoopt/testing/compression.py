@@ -4,9 +4,9 @@ import json
 
 import torch
 from torch import Tensor, nn
-from torch.utils.flop_counter import FlopCounterMode
 
 from autoopt.deployment.structure import describe_modules, restore
+from autoopt.module.flops import flops
 from autoopt.technique import Technique
 from autoopt.testing.worlds import WORLDS, Offered, differing_tensors, situations
 
@@ -14,20 +14,14 @@ from autoopt.testing.worlds import WORLDS, Offered, differing_tensors, situation
 def makes_it_smaller(technique: Technique) -> None:
     for world, smaller in situations(technique):
         sizes = stored_bytes(world["model"]), stored_bytes(smaller)
-        work = flops(world["model"], world), flops(smaller, world)
-        fewer = 0 < work[1] < work[0]  # torch counts only its own operations
+        work = [flops(model, inputs_among(world)) or 0 for model in (world["model"], smaller)]
+        fewer = 0 < work[1] < work[0]
         assert sizes[1] < sizes[0] or fewer, f"it takes {sizes[1]} bytes and {work[1]} FLOPs; it took {sizes[0]} and {work[0]}"
 
 
 def stored_bytes(model: nn.Module) -> int:
     """Bytes of the weights, as they are written."""
     return sum(t.numel() * t.element_size() for t in model.state_dict().values() if isinstance(t, Tensor))
-
-
-def flops(model: nn.Module, world: Offered) -> int:
-    with FlopCounterMode(display=False) as counter, torch.no_grad():
-        model(inputs_among(world))
-    return counter.get_total_flops()
 
 
 def stays_close(technique: Technique) -> None:

@@ -11,11 +11,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.utils.flop_counter import FlopCounterMode
 from torchmetrics.functional import classification as C
 from torchmetrics.functional import regression as R
 
 from autoopt.errors import out_of_memory
+from autoopt.module.flops import flops
 
 CLASSIFICATION = ("accuracy", "balanced_accuracy", "f1", "recall", "precision", "loss")
 REGRESSION = ("rmse", "mae", "r2", "loss")
@@ -110,12 +110,9 @@ def size(model: nn.Module) -> dict[str, float]:
     return {"parameters": float(sum(p.numel() for p in model.parameters()) + other), "size_mb": stored / 1e6}
 
 
-@torch.no_grad()
 def operations(model: nn.Module, example: Tensor) -> dict[str, float]:
-    """Floating-point operations for one example, a multiplication and an addition counted as two; nothing where torch sees none."""
-    with FlopCounterMode(display=False) as counter:
-        model.eval()(example[:1])
-    return {"flops": float(total)} if (total := counter.get_total_flops()) else {}
+    """Floating-point operations for one example; nothing where there are none, or where they cannot be counted."""
+    return {"flops": float(total)} if (total := flops(model, example[:1])) else {}
 
 
 def peak_memory() -> dict[str, float]:
