@@ -77,6 +77,8 @@ def set_up(world: World, order: Order, report: Report, fold: int = 1, share: Sha
     folder = world.store.weights(order.key).parent
     trainer = make_trainer(order.recipe, module, reporter, feed, limit, device, folder)
     feed.to(trainer.strategy.root_device)
+    if part[0]:
+        seed_all(order.seed + part[0])  # each replica of the model draws its own dropout, augmentation and mixing
     return Training(world, order, fold, share, limit, module, reporter, trainer, folder)
 
 

@@ -102,6 +102,20 @@ class Lit(L.LightningModule):
         return torch.optim.SGD(self.parameters(), lr=0.1)
 
 
+class Drawn(Lit):
+    """Logs a number that each rank draws, and one of its weights, each with its square, so that their variance over ranks shows."""
+
+    def training_step(self, batch, index):
+        drawn = torch.rand(())
+        self.log_dict({"drawn": drawn, "drawn_squared": drawn**2})
+        return super().training_step(batch, index)
+
+    def validation_step(self, batch, index):
+        super().validation_step(batch, index)
+        weight = self.layer.weight[0, 0]
+        self.log_dict({"weight": weight, "weight_squared": weight**2})
+
+
 class Fragile(Lit):
     """Breaks on one rank alone, while the other waits for its gradients."""
 
@@ -172,6 +186,16 @@ def test_a_module_of_the_users_has_its_part_of_every_batch(tmp_path):
     assert_close(weights, expected)  # one batch an epoch, so its order does not count
     metrics = reports[-1][1]
     assert (metrics["seen"], metrics["rank"], metrics["of_rank_1"]) == (12.0, 0.5, 7.0)
+
+
+def test_ranks_draw_for_themselves_but_for_noise_on_gradients_that_all_of_them_step_by(tmp_path):
+    drawn = (f"data={HERE}:Striped", f"model={HERE}:Drawn", "batches.size=24", "study.epochs=2", "device=cpu")
+    _, quiet, _ = trained(tmp_path, *drawn, *DDP)
+    _, noisy, reports = trained(tmp_path, *drawn, *DDP, "regularizer=[gradient_noise]", "regularizer.gradient_noise.eta=0.5")
+    metrics = reports[-1][1]
+    assert metrics["drawn_squared"] - metrics["drawn"] ** 2 > 1e-4
+    assert metrics["weight_squared"] == pytest.approx(metrics["weight"] ** 2, rel=1e-5)
+    assert not torch.equal(quiet["layer.weight"], noisy["layer.weight"])
 
 
 def test_the_rank_that_fails_first_gives_the_reason(tmp_path):
