@@ -523,7 +523,7 @@ class TestOneTraining:
         assert (trained.score, trained.part) == (0.7, "validation")
         assert "the test part cannot be measured: no such file" in lines
 
-    def test_a_module_is_not_tried_as_it_is_written_where_the_config_trains_it_otherwise(self, study):
+    def test_a_module_is_trained_as_the_config_says_and_not_tried_as_it_is_written(self, study):
         study.facts = study.facts | {"lightning": True}
         self.train(study)
         assert "preflight/own-baseline" not in study.asked
