@@ -331,8 +331,7 @@ class TestNotConcluded:
 
 class TestWhereItIsMeasured:
     def test_a_test_split_that_fails_in_the_preflight_is_left_alone(self, study):
-        logged = {"val_accuracy": 0.1}
-        study.ends = {"preflight/baseline": replace(outcome(**logged), untested="no such file")}
+        study.ends = {"preflight/baseline": replace(outcome(val_accuracy=0.1), untested="no such file")}
         verdict = study.search("study.trials=2")
         assert (verdict.part, verdict.test_opened_for) == ("validation", 0)
         assert not any(key.endswith("-test") for key in study.asked)
@@ -499,10 +498,10 @@ class TestWithoutAsking:
 
 
 class TestOneTraining:
-    def train(self, study, *overrides, **how):
+    def train(self, study, *overrides):
         study.asked.clear()
-        screen, tree = Quiet(), study.tree(*overrides, **how)
-        return train(tree, screen, Scripted(study.play, study.path / "s", 1, facts=study.facts)), screen.lines
+        screen = Quiet()
+        return train(study.tree(*overrides), screen, Scripted(study.play, study.path / "s", 1, facts=study.facts)), screen.lines
 
     def test_only_its_recipe_is_tried_trained_and_measured(self, study):
         study.ends = {"0": 0.7, "0-test": 0.6}
