@@ -199,5 +199,5 @@ def direction_of(metric: str) -> str | None:
 
 def last_known(metric: str) -> str | None:
     """The last word of a metric's name that tells its direction."""
-    words = (word for part in re.split(r"[^a-z0-9]+", metric.lower()) for word in (part, part.rstrip("0123456789")))
-    return next((word for word in reversed([*words]) if word in SMALLER or word in GREATER), None)
+    words = [word for part in re.split(r"[^a-z0-9]+", metric.lower()) for word in (part, part.rstrip("0123456789"))]
+    return next((word for word in reversed(words) if word in SMALLER or word in GREATER), None)

@@ -104,6 +104,11 @@ def test_the_time_ends_it(stage):
     assert stage.run([0.5, 0.9, 0.8], total=50, time=12, spent=12) == (records, []), "later there is none left"
 
 
+def test_the_first_is_measured_though_the_time_has_ended(stage):
+    records, used = stage.run([0.5, 0.9, 0.8], total=50, time=12, spent=12)
+    assert (len(records), used) == (1, ["1"])
+
+
 def test_a_longer_search_finds_others(stage):
     """Optuna keeps the options of a parameter for a study's life."""
     stage.run([0.5, 0.9, 0.8], total=3)

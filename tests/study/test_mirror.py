@@ -135,6 +135,12 @@ class TestARun:
         assert calls == [("note", "better"), ("artifacts", tmp_path), ended, ("close",)]
 
 
+def test_what_people_filter_by_has_a_short_name_too():
+    given = parameters(space().baseline())
+    assert {"lr", "weight_decay", "batch_size", "optimizer"} <= given.keys()
+    assert (given["lr"], "beta1" in given) == (given["optimizer.adamw.lr"], False)
+
+
 class TestTheListenerOfAStudy:
     def told(self, path, monkeypatch, *overrides, facts=FACTS):
         tracker = Told()

@@ -354,6 +354,10 @@ class TestSeveralModels:
         found, _ = self.checked(tmp_path, ("linear", "mlp", "cnn"))
         assert found.dropped == {"activation/relu": "no activation module"} and list(found.options["activation"]) == ["keep"]
 
+    def test_what_works_with_one_of_two_is_kept_from_the_other(self, tmp_path):
+        found, _ = self.checked(tmp_path, ("linear",), models=("model=linear,mlp", "activation=keep,relu"))
+        assert (found.dropped, found.unfit) == ({}, {"linear": {"activation/relu": "no activation module"}})
+
     def test_what_does_not_work_with_the_only_one_is_left_out(self, tmp_path):
         found, _ = self.checked(tmp_path, ("linear",), models=("model=linear", "activation=keep,relu"))
         assert (found.dropped, found.unfit) == ({"activation/relu": "no activation module"}, {})

@@ -331,8 +331,7 @@ class TestNotConcluded:
 
 class TestWhereItIsMeasured:
     def test_a_test_split_that_fails_in_the_preflight_is_left_alone(self, study):
-        logged = {"val_accuracy": 0.1}
-        study.ends = {"preflight/baseline": replace(outcome(**logged), untested="no such file")}
+        study.ends = {"preflight/baseline": replace(outcome(val_accuracy=0.1), untested="no such file")}
         verdict = study.search("study.trials=2")
         assert (verdict.part, verdict.test_opened_for) == ("validation", 0)
         assert not any(key.endswith("-test") for key in study.asked)
@@ -499,10 +498,10 @@ class TestWithoutAsking:
 
 
 class TestOneTraining:
-    def train(self, study, *overrides, **how):
+    def train(self, study, *overrides):
         study.asked.clear()
-        screen, tree = Quiet(), study.tree(*overrides, **how)
-        return train(tree, screen, Scripted(study.play, study.path / "s", 1, facts=study.facts)), screen.lines
+        screen = Quiet()
+        return train(study.tree(*overrides), screen, Scripted(study.play, study.path / "s", 1, facts=study.facts)), screen.lines
 
     def test_only_its_recipe_is_tried_trained_and_measured(self, study):
         study.ends = {"0": 0.7, "0-test": 0.6}
@@ -523,7 +522,7 @@ class TestOneTraining:
         assert (trained.score, trained.part) == (0.7, "validation")
         assert "the test part cannot be measured: no such file" in lines
 
-    def test_a_module_is_not_tried_as_it_is_written_where_the_config_trains_it_otherwise(self, study):
+    def test_a_module_is_trained_as_the_config_says_and_not_tried_as_it_is_written(self, study):
         study.facts = study.facts | {"lightning": True}
         self.train(study)
         assert "preflight/own-baseline" not in study.asked
