@@ -117,12 +117,20 @@ def command_line(overrides: Overrides) -> list[str]:
 def advised(overrides: Overrides) -> dict[str, list[str]]:
     """The presets that the data and the model call for; an override of the slot replaces them.
 
-    A user's own model gets the careful presets: techniques that change it or its data have to be named.
+    A user's own model gets the careful presets: techniques that change it or its data have to be named. Of these, a model with
+    `pretrained` gets that of the initializers, which leaves its weights alone.
     """
     wanted = [find("data", name).acts.preset for name in overrides.groups.get("data", ())]
     if any(map(is_path, overrides.groups.get("model", ()))):
         wanted.append("careful")
-    return {slot: [preset] for preset in wanted if preset for slot in SLOTS if is_preset(slot, preset)}
+    initializers = {"initializer": ["careful"]} if may_be_pretrained(overrides) else {}
+    return initializers | {slot: [preset] for preset in wanted if preset for slot in SLOTS if is_preset(slot, preset)}
+
+
+def may_be_pretrained(overrides: Overrides) -> bool:
+    """Whether a model's argument `pretrained` is given, and not as false alone."""
+    texts = [overrides.values.get(f"model.{option(name)}.pretrained", "false") for name in overrides.groups.get("model", ())]
+    return any(text.lower() not in ("false", "null") for text in texts)
 
 
 def store_nodes(overrides: Overrides) -> None:

@@ -328,3 +328,14 @@ def test_durations(text, expected):
 def test_durations_that_are_none(text):
     with pytest.raises(ValueError, match="write it with a unit, such as 5min, 2h, 90s or 1h30m"):
         seconds(text)
+
+
+@pytest.mark.parametrize(
+    ("pretrained", "initializers"),
+    [("true", ["keep"]), ("true,false", ["keep"]), ("false", ["keep", "he_normal"]), (None, ["keep", "he_normal"])],
+)
+def test_pretrained_weights_are_overwritten_by_a_named_initializer_alone(pretrained, initializers):
+    given = [] if pretrained is None else [f"model.timm.pretrained={pretrained}"]
+    timm = ["data=digits", "model=timm", "model.timm.name=resnet18", *given]
+    assert [*compose(timm)["initializer"]] == initializers
+    assert [*compose([*timm, "initializer=orthogonal"])["initializer"]] == ["orthogonal"]
