@@ -20,10 +20,14 @@ def color_jitter(
 
     The first three blend the image with black, with its mean grey, and with its grey copy: `other + f * (image - other)`,
     f uniform in 1 ± strength; the hue is turned by a share of the colour circle, uniform in ±`hue`.
-    Images without three channels have no saturation and no hue, so the last two steps are skipped.
+    Images without three channels have no saturation and no hue, so the last two steps are skipped; a fourth channel is taken for
+    alpha, which stays.
 
     Howard 2013, arXiv:1312.5402; the strengths are those of Chen et al. 2020, arXiv:2002.05709, on CIFAR-10.
     """
+    if pixels.shape[1] == 4:
+        colours = color_jitter(pixels[:, :3], brightness=brightness, contrast=contrast, saturation=saturation, hue=hue)
+        return torch.cat([colours, pixels[:, 3:]], 1)
     drawn = 2 * torch.rand(4, len(pixels), 1, 1, 1, device=pixels.device, dtype=pixels.dtype) - 1
     pixels = blend(pixels, torch.zeros_like(pixels), 1 + brightness * drawn[0])
     pixels = blend(pixels, grey(pixels).mean((2, 3), keepdim=True), 1 + contrast * drawn[1])

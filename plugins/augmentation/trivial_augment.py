@@ -14,24 +14,27 @@ LUMA = (0.299, 0.587, 0.114)
 
 
 class Strengths(NamedTuple):
-    """The greatest strength of each operation; shifts are shares of the image, `factors` range from the first to the second."""
+    """The greatest strength of each operation; shifts in pixels, `factors` range from the first to the second."""
 
     shear: float
-    shift: float
+    shift: int
     degrees: float
     bits_lost: int
     factors: tuple[float, float]
 
 
-SPACES = {"wide": Strengths(0.99, 1.0, 135.0, 6, (0.01, 2.0)), "standard": Strengths(0.3, 10 / 32, 30.0, 4, (0.1, 1.9))}
+SPACES = {"wide": Strengths(0.99, 32, 135.0, 6, (0.01, 2.0)), "standard": Strengths(0.3, 10, 30.0, 4, (0.1, 1.9))}
+CIFAR = 32
+"""Pixels along a side of the images that the shifts were chosen for."""
 
 
 def trivial_augment(images: Tensor, *, space: Annotated[str, Choice("wide", "standard")] = "wide") -> Tensor:
     """Applies to each image one of 14 operations at one of 31 strengths, both drawn uniformly; there is nothing to tune.
 
     Identity, autocontrast, equalize, solarize, posterize; saturation, contrast, brightness, sharpness; rotate, shear and shift along
-    either axis, around the centre, bilinear; new pixels are zero. A shift is measured against images of 32 pixels, as in the paper.
-    Images without three channels have no saturation, so that operation does not change them.
+    either axis, around the centre, bilinear; new pixels are zero. Shifts are up to 32 pixels (10 in the space `standard`); along a
+    side of fewer than 32 pixels, up to the same share of it. Images without three channels have no saturation, so that operation
+    does not change them; a fourth channel is taken for alpha, which moves with the image and keeps its values.
 
     Müller & Hutter 2021, arXiv:2103.10158.
     """
@@ -42,7 +45,8 @@ def trivial_augment(images: Tensor, *, space: Annotated[str, Choice("wide", "sta
     new = images.clone()
     for number, operation in enumerate(OPERATIONS):
         if len(rows := (drawn == number).nonzero().squeeze(1).to(device)):
-            new[rows] = operation(images[rows], level[rows], sign[rows], SPACES[space])
+            channels = 3 if images.shape[1] == 4 and operation in COLOURS else images.shape[1]
+            new[rows, :channels] = operation(images[rows, :channels], level[rows], sign[rows], SPACES[space])
     return new
 
 
@@ -110,11 +114,11 @@ def shear_y(images: Tensor, level: Tensor, sign: Tensor, limits: Strengths) -> T
 
 
 def translate_x(images: Tensor, level: Tensor, sign: Tensor, limits: Strengths) -> Tensor:
-    return warped(images, 1, 0, 2 * limits.shift * level * sign, 0, 1, 0)
+    return warped(images, 1, 0, 2 * limits.shift / max(images.shape[3], CIFAR) * level * sign, 0, 1, 0)
 
 
 def translate_y(images: Tensor, level: Tensor, sign: Tensor, limits: Strengths) -> Tensor:
-    return warped(images, 1, 0, 0, 0, 1, 2 * limits.shift * level * sign)
+    return warped(images, 1, 0, 0, 0, 1, 2 * limits.shift / max(images.shape[2], CIFAR) * level * sign)
 
 
 def warped(images: Tensor, *entries: Tensor | float) -> Tensor:
@@ -123,7 +127,7 @@ def warped(images: Tensor, *entries: Tensor | float) -> Tensor:
     return grid_sample(images, affine_grid(maps, images.shape, align_corners=False), align_corners=False)
 
 
-OPERATIONS: tuple[Callable[..., Tensor], ...] = (
+COLOURS: tuple[Callable[..., Tensor], ...] = (
     identity, autocontrast, equalized, solarized, posterized, color, contrast, brightness, sharpened,
-    rotate, shear_x, shear_y, translate_x, translate_y,
 )  # fmt: skip
+OPERATIONS = (*COLOURS, rotate, shear_x, shear_y, translate_x, translate_y)

@@ -76,7 +76,8 @@ def transformer(
 ) -> nn.Module:
     """A transformer encoder of `depth` layers, `width` and `heads`, over a sequence (N, T, F), and a linear layer on its mean.
 
-    Tokens (N, T) are embedded; images are cut into squares of `patch` by `patch` pixels, by default 8 along the shorter side.
+    Tokens (N, T) are embedded; images are cut into squares of `patch` by `patch` pixels, by default about 14 along the shorter side,
+    as of 16 pixels in an image of 224, but of 4 pixels or more.
     Sinusoids encode the positions; the feed-forward layers are 4 `width` wide; each norm comes before its branch.
 
     Vaswani et al. 2017, arXiv:1706.03762; norm first: Xiong et al. 2020, arXiv:2002.04745; images: Dosovitskiy et al. 2020,
@@ -106,7 +107,7 @@ def embed(task: Task, width: int, patch: int | None) -> tuple[nn.Module, int]:
         return nn.Linear(shape[1], width), shape[0]
     if not task.images:
         raise Unavailable(f"transformer needs sequences (T, F), tokens or images, the inputs have the shape {shape}")
-    side = patch or max(1, min(shape[1:]) // 8)
+    side = patch or min(max(4, min(shape[1:]) // 14), *shape[1:])
     if side > min(shape[1:]):
         raise ValueError(f"patch={patch} is larger than the image, {shape[1]}x{shape[2]}")
     cut = nn.Sequential(nn.Conv2d(shape[0], width, side, side), nn.Flatten(2), Turn())

@@ -243,7 +243,7 @@ def test_color_jitter_draws_its_factors_uniformly_for_each_image():
     assert factors.mean().item() == pytest.approx(1, abs=0.02) and factors.std().item() == pytest.approx(0.4 / math.sqrt(3), rel=0.05)
 
 
-@pytest.mark.parametrize("channels", [1, 4])
+@pytest.mark.parametrize("channels", [1, 5])
 def test_images_without_three_channels_have_no_saturation_and_no_hue(channels):
     images = torch.rand(4, channels, 5, 5)
     torch.testing.assert_close(color_jitter(images, brightness=0.0, contrast=0.0, saturation=0.8, hue=0.5), images)
@@ -425,6 +425,26 @@ def test_trivial_augment_moves_pixels_as_an_affine_map_around_the_centre():
         expected = ndimage.affine_transform(image[0, 0].numpy(), matrix, offset, order=1, mode="grid-constant")
         seen = getattr(trivial, name)(image, level, sign, trivial.SPACES["wide"])[0, 0]
         torch.testing.assert_close(seen, torch.from_numpy(expected), atol=1e-4, rtol=0, msg=lambda said, name=name: f"{name}: {said}")
+
+
+@pytest.mark.parametrize(("side", "moved"), [(64, 32), (16, 16)])
+def test_trivial_augment_shifts_by_pixels_and_small_images_by_their_share(side, moved):
+    image = torch.rand(1, 1, side, side)
+    for name, axis in (("translate_x", 3), ("translate_y", 2)):
+        seen = getattr(trivial, name)(image, torch.ones(1), torch.ones(1), trivial.SPACES["wide"])
+        expected = torch.cat([image.narrow(axis, moved, side - moved), torch.zeros_like(image.narrow(axis, 0, moved))], axis)
+        torch.testing.assert_close(seen, expected, atol=1e-4, rtol=0)
+
+
+def test_alpha_moves_with_the_colours_and_is_not_jittered():
+    torch.manual_seed(0)
+    images = torch.rand(400, 3, 8, 8)
+    images = torch.cat([images, images.mean(1, keepdim=True)], 1)
+    assert torch.equal(color_jitter(images)[:, 3], images[:, 3]) and not torch.equal(color_jitter(images)[:, :3], images[:, :3])
+    augmented = trivial.trivial_augment(images)
+    stays = (augmented[:, 3] == images[:, 3]).all((1, 2))
+    assert 0.5 < stays.float().mean() < 0.8, "nine operations of fourteen leave the places, and so alpha"
+    assert not torch.equal(augmented[stays, :3], images[stays, :3])
 
 
 def test_trivial_augment_draws_operations_levels_and_signs_uniformly(monkeypatch):
