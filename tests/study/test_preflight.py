@@ -148,6 +148,18 @@ def test_a_baseline_of_its_own_that_cannot_be_trained_is_refused(tmp_path, end, 
     assert asked == [], "the others are not tried any more"
 
 
+@pytest.mark.parametrize("alone", [False, True])
+def test_a_module_whose_own_optimizer_fails_is_refused_and_not_replaced_as_baseline(tmp_path, alone):
+    def end(order):
+        return broken("its lr is missing", "optimizer", "keep") if "keep" in order.recipe.tree["optimizer"] else WELL
+
+    said = "^the module as it is written cannot be trained: optimizer/keep: its lr is missing; mend it, or name a recipe to compare with"
+    with pytest.raises(BadInput, match=said):
+        checked(tmp_path, "optimizer=keep,adamw", baseline=end, alone=alone)
+    settled, *_ = checked(tmp_path, "optimizer=keep,adamw", own=OWN, baseline=end, alone=alone)
+    assert list(settled.space.options["optimizer"]) == ["adamw"], "a recipe of its own is compared with"
+
+
 def test_a_technique_that_was_pinned_on_cannot_drop_out(tmp_path):
     failing = broken("boom", "augmentation", "mixup")
     with pytest.raises(BadInput, match="augmentation=mixup cannot be used here: boom"):
@@ -258,9 +270,16 @@ def test_among_several_metrics_of_the_validation_the_loss_is_the_objective(tmp_p
     assert (settled.goal.first.name, settled.goal.first.direction, run.screen.lines) == ("val_loss", "minimize", [])
 
 
-@pytest.mark.parametrize("validated", [("my_acc", "my_f1"), ("score",), ()])
-def test_without_an_only_one_it_has_to_be_named(tmp_path, validated):
-    with pytest.raises(BadInput, match=r"^objective=… is needed: Logged: "):
+@pytest.mark.parametrize(
+    ("validated", "said"),
+    [
+        (("my_f1", "my_acc", "score"), "my_acc, my_f1$"),
+        (("score", "gloss"), "gloss, score, with direction=maximize or direction=minimize$"),
+        ((), "parameters, size_mb, train_acc, with direction=maximize or direction=minimize$"),
+    ],
+)
+def test_without_an_only_one_it_has_to_be_named(tmp_path, validated, said):
+    with pytest.raises(BadInput, match=f"^objective=… is needed: name one of {said}"):
         checked(tmp_path, baseline=logs(*validated, train_acc=1.0), logged={})
 
 
@@ -273,7 +292,7 @@ def test_without_an_only_one_it_has_to_be_named(tmp_path, validated):
             r"^objective=val_acuracy is not logged\. Did you mean 'val_accuracy'\? Logged: train_loss, val_accuracy, val_loss\.$",
         ),
         ("zzz", LOGGED, r"objective=zzz is not logged\. Logged: train_loss, val_accuracy, val_loss\."),
-        (None, {"train_loss": 1.0}, r"objective=… is needed: Logged: train_loss\."),
+        (None, {"train_loss": 1.0}, r"objective=… is needed: name one of train_loss, with direction="),
         ("val_accuracy", {}, r"objective=val_accuracy is not logged\. Logged: none\."),
         ("my_metric", {"my_metric": 1.0}, r"objective=my_metric: give direction=maximize or direction=minimize"),
     ],
