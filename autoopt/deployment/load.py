@@ -71,7 +71,10 @@ class Deployed(nn.Module):
             return table.encode_columns(frame_of(examples), self.encoding["columns"])
         if "vocabulary" in self.encoding:
             return words.encode_texts([words.words(text) for text in texts_of(examples)], **self.encoding)
-        return self.encoded(torch.as_tensor(np.asarray(examples)))
+        numbers = np.asarray(examples)
+        if numbers.dtype.kind not in "biuf":
+            raise BadInput(f"expected numbers, got {type(examples).__name__}; call `.model` with what its forward takes")
+        return self.encoded(torch.as_tensor(numbers))
 
     def checked(self, inputs: Tensor) -> Tensor:
         """Inputs as they are.
@@ -86,10 +89,13 @@ class Deployed(nn.Module):
 
     @torch.no_grad()
     def predict(self, examples: Any) -> list[str] | Tensor:
-        """What `encode` takes as the names of the classes, int64 `(N,)` where these have none, or values `(N, D)`."""
+        """What `encode` takes as the names of the classes, int64 `(N,)` where these have none, or values `(N, D)`.
+
+        A LightningModule with outputs of another form, such as a decoder of images, gives these.
+        """
         device = next((t.device for t in (*self.parameters(), *self.buffers())), torch.device("cpu"))
         outputs = self(self.encode(examples).to(device))
-        if self.task.kind != "classification":
+        if self.task.kind != "classification" or not isinstance(outputs, Tensor) or outputs.ndim != 2:
             return outputs
         found = outputs.argmax(1)
         return [self.classes[number] for number in found.tolist()] if self.classes else found
