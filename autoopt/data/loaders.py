@@ -30,7 +30,7 @@ Resize = Callable[[L.LightningDataModule, int], L.LightningDataModule]
 
 
 class Loaders(L.LightningDataModule):
-    """Data sets or loaders for training and validation as a data module, whose batch size is that of its training loader."""
+    """Data sets or loaders as a data module, whose batch size is that of its training loader; here for training alone."""
 
     def __init__(self, parts: Sequence[Any]):
         super().__init__()
@@ -44,15 +44,19 @@ class Loaders(L.LightningDataModule):
             return DataLoader(train, self.batch_size, shuffle=not isinstance(train, IterableDataset))
         return of_size(train, self.batch_size)
 
-    def val_dataloader(self) -> Any:
-        return self.held_out(1)
-
     def held_out(self, part: int) -> Any:
         found = self.parts[part]
         return DataLoader(found, USUAL) if isinstance(found, Dataset) else found
 
 
-class TestedLoaders(Loaders):
+class ValidatedLoaders(Loaders):
+    """The same with a validation part."""
+
+    def val_dataloader(self) -> Any:
+        return self.held_out(1)
+
+
+class TestedLoaders(ValidatedLoaders):
     """The same with a test part."""
 
     def test_dataloader(self) -> Any:
@@ -107,22 +111,24 @@ def forwarded(hook: str) -> Callable[..., Any]:
 def as_datamodule(found: Any) -> Any:
     """Loaders or data sets (train, validation) or (train, validation, test), or those of a LightningModule, as a data module.
 
-    Anything else is returned as it is.
+    A LightningModule may train without validation, on a training loader alone. Anything else is returned as it is.
 
     Raises:
         BadInput: they are of another number, or something else is among them.
     """
     if isinstance(found, L.LightningModule):
         return own_loaders(found)
-    if isinstance(found, DataLoader | Dataset):
+    if isinstance(found, Dataset):
         raise BadInput(f"data: a {type(found).__name__} alone; give (train, validation) or (train, validation, test)")
+    if isinstance(found, DataLoader):
+        return Loaders([found])
     if not isinstance(found, tuple | list):
         return found
-    if len(found) not in (2, 3):
+    if len(found) not in (1, 2, 3):
         raise BadInput(f"data: {len(found)} parts; give (train, validation) or (train, validation, test)")
     if odd := [part for part in found if not isinstance(part, DataLoader | Dataset)]:
         raise BadInput(f"data: a part is {type(odd[0]).__name__}; expected torch.utils.data.DataLoader or Dataset")
-    return Loaders(found) if len(found) == 2 else TestedLoaders(found)
+    return (Loaders, ValidatedLoaders, TestedLoaders)[len(found) - 1](found)
 
 
 def of_size(loader: DataLoader, size: int | None) -> DataLoader:

@@ -39,7 +39,7 @@ def rehearse(space: Space, runner: Runner, tree: Tree, own: Recipe | None = None
         (mine,) = runner.collect([try_out_job(tree, own, "own-baseline")])
         if mine.problem:
             said = f"baseline={tree['baseline']} cannot be trained: {mine.problem}"
-            raise BadInput(said if tree["baseline"] else as_written(mine.problem))
+            raise BadInput(said if tree["baseline"] else untrainable(mine.problem))
         space = without_vain_scale(space, mine)
     part = objective.judged_by(result.outcome.tested, result.outcome.validated)
     return Settled(space, Goal((objective,)), part, result.outcome.untested)
@@ -112,7 +112,7 @@ def without_vain_scale(space: Space, result: Result) -> Space:
     return space
 
 
-def as_written(problem: Problem) -> str:
+def untrainable(problem: Problem) -> str:
     return f"the module as it is written cannot be trained: {problem}; mend it, or name a recipe to compare with: baseline=FILE"
 
 
@@ -130,7 +130,7 @@ def sound_baseline(space: Space, runner: Runner, tree: Tree, own: Recipe | None)
         if (problem := result.problem) is None:
             return space, result
         if problem.name == "keep" and own is None:
-            raise BadInput(as_written(problem))
+            raise BadInput(untrainable(problem))
         options = space.options.get(problem.slot, {})
         if problem.name not in options or len(options) < 2:
             log = runner.executor.store.log(result.job.key)
@@ -172,6 +172,16 @@ def variants(space: Space) -> Iterable[tuple[str, str, Recipe]]:
             yield slot, name, space.with_option(slot, name).baseline()
 
 
+def nameable(told: Collection[str], validated: Collection[str], logged: Mapping[str, float]) -> str:
+    """What may be named as objective: of the validation, else of the training, first what tells its direction."""
+    own = [[name for name in names if name in logged and name not in (*COSTS, "lr")] for names in (validated, logged)]
+    known = told or [name for name in own[1] if direction_of(name) and not own[0]]
+    if known:
+        return f"name one of {', '.join(sorted(known))}"
+    names = own[0] or own[1]
+    return f"name one of {', '.join(sorted(names))}, with direction=maximize or direction=minimize" if names else "nothing is logged"
+
+
 def choose_objective(tree: Tree, logged: Mapping[str, float], validated: Collection[str] = ()) -> Objective:
     """The objective that the config names, else the first common metric that is logged, else the one metric of the validation whose
     name tells a direction; its direction likewise, else by its name.
@@ -186,9 +196,7 @@ def choose_objective(tree: Tree, logged: Mapping[str, float], validated: Collect
     usual = next((name for name in COMMON if name in logged), told[0] if len(told) == 1 else None)
     name = tree["objective"] or usual
     if name is None:
-        given = sorted(told or [name for name in validated if name not in COSTS] or logged)
-        way = "" if told else ", with direction=maximize or direction=minimize"
-        raise BadInput(f"objective=… is needed: name one of {', '.join(given)}{way}")
+        raise BadInput(f"objective=… is needed: {nameable(told, validated, logged)}")
     if name not in logged:
         raise BadInput(f"objective={name} is not logged. {nearest(name, logged).replace('Known', 'Logged')}")
     direction = tree["direction"] or direction_of(name)
