@@ -14,7 +14,13 @@ from autoopt.study.runner import Job, Result, Runner
 from autoopt.study.settled import Settled
 from autoopt.study.stages import PREFLIGHT
 
-COMMON = ("val_accuracy", "val_acc", "val/accuracy", "val/acc", "val_f1", "val/f1", "val_rmse", "val/rmse", "val_loss", "val/loss")
+COMMON = tuple(
+    f"{part}{metric}"
+    for metrics in (("accuracy", "acc"), ("f1",), ("rmse",), ("loss",))
+    for part in ("val_", "val/", "valid_", "valid/", "validation_", "validation/")
+    for metric in metrics
+)
+LOGS_NOTHING = "the module logs no metric; log one in its validation_step: self.log('val_loss', …)"
 SECONDS = 300
 
 
@@ -179,7 +185,7 @@ def nameable(told: Collection[str], validated: Collection[str], logged: Mapping[
     if known:
         return f"name one of {', '.join(sorted(known))}"
     names = own[0] or own[1]
-    return f"name one of {', '.join(sorted(names))}, with direction=maximize or direction=minimize" if names else "nothing is logged"
+    return f"name one of {', '.join(sorted(names))}, with direction=maximize or direction=minimize" if names else LOGS_NOTHING
 
 
 def choose_objective(tree: Tree, logged: Mapping[str, float], validated: Collection[str] = ()) -> Objective:
