@@ -182,6 +182,8 @@ def nameable(told: Collection[str], validated: Collection[str], logged: Mapping[
     """What may be named as objective: of the validation, else of the training, first what tells its direction."""
     own = [[name for name in names if name in logged and name not in (*COSTS, "lr")] for names in (validated, logged)]
     known = told or [name for name in own[1] if direction_of(name) and not own[0]]
+    if len(known) == 1:
+        return f"validation logs none; give objective={next(iter(known))}"
     if known:
         return f"name one of {', '.join(sorted(known))}"
     names = own[0] or own[1]

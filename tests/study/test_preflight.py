@@ -275,13 +275,13 @@ def test_among_several_metrics_of_the_validation_the_loss_is_the_objective(tmp_p
 @pytest.mark.parametrize(
     ("validated", "said"),
     [
-        (("my_f1", "my_acc", "score"), "my_acc, my_f1$"),
-        (("score", "gloss"), "gloss, score, with direction=maximize or direction=minimize$"),
-        ((), "train_acc$"),
+        (("my_f1", "my_acc", "score"), "name one of my_acc, my_f1$"),
+        (("score", "gloss"), "name one of gloss, score, with direction=maximize or direction=minimize$"),
+        ((), "validation logs none; give objective=train_acc$"),
     ],
 )
 def test_without_an_only_one_it_has_to_be_named(tmp_path, validated, said):
-    with pytest.raises(BadInput, match=f"^objective=… is needed: name one of {said}"):
+    with pytest.raises(BadInput, match=f"^objective=… is needed: {said}"):
         checked(tmp_path, baseline=logs(*validated, train_acc=1.0), logged={})
 
 
@@ -294,7 +294,7 @@ def test_without_an_only_one_it_has_to_be_named(tmp_path, validated, said):
             r"^objective=val_acuracy is not logged\. Did you mean 'val_accuracy'\? Logged: train_loss, val_accuracy, val_loss\.$",
         ),
         ("zzz", LOGGED, r"objective=zzz is not logged\. Logged: train_loss, val_accuracy, val_loss\."),
-        (None, {"train_loss": 1.0}, r"objective=… is needed: name one of train_loss$"),
+        (None, {"train_loss": 1.0}, r"objective=… is needed: validation logs none; give objective=train_loss$"),
         (None, {"energy": 1.0, "lr": 0.1}, r"objective=… is needed: name one of energy, with direction=maximize or direction=minimize$"),
         (None, {"size_mb": 1.0}, r"objective=… is needed: the module logs no metric; log one in its validation_step"),
         ("val_accuracy", {}, r"objective=val_accuracy is not logged\. Logged: none\."),
