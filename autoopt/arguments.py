@@ -22,7 +22,10 @@ FROM = "from"
 PARTIAL = "_partial_"
 """Hydra's word: whether an object is left to be called by the builder."""
 PATH = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*")
-KINDS = ("torch.nn:Module", "torch:Tensor", "torch.optim:Optimizer", "torch.optim.lr_scheduler:LRScheduler", "torch.utils.data:Dataset")
+KINDS = (
+    "torch.nn:Module", "torch:Tensor", "torch.optim:Optimizer", "torch.optim.lr_scheduler:LRScheduler", "torch.utils.data:Dataset",
+    "argparse:Namespace",
+)  # fmt: skip
 """What an argument without a type may be, or return."""
 REQUIRED: Any = inspect.Parameter.empty
 VARIADIC = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)

@@ -8,6 +8,9 @@ from autoopt.namesakes import PAIRS
 from autoopt.slots import PLUGGABLE
 from autoopt.technique import LIVE, REQUIRED, Technique, resolve
 
+KIND_NAMES = {"builtins:tuple": "tuple[DataLoader, DataLoader] (training, validation)"}
+"""What a message calls an expected type, where its own name says too little."""
+
 
 def check_kind(slot: str, technique: Technique) -> None:
     """Raise BadInput where the object is neither a subclass of what the slot returns nor a function annotated to return it."""
@@ -20,7 +23,7 @@ def check_kind(slot: str, technique: Technique) -> None:
     if not any(
         returned is None if path is None else isinstance(returned, type) and issubclass(returned, resolve(path)) for path in expected
     ):
-        names = " or ".join("None" if path is None else path.replace(":", ".") for path in expected)
+        names = " or ".join(KIND_NAMES.get(path, path.replace(":", ".")) if path else "None" for path in expected)
         says = "does not say what it returns" if returned is REQUIRED else f"returns {getattr(returned, '__name__', returned)}"
         seen = "a class" if isinstance(found, type) else f"a function that {says}"
         raise BadInput(f"{slot}={technique.path} is {seen}; expected a subclass of {names}, or a function annotated to return one")

@@ -91,6 +91,8 @@ class Technique:
             return live
         module, _, attribute = self.path.partition(":")
         module = MAIN if module.startswith(f"{MAIN}.") else module  # without the digits that `live` adds
+        if module.endswith(".py"):
+            raise BadInput(f"{self.slot}={self.path} is a file; {import_path_of(Path(module), self.slot, attribute)}")
         try:
             target: Any = imported(module)
             if not hasattr(target, attribute.split(".")[0]):
@@ -111,6 +113,13 @@ class Technique:
         name, missing = self.owner.split()[0], getattr(error, "name", None) if isinstance(error, ImportError) else None
         extra = extra_with(name, missing) if missing else None
         return f" (from {self.owner}" + (f"; {installation(name, extra)})" if extra else ")")
+
+
+def import_path_of(file: Path, slot: str, attribute: str) -> str:
+    """How the object of a file is said, as the end of an error message."""
+    away = file.is_absolute() or ".." in file.parts
+    name = file.stem if away else ".".join(file.with_suffix("").parts)
+    return f"give its import path: {slot}={name}:{attribute}" + (f", in the folder {file.parent}" if away else "")
 
 
 def defined_names(module: types.ModuleType) -> list[str]:

@@ -217,6 +217,7 @@ ADAMW, MINE = {"adamw": {"lr": 0.001, "beta1": 0.9}}, {"mine": {"lr": 0.0123456,
             recipe(),
             "batches.size=32 instead of 64, batches.sampler=balanced instead of null",
         ),
+        (recipe(batches={"size": 16}), recipe(batches={"size": None}), "batches.size=16 instead of that of the data"),
         (recipe(), recipe(), "the same recipe"),
     ],
 )

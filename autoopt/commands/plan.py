@@ -1,6 +1,6 @@
 """`autoopt plan`"""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from tempfile import TemporaryDirectory
 from typing import Any
 
@@ -32,13 +32,20 @@ def run(arguments: Sequence[str]) -> int:
     return 0
 
 
+def task_in_words(facts: Mapping[str, Any]) -> str:
+    """What is learnt; what a LightningModule makes of the batches of loaders, such as masks, is its own matter."""
+    sizes = ", ".join(f"{n} {part}" for part, n in facts["sizes"].items()) or "as the data module splits them"
+    shape = "x".join(map(str, facts["input_shape"])) or "unknown"
+    if facts["lightning"] and not facts["sizes"]:
+        return f"of the LightningModule: inputs {shape}; examples: {sizes}"
+    return f"{facts['kind']}: inputs {shape}, {facts['outputs'] or 'unknown'} outputs; examples: {sizes}"
+
+
 def plan_lines(ready: Warm, settled: Settled) -> Iterator[str]:
     """The space as a tree, the techniques that were left out, and the number of trainings."""
     facts, space, first = ready.facts, settled.space, settled.goal.first
-    sizes = ", ".join(f"{n} {part}" for part, n in facts["sizes"].items()) or "as the data module splits them"
-    shape = "x".join(map(str, facts["input_shape"])) or "unknown"
     yield f"\n{ready.folder.name}"
-    yield f"task       {facts['kind']}: inputs {shape}, {facts['outputs'] or 'unknown'} outputs; examples: {sizes}"
+    yield f"task       {task_in_words(facts)}"
     yield f"objective  {first.name}, {first.direction}; the verdict compares on the {settled.part} part"
     yield from data_lines(facts)
     yield "\nspace"

@@ -73,11 +73,20 @@ def wrong_values(tree: Tree) -> Iterator[str]:
     explained = set[str]()
     for place in positions(tree):
         node = place.node[place.last]
+        if told_of_the_model(place, tree):
+            continue
         if node == MISSING:
             yield f"{place.key} is missing: give {place.key}=…{factory(place, explained)}"
         else:
             yield from (f"{place.key}={node if isinstance(node, str) else grammar.spell(node)}: {problem}" for problem in problems(place))
     yield from wrong_settings(tree)
+
+
+def told_of_the_model(place: Position, tree: Tree) -> bool:
+    """Whether a value of the data is that of the model, which brings its own loaders: a problem of it is reported once."""
+    slot, name = place.key.split(".")[:2] if place.technique else ("", "")
+    model = tree["model"].get(name, {}) if slot == "data" else {}
+    return FROM in model and model[FROM] == place.node[FROM] and model[place.last] == place.node[place.last]
 
 
 def factory(place: Position, explained: set[str]) -> str:

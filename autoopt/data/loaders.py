@@ -30,7 +30,7 @@ Resize = Callable[[L.LightningDataModule, int], L.LightningDataModule]
 
 
 class Loaders(L.LightningDataModule):
-    """Data sets or loaders for training and validation as a data module; its batch size is that of the training loader."""
+    """Data sets or loaders for training as a data module; its batch size is that of the training loader."""
 
     def __init__(self, parts: Sequence[Any]):
         super().__init__()
@@ -44,15 +44,19 @@ class Loaders(L.LightningDataModule):
             return DataLoader(train, self.batch_size, shuffle=not isinstance(train, IterableDataset))
         return of_size(train, self.batch_size)
 
-    def val_dataloader(self) -> Any:
-        return self.held_out(1)
-
     def held_out(self, part: int) -> Any:
         data = self.parts[part]
         return DataLoader(data, USUAL) if isinstance(data, Dataset) else data
 
 
-class TestedLoaders(Loaders):
+class ValidatedLoaders(Loaders):
+    """Data sets or loaders for training and validation as a data module."""
+
+    def val_dataloader(self) -> Any:
+        return self.held_out(1)
+
+
+class TestedLoaders(ValidatedLoaders):
     """Data sets or loaders for training, validation and test as a data module."""
 
     def test_dataloader(self) -> Any:
@@ -108,22 +112,24 @@ def forwarded(hook: str) -> Callable[..., Any]:
 def as_datamodule(data: Any) -> Any:
     """A data module for a sequence (train, validation) or (train, validation, test) of loaders or data sets, or for a LightningModule.
 
-    Anything else is returned as it is.
+    A LightningModule may train without validation, on a training loader alone. Anything else is returned as it is.
 
     Raises:
         BadInput: the sequence has another length, or an element is neither; a LightningModule has no training loader.
     """
     if isinstance(data, L.LightningModule):
         return own_loaders(data)
-    if isinstance(data, DataLoader | Dataset):
+    if isinstance(data, Dataset):
         raise BadInput(f"data: a single {type(data).__name__}; give (train, validation) or (train, validation, test)")
+    if isinstance(data, DataLoader):
+        return Loaders([data])
     if not isinstance(data, tuple | list):
         return data
-    if len(data) not in (2, 3):
+    if len(data) not in (1, 2, 3):
         raise BadInput(f"data: {len(data)} parts; give (train, validation) or (train, validation, test)")
     if odd := [part for part in data if not isinstance(part, DataLoader | Dataset)]:
         raise BadInput(f"data: a part is {type(odd[0]).__name__}; expected torch.utils.data.DataLoader or Dataset")
-    return Loaders(data) if len(data) == 2 else TestedLoaders(data)
+    return (Loaders, ValidatedLoaders, TestedLoaders)[len(data) - 1](data)
 
 
 def of_size(loader: DataLoader, size: int | None) -> DataLoader:

@@ -10,6 +10,7 @@ import lightning.pytorch as L
 import torch
 from safetensors.torch import load_file
 
+from autoopt.arguments import passed, realised
 from autoopt.deployment.card import read_card
 from autoopt.deployment.compress import structure_of
 from autoopt.deployment.load import load
@@ -43,7 +44,7 @@ def write_checkpoint(folder: Path) -> Path | None:
         return None
     kind, path = type(module), folder / "model.ckpt"
     try:
-        missing = store_checkpoint(module, dict(module.hparams) or arguments_of(folder), folder / "model.safetensors", path)
+        missing = store_checkpoint(module, dict(module.hparams) or arguments_of(folder, kind), folder / "model.safetensors", path)
         check_loads_alike(module, path, missing)
     except Exception as error:
         path.unlink(missing_ok=True)
@@ -56,10 +57,10 @@ def write_checkpoint(folder: Path) -> Path | None:
     return path
 
 
-def arguments_of(folder: Path) -> dict[str, Any]:
-    """The arguments of the model in an exported folder's recipe."""
+def arguments_of(folder: Path, kind: type) -> dict[str, Any]:
+    """The arguments of the model in an exported folder's recipe, as its class takes them."""
     (values,) = read_card(folder)["recipe"]["model"].values()
-    return set_values(values)
+    return realised(passed(kind, set_values(values)))
 
 
 def store_checkpoint(module: L.LightningModule, values: dict[str, Any], weights: Path, path: Path) -> dict[str, Any]:

@@ -74,7 +74,10 @@ class Deployed(nn.Module):
             return table.encode_columns(frame_of(examples), self.encoding["columns"])
         if "vocabulary" in self.encoding:
             return words.encode_texts([words.words(text) for text in texts_of(examples)], **self.encoding)
-        return self.encoded(torch.as_tensor(np.asarray(examples)))
+        numbers = np.asarray(examples)
+        if numbers.dtype.kind not in "biuf":
+            raise BadInput(f"expected numbers, got {type(examples).__name__}; call `.model` with what its forward takes")
+        return self.encoded(torch.as_tensor(numbers))
 
     def checked(self, inputs: Tensor) -> Tensor:
         """The inputs, unchanged.
@@ -92,11 +95,12 @@ class Deployed(nn.Module):
         """Predictions for examples as `encode` takes them.
 
         Returns:
-            the class names, or class indices int64 `(N,)` if the classes have no names; or values `(N, D)`.
+            the class names, or class indices int64 `(N,)` if the classes have no names; or values `(N, D)`; or the outputs of a
+            LightningModule as they are, if they are not scores `(N, K)` of classes.
         """
         device = next((t.device for t in (*self.parameters(), *self.buffers())), torch.device("cpu"))
         outputs = self(self.encode(examples).to(device))
-        if self.task.kind != "classification":
+        if self.task.kind != "classification" or not isinstance(outputs, Tensor) or outputs.ndim != 2:
             return outputs
         indices = outputs.argmax(1)
         return [self.classes[index] for index in indices.tolist()] if self.classes else indices

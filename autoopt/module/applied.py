@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import lightning.pytorch as L
-from torch import nn
+from torch import Tensor, nn
 
 from autoopt.data.loaders import NO_LENGTH
 from autoopt.errors import TechniqueError
@@ -29,6 +29,7 @@ class Applied:
         deployed: the compressed network that the module's `forward` calls.
         folder: of the trial, for checkpoints; None in an author's own script.
         notes: lines for the user before the search.
+        loss_sum, loss_count: of this epoch's losses, as the author's `training_step` returned them.
     """
 
     chosen: Chosen
@@ -39,6 +40,8 @@ class Applied:
     deployed: nn.Module | None = None
     folder: Path | None = None
     notes: list[str] = field(default_factory=list)
+    loss_sum: Tensor | float = 0.0
+    loss_count: int = 0
 
     def times(self, trainer: L.Trainer) -> dict[str, int]:
         """`total_steps` and `steps_per_epoch` for the optimizer and the schedule; empty if neither asks for them.

@@ -87,6 +87,7 @@ class Tuned(L.LightningModule):
     def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
         """Renew the statistics of batch norms at the end of an epoch, if the weights that are evaluated are not those in training."""
         super().on_train_batch_end(outputs, batch, batch_idx)
+        add_loss(self, outputs)
         if not (evaluate_others(self.trainer.optimizers) and overridden("forward", self, L.LightningModule) and norms_of(self)):
             return
         passed = applied_to(self).passed
@@ -98,6 +99,7 @@ class Tuned(L.LightningModule):
             set_mode(self.trainer.optimizers, "train")
 
     def on_train_epoch_start(self) -> None:
+        applied_to(self).loss_sum, applied_to(self).loss_count = 0.0, 0
         set_mode(self.trainer.optimizers, "train")
         super().on_train_epoch_start()
 
@@ -112,6 +114,15 @@ class Tuned(L.LightningModule):
     def on_train_epoch_end(self) -> None:
         set_mode(self.trainer.optimizers, "eval")  # before callbacks replace the weights by their mean, at the end
         super().on_train_epoch_end()
+
+
+def add_loss(module: L.LightningModule, outputs: Any) -> None:
+    """Count in the loss of a batch, which Lightning has divided by the number of batches that are accumulated."""
+    loss = outputs.get("loss") if isinstance(outputs, dict) else None
+    if isinstance(loss, Tensor):
+        applied = applied_to(module)
+        applied.loss_sum = applied.loss_sum + loss.detach() * module.trainer.accumulate_grad_batches
+        applied.loss_count += 1
 
 
 @contextmanager

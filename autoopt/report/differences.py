@@ -43,7 +43,12 @@ def named(name: str, values: Mapping[str, Any]) -> str:
 def changed(prefix: str, ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> list[str]:
     """The values of one side that differ, each with that of the other."""
     keys = [key for key in ours if key not in SILENT and ours[key] != theirs.get(key)]
-    return [f"{prefix}{key}={brief(ours[key])} instead of {brief(theirs.get(key))}" for key in keys]
+    return [f"{prefix}{key}={shown(prefix + key, ours[key])} instead of {shown(prefix + key, theirs.get(key))}" for key in keys]
+
+
+def shown(key: str, value: Any) -> str:
+    """A value, or whose it is where the config leaves it to the data."""
+    return "that of the data" if (key, value) == ("batches.size", None) else brief(value)
 
 
 def brief(value: Any) -> str:

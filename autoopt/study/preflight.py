@@ -14,9 +14,14 @@ from autoopt.study.runner import Job, Result, Runner
 from autoopt.study.settled import Settled
 from autoopt.study.stages import PREFLIGHT
 
-COMMON = ("val_accuracy", "val_acc", "val/accuracy", "val/acc", "val_f1", "val/f1", "val_rmse", "val/rmse", "val_loss", "val/loss")
+COMMON = tuple(
+    f"{part}{metric}"
+    for metrics in (("accuracy", "acc"), ("f1",), ("rmse",), ("loss",))
+    for part in ("val_", "val/", "valid_", "valid/", "validation_", "validation/")
+    for metric in metrics
+)
+LOGS_NOTHING = "the module logs no metric; log one in its validation_step: self.log('val_loss', …)"
 SECONDS = 300
-OTHER_BASELINE = "; mend it, or name a recipe to compare with: baseline=FILE"
 
 
 def rehearse(space: Space, runner: Runner, tree: Tree, own: Recipe | None = None) -> Settled:
@@ -28,7 +33,7 @@ def rehearse(space: Space, runner: Runner, tree: Tree, own: Recipe | None = None
     Raises:
         BadInput: the baseline cannot be trained, or the objective is neither measured nor logged.
     """
-    space, result = sound_baseline(space, runner, tree)
+    space, result = sound_baseline(space, runner, tree, own)
     assert result.outcome is not None
     objective = choose_objective(tree, {**result.last, **result.outcome.metrics}, result.outcome.validated)
     if tree["objective"] is None and objective.name not in COMMON:
@@ -39,8 +44,8 @@ def rehearse(space: Space, runner: Runner, tree: Tree, own: Recipe | None = None
     if own is not None:
         (mine,) = runner.collect([try_out_job(tree, own, "own-baseline")])
         if mine.problem:
-            what, way = (f"baseline={tree['baseline']}", "") if tree["baseline"] else ("the module as it is written", OTHER_BASELINE)
-            raise BadInput(f"{what} cannot be trained: {mine.problem}{way}")
+            said = f"baseline={tree['baseline']} cannot be trained: {mine.problem}"
+            raise BadInput(said if tree["baseline"] else untrainable(mine.problem))
         space = without_vain_scale(space, mine)
     part = objective.judged_by(result.outcome.tested, result.outcome.validated)
     return Settled(space, Goal((objective,)), part, result.outcome.untested)
@@ -113,16 +118,25 @@ def without_vain_scale(space: Space, result: Result) -> Space:
     return space
 
 
-def sound_baseline(space: Space, runner: Runner, tree: Tree) -> tuple[Space, Result]:
+def untrainable(problem: Problem) -> str:
+    return f"the module as it is written cannot be trained: {problem}; mend it, or name a recipe to compare with: baseline=FILE"
+
+
+def sound_baseline(space: Space, runner: Runner, tree: Tree, own: Recipe | None) -> tuple[Space, Result]:
     """Drop first options until the baseline trains; return the space and the result of the try-out.
 
+    Args:
+        own: the recipe that trial 0 trains instead, if any.
+
     Raises:
-        BadInput: the baseline fails, and no other option can replace the technique that failed.
+        BadInput: the baseline fails, and no other option can replace the technique that failed; or what fails is the module's own.
     """
     while True:
         (result,) = runner.collect([try_out_job(tree, space.baseline(), "baseline", latency=takes_stopwatch(tree["objective"]))])
         if (problem := result.problem) is None:
             return space, result
+        if problem.name == "keep" and own is None:
+            raise BadInput(untrainable(problem))
         options = space.options.get(problem.slot, {})
         if problem.name not in options or len(options) < 2:
             log = runner.executor.store.log(result.job.key)
@@ -164,6 +178,18 @@ def variants(space: Space) -> Iterable[tuple[str, str, Recipe]]:
             yield slot, name, space.with_option(slot, name).baseline()
 
 
+def nameable(told: Collection[str], validated: Collection[str], logged: Mapping[str, float]) -> str:
+    """What may be named as objective: of the validation, else of the training, first what tells its direction."""
+    own = [[name for name in names if name in logged and name not in (*COSTS, "lr")] for names in (validated, logged)]
+    known = told or [name for name in own[1] if direction_of(name) and not own[0]]
+    if len(known) == 1:
+        return f"validation logs none; give objective={next(iter(known))}"
+    if known:
+        return f"name one of {', '.join(sorted(known))}"
+    names = own[0] or own[1]
+    return f"name one of {', '.join(sorted(names))}, with direction=maximize or direction=minimize" if names else LOGS_NOTHING
+
+
 def choose_objective(tree: Tree, logged: Mapping[str, float], validated: Collection[str] = ()) -> Objective:
     """The objective that the config names, else the first common metric that is logged, else the one metric of the validation whose
     name tells a direction; its direction likewise, else by its name.
@@ -177,9 +203,10 @@ def choose_objective(tree: Tree, logged: Mapping[str, float], validated: Collect
     told = [name for name in validated if name in logged and name not in COSTS and direction_of(name)]
     usual = next((name for name in COMMON if name in logged), told[0] if len(told) == 1 else None)
     name = tree["objective"] or usual
-    if name is None or name not in logged:
-        problem = f"objective={name} is not logged. " if name else "objective=… is needed: "
-        raise BadInput(problem + nearest(name or "", logged).replace("Known", "Logged"))
+    if name is None:
+        raise BadInput(f"objective=… is needed: {nameable(told, validated, logged)}")
+    if name not in logged:
+        raise BadInput(f"objective={name} is not logged. {nearest(name, logged).replace('Known', 'Logged')}")
     direction = tree["direction"] or direction_of(name)
     if direction is None:
         raise BadInput(f"objective={name}: give direction=maximize or direction=minimize")

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as L
-from lightning.pytorch.callbacks import Checkpoint, ModelCheckpoint
+from lightning.pytorch.callbacks import Checkpoint, ModelCheckpoint, WeightAveraging
 from lightning.pytorch.loggers.logger import DummyLogger
 from lightning.pytorch.plugins.environments import LightningEnvironment
 from torch import nn
@@ -139,6 +139,7 @@ def fit(trainer: L.Trainer, module: Tuned, feed: Feed, from_evaluation: bool = F
     try:
         fit_once(trainer, module, feed, from_evaluation)
         best = take_up_best(trainer, module)
+        end_averaging(trainer)
         trainer.strategy.barrier()
         return best
     finally:
@@ -155,6 +156,11 @@ def take_up_best(trainer: L.Trainer, module: Tuned) -> bool:
     module.on_load_checkpoint(stored)
     trainer.strategy.load_model_state_dict(stored, strict=module.strict_loading)
     return True
+
+
+def end_averaging(trainer: L.Trainer) -> None:
+    """Drop the callbacks that exchange the weights with their mean for each validation: a later one measures the module as it is."""
+    trainer.callbacks = [c for c in trainer.callbacks if not isinstance(c, WeightAveraging)]  # type: ignore[attr-defined]
 
 
 def fit_once(trainer: L.Trainer, module: Tuned, feed: Feed, from_evaluation: bool) -> None:
@@ -174,14 +180,13 @@ def fit_once(trainer: L.Trainer, module: Tuned, feed: Feed, from_evaluation: boo
 
 
 def begin(trainer: L.Trainer, module: Tuned, feed: Feed) -> None:
-    """Let a user's module make what it makes when a training begins, without training it."""
+    """Let a user's module make what it makes when a training begins, without training it, and without callbacks to take it up."""
     if isinstance(module, Net) or not any(overridden(hook, module, L.LightningModule) for hook in BEGINNING):
         return
-    callback = Begin()
-    trainer.callbacks.insert(0, callback)  # type: ignore[attr-defined]
+    callbacks, trainer.callbacks = trainer.callbacks, [Begin()]  # type: ignore[attr-defined]
     with suppress(Begun):
         fit(trainer, module, feed)
-    trainer.callbacks.remove(callback)  # type: ignore[attr-defined]
+    trainer.callbacks = callbacks  # type: ignore[attr-defined]
 
 
 def devices(recipe: Recipe) -> int:

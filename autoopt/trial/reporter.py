@@ -11,6 +11,7 @@ from autoopt.data.feed import Feed
 from autoopt.data.parts import on_test
 from autoopt.data.task import Task
 from autoopt.errors import NonFinite
+from autoopt.module.applied import applied_to
 from autoopt.module.net import Net
 from autoopt.module.tuned import learning_rates
 from autoopt.trial import Report
@@ -53,7 +54,10 @@ class Reporter(L.Callback):
         rate = {"lr": next(learning_rates(trainer), 0.0)}
         if isinstance(module, Net):
             return {**validate(trainer, module, self.feed, self.objective), "train_loss": module.train_loss, **rate}
-        return {name: float(value) for name, value in trainer.callback_metrics.items() if value.numel() == 1} | rate
+        logged = {name: float(value) for name, value in trainer.callback_metrics.items() if value.numel() == 1}
+        applied = applied_to(module)
+        returned = {"train_loss": float(applied.loss_sum) / applied.loss_count} if applied.loss_count else {}
+        return {**returned, **logged, **rate}
 
 
 def validate(trainer: L.Trainer, net: Net, feed: Feed, objective: str | None) -> dict[str, float]:

@@ -8,7 +8,7 @@ import yaml
 
 from autoopt.cli import main
 from autoopt.commands.export import check_free
-from autoopt.commands.plan import budget, slot_lines
+from autoopt.commands.plan import budget, slot_lines, task_in_words
 from autoopt.config import compose
 from autoopt.errors import BadInput
 from autoopt.goal import Goal, Objective
@@ -172,6 +172,14 @@ def test_the_sum_of_a_plan(overrides, lines):
     settled = Settled(Space.of(tree), Goal((Objective("val_accuracy", "maximize"),)), "test")
     text = [line.strip() for line in budget(SimpleNamespace(tree=tree, runner=runner, facts={"folds": 1}), settled)]
     assert [line for line in text if line.startswith(("compress", "confirm", "in all"))] == lines
+
+
+def test_a_plan_claims_no_task_for_a_module_with_loaders():
+    """Batches of images and masks are none of classes, and no regression of one value."""
+    facts = {"kind": "regression", "input_shape": (3, 8, 8), "outputs": 1, "lightning": True, "sizes": {}}
+    assert task_in_words(facts) == "of the LightningModule: inputs 3x8x8; examples: as the data module splits them"
+    ours = {**facts, "lightning": False, "sizes": {"train": 5}}
+    assert task_in_words(ours) == "regression: inputs 3x8x8, 1 outputs; examples: 5 train"
 
 
 def test_a_plan_tells_what_may_be_chosen_in_a_slot():

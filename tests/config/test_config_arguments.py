@@ -84,6 +84,22 @@ def test_further_keywords_and_a_task_of_the_authors():
         compose([DATA, "model=own_arguments:Tasked"])
 
 
+def test_a_namespace_of_arguments_is_said_and_searched_like_an_object():
+    said = [DATA, "model=own_arguments:Whole", "model.Whole.net=own_arguments:Net", "model.Whole.optimizer=torch.optim:SGD"]
+    given = ["model.Whole.free=argparse:Namespace", "model.Whole.free.width=8,16", "model.Whole.free.name=a"]
+    space = Space.of(compose([*said, *given]))
+    free = built(space.recipe({"model.Whole.free.width": 16})).said["free"]
+    assert (type(free).__name__, free.width, free.name) == ("Namespace", 16, "a")
+
+
+def test_a_problem_of_a_model_with_its_own_loaders_is_told_once():
+    with pytest.raises(BadInput) as error:
+        compose(["model=own_arguments:Tasked"])
+    assert [line.splitlines()[0] for line in error.value.problems] == ["model.Tasked.task is missing: give model.Tasked.task=…"]
+    with pytest.raises(BadInput, match=r"^data\.Tasked\.task is missing: give data.Tasked.task=…"):
+        compose(["model=own_arguments:Tasked", "model.Tasked.task=a,b"])
+
+
 def test_what_no_config_says_is_left_to_a_function_of_three_lines():
     with pytest.raises(BadInput) as error:
         compose([DATA, "model=own_arguments:Whole"])

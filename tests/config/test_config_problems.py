@@ -40,6 +40,9 @@ ROWS = [
     ("model=own_parts:make,own_front:make", "model=own_parts:make,own_front:make: two of these have the same name"),
     ("optimizer=own_parts:greedy", "optimizer=own_parts:greedy asks for 'closure', which optimizer does not offer"),
     ("optimizer=no_such_module:Thing", "optimizer/Thing cannot be loaded: ModuleNotFoundError: No module named 'no_such_module'"),
+    ("model=own_parts.py:make", "model=own_parts.py:make is a file; give its import path: model=own_parts:make"),
+    ("model=./nets/mine.py:Net", "model=./nets/mine.py:Net is a file; give its import path: model=nets.mine:Net"),
+    ("model=/a/mine.py:Net", "model=/a/mine.py:Net is a file; give its import path: model=mine:Net, in the folder /a"),
     ("optimizer=own_nested:Outr", "own_nested has no 'Outr'. Did you mean 'Outer'?"),
     # keys
     ("optimzer=adamw", "No setting named 'optimzer'. Did you mean 'optimizer'? Known: activation, "),

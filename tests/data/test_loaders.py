@@ -5,6 +5,7 @@ import itertools
 import lightning.pytorch as L
 import pytest
 import torch
+from lightning.pytorch.utilities.model_helpers import is_overridden
 from torch.utils.data import BatchSampler, DataLoader, Dataset, IterableDataset, RandomSampler, TensorDataset, random_split
 
 from autoopt.api import compose_tree
@@ -256,7 +257,7 @@ class Pairs(BatchSampler):
     ("found", "said"),
     [
         (rows(), r"a single TensorDataset; give \(train, validation\) or \(train, validation, test\)"),
-        ((rows(),), "1 parts; give"),
+        ((rows(),) * 4, "4 parts; give"),
         ((rows(), [1, 2]), "a part is list; expected torch.utils.data.DataLoader or Dataset"),
     ],
 )
@@ -277,6 +278,18 @@ def test_loaders_are_given_by_import_path_or_from_python():
     assert prepare({"tree": trees[0], "store": "."})[1]["test"]
     with pytest.raises(BadInput, match="a single TensorDataset"):
         prepare({"tree": compose_tree([], lambda: Lit(), rows()), "store": "."})
+
+
+def alone() -> DataLoader:
+    return DataLoader(rows(), 8)
+
+
+def test_a_module_takes_a_training_loader_alone_and_a_network_does_not():
+    assert world_of(f"data={HERE}:alone")[1]["batch_size"] == 8
+    given = as_datamodule((alone(),))
+    assert len(given.train_dataloader()) == 5 and not is_overridden("val_dataloader", given)
+    with pytest.raises(BadInput, match="data=alone: it has no val_dataloader, which a network is judged on"):
+        prepare({"tree": compose([f"data={HERE}:alone", "model=mlp"]), "store": "."})
 
 
 # ----------------------------------------------------------------------------------------------------- loaders of a module's own

@@ -1,6 +1,7 @@
 """An exported LightningModule as its author's class loads it."""
 
 import json
+from argparse import Namespace
 from pathlib import Path
 
 import lightning.pytorch as L
@@ -59,6 +60,11 @@ class Saved(Lit):
         self.example_input_array = torch.zeros(1, 13)
 
 
+class Told(Lit):
+    def __init__(self, args, act=None):
+        super().__init__(args.width)
+
+
 class Mapped(Lit):
     example_input_array = {"x": torch.zeros(1, 13)}  # noqa: RUF012 - as Lightning has it
 
@@ -90,6 +96,16 @@ def test_the_authors_class_loads_it_without_a_pickle(exported, model, missing):
     assert f"{model}.load_from_checkpoint({json.dumps(str(folder / 'model.ckpt'))}, weights_only=True{arguments})" in text
     write_checkpoint(folder)
     assert (folder / "README.md").read_text() == text, "it is said once"
+
+
+def test_of_a_class_that_saves_no_hyperparameters_what_no_checkpoint_holds_is_given_when_it_is_loaded(exported):
+    folder = exported("Told", "model.Told.args=argparse:Namespace", "model.Told.args.width=5", "model.Told.act=torch.nn:ReLU")
+    assert write_checkpoint(folder) is not None
+    given = {"args": Namespace(width=5), "act": nn.ReLU()}
+    again = Told.load_from_checkpoint(folder / "model.ckpt", weights_only=True, **given).eval()
+    x = torch.rand(4, 13)
+    assert torch.equal(again(x), load(folder).model(x))
+    assert "weights_only=True, args=…, act=…)" in (folder / "README.md").read_text()
 
 
 def test_what_the_authors_class_would_not_make_is_not_written(exported):

@@ -74,6 +74,26 @@ def test_what_is_no_table_is_refused(night, examples):
         night.predict(examples)
 
 
+def test_outputs_that_are_no_scores_of_classes_are_predicted_as_they_are():
+    """Of a LightningModule: its data have classes, but it gives images, or several things."""
+    task = make_task(Examples(torch.rand(20, 3, 4, 4), torch.arange(20) % 2, "classification"), {**SPLIT, "normalise": False})
+    images = torch.rand(5, 3, 4, 4)
+    assert torch.equal(Deployed(nn.Identity(), task).predict(images), images)
+
+    class Both(nn.Module):
+        def forward(self, x):
+            return x, x.mean()
+
+    assert torch.equal(Deployed(Both(), task).predict(images)[0], images)
+    assert Deployed(nn.Flatten(), task).predict(images).shape == (5,)
+
+
+def test_what_cannot_be_numbers_is_refused_with_the_way_out():
+    task = make_task(Examples(torch.rand(20, 3), torch.arange(20) % 2, "classification"), {**SPLIT, "normalise": False})
+    with pytest.raises(BadInput, match=r"^predict: expected numbers, got list; call `\.model` with what its forward takes"):
+        Deployed(nn.Identity(), task).predict(["a text", "another"])
+
+
 def test_only_texts_are_texts():
     texts = Texts(["good film", "bad film"] * 10, 5, 10)
     task = make_task(Examples(texts, torch.arange(20) % 2, "classification", ("a", "b")), SPLIT)

@@ -153,6 +153,18 @@ def test_a_baseline_from_a_file_that_cannot_be_trained_is_refused_by_its_name(tm
         checked(tmp_path, "baseline=mine.yaml", own=OWN, own_baseline=Fails("lost", "killed by SIGKILL"))
 
 
+@pytest.mark.parametrize("alone", [False, True])
+def test_a_module_whose_own_optimizer_fails_is_refused_and_not_replaced_as_baseline(tmp_path, alone):
+    def end(order):
+        return broken("its lr is missing", "optimizer", "keep") if "keep" in order.recipe.tree["optimizer"] else WELL
+
+    said = "^the module as it is written cannot be trained: optimizer/keep: its lr is missing; mend it, or name a recipe to compare with"
+    with pytest.raises(BadInput, match=said):
+        checked(tmp_path, "optimizer=keep,adamw", baseline=end, alone=alone)
+    settled, *_ = checked(tmp_path, "optimizer=keep,adamw", own=OWN, baseline=end, alone=alone)
+    assert list(settled.space.options["optimizer"]) == ["adamw"], "a recipe of its own is compared with"
+
+
 def test_a_technique_that_was_pinned_on_cannot_drop_out(tmp_path):
     failing = broken("boom", "augmentation", "mixup")
     with pytest.raises(BadInput, match="augmentation=mixup cannot be used here: boom"):
@@ -226,6 +238,8 @@ OBJECTIVES = [
     ({}, LOGGED, ("val_accuracy", "maximize")),
     ({}, {"val_loss": 1.0}, ("val_loss", "minimize")),
     ({}, {"val/acc": 1.0, "val_loss": 1.0}, ("val/acc", "maximize")),
+    ({}, {"valid/loss": 1.0, "valid/acc": 1.0, "valid/auroc": 1.0}, ("valid/acc", "maximize")),
+    ({}, {"validation_loss": 1.0, "valid_iou": 1.0}, ("validation_loss", "minimize")),
     ({"objective": "val_loss"}, LOGGED, ("val_loss", "minimize")),
     ({"objective": "val_loss", "direction": "maximize"}, LOGGED, ("val_loss", "maximize")),
     ({"objective": "my_metric", "direction": "minimize"}, {"my_metric": 1.0}, ("my_metric", "minimize")),
@@ -263,9 +277,16 @@ def test_among_several_metrics_of_the_validation_the_loss_is_the_objective(tmp_p
     assert (settled.goal.first.name, settled.goal.first.direction, run.screen.lines) == ("val_loss", "minimize", [])
 
 
-@pytest.mark.parametrize("validated", [("my_acc", "my_f1"), ("score",), ()])
-def test_without_an_only_one_it_has_to_be_named(tmp_path, validated):
-    with pytest.raises(BadInput, match=r"^objective=… is needed: Logged: "):
+@pytest.mark.parametrize(
+    ("validated", "said"),
+    [
+        (("my_f1", "my_acc", "score"), "name one of my_acc, my_f1$"),
+        (("score", "gloss"), "name one of gloss, score, with direction=maximize or direction=minimize$"),
+        ((), "validation logs none; give objective=train_acc$"),
+    ],
+)
+def test_without_an_only_one_it_has_to_be_named(tmp_path, validated, said):
+    with pytest.raises(BadInput, match=f"^objective=… is needed: {said}"):
         checked(tmp_path, baseline=logs(*validated, train_acc=1.0), logged={})
 
 
@@ -278,7 +299,9 @@ def test_without_an_only_one_it_has_to_be_named(tmp_path, validated):
             r"^objective=val_acuracy is not logged\. Did you mean 'val_accuracy'\? Logged: train_loss, val_accuracy, val_loss\.$",
         ),
         ("zzz", LOGGED, r"objective=zzz is not logged\. Logged: train_loss, val_accuracy, val_loss\."),
-        (None, {"train_loss": 1.0}, r"objective=… is needed: Logged: train_loss\."),
+        (None, {"train_loss": 1.0}, r"objective=… is needed: validation logs none; give objective=train_loss$"),
+        (None, {"energy": 1.0, "lr": 0.1}, r"objective=… is needed: name one of energy, with direction=maximize or direction=minimize$"),
+        (None, {"size_mb": 1.0}, r"objective=… is needed: the module logs no metric; log one in its validation_step"),
         ("val_accuracy", {}, r"objective=val_accuracy is not logged\. Logged: none\."),
         ("my_metric", {"my_metric": 1.0}, r"objective=my_metric: give direction=maximize or direction=minimize"),
     ],

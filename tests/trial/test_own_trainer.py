@@ -6,7 +6,15 @@ from pathlib import Path
 import lightning.pytorch as L
 import pytest
 import torch
-from lightning.pytorch.callbacks import Callback, EarlyStopping, LearningRateMonitor, ModelCheckpoint, ModelSummary, TQDMProgressBar
+from lightning.pytorch.callbacks import (
+    Callback,
+    EarlyStopping,
+    EMAWeightAveraging,
+    LearningRateMonitor,
+    ModelCheckpoint,
+    ModelSummary,
+    TQDMProgressBar,
+)  # fmt: skip
 from safetensors.torch import load_file
 from torch import nn
 from torch.nn.functional import cross_entropy
@@ -97,6 +105,10 @@ def callbacks() -> list[Callback]:
 
 def best_epoch() -> list[Callback]:
     return [ModelCheckpoint(dirpath="never_made", monitor="val_loss"), ModelCheckpoint(dirpath="never_made", save_last=True)]
+
+
+def averaging() -> Callback:
+    return EMAWeightAveraging(decay=0.5)
 
 
 def unmonitored() -> ModelCheckpoint:
@@ -207,6 +219,19 @@ def test_the_weights_of_the_best_epoch_are_taken_and_measured_where_the_author_s
     assert outcome.metrics["val_loss"] == pytest.approx(float(checkpoint.best_model_score))
     assert outcome.metrics["val_loss"] < float(trainer.callback_metrics["val_loss"])
     assert outcome.epochs == EPOCHS
+
+
+@pytest.mark.parametrize("said", [("regularizer=[ema]",), (f"trainer.callbacks={HERE}:averaging",)])
+def test_of_averaged_weights_those_of_the_best_epoch_are_stored_and_measured(bench, said):
+    callbacks = " ".join([f"trainer.callbacks={HERE}:best_epoch", *(line.partition("=")[2] for line in said if "callbacks" in line)])
+    more = [line for line in said if "callbacks" not in line]
+    tree = bench.tree("optimizer=keep", "schedule=keep", "regularizer=none", *more, callbacks)
+    order = Train(key="0", recipe=Space.of(tree).baseline(), seed=SEED, keep=True, objective="val_loss")
+    outcome = bench.run(order)
+    module = Lit()
+    module.load_state_dict(bench.weights())
+    (stored,) = by_hand_validated(module)
+    assert outcome.metrics["val_loss"] == pytest.approx(stored["val_loss"], rel=1e-6)
 
 
 @pytest.mark.parametrize("order", [Train, TryOut])

@@ -77,6 +77,22 @@ class Unlogged(Lit):
         self.log("val_loss", cross_entropy(self(batch[0]), batch[1]), logger=False)
 
 
+class Silent(Lit):
+    """Logs nothing, as in the days when a step returned what was to be logged."""
+
+    validation_step = L.LightningModule.validation_step
+
+    def training_step(self, batch, batch_idx):
+        return {"loss": self(batch[0]).sum() * 0 + batch_idx, "log": {"loss": 1.0}}
+
+
+class ByHand(Silent):
+    automatic_optimization = False
+
+    def training_step(self, batch, _):
+        pass
+
+
 class NoValidation(Lit):
     validation_step = L.LightningModule.validation_step
 
@@ -146,10 +162,11 @@ class Lacking(Forgetful):
 
 
 class Untold(Lit):
-    """Weights that are no numbers by the end, and nothing logged that tells."""
+    """Weights that are no numbers by the end, and no loss that tells."""
 
-    def training_step(self, batch, _):
-        return cross_entropy(self(batch[0]), batch[1]) * float("nan")
+    def on_train_epoch_end(self):
+        if self.trainer.current_epoch == self.trainer.max_epochs - 1:
+            self.net.weight.data.fill_(float("nan"))
 
     def validation_step(self, batch, _):
         self.log("val_acc", (self(batch[0]).argmax(1) == batch[1]).float().mean())
@@ -213,8 +230,11 @@ def tried(model: str, root, *overrides: str, **said) -> Outcome:
 
 
 @pytest.mark.parametrize("model", ["Lit", "OnStep", "Unlogged", "InConfigureModel", "InSetup", "InFit", "Buffered"])
-def test_what_is_measured_from_stored_weights_is_what_training_measured(tmp_path, model):
-    world, recipe = prepared(model, tmp_path)
+@pytest.mark.parametrize("regularizer", ["none", "[ema]", "[swa]"])
+def test_what_is_measured_from_stored_weights_is_what_training_measured(tmp_path, model, regularizer):
+    if regularizer == "[ema]" and model in ("InSetup", "Buffered"):
+        pytest.skip("Lightning's mean cannot be taken of layers that are not there when a fit begins")
+    world, recipe = prepared(model, tmp_path, f"regularizer={regularizer}")
     out = carried_out(world, recipe, TryOut)
     assert "test_loss" in out.tested and out.untested == ""
     first = carried_out(world, recipe, Train, keep=True).metrics
@@ -230,6 +250,14 @@ def test_what_training_leaves_outside_of_the_state_is_told(tmp_path):
         tried("Forgetful", tmp_path)
     with pytest.raises(TechniqueError, match="model/Lacking: AttributeError: 'float' object has no attribute 'sum'"):
         tried("Lacking", tmp_path)
+
+
+@pytest.mark.parametrize("accumulate", [1, 2])
+def test_the_loss_that_a_module_returns_and_does_not_log_is_its_train_loss(tmp_path, accumulate):
+    world, recipe = prepared("Silent", tmp_path, f"trainer.accumulate_grad_batches={accumulate}")
+    found = carried_out(world, recipe, Train, objective="train_loss").metrics
+    assert found["train_loss"] == pytest.approx((0 + 1 + 2 + 3) / 4), "the mean over the batches of the last epoch"
+    assert "train_loss" not in tried("ByHand", tmp_path, objective="size_mb").metrics
 
 
 def test_a_test_part_that_the_module_cannot_measure_is_told(tmp_path):
