@@ -118,7 +118,7 @@ SENTENCES = [
     (
         verdict(sampled=""),
         f"Trial 7 is better than the baseline: {GAIN} +0.2000 to +0.4000 over seeds alone, without the size of the test split "
-        "(val_accuracy is logged as no mean over several batches).",
+        "(val_accuracy is not logged as a mean over several batches).",
     ),
     (
         verdict(part="validation", sampled=""),

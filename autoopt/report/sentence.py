@@ -57,7 +57,7 @@ def chance(verdict: Verdict) -> str:
         return ""
     if verdict.sampled:
         return " over seeds and test batches"
-    return f" over seeds alone, without the size of the test split ({verdict.objective} is logged as no mean over several batches)"
+    return f" over seeds alone, without the size of the test split ({verdict.objective} is not logged as a mean over several batches)"
 
 
 def more_data(verdict: Verdict) -> str:
