@@ -21,7 +21,8 @@ class Texts:
     Args:
         texts: one for each example.
         length: how many words of a text are used, from its start.
-        vocabulary: the number of indices, with those of padding and of unknown words; the most frequent words get one.
+        vocabulary: the number of indices, with those of padding and of unknown words; the most frequent words get one. Words that
+            occur once in the training part get none, so that the index of unknown words is trained as well.
     """
 
     texts: Sequence[str]
@@ -38,7 +39,8 @@ class Texts:
         split = [words(text)[: self.length] for text in self.texts]
         training = [split[index] for index in train.tolist()]
         counts = Counter(word for text in training for word in text)
-        kept = sorted(counts, key=lambda word: (-counts[word], word))[: self.vocabulary - 2]
+        repeated = [word for word in counts if counts[word] > 1] or counts
+        kept = sorted(repeated, key=lambda word: (-counts[word], word))[: self.vocabulary - 2]
         longest = max(1, max(map(len, training), default=1))
         return Encoded(encode_texts(split, kept, longest), tokens=len(kept) + 2, words={"vocabulary": kept, "length": longest})
 

@@ -472,8 +472,9 @@ def test_texts_are_indices_of_the_words_of_the_training_part(tmp_path):
     (tmp_path / "b").write_text("pos\tgood unseen film film film\n")
     examples = text(train=str(tmp_path / "a"), test=str(tmp_path / "b"))
     found = examples.inputs.encoded(examples.splits["train"], (), True)
-    assert found.words["vocabulary"] == ["bad", "film", "good", ","] and found.tokens == 6
-    assert found.inputs.tolist() == [[4, 5, 4, 3], [2, 3, 0, 0], [2, 0, 0, 0], [4, 1, 3, 3]] and found.inputs.dtype == torch.int64
+    assert found.words["vocabulary"] == ["bad", "film", "good"] and found.tokens == 5
+    assert found.inputs.tolist() == [[4, 1, 4, 3], [2, 3, 0, 0], [2, 0, 0, 0], [4, 1, 3, 3]] and found.inputs.dtype == torch.int64
+    assert 1 in found.inputs[:3], "the index of unknown words is trained"
     assert examples.classes == ("neg", "pos") and examples.targets.tolist() == [1, 0, 0, 1]
 
 
@@ -488,6 +489,9 @@ def test_texts_are_cut_and_rare_words_are_unknown(tmp_path):
         ),
         SPLIT,
     )
+    (tmp_path / "b.csv").write_text('pos,b\nneg,a\n')
+    once = text(path=str(tmp_path / "b.csv"), separator=",").inputs.encoded(torch.tensor([0, 1]), (), True)
+    assert once.words["vocabulary"] == ["a", "b"], "where no word occurs twice, all are kept"
     assert task.tokens == 3 and task.inputs is None and task.input_shape == (2,) and task.parts["train"][0].dtype == torch.int64
 
 
