@@ -30,7 +30,8 @@ def text(
     """Labelled lines in one file (`path`) or in one file for each part: a class, a separator and a text.
 
     The first `length` words of a text become indices into a vocabulary of at most `vocabulary` entries, with the most frequent
-    words of the training part that occur in it twice or more: 0 is padding, 1 is any other word. Words are runs of letters and digits; each mark is a word.
+    words of the training part that occur in it twice or more: 0 is padding, 1 is any other word. Words are runs of letters and
+    digits; each mark is a word.
 
     Zhang et al. 2015, arXiv:1509.01626.
 
