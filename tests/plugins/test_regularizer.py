@@ -1,6 +1,7 @@
 """What regularizers do to gradients, to the model and to a whole training, of a plain network and of a user's module."""
 
 import copy
+import itertools
 from typing import Annotated
 
 import lightning.pytorch as L
@@ -13,6 +14,7 @@ from torch.optim import SGD
 
 from autoopt.data.task import Examples, Task, make_task
 from autoopt.domain import Acts, Unavailable
+from autoopt.module.chosen import Chosen
 from autoopt.orders import Train
 from autoopt.plugins.regularizer.dropout import dropout
 from autoopt.plugins.regularizer.gradient_clip import gradient_clip
@@ -105,6 +107,25 @@ def test_gradient_noise_fades(step):
     assert model[0].weight.grad.std().item() == pytest.approx(deviation, rel=0.02)
     assert model[0].bias.grad.std().item() == pytest.approx(deviation, rel=0.2)
     assert model[1].weight.grad is None
+
+
+@pytest.mark.parametrize("listed", [*itertools.permutations({"l1": {}, "gradient_clip": {}, "gradient_noise": {}})], ids="-".join)
+def test_penalties_then_clipping_then_noise_however_they_are_listed(listed):
+    """The penalty is within the bound, and the noise is not."""
+    values = {"l1": {"strength": 0.25}, "gradient_clip": {"norm": 0.5}, "gradient_noise": {"eta": 0.3}}
+    tree = {slot: {} for slot in SLOTS} | {"regularizer": {name: values[name] for name in listed}}
+    model, optimizer = with_gradients()
+    trained = list(model[0].parameters())
+    weight, bias = (p.grad.clone() for p in trained)
+    weight += 0.25 * model[0].weight.detach().sign()
+    scale = 0.5 / torch.cat([weight.flatten(), bias]).norm()
+    assert scale < 1
+    torch.manual_seed(1)
+    for callback in Chosen(Recipe(tree)).callbacks(model, 10, None):
+        callback.on_before_optimizer_step(At(0), None, optimizer)
+    torch.manual_seed(1)
+    for parameter, clipped in zip(trained, (weight * scale, bias * scale), strict=True):
+        torch.testing.assert_close(parameter.grad, clipped + 0.3**0.5 * torch.randn_like(parameter), rtol=1e-4, atol=1e-5)
 
 
 # ------------------------------------------------------------------------------------------------------------------ of the model
