@@ -72,9 +72,12 @@ def callbacks_at(path: str) -> list[L.Callback]:
 
 
 def in_trial(callbacks: Iterable[L.Callback], folder: Path) -> list[L.Callback]:
-    """Callbacks as a trial has them: without progress bars, and with checkpoints in its folder alone."""
+    """Callbacks as a trial has them: without progress bars, and with whole checkpoints in its folder alone.
+
+    A checkpoint of the weights only would have the weights that are trained, where a mean of them is evaluated (ema, swa).
+    """
     kept = [c for c in callbacks if not isinstance(c, ProgressBar) and (isinstance(c, ModelCheckpoint) or not isinstance(c, Checkpoint))]
     for callback in kept:
         if isinstance(callback, ModelCheckpoint):
-            callback.dirpath = str(folder / CHECKPOINTS)
+            callback.dirpath, callback.save_weights_only = str(folder / CHECKPOINTS), False
     return kept

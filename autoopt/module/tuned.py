@@ -8,6 +8,7 @@ from typing import Any
 import lightning.pytorch as L
 import torch
 from lightning.pytorch.callbacks import Checkpoint
+from lightning.pytorch.trainer.states import TrainerFn
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 from torch.nn.functional import one_hot
@@ -105,7 +106,8 @@ class Tuned(L.LightningModule):
         super().on_validation_start()
 
     def on_validation_end(self) -> None:
-        set_mode(self.trainer.optimizers, "train")
+        if self.trainer.state.fn == TrainerFn.FITTING:  # a measurement after it leaves the weights that are evaluated
+            set_mode(self.trainer.optimizers, "train")
         super().on_validation_end()
 
     def on_train_epoch_end(self) -> None:

@@ -7,16 +7,19 @@ from typing import Annotated
 import lightning.pytorch as L
 import pytest
 import torch
+from lightning.pytorch.callbacks import ModelCheckpoint
 from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 from torch.optim import SGD
 
+from autoopt.data.feed import overridden
 from autoopt.data.task import Examples, Task, make_task
 from autoopt.domain import Acts, Unavailable
 from autoopt.module.chosen import Chosen
 from autoopt.orders import Train
 from autoopt.plugins.regularizer.dropout import dropout
+from autoopt.plugins.regularizer.early_stopping import early_stopping
 from autoopt.plugins.regularizer.gradient_clip import gradient_clip
 from autoopt.plugins.regularizer.gradient_noise import gradient_noise
 from autoopt.plugins.regularizer.l1 import l1
@@ -305,20 +308,19 @@ def trained(task, tmp_path):
         direction: str = "minimize",
         epochs: int = EPOCHS,
         lr: float = 0.1,
+        trainer: dict | None = None,
         **slots,
     ):
         SEEN.clear()
         chosen = {"model": here(model), "loss": {"cross_entropy": {}}, "optimizer": {"sgd": {"lr": lr}}, "schedule": {"cosine": {}}}
         chosen |= {"regularizer": {**regularizer, **here("spy")}, "device": {"cpu": {}}, **slots}
         tree = {slot: chosen.get(slot, {}) for slot in SLOTS} | {"batches": {"size": 16}, "study": {"epochs": epochs}}
+        tree["trainer"] = trainer or {}
         order = Train(key="0", recipe=Recipe(tree), seed=7, objective=objective, direction=direction, keep=True)
         reports: list[dict] = []
         store = Store(tmp_path)
-        run(
-            World(task, task.example(), store),
-            order.json(),
-            lambda _, metrics: reports.append(metrics) or False,
-        )
+        outcome = run(World(task, task.example(), store), order.json(), lambda _, metrics: reports.append(metrics) or False)
+        SEEN[0].outcome = outcome["metrics"]
         return SEEN[0], load_file(store.weights("0")), reports
 
     return go
@@ -414,8 +416,8 @@ class TwoFaced(SGD):
         self.shift = shift
 
 
-def two_faced(params) -> torch.optim.Optimizer:
-    return TwoFaced(params, lr=0.1)
+def two_faced(params, *, lr: float = 0.1) -> torch.optim.Optimizer:
+    return TwoFaced(params, lr=lr)
 
 
 @BOTH
@@ -456,6 +458,35 @@ def test_early_stopping_follows_a_network_in_its_direction(trained):
         _, _, reports = trained("network", {"early_stopping": {"patience": 0.1}}, "val_loss", direction, epochs=4, lr=0.03)
         losses = [r["val_loss"] for r in reports]
         assert losses == sorted(losses, reverse=True) and len(losses) == epochs
+
+
+def best_alone() -> L.Callback:
+    return ModelCheckpoint(monitor="val_score", mode="max", save_weights_only=True)
+
+
+@pytest.mark.parametrize("averaged", [{}, {"ema": {}}, {"swa": {"start": 0.1}}], ids=lambda r: next(iter(r), "alone"))
+@pytest.mark.parametrize("optimizer", [{"sgd": {"lr": 0.03}}, here("two_faced", lr=0.01)], ids=lambda o: next(iter(o)))
+@pytest.mark.parametrize(("model", "objective"), [("network", "val_loss"), ("Scripted", "val_score")])
+def test_early_stopping_keeps_what_was_validated_best(trained, task, model, objective, optimizer, averaged):
+    """A loss that falls has its maximum at the beginning."""
+    slots = {"optimizer": optimizer, "schedule": {"constant": {}}}
+    seen, kept, reports = trained(model, {"early_stopping": {"patience": 0.3}, **averaged}, objective, "maximize", epochs=10, **slots)
+    best = max(range(len(reports)), key=lambda epoch: reports[epoch][objective])
+    assert len(reports) == best + 1 + 3
+    assert_close(kept, seen.validated[best])
+    assert not torch.equal(next(iter(kept.values())), next(iter(seen.validated[-1].values())))
+    assert seen.outcome["val_loss"] == pytest.approx(reports[best]["val_loss"], rel=1e-4)
+    assert seen.outcome["val_loss"] == pytest.approx(evaluated(task, kept), rel=1e-4)
+
+
+@pytest.mark.parametrize("averaged", [{"ema": {}}, {"swa": {"start": 0.1}}], ids=lambda r: next(iter(r)))
+def test_the_best_epoch_of_an_authors_checkpoint_is_that_of_the_mean(trained, averaged):
+    seen, kept, _ = trained("Scripted", averaged, "val_score", "maximize", epochs=5, trainer={"callbacks": f"{__name__}:best_alone"})
+    assert_close(kept, seen.validated[2])
+
+
+def test_early_stopping_lets_a_network_train_an_epoch_at_once():
+    assert not overridden("on_train_batch_end", early_stopping(None, "minimize", patience=0.1), L.Callback)
 
 
 def test_early_stopping_does_nothing_where_the_metric_is_not_measured(trained):
