@@ -191,16 +191,25 @@ def test_steps_are_the_formula_with_the_weights_themselves_decayed(make, rule):
     torch.testing.assert_close(biases, by_hand(rule, 0.0), rtol=1e-5, atol=1e-6)
 
 
-def lamb_rule(w, g, state, t, decay=0.0):
+def lamb_rule(w, g, state, t, decay=0.0, adapted=True):
     m, v = means(g, state, 0.85, 0.999)
     u = m / (v.sqrt() + 1e-6) + decay * w
-    return w - 0.1 * min(float(w.norm()), 10.0) * u / u.norm()
+    return w - 0.1 * (w.norm() / u.norm() if adapted else 1.0) * u
 
 
-def test_lamb_moves_each_tensor_by_a_share_of_its_length():
-    weights, biases = trajectory(lamb, lr=0.1, weight_decay=0.5, beta1=0.85)
-    torch.testing.assert_close(weights, by_hand(partial(lamb_rule, decay=0.5), 0.0), rtol=1e-5, atol=1e-5)
-    torch.testing.assert_close(biases, by_hand(lamb_rule, 0.0), rtol=1e-5, atol=1e-5)
+@pytest.mark.parametrize("decay", [0.5, 0.0])
+def test_lamb_moves_each_tensor_by_a_share_of_its_length_but_for_those_that_are_not_decayed(decay):
+    weights, biases = trajectory(lamb, lr=0.1, weight_decay=decay, beta1=0.85)
+    torch.testing.assert_close(weights, by_hand(partial(lamb_rule, decay=decay), 0.0), rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(biases, by_hand(partial(lamb_rule, adapted=False), 0.0), rtol=1e-5, atol=1e-5)
+
+
+def test_lamb_counts_the_whole_length_of_a_long_tensor():
+    weight = nn.Parameter(torch.full((1000,), 2.0))
+    optimizer = lamb([{"params": [weight]}], lr=0.1, weight_decay=0.0)
+    weight.grad = torch.ones(1000)
+    optimizer.step()
+    assert (weight - 2.0).norm().item() == pytest.approx(0.1 * 2 * 1000**0.5, rel=1e-4)
 
 
 def adafactor_rule(w, g, state, t, decay=0.0):
