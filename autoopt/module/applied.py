@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import lightning.pytorch as L
-from torch import nn
+from torch import Tensor, nn
 
 from autoopt.data.loaders import NO_LENGTH
 from autoopt.errors import TechniqueError
@@ -26,6 +26,7 @@ class Applied:
         deployed: the compressed network that answers for the module.
         folder: of the trial, where checkpoints are written; none in an author's own script.
         notes: what its user has to know before the search.
+        batch: a training batch, for those optimizers that look at one.
     """
 
     chosen: Chosen
@@ -36,6 +37,7 @@ class Applied:
     deployed: nn.Module | None = None
     folder: Path | None = None
     notes: list[str] = field(default_factory=list)
+    batch: tuple[Tensor, Tensor] | None = None
 
     def times(self, trainer: L.Trainer) -> dict[str, int]:
         """`total_steps` and `steps_per_epoch`, where the optimizer or the schedule asks for them.

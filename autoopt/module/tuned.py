@@ -56,7 +56,8 @@ class Tuned(L.LightningModule):
                 chosen.one("optimizer", own=each)
             return own
         times = applied.times(self.trainer)
-        optimizer = chosen.one("optimizer", params=parameter_groups(self, author), model=self, own=author, **times)
+        offered = {"params": parameter_groups(self, author), "model": self, "batch": applied.batch, "own": author}
+        optimizer = chosen.one("optimizer", **offered, **times)
         in_callbacks_unscaled(optimizer)
         for group in [] if keeps[0] else optimizer.param_groups:
             group["lr"] = group["lr"] * group.get("lr_scale", 1.0)

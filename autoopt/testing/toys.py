@@ -72,12 +72,13 @@ def residual_network() -> nn.Module:
 
 
 class Bowl(nn.Module):
-    """A quadratic function with its minimum at 1, and a parameter that it does not use."""
+    """A quadratic function with its minimum at 1, and two parameters that it does not use."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.weight, self.bias = nn.Parameter(torch.zeros(4, 3)), nn.Parameter(torch.zeros(3))
         self.idle = nn.Parameter(torch.ones(2, 2))
+        self.weight, self.bias = nn.Parameter(torch.zeros(4, 3)), nn.Parameter(torch.zeros(3))
+        self.last = nn.Parameter(torch.ones(2, 2))  # so that the weight is neither the first matrix nor the last
 
     def forward(self) -> Tensor:
         curvature = torch.linspace(0.1, 1.0, 12).view(4, 3)

@@ -468,9 +468,9 @@ def polar(matrix):
 
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
 def test_muon_moves_hidden_matrices_by_the_orthogonal_part_of_their_momentum(layout):
-    model = convolutional().to(memory_format=layout)
-    optimizer = muon(split(model), model, lr=0.1, momentum=0.9, weight_decay=0.5)
-    hidden, buffers = [model[0].weight, model[2].weight, model[4].weight], [0.0] * 3
+    model = nn.Sequential(nn.Conv2d(2, 3, 1), convolutional()).to(memory_format=layout)
+    optimizer = muon(split(model), model, (torch.rand(2, 2, 3, 3), torch.zeros(2)), lr=0.1, momentum=0.9, weight_decay=0.5)
+    hidden, buffers = [model[1][0].weight, model[1][2].weight, model[1][4].weight], [0.0] * 3
     for step in range(3):
         before = [p.detach().clone() for p in hidden]
         for p in model.parameters():
@@ -492,10 +492,9 @@ def test_muon_leaves_the_head_the_vectors_and_the_embeddings_to_adamw():
     model = nn.ModuleDict({"words": nn.Embedding(5, 4), "body": convolutional(), "tokens": nn.ParameterList([torch.ones(1, 3, 2)])})
     head = nn.Linear(4, 2)
     model["head"] = head
-    optimizer = muon(split(model), model, adamw_lr=0.1, weight_decay=0.5)
-    turned = {p for group in optimizer.param_groups if group["muon"] for p in group["params"]}
+    optimizer = muon(split(model), model, None, adamw_lr=0.1, weight_decay=0.5)
     body = model["body"]
-    assert turned == {body[0].weight, body[2].weight, body[4].weight, body[5].weight}
+    assert turned_by(optimizer) == {body[0].weight, body[2].weight, body[4].weight, body[5].weight}
     before = {name: p.detach().clone() for name, p in model.named_parameters()}
     for p in model.parameters():
         p.grad = torch.ones_like(p)
@@ -504,6 +503,69 @@ def test_muon_leaves_the_head_the_vectors_and_the_embeddings_to_adamw():
     torch.testing.assert_close(head.bias.detach(), before["head.bias"] - 0.1)
     torch.testing.assert_close(model["words"].weight.detach(), before["words.weight"] * (1 - 0.1 * 0.5) - 0.1)
     torch.testing.assert_close(model["tokens"][0].detach(), before["tokens.0"] * (1 - 0.1 * 0.5) - 0.1)
+
+
+def turned_by(optimizer):
+    return {p for group in optimizer.param_groups if group["muon"] for p in group["params"]}
+
+
+class HeadFirst(nn.Module):
+    """Its layers are written in another order than they are used in, and one of its inner weights is no module's own."""
+
+    def __init__(self, embedding=None):
+        super().__init__()
+        self.heads = nn.ModuleList(nn.Linear(4, outputs) for outputs in (2, 3))
+        self.hidden, self.inner = nn.Linear(4, 4), nn.Parameter(torch.randn(4, 4))
+        self.stems = nn.ModuleList(nn.Linear(6, 4) for _ in range(2)) if embedding is None else nn.ModuleList([embedding, nn.Identity()])
+        self.norm, self.dropout = nn.BatchNorm1d(4), nn.Dropout()
+        torch.nn.utils.parametrizations.weight_norm(self.hidden)
+
+    def forward(self, inputs):
+        seen = self.stems[0](inputs) + (self.stems[1](inputs) if inputs.is_floating_point() else 0)
+        seen = self.dropout(self.norm(seen + nn.functional.linear(self.hidden(seen), self.inner.T).relu()))
+        return {"class": self.heads[0](seen), "box": (self.heads[1](seen), 1.0)}
+
+
+def test_muon_tells_the_head_and_the_first_layer_by_how_the_outputs_are_computed():
+    model = HeadFirst()
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    inputs = torch.randn(5, 6)
+    assert turned_by(muon(parameter_groups(model), model, (inputs, torch.zeros(5)))) == {
+        model.hidden.parametrizations.weight.original1,
+        model.inner,
+    }
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+    assert all(module.training for module in model.modules()) and not inputs.requires_grad
+    model.example_input_array = inputs
+    assert turned_by(muon(parameter_groups(model), model, None)) == {model.hidden.parametrizations.weight.original1, model.inner}
+
+
+def test_muon_knows_a_hidden_layer_behind_frozen_ones():
+    model = HeadFirst()
+    model.stems.requires_grad_(False)
+    assert model.inner in turned_by(muon(parameter_groups(model), model, (torch.randn(5, 6), None)))
+    assert not any(p.requires_grad for p in model.stems.parameters())
+
+
+def test_muon_knows_words_and_weights_that_the_head_shares_with_them():
+    model = HeadFirst(nn.Embedding(7, 4))
+    model.heads[1] = nn.Linear(4, 7)
+    model.heads[1].weight = model.stems[0].weight
+    turned = turned_by(muon(parameter_groups(model), model, (torch.arange(5), None)))
+    assert turned == {model.hidden.parametrizations.weight.original1, model.inner}
+
+
+def test_muon_is_told_the_head():
+    model = HeadFirst()
+    batch = (torch.randn(5, 6), None)
+    assert turned_by(muon(parameter_groups(model), model, batch, head="hidden")) == {model.inner, *(head.weight for head in model.heads)}
+    with pytest.raises(ValueError, match=r"muon\.head=class: the model has no module of this name"):
+        muon(parameter_groups(model), model, batch, head="class")
+
+
+def test_muon_does_without_inputs_that_the_model_does_not_take():
+    model = convolutional()
+    assert turned_by(muon(split(model), model, (torch.rand(2, 7), None))) == {model[2].weight, model[4].weight}
 
 
 # ------------------------------------------------------------------------------------------------------------------- in trainings
@@ -625,9 +687,7 @@ def test_muon_leaves_the_models_last_matrix_to_adamw_whatever_the_order_of_the_g
     model = convolutional()
     for p in list(model.parameters())[:2]:
         p.lr_scale = 0.5
-    optimizer = muon(parameter_groups(model), model)
-    turned = {p for group in optimizer.param_groups if group["muon"] for p in group["params"]}
-    assert turned == {model[0].weight, model[2].weight, model[4].weight}
+    assert turned_by(muon(parameter_groups(model), model, None)) == {model[2].weight, model[4].weight}
 
 
 def test_prodigy_finds_one_rate_for_all_layers():
