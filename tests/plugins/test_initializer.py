@@ -236,6 +236,25 @@ def test_freezing_trains_what_was_not_loaded_and_always_the_last_layer(stored, c
     assert {name for name, p in model.named_parameters() if p.requires_grad} == {"head.weight", "head.bias"}
 
 
+@pytest.mark.parametrize("affine", [True, False])
+def test_norms_of_frozen_layers_keep_and_use_their_statistics(stored, affine):
+    def network(width: int = 4) -> nn.Module:
+        body = nn.Linear(4, 4), nn.BatchNorm1d(4, affine=affine), nn.Dropout(), nn.Linear(4, width), nn.BatchNorm1d(width, affine=affine)
+        return nn.Sequential(*body, nn.Linear(width, 2))
+
+    source, model, inputs = network(), network(), 3 + torch.randn(8, 4)
+    source(torch.randn(8, 4))
+    pretrained(model, path=stored(source), freeze=True)
+    for each in (model, copy.deepcopy(model)):
+        each.train()(inputs)
+        assert equal(each.state_dict(), source.state_dict())
+        assert torch.equal(each.train()[:2](inputs), each.eval()[:2](inputs)) and each.train()[2].training
+    unfrozen = network(width=5)
+    pretrained(unfrozen, path=stored(source), freeze=True)
+    unfrozen.train()(inputs)
+    assert equal(unfrozen[1].state_dict(), source[1].state_dict()) and unfrozen[4].running_mean.abs().max() > 0
+
+
 def test_what_stays_frozen_of_a_model_is_what_its_author_froze(stored):
     model = Blocks()
     model.stem.weight.requires_grad_(False)
