@@ -20,6 +20,7 @@ from autoopt.data.feed import overridden
 from autoopt.errors import TechniqueError, out_of_memory
 from autoopt.module.applied import Applied, applied_to
 from autoopt.module.chosen import Chosen, call
+from autoopt.module.decay import decays
 from autoopt.module.norms import batch_inputs, norms_of
 from autoopt.module.own_callbacks import WhenAsked, in_trial
 
@@ -182,7 +183,7 @@ def own_optimizers(own: Any) -> list[Optimizer]:
 
 
 def parameter_groups(model: nn.Module, own: Optimizer | None = None) -> list[dict[str, Any]]:
-    """Parameter groups: the matrices, which may be decayed, and the biases and norms, which are not.
+    """Parameter groups: those that may be decayed (`decays`), and those that are not, such as biases and norms.
 
     An initializer may mark parameters with an `lr_scale`: each scale has groups of its own, the largest first.
 
@@ -191,25 +192,24 @@ def parameter_groups(model: nn.Module, own: Optimizer | None = None) -> list[dic
             stay, and where it decays some of its groups only, these.
     """
     found: dict[tuple[bool, float], list[nn.Parameter]] = defaultdict(list)
-    for p, ratio, decayed in trainable(model) if own is None else trainable_by(own):
+    may_decay = decays(model)
+    for p, ratio, decayed in ((p, 1.0, may_decay(p)) for p in model.parameters()) if own is None else trainable_by(own, may_decay):
         if p.requires_grad:
             found[not decayed, -ratio * getattr(p, "lr_scale", 1.0)].append(p)
     return [{"params": found[rest, scale], "lr_scale": -scale} | ({"weight_decay": 0.0} if rest else {}) for rest, scale in sorted(found)]
 
 
-def trainable(model: nn.Module) -> Iterator[tuple[nn.Parameter, float, bool]]:
-    """Each parameter with the ratio of its rate to the greatest, and whether it may be decayed."""
-    return ((p, 1.0, p.ndim > 1) for p in model.parameters())
+def trainable_by(own: Optimizer, may_decay: Callable[[Tensor], bool]) -> Iterator[tuple[nn.Parameter, float, bool]]:
+    """Each parameter of an optimizer, the ratio of its rate to the greatest, and whether it is decayed.
 
-
-def trainable_by(own: Optimizer) -> Iterator[tuple[nn.Parameter, float, bool]]:
-    """The same of an optimizer's parameters; the rates are those before a schedule, which may begin at 0."""
+    The rates are those before a schedule, which may begin at 0.
+    """
     rates = [float(group.get("initial_lr", group.get("lr")) or 0.0) for group in own.param_groups]
     decays = [float(group.get("weight_decay") or 0.0) for group in own.param_groups]
     some_only = any(decays) and not all(decays)
     for group, rate, decay in zip(own.param_groups, rates, decays, strict=True):
         for p in group["params"]:
-            yield p, rate / max(rates) if any(rates) else 1.0, decay > 0 if some_only else p.ndim > 1
+            yield p, rate / max(rates) if any(rates) else 1.0, decay > 0 if some_only else may_decay(p)
 
 
 def scale_steps(optimizer: Optimizer, model: nn.Module) -> None:

@@ -45,6 +45,11 @@ def with_gradients():
     return model, SGD(model.parameters(), lr=0.1)
 
 
+def penalise(penalty, model, optimizer):
+    penalty.on_train_start(None, model)
+    penalty.on_before_optimizer_step(None, None, optimizer)
+
+
 PENALTIES = {
     "l1": (l1, lambda w: 0.25 * w.abs().sum()),
     "l2": (l2, lambda w: 0.25 / 2 * w.square().sum()),
@@ -57,7 +62,7 @@ def test_a_penalty_adds_its_gradient_to_weights_alone(penalty, value):
     weight, bias = model[0].weight, model[0].bias
     before, bias_before, values = weight.grad.clone(), bias.grad.clone(), weight.detach().clone()
     (of_penalty,) = torch.autograd.grad(value(weight), weight)
-    penalty(strength=0.25).on_before_optimizer_step(None, None, optimizer)
+    penalise(penalty(strength=0.25), model, optimizer)
     torch.testing.assert_close(weight.grad, before + of_penalty)
     assert weight.grad[0, 0] == before[0, 0]  # at zero the gradient is zero
     assert torch.equal(bias.grad, bias_before) and torch.equal(weight, values)
@@ -68,13 +73,23 @@ def test_a_penalty_adds_its_gradient_to_weights_alone(penalty, value):
 def test_a_penalty_does_nothing_where_there_is_no_gradient(penalty):
     model, optimizer = with_gradients()
     optimizer.zero_grad()
-    penalty(strength=0.25).on_before_optimizer_step(None, None, optimizer)
+    penalise(penalty(strength=0.25), model, optimizer)
     assert all(p.grad is None for p in model.parameters())
+
+
+@pytest.mark.parametrize("penalty", [l1, l2])
+def test_a_penalty_leaves_what_is_never_decayed(penalty):
+    model = nn.Linear(2, 3)
+    model.cls_token, model.mixer = nn.Parameter(torch.ones(1, 1, 2)), nn.Parameter(torch.ones(2, 2))
+    for p in model.parameters():
+        p.grad = torch.zeros_like(p)
+    penalise(penalty(strength=0.25), model, SGD(model.parameters(), lr=0.1))
+    assert [name for name, p in model.named_parameters() if p.grad.any()] == ["weight", "mixer"]
 
 
 def test_l2_is_what_torch_calls_the_weight_decay_of_sgd():
     (model, optimizer), (other, _) = with_gradients(), with_gradients()
-    l2(strength=0.25).on_before_optimizer_step(None, None, optimizer)
+    penalise(l2(strength=0.25), model, optimizer)
     optimizer.step()
     SGD([other[0].weight], lr=0.1, weight_decay=0.25).step()
     torch.testing.assert_close(model[0].weight, other[0].weight)
@@ -125,6 +140,7 @@ def test_penalties_then_clipping_then_noise_however_they_are_listed(listed):
     assert scale < 1
     torch.manual_seed(1)
     for callback in Chosen(Recipe(tree)).callbacks(model, 10, None):
+        callback.on_train_start(None, model)
         callback.on_before_optimizer_step(At(0), None, optimizer)
     torch.manual_seed(1)
     for parameter, clipped in zip(trained, (weight * scale, bias * scale), strict=True):
