@@ -426,6 +426,35 @@ def test_gd_makes_one_step_an_epoch_on_the_mean_of_its_gradients():
     torch.testing.assert_close(bias.detach(), expected[0.0], rtol=1e-6, atol=1e-6)
 
 
+def test_gd_takes_the_rate_with_which_an_epoch_begins():
+    weight = nn.Parameter(START.clone())
+    optimizer, expected = gd([{"params": [weight]}], 3, lr=0.1, weight_decay=0.0), START.clone()
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 1 / (1 + step))
+    for epoch in range(2):
+        for batch in GRADIENTS[:3]:
+            weight.grad = batch.clone()
+            optimizer.step()
+            assert optimizer.param_groups[0]["lr"] == pytest.approx(schedule.get_last_lr()[0])
+            schedule.step()
+        expected -= 0.1 / (1 + 3 * epoch) * sum(GRADIENTS[:3]) / 3
+        torch.testing.assert_close(weight.detach(), expected)
+
+
+@pytest.mark.parametrize("skipped", [0, 1, 2])
+def test_gd_steps_at_the_end_of_an_epoch_although_a_step_was_skipped(skipped):
+    """After a last batch that is skipped, the first batch of the next epoch makes the step."""
+    weight = nn.Parameter(torch.zeros(1))
+    optimizer, scaler, moved = gd([{"params": [weight]}], 3, lr=0.1, weight_decay=0.0), torch.amp.GradScaler("cpu", 2.0), []
+    for batch in range(9):
+        optimizer.zero_grad()
+        scaler.scale((torch.inf if batch == skipped else 1.0) * weight.sum()).backward()
+        scaler.step(optimizer)
+        scaler.update()
+        moved.append(round(weight.item(), 4))
+    first = [0.0, 0.0, 0.0, -0.1] if skipped == 2 else [0.0, 0.0, -0.1, -0.1]
+    assert moved == [*first, -0.1, -0.2, -0.2, -0.2, -0.3]
+
+
 def test_gd_is_gradient_descent_on_all_the_data():
     inputs, targets = torch.randn(12, 3, generator=torch.Generator().manual_seed(0)), torch.arange(12.0)[:, None]
     model, whole = nn.Linear(3, 1), nn.Linear(3, 1)
@@ -667,6 +696,22 @@ def test_clipping_bounds_the_second_of_sams_gradients_and_leaves_the_firsts_dire
     seconds = [bound.raw[1], bound.raw[3]]
     assert all(g.norm() > 0.1 for g in seconds)
     torch.testing.assert_close(bound.model[1].weight.detach(), 0.1 - sum(0.5 * 0.1 * g / g.norm() for g in seconds), rtol=1e-4, atol=1e-6)
+
+
+class Logging(Still):
+    def training_step(self, batch, number):
+        loss = super().training_step(batch, number)
+        self.seen = [*getattr(self, "seen", []), loss.item()]
+        self.log_dict({"loss": loss, "step": loss}, on_epoch=True)
+        return loss
+
+
+def test_a_loss_that_is_logged_under_sam_is_that_of_the_first_pass():
+    module = Logging(lambda params: sam(params, module, lr=0.5, rho=0.5))
+    trainer = fit_toy(module, [], accelerator="cpu", devices=1)
+    assert len(module.seen) == 4 and module.seen[0] != module.seen[1]
+    assert float(trainer.callback_metrics["loss"]) == pytest.approx((module.seen[0] + module.seen[2]) / 2)
+    assert "log" not in vars(module)
 
 
 def test_the_step_runs_in_one_kernel():
