@@ -191,6 +191,15 @@ def test_steps_are_the_formula_with_the_weights_themselves_decayed(make, rule):
     torch.testing.assert_close(biases, by_hand(rule, 0.0), rtol=1e-5, atol=1e-6)
 
 
+def test_the_second_beta_of_adamw_may_be_set():
+    def rule(w, g, state, t):
+        m, v = means(g, state, 0.9, 0.95)
+        return w - 0.1 * (m / (1 - 0.9**t)) / ((v / (1 - 0.95**t)).sqrt() + 1e-8)
+
+    weights, _ = trajectory(adamw, lr=0.1, weight_decay=0.0, beta2=0.95)
+    torch.testing.assert_close(weights, by_hand(rule, 0.0), rtol=1e-5, atol=1e-6)
+
+
 def lamb_rule(w, g, state, t, decay=0.0, adapted=True):
     m, v = means(g, state, 0.85, 0.999)
     u = m / (v.sqrt() + 1e-6) + decay * w
