@@ -48,23 +48,35 @@ class Choice:
         object.__setattr__(self, "options", options)
 
 
+ORDER = ("early", "middle", "late")
+
+
 @dataclass(frozen=True)
 class Acts:
     """What a technique does to its neighbours.
 
     Args:
         fills: a slot that it takes over, so that nothing is drawn there (a schedule-free optimizer fills `schedule`).
-        late: within its slot it acts after the others (clipping after penalties, mixing after geometry).
+        order: when it acts within its slot, one of `ORDER`; techniques of the same order act as listed. Of the gradient: penalties early,
+            clipping in the middle, noise late. Of batches: geometry early, mixing late. Of compression: whole channels early, single
+            weights late.
         last: it acts after all the others, and a recipe uses only one such technique (int8 weights cannot be changed further).
         closure: of an optimizer: it calls its closure more than once per step (SAM). Values that leave it no closure (16-bit
             scaling), or only that of the last batch (gradients that Lightning accumulates), are not drawn with it.
         gpu: of a device: it trains on NVIDIA GPUs if there are any; the executor gives each trial its share of them.
         preset: of data: slots that have a preset of this name are filled from it, unless an override fills them.
+
+    Raises:
+        ValueError: there is no such order.
     """
 
     fills: str | None = None
-    late: bool = False
+    order: str = "early"
     last: bool = False
     closure: bool = False
     gpu: bool = False
     preset: str = ""
+
+    def __post_init__(self) -> None:
+        if self.order not in ORDER:
+            raise ValueError(f"Acts(order={self.order!r}): expected one of {', '.join(ORDER)}")

@@ -57,7 +57,10 @@ TABLE = (
     ),
     Slot("loss", "the function that training minimises", ("task", "class_counts", "own"), ("collections.abc:Callable", None)),
     Slot(
-        "optimizer", "the update of the weights", ("params", "model", "total_steps", "steps_per_epoch", "own"), ("torch.optim:Optimizer",)
+        "optimizer",
+        "the update of the weights",
+        ("params", "model", "batch", "total_steps", "steps_per_epoch", "own"),
+        ("torch.optim:Optimizer",),
     ),
     Slot(
         "schedule",

@@ -271,7 +271,7 @@ def completions(said, monkeypatch, line, *arguments):
         ("autoopt search optimizer=", [f"optimizer={n}" for n in sorted([*available("optimizer"), "all", "recommended"])]),
         ("autoopt search optimizer=nes", ["optimizer=nesterov"]),
         ("/usr/bin/autoopt  plan data=", [f"data={n}" for n in available("data")]),
-        ("autoopt search optimizer.adamw.", [f"optimizer.adamw.{a}=" for a in ("beta1", "lr", "weight_decay")]),
+        ("autoopt search optimizer.adamw.", [f"optimizer.adamw.{a}=" for a in ("beta1", "beta2", "lr", "weight_decay")]),
         ("autoopt train data=diabetes optimizer.adamw.l", ["optimizer.adamw.lr="]),
         ("autoopt search optimizer=sgd,adamw optimizer.sgd.", ["optimizer.sgd.lr=", "optimizer.sgd.weight_decay="]),
         ("autoopt search optimizer=sgd optimizer.sgd.lr='interval(1, 2)' optimizer.sgd.w", ["optimizer.sgd.weight_decay="]),

@@ -72,7 +72,7 @@ def test_what_a_signature_says():
     assert adamw.params["lr"] == Param("lr", float, Range(1e-5, 1e-1, log=True), 1e-3)
     assert adamw.doc.startswith("Adam with weight decay decoupled")
     assert find("model", "mlp").params["connection"].domain == Choice("plain", "residual", "dense")
-    assert find("augmentation", "mixup").asks == ("inputs", "targets") and find("augmentation", "mixup").acts == Acts(late=True)
+    assert find("augmentation", "mixup").asks == ("inputs", "targets") and find("augmentation", "mixup").acts == Acts(order="late")
     assert find("data", "csv").params["target"].default is technique.REQUIRED
 
 
@@ -314,9 +314,9 @@ def test_an_annotation_that_is_no_literal_says_nothing(site, annotated):
 
 
 def test_annotations_in_quotes_are_read(site):
-    module(site, "trap", TRAP.format("'Annotated[int, Range(1, 8)]'", "-(2) | 1", " -> 'Annotated[object, Acts(late=True)]'"))
+    module(site, "trap", TRAP.format("'Annotated[int, Range(1, 8)]'", "-(2) | 1", " -> \"Annotated[object, Acts(order='late')]\""))
     read = from_source("optimizer", "make", "trap:make")
-    assert read.params["value"] == Param("value", int, Range(1, 8), -1) and read.acts == Acts(late=True)
+    assert read.params["value"] == Param("value", int, Range(1, 8), -1) and read.acts == Acts(order="late")
     assert read == reflect("optimizer", "make", "trap:make")
     del sys.modules["trap"]
 
@@ -368,6 +368,11 @@ def test_ranges_that_cannot_be(low, high, more):
 def test_choices_that_cannot_be(options):
     with pytest.raises(ValueError, match="Choice needs two or more scalars"):
         Choice(*options)
+
+
+def test_an_order_that_cannot_be():
+    with pytest.raises(ValueError, match=r"^Acts\(order='latest'\): expected one of early, middle, late$"):
+        Acts(order="latest")
 
 
 def test_unavailable_says_why():

@@ -143,8 +143,10 @@ def technique_card(technique: Technique) -> str:
     lines.append(f"asks for   {', '.join(technique.asks) or 'nothing'}")
     if technique.acts.fills:
         lines.append(f"fills      {technique.acts.fills}")
-    if technique.acts.late or technique.acts.last:
-        lines.append(f"acts       {'last, and only one such technique is used' if technique.acts.last else 'after the others of its slot'}")
+    if technique.acts.last:
+        lines.append("acts       last, and only one such technique is used")
+    elif technique.acts.order != "early":
+        lines.append(f"acts       {technique.acts.order} among those of its slot")
     if technique.acts.closure:
         lines.append("acts       by its closure, more than once a step")
     if technique.acts.gpu:

@@ -29,6 +29,7 @@ class Applied:
         deployed: the compressed network that the module's `forward` calls.
         folder: of the trial, for checkpoints; None in an author's own script.
         notes: lines for the user before the search.
+        batch: a training batch, for those optimizers that look at one.
         loss_sum, loss_count: of this epoch's losses, as the author's `training_step` returned them.
     """
 
@@ -40,6 +41,7 @@ class Applied:
     deployed: nn.Module | None = None
     folder: Path | None = None
     notes: list[str] = field(default_factory=list)
+    batch: tuple[Tensor, Tensor] | None = None
     loss_sum: Tensor | float = 0.0
     loss_count: int = 0
 

@@ -42,7 +42,7 @@ def make_module(recipe: Recipe, task: Task, example: tuple[Tensor, Tensor] | Non
     if isinstance(model, L.LightningModule):
         return apply_to(model, chosen, objective)
     offered = {"task": task} | ({} if task.class_counts is None else {"class_counts": task.class_counts})
-    return Net(model, chosen.one("loss", **offered), Applied(chosen, objective), task)
+    return Net(model, chosen.one("loss", **offered), Applied(chosen, objective, batch=example), task)
 
 
 def built_model(technique: Technique, values: dict[str, Any], task: Task) -> nn.Module:

@@ -6,7 +6,7 @@ import lightning.pytorch as L
 from torch import nn
 
 from autoopt.config import FROM
-from autoopt.domain import Unavailable
+from autoopt.domain import ORDER, Unavailable
 from autoopt.errors import BadInput, TechniqueError, out_of_memory
 from autoopt.kind import check_kind
 from autoopt.recipe import Recipe
@@ -26,7 +26,7 @@ class Chosen:
         for technique, _ in rows:
             if not technique.owner:  # from an import path, which a recipe from elsewhere may name
                 check_kind(technique.slot, technique)
-        self.rows = sorted(rows, key=lambda row: (row[0].acts.last, row[0].acts.late))  # a stable sort: equals stay in their order
+        self.rows = sorted(rows, key=lambda row: (row[0].acts.last, ORDER.index(row[0].acts.order)))  # stable: equals stay in order
 
     def of(self, slot: str) -> list[tuple[Technique, dict[str, Any]]]:
         return [row for row in self.rows if row[0].slot == slot]

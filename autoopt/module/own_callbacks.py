@@ -72,9 +72,12 @@ def callbacks_at(path: str) -> list[L.Callback]:
 
 
 def in_trial(callbacks: Iterable[L.Callback], folder: Path) -> list[L.Callback]:
-    """Callbacks for a trial: without progress bars, and with checkpoints only in the trial's folder."""
+    """Callbacks for a trial: without progress bars, and with whole checkpoints, which are written only into the trial's folder.
+
+    A checkpoint of the weights alone would have the trained weights, even if their mean is evaluated (ema, swa).
+    """
     kept = [c for c in callbacks if not isinstance(c, ProgressBar) and (isinstance(c, ModelCheckpoint) or not isinstance(c, Checkpoint))]
     for callback in kept:
         if isinstance(callback, ModelCheckpoint):
-            callback.dirpath = str(folder / CHECKPOINTS)
+            callback.dirpath, callback.save_weights_only = str(folder / CHECKPOINTS), False
     return kept

@@ -8,6 +8,7 @@ from typing import Any
 import lightning.pytorch as L
 import torch
 from lightning.pytorch.callbacks import Checkpoint
+from lightning.pytorch.trainer.states import TrainerFn
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 from torch.nn.functional import one_hot
@@ -19,6 +20,7 @@ from autoopt.data.feed import overridden
 from autoopt.errors import TechniqueError, out_of_memory
 from autoopt.module.applied import Applied, applied_to
 from autoopt.module.chosen import Chosen, call
+from autoopt.module.decay import decays
 from autoopt.module.norms import batch_inputs, norms_of
 from autoopt.module.own_callbacks import WhenAsked, in_trial
 
@@ -56,7 +58,8 @@ class Tuned(L.LightningModule):
                 chosen.one("optimizer", own=own)
             return configured
         times = applied.times(self.trainer)
-        optimizer = chosen.one("optimizer", params=parameter_groups(self, author), model=self, own=author, **times)
+        offered = {"params": parameter_groups(self, author), "model": self, "batch": applied.batch, "own": author}
+        optimizer = chosen.one("optimizer", **offered, **times)
         in_callbacks_unscaled(optimizer)
         for group in [] if keeps[0] else optimizer.param_groups:
             group["lr"] = group["lr"] * group.get("lr_scale", 1.0)
@@ -108,7 +111,8 @@ class Tuned(L.LightningModule):
         super().on_validation_start()
 
     def on_validation_end(self) -> None:
-        set_mode(self.trainer.optimizers, "train")
+        if self.trainer.state.fn == TrainerFn.FITTING:  # a measurement after it leaves the weights that are evaluated
+            set_mode(self.trainer.optimizers, "train")
         super().on_validation_end()
 
     def on_train_epoch_end(self) -> None:
@@ -192,7 +196,7 @@ def own_optimizers(configured: Any) -> list[Optimizer]:
 
 
 def parameter_groups(model: nn.Module, author: Optimizer | None = None) -> list[dict[str, Any]]:
-    """Parameter groups: the matrices, which weight decay may act on, and the biases and norms, with `weight_decay` 0.
+    """Parameter groups: those that weight decay may act on (`decays`), and the others with `weight_decay` 0.
 
     An initializer may mark parameters with an `lr_scale`: each scale has groups of its own, the largest first.
 
@@ -201,25 +205,24 @@ def parameter_groups(model: nn.Module, author: Optimizer | None = None) -> list[
             learning rates are kept; if it decays some of its groups only, weight decay acts on these.
     """
     groups: dict[tuple[bool, float], list[nn.Parameter]] = defaultdict(list)
-    for p, ratio, decayed in trainable(model) if author is None else trainable_by(author):
+    may_decay = decays(model)
+    for p, ratio, decayed in ((p, 1.0, may_decay(p)) for p in model.parameters()) if author is None else trainable_by(author, may_decay):
         if p.requires_grad:
             groups[not decayed, -ratio * getattr(p, "lr_scale", 1.0)].append(p)
     return [{"params": groups[rest, scale], "lr_scale": -scale} | ({"weight_decay": 0.0} if rest else {}) for rest, scale in sorted(groups)]
 
 
-def trainable(model: nn.Module) -> Iterator[tuple[nn.Parameter, float, bool]]:
-    """Each parameter with the ratio of its learning rate to the greatest, and whether weight decay may act on it."""
-    return ((p, 1.0, p.ndim > 1) for p in model.parameters())
+def trainable_by(optimizer: Optimizer, may_decay: Callable[[Tensor], bool]) -> Iterator[tuple[nn.Parameter, float, bool]]:
+    """Each parameter of an optimizer with the ratio of its learning rate to the greatest, and whether weight decay acts on it.
 
-
-def trainable_by(optimizer: Optimizer) -> Iterator[tuple[nn.Parameter, float, bool]]:
-    """The same for an optimizer's parameters, by the learning rates before its schedule, which may begin at 0."""
+    The learning rates are those before its schedule, which may begin at 0.
+    """
     rates = [float(group.get("initial_lr", group.get("lr")) or 0.0) for group in optimizer.param_groups]
-    decays = [float(group.get("weight_decay") or 0.0) for group in optimizer.param_groups]
-    some_only = any(decays) and not all(decays)
-    for group, rate, decay in zip(optimizer.param_groups, rates, decays, strict=True):
+    strengths = [float(group.get("weight_decay") or 0.0) for group in optimizer.param_groups]
+    some_only = any(strengths) and not all(strengths)
+    for group, rate, decay in zip(optimizer.param_groups, rates, strengths, strict=True):
         for p in group["params"]:
-            yield p, rate / max(rates) if any(rates) else 1.0, decay > 0 if some_only else p.ndim > 1
+            yield p, rate / max(rates) if any(rates) else 1.0, decay > 0 if some_only else may_decay(p)
 
 
 def scale_steps(optimizer: Optimizer, model: nn.Module) -> None:

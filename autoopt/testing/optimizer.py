@@ -45,7 +45,7 @@ def steps_at_the_rate_of_its_groups(technique: Technique) -> None:
     if technique.acts.fills == "schedule":
         raise Unavailable("it takes no schedule")
     for world, optimizer in situations(technique):
-        take_step(optimizer, world["model"], 3)
+        take_step(optimizer, world["model"], world["steps_per_epoch"])  # full batches take the rate that an epoch begins with
         optimizer.load_state_dict(copy.deepcopy(optimizer.state_dict()))
         for group in optimizer.param_groups:
             group["lr"] = 0.0

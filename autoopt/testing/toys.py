@@ -1,9 +1,11 @@
 """Small parts for the contract's checks: tasks with their examples, networks, and a training by a Trainer."""
 
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import lightning.pytorch as L
 import torch
+from lightning.pytorch.callbacks import Checkpoint
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 from torch.optim import SGD, Optimizer
@@ -70,12 +72,13 @@ def residual_network() -> nn.Module:
 
 
 class Bowl(nn.Module):
-    """A quadratic function with its minimum at 1, and a parameter that it does not use."""
+    """A quadratic function with its minimum at 1, and two parameters that it does not use."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.weight, self.bias = nn.Parameter(torch.zeros(4, 3)), nn.Parameter(torch.zeros(3))
         self.idle = nn.Parameter(torch.ones(2, 2))
+        self.weight, self.bias = nn.Parameter(torch.zeros(4, 3)), nn.Parameter(torch.zeros(3))
+        self.last = nn.Parameter(torch.ones(2, 2))  # so that the weight is neither the first matrix nor the last
 
     def forward(self) -> Tensor:
         curvature = torch.linspace(0.1, 1.0, 12).view(4, 3)
@@ -101,8 +104,11 @@ class Tiny(L.LightningModule):
 
 def fit_toy(module: L.LightningModule, callbacks: list[L.Callback], **arguments: Any) -> L.Trainer:
     """Two training batches and a validation batch by a real Trainer."""
-    off: dict[str, Any] = dict.fromkeys(("logger", "enable_checkpointing", "enable_progress_bar", "enable_model_summary"), False)
-    trainer = L.Trainer(**off, max_epochs=1, num_sanity_val_steps=0, callbacks=callbacks, **arguments)
+    off: dict[str, Any] = dict.fromkeys(("logger", "enable_progress_bar", "enable_model_summary"), False)
+    off["enable_checkpointing"] = any(isinstance(callback, Checkpoint) for callback in callbacks)
     loaders: list[Any] = [DataLoader([examples_of(TASKS[1])] * count, batch_size=None) for count in (2, 1)]  # type: ignore[arg-type]
-    trainer.fit(module, *loaders)
+    with TemporaryDirectory() as folder:
+        given = {"default_root_dir": folder, "callbacks": callbacks, **arguments}
+        trainer = L.Trainer(**off, max_epochs=1, num_sanity_val_steps=0, **given)
+        trainer.fit(module, *loaders)
     return trainer

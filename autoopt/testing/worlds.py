@@ -78,9 +78,9 @@ def regularizer_worlds() -> Iterator[Offered]:
 
 def optimizer_worlds() -> Iterator[Offered]:
     model = Bowl()
-    groups = [{"params": [model.weight, model.idle]}, {"params": [model.bias], "weight_decay": 0.0}]
+    groups = [{"params": [model.idle, model.weight, model.last]}, {"params": [model.bias], "weight_decay": 0.0}]
     own = SGD(model.parameters(), lr=0.01)
-    yield {"params": groups, "model": model, "total_steps": STEPS, "steps_per_epoch": 10, "own": own}
+    yield {"params": groups, "model": model, "batch": None, "total_steps": STEPS, "steps_per_epoch": 10, "own": own}
 
 
 def schedule_worlds(total: int = 1000, direction: str = "minimize") -> Iterator[Offered]:

@@ -84,7 +84,7 @@ def make_trainer(
     if callbacks is None:
         applied = applied_to(module)
         regularizers = applied.chosen.callbacks(module, steps_asked_for(module, feed, recipe), applied.objective, applied.direction)
-        callbacks = [*regularizers, *device.get("callbacks", []), *in_trial(callbacks_of(recipe), folder), reporter]
+        callbacks = [*in_trial([*regularizers, *device.get("callbacks", []), *callbacks_of(recipe)], folder), reporter]
     applied_to(module).folder = folder
     by_itself = module.automatic_optimization and feed.accumulate > 1
     written = {name: value for name, value in recipe.trainer.items() if name != "callbacks"}
@@ -128,7 +128,7 @@ def steps_asked_for(module: Tuned, feed: Feed, recipe: Recipe) -> int:
 
 
 def fit(trainer: L.Trainer, module: Tuned, feed: Feed, from_evaluation: bool = False) -> bool:
-    """Train as the recipe and the author say: to the last epoch, or to the best where the author's ModelCheckpoint monitors a metric.
+    """Train as the recipe and the author say: to the last epoch, or to the best where a ModelCheckpoint monitors a metric.
 
     Args:
         from_evaluation: the module is in evaluation mode; Lightning would not put it back into training mode.

@@ -6,6 +6,7 @@ from math import isfinite
 
 import lightning.pytorch as L
 import torch
+from lightning.pytorch.trainer.states import TrainerFn
 
 from autoopt.data.feed import Feed
 from autoopt.data.parts import on_test
@@ -22,7 +23,7 @@ from autoopt.trial.ranks import averaged, same_buffers
 class Reporter(L.Callback):
     """Reports every epoch's metrics, and stops the training where the answer says so.
 
-    It comes after all callbacks but a module's own, so that it sees their effects.
+    It comes after all callbacks but a module's own, so that it sees their effects. `seconds` are those of training alone.
     """
 
     feed: Feed
@@ -36,8 +37,20 @@ class Reporter(L.Callback):
     def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         self.started = time.perf_counter()
 
+    def on_validation_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        if trainer.state.fn == TrainerFn.FITTING and not trainer.sanity_checking:
+            self.count_time()
+
+    def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        self.started = time.perf_counter()
+
+    def count_time(self) -> None:
+        """Add the time since training began, or went on after a validation."""
+        now = time.perf_counter()
+        self.seconds, self.started = self.seconds + now - self.started, now
+
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        self.seconds += time.perf_counter() - self.started
+        self.count_time()
         self.epochs = trainer.current_epoch + 1
         self.metrics = self.measured(trainer, pl_module)
         if trainer.world_size > 1:

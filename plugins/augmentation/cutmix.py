@@ -9,7 +9,7 @@ from autoopt.domain import Acts, Range
 
 def cutmix(
     images: Tensor, targets: Tensor, *, alpha: Annotated[float, Range(0.1, 1.0, log=True)] = 1.0
-) -> Annotated[tuple, Acts(late=True)]:
+) -> Annotated[tuple, Acts(order="late")]:
     """Pastes a rectangle of another image of the batch into each image, at the same place, and mixes the targets by its area.
 
     The rectangle has the shape of the image, the share 1 - lam of its area, lam ~ Beta(alpha, alpha), and a uniform centre; the

@@ -9,7 +9,7 @@ from autoopt.domain import Acts, Range
 
 def mixup(
     inputs: Tensor, targets: Tensor, *, alpha: Annotated[float, Range(0.1, 1.0, log=True)] = 0.2
-) -> Annotated[tuple, Acts(late=True)]:
+) -> Annotated[tuple, Acts(order="late")]:
     """Mixes every example and its target with another example of the batch: `lam * x_i + (1 - lam) * x_j`.
 
     lam ~ Beta(alpha, alpha), one draw per batch; alpha = 0 mixes nothing. Targets are class probabilities (N, K) or values (N, D).

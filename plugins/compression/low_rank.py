@@ -29,7 +29,7 @@ def low_rank(
     *,
     energy: Annotated[float, Range(0.5, 0.99)] = 0.9,
     epochs: Annotated[int, Range(0, 10)] = 5,
-) -> Annotated[nn.Module, Acts(late=True)]:
+) -> Annotated[nn.Module, Acts(order="late")]:
     """Linear and convolutional layers become two each, by truncated singular value decomposition: W = U S V^T with the k largest of S.
 
     k is the least rank that keeps the share `energy` of the sum of S^2. A convolution becomes one to k channels and one of 1x1. A layer

@@ -4,6 +4,7 @@ from torch import nn
 from torch.nn.modules.conv import _ConvNd
 
 from autoopt.domain import Range
+from autoopt.plugins.initializer.fans import fans
 
 
 def he_normal(model: nn.Module, *, gain: Annotated[float, Range(0.5, 2.0, log=True)] = 1.0) -> None:
@@ -15,7 +16,7 @@ def he_normal(model: nn.Module, *, gain: Annotated[float, Range(0.5, 2.0, log=Tr
     """
     for layer in model.modules():
         if isinstance(layer, nn.Linear | _ConvNd):
-            fan_in = layer.weight[0].numel()
+            fan_in, _ = fans(layer)
             nn.init.normal_(layer.weight, std=gain * (2 / fan_in) ** 0.5)
             if layer.bias is not None:
                 nn.init.zeros_(layer.bias)

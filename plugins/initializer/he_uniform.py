@@ -4,6 +4,7 @@ from torch import nn
 from torch.nn.modules.conv import _ConvNd
 
 from autoopt.domain import Range
+from autoopt.plugins.initializer.fans import fans
 
 
 def he_uniform(model: nn.Module, *, gain: Annotated[float, Range(0.5, 2.0, log=True)] = 1.0) -> None:
@@ -15,7 +16,8 @@ def he_uniform(model: nn.Module, *, gain: Annotated[float, Range(0.5, 2.0, log=T
     """
     for layer in model.modules():
         if isinstance(layer, nn.Linear | _ConvNd):
-            bound = gain * (6 / layer.weight[0].numel()) ** 0.5
+            fan_in, _ = fans(layer)
+            bound = gain * (6 / fan_in) ** 0.5
             nn.init.uniform_(layer.weight, -bound, bound)
             if layer.bias is not None:
                 nn.init.zeros_(layer.bias)

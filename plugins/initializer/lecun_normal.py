@@ -4,6 +4,7 @@ from torch import nn
 from torch.nn.modules.conv import _ConvNd
 
 from autoopt.domain import Range
+from autoopt.plugins.initializer.fans import fans
 
 
 def lecun_normal(model: nn.Module, *, gain: Annotated[float, Range(0.5, 2.0, log=True)] = 1.0) -> None:
@@ -15,6 +16,7 @@ def lecun_normal(model: nn.Module, *, gain: Annotated[float, Range(0.5, 2.0, log
     """
     for layer in model.modules():
         if isinstance(layer, nn.Linear | _ConvNd):
-            nn.init.normal_(layer.weight, std=gain * (1 / layer.weight[0].numel()) ** 0.5)
+            fan_in, _ = fans(layer)
+            nn.init.normal_(layer.weight, std=gain * (1 / fan_in) ** 0.5)
             if layer.bias is not None:
                 nn.init.zeros_(layer.bias)

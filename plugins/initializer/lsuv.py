@@ -22,7 +22,8 @@ def lsuv(model: nn.Module, batch: tuple[Tensor, Tensor] | None) -> None:
         raise Unavailable("lsuv needs a training batch, and there is none here")
     layers = [layer for layer in model.modules() if isinstance(layer, nn.Linear | _ConvNd)]
     for layer in layers:
-        nn.init.orthogonal_(layer.weight)
+        for weight in layer.weight.detach().chunk(getattr(layer, "groups", 1)):
+            nn.init.orthogonal_(weight)
         if layer.bias is not None:
             nn.init.zeros_(layer.bias)
     hooks = [layer.register_forward_hook(UnitVariance()) for layer in layers]

@@ -9,12 +9,14 @@ from autoopt.domain import Range
 def orthogonal(model: nn.Module, *, gain: Annotated[float, Range(0.5, 2.0, log=True)] = 1.0) -> None:
     """`gain` times a random matrix with orthonormal rows or columns, biases zero, in linear and convolution layers.
 
-    The weight of a convolution is a matrix with a row for each output channel. Square linear layers then keep lengths and angles.
+    The weight of a convolution is a matrix with a row for each output channel, in each group by itself. Square linear layers then keep
+    lengths and angles.
 
     Saxe et al. 2013, arXiv:1312.6120.
     """
     for layer in model.modules():
         if isinstance(layer, nn.Linear | _ConvNd):
-            nn.init.orthogonal_(layer.weight, gain)
+            for weight in layer.weight.detach().chunk(getattr(layer, "groups", 1)):
+                nn.init.orthogonal_(weight, gain)
             if layer.bias is not None:
                 nn.init.zeros_(layer.bias)

@@ -1,6 +1,6 @@
 import re
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from safetensors import SafetensorError
 from safetensors.torch import load_file
@@ -21,7 +21,7 @@ def pretrained(
     """Loads from a safetensors file every tensor that the model has under the same name and in the same shape.
 
     A name may begin with `prefix` in the file only, or in the model only.
-    `freeze`: loaded weights are not trained, except those of the last layer.
+    `freeze`: loaded weights are not trained, except those of the last layer; norms among them keep their statistics, and use them.
     `layer_decay`: loaded weights learn at `layer_decay ** depth` times the rate of the recipe's optimizer; depth is the number of
     layers between them and the output. A layer is all parameters with the same name up to the first number, if one is a matrix.
 
@@ -32,19 +32,29 @@ def pretrained(
     """
     tensors = tensors_of(path)
     own = {name: value for name, value in model.state_dict(keep_vars=True).items() if isinstance(value, Tensor)}
-    depths, loaded = depths_of(model), 0
+    depths, loaded, depth = depths_of(model), 0, 0
     for name, value in own.items():
+        parameter = isinstance(value, nn.Parameter)
+        depth = depths.get(name, 0) if parameter else depth  # a buffer belongs to the parameter before it
         stored = (tensors.get(key) for key in (name, prefix + name, name.removeprefix(prefix)))
         tensor = next((t for t in stored if t is not None and t.shape == value.shape), None)
         if tensor is None:
             continue
         value.data.copy_(tensor)
-        loaded += isinstance(value, nn.Parameter)
-        if depth := depths.get(name):
+        loaded += parameter
+        if parameter and depth:
             value.requires_grad = value.requires_grad and not freeze
             value.lr_scale = layer_decay**depth  # type: ignore[attr-defined]
+        elif depth and freeze and name.endswith("running_mean"):
+            model.get_submodule(name.rpartition(".")[0]).register_forward_pre_hook(hold)
     if not loaded:
         raise BadInput(f"initializer.pretrained.path: nothing in {path} fits the model; it has {some(tensors)}; the model has {some(own)}")
+
+
+def hold(norm: nn.Module, *_: Any) -> None:
+    """Before a norm acts: let it use the statistics that it has, whatever mode the model is in."""
+    if norm.training:
+        norm.eval()
 
 
 def tensors_of(path: str) -> dict[str, Tensor]:

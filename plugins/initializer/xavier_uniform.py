@@ -4,6 +4,7 @@ from torch import nn
 from torch.nn.modules.conv import _ConvNd
 
 from autoopt.domain import Range
+from autoopt.plugins.initializer.fans import fans
 
 
 def xavier_uniform(model: nn.Module, *, gain: Annotated[float, Range(0.5, 2.0, log=True)] = 1.0) -> None:
@@ -15,6 +16,7 @@ def xavier_uniform(model: nn.Module, *, gain: Annotated[float, Range(0.5, 2.0, l
     """
     for layer in model.modules():
         if isinstance(layer, nn.Linear | _ConvNd):
-            nn.init.xavier_uniform_(layer.weight, gain)
+            bound = gain * (6 / sum(fans(layer))) ** 0.5
+            nn.init.uniform_(layer.weight, -bound, bound)
             if layer.bias is not None:
                 nn.init.zeros_(layer.bias)

@@ -16,4 +16,4 @@ def adagrad(
 
     Duchi et al. 2011, JMLR 12:2121-2159.
     """
-    return Adagrad(params, lr=lr, weight_decay=weight_decay, fused=fused(params, without="cuda"))
+    return Adagrad(params, lr=lr, weight_decay=weight_decay, fused=fused(params, "cuda", "mps"))

@@ -6,11 +6,11 @@ from typing import Any
 from torch.utils._foreach_utils import _get_fused_kernels_supported_devices
 
 
-def fused(params: Iterable[Mapping[str, Any]], without: str = "") -> bool:
+def fused(params: Iterable[Mapping[str, Any]], *without: str) -> bool:
     """Whether there are fused kernels for the device of every parameter; there are none for a TPU.
 
     Args:
         params: parameter groups.
-        without: a device for which some versions of torch have no fused kernel of this optimizer.
+        without: devices for which some versions of torch have no fused kernel of this optimizer.
     """
-    return {p.device.type for group in params for p in group["params"]} <= {*_get_fused_kernels_supported_devices()} - {without}
+    return {p.device.type for group in params for p in group["params"]} <= {*_get_fused_kernels_supported_devices()} - {*without}

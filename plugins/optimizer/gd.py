@@ -9,14 +9,29 @@ from autoopt.domain import Range
 
 
 class FullBatch(SGD):
-    """SGD that gathers the gradients of an epoch, and has none to step with before the last batch."""
+    """SGD that gathers the gradients of an epoch, and has none to step with before the last batch.
+
+    Gradients are cleared before each batch, also before one whose step is skipped since its 16-bit gradients are not finite.
+    """
 
     def __init__(self, params: Any, steps_per_epoch: int, lr: float, weight_decay: float):
         super().__init__(params, lr=lr, weight_decay=weight_decay)
-        self.steps_per_epoch = steps_per_epoch
+        self.steps_per_epoch, self.cleared = steps_per_epoch, 0
         for group in self.param_groups:
-            group["gathered"] = 0
+            group.update(passed=0, gathered=0, first_lr=group["lr"])
         self.register_step_pre_hook(gathering)  # first of the hooks: the others see the mean
+        self.register_step_post_hook(restore_rates)
+
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        super().zero_grad(set_to_none)
+        self.begin_batch()
+
+    def begin_batch(self) -> None:
+        """Count a batch; keep the rates of the first one of an epoch."""
+        self.cleared += 1
+        for group in self.param_groups:
+            if (group["passed"] + self.cleared) % self.steps_per_epoch == 1 % self.steps_per_epoch:
+                group["first_lr"] = group["lr"]
 
     def eval(self) -> None:
         """Nothing to do: a batch norm is renewed if its optimizer has `eval`, since no batch has passed through the last weights."""
@@ -27,14 +42,21 @@ class FullBatch(SGD):
     @torch.no_grad()
     def gather(self) -> None:
         """Add the gradients to the sums; at the end of the epoch the gradients are the mean, before there are none."""
+        if not self.cleared:
+            self.begin_batch()
         for group in self.param_groups:
-            group["gathered"] = (group["gathered"] + 1) % self.steps_per_epoch
+            group["passed"] += self.cleared
+            group["gathered"] += 1
+            ended = group["passed"] >= self.steps_per_epoch  # later than by one, if the step of the last batch was skipped
             for p in group["params"]:
                 gradient, p.grad = p.grad, None
                 if gradient is not None:
                     self.state[p]["sum"] = self.state[p].get("sum", 0) + gradient
-                if not group["gathered"] and "sum" in self.state.get(p, ()):
-                    p.grad = self.state[p].pop("sum") / self.steps_per_epoch
+                if ended and "sum" in self.state.get(p, ()):
+                    p.grad = self.state[p].pop("sum") / group["gathered"]
+            if ended:
+                group.update(passed=group["passed"] % self.steps_per_epoch, gathered=0, lr=group["first_lr"], last_lr=group["lr"])
+        self.cleared = 0
 
 
 def gathering(optimizer: Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]] | None:
@@ -53,6 +75,14 @@ def gathering(optimizer: Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any
     return args[:1], {"closure": gathered}
 
 
+def restore_rates(optimizer: Optimizer, *_: Any) -> None:
+    """Give the groups the rates of the schedule again, unless something set others within the step."""
+    for group in optimizer.param_groups:
+        last = group.pop("last_lr", None)
+        if last is not None and group["lr"] == group["first_lr"]:
+            group["lr"] = last
+
+
 def gd(
     params,
     steps_per_epoch: int,
@@ -63,7 +93,8 @@ def gd(
     """Full-batch gradient descent: `w -= lr * (g + weight_decay * w)` once per epoch, g the mean of the gradients of its batches.
 
     All batches count equally, even a smaller last batch. Penalties and clipping act on the gradient of each batch, before the mean: for
-    a penalty the result is the same; clipping bounds the mean too, but differs from clipping the mean. The rate is that of the last step.
+    a penalty the result is the same; clipping bounds the mean too, but differs from clipping the mean. The rate is that of the epoch's
+    first batch. A batch without finite gradients (in 16 bits) is left out of the mean.
 
     Cauchy 1847; Ruder 2016, arXiv:1609.04747.
     """

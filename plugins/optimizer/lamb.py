@@ -1,8 +1,15 @@
+from math import inf
 from typing import Annotated
 
 from pytorch_optimizer import Lamb
 
 from autoopt.domain import Range
+
+
+class Uncapped(Lamb):
+    """The length of a tensor counts as it is."""
+
+    clamp = inf
 
 
 def lamb(
@@ -14,9 +21,10 @@ def lamb(
 ) -> Lamb:
     """Steps of `lr * |w| * u / |u|` for each tensor, with Adam's direction and the decay `u = m / (sqrt(v) + eps) + weight_decay * w`.
 
-    |w| counts as 10 at most; where it or |u| is 0 the step is `lr * u`. As in the paper's third version, m and v are not corrected
-    for their bias.
+    Where |w| or |u| is 0, and for what is never decayed (biases, norms), the step is `lr * u`. As in the authors' own code, m and v are
+    not corrected for their bias.
 
     You et al. 2020, arXiv:1904.00962.
     """
-    return Lamb(params, lr=lr, betas=(beta1, 0.999), weight_decay=weight_decay, weight_decouple=False, adam_debias=True)
+    groups = [{**group, "adam": group.get("weight_decay") == 0.0} for group in params]
+    return Uncapped(groups, lr=lr, betas=(beta1, 0.999), weight_decay=weight_decay, weight_decouple=False, adam_debias=True)

@@ -6,6 +6,8 @@ from torch import Tensor, nn
 from torch.optim import AdamW, Optimizer, _muon
 
 from autoopt.domain import Range
+from autoopt.errors import out_of_memory
+from autoopt.plugins.optimizer.edges import edges
 
 NEWTON_SCHULZ = {"ns_coefficients": (3.4445, -4.7750, 2.0315), "ns_steps": 5, "eps": 1e-7, "adjust_lr_fn": "original"}
 
@@ -51,17 +53,38 @@ class MuonAdamW(Optimizer):
                 p.copy_(matrix.view_as(p))  # a weight in another memory format was copied by flatten
 
 
-def hidden_matrices(params: list[dict[str, Any]], model: nn.Module) -> set[Tensor]:
-    """The matrices of the model without its embeddings and its last, which gives the outputs; a single row or column is a vector."""
+def hidden_matrices(params: list[dict[str, Any]], model: nn.Module, batch: Any, head: str | None) -> set[Tensor]:
+    """The matrices that may be decayed, without embeddings and without the first and the last; a single row or column is a vector.
+
+    Raises:
+        ValueError: the model has no such head.
+    """
+    matrices = [p for p in model.parameters() if p.ndim > 1 and min(p.flatten(1).shape) > 1]
+    first, last, used = first_and_last(model, matrices, batch[0] if batch else getattr(model, "example_input_array", None))
+    if head is not None:
+        last = {p for name, p in model.named_parameters() if f".{head}." in f".{name}"}
+        if not last:
+            raise ValueError(f"muon.head={head}: the model has no module of this name with parameters")
     embeddings = {module.weight for module in model.modules() if isinstance(module, nn.Embedding | nn.EmbeddingBag)}
-    trained = {p for group in params for p in group["params"]}
-    matrices = [p for p in model.parameters() if p in trained - embeddings and p.ndim > 1 and min(p.flatten(1).shape) > 1]
-    return set(matrices[:-1])
+    decayed = {p for group in params if group.get("weight_decay") != 0.0 for p in group["params"]}
+    return (used & decayed) - embeddings - first - last
 
 
-def split_groups(params: list[dict[str, Any]], model: nn.Module, muon: dict[str, Any], adamw: dict[str, Any]) -> Iterator[dict[str, Any]]:
+def first_and_last(model: nn.Module, matrices: list[Tensor], inputs: Any) -> tuple[set[Tensor], set[Tensor], set[Tensor]]:
+    """The first, the last and all matrices in the order of their use; where no inputs can be passed through, in that of the model."""
+    if isinstance(inputs, Tensor) and matrices:
+        try:
+            return edges(model, inputs.detach().clone().to(matrices[0] if inputs.is_floating_point() else matrices[0].device), {*matrices})
+        except Exception as error:
+            if out_of_memory(error):
+                raise
+    return set(matrices[:1]), set(matrices[-1:]), set(matrices)
+
+
+def split_groups(
+    params: list[dict[str, Any]], turned: set[Tensor], muon: dict[str, Any], adamw: dict[str, Any]
+) -> Iterator[dict[str, Any]]:
     """Split each group in two; a group's own settings, such as its weight decay, replace those of its optimizer."""
-    turned = hidden_matrices(params, model)
     for group in params:
         for is_muon, settings in ((True, muon), (False, adamw)):
             if chosen := [p for p in group["params"] if (p in turned) is is_muon]:
@@ -71,18 +94,26 @@ def split_groups(params: list[dict[str, Any]], model: nn.Module, muon: dict[str,
 def muon(
     params,
     model: nn.Module,
+    batch: tuple[Tensor, Tensor] | None,
     *,
     lr: Annotated[float, Range(1e-3, 0.2, log=True)] = 0.02,
     momentum: Annotated[float, Range(0.8, 0.99)] = 0.95,
     weight_decay: Annotated[float, Range(1e-6, 1.0, log=True)] = 1e-2,
     adamw_lr: Annotated[float, Range(1e-5, 1e-2, log=True)] = 3e-4,
+    head: str | None = None,
 ) -> Optimizer:
     """Steps of `lr * sqrt(max(1, rows / columns)) * U V^T` for hidden matrices, U S V^T the Nesterov momentum; AdamW for the rest.
 
-    Five Newton-Schulz iterations approximate U V^T, with singular values between 0.7 and 1.2. The rest are embeddings, the last
-    matrix, biases and norms, at the rate `adamw_lr`.
+    Five Newton-Schulz iterations approximate U V^T, with singular values between 0.7 and 1.2. The filters of a convolution are a
+    matrix with a row for each output. The rest are embeddings, the first layer, the layer that gives the outputs (or the module
+    `head`), and what is not decayed, at the rate `adamw_lr`. A batch that is passed through the model tells which layers these
+    are; a LightningModule needs an `example_input_array` for that, else its first and its last matrix count as such.
 
     Jordan et al. 2024, https://kellerjordan.github.io/posts/muon/.
+
+    Raises:
+        ValueError: the model has no module `head`.
     """
+    turned = hidden_matrices(params, model, batch, head)
     adamw = {"lr": adamw_lr, "weight_decay": weight_decay, "betas": (0.9, 0.95), "eps": 1e-10}
-    return MuonAdamW(list(split_groups(params, model, {"lr": lr, "weight_decay": weight_decay, "momentum": momentum}, adamw)))
+    return MuonAdamW(list(split_groups(params, turned, {"lr": lr, "weight_decay": weight_decay, "momentum": momentum}, adamw)))

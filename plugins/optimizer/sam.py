@@ -1,4 +1,5 @@
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Annotated, Any
 
 import torch
@@ -12,7 +13,7 @@ from autoopt.domain import Acts, Range, Unavailable
 
 
 class Sharpness(SAM):
-    """SAM that calls its closure for both gradients; the running statistics of batch norm see the first."""
+    """SAM that calls its closure for both gradients; the running statistics of batch norm, and the log, see the first."""
 
     def __init__(self, params: Any, model: nn.Module, **settings: Any):
         super().__init__(params, SGD, **settings)
@@ -26,10 +27,24 @@ class Sharpness(SAM):
             loss = closure()
         disable_running_stats(self.model)
         try:
-            super().step(closure)
+            with unlogged(self.model):
+                super().step(closure)
         finally:
             enable_running_stats(self.model)
         return loss
+
+
+@contextmanager
+def unlogged(model: nn.Module) -> Iterator[None]:
+    """Let a LightningModule log nothing: Lightning would take the mean over both passes."""
+    if not isinstance(model, LightningModule):
+        yield
+        return
+    vars(model)["log"] = lambda *_, **__: None
+    try:
+        yield
+    finally:
+        del vars(model)["log"]
 
 
 def sam(

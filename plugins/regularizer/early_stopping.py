@@ -1,28 +1,36 @@
 from typing import Annotated
 
 from lightning.pytorch import Callback, LightningModule, Trainer
-from lightning.pytorch.callbacks import EarlyStopping
+from lightning.pytorch.callbacks import ModelCheckpoint
 
 from autoopt.domain import Range
 
 
-class Patience(EarlyStopping):
-    """Waits for a share of the epochs, which the Trainer knows."""
+class BestEpoch(ModelCheckpoint):
+    """Keeps the weights of the best epoch, and ends the training when a share of all epochs has passed since."""
+
+    on_train_batch_end = Callback.on_train_batch_end  # it saves after validations alone, so that a network may train many steps at once
 
     def __init__(self, metric: str, mode: str, share: float):
-        super().__init__(metric, mode=mode, strict=False, check_on_train_epoch_end=False)
-        self.share = share
+        super().__init__(monitor=metric, mode=mode, save_on_train_epoch_end=False)
+        self.share, self.best_epoch = share, 0
 
-    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        self.patience = max(1, round(self.share * (trainer.max_epochs or 1)))
-        super().setup(trainer, pl_module, stage)
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if self.monitor not in trainer.callback_metrics:
+            return
+        before = self.best_model_path
+        super().on_validation_end(trainer, pl_module)
+        if self.best_model_path != before:
+            self.best_epoch = trainer.current_epoch
+        patience = max(1, round(self.share * (trainer.max_epochs or 1)))
+        trainer.should_stop = trainer.should_stop or trainer.current_epoch - self.best_epoch >= patience
 
 
 def early_stopping(objective: str | None, direction: str, *, patience: Annotated[float, Range(0.05, 0.5)] = 0.2) -> Callback:
-    """Stops the training when the objective has not improved for the share `patience` of all epochs.
+    """Stops the training when the objective has not improved for the share `patience` of all epochs; the best epoch's weights are kept.
 
-    Without an objective it follows val_loss. The weights are those of the last epoch.
+    Without an objective it follows val_loss. In a script of your own the weights are at its `best_model_path`.
 
     Prechelt 1998, DOI 10.1007/3-540-49430-8_3.
     """
-    return Patience(objective or "val_loss", "max" if direction == "maximize" else "min", patience)
+    return BestEpoch(objective or "val_loss", "max" if direction == "maximize" else "min", patience)

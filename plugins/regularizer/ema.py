@@ -1,11 +1,19 @@
 from typing import Annotated
 
 import torch
-from lightning.pytorch import Callback
+from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import WeightAveraging
 from torch import Tensor
 
 from autoopt.domain import Acts, Choice
+
+
+class EMA(WeightAveraging):
+    """Puts the mean in place of the weights at the end of the training, and leaves the module alone from then on."""
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        super().on_train_end(trainer, pl_module)
+        self._average_model = None  # else each later validation would be one of the last mean
 
 
 def ema(*, decay: Annotated[float, Choice(0.9, 0.99, 0.999, 0.9999)] = 0.999) -> Annotated[Callback, Acts(last=True)]:
@@ -23,4 +31,4 @@ def ema(*, decay: Annotated[float, Choice(0.9, 0.99, 0.999, 0.9999)] = 0.999) ->
         else:
             torch._foreach_copy_(means, weights)
 
-    return WeightAveraging(multi_avg_fn=average)
+    return EMA(multi_avg_fn=average)

@@ -64,6 +64,12 @@ class SWA(Callback):
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self.swap()
 
+    def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        """Store the mean, which was validated."""
+        self.swap()
+        checkpoint["state_dict"] = {name: value.clone() for name, value in trainer.strategy.lightning_module_state_dict().items()}
+        self.swap()
+
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self.swap()
         self.held = []

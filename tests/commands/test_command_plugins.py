@@ -76,11 +76,11 @@ def test_json_says_what_a_signature_says(run):
     assert {(r["slot"], r["name"]) for r in rows} == set(catalogue())
     adamw = next(r for r in rows if (r["slot"], r["name"]) == ("optimizer", "adamw"))
     assert adamw["params"]["lr"] == {"type": "float", "searched": "tag(log, interval(1e-05, 0.1))", "default": 0.001}
-    assert (adamw["asks"], adamw["fills"], adamw["late"]) == (["params"], None, False)
+    assert (adamw["asks"], adamw["fills"], adamw["order"]) == (["params"], None, "early")
     assert adamw["about"].startswith("Adam with weight decay") and "arXiv:1711.05101" in adamw["source"]
     csv = next(r for r in rows if r["name"] == "csv")
     assert csv["params"]["target"] == {"type": "str", "searched": None, "required": True} and csv["params"]["kind"]["default"] is None
-    assert next(r for r in rows if r["name"] == "mixup")["late"] is True
+    assert next(r for r in rows if r["name"] == "mixup")["order"] == "late"
     for row in rows:
         for name, param in row["params"].items():
             domain = find(row["slot"], row["name"]).params[name].domain

@@ -796,6 +796,38 @@ def test_biases_and_norms_are_not_decayed_and_frozen_weights_not_trained():
     assert [len(group["params"]) for group in parameter_groups(nn.BatchNorm2d(2))] == [2]
 
 
+class Vision(nn.Module):
+    """With parameters of its own, of which it names some, as timm's models do."""
+
+    def __init__(self):
+        super().__init__()
+        shapes = {
+            "pos_embed": (1, 5, 4),
+            "cls_token": (1, 1, 4),
+            "layer_scale": (4, 1, 1),
+            "gamma_1": (1, 4),
+            "relative_position_bias_table": (9, 2),
+        }
+        shapes |= {"positional_embedding": (5, 4), "mixer": (4, 4), "gate_up_proj": (2, 4, 4), "sigma": (4, 2), "table": (4, 2)}
+        for name, shape in shapes.items():
+            self.register_parameter(name, nn.Parameter(torch.zeros(shape)))
+        self.words, self.attention, self.memory = nn.Embedding(5, 4), nn.MultiheadAttention(4, 2, add_bias_kv=True), nn.LSTM(4, 4)
+        self.embed = nn.ModuleList([nn.Linear(4, 4)])
+
+    def no_weight_decay(self):
+        return {"sigma", "*.nothing", "tab*"}
+
+
+def test_positions_tokens_scales_and_what_the_module_names_are_not_decayed():
+    model = nn.ModuleDict({"backbone": Vision(), "scale": nn.Linear(4, 1)})
+    names = {p: name.removeprefix("backbone.") for name, p in model.named_parameters()}
+    decayed, _ = parameter_groups(model)
+    matrices = ["words.weight", "attention.in_proj_weight", "attention.out_proj.weight", "memory.weight_ih_l0", "memory.weight_hh_l0"]
+    assert [names[p] for p in decayed["params"]] == ["mixer", "gate_up_proj", *matrices, "embed.0.weight", "scale.weight"]
+    own, _ = parameter_groups(model, Adam(model.parameters()))
+    assert own["params"] == decayed["params"]
+
+
 def test_geometry_acts_before_mixing_and_classes_become_probabilities_once():
     chosen = Chosen(recipe({}, augmentation={"mixup": {"alpha": 1.0}, **here("tenfold")}))
     assert [t.name for t, _ in chosen.of("augmentation")] == ["tenfold", "mixup"]

@@ -489,7 +489,7 @@ def test_texts_are_cut_and_rare_words_are_unknown(tmp_path):
         ),
         SPLIT,
     )
-    (tmp_path / "b.csv").write_text('pos,b\nneg,a\n')
+    (tmp_path / "b.csv").write_text("pos,b\nneg,a\n")
     once = text(path=str(tmp_path / "b.csv"), separator=",").inputs.encoded(torch.tensor([0, 1]), (), True)
     assert once.words["vocabulary"] == ["a", "b"], "where no word occurs twice, all are kept"
     assert task.tokens == 3 and task.inputs is None and task.input_shape == (2,) and task.parts["train"][0].dtype == torch.int64

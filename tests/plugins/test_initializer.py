@@ -22,8 +22,7 @@ from autoopt.plugins.initializer.xavier_normal import xavier_normal
 from autoopt.plugins.initializer.xavier_uniform import xavier_uniform
 
 WIDTH = 512
-BY_SIZE = [xavier_uniform, xavier_normal, he_normal, he_uniform, lecun_normal]
-EVERY = [*BY_SIZE, normal, truncated_normal, orthogonal]
+EVERY = [xavier_uniform, xavier_normal, he_normal, he_uniform, lecun_normal, normal, truncated_normal, orthogonal]
 
 
 def ten_layers(*between: nn.Module, width: int = WIDTH) -> nn.Sequential:
@@ -78,6 +77,24 @@ def test_orthogonal_convolutions_have_orthogonal_units():
     torch.testing.assert_close(units @ units.T, 1.5**2 * torch.eye(8), atol=1e-5, rtol=1e-5)
 
 
+@pytest.mark.parametrize("initialize", [he_normal, he_uniform])
+@pytest.mark.parametrize(
+    "layer", [nn.Conv1d(64, 64, 3, groups=64), nn.ConvTranspose1d(128, 32, 3), nn.ConvTranspose1d(32, 128, 3, groups=4)]
+)
+def test_he_keeps_the_mean_square_through_grouped_and_transposed_convolutions(initialize, layer):
+    torch.manual_seed(0)
+    initialize(layer)
+    outputs = layer(torch.randn(64, layer.in_channels, 50).relu() * 2**0.5)[..., 2:-2]  # the borders see fewer inputs
+    assert outputs.square().mean().item() == pytest.approx(2, rel=0.2)
+
+
+def test_orthogonal_groups_are_orthogonal_each():
+    layer = nn.Conv2d(8, 8, 3, groups=4)
+    orthogonal(layer)
+    for units in layer.weight.flatten(1).chunk(4):
+        torch.testing.assert_close(units @ units.T, torch.eye(2), atol=1e-5, rtol=1e-5)
+
+
 def test_torchs_own_start_loses_the_signal():
     torch.manual_seed(0)
     model = ten_layers(nn.ReLU())
@@ -88,8 +105,10 @@ def test_torchs_own_start_loses_the_signal():
 @pytest.mark.parametrize("gain", [1.0, 1.5])
 def test_weights_have_the_spread_of_the_formula(gain):
     torch.manual_seed(0)
-    model = nn.Sequential(nn.Conv2d(32, 64, 3), nn.Linear(300, 200))
-    for layer, (fan_in, fan_out) in zip(model, [(32 * 9, 64 * 9), (300, 200)], strict=True):
+    convolutions = nn.Conv2d(32, 64, 3), nn.Conv2d(32, 512, 3, groups=8), nn.Conv1d(2000, 2000, 9, groups=2000)
+    model = nn.Sequential(nn.Linear(300, 200), *convolutions, nn.ConvTranspose2d(32, 64, 3), nn.ConvTranspose2d(64, 512, 3, groups=4))
+    connected = [(300, 200), (32 * 9, 64 * 9), (4 * 9, 64 * 9), (9, 9), (32 * 9, 64 * 9), (16 * 9, 128 * 9)]
+    for layer, (fan_in, fan_out) in zip(model, connected, strict=True):
         glorot, he, lecun = (gain * variance**0.5 for variance in (2 / (fan_in + fan_out), 2 / fan_in, 1 / fan_in))
         for initialize, std in ((xavier_uniform, glorot), (he_uniform, he)):
             initialize(model, gain=gain)
@@ -116,16 +135,6 @@ def test_truncated_weights_are_those_of_a_normal_within_two_deviations():
     truncated_normal(layer, std=0.07)
     assert layer.weight.abs().max().item() == pytest.approx(0.14, rel=0.01)
     assert layer.weight.std().item() == pytest.approx(0.8796 * 0.07, rel=0.02)  # sqrt(1 - 4 φ(2) / (2 Φ(2) - 1))
-
-
-@pytest.mark.parametrize("initialize", BY_SIZE)
-def test_grouped_convolutions_count_what_a_unit_sees(initialize):
-    torch.manual_seed(0)
-    layer = nn.Conv2d(64, 64, 3, groups=64, bias=False)
-    initialize(layer)
-    name = initialize.__name__.partition("_")[0]
-    expected = {"xavier": (2 / (9 + 64 * 9)) ** 0.5, "he": (2 / 9) ** 0.5, "lecun": (1 / 9) ** 0.5}[name]
-    assert layer.weight.std().item() == pytest.approx(expected, rel=0.15)
 
 
 @pytest.mark.parametrize("initialize", EVERY)
@@ -234,6 +243,25 @@ def test_freezing_trains_what_was_not_loaded_and_always_the_last_layer(stored, c
     model = Blocks()
     pretrained(model, path=stored(Blocks(classes)), freeze=True)
     assert {name for name, p in model.named_parameters() if p.requires_grad} == {"head.weight", "head.bias"}
+
+
+@pytest.mark.parametrize("affine", [True, False])
+def test_norms_of_frozen_layers_keep_and_use_their_statistics(stored, affine):
+    def network(width: int = 4) -> nn.Module:
+        body = nn.Linear(4, 4), nn.BatchNorm1d(4, affine=affine), nn.Dropout(), nn.Linear(4, width), nn.BatchNorm1d(width, affine=affine)
+        return nn.Sequential(*body, nn.Linear(width, 2))
+
+    source, model, inputs = network(), network(), 3 + torch.randn(8, 4)
+    source(torch.randn(8, 4))
+    pretrained(model, path=stored(source), freeze=True)
+    for each in (model, copy.deepcopy(model)):
+        each.train()(inputs)
+        assert equal(each.state_dict(), source.state_dict())
+        assert torch.equal(each.train()[:2](inputs), each.eval()[:2](inputs)) and each.train()[2].training
+    unfrozen = network(width=5)
+    pretrained(unfrozen, path=stored(source), freeze=True)
+    unfrozen.train()(inputs)
+    assert equal(unfrozen[1].state_dict(), source[1].state_dict()) and unfrozen[4].running_mean.abs().max() > 0
 
 
 def test_what_stays_frozen_of_a_model_is_what_its_author_froze(stored):

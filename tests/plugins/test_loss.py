@@ -39,9 +39,26 @@ def test_probabilities_weigh_the_classes():
 def test_balanced_weights_count_each_class_alike():
     weight = 100 / (3 * COUNTS)
     assert (weight * COUNTS).sum() == pytest.approx(100)  # an example counts 1 on average
-    w = weight[TARGETS]
-    expected = -(w * LOG_P[torch.arange(7), TARGETS]).sum() / w.sum()
+    expected = -(weight[TARGETS] * LOG_P[torch.arange(7), TARGETS]).mean()
     torch.testing.assert_close(cross_entropy(COUNTS, class_weight="balanced")(OUTPUTS, TARGETS), expected)
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.2])
+@pytest.mark.parametrize("class_weight", ["none", "balanced"])
+def test_indices_and_probabilities_have_the_same_loss(class_weight, smoothing):
+    for loss in (cross_entropy(COUNTS, class_weight=class_weight, label_smoothing=smoothing), focal(COUNTS, class_weight=class_weight)):
+        torch.testing.assert_close(loss(OUTPUTS, TARGETS), loss(OUTPUTS, one_hot(TARGETS, 3).float()))
+
+
+def test_a_rare_class_has_its_share_of_the_gradient_over_many_batches():
+    """One example in a hundred is rare: it is missing in most batches of 32, and half of the whole gradient is its."""
+    targets, batches = (torch.arange(3200) % 100 == 0).long(), torch.randperm(3200, generator=torch.Generator().manual_seed(0)).split(32)
+    loss = cross_entropy(torch.bincount(targets), class_weight="balanced")
+    outputs = torch.zeros(3200, 2, requires_grad=True)
+    for batch in batches:
+        loss(outputs[batch], targets[batch]).backward()
+    shares = outputs.grad.abs().sum(1)
+    assert (shares[targets == 1].sum() / shares.sum()).item() == pytest.approx(0.5)
 
 
 def test_balanced_probabilities_are_weighed_class_by_class():

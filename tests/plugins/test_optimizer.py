@@ -191,16 +191,34 @@ def test_steps_are_the_formula_with_the_weights_themselves_decayed(make, rule):
     torch.testing.assert_close(biases, by_hand(rule, 0.0), rtol=1e-5, atol=1e-6)
 
 
-def lamb_rule(w, g, state, t, decay=0.0):
+def test_the_second_beta_of_adamw_may_be_set():
+    def rule(w, g, state, t):
+        m, v = means(g, state, 0.9, 0.95)
+        return w - 0.1 * (m / (1 - 0.9**t)) / ((v / (1 - 0.95**t)).sqrt() + 1e-8)
+
+    weights, _ = trajectory(adamw, lr=0.1, weight_decay=0.0, beta2=0.95)
+    torch.testing.assert_close(weights, by_hand(rule, 0.0), rtol=1e-5, atol=1e-6)
+
+
+def lamb_rule(w, g, state, t, decay=0.0, adapted=True):
     m, v = means(g, state, 0.85, 0.999)
     u = m / (v.sqrt() + 1e-6) + decay * w
-    return w - 0.1 * min(float(w.norm()), 10.0) * u / u.norm()
+    return w - 0.1 * (w.norm() / u.norm() if adapted else 1.0) * u
 
 
-def test_lamb_moves_each_tensor_by_a_share_of_its_length():
-    weights, biases = trajectory(lamb, lr=0.1, weight_decay=0.5, beta1=0.85)
-    torch.testing.assert_close(weights, by_hand(partial(lamb_rule, decay=0.5), 0.0), rtol=1e-5, atol=1e-5)
-    torch.testing.assert_close(biases, by_hand(lamb_rule, 0.0), rtol=1e-5, atol=1e-5)
+@pytest.mark.parametrize("decay", [0.5, 0.0])
+def test_lamb_moves_each_tensor_by_a_share_of_its_length_but_for_those_that_are_not_decayed(decay):
+    weights, biases = trajectory(lamb, lr=0.1, weight_decay=decay, beta1=0.85)
+    torch.testing.assert_close(weights, by_hand(partial(lamb_rule, decay=decay), 0.0), rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(biases, by_hand(partial(lamb_rule, adapted=False), 0.0), rtol=1e-5, atol=1e-5)
+
+
+def test_lamb_counts_the_whole_length_of_a_long_tensor():
+    weight = nn.Parameter(torch.full((1000,), 2.0))
+    optimizer = lamb([{"params": [weight]}], lr=0.1, weight_decay=0.0)
+    weight.grad = torch.ones(1000)
+    optimizer.step()
+    assert (weight - 2.0).norm().item() == pytest.approx(0.1 * 2 * 1000**0.5, rel=1e-4)
 
 
 def adafactor_rule(w, g, state, t, decay=0.0):
@@ -417,6 +435,35 @@ def test_gd_makes_one_step_an_epoch_on_the_mean_of_its_gradients():
     torch.testing.assert_close(bias.detach(), expected[0.0], rtol=1e-6, atol=1e-6)
 
 
+def test_gd_takes_the_rate_with_which_an_epoch_begins():
+    weight = nn.Parameter(START.clone())
+    optimizer, expected = gd([{"params": [weight]}], 3, lr=0.1, weight_decay=0.0), START.clone()
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 1 / (1 + step))
+    for epoch in range(2):
+        for batch in GRADIENTS[:3]:
+            weight.grad = batch.clone()
+            optimizer.step()
+            assert optimizer.param_groups[0]["lr"] == pytest.approx(schedule.get_last_lr()[0])
+            schedule.step()
+        expected -= 0.1 / (1 + 3 * epoch) * sum(GRADIENTS[:3]) / 3
+        torch.testing.assert_close(weight.detach(), expected)
+
+
+@pytest.mark.parametrize("skipped", [0, 1, 2])
+def test_gd_steps_at_the_end_of_an_epoch_although_a_step_was_skipped(skipped):
+    """After a last batch that is skipped, the first batch of the next epoch makes the step."""
+    weight = nn.Parameter(torch.zeros(1))
+    optimizer, scaler, moved = gd([{"params": [weight]}], 3, lr=0.1, weight_decay=0.0), torch.amp.GradScaler("cpu", 2.0), []
+    for batch in range(9):
+        optimizer.zero_grad()
+        scaler.scale((torch.inf if batch == skipped else 1.0) * weight.sum()).backward()
+        scaler.step(optimizer)
+        scaler.update()
+        moved.append(round(weight.item(), 4))
+    first = [0.0, 0.0, 0.0, -0.1] if skipped == 2 else [0.0, 0.0, -0.1, -0.1]
+    assert moved == [*first, -0.1, -0.2, -0.2, -0.2, -0.3]
+
+
 def test_gd_is_gradient_descent_on_all_the_data():
     inputs, targets = torch.randn(12, 3, generator=torch.Generator().manual_seed(0)), torch.arange(12.0)[:, None]
     model, whole = nn.Linear(3, 1), nn.Linear(3, 1)
@@ -459,9 +506,9 @@ def polar(matrix):
 
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
 def test_muon_moves_hidden_matrices_by_the_orthogonal_part_of_their_momentum(layout):
-    model = convolutional().to(memory_format=layout)
-    optimizer = muon(split(model), model, lr=0.1, momentum=0.9, weight_decay=0.5)
-    hidden, buffers = [model[0].weight, model[2].weight, model[4].weight], [0.0] * 3
+    model = nn.Sequential(nn.Conv2d(2, 3, 1), convolutional()).to(memory_format=layout)
+    optimizer = muon(split(model), model, (torch.rand(2, 2, 3, 3), torch.zeros(2)), lr=0.1, momentum=0.9, weight_decay=0.5)
+    hidden, buffers = [model[1][0].weight, model[1][2].weight, model[1][4].weight], [0.0] * 3
     for step in range(3):
         before = [p.detach().clone() for p in hidden]
         for p in model.parameters():
@@ -483,10 +530,9 @@ def test_muon_leaves_the_head_the_vectors_and_the_embeddings_to_adamw():
     model = nn.ModuleDict({"words": nn.Embedding(5, 4), "body": convolutional(), "tokens": nn.ParameterList([torch.ones(1, 3, 2)])})
     head = nn.Linear(4, 2)
     model["head"] = head
-    optimizer = muon(split(model), model, adamw_lr=0.1, weight_decay=0.5)
-    turned = {p for group in optimizer.param_groups if group["muon"] for p in group["params"]}
+    optimizer = muon(split(model), model, None, adamw_lr=0.1, weight_decay=0.5)
     body = model["body"]
-    assert turned == {body[0].weight, body[2].weight, body[4].weight, body[5].weight}
+    assert turned_by(optimizer) == {body[0].weight, body[2].weight, body[4].weight, body[5].weight}
     before = {name: p.detach().clone() for name, p in model.named_parameters()}
     for p in model.parameters():
         p.grad = torch.ones_like(p)
@@ -495,6 +541,69 @@ def test_muon_leaves_the_head_the_vectors_and_the_embeddings_to_adamw():
     torch.testing.assert_close(head.bias.detach(), before["head.bias"] - 0.1)
     torch.testing.assert_close(model["words"].weight.detach(), before["words.weight"] * (1 - 0.1 * 0.5) - 0.1)
     torch.testing.assert_close(model["tokens"][0].detach(), before["tokens.0"] * (1 - 0.1 * 0.5) - 0.1)
+
+
+def turned_by(optimizer):
+    return {p for group in optimizer.param_groups if group["muon"] for p in group["params"]}
+
+
+class HeadFirst(nn.Module):
+    """Its layers are written in another order than they are used in, and one of its inner weights is no module's own."""
+
+    def __init__(self, embedding=None):
+        super().__init__()
+        self.heads = nn.ModuleList(nn.Linear(4, outputs) for outputs in (2, 3))
+        self.hidden, self.inner = nn.Linear(4, 4), nn.Parameter(torch.randn(4, 4))
+        self.stems = nn.ModuleList(nn.Linear(6, 4) for _ in range(2)) if embedding is None else nn.ModuleList([embedding, nn.Identity()])
+        self.norm, self.dropout = nn.BatchNorm1d(4), nn.Dropout()
+        torch.nn.utils.parametrizations.weight_norm(self.hidden)
+
+    def forward(self, inputs):
+        seen = self.stems[0](inputs) + (self.stems[1](inputs) if inputs.is_floating_point() else 0)
+        seen = self.dropout(self.norm(seen + nn.functional.linear(self.hidden(seen), self.inner.T).relu()))
+        return {"class": self.heads[0](seen), "box": (self.heads[1](seen), 1.0)}
+
+
+def test_muon_tells_the_head_and_the_first_layer_by_how_the_outputs_are_computed():
+    model = HeadFirst()
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    inputs = torch.randn(5, 6)
+    assert turned_by(muon(parameter_groups(model), model, (inputs, torch.zeros(5)))) == {
+        model.hidden.parametrizations.weight.original1,
+        model.inner,
+    }
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+    assert all(module.training for module in model.modules()) and not inputs.requires_grad
+    model.example_input_array = inputs
+    assert turned_by(muon(parameter_groups(model), model, None)) == {model.hidden.parametrizations.weight.original1, model.inner}
+
+
+def test_muon_knows_a_hidden_layer_behind_frozen_ones():
+    model = HeadFirst()
+    model.stems.requires_grad_(False)
+    assert model.inner in turned_by(muon(parameter_groups(model), model, (torch.randn(5, 6), None)))
+    assert not any(p.requires_grad for p in model.stems.parameters())
+
+
+def test_muon_knows_words_and_weights_that_the_head_shares_with_them():
+    model = HeadFirst(nn.Embedding(7, 4))
+    model.heads[1] = nn.Linear(4, 7)
+    model.heads[1].weight = model.stems[0].weight
+    turned = turned_by(muon(parameter_groups(model), model, (torch.arange(5), None)))
+    assert turned == {model.hidden.parametrizations.weight.original1, model.inner}
+
+
+def test_muon_is_told_the_head():
+    model = HeadFirst()
+    batch = (torch.randn(5, 6), None)
+    assert turned_by(muon(parameter_groups(model), model, batch, head="hidden")) == {model.inner, *(head.weight for head in model.heads)}
+    with pytest.raises(ValueError, match=r"muon\.head=class: the model has no module of this name"):
+        muon(parameter_groups(model), model, batch, head="class")
+
+
+def test_muon_does_without_inputs_that_the_model_does_not_take():
+    model = convolutional()
+    assert turned_by(muon(split(model), model, (torch.rand(2, 7), None))) == {model[2].weight, model[4].weight}
 
 
 # ------------------------------------------------------------------------------------------------------------------- in trainings
@@ -598,6 +707,22 @@ def test_clipping_bounds_the_second_of_sams_gradients_and_leaves_the_firsts_dire
     torch.testing.assert_close(bound.model[1].weight.detach(), 0.1 - sum(0.5 * 0.1 * g / g.norm() for g in seconds), rtol=1e-4, atol=1e-6)
 
 
+class Logging(Still):
+    def training_step(self, batch, number):
+        loss = super().training_step(batch, number)
+        self.seen = [*getattr(self, "seen", []), loss.item()]
+        self.log_dict({"loss": loss, "step": loss}, on_epoch=True)
+        return loss
+
+
+def test_a_loss_that_is_logged_under_sam_is_that_of_the_first_pass():
+    module = Logging(lambda params: sam(params, module, lr=0.5, rho=0.5))
+    trainer = fit_toy(module, [], accelerator="cpu", devices=1)
+    assert len(module.seen) == 4 and module.seen[0] != module.seen[1]
+    assert float(trainer.callback_metrics["loss"]) == pytest.approx((module.seen[0] + module.seen[2]) / 2)
+    assert "log" not in vars(module)
+
+
 def test_the_step_runs_in_one_kernel():
     groups = [{"params": [nn.Parameter(torch.ones(2))]}]
     makers = (sgd, momentum, nesterov, adam, adamw, adagrad)
@@ -616,9 +741,7 @@ def test_muon_leaves_the_models_last_matrix_to_adamw_whatever_the_order_of_the_g
     model = convolutional()
     for p in list(model.parameters())[:2]:
         p.lr_scale = 0.5
-    optimizer = muon(parameter_groups(model), model)
-    turned = {p for group in optimizer.param_groups if group["muon"] for p in group["params"]}
-    assert turned == {model[0].weight, model[2].weight, model[4].weight}
+    assert turned_by(muon(parameter_groups(model), model, None)) == {model[2].weight, model[4].weight}
 
 
 def test_prodigy_finds_one_rate_for_all_layers():

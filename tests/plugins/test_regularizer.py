@@ -1,20 +1,25 @@
 """What regularizers do to gradients, to the model and to a whole training, of a plain network and of a user's module."""
 
 import copy
+import itertools
 from typing import Annotated
 
 import lightning.pytorch as L
 import pytest
 import torch
+from lightning.pytorch.callbacks import ModelCheckpoint
 from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 from torch.optim import SGD
 
+from autoopt.data.feed import overridden
 from autoopt.data.task import Examples, Task, make_task
 from autoopt.domain import Acts, Unavailable
+from autoopt.module.chosen import Chosen
 from autoopt.orders import Train
 from autoopt.plugins.regularizer.dropout import dropout
+from autoopt.plugins.regularizer.early_stopping import early_stopping
 from autoopt.plugins.regularizer.gradient_clip import gradient_clip
 from autoopt.plugins.regularizer.gradient_noise import gradient_noise
 from autoopt.plugins.regularizer.l1 import l1
@@ -40,6 +45,11 @@ def with_gradients():
     return model, SGD(model.parameters(), lr=0.1)
 
 
+def penalise(penalty, model, optimizer):
+    penalty.on_train_start(None, model)
+    penalty.on_before_optimizer_step(None, None, optimizer)
+
+
 PENALTIES = {
     "l1": (l1, lambda w: 0.25 * w.abs().sum()),
     "l2": (l2, lambda w: 0.25 / 2 * w.square().sum()),
@@ -52,7 +62,7 @@ def test_a_penalty_adds_its_gradient_to_weights_alone(penalty, value):
     weight, bias = model[0].weight, model[0].bias
     before, bias_before, values = weight.grad.clone(), bias.grad.clone(), weight.detach().clone()
     (of_penalty,) = torch.autograd.grad(value(weight), weight)
-    penalty(strength=0.25).on_before_optimizer_step(None, None, optimizer)
+    penalise(penalty(strength=0.25), model, optimizer)
     torch.testing.assert_close(weight.grad, before + of_penalty)
     assert weight.grad[0, 0] == before[0, 0]  # at zero the gradient is zero
     assert torch.equal(bias.grad, bias_before) and torch.equal(weight, values)
@@ -63,13 +73,23 @@ def test_a_penalty_adds_its_gradient_to_weights_alone(penalty, value):
 def test_a_penalty_does_nothing_where_there_is_no_gradient(penalty):
     model, optimizer = with_gradients()
     optimizer.zero_grad()
-    penalty(strength=0.25).on_before_optimizer_step(None, None, optimizer)
+    penalise(penalty(strength=0.25), model, optimizer)
     assert all(p.grad is None for p in model.parameters())
+
+
+@pytest.mark.parametrize("penalty", [l1, l2])
+def test_a_penalty_leaves_what_is_never_decayed(penalty):
+    model = nn.Linear(2, 3)
+    model.cls_token, model.mixer = nn.Parameter(torch.ones(1, 1, 2)), nn.Parameter(torch.ones(2, 2))
+    for p in model.parameters():
+        p.grad = torch.zeros_like(p)
+    penalise(penalty(strength=0.25), model, SGD(model.parameters(), lr=0.1))
+    assert [name for name, p in model.named_parameters() if p.grad.any()] == ["weight", "mixer"]
 
 
 def test_l2_is_what_torch_calls_the_weight_decay_of_sgd():
     (model, optimizer), (other, _) = with_gradients(), with_gradients()
-    l2(strength=0.25).on_before_optimizer_step(None, None, optimizer)
+    penalise(l2(strength=0.25), model, optimizer)
     optimizer.step()
     SGD([other[0].weight], lr=0.1, weight_decay=0.25).step()
     torch.testing.assert_close(model[0].weight, other[0].weight)
@@ -105,6 +125,25 @@ def test_gradient_noise_fades(step):
     assert model[0].weight.grad.std().item() == pytest.approx(deviation, rel=0.02)
     assert model[0].bias.grad.std().item() == pytest.approx(deviation, rel=0.2)
     assert model[1].weight.grad is None
+
+
+@pytest.mark.parametrize("listed", [*itertools.permutations({"l1": {}, "gradient_clip": {}, "gradient_noise": {}})], ids="-".join)
+def test_penalties_then_clipping_then_noise_however_they_are_listed(listed):
+    """The penalty is within the bound, and the noise is not."""
+    values = {"l1": {"strength": 0.25}, "gradient_clip": {"norm": 0.5}, "gradient_noise": {"eta": 0.3}}
+    tree = {slot: {} for slot in SLOTS} | {"regularizer": {name: values[name] for name in listed}}
+    model, optimizer = with_gradients()
+    trained = list(model[0].parameters())
+    weight, bias = (p.grad.clone() for p in trained)
+    weight += 0.25 * model[0].weight.detach().sign()
+    scale = 0.5 / torch.cat([weight.flatten(), bias]).norm()
+    assert scale < 1
+    torch.manual_seed(1)
+    for callback in Chosen(Recipe(tree)).callbacks(model, 10, None):
+        callback.on_before_optimizer_step(At(0), None, optimizer)
+    torch.manual_seed(1)
+    for parameter, clipped in zip(trained, (weight * scale, bias * scale), strict=True):
+        torch.testing.assert_close(parameter.grad, clipped + 0.3**0.5 * torch.randn_like(parameter), rtol=1e-4, atol=1e-5)
 
 
 # ------------------------------------------------------------------------------------------------------------------ of the model
@@ -363,20 +402,19 @@ def trained(task, tmp_path):
         direction: str = "minimize",
         epochs: int = EPOCHS,
         lr: float = 0.1,
+        trainer: dict | None = None,
         **slots,
     ):
         SEEN.clear()
         chosen = {"model": here(model), "loss": {"cross_entropy": {}}, "optimizer": {"sgd": {"lr": lr}}, "schedule": {"cosine": {}}}
         chosen |= {"regularizer": {**regularizer, **here("spy")}, "device": {"cpu": {}}, **slots}
         tree = {slot: chosen.get(slot, {}) for slot in SLOTS} | {"batches": {"size": 16}, "study": {"epochs": epochs}}
+        tree["trainer"] = trainer or {}
         order = Train(key="0", recipe=Recipe(tree), seed=7, objective=objective, direction=direction, keep=True)
         reports: list[dict] = []
         store = Store(tmp_path)
-        run(
-            World(task, task.example(), store),
-            order.json(),
-            lambda _, metrics: reports.append(metrics) or False,
-        )
+        outcome = run(World(task, task.example(), store), order.json(), lambda _, metrics: reports.append(metrics) or False)
+        SEEN[0].outcome = outcome["metrics"]
         return SEEN[0], load_file(store.weights("0")), reports
 
     return go
@@ -472,8 +510,8 @@ class TwoFaced(SGD):
         self.shift = shift
 
 
-def two_faced(params) -> torch.optim.Optimizer:
-    return TwoFaced(params, lr=0.1)
+def two_faced(params, *, lr: float = 0.1) -> torch.optim.Optimizer:
+    return TwoFaced(params, lr=lr)
 
 
 @BOTH
@@ -514,6 +552,35 @@ def test_early_stopping_follows_a_network_in_its_direction(trained):
         _, _, reports = trained("network", {"early_stopping": {"patience": 0.1}}, "val_loss", direction, epochs=4, lr=0.03)
         losses = [r["val_loss"] for r in reports]
         assert losses == sorted(losses, reverse=True) and len(losses) == epochs
+
+
+def best_alone() -> L.Callback:
+    return ModelCheckpoint(monitor="val_score", mode="max", save_weights_only=True)
+
+
+@pytest.mark.parametrize("averaged", [{}, {"ema": {}}, {"swa": {"start": 0.1}}], ids=lambda r: next(iter(r), "alone"))
+@pytest.mark.parametrize("optimizer", [{"sgd": {"lr": 0.03}}, here("two_faced", lr=0.01)], ids=lambda o: next(iter(o)))
+@pytest.mark.parametrize(("model", "objective"), [("network", "val_loss"), ("Scripted", "val_score")])
+def test_early_stopping_keeps_what_was_validated_best(trained, task, model, objective, optimizer, averaged):
+    """A loss that falls has its maximum at the beginning."""
+    slots = {"optimizer": optimizer, "schedule": {"constant": {}}}
+    seen, kept, reports = trained(model, {"early_stopping": {"patience": 0.3}, **averaged}, objective, "maximize", epochs=10, **slots)
+    best = max(range(len(reports)), key=lambda epoch: reports[epoch][objective])
+    assert len(reports) == best + 1 + 3
+    assert_close(kept, seen.validated[best])
+    assert not torch.equal(next(iter(kept.values())), next(iter(seen.validated[-1].values())))
+    assert seen.outcome["val_loss"] == pytest.approx(reports[best]["val_loss"], rel=1e-4)
+    assert seen.outcome["val_loss"] == pytest.approx(evaluated(task, kept), rel=1e-4)
+
+
+@pytest.mark.parametrize("averaged", [{"ema": {}}, {"swa": {"start": 0.1}}], ids=lambda r: next(iter(r)))
+def test_the_best_epoch_of_an_authors_checkpoint_is_that_of_the_mean(trained, averaged):
+    seen, kept, _ = trained("Scripted", averaged, "val_score", "maximize", epochs=5, trainer={"callbacks": f"{__name__}:best_alone"})
+    assert_close(kept, seen.validated[2])
+
+
+def test_early_stopping_lets_a_network_train_an_epoch_at_once():
+    assert not overridden("on_train_batch_end", early_stopping(None, "minimize", patience=0.1), L.Callback)
 
 
 def test_early_stopping_does_nothing_where_the_metric_is_not_measured(trained):

@@ -135,7 +135,7 @@ def refusing() -> Examples:
     raise BadInput("data.refusing: say more")
 
 
-def late(model) -> Annotated[L.Callback, Acts(late=True)]:
+def late(model) -> Annotated[L.Callback, Acts(order="late")]:
     return L.Callback()
 
 
