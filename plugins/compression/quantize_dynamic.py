@@ -4,7 +4,7 @@ from typing import Annotated
 from onnxruntime.quantization import quantize_dynamic as by_onnxruntime
 from torch import nn
 
-from autoopt.deployment.quantized import quantized
+from autoopt.deployment.quantized import in_float32, quantized
 from autoopt.domain import Acts
 
 LAYERS = ["Gemm", "MatMul", "LSTM", "Gather"]
@@ -21,4 +21,4 @@ def quantize_dynamic(model: nn.Module, batches) -> Annotated[nn.Module, Acts(las
     Raises:
         Unavailable: most of the weights are in convolutions.
     """
-    return quantized(model, batches, partial(by_onnxruntime, op_types_to_quantize=LAYERS, per_channel=True, reduce_range=True))
+    return quantized(in_float32(model, batches), partial(by_onnxruntime, op_types_to_quantize=LAYERS, per_channel=True, reduce_range=True))

@@ -9,6 +9,7 @@ from torch import nn
 from torch.nn import functional as F
 from torch.optim import SGD
 
+from autoopt.data.feed import Feed
 from autoopt.data.task import Task
 from autoopt.deployment.onnx import to_onnx
 from autoopt.deployment.packed import Packed, kernels, unpacked
@@ -496,6 +497,17 @@ def test_quantize_static_takes_the_ranges_as_told(trained, capsys, monkeypatch):
     assert capsys.readouterr().out == ""
 
 
+def test_quantize_static_of_sorted_classes_is_that_of_shuffled_ones():
+    """Classes of other scales, each 600 rows long: the first 512 examples would show one of them alone."""
+    classes = torch.arange(4).repeat_interleave(600)
+    inputs = torch.rand(2400, 6) * 4.0 ** classes[:, None]
+    task = Task("classification", (6,), 4, parts={"train": (inputs, classes), "validation": (inputs, classes)})
+    model = mlp(task, width=32, connection="plain").eval()
+    expected = outputs(model, inputs)
+    smaller = quantize_static(model, Feed(task, {"size": 64}, 0, chunked=True).calibration())
+    assert (outputs(smaller, inputs) - expected).abs().max() < 0.1 * expected.abs().max()
+
+
 @pytest.mark.slow
 def test_quantize_static_says_where_there_is_no_int8_form():
     model = recurrent(SEQUENCE).eval()
@@ -569,6 +581,28 @@ def test_quantize_aware_trains_what_it_will_be(net):
     torch.testing.assert_close(outputs(smaller, inputs), seen["faked"], atol=0.05, rtol=0.05)
     assert len(whole(graph_of(smaller)[1])) == 4
     assert all(torch.equal(net.state_dict()[name], tensor) for name, tensor in before.items())
+
+
+@pytest.mark.parametrize("make", [lambda: cnn(IMAGE, width=8), lambda: resnet(IMAGE, depth=1, width=8)], ids=["cnn", "resnet"])
+def test_quantize_aware_deploys_the_ranges_that_it_trained(make):
+    """Not those of the calibration batches, which are a tenth of what the training shows."""
+    layers, inputs = {}, images(32)
+
+    def finetune(model, epochs, loss=None):
+        watched = {name: layer for name, layer in model.named_modules() if isinstance(layer, nn.Conv2d | nn.Linear)}
+        keep = lambda name: lambda _, given: layers.update({name: given[0].detach()})  # noqa: E731
+        hooks = [layer.register_forward_pre_hook(keep(name)) for name, layer in watched.items()]
+        model.train()(10 * inputs)
+        for hook in hooks:
+            hook.remove()
+        return model.eval()
+
+    smaller = quantize_aware(make().eval(), batches(inputs), finetune)
+    deployed = [weight.item() for name, weight in graph_of(smaller)[1].items() if name.endswith("_scale") and weight.size == 1]
+    assert len(layers) > 3
+    for name, given in layers.items():
+        scale = (given.max().clamp(min=0) - given.min().clamp(max=0)).item() / 255
+        assert any(found == pytest.approx(scale, rel=1e-3) for found in deployed), name
 
 
 def test_quantize_aware_says_where_there_is_nothing_to_round():
