@@ -81,6 +81,7 @@ def unpacked_network(packed: Packed) -> Iterator[nn.Module]:
     for name in packed.names:
         parametrize.remove_parametrizations(*place(packed.model, name), leave_parametrized=False)
         put(packed.model, name, None)
+    packed._dense = ()
 
 
 def place(model: nn.Module, name: str) -> tuple[nn.Module, str]:

@@ -103,6 +103,41 @@ def taught(model: nn.Module, finetune: object, build: object, *, argument: str =
     return finetune(student, 2, loss)
 
 
+class Frozen(Lit):
+    """Its author holds the batch norm fixed."""
+
+    def train(self, mode=True):
+        super().train(mode)
+        self.net[1].eval()
+        return self
+
+
+class Pair(Lit):
+    """Its forward takes more than the inputs."""
+
+    def forward(self, x, scale):
+        return self.net(x) * scale
+
+    def training_step(self, batch, _):
+        return cross_entropy(self(batch[0], 1.0), batch[1])
+
+    def validation_step(self, batch, _):
+        self.log("val_accuracy", (self(batch[0], 1.0).argmax(1) == batch[1]).float().mean())
+
+
+def enlarged(model: nn.Module) -> nn.Module:
+    """Three times the weights before each batch norm, which divides by their standard deviation."""
+    larger = copy.deepcopy(model)
+    for layer in larger.modules():
+        if isinstance(layer, nn.Conv2d):
+            layer.weight.data *= 3
+            if layer.bias is not None:
+                layer.bias.data *= 3
+    SEEN["norms"] = [norm for norm in larger.modules() if isinstance(norm, nn.BatchNorm2d)]
+    SEEN["trained"] = [norm.running_var.clone() for norm in SEEN["norms"]]
+    return larger
+
+
 class Hooked(nn.Module):
     def __init__(self, model):
         super().__init__()
@@ -126,12 +161,11 @@ def store(tmp_path):
     return Store(tmp_path)
 
 
-def trial(compression, model="cnn", kind: type[Order] = Train, root=".", recipe: Recipe | None = None, **order) -> Outcome:
+def trial(compression, model="cnn", kind: type[Order] = Train, root=".", recipe: Recipe | None = None, more=(), **order) -> Outcome:
     arguments = ("model.cnn.width=16", "model.cnn.depth=2", "model.cnn.convolution=full") if model == "cnn" else ()
     own = ("loss=cross_entropy",) if model == "cnn" else ("loss=keep",)
-    tree = compose(
-        [*RECIPE, f"model={model}", *arguments, *own, f"compression=[{','.join(compression)}]" if compression else "compression=none"]
-    )
+    compressions = f"[{','.join(compression)}]" if compression else "none"
+    tree = compose([*RECIPE, f"model={model}", *arguments, *own, *more, f"compression={compressions}"])
     world, _ = prepare({"tree": tree, "store": str(root)})
     said = kind(**{"key": "0", "recipe": recipe or Space.of(tree).baseline(), "objective": "val_accuracy", **order})
     return Outcome(**run(world, said.json(), lambda *_: False))
@@ -152,6 +186,39 @@ def test_finetuning_trains_what_it_is_given_as_the_recipe_says():
     assert SEEN["modes"][:4] == [True] * 4, "it was measured before, in evaluation mode"
     assert SEEN["moved"] > 0.01 and SEEN["returned"] and not SEEN["training"]
     assert metrics["val_loss"] < metrics["uncompressed_val_loss"]
+
+
+LONGER = ("study.epochs=15",)
+
+
+@pytest.mark.parametrize(("model", "metric"), [("cnn", "val_loss"), (f"{HERE}:Lit", "val_accuracy")])
+def test_batch_norms_are_those_of_the_compressed_weights(model, metric):
+    found = trial([f"{HERE}:enlarged"], model, more=LONGER).metrics
+    sign = -1 if metric == "val_loss" else 1
+    assert sign * found[metric] >= sign * found[f"uncompressed_{metric}"] - 0.05
+    for norm, trained in zip(SEEN["norms"], SEEN["trained"], strict=True):
+        assert norm.momentum == 0.1 and norm.running_var.mean() > 4 * trained.mean()
+
+
+SHRUNK = {"low_rank": ("energy=0.8", "epochs=0"), "prune_magnitude": ("epochs=0",), "prune_structured": ("ratio=0.3", "epochs=0")}
+
+
+@pytest.mark.parametrize("name", [*SHRUNK, "weight_sharing"])
+def test_each_compression_without_fine_tuning_gains_by_it(name, monkeypatch):
+    values = (*LONGER, *(f"compression.{name}.{value}" for value in SHRUNK.get(name, ("clusters=4",))))
+    renewed = trial([name], more=values).metrics["val_loss"]
+    monkeypatch.setattr("autoopt.deployment.compress.renew_norms", lambda *_: None)
+    assert renewed < trial([name], more=values).metrics["val_loss"]
+
+
+def test_batch_norms_stay_where_they_were_fine_tuned_or_their_author_fixed_them(monkeypatch, capsys):
+    trial([f"{HERE}:enlarged"], f"{HERE}:Frozen")
+    assert torch.equal(SEEN["norms"][0].running_var, SEEN["trained"][0])
+    trial([f"{HERE}:enlarged"], f"{HERE}:Pair")
+    assert torch.equal(SEEN["norms"][0].running_var, SEEN["trained"][0])
+    assert "the batch norms of Pair keep their statistics: its forward raised TypeError" in capsys.readouterr().out
+    monkeypatch.setattr("autoopt.deployment.compress.renew_norms", pytest.fail)
+    trial([f"{HERE}:tuned"])
 
 
 def test_a_student_of_half_the_width_is_taught_by_a_loss_of_its_own():
