@@ -7,6 +7,7 @@ import torch_pruning as tp
 from torch import Tensor, nn
 
 from autoopt.domain import Choice, Range, Unavailable
+from autoopt.module.embedded import Embedded, reads_codes
 
 NORMS = (nn.LayerNorm, nn.GroupNorm, nn.RMSNorm)
 
@@ -38,7 +39,7 @@ def prune_structured(
     stay: list[str] = []
     while True:
         pruned = copy.deepcopy(model)
-        if (met := remove(pruned, inputs, ratio, norm, multiple, stay)) is None:
+        if (met := remove(*behind_embedding(pruned, inputs), ratio, norm, multiple, stay)) is None:
             break
         stay.append(met)
     if sizes(pruned) == sizes(model):
@@ -46,9 +47,14 @@ def prune_structured(
     return finetune(pruned, epochs).eval()
 
 
+def behind_embedding(model: nn.Module, inputs: Tensor) -> tuple[nn.Module, Tensor]:
+    """The network whose channels are pruned, and its inputs: of a table with embedded categories, the network behind the embedding."""
+    return (model.model, model.joined(inputs).detach()) if isinstance(model, Embedded) else (model, inputs)
+
+
 def remove(model: nn.Module, inputs: Tensor, ratio: float, norm: int, multiple: int, stay: list[str]) -> str | None:
     """Prune a network in place; stop at a layer that must not be pruned, and return its name."""
-    entry = entrance(inputs)
+    entry = entrance(model, inputs)
     with torch.enable_grad():
         pruner = tp.pruner.BasePruner(
             nn.Sequential(entry, model),
@@ -75,9 +81,12 @@ def remove(model: nn.Module, inputs: Tensor, ratio: float, norm: int, multiple: 
     return None
 
 
-def entrance(inputs: Tensor) -> nn.Module:
-    """A layer before the network, for tracing: without it, inputs that are joined to a layer's outputs would not count as channels."""
-    if not inputs.is_floating_point():
+def entrance(model: nn.Module, inputs: Tensor) -> nn.Module:
+    """A layer before the network, for tracing: without it, inputs that are joined to a layer's outputs would not count as channels.
+
+    There is none before codes, which such a layer would mix.
+    """
+    if not inputs.is_floating_point() or reads_codes(model, inputs):
         return nn.Identity()
     kinds = {4: nn.Conv2d(inputs.shape[1], inputs.shape[1], 1)}
     return kinds.get(inputs.ndim, nn.Linear(inputs.shape[-1], inputs.shape[-1])).to(inputs.device)

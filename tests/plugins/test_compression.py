@@ -15,6 +15,7 @@ from autoopt.deployment.onnx import to_onnx
 from autoopt.deployment.packed import Packed, kernels, unpacked
 from autoopt.deployment.quantized import HISTOGRAM_LEVELS
 from autoopt.domain import Unavailable
+from autoopt.module.embedded import embedded
 from autoopt.plugins.compression.distill import distill
 from autoopt.plugins.compression.half import half
 from autoopt.plugins.compression.low_rank import Factorised, low_rank
@@ -35,6 +36,7 @@ from autoopt.trial import metrics
 IMAGE = Task("classification", (1, 8, 8), 10)
 TABLE = Task("regression", (6,), 2)
 SEQUENCE = Task("classification", (7, 5), 3)
+CODES = Task("classification", (4,), 2, categories=(1000,))
 TOKENS = Task("classification", (9,), 3, tokens=40)
 
 
@@ -89,26 +91,95 @@ class Mine(nn.Module):
 
 
 @pytest.mark.parametrize(("dtype", "digits"), [("bfloat16", 8), ("float16", 11)])
-def test_half_computes_in_16_bits_and_stays_close(dtype, digits):
+def test_half_stores_16_bits_and_stays_close(dtype, digits):
     model, inputs = cnn(IMAGE).eval(), images()
-    smaller = half(model, dtype=dtype)
+    smaller = half(model, batches(inputs), dtype=dtype)
     floating = [t for t in smaller.state_dict().values() if t.is_floating_point()]
     assert {t.dtype for t in floating} == {getattr(torch, dtype)}
     expected, found = outputs(model, inputs), outputs(smaller, inputs)
     assert found.dtype == torch.float32
     assert (found - expected).abs().max() < 4 * 2.0**-digits * expected.abs().max()
+    assert (
+        torch.equal(outputs(smaller.to("cpu"), inputs), found)
+        and smaller.state_dict().keys() == half(model, batches(inputs)).state_dict().keys()
+    )
+
+
+@pytest.mark.parametrize(("dtype", "computed"), [("bfloat16", torch.bfloat16), ("float16", torch.float32)])
+def test_half_computes_float16_in_float32_on_a_cpu(dtype, computed):
+    class Watched(nn.Linear):
+        def forward(self, inputs):
+            seen.append((self.weight.dtype, inputs.dtype))
+            return super().forward(inputs)
+
+    seen, inputs = [], torch.rand(8, 6)
+    half(nn.Sequential(Watched(6, 2)), batches(inputs), dtype=dtype)(inputs)
+    assert seen == [(computed, computed)]
 
 
 def test_half_leaves_the_given_model_and_its_mode():
     model = cnn(IMAGE).eval()
-    smaller = half(model)
+    smaller = half(model, batches(images()))
     assert {p.dtype for p in model.parameters()} == {torch.float32}
     assert not smaller.model.training
 
 
 def test_half_keeps_counters_and_tokens_whole():
-    assert half(cnn(IMAGE)).state_dict()["model.1.num_batches_tracked"].dtype == torch.int64
-    assert half(mlp(TOKENS).eval())(torch.arange(18).view(2, 9)).shape == (2, 3)
+    assert half(cnn(IMAGE), batches(images())).state_dict()["model.1.num_batches_tracked"].dtype == torch.int64
+    tokens = torch.arange(36).view(4, 9)
+    assert half(mlp(TOKENS).eval(), batches(tokens))(tokens).shape == (4, 3)
+
+
+class Coded(nn.Module):
+    """A user's network that looks up the last column of a table; its author casts the numbers beside it, or not."""
+
+    def __init__(self, casts):
+        super().__init__()
+        self.casts, self.embedding = casts, nn.Embedding(1000, 4)
+        self.head = nn.Sequential(nn.Linear(7, 128), nn.ReLU(), nn.Linear(128, 2))
+
+    def forward(self, inputs):
+        vectors = self.embedding(inputs[:, 3].long())
+        numbers = inputs[:, :3].to(vectors.dtype) if self.casts else inputs[:, :3]
+        return self.head(torch.cat([numbers, vectors], 1))
+
+
+class Positions(nn.Module):
+    """A network that looks up positions, which do not come from its inputs."""
+
+    def __init__(self):
+        super().__init__()
+        self.embedding, self.head = nn.Embedding(6, 4), nn.Linear(4, 2)
+
+    def forward(self, inputs):
+        return self.head(inputs[:, :, None] * self.embedding(torch.arange(6))).mean(1)
+
+
+def coded_rows():
+    return torch.cat([torch.rand(64, 3), torch.arange(0, 960, 15.0)[:, None]], 1)
+
+
+@pytest.mark.parametrize("make", [lambda: embedded(CODES, mlp), lambda: Coded(casts=True)], ids=["ours", "own"])
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+def test_half_keeps_the_codes_of_categories(make, dtype):
+    """In bfloat16, 257 would be 256."""
+    model, inputs = make().eval(), coded_rows()
+    smaller = half(model, batches(inputs), dtype=dtype)
+    looked_up = []
+    smaller(inputs)
+    network = smaller._dense[0] if dtype == "float16" else smaller.model
+    (table,) = (module for module in network.modules() if isinstance(module, nn.Embedding))
+    table.register_forward_pre_hook(lambda _, given: looked_up.append(given[0]))
+    expected, found = outputs(model, inputs), outputs(smaller, inputs)
+    assert torch.equal(looked_up[0], inputs[:, 3].long())
+    assert (found - expected).abs().max() < 0.02 * expected.abs().max()
+
+
+def test_half_says_where_codes_and_numbers_cannot_be_told_apart():
+    with pytest.raises(Unavailable, match=r"looks up codes in its floating inputs, .* and does not cast its numbers"):
+        half(Coded(casts=False).eval(), batches(coded_rows()))
+    assert half(Coded(casts=False).eval(), batches(coded_rows()), dtype="float16")(coded_rows()).shape == (64, 2)
+    assert half(Positions().eval(), batches(torch.rand(16, 6))).casts, "positions are no codes"
 
 
 # distill
@@ -428,6 +499,16 @@ def test_prune_structured_takes_tables_tokens_and_sequences(make, inputs, share)
     pruned = prune_structured(model, batches(inputs), untrained, ratio=0.5)
     assert stored_bytes(pruned) < share * stored_bytes(model)
     assert outputs(pruned, inputs).shape == outputs(model, inputs).shape
+
+
+@pytest.mark.parametrize("make", [lambda: embedded(CODES, mlp), lambda: Coded(casts=True)], ids=["ours", "own"])
+def test_prune_structured_leaves_the_entrance_of_embedded_tables(make):
+    model, inputs = make().eval(), coded_rows()
+    pruned = prune_structured(model, batches(inputs), untrained, ratio=0.5)
+    (before, after) = ([m for m in net.modules() if isinstance(m, nn.Linear)] for net in (model, pruned))
+    assert after[0].in_features == before[0].in_features and after[0].out_features == before[0].out_features // 2
+    (before, after) = (next(m for m in net.modules() if isinstance(m, nn.Embedding)).weight for net in (model, pruned))
+    assert torch.equal(before, after) and outputs(pruned, inputs).shape == (64, 2)
 
 
 @pytest.mark.parametrize(("ratio", "left"), [(0.2, 48), (0.3, 40), (0.9, 6)])
