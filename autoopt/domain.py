@@ -55,7 +55,10 @@ class Acts:
     Args:
         fills: a slot that it takes over, so that nothing is drawn there (a schedule-free optimizer fills `schedule`).
         late: within its slot it acts after the others (clipping after penalties, mixing after geometry).
+        first: within its slot it acts before all the others (a student is trained anew: whatever came before would be lost).
         last: it acts after all the others, and a recipe uses only one such technique (int8 weights cannot be changed further).
+        sparse: of a compression: it leaves zeros among the weights, which pay only as long as they are stored as such.
+        dense: of a compression: it stores every weight, zeros as well, so that a recipe does not use it with a `sparse` technique.
         closure: of an optimizer: it calls its closure more than once per step (SAM). Values that leave it no closure (16-bit
             scaling), or only that of the last batch (gradients that Lightning accumulates), are not drawn with it.
         gpu: of a device: it trains on NVIDIA GPUs if there are any; the executor gives each trial its share of them.
@@ -64,7 +67,18 @@ class Acts:
 
     fills: str | None = None
     late: bool = False
+    first: bool = False
     last: bool = False
+    sparse: bool = False
+    dense: bool = False
     closure: bool = False
     gpu: bool = False
     preset: str = ""
+
+    def clash(self, other: "Acts") -> str:
+        """Why a recipe uses only one of two techniques of a slot; empty if it may use both."""
+        if self.last and other.last:
+            return "each has to act last"
+        if (self.sparse and other.dense) or (self.dense and other.sparse):
+            return "one leaves zeros among the weights, and the other stores them like any weight"
+        return ""

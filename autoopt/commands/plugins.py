@@ -145,6 +145,12 @@ def technique_card(technique: Technique) -> str:
         lines.append(f"fills      {technique.acts.fills}")
     if technique.acts.late or technique.acts.last:
         lines.append(f"acts       {'last, and only one such technique is used' if technique.acts.last else 'after the others of its slot'}")
+    if technique.acts.first:
+        lines.append("acts       before the others of its slot")
+    if technique.acts.sparse:
+        lines.append("zeros      are stored in fewer bytes; not used with a technique that stores every weight")
+    if technique.acts.dense:
+        lines.append("zeros      are stored like any weight; not used with a technique that leaves them")
     if technique.acts.closure:
         lines.append("acts       by its closure, more than once a step")
     if technique.acts.gpu:

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from autoopt.domain import Range
+from autoopt.domain import Acts, Range
 
 
 def distill(
@@ -20,7 +20,7 @@ def distill(
     weight: Annotated[float, Range(0.1, 1.0)] = 0.9,
     epochs: Annotated[int, Range(5, 50, log=True)] = 20,
     argument: str = "width",
-) -> nn.Module:
+) -> Annotated[nn.Module, Acts(first=True)]:
     """A smaller model learns from the trained one: (1 - w) L + w T^2 KL(p_T || q_T), with p_T and q_T the softmax of the logits over T.
 
     The student is the recipe's model with `argument` reduced to its share (a width that is a multiple of 8 stays one), from new weights.

@@ -43,7 +43,7 @@ def prune_magnitude(
     *,
     sparsity: Annotated[float, Range(0.5, 0.95)] = 0.8,
     epochs: Annotated[int, Range(0, 10)] = 5,
-) -> Annotated[nn.Module, Acts(late=True)]:
+) -> Annotated[nn.Module, Acts(late=True, sparse=True)]:
     """The smallest weights of each layer become 0, more of them in each epoch: s_t = s_f - s_f (1 - t / n)^3 in epoch t of n.
 
     n is half of the epochs; in the others the same weights stay 0. The file holds the other weights, and a bit for each place. The

@@ -46,7 +46,7 @@ def quantize_aware(
     *,
     epochs: Annotated[int, Range(1, 10)] = 5,
     momentum: float = 0.01,
-) -> Annotated[nn.Module, Acts(last=True)]:
+) -> Annotated[nn.Module, Acts(last=True, dense=True)]:
     """Fine-tunes with weights and activations rounded as in int8: r = S (q - Z), q = clamp(round(r / S) + Z); then converts to int8.
 
     The weights of linear and convolutional layers have a scale for each output channel; the range of a layer's inputs is a moving

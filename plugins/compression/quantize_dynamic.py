@@ -10,7 +10,7 @@ from autoopt.domain import Acts
 LAYERS = ["Gemm", "MatMul", "LSTM", "Gather"]
 
 
-def quantize_dynamic(model: nn.Module, batches) -> Annotated[nn.Module, Acts(last=True)]:
+def quantize_dynamic(model: nn.Module, batches) -> Annotated[nn.Module, Acts(last=True, dense=True)]:
     """Linear, recurrent and embedding layers in int8: r = S (q - Z), with the range of an activation measured on every batch.
 
     Needs no calibration. Convolutions stay in float32: ranges that are measured at run time make them several times slower.

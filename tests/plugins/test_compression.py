@@ -511,10 +511,24 @@ def test_prune_structured_leaves_the_entrance_of_embedded_tables(make):
     assert torch.equal(before, after) and outputs(pruned, inputs).shape == (64, 2)
 
 
-@pytest.mark.parametrize(("ratio", "left"), [(0.2, 48), (0.3, 40), (0.9, 6)])
-def test_prune_structured_leaves_round_numbers_where_it_can(ratio, left):
-    pruned = prune_structured(cnn(IMAGE, width=64).eval(), batches(images()), untrained, ratio=ratio)
+@pytest.mark.parametrize(
+    ("width", "ratio", "left"),
+    [(16, 0.1, 14), (16, 0.3, 11), (16, 0.5, 8), (64, 0.3, 45), (64, 0.8, 13), (10, 0.9, 1), (8, 0.96, 1)],
+)
+def test_prune_structured_removes_its_ratio(width, ratio, left):
+    pruned = prune_structured(cnn(IMAGE, width=width).eval(), batches(images()), untrained, ratio=ratio)
     assert [layer.out_channels for layer in pruned if isinstance(layer, nn.Conv2d)] == [left] * 3
+
+
+@pytest.mark.parametrize(("ratio", "multiple", "left"), [(0.2, 8, 48), (0.3, 8, 48), (0.9, 8, 8), (0.97, 8, 8), (0.5, 12, 36)])
+def test_prune_structured_leaves_multiples(ratio, multiple, left):
+    pruned = prune_structured(cnn(IMAGE, width=64).eval(), batches(images()), untrained, ratio=ratio, multiple=multiple)
+    assert [layer.out_channels for layer in pruned if isinstance(layer, nn.Conv2d)] == [left] * 3
+
+
+def test_prune_structured_removes_its_ratio_of_each_block_of_a_group_norm():
+    pruned = prune_structured(Mine().eval(), batches(images()), untrained, ratio=0.3)
+    assert (pruned.up.out_channels, pruned.inner.out_channels) == (12, 22), "3 of 4 in each of 4 groups, and 22.4 of 32"
 
 
 def test_prune_structured_says_where_nothing_can_go():
