@@ -2,8 +2,8 @@
 
 import re
 from collections.abc import Iterator
-from itertools import combinations
 from contextlib import suppress
+from itertools import combinations
 from types import NoneType
 from typing import Any, NamedTuple, get_args
 

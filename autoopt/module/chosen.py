@@ -26,7 +26,9 @@ class Chosen:
         for technique, _ in rows:
             if not technique.owner:  # from an import path, which a recipe from elsewhere may name
                 check_kind(technique.slot, technique)
-        self.rows = sorted(rows, key=lambda row: (row[0].acts.last, not row[0].acts.first, row[0].acts.late))  # a stable sort: equals stay in their order
+        self.rows = sorted(
+            rows, key=lambda row: (row[0].acts.last, not row[0].acts.first, row[0].acts.late)
+        )  # a stable sort: equals stay in their order
 
     def of(self, slot: str) -> list[tuple[Technique, dict[str, Any]]]:
         return [row for row in self.rows if row[0].slot == slot]

@@ -24,8 +24,9 @@ def prune_structured(
 ) -> nn.Module:
     """Removes the channels and units with the smallest L1 or L2 norm, a share `ratio` of each layer, and fine-tunes the rest.
 
-    A layer keeps 1 - `ratio` of its channels, rounded to the nearest whole number, and at least one. Layers that are tied to each other, as by a residual connection, lose the same channels: those with the smallest mean norm over
-    these layers. The outputs stay. A channel stays too if the network fails without it, or differs from the network with zeros there.
+    A layer keeps 1 - `ratio` of its channels, rounded to the nearest number, and at least one. Layers that are tied to each other,
+    as by a residual connection, lose the same channels: those with the smallest mean norm over these layers. The outputs stay. A
+    channel stays too if the network fails without it, or differs from the network with zeros there.
 
     Args:
         multiple: each layer keeps the nearest multiple of so many channels, and at least so many, as some hardware is fastest with.
