@@ -128,6 +128,8 @@ def rebuilt(module: Tuned, task: Task, example: Any, **arguments: Any) -> nn.Mod
     if isinstance(model, L.LightningModule):
         model = apply_to(model, chosen, objective)
     chosen.callbacks(model, 1, objective)
+    for parameter in model.parameters():  # its own, and not those of the trained layers of these names
+        parameter.lr_scale = getattr(parameter, "lr_scale", 1.0)  # type: ignore[attr-defined]
     return model
 
 

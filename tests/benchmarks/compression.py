@@ -30,6 +30,8 @@ from autoopt.technique import build, find
 WIDTH, EPOCHS, SIZE = 64, 30, 64
 BATCHES = (1, 32)
 CALLS, WARM = 30, 5
+Mixed = Callable[[Tensor, Tensor, Tensor], Tensor] | None
+Call = Callable[[int], None]
 FORMS: dict[str, list[tuple[str, dict[str, Any]]]] = {
     "half": [("half", {})],
     "low_rank": [("low_rank", {})],
@@ -71,8 +73,8 @@ def main() -> None:
     inputs, targets = task.parts["train"]
     unseen = tuple(torch.cat(pair) for pair in zip(task.parts["validation"], task.parts["test"], strict=True))
 
-    def finetune(model: nn.Module, epochs: int, loss: Callable[[Tensor, Tensor, Tensor], Tensor] | None = None) -> nn.Module:
-        return trained(model, inputs, targets, epochs, loss)
+    def finetune(model: nn.Module, epochs: int, loss: Mixed = None, before_epoch: Call = lambda epoch: None) -> nn.Module:
+        return trained(model, inputs, targets, epochs, loss, before_epoch)
 
     def student(width: Callable[[int], int]) -> nn.Module:
         return cnn(task, width=width(WIDTH))
@@ -96,15 +98,14 @@ def main() -> None:
     report(forms)
 
 
-def trained(
-    model: nn.Module, inputs: Tensor, targets: Tensor, epochs: int, loss: Callable[[Tensor, Tensor, Tensor], Tensor] | None
-) -> nn.Module:
+def trained(model: nn.Module, inputs: Tensor, targets: Tensor, epochs: int, loss: Mixed, before_epoch: Call) -> nn.Module:
     if not epochs:
         return model.eval()
     steps = epochs * -(-len(inputs) // SIZE)
     optimizer = AdamW([p for p in model.train().parameters() if p.requires_grad], weight_decay=0.01)
     schedule = OneCycleLR(optimizer, 0.01, total_steps=steps)
-    for _ in range(epochs):
+    for epoch in range(epochs):
+        before_epoch(epoch)
         for chosen in torch.randperm(len(inputs)).split(SIZE):
             outputs = model(inputs[chosen])
             value = cross_entropy(outputs, targets[chosen])

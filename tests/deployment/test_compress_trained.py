@@ -6,6 +6,7 @@ import json
 import lightning.pytorch as L
 import pytest
 import torch
+from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
@@ -16,6 +17,7 @@ from autoopt.orders import Compress, Measure, Order, Outcome, Train, TryOut
 from autoopt.recipe import Recipe
 from autoopt.space import Space
 from autoopt.store import Store
+from autoopt.trial.fitting import fit
 from autoopt.trial.run import prepare, run
 
 HERE = __name__
@@ -93,12 +95,18 @@ def tuned(model: nn.Module, batches: list, finetune: object, *, epochs: int = 8)
     return returned
 
 
+def gradual(model: nn.Module, finetune: object) -> nn.Module:
+    SEEN["epochs"] = []
+    return finetune(copy.deepcopy(model), 4, before_epoch=SEEN["epochs"].append)
+
+
 def taught(model: nn.Module, finetune: object, build: object, *, argument: str = "width") -> nn.Module:
     def loss(inputs: Tensor, outputs: Tensor, task_loss: Tensor) -> Tensor:
         SEEN.setdefault("losses", []).append((inputs.shape, outputs.shape, task_loss.item()))
         return (outputs - model(inputs).detach()).square().mean()
 
     student = build(**{argument: lambda width: width // 2})
+    SEEN["scales"] = {p.lr_scale for p in student.parameters()}
     SEEN["sizes"] = [sum(p.numel() for p in m.parameters()) for m in (model, student)]
     return finetune(student, 2, loss)
 
@@ -221,8 +229,28 @@ def test_batch_norms_stay_where_they_were_fine_tuned_or_their_author_fixed_them(
     trial([f"{HERE}:tuned"])
 
 
+@pytest.mark.parametrize("model", ["cnn", f"{HERE}:Lit"])
+def test_a_fine_tuning_in_steps_is_one_training(model, monkeypatch):
+    trainers = []
+    monkeypatch.setattr("autoopt.trial.fitting.fit", lambda *given, **how: trainers.append(given[0]) or fit(*given, **how))
+    trial([f"{HERE}:gradual"], model)
+    assert SEEN["epochs"] == [0, 1, 2, 3] and [t.max_epochs for t in trainers] == [4]
+
+
+def test_fine_tuning_leaves_what_was_frozen(store):
+    first = trial([], root=store.root, keep=True)
+    frozen = ("initializer=pretrained", f"initializer.pretrained.path={store.weights('0')}", "initializer.pretrained.freeze=true")
+    trial(["low_rank"], root=store.root, key="1", keep=True, more=(*frozen, "compression.low_rank.energy=0.9"))
+    before, after = load_file(store.weights("0")), load_file(store.weights("1"))
+    first, second = (after[f"4.{part}.weight"].flatten(1) for part in (0, 1))
+    found, trained = (second @ first).view_as(before["model.4.weight"]), before["model.4.weight"]
+    left = torch.linalg.svdvals(trained.flatten(1))[len(first) :]
+    torch.testing.assert_close((found - trained).norm(), left.norm(), rtol=1e-3, atol=1e-4)
+
+
 def test_a_student_of_half_the_width_is_taught_by_a_loss_of_its_own():
     metrics = trial([f"{HERE}:taught"]).metrics
+    assert SEEN["scales"] == {1.0}
     assert SEEN["sizes"][1] < SEEN["sizes"][0] / 2
     shapes = {(tuple(i), tuple(o)) for i, o, _ in SEEN["losses"]}
     assert ((64, 1, 8, 8), (64, 10)) in shapes and len(SEEN["losses"]) == 8  # 4 steps, 2 epochs

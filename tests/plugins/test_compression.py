@@ -1,4 +1,5 @@
 import copy
+import itertools
 from types import SimpleNamespace
 
 import onnx
@@ -16,6 +17,7 @@ from autoopt.deployment.packed import Packed, kernels, unpacked
 from autoopt.deployment.quantized import HISTOGRAM_LEVELS
 from autoopt.domain import Unavailable
 from autoopt.module.embedded import embedded
+from autoopt.module.tuned import train_alike
 from autoopt.plugins.compression.distill import distill
 from autoopt.plugins.compression.half import half
 from autoopt.plugins.compression.low_rank import Factorised, low_rank
@@ -40,7 +42,7 @@ CODES = Task("classification", (4,), 2, categories=(1000,))
 TOKENS = Task("classification", (9,), 3, tokens=40)
 
 
-def untrained(model, epochs, loss=None):
+def untrained(model, epochs, loss=None, before_epoch=None):
     return model.eval()
 
 
@@ -298,24 +300,79 @@ def test_prune_magnitude_keeps_the_largest(net):
         assert before.ndim > 1 or torch.equal(dict(pruned.named_parameters())[name], before)
 
 
-def test_prune_magnitude_follows_the_cubic_schedule(net):
-    seen = []
+def test_prune_magnitude_follows_the_cubic_schedule_in_one_training(net):
+    """So that the learning rate goes through its schedule once, and not again for each step."""
+    seen, trainings = [], []
 
-    def finetune(model, epochs, loss=None):
-        seen.append((epochs, [float((layer.weight == 0).float().mean()) for layer in model if isinstance(layer, nn.Conv2d)]))
-        F.cross_entropy(model(images()), torch.arange(16) % 10).backward()
-        SGD(model.parameters(), lr=0.1).step()
+    def finetune(model, epochs, loss=None, before_epoch=None):
+        trainings.append(epochs)
+        optimizer = SGD(model.parameters(), lr=0.1)
+        for epoch in range(epochs):
+            before_epoch(epoch)
+            seen.append([layer.weight == 0 for layer in model if isinstance(layer, nn.Conv2d)])
+            F.cross_entropy(model(images()), torch.arange(16) % 10).backward()
+            optimizer.step()
         return model.eval()
 
     smaller = prune_magnitude(net, finetune, sparsity=0.9, epochs=6)
-    wanted = [0.9 * (1 - (1 - t / 3) ** 3) for t in (1, 2, 3)]
-    assert [epochs for epochs, _ in seen] == [1, 1, 4]
-    for share, (_, found) in zip(wanted, seen, strict=True):
-        assert found == pytest.approx([share] * 3, abs=0.005)
+    assert trainings == [6]
+    wanted = [0.9 * (1 - (1 - t / 3) ** 3) for t in (1, 2, 3, 3, 3, 3)]
+    for share, zeros in zip(wanted, seen, strict=True):
+        assert [float(each.float().mean()) for each in zeros] == pytest.approx([share] * 3, abs=0.005)
+    for earlier, later in itertools.pairwise(seen):
+        assert all((a <= b).all() for a, b in zip(earlier, later, strict=True)), "a zero stays zero"
     left = unpacked(smaller)
-    assert (left[0].weight == 0).float().mean() == pytest.approx(0.9, abs=0.005)
+    assert torch.equal(left[0].weight == 0, seen[-1][0])
     before, after = net[0].weight[left[0].weight != 0], left[0].weight[left[0].weight != 0]
     assert not torch.equal(before, after)
+
+
+def test_prune_magnitude_ends_at_its_sparsity_even_if_its_training_was_cut_short(net):
+    def finetune(model, epochs, loss=None, before_epoch=None):
+        before_epoch(0)
+        return model.eval()
+
+    left = unpacked(prune_magnitude(net, finetune, sparsity=0.9, epochs=6))
+    assert (left[0].weight == 0).float().mean() == pytest.approx(0.9, abs=0.005)
+
+
+TRAINED = {
+    "low_rank": lambda model, finetune: low_rank(model, finetune, energy=0.7, epochs=1),
+    "prune_magnitude": lambda model, finetune: prune_magnitude(model, finetune, epochs=1),
+    "prune_structured": lambda model, finetune: prune_structured(model, batches(images()), finetune, epochs=1),
+    "quantize_aware": lambda model, finetune: quantize_aware(model, batches(images()), finetune, epochs=1),
+    "weight_sharing": lambda model, finetune: weight_sharing(model, finetune, epochs=1),
+    "both": lambda model, finetune: weight_sharing(prune_magnitude(model, finetune, epochs=0), finetune, epochs=1),
+}
+
+
+@pytest.mark.parametrize("name", TRAINED)
+def test_fine_tuning_keeps_frozen_layers_and_rates(net, name):
+    """Under masks, codebooks and factors parameters have other names."""
+    net[4].weight.requires_grad, net[7].weight.lr_scale, net[-1].bias.lr_scale = False, 0.25, 0.5
+    found = {}
+
+    def finetune(model, epochs, loss=None, before_epoch=None):
+        train_alike(model, net)
+        layers = {"frozen": "4.", "slow": "7.", "bias": f"{len(net) - 1}.", "usual": "0."}
+        for key, start in layers.items():
+            own = [(n, p) for n, p in model.named_parameters() if n.startswith(start) and n.endswith("bias") == (key == "bias")]
+            found[key] = {(p.requires_grad, p.lr_scale) for n, p in own if "original" not in n or p.requires_grad or key == "frozen"}
+        return model.eval()
+
+    TRAINED[name](net, finetune)
+    assert {lr_free for lr_free, _ in found["frozen"]} == {False}
+    assert (found["slow"], found["bias"], found["usual"]) == ({(True, 0.25)}, {(True, 0.5)}, {(True, 1.0)})
+
+
+def test_parameters_with_rates_of_their_own_keep_them(net):
+    """A student has the names of the trained model, and other weights."""
+    student = cnn(IMAGE, width=8)
+    net[0].weight.requires_grad = False
+    for parameter in student.parameters():
+        parameter.lr_scale = 1.0
+    train_alike(student, net)
+    assert all(p.requires_grad and p.lr_scale == 1.0 for p in student.parameters())
 
 
 def test_prune_magnitude_stores_what_is_left_and_a_bit_for_each_place():
@@ -418,7 +475,7 @@ def test_weight_sharing_leaves_what_is_smaller_than_a_codebook():
 def test_any_module_may_have_packed_weights(make, inputs, technique):
     model = make().eval()
 
-    def finetune(model, epochs, loss=None):
+    def finetune(model, epochs, loss=None, before_epoch=None):
         model.train()(inputs).square().mean().backward()
         return model.eval()
 
