@@ -21,7 +21,9 @@ from torch.nn.functional import cross_entropy
 from torch.optim import AdamW
 from torch.optim.lr_scheduler import OneCycleLR
 
+from autoopt.data.feed import Feed
 from autoopt.data.task import make_task
+from autoopt.deployment.compress import Counted, renew_norms
 from autoopt.deployment.onnx import OnnxModel, to_onnx
 from autoopt.plugins.data.digits import digits
 from autoopt.plugins.model.cnn import cnn
@@ -80,7 +82,8 @@ def main() -> None:
         return cnn(task, width=width(WIDTH))
 
     model = finetune(cnn(task, width=WIDTH), EPOCHS)
-    offered = {"batches": list(zip(inputs.split(SIZE), targets.split(SIZE), strict=True)), "finetune": finetune, "build": student}
+    feed = Feed(task, {"size": SIZE}, 0, chunked=True)
+    offered = {"batches": feed.calibration(), "build": student}
     forms = {
         "float32, eager": Form(model, accuracy(model, *unseen)),
         "float32, ONNX Runtime": measured(OnnxModel(to_onnx(model, inputs[:2]), 0), unseen),
@@ -88,7 +91,10 @@ def main() -> None:
     for name, steps in FORMS.items():
         started, compressed = time.perf_counter(), model
         for technique, values in steps:
-            compressed = build(find("compression", technique), {"model": compressed, **offered}, values)
+            counted = Counted(finetune)
+            compressed = build(find("compression", technique), {"model": compressed, **offered, "finetune": counted}, values)
+            if not counted.epochs:
+                renew_norms(compressed, feed)
         forms[name] = measured(compressed, unseen)
         forms[name].seconds = time.perf_counter() - started
         if name == "prune_structured":
