@@ -58,9 +58,11 @@ class Acts:
     Args:
         fills: a slot that it takes over, so that nothing is drawn there (a schedule-free optimizer fills `schedule`).
         order: when it acts within its slot, one of `ORDER`; techniques of the same order act as listed. Of the gradient: penalties early,
-            clipping in the middle, noise late. Of batches: geometry early, mixing late. Of compression: whole channels early, single
-            weights late.
+            clipping in the middle, noise late. Of batches: geometry early, mixing late. Of compression: a student, which is trained
+            anew, early, whole channels in the middle, single weights late.
         last: it acts after all the others, and a recipe uses only one such technique (int8 weights cannot be changed further).
+        sparse: of a compression: it leaves zeros among the weights, which pay only as long as they are stored as such.
+        dense: of a compression: it stores every weight, zeros as well, so that a recipe does not use it with a `sparse` technique.
         closure: of an optimizer: it calls its closure more than once per step (SAM). Values that leave it no closure (16-bit
             scaling), or only that of the last batch (gradients that Lightning accumulates), are not drawn with it.
         gpu: of a device: it trains on NVIDIA GPUs if there are any; the executor gives each trial its share of them.
@@ -73,6 +75,8 @@ class Acts:
     fills: str | None = None
     order: str = "early"
     last: bool = False
+    sparse: bool = False
+    dense: bool = False
     closure: bool = False
     gpu: bool = False
     preset: str = ""
@@ -80,3 +84,11 @@ class Acts:
     def __post_init__(self) -> None:
         if self.order not in ORDER:
             raise ValueError(f"Acts(order={self.order!r}): expected one of {', '.join(ORDER)}")
+
+    def clash(self, other: "Acts") -> str:
+        """Why a recipe uses only one of two techniques of a slot; empty if it may use both."""
+        if self.last and other.last:
+            return "each has to act last"
+        if (self.sparse and other.dense) or (self.dense and other.sparse):
+            return "one leaves zeros among the weights, and the other stores them like any weight"
+        return ""

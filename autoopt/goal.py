@@ -166,19 +166,29 @@ class Goal:
         ended = [t for t in trials if t.state == "complete" and t.score is not None and self.feasible(t.metrics)]
         return sorted(ended, key=lambda t: (-self.first.sign * (t.score or 0.0), t.metrics.get("size_mb", 0.0)))
 
-    def front(self, trials: Sequence[AnyScored]) -> list[AnyScored]:
-        """The Pareto front: the trials that no other one equals or beats in every objective, the best first."""
-        points = {self._costs(scores): t for t in reversed(self.rank(trials)) if (scores := self.scores(t)) is not None}
-        return self.rank([t for point, t in points.items() if not any(dominates(other, point) for other in points)])
+    def front(self, trials: Sequence[AnyScored], noise: Mapping[str, float] | None = None) -> list[AnyScored]:
+        """The Pareto front: the trials that no other one equals or beats in every objective, the best first.
+
+        Args:
+            noise: by objective, the share of its value by which two measurements of one thing may differ: values that differ by
+                less are equal.
+        """
+        shares = [(noise or {}).get(objective.name, 0.0) for objective in self.objectives]
+        points = [(self._costs(scores), t) for t in self.rank(trials) if (scores := self.scores(t)) is not None]
+        front: list[tuple[tuple[float, ...], AnyScored]] = []
+        for point, trial in sorted(points, key=lambda row: row[0]):
+            if not any(nowhere_worse(other, point, shares) for other, _ in front):
+                front = [row for row in front if not nowhere_worse(point, row[0], shares)] + [(point, trial)]
+        return self.rank([trial for _, trial in front])
 
     def _costs(self, scores: Sequence[float]) -> tuple[float, ...]:
         """Scores turned so that smaller is better."""
         return tuple(-o.sign * value for o, value in zip(self.objectives, scores, strict=True))
 
 
-def dominates(point: Sequence[float], other: Sequence[float]) -> bool:
-    """Whether a point of costs differs from another point and is nowhere greater."""
-    return point != other and all(a <= b for a, b in zip(point, other, strict=True))
+def nowhere_worse(point: Sequence[float], other: Sequence[float], shares: Sequence[float]) -> bool:
+    """Whether a point of costs is nowhere greater than another, by more than these shares."""
+    return all(a <= b + share * abs(b) for a, b, share in zip(point, other, shares, strict=True))
 
 
 def takes_stopwatch(metric: str | None) -> bool:

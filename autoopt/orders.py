@@ -7,6 +7,8 @@ from typing import Any, ClassVar
 from autoopt.recipe import Recipe
 
 Json = dict[str, Any]
+BEFORE = "uncompressed_"
+"""The prefix of a metric of the trained model, where it is measured again after a compression."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,7 +3,7 @@ from math import inf
 
 import pytest
 
-from autoopt.goal import COSTS, GREATER, RANGES, SMALLER, Bound, Goal, Objective, direction_of, dominates, takes_stopwatch
+from autoopt.goal import COSTS, GREATER, RANGES, SMALLER, Bound, Goal, Objective, direction_of, nowhere_worse, takes_stopwatch
 
 ACCURACY, LATENCY, SIZE = Objective("val_accuracy", "maximize"), Objective("latency_ms", "minimize"), Objective("size_mb", "minimize")
 LOSS = Objective("val_loss", "minimize")
@@ -181,8 +181,15 @@ def test_the_front_holds_what_no_other_equals_in_every_objective():
     assert goal.scores(trials[-1]) is None and goal.scores(trials[0]) == (0.9, 3.0, 3.0)
 
 
-def test_dominates():
-    assert dominates((1, 1), (1, 2)) and not dominates((1, 1), (1, 1)) and not dominates((0, 3), (1, 2))
+def test_nowhere_worse():
+    assert nowhere_worse((1, 1), (1, 2), (0, 0)) and nowhere_worse((1, 1), (1, 1), (0, 0)) and not nowhere_worse((0, 3), (1, 2), (0, 0))
+    assert nowhere_worse((-0.9, 1.04), (-0.8, 1.0), (0, 0.05)) and not nowhere_worse((-0.9, 1.06), (-0.8, 1.0), (0, 0.05))
+
+
+def test_of_equal_scores_the_front_keeps_the_one_that_is_smaller_and_as_fast_within_noise():
+    goal = Goal((ACCURACY, LATENCY, SIZE))
+    trials = [Trial("large", 0.9, {"latency_ms": 1.0, "size_mb": 2.0}), Trial("small", 0.9, {"latency_ms": 1.01, "size_mb": 1.0})]
+    assert keys(goal.front(trials)) == ["small", "large"] and keys(goal.front(trials, {"latency_ms": 0.02})) == ["small"]
 
 
 @pytest.mark.parametrize(

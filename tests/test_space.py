@@ -322,7 +322,22 @@ def test_of_those_that_act_last_no_second_one_is_used():
     either = space("compression=half,quantize_static,prune_magnitude").compressing("mlp")
     drawn = [set(either.draw(trial(seed)).tree["compression"]) for seed in range(30)]
     assert {frozenset(d & {"half", "quantize_static"}) for d in drawn} == {frozenset(), frozenset({"half"}), frozenset({"quantize_static"})}
-    assert any("prune_magnitude" in d and "quantize_static" in d for d in drawn)
+    assert any("prune_magnitude" in d and "half" in d for d in drawn)
+
+
+def test_zeros_are_not_drawn_with_what_stores_every_weight():
+    """Neither smaller nor faster, and less exact."""
+    names = ("prune_magnitude", "quantize_static", "quantize_dynamic", "quantize_aware")
+    for order in (names, names[::-1]):
+        found = space(f"compression={','.join(order)}").compressing("mlp")
+        drawn = [set(found.draw(trial(seed)).tree["compression"]) for seed in range(40)]
+        assert {"prune_magnitude"} in drawn and {"quantize_static"} in drawn
+        assert all(len(d) < 2 for d in drawn)
+    reason = "one leaves zeros among the weights, and the other stores them like any weight"
+    assert list(space("compression=half,prune_magnitude,quantize_static").clashes()) == [
+        ("compression", "half", "quantize_static", "each has to act last"),
+        ("compression", "prune_magnitude", "quantize_static", reason),
+    ]
 
 
 def test_an_optimizer_that_needs_its_closure_is_drawn_where_it_has_one():
@@ -538,7 +553,7 @@ def test_the_condition_of_what_others_rule_out():
     assert filled["schedule"] == "optimizer!=schedule_free" and filled["schedule.cosine.warmup"] == "schedule=cosine"
     last = words(space("compression=half,quantize_static,prune_magnitude"))
     assert (last["compression.half.use"], last["compression.quantize_static.use"]) == ("", "compression!=half")
-    assert last["compression.prune_magnitude.use"] == ""
+    assert last["compression.prune_magnitude.use"] == "compression!=quantize_static"
     unfit = space("model=mlp,cnn", "augmentation=mixup,cutmix").without_with("cnn", "augmentation", "mixup", "no")
     assert words(unfit)["augmentation.mixup.use"] == "model!=cnn"
 

@@ -58,6 +58,9 @@ def plan_lines(ready: Warm, settled: Settled) -> Iterator[str]:
     for model, reasons in space.unfit.items():
         yield f"\nnot drawn with {model}"
         yield from (f"  {key:<28} {reason}" for key, reason in reasons.items() if key not in space.dropped)
+    if clashes := list(space.clashes()):
+        yield "\nnot drawn together"
+        yield from (f"  {f'{slot}/{one}, {other}':<48} {reason}" for slot, one, other, reason in clashes)
     yield "\nbudget"
     yield from budget(ready, settled)
 

@@ -147,6 +147,10 @@ def technique_card(technique: Technique) -> str:
         lines.append("acts       last, and only one such technique is used")
     elif technique.acts.order != "early":
         lines.append(f"acts       {technique.acts.order} among those of its slot")
+    if technique.acts.sparse:
+        lines.append("zeros      are stored in fewer bytes; not used with a technique that stores every weight")
+    if technique.acts.dense:
+        lines.append("zeros      are stored like any weight; not used with a technique that leaves them")
     if technique.acts.closure:
         lines.append("acts       by its closure, more than once a step")
     if technique.acts.gpu:

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator
 from contextlib import suppress
+from itertools import combinations
 from types import NoneType
 from typing import Any, NamedTuple, get_args
 
@@ -180,9 +181,10 @@ def wrong_settings(tree: Tree) -> Iterator[str]:
             yield f"{slot}=: nothing is selected; give one of {', '.join(available(slot))}"
         if about.fixed and len(nodes) > 1:
             yield f"{slot}={','.join(nodes)}: all trials have the same {slot}; give one"
-        always = [n for n, node in nodes.items() if node.get("use") is True and technique_of(slot, n, node).acts.last]
-        if len(always) > 1:
-            yield f"{slot}=[{','.join(always)}]: each of these has to act last; give one of them, or search them: {slot}={','.join(always)}"
+        always = {n: technique_of(slot, n, node).acts for n, node in nodes.items() if node.get("use") is True}
+        for (one, acts), (other, others) in combinations(always.items(), 2):
+            if reason := acts.clash(others):
+                yield f"{slot}=[{one},{other}]: {reason}; give one of them, or search them: {slot}={one},{other}"
 
 
 def wrong_trainer(tree: Tree) -> Iterator[str]:

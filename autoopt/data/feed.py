@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 from torch.utils.data import IterableDataset
 
-from autoopt.data.loaders import NO_LENGTH, USUAL, ready, sized
+from autoopt.data.loaders import NO_LENGTH, USUAL, in_random_order, ready, sized
 from autoopt.data.memory import fits_on
-from autoopt.data.rows import Rows, ahead
+from autoopt.data.rows import Rows, ahead, random_indices
 from autoopt.data.task import Task
 from autoopt.domain import Unavailable
 from autoopt.errors import BadInput
@@ -153,7 +153,8 @@ class Feed:
         batches: the recipe's node `batches`; without a `size`, batches have the size that the user's data module gives them.
         seed: of the order of the examples.
         chunked: give whole epochs at once, for `Net`.
-        limit: the most batches of a part, for a preflight; the Trainer of a user's module counts them itself.
+        limit: the most batches of a part, for a preflight, which are drawn at random; the Trainer of a user's module counts them
+            itself.
         share: this rank and the number of ranks, which have equal shares of every batch. Lightning shares out the loader of a
             user's module, whose batches are made smaller here.
 
@@ -179,8 +180,12 @@ class Feed:
         self.reading = {key: batches[key] for key in ("workers", "prefetch") if key in batches}
         self.datamodule = task.datamodule and of_batch_size(task, size and (size if chunked else size // share[1]))
         self.limit = limit if chunked else None
-        top = limit * self.size * self.accumulate if limit else None
-        self.parts = {part: (x[:top], y[:top]) for part, (x, y) in task.parts.items()} if top else dict(task.parts)
+        self.parts, self.groups = dict(task.parts), task.groups
+        if limit:
+            most = limit * self.size * self.accumulate
+            numbers = {part: random_indices(len(targets), most) for part, (_, targets) in task.parts.items()}
+            self.parts = {part: (x[numbers[part]], y[numbers[part]]) for part, (x, y) in task.parts.items()}
+            self.groups = None if task.groups is None else task.groups[numbers["test"]]
 
     def to(self, device: torch.device) -> None:
         self.parts = {part: (self.inputs_on(device, x), y.to(device)) for part, (x, y) in self.parts.items()}
@@ -222,14 +227,18 @@ class Feed:
         return PerBatch(batches, self.accumulate) if self.chunked and not whole_epochs else batches
 
     def calibration(self) -> Any:
-        """The training batches without augmentation (and unshuffled, if they are ours), to calibrate a compression."""
+        """The training batches without augmentation, in a seeded random order, so that the first ones stand for the others."""
         if self.datamodule is not None:
-            return self.limited(self.datamodule.train_dataloader())
-        return Batches(*self.parts["train"], self.size, **self.reading)
+            return self.limited(in_random_order(self.datamodule.train_dataloader(), self.seed))
+        return Batches(*self.parts["train"], self.size, self.seed, **self.reading)
 
     def example(self, part: str) -> Tensor:
-        """The first inputs of a part."""
-        return next(iter(self.held_out(part)))[0]
+        """A batch of inputs of a part, drawn at random, the same for every seed."""
+        batches = self.held_out(part)
+        if isinstance(batches, Batches):
+            return batches.inputs[random_indices(len(batches.inputs), batches.size).to(batches.inputs.device)]
+        inputs: Tensor = next(iter(in_random_order(batches, 0)))[0]
+        return inputs
 
     def held_out(self, part: str) -> Any:
         """The batches of validation or test, or None if a data module has none."""
@@ -252,7 +261,7 @@ class Feed:
         return {"datamodule": datamodule}
 
     def limited(self, loader: Any) -> Any:
-        return loader if self.limit is None else list(islice(loader, self.limit))
+        return loader if self.limit is None else list(islice(in_random_order(loader, 0), self.limit))
 
 
 def of_batch_size(task: Task, size: int | None) -> L.LightningDataModule:

@@ -14,7 +14,7 @@ import torch
 from lightning.fabric.utilities.seed import _collect_rng_states, _set_rng_states
 from lightning.pytorch.utilities.data import extract_batch_size
 from lightning.pytorch.utilities.model_helpers import is_overridden
-from torch.utils.data import BatchSampler, DataLoader, Dataset, IterableDataset
+from torch.utils.data import BatchSampler, DataLoader, Dataset, IterableDataset, RandomSampler, SequentialSampler
 
 from autoopt.config import no_data
 from autoopt.errors import BadInput
@@ -139,6 +139,16 @@ def of_size(loader: DataLoader, size: int | None) -> DataLoader:
     resized = copy.copy(loader)  # a loader refuses to have its attributes set
     vars(resized).update(batch_size=size, batch_sampler=BatchSampler(loader.sampler, size, loader.drop_last))
     return resized
+
+
+def in_random_order(loader: Any, seed: int) -> Any:
+    """The loader with its examples in random order; unchanged if it draws an order itself, or its data set has no length."""
+    if type(getattr(loader, "sampler", None)) is not SequentialSampler or type(loader.batch_sampler) is not BatchSampler:
+        return loader
+    shuffled = copy.copy(loader)
+    sampler = RandomSampler(loader.dataset, generator=torch.Generator().manual_seed(seed))
+    vars(shuffled).update(sampler=sampler, batch_sampler=BatchSampler(sampler, loader.batch_size, loader.drop_last))
+    return shuffled
 
 
 @contextmanager

@@ -158,6 +158,11 @@ def pieces(source: Source, numbers: Tensor | None = None) -> Iterator[Tensor]:
     return iter(numbers.split(max(1, READ_BYTES // each)))
 
 
+def random_indices(count: int, size: int, seed: int = 0) -> Tensor:
+    """The numbers of at most `size` of `count` examples, drawn at random: the first ones may be all of one class, or of one day."""
+    return torch.randperm(count, generator=torch.Generator().manual_seed(seed))[:size]
+
+
 def all_rows(source: Source) -> Iterator[Tensor]:
     """All examples in pieces, read by as many threads as there are cores, 8 at most."""
     threads = min(8, os.cpu_count() or 1)

@@ -19,7 +19,7 @@ from autoopt.data.arrays import OWN_LOSS, checked_classes, multi_label, one_hot
 from autoopt.data.batch import Layout, batch_layout
 from autoopt.data.loaders import BatchSize, drawn_alike, run_setup, sized
 from autoopt.data.parts import PARTS
-from autoopt.data.rows import Mapped, Rows, Source, all_rows, pieces
+from autoopt.data.rows import Mapped, Rows, Source, all_rows, pieces, random_indices
 from autoopt.data.scale import Scale
 from autoopt.data.splits import SPLITTING, Splitter
 from autoopt.errors import BadInput
@@ -71,7 +71,7 @@ class Raw(Protocol):
         ...
 
 
-SAMPLED = 1024
+SAMPLED, EXAMPLE_SIZE = 1024, 64
 ENDLESS = 10_000
 """More batches than this from a loader without a length count as a stream that does not end."""
 Span = tuple[float, float]
@@ -158,8 +158,12 @@ class Task:
         return len(self.input_shape) == 3
 
     def example(self) -> tuple[Tensor, Tensor] | None:
-        """The first 64 training examples; None with a data module."""
-        return tuple(t[:64] for t in self.parts["train"]) if self.parts else None  # type: ignore[return-value]
+        """64 training examples drawn at random, the same ones each time; None with a data module."""
+        if not self.parts:
+            return None
+        inputs, targets = self.parts["train"]
+        numbers = random_indices(len(inputs), EXAMPLE_SIZE)
+        return inputs[numbers], targets[numbers]
 
 
 def make_task(

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,13 +15,15 @@ from torch import Tensor, nn
 
 from autoopt.data.feed import Feed
 from autoopt.data.task import Task
+from autoopt.deployment.packed import Packed, unpacked_network
 from autoopt.deployment.structure import describe_modules, restore
 from autoopt.domain import Unavailable
-from autoopt.errors import BadInput, TechniqueError
+from autoopt.errors import BadInput, TechniqueError, out_of_memory
 from autoopt.module.applied import applied_to
 from autoopt.module.build import apply_to, built_model, prepare_model
 from autoopt.module.chosen import call
 from autoopt.module.net import Net
+from autoopt.module.norms import first_numbers, norms_of, renew
 from autoopt.module.tuned import Tuned
 
 STRUCTURE = "structure"
@@ -49,8 +52,11 @@ def apply_compressions(module: Tuned, task: Task, example: Any, feed: Feed, fine
         trained.trainer = None  # a copy would include it
     build = partial(rebuilt, module, task, example)
     for technique, values in applied_to(module).chosen.of("compression"):
-        offered = {"model": compressed, "batches": feed.calibration(), "finetune": finetune, "build": build}
+        counted = Counted(finetune)
+        offered = {"model": compressed, "batches": feed.calibration(), "finetune": counted, "build": build}
         compressed = call(technique, offered, values).eval()
+        if not counted.epochs:
+            renew_norms(compressed, feed)
         for part in compressed.modules():
             part._non_persistent_buffers_set.clear()  # store all: the builder makes them in another shape or type
         try:
@@ -58,6 +64,48 @@ def apply_compressions(module: Tuned, task: Task, example: Any, feed: Feed, fine
         except ValueError as error:
             raise TechniqueError(technique.slot, technique.name, str(error)) from error
     return compressed
+
+
+class Counted:
+    """Counts the epochs of fine-tuning."""
+
+    def __init__(self, finetune: Finetune):
+        self.finetune, self.epochs = finetune, 0
+
+    def __call__(self, model: nn.Module, epochs: int, *arguments: Any, **named: Any) -> nn.Module:
+        self.epochs += epochs
+        return self.finetune(model, epochs, *arguments, **named)
+
+
+def renew_norms(compressed: nn.Module, feed: Feed) -> None:
+    """Take the statistics of the batch norms again, from training batches: the activations are others than in the training.
+
+    Norms in 16 bits keep theirs, of which so few digits could hold no mean. Li et al. 2020, arXiv:2007.02491.
+    """
+    with unpacked_network(compressed) if isinstance(compressed, Packed) else nullcontext(compressed) as network:
+        network.train()  # so that an author's `train` has some of them fixed, if it does that
+        norms = [norm for norm in norms_of(network) if norm.running_mean is not None and norm.running_mean.dtype == torch.float32]
+        network.eval()
+        if norms and takes_inputs(network, feed):
+            for norm in norms:
+                norm.train()
+            device = next(network.parameters()).device
+            renew(network, first_numbers(inputs.to(device) for inputs, *_ in feed.calibration()))
+            network.eval()
+
+
+@torch.no_grad()
+def takes_inputs(network: nn.Module, feed: Feed) -> bool:
+    """Whether the network computes something for the inputs of a batch alone, as a user's module may not; if not, the log says so."""
+    inputs = next(iter(feed.calibration()))[0]
+    try:
+        network(inputs.to(next(network.parameters()).device))
+    except Exception as error:
+        if not isinstance(network, L.LightningModule) or out_of_memory(error):
+            raise
+        print(f"the batch norms of {type(network).__name__} keep their statistics: its forward raised {type(error).__name__}: {error}")
+        return False
+    return True
 
 
 def rebuilt(module: Tuned, task: Task, example: Any, **arguments: Any) -> nn.Module:
@@ -80,6 +128,8 @@ def rebuilt(module: Tuned, task: Task, example: Any, **arguments: Any) -> nn.Mod
     if isinstance(model, L.LightningModule):
         model = apply_to(model, chosen, objective)
     chosen.callbacks(model, 1, objective)
+    for parameter in model.parameters():  # its own, and not those of the trained layers of these names
+        parameter.lr_scale = getattr(parameter, "lr_scale", 1.0)  # type: ignore[attr-defined]
     return model
 
 

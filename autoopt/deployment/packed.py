@@ -1,4 +1,4 @@
-"""Weights that are stored in few bits, and unpacked to float32 at their first use."""
+"""Weights that are stored in few bits, and made float32 at their first use."""
 
 import copy
 from collections.abc import Callable, Iterator, Mapping
@@ -10,41 +10,21 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 
-class Packed(nn.Module):
-    """A network that stores some of its weights packed.
-
-    They are unpacked once, into a copy of the network, which computes as fast as before, and no faster. A packing is a
-    module with weights of its own, which can be packed again (such as the weights left by pruning, by a codebook).
-
-    Args:
-        model: the network, which is not changed.
-        packings: by the name of a parameter, the module that returns it.
-    """
+class Compact(nn.Module):
+    """A network that is stored small and computes in a copy in float32, as fast as before, and no faster; made at its first use."""
 
     _dense: tuple[nn.Module, ...] = ()
 
-    def __init__(self, model: nn.Module, packings: Mapping[str, nn.Module]):
-        super().__init__()
-        self.names = list(packings)
-        self.packings = nn.ModuleList(packings.values())
-        self.model = copy.deepcopy(model)
-        for name in self.names:
-            put(self.model, name, None)
+    def dense(self) -> nn.Module:
+        """The network in float32."""
+        raise NotImplementedError
 
     def forward(self, inputs: Tensor) -> Any:
         if not self._dense:
             self._dense = (self.dense(),)  # in a tuple, so that it is not registered as a child
         return self._dense[0](inputs)
 
-    @torch.no_grad()
-    def dense(self) -> nn.Module:
-        """The network with its weights unpacked."""
-        model = copy.deepcopy(self.model)
-        for name, packing in zip(self.names, self.packings, strict=True):
-            put(model, name, nn.Parameter(packing()))
-        return unpacked(model).eval()
-
-    def _apply(self, fn: Callable[..., Any], recurse: bool = True) -> "Packed":
+    def _apply(self, fn: Callable[..., Any], recurse: bool = True) -> "Compact":
         self._dense = ()
         return super()._apply(fn, recurse)
 
@@ -54,6 +34,33 @@ class Packed(nn.Module):
 
     def __getstate__(self) -> dict[str, Any]:
         return {key: value for key, value in self.__dict__.items() if key != "_dense"}
+
+
+class Packed(Compact):
+    """A network that stores some of its weights packed.
+
+    A packing is a module with weights of its own, which can be packed again (such as the weights left by pruning, by a codebook).
+
+    Args:
+        model: the network, which is not changed.
+        packings: by the name of a parameter, the module that returns it.
+    """
+
+    def __init__(self, model: nn.Module, packings: Mapping[str, nn.Module]):
+        super().__init__()
+        self.names = list(packings)
+        self.packings = nn.ModuleList(packings.values())
+        self.model = copy.deepcopy(model)
+        for name in self.names:
+            put(self.model, name, None)
+
+    @torch.no_grad()
+    def dense(self) -> nn.Module:
+        """The network with its weights unpacked."""
+        model = copy.deepcopy(self.model)
+        for name, packing in zip(self.names, self.packings, strict=True):
+            put(model, name, nn.Parameter(packing()))
+        return unpacked(model).eval()
 
 
 class Unpacking(nn.Module):
@@ -81,6 +88,7 @@ def unpacked_network(packed: Packed) -> Iterator[nn.Module]:
     for name in packed.names:
         parametrize.remove_parametrizations(*place(packed.model, name), leave_parametrized=False)
         put(packed.model, name, None)
+    packed._dense = ()
 
 
 def place(model: nn.Module, name: str) -> tuple[nn.Module, str]:

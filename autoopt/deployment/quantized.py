@@ -2,15 +2,19 @@
 
 import io
 import math
-from collections.abc import Callable, Iterable, Iterator
+from ast import literal_eval
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import redirect_stdout
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import numpy as np
 import onnx
 from onnx import ModelProto, TensorProto
 from onnxruntime.quantization import CalibrationDataReader, CalibrationMethod, QuantType, quantize_static
+from onnxruntime.quantization.operators.direct_q8 import QDQDirect8BitOp
 from onnxruntime.quantization.registry import QDQRegistry
 from onnxruntime.quantization.shape_inference import quant_pre_process
 from torch import Tensor, nn
@@ -26,43 +30,85 @@ OPERATORS = [kind for kind in QDQRegistry if not kind.endswith("Normalization")]
 HISTOGRAM_LEVELS = 64
 """A weight is a whole number from -64 to 64: on x86 without VNNI, kernels add two products in 16 bits, which 8-bit weights overflow."""
 METHODS = {"minmax": CalibrationMethod.MinMax, "percentile": CalibrationMethod.Percentile}
+WEIGHTED = ("Conv", "Gemm", "MatMul")
+ALIKE = [kind for kind, quantizer in QDQRegistry.items() if issubclass(quantizer, QDQDirect8BitOp)]
+"""The operators whose output has the range of their input, such as MaxPool."""
+SCOPES = "pkg.torch.onnx.name_scopes"
+Ranges = Mapping[str, tuple[float, float]]
+"""By the name of a layer or of a tensor: the least and the greatest value."""
 
 
-def calibrated(model: nn.Module, batches: Iterable[Any], method: str) -> OnnxModel:
-    """A network in int8; the ranges of its activations are fixed by the first 512 examples.
+def in_float32(model: nn.Module, batches: Iterable[Any]) -> OnnxModel:
+    """A network as an ONNX graph in float32.
 
     Args:
-        batches: (inputs, targets) of training, for the calibration.
+        batches: (inputs, targets) of training; the first is used to trace the network.
+    """
+    plain = unpacked(model).cpu()
+    return OnnxModel(to_onnx(plain, calibration_inputs(next(iter(batches)))), sum(p.numel() for p in plain.parameters()))
+
+
+def calibrated(model: nn.Module, batches: Iterable[Any], method: str, trained: Ranges | None = None) -> OnnxModel:
+    """A network in int8; the ranges of its activations are fixed by the first 512 examples of the batches.
+
+    Args:
+        batches: (inputs, targets) of training, in random order.
         method: how a range is measured, a key of `METHODS`.
+        trained: the ranges of the inputs of some layers, which are not measured.
 
     Raises:
         Unavailable: most of the weights are in layers that have no int8 form.
     """
+    float32 = in_float32(model, batches)
+    known = inputs_of_layers(onnx.load_from_string(float32.serialised()), trained or {})
 
     def quantize(source: Path, target: Path) -> None:
-        extra = {"CalibPercentile": PERCENTILE, "WeightSymmetric": True}
+        ranges = with_sources(onnx.load(source), known)
+        overrides = {name: [{"rmin": np.float32(low), "rmax": np.float32(high)}] for name, (low, high) in ranges.items()}
+        extra = {"CalibPercentile": PERCENTILE, "WeightSymmetric": True, "TensorQuantOverrides": overrides}
         kinds = {"activation_type": QuantType.QUInt8, "weight_type": QuantType.QInt8, "op_types_to_quantize": OPERATORS}
         how = {"per_channel": True, "reduce_range": True, "calibrate_method": METHODS[method]}
         quantize_static(source, target, Reader(source, batches), extra_options=extra, **kinds, **how)
 
-    return quantized(model, batches, quantize)
+    return quantized(float32, quantize)
 
 
-def quantized(model: nn.Module, batches: Iterable[Any], quantize: Callable[[Path, Path], None]) -> OnnxModel:
-    """A network as an ONNX graph in int8.
+def inputs_of_layers(graph: ModelProto, ranges: Ranges) -> Ranges:
+    """Ranges by layer as ranges by tensor: the first input of each node that computes with the layer's weight."""
+    found = {}
+    for node in graph.graph.node:
+        scopes = [literal_eval(note.value) for note in node.metadata_props if note.key == SCOPES]
+        layer = next((name.removesuffix(".weight") for name in node.input if name.endswith(".weight")), scopes[0][-2] if scopes else "")
+        if layer in ranges and node.op_type in WEIGHTED:
+            found[node.input[0]] = ranges[layer]
+    return found
+
+
+def with_sources(graph: ModelProto, ranges: Ranges) -> Ranges:
+    """The ranges, and those of the tensors that they come from through operators that do not change the range."""
+    sources = {node.output[0]: node.input[0] for node in graph.graph.node if node.op_type in ALIKE}
+    found: dict[str, list[tuple[float, float]]] = defaultdict(list)
+    for name, extent in ranges.items():
+        place: str | None = name
+        while place is not None:
+            found[place].append(extent)
+            place = sources.get(place)
+    return {name: (min(low for low, _ in extents), max(high for _, high in extents)) for name, extents in found.items()}
+
+
+def quantized(float32: OnnxModel, quantize: Callable[[Path, Path], None]) -> OnnxModel:
+    """A graph in int8.
 
     Args:
-        batches: (inputs, targets) of training; the first is used to trace the network.
         quantize: reads the graph in float32 from one file, and writes it in int8 to another.
 
     Raises:
         Unavailable: most of the weights are in layers that stay in float32.
     """
-    plain = unpacked(model).cpu()
     with TemporaryDirectory() as folder, redirect_stdout(io.StringIO()):  # ONNX Runtime prints its progress
-        exported, source, target = (Path(folder, f"{name}.onnx") for name in ("exported", "float32", "int8"))
-        exported.write_bytes(to_onnx(plain, calibration_inputs(next(iter(batches)))))
-        quant_pre_process(exported, source, skip_symbolic_shape=True, skip_onnx_shape=True)  # symbolic shapes fail for token indices
+        given, source, target = (Path(folder, f"{name}.onnx") for name in ("given", "float32", "int8"))
+        given.write_bytes(float32.serialised())
+        quant_pre_process(given, source, skip_symbolic_shape=True, skip_onnx_shape=True)  # symbolic shapes fail for token indices
         prepared = onnx.load(source)
         prepared.graph.ClearField("value_info")  # shapes, which are wrong after a weight was transposed
         onnx.save(prepared, source)
@@ -70,7 +116,7 @@ def quantized(model: nn.Module, batches: Iterable[Any], quantize: Callable[[Path
         graph = bare(onnx.load(target))
     if (share := share_in_int8(graph)) < 0.5:
         raise Unavailable(f"only {share:.0%} of the weights are in layers that can run in int8")
-    return OnnxModel(graph.SerializeToString(), sum(p.numel() for p in plain.parameters()))
+    return OnnxModel(graph.SerializeToString(), float32.stored_parameters)
 
 
 class Reader(CalibrationDataReader):

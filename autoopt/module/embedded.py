@@ -25,9 +25,13 @@ class Embedded(nn.Module):
         self.model = model
 
     def forward(self, inputs: Tensor) -> Tensor:
+        return self.model(self.joined(inputs))
+
+    def joined(self, inputs: Tensor) -> Tensor:
+        """The inputs of the network: the numeric columns, in the precision of the vectors, and the vectors."""
         numbers, codes = inputs.tensor_split([inputs.shape[1] - len(self.embeddings)], 1)
         vectors = [embedding(codes[:, i].long()) for i, embedding in enumerate(self.embeddings)]
-        return self.model(torch.cat([numbers, *vectors], 1))
+        return torch.cat([numbers.to(vectors[0].dtype), *vectors], 1)
 
 
 def embedded(task: Task, make: Callable[[Task], nn.Module]) -> nn.Module:
@@ -36,3 +40,19 @@ def embedded(task: Task, make: Callable[[Task], nn.Module]) -> nn.Module:
         return make(task)
     columns = task.input_shape[0] - len(task.categories) + sum(map(embedding_width, task.categories))
     return Embedded(task.categories, make(replace(task, input_shape=(columns,), categories=())))
+
+
+@torch.no_grad()
+def reads_codes(model: nn.Module, inputs: Tensor) -> bool:
+    """Whether embeddings of the model look up codes that come from floating inputs: these must not be rounded or mixed."""
+    embeddings = [m for m in model.modules() if isinstance(m, nn.Embedding | nn.EmbeddingBag)]
+    if not embeddings or not inputs.is_floating_point():
+        return False
+    seen: list[Tensor] = []
+    hooks = [m.register_forward_pre_hook(lambda _, given: seen.append(given[0].clone())) for m in embeddings]
+    model.eval()(inputs)
+    calls = len(seen)
+    model(torch.zeros_like(inputs))  # positions stay the same
+    for hook in hooks:
+        hook.remove()
+    return any(not torch.equal(before, after) for before, after in zip(seen[:calls], seen[calls:], strict=True))

@@ -1,5 +1,6 @@
 """New running statistics of batch norms, for weights that no training batch has passed through."""
 
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import torch
@@ -35,15 +36,31 @@ class Passed:
             self.inputs += inputs
             self.numbers += sum(batch.numel() for batch in inputs)
 
-    @torch.no_grad()
     def renew(self, model: nn.Module) -> None:
         """Set the running statistics to the mean over these batches, and forget the batches."""
-        norms = [(norm, norm.momentum) for norm in norms_of(model)]
-        for norm, _ in norms:
-            norm.momentum = None  # the running statistics become the mean over all batches
-            norm.num_batches_tracked.zero_()  # type: ignore[union-attr]
-        for inputs in self.inputs:
-            model(inputs)
-        for norm, momentum in norms:
-            norm.momentum = momentum
+        renew(model, self.inputs)
         self.inputs, self.numbers = [], 0
+
+
+@torch.no_grad()
+def renew(model: nn.Module, batches: Iterable[Tensor]) -> None:
+    """Set the running statistics of `norms_of(model)` to the mean over these batches of inputs."""
+    norms = [(norm, norm.momentum) for norm in norms_of(model)]
+    for norm, _ in norms:
+        norm.momentum = None  # the running statistics become the mean over all batches
+        norm.num_batches_tracked.zero_()  # type: ignore[union-attr]
+    for inputs in batches:
+        model(inputs)
+    for norm, momentum in norms:
+        norm.momentum = momentum
+
+
+def first_numbers(batches: Iterable[Tensor]) -> Iterator[Tensor]:
+    """The first batches, up to about `NUMBERS` numbers; those of one example are left out, since they have no variance."""
+    seen = 0
+    for inputs in batches:
+        if seen >= NUMBERS:
+            return
+        if len(inputs) > 1:
+            seen += inputs.numel()
+            yield inputs

@@ -1,7 +1,7 @@
 """What a recipe changes in a LightningModule: a subclass that is put in front of the author's own class."""
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -244,12 +244,33 @@ def scale_steps(optimizer: Optimizer, model: nn.Module) -> None:
     optimizer.register_step_post_hook(shorten)
 
 
-def scale_alike(model: nn.Module, trained: nn.Module) -> None:
-    """Give a copy of a trained model the `lr_scale` of its parameters, which `deepcopy` drops."""
-    scales = {name: p.lr_scale for name, p in trained.named_parameters() if hasattr(p, "lr_scale")}
+def train_alike(model: nn.Module, trained: nn.Module) -> None:
+    """Give a network that was made of a trained one its rates (`lr_scale`) and its frozen parameters, which a copy or a new layer lacks.
+
+    A parameter that has an `lr_scale` keeps it, and is trained as it is.
+    """
+    origins = {without_parametrization(name): parameter for name, parameter in trained.named_parameters(remove_duplicate=False)}
     for name, parameter in model.named_parameters():
-        if name in scales:
-            parameter.lr_scale = scales[name]  # type: ignore[attr-defined]
+        origin = None if hasattr(parameter, "lr_scale") else origin_of(without_parametrization(name), origins)
+        if origin is not None:
+            parameter.lr_scale = getattr(origin, "lr_scale", 1.0)  # type: ignore[attr-defined]
+            parameter.requires_grad = parameter.requires_grad and origin.requires_grad
+
+
+def without_parametrization(name: str) -> str:
+    """The name of a parameter, without the module between it and its layer that a parametrization adds."""
+    return name.replace("parametrizations.", "")
+
+
+def origin_of(name: str, origins: Mapping[str, nn.Parameter]) -> nn.Parameter | None:
+    """The parameter that a new one stands for: under the path of the parameter itself, or of its layer, which may be several layers now."""
+    parts = name.split(".")
+    for end in range(len(parts), 0, -1):
+        path = ".".join(parts[:end])
+        for place in (path, f"{path}.{parts[-1]}"):
+            if place in origins:
+                return origins[place]
+    return None
 
 
 def augment(chosen: Chosen, inputs: Tensor, targets: Tensor, classes: int = -1) -> tuple[Tensor, Tensor]:

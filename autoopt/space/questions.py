@@ -106,17 +106,15 @@ class Asking:
         return self.reach.every(*(Used(earlier, names, negated=True) for earlier, names in fillers.items() if names))
 
     def uses(self, slot: str) -> dict[str, Alternatives]:
-        """Whether each technique of a slot is used, where it holds several; of those that act last, a recipe uses at most one."""
+        """Whether each technique of a slot is used, where it holds several; of two that clash, a recipe uses at most one."""
         uses: dict[str, Alternatives] = {}
-        lasting: list[str] = []
         free = self.free(slot)
         self.reach.possible[slot], self.reach.covers[slot] = set(), []
         for name, option in self.options[slot].items():
             unfit = tuple(model for model, reasons in self.unfit.items() if f"{slot}/{name}" in reasons)
             clauses = [Used("model", unfit, negated=True)] if unfit else []
-            if option.technique.acts.last:
-                clauses.append(Used(slot, tuple(lasting), negated=True))
-                lasting.append(name)
+            if clashing := tuple(other for other in uses if self.options[slot][other].technique.acts.clash(option.technique.acts)):
+                clauses.append(Used(slot, clashing, negated=True))
             condition = free & self.reach.every(*clauses)
             if condition == NEVER or option.use == Pin(False):
                 continue

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from itertools import combinations
 from typing import Any
 
 from autoopt.config import Tree
@@ -52,6 +53,13 @@ class Space:
         for slot, options in self.options.items():
             for name, option in options.items():
                 yield slot, name, option.technique
+
+    def clashes(self) -> Iterator[tuple[str, str, str, str]]:
+        """Slot, name and name of two techniques that no recipe uses together, and why."""
+        for slot in (slot for slot in self.options if SLOTS[slot].many):
+            for (one, first), (other, second) in combinations(self.options[slot].items(), 2):
+                if reason := first.technique.acts.clash(second.technique.acts):
+                    yield slot, one, other, reason
 
     def around(self, batch_size: int | None) -> "Space":
         """The space with batch sizes in numbers, where the config gives them relative to that of the data (`half`, `double`)."""

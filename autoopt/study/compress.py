@@ -1,12 +1,16 @@
 """The compress stage: the selected compressions are tried on the trained weights of the best trials."""
 
+import json
+from collections import defaultdict
 from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, replace
+from math import log, sqrt
+from statistics import mean
 
 from autoopt.domain import Choice
 from autoopt.errors import BadInput
 from autoopt.goal import Goal, Objective
-from autoopt.orders import Compress, Order
+from autoopt.orders import BEFORE, Compress, Order
 from autoopt.recipe import Recipe
 from autoopt.space import Condition, Domain, Pick, Space
 from autoopt.space.condition import NEVER, Used
@@ -18,13 +22,39 @@ from autoopt.study.sampling import MAX_REPEATS, Proposal, Sampling
 from autoopt.study.stages import COMPRESS, PREFLIGHT, SEARCH
 from autoopt.study.study import Study
 
+LATENCY = "latency_ms"
+CERTAIN = 1.96 * sqrt(2)
+"""Two measurements of one latency differ by less than so many of its standard deviations, 19 times of 20."""
+ABOVE_CHANCE = 0.05
+"""The least share of the best model's gain over a constant prediction that a compressed model on the front has."""
 TRAINED = "trial"
 """The path of the domain from which the trained trial is chosen."""
 
 
 def compress_goal(goal: Goal) -> Goal:
     """The study's objective, the latency and the size together."""
-    return Goal((goal.first, Objective("latency_ms", "minimize"), Objective("size_mb", "minimize")), goal.bounds)
+    return Goal((goal.first, Objective(LATENCY, "minimize"), Objective("size_mb", "minimize")), goal.bounds)
+
+
+def compress_front(study: Study, records: Sequence[Record]) -> list[Record]:
+    """The Pareto front of the compressions, without models that are hardly better than chance; latencies within their noise are equal."""
+    first, complete = study.goal.first, study.goal.rank(records)
+    chance = study.facts["chance"].get(first.name)
+    if complete and chance is not None:
+        gains = {r.key: first.gain(r.score or 0.0, chance) for r in complete}
+        complete = [r for r in complete if gains[r.key] >= ABOVE_CHANCE * max(gains.values())]
+    return compress_goal(study.goal).front(complete, {LATENCY: CERTAIN * latency_noise(records)})
+
+
+def latency_noise(records: Sequence[Record]) -> float:
+    """The relative standard deviation of the latencies of a trained model, which is timed again before each compression of it."""
+    times: dict[str, list[float]] = defaultdict(list)
+    for record in records:
+        if latency := record.metrics.get(BEFORE + LATENCY, None if record.recipe["compression"] else record.metrics.get(LATENCY)):
+            times[json.dumps(record.recipe["model"], sort_keys=True)].append(log(latency))
+    squares = sum((time - mean(alike)) ** 2 for alike in times.values() for time in alike)
+    repeats = sum(len(alike) - 1 for alike in times.values())
+    return sqrt(squares / repeats) if repeats else 0.0
 
 
 @dataclass(frozen=True)
@@ -88,7 +118,7 @@ def compress(study: Study, top: int) -> list[Record]:
     if wanted and best and (spaces := fitting_spaces(study, best)):
         sample(study, Compressions(best, spaces, list(study.space.options["compression"])), goal)
     records = study.journal.records(COMPRESS)
-    keep_weights(store, records, {r.key for r in goal.front(records)})
+    keep_weights(store, records, {r.key for r in compress_front(study, records)})
     return records
 
 

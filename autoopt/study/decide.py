@@ -8,7 +8,7 @@ from math import isfinite
 from autoopt.errors import NotConcluded
 from autoopt.recipe import Recipe
 from autoopt.study.alone import pool, why_alone
-from autoopt.study.compress import compress_goal
+from autoopt.study.compress import compress_front
 from autoopt.study.confirm import Candidate, Plan, candidates, measure_candidates, planned, replicate, room_left, share_of
 from autoopt.study.explore import BASELINE
 from autoopt.study.record import Record
@@ -120,7 +120,7 @@ def verdict_of(study: Study, baseline: Candidate, winner: Candidate, plan: Plan)
         elapsed=round(study.budget.elapsed, 1),
         dropped=dict(study.space.dropped),
         quarantined=tuple(sorted(study.space.broken)),
-        front=tuple(map(point, compress_goal(study.goal).front(records[COMPRESS]))),
+        front=tuple(map(point, compress_front(study, records[COMPRESS]))),
         test_opened_for=len({r.key.partition("-final-")[0] for r in records[TEST]}),
         seeds_planned=study.settings["seeds"] if len(baseline.records) < study.settings["seeds"] else 0,
         seeds_needed=seeds_needed,

@@ -96,15 +96,19 @@ def compression_worlds() -> Iterator[Offered]:
     inputs, targets = examples_of(TASKS[1], 48)
     batches = list(zip(inputs.split(16), targets.split(16), strict=True))
     loss_of = Callable[[Tensor, Tensor, Tensor], Tensor]
+    call_of = Callable[[int], None]
 
-    def finetune(model: nn.Module, epochs: int, loss: loss_of | None = None) -> nn.Module:
+    def finetune(model: nn.Module, epochs: int, loss: loss_of | None = None, before_epoch: call_of | None = None) -> nn.Module:
         optimizer = SGD([p for p in model.train().parameters() if p.requires_grad], lr=0.05)
-        for batch, classes in batches * epochs:
-            outputs = model(batch)
-            task_loss = cross_entropy(outputs, classes)
-            optimizer.zero_grad()
-            (task_loss if loss is None else loss(batch, outputs, task_loss)).backward()
-            optimizer.step()
+        for epoch in range(epochs):
+            if before_epoch is not None:
+                before_epoch(epoch)
+            for batch, classes in batches:
+                outputs = model(batch)
+                task_loss = cross_entropy(outputs, classes)
+                optimizer.zero_grad()
+                (task_loss if loss is None else loss(batch, outputs, task_loss)).backward()
+                optimizer.step()
         return model.eval()
 
     def build(**arguments: Any) -> nn.Module:

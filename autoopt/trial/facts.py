@@ -9,11 +9,15 @@ import torch
 
 from autoopt.data.feed import overridden
 from autoopt.data.loaders import NO_LENGTH, USUAL, OwnLoaders
+from autoopt.data.rows import random_indices
 from autoopt.data.task import Task
 from autoopt.slots import SLOTS
+from autoopt.trial import metrics
 
 IMBALANCE = 0.8
 """A class with more of the training examples than this makes accuracy say little."""
+MOST_JUDGED = 1000
+"""How many examples tell what chance is."""
 BALANCED = "val_balanced_accuracy"
 Reasons = dict[str, dict[str, str]]
 """Why a name cannot be offered, by slot and name."""
@@ -44,12 +48,29 @@ def facts(task: Task, models: Mapping[str, type | None], lightning: bool, fixed_
         "lightning": lightning,
         "objective": BALANCED if balanced else None,
         "notes": notes(task, balanced and objective is None),
+        "chance": chance(task),
         "absent": absent(task, models, lightning, fixed_size),
         "test": task.datamodule is None or task.testing is not None,
         "batch_size": task.batch_size.usual if task.datamodule else USUAL,
         "gpus": torch.cuda.device_count(),
         "versions": {"python": platform.python_version(), "torch": torch.__version__, "lightning": L.__version__},
     }
+
+
+def chance(task: Task) -> dict[str, float]:
+    """Our metrics, by name, of a constant prediction on the validation part: the training part's class frequencies, or its mean."""
+    if not task.parts:
+        return {}
+    targets = task.parts["validation"][1]
+    targets = targets[random_indices(len(targets), MOST_JUDGED)]
+    if task.class_counts is not None:
+        outputs = task.class_counts.log().expand(len(targets), -1)
+        found = metrics.quality_metrics(task.kind, outputs, targets, metrics.CLASSIFICATION)
+    else:
+        pair = task.parts["train"][1].mean(0).expand_as(targets), targets
+        in_units = pair if task.targets is None else (task.targets.invert(pair[0]), task.targets.invert(pair[1]))
+        found = metrics.quality_metrics(task.kind, *in_units, metrics.REGRESSION) | metrics.quality_metrics(task.kind, *pair, ["loss"])
+    return {f"val_{name}": value for name, value in found.items()}
 
 
 def notes(task: Task, balanced: bool) -> tuple[str, ...]:

@@ -1,7 +1,7 @@
 """Builds the Trainer, and trains a module with it."""
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from math import ceil, inf
@@ -24,7 +24,7 @@ from autoopt.module.chosen import Chosen
 from autoopt.module.net import Instead, Net
 from autoopt.module.norms import Passed
 from autoopt.module.own_callbacks import CHECKPOINTS, callbacks_of, in_trial
-from autoopt.module.tuned import Tuned, made_before, scale_alike
+from autoopt.module.tuned import Tuned, made_before, train_alike
 from autoopt.recipe import Recipe
 from autoopt.trial.ranks import ALONE, Share
 from autoopt.trial.reporter import Reporter
@@ -55,6 +55,16 @@ class Begin(L.Callback):
 
     def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         raise Begun
+
+
+class BeforeEpoch(L.Callback):
+    """Calls a function before each epoch, with its number."""
+
+    def __init__(self, call: Callable[[int], None]):
+        self.call = call
+
+    def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        self.call(trainer.current_epoch)
 
 
 LIMITS = ("limit_train_batches", "limit_val_batches", "limit_test_batches")
@@ -208,6 +218,7 @@ def finetuned(
     model: nn.Module,
     epochs: int,
     loss: Instead | None = None,
+    before_epoch: Callable[[int], None] | None = None,
     *,
     recipe: Recipe,
     module: Tuned,
@@ -218,10 +229,11 @@ def finetuned(
 ) -> nn.Module:
     """Train a network in place for some more epochs, as the recipe says, its schedule stretched over these.
 
-    The rates are rewound to those of the first training: Renda et al. 2020, arXiv:2003.02389.
+    The schedule is that of the training, scaled to these epochs: scaled learning rate restarting, Le & Hua 2021, arXiv:2105.03193.
 
     Args:
         loss: of (inputs, outputs, the recipe's loss), what is minimised instead.
+        before_epoch: called with the number of each epoch, from 0: a compression in steps goes through one schedule.
 
     Raises:
         Unavailable: a loss is given, but the module computes its own.
@@ -239,9 +251,11 @@ def finetuned(
         tuned = model  # type: ignore[assignment]
     reporter = Reporter(lambda *_: False, applied.objective, task)
     reporter.feed = feed
-    scale_alike(model, deployed_network(module))
+    train_alike(model, deployed_network(module))
     longer = recipe.replace(study={"epochs": epochs})
     trainer = make_trainer(longer, tuned, reporter, feed, limit, device_arguments(tuned, recipe), folder)
+    if before_epoch is not None:
+        trainer.callbacks.insert(0, BeforeEpoch(before_epoch))  # type: ignore[attr-defined]
     with made_before(tuned):
         fit(trainer, tuned, feed, from_evaluation=True)
     return model.to(trainer.strategy.root_device).eval()

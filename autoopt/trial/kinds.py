@@ -15,15 +15,13 @@ from autoopt.deployment.compress import apply_compressions, deploy, save, take_u
 from autoopt.errors import StoreFault
 from autoopt.module.applied import applied_to
 from autoopt.module.net import Net
-from autoopt.orders import Compress, Measure, Outcome, Train, TryOut
+from autoopt.orders import BEFORE, Compress, Measure, Outcome, Train, TryOut
 from autoopt.trial import metrics
 from autoopt.trial.fitting import begin, finetuned
 from autoopt.trial.measuring import Measured, check_finite, measured
 from autoopt.trial.rehearsal import loaded, stored_and_loaded
 from autoopt.trial.reporter import check_metrics
 from autoopt.trial.training import Training, check_outputs, fitted
-
-BEFORE = "uncompressed_"
 
 
 def run_try_out(training: Training, order: TryOut) -> Outcome | None:

@@ -126,9 +126,7 @@ def measure_quality(trainer: L.Trainer, net: Net, feed: Feed, part: str, objecti
     name = metric_name(objective)
     if part != "test" or name not in metric_names(net):
         return Measured(values)
-    groups = feed.task.groups
-    if groups is not None:  # of a try-out those of the first examples
-        groups = groups[: len(targets)].unique(return_inverse=True)[1]
+    groups = None if feed.groups is None else feed.groups.unique(return_inverse=True)[1]
     return Measured(values, *metrics.on_resamples(lambda some, theirs: judged(net, some, theirs, [name])[name], outputs, targets, groups))
 
 

@@ -1,5 +1,4 @@
 from collections.abc import Callable
-from functools import partial
 from typing import Annotated
 
 import torch
@@ -26,15 +25,21 @@ class Sparse(nn.Module):
 
 
 class Mask(nn.Module):
-    """Keeps the `1 - sparsity` largest of a weight, by magnitude."""
+    """Sets some of a weight to 0."""
 
-    def __init__(self, weight: Tensor, sparsity: float):
+    def __init__(self, weight: Tensor):
         super().__init__()
-        largest = weight.abs().view(-1).topk(weight.numel() - round(sparsity * weight.numel())).indices
-        self.register_buffer("mask", torch.zeros(weight.numel(), device=weight.device).index_fill(0, largest, 1.0).view_as(weight))
+        self.register_buffer("kept", torch.ones_like(weight, dtype=torch.bool))
 
     def forward(self, weight: Tensor) -> Tensor:
-        return weight * self.mask
+        return weight * self.kept
+
+    @torch.no_grad()
+    def keep_largest(self, weight: Tensor, sparsity: float) -> None:
+        """Keep the `1 - sparsity` largest of what is left of the weight, by magnitude."""
+        left = (weight * self.kept).abs().view(-1)
+        largest = left.topk(left.numel() - round(sparsity * left.numel())).indices
+        self.kept.zero_().view(-1)[largest] = True
 
 
 def prune_magnitude(
@@ -43,29 +48,31 @@ def prune_magnitude(
     *,
     sparsity: Annotated[float, Range(0.5, 0.95)] = 0.8,
     epochs: Annotated[int, Range(0, 10)] = 5,
-) -> Annotated[nn.Module, Acts(order="late")]:
+) -> Annotated[nn.Module, Acts(order="late", sparse=True)]:
     """The smallest weights of each layer become 0, more of them in each epoch: s_t = s_f - s_f (1 - t / n)^3 in epoch t of n.
 
-    n is half of the epochs; in the others the same weights stay 0. The file holds the other weights, and a bit for each place. The
-    model is smaller on disk, but not faster, since it computes with the zeros.
+    n is half of the epochs; in the others the same weights stay 0. All epochs are one training, with one schedule of the learning
+    rate. The file holds the other weights, and a bit for each place. The model is smaller on disk, but not faster, since it computes
+    with the zeros.
 
     Zhu & Gupta 2017, arXiv:1710.01878.
     """
     pruned = unpacked(model)
     names = list(kernels(pruned))
-    steps = max(1, (epochs + 1) // 2)
-    for step in range(1, steps + 1):
-        share = sparsity - sparsity * (1 - step / steps) ** 3
-        masked(pruned, names, share, partial(finetune, pruned, 1 if step < steps else epochs - steps + 1))
-    weights = dict(pruned.named_parameters())
-    return Packed(pruned, {name: Sparse(weights[name].detach()) for name in names}).eval()
-
-
-def masked(model: nn.Module, names: list[str], sparsity: float, train: Callable[[], object]) -> None:
-    """Train under masks of this sparsity, and leave their zeros in the weights."""
-    places = [place(model, name) for name in names]
+    places = [place(pruned, name) for name in names]
     for module, name in places:
-        parametrize.register_parametrization(module, name, Mask(getattr(module, name).detach(), sparsity))
-    train()
+        parametrize.register_parametrization(module, name, Mask(getattr(module, name)))
+    steps = max(1, (epochs + 1) // 2)
+
+    def prune(epoch: int) -> None:
+        share = sparsity - sparsity * (1 - min(1.0, (epoch + 1) / steps)) ** 3
+        for module, name in places:
+            weight = module.parametrizations[name]
+            weight[0].keep_largest(weight.original, share)
+
+    finetune(pruned, epochs, before_epoch=prune)
+    prune(steps)
     for module, name in places:
         parametrize.remove_parametrizations(module, name, leave_parametrized=True)
+    weights = dict(pruned.named_parameters())
+    return Packed(pruned, {name: Sparse(weights[name].detach()) for name in names}).eval()

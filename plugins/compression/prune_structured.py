@@ -6,7 +6,8 @@ import torch
 import torch_pruning as tp
 from torch import Tensor, nn
 
-from autoopt.domain import Choice, Range, Unavailable
+from autoopt.domain import Acts, Choice, Range, Unavailable
+from autoopt.module.embedded import Embedded, reads_codes
 
 NORMS = (nn.LayerNorm, nn.GroupNorm, nn.RMSNorm)
 
@@ -19,15 +20,16 @@ def prune_structured(
     ratio: Annotated[float, Range(0.1, 0.8)] = 0.5,
     norm: Annotated[int, Choice(1, 2)] = 1,
     epochs: Annotated[int, Range(0, 10)] = 5,
-    multiple: int = 8,
-) -> nn.Module:
+    multiple: int = 1,
+) -> Annotated[nn.Module, Acts(order="middle")]:
     """Removes the channels and units with the smallest L1 or L2 norm, a share `ratio` of each layer, and fine-tunes the rest.
 
-    Layers that are tied to each other, as by a residual connection, lose the same channels: those with the smallest mean norm over
-    these layers. The outputs stay. A channel stays too if the network fails without it, or differs from the network with zeros there.
+    A layer keeps 1 - `ratio` of its channels, rounded to the nearest number, and at least one. Layers that are tied to each other,
+    as by a residual connection, lose the same channels: those with the smallest mean norm over these layers. The outputs stay. A
+    channel stays too if the network fails without it, or differs from the network with zeros there.
 
     Args:
-        multiple: each layer keeps a multiple of so many channels, which is faster, if every layer can keep so many.
+        multiple: each layer keeps the nearest multiple of so many channels, and at least so many, as some hardware is fastest with.
 
     Li et al. 2017, arXiv:1608.08710; layers that are tied: Fang et al. 2023, arXiv:2301.12900.
 
@@ -38,7 +40,7 @@ def prune_structured(
     stay: list[str] = []
     while True:
         pruned = copy.deepcopy(model)
-        if (met := remove(pruned, inputs, ratio, norm, multiple, stay)) is None:
+        if (met := remove(*behind_embedding(pruned, inputs), ratio, norm, multiple, stay)) is None:
             break
         stay.append(met)
     if sizes(pruned) == sizes(model):
@@ -46,24 +48,34 @@ def prune_structured(
     return finetune(pruned, epochs).eval()
 
 
+def share_removed(group: tp.Group, pruner: tp.pruner.BasePruner, ratio: float, multiple: int) -> float:
+    """The share of a group's channels for which the pruner, which rounds the number that it keeps down, keeps the nearest number."""
+    blocks = pruner.in_channel_groups | pruner.out_channel_groups  # such as of a group norm, which lose equally many
+    width = len(group[0].idxs) // max(blocks.get(dependency.target.module, 1) for dependency, _ in group)
+    kept = min(width, multiple * max(1, round(width * (1 - ratio) / multiple)))
+    return 1 - min(1.0, (kept + 0.5) / width)
+
+
+def behind_embedding(model: nn.Module, inputs: Tensor) -> tuple[nn.Module, Tensor]:
+    """The network whose channels are pruned, and its inputs: of a table with embedded categories, the network behind the embedding."""
+    return (model.model, model.joined(inputs).detach()) if isinstance(model, Embedded) else (model, inputs)
+
+
 def remove(model: nn.Module, inputs: Tensor, ratio: float, norm: int, multiple: int, stay: list[str]) -> str | None:
     """Prune a network in place; stop at a layer that must not be pruned, and return its name."""
-    entry = entrance(inputs)
-    with torch.enable_grad():
-        pruner = tp.pruner.BasePruner(
-            nn.Sequential(entry, model),
-            [inputs],
-            tp.importance.GroupMagnitudeImportance(norm),
-            pruning_ratio=ratio,
-            ignored_layers=[entry, *map(model.get_submodule, stay)],
-            in_channel_groups={},
-            out_channel_groups={},
-            num_heads={},
-        )
-    groups = pruner.DG.get_all_groups(pruner.ignored_layers, pruner.root_module_types)
-    narrowest = min((len(group[0].idxs) for group in groups), default=0)
-    tied = pruner.in_channel_groups or pruner.out_channel_groups
-    pruner.round_to = multiple if narrowest * (1 - ratio) >= multiple and not tied else None
+    entry = entrance(model, inputs)
+    ignored = [entry, *map(model.get_submodule, stay)]
+
+    def pruner_of(shares: dict[nn.Module, float]) -> tp.pruner.BasePruner:
+        given = {"pruning_ratio": ratio, "pruning_ratio_dict": shares, "ignored_layers": ignored}
+        blocks = {"in_channel_groups": {}, "out_channel_groups": {}, "num_heads": {}}
+        importance = tp.importance.GroupMagnitudeImportance(norm)
+        with torch.enable_grad():
+            return tp.pruner.BasePruner(nn.Sequential(entry, model), [inputs], importance, **given, **blocks)
+
+    first = pruner_of({})
+    groups = first.DG.get_all_groups(first.ignored_layers, first.root_module_types)
+    pruner = pruner_of({group[0].dep.target.module: share_removed(group, first, ratio, multiple) for group in groups})
     names = {module: name for name, module in model.named_modules()}
     # the result of a norm depends on the number of channels, so norms are left out of the comparison
     hooks = [m.register_forward_hook(lambda _, given, __: given[0]) for m in model.modules() if isinstance(m, NORMS)]
@@ -75,9 +87,12 @@ def remove(model: nn.Module, inputs: Tensor, ratio: float, norm: int, multiple: 
     return None
 
 
-def entrance(inputs: Tensor) -> nn.Module:
-    """A layer before the network, for tracing: without it, inputs that are joined to a layer's outputs would not count as channels."""
-    if not inputs.is_floating_point():
+def entrance(model: nn.Module, inputs: Tensor) -> nn.Module:
+    """A layer before the network, for tracing: without it, inputs that are joined to a layer's outputs would not count as channels.
+
+    There is none before codes, which such a layer would mix.
+    """
+    if not inputs.is_floating_point() or reads_codes(model, inputs):
         return nn.Identity()
     kinds = {4: nn.Conv2d(inputs.shape[1], inputs.shape[1], 1)}
     return kinds.get(inputs.ndim, nn.Linear(inputs.shape[-1], inputs.shape[-1])).to(inputs.device)

@@ -4,13 +4,13 @@ from typing import Annotated
 from onnxruntime.quantization import quantize_dynamic as by_onnxruntime
 from torch import nn
 
-from autoopt.deployment.quantized import quantized
+from autoopt.deployment.quantized import in_float32, quantized
 from autoopt.domain import Acts
 
 LAYERS = ["Gemm", "MatMul", "LSTM", "Gather"]
 
 
-def quantize_dynamic(model: nn.Module, batches) -> Annotated[nn.Module, Acts(last=True)]:
+def quantize_dynamic(model: nn.Module, batches) -> Annotated[nn.Module, Acts(last=True, dense=True)]:
     """Linear, recurrent and embedding layers in int8: r = S (q - Z), with the range of an activation measured on every batch.
 
     Needs no calibration. Convolutions stay in float32: ranges that are measured at run time make them several times slower.
@@ -21,4 +21,4 @@ def quantize_dynamic(model: nn.Module, batches) -> Annotated[nn.Module, Acts(las
     Raises:
         Unavailable: most of the weights are in convolutions.
     """
-    return quantized(model, batches, partial(by_onnxruntime, op_types_to_quantize=LAYERS, per_channel=True, reduce_range=True))
+    return quantized(in_float32(model, batches), partial(by_onnxruntime, op_types_to_quantize=LAYERS, per_channel=True, reduce_range=True))

@@ -21,7 +21,9 @@ from torch.nn.functional import cross_entropy
 from torch.optim import AdamW
 from torch.optim.lr_scheduler import OneCycleLR
 
+from autoopt.data.feed import Feed
 from autoopt.data.task import make_task
+from autoopt.deployment.compress import Counted, renew_norms
 from autoopt.deployment.onnx import OnnxModel, to_onnx
 from autoopt.plugins.data.digits import digits
 from autoopt.plugins.model.cnn import cnn
@@ -30,6 +32,8 @@ from autoopt.technique import build, find
 WIDTH, EPOCHS, SIZE = 64, 30, 64
 BATCHES = (1, 32)
 CALLS, WARM = 30, 5
+Mixed = Callable[[Tensor, Tensor, Tensor], Tensor] | None
+Call = Callable[[int], None]
 FORMS: dict[str, list[tuple[str, dict[str, Any]]]] = {
     "half": [("half", {})],
     "low_rank": [("low_rank", {})],
@@ -71,14 +75,15 @@ def main() -> None:
     inputs, targets = task.parts["train"]
     unseen = tuple(torch.cat(pair) for pair in zip(task.parts["validation"], task.parts["test"], strict=True))
 
-    def finetune(model: nn.Module, epochs: int, loss: Callable[[Tensor, Tensor, Tensor], Tensor] | None = None) -> nn.Module:
-        return trained(model, inputs, targets, epochs, loss)
+    def finetune(model: nn.Module, epochs: int, loss: Mixed = None, before_epoch: Call = lambda epoch: None) -> nn.Module:
+        return trained(model, inputs, targets, epochs, loss, before_epoch)
 
     def student(width: Callable[[int], int]) -> nn.Module:
         return cnn(task, width=width(WIDTH))
 
     model = finetune(cnn(task, width=WIDTH), EPOCHS)
-    offered = {"batches": list(zip(inputs.split(SIZE), targets.split(SIZE), strict=True)), "finetune": finetune, "build": student}
+    feed = Feed(task, {"size": SIZE}, 0, chunked=True)
+    offered = {"batches": feed.calibration(), "build": student}
     forms = {
         "float32, eager": Form(model, accuracy(model, *unseen)),
         "float32, ONNX Runtime": measured(OnnxModel(to_onnx(model, inputs[:2]), 0), unseen),
@@ -86,7 +91,10 @@ def main() -> None:
     for name, steps in FORMS.items():
         started, compressed = time.perf_counter(), model
         for technique, values in steps:
-            compressed = build(find("compression", technique), {"model": compressed, **offered}, values)
+            counted = Counted(finetune)
+            compressed = build(find("compression", technique), {"model": compressed, **offered, "finetune": counted}, values)
+            if not counted.epochs:
+                renew_norms(compressed, feed)
         forms[name] = measured(compressed, unseen)
         forms[name].seconds = time.perf_counter() - started
         if name == "prune_structured":
@@ -96,15 +104,14 @@ def main() -> None:
     report(forms)
 
 
-def trained(
-    model: nn.Module, inputs: Tensor, targets: Tensor, epochs: int, loss: Callable[[Tensor, Tensor, Tensor], Tensor] | None
-) -> nn.Module:
+def trained(model: nn.Module, inputs: Tensor, targets: Tensor, epochs: int, loss: Mixed, before_epoch: Call) -> nn.Module:
     if not epochs:
         return model.eval()
     steps = epochs * -(-len(inputs) // SIZE)
     optimizer = AdamW([p for p in model.train().parameters() if p.requires_grad], weight_decay=0.01)
     schedule = OneCycleLR(optimizer, 0.01, total_steps=steps)
-    for _ in range(epochs):
+    for epoch in range(epochs):
+        before_epoch(epoch)
         for chosen in torch.randperm(len(inputs)).split(SIZE):
             outputs = model(inputs[chosen])
             value = cross_entropy(outputs, targets[chosen])

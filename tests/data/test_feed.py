@@ -48,6 +48,16 @@ class Rows(L.LightningDataModule):
         return DataLoader(self.unseen, self.batch_size)
 
 
+class Sorted(L.LightningDataModule):
+    batch_size = 8
+
+    def train_dataloader(self):
+        return DataLoader(TensorDataset(*numbered(4000)), self.batch_size)
+
+    def val_dataloader(self):
+        return DataLoader(TensorDataset(*numbered(4000)), 8)
+
+
 class Parametrised(L.LightningDataModule):
     def __init__(self, batch_size=10):
         super().__init__()
@@ -138,7 +148,27 @@ def test_a_limit_holds_for_a_data_module_too():
 
 
 def test_an_example_is_of_the_part_asked_for():
-    assert torch.equal(Feed(table(), {"size": 8}, 1, True, None).example("test"), numbered(40)[0])
+    example = Feed(table(), {"size": 8}, 1, True, None).example("test")
+    assert sorted(example.flatten().tolist()) == [*range(40)]
+
+
+@pytest.mark.parametrize("data", ["examples", "data module"])
+@pytest.mark.parametrize("limit", [None, 2])
+def test_the_first_batches_stand_for_a_part_that_is_sorted(data, limit):
+    """Of 4,000 sorted examples, 16 in file order would all be among the first 16."""
+    x, y = numbered(4000)
+    parts = dict.fromkeys(("train", "validation", "test"), (x, y))
+    whole = task(Sorted()) if data == "data module" else Task("classification", (1,), 4000, parts=parts, groups=torch.arange(4000))
+    feed = Feed(whole, {"size": 8}, 1, chunked=True, limit=limit)
+    (first, _), (second, _), *_ = feed.calibration()
+    assert torch.cat([first, second]).max() > 2000 and feed.example("validation").max() > 2000
+    again = Feed(whole, {"size": 8}, 1, chunked=True, limit=limit)
+    assert torch.equal(next(iter(again.calibration()))[0], first), "the seed fixes them"
+    if limit:
+        trained = torch.cat([inputs for batch in feed.train(whole_epochs=False) for inputs, _ in batch])
+        assert len(trained) == 16 and trained.max() > 2000
+    if limit and data == "examples":
+        assert torch.equal(feed.groups, feed.parts["test"][1]), "each example keeps its group"
 
 
 # --------------------------------------------------------------------------------------------------------- a user's data module

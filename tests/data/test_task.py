@@ -124,6 +124,14 @@ def test_a_batch_of_training_examples_is_at_hand():
     assert Task("unknown").example() is None
 
 
+def test_a_batch_of_training_examples_stands_for_all_of_them():
+    """LSUV takes it: of sorted classes the first examples would be one class alone."""
+    parts = {"train": (torch.arange(1000.0)[:, None], torch.arange(1000) // 100)}
+    inputs, targets = Task("classification", (1,), 10, parts=parts).example()
+    assert len(targets.unique()) == 10 and torch.equal(inputs.flatten().long() // 100, targets)
+    assert torch.equal(Task("classification", (1,), 10, parts=parts).example()[0], inputs)
+
+
 # --------------------------------------------------------------------------------------------------------------- what is refused
 
 

@@ -6,6 +6,7 @@ import json
 import lightning.pytorch as L
 import pytest
 import torch
+from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
@@ -16,6 +17,7 @@ from autoopt.orders import Compress, Measure, Order, Outcome, Train, TryOut
 from autoopt.recipe import Recipe
 from autoopt.space import Space
 from autoopt.store import Store
+from autoopt.trial.fitting import fit
 from autoopt.trial.run import prepare, run
 
 HERE = __name__
@@ -93,14 +95,55 @@ def tuned(model: nn.Module, batches: list, finetune: object, *, epochs: int = 8)
     return returned
 
 
+def gradual(model: nn.Module, finetune: object) -> nn.Module:
+    SEEN["epochs"] = []
+    return finetune(copy.deepcopy(model), 4, before_epoch=SEEN["epochs"].append)
+
+
 def taught(model: nn.Module, finetune: object, build: object, *, argument: str = "width") -> nn.Module:
     def loss(inputs: Tensor, outputs: Tensor, task_loss: Tensor) -> Tensor:
         SEEN.setdefault("losses", []).append((inputs.shape, outputs.shape, task_loss.item()))
         return (outputs - model(inputs).detach()).square().mean()
 
     student = build(**{argument: lambda width: width // 2})
+    SEEN["scales"] = {p.lr_scale for p in student.parameters()}
     SEEN["sizes"] = [sum(p.numel() for p in m.parameters()) for m in (model, student)]
     return finetune(student, 2, loss)
+
+
+class Frozen(Lit):
+    """Its author holds the batch norm fixed."""
+
+    def train(self, mode=True):
+        super().train(mode)
+        self.net[1].eval()
+        return self
+
+
+class Pair(Lit):
+    """Its forward takes more than the inputs."""
+
+    def forward(self, x, scale):
+        return self.net(x) * scale
+
+    def training_step(self, batch, _):
+        return cross_entropy(self(batch[0], 1.0), batch[1])
+
+    def validation_step(self, batch, _):
+        self.log("val_accuracy", (self(batch[0], 1.0).argmax(1) == batch[1]).float().mean())
+
+
+def enlarged(model: nn.Module) -> nn.Module:
+    """Three times the weights before each batch norm, which divides by their standard deviation."""
+    larger = copy.deepcopy(model)
+    for layer in larger.modules():
+        if isinstance(layer, nn.Conv2d):
+            layer.weight.data *= 3
+            if layer.bias is not None:
+                layer.bias.data *= 3
+    SEEN["norms"] = [norm for norm in larger.modules() if isinstance(norm, nn.BatchNorm2d)]
+    SEEN["trained"] = [norm.running_var.clone() for norm in SEEN["norms"]]
+    return larger
 
 
 class Hooked(nn.Module):
@@ -126,12 +169,11 @@ def store(tmp_path):
     return Store(tmp_path)
 
 
-def trial(compression, model="cnn", kind: type[Order] = Train, root=".", recipe: Recipe | None = None, **order) -> Outcome:
+def trial(compression, model="cnn", kind: type[Order] = Train, root=".", recipe: Recipe | None = None, more=(), **order) -> Outcome:
     arguments = ("model.cnn.width=16", "model.cnn.depth=2", "model.cnn.convolution=full") if model == "cnn" else ()
     own = ("loss=cross_entropy",) if model == "cnn" else ("loss=keep",)
-    tree = compose(
-        [*RECIPE, f"model={model}", *arguments, *own, f"compression=[{','.join(compression)}]" if compression else "compression=none"]
-    )
+    compressions = f"[{','.join(compression)}]" if compression else "none"
+    tree = compose([*RECIPE, f"model={model}", *arguments, *own, *more, f"compression={compressions}"])
     world, _ = prepare({"tree": tree, "store": str(root)})
     said = kind(**{"key": "0", "recipe": recipe or Space.of(tree).baseline(), "objective": "val_accuracy", **order})
     return Outcome(**run(world, said.json(), lambda *_: False))
@@ -154,8 +196,61 @@ def test_finetuning_trains_what_it_is_given_as_the_recipe_says():
     assert metrics["val_loss"] < metrics["uncompressed_val_loss"]
 
 
+LONGER = ("study.epochs=15",)
+
+
+@pytest.mark.parametrize(("model", "metric"), [("cnn", "val_loss"), (f"{HERE}:Lit", "val_accuracy")])
+def test_batch_norms_are_those_of_the_compressed_weights(model, metric):
+    found = trial([f"{HERE}:enlarged"], model, more=LONGER).metrics
+    sign = -1 if metric == "val_loss" else 1
+    assert sign * found[metric] >= sign * found[f"uncompressed_{metric}"] - 0.05
+    for norm, trained in zip(SEEN["norms"], SEEN["trained"], strict=True):
+        assert norm.momentum == 0.1 and norm.running_var.mean() > 4 * trained.mean()
+
+
+SHRUNK = {"low_rank": ("energy=0.8", "epochs=0"), "prune_magnitude": ("epochs=0",), "prune_structured": ("ratio=0.3", "epochs=0")}
+
+
+@pytest.mark.parametrize("name", [*SHRUNK, "weight_sharing"])
+def test_each_compression_without_fine_tuning_gains_by_it(name, monkeypatch):
+    values = (*LONGER, *(f"compression.{name}.{value}" for value in SHRUNK.get(name, ("clusters=4",))))
+    renewed = trial([name], more=values).metrics["val_loss"]
+    monkeypatch.setattr("autoopt.deployment.compress.renew_norms", lambda *_: None)
+    assert renewed < trial([name], more=values).metrics["val_loss"]
+
+
+def test_batch_norms_stay_where_they_were_fine_tuned_or_their_author_fixed_them(monkeypatch, capsys):
+    trial([f"{HERE}:enlarged"], f"{HERE}:Frozen")
+    assert torch.equal(SEEN["norms"][0].running_var, SEEN["trained"][0])
+    trial([f"{HERE}:enlarged"], f"{HERE}:Pair")
+    assert torch.equal(SEEN["norms"][0].running_var, SEEN["trained"][0])
+    assert "the batch norms of Pair keep their statistics: its forward raised TypeError" in capsys.readouterr().out
+    monkeypatch.setattr("autoopt.deployment.compress.renew_norms", pytest.fail)
+    trial([f"{HERE}:tuned"])
+
+
+@pytest.mark.parametrize("model", ["cnn", f"{HERE}:Lit"])
+def test_a_fine_tuning_in_steps_is_one_training(model, monkeypatch):
+    trainers = []
+    monkeypatch.setattr("autoopt.trial.fitting.fit", lambda *given, **how: trainers.append(given[0]) or fit(*given, **how))
+    trial([f"{HERE}:gradual"], model)
+    assert SEEN["epochs"] == [0, 1, 2, 3] and [t.max_epochs for t in trainers] == [4]
+
+
+def test_fine_tuning_leaves_what_was_frozen(store):
+    first = trial([], root=store.root, keep=True)
+    frozen = ("initializer=pretrained", f"initializer.pretrained.path={store.weights('0')}", "initializer.pretrained.freeze=true")
+    trial(["low_rank"], root=store.root, key="1", keep=True, more=(*frozen, "compression.low_rank.energy=0.9"))
+    before, after = load_file(store.weights("0")), load_file(store.weights("1"))
+    first, second = (after[f"4.{part}.weight"].flatten(1) for part in (0, 1))
+    found, trained = (second @ first).view_as(before["model.4.weight"]), before["model.4.weight"]
+    left = torch.linalg.svdvals(trained.flatten(1))[len(first) :]
+    torch.testing.assert_close((found - trained).norm(), left.norm(), rtol=1e-3, atol=1e-4)
+
+
 def test_a_student_of_half_the_width_is_taught_by_a_loss_of_its_own():
     metrics = trial([f"{HERE}:taught"]).metrics
+    assert SEEN["scales"] == {1.0}
     assert SEEN["sizes"][1] < SEEN["sizes"][0] / 2
     shapes = {(tuple(i), tuple(o)) for i, o, _ in SEEN["losses"]}
     assert ((64, 1, 8, 8), (64, 10)) in shapes and len(SEEN["losses"]) == 8  # 4 steps, 2 epochs

@@ -1,4 +1,5 @@
 import copy
+import itertools
 from types import SimpleNamespace
 
 import onnx
@@ -9,11 +10,14 @@ from torch import nn
 from torch.nn import functional as F
 from torch.optim import SGD
 
+from autoopt.data.feed import Feed
 from autoopt.data.task import Task
 from autoopt.deployment.onnx import to_onnx
 from autoopt.deployment.packed import Packed, kernels, unpacked
 from autoopt.deployment.quantized import HISTOGRAM_LEVELS
 from autoopt.domain import Unavailable
+from autoopt.module.embedded import embedded
+from autoopt.module.tuned import train_alike
 from autoopt.plugins.compression.distill import distill
 from autoopt.plugins.compression.half import half
 from autoopt.plugins.compression.low_rank import Factorised, low_rank
@@ -34,10 +38,11 @@ from autoopt.trial import metrics
 IMAGE = Task("classification", (1, 8, 8), 10)
 TABLE = Task("regression", (6,), 2)
 SEQUENCE = Task("classification", (7, 5), 3)
+CODES = Task("classification", (4,), 2, categories=(1000,))
 TOKENS = Task("classification", (9,), 3, tokens=40)
 
 
-def untrained(model, epochs, loss=None):
+def untrained(model, epochs, loss=None, before_epoch=None):
     return model.eval()
 
 
@@ -88,26 +93,95 @@ class Mine(nn.Module):
 
 
 @pytest.mark.parametrize(("dtype", "digits"), [("bfloat16", 8), ("float16", 11)])
-def test_half_computes_in_16_bits_and_stays_close(dtype, digits):
+def test_half_stores_16_bits_and_stays_close(dtype, digits):
     model, inputs = cnn(IMAGE).eval(), images()
-    smaller = half(model, dtype=dtype)
+    smaller = half(model, batches(inputs), dtype=dtype)
     floating = [t for t in smaller.state_dict().values() if t.is_floating_point()]
     assert {t.dtype for t in floating} == {getattr(torch, dtype)}
     expected, found = outputs(model, inputs), outputs(smaller, inputs)
     assert found.dtype == torch.float32
     assert (found - expected).abs().max() < 4 * 2.0**-digits * expected.abs().max()
+    assert (
+        torch.equal(outputs(smaller.to("cpu"), inputs), found)
+        and smaller.state_dict().keys() == half(model, batches(inputs)).state_dict().keys()
+    )
+
+
+@pytest.mark.parametrize(("dtype", "computed"), [("bfloat16", torch.bfloat16), ("float16", torch.float32)])
+def test_half_computes_float16_in_float32_on_a_cpu(dtype, computed):
+    class Watched(nn.Linear):
+        def forward(self, inputs):
+            seen.append((self.weight.dtype, inputs.dtype))
+            return super().forward(inputs)
+
+    seen, inputs = [], torch.rand(8, 6)
+    half(nn.Sequential(Watched(6, 2)), batches(inputs), dtype=dtype)(inputs)
+    assert seen == [(computed, computed)]
 
 
 def test_half_leaves_the_given_model_and_its_mode():
     model = cnn(IMAGE).eval()
-    smaller = half(model)
+    smaller = half(model, batches(images()))
     assert {p.dtype for p in model.parameters()} == {torch.float32}
     assert not smaller.model.training
 
 
 def test_half_keeps_counters_and_tokens_whole():
-    assert half(cnn(IMAGE)).state_dict()["model.1.num_batches_tracked"].dtype == torch.int64
-    assert half(mlp(TOKENS).eval())(torch.arange(18).view(2, 9)).shape == (2, 3)
+    assert half(cnn(IMAGE), batches(images())).state_dict()["model.1.num_batches_tracked"].dtype == torch.int64
+    tokens = torch.arange(36).view(4, 9)
+    assert half(mlp(TOKENS).eval(), batches(tokens))(tokens).shape == (4, 3)
+
+
+class Coded(nn.Module):
+    """A user's network that looks up the last column of a table; its author casts the numbers beside it, or not."""
+
+    def __init__(self, casts):
+        super().__init__()
+        self.casts, self.embedding = casts, nn.Embedding(1000, 4)
+        self.head = nn.Sequential(nn.Linear(7, 128), nn.ReLU(), nn.Linear(128, 2))
+
+    def forward(self, inputs):
+        vectors = self.embedding(inputs[:, 3].long())
+        numbers = inputs[:, :3].to(vectors.dtype) if self.casts else inputs[:, :3]
+        return self.head(torch.cat([numbers, vectors], 1))
+
+
+class Positions(nn.Module):
+    """A network that looks up positions, which do not come from its inputs."""
+
+    def __init__(self):
+        super().__init__()
+        self.embedding, self.head = nn.Embedding(6, 4), nn.Linear(4, 2)
+
+    def forward(self, inputs):
+        return self.head(inputs[:, :, None] * self.embedding(torch.arange(6))).mean(1)
+
+
+def coded_rows():
+    return torch.cat([torch.rand(64, 3), torch.arange(0, 960, 15.0)[:, None]], 1)
+
+
+@pytest.mark.parametrize("make", [lambda: embedded(CODES, mlp), lambda: Coded(casts=True)], ids=["ours", "own"])
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+def test_half_keeps_the_codes_of_categories(make, dtype):
+    """In bfloat16, 257 would be 256."""
+    model, inputs = make().eval(), coded_rows()
+    smaller = half(model, batches(inputs), dtype=dtype)
+    looked_up = []
+    smaller(inputs)
+    network = smaller._dense[0] if dtype == "float16" else smaller.model
+    (table,) = (module for module in network.modules() if isinstance(module, nn.Embedding))
+    table.register_forward_pre_hook(lambda _, given: looked_up.append(given[0]))
+    expected, found = outputs(model, inputs), outputs(smaller, inputs)
+    assert torch.equal(looked_up[0], inputs[:, 3].long())
+    assert (found - expected).abs().max() < 0.02 * expected.abs().max()
+
+
+def test_half_says_where_codes_and_numbers_cannot_be_told_apart():
+    with pytest.raises(Unavailable, match=r"looks up codes in its floating inputs, .* and does not cast its numbers"):
+        half(Coded(casts=False).eval(), batches(coded_rows()))
+    assert half(Coded(casts=False).eval(), batches(coded_rows()), dtype="float16")(coded_rows()).shape == (64, 2)
+    assert half(Positions().eval(), batches(torch.rand(16, 6))).casts, "positions are no codes"
 
 
 # distill
@@ -226,24 +300,79 @@ def test_prune_magnitude_keeps_the_largest(net):
         assert before.ndim > 1 or torch.equal(dict(pruned.named_parameters())[name], before)
 
 
-def test_prune_magnitude_follows_the_cubic_schedule(net):
-    seen = []
+def test_prune_magnitude_follows_the_cubic_schedule_in_one_training(net):
+    """So that the learning rate goes through its schedule once, and not again for each step."""
+    seen, trainings = [], []
 
-    def finetune(model, epochs, loss=None):
-        seen.append((epochs, [float((layer.weight == 0).float().mean()) for layer in model if isinstance(layer, nn.Conv2d)]))
-        F.cross_entropy(model(images()), torch.arange(16) % 10).backward()
-        SGD(model.parameters(), lr=0.1).step()
+    def finetune(model, epochs, loss=None, before_epoch=None):
+        trainings.append(epochs)
+        optimizer = SGD(model.parameters(), lr=0.1)
+        for epoch in range(epochs):
+            before_epoch(epoch)
+            seen.append([layer.weight == 0 for layer in model if isinstance(layer, nn.Conv2d)])
+            F.cross_entropy(model(images()), torch.arange(16) % 10).backward()
+            optimizer.step()
         return model.eval()
 
     smaller = prune_magnitude(net, finetune, sparsity=0.9, epochs=6)
-    wanted = [0.9 * (1 - (1 - t / 3) ** 3) for t in (1, 2, 3)]
-    assert [epochs for epochs, _ in seen] == [1, 1, 4]
-    for share, (_, found) in zip(wanted, seen, strict=True):
-        assert found == pytest.approx([share] * 3, abs=0.005)
+    assert trainings == [6]
+    wanted = [0.9 * (1 - (1 - t / 3) ** 3) for t in (1, 2, 3, 3, 3, 3)]
+    for share, zeros in zip(wanted, seen, strict=True):
+        assert [float(each.float().mean()) for each in zeros] == pytest.approx([share] * 3, abs=0.005)
+    for earlier, later in itertools.pairwise(seen):
+        assert all((a <= b).all() for a, b in zip(earlier, later, strict=True)), "a zero stays zero"
     left = unpacked(smaller)
-    assert (left[0].weight == 0).float().mean() == pytest.approx(0.9, abs=0.005)
+    assert torch.equal(left[0].weight == 0, seen[-1][0])
     before, after = net[0].weight[left[0].weight != 0], left[0].weight[left[0].weight != 0]
     assert not torch.equal(before, after)
+
+
+def test_prune_magnitude_ends_at_its_sparsity_even_if_its_training_was_cut_short(net):
+    def finetune(model, epochs, loss=None, before_epoch=None):
+        before_epoch(0)
+        return model.eval()
+
+    left = unpacked(prune_magnitude(net, finetune, sparsity=0.9, epochs=6))
+    assert (left[0].weight == 0).float().mean() == pytest.approx(0.9, abs=0.005)
+
+
+TRAINED = {
+    "low_rank": lambda model, finetune: low_rank(model, finetune, energy=0.7, epochs=1),
+    "prune_magnitude": lambda model, finetune: prune_magnitude(model, finetune, epochs=1),
+    "prune_structured": lambda model, finetune: prune_structured(model, batches(images()), finetune, epochs=1),
+    "quantize_aware": lambda model, finetune: quantize_aware(model, batches(images()), finetune, epochs=1),
+    "weight_sharing": lambda model, finetune: weight_sharing(model, finetune, epochs=1),
+    "both": lambda model, finetune: weight_sharing(prune_magnitude(model, finetune, epochs=0), finetune, epochs=1),
+}
+
+
+@pytest.mark.parametrize("name", TRAINED)
+def test_fine_tuning_keeps_frozen_layers_and_rates(net, name):
+    """Under masks, codebooks and factors parameters have other names."""
+    net[4].weight.requires_grad, net[7].weight.lr_scale, net[-1].bias.lr_scale = False, 0.25, 0.5
+    found = {}
+
+    def finetune(model, epochs, loss=None, before_epoch=None):
+        train_alike(model, net)
+        layers = {"frozen": "4.", "slow": "7.", "bias": f"{len(net) - 1}.", "usual": "0."}
+        for key, start in layers.items():
+            own = [(n, p) for n, p in model.named_parameters() if n.startswith(start) and n.endswith("bias") == (key == "bias")]
+            found[key] = {(p.requires_grad, p.lr_scale) for n, p in own if "original" not in n or p.requires_grad or key == "frozen"}
+        return model.eval()
+
+    TRAINED[name](net, finetune)
+    assert {lr_free for lr_free, _ in found["frozen"]} == {False}
+    assert (found["slow"], found["bias"], found["usual"]) == ({(True, 0.25)}, {(True, 0.5)}, {(True, 1.0)})
+
+
+def test_parameters_with_rates_of_their_own_keep_them(net):
+    """A student has the names of the trained model, and other weights."""
+    student = cnn(IMAGE, width=8)
+    net[0].weight.requires_grad = False
+    for parameter in student.parameters():
+        parameter.lr_scale = 1.0
+    train_alike(student, net)
+    assert all(p.requires_grad and p.lr_scale == 1.0 for p in student.parameters())
 
 
 def test_prune_magnitude_stores_what_is_left_and_a_bit_for_each_place():
@@ -346,7 +475,7 @@ def test_weight_sharing_leaves_what_is_smaller_than_a_codebook():
 def test_any_module_may_have_packed_weights(make, inputs, technique):
     model = make().eval()
 
-    def finetune(model, epochs, loss=None):
+    def finetune(model, epochs, loss=None, before_epoch=None):
         model.train()(inputs).square().mean().backward()
         return model.eval()
 
@@ -429,10 +558,34 @@ def test_prune_structured_takes_tables_tokens_and_sequences(make, inputs, share)
     assert outputs(pruned, inputs).shape == outputs(model, inputs).shape
 
 
-@pytest.mark.parametrize(("ratio", "left"), [(0.2, 48), (0.3, 40), (0.9, 6)])
-def test_prune_structured_leaves_round_numbers_where_it_can(ratio, left):
-    pruned = prune_structured(cnn(IMAGE, width=64).eval(), batches(images()), untrained, ratio=ratio)
+@pytest.mark.parametrize("make", [lambda: embedded(CODES, mlp), lambda: Coded(casts=True)], ids=["ours", "own"])
+def test_prune_structured_leaves_the_entrance_of_embedded_tables(make):
+    model, inputs = make().eval(), coded_rows()
+    pruned = prune_structured(model, batches(inputs), untrained, ratio=0.5)
+    (before, after) = ([m for m in net.modules() if isinstance(m, nn.Linear)] for net in (model, pruned))
+    assert after[0].in_features == before[0].in_features and after[0].out_features == before[0].out_features // 2
+    (before, after) = (next(m for m in net.modules() if isinstance(m, nn.Embedding)).weight for net in (model, pruned))
+    assert torch.equal(before, after) and outputs(pruned, inputs).shape == (64, 2)
+
+
+@pytest.mark.parametrize(
+    ("width", "ratio", "left"),
+    [(16, 0.1, 14), (16, 0.3, 11), (16, 0.5, 8), (64, 0.3, 45), (64, 0.8, 13), (10, 0.9, 1), (8, 0.96, 1)],
+)
+def test_prune_structured_removes_its_ratio(width, ratio, left):
+    pruned = prune_structured(cnn(IMAGE, width=width).eval(), batches(images()), untrained, ratio=ratio)
     assert [layer.out_channels for layer in pruned if isinstance(layer, nn.Conv2d)] == [left] * 3
+
+
+@pytest.mark.parametrize(("ratio", "multiple", "left"), [(0.2, 8, 48), (0.3, 8, 48), (0.9, 8, 8), (0.97, 8, 8), (0.5, 12, 36)])
+def test_prune_structured_leaves_multiples(ratio, multiple, left):
+    pruned = prune_structured(cnn(IMAGE, width=64).eval(), batches(images()), untrained, ratio=ratio, multiple=multiple)
+    assert [layer.out_channels for layer in pruned if isinstance(layer, nn.Conv2d)] == [left] * 3
+
+
+def test_prune_structured_removes_its_ratio_of_each_block_of_a_group_norm():
+    pruned = prune_structured(Mine().eval(), batches(images()), untrained, ratio=0.3)
+    assert (pruned.up.out_channels, pruned.inner.out_channels) == (12, 22), "3 of 4 in each of 4 groups, and 22.4 of 32"
 
 
 def test_prune_structured_says_where_nothing_can_go():
@@ -494,6 +647,17 @@ def test_quantize_static_takes_the_ranges_as_told(trained, capsys, monkeypatch):
     assert everything == pytest.approx(50 / 255)
     assert percentile == pytest.approx(inputs.flatten().quantile(0.999).item() / 255, rel=0.1)
     assert capsys.readouterr().out == ""
+
+
+def test_quantize_static_of_sorted_classes_is_that_of_shuffled_ones():
+    """Classes of other scales, each 600 rows long: the first 512 examples would show one of them alone."""
+    classes = torch.arange(4).repeat_interleave(600)
+    inputs = torch.rand(2400, 6) * 4.0 ** classes[:, None]
+    task = Task("classification", (6,), 4, parts={"train": (inputs, classes), "validation": (inputs, classes)})
+    model = mlp(task, width=32, connection="plain").eval()
+    expected = outputs(model, inputs)
+    smaller = quantize_static(model, Feed(task, {"size": 64}, 0, chunked=True).calibration())
+    assert (outputs(smaller, inputs) - expected).abs().max() < 0.1 * expected.abs().max()
 
 
 @pytest.mark.slow
@@ -569,6 +733,28 @@ def test_quantize_aware_trains_what_it_will_be(net):
     torch.testing.assert_close(outputs(smaller, inputs), seen["faked"], atol=0.05, rtol=0.05)
     assert len(whole(graph_of(smaller)[1])) == 4
     assert all(torch.equal(net.state_dict()[name], tensor) for name, tensor in before.items())
+
+
+@pytest.mark.parametrize("make", [lambda: cnn(IMAGE, width=8), lambda: resnet(IMAGE, depth=1, width=8)], ids=["cnn", "resnet"])
+def test_quantize_aware_deploys_the_ranges_that_it_trained(make):
+    """Not those of the calibration batches, which are a tenth of what the training shows."""
+    layers, inputs = {}, images(32)
+
+    def finetune(model, epochs, loss=None):
+        watched = {name: layer for name, layer in model.named_modules() if isinstance(layer, nn.Conv2d | nn.Linear)}
+        keep = lambda name: lambda _, given: layers.update({name: given[0].detach()})  # noqa: E731
+        hooks = [layer.register_forward_pre_hook(keep(name)) for name, layer in watched.items()]
+        model.train()(10 * inputs)
+        for hook in hooks:
+            hook.remove()
+        return model.eval()
+
+    smaller = quantize_aware(make().eval(), batches(inputs), finetune)
+    deployed = [weight.item() for name, weight in graph_of(smaller)[1].items() if name.endswith("_scale") and weight.size == 1]
+    assert len(layers) > 3
+    for name, given in layers.items():
+        scale = (given.max().clamp(min=0) - given.min().clamp(max=0)).item() / 255
+        assert any(found == pytest.approx(scale, rel=1e-3) for found in deployed), name
 
 
 def test_quantize_aware_says_where_there_is_nothing_to_round():

@@ -2,6 +2,7 @@
 
 import copy
 import itertools
+from types import SimpleNamespace
 from typing import Annotated
 
 import lightning.pytorch as L
@@ -140,6 +141,7 @@ def test_penalties_then_clipping_then_noise_however_they_are_listed(listed):
     assert scale < 1
     torch.manual_seed(1)
     for callback in Chosen(Recipe(tree)).callbacks(model, 10, None):
+        callback.on_train_start(SimpleNamespace(world_size=1), model)
         callback.on_before_optimizer_step(At(0), None, optimizer)
     torch.manual_seed(1)
     for parameter, clipped in zip(trained, (weight * scale, bias * scale), strict=True):

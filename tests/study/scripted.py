@@ -30,7 +30,7 @@ SPACE = ("data=digits", "optimizer=adamw,sgd", "schedule=constant,cosine", "regu
 PLAIN = ("initializer=keep", "loss=cross_entropy", "device=cpu", "tracking.enabled=false")
 FACTS = {
     "examples": "0", "sources": {}, "absent": {}, "objective": None, "notes": [], "told": [], "test": True, "lightning": False,
-    "batch_size": None,
+    "batch_size": None, "chance": {},
 }  # fmt: skip
 
 

@@ -1,4 +1,6 @@
 import json
+from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 from scripted import ACCURACY, PLAIN, SPACE, Fails, closed, composed, outcome, record, stems, studied
@@ -6,7 +8,7 @@ from scripted import ACCURACY, PLAIN, SPACE, Fails, closed, composed, outcome, r
 from autoopt.goal import Goal
 from autoopt.orders import TryOut
 from autoopt.space import Space
-from autoopt.study.compress import TRAINED, Compressions, compress, compress_goal
+from autoopt.study.compress import TRAINED, Compressions, compress, compress_front, compress_goal, latency_noise
 from autoopt.study.journal import Journal
 from autoopt.study.stages import COMPRESS, SEARCH
 
@@ -196,6 +198,46 @@ def test_the_front_is_that_of_score_latency_and_size():
 
     records = [point("slow", 0.99, 5, 5), point("fast", 0.90, 1, 5), point("both", 0.90, 1, 1), point("worse", 0.95, 5, 5)]
     assert [r.key for r in front(records)] == ["slow", "both"]
+
+
+def fronted(records, chance=None):
+    study = SimpleNamespace(goal=Goal((ACCURACY,)), facts={"chance": {} if chance is None else {"val_accuracy": chance}})
+    return [r.key for r in compress_front(study, records)]
+
+
+def measured(key, score, latency, size=1, before=None):
+    compression = {} if before is None else {"half": {}}
+    metrics = {"latency_ms": latency, "size_mb": size} | ({} if before is None else {"uncompressed_latency_ms": before})
+    plain = record(key, score, stage=COMPRESS, metrics=metrics)
+    return replace(plain, recipe={**plain.recipe, "compression": compression})
+
+
+def test_latencies_within_their_noise_are_equal():
+    """The trained model took from 4.9 to 5.1 ms each time: a compressed one that is 1 % faster is not faster."""
+    same = [measured("a", 0.99, 5.0), measured("b", 0.98, 4.95, before=4.9), measured("c", 0.97, 4.0, before=5.1)]
+    assert 0.015 < latency_noise(same) < 0.025
+    assert fronted(same) == ["a", "c"]
+    exact = [measured("a", 0.99, 5.0), measured("b", 0.98, 4.95, before=5.0), measured("c", 0.97, 4.0, before=5.0)]
+    assert fronted(exact) == ["a", "b", "c"]
+    assert latency_noise(same[:1]) == 0.0
+
+
+def test_the_front_does_not_drift_along_the_noise():
+    """Each is as fast as the next within noise, but the last is faster than the first."""
+    chain = [measured(str(n), 0.99 - 0.01 * n, 5.0 - 0.2 * n, before=5.0 + 0.1 * (-1) ** n) for n in range(4)]
+    assert fronted(chain) == ["0", "2"]
+
+
+def test_models_at_chance_are_not_on_the_front():
+    small = [
+        measured("good", 0.9, 5.0, 5),
+        measured("fair", 0.5, 4.0, 4),
+        measured("guesses", 0.12, 1.0, 1),
+        measured("worse", 0.05, 0.5, 0.5),
+    ]
+    assert fronted(small, chance=0.1) == ["good", "fair"]
+    assert fronted(small) == ["good", "fair", "guesses", "worse"]
+    assert fronted([measured("a", 0.1, 1.0)], chance=0.1) == ["a"] and fronted([], chance=0.1) == []
 
 
 def test_all_three_objectives_are_in_the_journal(stage):
