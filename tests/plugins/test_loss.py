@@ -102,11 +102,29 @@ def test_distances_are_not_for_classes(loss):
 
 
 def test_bce_tells_each_class_from_all_others():
-    p, loss = 1 / (1 + (-OUTPUTS).exp()), bce(Task("classification"))
+    p, loss = 1 / (1 + (-OUTPUTS).exp()), bce(Task("classification"), threshold=None)
     for q in (one_hot(TARGETS, 3).float(), torch.rand(7, 3).softmax(1)):
-        expected = -(q * p.log() + (1 - q) * (1 - p).log()).mean()
+        expected = -(q * p.log() + (1 - q) * (1 - p).log()).sum(1).mean()
         torch.testing.assert_close(loss(OUTPUTS, q), expected)
     torch.testing.assert_close(loss(OUTPUTS, TARGETS), loss(OUTPUTS, one_hot(TARGETS, 3).float()))
+
+
+@pytest.mark.parametrize(("threshold", "present"), [(0.2, [1.0, 1.0, 0.0]), (0.3, [1.0, 0.0, 0.0]), (0.0, [1.0, 1.0, 1.0])])
+def test_bce_takes_a_mixed_class_for_present_above_a_share(threshold, present):
+    loss, mixed = bce(Task("classification"), threshold=threshold), torch.tensor([[0.6, 0.3, 0.1]])
+    expected = bce(Task("classification"), threshold=None)(OUTPUTS[:1], torch.tensor([present]))
+    torch.testing.assert_close(loss(OUTPUTS[:1], mixed), expected)
+    assert threshold != 0.2 or torch.equal(bce(Task("classification"))(OUTPUTS[:1], mixed), expected)
+
+
+@pytest.mark.parametrize("classes", [10, 100])
+def test_the_gradient_of_bce_at_the_right_class_is_that_of_cross_entropy_however_many_classes_there_are(classes):
+    targets, gradients = torch.arange(8) % classes, []
+    for loss in (bce(Task("classification")), cross_entropy(torch.ones(classes))):
+        outputs = torch.full((8, classes), -5.0, requires_grad=True)  # most outputs are far from a class, as soon as training has begun
+        loss(outputs, targets).backward()
+        gradients.append(outputs.grad[torch.arange(8), targets])
+    torch.testing.assert_close(*gradients, rtol=0.15, atol=0)
 
 
 def test_bce_is_not_for_values():
