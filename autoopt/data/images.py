@@ -1,7 +1,6 @@
 """Image files, read on demand."""
 
 from collections.abc import Sequence
-from io import BytesIO
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -22,14 +21,14 @@ MAX_NAMED = 5
 class ImageInside(Protocol):
     """An image inside another file; its `str` says where."""
 
-    def open(self) -> BytesIO | Path: ...
+    def open(self) -> Image.Image: ...
 
 
 File = Path | ImageInside
 
 
 class Images:
-    """Image files as `(N, C, size, size)`, decoded at each access, turned upright, with white behind transparent pixels.
+    """Image files as `(N, C, H, W)`, decoded at each access, turned upright, with white behind transparent pixels.
 
     They are uint8. If some files have more than 8 bits, all are float32 in the range of these; 8 bits are scaled up to 16.
 
@@ -41,9 +40,9 @@ class Images:
         BadInput: a file is not an image, or files of floating-point numbers and of integers are mixed.
     """
 
-    def __init__(self, files: Sequence[File], size: int, grey: bool):
-        self.files, self.size, self.grey = files, size, grey
-        self.shape = (len(files), 1 if grey else 3, size, size)
+    def __init__(self, files: Sequence[File], size: tuple[int, int], grey: bool):
+        self.files, self.grey = files, grey
+        self.shape = (len(files), 1 if grey else 3, *size)
         modes = all_of(mode_of, files)
         self.deep = any(mode in DEEP for mode in modes)
         self.dtype = torch.float32 if self.deep else torch.uint8
@@ -59,11 +58,11 @@ class Images:
 
     def image(self, file: File) -> Tensor:
         with open_image(file) as image:
-            return pixels(image, self.size, self.size, self.grey, self.deep)
+            return pixels(image, *self.shape[2:], self.grey, self.deep)
 
 
 def open_image(file: File) -> Image.Image:
-    return Image.open(file if isinstance(file, Path) else file.open())
+    return Image.open(file) if isinstance(file, Path) else file.open()
 
 
 def all_of(read: Any, files: Sequence[File]) -> list[Any]:

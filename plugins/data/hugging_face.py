@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow
+from PIL import Image
 from torch import Tensor
 
 from autoopt.data.arrays import targets_of
@@ -54,7 +55,7 @@ def hugging_face(
     if gaps := [name for name in (x, y) if whole[name].null_count]:
         raise BadInput(f"{WHERE}: the column '{gaps[0]}' has gaps")
     targets, kind, classes = learn_targets(whole[y].to_numpy(), features[y], kind)
-    rows = Images(pictures(whole[x], root, x), size, grey) if is_image else Texts(whole[x].to_pylist(), length, vocabulary)
+    rows = Images(pictures(whole[x], root, x), (size, size), grey) if is_image else Texts(whole[x].to_pylist(), length, vocabulary)
     return Examples(rows, targets, kind, classes, contiguous_parts({part: len(table) for part, table in tables.items()}), notes=notes)
 
 
@@ -142,9 +143,9 @@ class Picture:
     def __str__(self) -> str:
         return f"{self.root}: row {self.row} of '{self.name}'"
 
-    def open(self) -> BytesIO | Path:
+    def open(self) -> Image.Image:
         image = self.column[self.row].as_py()
-        return BytesIO(image["bytes"]) if image.get("bytes") is not None else Path(image["path"])
+        return Image.open(BytesIO(image["bytes"]) if image.get("bytes") is not None else Path(image["path"]))
 
 
 def pictures(column: pyarrow.ChunkedArray, root: Path, name: str) -> list[Picture]:

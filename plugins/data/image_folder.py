@@ -45,7 +45,7 @@ def image_folder(*, path: str, size: int = 32, grey: bool = False) -> Annotated[
     files, labels = zip(*(row for part in rows.values() for row in part), strict=True)
     splits = contiguous_parts({part: len(examples) for part, examples in rows.items() if examples})
     notes = tuple(skipped(root, list(parts.values()), {name for folders in files_of.values() for name in folders} - {*classes}))
-    return Examples(Images(files, size, grey), torch.tensor(labels), "classification", tuple(classes), splits, notes=notes)
+    return Examples(Images(files, (size, size), grey), torch.tensor(labels), "classification", tuple(classes), splits, notes=notes)
 
 
 def parts_in(root: Path) -> dict[str, Path]:

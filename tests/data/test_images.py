@@ -18,7 +18,7 @@ PICTURE = np.random.default_rng(0).integers(0, 256, (6, 6), dtype="uint8")
 
 
 def read(file: Path, grey: bool = True, size: int = 6) -> torch.Tensor:
-    return Images([file], size, grey)[torch.tensor([0])][0]
+    return Images([file], (size, size), grey)[torch.tensor([0])][0]
 
 
 @pytest.mark.parametrize(
@@ -51,11 +51,11 @@ def test_more_than_8_bits_are_not_clipped(tmp_path, dtype, suffix):
 def test_files_of_8_bits_count_as_16_among_deep_ones(tmp_path):
     Image.fromarray(PICTURE).save(tmp_path / "a.png")
     Image.fromarray(PICTURE.astype("uint16") * 257).save(tmp_path / "b.png")
-    first, second = Images([tmp_path / "a.png", tmp_path / "b.png"], 6, True)[torch.tensor([0, 1])]
+    first, second = Images([tmp_path / "a.png", tmp_path / "b.png"], (6, 6), True)[torch.tensor([0, 1])]
     assert torch.equal(first, second)
     Image.fromarray(PICTURE.astype("float32")).save(tmp_path / "c.tif")
     with pytest.raises(BadInput, match=r"c\.tif holds floating-point numbers and .*b\.png does not; give images of one kind"):
-        Images([tmp_path / "b.png", tmp_path / "c.tif"], 6, True)
+        Images([tmp_path / "b.png", tmp_path / "c.tif"], (6, 6), True)
 
 
 @pytest.mark.parametrize("mode", ["RGBA", "LA", "P"])
@@ -85,11 +85,11 @@ def test_broken_files_are_named_in_one_line(tmp_path):
     files[2].write_bytes(files[2].read_bytes()[:900])
     files[7].write_bytes(files[7].read_bytes()[:900])
     with pytest.raises(BadInput, match=r"^data: \S+2\.jpg cannot be read as an image: [^;]*; \S+7\.jpg cannot be read as an image: [^;]*$"):
-        Images(files, 8, False)[torch.arange(9)]
+        Images(files, (8, 8), False)[torch.arange(9)]
     for file in files:
         file.write_bytes(b"nothing")
     with pytest.raises(BadInput, match=r"0\.jpg cannot .*4\.jpg cannot be read as an image: .* \(and 4 more\)$"):
-        Images(files, 8, False)
+        Images(files, (8, 8), False)
 
 
 def write(folder: Path, count: int = 10, dtype: str = "uint8", suffix: str = "png") -> None:
