@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, get_origin
 
 from autoopt.arguments import alternatives, passed, realised
 from autoopt.catalogue import available, catalogue, extra_with, installation
@@ -46,8 +46,8 @@ class Param:
         Raises:
             ValueError: it is of another type.
         """
-        kind = self.scalar
-        if kind is None or value is None or type(value) is kind:
+        kind, named = self.scalar, [get_origin(t) or t for t in alternatives(self.type)]
+        if kind is None or value is None or type(value) in (kind, *named):
             return value
         if kind is float and type(value) is int:
             return float(value)

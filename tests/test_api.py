@@ -17,7 +17,7 @@ import yaml
 from lightning.pytorch.loggers.logger import DummyLogger
 from safetensors.torch import load_file
 from torch import nn
-from torch.nn.functional import cross_entropy
+from torch.nn.functional import binary_cross_entropy, cross_entropy
 from torch.optim import AdamW
 from torch.utils.data import DataLoader, TensorDataset
 
@@ -98,6 +98,24 @@ class Lit(L.LightningModule):
 
     def configure_optimizers(self):
         return torch.optim.SGD(self.parameters(), lr=0.1)
+
+
+def labelled() -> Examples:
+    inputs, targets = examples().inputs, torch.arange(200)
+    return Examples(inputs, torch.stack([targets % 2, targets % 3 == 0], 1), "multilabel", ("odd", "third"))
+
+
+class Sigmoid(Lit):
+    """It gives the probabilities of labels."""
+
+    def forward(self, x):
+        return super().forward(x).sigmoid()
+
+    def training_step(self, batch, _):
+        return binary_cross_entropy(self(batch[0]), batch[1])
+
+    def validation_step(self, batch, _):
+        self.log("val_loss", binary_cross_entropy(self(batch[0]), batch[1]))
 
 
 class Bag(L.LightningDataModule):
@@ -363,6 +381,28 @@ def test_rows_of_a_table_are_predicted_as_they_stand_in_its_file(exported, tmp_p
     torch.testing.assert_close(loaded.predict(row), loaded.predict(frame.iloc[:1]))
     with pytest.raises(BadInput, match=r"^predict: the table has no column 'street'"):
         loaded.predict(frame.drop(columns="street"))
+
+
+def test_labels_of_a_table_are_predicted_by_the_names_of_their_columns(exported, tmp_path):
+    frame = pandas.DataFrame({"a": [i % 7 / 7 for i in range(120)], "b": [i % 5 / 5 for i in range(120)]})
+    frame = frame.assign(high=frame["a"] > 0.5, wide=frame["b"] > 0.5)
+    frame.to_csv(tmp_path / "t.csv", index=False)
+    fitting = {"optimizer": {"adamw": {"lr": 0.05, "weight_decay": 0.0, "beta1": 0.9}}}
+    said = ("data=csv", f"data.csv.path={tmp_path / 't.csv'}", "data.csv.target=[high,wide]", "model=mlp", "loss=bce", "study.epochs=20")
+    path, _, tested = exported(*said, **fitting)
+    card = json.loads((path / "model.json").read_text())
+    assert (card["kind"], card["classes"], card["recipe"]["loss"].keys()) == ("multilabel", ["high", "wide"], {"bce"})
+    assert tested.keys() >= {"f1", "recall", "precision", "accuracy", "exact_match", "loss"} and tested["exact_match"] == 1
+    loaded = autoopt.load(path)
+    expected = [tuple(name for name in ("high", "wide") if row[name]) for row in frame[:35].to_dict("records")]
+    assert loaded.predict(frame[:35]) == expected
+    assert torch.equal(loaded.predict_proba(frame[:35])[:, 0] > 0.5, torch.tensor(frame["high"][:35].to_numpy()))
+
+
+def test_the_outputs_of_a_lightning_module_with_labels_are_its_own(exported, tmp_path):
+    path, _, _ = exported(f"data={HERE}:labelled", f"model={HERE}:Sigmoid")
+    outputs = autoopt.load(path).predict(labelled().inputs)
+    assert outputs.shape == (200, 2) and outputs.min() >= 0 and outputs.max() <= 1
 
 
 def test_texts_and_images_are_predicted_by_the_names_of_their_classes(exported, tmp_path):

@@ -46,7 +46,9 @@ class LitNet(L.LightningModule):
 def callbacks():
     return [L.callbacks.EarlyStopping("val_acc", mode="max"), L.callbacks.ModelCheckpoint(monitor="val_acc", mode="max")]
 """
-TABLE = "rooms,street,price\n" + "\n".join(f"{i % 7},{'abc'[i % 3]},{100 + 13 * (i % 7) + 0.5 * i}" for i in range(120))
+TABLE = "rooms,street,price,garden,lift\n" + "\n".join(
+    f"{i % 7},{'abc'[i % 3]},{100 + 13 * (i % 7) + 0.5 * i},{int(i % 7 > 4)},{int(i % 3 == 1)}" for i in range(120)
+)
 
 
 def blocks(language: str) -> list[str]:

@@ -345,7 +345,16 @@ def test_of_a_type_that_is_not_known_here_the_rest_counts(site, annotated, scala
 
 @pytest.mark.parametrize(
     ("kind", "value", "accepted"),
-    [(float, 1, 1.0), (int, 2.0, 2), (str, 3, "3"), (bool, True, True), (int, None, None), (float | None, 1, 1.0)],
+    [
+        (float, 1, 1.0),
+        (int, 2.0, 2),
+        (str, 3, "3"),
+        (bool, True, True),
+        (int, None, None),
+        (float | None, 1, 1.0),
+        (str | list, ["a"], ["a"]),
+        (str | list[str], ["a"], ["a"]),
+    ],
 )
 def test_values_are_taken_in_the_arguments_type(kind, value, accepted):
     taken = Param("x", kind).accept(value)

@@ -11,8 +11,7 @@ CHANNELS = (1, 3, 4)
 LAYOUTS = ("NCHW", "NHWC", "NHW", "numbers")
 MOST_CLASSES = 20
 """More distinct integers may be values as well as classes."""
-OWN_LOSS = "several labels of an example, or masks, need a LightningModule with its own loss"
-TASK_KINDS = ("classification", "regression")
+TASK_KINDS = ("classification", "multilabel", "regression")
 
 
 def array_inputs(array: np.ndarray, layout: str | None, where: str) -> Mapped:
@@ -71,12 +70,13 @@ def targets_of(targets: np.ndarray, kind: str | None, where: str) -> tuple[Tenso
     """The targets, the kind of the task, and the class names.
 
     Args:
-        targets: classes `(N,)`, rows `(N, K)` with a single 1, or values `(N,)` or `(N, D)`.
+        targets: classes `(N,)`, rows `(N, K)` with a single 1, labels `(N, K)` of 0 and 1, or values `(N,)` or `(N, D)`.
         kind: one of `TASK_KINDS`; by default, the values decide.
         where: the technique as a config names it, for messages.
 
     Returns:
-        class indices int64 `(N,)` or values float64 `(N, D)`, one of `TASK_KINDS`, and the names of the classes.
+        class indices int64 `(N,)`, labels float32 `(N, K)` or values float64 `(N, D)`, one of `TASK_KINDS`, and the names of the
+        classes or labels.
 
     Raises:
         BadInput: the targets are neither classes nor values, or may be both.
@@ -86,12 +86,13 @@ def targets_of(targets: np.ndarray, kind: str | None, where: str) -> tuple[Tenso
     if targets.ndim == 2 and targets.shape[1] == 1:
         targets = targets[:, 0]
     if targets.ndim not in (1, 2):
-        raise BadInput(f"{where}: the targets have the shape {targets.shape}; expected a class (N,) or values (N, D) for each example")
+        expected = "a class (N,), labels (N, K) or values (N, D) for each example; masks need a LightningModule with its own loss"
+        raise BadInput(f"{where}: the targets have the shape {targets.shape}; expected {expected}")
     if targets.dtype.kind not in "uifbUS":
         raise BadInput(f"{where}: the targets are {targets.dtype}; expected integers or texts for classes, numbers for values")
     if kind == "regression":
         return number_targets(targets, where), kind, ()
-    if targets.ndim == 2:
+    if targets.ndim == 2 or kind == "multilabel":
         return rows_of(targets, kind, where)
     if kind is None:
         kind = kind_of(targets, where)
@@ -121,28 +122,39 @@ def kind_of(targets: np.ndarray, where: str) -> str:
 
 
 def rows_of(targets: np.ndarray, kind: str | None, where: str) -> tuple[Tensor, str, tuple[str, ...]]:
-    """Targets `(N, K)`: rows with a single 1 are classes, other real numbers are values."""
-    if targets.dtype.kind in "uifb" and np.isin(targets, (0, 1)).all():
-        if (targets.sum(1) == 1).all():
-            return torch.from_numpy(targets.argmax(1)).long(), "classification", tuple(map(str, range(targets.shape[1])))
-        raise BadInput(
-            f"{where}: the targets {targets.shape} are multi-label, rows with several 1s or none; {OWN_LOSS}; "
-            f"or give {where}.kind=regression"
-        )
+    """Targets `(N, K)`: rows of 0 and 1 are classes if each has a single 1, else labels; other real numbers are values."""
+    binary = targets.ndim == 2 and targets.dtype.kind in "uifb" and bool(np.isin(targets, (0, 1)).all())
+    single = binary and bool((targets.sum(1) == 1).all())
+    if single and kind != "multilabel":
+        return torch.from_numpy(targets.argmax(1)).long(), "classification", names_by_number(targets.shape[1])
+    if binary and kind != "classification":
+        return torch.from_numpy(targets.astype("float32")), "multilabel", names_by_number(targets.shape[1])
+    seen = f"{where}: the targets are {targets.dtype} {targets.shape}"
+    if kind == "multilabel":
+        raise BadInput(f"{seen}; expected rows (N, K) of 0 and 1 for {where}.kind=multilabel")
     if targets.dtype.kind != "f" or kind == "classification":
-        raise BadInput(f"{where}: the targets are {targets.dtype} {targets.shape}; expected a single class for each example, "
-                       f"or give {where}.kind=regression")  # fmt: skip
+        other = "multilabel" if binary else "regression"
+        raise BadInput(f"{seen}; expected a single class for each example, or give {where}.kind={other}")
     return number_targets(targets, where), "regression", ()
 
 
-def multi_label(targets: Tensor) -> bool:
+def names_by_number(count: int) -> tuple[str, ...]:
+    return tuple(map(str, range(count)))
+
+
+def are_labels(targets: Tensor) -> bool:
     """Whether targets `(N, K)` are rows of 0 and 1, some of them with several 1s or none."""
-    return targets.ndim == 2 and targets.shape[1] > 1 and bool(((targets == 0) | (targets == 1)).all()) and not one_hot(targets)
+    return binary_rows(targets) and not one_hot(targets)
+
+
+def binary_rows(targets: Tensor) -> bool:
+    """Whether targets are rows `(N, K)` of 0 and 1."""
+    return targets.ndim == 2 and targets.shape[1] > 1 and bool(((targets == 0) | (targets == 1)).all())
 
 
 def one_hot(targets: Tensor) -> bool:
     """Whether targets `(N, K)` are rows with a single 1."""
-    return targets.ndim == 2 and targets.shape[1] > 1 and bool(((targets == 0) | (targets == 1)).all() and (targets.sum(1) == 1).all())
+    return binary_rows(targets) and bool((targets.sum(1) == 1).all())
 
 
 def class_indices(targets: Tensor, whose: str = "the targets") -> Tensor:
@@ -160,8 +172,9 @@ def class_indices(targets: Tensor, whose: str = "the targets") -> Tensor:
         return targets.to(torch.uint8).argmax(1)
     if targets.ndim != 1:
         seen = f"{whose} have the shape (N, {', '.join(map(str, targets.shape[1:]))})"
-        way = f"several values of an example are floats (N, D); {OWN_LOSS}"
-        raise BadInput(f"data: {seen}; expected the class of each example as (N,), or as rows with a single 1; {way}")
+        others = "several values of an example are floats (N, D), several labels rows of 0 and 1 in all batches"
+        masks = "masks need a LightningModule with its own loss"
+        raise BadInput(f"data: {seen}; expected the class of each example as (N,), or as rows with a single 1; {others}; {masks}")
     return targets.long()
 
 

@@ -63,7 +63,7 @@ def listed(value: Any) -> list[str]:
 def from_files(
     where: str,
     read: Callable[[str], Sheet],
-    target: str,
+    target: str | list[str],
     kind: str | None,
     files: Mapping[str, str],
     schema: Schema,
@@ -73,8 +73,8 @@ def from_files(
     Args:
         where: the technique as a config names it, for messages.
         read: reads one file.
-        target: the name of the target column.
-        kind: classification or regression; by default, the target column decides.
+        target: the name of the target column, or of several.
+        kind: one of `TASK_KINDS`; by default, the target columns decide.
         files: the path of each part, from `parts_of`.
         schema: what the user declares of the columns.
 
@@ -88,13 +88,28 @@ def from_files(
             raise BadInput(f"{where}: {files[part]} has no column '{missing[0]}', which {files['train']} has")
     frame = pandas.concat([sheet.frame[list(first.frame)] for sheet in sheets.values()], ignore_index=True)
     lengths = {part: len(sheet.frame) for part, sheet in sheets.items()}
-    for name in (target, *schema.types, *schema.drop):
+    targets = target_names(where, target)
+    for name in (*targets, *schema.types, *schema.drop):
         if name not in frame:
-            setting = "target" if name == target else "types" if name in schema.types else "drop"
+            setting = "target" if name in targets else "types" if name in schema.types else "drop"
             raise BadInput(f"{where}.{setting}: the table has no column '{name}'. {nearest(name, frame)}")
     table, splits = Table(frame, replace(schema, undecided=first.undecided), lengths, first.source), contiguous_parts(lengths)
-    inputs = replace(table, frame=frame.drop(columns=target))
-    return Examples(inputs, *learnt_from(where, table, target, kind), splits, Columns(table))
+    inputs = replace(table, frame=frame.drop(columns=targets))
+    return Examples(inputs, *learnt_from(where, table, targets, kind), splits, Columns(table))
+
+
+def target_names(where: str, target: str | list[str]) -> list[str]:
+    """The names of the target columns.
+
+    Raises:
+        BadInput: there is none, or one is named twice.
+    """
+    names = listed(target)
+    if twice := [name for name in names if names.count(name) > 1]:
+        raise BadInput(f"{where}.target names the column '{twice[0]}' twice")
+    if not names:
+        raise BadInput(f"{where}.target=[]: name a column, or several")
+    return names
 
 
 def parts_of(where: str, path: str | None, train: str | None, val: str | None, test: str | None) -> dict[str, str]:

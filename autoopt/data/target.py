@@ -1,5 +1,6 @@
-"""The target column of a table, as numbers or classes."""
+"""The target columns of a table: one as numbers or classes, several as numbers or labels."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -8,6 +9,7 @@ import torch
 from pandas.api import types
 from torch import Tensor
 
+from autoopt.data.arrays import TASK_KINDS
 from autoopt.data.cells import cell_texts, structured_kind
 from autoopt.data.column import MAX_LEVELS, UNREAD, Column, column_type
 from autoopt.data.table import Table
@@ -15,23 +17,58 @@ from autoopt.errors import BadInput
 
 MANY = 0.2
 """Texts are not classes if more than this share of them is distinct."""
-TargetColumn = tuple[Tensor, str, tuple[str, ...]]
-"""Class indices int64 `(N,)` or values float64 `(N, 1)`; "classification" or "regression"; the class names."""
+Targets = tuple[Tensor, str, tuple[str, ...]]
+"""Class indices int64 `(N,)`, labels float32 `(N, K)` or values float64 `(N, D)`; the kind; the names of classes, labels or values."""
 
 
-def learnt_from(where: str, table: Table, name: str, kind: str | None) -> TargetColumn:
-    """A column as the targets of a task.
+def learnt_from(where: str, table: Table, names: Sequence[str], kind: str | None) -> Targets:
+    """Columns as the targets of a task.
 
     Args:
         where: the technique as a config names it, for messages.
-        name: of the column.
-        kind: classification or regression; by default, the column decides.
+        names: of the columns.
+        kind: one of `TASK_KINDS`; by default, the columns decide.
 
     Raises:
-        BadInput: the column cannot be a target.
+        BadInput: the columns cannot be targets.
     """
-    if kind not in (None, "classification", "regression"):
-        raise BadInput(f"{where}.kind={kind}: expected classification or regression")
+    if kind not in (None, *TASK_KINDS):
+        raise BadInput(f"{where}.kind={kind}: expected {' or '.join(TASK_KINDS)}")
+    if len(names) == 1:
+        return of_column(where, table, names[0], kind)
+    if kind == "classification":
+        raise BadInput(f"{where}.kind=classification: a class is one column, but {where}.target names {len(names)}")
+    return of_columns(where, table, names, kind)
+
+
+def of_columns(where: str, table: Table, names: Sequence[str], kind: str | None) -> Targets:
+    """Several columns as targets: labels if all of them hold only 0 and 1, or truth values; else values.
+
+    Raises:
+        BadInput: a column holds something else, or they are of both kinds.
+    """
+    columns = [type_of(where, table, table.frame[name]) for name in names]
+    if odd := next((how for how in columns if how.type not in ("number", "truth value")), None):
+        seen = f"the target '{odd.name}' is a {odd.type} such as {table.frame[odd.name].iloc[0]!r}{as_number(where, odd)}"
+        raise BadInput(f"{where}: {seen}; several targets are numbers, or labels of 0 and 1 (or true and false)")
+    values = np.stack([target_values(where, table, how, table.frame[how.name]) for how in columns], 1)
+    binary = np.isin(values, (0, 1)).all(0)
+    if binary.all() and kind != "regression":
+        return torch.tensor(values, dtype=torch.float32), "multilabel", tuple(names)
+    if kind == "multilabel" or (kind is None and any(how.type == "truth value" for how in columns)):
+        seen = f"the target '{names[int(binary.argmin())]}' holds other values than 0 and 1, which labels hold (or true and false)"
+        raise BadInput(f"{where}: {seen}; if all targets are values, give {where}.kind=regression")
+    return torch.tensor(values), "regression", tuple(names)
+
+
+def of_column(where: str, table: Table, name: str, kind: str | None) -> Targets:
+    """A single column as targets.
+
+    Raises:
+        BadInput: the column cannot be the only target.
+    """
+    if kind == "multilabel":
+        raise BadInput(f"{where}.kind=multilabel: a label is a column of 0 and 1; name several: '{where}.target=[{name},…]'")
     column = table.frame[name]
     how = type_of(where, table, column)
     if kind == "regression" and how.type not in ("number", "time"):
@@ -104,7 +141,7 @@ def are_integers(column: pandas.Series) -> bool:
     return not types.is_float_dtype(column.dtype) and not cell_texts(column).str.contains("[.,]").any()
 
 
-def of_numbers(where: str, how: Column, column: pandas.Series, values: np.ndarray) -> TargetColumn:
+def of_numbers(where: str, how: Column, column: pandas.Series, values: np.ndarray) -> Targets:
     distinct, codes = np.unique(values, return_inverse=True)
     if how.type == "truth value":
         names = [str(bool(value)) for value in distinct]
@@ -113,7 +150,7 @@ def of_numbers(where: str, how: Column, column: pandas.Series, values: np.ndarra
     return classes(where, how.name, codes, names)
 
 
-def of_texts(where: str, how: Column, texts: pandas.Series, kind: str | None) -> TargetColumn:
+def of_texts(where: str, how: Column, texts: pandas.Series, kind: str | None) -> Targets:
     names = sorted(texts.unique(), key=by_number)
     if kind is None and len(names) > max(MAX_LEVELS, MANY * len(texts)):
         seen = f"{len(names)} different texts in {len(texts)} rows, such as {texts.iloc[0]!r}"
@@ -128,7 +165,7 @@ def by_number(name: str) -> tuple[float, str]:
         return float("inf"), name
 
 
-def classes(where: str, target: str, codes: np.ndarray, names: list[str]) -> TargetColumn:
+def classes(where: str, target: str, codes: np.ndarray, names: list[str]) -> Targets:
     if len(names) < 2:
         raise BadInput(f"{where}: the target '{target}' has one class only: {names[0]!r}")
     return torch.tensor(codes, dtype=torch.int64), "classification", tuple(names)

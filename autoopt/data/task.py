@@ -15,7 +15,7 @@ from lightning.pytorch.utilities.model_helpers import is_overridden
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from autoopt.data.arrays import OWN_LOSS, checked_classes, multi_label, one_hot
+from autoopt.data.arrays import are_labels, binary_rows, checked_classes, one_hot
 from autoopt.data.batch import Layout, batch_layout
 from autoopt.data.loaders import BatchSize, drawn_alike, run_setup, sized
 from autoopt.data.parts import PARTS
@@ -87,10 +87,10 @@ class Examples:
     Args:
         inputs: a table `(N, F)` of floats, or images `(N, C, H, W)` of floats or of uint8 in 0 to 255, in memory or read on
             demand (`autoopt.data.rows.Source`); or inputs whose encoding is learnt from the training part (`Raw`).
-        targets: class indices `(N,)` of any integer type, or rows `(N, K)` with a single 1; or values `(N, D)`. Values in
-            float64 are centred before they become float32.
-        kind: "classification" or "regression".
-        classes: the class names, in the order of the indices.
+        targets: class indices `(N,)` of any integer type, or rows `(N, K)` with a single 1; labels `(N, K)`, each 0 or 1; or values
+            `(N, D)`. Values in float64 are centred before they become float32.
+        kind: "classification", "multilabel" or "regression".
+        classes: the names of the classes, in the order of the indices; or those of the labels or values, in the order of the columns.
         splits: the indices of the train, validation and test examples, where the source fixes them; a part that is missing is
             cut from train.
         columns: by name, a value for each example, which `split` may use.
@@ -111,14 +111,15 @@ class Task:
     """The split examples, or the user's data module, and what a model must know about them.
 
     Args:
-        kind: "classification" or "regression"; "unknown" for batches that only their author's module understands.
+        kind: "classification" (one class), "multilabel" (any number of labels) or "regression" (values); "unknown" for batches that
+            only their author's module understands.
         input_shape: of one example, without the batch.
-        outputs: how many outputs a model has: the classes, or the values of an example; 0 if that is not known.
-        classes: the class names, in the order of the indices.
+        outputs: how many outputs a model has: the classes, the labels, or the values of an example; 0 if that is not known.
+        classes: the names of the classes, labels or values, in the order of the outputs.
         parts: the inputs and targets of train, validation and test; empty with a data module.
         inputs: the scale that was applied to a table, or to images with values above 1.
         targets: the scale that was applied to regression targets.
-        class_counts: how many training examples each class has, int64 `(K,)`.
+        class_counts: how many training examples each class has, int64 `(K,)`; None for labels and values.
         datamodule: the user's, with its training stage set up.
         testing: a copy of it with its test stage set up.
         batch_size: of the data module.
@@ -226,25 +227,24 @@ def task_of_split(
     without = {split[key] for key in SPLITTING if split.get(key) is not None}
     inputs, train = examples.inputs, numbers["train"]
     encoded = inputs.encoded(train, without, embed) if isinstance(inputs, Raw) else Encoded(inputs)  # type: ignore[arg-type]
-    targets, classification = examples.targets, examples.kind == "classification"
+    targets, kind = examples.targets, examples.kind
     extent = extent_of(encoded.inputs, train, span) if are_images(encoded.inputs) else None
     in_scale = scale_of(encoded, train, extent) if split["normalise"] else None
-    out_scale = Scale.of(targets[train]) if split["normalise"] and not classification else None
-    y = targets if classification else out_scale.apply(targets) if out_scale else targets.float()
+    out_scale = Scale.of(targets[train]) if split["normalise"] and kind == "regression" else None
+    y = targets if kind == "classification" else out_scale.apply(targets) if out_scale else targets.float()
     parts = {part: (part_inputs(encoded.inputs, numbers[part], in_scale), y[numbers[part]].contiguous()) for part in PARTS}
-    outputs = len(examples.classes) or int(targets.max()) + 1 if classification else targets.shape[1]
-    counts = torch.bincount(y[train], minlength=outputs) if classification else None
-    absent = () if counts is None else check_classes(counts, parts, examples.classes)
+    outputs = targets.shape[1] if targets.ndim == 2 else len(examples.classes) or int(targets.max()) + 1
+    absent = () if kind == "regression" else check_classes(parts, outputs, examples.classes)
     range_notes, unoffered = value_range(extent, in_scale) if extent else ((), {})
     return Task(
-        examples.kind,
+        kind,
         tuple(encoded.inputs.shape[1:]),
         outputs,
         examples.classes,
         parts,
         in_scale,
         out_scale,
-        counts,
+        examples_of_each(y[train], outputs) if kind == "classification" else None,
         tokens=encoded.tokens,
         categories=encoded.categories,
         encoding=encoded.words if extent is None else {"values": [*extent]},
@@ -358,10 +358,12 @@ def task_of_batches(datamodule: LightningDataModule, scan: bool) -> Task:
         raise BadInput(f"data: the data module's batches hold {len(batch)} tensors, but a network takes two, (inputs, targets); {way}")
     inputs, targets = batch[layout.inputs], batch[layout.targets]
     encoding = {"values": [float(inputs.min()), float(inputs.max())]} if are_images(inputs) and inputs.is_floating_point() else {}
-    common: dict[str, Any] = {"datamodule": datamodule, "unoffered": unoffered_of(batch, layout), "encoding": encoding}
+    common: dict[str, Any] = {"datamodule": datamodule, "unoffered": unoffered_of(batch, layout, scan), "encoding": encoding}
     shape = tuple(inputs.shape[1:])
-    if scan and multi_label(targets):
-        raise BadInput(f"data: the data module's targets {tuple(targets.shape)} are rows of 0 and 1 with several 1s or none; {OWN_LOSS}")
+    if scan and binary_rows(targets):  # only all of them tell labels from classes and values
+        targets = torch.cat([b[1] for b in datamodule.train_dataloader()])
+    if are_labels(targets):
+        return Task("multilabel", shape, targets.shape[1], **common)
     if targets.is_floating_point() and not (scan and (targets.ndim > 2 or one_hot(targets))):
         return Task("regression", shape, targets.shape[1] if targets.ndim > 1 else 1, **common)
     counts = None
@@ -372,15 +374,19 @@ def task_of_batches(datamodule: LightningDataModule, scan: bool) -> Task:
     return Task("classification", shape, outputs, class_counts=counts, **common)
 
 
-def unoffered_of(batch: Any, layout: Layout) -> dict[str, str]:
-    """Why batches like this cannot be offered to augmentations, by the names under which they cannot."""
+def unoffered_of(batch: Any, layout: Layout, scanned: bool) -> dict[str, str]:
+    """Why batches like this cannot be offered to augmentations, by the names under which they cannot.
+
+    Args:
+        scanned: they are for a plain network, which gets classes or labels of them.
+    """
     inputs = batch[layout.inputs]
     reasons: dict[str, str] = {}
     if inputs.ndim == 4 and not (inputs.min() >= 0 and inputs.max() <= 1):
         reasons |= dict.fromkeys(WITHIN, "the data module's images have values outside of [0, 1]")
     if not inputs.is_floating_point():
         reasons |= dict.fromkeys(("planes", "inputs"), f"the data module's inputs are {inputs.dtype}, not floating-point numbers")
-    if not batch[layout.targets].is_floating_point() and batch[layout.targets].ndim > 1:
+    if not scanned and not batch[layout.targets].is_floating_point() and batch[layout.targets].ndim > 1:
         reasons["targets"] = f"the targets are {tuple(batch[layout.targets].shape)} integers, not one class for each example"
     if layout.masks:
         reasons |= {"images": "the masks would not be moved with the images", "targets": "the targets are masks, which are not mixed"}
@@ -404,7 +410,7 @@ def check_loader(name: str, loader: object) -> None:
 
 
 def validated(examples: Examples) -> tuple[Examples, Span | None]:
-    """The examples with class indices `(N,)` or values `(N, D)` as targets, and the span of their inputs if they have one.
+    """The examples with class indices `(N,)`, labels `(N, K)` or values `(N, D)` as targets, and the span of their inputs, if any.
 
     Raises:
         BadInput: nothing can be learnt from the examples.
@@ -416,12 +422,24 @@ def validated(examples: Examples) -> tuple[Examples, Span | None]:
     span = span_of_inputs(examples.inputs)
     if not all(map(math.isfinite, span or ())) or not torch.isfinite(examples.targets.float()).all():
         raise BadInput("data: some values are not finite (NaN or infinity)")
-    if examples.kind != "classification":
+    if examples.kind == "regression":
         return replace(examples, targets=examples.targets.reshape(len(examples.targets), -1)), span
-    targets = checked_classes(examples.targets)
-    if len(targets.unique()) < 2:
-        raise BadInput("data: all targets are of one class")
+    targets = checked_classes(examples.targets) if examples.kind == "classification" else checked_labels(examples.targets)
+    if len(targets.unique(dim=0)) < 2:
+        raise BadInput(f"data: all targets are {'of one class' if examples.kind == 'classification' else 'the same labels'}")
     return replace(examples, targets=targets), span
+
+
+def checked_labels(targets: Tensor) -> Tensor:
+    """Labels as float32 `(N, K)`.
+
+    Raises:
+        BadInput: they have another shape, or hold something else than 0 and 1.
+    """
+    if targets.ndim != 2 or not ((targets == 0) | (targets == 1)).all():
+        seen = f"the targets are {tuple(targets.shape)} and hold {float(targets.min()):g} to {float(targets.max()):g}"
+        raise BadInput(f"data: labels are rows (N, K) of 0 and 1; {seen}")
+    return targets.float()
 
 
 def span_of_inputs(inputs: Tensor | Source | Raw) -> Span | None:
@@ -431,20 +449,28 @@ def span_of_inputs(inputs: Tensor | Source | Raw) -> Span | None:
     return span_of(all_rows(inputs))
 
 
-def check_classes(counts: Tensor, parts: Mapping[str, tuple[Tensor, Tensor]], names: Sequence[str]) -> tuple[str, ...]:
-    """A note for each part that lacks classes of the training part.
+def check_classes(parts: Mapping[str, tuple[Tensor, Tensor]], outputs: int, names: Sequence[str]) -> tuple[str, ...]:
+    """A note for each part that lacks classes of the training part, or labels.
 
     Raises:
         BadInput: a part has a class that the training part lacks.
     """
-    notes = []
+    labels, counts = parts["train"][1].ndim == 2, examples_of_each(parts["train"][1], outputs)
+    unlearnt = class_list(counts == 0, names) if labels else ""
+    notes = [f"no training example has the label {unlearnt}, which cannot be learnt"] if unlearnt else []
     for part in ("validation", "test"):
-        here = torch.bincount(parts[part][1], minlength=len(counts))
-        if unseen := class_list((here > 0) & (counts == 0), names):
+        here = examples_of_each(parts[part][1], outputs)
+        if not labels and (unseen := class_list((here > 0) & (counts == 0), names)):
             raise BadInput(f"data: the {part} part has classes that the training part lacks: {unseen}")
         if absent := class_list((here == 0) & (counts > 0), names):
-            notes.append(f"the {part} part has no example of {absent}, so its metrics do not cover that")
+            effect = "whose f1, recall and precision count as 0" if labels else "so its metrics do not cover that"
+            notes.append(f"the {part} part has no example of {absent}, {effect}")
     return tuple(notes)
+
+
+def examples_of_each(targets: Tensor, outputs: int) -> Tensor:
+    """How many examples have each class, or each label, int64 `(K,)`."""
+    return targets.long().sum(0) if targets.ndim == 2 else torch.bincount(targets, minlength=outputs)
 
 
 def class_list(mask: Tensor, names: Sequence[str], most: int = 5) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 
 from autoopt.errors import BadInput
 
-KNOWN = ("kind", "input_shape", "outputs", "classes", "inputs", "targets", "tokens", "categories", "encoding", "versions")
+KNOWN = ("kind", "input_shape", "outputs", "classes", "inputs", "targets", "tokens", "categories", "encoding", "lightning", "versions")
 
 
 def digest(path: Path) -> str:

@@ -1,7 +1,9 @@
 """The trained model of an exported folder, as a module and as an ONNX graph."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
+from functools import partial
+from itertools import compress
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +29,8 @@ from autoopt.module.chosen import Chosen
 from autoopt.module.net import Net
 from autoopt.recipe import Recipe
 
+PROBABILITIES: Mapping[str, Callable[[Tensor], Tensor]] = {"classification": partial(torch.softmax, dim=1), "multilabel": torch.sigmoid}
+"""Of logits `(N, K)`, by the kind of the task."""
 TRAINING_SLOTS = ("data", "initializer", "augmentation", "loss", "optimizer", "schedule", "device", "compression")
 """The slots that a trained model does not need; the file of weights holds the structure of a compressed one."""
 
@@ -37,11 +41,12 @@ class Deployed(nn.Module):
     Args:
         model: the trained network.
         task: what it was trained on: its scales, its encoding, and its `classes`, the names in the order of the outputs.
+        logits: classes and labels have logits as outputs; those of a LightningModule may be anything.
     """
 
-    def __init__(self, model: nn.Module, task: Task):
+    def __init__(self, model: nn.Module, task: Task, logits: bool = True):
         super().__init__()
-        self.model, self.task = model, task
+        self.model, self.task, self.logits = model, task, logits
         self.inputs, self.targets, self.classes, self.encoding = task.inputs, task.targets, task.classes, task.encoding
 
     def forward(self, inputs: Tensor) -> Tensor:
@@ -90,20 +95,39 @@ class Deployed(nn.Module):
             raise BadInput(f"expected {shape[0]} numbers in each row, got the shape {tuple(inputs.shape)}")
         return inputs
 
-    @torch.no_grad()
-    def predict(self, examples: Any) -> list[str] | Tensor:
+    def predict(self, examples: Any) -> list[str] | list[tuple[Any, ...]] | Tensor:
         """Predictions for examples as `encode` takes them.
 
         Returns:
-            the class names, or class indices int64 `(N,)` if the classes have no names; or values `(N, D)`; or the outputs of a
-            LightningModule as they are, if they are not scores `(N, K)` of classes.
+            the class names, or class indices int64 `(N,)` if the classes have no names; or a tuple for each example with its labels,
+            those with a probability above 0.5, by name or by index; or values `(N, D)`; or the outputs of a LightningModule as they
+            are, if it was trained on labels, or if they are not scores `(N, K)` of classes.
         """
-        device = next((t.device for t in (*self.parameters(), *self.buffers())), torch.device("cpu"))
-        outputs = self(self.encode(examples).to(device))
+        outputs = self.outputs_for(examples)
+        if self.task.kind == "multilabel" and self.logits:
+            names = self.classes or range(outputs.shape[1])
+            return [tuple(compress(names, row)) for row in (PROBABILITIES["multilabel"](outputs) > 0.5).tolist()]
         if self.task.kind != "classification" or not isinstance(outputs, Tensor) or outputs.ndim != 2:
             return outputs
         indices = outputs.argmax(1)
         return [self.classes[index] for index in indices.tolist()] if self.classes else indices
+
+    def predict_proba(self, examples: Any) -> Tensor:
+        """The probability `(N, K)` of each class, which add up to 1, or of each label by itself, for examples as `encode` takes them.
+
+        Raises:
+            BadInput: the model gives values, or is a LightningModule, whose outputs may be anything.
+        """
+        if self.task.kind not in PROBABILITIES or not self.logits:
+            seen = f"the task is {self.task.kind}" if self.logits else "a LightningModule's outputs are its author's"
+            raise BadInput(f"predict_proba: {seen}, not the logits of classes or labels; call model(model.encode(examples))")
+        return PROBABILITIES[self.task.kind](self.outputs_for(examples))
+
+    @torch.no_grad()
+    def outputs_for(self, examples: Any) -> Tensor:
+        """The outputs for examples as `encode` takes them."""
+        device = next((t.device for t in (*self.parameters(), *self.buffers())), torch.device("cpu"))
+        return self(self.encode(examples).to(device))
 
     def stages(self) -> list[nn.Module]:
         """The steps of `forward` as modules."""
@@ -165,7 +189,7 @@ def load(path: str | Path) -> Deployed:
     card = read_card(folder)
     task = card_task(card)
     chosen = Chosen(Recipe({**card["recipe"], **{slot: {} for slot in TRAINING_SLOTS}}))
-    return Deployed(trained(chosen, task, folder / "model.safetensors"), task).eval()
+    return Deployed(trained(chosen, task, folder / "model.safetensors"), task, logits=not card["lightning"]).eval()
 
 
 def card_task(card: dict[str, Any]) -> Task:

@@ -121,7 +121,8 @@ class Net(Tuned):
         """Outputs and targets of the batches, in evaluation mode; values of a regression are in the units of the data.
 
         Returns:
-            `(N, K)` logits or `(N, D)` values, and the targets `(N,)` or `(N, D)`, on the CPU.
+            `(N, K)` logits or `(N, D)` values, and the targets, on the CPU: class indices `(N,)`, labels `(N, K)` as 0 and 1 in int64,
+            or values `(N, D)`.
         """
         device = trainer.strategy.root_device
         self.model.eval()
@@ -129,11 +130,16 @@ class Net(Tuned):
             pairs = [(self.model(x.to(device)).float(), y) for x, y in (pair(batch, self.kind) for batch in batches)]
         self.model.train()
         outputs, targets = (torch.cat(tensors).cpu() for tensors in zip(*pairs, strict=True))
+        if self.kind == "multilabel":
+            return outputs, targets.long()
         return (outputs, targets) if self.scale is None else (self.scale.invert(outputs), self.scale.invert(targets))
 
 
 def pair(batch: Sequence[Tensor], kind: str) -> tuple[Tensor, Tensor]:
-    """Inputs and targets of a batch: class indices `(N,)`, or values `(N, D)`, as `(N,)` and `(N, 1)` would broadcast to `(N, N)`."""
+    """Inputs and targets of a batch: class indices, or labels `(N, K)` and values `(N, D)` in single precision.
+
+    Values `(N,)` get a second axis: against outputs `(N, 1)` they would broadcast to `(N, N)`.
+    """
     inputs, targets = batch[:2]
     if kind == "classification":
         return inputs, class_indices(targets)

@@ -5,6 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from autoopt.data.arrays import TASK_KINDS
 from autoopt.data.rows import all_rows
 from autoopt.data.task import PARTS, Encoded, Examples, Raw
 from autoopt.domain import Unavailable
@@ -45,7 +46,7 @@ def encodes_alike_each_time(technique: Technique) -> None:
 def gives_sound_targets(technique: Technique) -> None:
     for examples in sets_of_examples(technique):
         targets = examples.targets
-        assert examples.kind in ("classification", "regression"), f"the kind is {examples.kind!r}, expected classification or regression"
+        assert examples.kind in TASK_KINDS, f"the kind is {examples.kind!r}, expected {' or '.join(TASK_KINDS)}"
         assert len(targets) == len(examples.inputs), f"{len(targets)} targets for {len(examples.inputs)} inputs"
         dtype, ndim = (torch.int64, 1) if examples.kind == "classification" else (torch.float32, 2)
         seen = f"got {targets.dtype} in {targets.ndim} dimensions"
@@ -54,6 +55,10 @@ def gives_sound_targets(technique: Technique) -> None:
         if examples.kind == "classification":
             low, high, named = targets.min(), targets.max(), len(examples.classes)
             assert low >= 0 and (not named or high < named), f"the class indices are {low} to {high}, {named} classes are named"
+        if examples.kind == "multilabel":
+            assert ((targets == 0) | (targets == 1)).all(), "labels have to be 0 or 1"
+            width, named = targets.shape[1], len(examples.classes)
+            assert named in (0, width), f"there are {width} labels, {named} are named"
 
 
 def gives_separate_splits(technique: Technique) -> None:

@@ -7,7 +7,7 @@ import lightning.pytorch as L
 import torch
 from lightning.pytorch.callbacks import Checkpoint
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy
+from torch.nn.functional import cross_entropy, one_hot
 from torch.optim import SGD, Optimizer
 from torch.utils.data import DataLoader
 
@@ -21,11 +21,15 @@ TASKS = (
     Task("regression", (6,), 2),
     Task("classification", (12, 4), 3),
     Task("classification", (9,), 3, tokens=20),
+    Task("multilabel", (7,), 3, ("a", "b", "c")),
 )
 
 
 def examples_of(task: Task, count: int = 12) -> tuple[Tensor, Tensor]:
-    """Inputs, whose class shows in a bright stripe or in the first token, and targets; the same at each call."""
+    """Inputs, whose class shows in a bright stripe or in the first token, and targets; the same at each call.
+
+    Of several labels that of the stripe is given, and the first label to every other example.
+    """
     generator = torch.Generator().manual_seed(0)
     if task.tokens:
         words = torch.randint(1, task.tokens, (count, *task.input_shape), generator=generator)
@@ -36,6 +40,10 @@ def examples_of(task: Task, count: int = 12) -> tuple[Tensor, Tensor]:
         return inputs, torch.randn(count, task.outputs, generator=generator)
     targets = torch.arange(count) % task.outputs
     inputs[torch.arange(count), ..., targets] += 0.5
+    if task.kind == "multilabel":
+        labels = one_hot(targets, task.outputs).float()
+        labels[::2, 0] = 1
+        return inputs, labels
     return inputs, targets
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy, mse_loss, one_hot
+from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy, mse_loss, one_hot
 from torch.optim import SGD
 from torch.optim.lr_scheduler import StepLR
 
@@ -55,11 +55,13 @@ def differing_tensors(first: dict[str, Tensor], second: dict[str, Tensor]) -> st
     return ", ".join(sorted(names))
 
 
+OWN_LOSSES = {"classification": cross_entropy, "multilabel": binary_cross_entropy_with_logits, "regression": mse_loss}
+
+
 def loss_worlds() -> Iterator[Offered]:
     for task in TASKS:
-        classes = task.kind == "classification"
-        counts = {"class_counts": torch.bincount(examples_of(task)[1])} if classes else {}
-        yield {"task": task, "own": cross_entropy if classes else mse_loss, **counts}
+        counts = {"class_counts": torch.bincount(examples_of(task)[1])} if task.kind == "classification" else {}
+        yield {"task": task, "own": OWN_LOSSES[task.kind], **counts}
 
 
 def augmentation_worlds() -> Iterator[Offered]:
@@ -67,8 +69,9 @@ def augmentation_worlds() -> Iterator[Offered]:
         inputs, classes = examples_of(task)
         targets = one_hot(classes, task.outputs).float()
         yield {**dict.fromkeys(("planes", "images", "pixels", "inputs"), inputs), "targets": targets}
-    table, values = examples_of(TASKS[3])
-    yield {"inputs": table, "targets": values}
+    for task in (TASKS[3], TASKS[6]):
+        table, values = examples_of(task)
+        yield {"inputs": table, "targets": values}
 
 
 def regularizer_worlds() -> Iterator[Offered]:

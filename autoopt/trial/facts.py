@@ -19,6 +19,7 @@ IMBALANCE = 0.8
 MOST_JUDGED = 1000
 """How many examples tell what chance is."""
 BALANCED = "val_balanced_accuracy"
+NO_CLASSES = {"regression": "the targets are no classes", "multilabel": "an example has several labels, not one class"}
 Reasons = dict[str, dict[str, str]]
 """Why a name cannot be offered, by slot and name."""
 
@@ -33,6 +34,7 @@ def facts(task: Task, models: Mapping[str, type | None], lightning: bool, fixed_
         objective: that of the config, if it names one.
     """
     balanced = bool(imbalance(task)) and not lightning
+    usual = None if lightning else BALANCED if balanced else f"val_{next(iter(metrics.METRICS[task.kind]))}"
     return {
         "kind": task.kind,
         "input_shape": task.input_shape,
@@ -46,7 +48,7 @@ def facts(task: Task, models: Mapping[str, type | None], lightning: bool, fixed_
         "encoding": task.encoding,
         "folds": len(task.folds) + 1,
         "lightning": lightning,
-        "objective": BALANCED if balanced else None,
+        "objective": usual,
         "notes": notes(task, balanced and objective is None),
         "chance": chance(task),
         "absent": absent(task, models, lightning, fixed_size),
@@ -58,18 +60,21 @@ def facts(task: Task, models: Mapping[str, type | None], lightning: bool, fixed_
 
 
 def chance(task: Task) -> dict[str, float]:
-    """Our metrics, by name, of a constant prediction on the validation part: the training part's class frequencies, or its mean."""
+    """Our metrics, by name, of a constant prediction on the validation part: frequencies of classes or labels in training, or the mean."""
     if not task.parts:
         return {}
     targets = task.parts["validation"][1]
     targets = targets[random_indices(len(targets), MOST_JUDGED)]
+    names = metrics.METRICS[task.kind]
     if task.class_counts is not None:
-        outputs = task.class_counts.log().expand(len(targets), -1)
-        found = metrics.quality_metrics(task.kind, outputs, targets, metrics.CLASSIFICATION)
+        found = metrics.quality_metrics(task.kind, task.class_counts.log().expand(len(targets), -1), targets, names)
+    elif task.kind == "multilabel":
+        outputs = task.parts["train"][1].mean(0).logit(eps=1e-6).expand_as(targets)
+        found = metrics.quality_metrics(task.kind, outputs, targets.long(), names)
     else:
         pair = task.parts["train"][1].mean(0).expand_as(targets), targets
         in_units = pair if task.targets is None else (task.targets.invert(pair[0]), task.targets.invert(pair[1]))
-        found = metrics.quality_metrics(task.kind, *in_units, metrics.REGRESSION) | metrics.quality_metrics(task.kind, *pair, ["loss"])
+        found = metrics.quality_metrics(task.kind, *in_units, names) | metrics.quality_metrics(task.kind, *pair, ["loss"])
     return {f"val_{name}": value for name, value in found.items()}
 
 
@@ -80,6 +85,8 @@ def notes(task: Task, balanced: bool) -> tuple[str, ...]:
         lines = (f"no other data are named, so the loaders are those of {type(task.datamodule).__name__} itself", *lines)
     if balanced:
         lines = (*lines, f"{imbalance(task)}; the objective is {BALANCED}, as accuracy would say little")
+    if task.kind == "multilabel":
+        lines = (*lines, f"the targets are {task.outputs} labels, any number of which an example has")
     return lines
 
 
@@ -88,7 +95,7 @@ def absent(task: Task, models: Mapping[str, type | None], lightning: bool, fixed
     reasons: Reasons = {slot: {} for slot in SLOTS}
     reasons["augmentation"] = absent_augmentation(task)
     if task.class_counts is None:
-        reasons["loss"]["class_counts"] = "the targets are no classes" if task.kind != "unknown" else "the classes are not known"
+        reasons["loss"]["class_counts"] = NO_CLASSES.get(task.kind, "the classes are not known")
     if not task.sized:
         for slot in ("optimizer", "schedule", "regularizer"):
             reasons[slot] |= dict.fromkeys(("total_steps", "steps_per_epoch"), NO_LENGTH)

@@ -132,8 +132,7 @@ def measure_quality(trainer: L.Trainer, net: Net, feed: Feed, part: str, objecti
 
 def metric_names(net: Net) -> tuple[str, ...]:
     """The metrics that a plain network is judged by: ours, and the user's."""
-    ours = metrics.CLASSIFICATION if net.kind == "classification" else metrics.REGRESSION
-    return (*ours, *net.metrics)
+    return (*metrics.METRICS[net.kind], *net.metrics)
 
 
 def judged(net: Net, outputs: Tensor, targets: Tensor, names: Iterable[str]) -> dict[str, float]:

@@ -5,7 +5,8 @@ import math
 import resource
 import statistics
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from typing import Any
 
 import torch
@@ -17,54 +18,72 @@ from torchmetrics.functional import regression as R
 from autoopt.errors import out_of_memory
 from autoopt.module.flops import flops
 
-CLASSIFICATION = ("accuracy", "balanced_accuracy", "f1", "recall", "precision", "loss")
-REGRESSION = ("rmse", "mae", "r2", "loss")
 RESAMPLES = 200
+Measure = Callable[..., Any]
 
 
-def quality_metrics(kind: str, outputs: Tensor, targets: Tensor, names: Iterable[str]) -> dict[str, float]:
-    """The named metrics; in f1, recall and precision classes count alike (macro), and so in balanced accuracy.
-
-    Args:
-        outputs: logits `(N, K)` or values `(N, D)`.
-        targets: class indices `(N,)` or values `(N, D)`.
-    """
-    if kind == "regression":  # in single precision a large mean hides the spread
-        outputs, targets = outputs.double(), targets.double()
-        names = [name for name in names if name != "r2" or len(targets) > 1]  # of one value there is none
-    return {name: float(compute_metric(kind, name, outputs, targets)) for name in names}
-
-
-def compute_metric(kind: str, name: str, outputs: Tensor, targets: Tensor) -> Tensor:
-    if kind == "regression":
-        return {
-            "rmse": lambda: R.mean_squared_error(outputs, targets, squared=False),
-            "mae": lambda: R.mean_absolute_error(outputs, targets),
-            "r2": lambda: R.r2_score(outputs, targets),
-            "loss": lambda: F.mse_loss(outputs, targets),
-        }[name]()
-    if name == "loss":
-        return F.cross_entropy(outputs, targets)
-    if name == "accuracy":
-        return C.multiclass_accuracy(outputs, targets, outputs.shape[1], average="micro", validate_args=False)
-    if name == "balanced_accuracy":
-        return balanced_accuracy(outputs.argmax(1), targets)
-    metric = {"f1": C.multiclass_f1_score, "recall": C.multiclass_recall, "precision": C.multiclass_precision}[name]
-    return metric(outputs, targets, outputs.shape[1], average="macro", validate_args=False)
-
-
-def balanced_accuracy(predictions: Tensor, targets: Tensor) -> Tensor:
+def balanced_accuracy(outputs: Tensor, targets: Tensor) -> Tensor:
     """The mean recall over the classes that the targets have, so that each of them counts alike.
 
     Brodersen et al. 2010, DOI 10.1109/ICPR.2010.764.
     """
     examples = targets.bincount()
-    right = targets[predictions == targets].bincount(minlength=len(examples))
+    right = targets[outputs.argmax(1) == targets].bincount(minlength=len(examples))
     return (right[examples > 0] / examples[examples > 0]).mean()
 
 
+def of_classes(metric: Measure, average: str) -> Measure:
+    """A metric of torchmetrics, of class indices `(N,)`."""
+    return lambda outputs, targets: metric(outputs, targets, outputs.shape[1], average=average, validate_args=False)
+
+
+def of_labels(metric: Measure, **settings: Any) -> Measure:
+    """A metric of torchmetrics, of the labels whose probability is above 0.5; a label that no example has or gets counts as 0."""
+    return lambda outputs, targets: metric(outputs.sigmoid(), targets, outputs.shape[1], **settings, validate_args=False)
+
+
+METRICS: Mapping[str, Mapping[str, Measure]] = {
+    "classification": {
+        "accuracy": of_classes(C.multiclass_accuracy, "micro"),
+        "balanced_accuracy": balanced_accuracy,
+        "f1": of_classes(C.multiclass_f1_score, "macro"),
+        "recall": of_classes(C.multiclass_recall, "macro"),
+        "precision": of_classes(C.multiclass_precision, "macro"),
+        "loss": F.cross_entropy,
+    },
+    "multilabel": {
+        "f1": of_labels(C.multilabel_f1_score, average="macro"),
+        "recall": of_labels(C.multilabel_recall, average="macro"),
+        "precision": of_labels(C.multilabel_precision, average="macro"),
+        "accuracy": of_labels(C.multilabel_accuracy, average="micro"),
+        "exact_match": of_labels(C.multilabel_exact_match),
+        "loss": lambda outputs, targets: F.binary_cross_entropy_with_logits(outputs, targets.to(outputs)) * outputs.shape[1],
+    },
+    "regression": {
+        "rmse": partial(R.mean_squared_error, squared=False),
+        "mae": R.mean_absolute_error,
+        "r2": R.r2_score,
+        "loss": F.mse_loss,
+    },
+}
+"""The metrics of each kind of task; the first is the objective where the config names none. Macro: classes or labels count alike."""
+
+
+def quality_metrics(kind: str, outputs: Tensor, targets: Tensor, names: Iterable[str]) -> dict[str, float]:
+    """The named metrics of a kind of task.
+
+    Args:
+        outputs: logits `(N, K)` or values `(N, D)`.
+        targets: class indices `(N,)`, labels `(N, K)` of 0 and 1, or values `(N, D)`.
+    """
+    if kind == "regression":  # in single precision a large mean hides the spread
+        outputs, targets = outputs.double(), targets.double()
+        names = [name for name in names if name != "r2" or len(targets) > 1]  # of one value there is none
+    return {name: float(METRICS[kind][name](outputs, targets)) for name in names}
+
+
 def by(name: str, metric: Any, outputs: Tensor, targets: Tensor) -> float:
-    """A metric of the user's own: a torchmetrics class (given `num_classes` where it takes that), or a function.
+    """A metric of the user's own: a torchmetrics class (given `num_classes` or `num_labels` where it takes that), or a function.
 
     Args:
         metric: of (outputs, targets), as `quality_metrics` has them.
@@ -74,7 +93,8 @@ def by(name: str, metric: Any, outputs: Tensor, targets: Tensor) -> float:
     """
     try:
         if isinstance(metric, type):
-            metric = metric(**{"num_classes": outputs.shape[1]} if "num_classes" in inspect.signature(metric).parameters else {})
+            counts = {"num_classes", "num_labels"} & inspect.signature(metric).parameters.keys()
+            metric = metric(**dict.fromkeys(counts, outputs.shape[1]))
         return float(metric(outputs, targets))
     except Exception as error:
         raise ValueError(f"metrics={name}: {type(error).__name__}: {error}") from error

@@ -82,7 +82,7 @@ def validate(trainer: L.Trainer, net: Net, feed: Feed, objective: str | None) ->
     call_all(trainer, net, "on_validation_epoch_start")
     outputs, targets = net.predict(feed.held_out("validation"), trainer)
     call_all(trainer, net, "on_validation_epoch_end")
-    every = ("accuracy" if net.kind == "classification" else "rmse", "loss")
+    every = (metric_names(net)[0], "loss")
     extra = {metric_name(objective)} & set(metric_names(net)) - set(every)
     values = {f"val_{k}": v for k, v in judged(net, outputs, targets, (*every, *extra)).items()}
     trainer.callback_metrics.update({name: torch.tensor(value) for name, value in values.items()})

@@ -22,7 +22,7 @@ from autoopt.errors import BadInput
 from autoopt.space import Domain, Space
 from autoopt.store import Store
 from autoopt.technique import Technique, build
-from autoopt.trial.facts import facts, overrides_hook
+from autoopt.trial.facts import NO_CLASSES, facts, overrides_hook
 from autoopt.trial.imports import file_digests, import_callbacks, import_metrics, import_techniques
 
 BATCH_HOOKS = ("on_before_batch_transfer", "transfer_batch_to_device", "on_after_batch_transfer")
@@ -124,7 +124,7 @@ def check_batches(data: Technique, tree: Tree, space: Space, task: Task, fixed_s
     if fixed_size and space.baseline().tree["batches"]["size"] is not None:
         raise BadInput(f"batches.size={size}: {fixed_size}; leave batches.size out")
     if "balanced" in str(sampler) and (task.datamodule or task.kind != "classification"):
-        why = f"{data.name} draws its own batches" if task.datamodule else "the targets are no classes"
+        why = f"{data.name} draws its own batches" if task.datamodule else NO_CLASSES[task.kind]
         raise BadInput(f"batches.sampler={sampler}: {why}; leave batches.sampler out")
     if isinstance(task.datamodule, OwnLoaders) and not task.datamodule.each_its_own:
         for name, option in space.options["model"].items():

@@ -24,7 +24,7 @@ def distill(
     """A smaller model learns from the trained one: (1 - w) L + w T^2 KL(p_T || q_T), with p_T and q_T the softmax of the logits over T.
 
     The student is the recipe's model with `argument` reduced to its share (a width that is a multiple of 8 stays one), from new weights.
-    For regression, the squared distance to the trained model's outputs replaces the divergence.
+    For regression and for several labels, the squared distance to the trained model's outputs replaces the divergence.
 
     Args:
         weight: w, the weight of the trained model's outputs against the recipe's own loss L.
@@ -37,12 +37,12 @@ def distill(
     """
     step = 8 if argument == "width" else 1
     student, teacher = build(**{argument: lambda value: smaller(value, share, step)}), copy.deepcopy(model).eval()
-    regression = next(iter(batches))[1].is_floating_point()
+    classes = not next(iter(batches))[1].is_floating_point()
 
     def loss(inputs: Tensor, outputs: Tensor, task_loss: Tensor) -> Tensor:
         with torch.no_grad():
             taught = teacher(inputs)
-        distance = F.mse_loss(outputs, taught) if regression else divergence(outputs, taught, temperature)
+        distance = divergence(outputs, taught, temperature) if classes else F.mse_loss(outputs, taught)
         return (1 - weight) * task_loss + weight * distance
 
     return finetune(student, epochs, loss)

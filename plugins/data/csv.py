@@ -12,7 +12,7 @@ WHERE = "data.csv"
 
 def csv(
     *,
-    target: str,
+    target: str | list,
     path: str | None = None,
     train: str | None = None,
     val: str | None = None,
@@ -33,7 +33,8 @@ def csv(
     marks them. `types=[zip:category,day:date]` sets the type of a column, `drop=[id]` leaves columns out, and
     `na_values=[unknown]` adds words for missing values (`na_values=[]`: only empty cells are missing).
     The target is classes if it holds texts, truth values, integers with at most 20 distinct values, or two distinct whole
-    numbers; else it is a regression. `kind` (classification, regression) overrides this.
+    numbers; else it is a regression. Several columns (`target=[wet,cold]`) are labels, any number of which an example has, if all
+    hold 0 and 1 or truth values; else a regression of several values. `kind` (classification, multilabel, regression) overrides this.
 
     RFC 4180 (2005).
 

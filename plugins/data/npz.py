@@ -18,8 +18,9 @@ def npz(*, path: str, inputs: str = "x", targets: str = "y", kind: str | None = 
 
     Inputs with four dimensions are images, and so are (N, H, W) of uint8 and uint16; `layout` (NCHW, NHWC, NHW, numbers) is needed
     if the shape leaves doubt. Uncompressed arrays stay in the file if they do not fit in memory. Targets are classes if they are
-    texts, up to 20 distinct integers or rows with a single 1; real numbers are a regression. `kind` overrides this, and is needed
-    in doubt. `split.group`, `split.time` and `split.column` may name other arrays of the same length.
+    texts, up to 20 distinct integers or rows with a single 1; other rows of 0 and 1 are labels, any number of which an example has;
+    real numbers are a regression. `kind` (classification, multilabel, regression) overrides this, and is needed in doubt.
+    `split.group`, `split.time` and `split.column` may name other arrays of the same length.
 
     Harris et al. 2020, arXiv:2006.10256.
 

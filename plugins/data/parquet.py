@@ -12,7 +12,7 @@ WHERE = "data.parquet"
 
 def parquet(
     *,
-    target: str,
+    target: str | list,
     path: str | None = None,
     train: str | None = None,
     val: str | None = None,

@@ -8,20 +8,21 @@ from autoopt.data.task import Task
 from autoopt.domain import Unavailable
 
 
-def bce(task: Task, *, threshold: float | None = 0.2) -> Callable[[Tensor, Tensor], Tensor]:
-    """`-q_k log σ(o_k) - (1 - q_k) log(1 - σ(o_k))`: each class against all others, summed over classes; the mean over examples.
+def bce(task: Task, *, threshold: float | None = 0.2, multilabel_only: bool = False) -> Callable[[Tensor, Tensor], Tensor]:
+    """`-q_k log σ(o_k) - (1 - q_k) log(1 - σ(o_k))`, each class or label by itself, summed over these; the mean over examples.
 
-    The outputs o are (N, K), the targets q class indices (N,) or probabilities (N, K), σ is the logistic function. A class whose share
-    in a mixture is above `threshold` is wholly there (q = 1), else not at all; with null, q is the share. The sum over classes makes
-    the gradient as large as that of cross-entropy.
+    The outputs o are (N, K), the targets q class indices (N,), labels or probabilities (N, K), σ is the logistic function. A class or
+    label whose share in a mixture is above `threshold` is wholly there (q = 1), else not at all; with null, q is the share. The sum
+    makes the gradient as large as that of cross-entropy. With `multilabel_only`, tasks with one class for each example are refused.
 
     Wightman et al. 2021, arXiv:2110.00476.
 
     Raises:
-        Unavailable: the task is regression.
+        Unavailable: the task is regression, or it has one class for each example and `multilabel_only` is set.
     """
-    if task.kind != "classification":
-        raise Unavailable(f"bce is for classification, the task is {task.kind}")
+    kinds = ("multilabel",) if multilabel_only else ("multilabel", "classification")
+    if task.kind not in kinds:
+        raise Unavailable(f"bce is for {' and '.join(kinds)}, the task is {task.kind}")
 
     def loss(outputs: Tensor, targets: Tensor) -> Tensor:
         q = targets if targets.is_floating_point() else one_hot(targets, outputs.shape[1]).float()

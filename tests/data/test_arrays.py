@@ -114,19 +114,30 @@ def test_integers_are_values_where_the_user_says_so():
     assert targets_of(np.eye(3)[CODES], "regression", "d")[0].shape == (N, 3)
 
 
+@pytest.mark.parametrize("dtype", ["bool", "uint8", "int64", "float64"])
+def test_rows_with_several_ones_or_none_are_labels(dtype):
+    rows = (draw(5) > 0.5).astype(dtype)
+    targets, kind, names = targets_of(rows, None, "d")
+    assert (kind, names, targets.dtype) == ("multilabel", ("0", "1", "2", "3", "4"), torch.float32)
+    assert torch.equal(targets, torch.tensor(rows.astype("float32")))
+    assert targets_of(np.eye(3)[CODES].astype(dtype), "multilabel", "d")[1] == "multilabel", "the user knows"
+    assert targets_of(rows, "regression", "d")[1] == "regression"
+
+
 @pytest.mark.parametrize(
     ("targets", "kind", "said"),
     [
         (np.arange(N) + 18, None, r"the targets are 42 different integers, 18 to 59: classes or values; give d\.kind=classification or"),
         ((CODES == 1).astype("float32"), None, r"the targets are 0\.0 and 1\.0 in float32: classes or values; give d\.kind="),
-        (draw(5) > 0.5, None, r"multi-label, rows with several 1s or none; several labels .* need a LightningModule with its own loss"),
-        ((draw(5) > 0.5).astype("float32"), None, r"multi-label, .*; or give d\.kind=regression"),
+        (draw(5) > 0.5, "classification", r"the targets are bool \(42, 5\); expected a single class .*, or give d\.kind=multilabel"),
+        (draw(5), "multilabel", r"the targets are float32 \(42, 5\); expected rows \(N, K\) of 0 and 1 for d\.kind=multilabel"),
+        (CODES, "multilabel", r"the targets are \w+ \(42,\); expected rows \(N, K\) of 0 and 1 for d\.kind=multilabel"),
         (draw(2, dtype="int64", top=9), None, r"the targets are int64 \(42, 2\); expected a single class for each example"),
         (draw(2), "classification", r"the targets are float32 \(42, 2\); expected a single class"),
-        (draw(4, 4), None, r"the targets have the shape \(42, 4, 4\); expected a class \(N,\) or values \(N, D\)"),
+        (draw(4, 4), None, r"the targets have the shape \(42, 4, 4\); expected a class .*; masks need a LightningModule"),
         (np.array(["a"] * N), "regression", r"d\.kind=regression: the targets are <U1; expected numbers"),
         (np.zeros(N, "datetime64[s]"), None, r"the targets are datetime64\[s\]; expected integers or texts"),
-        (CODES, "clustering", r"d\.kind=clustering: expected classification or regression"),
+        (CODES, "clustering", r"d\.kind=clustering: expected classification or multilabel or regression"),
     ],
 )
 def test_targets_that_may_be_both_or_neither_are_refused_in_a_line(targets, kind, said):

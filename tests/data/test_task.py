@@ -251,7 +251,7 @@ def test_labels_of_a_data_module_may_be_of_any_whole_type(dtype):
         ),
         (
             torch.ones(30, 8, 8, dtype=torch.uint8),
-            r"have the shape \(N, 8, 8\); .* or masks, need a LightningModule with its own loss",
+            r"have the shape \(N, 8, 8\); .*; masks need a LightningModule with its own loss",
         ),
         (torch.full((30,), -1), "hold the class -1; expected classes from 0 upwards"),
     ],
@@ -275,12 +275,58 @@ def test_several_loaders_in_place_of_one_are_refused(several):
     assert make_task(Several(torch.arange(20) % 2), SPLIT, scan=False).kind == "classification"
 
 
-@pytest.mark.parametrize("dtype", [torch.long, torch.float32])
-def test_several_labels_of_an_example_are_for_a_module_with_its_own_loss(dtype):
-    labels = torch.ones(30, 3, dtype=dtype)
-    with pytest.raises(BadInput, match=r"rows of 0 and 1 with several 1s or none; several labels .* need a LightningModule with its own"):
-        make_task(Rows(labels), SPLIT)
-    assert make_task(Rows(labels), SPLIT, scan=False).datamodule is not None
+@pytest.mark.parametrize("dtype", [torch.long, torch.bool, torch.float32])
+def test_rows_of_0_and_1_are_told_by_all_batches(dtype):
+    """The first batch shows a single 1 in each row, as classes do."""
+    rows = torch.eye(3).repeat(10, 1)
+    assert make_task(Rows(rows.to(dtype)), SPLIT).kind == "classification"
+    rows[-1] = torch.tensor([1, 1, 0])
+    task = make_task(Rows(rows.to(dtype)), SPLIT)
+    assert (task.kind, task.outputs, task.class_counts) == ("multilabel", 3, None)
+    assert make_task(Rows((1 - rows).to(dtype)), SPLIT, scan=False).kind == "multilabel"
+
+
+def test_values_that_begin_like_classes_are_a_regression():
+    rows = torch.eye(3).repeat(10, 1)
+    rows[-1, 0] = 0.5
+    assert make_task(Rows(rows), SPLIT).kind == "regression"
+
+
+def labels(*columns: torch.Tensor, splits=None, dtype=torch.float32) -> Examples:
+    rows = torch.stack(columns, 1).to(dtype)
+    return Examples(torch.rand(len(rows), 2), rows, "multilabel", tuple("abcd"[: len(columns)]), splits)
+
+
+@pytest.mark.parametrize("dtype", [torch.long, torch.bool, torch.float32])
+def test_labels_are_split_by_chance_and_are_not_scaled(dtype):
+    numbers = torch.arange(50)
+    task = make_task(labels(numbers % 2 == 0, numbers % 3 == 0, dtype=dtype), SPLIT)
+    assert (task.kind, task.outputs, task.classes, task.class_counts, task.targets) == ("multilabel", 2, ("a", "b"), None, None)
+    found = torch.cat([targets for _, targets in task.parts.values()])
+    assert found.dtype == torch.float32 and found.sum(0).tolist() == [25, 17] and task.notes == ()
+
+
+def test_labels_that_a_part_lacks_are_told():
+    numbers = torch.arange(30)
+    splits = dict(zip(("train", "validation", "test"), numbers.split(10), strict=True))
+    task = make_task(labels(numbers % 2 == 0, numbers >= 10, numbers < 20, numbers < 0, splits=splits), SPLIT)
+    assert task.notes == (
+        "no training example has the label 'b', 'd', which cannot be learnt",
+        "the test part has no example of 'c', whose f1, recall and precision count as 0",
+    )
+
+
+@pytest.mark.parametrize(
+    ("targets", "said"),
+    [
+        (torch.rand(30, 2), r"labels are rows \(N, K\) of 0 and 1; the targets are \(30, 2\) and hold 0"),
+        (torch.arange(30) % 2, r"labels are rows \(N, K\) of 0 and 1; the targets are \(30,\) and hold 0 to 1"),
+        (torch.ones(30, 2), "all targets are the same labels"),
+    ],
+)
+def test_what_is_no_labels_is_refused(targets, said):
+    with pytest.raises(BadInput, match=f"data: {said}"):
+        make_task(Examples(torch.rand(30, 2), targets, "multilabel"), SPLIT)
 
 
 def test_a_module_that_knows_its_classes_is_spared_the_scan():

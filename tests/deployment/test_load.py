@@ -94,6 +94,33 @@ def test_what_cannot_be_numbers_is_refused_with_the_way_out():
         Deployed(nn.Identity(), task).predict(["a text", "another"])
 
 
+LOGITS = torch.tensor([[3.0, -1.0, 0.1], [-3.0, 0.0, -0.1]])
+
+
+def test_labels_are_predicted_by_name_each_by_itself():
+    model = Deployed(Same(), Task("multilabel", (3,), 3, ("a", "b", "c")))
+    assert model.predict(LOGITS) == [("a", "c"), ()]
+    assert Deployed(Same(), Task("multilabel", (3,), 3)).predict(LOGITS) == [(0, 2), ()]
+    torch.testing.assert_close(model.predict_proba(LOGITS), 1 / (1 + (-LOGITS).exp()))
+
+
+def test_the_probabilities_of_classes_add_up_to_one():
+    model = Deployed(Same(), Task("classification", (3,), 3, ("a", "b", "c")))
+    assert model.predict(LOGITS) == ["a", "b"]
+    torch.testing.assert_close(model.predict_proba(LOGITS), LOGITS.exp() / LOGITS.exp().sum(1, keepdim=True))
+
+
+def test_what_has_no_probabilities_is_refused():
+    with pytest.raises(
+        BadInput, match=r"predict_proba: the task is regression, not the logits of classes or labels; call model\(model\.encode"
+    ):
+        Deployed(Same(), Task("regression", (3,), 3)).predict_proba(LOGITS)
+    own = Deployed(Same(), Task("multilabel", (3,), 3), logits=False)
+    assert torch.equal(own.predict(LOGITS), LOGITS), "they may be probabilities already"
+    with pytest.raises(BadInput, match=r"predict_proba: a LightningModule's outputs are its author's, not the logits"):
+        own.predict_proba(LOGITS)
+
+
 def test_only_texts_are_texts():
     texts = Texts(["good film", "bad film"] * 10, 5, 10)
     task = make_task(Examples(texts, torch.arange(20) % 2, "classification", ("a", "b")), SPLIT)

@@ -338,6 +338,14 @@ def unnamed_class():
     return Examples(torch.rand(3, 3), torch.tensor([0, 1, 2]), "classification", ("a", "b"))
 
 
+def half_labels():
+    return Examples(torch.rand(3, 3), torch.tensor([[0.0, 1.0], [0.5, 1.0], [1.0, 0.0]]), "multilabel")
+
+
+def unnamed_label():
+    return Examples(torch.rand(3, 3), torch.eye(3), "multilabel", ("a", "b"))
+
+
 def overlapping_splits():
     part = torch.tensor([0, 1])
     return Examples(torch.rand(4, 3), torch.rand(4, 1), "regression", (), {"train": part, "validation": part, "test": part + 2})

@@ -220,9 +220,10 @@ def test_distill_teaches_by_gradients_of_the_student_alone(net):
     assert all(p.grad is None for p in net.parameters())
 
 
-def test_distill_takes_the_squared_distance_for_values():
+@pytest.mark.parametrize("targets", [torch.rand(16, 2), torch.ones(16, 2)], ids=["values", "labels"])
+def test_distill_takes_the_squared_distance_where_there_are_no_classes(targets):
     model, student, inputs = mlp(TABLE).eval(), mlp(TABLE, width=4), torch.rand(16, 6)
-    seen = distilled(model, inputs, torch.rand(16, 2), student, weight=0.5)
+    seen = distilled(model, inputs, targets, student, weight=0.5)
     found, task_loss = student(inputs), torch.tensor(3.0)
     expected = 1.5 + 0.5 * (found - outputs(model, inputs)).square().mean()
     torch.testing.assert_close(seen.loss(inputs, found, task_loss), expected)

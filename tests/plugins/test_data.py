@@ -123,6 +123,58 @@ def test_csv_kind_overrides(table):
     assert table("a,y\n1,0.5\n2,1.5\n", kind="classification").classes == ("0.5", "1.5")
 
 
+WEATHER = "a,wet,cold,rain,wind\n1,1,true,0.5,3\n2,0,true,1.5,4\n3,1,false,2,0\n4,0,false,0,1\n"
+
+
+def test_csv_columns_of_0_and_1_are_labels_by_the_names_of_their_columns(table):
+    examples = table(WEATHER, target=["wet", "cold"])
+    assert (examples.kind, examples.classes, examples.targets.dtype) == ("multilabel", ("wet", "cold"), torch.float32)
+    assert examples.targets.tolist() == [[1, 1], [0, 1], [1, 0], [0, 0]] and encoded(examples).shape == (4, 3)
+    assert table(WEATHER, target=["wet", "cold"], kind="regression").kind == "regression"
+    assert table(WEATHER, target=["wet"]).kind == table(WEATHER, target="wet").kind == "classification"
+
+
+def test_csv_several_columns_of_numbers_are_a_regression(table):
+    examples = table(WEATHER, target=["rain", "wind"])
+    assert (examples.kind, examples.classes) == ("regression", ("rain", "wind"))
+    assert examples.targets.tolist() == [[0.5, 3], [1.5, 4], [2, 0], [0, 1]] and make_task(examples, SPLIT).outputs == 2
+
+
+@pytest.mark.parametrize(
+    ("target", "settings", "message"),
+    [
+        (
+            ["wet", "cold", "wind"],
+            {},
+            r"the target 'wind' holds other values than 0 and 1, .*; if all targets are values, give data\.csv\.kind=",
+        ),
+        (["rain", "wind"], {"kind": "multilabel"}, r"the target 'rain' holds other values than 0 and 1"),
+        (["wet", "cold"], {"kind": "classification"}, r"kind=classification: a class is one column, but data\.csv\.target names 2"),
+        ("wet", {"kind": "multilabel"}, r"kind=multilabel: a label is a column of 0 and 1; name several: 'data\.csv\.target=\[wet,…\]'"),
+        (["wet", "wet"], {}, r"data\.csv\.target names the column 'wet' twice"),
+        ([], {}, r"data\.csv\.target=\[\]: name a column, or several"),
+        (["wet", "snow"], {}, r"data\.csv\.target: the table has no column 'snow'"),
+        (
+            ["wet", "a"],
+            {"types": ["a:category"]},
+            r"the target 'a' is a category such as '1'; several targets are numbers, or labels of 0 and 1",
+        ),
+    ],
+)
+def test_csv_refuses_several_targets_in_one_line(table, target, settings, message):
+    with pytest.raises(BadInput, match=message) as caught:
+        table(WEATHER, target=target, **settings)
+    assert "\n" not in str(caught.value)
+
+
+def test_parquet_has_several_targets_too(tmp_path):
+    frame = pandas.DataFrame({"a": [1.5, 2.5, 3.5], "wet": [True, False, True], "cold": [0, 1, 0], "wind": [0.5, 1.0, 7.0]})
+    frame.to_parquet(tmp_path / "t.parquet")
+    examples = parquet(path=str(tmp_path / "t.parquet"), target=["wet", "cold"])
+    assert examples.kind == "multilabel" and examples.targets.tolist() == [[1, 0], [0, 1], [1, 0]]
+    assert parquet(path=str(tmp_path / "t.parquet"), target=["a", "wind"]).classes == ("a", "wind")
+
+
 @pytest.mark.parametrize("separator", [";", "\t", "\\t"])
 def test_csv_separators(table, separator):
     text = "a;y\n1;u\n2;v\n".replace(";", separator.replace("\\t", "\t"))
@@ -146,7 +198,7 @@ def test_csv_separators(table, separator):
         ("a,y\n1,u\n2,v\n", {"train": "x.csv"}, r"data\.csv\.path=.*, data\.csv\.train=x\.csv: give one of the two"),
         ("a,y\n1,u\n2,v\n", {"test": "x.csv"}, r"data\.csv\.path: there is no file x\.csv"),
         ("a,y\n1,u\n2,v\n", {"kind": "regression"}, "a regression needs numbers, the target 'y' holds 'u'"),
-        ("a,y\n1,u\n2,v\n", {"kind": "clustering"}, r"data\.csv\.kind=clustering: expected classification or regression"),
+        ("a,y\n1,u\n2,v\n", {"kind": "clustering"}, r"data\.csv\.kind=clustering: expected classification or multilabel or regression"),
         ("a,b,y\n1,inf,u\n2,3,v\n", {}, "column 'b' holds infinite values"),
         ("a,y\n1e300,u\n2,v\n", {}, "column 'a' holds infinite values"),
         ("a,y\n1,inf\n2,1.5\n", {}, "column 'y' holds infinite values"),

@@ -127,9 +127,17 @@ def test_the_gradient_of_bce_at_the_right_class_is_that_of_cross_entropy_however
     torch.testing.assert_close(*gradients, rtol=0.15, atol=0)
 
 
-def test_bce_is_not_for_values():
-    with pytest.raises(Unavailable, match="bce is for classification, the task is regression"):
+def test_bce_asks_for_each_label_by_itself():
+    q, p = torch.tensor([[1.0, 1, 0], [0, 0, 0], [1, 0, 1]]), 1 / (1 + (-OUTPUTS[:3]).exp())
+    loss = bce(Task("multilabel"), multilabel_only=True)
+    torch.testing.assert_close(loss(OUTPUTS[:3], q), -(q * p.log() + (1 - q) * (1 - p).log()).sum(1).mean())
+
+
+def test_bce_is_not_for_values_and_can_be_kept_from_classes():
+    with pytest.raises(Unavailable, match="bce is for multilabel and classification, the task is regression"):
         bce(Task("regression"))
+    with pytest.raises(Unavailable, match="bce is for multilabel, the task is classification"):
+        bce(Task("classification"), multilabel_only=True)
 
 
 @pytest.mark.parametrize("gamma", [0.5, 2.0])

@@ -9,7 +9,7 @@ import torchmetrics
 from torch import nn
 
 from autoopt.trial import metrics
-from autoopt.trial.metrics import CLASSIFICATION, REGRESSION, by, latency, on_resamples, operations, quality_metrics, size
+from autoopt.trial.metrics import METRICS, by, latency, on_resamples, operations, quality_metrics, size
 
 N = 400
 
@@ -70,19 +70,45 @@ def test_metrics_of_the_users_own():
     assert by("Fifth", Fifth, outputs, targets.flip(0)) == pytest.approx(0.5, abs=0.2)
     assert by("worst", lambda o, t: (o.argmax(1) - t).abs().max(), outputs, targets.flip(0)) == 7
     assert by("Acc", torchmetrics.classification.MulticlassAccuracy, outputs, targets) == 1.0
+    assert by("Match", torchmetrics.classification.MultilabelExactMatch, outputs, torch.eye(8).long()) == 1.0
     with pytest.raises(ValueError, match="metrics=broken: ZeroDivisionError: division by zero"):
         by("broken", lambda o, t: 1 / 0, outputs, targets)
 
 
 def test_classification_equals_scikit_learn(guesses):
-    assert quality_metrics("classification", *guesses, CLASSIFICATION) == pytest.approx(theirs(*guesses), abs=1e-6)
+    assert quality_metrics("classification", *guesses, METRICS["classification"]) == pytest.approx(theirs(*guesses), abs=1e-6)
+
+
+@pytest.fixture
+def labels(generator) -> tuple[torch.Tensor, torch.Tensor]:
+    """Logits of a fair model over four labels, of which an example has any number; those of the last are all within [0, 1]."""
+    targets = (torch.rand(N, 4, generator=generator) < torch.tensor([0.6, 0.3, 0.1, 0.5])).long()
+    outputs = torch.randn(N, 4, generator=generator) + 3 * targets - 1.5
+    return torch.cat([outputs[:, :3], outputs[:, 3:].sigmoid()], 1), targets
+
+
+def test_labels_equal_scikit_learn(labels):
+    outputs, targets = labels
+    found, macro = outputs > 0, {"average": "macro", "zero_division": 0}
+    expected = {
+        "f1": sk.f1_score(targets, found, **macro),
+        "recall": sk.recall_score(targets, found, **macro),
+        "precision": sk.precision_score(targets, found, **macro),
+        "accuracy": 1 - sk.hamming_loss(targets, found),
+        "exact_match": sk.accuracy_score(targets, found),
+        "loss": 4 * sk.log_loss(targets.flatten(), outputs.double().sigmoid().flatten()),
+    }
+    assert quality_metrics("multilabel", outputs, targets, METRICS["multilabel"]) == pytest.approx(expected, abs=1e-6)
+    within = quality_metrics("multilabel", outputs[:, 3:].repeat(1, 2), targets[:, 3:].repeat(1, 2), ["recall"])
+    assert within == {"recall": 1.0}  # torchmetrics takes outputs that are all in [0, 1] for probabilities
+    assert quality_metrics("multilabel", outputs[:1], torch.zeros(1, 4).long(), ["f1"]) == {"f1": 0.0}
 
 
 def test_classes_that_never_occur_do_not_count(guesses):
     outputs, targets = guesses
     outputs[:, 3] = -100
     rows = targets != 3
-    ours = quality_metrics("classification", outputs[rows], targets[rows], CLASSIFICATION)
+    ours = quality_metrics("classification", outputs[rows], targets[rows], METRICS["classification"])
     assert ours == pytest.approx(theirs(outputs[rows], targets[rows]), abs=1e-5)
 
 
@@ -103,7 +129,9 @@ def test_balanced_accuracy_counts_the_classes_that_there_are(guesses):
 def test_a_class_that_is_never_found_counts_as_nought(guesses):
     outputs, targets = guesses
     outputs[:, 3] = -5
-    assert quality_metrics("classification", outputs, targets, CLASSIFICATION) == pytest.approx(theirs(outputs, targets), abs=1e-5)
+    assert quality_metrics("classification", outputs, targets, METRICS["classification"]) == pytest.approx(
+        theirs(outputs, targets), abs=1e-5
+    )
 
 
 @pytest.mark.parametrize("columns", [1, 2])
@@ -115,7 +143,7 @@ def test_regression_equals_scikit_learn(estimates, columns):
         "r2": sk.r2_score(targets, outputs),
         "loss": sk.mean_squared_error(targets, outputs),
     }
-    assert quality_metrics("regression", outputs, targets, REGRESSION) == pytest.approx(expected, rel=1e-5)
+    assert quality_metrics("regression", outputs, targets, METRICS["regression"]) == pytest.approx(expected, rel=1e-5)
 
 
 def test_resamples_spread_as_the_binomial_distribution_says(guesses):
@@ -166,7 +194,7 @@ def test_a_large_mean_hides_no_spread():
     assert quality_metrics("regression", outputs[:1], targets[:1], ["r2", "mae"]).keys() == {"mae"}, "of one value there is no r2"
 
 
-@pytest.mark.parametrize("name", REGRESSION)
+@pytest.mark.parametrize("name", METRICS["regression"])
 def test_regression_is_resampled_too(estimates, name):
     drawn, _ = on_resamples(lambda *drawn: quality_metrics("regression", *drawn, [name])[name], *estimates)
     assert min(drawn) < quality_metrics("regression", *estimates, [name])[name] < max(drawn)

@@ -17,6 +17,7 @@ from torch.optim import Optimizer
 from torch.utils.data import DataLoader, IterableDataset, TensorDataset
 
 from autoopt.config import compose
+from autoopt.data.task import Examples
 from autoopt.domain import Unavailable
 from autoopt.errors import BadInput, NonFinite, StoreFault, TechniqueError
 from autoopt.orders import Compress, Graph, Measure, Order, Outcome, Problem, Train, TryOut
@@ -553,6 +554,39 @@ def test_the_losses_of_values_are_in_one_unit():
     raw, recipe = prepared("data=diabetes", "model=linear", "device=cpu", "study.epochs=1", "split.normalise=false")
     metrics = measured(raw, recipe)
     assert metrics["val_loss"] == pytest.approx(metrics["val_rmse"] ** 2, rel=1e-5) and metrics["train_loss"] > 1000
+
+
+def labelled() -> Examples:
+    """Labels that show in the signs of the inputs; the last is set in one example of eight."""
+    inputs = torch.randn(240, 4, generator=torch.Generator().manual_seed(0))
+    return Examples(inputs, torch.cat([inputs[:, :2] > 0, (inputs[:, :3] > 0).all(1, keepdim=True)], 1), "multilabel", ("a", "b", "both"))
+
+
+LABELS = (f"data={HERE}:labelled", "model=mlp", "loss=bce", "device=cpu", "study.epochs=15", "optimizer.adamw.lr=0.01")
+
+
+@pytest.mark.parametrize("augmentation", ["none", "[mixup]", "[generate]"])
+def test_labels_are_learnt_and_measured_each_by_itself(tmp_path, augmentation):
+    world, recipe = prepared(*LABELS, f"augmentation={augmentation}", root=tmp_path)
+    seen: list[dict] = []
+    trained(world, recipe, lambda _, metrics: seen.append(metrics), objective="val_exact_match", keep=True)
+    assert seen[-1].keys() >= {"val_f1", "val_loss", "val_exact_match", "train_loss"} and seen[-1]["val_loss"] < 0.4
+    found = on_the_test_part(world, recipe, objective="val_f1")
+    assert {"test_f1", "test_recall", "test_precision", "test_accuracy", "test_exact_match", "test_loss"} <= found.metrics.keys()
+    assert found.metrics["test_f1"] > 0.8 and len(found.resamples) == 200
+
+
+class Labels(Rows):
+    """Labels of a data module, as truth values."""
+
+    def rows(self, seed: int, shuffle: bool = False) -> DataLoader:
+        whole = labelled()
+        return DataLoader(TensorDataset(whole.inputs, whole.targets), self.batch_size, shuffle=shuffle)
+
+
+def test_labels_of_a_data_module_are_learnt():
+    world, recipe = prepared(f"data={HERE}:Labels", *LABELS[1:], "augmentation=[mixup]")
+    assert world.task.kind == "multilabel" and measured(world, recipe, objective="val_f1")["val_f1"] > 0.8
 
 
 def test_values_without_columns_are_as_good_as_one_column():

@@ -326,8 +326,28 @@ def test_a_class_that_prevails_makes_balanced_accuracy_the_objective():
     assert facts["notes"] == (f"{why}; the objective is val_balanced_accuracy, as accuracy would say little",)
     assert facts_of_rare(0.1, "objective=val_accuracy")["notes"] == (), "the user knows"
     even = facts_of_rare(0.25)
-    assert (even["objective"], even["notes"]) == (None, ())
-    assert facts_of("data=diabetes")["objective"] is None
+    assert (even["objective"], even["notes"]) == ("val_accuracy", ())
+    assert facts_of("data=diabetes")["objective"] == "val_rmse"
+
+
+def labelled() -> Examples:
+    """A table of 60 examples with three labels, of which the last is rare."""
+    labels = torch.stack([torch.arange(60) % step == 0 for step in (2, 3, 20)], 1)
+    return Examples(torch.randn(60, 3), labels, "multilabel", ("even", "third", "rare"))
+
+
+def test_labels_are_measured_by_f1_and_have_no_classes():
+    facts = prepare({"tree": compose_tree([], lambda: Network(), labelled), "store": "."})[1]
+    assert (facts["kind"], facts["outputs"], facts["objective"]) == ("multilabel", 3, "val_f1")
+    assert facts["notes"][-1] == "the targets are 3 labels, any number of which an example has"
+    assert facts["chance"].keys() >= {"val_f1", "val_exact_match", "val_loss"} and 0.5 < facts["chance"]["val_accuracy"] < 1
+    assert facts["absent"]["loss"]["class_counts"] == "an example has several labels, not one class"
+    with pytest.raises(BadInput, match=r"batches\.sampler=balanced: an example has several labels, not one class; leave batches\.sampler"):
+        prepare({"tree": compose_tree(["batches.sampler=balanced"], lambda: Network(), labelled), "store": "."})
+
+
+def test_a_lightning_module_with_labels_logs_its_own_objective():
+    assert prepare({"tree": compose_tree([], L.LightningModule, labelled), "store": "."})[1]["objective"] is None
 
 
 def test_a_network_is_not_fed_around_the_hooks_of_a_data_module():
