@@ -342,7 +342,7 @@ def test_zeros_are_not_drawn_with_what_stores_every_weight():
 
 def test_an_optimizer_that_needs_its_closure_is_drawn_where_it_has_one():
     found = space("optimizer=sam,sgd", "device=cuda", "batches.accumulate=1,2,4")
-    drawn = [found.draw(asked := trial(seed)).tree | {"params": asked.params} for seed in range(60)]
+    drawn = [found.draw(asked := trial(seed)).tree | {"params": asked.params} for seed in range(240)]
     seen = {(*d["optimizer"], d["device"]["cuda"]["precision"], d["batches"]["accumulate"]) for d in drawn}
     precisions = ("32-true", "bf16-mixed", "16-mixed")
     assert seen == {("sam", p, 1) for p in precisions[:2]} | {("sgd", p, n) for p in precisions for n in (1, 2, 4)}
