@@ -10,6 +10,7 @@ from typing import Any, NamedTuple, get_args
 from omegaconf import MISSING
 
 from autoopt import grammar
+from autoopt.arguments import alternatives
 from autoopt.config.overrides import Overrides
 from autoopt.config.settings import AT_LEAST, DURATION, DURATIONS, ONE_OF, RELATIVE, SEARCHED, SETTINGS, seconds
 from autoopt.config.tree import FROM, Tree, selected, technique_of
@@ -112,7 +113,9 @@ def problems(place: Position) -> Iterator[str]:
     except ValueError as error:
         yield str(error)
         return
-    if isinstance(meant, Range | Choice) and not place.searched:
+    if isinstance(meant, Choice) and not place.searched and list in alternatives(param.type):
+        yield f"a setting is not searched; give a list: '{place.key}=[{','.join(map(str, meant.options))}]'"
+    elif isinstance(meant, Range | Choice) and not place.searched:
         yield "a setting is not searched; give one value"
     elif isinstance(meant, Range) and param.scalar is None and place.key in SETTINGS:
         yield "give the values to choose from, as integers and shares mean different things"

@@ -178,7 +178,8 @@ def test_a_builtin_comes_back_after_an_import_path_took_its_name():
 def test_a_model_of_ones_own_is_searched_with_care():
     tree = compose([DATA, "model=own_parts:Net"])
     assert {slot: list(tree[slot]) for slot in ("initializer", "augmentation", "regularizer", "loss", "activation")} == {
-        "initializer": ["keep"], "augmentation": [], "regularizer": ["ema", "gradient_clip"], "loss": ["keep", "cross_entropy", "mse", "bce"],
+        "initializer": ["keep"], "augmentation": [], "regularizer": ["ema", "gradient_clip"],
+        "loss": ["keep", "cross_entropy", "mse", "bce"],
         "activation": ["keep"],
     }  # fmt: skip
     named = compose([DATA, "model=own_parts:Net", "augmentation=mixup", "initializer=recommended"])

@@ -169,6 +169,10 @@ def test_every_problem_has_its_line(rows):
         (["data=csv"], ["data.csv.target is missing: give data.csv.target=…"]),
         (["data=digts"], [f"No data named 'digts'. Did you mean 'digits'? Known: {SETS}."]),
         (["data=digts", "data.digts.x=3"], [f"No data named 'digts'. Did you mean 'digits'? Known: {SETS}."]),
+        (
+            ["data=csv", "data.csv.target=a,b"],
+            ["data.csv.target=choice(a,b): a setting is not searched; give a list: 'data.csv.target=[a,b]'"],
+        ),
         ([*CSV, "data.csv.path=a.csv,b.csv"], [f"data.csv.path=choice(a.csv,b.csv): {SEARCHED_NOT}"]),
         ([*CSV, "data.csv.target=null"], ["data.csv.target=null: expected str, got null"]),
     ],
