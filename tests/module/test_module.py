@@ -658,7 +658,7 @@ def test_a_network_takes_class_indices_in_every_form_and_no_masks():
         assert torch.equal(pair((inputs, targets), task.kind)[1], classes)
     assert make_task(Once(inputs, torch.eye(4)[classes]), {}, scan=True).class_counts.tolist() == [2, 2, 2, 0]
     for masks in (torch.zeros(8, 6, 6).long(), torch.rand(8, 6, 6)):
-        with pytest.raises(BadInput, match=r"targets have the shape \(N, 6, 6\); expected .* or masks, need a LightningModule"):
+        with pytest.raises(BadInput, match=r"targets have the shape \(N, 6, 6\); expected .*; masks need a LightningModule"):
             make_task(Once(torch.rand(8, 3, 6, 6), masks), {}, scan=True)
     assert pair((inputs, torch.arange(6).double()), "regression")[1].shape == (6, 1)
 
