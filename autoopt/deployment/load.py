@@ -124,7 +124,7 @@ class Deployed(nn.Module):
         return PROBABILITIES[self.task.kind](self.outputs_for(examples))
 
     @torch.no_grad()
-    def outputs_for(self, examples: Any) -> Tensor:
+    def outputs_for(self, examples: Any) -> Any:
         """The outputs for examples as `encode` takes them."""
         device = next((t.device for t in (*self.parameters(), *self.buffers())), torch.device("cpu"))
         return self(self.encode(examples).to(device))
