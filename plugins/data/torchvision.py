@@ -1,4 +1,5 @@
 import difflib
+import json
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,12 +32,12 @@ TAKEN = {"self", "root", "download", "loader", "transform", "target_transform", 
 
 
 def torchvision(
-    *, name: str, root: str, size: int | None = None, arguments: dict | None = None
+    *, name: str, root: str, size: int | None = None, arguments: list | None = None
 ) -> Annotated[Examples, Acts(preset="images")]:
     """A data set of torchvision by the name of its class, from the folder `root`; nothing is ever downloaded.
 
     Its training, validation and test sets are the parts; a set that does not exist is split off the training part. Images are
-    resized to `size` by `size` where that is given. `arguments` are further ones of the class: `{split: letters}` for EMNIST.
+    resized to `size` by `size` where that is given. `arguments` are further ones of the class: `[split:letters]` for EMNIST.
     torchvision unpickles the files of CIFAR10 and CIFAR100, after a check of their MD5 sums, and the cache of LSUN, without
     a check.
 
@@ -53,7 +54,22 @@ def torchvision(
     dataset, folder = find_dataset(name), Path(root).expanduser()
     if not folder.is_dir():
         raise BadInput(f"{WHERE}.root: there is no folder {root}; nothing is downloaded: put the files of {name} there")
-    return examples_of(open_parts(dataset, folder, arguments or {}), size)
+    return examples_of(open_parts(dataset, folder, dict(map(argument, arguments or ()))), size)
+
+
+def argument(text: str) -> tuple[str, Any]:
+    """The name and the value of `name:value`; `10` is a number, `true` a truth value.
+
+    Raises:
+        BadInput: it is written otherwise.
+    """
+    name, colon, value = str(text).partition(":")
+    if not (name and colon):
+        raise BadInput(f"{WHERE}.arguments: expected name:value, got '{text}'")
+    try:
+        return name.strip(), json.loads(value)
+    except ValueError:  # a text without quotes
+        return name.strip(), value
 
 
 def find_dataset(name: str) -> Any:
@@ -80,7 +96,7 @@ def open_parts(dataset: Any, folder: Path, arguments: Mapping[str, Any]) -> dict
         opened = (open_set(dataset, given, choice, part) for choice in choices)
         found[part] = next((one for one in opened if one is not None), None)
     if found["train"] is None:
-        raise BadInput(f"{WHERE}.name={dataset.__name__}: it has no split for training; name one: '{WHERE}.arguments={{split: …}}'")
+        raise BadInput(f"{WHERE}.name={dataset.__name__}: it has no split for training; name one: '{WHERE}.arguments=[split:…]'")
     return {part: one for part, one in found.items() if one is not None}
 
 

@@ -137,9 +137,9 @@ def test_splits_are_the_parts_and_files_are_read_as_they_are_asked_for(tmp_path)
 
 def test_arguments_select_one_set(tmp_path):
     write_files(tmp_path)
-    examples = plugin.torchvision(name="Files", root=str(tmp_path), arguments={"split": "val"})
+    examples = plugin.torchvision(name="Files", root=str(tmp_path), arguments=["split:val"])
     assert len(examples.inputs) == 3 and examples.splits is None
-    examples = plugin.torchvision(name="Letters", root=str(tmp_path), arguments={"what": "x"})
+    examples = plugin.torchvision(name="Letters", root=str(tmp_path), arguments=["what:x"])
     assert lengths(examples) == {"train": 12, "test": 4}  # `train` is an argument of the class above
 
 
@@ -161,7 +161,7 @@ def test_images_of_several_sizes_are_resized_where_that_is_said(tmp_path):
         (("digits",), r"data\.torchvision\.name=digits: torchvision has no such data set; did you mean Digits\?"),
         (("VisionDataset",), r"no such data set; see the classes of torchvision\.datasets"),
         (("Files",), r"data\.torchvision\.root: the train part of Files cannot be read from .*: Dataset not found\. Nothing is downloaded"),
-        (("Extra",), r"Extra: it has no split for training; name one: 'data\.torchvision\.arguments=\{split: …\}'"),
+        (("Extra",), r"Extra: it has no split for training; name one: 'data\.torchvision\.arguments=\[split:…\]'"),
         (("Boxes",), r"example 0 of Boxes is \(Image, dict\); expected an image and its class; other targets need a LightningDataModule"),
         (("Pairs",), r"example 0 of Pairs is \(Image, int, int\); expected an image and its class"),
         (("Letters",), r"data\.torchvision\.arguments: Letters: .*missing 1 required positional argument: 'what'"),
@@ -172,7 +172,13 @@ def test_images_of_several_sizes_are_resized_where_that_is_said(tmp_path):
 def test_what_cannot_be_used_is_said(tmp_path, names, message):
     name, *keys = names
     with pytest.raises(BadInput, match=message):
-        plugin.torchvision(name=name, root=str(tmp_path), arguments=dict.fromkeys(keys, "no"))
+        plugin.torchvision(name=name, root=str(tmp_path), arguments=[f"{key}:no" for key in keys])
+
+
+def test_arguments_are_written_as_name_and_value():
+    assert dict(map(plugin.argument, ["split:letters", "folds:3", "small:true"])) == {"split": "letters", "folds": 3, "small": True}
+    with pytest.raises(BadInput, match=r"data\.torchvision\.arguments: expected name:value, got 'letters'"):
+        plugin.argument("letters")
 
 
 def test_missing_folders_packages_and_sizes_are_said(tmp_path, monkeypatch):
