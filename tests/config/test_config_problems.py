@@ -23,6 +23,15 @@ ROWS = [
     ("batches.cache=ram", "batches.cache=ram: expected memory or disk or none"),
     ("split.folds=1", "split.folds=1: expected 2 or more"),
     ("batches.accumulate=0,2", "batches.accumulate=choice(0,2): expected 1 or more"),
+    # techniques that no recipe uses together
+    (
+        "compression=[prune_magnitude,quantize_static]",
+        "compression=[prune_magnitude,quantize_static]: one leaves zeros among the weights, and the other stores them like any weight",
+    ),
+    (
+        "compression=[half,weight_sharing]",
+        "compression=[half,weight_sharing]: each has to act last; give one of them, or search them: compression=half,weight_sharing",
+    ),
     # names
     ("optimizer=adamww", "No optimizer named 'adamww'. Did you mean 'adamw'? Known: adabelief, "),
     ("optimizer=[adamw,sgdd]", "No optimizer named 'sgdd'. Did you mean 'sgd'?"),

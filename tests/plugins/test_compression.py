@@ -10,12 +10,14 @@ from torch import nn
 from torch.nn import functional as F
 from torch.optim import SGD
 
+from autoopt.config import compose
 from autoopt.data.feed import Feed
 from autoopt.data.task import Task
 from autoopt.deployment.onnx import to_onnx
 from autoopt.deployment.packed import Packed, kernels, unpacked
 from autoopt.deployment.quantized import HISTOGRAM_LEVELS
 from autoopt.domain import Unavailable
+from autoopt.module.chosen import Chosen
 from autoopt.module.embedded import embedded
 from autoopt.module.tuned import train_alike
 from autoopt.plugins.compression.distill import distill
@@ -32,6 +34,7 @@ from autoopt.plugins.model.mlp import mlp
 from autoopt.plugins.model.recurrent import recurrent
 from autoopt.plugins.model.resnet import resnet
 from autoopt.plugins.model.transformer import transformer
+from autoopt.space import Space
 from autoopt.testing.compression import stored_bytes
 from autoopt.trial import metrics
 
@@ -227,6 +230,12 @@ def test_distill_takes_the_squared_distance_where_there_are_no_classes(targets):
     found, task_loss = student(inputs), torch.tensor(3.0)
     expected = 1.5 + 0.5 * (found - outputs(model, inputs)).square().mean()
     torch.testing.assert_close(seen.loss(inputs, found, task_loss), expected)
+
+
+def test_distill_comes_before_what_would_be_lost_by_it():
+    tree = compose(["data=digits", "model=cnn", "compression=[prune_magnitude,prune_structured,distill]"])
+    order = [technique.name for technique, _ in Chosen(Space.of(tree).baseline()).of("compression")]
+    assert order == ["distill", "prune_structured", "prune_magnitude"]
 
 
 def test_distill_makes_another_argument_smaller(net):
