@@ -12,7 +12,7 @@ from autoopt.data.loaders import NO_LENGTH, USUAL, OwnLoaders
 from autoopt.data.rows import random_indices
 from autoopt.data.task import Task
 from autoopt.slots import SLOTS
-from autoopt.trial import metrics
+from autoopt.trial.metrics import METRICS, quality_metrics
 
 IMBALANCE = 0.8
 """A class with more of the training examples than this makes accuracy say little."""
@@ -34,7 +34,7 @@ def facts(task: Task, models: Mapping[str, type | None], lightning: bool, fixed_
         objective: that of the config, if it names one.
     """
     balanced = bool(imbalance(task)) and not lightning
-    usual = None if lightning else BALANCED if balanced else f"val_{next(iter(metrics.METRICS[task.kind]))}"
+    usual = None if lightning else BALANCED if balanced else f"val_{next(iter(METRICS[task.kind]))}"
     return {
         "kind": task.kind,
         "input_shape": task.input_shape,
@@ -60,22 +60,20 @@ def facts(task: Task, models: Mapping[str, type | None], lightning: bool, fixed_
 
 
 def chance(task: Task) -> dict[str, float]:
-    """Our metrics, by name, of a constant prediction on the validation part: frequencies of classes or labels in training, or the mean."""
+    """Our metrics, by name, of a constant prediction on the validation part: the frequencies of the training part, or its mean."""
     if not task.parts:
         return {}
     targets = task.parts["validation"][1]
     targets = targets[random_indices(len(targets), MOST_JUDGED)]
-    names = metrics.METRICS[task.kind]
+    targets = targets.long() if task.kind == "multilabel" else targets
     if task.class_counts is not None:
-        found = metrics.quality_metrics(task.kind, task.class_counts.log().expand(len(targets), -1), targets, names)
-    elif task.kind == "multilabel":
-        outputs = task.parts["train"][1].mean(0).logit(eps=1e-6).expand_as(targets)
-        found = metrics.quality_metrics(task.kind, outputs, targets.long(), names)
+        outputs = task.class_counts.log().expand(len(targets), -1)
     else:
-        pair = task.parts["train"][1].mean(0).expand_as(targets), targets
-        in_units = pair if task.targets is None else (task.targets.invert(pair[0]), task.targets.invert(pair[1]))
-        found = metrics.quality_metrics(task.kind, *in_units, names) | metrics.quality_metrics(task.kind, *pair, ["loss"])
-    return {f"val_{name}": value for name, value in found.items()}
+        mean = task.parts["train"][1].mean(0)
+        outputs = (mean.logit(eps=1e-6) if task.kind == "multilabel" else mean).expand_as(targets)
+    in_units = (outputs, targets) if task.targets is None else (task.targets.invert(outputs), task.targets.invert(targets))
+    values = quality_metrics(task.kind, *in_units, METRICS[task.kind]) | quality_metrics(task.kind, outputs, targets, ["loss"])
+    return {f"val_{name}": value for name, value in values.items()}
 
 
 def notes(task: Task, balanced: bool) -> tuple[str, ...]:

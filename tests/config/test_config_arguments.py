@@ -97,7 +97,7 @@ def test_a_problem_of_a_model_with_its_own_loaders_is_told_once():
         compose(["model=own_arguments:Tasked"])
     assert [line.splitlines()[0] for line in error.value.problems] == ["model.Tasked.task is missing: give model.Tasked.task=…"]
     with pytest.raises(BadInput, match=r"^data\.Tasked\.task is missing: give data.Tasked.task=…"):
-        compose(["model=own_arguments:Tasked", "model.Tasked.task=a,b"])
+        compose(["model=own_arguments:Tasked", "model.Tasked.task=range(1,3)"])
 
 
 def test_what_no_config_says_is_left_to_a_function_of_three_lines():

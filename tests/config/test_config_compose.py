@@ -172,7 +172,7 @@ def test_what_is_always_on_by_import_path_and_nested():
 
 def test_a_builtin_comes_back_after_an_import_path_took_its_name():
     assert list(compose([DATA, "optimizer=own_parts:adamw"])["optimizer"]["adamw"]) == ["from", "lr"]
-    assert set(compose([DATA, "optimizer=adamw"])["optimizer"]["adamw"]) == {"lr", "weight_decay", "beta1"}
+    assert set(compose([DATA, "optimizer=adamw"])["optimizer"]["adamw"]) == {"lr", "weight_decay", "beta1", "beta2"}
 
 
 def test_a_model_of_ones_own_is_searched_with_care():
@@ -238,7 +238,8 @@ def test_a_file_stands_over_the_defaults_and_the_command_line_over_both(tmp_path
     }
     path = file(tmp_path, own)
     tree = compose([], path)
-    assert tree["optimizer"]["adamw"] == {"lr": 0.5, "weight_decay": "tag(log, interval(1e-06, 1.0))", "beta1": "interval(0.8, 0.99)"}
+    decay, beta1 = "tag(log, interval(1e-06, 1.0))", "interval(0.8, 0.99)"
+    assert tree["optimizer"]["adamw"] == {"lr": 0.5, "weight_decay": decay, "beta1": beta1, "beta2": 0.999}
     assert tree["optimizer"]["sgd"]["lr"] == "interval(0.1, 0.2)" and list(tree["schedule"]) == ["constant", "cosine"]
     assert tree["augmentation"]["mixup"]["use"] is True and tree["root"] == "über (1)"
     assert (tree["study"]["trials"], tree["study"]["epochs"], tree["split"]["seed"], tree["split"]["test"]) == (7, 30, 3, 0.2)
@@ -284,7 +285,7 @@ def test_on_or_off_over_a_file_that_says_always(tmp_path):
 def test_numbers_as_yaml_writes_them(tmp_path):
     text = "data: digits\nmodel: {mlp: {width: 1e2}}\noptimizer: {adamw: {lr: 1e-3, beta1: 0.9}}\nbatches: {size: 16}\nname: 1e5x\n"
     tree = compose([], file(tmp_path, text))
-    assert tree["optimizer"]["adamw"] | {"weight_decay": 0} == {"lr": 0.001, "beta1": 0.9, "weight_decay": 0}
+    assert tree["optimizer"]["adamw"] | {"weight_decay": 0} == {"lr": 0.001, "beta1": 0.9, "beta2": 0.999, "weight_decay": 0}
     assert tree["model"]["mlp"]["width"] == 100 and tree["name"] == "1e5x"
 
 

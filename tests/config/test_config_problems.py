@@ -63,7 +63,7 @@ ROWS = [
     ("hydra.run.dir=x", "No setting named 'hydra.run.dir'. Known: "),
     ("optimizer.adamw=3", "No setting named 'optimizer.adamw'. Did you mean 'optimizer'?"),
     ("optimizer.adamw.lr.x=3", "No setting named 'optimizer.adamw.lr.x'."),
-    ("optimizer.adamw.l=3", "No optimizer.adamw argument named 'l'. Did you mean 'lr'? Known: beta1, lr, weight_decay."),
+    ("optimizer.adamw.l=3", "No optimizer.adamw argument named 'l'. Did you mean 'lr'? Known: beta1, beta2, lr, weight_decay."),
     ("optimizer.adamw.use=true", "No optimizer.adamw argument named 'use'. Known: beta1, "),
     ("optimizer.sgd.lr=3", "optimizer.sgd.lr: optimizer=sgd is not selected. Selected: keep, adamw, nesterov."),
     ("compression.half.dtype=3", "compression.half.dtype: compression=half is not selected. Selected: none."),
@@ -257,5 +257,5 @@ def test_a_long_file_with_one_wrong_key_and_one_value_that_hydra_refuses(tmp_pat
     tree["optimizer"]["adamw"] |= {"lrr": 0.1, "lr": "${broken"}
     path = file(tmp_path, yaml.safe_dump(tree, sort_keys=False))
     lines = problems(file=path)
-    assert lines[-1] == "No optimizer.adamw argument named 'lrr'. Did you mean 'lr'? Known: beta1, lr, weight_decay."
+    assert lines[-1] == "No optimizer.adamw argument named 'lrr'. Did you mean 'lr'? Known: beta1, beta2, lr, weight_decay."
     assert lines[0].startswith("optimizer.adamw.lr=") and len(lines) == 2
