@@ -50,7 +50,7 @@ def facts(task: Task, models: Mapping[str, type | None], lightning: bool, fixed_
         "lightning": lightning,
         "objective": usual,
         "notes": notes(task, balanced and objective is None),
-        "chance": chance(task),
+        "chance": chance_level(task),
         "absent": absent(task, models, lightning, fixed_size),
         "test": task.datamodule is None or task.testing is not None,
         "batch_size": task.batch_size.usual if task.datamodule else USUAL,
@@ -59,7 +59,7 @@ def facts(task: Task, models: Mapping[str, type | None], lightning: bool, fixed_
     }
 
 
-def chance(task: Task) -> dict[str, float]:
+def chance_level(task: Task) -> dict[str, float]:
     """Our metrics, by name, of a constant prediction on the validation part: the frequencies of the training part, or its mean."""
     if not task.parts:
         return {}

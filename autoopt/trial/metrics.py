@@ -19,7 +19,7 @@ from autoopt.errors import out_of_memory
 from autoopt.module.flops import flops
 
 RESAMPLES = 200
-Measure = Callable[..., Any]
+MetricFunction = Callable[..., Any]
 
 
 def balanced_accuracy(outputs: Tensor, targets: Tensor) -> Tensor:
@@ -32,17 +32,17 @@ def balanced_accuracy(outputs: Tensor, targets: Tensor) -> Tensor:
     return (right[examples > 0] / examples[examples > 0]).mean()
 
 
-def of_classes(metric: Measure, average: str) -> Measure:
+def of_classes(metric: MetricFunction, average: str) -> MetricFunction:
     """A metric of torchmetrics, of class indices `(N,)`."""
     return lambda outputs, targets: metric(outputs, targets, outputs.shape[1], average=average, validate_args=False)
 
 
-def of_labels(metric: Measure, **settings: Any) -> Measure:
+def of_labels(metric: MetricFunction, **settings: Any) -> MetricFunction:
     """A metric of torchmetrics, of the labels whose probability is above 0.5; a label that no example has or gets counts as 0."""
     return lambda outputs, targets: metric(outputs.sigmoid(), targets, outputs.shape[1], **settings, validate_args=False)
 
 
-METRICS: Mapping[str, Mapping[str, Measure]] = {
+METRICS: Mapping[str, Mapping[str, MetricFunction]] = {
     "classification": {
         "accuracy": of_classes(C.multiclass_accuracy, "micro"),
         "balanced_accuracy": balanced_accuracy,

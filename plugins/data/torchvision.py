@@ -54,7 +54,7 @@ def torchvision(
     dataset, folder = find_dataset(name), Path(root).expanduser()
     if not folder.is_dir():
         raise BadInput(f"{WHERE}.root: there is no folder {root}; nothing is downloaded: put the files of {name} there")
-    return examples_of(open_parts(dataset, folder, dict(map(argument, arguments or ()))), size)
+    return examples_from(open_parts(dataset, folder, dict(map(argument, arguments or ()))), size)
 
 
 def argument(text: str) -> tuple[str, Any]:
@@ -190,7 +190,7 @@ def expected_classes(entry: Entry, *seen: Any) -> str:
     return f"{WHERE}: {entry} is ({types}); expected an image and its class; {way}"
 
 
-def examples_of(sets: Mapping[str, Any], size: int | None) -> Examples:
+def examples_from(sets: Mapping[str, Any], size: int | None) -> Examples:
     """Data sets of images and classes as examples, one part after the other.
 
     Raises:

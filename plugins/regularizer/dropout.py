@@ -10,7 +10,7 @@ from autoopt.domain import Range, Unavailable
 from autoopt.module.build import activation_sites
 
 
-class Drop:
+class DropHook:
     """A forward hook of a module that may be called several times in a pass: drops the outputs of those calls that `acts` names.
 
     Args:
@@ -38,7 +38,7 @@ class Drop:
 class Dropout(Callback):
     """Finds the branches by the first backward pass: there an output is used once, on the trunk by the branch and by the shortcut."""
 
-    def __init__(self, drops: list[Drop]):
+    def __init__(self, drops: list[DropHook]):
         self.drops = drops
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -84,7 +84,7 @@ def dropout(model: nn.Module, *, p: Annotated[float, Range(0.05, 0.5)] = 0.2, re
     places: list[nn.Module] = [*own] or list({getattr(parent, name): None for parent, name in activation_sites(model)})
     if not places:
         raise Unavailable("the model has neither dropout nor an activation module after a hidden layer")
-    drops = [drop_of(place) for place in places]
+    drops = [drop_hook(place) for place in places]
     for drop in drops:
         drop.layer.p = p
     return Dropout(drops)
@@ -95,13 +95,13 @@ def outside_attention(model: nn.Module, modules: list[_DropoutNd]) -> list[_Drop
     return [module for module in modules if module not in inside]
 
 
-def drop_of(place: nn.Module) -> Drop:
+def drop_hook(place: nn.Module) -> DropHook:
     """The hook of a module, registered at the first call."""
     for hook in place._forward_hooks.values():
-        if isinstance(hook, Drop):
+        if isinstance(hook, DropHook):
             return hook
     kind = type(place) if isinstance(place, _DropoutNd) else nn.AlphaDropout if isinstance(place, nn.SELU) else nn.Dropout
-    drop = Drop(kind())
+    drop = DropHook(kind())
     place.register_forward_hook(drop)
     return drop
 

@@ -23,7 +23,7 @@ from autoopt.errors import BadInput
 from autoopt.slots import SLOTS
 from autoopt.space import Pin
 from autoopt.technique import LIVE, catalogue, find
-from autoopt.trial.facts import chance
+from autoopt.trial.facts import chance_level
 from autoopt.trial.imports import check_arguments
 from autoopt.trial.world import prepare
 
@@ -392,12 +392,12 @@ def test_chance_is_the_score_of_a_constant_prediction():
     """Three of four examples are of class 0; the values have the mean 5 and the deviation 2."""
     classes = torch.tensor([0, 0, 0, 1]).repeat(50)
     parts = {part: (torch.rand(200, 2), classes) for part in ("train", "validation", "test")}
-    found = chance(Task("classification", (2,), 2, parts=parts, class_counts=classes.bincount()))
+    found = chance_level(Task("classification", (2,), 2, parts=parts, class_counts=classes.bincount()))
     assert (found["val_accuracy"], found["val_balanced_accuracy"]) == (0.75, 0.5)
     assert found["val_loss"] == pytest.approx(-0.75 * math.log(0.75) - 0.25 * math.log(0.25), rel=1e-5)
     values = torch.tensor([3.0, 7.0]).repeat(100)[:, None]
     scale = Scale.of(values)
     parts = {part: (torch.rand(200, 2), scale.apply(values).float()) for part in ("train", "validation", "test")}
-    found = chance(Task("regression", (2,), 1, parts=parts, targets=scale))
+    found = chance_level(Task("regression", (2,), 1, parts=parts, targets=scale))
     assert found == pytest.approx({"val_rmse": 2.0, "val_mae": 2.0, "val_r2": 0.0, "val_loss": 1.0}, abs=0.02)
-    assert chance(Task("unknown")) == {}
+    assert chance_level(Task("unknown")) == {}
