@@ -65,31 +65,34 @@ def prepare(setup: dict[str, Any]) -> tuple[World, dict[str, Any]]:
     refuse_trainer(tree["trainer"], lightning)
     metrics, callbacks = import_metrics(tree["metrics"], lightning), import_callbacks(tree["trainer"]["callbacks"])
     ((_, _, data),) = [row for row in space.techniques() if row[0] == "data"]
-    task, digest = load_task(data, space, tree, lightning, store)
+    baseline = space.baseline().tree
+    task, digest = load_task(data, baseline, tree["seed"], lightning, store)
     if task.datamodule is not None and not lightning:
         check_plain_batches(data, task.datamodule)
     fixed_size = why_fixed_size(data, task)
-    check_batches(data, tree, space, task, fixed_size)
+    check_batches(data, tree, space, task, fixed_size, baseline["batches"]["size"])
     digests = {"examples": digest, "sources": file_digests(space, metrics, callbacks)}
     known = {**facts(task, models, lightning, fixed_size, tree["objective"]), **digests, "told": namesakes.namesake_note()}
     return World(task, task.example(), store, metrics), known
 
 
-def load_task(data: Technique, space: Space, tree: Tree, lightning: bool, store: Store) -> tuple[Task, str]:
+def load_task(data: Technique, settings: Mapping[str, Any], seed: int, lightning: bool, store: Store) -> tuple[Task, str]:
     """The task that the data technique gives, and a digest of its examples; a data module's are not known.
+
+    Args:
+        settings: the tree of the baseline.
 
     Raises:
         BadInput: the data cannot be loaded or used.
     """
-    settings = space.baseline().tree
     values = {key: value for key, value in next(iter(settings["data"].values())).items() if key != FROM}
     try:
         examples = as_datamodule(build(data, {}, values))
         digest = fingerprint(examples) if isinstance(examples, Examples) else ""
         if isinstance(examples, Examples) and not isinstance(examples.inputs, Raw):
             examples = replace(examples, inputs=cached(examples.inputs, settings["batches"]["cache"], store.root))
-        remade = partial(remake, data, values, tree["seed"])
-        return make_task(examples, settings["split"], not lightning, not lightning, tree["seed"], remade), digest
+        remade = partial(remake, data, values, seed)
+        return make_task(examples, settings["split"], not lightning, not lightning, seed, remade), digest
     except BadInput:
         raise
     except Unavailable as error:
@@ -118,10 +121,15 @@ def check_plain_batches(data: Technique, datamodule: L.LightningDataModule) -> N
         raise BadInput(f"data={data.name}: its {hook} is for a LightningModule; a network needs batches that are ready as they are loaded")
 
 
-def check_batches(data: Technique, tree: Tree, space: Space, task: Task, fixed_size: str) -> None:
-    """Raise BadInput where the config asks for a batch size or a sampler that the data cannot have."""
+def check_batches(data: Technique, tree: Tree, space: Space, task: Task, fixed_size: str, default: int | None) -> None:
+    """Raise BadInput where the config asks for a batch size or a sampler that the data cannot have.
+
+    Args:
+        fixed_size: why the batch size cannot be changed, if it cannot.
+        default: the batch size of the baseline; None is that of the data.
+    """
     size, sampler = tree["batches"]["size"], tree["batches"]["sampler"]
-    if fixed_size and space.baseline().tree["batches"]["size"] is not None:
+    if fixed_size and default is not None:
         raise BadInput(f"batches.size={size}: {fixed_size}; leave batches.size out")
     if "balanced" in str(sampler) and (task.datamodule or task.kind != "classification"):
         why = f"{data.name} draws its own batches" if task.datamodule else NO_CLASSES[task.kind]
