@@ -1,14 +1,19 @@
 """How a study is searched: a strategy proposes the values of each trial and decides at rungs whether it goes on."""
 
 from abc import ABC, abstractmethod
+from bisect import bisect_left, bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from math import ceil
 from operator import gt, lt
 from random import Random
+from statistics import correlation
 from typing import Any
 
 from autoopt.space import Domain
+
+ENOUGH, TRUSTED = 8, 0.35
+"""So many complete trials show whether a rung foretells the end: it does if the rank correlation is at least this one."""
 
 
 @dataclass(frozen=True)
@@ -41,43 +46,66 @@ class Strategy(ABC):
     """The epochs at which `stop` is asked."""
 
     @abstractmethod
-    def propose(self, history: Sequence[Evidence], number: int, seed: int) -> Mapping[str, Any]:
-        """The values of the next trial by the paths of the space's domains; a path that is left out takes its default."""
+    def propose(self, history: Sequence[Evidence], number: int, seed: int) -> Mapping[str, Any] | None:
+        """The values of the next trial by the paths of the space's domains; a path that is left out takes its default.
+
+        None where nothing is left to try: the stage ends.
+        """
 
     def stop(self, history: Sequence[Evidence], number: int, epoch: int) -> bool:
         """Whether a trial ends at this rung; its value at the rung is in the history."""
         return False
 
+    def ranking(self, history: Sequence[Evidence]) -> Sequence[int]:
+        """The numbers of the complete trials, the best first, if the strategy knows better than their scores; else nothing."""
+        return ()
+
 
 class Halving:
-    """Asynchronous successive halving: at each rung the better half of the trials that have reached it goes on.
+    """Asynchronous successive halving: at each rung the best trials of those that have reached it go on.
 
-    The first rung is late, at a third of the epochs, and half go on: strong augmentation and falling schedules start slowly
-    and end well.
+    A rung that does not foretell the end stops nothing: once `ENOUGH` trials are complete, the rank correlation of their values
+    at the rung with their final scores is to be at least `TRUSTED`.
 
     Args:
-        epochs: of a full training.
+        rungs: their epochs.
         direction: maximize or minimize.
-        first: the first rung, as a share of the epochs.
-        keep: one of so many trials goes on.
+        reduction: one of so many trials goes on.
 
     Source: Li et al. 2020, arXiv:1810.05934.
     """
 
-    def __init__(self, epochs: int, direction: str, first: float = 1 / 3, keep: int = 2):
-        self.better, self.keep = gt if direction == "maximize" else lt, keep
-        rungs, rung = [], ceil(epochs * first)
-        while rung < epochs:
-            rungs.append(rung)
-            rung *= keep
-        self.rungs = tuple(rungs)
+    def __init__(self, rungs: Sequence[int], direction: str, reduction: int):
+        self.rungs, self.better, self.reduction = tuple(rungs), gt if direction == "maximize" else lt, reduction
 
     def stop(self, history: Sequence[Evidence], number: int, epoch: int) -> bool:
         """Whether a trial ends at a rung."""
+        if (foretold := foretells(history, epoch)) is not None and foretold < TRUSTED:
+            return False
         reached = {trial.number: trial.curve[epoch] for trial in history if epoch in trial.curve}
         value = reached.pop(number)
         ahead = sum(self.better(other, value) for other in reached.values())
-        return ahead >= ceil((len(reached) + 1) / self.keep)
+        return ahead >= ceil((len(reached) + 1) / self.reduction)
+
+
+def rung_epochs(epochs: int, count: int, reduction: int) -> list[int]:
+    """The last rung is at `1 / reduction` of the epochs, each earlier one at `1 / reduction` of the next: at most `count` of them."""
+    return sorted({rung for place in range(1, count + 1) if (rung := ceil(epochs / reduction**place)) < epochs})
+
+
+def foretells(history: Sequence[Evidence], epoch: int) -> float | None:
+    """Spearman's correlation of the values at an epoch with the final scores, over the complete trials; None with fewer than `ENOUGH`."""
+    pairs = [(t.curve[epoch], t.scores[0]) for t in history if t.state == "complete" and epoch in t.curve]
+    if len(pairs) < ENOUGH:
+        return None
+    early, final = (ranks(values) for values in zip(*pairs, strict=True))
+    return correlation(early, final) if len({*early}) > 1 and len({*final}) > 1 else 0.0
+
+
+def ranks(values: Sequence[float]) -> list[float]:
+    """The rank of each value; equal values share the mean of theirs."""
+    order = sorted(values)
+    return [(bisect_left(order, value) + bisect_right(order, value)) / 2 for value in values]
 
 
 class AtRandom(Strategy):
@@ -85,10 +113,12 @@ class AtRandom(Strategy):
 
     Args:
         space: with `walk(pick)`, which asks for the value of each domain that a recipe needs.
+        halving: stops trials at rungs.
     """
 
-    def __init__(self, space: Any):
-        self.space = space
+    def __init__(self, space: Any, halving: Halving | None = None):
+        self.space, self.halving = space, halving
+        self.rungs = halving.rungs if halving else ()
 
     def propose(self, history: Sequence[Evidence], number: int, seed: int) -> Mapping[str, Any]:
         values: dict[str, Any] = {}
@@ -100,3 +130,6 @@ class AtRandom(Strategy):
 
         self.space.walk(pick)
         return values
+
+    def stop(self, history: Sequence[Evidence], number: int, epoch: int) -> bool:
+        return self.halving is not None and self.halving.stop(history, number, epoch)

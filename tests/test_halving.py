@@ -1,18 +1,19 @@
 import pytest
 
-from autoopt.strategy import Evidence, Halving
+from autoopt.strategy import ENOUGH, Evidence, Halving, foretells, rung_epochs
 
 
 @pytest.mark.parametrize(
     ("epochs", "rungs"),
-    [(1, ()), (2, (1,)), (3, (1, 2)), (4, (2,)), (6, (2, 4)), (10, (4, 8)), (30, (10, 20)), (60, (20, 40)), (100, (34, 68))],
+    [(1, []), (2, [1]), (3, [1]), (4, [1, 2]), (6, [1, 2]), (10, [2, 4]), (18, [2, 6]), (30, [4, 10]), (100, [12, 34])],
 )
-def test_rungs(epochs, rungs):
-    assert Halving(epochs, "maximize").rungs == rungs
+def test_rungs_are_at_a_third_and_a_ninth(epochs, rungs):
+    assert rung_epochs(epochs, 2, 3) == rungs
 
 
-def test_rungs_climb_by_what_is_kept():
-    assert Halving(27, "maximize", first=1 / 27, keep=3).rungs == (1, 3, 9)
+def test_rungs_by_count_and_reduction():
+    assert rung_epochs(27, 0, 3) == [] and rung_epochs(27, 3, 3) == [1, 3, 9] and rung_epochs(16, 2, 4) == [1, 4]
+    assert rung_epochs(4, 5, 3) == [1, 2], "no rung stands twice"
 
 
 ORDERS = [
@@ -39,18 +40,47 @@ def evidence(*values, epoch=10):
 @pytest.mark.parametrize(("values", "stopped"), ORDERS)
 @pytest.mark.parametrize(("direction", "sign"), [("maximize", 1), ("minimize", -1)])
 def test_the_better_half_goes_on(values, stopped, direction, sign):
-    halving = Halving(30, direction)
+    halving = Halving((10,), direction, 2)
     signed = [sign * value for value in values]
     assert [halving.stop(evidence(*signed[: n + 1]), n, 10) for n in range(len(values))] == stopped
+
+
+def test_one_of_three_goes_on():
+    halving = Halving((10,), "maximize", 3)
+    assert not halving.stop(evidence(0.9, 0.8, 0.1, 0.2, 0.3, 0.85), 5, 10), "the second of six"
+    assert halving.stop(evidence(0.9, 0.8, 0.1, 0.2, 0.3, 0.75), 5, 10), "the third"
 
 
 def test_values_are_compared_at_the_same_epoch():
     """By epoch, not by position: a trial that was continued, or that lacks an epoch, counts where it was measured."""
     history = [
-        Evidence(0, "complete", {}, curve={10: 0.9, 20: 0.1}),
+        Evidence(0, "complete", {}, (0.1,), curve={10: 0.9, 20: 0.1}),
         Evidence(1, "stopped", {}, curve={5: 1.0}),
         Evidence(2, "running", {}, curve={20: 0.5}),
     ]
-    assert not Halving(30, "maximize").stop(history, 2, 20), "0.5 is ahead of 0.1, whatever the others had earlier"
+    halving = Halving((10, 20), "maximize", 2)
+    assert not halving.stop(history, 2, 20), "0.5 is ahead of 0.1, whatever the others had earlier"
     history[2] = Evidence(2, "running", {}, curve={10: 0.5})
-    assert Halving(30, "maximize").stop(history, 2, 10)
+    assert halving.stop(history, 2, 10)
+
+
+def finished(*pairs):
+    """Complete trials by their value at epoch 3 and their score."""
+    return [Evidence(number, "complete", {}, (score,), {3: early, 9: score}) for number, (early, score) in enumerate(pairs)]
+
+
+def test_what_a_rung_foretells_is_spearmans_correlation():
+    from scipy.stats import spearmanr
+
+    pairs = [(0.1, 0.3), (0.2, 0.2), (0.2, 0.9), (0.4, 0.4), (0.5, 0.8), (0.6, 0.6), (0.7, 0.6), (0.8, 1.0)]
+    assert foretells(finished(*pairs), 3) == pytest.approx(spearmanr(*zip(*pairs, strict=True)).statistic)
+    assert foretells(finished(*pairs[1:]), 3) is None, f"fewer than {ENOUGH} show nothing"
+    assert foretells(finished(*pairs), 4) is None, "nobody was measured there"
+    assert foretells(finished(*[(0.5, score) for _, score in pairs]), 3) == 0.0, "equal values foretell nothing"
+
+
+def test_a_rung_that_does_not_foretell_the_end_stops_nothing():
+    halving, low = Halving((3,), "maximize", 3), Evidence(8, "running", {}, curve={3: 0.0})
+    rising = [(place / 10, place / 10) for place in range(1, 9)]
+    assert halving.stop([*finished(*rising), low], 8, 3)
+    assert not halving.stop([*finished(*[(early, -score) for early, score in rising]), low], 8, 3)

@@ -105,6 +105,12 @@ class Domain:
             value = exp(random.uniform(log(low), log(high))) if self.values.log else random.uniform(low, high)
         return self.number(min(max(value, low), high))
 
+    def nearest(self, value: float) -> Any:
+        """The value of a range that is nearest to a number."""
+        assert isinstance(self.values, Range)
+        near = on_step(min(max(value, self.values.low), self.values.high), self.values, self.values.step)
+        return self.number(round(near) if self.number is int else near)
+
     def suggest(self, trial: Suggester) -> Any:
         """The value that an Optuna trial chooses."""
         if isinstance(self.values, Choice):

@@ -15,7 +15,6 @@ from autoopt.recipe import Recipe
 from autoopt.space import Condition, Domain, Pick, Space
 from autoopt.space.condition import NEVER, Used
 from autoopt.store import Store
-from autoopt.strategy import AtRandom
 from autoopt.study.preflight import try_out_job
 from autoopt.study.record import Record
 from autoopt.study.sampling import MAX_REPEATS, Proposal, Sampling
@@ -136,8 +135,8 @@ def sample(study: Study, space: Compressions, goal: Goal) -> None:
         return Compress(key=key, recipe=proposal.recipe, seed=seed, weights=proposal.values.get(TRAINED, space.trial), latency=True)
 
     total, runner = study.settings["compress"], study.runner
-    strategy, blind = study.strategy(space, goal), AtRandom(space)
-    sampling = Sampling(COMPRESS, study.journal, goal, study.budget, space, strategy, order, total, study.seed, blind=blind)
+    strategy = study.strategy(space, goal)
+    sampling = Sampling(COMPRESS, study.journal, goal, study.budget, space, strategy, order, total, study.seed)
     runner.screen.stage(COMPRESS, total, len(study.journal.records(COMPRESS)))
     runner.run(sampling.jobs(), sampling.tell, width=1)
     if sampling.exhausted:

@@ -45,6 +45,8 @@ def explore(study: Study) -> None:
     study.runner.screen.earlier(records)
     refuse_failed_baseline(records)
     study.runner.run(sampling.jobs(), done, stop)
+    if sampling.exhausted:
+        study.runner.screen.say(f"{len(sampling.history)} trials, not {total}: every recipe of the space was tried")
 
 
 def tell_baseline(result: Result, sampling: Sampling) -> None:

@@ -11,7 +11,7 @@ from autoopt.goal import Goal
 from autoopt.orders import Order
 from autoopt.recipe import Recipe
 from autoopt.space import Domain, Pick
-from autoopt.strategy import Evidence, Strategy
+from autoopt.strategy import AtRandom, Evidence, Strategy
 from autoopt.study.budget import Budget
 from autoopt.study.folder import derived_seed
 from autoopt.study.journal import RECORD, Journal
@@ -43,6 +43,9 @@ class Proposal:
 class Sampling:
     """One searched stage of a study.
 
+    No values are tried twice: after a repetition values are drawn at random, and after `MAX_REPEATS` in a row, or where the
+    strategy has nothing left to propose, the stage is exhausted.
+
     An interrupted search resumes as if it had not been interrupted: proposals depend on the history, the trial's number and a
     seed that is derived from both, and a trial that died with its session runs again under its own number.
 
@@ -50,8 +53,6 @@ class Sampling:
         order: the order of a trial, by its key, seed and proposal.
         total: how many trials the stage has.
         first: the recipe of trial 0, where it is not a point of the space.
-        blind: proposes at random; where it is given, no values are tried twice: it takes over after a repetition, and after
-            `MAX_REPEATS` repetitions in a row the stage ends.
     """
 
     stage: Stage
@@ -64,7 +65,6 @@ class Sampling:
     total: int
     seed: int
     first: Recipe | None = None
-    blind: Strategy | None = None
     history: dict[int, Evidence] = field(default_factory=dict)
     exhausted: bool = False
 
@@ -118,14 +118,16 @@ class Sampling:
             self.history[number] = Evidence(number, state, values, scores or (), record.curve(self.goal.first.name))
 
     def _next(self, number: int) -> Proposal | None:
-        """The next proposal; None if all that is proposed was tried before."""
+        """The next proposal; None if nothing is left to try."""
         if number == 0:
             return self._proposal(0, {})
         for attempt in range(MAX_REPEATS):
-            strategy = self.blind if attempt and self.blind else self.strategy
-            seed = derived_seed(self.seed, f"{self.stage.name} {attempt}")
-            proposal = self._proposal(number, strategy.propose(self.evidence(), number, seed))
-            if self.blind is None or not any(proposal.values == trial.values for trial in self.history.values()):
+            strategy = AtRandom(self.space) if attempt else self.strategy
+            values = strategy.propose(self.evidence(), number, derived_seed(self.seed, f"{self.stage.name} {attempt}"))
+            if values is None:
+                return None
+            proposal = self._proposal(number, values)
+            if not any(proposal.values == trial.values for trial in self.history.values()):
                 return proposal
         return None
 

@@ -10,6 +10,7 @@ from autoopt.config import FROM, Tree, compose, seconds
 from autoopt.errors import BadInput
 from autoopt.executor import Executor
 from autoopt.executor.resources import Limits
+from autoopt.goal import Goal, Objective
 from autoopt.grammar import is_sweep
 from autoopt.points import plug
 from autoopt.recipe import Recipe
@@ -30,7 +31,7 @@ from autoopt.study.publish import publish
 from autoopt.study.runner import Interrupts, Runner, Screen
 from autoopt.study.settled import Settled, recall
 from autoopt.study.stages import SEARCH, STORED
-from autoopt.study.study import Study
+from autoopt.study.study import Study, strategy_of
 from autoopt.study.verdict import Verdict
 from autoopt.technique import REQUIRED, available, find, is_path
 from autoopt.tracking import store_uri
@@ -101,6 +102,7 @@ def warm(tree: Tree, screen: Screen, executor: Executor | None = None) -> Iterat
         BadInput: the folder is in use or holds another study, or the data or a technique cannot be used.
     """
     baseline = own_baseline(tree)  # bad settings are reported before anything starts
+    strategy_of(tree, Space.of(tree).trained(), Goal((Objective("val_loss", "minimize"),)))
     if tree["tracking"]["enabled"]:
         store_uri(tree["tracking"]["uri"])
     folder = Folder(tree)

@@ -128,11 +128,20 @@ def tree_of(*overrides: str) -> Tree:
     return compose(["data=digits", "model=linear", "device=cpu", *overrides])
 
 
+FINITE = (
+    "optimizer=sgd", "optimizer.sgd.lr=0.01,0.1", "optimizer.sgd.weight_decay=0", "schedule=constant,exponential",
+    "schedule.exponential.final=0.1,0.01", "augmentation=none", "regularizer=none", "initializer=keep", "loss=cross_entropy",
+    "loss.cross_entropy.label_smoothing=0",
+)  # fmt: skip
+"""A space of lists alone."""
+
+
 def strategy_worlds() -> Iterator[Offered]:
     space = Space.of(tree_of("model=mlp,linear", "optimizer=adamw,nesterov", "augmentation=none"))
     accuracy, size = Objective("val_accuracy", "maximize"), Objective("size_mb", "minimize")
     for objectives in ((accuracy,), (accuracy, size)):
         yield {"space": space, "goal": Goal(objectives), "epochs": 9}
+    yield {"space": Space.of(tree_of(*FINITE)), "goal": Goal((accuracy,)), "epochs": 9}
 
 
 def executor_worlds() -> Iterator[Offered]:

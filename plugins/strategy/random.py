@@ -1,10 +1,17 @@
-from autoopt.space import Space
-from autoopt.strategy import AtRandom, Strategy
+from typing import Annotated, Any
+
+from autoopt.domain import Range
+from autoopt.goal import Goal
+from autoopt.strategy import AtRandom, Halving, Strategy, rung_epochs
 
 
-def random(space: Space) -> Strategy:
+def random(
+    space: Any, goal: Goal, epochs: int, *, rungs: Annotated[int, Range(0, 5)] = 2, reduction: Annotated[int, Range(2, 9)] = 3
+) -> Strategy:
     """Draws every value at random, independently of all the others and of the results of earlier trials.
 
-    Bergstra & Bengio 2012, Journal of Machine Learning Research 13, 281-305.
+    With `rungs`, the best third of the trials at each of them goes on: asynchronous successive halving.
+
+    Bergstra & Bengio 2012, Journal of Machine Learning Research 13, 281-305; rungs: Li et al. 2020, arXiv:1810.05934.
     """
-    return AtRandom(space)
+    return AtRandom(space, Halving(rung_epochs(epochs, rungs, reduction), goal.first.direction, reduction))

@@ -3,8 +3,12 @@
 import pytest
 
 from autoopt.config import compose
-from autoopt.domain import Choice, Range
+from autoopt.domain import Choice, Range, Unavailable
+from autoopt.errors import BadInput
 from autoopt.goal import Goal, Objective
+from autoopt.plugins.strategy.grid import grid
+from autoopt.plugins.strategy.one_epoch import one_epoch
+from autoopt.plugins.strategy.optuna import optuna
 from autoopt.plugins.strategy.random import random
 from autoopt.plugins.strategy.tpe import tpe
 from autoopt.space import Domain, Space
@@ -34,7 +38,7 @@ class Asked:
 
 
 def drawn(seed=0, count=4000):
-    strategy = random(Asked())
+    strategy = random(Asked(), BEST, 9)
     return [strategy.propose((), number, seed) for number in range(count)]
 
 
@@ -57,12 +61,12 @@ def test_random_draws_as_often_above_the_middle_as_below(name, middle):
 
 
 def test_random_depends_on_the_number_and_the_seed_alone():
-    strategy = random(SPACE)
+    strategy = random(SPACE, BEST, 9, rungs=0)
     first = [strategy.propose((), number, 3) for number in range(5)]
     assert len({repr(values) for values in first}) == 5
     history = [Evidence(0, "complete", first[0], (0.5,))]
     assert [strategy.propose(history, number, 3) for number in reversed(range(5))] == first[::-1]
-    assert strategy.propose((), 0, 4) != first[0] and strategy.rungs == () and strategy.stop((), 0, 0) is False
+    assert strategy.propose((), 0, 4) != first[0] and strategy.rungs == () and not AtRandom(SPACE).stop((), 0, 0)
 
 
 def test_random_integers_at_the_ends_are_as_likely_as_the_scale_says():
@@ -77,7 +81,7 @@ def complete(number, values, score):
 
 def told(count, score, state="complete"):
     """Random trials with what they came to."""
-    rows = [random(SPACE).propose((), number, 7) for number in range(count)]
+    rows = [random(SPACE, BEST, 9, rungs=0).propose((), number, 7) for number in range(count)]
     return [Evidence(n, state, v, (score(v),) if state == "complete" else (), {0: score(v)}) for n, v in enumerate(rows)]
 
 
@@ -142,9 +146,9 @@ def rung(*values):
     return [Evidence(number, "running", {}, curve={3: value}) for number, value in enumerate(values)]
 
 
-def test_tpe_stops_the_worse_half_at_its_rungs():
+def test_tpe_stops_bad_trials_at_its_rungs():
     strategy = tpe(SPACE, BEST, 9)
-    assert strategy.rungs == (3, 6)
+    assert strategy.rungs == (1, 3) and tpe(SPACE, BEST, 9, rungs=0).rungs == ()
     assert strategy.stop(rung(0.5, 0.4), 1, 3) and not strategy.stop(rung(0.5, 0.6), 1, 3)
 
 
@@ -162,3 +166,61 @@ def test_tpe_remembers_no_other_history():
     strategy.propose(told(30, lambda values: -values[LR]), 30, 0)
     history = told(20, lambda values: values[LR])
     assert strategy.propose(history, 20, 0) == tpe(SPACE, BEST, 9).propose(history, 20, 0)
+
+
+class Finite:
+    """Of kind a there are two rates, of kind b none; and three depths."""
+
+    def domains(self):
+        return []
+
+    def walk(self, pick):
+        if pick(domain("kind", Choice("a", "b"), str)) == "a":
+            pick(domain("rate", Choice(0.1, 0.2), float))
+        pick(domain("depth", Range(2, 8, step=3), int))
+
+
+def test_grid_tries_every_recipe_once_and_ends():
+    strategy, history = grid(Finite()), []
+    while (values := strategy.propose(history, len(history), 0)) is not None:
+        history.append(complete(len(history), values, 0.5))
+    tried = [tuple(trial.values.values()) for trial in history]
+    assert tried == [("a", r, d) for r in (0.1, 0.2) for d in (2, 5, 8)] + [("b", d) for d in (2, 5, 8)]
+    assert strategy.propose(history[:3] + history[4:], 8, 0) == history[3].values, "what the machine ended is tried again"
+
+
+def test_grid_goes_through_steps_and_refuses_a_range_without_them():
+    class Steps:
+        def domains(self):
+            return [domain("share", Range(0.0, 1.0, step=0.25), float)]
+
+        def walk(self, pick):
+            pick(*self.domains())
+
+    assert [values["share"] for values in grid(Steps()).points()] == [0.0, 0.25, 0.5, 0.75, 1.0]
+    with pytest.raises(Unavailable, match=r"mixup.alpha=.* is a range; list the values to try, augmentation.mixup.alpha=\[...\]"):
+        grid(SPACE)
+
+
+def test_one_epoch_lets_the_best_of_ten_go_on():
+    strategy = one_epoch(SPACE, BEST, 9)
+    values = [place / 100 for place in range(20)]
+    history = [Evidence(number, "running", {}, curve={1: value}) for number, value in enumerate(values)]
+    assert strategy.rungs == (1,) and one_epoch(SPACE, BEST, 1).rungs == ()
+    assert [number for number in range(20) if not strategy.stop(history, number, 1)] == [18, 19]
+
+
+def test_optuna_asks_any_sampler():
+    history = told(12, lambda values: -values[LR])
+    proposed = {
+        name: optuna(SPACE, BEST, 9, sampler=f"optuna.samplers:{name}").propose(history, 12, 0) for name in ("TPESampler", "RandomSampler")
+    }
+    assert proposed["TPESampler"] == tpe(SPACE, BEST, 9).propose(history, 12, 0) != proposed["RandomSampler"]
+    for values in proposed.values():
+        check_point(SPACE, values)
+
+
+@pytest.mark.parametrize("path", ["optuna.samplers:Nothing", "nowhere:TPESampler", "optuna.samplers", "optuna.trial:Trial"])
+def test_optuna_refuses_what_is_no_sampler(path):
+    with pytest.raises(BadInput, match=f"strategy.optuna.sampler={path}: .*optuna.samplers:GPSampler"):
+        optuna(SPACE, BEST, 9, sampler=path)

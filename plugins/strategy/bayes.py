@@ -1,0 +1,175 @@
+from collections import defaultdict
+from collections.abc import Collection, Hashable, Mapping, Sequence
+from contextlib import suppress
+from functools import partial
+from random import Random
+from statistics import median
+from typing import Annotated, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import norm, rankdata
+
+from autoopt.domain import Range
+from autoopt.goal import Goal
+from autoopt.plugins.strategy.encoding import Point, encode, neighbour, walked
+from autoopt.plugins.strategy.gaussian import Array, Process, fitted, squared_distances
+from autoopt.space import Domain
+from autoopt.strategy import Evidence, Halving, Strategy, rung_epochs
+
+FIT, MOST = 120, 300
+"""How many trials the kernel is fitted to, and how many the process is given."""
+AT_RANDOM, BEST, NEIGHBOURS = 160, 5, 16
+"""The candidates: so many at random, and of so many of the best trials so many neighbours each."""
+BESIDE = 0.05
+"""Candidates so near to a trial, where a range is 1 wide, would show nothing new."""
+FEWEST = 3
+"""Fewer complete trials show neither how much a value still changes after a rung, nor which trial is better than its score."""
+
+
+def bayes(
+    space: Any,
+    goal: Goal,
+    epochs: int,
+    *,
+    startup: int = 10,
+    rungs: Annotated[int, Range(0, 5)] = 2,
+    reduction: Annotated[int, Range(2, 9)] = 3,
+) -> Strategy:
+    """Bayesian optimisation: a Gaussian process over numbers and categories, the expected improvement, and rungs.
+
+    After the baseline and random trials, until `startup` have ended, the next trial is the candidate of the greatest expected
+    improvement over the best trial, as the process sees it; neither a trial's values nor any beside them are proposed. The process
+    sees ranks as normal scores, so that neither scale nor outliers matter. A stopped trial counts with its last value, improved by
+    as much as finished trials improved from there on; a failed trial counts as the worst; a running trial is believed at its mean.
+    Of several objectives each proposal weighs the ranks at random. At each of `rungs` one of `reduction` trials goes on.
+
+    Jones et al. 1998, doi:10.1023/A:1008306431147; several objectives: Knowles 2006, doi:10.1109/TEVC.2005.851274; rungs: Li et al.
+    2020, arXiv:1810.05934.
+    """
+    return Bayes(space, goal, startup, Halving(rung_epochs(epochs, rungs, reduction), goal.first.direction, reduction))
+
+
+class Bayes(Strategy):
+    """Fits a process to the history for each proposal."""
+
+    def __init__(self, space: Any, goal: Goal, startup: int, halving: Halving):
+        self.space, self.goal, self.startup, self.halving = space, goal, startup, halving
+        self.rungs = halving.rungs
+        self.points: dict[int, Point] = {}
+
+    def propose(self, history: Sequence[Evidence], number: int, seed: int) -> Mapping[str, Any] | None:
+        random = Random(f"{seed}/{number}")
+        ended = self.ended(history)
+        if len(ended) < self.startup:
+            return walked(self.space, lambda domain: domain.sample(random)).values
+        costs = self.costs(ended, random)
+        best = [self.points[ended[place].number] for place in np.argsort(costs, kind="stable")[:BEST]]
+        candidates = self.candidates(best, {self.points[trial.number].key for trial in history if trial.number in self.points}, random)
+        if not candidates:
+            return None
+        running = [self.points[trial.number] for trial in history if trial.state == "running" and trial.number in self.points]
+        process, others = self.process(ended, costs, [*running, *candidates])
+        lowest = process.mean(process.points).min()
+        believing, new = process.believing(others[: len(running)]) if running else process, others[len(running) :]
+        beside = (squared_distances(new, believing.points) < BESIDE**2).any(axis=1)
+        return candidates[int(np.argmax(np.where(beside, -np.inf, improvement(believing, new, lowest))))].values
+
+    def stop(self, history: Sequence[Evidence], number: int, epoch: int) -> bool:
+        return self.halving.stop(history, number, epoch)
+
+    def ranking(self, history: Sequence[Evidence]) -> Sequence[int]:
+        """By the mean of the process, in which the noise of a single training counts less than in its score."""
+        ended = self.ended(history)
+        complete = [trial for trial in ended if trial.state == "complete"]
+        if len(complete) < FEWEST or len(self.goal.objectives) > 1:
+            return ()
+        process, points = self.process(ended, self.costs(ended), [self.points[trial.number] for trial in complete])
+        return [complete[place].number for place in np.argsort(process.mean(points), kind="stable")]
+
+    def ended(self, history: Sequence[Evidence]) -> list[Evidence]:
+        """The trials that have ended; the points of all trials that lie in the space are kept by number."""
+        for trial in history:
+            if trial.values and (trial.number not in self.points or self.points[trial.number].values != trial.values):
+                self.points.pop(trial.number, None)
+                with suppress(KeyError, ValueError):  # it does not lie in the present space
+                    self.points[trial.number] = walked(self.space, partial(recorded, trial.values))
+        return [trial for trial in history if trial.state != "running" and trial.number in self.points]
+
+    def candidates(self, best: Sequence[Point], tried: Collection[Hashable], random: Random) -> list[Point]:
+        """Points that were not tried."""
+        drawn = [walked(self.space, lambda domain: domain.sample(random)) for _ in range(AT_RANDOM)]
+        near = [neighbour(self.space, point.values, random) for point in best for _ in range(NEIGHBOURS)]
+        return [point for point in {point.key: point for point in (*drawn, *near)}.values() if point.key not in tried]
+
+    def costs(self, ended: Sequence[Evidence], random: Random | None = None) -> Array:
+        """What each trial costs, less is better: (N). Of several objectives the greatest of their weighed ranks, and a little of each."""
+        first = self.first_costs(ended)
+        if len(self.goal.objectives) == 1 or random is None:
+            return first
+        signs = [objective.sign for objective in self.goal.objectives]
+        rows = [[-s * v for s, v in zip(signs, trial.scores, strict=True)] if trial.scores else [np.nan] * len(signs) for trial in ended]
+        others = np.array(rows)
+        others[:, 0] = first
+        ranks = np.column_stack([share_of_ranks(costs) for costs in others.T])
+        weights = np.array([random.expovariate(1.0) for _ in signs])
+        weighed = ranks * weights / weights.sum()
+        return weighed.max(axis=1) + 0.05 * weighed.sum(axis=1)
+
+    def first_costs(self, ended: Sequence[Evidence]) -> Array:
+        """The first objective as a cost: (N); of a stopped trial as its end is expected, of a failed trial infinite."""
+        sign = self.goal.first.sign
+        changes: dict[int, list[float]] = defaultdict(list)
+        for trial in ended:
+            if trial.state == "complete":
+                for epoch in trial.curve.keys() & self.rungs:
+                    changes[epoch].append(-sign * (trial.scores[0] - trial.curve[epoch]))
+
+        def cost(trial: Evidence) -> float:
+            if trial.state == "complete":
+                return -sign * trial.scores[0]
+            if trial.state != "stopped" or not trial.curve:
+                return np.inf
+            epoch, value = max(trial.curve.items())
+            later = changes.get(epoch, [])
+            return -sign * value + (min(0.0, median(later)) if len(later) >= FEWEST else 0.0)
+
+        return np.array([cost(trial) for trial in ended])
+
+    def process(self, trials: Sequence[Evidence], costs: Array, others: Sequence[Point]) -> tuple[Process, Array]:
+        """The process of trials with these costs, and other points as it takes them: (M, E)."""
+        scores = norm.ppf((rankdata(costs) - 0.5) / len(costs))
+        chosen = spread(costs, MOST)
+        points, columns = encode([*(self.points[trials[place].number] for place in chosen), *others])
+        given, values = points[: len(chosen)], scores[chosen]
+        fit = spread(values, FIT)
+        return Process.given(fitted(given[fit], values[fit], columns), given, values), points[len(chosen) :]
+
+
+def recorded(values: Mapping[str, Any], domain: Domain) -> Any:
+    """The value of a domain among values by path."""
+    return domain.accept(values[domain.path])
+
+
+def share_of_ranks(costs: Array) -> Array:
+    """Ranks from 0 to 1; what is unknown is in the middle."""
+    ranks = np.full(len(costs), 0.5)
+    known = ~np.isnan(costs)
+    ranks[known] = rankdata(costs[known]) / known.sum()
+    return ranks
+
+
+def spread(costs: Array, most: int) -> NDArray[np.intp]:
+    """The places of at most so many trials: the best half of them, and others evenly by rank; in their order."""
+    if len(costs) <= most:
+        return np.arange(len(costs))
+    order = np.argsort(costs, kind="stable")
+    best, rest = order[: most // 2], order[most // 2 :]
+    return np.sort(np.concatenate([best, rest[np.linspace(0, len(rest) - 1, most - len(best)).astype(int)]]))
+
+
+def improvement(process: Process, points: Array, lowest: float) -> Array:
+    """The expected improvement over the lowest mean at each point: (M, E) -> (M)."""
+    deviation = process.deviation(points)
+    better = (lowest - process.mean(points)) / deviation
+    return np.asarray(deviation * (better * norm.cdf(better) + norm.pdf(better)))

@@ -1,0 +1,129 @@
+"""Recipes as points of a space in which a kernel measures their distance."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from math import log, sqrt
+from random import Random
+from typing import Any
+
+import numpy as np
+
+from autoopt.domain import Choice
+from autoopt.plugins.strategy.gaussian import Array, Columns
+from autoopt.space import Domain
+
+WIDE = 4
+"""A choice of numbers whose greatest is so many times the least is on a logarithmic scale."""
+SPREAD = 0.15
+"""The standard deviation of a step to a neighbour, in units of a range."""
+NUMBER_CHANGES, CATEGORY_CHANGES = 0.4, 0.15
+"""How often a neighbour differs in a value."""
+
+
+@dataclass(frozen=True)
+class Point:
+    """A recipe of a space: the domains that it needs, with their values by path."""
+
+    domains: tuple[Domain, ...]
+    values: Mapping[str, Any]
+
+    @cached_property
+    def key(self) -> tuple[tuple[str, Any], ...]:
+        return tuple(self.values.items())
+
+
+def walked(space: Any, choose: Callable[[Domain], Any]) -> Point:
+    """The point at which `choose` picks the value of each domain that a recipe needs."""
+    values: dict[str, Any] = {}
+    domains: list[Domain] = []
+
+    def pick(domain: Domain) -> Any:
+        domains.append(domain)
+        values[domain.path] = choose(domain)
+        return values[domain.path]
+
+    space.walk(pick)
+    return Point(tuple(domains), values)
+
+
+def neighbour(space: Any, values: Mapping[str, Any], random: Random) -> Point:
+    """A point near to another: some categories are drawn anew, some numbers take a step; what was not needed before is drawn."""
+
+    def choose(domain: Domain) -> Any:
+        if domain.path not in values:
+            return domain.sample(random)
+        old, scale = values[domain.path], scale_of(domain)
+        if random.random() >= (CATEGORY_CHANGES if scale is None else NUMBER_CHANGES):
+            return old
+        return domain.sample(random) if scale is None else scale.step(old, random)
+
+    return walked(space, choose)
+
+
+@dataclass(frozen=True)
+class Scale:
+    """The numbers of a domain on [0, 1]."""
+
+    domain: Domain
+    low: float
+    high: float
+    log: bool
+
+    def __call__(self, value: float) -> float:
+        low, high, own = (log(x) if self.log else x for x in (self.low, self.high, value))
+        return (own - low) / (high - low)
+
+    def step(self, value: float, random: Random) -> Any:
+        """Another value near to one; of a choice another option."""
+        if isinstance(self.domain.values, Choice):
+            place = self(value) + random.gauss(0, 2 * SPREAD)
+            return min((option for option in self.domain.options if option != value), key=lambda option: abs(self(option) - place))
+        place = min(max(self(value) + random.gauss(0, SPREAD), 0.0), 1.0)
+        near = self.low * (self.high / self.low) ** place if self.log else self.low + (self.high - self.low) * place
+        return self.domain.nearest(near)
+
+
+def scale_of(domain: Domain) -> Scale | None:
+    """The scale of a range, or of a choice of at least three numbers; None for other choices."""
+    if not isinstance(domain.values, Choice):
+        return Scale(domain, domain.values.low, domain.values.high, domain.values.log)
+    numbers = [option for option in domain.options if isinstance(option, int | float) and not isinstance(option, bool)]
+    if len(numbers) < max(3, len(domain.options)):
+        return None
+    low, high = min(numbers), max(numbers)
+    return Scale(domain, low, high, low > 0 and high >= WIDE * low)
+
+
+def encode(points: Sequence[Point]) -> tuple[Array, Columns]:
+    """Points as rows: a number on its scale is one column; a category has a column for each option, so that two options are 1 apart.
+
+    What a point does not need lies halfway: a number in the middle of its scale, a category half as far from every option.
+    """
+    by_key: dict[str, Domain] = {}
+    rows = []
+    for point in points:
+        by_key.update((domain.key, domain) for domain in point.domains if domain.key not in by_key)
+        rows.append({domain.key: point.values[domain.path] for domain in point.domains})
+    blocks: list[Array] = []
+    owner: list[int] = []
+    category: list[bool] = []
+    for key, domain in by_key.items():
+        block = column(domain, [row.get(key) for row in rows])
+        if np.ptp(block, axis=0).any():
+            owner += [len(blocks)] * block.shape[1]
+            category.append(block.shape[1] > 1)
+            blocks.append(block)
+    return np.hstack(blocks), Columns(np.array(owner), np.array(category))
+
+
+def column(domain: Domain, values: Sequence[Any]) -> Array:
+    """The columns of a domain: (N, 1) or (N, options)."""
+    if (scale := scale_of(domain)) is not None:
+        return np.array([[0.5 if value is None else scale(value)] for value in values])
+    codes = {code: place for place, code in enumerate(dict.fromkeys(map(repr, values)))}
+    block = np.zeros((len(values), len(codes)))
+    for row, value in enumerate(values):
+        if value is not None:
+            block[row, codes[repr(value)]] = sqrt(0.5)
+    return block

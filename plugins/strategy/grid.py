@@ -1,0 +1,69 @@
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from autoopt.domain import Choice, Unavailable
+from autoopt.plugins.strategy.encoding import walked
+from autoopt.space import Domain
+from autoopt.strategy import Evidence, Strategy
+
+
+def grid(space: Any) -> Strategy:
+    """Tries every recipe of a finite space once, the later domains changing fastest; the search ends when all were tried.
+
+    A range without steps is not finite: give the values to try, such as `optimizer.adamw.lr=[0.001,0.01]`.
+
+    Larochelle et al. 2007, doi:10.1145/1273496.1273556.
+    """
+    return Grid(space)
+
+
+class Grid(Strategy):
+    """Goes through the points of a space in their order."""
+
+    def __init__(self, space: Any):
+        self.space = space
+        for domain in space.domains():
+            finite(domain)
+
+    def propose(self, history: Sequence[Evidence], number: int, seed: int) -> Mapping[str, Any] | None:
+        tried = [trial.values for trial in history]
+        return next((values for values in self.points() if values not in tried), None)
+
+    def points(self) -> Iterator[Mapping[str, Any]]:
+        """Every point, in the order in which an odometer counts."""
+        places: list[int] = []
+        while True:
+            values, counts = self.point(places)
+            yield values
+            places += [0] * (len(counts) - len(places))
+            while places and places[-1] == counts[len(places) - 1] - 1:
+                places.pop()
+            if not places:
+                return
+            places[-1] += 1
+
+    def point(self, places: Sequence[int]) -> tuple[Mapping[str, Any], Sequence[int]]:
+        """The point at these places of its domains, at the first of the others; and how many values each of its domains has."""
+        counts: list[int] = []
+
+        def choose(domain: Domain) -> Any:
+            options = finite(domain)
+            counts.append(len(options))
+            return options[places[len(counts) - 1] if len(counts) <= len(places) else 0]
+
+        return walked(self.space, choose).values, counts
+
+
+def finite(domain: Domain) -> Sequence[Any]:
+    """The values of a domain, in their order.
+
+    Raises:
+        Unavailable: it is a range without steps.
+    """
+    values = domain.values
+    if isinstance(values, Choice):
+        return values.options
+    if domain.number is not int and values.step is None:
+        raise Unavailable(f"it needs a finite space, but {domain.path}={domain} is a range; list the values to try, {domain.key}=[...]")
+    step = values.step or 1
+    return [domain.nearest(values.low + step * place) for place in range(round((values.high - values.low) / step) + 1)]

@@ -1,0 +1,76 @@
+"""Strategies that leave the proposals to a sampler of Optuna."""
+
+from collections.abc import Callable, Mapping, Sequence
+from hashlib import sha256
+from typing import Any
+
+import optuna
+from optuna.distributions import BaseDistribution
+from optuna.samplers import BaseSampler
+from optuna.trial import FrozenTrial, TrialState, create_trial
+
+from autoopt.distributions import distribution, silent
+from autoopt.goal import Goal
+from autoopt.space import Domain
+from autoopt.strategy import Evidence, Halving, Strategy
+
+STATES = {"complete": TrialState.COMPLETE, "stopped": TrialState.PRUNED, "failed": TrialState.PRUNED}
+
+
+class Sampled(Strategy):
+    """Keeps an Optuna study of the history, and asks a new sampler for each trial.
+
+    Args:
+        sampler: makes the sampler of a trial from a seed.
+    """
+
+    def __init__(self, space: Any, goal: Goal, sampler: Callable[[int], BaseSampler], halving: Halving):
+        self.space, self.goal, self.sampler, self.halving = space, goal, sampler, halving
+        self.rungs = halving.rungs
+        self.told: dict[int, Evidence] = {}
+        self.study = self.fresh()
+
+    def propose(self, history: Sequence[Evidence], number: int, seed: int) -> Mapping[str, Any]:
+        self.tell([trial for trial in history if trial.state in STATES and trial.values])
+        own = int.from_bytes(sha256(f"{seed}/{number}".encode()).digest()[:4], "big")
+        self.study.sampler = self.sampler(own)
+        trial = self.study.ask()
+        self.space.walk(lambda domain: domain.suggest(trial))
+        self.study.tell(trial, state=TrialState.FAIL)  # no sampler looks at failed trials
+        return trial.params
+
+    def stop(self, history: Sequence[Evidence], number: int, epoch: int) -> bool:
+        return self.halving.stop(history, number, epoch)
+
+    def tell(self, ended: Sequence[Evidence]) -> None:
+        """Bring the sampler's study up to the history, in the order of the numbers, since the estimator weighs trials by it."""
+        known = [self.told.get(trial.number) for trial in ended[: len(self.told)]]
+        if known != list(ended[: len(self.told)]):
+            self.told, self.study = {}, self.fresh()
+        for trial in ended[len(self.told) :]:
+            self.told[trial.number] = trial
+            if (frozen := self.frozen(trial)) is not None:
+                self.study.add_trial(frozen)
+
+    def fresh(self) -> optuna.Study:
+        with silent():
+            return optuna.create_study(directions=self.goal.directions)  # type: ignore[arg-type]
+
+    def frozen(self, trial: Evidence) -> FrozenTrial | None:
+        """A trial as Optuna stores it; None if it does not lie in the present space."""
+        values: dict[str, Any] = {}
+        distributions: dict[str, BaseDistribution] = {}
+
+        def pick(domain: Domain) -> Any:
+            values[domain.path] = domain.accept(trial.values[domain.path])
+            distributions[domain.path] = distribution(domain)
+            return values[domain.path]
+
+        try:
+            self.space.walk(pick)
+        except (KeyError, ValueError):
+            return None
+        scores = list(trial.scores) if trial.state == "complete" else None
+        ranked = trial.state == "stopped" and trial.curve and len(self.goal.objectives) == 1  # Optuna ranks a stopped trial by one value
+        curve = dict([max(trial.curve.items())]) if ranked else {}
+        return create_trial(state=STATES[trial.state], values=scores, params=values, distributions=distributions, intermediate_values=curve)
