@@ -1,5 +1,5 @@
 from collections import defaultdict
-from collections.abc import Collection, Hashable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from random import Random
@@ -19,7 +19,7 @@ from autoopt.strategy import Evidence, Halving, Strategy, rung_epochs
 
 FIT, MOST = 120, 300
 """How many trials the kernel is fitted to, and how many the process is given."""
-AT_RANDOM, BEST, NEIGHBOURS = 160, 5, 16
+AT_RANDOM, BEST, NEIGHBOURS = 120, 5, 16
 """The candidates: so many at random, and of so many of the best trials so many neighbours each."""
 BESIDE = 0.05
 """Candidates so near to a trial, where a range is 1 wide, would show nothing new."""
@@ -90,13 +90,14 @@ class Bayes(Strategy):
     def ended(self, history: Sequence[Evidence]) -> list[Evidence]:
         """The trials that have ended; the points of all trials that lie in the space are kept by number."""
         for trial in history:
-            if trial.values and (trial.number not in self.points or self.points[trial.number].values != trial.values):
+            known = self.points.get(trial.number)
+            if trial.values and (known is None or known.values != trial.values):
                 self.points.pop(trial.number, None)
                 with suppress(KeyError, ValueError):  # it does not lie in the present space
                     self.points[trial.number] = walked(self.space, partial(recorded, trial.values))
         return [trial for trial in history if trial.state != "running" and trial.number in self.points]
 
-    def candidates(self, best: Sequence[Point], tried: Collection[Hashable], random: Random) -> list[Point]:
+    def candidates(self, best: Sequence[Point], tried: Collection[str], random: Random) -> list[Point]:
         """Points that were not tried."""
         drawn = [walked(self.space, lambda domain: domain.sample(random)) for _ in range(AT_RANDOM)]
         near = [neighbour(self.space, point.values, random) for point in best for _ in range(NEIGHBOURS)]
@@ -124,6 +125,7 @@ class Bayes(Strategy):
             if trial.state == "complete":
                 for epoch in trial.curve.keys() & self.rungs:
                     changes[epoch].append(-sign * (trial.scores[0] - trial.curve[epoch]))
+        expected = {epoch: min(0.0, median(those)) for epoch, those in changes.items() if len(those) >= FEWEST}
 
         def cost(trial: Evidence) -> float:
             if trial.state == "complete":
@@ -131,8 +133,7 @@ class Bayes(Strategy):
             if trial.state != "stopped" or not trial.curve:
                 return np.inf
             epoch, value = max(trial.curve.items())
-            later = changes.get(epoch, [])
-            return -sign * value + (min(0.0, median(later)) if len(later) >= FEWEST else 0.0)
+            return -sign * value + expected.get(epoch, 0.0)
 
         return np.array([cost(trial) for trial in ended])
 

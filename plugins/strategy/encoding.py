@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from math import log, sqrt
+from math import sqrt
 from random import Random
 from typing import Any
 
@@ -29,8 +29,9 @@ class Point:
     values: Mapping[str, Any]
 
     @cached_property
-    def key(self) -> tuple[tuple[str, Any], ...]:
-        return tuple(self.values.items())
+    def key(self) -> str:
+        """The values, as something that can be looked up; a value may be a list."""
+        return repr(self.values)
 
 
 def walked(space: Any, choose: Callable[[Domain], Any]) -> Point:
@@ -70,8 +71,8 @@ class Scale:
     high: float
     log: bool
 
-    def __call__(self, value: float) -> float:
-        low, high, own = (log(x) if self.log else x for x in (self.low, self.high, value))
+    def __call__(self, values: Array | float) -> Any:
+        low, high, own = (np.log(x) if self.log else x for x in (self.low, self.high, values))
         return (own - low) / (high - low)
 
     def step(self, value: float, random: Random) -> Any:
@@ -120,7 +121,7 @@ def encode(points: Sequence[Point]) -> tuple[Array, Columns]:
 def column(domain: Domain, values: Sequence[Any]) -> Array:
     """The columns of a domain: (N, 1) or (N, options)."""
     if (scale := scale_of(domain)) is not None:
-        return np.array([[0.5 if value is None else scale(value)] for value in values])
+        return np.nan_to_num(scale(np.array(values, dtype=np.float64)), nan=0.5)[:, None]  # None is not a number
     codes = {code: place for place, code in enumerate(dict.fromkeys(map(repr, values)))}
     block = np.zeros((len(values), len(codes)))
     for row, value in enumerate(values):

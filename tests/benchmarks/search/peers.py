@@ -1,0 +1,162 @@
+"""The search methods of other libraries, each as shipped, on the space of a recorded table.
+
+A peer is offered the levels of a number as integers in their order, and of a category as a categorical. `baseline=True` gives it the
+baseline as its first trial, as autoopt has it.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from random import Random
+from typing import Any
+
+import optuna
+from optuna.pruners import BasePruner, HyperbandPruner, MedianPruner, NopPruner, SuccessiveHalvingPruner
+from optuna.trial import TrialState
+from simulate import Searcher, Values, goal_of
+from table import Table
+
+from autoopt.plugins.strategy.encoding import walked
+from autoopt.space import Domain
+
+ENDS = {"complete": TrialState.COMPLETE, "stopped": TrialState.PRUNED, "failed": TrialState.FAIL}
+
+
+def is_ordered(domain: Domain) -> bool:
+    return domain.scalar in (int, float)
+
+
+def levels(domain: Domain) -> list[Any]:
+    return sorted(domain.options) if is_ordered(domain) else list(domain.options)
+
+
+class OptunaPeer(Searcher):
+    """Optuna's default sampler by its conditional suggestions, with one of its pruners."""
+
+    def __init__(self, table: Table, seed: int, pruner: BasePruner, baseline: bool):
+        self.space = table.grid.space
+        self.study = optuna.create_study(
+            direction=goal_of(table).directions[0], sampler=optuna.samplers.TPESampler(seed=seed), pruner=pruner
+        )
+        self.trials: dict[int, optuna.Trial] = {}
+        if baseline:
+            defaults = walked(self.space, lambda domain: domain.default)
+            places = {
+                d.path: levels(d).index(defaults.values[d.path]) if is_ordered(d) else defaults.values[d.path] for d in defaults.domains
+            }
+            self.study.enqueue_trial(places)
+
+    def ask(self, number: int) -> Values:
+        trial = self.trials[number] = self.study.ask()
+
+        def suggest(domain: Domain) -> Any:
+            options = levels(domain)
+            if is_ordered(domain):
+                return options[trial.suggest_int(domain.path, 0, len(options) - 1)]
+            return trial.suggest_categorical(domain.path, options)
+
+        return walked(self.space, suggest).values
+
+    def report(self, number: int, epoch: int, value: float) -> bool:
+        self.trials[number].report(value, epoch)
+        return self.trials[number].should_prune()
+
+    def tell(self, number: int, state: str, value: float | None) -> None:
+        ends = {
+            "complete": optuna.trial.TrialState.COMPLETE,
+            "stopped": optuna.trial.TrialState.PRUNED,
+            "failed": optuna.trial.TrialState.FAIL,
+        }
+        self.study.tell(self.trials.pop(number), value, ends[state])
+
+
+@dataclass
+class RayAsha(Searcher):
+    """Ray Tune's AsyncHyperBandScheduler as shipped, over random proposals as Ray's default search draws them."""
+
+    scheduler: Any
+    space: Any
+    seed: int
+    first: Values | None
+
+    @classmethod
+    def of(cls, table: Table, seed: int, baseline: bool) -> "RayAsha":
+        from ray.tune.schedulers import ASHAScheduler
+
+        mode = {"maximize": "max", "minimize": "min"}[goal_of(table).directions[0]]
+        scheduler = ASHAScheduler(metric="value", mode=mode, max_t=table.grid.epochs)
+        return cls(scheduler, table.grid.space, seed, table.grid.space.defaults() if baseline else None)
+
+    def ask(self, number: int) -> Values:
+        self.scheduler.on_trial_add(None, RayTrial(number))
+        if number == 0 and self.first is not None:
+            return self.first
+        random = Random(f"{self.seed}/{number}")
+        return walked(self.space, lambda domain: domain.sample(random)).values
+
+    def report(self, number: int, epoch: int, value: float) -> bool:
+        return self.scheduler.on_trial_result(None, RayTrial(number), {"training_iteration": epoch, "value": value}) == "STOP"
+
+    def tell(self, number: int, state: str, value: float | None) -> None: ...
+
+
+@dataclass(frozen=True)
+class RayTrial:
+    """What the scheduler looks at of a trial."""
+
+    number: int
+
+    @property
+    def trial_id(self) -> str:
+        return str(self.number)
+
+
+class SyneTune(Searcher):
+    """A scheduler of Syne Tune, asked for suggestions and told results."""
+
+    def __init__(self, table: Table, seed: int, name: str, baseline: bool):
+        from syne_tune.backend.trial_status import Trial
+        from syne_tune.config_space import choice, ordinal
+        from syne_tune.optimizer import baselines
+
+        self.space, self.make = table.grid.space, Trial
+        self.domains = {domain.path: domain for domain in self.space.domains()}
+        flat = {path: (ordinal if is_ordered(d) else choice)([str(o) for o in levels(d)]) for path, d in self.domains.items()}
+        sign = goal_of(table).directions[0] == "maximize"
+        more = {"points_to_evaluate": [{path: str(d.default) for path, d in self.domains.items()}]} if baseline else {}
+        self.scheduler = getattr(baselines, name)(
+            flat, metric="value", time_attr="epoch", max_t=table.grid.epochs, do_minimize=not sign, random_seed=seed, **more
+        )
+        self.trials: dict[int, Any] = {}
+
+    def ask(self, number: int) -> Values:
+        from datetime import datetime
+
+        config = self.scheduler.suggest().config
+        self.trials[number] = self.make(number, config, datetime.now())
+        self.scheduler.on_trial_add(self.trials[number])
+        return walked(self.space, lambda d: next(o for o in d.options if str(o) == config[d.path])).values
+
+    def report(self, number: int, epoch: int, value: float) -> bool:
+        self.last = {"epoch": epoch, "value": value}
+        return self.scheduler.on_trial_result(self.trials[number], self.last) == "STOP"
+
+    def tell(self, number: int, state: str, value: float | None) -> None:
+        if state == "complete":
+            self.scheduler.on_trial_complete(self.trials[number], self.last)
+        elif state == "failed":
+            self.scheduler.on_trial_error(self.trials[number])
+        else:
+            self.scheduler.on_trial_remove(self.trials[number])
+
+
+Make = Callable[[Table, int], Searcher]
+PEERS: Mapping[str, Make] = {
+    "Optuna default, as shipped": lambda table, seed: OptunaPeer(table, seed, NopPruner(), baseline=False),
+    "Optuna default": lambda table, seed: OptunaPeer(table, seed, NopPruner(), baseline=True),
+    "Optuna + MedianPruner": lambda table, seed: OptunaPeer(table, seed, MedianPruner(), baseline=True),
+    "Optuna + SuccessiveHalvingPruner": lambda table, seed: OptunaPeer(table, seed, SuccessiveHalvingPruner(), baseline=True),
+    "Optuna + HyperbandPruner": lambda table, seed: OptunaPeer(table, seed, HyperbandPruner(1, table.grid.epochs), baseline=True),
+    "Ray Tune ASHA": lambda table, seed: RayAsha.of(table, seed, baseline=True),
+    "Syne Tune ASHA": lambda table, seed: SyneTune(table, seed, "ASHA", baseline=True),
+    "Syne Tune ASHA + CQR": lambda table, seed: SyneTune(table, seed, "ASHACQR", baseline=True),
+}
