@@ -65,7 +65,7 @@ def test_bad_input_in_a_process_of_its_own(here):
         + ", ".join(sorted([*available("optimizer"), "all", "recommended"]))
         + ".",
         "autoopt: No setting named 'study.trails'. Did you mean 'study.trials'? Known: study.compress, study.confirm, study.epochs, "
-        "study.seeds, study.stopping, study.time, study.trials.",
+        "study.seeds, study.start, study.stopping, study.time, study.trials.",
         "autoopt: seed=x: expected int, got 'x'",
     ]
 
@@ -280,8 +280,11 @@ def completions(said, monkeypatch, line, *arguments):
         ("autoopt search my.yaml tracking.u", ["tracking.uri="]),
         ("autoopt search nonsense=1 optimizer=nonsense seed", ["seed="]),
         ("autoopt search model=my_net:Net model.Net.h", ["model.Net.hidden="]),
-        ("autoopt search strategy=", ["strategy=random", "strategy=tpe"]),
-        ("autoopt search strategy.tpe.", ["strategy.tpe.startup="]),
+        (
+            "autoopt search strategy=",
+            ["strategy=bayes", "strategy=grid", "strategy=one_epoch", "strategy=optuna", "strategy=random", "strategy=tpe"],
+        ),
+        ("autoopt search strategy.bayes.", ["strategy.bayes.reduction=", "strategy.bayes.rungs=", "strategy.bayes.startup="]),
         ("autoopt search executor=lo", ["executor=local"]),
         ("autoopt search strategy=random executor.w", ["executor.workers="]),
         ("autoopt search --c", []),

@@ -95,5 +95,5 @@ def test_what_has_an_exit_code_of_its_own_keeps_it():
 
 
 def test_a_broken_one_of_a_distribution_names_its_owner():
-    with pytest.raises(BadInput, match=r"^strategy=tpe failed: AttributeError: .* \(from autoopt "):
+    with pytest.raises(BadInput, match=r"^strategy=bayes failed: AttributeError: .* \(from autoopt "):
         plug(compose(["data=digits"]), "strategy", space="the space", goal="no goal", epochs=3)

@@ -108,7 +108,7 @@ def help_text(command: str) -> str:
         f"Usage: autoopt {command} [FILE.yaml]{recipe} [key=value …] [--cfg job]\n\n"
         f"Slots and their techniques (autoopt plugins show SLOT/NAME describes a technique):\n{rows(SLOTS)}\n\n"
         f"Syntax:\n{GRAMMAR}\n\n"
-        f"Strategy and executor: one of each; their arguments are settings, as in strategy.tpe.startup=20:\n{rows(PLUG_POINTS)}\n\n"
+        f"Strategy and executor: one of each; their arguments are settings, as in strategy.bayes.startup=20:\n{rows(PLUG_POINTS)}\n\n"
         f"Settings:\n{settings}\n\nPresets of settings, as in study=quick:\n  {'study':<24} {' '.join(presets('study'))}\n\n"
         "--cfg job prints the composed config, which is a valid FILE. --info and --shell-completion are Hydra's."
     )

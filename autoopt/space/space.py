@@ -6,6 +6,7 @@ from functools import cached_property
 from itertools import combinations
 from typing import Any
 
+from autoopt import grammar
 from autoopt.config import Tree
 from autoopt.domain import Choice
 from autoopt.errors import BadInput, nearest
@@ -221,3 +222,36 @@ class Space:
             if path not in paths:
                 raise ValueError(f"{path}: the space has no such choice. {nearest(path, paths)}")
         return self.walk(lambda domain: domain.accept(values[domain.path]) if domain.path in values else domain.default)
+
+    def values_of(self, recipe: Recipe) -> dict[str, Any]:
+        """The values by path with which `walk` makes the trained part of a recipe: `recipe` turned round.
+
+        Raises:
+            ValueError: the recipe does not lie in the space; the message names the first value that does not.
+        """
+        for slot, name, _ in recipe.techniques():
+            if slot not in ("data", "compression") and name not in self.options[slot]:
+                raise ValueError(f"{slot}={name}: the space has {', '.join(self.options[slot]) or 'none'}")
+        values: dict[str, Any] = {}
+
+        def pick(domain: Domain) -> Any:
+            values[domain.path] = domain.accept(value_at(recipe.tree, domain.key))
+            return values[domain.path]
+
+        point = self.walk(pick)
+        for name in (*(slot for slot in SLOTS if slot not in ("data", "compression")), "batches", "trainer"):
+            ours, theirs = point.tree.get(name, {}), recipe.tree.get(name, {})
+            if ours != theirs:
+                raise ValueError(f"{name} is {grammar.spell(theirs)}, but the space has {grammar.spell(ours)}")
+        return values
+
+
+def value_at(tree: Mapping[str, Any], key: str) -> Any:
+    """What a recipe chooses under the key of a domain: None where it has no such value."""
+    slot, *rest = key.split(".", 2)
+    node = tree.get(slot, {})
+    if not rest:
+        return next(iter(node), None)
+    if rest[1:] == ["use"]:
+        return rest[0] in node
+    return (node.get(rest[0]) or {}).get(rest[1]) if len(rest) > 1 else node.get(rest[0])

@@ -2,12 +2,15 @@
 
 from collections.abc import Sequence
 
-from autoopt.errors import NotConcluded
+from autoopt.config import Tree, compose
+from autoopt.errors import BadInput, NotConcluded
 from autoopt.orders import Order, Train
+from autoopt.space import Space
 from autoopt.study.record import Record
 from autoopt.study.runner import Job, Result
-from autoopt.study.sampling import Proposal, Sampling
+from autoopt.study.sampling import Proposal, Sampling, Values
 from autoopt.study.stages import SEARCH
+from autoopt.study.stored import recipe_overrides
 from autoopt.study.study import Study
 
 BASELINE = "0"
@@ -29,7 +32,8 @@ def explore(study: Study) -> None:
     def order(key: str, seed: int, proposal: Proposal) -> Order:
         return Train(key=key, recipe=proposal.recipe, seed=seed, keep=keep, rungs=rungs)
 
-    sampling = Sampling(SEARCH, study.journal, study.goal, study.budget, space, strategy, order, total, study.seed, first=study.baseline)
+    rest = (space, strategy, order, total, study.seed, study.baseline, start(study.tree, space))
+    sampling = Sampling(SEARCH, study.journal, study.goal, study.budget, *rest)
 
     def stop(job: Job, epoch: int, metrics: dict[str, float]) -> bool:
         return sampling.stop(job, epoch, metrics) and job.key != BASELINE
@@ -47,6 +51,24 @@ def explore(study: Study) -> None:
     study.runner.run(sampling.jobs(), done, stop)
     if sampling.exhausted:
         study.runner.screen.say(f"{len(sampling.history)} trials, not {total}: every recipe of the space was tried")
+
+
+def start(tree: Tree, space: Space) -> list[Values]:
+    """The values of the recipes that `study.start` names: files, `STUDY` for its winner, or `STUDY/17`; each once.
+
+    Raises:
+        BadInput: there is no such recipe, or it does not lie in the space.
+    """
+    found: list[Values] = []
+    for reference in (tree["study"]["start"] or "").split():
+        recipe = Space.of(compose(recipe_overrides(reference, tree["root"]))).trained().baseline()
+        try:
+            values = space.values_of(recipe)
+        except ValueError as error:
+            raise BadInput(f"study.start={reference} does not lie in the space: {error}") from error
+        if values not in (*found, space.defaults()):
+            found.append(values)
+    return found
 
 
 def tell_baseline(result: Result, sampling: Sampling) -> None:

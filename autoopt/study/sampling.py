@@ -1,6 +1,6 @@
 """Ask and tell: the proposals of a strategy become jobs, and their results become its evidence."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
@@ -53,6 +53,7 @@ class Sampling:
         order: the order of a trial, by its key, seed and proposal.
         total: how many trials the stage has.
         first: the recipe of trial 0, where it is not a point of the space.
+        start: the values of the trials after it, which the strategy does not choose.
     """
 
     stage: Stage
@@ -65,6 +66,7 @@ class Sampling:
     total: int
     seed: int
     first: Recipe | None = None
+    start: Sequence[Values] = ()
     history: dict[int, Evidence] = field(default_factory=dict)
     exhausted: bool = False
 
@@ -119,8 +121,8 @@ class Sampling:
 
     def _next(self, number: int) -> Proposal | None:
         """The next proposal; None if nothing is left to try."""
-        if number == 0:
-            return self._proposal(0, {})
+        if number <= len(self.start):
+            return self._proposal(number, self.start[number - 1] if number else {})
         for attempt in range(MAX_REPEATS):
             strategy = AtRandom(self.space) if attempt else self.strategy
             values = strategy.propose(self.evidence(), number, derived_seed(self.seed, f"{self.stage.name} {attempt}"))

@@ -53,17 +53,17 @@ def problems(*arguments):
 
 def test_what_is_plugged_in_by_default():
     tree = compose([DATA])
-    assert tree["strategy"] == {"tpe": {"startup": 10}}
+    assert tree["strategy"] == {"bayes": {"startup": 10, "rungs": 2, "reduction": 3}}
     assert tree["executor"] == {**COMMON, "local": {}}
 
 
 @pytest.mark.parametrize(
     ("arguments", "point", "node"),
     [
-        (["strategy=random"], "strategy", {"random": {}}),
-        (["strategy=[random]"], "strategy", {"random": {}}),
-        (["strategy=tpe", "strategy.tpe.startup=20"], "strategy", {"tpe": {"startup": 20}}),
-        (["strategy.tpe.startup=20.0"], "strategy", {"tpe": {"startup": 20}}),
+        (["strategy=random"], "strategy", {"random": {"rungs": 2, "reduction": 3}}),
+        (["strategy=[random]"], "strategy", {"random": {"rungs": 2, "reduction": 3}}),
+        (["strategy=bayes", "strategy.bayes.startup=20"], "strategy", {"bayes": {"startup": 20, "rungs": 2, "reduction": 3}}),
+        (["strategy.bayes.startup=20.0"], "strategy", {"bayes": {"startup": 20, "rungs": 2, "reduction": 3}}),
         (["strategy=own_points:Best"], "strategy", {"Best": {"from": "own_points:Best", "patience": 3}}),
         (["executor=local", "executor.workers=2"], "executor", {**COMMON, "workers": 2, "local": {}}),
         (
@@ -78,29 +78,29 @@ def test_what_may_be_plugged_in(arguments, point, node):
 
 
 def test_the_technique_of_a_plug_point_and_its_values():
-    tree = compose([DATA, "executor=own_points:cluster", "executor.cluster.queue=long", "strategy.tpe.startup=20"])
+    tree = compose([DATA, "executor=own_points:cluster", "executor.cluster.queue=long", "strategy.bayes.startup=20"])
     technique, values = plugged(tree, "executor")
     assert (technique.slot, technique.name, technique.asks) == ("executor", "cluster", ("setup", "store", "limits"))
     assert values == {"queue": "long", "hours": 1.0}
     technique, values = plugged(tree, "strategy")
-    assert (technique.path, values) == ("autoopt.plugins.strategy.tpe:tpe", {"startup": 20})
+    assert (technique.path, values) == ("autoopt.plugins.strategy.bayes:bayes", {"startup": 20, "rungs": 2, "reduction": 3})
 
 
 @pytest.mark.parametrize(
     ("argument", "problem"),
     [
-        ("strategy=tpe,random", "strategy=tpe,random: all trials have the same strategy; give one"),
+        ("strategy=bayes,random", "strategy=bayes,random: all trials have the same strategy; give one"),
         ("executor=[local,own_points:cluster]", "executor=local,cluster: all trials have the same executor; give one"),
-        ("strategy=tpee", "No strategy named 'tpee'. Did you mean 'tpe'? Known: random, tpe."),
+        ("strategy=tpee", "No strategy named 'tpee'. Did you mean 'tpe'? Known: bayes, grid, one_epoch, optuna, random, tpe."),
         ("executor=ray", "No executor named 'ray'. Known: local."),
-        ("strategy=[]", "strategy=: nothing is selected; give one of random, tpe"),
+        ("strategy=[]", "strategy=: nothing is selected; give one of bayes, grid, one_epoch, optuna, random, tpe"),
         ("executor=[]", "executor=: nothing is selected; give one of local"),
-        ("strategy=all", "No strategy named 'all'. Known: random, tpe."),
-        ("strategy.tpe.startup=1,2", "strategy.tpe.startup=choice(1,2): a setting is not searched; give one value"),
-        ("strategy.tpe.startup=interval(1,9)", "strategy.tpe.startup=interval(1,9): a setting is not searched; give one value"),
-        ("strategy.tpe.startup=many", "strategy.tpe.startup=many: expected int, got 'many'"),
-        ("strategy.tpe.start=3", "No strategy.tpe argument named 'start'. Did you mean 'startup'? Known: startup."),
-        ("strategy.random.x=3", "strategy.random.x: strategy=random is not selected. Selected: tpe."),
+        ("strategy=all", "No strategy named 'all'. Known: bayes, grid, one_epoch, optuna, random, tpe."),
+        ("strategy.bayes.startup=1,2", "strategy.bayes.startup=choice(1,2): a setting is not searched; give one value"),
+        ("strategy.bayes.startup=interval(1,9)", "strategy.bayes.startup=interval(1,9): a setting is not searched; give one value"),
+        ("strategy.bayes.startup=many", "strategy.bayes.startup=many: expected int, got 'many'"),
+        ("strategy.bayes.start=3", "No strategy.bayes argument named 'start'. Did you mean 'startup'? Known: reduction, rungs, startup."),
+        ("strategy.random.x=3", "strategy.random.x: strategy=random is not selected. Selected: bayes."),
         ("executor.workers.x=3", "executor.workers.x: executor=workers is not selected. Selected: local."),
         ("executor.workrs=3", "No setting named 'executor.workrs'. Did you mean 'executor.workers'? Known: executor.cpus_per_trial, "),
         ("executor.workers=1,2", "executor.workers=choice(1,2): a setting is not searched; give one value"),
@@ -117,7 +117,7 @@ def test_a_setting_without_a_default_is_required():
     assert problems("executor=own_points:cluster") == ["executor.cluster.queue is missing: give executor.cluster.queue=…"]
 
 
-@pytest.mark.parametrize("arguments", [[], ["strategy=own_points:Best", "executor.workers=2"], ["strategy.tpe.startup=3"]], ids=str)
+@pytest.mark.parametrize("arguments", [[], ["strategy=own_points:Best", "executor.workers=2"], ["strategy.bayes.startup=3"]], ids=str)
 def test_the_composed_tree_composes_to_itself(tmp_path, arguments):
     tree = compose([DATA, *arguments])
     (tmp_path / "tree.yaml").write_text(yaml.safe_dump(tree, sort_keys=False))
@@ -153,9 +153,9 @@ def test_a_file_sets_what_all_executors_share_and_what_one_has(tmp_path, file, a
     [
         ("executor: {workrs: 2}", "No setting named 'executor.workrs'. Did you mean 'executor.workers'?"),
         ("strategy: {}", "strategy=: nothing is selected"),
-        ("strategy: {tpe: 3}", "No setting named 'strategy.tpe'."),
-        ("strategy: {tpe: {}, random: {}}", "strategy=tpe,random: all trials have the same strategy; give one"),
-        ("strategy: {tpe: {startup: {a: 1}}}", "strategy.tpe.startup={a: 1}: expected one value, got a mapping"),
+        ("strategy: {bayes: 3}", "No setting named 'strategy.bayes'."),
+        ("strategy: {bayes: {}, random: {}}", "strategy=bayes,random: all trials have the same strategy; give one"),
+        ("strategy: {bayes: {startup: {a: 1}}}", "strategy.bayes.startup={a: 1}: expected one value, got a mapping"),
     ],
 )
 def test_a_file_that_cannot_be_used(tmp_path, text, problem):

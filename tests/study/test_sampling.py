@@ -3,7 +3,7 @@ from scripted import Fails, Killed, closed, learn, outcome, rows, searched, spac
 
 from autoopt.errors import NotConcluded
 from autoopt.orders import Train
-from autoopt.strategy import AtRandom, Strategy
+from autoopt.strategy import Strategy
 from autoopt.study.compress import compress_goal
 from autoopt.study.explore import explore
 from autoopt.study.sampling import Sampling

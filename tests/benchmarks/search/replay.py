@@ -26,9 +26,7 @@ from autoopt.config import compose
 from autoopt.deployment.card import KNOWN
 from autoopt.executor import Event, Executor
 from autoopt.orders import Measure, Order, Outcome, Problem, Train
-from autoopt.recipe import Recipe
 from autoopt.report.terminal import closing
-from autoopt.space import Domain
 from autoopt.store import Store
 from autoopt.study.search import search
 from autoopt.study.verdict import Verdict
@@ -88,7 +86,7 @@ class Replay(Executor):
                 continue
             worker = self.free.pop(0)
             self.live[number] = Running(
-                order, worker, self.table.row(values_of(self.table, order.recipe)), Random(order.seed).randrange(SEEDS)
+                order, worker, self.table.row(self.table.grid.space.values_of(order.recipe)), Random(order.seed).randrange(SEEDS)
             )
             heappush(self.due, (self.clock + 1 / self.speeds[worker % len(self.speeds)], number))
 
@@ -125,7 +123,7 @@ class Replay(Executor):
 
     def _measured(self, order: Order) -> Outcome:
         """Of a measurement, the final test error; of a try-out, that everything works."""
-        row = self.table.row(values_of(self.table, order.recipe))
+        row = self.table.row(self.table.grid.space.values_of(order.recipe))
         error = float(self.table.test[row, Random(order.seed).randrange(SEEDS)])
         name, value = ("loss", error) if self.table.grid.objective == "val_loss" else ("accuracy", 1 - error)
         tested = {f"test_{name}": value}
@@ -161,26 +159,6 @@ class Replay(Executor):
 
     def close(self) -> None:
         self.live.clear()
-
-
-def values_of(table: Table, recipe: Recipe) -> dict[str, Any]:
-    """The values of a recipe by path."""
-    values: dict[str, Any] = {}
-
-    def pick(domain: Domain) -> Any:
-        slot, *rest = domain.path.split(".")
-        node = recipe.tree[slot]
-        if not rest:
-            value = next(iter(node))
-        elif rest[-1] == "use":
-            value = rest[0] in node
-        else:
-            value = node[rest[0]][rest[1]] if len(rest) > 1 else node[rest[0]]
-        values[domain.path] = value
-        return value
-
-    table.grid.space.walk(pick)
-    return values
 
 
 def replayed(table: Table, root: Path, *overrides: str, **options: Any) -> tuple[Verdict, Replay]:

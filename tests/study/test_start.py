@@ -1,0 +1,56 @@
+"""`study.start`: recipes that are tried first."""
+
+import pytest
+from scripted import learn, rows, searched, space, studied
+
+from autoopt.errors import BadInput
+from autoopt.study.explore import start
+
+
+def recipe_file(tmp_path, name="mine.yaml", **values):
+    whole = space().trained()
+    recipe = whole.recipe({"optimizer": "sgd", "optimizer.sgd.lr": 0.02, "batches.size": 128, **values})
+    path = tmp_path / name
+    path.write_text(recipe.yaml())
+    return path, whole.values_of(recipe)
+
+
+def test_the_values_of_a_recipe_are_those_that_made_it():
+    whole = space().trained()
+    values = {"optimizer": "sgd", "optimizer.sgd.lr": 0.02, "schedule": "cosine", "regularizer.l1.use": True, "batches.size": 128}
+    recipe = whole.recipe(values)
+    found = whole.values_of(recipe)
+    assert values.items() <= found.items() and whole.recipe(found) == recipe
+    assert whole.values_of(whole.baseline()) == whole.defaults()
+
+
+def test_a_recipe_outside_of_the_space_is_named():
+    whole = space().trained()
+    with pytest.raises(ValueError, match=r"optimizer.sgd.lr=0.5: expected .*0.1"):
+        space("optimizer.sgd.lr=interval(0.01,0.1)").trained().values_of(whole.recipe({"optimizer": "sgd", "optimizer.sgd.lr": 0.5}))
+    with pytest.raises(ValueError, match="schedule=cosine: the space has constant"):
+        space("schedule=constant").trained().values_of(whole.recipe({"schedule": "cosine"}))
+    with pytest.raises(ValueError, match=r"batches is \{.*128.*\}, but the space has \{.*64.*\}"):
+        space("batches.size=64").trained().values_of(whole.recipe({"batches.size": 128}))
+
+
+def test_they_are_the_trials_after_the_baseline(tmp_path):
+    first, values = recipe_file(tmp_path)
+    second, others = recipe_file(tmp_path, "other.yaml", **{"optimizer.sgd.lr": 0.05})
+    trials = searched(tmp_path / "s", learn, f"study.start={first} {second} {first}", trials=5)
+    assert [row[1] for row in trials[1:3]] == [values, others], "each once"
+    assert len(trials) == 5 and trials[3][1] not in (values, others)
+    again = searched(tmp_path / "s", learn, f"study.start={first} {second} {first}", trials=6)
+    assert again[:5] == trials
+
+
+def test_what_cannot_be_tried_is_said_with_its_field(tmp_path):
+    path, _ = recipe_file(tmp_path)
+    study = studied(tmp_path / "s", learn, "optimizer=adamw")
+    with pytest.raises(BadInput, match=rf"study.start={path} does not lie in the space: optimizer=sgd: the space has adamw"):
+        start({**study.tree, "study": {**study.tree["study"], "start": str(path)}}, study.space.trained())
+    with pytest.raises(BadInput, match="No study named 'nobody'"):
+        start({**study.tree, "study": {**study.tree["study"], "start": "nobody"}}, study.space.trained())
+    assert rows(tmp_path / "s") == []
+    study.journal.close()
+    study.folder.close()
