@@ -593,6 +593,12 @@ def test_muon_knows_words_and_weights_that_the_head_shares_with_them():
     assert turned == {model.hidden.parametrizations.weight.original1, model.inner}
 
 
+@pytest.mark.parametrize("batch", [(torch.rand(5, 1), None), None])
+def test_muon_counts_a_single_column_as_the_first_layer_and_a_single_row_as_the_head(batch):
+    model = nn.Sequential(nn.Linear(1, 4), nn.ReLU(), nn.Linear(4, 4), nn.ReLU(), nn.Linear(4, 1))
+    assert turned_by(muon(parameter_groups(model), model, batch)) == {model[2].weight}
+
+
 def test_muon_is_told_the_head():
     model = HeadFirst()
     batch = (torch.randn(5, 6), None)
