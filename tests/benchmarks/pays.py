@@ -22,7 +22,9 @@ import torch
 from scipy.stats import t
 
 from autoopt.config import compose
+from autoopt.data.parts import on_test
 from autoopt.errors import TechniqueError
+from autoopt.goal import direction_of
 from autoopt.orders import Measure, Train
 from autoopt.recipe import Recipe
 from autoopt.space import Space
@@ -54,7 +56,7 @@ def parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser()
     parser.add_argument("rows", nargs="*")
     parser.add_argument("--baseline", default="", help="overrides of all rows and of what they are compared with")
-    parser.add_argument("--sets", nargs="+", default=list(SETS), choices=list(SETS))
+    parser.add_argument("--sets", nargs="+", default=list(SETS), help="names, or the overrides of further ones")
     parser.add_argument("--seeds", type=int, default=5)
     return parser
 
@@ -62,9 +64,10 @@ def parser() -> argparse.ArgumentParser:
 def scored(name: str, seed: int, baseline: str, rows: Sequence[str]) -> Scores:
     """The test score of the baseline and of each row, with one seed; rows that do not apply to the data are missing."""
     torch.set_num_threads(1)
-    settings = [*SETS[name], *ALWAYS, f"split.seed={seed}", *baseline.split()]
+    settings = [*SETS.get(name, name.split()), *ALWAYS, f"split.seed={seed}", *baseline.split()]
+    tree = compose(settings)
     with tempfile.TemporaryDirectory() as folder:
-        world, facts = prepare({"tree": compose(settings), "store": folder})
+        world, facts = prepare({"tree": tree, "store": folder})
 
         def recipe(row: str) -> Recipe:
             return space_of([*settings, *row.split()], facts).baseline()
@@ -72,7 +75,7 @@ def scored(name: str, seed: int, baseline: str, rows: Sequence[str]) -> Scores:
         recipes = {BASELINE: recipe("")} | {row: recipe(row) for row in rows}
         if not rows:
             recipes |= {f"{slot}={name}": recipe for slot, name, recipe in variants(space_of(settings, facts))}
-        tried = {row: test_score(world, recipe, seed, facts["objective"]) for row, recipe in recipes.items()}
+        tried = {row: test_score(world, recipe, seed, tree["objective"] or facts["objective"]) for row, recipe in recipes.items()}
     return {row: score for row, score in tried.items() if score is not None}
 
 
@@ -81,7 +84,7 @@ def space_of(settings: Sequence[str], facts: dict[str, Any]) -> Space:
 
 
 def test_score(world: World, recipe: Recipe, seed: int, objective: str) -> float | None:
-    """Accuracy, or the negative logarithm of the RMSE; None where a technique does not apply."""
+    """The objective, or the negative logarithm of an error; None where a technique does not apply."""
     settings: dict[str, Any] = {"recipe": recipe, "seed": seed, "objective": objective}
     try:
         run(world, Train(key="0", keep=True, **settings).json(), lambda *_: False)
@@ -89,8 +92,8 @@ def test_score(world: World, recipe: Recipe, seed: int, objective: str) -> float
         if not error.unavailable:
             raise
         return None
-    metrics = run(world, Measure(key="1", weights="0", **settings).json(), lambda *_: False)["metrics"]
-    return metrics["test_accuracy"] if "test_accuracy" in metrics else -math.log(metrics["test_rmse"])
+    score = run(world, Measure(key="1", weights="0", **settings).json(), lambda *_: False)["metrics"][on_test(objective)]
+    return score if direction_of(objective) == "maximize" else -math.log(score)
 
 
 def table(by_set: dict[str, list[Scores]]) -> Iterable[str]:
@@ -110,7 +113,7 @@ def cell(row: str, scores: list[Scores]) -> str:
         return "–"
     if row == BASELINE:
         mean = statistics.mean(s[row] for s in scores)
-        return f"{mean:.1%}" if mean >= 0 else f"RMSE {math.exp(-mean):.1f}"
+        return f"{mean:.1%}" if mean >= 0 else f"{math.exp(-mean):.3g}"
     differences = [100 * (s[row] - s[BASELINE]) for s in scores]
     mean = statistics.mean(differences)
     half = t.ppf(0.975, len(differences) - 1) * statistics.stdev(differences) / len(differences) ** 0.5
