@@ -113,7 +113,7 @@ def cell(row: str, scores: list[Scores]) -> str:
         return "–"
     if row == BASELINE:
         mean = statistics.mean(s[row] for s in scores)
-        return f"{mean:.1%}" if mean >= 0 else f"{math.exp(-mean):.3g}"
+        return f"{mean:.1%}" if mean >= 0 else f"{math.exp(-mean):#.3g}"
     differences = [100 * (s[row] - s[BASELINE]) for s in scores]
     mean = statistics.mean(differences)
     half = t.ppf(0.975, len(differences) - 1) * statistics.stdev(differences) / len(differences) ** 0.5
