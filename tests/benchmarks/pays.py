@@ -4,7 +4,7 @@ Each technique is added to the baseline by itself, at its defaults. A row is its
 of accuracy or as the share of the RMSE that it saves: positive is better. Both are trained with the same seed, which also splits the
 data, and the interval is that of Student's t over the seeds (95 %).
 
-`python tests/benchmarks/pays.py [ROW …] [--baseline OVERRIDES] [--sets NAME …] [--seeds N]`
+`python tests/benchmarks/pays.py [ROW …] [--baseline OVERRIDES] [--set NAME …] [--seeds N]`
 
 Without rows: the techniques of the recommended presets. A row is a list of overrides: `'optimizer=sam optimizer.sam.rho=0.1'`.
 """
@@ -45,10 +45,11 @@ Scores = dict[str, float]
 
 def main() -> None:
     arguments = parser().parse_args()
-    jobs = [(name, seed, arguments.baseline, arguments.rows) for name in arguments.sets for seed in range(arguments.seeds)]
+    sets = arguments.sets or list(SETS)
+    jobs = [(name, seed, arguments.baseline, arguments.rows) for name in sets for seed in range(arguments.seeds)]
     with multiprocessing.get_context("spawn").Pool(2) as pool:
         scores = pool.starmap(scored, jobs, chunksize=1)
-    by_set = {name: [s for (of, *_), s in zip(jobs, scores, strict=True) if of == name] for name in arguments.sets}
+    by_set = {name: [s for (of, *_), s in zip(jobs, scores, strict=True) if of == name] for name in sets}
     print("\n".join(table(by_set)))
 
 
@@ -56,7 +57,7 @@ def parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser()
     parser.add_argument("rows", nargs="*")
     parser.add_argument("--baseline", default="", help="overrides of all rows and of what they are compared with")
-    parser.add_argument("--sets", nargs="+", default=list(SETS), help="names, or the overrides of further ones")
+    parser.add_argument("--set", action="append", dest="sets", help="a name, or the overrides of a further one; by default all names")
     parser.add_argument("--seeds", type=int, default=5)
     return parser
 
