@@ -129,8 +129,8 @@ def advised(overrides: Overrides) -> dict[str, list[str]]:
 
 def may_be_pretrained(overrides: Overrides) -> bool:
     """Whether a model's argument `pretrained` is given, and not as false alone."""
-    texts = [overrides.values.get(f"model.{option(name)}.pretrained", "false") for name in overrides.groups.get("model", ())]
-    return any(text.lower() not in ("false", "null") for text in texts)
+    given = [text for key, text in overrides.values.items() if key.startswith("model.") and key.split(".")[2:] == ["pretrained"]]
+    return any(text.lower() not in ("false", "null") for text in given)
 
 
 def store_nodes(overrides: Overrides) -> None:

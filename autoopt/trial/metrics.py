@@ -32,6 +32,30 @@ def balanced_accuracy(outputs: Tensor, targets: Tensor) -> Tensor:
     return (right[examples > 0] / examples[examples > 0]).mean()
 
 
+def auroc(outputs: Tensor, labels: Tensor) -> Tensor:
+    """The chance that an example with a label gets a greater output than one without it: the mean over the labels that differ.
+
+    Ties count half; without a label that differs it is 0.5, which is chance. By the ranks r of the outputs, of n examples with the
+    label and m without it, `(sum r - n (n + 1) / 2) / (n m)`: Mann & Whitney 1947, DOI 10.1214/aoms/1177730491; the mean over classes,
+    each against the rest: Provost & Domingos 2003, DOI 10.1023/A:1024099825458.
+    """
+    given, scores = labels.T.double(), outputs.T.contiguous()
+    ordered = scores.sort().values
+    ranks = (torch.searchsorted(ordered, scores) + torch.searchsorted(ordered, scores, right=True) + 1) / 2
+    n = given.sum(1)
+    pairs = n * (len(labels) - n)
+    areas = ((ranks * given).sum(1) - n * (n + 1) / 2)[pairs > 0] / pairs[pairs > 0]
+    return areas.mean() if len(areas) else areas.new_tensor(0.5)
+
+
+def ece(outputs: Tensor, targets: Tensor) -> Tensor:
+    """The expected calibration error: the mean difference of confidence and accuracy over 15 bins of confidence.
+
+    Naeini et al. 2015, DOI 10.1609/aaai.v29i1.9602; Guo et al. 2017, arXiv:1706.04599.
+    """
+    return C.multiclass_calibration_error(outputs.softmax(1), targets, outputs.shape[1], n_bins=15, validate_args=False)
+
+
 def of_classes(metric: MetricFunction, average: str) -> MetricFunction:
     """A metric of torchmetrics, of class indices `(N,)`."""
     return lambda outputs, targets: metric(outputs, targets, outputs.shape[1], average=average, validate_args=False)
@@ -49,6 +73,8 @@ METRICS: Mapping[str, Mapping[str, MetricFunction]] = {
         "f1": of_classes(C.multiclass_f1_score, "macro"),
         "recall": of_classes(C.multiclass_recall, "macro"),
         "precision": of_classes(C.multiclass_precision, "macro"),
+        "auroc": lambda outputs, targets: auroc(outputs.double().softmax(1), F.one_hot(targets, outputs.shape[1])),
+        "ece": ece,
         "loss": F.cross_entropy,
     },
     "multilabel": {
@@ -57,6 +83,7 @@ METRICS: Mapping[str, Mapping[str, MetricFunction]] = {
         "precision": of_labels(C.multilabel_precision, average="macro"),
         "accuracy": of_labels(C.multilabel_accuracy, average="micro"),
         "exact_match": of_labels(C.multilabel_exact_match),
+        "auroc": auroc,
         "loss": lambda outputs, targets: F.binary_cross_entropy_with_logits(outputs, targets.to(outputs)) * outputs.shape[1],
     },
     "regression": {

@@ -7,6 +7,7 @@ from torch.optim import AdamW, Optimizer, _muon
 
 from autoopt.domain import Range
 from autoopt.errors import out_of_memory
+from autoopt.module.decay import decays
 from autoopt.plugins.optimizer.edges import edges
 
 NEWTON_SCHULZ = {"ns_coefficients": (3.4445, -4.7750, 2.0315), "ns_steps": 5, "eps": 1e-7, "adjust_lr_fn": "original"}
@@ -54,12 +55,14 @@ class MuonAdamW(Optimizer):
 
 
 def hidden_matrices(params: list[dict[str, Any]], model: nn.Module, batch: Any, head: str | None) -> set[Tensor]:
-    """The matrices that may be decayed, without embeddings and without the first and the last; a single row or column is a vector.
+    """The matrices that may be decayed, without embeddings and without the first and the last.
+
+    A single row or column is no matrix to turn, but it may be the first layer or the head, such as that of one output.
 
     Raises:
         ValueError: the model has no such head.
     """
-    matrices = [p for p in model.parameters() if p.ndim > 1 and min(p.flatten(1).shape) > 1]
+    matrices = [*filter(decays(model), model.parameters())]
     first, last, used = first_and_last(model, matrices, batch[0] if batch else getattr(model, "example_input_array", None))
     if head is not None:
         last = {p for name, p in model.named_parameters() if f".{head}." in f".{name}"}
@@ -67,7 +70,7 @@ def hidden_matrices(params: list[dict[str, Any]], model: nn.Module, batch: Any, 
             raise ValueError(f"muon.head={head}: the model has no module of this name with parameters")
     embeddings = {module.weight for module in model.modules() if isinstance(module, nn.Embedding | nn.EmbeddingBag)}
     decayed = {p for group in params if group.get("weight_decay") != 0.0 for p in group["params"]}
-    return (used & decayed) - embeddings - first - last
+    return {p for p in used & decayed if min(p.flatten(1).shape) > 1} - embeddings - first - last
 
 
 def first_and_last(model: nn.Module, matrices: list[Tensor], inputs: Any) -> tuple[set[Tensor], set[Tensor], set[Tensor]]:
@@ -99,7 +102,7 @@ def muon(
     lr: Annotated[float, Range(1e-3, 0.2, log=True)] = 0.02,
     momentum: Annotated[float, Range(0.8, 0.99)] = 0.95,
     weight_decay: Annotated[float, Range(1e-6, 1.0, log=True)] = 1e-2,
-    adamw_lr: Annotated[float, Range(1e-5, 1e-2, log=True)] = 3e-4,
+    adamw_lr: Annotated[float, Range(1e-4, 3e-2, log=True)] = 3e-3,
     head: str | None = None,
 ) -> Optimizer:
     """Steps of `lr * sqrt(max(1, rows / columns)) * U V^T` for hidden matrices, U S V^T the Nesterov momentum; AdamW for the rest.

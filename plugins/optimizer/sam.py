@@ -1,50 +1,10 @@
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from typing import Annotated, Any
+from typing import Annotated
 
-import torch
-from lightning.pytorch import LightningModule
-from pytorch_optimizer import SAM
-from pytorch_optimizer.optimizer.utils import disable_running_stats, enable_running_stats
-from torch import Tensor, nn
+from torch import nn
 from torch.optim import SGD, Optimizer
 
-from autoopt.domain import Acts, Range, Unavailable
-
-
-class Sharpness(SAM):
-    """SAM that calls its closure for both gradients; the running statistics of batch norm, and the log, see the first."""
-
-    def __init__(self, params: Any, model: nn.Module, **settings: Any):
-        super().__init__(params, SGD, **settings)
-        self.model = model
-
-    @torch.no_grad()
-    def step(self, closure: Callable[[], Tensor] | None = None) -> Tensor:
-        if closure is None:
-            raise RuntimeError("sam computes two gradients a step, so step() needs a closure")
-        with torch.enable_grad():
-            loss = closure()
-        disable_running_stats(self.model)
-        try:
-            with unlogged(self.model):
-                super().step(closure)
-        finally:
-            enable_running_stats(self.model)
-        return loss
-
-
-@contextmanager
-def unlogged(model: nn.Module) -> Iterator[None]:
-    """Let a LightningModule log nothing: Lightning would take the mean over both passes."""
-    if not isinstance(model, LightningModule):
-        yield
-        return
-    vars(model)["log"] = lambda *_, **__: None
-    try:
-        yield
-    finally:
-        del vars(model)["log"]
+from autoopt.domain import Acts, Range
+from autoopt.plugins.optimizer.sharpness import Sharpness
 
 
 def sam(
@@ -64,14 +24,6 @@ def sam(
     Foret et al. 2021, arXiv:2010.01412.
 
     Raises:
-        Unavailable: Lightning accumulates gradients over batches, and the second gradient would see only the last batch; or it
-            scales them for 16-bit training, and gives the optimizer no closure.
+        Unavailable: a step gets no closure, or only that of the last accumulated batch.
     """
-    if isinstance(model, LightningModule):
-        if model.automatic_optimization and model.trainer.accumulate_grad_batches > 1:
-            raise Unavailable(
-                "its second gradient would see only the last of the accumulated batches; accumulate none (batches.accumulate=1)"
-            )
-        if getattr(model.trainer.precision_plugin, "scaler", None) is not None:
-            raise Unavailable("with precision=16-mixed a step gets no closure, which it needs for its second gradient")
-    return Sharpness(params, model, lr=lr, momentum=momentum, weight_decay=weight_decay, rho=rho)
+    return Sharpness(params, model, SGD, lr=lr, momentum=momentum, weight_decay=weight_decay, rho=rho)

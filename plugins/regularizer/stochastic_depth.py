@@ -1,9 +1,12 @@
+import re
 from typing import Annotated, Any
 
 import torch
 from torch import Tensor, nn
 
 from autoopt.domain import Range, Unavailable
+
+DROP_PATH = re.compile(r"drop_path\d*$")
 
 
 class Drop:
@@ -19,22 +22,25 @@ class Drop:
 
 
 def stochastic_depth(model: nn.Module, *, survival: Annotated[float, Range(0.8, 0.95)] = 0.9) -> None:
-    """In training the l-th of L residual blocks keeps its branch with the probability `1 - l / L * (1 - survival)`.
+    """In training the l-th of L residual branches is kept with the probability `1 - l / L * (1 - survival)`.
 
-    A residual block is a module whose child `branch` is added to its input. Each example is drawn independently, and a kept
+    A residual branch is a child `branch`, which its module adds to its input, or ends in a child `drop_path`, the place that the
+    authors of timm and transformers have made for it; their own rate is replaced. Each example is drawn independently, and a kept
     branch is divided by its probability, so that nothing has to be scaled afterwards. The paper's `survival` of 0.5 suits 110 layers;
     fewer need more.
 
     Huang et al. 2016, arXiv:1603.09382.
 
     Raises:
-        Unavailable: the model has no residual block.
+        Unavailable: the model has no residual branch.
     """
-    branches = [block.branch for block in model.modules() if isinstance(getattr(block, "branch", None), nn.Module)]
+    branches = [child for block in model.modules() for name, child in block.named_children() if name == "branch" or DROP_PATH.match(name)]
     if not branches:
-        raise Unavailable("the model has no residual block, a module whose child named 'branch' is added to its input")
+        raise Unavailable("the model has no residual branch: no module has a child 'branch', which is added to its input, or 'drop_path'")
     for number, branch in enumerate(branches, 1):
         drop_of(branch).survival = 1 - number / len(branches) * (1 - survival)
+        if hasattr(branch, "drop_prob"):
+            branch.drop_prob = 0.0  # type: ignore[assignment]
 
 
 def drop_of(branch: nn.Module) -> Drop:

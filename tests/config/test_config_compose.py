@@ -9,6 +9,7 @@ from autoopt.config import SETTINGS, as_overrides, compose, flat, from_file, sec
 from autoopt.config.check import typed_pins
 from autoopt.errors import BadInput
 from autoopt.slots import SLOTS
+from autoopt.space import Space
 from autoopt.technique import available, find
 
 DATA = "data=digits"
@@ -336,8 +337,17 @@ def test_durations_that_are_none(text):
     ("pretrained", "initializers"),
     [("true", ["keep"]), ("true,false", ["keep"]), ("false", ["keep", "he_normal"]), (None, ["keep", "he_normal"])],
 )
-def test_pretrained_weights_are_overwritten_by_a_named_initializer_alone(pretrained, initializers):
+@pytest.mark.parametrize("model", [["model=timm", "model.timm.name=resnet18"], ["model=timm_small"]])
+def test_pretrained_weights_are_overwritten_by_a_named_initializer_alone(model, pretrained, initializers):
     given = [] if pretrained is None else [f"model.timm.pretrained={pretrained}"]
-    timm = ["data=digits", "model=timm", "model.timm.name=resnet18", *given]
+    timm = ["data=digits", *model, *given]
     assert [*compose(timm)["initializer"]] == initializers
     assert [*compose([*timm, "initializer=orthogonal"])["initializer"]] == ["orthogonal"]
+
+
+def test_the_preset_of_small_timm_models_is_a_choice_of_names():
+    space = Space.of(compose(["data=digits", "model=timm_small", "model.timm.pretrained=true"]))
+    (names,) = (domain.values.options for domain in space.domains() if domain.path == "model.timm.name")
+    assert names == ("resnet18", "mobilenetv3_small_100", "efficientnet_b0", "regnetx_002")
+    narrowed = compose(["data=digits", "model=timm_small", "model.timm.name=resnet18,efficientnet_b0"])
+    assert narrowed["model"]["timm"]["name"] == "choice(resnet18,efficientnet_b0)"

@@ -9,6 +9,7 @@ transformers = pytest.importorskip("transformers")
 import autoopt  # noqa: E402
 from autoopt.data.task import Task  # noqa: E402
 from autoopt.module.hugging_face import Answering, answering  # noqa: E402
+from autoopt.plugins.regularizer.stochastic_depth import stochastic_depth  # noqa: E402
 
 SMALL = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
 
@@ -53,3 +54,17 @@ def test_it_is_trained_exported_and_loaded_like_any_other(tmp_path):
     model = autoopt.load(trained.path)
     assert model(torch.rand(2, 1, 8, 8)).shape == (2, 10)
     assert sum(p.numel() for p in model.parameters()) == trained.metrics["parameters"]
+
+
+@pytest.mark.parametrize("rate", [0.0, 0.5])
+def test_stochastic_depth_acts_where_the_authors_drop_paths(rate):
+    config = {"num_channels": 1, "patch_size": 2, "hidden_sizes": [8], "depths": [3], "num_stages": 1, "num_labels": 3}
+    made = answering(transformers.ConvNextForImageClassification(transformers.ConvNextConfig(**config, drop_path_rate=rate)))
+    stochastic_depth(made, survival=0.7)
+    blocks = [block for block in made.modules() if hasattr(block, "drop_path")]
+    for block, expected in zip(blocks, (0.9, 0.8, 0.7), strict=True):
+        branch = block.drop_path(torch.ones(5000, 8, 2, 2)).flatten(1)
+        assert (branch == branch[:, :1]).all()
+        assert sorted(branch[:, 0].unique().tolist()) == pytest.approx([0, 1 / expected])
+        assert (branch[:, 0] > 0).float().mean().item() == pytest.approx(expected, abs=0.03)
+    assert torch.equal(blocks[0].eval().drop_path(torch.ones(2, 8, 2, 2)), torch.ones(2, 8, 2, 2))

@@ -15,7 +15,7 @@ from autoopt.plugins.augmentation.color_jitter import color_jitter, grey, turn_h
 from autoopt.plugins.augmentation.crop import crop
 from autoopt.plugins.augmentation.cutmix import cutmix
 from autoopt.plugins.augmentation.flip import flip
-from autoopt.plugins.augmentation.generate import generate
+from autoopt.plugins.augmentation.gaussian_samples import gaussian_samples
 from autoopt.plugins.augmentation.mixup import mixup
 from autoopt.plugins.augmentation.noise import noise
 from autoopt.plugins.augmentation.random_erasing import random_erasing
@@ -342,32 +342,34 @@ def test_cutmix_mixes_values_of_any_shape():
         torch.testing.assert_close(targets, expected)
 
 
-def test_generate_draws_from_the_normal_distribution_of_the_class():
+def test_gaussian_samples_draws_from_the_normal_distribution_of_the_class():
     torch.manual_seed(0)
     classes = torch.tensor([0, 1]).repeat(6)
     examples = torch.randn(12, 3) @ torch.randn(3, 3) + 50 * classes[:, None]
-    draws = torch.cat([generate(examples, torch.eye(2)[classes], share=1.0)[0][::2] for _ in range(3000)])
+    draws = torch.cat([gaussian_samples(examples, torch.eye(2)[classes], share=1.0)[0][::2] for _ in range(3000)])
     own = examples[::2]
     assert draws.mean(0).tolist() == pytest.approx(own.mean(0).tolist(), abs=0.1)
     torch.testing.assert_close(torch.cov(draws.T), torch.cov(own.T, correction=0), rtol=0.1, atol=0.1)
 
 
-def test_generate_keeps_classes_and_the_share_that_it_leaves():
+def test_gaussian_samples_keeps_classes_and_the_share_that_it_leaves():
     torch.manual_seed(0)
     inputs, targets = torch.rand(2000, 1, 2, 2), torch.eye(3)[torch.arange(2000) % 3]
-    made, labels = generate(inputs, targets, share=0.25)
+    made, labels = gaussian_samples(inputs, targets, share=0.25)
     torch.testing.assert_close(labels, targets)
     assert (labels[targets == 0] == 0).all() and made.min() >= 0 and made.max() <= 1
     assert (made == inputs).flatten(1).all(1).float().mean().item() == pytest.approx(0.75, abs=0.04)
 
 
-def test_generate_draws_values_along_with_the_inputs():
+def test_gaussian_samples_draws_values_along_with_the_inputs():
     torch.manual_seed(0)
     inputs, weights = torch.randn(64, 5), torch.randn(5, 1) / 5
-    made, values = generate(inputs, inputs @ weights, share=1.0)
+    made, values = gaussian_samples(inputs, inputs @ weights, share=1.0)
     assert not torch.allclose(made, inputs)
     torch.testing.assert_close(values, made @ weights, atol=1e-4, rtol=0)
-    torch.testing.assert_close(generate(torch.eye(4), torch.eye(4), share=1.0), (torch.eye(4), torch.eye(4)))  # none is like another
+    torch.testing.assert_close(
+        gaussian_samples(torch.eye(4), torch.eye(4), share=1.0), (torch.eye(4), torch.eye(4))
+    )  # none is like another
 
 
 def pictures(count=4, channels=3, height=9, width=7):
@@ -468,7 +470,7 @@ def test_trivial_augment_draws_operations_levels_and_signs_uniformly(monkeypatch
     assert set(signs.tolist()) == {-1.0, 1.0} and signs.mean().abs() < 0.03
 
 
-@pytest.mark.parametrize("name", ["rotate", "crop", "generate"])
+@pytest.mark.parametrize("name", ["rotate", "crop", "gaussian_samples"])
 def test_augmentation_is_as_exact_in_a_training_of_low_precision(name):
     chosen = Chosen(Recipe({slot: {} for slot in SLOTS} | {"augmentation": {name: {"use": True}}}))
     images, classes = torch.rand(16, 3, 32, 32), torch.arange(16) % 4

@@ -1,3 +1,5 @@
+from functools import partial
+
 import pytest
 import torch
 from torch.nn.functional import one_hot
@@ -11,6 +13,7 @@ from autoopt.plugins.loss.huber import huber
 from autoopt.plugins.loss.keep import keep
 from autoopt.plugins.loss.mae import mae
 from autoopt.plugins.loss.mse import mse
+from autoopt.plugins.loss.quantile import quantile
 
 COUNTS = torch.tensor([60, 30, 10])
 torch.manual_seed(0)
@@ -95,10 +98,29 @@ def test_huber_is_square_near_and_straight_far(delta):
     torch.testing.assert_close(huber(Task("regression"), delta=delta)(OUTPUTS, targets), expected)
 
 
-@pytest.mark.parametrize("loss", [mse, mae, huber])
+@pytest.mark.parametrize("loss", [mse, mae, huber, partial(quantile, level=0.5)])
 def test_distances_are_not_for_classes(loss):
-    with pytest.raises(Unavailable, match=f"{loss.__name__} is for regression, the task is classification"):
+    with pytest.raises(Unavailable, match=r"(mse|mae|huber|quantile) is for regression, the task is classification"):
         loss(Task("classification"))
+
+
+def test_quantile_weighs_targets_above_and_below():
+    targets = torch.randn(7, 3)
+    e = targets - OUTPUTS
+    expected = (0.8 * e.clamp(min=0) + 0.2 * (-e).clamp(min=0)).mean()
+    torch.testing.assert_close(quantile(Task("regression"), level=0.8)(OUTPUTS, targets), expected)
+
+
+def test_quantile_is_least_where_its_share_of_the_targets_lies_below():
+    targets, loss = torch.arange(100.0)[:, None], quantile(Task("regression"), level=0.9)
+    values = torch.stack([loss(torch.full((100, 1), float(guess)), targets) for guess in range(100)])
+    assert values.argmin() in (89, 90)
+
+
+@pytest.mark.parametrize("level", [0.0, 1.0])
+def test_a_quantile_lies_between_0_and_1(level):
+    with pytest.raises(ValueError, match=rf"level={level}: expected a number between 0 and 1"):
+        quantile(Task("regression"), level=level)
 
 
 def test_bce_tells_each_class_from_all_others():

@@ -35,6 +35,7 @@ from autoopt.plugins.optimizer.prodigy import prodigy
 from autoopt.plugins.optimizer.radam import radam
 from autoopt.plugins.optimizer.rmsprop import rmsprop
 from autoopt.plugins.optimizer.sam import sam
+from autoopt.plugins.optimizer.sam_adamw import sam_adamw
 from autoopt.plugins.optimizer.schedule_free_adamw import schedule_free_adamw
 from autoopt.plugins.optimizer.schedule_free_sgd import schedule_free_sgd
 from autoopt.plugins.optimizer.sgd import sgd
@@ -334,6 +335,30 @@ def test_sam_steps_on_the_gradient_at_the_worst_point_near():
     assert errors == pytest.approx([0] * 4, abs=1e-5)
 
 
+def test_sam_adamw_is_adamw_on_the_gradient_at_the_worst_point_near():
+    weight, theirs = (nn.Parameter(torch.tensor([0.5, -0.5, 1.5])) for _ in range(2))
+    settings = {"lr": 0.02, "weight_decay": 0.1}
+    optimizer = sam_adamw([{"params": [weight]}], nn.Linear(1, 1), beta1=0.8, rho=0.3, **settings)
+    reference = torch.optim.AdamW([theirs], betas=(0.8, 0.999), **settings)
+
+    def gradient(at):
+        at = at.detach().clone().requires_grad_()
+        return torch.autograd.grad(valley(at[:2], at[2]), at)[0]
+
+    def closure():
+        optimizer.zero_grad()
+        loss = valley(weight[:2], weight[2])
+        loss.backward()
+        return loss
+
+    for _ in range(4):
+        optimizer.step(closure)
+        first = gradient(theirs)
+        theirs.grad = gradient(theirs + 0.3 * first / first.norm())
+        reference.step()
+    torch.testing.assert_close(weight.detach(), theirs.detach(), rtol=1e-5, atol=1e-5)
+
+
 def test_sam_shows_batch_norm_the_weights_themselves():
     model = nn.Sequential(nn.Linear(2, 3), nn.BatchNorm1d(3, momentum=0.5))
     inputs = torch.tensor([[1.0, 2.0], [3.0, -1.0], [0.0, 1.0]])
@@ -591,6 +616,12 @@ def test_muon_knows_words_and_weights_that_the_head_shares_with_them():
     model.heads[1].weight = model.stems[0].weight
     turned = turned_by(muon(parameter_groups(model), model, (torch.arange(5), None)))
     assert turned == {model.hidden.parametrizations.weight.original1, model.inner}
+
+
+@pytest.mark.parametrize("batch", [(torch.rand(5, 1), None), None])
+def test_muon_counts_a_single_column_as_the_first_layer_and_a_single_row_as_the_head(batch):
+    model = nn.Sequential(nn.Linear(1, 4), nn.ReLU(), nn.Linear(4, 4), nn.ReLU(), nn.Linear(4, 1))
+    assert turned_by(muon(parameter_groups(model), model, batch)) == {model[2].weight}
 
 
 def test_muon_is_told_the_head():

@@ -308,7 +308,7 @@ def test_stochastic_depth_keeps_names_and_what_is_evaluated():
 
 
 def test_stochastic_depth_needs_residual_blocks():
-    with pytest.raises(Unavailable, match="the model has no residual block, a module whose child named 'branch'"):
+    with pytest.raises(Unavailable, match="the model has no residual branch: no module has a child 'branch'"):
         stochastic_depth(plain())
 
 

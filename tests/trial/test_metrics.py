@@ -34,15 +34,24 @@ def estimates(generator) -> tuple[torch.Tensor, torch.Tensor]:
 
 def theirs(outputs: torch.Tensor, targets: torch.Tensor) -> dict[str, float]:
     found = outputs.argmax(1)
-    macro = {"average": "macro", "zero_division": 0}
+    macro, p = {"average": "macro", "zero_division": 0}, outputs.double().softmax(1)
+    there = [k for k in range(outputs.shape[1]) if (targets == k).any()]
     return {
+        "auroc": statistics.mean(sk.roc_auc_score(targets == k, p[:, k]) for k in there),
+        "ece": calibration_error(p.max(1).values, found == targets),
         "accuracy": sk.accuracy_score(targets, found),
         "balanced_accuracy": sk.balanced_accuracy_score(targets, found),
         "f1": sk.f1_score(targets, found, **macro),
         "recall": sk.recall_score(targets, found, **macro),
         "precision": sk.precision_score(targets, found, **macro),
-        "loss": sk.log_loss(targets, outputs.double().softmax(1), labels=range(outputs.shape[1])),
+        "loss": sk.log_loss(targets, p, labels=range(outputs.shape[1])),
     }
+
+
+def calibration_error(confidence, right):
+    """Over 15 bins, each without its lower end."""
+    bins = [(confidence > b / 15) & (confidence <= (b + 1) / 15) for b in range(15)]
+    return sum(abs(confidence[b].mean() - right[b].double().mean()) * b.double().mean() for b in bins if b.any()).item()
 
 
 def accuracy(outputs, targets):
@@ -96,12 +105,20 @@ def test_labels_equal_scikit_learn(labels):
         "precision": sk.precision_score(targets, found, **macro),
         "accuracy": 1 - sk.hamming_loss(targets, found),
         "exact_match": sk.accuracy_score(targets, found),
+        "auroc": sk.roc_auc_score(targets, outputs),
         "loss": 4 * sk.log_loss(targets.flatten(), outputs.double().sigmoid().flatten()),
     }
     assert quality_metrics("multilabel", outputs, targets, METRICS["multilabel"]) == pytest.approx(expected, abs=1e-6)
     within = quality_metrics("multilabel", outputs[:, 3:].repeat(1, 2), targets[:, 3:].repeat(1, 2), ["recall"])
     assert within == {"recall": 1.0}  # torchmetrics takes outputs that are all in [0, 1] for probabilities
     assert quality_metrics("multilabel", outputs[:1], torch.zeros(1, 4).long(), ["f1"]) == {"f1": 0.0}
+
+
+def test_ties_count_half_in_auroc_and_labels_that_do_not_differ_not_at_all():
+    outputs, labels = torch.tensor([[1.0, 5.0], [1.0, 5.0], [2.0, 7.0], [0.0, 7.0]]), torch.tensor([[1, 1], [0, 1], [1, 1], [0, 1]])
+    assert quality_metrics("multilabel", outputs, labels, ["auroc"])["auroc"] == sk.roc_auc_score(labels[:, 0], outputs[:, 0]) == 0.875
+    assert quality_metrics("multilabel", outputs, torch.ones(4, 2), ["auroc"]) == {"auroc": 0.5}
+    assert quality_metrics("classification", outputs, torch.zeros(4).long(), ["auroc"]) == {"auroc": 0.5}
 
 
 def test_classes_that_never_occur_do_not_count(guesses):

@@ -565,7 +565,7 @@ def labelled() -> Examples:
 LABELS = (f"data={HERE}:labelled", "model=mlp", "loss=bce", "device=cpu", "study.epochs=15", "optimizer.adamw.lr=0.01")
 
 
-@pytest.mark.parametrize("augmentation", ["none", "[mixup]", "[generate]"])
+@pytest.mark.parametrize("augmentation", ["none", "[mixup]", "[gaussian_samples]"])
 def test_labels_are_learnt_and_measured_each_by_itself(tmp_path, augmentation):
     world, recipe = prepared(*LABELS, f"augmentation={augmentation}", root=tmp_path)
     seen: list[dict] = []

@@ -8,14 +8,14 @@ from autoopt.domain import Range
 RADIUS = 0.25
 
 
-def generate(inputs: Tensor, targets: Tensor, *, share: Annotated[float, Range(0.0, 0.5)] = 0.25) -> tuple[Tensor, Tensor]:
+def gaussian_samples(inputs: Tensor, targets: Tensor, *, share: Annotated[float, Range(0.0, 0.5)] = 0.25) -> tuple[Tensor, Tensor]:
     """Replaces each example, with probability `share`, by a draw from a normal distribution fitted to similar examples of the batch.
 
     Similar are the n examples of its class, or those whose target value is less than 0.25 away from its own (a quarter of the
     standard deviation, where the targets are scaled). `m + sum_j z_j (x_j - m) / sqrt(n)`, z_j ~ N(0, 1), has their mean m and
     their covariance. Target values are drawn together with the inputs; classes stay. Images in [0, 1] stay in this range.
 
-    After the idea of Antoniou et al. 2017, arXiv:1711.04340, to train on samples of a model of the data.
+    Source: this formula is autoopt's own; combining examples of a class: DeVries & Taylor 2017, arXiv:1702.05538.
     """
     x, y = inputs.flatten(1), targets.flatten(1)
     alike = (torch.cdist(y, y) < RADIUS).to(x.dtype)
