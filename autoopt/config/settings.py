@@ -53,6 +53,7 @@ SETTINGS: dict[str, tuple[Any, str]] = {
     "study.stopping": (bool, "stop the worse half at a third of their epochs, and again at two thirds"),
     "study.confirm": (int, "the greatest number of candidates that are trained again on fresh seeds"),
     "study.seeds": (int, "fresh seeds for the comparison of the winner with the baseline"),
+    "study.ablation": (bool, "train the winner without parts of it: a tenth of the trials, but at least ten trainings, if it wins"),
     "study.compress": (int, "trials of the compress stage, if a compression is selected"),
     "executor.workers": (int | None, "trials at a time; by default as many as processors and GPUs have room for"),
     "executor.gpus_per_trial": (float, "GPUs of each trial; 0.5: two trials share a GPU"),

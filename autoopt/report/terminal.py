@@ -5,6 +5,7 @@ from pathlib import Path
 
 from rich.table import Table
 
+from autoopt.report.reasons import ablation_table, reasons
 from autoopt.report.sentence import PART_WORDS, compared, conclusion
 from autoopt.study.folder import reference
 from autoopt.study.verdict import Verdict
@@ -26,6 +27,12 @@ def closing(verdict: Verdict, say: Callable[[object], None]) -> None:
     say(conclusion(verdict))
     if what := compared(verdict):
         say(what)
+    if verdict.ablation:
+        say("")
+        say(ablation_table(verdict, verdict.ablation))
+        say("")
+    for reason in reasons(verdict):
+        say(reason)
     say(spent(verdict))
     side = "winner" if verdict.best is verdict.winner else "baseline"
     say(f"best/ holds the {side}: {verdict.folder}/best   all figures: {verdict.folder}/verdict.yaml")

@@ -18,6 +18,8 @@ def publish(study: Study, verdict: Verdict) -> None:
     replace_file(path / "verdict.yaml", verdict.yaml(conclusion=text))
     advice = Advice(verdict.study, text, verdict.objective, best.score)
     export(path / "best", best.point, study.runner.executor.store.weights(best.weights), study.facts, advice)
+    if verdict.ablation and verdict.ablation.simpler:
+        replace_file(path / "best" / "simple.yaml", verdict.ablation.simpler.point.yaml())
     write_forms(study.runner, "best", best.point, study.facts["lightning"])
     low, high = verdict.interval
     metrics = {"gain": verdict.gain, "gain_low": low, "gain_high": high, "objective": best.score}
