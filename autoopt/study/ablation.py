@@ -8,7 +8,7 @@ import hashlib
 import json
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import islice, pairwise
 from math import inf
 from statistics import mean
 
@@ -172,11 +172,9 @@ def walked(work: Trainings, groups: Sequence[Group], recipes: int, shown: int) -
         shown: the number of their groups.
     """
     steps = [frozenset(change for group in groups[:count] for change in group) for count in range(len(groups) + 1)]
-    wanted: dict[str, Collection[str]] = {}
-    for step in [steps[shown], *reversed(steps[1:-1])]:
-        if not work.records(key := work.key(step)) and len(wanted) < recipes:
-            wanted[key] = step
-    work.train(wanted.values())
+    left_out = {work.key(steps[-1] - {*group}) for group in groups}
+    untrained = {key: step for step in [steps[shown], *reversed(steps)] if (key := work.key(step)) not in {*work.ends, *left_out}}
+    work.train(islice(untrained.values(), max(0, recipes)))
     trained = [count for count, step in enumerate(steps) if work.records(work.key(step))]
     layout = work.layout(work.key(steps[count]) for count in trained)
     for before, count in pairwise(trained):
