@@ -1,9 +1,7 @@
-"""Why the winner won: its ablation as a table, and what mattered in the search in sentences."""
+"""Why the winner won: its ablation as rows of a table, and what mattered in the search in sentences."""
 
 from collections.abc import Iterator
 from math import isfinite
-
-from rich.table import Table
 
 from autoopt.grammar import spell
 from autoopt.report.differences import brief
@@ -13,18 +11,19 @@ MOST_IMPORTANT = 4
 FEW = 30
 
 
-def ablation_table(verdict: Verdict, ablation: Ablation) -> Table:
-    """What each change gives: left out of the winner, and made one after the other."""
-    trial, seeds = verdict.winner.trial, count(ablation.seeds, "seed")
-    title = f"What each change of the baseline gives in {verdict.objective} (validation, {seeds}, 95 % intervals)"
-    table = Table(title=title, title_justify="left", title_style="", box=None, pad_edge=False)
-    table.add_column("change")
-    for header in (f"left out of trial {trial}", "made in this order", "training time"):
-        table.add_column(header, justify="right")
+def ablation_rows(verdict: Verdict, ablation: Ablation) -> list[tuple[str, ...]]:
+    """A table of what each change gives, left out of the winner and made one after the other; the first row is its header."""
+    rows: list[tuple[str, ...]] = [("change", f"left out of trial {verdict.winner.trial}", "made in this order", "training time")]
     made = {effect.changes[-1]: gain_text(effect) for effect in ablation.path}
     for effect in ablation.left_out:
-        table.add_row(listed(effect.changes), gain_text(effect), made.get(effect.changes[-1], "with the next"), time_text(effect.time))
-    return table
+        step = made.get(effect.changes[-1], "with the next")
+        rows.append((enumerated(effect.changes), gain_text(effect), step, time_text(effect.time)))
+    return rows
+
+
+def ablation_title(verdict: Verdict, ablation: Ablation) -> str:
+    seeds = f"{ablation.seeds} seed{'' if ablation.seeds == 1 else 's'}"
+    return f"What each change of the baseline gives in {verdict.objective} (validation, {seeds}, 95 % intervals)"
 
 
 def gain_text(effect: Effect) -> str:
@@ -40,7 +39,9 @@ def time_text(share: float | None) -> str:
 
 
 def reasons(verdict: Verdict) -> Iterator[str]:
-    """What the ablation leaves out, what was important in the search, and where its ranges end."""
+    """How sure the choice of the winner is, what the ablation leaves out, what was important in the search, and where its ranges end."""
+    if verdict.searched is not None:
+        yield choice_line(verdict, verdict.searched)
     if verdict.ablation:
         yield from ablation_lines(verdict, verdict.ablation)
     if verdict.importance:
@@ -48,10 +49,22 @@ def reasons(verdict: Verdict) -> Iterator[str]:
     yield from map(edge_line, verdict.edges)
 
 
+def choice_line(verdict: Verdict, searched: float) -> str:
+    """How much the winner's score shrank on fresh seeds, and the chance that it is better than the next."""
+    winner, rival = verdict.winner, verdict.rival
+    before, after = f"{searched:.4f}", f"{winner.validation:.4f}"
+    words = f"Trial {winner.trial} had {verdict.objective} {before} in the search, and {after} on fresh seeds"
+    return (
+        f"{words}; it is better than trial {rival.trial}, the next, with a chance of {round(100 * rival.chance)} %."
+        if rival
+        else f"{words}."
+    )
+
+
 def ablation_lines(verdict: Verdict, ablation: Ablation) -> Iterator[str]:
     unshown = [name for effect in ablation.left_out if effect.unshown for name in effect.changes]
     if unshown:
-        yield f"No gain could be shown for {listed(unshown)}."
+        yield f"No gain could be shown for {enumerated(unshown)}."
     if simpler := ablation.simpler:
         low, high = simpler.interval
         difference = f"{simpler.gain:+.4f}" + (f", 95 % interval {low:+.4f} to {high:+.4f}" if low < high else "")
@@ -83,11 +96,7 @@ def edge_line(edge: Edge) -> str:
     return f"{edge.key}={brief(edge.value)} of {end}: widen it with '{edge.wider}'."
 
 
-def count(number: int, noun: str) -> str:
-    return f"{number} {noun}{'' if number == 1 else 's'}"
-
-
-def listed(names: list[str] | tuple[str, ...]) -> str:
+def enumerated(names: list[str] | tuple[str, ...]) -> str:
     """`a`, `a and b`, `a, b and c`."""
     *others, last = names
     return f"{', '.join(others)} and {last}" if others else last

@@ -31,7 +31,7 @@ def trainings_for(trials: int, seeds: int) -> int:
     return max(trials // 10, 5 * min(ENOUGH_SEEDS, seeds))
 
 
-def sized(changes: int, room: int, seeds: int) -> tuple[int, int]:
+def recipes_and_seeds(changes: int, room: int, seeds: int) -> tuple[int, int]:
     """How many recipes between the ends are trained, on how many seeds.
 
     Args:
@@ -123,7 +123,7 @@ def ablate(study: Study, verdict: Verdict, importance: Mapping[str, float]) -> A
     if not ordered:
         return None
     ends = {side.trial: end_records(study, side) for side in (verdict.baseline, verdict.winner)}
-    recipes, seeds = sized(len(ordered), room_of(study), len(verdict.winner.scores))
+    recipes, seeds = recipes_and_seeds(len(ordered), room_of(study), len(verdict.winner.scores))
     work = Trainings(study, changes, ends, seeds)
     whole = frozenset(ordered)
     groups = grouped(ordered, recipes)

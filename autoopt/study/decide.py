@@ -127,11 +127,11 @@ def verdict_of(study: Study, baseline: Candidate, winner: Candidate, plan: Plan)
         test_needed=test_needed,
         alone=why_alone(study) if winner.key == baseline.key else "",
         folder=str(study.folder.path),
-        **spent(study),
+        **totals(study),
     )
 
 
-def spent(study: Study) -> dict[str, Any]:
+def totals(study: Study) -> dict[str, Any]:
     """The trainings of a study so far, and their time."""
     records = {stage: study.journal.records(stage) for stage in STORED}
     return {

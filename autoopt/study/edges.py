@@ -11,7 +11,7 @@ from autoopt.space import Domain, Space
 from autoopt.study.changes import value_at
 from autoopt.study.verdict import Edge
 
-END = 0.02
+NEAR_END = 0.02
 """A value lies at an end of its range if it is nearer than this share of the range."""
 
 
@@ -33,9 +33,9 @@ def widened(domain: Domain, value: Any) -> Range | None:
     low, high = scale(values.low), scale(values.high)
     place = (scale(value) - low) / (high - low)
     whole = domain.number is int
-    if place <= END and (end := lower(values, whole)) is not None:
+    if place <= NEAR_END and (end := lower(values, whole)) is not None:
         return Range(end, values.high)
-    if place >= 1 - END and (end := higher(values, whole)) is not None:
+    if place >= 1 - NEAR_END and (end := higher(values, whole)) is not None:
         return Range(values.low, end)
     return None
 

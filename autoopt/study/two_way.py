@@ -2,9 +2,11 @@
 
 from collections.abc import Mapping
 from functools import cached_property
+from math import sqrt
 from typing import Any
 
 import numpy as np
+from scipy.special import stdtr
 
 from autoopt.study.weighing import UNBOUNDED, interval
 
@@ -46,12 +48,24 @@ class TwoWay:
     def difference(self, ours: str, theirs: str) -> tuple[float, tuple[float, float]]:
         """How much higher the score of one recipe is than that of another, with its 95 % interval by Student's t."""
         values, covariance, freedom = self.fit
-        contrast = np.zeros(len(values))
-        contrast[[self.recipes.index(ours), self.recipes.index(theirs)]] = 1.0, -1.0
+        contrast = self._contrast(ours, theirs)
         found = float(self._rounded(contrast @ values))
         if self.exact:
             return found, (found, found)
         return found, interval(found, [(float(contrast @ covariance @ contrast), freedom)]) if freedom else UNBOUNDED
+
+    def chance(self, ours: str, theirs: str) -> float | None:
+        """The probability that one recipe is better than another, by Student's t; `None` where nothing tells the noise."""
+        _, covariance, freedom = self.fit
+        found, _ = self.difference(ours, theirs)
+        contrast = self._contrast(ours, theirs)
+        variance = float(contrast @ covariance @ contrast)
+        return float(stdtr(freedom, found / sqrt(variance))) if freedom and variance else None
+
+    def _contrast(self, ours: str, theirs: str) -> Any:
+        contrast = np.zeros(self.design.shape[1])
+        contrast[[self.recipes.index(ours), self.recipes.index(theirs)]] = 1.0, -1.0
+        return contrast
 
     def _rounded(self, values: Any) -> Any:
         """The values with 0 for what is only an error of rounding."""

@@ -115,6 +115,19 @@ class Ablation:
 
 
 @dataclass(frozen=True)
+class Rival:
+    """The second best candidate.
+
+    Args:
+        trial: its key in the search.
+        chance: the probability that the winner is better, by the seeds that chose it.
+    """
+
+    trial: str
+    chance: float
+
+
+@dataclass(frozen=True)
 class Importance:
     """How much of the difference between good and bad trials each searched value explains, by PED-ANOVA.
 
@@ -169,6 +182,8 @@ class Verdict:
         test_needed: how many times as large a test part would show it; 0 where neither this nor more seeds would.
         alone: why the baseline had no trial to be compared with; empty where it had.
         folder: the study's folder.
+        searched: the winner's score in the search, which chose it.
+        rival: the second best of the candidates; `None` where there was one candidate alone.
         importance: of the searched values, where enough trials reached a rung.
         edges: the winner's values at the ends of their ranges.
         ablation: what each change of the baseline gives; `None` where the winner did not win.
@@ -197,6 +212,8 @@ class Verdict:
     test_needed: float
     alone: str
     folder: str
+    searched: float | None = None
+    rival: Rival | None = None
     importance: Importance | None = None
     edges: tuple[Edge, ...] = ()
     ablation: Ablation | None = None
@@ -230,6 +247,7 @@ def read_verdict(tree: Mapping[str, Any]) -> Verdict:
     nested = {
         **{side: Side(**tree[side]) for side in ("baseline", "winner")},
         "front": tuple(Point(**point) for point in tree["front"]),
+        "rival": tree["rival"] and Rival(**tree["rival"]),
         "importance": tree["importance"] and Importance(**tree["importance"]),
         "edges": tuple(Edge(**edge) for edge in tree["edges"]),
         "ablation": tree["ablation"] and read_ablation(tree["ablation"]),

@@ -6,7 +6,7 @@ from math import inf
 import pytest
 from scripted import LOSS, Fails, Killed, closed, outcome, record, space, studied
 
-from autoopt.study.ablation import ablate, grouped, share, sized, trainings_for
+from autoopt.study.ablation import ablate, grouped, recipes_and_seeds, share, trainings_for
 from autoopt.study.confirm import Candidate, Plan, fresh_seeds
 from autoopt.study.decide import verdict_of
 from autoopt.study.stages import ABLATION, FINAL, SEARCH
@@ -118,7 +118,7 @@ class TestItsSize:
         ],
     )
     def test_recipes_and_seeds(self, changes, room, seeds, size):
-        assert sized(changes, room, seeds) == size
+        assert recipes_and_seeds(changes, room, seeds) == size
         assert size[0] * size[1] <= max(room, 3)
 
     @pytest.mark.parametrize(

@@ -21,12 +21,12 @@ def drawn(recipes, random):
     return recipes.walk(pick), values, distributions
 
 
-def trials(path, count, objective=ACCURACY, worst_stop_at=None, epochs=9, recipes=WIDE):
+def trials(path, count, objective=ACCURACY, worst_stop_at=None, epochs=9, recipes=WIDE, noise=0.01):
     """Random trials whose rate of adamw decides; those below `worst_stop_at` are stopped at the third epoch."""
     study, random = studied(path / "s", None, objective=objective), Random(1)
     for number in range(count):
         recipe, values, distributions = drawn(recipes, random)
-        score = -abs(log(values.get("optimizer.adamw.lr", 1e-5) / 0.003)) - 0.01 * random.random()
+        score = -abs(log(values.get("optimizer.adamw.lr", 1e-5) / 0.003)) - noise * random.random()
         value = objective.sign * score
         stopped = worst_stop_at is not None and score < worst_stop_at
         curve = {"epoch": list(range(1, 4 if stopped else epochs + 1)), objective.name: [value] * (3 if stopped else epochs)}
@@ -68,3 +68,8 @@ def test_a_choice_that_goes_with_some_optimizers_alone_counts_once(tmp_path):
     own = space("optimizer=keep,adamw,sgd", "schedule=keep,constant,cosine")
     found = importance_of(trials(tmp_path, 40, recipes=own), ACCURACY)
     assert "schedule" in found.shares and not any("(" in key for key in found.shares)
+
+
+def test_equal_trials_tell_nothing(tmp_path, monkeypatch):
+    monkeypatch.setattr("test_importance.log", lambda _: 0.0)
+    assert importance_of(trials(tmp_path, 40, noise=0.0), ACCURACY) is None
