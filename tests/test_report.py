@@ -288,16 +288,23 @@ def test_the_reasons():
     assert [str(line) for line in closed(given) if line in [*reasons(given)]] == list(reasons(given))
 
 
+def test_what_only_a_training_measures_is_taken_apart_there():
+    assert "(training, 2 seeds, 95 % intervals)" in ablation_title(verdict(part="training"), ABLATION)
+    assert "(validation, 1 seed, 95 % intervals)" in ablation_title(verdict(), replace(ABLATION, seeds=1))
+
+
 def test_the_reasons_say_no_more_than_there_is():
     assert list(reasons(verdict())) == []
     single = replace(ABLATION, left_out=ABLATION.left_out[1:2], path=ABLATION.left_out[1:2], simpler=None)
     assert list(reasons(verdict(ablation=single))) == []
-    alone = replace(ABLATION, left_out=ABLATION.left_out[1:3], seeds=3, simpler=replace(ABLATION.simpler, interval=(-0.001, -0.001)))
+    alone = replace(
+        ABLATION, left_out=ABLATION.left_out[1:3], seeds=3, simpler=replace(ABLATION.simpler, interval=(-0.001, -0.001), time=None)
+    )
     few = replace(IMPORTANCE, trials=12)
     low = replace(EDGE, value=0.000101, wider="optimizer.sgd.lr=interval(1e-05, 0.03)")
     assert list(reasons(verdict(searched=0.8))) == ["Trial 7 had val_accuracy 0.8000 in the search, and 0.7900 on fresh seeds."]
     assert list(reasons(verdict(ablation=alone, importance=few, edges=(low,))))[1:] == [
-        "best/simple.yaml is the recipe without them; no loss could be shown (-0.0010; training time -12 %).",
+        "best/simple.yaml is the recipe without them; no loss could be shown (-0.0010).",
         "To bound the number of trainings, some changes were measured together.",
         "Importance in the search (PED-ANOVA, 12 trials at epoch 4, a rough estimate from so few): "
         "optimizer 70 % (mostly sgd.lr), schedule 30 % (the choice).",

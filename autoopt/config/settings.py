@@ -48,7 +48,7 @@ SETTINGS: dict[str, tuple[Any, str]] = {
     "trainer.detect_anomaly": (bool | None, "look for the operation that makes a gradient nan"),
     "trainer.inference_mode": (bool | None, "false: validation steps may compute gradients"),
     "study.trials": (int, "trials of the search, the baseline among them"),
-    "study.time": (str | None, "wall time, such as 8h or 30min; about a fifth of it is kept for confirm"),
+    "study.time": (str | None, "wall time, such as 8h or 30min; about a quarter of it is kept for confirm and the ablation"),
     "study.epochs": (int, "epochs of a full training"),
     "study.stopping": (bool, "stop the worse half at a third of their epochs, and again at two thirds"),
     "study.confirm": (int, "the greatest number of candidates that are trained again on fresh seeds"),

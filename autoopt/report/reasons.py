@@ -23,7 +23,8 @@ def ablation_rows(verdict: Verdict, ablation: Ablation) -> list[tuple[str, ...]]
 
 def ablation_title(verdict: Verdict, ablation: Ablation) -> str:
     seeds = f"{ablation.seeds} seed{'' if ablation.seeds == 1 else 's'}"
-    return f"What each change of the baseline gives in {verdict.objective} (validation, {seeds}, 95 % intervals)"
+    where = "training" if verdict.part == "training" else "validation"
+    return f"What each change of the baseline gives in {verdict.objective} ({where}, {seeds}, 95 % intervals)"
 
 
 def gain_text(effect: Effect) -> str:
@@ -69,7 +70,8 @@ def ablation_lines(verdict: Verdict, ablation: Ablation) -> Iterator[str]:
         low, high = simpler.interval
         difference = f"{simpler.gain:+.4f}" + (f", 95 % interval {low:+.4f} to {high:+.4f}" if low < high else "")
         without = f"best/simple.yaml is the recipe without {'it' if len(unshown) == 1 else 'them'}"
-        yield f"{without}; no loss could be shown ({difference}; training time {time_text(simpler.time)})."
+        time = "" if simpler.time is None else f"; training time {time_text(simpler.time)}"
+        yield f"{without}; no loss could be shown ({difference}{time})."
     seeds = len(verdict.winner.scores)
     limits = ["some changes were measured together"] if any(len(effect.changes) > 1 for effect in ablation.left_out) else []
     limits += [f"on {ablation.seeds} of the {seeds} seeds"] if ablation.seeds < seeds and len(ablation.left_out) > 1 else []

@@ -10,7 +10,6 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice, pairwise
 from math import inf
-from statistics import mean
 
 from autoopt.study.changes import Changes
 from autoopt.study.confirm import replicate, room_left
@@ -98,11 +97,12 @@ class Trainings:
         scores = {k: {i: first.sign * (r.score or 0.0) for i, r in records.items()} for k, records in rows.items() if records}
         return TwoWay(scores, exact=first.cost is not None and first.cost.exact)
 
-    def slower(self, ours: str, theirs: str) -> float:
-        """By which share of its time one recipe trains longer than another, on the seeds that both have."""
-        pairs = [(self.records(ours)[i], self.records(theirs)[i]) for i in self.records(ours).keys() & self.records(theirs).keys()]
-        with_it, without = (mean(r.metrics.get("seconds", r.seconds) for r in side) for side in zip(*pairs, strict=True))
-        return with_it / without - 1 if without else 0.0
+    def slower(self, ours: str, theirs: str) -> float | None:
+        """By which share of its time one recipe trains longer than another, on the seeds that both have; `None` without such seeds."""
+        sides = [self.records(key) for key in (ours, theirs)]
+        seeds = sides[0].keys() & sides[1].keys()
+        with_it, without = (sum(side[i].metrics.get("seconds", side[i].seconds) for i in seeds) for side in sides)
+        return with_it / without - 1 if without else None
 
     def _latest(self, key: str) -> dict[int, Record]:
         latest = {r.key: r for r in self.study.journal.records(ABLATION)}

@@ -59,7 +59,7 @@ class Effect:
         changes: the title of the change, or of several that were measured together.
         gain: positive where it helps; `None` where a recipe was not trained.
         interval: of the gain; infinite where it is unknown.
-        time: the share by which a training is longer with it.
+        time: the share by which a training is longer with it, where it was measured.
         without: the key of the recipe without it: `KEY-0` is its training on the first seed.
         fault: how that training fails.
     """
@@ -84,13 +84,13 @@ class Simpler:
     Args:
         recipe: as a tree.
         gain: over the winner.
-        time: the share by which a training is longer than the winner's.
+        time: the share by which a training is longer than the winner's, where it was measured.
     """
 
     recipe: Mapping[str, Any]
     gain: float
     interval: tuple[float, float]
-    time: float
+    time: float | None
 
     @property
     def point(self) -> Recipe:
