@@ -297,6 +297,10 @@ def test_the_reasons_say_no_more_than_there_is():
     assert list(reasons(verdict())) == []
     single = replace(ABLATION, left_out=ABLATION.left_out[1:2], path=ABLATION.left_out[1:2], simpler=None)
     assert list(reasons(verdict(ablation=single))) == []
+    needed = replace(ABLATION, left_out=ABLATION.left_out[1:3], seeds=3, simpler=None)
+    assert list(reasons(verdict(ablation=needed)))[1] == "The recipe without them is not shown to be as good."
+    nothing = replace(ABLATION, left_out=(replace(ABLATION.left_out[2], changes=("batches.size",)),), simpler=None)
+    assert list(reasons(verdict(ablation=nothing))) == ["No gain could be shown for batches.size."]
     alone = replace(
         ABLATION, left_out=ABLATION.left_out[1:3], seeds=3, simpler=replace(ABLATION.simpler, interval=(-0.001, -0.001), time=None)
     )

@@ -64,14 +64,17 @@ def choice_line(verdict: Verdict, searched: float) -> str:
 
 def ablation_lines(verdict: Verdict, ablation: Ablation) -> Iterator[str]:
     unshown = [name for effect in ablation.left_out if effect.unshown for name in effect.changes]
+    it = "it" if len(unshown) == 1 else "them"
     if unshown:
         yield f"No gain could be shown for {enumerated(unshown)}."
     if simpler := ablation.simpler:
         low, high = simpler.interval
         difference = f"{simpler.gain:+.4f}" + (f", 95 % interval {low:+.4f} to {high:+.4f}" if low < high else "")
-        without = f"best/simple.yaml is the recipe without {'it' if len(unshown) == 1 else 'them'}"
+        without = f"best/simple.yaml is the recipe without {it}"
         time = "" if simpler.time is None else f"; training time {time_text(simpler.time)}"
         yield f"{without}; no loss could be shown ({difference}{time})."
+    elif unshown and not all(effect.unshown for effect in ablation.left_out):
+        yield f"The recipe without {it} is not shown to be as good."
     seeds = len(verdict.winner.scores)
     limits = ["some changes were measured together"] if any(len(effect.changes) > 1 for effect in ablation.left_out) else []
     limits += [f"on {ablation.seeds} of the {seeds} seeds"] if ablation.seeds < seeds and len(ablation.left_out) > 1 else []
