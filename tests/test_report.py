@@ -9,10 +9,11 @@ import yaml
 from autoopt.recipe import Recipe
 from autoopt.report import page
 from autoopt.report.differences import recipe_differences
+from autoopt.report.reasons import ablation_rows, ablation_title, reasons
 from autoopt.report.sentence import compared, conclusion
-from autoopt.report.terminal import closing, duration
+from autoopt.report.terminal import changes, closing, duration, plain_text
 from autoopt.slots import SLOTS
-from autoopt.study.verdict import Point, Side, Verdict, mean_metrics, read_verdict
+from autoopt.study.verdict import Ablation, Edge, Effect, Importance, Point, Rival, Side, Simpler, Verdict, mean_metrics, read_verdict
 
 BARE = {"batches": {"size": 64, "sampler": None}, "split": {"seed": 0}, **{slot: {} for slot in SLOTS}}
 COSTS = {"latency_ms": 0.5, "size_mb": 1.25, "parameters": 12345.0}
@@ -50,6 +51,23 @@ def verdict(gain=0.3, low=0.2, high=0.4, **fields):
     return Verdict(gain=gain, interval=(low, high), **{**plain, **fields})
 
 
+UNKNOWN = (-inf, inf)
+ABLATION = Ablation(
+    2,
+    (
+        Effect(("schedule cosine",), None, UNKNOWN, None, "ablation-1", "nonfinite: nan"),
+        Effect(("optimizer sgd",), 0.1, (0.08, 0.12), 0.084, "ablation-2"),
+        Effect(("augmentation mixup", "batches.size"), 0.001, (-0.019, 0.021), -0.001, "ablation-3"),
+        Effect(("cnn (width)",), None, UNKNOWN, None, "ablation-4"),
+    ),
+    (
+        Effect(("schedule cosine", "optimizer sgd"), 0.2, (0.1, 0.3), 0.1, "0"),
+        Effect(("augmentation mixup", "batches.size", "cnn (width)"), 0.1, UNKNOWN, 0.1, "ablation-5"),
+    ),
+    Simpler(BARE, -0.001, (-0.021, 0.019), -0.12),
+)
+IMPORTANCE = Importance({"optimizer.sgd.lr": 0.5, "schedule": 0.3, "optimizer.adamw.lr": 0.2}, 4, 60)
+EDGE = Edge("optimizer.sgd.lr", 0.0297, 0.0001, 0.03, "optimizer.sgd.lr=interval(0.0001, 0.173)")
 GAIN = "gain in val_accuracy on the test split +0.3000, 95 % interval"
 UNSHOWN = f"No difference between trial 7 and the baseline could be shown, since the interval includes 0: {GAIN} -0.1000 to +0.4000."
 TO_SHOW = "to show a difference of this size."
@@ -140,6 +158,7 @@ def test_the_conclusion(given, sentence):
 
 @pytest.mark.parametrize(("given", "_"), SENTENCES)
 def test_it_comes_back_from_yaml(given, _):
+    given = replace(given, importance=IMPORTANCE, edges=(EDGE,), ablation=ABLATION, searched=0.75, rival=Rival("3", 0.84))
     given = replace(given, front=(Point("compress-1", "half", 0.5, 1.0, 2.0),), dropped={"a/b": "no"}, quarantined=("a/b",))
     tree = yaml.safe_load(given.yaml(conclusion="x"))
     assert read_verdict(tree) == given
@@ -234,6 +253,67 @@ def test_the_closing_says_that_recipes_are_compared_and_names_all_that_differs()
         "Trial 7 has optimizer mine (lr=0.01235) instead of adamw (lr=0.001, beta1=0.9), schedule cosine instead of constant, "
         "batches.size=32 instead of 64."
     )
+
+
+def test_what_each_change_gives_is_a_table():
+    given = verdict(ablation=ABLATION)
+    assert ablation_rows(given, ABLATION) == [
+        ("change", "left out of trial 7", "made in this order", "training time"),
+        ("schedule cosine", "fails (nonfinite)", "with the next", ""),
+        ("optimizer sgd", "+0.1000 ± 0.0200", "+0.2000 ± 0.1000", "+8 %"),
+        ("augmentation mixup and batches.size", "+0.0010 ± 0.0200", "with the next", "+0 %"),
+        ("cnn (width)", "not measured", "+0.1000", ""),
+    ]
+    assert ablation_title(given, ABLATION) == (
+        "What each change of the baseline gives in val_accuracy (validation, 2 seeds, 95 % intervals)"
+    )
+    lines = plain_text(changes(given, ABLATION)).splitlines()
+    assert lines[2].split() == ["optimizer", "sgd", "+0.1000", "±", "0.0200", "+0.2000", "±", "0.1000", "+8", "%"]
+    shown = page.verdict_table(given)
+    assert "<td>+0.1000 ± 0.0200</td>" in shown and "<p>No gain could be shown for augmentation mixup and batches.size.</p>" in shown
+
+
+def test_the_reasons():
+    given = verdict(ablation=ABLATION, importance=IMPORTANCE, edges=(EDGE,), searched=0.8123, rival=Rival("3", 0.841))
+    assert list(reasons(given)) == [
+        "Trial 7 had val_accuracy 0.8123 in the search, and 0.7900 on fresh seeds; "
+        "it is better than trial 3, the next, with a chance of 84 %.",
+        "No gain could be shown for augmentation mixup and batches.size.",
+        "best/simple.yaml is the recipe without them; no loss could be shown "
+        "(-0.0010, 95 % interval -0.0210 to +0.0190; training time -12 %).",
+        "To bound the number of trainings, some changes were measured together, on 2 of the 3 seeds.",
+        "Importance in the search (PED-ANOVA, 60 trials at epoch 4): optimizer 70 % (mostly sgd.lr), schedule 30 % (the choice).",
+        "optimizer.sgd.lr=0.0297 of at most 0.03: widen it with 'optimizer.sgd.lr=interval(0.0001, 0.173)'.",
+    ]
+    assert [str(line) for line in closed(given) if line in [*reasons(given)]] == list(reasons(given))
+
+
+def test_what_only_a_training_measures_is_taken_apart_there():
+    assert "(training, 2 seeds, 95 % intervals)" in ablation_title(verdict(part="training"), ABLATION)
+    assert "(validation, 1 seed, 95 % intervals)" in ablation_title(verdict(), replace(ABLATION, seeds=1))
+
+
+def test_the_reasons_say_no_more_than_there_is():
+    assert list(reasons(verdict())) == []
+    single = replace(ABLATION, left_out=ABLATION.left_out[1:2], path=ABLATION.left_out[1:2], simpler=None)
+    assert list(reasons(verdict(ablation=single))) == []
+    needed = replace(ABLATION, left_out=ABLATION.left_out[1:3], seeds=3, simpler=None)
+    assert list(reasons(verdict(ablation=needed)))[1] == "The recipe without them is not shown to be as good."
+    nothing = replace(ABLATION, left_out=(replace(ABLATION.left_out[2], changes=("batches.size",)),), simpler=None)
+    assert list(reasons(verdict(ablation=nothing))) == ["No gain could be shown for batches.size."]
+    alone = replace(
+        ABLATION, left_out=ABLATION.left_out[1:3], seeds=3, simpler=replace(ABLATION.simpler, interval=(-0.001, -0.001), time=None)
+    )
+    few = replace(IMPORTANCE, trials=12)
+    low = replace(EDGE, value=0.000101, wider="optimizer.sgd.lr=interval(1e-05, 0.03)")
+    assert list(reasons(verdict(searched=0.8))) == ["Trial 7 had val_accuracy 0.8000 in the search, and 0.7900 on fresh seeds."]
+    assert list(reasons(verdict(ablation=alone, importance=few, edges=(low,))))[1:] == [
+        "best/simple.yaml is the recipe without them; no loss could be shown (-0.0010).",
+        "To bound the number of trainings, some changes were measured together.",
+        "Importance in the search (PED-ANOVA, 12 trials at epoch 4, a rough estimate from so few): "
+        "optimizer 70 % (mostly sgd.lr), schedule 30 % (the choice).",
+        "optimizer.sgd.lr=0.000101 of at least 0.0001: widen it with 'optimizer.sgd.lr=interval(1e-05, 0.03)'.",
+    ]
 
 
 def test_what_only_one_side_measured_is_no_row():

@@ -10,6 +10,7 @@ from autoopt.config import SEARCHED
 from autoopt.domain import Choice, Range
 from autoopt.slots import SLOTS
 from autoopt.space import Domain, Option, Pin, Space
+from autoopt.study.ablation import trainings_for
 from autoopt.study.confirm import planned, share_of
 from autoopt.study.search import Warm, warm
 from autoopt.study.settled import Settled
@@ -125,7 +126,10 @@ def budget(ready: Warm, settled: Settled) -> Iterator[str]:
     if confirm.candidates > 1:
         yield f"  confirm   the best {confirm.candidates}, {confirm.seeds} fresh seeds each"
     yield f"  final     the winner and the baseline, {confirm.final} further seeds each"
-    trainings = (node["trials"] + confirm.trainings) * folds
+    ablation = trainings_for(node["trials"], node["seeds"]) if node["ablation"] else 0
+    if ablation:
+        yield f"  ablation  at most {ablation} trainings of recipes between the baseline and the winner, if it wins"
+    trainings = (node["trials"] + confirm.trainings + ablation) * folds
     tried = f" and {compressions} compressions" if compressions else ""
     workers = ready.runner.executor.workers
     yield f"  in all    {trainings} trainings{tried}, {workers} at a time; at most {trainings * node['epochs']} epochs"

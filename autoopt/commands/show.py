@@ -6,9 +6,12 @@ import yaml
 
 from autoopt.commands.words import read_words, study_named
 from autoopt.recipe import Recipe
+from autoopt.report.reasons import ablation_title, reasons
 from autoopt.report.sentence import conclusion
+from autoopt.report.terminal import changes, plain_text
 from autoopt.study.record import Record
 from autoopt.study.stored import Stored
+from autoopt.study.verdict import Verdict
 
 HELP = """Usage: autoopt show NAME [TRIAL] [root=DIR]
 
@@ -31,7 +34,14 @@ def study_text(study: Stored) -> str:
     scored = sorted((r for r in records if r.score is not None), key=lambda r: sign * (r.score or 0.0))
     rows = "\n".join(trial_line(r) for r in [*scored, *(r for r in records if r.score is None)])
     dropped = "".join(f"\nleft out  {key}: {reason}" for key, reason in (verdict.dropped if verdict else {}).items())
-    return f"{study.name}\n{head}\n\n{rows}{dropped}\n\nfolder  {study.path}"
+    return f"{study.name}\n{head}\n{explained(verdict) if verdict else ''}\n{rows}{dropped}\n\nfolder  {study.path}"
+
+
+def explained(verdict: Verdict) -> str:
+    """Why the winner won, with a line end after each line."""
+    ablation = verdict.ablation
+    table = [f"\n{ablation_title(verdict, ablation)}\n{plain_text(changes(verdict, ablation))}\n"] if ablation else []
+    return "".join(f"{line}\n" for line in (*table, *reasons(verdict)))
 
 
 def unfinished(study: Stored) -> str:

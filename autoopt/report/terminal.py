@@ -1,13 +1,16 @@
 """The verdict as a table on the terminal."""
 
 from collections.abc import Callable
+from io import StringIO
 from pathlib import Path
 
+from rich.console import Console
 from rich.table import Table
 
+from autoopt.report.reasons import ablation_rows, ablation_title, reasons
 from autoopt.report.sentence import PART_WORDS, compared, conclusion
 from autoopt.study.folder import reference
-from autoopt.study.verdict import Verdict
+from autoopt.study.verdict import Ablation, Verdict
 
 COST_ROWS: tuple[tuple[str, str, Callable[[float], str]], ...] = (
     ("latency_ms", "latency of one example, ms", "{:.3f}".format),
@@ -26,6 +29,13 @@ def closing(verdict: Verdict, say: Callable[[object], None]) -> None:
     say(conclusion(verdict))
     if what := compared(verdict):
         say(what)
+    if verdict.ablation:
+        say("")
+        say(ablation_title(verdict, verdict.ablation))
+        say(changes(verdict, verdict.ablation))
+        say("")
+    for reason in reasons(verdict):
+        say(reason)
     say(spent(verdict))
     side = "winner" if verdict.best is verdict.winner else "baseline"
     say(f"best/ holds the {side}: {verdict.folder}/best   all figures: {verdict.folder}/verdict.yaml")
@@ -60,6 +70,25 @@ def spent(verdict: Verdict) -> str:
     complete = f"{counts['complete']} {'trial' if counts['complete'] == 1 else 'trials'} complete"
     trainings = f"{verdict.trainings} {'training' if verdict.trainings == 1 else 'trainings'}"
     return f"{complete}, {counts['stopped']} stopped early, {failed}; {trainings}, {duration(verdict.seconds)} of trial time."
+
+
+def changes(verdict: Verdict, ablation: Ablation) -> Table:
+    """What each change of the baseline gives."""
+    table = Table(box=None, pad_edge=False)
+    (first, *others), *rows = ablation_rows(verdict, ablation)
+    table.add_column(first)
+    for header in others:
+        table.add_column(header, justify="right")
+    for row in rows:
+        table.add_row(*row)
+    return table
+
+
+def plain_text(table: Table) -> str:
+    """A table as plain text."""
+    console = Console(width=120, file=StringIO())
+    console.print(table, markup=False)
+    return "\n".join(line.rstrip() for line in console.file.getvalue().splitlines())  # type: ignore[attr-defined]
 
 
 def pareto(verdict: Verdict) -> Table:

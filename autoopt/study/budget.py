@@ -4,9 +4,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from math import inf
 
-from autoopt.study.stages import COMPRESS, SEARCH, Stage
+from autoopt.study.stages import ABLATION, COMPRESS, SEARCH, Stage
 
 CONFIRM_SHARE = 0.175
+ABLATION_SHARE = 0.1
 COMPRESS_SHARE = 0.2
 
 
@@ -14,8 +15,7 @@ COMPRESS_SHARE = 0.2
 class Budget:
     """The time of a study, on the clock of its executor.
 
-    Confirm and the later stages have a share of their own. Where earlier sessions have used all of the time, this share comes
-    on top.
+    Confirm and the ablation have shares of their own. Where earlier sessions have used all of the time, these shares come on top.
 
     Args:
         limit: seconds of the whole study, infinite where it has no limit.
@@ -24,6 +24,7 @@ class Budget:
         spent: seconds that earlier sessions used.
         compressing: the study has a stage for compressions.
         asking: new trials may begin; else the study is concluded, without a time limit.
+        ablating: the study has a stage for the ablation.
     """
 
     limit: float
@@ -32,6 +33,7 @@ class Budget:
     spent: float
     compressing: bool
     asking: bool
+    ablating: bool = False
 
     @property
     def elapsed(self) -> float:
@@ -50,8 +52,11 @@ class Budget:
             return -inf if stage in (SEARCH, COMPRESS) else inf
         if self.limit == inf:
             return inf
+        ablation = ABLATION_SHARE * self.ablating
         if stage is SEARCH:
-            return self.limit * (1 - CONFIRM_SHARE - COMPRESS_SHARE * self.compressing)
+            return self.limit * (1 - ablation - CONFIRM_SHARE - COMPRESS_SHARE * self.compressing)
         if stage is COMPRESS:
-            return self.limit * (1 - CONFIRM_SHARE)
-        return max(self.limit, self.spent + self.limit * CONFIRM_SHARE)
+            return self.limit * (1 - ablation - CONFIRM_SHARE)
+        if stage is ABLATION:
+            return max(self.limit, self.spent + self.limit * (CONFIRM_SHARE + ablation))
+        return max(self.limit * (1 - ablation), self.spent + self.limit * CONFIRM_SHARE)

@@ -17,7 +17,7 @@ from autoopt.study.folder import derived_seed
 from autoopt.study.journal import Journal
 from autoopt.study.record import Record
 from autoopt.study.runner import Job, Runner
-from autoopt.study.stages import FINAL, TEST, Stage
+from autoopt.study.stages import TEST, Stage
 
 
 @dataclass(frozen=True)
@@ -75,10 +75,15 @@ def share_of(trials: int, seeds: int) -> int:
     return max(trials // 5, 2 * seeds)
 
 
-def room_left(searched: Sequence[Record], budget: Budget, workers: int) -> float:
-    """How many trainings of the usual length fit into the time that is left."""
+def room_left(stage: Stage, searched: Sequence[Record], budget: Budget, workers: int) -> float:
+    """How many trainings of the usual length fit into the time that is left for a stage."""
     usual = median([r.seconds for r in searched if r.state == "complete"] or [0.0])
-    return max(0.0, budget.left(FINAL)) * workers / usual if usual else float("inf")
+    return max(0.0, budget.left(stage)) * workers / usual if usual else float("inf")
+
+
+def fresh_seeds(seed: int, stage: Stage, count: int) -> list[int]:
+    """Seeds that no other stage has; all recipes of the stage share them, so that a seed that is easy is easy for all."""
+    return [derived_seed(seed, f"{stage.name} {i}") for i in range(count)]
 
 
 def candidates(searched: Sequence[Record], goal: Goal, most: int) -> list[Record]:
@@ -96,34 +101,33 @@ def replicate(
     journal: Journal,
     stage: Stage,
     recipes: Mapping[str, Recipe],
-    seeds: int,
+    seeds: Sequence[int],
     *,
-    seed: int,
     budget: Budget,
     keep: bool,
+    least: int = 1,
 ) -> list[Candidate]:
-    """Train recipes on fresh seeds: all recipes on the first seed, then all on the second; finished trainings are not repeated.
+    """Train recipes on the same seeds: all recipes on the first seed, then all on the second; finished trainings are not repeated.
 
     Args:
         recipes: by the keys of their trials in the search.
-        seeds: how many for each recipe.
-        budget: after its end, only trainings on the first seed begin.
+        budget: after its end, only trainings on the `least` first seeds begin.
         keep: store the weights.
 
     Returns:
         the recipes without a failed training, in their order, each with the records of its finished seeds, equally many for all.
     """
-    keys = {key: [stage.key.format(key, i) for i in range(seeds)] for key in recipes}
+    keys = {key: [stage.key.format(key, i) for i in range(len(seeds))] for key in recipes}
     before = {r.key for r in journal.records(stage) if r.state == "complete"}
 
     def jobs() -> Iterable[Job]:
-        for i in range(seeds):
+        for i, seed in enumerate(seeds):
             for key, recipe in recipes.items():
                 name = keys[key][i]
-                if name not in before and not (i and budget.over(stage)):
-                    yield Job(Train(key=name, recipe=recipe, seed=derived_seed(seed, name), keep=keep), stage)
+                if name not in before and not (i >= least and budget.over(stage)):
+                    yield Job(Train(key=name, recipe=recipe, seed=seed, keep=keep), stage)
 
-    total = seeds * len(recipes)
+    total = len(seeds) * len(recipes)
     runner.screen.stage(stage, total, sum(name in before for names in keys.values() for name in names))
     runner.run(jobs(), lambda result: journal.add(stage, result.record()))
     latest = {r.key: r for r in journal.records(stage)}

@@ -4,12 +4,13 @@ from collections import Counter
 from dataclasses import replace
 from itertools import zip_longest
 from math import isfinite
+from typing import Any
 
 from autoopt.errors import NotConcluded
 from autoopt.recipe import Recipe
 from autoopt.study.alone import pool, why_alone
 from autoopt.study.compress import compress_front
-from autoopt.study.confirm import Candidate, Plan, candidates, measure_candidates, planned, replicate, room_left, share_of
+from autoopt.study.confirm import Candidate, Plan, candidates, fresh_seeds, measure_candidates, planned, replicate, room_left, share_of
 from autoopt.study.explore import BASELINE
 from autoopt.study.record import Record
 from autoopt.study.stages import COMPRESS, CONFIRM, FINAL, SEARCH, STORED, TEST, Stage
@@ -34,7 +35,7 @@ def decide(study: Study) -> Verdict:
 def plan_of(study: Study) -> Plan:
     """The plan that fits into confirm's share of the trainings and into the time that is left."""
     searched, seeds = study.journal.records(SEARCH), study.settings["seeds"]
-    room = room_left(searched, study.budget, study.runner.executor.workers)
+    room = room_left(FINAL, searched, study.budget, study.runner.executor.workers)
     return planned(int(min(share_of(len(searched), seeds), room)), seeds, study.settings["confirm"])
 
 
@@ -63,13 +64,15 @@ def chosen(study: Study, plan: Plan) -> list[Candidate]:
     if len(records) < 2:
         return [Candidate(r.key, r.point) for r in records]
     recipes = {r.key: r.point for r in records}
-    confirmed = replicate(study.runner, study.journal, CONFIRM, recipes, plan.seeds, seed=study.seed, budget=study.budget, keep=False)
+    seeds = fresh_seeds(study.seed, CONFIRM, plan.seeds)
+    confirmed = replicate(study.runner, study.journal, CONFIRM, recipes, seeds, budget=study.budget, keep=False)
     return sorted(confirmed, key=lambda c: -study.goal.first.sign * c.score)
 
 
 def final(study: Study, recipes: dict[str, Recipe], plan: Plan) -> list[Candidate]:
     """The recipes on the final seeds, with their weights stored; a recipe of which a training failed is missing."""
-    return replicate(study.runner, study.journal, FINAL, recipes, plan.final, seed=study.seed, budget=study.budget, keep=True)
+    seeds = fresh_seeds(study.seed, FINAL, plan.final)
+    return replicate(study.runner, study.journal, FINAL, recipes, seeds, budget=study.budget, keep=True)
 
 
 def tested_pair(study: Study, pair: list[Candidate]) -> tuple[Study, list[Candidate]]:
@@ -101,8 +104,8 @@ def verdict_of(study: Study, baseline: Candidate, winner: Candidate, plan: Plan)
     first = study.goal.first
     gain, interval = weigh(baseline, winner, study.part, first, first.limits(ours=not study.facts["lightning"]))
     seeds_needed, test_needed = needed(baseline, winner, study.part, gain, interval)
-    records = {stage: study.journal.records(stage) for stage in STORED}
-    tried = [*records[SEARCH], *records[COMPRESS]]
+    compressed = study.journal.records(COMPRESS)
+    tried = [*study.journal.records(SEARCH), *compressed]
     return Verdict(
         study=study.folder.name,
         objective=first.name,
@@ -115,19 +118,27 @@ def verdict_of(study: Study, baseline: Candidate, winner: Candidate, plan: Plan)
         winner=side(winner, study.part),
         counts={state: sum(r.state == state for r in tried) for state in ("complete", "stopped", "failed")},
         reasons=dict(Counter(r.reason for r in tried if r.reason)),
-        trainings=sum(len(rows) for stage, rows in records.items() if stage.trains),
-        seconds=round(sum(r.seconds for rows in records.values() for r in rows), 1),
-        elapsed=round(study.budget.elapsed, 1),
         dropped=dict(study.space.dropped),
         quarantined=tuple(sorted(study.space.broken)),
-        front=tuple(map(point, compress_front(study, records[COMPRESS]))),
-        test_opened_for=len({r.key.partition("-final-")[0] for r in records[TEST]}),
+        front=tuple(map(point, compress_front(study, compressed))),
+        test_opened_for=len({r.key.partition("-final-")[0] for r in study.journal.records(TEST)}),
         seeds_planned=study.settings["seeds"] if len(baseline.records) < study.settings["seeds"] else 0,
         seeds_needed=seeds_needed,
         test_needed=test_needed,
         alone=why_alone(study) if winner.key == baseline.key else "",
         folder=str(study.folder.path),
+        **totals(study),
     )
+
+
+def totals(study: Study) -> dict[str, Any]:
+    """The trainings of a study so far, and their time."""
+    records = {stage: study.journal.records(stage) for stage in STORED}
+    return {
+        "trainings": sum(len(rows) for stage, rows in records.items() if stage.trains),
+        "seconds": round(sum(r.seconds for rows in records.values() for r in rows), 1),
+        "elapsed": round(study.budget.elapsed, 1),
+    }
 
 
 def needed(baseline: Candidate, winner: Candidate, part: str, gain: float, interval: tuple[float, float]) -> tuple[int, float]:

@@ -1,5 +1,6 @@
 """The results of a concluded study: verdict.yaml, best/ with the model, and the end of its MLflow run."""
 
+from autoopt.report.reasons import ablation_rows, reasons
 from autoopt.report.sentence import conclusion
 from autoopt.study.export import Advice, export
 from autoopt.study.folder import replace_file
@@ -18,9 +19,21 @@ def publish(study: Study, verdict: Verdict) -> None:
     replace_file(path / "verdict.yaml", verdict.yaml(conclusion=text))
     advice = Advice(verdict.study, text, verdict.objective, best.score)
     export(path / "best", best.point, study.runner.executor.store.weights(best.weights), study.facts, advice)
+    if verdict.ablation and verdict.ablation.simpler:
+        replace_file(path / "best" / "simple.yaml", verdict.ablation.simpler.point.yaml())
     write_forms(study.runner, "best", best.point, study.facts["lightning"])
     low, high = verdict.interval
     metrics = {"gain": verdict.gain, "gain_low": low, "gain_high": high, "objective": best.score}
-    note = f"**{text}**\n\n```yaml\n{best.point.yaml()}```\n"
+    why = "".join(f"{line}\n\n" for line in (as_markdown_table(verdict), *reasons(verdict)) if line)
+    note = f"**{text}**\n\n{why}```yaml\n{best.point.yaml()}```\n"
     tags = {"autoopt.state": "concluded", "autoopt.winner": verdict.winner.trial}
     study.runner.listener.conclude(note, metrics, tags, [path / "verdict.yaml", path / "best"])
+
+
+def as_markdown_table(verdict: Verdict) -> str:
+    """What each change of the baseline gives, as a table of Markdown; empty where the winner did not win."""
+    if verdict.ablation is None:
+        return ""
+    header, *rows = ablation_rows(verdict, verdict.ablation)
+    lines = [header, ("---",) * len(header), *rows]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)

@@ -22,6 +22,7 @@ from autoopt.study.budget import Budget
 from autoopt.study.compress import compress
 from autoopt.study.confirm import planned, share_of
 from autoopt.study.decide import decide
+from autoopt.study.explain import explain
 from autoopt.study.explore import explore
 from autoopt.study.folder import Folder
 from autoopt.study.journal import Journal
@@ -247,6 +248,7 @@ def budget_of(warm: Warm, settled: Settled, journal: Journal, asking: bool) -> B
         spent=spent,
         compressing=bool(settled.space.options["compression"]),
         asking=asking,
+        ablating=warm.tree["study"]["ablation"],
     )
 
 
@@ -265,7 +267,7 @@ def search(tree: Tree, screen: Screen, executor: Executor | None = None, asking:
     with warm(tree, screen, executor) as ready, open_study(ready, ready.begin(), asking) as study:
         explore(study)
         compress(study, top=most_confirmed(study))
-        verdict = decide(study)
+        verdict = explain(study, decide(study))
         publish(study, verdict)
         return verdict
 

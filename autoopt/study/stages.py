@@ -32,7 +32,8 @@ COMPRESS = Stage("compress", "compress the best", "compress-{}")
 CONFIRM = Stage("confirm", "train the best on fresh seeds and choose the winner", "{}-confirm-{}", trains=True)
 FINAL = Stage("final", "train the winner and the baseline on further seeds", "{}-final-{}", trains=True)
 TEST = Stage("test", "measure both on the test part", "{}-test", tracked=False, shown=False)
+ABLATION = Stage("ablation", "train the winner without parts of it", "{}-{}", trains=True)
 TRAIN = Stage("train", "train", "{}", stored=False, trains=True)
 EXPORT = Stage("export", "write the model in other forms", "export", stored=False, tracked=False, shown=False)
-STAGES = {stage.name: stage for stage in (PREFLIGHT, SEARCH, COMPRESS, CONFIRM, FINAL, TEST, TRAIN, EXPORT)}
+STAGES = {stage.name: stage for stage in (PREFLIGHT, SEARCH, COMPRESS, CONFIRM, FINAL, TEST, ABLATION, TRAIN, EXPORT)}
 STORED = tuple(stage for stage in STAGES.values() if stage.stored)

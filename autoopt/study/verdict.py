@@ -52,6 +52,113 @@ class Point:
 
 
 @dataclass(frozen=True)
+class Effect:
+    """What a change of the baseline gives: a recipe with it, compared with the recipe without it on the same seeds.
+
+    Args:
+        changes: the title of the change, or of several that were measured together.
+        gain: positive where it helps; `None` where a recipe was not trained.
+        interval: of the gain; infinite where it is unknown.
+        time: the share by which a training is longer with it, where it was measured.
+        without: the key of the recipe without it: `KEY-0` is its training on the first seed.
+        fault: how that training fails.
+    """
+
+    changes: tuple[str, ...]
+    gain: float | None
+    interval: tuple[float, float]
+    time: float | None
+    without: str
+    fault: str = ""
+
+    @property
+    def unshown(self) -> bool:
+        """Whether it was measured, but its gain cannot be told from 0, or is a loss."""
+        return self.gain is not None and self.interval[0] <= 0
+
+
+@dataclass(frozen=True)
+class Simpler:
+    """The winner without the changes whose gain was not shown, where no loss could be shown.
+
+    Args:
+        recipe: as a tree.
+        gain: over the winner.
+        time: the share by which a training is longer than the winner's, where it was measured.
+    """
+
+    recipe: Mapping[str, Any]
+    gain: float
+    interval: tuple[float, float]
+    time: float | None
+
+    @property
+    def point(self) -> Recipe:
+        return Recipe(self.recipe)
+
+
+@dataclass(frozen=True)
+class Ablation:
+    """The changes between the baseline and the winner, measured by trainings on the validation part.
+
+    Args:
+        seeds: the number of seeds of the recipes between the baseline and the winner; the ends have those of the comparison.
+        left_out: each change left out of the winner; first those without which it loses most.
+        path: the changes made in this order; steps that were not trained are taken together.
+        simpler: the recipe without the changes whose gain was not shown, if it is as good.
+    """
+
+    seeds: int
+    left_out: tuple[Effect, ...]
+    path: tuple[Effect, ...]
+    simpler: Simpler | None
+
+
+@dataclass(frozen=True)
+class Rival:
+    """The second best candidate.
+
+    Args:
+        trial: its key in the search.
+        chance: the probability that the winner is better, by the seeds that chose it.
+    """
+
+    trial: str
+    chance: float
+
+
+@dataclass(frozen=True)
+class Importance:
+    """How much of the difference between good and bad trials each searched value explains, by PED-ANOVA.
+
+    Args:
+        shares: by key, `optimizer.adamw.lr`; they add up to 1, the greatest first.
+        epoch: the rung at which the trials are compared.
+        trials: how many reached it, stopped trials too.
+    """
+
+    shares: Mapping[str, float]
+    epoch: int
+    trials: int
+
+
+@dataclass(frozen=True)
+class Edge:
+    """A value of the winner at the end of its range.
+
+    Args:
+        low, high: the range.
+        wider: the override that searches beyond it.
+    """
+
+    key: str
+    value: float
+    low: float
+    high: float
+    wider: str
+
+
+@dataclass(frozen=True)
 class Verdict:
     """The result of a study.
 
@@ -75,6 +182,11 @@ class Verdict:
         test_needed: how many times as large a test part would show it; 0 where neither this nor more seeds would.
         alone: why the baseline had no trial to be compared with; empty where it had.
         folder: the study's folder.
+        searched: the winner's score in the search, which chose it.
+        rival: the second best of the candidates; `None` where there was one candidate alone.
+        importance: of the searched values, where enough trials reached a rung.
+        edges: the winner's values at the ends of their ranges.
+        ablation: what each change of the baseline gives; `None` where the winner did not win.
     """
 
     study: str
@@ -100,6 +212,11 @@ class Verdict:
     test_needed: float
     alone: str
     folder: str
+    searched: float | None = None
+    rival: Rival | None = None
+    importance: Importance | None = None
+    edges: tuple[Edge, ...] = ()
+    ablation: Ablation | None = None
 
     @property
     def better(self) -> bool:
@@ -113,12 +230,7 @@ class Verdict:
 
     def tree(self) -> dict[str, Any]:
         """The verdict as plain values, for `verdict.yaml`; `read_verdict` makes a verdict of them again."""
-        return {
-            **asdict(self),
-            "interval": list(self.interval),
-            "quarantined": list(self.quarantined),
-            "front": [asdict(p) for p in self.front],
-        }
+        return {name: with_lists(value) for name, value in asdict(self).items()}
 
     def yaml(self, **more: Any) -> str:
         """The text of verdict.yaml; `more` is for people, and `read_verdict` ignores it."""
@@ -132,9 +244,33 @@ def read_verdict(tree: Mapping[str, Any]) -> Verdict:
         KeyError, TypeError: the tree is not a verdict.
     """
     values = {f.name: tree[f.name] for f in fields(Verdict)}
-    sides = {side: Side(**tree[side]) for side in ("baseline", "winner")}
-    front = tuple(Point(**point) for point in tree["front"])
-    return Verdict(**{**values, **sides, "interval": tuple(tree["interval"]), "quarantined": tuple(tree["quarantined"]), "front": front})
+    nested = {
+        **{side: Side(**tree[side]) for side in ("baseline", "winner")},
+        "front": tuple(Point(**point) for point in tree["front"]),
+        "rival": tree["rival"] and Rival(**tree["rival"]),
+        "importance": tree["importance"] and Importance(**tree["importance"]),
+        "edges": tuple(Edge(**edge) for edge in tree["edges"]),
+        "ablation": tree["ablation"] and read_ablation(tree["ablation"]),
+    }
+    return Verdict(**{**values, **nested, "interval": tuple(tree["interval"]), "quarantined": tuple(tree["quarantined"])})
+
+
+def read_ablation(tree: Mapping[str, Any]) -> Ablation:
+    rows = {name: tuple(Effect(**with_tuples(effect)) for effect in tree[name]) for name in ("left_out", "path")}
+    simpler = tree["simpler"] and Simpler(**with_tuples(tree["simpler"]))
+    return Ablation(**{**tree, **rows, "simpler": simpler})
+
+
+def with_lists(value: Any) -> Any:
+    """A tree with lists for tuples, which YAML has not."""
+    if isinstance(value, dict):
+        return {key: with_lists(part) for key, part in value.items()}
+    return [with_lists(part) for part in value] if isinstance(value, list | tuple) else value
+
+
+def with_tuples(tree: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of a dataclass with tuples for the lists of YAML."""
+    return {key: tuple(value) if isinstance(value, list) else value for key, value in tree.items()}
 
 
 def mean_metrics(values: Sequence[Mapping[str, float]]) -> dict[str, float]:

@@ -156,12 +156,21 @@ def test_finish_concludes_with_the_study_as_it_was_configured(run, begun, monkey
 @pytest.mark.parametrize(
     ("overrides", "lines"),
     [
-        ([], ["in all    18 trainings, 2 at a time; at most 90 epochs"]),
         (
-            ["compression=half"],
+            [],
+            [
+                "ablation  at most 10 trainings of recipes between the baseline and the winner, if it wins",
+                "in all    28 trainings, 2 at a time; at most 140 epochs",
+            ],
+        ),
+        (
+            ["compression=half", "study.ablation=false"],
             ["compress  7 compressions of the best 1", "in all    18 trainings and 7 compressions, 2 at a time; at most 90 epochs"],
         ),
-        (["study.trials=60"], ["confirm   the best 3, 2 fresh seeds each", "in all    72 trainings, 2 at a time; at most 360 epochs"]),
+        (
+            ["study.trials=60", "study.ablation=false"],
+            ["confirm   the best 3, 2 fresh seeds each", "in all    72 trainings, 2 at a time; at most 360 epochs"],
+        ),
     ],
     ids=["none", "half", "more"],
 )
@@ -171,7 +180,7 @@ def test_the_sum_of_a_plan(overrides, lines):
     runner = SimpleNamespace(executor=SimpleNamespace(workers=2))
     settled = Settled(Space.of(tree), Goal((Objective("val_accuracy", "maximize"),)), "test")
     text = [line.strip() for line in budget(SimpleNamespace(tree=tree, runner=runner, facts={"folds": 1}), settled)]
-    assert [line for line in text if line.startswith(("compress", "confirm", "in all"))] == lines
+    assert [line for line in text if line.startswith(("compress", "confirm", "ablation", "in all"))] == lines
 
 
 def test_a_plan_claims_no_task_for_a_module_with_loaders():

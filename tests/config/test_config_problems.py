@@ -56,7 +56,7 @@ ROWS = [
     # keys
     ("optimzer=adamw", "No setting named 'optimzer'. Did you mean 'optimizer'? Known: activation, "),
     ("sed=1", "No setting named 'sed'. Did you mean 'seed'? Known: "),
-    ("study.trails=3", "No setting named 'study.trails'. Did you mean 'study.trials'? Known: study.compress, "),
+    ("study.trails=3", "No setting named 'study.trails'. Did you mean 'study.trials'? Known: study.ablation, "),
     ("split=0.2", "No setting named 'split'. Did you mean 'split.time'? Known: split.column, "),
     ("batches=32", "No setting named 'batches'. Did you mean 'batches.size'? Known: batches.accumulate, "),
     ("tracking=false", "No setting named 'tracking'. Did you mean 'tracking.uri'?"),

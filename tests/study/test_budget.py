@@ -4,7 +4,7 @@ from math import inf
 import pytest
 
 from autoopt.study.budget import Budget
-from autoopt.study.stages import COMPRESS, CONFIRM, FINAL, SEARCH, TEST
+from autoopt.study.stages import ABLATION, COMPRESS, CONFIRM, FINAL, SEARCH, TEST
 
 
 class Clock:
@@ -29,6 +29,14 @@ def test_confirm_and_compress_have_shares_of_their_own(compressing, ends):
     time = budget(compressing=compressing)
     assert [time.left(stage) for stage in (SEARCH, COMPRESS, FINAL)] == pytest.approx(ends)
     assert time.left(CONFIRM) == time.left(TEST) == time.left(FINAL)
+
+
+def test_the_ablation_has_a_share_of_its_own():
+    time = budget(ablating=True)
+    assert [time.left(stage) for stage in (SEARCH, COMPRESS, FINAL, ABLATION)] == pytest.approx([72.5, 72.5, 90, 100])
+    late = budget(ablating=True, at=5.0, spent=500.0)
+    assert [late.left(stage) for stage in (FINAL, ABLATION)] == pytest.approx([12.5, 22.5]), "what earlier sessions used does not count"
+    assert budget(asking=False, ablating=True, spent=500.0).left(ABLATION) == inf
 
 
 def test_what_this_and_earlier_sessions_used_is_gone():

@@ -6,7 +6,7 @@ from scripted import ACCURACY, LOSS, Fails, closed, outcome, record, space, stud
 from autoopt.goal import Goal
 from autoopt.orders import Measure
 from autoopt.study.budget import Budget
-from autoopt.study.confirm import Plan, candidates, measure_candidates, planned, replicate, room_left, share_of
+from autoopt.study.confirm import Plan, candidates, fresh_seeds, measure_candidates, planned, replicate, room_left, share_of
 from autoopt.study.stages import CONFIRM, FINAL
 
 RECIPE = space().baseline()
@@ -70,13 +70,13 @@ def budget(left):
 def test_the_room_that_time_leaves(seconds, left, workers, room):
     """The median of the whole trainings counts."""
     searched = [record(str(n), 0.5, seconds=s) for n, s in enumerate(seconds)] + [record("9", 0.1, "stopped", seconds=1.0)]
-    assert room_left(searched, budget(left), workers) == room
+    assert room_left(FINAL, searched, budget(left), workers) == room
 
 
 def test_without_a_limit_or_a_training_there_is_room_for_all():
     searched = [record("0", 0.5, seconds=2.0)]
-    assert room_left(searched, budget(float("inf")), 1) == float("inf")
-    assert room_left([], budget(100.0), 1) == float("inf")
+    assert room_left(FINAL, searched, budget(float("inf")), 1) == float("inf")
+    assert room_left(FINAL, [], budget(100.0), 1) == float("inf")
 
 
 def trial(key, score, state="complete", size=1.0, like=None):
@@ -124,10 +124,11 @@ class Replicated:
         self.trained.clear()
         return studied(self.path, self.play, **how)
 
-    def run(self, keys="01", seeds=2, stage=FINAL, keep=True, **how):
+    def run(self, keys="01", seeds=2, stage=FINAL, keep=True, least=1, **how):
         study = self.open(**how)
         recipes = {key: RECIPE.replace(batches={"size": int(key)}) for key in keys}
-        result = replicate(study.runner, study.journal, stage, recipes, seeds, seed=7, budget=study.budget, keep=keep)
+        fresh = fresh_seeds(7, stage, seeds)
+        result = replicate(study.runner, study.journal, stage, recipes, fresh, budget=study.budget, keep=keep, least=least)
         closed(study)
         self.orders, self.stages = study.runner.executor.orders, study.runner.screen.stages
         return result
@@ -142,7 +143,8 @@ def test_fresh_seeds_one_after_the_other(tmp_path):
     confirmed = study.run(seeds=2)
     assert study.trained == ["0-final-0", "1-final-0", "0-final-1", "1-final-1"]
     assert [(c.key, c.score) for c in confirmed] == [("0", 0.5), ("1", pytest.approx(0.6))]
-    assert len({order.seed for order in study.orders}) == 4, "every training has a seed of its own"
+    assert [order.seed for order in study.orders] == [seed for seed in fresh_seeds(7, FINAL, 2) for _ in "01"], "the same for all recipes"
+    assert len({order.seed for order in study.orders}) == 2
     assert all(order.keep for order in study.orders)
     others = Replicated(tmp_path / "other")
     others.run(stage=CONFIRM, keep=False)
@@ -185,6 +187,10 @@ class TestTime:
 
     def test_one_seed_there_is_always(self, tmp_path):
         assert {len(records) for records in keys(Replicated(tmp_path).run("01", seeds=5, time=1, spent=5)).values()} == {1}
+
+    def test_unless_none_is_needed(self, tmp_path):
+        study = Replicated(tmp_path)
+        assert study.run("01", seeds=5, time=0, least=0) == [] and study.trained == []
 
 
 def test_the_test_part_is_measured_one_at_a_time_by_the_weights_that_were_kept(tmp_path):

@@ -197,7 +197,7 @@ def test_a_real_search_in_a_real_store(tmp_path):
     assert (kept / "verdict.yaml").read_text() == verdict
     assert {path.name for path in (kept / "best").iterdir()} == {path.name for path in (study.path / "best").iterdir()}
 
-    records = [record for stage in ("search", "confirm", "final") for record in study.records[stage]]
+    records = [record for stage in ("search", "confirm", "final", "ablation") for record in study.records[stage]]
     assert trials.keys() == {record.key for record in records}
     assert {run.info.status for run in trials.values()} == {"FINISHED", "KILLED", "FAILED"}
     for record in records:

@@ -8,18 +8,19 @@ import pytest
 import yaml
 from scripted import FACTS, PLAIN, SPACE, Fails, Killed, Quiet, Scripted, composed, outcome
 
+from autoopt.config import compose, from_file
 from autoopt.deployment.card import KNOWN
 from autoopt.errors import BadInput, NotConcluded
 from autoopt.orders import Graph, Measure, Train, TryOut
 from autoopt.space import Space
-from autoopt.study.budget import CONFIRM_SHARE
+from autoopt.study.budget import ABLATION_SHARE, CONFIRM_SHARE
 from autoopt.study.folder import derived_seed
 from autoopt.study.runner import NoListener
 from autoopt.study.search import own_baseline, search
 from autoopt.study.settled import recall
 from autoopt.study.stored import open_stored
 from autoopt.study.train import train
-from autoopt.study.verdict import read_verdict
+from autoopt.study.verdict import Simpler, read_verdict
 
 BASELINE = Space.of(composed(*SPACE, *PLAIN)).baseline()
 MOMENTUM = Space.of(composed(*SPACE, *PLAIN, "optimizer=momentum", "optimizer.momentum.lr=0.07")).baseline().tree["optimizer"]
@@ -96,6 +97,8 @@ def test_from_the_preflight_to_the_verdict(study):
     assert not any(line.startswith("left out") for line in study.screen.lines)
     for side in (verdict.baseline, verdict.winner):
         assert side.score == pytest.approx(sum(side.scores) / 2) and len(side.scores) == 2
+    assert verdict.searched == study.records()[winner].score and verdict.rival is None
+    assert verdict.ablation is None, "the interval includes 0"
     assert verdict.baseline.validation == pytest.approx(0.105)
     assert not any("sgd" in record.recipe["optimizer"] for record in study.records().values())
 
@@ -166,8 +169,65 @@ def test_of_several_candidates_the_winner_is_chosen_on_seeds_of_their_own(study)
     assert confirmed == [f"{trial}-confirm-{i}" for i in range(2) for trial in "987"]
     assert not any(order.keep for order in study.executor.orders if "confirm" in order.key)
     assert verdict.winner.trial == "7"
+    assert verdict.searched == 0.97, "it shrinks or grows on fresh seeds"
+    assert verdict.rival.trial == "9" and 0.9 < verdict.rival.chance < 1
     assert verdict.trainings == 60 + 6 + 6
-    assert len({r.seed for r in study.records("confirm").values()} | {r.seed for r in study.records("final").values()}) == 12
+    assert len({r.seed for r in study.records("confirm").values()} | {r.seed for r in study.records("final").values()}) == 2 + 3
+
+
+class TestWhyTheWinnerWon:
+    MORE = ("study.stopping=false", "study.trials=12")
+
+    def won(self, study, *overrides, **how):
+        """Trial 1 wins, and no change of the baseline does anything by itself."""
+        seeds = {f"{key}-final-{i}": score + i / 1000 for key, score in (("0", 0.1), ("1", 0.9)) for i in range(3)}
+        study.ends |= {"0": 0.1, "1": 0.99} | seeds | {f"{key}-test": score for key, score in seeds.items()}
+        return study.search(*self.MORE, "study.seeds=3", *overrides, **how)
+
+    def test_is_said_in_the_verdict_and_in_its_file(self, study):
+        verdict = self.won(study)
+        trained = [key for key in study.trained() if key.startswith("ablation-")]
+        assert trained == list(study.records("ablation")) and 0 < len(trained) <= 10
+        assert verdict.trainings == 12 + 6 + len(trained)
+        assert not any(order.keep for order in study.executor.orders if order.key in trained)
+        assert verdict.ablation.seeds == 2 and len(verdict.ablation.left_out) > 1
+        assert verdict.importance is None, "all trials have the same curve"
+        tree = yaml.safe_load((study.path / "s" / "verdict.yaml").read_text())
+        assert read_verdict(tree) == verdict == open_stored("s", str(study.path)).verdict
+
+    def test_is_not_found_out_twice(self, study):
+        verdict = self.won(study)
+        again = self.won(study)
+        assert study.trained() == [] and asdict(again) | {"elapsed": 0} == asdict(verdict) | {"elapsed": 0}
+
+    def test_a_simpler_recipe_that_is_as_good_stands_beside_the_best(self, study, monkeypatch):
+        verdict = self.won(study)
+        assert verdict.ablation.simpler is None and not (study.path / "s" / "best" / "simple.yaml").exists()
+        simpler = Simpler(dict(verdict.winner.recipe) | {"regularizer": {}}, 0.0, (-0.1, 0.1), 0.0)
+        found = replace(verdict, ablation=replace(verdict.ablation, simpler=simpler))
+        monkeypatch.setattr("autoopt.study.search.explain", lambda *_: found)
+        self.won(study)
+        file = study.path / "s" / "best" / "simple.yaml"
+        assert Space.of(compose(from_file(str(file)))).baseline().tree == simpler.recipe
+
+    def test_failures_spoil_nothing(self, study):
+        play = study.play
+        study.play = lambda order: failing(order) if order.key.startswith("ablation-") else play(order)
+        verdict = self.won(study)
+        assert verdict.better and {effect.fault for effect in verdict.ablation.left_out} == {"nonfinite: nan"}
+        assert [len(effect.changes) for effect in verdict.ablation.path] == [sum(len(e.changes) for e in verdict.ablation.left_out)]
+
+    def test_has_a_tenth_of_the_time(self, study):
+        limit = 120
+        self.won(study, "study.trials=500", "strategy=random", f"study.time={limit}s")
+        assert study.records("ablation") and study.executor.now() <= limit * 1.05 + 2
+        searched = max(r.elapsed for r in study.records().values())
+        assert searched <= limit * (1 - CONFIRM_SHARE - ABLATION_SHARE) + 2
+
+
+def failing(order):
+    yield {"val_accuracy": 0.1}
+    raise Fails("nonfinite", "nan")
 
 
 def test_the_verdict_comes_back_from_its_file(study):

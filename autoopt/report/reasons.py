@@ -1,0 +1,107 @@
+"""Why the winner won: its ablation as rows of a table, and what mattered in the search in sentences."""
+
+from collections.abc import Iterator
+from math import isfinite
+
+from autoopt.grammar import spell
+from autoopt.report.differences import brief
+from autoopt.study.verdict import Ablation, Edge, Effect, Importance, Verdict
+
+MOST_IMPORTANT = 4
+FEW = 30
+
+
+def ablation_rows(verdict: Verdict, ablation: Ablation) -> list[tuple[str, ...]]:
+    """A table of what each change gives, left out of the winner and made one after the other; the first row is its header."""
+    rows: list[tuple[str, ...]] = [("change", f"left out of trial {verdict.winner.trial}", "made in this order", "training time")]
+    made = {effect.changes[-1]: gain_text(effect) for effect in ablation.path}
+    for effect in ablation.left_out:
+        step = made.get(effect.changes[-1], "with the next")
+        rows.append((enumerated(effect.changes), gain_text(effect), step, time_text(effect.time)))
+    return rows
+
+
+def ablation_title(verdict: Verdict, ablation: Ablation) -> str:
+    seeds = f"{ablation.seeds} seed{'' if ablation.seeds == 1 else 's'}"
+    where = "training" if verdict.part == "training" else "validation"
+    return f"What each change of the baseline gives in {verdict.objective} ({where}, {seeds}, 95 % intervals)"
+
+
+def gain_text(effect: Effect) -> str:
+    """`+0.0060 ± 0.0020`"""
+    if effect.gain is None:
+        return f"fails ({effect.fault.partition(':')[0]})" if effect.fault else "not measured"
+    low, high = effect.interval
+    return f"{effect.gain:+.4f} ± {(high - low) / 2:.4f}" if isfinite(low) else f"{effect.gain:+.4f}"
+
+
+def time_text(share: float | None) -> str:
+    return "" if share is None else f"{round(100 * share):+d} %"
+
+
+def reasons(verdict: Verdict) -> Iterator[str]:
+    """How sure the choice of the winner is, what the ablation leaves out, what was important in the search, and where its ranges end."""
+    if verdict.searched is not None:
+        yield choice_line(verdict, verdict.searched)
+    if verdict.ablation:
+        yield from ablation_lines(verdict, verdict.ablation)
+    if verdict.importance:
+        yield importance_line(verdict.importance)
+    yield from map(edge_line, verdict.edges)
+
+
+def choice_line(verdict: Verdict, searched: float) -> str:
+    """How much the winner's score shrank on fresh seeds, and the chance that it is better than the next."""
+    winner, rival = verdict.winner, verdict.rival
+    before, after = f"{searched:.4f}", f"{winner.validation:.4f}"
+    words = f"Trial {winner.trial} had {verdict.objective} {before} in the search, and {after} on fresh seeds"
+    return (
+        f"{words}; it is better than trial {rival.trial}, the next, with a chance of {round(100 * rival.chance)} %."
+        if rival
+        else f"{words}."
+    )
+
+
+def ablation_lines(verdict: Verdict, ablation: Ablation) -> Iterator[str]:
+    unshown = [name for effect in ablation.left_out if effect.unshown for name in effect.changes]
+    it = "it" if len(unshown) == 1 else "them"
+    if unshown:
+        yield f"No gain could be shown for {enumerated(unshown)}."
+    if simpler := ablation.simpler:
+        low, high = simpler.interval
+        difference = f"{simpler.gain:+.4f}" + (f", 95 % interval {low:+.4f} to {high:+.4f}" if low < high else "")
+        without = f"best/simple.yaml is the recipe without {it}"
+        time = "" if simpler.time is None else f"; training time {time_text(simpler.time)}"
+        yield f"{without}; no loss could be shown ({difference}{time})."
+    elif unshown and not all(effect.unshown for effect in ablation.left_out):
+        yield f"The recipe without {it} is not shown to be as good."
+    seeds = len(verdict.winner.scores)
+    limits = ["some changes were measured together"] if any(len(effect.changes) > 1 for effect in ablation.left_out) else []
+    limits += [f"on {ablation.seeds} of the {seeds} seeds"] if ablation.seeds < seeds and len(ablation.left_out) > 1 else []
+    if limits:
+        yield f"To bound the number of trainings, {', '.join(limits)}."
+
+
+def importance_line(importance: Importance) -> str:
+    """The slots that explain most, each with its most important value."""
+    slots: dict[str, dict[str, float]] = {}
+    for key, share in importance.shares.items():
+        slots.setdefault(key.partition(".")[0], {})[key] = share
+    totals = sorted(((sum(values.values()), next(iter(values))) for values in slots.values()), reverse=True)
+    names = [(total, *key.partition(".")[::2]) for total, key in totals[:MOST_IMPORTANT]]
+    top = [f"{slot} {round(100 * total)} % ({f'mostly {value}' if value else 'the choice'})" for total, slot, value in names]
+    rough = ", a rough estimate from so few" if importance.trials < FEW else ""
+    return f"Importance in the search (PED-ANOVA, {importance.trials} trials at epoch {importance.epoch}{rough}): {', '.join(top)}."
+
+
+def edge_line(edge: Edge) -> str:
+    """The end of the range at which a value lies, and the override that widens it."""
+    upper = edge.value - edge.low > edge.high - edge.value
+    end = f"at most {spell(edge.high)}" if upper else f"at least {spell(edge.low)}"
+    return f"{edge.key}={brief(edge.value)} of {end}: widen it with '{edge.wider}'."
+
+
+def enumerated(names: list[str] | tuple[str, ...]) -> str:
+    """`a`, `a and b`, `a, b and c`."""
+    *others, last = names
+    return f"{', '.join(others)} and {last}" if others else last

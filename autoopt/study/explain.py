@@ -1,0 +1,44 @@
+"""Why the winner won: what mattered in the search, where its ranges end, and what each of its parts gives."""
+
+from collections import defaultdict
+from dataclasses import replace
+
+from autoopt.study.ablation import ablate
+from autoopt.study.decide import totals
+from autoopt.study.edges import edges_of
+from autoopt.study.importance import importance_of
+from autoopt.study.stages import COMPRESS, CONFIRM, SEARCH
+from autoopt.study.study import Study
+from autoopt.study.two_way import TwoWay
+from autoopt.study.verdict import Rival, Verdict
+
+
+def explain(study: Study, verdict: Verdict) -> Verdict:
+    """The verdict with its reasons; for the ablation, recipes between the baseline and the winner are trained."""
+    importance = importance_of(study.journal.trials(SEARCH), study.goal.first)
+    compared = verdict.winner.trial != verdict.baseline.trial
+    edges = tuple(edges_of(study.space, verdict.winner.point)) if compared else ()
+    ablation = ablate(study, verdict, importance.shares if importance else {})
+    if compared:
+        verdict = replace(verdict, searched=searched_score(study, verdict.winner.trial), rival=rival_of(study, verdict.winner.trial))
+    return replace(verdict, importance=importance, edges=edges, ablation=ablation, **totals(study))
+
+
+def searched_score(study: Study, trial: str) -> float | None:
+    """The score of a trial in the stage that chose it."""
+    return next((r.score for stage in (SEARCH, COMPRESS) for r in study.journal.records(stage) if r.key == trial), None)
+
+
+def rival_of(study: Study, trial: str) -> Rival | None:
+    """The best candidate beside the winner, by the seeds on which the winner was chosen; `None` where there was no choice."""
+    scores: dict[str, dict[int, float]] = defaultdict(dict)
+    for record in study.journal.records(CONFIRM):
+        key, _, seed = record.key.rpartition(f"-{CONFIRM.name}-")
+        if record.score is not None:
+            scores[key][int(seed)] = study.goal.first.sign * record.score
+    if trial not in scores or len(scores) < 2:
+        return None
+    layout = TwoWay(scores)
+    other = min(scores.keys() - {trial}, key=lambda key: (layout.difference(trial, key)[0], key))
+    chance = layout.chance(trial, other)
+    return None if chance is None else Rival(other, round(chance, 4))

@@ -1,0 +1,72 @@
+"""Recipes that were trained on the same seeds: how much one is better than another, beyond what a seed does to all of them."""
+
+from collections.abc import Mapping
+from functools import cached_property
+from math import sqrt
+from typing import Any
+
+import numpy as np
+from scipy.special import stdtr
+
+from autoopt.study.weighing import UNBOUNDED, interval
+
+NEGLIGIBLE = 1e-12
+"""Differences that are smaller than this share of the greatest score come from rounding."""
+Scores = Mapping[str, Mapping[int, float]]
+"""By recipe, the objective on each seed that it was trained with."""
+
+
+class TwoWay:
+    """A two-way layout: score = recipe + seed + noise, by least squares; seeds may be missing for some of the recipes.
+
+    The noise is estimated from all recipes together, so that few seeds are enough. A recipe that is far noisier than the others
+    has intervals that are too narrow.
+
+    Args:
+        scores: each recipe with one score or more.
+        exact: the objective is the same for every seed.
+    """
+
+    def __init__(self, scores: Scores, exact: bool = False):
+        self.exact = exact
+        self.recipes = list(scores)
+        cells = [(recipe, seed, value) for recipe, row in scores.items() for seed, value in row.items()]
+        seeds = sorted({seed for _, seed, _ in cells})
+        columns = [*self.recipes, *seeds[1:]]
+        self.design = np.array([[column in (recipe, seed) for column in columns] for recipe, seed, _ in cells], dtype=float)
+        self.values = np.array([value for *_, value in cells])
+
+    @cached_property
+    def fit(self) -> tuple[Any, Any, int]:
+        """The recipes' and the seeds' values, their covariance, and the degrees of freedom of the noise."""
+        inverse = np.linalg.pinv(self.design.T @ self.design)
+        values = inverse @ self.design.T @ self.values
+        freedom = len(self.values) - int(np.linalg.matrix_rank(self.design))
+        residuals = self._rounded(self.values - self.design @ values)
+        return values, float(residuals @ residuals) / max(freedom, 1) * inverse, freedom
+
+    def difference(self, ours: str, theirs: str) -> tuple[float, tuple[float, float]]:
+        """How much higher the score of one recipe is than that of another, with its 95 % interval by Student's t."""
+        values, covariance, freedom = self.fit
+        contrast = self._contrast(ours, theirs)
+        found = float(self._rounded(contrast @ values))
+        if self.exact:
+            return found, (found, found)
+        return found, interval(found, [(float(contrast @ covariance @ contrast), freedom)]) if freedom else UNBOUNDED
+
+    def chance(self, ours: str, theirs: str) -> float | None:
+        """The probability that one recipe is better than another, by Student's t; `None` where nothing tells the noise."""
+        _, covariance, freedom = self.fit
+        found, _ = self.difference(ours, theirs)
+        contrast = self._contrast(ours, theirs)
+        variance = float(contrast @ covariance @ contrast)
+        return float(stdtr(freedom, found / sqrt(variance))) if freedom and variance else None
+
+    def _contrast(self, ours: str, theirs: str) -> Any:
+        contrast = np.zeros(self.design.shape[1])
+        contrast[[self.recipes.index(ours), self.recipes.index(theirs)]] = 1.0, -1.0
+        return contrast
+
+    def _rounded(self, values: Any) -> Any:
+        """The values with 0 for what is only an error of rounding."""
+        return np.where(np.abs(values) < NEGLIGIBLE * np.abs(self.values).max(), 0.0, values)
