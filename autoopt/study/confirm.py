@@ -86,11 +86,16 @@ def fresh_seeds(seed: int, stage: Stage, count: int) -> list[int]:
     return [derived_seed(seed, f"{stage.name} {i}") for i in range(count)]
 
 
-def candidates(searched: Sequence[Record], goal: Goal, most: int) -> list[Record]:
-    """The best trials but the baseline; each recipe once."""
+def candidates(searched: Sequence[Record], goal: Goal, most: int, ranking: Sequence[str] = ()) -> list[Record]:
+    """The best trials but the baseline; each recipe once.
+
+    Args:
+        ranking: the keys of trials, the best first, in the strategy's judgement; else the scores decide.
+    """
     picked: list[Record] = []
     baseline = next((r.recipe for r in searched if r.key == BASELINE), None)
-    for record in goal.rank(searched):
+    places = {key: place for place, key in enumerate(ranking)}
+    for record in sorted(goal.rank(searched), key=lambda r: places.get(r.key, len(places))):
         if len(picked) < most and all(record.recipe != recipe for recipe in (baseline, *(p.recipe for p in picked))):
             picked.append(record)
     return picked

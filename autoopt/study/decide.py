@@ -13,6 +13,7 @@ from autoopt.study.compress import compress_front
 from autoopt.study.confirm import Candidate, Plan, candidates, fresh_seeds, measure_candidates, planned, replicate, room_left, share_of
 from autoopt.study.explore import BASELINE
 from autoopt.study.record import Record
+from autoopt.study.sampling import history
 from autoopt.study.stages import COMPRESS, CONFIRM, FINAL, SEARCH, STORED, TEST, Stage
 from autoopt.study.study import Study
 from autoopt.study.verdict import Point, Side, Verdict, mean_metrics
@@ -60,13 +61,22 @@ def final_pair(study: Study, plan: Plan) -> list[Candidate]:
 
 def chosen(study: Study, plan: Plan) -> list[Candidate]:
     """The candidates, the best first."""
-    records = candidates(pool(study), study.goal, plan.candidates)
+    records = candidates(pool(study), study.goal, plan.candidates, believed(study))
     if len(records) < 2:
         return [Candidate(r.key, r.point) for r in records]
     recipes = {r.key: r.point for r in records}
     seeds = fresh_seeds(study.seed, CONFIRM, plan.seeds)
     confirmed = replicate(study.runner, study.journal, CONFIRM, recipes, seeds, budget=study.budget, keep=False)
     return sorted(confirmed, key=lambda c: -study.goal.first.sign * c.score)
+
+
+def believed(study: Study) -> list[str]:
+    """The trials of the search by the strategy's own ranking, if it has one; compressed models are ranked by their scores."""
+    if study.journal.records(COMPRESS):
+        return []
+    trials = history(study.journal, SEARCH, study.goal)
+    ranking = study.strategy(study.space.trained(), study.goal).ranking([trials[number] for number in sorted(trials)])
+    return [SEARCH.key.format(number) for number in ranking]
 
 
 def final(study: Study, recipes: dict[str, Recipe], plan: Plan) -> list[Candidate]:

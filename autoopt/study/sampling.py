@@ -67,13 +67,11 @@ class Sampling:
     seed: int
     first: Recipe | None = None
     start: Sequence[Values] = ()
-    history: dict[int, Evidence] = field(default_factory=dict)
+    history: dict[int, Evidence] = field(init=False)
     exhausted: bool = False
 
     def __post_init__(self) -> None:
-        for trial in self.journal.trials(self.stage):
-            record = Record(**trial.user_attrs[RECORD]) if RECORD in trial.user_attrs else None
-            self._learn(trial.number, trial.params, record)
+        self.history = history(self.journal, self.stage, self.goal)
 
     def jobs(self) -> Iterator[Job]:
         """The trials that died with an earlier session, then new ones, up to the total or the end of the time.
@@ -103,21 +101,13 @@ class Sampling:
         """Record the result of a trial."""
         number, record = result.job.context, result.record()
         self.journal.end(self.stage, self.goal, number, record)
-        self._learn(number, self.history[number].values, record)
+        trial = self.history.pop(number)
+        if (ended := evidence(number, trial.values, record, self.goal)) is not None:
+            self.history[number] = ended
 
     def evidence(self) -> list[Evidence]:
         """The trials that the strategy may see, in the order of their numbers."""
         return [self.history[number] for number in sorted(self.history)]
-
-    def _learn(self, number: int, values: Values, record: Record | None) -> None:
-        if record is None:
-            self.history[number] = Evidence(number, "running", values)
-        elif record.blame in ("machine", "user"):
-            self.history.pop(number, None)
-        else:
-            scores = self.goal.scores(record) if record.state == "complete" else None
-            state = "failed" if record.state == "complete" and scores is None else record.state
-            self.history[number] = Evidence(number, state, values, scores or (), record.curve(self.goal.first.name))
 
     def _next(self, number: int) -> Proposal | None:
         """The next proposal; None if nothing is left to try."""
@@ -161,3 +151,24 @@ class Sampling:
         key = self.stage.key.format(number)
         self.history[number] = Evidence(number, "running", proposal.values)
         return Job(self.order(key, derived_seed(self.seed, key), proposal), self.stage, number)
+
+
+def history(journal: Journal, stage: Stage, goal: Goal) -> dict[int, Evidence]:
+    """The trials of a stage that are evidence for a strategy, by number."""
+    trials: dict[int, Evidence] = {}
+    for trial in journal.trials(stage):
+        record = Record(**trial.user_attrs[RECORD]) if RECORD in trial.user_attrs else None
+        if (known := evidence(trial.number, trial.params, record, goal)) is not None:
+            trials[trial.number] = known
+    return trials
+
+
+def evidence(number: int, values: Values, record: Record | None, goal: Goal) -> Evidence | None:
+    """A trial as a strategy sees it: running without a record; None where the machine or the user ended it."""
+    if record is None:
+        return Evidence(number, "running", values)
+    if record.blame in ("machine", "user"):
+        return None
+    scores = goal.scores(record) if record.state == "complete" else None
+    state = "failed" if record.state == "complete" and scores is None else record.state
+    return Evidence(number, state, values, scores or (), record.curve(goal.first.name))
