@@ -126,7 +126,7 @@ def rebuilt(module: Tuned, task: Task, example: Any, **arguments: Any) -> nn.Mod
     model = built_model(technique, values | changed, task)
     prepare_model(chosen, model, example)
     if isinstance(model, L.LightningModule):
-        model = apply_to(model, chosen, objective)
+        model = apply_to(model, chosen, objective, task.pixels)
     chosen.callbacks(model, 1, objective)
     for parameter in model.parameters():  # its own, and not those of the trained layers of these names
         parameter.lr_scale = getattr(parameter, "lr_scale", 1.0)  # type: ignore[attr-defined]

@@ -9,6 +9,7 @@ import lightning.pytorch as L
 from torch import Tensor, nn
 
 from autoopt.data.feed import overridden
+from autoopt.data.scale import Scale
 from autoopt.data.task import Task
 from autoopt.errors import TechniqueError
 from autoopt.module.applied import HELD, Applied
@@ -40,9 +41,9 @@ def make_module(recipe: Recipe, task: Task, example: tuple[Tensor, Tensor] | Non
     model = built_model(*chosen.of("model")[0], task)
     prepare_model(chosen, model, example)
     if isinstance(model, L.LightningModule):
-        return apply_to(model, chosen, objective)
+        return apply_to(model, chosen, objective, task.pixels)
     offered = {"task": task} | ({} if task.class_counts is None else {"class_counts": task.class_counts})
-    return Net(model, chosen.one("loss", **offered), Applied(chosen, objective, batch=example), task)
+    return Net(model, chosen.one("loss", **offered), Applied(chosen, objective, batch=example, pixels=task.pixels), task)
 
 
 def built_model(technique: Technique, values: dict[str, Any], task: Task) -> nn.Module:
@@ -100,7 +101,7 @@ def only_one(sites: list[tuple[nn.Module, str]]) -> bool:
     return len(sites) == 1 and not isinstance(sites[0][0], nn.Sequential)
 
 
-def apply_to(module: L.LightningModule, chosen: Chosen, objective: str | None) -> Tuned:
+def apply_to(module: L.LightningModule, chosen: Chosen, objective: str | None, pixels: Scale | None = None) -> Tuned:
     """Put `Tuned` in front of the class of a module; the author's `__init__`, names, hyperparameters and hooks are kept.
 
     Raises:
@@ -111,7 +112,7 @@ def apply_to(module: L.LightningModule, chosen: Chosen, objective: str | None) -
             name = type(module).__name__
             raise TechniqueError("model", name, f"sets self.{hooks[0]}, which no recipe can change; write it as a method of {name}")
         put_in_front(module)
-    vars(module)[HELD] = Applied(chosen, objective)
+    vars(module)[HELD] = Applied(chosen, objective, pixels=pixels)
     return module  # type: ignore[return-value]
 
 

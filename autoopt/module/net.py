@@ -63,7 +63,7 @@ class Net(Tuned):
         with torch.autocast(self.device.type, enabled=False):  # Lightning's precision covers the forward pass only, in `loss_of`
             optimizer, schedule = self.optimizers(), self.lr_schedulers()
             for group in in_groups(chunk, self.accumulate):
-                batches = [augment(applied.chosen, *pair(batch, self.kind), self.outputs) for batch in group]
+                batches = [augment(applied.chosen, *pair(batch, self.kind), self.outputs, applied.pixels) for batch in group]
                 self.losses.append(self.step(optimizer, batches))
                 if renewed:
                     applied.passed.add([inputs for inputs, _ in batches])

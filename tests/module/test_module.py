@@ -17,9 +17,11 @@ from torch.optim import SGD, Adam, Optimizer
 from torch.optim.lr_scheduler import OneCycleLR, ReduceLROnPlateau, StepLR
 from torch.utils.data import DataLoader, IterableDataset, TensorDataset
 
+from autoopt.data.examples import Examples
 from autoopt.data.feed import Batches
 from autoopt.data.loaders import seed_all
-from autoopt.data.task import Examples, Task, make_task
+from autoopt.data.make_task import make_task
+from autoopt.data.task import Task
 from autoopt.errors import BadInput, TechniqueError
 from autoopt.module.applied import applied_to
 from autoopt.module.build import activation_sites, apply_to, prepare_model
@@ -206,6 +208,36 @@ def two_faced(params) -> Optimizer:
 
 def tenfold(inputs: torch.Tensor) -> torch.Tensor:
     return inputs * 0 + 10
+
+
+class FlatNet(nn.Module):
+    """Of images; keeps what it is trained on."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Linear(48, 3)
+
+    def forward(self, inputs):
+        if self.training:
+            SEEN["inputs"].append(inputs)
+        return self.layer(inputs.flatten(1))
+
+
+class FlatLit(L.LightningModule):
+    def __init__(self):
+        super().__init__()
+        self.network = FlatNet()
+
+    def training_step(self, batch, _):
+        return cross_entropy(self.network(batch[0]), batch[1])
+
+    def configure_optimizers(self):
+        return SGD(self.parameters(), 0.01)
+
+
+def darker(images: torch.Tensor) -> torch.Tensor:
+    SEEN["pixels"].append(images)
+    return images / 2
 
 
 def mixture(inputs: torch.Tensor, targets: torch.Tensor) -> tuple:
@@ -836,6 +868,21 @@ def test_geometry_acts_before_mixing_and_classes_become_probabilities_once():
     torch.testing.assert_close(targets.sum(1), torch.ones(6))
     values = torch.rand(6, 2)
     assert augment(Chosen(recipe({}, augmentation=here("mixture"))), blobs(6)[0], values, 3)[1].shape == (6, 3)
+
+
+@pytest.mark.parametrize("model", ["FlatNet", "FlatLit"])
+def test_augmentations_see_pixels_though_the_images_are_scaled(trained, model):
+    inputs = torch.rand(40, 3, 4, 4, generator=torch.Generator().manual_seed(0)) * torch.tensor([10, 100, 250]).view(3, 1, 1)
+    task = make_task(
+        Examples(inputs, torch.arange(40) % 3, "classification"),
+        {"validation": 0.2, "test": 0.2, "seed": 0, "stratify": True, "normalise": True},
+    )
+    said = recipe(here(model), augmentation=here("darker"), **(KEEP if model == "FlatLit" else {}))
+    trained(World(task, task.example(), STORE), said)
+    pixels, network = torch.cat(SEEN["pixels"]), torch.cat(SEEN["inputs"])
+    assert pixels.min() >= 0 and pixels.max() <= 1 and pixels.dtype == network.dtype == torch.float32
+    for step, (given, seen) in enumerate(zip(SEEN["pixels"], SEEN["inputs"], strict=True)):
+        torch.testing.assert_close(seen, task.inputs.apply(given / 2 * 255), atol=1e-5, rtol=1e-5, msg=str(step))
 
 
 def test_an_augmentation_that_returns_too_little_is_named():

@@ -11,7 +11,7 @@ from torch.nn.functional import cross_entropy
 from torch.optim import SGD, Optimizer
 from torch.optim.lr_scheduler import LambdaLR, ReduceLROnPlateau
 
-from autoopt.data.task import Encoded, Examples
+from autoopt.data.examples import Encoded, Examples
 from autoopt.domain import Acts, Choice, Range, Unavailable
 
 LOW = 0.5

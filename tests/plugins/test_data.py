@@ -11,8 +11,9 @@ import torch
 from PIL import Image
 from sklearn.datasets import load_digits, load_wine
 
+from autoopt.data.examples import Examples
+from autoopt.data.make_task import make_task
 from autoopt.data.rows import Joined, Mapped, cached
-from autoopt.data.task import Examples, make_task
 from autoopt.domain import Unavailable
 from autoopt.errors import BadInput
 from autoopt.plugins.data.breast_cancer import breast_cancer

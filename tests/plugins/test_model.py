@@ -1,12 +1,14 @@
 import importlib
 import math
 import sys
+from dataclasses import replace
 
 import pytest
 import torch
 from torch import nn
 from torch.nn.utils.rnn import pack_padded_sequence
 
+from autoopt.data.scale import Scale
 from autoopt.data.task import Task
 from autoopt.domain import Unavailable
 from autoopt.module.build import activation_sites
@@ -291,6 +293,18 @@ def test_pretrained_timm_models_see_images_as_they_were_trained(fake_timm, task,
     assert model.model.pretrained
     seen = (inputs - torch.tensor(mean).view(-1, 1, 1)) / torch.tensor(deviation).view(-1, 1, 1)
     torch.testing.assert_close(model(inputs), model.model(seen))
+
+
+@pytest.mark.parametrize("task", [COLOR, IMAGE])
+def test_pretrained_timm_models_see_scaled_images_as_they_were_trained(fake_timm, task):
+    channels = task.input_shape[0]
+    mean, deviation = (torch.tensor(values[:channels]).view(-1, 1, 1) for values in ((50.0, 90.0, 100.0), (20.0, 30.0, 70.0)))
+    pixels = torch.rand(2, *task.input_shape)
+    model = fake_timm.timm(task, name="flexible", pretrained=True)
+    scaled = replace(task, inputs=Scale(mean.double(), deviation.double()), encoding={"values": [0.0, 250.0]})
+    other = fake_timm.timm(scaled, name="flexible", pretrained=True)
+    other.model = model.model
+    torch.testing.assert_close(other((255 * pixels - mean) / deviation), model(pixels))
 
 
 def test_timm_is_for_images(fake_timm):

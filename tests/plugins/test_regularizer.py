@@ -14,8 +14,10 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 from torch.optim import SGD
 
+from autoopt.data.examples import Examples
 from autoopt.data.feed import overridden
-from autoopt.data.task import Examples, Task, make_task
+from autoopt.data.make_task import make_task
+from autoopt.data.task import Task
 from autoopt.domain import Acts, Unavailable
 from autoopt.module.chosen import Chosen
 from autoopt.orders import Train

@@ -16,8 +16,9 @@ from torch.utils.data import DataLoader, TensorDataset
 from autoopt.api import compose_tree
 from autoopt.commands.plan import data_lines
 from autoopt.config import compose
+from autoopt.data.examples import Examples
 from autoopt.data.scale import Scale
-from autoopt.data.task import Examples, Task
+from autoopt.data.task import Task
 from autoopt.domain import Acts
 from autoopt.errors import BadInput
 from autoopt.slots import SLOTS
