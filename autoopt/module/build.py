@@ -12,6 +12,7 @@ from autoopt.data.feed import overridden
 from autoopt.data.scale import Scale
 from autoopt.data.task import Task
 from autoopt.errors import TechniqueError
+from autoopt.module.activations import activation_sites, plain_inputs
 from autoopt.module.applied import HELD, Applied
 from autoopt.module.chosen import Chosen, call
 from autoopt.module.embedded import embedded
@@ -20,11 +21,6 @@ from autoopt.module.net import Net
 from autoopt.module.tuned import Tuned
 from autoopt.recipe import Recipe
 from autoopt.technique import Technique
-
-ACTIVATIONS = tuple(
-    getattr(nn, name)
-    for name in ("ReLU", "ReLU6", "LeakyReLU", "PReLU", "ELU", "CELU", "SELU", "GELU", "SiLU", "Mish", "Tanh", "Softplus", "Hardswish")
-)
 
 
 def make_module(recipe: Recipe, task: Task, example: tuple[Tensor, Tensor] | None, objective: str | None) -> Tuned:
@@ -39,7 +35,7 @@ def make_module(recipe: Recipe, task: Task, example: tuple[Tensor, Tensor] | Non
     """
     chosen = Chosen(recipe)
     model = built_model(*chosen.of("model")[0], task)
-    prepare_model(chosen, model, example)
+    prepare_model(chosen, model, example, task)
     if isinstance(model, L.LightningModule):
         return apply_to(model, chosen, objective, task.pixels)
     offered = {"task": task} | ({} if task.class_counts is None else {"class_counts": task.class_counts})
@@ -63,8 +59,12 @@ def with_late_layers(make: Callable[[], nn.Module]) -> nn.Module:
     return model
 
 
-def prepare_model(chosen: Chosen, model: nn.Module, example: Any) -> None:
+def prepare_model(chosen: Chosen, model: nn.Module, example: Any, task: Task | None = None) -> None:
     """Replace the activations and initialize the weights, in place.
+
+    Args:
+        example: a training batch; None where a trained model is built.
+        task: gives the shape of the inputs by which the activations are found, the same for a new and for a trained model.
 
     Raises:
         TechniqueError: the model has no activation module to replace; a technique raised, or cannot work here.
@@ -72,33 +72,13 @@ def prepare_model(chosen: Chosen, model: nn.Module, example: Any) -> None:
     for technique, values in chosen.of("activation"):
         if call(technique, {}, values) is None:
             continue
-        sites = activation_sites(model)
+        sites = activation_sites(model, plain_inputs(model, task))
         if not sites:
             reason = "the model has no activation module to replace; calls such as F.relu stay as they are"
             raise TechniqueError("activation", technique.name, reason, unavailable=True)
         for parent, name in sites:
             setattr(parent, name, call(technique, {}, values))
     chosen.build("initializer", model=model, batch=example)
-
-
-def activation_sites(model: nn.Module) -> list[tuple[nn.Module, str]]:
-    """Each activation module as its parent and its name there, shared modules several times; without an output activation."""
-    sites = [(parent, name) for parent in model.modules() for name, child in parent._modules.items() if isinstance(child, ACTIVATIONS)]
-    last = end(model)
-    return [site for site in sites if site != last or only_one(sites)]
-
-
-def end(model: nn.Module) -> tuple[nn.Module, str] | None:
-    """The parent and the name of the last layer; modules without weights, such as losses and metrics, are not layers."""
-    layers = [n for n, child in model._modules.items() if isinstance(child, ACTIVATIONS) or (child and list(child.parameters()))]
-    if not layers:
-        return None
-    return end(model._modules[layers[-1]]) or (model, layers[-1])  # type: ignore[arg-type]
-
-
-def only_one(sites: list[tuple[nn.Module, str]]) -> bool:
-    """Whether the only activation is outside of any `Sequential`: then the layers share it, even if it is written last."""
-    return len(sites) == 1 and not isinstance(sites[0][0], nn.Sequential)
 
 
 def apply_to(module: L.LightningModule, chosen: Chosen, objective: str | None, pixels: Scale | None = None) -> Tuned:

@@ -23,8 +23,9 @@ from autoopt.data.loaders import seed_all
 from autoopt.data.make_task import make_task
 from autoopt.data.task import Task
 from autoopt.errors import BadInput, TechniqueError
+from autoopt.module.activations import activation_sites
 from autoopt.module.applied import applied_to
-from autoopt.module.build import activation_sites, apply_to, prepare_model
+from autoopt.module.build import apply_to, prepare_model
 from autoopt.module.chosen import Chosen
 from autoopt.module.net import pair
 from autoopt.module.tuned import Tuned, augment, own_optimizers, parameter_groups, scale_steps
@@ -812,6 +813,39 @@ def test_losses_and_what_learns_nothing_do_not_end_a_model(last):
 def test_an_output_that_stands_beside_other_activations_stays():
     model = swapped(Flat(one=nn.Linear(4, 4), act=nn.ReLU(), two=nn.Linear(4, 2), out=nn.Tanh()))
     assert isinstance(model.act, nn.ELU) and isinstance(model.out, nn.Tanh)
+
+
+class Late(Flat):
+    """The activations are written after the layers between which they act, beside one that gives the outputs."""
+
+    def forward(self, inputs):
+        hidden = self.two(self.inner(nn.functional.linear(self.act(self.one(inputs)), self.two.weight)))
+        return self.out(hidden)
+
+
+@pytest.mark.parametrize("order", [("out", "act", "inner"), ("inner", "out", "act"), ("act", "inner", "out")])
+def test_what_acts_between_layers_is_swapped_whatever_was_written_last(order):
+    layers = {"one": nn.Linear(4, 4), "two": nn.Linear(4, 4)} | {name: nn.Tanh() for name in order}
+    model = Late(**layers).train()
+    prepare_model(Chosen(recipe({}, activation={"elu": {}})), model, None, Task("classification", (4,), 4))
+    assert isinstance(model.act, nn.ELU) and isinstance(model.inner, nn.ELU) and isinstance(model.out, nn.Tanh)
+    assert model.training and all(p.grad is None and p.requires_grad for p in model.parameters())
+
+
+def test_a_shared_activation_stays_where_it_gives_the_outputs():
+    shared = nn.Tanh()
+    model = nn.Sequential(nn.Linear(4, 4), shared, nn.Sequential(nn.Linear(4, 4), shared), nn.Linear(4, 2), shared)
+    for parameter in model[3].parameters():
+        parameter.requires_grad = False  # a frozen layer is one, too
+    sites = activation_sites(model, torch.rand(2, 4))
+    assert sites == [(model, "1"), (model[2], "1")] and model[1] is shared and not shared._forward_hooks
+
+
+def test_inputs_that_do_not_pass_leave_the_order_in_which_a_model_is_written():
+    model = nn.Sequential(nn.Linear(4, 4), nn.Tanh(), nn.Linear(4, 4), nn.Tanh())
+    assert activation_sites(model, torch.rand(2, 5)) == activation_sites(model) == [(model, "1")]
+    model.forward = torch.no_grad()(model.forward)
+    assert activation_sites(model, torch.rand(2, 4)) == [(model, "1")], "nothing shows what its outputs are made of"
 
 
 def test_no_activation_is_no_site():

@@ -11,7 +11,7 @@ from torch.nn.utils.rnn import pack_padded_sequence
 from autoopt.data.scale import Scale
 from autoopt.data.task import Task
 from autoopt.domain import Unavailable
-from autoopt.module.build import activation_sites
+from autoopt.module.activations import activation_sites
 from autoopt.plugins.model import timm as timm_file
 from autoopt.plugins.model.cnn import cnn
 from autoopt.plugins.model.linear import linear
