@@ -332,6 +332,12 @@ def augmented_batch(chosen: Chosen, batch: Any, pixels: Scale | None = None) -> 
     return replaced(batch, {layout.inputs: inputs, layout.targets: targets, **masks})
 
 
+def in_single_precision(module: L.LightningModule, trainer: L.Trainer) -> None:
+    """Give weights that a Trainer has cast (`bf16-true`) the precision in which they are stored, measured and deployed."""
+    if trainer.precision in ("bf16-true", "16-true", "64-true"):
+        module.float()
+
+
 def learning_rates(trainer: L.Trainer) -> Iterator[float]:
     """The learning rates of all groups in effect: `keep` marks an optimizer whose rates it scales with an `lr_scale`."""
     return (group["lr"] * getattr(o, "lr_scale", 1.0) for o in trainer.optimizers for group in o.param_groups)
