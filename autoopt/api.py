@@ -66,7 +66,7 @@ def search(
     Args:
         overrides: as on the command line, such as `["data=digits", "optimizer=adamw,sgd"]`.
         model: a class or function that makes an `nn.Module` or a `LightningModule`.
-        data: a class or function that makes a `LightningDataModule` or `autoopt.data.task.Examples`; or data sets or loaders,
+        data: a class or function that makes a `LightningDataModule` or `autoopt.data.examples.Examples`; or data sets or loaders,
             (train, validation) or (train, validation, test).
         trainer: arguments of Lightning's Trainer, by name: values, `Choice` or `Range`; `callbacks` is a function that makes them.
         quiet: print nothing.

@@ -30,7 +30,7 @@ TABLE = (
         "the examples and their targets",
         (),
         (
-            "autoopt.data.task:Examples",
+            "autoopt.data.examples:Examples",
             "lightning.pytorch:LightningDataModule",
             "lightning.pytorch:LightningModule",
             "torch.utils.data:DataLoader",

@@ -10,6 +10,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import lightning.pytorch as L
+import numpy as np
 import pandas
 import pytest
 import torch
@@ -24,11 +25,13 @@ from torch.utils.data import DataLoader, TensorDataset
 import autoopt
 from autoopt.api import compose_tree
 from autoopt.config import compose, is_live
+from autoopt.data.examples import Examples
 from autoopt.data.splits import Splitter
-from autoopt.data.task import Examples, Task
+from autoopt.data.task import Task
 from autoopt.errors import BadInput, NotConcluded
 from autoopt.live import import_path
 from autoopt.orders import Measure, Problem, Train
+from autoopt.plugins.data.npz import npz
 from autoopt.recipe import Recipe
 from autoopt.space import Space
 from autoopt.study import train as training
@@ -365,6 +368,28 @@ def test_what_is_loaded_takes_raw_inputs_and_gives_what_was_measured(exported, d
         x = task.parts["test"][0]
         by_hand = loaded.model(x).detach()
         assert torch.equal(outputs, by_hand if task.targets is None else task.targets.invert(by_hand))
+
+
+@pytest.mark.parametrize(("kind", "model"), [("sequences", "recurrent"), ("images", "cnn")])
+def test_sequences_and_images_in_raw_units_are_learnt_and_predicted(exported, tmp_path, kind, model):
+    generator = np.random.default_rng(0)
+    classes = np.arange(400) % 2
+    if kind == "sequences":  # of pressure and temperature, which rises or falls
+        slope = np.linspace(-1, 1, 6) * (2 * classes[:, None] - 1) + generator.normal(0, 0.3, (400, 6))
+        inputs = np.stack([1e5 + generator.normal(0, 200, (400, 6)), 300 + 0.5 * slope], 2).astype("float32")
+    else:  # dark ones, of which the lower half is lighter or darker
+        inputs = generator.integers(20, 30, (400, 8, 8, 3)).astype("uint8")
+        inputs[:, 4:] += (4 * classes[:, None, None, None]).astype("uint8")
+    np.savez(tmp_path / "raw.npz", x=inputs, y=classes)
+    fitting = {"optimizer": {"adamw": {"lr": 0.02, "weight_decay": 0.0, "beta1": 0.9}}}
+    layout = "numbers" if kind == "sequences" else "NHWC"
+    said = ("data=npz", f"data.npz.path={tmp_path / 'raw.npz'}", f"data.npz.layout={layout}", f"model={model}", "study.epochs=6")
+    path, task, tested = exported(*said, **fitting)
+    assert tested["accuracy"] > 0.95
+    loaded, test = autoopt.load(path), parts_of(npz(path=str(tmp_path / "raw.npz"), layout=layout))["test"].numpy()
+    right = np.array(loaded.predict(inputs[test])) == classes[test].astype(str)
+    assert right.mean() == pytest.approx(tested["accuracy"])
+    torch.testing.assert_close(loaded.inputs.lists(), task.inputs.lists())
 
 
 def test_rows_of_a_table_are_predicted_as_they_stand_in_its_file(exported, tmp_path):

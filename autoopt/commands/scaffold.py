@@ -49,7 +49,7 @@ def test_the_contract_of_its_slot():
 BODIES = {
     "data": '''import torch
 
-from autoopt.data.task import Examples
+from autoopt.data.examples import Examples
 
 
 def $name(*, count: int = 400, noise: float = 0.1) -> Examples:

@@ -18,7 +18,7 @@ SETTINGS: dict[str, tuple[Any, str]] = {
     "split.test": (float, "share of the examples for the test, which only the verdict uses"),
     "split.seed": (int, "seed of the random split"),
     "split.stratify": (bool, "the same share of each class in every part"),
-    "split.normalise": (bool, "scale tables by the mean and the deviation of the training part"),
+    "split.normalise": (bool, "scale tables and sequences by feature and images by channel: mean 0 and deviation 1 on the training part"),
     "split.column": (str | None, "a column with the part of each example: train, val or test"),
     "split.group": (str | None, "a column; examples with the same value stay in one part"),
     "split.time": (str | None, "a column; the latest examples are the test part, those before them the validation part"),

@@ -21,7 +21,7 @@ from autoopt.data.cells import (
     text_type,
     unwrapped,
 )
-from autoopt.data.task import embedding_width
+from autoopt.data.examples import embedding_width
 from autoopt.errors import BadInput
 
 MAX_LEVELS = 20

@@ -10,11 +10,11 @@ import pandas
 
 from autoopt.data.cells import GAPS, TYPES
 from autoopt.data.column import Schema
+from autoopt.data.examples import Examples
 from autoopt.data.parts import PARTS
 from autoopt.data.splits import contiguous_parts
 from autoopt.data.table import Columns, Table
 from autoopt.data.target import learnt_from
-from autoopt.data.task import Examples
 from autoopt.domain import Unavailable
 from autoopt.errors import BadInput, nearest
 

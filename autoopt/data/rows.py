@@ -17,6 +17,7 @@ from torch import Tensor
 from autoopt.data.memory import SHARE, free_memory, give_back_large_blocks
 from autoopt.errors import BadInput
 
+EIGHT_BITS = 255
 READ_BYTES = 2**24
 """Bytes that are read at a time when all examples are read."""
 Item = TypeVar("Item")
@@ -84,10 +85,11 @@ class Joined:
 
 class Scaling(Protocol):
     def apply(self, values: Tensor) -> Tensor: ...
+    def apply_(self, pixels: Tensor) -> Tensor: ...
 
 
 class Rows:
-    """Some examples of a source as a model takes them: images in [0, 1], tables scaled, on the model's device.
+    """Some examples of a source as a model takes them: scaled, on the model's device; uint8 is divided by 255 before that.
 
     Length, shape, slices and indices work as for the tensor of these examples.
 
@@ -118,11 +120,16 @@ class Rows:
     def __getitem__(self, rows: Tensor | slice) -> Tensor:
         numbers = torch.arange(len(self), device=self.device)[rows] if self.numbers is None else self.numbers[rows]
         read = self.source[numbers]
-        if self.scale is not None:  # before it is moved: a device may lack double precision
-            read = self.scale.apply(read)
-        if self.goal is not None and self.goal != read.device:
-            read = (read.pin_memory() if self.goal.type == "cuda" else read).to(self.goal, non_blocking=True)
-        return read.float().div_(255) if read.dtype == torch.uint8 else read if read.dtype == torch.int64 else read.float()
+        if read.dtype == torch.uint8:  # a quarter of the bytes is moved
+            pixels = self.moved(read).float().div_(EIGHT_BITS)
+            return pixels if self.scale is None else self.scale.apply_(pixels)
+        read = self.moved(read if self.scale is None else self.scale.apply(read))  # a device may lack double precision
+        return read if read.dtype == torch.int64 else read.float()
+
+    def moved(self, read: Tensor) -> Tensor:
+        if self.goal is None or self.goal == read.device:
+            return read
+        return (read.pin_memory() if self.goal.type == "cuda" else read).to(self.goal, non_blocking=True)
 
     def to(self, device: torch.device, whole: bool = True) -> "Rows":
         """These examples for a model on a device: a tensor is moved there now if `whole`, else each batch when it is read."""
@@ -163,10 +170,10 @@ def random_indices(count: int, size: int, seed: int = 0) -> Tensor:
     return torch.randperm(count, generator=torch.Generator().manual_seed(seed))[:size]
 
 
-def all_rows(source: Source) -> Iterator[Tensor]:
-    """All examples in pieces, read by as many threads as there are cores, 8 at most."""
+def all_rows(source: Source, numbers: Tensor | None = None) -> Iterator[Tensor]:
+    """All examples, or those with these indices, in pieces, read by as many threads as there are cores, 8 at most."""
     threads = min(8, os.cpu_count() or 1)
-    return ahead(source.__getitem__, pieces(source), threads, threads)
+    return ahead(source.__getitem__, pieces(source, numbers), threads, threads)
 
 
 def cached(inputs: Any, cache: str, folder: Path) -> Any:

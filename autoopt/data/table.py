@@ -11,7 +11,7 @@ from torch import Tensor
 
 from autoopt.data.cells import cell_texts, decimal_mark, native_kind, unwrapped
 from autoopt.data.column import ASKED, Column, Locate, Schema, column_type, learn_column
-from autoopt.data.task import Encoded
+from autoopt.data.examples import Encoded
 from autoopt.errors import BadInput, nearest
 
 SPLITS = "the split uses it"

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from autoopt.data.task import Encoded
+from autoopt.data.examples import Encoded
 
 WORD = re.compile(r"\w+|[^\w\s]")
 PADDING, UNKNOWN = 0, 1

@@ -124,9 +124,9 @@ def rebuilt(module: Tuned, task: Task, example: Any, **arguments: Any) -> nn.Mod
         raise Unavailable(f"{technique.name} has no argument '{name}'; its arguments: {', '.join(current) or 'none'}")
     changed = {name: value(current[name]) if callable(value) else value for name, value in arguments.items()}
     model = built_model(technique, values | changed, task)
-    prepare_model(chosen, model, example)
+    prepare_model(chosen, model, example, task)
     if isinstance(model, L.LightningModule):
-        model = apply_to(model, chosen, objective)
+        model = apply_to(model, chosen, objective, task.pixels)
     chosen.callbacks(model, 1, objective)
     for parameter in model.parameters():  # its own, and not those of the trained layers of these names
         parameter.lr_scale = getattr(parameter, "lr_scale", 1.0)  # type: ignore[attr-defined]

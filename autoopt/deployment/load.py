@@ -207,7 +207,7 @@ def trained(chosen: Chosen, task: Task, weights: Path) -> nn.Module:
         BadInput: the weights do not fit the model.
     """
     model: nn.Module = built_model(*chosen.of("model")[0], task)
-    prepare_model(chosen, model, None)
+    prepare_model(chosen, model, None, task)
     module = apply_to(model, chosen, None) if isinstance(model, L.LightningModule) else Net(model, nn.Identity(), Applied(chosen), task)
     chosen.callbacks(module, 1, None)
     try:

@@ -2,7 +2,7 @@
 
 import logging
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -12,6 +12,8 @@ import onnxruntime
 import onnxscript  # noqa: F401 - torch's exporter imports it seconds later; a missing package fails here
 import torch
 from torch import Tensor, nn
+
+from autoopt.deployment.packed import unpacked
 
 GRAPH_TOLERANCE = 1e-3
 EXPORTER = logging.getLogger("torch.onnx._internal.exporter._registration")
@@ -51,6 +53,21 @@ class OnnxModel(nn.Module):
 
     def __getstate__(self) -> dict[str, Any]:
         return {key: value for key, value in self.__dict__.items() if key != "_session"}
+
+
+def in_float32(model: nn.Module, batches: Iterable[Any]) -> OnnxModel:
+    """A network as an ONNX graph in float32.
+
+    Args:
+        batches: (inputs, targets) of training; the first is used to trace the network.
+    """
+    plain = unpacked(model).cpu()
+    return OnnxModel(to_onnx(plain, calibration_inputs(next(iter(batches)))), sum(p.numel() for p in plain.parameters()))
+
+
+def calibration_inputs(batch: Any) -> Tensor:
+    inputs: Tensor = batch[0].detach().cpu()
+    return inputs
 
 
 def chain_graphs(*graphs: bytes) -> bytes:

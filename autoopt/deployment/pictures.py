@@ -7,11 +7,11 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from autoopt.data.image_values import full_scale
 from autoopt.data.images import DEEP, pixels
+from autoopt.data.rows import EIGHT_BITS
 from autoopt.data.task import Task
 from autoopt.errors import BadInput
-
-EIGHT_BITS = 255
 
 
 def encode_images(examples: Any, task: Task) -> Tensor:
@@ -33,9 +33,9 @@ def encode_images(examples: Any, task: Task) -> Tensor:
         if not images.is_floating_point():
             raise BadInput(f"{images.dtype} images, but the model was trained on values from {low:g} to {high:g}; give values like these")
         return images.float()
-    top = 1.0 if task.inputs is None else float(task.inputs.deviation)
     if task.inputs is None and high > 1:
         return images.float()  # the model was trained without scaling
+    top = full_scale(high)
     if images.dtype == torch.uint8 and top == 1:
         return images.float() / EIGHT_BITS
     return in_range(images, top)
@@ -71,7 +71,7 @@ def of_picture(image: Image.Image, task: Task) -> Tensor:
         raise BadInput(f"a PIL image, but the model was trained on images with {channels} channels; give arrays")
     if low < 0 or (task.inputs is None and high > 1):
         raise BadInput(f"a PIL image, but the model was trained on values from {low:g} to {high:g}; give arrays of such values")
-    top = 1.0 if task.inputs is None else float(task.inputs.deviation)
+    top = full_scale(high)
     deep = image.mode in DEEP
     if deep and not (image.mode == "F" or top > EIGHT_BITS):
         raise BadInput(f"a PIL image of mode {image.mode}, but the model was trained on values up to {top:g}")

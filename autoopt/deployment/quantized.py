@@ -3,7 +3,7 @@
 import io
 import math
 from ast import literal_eval
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import redirect_stdout
 from pathlib import Path
@@ -19,8 +19,7 @@ from onnxruntime.quantization.registry import QDQRegistry
 from onnxruntime.quantization.shape_inference import quant_pre_process
 from torch import Tensor, nn
 
-from autoopt.deployment.onnx import OnnxModel, to_onnx
-from autoopt.deployment.packed import unpacked
+from autoopt.deployment.onnx import OnnxModel, calibration_inputs, in_float32
 from autoopt.domain import Unavailable
 
 CALIBRATION_EXAMPLES = 512
@@ -36,16 +35,6 @@ ALIKE = [kind for kind, quantizer in QDQRegistry.items() if issubclass(quantizer
 SCOPES = "pkg.torch.onnx.name_scopes"
 Ranges = Mapping[str, tuple[float, float]]
 """By the name of a layer or of a tensor: the least and the greatest value."""
-
-
-def in_float32(model: nn.Module, batches: Iterable[Any]) -> OnnxModel:
-    """A network as an ONNX graph in float32.
-
-    Args:
-        batches: (inputs, targets) of training; the first is used to trace the network.
-    """
-    plain = unpacked(model).cpu()
-    return OnnxModel(to_onnx(plain, calibration_inputs(next(iter(batches)))), sum(p.numel() for p in plain.parameters()))
 
 
 def calibrated(model: nn.Module, batches: Iterable[Any], method: str, trained: Ranges | None = None) -> OnnxModel:
@@ -115,7 +104,7 @@ def quantized(float32: OnnxModel, quantize: Callable[[Path, Path], None]) -> Onn
         quantize(source, target)
         graph = bare(onnx.load(target))
     if (share := share_in_int8(graph)) < 0.5:
-        raise Unavailable(f"only {share:.0%} of the weights are in layers that can run in int8")
+        raise Unavailable(f"only {share:.0%} of the weights are in layers that can run in int8; most others are in {largest(graph)}")
     return OnnxModel(graph.SerializeToString(), float32.stored_parameters)
 
 
@@ -143,14 +132,19 @@ def first(batches: Iterable[Any]) -> Iterator[Tensor]:
             return
 
 
-def calibration_inputs(batch: Any) -> Tensor:
-    return batch[0].detach().cpu()
-
-
 def share_in_int8(model: ModelProto) -> float:
     """The share of the graph's weights that are integers of 8 bits."""
     sizes = [(weight.data_type in INT8, math.prod(weight.dims)) for weight in model.graph.initializer]
     return sum(size for whole, size in sizes if whole) / sum(size for _, size in sizes)
+
+
+def largest(model: ModelProto) -> str:
+    """The kind of operator that has most of the weights which are no integers."""
+    sizes = {weight.name: math.prod(weight.dims) for weight in model.graph.initializer if weight.data_type not in INT8}
+    kinds = Counter[str]()
+    for node in model.graph.node:
+        kinds[node.op_type] += sum(sizes.get(name, 0) for name in node.input)
+    return kinds.most_common(1)[0][0]
 
 
 def bare(model: ModelProto) -> ModelProto:

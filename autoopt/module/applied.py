@@ -7,6 +7,7 @@ import lightning.pytorch as L
 from torch import Tensor, nn
 
 from autoopt.data.loaders import NO_LENGTH
+from autoopt.data.scale import Scale
 from autoopt.errors import TechniqueError
 from autoopt.module.chosen import Chosen
 from autoopt.module.norms import Passed
@@ -30,6 +31,7 @@ class Applied:
         folder: of the trial, for checkpoints; None in an author's own script.
         notes: lines for the user before the search.
         batch: a training batch, for those optimizers that look at one.
+        pixels: the scale of the images, which augmentations get as they were before it; None if they were not scaled.
         loss_sum, loss_count: of this epoch's losses, as the author's `training_step` returned them.
     """
 
@@ -42,6 +44,7 @@ class Applied:
     folder: Path | None = None
     notes: list[str] = field(default_factory=list)
     batch: tuple[Tensor, Tensor] | None = None
+    pixels: Scale | None = None
     loss_sum: Tensor | float = 0.0
     loss_count: int = 0
 

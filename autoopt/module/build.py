@@ -9,8 +9,10 @@ import lightning.pytorch as L
 from torch import Tensor, nn
 
 from autoopt.data.feed import overridden
+from autoopt.data.scale import Scale
 from autoopt.data.task import Task
 from autoopt.errors import TechniqueError
+from autoopt.module.activations import activation_sites, plain_inputs
 from autoopt.module.applied import HELD, Applied
 from autoopt.module.chosen import Chosen, call
 from autoopt.module.embedded import embedded
@@ -19,11 +21,6 @@ from autoopt.module.net import Net
 from autoopt.module.tuned import Tuned
 from autoopt.recipe import Recipe
 from autoopt.technique import Technique
-
-ACTIVATIONS = tuple(
-    getattr(nn, name)
-    for name in ("ReLU", "ReLU6", "LeakyReLU", "PReLU", "ELU", "CELU", "SELU", "GELU", "SiLU", "Mish", "Tanh", "Softplus", "Hardswish")
-)
 
 
 def make_module(recipe: Recipe, task: Task, example: tuple[Tensor, Tensor] | None, objective: str | None) -> Tuned:
@@ -38,11 +35,11 @@ def make_module(recipe: Recipe, task: Task, example: tuple[Tensor, Tensor] | Non
     """
     chosen = Chosen(recipe)
     model = built_model(*chosen.of("model")[0], task)
-    prepare_model(chosen, model, example)
+    prepare_model(chosen, model, example, task)
     if isinstance(model, L.LightningModule):
-        return apply_to(model, chosen, objective)
+        return apply_to(model, chosen, objective, task.pixels)
     offered = {"task": task} | ({} if task.class_counts is None else {"class_counts": task.class_counts})
-    return Net(model, chosen.one("loss", **offered), Applied(chosen, objective, batch=example), task)
+    return Net(model, chosen.one("loss", **offered), Applied(chosen, objective, batch=example, pixels=task.pixels), task)
 
 
 def built_model(technique: Technique, values: dict[str, Any], task: Task) -> nn.Module:
@@ -62,8 +59,12 @@ def with_late_layers(make: Callable[[], nn.Module]) -> nn.Module:
     return model
 
 
-def prepare_model(chosen: Chosen, model: nn.Module, example: Any) -> None:
+def prepare_model(chosen: Chosen, model: nn.Module, example: Any, task: Task | None = None) -> None:
     """Replace the activations and initialize the weights, in place.
+
+    Args:
+        example: a training batch; None where a trained model is built.
+        task: gives the shape of the inputs by which the activations are found, the same for a new and for a trained model.
 
     Raises:
         TechniqueError: the model has no activation module to replace; a technique raised, or cannot work here.
@@ -71,7 +72,7 @@ def prepare_model(chosen: Chosen, model: nn.Module, example: Any) -> None:
     for technique, values in chosen.of("activation"):
         if call(technique, {}, values) is None:
             continue
-        sites = activation_sites(model)
+        sites = activation_sites(model, plain_inputs(model, task))
         if not sites:
             reason = "the model has no activation module to replace; calls such as F.relu stay as they are"
             raise TechniqueError("activation", technique.name, reason, unavailable=True)
@@ -80,27 +81,7 @@ def prepare_model(chosen: Chosen, model: nn.Module, example: Any) -> None:
     chosen.build("initializer", model=model, batch=example)
 
 
-def activation_sites(model: nn.Module) -> list[tuple[nn.Module, str]]:
-    """Each activation module as its parent and its name there, shared modules several times; without an output activation."""
-    sites = [(parent, name) for parent in model.modules() for name, child in parent._modules.items() if isinstance(child, ACTIVATIONS)]
-    last = end(model)
-    return [site for site in sites if site != last or only_one(sites)]
-
-
-def end(model: nn.Module) -> tuple[nn.Module, str] | None:
-    """The parent and the name of the last layer; modules without weights, such as losses and metrics, are not layers."""
-    layers = [n for n, child in model._modules.items() if isinstance(child, ACTIVATIONS) or (child and list(child.parameters()))]
-    if not layers:
-        return None
-    return end(model._modules[layers[-1]]) or (model, layers[-1])  # type: ignore[arg-type]
-
-
-def only_one(sites: list[tuple[nn.Module, str]]) -> bool:
-    """Whether the only activation is outside of any `Sequential`: then the layers share it, even if it is written last."""
-    return len(sites) == 1 and not isinstance(sites[0][0], nn.Sequential)
-
-
-def apply_to(module: L.LightningModule, chosen: Chosen, objective: str | None) -> Tuned:
+def apply_to(module: L.LightningModule, chosen: Chosen, objective: str | None, pixels: Scale | None = None) -> Tuned:
     """Put `Tuned` in front of the class of a module; the author's `__init__`, names, hyperparameters and hooks are kept.
 
     Raises:
@@ -111,7 +92,7 @@ def apply_to(module: L.LightningModule, chosen: Chosen, objective: str | None) -
             name = type(module).__name__
             raise TechniqueError("model", name, f"sets self.{hooks[0]}, which no recipe can change; write it as a method of {name}")
         put_in_front(module)
-    vars(module)[HELD] = Applied(chosen, objective)
+    vars(module)[HELD] = Applied(chosen, objective, pixels=pixels)
     return module  # type: ignore[return-value]
 
 

@@ -6,7 +6,8 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
-from autoopt.data.task import Task, embedding_width
+from autoopt.data.examples import embedding_width
+from autoopt.data.task import Task
 
 
 class Embedded(nn.Module):

@@ -12,6 +12,7 @@ from autoopt.data.arrays import class_indices
 from autoopt.data.feed import in_groups
 from autoopt.data.task import Task
 from autoopt.module.applied import HELD, Applied, applied_to
+from autoopt.module.embedded import Embedded
 from autoopt.module.norms import norms_of
 from autoopt.module.tuned import Tuned, augment, evaluate_others
 
@@ -51,6 +52,9 @@ class Net(Tuned):
         self.losses: list[Tensor] = []
 
     def forward(self, inputs: Tensor) -> Tensor:
+        """Outputs of inputs in single precision, which are cast where the weights are trained in another one (`bf16-true`)."""
+        if self.dtype != inputs.dtype and inputs.is_floating_point() and not isinstance(self.model, Embedded):  # it casts all but codes
+            inputs = inputs.to(self.dtype)
         return self.model(inputs)
 
     def on_train_epoch_start(self) -> None:
@@ -63,7 +67,7 @@ class Net(Tuned):
         with torch.autocast(self.device.type, enabled=False):  # Lightning's precision covers the forward pass only, in `loss_of`
             optimizer, schedule = self.optimizers(), self.lr_schedulers()
             for group in in_groups(chunk, self.accumulate):
-                batches = [augment(applied.chosen, *pair(batch, self.kind), self.outputs) for batch in group]
+                batches = [augment(applied.chosen, *pair(batch, self.kind), self.outputs, applied.pixels) for batch in group]
                 self.losses.append(self.step(optimizer, batches))
                 if renewed:
                     applied.passed.add([inputs for inputs, _ in batches])
@@ -102,8 +106,8 @@ class Net(Tuned):
 
     def loss_of(self, inputs: Tensor, targets: Tensor) -> Tensor:
         with self.trainer.precision_plugin.forward_context():
-            outputs = self.model(inputs)
-            loss = self.loss(outputs, targets)
+            outputs = self(inputs)
+            loss = self.loss(outputs.float() if self.dtype != torch.float32 else outputs, targets)
             return loss if self.instead is None else self.instead(inputs, outputs, loss)
 
     def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
@@ -127,7 +131,7 @@ class Net(Tuned):
         device = trainer.strategy.root_device
         self.model.eval()
         with trainer.precision_plugin.val_step_context():
-            pairs = [(self.model(x.to(device)).float(), y) for x, y in (pair(batch, self.kind) for batch in batches)]
+            pairs = [(self(x.to(device)).float(), y) for x, y in (pair(batch, self.kind) for batch in batches)]
         self.model.train()
         outputs, targets = (torch.cat(tensors).cpu() for tensors in zip(*pairs, strict=True))
         if self.kind == "multilabel":

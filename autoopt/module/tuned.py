@@ -17,6 +17,7 @@ from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from autoopt.data.batch import batch_layout, moved, pixel_positions, replaced
 from autoopt.data.feed import overridden
+from autoopt.data.scale import Scale
 from autoopt.errors import TechniqueError, out_of_memory
 from autoopt.module.applied import Applied, applied_to
 from autoopt.module.chosen import Chosen, call
@@ -84,7 +85,7 @@ class Tuned(L.LightningModule):
     def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
         """Augment a training batch before the author's hook gets it."""
         if self.trainer.training:
-            batch = augmented_batch(applied_to(self).chosen, batch)
+            batch = augmented_batch(applied_to(self).chosen, batch, applied_to(self).pixels)
         return super().on_after_batch_transfer(batch, dataloader_idx)
 
     def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
@@ -273,7 +274,7 @@ def origin_of(name: str, origins: Mapping[str, nn.Parameter]) -> nn.Parameter | 
     return None
 
 
-def augment(chosen: Chosen, inputs: Tensor, targets: Tensor, classes: int = -1) -> tuple[Tensor, Tensor]:
+def augment(chosen: Chosen, inputs: Tensor, targets: Tensor, classes: int = -1, pixels: Scale | None = None) -> tuple[Tensor, Tensor]:
     """A batch after every augmentation of the recipe.
 
     A technique asks for `planes` if it moves all channels alike, those of masks too; for `pixels` (in [0, 1]) if it changes
@@ -281,18 +282,22 @@ def augment(chosen: Chosen, inputs: Tensor, targets: Tensor, classes: int = -1) 
 
     Args:
         classes: the number of classes, for probabilities.
+        pixels: the scale of images, which are in [0, 1] without it.
 
     Returns:
         the inputs, and the targets: class probabilities `(N, K)` in place of indices, if a technique asks for `targets`.
     """
-    return augmented(chosen, inputs, targets, None, classes)[:2]
+    return augmented(chosen, inputs, targets, None, classes, pixels)[:2]
 
 
 def augmented(
-    chosen: Chosen, inputs: Tensor, targets: Tensor, where: Tensor | None, classes: int = -1
+    chosen: Chosen, inputs: Tensor, targets: Tensor, where: Tensor | None, classes: int = -1, pixels: Scale | None = None
 ) -> tuple[Tensor, Tensor, Tensor | None]:
     """The same, and the positions of the pixels after the augmentations, if positions `where` are given."""
-    for technique, values in chosen.of("augmentation"):
+    techniques = chosen.of("augmentation")
+    if techniques and pixels is not None:
+        inputs = pixels.invert(inputs).float().clamp(0, 1)
+    for technique, values in techniques:
         if "targets" in technique.asks and not targets.is_floating_point():
             targets = one_hot(targets.long(), classes).to(inputs.dtype)
         planes = inputs if where is None else torch.cat([inputs.float(), where], 1)
@@ -308,10 +313,10 @@ def augmented(
             new["planes"], where = new["planes"][:, :-3].to(inputs.dtype), new["planes"][:, -3:]
         inputs = next((new[name] for name in ("planes", "images", "pixels", "inputs") if name in new), inputs)
         targets = new.get("targets", targets)
-    return inputs, targets, where
+    return pixels.apply(inputs) if techniques and pixels is not None else inputs, targets, where
 
 
-def augmented_batch(chosen: Chosen, batch: Any) -> Any:
+def augmented_batch(chosen: Chosen, batch: Any, pixels: Scale | None = None) -> Any:
     """A batch of a user's data module after every augmentation, with its masks moved too; unchanged if its layout is not known.
 
     A mixture of classes becomes a class that is drawn from it: the gradient is the same on average, and every module takes indices.
@@ -320,11 +325,17 @@ def augmented_batch(chosen: Chosen, batch: Any) -> Any:
     if layout is None:
         return batch
     images, labels = batch[layout.inputs], batch[layout.targets]
-    inputs, targets, where = augmented(chosen, images, labels, pixel_positions(images) if layout.masks else None)
+    inputs, targets, where = augmented(chosen, images, labels, pixel_positions(images) if layout.masks else None, pixels=pixels)
     if targets.is_floating_point() and not labels.is_floating_point():
         targets = torch.multinomial(targets, 1).squeeze(1).to(labels.dtype)
     masks = {} if where is None else {key: moved(batch[key], where) for key in layout.masks}
     return replaced(batch, {layout.inputs: inputs, layout.targets: targets, **masks})
+
+
+def in_single_precision(module: L.LightningModule, trainer: L.Trainer) -> None:
+    """Give weights that a Trainer has cast (`bf16-true`) the precision in which they are stored, measured and deployed."""
+    if trainer.precision in ("bf16-true", "16-true", "64-true"):
+        module.float()
 
 
 def learning_rates(trainer: L.Trainer) -> Iterator[float]:

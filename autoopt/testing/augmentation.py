@@ -8,7 +8,7 @@ from torch import Tensor
 
 from autoopt.domain import Range, Unavailable
 from autoopt.technique import Technique, build
-from autoopt.testing.worlds import WORLDS, Offered, differing_tensors, situations
+from autoopt.testing.worlds import SEEDS, WORLDS, Offered, differing_tensors, situations
 
 
 def keeps_shape_dtype_and_range(technique: Technique) -> None:
@@ -75,6 +75,16 @@ def repeats_under_a_seed(technique: Technique) -> None:
         assert not differing_tensors(first, second), f"called twice under one seed, these differ: {differing_tensors(first, second)}"
 
 
+def draws_anew_under_each_seed(technique: Technique) -> None:
+    """Several ranks have seeds of their own, which torch's generator follows, and one that a technique makes does not."""
+    runs = []
+    for seed in SEEDS:
+        torch.manual_seed(seed)
+        runs.append([batch for _, batch in batches_made(technique)])
+    alike = all(not differing_tensors(first, batch) for run in runs for first, batch in zip(runs[0], run, strict=True))
+    assert not alike, "under five seeds it makes the same batches"
+
+
 def changed_tensors(technique: Technique, values: Offered | None = None) -> Iterator[tuple[str, Tensor, Tensor]]:
     """Each tensor that the augmentation returned, by name, with the one that it was given."""
     for world, batch in batches_made(technique, values):
@@ -97,4 +107,5 @@ CHECKS = (
     leaves_the_given_batch_alone,
     changes_nothing_at_strength_zero,
     repeats_under_a_seed,
+    draws_anew_under_each_seed,
 )

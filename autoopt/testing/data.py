@@ -6,8 +6,9 @@ import torch
 from torch import Tensor
 
 from autoopt.data.arrays import TASK_KINDS
+from autoopt.data.examples import Encoded, Examples, Raw
+from autoopt.data.parts import PARTS
 from autoopt.data.rows import all_rows
-from autoopt.data.task import PARTS, Encoded, Examples, Raw
 from autoopt.domain import Unavailable
 from autoopt.technique import Technique
 from autoopt.testing.worlds import situations

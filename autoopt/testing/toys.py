@@ -1,5 +1,6 @@
 """Small parts for the contract's checks: tasks with their examples, networks, and a training by a Trainer."""
 
+from dataclasses import replace
 from tempfile import TemporaryDirectory
 from typing import Any
 
@@ -11,7 +12,9 @@ from torch.nn.functional import cross_entropy, one_hot
 from torch.optim import SGD, Optimizer
 from torch.utils.data import DataLoader
 
+from autoopt.data.parts import PARTS
 from autoopt.data.task import Task
+from autoopt.deployment.packed import Packed, kernels, pack, unpack
 
 WIDTH = 8
 TASKS = (
@@ -61,22 +64,55 @@ def toy_network(width: int = WIDTH) -> nn.Module:
 
 
 class ResidualBlock(nn.Module):
-    """A block whose branch is added to its input."""
+    """A block whose branch is added to its input; the trunk may have an activation after that."""
 
-    def __init__(self, branch: nn.Module):
+    def __init__(self, branch: nn.Module, trunk: nn.Module | None = None):
         super().__init__()
-        self.branch = branch
+        self.branch, self.trunk = branch, nn.Identity() if trunk is None else trunk
 
     def forward(self, inputs: Tensor) -> Tensor:
-        return inputs + self.branch(inputs)
+        outputs: Tensor = self.trunk(inputs + self.branch(inputs))
+        return outputs
 
 
 def residual_network() -> nn.Module:
-    """An image classifier of two residual blocks."""
+    """An image classifier of two residual blocks, with activations on the trunk and in the branches."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        blocks = [ResidualBlock(nn.Sequential(nn.Linear(16, 16), nn.ReLU())) for _ in range(2)]
-        return nn.Sequential(nn.Flatten(), nn.Linear(64, 16), *blocks, nn.Linear(16, 3))
+        blocks = [ResidualBlock(nn.Sequential(nn.Linear(16, 16), nn.ReLU()), nn.ReLU()) for _ in range(2)]
+        return nn.Sequential(nn.Flatten(), nn.Linear(64, 16), nn.ReLU(), *blocks, nn.Linear(16, 3))
+
+
+class NonZeros(nn.Module):
+    """The values of a weight that are not 0, and a bit for each of its places."""
+
+    def __init__(self, weight: Tensor):
+        super().__init__()
+        self.shape = weight.shape
+        self.kept = nn.Parameter(weight[weight != 0])
+        self.register_buffer("places", pack(weight != 0, 1))
+
+    def forward(self) -> Tensor:
+        weight = self.kept.new_zeros(self.shape)
+        weight[unpack(self.get_buffer("places"), 1, weight.numel()).bool().view(self.shape)] = self.kept
+        return weight
+
+
+def sparse_network(model: nn.Module) -> Packed:
+    """A network of which only the tenth of each weight that is largest is left, stored without the zeros."""
+    packings = {}
+    for name, weight in kernels(model).items():
+        least = weight.detach().abs().flatten().quantile(0.9)
+        packings[name] = NonZeros(torch.where(weight.detach().abs() > least, weight.detach(), 0))
+    return Packed(model, packings)
+
+
+def classes_in_order(count: int = 32) -> Task:
+    """A table whose rows are sorted by their class, as the images of a folder are; the values of each class are of another scale."""
+    inputs, targets = examples_of(TASKS[0], TASKS[0].outputs * count)
+    order = targets.argsort(stable=True)
+    part = (inputs * 4.0 ** (targets[:, None] - 1))[order], targets[order]
+    return replace(TASKS[0], parts=dict.fromkeys(PARTS, part))
 
 
 class Bowl(nn.Module):

@@ -12,18 +12,20 @@ from torch.optim import SGD
 from torch.optim.lr_scheduler import StepLR
 
 from autoopt.config import Tree, compose
+from autoopt.data.feed import Feed
 from autoopt.domain import Unavailable
 from autoopt.executor.resources import Limits
 from autoopt.goal import Goal, Objective
 from autoopt.space import Space
 from autoopt.store import Store
 from autoopt.technique import REQUIRED, Technique, build
-from autoopt.testing.toys import TASKS, WIDTH, Bowl, examples_of, residual_network, toy_network
+from autoopt.testing.toys import TASKS, WIDTH, Bowl, classes_in_order, examples_of, residual_network, toy_network
 
 Offered = dict[str, Any]
 """The objects that a slot offers in one situation, by name."""
 
 STEPS = 60
+SEEDS = range(5)
 EPOCHS = 3
 
 
@@ -97,7 +99,17 @@ def schedule_worlds(total: int = 1000, direction: str = "minimize") -> Iterator[
 
 def compression_worlds() -> Iterator[Offered]:
     inputs, targets = examples_of(TASKS[1], 48)
-    batches = list(zip(inputs.split(16), targets.split(16), strict=True))
+    yield compression_world(toy_network, list(zip(inputs.split(16), targets.split(16), strict=True)), 5)
+
+
+def sorted_worlds() -> Iterator[Offered]:
+    """The calibration that a compression gets where the rows of a data set are sorted by their class."""
+    batches = list(Feed(classes_in_order(), {"size": 16}, seed=0, chunked=True).calibration())
+    yield compression_world(lambda width: nn.Sequential(nn.Linear(6, 4 * width), nn.ReLU(), nn.Linear(4 * width, 3)), batches, 40)
+
+
+def compression_world(network: Callable[[int], nn.Module], batches: list[tuple[Tensor, Tensor]], epochs: int) -> Offered:
+    """A network of the width `WIDTH` that is trained on these batches, and how it is trained further and built anew."""
     loss_of = Callable[[Tensor, Tensor, Tensor], Tensor]
     call_of = Callable[[int], None]
 
@@ -118,9 +130,9 @@ def compression_worlds() -> Iterator[Offered]:
         if unknown := sorted(arguments.keys() - {"width"}):
             raise Unavailable(f"the model has no argument '{unknown[0]}'; its arguments: width")
         width = arguments.get("width", WIDTH)
-        return toy_network(width(WIDTH) if callable(width) else width)
+        return network(width(WIDTH) if callable(width) else width)
 
-    yield {"model": finetune(toy_network(), 5), "batches": batches, "finetune": finetune, "build": build}
+    return {"model": finetune(network(WIDTH), epochs), "batches": batches, "finetune": finetune, "build": build}
 
 
 @cache

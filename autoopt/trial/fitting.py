@@ -24,7 +24,7 @@ from autoopt.module.chosen import Chosen
 from autoopt.module.net import Instead, Net
 from autoopt.module.norms import Passed
 from autoopt.module.own_callbacks import CHECKPOINTS, callbacks_of, in_trial
-from autoopt.module.tuned import Tuned, made_before, train_alike
+from autoopt.module.tuned import Tuned, in_single_precision, made_before, train_alike
 from autoopt.recipe import Recipe
 from autoopt.trial.ranks import ALONE, Share
 from autoopt.trial.reporter import Reporter
@@ -150,6 +150,7 @@ def fit(trainer: L.Trainer, module: Tuned, feed: Feed, from_evaluation: bool = F
         fit_once(trainer, module, feed, from_evaluation)
         best = take_up_best(trainer, module)
         end_averaging(trainer)
+        in_single_precision(module, trainer)
         trainer.strategy.barrier()
         return best
     finally:

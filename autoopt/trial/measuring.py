@@ -20,7 +20,7 @@ from autoopt.domain import Unavailable
 from autoopt.errors import NonFinite, TechniqueError, machine_fault, out_of_memory
 from autoopt.module.applied import applied_to
 from autoopt.module.net import Net
-from autoopt.module.tuned import Tuned, made_before
+from autoopt.module.tuned import Tuned, in_single_precision, made_before
 from autoopt.orders import Order
 from autoopt.trial import metrics
 from autoopt.trial.by_batch import ByBatch
@@ -161,6 +161,7 @@ def own_quality(trainer: L.Trainer, module: Tuned, feed: Feed, part: str, object
         trainer.callbacks.append(by_batch)  # type: ignore[attr-defined]
         with made_before(module), batches_of(trainer, part):
             trainer.validate(module, **feed.to_validate(loader), verbose=False)
+        in_single_precision(module, trainer)
         trainer.callbacks.remove(by_batch)  # type: ignore[attr-defined]
         handle.remove()
         logged = trainer.callback_metrics

@@ -13,10 +13,12 @@ from torch import Tensor
 
 from autoopt import namesakes
 from autoopt.config import FROM, Tree
+from autoopt.data.examples import Examples, Raw, fingerprint
 from autoopt.data.feed import overridden
 from autoopt.data.loaders import BATCH_SIZE_NAMES, OwnLoaders, as_datamodule, drawn_alike, run_setup, seed_all
+from autoopt.data.make_task import make_task
 from autoopt.data.rows import cached
-from autoopt.data.task import Examples, Raw, Task, fingerprint, make_task
+from autoopt.data.task import Task
 from autoopt.domain import Unavailable
 from autoopt.errors import BadInput
 from autoopt.space import Domain, Space

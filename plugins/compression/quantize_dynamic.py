@@ -4,7 +4,8 @@ from typing import Annotated
 from onnxruntime.quantization import quantize_dynamic as by_onnxruntime
 from torch import nn
 
-from autoopt.deployment.quantized import in_float32, quantized
+from autoopt.deployment.onnx import in_float32
+from autoopt.deployment.quantized import quantized
 from autoopt.domain import Acts
 
 LAYERS = ["Gemm", "MatMul", "LSTM", "Gather"]
@@ -19,6 +20,6 @@ def quantize_dynamic(model: nn.Module, batches) -> Annotated[nn.Module, Acts(las
     Jacob et al. 2018, arXiv:1712.05877.
 
     Raises:
-        Unavailable: most of the weights are in convolutions.
+        Unavailable: most of the weights are in convolutions, or in a GRU, of which ONNX Runtime has no int8 form.
     """
     return quantized(in_float32(model, batches), partial(by_onnxruntime, op_types_to_quantize=LAYERS, per_channel=True, reduce_range=True))

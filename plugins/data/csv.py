@@ -4,8 +4,8 @@ from pathlib import Path
 import pandas
 
 from autoopt.data.dialect import encoding_of, separator_of
+from autoopt.data.examples import Examples
 from autoopt.data.files import Sheet, declared_schema, from_files, parts_of, read_file
-from autoopt.data.task import Examples
 
 WHERE = "data.csv"
 

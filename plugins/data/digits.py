@@ -3,7 +3,7 @@ import torch
 from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 
-from autoopt.data.task import Examples
+from autoopt.data.examples import Examples
 from autoopt.errors import BadInput
 
 

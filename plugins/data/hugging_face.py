@@ -11,10 +11,10 @@ from PIL import Image
 from torch import Tensor
 
 from autoopt.data.arrays import targets_of
+from autoopt.data.examples import Examples
 from autoopt.data.images import Images
 from autoopt.data.parts import PARTS
 from autoopt.data.splits import PART_NAMES, contiguous_parts
-from autoopt.data.task import Examples
 from autoopt.data.words import Texts
 from autoopt.errors import BadInput, nearest
 

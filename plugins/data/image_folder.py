@@ -5,9 +5,9 @@ from typing import Annotated
 
 import torch
 
+from autoopt.data.examples import Examples
 from autoopt.data.images import Images
 from autoopt.data.splits import PART_NAMES, contiguous_parts
-from autoopt.data.task import Examples
 from autoopt.domain import Acts
 from autoopt.errors import BadInput
 

@@ -4,10 +4,10 @@ import numpy as np
 
 from autoopt.data.archive import Archive
 from autoopt.data.arrays import array_inputs, targets_of
+from autoopt.data.examples import Examples
 from autoopt.data.parts import PARTS
 from autoopt.data.rows import Joined
 from autoopt.data.splits import PART_NAMES, contiguous_parts
-from autoopt.data.task import Examples
 from autoopt.errors import BadInput, nearest
 
 WHERE = "data.npz"

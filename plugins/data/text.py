@@ -8,9 +8,9 @@ import pandas
 import torch
 
 from autoopt.data.dialect import encoding_of, open_unpacked
+from autoopt.data.examples import Examples
 from autoopt.data.files import Sheet, parts_of, read_file
 from autoopt.data.splits import contiguous_parts
-from autoopt.data.task import Examples
 from autoopt.data.words import Texts
 from autoopt.errors import BadInput
 

@@ -12,9 +12,9 @@ from torch import Tensor
 
 from autoopt.arguments import VARIADIC, parameters_of
 from autoopt.catalogue import installation
+from autoopt.data.examples import Examples
 from autoopt.data.images import DEEP, Images, all_of
 from autoopt.data.splits import contiguous_parts
-from autoopt.data.task import Examples
 from autoopt.domain import Acts, Unavailable
 from autoopt.errors import BadInput, nearest
 

@@ -1,7 +1,7 @@
 import torch
 from sklearn.datasets import load_wine
 
-from autoopt.data.task import Examples
+from autoopt.data.examples import Examples
 
 
 def wine() -> Examples:

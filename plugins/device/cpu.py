@@ -16,6 +16,7 @@ def cpu(
     devices: int = 1,
     strategy: str = "single",
     hook: str = "none",
+    sync_batchnorm: bool = False,
 ) -> dict[str, Any]:
     """The CPU: `devices` processes of `threads` threads each (none: as many as `executor.cpus_per_trial` says).
 
@@ -26,15 +27,17 @@ def cpu(
     ddp: Li et al. 2020, arXiv:2006.15704; powersgd: Vogels et al. 2019, arXiv:1905.13727.
 
     Raises:
-        Unavailable: the strategy or the hook needs GPUs.
+        Unavailable: the strategy, the hook or synchronised batch norms need GPUs.
     """
     if strategy in ("fsdp", "tensor"):
         raise Unavailable(f"strategy={strategy} shards a model over the memories of several GPUs; processes on a CPU share one memory")
     if hook == "bf16":
         raise Unavailable("hook=bf16 needs GPUs: gloo, which connects processes on a CPU, cannot add bfloat16 numbers")
+    if sync_batchnorm:
+        raise Unavailable("sync_batchnorm=true needs GPUs: torch computes synchronised batch norms on these alone")
     if hook == "powersgd" and torch.cuda.is_available():
         raise Unavailable("hook=powersgd needs the GPU in torch if there is one; hide it with CUDA_VISIBLE_DEVICES=")
     if threads is not None:
         torch.set_num_threads(threads)
     lay_out(model, compile, channels_last)
-    return {"accelerator": "cpu", "precision": precision, **together(model, devices, strategy, hook)}
+    return {"accelerator": "cpu", "precision": precision, **together(model, devices, strategy, hook, sync_batchnorm)}

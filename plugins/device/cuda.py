@@ -16,12 +16,14 @@ def cuda(
     devices: int = 1,
     strategy: str = "single",
     hook: str = "none",
+    sync_batchnorm: bool = False,
 ) -> Annotated[dict[str, Any], Acts(gpu=True)]:
     """NVIDIA GPUs: one, or `devices` of a trial's GPUs (`executor.gpus_per_trial`) with a strategy.
 
     `matmul=high` multiplies float32 matrices in TF32, as torch does in convolutions anyway. `strategy=ddp`: the devices share
-    each batch, and `hook` (fp16, bf16, powersgd) compresses the gradients that they send; `fsdp`: they share the weights too;
-    `tensor`: they share the linear layers, each with the whole batch. A LightningModule with a `configure_model` is sharded by that.
+    each batch, `hook` (fp16, bf16, powersgd) compresses the gradients that they send, and with `sync_batchnorm` a batch norm has the
+    statistics of the whole batch, not of the device's part; `fsdp`: they share the weights too; `tensor`: they share the linear
+    layers, each with the whole batch. A LightningModule with a `configure_model` is sharded by that.
 
     Mixed precision: Micikevicius et al. 2018, arXiv:1710.03740; bfloat16: Kalamkar et al. 2019, arXiv:1905.12322;
     ddp: Li et al. 2020, arXiv:2006.15704; powersgd: Vogels et al. 2019, arXiv:1905.13727; fsdp: Zhao et al. 2023,
@@ -38,4 +40,4 @@ def cuda(
         raise Unavailable(f"devices={devices}, but a trial sees {visible} (executor.gpus_per_trial sets how many it has)")
     torch.set_float32_matmul_precision(matmul)
     lay_out(model, compile, channels_last)
-    return {"accelerator": "cuda", "precision": precision, **together(model, devices, strategy, hook)}
+    return {"accelerator": "cuda", "precision": precision, **together(model, devices, strategy, hook, sync_batchnorm)}

@@ -50,7 +50,7 @@ def layers(model: nn.Module) -> Iterator[nn.Module]:
             yield child
 
 
-def together(model: nn.Module, devices: int, strategy: str, hook: str) -> dict[str, Any]:
+def together(model: nn.Module, devices: int, strategy: str, hook: str, sync_batchnorm: bool = False) -> dict[str, Any]:
     """Trainer arguments for several devices.
 
     Raises:
@@ -66,11 +66,14 @@ def together(model: nn.Module, devices: int, strategy: str, hook: str) -> dict[s
         )
     if hook != "none" and strategy != "ddp":
         raise ValueError(f"hook={hook}: it compresses gradients that strategy=ddp sends, but the strategy is {strategy}")
+    if sync_batchnorm and strategy != "ddp":
+        raise ValueError(f"sync_batchnorm=true: it joins the statistics of the parts of strategy=ddp, but the strategy is {strategy}")
     if devices == 1:
         return {"devices": 1}
     if strategy == "ddp":
         callbacks = [] if hook == "none" else [CompressGradients(hook)]
-        return {"devices": devices, "strategy": DDPStrategy(find_unused_parameters=True), "callbacks": callbacks}
+        ddp = DDPStrategy(find_unused_parameters=True)
+        return {"devices": devices, "strategy": ddp, "callbacks": callbacks, "sync_batchnorm": sync_batchnorm}
     replicas = devices if strategy == "fsdp" else 1
     cut_up = ModelParallelStrategy(replicas, devices // replicas, save_distributed_checkpoint=False)
     return {"devices": devices, "strategy": cut_up, "callbacks": [CutUp(model, CUTS[strategy])]}

@@ -1,7 +1,9 @@
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
+import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
@@ -12,6 +14,7 @@ from autoopt.errors import BadInput
 
 def pretrained(
     model: nn.Module,
+    batch: tuple[Tensor, Tensor] | None,
     *,
     path: str,
     prefix: str = "model.",
@@ -23,7 +26,8 @@ def pretrained(
     A name may begin with `prefix` in the file only, or in the model only.
     `freeze`: loaded weights are not trained, except those of the last layer; norms among them keep their statistics, and use them.
     `layer_decay`: loaded weights learn at `layer_decay ** depth` times the rate of the recipe's optimizer; depth is the number of
-    layers between them and the output. A layer is all parameters with the same name up to the first number, if one is a matrix.
+    layers between them and the output, in the order in which a training batch passes through them; in a LightningModule in that in
+    which they are written. A layer is all parameters with the same name up to the first number, if one is a matrix.
 
     Yosinski et al. 2014, arXiv:1411.1792; rates by layer: Clark et al. 2020, arXiv:2003.10555.
 
@@ -32,7 +36,7 @@ def pretrained(
     """
     tensors = tensors_of(path)
     own = {name: value for name, value in model.state_dict(keep_vars=True).items() if isinstance(value, Tensor)}
-    depths, loaded, depth = depths_of(model), 0, 0
+    depths, loaded, depth = depths_of(model, calls(model, batch)), 0, 0
     for name, value in own.items():
         parameter = isinstance(value, nn.Parameter)
         depth = depths.get(name, 0) if parameter else depth  # a buffer belongs to the parameter before it
@@ -74,12 +78,41 @@ def layer_of(name: str) -> str:
     return numbered[0] if numbered else name.rpartition(".")[0]
 
 
-def depths_of(model: nn.Module) -> dict[str, int]:
-    """For every parameter, the number of layers after its own, in the order of the model.
+@torch.no_grad()
+def calls(model: nn.Module, batch: tuple[Tensor, Tensor] | None) -> dict[str, int]:
+    """The modules that a batch passes through, by name, with the place of their first call among all; empty without a batch."""
+    called: dict[str, int] = {}
+    if batch is None:
+        return called
+    modes = {module: module.training for module in model.modules()}
+
+    def note(module: nn.Module, _: Any) -> None:
+        called.setdefault(names[module], len(called))
+
+    names = {module: name for name, module in model.named_modules()}
+    hooks = [module.register_forward_pre_hook(note) for module in names]
+    model.eval()(batch[0])
+    for hook in hooks:
+        hook.remove()
+    for module, mode in modes.items():
+        module.training = mode
+    return called
+
+
+def depths_of(model: nn.Module, called: Mapping[str, int]) -> dict[str, int]:
+    """For every parameter, the number of layers after its own.
 
     A norm, or another part without a matrix, belongs to the layer before it.
+
+    Args:
+        called: the place of each module in the order of the calls; parameters of others are used where the module around them is called.
     """
-    parameters = list(model.named_parameters())
+
+    def place_of(name: str) -> int:
+        module = name.rpartition(".")[0]
+        return called[module] if module in called else place_of(module) if module else 0
+
+    parameters = sorted(model.named_parameters(), key=lambda row: place_of(row[0]))  # stable: else as they are written
     layers = list(dict.fromkeys(layer_of(name) for name, p in parameters if p.ndim > 1))
     places = {layer: place for place, layer in enumerate(layers)}
     depths, place = {}, 0

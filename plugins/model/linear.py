@@ -3,6 +3,7 @@ import math
 from torch import nn
 
 from autoopt.data.task import Task
+from autoopt.plugins.model.mean_embedding import MeanEmbedding
 
 
 def linear(task: Task) -> nn.Module:
@@ -13,5 +14,5 @@ def linear(task: Task) -> nn.Module:
     Cox 1958 (logistic), Gauss 1809 (least squares).
     """
     if task.tokens:
-        return nn.EmbeddingBag(task.tokens, task.outputs, mode="mean", padding_idx=0)
+        return MeanEmbedding(task.tokens, task.outputs)
     return nn.Sequential(nn.Flatten(), nn.Linear(math.prod(task.input_shape), task.outputs))

@@ -6,6 +6,7 @@ from torch import Tensor, nn
 
 from autoopt.data.task import Task
 from autoopt.domain import Choice, Range
+from autoopt.plugins.model.mean_embedding import MeanEmbedding
 
 
 class Residual(nn.Module):
@@ -45,7 +46,7 @@ def mlp(
     Rumelhart et al. 1986; residual: He et al. 2015, arXiv:1512.03385; dense: Huang et al. 2017, arXiv:1608.06993;
     tokens: Iyyer et al. 2015, DOI 10.3115/v1/P15-1162.
     """
-    layers: list[nn.Module] = [nn.EmbeddingBag(task.tokens, width, mode="mean", padding_idx=0) if task.tokens else nn.Flatten()]
+    layers: list[nn.Module] = [MeanEmbedding(task.tokens, width) if task.tokens else nn.Flatten()]
     features = width if task.tokens else math.prod(task.input_shape)
     for number in range(depth):
         layer = nn.Sequential(nn.Linear(features, width), nn.ReLU())

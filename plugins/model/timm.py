@@ -29,7 +29,7 @@ class Normalized(nn.Module):
 def timm(task: Task, *, name: str, pretrained: bool = False) -> nn.Module:
     """The model of this name from timm's collection, for the channels, the size and the classes of the task.
 
-    With `pretrained` it downloads timm's weights, and normalises the images as in their training.
+    With `pretrained` it downloads timm's weights, and normalises the images as in their training, in place of `split.normalise`.
 
     Wightman 2019, DOI 10.5281/zenodo.4414861.
 
@@ -49,11 +49,14 @@ def timm(task: Task, *, name: str, pretrained: bool = False) -> nn.Module:
         if "img_size" not in str(refused):
             raise
         model = create_model(name, **arguments)
-    return as_trained(model, channels) if pretrained else model
+    return as_trained(model, task) if pretrained else model
 
 
-def as_trained(model: nn.Module, channels: int) -> nn.Module:
+def as_trained(model: nn.Module, task: Task) -> nn.Module:
+    """The model for images in the scale of the task."""
     mean, deviation = (torch.tensor(model.pretrained_cfg[key]).view(-1, 1, 1) for key in ("mean", "std"))
-    if channels != len(mean):
+    if task.input_shape[0] != len(mean):
         mean, deviation = mean.mean(0, keepdim=True), deviation.mean(0, keepdim=True)
+    if task.pixels is not None:
+        mean, deviation = task.pixels.apply(mean), (deviation / task.pixels.deviation).float()
     return Normalized(model, mean, deviation)

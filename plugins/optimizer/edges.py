@@ -1,12 +1,9 @@
 """For Muon: the weights with which a network begins, and those that give its outputs, by the graph of their computation."""
 
-from collections.abc import Iterable
-from typing import Any
-
-import torch
 from torch import Tensor, nn
 from torch.autograd.graph import Node
-from torch.utils._pytree import tree_leaves
+
+from autoopt.module.graph import graph_of, in_order
 
 
 def edges(model: nn.Module, inputs: Tensor, weights: set[Tensor]) -> tuple[set[Tensor], set[Tensor], set[Tensor]]:
@@ -30,34 +27,3 @@ def edges(model: nn.Module, inputs: Tensor, weights: set[Tensor]) -> tuple[set[T
             last[node] = own or before
             used |= own
     return first, set[Tensor]().union(*(last.get(node, set()) for node in outputs)), used
-
-
-def graph_of(model: nn.Module, inputs: Tensor) -> list[Node]:
-    """The nodes that give the outputs of a network in evaluation mode, frozen weights included; the network stays as it is."""
-    modes = {module: module.training for module in model.modules()}
-    frozen = [p for p in model.parameters() if not p.requires_grad and p.is_floating_point()]
-    if inputs.is_floating_point():
-        inputs.requires_grad_()
-    try:
-        for parameter in frozen:
-            parameter.requires_grad_()
-        with torch.enable_grad():
-            outputs: Any = model.eval()(inputs)
-    finally:
-        for parameter in frozen:
-            parameter.requires_grad_(False)
-        for module, mode in modes.items():
-            module.training = mode
-    return [leaf.grad_fn for leaf in tree_leaves(outputs) if isinstance(leaf, Tensor) and leaf.grad_fn is not None]
-
-
-def in_order(outputs: Iterable[Node]) -> list[Node]:
-    """The nodes of a graph, each after those that it needs."""
-    done: dict[Node, None] = {}
-    waiting = list(outputs)
-    while waiting:
-        needed = [child for child, _ in waiting[-1].next_functions if child is not None and child not in done]
-        waiting += needed
-        if not needed:
-            done[waiting.pop()] = None
-    return list(done)

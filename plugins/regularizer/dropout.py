@@ -7,7 +7,8 @@ from torch.autograd.graph import Node
 from torch.nn.modules.dropout import _DropoutNd
 
 from autoopt.domain import Range, Unavailable
-from autoopt.module.build import activation_sites
+from autoopt.module.activations import ACTIVATIONS
+from autoopt.module.graph import in_order, read_by_weights
 
 
 class DropHook:
@@ -36,7 +37,10 @@ class DropHook:
 
 
 class Dropout(Callback):
-    """Finds the branches by the first backward pass: there an output is used once, on the trunk by the branch and by the shortcut."""
+    """Finds the places by the first backward pass: an output on which later weights act, and which is used once.
+
+    On the trunk it is used by the branch and by the shortcut.
+    """
 
     def __init__(self, drops: list[DropHook]):
         self.drops = drops
@@ -49,11 +53,13 @@ class Dropout(Callback):
         recording = [drop for drop in self.drops if drop.nodes is not None]
         if not recording:
             return
-        uses = uses_of_outputs(loss)
+        outputs = [loss.grad_fn] if loss.grad_fn is not None else []
+        uses = Counter(child for node in in_order(outputs) for child, _ in node.next_functions)
+        read = {node for node in read_by_weights(outputs) if uses[node] == 1}
         for drop in recording:
-            drop.acts, drop.nodes, drop.calls = [node is not None and uses[node] == 1 for node in drop.nodes or ()], None, 0
+            drop.acts, drop.nodes, drop.calls = [node in read for node in drop.nodes or ()], None, 0
         if not any(any(drop.acts) for drop in self.drops):
-            raise Unavailable("every activation of the model is on a residual trunk")
+            raise Unavailable("every activation of the model is on a residual trunk, or gives its outputs")
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if any(drop.nodes is not None for drop in self.drops):
@@ -72,7 +78,7 @@ def dropout(model: nn.Module, *, p: Annotated[float, Range(0.05, 0.5)] = 0.2, re
     Komodakis 2016, arXiv:1605.07146, section 2.4.
 
     Raises:
-        Unavailable: the model has dropout of its own, or no hidden activation module, or those on the trunk alone.
+        Unavailable: the model has dropout of its own, or no activation module, or none but on the trunk and at the outputs.
     """
     own = [module for module in model.modules() if isinstance(module, _DropoutNd)]
     if own and replace:
@@ -81,9 +87,9 @@ def dropout(model: nn.Module, *, p: Annotated[float, Range(0.05, 0.5)] = 0.2, re
         return None
     if any(module.p for module in own):
         raise Unavailable("the model has dropout of its own, which keeps its rate; regularizer.dropout.replace=true gives it this one")
-    places: list[nn.Module] = [*own] or list({getattr(parent, name): None for parent, name in activation_sites(model)})
+    places: list[nn.Module] = [*own] or [module for module in model.modules() if isinstance(module, ACTIVATIONS)]
     if not places:
-        raise Unavailable("the model has neither dropout nor an activation module after a hidden layer")
+        raise Unavailable("the model has neither dropout nor an activation module")
     drops = [drop_hook(place) for place in places]
     for drop in drops:
         drop.layer.p = p
@@ -104,18 +110,3 @@ def drop_hook(place: nn.Module) -> DropHook:
     drop = DropHook(kind())
     place.register_forward_hook(drop)
     return drop
-
-
-def uses_of_outputs(loss: Tensor) -> Counter[Node]:
-    """How often the output of each node of the autograd graph is used."""
-    uses, seen = Counter[Node](), set[Node]()
-    waiting = [loss.grad_fn] if loss.grad_fn is not None else []
-    while waiting:
-        for node, _ in waiting.pop().next_functions:
-            if node is None:
-                continue
-            uses[node] += 1
-            if node not in seen:
-                seen.add(node)
-                waiting.append(node)
-    return uses

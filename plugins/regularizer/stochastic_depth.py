@@ -10,11 +10,25 @@ DROP_PATH = re.compile(r"drop_path\d*$")
 
 
 class Drop:
-    """A forward hook of a residual branch: for each example it drops the whole output, or scales it so that its mean stays."""
+    """A forward hook of a residual branch: for each example it drops the whole output, or scales it so that its mean stays.
 
-    survival = 1.0
+    Args:
+        called: the hooks of all branches in the order of their first calls, which is that of the blocks.
+        blocks: how many branches there are.
+        last: the probability with which the last branch is kept.
+    """
+
+    def __init__(self) -> None:
+        self.called: list[Drop] = []
+        self.blocks, self.last = 1, 1.0
+
+    @property
+    def survival(self) -> float:
+        return 1 - (self.called.index(self) + 1) / self.blocks * (1 - self.last)
 
     def __call__(self, branch: nn.Module, inputs: Any, outputs: Tensor) -> Tensor:
+        if self not in self.called:
+            self.called.append(self)
         if not branch.training:
             return outputs
         drawn = torch.empty(len(outputs), *(1 for _ in outputs.shape[1:]), dtype=outputs.dtype, device=outputs.device)
@@ -37,8 +51,10 @@ def stochastic_depth(model: nn.Module, *, survival: Annotated[float, Range(0.8, 
     branches = [child for block in model.modules() for name, child in block.named_children() if name == "branch" or DROP_PATH.match(name)]
     if not branches:
         raise Unavailable("the model has no residual branch: no module has a child 'branch', which is added to its input, or 'drop_path'")
-    for number, branch in enumerate(branches, 1):
-        drop_of(branch).survival = 1 - number / len(branches) * (1 - survival)
+    called: list[Drop] = []
+    for branch in branches:
+        drop = drop_of(branch)
+        drop.called, drop.blocks, drop.last = called, len(branches), survival
         if hasattr(branch, "drop_prob"):
             branch.drop_prob = 0.0  # type: ignore[assignment]
 

@@ -22,7 +22,7 @@ from torch.optim import AdamW
 from torch.optim.lr_scheduler import OneCycleLR
 
 from autoopt.data.feed import Feed
-from autoopt.data.task import make_task
+from autoopt.data.make_task import make_task
 from autoopt.deployment.compress import Counted, renew_norms
 from autoopt.deployment.onnx import OnnxModel, to_onnx
 from autoopt.plugins.data.digits import digits

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from autoopt.data.task import make_task
+from autoopt.data.make_task import make_task
 from autoopt.plugins.data.digits import digits
 
 EPOCHS, BATCH, WORKERS = 20, 64, 2

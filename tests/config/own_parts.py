@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
-from autoopt.data.task import Examples
+from autoopt.data.examples import Examples
 from autoopt.domain import Acts, Choice, Range
 
 

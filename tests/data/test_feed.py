@@ -6,7 +6,8 @@ import torch
 from torch.utils.data import DataLoader, TensorDataset
 
 from autoopt.data.feed import Batches, Chunk, Feed, PerBatch
-from autoopt.data.task import Task, make_task
+from autoopt.data.make_task import make_task
+from autoopt.data.task import Task
 
 
 def numbered(count: int) -> tuple[torch.Tensor, torch.Tensor]:

@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 
 from autoopt.data.images import Images
-from autoopt.data.task import make_task
+from autoopt.data.make_task import make_task
 from autoopt.errors import BadInput
 from autoopt.plugins.data.image_folder import image_folder
 
@@ -105,9 +105,8 @@ def test_deep_images_are_brought_to_range(tmp_path):
         for number in range(10):
             Image.fromarray(np.full((4, 4), 400 * number + 100, dtype="uint16")).save(folder / f"{number}.png")  # 12 bits
     task = make_task(image_folder(path=str(tmp_path), size=4, grey=True), SPLIT)
-    assert float(task.inputs.deviation) == 4095 and float(task.inputs.mean) == 0
-    assert task.notes[0].endswith("they are divided by 4095") and not task.unoffered
-    values = task.parts["train"][0][:].flatten(1)[:, 0] * 4095
+    assert task.notes[0].endswith("their range is taken as 0 to 4095") and not task.unoffered
+    values = task.pixels.invert(task.parts["train"][0][:]).flatten(1)[:, 0] * 4095
     assert all((round(value) - 100) % 400 == 0 for value in values.tolist())
 
 

@@ -12,7 +12,7 @@ from autoopt.api import compose_tree
 from autoopt.config import compose
 from autoopt.data.feed import Feed
 from autoopt.data.loaders import BatchSize, as_datamodule, drawn_alike, of_size
-from autoopt.data.task import make_task
+from autoopt.data.make_task import make_task
 from autoopt.errors import BadInput
 from autoopt.space import Space
 from autoopt.technique import LIVE, find

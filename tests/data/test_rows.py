@@ -11,9 +11,10 @@ import pytest
 import torch
 
 from autoopt.data import memory, rows
+from autoopt.data.examples import Examples
+from autoopt.data.make_task import make_task
 from autoopt.data.rows import Joined, Mapped, Rows, ahead, cached, fits
 from autoopt.data.scale import Scale
-from autoopt.data.task import Examples, make_task
 from autoopt.errors import BadInput
 
 SPLIT = {"validation": 0.2, "test": 0.2, "seed": 0, "stratify": True, "normalise": True}
@@ -157,10 +158,10 @@ def test_a_lazy_table_is_scaled_as_one_in_memory(monkeypatch):
         torch.testing.assert_close(lazy.parts[part][0][:], x, rtol=1e-3, atol=1e-3)
 
 
-def test_a_lazy_source_is_not_copied_and_is_looked_through_once():
+def test_a_lazy_source_is_not_copied_and_is_looked_through_once_and_once_more_for_the_scale():
     source = Counted(torch.rand(100, 1, 2, 2))
     task = make_task(Examples(source, torch.arange(100) % 2, "classification"), SPLIT)
-    assert source.read == 100 and task.parts["train"][0].lazy and task.input_shape == (1, 2, 2)
+    assert source.read == 100 + 60 and task.parts["train"][0].lazy and task.input_shape == (1, 2, 2)
     source.values[17] = torch.nan
     with pytest.raises(BadInput, match="not finite"):
         make_task(Examples(source, torch.arange(100) % 2, "classification"), SPLIT)

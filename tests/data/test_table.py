@@ -5,8 +5,9 @@ import pandas
 import pytest
 import torch
 
+from autoopt.data.examples import Examples, embedding_width
+from autoopt.data.make_task import make_task
 from autoopt.data.table import Table, encode_columns
-from autoopt.data.task import Examples, embedding_width, make_task
 from autoopt.errors import BadInput
 from autoopt.module.embedded import Embedded, embedded
 from autoopt.plugins.model.linear import linear

@@ -9,9 +9,13 @@ import torch
 from lightning.pytorch.utilities import CombinedLoader
 from torch.utils.data import DataLoader, TensorDataset
 
+from autoopt.data import make_task as module
 from autoopt.data import rows
+from autoopt.data.examples import Examples, fingerprint
+from autoopt.data.make_task import make_task
+from autoopt.data.parts import PARTS
 from autoopt.data.scale import Scale
-from autoopt.data.task import PARTS, Examples, Task, fingerprint, make_task
+from autoopt.data.task import Task
 from autoopt.errors import BadInput
 from autoopt.plugins.data.csv import csv
 from autoopt.plugins.data.text import text
@@ -84,12 +88,75 @@ def test_a_table_is_scaled_by_its_training_part_alone():
     assert task.parts["test"][0].mean() > 50
 
 
-def test_images_are_left_as_they_are():
-    images = torch.rand(50, 1, 4, 4)
-    task = make_task(Examples(images, torch.arange(50) % 2, "classification"), SPLIT)
-    assert task.inputs is None and task.images and task.input_shape == (1, 4, 4)
-    together = torch.cat([task.parts[p][0] for p in PARTS])
-    assert {tuple(i.flatten().tolist()) for i in together} == {tuple(i.flatten().tolist()) for i in images}
+FIXED = dict(zip(PARTS, torch.arange(100).split([60, 20, 20]), strict=True))
+
+
+def scaled(inputs, lazily: bool = False, **settings) -> Task:
+    """The task of 100 examples, of which the first 60 are for training."""
+    given = rows.Mapped(inputs.numpy()) if lazily else inputs
+    return make_task(Examples(given, torch.arange(100) % 2, "classification", splits=FIXED), SPLIT | settings)
+
+
+@pytest.mark.parametrize("lazily", [False, True])
+@pytest.mark.parametrize(
+    ("shape", "axes", "constants"), [((100, 7, 3), (0, 1), (1, 3)), ((100, 3, 6, 5), (0, 2, 3), (3, 1, 1)), ((100, 3), (0,), (3,))]
+)
+def test_sequences_are_scaled_by_feature_and_images_by_channel(shape, axes, constants, lazily, monkeypatch):
+    monkeypatch.setattr(rows, "READ_BYTES", 512)  # so that all are read in several pieces
+    inputs = torch.rand(shape, generator=torch.Generator().manual_seed(0))
+    units = torch.tensor([1.0, 20.0, 300.0]).view(-1, *[1] * (len(shape) == 4) * 2)
+    inputs = inputs * units + units
+    inputs[60:] *= 2  # other parts have no part in the constants
+    task = scaled(inputs, lazily)
+    assert task.inputs.mean.shape == constants
+    train = task.parts["train"][0][:]
+    assert train.dtype == torch.float32
+    torch.testing.assert_close(train.mean(axes), torch.zeros(3), atol=1e-5, rtol=0)
+    torch.testing.assert_close(train.std(axes, correction=0), torch.ones(3), atol=1e-5, rtol=0)
+    torch.testing.assert_close(task.inputs.invert(task.parts["test"][0][:]).float(), inputs[80:])
+    assert task.parts["test"][0][:].mean() > 1
+    as_they_are = scaled(inputs, lazily, normalise=False)
+    assert as_they_are.inputs is None and torch.equal(as_they_are.parts["train"][0][:], inputs[:60])
+
+
+def test_eight_bit_images_are_scaled_when_they_are_read():
+    images = torch.randint(0, 256, (100, 3, 4, 4), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
+    images[:, 1] //= 4
+    eight, floats = scaled(images), scaled(images / 255)
+    assert eight.parts["train"][0].source is images and eight.inputs.mean.max() < 1
+    for found in (eight, scaled(images, lazily=True)):
+        torch.testing.assert_close(found.inputs.lists(), floats.inputs.lists())
+        torch.testing.assert_close(found.parts["test"][0][:], floats.parts["test"][0], atol=1e-5, rtol=1e-5)
+        torch.testing.assert_close(found.pixels.invert(found.parts["test"][0][:]).float(), images[80:] / 255)
+
+
+def test_images_that_their_source_has_scaled_stay_as_they_are():
+    images = torch.randn(100, 3, 4, 4, generator=torch.Generator().manual_seed(0)) * 2
+    task = scaled(images)
+    assert task.inputs is None and task.pixels is None and torch.equal(task.parts["train"][0], images[:60])
+
+
+def test_many_images_are_scaled_by_a_sample_of_the_training_part(monkeypatch):
+    class Read(rows.Mapped):
+        count = 0
+
+        def __getitem__(self, numbers):
+            self.count += len(numbers)
+            assert numbers.max() < 60, "of the training part"
+            return super().__getitem__(numbers)
+
+    monkeypatch.setattr(module, "SAMPLED_IMAGES", 20)
+    images = torch.arange(100, dtype=torch.uint8)[:, None, None, None].expand(-1, 1, 2, 2).contiguous()
+    source = Read(images.numpy())
+    task = make_task(Examples(source, torch.arange(100) % 2, "classification", splits=FIXED), SPLIT)
+    assert source.count == 20 and 15 < float(task.inputs.mean) * 255 < 45, "they are drawn at random, not the first ones"
+    again = make_task(Examples(Read(images.numpy()), torch.arange(100) % 2, "classification", splits=FIXED), SPLIT)
+    assert again.inputs.lists() == task.inputs.lists()
+
+
+def test_texts_are_not_scaled(tmp_path):
+    (tmp_path / "lines.tsv").write_text("\n".join(f"{i % 2}\tgood thing {i}" for i in range(40)))
+    assert make_task(text(path=str(tmp_path / "lines.tsv")), SPLIT).inputs is None
 
 
 def test_regression_targets_are_scaled_and_can_be_had_back():
@@ -395,23 +462,28 @@ def test_what_the_source_says_is_told_first():
 
 
 @pytest.mark.parametrize(
-    ("low", "high", "divided", "within"),
-    [(0, 1, None, True), (0, 255, 255, True), (0, 4000, 4095, True), (0, 1.5, 1.5, True), (-2, 2, None, False), (0, 16, 31, True)],
+    ("low", "high", "top"),
+    [(0, 1, 1), (0.25, 0.5, 1), (0, 255, 255), (0, 4000, 4095), (0, 1.5, 1.5), (0, 16, 31), (-2, 2, None)],
 )
-def test_images_are_brought_to_range_by_what_training_shows(low, high, divided, within):
+def test_the_range_of_images_is_what_training_shows(low, high, top):
     images = torch.linspace(low, high, 100)[:, None, None, None].expand(-1, 3, 4, 4).double()
     targets = torch.arange(100) % 2
     splits = {"train": torch.cat([torch.arange(60), torch.arange(90, 100)]), "validation": torch.arange(60, 90)}
     splits["test"] = splits["validation"]
     task = make_task(Examples(images, targets, "classification", splits=splits), SPLIT)
-    assert (task.inputs and float(task.inputs.deviation)) == divided and bool(task.notes) == (divided is not None)
     assert task.encoding["values"] == [pytest.approx(low), pytest.approx(high)]
     found = task.parts["train"][0]
     assert found.dtype == torch.float32
-    torch.testing.assert_close(found, (images[splits["train"]] / (divided or 1)).float())
-    assert task.unoffered.keys() == (set() if within else {"images", "pixels"})
+    if top is None:
+        assert task.pixels is None and torch.equal(found, images[splits["train"]].float())
+    else:
+        torch.testing.assert_close(task.pixels.invert(found), images[splits["train"]] / top, atol=1e-6, rtol=1e-5)
+    assert task.notes == (
+        () if top in (1, None) else (f"the images have values from {low:g} to {high:g}; their range is taken as 0 to {top:g}",)
+    )
+    assert task.unoffered.keys() == (set() if top else {"images", "pixels"})
     raw = make_task(Examples(images, targets, "classification", splits=splits), {**SPLIT, "normalise": False})
-    assert raw.inputs is None and raw.unoffered.keys() == (set() if (low, high) == (0, 1) else {"images", "pixels"})
+    assert raw.inputs is None and raw.unoffered.keys() == (set() if top == 1 else {"images", "pixels"})
 
 
 def test_targets_become_what_a_loss_computes_with():

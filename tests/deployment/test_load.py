@@ -6,8 +6,10 @@ import pytest
 import torch
 from torch import nn
 
+from autoopt.data.examples import Examples
+from autoopt.data.make_task import make_task
 from autoopt.data.table import Table
-from autoopt.data.task import Examples, Task, make_task
+from autoopt.data.task import Task
 from autoopt.data.words import Texts
 from autoopt.deployment.load import Deployed, example_inputs
 from autoopt.errors import BadInput

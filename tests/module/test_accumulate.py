@@ -9,7 +9,9 @@ from torch.nn.functional import cross_entropy
 from torch.optim import SGD
 from torch.optim.lr_scheduler import LRScheduler
 
-from autoopt.data.task import Examples, Task, make_task
+from autoopt.data.examples import Examples
+from autoopt.data.make_task import make_task
+from autoopt.data.task import Task
 from autoopt.orders import Train
 from autoopt.recipe import Recipe
 from autoopt.slots import SLOTS

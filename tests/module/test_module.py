@@ -17,12 +17,15 @@ from torch.optim import SGD, Adam, Optimizer
 from torch.optim.lr_scheduler import OneCycleLR, ReduceLROnPlateau, StepLR
 from torch.utils.data import DataLoader, IterableDataset, TensorDataset
 
+from autoopt.data.examples import Examples
 from autoopt.data.feed import Batches
 from autoopt.data.loaders import seed_all
-from autoopt.data.task import Examples, Task, make_task
+from autoopt.data.make_task import make_task
+from autoopt.data.task import Task
 from autoopt.errors import BadInput, TechniqueError
+from autoopt.module.activations import activation_sites
 from autoopt.module.applied import applied_to
-from autoopt.module.build import activation_sites, apply_to, prepare_model
+from autoopt.module.build import apply_to, prepare_model
 from autoopt.module.chosen import Chosen
 from autoopt.module.net import pair
 from autoopt.module.tuned import Tuned, augment, own_optimizers, parameter_groups, scale_steps
@@ -206,6 +209,36 @@ def two_faced(params) -> Optimizer:
 
 def tenfold(inputs: torch.Tensor) -> torch.Tensor:
     return inputs * 0 + 10
+
+
+class FlatNet(nn.Module):
+    """Of images; keeps what it is trained on."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Linear(48, 3)
+
+    def forward(self, inputs):
+        if self.training:
+            SEEN["inputs"].append(inputs)
+        return self.layer(inputs.flatten(1))
+
+
+class FlatLit(L.LightningModule):
+    def __init__(self):
+        super().__init__()
+        self.network = FlatNet()
+
+    def training_step(self, batch, _):
+        return cross_entropy(self.network(batch[0]), batch[1])
+
+    def configure_optimizers(self):
+        return SGD(self.parameters(), 0.01)
+
+
+def darker(images: torch.Tensor) -> torch.Tensor:
+    SEEN["pixels"].append(images)
+    return images / 2
 
 
 def mixture(inputs: torch.Tensor, targets: torch.Tensor) -> tuple:
@@ -782,6 +815,39 @@ def test_an_output_that_stands_beside_other_activations_stays():
     assert isinstance(model.act, nn.ELU) and isinstance(model.out, nn.Tanh)
 
 
+class Late(Flat):
+    """The activations are written after the layers between which they act, beside one that gives the outputs."""
+
+    def forward(self, inputs):
+        hidden = self.two(self.inner(nn.functional.linear(self.act(self.one(inputs)), self.two.weight)))
+        return self.out(hidden)
+
+
+@pytest.mark.parametrize("order", [("out", "act", "inner"), ("inner", "out", "act"), ("act", "inner", "out")])
+def test_what_acts_between_layers_is_swapped_whatever_was_written_last(order):
+    layers = {"one": nn.Linear(4, 4), "two": nn.Linear(4, 4)} | {name: nn.Tanh() for name in order}
+    model = Late(**layers).train()
+    prepare_model(Chosen(recipe({}, activation={"elu": {}})), model, None, Task("classification", (4,), 4))
+    assert isinstance(model.act, nn.ELU) and isinstance(model.inner, nn.ELU) and isinstance(model.out, nn.Tanh)
+    assert model.training and all(p.grad is None and p.requires_grad for p in model.parameters())
+
+
+def test_a_shared_activation_stays_where_it_gives_the_outputs():
+    shared = nn.Tanh()
+    model = nn.Sequential(nn.Linear(4, 4), shared, nn.Sequential(nn.Linear(4, 4), shared), nn.Linear(4, 2), shared)
+    for parameter in model[3].parameters():
+        parameter.requires_grad = False  # a frozen layer is one, too
+    sites = activation_sites(model, torch.rand(2, 4))
+    assert sites == [(model, "1"), (model[2], "1")] and model[1] is shared and not shared._forward_hooks
+
+
+def test_inputs_that_do_not_pass_leave_the_order_in_which_a_model_is_written():
+    model = nn.Sequential(nn.Linear(4, 4), nn.Tanh(), nn.Linear(4, 4), nn.Tanh())
+    assert activation_sites(model, torch.rand(2, 5)) == activation_sites(model) == [(model, "1")]
+    model.forward = torch.no_grad()(model.forward)
+    assert activation_sites(model, torch.rand(2, 4)) == [(model, "1")], "nothing shows what its outputs are made of"
+
+
 def test_no_activation_is_no_site():
     assert activation_sites(nn.Linear(2, 2)) == []
 
@@ -836,6 +902,21 @@ def test_geometry_acts_before_mixing_and_classes_become_probabilities_once():
     torch.testing.assert_close(targets.sum(1), torch.ones(6))
     values = torch.rand(6, 2)
     assert augment(Chosen(recipe({}, augmentation=here("mixture"))), blobs(6)[0], values, 3)[1].shape == (6, 3)
+
+
+@pytest.mark.parametrize("model", ["FlatNet", "FlatLit"])
+def test_augmentations_see_pixels_though_the_images_are_scaled(trained, model):
+    inputs = torch.rand(40, 3, 4, 4, generator=torch.Generator().manual_seed(0)) * torch.tensor([10, 100, 250]).view(3, 1, 1)
+    task = make_task(
+        Examples(inputs, torch.arange(40) % 3, "classification"),
+        {"validation": 0.2, "test": 0.2, "seed": 0, "stratify": True, "normalise": True},
+    )
+    said = recipe(here(model), augmentation=here("darker"), **(KEEP if model == "FlatLit" else {}))
+    trained(World(task, task.example(), STORE), said)
+    pixels, network = torch.cat(SEEN["pixels"]), torch.cat(SEEN["inputs"])
+    assert pixels.min() >= 0 and pixels.max() <= 1 and pixels.dtype == network.dtype == torch.float32
+    for step, (given, seen) in enumerate(zip(SEEN["pixels"], SEEN["inputs"], strict=True)):
+        torch.testing.assert_close(seen, task.inputs.apply(given / 2 * 255), atol=1e-5, rtol=1e-5, msg=str(step))
 
 
 def test_an_augmentation_that_returns_too_little_is_named():

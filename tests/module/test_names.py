@@ -20,7 +20,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 import autoopt
 from autoopt.data.loaders import seed_all
-from autoopt.data.task import make_task
+from autoopt.data.make_task import make_task
 from autoopt.deployment.load import trained
 from autoopt.errors import TechniqueError
 from autoopt.module.applied import HELD, applied_to

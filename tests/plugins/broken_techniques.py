@@ -11,7 +11,9 @@ from torch.nn.functional import cross_entropy
 from torch.optim import SGD, Optimizer
 from torch.optim.lr_scheduler import LambdaLR, ReduceLROnPlateau
 
-from autoopt.data.task import Encoded, Examples
+from autoopt.data.examples import Encoded, Examples
+from autoopt.deployment.onnx import in_float32
+from autoopt.deployment.packed import unpacked
 from autoopt.domain import Acts, Choice, Range, Unavailable
 
 LOW = 0.5
@@ -184,6 +186,10 @@ def writes_in_place(images):
     return images.mul_(0.5)
 
 
+def of_one_seed(images):
+    return (images + torch.rand(images.shape, generator=torch.Generator().manual_seed(0))).clamp(0, 1)
+
+
 def own_noise(images):
     return images * float(numpy.random.default_rng().uniform())
 
@@ -269,6 +275,22 @@ def drops_again(model):
     model.append(nn.Dropout(0.5))
 
 
+def drops_everywhere(model):
+    for module in model.modules():
+        if isinstance(module, nn.ReLU):
+            module.register_forward_hook(lambda place, _, outputs: nn.functional.dropout(outputs, 0.5, place.training))
+
+
+def drops_alike(model):
+    def drop(place, _, outputs):
+        kept = torch.rand(outputs.shape, generator=torch.Generator().manual_seed(0)) > 0.5
+        return outputs * kept if place.training else outputs
+
+    for module in model.modules():
+        if hasattr(module, "branch"):
+            module.branch.register_forward_hook(drop)
+
+
 def shrinks_at_each_call(model):
     model[-1].weight.data.mul_(0.5)
 
@@ -318,6 +340,37 @@ def forgets_everything(model):
     empty = copy.deepcopy(model)
     nn.init.zeros_(empty[-1].weight)
     return empty
+
+
+class Clipped(nn.Module):
+    """Inputs are cut off where those of one example end."""
+
+    def __init__(self, model, most):
+        super().__init__()
+        self.model = model
+        self.register_buffer("most", most)
+
+    def forward(self, inputs):
+        return self.model(inputs.clamp(max=self.most))
+
+
+def sees_one_example(model, batches):
+    return Clipped(copy.deepcopy(model), next(iter(batches))[0][0].max())
+
+
+def leaves_zeros(model):
+    pruned = copy.deepcopy(model)
+    for parameter in pruned.parameters():
+        parameter.data[parameter.abs() < parameter.abs().median()] = 0
+    return pruned
+
+
+def leaves_a_graph(model, batches) -> nn.Module:
+    return in_float32(model, batches)
+
+
+def unpacks_what_was_pruned(model) -> Annotated[nn.Module, Acts(last=True)]:
+    return unpacked(model)
 
 
 def halves_in_place(model):

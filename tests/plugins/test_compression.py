@@ -13,7 +13,7 @@ from torch.optim import SGD
 from autoopt.config import compose
 from autoopt.data.feed import Feed
 from autoopt.data.task import Task
-from autoopt.deployment.onnx import to_onnx
+from autoopt.deployment.onnx import OnnxModel, to_onnx
 from autoopt.deployment.packed import Packed, kernels, unpacked
 from autoopt.deployment.quantized import HISTOGRAM_LEVELS
 from autoopt.domain import Unavailable
@@ -23,6 +23,7 @@ from autoopt.module.tuned import train_alike
 from autoopt.plugins.compression.distill import distill
 from autoopt.plugins.compression.half import half
 from autoopt.plugins.compression.low_rank import Factorised, low_rank
+from autoopt.plugins.compression.onnx import onnx as onnxruntime_form
 from autoopt.plugins.compression.prune_magnitude import prune_magnitude
 from autoopt.plugins.compression.prune_structured import prune_structured
 from autoopt.plugins.compression.quantize_aware import FakeActivation, FakeWeight, quantize_aware
@@ -603,6 +604,31 @@ def test_prune_structured_says_where_nothing_can_go():
         prune_structured(nn.Sequential(nn.Flatten(), nn.Linear(64, 10)).eval(), batches(images()), untrained)
 
 
+# onnx
+
+
+def test_onnx_computes_the_same_in_float32_in_another_runtime(net):
+    other = onnxruntime_form(net, batches(images()))
+    assert isinstance(other, OnnxModel) and other.stored_parameters == sum(p.numel() for p in net.parameters())
+    torch.testing.assert_close(other(images(7)), outputs(net, images(7)), rtol=1e-4, atol=1e-5)
+    kinds, weights = graph_of(other)
+    assert kinds.count("Conv") == 3 and {w.dtype.name for w in weights.values() if w.ndim > 1} == {"float32"}
+
+
+def test_onnx_is_what_int8_adds_to_and_is_used_with_neither_int8_nor_zeros():
+    space = Space.of(compose(["data=digits", "model=cnn", "device=cpu", "compression=all"]))
+    clashing = {frozenset(pair) for pair in clashes(space)}
+    assert {frozenset(("onnx", other)) for other in ("quantize_static", "quantize_dynamic", "prune_magnitude", "half")} <= clashing
+    assert frozenset(("onnx", "prune_structured")) not in clashing
+
+
+def clashes(space):
+    """The pairs of compressions that no recipe uses together."""
+    options = space.options["compression"]
+    pairs = itertools.combinations(options, 2)
+    return [pair for pair in pairs if options[pair[0]].technique.acts.clash(options[pair[1]].technique.acts)]
+
+
 # quantize_static, quantize_dynamic, quantize_aware
 
 
@@ -651,7 +677,7 @@ def test_quantize_static_takes_the_ranges_as_told(trained, capsys, monkeypatch):
     model, _ = trained
     graph, inputs = to_onnx(model, images(2)), images(64)
     inputs[5, 0, 3, 3] = 50.0
-    monkeypatch.setattr("autoopt.deployment.quantized.to_onnx", lambda *_: graph)
+    monkeypatch.setattr("autoopt.deployment.onnx.to_onnx", lambda *_: graph)
     weights = [graph_of(quantize_static(model, batches(inputs), calibration=way))[1] for way in ("minmax", "percentile")]
     everything, percentile = (each["input_scale"].item() for each in weights)
     assert everything == pytest.approx(50 / 255)
@@ -673,8 +699,10 @@ def test_quantize_static_of_sorted_classes_is_that_of_shuffled_ones():
 @pytest.mark.slow
 def test_quantize_static_says_where_there_is_no_int8_form():
     model = recurrent(SEQUENCE).eval()
-    with pytest.raises(Unavailable, match="only 1% of the weights are in layers that can run in int8"):
+    with pytest.raises(Unavailable, match=r"only 1% of the weights are in layers that can run in int8; most others are in LSTM$"):
         quantize_static(model, batches(torch.rand(16, 7, 5)))
+    with pytest.raises(Unavailable, match=r"only \d% of the weights are in layers that can run in int8; most others are in GRU$"):
+        quantize_dynamic(recurrent(SEQUENCE, cell="gru").eval(), batches(torch.rand(16, 7, 5)))
 
 
 @pytest.mark.slow

@@ -10,7 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
-from autoopt.data.task import make_task
+from autoopt.data.make_task import make_task
 from autoopt.errors import BadInput
 from autoopt.plugins.data.hugging_face import hugging_face
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
-from autoopt.data.task import make_task
+from autoopt.data.make_task import make_task
 from autoopt.domain import Unavailable
 from autoopt.errors import BadInput
 from autoopt.plugins.data import torchvision as plugin

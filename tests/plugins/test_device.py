@@ -205,6 +205,7 @@ def test_gpus_have_all_hooks(two_gpus):
         ({"strategy": "fsdp", "devices": 2}, "strategy=fsdp shards a model over the memories of several GPUs"),
         ({"strategy": "tensor", "devices": 2}, "processes on a CPU share one memory"),
         ({"strategy": "ddp", "devices": 2, "hook": "bf16"}, "hook=bf16 needs GPUs: gloo"),
+        ({"strategy": "ddp", "devices": 2, "sync_batchnorm": True}, "sync_batchnorm=true needs GPUs: torch computes"),
     ],
 )
 def test_what_a_cpu_cannot_do(values, reason):
@@ -215,6 +216,19 @@ def test_what_a_cpu_cannot_do(values, reason):
 def test_powersgd_on_a_cpu_beside_a_gpu(two_gpus):
     with pytest.raises(Unavailable, match="hook=powersgd needs the GPU in torch if there is one"):
         cpu(toy_network(), devices=2, strategy="ddp", hook="powersgd")
+
+
+def test_batch_norms_are_synchronised_over_the_parts_of_a_batch(two_gpus):
+    model = nn.Sequential(nn.Linear(2, 2), nn.BatchNorm1d(2))
+    arguments = {name: cuda(model, devices=2, strategy="ddp", sync_batchnorm=name == "synced") for name in ("alone", "synced")}
+    assert [given["sync_batchnorm"] for given in arguments.values()] == [False, True]
+    here = {"accelerator": "cpu", "devices": 2, "strategy": DDPStrategy(), "sync_batchnorm": arguments["synced"]["sync_batchnorm"]}
+    synced = L.Trainer(**here, logger=False, enable_checkpointing=False).strategy._layer_sync.apply(model)
+    assert isinstance(synced[1], nn.SyncBatchNorm)
+    with pytest.raises(
+        ValueError, match=r"sync_batchnorm=true: it joins the statistics of the parts of strategy=ddp, but the strategy is fsdp"
+    ):
+        cuda(model, devices=2, strategy="fsdp", sync_batchnorm=True)
 
 
 @pytest.mark.parametrize(

@@ -215,7 +215,7 @@ def equal(one: dict, other: dict, but: str = "nothing") -> bool:
 def test_pretrained_takes_everything_that_fits(stored):
     source, model = Blocks(classes=5), Blocks(classes=3)
     before = copy.deepcopy(model.head.state_dict())
-    pretrained(model, path=stored(source))
+    pretrained(model, None, path=stored(source))
     assert equal(model.state_dict(), source.state_dict(), but="head.")
     assert equal(model.head.state_dict(), before)
     assert all(p.requires_grad and getattr(p, "lr_scale", 1.0) == 1.0 for p in model.parameters())
@@ -224,7 +224,7 @@ def test_pretrained_takes_everything_that_fits(stored):
 def test_pretrained_takes_the_statistics_of_norms_too(stored):
     source, model = nn.Sequential(nn.Linear(4, 4), nn.BatchNorm1d(4)), nn.Sequential(nn.Linear(4, 4), nn.BatchNorm1d(4))
     source(torch.randn(8, 4))
-    pretrained(model, path=stored(source))
+    pretrained(model, None, path=stored(source))
     assert equal(model.state_dict(), source.state_dict()) and model[1].num_batches_tracked == 1
 
 
@@ -232,16 +232,16 @@ def test_pretrained_takes_the_statistics_of_norms_too(stored):
 def test_a_prefix_may_stand_in_the_file_alone_or_in_the_model_alone(stored, in_file, said):
     source = Blocks()
     model, wrapped = Blocks(), nn.ModuleDict({in_file[:-1]: Blocks()})
-    pretrained(model, path=stored(source, in_file), **said)
+    pretrained(model, None, path=stored(source, in_file), **said)
     assert equal(model.state_dict(), source.state_dict())
-    pretrained(wrapped, path=stored(source), **said)
+    pretrained(wrapped, None, path=stored(source), **said)
     assert equal(wrapped[in_file[:-1]].state_dict(), source.state_dict())
 
 
 @pytest.mark.parametrize("classes", [3, 5])
 def test_freezing_trains_what_was_not_loaded_and_always_the_last_layer(stored, classes):
     model = Blocks()
-    pretrained(model, path=stored(Blocks(classes)), freeze=True)
+    pretrained(model, None, path=stored(Blocks(classes)), freeze=True)
     assert {name for name, p in model.named_parameters() if p.requires_grad} == {"head.weight", "head.bias"}
 
 
@@ -253,13 +253,13 @@ def test_norms_of_frozen_layers_keep_and_use_their_statistics(stored, affine):
 
     source, model, inputs = network(), network(), 3 + torch.randn(8, 4)
     source(torch.randn(8, 4))
-    pretrained(model, path=stored(source), freeze=True)
+    pretrained(model, None, path=stored(source), freeze=True)
     for each in (model, copy.deepcopy(model)):
         each.train()(inputs)
         assert equal(each.state_dict(), source.state_dict())
         assert torch.equal(each.train()[:2](inputs), each.eval()[:2](inputs)) and each.train()[2].training
     unfrozen = network(width=5)
-    pretrained(unfrozen, path=stored(source), freeze=True)
+    pretrained(unfrozen, None, path=stored(source), freeze=True)
     unfrozen.train()(inputs)
     assert equal(unfrozen[1].state_dict(), source[1].state_dict()) and unfrozen[4].running_mean.abs().max() > 0
 
@@ -267,13 +267,13 @@ def test_norms_of_frozen_layers_keep_and_use_their_statistics(stored, affine):
 def test_what_stays_frozen_of_a_model_is_what_its_author_froze(stored):
     model = Blocks()
     model.stem.weight.requires_grad_(False)
-    pretrained(model, path=stored(Blocks()))
+    pretrained(model, None, path=stored(Blocks()))
     assert {name for name, p in model.named_parameters() if not p.requires_grad} == {"stem.weight"}
 
 
 def test_rates_fall_with_the_distance_from_the_output(stored):
     model = Blocks()
-    pretrained(model, path=stored(Blocks(classes=5)), layer_decay=0.5)
+    pretrained(model, None, path=stored(Blocks(classes=5)), layer_decay=0.5)
     scales = {name: getattr(p, "lr_scale", 1.0) for name, p in model.named_parameters()}
     depth = {"stem": 4, "norm": 4, "blocks.0": 3, "blocks.1": 2, "blocks.2": 1, "head": 0}
     expected = {name: 0.5 ** next(d for layer, d in depth.items() if name.startswith(f"{layer}.")) for name in scales}
@@ -285,27 +285,52 @@ def test_norms_of_a_sequence_belong_to_the_layer_before_them(stored):
         return nn.Sequential(nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten(), nn.Linear(16, 4), nn.ReLU(), nn.Linear(4, 2))
 
     model = sequence()
-    pretrained(model, path=stored(sequence()), layer_decay=0.5)
+    pretrained(model, None, path=stored(sequence()), layer_decay=0.5)
     scales = [getattr(p, "lr_scale", 1.0) for p in model.parameters()]
     assert scales == [0.25] * 4 + [0.5] * 2 + [1.0] * 2
+
+
+class HeadFirst(nn.Module):
+    """Written in another order than that of its calls."""
+
+    def __init__(self):
+        super().__init__()
+        self.head, self.attend = nn.Linear(4, 2), nn.MultiheadAttention(4, 1, batch_first=True)
+        self.stem, self.place = nn.Linear(3, 4), nn.Parameter(torch.zeros(5, 4))
+
+    def forward(self, inputs):
+        states = self.stem(inputs) + self.place
+        return self.head(self.attend(states, states, states)[0][:, 0])
+
+
+def test_depth_is_that_of_a_forward_pass_whatever_is_written_first(stored):
+    path, batch = stored(HeadFirst()), (torch.rand(6, 5, 3), torch.zeros(6))
+    model = HeadFirst().train()
+    pretrained(model, batch, path=path, layer_decay=0.5)
+    scales = {name: p.lr_scale for name, p in model.named_parameters() if hasattr(p, "lr_scale")}
+    weights = {name: scale for name, scale in scales.items() if "bias" not in name}
+    assert weights == {"attend.out_proj.weight": 0.5, "attend.in_proj_weight": 0.25, "stem.weight": 0.125, "place": 0.0625}
+    assert model.training and not any(module._forward_pre_hooks for module in model.modules())
+    pretrained(model, batch, path=path, freeze=True)
+    assert {name for name, p in model.named_parameters() if p.requires_grad} == {"head.weight", "head.bias"}
 
 
 def test_a_file_of_which_nothing_fits_is_told(stored):
     path = stored(nn.Sequential(nn.Linear(7, 7)), "net.")
     said = r"nothing in \S+ fits the model; it has net\.0\.\w+ \(7.*\); the model has blocks\.0\.down\.bias \(4,\), .* and \d+ more"
     with pytest.raises(BadInput, match=said):
-        pretrained(Blocks(), path=path)
+        pretrained(Blocks(), None, path=path)
 
 
 def test_a_count_of_batches_is_nothing_that_fits(stored):
     path = stored(nn.Sequential(nn.Linear(7, 7), nn.BatchNorm1d(7)))
     with pytest.raises(BadInput, match="nothing in"):
-        pretrained(nn.Sequential(nn.Linear(4, 4), nn.BatchNorm1d(4)), path=path)
+        pretrained(nn.Sequential(nn.Linear(4, 4), nn.BatchNorm1d(4)), None, path=path)
 
 
 def test_what_is_no_safetensors_file_is_told(tmp_path):
     with pytest.raises(BadInput, match=r"there is no file elsewhere\.safetensors"):
-        pretrained(Blocks(), path="elsewhere.safetensors")
+        pretrained(Blocks(), None, path="elsewhere.safetensors")
     (tmp_path / "a.txt").write_text("weights")
     with pytest.raises(BadInput, match=r"a\.txt is not a safetensors file"):
-        pretrained(Blocks(), path=str(tmp_path / "a.txt"))
+        pretrained(Blocks(), None, path=str(tmp_path / "a.txt"))

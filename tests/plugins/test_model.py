@@ -1,18 +1,23 @@
 import importlib
 import math
 import sys
+from dataclasses import replace
 
+import onnx
 import pytest
 import torch
 from torch import nn
 from torch.nn.utils.rnn import pack_padded_sequence
 
+from autoopt.data.scale import Scale
 from autoopt.data.task import Task
+from autoopt.deployment.onnx import to_onnx
 from autoopt.domain import Unavailable
-from autoopt.module.build import activation_sites
+from autoopt.module.activations import activation_sites
 from autoopt.plugins.model import timm as timm_file
 from autoopt.plugins.model.cnn import cnn
 from autoopt.plugins.model.linear import linear
+from autoopt.plugins.model.mean_embedding import MeanEmbedding
 from autoopt.plugins.model.mlp import mlp
 from autoopt.plugins.model.recurrent import recurrent
 from autoopt.plugins.model.resnet import Residual, resnet
@@ -103,6 +108,17 @@ def test_what_sees_words_as_a_bag_knows_no_order_and_no_padding(build):
     torch.testing.assert_close(model(shuffled), model(WORDS))
     torch.testing.assert_close(model(WORDS[2:, :1]), model(WORDS[2:]))
     torch.testing.assert_close(model(torch.cat([WORDS, WORDS], 1)), model(WORDS))  # shares, no counts
+
+
+def test_the_mean_of_words_is_that_of_an_embedding_bag_which_onnx_would_loop_over():
+    model, bag = MeanEmbedding(20, 4), nn.EmbeddingBag(20, 4, mode="mean", padding_idx=0)
+    bag.load_state_dict(model.state_dict())
+    nn.init.normal_(model.weight.detach()[0])  # as an initializer may leave it
+    words = torch.cat([WORDS, torch.zeros_like(WORDS[:1])])
+    torch.testing.assert_close(model(words), bag(words))
+    for build in (linear, mlp):
+        graph = onnx.load_from_string(to_onnx(build(TOKENS), WORDS)).graph
+        assert not {"Loop", "SequenceEmpty"} & {node.op_type for node in graph.node}
 
 
 def test_linear_over_words_is_a_logistic_regression_on_their_shares():
@@ -291,6 +307,18 @@ def test_pretrained_timm_models_see_images_as_they_were_trained(fake_timm, task,
     assert model.model.pretrained
     seen = (inputs - torch.tensor(mean).view(-1, 1, 1)) / torch.tensor(deviation).view(-1, 1, 1)
     torch.testing.assert_close(model(inputs), model.model(seen))
+
+
+@pytest.mark.parametrize("task", [COLOR, IMAGE])
+def test_pretrained_timm_models_see_scaled_images_as_they_were_trained(fake_timm, task):
+    channels = task.input_shape[0]
+    mean, deviation = (torch.tensor(values[:channels]).view(-1, 1, 1) for values in ((50.0, 90.0, 100.0), (20.0, 30.0, 70.0)))
+    pixels = torch.rand(2, *task.input_shape)
+    model = fake_timm.timm(task, name="flexible", pretrained=True)
+    scaled = replace(task, inputs=Scale(mean.double(), deviation.double()), encoding={"values": [0.0, 250.0]})
+    other = fake_timm.timm(scaled, name="flexible", pretrained=True)
+    other.model = model.model
+    torch.testing.assert_close(other((255 * pixels - mean) / deviation), model(pixels))
 
 
 def test_timm_is_for_images(fake_timm):

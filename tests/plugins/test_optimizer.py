@@ -11,7 +11,8 @@ from torch import nn
 from torch.nn.functional import cross_entropy
 from torch.utils.data import DataLoader
 
-from autoopt.data.task import Examples, make_task
+from autoopt.data.examples import Examples
+from autoopt.data.make_task import make_task
 from autoopt.domain import Unavailable
 from autoopt.module.tuned import parameter_groups
 from autoopt.orders import Train

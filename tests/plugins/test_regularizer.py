@@ -14,8 +14,10 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 from torch.optim import SGD
 
+from autoopt.data.examples import Examples
 from autoopt.data.feed import overridden
-from autoopt.data.task import Examples, Task, make_task
+from autoopt.data.make_task import make_task
+from autoopt.data.task import Task
 from autoopt.domain import Acts, Unavailable
 from autoopt.module.chosen import Chosen
 from autoopt.orders import Train
@@ -256,6 +258,25 @@ def test_dropout_stays_away_from_a_residual_trunk():
     assert model[2].seen[1] == pytest.approx(before[0][1], abs=0.1)
 
 
+class Late(nn.Module):
+    """Its activations are written last; one of them gives the outputs."""
+
+    def __init__(self):
+        super().__init__()
+        self.out, self.one, self.two = nn.Softplus(), nn.Linear(4, 64), nn.Linear(64, 3)
+        self.act, self.inner = nn.Sequential(nn.Softplus()), nn.Softplus()
+
+    def forward(self, inputs):
+        return self.out(self.two(self.inner(self.act(self.one(inputs)))))
+
+
+def test_dropout_acts_before_the_last_layer_whatever_was_written_last():
+    shares = zeros(with_dropout(Late(), torch.rand(2, 4), p=0.5), torch.rand(200, 4))
+    assert (shares["act.0"], shares["inner"], shares["out"]) == (pytest.approx(0.5, abs=0.05), pytest.approx(0.5, abs=0.05), 0)
+    with pytest.raises(Unavailable, match="on a residual trunk, or gives its outputs"):
+        with_dropout(nn.Sequential(nn.Linear(4, 3), nn.Softplus()), torch.rand(2, 4))
+
+
 def test_dropout_after_selu_keeps_mean_and_variance():
     model = nn.Sequential(nn.Linear(4, 64), nn.SELU(), nn.Linear(64, 2))
     with_dropout(model, torch.rand(2, 4), p=0.3)
@@ -275,7 +296,7 @@ def test_dropout_says_where_it_cannot_act():
 
 
 def test_dropout_needs_something_to_drop():
-    with pytest.raises(Unavailable, match="the model has neither dropout nor an activation module after a hidden layer"):
+    with pytest.raises(Unavailable, match=r"the model has neither dropout nor an activation module$"):
         dropout(nn.Linear(2, 2))
 
 
@@ -305,6 +326,21 @@ def test_stochastic_depth_keeps_names_and_what_is_evaluated():
     assert model.state_dict().keys() == untouched.state_dict().keys()
     last = model.train()[-1]
     assert (last(torch.ones(3000, 3)) != 1).all(1).float().mean().item() == pytest.approx(0.9, abs=0.02)  # the later one holds
+
+
+def test_stochastic_depth_goes_by_the_order_in_which_blocks_are_called():
+    class Backwards(nn.Sequential):
+        def forward(self, inputs):
+            for block in reversed(self):
+                inputs = block(inputs)
+            return inputs
+
+    model = Backwards(*blocks())
+    stochastic_depth(model, survival=0.6)
+    inputs = torch.randn(3000, 3)
+    model(inputs)
+    kept = [1 - (block(inputs) == inputs).all(1).float().mean().item() for block in model]
+    assert kept == pytest.approx([0.6, 0.7, 0.8, 0.9], abs=0.03)
 
 
 def test_stochastic_depth_needs_residual_blocks():

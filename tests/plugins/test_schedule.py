@@ -13,7 +13,8 @@ from torch.optim import SGD
 from torch.optim.lr_scheduler import OneCycleLR
 from torch.utils.data import DataLoader
 
-from autoopt.data.task import Examples, make_task
+from autoopt.data.examples import Examples
+from autoopt.data.make_task import make_task
 from autoopt.orders import Train
 from autoopt.plugins.optimizer.gd import gd
 from autoopt.plugins.optimizer.sam import sam

@@ -17,7 +17,7 @@ from torch.optim import Optimizer
 from torch.utils.data import DataLoader, IterableDataset, TensorDataset
 
 from autoopt.config import compose
-from autoopt.data.task import Examples
+from autoopt.data.examples import Examples
 from autoopt.domain import Unavailable
 from autoopt.errors import BadInput, NonFinite, StoreFault, TechniqueError
 from autoopt.orders import Compress, Graph, Measure, Order, Outcome, Problem, Train, TryOut

@@ -16,8 +16,9 @@ from torch.utils.data import DataLoader, TensorDataset
 from autoopt.api import compose_tree
 from autoopt.commands.plan import data_lines
 from autoopt.config import compose
+from autoopt.data.examples import Examples
 from autoopt.data.scale import Scale
-from autoopt.data.task import Examples, Task
+from autoopt.data.task import Task
 from autoopt.domain import Acts
 from autoopt.errors import BadInput
 from autoopt.slots import SLOTS
@@ -176,7 +177,11 @@ def test_a_broken_technique_that_is_not_selected_disturbs_nobody(site):
         ("model", "number", r"is a function that returns int; expected a subclass of torch\.nn\.Module, or a function annotated"),
         ("model", "Other", r"is a class; expected a subclass of torch\.nn\.Module, or a function annotated to return one"),
         ("model", "unsaid", r"is a function that does not say what it returns; expected a subclass of torch\.nn\.Module"),
-        ("data", "Network", r"is a class; expected a subclass of autoopt\.data\.task\.Examples or lightning\.pytorch\.LightningDataModule"),
+        (
+            "data",
+            "Network",
+            r"is a class; expected a subclass of autoopt\.data\.examples\.Examples or lightning\.pytorch\.LightningDataModule",
+        ),
         (
             "data",
             "number",

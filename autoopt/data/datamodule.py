@@ -1,0 +1,124 @@
+"""From a user's data module to a task: by its first batch and its training targets."""
+
+import copy
+import traceback
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import torch
+from lightning.pytorch import LightningDataModule
+from lightning.pytorch.utilities.model_helpers import is_overridden
+from torch.utils.data import DataLoader
+
+from autoopt.data.arrays import are_labels, binary_rows, checked_classes, one_hot
+from autoopt.data.batch import Layout, batch_layout
+from autoopt.data.image_values import WITHIN, are_images
+from autoopt.data.loaders import BatchSize, drawn_alike, run_setup, sized
+from autoopt.data.task import Task
+from autoopt.errors import BadInput
+
+ENDLESS = 10_000
+"""More batches than this from a loader without a length count as a stream that does not end."""
+
+
+def task_of_module(
+    datamodule: LightningDataModule, scan: bool, seed: int, remade: Callable[[str, int], LightningDataModule] | None
+) -> Task:
+    """The task of a data module, by its first batch and its training targets.
+
+    The data module is set up here, once: a `setup` that draws the parts at random would draw others for each trial.
+
+    Raises:
+        BadInput: a network cannot be trained or validated on the batches of its loaders.
+    """
+    with drawn_alike(seed):
+        datamodule.prepare_data()
+    run_setup(datamodule, "fit", seed)
+    testing, notes = tested(datamodule, seed)
+    task = task_of_batches(datamodule, scan)
+    size, has_length = BatchSize.of(datamodule, remade), sized(datamodule.train_dataloader())
+    return replace(task, testing=testing, batch_size=size, sized=has_length, notes=notes)
+
+
+def tested(datamodule: LightningDataModule, seed: int) -> tuple[LightningDataModule | None, tuple[str, ...]]:
+    """A copy of the data module with its test stage set up, as that may undo the training stage; or None, and a note on why."""
+    if not is_overridden("test_dataloader", datamodule):
+        return None, ()
+    try:
+        return run_setup(copy.copy(datamodule), "test", seed), ()
+    except Exception as error:
+        traceback.print_exc()
+        return None, (f"the test stage cannot be set up ({type(error).__name__}: {' '.join(str(error).split())})",)
+
+
+def task_of_batches(datamodule: LightningDataModule, scan: bool) -> Task:
+    """The task of a data module that is set up, by the batches of its loaders.
+
+    Raises:
+        BadInput: a network cannot be trained or validated on these batches.
+    """
+    if scan:
+        validates = is_overridden("val_dataloader", datamodule)
+        for name in ("train_dataloader", *(["val_dataloader"] if validates else [])):
+            check_loader(name, getattr(datamodule, name)())
+    batch = next(iter(datamodule.train_dataloader()))
+    layout = batch_layout(batch)
+    if layout is None or (scan and not isinstance(batch, list | tuple)):
+        if scan:
+            raise BadInput("data: the data module's batches are not tensors (inputs, targets); give a LightningModule that takes them")
+        return Task("unknown", datamodule=datamodule)
+    if scan and len(batch) > 2:
+        way = "give a LightningModule that takes them, or batches without the others"
+        raise BadInput(f"data: the data module's batches hold {len(batch)} tensors, but a network takes two, (inputs, targets); {way}")
+    inputs, targets = batch[layout.inputs], batch[layout.targets]
+    encoding = {"values": [float(inputs.min()), float(inputs.max())]} if are_images(inputs) and inputs.is_floating_point() else {}
+    common: dict[str, Any] = {"datamodule": datamodule, "unoffered": unoffered_of(batch, layout, scan), "encoding": encoding}
+    shape = tuple(inputs.shape[1:])
+    if scan and binary_rows(targets):  # only all of them tell labels from classes and values
+        targets = torch.cat([b[1] for b in datamodule.train_dataloader()])
+    if are_labels(targets):
+        return Task("multilabel", shape, targets.shape[1], **common)
+    if targets.is_floating_point() and not (scan and (targets.ndim > 2 or one_hot(targets))):
+        return Task("regression", shape, targets.shape[1] if targets.ndim > 1 else 1, **common)
+    counts = None
+    if scan:
+        labels = torch.cat([checked_classes(b[1], "the data module's targets") for b in datamodule.train_dataloader()])
+        counts = torch.bincount(labels, minlength=targets.shape[1] if targets.ndim == 2 else 0)
+    outputs = 0 if counts is None else len(counts)
+    return Task("classification", shape, outputs, class_counts=counts, **common)
+
+
+def unoffered_of(batch: Any, layout: Layout, scanned: bool) -> dict[str, str]:
+    """Why batches like this cannot be offered to augmentations, by the names under which they cannot.
+
+    Args:
+        scanned: they are for a plain network, which gets classes or labels of them.
+    """
+    inputs = batch[layout.inputs]
+    reasons: dict[str, str] = {}
+    if inputs.ndim == 4 and not (inputs.min() >= 0 and inputs.max() <= 1):
+        reasons |= dict.fromkeys(WITHIN, "the data module's images have values outside of [0, 1]")
+    if not inputs.is_floating_point():
+        reasons |= dict.fromkeys(("planes", "inputs"), f"the data module's inputs are {inputs.dtype}, not floating-point numbers")
+    if not scanned and not batch[layout.targets].is_floating_point() and batch[layout.targets].ndim > 1:
+        reasons["targets"] = f"the targets are {tuple(batch[layout.targets].shape)} integers, not one class for each example"
+    if layout.masks:
+        reasons |= {"images": "the masks would not be moved with the images", "targets": "the targets are masks, which are not mixed"}
+    if layout.misfits:
+        odd = batch[layout.misfits[0]]
+        reason = f"the batches hold {tuple(odd.shape)} beside the images, which would not be moved with them"
+        reasons |= dict.fromkeys(("planes", "images", "targets"), reason)
+    return reasons
+
+
+def check_loader(name: str, loader: object) -> None:
+    """Raise BadInput if a hook of a data module returns several loaders, or one that does not end."""
+    inner = getattr(loader, "iterables", loader)  # of Lightning's CombinedLoader
+    several = list(inner.values()) if isinstance(inner, dict) else inner
+    if isinstance(several, list | tuple) and several and isinstance(several[0], DataLoader):
+        way = "join their data sets in one (torch.utils.data.ConcatDataset)"
+        raise BadInput(f"data: the data module's {name} gives {len(several)} loaders; {way}, or give a LightningModule that takes them")
+    if not sized(loader) and any(number > ENDLESS for number, _ in enumerate(loader, 1)):  # type: ignore[arg-type]
+        way = "give it a length (__len__), or give a LightningModule and trainer.limit_train_batches"
+        raise BadInput(f"data: the data module's {name} gave {ENDLESS:,} batches without an end, but a network is trained in epochs; {way}")
