@@ -23,6 +23,7 @@ from autoopt.study.confirm import planned, share_of
 from autoopt.study.decide import decide
 from autoopt.study.explore import explore
 from autoopt.study.folder import Folder
+from autoopt.study.intact import check_recipes
 from autoopt.study.journal import Journal
 from autoopt.study.mirror import listener
 from autoopt.study.preflight import preflight, rehearse
@@ -220,6 +221,7 @@ def open_study(warm: Warm, settled: Settled, asking: bool) -> Iterator[Study]:
     folder, screen, first = warm.folder, warm.runner.screen, settled.goal.first
     journal = Journal(folder.path / "journal.log", folder.name, first.direction)
     try:
+        check_recipes([record for stage in STORED for record in journal.records(stage)], Space.of(warm.tree), warm.baseline)
         budget = budget_of(warm, settled, journal, asking)
         mirror = listener(warm.tree, folder, settled.goal, journal, warm.facts)
         screen.goal = settled.goal
