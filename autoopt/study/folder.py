@@ -16,6 +16,7 @@ from autoopt.errors import BadInput
 from autoopt.slots import SLOTS
 from autoopt.study.journal_file import StoreError
 from autoopt.study.settled import Settled
+from autoopt.tracking.spool import redacted, secrets
 
 ROOT = "autoopt-runs"
 FORMAT = 2
@@ -117,7 +118,9 @@ class Folder:
 
     def settle(self, settled: Settled, facts: Mapping[str, Any]) -> None:
         """Write config.yaml and, when the study begins, space.yaml."""
-        replace_file(self.path / "config.yaml", yaml.safe_dump({**self.tree, "name": self.name}, sort_keys=False))
+        node = self.tree["tracking"]
+        kept = {**self.tree, "name": self.name, "tracking": {**node, "uri": node["uri"] and redacted(node["uri"], secrets(node["uri"]))}}
+        replace_file(self.path / "config.yaml", yaml.safe_dump(kept, sort_keys=False), mode=0o600)
         if self.locked is None:
             space, first = settled.space, settled.goal.first
             locked = {
@@ -148,14 +151,19 @@ class Folder:
         os.close(self.lock)
 
 
-def replace_file(path: Path, text: str) -> None:
+def replace_file(path: Path, text: str, mode: int = 0o666) -> None:
     """Replace a file in one step, so that a crash leaves the old file or the new file.
+
+    Args:
+        mode: its permissions, before the user's umask.
 
     Raises:
         StoreError: the file cannot be written; the old file stays.
     """
     draft = path.with_suffix(f"{path.suffix}.new")
     try:
+        draft.unlink(missing_ok=True)  # it may have other permissions
+        draft.touch(mode)
         draft.write_text(text)
         draft.replace(path)
     except OSError as error:
