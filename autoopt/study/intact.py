@@ -1,6 +1,7 @@
 """Whether the recipes of a journal are of the study's space: known before a trial goes on with one of them."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from autoopt.config import FROM, paths_in_recipe, refuse_unnamed
@@ -8,6 +9,14 @@ from autoopt.errors import BadInput
 from autoopt.recipe import Recipe
 from autoopt.space import Domain, Space
 from autoopt.study.record import Record
+
+
+def check_journal(folder: Path, trials: Sequence[Any]) -> None:
+    """Raise BadInput where a study has results, but its journal does not know its trials: it would begin anew over them."""
+    left = [path for path in (folder / "verdict.yaml", *sorted((folder / "trials").glob("[0-9]*"))) if path.exists()]
+    if left and not trials:
+        remedy = "restore it from a backup, rename the folder back, or give the search another name="
+        raise BadInput(f"{folder / 'journal.log'} has no trials of {folder.name}, but {left[0].relative_to(folder)} is there: {remedy}")
 
 
 def check_recipes(records: Sequence[Record], space: Space, baseline: Recipe | None) -> None:

@@ -23,7 +23,7 @@ from autoopt.study.confirm import planned, share_of
 from autoopt.study.decide import decide
 from autoopt.study.explore import explore
 from autoopt.study.folder import Folder
-from autoopt.study.intact import check_recipes
+from autoopt.study.intact import check_journal, check_recipes
 from autoopt.study.journal import Journal
 from autoopt.study.mirror import listener
 from autoopt.study.preflight import preflight, rehearse
@@ -263,6 +263,7 @@ def search(tree: Tree, screen: Screen, executor: Executor | None = None, asking:
         Interrupted: a signal came; the same call resumes.
     """
     with warm(tree, screen, executor) as ready, open_study(ready, ready.begin(), asking) as study:
+        check_journal(folder=study.folder.path, trials=study.journal.trials(SEARCH))
         explore(study)
         compress(study, top=most_confirmed(study))
         verdict = decide(study)
