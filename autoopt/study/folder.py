@@ -19,7 +19,7 @@ from autoopt.study.settled import Settled
 from autoopt.tracking.spool import redacted, secrets
 
 ROOT = "autoopt-runs"
-FORMAT = 2
+FORMAT = 3
 """The version of space.yaml and of the journal; a study of another version is refused."""
 IDENTITY = (*SLOTS, "split", "seed", "objective", "direction", "metrics")
 SETTLED = ("identity", "objective", "direction", "part", "left_out", "quarantined", "unfit")

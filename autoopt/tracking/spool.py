@@ -96,9 +96,12 @@ class Spool:
         os.ftruncate(self._file, size)
 
     def first(self) -> dict[str, str]:
-        """The first line, which names the spool; empty in a new one."""
-        line = os.pread(self._file, BLOCK, 0).partition(b"\n")[0]
-        return json.loads(line) if line else {}
+        """The first line, which names the spool; empty in a new one, or where it is spoilt: MLflow then gets new runs."""
+        try:
+            line = json.loads(os.pread(self._file, BLOCK, 0).partition(b"\n")[0])
+        except ValueError:
+            return {}
+        return line if isinstance(line, dict) else {}
 
     def append(self, record: dict[str, object]) -> None:
         self._rest += json.dumps(record, default=str).encode() + b"\n"

@@ -14,6 +14,7 @@ from autoopt.config import compose
 from autoopt.errors import BadInput
 from autoopt.goal import Goal, Objective
 from autoopt.space import Space
+from autoopt.study.folder import FORMAT
 from autoopt.study.intact import check_journal
 from autoopt.study.journal import Journal
 from autoopt.study.record import Record
@@ -229,7 +230,7 @@ def test_a_spoilt_study_is_told_in_one_line_and_hides_no_other(run, begun, name,
     assert err.count("\n") == 1 and f"runs/signs/{name}" in err
 
 
-@pytest.mark.parametrize("text", ["", "format: 2", "a: [", "[]"])
+@pytest.mark.parametrize("text", ["", f"format: {FORMAT}", "a: [", "[]"])
 def test_a_spoilt_space_ends_a_search_before_it_begins(run, begun, text):
     (begun / "space.yaml").write_text(text)
     before = (begun / "config.yaml").read_text()
