@@ -12,7 +12,7 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader, Dataset
 
-from autoopt.config import Tree, compose, is_live
+from autoopt.config import Tree, allow, compose, is_live, paths_in_recipe, refuse_unnamed
 from autoopt.data.loaders import as_datamodule
 from autoopt.deployment.load import load
 from autoopt.errors import BadInput
@@ -59,6 +59,7 @@ def search(
     model: Factory | None = None,
     data: Given | None = None,
     trainer: Mapping[str, Any] | None = None,
+    trust: Sequence[str | Factory] = (),
     quiet: bool = False,
 ) -> Searched:
     """Search for a better recipe; the same call resumes.
@@ -69,6 +70,7 @@ def search(
         data: a class or function that makes a `LightningDataModule` or `autoopt.data.examples.Examples`; or data sets or loaders,
             (train, validation) or (train, validation, test).
         trainer: arguments of Lightning's Trainer, by name: values, `Choice` or `Range`; `callbacks` is a function that makes them.
+        trust: the code in files (`baseline=FILE`) that may be imported: classes and functions, or import paths such as `my_models:Net`.
         quiet: print nothing.
 
     Raises:
@@ -77,6 +79,7 @@ def search(
         Interrupted: a signal came; the same call resumes.
         StoreError: the study's folder cannot be written; nothing that was written is lost.
     """
+    allow(*trust)
     with Progress(quiet=quiet) as screen:
         verdict = study.search(compose_tree(overrides, model, data, trainer), screen)
     closing(verdict, screen.say)
@@ -89,6 +92,7 @@ def train(
     model: Factory | None = None,
     data: Given | None = None,
     trainer: Mapping[str, Any] | None = None,
+    trust: Sequence[str | Factory] = (),
     quiet: bool = False,
 ) -> training.Trained:
     """Train one recipe to its end, measure it on the test split and export it; the arguments are those of `search`.
@@ -97,6 +101,7 @@ def train(
         BadInput: with a line for every problem; nothing was started.
         NotConcluded: the training or its measurement failed.
     """
+    allow(*trust)
     with Progress(quiet=quiet) as screen:
         return training.train(compose_tree(overrides, model, data, trainer), screen)
 
@@ -144,7 +149,11 @@ def way_out(slot: str, made: object) -> str:
 
 
 def apply(
-    recipe: Recipe | str | Path, module: L.LightningModule, total_steps: int | None = None
+    recipe: Recipe | str | Path,
+    module: L.LightningModule,
+    total_steps: int | None = None,
+    *,
+    trust: Sequence[str | Factory] = (),
 ) -> tuple[L.LightningModule, list[L.Callback], dict[str, Any]]:
     """Apply a recipe to a LightningModule in your own script.
 
@@ -152,16 +161,21 @@ def apply(
         recipe: a recipe, a recipe file, a study's name (its best) or `NAME/TRIAL`.
         module: changed in place: its class is replaced by a subclass of it.
         total_steps: optimizer steps of the whole training, which some regularizers need.
+        trust: the code in the recipe that may be imported: classes and functions, or import paths such as `my_models:Net`; the
+            module's class is among it.
 
     Returns:
         the module, the callbacks (those of the techniques and of `trainer.callbacks`) and the Trainer arguments:
         `Trainer(callbacks=callbacks, **arguments).fit(module, …)`.
 
     Raises:
-        BadInput: the recipe cannot be read, or a regularizer needs `total_steps`; the module is unchanged.
+        BadInput: the recipe cannot be read or names code that you have not named, or a regularizer needs `total_steps`; the module is
+            unchanged.
         TechniqueError: a technique does not work with the module or on this machine; the module may have been changed.
     """
-    point = recipe if isinstance(recipe, Recipe) else Space.of(compose(recipe_overrides(str(recipe), None))).baseline()
+    allow(type(module), *trust)
+    point = recipe if isinstance(recipe, Recipe) else Space.of(compose([], base=recipe_overrides(str(recipe), None))).baseline()
+    refuse_unnamed("the recipe", paths_in_recipe(point.tree))
     chosen = Chosen(point)
     if total_steps is None and chosen.asks("regularizer", "total_steps"):
         names = ", ".join(t.name for t, _ in chosen.of("regularizer") if "total_steps" in t.asks)

@@ -112,6 +112,8 @@ def names_object(text: str, hint: Any, default: Any) -> bool:
 
 def named_object(node: Mapping[str, Any], hint: Any, default: Any, label: str) -> Made:
     path = str(node[FROM])
+    if not PATH.fullmatch(path):
+        raise BadInput(f"{label}={path}: expected an import path, such as my_models:Net")
     found = object_at(path, label)
     check_kind_of_argument(found, hint, f"{label}={path}")
     values = {key: value for key, value in node.items() if key not in (FROM, PARTIAL)}

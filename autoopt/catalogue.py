@@ -1,7 +1,9 @@
 """The installed techniques: names and distributions, from package metadata. Nothing is imported."""
 
 import json
+import os
 import shlex
+import sys
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from importlib.metadata import Distribution, EntryPoint, distribution, distributions, requires
@@ -16,7 +18,8 @@ GROUP = "autoopt."
 def catalogue() -> Mapping[tuple[str, str], list[tuple[EntryPoint, str]]]:
     """By slot and name, the entry points of the technique, each with its distribution."""
     entries: dict[tuple[str, str], list[tuple[EntryPoint, str]]] = {}
-    for installed in unique(distributions()):
+    here = ("", os.getcwd())  # nothing is installed by lying in the working directory
+    for installed in unique(distributions(path=[path for path in sys.path if path not in here])):
         owner = f"{installed.metadata['Name']} {installed.version}"  # the file is parsed each time
         for point in installed.entry_points:
             slot = point.group.removeprefix(GROUP)

@@ -20,6 +20,8 @@ COMMANDS = {
     "ui": "serve the MLflow pages of the runs",
 }
 CONFIGURED = ("search", "plan", "train")
+USER_CODE = (*CONFIGURED, "finish", "export", "plugins")
+"""The commands that may import modules of the working directory."""
 EXAMPLES = """  autoopt search data=digits model=cnn                      the recommended techniques of every slot
   autoopt search data=digits optimizer=adamw,sgd            one of these
   autoopt search data=digits optimizer.adamw.lr=0.003       pin a value
@@ -39,8 +41,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if argv is None else argv)
     debug = "--debug" in arguments
     arguments = [a for a in arguments if a != "--debug"]
-    if os.getcwd() not in sys.path:
-        sys.path.insert(0, os.getcwd())  # the user's own modules are in the working directory
     try:
         return dispatch(arguments)
     except BadInput as error:
@@ -75,7 +75,15 @@ def dispatch(arguments: list[str]) -> int:
     name, *rest = arguments
     if name not in COMMANDS:
         raise BadInput(f"No command named '{name}'. {nearest(name, COMMANDS)}")
+    if name in USER_CODE:
+        look_here_last()
     return int(importlib.import_module(f"autoopt.commands.{name}").run(rest))
+
+
+def look_here_last() -> None:
+    """Let modules of the working directory be imported, after all that is installed: they replace no module of another's."""
+    here = os.getcwd()
+    sys.path[:] = [*(path for path in sys.path if path not in ("", here)), here]
 
 
 def completion(flags: list[str]) -> int:
@@ -91,6 +99,7 @@ def completion(flags: list[str]) -> int:
     if not ended:
         print(*COMMANDS)
     elif name in CONFIGURED:
+        look_here_last()
         importlib.import_module("autoopt.commands.options").complete_line(flags, rest)
     return 0
 

@@ -476,7 +476,7 @@ def test_a_module_of_the_users_is_loaded(exported, model):
 
 def test_a_regularizer_that_changes_the_model_changes_what_is_loaded(exported):
     path, _, tested = exported(f"data={HERE}:examples", f"model={HERE}:Network", regularizer={"dropping": {"from": f"{HERE}:dropping"}})
-    loaded = autoopt.load(path)
+    loaded = autoopt.load(path, trust=[dropping])
     assert isinstance(loaded.model.layers[0], nn.Dropout)
     found = examples()
     rows = parts_of(found)["test"]
@@ -581,7 +581,7 @@ def test_a_model_whose_source_is_gone_is_bad_input(exported):
     card["recipe"]["model"] = {"gone": {"from": "gone:gone"}}
     (path / "model.json").write_text(json.dumps(card))
     with pytest.raises(BadInput, match="model/gone cannot be loaded: ModuleNotFoundError: No module named 'gone'"):
-        autoopt.load(path)
+        autoopt.load(path, trust=["gone:gone"])
 
 
 def test_a_folder_that_is_not_there_is_said():
@@ -640,7 +640,7 @@ def lasting(total_steps) -> L.Callback:
 def test_a_regularizer_that_asks_for_the_steps_is_given_them(chosen):
     recipe = chosen.replace(regularizer={"lasting": {"from": f"{HERE}:lasting"}})
     with pytest.raises(BadInput, match=r"regularizer=lasting needs total_steps: call apply\(…, total_steps=…\)"):
-        autoopt.apply(recipe, mine := Lit())
+        autoopt.apply(recipe, mine := Lit(), trust=[lasting])
     assert type(mine) is Lit
     autoopt.apply(recipe, mine, total_steps=80)
     assert ASKED == [80]

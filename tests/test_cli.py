@@ -92,6 +92,22 @@ def test_looking_things_up_imports_nothing_heavy():
     assert all(line.startswith(("0 [", "2 ['search', 'optimizer=x']")) for line in lines), lines
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [["list"], ["--help"], ["plugins", "data"], ["search", "data=digits", "--cfg", "job"], ["show", "x"], ["search", "--help"]],
+    ids=str,
+)
+def test_a_module_of_the_working_directory_replaces_none_that_is_installed(here, arguments):
+    for name in ("yaml", "random", "rich", "hydra", "optuna", "dataclasses"):
+        (here / f"{name}.py").write_text(f"open({str(here / 'ran')!r}, 'a').write(__name__)\nraise SystemExit(9)")
+    (here / "x-1.dist-info").mkdir()
+    (here / "x-1.dist-info" / "METADATA").write_text("Name: x\nVersion: 1\n")
+    (here / "x-1.dist-info" / "entry_points.txt").write_text("[autoopt.data]\nlying_here = random:data\n")
+    done = shell(*arguments)
+    assert done.returncode == (2 if arguments == ["show", "x"] else 0), done.stderr
+    assert not (here / "ran").exists() and "lying_here" not in done.stdout
+
+
 # words
 
 

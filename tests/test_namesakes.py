@@ -107,5 +107,5 @@ def test_a_project_that_imports_pytorch_lightning_is_trained_as_it_is_and_loaded
     assert done.returncode == 0, done.stderr
     assert "imported pytorch_lightning as lightning.pytorch 2." in done.stdout
     assert (tmp_path / "autoopt-runs/t/trials/0/log.txt").read_text().count("MY TRAINING STEP") == 4
-    loaded = run("import autoopt, torch\nprint(autoopt.load('autoopt-runs/t/best')(torch.rand(2, 3)).shape)", tmp_path)
+    loaded = run("import autoopt, torch\nprint(autoopt.load('autoopt-runs/t/best', trust=['own:Lit'])(torch.rand(2, 3)).shape)", tmp_path)
     assert loaded.stdout == "torch.Size([2, 1])\n", loaded.stderr

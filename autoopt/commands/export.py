@@ -12,16 +12,17 @@ from autoopt.study.export import Advice, export
 from autoopt.study.journal_file import StoreError
 from autoopt.study.stored import Stored
 
-HELP = """Usage: autoopt export NAME [TRIAL] [to=DIR] [root=DIR]
+HELP = """Usage: autoopt export NAME [TRIAL] [to=DIR] [root=DIR] [trust=module:object,…]
 
 Writes a trained model for deployment: model.safetensors, model.json, recipe.yaml, a README with the lines that load it,
 model.ckpt of a LightningModule, and model.onnx, checked against the torch model. The model is the study's best, or a trial
 whose weights were kept: a compressed model of the Pareto front (compress-3), or a training of the final comparison (17-final-0).
-DIR is by default best/ or export/TRIAL/ in the study's folder."""
+DIR is by default best/ or export/TRIAL/ in the study's folder. model.ckpt and model.onnx of a model of your own are written
+if trust= names its code."""
 
 
 def run(arguments: Sequence[str]) -> int:
-    parsed = read_words(arguments, "export", HELP, most=2, known=("root", "to"))
+    parsed = read_words(arguments, "export", HELP, most=2, known=("root", "to", "trust"))
     if parsed is None:
         return 0
     words, settings = parsed

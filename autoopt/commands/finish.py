@@ -3,18 +3,21 @@
 from collections.abc import Sequence
 
 from autoopt.commands.words import read_words, study_named
+from autoopt.config import compose
 from autoopt.errors import BadInput
+from autoopt.grammar import spell
 from autoopt.report.terminal import closing
 from autoopt.study.search import search
 from autoopt.terminal import Progress
 
-HELP = """Usage: autoopt finish NAME [root=DIR]
+HELP = """Usage: autoopt finish NAME [root=DIR] [trust=module:object,…] [tracking.uri=URI]
 
-Begins no new trials: confirms the best trials so far and writes the verdict."""
+Begins no new trials: confirms the best trials so far and writes the verdict. A study of your own code is finished
+once trust= names it."""
 
 
 def run(arguments: Sequence[str]) -> int:
-    parsed = read_words(arguments, "finish", HELP)
+    parsed = read_words(arguments, "finish", HELP, known=("root", "trust", "tracking.uri"))
     if parsed is None:
         return 0
     study = study_named(parsed, "finish")
@@ -22,7 +25,9 @@ def run(arguments: Sequence[str]) -> int:
         raise BadInput(f"{study.name} is a training, not a search; there is nothing to conclude")
     if not study.records["search"]:
         raise BadInput(f"{study.name} has no finished trial yet; there is nothing to conclude")
+    address = [f"tracking.uri={spell(parsed[1]['tracking.uri'])}"] if "tracking.uri" in parsed[1] else []
+    tree = compose([f"root={spell(str(study.path.parent))}", *address], str(study.path / "config.yaml"))
     with Progress() as screen:
-        verdict = search(study.config | {"root": str(study.path.parent)}, screen, asking=False)
+        verdict = search(tree, screen, asking=False)
     closing(verdict, screen.say)
     return 0

@@ -1,11 +1,14 @@
 """`autoopt list`"""
 
+import sys
 from collections.abc import Sequence
 
 from rich.console import Console
 from rich.table import Table
 
 from autoopt.commands.words import read_words
+from autoopt.errors import BadInput
+from autoopt.study.journal_file import StoreError
 from autoopt.study.stored import ROOT, Stored, names, open_stored
 
 HELP = """Usage: autoopt list [root=DIR]
@@ -18,17 +21,24 @@ def run(arguments: Sequence[str]) -> int:
     if parsed is None:
         return 0
     root = parsed[1].get("root")
-    studies = [open_stored(name, root) for name in names(root)]
-    if not studies:
+    studies, spoilt = [], []
+    for name in names(root):
+        try:
+            studies.append(study_row(open_stored(name, root)))
+        except (BadInput, StoreError) as error:
+            spoilt.append(str(error))
+    if not studies and not spoilt:
         print(f"No studies in {root or ROOT}/. Begin one: autoopt search data=digits")
         return 0
     table = Table(box=None, pad_edge=False)
     for column in ("study", "state", "trials", "objective", "baseline", "winner", "gain, 95 % interval"):
         table.add_column(column)
-    for study in studies:
-        table.add_row(*study_row(study))
+    for row in studies:
+        table.add_row(*row)
     Console(width=1000, soft_wrap=True).print(table)  # people copy names, so they are not cut off
-    return 0
+    for problem in spoilt:
+        print(f"autoopt: {problem}", file=sys.stderr)
+    return 2 if spoilt else 0
 
 
 def study_row(study: Stored) -> list[str]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import hydra
 import yaml
 
-from autoopt.config import SETTINGS, Tree, compose, prepared, presets, split_up
+from autoopt.config import SETTINGS, Tree, allow, compose, prepared, presets, split_up
 from autoopt.errors import BadInput
 from autoopt.slots import PLUG_POINTS, SLOTS, Slot
 from autoopt.technique import available
@@ -62,6 +62,8 @@ def read_options(arguments: Sequence[str], command: str, settle: Callable[[Asked
             asked.flags.append(word)
         elif "=" not in word and asked.file is None and not asked.overrides and (word.endswith((".yaml", ".yml")) or os.path.exists(word)):
             asked.file = word
+        elif word.startswith("trust="):
+            allow(*word.removeprefix("trust=").split(","))
         else:
             asked.overrides.append(word)
     if unknown := [f for f in asked.flags if f not in ("--strict", "--cfg job", "--cfg all")]:
@@ -105,12 +107,13 @@ def help_text(command: str) -> str:
     settings = "\n".join(f"  {key:<24} {about}" for key, (_, about) in SETTINGS.items())
     recipe = " [recipe=FILE|STUDY|STUDY/TRIAL]" if command == "train" else ""
     return (
-        f"Usage: autoopt {command} [FILE.yaml]{recipe} [key=value …] [--cfg job]\n\n"
+        f"Usage: autoopt {command} [FILE.yaml]{recipe} [key=value …] [trust=module:object,…] [--cfg job]\n\n"
         f"Slots and their techniques (autoopt plugins show SLOT/NAME describes a technique):\n{rows(SLOTS)}\n\n"
         f"Syntax:\n{GRAMMAR}\n\n"
         f"Strategy and executor: one of each; their arguments are settings, as in strategy.bayes.startup=20:\n{rows(PLUG_POINTS)}\n\n"
         f"Settings:\n{settings}\n\nPresets of settings, as in study=quick:\n  {'study':<24} {' '.join(presets('study'))}\n\n"
-        "--cfg job prints the composed config, which is a valid FILE. --info and --shell-completion are Hydra's."
+        "--cfg job prints the composed config, which is a valid FILE. --info and --shell-completion are Hydra's.\n"
+        "A file runs none of your code by itself: trust= names the import paths in it that may be imported."
     )
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from autoopt.config import allow
 from autoopt.errors import BadInput, nearest
 from autoopt.study.stored import Stored, names, open_stored
 
@@ -23,6 +24,8 @@ def read_words(arguments: Sequence[str], command: str, usage: str, most: int = 1
         raise BadInput(f"{flags[0]}: no such option; autoopt {command} --help lists them")
     if unknown := [key for key in settings if key not in known]:
         raise BadInput(f"{command}: no setting named '{unknown[0]}'. {nearest(unknown[0], known)}")
+    if "trust" in settings:
+        allow(*settings["trust"].split(","))
     if len(words) > most:
         raise BadInput(f"{command}: unexpected argument '{words[most]}'; see autoopt {command} --help")
     return words, settings

@@ -4,14 +4,15 @@ from collections.abc import Sequence
 
 from autoopt.config.check import typed_pins, unknown_keys, wrong_values
 from autoopt.config.composing import composed, no_data, prepared
+from autoopt.config.named import NAMED, allow, paths_in_lines, paths_in_recipe, refuse_unnamed, said
 from autoopt.config.overrides import Overrides, as_overrides, from_file, presets, split_up
 from autoopt.config.settings import RELATIVE, SEARCHED, SETTINGS, seconds
 from autoopt.config.tree import FROM, Tree, flat, is_live, plugged, technique_of
 from autoopt.errors import BadInput
 
 __all__ = [
-    "FROM", "RELATIVE", "SEARCHED", "SETTINGS", "Overrides", "Tree", "as_overrides", "compose", "flat", "from_file", "is_live",
-    "no_data", "plugged", "prepared", "presets", "seconds", "split_up", "technique_of",
+    "FROM", "NAMED", "RELATIVE", "SEARCHED", "SETTINGS", "Overrides", "Tree", "allow", "as_overrides", "compose", "flat", "from_file",
+    "is_live", "no_data", "paths_in_recipe", "plugged", "prepared", "presets", "refuse_unnamed", "seconds", "split_up", "technique_of",
 ]  # fmt: skip
 
 
@@ -19,14 +20,19 @@ def compose(arguments: Sequence[str], file: str | None = None, base: Sequence[st
     """The checked tree of a search.
 
     Args:
-        arguments: overrides as on the command line, `key=value`.
+        arguments: overrides as on the command line, `key=value`; what they name may be imported.
         file: a YAML file of a search or a recipe: it replaces defaults, and the arguments replace its values.
-        base: the same as a list of overrides.
+        base: the same as a list of overrides, which may be anybody's.
 
     Raises:
         BadInput: with a line for every problem.
     """
-    overrides = split_up([*(from_file(file) if file else ()), *base], arguments)
+    given = [*(from_file(file) if file else ()), *base]
+    NAMED.update(paths_in_lines(arguments))
+    refuse_unnamed(file or "the recipe", paths_in_lines(said(given)))
+    for argument in arguments:
+        refuse_unnamed(argument, paths_in_lines(said([argument])))
+    overrides = split_up(given, arguments)
     tree = typed_pins(composed(overrides))
     problems = [*overrides.problems, *unknown_keys(overrides, tree), *wrong_values(tree)]
     if problems:

@@ -186,19 +186,28 @@ def fill(group: str, names: list[str], for_good: bool, overrides: Overrides) -> 
         overrides.always = others | {f"{group}.{option(name)}" for name in names if for_good and not is_preset(group, name)}
 
 
+def listed(parsed: Override) -> list[str]:
+    """The names in an override of a group.
+
+    Raises:
+        BadInput: it holds something else than names.
+    """
+    group, value = parsed.key_or_group, parsed.value()
+    if isinstance(value, Sweep) and not isinstance(value, ChoiceSweep):
+        raise BadInput(f"{parsed.input_line}: expected names, such as {group}=a,b")
+    names = value.list if isinstance(value, ChoiceSweep) else value if isinstance(value, list) else [value]
+    if any(isinstance(each, dict) for each in names):
+        raise BadInput(f"{parsed.input_line}: it cannot be read: expected names, such as {group}=a,b")
+    return list(dict.fromkeys(o.text if isinstance(o, QuotedString) else str(o) for o in names))
+
+
 def options(group: str, parsed: Override) -> list[str]:
     """The option names that an override of a group lists.
 
     Raises:
         BadInput: an option does not exist, or cannot be selected so.
     """
-    value = parsed.value()
-    if isinstance(value, Sweep) and not isinstance(value, ChoiceSweep):
-        raise BadInput(f"{parsed.input_line}: expected names, such as {group}=a,b")
-    listed = value.list if isinstance(value, ChoiceSweep) else value if isinstance(value, list) else [value]
-    if any(isinstance(each, dict) for each in listed):
-        raise BadInput(f"{parsed.input_line}: it cannot be read: expected names, such as {group}=a,b")
-    names = list(dict.fromkeys(o.text if isinstance(o, QuotedString) else str(o) for o in listed))
+    names = listed(parsed)
     if names in (["none"], ["None"]) and group in PLUGGABLE and PLUGGABLE[group].many:
         return []
     for name in names:

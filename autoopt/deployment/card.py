@@ -2,12 +2,22 @@
 
 import hashlib
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from autoopt.errors import BadInput
 
 KNOWN = ("kind", "input_shape", "outputs", "classes", "inputs", "targets", "tokens", "categories", "encoding", "lightning", "versions")
+
+
+TRAINING_SLOTS = ("data", "initializer", "augmentation", "loss", "optimizer", "schedule", "device", "compression")
+"""The slots that a trained model does not need; the file of weights holds the structure of a compressed one."""
+
+
+def shaping(recipe: Mapping[str, Any]) -> dict[str, Any]:
+    """The tree of a recipe with only those techniques that shape the model."""
+    return {**recipe, **{slot: {} for slot in TRAINING_SLOTS}, "trainer": {}}
 
 
 def digest(path: Path) -> str:

@@ -1,7 +1,8 @@
 """The compressions of a recipe on a trained model, and the file of its weights."""
 
 import json
-from collections.abc import Callable, Mapping
+import sys
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
@@ -13,10 +14,12 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from autoopt.catalogue import catalogue
+from autoopt.config import NAMED, refuse_unnamed
 from autoopt.data.feed import Feed
 from autoopt.data.task import Task
 from autoopt.deployment.packed import Packed, unpacked_network
-from autoopt.deployment.structure import describe_modules, restore
+from autoopt.deployment.structure import describe_modules, foreign_classes, restore
 from autoopt.domain import Unavailable
 from autoopt.errors import BadInput, TechniqueError, out_of_memory
 from autoopt.module.applied import applied_to
@@ -27,6 +30,8 @@ from autoopt.module.norms import first_numbers, norms_of, renew
 from autoopt.module.tuned import Tuned
 
 STRUCTURE = "structure"
+LAYERS = ("torch.nn.", "autoopt.deployment.", "autoopt.module.", "autoopt.plugins.")
+"""The packages whose classes every file of weights may name."""
 Finetune = Callable[..., nn.Module]
 
 
@@ -161,9 +166,10 @@ def take_up(module: Tuned, path: Path) -> bool:
 
     Raises:
         RuntimeError: the weights do not fit the module.
-        BadInput: the structure and the weights of a compressed network do not match, or its classes are not installed.
+        BadInput: the structure and the weights of a compressed network do not match, or its classes are not installed, or are not
+            of torch, a plug-in or code that the user has named.
     """
-    structure = structure_of(path)
+    structure, donor = structure_of(path), deployed_network(module)
     if structure is None:
         weights, names = load_file(path), module.state_dict().keys()
         if isinstance(module, Net):  # a loaded model is made without its loss, which may have weights
@@ -172,10 +178,22 @@ def take_up(module: Tuned, path: Path) -> bool:
         module.load_state_dict(weights)
         return False
     try:
-        deploy(module, restore(structure, load_file(path), deployed_network(module)))
-    except (ImportError, ValueError) as error:
+        named = NAMED.union(technique.path for technique, _ in applied_to(module).chosen.rows)
+        refuse_unnamed(str(path), sorted(kind for kind in foreign_classes(structure, donor) if not is_known(kind, named)))
+        deploy(module, restore(structure, load_file(path), donor))
+    except (ImportError, ValueError, TypeError, KeyError, AttributeError) as error:
         raise BadInput(f"{path} cannot be loaded: {error}") from error
     return True
+
+
+def is_known(kind: str, named: Iterable[str]) -> bool:
+    """Whether the class of a layer is torch's, a plug-in's, or of a module in which something is named, by its import path."""
+    module = kind.partition(":")[0]
+    if f"{module}.".startswith(LAYERS) or any(module == path.partition(":")[0] for path in named):
+        return True
+    plugins = {point.value.partition(":")[0].strip() for points in catalogue().values() for point, _ in points}
+    packages = {plugin.partition(".")[0] for plugin in plugins}
+    return module in plugins or (module in sys.modules and module.partition(".")[0] in packages)
 
 
 def make_buffers(module: nn.Module, weights: Mapping[str, Tensor]) -> None:

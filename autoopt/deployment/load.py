@@ -1,6 +1,6 @@
 """The trained model of an exported folder, as a module and as an ONNX graph."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from itertools import compress
@@ -15,14 +15,16 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from autoopt.catalogue import installation
+from autoopt.config import allow, paths_in_recipe, refuse_unnamed
 from autoopt.data import table, words
 from autoopt.data.feed import overridden
 from autoopt.data.scale import Scale
 from autoopt.data.task import Task
 from autoopt.deployment import pictures
-from autoopt.deployment.card import read_card
+from autoopt.deployment.card import read_card, shaping
 from autoopt.deployment.compress import deployed_network, take_up
 from autoopt.errors import BadInput
+from autoopt.live import Factory
 from autoopt.module.applied import Applied
 from autoopt.module.build import apply_to, as_written, built_model, prepare_model
 from autoopt.module.chosen import Chosen
@@ -31,8 +33,6 @@ from autoopt.recipe import Recipe
 
 PROBABILITIES: Mapping[str, Callable[[Tensor], Tensor]] = {"classification": partial(torch.softmax, dim=1), "multilabel": torch.sigmoid}
 """Of logits `(N, K)`, by the kind of the task."""
-TRAINING_SLOTS = ("data", "initializer", "augmentation", "loss", "optimizer", "schedule", "device", "compression")
-"""The slots that a trained model does not need; the file of weights holds the structure of a compressed one."""
 
 
 class Deployed(nn.Module):
@@ -177,18 +177,23 @@ def texts_of(examples: Any) -> list[str]:
     return texts
 
 
-def load(path: str | Path) -> Deployed:
+def load(path: str | Path, *, trust: Sequence[str | Factory] = ()) -> Deployed:
     """The trained module of a `best/` folder, in evaluation mode.
 
+    Args:
+        trust: the code in the folder's files that may be imported: classes and functions, or import paths such as `my_models:Net`.
+
     Raises:
-        BadInput: a file is missing or was changed; a technique that shapes the model, or a package that its compressed form
-            needs, is not installed; the weights do not fit the model.
+        BadInput: a file is missing or was changed, or names code that you have not named; a technique that shapes the model, or a
+            package that its compressed form needs, is not installed; the weights do not fit the model.
         FileNotFoundError: the folder does not exist.
     """
     folder = Path(path)
     card = read_card(folder)
-    task = card_task(card)
-    chosen = Chosen(Recipe({**card["recipe"], **{slot: {} for slot in TRAINING_SLOTS}}))
+    recipe = Recipe(shaping(card["recipe"]))
+    allow(*trust)
+    refuse_unnamed(f"{folder}/model.json", paths_in_recipe(recipe.tree))
+    task, chosen = card_task(card), Chosen(recipe)
     return Deployed(trained(chosen, task, folder / "model.safetensors"), task, logits=not card["lightning"]).eval()
 
 

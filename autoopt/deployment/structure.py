@@ -46,7 +46,7 @@ def restore(node: Mapping[str, Any], tensors: Mapping[str, Tensor], donor: nn.Mo
         prefix: the path of the node in the network, with a dot at its end.
 
     Raises:
-        ValueError: a tensor is missing, or a class is not a `torch.nn.Module`.
+        ValueError: a tensor is missing, a class is not a `torch.nn.Module`, or an attribute is not plain.
         ImportError: a class cannot be imported.
     """
     lent = lender(donor, node["class"], prefix)
@@ -58,6 +58,8 @@ def restore(node: Mapping[str, Any], tensors: Mapping[str, Tensor], donor: nn.Mo
         if name not in registered:  # an attribute of the same name would hide it
             object.__setattr__(model, name, copy.copy(value))
     for name, value in node["attributes"].items():
+        if name in OF_EVERY_MODULE and name != "training":
+            raise ValueError(f"{name} is no attribute of its own")
         object.__setattr__(model, name, decoded(value))
     missing = [f"{prefix}{name}" for name in (*node["parameters"], *node["buffers"]) if f"{prefix}{name}" not in tensors]
     if missing:
@@ -75,6 +77,13 @@ def restore(node: Mapping[str, Any], tensors: Mapping[str, Tensor], donor: nn.Mo
     for name, child in node["modules"].items():
         model._modules[name] = None if child is None else restore(child, tensors, donor, f"{prefix}{name}.")
     return model
+
+
+def foreign_classes(node: Mapping[str, Any], donor: nn.Module) -> set[str]:
+    """The import paths of the classes in a description that the donor does not have."""
+    inner = (foreign_classes(child, donor) for child in node["modules"].values() if child is not None)
+    own = set() if lender(donor, node["class"]) is not None else {node["class"]}
+    return own.union(*inner)
 
 
 def attributes(model: nn.Module) -> Iterator[tuple[str, Any]]:
@@ -105,8 +114,12 @@ def to_json(value: Any) -> Any:
 
 
 def decoded(value: Any) -> Any:
+    """The plain value that `to_json` wrote; raises ValueError for anything else."""
     if isinstance(value, dict):
-        return tuple(map(decoded, value["tuple"])) if "tuple" in value else getattr(torch, value["dtype"])
+        found = tuple(map(decoded, value["tuple"])) if "tuple" in value else getattr(torch, value["dtype"], None)
+        if not isinstance(found, tuple | torch.dtype):
+            raise ValueError(f"{value['dtype']} is no dtype")
+        return found
     return [decoded(part) for part in value] if isinstance(value, list) else value
 
 
@@ -118,13 +131,13 @@ def class_at(path: str) -> type[nn.Module]:
     """The class of modules at an import path.
 
     Raises:
-        ValueError: the path does not lead to a subclass of `torch.nn.Module`.
+        ValueError: the path is not the one of a subclass of `torch.nn.Module`.
         ImportError: the module of the path cannot be imported.
     """
     module, _, name = path.partition(":")
     kind: Any = imported(module)
     for part in name.split("."):
         kind = getattr(kind, part, None)
-    if not (isinstance(kind, type) and issubclass(kind, nn.Module)):
+    if not (isinstance(kind, type) and issubclass(kind, nn.Module) and class_path(kind) == path):  # no other module's by way of this one
         raise ValueError(f"{path} is not a torch.nn.Module")
     return kind

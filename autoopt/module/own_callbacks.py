@@ -8,9 +8,10 @@ from typing import Any
 import lightning.pytorch as L
 from lightning.pytorch.callbacks import Checkpoint, ModelCheckpoint, ProgressBar
 
+from autoopt.arguments import return_type
 from autoopt.errors import BadInput
 from autoopt.recipe import Recipe
-from autoopt.technique import LIVE, resolve
+from autoopt.technique import LIVE, REQUIRED, resolve
 
 CHECKPOINTS = "checkpoints"
 """The folder of checkpoints in a trial's folder."""
@@ -48,9 +49,17 @@ def source_of_callbacks(path: str) -> Any:
         source = LIVE[path] if path in LIVE else resolve(path)
     except Exception as error:
         raise BadInput(f"trainer.callbacks={path} cannot be loaded: {type(error).__name__}: {error}") from error
-    if not callable(source) and not isinstance(source, list | tuple):
+    if not may_give_callbacks(source):
         raise BadInput(f"trainer.callbacks={path} is {source!r}; expected a list of callbacks, or a function or a class that makes them")
     return source
+
+
+def may_give_callbacks(source: Any) -> bool:
+    """Whether an object is a list, or a function or a class that may make callbacks: known, as far as it says, before it is called."""
+    if not callable(source):
+        return isinstance(source, list | tuple)
+    made = source if isinstance(source, type) else return_type(source)
+    return made is REQUIRED or not isinstance(made, type) or issubclass(made, L.Callback | list | tuple) or issubclass(list, made)
 
 
 def callbacks_of(recipe: Recipe) -> list[L.Callback]:

@@ -9,7 +9,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from autoopt.deployment.card import KNOWN, digest
+from autoopt.config import paths_in_recipe
+from autoopt.deployment.card import KNOWN, digest, shaping
 from autoopt.recipe import Recipe
 from autoopt.study.folder import replace_file, versions
 from autoopt.study.journal_file import StoreError
@@ -27,11 +28,11 @@ README_TEXT = """# {title}
 ```python
 import autoopt
 
-model = autoopt.load({path})   # a torch.nn.Module in evaluation mode
+model = autoopt.load({path}{trust})   # a torch.nn.Module in evaluation mode
 ```
 
 ```bash
-(cd {folder} && autoopt train {recipe})   # train it again, in the folder in which its data and its code were found
+(cd {folder} && autoopt train {recipe}{named})   # train it again, in the folder in which its data and its code were found
 ```
 """
 
@@ -63,7 +64,7 @@ def export(path: Path, recipe: Recipe, weights: Path, facts: Mapping[str, Any], 
             shutil.copyfile(weights, draft / "model.safetensors")
             replace_file(draft / "recipe.yaml", recipe.yaml())
             replace_file(draft / "model.json", json.dumps(model_card(recipe, draft / "model.safetensors", facts, advice), indent=2))
-            replace_file(draft / "README.md", readme(path, advice))
+            replace_file(draft / "README.md", readme(path, recipe, advice))
             if path.exists():
                 path.rename(old)
             try:
@@ -88,7 +89,11 @@ def model_card(recipe: Recipe, weights: Path, facts: Mapping[str, Any], advice: 
     }
 
 
-def readme(path: Path, advice: Advice) -> str:
-    folder, recipe = (shlex.quote(str(each)) for each in (Path.cwd(), path / "recipe.yaml"))
-    words = {"title": advice.title, "conclusion": advice.conclusion, "seeds": SEEDS}
-    return README_TEXT.format(**words, path=json.dumps(str(path)), folder=folder, recipe=recipe)
+def readme(path: Path, recipe: Recipe, advice: Advice) -> str:
+    """The text of README.md; its lines name the recipe's own code, which a file alone does not have imported."""
+    folder, file = (shlex.quote(str(each)) for each in (Path.cwd(), path / "recipe.yaml"))
+    needed, own = (list(dict.fromkeys(paths_in_recipe(tree))) for tree in (shaping(recipe.tree), recipe.tree))
+    trust = f", trust={json.dumps(needed)}" if needed else ""
+    named = f" {shlex.quote('trust=' + ','.join(own))}" if own else ""
+    words = {"title": advice.title, "conclusion": advice.conclusion, "seeds": SEEDS, "trust": trust, "named": named}
+    return README_TEXT.format(**words, path=json.dumps(str(path)), folder=folder, recipe=file)

@@ -4,7 +4,7 @@ import fcntl
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -16,11 +16,14 @@ from autoopt.errors import BadInput
 from autoopt.slots import SLOTS
 from autoopt.study.journal_file import StoreError
 from autoopt.study.settled import Settled
+from autoopt.tracking.spool import redacted, secrets
 
 ROOT = "autoopt-runs"
-FORMAT = 2
+FORMAT = 3
 """The version of space.yaml and of the journal; a study of another version is refused."""
 IDENTITY = (*SLOTS, "split", "seed", "objective", "direction", "metrics")
+SETTLED = ("identity", "objective", "direction", "part", "left_out", "quarantined", "unfit")
+"""The keys of space.yaml that a study cannot go on without."""
 READING = ("cache", "workers", "prefetch")
 """Settings of how batches are read, which do not change the batches."""
 
@@ -91,7 +94,7 @@ class Folder:
     def locked(self) -> dict[str, Any] | None:
         """The contents of space.yaml, settled when the study began and never changed; None before."""
         path = self.path / "space.yaml"
-        return yaml.safe_load(path.read_text()) if path.exists() else None
+        return contents(path, ()) if path.exists() else None
 
     def compare(self) -> None:
         """Raise BadInput if the folder holds another study, or a study of another version."""
@@ -99,6 +102,8 @@ class Folder:
         if before is not None and before.get("format") != FORMAT:
             began = f"{self.name} was begun by another version of autoopt, whose files this one does not read"
             raise BadInput(f"{began}: give this search another name=, or go on with that version")
+        if before is not None:
+            contents(self.path / "space.yaml", SETTLED)
         changes = [] if before is None else list(differences(before["identity"], self.identity))
         if changes:
             ways = f"give it another name=, or leave name= out, or repeat the settings of {self.path / 'config.yaml'}"
@@ -117,7 +122,9 @@ class Folder:
 
     def settle(self, settled: Settled, facts: Mapping[str, Any]) -> None:
         """Write config.yaml and, when the study begins, space.yaml."""
-        replace_file(self.path / "config.yaml", yaml.safe_dump({**self.tree, "name": self.name}, sort_keys=False))
+        node = self.tree["tracking"]
+        kept = {**self.tree, "name": self.name, "tracking": {**node, "uri": node["uri"] and redacted(node["uri"], secrets(node["uri"]))}}
+        replace_file(self.path / "config.yaml", yaml.safe_dump(kept, sort_keys=False), mode=0o600)
         if self.locked is None:
             space, first = settled.space, settled.goal.first
             locked = {
@@ -148,18 +155,47 @@ class Folder:
         os.close(self.lock)
 
 
-def replace_file(path: Path, text: str) -> None:
+def replace_file(path: Path, text: str, mode: int = 0o666) -> None:
     """Replace a file in one step, so that a crash leaves the old file or the new file.
+
+    Args:
+        mode: its permissions, before the user's umask.
 
     Raises:
         StoreError: the file cannot be written; the old file stays.
     """
     draft = path.with_suffix(f"{path.suffix}.new")
     try:
+        draft.unlink(missing_ok=True)  # it may have other permissions
+        draft.touch(mode)
         draft.write_text(text)
         draft.replace(path)
     except OSError as error:
         raise StoreError(f"{path} cannot be written: {error.strerror}") from error
+
+
+REMEDIES = {"space.yaml": "restore it from a backup, or give the search another name="}
+"""What to do where a file of a study is spoilt; the others are written again by the same command."""
+
+
+def contents(path: Path, needed: Collection[str]) -> dict[str, Any]:
+    """The mapping in one of a study's YAML files.
+
+    Args:
+        needed: the keys that it has if it is whole.
+
+    Raises:
+        BadInput: the file is cut, empty, or another.
+    """
+    remedy = REMEDIES.get(path.name, "the same search command writes it again")
+    try:
+        tree = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise BadInput(f"{path} cannot be read ({' '.join(str(error).split()):.80}): {remedy}") from error
+    if not isinstance(tree, dict) or (missing := [key for key in needed if key not in tree]):
+        seen = f"lacks {missing[0]}" if isinstance(tree, dict) else "is empty" if tree is None else "is not as it was written"
+        raise BadInput(f"{path} {seen}: {remedy}")
+    return tree
 
 
 def versions(tree: Tree) -> Iterator[tuple[str, str]]:

@@ -2,11 +2,14 @@
 
 import json
 import os
+from binascii import crc32
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from optuna.storages.journal import BaseJournalBackend
+
+SUM = b"crc32"
 
 
 class StoreError(Exception):
@@ -16,7 +19,7 @@ class StoreError(Exception):
 
 
 class JournalFile(BaseJournalBackend):
-    """Optuna's journal format in one file that only this process writes.
+    """Optuna's journal format in one file that only this process writes; each line ends with a checksum, which Optuna ignores.
 
     A crash or a full disk can leave a torn last line, after which Optuna's own file cannot be used any more. Here a torn line
     is moved to a file beside it when the journal is opened, and cut off when a write fails. Lines are safe once `sync` returns.
@@ -43,14 +46,14 @@ class JournalFile(BaseJournalBackend):
 
     def append_logs(self, logs: list[dict[str, Any]]) -> None:
         size = os.fstat(self.file).st_size
-        lines = b"".join(json.dumps(log, separators=(",", ":")).encode() + b"\n" for log in logs)
+        lines = b"".join(map(to_line, logs))
         try:
             if os.write(self.file, lines) < len(lines):
                 raise OSError("only a part was written")
         except OSError as error:
             os.ftruncate(self.file, size)
             raise StoreError(f"{self.path} cannot be written: {error.strerror or error}") from error
-        self.logs.extend(json.loads(line) for line in lines.splitlines())
+        self.logs.extend(log for line in lines.splitlines() if (log := parse_line(line)) is not None)
 
     def sync(self) -> None:
         """Wait until the appended lines are on the disk.
@@ -87,10 +90,19 @@ def parse_lines(path: Path, text: bytes) -> tuple[int, list[dict[str, Any]]]:
     return end, logs
 
 
+def to_line(log: dict[str, Any]) -> bytes:
+    """A record as a line, with the checksum of what stands before it."""
+    body = json.dumps(log, separators=(",", ":")).encode()[:-1]
+    return body + b',"%s":%d}\n' % (SUM, crc32(body))
+
+
 def parse_line(line: bytes) -> dict[str, Any] | None:
-    """The record in a line, if the line is whole."""
+    """The record in a line, if the line is whole and as it was written."""
+    body, _, rest = line.rpartition(b',"%s":' % SUM)
+    if not body or rest != b"%d}" % crc32(body):
+        return None
     try:
-        log = json.loads(line)
+        log = json.loads(body + b"}")
     except ValueError:
         return None
     return log if isinstance(log, dict) else None

@@ -25,6 +25,7 @@ from autoopt.study.decide import decide
 from autoopt.study.explain import explain
 from autoopt.study.explore import explore
 from autoopt.study.folder import Folder
+from autoopt.study.intact import check_journal, check_recipes
 from autoopt.study.journal import Journal
 from autoopt.study.mirror import listener
 from autoopt.study.preflight import preflight, rehearse
@@ -223,6 +224,7 @@ def open_study(warm: Warm, settled: Settled, asking: bool) -> Iterator[Study]:
     folder, screen, first = warm.folder, warm.runner.screen, settled.goal.first
     journal = Journal(folder.path / "journal.log", folder.name, first.direction)
     try:
+        check_recipes([record for stage in STORED for record in journal.records(stage)], Space.of(warm.tree), warm.baseline)
         budget = budget_of(warm, settled, journal, asking)
         mirror = listener(warm.tree, folder, settled.goal, journal, warm.facts)
         screen.goal = settled.goal
@@ -265,6 +267,7 @@ def search(tree: Tree, screen: Screen, executor: Executor | None = None, asking:
         Interrupted: a signal came; the same call resumes.
     """
     with warm(tree, screen, executor) as ready, open_study(ready, ready.begin(), asking) as study:
+        check_journal(folder=study.folder.path, trials=study.journal.trials(SEARCH))
         explore(study)
         compress(study, top=most_confirmed(study))
         verdict = explain(study, decide(study))

@@ -1,13 +1,11 @@
 """Reading studies that are on disk: nothing here writes, and a running search is not disturbed."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
-
-import yaml
 
 from autoopt.config import Tree, as_overrides, from_file
 from autoopt.errors import BadInput, nearest
-from autoopt.study.folder import ROOT
+from autoopt.study.folder import ROOT, contents
 from autoopt.study.journal import Journal
 from autoopt.study.record import Record
 from autoopt.study.stages import STORED
@@ -42,7 +40,7 @@ class Stored:
     @property
     def direction(self) -> str:
         """maximize or minimize, as it was settled."""
-        return str(yaml.safe_load((self.path / "space.yaml").read_text())["direction"])
+        return str(contents(self.path / "space.yaml", ["direction"])["direction"])
 
     def record(self, key: str) -> Record:
         """The record of one trial.
@@ -65,7 +63,7 @@ def open_stored(name: str, root: str | None) -> Stored:
     """A study by its name.
 
     Raises:
-        BadInput: there is no study of this name.
+        BadInput: there is no study of this name, or one of its files is spoilt.
     """
     path = Path(root or ROOT) / name
     if not (path / "space.yaml").exists():
@@ -74,9 +72,9 @@ def open_stored(name: str, root: str | None) -> Stored:
     journal = Journal(path / "journal.log", name, write=False)
     return Stored(
         path,
-        yaml.safe_load((path / "config.yaml").read_text()),
+        contents(path / "config.yaml", ["study", "tracking"]),
         {stage.name: journal.records(stage) for stage in STORED},
-        read_verdict(yaml.safe_load(verdict.read_text())) if verdict.exists() else None,
+        read_verdict(contents(verdict, [f.name for f in fields(Verdict)])) if verdict.exists() else None,
     )
 
 

@@ -17,7 +17,20 @@ from urllib.parse import urlsplit
 
 from autoopt.errors import BadInput
 from autoopt.tracking.server import ui
-from autoopt.tracking.spool import LOG, PARENT, SPOOL, SQLITE, Destination, Spool, address_of, sqlite_file, unwritten
+from autoopt.tracking.spool import (
+    HIDDEN,
+    LOG,
+    PARENT,
+    SPOOL,
+    SQLITE,
+    Destination,
+    Spool,
+    address_of,
+    redacted,
+    secrets,
+    sqlite_file,
+    unwritten,
+)
 
 __all__ = ["Tracker", "experiment_name", "store_uri", "ui"]
 
@@ -35,13 +48,16 @@ def store_uri(uri: str | None) -> str:
         BadInput: MLflow has no store for such an address.
     """
     uri = uri or os.environ.get("MLFLOW_TRACKING_URI") or "sqlite:///mlflow.db"
+    shown = redacted(uri, secrets(uri))
+    if HIDDEN in uri:
+        raise BadInput(f"tracking.uri={uri}: the credentials in it were not kept: give tracking.uri= with them, or set MLFLOW_TRACKING_URI")
     if uri in ("databricks", "databricks-uc", "uc"):
         return uri
     scheme = urlsplit(uri).scheme.partition("+")[0]
     if scheme in ("", "file"):
-        raise BadInput(f"tracking.uri={uri}: MLflow keeps runs in a database or a server: use sqlite:///mlflow.db.")
+        raise BadInput(f"tracking.uri={shown}: MLflow keeps runs in a database or a server: use sqlite:///mlflow.db.")
     if scheme not in SCHEMES and scheme not in stores():
-        raise BadInput(f"tracking.uri={uri}: expected one of {', '.join(f'{known}:' for known in SCHEMES)}, such as {SQLITE}mlflow.db")
+        raise BadInput(f"tracking.uri={shown}: expected one of {', '.join(f'{known}:' for known in SCHEMES)}, such as {SQLITE}mlflow.db")
     if not uri.startswith(SQLITE):
         return uri
     return address_of(os.path.abspath(sqlite_file(uri))) + "".join(uri.partition("?")[1:])
@@ -124,6 +140,7 @@ class Tracker:
         """Start the writer, in a session of its own, which Ctrl-C does not reach, and with -P, without the user's folder on its path."""
         command = [sys.executable, "-P", "-m", "autoopt.tracking", str(self._folder), "--follow", str(os.getpid())]
         environment = os.environ | {"MLFLOW_TRACKING_URI": self._target.uri}
+        (self._folder / LOG).touch(0o600)
         with (self._folder / LOG).open("ab") as log:
             self._writer = subprocess.Popen(
                 command, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True

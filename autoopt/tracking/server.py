@@ -56,6 +56,7 @@ def serve_ui(uri: str, port: int, experiment: str | None, direction: str, log: I
     # The address is in the environment, since everybody on the machine can read a command line.
     environment = os.environ | QUIET_ENVIRONMENT | {"MLFLOW_BACKEND_STORE_URI": uri}
     server = subprocess.Popen(command, env=environment, stdout=log, stderr=log, start_new_session=True)
+    guard = guarded(server)
     try:
         if not answers(f"http://{HOST}:{port}", server):
             log.seek(0)
@@ -68,6 +69,15 @@ def serve_ui(uri: str, port: int, experiment: str | None, direction: str, log: I
         return 0
     finally:
         stop(server)
+        guard.kill()
+        guard.wait()
+
+
+def guarded(server: subprocess.Popen[bytes]) -> subprocess.Popen[bytes]:
+    """A process that ends the server with its workers once this process is gone, even killed: its input then ends."""
+    group = f"-- -{server.pid}"
+    script = f"read _; kill {group}; sleep {GRACE:g}; kill -9 {group}"
+    return subprocess.Popen(["sh", "-c", script], stdin=subprocess.PIPE, stderr=subprocess.DEVNULL, start_new_session=True)
 
 
 def answers(address: str, server: subprocess.Popen[bytes]) -> bool:

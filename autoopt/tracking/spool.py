@@ -9,7 +9,7 @@ import os
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from urllib.parse import parse_qsl, unquote, urlsplit
+from urllib.parse import unquote, unquote_plus, urlsplit
 
 from autoopt.errors import BadInput
 
@@ -33,13 +33,16 @@ def sqlite_file(uri: str) -> Path:
 def secrets(uri: str) -> list[str]:
     """The credentials in a store's address, encoded and decoded; they must not be written to disk."""
     parts = urlsplit(uri)
-    credentials = [parts.password or parts.username or "", *(value for _, value in parse_qsl(parts.query))]
-    return [form for secret in credentials if secret for form in dict.fromkeys((secret, unquote(secret)))]
+    credentials = [parts.password or parts.username or "", *(field.partition("=")[2] for field in parts.query.split("&"))]
+    return [form for secret in credentials if secret for form in dict.fromkeys((secret, unquote(secret), unquote_plus(secret)))]
+
+
+HIDDEN = "***"
 
 
 def redacted(text: str, hidden: list[str]) -> str:
     for secret in hidden:
-        text = text.replace(secret, "***")
+        text = text.replace(secret, HIDDEN)
     return text
 
 
@@ -79,7 +82,7 @@ class Spool:
     """The appending side. Records that the disk does not take (it is full) are kept, and written first the next time."""
 
     def __init__(self, path: Path):
-        self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
+        self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
         self._rest = b""
         self._cut_torn_line()
 
@@ -93,9 +96,12 @@ class Spool:
         os.ftruncate(self._file, size)
 
     def first(self) -> dict[str, str]:
-        """The first line, which names the spool; empty in a new one."""
-        line = os.pread(self._file, BLOCK, 0).partition(b"\n")[0]
-        return json.loads(line) if line else {}
+        """The first line, which names the spool; empty in a new one, or where it is spoilt: MLflow then gets new runs."""
+        try:
+            line = json.loads(os.pread(self._file, BLOCK, 0).partition(b"\n")[0])
+        except ValueError:
+            return {}
+        return line if isinstance(line, dict) else {}
 
     def append(self, record: dict[str, object]) -> None:
         self._rest += json.dumps(record, default=str).encode() + b"\n"
@@ -130,6 +136,7 @@ class State:
 
     def save(self, folder: Path) -> None:
         new = folder / f"{STATE}.new"
+        new.touch(0o600)
         new.write_text(json.dumps(asdict(self)))
         new.replace(folder / STATE)
 

@@ -18,7 +18,6 @@ from statistics import fmean
 from typing import Any
 
 import torch.distributed as dist
-from lightning.fabric.plugins.environments.lightning import find_free_network_port
 from torch import nn
 
 from autoopt.orders import Json, Outcome, Problem
@@ -30,6 +29,9 @@ from autoopt.trial import Report
 Share = tuple[int, int]
 """A rank, from 0, and how many there are."""
 ALONE: Share = (0, 1)
+HERE = "127.0.0.1"
+STORE_BESIDE = {"TORCHELASTIC_USE_AGENT_STORE": "True", "TORCHELASTIC_RESTART_COUNT": "0"}
+"""As under torchrun: the ranks meet at a store of another process."""
 Work = Callable[[Share, Report], Outcome | None]
 
 
@@ -66,18 +68,31 @@ def spread(count: int, run: Work, report: Report) -> Outcome:
     Raises:
         RankError: a rank raised, or died.
     """
-    environment = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(find_free_network_port()), "WORLD_SIZE": str(count)}
+    meeting = socket.create_server((HERE, 0))
+    port = meeting.getsockname()[1]
+    environment = {"MASTER_ADDR": HERE, "MASTER_PORT": str(port), "WORLD_SIZE": str(count), **STORE_BESIDE, **on_loopback()}
     ranks: list[Rank] = []
     try:
         flush()
         for number in range(count):
             ranks.append(start((number, count), environment, run))
-        return attend(ranks, report)
+        # Begun after the forks, which no thread of it would survive; torch's own would listen on every interface.
+        store = dist.TCPStore(HERE, port, is_master=True, wait_for_workers=False, master_listen_fd=meeting.detach())
+        outcome = attend(ranks, report)
+        del store
+        return outcome
     finally:
+        meeting.close()
         for rank in ranks:
             rank.channel.sock.close()
             with suppress(ChildProcessError):
                 rank.end()
+
+
+def on_loopback() -> dict[str, str]:
+    """The variables by which gloo and NCCL listen on this machine's own interface alone; what the user has set stays."""
+    loopback = next((name for _, name in socket.if_nameindex() if name.startswith("lo")), "lo")
+    return {key: os.environ.get(key, loopback) for key in ("GLOO_SOCKET_IFNAME", "NCCL_SOCKET_IFNAME")}
 
 
 def start(share: Share, environment: Mapping[str, str], run: Work) -> Rank:

@@ -1,5 +1,6 @@
 """One trial: a pure function of its order and the data. It knows neither Optuna nor the study."""
 
+from autoopt.config import allow, paths_in_recipe
 from autoopt.deployment.checkpoint import write_checkpoint
 from autoopt.deployment.load import write_onnx
 from autoopt.orders import Checkpoint, Compress, Graph, Json, Measure, Order, Outcome, Train, TryOut, from_json
@@ -28,9 +29,11 @@ def run(world: World, order: Json, report: Report) -> Json:
     silence()
     match from_json(order):
         case Checkpoint() as checkpoint:
+            allow(*paths_in_recipe(checkpoint.recipe.tree))
             write_checkpoint(world.store.folder(checkpoint.folder))
             outcome = Outcome()
         case Graph() as graph:
+            allow(*paths_in_recipe(graph.recipe.tree))
             write_onnx(world.store.folder(graph.folder))
             outcome = Outcome()
         case TryOut() as short:

@@ -1,5 +1,6 @@
 """`autoopt list`, `show`, `finish` and `ui`, where there is nothing, or nothing of this name."""
 
+import shutil
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -13,6 +14,8 @@ from autoopt.config import compose
 from autoopt.errors import BadInput
 from autoopt.goal import Goal, Objective
 from autoopt.space import Space
+from autoopt.study.folder import FORMAT
+from autoopt.study.intact import check_journal
 from autoopt.study.journal import Journal
 from autoopt.study.record import Record
 from autoopt.study.settled import Settled
@@ -214,3 +217,41 @@ def test_an_export_takes_no_place_that_holds_something_else(tmp_path):
     check_free(tmp_path / "new")
     (tmp_path / "precious" / "model.json").write_text("{}")
     check_free(tmp_path / "precious")
+
+
+SPOILT = {
+    "config.yaml": ["", "a: [", "- 1", "a: 1", "\x00"],
+    "verdict.yaml": ["", "a: [", "- 1", "gain: 1"],
+    "space.yaml": ["", "a: [", "3"],
+    "journal.log": ["nothing\n{}\n"],
+}
+
+
+@pytest.mark.parametrize(("name", "text"), [(name, text) for name, texts in SPOILT.items() for text in texts], ids=repr)
+def test_a_spoilt_study_is_told_in_one_line_and_hides_no_other(run, begun, name, text):
+    shutil.copytree(begun, begun.parent / "whole")
+    (begun / name).write_text(text)
+    code, out, err = run("list", "root=runs")
+    assert "whole" in out.split() and err.count("\n") == (name != "space.yaml"), "list does not look at the space"
+    assert code == (0 if name == "space.yaml" else 2) and (name in err or not err)
+    code, out, err = run("ui" if name == "space.yaml" else "show", "signs", "root=runs")
+    assert code == (75 if name == "journal.log" else 2) and out == ""
+    assert err.count("\n") == 1 and f"runs/signs/{name}" in err
+
+
+@pytest.mark.parametrize("text", ["", f"format: {FORMAT}", "a: [", "[]"])
+def test_a_spoilt_space_ends_a_search_before_it_begins(run, begun, text):
+    (begun / "space.yaml").write_text(text)
+    before = (begun / "config.yaml").read_text()
+    code, out, err = run("search", "data=digits", "name=signs", "root=runs")
+    assert (code, out) == (2, "") and err.count("\n") == 1 and "space.yaml" in err and "restore it from a backup, or give" in err
+    assert (begun / "config.yaml").read_text() == before
+
+
+@pytest.mark.parametrize("left", ["verdict.yaml", "trials/3"])
+def test_a_study_whose_journal_is_lost_does_not_begin_anew(tmp_path, left):
+    check_journal(tmp_path, [])
+    (tmp_path / left).mkdir(parents=True)
+    check_journal(tmp_path, ["a trial"])
+    with pytest.raises(BadInput, match=rf"journal\.log has no trials of .*, but {left} is there: restore it from a backup"):
+        check_journal(tmp_path, [])

@@ -14,6 +14,7 @@ from autoopt.goal import Goal, Objective
 from autoopt.study.folder import FORMAT, Folder, default_name, derived_seed, replace_file
 from autoopt.study.journal_file import StoreError
 from autoopt.study.settled import Settled
+from autoopt.tracking import store_uri
 
 SETTLED = Settled(space(), Goal((Objective("val_accuracy", "maximize"),)), "test")
 FACTS = {"examples": "0", "sources": {}}
@@ -262,3 +263,31 @@ def test_code_that_has_changed_is_named(folder):
     assert one.changed_code({"model=mine:Net": "a"}) == [], "it is new"
     one.settle(SETTLED, FACTS | {"sources": {"model=mine:Net": "a", "loss=mine:loss": "a"}})
     assert one.changed_code({"model=mine:Net": "b", "loss=mine:loss": "a", "loss=mine:other": "c"}) == ["model=mine:Net"]
+
+
+SECRET = "s3cr%2Ft-w0rd"
+ADDRESSES = [
+    f"{scheme}://{who}@host{rest}"
+    for scheme in ("https", "postgresql", "mysql+pymysql")
+    for who, rest in ((f"me:{SECRET}", ""), (SECRET, ""), (f"me:{SECRET}", ":5/db?a=b"), ("me", f"/db?password={SECRET}"))
+]
+
+
+@pytest.mark.parametrize("uri", ADDRESSES)
+def test_no_password_of_a_tracking_server_is_written(folder, uri):
+    one = folder("name=s", f"tracking.uri='{uri}'")
+    one.settle(SETTLED, FACTS)
+    written = "".join(path.read_text() for path in one.path.iterdir())
+    assert SECRET not in written and "s3cr/t-w0rd" not in written and "host" in written
+    assert (one.path / "config.yaml").stat().st_mode & 0o777 == 0o600
+    kept = yaml.safe_load((one.path / "config.yaml").read_text())["tracking"]["uri"]
+    with pytest.raises(
+        BadInput, match=r"tracking\.uri=.*\*\*\*.*: the credentials in it were not kept: give tracking\.uri= with them"
+    ) as said:
+        store_uri(kept)
+    assert SECRET not in str(said.value)
+
+
+def test_a_password_is_not_shown_in_an_error():
+    with pytest.raises(BadInput, match=r"tracking\.uri=ftp://me:\*\*\*@host: expected one of"):
+        store_uri(f"ftp://me:{SECRET}@host")

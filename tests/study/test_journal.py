@@ -3,6 +3,7 @@ import os
 import resource
 import subprocess
 import sys
+from random import Random
 
 import optuna
 import pytest
@@ -41,7 +42,13 @@ def ended(number, **fields):
 
 
 def history(path):
-    return [json.loads(line) for line in path.read_bytes().splitlines()]
+    return [without_sum(line) for line in path.read_bytes().splitlines()]
+
+
+def without_sum(line):
+    log = json.loads(line)
+    del log["crc32"]
+    return log
 
 
 def test_cut_at_every_byte_of_its_end(tmp_path, monkeypatch):
@@ -52,7 +59,7 @@ def test_cut_at_every_byte_of_its_end(tmp_path, monkeypatch):
     last = sum(map(len, lines[:-3]))
     for cut in range(last, len(whole)):
         path.write_bytes(whole[:cut])
-        kept = [json.loads(line) for line in whole[:cut].splitlines(keepends=True) if line.endswith(b"\n")]
+        kept = [without_sum(line) for line in whole[:cut].splitlines(keepends=True) if line.endswith(b"\n")]
         reader = JournalFile(path, write=False)
         assert reader.logs == kept
         assert path.read_bytes() == whole[:cut]
@@ -105,6 +112,25 @@ def test_a_spoilt_line_further_up_is_said_and_nothing_is_changed(tmp_path, spoil
     with pytest.raises(StoreError, match=rf"journal\.log, line 7 \(from byte {at}\) is damaged; nothing was changed"):
         Journal(path, "s", write)
     assert path.read_bytes() == b"\n".join(lines) and [p.name for p in tmp_path.iterdir()] == ["journal.log"]
+
+
+def test_a_byte_that_has_changed_is_told_with_its_line(tmp_path):
+    """All but the last line, which may be torn and is then cut: in none of 300 places does it pass as something else."""
+    path = tmp_path / "journal.log"
+    whole = fill(path)
+    lines, last = whole.splitlines(keepends=True), whole.rstrip(b"\n").rfind(b"\n") + 1
+    random = Random(0)
+    told = 0
+    for _ in range(300):
+        at = random.randrange(len(whole))
+        path.write_bytes(whole[:at] + bytes([whole[at] ^ random.randrange(1, 256)]) + whole[at + 1 :])
+        if at >= last:
+            assert len(JournalFile(path, write=False).logs) == len(lines) - 1
+            continue
+        with pytest.raises(StoreError, match=rf"journal\.log, line {whole[:at].count(10) + 1} \(from byte \d+\) is damaged"):
+            JournalFile(path, write=False)
+        told += 1
+    assert told > 250
 
 
 def test_reading_makes_no_file(tmp_path):

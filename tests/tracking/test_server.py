@@ -4,7 +4,9 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 import urllib.request
+from pathlib import Path
 
 import pytest
 
@@ -49,6 +51,34 @@ def test_the_page_of_the_training_runs(folder, store, tmp_path):
     assert process.wait(30) == 0
     with pytest.raises(OSError):
         urllib.request.urlopen(address)
+
+
+SERVING = """
+import subprocess, time
+from autoopt.tracking.server import guarded
+server = subprocess.Popen(["sh", "-c", "sleep 300 & echo $!; wait"], stdout=subprocess.PIPE, start_new_session=True)
+guard = guarded(server)
+print(server.pid, int(server.stdout.readline()), flush=True)
+time.sleep(300)
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGKILL])
+def test_the_server_and_its_workers_end_with_a_command_that_is_killed(number):
+    process = subprocess.Popen([sys.executable, "-c", SERVING], stdout=subprocess.PIPE, text=True)
+    pids = process.stdout.readline().split()
+    assert len(pids) == 2
+    process.send_signal(number)
+    assert process.wait(10) == -number
+    deadline = time.monotonic() + 20
+    while any(map(runs, pids)) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not any(map(runs, pids))
+
+
+def runs(pid: str) -> bool:
+    status = Path(f"/proc/{pid}/status")
+    return status.exists() and "State:\tZ" not in status.read_text()
 
 
 @pytest.mark.slow

@@ -17,7 +17,7 @@ from mlflow import MlflowClient
 from autoopt.errors import BadInput
 from autoopt.tracking import Tracker, experiment_name, store_uri
 from autoopt.tracking.server import free_port
-from autoopt.tracking.spool import sqlite_file
+from autoopt.tracking.spool import Spool, sqlite_file
 
 METRICS = {"val_accuracy": 0.5, "val_loss": 1.0, "train_loss": 2.0, "lr": 0.1}
 
@@ -358,3 +358,12 @@ def test_no_spool_is_said(tmp_path):
 def test_the_supervisor_never_imports_mlflow():
     script = "import sys, autoopt.tracking; sys.exit('mlflow' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", script]).returncode == 0
+
+
+@pytest.mark.parametrize("first", [b"", b"{", b"[1]", b"\xff\x00"])
+def test_a_spool_whose_first_line_is_spoilt_is_gone_on_with(tmp_path, first):
+    (tmp_path / "tracking.jsonl").write_bytes(first + b"\n{}\n")
+    spool = Spool(tmp_path / "tracking.jsonl")
+    assert spool.first() == {}
+    spool.append({"key": "1"})
+    assert spool.close() == 0

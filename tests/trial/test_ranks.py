@@ -300,6 +300,26 @@ def test_no_rank_outlives_its_trial(tmp_path):
     assert not any(alive(pid) for pid in pids)
 
 
+def listened_at(pid: int) -> set[str]:
+    """The addresses, as the kernel writes them, on which a process listens."""
+    held = {os.path.realpath(path).rpartition("/")[2] for path in Path(f"/proc/{pid}/fd").iterdir()}
+    rows = [row.split() for kind in ("tcp", "tcp6") for row in Path(f"/proc/{pid}/net/{kind}").read_text().splitlines()[1:]]
+    return {row[1].partition(":")[0] for row in rows if row[3] == "0A" and f"socket:[{row[9]}]" in held}
+
+
+def test_ranks_listen_on_this_machine_alone():
+    def meet(share, report):
+        dist.init_process_group("gloo")
+        dist.barrier()
+        seen = [None, None]
+        dist.all_gather_object(seen, sorted(listened_at(os.getpid())))
+        dist.destroy_process_group()
+        return Outcome(notes=[*seen[0], *seen[1], *listened_at(os.getppid())])
+
+    loopback = "".join(f"{int(part):02X}" for part in reversed(["127", "0", "0", "1"]))
+    assert set(spread(2, meet, lambda *_: False).notes) == {loopback}
+
+
 def alive(pid: int) -> bool:
     try:
         with open(f"/proc/{pid}/stat") as stat:
