@@ -40,6 +40,8 @@ def why_ended(study: Study) -> str:
     trials, limit = study.settings["trials"], study.settings["time"]
     if len(study.journal.records(SEARCH)) >= trials:
         return f"study.trials={trials} allows no more"
-    if study.budget.asking and limit:
+    if study.budget.asking and study.budget.over(SEARCH):
         return f"the time ended (study.time={limit}); give a longer one"
+    if study.budget.asking:
+        return "every recipe of the space was tried; select several techniques, or give several values to a setting"
     return "the search was finished early; the same search command goes on"

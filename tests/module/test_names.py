@@ -205,7 +205,8 @@ def test_a_module_with_all_of_the_names_comes_back_from_load(tmp_path, compressi
 
 
 def test_a_recipe_is_put_on_a_module_of_ones_own_script_beside_its_names():
-    module, callbacks, _ = autoopt.apply(recipe("Plain", slots={"optimizer": {"adamw": {}}, "schedule": {"cosine": {}}}), every_name())
+    tuned = recipe("Plain", slots={"optimizer": {"adamw": {}}, "schedule": {"cosine": {}}})
+    module, callbacks, _ = autoopt.apply(tuned, every_name(), trust=[f"{__name__}:Plain"])
     fit(module)
     assert callbacks == [] and type(module.trainer.optimizers[0]).__name__ == "AdamW"
     assert {name: getattr(module, name) for name in NAMES} == dict.fromkeys(NAMES, FACTOR)

@@ -161,7 +161,7 @@ def test_notes_on_the_data_and_changed_code_are_told_before_the_search(study):
 
 def test_of_several_candidates_the_winner_is_chosen_on_seeds_of_their_own(study):
     study.ends = {"preflight/optimizer-sgd": Fails("error", "no"), "7-confirm-0": 0.99}
-    more = ("study.trials=60", "study.stopping=false", "study.seeds=3")
+    more = ("study.trials=60", "study.stopping=false", "study.seeds=3", "strategy=random")  # which ranks by the scores
     study.ends |= {"7": 0.97, "8": 0.98, "9": 0.99, "7-confirm-1": 0.98, "8-confirm-0": 0.6, "8-confirm-1": 0.6}
     study.ends |= {"9-confirm-0": 0.7, "9-confirm-1": 0.7}
     verdict = study.search(*more)
@@ -384,7 +384,7 @@ class TestNotConcluded:
     def test_where_a_training_of_the_winner_fails_the_next_best_takes_its_place(self, study):
         study.ends = {"3": 0.99, "4": 0.98, "3-final-1": Fails("nonfinite", "nan"), "3-confirm-0": 0.99, "4-confirm-0": 0.98}
         study.ends |= {"3-confirm-1": 0.99, "4-confirm-1": 0.98}
-        verdict = study.search("study.trials=60", "study.stopping=false", "study.seeds=3", "study.confirm=2")
+        verdict = study.search("study.trials=60", "study.stopping=false", "study.seeds=3", "study.confirm=2", "strategy=random")
         assert [key for key in study.trained() if "confirm" in key] == ["3-confirm-0", "4-confirm-0", "3-confirm-1", "4-confirm-1"]
         assert verdict.winner.trial == "4"
 
@@ -540,7 +540,11 @@ class TestWithoutAsking:
     def test_a_space_of_one_recipe_is_told(self, study):
         pins = [f"{path}={value}" for path, value in pinned_values(study.tree("optimizer=adamw", "schedule=constant", "regularizer=none"))]
         alone = study.search("optimizer=adamw", "schedule=constant", "regularizer=none", "study.trials=3", *pins).alone
-        assert alone == "every trial had its recipe; select several techniques, or give several values to a setting"
+        assert alone == (
+            "only the baseline was tried, because every recipe of the space was tried; "
+            "select several techniques, or give several values to a setting"
+        )
+        assert "1 trials, not 3: every recipe of the space was tried" in study.screen.lines
 
     @pytest.mark.parametrize(("begun", "left"), [(3, ["0"]), (6, [])])
     def test_of_the_interrupted_the_baseline_alone_is_run(self, study, begun, left):

@@ -407,7 +407,7 @@ def test_weights_that_were_kept_give_the_same_predictions(kept):
     again = validated(world, recipe, lambda *_: pytest.fail("nothing is trained"), seed=99)
     quality_of = [k for k in again.metrics if k.startswith("val_")]
     assert {k: again.metrics[k] for k in quality_of} == {k: first.metrics[k] for k in quality_of}
-    assert len(quality_of) == 6 and (again.epochs, again.resamples, again.units) == (0, [], 0)
+    assert len(quality_of) == 8 and (again.epochs, again.resamples, again.units) == (0, [], 0)
 
     opened = on_the_test_part(world, recipe, latency=True)
     model = mlp(world.task, width=16).eval()
