@@ -301,6 +301,12 @@ def test_the_reasons_say_no_more_than_there_is():
     assert list(reasons(verdict(ablation=needed)))[1] == "The recipe without them is not shown to be as good."
     nothing = replace(ABLATION, left_out=(replace(ABLATION.left_out[2], changes=("batches.size",)),), simpler=None)
     assert list(reasons(verdict(ablation=nothing))) == ["No gain could be shown for batches.size."]
+    assert list(reasons(verdict(rungs={4: 0.614, 14: 0.9}))) == [
+        "Rank correlation of early values with the final score: 0.61 after epoch 4 and 0.90 after epoch 14 (0.35 is enough)."
+    ]
+    assert list(reasons(verdict(rungs={4: -0.1}))) == [
+        "Rank correlation of early values with the final score: -0.10 after epoch 4 (0.35 is enough; a rung under this stops nothing)."
+    ]
     alone = replace(
         ABLATION, left_out=ABLATION.left_out[1:3], seeds=3, simpler=replace(ABLATION.simpler, interval=(-0.001, -0.001), time=None)
     )

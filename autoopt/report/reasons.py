@@ -1,10 +1,11 @@
 """Why the winner won: its ablation as rows of a table, and what mattered in the search in sentences."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from math import isfinite
 
 from autoopt.grammar import spell
 from autoopt.report.differences import brief
+from autoopt.strategy import TRUSTED
 from autoopt.study.verdict import Ablation, Edge, Effect, Importance, Verdict
 
 MOST_IMPORTANT = 4
@@ -47,6 +48,8 @@ def reasons(verdict: Verdict) -> Iterator[str]:
         yield from ablation_lines(verdict, verdict.ablation)
     if verdict.importance:
         yield importance_line(verdict.importance)
+    if verdict.rungs:
+        yield rungs_line(verdict.rungs)
     yield from map(edge_line, verdict.edges)
 
 
@@ -92,6 +95,13 @@ def importance_line(importance: Importance) -> str:
     top = [f"{slot} {round(100 * total)} % ({f'mostly {value}' if value else 'the choice'})" for total, slot, value in names]
     rough = ", a rough estimate from so few" if importance.trials < FEW else ""
     return f"Importance in the search (PED-ANOVA, {importance.trials} trials at epoch {importance.epoch}{rough}): {', '.join(top)}."
+
+
+def rungs_line(rungs: Mapping[int, float]) -> str:
+    """How well the rungs have foretold the end."""
+    said = [f"{correlation:.2f} after epoch {epoch}" for epoch, correlation in rungs.items()]
+    weak = "; a rung under this stops nothing" if min(rungs.values()) < TRUSTED else ""
+    return f"Rank correlation of early values with the final score: {enumerated(said)} ({TRUSTED} is enough{weak})."
 
 
 def edge_line(edge: Edge) -> str:

@@ -3,10 +3,12 @@
 from collections import defaultdict
 from dataclasses import replace
 
+from autoopt.strategy import foretells
 from autoopt.study.ablation import ablate
 from autoopt.study.decide import totals
 from autoopt.study.edges import edges_of
 from autoopt.study.importance import importance_of
+from autoopt.study.sampling import history
 from autoopt.study.stages import COMPRESS, CONFIRM, SEARCH
 from autoopt.study.study import Study
 from autoopt.study.two_way import TwoWay
@@ -21,7 +23,16 @@ def explain(study: Study, verdict: Verdict) -> Verdict:
     ablation = ablate(study, verdict, importance.shares if importance else {})
     if compared:
         verdict = replace(verdict, searched=searched_score(study, verdict.winner.trial), rival=rival_of(study, verdict.winner.trial))
-    return replace(verdict, importance=importance, edges=edges, ablation=ablation, **totals(study))
+    return replace(verdict, importance=importance, rungs=rungs_of(study), edges=edges, ablation=ablation, **totals(study))
+
+
+def rungs_of(study: Study) -> dict[int, float]:
+    """How well the value at each rung has foretold the final score; nothing where too few trials are complete."""
+    if not study.settings["stopping"]:
+        return {}
+    trials = list(history(study.journal, SEARCH, study.goal).values())
+    found = {epoch: foretells(trials, epoch) for epoch in study.strategy(study.space.trained(), study.goal).rungs}
+    return {epoch: round(correlation, 3) for epoch, correlation in found.items() if correlation is not None}
 
 
 def searched_score(study: Study, trial: str) -> float | None:

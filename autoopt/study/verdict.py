@@ -1,7 +1,7 @@
 """The verdict of a study as plain data. `autoopt.report` turns it into sentences, tables and pages."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from statistics import mean
 from typing import Any
 
@@ -185,6 +185,7 @@ class Verdict:
         searched: the winner's score in the search, which chose it.
         rival: the second best of the candidates; `None` where there was one candidate alone.
         importance: of the searched values, where enough trials reached a rung.
+        rungs: by epoch, the rank correlation of the value at a rung with the final score, over the complete trials.
         edges: the winner's values at the ends of their ranges.
         ablation: what each change of the baseline gives; `None` where the winner did not win.
     """
@@ -215,6 +216,7 @@ class Verdict:
     searched: float | None = None
     rival: Rival | None = None
     importance: Importance | None = None
+    rungs: Mapping[int, float] = field(default_factory=dict)
     edges: tuple[Edge, ...] = ()
     ablation: Ablation | None = None
 

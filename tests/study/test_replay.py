@@ -59,6 +59,8 @@ def test_the_search_finds_a_better_recipe_than_the_baseline(table, tmp_path):
     assert len({tuple(values.items()) for _, values, _, _ in trials}) == 40, "no recipe twice"
     assert {state for _, _, state, _ in trials} == {"complete", "stopped"}
     assert verdict.gain > 0.04 and verdict.interval[0] > 0
+    assert verdict.rungs.keys() == {3, 7} and all(-1 <= correlation <= 1 for correlation in verdict.rungs.values())
+    assert verdict.ablation and verdict.importance, "and it says why"
     assert executor.clock == sum(record.epochs for record in records_of(tmp_path / "replay")), "an epoch is a second"
 
 
