@@ -1,6 +1,6 @@
 """What an augmentation must do: return a batch like the given one, which it leaves alone."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import torch
@@ -76,12 +76,20 @@ def repeats_under_a_seed(technique: Technique) -> None:
 
 
 def draws_anew_under_each_seed(technique: Technique) -> None:
-    """Several ranks have seeds of their own, which torch's generator follows, and one that a technique makes does not."""
+    """Several ranks have seeds of their own, which torch's generator follows, and one that a technique makes does not.
+
+    Raises:
+        Unavailable: it draws nothing: it makes the same of the same examples.
+    """
     runs = []
     for seed in SEEDS:
         torch.manual_seed(seed)
         runs.append([batch for _, batch in batches_made(technique)])
     alike = all(not differing_tensors(first, batch) for run in runs for first, batch in zip(runs[0], run, strict=True))
+    if alike:
+        repeated = [{name: part[:1].expand_as(part).clone() for name, part in world.items()} for world, _ in batches_made(technique)]
+        if all((part == part[:1]).all() for _, batch in batches_made(technique, worlds=repeated) for part in batch.values()):
+            raise Unavailable("it draws nothing")
     assert not alike, "under five seeds it makes the same batches"
 
 
@@ -91,9 +99,11 @@ def changed_tensors(technique: Technique, values: Offered | None = None) -> Iter
         yield from ((name, world[name], new) for name, new in batch.items())
 
 
-def batches_made(technique: Technique, values: Offered | None = None) -> list[tuple[Offered, dict[str, Tensor]]]:
+def batches_made(
+    technique: Technique, values: Offered | None = None, worlds: Iterable[Offered] | None = None
+) -> list[tuple[Offered, dict[str, Tensor]]]:
     batches = []
-    for world, result in situations(technique, values):
+    for world, result in situations(technique, values, worlds):
         parts = result if isinstance(result, tuple) else (result,)
         assert len(parts) == len(technique.asks), f"it asks for {', '.join(technique.asks)} and returned {len(parts)} tensors"
         batches.append((world, dict(zip(technique.asks, parts, strict=True))))
