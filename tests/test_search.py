@@ -231,7 +231,8 @@ def test_a_whole_search_and_the_same_command_again(bench):
     assert verdict["conclusion"] in said.stdout
     names = {p.name for p in bench.study.iterdir()}
     assert names == {"best", "config.yaml", "journal.log", "lock", "space.yaml", "template.log", "trials", "verdict.yaml"}
-    files = {"README.md", "model.json", "model.onnx", "model.safetensors", "recipe.yaml"} | ({"simple.yaml"} if (verdict["ablation"] or {}).get("simpler") else set())
+    simpler = {"simple.yaml"} if verdict["ablation"] and verdict["ablation"]["simpler"] else set()
+    files = {"README.md", "model.json", "model.onnx", "model.safetensors", "recipe.yaml"} | simpler
     assert {p.name for p in (bench.study / "best").iterdir()} == files
     again = bench.search("study.seeds=2")
     assert "to go" not in again
