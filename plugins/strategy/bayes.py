@@ -19,6 +19,8 @@ from autoopt.strategy import Evidence, Halving, Strategy, rung_epochs
 
 FIT, MOST = 120, 300
 """How many trials the kernel is fitted to, and how many the process is given."""
+EXPLORE = 5
+"""One of so many trials is drawn at random, so that a process that is sure of itself is contradicted where it is wrong."""
 AT_RANDOM, BEST, NEIGHBOURS = 120, 5, 16
 """The candidates: so many at random, and of so many of the best trials so many neighbours each."""
 BESIDE = 0.05
@@ -39,10 +41,11 @@ def bayes(
     """Bayesian optimisation: a Gaussian process over numbers and categories, the expected improvement, and rungs.
 
     After the baseline and random trials, until `startup` have ended, the next trial is the candidate of the greatest expected
-    improvement over the best trial, as the process sees it; neither a trial's values nor any beside them are proposed. The process
-    sees ranks as normal scores, so that neither scale nor outliers matter. A stopped trial counts with its last value, improved by
-    as much as finished trials improved from there on; a failed trial counts as the worst; a running trial is believed at its mean.
-    Of several objectives each proposal weighs the ranks at random. At each of `rungs` one of `reduction` trials goes on.
+    improvement over the best trial, as the process sees it; neither a trial's values nor any beside them are proposed. One of five
+    trials is drawn at random. The process sees ranks as normal scores, so that neither scale nor outliers matter. A stopped trial
+    counts with its last value, improved by as much as finished trials improved from there on; a failed trial counts as the worst; a
+    running trial is believed at its mean. Of several objectives each proposal weighs the ranks at random. At each of `rungs` one of
+    `reduction` trials goes on.
 
     Jones et al. 1998, doi:10.1023/A:1008306431147; several objectives: Knowles 2006, doi:10.1109/TEVC.2005.851274; rungs: Li et al.
     2020, arXiv:1810.05934.
@@ -61,7 +64,7 @@ class Bayes(Strategy):
     def propose(self, history: Sequence[Evidence], number: int, seed: int) -> Mapping[str, Any] | None:
         random = Random(f"{seed}/{number}")
         ended = self.ended(history)
-        if len(ended) < self.startup:
+        if len(ended) < self.startup or number % EXPLORE == 0:
             return walked(self.space, lambda domain: domain.sample(random)).values
         costs = self.costs(ended, random)
         best = [self.points[ended[place].number] for place in np.argsort(costs, kind="stable")[:BEST]]

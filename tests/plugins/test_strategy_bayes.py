@@ -12,7 +12,7 @@ from scipy.stats import multivariate_normal, norm
 from autoopt.domain import Choice, Range
 from autoopt.goal import Goal, Objective
 from autoopt.plugins.strategy import gaussian
-from autoopt.plugins.strategy.bayes import Bayes, bayes, improvement, spread
+from autoopt.plugins.strategy.bayes import EXPLORE, Bayes, bayes, improvement, spread
 from autoopt.plugins.strategy.encoding import encode, neighbour, scale_of, walked
 from autoopt.plugins.strategy.gaussian import Columns, Kernel, Process, fitted, squared_distances
 from autoopt.space import Domain
@@ -166,9 +166,14 @@ class TestBayes:
 
     def test_it_tries_nothing_beside_what_it_has_tried(self):
         """Else it trains one recipe again and again, a hair apart."""
-        values = [t.values for t in searched(bayes(Bowl(), BEST, 9), 40)[10:]]
-        rows, _ = encode([walked(Bowl(), lambda d, v=v: v[d.path]) for v in values])
-        assert (squared_distances(rows, rows) + np.eye(30)).min() > 0.04**2
+        chosen = [t.values for t in searched(bayes(Bowl(), BEST, 9), 40)[10:] if t.number % EXPLORE]
+        rows, _ = encode([walked(Bowl(), lambda d, v=v: v[d.path]) for v in chosen])
+        assert (squared_distances(rows, rows) + np.eye(len(rows))).min() > 0.04**2
+
+    def test_one_of_five_trials_is_drawn_at_random(self):
+        history, strategy = searched(bayes(Bowl(), BEST, 9), 20), bayes(Bowl(), BEST, 9)
+        assert strategy.propose(history, 20, 0) == strategy.propose((), 20, 0)
+        assert strategy.propose(history, 21, 0) != strategy.propose((), 21, 0)
 
     def test_a_goal_to_minimise_is_the_same_search(self):
         up, down = searched(bayes(Bowl(), BEST, 9), 20), searched(bayes(Bowl(), LEAST, 9), 20, lambda values: -score(values))
@@ -196,7 +201,7 @@ class TestBayes:
         history = searched(bayes(Bowl(), BEST, 9), 20)
         where = [t.values for t in history if t.values["kind"] == "b"]
         failed = [Evidence(20 + place, "failed", {**values, "kind": "a", "kind.a.rate": 0.01}) for place, values in enumerate(where)]
-        assert bayes(Bowl(), BEST, 9).propose([*history, *failed], 40, 0) != bayes(Bowl(), BEST, 9).propose(history, 40, 0)
+        assert bayes(Bowl(), BEST, 9).propose([*history, *failed], 41, 0) != bayes(Bowl(), BEST, 9).propose(history, 41, 0)
         costs = Bayes(Bowl(), BEST, 10, bayes(Bowl(), BEST, 9).halving).first_costs([*history, *failed])
         assert np.isinf(costs[20:]).all() and np.isfinite(costs[:20]).all()
 
@@ -212,8 +217,8 @@ class TestBayes:
 
     def test_a_running_trial_is_not_proposed_again_nor_anything_beside_it(self):
         history = searched(bayes(Bowl(), BEST, 9), 20)
-        first = bayes(Bowl(), BEST, 9).propose(history, 20, 0)
-        second = bayes(Bowl(), BEST, 9).propose([*history, Evidence(20, "running", first)], 20, 0)
+        first = bayes(Bowl(), BEST, 9).propose(history, 21, 0)
+        second = bayes(Bowl(), BEST, 9).propose([*history, Evidence(20, "running", first)], 21, 0)
         assert second != first
 
     def test_the_ranking_believes_many_similar_trials_more_than_a_lucky_one(self):
