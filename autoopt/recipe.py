@@ -47,6 +47,17 @@ class Recipe:
         order = {name: i for i, name in enumerate([*self.tree["optimizer"], *self.tree["schedule"]])}
         return " ".join(sorted(shown, key=lambda name: order.get(name, len(order)))) or "keep"
 
+    def value(self, key: str) -> Any:
+        """What it chooses under the key of a domain, such as a slot, `slot.technique.use` or a setting; None where it has no such value."""
+        head, _, rest = key.partition(".")
+        node = self.tree.get(head, {})
+        if head not in SLOTS:
+            return node.get(rest)
+        name, _, argument = rest.partition(".")
+        if not name:
+            return next(iter(node), None)
+        return name in node if argument == "use" else node.get(name, {}).get(argument)
+
     def flat(self) -> dict[str, Any]:
         """Every value under its dotted key."""
         rows = {f"{slot}.{name}.{key}": value for slot, name, values in self.techniques() for key, value in values.items()}

@@ -235,7 +235,7 @@ class Space:
         values: dict[str, Any] = {}
 
         def pick(domain: Domain) -> Any:
-            values[domain.path] = domain.accept(value_at(recipe.tree, domain.key))
+            values[domain.path] = domain.accept(recipe.value(domain.key))
             return values[domain.path]
 
         point = self.walk(pick)
@@ -244,14 +244,3 @@ class Space:
             if ours != theirs:
                 raise ValueError(f"{name} is {grammar.spell(theirs)}, but the space has {grammar.spell(ours)}")
         return values
-
-
-def value_at(tree: Mapping[str, Any], key: str) -> Any:
-    """What a recipe chooses under the key of a domain: None where it has no such value."""
-    slot, *rest = key.split(".", 2)
-    node = tree.get(slot, {})
-    if not rest:
-        return next(iter(node), None)
-    if rest[1:] == ["use"]:
-        return rest[0] in node
-    return (node.get(rest[0]) or {}).get(rest[1]) if len(rest) > 1 else node.get(rest[0])

@@ -49,7 +49,7 @@ class Changes:
 
         def pick(domain: Domain) -> Any:
             side = self.winner if change_of(domain.key) in changes else self.baseline
-            value = value_at(side, domain.key)
+            value = side.value(domain.key)
             return value if value in domain else domain.default
 
         return self._between.walk(pick)
@@ -102,15 +102,3 @@ def change_of(key: str) -> str:
     """The change that a value belongs to: the values of a technique that both sides have are one change."""
     head, *rest = key.split(".")
     return f"{head}.{rest[0]}" if head in SLOTS and rest else key
-
-
-def value_at(recipe: Recipe, key: str) -> Any:
-    """The value of a recipe that a domain's key names."""
-    head, _, rest = key.partition(".")
-    if head not in SLOTS:
-        return recipe.tree.get(head, {}).get(rest)
-    name, _, argument = rest.partition(".")
-    node = recipe.tree[head]
-    if not name:
-        return next(iter(node), None)
-    return name in node if argument == "use" else node[name][argument]

@@ -8,7 +8,6 @@ from autoopt.domain import Range
 from autoopt.grammar import spell
 from autoopt.recipe import Recipe
 from autoopt.space import Domain, Space
-from autoopt.study.changes import value_at
 from autoopt.study.verdict import Edge
 
 NEAR_END = 0.02
@@ -19,7 +18,7 @@ def edges_of(space: Space, recipe: Recipe) -> Iterator[Edge]:
     """The values of a recipe that lie at an end of their range, if the range can be widened there."""
     for domain in space.domains():
         if isinstance(domain.values, Range) and domain.condition.holds(recipe.tree):
-            value = value_at(recipe, domain.key)
+            value = recipe.value(domain.key)
             if value in domain and (wider := widened(domain, value)) is not None:
                 low, high = domain.options
                 yield Edge(domain.key, value, low, high, f"{domain.key}={spell(wider)}")

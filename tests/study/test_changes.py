@@ -6,7 +6,7 @@ import pytest
 from scripted import composed
 
 from autoopt.space import Space
-from autoopt.study.changes import Changes, value_at
+from autoopt.study.changes import Changes
 
 WIDE = (
     "data=digits", "model=cnn,mlp", "optimizer=all", "schedule=all", "augmentation=all", "regularizer=all", "device=cpu",
@@ -32,7 +32,7 @@ def test_every_recipe_between_two_is_one_that_the_search_could_draw():
 
     def own(recipe):
         def pick(domain):
-            return domain.accept(value_at(recipe, domain.key))
+            return domain.accept(recipe.value(domain.key))
 
         return whole.walk(pick)
 
@@ -100,4 +100,4 @@ def test_a_baseline_from_elsewhere_may_have_what_the_space_has_not():
     ],
 )
 def test_a_value_by_its_key(key, value):
-    assert value_at(space(*SMALL).recipe({"batches.size": 64}), key) == value
+    assert space(*SMALL).recipe({"batches.size": 64}).value(key) == value
