@@ -10,7 +10,8 @@ from random import Random
 from statistics import correlation
 from typing import Any
 
-from autoopt.space import Domain
+from autoopt.goal import Goal
+from autoopt.space import Walkable, traced
 
 ENOUGH, TRUSTED = 8, 0.35
 """So many complete trials show whether a rung foretells the end: it does if the rank correlation is at least this one."""
@@ -75,6 +76,11 @@ class Halving:
     Source: Li et al. 2020, arXiv:1810.05934.
     """
 
+    @classmethod
+    def of(cls, goal: Goal, epochs: int, rungs: int, reduction: int) -> "Halving":
+        """At most `rungs` rungs: the last at `1 / reduction` of the epochs, each earlier one at `1 / reduction` of the next."""
+        return cls(rung_epochs(epochs, rungs, reduction), goal.first.direction, reduction)
+
     def __init__(self, rungs: Sequence[int], direction: str, reduction: int):
         self.rungs, self.better, self.reduction = tuple(rungs), gt if direction == "maximize" else lt, reduction
 
@@ -112,24 +118,16 @@ class AtRandom(Strategy):
     """Draws every value at random, independently of all others and of the history.
 
     Args:
-        space: with `walk(pick)`, which asks for the value of each domain that a recipe needs.
         halving: stops trials at rungs.
     """
 
-    def __init__(self, space: Any, halving: Halving | None = None):
+    def __init__(self, space: Walkable, halving: Halving | None = None):
         self.space, self.halving = space, halving
         self.rungs = halving.rungs if halving else ()
 
     def propose(self, history: Sequence[Evidence], number: int, seed: int) -> Mapping[str, Any]:
-        values: dict[str, Any] = {}
         random = Random(f"{seed}/{number}")
-
-        def pick(domain: Domain) -> Any:
-            values[domain.path] = domain.sample(random)
-            return values[domain.path]
-
-        self.space.walk(pick)
-        return values
+        return traced(self.space, lambda domain: domain.sample(random)).values
 
     def stop(self, history: Sequence[Evidence], number: int, epoch: int) -> bool:
         return self.halving is not None and self.halving.stop(history, number, epoch)

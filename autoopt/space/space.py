@@ -1,6 +1,6 @@
 """The space of recipes that a search chooses from."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import combinations
@@ -15,9 +15,8 @@ from autoopt.slots import SLOTS
 from autoopt.space.domain import Domain, Pin, Suggester
 from autoopt.space.option import Option, Settings, parse_option, parse_settings
 from autoopt.space.questions import Absent, Alternatives, Asking, Questions, Unfit, domains_of
+from autoopt.space.traced import Pick, traced
 from autoopt.technique import Technique
-
-Pick = Callable[[Domain], Any]
 
 
 @dataclass(frozen=True)
@@ -223,7 +222,7 @@ class Space:
                 raise ValueError(f"{path}: the space has no such choice. {nearest(path, paths)}")
         return self.walk(lambda domain: domain.accept(values[domain.path]) if domain.path in values else domain.default)
 
-    def values_of(self, recipe: Recipe) -> dict[str, Any]:
+    def values_of(self, recipe: Recipe) -> Mapping[str, Any]:
         """The values by path with which `walk` makes the trained part of a recipe: `recipe` turned round.
 
         Raises:
@@ -232,15 +231,9 @@ class Space:
         for slot, name, _ in recipe.techniques():
             if slot not in ("data", "compression") and name not in self.options[slot]:
                 raise ValueError(f"{slot}={name}: the space has {', '.join(self.options[slot]) or 'none'}")
-        values: dict[str, Any] = {}
-
-        def pick(domain: Domain) -> Any:
-            values[domain.path] = domain.accept(recipe.value(domain.key))
-            return values[domain.path]
-
-        point = self.walk(pick)
+        point = traced(self, lambda domain: domain.accept(recipe.value(domain.key)))
         for name in (*(slot for slot in SLOTS if slot not in ("data", "compression")), "batches", "trainer"):
-            ours, theirs = point.tree.get(name, {}), recipe.tree.get(name, {})
+            ours, theirs = point.recipe.tree.get(name, {}), recipe.tree.get(name, {})
             if ours != theirs:
                 raise ValueError(f"{name} is {grammar.spell(theirs)}, but the space has {grammar.spell(ours)}")
-        return values
+        return point.values

@@ -74,8 +74,8 @@ def believed(study: Study) -> list[str]:
     """The trials of the search by the strategy's own ranking, if it has one; compressed models are ranked by their scores."""
     if study.journal.records(COMPRESS):
         return []
-    trials = history(study.journal, SEARCH, study.goal)
-    ranking = study.strategy(study.space.trained(), study.goal).ranking([trials[number] for number in sorted(trials)])
+    trials = list(history(study.journal, SEARCH, study.goal).values())
+    ranking = study.strategy(study.space.trained(), study.goal).ranking(trials)
     return [SEARCH.key.format(number) for number in ranking]
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Protocol
+from typing import Any
 
 from optuna.distributions import BaseDistribution
 
@@ -10,7 +10,7 @@ from autoopt.distributions import distribution
 from autoopt.goal import Goal
 from autoopt.orders import Order
 from autoopt.recipe import Recipe
-from autoopt.space import Domain, Pick
+from autoopt.space import Walkable, traced
 from autoopt.strategy import AtRandom, Evidence, Strategy
 from autoopt.study.budget import Budget
 from autoopt.study.folder import derived_seed
@@ -22,12 +22,6 @@ from autoopt.study.stages import Stage
 MAX_REPEATS = 1000
 """After so many proposals in a row that were tried before, hardly any untried values can be left."""
 Values = Mapping[str, Any]
-
-
-class Walkable(Protocol):
-    """A space, or a part of one."""
-
-    def walk(self, pick: Pick) -> Recipe: ...
 
 
 @dataclass(frozen=True)
@@ -136,16 +130,8 @@ class Sampling:
         """The proposal with these values by path; a missing path takes its default."""
         if number == 0 and self.first is not None:
             return Proposal(self.first, {}, {})
-        complete: dict[str, Any] = {}
-        distributions: dict[str, BaseDistribution] = {}
-
-        def pick(domain: Domain) -> Any:
-            complete[domain.path] = domain.accept(values.get(domain.path, domain.default))
-            distributions[domain.path] = distribution(domain)
-            return complete[domain.path]
-
-        recipe = self.space.walk(pick)
-        return Proposal(recipe, complete, distributions)
+        point = traced(self.space, lambda domain: domain.accept(values.get(domain.path, domain.default)))
+        return Proposal(point.recipe, point.values, {domain.path: distribution(domain) for domain in point.domains})
 
     def _job(self, number: int, proposal: Proposal) -> Job:
         key = self.stage.key.format(number)

@@ -12,10 +12,10 @@ from scipy.stats import norm, rankdata
 
 from autoopt.domain import Range
 from autoopt.goal import Goal
-from autoopt.plugins.strategy.encoding import Point, encode, neighbour, walked
+from autoopt.plugins.strategy.encoding import encode, neighbour
 from autoopt.plugins.strategy.gaussian import Array, Process, fitted, squared_distances
-from autoopt.space import Domain
-from autoopt.strategy import Evidence, Halving, Strategy, rung_epochs
+from autoopt.space import Domain, Traced, traced
+from autoopt.strategy import AtRandom, Evidence, Halving, Strategy
 
 FIT, MOST = 120, 300
 """How many trials the kernel is fitted to, and how many the process is given."""
@@ -50,7 +50,7 @@ def bayes(
     Jones et al. 1998, doi:10.1023/A:1008306431147; several objectives: Knowles 2006, doi:10.1109/TEVC.2005.851274; rungs: Li et al.
     2020, arXiv:1810.05934.
     """
-    return Bayes(space, goal, startup, Halving(rung_epochs(epochs, rungs, reduction), goal.first.direction, reduction))
+    return Bayes(space, goal, startup, Halving.of(goal, epochs, rungs, reduction))
 
 
 class Bayes(Strategy):
@@ -59,13 +59,13 @@ class Bayes(Strategy):
     def __init__(self, space: Any, goal: Goal, startup: int, halving: Halving):
         self.space, self.goal, self.startup, self.halving = space, goal, startup, halving
         self.rungs = halving.rungs
-        self.points: dict[int, Point] = {}
+        self.points: dict[int, Traced] = {}
 
     def propose(self, history: Sequence[Evidence], number: int, seed: int) -> Mapping[str, Any] | None:
-        random = Random(f"{seed}/{number}")
         ended = self.ended(history)
         if len(ended) < self.startup or number % EXPLORE == 0:
-            return walked(self.space, lambda domain: domain.sample(random)).values
+            return AtRandom(self.space).propose(history, number, seed)
+        random = Random(f"{seed}/{number}")
         costs = self.costs(ended, random)
         best = [self.points[ended[place].number] for place in np.argsort(costs, kind="stable")[:BEST]]
         candidates = self.candidates(best, {self.points[trial.number].key for trial in history if trial.number in self.points}, random)
@@ -97,12 +97,12 @@ class Bayes(Strategy):
             if trial.values and (known is None or known.values != trial.values):
                 self.points.pop(trial.number, None)
                 with suppress(KeyError, ValueError):  # it does not lie in the present space
-                    self.points[trial.number] = walked(self.space, partial(recorded, trial.values))
+                    self.points[trial.number] = traced(self.space, partial(recorded, trial.values))
         return [trial for trial in history if trial.state != "running" and trial.number in self.points]
 
-    def candidates(self, best: Sequence[Point], tried: Collection[str], random: Random) -> list[Point]:
+    def candidates(self, best: Sequence[Traced], tried: Collection[str], random: Random) -> list[Traced]:
         """Points that were not tried."""
-        drawn = [walked(self.space, lambda domain: domain.sample(random)) for _ in range(AT_RANDOM)]
+        drawn = [traced(self.space, lambda domain: domain.sample(random)) for _ in range(AT_RANDOM)]
         near = [neighbour(self.space, point.values, random) for point in best for _ in range(NEIGHBOURS)]
         return [point for point in {point.key: point for point in (*drawn, *near)}.values() if point.key not in tried]
 
@@ -140,7 +140,7 @@ class Bayes(Strategy):
 
         return np.array([cost(trial) for trial in ended])
 
-    def process(self, trials: Sequence[Evidence], costs: Array, others: Sequence[Point]) -> tuple[Process, Array]:
+    def process(self, trials: Sequence[Evidence], costs: Array, others: Sequence[Traced]) -> tuple[Process, Array]:
         """The process of trials with these costs, and other points as it takes them: (M, E)."""
         scores = norm.ppf((rankdata(costs) - 0.5) / len(costs))
         chosen = spread(costs, MOST)

@@ -1,8 +1,7 @@
 """Recipes as points of a space in which a kernel measures their distance."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from math import sqrt
 from random import Random
 from typing import Any
@@ -11,7 +10,7 @@ import numpy as np
 
 from autoopt.domain import Choice
 from autoopt.plugins.strategy.gaussian import Array, Columns
-from autoopt.space import Domain
+from autoopt.space import Domain, Traced, traced
 
 WIDE = 4
 """A choice of numbers whose greatest is so many times the least is on a logarithmic scale."""
@@ -21,34 +20,7 @@ NUMBER_CHANGES, CATEGORY_CHANGES = 0.4, 0.15
 """How often a neighbour differs in a value."""
 
 
-@dataclass(frozen=True)
-class Point:
-    """A recipe of a space: the domains that it needs, with their values by path."""
-
-    domains: tuple[Domain, ...]
-    values: Mapping[str, Any]
-
-    @cached_property
-    def key(self) -> str:
-        """The values, as something that can be looked up; a value may be a list."""
-        return repr(self.values)
-
-
-def walked(space: Any, choose: Callable[[Domain], Any]) -> Point:
-    """The point at which `choose` picks the value of each domain that a recipe needs."""
-    values: dict[str, Any] = {}
-    domains: list[Domain] = []
-
-    def pick(domain: Domain) -> Any:
-        domains.append(domain)
-        values[domain.path] = choose(domain)
-        return values[domain.path]
-
-    space.walk(pick)
-    return Point(tuple(domains), values)
-
-
-def neighbour(space: Any, values: Mapping[str, Any], random: Random) -> Point:
+def neighbour(space: Any, values: Mapping[str, Any], random: Random) -> Traced:
     """A point near to another: some categories are drawn anew, some numbers take a step; what was not needed before is drawn."""
 
     def choose(domain: Domain) -> Any:
@@ -59,7 +31,7 @@ def neighbour(space: Any, values: Mapping[str, Any], random: Random) -> Point:
             return old
         return domain.sample(random) if scale is None else scale.step(old, random)
 
-    return walked(space, choose)
+    return traced(space, choose)
 
 
 @dataclass(frozen=True)
@@ -96,7 +68,7 @@ def scale_of(domain: Domain) -> Scale | None:
     return Scale(domain, low, high, low > 0 and high >= WIDE * low)
 
 
-def encode(points: Sequence[Point]) -> tuple[Array, Columns]:
+def encode(points: Sequence[Traced]) -> tuple[Array, Columns]:
     """Points as rows: a number on its scale is one column; a category has a column for each option, so that two options are 1 apart.
 
     What a point does not need lies halfway: a number in the middle of its scale, a category half as far from every option.

@@ -2,8 +2,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from autoopt.domain import Choice, Unavailable
-from autoopt.plugins.strategy.encoding import walked
-from autoopt.space import Domain
+from autoopt.space import Domain, traced
 from autoopt.strategy import Evidence, Strategy
 
 
@@ -51,7 +50,7 @@ class Grid(Strategy):
             counts.append(len(options))
             return options[places[len(counts) - 1] if len(counts) <= len(places) else 0]
 
-        return walked(self.space, choose).values, counts
+        return traced(self.space, choose).values, counts
 
 
 def finite(domain: Domain) -> Sequence[Any]:

@@ -8,7 +8,7 @@ from autoopt.domain import Range
 from autoopt.errors import BadInput
 from autoopt.goal import Goal
 from autoopt.plugins.strategy.sampled import Sampled
-from autoopt.strategy import Halving, Strategy, rung_epochs
+from autoopt.strategy import Halving, Strategy
 
 
 def optuna(
@@ -29,7 +29,7 @@ def optuna(
     """
     make = sampler_class(sampler)
     seeded = {"seed"} & inspect.signature(make).parameters.keys()
-    halving = Halving(rung_epochs(epochs, rungs, reduction), goal.first.direction, reduction)
+    halving = Halving.of(goal, epochs, rungs, reduction)
     return Sampled(space, goal, lambda seed: make(**dict.fromkeys(seeded, seed)), halving)
 
 

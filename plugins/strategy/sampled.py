@@ -5,13 +5,12 @@ from hashlib import sha256
 from typing import Any
 
 import optuna
-from optuna.distributions import BaseDistribution
 from optuna.samplers import BaseSampler
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from autoopt.distributions import distribution, silent
 from autoopt.goal import Goal
-from autoopt.space import Domain
+from autoopt.space import traced
 from autoopt.strategy import Evidence, Halving, Strategy
 
 STATES = {"complete": TrialState.COMPLETE, "stopped": TrialState.PRUNED, "failed": TrialState.PRUNED}
@@ -58,19 +57,12 @@ class Sampled(Strategy):
 
     def frozen(self, trial: Evidence) -> FrozenTrial | None:
         """A trial as Optuna stores it; None if it does not lie in the present space."""
-        values: dict[str, Any] = {}
-        distributions: dict[str, BaseDistribution] = {}
-
-        def pick(domain: Domain) -> Any:
-            values[domain.path] = domain.accept(trial.values[domain.path])
-            distributions[domain.path] = distribution(domain)
-            return values[domain.path]
-
         try:
-            self.space.walk(pick)
+            point = traced(self.space, lambda domain: domain.accept(trial.values[domain.path]))
         except (KeyError, ValueError):
             return None
+        params, distributions = dict(point.values), {domain.path: distribution(domain) for domain in point.domains}
         scores = list(trial.scores) if trial.state == "complete" else None
         ranked = trial.state == "stopped" and trial.curve and len(self.goal.objectives) == 1  # Optuna ranks a stopped trial by one value
         curve = dict([max(trial.curve.items())]) if ranked else {}
-        return create_trial(state=STATES[trial.state], values=scores, params=values, distributions=distributions, intermediate_values=curve)
+        return create_trial(state=STATES[trial.state], values=scores, params=params, distributions=distributions, intermediate_values=curve)

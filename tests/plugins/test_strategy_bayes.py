@@ -13,9 +13,9 @@ from autoopt.domain import Choice, Range
 from autoopt.goal import Goal, Objective
 from autoopt.plugins.strategy import gaussian
 from autoopt.plugins.strategy.bayes import EXPLORE, Bayes, bayes, improvement, spread
-from autoopt.plugins.strategy.encoding import encode, neighbour, scale_of, walked
+from autoopt.plugins.strategy.encoding import encode, neighbour, scale_of
 from autoopt.plugins.strategy.gaussian import Columns, Kernel, Process, fitted, squared_distances
-from autoopt.space import Domain
+from autoopt.space import Domain, traced
 from autoopt.strategy import Evidence
 
 BEST = Goal((Objective("val_accuracy", "maximize"),))
@@ -117,8 +117,8 @@ class TestGaussianProcess:
 class TestEncoding:
     def test_numbers_lie_on_their_scale_and_options_are_one_apart(self):
         points = [
-            walked(Bowl(), lambda d: {"kind": "a", "kind.a.rate": 0.1, "width": 0.25, "size": 32}[d.path]),
-            walked(Bowl(), lambda d: {"kind": "b", "width": 1.0, "size": 128}[d.path]),
+            traced(Bowl(), lambda d: {"kind": "a", "kind.a.rate": 0.1, "width": 0.25, "size": 32}[d.path]),
+            traced(Bowl(), lambda d: {"kind": "b", "width": 1.0, "size": 128}[d.path]),
         ]
         rows, columns = encode(points)
         kind, rate, width, size = (rows[:, columns.owner == place] for place in range(4))
@@ -129,7 +129,7 @@ class TestEncoding:
         assert size[:, 0] == pytest.approx([log(2) / log(8), 1.0]), "a list of numbers is a scale"
 
     def test_what_is_the_same_everywhere_is_left_out(self):
-        same = [walked(Bowl(), lambda d, w=w: {"kind": "b", "width": w, "size": 16}[d.path]) for w in (0.1, 0.9)]
+        same = [traced(Bowl(), lambda d, w=w: {"kind": "b", "width": w, "size": 16}[d.path]) for w in (0.1, 0.9)]
         rows, columns = encode(same)
         assert rows.shape == (2, 1) and list(columns.category) == [False]
 
@@ -167,7 +167,7 @@ class TestBayes:
     def test_it_tries_nothing_beside_what_it_has_tried(self):
         """Else it trains one recipe again and again, a hair apart."""
         chosen = [t.values for t in searched(bayes(Bowl(), BEST, 9), 40)[10:] if t.number % EXPLORE]
-        rows, _ = encode([walked(Bowl(), lambda d, v=v: v[d.path]) for v in chosen])
+        rows, _ = encode([traced(Bowl(), lambda d, v=v: v[d.path]) for v in chosen])
         assert (squared_distances(rows, rows) + np.eye(len(rows))).min() > 0.04**2
 
     def test_one_of_five_trials_is_drawn_at_random(self):

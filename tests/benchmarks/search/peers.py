@@ -15,8 +15,7 @@ from optuna.trial import TrialState
 from simulate import Searcher, Values, goal_of
 from table import Table
 
-from autoopt.plugins.strategy.encoding import walked
-from autoopt.space import Domain
+from autoopt.space import Domain, traced
 
 ENDS = {"complete": TrialState.COMPLETE, "stopped": TrialState.PRUNED, "failed": TrialState.FAIL}
 
@@ -39,7 +38,7 @@ class OptunaPeer(Searcher):
         )
         self.trials: dict[int, optuna.Trial] = {}
         if baseline:
-            defaults = walked(self.space, lambda domain: domain.default)
+            defaults = traced(self.space, lambda domain: domain.default)
             places = {
                 d.path: levels(d).index(defaults.values[d.path]) if is_ordered(d) else defaults.values[d.path] for d in defaults.domains
             }
@@ -54,7 +53,7 @@ class OptunaPeer(Searcher):
                 return options[trial.suggest_int(domain.path, 0, len(options) - 1)]
             return trial.suggest_categorical(domain.path, options)
 
-        return walked(self.space, suggest).values
+        return traced(self.space, suggest).values
 
     def report(self, number: int, epoch: int, value: float) -> bool:
         self.trials[number].report(value, epoch)
@@ -91,7 +90,7 @@ class RayAsha(Searcher):
         if number == 0 and self.first is not None:
             return self.first
         random = Random(f"{self.seed}/{number}")
-        return walked(self.space, lambda domain: domain.sample(random)).values
+        return traced(self.space, lambda domain: domain.sample(random)).values
 
     def report(self, number: int, epoch: int, value: float) -> bool:
         return self.scheduler.on_trial_result(None, RayTrial(number), {"training_iteration": epoch, "value": value}) == "STOP"
@@ -134,7 +133,7 @@ class SyneTune(Searcher):
         config = self.scheduler.suggest().config
         self.trials[number] = self.make(number, config, datetime.now())
         self.scheduler.on_trial_add(self.trials[number])
-        return walked(self.space, lambda d: next(o for o in d.options if str(o) == config[d.path])).values
+        return traced(self.space, lambda d: next(o for o in d.options if str(o) == config[d.path])).values
 
     def report(self, number: int, epoch: int, value: float) -> bool:
         self.last = {"epoch": epoch, "value": value}

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from grids import BY_NAME, Grid
 
-from autoopt.plugins.strategy.encoding import walked
 from autoopt.plugins.strategy.grid import Grid as Odometer
+from autoopt.space import traced
 
 FOLDER = Path(__file__).parent
 SEEDS = 3
@@ -56,7 +56,7 @@ class Table:
 
     def row(self, values: Mapping[str, Any]) -> int:
         """The row of a recipe, by its values by path; missing values are the defaults."""
-        return self.rows[tuple(walked(self.grid.space, lambda d: d.accept(values.get(d.path, d.default))).values.items())]
+        return self.rows[tuple(traced(self.grid.space, lambda d: d.accept(values.get(d.path, d.default))).values.items())]
 
 
 def cells(grid: Grid) -> Iterator[Cell]:
