@@ -11,7 +11,7 @@ from autoopt.domain import Choice, Range
 from autoopt.slots import SLOTS
 from autoopt.space import Domain, Option, Pin, Space
 from autoopt.study.ablation import trainings_for
-from autoopt.study.confirm import planned, share_of
+from autoopt.study.confirm import planned, race_trainings, share_of
 from autoopt.study.search import Warm, warm
 from autoopt.study.settled import Settled
 from autoopt.study.study import strategy_of
@@ -124,7 +124,8 @@ def budget(ready: Warm, settled: Settled) -> Iterator[str]:
     if compressions:
         yield f"  compress  {compressions} compressions of the best {confirm.candidates}"
     if confirm.candidates > 1:
-        yield f"  confirm   the best {confirm.candidates}, {confirm.seeds} fresh seeds each"
+        race = race_trainings(confirm.candidates)
+        yield f"  confirm   the best {confirm.candidates} race on fresh seeds, the better half goes on: {race} trainings"
     yield f"  final     the winner and the baseline, {confirm.final} further seeds each"
     ablation = trainings_for(node["trials"], node["seeds"]) if node["ablation"] else 0
     if ablation:

@@ -52,7 +52,7 @@ SETTINGS: dict[str, tuple[Any, str]] = {
     "study.epochs": (int, "epochs of a full training"),
     "study.stopping": (bool, "stop bad trials at the strategy's rungs, by default at a ninth and at a third of their epochs"),
     "study.start": (str | None, "recipes to try first: files, studies (their winners) or NAME/17; several with spaces between"),
-    "study.confirm": (int, "the greatest number of candidates that are trained again on fresh seeds"),
+    "study.confirm": (int, "the greatest number of candidates that race on fresh seeds"),
     "study.seeds": (int, "fresh seeds for the comparison of the winner with the baseline"),
     "study.ablation": (bool, "train the winner without parts of it: a tenth of the trials, but at least ten trainings, if it wins"),
     "study.compress": (int, "trials of the compress stage, if a compression is selected"),

@@ -1,6 +1,7 @@
 """From the trials of a study to its verdict: choose the winner, compare it with the baseline on other seeds, weigh."""
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import replace
 from itertools import zip_longest
 from math import isfinite
@@ -10,7 +11,18 @@ from autoopt.errors import NotConcluded
 from autoopt.recipe import Recipe
 from autoopt.study.alone import pool, why_alone
 from autoopt.study.compress import compress_front
-from autoopt.study.confirm import Candidate, Plan, candidates, fresh_seeds, measure_candidates, planned, replicate, room_left, share_of
+from autoopt.study.confirm import (
+    Candidate,
+    Plan,
+    candidates,
+    fresh_seeds,
+    measure_candidates,
+    planned,
+    race,
+    replicate,
+    room_left,
+    share_of,
+)
 from autoopt.study.explore import BASELINE
 from autoopt.study.record import Record
 from autoopt.study.sampling import history
@@ -60,14 +72,14 @@ def final_pair(study: Study, plan: Plan) -> list[Candidate]:
 
 
 def chosen(study: Study, plan: Plan) -> list[Candidate]:
-    """The candidates, the best first."""
-    records = candidates(pool(study), study.goal, plan.candidates, believed(study))
-    if len(records) < 2:
-        return [Candidate(r.key, r.point) for r in records]
-    recipes = {r.key: r.point for r in records}
-    seeds = fresh_seeds(study.seed, CONFIRM, plan.seeds)
-    confirmed = replicate(study.runner, study.journal, CONFIRM, recipes, seeds, budget=study.budget, keep=False)
-    return sorted(confirmed, key=lambda c: -study.goal.first.sign * c.score)
+    """The candidates, the winner of their race first."""
+    recipes = {r.key: r.point for r in candidates(pool(study), study.goal, plan.candidates, believed(study))}
+
+    def train(left: Mapping[str, Recipe], count: int) -> list[Candidate]:
+        seeds = fresh_seeds(study.seed, CONFIRM, count)
+        return replicate(study.runner, study.journal, CONFIRM, left, seeds, budget=study.budget, keep=False)
+
+    return race(recipes, train, study.goal)
 
 
 def believed(study: Study) -> list[str]:

@@ -29,7 +29,7 @@ class Stage:
 PREFLIGHT = Stage("preflight", "try every technique on two batches", "preflight/{}", stored=False, tracked=False, shown=False)
 SEARCH = Stage("search", "search", "{}", trains=True)
 COMPRESS = Stage("compress", "compress the best", "compress-{}")
-CONFIRM = Stage("confirm", "train the best on fresh seeds and choose the winner", "{}-confirm-{}", trains=True)
+CONFIRM = Stage("confirm", "let the best race on fresh seeds", "{}-confirm-{}", trains=True)
 FINAL = Stage("final", "train the winner and the baseline on further seeds", "{}-final-{}", trains=True)
 TEST = Stage("test", "measure both on the test part", "{}-test", tracked=False, shown=False)
 ABLATION = Stage("ablation", "train the winner without parts of it", "{}-{}", trains=True)

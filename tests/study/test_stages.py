@@ -160,13 +160,14 @@ def test_notes_on_the_data_and_changed_code_are_told_before_the_search(study):
 
 
 def test_of_several_candidates_the_winner_is_chosen_on_seeds_of_their_own(study):
-    study.ends = {"preflight/optimizer-sgd": Fails("error", "no"), "7-confirm-0": 0.99}
+    study.ends = {"preflight/optimizer-sgd": Fails("error", "no")}
     more = ("study.trials=60", "study.stopping=false", "study.seeds=3", "strategy=random")  # which ranks by the scores
-    study.ends |= {"7": 0.97, "8": 0.98, "9": 0.99, "7-confirm-1": 0.98, "8-confirm-0": 0.6, "8-confirm-1": 0.6}
+    study.ends |= {"6": 0.96, "7": 0.97, "8": 0.98, "9": 0.99}
+    study.ends |= {"6-confirm-0": 0.5, "7-confirm-0": 0.99, "7-confirm-1": 0.98, "8-confirm-0": 0.6}
     study.ends |= {"9-confirm-0": 0.7, "9-confirm-1": 0.7}
     verdict = study.search(*more)
     confirmed = [key for key in study.trained() if "confirm" in key]
-    assert confirmed == [f"{trial}-confirm-{i}" for i in range(2) for trial in "987"]
+    assert confirmed == ["9-confirm-0", "8-confirm-0", "7-confirm-0", "6-confirm-0", "7-confirm-1", "9-confirm-1"]
     assert not any(order.keep for order in study.executor.orders if "confirm" in order.key)
     assert verdict.winner.trial == "7"
     assert verdict.searched == 0.97, "it shrinks or grows on fresh seeds"
@@ -181,7 +182,8 @@ class TestWhyTheWinnerWon:
     def won(self, study, *overrides, **how):
         """Trial 1 wins, and no change of the baseline does anything by itself."""
         seeds = {f"{key}-final-{i}": score + i / 1000 for key, score in (("0", 0.1), ("1", 0.9)) for i in range(3)}
-        study.ends |= {"0": 0.1, "1": 0.99} | seeds | {f"{key}-test": score for key, score in seeds.items()}
+        study.ends |= {"0": 0.1, "1": 0.99, "1-confirm-0": 0.99, "1-confirm-1": 0.99} | seeds
+        study.ends |= {f"{key}-test": score for key, score in seeds.items()}
         return study.search(*self.MORE, "study.seeds=3", *overrides, **how)
 
     def test_is_said_in_the_verdict_and_in_its_file(self, study):
@@ -218,7 +220,7 @@ class TestWhyTheWinnerWon:
         assert [len(effect.changes) for effect in verdict.ablation.path] == [sum(len(e.changes) for e in verdict.ablation.left_out)]
 
     def test_has_a_tenth_of_the_time(self, study):
-        limit = 120
+        limit = 200
         self.won(study, "study.trials=500", "strategy=random", f"study.time={limit}s")
         assert study.records("ablation") and study.executor.now() <= limit * 1.05 + 2
         searched = max(r.elapsed for r in study.records().values())
@@ -383,9 +385,8 @@ class TestNotConcluded:
 
     def test_where_a_training_of_the_winner_fails_the_next_best_takes_its_place(self, study):
         study.ends = {"3": 0.99, "4": 0.98, "3-final-1": Fails("nonfinite", "nan"), "3-confirm-0": 0.99, "4-confirm-0": 0.98}
-        study.ends |= {"3-confirm-1": 0.99, "4-confirm-1": 0.98}
         verdict = study.search("study.trials=60", "study.stopping=false", "study.seeds=3", "study.confirm=2", "strategy=random")
-        assert [key for key in study.trained() if "confirm" in key] == ["3-confirm-0", "4-confirm-0", "3-confirm-1", "4-confirm-1"]
+        assert [key for key in study.trained() if "confirm" in key] == ["3-confirm-0", "4-confirm-0"]
         assert verdict.winner.trial == "4"
 
 
