@@ -11,8 +11,8 @@ from omegaconf import MISSING
 
 from autoopt import grammar
 from autoopt.arguments import alternatives
-from autoopt.config.overrides import Overrides
-from autoopt.config.settings import AT_LEAST, DURATION, DURATIONS, ONE_OF, RELATIVE, SEARCHED, SETTINGS, seconds
+from autoopt.config.overrides import Overrides, is_constraint
+from autoopt.config.settings import AT_LEAST, CONSTRAINTS, DURATION, DURATIONS, ONE_OF, RELATIVE, SEARCHED, SETTINGS, seconds
 from autoopt.config.tree import FROM, Tree, selected, technique_of
 from autoopt.domain import Choice, Range
 from autoopt.errors import nearest
@@ -42,6 +42,8 @@ def positions(tree: Tree) -> Iterator[Position]:
     for key, (kind, _) in SETTINGS.items():
         head, _, tail = key.rpartition(".")
         yield Position(key, tree[head] if head else tree, tail, Param(key, kind), key in SEARCHED)
+    for metric in tree[CONSTRAINTS]:
+        yield Position(f"{CONSTRAINTS}.{metric}", tree[CONSTRAINTS], metric, Param(metric, float), False)
 
 
 def typed_pins(tree: Tree) -> Tree:
@@ -58,7 +60,7 @@ def typed_pins(tree: Tree) -> Tree:
 def unknown_keys(overrides: Overrides, tree: Tree) -> Iterator[str]:
     """A line for each argument that no selected technique has, with the nearest one."""
     for key in overrides.values:
-        if key in SETTINGS:
+        if key in SETTINGS or is_constraint(key):
             continue
         slot, name, argument = key.split(".", 2)
         if slot in overrides.said - overrides.groups.keys():
@@ -161,8 +163,7 @@ def optional(param: Param) -> bool:
 
 def wrong_settings(tree: Tree) -> Iterator[str]:
     """The problems that types alone do not show."""
-    if tree["direction"] not in (None, "maximize", "minimize"):
-        yield f"direction={tree['direction']}: expected maximize or minimize"
+    yield from wrong_objectives(tree)
     if isinstance(share := tree["executor"]["gpus_per_trial"], float) and share <= 0:
         yield f"executor.gpus_per_trial={share}: expected more than 0"
     for key in DURATIONS:
@@ -188,6 +189,17 @@ def wrong_settings(tree: Tree) -> Iterator[str]:
         for (one, acts), (other, others) in combinations(always.items(), 2):
             if reason := acts.clash(others):
                 yield f"{slot}=[{one},{other}]: {reason}; give one of them, or search them: {slot}={one},{other}"
+
+
+def wrong_objectives(tree: Tree) -> Iterator[str]:
+    """Objectives that are named twice, and directions that are none, or not one for each objective."""
+    objectives, directions = ((tree[key] or "").split() for key in ("objective", "direction"))
+    if any(word not in ("maximize", "minimize") for word in directions):
+        yield f"direction={tree['direction']}: expected maximize or minimize"
+    elif directions and len(directions) != max(1, len(objectives)):
+        yield f"direction={tree['direction']}: expected one for each objective, and {len(objectives) or 'none'} is named"
+    if len({*objectives}) < len(objectives):
+        yield f"objective={tree['objective']}: each objective once"
 
 
 def wrong_trainer(tree: Tree) -> Iterator[str]:

@@ -6,8 +6,12 @@ from typing import Any
 SETTINGS: dict[str, tuple[Any, str]] = {
     "name": (str | None, "the study's name; by default made from the data, the model and the space"),
     "seed": (int, "every other seed is derived from it"),
-    "objective": (str | None, "a metric that is measured or logged, such as val_accuracy, val_f1, val_rmse; by default that of the task"),
-    "direction": (str | None, "maximize or minimize; needed only where the metric's name does not tell it"),
+    "objective": (
+        str | None,
+        "a metric that is measured or logged, such as val_accuracy, val_f1, val_rmse; by default that of the task. Several, as in "
+        "objective=[val_accuracy,latency_ms], give a Pareto front; the first decides",
+    ),
+    "direction": (str | None, "maximize or minimize, for each objective; needed only where a metric's name does not tell it"),
     "metrics": (
         str | None,
         "your own metrics as import paths, separated by spaces: torchmetrics classes, or functions of (outputs, targets)",
@@ -64,6 +68,13 @@ SETTINGS: dict[str, tuple[Any, str]] = {
     "tracking.uri": (str | None, "by default MLFLOW_TRACKING_URI, else sqlite:///mlflow.db here"),
     "tracking.experiment": (str | None, "by default MLFLOW_EXPERIMENT_NAME, else the study's name"),
 }
+CONSTRAINTS = "constraints"
+"""Settings below this one bound a metric each: `constraints.latency_ms=2`."""
+ABOUT = {key: about for key, (_, about) in SETTINGS.items()} | {
+    f"{CONSTRAINTS}.METRIC": "the most that a metric may be where less is better, else the least: constraints.latency_ms=2"
+}
+WORDS = ("objective", "direction", "metrics", "trainer.callbacks", "study.start")
+"""Settings of several words, which may be given as a list, too."""
 SEARCHED = {
     "batches.size": 64,
     "batches.accumulate": 1,

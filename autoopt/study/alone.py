@@ -23,6 +23,9 @@ def why_alone(study: Study) -> str:
         return f"only the baseline was tried, because {why_ended(study)}"
     if not any(r.state == "complete" for r in others):
         return f"no other trial was completed ({how_ended(others)}), and {why_ended(study)}"
+    if nearest := study.goal.nearest_to_bounds(others):
+        missed = study.goal.missed(nearest.metrics)
+        return f"no trial keeps the bounds: trial {nearest.key}, the nearest, misses {missed}; loosen them, or widen the space"
     again = [r for stage in (CONFIRM, FINAL) for r in study.journal.records(stage) if r.state == "failed"]
     if again:
         return f"the best trials failed on fresh seeds, the last with {again[-1].reason}: {again[-1].detail}"

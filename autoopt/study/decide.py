@@ -8,9 +8,10 @@ from math import isfinite
 from typing import Any
 
 from autoopt.errors import NotConcluded
+from autoopt.goal import Goal
 from autoopt.recipe import Recipe
 from autoopt.study.alone import pool, why_alone
-from autoopt.study.compress import compress_front
+from autoopt.study.compress import compress_goal, pareto_front
 from autoopt.study.confirm import (
     Candidate,
     Plan,
@@ -25,10 +26,10 @@ from autoopt.study.confirm import (
 )
 from autoopt.study.explore import BASELINE
 from autoopt.study.record import Record
-from autoopt.study.sampling import history
+from autoopt.study.sampling import history, quarantined
 from autoopt.study.stages import COMPRESS, CONFIRM, FINAL, SEARCH, STORED, TEST, Stage
 from autoopt.study.study import Study
-from autoopt.study.verdict import Point, Side, Verdict, mean_metrics
+from autoopt.study.verdict import Limit, Point, Side, Verdict, mean_metrics
 from autoopt.study.weighing import both_resampled, to_show, variances, weigh
 
 
@@ -126,8 +127,8 @@ def verdict_of(study: Study, baseline: Candidate, winner: Candidate, plan: Plan)
     first = study.goal.first
     gain, interval = weigh(baseline, winner, study.part, first, first.limits(ours=not study.facts["lightning"]))
     seeds_needed, test_needed = needed(baseline, winner, study.part, gain, interval)
-    compressed = study.journal.records(COMPRESS)
-    tried = [*study.journal.records(SEARCH), *compressed]
+    baseline_side, winner_side = side(baseline, study.part), side(winner, study.part)
+    tried = [*study.journal.records(SEARCH), *study.journal.records(COMPRESS)]
     return Verdict(
         study=study.folder.name,
         objective=first.name,
@@ -136,13 +137,14 @@ def verdict_of(study: Study, baseline: Candidate, winner: Candidate, plan: Plan)
         gain=gain,
         interval=interval,
         sampled="examples" if not study.facts["lightning"] else "batches" if both_resampled(baseline, winner, study.part) else "",
-        baseline=side(baseline, study.part),
-        winner=side(winner, study.part),
+        baseline=baseline_side,
+        winner=winner_side,
         counts={state: sum(r.state == state for r in tried) for state in ("complete", "stopped", "failed")},
         reasons=dict(Counter(r.reason for r in tried if r.reason)),
         dropped=dict(study.space.dropped),
-        quarantined=tuple(sorted(study.space.broken)),
-        front=tuple(map(point, compress_front(study, compressed))),
+        quarantined=tuple(sorted(study.space.broken | quarantined(study.journal.records(SEARCH)))),
+        front=front_of(study),
+        limits=tuple(Limit.of(bound, baseline_side.metrics, winner_side.metrics) for bound in study.goal.bounds),
         test_opened_for=len({r.key.partition("-final-")[0] for r in study.journal.records(TEST)}),
         seeds_planned=study.settings["seeds"] if len(baseline.records) < study.settings["seeds"] else 0,
         seeds_needed=seeds_needed,
@@ -188,6 +190,13 @@ def side(candidate: Candidate, part: str) -> Side:
     )
 
 
-def point(record: Record) -> Point:
-    assert record.score is not None  # a front has scored records alone
-    return Point(record.key, record.point.title(), record.score, record.metrics["latency_ms"], record.metrics["size_mb"])
+def front_of(study: Study) -> tuple[Point, ...]:
+    """The Pareto front: of the compressed models in score, latency and size, or in the objectives of all trials, if there are several."""
+    several, compressed = len(study.goal.objectives) > 1, study.journal.records(COMPRESS)
+    goal = study.goal if several else compress_goal(study.goal)
+    return tuple(point(record, goal) for record in pareto_front(study, goal, pool(study) if several else compressed))
+
+
+def point(record: Record, goal: Goal) -> Point:
+    names = [objective.name for objective in goal.objectives]
+    return Point(record.key, record.point.title(), dict(zip(names, goal.scores(record) or (), strict=True)))

@@ -14,6 +14,8 @@ from autoopt.study.stored import recipe_overrides
 from autoopt.study.study import Study
 
 BASELINE = "0"
+WARNED = 10
+"""After so many trials of which none keeps the bounds, the search says so."""
 CURABLE = ("timeout", "oom_host")
 """Failures that a longer `executor.trial_time` or a larger machine prevents."""
 
@@ -43,6 +45,10 @@ def explore(study: Study) -> None:
             tell_baseline(result, sampling)
         else:
             sampling.tell(result)
+        records = study.journal.records(SEARCH)
+        if len(records) == WARNED and (nearest := study.goal.nearest_to_bounds(records)):
+            missed = study.goal.missed(nearest.metrics)
+            study.runner.screen.say(f"none of {WARNED} trials keeps the bounds so far: trial {nearest.key}, the nearest, misses {missed}")
 
     records = study.journal.records(SEARCH)
     study.runner.screen.stage(SEARCH, total, len(records))

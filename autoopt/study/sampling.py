@@ -1,6 +1,7 @@
 """Ask and tell: the proposals of a strategy become jobs, and their results become its evidence."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -19,6 +20,8 @@ from autoopt.study.record import Record
 from autoopt.study.runner import Job, Result
 from autoopt.study.stages import Stage
 
+FAILURES = 3
+"""A technique that has failed so often, and was part of no complete trial, is not proposed again."""
 MAX_REPEATS = 1000
 """After so many proposals in a row that were tried before, hardly any untried values can be left."""
 Values = Mapping[str, Any]
@@ -37,8 +40,8 @@ class Proposal:
 class Sampling:
     """One searched stage of a study.
 
-    No values are tried twice: after a repetition values are drawn at random, and after `MAX_REPEATS` in a row, or where the
-    strategy has nothing left to propose, the stage is exhausted.
+    No values are tried twice, and none with a technique that keeps failing: instead, values are drawn at random. After `MAX_REPEATS`
+    such proposals in a row, or where the strategy has nothing left to propose, the stage is exhausted.
 
     An interrupted search resumes as if it had not been interrupted: proposals depend on the history, the trial's number and a
     seed that is derived from both, and a trial that died with its session runs again under its own number.
@@ -107,13 +110,14 @@ class Sampling:
         """The next proposal; None if nothing is left to try."""
         if number <= len(self.start):
             return self._proposal(number, self.start[number - 1] if number else {})
+        broken = quarantined(self.journal.records(self.stage))
         for attempt in range(MAX_REPEATS):
             strategy = AtRandom(self.space) if attempt else self.strategy
             values = strategy.propose(self.evidence(), number, derived_seed(self.seed, f"{self.stage.name} {attempt}"))
             if values is None:
                 return None
             proposal = self._proposal(number, values)
-            if not any(proposal.values == trial.values for trial in self.history.values()):
+            if not any(proposal.values == trial.values for trial in self.history.values()) and not uses(proposal.recipe.tree, broken):
                 return proposal
         return None
 
@@ -139,6 +143,18 @@ class Sampling:
         return Job(self.order(key, derived_seed(self.seed, key), proposal), self.stage, number)
 
 
+def quarantined(records: Sequence[Record]) -> set[str]:
+    """The techniques, as `slot/name`, that have failed `FAILURES` times by themselves and were part of no complete trial."""
+    failures = Counter(r.technique for r in records if r.technique and r.blame == "recipe")
+    often = {technique for technique, count in failures.items() if count >= FAILURES}
+    return {technique for technique in often if not any(r.state == "complete" and uses(r.recipe, {technique}) for r in records)}
+
+
+def uses(recipe: Mapping[str, Any], techniques: Collection[str]) -> bool:
+    """Whether a recipe's tree has one of the techniques, named as `slot/name`."""
+    return any(name in recipe.get(slot, {}) for slot, _, name in (technique.partition("/") for technique in techniques))
+
+
 def history(journal: Journal, stage: Stage, goal: Goal) -> dict[int, Evidence]:
     """The trials of a stage that are evidence for a strategy, by number."""
     trials: dict[int, Evidence] = {}
@@ -157,4 +173,5 @@ def evidence(number: int, values: Values, record: Record | None, goal: Goal) -> 
         return None
     scores = goal.scores(record) if record.state == "complete" else None
     state = "failed" if record.state == "complete" and scores is None else record.state
-    return Evidence(number, state, values, scores or (), record.curve(goal.first.name))
+    violation = goal.violation(record.metrics) if state == "complete" else 0.0
+    return Evidence(number, state, values, scores or (), record.curve(goal.first.name), violation)

@@ -20,7 +20,7 @@ from autoopt.study.search import own_baseline, search
 from autoopt.study.settled import recall
 from autoopt.study.stored import open_stored
 from autoopt.study.train import train
-from autoopt.study.verdict import Simpler, read_verdict
+from autoopt.study.verdict import Limit, Simpler, read_verdict
 
 BASELINE = Space.of(composed(*SPACE, *PLAIN)).baseline()
 MOMENTUM = Space.of(composed(*SPACE, *PLAIN, "optimizer=momentum", "optimizer.momentum.lr=0.07")).baseline().tree["optimizer"]
@@ -506,6 +506,70 @@ class TestABaselineOfItsOwn:
 def pinned_values(tree):
     """Every setting that a search of this tree may choose, with one value."""
     return [(domain.path, domain.default) for domain in Space.of(tree).domains()]
+
+
+class TestBounds:
+    """Every trial has a latency of 1 ms, but those whose end says something else."""
+
+    MORE = ("study.trials=12", "study.stopping=false", "strategy=random")
+
+    def slow(self, score, latency):
+        return outcome(val_accuracy=score, test_accuracy=score, train_loss=0.1, latency_ms=latency, size_mb=1.0)
+
+    def test_the_best_trial_within_them_wins(self, study):
+        study.ends = {"3": self.slow(0.99, 2.5), "4": 0.98, "4-final-0-test": 0.9, "4-final-1-test": 0.91}
+        verdict = study.search(*self.MORE, "constraints.latency_ms=2")
+        assert verdict.winner.trial == "4" and verdict.searched == 0.98
+        assert verdict.limits == (Limit("latency_ms at most 2", 1.0, 1.0, ()),)
+        assert study.executor.most == 1, "a stopwatch runs alone"
+        assert all(order.latency for order in study.executor.orders if order.key.isdigit())
+        again = study.search(*self.MORE, "constraints.latency_ms=2")
+        assert again.limits == verdict.limits, "the bounds come back from the study's folder"
+
+    def test_a_baseline_that_misses_them_loses_to_a_worse_recipe(self, study):
+        study.ends = {"0": self.slow(0.9, 9.0)} | {f"0-final-{i}-test": self.slow(0.9, 9.0) for i in range(2)}
+        verdict = study.search(*self.MORE, "constraints.latency_ms=2")
+        assert verdict.gain < 0 and verdict.best is verdict.winner and not verdict.better
+        assert verdict.limits[0].missed == ("baseline",)
+
+    def test_where_no_trial_keeps_them_the_nearest_is_named(self, study):
+        study.ends = {str(n): self.slow(0.5, 3.0 + n % 5) for n in range(12)}
+        verdict = study.search(*self.MORE, "constraints.latency_ms=2")
+        missed = "trial 5, the nearest, misses latency_ms at most 2 (3)"
+        assert verdict.alone == f"no trial keeps the bounds: {missed}; loosen them, or widen the space"
+        assert f"none of 10 trials keeps the bounds so far: {missed.replace('5', '0', 1)}" in study.screen.lines
+
+    def test_other_bounds_are_another_study(self, study):
+        study.search("constraints.latency_ms=2")
+        with pytest.raises(BadInput, match=r"s was begun with constraints\.latency_ms=2\.0, now 3\.0"):
+            study.search("constraints.latency_ms=3")
+        with pytest.raises(BadInput, match=r"s was begun with constraints\.latency_ms=2\.0, now nothing"):
+            study.search()
+
+
+def test_of_several_objectives_the_first_decides_and_the_front_has_all(study):
+    study.ends = {str(n): outcome(val_accuracy=0.5 + n / 100, train_loss=0.1, latency_ms=1.0 + n, size_mb=1.0) for n in range(12)}
+    study.ends["4"] = outcome(val_accuracy=0.5, train_loss=0.1, latency_ms=9.0, size_mb=1.0)
+    verdict = study.search("objective=[val_accuracy,latency_ms]", "study.trials=12", "study.stopping=false", "study.ablation=false")
+    assert [point.trial for point in verdict.front] == [str(n) for n in range(11, -1, -1) if n != 4]
+    assert verdict.front[0].values == {"val_accuracy": pytest.approx(0.61), "latency_ms": 12.0}
+    assert verdict.winner.trial == "11"
+
+
+def test_a_technique_that_keeps_failing_is_not_proposed_again(study):
+    """The preflight on two batches did not show it."""
+
+    def play(order):
+        if order.key.isdigit() and "sgd" in order.recipe.tree["optimizer"]:
+            yield {"val_accuracy": 0.1, "train_loss": 0.1}
+            raise Fails("error", "no", "optimizer", "sgd")
+        return (yield from Study.play(study, order))
+
+    study.play = play
+    verdict = study.search("study.trials=20", "strategy=random")
+    failed = [r for r in study.records().values() if r.state == "failed"]
+    assert {r.technique for r in failed} == {"optimizer/sgd"} and len(failed) == 3
+    assert verdict.quarantined == ("optimizer/sgd",)
 
 
 class TestWithoutAsking:
