@@ -53,6 +53,8 @@ SETTINGS: dict[str, tuple[Any, str]] = {
     "trainer.inference_mode": (bool | None, "false: validation steps may compute gradients"),
     "study.trials": (int, "trials of the search, the baseline among them"),
     "study.time": (str | None, "wall time, such as 8h or 30min; about a quarter of it is kept for confirm and the ablation"),
+    "study.trainings": (float | None, "the search begins no trial after so many whole trainings' worth of epochs"),
+    "study.patience": (int | None, "the search ends when so many trials in a row were no better than the best; null: it does not"),
     "study.epochs": (int, "epochs of a full training"),
     "study.stopping": (bool, "stop bad trials at the strategy's rungs, by default at a ninth and at a third of their epochs"),
     "study.start": (str | None, "recipes to try first: files, studies (their winners) or NAME/17; several with spaces between"),
@@ -120,6 +122,8 @@ AT_LEAST = {
     **dict.fromkeys(
         ("study.trials", "study.epochs", "study.confirm", "study.seeds", "executor.workers", "executor.cpus_per_trial", "batches.size"), 1
     ),
+    "study.patience": 1,
+    "study.trainings": 1,
     "batches.accumulate": 1,
     "batches.prefetch": 1,
     "batches.workers": 0,

@@ -43,6 +43,8 @@ def time_text(share: float | None) -> str:
 
 def reasons(verdict: Verdict) -> Iterator[str]:
     """How sure the choice of the winner is, what the ablation leaves out, what was important in the search, and where its ranges end."""
+    if verdict.ended:
+        yield f"The search ended {verdict.ended}."
     if verdict.searched is not None:
         yield choice_line(verdict, verdict.searched)
     if verdict.ablation:

@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Sequence
 
-from autoopt.study.explore import BASELINE
+from autoopt.study.explore import BASELINE, enough
 from autoopt.study.record import Record
 from autoopt.study.stages import COMPRESS, CONFIRM, FINAL, SEARCH
 from autoopt.study.study import Study
@@ -41,6 +41,8 @@ def how_ended(others: Sequence[Record]) -> str:
 def why_ended(study: Study) -> str:
     """Why the search began no further trial."""
     trials, limit = study.settings["trials"], study.settings["time"]
+    if ended := enough(study, study.journal.records(SEARCH)):
+        return ended
     if len(study.journal.records(SEARCH)) >= trials:
         return f"study.trials={trials} allows no more"
     if study.budget.asking and study.budget.over(SEARCH):

@@ -1,7 +1,7 @@
 """From the trials of a study to its verdict: choose the winner, compare it with the baseline on other seeds, weigh."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import zip_longest
 from math import isfinite
@@ -24,7 +24,7 @@ from autoopt.study.confirm import (
     room_left,
     share_of,
 )
-from autoopt.study.explore import BASELINE
+from autoopt.study.explore import BASELINE, enough
 from autoopt.study.record import Record
 from autoopt.study.sampling import history, quarantined
 from autoopt.study.stages import COMPRESS, CONFIRM, FINAL, SEARCH, STORED, TEST, Stage
@@ -128,7 +128,8 @@ def verdict_of(study: Study, baseline: Candidate, winner: Candidate, plan: Plan)
     gain, interval = weigh(baseline, winner, study.part, first, first.limits(ours=not study.facts["lightning"]))
     seeds_needed, test_needed = needed(baseline, winner, study.part, gain, interval)
     baseline_side, winner_side = side(baseline, study.part), side(winner, study.part)
-    tried = [*study.journal.records(SEARCH), *study.journal.records(COMPRESS)]
+    searched = study.journal.records(SEARCH)
+    tried = [*searched, *study.journal.records(COMPRESS)]
     return Verdict(
         study=study.folder.name,
         objective=first.name,
@@ -144,6 +145,7 @@ def verdict_of(study: Study, baseline: Candidate, winner: Candidate, plan: Plan)
         dropped=dict(study.space.dropped),
         quarantined=tuple(sorted(study.space.broken | quarantined(study.journal.records(SEARCH)))),
         front=front_of(study),
+        ended=ended_early(study, searched),
         limits=tuple(Limit.of(bound, baseline_side.metrics, winner_side.metrics) for bound in study.goal.bounds),
         test_opened_for=len({r.key.partition("-final-")[0] for r in study.journal.records(TEST)}),
         seeds_planned=study.settings["seeds"] if len(baseline.records) < study.settings["seeds"] else 0,
@@ -153,6 +155,12 @@ def verdict_of(study: Study, baseline: Candidate, winner: Candidate, plan: Plan)
         folder=str(study.folder.path),
         **totals(study),
     )
+
+
+def ended_early(study: Study, searched: Sequence[Record]) -> str:
+    """Why the search ended before its last trial: `after 83 of 200 trials: …`; empty where it did not."""
+    total, why = study.settings["trials"], enough(study, searched)
+    return f"after {len(searched)} of {total} trials: {why}" if why and len(searched) < total else ""
 
 
 def totals(study: Study) -> dict[str, Any]:

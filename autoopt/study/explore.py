@@ -1,6 +1,7 @@
 """The search stage: the baseline, then what the strategy proposes, with bad trials stopped at rungs."""
 
 from collections.abc import Sequence
+from functools import partial
 
 from autoopt.config import Tree, compose
 from autoopt.errors import BadInput, NotConcluded
@@ -34,7 +35,7 @@ def explore(study: Study) -> None:
     def order(key: str, seed: int, proposal: Proposal) -> Order:
         return Train(key=key, recipe=proposal.recipe, seed=seed, keep=keep, rungs=rungs)
 
-    rest = (space, strategy, order, total, study.seed, study.baseline, start(study.tree, space))
+    rest = (space, strategy, order, total, study.seed, study.baseline, start(study.tree, space), partial(enough, study))
     sampling = Sampling(SEARCH, study.journal, study.goal, study.budget, *rest)
 
     def stop(job: Job, epoch: int, metrics: dict[str, float]) -> bool:
@@ -57,6 +58,20 @@ def explore(study: Study) -> None:
     study.runner.run(sampling.jobs(), done, stop)
     if sampling.exhausted:
         study.runner.screen.say(f"{len(sampling.history)} trials, not {total}: every recipe of the space was tried")
+    elif (records := study.journal.records(SEARCH)) and len(records) < total and (why := enough(study, records)):
+        study.runner.screen.say(f"{len(records)} trials, not {total}: {why}")
+
+
+def enough(study: Study, records: Sequence[Record]) -> str:
+    """Why the search needs no further trial: it has trained enough, or trials no longer get better; empty where it goes on."""
+    settings, newest = study.settings, max((int(r.key) for r in study.goal.front(records)), default=None)
+    trained = sum(r.epochs for r in records) / settings["epochs"]
+    if settings["trainings"] is not None and trained >= settings["trainings"]:
+        return f"they had {trained:.1f} whole trainings' worth of epochs (study.trainings={settings['trainings']:g})"
+    since = 0 if newest is None else sum(int(r.key) > newest for r in records)
+    if settings["patience"] is not None and since >= settings["patience"]:
+        return f"the last {since} were no better than trial {newest} (study.patience={settings['patience']})"
+    return ""
 
 
 def start(tree: Tree, space: Space) -> list[Values]:

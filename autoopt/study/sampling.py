@@ -51,6 +51,7 @@ class Sampling:
         total: how many trials the stage has.
         first: the recipe of trial 0, where it is not a point of the space.
         start: the values of the trials after it, which the strategy does not choose.
+        enough: why the stage needs no further trial, from the records of those that have ended; empty where it does.
     """
 
     stage: Stage
@@ -64,6 +65,7 @@ class Sampling:
     seed: int
     first: Recipe | None = None
     start: Sequence[Values] = ()
+    enough: Callable[[Sequence[Record]], str] = lambda records: ""
     history: dict[int, Evidence] = field(init=False)
     exhausted: bool = False
 
@@ -80,6 +82,8 @@ class Sampling:
             if due and (proposal := self._resumed(trial.number, trial.params)) is not None:
                 yield self._job(trial.number, proposal)
         while (number := len(self.journal.trials(self.stage))) < self.total and (number == 0 or not self.budget.over(self.stage)):
+            if self.enough(self.journal.records(self.stage)):
+                return
             if (proposal := self._next(number)) is None:
                 self.exhausted = True
                 return

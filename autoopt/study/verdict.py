@@ -210,6 +210,7 @@ class Verdict:
         edges: the winner's values at the ends of their ranges.
         ablation: what each change of the baseline gives; `None` where the winner did not win.
         limits: the bounds of the study.
+        ended: after how many trials the search ended, and why, if not with its last one; else empty.
     """
 
     study: str
@@ -242,6 +243,7 @@ class Verdict:
     edges: tuple[Edge, ...] = ()
     ablation: Ablation | None = None
     limits: tuple[Limit, ...] = ()
+    ended: str = ""
 
     @property
     def better(self) -> bool:

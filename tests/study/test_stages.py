@@ -12,6 +12,7 @@ from autoopt.config import compose, from_file
 from autoopt.deployment.card import KNOWN
 from autoopt.errors import BadInput, NotConcluded
 from autoopt.orders import Graph, Measure, Train, TryOut
+from autoopt.report.reasons import reasons
 from autoopt.space import Space
 from autoopt.study.budget import ABLATION_SHARE, CONFIRM_SHARE
 from autoopt.study.folder import derived_seed
@@ -161,7 +162,13 @@ def test_notes_on_the_data_and_changed_code_are_told_before_the_search(study):
 
 def test_of_several_candidates_the_winner_is_chosen_on_seeds_of_their_own(study):
     study.ends = {"preflight/optimizer-sgd": Fails("error", "no")}
-    more = ("study.trials=60", "study.stopping=false", "study.seeds=3", "strategy=random")  # which ranks by the scores
+    more = (
+        "study.trials=60",
+        "study.patience=null",
+        "study.stopping=false",
+        "study.seeds=3",
+        "strategy=random",
+    )  # which ranks by the scores
     study.ends |= {"6": 0.96, "7": 0.97, "8": 0.98, "9": 0.99}
     study.ends |= {"6-confirm-0": 0.5, "7-confirm-0": 0.99, "7-confirm-1": 0.98, "8-confirm-0": 0.6}
     study.ends |= {"9-confirm-0": 0.7, "9-confirm-1": 0.7}
@@ -506,6 +513,32 @@ class TestABaselineOfItsOwn:
 def pinned_values(tree):
     """Every setting that a search of this tree may choose, with one value."""
     return [(domain.path, domain.default) for domain in Space.of(tree).domains()]
+
+
+class TestEnough:
+    MORE = ("study.trials=30", "study.stopping=false", "strategy=random", "study.ablation=false")
+
+    def test_trials_that_get_no_better_end_the_search(self, study):
+        study.ends = {str(n): 0.5 - n / 100 for n in range(30)} | {"4": 0.9, "4-final-0-test": 0.9, "4-final-1-test": 0.91}
+        verdict = study.search(*self.MORE, "study.patience=6")
+        why = "the last 6 were no better than trial 4 (study.patience=6)"
+        assert list(study.records()) == [str(n) for n in range(11)] and verdict.ended == f"after 11 of 30 trials: {why}"
+        assert f"The search ended {verdict.ended}." in reasons(verdict)
+        assert f"11 trials, not 30: {why}" in study.screen.lines
+        study.search(*self.MORE, "study.patience=6")
+        assert len(study.records()) == 11, "neither does the same command go on"
+        assert study.search(*self.MORE, "study.patience=null").ended == "" and len(study.records()) == 30
+
+    def test_so_do_the_trainings_that_were_planned(self, study):
+        """A trial trains one of its three epochs."""
+        verdict = study.search(*self.MORE, "study.trainings=4")
+        assert len(study.records()) == 12
+        assert verdict.ended == "after 12 of 30 trials: they had 4.0 whole trainings' worth of epochs (study.trainings=4)"
+
+    def test_which_is_why_there_is_no_other_trial(self, study):
+        study.ends = {"1": Fails("nonfinite", "nan")}
+        alone = study.search(*self.MORE, "study.trainings=1", "study.epochs=1").alone
+        assert alone == ("only the baseline was tried, because they had 1.0 whole trainings' worth of epochs (study.trainings=1)")
 
 
 class TestBounds:
