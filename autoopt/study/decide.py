@@ -165,7 +165,7 @@ def ended_early(study: Study, searched: Sequence[Record]) -> str:
 
 def totals(study: Study) -> dict[str, Any]:
     """The trainings of a study so far, and their time."""
-    records = {stage: study.journal.records(stage) for stage in STORED}
+    records = {stage: [r for r in study.journal.records(stage) if not r.origin] for stage in STORED}
     return {
         "trainings": sum(len(rows) for stage, rows in records.items() if stage.trains),
         "seconds": round(sum(r.seconds for rows in records.values() for r in rows), 1),

@@ -13,6 +13,7 @@ from autoopt.study.sampling import Proposal, Sampling, Values
 from autoopt.study.stages import SEARCH
 from autoopt.study.stored import recipe_overrides
 from autoopt.study.study import Study
+from autoopt.study.successor import predecessor, take_over
 
 BASELINE = "0"
 WARNED = 10
@@ -37,6 +38,8 @@ def explore(study: Study) -> None:
 
     rest = (space, strategy, order, total, study.seed, study.baseline, start(study.tree, space), partial(enough, study))
     sampling = Sampling(SEARCH, study.journal, study.goal, study.budget, *rest)
+    if (old := predecessor(study.tree, study.folder, study.facts)) is not None:
+        sampling.start = [*sampling.start, *take_over(study, old, sampling)]
 
     def stop(job: Job, epoch: int, metrics: dict[str, float]) -> bool:
         return sampling.stop(job, epoch, metrics) and job.key != BASELINE
@@ -65,10 +68,11 @@ def explore(study: Study) -> None:
 def enough(study: Study, records: Sequence[Record]) -> str:
     """Why the search needs no further trial: it has trained enough, or trials no longer get better; empty where it goes on."""
     settings, newest = study.settings, max((int(r.key) for r in study.goal.front(records)), default=None)
-    trained = sum(r.epochs for r in records) / settings["epochs"]
+    own = [r for r in records if not r.origin]
+    trained = sum(r.epochs for r in own) / settings["epochs"]
     if settings["trainings"] is not None and trained >= settings["trainings"]:
         return f"they had {trained:.1f} whole trainings' worth of epochs (study.trainings={settings['trainings']:g})"
-    since = 0 if newest is None else sum(int(r.key) > newest for r in records)
+    since = 0 if newest is None else sum(int(r.key) > newest for r in own)
     if settings["patience"] is not None and since >= settings["patience"]:
         return f"the last {since} were no better than trial {newest} (study.patience={settings['patience']})"
     return ""

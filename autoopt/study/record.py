@@ -31,6 +31,7 @@ class Record:
         reason: why it failed: one of `orders.REASONS`.
         detail: the cause of the failure in one line.
         technique: `slot/name` of the technique that failed, where a technique is to blame.
+        origin: the trial, as `STUDY/17`, from which it was taken over; empty where it ran in this study.
     """
 
     key: str
@@ -49,6 +50,7 @@ class Record:
     reason: str | None = None
     detail: str = ""
     technique: str = ""
+    origin: str = ""
 
     @property
     def point(self) -> Recipe:

@@ -90,6 +90,21 @@ class Sampling:
             self.journal.begin(self.stage, self.goal, proposal.values, proposal.distributions)
             yield self._job(number, proposal)
 
+    def begin_baseline(self) -> None:
+        """Begin trial 0, which `jobs` trains."""
+        proposal = self._proposal(0, {})
+        self.journal.begin(self.stage, self.goal, proposal.values, proposal.distributions)
+
+    def take(self, record: Record, values: Values, origin: str) -> None:
+        """Take a trial of another study over as the next trial."""
+        number = len(self.journal.trials(self.stage))
+        proposal = self._proposal(number, values)
+        record = replace(record, key=self.stage.key.format(number), elapsed=0.0, origin=origin)
+        self.journal.begin(self.stage, self.goal, proposal.values, proposal.distributions)
+        self.journal.end(self.stage, self.goal, number, record)
+        if (known := evidence(number, proposal.values, record, self.goal)) is not None:
+            self.history[number] = known
+
     def stop(self, job: Job, epoch: int, metrics: Mapping[str, float]) -> bool:
         """Add the value at a rung to the evidence of a running trial; return whether the strategy ends the trial."""
         if (value := metrics.get(self.goal.first.name)) is None:
@@ -112,8 +127,10 @@ class Sampling:
 
     def _next(self, number: int) -> Proposal | None:
         """The next proposal; None if nothing is left to try."""
-        if number <= len(self.start):
-            return self._proposal(number, self.start[number - 1] if number else {})
+        taken = sum(bool(r.origin) for r in self.journal.records(self.stage) if r.key != self.stage.key.format(0))
+        given = [{}, *self.start]
+        if (place := number - taken) < len(given):
+            return self._proposal(number, given[place])
         broken = quarantined(self.journal.records(self.stage))
         for attempt in range(MAX_REPEATS):
             strategy = AtRandom(self.space) if attempt else self.strategy

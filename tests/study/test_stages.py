@@ -37,7 +37,14 @@ class Study:
     fails, or a whole outcome."""
 
     def __init__(self, path):
-        self.path, self.ends, self.facts, self.asked, self.turn = path, {}, FACTS | dict.fromkeys(KNOWN), [], lambda turn: None
+        self.name, self.path, self.ends, self.facts, self.asked, self.turn = (
+            "s",
+            path,
+            {},
+            FACTS | dict.fromkeys(KNOWN),
+            [],
+            lambda turn: None,
+        )
 
     def play(self, order):
         self.asked.append(order.key)
@@ -50,7 +57,7 @@ class Study:
         if not isinstance(end, float):
             return end
         if not isinstance(order, Measure | TryOut):
-            weights = self.path / "s" / "trials" / order.key / "model.safetensors"
+            weights = self.path / self.name / "trials" / order.key / "model.safetensors"
             weights.parent.mkdir(parents=True, exist_ok=True)
             weights.write_text("")
         metrics = {"test_accuracy": end} if isinstance(order, Measure) else {"val_accuracy": end, "train_loss": end, "seconds": end}
@@ -539,6 +546,84 @@ class TestEnough:
         study.ends = {"1": Fails("nonfinite", "nan")}
         alone = study.search(*self.MORE, "study.trainings=1", "study.epochs=1").alone
         assert alone == ("only the baseline was tried, because they had 1.0 whole trainings' worth of epochs (study.trainings=1)")
+
+
+class TestASuccessor:
+    """A study `new` beside a study `s` whose trials it takes over."""
+
+    MORE = ("study.stopping=false", "strategy=random", "study.ablation=false")
+
+    def go_on(self, study, *overrides):
+        study.asked.clear()
+        study.name, study.screen, tree = "new", Quiet(), {**study.tree(*self.MORE, "study.from=s", *overrides), "name": "new"}
+        executor = Scripted(study.play, study.path / "new", 1, facts=study.facts)
+        verdict = search(tree, study.screen, executor)
+        return verdict, open_stored("new", str(study.path)).records["search"]
+
+    def test_takes_the_trials_over_that_lie_in_its_space(self, study):
+        study.search(*self.MORE, "study.trials=9")
+        before = list(study.records().values())
+        outside = [r for r in before if "cosine" in r.recipe["schedule"]]
+        verdict, records = self.go_on(study, "schedule=constant,step", "study.trials=14")
+        assert 0 < len(outside) < 9 and len(records) == 14
+        taken = [r for r in records if r.origin]
+        assert [(r.origin, r.recipe, r.score, r.seed) for r in taken] == [
+            (f"s/{r.key}", r.recipe, r.score, r.seed) for r in before if r not in outside
+        ]
+        assert taken[0].key == "0", "the baseline is the same, so it is not trained again"
+        assert [key for key in study.trained() if key.isdigit()] == [str(n) for n in range(len(taken), 14)]
+        assert verdict.trainings == 14 - len(taken) + len(open_stored("new", str(study.path)).records["final"])
+        assert f"s: {len(taken)} of 9 trials are taken over" in study.screen.lines
+        assert "  s had schedule=constant,cosine, now constant,step" in study.screen.lines
+
+    def test_with_another_baseline_trains_that_first(self, study):
+        study.search(*self.MORE, "study.trials=4")
+        _, records = self.go_on(study, "optimizer=sgd,adamw", "study.trials=7")
+        by_number = sorted(records, key=lambda r: int(r.key))
+        assert [bool(r.origin) for r in by_number] == [False, True, True, True, True, False, False]
+        assert "sgd" in by_number[0].recipe["optimizer"]
+
+    def test_resumed_takes_nothing_over_again(self, study):
+        study.search(*self.MORE, "study.trials=4")
+        self.go_on(study, "study.trials=6")
+        study.name = "s"
+        study.search(*self.MORE, "study.trials=8")
+        _, records = self.go_on(study, "study.trials=7")
+        assert sum(bool(r.origin) for r in records) == 4 and len(records) == 7
+
+    def test_with_more_epochs_tries_the_best_first(self, study):
+        study.ends = {"2": 0.99, "3": 0.98, "4": 0.97}
+        study.search(*self.MORE, "study.trials=6")
+        best = [study.records()[key].recipe["optimizer"] for key in "234"]
+        _, records = self.go_on(study, "study.trials=6", "study.epochs=9")
+        assert not any(r.origin for r in records)
+        assert [records[n].recipe["optimizer"] for n in (1, 2, 3)] == best
+        assert any(line.endswith("were trained for other epochs: the best 3 are tried first") for line in study.screen.lines)
+
+    @pytest.mark.parametrize(
+        ("change", "said"),
+        [
+            (("objective=train_loss",), "because its objective was None, not train_loss"),
+            (("split.test=0.3",), "because its split was "),
+        ],
+    )
+    def test_of_other_scores_is_refused(self, study, change, said):
+        study.search(*self.MORE, "study.trials=2")
+        with pytest.raises(BadInput, match=f"^study.from=s: its scores cannot be compared, {said}"):
+            self.go_on(study, *change)
+        assert study.trained() == []
+
+    def test_of_other_data_or_code_is_refused(self, study):
+        study.search(*self.MORE, "study.trials=2")
+        study.facts |= {"examples": "1"}
+        with pytest.raises(BadInput, match="because its data were others"):
+            self.go_on(study)
+
+    def test_of_itself_or_of_nothing_is_refused(self, study):
+        with pytest.raises(BadInput, match=r"study\.from=s is this study itself: give the successor another name="):
+            study.search("study.from=s")
+        with pytest.raises(BadInput, match="No study named 'z'"):
+            study.search("study.from=z")
 
 
 class TestBounds:
