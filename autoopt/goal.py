@@ -3,6 +3,7 @@
 import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from math import inf
 from typing import Protocol, TypeVar
 
@@ -138,10 +139,15 @@ class Bound:
 
 @dataclass(frozen=True)
 class Goal:
-    """Objectives, the most important first, and bounds. The first objective decides at rungs and in the verdict."""
+    """Objectives, the most important first, and bounds. The first objective decides at rungs and in the verdict.
+
+    Args:
+        best_epoch: a trial's best epoch counts, not its last.
+    """
 
     objectives: tuple[Objective, ...]
     bounds: tuple[Bound, ...] = ()
+    best_epoch: bool = False
 
     @property
     def first(self) -> Objective:
@@ -155,6 +161,13 @@ class Goal:
     def timed(self) -> bool:
         """Whether an objective or a bound takes a stopwatch, so that trials run alone."""
         return any(takes_stopwatch(metric.name) for metric in (*self.objectives, *(bound.metric for bound in self.bounds)))
+
+    def curve(self, values: Mapping[int, float]) -> dict[int, float]:
+        """What a trial is worth after each epoch, by the first objective's value at each: that value, or the best so far."""
+        better = max if self.first.sign > 0 else min
+        epochs = sorted(values)
+        counted = accumulate((values[e] for e in epochs), better) if self.best_epoch else (values[e] for e in epochs)
+        return dict(zip(epochs, counted, strict=True))
 
     def violation(self, metrics: Mapping[str, float]) -> float:
         """How far a model misses the bounds, as shares of their limits added up; 0 where it keeps all of them."""

@@ -206,3 +206,10 @@ def test_of_equal_scores_the_front_keeps_the_one_that_is_smaller_and_as_fast_wit
 )
 def test_a_goal_with_a_stopwatch_runs_trials_alone(goal, timed):
     assert goal.timed is timed
+
+
+def test_what_a_trial_is_worth_after_each_epoch():
+    values = {3: 0.4, 1: 0.5, 2: 0.7}
+    assert Goal((ACCURACY,)).curve(values) == {1: 0.5, 2: 0.7, 3: 0.4}
+    assert Goal((ACCURACY,), best_epoch=True).curve(values) == {1: 0.5, 2: 0.7, 3: 0.7}
+    assert Goal((LOSS,), best_epoch=True).curve(values) == {1: 0.5, 2: 0.5, 3: 0.4}

@@ -56,6 +56,7 @@ SETTINGS: dict[str, tuple[Any, str]] = {
     "study.trainings": (float | None, "the search begins no trial after so many whole trainings' worth of epochs"),
     "study.patience": (int | None, "the search ends when so many trials in a row were no better than the best; null: it does not"),
     "study.epochs": (int, "epochs of a full training"),
+    "study.value": (str, "last: the last epoch of a training counts; best: its best one, whose weights are kept"),
     "study.stopping": (bool, "stop bad trials at the strategy's rungs, by default at a ninth and at a third of their epochs"),
     "study.start": (str | None, "recipes to try first: files, studies (their winners) or NAME/17; several with spaces between"),
     "study.from": (str | None, "a study of the same root whose trials this one takes over, as far as they lie in its space"),
@@ -112,6 +113,7 @@ RELATIVE = {"batches.size": ("half", "double")}
 """Words that a setting takes beside values of its type."""
 PRECISIONS = ("16", "32", "64", "bf16", "16-true", "32-true", "64-true", "bf16-true", "16-mixed", "bf16-mixed")
 ONE_OF: dict[str, tuple[Any, ...]] = {
+    "study.value": ("last", "best"),
     "batches.sampler": (None, "balanced"),
     "batches.cache": ("memory", "disk", "none"),
     "trainer.gradient_clip_algorithm": (None, "norm", "value"),

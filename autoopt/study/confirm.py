@@ -89,15 +89,19 @@ def fresh_seeds(seed: int, stage: Stage, count: int) -> list[int]:
 
 
 def candidates(searched: Sequence[Record], goal: Goal, most: int, ranking: Sequence[str] = ()) -> list[Record]:
-    """The best trials but the baseline; each recipe once.
+    """The best trials but the baseline; each recipe once. Where no other trial is complete, those that a rung has stopped.
 
     Args:
         ranking: the keys of trials, the best first, in the strategy's judgement; else the scores decide.
     """
+    ranked = goal.rank(searched)
+    if all(r.key == BASELINE for r in ranked) and not goal.bounds:
+        sign = goal.first.sign
+        ranked = sorted((r for r in searched if r.state == "stopped"), key=lambda r: (-r.epochs, -sign * (r.score or 0.0)))
     picked: list[Record] = []
     baseline = next((r.recipe for r in searched if r.key == BASELINE), None)
     places = {key: place for place, key in enumerate(ranking)}
-    for record in sorted(goal.rank(searched), key=lambda r: places.get(r.key, len(places))):
+    for record in sorted(ranked, key=lambda r: places.get(r.key, len(places))):
         if len(picked) < most and all(record.recipe != recipe for recipe in (baseline, *(p.recipe for p in picked))):
             picked.append(record)
     return picked

@@ -33,7 +33,8 @@ def study_identity(tree: Tree) -> Tree:
     baseline = tree["baseline"] and yaml.safe_load(Path(tree["baseline"]).read_text())
     batches = {key: value for key, value in tree["batches"].items() if key not in READING}
     trainer = {key: value for key, value in tree["trainer"].items() if value is not None}
-    beside = {"batches": batches, "baseline": baseline, "study": {"epochs": tree["study"]["epochs"]}}
+    study = {key: tree["study"][key] for key in ("epochs", "value") if tree["study"][key] != "last"}
+    beside = {"batches": batches, "baseline": baseline, "study": study}
     given = {"trainer": trainer, "constraints": tree["constraints"]}  # a study without them is that of an earlier version
     return {key: tree[key] for key in IDENTITY} | beside | {key: node for key, node in given.items() if node}
 

@@ -36,7 +36,8 @@ def rehearse(space: Space, runner: Runner, tree: Tree, own: Recipe | None = None
     space, result = sound_baseline(space, runner, tree, own)
     assert result.outcome is not None
     measured = {**result.last, **result.outcome.metrics}
-    goal = Goal(choose_objectives(tree, measured, result.outcome.validated), bounds_of(tree, measured))
+    objectives = choose_objectives(tree, measured, result.outcome.validated)
+    goal = Goal(objectives, bounds_of(tree, measured), space.baseline().best_epoch)
     if tree["objective"] is None and goal.first.name not in COMMON:
         runner.screen.say(f"objective={goal.first.name}: the one metric that validation logs and whose name tells which way is better")
     for note in result.outcome.notes:

@@ -110,7 +110,7 @@ class Sampling:
         if (value := metrics.get(self.goal.first.name)) is None:
             return False
         trial = self.history[job.context]
-        self.history[job.context] = replace(trial, curve={**trial.curve, epoch: value})
+        self.history[job.context] = replace(trial, curve=self.goal.curve({**trial.curve, epoch: value}))
         return self.strategy.stop(self.evidence(), job.context, epoch)
 
     def tell(self, result: Result) -> None:
@@ -195,4 +195,4 @@ def evidence(number: int, values: Values, record: Record | None, goal: Goal) -> 
     scores = goal.scores(record) if record.state == "complete" else None
     state = "failed" if record.state == "complete" and scores is None else record.state
     violation = goal.violation(record.metrics) if state == "complete" else 0.0
-    return Evidence(number, state, values, scores or (), record.curve(goal.first.name), violation)
+    return Evidence(number, state, values, scores or (), goal.curve(record.curve(goal.first.name)), violation)

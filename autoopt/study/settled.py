@@ -35,5 +35,5 @@ def recall(space: Space, locked: Mapping[str, Any]) -> Settled:
             space = space.without(slot, name, reason, broken=key in locked["quarantined"])
     objectives = tuple(map(Objective, locked["objective"].split(), locked["direction"].split()))
     bounds = (Bound(Objective(name, direction), limit) for name, (direction, limit) in locked.get("constraints", {}).items())
-    goal = Goal(objectives, tuple(bounds))
+    goal = Goal(objectives, tuple(bounds), space.baseline().best_epoch)
     return Settled(replace(space, unfit=locked["unfit"]), goal, locked["part"], locked.get("untested", ""))

@@ -94,6 +94,7 @@ ROWS = [
     ("augmentation.mixup.use=interval(0,1)", "augmentation.mixup.use=interval(0,1): expected bool, got a range of numbers"),
     ("study.trials=many", "study.trials=many: expected int, got 'many'"),
     ("study.trials=2.5", "study.trials=2.5: expected int, got 2.5"),
+    ("study.value=mean", "study.value=mean: expected last or best"),
     ("study.trials=null", "study.trials=null: expected int, got null"),
     ("seed=null", "seed=null: expected int, got null"),
     ("root=null", "root=null: expected str, got null"),

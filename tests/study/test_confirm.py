@@ -145,6 +145,13 @@ def test_candidates_are_the_best_but_the_baseline():
     assert picked(trials[:1], 9) == []
 
 
+def test_where_no_other_trial_is_complete_those_that_came_farthest():
+    stopped = [replace(trial(key, score, "stopped"), epochs=epochs) for key, score, epochs in (("1", 0.9, 1), ("2", 0.5, 3), ("3", 0.6, 3))]
+    assert picked([trial("0", 0.95), *stopped, trial("4", None, "failed")], 2) == ["3", "2"]
+    assert picked([trial("0", 0.95), *stopped], 1, LOSS) == ["2"]
+    assert picked([trial("0", 0.95), *stopped, trial("5", 0.1)], 2) == ["5"]
+
+
 def test_of_equals_the_smaller():
     assert picked([trial("0", 0.1), trial("1", 0.9, size=2.0), trial("2", 0.9, size=1.0)], 1) == ["2"]
 
