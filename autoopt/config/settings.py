@@ -60,6 +60,7 @@ SETTINGS: dict[str, tuple[Any, str]] = {
     "study.stopping": (bool, "stop bad trials at the strategy's rungs, by default at a ninth and at a third of their epochs"),
     "study.start": (str | None, "recipes to try first: files, studies (their winners) or NAME/17; several with spaces between"),
     "study.from": (str | None, "a study of the same root whose trials this one takes over, as far as they lie in its space"),
+    "study.memory": (bool, "first try the best recipes of the latest studies of the same root with the same objective"),
     "study.confirm": (int, "the greatest number of candidates that race on fresh seeds"),
     "study.seeds": (int, "fresh seeds for the comparison of the winner with the baseline"),
     "study.ablation": (bool, "train the winner without parts of it: a tenth of the trials, but at least ten trainings, if it wins"),

@@ -7,6 +7,7 @@ from autoopt.config import Tree, compose
 from autoopt.errors import BadInput, NotConcluded
 from autoopt.orders import Order, Train
 from autoopt.space import Space
+from autoopt.study.memory import remembered
 from autoopt.study.record import Record
 from autoopt.study.runner import Job, Result
 from autoopt.study.sampling import Proposal, Sampling, Values
@@ -38,6 +39,8 @@ def explore(study: Study) -> None:
 
     rest = (space, strategy, order, total, study.seed, study.baseline, start(study.tree, space), partial(enough, study))
     sampling = Sampling(SEARCH, study.journal, study.goal, study.budget, *rest)
+    if study.settings["memory"]:
+        sampling.start = [*sampling.start, *(values for values in remembered(study) if values not in sampling.start)]
     if (old := predecessor(study.tree, study.folder, study.facts)) is not None:
         sampling.start = [*sampling.start, *take_over(study, old, sampling)]
 

@@ -144,6 +144,7 @@ def test_the_composed_tree_composes_to_itself(tmp_path, arguments):
     ],
 )
 def test_a_file_sets_what_all_executors_share_and_what_one_has(tmp_path, file, arguments, node):
+    allow("own_points:cluster")
     (tmp_path / "search.yaml").write_text(yaml.safe_dump({"data": "digits", **file}))
     assert compose(arguments, str(tmp_path / "search.yaml"))["executor"] == node
 

@@ -16,6 +16,7 @@ from autoopt.report.reasons import reasons
 from autoopt.space import Space
 from autoopt.study.budget import ABLATION_SHARE, CONFIRM_SHARE
 from autoopt.study.folder import derived_seed
+from autoopt.study.memory import nearest_values
 from autoopt.study.runner import NoListener
 from autoopt.study.search import own_baseline, search
 from autoopt.study.settled import recall
@@ -624,6 +625,51 @@ class TestASuccessor:
             study.search("study.from=s")
         with pytest.raises(BadInput, match="No study named 'z'"):
             study.search("study.from=z")
+
+
+class TestMemory:
+    MORE = ("study.stopping=false", "strategy=random", "study.ablation=false")
+
+    def test_the_best_recipes_of_earlier_studies_are_tried_first(self, study):
+        study.ends = {"3": 0.99, "4": 0.98}
+        study.search(*self.MORE, "study.trials=6")
+        best = [study.records()[key].recipe for key in "34"]
+        tree = {**study.tree(*self.MORE, "study.memory=true", "optimizer.sgd.lr=interval(0.05,0.06)", "seed=7"), "name": "new"}
+        study.name, screen = "new", Quiet()
+        search(tree, screen, Scripted(study.play, study.path / "new", 1, facts=study.facts))
+        tried = [r.recipe for r in open_stored("new", str(study.path)).records["search"]][1:3]
+        assert [recipe["optimizer"].keys() for recipe in tried] == [recipe["optimizer"].keys() for recipe in best]
+        assert [recipe["schedule"] for recipe in tried] == [recipe["schedule"] for recipe in best]
+        assert all(0.05 <= recipe["optimizer"]["sgd"]["lr"] <= 0.06 for recipe in tried if "sgd" in recipe["optimizer"])
+        assert "2 recipes of earlier studies are tried first (study.memory=true)" in screen.lines
+
+    def test_studies_of_another_objective_and_damaged_ones_are_passed_over(self, study):
+        study.search(*self.MORE, "study.trials=3", "objective=train_loss")
+        (study.path / "broken").mkdir()
+        (study.path / "broken" / "space.yaml").write_text("")
+        tree = {**study.tree(*self.MORE, "study.memory=true", "study.trials=3"), "name": "new"}
+        study.name, screen = "new", Quiet()
+        search(tree, screen, Scripted(study.play, study.path / "new", 1, facts=study.facts))
+        assert not any("earlier studies" in line for line in screen.lines)
+
+
+def test_the_nearest_point_of_another_space():
+    wide = Space.of(
+        composed("data=digits", "model=mlp", "model.mlp.width=10,500", "optimizer=adamw,sgd", "augmentation=mixup", "batches.size=32,64")
+    )
+    narrow = Space.of(
+        composed("data=digits", "model=mlp", "model.mlp.width=64,400", "optimizer=adamw,lion", "optimizer.adamw.lr=interval(1e-4,1e-3)")
+    )
+    chosen = {"model.mlp.width": 500, "optimizer": "adamw", "optimizer.adamw.lr": 0.02, "batches.size": 32}
+    recipe = wide.walk(lambda domain: chosen.get(domain.path, domain.default))
+    values = nearest_values(narrow.trained(), recipe)
+    assert (values["model.mlp.width"], values["optimizer"], values["optimizer.adamw.lr"], values["batches.size"]) == (
+        400,
+        "adamw",
+        1e-3,
+        32,
+    )
+    narrow.trained().walk(lambda domain: domain.accept(values[domain.path]))
 
 
 class TestBounds:
