@@ -3,7 +3,7 @@
 import pytest
 import yaml
 
-from autoopt.config import as_overrides, compose, plugged
+from autoopt.config import allow, as_overrides, compose, plugged
 from autoopt.errors import BadInput
 from autoopt.slots import PLUG_POINTS
 from autoopt.space import Space
