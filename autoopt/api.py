@@ -169,8 +169,8 @@ def apply(
         `Trainer(callbacks=callbacks, **arguments).fit(module, …)`.
 
     Raises:
-        BadInput: the recipe cannot be read or names code that you have not named, or a regularizer needs `total_steps`; the module is
-            unchanged.
+        BadInput: the recipe cannot be read or names code that you have not named, or a regularizer needs `total_steps`, or rates are
+            to be scaled that are the module's own, or with a batch size that the recipe does not have; the module is unchanged.
         TechniqueError: a technique does not work with the module or on this machine; the module may have been changed.
     """
     allow(type(module), *trust)
@@ -180,6 +180,8 @@ def apply(
     if total_steps is None and chosen.asks("regularizer", "total_steps"):
         names = ", ".join(t.name for t, _ in chosen.of("regularizer") if "total_steps" in t.asks)
         raise BadInput(f"regularizer={names} needs total_steps: call apply(…, total_steps=…), the optimizer steps of the training")
+    if point.lr_factor != 1 and chosen.asks("optimizer", "own"):
+        raise BadInput(f"batches.scale_lr={point.tree['batches']['scale_lr']} scales no rates of the module's own (optimizer=keep)")
     prepare_model(chosen, module, None)
     tuned = apply_to(module, chosen, None)
     accumulation = {"accumulate_grad_batches": point.accumulate} if point.accumulate > 1 else {}

@@ -6,6 +6,8 @@ from typing import Any
 
 import yaml
 
+from autoopt.config.settings import SCALE_LR, SEARCHED
+from autoopt.errors import BadInput
 from autoopt.slots import SLOTS
 
 SETTING_GROUPS = ("split", "batches", "trainer")
@@ -39,6 +41,23 @@ class Recipe:
     def accumulate(self) -> int:
         """Batches whose gradients are summed up for one optimizer step."""
         return int(self.trainer.get("accumulate_grad_batches") or self.tree["batches"].get("accumulate") or 1)
+
+    @property
+    def lr_factor(self) -> float:
+        """The factor of all learning rates, which are those of 64 examples a step (`batches.scale_lr`).
+
+        By the square root: Krizhevsky 2014, arXiv:1404.5997; linear: Goyal et al. 2017, arXiv:1706.02677.
+
+        Raises:
+            BadInput: it scales them, but leaves the batch size to the data.
+        """
+        batches = self.tree["batches"]
+        power = SCALE_LR[batches.get("scale_lr", "none")]
+        if not power:
+            return 1.0
+        if batches["size"] is None:
+            raise BadInput(f"batches.scale_lr={batches['scale_lr']} needs batch sizes in numbers, not that of the data: batches.size=…")
+        return float(batches["size"] * self.accumulate / SEARCHED["batches.size"]) ** power
 
     def techniques(self) -> Iterator[tuple[str, str, dict[str, Any]]]:
         """Slot, name and values of each technique, in the order in which the slots act."""

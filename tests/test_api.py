@@ -646,6 +646,17 @@ def test_a_regularizer_that_asks_for_the_steps_is_given_them(chosen):
     assert ASKED == [80]
 
 
+def test_the_rate_of_a_recipe_is_scaled_for_its_own_batch_size(chosen):
+    batches = {**chosen.tree["batches"], "size": 16, "scale_lr": "sqrt"}
+    (optimizer,) = plain_fit(*autoopt.apply(chosen.replace(batches=batches), Lit())).optimizers
+    assert optimizer.param_groups[0]["initial_lr"] == pytest.approx(0.01)
+    with pytest.raises(BadInput, match=r"batches\.scale_lr=sqrt scales no rates of the module's own \(optimizer=keep\)"):
+        autoopt.apply(chosen.replace(batches=batches, optimizer={"keep": {}}), mine := Lit())
+    with pytest.raises(BadInput, match=r"batches\.scale_lr=sqrt needs batch sizes in numbers"):
+        autoopt.apply(chosen.replace(batches={**batches, "size": None}), mine := Lit())
+    assert type(mine) is Lit
+
+
 @pytest.mark.slow
 def test_a_recipe_is_taken_from_a_study_by_name(verdict, monkeypatch):
     monkeypatch.chdir(Path(verdict.folder).parent.parent)

@@ -11,6 +11,7 @@ from optuna.samplers import RandomSampler
 
 from autoopt import grammar
 from autoopt.config import as_overrides, compose
+from autoopt.errors import BadInput
 from autoopt.recipe import Recipe
 from autoopt.slots import SLOTS
 from autoopt.space import Space
@@ -19,7 +20,7 @@ optuna.logging.set_verbosity(optuna.logging.ERROR)
 EVERY = [f"{slot}=all" for slot in ("activation", "initializer", "augmentation", "regularizer", "loss", "optimizer", "schedule", "device")]
 SPACES = {
     "default": ["data=digits"],
-    "full": ["data=digits", "model=mlp,cnn,linear", *EVERY, "compression=all"],
+    "full": ["data=digits", "model=mlp,cnn,linear", *EVERY, "compression=all", "batches.scale_lr=none,sqrt,linear"],
     "own": [
         "data=own_parts:examples", "model=own_parts:Net,own_parts:shaped", "optimizer=own_parts:Thing,own_parts:schedule_free,adamw,keep",
         "augmentation=own_parts:noise,own_parts:pixels,mixup", "regularizer=[own_parts:Watch]", "loss=own_parts:Focal,keep",
@@ -165,3 +166,23 @@ def test_what_stands_in_it():
     changed = FILLED.replace(seed=3)
     assert changed.tree["seed"] == 3 and FILLED.tree["seed"] == 0 and changed.tree["model"] == FILLED.tree["model"]
     assert yaml.safe_load(FILLED.yaml()) == dict(FILLED.tree)
+
+
+@pytest.mark.parametrize(
+    ("batches", "factor"),
+    [
+        ({"size": 16}, 1),
+        ({"size": None, "scale_lr": "none"}, 1),
+        ({"size": 64, "scale_lr": "sqrt"}, 1),
+        ({"size": 16, "scale_lr": "sqrt"}, 0.5),
+        ({"size": 16, "scale_lr": "linear"}, 0.25),
+        ({"size": 128, "scale_lr": "linear", "accumulate": 4}, 8),
+    ],
+)
+def test_rates_grow_with_the_examples_of_a_step_if_the_recipe_says_so(batches, factor):
+    assert Recipe({"batches": batches}).lr_factor == factor
+
+
+def test_rates_cannot_grow_with_a_batch_size_that_the_recipe_leaves_to_the_data():
+    with pytest.raises(BadInput, match=r"batches\.scale_lr=sqrt needs batch sizes in numbers, not that of the data: batches\.size="):
+        _ = Recipe({"batches": {"size": None, "scale_lr": "sqrt"}}).lr_factor

@@ -28,6 +28,7 @@ SETTINGS: dict[str, tuple[Any, str]] = {
     "split.time": (str | None, "a column; the latest examples are the test part, those before them the validation part"),
     "split.folds": (int | None, "cross-validation: a trial's score is the mean over so many folds of the examples outside the test part"),
     "batches.size": (int | None, "examples in a batch; null: as the user's data module sets it, else 64; half, double: relative to that"),
+    "batches.scale_lr": (str, "none, sqrt or linear: learning rates are those of 64 examples a step, and grow with their number like this"),
     "batches.accumulate": (int, "batches whose gradients are summed up for one optimizer step"),
     "batches.sampler": (str | None, "balanced: each class is drawn equally often"),
     "batches.cache": (str, "where examples that were read from files are kept: memory (if they fit), disk, none"),
@@ -82,6 +83,7 @@ WORDS = ("objective", "direction", "metrics", "trainer.callbacks", "study.start"
 """Settings of several words, which may be given as a list, too."""
 SEARCHED = {
     "batches.size": 64,
+    "batches.scale_lr": "none",
     "batches.accumulate": 1,
     "batches.sampler": None,
     **dict.fromkeys(
@@ -113,8 +115,11 @@ OWNED = {
 RELATIVE = {"batches.size": ("half", "double")}
 """Words that a setting takes beside values of its type."""
 PRECISIONS = ("16", "32", "64", "bf16", "16-true", "32-true", "64-true", "bf16-true", "16-mixed", "bf16-mixed")
+SCALE_LR = {"none": 0.0, "sqrt": 0.5, "linear": 1.0}
+"""With which power of the number of examples in a step the learning rates grow."""
 ONE_OF: dict[str, tuple[Any, ...]] = {
     "study.value": ("last", "best"),
+    "batches.scale_lr": (*SCALE_LR,),
     "batches.sampler": (None, "balanced"),
     "batches.cache": ("memory", "disk", "none"),
     "trainer.gradient_clip_algorithm": (None, "norm", "value"),

@@ -22,6 +22,7 @@ class Chosen:
     """
 
     def __init__(self, recipe: Recipe):
+        self.recipe = recipe
         rows = [(find(slot, values.get(FROM, name)), set_values(values)) for slot, name, values in recipe.techniques()]
         for technique, _ in rows:
             if not technique.owner:  # from an import path, which a recipe from elsewhere may name

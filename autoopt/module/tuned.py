@@ -63,7 +63,7 @@ class Tuned(L.LightningModule):
         optimizer = chosen.one("optimizer", **offered, **times)
         in_callbacks_unscaled(optimizer)
         for group in [] if keeps[0] else optimizer.param_groups:
-            group["lr"] = group["lr"] * group.get("lr_scale", 1.0)
+            group["lr"] = group["lr"] * group.get("lr_scale", 1.0) * chosen.recipe.lr_factor
         schedule = chosen.one("schedule", optimizer=optimizer, own=None, direction=applied.direction, **times)
         if schedule is None:
             return optimizer

@@ -1,5 +1,7 @@
 """What an initializer must do: set the same finite weights under a seed, and nothing else."""
 
+import copy
+
 import torch
 from torch import nn
 
@@ -17,8 +19,10 @@ def sets_the_same_weights_under_a_seed(technique: Technique) -> None:
 
 
 def leaves_shapes_and_norms_alone(technique: Technique) -> None:
-    before = [world["model"].state_dict() for world in WORLDS["initializer"]()]
-    for old, (world, _) in zip(before, situations(technique), strict=True):
+    worlds = [*WORLDS["initializer"]()]
+    before = {world["model"]: copy.deepcopy(world["model"].state_dict()) for world in worlds}
+    for world, _ in situations(technique, worlds=worlds):
+        old = before[world["model"]]
         new, norms = world["model"].state_dict(), norm_names(world["model"])
         changed = [name for name in old if name not in new or new[name].shape != old[name].shape]
         assert not changed and len(new) == len(old), f"it changed the shape of {', '.join(changed) or 'the model'}"

@@ -167,7 +167,7 @@ WORLDS: dict[str, Callable[[], Iterable[Offered]]] = {
     "data": lambda: [{}],
     "model": lambda: [{"task": task} for task in TASKS],
     "activation": lambda: [{}],
-    "initializer": lambda: [{"model": toy_network(), "batch": examples_of(TASKS[1])}],
+    "initializer": lambda: [{"model": model, "batch": examples_of(TASKS[1])} for model in (toy_network(), residual_network())],
     "augmentation": augmentation_worlds,
     "regularizer": regularizer_worlds,
     "loss": loss_worlds,

@@ -2,7 +2,7 @@
 
 import logging
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
@@ -21,7 +21,8 @@ from autoopt.data.rows import cached
 from autoopt.data.task import Task
 from autoopt.domain import Unavailable
 from autoopt.errors import BadInput
-from autoopt.space import Domain, Space
+from autoopt.space import Domain, Pin, Space
+from autoopt.space.option import Settings
 from autoopt.store import Store
 from autoopt.technique import Technique, build
 from autoopt.trial.facts import NO_CLASSES, facts, overrides_hook
@@ -73,6 +74,7 @@ def prepare(setup: dict[str, Any]) -> tuple[World, dict[str, Any]]:
         check_plain_batches(data, task.datamodule)
     fixed_size = why_fixed_size(data, task)
     check_batches(data, tree, space, task, fixed_size, baseline["batches"]["size"])
+    check_rates(space.settings["batches"], models if lightning else ())
     digests = {"examples": digest, "sources": file_digests(space, metrics, callbacks)}
     known = {**facts(task, models, lightning, fixed_size, tree["objective"]), **digests, "told": namesakes.namesake_note()}
     return World(task, task.example(), store, metrics), known
@@ -140,6 +142,26 @@ def check_batches(data: Technique, tree: Tree, space: Space, task: Task, fixed_s
         for name, option in space.options["model"].items():
             if searched := [key for key in BATCH_SIZE_NAMES if isinstance(option.values.get(key), Domain)]:
                 raise BadInput(f"model.{name}.{searched[0]} is searched, but all trials share the loaders; search batches.size")
+
+
+def check_rates(batches: Settings, modules: Iterable[str]) -> None:
+    """Raise BadInput where learning rates cannot be scaled with the batch size.
+
+    Args:
+        modules: the names of the LightningModules.
+    """
+    shown = f"batches.scale_lr={batches['scale_lr']}"
+    if possible(batches["scale_lr"]) == ("none",):
+        return
+    for name in modules:
+        raise BadInput(f"{shown}: {name} is a LightningModule, whose author chose its rates for their batches; leave scale_lr out")
+    if None in possible(batches["size"]):
+        raise BadInput(f"{shown} needs batch sizes in numbers, not that of the data: give batches.size=32,64,128 or the like")
+
+
+def possible(value: Pin | Domain) -> tuple[Any, ...]:
+    """The value of a pin, or the options of a choice."""
+    return (value.value,) if isinstance(value, Pin) else value.options
 
 
 def why_fixed_size(data: Technique, task: Task) -> str:

@@ -33,13 +33,32 @@ class Residual(nn.Module):
         return inputs + self.branch(self.norm(inputs), *given)
 
 
+class SwiGLU(nn.Module):
+    """`W (silu(U x) * V x)`."""
+
+    def __init__(self, width: int, hidden: int):
+        super().__init__()
+        self.gate, self.value, self.combine = nn.Linear(width, hidden), nn.Linear(width, hidden), nn.Linear(hidden, width)
+        self.activation = nn.SiLU()
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        return self.combine(self.activation(self.gate(inputs)) * self.value(inputs))
+
+
+def feedforward_network(kind: str, width: int) -> nn.Module:
+    """A network of 8 `width`² weights."""
+    if kind == "swiglu":
+        return SwiGLU(width, round(8 * width / 3))
+    return nn.Sequential(nn.Linear(width, 4 * width), nn.ReLU(), nn.Linear(4 * width, width))
+
+
 class Layer(nn.Module):
     """Attention, then a feed-forward network, both residual: (N, T, width) -> (N, T, width)."""
 
-    def __init__(self, width: int, heads: int):
+    def __init__(self, width: int, heads: int, feedforward: str):
         super().__init__()
         self.attention = Residual(width, Attention(width, heads))
-        self.feedforward = Residual(width, nn.Sequential(nn.Linear(width, 4 * width), nn.ReLU(), nn.Linear(4 * width, width)))
+        self.feedforward = Residual(width, feedforward_network(feedforward, width))
 
     def forward(self, inputs: Tensor, seen: Tensor | None) -> Tensor:
         return self.feedforward(self.attention(inputs, seen))
@@ -48,11 +67,11 @@ class Layer(nn.Module):
 class Transformer(nn.Module):
     """Encoder layers over embedded places, and a linear layer on their mean; padding is neither attended to nor averaged."""
 
-    def __init__(self, embedding: nn.Module, width: int, depth: int, heads: int, length: int, outputs: int, tokens: bool):
+    def __init__(self, embedding: nn.Module, layers: list[Layer], width: int, length: int, outputs: int, tokens: bool):
         super().__init__()
         self.embedding, self.tokens = embedding, tokens
         self.register_buffer("positions", sinusoids(length, width), persistent=False)
-        self.layers = nn.ModuleList(Layer(width, heads) for _ in range(depth))
+        self.layers = nn.ModuleList(layers)
         self.norm, self.head = nn.LayerNorm(width), nn.Linear(width, outputs)
 
     def forward(self, inputs: Tensor) -> Tensor:
@@ -72,16 +91,18 @@ def transformer(
     width: Annotated[int, Range(32, 256, step=32)] = 64,
     depth: Annotated[int, Range(1, 6)] = 2,
     heads: Annotated[int, Choice(1, 2, 4, 8)] = 4,
+    feedforward: Annotated[str, Choice("mlp", "swiglu")] = "mlp",
     patch: int | None = None,
 ) -> nn.Module:
     """A transformer encoder of `depth` layers, `width` and `heads`, over a sequence (N, T, F), and a linear layer on its mean.
 
     Tokens (N, T) are embedded; images are cut into squares of `patch` by `patch` pixels, by default about 14 along the shorter side,
     as of 16 pixels in an image of 224, but of 4 pixels or more.
-    Sinusoids encode the positions; the feed-forward layers are 4 `width` wide; each norm comes before its branch.
+    Sinusoids encode the positions; the feed-forward layers are 4 `width` wide; each norm comes before its branch. With `swiglu` they
+    are `W (silu(U x) * V x)`, 8/3 `width` wide, so that they have as many weights.
 
     Vaswani et al. 2017, arXiv:1706.03762; norm first: Xiong et al. 2020, arXiv:2002.04745; images: Dosovitskiy et al. 2020,
-    arXiv:2010.11929.
+    arXiv:2010.11929; swiglu: Shazeer 2020, arXiv:2002.05202.
 
     Raises:
         Unavailable: the inputs are neither sequences (T, F) nor tokens nor images.
@@ -90,7 +111,8 @@ def transformer(
     if width % heads:
         raise ValueError(f"width={width} is not a multiple of heads={heads}")
     embedding, length = embed(task, width, patch)
-    return Transformer(embedding, width, depth, heads, length, task.outputs, task.tokens > 0)
+    layers = [Layer(width, heads, feedforward) for _ in range(depth)]
+    return Transformer(embedding, layers, width, length, task.outputs, task.tokens > 0)
 
 
 def embed(task: Task, width: int, patch: int | None) -> tuple[nn.Module, int]:

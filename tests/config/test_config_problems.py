@@ -19,6 +19,7 @@ READ = "cannot be read: "
 
 ROWS = [
     # words that a setting takes
+    ("batches.scale_lr=cubic", "batches.scale_lr=cubic: expected none or sqrt or linear"),
     ("batches.sampler=even", "batches.sampler=even: expected null or balanced"),
     ("batches.cache=ram", "batches.cache=ram: expected memory or disk or none"),
     ("split.folds=1", "split.folds=1: expected 2 or more"),

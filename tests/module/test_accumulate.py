@@ -77,11 +77,11 @@ def world(tmp_path) -> World:
 
 @pytest.fixture
 def weights(world):
-    def train(size: int, accumulate: int, model: str = "network", **slots):
+    def train(size: int, accumulate: int, model: str = "network", scale_lr: str = "none", **slots):
         SEEN.clear()
         chosen = {"loss": {"cross_entropy": {}}, "optimizer": {"sgd": {}}, "schedule": here("counting"), "device": {"cpu": {}}} | slots
         tree = {slot: chosen.get(slot, {}) for slot in SLOTS} | {"model": here(model)}
-        recipe = Recipe({**tree, "batches": {"size": size, "accumulate": accumulate}, "study": {"epochs": EPOCHS}})
+        recipe = Recipe({**tree, "batches": {"size": size, "scale_lr": scale_lr, "accumulate": accumulate}, "study": {"epochs": EPOCHS}})
         run(world, Train(key="0", recipe=recipe, seed=3, objective="val_loss", keep=True).json(), lambda *_: False)
         return load_file(world.store.weights("0"))
 
@@ -114,3 +114,12 @@ def test_a_module_of_the_users_accumulates_by_its_trainer(weights):
     assert SEEN["total"] == 2 * EPOCHS
     ours = weights(11, 2, "Lit", loss={})
     assert SEEN["total"] == 2 * EPOCHS and close(ours, theirs)
+
+
+@pytest.mark.parametrize("model", ["network", "Lit"])
+@pytest.mark.parametrize(("size", "accumulate", "scale_lr", "lr"), [(16, 1, "linear", 0.1), (8, 2, "sqrt", 0.2), (32, 2, "linear", 0.4)])
+def test_a_rate_is_that_of_64_examples_a_step(weights, model, size, accumulate, scale_lr, lr):
+    slots = {"loss": {}} if model == "Lit" else {}
+    ours = weights(size, accumulate, model, scale_lr, optimizer={"sgd": {"lr": 0.4}}, **slots)
+    assert close(ours, weights(size, accumulate, model, optimizer={"sgd": {"lr": lr}}, **slots))
+    assert lr == 0.4 or not close(ours, weights(size, accumulate, model, optimizer={"sgd": {"lr": 0.4}}, **slots))

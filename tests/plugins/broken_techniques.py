@@ -150,16 +150,18 @@ def follows_losses_alone(optimizer):
 
 
 def own_generator(model):
-    model[0].weight.data.copy_(torch.from_numpy(numpy.random.default_rng().normal(size=model[0].weight.shape)))
+    weight = next(model.parameters()).data
+    weight.copy_(torch.from_numpy(numpy.random.default_rng().normal(size=weight.shape)))
 
 
 def resets_norms(model):
-    nn.init.ones_(model[1].weight)
-    nn.init.ones_(model[5].weight)
+    for layer in model.modules():
+        if isinstance(layer, nn.BatchNorm2d | nn.LayerNorm):
+            nn.init.ones_(layer.weight)
 
 
 def not_a_number(model):
-    nn.init.constant_(model[4].weight, float("nan"))
+    nn.init.constant_(next(layer for layer in model.modules() if isinstance(layer, nn.Linear)).weight, float("nan"))
 
 
 def too_bright(images, *, strength: Annotated[float, Range(0.0, 1.0)] = 0.5):

@@ -7,6 +7,7 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
+from autoopt.data.task import Task
 from autoopt.domain import Unavailable
 from autoopt.errors import BadInput
 from autoopt.plugins.initializer.he_normal import he_normal
@@ -20,6 +21,9 @@ from autoopt.plugins.initializer.pretrained import pretrained
 from autoopt.plugins.initializer.truncated_normal import truncated_normal
 from autoopt.plugins.initializer.xavier_normal import xavier_normal
 from autoopt.plugins.initializer.xavier_uniform import xavier_uniform
+from autoopt.plugins.initializer.zero_residual import zero_residual
+from autoopt.plugins.model.resnet import resnet
+from autoopt.plugins.model.transformer import transformer
 
 WIDTH = 512
 EVERY = [xavier_uniform, xavier_normal, he_normal, he_uniform, lecun_normal, normal, truncated_normal, orthogonal]
@@ -334,3 +338,29 @@ def test_what_is_no_safetensors_file_is_told(tmp_path):
     (tmp_path / "a.txt").write_text("weights")
     with pytest.raises(BadInput, match=r"a\.txt is not a safetensors file"):
         pretrained(Blocks(), None, path=str(tmp_path / "a.txt"))
+
+
+NORMS = {f"{block}.branch.4.weight" for block in (3, 4, 5)}
+COMBINING = {f"layers.0.{end}.{name}" for end in ("attention.branch.combine", "feedforward.branch.2") for name in ("weight", "bias")}
+
+
+@pytest.mark.parametrize(("make", "shape", "ends"), [(resnet, (1, 8, 8), NORMS), (transformer, (5, 6), COMBINING)])
+def test_every_block_begins_as_its_shortcut_and_learns_from_the_first_step_on(make, shape, ends):
+    """A norm, of which the shift is 0 before, ends the branches of the one, a linear layer those of the other."""
+    torch.manual_seed(0)
+    model = make(Task("classification", shape, 3), depth=1)
+    before = copy.deepcopy(model.state_dict())
+    zero_residual(model)
+    assert {name for name, value in model.state_dict().items() if not torch.equal(value, before[name])} == ends
+    added = []
+    for name, branch in model.named_modules():
+        if name.endswith(".branch"):
+            branch.register_forward_hook(lambda _, __, outputs: added.append(outputs))
+    model(torch.randn(4, *shape)).square().sum().backward()
+    assert len(added) >= 2 and not any(outputs.any() for outputs in added)
+    assert all(parameter.grad.any() for name, parameter in model.named_parameters() if name in ends)
+
+
+def test_a_model_without_residual_branches_is_refused():
+    with pytest.raises(Unavailable, match="the model has no residual branch: no module has a child 'branch' with layers"):
+        zero_residual(ten_layers())

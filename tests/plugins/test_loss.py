@@ -11,6 +11,7 @@ from autoopt.plugins.loss.cross_entropy import cross_entropy
 from autoopt.plugins.loss.focal import focal
 from autoopt.plugins.loss.huber import huber
 from autoopt.plugins.loss.keep import keep
+from autoopt.plugins.loss.logit_adjusted import logit_adjusted
 from autoopt.plugins.loss.mae import mae
 from autoopt.plugins.loss.mse import mse
 from autoopt.plugins.loss.quantile import quantile
@@ -51,6 +52,26 @@ def test_balanced_weights_count_each_class_alike():
 def test_indices_and_probabilities_have_the_same_loss(class_weight, smoothing):
     for loss in (cross_entropy(COUNTS, class_weight=class_weight, label_smoothing=smoothing), focal(COUNTS, class_weight=class_weight)):
         torch.testing.assert_close(loss(OUTPUTS, TARGETS), loss(OUTPUTS, one_hot(TARGETS, 3).float()))
+
+
+@pytest.mark.parametrize("tau", [0.5, 1.0])
+def test_a_rarer_class_has_to_win_by_a_greater_margin(tau):
+    """Equation 10 of the paper, the pairwise form: `log(1 + sum over the other classes of (π' / π)^tau exp(f' - f))`."""
+    expected = []
+    for outputs, target in zip(OUTPUTS, TARGETS, strict=True):
+        others = [((COUNTS[k] / COUNTS[target]) ** tau * (outputs[k] - outputs[target]).exp()) for k in range(3) if k != target]
+        expected.append(torch.stack(others).sum().log1p())
+    loss = logit_adjusted(COUNTS, tau=tau)
+    torch.testing.assert_close(loss(OUTPUTS, TARGETS), torch.stack(expected).mean())
+    torch.testing.assert_close(loss(OUTPUTS, one_hot(TARGETS, 3).float()), loss(OUTPUTS, TARGETS))
+    assert torch.isfinite(logit_adjusted(torch.tensor([60, 30, 0]), tau=tau)(OUTPUTS, TARGETS))
+
+
+def test_the_outputs_decide_as_if_all_classes_were_equally_frequent():
+    """Where the inputs say nothing, the best outputs are equal, though nine of ten examples are of one class."""
+    targets, outputs = (torch.arange(100) < 90).long(), torch.zeros(2, requires_grad=True)
+    logit_adjusted(torch.bincount(targets))(outputs.expand(100, 2), targets).backward()
+    torch.testing.assert_close(outputs.grad, torch.zeros(2))
 
 
 def test_a_rare_class_has_its_share_of_the_gradient_over_many_batches():

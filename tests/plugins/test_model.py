@@ -295,6 +295,16 @@ def fake_timm(tmp_path, monkeypatch):
     importlib.reload(timm_file)
 
 
+def test_swiglu_gates_one_layer_by_another_and_has_as_many_weights():
+    plain, gated = (transformer(SEQUENCE, width=96, feedforward=kind).layers[0].feedforward.branch for kind in ("mlp", "swiglu"))
+    inputs, (u, v, w) = torch.randn(3, 5, 96), (gated.gate, gated.value, gated.combine)
+    gate = inputs @ u.weight.T + u.bias
+    expected = (gate * gate.sigmoid() * (inputs @ v.weight.T + v.bias)) @ w.weight.T + w.bias
+    torch.testing.assert_close(gated(inputs), expected)
+    counts = [sum(p.numel() for p in network.parameters() if p.ndim > 1) for network in (plain, gated)]
+    assert counts == [8 * 96**2] * 2
+
+
 def test_timm_models_are_made_for_the_task(fake_timm):
     model = fake_timm.timm(COLOR, name="fixed")
     assert model.img_size == (32, 32) and not model.pretrained and model(torch.rand(2, 3, 32, 32)).shape == (2, 10)

@@ -351,6 +351,15 @@ def test_labels_are_measured_by_f1_and_have_no_classes():
         prepare({"tree": compose_tree(["batches.sampler=balanced"], lambda: Network(), labelled), "store": "."})
 
 
+@pytest.mark.parametrize("scale", ["linear", "none,linear"])
+def test_rates_are_scaled_with_a_batch_size_in_numbers_and_not_in_a_module_of_the_users(scale):
+    assert facts_of("data=digits", "model=mlp", f"batches.scale_lr={scale}")["batch_size"] == 64
+    with pytest.raises(BadInput, match=r"batches\.scale_lr=.*linear.*: LightningModule is a LightningModule, whose author"):
+        facts_of("data=digits", "model=lightning.pytorch:LightningModule", f"batches.scale_lr={scale}")
+    with pytest.raises(BadInput, match=r"batches\.scale_lr=.*linear.* needs batch sizes in numbers, not that of the data: give batches"):
+        facts_of(f"data={HERE}:Bag", "model=mlp", f"batches.scale_lr={scale}")
+
+
 def test_a_lightning_module_with_labels_logs_its_own_objective():
     assert prepare({"tree": compose_tree([], L.LightningModule, labelled), "store": "."})[1]["objective"] is None
 
