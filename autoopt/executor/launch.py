@@ -12,7 +12,6 @@ from typing import Any
 
 from autoopt.executor.template import serve_trials
 from autoopt.process.channel import Channel, to_line
-from autoopt.process.endings import describe_status
 from autoopt.process.system import default_signals, flush, redirect, thread_limit, use_threads
 
 _PATIENCE = 2.0  # seconds for a template to exit by itself
@@ -50,17 +49,17 @@ class TemplateProcess:
                 return None
         return Channel(mine)
 
-    def end(self) -> str:
-        """End its trials and itself; returns how it ended, in words."""
+    def end(self) -> int:
+        """End its trials and itself; returns its wait status."""
         with suppress(OSError):
             self.channel.sock.shutdown(socket.SHUT_WR)
             self._await_end_of_file()
         self.channel.sock.close()
         try:
             os.kill(self.pid, signal.SIGKILL)
-            return describe_status(os.waitpid(self.pid, 0)[1])
+            return os.waitpid(self.pid, 0)[1]
         except OSError:  # it was reaped elsewhere
-            return "ended"
+            return 0
 
     def _await_end_of_file(self) -> None:
         sock = self.channel.sock

@@ -15,7 +15,7 @@ from autoopt.recipe import Recipe
 from autoopt.space import Condition, Domain, Pick, Space
 from autoopt.space.condition import NEVER, Used
 from autoopt.store import Store
-from autoopt.study.preflight import try_out_job
+from autoopt.study.preflight import charged, try_out_job
 from autoopt.study.record import Record
 from autoopt.study.sampling import MAX_REPEATS, Proposal, Sampling
 from autoopt.study.stages import COMPRESS, PREFLIGHT, SEARCH
@@ -159,7 +159,7 @@ def fitting_spaces(study: Study, trained: Mapping[str, Record]) -> dict[str, Spa
     study.runner.screen.stage(PREFLIGHT, len(jobs), 0)
     for result in study.runner.collect(jobs):
         key, name = result.job.context
-        if (problem := result.problem) is not None and key in spaces:
+        if (problem := charged(result)) is not None and key in spaces:
             try:
                 spaces[key] = spaces[key].without("compression", name, problem.detail)
             except BadInput as error:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from math import ceil
 from statistics import mean, median
 
+from autoopt.errors import NotConcluded
 from autoopt.goal import Goal
 from autoopt.orders import Measure, Train
 from autoopt.recipe import Recipe
@@ -121,6 +122,9 @@ def replicate(
 
     Returns:
         the recipes without a failed training, in their order, each with the records of its finished seeds, equally many for all.
+
+    Raises:
+        NotConcluded: the machine ended a training that the verdict needs; it is no reason to leave its recipe out.
     """
     keys = {key: [stage.key.format(key, i) for i in range(len(seeds))] for key in recipes}
     before = {r.key for r in journal.records(stage) if r.state == "complete"}
@@ -137,6 +141,9 @@ def replicate(
     runner.run(jobs(), lambda result: journal.add(stage, result.record()))
     latest = {r.key: r for r in journal.records(stage)}
     failed = {key for key in recipes if any(n in latest and latest[n].state != "complete" for n in keys[key])}
+    lost = [r for key in failed for n in keys[key] if (r := latest.get(n)) and r.blame == "machine"]
+    if lost and least and budget.asking:
+        raise NotConcluded(f"training {lost[0].key} has not ended ({lost[0].reason}: {lost[0].detail}); the same command trains it again")
     sound = {key: [latest[n] for n in keys[key] if n in latest] for key in recipes if key not in failed}
     equal = min(map(len, sound.values()), default=0)
     return [Candidate(key, recipes[key], records[:equal]) for key, records in sound.items() if equal]

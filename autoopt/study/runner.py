@@ -23,9 +23,9 @@ RETRIES = 2
 class Interrupted(Exception):
     """A signal asked the study to end; `signal` is its number."""
 
-    def __init__(self, number: int, study: str):
+    def __init__(self, number: int, finish: str):
         name = signal.Signals(number).name
-        super().__init__(f"interrupted by {name}; the same command resumes, `autoopt finish {study}` concludes with the trials so far")
+        super().__init__(f"interrupted by {name}; the same command resumes, `{finish}` concludes with the trials so far")
         self.signal, self.exit_code = number, 128 + number
 
 
@@ -146,9 +146,13 @@ Stop = Callable[[Job, int, dict[str, float]], bool]
 
 @dataclass
 class Interrupts:
-    """The signals that asked to end: after the first, the running trials still finish; the second ends them at once."""
+    """The signals that asked to end: after the first, the running trials still finish; the second ends them at once.
 
-    study: str
+    Args:
+        finish: the command that concludes the study.
+    """
+
+    finish: str
     say: Callable[[str], None]
     numbers: list[int] = field(default_factory=list)
 
@@ -168,13 +172,13 @@ class Interrupts:
     def add(self, number: int) -> None:
         self.numbers.append(number)
         if len(self.numbers) > 1:
-            raise Interrupted(number, self.study)
+            raise Interrupted(number, self.finish)
         self.say("Stopping: the running trials finish first; a second signal ends them at once. The same command resumes.")
 
     def check(self) -> None:
         """Raise Interrupted if a signal came."""
         if self.numbers:
-            raise Interrupted(self.numbers[0], self.study)
+            raise Interrupted(self.numbers[0], self.finish)
 
 
 @dataclass
@@ -230,7 +234,7 @@ class Runner:
                     del live[event.number]
                     if self._retry(running):
                         live[self._submit(running.result.job)] = running
-                    else:
+                    elif not self._cut(running.result):
                         self._end(running, done)
                     self.screen.running(len(live))
         self.interrupts.check()
@@ -283,6 +287,10 @@ class Runner:
         self.screen.say(f"  {key if key.startswith(stage) else f'{stage} {key}'} is tried again: {problem}")
         running.retries, running.result = running.retries - 1, Result(job)
         return True
+
+    def _cut(self, result: Result) -> bool:
+        """Whether a job ended with its session, so that it has no result and the next session runs it again."""
+        return bool(self.interrupts.numbers) and result.problem is not None and result.problem.blame != "recipe"
 
     def _end(self, running: Running, done: Callable[[Result], None]) -> None:
         result = running.result

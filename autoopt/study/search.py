@@ -123,7 +123,7 @@ def warm(tree: Tree, screen: Screen, executor: Executor | None = None) -> Iterat
             screen.say(f"data: {note}")
         folder.same_data(facts["examples"])
         tell_changed_code(folder, facts, screen)
-        interrupts = Interrupts(folder.reference, screen.say)
+        interrupts = Interrupts(folder.finish, screen.say)
         with interrupts.counted():
             if baseline is None and facts["lightning"]:
                 baseline = untouched(tree, facts["absent"])

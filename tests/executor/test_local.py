@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from autoopt.errors import BadInput
+from autoopt.errors import BadInput, NotConcluded
 from autoopt.executor import Executor, TemplateError
 from autoopt.orders import Problem
 from autoopt.store import Store
@@ -217,12 +217,22 @@ def test_bad_input_of_prepare_is_bad_input_here(bench):
         list(b.local.events())
 
 
-@pytest.mark.parametrize(("fail", "problem"), [("crash", "RuntimeError: boom "), ("die", "was exited with code 7")])
+@pytest.mark.parametrize(("fail", "problem"), [("crash", "RuntimeError: boom "), ("die", "the template process exited with code 7")])
 def test_a_template_that_does_not_come_up_is_an_error(bench, fail, problem):
     b = bench({"fail": fail})
     with pytest.raises(TemplateError, match=problem) as caught:
         _ = b.local.facts
     assert str(b.store.root / "template.log") in str(caught.value)
+
+
+def test_a_template_that_is_killed_while_it_warms_up_is_warmed_up_again(bench):
+    assert bench({"fail": "killed", "times": 2}).local.facts["examples"] == 3
+
+
+def test_a_template_that_is_always_killed_is_no_bad_input(bench):
+    b = bench({"fail": "killed", "times": 9})
+    with pytest.raises(NotConcluded, match=r"died 3 times; the last time it was killed by signal 9 .*; the same command tries again"):
+        _ = b.local.facts
 
 
 def test_trials_of_a_dead_template_begin_again_under_their_number(bench):

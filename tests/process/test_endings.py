@@ -141,7 +141,7 @@ def test_a_wait_status_has_a_reason():
     assert problem_of_exit(status(signal=40), out_of_memory=False) == Problem("lost", "killed by signal 40 (a real-time signal)")
     killed = status(signal=signal.SIGKILL)
     assert problem_of_exit(killed, out_of_memory=False) == Problem("lost", "killed by signal 9 (SIGKILL), perhaps for lack of memory")
-    assert problem_of_exit(killed, out_of_memory=True) == Problem("oom_host", "killed by the kernel for lack of memory")
+    assert problem_of_exit(killed, out_of_memory=True) == Problem("lost", "killed by the kernel for lack of memory")
 
 
 def test_the_kernels_kills_can_be_read():

@@ -3,6 +3,7 @@ from dataclasses import replace
 import pytest
 from scripted import ACCURACY, LOSS, Fails, closed, outcome, record, space, studied
 
+from autoopt.errors import NotConcluded
 from autoopt.goal import Goal
 from autoopt.orders import Measure
 from autoopt.study.budget import Budget
@@ -109,15 +110,15 @@ def test_each_recipe_is_taken_once():
 class Replicated:
     """Replication by script: the score of a training is looked up by its key, or by its trial's."""
 
-    def __init__(self, path, scores=None):
-        self.path, self.scores, self.trained = path / "s", scores or {}, []
+    def __init__(self, path, scores=None, reason="nonfinite"):
+        self.path, self.scores, self.trained, self.reason = path / "s", scores or {}, [], reason
 
     def play(self, order):
         self.trained.append(order.key)
         score = self.scores.get(order.key, self.scores.get(order.key.split("-")[0], 0.5))
         yield {"val_accuracy": 0.0}
         if score is None:
-            raise Fails("nonfinite", "train_loss is nan")
+            raise Fails(self.reason, "gone")
         return outcome(**{"test_accuracy" if isinstance(order, Measure) else "val_accuracy": score})
 
     def open(self, **how):
@@ -128,8 +129,10 @@ class Replicated:
         study = self.open(**how)
         recipes = {key: RECIPE.replace(batches={"size": int(key)}) for key in keys}
         fresh = fresh_seeds(7, stage, seeds)
-        result = replicate(study.runner, study.journal, stage, recipes, fresh, budget=study.budget, keep=keep, least=least)
-        closed(study)
+        try:
+            result = replicate(study.runner, study.journal, stage, recipes, fresh, budget=study.budget, keep=keep, least=least)
+        finally:
+            closed(study)
         self.orders, self.stages = study.runner.executor.orders, study.runner.screen.stages
         return result
 
@@ -170,6 +173,15 @@ def test_a_training_that_failed_takes_its_recipe_out_and_is_tried_again(tmp_path
     study.scores = {}
     assert keys(study.run()) == {"0": ["0-final-0", "0-final-1"], "1": ["1-final-0", "1-final-1"]}
     assert study.trained == ["1-final-1"]
+
+
+def test_a_training_that_the_machine_ended_is_no_reason_to_go_on_without_its_recipe(tmp_path):
+    study = Replicated(tmp_path, {"1-final-1": None}, reason="lost")
+    with pytest.raises(NotConcluded, match=r"^training 1-final-1 has not ended \(lost: gone\); the same command trains it again$"):
+        study.run()
+    assert keys(study.run(least=0)) == {"0": ["0-final-0", "0-final-1"]}, "an ablation goes on with what it has"
+    study.scores = {}
+    assert keys(study.run()) == {"0": ["0-final-0", "0-final-1"], "1": ["1-final-0", "1-final-1"]}
 
 
 class TestTime:

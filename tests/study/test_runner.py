@@ -312,7 +312,7 @@ class TestFaultsOfTheMachine:
         results = []
         with run.interrupts.counted(), pytest.raises(Interrupted):
             run.run(jobs(1), results.append)
-        assert [r.state for r in results] == ["failed"] and self.begun == ["0"]
+        assert results == [] and self.begun == ["0"], "it has no result, so the next session runs it again"
 
 
 def test_where_time_is_judged_one_runs_at_a_time(tmp_path):

@@ -1,0 +1,54 @@
+"""Faults of the machine, in whole searches of real processes: nothing is lost, nothing is charged to a recipe, nothing is left."""
+
+import os
+import signal
+from pathlib import Path
+
+import pytest
+import yaml
+from test_search import SMALL, bench, rows
+
+from autoopt.study.stored import open_stored
+
+pytestmark = pytest.mark.slow
+__all__ = ["bench"]
+STAGES = ("search", "confirm", "final", "compress", "ablation")
+
+
+def trials_of(folder):
+    """The processes of trials in a folder, by the keys of the logs that they write."""
+    found = {}
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            log = (process / "fd" / "1").readlink()
+            if log.name == "log.txt" and log.is_relative_to(folder):
+                found[int(process.name)] = str(log.parent.relative_to(folder / "trials"))
+        except OSError:  # ended just now, or another user's
+            continue
+    return found
+
+
+def every_record(bench):
+    """What has to be the same wherever and whenever it ran, of every stage."""
+    stored = open_stored("s", str(bench.study.parent))
+    return {stage: rows(stored.records[stage]) for stage in STAGES} | {"test": [(r.key, r.score) for r in stored.records["test"]]}
+
+
+def test_a_trial_of_any_stage_that_is_killed_is_retried_and_changes_nothing(bench):
+    """Each is killed in its first attempt, from the preflight to the measurement on the test part."""
+    more = ("executor.workers=1", "compression=half", "study.compress=2")
+    bench.search(*more)
+    uncut, verdict = every_record(bench), bench.verdict
+    bench.study.rename(bench.study.with_name("uncut"))
+    process, killed = bench.start("search", *SMALL, *more), {}
+    while process.is_alive():
+        for pid, key in trials_of(bench.study).items():
+            if killed.setdefault(key, pid) == pid:
+                os.kill(pid, signal.SIGKILL)
+    said = bench.end(process, 0)
+    assert killed.keys() >= {"preflight/baseline", "preflight/optimizer-sgd", "0", "compress-0", "0-final-0", "0-final-0-test"}, killed
+    assert said.count("is tried again: lost: killed by signal 9") >= len(killed) - 2, "of a few the outcome was on its way already"
+    assert every_record(bench) == uncut
+    assert (bench.verdict["gain"], bench.verdict["interval"]) == (verdict["gain"], verdict["interval"])
+    assert yaml.safe_load((bench.study / "space.yaml").read_text())["quarantined"] == []
+    bench.alone()
