@@ -52,3 +52,27 @@ def test_a_trial_of_any_stage_that_is_killed_is_retried_and_changes_nothing(benc
     assert (bench.verdict["gain"], bench.verdict["interval"]) == (verdict["gain"], verdict["interval"])
     assert yaml.safe_load((bench.study / "space.yaml").read_text())["quarantined"] == []
     bench.alone()
+
+
+def test_weights_that_were_damaged_before_they_are_measured_are_trained_again(bench):
+    more = ("executor.workers=1", "study.trials=2", "study.seeds=2")
+    bench.search(*more)
+    uncut, verdict = every_record(bench), bench.verdict
+    bench.study.rename(bench.study.with_name("uncut"))
+    process = bench.start("search", *SMALL, *more)
+    bench.until(lambda: any(key.endswith("-test") for key in trials_of(bench.study).values()))
+    os.kill(process.pid, signal.SIGKILL)
+    bench.end(process, -signal.SIGKILL)
+    damaged, gone = sorted(bench.study.glob("trials/*-final-*/model.safetensors"))[:2]
+    spoilt = bytearray(damaged.read_bytes())
+    spoilt[-9] ^= 1
+    spoilt[-1000] ^= 128
+    damaged.write_bytes(spoilt)
+    gone.unlink()
+    said = bench.search(*more)
+    assert "train the winner and the baseline on further seeds: 2 to go, 2 done before" in said
+    final = {key: rest for key, *rest in every_record(bench)["final"]}
+    assert final == {key: rest for key, *rest in uncut["final"]}
+    assert sorted(every_record(bench)["test"]) == sorted(uncut["test"])
+    assert (bench.verdict["gain"], bench.verdict["interval"]) == (verdict["gain"], verdict["interval"])
+    bench.alone()

@@ -113,7 +113,8 @@ def replicate(
     keep: bool,
     least: int = 1,
 ) -> list[Candidate]:
-    """Train recipes on the same seeds: all recipes on the first seed, then all on the second; finished trainings are not repeated.
+    """Train recipes on the same seeds: all recipes on the first seed, then all on the second; finished trainings are not repeated,
+    unless weights that were kept are damaged or gone.
 
     Args:
         recipes: by the keys of their trials in the search.
@@ -127,7 +128,8 @@ def replicate(
         NotConcluded: the machine ended a training that the verdict needs; it is no reason to leave its recipe out.
     """
     keys = {key: [stage.key.format(key, i) for i in range(len(seeds))] for key in recipes}
-    before = {r.key for r in journal.records(stage) if r.state == "complete"}
+    store = runner.executor.store
+    before = {r.key for r in journal.records(stage) if r.state == "complete" and (not keep or store.has_weights(r.key))}
 
     def jobs() -> Iterable[Job]:
         for i, seed in enumerate(seeds):

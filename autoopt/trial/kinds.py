@@ -150,11 +150,11 @@ def take_up_stored(training: Training, key: str) -> None:
     """Give the module the weights of a trial, of this fold.
 
     Raises:
-        StoreFault: they cannot be read.
+        StoreFault: they are damaged or gone, or cannot be read.
     """
     begin(training.trainer, training.module, training.feed)
     with blaming_store(f"the weights of trial {key} cannot be read"):
-        take_up(training.module, training.world.store.weights(key, training.fold))
+        take_up(training.module, training.world.store.intact_weights(key, training.fold))
     training.module.to(training.trainer.strategy.root_device)
 
 

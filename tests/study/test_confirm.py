@@ -6,6 +6,7 @@ from scripted import ACCURACY, LOSS, Fails, closed, outcome, record, space, stud
 from autoopt.errors import NotConcluded
 from autoopt.goal import Goal
 from autoopt.orders import Measure
+from autoopt.store import Store
 from autoopt.study.budget import Budget
 from autoopt.study.confirm import Plan, candidates, fresh_seeds, measure_candidates, planned, replicate, room_left, share_of
 from autoopt.study.stages import CONFIRM, FINAL
@@ -119,6 +120,9 @@ class Replicated:
         yield {"val_accuracy": 0.0}
         if score is None:
             raise Fails(self.reason, "gone")
+        if getattr(order, "keep", False):
+            with Store(self.path).writing(order.key) as weights:
+                weights.write_text(order.key)
         return outcome(**{"test_accuracy" if isinstance(order, Measure) else "val_accuracy": score})
 
     def open(self, **how):
@@ -165,6 +169,19 @@ def test_what_was_trained_before_is_not_trained_again(tmp_path):
     study.run("012", seeds=3)
     assert study.trained == ["0-final-2", "1-final-2", "2-final-2"]
     assert study.stages[-1] == ("final", 9, 6), "trainings in all, and those that were there before"
+
+
+def test_what_kept_its_weights_is_trained_again_where_they_are_damaged_or_gone(tmp_path):
+    study = Replicated(tmp_path)
+    study.run("012", seeds=2)
+    store = Store(study.path)
+    store.weights("0-final-1").write_text("0-finam-1")
+    store.weights("1-final-0").unlink()
+    study.run("012", seeds=2)
+    assert study.trained == ["1-final-0", "0-final-1"]
+    store.weights("0-final-1").unlink()
+    study.run("012", seeds=2, keep=False)
+    assert study.trained == []
 
 
 def test_a_training_that_failed_takes_its_recipe_out_and_is_tried_again(tmp_path):

@@ -13,6 +13,7 @@ from autoopt.deployment.card import KNOWN
 from autoopt.errors import BadInput, NotConcluded
 from autoopt.orders import Graph, Measure, Train, TryOut
 from autoopt.space import Space
+from autoopt.store import Store
 from autoopt.study.budget import ABLATION_SHARE, CONFIRM_SHARE
 from autoopt.study.folder import derived_seed
 from autoopt.study.runner import NoListener
@@ -49,9 +50,8 @@ class Study:
         if not isinstance(end, float):
             return end
         if not isinstance(order, Measure | TryOut):
-            weights = self.path / "s" / "trials" / order.key / "model.safetensors"
-            weights.parent.mkdir(parents=True, exist_ok=True)
-            weights.write_text("")
+            with Store(self.path / "s").writing(order.key) as weights:
+                weights.write_text("")
         metrics = {"test_accuracy": end} if isinstance(order, Measure) else {"val_accuracy": end, "train_loss": end, "seconds": end}
         tried = {"test_accuracy": end} if isinstance(order, TryOut) and self.facts["test"] else {}
         return type(outcome())(metrics | {"latency_ms": 1.0, "size_mb": 1.0}, epochs=1, tested=tried)
