@@ -2,6 +2,7 @@
 
 import os
 import signal
+import time
 from pathlib import Path
 
 import pytest
@@ -75,4 +76,13 @@ def test_weights_that_were_damaged_before_they_are_measured_are_trained_again(be
     assert final == {key: rest for key, *rest in uncut["final"]}
     assert sorted(every_record(bench)["test"]) == sorted(uncut["test"])
     assert (bench.verdict["gain"], bench.verdict["interval"]) == (verdict["gain"], verdict["interval"])
+    bench.alone()
+
+
+def test_the_time_ends_a_trial_that_hangs(bench):
+    began = time.monotonic()
+    said = bench.search("optimizer=adamw,mine:hangs", "study.time=12s", "study.trials=1000", "strategy=random", "executor.trial_time=1h")
+    assert time.monotonic() - began < 40, "the time, the start, and the trainings that a verdict needs"
+    assert "only the baseline was tried" in said or bench.verdict["counts"]["complete"] > 1
+    assert bench.verdict["counts"]["failed"] == 0, "no recipe is to blame for the end of the time"
     bench.alone()

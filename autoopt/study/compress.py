@@ -151,7 +151,7 @@ def sample(study: Study, space: Compressions, goal: Goal) -> None:
     strategy = study.strategy(space, goal)
     sampling = Sampling(COMPRESS, study.journal, goal, study.budget, space, strategy, order, total, study.seed)
     runner.screen.stage(COMPRESS, total, len(study.journal.records(COMPRESS)))
-    runner.run(sampling.jobs(), sampling.tell, width=1)
+    runner.run(sampling.jobs(), sampling.tell, width=1, over=lambda job: bool(job.context) and study.budget.over(COMPRESS))
     if sampling.exhausted:
         done = len(study.journal.records(COMPRESS))
         runner.screen.say(f"{done} compressions, not {total}: the last {MAX_REPEATS} proposals had been tried before")

@@ -118,7 +118,7 @@ def replicate(
 
     Args:
         recipes: by the keys of their trials in the search.
-        budget: after its end, only trainings on the `least` first seeds begin.
+        budget: after its end, only trainings on the `least` first seeds begin and go on.
         keep: store the weights.
 
     Returns:
@@ -136,11 +136,11 @@ def replicate(
             for key, recipe in recipes.items():
                 name = keys[key][i]
                 if name not in before and not (i >= least and budget.over(stage)):
-                    yield Job(Train(key=name, recipe=recipe, seed=seed, keep=keep), stage)
+                    yield Job(Train(key=name, recipe=recipe, seed=seed, keep=keep), stage, i)
 
     total = len(seeds) * len(recipes)
     runner.screen.stage(stage, total, sum(name in before for names in keys.values() for name in names))
-    runner.run(jobs(), lambda result: journal.add(stage, result.record()))
+    runner.run(jobs(), lambda result: journal.add(stage, result.record()), over=lambda job: job.context >= least and budget.over(stage))
     latest = {r.key: r for r in journal.records(stage)}
     failed = {key for key in recipes if any(n in latest and latest[n].state != "complete" for n in keys[key])}
     lost = [r for key in failed for n in keys[key] if (r := latest.get(n)) and r.blame == "machine"]
@@ -155,7 +155,7 @@ def measure_candidates(runner: Runner, journal: Journal, pair: Sequence[Candidat
     """Measure the stored weights of candidates on the test part, one at a time, so that latencies can be compared.
 
     Args:
-        budget: after its end, only measurements of the first seed begin.
+        budget: after its end, only measurements of the first seed begin and go on.
 
     Returns:
         the candidates with the measurements of the seeds that all of them have.
@@ -167,11 +167,15 @@ def measure_candidates(runner: Runner, journal: Journal, pair: Sequence[Candidat
             for candidate, record in zip(pair, records, strict=True):
                 name = TEST.key.format(record.key)
                 if name not in before and not (i and budget.over(TEST)):
-                    yield Job(Measure(key=name, recipe=candidate.recipe, seed=record.seed, weights=record.key, latency=True), TEST)
+                    yield Job(Measure(key=name, recipe=candidate.recipe, seed=record.seed, weights=record.key, latency=True), TEST, i)
 
     names = [TEST.key.format(record.key) for c in pair for record in c.records]
     runner.screen.stage(TEST, len(names), len(before & {*names}))
-    runner.run(jobs(), lambda result: journal.add(TEST, result.record()), width=1)
+
+    def over(job: Job) -> bool:
+        return bool(job.context) and budget.over(TEST)
+
+    runner.run(jobs(), lambda result: journal.add(TEST, result.record()), width=1, over=over)
     tests = {r.key: r for r in journal.records(TEST)}
     measured = [replace(c, tests=[tests[k] for r in c.records if (k := TEST.key.format(r.key)) in tests]) for c in pair]
     equal = min(len(c.tests) for c in measured)

@@ -178,7 +178,7 @@ def try_out_job(tree: Tree, recipe: Recipe, name: str, context: Any = None, *, w
     Args:
         weights: the key of a trained trial to start from.
     """
-    limit = min(SECONDS, seconds(tree["executor"]["trial_time"]) or SECONDS)
+    limit = min(SECONDS, *(seconds(time) or SECONDS for time in (tree["executor"]["trial_time"], tree["study"]["time"])))
     order = TryOut(key=PREFLIGHT.key.format(name), recipe=recipe, weights=weights, latency=latency, time_limit=limit)
     return Job(order, PREFLIGHT, context)
 

@@ -183,11 +183,12 @@ class Interrupts:
 
 @dataclass
 class Running:
-    """A job that runs, with its result so far; it may start more than once."""
+    """A job that runs, with its result so far; it may start more than once. It is late if it was ended because its time was over."""
 
     result: Result
     start: float
     retries: int = RETRIES
+    late: bool = False
 
 
 @dataclass(frozen=True)
@@ -206,13 +207,21 @@ class Runner:
     listener: Listener = field(default_factory=NoListener)
     tickets: Iterator[int] = field(default_factory=lambda: count(1))
 
-    def run(self, jobs: Iterable[Job], done: Callable[[Result], None], stop: Stop = lambda *_: False, width: int | None = None) -> None:
+    def run(
+        self,
+        jobs: Iterable[Job],
+        done: Callable[[Result], None],
+        stop: Stop = lambda *_: False,
+        width: int | None = None,
+        over: Callable[[Job], bool] = lambda _: False,
+    ) -> None:
         """Keep `width` jobs running until there are no more: by default one for each worker, or one where the goal is timed.
 
         Args:
             jobs: is asked for the next job whenever there is room for it.
             done: takes each result.
             stop: decides at each rung of a job whether it ends.
+            over: whether the time of a running job is over; it is ended and has no result.
 
         Raises:
             Interrupted: a signal came; the running jobs have ended.
@@ -228,13 +237,17 @@ class Runner:
                     self.screen.running(len(live))
             if not live:
                 break
+            for number, running in live.items():
+                if not running.late and over(running.result.job):
+                    running.late = True
+                    self.executor.kill(number)
             for event in self.executor.events():
                 running = live[event.number]
                 if self._hear(event, running.result, stop):
                     del live[event.number]
                     if self._retry(running):
                         live[self._submit(running.result.job)] = running
-                    elif not self._cut(running.result):
+                    elif not self._cut(running):
                         self._end(running, done)
                     self.screen.running(len(live))
         self.interrupts.check()
@@ -281,16 +294,17 @@ class Runner:
     def _retry(self, running: Running) -> bool:
         """Whether the machine is to blame for a failure, so that the job is submitted again."""
         job, problem = running.result.job, running.result.problem
-        if problem is None or problem.blame != "machine" or not running.retries or self.interrupts.numbers:
+        if problem is None or problem.blame != "machine" or not running.retries or running.late or self.interrupts.numbers:
             return False
         key, stage = job.key, job.stage.name
         self.screen.say(f"  {key if key.startswith(stage) else f'{stage} {key}'} is tried again: {problem}")
         running.retries, running.result = running.retries - 1, Result(job)
         return True
 
-    def _cut(self, result: Result) -> bool:
-        """Whether a job ended with its session, so that it has no result and the next session runs it again."""
-        return bool(self.interrupts.numbers) and result.problem is not None and result.problem.blame != "recipe"
+    def _cut(self, running: Running) -> bool:
+        """Whether a job ended with its session or its time, so that it has no result and another session runs it again."""
+        problem = running.result.problem
+        return problem is not None and problem.blame != "recipe" and (running.late or bool(self.interrupts.numbers))
 
     def _end(self, running: Running, done: Callable[[Result], None]) -> None:
         result = running.result

@@ -205,7 +205,7 @@ class TestTime:
     def test_no_seed_begins_after_its_end_and_all_recipes_have_equally_many(self, tmp_path):
         """A training takes two turns, and a turn is a second."""
         study = Replicated(tmp_path)
-        whole = study.run("01", seeds=5, time=7)
+        whole = study.run("01", seeds=5, time=8)
         assert study.trained == ["0-final-0", "1-final-0", "0-final-1", "1-final-1"]
         assert {key: len(records) for key, records in keys(whole).items()} == {"0": 2, "1": 2}
 

@@ -1,6 +1,7 @@
 """The stages in their order, to the verdict, by an executor that plays scripts."""
 
 import math
+import shutil
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -37,12 +38,15 @@ class Study:
     fails, or a whole outcome."""
 
     def __init__(self, path):
+        self.hangs = set()
         self.path, self.ends, self.facts, self.asked, self.turn = path, {}, FACTS | dict.fromkeys(KNOWN), [], lambda turn: None
 
     def play(self, order):
         self.asked.append(order.key)
         if isinstance(order, Graph):
             return outcome()
+        while order.key in self.hangs:
+            yield {"val_accuracy": 0.1}
         end = self.ends.get(order.key, 0.5 + derived_seed(0, order.key) / 2**33)
         yield {"val_accuracy": 0.1, "train_loss": 0.1, "seconds": 0.1}
         if isinstance(end, Fails):
@@ -608,9 +612,36 @@ class TestTime:
         assert verdict.elapsed == pytest.approx(study.executor.now(), abs=3)
 
     def test_a_time_for_the_baseline_alone_is_told(self, study):
-        verdict = study.search(*self.MORE, "study.time=1s")
+        verdict = study.search(*self.MORE, "study.time=14s")
         assert (len(verdict.baseline.scores), verdict.seeds_planned) == (1, 3)
-        assert verdict.alone == "only the baseline was tried, because the time ended (study.time=1s); give a longer one"
+        assert verdict.alone == "only the baseline was tried, because the time ended (study.time=14s); give a longer one"
+
+    @pytest.mark.parametrize("hangs", ["1", "3"])
+    def test_it_ends_running_trials_too_and_a_longer_time_runs_them_again(self, study, hangs):
+        uncut = study.search("strategy=random", "study.trials=4")
+        rows = {key: r.score for key, r in study.records().items()}
+        shutil.rmtree(study.path / "s")
+        study.hangs = {hangs}
+        verdict = study.search("strategy=random", "study.trials=4", "study.time=40s")
+        assert study.executor.now() <= 44
+        assert study.records().keys() == set(list("0123")[: int(hangs)]) and verdict.counts["failed"] == 0
+        study.hangs = set()
+        assert study.search("strategy=random", "study.trials=4").counts == uncut.counts
+        assert {key: r.score for key, r in study.records().items()} == rows
+
+    def test_a_baseline_that_does_not_end_in_time_is_told(self, study):
+        study.hangs = {"0"}
+        with pytest.raises(NotConcluded, match=r"the time ended before the baseline did \(study.time=20s\); give a longer one"):
+            study.search("study.time=20s")
+        assert study.executor.now() <= 24
+        study.hangs = set()
+        assert study.search().part == "test"
+
+    def test_a_training_that_hangs_on_a_further_seed_ends_with_the_time(self, study):
+        study.hangs = {"0-final-1"}
+        verdict = study.search("strategy=random", "study.trials=4", "study.time=40s")
+        assert (verdict.winner.trial != "0", len(verdict.baseline.scores), verdict.seeds_planned) == (True, 1, 2)
+        assert study.executor.now() <= 48
 
     def test_the_first_session_counts_from_its_start(self, study):
         study.ends = {"0": Fails("nonfinite", "nan")}
