@@ -128,11 +128,16 @@ def nothing(world, order, report):
 
 
 def leave_behind(world, order, report):
-    left = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(1000)"])
+    sleep = [sys.executable, "-c", "import time; time.sleep(1000)"]
+    if order.get("twice"):
+        sleep = [sys.executable, "-c", f"import subprocess; print(subprocess.Popen({sleep}, stdout=-3, start_new_session=True).pid)"]
+        pid = int(subprocess.run(sleep, stdout=subprocess.PIPE, check=True).stdout)
+    else:
+        pid = subprocess.Popen(sleep, start_new_session=order.get("session", False)).pid
     if order.get("hang"):
-        report(0, {"left": left.pid})
+        report(0, {"left": pid})
         time.sleep(1000)
-    return {"left": left.pid}
+    return {"left": pid}
 
 
 def deaf(world, order, report):

@@ -176,9 +176,25 @@ def test_a_trial_is_killed_before_it_starts(bench, warm):
     assert b.run("train", number=1).kind == "finished"
 
 
-def test_what_a_finished_trial_leaves_behind_is_ended(bench):
-    end = bench().run("leave_behind")
+@pytest.mark.parametrize("session", [False, True])
+def test_what_a_finished_trial_leaves_behind_is_ended(bench, session):
+    end = bench().run("leave_behind", session=session)
     assert gone(end.data["left"])
+
+
+def test_what_a_trial_leaves_behind_in_sessions_of_their_own_ends_with_it_alone(bench):
+    """Also a process whose parent has ended: it is the running trial's."""
+    b = bench(workers=2)
+    for number in 0, 1:
+        b.submit(number, "leave_behind", hang=True, session=True, twice=True)
+    b.pump(lambda: all("report" in b.kinds(number) for number in (0, 1)))
+    left = {event.number: event.data["metrics"]["left"] for event in b.events if event.kind == "report"}
+    b.local.kill(0)
+    b.pump(lambda: "failed" in b.kinds(0))
+    assert gone(left[0]) and alive(left[1])
+    b.local.kill(1)
+    b.finish()
+    assert gone(left[1])
 
 
 def test_a_big_order_arrives(bench):
@@ -292,8 +308,9 @@ def test_close_ends_everything(bench):
         list(b.local.events())
 
 
+@pytest.mark.parametrize("together", [False, True], ids=["alone", "in one moment with its template"])
 @pytest.mark.parametrize("fork", [False, True])
-def test_nothing_outlives_a_killed_supervisor(tmp_path, fork):
+def test_nothing_outlives_a_killed_supervisor(tmp_path, fork, together):
     script = f"""
         import sys
         sys.path.insert(0, {str(HERE)!r})
@@ -301,7 +318,7 @@ def test_nothing_outlives_a_killed_supervisor(tmp_path, fork):
         from autoopt.store import Store
         b = Bench(Store({str(tmp_path)!r}), fork={fork})
         for number in 0, 1:
-            b.submit(number, "leave_behind", hang=True)
+            b.submit(number, "leave_behind", hang=True, session=bool(number))
         b.pump(lambda: len(b.events) == 4)
         pids = [e.data["pid"] if e.kind == "started" else e.data["metrics"]["left"] for e in b.events]
         print(b.local.facts["pid"], *pids, flush=True)
@@ -312,7 +329,9 @@ def test_nothing_outlives_a_killed_supervisor(tmp_path, fork):
     pids = [int(pid) for pid in supervisor.stdout.readline().split()]
     assert len(pids) == 5
     assert all(map(alive, pids))
-    assert len({os.getsid(pid) for pid in [supervisor.pid, *pids]}) == 4
+    assert len({os.getsid(pid) for pid in [supervisor.pid, *pids]}) == 5
+    for pid in [pids[0]] if together else []:
+        os.kill(pid, signal.SIGKILL)
     supervisor.kill()
     supervisor.communicate()
     assert gone(*pids)
