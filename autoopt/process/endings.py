@@ -5,7 +5,7 @@ import re
 import signal
 from pathlib import Path
 
-from autoopt.errors import TechniqueError, machine_fault, out_of_memory
+from autoopt.errors import TechniqueError, machine_fault, out_of_memory, printable
 from autoopt.orders import REASONS, Problem
 
 
@@ -33,7 +33,7 @@ def _line(error: BaseException) -> str:
 
 
 def _first(text: str) -> str:
-    return next(iter(text.strip().splitlines()), "")[:300]
+    return printable(next(iter(text.strip().splitlines()), ""), 300)
 
 
 def _reason(error: BaseException) -> str:

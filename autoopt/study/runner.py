@@ -283,7 +283,11 @@ class Runner:
                 if job.stage.tracked:
                     self.listener.epoch(job, epoch, metrics)
             case "finished":
-                result.outcome = Outcome(**data)
+                try:
+                    result.outcome = Outcome.read(data)
+                except ValueError as error:
+                    result.problem = Problem("error", str(error))
+                    return True
                 self._score(result)
                 return True
             case "failed":

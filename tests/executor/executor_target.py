@@ -2,6 +2,7 @@
 
 import ctypes
 import errno
+import json
 import os
 import signal
 import subprocess
@@ -110,6 +111,11 @@ def _socket(report):
 
 def garbage(world, order, report):
     _socket(report).sendall(b"\x00not json\n" * 10)
+    time.sleep(1000)
+
+
+def message(world, order, report):
+    _socket(report).sendall(json.dumps(order["content"]).encode() + b"\n")
     time.sleep(1000)
 
 

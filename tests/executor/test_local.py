@@ -100,6 +100,28 @@ def test_every_end_has_a_reason_and_the_next_trial_runs(bench, do, values, reaso
     assert b.run("train", number=1).kind == "finished"
 
 
+@pytest.mark.parametrize(
+    "content",
+    [
+        {"kind": "finished"},
+        {"kind": "finished", "data": None},
+        {"kind": "finished", "data": [1]},
+        {"kind": "ended", "data": {}},
+        {"kind": ["finished"], "data": {}},
+        {"kind": "started", "data": {"pid": 1}},
+        {"kind": "report", "data": {"epoch": "1", "metrics": {}}},
+        {"kind": "report", "data": {"epoch": 1, "metrics": []}},
+        {"kind": "report", "data": {"epoch": 1, "metrics": {"loss": "low"}}},
+        {"kind": "failed", "data": {"reason": "error", "detail": "x"}},
+        {"kind": "failed", "data": Problem("boredom", "x").json()},
+        {"kind": "failed", "data": Problem("error", ["x"]).json()},
+    ],
+)
+def test_a_message_of_a_trial_that_says_nothing_sound_ends_it_alone(bench, content):
+    end = bench().run("message", content=content)
+    assert (end.kind, end.data["reason"]) == ("failed", "error") and "sent a line that is not a message" in end.data["detail"]
+
+
 def test_a_log_that_cannot_be_written_is_no_fault_of_the_recipe(bench, tmp_path):
     class Lost(Store):
         def log(self, key):

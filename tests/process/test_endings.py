@@ -146,3 +146,8 @@ def test_a_wait_status_has_a_reason():
 
 def test_the_kernels_kills_can_be_read():
     assert oom_kills() >= 0
+
+
+def test_a_text_of_megabytes_with_escape_codes_is_a_short_line():
+    detail = classify(ValueError("\x1b[2Jgone\x07 " + "x" * 5_000_000 + "\nmore")).detail
+    assert detail.startswith("ValueError: \N{REPLACEMENT CHARACTER}[2Jgone\N{REPLACEMENT CHARACTER} xx") and len(detail) == 300

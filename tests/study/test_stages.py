@@ -150,8 +150,11 @@ def test_records_that_mlflow_lacks_at_the_end_are_told(study, monkeypatch):
 
     monkeypatch.setattr("autoopt.study.search.listener", lambda *_: Lacking())
     study.search("study.trials=1")
-    way = f"the next run of this command writes them (log: {study.path}/s/tracking.log)"
-    assert study.screen.lines[-1] == f"MLflow lacks 3 records so far; {way}"
+    way = f"the next run of this command tries again (log: {study.path}/s/tracking.log"
+    assert study.screen.lines[-1] == f"MLflow lacks 3 records so far; {way})"
+    (study.path / "s" / "tracking.log").write_text("first\nout-of-date database schema\n")
+    study.search("study.trials=1")
+    assert study.screen.lines[-1] == f"MLflow lacks 3 records so far; {way}, which ends with: out-of-date database schema)"
 
 
 def test_notes_on_the_data_and_changed_code_are_told_before_the_search(study):
