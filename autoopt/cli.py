@@ -6,7 +6,7 @@ import sys
 import traceback
 from collections.abc import Sequence
 
-from autoopt.errors import BadInput, nearest
+from autoopt.errors import BadInput, nearest, printable
 
 COMMANDS = {
     "search": "find a better recipe; run again to resume",
@@ -28,6 +28,8 @@ EXAMPLES = """  autoopt search data=digits model=cnn                      the re
   autoopt search data=csv data.csv.path=t.csv data.csv.target=price
   autoopt search data=digits model=proj.models:LitNet       your own model
   autoopt search my_search.yaml study.time=8h               a file; the command line overrides it"""
+LONGEST = 10_000
+"""Characters of a problem: it may quote the text of another's error."""
 BUG = "This is a bug in autoopt: please report it with the lines above and the command."
 
 
@@ -47,7 +49,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if debug:
             traceback.print_exc()
         for problem in error.problems:
-            print(f"autoopt: {problem}", file=sys.stderr)
+            print(f"autoopt: {printable(problem, LONGEST)}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         return 130

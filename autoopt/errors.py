@@ -31,6 +31,11 @@ class BadInput(Exception):
         self.problems = problems
 
 
+def printable(text: str, most: int) -> str:
+    """A text without the control characters that a terminal would obey, cut after so many characters."""
+    return "".join(c if c.isprintable() or c == "\n" else "\N{REPLACEMENT CHARACTER}" for c in text[:most])
+
+
 def nearest(word: str, known: Iterable[str]) -> str:
     """A hint with the nearest known name, and all known names: `Did you mean 'adamw'? Known: …`."""
     names = sorted(known)

@@ -159,6 +159,25 @@ class Outcome:
     def json(self) -> Json:
         return asdict(self)
 
+    @classmethod
+    def read(cls, data: Mapping[str, Any]) -> "Outcome":
+        """The outcome that `json` wrote.
+
+        Raises:
+            ValueError: a trial sent something else.
+        """
+        blank = cls()
+        for name, value in data.items():
+            kind = type(getattr(blank, name, Outcome))  # of an unknown name: none that JSON has
+            numbers = value.values() if kind is dict and isinstance(value, dict) else value if name == "resamples" else ()
+            if not (isinstance(value, kind) or (kind is float and is_number(value))) or not all(map(is_number, numbers)):
+                raise ValueError(f"the trial's outcome has {name}={value!r:.80}")
+        return cls(**data)
+
+
+def is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
 
 BLAME: Mapping[str, str] = {
     **dict.fromkeys(("error", "nonfinite", "oom_device", "oom_host", "timeout", "data", "plugin"), "recipe"),

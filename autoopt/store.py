@@ -1,8 +1,14 @@
 """Where the files of a study's trials are stored."""
 
+import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from autoopt.errors import StoreFault
+
+SUMS = "SHA256SUMS"
+"""The digests of a trial's weights, beside them, as `sha256sum --check` reads them."""
 
 
 class Store:
@@ -26,28 +32,58 @@ class Store:
         return self._trial(key) / "log.txt"
 
     def weights(self, key: str, fold: int = 1) -> Path:
-        """The file with the weights of a trial, ready to be read; with cross-validation, of one fold, counted from 1."""
+        """The file for the weights of a trial; with cross-validation, of one fold, counted from 1."""
         return self.root / "trials" / key / ("model.safetensors" if fold == 1 else f"model.fold{fold}.safetensors")
 
     @contextmanager
     def writing(self, key: str, fold: int = 1) -> Iterator[Path]:
         """The file to write the weights of a trial to; they are stored if the block raises nothing."""
-        path = self._trial(key) / f".{self.weights(key, fold).name}"
+        folder, name = self._trial(key), self.weights(key, fold).name
+        path = folder / f".{name}"
         try:
             yield path
-            path.replace(self.weights(key, fold))
+            sums = {**self._sums(key), name: digest(path)}
+            (folder / SUMS).write_text("".join(f"{known}  {file}\n" for file, known in sums.items()))
+            path.replace(folder / name)
         finally:
             path.unlink(missing_ok=True)
 
+    def intact_weights(self, key: str, fold: int = 1) -> Path:
+        """The weights of a trial, ready to be read.
+
+        Raises:
+            StoreFault: they are gone, or are not as they were written.
+        """
+        path = self.weights(key, fold)
+        if not path.exists():
+            raise StoreFault(f"the weights of trial {key} are gone: {path}")
+        if digest(path) != self._sums(key).get(path.name):
+            raise StoreFault(f"the weights of trial {key} are damaged: {path} is not as it was written")
+        return path
+
     def has_weights(self, key: str) -> bool:
-        return self.weights(key).exists()
+        """Whether the weights of a trial, of all its folds, are there as they were written."""
+        folder, sums = self.weights(key).parent, self._sums(key)
+        return bool(sums) and all((folder / name).exists() and digest(folder / name) == known for name, known in sums.items())
 
     def forget(self, key: str) -> None:
         """Delete the weights of a trial, of all its folds."""
-        for path in self.weights(key).parent.glob("*.safetensors"):  # also of a trial that was killed while it wrote
-            path.unlink()
+        folder = self.weights(key).parent
+        for path in (*folder.glob("*.safetensors"), folder / SUMS):  # also of a trial that was killed while it wrote
+            path.unlink(missing_ok=True)
+
+    def _sums(self, key: str) -> dict[str, str]:
+        """The digests of a trial's weights by the names of their files; none where they cannot be read."""
+        path = self.weights(key).parent / SUMS
+        lines = path.read_text(errors="replace").splitlines() if path.exists() else []
+        return {name: known for line in lines for known, _, name in [line.partition("  ")] if name.endswith(".safetensors")}
 
     def _trial(self, key: str) -> Path:
         path = self.root / "trials" / key
         path.mkdir(parents=True, exist_ok=True)
         return path
+
+
+def digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -18,10 +18,10 @@ from torch import nn
 import autoopt
 from autoopt.cli import main
 from autoopt.config import compose
-from autoopt.deployment.card import digest
 from autoopt.goal import Goal, Objective
 from autoopt.recipe import Recipe
 from autoopt.space import Space
+from autoopt.store import digest
 from autoopt.study.folder import Folder
 from autoopt.study.journal import Journal
 from autoopt.study.record import Record

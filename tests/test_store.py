@@ -1,7 +1,11 @@
 """Where logs and weights are stored."""
 
+import random
+import subprocess
+
 import pytest
 
+from autoopt.errors import StoreFault
 from autoopt.store import Store
 
 
@@ -28,7 +32,44 @@ def test_weights_that_were_not_written_to_their_end_are_not_stored(tmp_path):
     with pytest.raises(OSError, match="full"), store.writing("0") as path:
         path.write_text("ha")
         raise OSError("full")
-    assert store.weights("0").read_text() == "whole" and len(list(store.weights("0").parent.iterdir())) == 1
+    assert store.weights("0").read_text() == "whole" and store.has_weights("0") and len(list(store.weights("0").parent.iterdir())) == 2
     (store.weights("0").parent / ".model.safetensors").touch()  # of a trial that was killed
     store.forget("0")
     assert not list(store.weights("0").parent.iterdir())
+
+
+def test_any_change_of_stored_weights_is_seen(tmp_path):
+    """60 files with two changed bytes, cut, or longer."""
+    store, draw = Store(tmp_path), random.Random(0)
+    whole = draw.randbytes(500)
+    for number in range(60):
+        with store.writing(f"{number}") as path:
+            path.write_bytes(whole)
+        assert store.intact_weights(f"{number}").read_bytes() == whole
+        spoilt, places = bytearray(whole), draw.sample(range(500), 2)
+        for place in places:
+            spoilt[place] ^= draw.randrange(1, 256)
+        spoilt = [spoilt, whole[: places[0]], whole + b"\0"][number % 3]
+        store.weights(f"{number}").write_bytes(spoilt)
+        assert not store.has_weights(f"{number}")
+        with pytest.raises(
+            StoreFault, match=rf"the weights of trial {number} are damaged: .*/{number}/model\.safetensors is not as it was"
+        ):
+            store.intact_weights(f"{number}")
+
+
+def test_weights_that_are_gone_are_missed_in_each_fold(tmp_path):
+    store = Store(tmp_path)
+    for fold in (1, 2, 3):
+        with store.writing("0", fold) as path:
+            path.write_text(f"fold {fold}")
+    subprocess.run(["sha256sum", "--check", "--quiet", "SHA256SUMS"], cwd=tmp_path / "trials" / "0", check=True)
+    store.weights("0", 2).unlink()
+    assert not store.has_weights("0")
+    with pytest.raises(StoreFault, match=r"the weights of trial 0 are gone: .*/model.fold2.safetensors"):
+        store.intact_weights("0", 2)
+    assert store.intact_weights("0", 3).read_text() == "fold 3"
+    (tmp_path / "trials" / "0" / "SHA256SUMS").write_bytes(b"\xff\n")
+    assert not store.has_weights("0")
+    with pytest.raises(StoreFault, match="damaged"):
+        store.intact_weights("0", 3)

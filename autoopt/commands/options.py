@@ -24,6 +24,9 @@ GRAMMAR = """  SLOT=NAME                    pin it                      optimize
   SLOT.NAME.ARG=interval(a,b)  narrow or widen a range     'optimizer.adamw.lr=interval(1e-4,1e-2)'
   SLOT.NAME.ARG=a,b            a choice of values          model.mlp.width=64,128"""
 
+INFOS = ("all", "config", "defaults", "defaults-tree", "plugins", "searchpath")
+"""What Hydra's --info shows."""
+
 
 @dataclass
 class Asked:
@@ -79,8 +82,11 @@ def info(arguments: Sequence[str]) -> None:
     """Print how Hydra composes the config, with the overrides translated for Hydra.
 
     Raises:
-        BadInput: with a line for every override that cannot be translated.
+        BadInput: with a line for every override that cannot be translated, or with another option.
     """
+    words = [a for a in arguments if (a.startswith("-") or "=" not in a) and a not in ("--info", "-i")]
+    if len(words) > 1 or not {*words} <= {*INFOS}:
+        raise BadInput(f"--info {' '.join(words)}: expected one of {', '.join(INFOS)}")
     overrides = split_up([], [a for a in arguments if "=" in a])
     lines = prepared(overrides)
     if overrides.problems:

@@ -14,6 +14,8 @@ def mapping(path: str) -> dict[str, Any]:
     Raises:
         BadInput: the file cannot be read, or it is not a mapping in plain YAML.
     """
+    if Path(path).exists() and not (Path(path).is_file() or Path(path).is_dir()):  # a pipe or a device may have no end
+        raise BadInput(f"{path}: expected a regular file")
     try:
         text = Path(path).read_text(encoding="utf-8")
         if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text)):

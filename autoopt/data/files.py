@@ -136,6 +136,8 @@ def read_file(where: str, path: str, read: Callable[[Path], Sheet]) -> Sheet:
     file = Path(path).expanduser()
     if not file.exists():
         raise BadInput(f"{where}.path: there is no file {path}")
+    if not (file.is_file() or file.is_dir()):  # a pipe or a device may have no end
+        raise BadInput(f"{where}.path: {path} is not a regular file")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", pandas.errors.ParserWarning)

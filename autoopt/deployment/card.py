@@ -1,12 +1,12 @@
 """The card of an exported folder, such as a study's best/: its model.json."""
 
-import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from autoopt.errors import BadInput
+from autoopt.store import digest
 
 KNOWN = ("kind", "input_shape", "outputs", "classes", "inputs", "targets", "tokens", "categories", "encoding", "lightning", "versions")
 
@@ -18,11 +18,6 @@ TRAINING_SLOTS = ("data", "initializer", "augmentation", "loss", "optimizer", "s
 def shaping(recipe: Mapping[str, Any]) -> dict[str, Any]:
     """The tree of a recipe with only those techniques that shape the model."""
     return {**recipe, **{slot: {} for slot in TRAINING_SLOTS}, "trainer": {}}
-
-
-def digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def read_card(path: Path) -> dict[str, Any]:

@@ -5,17 +5,16 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from autoopt.executor.template import serve_trials
 from autoopt.process.channel import Channel, to_line
-from autoopt.process.endings import describe_status
 from autoopt.process.system import default_signals, flush, redirect, thread_limit, use_threads
 
-_PATIENCE = 2.0  # seconds for a template to exit by itself
+_PATIENCE, _TICK = 2.0, 0.005  # seconds for a template to exit by itself, and between two looks whether it has
 
 
 class TemplateProcess:
@@ -50,23 +49,27 @@ class TemplateProcess:
                 return None
         return Channel(mine)
 
-    def end(self) -> str:
-        """End its trials and itself; returns how it ended, in words."""
-        with suppress(OSError):
-            self.channel.sock.shutdown(socket.SHUT_WR)
-            self._await_end_of_file()
-        self.channel.sock.close()
+    def end(self) -> int:
+        """End its trials and itself; returns its wait status."""
+        self.channel.sock.close()  # which ends a template that is warm
         try:
-            os.kill(self.pid, signal.SIGKILL)
-            return describe_status(os.waitpid(self.pid, 0)[1])
+            status = self._wait(_PATIENCE if self.warm else 0)
+            for number in signal.SIGTERM, signal.SIGKILL:
+                if status is None:
+                    os.kill(self.pid, number)
+                    status = self._wait(2 * _PATIENCE)
+            return status or 0
         except OSError:  # it was reaped elsewhere
-            return "ended"
+            return 0
 
-    def _await_end_of_file(self) -> None:
-        sock = self.channel.sock
-        sock.settimeout(_PATIENCE if self.warm else 0)
-        while sock.recv(1 << 16):
-            pass
+    def _wait(self, seconds: float) -> int | None:
+        """Its wait status, if it ends in time."""
+        deadline = time.monotonic() + seconds
+        while not (ended := os.waitpid(self.pid, os.WNOHANG))[0]:
+            if time.monotonic() > deadline:
+                return None
+            time.sleep(_TICK)
+        return ended[1]
 
 
 def _spawn(control: socket.socket, log: Path) -> int:

@@ -1,5 +1,6 @@
 """Trials on this machine: children of a warm template, each with a socket of its own to the supervisor."""
 
+import os
 import selectors
 import time
 from collections import deque
@@ -7,14 +8,18 @@ from collections.abc import Collection, Iterator, Sequence
 from functools import partial
 from typing import Any
 
-from autoopt.errors import BadInput
+from autoopt.errors import BadInput, NotConcluded
 from autoopt.executor import Event, Executor, TemplateError
 from autoopt.executor.launch import TemplateProcess
 from autoopt.executor.places import gpu_places
 from autoopt.executor.trial_process import TrialProcess
 from autoopt.orders import REASONS, Order, Problem
 from autoopt.process.channel import message, to_line
+from autoopt.process.endings import describe_status
 from autoopt.store import Store
+
+WARM_UPS = 3
+"""How often a template is warmed up if it is killed meanwhile."""
 
 
 class Local(Executor):
@@ -60,6 +65,7 @@ class Local(Executor):
         self._news: deque[Event] = deque()
         self._facts: dict[str, Any] | None = None
         self._end: Exception | None = None
+        self._warm_ups = 0
         self._warm_up()
 
     @property
@@ -68,7 +74,8 @@ class Local(Executor):
 
         Raises:
             BadInput: `prepare` raised it.
-            TemplateError: it failed in another way. `events` raises both too, if a template has to be replaced.
+            TemplateError: it failed in another way.
+            NotConcluded: its process was killed again and again. `events` raises all of them too, if a template has to be replaced.
         """
         while self._facts is None:
             self._turn(None)
@@ -163,7 +170,7 @@ class Local(Executor):
         trial.release()
 
     def _warm_up(self) -> None:
-        self._template = self._launch()
+        self._template, self._warm_ups = self._launch(), self._warm_ups + 1
         self._selector.register(self._template.channel.sock, selectors.EVENT_READ, self._hear_template)
 
     def _hear_template(self, _: int) -> None:
@@ -173,7 +180,7 @@ class Local(Executor):
         for text in lines or ():
             match message(text):
                 case {"kind": "warm", "facts": facts}:
-                    self._template.warm, self._facts = True, facts
+                    self._template.warm, self._facts, self._warm_ups = True, facts, 0
                 case {"kind": "ended", "number": number, "problem": problem}:
                     if trial := self._trials.get(number):
                         trial.ended(Problem(**problem))
@@ -185,9 +192,13 @@ class Local(Executor):
     def _rewarm(self) -> None:
         """Replace a dead template, and begin the trials that died with it again."""
         self._selector.unregister(self._template.channel.sock)
-        end = self._template.end()
-        if not self._template.warm:
-            self._fail(TemplateError(f"trials cannot be prepared: the template process was {end} (log: {self._log})"))
+        status = self._template.end()
+        end = describe_status(status)
+        if not self._template.warm and not os.WIFSIGNALED(status):
+            self._fail(TemplateError(f"trials cannot be prepared: the template process {end} (log: {self._log})"))
+        if self._warm_ups == WARM_UPS:
+            times = f"{WARM_UPS} times; the last time it was {end}"
+            self._fail(NotConcluded(f"the template process died {times} (log: {self._log}); the same command tries again"))
         for trial in [t for t in self._trials.values() if t.channel]:
             trial.orphaned(end)
             self._release(trial)

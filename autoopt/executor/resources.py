@@ -14,6 +14,8 @@ from autoopt.config import Tree, seconds, technique_of
 from autoopt.domain import Choice, Range
 from autoopt.errors import BadInput
 
+MOST_WORKERS = 4096
+
 
 @dataclass(frozen=True, kw_only=True)
 class Limits:
@@ -37,8 +39,18 @@ class Limits:
 
     @classmethod
     def of(cls, tree: Tree) -> "Limits":
-        """The limits that a config sets; of several devices or searched arguments the largest need counts."""
+        """The limits that a config sets; of several devices or searched arguments the largest need counts.
+
+        Raises:
+            BadInput: they leave no room for a trial, or there is no machine for so many.
+        """
         node = tree["executor"]
+        if (node["workers"] or 1) > MOST_WORKERS:
+            raise BadInput(f"executor.workers={node['workers']}: expected {MOST_WORKERS} or less")
+        for name, values in tree["device"].items():
+            for argument in ("devices", "threads"):
+                if largest(values, argument, 1) < 1:
+                    raise BadInput(f"device.{name}.{argument}={values[argument]}: expected at least 1")
         devices = [(technique_of("device", name, values), values) for name, values in tree["device"].items()]
         return cls(
             workers=node["workers"],

@@ -21,7 +21,18 @@ from autoopt.errors import BadInput, StoreFault
 from autoopt.orders import Json, Problem
 from autoopt.process.channel import Channel
 from autoopt.process.endings import classify, oom_kills, problem_of_exit
-from autoopt.process.system import default_signals, die_with_parent, flush, kill_group, redirect, use_threads
+from autoopt.process.guard import guarded
+from autoopt.process.system import (
+    adopt_orphans,
+    children,
+    default_signals,
+    die_with_parent,
+    end_children,
+    flush,
+    kill_group,
+    redirect,
+    use_threads,
+)
 
 TrialFunction = Callable[[Json, Callable[[int, Json], bool]], Json]
 
@@ -35,9 +46,9 @@ def main() -> None:
 def serve_trials(control: socket.socket, *, parent: int, target: str, setup: Json, cpus: int) -> NoReturn:
     """Run as the template until the supervisor is gone."""
     try:
-        die_with_parent(parent)
+        guard = guarded(parent, control.fileno())
         if run := _prepare(Channel(control), target, setup):
-            ForkServer(control, run, cpus).serve(parent)
+            ForkServer(control, run, cpus).serve(guard)
     finally:
         flush()
         os._exit(0)
@@ -71,9 +82,11 @@ class ForkServer:
         self.pid = os.getpid()
         self.signals, self._wakeup = socket.socketpair()
         self.trials: dict[int, tuple[int, int]] = {}  # by pid: its number, and the kernel's OOM kills before it
+        self.own = children()  # of `prepare`
 
     def serve(self, parent: int) -> None:
         self._listen_to_signals()
+        adopt_orphans()
         # From here on the end of file or SIGTERM ends it, which leaves time to end the processes that trials started.
         die_with_parent(parent, signal.SIGTERM)
         ready = selectors.PollSelector()  # without a descriptor that the trials would inherit
@@ -85,6 +98,7 @@ class ForkServer:
         finally:
             for pid in self.trials:
                 kill_group(pid)
+            end_children()
 
     def _listen_to_signals(self) -> None:
         self._wakeup.setblocking(False)
@@ -104,6 +118,7 @@ class ForkServer:
                 with suppress(OSError):
                     os.killpg(pid, signal.SIGKILL)  # processes that it left behind
                 number, before = self.trials.pop(pid)
+                end_children(spared={*self.trials, *self.own})  # those in sessions of their own: a running trial adopts its own orphans
                 self._tell(number, problem_of_exit(status, out_of_memory=oom_kills() > before))
 
     def _tell(self, number: int, problem: Problem) -> None:
@@ -133,6 +148,7 @@ class ForkServer:
         try:
             os.setsid()
             die_with_parent(self.pid)
+            adopt_orphans()
             default_signals()
             for sock in self.control, self.signals, self._wakeup:
                 sock.close()

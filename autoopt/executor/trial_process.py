@@ -11,14 +11,20 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from autoopt.executor import Event
-from autoopt.orders import Problem
+from autoopt.orders import REASONS, Problem, is_number
 from autoopt.process.channel import Channel, message
 from autoopt.process.system import kill_group
 
 _LIVES = 3  # how often a trial begins if its template dies
 _GRACE = 1.0  # seconds for the template to report how a process ended
 _STACKS = 0.3  # seconds for a process to write its stacks before it is killed
-_NEEDS = {"started": {"pid"}, "report": {"epoch", "metrics"}, "finished": set(), "failed": {f.name for f in fields(Problem)}}
+_FIELDS: dict[str, dict[str, type]] = {
+    "started": {"pid": int},
+    "report": {"epoch": int, "metrics": dict},
+    "finished": {},
+    "failed": {f.name: type(getattr(Problem("error", ""), f.name)) for f in fields(Problem)},
+}
+"""The data of each message."""
 
 
 @dataclass(eq=False)
@@ -137,7 +143,10 @@ class TrialProcess:
     def _take(self, content: dict[str, Any]) -> None:
         kind, data = content["kind"], content["data"]
         first = self.pid is None
-        if not _NEEDS[kind] <= data.keys() or first != (kind == "started"):
+        known = all(isinstance(data[name], wanted) for name, wanted in _FIELDS[kind].items())
+        if not known or first != (kind == "started") or data.get("reason", "error") not in REASONS:
+            raise ValueError(content)
+        if not all(map(is_number, data.get("metrics", {}).values() if kind == "report" else ())):
             raise ValueError(content)
         if first:
             self.pid = data["pid"]

@@ -5,7 +5,7 @@ import re
 import signal
 from pathlib import Path
 
-from autoopt.errors import TechniqueError, machine_fault, out_of_memory
+from autoopt.errors import TechniqueError, machine_fault, out_of_memory, printable
 from autoopt.orders import REASONS, Problem
 
 
@@ -33,7 +33,7 @@ def _line(error: BaseException) -> str:
 
 
 def _first(text: str) -> str:
-    return next(iter(text.strip().splitlines()), "")[:300]
+    return printable(next(iter(text.strip().splitlines()), ""), 300)
 
 
 def _reason(error: BaseException) -> str:
@@ -53,7 +53,7 @@ def _reason(error: BaseException) -> str:
 def problem_of_exit(status: int, *, out_of_memory: bool) -> Problem:
     """The problem of a process that ended before it sent a result."""
     if out_of_memory and os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL:
-        return Problem("oom_host", "killed by the kernel for lack of memory")
+        return Problem("lost", "killed by the kernel for lack of memory")  # perhaps of another process, so the recipe is not to blame
     if os.WIFSIGNALED(status):
         return Problem("preempted" if os.WTERMSIG(status) == signal.SIGTERM else "lost", describe_status(status))
     return Problem("lost", f"{describe_status(status)} before it had a result")

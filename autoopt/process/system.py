@@ -5,12 +5,13 @@ import faulthandler
 import os
 import signal
 import sys
+from collections.abc import Collection
 from contextlib import suppress
 from pathlib import Path
 from typing import TextIO
 
 _LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None
-_PR_SET_PDEATHSIG = 1
+_PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
 _THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 
 
@@ -20,6 +21,29 @@ def die_with_parent(parent: int, sig: int = signal.SIGKILL) -> None:
         _LIBC.prctl(_PR_SET_PDEATHSIG, sig)
     if os.getppid() != parent:  # the parent has ended already
         os._exit(1)
+
+
+def adopt_orphans() -> None:
+    """Be the parent of the processes that this process's descendants leave behind, also of those in sessions of their own."""
+    if _LIBC:
+        _LIBC.prctl(_PR_SET_CHILD_SUBREAPER, 1)
+
+
+def end_children(spared: Collection[int] = ()) -> None:
+    """Kill all children but these, and the children that they leave behind, where orphans are adopted."""
+    spared = {*spared}
+    while pids := {*children()} - spared:
+        for pid in pids:
+            try:
+                os.kill(pid, signal.SIGKILL)
+                os.waitpid(pid, 0)
+            except OSError:  # it may not be killed, or was reaped elsewhere
+                spared.add(pid)
+
+
+def children() -> list[int]:
+    """The children of this process; none are known where there is no /proc."""
+    return [int(pid) for each in Path("/proc/self/task").glob("*/children") for pid in each.read_text().split()]
 
 
 def kill_group(pid: int) -> None:

@@ -41,11 +41,16 @@ class Budget:
         return self.spent + self.clock() - self.start
 
     def left(self, stage: Stage) -> float:
-        """Seconds in which jobs of a stage may begin."""
+        """Seconds in which jobs of a stage may begin and run."""
         return self._end(stage) - self.elapsed
 
     def over(self, stage: Stage) -> bool:
         return self.left(stage) <= 0
+
+    @property
+    def ended(self) -> bool:
+        """Whether this session alone has used the time of the whole study."""
+        return self.elapsed - self.spent >= self.limit
 
     def _end(self, stage: Stage) -> float:
         if not self.asking:

@@ -10,13 +10,14 @@ from statistics import mean
 from autoopt.domain import Choice
 from autoopt.errors import BadInput
 from autoopt.goal import Goal, Objective
-from autoopt.orders import BEFORE, Compress, Order
+from autoopt.orders import BEFORE, Compress, Order, Train
 from autoopt.recipe import Recipe
 from autoopt.space import Condition, Domain, Pick, Space
 from autoopt.space.condition import NEVER, Used
 from autoopt.store import Store
-from autoopt.study.preflight import try_out_job
+from autoopt.study.preflight import charged, try_out_job
 from autoopt.study.record import Record
+from autoopt.study.runner import Job
 from autoopt.study.sampling import MAX_REPEATS, Proposal, Sampling
 from autoopt.study.stages import COMPRESS, PREFLIGHT, SEARCH
 from autoopt.study.study import Study
@@ -111,17 +112,27 @@ def compress(study: Study, top: int) -> list[Record]:
         return []
     goal, store = compress_goal(study.goal), study.runner.executor.store
     searched = study.journal.records(SEARCH)
-    best = {
-        r.key: r for r in Goal(study.goal.objectives).rank(searched)[:top] if store.has_weights(r.key)
-    }  # a bound is for what they become
+    best = {r.key: r for r in Goal(study.goal.objectives).rank(searched)[:top]}  # a bound is for what they become
     keep_weights(store, searched, best)
     begun = len(study.journal.records(COMPRESS))
     wanted = begun < study.settings["compress"] and (not begun or not study.budget.over(COMPRESS))
+    if wanted:
+        best = with_weights(study, best)
     if wanted and best and (spaces := fitting_spaces(study, best)):
         sample(study, Compressions(best, spaces, list(study.space.options["compression"])), goal)
     records = study.journal.records(COMPRESS)
     keep_weights(store, records, {r.key for r in pareto_front(study, goal, records)})
     return records
+
+
+def with_weights(study: Study, trained: Mapping[str, Record]) -> dict[str, Record]:
+    """The trials whose weights are there; those whose weights are damaged or gone are trained again."""
+    store = study.runner.executor.store
+    lost = [record for key, record in trained.items() if not store.has_weights(key)]
+    for record in lost:
+        study.runner.screen.say(f"the weights of trial {record.key} are damaged or gone: it is trained again")
+    study.runner.collect(Job(Train(key=r.key, recipe=r.point, seed=r.seed, keep=True), SEARCH) for r in lost)
+    return {key: record for key, record in trained.items() if store.has_weights(key)}
 
 
 def keep_weights(store: Store, records: Sequence[Record], keys: Container[str]) -> None:
@@ -141,7 +152,7 @@ def sample(study: Study, space: Compressions, goal: Goal) -> None:
     strategy = study.strategy(space, goal)
     sampling = Sampling(COMPRESS, study.journal, goal, study.budget, space, strategy, order, total, study.seed)
     runner.screen.stage(COMPRESS, total, len(study.journal.records(COMPRESS)))
-    runner.run(sampling.jobs(), sampling.tell, width=1)
+    runner.run(sampling.jobs(), sampling.tell, width=1, over=lambda job: bool(job.context) and study.budget.over(COMPRESS))
     if sampling.exhausted:
         done = len(study.journal.records(COMPRESS))
         runner.screen.say(f"{done} compressions, not {total}: the last {MAX_REPEATS} proposals had been tried before")
@@ -162,7 +173,7 @@ def fitting_spaces(study: Study, trained: Mapping[str, Record]) -> dict[str, Spa
     study.runner.screen.stage(PREFLIGHT, len(jobs), 0)
     for result in study.runner.collect(jobs):
         key, name = result.job.context
-        if (problem := result.problem) is not None and key in spaces:
+        if (problem := charged(result)) is not None and key in spaces:
             try:
                 spaces[key] = spaces[key].without("compression", name, problem.detail)
             except BadInput as error:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from math import ceil
 from statistics import mean, median
 
+from autoopt.errors import NotConcluded
 from autoopt.goal import Goal
 from autoopt.orders import Measure, Train
 from autoopt.recipe import Recipe
@@ -140,31 +141,39 @@ def replicate(
     keep: bool,
     least: int = 1,
 ) -> list[Candidate]:
-    """Train recipes on the same seeds: all recipes on the first seed, then all on the second; finished trainings are not repeated.
+    """Train recipes on the same seeds: all recipes on the first seed, then all on the second; finished trainings are not repeated,
+    unless weights that were kept are damaged or gone.
 
     Args:
         recipes: by the keys of their trials in the search.
-        budget: after its end, only trainings on the `least` first seeds begin.
+        budget: after its end, only trainings on the `least` first seeds begin and go on.
         keep: store the weights.
 
     Returns:
         the recipes without a failed training, in their order, each with the records of its finished seeds, equally many for all.
+
+    Raises:
+        NotConcluded: the machine ended a training that the verdict needs; it is no reason to leave its recipe out.
     """
     keys = {key: [stage.key.format(key, i) for i in range(len(seeds))] for key in recipes}
-    before = {r.key for r in journal.records(stage) if r.state == "complete"}
+    store = runner.executor.store
+    before = {r.key for r in journal.records(stage) if r.state == "complete" and (not keep or store.has_weights(r.key))}
 
     def jobs() -> Iterable[Job]:
         for i, seed in enumerate(seeds):
             for key, recipe in recipes.items():
                 name = keys[key][i]
                 if name not in before and not (i >= least and budget.over(stage)):
-                    yield Job(Train(key=name, recipe=recipe, seed=seed, keep=keep), stage)
+                    yield Job(Train(key=name, recipe=recipe, seed=seed, keep=keep), stage, i)
 
     total = len(seeds) * len(recipes)
     runner.screen.stage(stage, total, sum(name in before for names in keys.values() for name in names))
-    runner.run(jobs(), lambda result: journal.add(stage, result.record()))
+    runner.run(jobs(), lambda result: journal.add(stage, result.record()), over=lambda job: job.context >= least and budget.over(stage))
     latest = {r.key: r for r in journal.records(stage)}
     failed = {key for key in recipes if any(n in latest and latest[n].state != "complete" for n in keys[key])}
+    lost = [r for key in failed for n in keys[key] if (r := latest.get(n)) and r.blame == "machine"]
+    if lost and least and budget.asking:
+        raise NotConcluded(f"training {lost[0].key} has not ended ({lost[0].reason}: {lost[0].detail}); the same command trains it again")
     sound = {key: [latest[n] for n in keys[key] if n in latest] for key in recipes if key not in failed}
     equal = min(map(len, sound.values()), default=0)
     return [Candidate(key, recipes[key], records[:equal]) for key, records in sound.items() if equal]
@@ -174,7 +183,7 @@ def measure_candidates(runner: Runner, journal: Journal, pair: Sequence[Candidat
     """Measure the stored weights of candidates on the test part, one at a time, so that latencies can be compared.
 
     Args:
-        budget: after its end, only measurements of the first seed begin.
+        budget: after its end, only measurements of the first seed begin and go on.
 
     Returns:
         the candidates with the measurements of the seeds that all of them have.
@@ -186,11 +195,15 @@ def measure_candidates(runner: Runner, journal: Journal, pair: Sequence[Candidat
             for candidate, record in zip(pair, records, strict=True):
                 name = TEST.key.format(record.key)
                 if name not in before and not (i and budget.over(TEST)):
-                    yield Job(Measure(key=name, recipe=candidate.recipe, seed=record.seed, weights=record.key, latency=True), TEST)
+                    yield Job(Measure(key=name, recipe=candidate.recipe, seed=record.seed, weights=record.key, latency=True), TEST, i)
 
     names = [TEST.key.format(record.key) for c in pair for record in c.records]
     runner.screen.stage(TEST, len(names), len(before & {*names}))
-    runner.run(jobs(), lambda result: journal.add(TEST, result.record()), width=1)
+
+    def over(job: Job) -> bool:
+        return bool(job.context) and budget.over(TEST)
+
+    runner.run(jobs(), lambda result: journal.add(TEST, result.record()), width=1, over=over)
     tests = {r.key: r for r in journal.records(TEST)}
     measured = [replace(c, tests=[tests[k] for r in c.records if (k := TEST.key.format(r.key)) in tests]) for c in pair]
     equal = min(len(c.tests) for c in measured)

@@ -110,7 +110,7 @@ def tested_pair(study: Study, pair: list[Candidate]) -> tuple[Study, list[Candid
         return study, measured
     problem = f"the test part cannot be measured: {why(study, TEST)} (logs: {study.folder.path / 'trials'})"
     if study.budget.asking:
-        way = f"the same command tries again, `autoopt finish {study.folder.reference}` concludes on the validation part"
+        way = f"the same command tries again, `{study.folder.finish}` concludes on the validation part"
         raise NotConcluded(f"{problem}; {way}")
     study.runner.screen.say(problem)
     return replace(study, part="validation" if study.part == "test" else study.part), pair

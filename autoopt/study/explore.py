@@ -27,7 +27,7 @@ def explore(study: Study) -> None:
     """Propose, train and tell until the trials or the time are used up.
 
     Raises:
-        NotConcluded: the baseline failed; there is nothing to compare with.
+        NotConcluded: the baseline failed, or did not end in time; there is nothing to compare with.
     """
     space, total = study.space.trained(), study.settings["trials"]
     strategy = study.strategy(space, study.goal)
@@ -57,11 +57,16 @@ def explore(study: Study) -> None:
             missed = study.goal.missed(nearest.metrics)
             study.runner.screen.say(f"none of {WARNED} trials keeps the bounds so far: trial {nearest.key}, the nearest, misses {missed}")
 
+    def over(job: Job) -> bool:
+        return study.budget.ended if job.key == BASELINE else study.budget.over(SEARCH)
+
     records = study.journal.records(SEARCH)
     study.runner.screen.stage(SEARCH, total, len(records))
     study.runner.screen.earlier(records)
     refuse_failed_baseline(records)
-    study.runner.run(sampling.jobs(), done, stop)
+    study.runner.run(sampling.jobs(), done, stop, over=over)
+    if not study.journal.records(SEARCH):
+        raise NotConcluded(f"the time ended before the baseline did (study.time={study.settings['time']}); give a longer one")
     if sampling.exhausted:
         study.runner.screen.say(f"{len(sampling.history)} trials, not {total}: every recipe of the space was tried")
     elif (records := study.journal.records(SEARCH)) and len(records) < total and (why := enough(study, records)):

@@ -10,8 +10,9 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from autoopt.config import paths_in_recipe
-from autoopt.deployment.card import KNOWN, digest, shaping
+from autoopt.deployment.card import KNOWN, shaping
 from autoopt.recipe import Recipe
+from autoopt.store import digest
 from autoopt.study.folder import replace_file, versions
 from autoopt.study.journal_file import StoreError
 

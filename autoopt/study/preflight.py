@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 from autoopt.config import Tree, seconds
-from autoopt.errors import BadInput, nearest
+from autoopt.errors import BadInput, NotConcluded, nearest
 from autoopt.goal import COSTS, Bound, Goal, Objective, direction_of, takes_stopwatch
 from autoopt.orders import Outcome, Problem, TryOut
 from autoopt.recipe import Recipe
@@ -32,6 +32,7 @@ def rehearse(space: Space, runner: Runner, tree: Tree, own: Recipe | None = None
 
     Raises:
         BadInput: the baseline cannot be trained, or the objective is neither measured nor logged.
+        NotConcluded: the machine ended a try-out.
     """
     space, result = sound_baseline(space, runner, tree, own)
     assert result.outcome is not None
@@ -45,9 +46,9 @@ def rehearse(space: Space, runner: Runner, tree: Tree, own: Recipe | None = None
     space = without_vain_scale(as_the_module_allows(space, result.outcome), result)
     if own is not None:
         (mine,) = runner.collect([try_out_job(tree, own, "own-baseline")])
-        if mine.problem:
-            said = f"baseline={tree['baseline']} cannot be trained: {mine.problem}"
-            raise BadInput(said if tree["baseline"] else untrainable(mine.problem))
+        if problem := charged(mine):
+            said = f"baseline={tree['baseline']} cannot be trained: {problem}"
+            raise BadInput(said if tree["baseline"] else untrainable(problem))
         space = without_vain_scale(space, mine)
     part = goal.first.judged_by(result.outcome.tested, result.outcome.validated)
     return Settled(space, goal, part, result.outcome.untested)
@@ -69,7 +70,7 @@ def without_failing(space: Space, runner: Runner, tree: Tree) -> Space:
     jobs = [try_out_job(tree, recipe, f"{slot}-{name}", (slot, name)) for slot, name, recipe in variants(space)]
     runner.screen.stage(PREFLIGHT, len(jobs), 0)
     for result in runner.collect(jobs):
-        if (problem := result.problem) is not None:
+        if (problem := charged(result)) is not None:
             slot, name = result.job.context
             models = list(space.options["model"])
             if problem.unavailable and len(models) > 1 and looks_at_the_model(space, slot, name):
@@ -77,6 +78,18 @@ def without_failing(space: Space, runner: Runner, tree: Tree) -> Space:
             else:
                 space = without(space, slot, name, problem)
     return space
+
+
+def charged(result: Result) -> Problem | None:
+    """The problem of a try-out, if its recipe may be to blame: also for a process that died in every attempt (`lost`).
+
+    Raises:
+        NotConcluded: the machine or the user ended it; nothing is settled by that.
+    """
+    problem = result.problem
+    if problem is not None and problem.blame != "recipe" and problem.reason != "lost":
+        raise NotConcluded(f"{result.job.key} was not tried to its end ({problem}); the same command tries again")
+    return problem
 
 
 def looks_at_the_model(space: Space, slot: str, name: str) -> bool:
@@ -95,7 +108,7 @@ def with_each_model(space: Space, runner: Runner, tree: Tree) -> Space:
     if jobs:
         runner.screen.stage(PREFLIGHT, len(jobs), 0)
     for result in runner.collect(jobs):
-        if (problem := result.problem) is not None:
+        if (problem := charged(result)) is not None:
             model, slot, name = result.job.context
             space = space.without_with(model, slot, name, problem.detail)
     return space
@@ -136,7 +149,7 @@ def sound_baseline(space: Space, runner: Runner, tree: Tree, own: Recipe | None)
     latency = any(map(takes_stopwatch, [*(tree["objective"] or "").split(), *tree["constraints"]]))
     while True:
         (result,) = runner.collect([try_out_job(tree, space.baseline(), "baseline", latency=latency)])
-        if (problem := result.problem) is None:
+        if (problem := charged(result)) is None:
             return space, result
         if problem.name == "keep" and own is None:
             raise BadInput(untrainable(problem))
@@ -168,7 +181,7 @@ def try_out_job(tree: Tree, recipe: Recipe, name: str, context: Any = None, *, w
     Args:
         weights: the key of a trained trial to start from.
     """
-    limit = min(SECONDS, seconds(tree["executor"]["trial_time"]) or SECONDS)
+    limit = min(SECONDS, *(seconds(time) or SECONDS for time in (tree["executor"]["trial_time"], tree["study"]["time"])))
     order = TryOut(key=PREFLIGHT.key.format(name), recipe=recipe, weights=weights, latency=latency, time_limit=limit)
     return Job(order, PREFLIGHT, context)
 

@@ -23,9 +23,9 @@ RETRIES = 2
 class Interrupted(Exception):
     """A signal asked the study to end; `signal` is its number."""
 
-    def __init__(self, number: int, study: str):
+    def __init__(self, number: int, finish: str):
         name = signal.Signals(number).name
-        super().__init__(f"interrupted by {name}; the same command resumes, `autoopt finish {study}` concludes with the trials so far")
+        super().__init__(f"interrupted by {name}; the same command resumes, `{finish}` concludes with the trials so far")
         self.signal, self.exit_code = number, 128 + number
 
 
@@ -146,9 +146,13 @@ Stop = Callable[[Job, int, dict[str, float]], bool]
 
 @dataclass
 class Interrupts:
-    """The signals that asked to end: after the first, the running trials still finish; the second ends them at once."""
+    """The signals that asked to end: after the first, the running trials still finish; the second ends them at once.
 
-    study: str
+    Args:
+        finish: the command that concludes the study.
+    """
+
+    finish: str
     say: Callable[[str], None]
     numbers: list[int] = field(default_factory=list)
 
@@ -168,22 +172,23 @@ class Interrupts:
     def add(self, number: int) -> None:
         self.numbers.append(number)
         if len(self.numbers) > 1:
-            raise Interrupted(number, self.study)
+            raise Interrupted(number, self.finish)
         self.say("Stopping: the running trials finish first; a second signal ends them at once. The same command resumes.")
 
     def check(self) -> None:
         """Raise Interrupted if a signal came."""
         if self.numbers:
-            raise Interrupted(self.numbers[0], self.study)
+            raise Interrupted(self.numbers[0], self.finish)
 
 
 @dataclass
 class Running:
-    """A job that runs, with its result so far; it may start more than once."""
+    """A job that runs, with its result so far; it may start more than once. It is late if it was ended because its time was over."""
 
     result: Result
     start: float
     retries: int = RETRIES
+    late: bool = False
 
 
 @dataclass(frozen=True)
@@ -202,13 +207,21 @@ class Runner:
     listener: Listener = field(default_factory=NoListener)
     tickets: Iterator[int] = field(default_factory=lambda: count(1))
 
-    def run(self, jobs: Iterable[Job], done: Callable[[Result], None], stop: Stop = lambda *_: False, width: int | None = None) -> None:
+    def run(
+        self,
+        jobs: Iterable[Job],
+        done: Callable[[Result], None],
+        stop: Stop = lambda *_: False,
+        width: int | None = None,
+        over: Callable[[Job], bool] = lambda _: False,
+    ) -> None:
         """Keep `width` jobs running until there are no more: by default one for each worker, or one where the goal is timed.
 
         Args:
             jobs: is asked for the next job whenever there is room for it.
             done: takes each result.
             stop: decides at each rung of a job whether it ends.
+            over: whether the time of a running job is over; it is ended and has no result.
 
         Raises:
             Interrupted: a signal came; the running jobs have ended.
@@ -224,13 +237,17 @@ class Runner:
                     self.screen.running(len(live))
             if not live:
                 break
+            for number, running in live.items():
+                if not running.late and over(running.result.job):
+                    running.late = True
+                    self.executor.kill(number)
             for event in self.executor.events():
                 running = live[event.number]
                 if self._hear(event, running.result, stop):
                     del live[event.number]
                     if self._retry(running):
                         live[self._submit(running.result.job)] = running
-                    else:
+                    elif not self._cut(running):
                         self._end(running, done)
                     self.screen.running(len(live))
         self.interrupts.check()
@@ -266,7 +283,11 @@ class Runner:
                 if job.stage.tracked:
                     self.listener.epoch(job, epoch, metrics)
             case "finished":
-                result.outcome = Outcome(**data)
+                try:
+                    result.outcome = Outcome.read(data)
+                except ValueError as error:
+                    result.problem = Problem("error", str(error))
+                    return True
                 self._score(result)
                 return True
             case "failed":
@@ -277,12 +298,17 @@ class Runner:
     def _retry(self, running: Running) -> bool:
         """Whether the machine is to blame for a failure, so that the job is submitted again."""
         job, problem = running.result.job, running.result.problem
-        if problem is None or problem.blame != "machine" or not running.retries or self.interrupts.numbers:
+        if problem is None or problem.blame != "machine" or not running.retries or running.late or self.interrupts.numbers:
             return False
         key, stage = job.key, job.stage.name
         self.screen.say(f"  {key if key.startswith(stage) else f'{stage} {key}'} is tried again: {problem}")
         running.retries, running.result = running.retries - 1, Result(job)
         return True
+
+    def _cut(self, running: Running) -> bool:
+        """Whether a job ended with its session or its time, so that it has no result and another session runs it again."""
+        problem = running.result.problem
+        return problem is not None and problem.blame != "recipe" and (running.late or bool(self.interrupts.numbers))
 
     def _end(self, running: Running, done: Callable[[Result], None]) -> None:
         result = running.result

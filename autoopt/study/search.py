@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from math import inf
+from pathlib import Path
 from typing import Any
 
 from autoopt.config import FROM, Tree, compose, seconds
@@ -38,6 +39,7 @@ from autoopt.study.successor import predecessor
 from autoopt.study.verdict import Verdict
 from autoopt.technique import REQUIRED, available, find, is_path
 from autoopt.tracking import store_uri
+from autoopt.tracking.spool import LOG
 
 
 @dataclass(frozen=True)
@@ -124,7 +126,7 @@ def warm(tree: Tree, screen: Screen, executor: Executor | None = None) -> Iterat
             screen.say(f"data: {note}")
         folder.same_data(facts["examples"])
         tell_changed_code(folder, facts, screen)
-        interrupts = Interrupts(folder.reference, screen.say)
+        interrupts = Interrupts(folder.finish, screen.say)
         with interrupts.counted():
             if baseline is None and facts["lightning"]:
                 baseline = untouched(tree, facts["absent"])
@@ -236,10 +238,16 @@ def open_study(warm: Warm, settled: Settled, asking: bool) -> Iterator[Study]:
             yield Study(warm.tree, folder, runner, journal, budget, *rest)
         finally:
             if behind := mirror.close():
-                log = folder.path / "tracking.log"
-                screen.say(f"MLflow lacks {behind} records so far; the next run of this command writes them (log: {log})")
+                why = last_line(folder.path / LOG)
+                screen.say(f"MLflow lacks {behind} records so far; the next run of this command tries again ({why})")
     finally:
         journal.close()
+
+
+def last_line(log: Path) -> str:
+    """The end of a log, and where the rest is."""
+    lines = log.read_text(errors="replace").splitlines() if log.exists() else []
+    return f"log: {log}{f', which ends with: {lines[-1]:.300}' if lines else ''}"
 
 
 def budget_of(warm: Warm, settled: Settled, journal: Journal, asking: bool) -> Budget:

@@ -19,6 +19,7 @@ from autoopt.errors import BadInput
 from autoopt.tracking.server import ui
 from autoopt.tracking.spool import (
     HIDDEN,
+    LAST,
     LOG,
     PARENT,
     SPOOL,
@@ -119,7 +120,7 @@ class Tracker:
         """Add a file or a folder to the parent run; it has to exist until it is written."""
         self._put(PARENT, artifacts=str(path.absolute()))
 
-    def close(self, timeout: float = 30.0) -> int:
+    def close(self, timeout: float = LAST + 1) -> int:
         """Let the writer finish, and return how many records MLflow still lacks (0, unless it is unreachable).
 
         These records stay in the spool; the next session writes them, or `python -m autoopt.tracking FOLDER`.
@@ -127,7 +128,7 @@ class Tracker:
         self._spool.append({"end": True})
         if self._writer.poll() is not None:
             self._start()
-        with suppress(subprocess.TimeoutExpired):  # it goes on alone, until all is written or the store is unreachable
+        with suppress(subprocess.TimeoutExpired):
             self._writer.wait(timeout)
         return self._spool.close() + unwritten(self._folder, self._target)
 

@@ -8,10 +8,11 @@ import sys
 import time
 from fcntl import LOCK_EX, LOCK_NB, flock
 from pathlib import Path
+from threading import Event, Thread
 from typing import IO
 
 from autoopt.errors import BadInput
-from autoopt.tracking.spool import SPOOL, Destination, is_closed, redacted, secrets, target, unwritten
+from autoopt.tracking.spool import LAST, SPOOL, SQLITE, Destination, is_closed, redacted, secrets, target, unwritten
 
 POLL, TICK, PATIENCE = 1.0, 0.25, 30.0
 DRAINED, BAD, LEFT = 0, 2, 75
@@ -42,9 +43,25 @@ class Writer:
 
     def __init__(self, folder: Path, where: Destination, supervisor: int | None):
         self._folder, self._where, self._supervisor = folder, where, supervisor
+        self._imported = Event()
 
     def leaving(self) -> bool:
         return os.getppid() != self._supervisor or is_closed(self._folder)
+
+    def orphaned(self) -> bool:
+        """Whether the supervisor died, without an end of the spool."""
+        return bool(self._supervisor) and os.getppid() != self._supervisor and not is_closed(self._folder)
+
+    def limit(self) -> None:
+        """End this process, whatever it waits for, `LAST` seconds after the supervisor died, or while a server does not answer."""
+        while not self.leaving():
+            time.sleep(TICK)
+        if not self.orphaned():
+            if self._where.uri.startswith(SQLITE):
+                return
+            self._imported.wait()
+        time.sleep(LAST)
+        os._exit(LEFT)  # a record that is written again appears once
 
     def pause(self, seconds: float) -> None:
         until = time.monotonic() + seconds
@@ -54,6 +71,7 @@ class Writer:
     def run(self) -> int:
         from autoopt.tracking.writer import SpoolWriter  # MLflow reads its environment when it is imported
 
+        self._imported.set()
         mirror, wait = None, POLL
         while True:
             leaving = self.leaving()
@@ -66,6 +84,8 @@ class Writer:
                     return LEFT
                 mirror, more, wait = None, False, min(2 * wait, PATIENCE)
             if leaving and not more:
+                if mirror and self.orphaned():
+                    mirror.cut()
                 return DRAINED
             if not more:
                 self.pause(wait)
@@ -91,6 +111,8 @@ def mirror_spool(folder: Path, supervisor: int | None) -> int:
     with (folder / SPOOL).open("rb+") as spool:
         if not lock(spool, writer):
             raise BadInput(f"{folder}: another writer uses it; try again when that has ended.")
+        if supervisor:
+            Thread(target=writer.limit, daemon=True).start()
         code = writer.run()
     if not supervisor:
         print(f"{unwritten(folder, where)} records are not written yet.")

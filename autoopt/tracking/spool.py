@@ -17,6 +17,8 @@ SPOOL, STATE, LOG = "tracking.jsonl", "tracking.json", "tracking.log"
 END = b'{"end": true}\n'
 HEADER, RECORD = b'{"spool"', b'{"key"'
 BLOCK = 1 << 20
+LAST = 9.0
+"""The seconds that a writer may take once its supervisor died, or that a server may take once the study has ended."""
 PARENT, SQLITE = "", "sqlite:///"
 
 
@@ -118,12 +120,19 @@ class Spool:
 
 @dataclass
 class State:
-    """The writer's progress in the spool, the runs that it created, and the last step of each."""
+    """The writer's progress in the spool, the runs that it created, and the last step of each.
+
+    Args:
+        live: the keys of the runs that have not ended.
+        final: the last value of each metric of the study's own run.
+    """
 
     target: str
     offset: int = 0
     runs: dict[str, str] = field(default_factory=dict)
     steps: dict[str, int] = field(default_factory=dict)
+    live: list[str] = field(default_factory=list)
+    final: dict[str, float] = field(default_factory=dict)
 
     @classmethod
     def load(cls, folder: Path, target: Destination) -> "State":

@@ -127,6 +127,8 @@ class SpoolWriter:
             return False
         for key, run in gather(block, self._state.steps).items():
             self._state.steps[key] = run.step
+            if key == PARENT:  # a verdict that stays is no new point
+                run.metrics = [metric for metric in run.metrics if self._state.final.get(metric.key) != metric.value]
             try:
                 self._write(key, run)
             except Refused as refusal:
@@ -134,6 +136,14 @@ class SpoolWriter:
         begin, self._state.offset = self._state.offset, block[-1][0]
         self._state.save(self._folder)
         return self._state.offset - begin >= BLOCK
+
+    def cut(self) -> None:
+        """End the runs of a study that died: MLflow would show them as running for ever."""
+        for key in self._state.live:
+            self._call(self._client.set_tag, self._state.runs[key], "autoopt.state", "unfinished")
+            self._call(self._client.set_terminated, self._state.runs[key], "KILLED")
+        self._state.live = []
+        self._state.save(self._folder)
 
     def _write(self, key: str, run: RunUpdate) -> None:
         run_id, tags, params = self._find(key, run), run.tags, run.params
@@ -152,6 +162,10 @@ class SpoolWriter:
                 logger.warning("the data set of run %s is left out: %s", run_id, refusal)
         if run.status not in ("", "RUNNING"):
             self._call(self._client.set_terminated, run_id, run.status, run.end)
+        if run.status:
+            self._state.live = [*{*self._state.live, key}] if run.status == "RUNNING" else [k for k in self._state.live if k != key]
+        if key == PARENT:
+            self._state.final |= {metric.key: metric.value for metric in run.metrics}
         for path in run.artifacts:
             self._call(self._client.log_artifact, run_id, str(path))
 

@@ -16,6 +16,7 @@ from autoopt.errors import StoreFault
 from autoopt.module.applied import applied_to
 from autoopt.module.net import Net
 from autoopt.orders import BEFORE, Compress, Measure, Outcome, Train, TryOut
+from autoopt.process.endings import classify
 from autoopt.trial import metrics
 from autoopt.trial.fitting import begin, finetuned
 from autoopt.trial.measuring import Measured, check_finite, measured
@@ -108,7 +109,7 @@ def measure_test_part(training: Training) -> tuple[dict[str, float], str]:
         return measure_part(training, "test").metrics, ""
     except Exception as error:
         traceback.print_exc()
-        return {}, f"{type(error).__name__}: {next(iter(str(error).splitlines()), '')}"
+        return {}, classify(error).line
 
 
 def concluded(training: Training, measurement: Measured) -> Outcome:
@@ -150,11 +151,11 @@ def take_up_stored(training: Training, key: str) -> None:
     """Give the module the weights of a trial, of this fold.
 
     Raises:
-        StoreFault: they cannot be read.
+        StoreFault: they are damaged or gone, or cannot be read.
     """
     begin(training.trainer, training.module, training.feed)
     with blaming_store(f"the weights of trial {key} cannot be read"):
-        take_up(training.module, training.world.store.weights(key, training.fold))
+        take_up(training.module, training.world.store.intact_weights(key, training.fold))
     training.module.to(training.trainer.strategy.root_device)
 
 

@@ -1,9 +1,12 @@
 """What is wrong with a config: every problem at once, a line each, with what was expected."""
 
+import os
+
 import pytest
 import yaml
 from test_config_compose import CSV, DATA, compose, file, problems
 
+from autoopt.config.yaml_file import mapping
 from autoopt.errors import BadInput
 from autoopt.technique import available
 
@@ -266,3 +269,10 @@ def test_a_long_file_with_one_wrong_key_and_one_value_that_hydra_refuses(tmp_pat
     lines = problems(file=path)
     assert lines[-1] == "No optimizer.adamw argument named 'lrr'. Did you mean 'lr'? Known: beta1, beta2, lr, weight_decay."
     assert lines[0].startswith("optimizer.adamw.lr=") and len(lines) == 2
+
+
+def test_a_file_without_an_end_is_not_read(tmp_path):
+    os.mkfifo(tmp_path / "pipe.yaml")
+    for path in ("/dev/zero", str(tmp_path / "pipe.yaml")):
+        with pytest.raises(BadInput, match=f"^{path}: expected a regular file$"):
+            mapping(path)

@@ -2,6 +2,7 @@
 
 import ctypes
 import errno
+import json
 import os
 import signal
 import subprocess
@@ -19,6 +20,11 @@ def prepare(setup):
             raise RuntimeError("boom\nand more")
         case "die":
             os._exit(7)
+        case "killed":
+            with open(f"{setup['store']}/warm-ups", "a+") as begun:
+                if begun.write("x") and begun.tell() <= setup["times"]:
+                    begun.flush()
+                    os.kill(os.getpid(), signal.SIGKILL)
     if "processes" in setup:
         os.fork = refuse  # to this template's process alone
     return setup, {"examples": 3, "pid": os.getpid(), "setup": {k: v for k, v in setup.items() if k != "function"}}
@@ -108,6 +114,11 @@ def garbage(world, order, report):
     time.sleep(1000)
 
 
+def message(world, order, report):
+    _socket(report).sendall(json.dumps(order["content"]).encode() + b"\n")
+    time.sleep(1000)
+
+
 def flood(world, order, report):
     while True:
         _socket(report).sendall(b"x" * (1 << 16))
@@ -123,11 +134,16 @@ def nothing(world, order, report):
 
 
 def leave_behind(world, order, report):
-    left = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(1000)"])
+    sleep = [sys.executable, "-c", "import time; time.sleep(1000)"]
+    if order.get("twice"):
+        sleep = [sys.executable, "-c", f"import subprocess; print(subprocess.Popen({sleep}, stdout=-3, start_new_session=True).pid)"]
+        pid = int(subprocess.run(sleep, stdout=subprocess.PIPE, check=True).stdout)
+    else:
+        pid = subprocess.Popen(sleep, start_new_session=order.get("session", False)).pid
     if order.get("hang"):
-        report(0, {"left": left.pid})
+        report(0, {"left": pid})
         time.sleep(1000)
-    return {"left": left.pid}
+    return {"left": pid}
 
 
 def deaf(world, order, report):

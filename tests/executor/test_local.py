@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from autoopt.errors import BadInput
+from autoopt.errors import BadInput, NotConcluded
 from autoopt.executor import Executor, TemplateError
 from autoopt.orders import Problem
 from autoopt.store import Store
@@ -100,6 +100,28 @@ def test_every_end_has_a_reason_and_the_next_trial_runs(bench, do, values, reaso
     assert b.run("train", number=1).kind == "finished"
 
 
+@pytest.mark.parametrize(
+    "content",
+    [
+        {"kind": "finished"},
+        {"kind": "finished", "data": None},
+        {"kind": "finished", "data": [1]},
+        {"kind": "ended", "data": {}},
+        {"kind": ["finished"], "data": {}},
+        {"kind": "started", "data": {"pid": 1}},
+        {"kind": "report", "data": {"epoch": "1", "metrics": {}}},
+        {"kind": "report", "data": {"epoch": 1, "metrics": []}},
+        {"kind": "report", "data": {"epoch": 1, "metrics": {"loss": "low"}}},
+        {"kind": "failed", "data": {"reason": "error", "detail": "x"}},
+        {"kind": "failed", "data": Problem("boredom", "x").json()},
+        {"kind": "failed", "data": Problem("error", ["x"]).json()},
+    ],
+)
+def test_a_message_of_a_trial_that_says_nothing_sound_ends_it_alone(bench, content):
+    end = bench().run("message", content=content)
+    assert (end.kind, end.data["reason"]) == ("failed", "error") and "sent a line that is not a message" in end.data["detail"]
+
+
 def test_a_log_that_cannot_be_written_is_no_fault_of_the_recipe(bench, tmp_path):
     class Lost(Store):
         def log(self, key):
@@ -176,9 +198,25 @@ def test_a_trial_is_killed_before_it_starts(bench, warm):
     assert b.run("train", number=1).kind == "finished"
 
 
-def test_what_a_finished_trial_leaves_behind_is_ended(bench):
-    end = bench().run("leave_behind")
+@pytest.mark.parametrize("session", [False, True])
+def test_what_a_finished_trial_leaves_behind_is_ended(bench, session):
+    end = bench().run("leave_behind", session=session)
     assert gone(end.data["left"])
+
+
+def test_what_a_trial_leaves_behind_in_sessions_of_their_own_ends_with_it_alone(bench):
+    """Also a process whose parent has ended: it is the running trial's."""
+    b = bench(workers=2)
+    for number in 0, 1:
+        b.submit(number, "leave_behind", hang=True, session=True, twice=True)
+    b.pump(lambda: all("report" in b.kinds(number) for number in (0, 1)))
+    left = {event.number: event.data["metrics"]["left"] for event in b.events if event.kind == "report"}
+    b.local.kill(0)
+    b.pump(lambda: "failed" in b.kinds(0))
+    assert gone(left[0]) and alive(left[1])
+    b.local.kill(1)
+    b.finish()
+    assert gone(left[1])
 
 
 def test_a_big_order_arrives(bench):
@@ -217,12 +255,22 @@ def test_bad_input_of_prepare_is_bad_input_here(bench):
         list(b.local.events())
 
 
-@pytest.mark.parametrize(("fail", "problem"), [("crash", "RuntimeError: boom "), ("die", "was exited with code 7")])
+@pytest.mark.parametrize(("fail", "problem"), [("crash", "RuntimeError: boom "), ("die", "the template process exited with code 7")])
 def test_a_template_that_does_not_come_up_is_an_error(bench, fail, problem):
     b = bench({"fail": fail})
     with pytest.raises(TemplateError, match=problem) as caught:
         _ = b.local.facts
     assert str(b.store.root / "template.log") in str(caught.value)
+
+
+def test_a_template_that_is_killed_while_it_warms_up_is_warmed_up_again(bench):
+    assert bench({"fail": "killed", "times": 2}).local.facts["examples"] == 3
+
+
+def test_a_template_that_is_always_killed_is_no_bad_input(bench):
+    b = bench({"fail": "killed", "times": 9})
+    with pytest.raises(NotConcluded, match=r"died 3 times; the last time it was killed by signal 9 .*; the same command tries again"):
+        _ = b.local.facts
 
 
 def test_trials_of_a_dead_template_begin_again_under_their_number(bench):
@@ -282,8 +330,9 @@ def test_close_ends_everything(bench):
         list(b.local.events())
 
 
+@pytest.mark.parametrize("together", [False, True], ids=["alone", "in one moment with its template"])
 @pytest.mark.parametrize("fork", [False, True])
-def test_nothing_outlives_a_killed_supervisor(tmp_path, fork):
+def test_nothing_outlives_a_killed_supervisor(tmp_path, fork, together):
     script = f"""
         import sys
         sys.path.insert(0, {str(HERE)!r})
@@ -291,7 +340,7 @@ def test_nothing_outlives_a_killed_supervisor(tmp_path, fork):
         from autoopt.store import Store
         b = Bench(Store({str(tmp_path)!r}), fork={fork})
         for number in 0, 1:
-            b.submit(number, "leave_behind", hang=True)
+            b.submit(number, "leave_behind", hang=True, session=bool(number))
         b.pump(lambda: len(b.events) == 4)
         pids = [e.data["pid"] if e.kind == "started" else e.data["metrics"]["left"] for e in b.events]
         print(b.local.facts["pid"], *pids, flush=True)
@@ -302,7 +351,9 @@ def test_nothing_outlives_a_killed_supervisor(tmp_path, fork):
     pids = [int(pid) for pid in supervisor.stdout.readline().split()]
     assert len(pids) == 5
     assert all(map(alive, pids))
-    assert len({os.getsid(pid) for pid in [supervisor.pid, *pids]}) == 4
+    assert len({os.getsid(pid) for pid in [supervisor.pid, *pids]}) == 5
+    for pid in [pids[0]] if together else []:
+        os.kill(pid, signal.SIGKILL)
     supervisor.kill()
     supervisor.communicate()
     assert gone(*pids)

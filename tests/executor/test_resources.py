@@ -130,3 +130,16 @@ def test_the_processors_within_a_quota(tmp_path, text, cores):
 def test_this_machine():
     here = Machine.here()
     assert 0 < here.cores <= (os.cpu_count() or 1) and here.gpus == (), "tests see no GPU"
+
+
+@pytest.mark.parametrize(
+    ("override", "said"),
+    [
+        ("executor.workers=1000000000000", "executor.workers=1000000000000: expected 4096 or less"),
+        ("device.cpu.devices=0", "device.cpu.devices=0: expected at least 1"),
+        ("device.cpu.threads=0", "device.cpu.threads=0: expected at least 1"),
+    ],
+)
+def test_what_leaves_no_room_for_a_trial_is_refused(override, said):
+    with pytest.raises(BadInput, match=f"^{said}$"):
+        limits("device=cpu", override)

@@ -1,4 +1,5 @@
 import datetime
+import os
 from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
@@ -570,3 +571,10 @@ def test_texts_that_are_none_are_refused(tmp_path, content, settings, said):
     (tmp_path / "a").write_text(content)
     with pytest.raises(BadInput, match=said):
         text(path=str(tmp_path / "a"), **settings)
+
+
+def test_a_pipe_is_no_data_file(tmp_path):
+    """It would be waited for, for ever."""
+    os.mkfifo(tmp_path / "t.csv")
+    with pytest.raises(BadInput, match=r"data\.csv\.path: .*t\.csv is not a regular file"):
+        csv(path=str(tmp_path / "t.csv"), target="y")

@@ -141,8 +141,13 @@ def test_a_wait_status_has_a_reason():
     assert problem_of_exit(status(signal=40), out_of_memory=False) == Problem("lost", "killed by signal 40 (a real-time signal)")
     killed = status(signal=signal.SIGKILL)
     assert problem_of_exit(killed, out_of_memory=False) == Problem("lost", "killed by signal 9 (SIGKILL), perhaps for lack of memory")
-    assert problem_of_exit(killed, out_of_memory=True) == Problem("oom_host", "killed by the kernel for lack of memory")
+    assert problem_of_exit(killed, out_of_memory=True) == Problem("lost", "killed by the kernel for lack of memory")
 
 
 def test_the_kernels_kills_can_be_read():
     assert oom_kills() >= 0
+
+
+def test_a_text_of_megabytes_with_escape_codes_is_a_short_line():
+    detail = classify(ValueError("\x1b[2Jgone\x07 " + "x" * 5_000_000 + "\nmore")).detail
+    assert detail.startswith("ValueError: \N{REPLACEMENT CHARACTER}[2Jgone\N{REPLACEMENT CHARACTER} xx") and len(detail) == 300

@@ -60,3 +60,8 @@ def test_who_asks_no_more_has_all_the_time_to_conclude():
     time = budget(at=5.0, spent=500.0, asking=False)
     assert time.over(SEARCH) and time.over(COMPRESS)
     assert time.left(CONFIRM) == time.left(FINAL) == inf
+
+
+def test_the_whole_time_counts_from_the_session():
+    assert not budget(at=99.0, spent=500.0).ended and budget(at=100.0, spent=500.0).ended
+    assert not budget(inf, at=1e9).ended

@@ -6,8 +6,9 @@ import pytest
 from scripted import ACCURACY, PLAIN, SPACE, Fails, closed, composed, outcome, record, stems, studied
 
 from autoopt.goal import Goal
-from autoopt.orders import TryOut
+from autoopt.orders import Train, TryOut
 from autoopt.space import Space
+from autoopt.store import Store
 from autoopt.study.compress import TRAINED, Compressions, compress, compress_goal, latency_noise, pareto_front
 from autoopt.study.journal import Journal
 from autoopt.study.stages import COMPRESS, SEARCH
@@ -28,6 +29,12 @@ class Stage:
                 raise Fails("plugin", "it has no layers", unavailable=True)
             return outcome(val_accuracy=0.1)
         self.orders.append(order)
+        if isinstance(order, Train):
+            yield {"val_accuracy": 0.0}
+            if order.key in self.unfit:
+                raise Fails("nonfinite", "nan")
+            self.write(order.key)
+            return outcome(val_accuracy=self.scores[int(order.key)])
         self.write(order.key)
         yield {}
         smaller = bool(order.recipe.tree["compression"])
@@ -35,9 +42,8 @@ class Stage:
         return outcome(val_accuracy=self.scores[int(order.weights)] - 0.01 * smaller, **costs)
 
     def write(self, key):
-        path = self.path / "trials" / key / "model.safetensors"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.touch()
+        with Store(self.path).writing(key) as path:
+            path.touch()
 
     def run(self, scores, top=2, total=4, overrides=("compression=prune_magnitude",), weights=None, unfit=(), **how):
         """The records of the stage, and the trials whose weights were used."""
@@ -53,7 +59,8 @@ class Stage:
         records = compress(study, top)
         closed(study)
         self.lines = study.runner.screen.lines
-        return records, [order.weights for order in self.orders]
+        self.again = [order.key for order in self.orders if isinstance(order, Train)]
+        return records, [order.weights for order in self.orders if not isinstance(order, Train)]
 
     @property
     def weights(self):
@@ -140,8 +147,15 @@ def test_a_model_with_which_a_pinned_compression_does_not_work_is_left_out(stage
     assert stage.run([0.5, 0.9, 0.8, 0.99], total=9, overrides=always, unfit=[("1", "half"), ("3", "half")])[0] == records
 
 
-def test_without_weights_there_is_nothing_to_compress(stage):
-    assert stage.run([0.5, 0.9], weights=())[0] == []
+def test_a_trial_whose_weights_are_damaged_or_gone_is_trained_again(stage):
+    _, used = stage.run([0.5, 0.9, 0.8], weights=[0, 2])
+    assert stage.again == ["1"] and "1" in used
+    assert "the weights of trial 1 are damaged or gone: it is trained again" in stage.lines
+
+
+def test_a_trial_that_cannot_be_trained_again_is_not_compressed(stage):
+    _, used = stage.run([0.5, 0.9, 0.8], weights=[0, 2], unfit=["1"])
+    assert stage.again == ["1"] and set(used) == {"2"}
 
 
 def test_a_single_one(stage):

@@ -4,8 +4,10 @@ from random import Random
 import pytest
 from scripted import ACCURACY, LOSS, Fails, closed, outcome, record, space, studied
 
+from autoopt.errors import NotConcluded
 from autoopt.goal import Goal
 from autoopt.orders import Measure
+from autoopt.store import Store
 from autoopt.study.budget import Budget
 from autoopt.study.confirm import (
     Candidate,
@@ -165,15 +167,18 @@ def test_each_recipe_is_taken_once():
 class Replicated:
     """Replication by script: the score of a training is looked up by its key, or by its trial's."""
 
-    def __init__(self, path, scores=None):
-        self.path, self.scores, self.trained = path / "s", scores or {}, []
+    def __init__(self, path, scores=None, reason="nonfinite"):
+        self.path, self.scores, self.trained, self.reason = path / "s", scores or {}, [], reason
 
     def play(self, order):
         self.trained.append(order.key)
         score = self.scores.get(order.key, self.scores.get(order.key.split("-")[0], 0.5))
         yield {"val_accuracy": 0.0}
         if score is None:
-            raise Fails("nonfinite", "train_loss is nan")
+            raise Fails(self.reason, "gone")
+        if getattr(order, "keep", False):
+            with Store(self.path).writing(order.key) as weights:
+                weights.write_text(order.key)
         return outcome(**{"test_accuracy" if isinstance(order, Measure) else "val_accuracy": score})
 
     def open(self, **how):
@@ -184,8 +189,10 @@ class Replicated:
         study = self.open(**how)
         recipes = {key: RECIPE.replace(batches={"size": int(key)}) for key in keys}
         fresh = fresh_seeds(7, stage, seeds)
-        result = replicate(study.runner, study.journal, stage, recipes, fresh, budget=study.budget, keep=keep, least=least)
-        closed(study)
+        try:
+            result = replicate(study.runner, study.journal, stage, recipes, fresh, budget=study.budget, keep=keep, least=least)
+        finally:
+            closed(study)
         self.orders, self.stages = study.runner.executor.orders, study.runner.screen.stages
         return result
 
@@ -220,6 +227,19 @@ def test_what_was_trained_before_is_not_trained_again(tmp_path):
     assert study.stages[-1] == ("final", 9, 6), "trainings in all, and those that were there before"
 
 
+def test_what_kept_its_weights_is_trained_again_where_they_are_damaged_or_gone(tmp_path):
+    study = Replicated(tmp_path)
+    study.run("012", seeds=2)
+    store = Store(study.path)
+    store.weights("0-final-1").write_text("0-finam-1")
+    store.weights("1-final-0").unlink()
+    study.run("012", seeds=2)
+    assert study.trained == ["1-final-0", "0-final-1"]
+    store.weights("0-final-1").unlink()
+    study.run("012", seeds=2, keep=False)
+    assert study.trained == []
+
+
 def test_a_training_that_failed_takes_its_recipe_out_and_is_tried_again(tmp_path):
     study = Replicated(tmp_path, {"1-final-1": None})
     assert keys(study.run()) == {"0": ["0-final-0", "0-final-1"]}
@@ -228,11 +248,20 @@ def test_a_training_that_failed_takes_its_recipe_out_and_is_tried_again(tmp_path
     assert study.trained == ["1-final-1"]
 
 
+def test_a_training_that_the_machine_ended_is_no_reason_to_go_on_without_its_recipe(tmp_path):
+    study = Replicated(tmp_path, {"1-final-1": None}, reason="lost")
+    with pytest.raises(NotConcluded, match=r"^training 1-final-1 has not ended \(lost: gone\); the same command trains it again$"):
+        study.run()
+    assert keys(study.run(least=0)) == {"0": ["0-final-0", "0-final-1"]}, "an ablation goes on with what it has"
+    study.scores = {}
+    assert keys(study.run()) == {"0": ["0-final-0", "0-final-1"], "1": ["1-final-0", "1-final-1"]}
+
+
 class TestTime:
     def test_no_seed_begins_after_its_end_and_all_recipes_have_equally_many(self, tmp_path):
         """A training takes two turns, and a turn is a second."""
         study = Replicated(tmp_path)
-        whole = study.run("01", seeds=5, time=7)
+        whole = study.run("01", seeds=5, time=8)
         assert study.trained == ["0-final-0", "1-final-0", "0-final-1", "1-final-1"]
         assert {key: len(records) for key, records in keys(whole).items()} == {"0": 2, "1": 2}
 

@@ -3,6 +3,7 @@ import re
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import yaml
@@ -200,11 +201,12 @@ def test_the_space_stays_and_the_config_follows(folder):
     assert yaml.safe_load((two.path / "config.yaml").read_text())["study"]["trials"] == 9
 
 
-def test_how_other_commands_name_it(folder, tmp_path, monkeypatch):
-    assert folder("name=s").reference == f"s root={tmp_path}"
+def test_the_command_that_finishes_it(folder, tmp_path, monkeypatch):
+    assert folder("name=s").finish == f"autoopt finish s root={tmp_path}"
     monkeypatch.chdir(tmp_path)
-    default = Folder(compose(["data=digits", "name=s"]))
-    assert default.reference == "s"
+    monkeypatch.syspath_prepend(Path(__file__).parents[1] / "config")
+    default = Folder(compose(["data=digits", "name=s", "augmentation=[own_parts:noise]", "metrics=own_parts:score own_parts:other"]))
+    assert default.finish == "autoopt finish s trust=own_parts:noise,own_parts:score,own_parts:other"
     default.close()
 
 

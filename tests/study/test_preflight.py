@@ -4,7 +4,7 @@ import optuna
 import pytest
 from scripted import Fails, composed, runner
 
-from autoopt.errors import BadInput
+from autoopt.errors import BadInput, NotConcluded
 from autoopt.goal import Objective
 from autoopt.orders import Outcome, TryOut
 from autoopt.space import Space
@@ -96,6 +96,14 @@ def test_what_does_not_work_drops_out_with_its_reason(tmp_path, end, reason):
     assert settled.space.dropped == {"optimizer/sgd": reason}
     assert settled.space.broken == (set() if reason == "no CUDA device" else {"optimizer/sgd"}), "what is not available here is in order"
     assert list(settled.space.options["optimizer"]) == ["adamw", "momentum"]
+
+
+@pytest.mark.parametrize("key", ["baseline", "own_baseline", "optimizer_sgd"])
+@pytest.mark.parametrize("reason", ["preempted", "disk", "system", "user"])
+def test_what_the_machine_ended_settles_nothing(tmp_path, key, reason):
+    name = key.replace("_", "-")
+    with pytest.raises(NotConcluded, match=rf"^preflight/{name} was not tried to its end \({reason}: gone\); the same command tries"):
+        checked(tmp_path, own=OWN, **{key: Fails(reason, "gone")})
 
 
 @pytest.mark.parametrize("first", ["optimizer=sgd,adamw", "optimizer=adamw,sgd"])

@@ -7,7 +7,7 @@ import pytest
 from scripted import ACCURACY, AGAIN, Fails, outcome, runner, space
 
 from autoopt.goal import Goal, Objective
-from autoopt.orders import Measure, Outcome, Train
+from autoopt.orders import Measure, Outcome, Problem, Train
 from autoopt.study.runner import RETRIES, Interrupted, Job, NoListener
 from autoopt.study.stages import PREFLIGHT, SEARCH, TEST
 
@@ -133,6 +133,30 @@ def test_an_outcome_without_the_objective_is_a_failure_that_names_what_is_logged
     assert (result.state, result.problem.reason, result.score) == ("failed", "error", None)
     assert result.problem.detail == "val_accuracy was not logged; logged: train_loss, val_acc"
     assert result.last == {"val_acc": 0.5}
+
+
+@pytest.mark.parametrize(
+    ("spoilt", "said"),
+    [
+        ({"metrics": {"val_accuracy": "0.9"}}, "metrics={'val_accuracy': '0.9'}"),
+        ({"metrics": None}, "metrics=None"),
+        ({"epochs": "3"}, "epochs='3'"),
+        ({"resamples": [0.1, None]}, "resamples=[0.1, None]"),
+        ({"surprise": 1}, "surprise=1"),
+        ({"notes": "none"}, "notes='none'"),
+    ],
+)
+def test_an_outcome_that_is_spoilt_is_a_failure_of_its_trial(tmp_path, spoilt, said):
+    class Spoilt(Outcome):
+        def json(self):
+            return {**super().json(), **spoilt}
+
+    def play(order):
+        yield {"val_accuracy": 0.5}
+        return Spoilt({"val_accuracy": 0.9}, seconds=1)
+
+    (result,) = ran(runner(tmp_path, play), jobs(1))
+    assert (result.state, result.problem) == ("failed", Problem("error", f"the trial's outcome has {said}"))
 
 
 def test_failures_keep_reason_detail_and_curve(tmp_path):
@@ -312,7 +336,7 @@ class TestFaultsOfTheMachine:
         results = []
         with run.interrupts.counted(), pytest.raises(Interrupted):
             run.run(jobs(1), results.append)
-        assert [r.state for r in results] == ["failed"] and self.begun == ["0"]
+        assert results == [] and self.begun == ["0"], "it has no result, so the next session runs it again"
 
 
 def test_where_time_is_judged_one_runs_at_a_time(tmp_path):

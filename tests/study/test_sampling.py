@@ -268,9 +268,9 @@ class TestTime:
     """A turn of the scripted executor is a second on its clock."""
 
     def test_after_its_end_nothing_is_asked_but_the_baseline(self, tmp_path):
-        trials = searched(tmp_path / "s", time=1, spent=1)
+        trials = searched(tmp_path / "s", time=9, spent=9)
         assert [row[0] for row in trials] == [0]
-        assert searched(tmp_path / "s", time=1, spent=1) == trials
+        assert searched(tmp_path / "s", time=9, spent=9) == trials
 
     def test_after_its_end_the_interrupted_baseline_runs_again_and_no_other(self, tmp_path):
         path = tmp_path / "s"
@@ -282,16 +282,17 @@ class TestTime:
         with pytest.raises(Killed):
             searched(path, workers=3, on_turn=die)
         assert [row[2] for row in rows(path)] == ["RUNNING"] * 3
-        trials = searched(path, workers=3, time=1, spent=1)
+        trials = searched(path, workers=3, time=9, spent=9)
         assert [row[2] for row in trials] == ["COMPLETE", "RUNNING", "RUNNING"]
         trials = searched(path, workers=3)
         assert len(trials) == TRIALS
         assert "RUNNING" not in {row[2] for row in trials}, "a longer search takes the others up again"
 
-    def test_it_stops_asking_and_lets_running_ones_end(self, tmp_path):
+    def test_it_ends_running_trials_which_a_longer_time_runs_again(self, tmp_path):
         trials = searched(tmp_path / "s", time=10, workers=2)
         assert 3 <= len(trials) <= 9
-        assert "RUNNING" not in {row[2] for row in trials}
+        assert [row[2] for row in trials][-1] == "RUNNING", "it has no result"
+        assert "RUNNING" not in {row[2] for row in searched(tmp_path / "s", time=1000, workers=2)}
 
 
 def test_a_baseline_of_its_own_is_trial_0_and_no_point_of_the_space(tmp_path):

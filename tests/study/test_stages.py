@@ -1,6 +1,7 @@
 """The stages in their order, to the verdict, by an executor that plays scripts."""
 
 import math
+import shutil
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from autoopt.errors import BadInput, NotConcluded
 from autoopt.orders import Graph, Measure, Train, TryOut
 from autoopt.report.reasons import reasons
 from autoopt.space import Space
+from autoopt.store import Store
 from autoopt.study.budget import ABLATION_SHARE, CONFIRM_SHARE
 from autoopt.study.folder import derived_seed
 from autoopt.study.memory import nearest_values
@@ -38,19 +40,15 @@ class Study:
     fails, or a whole outcome."""
 
     def __init__(self, path):
-        self.name, self.path, self.ends, self.facts, self.asked, self.turn = (
-            "s",
-            path,
-            {},
-            FACTS | dict.fromkeys(KNOWN),
-            [],
-            lambda turn: None,
-        )
+        self.hangs, self.name, self.path, self.ends = set(), "s", path, {}
+        self.facts, self.asked, self.turn = FACTS | dict.fromkeys(KNOWN), [], lambda turn: None
 
     def play(self, order):
         self.asked.append(order.key)
         if isinstance(order, Graph):
             return outcome()
+        while order.key in self.hangs:
+            yield {"val_accuracy": 0.1}
         end = self.ends.get(order.key, 0.5 + derived_seed(0, order.key) / 2**33)
         yield {"val_accuracy": 0.1, "train_loss": 0.1, "seconds": 0.1}
         if isinstance(end, Fails):
@@ -58,9 +56,8 @@ class Study:
         if not isinstance(end, float):
             return end
         if not isinstance(order, Measure | TryOut):
-            weights = self.path / self.name / "trials" / order.key / "model.safetensors"
-            weights.parent.mkdir(parents=True, exist_ok=True)
-            weights.write_text("")
+            with Store(self.path / self.name).writing(order.key) as weights:
+                weights.write_text("")
         metrics = {"test_accuracy": end} if isinstance(order, Measure) else {"val_accuracy": end, "train_loss": end, "seconds": end}
         tried = {"test_accuracy": end} if isinstance(order, TryOut) and self.facts["test"] else {}
         return type(outcome())(metrics | {"latency_ms": 1.0, "size_mb": 1.0}, epochs=1, tested=tried)
@@ -155,8 +152,11 @@ def test_records_that_mlflow_lacks_at_the_end_are_told(study, monkeypatch):
 
     monkeypatch.setattr("autoopt.study.search.listener", lambda *_: Lacking())
     study.search("study.trials=1")
-    way = f"the next run of this command writes them (log: {study.path}/s/tracking.log)"
-    assert study.screen.lines[-1] == f"MLflow lacks 3 records so far; {way}"
+    way = f"the next run of this command tries again (log: {study.path}/s/tracking.log"
+    assert study.screen.lines[-1] == f"MLflow lacks 3 records so far; {way})"
+    (study.path / "s" / "tracking.log").write_text("first\nout-of-date database schema\n")
+    study.search("study.trials=1")
+    assert study.screen.lines[-1] == f"MLflow lacks 3 records so far; {way}, which ends with: out-of-date database schema)"
 
 
 def test_notes_on_the_data_and_changed_code_are_told_before_the_search(study):
@@ -837,9 +837,36 @@ class TestTime:
         assert verdict.elapsed == pytest.approx(study.executor.now(), abs=3)
 
     def test_a_time_for_the_baseline_alone_is_told(self, study):
-        verdict = study.search(*self.MORE, "study.time=1s")
+        verdict = study.search(*self.MORE, "study.time=14s")
         assert (len(verdict.baseline.scores), verdict.seeds_planned) == (1, 3)
-        assert verdict.alone == "only the baseline was tried, because the time ended (study.time=1s); give a longer one"
+        assert verdict.alone == "only the baseline was tried, because the time ended (study.time=14s); give a longer one"
+
+    @pytest.mark.parametrize("hangs", ["1", "3"])
+    def test_it_ends_running_trials_too_and_a_longer_time_runs_them_again(self, study, hangs):
+        uncut = study.search("strategy=random", "study.trials=4")
+        rows = {key: r.score for key, r in study.records().items()}
+        shutil.rmtree(study.path / "s")
+        study.hangs = {hangs}
+        verdict = study.search("strategy=random", "study.trials=4", "study.time=40s")
+        assert study.executor.now() <= 44
+        assert study.records().keys() == set(list("0123")[: int(hangs)]) and verdict.counts["failed"] == 0
+        study.hangs = set()
+        assert study.search("strategy=random", "study.trials=4").counts == uncut.counts
+        assert {key: r.score for key, r in study.records().items()} == rows
+
+    def test_a_baseline_that_does_not_end_in_time_is_told(self, study):
+        study.hangs = {"0"}
+        with pytest.raises(NotConcluded, match=r"the time ended before the baseline did \(study.time=20s\); give a longer one"):
+            study.search("study.time=20s")
+        assert study.executor.now() <= 24
+        study.hangs = set()
+        assert study.search().part == "test"
+
+    def test_a_training_that_hangs_on_a_further_seed_ends_with_the_time(self, study):
+        study.hangs = {"0-final-1"}
+        verdict = study.search("strategy=random", "study.trials=4", "study.time=40s")
+        assert (verdict.winner.trial != "0", len(verdict.baseline.scores), verdict.seeds_planned) == (True, 1, 2)
+        assert study.executor.now() <= 48
 
     def test_the_first_session_counts_from_its_start(self, study):
         study.ends = {"0": Fails("nonfinite", "nan")}

@@ -5,6 +5,7 @@ import math
 import os
 import shutil
 import signal
+import socket
 import sqlite3
 import subprocess
 import sys
@@ -71,7 +72,7 @@ def test_a_study_is_a_run_and_its_trials_are_runs_under_it(folder, store, tmp_pa
     tracker.artifacts(report)
     tracker.artifacts(best)
     tracker.conclude("FINISHED", {"gain": 0.2}, {"autoopt.state": "concluded"}, {"winner": 1})
-    assert tracker.close() == 0
+    assert tracker.close(60) == 0
 
     (parent,) = runs(store, "study")
     assert parent.info.status == "FINISHED" and parent.info.run_name == "digits-cnn"
@@ -114,7 +115,7 @@ def count(store) -> int:
 def test_a_lost_state_repeats_the_spool_and_doubles_nothing(folder, store):
     tracker = start(folder, store)
     train(tracker, 0)
-    assert tracker.close() == 0
+    assert tracker.close(60) == 0
     (folder / "tracking.json").write_text("{torn")
     done = drain(folder)
     assert done.returncode == 0 and "0 records are not written yet" in done.stderr
@@ -125,12 +126,12 @@ def test_a_lost_state_repeats_the_spool_and_doubles_nothing(folder, store):
 def test_a_resumed_study_and_a_trial_run_again_go_on_with_their_runs(folder, store):
     tracker = start(folder, store)
     train(tracker, 0, epochs=2, status=None)
-    assert tracker.close() == 0
+    assert tracker.close(60) == 0
     tracker = start(folder, store)
     tracker.trial(0, "000 adamw", {"lr": 0.7, "new": 1}, {"autoopt.stage": "search"})
     tracker.epoch(0, 3, METRICS, time.time())
     tracker.end(0, "FAILED", {}, {})
-    assert tracker.close() == 0
+    assert tracker.close(60) == 0
     (trial,) = runs(store)
     assert trial.info.status == "FAILED" and points(store, trial) == [1, 2, 3]
     assert trial.data.params == {"lr": "0.1", "new": "1"} and log(folder) == ""
@@ -143,13 +144,13 @@ def test_a_trial_begun_again_has_each_epoch_once(folder, store, session):
     tracker = start(folder, store)
     train(tracker, 0, epochs=3, status=None)
     if session == "the next":
-        assert tracker.close() == 0
+        assert tracker.close(60) == 0
         tracker = start(folder, store)
         tracker.trial(0, "000 adamw", {"lr": 0.1}, {"autoopt.stage": "search"})
     for step in range(1, 6):
         tracker.epoch(0, step, METRICS | {"val_loss": 1.0 + 1e-6}, time.time() + 5)
     tracker.end(0, "FINISHED", {"objective": 0.9}, {})
-    assert tracker.close() == 0
+    assert tracker.close(60) == 0
     (trial,) = runs(store)
     assert points(store, trial) == [1, 2, 3, 4, 5] and points(store, trial, "objective") == [0]
     assert trial.info.status == "FINISHED"
@@ -158,11 +159,11 @@ def test_a_trial_begun_again_has_each_epoch_once(folder, store, session):
 def test_a_store_that_was_deleted_gets_the_whole_study(folder, store, template):
     tracker = start(folder, store)
     train(tracker, 0)
-    assert tracker.close() == 0
+    assert tracker.close(60) == 0
     shutil.copy(template, store.removeprefix("sqlite:///"))
     tracker = start(folder, store)
     train(tracker, 1)
-    assert tracker.close() == 0
+    assert tracker.close(60) == 0
     (parent,) = runs(store, "study")
     trials = runs(store)
     assert [points(store, run) for run in trials] == [list(range(1, 21))] * 2
@@ -172,12 +173,12 @@ def test_a_store_that_was_deleted_gets_the_whole_study(folder, store, template):
 def test_torn_and_spoilt_lines(folder, store):
     tracker = start(folder, store)
     train(tracker, 0)
-    assert tracker.close() == 0
+    assert tracker.close(60) == 0
     with (folder / "tracking.jsonl").open("ab") as spool:
         spool.write(b'{"key": "1", "time": "x"\n{"key": "0", "time": 17')
     tracker = start(folder, store)
     train(tracker, 1)
-    assert tracker.close() == 0
+    assert tracker.close(60) == 0
     assert len(runs(store)) == 2 and "left out" in log(folder)
     whole = [line for line in (folder / "tracking.jsonl").read_text().splitlines() if line.startswith('{"key": "0"')]
     assert all(json.loads(line) for line in whole)
@@ -194,7 +195,7 @@ def test_what_mlflow_would_refuse_or_change(folder, store):
     tracker.end(1, "NO SUCH STATUS", {}, {})
     tracker.artifacts(folder / "missing")
     train(tracker, 2)
-    assert tracker.close() == 0
+    assert tracker.close(60) == 0
 
     by_name = {run.info.run_name: run for run in runs(store, "trial")}
     odd = by_name["x" * (250 - len(" … [cut]")) + " … [cut]"].data
@@ -243,7 +244,7 @@ def test_a_server_that_comes_back(folder, store, tmp_path):
         until = time.monotonic() + 90
         while not (folder / "tracking.json").exists() and time.monotonic() < until:
             time.sleep(0.2)
-        assert tracker.close() == 0
+        assert tracker.close(60) == 0
     finally:
         os.killpg(server.pid, signal.SIGKILL)
         server.wait()
@@ -258,6 +259,8 @@ def test_the_writer_goes_when_its_supervisor_is_killed(folder, store):
         tracker = Tracker(pathlib.Path({str(folder)!r}), uri={store!r}, experiment="digits")
         tracker.study("s", {{}}, {{}})
         tracker.trial(0, "t", {{}}, {{}})
+        while not (pathlib.Path({str(folder)!r}) / "tracking.json").exists():
+            time.sleep(0.1)
         print(tracker._writer.pid, flush=True)
         time.sleep(60)"""
     with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE) as supervisor:
@@ -266,7 +269,36 @@ def test_the_writer_goes_when_its_supervisor_is_killed(folder, store):
     until = time.monotonic() + 15
     while alive(writer) and time.monotonic() < until:
         time.sleep(0.1)
-    assert not alive(writer) and len(runs(store)) == 1
+    assert not alive(writer)
+    (trial,), (study,) = runs(store), runs(store, "study")
+    assert (trial.info.status, study.info.status, study.data.tags["autoopt.state"]) == ("KILLED", "KILLED", "unfinished")
+    tracker = start(folder, store)
+    tracker.conclude("FINISHED", {}, {})
+    assert tracker.close(60) == 0
+    assert runs(store, "study")[0].info.status == "FINISHED"
+
+
+def test_a_verdict_that_stays_is_one_point(folder, store):
+    for gain in (0.5, 0.5, 0.6):
+        tracker = start(folder, store)
+        tracker.conclude("FINISHED", {"gain": gain}, {})
+        assert tracker.close(60) == 0
+    (study,) = runs(store, "study")
+    assert [point.value for point in MlflowClient(store).get_metric_history(study.info.run_id, "gain")] == [0.5, 0.6]
+
+
+def test_a_server_that_hangs_holds_the_command_for_ten_seconds_at_most(folder):
+    with socket.create_server(("127.0.0.1", 0)) as server:  # it takes connections, and never answers
+        tracker = start(folder, f"http://127.0.0.1:{server.getsockname()[1]}")
+        for number in range(5):
+            train(tracker, number)
+        began = time.monotonic()
+        assert tracker.close() == 1 + 5 * 22
+        assert time.monotonic() - began <= 10.5
+        until = time.monotonic() + 60  # it may still have been importing MLflow
+        while alive(tracker._writer.pid) and time.monotonic() < until:
+            time.sleep(0.1)
+        assert not alive(tracker._writer.pid)
 
 
 def alive(pid: int) -> bool:
@@ -288,13 +320,13 @@ def test_one_writer_at_a_time(folder, store):
     tracker._started -= 100  # long enough ago for the tracker to look after its writer
     train(tracker, 1)
     assert tracker._writer.poll() is None
-    assert tracker.close() == 0 and len(runs(store)) == 2
+    assert tracker.close(60) == 0 and len(runs(store)) == 2
 
 
 def test_another_store_gets_the_whole_study(folder, store, template, tmp_path):
     tracker = start(folder, store)
     train(tracker, 0)
-    assert tracker.close() == 0
+    assert tracker.close(60) == 0
     other = tmp_path / "other" / "new.db"
     tracker = start(folder, f"sqlite:///{other}")
     assert tracker.close(60) == 0
@@ -313,7 +345,7 @@ def test_a_full_disk_loses_nothing(folder, store, monkeypatch):
     monkeypatch.setattr(os, "write", half)
     train(tracker, 0)
     full = False
-    assert tracker.close() == 0
+    assert tracker.close(60) == 0
     (trial,) = runs(store)
     assert points(store, trial) == list(range(1, 21))
 
@@ -345,7 +377,7 @@ def test_a_folder_of_any_name_keeps_its_own_store(folder, template, monkeypatch,
     shutil.copy(template, "mlflow.db")
     before = sorted(path.name for path in tmp_path.iterdir())
     tracker = start(folder, None)
-    assert tracker.close() == 0 and sorted(path.name for path in tmp_path.iterdir()) == before
+    assert tracker.close(60) == 0 and sorted(path.name for path in tmp_path.iterdir()) == before
     assert len(runs("sqlite:///mlflow.db", "study")) == 1  # as plain `mlflow ui` finds it in that folder
     assert sqlite_file(store_uri(None)) == tmp_path / name / "mlflow.db" == sqlite_file(store_uri(store_uri(None)))
 

@@ -1,0 +1,90 @@
+"""Faults of the machine, in whole searches of real processes: nothing is lost, nothing is charged to a recipe, nothing is left."""
+
+import os
+import signal
+import time
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+import yaml
+from test_search import SMALL, bench, rows
+
+from autoopt.study.stored import open_stored
+
+pytestmark = pytest.mark.slow
+__all__ = ["bench"]
+STAGES = ("search", "confirm", "final", "compress", "ablation")
+
+
+def trials_of(folder):
+    """The processes of trials in a folder, by the keys of the logs that they write."""
+    found = {}
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            log = (process / "fd" / "1").readlink()
+            if log.name == "log.txt" and log.is_relative_to(folder):
+                found[int(process.name)] = str(log.parent.relative_to(folder / "trials"))
+        except OSError:  # ended just now, or another user's
+            continue
+    return found
+
+
+def every_record(bench):
+    """What has to be the same wherever and whenever it ran, of every stage."""
+    stored = open_stored("s", str(bench.study.parent))
+    return {stage: rows(stored.records[stage]) for stage in STAGES} | {"test": [(r.key, r.score) for r in stored.records["test"]]}
+
+
+def test_a_trial_of_any_stage_that_is_killed_is_retried_and_changes_nothing(bench):
+    """Each is killed in its first attempt, from the preflight to the measurement on the test part."""
+    more = ("executor.workers=1", "compression=half", "study.compress=2")
+    bench.search(*more)
+    uncut, verdict = every_record(bench), bench.verdict
+    bench.study.rename(bench.study.with_name("uncut"))
+    process, killed = bench.start("search", *SMALL, *more), {}
+    while process.is_alive():
+        for pid, key in trials_of(bench.study).items():
+            if killed.setdefault(key, pid) == pid:
+                with suppress(ProcessLookupError):  # it has ended since
+                    os.kill(pid, signal.SIGKILL)
+    said = bench.end(process, 0)
+    assert killed.keys() >= {"preflight/baseline", "preflight/optimizer-sgd", "0", "compress-0", "0-final-0", "0-final-0-test"}, killed
+    assert said.count("is tried again: lost: killed by signal 9") >= len(killed) - 2, "of a few the outcome was on its way already"
+    assert every_record(bench) == uncut
+    assert (bench.verdict["gain"], bench.verdict["interval"]) == (verdict["gain"], verdict["interval"])
+    assert yaml.safe_load((bench.study / "space.yaml").read_text())["quarantined"] == []
+    bench.alone()
+
+
+def test_weights_that_were_damaged_before_they_are_measured_are_trained_again(bench):
+    more = ("executor.workers=1", "study.trials=2", "study.seeds=2")
+    bench.search(*more)
+    uncut, verdict = every_record(bench), bench.verdict
+    bench.study.rename(bench.study.with_name("uncut"))
+    process = bench.start("search", *SMALL, *more)
+    bench.until(lambda: any(key.endswith("-test") for key in trials_of(bench.study).values()))
+    os.kill(process.pid, signal.SIGKILL)
+    bench.end(process, -signal.SIGKILL)
+    damaged, gone = sorted(bench.study.glob("trials/*-final-*/model.safetensors"))[:2]
+    spoilt = bytearray(damaged.read_bytes())
+    spoilt[-9] ^= 1
+    spoilt[-1000] ^= 128
+    damaged.write_bytes(spoilt)
+    gone.unlink()
+    said = bench.search(*more)
+    assert "train the winner and the baseline on further seeds: 2 to go, 2 done before" in said
+    final = {key: rest for key, *rest in every_record(bench)["final"]}
+    assert final == {key: rest for key, *rest in uncut["final"]}
+    assert sorted(every_record(bench)["test"]) == sorted(uncut["test"])
+    assert (bench.verdict["gain"], bench.verdict["interval"]) == (verdict["gain"], verdict["interval"])
+    bench.alone()
+
+
+def test_the_time_ends_a_trial_that_hangs(bench):
+    began = time.monotonic()
+    said = bench.search("optimizer=adamw,mine:hangs", "study.time=12s", "study.trials=1000", "strategy=random", "executor.trial_time=1h")
+    assert time.monotonic() - began < 40, "the time, the start, and the trainings that a verdict needs"
+    assert "only the baseline was tried" in said or bench.verdict["counts"]["complete"] > 1
+    assert bench.verdict["counts"]["failed"] == 0, "no recipe is to blame for the end of the time"
+    bench.alone()
