@@ -18,6 +18,7 @@ COMMANDS = {
     "show": "show a study's verdict, or one of its trials",
     "plugins": "list, describe and check the installed techniques",
     "ui": "serve the MLflow pages of the runs",
+    "doctor": "check the packages, the devices, the plugins, the studies and the MLflow store",
 }
 CONFIGURED = ("search", "plan", "train")
 USER_CODE = (*CONFIGURED, "finish", "export", "plugins")
@@ -35,7 +36,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command.
 
     Returns:
-        0 done · 1 a bug · 2 bad input, nothing started · 3 done, but something is quarantined (under `--strict`) ·
+        0 done · 1 a bug, or a check found a fault (`doctor`, `plugins check`) · 2 bad input, nothing started · 3 done, but something is quarantined (under `--strict`) ·
         4 not concluded: a trial that it depends on failed · 75 a store cannot be written · 130, 143 interrupted, resumable.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
