@@ -52,6 +52,10 @@ SETTINGS: dict[str, tuple[Any, str]] = {
     "study.epochs": (int, "epochs of a full training"),
     "study.stopping": (bool, "stop bad trials at the strategy's rungs, by default at a ninth and at a third of their epochs"),
     "study.start": (str | None, "recipes to try first: files, studies (their winners) or NAME/17; several with spaces between"),
+    "study.compare": (
+        str | None,
+        "compare the options of a slot: equally many trials on the same seeds, the best of each on 5 or more fresh seeds",
+    ),
     "study.confirm": (int, "the greatest number of candidates that are trained again on fresh seeds"),
     "study.seeds": (int, "fresh seeds for the comparison of the winner with the baseline"),
     "study.ablation": (bool, "train the winner without parts of it: a tenth of the trials, but at least ten trainings, if it wins"),

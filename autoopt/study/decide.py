@@ -9,6 +9,7 @@ from typing import Any
 from autoopt.errors import NotConcluded
 from autoopt.recipe import Recipe
 from autoopt.study.alone import pool, why_alone
+from autoopt.study.compare import best_of_options
 from autoopt.study.compress import compress_front
 from autoopt.study.confirm import Candidate, Plan, candidates, fresh_seeds, measure_candidates, planned, replicate, room_left, share_of
 from autoopt.study.explore import BASELINE
@@ -61,6 +62,9 @@ def final_pair(study: Study, plan: Plan) -> list[Candidate]:
 
 def chosen(study: Study, plan: Plan) -> list[Candidate]:
     """The candidates, the best first."""
+    if study.settings["compare"]:
+        options = [one for one in best_of_options(study).values() if one.key != BASELINE]
+        return sorted(options, key=lambda c: -study.goal.first.sign * c.score)
     records = candidates(pool(study), study.goal, plan.candidates, believed(study))
     if len(records) < 2:
         return [Candidate(r.key, r.point) for r in records]
@@ -131,7 +135,7 @@ def verdict_of(study: Study, baseline: Candidate, winner: Candidate, plan: Plan)
         dropped=dict(study.space.dropped),
         quarantined=tuple(sorted(study.space.broken)),
         front=tuple(map(point, compress_front(study, compressed))),
-        test_opened_for=len({r.key.partition("-final-")[0] for r in study.journal.records(TEST)}),
+        test_opened_for=len({r.key.rsplit("-", 3)[0] for r in study.journal.records(TEST)}),
         seeds_planned=study.settings["seeds"] if len(baseline.records) < study.settings["seeds"] else 0,
         seeds_needed=seeds_needed,
         test_needed=test_needed,

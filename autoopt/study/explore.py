@@ -1,17 +1,20 @@
 """The search stage: the baseline, then what the strategy proposes, with bad trials stopped at rungs."""
 
 from collections.abc import Sequence
+from functools import partial
 
 from autoopt.config import Tree, compose
 from autoopt.errors import BadInput, NotConcluded
 from autoopt.orders import Order, Train
 from autoopt.space import Space
+from autoopt.strategy import AtRandom
 from autoopt.study.record import Record
 from autoopt.study.runner import Job, Result
 from autoopt.study.sampling import Proposal, Sampling, Values
 from autoopt.study.stages import SEARCH
 from autoopt.study.stored import recipe_overrides
 from autoopt.study.study import Study
+from autoopt.study.turns import turns_of
 
 BASELINE = "0"
 CURABLE = ("timeout", "oom_host")
@@ -25,15 +28,18 @@ def explore(study: Study) -> None:
         NotConcluded: the baseline failed; there is nothing to compare with.
     """
     space, total = study.space.trained(), study.settings["trials"]
-    strategy = study.strategy(space, study.goal)
+    turns = turns_of(study) if study.settings["compare"] else None
+    strategy = turns.strategy(partial(study.strategy, goal=study.goal)) if turns else study.strategy(space, study.goal)
+    total = turns.total(total) if turns else total
     rungs = strategy.rungs if study.settings["stopping"] else ()
     keep = bool(study.space.options["compression"])
 
     def order(key: str, seed: int, proposal: Proposal) -> Order:
         return Train(key=key, recipe=proposal.recipe, seed=seed, keep=keep, rungs=rungs)
 
-    rest = (space, strategy, order, total, study.seed, study.baseline, start(study.tree, space))
-    sampling = Sampling(SEARCH, study.journal, study.goal, study.budget, *rest)
+    rest = (space, strategy, order, total, study.seed, study.baseline, turns.start if turns else start(study.tree, space))
+    blind, abreast = (turns.strategy(AtRandom), turns.count) if turns else (None, 1)
+    sampling = Sampling(SEARCH, study.journal, study.goal, study.budget, *rest, blind=blind, abreast=abreast)
 
     def stop(job: Job, epoch: int, metrics: dict[str, float]) -> bool:
         return sampling.stop(job, epoch, metrics) and job.key != BASELINE

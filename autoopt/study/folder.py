@@ -33,7 +33,8 @@ def study_identity(tree: Tree) -> Tree:
     baseline = tree["baseline"] and yaml.safe_load(Path(tree["baseline"]).read_text())
     batches = {key: value for key, value in tree["batches"].items() if key not in READING}
     trainer = {key: value for key, value in tree["trainer"].items() if value is not None}
-    beside = {"batches": batches, "baseline": baseline, "study": {"epochs": tree["study"]["epochs"]}}
+    compared = {"compare": slot} if (slot := tree["study"]["compare"]) else {}
+    beside = {"batches": batches, "baseline": baseline, "study": {"epochs": tree["study"]["epochs"], **compared}}
     return {key: tree[key] for key in IDENTITY} | beside | ({"trainer": trainer} if trainer else {})
 
 

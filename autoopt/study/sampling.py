@@ -48,6 +48,8 @@ class Sampling:
         total: how many trials the stage has.
         first: the recipe of trial 0, where it is not a point of the space.
         start: the values of the trials after it, which the strategy does not choose.
+        blind: proposes instead of the strategy after a repetition; by default it draws from the whole space.
+        abreast: so many trials in a row have the same seed.
     """
 
     stage: Stage
@@ -61,6 +63,8 @@ class Sampling:
     seed: int
     first: Recipe | None = None
     start: Sequence[Values] = ()
+    blind: Strategy | None = None
+    abreast: int = 1
     history: dict[int, Evidence] = field(init=False)
     exhausted: bool = False
 
@@ -108,7 +112,7 @@ class Sampling:
         if number <= len(self.start):
             return self._proposal(number, self.start[number - 1] if number else {})
         for attempt in range(MAX_REPEATS):
-            strategy = AtRandom(self.space) if attempt else self.strategy
+            strategy = (self.blind or AtRandom(self.space)) if attempt else self.strategy
             values = strategy.propose(self.evidence(), number, derived_seed(self.seed, f"{self.stage.name} {attempt}"))
             if values is None:
                 return None
@@ -136,7 +140,8 @@ class Sampling:
     def _job(self, number: int, proposal: Proposal) -> Job:
         key = self.stage.key.format(number)
         self.history[number] = Evidence(number, "running", proposal.values)
-        return Job(self.order(key, derived_seed(self.seed, key), proposal), self.stage, number)
+        seed = derived_seed(self.seed, self.stage.key.format(number // self.abreast))
+        return Job(self.order(key, seed, proposal), self.stage, number)
 
 
 def history(journal: Journal, stage: Stage, goal: Goal) -> dict[int, Evidence]:

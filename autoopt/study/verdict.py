@@ -8,6 +8,7 @@ from typing import Any
 import yaml
 
 from autoopt.recipe import Recipe
+from autoopt.study.comparison import Comparison, read_comparison
 
 LEVEL = 0.95
 
@@ -188,6 +189,7 @@ class Verdict:
         rungs: by epoch, the rank correlation of the value at a rung with the final score, over the complete trials.
         edges: the winner's values at the ends of their ranges.
         ablation: what each change of the baseline gives; `None` where the winner did not win.
+        comparison: of the options of a slot; `None` where none is compared.
     """
 
     study: str
@@ -219,6 +221,7 @@ class Verdict:
     rungs: Mapping[int, float] = field(default_factory=dict)
     edges: tuple[Edge, ...] = ()
     ablation: Ablation | None = None
+    comparison: Comparison | None = None
 
     @property
     def better(self) -> bool:
@@ -253,6 +256,7 @@ def read_verdict(tree: Mapping[str, Any]) -> Verdict:
         "importance": tree["importance"] and Importance(**tree["importance"]),
         "edges": tuple(Edge(**edge) for edge in tree["edges"]),
         "ablation": tree["ablation"] and read_ablation(tree["ablation"]),
+        "comparison": tree["comparison"] and read_comparison(tree["comparison"]),
     }
     return Verdict(**{**values, **nested, "interval": tuple(tree["interval"]), "quarantined": tuple(tree["quarantined"])})
 
