@@ -1,6 +1,7 @@
 """`autoopt plan`"""
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from tempfile import TemporaryDirectory
 from typing import Any
 
@@ -11,10 +12,12 @@ from autoopt.domain import Choice, Range
 from autoopt.slots import SLOTS
 from autoopt.space import Domain, Option, Pin, Space
 from autoopt.study.ablation import trainings_for
+from autoopt.study.compare import seeds_of
 from autoopt.study.confirm import planned, share_of
 from autoopt.study.search import Warm, warm
 from autoopt.study.settled import Settled
 from autoopt.study.study import strategy_of
+from autoopt.study.turns import arms_of
 from autoopt.terminal import Progress
 
 
@@ -117,19 +120,24 @@ def outside(value: Pin | Domain, advised: Range | Choice | None) -> str:
 def budget(ready: Warm, settled: Settled) -> Iterator[str]:
     node, folds = ready.tree["study"], ready.facts["folds"]
     confirm = planned(share_of(node["trials"], node["seeds"]), node["seeds"], node["confirm"])
+    options = len(arms_of(settled.space.trained(), node["compare"])) if node["compare"] else 0
+    trials, seeds = node["trials"] - (node["trials"] % options if options else 0), seeds_of(node["seeds"])
+    confirm = replace(confirm, candidates=1, seeds=0) if options else confirm
     compressions = node["compress"] if settled.space.options["compression"] else 0
-    yield f"  search    {node['trials']} trials of {node['epochs']} epochs" + (f", for {node['time']} at most" if node["time"] else "")
+    yield f"  search    {trials} trials of {node['epochs']} epochs" + (f", for {node['time']} at most" if node["time"] else "")
     if node["stopping"] and (rungs := strategy_of(ready.tree, settled.space.trained(), settled.goal).rungs):
         yield f"  rungs     bad trials end after epoch {' or '.join(map(str, rungs))}"
     if compressions:
         yield f"  compress  {compressions} compressions of the best {confirm.candidates}"
+    if options:
+        yield f"  compare   {trials // options} trials of each {node['compare']}; the best of each on {seeds} fresh seeds"
     if confirm.candidates > 1:
         yield f"  confirm   the best {confirm.candidates}, {confirm.seeds} fresh seeds each"
     yield f"  final     the winner and the baseline, {confirm.final} further seeds each"
     ablation = trainings_for(node["trials"], node["seeds"]) if node["ablation"] else 0
     if ablation:
         yield f"  ablation  at most {ablation} trainings of recipes between the baseline and the winner, if it wins"
-    trainings = (node["trials"] + confirm.trainings + ablation) * folds
+    trainings = (trials + options * seeds + confirm.trainings + ablation) * folds
     tried = f" and {compressions} compressions" if compressions else ""
     workers = ready.runner.executor.workers
     yield f"  in all    {trainings} trainings{tried}, {workers} at a time; at most {trainings * node['epochs']} epochs"

@@ -15,6 +15,7 @@ from autoopt.study.verdict import LEVEL
 Rows = list[tuple[str, ...]]
 """The first row is the header."""
 SIGNIFICANT = 1 - LEVEL
+DASH = "–"
 LATEX = str.maketrans({c: f"\\{c}" for c in "&%$#_{}"} | {"±": "$\\pm$", "–": "--"})
 
 
@@ -26,19 +27,19 @@ def comparison_title(comparison: Comparison) -> str:
 def comparison_rows(comparison: Comparison) -> Rows:
     """A row for each option: its mean, its difference to the first, how soon it is as good as that, and how often it fails."""
     first = comparison.options[0].option
-    cells = f"difference to {first}", "p (Holm)", f"as good as {first}", "training time", "failed trials", "recipe"
+    cells = f"difference to {first}", "p (Holm)", f"as good as {first}", "training time", "failed trials", "best trial"
     header = (comparison.slot, comparison.objective, *cells)
     return [header, *(option_row(row, row.option == first) for row in comparison.options)]
 
 
 def option_row(row: OptionResult, first: bool) -> tuple[str, ...]:
     if row.mean is None:
-        return (row.option, "no trial could be confirmed", "", "", "", "", failed_text(row), "")
-    difference = "" if first or row.difference is None else with_interval(row.difference, row.difference_interval, "+")
+        return (row.option, "no trial could be confirmed", DASH, DASH, DASH, DASH, failed_text(row), DASH)
+    difference = DASH if first or row.difference is None else with_interval(row.difference, row.difference_interval, "+")
     epochs = f"after {row.epochs} epoch{'' if row.epochs == 1 else 's'}" if row.epochs else "never"
-    seconds = "" if row.seconds is None else f"{row.seconds:.2f} s"
-    p = "" if row.p is None else f"{row.p:.3f}" if row.p >= 0.001 else "<0.001"
-    return row.option, with_interval(row.mean, row.interval), difference, p, epochs, seconds, failed_text(row), row.title
+    seconds = DASH if row.seconds is None else f"{row.seconds:.2f} s"
+    p = DASH if row.p is None else f"{row.p:.3f}" if row.p >= 0.001 else "<0.001"
+    return row.option, with_interval(row.mean, row.interval), difference, p, epochs, seconds, failed_text(row), row.trial
 
 
 def with_interval(value: float, interval: tuple[float, float], sign: str = "") -> str:
@@ -57,13 +58,14 @@ def tuning_title(comparison: Comparison) -> str:
 
 def tuning_rows(comparison: Comparison) -> Rows:
     """The best score of each option after 1, 2, 4, … trials."""
-    counts = sorted({comparison.trials, *(2**i for i in range(12) if 2**i < comparison.trials)})
+    most = comparison.trials
+    counts = [*(2**i for i in range(most.bit_length()) if 2**i < most), *([most] if most else [])]
     header = (comparison.slot, *map(str, counts))
     return [header, *((row.option, *(score_text(row.best[count - 1]) for count in counts)) for row in comparison.options)]
 
 
 def score_text(score: float | None) -> str:
-    return "–" if score is None else f"{score:.4f}"
+    return DASH if score is None else f"{score:.4f}"
 
 
 def comparison_lines(comparison: Comparison) -> Iterator[str]:
@@ -76,6 +78,8 @@ def comparison_lines(comparison: Comparison) -> Iterator[str]:
         f"No difference to {first.option} could be shown": [name for name, (p, _) in known.items() if p >= SIGNIFICANT],
     }
     yield from (f"{words}: {', '.join(names)}." for words, names in groups.items() if names)
+    if len(known) > 1:
+        yield f"Each interval is for itself; p is corrected for the {len(known)} comparisons, and tells what is significant."
     if any(p >= SIGNIFICANT for p, _ in known.values()):
         yield f"More seeds than {comparison.seeds} (study.seeds) narrow the intervals; more trials (study.trials) tune each option better."
     if comparison.seeds == 1:
@@ -95,7 +99,7 @@ def markdown_table(rows: Sequence[Sequence[str]]) -> str:
 
 
 def as_latex(comparison: Comparison) -> str:
-    """The first table as a `tabular` of booktabs, without the recipes."""
+    """The first table as a `tabular` of booktabs, without the trials."""
     header, *rows = [[cell.translate(LATEX) for cell in row[:-1]] for row in comparison_rows(comparison)]
     lines = [f"  {' & '.join(row)} \\\\" for row in (header, *rows)]
     about = f"% {comparison_title(comparison)}\n% needs \\usepackage{{booktabs}}"
@@ -109,15 +113,19 @@ def comparison_records(comparison: Comparison) -> list[dict[str, Any]]:
 
 
 def option_record(row: OptionResult) -> dict[str, Any]:
-    low, high = row.interval
-    difference_low, difference_high = row.difference_interval
+    (low, high), (difference_low, difference_high) = map(ends, (row.interval, row.difference_interval))
     return {
-        "option": row.option, "trial": row.trial, "mean": row.mean, "low": low, "high": high,
+        "option": row.option, "trial": row.trial, "recipe": row.title, "mean": row.mean, "low": low, "high": high,
         "difference": row.difference, "difference_low": difference_low, "difference_high": difference_high, "p_holm": row.p,
         "epochs_to_first": row.epochs, "seconds_to_first": row.seconds, "trials": row.trials, "failed": row.failed,
         **{f"seed_{place}": score for place, score in enumerate(row.scores)},
         **{f"best_of_{place}": score for place, score in enumerate(row.best, 1)},
     }  # fmt: skip
+
+
+def ends(interval: tuple[float, float]) -> tuple[float | None, float | None]:
+    """Both ends of an interval; nothing where it is unknown."""
+    return interval if isfinite(interval[0]) else (None, None)
 
 
 def as_csv(comparison: Comparison) -> str:

@@ -86,7 +86,7 @@ def compared_options(verdict: Verdict) -> Iterator[str | Table]:
         return
     for title, rows in ((comparison_title(found), comparison_rows(found)), (tuning_title(found), tuning_rows(found))):
         yield from (title, table_of_rows(rows), "")
-    yield from (*comparison_lines(found), "")
+    yield from (*comparison_lines(found), f"The tables are in {verdict.folder}/comparison.md, .csv and .tex.", "")
 
 
 def table_of_rows(rows: Sequence[Sequence[str]]) -> Table:

@@ -111,8 +111,8 @@ def measured_options(study: Study, confirmed: Mapping[str, Candidate]) -> tuple[
     if not all(candidate.tests and all(test.score is not None for test in candidate.tests) for candidate in done):
         study.runner.screen.say("the options cannot be measured on the test part, so they are compared on the validation part")
         return "validation", dict(confirmed)
-    for candidate in confirmed.values():
-        for record in candidate.records:
+    for candidate in done:
+        for record in candidate.records:  # those that the end of the time left unmeasured keep theirs
             study.runner.executor.store.forget(record.key)
     return "test", dict(zip(confirmed, done, strict=True))
 

@@ -27,19 +27,7 @@ def explore(study: Study) -> None:
     Raises:
         NotConcluded: the baseline failed; there is nothing to compare with.
     """
-    space, total = study.space.trained(), study.settings["trials"]
-    turns = turns_of(study) if study.settings["compare"] else None
-    strategy = turns.strategy(partial(study.strategy, goal=study.goal)) if turns else study.strategy(space, study.goal)
-    total = turns.total(total) if turns else total
-    rungs = strategy.rungs if study.settings["stopping"] else ()
-    keep = bool(study.space.options["compression"])
-
-    def order(key: str, seed: int, proposal: Proposal) -> Order:
-        return Train(key=key, recipe=proposal.recipe, seed=seed, keep=keep, rungs=rungs)
-
-    rest = (space, strategy, order, total, study.seed, study.baseline, turns.start if turns else start(study.tree, space))
-    blind, abreast = (turns.strategy(AtRandom), turns.count) if turns else (None, 1)
-    sampling = Sampling(SEARCH, study.journal, study.goal, study.budget, *rest, blind=blind, abreast=abreast)
+    sampling = sampling_for(study)
 
     def stop(job: Job, epoch: int, metrics: dict[str, float]) -> bool:
         return sampling.stop(job, epoch, metrics) and job.key != BASELINE
@@ -51,12 +39,32 @@ def explore(study: Study) -> None:
             sampling.tell(result)
 
     records = study.journal.records(SEARCH)
-    study.runner.screen.stage(SEARCH, total, len(records))
+    study.runner.screen.stage(SEARCH, sampling.total, len(records))
     study.runner.screen.earlier(records)
     refuse_failed_baseline(records)
     study.runner.run(sampling.jobs(), done, stop)
     if sampling.exhausted:
-        study.runner.screen.say(f"{len(sampling.history)} trials, not {total}: every recipe of the space was tried")
+        study.runner.screen.say(f"{len(sampling.history)} trials, not {sampling.total}: every recipe of the space was tried")
+
+
+def sampling_for(study: Study) -> Sampling:
+    """The sampling of the search: by one strategy, or by one for each option that is compared."""
+    space, total, first = study.space.trained(), study.settings["trials"], study.baseline
+    turns = turns_of(study) if study.settings["compare"] else None
+    strategy = turns.strategy(partial(study.strategy, goal=study.goal)) if turns else study.strategy(space, study.goal)
+    rungs = strategy.rungs if study.settings["stopping"] else ()
+    keep = bool(study.space.options["compression"])
+
+    def order(key: str, seed: int, proposal: Proposal) -> Order:
+        return Train(key=key, recipe=proposal.recipe, seed=seed, keep=keep, rungs=rungs)
+
+    rest = (SEARCH, study.journal, study.goal, study.budget, space, strategy, order)
+    if turns is None:
+        return Sampling(*rest, total, study.seed, first, start(study.tree, space))
+    total = turns.total(total)
+    names = ", ".join(arm.name for arm in turns.arms)
+    study.runner.screen.say(f"comparing {study.settings['compare']}: {total // turns.count} trials each of {names}")
+    return Sampling(*rest, total, study.seed, first, turns.start, blind=turns.strategy(AtRandom), abreast=turns.count)
 
 
 def start(tree: Tree, space: Space) -> list[Values]:

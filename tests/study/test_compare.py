@@ -3,7 +3,7 @@
 import csv
 import re
 import sys
-from dataclasses import replace
+from dataclasses import fields, replace
 from io import StringIO
 from math import inf
 from pathlib import Path
@@ -12,10 +12,12 @@ from types import SimpleNamespace
 import pytest
 from scipy.stats import ttest_rel
 
+from autoopt.api import Searched
+from autoopt.commands.show import study_text
 from autoopt.config import compose
 from autoopt.errors import BadInput
 from autoopt.goal import Objective
-from autoopt.report.comparison import as_csv, as_latex, as_markdown_text, comparison_lines, comparison_rows
+from autoopt.report.comparison import as_csv, as_latex, as_markdown_text, comparison_lines, comparison_rows, tuning_rows
 from autoopt.space import Space
 from autoopt.strategy import AtRandom, Evidence
 from autoopt.study.compare import best_so_far, holm, interval_of, paired, reached
@@ -306,17 +308,48 @@ SAID = Comparison(
 
 def test_the_rows_of_the_table():
     assert comparison_rows(SAID) == [
-        ("optimizer", "val_accuracy", "difference to adamw", "p (Holm)", "as good as adamw", "training time", "failed trials", "recipe"),
-        ("adamw", "0.9100 ± 0.0100", "", "", "after 7 epochs", "1.50 s", "0 of 8", "adamw cosine"),
-        ("my_opt", "0.9500 ± 0.0100", "+0.0400 ± 0.0100", "<0.001", "after 1 epoch", "0.25 s", "2 of 8", "my_opt"),
-        ("sgd", "0.9050 ± 0.0050", "-0.0050 ± 0.0150", "0.300", "never", "", "0 of 8", "sgd"),
-        ("gd", "no trial could be confirmed", "", "", "", "", "8 of 8", ""),
+        (
+            "optimizer",
+            "val_accuracy",
+            "difference to adamw",
+            "p (Holm)",
+            "as good as adamw",
+            "training time",
+            "failed trials",
+            "best trial",
+        ),
+        ("adamw", "0.9100 ± 0.0100", "–", "–", "after 7 epochs", "1.50 s", "0 of 8", "4"),
+        ("my_opt", "0.9500 ± 0.0100", "+0.0400 ± 0.0100", "<0.001", "after 1 epoch", "0.25 s", "2 of 8", "7"),
+        ("sgd", "0.9050 ± 0.0050", "-0.0050 ± 0.0150", "0.300", "never", "–", "0 of 8", "5"),
+        ("gd", "no trial could be confirmed", "–", "–", "–", "–", "8 of 8", "–"),
     ]
     assert list(comparison_lines(SAID)) == [
         "Significantly better than adamw: my_opt.",
         "No difference to adamw could be shown: sgd.",
+        "Each interval is for itself; p is corrected for the 2 comparisons, and tells what is significant.",
         "More seeds than 5 (study.seeds) narrow the intervals; more trials (study.trials) tune each option better.",
     ]
+    assert list(comparison_lines(replace(SAID, seeds=1, options=SAID.options[:1]))) == [
+        "A single seed shows no variance; give a longer study.time."
+    ]
+
+
+def test_an_unknown_interval_is_left_out(tmp_path):
+    single = OptionResult("adamw", 8, 0, [0.9] * 8, "4", "adamw", {}, [0.9], 0.9, (-inf, inf), 7, 1.5)
+    (row,) = csv.DictReader(StringIO(as_csv(replace(SAID, seeds=1, options=(single,)))))
+    assert (row["mean"], row["low"], row["high"]) == ("0.9", "", "")
+    assert comparison_rows(replace(SAID, options=(single,)))[1][1] == "0.9000"
+
+
+def test_a_comparison_from_python(compared):
+    verdict, study = compared
+    searched = Searched(**{f.name: getattr(verdict, f.name) for f in fields(verdict)})
+    table = searched.options()
+    assert list(table.index) == ["adamw", "momentum"] and table.loc["momentum", "difference"] == verdict.comparison.options[1].difference
+    assert "difference to adamw" in searched._repr_html_()
+    assert "Comparison of optimizer in val_accuracy on the test split" in study_text(study)
+    with pytest.raises(BadInput, match=r"no options are compared; give study\.compare=SLOT"):
+        replace(searched, comparison=None).options()
 
 
 def test_the_files_of_a_comparison(compared):
@@ -333,3 +366,9 @@ def test_the_files_of_a_comparison(compared):
         len({line.count("|") for line in as_markdown_text(SAID).splitlines() if re.match(r"\| (optimizer \| val|my_opt \| 0\.95)", line)})
         == 1
     )
+
+
+def test_a_comparison_that_was_concluded_at_its_first_trial():
+    begun = replace(SAID, seeds=0, options=(OptionResult("adamw", 0, 0, []), OptionResult("sgd", 0, 0, [])))
+    assert tuning_rows(begun) == [("optimizer",), ("adamw",), ("sgd",)] and "no trial could be confirmed" in as_markdown_text(begun)
+    assert tuning_rows(SAID)[0][1:] == ("1", "2", "4", "8")
