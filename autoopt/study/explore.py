@@ -14,7 +14,7 @@ from autoopt.study.sampling import Proposal, Sampling, Values
 from autoopt.study.stages import SEARCH
 from autoopt.study.stored import recipe_overrides
 from autoopt.study.study import Study
-from autoopt.study.turns import turns_of
+from autoopt.study.turns import check_size, turns_of
 
 BASELINE = "0"
 CURABLE = ("timeout", "oom_host")
@@ -62,6 +62,8 @@ def sampling_for(study: Study) -> Sampling:
     if turns is None:
         return Sampling(*rest, total, study.seed, first, start(study.tree, space))
     total = turns.total(total)
+    for arm in turns.arms:
+        check_size(arm, study.settings["compare"], total // turns.count, turns.count)
     names = ", ".join(arm.name for arm in turns.arms)
     study.runner.screen.say(f"comparing {study.settings['compare']}: {total // turns.count} trials each of {names}")
     return Sampling(*rest, total, study.seed, first, turns.start, blind=turns.strategy(AtRandom), abreast=turns.count)

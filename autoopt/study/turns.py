@@ -90,7 +90,7 @@ def turns_of(study: Study) -> Turns:
     """The options that the study compares, that of the baseline first.
 
     Raises:
-        BadInput: there are fewer than two, the baseline has none of them, or one has fewer recipes than trials.
+        BadInput: there are fewer than two, too few trials for them, or the baseline has none of them.
     """
     slot, space = study.settings["compare"], study.space.trained()
     arms = arms_of(space, slot)
@@ -103,8 +103,6 @@ def turns_of(study: Study) -> Turns:
     if first not in [arm.name for arm in arms]:
         raise BadInput(f"study.compare={slot}: the baseline has {first}; name it among the options, {slot}={first},…")
     arms.sort(key=lambda arm: arm.name != first)
-    for arm in arms:
-        check_size(arm, slot, study.settings["trials"] // len(arms), len(arms))
     return Turns(arms)
 
 
