@@ -3,6 +3,7 @@
 import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from math import inf
 from typing import Protocol, TypeVar
 
@@ -122,21 +123,31 @@ class Objective:
 
 @dataclass(frozen=True)
 class Bound:
-    """The most that a metric may be, such as `latency_ms` at most 2."""
+    """A limit of a metric: the most that it may be where less is better, else the least."""
 
-    metric: str
-    at_most: float
+    metric: Objective
+    limit: float
 
-    def holds(self, metrics: Mapping[str, float]) -> bool:
-        return metrics.get(self.metric, inf) <= self.at_most
+    def excess(self, metrics: Mapping[str, float]) -> float:
+        """By which share of the limit a model misses it: 0 where it is kept, infinite where the metric was not measured."""
+        value = self.metric.value(metrics)
+        return inf if value is None else max(0.0, self.metric.sign * (self.limit - value)) / (abs(self.limit) or 1.0)
+
+    def __str__(self) -> str:
+        return f"{self.metric.name} {'at least' if self.metric.sign > 0 else 'at most'} {self.limit:g}"
 
 
 @dataclass(frozen=True)
 class Goal:
-    """Objectives, the most important first, and bounds. The first objective decides at rungs and in the verdict."""
+    """Objectives, the most important first, and bounds. The first objective decides at rungs and in the verdict.
+
+    Args:
+        best_epoch: a trial's best epoch counts, not its last.
+    """
 
     objectives: tuple[Objective, ...]
     bounds: tuple[Bound, ...] = ()
+    best_epoch: bool = False
 
     @property
     def first(self) -> Objective:
@@ -149,11 +160,29 @@ class Goal:
     @property
     def timed(self) -> bool:
         """Whether an objective or a bound takes a stopwatch, so that trials run alone."""
-        names = (*(objective.name for objective in self.objectives), *(bound.metric for bound in self.bounds))
-        return any(takes_stopwatch(name) for name in names)
+        return any(takes_stopwatch(metric.name) for metric in (*self.objectives, *(bound.metric for bound in self.bounds)))
 
-    def feasible(self, metrics: Mapping[str, float]) -> bool:
-        return all(bound.holds(metrics) for bound in self.bounds)
+    def curve(self, values: Mapping[int, float]) -> dict[int, float]:
+        """What a trial is worth after each epoch, by the first objective's value at each: that value, or the best so far."""
+        better = max if self.first.sign > 0 else min
+        epochs = sorted(values)
+        counted = accumulate((values[e] for e in epochs), better) if self.best_epoch else (values[e] for e in epochs)
+        return dict(zip(epochs, counted, strict=True))
+
+    def violation(self, metrics: Mapping[str, float]) -> float:
+        """How far a model misses the bounds, as shares of their limits added up; 0 where it keeps all of them."""
+        return sum(bound.excess(metrics) for bound in self.bounds)
+
+    def nearest_to_bounds(self, trials: Sequence[AnyScored]) -> AnyScored | None:
+        """The complete trial that misses the bounds least; None where none is complete, or one keeps them."""
+        complete = [t for t in trials if t.state == "complete"]
+        nearest = min(complete, key=lambda t: self.violation(t.metrics), default=None)
+        return nearest if nearest is not None and self.violation(nearest.metrics) else None
+
+    def missed(self, metrics: Mapping[str, float]) -> str:
+        """The bounds that a model misses, with what it has: `latency_ms at most 2 (2.41)`."""
+        values = ((bound, bound.metric.value(metrics)) for bound in self.bounds if bound.excess(metrics))
+        return " and ".join(f"{bound} ({'not measured' if value is None else f'{value:.3g}'})" for bound, value in values)
 
     def scores(self, trial: Scored) -> tuple[float, ...] | None:
         """A value for each objective; None where one was not measured."""
@@ -163,7 +192,7 @@ class Goal:
 
     def rank(self, trials: Sequence[AnyScored]) -> list[AnyScored]:
         """The complete trials within the bounds, the best first; of equal trials the smaller model."""
-        ended = [t for t in trials if t.state == "complete" and t.score is not None and self.feasible(t.metrics)]
+        ended = [t for t in trials if t.state == "complete" and t.score is not None and not self.violation(t.metrics)]
         return sorted(ended, key=lambda t: (-self.first.sign * (t.score or 0.0), t.metrics.get("size_mb", 0.0)))
 
     def front(self, trials: Sequence[AnyScored], noise: Mapping[str, float] | None = None) -> list[AnyScored]:

@@ -26,6 +26,11 @@ class Recipe:
         return int(self.tree["study"]["epochs"])
 
     @property
+    def best_epoch(self) -> bool:
+        """Whether the best epoch counts, not the last one."""
+        return self.tree["study"].get("value") == "best"
+
+    @property
     def trainer(self) -> dict[str, Any]:
         """The arguments of Lightning's Trainer that are set; recipes of older versions have none."""
         return {name: value for name, value in self.tree.get("trainer", {}).items() if value is not None}

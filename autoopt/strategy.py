@@ -28,6 +28,7 @@ class Evidence:
         values: the chosen values, by the path of their domain; empty where the trial is not a point of the space.
         scores: of a complete trial, a value for each objective of the goal.
         curve: the first objective by epoch.
+        violation: how far a complete trial misses the bounds of the goal, 0 where it keeps them.
     """
 
     number: int
@@ -35,6 +36,7 @@ class Evidence:
     values: Mapping[str, Any]
     scores: tuple[float, ...] = ()
     curve: Mapping[int, float] = field(default_factory=dict)
+    violation: float = 0.0
 
 
 class Strategy(ABC):

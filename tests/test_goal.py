@@ -158,13 +158,16 @@ def test_rank_takes_complete_trials_within_the_bounds_and_of_equals_the_smaller(
     ]
     assert keys(Goal((ACCURACY,)).rank(trials)) == ["c", "b", "a", "g", "h"]
     assert keys(Goal((Objective("x", "minimize"),)).rank(trials)) == ["h", "a", "g", "c", "b"]
-    assert keys(Goal((ACCURACY,), (Bound("size_mb", 1.5),)).rank(trials)) == ["c", "g"], "what was not measured is not within a bound"
+    assert keys(Goal((ACCURACY,), (Bound(SIZE, 1.5),)).rank(trials)) == ["c", "g"], "what was not measured is not within a bound"
 
 
 def test_a_bound_includes_its_end():
-    assert Bound("latency_ms", 2.0).holds({"latency_ms": 2.0})
-    assert not Bound("latency_ms", 2.0).holds({"latency_ms": 2.1})
-    assert not Bound("latency_ms", 2.0).holds({})
+    at_most = Bound(Objective("latency_ms", "minimize"), 2.0)
+    assert [at_most.excess(measured) for measured in ({"latency_ms": 2.0}, {"latency_ms": 3.0}, {})] == [0.0, 0.5, inf]
+    at_least = Bound(Objective("val_recall", "maximize"), 0.8)
+    assert [at_least.excess({"val_recall": value}) for value in (0.9, 0.8, 0.4)] == [0.0, 0.0, 0.5]
+    assert Goal((ACCURACY,), (at_most, at_least)).violation({"latency_ms": 3.0, "val_recall": 0.4}) == 1.0
+    assert (str(at_most), str(at_least)) == ("latency_ms at most 2", "val_recall at least 0.8")
 
 
 def test_the_front_holds_what_no_other_equals_in_every_objective():
@@ -198,8 +201,15 @@ def test_of_equal_scores_the_front_keeps_the_one_that_is_smaller_and_as_fast_wit
         (Goal((ACCURACY,)), False),
         (Goal((LATENCY,)), True),
         (Goal((ACCURACY, LATENCY)), True),
-        (Goal((ACCURACY,), (Bound("latency_ms", 1),)), True),
+        (Goal((ACCURACY,), (Bound(Objective("latency_ms", "minimize"), 1),)), True),
     ],
 )
 def test_a_goal_with_a_stopwatch_runs_trials_alone(goal, timed):
     assert goal.timed is timed
+
+
+def test_what_a_trial_is_worth_after_each_epoch():
+    values = {3: 0.4, 1: 0.5, 2: 0.7}
+    assert Goal((ACCURACY,)).curve(values) == {1: 0.5, 2: 0.7, 3: 0.4}
+    assert Goal((ACCURACY,), best_epoch=True).curve(values) == {1: 0.5, 2: 0.7, 3: 0.7}
+    assert Goal((LOSS,), best_epoch=True).curve(values) == {1: 0.5, 2: 0.5, 3: 0.4}

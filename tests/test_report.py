@@ -13,7 +13,20 @@ from autoopt.report.reasons import ablation_rows, ablation_title, reasons
 from autoopt.report.sentence import compared, conclusion
 from autoopt.report.terminal import changes, closing, duration, plain_text
 from autoopt.slots import SLOTS
-from autoopt.study.verdict import Ablation, Edge, Effect, Importance, Point, Rival, Side, Simpler, Verdict, mean_metrics, read_verdict
+from autoopt.study.verdict import (
+    Ablation,
+    Edge,
+    Effect,
+    Importance,
+    Limit,
+    Point,
+    Rival,
+    Side,
+    Simpler,
+    Verdict,
+    mean_metrics,
+    read_verdict,
+)
 
 BARE = {"batches": {"size": 64, "sampler": None}, "split": {"seed": 0}, **{slot: {} for slot in SLOTS}}
 COSTS = {"latency_ms": 0.5, "size_mb": 1.25, "parameters": 12345.0}
@@ -52,6 +65,7 @@ def verdict(gain=0.3, low=0.2, high=0.4, **fields):
 
 
 UNKNOWN = (-inf, inf)
+LIMIT = Limit("latency_ms at most 2", 2.414, 1.5, ("baseline",))
 ABLATION = Ablation(
     2,
     (
@@ -147,6 +161,15 @@ SENTENCES = [
         verdict(0.0, 0.0, 0.0, winner=side("0", 0.5), alone="only the baseline was tried, because study.trials=1"),
         "There is nothing to compare the baseline with: only the baseline was tried, because study.trials=1.",
     ),
+    (
+        verdict(gain=-0.1, low=-0.2, high=-0.05, limits=(LIMIT,)),
+        "Trial 7 keeps the bounds; the baseline misses latency_ms at most 2 (2.41): gain in val_accuracy on the test split -0.1000, "
+        "95 % interval -0.2000 to -0.0500.",
+    ),
+    (
+        verdict(limits=(LIMIT, replace(LIMIT, winner=None, missed=("winner",)))),
+        f"Trial 7 missed latency_ms at most 2 (not measured) in the last comparison: {GAIN} +0.2000 to +0.4000.",
+    ),
     (verdict(seeds_planned=5), f"Trial 7 is better than the baseline: {GAIN} +0.2000 to +0.4000 (the time ended after 3 of 5 seeds)."),
 ]
 
@@ -159,7 +182,13 @@ def test_the_conclusion(given, sentence):
 @pytest.mark.parametrize(("given", "_"), SENTENCES)
 def test_it_comes_back_from_yaml(given, _):
     given = replace(given, importance=IMPORTANCE, edges=(EDGE,), ablation=ABLATION, searched=0.75, rival=Rival("3", 0.84))
-    given = replace(given, front=(Point("compress-1", "half", 0.5, 1.0, 2.0),), dropped={"a/b": "no"}, quarantined=("a/b",))
+    given = replace(
+        given,
+        front=(Point("compress-1", "half", {"val_accuracy": 0.5, "latency_ms": 1.0}),),
+        limits=(LIMIT,),
+        dropped={"a/b": "no"},
+        quarantined=("a/b",),
+    )
     tree = yaml.safe_load(given.yaml(conclusion="x"))
     assert read_verdict(tree) == given
     assert next(iter(tree)) == "conclusion", "people read it first"
@@ -168,6 +197,26 @@ def test_it_comes_back_from_yaml(given, _):
 def test_better_is_said_of_a_part_that_did_not_choose_the_winner():
     assert verdict().better and verdict(part="training").better
     assert not verdict(part="validation").better and not verdict(low=-0.1).better and not verdict(winner=side("0", 0.5)).better
+
+
+@pytest.mark.parametrize(
+    ("low", "missed", "best", "better"),
+    [
+        (0.1, (), "winner", True),
+        (0.1, ("winner",), "baseline", False),
+        (0.1, ("baseline",), "winner", True),
+        (0.1, ("baseline", "winner"), "winner", False),
+        (-0.1, ("baseline",), "winner", False),
+        (-0.1, ("baseline", "winner"), "baseline", False),
+    ],
+)
+def test_who_alone_keeps_the_bounds_is_best(low, missed, best, better):
+    given = verdict(low=low, limits=(LIMIT if missed == ("baseline",) else replace(LIMIT, missed=missed),))
+    assert given.best is getattr(given, best) and given.better is better
+
+
+def test_a_bound_is_told_with_what_both_sides_have():
+    assert list(reasons(verdict(limits=(LIMIT,)))) == ["Bound: latency_ms at most 2; the winner has 1.5, the baseline 2.41."]
 
 
 @pytest.mark.parametrize("part", ["test", "validation"])
@@ -327,9 +376,13 @@ def test_what_only_one_side_measured_is_no_row():
     assert columns(table)[0][2:] == ["recipe"]
 
 
+POINTS = {("compress-1", "half"): (0.5, 1.0, 0.0001), ("compress-2", "keep"): (0.6, 2.0, 0.01)}
+
+
 def test_the_front_is_a_table_of_its_own():
-    points = Point("compress-1", "half", 0.5, 1.0, 0.0001), Point("compress-2", "keep", 0.6, 2.0, 0.01)
-    _table, _, front, blank, *_ = closed(verdict(front=points))
+    names = ("val_accuracy", "latency_ms", "size_mb")
+    points = [Point(*of, dict(zip(names, values, strict=True))) for of, values in POINTS.items()]
+    _table, _, front, blank, *_ = closed(verdict(front=tuple(points)))
     assert blank == ""
     assert [(column.header, column.justify) for column in front.columns] == [
         ("trial", "left"),

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import hydra
 import yaml
 
-from autoopt.config import SETTINGS, Tree, allow, compose, prepared, presets, split_up
+from autoopt.config import ABOUT, Tree, allow, compose, prepared, presets, split_up
 from autoopt.errors import BadInput
 from autoopt.slots import PLUG_POINTS, SLOTS, Slot
 from autoopt.technique import available
@@ -104,7 +104,7 @@ def to_hydra(arguments: Sequence[str]) -> None:
 
 def help_text(command: str) -> str:
     """The slots and the plug-points with their techniques, the settings, and the grammar."""
-    settings = "\n".join(f"  {key:<24} {about}" for key, (_, about) in SETTINGS.items())
+    settings = "\n".join(f"  {key:<24} {about}" for key, about in ABOUT.items())
     recipe = " [recipe=FILE|STUDY|STUDY/TRIAL]" if command == "train" else ""
     return (
         f"Usage: autoopt {command} [FILE.yaml]{recipe} [key=value …] [trust=module:object,…] [--cfg job]\n\n"

@@ -1,7 +1,8 @@
 """`autoopt plan`"""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from statistics import mean
 from tempfile import TemporaryDirectory
 from typing import Any
 
@@ -9,14 +10,16 @@ from autoopt import grammar
 from autoopt.commands.options import read_options
 from autoopt.config import SEARCHED
 from autoopt.domain import Choice, Range
+from autoopt.report.terminal import duration
 from autoopt.slots import SLOTS
 from autoopt.space import Domain, Option, Pin, Space
 from autoopt.study.ablation import trainings_for
 from autoopt.study.compare import seeds_of
-from autoopt.study.confirm import planned, share_of
+from autoopt.study.confirm import Plan, planned, race_trainings, share_of
 from autoopt.study.search import Warm, warm
 from autoopt.study.settled import Settled
 from autoopt.study.study import strategy_of
+from autoopt.study.timing import LIMIT, WITH_RUNGS, timings
 from autoopt.study.turns import arms_of
 from autoopt.terminal import Progress
 
@@ -67,6 +70,7 @@ def plan_lines(ready: Warm, settled: Settled) -> Iterator[str]:
         yield from (f"  {f'{slot}/{one}, {other}':<48} {reason}" for slot, one, other, reason in clashes)
     yield "\nbudget"
     yield from budget(ready, settled)
+    yield from cost(ready, settled)
 
 
 def data_lines(facts: dict[str, Any]) -> Iterator[str]:
@@ -117,28 +121,78 @@ def outside(value: Pin | Domain, advised: Range | Choice | None) -> str:
     return ""
 
 
+@dataclass(frozen=True)
+class Work:
+    """What a study trains: its trials, in full or as far as rungs let them, the best of each compared option, confirm, the ablation."""
+
+    trials: int
+    rungs: tuple[int, ...]
+    confirm: Plan
+    ablation: int
+    options: int = 0
+    seeds: int = 0
+
+    @classmethod
+    def of(cls, ready: Warm, settled: Settled) -> "Work":
+        node = ready.tree["study"]
+        rungs = strategy_of(ready.tree, settled.space.trained(), settled.goal).rungs if node["stopping"] else ()
+        confirm = planned(share_of(node["trials"], node["seeds"]), node["seeds"], node["confirm"])
+        ablation = trainings_for(node["trials"], node["seeds"]) if node["ablation"] else 0
+        if node["compare"] is None:
+            return cls(node["trials"], rungs, confirm, ablation)
+        options = len(arms_of(settled.space.trained(), node["compare"]))
+        trials, confirm = node["trials"] - node["trials"] % options, replace(confirm, candidates=1)
+        return cls(trials, rungs, confirm, ablation, options, seeds_of(node["seeds"]))
+
+    @property
+    def trainings(self) -> int:
+        return self.trials + self.compared + self.confirm.trainings + self.ablation
+
+    @property
+    def compared(self) -> int:
+        """The trainings of the best of each option that is compared."""
+        return self.options * self.seeds
+
+    @property
+    def whole(self) -> float:
+        """The trainings, with those that a rung ends counted as far as they get."""
+        return self.trials * (WITH_RUNGS if self.rungs else 1) + self.compared + self.confirm.trainings + self.ablation
+
+
 def budget(ready: Warm, settled: Settled) -> Iterator[str]:
-    node, folds = ready.tree["study"], ready.facts["folds"]
-    confirm = planned(share_of(node["trials"], node["seeds"]), node["seeds"], node["confirm"])
-    options = len(arms_of(settled.space.trained(), node["compare"])) if node["compare"] else 0
-    trials, seeds = node["trials"] - (node["trials"] % options if options else 0), seeds_of(node["seeds"])
-    confirm = replace(confirm, candidates=1, seeds=0) if options else confirm
+    node, folds, work = ready.tree["study"], ready.facts["folds"], Work.of(ready, settled)
     compressions = node["compress"] if settled.space.options["compression"] else 0
-    yield f"  search    {trials} trials of {node['epochs']} epochs" + (f", for {node['time']} at most" if node["time"] else "")
-    if node["stopping"] and (rungs := strategy_of(ready.tree, settled.space.trained(), settled.goal).rungs):
-        yield f"  rungs     bad trials end after epoch {' or '.join(map(str, rungs))}"
+    yield f"  search    {work.trials} trials of {node['epochs']} epochs" + (f", for {node['time']} at most" if node["time"] else "")
+    if work.rungs:
+        yield f"  rungs     bad trials end after epoch {' or '.join(map(str, work.rungs))}"
     if compressions:
-        yield f"  compress  {compressions} compressions of the best {confirm.candidates}"
-    if options:
-        yield f"  compare   {trials // options} trials of each {node['compare']}; the best of each on {seeds} fresh seeds"
-    if confirm.candidates > 1:
-        yield f"  confirm   the best {confirm.candidates}, {confirm.seeds} fresh seeds each"
-    yield f"  final     the winner and the baseline, {confirm.final} further seeds each"
-    ablation = trainings_for(node["trials"], node["seeds"]) if node["ablation"] else 0
-    if ablation:
-        yield f"  ablation  at most {ablation} trainings of recipes between the baseline and the winner, if it wins"
-    trainings = (trials + options * seeds + confirm.trainings + ablation) * folds
+        yield f"  compress  {compressions} compressions of the best {work.confirm.candidates}"
+    if work.options:
+        yield f"  compare   {work.trials // work.options} trials of each {node['compare']}; the best of each on {work.seeds} fresh seeds"
+    if work.confirm.candidates > 1:
+        race = race_trainings(work.confirm.candidates)
+        yield f"  confirm   the best {work.confirm.candidates} race on fresh seeds, the better half goes on: {race} trainings"
+    yield f"  final     the winner and the baseline, {work.confirm.final} further seeds each"
+    if work.ablation:
+        yield f"  ablation  at most {work.ablation} trainings of recipes between the baseline and the winner, if it wins"
+    trainings, workers = work.trainings * folds, ready.runner.executor.workers
     tried = f" and {compressions} compressions" if compressions else ""
-    workers = ready.runner.executor.workers
     yield f"  in all    {trainings} trainings{tried}, {workers} at a time; at most {trainings * node['epochs']} epochs"
     yield f"  choices   {len({domain.key for domain in settled.space.domains()})}"
+
+
+def cost(ready: Warm, settled: Settled) -> Iterator[str]:
+    """What the study will take, by a few seconds of training of the baseline and of recipes drawn at random."""
+    runner, space, work = replace(ready.runner, goal=settled.goal), settled.space.trained(), Work.of(ready, settled)
+    timed = timings(runner, space, ready.baseline or space.baseline(), ready.tree["seed"])
+    if not timed:
+        yield f"  time      unknown: no recipe trained two epochs within {LIMIT} s"
+        return
+    node, workers = ready.tree["study"], 1 if settled.goal.timed else runner.executor.workers
+    each = work.trainings * mean(t.start for t in timed) + work.whole * node["epochs"] * mean(t.epoch for t in timed)
+    seconds = each / workers + runner.elapsed() - ready.start
+    fastest, *_, slowest = sorted(timing.training(node["epochs"]) for timing in timed)
+    more = ", without compressions" if settled.space.options["compression"] else ""
+    yield f"  time      about {duration(seconds)}{more}; a training {duration(fastest)} to {duration(slowest)}, by {len(timed)} recipes"
+    yield f"  memory    {max(t.memory for t in timed):,.0f} MB at most in a trial, {workers} at a time"
+    yield f"  disk      {max(t.size for t in timed) * (2 * node['seeds'] + 1):,.1f} MB for the weights that are kept, at most"

@@ -11,8 +11,8 @@ from omegaconf import MISSING
 
 from autoopt import grammar
 from autoopt.arguments import alternatives
-from autoopt.config.overrides import Overrides
-from autoopt.config.settings import AT_LEAST, DURATION, DURATIONS, ONE_OF, RELATIVE, SEARCHED, SETTINGS, seconds
+from autoopt.config.overrides import Overrides, is_constraint
+from autoopt.config.settings import AT_LEAST, CONSTRAINTS, DURATION, DURATIONS, ONE_OF, RELATIVE, SEARCHED, SETTINGS, seconds
 from autoopt.config.tree import FROM, Tree, selected, technique_of
 from autoopt.domain import Choice, Range
 from autoopt.errors import nearest
@@ -45,6 +45,8 @@ def positions(tree: Tree) -> Iterator[Position]:
     for key, (kind, _) in SETTINGS.items():
         head, _, tail = key.rpartition(".")
         yield Position(key, tree[head] if head else tree, tail, Param(key, kind), key in SEARCHED)
+    for metric in tree[CONSTRAINTS]:
+        yield Position(f"{CONSTRAINTS}.{metric}", tree[CONSTRAINTS], metric, Param(metric, float), False)
 
 
 def typed_pins(tree: Tree) -> Tree:
@@ -61,7 +63,7 @@ def typed_pins(tree: Tree) -> Tree:
 def unknown_keys(overrides: Overrides, tree: Tree) -> Iterator[str]:
     """A line for each argument that no selected technique has, with the nearest one."""
     for key in overrides.values:
-        if key in SETTINGS:
+        if key in SETTINGS or is_constraint(key):
             continue
         slot, name, argument = key.split(".", 2)
         if slot in overrides.said - overrides.groups.keys():
@@ -164,8 +166,7 @@ def optional(param: Param) -> bool:
 
 def wrong_settings(tree: Tree) -> Iterator[str]:
     """The problems that types alone do not show."""
-    if tree["direction"] not in (None, "maximize", "minimize"):
-        yield f"direction={tree['direction']}: expected maximize or minimize"
+    yield from wrong_objectives(tree)
     if isinstance(share := tree["executor"]["gpus_per_trial"], float) and share <= 0:
         yield f"executor.gpus_per_trial={share}: expected more than 0"
     for key in DURATIONS:
@@ -194,6 +195,17 @@ def wrong_settings(tree: Tree) -> Iterator[str]:
                 yield f"{slot}=[{one},{other}]: {reason}; give one of them, or search them: {slot}={one},{other}"
 
 
+def wrong_objectives(tree: Tree) -> Iterator[str]:
+    """Objectives that are named twice, and directions that are none, or not one for each objective."""
+    objectives, directions = ((tree[key] or "").split() for key in ("objective", "direction"))
+    if any(word not in ("maximize", "minimize") for word in directions):
+        yield f"direction={tree['direction']}: expected maximize or minimize"
+    elif directions and len(directions) != max(1, len(objectives)):
+        yield f"direction={tree['direction']}: expected one for each objective, and {len(objectives) or 'none'} is named"
+    if len({*objectives}) < len(objectives):
+        yield f"objective={tree['objective']}: each objective once"
+
+
 def wrong_trainer(tree: Tree) -> Iterator[str]:
     """Settings of the Trainer that another setting makes already."""
     accumulate, precision = tree["trainer"]["accumulate_grad_batches"], tree["trainer"]["precision"]
@@ -216,8 +228,11 @@ def wrong_comparison(tree: Tree) -> Iterator[str]:
     if slot == "compression" or selected(tree, "compression"):
         yield f"{said}: what is compared is the training; give compression=none, and compress the best of it in another study"
         return
-    if tree["study"]["start"]:
-        yield f"{said}: every option begins at its defaults; leave study.start={tree['study']['start']} out"
+    if len((tree["objective"] or "").split()) > 1:
+        yield f"{said}: options are compared in one objective; give one of {', '.join(tree['objective'].split())}"
+    for name in ("start", "from", "memory"):
+        if given := tree["study"][name]:
+            yield f"{said}: every option begins at its defaults; leave study.{name}={grammar.spell(given)} out"
     nodes = selected(tree, slot)
     names = [name for name, node in nodes.items() if not SLOTS[slot].many or grammar.is_sweep(node["use"])]
     sure = [name for name in names if "own" not in technique_of(slot, name, nodes[name]).asks]  # only a user's module has its own

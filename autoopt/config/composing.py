@@ -12,7 +12,8 @@ from omegaconf import MISSING, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from autoopt import grammar
-from autoopt.config.overrides import GROUPS, Overrides, beside, is_preset, option, usual
+from autoopt.config.overrides import GROUPS, Overrides, beside, is_constraint, is_preset, option, usual
+from autoopt.config.settings import CONSTRAINTS
 from autoopt.config.tree import FROM, Tree, flat
 from autoopt.domain import Choice
 from autoopt.errors import BadInput
@@ -37,7 +38,18 @@ def composed(overrides: Overrides) -> Tree:
     for key, value in own_values(overrides).items():
         slot, name, argument = key.split(".", 2)
         tree[slot][name][argument] = value
+    tree[CONSTRAINTS] = constraints(overrides)
     return {**{slot: tree.get(slot) or {} for slot in PLUGGABLE}, **{k: v for k, v in tree.items() if k not in PLUGGABLE}}
+
+
+def constraints(overrides: Overrides) -> dict[str, Any]:
+    """The bounds of metrics, whose names no config can list."""
+    return {key.partition(".")[2]: read(text) for key, text in overrides.values.items() if is_constraint(key)}
+
+
+def read(text: str) -> Any:
+    """What the text of a value says; a sweep stays a text."""
+    return text if grammar.is_sweep(text) else grammar.override(f"value={text}").value()
 
 
 def own_values(overrides: Overrides) -> dict[str, Any]:
@@ -49,7 +61,7 @@ def own_values(overrides: Overrides) -> dict[str, Any]:
         if technique is None or key.split(".", 2)[2] == "use":
             continue
         param = technique.params.get(key.split(".", 2)[2])
-        value = text if grammar.is_sweep(text) else grammar.override(f"{key}={text}").value()
+        value = read(text)
         if param is None or not fits_a_node(param.default) or isinstance(value, list | dict):
             found[key] = value
     return found
@@ -110,7 +122,7 @@ def command_line(overrides: Overrides) -> list[str]:
     uses = {f"{key}.use": "true" for key in overrides.always}
     own = {"batches.size": "choice(null,half,double)"} if any(map(is_path, data)) else {}  # a data module has a batch size of its own
     ours = own_values(overrides)
-    values = {**own, **uses, **{key: text for key, text in overrides.values.items() if key not in ours}}
+    values = {**own, **uses, **{key: text for key, text in overrides.values.items() if key not in ours and not is_constraint(key)}}
     return lines + [f"{key}={grammar.quoted(text) if grammar.is_sweep(text) else text}" for key, text in values.items()]
 
 

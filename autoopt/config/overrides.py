@@ -12,7 +12,7 @@ from hydra.errors import HydraException
 
 from autoopt import grammar
 from autoopt.config.instances import instance_overrides, is_file
-from autoopt.config.settings import OWNED, SETTINGS
+from autoopt.config.settings import CONSTRAINTS, OWNED, SETTINGS, WORDS
 from autoopt.config.tree import FROM, Tree
 from autoopt.config.yaml_file import mapping
 from autoopt.errors import BadInput, nearest
@@ -124,13 +124,15 @@ def depth(argument: str) -> int:
 def take(argument: str, overrides: Overrides) -> None:
     """Parse one `key=value` into the overrides; raises BadInput if its key is unknown or its value cannot be used."""
     parsed, text = parse_override(argument), argument.partition("=")[2]
-    key, value = parsed.key_or_group, parsed.value()
+    key, value = argument.partition("=")[0], parsed.value()
     overrides.said.add(key)
     if key in GROUPS:
         fill(key, options(key, parsed), not parsed.is_sweep_override(), overrides)
     elif (instead := OWNED.get(key.removeprefix("trainer."))) and key.startswith("trainer."):
         raise BadInput(f"{key}: autoopt sets this argument of the Trainer; give {instead}")
-    elif key not in SETTINGS and not is_argument(key, overrides):
+    elif key not in SETTINGS and not is_constraint(key) and not is_argument(key, overrides):
+        if key == CONSTRAINTS:
+            raise BadInput(f"{argument}: name the metric, as in {CONSTRAINTS}.latency_ms=2")
         near = [k for k in SETTINGS if k.split(".")[0] == key.split(".")[0]]
         raise BadInput(f"No setting named '{key}'. {nearest(key, near or [*GROUPS, *SETTINGS])}")
     elif isinstance(value, dict) and beside(key, overrides) is None:
@@ -138,7 +140,18 @@ def take(argument: str, overrides: Overrides) -> None:
     else:
         for deeper in [k for k in overrides.values if k.startswith(f"{key}.")]:
             del overrides.values[deeper]
-        overrides.values[key] = f"choice({text})" if isinstance(value, ChoiceSweep) and value.simple_form else text
+        simple = isinstance(value, ChoiceSweep) and value.simple_form
+        overrides.values[key] = f"choice({text})" if simple else words(value) if key in WORDS and isinstance(value, list) else text
+
+
+def words(values: Sequence[Any]) -> str:
+    """A list as the text of a setting that takes several words."""
+    return grammar.spell(" ".join(map(str, values)))
+
+
+def is_constraint(key: str) -> bool:
+    """Whether a key bounds a metric."""
+    return key.startswith(f"{CONSTRAINTS}.")
 
 
 def is_argument(key: str, overrides: Overrides) -> bool:
@@ -168,7 +181,7 @@ def parse_override(argument: str) -> Override:
     if not key or key == argument or "@" in key or key.startswith("-"):
         raise BadInput(f"{argument}: expected key=value, such as optimizer=adamw")
     try:
-        return grammar.override(argument)
+        return grammar.override(argument.replace(key, CONSTRAINTS, 1) if is_constraint(key) else argument)  # a metric may have a slash
     except HydraException as error:
         reason = str(error).splitlines()[0]
         raise BadInput(f"{argument}: cannot be read: {reason}; quote special characters, as in {key}='\"…\"'") from error

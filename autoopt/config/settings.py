@@ -6,8 +6,12 @@ from typing import Any
 SETTINGS: dict[str, tuple[Any, str]] = {
     "name": (str | None, "the study's name; by default made from the data, the model and the space"),
     "seed": (int, "every other seed is derived from it"),
-    "objective": (str | None, "a metric that is measured or logged, such as val_accuracy, val_f1, val_rmse; by default that of the task"),
-    "direction": (str | None, "maximize or minimize; needed only where the metric's name does not tell it"),
+    "objective": (
+        str | None,
+        "a metric that is measured or logged, such as val_accuracy, val_f1, val_rmse; by default that of the task. Several, as in "
+        "objective=[val_accuracy,latency_ms], give a Pareto front; the first decides",
+    ),
+    "direction": (str | None, "maximize or minimize, for each objective; needed only where a metric's name does not tell it"),
     "metrics": (
         str | None,
         "your own metrics as import paths, separated by spaces: torchmetrics classes, or functions of (outputs, targets)",
@@ -49,14 +53,19 @@ SETTINGS: dict[str, tuple[Any, str]] = {
     "trainer.inference_mode": (bool | None, "false: validation steps may compute gradients"),
     "study.trials": (int, "trials of the search, the baseline among them"),
     "study.time": (str | None, "wall time, such as 8h or 30min; about a quarter of it is kept for confirm and the ablation"),
+    "study.trainings": (float | None, "the search begins no trial after so many whole trainings' worth of epochs"),
+    "study.patience": (int | None, "the search ends when so many trials in a row were no better than the best; null: it does not"),
     "study.epochs": (int, "epochs of a full training"),
+    "study.value": (str, "last: the last epoch of a training counts; best: its best one, whose weights are kept"),
     "study.stopping": (bool, "stop bad trials at the strategy's rungs, by default at a ninth and at a third of their epochs"),
     "study.start": (str | None, "recipes to try first: files, studies (their winners) or NAME/17; several with spaces between"),
     "study.compare": (
         str | None,
         "compare the options of a slot: equally many trials on the same seeds, the best of each on 5 or more fresh seeds",
     ),
-    "study.confirm": (int, "the greatest number of candidates that are trained again on fresh seeds"),
+    "study.from": (str | None, "a study of the same root whose trials this one takes over, as far as they lie in its space"),
+    "study.memory": (bool, "first try the best recipes of the latest studies of the same root with the same objective"),
+    "study.confirm": (int, "the greatest number of candidates that race on fresh seeds"),
     "study.seeds": (int, "fresh seeds for the comparison of the winner with the baseline"),
     "study.ablation": (bool, "train the winner without parts of it: a tenth of the trials, but at least ten trainings, if it wins"),
     "study.compress": (int, "trials of the compress stage, if a compression is selected"),
@@ -68,6 +77,13 @@ SETTINGS: dict[str, tuple[Any, str]] = {
     "tracking.uri": (str | None, "by default MLFLOW_TRACKING_URI, else sqlite:///mlflow.db here"),
     "tracking.experiment": (str | None, "by default MLFLOW_EXPERIMENT_NAME, else the study's name"),
 }
+CONSTRAINTS = "constraints"
+"""Settings below this one bound a metric each: `constraints.latency_ms=2`."""
+ABOUT = {key: about for key, (_, about) in SETTINGS.items()} | {
+    f"{CONSTRAINTS}.METRIC": "the most that a metric may be where less is better, else the least: constraints.latency_ms=2"
+}
+WORDS = ("objective", "direction", "metrics", "trainer.callbacks", "study.start")
+"""Settings of several words, which may be given as a list, too."""
 SEARCHED = {
     "batches.size": 64,
     "batches.accumulate": 1,
@@ -102,6 +118,7 @@ RELATIVE = {"batches.size": ("half", "double")}
 """Words that a setting takes beside values of its type."""
 PRECISIONS = ("16", "32", "64", "bf16", "16-true", "32-true", "64-true", "bf16-true", "16-mixed", "bf16-mixed")
 ONE_OF: dict[str, tuple[Any, ...]] = {
+    "study.value": ("last", "best"),
     "batches.sampler": (None, "balanced"),
     "batches.cache": ("memory", "disk", "none"),
     "trainer.gradient_clip_algorithm": (None, "norm", "value"),
@@ -113,6 +130,8 @@ AT_LEAST = {
     **dict.fromkeys(
         ("study.trials", "study.epochs", "study.confirm", "study.seeds", "executor.workers", "executor.cpus_per_trial", "batches.size"), 1
     ),
+    "study.patience": 1,
+    "study.trainings": 1,
     "batches.accumulate": 1,
     "batches.prefetch": 1,
     "batches.workers": 0,

@@ -5,8 +5,9 @@ from math import isfinite
 
 from autoopt.grammar import spell
 from autoopt.report.differences import brief
+from autoopt.report.sentence import shown
 from autoopt.strategy import TRUSTED
-from autoopt.study.verdict import Ablation, Edge, Effect, Importance, Verdict
+from autoopt.study.verdict import Ablation, Edge, Effect, Importance, Limit, Verdict
 
 MOST_IMPORTANT = 4
 FEW = 30
@@ -42,6 +43,8 @@ def time_text(share: float | None) -> str:
 
 def reasons(verdict: Verdict) -> Iterator[str]:
     """How sure the choice of the winner is, what the ablation leaves out, what was important in the search, and where its ranges end."""
+    if verdict.ended:
+        yield f"The search ended {verdict.ended}."
     if verdict.searched is not None:
         yield choice_line(verdict, verdict.searched)
     if verdict.ablation:
@@ -51,6 +54,7 @@ def reasons(verdict: Verdict) -> Iterator[str]:
     if verdict.rungs:
         yield rungs_line(verdict.rungs)
     yield from map(edge_line, verdict.edges)
+    yield from map(limit_line, verdict.limits)
 
 
 def choice_line(verdict: Verdict, searched: float) -> str:
@@ -109,6 +113,11 @@ def edge_line(edge: Edge) -> str:
     upper = edge.value - edge.low > edge.high - edge.value
     end = f"at most {spell(edge.high)}" if upper else f"at least {spell(edge.low)}"
     return f"{edge.key}={brief(edge.value)} of {end}: widen it with '{edge.wider}'."
+
+
+def limit_line(limit: Limit) -> str:
+    """What both sides measured of a bounded metric."""
+    return f"Bound: {limit.bound}; the winner has {shown(limit.winner)}, the baseline {shown(limit.baseline)}."
 
 
 def enumerated(names: list[str] | tuple[str, ...]) -> str:

@@ -15,6 +15,10 @@ def conclusion(verdict: Verdict) -> str:
         return f"There is nothing to compare the baseline with: {verdict.alone}."
     low, high = verdict.interval
     gain = gain_of(verdict)
+    if not verdict.keeps_bounds("winner"):
+        return f"Trial {trial} missed {missed(verdict, 'winner')} in the last comparison: {gain}."
+    if not verdict.keeps_bounds("baseline"):
+        return f"Trial {trial} keeps the bounds; the baseline misses {missed(verdict, 'baseline')}: {gain}."
     if not isfinite(low):
         return f"It is unknown whether trial {trial} is better than the baseline: {gain}; {remedy(verdict)}."
     if low > 0 and verdict.part == "validation":
@@ -25,6 +29,16 @@ def conclusion(verdict: Verdict) -> str:
         return f"The baseline is better than trial {trial}, which was better only on validation: {gain}."
     unshown = f"No difference between trial {trial} and the baseline could be shown, since the interval includes 0: {gain}."
     return f"{unshown} {more_data(verdict)}".rstrip()
+
+
+def missed(verdict: Verdict, side: str) -> str:
+    """The bounds that a side missed: `latency_ms at most 2 (2.41)`."""
+    return " and ".join(f"{limit.bound} ({shown(getattr(limit, side))})" for limit in verdict.limits if side in limit.missed)
+
+
+def shown(value: float | None) -> str:
+    """A measurement in three digits."""
+    return "not measured" if value is None else f"{value:.3g}"
 
 
 def compared(verdict: Verdict) -> str:

@@ -8,9 +8,10 @@ from rich.console import Console
 from rich.table import Table
 
 from autoopt.report.comparison import comparison_lines, comparison_rows, comparison_title, tuning_rows, tuning_title
-from autoopt.report.reasons import ablation_rows, ablation_title, reasons
+from autoopt.report.reasons import ablation_rows, ablation_title, enumerated, reasons
 from autoopt.report.sentence import PART_WORDS, compared, conclusion
 from autoopt.study.folder import reference
+from autoopt.study.stages import COMPRESS
 from autoopt.study.verdict import Ablation, Verdict
 
 COST_ROWS: tuple[tuple[str, str, Callable[[float], str]], ...] = (
@@ -18,6 +19,8 @@ COST_ROWS: tuple[tuple[str, str, Callable[[float], str]], ...] = (
     ("size_mb", "size, MB", lambda value: megabytes(value)),
     ("parameters", "parameters", "{:,.0f}".format),
 )
+VALUES = {name: form for name, _, form in COST_ROWS}
+HEADERS = {"latency_ms": "latency, ms", "size_mb": "size, MB"}
 
 
 def closing(verdict: Verdict, say: Callable[[object], None]) -> None:
@@ -109,15 +112,19 @@ def plain_text(table: Table) -> str:
 
 
 def pareto(verdict: Verdict) -> Table:
-    """The Pareto front of the compressed models in score, latency and size."""
-    title = "Pareto front of the compressed models in score, latency and size (validation; latency of one example, measured alone)"
+    """The Pareto front, with the values in each objective."""
+    names = list(verdict.front[0].values)
+    of = "the compressed models" if verdict.front[0].trial.startswith(COMPRESS.name) else "the trials"
+    title = f"Pareto front of {of} in {enumerated(names)} (validation; latency of one example, measured alone)"
     table = Table(title=title, title_justify="left", title_style="", box=None, pad_edge=False)
-    for column in ("trial", verdict.objective, "latency, ms", "size, MB", "recipe"):
-        table.add_column(column, justify="left" if column in ("trial", "recipe") else "right")
+    for column in ("trial", *names, "recipe"):
+        table.add_column(HEADERS.get(column, column), justify="left" if column in ("trial", "recipe") else "right")
     for point in verdict.front:
-        table.add_row(point.trial, f"{point.validation:.4f}", f"{point.latency_ms:.3f}", megabytes(point.size_mb), point.title)
-    table.caption = f"autoopt export {reference(Path(verdict.folder))} TRIAL writes one of them."
-    table.caption_justify = "left"
+        table.add_row(point.trial, *(VALUES.get(name, "{:.4f}".format)(value) for name, value in point.values.items()), point.title)
+    name, *root = reference(Path(verdict.folder)).split(" ", 1)
+    ways = {"the compressed models": ["autoopt export", name, *root, "TRIAL writes"]}
+    way = ways.get(of, [f"autoopt train recipe={name}/TRIAL", *root, "trains"])
+    table.caption, table.caption_justify = f"{' '.join(way)} one of them.", "left"
     return table
 
 

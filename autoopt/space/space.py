@@ -26,6 +26,7 @@ class Space:
     Args:
         options: by slot and name.
         settings: of `split` and `batches`.
+        study: the settings of the study that a recipe keeps: its epochs, and whether the best of them counts.
         absent: the names that the slots cannot offer here, each with the reason.
         dropped: the reason for each technique that was left out, by `slot/name`, or argument that is not searched, by `slot/name.key`.
         broken: the techniques among them that failed.
@@ -35,7 +36,7 @@ class Space:
     options: Mapping[str, Mapping[str, Option]]
     settings: Mapping[str, Settings]
     seed: int
-    epochs: int
+    study: Mapping[str, Any]
     absent: Absent = field(default_factory=dict)
     dropped: Mapping[str, str] = field(default_factory=dict)
     broken: frozenset[str] = frozenset()
@@ -46,7 +47,8 @@ class Space:
         """The space that a composed tree describes."""
         options = {slot: {name: parse_option(slot, name, node) for name, node in tree[slot].items()} for slot in SLOTS}
         settings = {root: parse_settings(root, tree[root]) for root in SETTING_GROUPS}
-        return cls(options, settings, tree["seed"], tree["study"]["epochs"])
+        study = tree["study"]
+        return cls(options, settings, tree["seed"], {"epochs": study["epochs"], **({"value": "best"} if study["value"] == "best" else {})})
 
     def techniques(self) -> Iterator[tuple[str, str, Technique]]:
         """Slot, name and technique of every option."""
@@ -193,7 +195,7 @@ class Space:
                     node.update((key, value(alternatives)) for key, alternatives in questions.values[name].items())
         for root, values in settings.items():
             tree[root] = {key: value(alternatives) for key, alternatives in values.items()}
-        return Recipe({**tree, "seed": self.seed, "study": {"epochs": self.epochs}})
+        return Recipe({**tree, "seed": self.seed, "study": self.study})
 
     # recipes
 

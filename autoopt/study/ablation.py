@@ -183,11 +183,13 @@ def walked(work: Trainings, groups: Sequence[Group], recipes: int, shown: int) -
 
 
 def simpler(work: Trainings, kept: Sequence[Group], groups: int) -> Simpler | None:
-    """The winner without the changes whose gain was not shown, if it is better than the baseline, and no loss could be shown."""
+    """The winner without the changes whose gain was not shown, if it is better than the baseline, keeps the bounds, and no loss could be
+    shown."""
     changes = [change for group in kept for change in group]
     baseline, winner = work.ends
     key = work.key(changes)
-    if not 0 < len(kept) < groups or not work.records(key):
+    records = work.records(key)
+    if not 0 < len(kept) < groups or not records or any(work.study.goal.violation(r.metrics) for r in records.values()):
         return None
     layout = work.layout([key])
     gain, interval = layout.difference(key, winner)

@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Sequence
 
-from autoopt.study.explore import BASELINE
+from autoopt.study.explore import BASELINE, enough
 from autoopt.study.record import Record
 from autoopt.study.stages import COMPRESS, CONFIRM, FINAL, SEARCH
 from autoopt.study.study import Study
@@ -23,6 +23,9 @@ def why_alone(study: Study) -> str:
         return f"only the baseline was tried, because {why_ended(study)}"
     if not any(r.state == "complete" for r in others):
         return f"no other trial was completed ({how_ended(others)}), and {why_ended(study)}"
+    if nearest := study.goal.nearest_to_bounds(others):
+        missed = study.goal.missed(nearest.metrics)
+        return f"no trial keeps the bounds: trial {nearest.key}, the nearest, misses {missed}; loosen them, or widen the space"
     again = [r for stage in (CONFIRM, FINAL) for r in study.journal.records(stage) if r.state == "failed"]
     if again:
         return f"the best trials failed on fresh seeds, the last with {again[-1].reason}: {again[-1].detail}"
@@ -38,6 +41,8 @@ def how_ended(others: Sequence[Record]) -> str:
 def why_ended(study: Study) -> str:
     """Why the search began no further trial."""
     trials, limit = study.settings["trials"], study.settings["time"]
+    if ended := enough(study, study.journal.records(SEARCH)):
+        return ended
     if len(study.journal.records(SEARCH)) >= trials:
         return f"study.trials={trials} allows no more"
     if study.budget.asking and study.budget.over(SEARCH):

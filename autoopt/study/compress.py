@@ -31,18 +31,19 @@ TRAINED = "trial"
 
 
 def compress_goal(goal: Goal) -> Goal:
-    """The study's objective, the latency and the size together."""
-    return Goal((goal.first, Objective(LATENCY, "minimize"), Objective("size_mb", "minimize")), goal.bounds)
+    """The study's objectives, the latency and the size together."""
+    costs = (Objective(LATENCY, "minimize"), Objective("size_mb", "minimize"))
+    return Goal(tuple(dict.fromkeys((*goal.objectives, *costs))), goal.bounds)
 
 
-def compress_front(study: Study, records: Sequence[Record]) -> list[Record]:
-    """The Pareto front of the compressions, without models that are hardly better than chance; latencies within their noise are equal."""
-    first, complete = study.goal.first, study.goal.rank(records)
+def pareto_front(study: Study, goal: Goal, records: Sequence[Record]) -> list[Record]:
+    """The Pareto front of trials, without models that are hardly better than chance; latencies within their noise are equal."""
+    first, complete = goal.first, goal.rank(records)
     chance = study.facts["chance"].get(first.name)
     if complete and chance is not None:
         gains = {r.key: first.gain(r.score or 0.0, chance) for r in complete}
         complete = [r for r in complete if gains[r.key] >= ABOVE_CHANCE * max(gains.values())]
-    return compress_goal(study.goal).front(complete, {LATENCY: CERTAIN * latency_noise(records)})
+    return goal.front(complete, {LATENCY: CERTAIN * latency_noise(records)})
 
 
 def latency_noise(records: Sequence[Record]) -> float:
@@ -110,14 +111,16 @@ def compress(study: Study, top: int) -> list[Record]:
         return []
     goal, store = compress_goal(study.goal), study.runner.executor.store
     searched = study.journal.records(SEARCH)
-    best = {r.key: r for r in study.goal.rank(searched)[:top] if store.has_weights(r.key)}
+    best = {
+        r.key: r for r in Goal(study.goal.objectives).rank(searched)[:top] if store.has_weights(r.key)
+    }  # a bound is for what they become
     keep_weights(store, searched, best)
     begun = len(study.journal.records(COMPRESS))
     wanted = begun < study.settings["compress"] and (not begun or not study.budget.over(COMPRESS))
     if wanted and best and (spaces := fitting_spaces(study, best)):
         sample(study, Compressions(best, spaces, list(study.space.options["compression"])), goal)
     records = study.journal.records(COMPRESS)
-    keep_weights(store, records, {r.key for r in compress_front(study, records)})
+    keep_weights(store, records, {r.key for r in pareto_front(study, goal, records)})
     return records
 
 

@@ -1,9 +1,9 @@
-"""Confirm: the winner is chosen on fresh seeds, trained with the baseline on further seeds, and both are measured on the test part.
+"""Confirm: candidates race on fresh seeds, winner and baseline are trained on further seeds, and both are measured on the test part.
 
 The winner is chosen and compared on different seeds, so that the choice does not bias the comparison.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from math import ceil
 from statistics import mean, median
@@ -43,18 +43,21 @@ class Plan:
     """How many recipes are confirmed beside the baseline, and on how many seeds.
 
     Args:
-        candidates: the number of recipes of which the winner is chosen; a single candidate is the winner.
-        seeds: the seeds of each candidate for that choice.
+        candidates: the number of recipes that race to be the winner; a single candidate is the winner.
         final: the further seeds of the winner and of the baseline.
     """
 
     candidates: int
-    seeds: int
     final: int
 
     @property
     def trainings(self) -> int:
-        return self.candidates * self.seeds + 2 * self.final
+        return race_trainings(self.candidates) + 2 * self.final
+
+
+def race_trainings(candidates: int) -> int:
+    """How many trainings a race takes: in each round one of every candidate that is left, of which the better half goes on."""
+    return candidates + race_trainings(ceil(candidates / 2)) if candidates > 1 else 0
 
 
 def planned(room: int, seeds: int, most: int) -> Plan:
@@ -65,14 +68,13 @@ def planned(room: int, seeds: int, most: int) -> Plan:
         seeds: the seeds of the final comparison, where there is room for them.
         most: the greatest number of candidates.
     """
-    choosing = ceil(seeds / 2)
-    count = min(most, (room - 2 * seeds) // choosing)
-    return Plan(count, choosing, seeds) if count > 1 else Plan(1, 0, min(seeds, max(1, room // 2)))
+    racing = [count for count in range(2, most + 1) if race_trainings(count) + 2 * seeds <= room]
+    return Plan(max(racing), seeds) if racing else Plan(1, min(seeds, max(1, room // 2)))
 
 
 def share_of(trials: int, seeds: int) -> int:
-    """How many trainings confirm takes: a fifth of the search's, but enough for one candidate."""
-    return max(trials // 5, 2 * seeds)
+    """How many trainings confirm takes: those of the final comparison, and for the race an eighth of the search's."""
+    return 2 * seeds + trials // 8
 
 
 def room_left(stage: Stage, searched: Sequence[Record], budget: Budget, workers: int) -> float:
@@ -87,18 +89,44 @@ def fresh_seeds(seed: int, stage: Stage, count: int) -> list[int]:
 
 
 def candidates(searched: Sequence[Record], goal: Goal, most: int, ranking: Sequence[str] = ()) -> list[Record]:
-    """The best trials but the baseline; each recipe once.
+    """The best trials but the baseline; each recipe once. Where no other trial is complete, those that a rung has stopped.
 
     Args:
         ranking: the keys of trials, the best first, in the strategy's judgement; else the scores decide.
     """
+    ranked = goal.rank(searched)
+    if all(r.key == BASELINE for r in ranked) and not goal.bounds:
+        sign = goal.first.sign
+        ranked = sorted((r for r in searched if r.state == "stopped"), key=lambda r: (-r.epochs, -sign * (r.score or 0.0)))
     picked: list[Record] = []
     baseline = next((r.recipe for r in searched if r.key == BASELINE), None)
     places = {key: place for place, key in enumerate(ranking)}
-    for record in sorted(goal.rank(searched), key=lambda r: places.get(r.key, len(places))):
+    for record in sorted(ranked, key=lambda r: places.get(r.key, len(places))):
         if len(picked) < most and all(record.recipe != recipe for recipe in (baseline, *(p.recipe for p in picked))):
             picked.append(record)
     return picked
+
+
+def race(recipes: Mapping[str, Recipe], train: Callable[[Mapping[str, Recipe], int], Sequence[Candidate]], goal: Goal) -> list[Candidate]:
+    """The recipes by their place in a race, the winner first; those without a sound training are missing.
+
+    In each round the recipes that are left are trained on one more seed, and the better half goes on: sequential halving, which is
+    nearly optimal for finding the best of several with a fixed number of noisy trials.
+
+    Args:
+        recipes: by the keys of their trials in the search.
+        train: trains recipes on the first so many seeds.
+
+    Source: Karnin et al. 2013, Proceedings of Machine Learning Research 28(3), 1238-1246.
+    """
+    left, seeds = [Candidate(key, recipe) for key, recipe in recipes.items()], 0
+    out: list[Candidate] = []
+    while len(left) > 1:
+        seeds += 1
+        ranked = sorted(train({c.key: c.recipe for c in left}, seeds), key=lambda c: -goal.first.sign * c.score)
+        places = ceil(len(ranked) / 2)
+        left, out = ranked[:places], [*ranked[places:], *out]
+    return [*left, *out]
 
 
 def replicate(

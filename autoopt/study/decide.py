@@ -1,23 +1,36 @@
 """From the trials of a study to its verdict: choose the winner, compare it with the baseline on other seeds, weigh."""
 
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import zip_longest
 from math import isfinite
 from typing import Any
 
 from autoopt.errors import NotConcluded
+from autoopt.goal import Goal
 from autoopt.recipe import Recipe
 from autoopt.study.alone import pool, why_alone
 from autoopt.study.compare import best_of_options
-from autoopt.study.compress import compress_front
-from autoopt.study.confirm import Candidate, Plan, candidates, fresh_seeds, measure_candidates, planned, replicate, room_left, share_of
-from autoopt.study.explore import BASELINE
+from autoopt.study.compress import compress_goal, pareto_front
+from autoopt.study.confirm import (
+    Candidate,
+    Plan,
+    candidates,
+    fresh_seeds,
+    measure_candidates,
+    planned,
+    race,
+    replicate,
+    room_left,
+    share_of,
+)
+from autoopt.study.explore import BASELINE, enough
 from autoopt.study.record import Record
-from autoopt.study.sampling import history
+from autoopt.study.sampling import history, quarantined
 from autoopt.study.stages import COMPRESS, CONFIRM, FINAL, SEARCH, STORED, TEST, Stage
 from autoopt.study.study import Study
-from autoopt.study.verdict import Point, Side, Verdict, mean_metrics
+from autoopt.study.verdict import Limit, Point, Side, Verdict, mean_metrics
 from autoopt.study.weighing import both_resampled, to_show, variances, weigh
 
 
@@ -61,17 +74,17 @@ def final_pair(study: Study, plan: Plan) -> list[Candidate]:
 
 
 def chosen(study: Study, plan: Plan) -> list[Candidate]:
-    """The candidates, the best first."""
+    """The candidates, the winner of their race, or of the comparison, first."""
     if study.settings["compare"]:
         options = [one for one in best_of_options(study).values() if one.key != BASELINE]
         return sorted(options, key=lambda c: -study.goal.first.sign * c.score)
-    records = candidates(pool(study), study.goal, plan.candidates, believed(study))
-    if len(records) < 2:
-        return [Candidate(r.key, r.point) for r in records]
-    recipes = {r.key: r.point for r in records}
-    seeds = fresh_seeds(study.seed, CONFIRM, plan.seeds)
-    confirmed = replicate(study.runner, study.journal, CONFIRM, recipes, seeds, budget=study.budget, keep=False)
-    return sorted(confirmed, key=lambda c: -study.goal.first.sign * c.score)
+    recipes = {r.key: r.point for r in candidates(pool(study), study.goal, plan.candidates, believed(study))}
+
+    def train(left: Mapping[str, Recipe], count: int) -> list[Candidate]:
+        seeds = fresh_seeds(study.seed, CONFIRM, count)
+        return replicate(study.runner, study.journal, CONFIRM, left, seeds, budget=study.budget, keep=False)
+
+    return race(recipes, train, study.goal)
 
 
 def believed(study: Study) -> list[str]:
@@ -118,8 +131,9 @@ def verdict_of(study: Study, baseline: Candidate, winner: Candidate, plan: Plan)
     first = study.goal.first
     gain, interval = weigh(baseline, winner, study.part, first, first.limits(ours=not study.facts["lightning"]))
     seeds_needed, test_needed = needed(baseline, winner, study.part, gain, interval)
-    compressed = study.journal.records(COMPRESS)
-    tried = [*study.journal.records(SEARCH), *compressed]
+    baseline_side, winner_side = side(baseline, study.part), side(winner, study.part)
+    searched = study.journal.records(SEARCH)
+    tried = [*searched, *study.journal.records(COMPRESS)]
     return Verdict(
         study=study.folder.name,
         objective=first.name,
@@ -128,13 +142,15 @@ def verdict_of(study: Study, baseline: Candidate, winner: Candidate, plan: Plan)
         gain=gain,
         interval=interval,
         sampled="examples" if not study.facts["lightning"] else "batches" if both_resampled(baseline, winner, study.part) else "",
-        baseline=side(baseline, study.part),
-        winner=side(winner, study.part),
+        baseline=baseline_side,
+        winner=winner_side,
         counts={state: sum(r.state == state for r in tried) for state in ("complete", "stopped", "failed")},
         reasons=dict(Counter(r.reason for r in tried if r.reason)),
         dropped=dict(study.space.dropped),
-        quarantined=tuple(sorted(study.space.broken)),
-        front=tuple(map(point, compress_front(study, compressed))),
+        quarantined=tuple(sorted(study.space.broken | quarantined(study.journal.records(SEARCH)))),
+        front=front_of(study),
+        ended=ended_early(study, searched),
+        limits=tuple(Limit.of(bound, baseline_side.metrics, winner_side.metrics) for bound in study.goal.bounds),
         test_opened_for=len({r.key.rsplit("-", 3)[0] for r in study.journal.records(TEST)}),
         seeds_planned=study.settings["seeds"] if len(baseline.records) < study.settings["seeds"] else 0,
         seeds_needed=seeds_needed,
@@ -145,9 +161,15 @@ def verdict_of(study: Study, baseline: Candidate, winner: Candidate, plan: Plan)
     )
 
 
+def ended_early(study: Study, searched: Sequence[Record]) -> str:
+    """Why the search ended before its last trial: `after 83 of 200 trials: …`; empty where it did not."""
+    total, why = study.settings["trials"], enough(study, searched)
+    return f"after {len(searched)} of {total} trials: {why}" if why and len(searched) < total else ""
+
+
 def totals(study: Study) -> dict[str, Any]:
     """The trainings of a study so far, and their time."""
-    records = {stage: study.journal.records(stage) for stage in STORED}
+    records = {stage: [r for r in study.journal.records(stage) if not r.origin] for stage in STORED}
     return {
         "trainings": sum(len(rows) for stage, rows in records.items() if stage.trains),
         "seconds": round(sum(r.seconds for rows in records.values() for r in rows), 1),
@@ -180,6 +202,13 @@ def side(candidate: Candidate, part: str) -> Side:
     )
 
 
-def point(record: Record) -> Point:
-    assert record.score is not None  # a front has scored records alone
-    return Point(record.key, record.point.title(), record.score, record.metrics["latency_ms"], record.metrics["size_mb"])
+def front_of(study: Study) -> tuple[Point, ...]:
+    """The Pareto front: of the compressed models in score, latency and size, or in the objectives of all trials, if there are several."""
+    several, compressed = len(study.goal.objectives) > 1, study.journal.records(COMPRESS)
+    goal = study.goal if several else compress_goal(study.goal)
+    return tuple(point(record, goal) for record in pareto_front(study, goal, pool(study) if several else compressed))
+
+
+def point(record: Record, goal: Goal) -> Point:
+    names = [objective.name for objective in goal.objectives]
+    return Point(record.key, record.point.title(), dict(zip(names, goal.scores(record) or (), strict=True)))

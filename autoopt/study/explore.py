@@ -8,15 +8,19 @@ from autoopt.errors import BadInput, NotConcluded
 from autoopt.orders import Order, Train
 from autoopt.space import Space
 from autoopt.strategy import AtRandom
+from autoopt.study.memory import remembered
 from autoopt.study.record import Record
 from autoopt.study.runner import Job, Result
 from autoopt.study.sampling import Proposal, Sampling, Values
 from autoopt.study.stages import SEARCH
 from autoopt.study.stored import recipe_overrides
 from autoopt.study.study import Study
+from autoopt.study.successor import predecessor, take_over
 from autoopt.study.turns import check_size, turns_of
 
 BASELINE = "0"
+WARNED = 10
+"""After so many trials of which none keeps the bounds, the search says so."""
 CURABLE = ("timeout", "oom_host")
 """Failures that a longer `executor.trial_time` or a larger machine prevents."""
 
@@ -37,6 +41,10 @@ def explore(study: Study) -> None:
             tell_baseline(result, sampling)
         else:
             sampling.tell(result)
+        records = study.journal.records(SEARCH)
+        if len(records) == WARNED and (nearest := study.goal.nearest_to_bounds(records)):
+            missed = study.goal.missed(nearest.metrics)
+            study.runner.screen.say(f"none of {WARNED} trials keeps the bounds so far: trial {nearest.key}, the nearest, misses {missed}")
 
     records = study.journal.records(SEARCH)
     study.runner.screen.stage(SEARCH, sampling.total, len(records))
@@ -45,6 +53,8 @@ def explore(study: Study) -> None:
     study.runner.run(sampling.jobs(), done, stop)
     if sampling.exhausted:
         study.runner.screen.say(f"{len(sampling.history)} trials, not {sampling.total}: every recipe of the space was tried")
+    elif (records := study.journal.records(SEARCH)) and len(records) < sampling.total and (why := enough(study, records)):
+        study.runner.screen.say(f"{len(records)} trials, not {sampling.total}: {why}")
 
 
 def sampling_for(study: Study) -> Sampling:
@@ -60,13 +70,37 @@ def sampling_for(study: Study) -> Sampling:
 
     rest = (SEARCH, study.journal, study.goal, study.budget, space, strategy, order)
     if turns is None:
-        return Sampling(*rest, total, study.seed, first, start(study.tree, space))
+        return with_earlier(study, Sampling(*rest, total, study.seed, first, start(study.tree, space), partial(enough, study)))
     total = turns.total(total)
     for arm in turns.arms:
         check_size(arm, study.settings["compare"], total // turns.count, turns.count)
     names = ", ".join(arm.name for arm in turns.arms)
     study.runner.screen.say(f"comparing {study.settings['compare']}: {total // turns.count} trials each of {names}")
-    return Sampling(*rest, total, study.seed, first, turns.start, blind=turns.strategy(AtRandom), abreast=turns.count)
+    return Sampling(*rest, total, study.seed, first, turns.start, partial(enough, study), turns.strategy(AtRandom), turns.count)
+
+
+def with_earlier(study: Study, sampling: Sampling) -> Sampling:
+    """The sampling with the recipes and the trials that other studies lend."""
+    if study.settings["memory"]:
+        sampling.start = [*sampling.start, *(values for values in remembered(study) if values not in sampling.start)]
+    if (old := predecessor(study.tree, study.folder, study.facts)) is not None:
+        sampling.start = [*sampling.start, *take_over(study, old, sampling)]
+    return sampling
+
+
+def enough(study: Study, records: Sequence[Record]) -> str:
+    """Why the search needs no further trial: it has trained enough, or trials no longer get better; empty where it goes on."""
+    settings, newest = study.settings, max((int(r.key) for r in study.goal.front(records)), default=None)
+    own = [r for r in records if not r.origin]
+    trained = sum(r.epochs for r in own) / settings["epochs"]
+    if settings["trainings"] is not None and trained >= settings["trainings"]:
+        return f"they had {trained:.1f} whole trainings' worth of epochs (study.trainings={settings['trainings']:g})"
+    if settings["compare"]:
+        return ""  # an option may still get better, though the best of all does not
+    since = 0 if newest is None else sum(int(r.key) > newest for r in own)
+    if settings["patience"] is not None and since >= settings["patience"]:
+        return f"the last {since} were no better than trial {newest} (study.patience={settings['patience']})"
+    return ""
 
 
 def start(tree: Tree, space: Space) -> list[Values]:

@@ -33,9 +33,11 @@ def study_identity(tree: Tree) -> Tree:
     baseline = tree["baseline"] and yaml.safe_load(Path(tree["baseline"]).read_text())
     batches = {key: value for key, value in tree["batches"].items() if key not in READING}
     trainer = {key: value for key, value in tree["trainer"].items() if value is not None}
-    compared = {"compare": slot} if (slot := tree["study"]["compare"]) else {}
-    beside = {"batches": batches, "baseline": baseline, "study": {"epochs": tree["study"]["epochs"], **compared}}
-    return {key: tree[key] for key in IDENTITY} | beside | ({"trainer": trainer} if trainer else {})
+    study = {key: tree["study"][key] for key in ("epochs", "value") if tree["study"][key] != "last"}
+    study |= {"compare": slot} if (slot := tree["study"]["compare"]) else {}
+    beside = {"batches": batches, "baseline": baseline, "study": study}
+    given = {"trainer": trainer, "constraints": tree["constraints"]}  # a study without them is that of an earlier version
+    return {key: tree[key] for key in IDENTITY} | beside | {key: node for key, node in given.items() if node}
 
 
 def reference(path: Path) -> str:
@@ -127,13 +129,14 @@ class Folder:
         kept = {**self.tree, "name": self.name, "tracking": {**node, "uri": node["uri"] and redacted(node["uri"], secrets(node["uri"]))}}
         replace_file(self.path / "config.yaml", yaml.safe_dump(kept, sort_keys=False), mode=0o600)
         if self.locked is None:
-            space, first = settled.space, settled.goal.first
+            space, goal = settled.space, settled.goal
             locked = {
                 "format": FORMAT,
                 "identity": self.identity,
                 "techniques": dict(versions(self.tree)),
-                "objective": first.name,
-                "direction": first.direction,
+                "objective": " ".join(objective.name for objective in goal.objectives),
+                "direction": " ".join(goal.directions),
+                "constraints": {bound.metric.name: [bound.metric.direction, bound.limit] for bound in goal.bounds},
                 "part": settled.part,
                 "untested": settled.untested,
                 "left_out": dict(space.dropped),

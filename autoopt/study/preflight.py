@@ -6,7 +6,7 @@ from typing import Any
 
 from autoopt.config import Tree, seconds
 from autoopt.errors import BadInput, nearest
-from autoopt.goal import COSTS, Goal, Objective, direction_of, takes_stopwatch
+from autoopt.goal import COSTS, Bound, Goal, Objective, direction_of, takes_stopwatch
 from autoopt.orders import Outcome, Problem, TryOut
 from autoopt.recipe import Recipe
 from autoopt.space import Space
@@ -35,9 +35,11 @@ def rehearse(space: Space, runner: Runner, tree: Tree, own: Recipe | None = None
     """
     space, result = sound_baseline(space, runner, tree, own)
     assert result.outcome is not None
-    objective = choose_objective(tree, {**result.last, **result.outcome.metrics}, result.outcome.validated)
-    if tree["objective"] is None and objective.name not in COMMON:
-        runner.screen.say(f"objective={objective.name}: the one metric that validation logs and whose name tells which way is better")
+    measured = {**result.last, **result.outcome.metrics}
+    objectives = choose_objectives(tree, measured, result.outcome.validated)
+    goal = Goal(objectives, bounds_of(tree, measured), space.baseline().best_epoch)
+    if tree["objective"] is None and goal.first.name not in COMMON:
+        runner.screen.say(f"objective={goal.first.name}: the one metric that validation logs and whose name tells which way is better")
     for note in result.outcome.notes:
         runner.screen.say(note)
     space = without_vain_scale(as_the_module_allows(space, result.outcome), result)
@@ -47,8 +49,8 @@ def rehearse(space: Space, runner: Runner, tree: Tree, own: Recipe | None = None
             said = f"baseline={tree['baseline']} cannot be trained: {mine.problem}"
             raise BadInput(said if tree["baseline"] else untrainable(mine.problem))
         space = without_vain_scale(space, mine)
-    part = objective.judged_by(result.outcome.tested, result.outcome.validated)
-    return Settled(space, Goal((objective,)), part, result.outcome.untested)
+    part = goal.first.judged_by(result.outcome.tested, result.outcome.validated)
+    return Settled(space, goal, part, result.outcome.untested)
 
 
 def preflight(space: Space, runner: Runner, tree: Tree, own: Recipe | None = None) -> Settled:
@@ -131,8 +133,9 @@ def sound_baseline(space: Space, runner: Runner, tree: Tree, own: Recipe | None)
     Raises:
         BadInput: the baseline fails, and no other option can replace the technique that failed; or what fails is the module's own.
     """
+    latency = any(map(takes_stopwatch, [*(tree["objective"] or "").split(), *tree["constraints"]]))
     while True:
-        (result,) = runner.collect([try_out_job(tree, space.baseline(), "baseline", latency=takes_stopwatch(tree["objective"]))])
+        (result,) = runner.collect([try_out_job(tree, space.baseline(), "baseline", latency=latency)])
         if (problem := result.problem) is None:
             return space, result
         if problem.name == "keep" and own is None:
@@ -190,24 +193,45 @@ def nameable(told: Collection[str], validated: Collection[str], logged: Mapping[
     return f"name one of {', '.join(sorted(names))}, with direction=maximize or direction=minimize" if names else LOGS_NOTHING
 
 
-def choose_objective(tree: Tree, logged: Mapping[str, float], validated: Collection[str] = ()) -> Objective:
-    """The objective that the config names, else the first common metric that is logged, else the one metric of the validation whose
-    name tells a direction; its direction likewise, else by its name.
+def choose_objectives(tree: Tree, logged: Mapping[str, float], validated: Collection[str] = ()) -> tuple[Objective, ...]:
+    """The objectives that the config names, else the first common metric that is logged, else the one metric of the validation whose
+    name tells a direction; their directions likewise, else by their names.
 
     Args:
         validated: the names of the metrics that the validation part gives without a training.
 
     Raises:
-        BadInput: the metric is not logged, or its name tells no direction.
+        BadInput: a metric is not logged, or its name tells no direction.
     """
     told = [name for name in validated if name in logged and name not in COSTS and direction_of(name)]
-    usual = next((name for name in COMMON if name in logged), told[0] if len(told) == 1 else None)
-    name = tree["objective"] or usual
-    if name is None:
+    usual = next((name for name in COMMON if name in logged), told[0] if len(told) == 1 else "")
+    names = (tree["objective"] or usual).split()
+    if not names:
         raise BadInput(f"objective=… is needed: {nameable(told, validated, logged)}")
-    if name not in logged:
-        raise BadInput(f"objective={name} is not logged. {nearest(name, logged).replace('Known', 'Logged')}")
-    direction = tree["direction"] or direction_of(name)
-    if direction is None:
-        raise BadInput(f"objective={name}: give direction=maximize or direction=minimize")
-    return Objective(name, direction)
+    directions = (tree["direction"] or "").split() or list(map(direction_of, names))
+    for name, direction in zip(names, directions, strict=True):
+        if name not in logged:
+            raise BadInput(f"objective={name} is not logged. {nearest(name, logged).replace('Known', 'Logged')}")
+        if direction is None:
+            raise BadInput(f"objective={name}: give direction=maximize or direction=minimize")
+    return tuple(Objective(name, direction) for name, direction in zip(names, directions, strict=True) if direction)
+
+
+def bounds_of(tree: Tree, logged: Mapping[str, float]) -> tuple[Bound, ...]:
+    """The bounds that the config names.
+
+    Raises:
+        BadInput: a metric is not logged, or its name does not tell whether it is bounded from above or from below.
+    """
+    bounds = []
+    for name, limit in tree["constraints"].items():
+        if name not in logged:
+            raise BadInput(
+                f"constraints.{name}={limit:g}: {name} is not measured. {nearest(name, {**logged, **COSTS}).replace('Known', 'Measured')}"
+            )
+        if (direction := direction_of(name)) is None:
+            raise BadInput(
+                f"constraints.{name}={limit:g}: its name does not tell which way is better; log it as {name}_loss or {name}_score"
+            )
+        bounds.append(Bound(Objective(name, direction), limit))
+    return tuple(bounds)

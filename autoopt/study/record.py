@@ -32,6 +32,7 @@ class Record:
         detail: the cause of the failure in one line.
         technique: `slot/name` of the technique that failed, where a technique is to blame.
         environment: the versions, the processor, the threads and the device of its process, by name; unknown if it failed.
+        origin: the trial, as `STUDY/17`, from which it was taken over; empty where it ran in this study.
     """
 
     key: str
@@ -51,6 +52,7 @@ class Record:
     detail: str = ""
     technique: str = ""
     environment: Mapping[str, str] = field(default_factory=dict)
+    origin: str = ""
 
     @property
     def point(self) -> Recipe:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from autoopt.executor import Event, Executor
-from autoopt.goal import Goal, takes_stopwatch
+from autoopt.goal import Goal
 from autoopt.orders import Measure, Order, Outcome, Problem
 from autoopt.recipe import Recipe
 from autoopt.study.record import Record, columns
@@ -247,7 +247,7 @@ class Runner:
         if self.goal is not None:
             first = self.goal.first
             direction = None if first.cost else first.direction  # for a cost, training follows the validation loss
-            order = replace(order, objective=first.name, direction=direction, latency=order.latency or takes_stopwatch(first.name))
+            order = replace(order, objective=first.name, direction=direction, latency=order.latency or self.goal.timed)
         if job.stage.tracked:
             self.listener.begin(job)
         self.executor.submit(ticket, order)

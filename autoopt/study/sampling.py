@@ -1,6 +1,7 @@
 """Ask and tell: the proposals of a strategy become jobs, and their results become its evidence."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -19,6 +20,8 @@ from autoopt.study.record import Record
 from autoopt.study.runner import Job, Result
 from autoopt.study.stages import Stage
 
+FAILURES = 3
+"""A technique that has failed so often, and was part of no complete trial, is not proposed again."""
 MAX_REPEATS = 1000
 """After so many proposals in a row that were tried before, hardly any untried values can be left."""
 Values = Mapping[str, Any]
@@ -37,8 +40,8 @@ class Proposal:
 class Sampling:
     """One searched stage of a study.
 
-    No values are tried twice: after a repetition values are drawn at random, and after `MAX_REPEATS` in a row, or where the
-    strategy has nothing left to propose, the stage is exhausted.
+    No values are tried twice, and none with a technique that keeps failing: instead, values are drawn at random. After `MAX_REPEATS`
+    such proposals in a row, or where the strategy has nothing left to propose, the stage is exhausted.
 
     An interrupted search resumes as if it had not been interrupted: proposals depend on the history, the trial's number and a
     seed that is derived from both, and a trial that died with its session runs again under its own number.
@@ -49,7 +52,8 @@ class Sampling:
         first: the recipe of trial 0, where it is not a point of the space.
         start: the values of the trials after it, which the strategy does not choose.
         blind: proposes instead of the strategy after a repetition; by default it draws from the whole space.
-        abreast: so many trials in a row have the same seed.
+        abreast: so many trials in a row have the same seed; they compare techniques, so that none is left out for its failures.
+        enough: why the stage needs no further trial, from the records of those that have ended; empty where it does.
     """
 
     stage: Stage
@@ -63,6 +67,7 @@ class Sampling:
     seed: int
     first: Recipe | None = None
     start: Sequence[Values] = ()
+    enough: Callable[[Sequence[Record]], str] = lambda records: ""
     blind: Strategy | None = None
     abreast: int = 1
     history: dict[int, Evidence] = field(init=False)
@@ -81,18 +86,35 @@ class Sampling:
             if due and (proposal := self._resumed(trial.number, trial.params)) is not None:
                 yield self._job(trial.number, proposal)
         while (number := len(self.journal.trials(self.stage))) < self.total and (number == 0 or not self.budget.over(self.stage)):
+            if self.enough(self.journal.records(self.stage)):
+                return
             if (proposal := self._next(number)) is None:
                 self.exhausted = True
                 return
             self.journal.begin(self.stage, self.goal, proposal.values, proposal.distributions)
             yield self._job(number, proposal)
 
+    def begin_baseline(self) -> None:
+        """Begin trial 0, which `jobs` trains."""
+        proposal = self._proposal(0, {})
+        self.journal.begin(self.stage, self.goal, proposal.values, proposal.distributions)
+
+    def take(self, record: Record, values: Values, origin: str) -> None:
+        """Take a trial of another study over as the next trial."""
+        number = len(self.journal.trials(self.stage))
+        proposal = self._proposal(number, values)
+        record = replace(record, key=self.stage.key.format(number), elapsed=0.0, origin=origin)
+        self.journal.begin(self.stage, self.goal, proposal.values, proposal.distributions)
+        self.journal.end(self.stage, self.goal, number, record)
+        if (known := evidence(number, proposal.values, record, self.goal)) is not None:
+            self.history[number] = known
+
     def stop(self, job: Job, epoch: int, metrics: Mapping[str, float]) -> bool:
         """Add the value at a rung to the evidence of a running trial; return whether the strategy ends the trial."""
         if (value := metrics.get(self.goal.first.name)) is None:
             return False
         trial = self.history[job.context]
-        self.history[job.context] = replace(trial, curve={**trial.curve, epoch: value})
+        self.history[job.context] = replace(trial, curve=self.goal.curve({**trial.curve, epoch: value}))
         return self.strategy.stop(self.evidence(), job.context, epoch)
 
     def tell(self, result: Result) -> None:
@@ -109,15 +131,18 @@ class Sampling:
 
     def _next(self, number: int) -> Proposal | None:
         """The next proposal; None if nothing is left to try."""
-        if number <= len(self.start):
-            return self._proposal(number, self.start[number - 1] if number else {})
+        taken = sum(bool(r.origin) for r in self.journal.records(self.stage) if r.key != self.stage.key.format(0))
+        given = [{}, *self.start]
+        if (place := number - taken) < len(given):
+            return self._proposal(number, given[place])
+        broken = quarantined(self.journal.records(self.stage)) if self.abreast == 1 else set()
         for attempt in range(MAX_REPEATS):
             strategy = (self.blind or AtRandom(self.space)) if attempt else self.strategy
             values = strategy.propose(self.evidence(), number, derived_seed(self.seed, f"{self.stage.name} {attempt}"))
             if values is None:
                 return None
             proposal = self._proposal(number, values)
-            if not any(proposal.values == trial.values for trial in self.history.values()):
+            if not any(proposal.values == trial.values for trial in self.history.values()) and not uses(proposal.recipe.tree, broken):
                 return proposal
         return None
 
@@ -144,6 +169,18 @@ class Sampling:
         return Job(self.order(key, seed, proposal), self.stage, number)
 
 
+def quarantined(records: Sequence[Record]) -> set[str]:
+    """The techniques, as `slot/name`, that have failed `FAILURES` times by themselves and were part of no complete trial."""
+    failures = Counter(r.technique for r in records if r.technique and r.blame == "recipe")
+    often = {technique for technique, count in failures.items() if count >= FAILURES}
+    return {technique for technique in often if not any(r.state == "complete" and uses(r.recipe, {technique}) for r in records)}
+
+
+def uses(recipe: Mapping[str, Any], techniques: Collection[str]) -> bool:
+    """Whether a recipe's tree has one of the techniques, named as `slot/name`."""
+    return any(name in recipe.get(slot, {}) for slot, _, name in (technique.partition("/") for technique in techniques))
+
+
 def history(journal: Journal, stage: Stage, goal: Goal) -> dict[int, Evidence]:
     """The trials of a stage that are evidence for a strategy, by number."""
     trials: dict[int, Evidence] = {}
@@ -162,4 +199,5 @@ def evidence(number: int, values: Values, record: Record | None, goal: Goal) -> 
         return None
     scores = goal.scores(record) if record.state == "complete" else None
     state = "failed" if record.state == "complete" and scores is None else record.state
-    return Evidence(number, state, values, scores or (), record.curve(goal.first.name))
+    violation = goal.violation(record.metrics) if state == "complete" else 0.0
+    return Evidence(number, state, values, scores or (), goal.curve(record.curve(goal.first.name)), violation)

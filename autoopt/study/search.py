@@ -35,6 +35,7 @@ from autoopt.study.runner import Interrupts, Runner, Screen
 from autoopt.study.settled import Settled, recall
 from autoopt.study.stages import SEARCH, STORED
 from autoopt.study.study import Study, strategy_of
+from autoopt.study.successor import predecessor
 from autoopt.study.verdict import Verdict
 from autoopt.technique import REQUIRED, available, find, is_path
 from autoopt.tracking import store_uri
@@ -267,14 +268,16 @@ def search(tree: Tree, screen: Screen, executor: Executor | None = None, asking:
         NotConcluded: it ran, but there is nothing to conclude from; the trained models are kept.
         Interrupted: a signal came; the same call resumes.
     """
-    with warm(tree, screen, executor) as ready, open_study(ready, ready.begin(), asking) as study:
-        check_journal(folder=study.folder.path, trials=study.journal.trials(SEARCH))
-        explore(study)
-        compress(study, top=most_confirmed(study))
-        comparison = compare(study) if study.settings["compare"] else None
-        verdict = replace(explain(study, decide(study)), comparison=comparison)
-        publish(study, verdict)
-        return verdict
+    with warm(tree, screen, executor) as ready:
+        predecessor(tree, ready.folder, ready.facts)
+        with open_study(ready, ready.begin(), asking) as study:
+            check_journal(folder=study.folder.path, trials=study.journal.trials(SEARCH))
+            explore(study)
+            compress(study, top=most_confirmed(study))
+            comparison = compare(study) if study.settings["compare"] else None
+            verdict = replace(explain(study, decide(study)), comparison=comparison)
+            publish(study, verdict)
+            return verdict
 
 
 def most_confirmed(study: Study) -> int:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from autoopt.goal import Goal, Objective
+from autoopt.goal import Bound, Goal, Objective
 from autoopt.space import Space
 
 
@@ -33,5 +33,7 @@ def recall(space: Space, locked: Mapping[str, Any]) -> Settled:
             space = space.with_default(slot, name, argument, reason)
         elif name in space.options.get(slot, {}):
             space = space.without(slot, name, reason, broken=key in locked["quarantined"])
-    goal = Goal((Objective(locked["objective"], locked["direction"]),))
+    objectives = tuple(map(Objective, locked["objective"].split(), locked["direction"].split()))
+    bounds = (Bound(Objective(name, direction), limit) for name, (direction, limit) in locked.get("constraints", {}).items())
+    goal = Goal(objectives, tuple(bounds), space.baseline().best_epoch)
     return Settled(replace(space, unfit=locked["unfit"]), goal, locked["part"], locked.get("untested", ""))

@@ -30,7 +30,7 @@ PREFLIGHT = Stage("preflight", "try every technique on two batches", "preflight/
 SEARCH = Stage("search", "search", "{}", trains=True)
 COMPRESS = Stage("compress", "compress the best", "compress-{}")
 COMPARE = Stage("compare", "train the best of each option on the same fresh seeds", "{}-compare-{}", trains=True)
-CONFIRM = Stage("confirm", "train the best on fresh seeds and choose the winner", "{}-confirm-{}", trains=True)
+CONFIRM = Stage("confirm", "let the best race on fresh seeds", "{}-confirm-{}", trains=True)
 FINAL = Stage("final", "train the winner and the baseline on further seeds", "{}-final-{}", trains=True)
 TEST = Stage("test", "measure them on the test part", "{}-test", tracked=False, shown=False)
 ABLATION = Stage("ablation", "train the winner without parts of it", "{}-{}", trains=True)

@@ -39,8 +39,8 @@ class Stored:
 
     @property
     def direction(self) -> str:
-        """maximize or minimize, as it was settled."""
-        return str(contents(self.path / "space.yaml", ["direction"])["direction"])
+        """maximize or minimize: of the first objective, as it was settled."""
+        return str(contents(self.path / "space.yaml", ["direction"])["direction"]).split()[0]
 
     def record(self, key: str) -> Record:
         """The record of one trial.

@@ -7,6 +7,7 @@ from typing import Any
 
 import yaml
 
+from autoopt.goal import Bound
 from autoopt.recipe import Recipe
 from autoopt.study.comparison import Comparison, read_comparison
 
@@ -43,13 +44,33 @@ class Side:
 
 @dataclass(frozen=True)
 class Point:
-    """A model on the Pareto front of the compress stage, in the validation's score, the latency and the size."""
+    """A model on the Pareto front, with its value in each objective, on the validation part where that measures it."""
 
     trial: str
     title: str
-    validation: float
-    latency_ms: float
-    size_mb: float
+    values: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class Limit:
+    """A bound that the study sets a metric, and the metric of both sides in the last comparison.
+
+    Args:
+        bound: in words: `latency_ms at most 2`.
+        baseline, winner: `None` where it was not measured.
+        missed: the sides that do not keep it.
+    """
+
+    bound: str
+    baseline: float | None
+    winner: float | None
+    missed: tuple[str, ...]
+
+    @classmethod
+    def of(cls, bound: Bound, baseline: Mapping[str, float], winner: Mapping[str, float]) -> "Limit":
+        sides = {"baseline": baseline, "winner": winner}
+        missed = tuple(name for name, metrics in sides.items() if bound.excess(metrics))
+        return cls(str(bound), bound.metric.value(baseline), bound.metric.value(winner), missed)
 
 
 @dataclass(frozen=True)
@@ -176,7 +197,7 @@ class Verdict:
         elapsed: the time of the study, in seconds on its executor's clock.
         dropped: the techniques that were left out, by `slot/name`, each with the reason.
         quarantined: the techniques among them that failed.
-        front: the Pareto front of the compressed models in score, latency and size.
+        front: the Pareto front of the compressed models in score, latency and size, or of all trials in several objectives.
         test_opened_for: the number of recipes that were measured on the test part.
         seeds_planned: the planned number of seeds, where the time ended before; else 0.
         seeds_needed: how many seeds would show a difference of this size where none could be shown; 0 where more seeds are no way.
@@ -190,6 +211,8 @@ class Verdict:
         edges: the winner's values at the ends of their ranges.
         ablation: what each change of the baseline gives; `None` where the winner did not win.
         comparison: of the options of a slot; `None` where none is compared.
+        limits: the bounds of the study.
+        ended: after how many trials the search ended, and why, if not with its last one; else empty.
     """
 
     study: str
@@ -222,16 +245,28 @@ class Verdict:
     edges: tuple[Edge, ...] = ()
     ablation: Ablation | None = None
     comparison: Comparison | None = None
+    limits: tuple[Limit, ...] = ()
+    ended: str = ""
 
     @property
     def better(self) -> bool:
-        """Whether the winner is significantly better: the whole interval lies above 0, on a part that did not choose it."""
-        return self.winner.trial != self.baseline.trial and self.interval[0] > 0 and self.part != "validation"
+        """Whether the winner is significantly better: the whole interval lies above 0, on a part that did not choose it, and it keeps
+        the bounds."""
+        return self.interval[0] > 0 and self.part != "validation" and self.best is self.winner and self.keeps_bounds("winner")
 
     @property
     def best(self) -> Side:
-        """The side whose recipe is advised and exported: the winner where the whole interval lies above 0, else the baseline."""
-        return self.winner if self.winner.trial != self.baseline.trial and self.interval[0] > 0 else self.baseline
+        """The side whose recipe is advised and exported: the winner where the whole interval lies above 0, else the baseline; where only
+        one of them keeps the bounds, that one."""
+        if self.winner.trial == self.baseline.trial:
+            return self.baseline
+        keeps = self.keeps_bounds("winner")
+        wins = self.interval[0] > 0 if keeps == self.keeps_bounds("baseline") else keeps
+        return self.winner if wins else self.baseline
+
+    def keeps_bounds(self, side: str) -> bool:
+        """Whether the `baseline` or the `winner` kept the bounds of the study in the last comparison."""
+        return not any(side in limit.missed for limit in self.limits)
 
     def tree(self) -> dict[str, Any]:
         """The verdict as plain values, for `verdict.yaml`; `read_verdict` makes a verdict of them again."""
@@ -252,6 +287,7 @@ def read_verdict(tree: Mapping[str, Any]) -> Verdict:
     nested = {
         **{side: Side(**tree[side]) for side in ("baseline", "winner")},
         "front": tuple(Point(**point) for point in tree["front"]),
+        "limits": tuple(Limit(**with_tuples(limit)) for limit in tree["limits"]),
         "rival": tree["rival"] and Rival(**tree["rival"]),
         "importance": tree["importance"] and Importance(**tree["importance"]),
         "edges": tuple(Edge(**edge) for edge in tree["edges"]),

@@ -20,6 +20,7 @@ from autoopt.deployment.compress import deployed_network
 from autoopt.domain import Unavailable
 from autoopt.errors import TechniqueError
 from autoopt.module.applied import applied_to
+from autoopt.module.best_epoch import BestEpoch
 from autoopt.module.chosen import Chosen
 from autoopt.module.net import Instead, Net
 from autoopt.module.norms import Passed
@@ -94,7 +95,10 @@ def make_trainer(
     if callbacks is None:
         applied = applied_to(module)
         regularizers = applied.chosen.callbacks(module, steps_asked_for(module, feed, recipe), applied.objective, applied.direction)
-        callbacks = [*in_trial([*regularizers, *device.get("callbacks", []), *callbacks_of(recipe)], folder), reporter]
+        chosen = [*regularizers, *device.get("callbacks", []), *callbacks_of(recipe)]
+        if recipe.best_epoch and not any(isinstance(c, ModelCheckpoint) and c.monitor for c in chosen):
+            chosen.append(BestEpoch(applied.objective or "val_loss", applied.direction))
+        callbacks = [*in_trial(chosen, folder), reporter]
     applied_to(module).folder = folder
     by_itself = module.automatic_optimization and feed.accumulate > 1
     written = {name: value for name, value in recipe.trainer.items() if name != "callbacks"}

@@ -1,27 +1,22 @@
 from typing import Annotated
 
 from lightning.pytorch import Callback, LightningModule, Trainer
-from lightning.pytorch.callbacks import ModelCheckpoint
 
 from autoopt.domain import Range
+from autoopt.module.best_epoch import BestEpoch
 
 
-class BestEpoch(ModelCheckpoint):
+class EarlyStopping(BestEpoch):
     """Keeps the weights of the best epoch, and ends the training when a share of all epochs has passed since."""
 
-    on_train_batch_end = Callback.on_train_batch_end  # it saves after validations alone, so that a network may train many steps at once
-
-    def __init__(self, metric: str, mode: str, share: float):
-        super().__init__(monitor=metric, mode=mode, save_on_train_epoch_end=False)
-        self.share, self.best_epoch = share, 0
+    def __init__(self, metric: str, direction: str, share: float):
+        super().__init__(metric, direction)
+        self.share = share
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        super().on_validation_end(trainer, pl_module)
         if self.monitor not in trainer.callback_metrics:
             return
-        before = self.best_model_path
-        super().on_validation_end(trainer, pl_module)
-        if self.best_model_path != before:
-            self.best_epoch = trainer.current_epoch
         patience = max(1, round(self.share * (trainer.max_epochs or 1)))
         trainer.should_stop = trainer.should_stop or trainer.current_epoch - self.best_epoch >= patience
 
@@ -33,4 +28,4 @@ def early_stopping(objective: str | None, direction: str, *, patience: Annotated
 
     Prechelt 1998, DOI 10.1007/3-540-49430-8_3.
     """
-    return BestEpoch(objective or "val_loss", "max" if direction == "maximize" else "min", patience)
+    return EarlyStopping(objective or "val_loss", direction, patience)

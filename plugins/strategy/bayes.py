@@ -43,12 +43,13 @@ def bayes(
     After the baseline and random trials, until `startup` have ended, the next trial is the candidate of the greatest expected
     improvement over the best trial, as the process sees it; neither a trial's values nor any beside them are proposed. One of five
     trials is drawn at random. The process sees ranks as normal scores, so that neither scale nor outliers matter. A stopped trial
-    counts with its last value, improved by as much as finished trials improved from there on; a failed trial counts as the worst; a
-    running trial is believed at its mean. Of several objectives each proposal weighs the ranks at random. At each of `rungs` one of
+    counts with its last value, improved by as much as finished trials improved from there on; a trial that misses a bound counts as
+    worse than all that keep them, the more the farther it misses it; a failed trial counts as the worst; a running trial is believed at
+    its mean. Of several objectives each proposal weighs the ranks at random. At each of `rungs` one of
     `reduction` trials goes on.
 
-    Jones et al. 1998, doi:10.1023/A:1008306431147; several objectives: Knowles 2006, doi:10.1109/TEVC.2005.851274; rungs: Li et al.
-    2020, arXiv:1810.05934.
+    Jones et al. 1998, doi:10.1023/A:1008306431147; several objectives: Knowles 2006, doi:10.1109/TEVC.2005.851274; bounds: Deb 2000,
+    doi:10.1016/S0045-7825(99)00389-8; rungs: Li et al. 2020, arXiv:1810.05934.
     """
     return Bayes(space, goal, startup, Halving.of(goal, epochs, rungs, reduction))
 
@@ -108,9 +109,10 @@ class Bayes(Strategy):
 
     def costs(self, ended: Sequence[Evidence], random: Random | None = None) -> Array:
         """What each trial costs, less is better: (N). Of several objectives the greatest of their weighed ranks, and a little of each."""
+        violations = np.array([trial.violation for trial in ended])
         first = self.first_costs(ended)
         if len(self.goal.objectives) == 1 or random is None:
-            return first
+            return behind(first, violations)
         signs = [objective.sign for objective in self.goal.objectives]
         rows = [[-s * v for s, v in zip(signs, trial.scores, strict=True)] if trial.scores else [np.nan] * len(signs) for trial in ended]
         others = np.array(rows)
@@ -118,7 +120,7 @@ class Bayes(Strategy):
         ranks = np.column_stack([share_of_ranks(costs) for costs in others.T])
         weights = np.array([random.expovariate(1.0) for _ in signs])
         weighed = ranks * weights / weights.sum()
-        return weighed.max(axis=1) + 0.05 * weighed.sum(axis=1)
+        return behind(weighed.max(axis=1) + 0.05 * weighed.sum(axis=1), violations)
 
     def first_costs(self, ended: Sequence[Evidence]) -> Array:
         """The first objective as a cost: (N); of a stopped trial as its end is expected, of a failed trial infinite."""
@@ -153,6 +155,12 @@ class Bayes(Strategy):
 def recorded(values: Mapping[str, Any], domain: Domain) -> Any:
     """The value of a domain among values by path."""
     return domain.accept(values[domain.path])
+
+
+def behind(costs: Array, violations: Array) -> Array:
+    """The costs with those of trials that miss a bound behind the others', by how far they miss it."""
+    kept = costs[(violations == 0) & np.isfinite(costs)]
+    return np.where(violations > 0, kept.max(initial=0.0) + violations, costs)
 
 
 def share_of_ranks(costs: Array) -> Array:

@@ -17,7 +17,7 @@ STATES = {"complete": TrialState.COMPLETE, "stopped": TrialState.PRUNED, "failed
 
 
 class Sampled(Strategy):
-    """Keeps an Optuna study of the history, and asks a new sampler for each trial.
+    """Keeps an Optuna study of the history, and asks a new sampler for each trial; a trial that misses a bound is told as failed.
 
     Args:
         sampler: makes the sampler of a trial from a seed.
@@ -62,7 +62,8 @@ class Sampled(Strategy):
         except (KeyError, ValueError):
             return None
         params, distributions = dict(point.values), {domain.path: distribution(domain) for domain in point.domains}
-        scores = list(trial.scores) if trial.state == "complete" else None
+        state = "failed" if trial.violation else trial.state
+        scores = list(trial.scores) if state == "complete" else None
         ranked = trial.state == "stopped" and trial.curve and len(self.goal.objectives) == 1  # Optuna ranks a stopped trial by one value
         curve = dict([max(trial.curve.items())]) if ranked else {}
-        return create_trial(state=STATES[trial.state], values=scores, params=params, distributions=distributions, intermediate_values=curve)
+        return create_trial(state=STATES[state], values=scores, params=params, distributions=distributions, intermediate_values=curve)

@@ -172,7 +172,10 @@ def test_finish_concludes_with_the_study_as_it_was_configured(run, begun, monkey
         ),
         (
             ["study.trials=60", "study.ablation=false"],
-            ["confirm   the best 3, 2 fresh seeds each", "in all    72 trainings, 2 at a time; at most 360 epochs"],
+            [
+                "confirm   the best 4 race on fresh seeds, the better half goes on: 6 trainings",
+                "in all    72 trainings, 2 at a time; at most 360 epochs",
+            ],
         ),
         (
             ["study.trials=61", "study.ablation=false", "study.compare=optimizer", "optimizer=adamw,sgd,lion"],

@@ -127,6 +127,18 @@ OWN = {
 }  # fmt: skip
 
 
+@pytest.mark.parametrize("several", ["[val_f1,latency_ms]", "'val_f1 latency_ms'"])
+def test_settings_of_several_words_take_a_list_as_well(several):
+    assert compose(["data=digits", f"objective={several}"])["objective"] == "val_f1 latency_ms"
+
+
+def test_bounds_by_the_names_of_metrics(tmp_path):
+    tree = compose(["data=digits", "constraints.latency_ms=2", "constraints.val/recall=0.9"])
+    assert tree["constraints"] == {"latency_ms": 2.0, "val/recall": 0.9}
+    (tmp_path / "again.yaml").write_text(yaml.safe_dump(tree))
+    assert compose(["constraints.latency_ms=3"], str(tmp_path / "again.yaml"))["constraints"] == {"latency_ms": 3.0, "val/recall": 0.9}
+
+
 def test_every_slot_takes_an_import_path():
     tree = compose([f"{slot}=own_parts:{name}" for slot, name in OWN.items()])
     assert set(OWN) == set(SLOTS)

@@ -3,7 +3,7 @@
 import pytest
 import yaml
 
-from autoopt.config import as_overrides, compose, plugged
+from autoopt.config import allow, as_overrides, compose, plugged
 from autoopt.errors import BadInput
 from autoopt.slots import PLUG_POINTS
 from autoopt.space import Space
@@ -144,6 +144,7 @@ def test_the_composed_tree_composes_to_itself(tmp_path, arguments):
     ],
 )
 def test_a_file_sets_what_all_executors_share_and_what_one_has(tmp_path, file, arguments, node):
+    allow("own_points:cluster")
     (tmp_path / "search.yaml").write_text(yaml.safe_dump({"data": "digits", **file}))
     assert compose(arguments, str(tmp_path / "search.yaml"))["executor"] == node
 

@@ -441,12 +441,13 @@ def trained(task, tmp_path):
         epochs: int = EPOCHS,
         lr: float = 0.1,
         trainer: dict | None = None,
+        value: dict | None = None,
         **slots,
     ):
         SEEN.clear()
         chosen = {"model": here(model), "loss": {"cross_entropy": {}}, "optimizer": {"sgd": {"lr": lr}}, "schedule": {"cosine": {}}}
         chosen |= {"regularizer": {**regularizer, **here("spy")}, "device": {"cpu": {}}, **slots}
-        tree = {slot: chosen.get(slot, {}) for slot in SLOTS} | {"batches": {"size": 16}, "study": {"epochs": epochs}}
+        tree = {slot: chosen.get(slot, {}) for slot in SLOTS} | {"batches": {"size": 16}, "study": {"epochs": epochs} | (value or {})}
         tree["trainer"] = trainer or {}
         order = Train(key="0", recipe=Recipe(tree), seed=7, objective=objective, direction=direction, keep=True)
         reports: list[dict] = []
@@ -609,6 +610,17 @@ def test_early_stopping_keeps_what_was_validated_best(trained, task, model, obje
     assert not torch.equal(next(iter(kept.values())), next(iter(seen.validated[-1].values())))
     assert seen.outcome["val_loss"] == pytest.approx(reports[best]["val_loss"], rel=1e-4)
     assert seen.outcome["val_loss"] == pytest.approx(evaluated(task, kept), rel=1e-4)
+
+
+@pytest.mark.parametrize(("model", "objective", "direction"), [("network", "val_loss", "maximize"), ("Scripted", "val_score", "maximize")])
+def test_where_the_best_epoch_counts_its_weights_are_kept(trained, task, model, objective, direction):
+    slots = {"optimizer": {"sgd": {"lr": 0.03}}, "schedule": {"constant": {}}}
+    seen, kept, reports = trained(model, {}, objective, direction, epochs=6, value={"value": "best"}, **slots)
+    best = max(range(len(reports)), key=lambda epoch: reports[epoch][objective])
+    assert len(reports) == 6 and best < 5
+    assert_close(kept, seen.validated[best])
+    assert seen.outcome["val_loss"] == pytest.approx(evaluated(task, kept), rel=1e-4)
+    assert seen.outcome[objective] == pytest.approx(reports[best][objective], rel=1e-4)
 
 
 @pytest.mark.parametrize("averaged", [{"ema": {}}, {"swa": {"start": 0.1}}], ids=lambda r: next(iter(r)))

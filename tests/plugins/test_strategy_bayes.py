@@ -12,11 +12,11 @@ from scipy.stats import multivariate_normal, norm
 from autoopt.domain import Choice, Range
 from autoopt.goal import Goal, Objective
 from autoopt.plugins.strategy import gaussian
-from autoopt.plugins.strategy.bayes import EXPLORE, Bayes, bayes, improvement, spread
+from autoopt.plugins.strategy.bayes import EXPLORE, Bayes, bayes, behind, improvement, spread
 from autoopt.plugins.strategy.encoding import encode, neighbour, scale_of
 from autoopt.plugins.strategy.gaussian import Columns, Kernel, Process, fitted, squared_distances
 from autoopt.space import Domain, traced
-from autoopt.strategy import Evidence
+from autoopt.strategy import Evidence, Halving
 
 BEST = Goal((Objective("val_accuracy", "maximize"),))
 LEAST = Goal((Objective("val_loss", "minimize"),))
@@ -246,3 +246,29 @@ class TestBayes:
         assert len({*chosen}) == 300 and list(chosen) == sorted(chosen)
         assert {*np.argsort(costs)[:150]} <= {*chosen} and costs[chosen].max() == costs.max()
         assert list(spread(costs[:300], 300)) == list(range(300))
+
+
+class TestBounds:
+    """The best of the bowl has a width of .7, but a width above .5 misses the bound."""
+
+    @staticmethod
+    def bounded(seed, bound=0.5):
+        strategy, history = Bayes(Bowl(), BEST, 10, Halving((), "maximize", 3)), []
+        for number in range(40):
+            values = strategy.propose(tuple(history), number, seed)
+            violation = max(0.0, values["width"] / bound - 1)
+            history.append(Evidence(number, "complete", values, (score(values),), {}, violation))
+        return history
+
+    def test_the_best_within_them_is_found(self):
+        found = [max(t.scores[0] for t in self.bounded(seed) if not t.violation) for seed in range(3)]
+        assert min(found) > 0.95 - 0.03, "the best with a width of .5 has 1 - .2² = .96"
+
+    def test_few_proposals_miss_them(self):
+        """At random half of them do."""
+        proposed = [t for seed in range(3) for t in self.bounded(seed)[10:] if t.number % EXPLORE]
+        assert sum(t.violation > 0 for t in proposed) < 0.35 * len(proposed)
+
+    def test_a_trial_that_misses_them_more_costs_more_and_all_more_than_those_that_keep_them(self):
+        costs = behind(np.array([-0.9, -0.5, -0.8, np.inf]), np.array([0.4, 0.0, 0.2, 0.0]))
+        assert list(np.argsort(costs)) == [1, 2, 0, 3]

@@ -78,7 +78,7 @@ class Won:
                     study.journal.add(FINAL, each)
                 sides.append(Candidate(key, recipe, records))
             study.journal.add(SEARCH, record("0", 0.5, seconds=2.0))
-            verdict = verdict_of(study, *sides, Plan(1, 0, seeds))
+            verdict = verdict_of(study, *sides, Plan(1, seeds))
             verdict = verdict if interval is None else replace(verdict, interval=interval)
             self.stages = study.runner.screen.stages
             self.trained.clear()

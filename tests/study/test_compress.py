@@ -8,7 +8,7 @@ from scripted import ACCURACY, PLAIN, SPACE, Fails, closed, composed, outcome, r
 from autoopt.goal import Goal
 from autoopt.orders import TryOut
 from autoopt.space import Space
-from autoopt.study.compress import TRAINED, Compressions, compress, compress_front, compress_goal, latency_noise
+from autoopt.study.compress import TRAINED, Compressions, compress, compress_goal, latency_noise, pareto_front
 from autoopt.study.journal import Journal
 from autoopt.study.stages import COMPRESS, SEARCH
 
@@ -202,7 +202,7 @@ def test_the_front_is_that_of_score_latency_and_size():
 
 def fronted(records, chance=None):
     study = SimpleNamespace(goal=Goal((ACCURACY,)), facts={"chance": {} if chance is None else {"val_accuracy": chance}})
-    return [r.key for r in compress_front(study, records)]
+    return [r.key for r in pareto_front(study, compress_goal(study.goal), records)]
 
 
 def measured(key, score, latency, size=1, before=None):

@@ -3,11 +3,14 @@
 from math import inf
 
 import pytest
-from scripted import FACTS, LOSS, baseline, closed, record, studied
+from scripted import ACCURACY, FACTS, LOSS, baseline, closed, record, studied
 
+from autoopt.goal import Goal
+from autoopt.study.compress import compress_goal
 from autoopt.study.confirm import Candidate
 from autoopt.study.decide import needed, plan_of, point, side, verdict_of
 from autoopt.study.stages import COMPRESS, FINAL, SEARCH, TEST
+from autoopt.study.verdict import Point
 from autoopt.study.weighing import to_show, variances
 
 
@@ -51,15 +54,10 @@ class TestASide:
         assert (found.score, found.metrics) == (pytest.approx(0.6), {"val_accuracy": pytest.approx(0.6)})
 
 
-def test_a_point_of_the_front_has_its_score_and_its_costs():
-    found = point(record("compress-1", 0.75, stage=COMPRESS, metrics={"latency_ms": 2.0, "size_mb": 0.5}))
-    assert (found.trial, found.title, found.validation, found.latency_ms, found.size_mb) == (
-        "compress-1",
-        baseline().title(),
-        0.75,
-        2.0,
-        0.5,
-    )
+def test_a_point_of_the_front_has_its_value_in_each_objective():
+    measured = record("compress-1", 0.75, stage=COMPRESS, metrics={"latency_ms": 2.0, "size_mb": 0.5})
+    found = point(measured, compress_goal(Goal((ACCURACY,))))
+    assert found == Point("compress-1", baseline().title(), {"val_accuracy": 0.75, "latency_ms": 2.0, "size_mb": 0.5})
 
 
 class TestTheVerdict:

@@ -5,9 +5,10 @@ import pytest
 from scripted import Fails, composed, runner
 
 from autoopt.errors import BadInput
+from autoopt.goal import Objective
 from autoopt.orders import Outcome, TryOut
 from autoopt.space import Space
-from autoopt.study.preflight import choose_objective, preflight, rehearse
+from autoopt.study.preflight import bounds_of, choose_objectives, preflight, rehearse
 
 SOME = (
     "data=digits",
@@ -251,8 +252,36 @@ OBJECTIVES = [
 
 @pytest.mark.parametrize(("asked", "logged", "chosen"), OBJECTIVES)
 def test_the_objective(asked, logged, chosen):
-    objective = choose_objective({"objective": None, "direction": None, **asked}, logged)
+    (objective,) = choose_objectives({"objective": None, "direction": None, **asked}, logged)
     assert (objective.name, objective.direction) == chosen
+
+
+def test_several_objectives_and_bounds(tmp_path):
+    assert choose_objectives({"objective": "val_accuracy val_loss", "direction": None}, LOGGED) == (
+        Objective("val_accuracy", "maximize"),
+        Objective("val_loss", "minimize"),
+    )
+    named = {"objective": "a b", "direction": "minimize maximize"}
+    assert [o.direction for o in choose_objectives(named, {"a": 1.0, "b": 1.0})] == ["minimize", "maximize"]
+    bounds = bounds_of({"constraints": {"val_loss": 0.5, "val_accuracy": 0.9}}, LOGGED)
+    assert [str(bound) for bound in bounds] == ["val_loss at most 0.5", "val_accuracy at least 0.9"]
+    settled, asked, _ = checked(tmp_path, "constraints.latency_ms=2", logged={"latency_ms": 1.0, "val_accuracy": 1.0})
+    assert asked[0].latency and settled.goal.timed
+
+
+@pytest.mark.parametrize(
+    ("metric", "said"),
+    [
+        ("latency", r"^constraints\.latency=2: latency is not measured\. Did you mean 'latency_ms'\? Measured: "),
+        (
+            "my_metric",
+            r"^constraints\.my_metric=2: its name does not tell which way is better; log it as my_metric_loss or my_metric_score$",
+        ),
+    ],
+)
+def test_a_bound_of_what_nothing_measures(metric, said):
+    with pytest.raises(BadInput, match=said):
+        bounds_of({"constraints": {metric: 2.0}}, {"my_metric": 1.0})
 
 
 def logs(*validated, **logged):
@@ -308,7 +337,7 @@ def test_without_an_only_one_it_has_to_be_named(tmp_path, validated, said):
 )
 def test_an_objective_that_nothing_logs(asked, logged, said):
     with pytest.raises(BadInput, match=said):
-        choose_objective({"objective": asked, "direction": None}, logged)
+        choose_objectives({"objective": asked, "direction": None}, logged)
 
 
 def test_a_timed_objective_is_timed_for_the_baseline(tmp_path):

@@ -6,8 +6,8 @@ import pytest
 from scipy import stats
 from scripted import ACCURACY, LOSS, baseline, record
 
-from autoopt.goal import Objective
-from autoopt.study.confirm import Candidate
+from autoopt.goal import Goal, Objective
+from autoopt.study.confirm import Candidate, race
 from autoopt.study.stages import FINAL, TEST
 from autoopt.study.weighing import UNBOUNDED, both_resampled, enlarged, half_width, interval, to_show, variances, weigh
 
@@ -165,14 +165,18 @@ def simulated(rng, candidates, seeds):
 
     The seeds of a training move its validation and its test score alike (.01); each part adds noise of its own (.01).
     """
-    choosing = -(-seeds // 2)
 
     def scores(count):
         seed = rng.normal(0, 0.01, count)
         return seed + rng.normal(0, 0.01, count), seed + rng.normal(0, 0.01, count)
 
-    chosen = max(range(candidates), key=lambda _: scores(choosing)[0].mean())
-    sides = [candidate(key, scores(seeds)[1]) for key in ("0", str(chosen + 1))]
+    validated = {str(n + 1): scores(5)[0] for n in range(candidates)}
+    winner, *_ = race(
+        dict.fromkeys(validated, baseline()),
+        lambda recipes, count: [Candidate(key, recipes[key], [record(key, s) for s in validated[key][:count]]) for key in recipes],
+        Goal((ACCURACY,)),
+    )
+    sides = [candidate(key, scores(seeds)[1]) for key in ("0", winner.key)]
     return weighed(*sides)[1][0] > 0
 
 

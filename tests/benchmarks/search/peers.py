@@ -4,8 +4,10 @@ A peer is offered the levels of a number as integers in their order, and of a ca
 baseline as its first trial, as autoopt has it.
 """
 
+import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from random import Random
 from typing import Any
 
@@ -17,6 +19,8 @@ from table import Table
 
 from autoopt.space import Domain, traced
 
+TRIALS = 80
+"""What SMAC3 is told of its budget, which bounds its initial design: a quarter of it is drawn at random."""
 ENDS = {"complete": TrialState.COMPLETE, "stopped": TrialState.PRUNED, "failed": TrialState.FAIL}
 
 
@@ -148,6 +152,63 @@ class SyneTune(Searcher):
             self.scheduler.on_trial_remove(self.trials[number])
 
 
+class Smac(Searcher):
+    """A facade of SMAC3, asked for trials and told their costs; a trial ends at the budget that it is asked with.
+
+    A configuration that is promoted to a larger budget is trained anew, as SMAC3 does it.
+    """
+
+    def __init__(self, table: Table, seed: int, facade: str, baseline: bool):
+        import smac
+        from smac.runhistory import StatusType, TrialValue
+
+        self.space, self.epochs, self.sign = table.grid.space, table.grid.epochs, goal_of(table).first.sign
+        self.value, self.status, self.trials = TrialValue, StatusType, {}
+        fidelity = {} if facade == "HyperparameterOptimizationFacade" else {"min_budget": 1, "max_budget": self.epochs}
+        self.folder = tempfile.TemporaryDirectory()
+        space = configurations(table, seed)
+        scenario = smac.Scenario(space, deterministic=True, n_trials=TRIALS, seed=seed, output_directory=Path(self.folder.name), **fidelity)
+        make, first = getattr(smac, facade), [space.get_default_configuration()] if baseline else []
+        design = make.get_initial_design(scenario, additional_configs=first)
+        self.smac = make(scenario, lambda config, seed, budget=None: 0.0, initial_design=design, logging_level=False)
+
+    def ask(self, number: int) -> Values:
+        trial = self.trials[number] = self.smac.ask()
+        chosen = dict(trial.config)
+        return traced(self.space, lambda d: levels(d)[chosen[d.path]] if is_ordered(d) else chosen[d.path]).values
+
+    def report(self, number: int, epoch: int, value: float) -> bool:
+        self.last = -self.sign * value
+        return epoch >= round(self.trials[number].budget or self.epochs)
+
+    def tell(self, number: int, state: str, value: float | None) -> None:
+        status = self.status.CRASHED if state == "failed" else self.status.SUCCESS
+        self.smac.tell(self.trials.pop(number), self.value(1e6 if state == "failed" else self.last, status=status))
+
+
+def configurations(table: Table, seed: int) -> Any:
+    """The space for ConfigSpace: levels of numbers as integers, a condition for each domain that not every recipe needs."""
+    from ConfigSpace import CategoricalHyperparameter, ConfigurationSpace, EqualsCondition, UniformIntegerHyperparameter
+
+    domains = table.grid.space.domains()
+    made = {}
+    for domain in domains:
+        options = levels(domain)
+        made[domain.path] = (
+            UniformIntegerHyperparameter(domain.path, 0, len(options) - 1, default_value=options.index(domain.default))
+            if is_ordered(domain) and len(options) > 1
+            else CategoricalHyperparameter(domain.path, options, default_value=domain.default)
+        )
+    space = ConfigurationSpace(seed=seed)
+    space.add(*made.values())
+    for domain in domains:
+        for (clause,) in domain.condition.cases if str(domain.condition) else ():  # the tables' conditions have one clause each
+            (name,) = clause.names
+            parent, value = (clause.slot, name) if clause.slot in made else (f"{clause.slot}.{name}.use", True)
+            space.add(EqualsCondition(made[domain.path], made[parent], value))
+    return space
+
+
 Make = Callable[[Table, int], Searcher]
 PEERS: Mapping[str, Make] = {
     "Optuna default, as shipped": lambda table, seed: OptunaPeer(table, seed, NopPruner(), baseline=False),
@@ -156,6 +217,8 @@ PEERS: Mapping[str, Make] = {
     "Optuna + SuccessiveHalvingPruner": lambda table, seed: OptunaPeer(table, seed, SuccessiveHalvingPruner(), baseline=True),
     "Optuna + HyperbandPruner": lambda table, seed: OptunaPeer(table, seed, HyperbandPruner(1, table.grid.epochs), baseline=True),
     "Ray Tune ASHA": lambda table, seed: RayAsha.of(table, seed, baseline=True),
+    "SMAC3": lambda table, seed: Smac(table, seed, "HyperparameterOptimizationFacade", baseline=True),
+    "SMAC3 multi-fidelity": lambda table, seed: Smac(table, seed, "MultiFidelityFacade", baseline=True),
     "Syne Tune ASHA": lambda table, seed: SyneTune(table, seed, "ASHA", baseline=True),
     "Syne Tune ASHA + CQR": lambda table, seed: SyneTune(table, seed, "ASHACQR", baseline=True),
 }

@@ -1,0 +1,27 @@
+"""The weights of the best epoch."""
+
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.callbacks import ModelCheckpoint
+
+
+class BestEpoch(ModelCheckpoint):
+    """Keeps the weights of the best epoch; in a script of your own they are at its `best_model_path`.
+
+    Args:
+        metric: that tells which epoch is best.
+        direction: maximize or minimize.
+    """
+
+    on_train_batch_end = Callback.on_train_batch_end  # it saves after validations alone, so that a network may train many steps at once
+
+    def __init__(self, metric: str, direction: str):
+        super().__init__(monitor=metric, mode="max" if direction == "maximize" else "min", save_on_train_epoch_end=False)
+        self.best_epoch = 0
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if self.monitor not in trainer.callback_metrics:
+            return
+        before = self.best_model_path
+        super().on_validation_end(trainer, pl_module)
+        if self.best_model_path != before:
+            self.best_epoch = trainer.current_epoch
