@@ -23,6 +23,7 @@ from autoopt.module.chosen import Chosen
 from autoopt.module.own_callbacks import callbacks_of
 from autoopt.recipe import Recipe
 from autoopt.report import page
+from autoopt.report.comparison import comparison_records
 from autoopt.report.frame import table_of
 from autoopt.report.sentence import conclusion
 from autoopt.report.terminal import closing
@@ -44,6 +45,16 @@ class Searched(Verdict):
     def trials(self) -> pandas.DataFrame:
         """A row for each trial of the search, by its key: how it ended, its metrics, its techniques and values."""
         return table_of(Path(self.folder))
+
+    def options(self) -> pandas.DataFrame:
+        """A row for each option that `study.compare` compares, with all its figures.
+
+        Raises:
+            BadInput: the study compares no options.
+        """
+        if self.comparison is None:
+            raise BadInput("no options are compared; give study.compare=SLOT")
+        return pandas.DataFrame(comparison_records(self.comparison)).set_index("option")
 
     def conclusion(self) -> str:
         """The verdict in one sentence."""

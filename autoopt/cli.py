@@ -16,11 +16,13 @@ COMMANDS = {
     "export": "write a trained model as safetensors and ONNX",
     "list": "list the studies here, with state, trials and gain",
     "show": "show a study's verdict, or one of its trials",
+    "reproduce": "train a trial again: the same to the last bit, or the differences that explain it",
     "plugins": "list, describe and check the installed techniques",
     "ui": "serve the MLflow pages of the runs",
+    "doctor": "check the packages, the devices, the plugins, the studies and the MLflow store",
 }
 CONFIGURED = ("search", "plan", "train")
-USER_CODE = (*CONFIGURED, "finish", "export", "plugins")
+USER_CODE = (*CONFIGURED, "finish", "export", "reproduce", "plugins")
 """The commands that may import modules of the working directory."""
 EXAMPLES = """  autoopt search data=digits model=cnn                      the recommended techniques of every slot
   autoopt search data=digits optimizer=adamw,sgd            one of these
@@ -37,8 +39,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command.
 
     Returns:
-        0 done · 1 a bug · 2 bad input, nothing started · 3 done, but something is quarantined (under `--strict`) ·
-        4 not concluded: a trial that it depends on failed · 75 a store cannot be written · 130, 143 interrupted, resumable.
+        0 done · 1 a bug, or a check that failed (`doctor`, `reproduce`, `plugins check`) · 2 bad input, nothing started ·
+        3 done, but something is quarantined (under `--strict`) · 4 not concluded: a trial that it depends on failed ·
+        75 a store cannot be written · 130, 143 interrupted, resumable.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
     debug = "--debug" in arguments

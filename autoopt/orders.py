@@ -140,6 +140,7 @@ class Outcome:
         optimizers: how many the module has.
         decays: one of them decays weights.
         notes: of a try-out, what the user has to know before the search.
+        environment: the versions, the processor, the threads and the device, by name.
     """
 
     metrics: Mapping[str, float] = field(default_factory=dict)
@@ -155,6 +156,7 @@ class Outcome:
     optimizers: int = 1
     decays: bool = True
     notes: list[str] = field(default_factory=list)
+    environment: Mapping[str, str] = field(default_factory=dict)
 
     def json(self) -> Json:
         return asdict(self)

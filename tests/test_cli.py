@@ -64,8 +64,9 @@ def test_bad_input_in_a_process_of_its_own(here):
         "autoopt: No optimizer named 'adamww'. Did you mean 'adamw'? Known: "
         + ", ".join(sorted([*available("optimizer"), "all", "recommended"]))
         + ".",
-        "autoopt: No setting named 'study.trails'. Did you mean 'study.trials'? Known: study.ablation, study.compress, study.confirm, "
-        "study.epochs, study.seeds, study.start, study.stopping, study.time, study.trials.",
+        "autoopt: No setting named 'study.trails'. Did you mean 'study.trials'? Known: study.ablation, study.compare, study.compress, "
+        "study.confirm, study.epochs, study.from, study.memory, study.patience, study.seeds, study.start, study.stopping, study.time, "
+        "study.trainings, study.trials, study.value.",
         "autoopt: seed=x: expected int, got 'x'",
     ]
 

@@ -238,6 +238,9 @@ def test_a_whole_search_and_the_same_command_again(bench):
     assert "to go" not in again
     assert (bench.study / "journal.log").read_bytes() == journal
     assert bench.verdict | {"elapsed": 0} == verdict | {"elapsed": 0}
+    assert {"python", "torch", "processor", "threads", "device"} <= trials[1].environment.keys()
+    said = bench.end(bench.start("reproduce", "s", "1"), 0)
+    assert said.splitlines()[-1].startswith("The same to the last bit: trial 1 had val_accuracy "), said
     bench.alone()
 
 

@@ -14,11 +14,13 @@ from autoopt.report.terminal import duration
 from autoopt.slots import SLOTS
 from autoopt.space import Domain, Option, Pin, Space
 from autoopt.study.ablation import trainings_for
+from autoopt.study.compare import seeds_of
 from autoopt.study.confirm import Plan, planned, race_trainings, share_of
 from autoopt.study.search import Warm, warm
 from autoopt.study.settled import Settled
 from autoopt.study.study import strategy_of
 from autoopt.study.timing import LIMIT, WITH_RUNGS, timings
+from autoopt.study.turns import arms_of
 from autoopt.terminal import Progress
 
 
@@ -121,38 +123,52 @@ def outside(value: Pin | Domain, advised: Range | Choice | None) -> str:
 
 @dataclass(frozen=True)
 class Work:
-    """What a study trains: its trials, in full or as far as rungs let them, then confirm and the ablation."""
+    """What a study trains: its trials, in full or as far as rungs let them, the best of each compared option, confirm, the ablation."""
 
     trials: int
     rungs: tuple[int, ...]
     confirm: Plan
     ablation: int
+    options: int = 0
+    seeds: int = 0
 
     @classmethod
     def of(cls, ready: Warm, settled: Settled) -> "Work":
         node = ready.tree["study"]
         rungs = strategy_of(ready.tree, settled.space.trained(), settled.goal).rungs if node["stopping"] else ()
         confirm = planned(share_of(node["trials"], node["seeds"]), node["seeds"], node["confirm"])
-        return cls(node["trials"], rungs, confirm, trainings_for(node["trials"], node["seeds"]) if node["ablation"] else 0)
+        ablation = trainings_for(node["trials"], node["seeds"]) if node["ablation"] else 0
+        if node["compare"] is None:
+            return cls(node["trials"], rungs, confirm, ablation)
+        options = len(arms_of(settled.space.trained(), node["compare"]))
+        trials, confirm = node["trials"] - node["trials"] % options, replace(confirm, candidates=1)
+        return cls(trials, rungs, confirm, ablation, options, seeds_of(node["seeds"]))
 
     @property
     def trainings(self) -> int:
-        return self.trials + self.confirm.trainings + self.ablation
+        return self.trials + self.compared + self.confirm.trainings + self.ablation
+
+    @property
+    def compared(self) -> int:
+        """The trainings of the best of each option that is compared."""
+        return self.options * self.seeds
 
     @property
     def whole(self) -> float:
         """The trainings, with those that a rung ends counted as far as they get."""
-        return self.trials * (WITH_RUNGS if self.rungs else 1) + self.confirm.trainings + self.ablation
+        return self.trials * (WITH_RUNGS if self.rungs else 1) + self.compared + self.confirm.trainings + self.ablation
 
 
 def budget(ready: Warm, settled: Settled) -> Iterator[str]:
     node, folds, work = ready.tree["study"], ready.facts["folds"], Work.of(ready, settled)
     compressions = node["compress"] if settled.space.options["compression"] else 0
-    yield f"  search    {node['trials']} trials of {node['epochs']} epochs" + (f", for {node['time']} at most" if node["time"] else "")
+    yield f"  search    {work.trials} trials of {node['epochs']} epochs" + (f", for {node['time']} at most" if node["time"] else "")
     if work.rungs:
         yield f"  rungs     bad trials end after epoch {' or '.join(map(str, work.rungs))}"
     if compressions:
         yield f"  compress  {compressions} compressions of the best {work.confirm.candidates}"
+    if work.options:
+        yield f"  compare   {work.trials // work.options} trials of each {node['compare']}; the best of each on {work.seeds} fresh seeds"
     if work.confirm.candidates > 1:
         race = race_trainings(work.confirm.candidates)
         yield f"  confirm   the best {work.confirm.candidates} race on fresh seeds, the better half goes on: {race} trainings"

@@ -8,7 +8,7 @@ from autoopt.commands.words import read_words, study_named
 from autoopt.recipe import Recipe
 from autoopt.report.reasons import ablation_title, reasons
 from autoopt.report.sentence import conclusion
-from autoopt.report.terminal import changes, plain_text
+from autoopt.report.terminal import changes, compared_options, plain_text
 from autoopt.study.record import Record
 from autoopt.study.stored import Stored
 from autoopt.study.verdict import Verdict
@@ -40,8 +40,9 @@ def study_text(study: Stored) -> str:
 def explained(verdict: Verdict) -> str:
     """Why the winner won, with a line end after each line."""
     ablation = verdict.ablation
+    options = [part if isinstance(part, str) else plain_text(part) for part in compared_options(verdict)]
     table = [f"\n{ablation_title(verdict, ablation)}\n{plain_text(changes(verdict, ablation))}\n"] if ablation else []
-    return "".join(f"{line}\n" for line in (*table, *reasons(verdict)))
+    return "".join(f"{line}\n" for line in (*options, *table, *reasons(verdict)))
 
 
 def unfinished(study: Stored) -> str:

@@ -19,6 +19,9 @@ from autoopt.errors import nearest
 from autoopt.slots import PLUGGABLE, SLOTS
 from autoopt.technique import REQUIRED, Param, Technique, available
 
+LEAST_TRIALS = 4
+"""Trials of each option of a comparison: its defaults, and a few more."""
+
 
 class Position(NamedTuple):
     """The place of a value in the tree, and the values that are allowed there."""
@@ -179,6 +182,7 @@ def wrong_settings(tree: Tree) -> Iterator[str]:
     if all(isinstance(s, int | float) for s in shares) and not (all(0 < s < 1 for s in shares) and sum(shares) < 1):
         yield f"split.validation={shares[0]}, split.test={shares[1]}: expected shares above 0 that leave some for training"
     yield from wrong_trainer(tree)
+    yield from wrong_comparison(tree)
     for slot, about in PLUGGABLE.items():
         nodes = selected(tree, slot)
         if not about.many and not nodes and not filled(tree, slot):
@@ -210,6 +214,40 @@ def wrong_trainer(tree: Tree) -> Iterator[str]:
     for name, node in selected(tree, "device").items():
         if precision is not None and "precision" in node:
             yield f"trainer.precision={precision}: device={name} has a precision of its own; give device.{name}.precision=…"
+
+
+def wrong_comparison(tree: Tree) -> Iterator[str]:
+    """What keeps the options of a slot from being compared."""
+    slot, trials = tree["study"]["compare"], tree["study"]["trials"]
+    if slot is None:
+        return
+    said = f"study.compare={slot}"
+    if slot not in SLOTS:
+        yield f"{said}: no slot of this name. {nearest(slot, SLOTS)}"
+        return
+    if slot == "compression" or selected(tree, "compression"):
+        yield f"{said}: what is compared is the training; give compression=none, and compress the best of it in another study"
+        return
+    if len((tree["objective"] or "").split()) > 1:
+        yield f"{said}: options are compared in one objective; give one of {', '.join(tree['objective'].split())}"
+    for name in ("start", "from", "memory"):
+        if given := tree["study"][name]:
+            yield f"{said}: every option begins at its defaults; leave study.{name}={grammar.spell(given)} out"
+    nodes = selected(tree, slot)
+    names = [name for name, node in nodes.items() if not SLOTS[slot].many or grammar.is_sweep(node["use"])]
+    sure = [name for name in names if "own" not in technique_of(slot, name, nodes[name]).asks]  # only a user's module has its own
+    if len(names) + SLOTS[slot].many < 2:
+        yield f"{said}: {slot}={','.join(nodes) or 'none'} leaves nothing to compare; give two options or more"
+    elif isinstance(trials, int) and (problem := too_few_trials(trials, len(sure) + SLOTS[slot].many)):
+        yield f"{said}: {problem}"
+
+
+def too_few_trials(trials: int, options: int) -> str:
+    """Why the options of a comparison cannot be tuned, if they cannot."""
+    if trials >= LEAST_TRIALS * options:
+        return ""
+    each = f"{trials // options} of {trials} trials each for {options} options are too few to tune them"
+    return f"{each}; give study.trials={LEAST_TRIALS * options} or more, or fewer options"
 
 
 def filled(tree: Tree, slot: str) -> bool:

@@ -60,6 +60,10 @@ SETTINGS: dict[str, tuple[Any, str]] = {
     "study.value": (str, "last: the last epoch of a training counts; best: its best one, whose weights are kept"),
     "study.stopping": (bool, "stop bad trials at the strategy's rungs, by default at a ninth and at a third of their epochs"),
     "study.start": (str | None, "recipes to try first: files, studies (their winners) or NAME/17; several with spaces between"),
+    "study.compare": (
+        str | None,
+        "compare the options of a slot: equally many trials on the same seeds, the best of each on 5 or more fresh seeds",
+    ),
     "study.from": (str | None, "a study of the same root whose trials this one takes over, as far as they lie in its space"),
     "study.memory": (bool, "first try the best recipes of the latest studies of the same root with the same objective"),
     "study.confirm": (int, "the greatest number of candidates that race on fresh seeds"),

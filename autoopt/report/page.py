@@ -3,6 +3,7 @@
 import html
 from collections.abc import Sequence
 
+from autoopt.report.comparison import comparison_rows, tuning_rows
 from autoopt.report.reasons import ablation_rows, reasons
 from autoopt.report.sentence import PART_WORDS, compared, conclusion
 from autoopt.study.verdict import Verdict
@@ -17,10 +18,12 @@ def verdict_table(verdict: Verdict) -> str:
         (f"{verdict.objective} {PART_WORDS[verdict.part]}", *(f"{side.score:.4f}" for side in sides.values())),
         ("validation, fresh seeds", *(f"{side.validation:.4f}" for side in sides.values())),
     ]
+    found = verdict.comparison
+    options = [html_table(each(found)) for each in (comparison_rows, tuning_rows)] if found else []
     words = " ".join((conclusion(verdict), compared(verdict))).rstrip()
     changes = [html_table(ablation_rows(verdict, verdict.ablation))] if verdict.ablation else []
     why = "".join(f"<p>{html.escape(reason)}</p>" for reason in reasons(verdict))
-    return f"<p><b>{html.escape(verdict.study)}</b>: {html.escape(words)}</p>{html_table(rows)}{''.join(changes)}{why}"
+    return f"<p><b>{html.escape(verdict.study)}</b>: {html.escape(words)}</p>{''.join(options)}{html_table(rows)}{''.join(changes)}{why}"
 
 
 def html_table(rows: Sequence[Sequence[str]]) -> str:

@@ -1,12 +1,13 @@
 """The verdict as a table on the terminal."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from io import StringIO
 from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
 
+from autoopt.report.comparison import comparison_lines, comparison_rows, comparison_title, tuning_rows, tuning_title
 from autoopt.report.reasons import ablation_rows, ablation_title, enumerated, reasons
 from autoopt.report.sentence import PART_WORDS, compared, conclusion
 from autoopt.study.folder import reference
@@ -24,6 +25,8 @@ HEADERS = {"latency_ms": "latency, ms", "size_mb": "size, MB"}
 
 def closing(verdict: Verdict, say: Callable[[object], None]) -> None:
     """Print the baseline beside the winner, the verdict, and the cost of the study."""
+    for text in compared_options(verdict):
+        say(text)
     say(comparison(verdict))
     say("")
     if verdict.front:
@@ -77,12 +80,26 @@ def spent(verdict: Verdict) -> str:
 
 def changes(verdict: Verdict, ablation: Ablation) -> Table:
     """What each change of the baseline gives."""
+    return table_of_rows(ablation_rows(verdict, ablation))
+
+
+def compared_options(verdict: Verdict) -> Iterator[str | Table]:
+    """The tables of the comparison of a slot's options with what they show; nothing where none are compared."""
+    if (found := verdict.comparison) is None:
+        return
+    for title, rows in ((comparison_title(found), comparison_rows(found)), (tuning_title(found), tuning_rows(found))):
+        yield from (title, table_of_rows(rows), "")
+    yield from (*comparison_lines(found), f"The tables are in {verdict.folder}/comparison.md, .csv and .tex.", "")
+
+
+def table_of_rows(rows: Sequence[Sequence[str]]) -> Table:
+    """Rows under their header, the first."""
     table = Table(box=None, pad_edge=False)
-    (first, *others), *rows = ablation_rows(verdict, ablation)
+    (first, *others), *rest = rows
     table.add_column(first)
     for header in others:
         table.add_column(header, justify="right")
-    for row in rows:
+    for row in rest:
         table.add_row(*row)
     return table
 

@@ -11,6 +11,7 @@ from autoopt.errors import NotConcluded
 from autoopt.goal import Goal
 from autoopt.recipe import Recipe
 from autoopt.study.alone import pool, why_alone
+from autoopt.study.compare import best_of_options
 from autoopt.study.compress import compress_goal, pareto_front
 from autoopt.study.confirm import (
     Candidate,
@@ -73,7 +74,10 @@ def final_pair(study: Study, plan: Plan) -> list[Candidate]:
 
 
 def chosen(study: Study, plan: Plan) -> list[Candidate]:
-    """The candidates, the winner of their race first."""
+    """The candidates, the winner of their race, or of the comparison, first."""
+    if study.settings["compare"]:
+        options = [one for one in best_of_options(study).values() if one.key != BASELINE]
+        return sorted(options, key=lambda c: -study.goal.first.sign * c.score)
     recipes = {r.key: r.point for r in candidates(pool(study), study.goal, plan.candidates, believed(study))}
 
     def train(left: Mapping[str, Recipe], count: int) -> list[Candidate]:
@@ -147,7 +151,7 @@ def verdict_of(study: Study, baseline: Candidate, winner: Candidate, plan: Plan)
         front=front_of(study),
         ended=ended_early(study, searched),
         limits=tuple(Limit.of(bound, baseline_side.metrics, winner_side.metrics) for bound in study.goal.bounds),
-        test_opened_for=len({r.key.partition("-final-")[0] for r in study.journal.records(TEST)}),
+        test_opened_for=len({r.key.rsplit("-", 3)[0] for r in study.journal.records(TEST)}),
         seeds_planned=study.settings["seeds"] if len(baseline.records) < study.settings["seeds"] else 0,
         seeds_needed=seeds_needed,
         test_needed=test_needed,

@@ -7,6 +7,7 @@ from autoopt.config import Tree, compose
 from autoopt.errors import BadInput, NotConcluded
 from autoopt.orders import Order, Train
 from autoopt.space import Space
+from autoopt.strategy import AtRandom
 from autoopt.study.memory import remembered
 from autoopt.study.record import Record
 from autoopt.study.runner import Job, Result
@@ -15,6 +16,7 @@ from autoopt.study.stages import SEARCH
 from autoopt.study.stored import recipe_overrides
 from autoopt.study.study import Study
 from autoopt.study.successor import predecessor, take_over
+from autoopt.study.turns import check_size, turns_of
 
 BASELINE = "0"
 WARNED = 10
@@ -29,20 +31,7 @@ def explore(study: Study) -> None:
     Raises:
         NotConcluded: the baseline failed, or did not end in time; there is nothing to compare with.
     """
-    space, total = study.space.trained(), study.settings["trials"]
-    strategy = study.strategy(space, study.goal)
-    rungs = strategy.rungs if study.settings["stopping"] else ()
-    keep = bool(study.space.options["compression"])
-
-    def order(key: str, seed: int, proposal: Proposal) -> Order:
-        return Train(key=key, recipe=proposal.recipe, seed=seed, keep=keep, rungs=rungs)
-
-    rest = (space, strategy, order, total, study.seed, study.baseline, start(study.tree, space), partial(enough, study))
-    sampling = Sampling(SEARCH, study.journal, study.goal, study.budget, *rest)
-    if study.settings["memory"]:
-        sampling.start = [*sampling.start, *(values for values in remembered(study) if values not in sampling.start)]
-    if (old := predecessor(study.tree, study.folder, study.facts)) is not None:
-        sampling.start = [*sampling.start, *take_over(study, old, sampling)]
+    sampling = sampling_for(study)
 
     def stop(job: Job, epoch: int, metrics: dict[str, float]) -> bool:
         return sampling.stop(job, epoch, metrics) and job.key != BASELINE
@@ -61,16 +50,47 @@ def explore(study: Study) -> None:
         return study.budget.ended if job.key == BASELINE else study.budget.over(SEARCH)
 
     records = study.journal.records(SEARCH)
-    study.runner.screen.stage(SEARCH, total, len(records))
+    study.runner.screen.stage(SEARCH, sampling.total, len(records))
     study.runner.screen.earlier(records)
     refuse_failed_baseline(records)
     study.runner.run(sampling.jobs(), done, stop, over=over)
     if not study.journal.records(SEARCH):
         raise NotConcluded(f"the time ended before the baseline did (study.time={study.settings['time']}); give a longer one")
     if sampling.exhausted:
-        study.runner.screen.say(f"{len(sampling.history)} trials, not {total}: every recipe of the space was tried")
-    elif (records := study.journal.records(SEARCH)) and len(records) < total and (why := enough(study, records)):
-        study.runner.screen.say(f"{len(records)} trials, not {total}: {why}")
+        study.runner.screen.say(f"{len(sampling.history)} trials, not {sampling.total}: every recipe of the space was tried")
+    elif (records := study.journal.records(SEARCH)) and len(records) < sampling.total and (why := enough(study, records)):
+        study.runner.screen.say(f"{len(records)} trials, not {sampling.total}: {why}")
+
+
+def sampling_for(study: Study) -> Sampling:
+    """The sampling of the search: by one strategy, or by one for each option that is compared."""
+    space, total, first = study.space.trained(), study.settings["trials"], study.baseline
+    turns = turns_of(study) if study.settings["compare"] else None
+    strategy = turns.strategy(partial(study.strategy, goal=study.goal)) if turns else study.strategy(space, study.goal)
+    rungs = strategy.rungs if study.settings["stopping"] else ()
+    keep = bool(study.space.options["compression"])
+
+    def order(key: str, seed: int, proposal: Proposal) -> Order:
+        return Train(key=key, recipe=proposal.recipe, seed=seed, keep=keep, rungs=rungs)
+
+    rest = (SEARCH, study.journal, study.goal, study.budget, space, strategy, order)
+    if turns is None:
+        return with_earlier(study, Sampling(*rest, total, study.seed, first, start(study.tree, space), partial(enough, study)))
+    total = turns.total(total)
+    for arm in turns.arms:
+        check_size(arm, study.settings["compare"], total // turns.count, turns.count)
+    names = ", ".join(arm.name for arm in turns.arms)
+    study.runner.screen.say(f"comparing {study.settings['compare']}: {total // turns.count} trials each of {names}")
+    return Sampling(*rest, total, study.seed, first, turns.start, partial(enough, study), turns.strategy(AtRandom), turns.count)
+
+
+def with_earlier(study: Study, sampling: Sampling) -> Sampling:
+    """The sampling with the recipes and the trials that other studies lend."""
+    if study.settings["memory"]:
+        sampling.start = [*sampling.start, *(values for values in remembered(study) if values not in sampling.start)]
+    if (old := predecessor(study.tree, study.folder, study.facts)) is not None:
+        sampling.start = [*sampling.start, *take_over(study, old, sampling)]
+    return sampling
 
 
 def enough(study: Study, records: Sequence[Record]) -> str:
@@ -80,6 +100,8 @@ def enough(study: Study, records: Sequence[Record]) -> str:
     trained = sum(r.epochs for r in own) / settings["epochs"]
     if settings["trainings"] is not None and trained >= settings["trainings"]:
         return f"they had {trained:.1f} whole trainings' worth of epochs (study.trainings={settings['trainings']:g})"
+    if settings["compare"]:
+        return ""  # an option may still get better, though the best of all does not
     since = 0 if newest is None else sum(int(r.key) > newest for r in own)
     if settings["patience"] is not None and since >= settings["patience"]:
         return f"the last {since} were no better than trial {newest} (study.patience={settings['patience']})"

@@ -34,6 +34,7 @@ def study_identity(tree: Tree) -> Tree:
     batches = {key: value for key, value in tree["batches"].items() if key not in READING}
     trainer = {key: value for key, value in tree["trainer"].items() if value is not None}
     study = {key: tree["study"][key] for key in ("epochs", "value") if tree["study"][key] != "last"}
+    study |= {"compare": slot} if (slot := tree["study"]["compare"]) else {}
     beside = {"batches": batches, "baseline": baseline, "study": study}
     given = {"trainer": trainer, "constraints": tree["constraints"]}  # a study without them is that of an earlier version
     return {key: tree[key] for key in IDENTITY} | beside | {key: node for key, node in given.items() if node}

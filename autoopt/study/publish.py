@@ -1,5 +1,6 @@
 """The results of a concluded study: verdict.yaml, best/ with the model, and the end of its MLflow run."""
 
+from autoopt.report.comparison import as_markdown_text, markdown_table, write_comparison
 from autoopt.report.reasons import ablation_rows, reasons
 from autoopt.report.sentence import conclusion
 from autoopt.study.export import Advice, export
@@ -25,15 +26,15 @@ def publish(study: Study, verdict: Verdict) -> None:
     low, high = verdict.interval
     metrics = {"gain": verdict.gain, "gain_low": low, "gain_high": high, "objective": best.score}
     why = "".join(f"{line}\n\n" for line in (as_markdown_table(verdict), *reasons(verdict)) if line)
-    note = f"**{text}**\n\n{why}```yaml\n{best.point.yaml()}```\n"
+    options = f"{as_markdown_text(verdict.comparison)}\n" if verdict.comparison else ""
+    note = f"**{text}**\n\n{options}{why}```yaml\n{best.point.yaml()}```\n"
     tags = {"autoopt.state": "concluded", "autoopt.winner": verdict.winner.trial}
-    study.runner.listener.conclude(note, metrics, tags, [path / "verdict.yaml", path / "best"])
+    tables = write_comparison(path, verdict.comparison) if verdict.comparison else []
+    study.runner.listener.conclude(note, metrics, tags, [path / "verdict.yaml", path / "best", *tables])
 
 
 def as_markdown_table(verdict: Verdict) -> str:
     """What each change of the baseline gives, as a table of Markdown; empty where the winner did not win."""
     if verdict.ablation is None:
         return ""
-    header, *rows = ablation_rows(verdict, verdict.ablation)
-    lines = [header, ("---",) * len(header), *rows]
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+    return markdown_table(ablation_rows(verdict, verdict.ablation))

@@ -1,7 +1,7 @@
 """The record that a study keeps of a trial."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from autoopt.orders import BLAME
@@ -31,6 +31,7 @@ class Record:
         reason: why it failed: one of `orders.REASONS`.
         detail: the cause of the failure in one line.
         technique: `slot/name` of the technique that failed, where a technique is to blame.
+        environment: the versions, the processor, the threads and the device of its process, by name; unknown if it failed.
         origin: the trial, as `STUDY/17`, from which it was taken over; empty where it ran in this study.
     """
 
@@ -50,6 +51,7 @@ class Record:
     reason: str | None = None
     detail: str = ""
     technique: str = ""
+    environment: Mapping[str, str] = field(default_factory=dict)
     origin: str = ""
 
     @property

@@ -102,6 +102,7 @@ class Result:
             epochs=outcome.epochs,
             seconds=self.seconds,
             elapsed=self.elapsed,
+            environment=dict(outcome.environment),
             **failure,
         )
 

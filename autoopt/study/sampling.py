@@ -51,6 +51,8 @@ class Sampling:
         total: how many trials the stage has.
         first: the recipe of trial 0, where it is not a point of the space.
         start: the values of the trials after it, which the strategy does not choose.
+        blind: proposes instead of the strategy after a repetition; by default it draws from the whole space.
+        abreast: so many trials in a row have the same seed; they compare techniques, so that none is left out for its failures.
         enough: why the stage needs no further trial, from the records of those that have ended; empty where it does.
     """
 
@@ -66,6 +68,8 @@ class Sampling:
     first: Recipe | None = None
     start: Sequence[Values] = ()
     enough: Callable[[Sequence[Record]], str] = lambda records: ""
+    blind: Strategy | None = None
+    abreast: int = 1
     history: dict[int, Evidence] = field(init=False)
     exhausted: bool = False
 
@@ -131,9 +135,9 @@ class Sampling:
         given = [{}, *self.start]
         if (place := number - taken) < len(given):
             return self._proposal(number, given[place])
-        broken = quarantined(self.journal.records(self.stage))
+        broken = quarantined(self.journal.records(self.stage)) if self.abreast == 1 else set()
         for attempt in range(MAX_REPEATS):
-            strategy = AtRandom(self.space) if attempt else self.strategy
+            strategy = (self.blind or AtRandom(self.space)) if attempt else self.strategy
             values = strategy.propose(self.evidence(), number, derived_seed(self.seed, f"{self.stage.name} {attempt}"))
             if values is None:
                 return None
@@ -161,7 +165,8 @@ class Sampling:
     def _job(self, number: int, proposal: Proposal) -> Job:
         key = self.stage.key.format(number)
         self.history[number] = Evidence(number, "running", proposal.values)
-        return Job(self.order(key, derived_seed(self.seed, key), proposal), self.stage, number)
+        seed = derived_seed(self.seed, self.stage.key.format(number // self.abreast))
+        return Job(self.order(key, seed, proposal), self.stage, number)
 
 
 def quarantined(records: Sequence[Record]) -> set[str]:

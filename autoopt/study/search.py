@@ -20,6 +20,7 @@ from autoopt.space import Domain, Space
 from autoopt.space.questions import Absent
 from autoopt.store import Store
 from autoopt.study.budget import Budget
+from autoopt.study.compare import compare
 from autoopt.study.compress import compress
 from autoopt.study.confirm import planned, share_of
 from autoopt.study.decide import decide
@@ -281,7 +282,8 @@ def search(tree: Tree, screen: Screen, executor: Executor | None = None, asking:
             check_journal(folder=study.folder.path, trials=study.journal.trials(SEARCH))
             explore(study)
             compress(study, top=most_confirmed(study))
-            verdict = explain(study, decide(study))
+            comparison = compare(study) if study.settings["compare"] else None
+            verdict = replace(explain(study, decide(study)), comparison=comparison)
             publish(study, verdict)
             return verdict
 

@@ -29,11 +29,12 @@ class Stage:
 PREFLIGHT = Stage("preflight", "try every technique on two batches", "preflight/{}", stored=False, tracked=False, shown=False)
 SEARCH = Stage("search", "search", "{}", trains=True)
 COMPRESS = Stage("compress", "compress the best", "compress-{}")
+COMPARE = Stage("compare", "train the best of each option on the same fresh seeds", "{}-compare-{}", trains=True)
 CONFIRM = Stage("confirm", "let the best race on fresh seeds", "{}-confirm-{}", trains=True)
 FINAL = Stage("final", "train the winner and the baseline on further seeds", "{}-final-{}", trains=True)
-TEST = Stage("test", "measure both on the test part", "{}-test", tracked=False, shown=False)
+TEST = Stage("test", "measure them on the test part", "{}-test", tracked=False, shown=False)
 ABLATION = Stage("ablation", "train the winner without parts of it", "{}-{}", trains=True)
 TRAIN = Stage("train", "train", "{}", stored=False, trains=True)
 EXPORT = Stage("export", "write the model in other forms", "export", stored=False, tracked=False, shown=False)
-STAGES = {stage.name: stage for stage in (PREFLIGHT, SEARCH, COMPRESS, CONFIRM, FINAL, TEST, ABLATION, TRAIN, EXPORT)}
+STAGES = {stage.name: stage for stage in (PREFLIGHT, SEARCH, COMPRESS, COMPARE, CONFIRM, FINAL, TEST, ABLATION, TRAIN, EXPORT)}
 STORED = tuple(stage for stage in STAGES.values() if stage.stored)

@@ -9,6 +9,7 @@ import yaml
 
 from autoopt.goal import Bound
 from autoopt.recipe import Recipe
+from autoopt.study.comparison import Comparison, read_comparison
 
 LEVEL = 0.95
 
@@ -209,6 +210,7 @@ class Verdict:
         rungs: by epoch, the rank correlation of the value at a rung with the final score, over the complete trials.
         edges: the winner's values at the ends of their ranges.
         ablation: what each change of the baseline gives; `None` where the winner did not win.
+        comparison: of the options of a slot; `None` where none is compared.
         limits: the bounds of the study.
         ended: after how many trials the search ended, and why, if not with its last one; else empty.
     """
@@ -242,6 +244,7 @@ class Verdict:
     rungs: Mapping[int, float] = field(default_factory=dict)
     edges: tuple[Edge, ...] = ()
     ablation: Ablation | None = None
+    comparison: Comparison | None = None
     limits: tuple[Limit, ...] = ()
     ended: str = ""
 
@@ -289,6 +292,7 @@ def read_verdict(tree: Mapping[str, Any]) -> Verdict:
         "importance": tree["importance"] and Importance(**tree["importance"]),
         "edges": tuple(Edge(**edge) for edge in tree["edges"]),
         "ablation": tree["ablation"] and read_ablation(tree["ablation"]),
+        "comparison": tree["comparison"] and read_comparison(tree["comparison"]),
     }
     return Verdict(**{**values, **nested, "interval": tuple(tree["interval"]), "quarantined": tuple(tree["quarantined"])})
 

@@ -1,6 +1,5 @@
 """What the supervisor has to know of the data and the models: the task, and what cannot be offered for it, with the reason."""
 
-import platform
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,6 +11,7 @@ from autoopt.data.loaders import NO_LENGTH, USUAL, OwnLoaders
 from autoopt.data.rows import random_indices
 from autoopt.data.task import Task
 from autoopt.slots import SLOTS
+from autoopt.trial.environment import versions_here
 from autoopt.trial.metrics import METRICS, quality_metrics
 
 IMBALANCE = 0.8
@@ -55,7 +55,7 @@ def facts(task: Task, models: Mapping[str, type | None], lightning: bool, fixed_
         "test": task.datamodule is None or task.testing is not None,
         "batch_size": task.batch_size.usual if task.datamodule else USUAL,
         "gpus": torch.cuda.device_count(),
-        "versions": {"python": platform.python_version(), "torch": torch.__version__, "lightning": L.__version__},
+        "versions": {name: versions_here()[name] for name in ("python", "torch", "lightning")},
     }
 
 

@@ -18,6 +18,7 @@ from autoopt.module.net import Net
 from autoopt.orders import BEFORE, Compress, Measure, Outcome, Train, TryOut
 from autoopt.process.endings import classify
 from autoopt.trial import metrics
+from autoopt.trial.environment import environment_of
 from autoopt.trial.fitting import begin, finetuned
 from autoopt.trial.measuring import Measured, check_finite, measured
 from autoopt.trial.rehearsal import loaded, stored_and_loaded
@@ -133,6 +134,7 @@ def concluded(training: Training, measurement: Measured) -> Outcome:
         optimizers=training.optimizers,
         decays=training.decays,
         notes=list(training.notes),
+        environment=environment_of(training.trainer.strategy.root_device),
     )
 
 

@@ -177,8 +177,15 @@ def test_finish_concludes_with_the_study_as_it_was_configured(run, begun, monkey
                 "in all    72 trainings, 2 at a time; at most 360 epochs",
             ],
         ),
+        (
+            ["study.trials=61", "study.ablation=false", "study.compare=optimizer", "optimizer=adamw,sgd,lion"],
+            [
+                "compare   20 trials of each optimizer; the best of each on 5 fresh seeds",
+                "in all    81 trainings, 2 at a time; at most 405 epochs",
+            ],
+        ),
     ],
-    ids=["none", "half", "more"],
+    ids=["none", "half", "more", "compared"],
 )
 def test_the_sum_of_a_plan(overrides, lines):
     node = ["study.trials=12", "study.seeds=3", "study.epochs=5", "study.stopping=false", "study.compress=7"]
@@ -186,7 +193,7 @@ def test_the_sum_of_a_plan(overrides, lines):
     runner = SimpleNamespace(executor=SimpleNamespace(workers=2))
     settled = Settled(Space.of(tree), Goal((Objective("val_accuracy", "maximize"),)), "test")
     text = [line.strip() for line in budget(SimpleNamespace(tree=tree, runner=runner, facts={"folds": 1}), settled)]
-    assert [line for line in text if line.startswith(("compress", "confirm", "ablation", "in all"))] == lines
+    assert [line for line in text if line.startswith(("compress", "compare", "confirm", "ablation", "in all"))] == lines
 
 
 def test_a_plan_claims_no_task_for_a_module_with_loaders():

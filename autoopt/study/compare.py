@@ -1,0 +1,183 @@
+"""The fair comparison of the options of a slot: the best recipe of each is trained on the same fresh seeds."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from itertools import accumulate
+from math import sqrt
+from statistics import fmean, mean, variance
+
+import numpy as np
+from scipy.special import stdtr
+
+from autoopt.goal import Objective
+from autoopt.study.comparison import Comparison, OptionResult
+from autoopt.study.confirm import Candidate, fresh_seeds, measure_candidates, replicate
+from autoopt.study.record import Record
+from autoopt.study.sampling import history
+from autoopt.study.stages import COMPARE, SEARCH
+from autoopt.study.study import Study
+from autoopt.study.turns import turns_of
+from autoopt.study.weighing import UNBOUNDED, Variances, both_resampled, interval, sampling_of
+
+FEWEST_SEEDS = 5
+"""Fewer seeds hardly show a difference after the correction for several options."""
+Interval = tuple[float, float]
+
+
+def compare(study: Study) -> Comparison:
+    """Confirm the best recipe of each option on the same fresh seeds, measure it on the test part if there is one, and weigh."""
+    searched, confirmed = trials_of(study), best_of_options(study)
+    part, objective = study.part, study.goal.first
+    if study.tests and part == "test" and confirmed:
+        part, confirmed = measured_options(study, confirmed)
+    first = confirmed.get(next(iter(searched)))
+    rows = [result_of(option, records, confirmed.get(option), first, part, objective) for option, records in searched.items()]
+    differences = {row.option: paired(first, confirmed[row.option], part, objective) for row in rows[1:] if first and row.trial}
+    corrected = holm({option: p for option, (_, _, p) in differences.items() if p is not None})
+    for place, row in enumerate(rows):
+        if row.option in differences:
+            gain, around, _ = differences[row.option]
+            rows[place] = replace(row, difference=gain, difference_interval=around, p=corrected.get(row.option))
+    seeds = max((len(candidate.records) for candidate in confirmed.values()), default=0)
+    return Comparison(study.settings["compare"], objective.name, objective.direction, part, seeds, tuple(rows))
+
+
+def result_of(
+    option: str, records: Sequence[Record], best: Candidate | None, first: Candidate | None, part: str, objective: Objective
+) -> OptionResult:
+    """The result of an option before it is compared with the first.
+
+    Args:
+        records: its trials.
+        best: its best recipe on the fresh seeds, if it has one.
+        first: that of the first option.
+    """
+    row = OptionResult(option, len(records), sum(record.state == "failed" for record in records), best_so_far(records, objective))
+    if best is None:
+        return row
+    scores = best.scores(part)
+    epochs, seconds = reached(best, first, objective) if first else (None, None)
+    row = replace(row, trial=best.key, title=best.recipe.title(), recipe=dict(best.recipe.tree), epochs=epochs, seconds=seconds)
+    return replace(row, scores=scores, mean=fmean(scores), interval=interval_of(best, part))
+
+
+def trials_of(study: Study) -> dict[str, list[Record]]:
+    """The trials of each option in their order, equally many of all: where the time ended in the middle of a turn, that does not count."""
+    arms = turns_of(study).arms
+    records = sorted(study.journal.records(SEARCH), key=lambda record: int(record.key))
+    own = {arm.name: [r for r in records if int(r.key) % len(arms) == place] for place, arm in enumerate(arms)}
+    equal = min(map(len, own.values()))
+    return {name: rows[:equal] for name, rows in own.items()}
+
+
+def best_of_options(study: Study) -> dict[str, Candidate]:
+    """The best trial of each option, trained on the same fresh seeds; where a training fails, the next best takes its place."""
+    queues = best_first(study)
+    seeds = fresh_seeds(study.seed, COMPARE, seeds_of(study.settings["seeds"]))
+    while True:
+        heads = {option: queue[0] for option, queue in queues.items() if queue}
+        recipes = {record.key: record.point for record in heads.values()}
+        done = replicate(study.runner, study.journal, COMPARE, recipes, seeds, budget=study.budget, keep=True)
+        latest = {record.key: record for record in study.journal.records(COMPARE)}
+        failed = {key.rpartition(f"-{COMPARE.name}-")[0] for key, record in latest.items() if record.state != "complete"}
+        if not failed & recipes.keys():
+            by_key = {candidate.key: candidate for candidate in done}
+            return {option: by_key[record.key] for option, record in heads.items() if record.key in by_key}
+        queues = {option: [record for record in queue if record.key not in failed] for option, queue in queues.items()}
+
+
+def seeds_of(seeds: int) -> int:
+    """How many fresh seeds each option's best is trained on, where so many are set."""
+    return max(seeds, FEWEST_SEEDS)
+
+
+def best_first(study: Study) -> dict[str, list[Record]]:
+    """The complete trials of each option, the best first in the judgement of its strategy, else by their scores."""
+    turns, trials = turns_of(study), list(history(study.journal, SEARCH, study.goal).values())
+    strategy = turns.strategy(lambda space: study.strategy(space, study.goal))
+    queues = {}
+    for place, (option, records) in enumerate(trials_of(study).items()):
+        places = {SEARCH.key.format(number): rank for rank, number in enumerate(strategy.best_first(trials, place))}
+        queues[option] = sorted(study.goal.rank(records), key=lambda record: places.get(record.key, len(places)))
+    return queues
+
+
+def measured_options(study: Study, confirmed: Mapping[str, Candidate]) -> tuple[str, dict[str, Candidate]]:
+    """The part on which the options are compared, and their confirmed recipes, measured on it; their weights are then deleted.
+
+    Where the test part cannot be measured, the validation part decides.
+    """
+    done = measure_candidates(study.runner, study.journal, list(confirmed.values()), study.budget)
+    if not all(candidate.tests and all(test.score is not None for test in candidate.tests) for candidate in done):
+        study.runner.screen.say("the options cannot be measured on the test part, so they are compared on the validation part")
+        return "validation", dict(confirmed)
+    for candidate in done:
+        for record in candidate.records:  # those that the end of the time left unmeasured keep theirs
+            study.runner.executor.store.forget(record.key)
+    return "test", dict(zip(confirmed, done, strict=True))
+
+
+def best_so_far(records: Sequence[Record], objective: Objective) -> list[float | None]:
+    """The best score of complete trials after each trial."""
+    scores = [record.score if record.state == "complete" else None for record in records]
+
+    def better(best: float | None, score: float | None) -> float | None:
+        return score if best is None or (score is not None and objective.better(score, best)) else best
+
+    return list(accumulate(scores, better))
+
+
+def interval_of(candidate: Candidate, part: str) -> Interval:
+    """The 95 % interval of the mean score, from the seeds and the finite test part."""
+    scores = candidate.scores(part)
+    if len(scores) < 2:
+        return UNBOUNDED
+    return interval(mean(scores), [(variance(scores) / len(scores), len(scores) - 1), *of_test_part(candidate, part)])
+
+
+def of_test_part(candidate: Candidate, part: str) -> Variances:
+    """The variance of the mean score due to the finite test part, where it is known."""
+    if not both_resampled(candidate, candidate, part):
+        return []
+    drawn, units = np.mean([r.resamples for r in candidate.tests], axis=0), max(2, candidate.tests[0].units)
+    return [(float(np.var(drawn, ddof=1)) * units / (units - 1), min(len(drawn), units) - 1)]
+
+
+def paired(first: Candidate, other: Candidate, part: str, objective: Objective) -> tuple[float, Interval, float | None]:
+    """How much better an option is than the first on the same seeds, with its 95 % interval and p by Student's t.
+
+    The variance is that of the differences over the seeds, and of the finite test part over its resamples.
+    """
+    gains = [objective.gain(ours, theirs) for ours, theirs in zip(other.scores(part), first.scores(part), strict=True)]
+    gain = mean(gains)
+    if objective.cost and objective.cost.exact:
+        return gain, (gain, gain), None
+    if len(gains) < 2:
+        return gain, UNBOUNDED, None
+    parts = [(variance(gains) / len(gains), len(gains) - 1)]
+    parts += [sampling_of(other, first)] if both_resampled(first, other, part) else []
+    total = sum(value for value, _ in parts)
+    if not total:
+        return gain, interval(gain, parts), None if gain else 1.0
+    freedom = total**2 / sum(value**2 / n for value, n in parts)
+    return gain, interval(gain, parts), float(2 * stdtr(freedom, -abs(gain) / sqrt(total)))
+
+
+def holm(values: Mapping[str, float]) -> dict[str, float]:
+    """The p-values of several tests, corrected for their number.
+
+    Source: Holm 1979, doi:10.2307/4615733.
+    """
+    ordered = sorted(values, key=lambda name: values[name])
+    corrected = accumulate((min(1.0, (len(ordered) - place) * values[name]) for place, name in enumerate(ordered)), max)
+    return dict(zip(ordered, corrected, strict=True))
+
+
+def reached(candidate: Candidate, first: Candidate, objective: Objective) -> tuple[int | None, float | None]:
+    """The epoch at which the mean validation score of a recipe reaches that of the first option at its end, and the seconds until then."""
+    curves = [record.curve(objective.name) for record in candidate.records]
+    for epoch in sorted(set.intersection(*map(set, curves))):
+        if objective.gain(fmean(curve[epoch] for curve in curves), first.score) >= 0:
+            seconds = [r.metrics.get("seconds", r.seconds) * epoch / r.epochs for r in candidate.records]
+            return epoch, round(fmean(seconds), 3)
+    return None, None

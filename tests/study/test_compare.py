@@ -1,0 +1,379 @@
+"""`study.compare` on recorded tables, whose true ranks are known: fairness, resuming, statistics, and what is refused."""
+
+import csv
+import re
+import sys
+from dataclasses import fields, replace
+from io import StringIO
+from math import inf
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from scipy.stats import ttest_rel
+
+from autoopt.api import Searched
+from autoopt.commands.show import study_text
+from autoopt.config import compose
+from autoopt.errors import BadInput
+from autoopt.goal import Objective
+from autoopt.report.comparison import as_csv, as_latex, as_markdown_text, comparison_lines, comparison_rows, tuning_rows
+from autoopt.space import Space
+from autoopt.strategy import AtRandom, Evidence
+from autoopt.study.compare import best_so_far, holm, interval_of, paired, reached
+from autoopt.study.comparison import Comparison, OptionResult
+from autoopt.study.confirm import Candidate
+from autoopt.study.record import Record
+from autoopt.study.stored import open_stored
+from autoopt.study.turns import Turns, arms_of, check_size, option_of, turns_of
+
+BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
+sys.path[:0] = [str(BENCHMARKS / "tables"), str(BENCHMARKS / "search")]
+
+from replay import replayed  # noqa: E402
+from table import Table  # noqa: E402
+
+ACCURACY = Objective("val_accuracy", "maximize")
+FAST = ("study.ablation=false", "study.seeds=1", "seed=3")
+
+
+@pytest.fixture(scope="module")
+def table():
+    return Table.load("digits_mlp")
+
+
+@pytest.fixture(scope="module")
+def compared(table, tmp_path_factory):
+    """A study that compares the table's two optimizers: its verdict and its records."""
+    root = tmp_path_factory.mktemp("runs")
+    verdict, _ = replayed(table, root, "study.compare=optimizer", "study.trials=33", *FAST)
+    return verdict, open_stored("replay", str(root))
+
+
+def searched(study):
+    return [(r.key, r.recipe, r.seed, r.state, r.score) for r in study.records["search"]]
+
+
+def test_the_options_are_tried_alike(compared):
+    _, study = compared
+    records = study.records["search"]
+    assert len(records) == 32, "33 trials are not equally many for two"
+    assert [next(iter(r.recipe["optimizer"])) for r in records] == ["adamw", "momentum"] * 16
+    assert [r.seed for r in records[::2]] == [r.seed for r in records[1::2]] and len({r.seed for r in records}) == 16
+    assert records[0].state == records[1].state == "complete", "no option's defaults are stopped"
+    space = Space.of(study.config)
+    first, second = arms_of(space, "optimizer")
+    assert (records[0].point, records[1].point) == (first.space.baseline(), second.space.baseline())
+    for own in (records[::2], records[1::2]):
+        assert {r.state for r in own} >= {"complete", "stopped"} and len({str(r.recipe) for r in own}) == 16
+
+
+def test_the_best_of_each_is_compared_on_the_same_fresh_seeds(compared, table):
+    verdict, study = compared
+    found = verdict.comparison
+    first, second = found.options
+    assert (found.slot, found.part, found.seeds, found.trials) == ("optimizer", "test", 5, 16)
+    seeds = {row.trial: [r.seed for r in study.records["compare"] if r.key.startswith(f"{row.trial}-")] for row in found.options}
+    assert seeds[first.trial] == seeds[second.trial] and len({*seeds[first.trial]}) == 5
+    assert not {*seeds[first.trial]} & {r.seed for stage in ("search", "final") for r in study.records[stage]}
+    tests = {row.option: 1 - table.test[table.row(table.grid.space.values_of(study.record(row.trial).point))] for row in found.options}
+    assert all(abs(score - tests[row.option]).min() < 1e-6 for row in found.options for score in row.scores), "on the test part"
+    assert second.difference == pytest.approx(second.mean - first.mean) and second.p == pytest.approx(
+        ttest_rel(second.scores, first.scores)[1]
+    )
+    assert (first.difference, first.p, first.epochs is not None) == (None, None, True)
+    assert first.best[-1] == max(r.score for r in study.records["search"][::2] if r.state == "complete") and len(first.best) == 16
+
+
+def test_the_true_order_is_found(compared, table):
+    """Of the best recipes of each optimizer in the table."""
+    means = {"adamw": inf, "momentum": inf}
+    for cell, row in table.rows.items():
+        means[dict(cell)["optimizer"]] = min(means[dict(cell)["optimizer"]], table.test[row].mean())
+    first, second = compared[0].comparison.options
+    assert (means["adamw"] < means["momentum"]) == (first.mean > second.mean)
+
+
+def test_the_verdict_takes_its_winner_from_the_comparison(compared):
+    verdict, study = compared
+    best = max(verdict.comparison.options, key=lambda row: study.record(f"{row.trial}-compare-0").score)
+    assert verdict.winner.trial == best.trial and not study.records["confirm"]
+    assert verdict.test_opened_for == 3, "the two options' best, of which one won, and the baseline"
+    assert study.verdict.comparison == verdict.comparison, "verdict.yaml holds it"
+    assert not list((study.path / "trials").glob("*-compare-*/*.safetensors"))
+
+
+def test_a_cut_comparison_equals_an_uncut_one(compared, table, tmp_path):
+    for trials in (13, 33):
+        replayed(table, tmp_path, "study.compare=optimizer", f"study.trials={trials}", *FAST)
+    study = open_stored("replay", str(tmp_path))
+    verdict, whole = compared
+    assert searched(study) == searched(whole)
+    assert study.verdict.comparison == verdict.comparison
+
+
+def test_four_workers_that_lose_trainings(table, tmp_path):
+    verdict, _ = replayed(
+        table, tmp_path, "study.compare=optimizer", "study.trials=32", "study.patience=2", *FAST, workers=4, speeds=(1, 3), failures=0.2
+    )
+    assert [row.trials for row in verdict.comparison.options] == [16, 16], "patience is for the best of all, not for each option"
+    assert verdict.comparison.seeds == 5
+
+
+def test_techniques_that_are_on_or_off_are_compared_with_none(table, tmp_path):
+    verdict, _ = replayed(table, tmp_path, "study.compare=augmentation", "study.trials=8", *FAST)
+    assert [row.option for row in verdict.comparison.options] == ["none", "mixup"]
+    names = [r.point.names()["augmentation"] for r in open_stored("replay", str(tmp_path)).records["search"]]
+    assert names == ["none", "mixup"] * 4
+
+
+def test_another_comparison_is_another_study(table, tmp_path):
+    replayed(table, tmp_path, "study.compare=optimizer", "study.trials=8", *FAST)
+    with pytest.raises(BadInput, match=r"replay was begun with study\.compare=optimizer, now schedule"):
+        replayed(table, tmp_path, "study.compare=schedule", "study.trials=16", *FAST)
+
+
+# what is refused
+
+
+@pytest.mark.parametrize(
+    ("overrides", "line"),
+    [
+        (["study.compare=optimizr"], r"study\.compare=optimizr: no slot of this name\. Did you mean 'optimizer'\?"),
+        (["study.compare=model"], r"study\.compare=model: model=mlp leaves nothing to compare; give two options or more"),
+        (["study.compare=data"], r"study\.compare=data: data=digits leaves nothing to compare"),
+        (["study.compare=augmentation", "augmentation=none"], r"augmentation=none leaves nothing to compare"),
+        (["study.compare=augmentation", "augmentation=[mixup]"], r"augmentation=mixup leaves nothing to compare"),
+        (
+            ["study.compare=optimizer", "optimizer=adamw,sgd,lion", "study.trials=11"],
+            r"study\.compare=optimizer: 3 of 11 trials each for 3 options are too few to tune them; give study\.trials=12 or more",
+        ),
+        (["study.compare=augmentation", "augmentation=mixup,cutmix", "study.trials=11"], r"3 of 11 trials each for 3 options"),
+        (["study.compare=optimizer", "study.start=other"], r"every option begins at its defaults; leave study\.start=other out"),
+        (["study.compare=optimizer", "objective=[val_accuracy,size_mb]"], r"compared in one objective; give one of val_accuracy, size_mb"),
+        (["study.compare=optimizer", "study.memory=true"], r"leave study\.memory=true out"),
+        (["study.compare=optimizer", "compression=half"], r"give compression=none, and compress the best of it in another study"),
+        (["study.compare=compression", "compression=half"], r"what is compared is the training"),
+    ],
+    ids=str,
+)
+def test_a_comparison_that_is_refused(overrides, line):
+    with pytest.raises(BadInput, match=line) as caught:
+        compose(["data=digits", *overrides])
+    assert len(caught.value.problems) == 1
+
+
+def test_a_comparison_that_fits_is_taken():
+    assert (
+        compose(["data=digits", "optimizer=adamw,sgd,lion", "study.compare=optimizer", "study.trials=12"])["study"]["compare"]
+        == "optimizer"
+    )
+
+
+def test_options_with_fewer_recipes_than_trials_are_refused():
+    space = Space.of(compose(["data=digits", "optimizer=sgd,adamw", "optimizer.sgd.lr=0.1,0.2,0.3", "optimizer.sgd.weight_decay=0",
+                              "schedule=constant", "augmentation=none", "regularizer=none", "batches.size=32", "initializer=keep",
+                              "loss=mse", "model.mlp.width=8", "model.mlp.depth=1",
+                              "model.mlp.connection=plain", "device=cpu", "device.cpu.precision=32"]))  # fmt: skip
+    few, many = arms_of(space, "optimizer")
+    check_size(many, "optimizer", 100, 2)
+    check_size(few, "optimizer", 3, 2)
+    with pytest.raises(BadInput, match=r"study\.compare=optimizer: sgd leaves 3 recipes, fewer than its 4 trials: .* or study\.trials=6"):
+        check_size(few, "optimizer", 4, 2)
+
+
+def test_an_optimizer_that_takes_the_schedule_over_is_not_in_a_comparison_of_schedules():
+    space = Space.of(compose(["data=digits", "optimizer=adamw,schedule_free_adamw", "schedule=constant,cosine"]))
+    assert [list(arm.space.options["optimizer"]) for arm in arms_of(space, "schedule")] == [["adamw"], ["adamw"]]
+    space = Space.of(compose(["data=digits", "optimizer=schedule_free_adamw", "schedule=constant,cosine"]))
+    with pytest.raises(BadInput, match="optimizer=schedule_free_adamw cannot be used here: it takes over the schedule, which is compared"):
+        arms_of(space, "schedule")
+
+
+def compares(slot, trials, *overrides, baseline=None):
+    space = Space.of(compose(["data=digits", *overrides]))
+    return SimpleNamespace(settings={"compare": slot, "trials": trials}, space=space, baseline=baseline)
+
+
+def test_a_baseline_with_another_option():
+    """The first option is that of the baseline."""
+    baseline = Space.of(compose(["data=digits", "optimizer=lion"])).baseline()
+    assert [arm.name for arm in turns_of(compares("optimizer", 8, "optimizer=sgd,lion", baseline=baseline)).arms] == ["lion", "sgd"]
+    with pytest.raises(BadInput, match=r"study\.compare=optimizer: the baseline has lion; name it among the options, optimizer=lion,…"):
+        turns_of(compares("optimizer", 8, "optimizer=sgd,adamw", baseline=baseline))
+
+
+def test_options_that_drop_out_leave_too_few():
+    study = compares("optimizer", 8, "optimizer=sgd,lion")
+    dropped = SimpleNamespace(**{**vars(study), "space": study.space.without("optimizer", "lion", "it fails")})
+    with pytest.raises(BadInput, match=r"study\.compare=optimizer: only sgd is left; optimizer/lion was left out: it fails"):
+        turns_of(dropped)
+    with pytest.raises(BadInput, match=r"study\.compare=optimizer: 2 of 5 trials each for 2 options are too few"):
+        turns_of(compares("optimizer", 5, "optimizer=sgd,lion"))
+
+
+# turns
+
+
+def test_a_strategy_sees_its_own_trials_as_if_there_were_no_others():
+    arms = arms_of(Space.of(compose(["data=digits", "optimizer=adamw,sgd,lion"])), "optimizer")
+    turns = Turns(arms)
+    strategy = turns.strategy(AtRandom)
+    values = {"optimizer": "sgd", "optimizer.sgd.lr": 0.1}
+    history = [Evidence(number, "running", values) for number in range(8)]
+    assert strategy.seen(history, 1) == [Evidence(number, "running", {"optimizer.sgd.lr": 0.1}) for number in range(3)]
+    assert strategy.propose(history, 7, seed=5) == AtRandom(arms[1].space).propose([], 2, seed=5) | {"optimizer": "sgd"}
+    assert (turns.total(60), turns.total(62), turns.total(2)) == (60, 60, 0)
+
+
+def test_what_a_recipe_chooses():
+    tree = compose(["data=digits", "optimizer=sgd", "augmentation=translate,mixup,noise", "augmentation.noise.use=true"])
+    space = Space.of(tree)
+    assert option_of(space.baseline(), space, "augmentation") == "none"
+    assert option_of(space.baseline(), space, "optimizer") == "sgd"
+    assert [(arm.name, arm.space.baseline().names()["augmentation"]) for arm in arms_of(space, "augmentation")] == [
+        ("none", "noise"), ("translate", "translate,noise"), ("mixup", "mixup,noise")
+    ]  # fmt: skip
+
+
+# statistics
+
+
+def candidate(key, scores, curves=(), tests=(), units=0):
+    def record(score, curve=(), resamples=()):
+        columns = {"epoch": [*range(1, len(curve) + 1)], "val_accuracy": [*curve]} if curve else {}
+        return Record(key, "compare", {}, 0, "complete", score, {"seconds": 4.0}, columns, [*resamples], units, len(curve), 1.0, 1.0)
+
+    padded = [*curves] or [()] * len(scores)
+    return Candidate(key, None, [record(*row) for row in zip(scores, padded, strict=True)], [record(s, (), r) for s, r in tests])
+
+
+def test_differences_are_paired():
+    first, other = candidate("0", [0.1, 0.5, 0.9]), candidate("1", [0.12, 0.53, 0.91])
+    gain, (low, high), p = paired(first, other, "validation", ACCURACY)
+    known = ttest_rel([0.12, 0.53, 0.91], [0.1, 0.5, 0.9])
+    interval = known.confidence_interval(0.95)
+    assert (gain, p, low, high) == pytest.approx((0.02, known.pvalue, interval.low, interval.high))
+    assert paired(first, other, "validation", Objective("val_loss", "minimize"))[0] == pytest.approx(-0.02)
+
+
+def test_equal_differences_tell_no_variance():
+    first = candidate("0", [0.25, 0.5])
+    assert paired(first, candidate("1", [0.5, 0.75]), "validation", ACCURACY) == (0.25, (-inf, inf), None)
+    assert paired(first, candidate("1", [0.25, 0.5]), "validation", ACCURACY) == (0.0, (0.0, 0.0), 1.0)
+    assert paired(candidate("0", [0.5]), candidate("1", [0.75]), "validation", ACCURACY) == (0.25, (-inf, inf), None)
+    assert interval_of(candidate("0", [0.5]), "validation") == (-inf, inf)
+    assert paired(candidate("0", [5, 5]), candidate("1", [4, 4]), "validation", Objective("parameters", "minimize")) == (1, (1, 1), None)
+
+
+def test_the_finite_test_part_widens_the_intervals():
+    tests = [[(0.5, (0.4, 0.6, 0.5)), (0.6, (0.5, 0.7, 0.6))], [(0.6, (0.4, 0.7, 0.7)), (0.65, (0.5, 0.75, 0.7))]]
+    first, other = (candidate(str(i), [0, 0], tests=rows, units=50) for i, rows in enumerate(tests))
+    bare = [replace(c, tests=[replace(t, resamples=[]) for t in c.tests]) for c in (first, other)]
+    (_, wide, p), (_, narrow, smaller) = paired(first, other, "test", ACCURACY), paired(*bare, "test", ACCURACY)
+    assert p != smaller and wide != narrow
+    assert interval_of(first, "test") != interval_of(bare[0], "test")
+
+
+def test_holm():
+    assert holm({"a": 0.01, "b": 0.04, "c": 0.03}) == pytest.approx({"a": 0.03, "c": 0.06, "b": 0.06})
+    assert holm({"a": 0.9, "b": 0.8}) == {"b": 1.0, "a": 1.0} and holm({}) == {}
+
+
+def test_when_an_option_is_as_good_as_the_first():
+    first = candidate("0", [0.8, 0.8], [(0.5, 0.7, 0.8, 0.8), (0.6, 0.7, 0.8, 0.8)])
+    faster = candidate("1", [0.9, 0.9], [(0.7, 0.9, 0.9, 0.9), (0.7, 0.7, 0.9, 0.9)])
+    assert reached(faster, first, ACCURACY) == (2, 2.0), "the mean of both seeds at epoch 2 of 4, of 4 seconds"
+    assert reached(first, first, ACCURACY) == (3, 3.0)
+    assert reached(first, faster, ACCURACY) == (None, None)
+
+
+def test_the_best_so_far():
+    base = candidate("0", [0.5]).records[0]
+    records = [replace(base, state=state, score=score) for state, score in
+               [("failed", None), ("complete", 0.5), ("stopped", 0.9), ("complete", 0.4), ("complete", 0.6)]]  # fmt: skip
+    assert best_so_far(records, ACCURACY) == [None, 0.5, 0.5, 0.5, 0.6]
+    assert best_so_far(records, Objective("val_loss", "minimize")) == [None, 0.5, 0.5, 0.4, 0.4]
+
+
+# reports
+
+SAID = Comparison(
+    "optimizer", "val_accuracy", "maximize", "test", 5,
+    (
+        OptionResult("adamw", 8, 0, [0.9] * 8, "4", "adamw cosine", {}, [0.9, 0.92], 0.91, (0.9, 0.92), 7, 1.5),
+        OptionResult(
+            "my_opt", 8, 2, [None, 0.8, *[0.95] * 6], "7", "my_opt", {}, [0.95, 0.95], 0.95, (0.94, 0.96), 1, 0.25, 0.04, (0.03, 0.05), 4e-4
+        ),
+        OptionResult("sgd", 8, 0, [0.8] * 8, "5", "sgd", {}, [0.9, 0.91], 0.905, (0.9, 0.91), None, None, -0.005, (-0.02, 0.01), 0.3),
+        OptionResult("gd", 8, 8, [None] * 8),
+    ),
+)  # fmt: skip
+
+
+def test_the_rows_of_the_table():
+    assert comparison_rows(SAID) == [
+        (
+            "optimizer",
+            "val_accuracy",
+            "difference to adamw",
+            "p (Holm)",
+            "as good as adamw",
+            "training time",
+            "failed trials",
+            "best trial",
+        ),
+        ("adamw", "0.9100 ± 0.0100", "–", "–", "after 7 epochs", "1.50 s", "0 of 8", "4"),
+        ("my_opt", "0.9500 ± 0.0100", "+0.0400 ± 0.0100", "<0.001", "after 1 epoch", "0.25 s", "2 of 8", "7"),
+        ("sgd", "0.9050 ± 0.0050", "-0.0050 ± 0.0150", "0.300", "never", "–", "0 of 8", "5"),
+        ("gd", "no trial could be confirmed", "–", "–", "–", "–", "8 of 8", "–"),
+    ]
+    assert list(comparison_lines(SAID)) == [
+        "Significantly better than adamw: my_opt.",
+        "No difference to adamw could be shown: sgd.",
+        "Each interval is for itself; p is corrected for the 2 comparisons, and tells what is significant.",
+        "More seeds than 5 (study.seeds) narrow the intervals; more trials (study.trials) tune each option better.",
+    ]
+    assert list(comparison_lines(replace(SAID, seeds=1, options=SAID.options[:1]))) == [
+        "A single seed shows no variance; give a longer study.time."
+    ]
+
+
+def test_an_unknown_interval_is_left_out(tmp_path):
+    single = OptionResult("adamw", 8, 0, [0.9] * 8, "4", "adamw", {}, [0.9], 0.9, (-inf, inf), 7, 1.5)
+    (row,) = csv.DictReader(StringIO(as_csv(replace(SAID, seeds=1, options=(single,)))))
+    assert (row["mean"], row["low"], row["high"]) == ("0.9", "", "")
+    assert comparison_rows(replace(SAID, options=(single,)))[1][1] == "0.9000"
+
+
+def test_a_comparison_from_python(compared):
+    verdict, study = compared
+    searched = Searched(**{f.name: getattr(verdict, f.name) for f in fields(verdict)})
+    table = searched.options()
+    assert list(table.index) == ["adamw", "momentum"] and table.loc["momentum", "difference"] == verdict.comparison.options[1].difference
+    assert "difference to adamw" in searched._repr_html_()
+    assert "Comparison of optimizer in val_accuracy on the test split" in study_text(study)
+    with pytest.raises(BadInput, match=r"no options are compared; give study\.compare=SLOT"):
+        replace(searched, comparison=None).options()
+
+
+def test_the_files_of_a_comparison(compared):
+    verdict, study = compared
+    texts = [(study.path / f"comparison.{suffix}").read_text() for suffix in ("md", "csv", "tex")]
+    assert texts == [f(verdict.comparison) for f in (as_markdown_text, as_csv, as_latex)]
+    rows = list(csv.DictReader(StringIO(as_csv(SAID))))
+    assert [row["option"] for row in rows] == ["adamw", "my_opt", "sgd", "gd"] and rows[1]["p_holm"] == "0.0004"
+    assert (rows[1]["seed_1"], rows[1]["best_of_1"], rows[1]["best_of_8"]) == ("0.95", "", "0.95")
+    latex = as_latex(SAID)
+    assert r"my\_opt & 0.9500 $\pm$ 0.0100 & +0.0400 $\pm$ 0.0100 & <0.001" in latex and "95 % intervals" in latex.splitlines()[0]
+    assert len({line.count("&") for line in latex.splitlines() if "&" in line}) == 1
+    assert (
+        len({line.count("|") for line in as_markdown_text(SAID).splitlines() if re.match(r"\| (optimizer \| val|my_opt \| 0\.95)", line)})
+        == 1
+    )
+
+
+def test_a_comparison_that_was_concluded_at_its_first_trial():
+    begun = replace(SAID, seeds=0, options=(OptionResult("adamw", 0, 0, []), OptionResult("sgd", 0, 0, [])))
+    assert tuning_rows(begun) == [("optimizer",), ("adamw",), ("sgd",)] and "no trial could be confirmed" in as_markdown_text(begun)
+    assert tuning_rows(SAID)[0][1:] == ("1", "2", "4", "8")
