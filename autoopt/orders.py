@@ -122,6 +122,10 @@ def from_json(data: Mapping[str, Any]) -> Order:
     return kind(**values)
 
 
+NUMBERS = ("metrics", "tested", "resamples")
+"""The fields of an outcome that hold numbers; its other lists and mappings hold texts."""
+
+
 @dataclass(frozen=True)
 class Outcome:
     """The result of a trial that did not fail.
@@ -171,8 +175,9 @@ class Outcome:
         blank = cls()
         for name, value in data.items():
             kind = type(getattr(blank, name, Outcome))  # of an unknown name: none that JSON has
-            numbers = value.values() if kind is dict and isinstance(value, dict) else value if name == "resamples" else ()
-            if not (isinstance(value, kind) or (kind is float and is_number(value))) or not all(map(is_number, numbers)):
+            parts = list(value.values()) if isinstance(value, dict) else value if isinstance(value, list) else []
+            fits = isinstance(value, kind) or (kind is float and is_number(value))
+            if not fits or not all(is_number(part) if name in NUMBERS else isinstance(part, str) for part in parts):
                 raise ValueError(f"the trial's outcome has {name}={value!r:.80}")
         return cls(**data)
 
