@@ -1,6 +1,6 @@
 """A verdict as a sentence, a table on the terminal, and a page."""
 
-from dataclasses import replace
+from dataclasses import MISSING, fields, replace
 from math import inf
 
 import pytest
@@ -192,6 +192,12 @@ def test_it_comes_back_from_yaml(given, _):
     tree = yaml.safe_load(given.yaml(conclusion="x"))
     assert read_verdict(tree) == given
     assert next(iter(tree)) == "conclusion", "people read it first"
+
+
+def test_a_verdict_of_an_earlier_version_is_read():
+    tree = yaml.safe_load(verdict().yaml())
+    later = [f.name for f in fields(Verdict) if f.default is not MISSING or f.default_factory is not MISSING]
+    assert read_verdict({key: value for key, value in tree.items() if key not in later}) == verdict()
 
 
 def test_better_is_said_of_a_part_that_did_not_choose_the_winner():

@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterator
 from contextlib import suppress
 from itertools import combinations
+from math import isfinite
 from types import NoneType
 from typing import Any, NamedTuple, get_args
 
@@ -150,6 +151,8 @@ def wrong(value: Any, place: Position) -> str:
         accepted = place.param.accept(value)
     except ValueError as error:
         return str(error)
+    if isinstance(accepted, float) and not isfinite(accepted):
+        return f"expected a finite number, got {accepted}"
     if place.key in ONE_OF and accepted not in ONE_OF[place.key]:
         return f"expected {' or '.join(word if isinstance(word, str) else grammar.spell(word) for word in ONE_OF[place.key])}"
     if place.param.scalar is None and place.key in SETTINGS and type(value) not in (kinds := get_args(place.param.type)):

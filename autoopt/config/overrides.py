@@ -131,7 +131,7 @@ def take(argument: str, overrides: Overrides) -> None:
     elif (instead := OWNED.get(key.removeprefix("trainer."))) and key.startswith("trainer."):
         raise BadInput(f"{key}: autoopt sets this argument of the Trainer; give {instead}")
     elif key not in SETTINGS and not is_constraint(key) and not is_argument(key, overrides):
-        if key == CONSTRAINTS:
+        if key.rstrip(".") == CONSTRAINTS:
             raise BadInput(f"{argument}: name the metric, as in {CONSTRAINTS}.latency_ms=2")
         near = [k for k in SETTINGS if k.split(".")[0] == key.split(".")[0]]
         raise BadInput(f"No setting named '{key}'. {nearest(key, near or [*GROUPS, *SETTINGS])}")
@@ -151,7 +151,7 @@ def words(values: Sequence[Any]) -> str:
 
 def is_constraint(key: str) -> bool:
     """Whether a key bounds a metric."""
-    return key.startswith(f"{CONSTRAINTS}.")
+    return key.startswith(f"{CONSTRAINTS}.") and key != f"{CONSTRAINTS}."
 
 
 def is_argument(key: str, overrides: Overrides) -> bool:

@@ -7,7 +7,7 @@ from itertools import combinations
 from typing import Any
 
 from autoopt import grammar
-from autoopt.config import Tree
+from autoopt.config import SEARCHED, Tree
 from autoopt.domain import Choice
 from autoopt.errors import BadInput, nearest
 from autoopt.recipe import SETTING_GROUPS, Recipe
@@ -235,7 +235,8 @@ class Space:
                 raise ValueError(f"{slot}={name}: the space has {', '.join(self.options[slot]) or 'none'}")
         point = traced(self, lambda domain: domain.accept(recipe.value(domain.key)))
         for name in (*(slot for slot in SLOTS if slot not in ("data", "compression")), "batches", "trainer"):
-            ours, theirs = point.recipe.tree.get(name, {}), recipe.tree.get(name, {})
+            ours = point.recipe.tree.get(name, {})
+            theirs = {key: SEARCHED[f"{name}.{key}"] for key in ours if f"{name}.{key}" in SEARCHED} | recipe.tree.get(name, {})
             if ours != theirs:
                 raise ValueError(f"{name} is {grammar.spell(theirs)}, but the space has {grammar.spell(ours)}")
         return point.values

@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Sequence
 
-from autoopt.study.explore import BASELINE, enough
+from autoopt.study.explore import BASELINE, enough, taken_over
 from autoopt.study.record import Record
 from autoopt.study.stages import COMPRESS, CONFIRM, FINAL, SEARCH
 from autoopt.study.study import Study
@@ -43,7 +43,7 @@ def why_ended(study: Study) -> str:
     trials, limit = study.settings["trials"], study.settings["time"]
     if ended := enough(study, study.journal.records(SEARCH)):
         return ended
-    if len(study.journal.records(SEARCH)) >= trials:
+    if len(study.journal.records(SEARCH)) >= trials + taken_over(study.journal.records(SEARCH)):
         return f"study.trials={trials} allows no more"
     if study.budget.asking and study.budget.over(SEARCH):
         return f"the time ended (study.time={limit}); give a longer one"

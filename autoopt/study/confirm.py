@@ -19,6 +19,7 @@ from autoopt.study.journal import Journal
 from autoopt.study.record import Record
 from autoopt.study.runner import Job, Runner
 from autoopt.study.stages import TEST, Stage
+from autoopt.study.verdict import mean_metrics
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,10 @@ class Candidate:
     @property
     def score(self) -> float:
         return mean(r.score for r in self.records if r.score is not None)
+
+    def violation(self, goal: Goal) -> float:
+        """How far it misses the bounds of a goal, in the mean of its seeds."""
+        return goal.violation(mean_metrics([r.metrics for r in self.records]))
 
     def scores(self, part: str) -> list[float]:
         """The objective on each seed."""
@@ -111,8 +116,8 @@ def candidates(searched: Sequence[Record], goal: Goal, most: int, ranking: Seque
 def race(recipes: Mapping[str, Recipe], train: Callable[[Mapping[str, Recipe], int], Sequence[Candidate]], goal: Goal) -> list[Candidate]:
     """The recipes by their place in a race, the winner first; those without a sound training are missing.
 
-    In each round the recipes that are left are trained on one more seed, and the better half goes on: sequential halving, which is
-    nearly optimal for finding the best of several with a fixed number of noisy trials.
+    In each round the recipes that are left are trained on one more seed, and the better half goes on, first those that keep the bounds:
+    sequential halving, which is nearly optimal for finding the best of several with a fixed number of noisy trials.
 
     Args:
         recipes: by the keys of their trials in the search.
@@ -124,7 +129,7 @@ def race(recipes: Mapping[str, Recipe], train: Callable[[Mapping[str, Recipe], i
     out: list[Candidate] = []
     while len(left) > 1:
         seeds += 1
-        ranked = sorted(train({c.key: c.recipe for c in left}, seeds), key=lambda c: -goal.first.sign * c.score)
+        ranked = sorted(train({c.key: c.recipe for c in left}, seeds), key=lambda c: (c.violation(goal), -goal.first.sign * c.score))
         places = ceil(len(ranked) / 2)
         left, out = ranked[:places], [*ranked[places:], *out]
     return [*left, *out]

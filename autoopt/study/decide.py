@@ -1,7 +1,7 @@
 """From the trials of a study to its verdict: choose the winner, compare it with the baseline on other seeds, weigh."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from itertools import zip_longest
 from math import isfinite
@@ -25,7 +25,7 @@ from autoopt.study.confirm import (
     room_left,
     share_of,
 )
-from autoopt.study.explore import BASELINE, enough
+from autoopt.study.explore import BASELINE, ended_early
 from autoopt.study.record import Record
 from autoopt.study.sampling import history, quarantined
 from autoopt.study.stages import COMPRESS, CONFIRM, FINAL, SEARCH, STORED, TEST, Stage
@@ -133,7 +133,7 @@ def verdict_of(study: Study, baseline: Candidate, winner: Candidate, plan: Plan)
     seeds_needed, test_needed = needed(baseline, winner, study.part, gain, interval)
     baseline_side, winner_side = side(baseline, study.part), side(winner, study.part)
     searched = study.journal.records(SEARCH)
-    tried = [*searched, *study.journal.records(COMPRESS)]
+    tried = [r for r in (*searched, *study.journal.records(COMPRESS)) if not r.origin]
     return Verdict(
         study=study.folder.name,
         objective=first.name,
@@ -159,12 +159,6 @@ def verdict_of(study: Study, baseline: Candidate, winner: Candidate, plan: Plan)
         folder=str(study.folder.path),
         **totals(study),
     )
-
-
-def ended_early(study: Study, searched: Sequence[Record]) -> str:
-    """Why the search ended before its last trial: `after 83 of 200 trials: …`; empty where it did not."""
-    total, why = study.settings["trials"], enough(study, searched)
-    return f"after {len(searched)} of {total} trials: {why}" if why and len(searched) < total else ""
 
 
 def totals(study: Study) -> dict[str, Any]:

@@ -3,11 +3,14 @@
 from collections.abc import Sequence
 from functools import partial
 
+import yaml
+
 from autoopt.config import Tree, compose
 from autoopt.errors import BadInput, NotConcluded
 from autoopt.orders import Order, Train
 from autoopt.space import Space
 from autoopt.strategy import AtRandom
+from autoopt.study.folder import replace_file
 from autoopt.study.memory import remembered
 from autoopt.study.record import Record
 from autoopt.study.runner import Job, Result
@@ -58,8 +61,8 @@ def explore(study: Study) -> None:
         raise NotConcluded(f"the time ended before the baseline did (study.time={study.settings['time']}); give a longer one")
     if sampling.exhausted:
         study.runner.screen.say(f"{len(sampling.history)} trials, not {sampling.total}: every recipe of the space was tried")
-    elif (records := study.journal.records(SEARCH)) and len(records) < sampling.total and (why := enough(study, records)):
-        study.runner.screen.say(f"{len(records)} trials, not {sampling.total}: {why}")
+    elif ended := ended_early(study, study.journal.records(SEARCH)):
+        study.runner.screen.say(f"the search ends {ended}")
 
 
 def sampling_for(study: Study) -> Sampling:
@@ -75,7 +78,7 @@ def sampling_for(study: Study) -> Sampling:
 
     rest = (SEARCH, study.journal, study.goal, study.budget, space, strategy, order)
     if turns is None:
-        return with_earlier(study, Sampling(*rest, total, study.seed, first, start(study.tree, space), partial(enough, study)))
+        return with_earlier(study, Sampling(*rest, total, study.seed, first, (), partial(enough, study)))
     total = turns.total(total)
     for arm in turns.arms:
         check_size(arm, study.settings["compare"], total // turns.count, turns.count)
@@ -85,12 +88,27 @@ def sampling_for(study: Study) -> Sampling:
 
 
 def with_earlier(study: Study, sampling: Sampling) -> Sampling:
-    """The sampling with the recipes and the trials that other studies lend."""
-    if study.settings["memory"]:
-        sampling.start = [*sampling.start, *(values for values in remembered(study) if values not in sampling.start)]
-    if (old := predecessor(study.tree, study.folder, study.facts)) is not None:
-        sampling.start = [*sampling.start, *take_over(study, old, sampling)]
+    """The sampling with the recipes that are given, and with the recipes and the trials that other studies lend.
+
+    What is tried first is settled when the study begins, so that a resumed search tries the same, whatever other studies do meanwhile.
+    """
+    path, space, settings = study.folder.path / "start.yaml", study.space.trained(), study.settings
+    old = predecessor(study.tree, study.folder, study.facts)
+    best = take_over(study, old, sampling) if old else []
+    sampling.total += taken_over(study.journal.records(SEARCH))
+    if path.exists():
+        sampling.start = yaml.safe_load(path.read_text())
+    elif settings["start"] or settings["memory"] or old:
+        given = [*start(study.tree, space), *(remembered(study) if settings["memory"] else ()), *best]
+        known = [space.defaults(), *(trial.values for trial in sampling.history.values())]
+        sampling.start = [values for place, values in enumerate(given) if values not in (*known, *given[:place])]
+        replace_file(path, yaml.safe_dump([dict(values) for values in sampling.start], sort_keys=False))
     return sampling
+
+
+def taken_over(records: Sequence[Record]) -> int:
+    """How many trials come from another study, beside the baseline: `study.trials` does not count them."""
+    return sum(bool(r.origin) for r in records if r.key != BASELINE)
 
 
 def enough(study: Study, records: Sequence[Record]) -> str:
@@ -108,8 +126,14 @@ def enough(study: Study, records: Sequence[Record]) -> str:
     return ""
 
 
+def ended_early(study: Study, records: Sequence[Record]) -> str:
+    """Why the search ended before its last trial: `after 83 of 200 trials: …`; empty where it did not."""
+    total, why = study.settings["trials"] + taken_over(records), enough(study, records)
+    return f"after {len(records)} of {total} trials: {why}" if why and len(records) < total else ""
+
+
 def start(tree: Tree, space: Space) -> list[Values]:
-    """The values of the recipes that `study.start` names: files, `STUDY` for its winner, or `STUDY/17`; each once.
+    """The values of the recipes that `study.start` names: files, `STUDY` for its winner, or `STUDY/17`.
 
     Raises:
         BadInput: there is no such recipe, or it does not lie in the space.
@@ -121,8 +145,7 @@ def start(tree: Tree, space: Space) -> list[Values]:
             values = space.values_of(recipe)
         except ValueError as error:
             raise BadInput(f"study.start={reference} does not lie in the space: {error}") from error
-        if values not in (*found, space.defaults()):
-            found.append(values)
+        found.append(values)
     return found
 
 

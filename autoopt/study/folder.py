@@ -24,6 +24,8 @@ FORMAT = 3
 IDENTITY = (*SLOTS, "split", "seed", "objective", "direction", "metrics")
 SETTLED = ("identity", "objective", "direction", "part", "left_out", "quarantined", "unfit")
 """The keys of space.yaml that a study cannot go on without."""
+LATER = (("scale_lr", "none"),)
+"""Settings of the batches that earlier versions had not, at their defaults: with these a study is that of an earlier version."""
 READING = ("cache", "workers", "prefetch")
 """Settings of how batches are read, which do not change the batches."""
 
@@ -31,7 +33,7 @@ READING = ("cache", "workers", "prefetch")
 def study_identity(tree: Tree) -> Tree:
     """The settings that a study keeps, with the order of its options; budget, executor and tracking may change."""
     baseline = tree["baseline"] and yaml.safe_load(Path(tree["baseline"]).read_text())
-    batches = {key: value for key, value in tree["batches"].items() if key not in READING}
+    batches = {key: value for key, value in tree["batches"].items() if key not in READING and (key, value) not in LATER}
     trainer = {key: value for key, value in tree["trainer"].items() if value is not None}
     study = {key: tree["study"][key] for key in ("epochs", "value") if tree["study"][key] != "last"}
     study |= {"compare": slot} if (slot := tree["study"]["compare"]) else {}
@@ -123,8 +125,7 @@ class Folder:
 
     def changed_code(self, sources: Mapping[str, str]) -> list[str]:
         """The user's own techniques whose files have changed since the study began."""
-        before = (self.locked or {}).get("sources", {})
-        return [key for key, digits in sources.items() if before.get(key, digits) != digits]
+        return altered((self.locked or {}).get("sources", {}), sources)
 
     def settle(self, settled: Settled, facts: Mapping[str, Any]) -> None:
         """Write config.yaml and, when the study begins, space.yaml."""
@@ -160,6 +161,11 @@ class Folder:
 
     def close(self) -> None:
         os.close(self.lock)
+
+
+def altered(before: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
+    """The keys of both whose digests or versions differ."""
+    return [key for key, value in now.items() if before.get(key, value) != value]
 
 
 def replace_file(path: Path, text: str, mode: int = 0o666) -> None:

@@ -68,6 +68,27 @@ class Journal:
         )
         self.file.sync()
 
+    def take(
+        self, stage: Stage, goal: Goal, values: Mapping[str, Any], distributions: Mapping[str, BaseDistribution], record: Record
+    ) -> None:
+        """Write a trial of a searched stage that has ended in another study, in one step.
+
+        Raises:
+            StoreError: the journal cannot be written.
+        """
+        scores, curve = goal.scores(record) if record.state == "complete" else None, record.curve(goal.first.name)
+        state = "failed" if record.state == "complete" and scores is None else record.state
+        trial = create_trial(
+            state=OPTUNA_STATES[state],
+            values=scores and list(scores),
+            params=dict(values),
+            distributions=dict(distributions),
+            user_attrs={RECORD: asdict(record)},
+            intermediate_values=dict([max(curve.items())]) if state == "stopped" and curve else {},
+        )
+        self._study(stage, goal).add_trial(trial)
+        self.file.sync()
+
     def drop(self, stage: Stage, goal: Goal, number: int) -> None:
         """End a trial that cannot run again; it has no record."""
         study = self._study(stage, goal)

@@ -26,9 +26,7 @@ def remembered(study: Study) -> list[Values]:
     space, found = study.space.trained(), list[Values]()
     for old in related(study):
         for record in study.goal.rank(old.records[SEARCH.name])[:EACH]:
-            values = nearest_values(space, record.point)
-            if values not in (*found, space.defaults()):
-                found.append(values)
+            found.append(nearest_values(space, record.point))
     if found:
         study.runner.screen.say(f"{len(found)} recipes of earlier studies are tried first (study.memory=true)")
     return found
@@ -43,9 +41,10 @@ def related(study: Study) -> Iterator[Stored]:
             old = open_stored(name, str(root))
         except (BadInput, StoreError):
             continue
-        if count < STUDIES and old.verdict and old.verdict.objective == study.goal.first.name:
-            count += 1
+        if old.verdict and old.verdict.objective == study.goal.first.name:
             yield old
+            if (count := count + 1) == STUDIES:
+                return
 
 
 def nearest_values(space: Space, recipe: Recipe) -> Mapping[str, Any]:

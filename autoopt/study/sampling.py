@@ -53,7 +53,7 @@ class Sampling:
         start: the values of the trials after it, which the strategy does not choose.
         blind: proposes instead of the strategy after a repetition; by default it draws from the whole space.
         abreast: so many trials in a row have the same seed; they compare techniques, so that none is left out for its failures.
-        enough: why the stage needs no further trial, from the records of those that have ended; empty where it does.
+        enough: why the stage needs no further trial, from the records of those that have ended; empty where it needs more.
     """
 
     stage: Stage
@@ -104,8 +104,7 @@ class Sampling:
         number = len(self.journal.trials(self.stage))
         proposal = self._proposal(number, values)
         record = replace(record, key=self.stage.key.format(number), elapsed=0.0, origin=origin)
-        self.journal.begin(self.stage, self.goal, proposal.values, proposal.distributions)
-        self.journal.end(self.stage, self.goal, number, record)
+        self.journal.take(self.stage, self.goal, proposal.values, proposal.distributions, record)
         if (known := evidence(number, proposal.values, record, self.goal)) is not None:
             self.history[number] = known
 

@@ -1,6 +1,6 @@
 """Reading studies that are on disk: nothing here writes, and a running search is not disturbed."""
 
-from dataclasses import dataclass, fields
+from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
 
 from autoopt.config import Tree, as_overrides, from_file
@@ -54,6 +54,10 @@ class Stored:
         return known[key]
 
 
+NEEDED = tuple(f.name for f in fields(Verdict) if f.default is MISSING and f.default_factory is MISSING)
+"""What a verdict.yaml has, whichever version wrote it."""
+
+
 def names(root: str | None) -> list[str]:
     """The names of the studies in a folder, sorted."""
     return sorted(p.parent.name for p in Path(root or ROOT).glob("*/space.yaml"))
@@ -74,7 +78,7 @@ def open_stored(name: str, root: str | None) -> Stored:
         path,
         contents(path / "config.yaml", ["study", "tracking"]),
         {stage.name: journal.records(stage) for stage in STORED},
-        read_verdict(contents(verdict, [f.name for f in fields(Verdict)])) if verdict.exists() else None,
+        read_verdict(contents(verdict, NEEDED)) if verdict.exists() else None,
     )
 
 

@@ -5,8 +5,9 @@ from typing import Any
 
 from autoopt.config import Tree
 from autoopt.errors import BadInput
+from autoopt.goal import Goal
 from autoopt.space import Space
-from autoopt.study.folder import SETTLED, Folder, contents, differences
+from autoopt.study.folder import FORMAT, SETTLED, Folder, altered, contents, differences, versions
 from autoopt.study.record import Record
 from autoopt.study.sampling import Sampling, Values
 from autoopt.study.stages import SEARCH
@@ -17,6 +18,7 @@ TRIED_FIRST = 3
 """So many of the best recipes are tried first where the trials themselves cannot be taken over."""
 SAME = ("data", "split", "objective", "direction", "metrics")
 """Settings in which studies are equal, or their scores cannot be compared."""
+LOCKED = (*SETTLED, "format", "examples", "sources", "techniques")
 
 
 def predecessor(tree: Tree, folder: Folder, facts: Mapping[str, Any]) -> Stored | None:
@@ -31,38 +33,78 @@ def predecessor(tree: Tree, folder: Folder, facts: Mapping[str, Any]) -> Stored 
     if name == folder.name:
         raise BadInput(f"study.from={name} is this study itself: give the successor another name=")
     old = open_stored(name, str(folder.path.parent))
-    locked = contents(old.path / "space.yaml", SETTLED)
-    before, now = locked["identity"], folder.identity
-    if changed := next((key for key in SAME if before[key] != now[key]), None):
-        raise BadInput(f"study.from={name}: its scores cannot be compared, because its {changed} was {before[changed]}, not {now[changed]}")
-    if locked["examples"] != facts["examples"]:
-        raise BadInput(f"study.from={name}: its scores cannot be compared, because its data were others")
-    if edited := [key for key, digits in facts["sources"].items() if locked["sources"].get(key, digits) != digits]:
-        raise BadInput(f"study.from={name}: its scores cannot be compared, because the file of {', '.join(edited)} has changed")
+    if why := other_scores(contents(old.path / "space.yaml", LOCKED), folder.identity, facts):
+        raise BadInput(f"study.from={name}: its scores cannot be compared, because {why}")
     return old
 
 
+def other_scores(locked: Tree, identity: Tree, facts: Mapping[str, Any]) -> str:
+    """Why the scores of an earlier study cannot be compared with those of this one; empty where they can."""
+    before = locked["identity"]
+    if locked["format"] != FORMAT:
+        return "it was begun by another version of autoopt"
+    for key in (*SAME, *(() if facts["examples"] else ("seed",))):  # without known examples the seed may split them
+        if before[key] != identity[key]:
+            return f"its {key} was {before[key]}, not {identity[key]}"
+    if locked["examples"] != facts["examples"]:
+        return "its data were others"
+    edited = altered(locked["sources"], facts["sources"])
+    return f"the file of {', '.join(edited)} has changed" if edited else ""
+
+
 def take_over(study: Study, old: Stored, sampling: Sampling) -> list[Values]:
-    """Take the trials of an earlier study over that lie in the space, unless this one has trials of its own.
+    """Take the trials of an earlier study over that lie in the space, until this one begins trials of its own.
 
     Returns:
-        the recipes to try first, where the trials cannot be taken over because they were trained for fewer or more epochs.
+        the recipes to try first, where the trials cannot be taken over.
     """
-    identity = contents(old.path / "space.yaml", SETTLED)["identity"]
-    alike = identity["study"] == study.folder.identity["study"]
-    inside = list(lying_in(study.space.trained(), [r for r in old.records[SEARCH.name] if r.state != "failed" or r.blame == "recipe"]))
-    if not study.journal.trials(SEARCH) and alike:
-        first = study.baseline or study.space.trained().baseline()
-        known = [row for row in inside if row[0].point == first and row[0].state == "complete"][:1]
-        if not known:
-            sampling.begin_baseline()
-        for record, values in [*known, *(row for row in inside if row[0].point != first)]:
-            sampling.take(record, values, f"{old.name}/{record.key}")
-    tell(study, old, alike, len(inside), list(differences(identity, study.folder.identity)))
-    if alike:
-        return []
+    locked, goal = contents(old.path / "space.yaml", LOCKED), study.goal
+    usable = [r for r in old.records[SEARCH.name] if r.state != "failed" or r.blame == "recipe"]
+    inside = list(lying_in(study.space.trained(), usable))
+    unlike = trained_otherwise(locked["identity"]["study"], study.folder.identity["study"], goal, [record for record, _ in inside])
+    if not unlike:
+        take(study, old, sampling, inside)
+    taken = [r for r in study.journal.records(SEARCH) if r.origin]
+    how = f"lie in the space, but {unlike}: the best {TRIED_FIRST} are tried first" if unlike else "are taken over"
+    count = len(inside) if unlike else len(taken)
+    study.runner.screen.say(f"{old.name}: {count} of {len(old.records[SEARCH.name])} trials {how}")
+    versions_now = dict(versions(study.tree))
+    newer = (f"{key} of {locked['techniques'][key]}, now {versions_now[key]}" for key in altered(locked["techniques"], versions_now))
+    for change in (*differences(locked["identity"], study.folder.identity), *newer):
+        study.runner.screen.say(f"  {old.name} had {change}")
     values_of = {record.key: values for record, values in inside}
-    return [values_of[record.key] for record in study.goal.rank([record for record, _ in inside])[:TRIED_FIRST]]
+    best = Goal(goal.objectives).rank([record for record, _ in inside]) if unlike else []
+    return [values_of[record.key] for record in best[:TRIED_FIRST]]
+
+
+def take(study: Study, old: Stored, sampling: Sampling, inside: Sequence[tuple[Record, Values]]) -> None:
+    """Take over what is not here yet; with the same baseline, that one is not trained again."""
+    begun = study.journal.trials(SEARCH)
+    records = study.journal.records(SEARCH)
+    here = {r.origin for r in records}
+    if any(trial.number and trial.number not in {int(r.key) for r in records if r.origin} for trial in begun):
+        return  # it has trials of its own
+    first = study.baseline or study.space.trained().baseline()
+    if not begun:
+        known = next((row for row in inside if row[0].point == first and row[0].state == "complete"), None)
+        if known is None:
+            sampling.begin_baseline()
+        else:
+            sampling.take(*known, f"{old.name}/{known[0].key}")
+    for record, values in inside:
+        if record.point != first and (origin := f"{old.name}/{record.key}") not in here:
+            sampling.take(record, values, origin)
+
+
+def trained_otherwise(before: Tree, now: Tree, goal: Goal, records: Sequence[Record]) -> str:
+    """Why trials cannot stand beside those of this study; empty where they can."""
+    for key in sorted(before.keys() | now.keys()):
+        if before.get(key) != now.get(key):
+            return f"study.{key} was {before.get(key, 'at its default')}, not {now.get(key, 'at its default')}"
+    for bound in goal.bounds:
+        if any(bound.metric.value(r.metrics) is None for r in records if r.state == "complete"):
+            return f"{bound.metric.name} was not measured"
+    return ""
 
 
 def lying_in(space: Space, records: Sequence[Record]) -> Iterator[tuple[Record, Values]]:
@@ -72,12 +114,3 @@ def lying_in(space: Space, records: Sequence[Record]) -> Iterator[tuple[Record, 
             yield record, space.values_of(record.point)
         except ValueError:
             continue
-
-
-def tell(study: Study, old: Stored, alike: bool, inside: int, changes: Sequence[str]) -> None:
-    """Say what is taken over, and what has changed since."""
-    say, total = study.runner.screen.say, len(old.records[SEARCH.name])
-    how = "are taken over" if alike else f"lie in the space, but were trained for other epochs: the best {TRIED_FIRST} are tried first"
-    say(f"{old.name}: {inside} of {total} trials {how}")
-    for change in changes:
-        say(f"  {old.name} had {change}")

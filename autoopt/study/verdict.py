@@ -1,7 +1,7 @@
 """The verdict of a study as plain data. `autoopt.report` turns it into sentences, tables and pages."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import MISSING, asdict, dataclass, field, fields
 from statistics import mean
 from typing import Any
 
@@ -283,6 +283,7 @@ def read_verdict(tree: Mapping[str, Any]) -> Verdict:
     Raises:
         KeyError, TypeError: the tree is not a verdict.
     """
+    tree = {f.name: f.default for f in fields(Verdict) if f.default is not MISSING} | {"rungs": {}} | {**tree}  # of an earlier version
     values = {f.name: tree[f.name] for f in fields(Verdict)}
     nested = {
         **{side: Side(**tree[side]) for side in ("baseline", "winner")},

@@ -134,6 +134,8 @@ ROWS = [
     ("objective='val_f1 val_f1'", "objective=val_f1 val_f1: each objective once"),
     ("constraints=2", "constraints=2: name the metric, as in constraints.latency_ms=2"),
     ("constraints.latency_ms=low", "constraints.latency_ms=low: expected float, got 'low'"),
+    ("constraints.latency_ms=nan", "constraints.latency_ms=nan: expected a finite number, got nan"),
+    ("study.trainings=inf", "study.trainings=inf: expected a finite number, got inf"),
     ("constraints.latency_ms=1,2", f"constraints.latency_ms=choice(1,2): {SEARCHED_NOT}"),
     *((f"study.{k}=0", f"study.{k}=0: expected 1 or more") for k in ("trials", "epochs", "confirm", "seeds")),
     *((f"executor.{k}=-1", f"executor.{k}=-1: expected 1 or more") for k in ("workers", "cpus_per_trial")),

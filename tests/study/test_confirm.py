@@ -5,7 +5,7 @@ import pytest
 from scripted import ACCURACY, LOSS, Fails, closed, outcome, record, space, studied
 
 from autoopt.errors import NotConcluded
-from autoopt.goal import Goal
+from autoopt.goal import Bound, Goal, Objective
 from autoopt.orders import Measure
 from autoopt.store import Store
 from autoopt.study.budget import Budget
@@ -95,6 +95,18 @@ class TestRace:
 
     def test_less_is_better_where_the_goal_says_so(self):
         assert self.raced({"1": [0.9], "2": [0.8]}, LOSS) == ["2", "1"]
+
+    def test_what_keeps_the_bounds_is_ahead(self):
+        """The faster recipe misses the bound on the fresh seed."""
+
+        def train(recipes, seeds):
+            scores = {"1": (0.9, 3.0), "2": (0.8, 1.0), "3": (0.7, 1.0)}
+            return [
+                Candidate(key, RECIPE, [record(key, scores[key][0], metrics={"latency_ms": scores[key][1]})] * seeds) for key in recipes
+            ]
+
+        goal = Goal((ACCURACY,), (Bound(Objective("latency_ms", "minimize"), 2.0),))
+        assert [c.key for c in race(dict.fromkeys("123", RECIPE), train, goal)] == ["2", "3", "1"]
 
     def test_a_recipe_that_fails_is_out(self):
         assert self.raced({"1": [0.9, None], "2": [0.8, 0.8], "3": [None], "4": [0.5]}) == ["2", "4"]

@@ -12,7 +12,7 @@ from scripted import composed, space
 from autoopt.config import compose
 from autoopt.errors import BadInput
 from autoopt.goal import Goal, Objective
-from autoopt.study.folder import FORMAT, Folder, default_name, derived_seed, replace_file
+from autoopt.study.folder import FORMAT, Folder, default_name, derived_seed, replace_file, study_identity
 from autoopt.study.journal_file import StoreError
 from autoopt.study.settled import Settled
 from autoopt.tracking import store_uri
@@ -293,3 +293,10 @@ def test_no_password_of_a_tracking_server_is_written(folder, uri):
 def test_a_password_is_not_shown_in_an_error():
     with pytest.raises(BadInput, match=r"tracking\.uri=ftp://me:\*\*\*@host: expected one of"):
         store_uri(f"ftp://me:{SECRET}@host")
+
+
+def test_settings_that_came_later_are_no_part_of_the_identity_at_their_defaults():
+    """A study of an earlier version goes on."""
+    plain, scaled = (study_identity(compose(["data=digits", *more])) for more in ([], ["batches.scale_lr=linear"]))
+    assert "scale_lr" not in plain["batches"] and scaled["batches"]["scale_lr"] == "linear"
+    assert plain["study"] == {"epochs": 30} and not {"constraints", "trainer"} & plain.keys()

@@ -7,22 +7,25 @@ from pathlib import Path
 
 import pytest
 import yaml
-from scripted import FACTS, PLAIN, SPACE, Fails, Killed, Quiet, Scripted, composed, outcome
+from scripted import ACCURACY, FACTS, PLAIN, SPACE, Fails, Killed, Quiet, Scripted, composed, outcome, record
 
 from autoopt.config import compose, from_file
 from autoopt.deployment.card import KNOWN
 from autoopt.errors import BadInput, NotConcluded
+from autoopt.goal import Bound, Goal, Objective
 from autoopt.orders import Graph, Measure, Train, TryOut
 from autoopt.report.reasons import reasons
 from autoopt.space import Space
 from autoopt.store import Store
 from autoopt.study.budget import ABLATION_SHARE, CONFIRM_SHARE
 from autoopt.study.folder import derived_seed
+from autoopt.study.journal import Journal
 from autoopt.study.memory import nearest_values
 from autoopt.study.runner import NoListener
 from autoopt.study.search import own_baseline, search
 from autoopt.study.settled import recall
 from autoopt.study.stored import open_stored
+from autoopt.study.successor import trained_otherwise
 from autoopt.study.train import train
 from autoopt.study.verdict import Limit, Simpler, read_verdict
 
@@ -529,10 +532,10 @@ class TestEnough:
     def test_trials_that_get_no_better_end_the_search(self, study):
         study.ends = {str(n): 0.5 - n / 100 for n in range(30)} | {"4": 0.9, "4-final-0-test": 0.9, "4-final-1-test": 0.91}
         verdict = study.search(*self.MORE, "study.patience=6")
-        why = "the last 6 were no better than trial 4 (study.patience=6)"
+        why = "the last 6 were no better than trial 4 (study.patience=6)"  # and the search says so
         assert list(study.records()) == [str(n) for n in range(11)] and verdict.ended == f"after 11 of 30 trials: {why}"
         assert f"The search ended {verdict.ended}." in reasons(verdict)
-        assert f"11 trials, not 30: {why}" in study.screen.lines
+        assert f"the search ends after 11 of 30 trials: {why}" in study.screen.lines
         study.search(*self.MORE, "study.patience=6")
         assert len(study.records()) == 11, "neither does the same command go on"
         assert study.search(*self.MORE, "study.patience=null").ended == "" and len(study.records()) == 30
@@ -566,20 +569,22 @@ class TestASuccessor:
         before = list(study.records().values())
         outside = [r for r in before if "cosine" in r.recipe["schedule"]]
         verdict, records = self.go_on(study, "schedule=constant,step", "study.trials=14")
-        assert 0 < len(outside) < 9 and len(records) == 14
         taken = [r for r in records if r.origin]
+        assert 0 < len(outside) < 9 and len(records) == 14 + len(taken) - 1, "study.trials counts its own"
         assert [(r.origin, r.recipe, r.score, r.seed) for r in taken] == [
             (f"s/{r.key}", r.recipe, r.score, r.seed) for r in before if r not in outside
         ]
         assert taken[0].key == "0", "the baseline is the same, so it is not trained again"
-        assert [key for key in study.trained() if key.isdigit()] == [str(n) for n in range(len(taken), 14)]
-        assert verdict.trainings == 14 - len(taken) + len(open_stored("new", str(study.path)).records["final"])
+        assert [key for key in study.trained() if key.isdigit()] == [str(n) for n in range(len(taken), len(records))]
+        assert sum(verdict.counts.values()) == 13
+        later = open_stored("new", str(study.path)).records
+        assert verdict.trainings == 13 + len(later["confirm"]) + len(later["final"])
         assert f"s: {len(taken)} of 9 trials are taken over" in study.screen.lines
         assert "  s had schedule=constant,cosine, now constant,step" in study.screen.lines
 
     def test_with_another_baseline_trains_that_first(self, study):
         study.search(*self.MORE, "study.trials=4")
-        _, records = self.go_on(study, "optimizer=sgd,adamw", "study.trials=7")
+        _, records = self.go_on(study, "optimizer=sgd,adamw", "study.trials=3")
         by_number = sorted(records, key=lambda r: int(r.key))
         assert [bool(r.origin) for r in by_number] == [False, True, True, True, True, False, False]
         assert "sgd" in by_number[0].recipe["optimizer"]
@@ -590,16 +595,42 @@ class TestASuccessor:
         study.name = "s"
         study.search(*self.MORE, "study.trials=8")
         _, records = self.go_on(study, "study.trials=7")
-        assert sum(bool(r.origin) for r in records) == 4 and len(records) == 7
+        assert sum(bool(r.origin) for r in records) == 4 and len(records) == 7 + 3
+
+    def test_killed_while_it_takes_trials_over_it_takes_the_rest_when_resumed(self, study, monkeypatch):
+        study.search(*self.MORE, "study.trials=6")
+        whole, take, count = {r.key: r for r in self.go_on(study, "study.trials=8")[1]}, Journal.take, iter(range(3))
+
+        def killed(*arguments):
+            if next(count, None) is None:
+                raise Killed
+            take(*arguments)
+
+        shutil.rmtree(study.path / "new")
+        monkeypatch.setattr(Journal, "take", killed)
+        with pytest.raises(Killed):
+            self.go_on(study, "study.trials=8")
+        monkeypatch.setattr(Journal, "take", take)
+        records = {r.key: r for r in self.go_on(study, "study.trials=8")[1]}
+        assert [(key, r.recipe, r.origin, r.score) for key, r in records.items()] == [
+            (key, r.recipe, r.origin, r.score) for key, r in whole.items()
+        ]
+        assert "s: 6 of 6 trials are taken over" in study.screen.lines
+
+    def test_without_what_a_bound_needs_they_cannot_stand_beside_the_others(self):
+        bounded = Goal((ACCURACY,), (Bound(Objective("latency_ms", "minimize"), 2.0),))
+        assert trained_otherwise({}, {}, bounded, [record("1", 0.5)]) == "latency_ms was not measured"
+        assert trained_otherwise({}, {}, bounded, [record("1", 0.5, metrics={"latency_ms": 9.0}), record("2", 0.5, "stopped")]) == ""
+        assert trained_otherwise({"value": "best"}, {}, Goal((ACCURACY,)), []) == "study.value was best, not at its default"
 
     def test_with_more_epochs_tries_the_best_first(self, study):
-        study.ends = {"2": 0.99, "3": 0.98, "4": 0.97}
+        study.ends = {"0": 0.999, "3": 0.98, "4": 0.97}
         study.search(*self.MORE, "study.trials=6")
-        best = [study.records()[key].recipe["optimizer"] for key in "234"]
+        best = [study.records()[key].recipe["optimizer"] for key in "34"]
         _, records = self.go_on(study, "study.trials=6", "study.epochs=9")
         assert not any(r.origin for r in records)
-        assert [records[n].recipe["optimizer"] for n in (1, 2, 3)] == best
-        assert any(line.endswith("were trained for other epochs: the best 3 are tried first") for line in study.screen.lines)
+        assert [records[n].recipe["optimizer"] for n in (1, 2)] == best, "the baseline was the best, and is trial 0 again"
+        assert any(line.endswith("but study.epochs was 3, not 9: the best 3 are tried first") for line in study.screen.lines)
 
     @pytest.mark.parametrize(
         ("change", "said"),
@@ -642,6 +673,25 @@ class TestMemory:
         assert [recipe["schedule"] for recipe in tried] == [recipe["schedule"] for recipe in best]
         assert all(0.05 <= recipe["optimizer"]["sgd"]["lr"] <= 0.06 for recipe in tried if "sgd" in recipe["optimizer"])
         assert "2 recipes of earlier studies are tried first (study.memory=true)" in screen.lines
+
+    def test_what_is_tried_first_is_settled_when_the_study_begins(self, study):
+        """Another study ends between its two sessions."""
+        study.ends = {"3": 0.99, "4": 0.98}
+        study.search(*self.MORE, "study.trials=6")
+
+        def remember(trials):
+            tree = {**study.tree(*self.MORE, "study.memory=true", f"study.trials={trials}", "seed=7"), "name": "new"}
+            study.name = "new"
+            search(tree, Quiet(), Scripted(study.play, study.path / "new", 1, facts=study.facts))
+            return [r.recipe for r in open_stored("new", str(study.path)).records["search"]]
+
+        whole = remember(5)
+        shutil.rmtree(study.path / "new")
+        remember(2)
+        study.name, study.ends = "other", {"2": 0.999, "5": 0.99}
+        search({**study.tree(*self.MORE), "name": "other"}, Quiet(), Scripted(study.play, study.path / "other", 1, facts=study.facts))
+        study.ends = {"3": 0.99, "4": 0.98}
+        assert remember(5) == whole
 
     def test_studies_of_another_objective_and_damaged_ones_are_passed_over(self, study):
         study.search(*self.MORE, "study.trials=3", "objective=train_loss")
