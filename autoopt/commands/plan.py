@@ -20,7 +20,7 @@ from autoopt.study.search import Warm, warm
 from autoopt.study.settled import Settled
 from autoopt.study.study import strategy_of
 from autoopt.study.timing import LIMIT, WITH_RUNGS, timings
-from autoopt.study.turns import arms_of
+from autoopt.study.turns import check_sizes, turns_in
 from autoopt.terminal import Progress
 
 
@@ -51,6 +51,7 @@ def task_in_words(facts: Mapping[str, Any]) -> str:
 def plan_lines(ready: Warm, settled: Settled) -> Iterator[str]:
     """The space as a tree, the techniques that were left out, and the number of trainings."""
     facts, space, first = ready.facts, settled.space, settled.goal.first
+    work = Workload.of(ready, settled)
     yield f"\n{ready.folder.name}"
     yield f"task       {task_in_words(facts)}"
     yield f"objective  {first.name}, {first.direction}; the verdict compares on the {settled.part} part"
@@ -69,8 +70,8 @@ def plan_lines(ready: Warm, settled: Settled) -> Iterator[str]:
         yield "\nnot drawn together"
         yield from (f"  {f'{slot}/{one}, {other}':<48} {reason}" for slot, one, other, reason in clashes)
     yield "\nbudget"
-    yield from budget(ready, settled)
-    yield from cost(ready, settled)
+    yield from budget(ready, settled, work)
+    yield from cost(ready, settled, work)
 
 
 def data_lines(facts: dict[str, Any]) -> Iterator[str]:
@@ -122,31 +123,49 @@ def outside(value: Pin | Domain, advised: Range | Choice | None) -> str:
 
 
 @dataclass(frozen=True)
-class Work:
-    """What a study trains: its trials, in full or as far as rungs let them, the best of each compared option, confirm, the ablation."""
+class Workload:
+    """What a study trains: its trials, in full or as far as rungs let them, the best of each compared option, confirm, the ablation.
+
+    Args:
+        folds: of the cross-validation, on each of which every training takes place; 1 without.
+        compressions: how many are tried, if any.
+        options: how many are compared, each on so many `seeds`.
+        tested: the options are compared on the test part.
+    """
 
     trials: int
     rungs: tuple[int, ...]
     confirm: Plan
     ablation: int
+    folds: int = 1
+    compressions: int = 0
     options: int = 0
     seeds: int = 0
+    tested: bool = False
 
     @classmethod
-    def of(cls, ready: Warm, settled: Settled) -> "Work":
-        node = ready.tree["study"]
-        rungs = strategy_of(ready.tree, settled.space.trained(), settled.goal).rungs if node["stopping"] else ()
+    def of(cls, ready: Warm, settled: Settled) -> "Workload":
+        """The workload of a study.
+
+        Raises:
+            BadInput: the options of its comparison are refused, as by the search.
+        """
+        node, space = ready.tree["study"], settled.space.trained()
+        folds, compressions = ready.facts["folds"], node["compress"] if settled.space.options["compression"] else 0
+        rungs = strategy_of(ready.tree, space, settled.goal).rungs if node["stopping"] else ()
         confirm = planned(share_of(node["trials"], node["seeds"]), node["seeds"], node["confirm"])
         ablation = trainings_for(node["trials"], node["seeds"]) if node["ablation"] else 0
         if node["compare"] is None:
-            return cls(node["trials"], rungs, confirm, ablation)
-        options = len(arms_of(settled.space.trained(), node["compare"]))
-        trials, confirm = node["trials"] - node["trials"] % options, replace(confirm, candidates=1)
-        return cls(trials, rungs, confirm, ablation, options, seeds_of(node["seeds"]))
+            return cls(node["trials"], rungs, confirm, ablation, folds, compressions)
+        turns = turns_in(space, node, ready.baseline)
+        trials, alone = turns.total(node["trials"]), replace(confirm, candidates=1)
+        check_sizes(turns, node["compare"], trials)
+        tested = settled.part == "test" and not settled.untested
+        return cls(trials, rungs, alone, ablation, folds, compressions, turns.count, seeds_of(node["seeds"]), tested)
 
     @property
     def trainings(self) -> int:
-        return self.trials + self.compared + self.confirm.trainings + self.ablation
+        return self.folds * (self.trials + self.compared + self.confirm.trainings + self.ablation)
 
     @property
     def compared(self) -> int:
@@ -156,12 +175,19 @@ class Work:
     @property
     def whole(self) -> float:
         """The trainings, with those that a rung ends counted as far as they get."""
-        return self.trials * (WITH_RUNGS if self.rungs else 1) + self.compared + self.confirm.trainings + self.ablation
+        saved = self.trials * (1 - WITH_RUNGS) if self.rungs else 0.0
+        return self.trainings - self.folds * saved
+
+    @property
+    def weights(self) -> int:
+        """How many trained models are on the disk at most: those of the search are kept to be compressed, those of the options until they
+        are measured, the winner's and the baseline's for good, and the best is exported."""
+        searched = self.trials + self.compressions if self.compressions else 0
+        return self.folds * (searched + self.compared * self.tested + 2 * self.confirm.final) + 1
 
 
-def budget(ready: Warm, settled: Settled) -> Iterator[str]:
-    node, folds, work = ready.tree["study"], ready.facts["folds"], Work.of(ready, settled)
-    compressions = node["compress"] if settled.space.options["compression"] else 0
+def budget(ready: Warm, settled: Settled, work: Workload) -> Iterator[str]:
+    node, compressions = ready.tree["study"], work.compressions
     yield f"  search    {work.trials} trials of {node['epochs']} epochs" + (f", for {node['time']} at most" if node["time"] else "")
     if work.rungs:
         yield f"  rungs     bad trials end after epoch {' or '.join(map(str, work.rungs))}"
@@ -175,15 +201,15 @@ def budget(ready: Warm, settled: Settled) -> Iterator[str]:
     yield f"  final     the winner and the baseline, {work.confirm.final} further seeds each"
     if work.ablation:
         yield f"  ablation  at most {work.ablation} trainings of recipes between the baseline and the winner, if it wins"
-    trainings, workers = work.trainings * folds, ready.runner.executor.workers
+    trainings, workers = work.trainings, ready.runner.executor.workers
     tried = f" and {compressions} compressions" if compressions else ""
     yield f"  in all    {trainings} trainings{tried}, {workers} at a time; at most {trainings * node['epochs']} epochs"
     yield f"  choices   {len({domain.key for domain in settled.space.domains()})}"
 
 
-def cost(ready: Warm, settled: Settled) -> Iterator[str]:
+def cost(ready: Warm, settled: Settled, work: Workload) -> Iterator[str]:
     """What the study will take, by a few seconds of training of the baseline and of recipes drawn at random."""
-    runner, space, work = replace(ready.runner, goal=settled.goal), settled.space.trained(), Work.of(ready, settled)
+    runner, space = replace(ready.runner, goal=settled.goal), settled.space.trained()
     timed = timings(runner, space, ready.baseline or space.baseline(), ready.tree["seed"])
     if not timed:
         yield f"  time      unknown: no recipe trained two epochs within {LIMIT} s"
@@ -191,8 +217,8 @@ def cost(ready: Warm, settled: Settled) -> Iterator[str]:
     node, workers = ready.tree["study"], 1 if settled.goal.timed else runner.executor.workers
     each = work.trainings * mean(t.start for t in timed) + work.whole * node["epochs"] * mean(t.epoch for t in timed)
     seconds = each / workers + runner.elapsed() - ready.start
-    fastest, *_, slowest = sorted(timing.training(node["epochs"]) for timing in timed)
+    fastest, *_, slowest = sorted(work.folds * timing.training(node["epochs"]) for timing in timed)
     more = ", without compressions" if settled.space.options["compression"] else ""
     yield f"  time      about {duration(seconds)}{more}; a training {duration(fastest)} to {duration(slowest)}, by {len(timed)} recipes"
     yield f"  memory    {max(t.memory for t in timed):,.0f} MB at most in a trial, {workers} at a time"
-    yield f"  disk      {max(t.size for t in timed) * (2 * node['seeds'] + 1):,.1f} MB for the weights that are kept, at most"
+    yield f"  disk      {max(t.size for t in timed) * work.weights:,.1f} MB for the weights that are kept, at most"

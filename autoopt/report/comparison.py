@@ -12,11 +12,11 @@ from autoopt.study.comparison import Comparison, OptionResult
 from autoopt.study.folder import replace_file
 from autoopt.study.verdict import LEVEL
 
-Rows = list[tuple[str, ...]]
+TableRows = list[tuple[str, ...]]
 """The first row is the header."""
 SIGNIFICANT = 1 - LEVEL
 DASH = "–"
-LATEX = str.maketrans({c: f"\\{c}" for c in "&%$#_{}"} | {"±": "$\\pm$", "–": "--"})
+LATEX = str.maketrans({c: f"\\{c}" for c in "&%$#_{}"} | {"±": "$\\pm$", "–": "--", "<": "$<$"})
 
 
 def comparison_title(comparison: Comparison) -> str:
@@ -24,7 +24,7 @@ def comparison_title(comparison: Comparison) -> str:
     return f"Comparison of {comparison.slot} in {comparison.objective} {PART_WORDS[comparison.part]}: {each}, 95 % intervals"
 
 
-def comparison_rows(comparison: Comparison) -> Rows:
+def comparison_rows(comparison: Comparison) -> TableRows:
     """A row for each option: its mean, its difference to the first, how soon it is as good as that, and how often it fails."""
     first = comparison.options[0].option
     cells = f"difference to {first}", "p (Holm)", f"as good as {first}", "training time", "failed trials", "best trial"
@@ -56,7 +56,7 @@ def tuning_title(comparison: Comparison) -> str:
     return f"How easy each is to tune: the best {comparison.objective} (validation) after so many trials"
 
 
-def tuning_rows(comparison: Comparison) -> Rows:
+def tuning_rows(comparison: Comparison) -> TableRows:
     """The best score of each option after 1, 2, 4, … trials."""
     most = comparison.trials
     counts = [*(2**i for i in range(most.bit_length()) if 2**i < most), *([most] if most else [])]
@@ -113,7 +113,7 @@ def comparison_records(comparison: Comparison) -> list[dict[str, Any]]:
 
 
 def option_record(row: OptionResult) -> dict[str, Any]:
-    (low, high), (difference_low, difference_high) = map(ends, (row.interval, row.difference_interval))
+    (low, high), (difference_low, difference_high) = map(finite_ends, (row.interval, row.difference_interval))
     return {
         "option": row.option, "trial": row.trial, "recipe": row.title, "mean": row.mean, "low": low, "high": high,
         "difference": row.difference, "difference_low": difference_low, "difference_high": difference_high, "p_holm": row.p,
@@ -123,7 +123,7 @@ def option_record(row: OptionResult) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def ends(interval: tuple[float, float]) -> tuple[float | None, float | None]:
+def finite_ends(interval: tuple[float, float]) -> tuple[float | None, float | None]:
     """Both ends of an interval; nothing where it is unknown."""
     return interval if isfinite(interval[0]) else (None, None)
 

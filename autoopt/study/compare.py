@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from itertools import accumulate
+from itertools import accumulate, count
 from math import sqrt
 from statistics import fmean, mean, variance
 
@@ -14,21 +14,29 @@ from autoopt.study.comparison import Comparison, OptionResult
 from autoopt.study.confirm import Candidate, fresh_seeds, measure_candidates, replicate
 from autoopt.study.record import Record
 from autoopt.study.sampling import history
-from autoopt.study.stages import COMPARE, SEARCH
+from autoopt.study.stages import COMPARE, SEARCH, TEST
 from autoopt.study.study import Study
 from autoopt.study.turns import turns_of
-from autoopt.study.weighing import UNBOUNDED, Variances, both_resampled, interval, sampling_of
+from autoopt.study.weighing import (
+    UNBOUNDED,
+    Variances,
+    both_resampled,
+    degrees_of_freedom,
+    interval,
+    repeats,
+    sampling_of,
+    special_interval,
+)
 
 FEWEST_SEEDS = 5
 """Fewer seeds hardly show a difference after the correction for several options."""
 Interval = tuple[float, float]
 
 
-def compare(study: Study) -> Comparison:
-    """Confirm the best recipe of each option on the same fresh seeds, measure it on the test part if there is one, and weigh."""
-    searched, confirmed = trials_of(study), best_of_options(study)
-    part, objective = study.part, study.goal.first
-    if study.tests and part == "test" and confirmed:
+def compare(study: Study, confirmed: Mapping[str, Candidate]) -> Comparison:
+    """Measure the confirmed best of each option on the test part, if the study compares on it, and weigh each against the first."""
+    searched, part, objective = trials_of(study), study.part, study.goal.first
+    if on_test_part(study) and confirmed:
         part, confirmed = measured_options(study, confirmed)
     first = confirmed.get(next(iter(searched)))
     rows = [result_of(option, records, confirmed.get(option), first, part, objective) for option, records in searched.items()]
@@ -56,34 +64,46 @@ def result_of(
     if best is None:
         return row
     scores = best.scores(part)
-    epochs, seconds = reached(best, first, objective) if first else (None, None)
+    epochs, seconds = time_to_match(best, first, objective) if first else (None, None)
     row = replace(row, trial=best.key, title=best.recipe.title(), recipe=dict(best.recipe.tree), epochs=epochs, seconds=seconds)
     return replace(row, scores=scores, mean=fmean(scores), interval=interval_of(best, part))
 
 
 def trials_of(study: Study) -> dict[str, list[Record]]:
-    """The trials of each option in their order, equally many of all: where the time ended in the middle of a turn, that does not count."""
-    arms = turns_of(study).arms
-    records = sorted(study.journal.records(SEARCH), key=lambda record: int(record.key))
-    own = {arm.name: [r for r in records if int(r.key) % len(arms) == place] for place, arm in enumerate(arms)}
-    equal = min(map(len, own.values()))
-    return {name: rows[:equal] for name, rows in own.items()}
+    """The trials of each option in the turns before the first turn that lacks a trial: equally many of all, on the same seeds."""
+    turns, ended = turns_of(study), {int(record.key): record for record in study.journal.records(SEARCH)}
+    equal = turns.total(next(number for number in count() if number not in ended))
+    return {arm.name: [ended[number] for number in range(place, equal, turns.count)] for place, arm in enumerate(turns.arms)}
 
 
 def best_of_options(study: Study) -> dict[str, Candidate]:
-    """The best trial of each option, trained on the same fresh seeds; where a training fails, the next best takes its place."""
-    queues = best_first(study)
+    """The best trial of each option, trained on the same fresh seeds; where a training fails, the next best takes its place.
+
+    Their weights are stored until they have been measured on the test part.
+    """
+    queues, keep, done_with = best_first(study), on_test_part(study), measured_keys(study)
     seeds = fresh_seeds(study.seed, COMPARE, seeds_of(study.settings["seeds"]))
     while True:
         heads = {option: queue[0] for option, queue in queues.items() if queue}
         recipes = {record.key: record.point for record in heads.values()}
-        done = replicate(study.runner, study.journal, COMPARE, recipes, seeds, budget=study.budget, keep=True)
+        done = replicate(study.runner, study.journal, COMPARE, recipes, seeds, budget=study.budget, keep=keep, done_with=done_with)
         latest = {record.key: record for record in study.journal.records(COMPARE)}
         failed = {key.rpartition(f"-{COMPARE.name}-")[0] for key, record in latest.items() if record.state != "complete"}
         if not failed & recipes.keys():
             by_key = {candidate.key: candidate for candidate in done}
             return {option: by_key[record.key] for option, record in heads.items() if record.key in by_key}
         queues = {option: [record for record in queue if record.key not in failed] for option, queue in queues.items()}
+
+
+def on_test_part(study: Study) -> bool:
+    """Whether the options are compared on the test part."""
+    return study.tests and study.part == "test"
+
+
+def measured_keys(study: Study) -> set[str]:
+    """The keys of the trainings on fresh seeds that have been measured on the test part."""
+    tests = {record.key for record in study.journal.records(TEST) if record.state == "complete"}
+    return {record.key for record in study.journal.records(COMPARE) if TEST.key.format(record.key) in tests}
 
 
 def seeds_of(seeds: int) -> int:
@@ -130,7 +150,7 @@ def best_so_far(records: Sequence[Record], objective: Objective) -> list[float |
 def interval_of(candidate: Candidate, part: str) -> Interval:
     """The 95 % interval of the mean score, from the seeds and the finite test part."""
     scores = candidate.scores(part)
-    if len(scores) < 2:
+    if len(scores) < 2 or repeats(candidate):
         return UNBOUNDED
     return interval(mean(scores), [(variance(scores) / len(scores), len(scores) - 1), *of_test_part(candidate, part)])
 
@@ -146,21 +166,19 @@ def of_test_part(candidate: Candidate, part: str) -> Variances:
 def paired(first: Candidate, other: Candidate, part: str, objective: Objective) -> tuple[float, Interval, float | None]:
     """How much better an option is than the first on the same seeds, with its 95 % interval and p by Student's t.
 
-    The variance is that of the differences over the seeds, and of the finite test part over its resamples.
+    The variance is that of the differences over the seeds, and of the finite test part over its resamples. Where the verdict would not
+    trust the variance (`special_interval`), there is no p.
     """
     gains = [objective.gain(ours, theirs) for ours, theirs in zip(other.scores(part), first.scores(part), strict=True)]
     gain = mean(gains)
-    if objective.cost and objective.cost.exact:
-        return gain, (gain, gain), None
-    if len(gains) < 2:
-        return gain, UNBOUNDED, None
+    if (special := special_interval(gain, first, other, part, objective)) is not None:
+        return gain, special, None
     parts = [(variance(gains) / len(gains), len(gains) - 1)]
     parts += [sampling_of(other, first)] if both_resampled(first, other, part) else []
     total = sum(value for value, _ in parts)
     if not total:
         return gain, interval(gain, parts), None if gain else 1.0
-    freedom = total**2 / sum(value**2 / n for value, n in parts)
-    return gain, interval(gain, parts), float(2 * stdtr(freedom, -abs(gain) / sqrt(total)))
+    return gain, interval(gain, parts), float(2 * stdtr(degrees_of_freedom(parts), -abs(gain) / sqrt(total)))
 
 
 def holm(values: Mapping[str, float]) -> dict[str, float]:
@@ -173,7 +191,7 @@ def holm(values: Mapping[str, float]) -> dict[str, float]:
     return dict(zip(ordered, corrected, strict=True))
 
 
-def reached(candidate: Candidate, first: Candidate, objective: Objective) -> tuple[int | None, float | None]:
+def time_to_match(candidate: Candidate, first: Candidate, objective: Objective) -> tuple[int | None, float | None]:
     """The epoch at which the mean validation score of a recipe reaches that of the first option at its end, and the seconds until then."""
     curves = [record.curve(objective.name) for record in candidate.records]
     for epoch in sorted(set.intersection(*map(set, curves))):

@@ -3,7 +3,7 @@
 The winner is chosen and compared on different seeds, so that the choice does not bias the comparison.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from math import ceil
 from statistics import mean, median
@@ -144,6 +144,7 @@ def replicate(
     *,
     budget: Budget,
     keep: bool,
+    done_with: Container[str] = (),
     least: int = 1,
 ) -> list[Candidate]:
     """Train recipes on the same seeds: all recipes on the first seed, then all on the second; finished trainings are not repeated,
@@ -153,6 +154,7 @@ def replicate(
         recipes: by the keys of their trials in the search.
         budget: after its end, only trainings on the `least` first seeds begin and go on.
         keep: store the weights.
+        done_with: the keys of trainings whose weights are not needed any more.
 
     Returns:
         the recipes without a failed training, in their order, each with the records of its finished seeds, equally many for all.
@@ -162,7 +164,9 @@ def replicate(
     """
     keys = {key: [stage.key.format(key, i) for i in range(len(seeds))] for key in recipes}
     store = runner.executor.store
-    before = {r.key for r in journal.records(stage) if r.state == "complete" and (not keep or store.has_weights(r.key))}
+    before = {
+        r.key for r in journal.records(stage) if r.state == "complete" and (not keep or r.key in done_with or store.has_weights(r.key))
+    }
 
     def jobs() -> Iterable[Job]:
         for i, seed in enumerate(seeds):

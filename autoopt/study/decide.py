@@ -1,7 +1,7 @@
 """From the trials of a study to its verdict: choose the winner, compare it with the baseline on other seeds, weigh."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from itertools import zip_longest
 from math import isfinite
@@ -11,7 +11,6 @@ from autoopt.errors import NotConcluded
 from autoopt.goal import Goal
 from autoopt.recipe import Recipe
 from autoopt.study.alone import pool, why_alone
-from autoopt.study.compare import best_of_options
 from autoopt.study.compress import compress_goal, pareto_front
 from autoopt.study.confirm import (
     Candidate,
@@ -34,14 +33,17 @@ from autoopt.study.verdict import Limit, Point, Side, Verdict, mean_metrics
 from autoopt.study.weighing import both_resampled, to_show, variances, weigh
 
 
-def decide(study: Study) -> Verdict:
+def decide(study: Study, options: Mapping[str, Candidate] | None = None) -> Verdict:
     """Confirm the best trials, compare the winner with the baseline, and weigh.
+
+    Args:
+        options: the confirmed best of each option, where the study compares options; the winner is the best of these.
 
     Raises:
         NotConcluded: the baseline cannot be confirmed, or the test part cannot be measured; what was trained is kept.
     """
     plan = plan_of(study)
-    pair = final_pair(study, plan)
+    pair = final_pair(study, plan, chosen(study, plan) if options is None else ranked(study, options.values()))
     if study.tests and study.part != "validation":  # else the test part does not measure the objective
         study, pair = tested_pair(study, pair)
     return verdict_of(study, pair[0], pair[-1], plan)
@@ -54,16 +56,17 @@ def plan_of(study: Study) -> Plan:
     return planned(int(min(share_of(len(searched), seeds), room)), seeds, study.settings["confirm"])
 
 
-def final_pair(study: Study, plan: Plan) -> list[Candidate]:
+def final_pair(study: Study, plan: Plan, winners: Iterable[Candidate]) -> list[Candidate]:
     """The baseline and the winner on the final seeds; the baseline alone where no candidate is left.
 
-    Where a training of the winner fails, the next best candidate takes its place.
+    Args:
+        winners: the best first; where a training of the winner fails, the next best takes its place.
 
     Raises:
         NotConcluded: a training of the baseline failed.
     """
     baseline = study.baseline or study.space.trained().baseline()
-    for winner in chosen(study, plan):
+    for winner in winners:
         pair = final(study, {BASELINE: baseline, winner.key: winner.recipe}, plan)
         if len(pair) == 2:
             return pair
@@ -74,10 +77,7 @@ def final_pair(study: Study, plan: Plan) -> list[Candidate]:
 
 
 def chosen(study: Study, plan: Plan) -> list[Candidate]:
-    """The candidates, the winner of their race, or of the comparison, first."""
-    if study.settings["compare"]:
-        options = [one for one in best_of_options(study).values() if one.key != BASELINE]
-        return sorted(options, key=lambda c: -study.goal.first.sign * c.score)
+    """The candidates, the winner of their race first."""
     recipes = {r.key: r.point for r in candidates(pool(study), study.goal, plan.candidates, believed(study))}
 
     def train(left: Mapping[str, Recipe], count: int) -> list[Candidate]:
@@ -85,6 +85,11 @@ def chosen(study: Study, plan: Plan) -> list[Candidate]:
         return replicate(study.runner, study.journal, CONFIRM, left, seeds, budget=study.budget, keep=False)
 
     return race(recipes, train, study.goal)
+
+
+def ranked(study: Study, options: Iterable[Candidate]) -> list[Candidate]:
+    """The best of each option but the baseline, the best first by the mean validation score on the fresh seeds."""
+    return sorted((c for c in options if c.key != BASELINE), key=lambda c: -study.goal.first.sign * c.score)
 
 
 def believed(study: Study) -> list[str]:

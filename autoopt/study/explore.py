@@ -19,7 +19,7 @@ from autoopt.study.stages import SEARCH
 from autoopt.study.stored import recipe_overrides
 from autoopt.study.study import Study
 from autoopt.study.successor import predecessor, take_over
-from autoopt.study.turns import check_size, turns_of
+from autoopt.study.turns import check_sizes, turns_of
 
 BASELINE = "0"
 WARNED = 10
@@ -80,8 +80,7 @@ def sampling_for(study: Study) -> Sampling:
     if turns is None:
         return with_earlier(study, Sampling(*rest, total, study.seed, first, (), partial(enough, study)))
     total = turns.total(total)
-    for arm in turns.arms:
-        check_size(arm, study.settings["compare"], total // turns.count, turns.count)
+    check_sizes(turns, study.settings["compare"], total)
     names = ", ".join(arm.name for arm in turns.arms)
     study.runner.screen.say(f"comparing {study.settings['compare']}: {total // turns.count} trials each of {names}")
     return Sampling(*rest, total, study.seed, first, turns.start, partial(enough, study), turns.strategy(AtRandom), turns.count)

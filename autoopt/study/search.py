@@ -20,7 +20,7 @@ from autoopt.space import Domain, Space
 from autoopt.space.questions import Absent
 from autoopt.store import Store
 from autoopt.study.budget import Budget
-from autoopt.study.compare import compare
+from autoopt.study.compare import best_of_options, compare
 from autoopt.study.compress import compress
 from autoopt.study.confirm import planned, share_of
 from autoopt.study.decide import decide
@@ -282,8 +282,9 @@ def search(tree: Tree, screen: Screen, executor: Executor | None = None, asking:
             check_journal(folder=study.folder.path, trials=study.journal.trials(SEARCH))
             explore(study)
             compress(study, top=most_confirmed(study))
-            comparison = compare(study) if study.settings["compare"] else None
-            verdict = replace(explain(study, decide(study)), comparison=comparison)
+            options = best_of_options(study) if study.settings["compare"] else None
+            comparison = None if options is None else compare(study, options)
+            verdict = replace(explain(study, decide(study, options)), comparison=comparison)
             publish(study, verdict)
             return verdict
 

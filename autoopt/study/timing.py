@@ -16,14 +16,14 @@ from autoopt.study.stages import PREFLIGHT
 DRAWN = 5
 """So many recipes are drawn beside the baseline."""
 EPOCHS, SECONDS, LIMIT = 20, 2.0, 60
-"""A training for the clock ends after so many epochs, at the first epoch after so many seconds, or unfinished after `LIMIT`."""
+"""A training for the clock is stopped after so many epochs, at the first epoch after so many seconds, or unfinished after `LIMIT`."""
 WITH_RUNGS = 0.55
 """The share of all epochs that the trials of a search with rungs train: 27.8 whole trainings of 50, mean over the tuning tables."""
 
 
 @dataclass(frozen=True)
 class Timing:
-    """The cost of a trial.
+    """The cost of a training on one fold.
 
     Args:
         start: seconds before the first epoch and after the last one.
@@ -45,7 +45,8 @@ class Timing:
 def timings(runner: Runner, space: Space, recipe: Recipe, seed: int) -> list[Timing]:
     """The cost of a recipe, and of `DRAWN` recipes of the space, trained for a few seconds each; those that fail are missing.
 
-    As many run at a time as in a search, so that what they share slows them down alike.
+    Every training is stopped, a fast one after its last epoch, so that none goes on with the other folds of a cross-validation. As many
+    run at a time as in a search, so that what they share slows them down alike.
     """
     random = Random(seed)
     drawn = [traced(space, lambda domain: domain.sample(random)).recipe for _ in range(DRAWN)]
@@ -60,7 +61,7 @@ def timings(runner: Runner, space: Space, recipe: Recipe, seed: int) -> list[Tim
 
     def stop(job: Job, epoch: int, metrics: dict[str, Any]) -> bool:
         reports[job.key].append(runner.executor.now())
-        return epoch > 1 and reports[job.key][-1] - reports[job.key][0] > SECONDS
+        return epoch == EPOCHS or (epoch > 1 and reports[job.key][-1] - reports[job.key][0] > SECONDS)
 
     results: list[Result] = []
     runner.run([job(number, each) for number, each in enumerate([recipe, *drawn])], results.append, stop)

@@ -15,7 +15,8 @@ from autoopt.study.study import Study
 NONE = "none"
 """The option without a technique, in a slot whose techniques are each on or off."""
 DRAWS = 20
-"""So many draws a trial find every recipe of a space with fewer recipes than trials."""
+"""How many recipes are drawn for each trial of an option: of as many recipes as trials, one that is as likely as the others is then missed
+with probability exp(-20)."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,7 @@ class Turns:
         return [arm.values for arm in self.arms[1:]]
 
     def total(self, trials: int) -> int:
-        """How many of these trials begin: equally many of each option."""
+        """The trials of the whole turns among so many: equally many of each option."""
         return trials - trials % self.count
 
     def strategy(self, make: Callable[[Space], Strategy]) -> "InTurn":
@@ -90,16 +91,25 @@ def turns_of(study: Study) -> Turns:
     """The options that the study compares, that of the baseline first.
 
     Raises:
+        BadInput: as `turns_in`.
+    """
+    return turns_in(study.space.trained(), study.settings, study.baseline)
+
+
+def turns_in(space: Space, settings: Mapping[str, Any], baseline: Recipe | None) -> Turns:
+    """The options of the slot `settings["compare"]` in a space, that of the baseline first.
+
+    Raises:
         BadInput: there are fewer than two, too few trials for them, or the baseline has none of them.
     """
-    slot, space = study.settings["compare"], study.space.trained()
+    slot = settings["compare"]
     arms = arms_of(space, slot)
     if len(arms) < 2:
         left_out = "".join(f"; {key} was left out: {why}" for key, why in space.dropped.items() if key.startswith(f"{slot}/"))
         raise BadInput(f"study.compare={slot}: only {arms[0].name} is left{left_out}")
-    if problem := too_few_trials(study.settings["trials"], len(arms)):
+    if problem := too_few_trials(settings["trials"], len(arms)):
         raise BadInput(f"study.compare={slot}: {problem}")
-    first = option_of(study.baseline or space.baseline(), space, slot)
+    first = option_of(baseline or space.baseline(), space, slot)
     if first not in [arm.name for arm in arms]:
         raise BadInput(f"study.compare={slot}: the baseline has {first}; name it among the options, {slot}={first},…")
     arms.sort(key=lambda arm: arm.name != first)
@@ -141,6 +151,12 @@ def option_of(recipe: Recipe, space: Space, slot: str) -> str:
     """The option that a recipe uses."""
     many, options = SLOTS[slot].many, space.options[slot]
     return "+".join(name for name in recipe.tree[slot] if not (many and name in options and options[name].always)) or NONE
+
+
+def check_sizes(turns: Turns, slot: str, trials: int) -> None:
+    """Raise BadInput where an option has fewer recipes than its share of the trials."""
+    for arm in turns.arms:
+        check_size(arm, slot, trials // turns.count, turns.count)
 
 
 def check_size(arm: Arm, slot: str, trials: int, options: int) -> None:

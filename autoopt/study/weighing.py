@@ -38,13 +38,19 @@ def weigh(
         return 0.0, (0.0, 0.0)
     theirs, ours = baseline.scores(part), winner.scores(part)
     gain = objective.gain(mean(ours), mean(theirs))
+    if (special := special_interval(gain, baseline, winner, part, objective)) is not None:
+        return gain, special
+    return gain, within_limits(interval(gain, variances(baseline, winner, part)), theirs, ours, objective, limits)
+
+
+def special_interval(gain: float, baseline: Candidate, winner: Candidate, part: str, objective: Objective) -> tuple[float, float] | None:
+    """The interval of a gain that needs no variance: a point where the objective is exact, infinite where the seeds show no variance."""
+    theirs, ours = baseline.scores(part), winner.scores(part)
     if objective.cost and objective.cost.exact and len({*theirs}) == len({*ours}) == 1:
-        return gain, (gain, gain)
+        return gain, gain
     if min(len(theirs), len(ours)) < 2:  # one seed does not show how seeds vary
-        return gain, UNBOUNDED
-    if gain and all(map(repeats, (baseline, winner))):
-        return gain, UNBOUNDED
-    return gain, possible(interval(gain, variances(baseline, winner, part)), theirs, ours, objective, limits)
+        return UNBOUNDED
+    return UNBOUNDED if gain and all(map(repeats, (baseline, winner))) else None
 
 
 def variances(baseline: Candidate, winner: Candidate, part: str) -> Variances:
@@ -53,7 +59,7 @@ def variances(baseline: Candidate, winner: Candidate, part: str) -> Variances:
     return [*parts, sampling_of(winner, baseline)] if both_resampled(baseline, winner, part) else parts
 
 
-def possible(
+def within_limits(
     found: tuple[float, float], theirs: Sequence[float], ours: Sequence[float], objective: Objective, limits: tuple[float, float]
 ) -> tuple[float, float]:
     """The interval without the gains over the baseline that no value of the objective gives.
@@ -126,6 +132,9 @@ def interval(gain: float, parts: Variances) -> tuple[float, float]:
 
 def half_width(parts: Variances) -> float:
     """Half the width of the interval."""
-    total = sum(v for v, _ in parts)
-    freedom = total**2 / sum(v**2 / n for v, n in parts)
-    return float(stdtrit(freedom, (1 + LEVEL) / 2)) * sqrt(total)
+    return float(stdtrit(degrees_of_freedom(parts), (1 + LEVEL) / 2)) * sqrt(sum(v for v, _ in parts))
+
+
+def degrees_of_freedom(parts: Variances) -> float:
+    """Of a sum of independent variances, by Satterthwaite's approximation."""
+    return sum(v for v, _ in parts) ** 2 / sum(v**2 / n for v, n in parts)

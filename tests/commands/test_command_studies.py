@@ -1,6 +1,7 @@
 """`autoopt list`, `show`, `finish` and `ui`, where there is nothing, or nothing of this name."""
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -9,7 +10,7 @@ import yaml
 
 from autoopt.cli import main
 from autoopt.commands.export import check_free
-from autoopt.commands.plan import budget, slot_lines, task_in_words
+from autoopt.commands.plan import Workload, budget, plan_lines, slot_lines, task_in_words
 from autoopt.config import compose
 from autoopt.errors import BadInput
 from autoopt.goal import Goal, Objective
@@ -156,6 +157,14 @@ def test_finish_concludes_with_the_study_as_it_was_configured(run, begun, monkey
     assert called == [(config | {"root": "runs"}, {"asking": False})]
 
 
+def planning(*overrides, folds=1, part="test"):
+    """What a plan is made from: a study that is ready, with two workers, and its settled space."""
+    tree = compose(list(overrides))
+    runner = SimpleNamespace(executor=SimpleNamespace(workers=2))
+    ready = SimpleNamespace(tree=tree, runner=runner, facts={"folds": folds}, baseline=None)
+    return ready, Settled(Space.of(tree), Goal((Objective("val_accuracy", "maximize"),)), part)
+
+
 @pytest.mark.parametrize(
     ("overrides", "lines"),
     [
@@ -189,11 +198,37 @@ def test_finish_concludes_with_the_study_as_it_was_configured(run, begun, monkey
 )
 def test_the_sum_of_a_plan(overrides, lines):
     node = ["study.trials=12", "study.seeds=3", "study.epochs=5", "study.stopping=false", "study.compress=7"]
-    tree = compose(["data=digits", *node, *overrides])
-    runner = SimpleNamespace(executor=SimpleNamespace(workers=2))
-    settled = Settled(Space.of(tree), Goal((Objective("val_accuracy", "maximize"),)), "test")
-    text = [line.strip() for line in budget(SimpleNamespace(tree=tree, runner=runner, facts={"folds": 1}), settled)]
+    ready, settled = planning("data=digits", *node, *overrides)
+    text = [line.strip() for line in budget(ready, settled, Workload.of(ready, settled))]
     assert [line for line in text if line.startswith(("compress", "compare", "confirm", "ablation", "in all"))] == lines
+
+
+@pytest.mark.parametrize(
+    ("overrides", "changes", "kept"),
+    [
+        ([], {}, 2 * 3 + 1),
+        ([], {"folds": 5}, 5 * 2 * 3 + 1),
+        (["compression=half"], {}, 12 + 7 + 2 * 3 + 1),
+        (["study.compare=optimizer", "optimizer=adamw,sgd,lion"], {}, 3 * 5 + 2 * 3 + 1),
+        (["study.compare=optimizer", "optimizer=adamw,sgd,lion"], {"part": "validation"}, 2 * 3 + 1),
+    ],
+    ids=["none", "folds", "compressed", "compared", "without a test part"],
+)
+def test_how_many_weights_a_study_keeps_at_most(overrides, changes, kept):
+    sizes = ["study.trials=12", "study.seeds=3", "study.compress=7"]
+    assert Workload.of(*planning("data=digits", *sizes, *overrides, **changes)).weights == kept
+
+
+def test_a_plan_refuses_the_comparison_that_a_search_refuses():
+    few = ["optimizer.sgd.lr=0.1,0.2,0.3", "optimizer.sgd.weight_decay=0", "schedule=constant", "augmentation=none", "regularizer=none",
+           "batches.size=32", "initializer=keep", "loss=mse", "model.mlp.width=8", "model.mlp.depth=1", "model.mlp.connection=plain",
+           "device=cpu", "device.cpu.precision=32"]  # fmt: skip
+    said = ["data=digits", "optimizer=adamw,sgd", "study.compare=optimizer", "study.trials=8"]
+    with pytest.raises(BadInput, match=r"study\.compare=optimizer: sgd leaves 3 recipes, fewer than its 4 trials"):
+        Workload.of(*planning(*said, *few))
+    ready, settled = planning(*said)
+    with pytest.raises(BadInput, match=r"study\.compare=optimizer: only adamw is left; optimizer/sgd was left out: it fails"):
+        list(plan_lines(ready, replace(settled, space=settled.space.without("optimizer", "sgd", "it fails"))))
 
 
 def test_a_plan_claims_no_task_for_a_module_with_loaders():

@@ -10,27 +10,32 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from scipy import stats
 from scipy.stats import ttest_rel
 
 from autoopt.api import Searched
 from autoopt.commands.show import study_text
 from autoopt.config import compose
-from autoopt.errors import BadInput
+from autoopt.errors import BadInput, NotConcluded
 from autoopt.goal import Objective
+from autoopt.orders import Train
 from autoopt.report.comparison import as_csv, as_latex, as_markdown_text, comparison_lines, comparison_rows, tuning_rows
 from autoopt.space import Space
 from autoopt.strategy import AtRandom, Evidence
-from autoopt.study.compare import best_so_far, holm, interval_of, paired, reached
+from autoopt.study.compare import best_so_far, holm, interval_of, paired, time_to_match, trials_of
 from autoopt.study.comparison import Comparison, OptionResult
 from autoopt.study.confirm import Candidate
+from autoopt.study.journal import Journal
 from autoopt.study.record import Record
+from autoopt.study.stages import SEARCH
 from autoopt.study.stored import open_stored
 from autoopt.study.turns import Turns, arms_of, check_size, option_of, turns_of
+from autoopt.study.weighing import weigh
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 sys.path[:0] = [str(BENCHMARKS / "tables"), str(BENCHMARKS / "search")]
 
-from replay import replayed  # noqa: E402
+from replay import Replay, replayed  # noqa: E402
 from table import Table  # noqa: E402
 
 ACCURACY = Objective("val_accuracy", "maximize")
@@ -103,6 +108,51 @@ def test_the_verdict_takes_its_winner_from_the_comparison(compared):
     assert not list((study.path / "trials").glob("*-compare-*/*.safetensors"))
 
 
+def test_a_comparison_is_trained_once(compared, table, tmp_path):
+    """Deciding and resuming use its trainings, though their weights are deleted once they are measured."""
+    verdict, study = compared
+    assert len(study.records["compare"]) == 2 * 5
+    assert verdict.trainings == sum(len(study.records[stage]) for stage in ("search", "compare", "final"))
+    overrides = ("study.compare=optimizer", "study.trials=8", *FAST)
+    again = [replayed(table, tmp_path, *overrides) for _ in range(2)]
+    assert again[0][0].comparison == again[1][0].comparison and again[0][0].trainings == again[1][0].trainings
+    assert len(open_stored("replay", str(tmp_path)).records["compare"]) == 2 * 5
+    assert not any(isinstance(order, Train) for order in again[1][1].orders), "the second session trains nothing"
+
+
+def test_a_training_whose_weights_are_gone_before_it_was_measured_is_trained_again(table, tmp_path):
+    replayed(table, tmp_path, "study.compare=optimizer", "study.trials=8", *FAST)
+    journal = tmp_path / "replay" / "journal.log"
+    lines = journal.read_text().splitlines(keepends=True)
+    measured = next(place for place, line in enumerate(lines) if "-compare-0-test" in line)
+    journal.write_text("".join(lines[:measured]))  # the session died here
+    verdict, executor = replayed(table, tmp_path, "study.compare=optimizer", "study.trials=8", *FAST)
+    trained = [order.key for order in executor.orders if isinstance(order, Train)]
+    assert sum("-compare-" in key for key in trained) == 2 * 5 and verdict.comparison.part == "test"
+
+
+def test_without_a_test_part_no_weights_are_stored(table, tmp_path, monkeypatch):
+    measured = Replay._measured
+    monkeypatch.setattr(Replay, "_measured", lambda self, order: replace(measured(self, order), tested={}))
+    verdict, executor = replayed(table, tmp_path, "study.compare=optimizer", "study.trials=8", *FAST)
+    orders = [order for order in executor.orders if "-compare-" in order.key]
+    assert verdict.comparison.part == "validation" and len(orders) == 2 * 5 and not any(order.keep for order in orders)
+
+
+def test_the_turns_before_the_first_gap_are_compared(compared, tmp_path):
+    """Trial 4 was cut while others went on: options are compared on their first two trials, which have the same seeds."""
+    whole = {record.key: record for record in compared[1].records["search"]}
+    journal = Journal(tmp_path / "journal.log", "replay")
+    for key in ("3", "0", "1", "2", "6", "5", "7"):
+        journal.add(SEARCH, whole[key])
+    study = compares("optimizer", 33, *Table.load("digits_mlp").grid.config)
+    study.journal = journal
+    trials = trials_of(study)
+    journal.close()
+    assert {option: [r.key for r in records] for option, records in trials.items()} == {"adamw": ["0", "2"], "momentum": ["1", "3"]}
+    assert len({record.seed for records in trials.values() for record in records}) == 2
+
+
 def test_a_cut_comparison_equals_an_uncut_one(compared, table, tmp_path):
     for trials in (13, 33):
         replayed(table, tmp_path, "study.compare=optimizer", f"study.trials={trials}", *FAST)
@@ -113,9 +163,14 @@ def test_a_cut_comparison_equals_an_uncut_one(compared, table, tmp_path):
 
 
 def test_four_workers_that_lose_trainings(table, tmp_path):
-    verdict, _ = replayed(
-        table, tmp_path, "study.compare=optimizer", "study.trials=32", "study.patience=2", *FAST, workers=4, speeds=(1, 3), failures=0.2
-    )
+    """A training that the machine ends in all its attempts is trained again when the study resumes."""
+    overrides = ("study.compare=optimizer", "study.trials=32", "study.patience=2", *FAST)
+    options = {"workers": 4, "speeds": (1, 3), "failures": 0.35}
+    with pytest.raises(
+        NotConcluded, match=r"training \d+-compare-\d has not ended \(lost: the worker is gone\); the same command trains it"
+    ):
+        replayed(table, tmp_path, *overrides, **options)
+    verdict, _ = replayed(table, tmp_path, *overrides, **options)
     assert [row.trials for row in verdict.comparison.options] == [16, 16], "patience is for the best of all, not for each option"
     assert verdict.comparison.seeds == 5
 
@@ -266,6 +321,25 @@ def test_equal_differences_tell_no_variance():
     assert paired(candidate("0", [5, 5]), candidate("1", [4, 4]), "validation", Objective("parameters", "minimize")) == (1, (1, 1), None)
 
 
+def test_a_model_that_is_the_same_on_every_seed_has_no_p():
+    """A fixed seed in the model: resamples of the test part vary, but tell nothing of other seeds."""
+    first, other = (
+        candidate(str(i), [0.5] * 5, tests=[(score, (score - 0.01, score, score + 0.01))] * 5, units=1000)
+        for i, score in enumerate((0.8, 0.9))
+    )
+    gain = pytest.approx(0.1)
+    assert paired(first, other, "test", ACCURACY) == (gain, (-inf, inf), None)
+    assert weigh(first, other, "test", ACCURACY) == (gain, (-inf, inf))
+    assert interval_of(first, "test") == (-inf, inf)
+
+
+def test_a_size_that_differs_from_seed_to_seed_is_not_exact():
+    size = Objective("size_mb", "minimize")
+    gain, (low, high), p = paired(candidate("0", [5.0, 5.5, 6.0]), candidate("1", [4.0, 4.1, 4.3]), "validation", size)
+    known = ttest_rel([5.0, 5.5, 6.0], [4.0, 4.1, 4.3])
+    assert (gain, p) == pytest.approx((known.statistic * (high - low) / 2 / stats.t.ppf(0.975, 2), known.pvalue)) and low < gain < high
+
+
 def test_the_finite_test_part_widens_the_intervals():
     tests = [[(0.5, (0.4, 0.6, 0.5)), (0.6, (0.5, 0.7, 0.6))], [(0.6, (0.4, 0.7, 0.7)), (0.65, (0.5, 0.75, 0.7))]]
     first, other = (candidate(str(i), [0, 0], tests=rows, units=50) for i, rows in enumerate(tests))
@@ -283,9 +357,9 @@ def test_holm():
 def test_when_an_option_is_as_good_as_the_first():
     first = candidate("0", [0.8, 0.8], [(0.5, 0.7, 0.8, 0.8), (0.6, 0.7, 0.8, 0.8)])
     faster = candidate("1", [0.9, 0.9], [(0.7, 0.9, 0.9, 0.9), (0.7, 0.7, 0.9, 0.9)])
-    assert reached(faster, first, ACCURACY) == (2, 2.0), "the mean of both seeds at epoch 2 of 4, of 4 seconds"
-    assert reached(first, first, ACCURACY) == (3, 3.0)
-    assert reached(first, faster, ACCURACY) == (None, None)
+    assert time_to_match(faster, first, ACCURACY) == (2, 2.0), "the mean of both seeds at epoch 2 of 4, of 4 seconds"
+    assert time_to_match(first, first, ACCURACY) == (3, 3.0)
+    assert time_to_match(first, faster, ACCURACY) == (None, None)
 
 
 def test_the_best_so_far():
@@ -365,7 +439,7 @@ def test_the_files_of_a_comparison(compared):
     assert [row["option"] for row in rows] == ["adamw", "my_opt", "sgd", "gd"] and rows[1]["p_holm"] == "0.0004"
     assert (rows[1]["seed_1"], rows[1]["best_of_1"], rows[1]["best_of_8"]) == ("0.95", "", "0.95")
     latex = as_latex(SAID)
-    assert r"my\_opt & 0.9500 $\pm$ 0.0100 & +0.0400 $\pm$ 0.0100 & <0.001" in latex and "95 % intervals" in latex.splitlines()[0]
+    assert r"my\_opt & 0.9500 $\pm$ 0.0100 & +0.0400 $\pm$ 0.0100 & $<$0.001" in latex and "95 % intervals" in latex.splitlines()[0]
     assert len({line.count("&") for line in latex.splitlines() if "&" in line}) == 1
     assert (
         len({line.count("|") for line in as_markdown_text(SAID).splitlines() if re.match(r"\| (optimizer \| val|my_opt \| 0\.95)", line)})

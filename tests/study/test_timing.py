@@ -3,11 +3,13 @@
 from types import SimpleNamespace
 
 import pytest
-from scripted import FACTS, PLAIN, SPACE, Fails, Quiet, Scripted, composed, outcome
+from scripted import ACCURACY, FACTS, PLAIN, SPACE, Fails, Quiet, Scripted, composed, outcome, runner
 
+from autoopt.commands.plan import Workload, cost
 from autoopt.goal import Goal, Objective
 from autoopt.space import Space
 from autoopt.study.runner import Interrupts, Runner
+from autoopt.study.settled import Settled
 from autoopt.study.timing import DRAWN, EPOCHS, SECONDS, Timing, timing_of, timings
 
 TREE = composed(*SPACE, *PLAIN, "study.epochs=100")
@@ -34,6 +36,37 @@ def test_the_baseline_and_recipes_of_the_space_train_a_few_epochs(tmp_path):
     assert {timing.epoch for timing in found} == {1.0}
     assert found[0].training(100) == pytest.approx(100 + found[0].start) and found[0].start >= 1
     assert executor.turns < 3 * (SECONDS + 4) * 2, "no training goes on to its end"
+
+
+def test_a_fast_training_is_stopped_after_its_last_epoch(tmp_path, monkeypatch):
+    """Else cross-validation goes on with the other folds, whose time is not that of the first one's start."""
+    monkeypatch.setattr("autoopt.study.timing.SECONDS", EPOCHS + 1.0)
+
+    def play(order):
+        for epoch in range(EPOCHS):
+            stopped = yield {"val_accuracy": 0.5}
+            assert stopped == (epoch == EPOCHS - 1)
+        return outcome(stopped=True, val_accuracy=0.5)
+
+    assert {timing.epoch for timing in timed(tmp_path, play)[0]} == {1.0}
+
+
+def test_every_fold_costs_the_time_of_a_training(tmp_path):
+    def play(order):
+        for _ in range(EPOCHS):
+            if (yield {"val_accuracy": 0.5}):
+                break
+        return outcome(stopped=True, val_accuracy=0.5, size_mb=0.5)
+
+    def told(name, folds):
+        run, settled = runner(tmp_path / name, play, 2), Settled(Space.of(TREE), Goal((ACCURACY,)), "test")
+        ready = SimpleNamespace(tree=TREE, runner=run, facts={"folds": folds}, baseline=None, start=0.0)
+        return [line.split() for line in cost(ready, settled, Workload.of(ready, settled))]
+
+    (time, _, disk), (times, _, disks) = told("once", 1), told("folds", 5)
+    assert (time[5], times[5]) == ("1:41", "8:25"), "a training of 100 epochs and its start"
+    assert (time[2], times[2]) == ("46:46;", "3:52:50;"), "all trainings"
+    assert (disk[1], disks[1]) == ("3.5", "15.5"), "of three seeds of two recipes, and once exported"
 
 
 def test_a_recipe_that_fails_or_trains_no_two_epochs_tells_nothing(tmp_path):

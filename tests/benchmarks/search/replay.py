@@ -132,9 +132,8 @@ class Replay(Executor):
         return Outcome({f"val_{name}": value}, epochs=1, tested=tested, validated=[f"val_{name}"])
 
     def _store(self, key: str) -> None:
-        weights = self.store.weights(key)
-        weights.parent.mkdir(parents=True, exist_ok=True)
-        save_file({"weight": np.zeros(1, np.float32)}, weights)
+        with self.store.writing(key) as weights:
+            save_file({"weight": np.zeros(1, np.float32)}, weights)
 
     def _finish(self, number: int, outcome: Outcome) -> None:
         self.news.append(Event(number, "finished", outcome.json()))
