@@ -10,7 +10,7 @@ _HEARD = (signal.SIGCHLD, signal.SIGTERM, signal.SIGALRM)
 _PATIENCE = 2  # seconds for the template to end its trials
 
 
-def guarded(parent: int, *descriptors: int) -> int:
+def fork_guarded(parent: int, *descriptors: int) -> int:
     """Go on in a child of this process, which stays behind as its guard; returns the guard's process number.
 
     The guard ends as its child does: with the same code, or by the same signal.

@@ -6,8 +6,8 @@ import sys
 
 STUBBORN = """
 import os, signal, subprocess, time
-from autoopt.process.guard import guarded
-guarded(os.getppid())
+from autoopt.process.guard import fork_guarded
+fork_guarded(os.getppid())
 subprocess.run("sleep 1 >/dev/null &", shell=True)  # an orphan, which the guard adopts
 signal.signal(signal.SIGTERM, signal.SIG_IGN)
 print("ready", flush=True)
