@@ -42,7 +42,7 @@ class Store:
         path = folder / f".{name}"
         try:
             yield path
-            sums = {**self._sums(key), name: digest(path)}
+            sums = {**(self._sums(folder) or {}), name: digest(path)}
             (folder / SUMS).write_text("".join(f"{known}  {file}\n" for file, known in sums.items()))
             path.replace(folder / name)
         finally:
@@ -57,14 +57,15 @@ class Store:
         path = self.weights(key, fold)
         if not path.exists():
             raise StoreFault(f"the weights of trial {key} are gone: {path}")
-        if digest(path) != self._sums(key).get(path.name):
+        if not self._as_written(path):
             raise StoreFault(f"the weights of trial {key} are damaged: {path} is not as it was written")
         return path
 
     def has_weights(self, key: str) -> bool:
         """Whether the weights of a trial, of all its folds, are there as they were written."""
-        folder, sums = self.weights(key).parent, self._sums(key)
-        return bool(sums) and all((folder / name).exists() and digest(folder / name) == known for name, known in sums.items())
+        folder = self.weights(key).parent
+        paths = {self.weights(key), *(folder / name for name in self._sums(folder) or ())}
+        return all(path.exists() and self._as_written(path) for path in paths)
 
     def forget(self, key: str) -> None:
         """Delete the weights of a trial, of all its folds."""
@@ -72,10 +73,17 @@ class Store:
         for path in (*folder.glob("*.safetensors"), folder / SUMS):  # also of a trial that was killed while it wrote
             path.unlink(missing_ok=True)
 
-    def _sums(self, key: str) -> dict[str, str]:
-        """The digests of a trial's weights by the names of their files; none where they cannot be read."""
-        path = self.weights(key).parent / SUMS
-        lines = path.read_text(errors="replace").splitlines() if path.exists() else []
+    def _as_written(self, path: Path) -> bool:
+        """Whether weights have the digest that was stored with them; those of a study begun before digests were stored pass."""
+        sums = self._sums(path.parent)
+        return sums is None or digest(path) == sums.get(path.name)
+
+    def _sums(self, folder: Path) -> dict[str, str] | None:
+        """The digests of a trial's weights by the names of their files; `None` where none were stored."""
+        path = folder / SUMS
+        if not path.exists():
+            return None
+        lines = path.read_text(errors="replace").splitlines()
         return {name: known for line in lines for known, _, name in [line.partition("  ")] if name.endswith(".safetensors")}
 
     def _trial(self, key: str) -> Path:

@@ -556,6 +556,7 @@ def test_the_readme_names_the_folder_from_anywhere(exported, tmp_path, monkeypat
     assert f'autoopt.load("{tmp_path}/my best")' in text and f"(cd {tmp_path} && autoopt train '{tmp_path}/my best/recipe.yaml')" in text
 
 
+@pytest.mark.slow
 def test_the_command_of_the_readme_works_from_any_folder(exported, tmp_path, monkeypatch):
     """Its data and its model are where the search was: a file and a module by relative names."""
     project, elsewhere = tmp_path / "a project", tmp_path / "elsewhere"

@@ -136,6 +136,7 @@ def test_every_package_is_installed():
 # ------------------------------------------------------------------------------------------------------------------- what an import does
 
 
+@pytest.mark.slow
 def test_importing_autoopt_changes_no_state_of_anybody():
     """Compared after everything that it imports of others has been imported."""
     files = modules("autoopt") | modules("plugins")

@@ -13,7 +13,7 @@ from autoopt.config import allow
 from autoopt.deployment.structure import class_at, describe_modules, restore
 from autoopt.errors import BadInput
 
-WAYS = ("files", "instances", "exports", "studies")
+WAYS = ("instances", *(pytest.param(way, marks=pytest.mark.slow) for way in ("files", "exports", "studies")))
 
 
 @pytest.fixture(scope="module", params=WAYS)
@@ -52,7 +52,7 @@ except BadInput as error:
 """
 
 
-@pytest.mark.parametrize("kind", ["optimizer", "activation", "callbacks"])
+@pytest.mark.parametrize("kind", ["optimizer", *(pytest.param(kind, marks=pytest.mark.slow) for kind in ("activation", "callbacks"))])
 def test_what_is_trusted_is_called_only_in_its_own_kind(kind, tmp_path):
     done = subprocess.run([sys.executable, "-c", FOREIGN, kind, "subprocess:Popen"], cwd=tmp_path, capture_output=True, text=True)
     assert "subprocess" in done.stdout and "expected a" in done.stdout, done.stderr

@@ -68,6 +68,7 @@ def run(script, folder):
     return subprocess.run([sys.executable, "script.py"], cwd=folder, capture_output=True, text=True, check=False)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "imports",
     [OURS + OLD + NEW, OLD + OURS + NEW, NEW + OURS + OLD, NOT_INSTALLED + OURS + OLD + NEW],
@@ -83,6 +84,7 @@ def test_a_module_that_there_is_not_is_missing_under_its_own_name(tmp_path):
     assert done.stderr.splitlines()[-1] == "ModuleNotFoundError: No module named 'pytorch_lightning.metrics'"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("made", ["own.Lit", "lambda: own.Lit()"])
 def test_a_second_set_of_classes_is_refused(made, tmp_path):
     (tmp_path / "own.py").write_text(MODULE)
@@ -98,6 +100,7 @@ except autoopt.errors.BadInput as error:
     assert "is a pytorch_lightning.LightningModule, which was imported beside lightning.pytorch's class" in done.stdout, done.stderr
 
 
+@pytest.mark.slow
 def test_a_project_that_imports_pytorch_lightning_is_trained_as_it_is_and_loaded(tmp_path):
     (tmp_path / "own.py").write_text(MODULE)
     said = ["model=own:Lit", "data=own:Data", "study.epochs=1", "name=t", "tracking.enabled=false"]

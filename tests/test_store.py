@@ -6,7 +6,7 @@ import subprocess
 import pytest
 
 from autoopt.errors import StoreFault
-from autoopt.store import Store
+from autoopt.store import SUMS, Store
 
 
 def test_a_trial_has_a_log_and_the_weights_of_each_fold(tmp_path, monkeypatch):
@@ -56,6 +56,18 @@ def test_any_change_of_stored_weights_is_seen(tmp_path):
             StoreFault, match=rf"the weights of trial {number} are damaged: .*/{number}/model\.safetensors is not as it was"
         ):
             store.intact_weights(f"{number}")
+
+
+def test_weights_of_a_study_begun_before_digests_were_stored_are_used_as_they_are(tmp_path):
+    store = Store(tmp_path)
+    with store.writing("0") as path:
+        path.write_text("whole")
+    store.weights("0").with_name(SUMS).unlink()
+    assert store.has_weights("0") and store.intact_weights("0").read_text() == "whole"
+    store.weights("0").unlink()
+    assert not store.has_weights("0")
+    with pytest.raises(StoreFault, match="the weights of trial 0 are gone"):
+        store.intact_weights("0")
 
 
 def test_weights_that_are_gone_are_missed_in_each_fold(tmp_path):

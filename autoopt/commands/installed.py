@@ -19,7 +19,7 @@ from autoopt.technique import find
 
 
 class Checked(NamedTuple):
-    """The result of a check: `ok`, `note` (told, but no fault) or `broken`, with the remedy in its text."""
+    """The result of a check: `ok`, `note` (worth knowing, but no fault) or `broken`, with the remedy in its text."""
 
     state: str
     text: str

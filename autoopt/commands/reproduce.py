@@ -27,12 +27,12 @@ def run(arguments: Sequence[str]) -> int:
     tree = compose([f"root={spell(str(study.path.parent))}"], str(study.path / "config.yaml"))
     with Progress() as screen:
         found = reproduce(study, parsed[0][1], tree, screen)
-        for line in told(found):
+        for line in explanation(found):
             screen.say(line)
     return 0 if found.same else 1
 
 
-def told(found: Reproduced) -> Iterator[str]:
+def explanation(found: Reproduced) -> Iterator[str]:
     """Whether the trial is reproduced, and what explains it if not."""
     before, now = found.before, found.now
     if found.same:

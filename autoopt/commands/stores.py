@@ -26,7 +26,7 @@ from autoopt.tracking.spool import SPOOL, SQLITE, redacted, secrets, sqlite_file
 PORTS = {"http": 80, "https": 443, "postgresql": 5432, "mysql": 3306, "mssql": 1433}
 TIMEOUT = 5.0
 LITTLE = 1e9
-"""Less room than this, in bytes, is told."""
+"""Bytes of free disk space below which the check gives a note."""
 
 
 def check_stores(settings: Mapping[str, str]) -> Iterator[Checked]:

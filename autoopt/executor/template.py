@@ -21,7 +21,7 @@ from autoopt.errors import BadInput, StoreFault
 from autoopt.orders import Json, Problem
 from autoopt.process.channel import Channel
 from autoopt.process.endings import classify, oom_kills, problem_of_exit
-from autoopt.process.guard import guarded
+from autoopt.process.guard import fork_guarded
 from autoopt.process.system import (
     adopt_orphans,
     children,
@@ -46,7 +46,7 @@ def main() -> None:
 def serve_trials(control: socket.socket, *, parent: int, target: str, setup: Json, cpus: int) -> NoReturn:
     """Run as the template until the supervisor is gone."""
     try:
-        guard = guarded(parent, control.fileno())
+        guard = fork_guarded(parent, control.fileno())
         if run := _prepare(Channel(control), target, setup):
             ForkServer(control, run, cpus).serve(guard)
     finally:

@@ -6,11 +6,11 @@ from typing import NoReturn
 
 from autoopt.process.system import adopt_orphans, die_with_parent, end_children
 
-_HEARD = (signal.SIGCHLD, signal.SIGTERM)
-_PATIENCE = 2.0  # seconds for the template to end its trials
+_HEARD = (signal.SIGCHLD, signal.SIGTERM, signal.SIGALRM)
+_PATIENCE = 2  # seconds for the template to end its trials
 
 
-def guarded(parent: int, *descriptors: int) -> int:
+def fork_guarded(parent: int, *descriptors: int) -> int:
     """Go on in a child of this process, which stays behind as its guard; returns the guard's process number.
 
     The guard ends as its child does: with the same code, or by the same signal.
@@ -38,11 +38,13 @@ def guarded(parent: int, *descriptors: int) -> int:
 
 
 def _watch(child: int) -> int:
-    """Wait for the child, and return its wait status; SIGTERM ends the child."""
+    """Wait for the child, and return its wait status; SIGTERM ends the child, which is killed if it does not end in time."""
     while True:
-        if signal.sigwait(_HEARD) == signal.SIGTERM:
-            os.kill(child, signal.SIGTERM)
-            if signal.sigtimedwait([signal.SIGCHLD], _PATIENCE) is None:
+        match signal.sigwait(_HEARD):
+            case signal.SIGTERM:
+                os.kill(child, signal.SIGTERM)
+                signal.alarm(_PATIENCE)
+            case signal.SIGALRM:
                 os.kill(child, signal.SIGKILL)
         while (ended := os.waitpid(-1, os.WNOHANG))[0]:  # also orphans
             if ended[0] == child:

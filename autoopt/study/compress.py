@@ -2,7 +2,7 @@
 
 import json
 from collections import defaultdict
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import log, sqrt
 from statistics import mean
@@ -126,12 +126,20 @@ def compress(study: Study, top: int) -> list[Record]:
 
 
 def with_weights(study: Study, trained: Mapping[str, Record]) -> dict[str, Record]:
-    """The trials whose weights are there; those whose weights are damaged or gone are trained again."""
-    store = study.runner.executor.store
-    lost = [record for key, record in trained.items() if not store.has_weights(key)]
-    for record in lost:
-        study.runner.screen.say(f"the weights of trial {record.key} are damaged or gone: it is trained again")
-    study.runner.collect(Job(Train(key=r.key, recipe=r.point, seed=r.seed, keep=True), SEARCH) for r in lost)
+    """The trials whose weights are there; those whose weights are damaged or gone are trained again, while there is time."""
+    store, screen = study.runner.executor.store, study.runner.screen
+
+    def jobs() -> Iterator[Job]:
+        for key, record in trained.items():
+            if store.has_weights(key):
+                continue
+            if study.budget.over(COMPRESS):
+                screen.say(f"the weights of trial {key} are damaged or gone: no time is left to train it again")
+            else:
+                screen.say(f"the weights of trial {key} are damaged or gone: it is trained again")
+                yield Job(Train(key=key, recipe=record.point, seed=record.seed, keep=True), SEARCH)
+
+    study.runner.collect(jobs(), over=lambda _: study.budget.over(COMPRESS))
     return {key: record for key, record in trained.items() if store.has_weights(key)}
 
 

@@ -8,6 +8,7 @@ from typing import Any
 from autoopt.config import Tree
 from autoopt.errors import BadInput, NotConcluded
 from autoopt.executor import Executor
+from autoopt.goal import COSTS
 from autoopt.orders import Train
 from autoopt.study.folder import contents, versions
 from autoopt.study.record import Record
@@ -23,7 +24,7 @@ class Reproduced:
     """A trial and what it gives now.
 
     Args:
-        metric: whose value at each epoch has to be the same: the objective, or the loss where the objective is a cost.
+        metric: whose value is shown: the objective, or a loss where the objective is a cost.
         differences: of the environment, a line for each.
         steady: whether a further training gives the same as the one before; `None` where that was not tried.
     """
@@ -36,25 +37,32 @@ class Reproduced:
 
     @property
     def same(self) -> bool:
-        return alike(self.before, self.now, self.metric)
+        return alike(self.before, self.now)
 
 
-def alike(one: Record, other: Record, metric: str) -> bool:
-    """Whether two trainings ended in the same way, with the same values of a metric, to the last bit."""
-    return all(a == b for a, b in zip(seen(one, metric), seen(other, metric), strict=True))
+def alike(one: Record, other: Record) -> bool:
+    """Whether two trainings ended in the same way, and every metric has the same values at all epochs and at the end, to the last bit."""
+    ends = [(record.state, record.reason, record.epochs) for record in (one, other)]
+    return ends[0] == ends[1] and values_shared(one, other) == values_shared(other, one)
 
 
-def seen(record: Record, metric: str) -> tuple[Any, ...]:
-    return record.state, record.reason, record.epochs, record.metrics.get(metric), record.curve(metric)
+def values_shared(record: Record, other: Record) -> str:
+    """The values of the metrics that two records share, at the end and by epoch, exactly, NaN too; without costs, which may vary."""
+    at_end = (record.metrics.keys() & other.metrics.keys()) - COSTS.keys()
+    by_epoch = (record.curves.keys() & other.curves.keys()) - COSTS.keys()
+    return repr(
+        [(name, float(record.metrics[name])) for name in sorted(at_end)]
+        + [(name, epoch, float(value)) for name in sorted(by_epoch) for epoch, value in record.curve(name).items()]
+    )
 
 
 def first_difference(before: Record, now: Record) -> tuple[int, str, float, float] | None:
     """The first epoch at which a metric differs, with the metric and both values."""
-    names = [name for name in before.curves if name in now.curves and name != "epoch"]
+    names = [name for name in before.curves if name in now.curves and name not in ("epoch", *COSTS)]
     curves = {name: (before.curve(name), now.curve(name)) for name in names}
     for epoch in before.curves.get("epoch", []):
         for name, (ours, theirs) in curves.items():
-            if epoch in ours and epoch in theirs and ours[epoch] != theirs[epoch]:
+            if epoch in ours and epoch in theirs and repr(float(ours[epoch])) != repr(float(theirs[epoch])):
                 return epoch, name, ours[epoch], theirs[epoch]
     return None
 
@@ -77,15 +85,16 @@ def reproduce(study: Stored, key: str, tree: Tree, screen: Screen, executor: Exe
     locked = contents(study.path / "space.yaml", ())
     with TemporaryDirectory() as scratch:  # a running search may hold the study's own folder
         here = {**tree, "root": scratch, "baseline": None, "tracking": {**tree["tracking"], "enabled": False}}
-        with warm(here, screen, executor) as ready:
+        with warm(here, screen, executor, scratch=True) as ready:
             goal = recall(ready.space, locked).goal
             runner = replace(ready.runner, goal=goal)
             now = trained_again(runner, before)
-            metric = "val_loss" if goal.first.cost else goal.first.name
+            loss = "val_loss" if "val_loss" in before.metrics else "train_loss"
+            metric = loss if goal.first.cost else goal.first.name
             found = Reproduced(before, now, metric, tuple(changed_since(before, now, locked, tree, ready.facts)))
             if found.same or found.differences:
                 return found
-            return replace(found, steady=alike(now, trained_again(runner, before), metric))
+            return replace(found, steady=alike(now, trained_again(runner, before)))
 
 
 def trained_before(study: Stored, key: str) -> Record:

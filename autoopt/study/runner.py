@@ -21,11 +21,11 @@ RETRIES = 2
 
 
 class Interrupted(Exception):
-    """A signal asked the study to end; `signal` is its number."""
+    """A signal asked the command to end; `signal` is its number."""
 
-    def __init__(self, number: int, finish: str):
-        name = signal.Signals(number).name
-        super().__init__(f"interrupted by {name}; the same command resumes, `{finish}` concludes with the trials so far")
+    def __init__(self, number: int, finish: str | None):
+        rest = f"the same command resumes, `{finish}` concludes with the trials so far" if finish else "nothing is kept"
+        super().__init__(f"interrupted by {signal.Signals(number).name}; {rest}")
         self.signal, self.exit_code = number, 128 + number
 
 
@@ -150,10 +150,10 @@ class Interrupts:
     """The signals that asked to end: after the first, the running trials still finish; the second ends them at once.
 
     Args:
-        finish: the command that concludes the study.
+        finish: the command that concludes the study; `None` where the study's folder does not outlive the command.
     """
 
-    finish: str
+    finish: str | None
     say: Callable[[str], None]
     numbers: list[int] = field(default_factory=list)
 
@@ -174,7 +174,8 @@ class Interrupts:
         self.numbers.append(number)
         if len(self.numbers) > 1:
             raise Interrupted(number, self.finish)
-        self.say("Stopping: the running trials finish first; a second signal ends them at once. The same command resumes.")
+        resumes = " The same command resumes." if self.finish else ""
+        self.say(f"Stopping: the running trials finish first; a second signal ends them at once.{resumes}")
 
     def check(self) -> None:
         """Raise Interrupted if a signal came."""
@@ -253,10 +254,10 @@ class Runner:
                     self.screen.running(len(live))
         self.interrupts.check()
 
-    def collect(self, jobs: Iterable[Job]) -> list[Result]:
-        """The results of jobs."""
+    def collect(self, jobs: Iterable[Job], over: Callable[[Job], bool] = lambda _: False) -> list[Result]:
+        """The results of jobs; a job whose time is over has none."""
         results: list[Result] = []
-        self.run(jobs, results.append)
+        self.run(jobs, results.append, over=over)
         return results
 
     def _submit(self, job: Job) -> int:

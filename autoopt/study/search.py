@@ -98,11 +98,12 @@ class Warm:
 
 
 @contextmanager
-def warm(tree: Tree, screen: Screen, executor: Executor | None = None) -> Iterator[Warm]:
+def warm(tree: Tree, screen: Screen, executor: Executor | None = None, scratch: bool = False) -> Iterator[Warm]:
     """Lock the study's folder and warm up the executor; both are released at the end.
 
     Args:
         executor: where the trials run; else the one that the config names.
+        scratch: the folder does not outlive the command, so that nothing can be resumed.
 
     Raises:
         BadInput: the folder is in use or holds another study, or the data or a technique cannot be used.
@@ -127,7 +128,7 @@ def warm(tree: Tree, screen: Screen, executor: Executor | None = None) -> Iterat
             screen.say(f"data: {note}")
         folder.same_data(facts["examples"])
         tell_changed_code(folder, facts, screen)
-        interrupts = Interrupts(folder.finish, screen.say)
+        interrupts = Interrupts(None if scratch else folder.finish, screen.say)
         with interrupts.counted():
             if baseline is None and facts["lightning"]:
                 baseline = untouched(tree, facts["absent"])

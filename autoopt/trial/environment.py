@@ -8,11 +8,11 @@ from pathlib import Path
 
 import torch
 
-PACKAGES = (
+RECORDED = (
     "autoopt", "torch", "lightning", "torchmetrics", "numpy", "pandas", "scikit-learn", "pillow",
     "kornia", "pytorch-optimizer", "schedulefree", "timm", "transformers",
 )  # fmt: skip
-"""Those whose code trials run; the last are extras."""
+"""The packages whose code trials run; the last are extras."""
 
 
 def environment_of(device: torch.device) -> dict[str, str]:
@@ -29,7 +29,7 @@ def environment_of(device: torch.device) -> dict[str, str]:
 def versions_here() -> dict[str, str]:
     """The versions of Python and of the packages, and the processor, by name; the same for all trials that are forked from a process."""
     found = {"python": platform.python_version()}
-    for name in PACKAGES:
+    for name in RECORDED:
         with suppress(PackageNotFoundError):
             found[name] = version(name)
     return {**found, "processor": processor()}

@@ -13,7 +13,7 @@ from autoopt.technique import find
 from autoopt.testing import check
 
 
-@pytest.mark.parametrize("slot", PLUGGABLE)
+@pytest.mark.parametrize("slot", [pytest.param(slot, marks=pytest.mark.slow) if slot == "executor" else slot for slot in PLUGGABLE])
 def test_a_new_technique_passes_the_contract_of_its_slot(slot, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     assert main(["plugins", "new", f"{slot}/my_{slot}"]) == 0

@@ -153,6 +153,12 @@ def test_a_trial_whose_weights_are_damaged_or_gone_is_trained_again(stage):
     assert "the weights of trial 1 are damaged or gone: it is trained again" in stage.lines
 
 
+def test_a_trial_is_not_trained_again_beyond_the_time(stage):
+    records, _ = stage.run([0.5, 0.9, 0.8], weights=[0, 2], time=12, spent=12)
+    assert stage.again == [] and [r.recipe["model"] for r in records] == [record("2", 0.8).recipe["model"]]
+    assert "the weights of trial 1 are damaged or gone: no time is left to train it again" in stage.lines
+
+
 def test_a_trial_that_cannot_be_trained_again_is_not_compressed(stage):
     _, used = stage.run([0.5, 0.9, 0.8], weights=[0, 2], unfit=["1"])
     assert stage.again == ["1"] and set(used) == {"2"}

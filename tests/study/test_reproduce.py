@@ -1,5 +1,7 @@
 """`autoopt reproduce`, on a study that plays a recorded table: what is the same, what differs, and what is refused."""
 
+import os
+import signal
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -7,11 +9,12 @@ from pathlib import Path
 import pytest
 
 from autoopt.cli import main
-from autoopt.commands.reproduce import told
+from autoopt.commands.reproduce import explanation
 from autoopt.config import compose
 from autoopt.errors import BadInput, NotConcluded
 from autoopt.study.record import Record
-from autoopt.study.reproduce import Reproduced, changed_since, reproduce, trained_before
+from autoopt.study.reproduce import Reproduced, changed_since, first_difference, reproduce, trained_before
+from autoopt.study.runner import Interrupted
 from autoopt.study.stored import Stored, open_stored
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
@@ -56,12 +59,37 @@ def test_a_trial_that_is_the_same(study, table, tmp_path, state):
     assert found.same and found.now.curves == before.curves and found.now.epochs == before.epochs
     (order,) = executor.orders
     assert (order.seed, order.recipe, order.rungs) == (before.seed, before.point, (before.epochs,) if state == "stopped" else ())
-    (line,) = told(found)
+    (line,) = explanation(found)
     assert line.startswith(f"The same to the last bit: trial {before.key} had val_accuracy {before.score!r} ")
 
 
 def test_a_training_of_the_final_comparison_can_be_reproduced(study, table, tmp_path):
     assert again(study, "0-final-0", Replay(table, tmp_path)).same
+
+
+def test_every_metric_that_is_no_cost_is_compared(study):
+    """The objective may be a cost, and the module may log no val_loss."""
+    curves = {"epoch": [1, 2], "train_loss": [0.5, 0.25], "val_own": [float("nan"), 1.0], "seconds": [1.0, 2.0]}
+    before = replace(study.record("0"), curves=curves, metrics={"train_loss": 0.25, "seconds": 2.0}, epochs=2)
+    timed = replace(
+        before, curves={**curves, "val_own": [float("nan"), 1.0], "seconds": [3.0, 4.0]}, metrics={"train_loss": 0.25, "seconds": 4.0}
+    )
+    assert Reproduced(before, timed, "val_loss", ()).same and first_difference(before, timed) is None
+    for other in (
+        replace(before, curves={**curves, "train_loss": [0.5000000000000001, 0.25]}),
+        replace(before, metrics={"train_loss": 0.2500000000000001}),
+    ):
+        assert not Reproduced(before, other, "val_loss", ()).same
+
+
+def test_an_interrupted_reproduction_names_no_folder_that_is_gone(study, table, tmp_path):
+    class Interrupting(Replay):
+        def submit(self, number, order):
+            os.kill(os.getpid(), signal.SIGINT)
+            os.kill(os.getpid(), signal.SIGINT)
+
+    with pytest.raises(Interrupted, match=r"^interrupted by SIGINT; nothing is kept$"):
+        again(study, "0", Interrupting(table, tmp_path))
 
 
 def test_the_study_is_not_changed(study, table, tmp_path):
@@ -74,7 +102,7 @@ def test_a_trial_that_differs_for_an_unknown_reason_is_trained_once_more(study, 
     executor = Replay(worse(table, 1e-6), tmp_path)
     found = again(study, "0", executor)
     assert not found.same and found.steady and len(executor.orders) == 2
-    first, second, third = told(found)
+    first, second, third = explanation(found)
     assert first.startswith("Not the same: trial 0 had val_accuracy ") and "; now it had val_accuracy " in first
     assert second.startswith("The first difference is val_accuracy of epoch 1: ")
     assert third.startswith("Nothing that is known of the environment differs (that of the trial was not recorded), and a further ")
@@ -87,7 +115,9 @@ def test_a_training_that_is_not_deterministic_is_told(study, table, tmp_path):
             super().submit(number, order)
 
     found = again(study, "0", Drifts(table, tmp_path))
-    assert found.steady is False and list(told(found))[-1].startswith("A further training differs, too: the training is not deterministic")
+    assert found.steady is False and list(explanation(found))[-1].startswith(
+        "A further training differs, too: the training is not deterministic"
+    )
 
 
 def test_a_difference_of_the_environment_explains_it(study, table, tmp_path):
@@ -99,7 +129,7 @@ def test_a_difference_of_the_environment_explains_it(study, table, tmp_path):
     executor = Elsewhere(worse(table, 0.1), tmp_path)
     found = again(study, "0", executor)
     assert len(executor.orders) == 1, "no second training is needed"
-    assert list(told(found))[2:] == ["  differs: the data have changed", "Any of these may explain it."]
+    assert list(explanation(found))[2:] == ["  differs: the data have changed", "Any of these may explain it."]
 
 
 def test_a_machine_that_ends_the_training(study, table, tmp_path):
@@ -125,7 +155,9 @@ def test_a_failure_is_reproduced_by_its_reason(study):
     failed = replace(study.record("0"), state="failed", reason="nonfinite", detail="the loss is nan", score=None, epochs=3)
     assert Reproduced(failed, replace(failed, detail="another line"), "val_accuracy", ()).same
     assert not Reproduced(failed, replace(failed, reason="error"), "val_accuracy", ()).same
-    assert next(told(Reproduced(failed, failed, "val_accuracy", ()))).endswith("trial 0 failed in epoch 4 (nonfinite: the loss is nan).")
+    assert next(explanation(Reproduced(failed, failed, "val_accuracy", ()))).endswith(
+        "trial 0 failed in epoch 4 (nonfinite: the loss is nan)."
+    )
 
 
 @pytest.mark.parametrize(

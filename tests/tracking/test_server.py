@@ -54,8 +54,9 @@ def test_the_page_of_the_training_runs(folder, store, tmp_path):
 
 
 SERVING = """
-import subprocess, time
+import signal, subprocess, time
 from autoopt.tracking.server import guarded
+signal.signal(signal.SIGHUP, signal.SIG_DFL)  # which tests under nohup ignore
 server = subprocess.Popen(["sh", "-c", "sleep 300 & echo $!; wait"], stdout=subprocess.PIPE, start_new_session=True)
 guard = guarded(server)
 print(server.pid, int(server.stdout.readline()), flush=True)
