@@ -266,7 +266,8 @@ def test_a_signal_lets_trials_end_and_the_same_command_resumes(bench):
     said = bench.end(process, 143)
     assert "Stopping: the running trials finish first; a second signal ends them at once." in said
     last = said.splitlines()[-1]
-    assert last == "autoopt: interrupted by SIGTERM; the same command resumes, `autoopt finish s` concludes with the trials so far"
+    way = "the same command resumes, `autoopt finish s trust=mine:Nap` concludes with the trials so far"
+    assert last == f"autoopt: interrupted by SIGTERM; {way}"
     before = bench.trials
     assert 1 <= len(before) < 8
     assert {t.state for t in before} <= {"complete", "stopped"}
