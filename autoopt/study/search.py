@@ -25,7 +25,7 @@ from autoopt.study.compress import compress
 from autoopt.study.confirm import planned, share_of
 from autoopt.study.decide import decide
 from autoopt.study.explain import explain
-from autoopt.study.explore import explore
+from autoopt.study.explore import explore, start
 from autoopt.study.folder import Folder
 from autoopt.study.intact import check_journal, check_recipes
 from autoopt.study.journal import Journal
@@ -278,7 +278,9 @@ def search(tree: Tree, screen: Screen, executor: Executor | None = None, asking:
         Interrupted: a signal came; the same call resumes.
     """
     with warm(tree, screen, executor) as ready:
-        predecessor(tree, ready.folder, ready.facts)
+        predecessor(tree, ready.folder, ready.facts)  # what other studies cannot lend is told before anything is tried
+        if ready.folder.locked is None:
+            start(tree, ready.space.trained())
         with open_study(ready, ready.begin(), asking) as study:
             check_journal(folder=study.folder.path, trials=study.journal.trials(SEARCH))
             explore(study)
