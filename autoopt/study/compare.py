@@ -23,6 +23,7 @@ from autoopt.study.weighing import (
     both_resampled,
     degrees_of_freedom,
     interval,
+    of_resamples,
     repeats,
     sampling_of,
     special_interval,
@@ -159,8 +160,7 @@ def of_test_part(candidate: Candidate, part: str) -> Variances:
     """The variance of the mean score due to the finite test part, where it is known."""
     if not both_resampled(candidate, candidate, part):
         return []
-    drawn, units = np.mean([r.resamples for r in candidate.tests], axis=0), max(2, candidate.tests[0].units)
-    return [(float(np.var(drawn, ddof=1)) * units / (units - 1), min(len(drawn), units) - 1)]
+    return [of_resamples(np.mean([r.resamples for r in candidate.tests], axis=0), candidate.tests[0].units)]
 
 
 def paired(first: Candidate, other: Candidate, part: str, objective: Objective) -> tuple[float, Interval, float | None]:

@@ -35,9 +35,9 @@ class Candidate:
     def score(self) -> float:
         return mean(r.score for r in self.records if r.score is not None)
 
-    def violation(self, goal: Goal) -> float:
-        """How far it misses the bounds of a goal, in the mean of its seeds."""
-        return goal.violation(mean_metrics([r.metrics for r in self.records]))
+    def place(self, goal: Goal) -> tuple[float, float]:
+        """What orders candidates, the best first: how far the mean of its seeds misses the bounds of a goal, then the score."""
+        return goal.violation(mean_metrics([r.metrics for r in self.records])), -goal.first.sign * self.score
 
     def scores(self, part: str) -> list[float]:
         """The objective on each seed."""
@@ -129,7 +129,7 @@ def race(recipes: Mapping[str, Recipe], train: Callable[[Mapping[str, Recipe], i
     out: list[Candidate] = []
     while len(left) > 1:
         seeds += 1
-        ranked = sorted(train({c.key: c.recipe for c in left}, seeds), key=lambda c: (c.violation(goal), -goal.first.sign * c.score))
+        ranked = sorted(train({c.key: c.recipe for c in left}, seeds), key=lambda c: c.place(goal))
         places = ceil(len(ranked) / 2)
         left, out = ranked[:places], [*ranked[places:], *out]
     return [*left, *out]

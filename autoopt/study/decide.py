@@ -88,8 +88,8 @@ def chosen(study: Study, plan: Plan) -> list[Candidate]:
 
 
 def ranked(study: Study, options: Iterable[Candidate]) -> list[Candidate]:
-    """The best of each option but the baseline, the best first by the mean validation score on the fresh seeds."""
-    return sorted((c for c in options if c.key != BASELINE), key=lambda c: -study.goal.first.sign * c.score)
+    """The best of each option but the baseline, the best first on the fresh seeds."""
+    return sorted((c for c in options if c.key != BASELINE), key=lambda c: c.place(study.goal))
 
 
 def believed(study: Study) -> list[str]:
@@ -152,7 +152,7 @@ def verdict_of(study: Study, baseline: Candidate, winner: Candidate, plan: Plan)
         counts={state: sum(r.state == state for r in tried) for state in ("complete", "stopped", "failed")},
         reasons=dict(Counter(r.reason for r in tried if r.reason)),
         dropped=dict(study.space.dropped),
-        quarantined=tuple(sorted(study.space.broken | quarantined(study.journal.records(SEARCH)))),
+        quarantined=tuple(sorted(study.space.broken | quarantined(searched))),
         front=front_of(study),
         ended=ended_early(study, searched),
         limits=tuple(Limit.of(bound, baseline_side.metrics, winner_side.metrics) for bound in study.goal.bounds),

@@ -44,6 +44,8 @@ def explore(study: Study) -> None:
             tell_baseline(result, sampling)
         else:
             sampling.tell(result)
+        if not study.goal.bounds:
+            return
         records = study.journal.records(SEARCH)
         if len(records) == WARNED and (nearest := study.goal.nearest_to_bounds(records)):
             missed = study.goal.missed(nearest.metrics)

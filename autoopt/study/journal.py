@@ -59,13 +59,11 @@ class Journal:
         """
         study = self._study(stage, goal)
         trial = self.storage.get_trial_id_from_study_id_trial_number(study._study_id, number)
-        scores = goal.scores(record) if record.state == "complete" else None
+        state, scores = ended(goal, record)
         self.storage.set_trial_user_attr(trial, RECORD, asdict(record))
         if record.state == "stopped" and (curve := record.curve(goal.first.name)):
             self.storage.set_trial_intermediate_value(trial, *list(curve.items())[-1])
-        self.storage.set_trial_state_values(
-            trial, OPTUNA_STATES["failed" if record.state == "complete" and scores is None else record.state], scores
-        )
+        self.storage.set_trial_state_values(trial, state, scores)
         self.file.sync()
 
     def take(
@@ -76,15 +74,14 @@ class Journal:
         Raises:
             StoreError: the journal cannot be written.
         """
-        scores, curve = goal.scores(record) if record.state == "complete" else None, record.curve(goal.first.name)
-        state = "failed" if record.state == "complete" and scores is None else record.state
+        (state, scores), curve = ended(goal, record), record.curve(goal.first.name)
         trial = create_trial(
-            state=OPTUNA_STATES[state],
+            state=state,
             values=scores and list(scores),
             params=dict(values),
             distributions=dict(distributions),
             user_attrs={RECORD: asdict(record)},
-            intermediate_values=dict([max(curve.items())]) if state == "stopped" and curve else {},
+            intermediate_values=dict([max(curve.items())]) if record.state == "stopped" and curve else {},
         )
         self._study(stage, goal).add_trial(trial)
         self.file.sync()
@@ -127,3 +124,9 @@ class Journal:
 
     def _title(self, stage: Stage) -> str:
         return f"{self.name}/{stage.name}"
+
+
+def ended(goal: Goal, record: Record) -> tuple[TrialState, tuple[float, ...] | None]:
+    """How Optuna has a trial that has ended, with its scores: a complete trial without a score has failed."""
+    scores = goal.scores(record) if record.state == "complete" else None
+    return OPTUNA_STATES["failed" if record.state == "complete" and scores is None else record.state], scores

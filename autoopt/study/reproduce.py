@@ -10,7 +10,7 @@ from autoopt.errors import BadInput, NotConcluded
 from autoopt.executor import Executor
 from autoopt.goal import COSTS
 from autoopt.orders import Train
-from autoopt.study.folder import contents, versions
+from autoopt.study.folder import altered, contents, versions
 from autoopt.study.record import Record
 from autoopt.study.runner import Job, Result, Runner, Screen
 from autoopt.study.search import warm
@@ -139,8 +139,6 @@ def changed_since(before: Record, now: Record, locked: Mapping[str, Any], tree: 
     for key, owner in locked["techniques"].items():
         if key in used and owner != installed.get(key):
             yield f"{key} of {owner}, now of {installed.get(key, 'nothing')}"
-    yield from (
-        f"the file of {key} has changed" for key, digits in facts["sources"].items() if locked["sources"].get(key, digits) != digits
-    )
+    yield from (f"the file of {key} has changed" for key in altered(locked["sources"], facts["sources"]))
     if locked["examples"] != facts["examples"]:
         yield "the data have changed"

@@ -86,9 +86,10 @@ class Sampling:
             if due and (proposal := self._resumed(trial.number, trial.params)) is not None:
                 yield self._job(trial.number, proposal)
         while (number := len(self.journal.trials(self.stage))) < self.total and (number == 0 or not self.budget.over(self.stage)):
-            if self.enough(self.journal.records(self.stage)):
+            records = self.journal.records(self.stage)
+            if self.enough(records):
                 return
-            if (proposal := self._next(number)) is None:
+            if (proposal := self._next(number, records)) is None:
                 self.exhausted = True
                 return
             self.journal.begin(self.stage, self.goal, proposal.values, proposal.distributions)
@@ -128,13 +129,13 @@ class Sampling:
         """The trials that the strategy may see, in the order of their numbers."""
         return [self.history[number] for number in sorted(self.history)]
 
-    def _next(self, number: int) -> Proposal | None:
+    def _next(self, number: int, records: Sequence[Record]) -> Proposal | None:
         """The next proposal; None if nothing is left to try."""
-        taken = sum(bool(r.origin) for r in self.journal.records(self.stage) if r.key != self.stage.key.format(0))
+        taken = sum(bool(r.origin) for r in records if r.key != self.stage.key.format(0))
         given = [{}, *self.start]
         if (place := number - taken) < len(given):
             return self._proposal(number, given[place])
-        broken = quarantined(self.journal.records(self.stage)) if self.abreast == 1 else set()
+        broken = quarantined(records) if self.abreast == 1 else set()
         for attempt in range(MAX_REPEATS):
             strategy = (self.blind or AtRandom(self.space)) if attempt else self.strategy
             values = strategy.propose(self.evidence(), number, derived_seed(self.seed, f"{self.stage.name} {attempt}"))

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from math import inf, sqrt
 from statistics import mean, variance
+from typing import Any
 
 import numpy as np
 from scipy.special import stdtrit
@@ -117,9 +118,14 @@ def repeats(candidate: Candidate) -> bool:
 
 def sampling_of(winner: Candidate, baseline: Candidate) -> tuple[float, int]:
     """The variance of the gain due to the finite test part, with its degrees of freedom."""
-    drawn = [np.mean([r.resamples for r in c.tests], axis=0) for c in (winner, baseline)]
-    units = max(2, winner.tests[0].units)
-    return float(np.var(drawn[0] - drawn[1], ddof=1)) * units / (units - 1), min(len(drawn[0]), units) - 1
+    ours, theirs = (np.mean([r.resamples for r in c.tests], axis=0) for c in (winner, baseline))
+    return of_resamples(ours - theirs, winner.tests[0].units)
+
+
+def of_resamples(values: Any, units: int) -> tuple[float, int]:
+    """The variance of a mean over a finite number of units, by its values on resamples of them, with its degrees of freedom."""
+    units = max(2, units)
+    return float(np.var(values, ddof=1)) * units / (units - 1), min(len(values), units) - 1
 
 
 def interval(gain: float, parts: Variances) -> tuple[float, float]:

@@ -12,12 +12,13 @@ from types import SimpleNamespace
 import pytest
 from scipy import stats
 from scipy.stats import ttest_rel
+from scripted import baseline, record
 
 from autoopt.api import Searched
 from autoopt.commands.show import study_text
 from autoopt.config import compose
 from autoopt.errors import BadInput, NotConcluded
-from autoopt.goal import Objective
+from autoopt.goal import Bound, Goal, Objective
 from autoopt.orders import Train
 from autoopt.report.comparison import as_csv, as_latex, as_markdown_text, comparison_lines, comparison_rows, tuning_rows
 from autoopt.space import Space
@@ -25,6 +26,7 @@ from autoopt.strategy import AtRandom, Evidence
 from autoopt.study.compare import best_so_far, holm, interval_of, paired, time_to_match, trials_of
 from autoopt.study.comparison import Comparison, OptionResult
 from autoopt.study.confirm import Candidate
+from autoopt.study.decide import ranked
 from autoopt.study.journal import Journal
 from autoopt.study.record import Record
 from autoopt.study.stages import SEARCH
@@ -451,3 +453,11 @@ def test_a_comparison_that_was_concluded_at_its_first_trial():
     begun = replace(SAID, seeds=0, options=(OptionResult("adamw", 0, 0, []), OptionResult("sgd", 0, 0, [])))
     assert tuning_rows(begun) == [("optimizer",), ("adamw",), ("sgd",)] and "no trial could be confirmed" in as_markdown_text(begun)
     assert tuning_rows(SAID)[0][1:] == ("1", "2", "4", "8")
+
+
+def test_an_option_that_misses_a_bound_comes_after_those_that_keep_it():
+    """As in the race of a search without a comparison."""
+    goal = Goal((ACCURACY,), (Bound(Objective("latency_ms", "minimize"), 2.0),))
+    ends = {"0": (0.99, 1.0), "1": (0.9, 3.0), "2": (0.7, 1.0), "3": (0.8, 1.0)}
+    options = [Candidate(key, baseline(), [record(key, score, metrics={"latency_ms": latency})]) for key, (score, latency) in ends.items()]
+    assert [c.key for c in ranked(SimpleNamespace(goal=goal), options)] == ["3", "2", "1"]
