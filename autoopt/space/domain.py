@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from decimal import Decimal
+from functools import cached_property
 from math import exp, isclose, log
 from numbers import Real
 from random import Random
@@ -54,7 +55,7 @@ class Domain:
     narrowed: bool = False
     condition: Condition = ALWAYS
 
-    @property
+    @cached_property
     def path(self) -> str:
         """The name under which a trial records the value; a narrowed choice has another name, because Optuna fixes a name's options."""
         return f"{self.key}({','.join(map(str, self.options))})" if self.narrowed else self.key

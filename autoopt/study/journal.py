@@ -1,5 +1,6 @@
 """The study's journal: each of its stages as an Optuna study, whose trials carry their records."""
 
+from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -17,6 +18,7 @@ from autoopt.study.record import Record
 from autoopt.study.stages import Stage
 
 RECORD = "autoopt"
+CREATE_TRIAL, SET_TRIAL_USER_ATTR = 4, 8  # the codes of Optuna's lines
 OPTUNA_STATES = {"complete": TrialState.COMPLETE, "stopped": TrialState.PRUNED, "failed": TrialState.FAIL}
 
 
@@ -36,10 +38,15 @@ class Journal:
         self.storage = JournalStorage(self.file)
         self.name, self.direction = name, direction
         self._studies: dict[str, optuna.Study] = {}
+        self._records: defaultdict[str, dict[int, Record]] = defaultdict(dict)
 
     def records(self, stage: Stage) -> list[Record]:
         """The records of the trials that have ended, in their order."""
-        return [Record(**t.user_attrs[RECORD]) for t in self.trials(stage) if RECORD in t.user_attrs]
+        known = self._records[stage.name]  # a record never changes
+        for trial in self.trials(stage):
+            if trial.number not in known and RECORD in trial.user_attrs:
+                known[trial.number] = Record(**trial.user_attrs[RECORD])
+        return [known[number] for number in sorted(known)]
 
     def trials(self, stage: Stage) -> list[FrozenTrial]:
         """The trials of a stage as Optuna has them: the running ones too."""
@@ -124,6 +131,32 @@ class Journal:
 
     def _title(self, stage: Stage) -> str:
         return f"{self.name}/{stage.name}"
+
+
+def stored_records(path: Path) -> dict[str, list[Record]]:
+    """The records of the trials that have ended, by stage, in their order; nothing is written.
+
+    They are read straight from the lines: Optuna would parse a distribution of every value of every trial for them.
+
+    Raises:
+        StoreError: the file is damaged.
+    """
+    written: dict[int, Mapping[str, Any]] = {}
+    begun = 0
+    for log in JournalFile(path, write=False).logs:
+        if log["op_code"] == CREATE_TRIAL:
+            attributes, trial, begun = log.get("user_attrs") or {}, begun, begun + 1
+        elif log["op_code"] == SET_TRIAL_USER_ATTR:
+            attributes, trial = log["user_attr"], log["trial_id"]
+        else:
+            continue
+        if RECORD in attributes:
+            written[trial] = attributes[RECORD]
+    stages: defaultdict[str, list[Record]] = defaultdict(list)
+    for trial in sorted(written):
+        record = Record(**written[trial])
+        stages[record.stage].append(record)
+    return stages
 
 
 def ended(goal: Goal, record: Record) -> tuple[TrialState, tuple[float, ...] | None]:

@@ -131,7 +131,8 @@ class Sampling:
 
     def _next(self, number: int, records: Sequence[Record]) -> Proposal | None:
         """The next proposal; None if nothing is left to try."""
-        taken = sum(bool(r.origin) for r in records if r.key != self.stage.key.format(0))
+        baseline = self.stage.key.format(0)
+        taken = sum(bool(r.origin) for r in records if r.key != baseline)
         given = [{}, *self.start]
         if (place := number - taken) < len(given):
             return self._proposal(number, given[place])

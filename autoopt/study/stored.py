@@ -6,7 +6,7 @@ from pathlib import Path
 from autoopt.config import Tree, as_overrides, from_file
 from autoopt.errors import BadInput, nearest
 from autoopt.study.folder import ROOT, contents
-from autoopt.study.journal import Journal
+from autoopt.study.journal import stored_records
 from autoopt.study.record import Record
 from autoopt.study.stages import STORED
 from autoopt.study.verdict import Verdict, read_verdict
@@ -73,11 +73,11 @@ def open_stored(name: str, root: str | None) -> Stored:
     if not (path / "space.yaml").exists():
         raise BadInput(f"No study named '{name}' in {root or ROOT}/. {nearest(name, names(root))}")
     verdict = path / "verdict.yaml"
-    journal = Journal(path / "journal.log", name, write=False)
+    records = stored_records(path / "journal.log")
     return Stored(
         path,
         contents(path / "config.yaml", ["study", "tracking"]),
-        {stage.name: journal.records(stage) for stage in STORED},
+        {stage.name: records.get(stage.name, []) for stage in STORED},
         read_verdict(contents(verdict, NEEDED)) if verdict.exists() else None,
     )
 

@@ -14,7 +14,7 @@ from scripted import ACCURACY, record
 
 from autoopt.goal import Goal
 from autoopt.study.compress import compress_goal
-from autoopt.study.journal import Journal
+from autoopt.study.journal import Journal, stored_records
 from autoopt.study.journal_file import JournalFile, StoreError
 from autoopt.study.record import columns
 from autoopt.study.stages import COMPRESS, CONFIRM, SEARCH
@@ -223,6 +223,22 @@ def test_every_metric_of_every_epoch_is_kept(tmp_path):
     journal.close()
     (kept,) = Journal(tmp_path / "journal.log", "s", write=False).records(SEARCH)
     assert {epoch: {name: kept.curve(name)[epoch] for name in epochs[1]} for epoch in (1, 2)} == epochs
+
+
+def test_the_records_are_read_without_optuna_as_they_are_with_it(tmp_path):
+    path = tmp_path / "journal.log"
+    journal = Journal(path, "s")
+    for number in (0, 2, 1):  # they end in another order than they began
+        while len(journal.trials(SEARCH)) <= number:
+            journal.begin(SEARCH, GOAL, {"lr": 0.1}, RATE)
+        journal.end(SEARCH, GOAL, number, record(str(number)))
+    journal.begin(SEARCH, GOAL, {"lr": 0.1}, RATE)
+    journal.add(CONFIRM, record("1-confirm-0", stage=CONFIRM))
+    journal.take(SEARCH, GOAL, {"lr": 0.1}, RATE, record("4"))
+    both = {stage.name: journal.records(stage) for stage in (SEARCH, CONFIRM)}
+    journal.close()
+    assert [r.key for r in both["search"]] == ["0", "1", "2", "4"]
+    assert stored_records(path) == both
 
 
 def test_a_complete_trial_that_lacks_an_objective_is_told_as_failed(tmp_path):
