@@ -1,6 +1,6 @@
 """A search from its config to its verdict: warm up, settle the space, and go through the stages."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from math import inf
@@ -29,10 +29,10 @@ from autoopt.study.explore import explore, start
 from autoopt.study.folder import Folder
 from autoopt.study.intact import check_journal, check_recipes
 from autoopt.study.journal import Journal
-from autoopt.study.mirror import listener
+from autoopt.study.mirror import search_listener
 from autoopt.study.preflight import preflight, rehearse
 from autoopt.study.publish import publish
-from autoopt.study.runner import Interrupts, Runner, Screen
+from autoopt.study.runner import Interrupts, Listener, Runner, Screen
 from autoopt.study.settled import Settled, recall
 from autoopt.study.stages import SEARCH, STORED
 from autoopt.study.study import Study, strategy_of
@@ -224,14 +224,18 @@ def own_baseline(tree: Tree) -> Recipe | None:
 
 
 @contextmanager
-def open_study(warm: Warm, settled: Settled, asking: bool) -> Iterator[Study]:
-    """The study with its journal, its budget and its mirror; at the end the journal is closed and MLflow is written."""
+def open_study(warm: Warm, settled: Settled, asking: bool, listener: Callable[..., Listener] = search_listener) -> Iterator[Study]:
+    """The study with its journal, its budget and its mirror; at the end the journal is closed and MLflow is written.
+
+    Args:
+        listener: makes the mirror.
+    """
     folder, screen, first = warm.folder, warm.runner.screen, settled.goal.first
     journal = Journal(folder.path / "journal.log", folder.name, first.direction)
     try:
         check_recipes([record for stage in STORED for record in journal.records(stage)], Space.of(warm.tree), warm.baseline)
         budget = budget_of(warm, settled, journal, asking)
-        mirror = listener(warm.tree, folder, settled.goal, journal, warm.facts)
+        mirror = listener(warm.tree, folder, settled, journal, warm.facts)
         screen.goal = settled.goal
         runner = replace(warm.runner, goal=settled.goal, listener=mirror, elapsed=lambda: budget.elapsed)
         try:

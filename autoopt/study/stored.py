@@ -72,14 +72,23 @@ def open_stored(name: str, root: str | None) -> Stored:
     path = Path(root or ROOT) / name
     if not (path / "space.yaml").exists():
         raise BadInput(f"No study named '{name}' in {root or ROOT}/. {nearest(name, names(root))}")
-    verdict = path / "verdict.yaml"
     journal = Journal(path / "journal.log", name, write=False)
     return Stored(
         path,
         contents(path / "config.yaml", ["study", "tracking"]),
         {stage.name: journal.records(stage) for stage in STORED},
-        read_verdict(contents(verdict, NEEDED)) if verdict.exists() else None,
+        verdict_in(path),
     )
+
+
+def verdict_in(path: Path) -> Verdict | None:
+    """The verdict in a study's folder, where it is concluded.
+
+    Raises:
+        BadInput: its file is spoilt.
+    """
+    file = path / "verdict.yaml"
+    return read_verdict(contents(file, NEEDED)) if file.exists() else None
 
 
 def recipe_overrides(reference: str, root: str | None) -> list[str]:

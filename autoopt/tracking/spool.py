@@ -80,6 +80,15 @@ def target(folder: Path) -> Destination:
     return Destination(header["spool"], uri, header["experiment"])
 
 
+def spool_name(folder: Path) -> str:
+    """The name of the spool, from its first line; empty without a spool, or where it is spoilt: MLflow then gets new runs."""
+    try:
+        with (folder / SPOOL).open("rb") as file:
+            return str(json.loads(file.readline())["spool"])
+    except (OSError, ValueError, TypeError, KeyError):
+        return ""
+
+
 class Spool:
     """The appending side. Records that the disk does not take (it is full) are kept, and written first the next time."""
 
@@ -96,14 +105,6 @@ class Spool:
             if size > start:
                 break
         os.ftruncate(self._file, size)
-
-    def first(self) -> dict[str, str]:
-        """The first line, which names the spool; empty in a new one, or where it is spoilt: MLflow then gets new runs."""
-        try:
-            line = json.loads(os.pread(self._file, BLOCK, 0).partition(b"\n")[0])
-        except ValueError:
-            return {}
-        return line if isinstance(line, dict) else {}
 
     def append(self, record: dict[str, object]) -> None:
         self._rest += json.dumps(record, default=str).encode() + b"\n"
