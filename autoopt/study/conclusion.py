@@ -14,7 +14,7 @@ class Conclusion:
 
     Args:
         note: Markdown, which the run's page shows.
-        model: the folder of the trained model, once it is an MLflow model.
+        model: the folder of the trained model, which is logged if it is an MLflow model.
         best: the trial that is marked.
     """
 
@@ -29,6 +29,6 @@ class Conclusion:
         tracker.note(self.note)
         for path in self.artifacts:
             tracker.artifacts(path)
-        if self.model is not None:
+        if self.model is not None and (self.model / "MLmodel").exists():
             tracker.model(self.model)
         tracker.conclude("FINISHED", self.metrics, self.tags)

@@ -45,13 +45,14 @@ def metrics_of(verdict: Verdict) -> dict[str, float]:
 
     `objective` is measured on validation, as in all runs; the score on the test part is `test_score`.
     """
-    (low, high), metrics = verdict.interval, dict[str, float]()
-    for prefix, side in (("baseline_", verdict.baseline), ("", verdict.best)):
-        scores = {"objective": side.validation} | ({"test_score": side.score} if verdict.part == "test" else {})
-        metrics |= {f"{prefix}{name}": value for name, value in {**side.metrics, **scores}.items()}
+    low, high = verdict.interval
+    both = {"": verdict.best, "baseline_": verdict.baseline}
+    scores = {f"{prefix}objective": side.validation for prefix, side in both.items()}
+    tested = {f"{prefix}test_score": side.score for prefix, side in both.items()} if verdict.part == "test" else {}
     spent = {"trainings": verdict.trainings, "trial_seconds": verdict.seconds, "elapsed_seconds": verdict.elapsed}
     counts = {f"trials_{state}": count for state, count in verdict.counts.items()}
-    return {**metrics, **spent, **counts, "gain": verdict.gain, "gain_low": low, "gain_high": high}
+    measured = {f"{prefix}{name}": value for prefix, side in both.items() for name, value in side.metrics.items()}
+    return {"gain": verdict.gain, "gain_low": low, "gain_high": high, **scores, **tested, **spent, **counts, **measured}
 
 
 def note_of(verdict: Verdict) -> str:

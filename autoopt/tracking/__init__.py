@@ -27,6 +27,7 @@ from autoopt.tracking.spool import (
     Destination,
     Spool,
     address_of,
+    is_closed,
     redacted,
     secrets,
     spool_name,
@@ -34,7 +35,7 @@ from autoopt.tracking.spool import (
     unwritten,
 )
 
-__all__ = ["Tracker", "experiment_name", "store_uri", "ui"]
+__all__ = ["Records", "Tracker", "end_runs", "experiment_name", "store_uri", "ui"]
 
 Attributes = Mapping[str, object]
 Metrics = Mapping[str, float]
@@ -172,12 +173,24 @@ class Tracker(Records):
             self._start()
 
     def _start(self) -> None:
-        """Start the writer, in a session of its own, which Ctrl-C does not reach, and with -P, without the user's folder on its path."""
-        command = [sys.executable, "-P", "-m", "autoopt.tracking", str(self._folder), "--follow", str(os.getpid())]
-        environment = os.environ | {"MLFLOW_TRACKING_URI": self._target.uri}
-        (self._folder / LOG).touch(0o600)
-        with (self._folder / LOG).open("ab") as log:
-            self._writer = subprocess.Popen(
-                command, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
-            )
-        self._started = clock.monotonic()
+        environment = {"MLFLOW_TRACKING_URI": self._target.uri}
+        self._writer, self._started = start_writer(self._folder, environment, "--follow", str(os.getpid())), clock.monotonic()
+
+
+def start_writer(folder: Path, environment: Mapping[str, str], *options: str) -> subprocess.Popen[bytes]:
+    """Start a writer in a session of its own, which Ctrl-C does not reach, and with -P, without the user's folder on its path."""
+    command = [sys.executable, "-P", "-m", "autoopt.tracking", str(folder), *options]
+    (folder / LOG).touch(0o600)
+    with (folder / LOG).open("ab") as log:
+        return subprocess.Popen(
+            command, env={**os.environ, **environment}, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+        )
+
+
+def end_runs(folder: Path) -> None:
+    """End the runs of a study whose process died: MLflow would show them as running for ever. Does not wait.
+
+    The study must not be in use. An address with credentials was not kept: without MLFLOW_TRACKING_URI nothing is ended.
+    """
+    if (folder / SPOOL).exists() and not is_closed(folder):
+        start_writer(folder, {}, "--died")

@@ -9,7 +9,7 @@ from pathlib import Path
 from mlflow import MlflowClient
 from mlflow.entities import LoggedModelOutput
 
-DIGEST = "autoopt.sha256"
+DIGEST, MLMODEL = "autoopt.sha256", "MLmodel"
 
 
 def log_model(client: MlflowClient, experiment: str, run_id: str | None, folder: Path) -> str:
