@@ -8,9 +8,8 @@ from rich.live import Live
 from rich.text import Text
 
 from autoopt.goal import Goal
-from autoopt.report.terminal import duration
-from autoopt.study.explore import BASELINE
-from autoopt.study.record import Record
+from autoopt.report.numbers import duration
+from autoopt.study.record import BASELINE, Record
 from autoopt.study.runner import Result
 from autoopt.study.stages import SEARCH, Stage
 

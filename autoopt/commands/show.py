@@ -7,7 +7,7 @@ import yaml
 from autoopt.commands.words import read_words, study_named
 from autoopt.recipe import Recipe
 from autoopt.report.reasons import ablation_title, reasons
-from autoopt.report.sentence import conclusion
+from autoopt.report.sentence import conclusion, unfinished
 from autoopt.report.terminal import changes, compared_options, plain_text
 from autoopt.study.record import Record
 from autoopt.study.stored import Stored
@@ -43,12 +43,6 @@ def explained(verdict: Verdict) -> str:
     options = [part if isinstance(part, str) else plain_text(part) for part in compared_options(verdict)]
     table = [f"\n{ablation_title(verdict, ablation)}\n{plain_text(changes(verdict, ablation))}\n"] if ablation else []
     return "".join(f"{line}\n" for line in (*options, *table, *reasons(verdict)))
-
-
-def unfinished(study: Stored) -> str:
-    if not study.searched:
-        return f"A training, not a search: {'best/ holds the trained model' if study.state == 'trained' else 'it has not ended'}."
-    return f"Not concluded yet: {len(study.records['search'])} of {study.config['study']['trials']} trials."
 
 
 def trial_line(record: Record) -> str:

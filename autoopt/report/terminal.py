@@ -8,19 +8,13 @@ from rich.console import Console
 from rich.table import Table
 
 from autoopt.report.comparison import comparison_lines, comparison_rows, comparison_title, tuning_rows, tuning_title
-from autoopt.report.reasons import ablation_rows, ablation_title, enumerated, reasons
-from autoopt.report.sentence import PART_WORDS, compared, conclusion
+from autoopt.report.front import front_of, front_rows, front_title
+from autoopt.report.numbers import duration
+from autoopt.report.reasons import ablation_rows, ablation_title, reasons
+from autoopt.report.sentence import compared, conclusion
+from autoopt.report.sides import side_rows
 from autoopt.study.folder import reference
-from autoopt.study.stages import COMPRESS
 from autoopt.study.verdict import Ablation, Verdict
-
-COST_ROWS: tuple[tuple[str, str, Callable[[float], str]], ...] = (
-    ("latency_ms", "latency of one example, ms", "{:.3f}".format),
-    ("size_mb", "size, MB", lambda value: megabytes(value)),
-    ("parameters", "parameters", "{:,.0f}".format),
-)
-VALUES = {name: form for name, _, form in COST_ROWS}
-HEADERS = {"latency_ms": "latency, ms", "size_mb": "size, MB"}
 
 
 def closing(verdict: Verdict, say: Callable[[object], None]) -> None:
@@ -44,27 +38,15 @@ def closing(verdict: Verdict, say: Callable[[object], None]) -> None:
         say(reason)
     say(spent(verdict))
     side = "winner" if verdict.best is verdict.winner else "baseline"
-    say(f"best/ holds the {side}: {verdict.folder}/best   all figures: {verdict.folder}/verdict.yaml")
+    say(f"best/ holds the {side}: {verdict.folder}/best   all figures: {verdict.folder}/report.html")
     name = reference(Path(verdict.folder))
     say(f"autoopt show {name} lists the trials, autoopt ui {name} shows them in MLflow.")
 
 
 def comparison(verdict: Verdict) -> Table:
     """Baseline and winner side by side; the baseline alone where it is compared with nothing."""
-    sides = {"baseline": verdict.baseline}
-    if verdict.winner.trial != verdict.baseline.trial:
-        sides[f"winner (trial {verdict.winner.trial})"] = verdict.winner
-    table = Table(title=verdict.study, title_justify="left", box=None, pad_edge=False)
-    table.add_column("")
-    for header in sides:
-        table.add_column(header, justify="right")
-    table.add_row(f"{verdict.objective} {PART_WORDS[verdict.part]}", *(f"{side.score:.4f}" for side in sides.values()))
-    if verdict.part == "test":
-        table.add_row(f"{verdict.objective} on validation, fresh seeds", *(f"{side.validation:.4f}" for side in sides.values()))
-    for name, label, form in COST_ROWS:
-        if all(name in side.metrics for side in sides.values()):
-            table.add_row(label, *(form(side.metrics[name]) for side in sides.values()))
-    table.add_row("recipe", *(side.title for side in sides.values()))
+    table = table_of_rows(side_rows(verdict))
+    table.title, table.title_justify = verdict.study, "left"
     return table
 
 
@@ -112,29 +94,12 @@ def plain_text(table: Table) -> str:
 
 
 def pareto(verdict: Verdict) -> Table:
-    """The Pareto front, with the values in each objective."""
-    names = list(verdict.front[0].values)
-    of = "the compressed models" if verdict.front[0].trial.startswith(COMPRESS.name) else "the trials"
-    title = f"Pareto front of {of} in {enumerated(names)} (validation; latency of one example, measured alone)"
-    table = Table(title=title, title_justify="left", title_style="", box=None, pad_edge=False)
-    for column in ("trial", *names, "recipe"):
-        table.add_column(HEADERS.get(column, column), justify="left" if column in ("trial", "recipe") else "right")
-    for point in verdict.front:
-        table.add_row(point.trial, *(VALUES.get(name, "{:.4f}".format)(value) for name, value in point.values.items()), point.title)
+    """The Pareto front, with the values in each objective, and the command that goes on from there."""
+    table = table_of_rows(front_rows(verdict))
+    table.columns[-1].justify = "left"
+    table.title, table.title_justify, table.title_style = front_title(verdict), "left", ""
     name, *root = reference(Path(verdict.folder)).split(" ", 1)
     ways = {"the compressed models": ["autoopt export", name, *root, "TRIAL writes"]}
-    way = ways.get(of, [f"autoopt train recipe={name}/TRIAL", *root, "trains"])
+    way = ways.get(front_of(verdict), [f"autoopt train recipe={name}/TRIAL", *root, "trains"])
     table.caption, table.caption_justify = f"{' '.join(way)} one of them.", "left"
     return table
-
-
-def megabytes(value: float) -> str:
-    return f"{value:,.3f}" if value >= 0.01 else f"{value:.6f}"  # to the byte
-
-
-def duration(seconds: float) -> str:
-    """Seconds as `42 s`, `3:20` or `1:03:20`."""
-    if seconds < 60:
-        return f"{seconds:.0f} s"
-    hours, rest = divmod(int(seconds), 3600)
-    return f"{hours}:{rest // 60:02}:{rest % 60:02}" if hours else f"{rest // 60}:{rest % 60:02}"

@@ -11,9 +11,9 @@ from autoopt.config import Tree
 from autoopt.goal import Goal, Objective
 from autoopt.orders import Measure
 from autoopt.recipe import Recipe
-from autoopt.study.explore import BASELINE
 from autoopt.study.folder import Folder
 from autoopt.study.journal import Journal
+from autoopt.study.record import BASELINE
 from autoopt.study.runner import Job, Listener, NoListener, Result
 from autoopt.study.stages import SEARCH
 from autoopt.tracking import Tracker, experiment_name, store_uri

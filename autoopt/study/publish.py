@@ -1,17 +1,20 @@
-"""The results of a concluded study: verdict.yaml, best/ with the model, and the end of its MLflow run."""
+"""The results of a concluded study: verdict.yaml, best/ with the model, the report, and the end of its MLflow run."""
+
+from pathlib import Path
 
 from autoopt.report.comparison import as_markdown_text, markdown_table, write_comparison
 from autoopt.report.reasons import ablation_rows, reasons
 from autoopt.report.sentence import conclusion
 from autoopt.study.export import Advice, export
-from autoopt.study.folder import replace_file
+from autoopt.study.folder import reference, replace_file
 from autoopt.study.forms import write_forms
+from autoopt.study.stored import open_stored
 from autoopt.study.study import Study
 from autoopt.study.verdict import Verdict
 
 
 def publish(study: Study, verdict: Verdict) -> None:
-    """Write verdict.yaml, export the model that the verdict advises, and send the verdict to MLflow.
+    """Write verdict.yaml, export the model that the verdict advises, write the report, and send the verdict to MLflow.
 
     Raises:
         StoreError: a file cannot be written.
@@ -30,7 +33,21 @@ def publish(study: Study, verdict: Verdict) -> None:
     note = f"**{text}**\n\n{options}{why}```yaml\n{best.point.yaml()}```\n"
     tags = {"autoopt.state": "concluded", "autoopt.winner": verdict.winner.trial}
     tables = write_comparison(path, verdict.comparison) if verdict.comparison else []
-    study.runner.listener.conclude(note, metrics, tags, [path / "verdict.yaml", path / "best", *tables])
+    study.runner.listener.conclude(note, metrics, tags, [path / "verdict.yaml", path / "best", *tables, *write_report(study)])
+
+
+def write_report(study: Study) -> list[Path]:
+    """Write report.html and return its path, in a list; it is empty where that fails, since a search does not fail for a figure."""
+    from autoopt.report.page import NAME, write_page  # loads plotly, which takes a second
+
+    path = study.folder.path
+    try:
+        write_page(open_stored(path.name, str(path.parent)), path / NAME)
+    except Exception as error:
+        problem = f"{type(error).__name__}: {error}"
+        study.runner.screen.say(f"the report cannot be written ({problem}); autoopt report {reference(path)} tries again")
+        return []
+    return [path / NAME]
 
 
 def as_markdown_table(verdict: Verdict) -> str:

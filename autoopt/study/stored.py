@@ -5,9 +5,11 @@ from pathlib import Path
 
 from autoopt.config import Tree, as_overrides, from_file
 from autoopt.errors import BadInput, nearest
+from autoopt.goal import Goal
 from autoopt.study.folder import ROOT, contents
 from autoopt.study.journal import Journal
-from autoopt.study.record import Record
+from autoopt.study.record import BASELINE, Record
+from autoopt.study.settled import settled_goal
 from autoopt.study.stages import STORED
 from autoopt.study.verdict import Verdict, read_verdict
 
@@ -41,6 +43,17 @@ class Stored:
     def direction(self) -> str:
         """maximize or minimize: of the first objective, as it was settled."""
         return str(contents(self.path / "space.yaml", ["direction"])["direction"]).split()[0]
+
+    @property
+    def goal(self) -> Goal:
+        """The objectives and bounds, as they were settled."""
+        locked = contents(self.path / "space.yaml", ["objective", "direction"])
+        return settled_goal(locked, self.config["study"].get("value") == "best")
+
+    @property
+    def baseline(self) -> Record | None:
+        """Trial 0, if it has ended."""
+        return next((r for r in self.records["search"] if r.key == BASELINE), None)
 
     def record(self, key: str) -> Record:
         """The record of one trial.

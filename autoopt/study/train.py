@@ -8,6 +8,7 @@ from autoopt.config import Tree
 from autoopt.errors import NotConcluded
 from autoopt.executor import Executor
 from autoopt.orders import Measure, Order, Outcome, Train
+from autoopt.report.numbers import number
 from autoopt.report.sentence import PART_WORDS
 from autoopt.study.export import Advice, export
 from autoopt.study.folder import default_name
@@ -74,7 +75,7 @@ def exported(study: Study, result: Result, part: str, before: Mapping[str, float
     first, path = study.goal.first, study.folder.path / "best"
     outcome, recipe = result.outcome or Outcome(), result.job.recipe
     score = result.score if result.score is not None else before[first.name]
-    note = f"{first.name} {score:.4f} {PART_WORDS[part]}."
+    note = f"{first.name} {number(score)} {PART_WORDS[part]}."
     export(path, recipe, study.runner.executor.store.weights(JOB_KEY), study.facts, Advice(study.folder.name, note, first.name, score))
     study.runner.listener.conclude(f"**{note}**", {"objective": score}, {"autoopt.state": "trained"}, [path])
     return Trained(first.name, score, part, {**outcome.metrics, **before}, path)
