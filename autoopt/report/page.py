@@ -23,7 +23,7 @@ from autoopt.report.reasons import ablation_rows, ablation_title, reasons
 from autoopt.report.sentence import compared, conclusion, unfinished
 from autoopt.report.sides import side_rows
 from autoopt.report.terminal import spent
-from autoopt.study.folder import contents, reference, replace_file
+from autoopt.study.folder import reference, replace_file
 from autoopt.study.record import BASELINE, Record
 from autoopt.study.stages import SEARCH
 from autoopt.study.stored import Stored
@@ -125,13 +125,11 @@ def failure_rows(study: Stored) -> list[tuple[str, ...]]:
 
 def left_out_rows(study: Stored) -> list[tuple[str, ...]]:
     """The techniques that the search did not use, each with the reason."""
-    left_out = contents(study.path / "space.yaml", ()).get("left_out", {})
-    return [("technique", "why"), *left_out.items()]
+    return [("technique", "why"), *study.locked.get("left_out", {}).items()]
 
 
 def fact_rows(study: Stored) -> Iterator[tuple[str, str]]:
     """What a training depends on: seeds, data, techniques, versions and machine."""
-    locked = contents(study.path / "space.yaml", ())
     records = [r for stage in study.records.values() for r in stage]
     yield "what", "value"
     yield "seed of the study", f"{study.config['seed']}; the split's seed is {study.config['split']['seed']}"
@@ -139,9 +137,9 @@ def fact_rows(study: Stored) -> Iterator[tuple[str, str]]:
         final = [r for r in study.records["final"] if r.key.startswith(f"{study.verdict.winner.trial}-")]
         yield "seeds of the comparison", ", ".join(str(r.seed) for r in final)
     yield "trials", str(Counter(r.stage for r in records)[SEARCH.name])
-    yield "digest of the data", str(locked.get("examples", ""))
+    yield "digest of the data", str(study.locked.get("examples", ""))
     environments = Counter(tuple(sorted(r.environment.items())) for r in records if r.environment)
     yield from environments.most_common(1)[0][0] if environments else ()
     if len(environments) > 1:
         yield "environments", f"{len(environments)}; the one of most trials is shown"
-    yield "techniques", ", ".join(f"{key} ({owner})" for key, owner in locked.get("techniques", {}).items())
+    yield "techniques", ", ".join(f"{key} ({owner})" for key, owner in study.locked.get("techniques", {}).items())

@@ -1,7 +1,9 @@
 """Reading studies that are on disk: nothing here writes, and a running search is not disturbed."""
 
 from dataclasses import MISSING, dataclass, fields
+from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from autoopt.config import Tree, as_overrides, from_file
 from autoopt.errors import BadInput, nearest
@@ -42,13 +44,17 @@ class Stored:
     @property
     def direction(self) -> str:
         """maximize or minimize: of the first objective, as it was settled."""
-        return str(contents(self.path / "space.yaml", ["direction"])["direction"]).split()[0]
+        return self.goal.first.direction
 
-    @property
+    @cached_property
+    def locked(self) -> dict[str, Any]:
+        """What was settled when the study began."""
+        return contents(self.path / "space.yaml", ["objective", "direction"])
+
+    @cached_property
     def goal(self) -> Goal:
         """The objectives and bounds, as they were settled."""
-        locked = contents(self.path / "space.yaml", ["objective", "direction"])
-        return settled_goal(locked, self.config["study"].get("value") == "best")
+        return settled_goal(self.locked, self.config["study"].get("value") == "best")
 
     @property
     def baseline(self) -> Record | None:
