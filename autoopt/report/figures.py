@@ -1,10 +1,11 @@
 """The figures of a study, by Optuna and plotly."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from html import escape
 from itertools import accumulate
 from math import isfinite
+from typing import Any
 
 import plotly.graph_objects as go
 from optuna.trial import TrialState
@@ -25,6 +26,8 @@ SLICES = 3
 MOST_BARS = 10
 STEEP = 100.0
 """A positive value whose greatest is so many times its least is drawn on a logarithmic axis."""
+OUTLYING = 5.0
+"""The worst and the best tenth are cut off an axis that they make so many times as long."""
 
 
 @dataclass(frozen=True)
@@ -117,7 +120,7 @@ def history(study: Stored) -> go.Figure | None:
         figure.add_hline(y=study.baseline.score, line_dash="dash", line_color=PLAIN)
         figure.add_scatter(x=[None], y=[None], mode="lines", line={"color": PLAIN, "dash": "dash"}, name="baseline")
     figure.update_yaxes(title_text=escape(first.name), col=1)
-    return figure.update_yaxes(type=axis_type(scores))
+    return figure.update_yaxes(**axis_of(scores))
 
 
 def unit_of(seconds: float) -> tuple[float, str]:
@@ -125,9 +128,20 @@ def unit_of(seconds: float) -> tuple[float, str]:
     return (3600.0, "hours") if seconds > 3 * 3600 else (60.0, "minutes") if seconds > 180 else (1.0, "seconds")
 
 
-def axis_type(values: list[float]) -> str:
-    low, high = min(values, default=0.0), max(values, default=0.0)
-    return "log" if low > 0 and high / low > STEEP else "linear"
+def axis_of(values: Iterable[float], kept: Iterable[float] = ()) -> dict[str, Any]:
+    """The type and the range of an axis; the range leaves the outliers out, but none of the values `kept`."""
+    ordered = sorted(filter(isfinite, values))
+    if not ordered:
+        return {}
+    tenth = len(ordered) // 10
+    low, high = ordered[tenth], ordered[-1 - tenth]
+    low, high = min([low, *kept]), max([high, *kept])
+    far = ordered[-1] - ordered[0] > OUTLYING * (high - low) > 0
+    if not far:
+        low, high = ordered[0], ordered[-1]
+    log = low > 0 and high / low > STEEP
+    pad = 0.1 * (high - low)
+    return {"type": "log" if log else "linear"} | ({"range": [low - pad, high + pad]} if far and not log else {})
 
 
 def curves(study: Stored) -> go.Figure | None:
@@ -151,14 +165,16 @@ def curves(study: Stored) -> go.Figure | None:
     for epoch in sorted({r.epochs for r in records if r.state == "stopped"}):
         figure.add_vline(x=epoch, line_dash="dot", line_color="#d97706", annotation_text=f"rung {epoch}", annotation_font_size=11)
     values = [y for curve in (*by_key.values(), *marked.values()) for y in curve.values()]
-    figure.update_yaxes(title_text=escape(first.name), type=axis_type(values))
+    figure.update_yaxes(title_text=escape(first.name), **axis_of(values, [y for curve in marked.values() for y in curve.values()]))
     return figure.update_xaxes(title_text="epoch", dtick=1 if max(r.epochs for r in records) <= 12 else None)
 
 
 def choices(study: Stored) -> go.Figure | None:
     """What each complete trial chose, and its score."""
     made = charted(study, choice_keys(study))
-    params = list(dict.fromkeys(name for trial in made.trials if trial.state == TrialState.COMPLETE for name in trial.params))
+    complete = [trial.params for trial in made.get_trials(deepcopy=False, states=[TrialState.COMPLETE])]
+    names = dict.fromkeys(name for params in complete for name in params)
+    params = [name for name in names if len({values.get(name) for values in complete}) > 1]
     if not params:
         return None
     return plot_parallel_coordinate(made, params, target_name=escape(study.goal.first.name)).update_layout(margin_l=70)
@@ -175,7 +191,11 @@ def slices(study: Stored) -> go.Figure | None:
     figure = plot_slice(charted(study, there), [escape(key) for key in there], target_name=escape(study.goal.first.name))
     figure.for_each_trace(lambda trace: trace.update(x=[x.strip("'") if isinstance(x, str) else x for x in trace.x]))
     figure.for_each_xaxis(lambda axis: axis.update(categoryarray=axis.categoryarray and [name.strip("'") for name in axis.categoryarray]))
-    return figure.update_traces(marker_size=7).update_yaxes(type=axis_type([r.score or 0.0 for r in records]))
+    return (
+        figure.update_traces(marker_size=7)
+        .update_xaxes(nticks=4, tickfont_size=11)
+        .update_yaxes(**axis_of(r.score or 0.0 for r in records))
+    )
 
 
 def front(study: Stored) -> go.Figure | None:
@@ -196,7 +216,7 @@ def front(study: Stored) -> go.Figure | None:
     figure.add_scatter(x=[p.values[cost] for p in line], y=[p.values[best] for p in line], mode="markers+lines+text", name="Pareto front",
                        text=[escape(p.trial) for p in line], textposition="top center", line={"color": WINNER, "width": 1, "dash": "dot"},
                        marker={"color": WINNER, "size": 10}, customdata=texts, hovertemplate="%{customdata}<extra></extra>")  # fmt: skip
-    figure.update_xaxes(title_text=escape(cost), type=axis_type([p.values[cost] for p in line]))
+    figure.update_xaxes(title_text=escape(cost), **axis_of(p.values[cost] for p in line))
     return figure.update_yaxes(title_text=escape(best))
 
 
