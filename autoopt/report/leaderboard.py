@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from autoopt.report.numbers import duration, number
-from autoopt.study.record import Record
+from autoopt.study.record import BASELINE, Record
 from autoopt.study.stages import SEARCH
 from autoopt.study.stored import Stored
 
@@ -16,12 +16,14 @@ class Place:
 
     Args:
         rank: 1 for the best; `None` where the trial is not complete, or misses a bound.
+        role: baseline, winner, or neither.
         gain: over the baseline, positive where the trial is better; `None` where one of them has no score.
     """
 
     rank: int | None
     record: Record
     gain: float | None
+    role: str = ""
 
     @property
     def ended(self) -> str:
@@ -29,7 +31,7 @@ class Place:
         record = self.record
         if record.state == "failed":
             return f"failed ({record.reason})"
-        state = f"stopped at epoch {record.epochs}" if record.state == "stopped" else record.state
+        state = self.role or (f"stopped at epoch {record.epochs}" if record.state == "stopped" else record.state)
         return f"{state} (misses a bound)" if self.rank is None and record.state == "complete" else state
 
 
@@ -45,10 +47,17 @@ def leaderboard(study: Stored) -> list[Place]:
         return states.index(record.state), -goal.first.sign * (record.score or 0.0)
 
     start = None if baseline is None else baseline.score
+    roles = ({study.verdict.winner.trial: "winner"} if study.verdict else {}) | {BASELINE: "baseline"}
     return [
-        Place(rank_of.get(r.key), r, None if r.score is None or start is None else goal.first.gain(r.score, start))
+        Place(rank_of.get(r.key), r, None if r.score is None or start is None else goal.first.gain(r.score, start), roles.get(r.key, ""))
         for r in [*ranked, *sorted(unranked, key=worst_last)]
     ]
+
+
+def place_of(study: Stored, record: Record) -> Place:
+    """The place of a trial; one of another stage has no rank."""
+    places = {place.record.key: place for place in leaderboard(study)}
+    return places.get(record.key) or Place(None, record, None)
 
 
 def leaderboard_rows(study: Stored, places: Sequence[Place]) -> list[tuple[str, ...]]:

@@ -1,7 +1,7 @@
 """The verdict as a table on the terminal."""
 
-from collections.abc import Callable, Iterator, Sequence
-from io import StringIO
+import sys
+from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
 
 from rich.console import Console
@@ -16,15 +16,28 @@ from autoopt.report.sides import side_rows
 from autoopt.study.folder import reference
 from autoopt.study.verdict import Ablation, Verdict
 
+WIDE = 10_000
+"""Columns where the output is no terminal: no line is broken, so that other programs can read it."""
+
+
+def console(quiet: bool = False) -> Console:
+    """The output: on a terminal text breaks between words, elsewhere lines stay whole."""
+    terminal = sys.stdout.isatty()
+    return Console(
+        file=sys.stdout, highlight=False, markup=False, emoji=False, soft_wrap=not terminal, quiet=quiet, width=None if terminal else WIDE
+    )
+
 
 def closing(verdict: Verdict, say: Callable[[object], None]) -> None:
     """Print the baseline beside the winner, the verdict, and the cost of the study."""
     for text in compared_options(verdict):
         say(text)
-    say(comparison(verdict))
+    say(verdict.study)
+    say(table_of_rows(side_rows(verdict)))
     say("")
     if verdict.front:
-        say(pareto(verdict))
+        for text in pareto(verdict):
+            say(text)
         say("")
     say(conclusion(verdict))
     if what := compared(verdict):
@@ -41,13 +54,6 @@ def closing(verdict: Verdict, say: Callable[[object], None]) -> None:
     say(f"best/ holds the {side}: {verdict.folder}/best   all figures: {verdict.folder}/report.html")
     name = reference(Path(verdict.folder))
     say(f"autoopt show {name} lists the trials, autoopt ui {name} shows them in MLflow.")
-
-
-def comparison(verdict: Verdict) -> Table:
-    """Baseline and winner side by side; the baseline alone where it is compared with nothing."""
-    table = table_of_rows(side_rows(verdict))
-    table.title, table.title_justify = verdict.study, "left"
-    return table
 
 
 def spent(verdict: Verdict) -> str:
@@ -74,32 +80,27 @@ def compared_options(verdict: Verdict) -> Iterator[str | Table]:
     yield from (*comparison_lines(found), f"The tables are in {verdict.folder}/comparison.md, .csv and .tex.", "")
 
 
-def table_of_rows(rows: Sequence[Sequence[str]]) -> Table:
-    """Rows under their header, the first."""
+def table_of_rows(rows: Sequence[Sequence[str]], left: Collection[str] = ("recipe",)) -> Table:
+    """Rows under their header, the first; the last column takes several lines where the terminal is narrow.
+
+    Args:
+        left: the columns beside the first whose text begins at the left.
+    """
     table = Table(box=None, pad_edge=False)
-    (first, *others), *rest = rows
-    table.add_column(first)
-    for header in others:
-        table.add_column(header, justify="right")
+    header, *rest = rows
+    for place, name in enumerate(header):
+        side = "left" if place == 0 or name in left else "right"
+        table.add_column(name, justify=side, no_wrap=0 < place < len(header) - 1)  # type: ignore[arg-type]
     for row in rest:
         table.add_row(*row)
     return table
 
 
-def plain_text(table: Table) -> str:
-    """A table as plain text."""
-    console = Console(width=120, file=StringIO())
-    console.print(table, markup=False)
-    return "\n".join(line.rstrip() for line in console.file.getvalue().splitlines())  # type: ignore[attr-defined]
-
-
-def pareto(verdict: Verdict) -> Table:
+def pareto(verdict: Verdict) -> Iterator[str | Table]:
     """The Pareto front, with the values in each objective, and the command that goes on from there."""
-    table = table_of_rows(front_rows(verdict))
-    table.columns[-1].justify = "left"
-    table.title, table.title_justify, table.title_style = front_title(verdict), "left", ""
+    yield front_title(verdict)
+    yield table_of_rows(front_rows(verdict))
     name, *root = reference(Path(verdict.folder)).split(" ", 1)
     ways = {"the compressed models": ["autoopt export", name, *root, "TRIAL writes"]}
     way = ways.get(front_of(verdict), [f"autoopt train recipe={name}/TRIAL", *root, "trains"])
-    table.caption, table.caption_justify = f"{' '.join(way)} one of them.", "left"
-    return table
+    yield f"{' '.join(way)} one of them."
