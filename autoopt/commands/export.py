@@ -8,6 +8,7 @@ from pathlib import Path
 from autoopt.commands.words import read_words, study_named
 from autoopt.deployment.card import KNOWN, read_card
 from autoopt.errors import BadInput, StoreFault
+from autoopt.report.numbers import number
 from autoopt.store import Store
 from autoopt.study.export import Advice, export
 from autoopt.study.journal_file import StoreError
@@ -105,6 +106,6 @@ def written(study: Stored, key: str | None, folder: Path) -> None:
         weights = Store(study.path).intact_weights(key)
     except StoreFault as error:
         raise BadInput(f"{error}; autoopt train recipe={study.name}/{key} trains it again") from error
-    summary = f"Trial {key} of {study.name}: {card['objective']} {record.score:.4f} on validation."
+    summary = f"Trial {key} of {study.name}: {card['objective']} {number(record.score or 0.0)} on validation."
     advice = Advice(f"{study.name}/{key}", summary, card["objective"], record.score or 0.0)
     export(folder, record.point, weights, {name: card[name] for name in KNOWN}, advice)

@@ -16,6 +16,7 @@ class Conclusion:
         note: Markdown, which the run's page shows.
         model: the folder of the trained model, which is logged if it is an MLflow model.
         best: the trial that is marked.
+        time: when the study was concluded; else now.
     """
 
     note: str
@@ -24,6 +25,7 @@ class Conclusion:
     artifacts: Sequence[Path] = ()
     model: Path | None = None
     best: Side | None = None
+    time: float | None = None
 
     def tell(self, tracker: Records) -> None:
         tracker.note(self.note)
@@ -31,4 +33,4 @@ class Conclusion:
             tracker.artifacts(path)
         if self.model is not None and (self.model / "MLmodel").exists():
             tracker.model(self.model)
-        tracker.conclude("FINISHED", self.metrics, self.tags)
+        tracker.conclude("FINISHED", self.metrics, self.tags, time=self.time)

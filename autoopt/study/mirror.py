@@ -15,10 +15,9 @@ from autoopt.errors import BadInput
 from autoopt.goal import Objective
 from autoopt.recipe import Recipe
 from autoopt.study.conclusion import Conclusion
-from autoopt.study.explore import BASELINE
 from autoopt.study.folder import Folder
 from autoopt.study.journal import Journal
-from autoopt.study.record import Record
+from autoopt.study.record import BASELINE, Record
 from autoopt.study.run_fields import (
     final_metrics,
     for_charts,

@@ -1,24 +1,23 @@
-"""The results of a concluded study: verdict.yaml, best/ with the model, and the end of its MLflow run."""
+"""The results of a concluded study: verdict.yaml, best/ with the model, the report, and the end of its MLflow run."""
 
 from collections.abc import Sequence
 from pathlib import Path
 
 from autoopt.report.comparison import as_markdown_text, markdown_table, write_comparison
 from autoopt.report.reasons import ablation_rows, ablation_title, reasons
-from autoopt.report.sentence import PART_WORDS, conclusion
+from autoopt.report.sentence import conclusion
+from autoopt.report.sides import side_rows
 from autoopt.study.conclusion import Conclusion
 from autoopt.study.export import Advice, export
-from autoopt.study.folder import replace_file
+from autoopt.study.folder import reference, replace_file
 from autoopt.study.forms import write_forms
+from autoopt.study.stored import open_stored
 from autoopt.study.study import Study
 from autoopt.study.verdict import Verdict
 
-SIDE_METRICS = ("latency_ms", "size_mb", "parameters", "seconds")
-"""The costs of both sides that the run's note shows, where both have them."""
-
 
 def publish(study: Study, verdict: Verdict) -> None:
-    """Write verdict.yaml, export the model that the verdict advises, and send the verdict to MLflow.
+    """Write verdict.yaml, export the model that the verdict advises, write the report, and send the verdict to MLflow.
 
     Raises:
         StoreError: a file cannot be written.
@@ -31,7 +30,22 @@ def publish(study: Study, verdict: Verdict) -> None:
         replace_file(path / "best" / "simple.yaml", verdict.ablation.simpler.point.yaml())
     write_forms(study.runner, "best", best.point, study.facts["lightning"])
     tables = write_comparison(path, verdict.comparison) if verdict.comparison else []
-    study.runner.listener.conclude(conclusion_of(verdict, [path / "verdict.yaml", path / "best", *tables], path / "best"))
+    artifacts = [path / "verdict.yaml", path / "best", *tables, *write_report(study)]
+    study.runner.listener.conclude(conclusion_of(verdict, artifacts, path / "best"))
+
+
+def write_report(study: Study) -> list[Path]:
+    """Write report.html and return its path, in a list; it is empty where that fails, since a search does not fail for a figure."""
+    from autoopt.report.page import NAME, write_page  # loads plotly, which takes a second
+
+    path = study.folder.path
+    try:
+        write_page(open_stored(path.name, str(path.parent)), path / NAME)
+    except Exception as error:
+        problem = f"{type(error).__name__}: {error}"
+        study.runner.screen.say(f"the report cannot be written ({problem}); autoopt report {reference(path)} tries again")
+        return []
+    return [path / NAME]
 
 
 def conclusion_of(verdict: Verdict, artifacts: Sequence[Path], model: Path) -> Conclusion:
@@ -60,19 +74,5 @@ def note_of(verdict: Verdict) -> str:
     options = as_markdown_text(verdict.comparison) if verdict.comparison else ""
     changes = markdown_table(ablation_rows(verdict, verdict.ablation)) if verdict.ablation else ""
     title = f"**{ablation_title(verdict, verdict.ablation)}**" if verdict.ablation else ""
-    parts = (f"**{conclusion(verdict)}**", markdown_table(sides(verdict)), options, title, changes, *reasons(verdict))
+    parts = (f"**{conclusion(verdict)}**", markdown_table(side_rows(verdict)), options, title, changes, *reasons(verdict))
     return "\n\n".join(part for part in parts if part) + f"\n\n```yaml\n{verdict.best.point.yaml()}```\n"
-
-
-def sides(verdict: Verdict) -> list[tuple[str, ...]]:
-    """Baseline and winner as the rows of a table, the header first."""
-    both = (verdict.baseline, verdict.winner)
-    known = [name for name in SIDE_METRICS if all(name in side.metrics for side in both)]
-    tested = [(f"{verdict.objective} {PART_WORDS[verdict.part]}", *(f"{side.score:.4g}" for side in both))]
-    return [
-        ("", f"baseline: trial {both[0].trial}", f"winner: trial {both[1].trial}"),
-        ("recipe", *(side.title for side in both)),
-        *(tested if verdict.part != "validation" else ()),
-        (f"{verdict.objective} {PART_WORDS['validation']}, fresh seeds", *(f"{side.validation:.4g}" for side in both)),
-        *((name, *(f"{side.metrics[name]:.4g}" for side in both)) for name in known),
-    ]

@@ -7,7 +7,7 @@ from math import inf
 from pathlib import Path
 from typing import Any
 
-from autoopt.config import FROM, Tree, compose, seconds
+from autoopt.config import FROM, Tree, asked_for, compose, seconds
 from autoopt.errors import BadInput
 from autoopt.executor import Executor
 from autoopt.executor.resources import Limits
@@ -79,7 +79,7 @@ class Warm:
         space = self.space
         locked = self.folder.locked
         settled = recall(space, locked) if locked else preflight(space, self.runner, self.advised, self.baseline)
-        announce(settled, self.facts, self.runner.screen)
+        announce(settled, self.tree, self.facts, self.runner.screen)
         self.runner.screen.say(f"baseline: {described(self, settled.space)}")
         self.folder.settle(settled, self.facts)
         return settled
@@ -150,8 +150,8 @@ def tell_changed_code(folder: Folder, facts: dict[str, Any], screen: Screen) -> 
         screen.say(f"{words}; trials before and after may not be comparable; name= begins another study")
 
 
-def announce(settled: Settled, facts: dict[str, Any], screen: Screen) -> None:
-    """Print the objective, the part that the verdict compares on, and the techniques that were left out or are broken."""
+def announce(settled: Settled, tree: Tree, facts: dict[str, Any], screen: Screen) -> None:
+    """Print the objective, the part that the verdict compares on, and the techniques that were named but left out, or are broken."""
     first, space = settled.goal.first, settled.space
     screen.say(f"objective: {first.direction} {first.name}")
     if settled.untested:
@@ -161,8 +161,9 @@ def announce(settled: Settled, facts: dict[str, Any], screen: Screen) -> None:
     elif settled.part == "validation":
         missing = "" if settled.untested else f"the test part {f'does not measure {first.name}' if facts['test'] else 'is missing'}: "
         screen.say(f"{missing}the verdict compares on the validation part, which also chooses the winner")
-    if dropped := [key for key in space.dropped if key not in space.broken]:
-        screen.say(f"left out: {', '.join(dropped)} (autoopt plan says why)")
+    for key in space.dropped:
+        if key not in space.broken and asked_for(tree, key):
+            screen.say(f"left out: {key}: {space.dropped[key]}")
     for key in sorted(space.broken):
         screen.say(f"quarantined: {key}: {space.dropped[key]}")
 

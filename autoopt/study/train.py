@@ -8,6 +8,7 @@ from autoopt.config import Tree
 from autoopt.errors import NotConcluded
 from autoopt.executor import Executor
 from autoopt.orders import Measure, Order, Outcome, Train
+from autoopt.report.numbers import number
 from autoopt.report.sentence import PART_WORDS
 from autoopt.study.conclusion import Conclusion
 from autoopt.study.export import Advice, export
@@ -34,7 +35,7 @@ class Trained:
 
     @property
     def note(self) -> str:
-        return f"{self.objective} {self.score:.4f} {PART_WORDS[self.part]}."
+        return f"{self.objective} {number(self.score)} {PART_WORDS[self.part]}."
 
     def conclusion(self) -> Conclusion:
         """What its run in MLflow tells of it: the score on the test part has a name of its own there."""

@@ -35,7 +35,7 @@ from autoopt.tracking.spool import (
     unwritten,
 )
 
-__all__ = ["Records", "Tracker", "end_runs", "experiment_name", "store_uri", "ui"]
+__all__ = ["Records", "Tracker", "end_runs", "experiment_name", "store_uri", "ui", "write_spool"]
 
 Attributes = Mapping[str, object]
 Metrics = Mapping[str, float]
@@ -101,7 +101,7 @@ class Records:
 
         Args:
             data: the `name` of the examples and a `digest` of them, which MLflow shows as the run's dataset.
-            view: the arguments of the leaderboard (`autoopt.tracking.view.leaderboard`); a training has none.
+            view: the arguments of the leaderboard (`autoopt.tracking.view.leaderboard_view`); a training has none.
         """
         self._put(PARENT, time=time, name=name, status="RUNNING", params=params, tags=tags, data=data or {}, view=view or {})
 
@@ -128,8 +128,10 @@ class Records:
         """Set the text (Markdown) that the study's page shows."""
         self._put(PARENT, tags={"mlflow.note.content": text})
 
-    def conclude(self, status: str, metrics: Metrics, tags: Attributes, params: Attributes | None = None) -> None:
-        self._put(PARENT, status=status, metrics=metrics, tags=tags, params=params or {})
+    def conclude(
+        self, status: str, metrics: Metrics, tags: Attributes, params: Attributes | None = None, time: float | None = None
+    ) -> None:
+        self._put(PARENT, time=time, status=status, metrics=metrics, tags=tags, params=params or {})
 
     def model(self, folder: Path) -> None:
         """Log an exported folder as the trained model of the study's own run; it has to exist until it is written."""
@@ -185,6 +187,15 @@ def start_writer(folder: Path, environment: Mapping[str, str], *options: str) ->
         return subprocess.Popen(
             command, env={**os.environ, **environment}, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
         )
+
+
+def write_spool(folder: Path, target: Destination) -> str:
+    """Write a spool that was ended to MLflow, however long it takes, and return what went wrong; empty if all is written."""
+    start_writer(folder, {"MLFLOW_TRACKING_URI": target.uri}).wait()
+    if not (behind := unwritten(folder, target)):
+        return ""
+    said = [line for line in (folder / LOG).read_text(errors="replace").splitlines() if line][:-1]  # without the number of records
+    return f"{behind} records; {said[-1] if said else 'the writer ended'}"
 
 
 def end_runs(folder: Path) -> None:

@@ -59,8 +59,13 @@ class Destination:
     def header(self) -> dict[str, str | None]:
         return asdict(self) | {"uri": None if secrets(self.uri) else self.uri}
 
+    @property
+    def shown(self) -> str:
+        """The address without its credentials."""
+        return redacted(self.uri, secrets(self.uri))
+
     def label(self) -> str:
-        return f"{redacted(self.uri, secrets(self.uri))} {self.experiment}"
+        return f"{self.shown} {self.experiment}"
 
 
 def target(folder: Path) -> Destination:

@@ -39,7 +39,7 @@ def described(note: str, study: str, link: str) -> str:
     return f"{note or NOTE} [Leaderboard of {study}]({link})"
 
 
-def leaderboard(name: str, objective: str, direction: str, searched: Sequence[str], runs: str) -> dict[str, Any]:
+def leaderboard_view(name: str, objective: str, direction: str, searched: Sequence[str], runs: str) -> dict[str, Any]:
     """The view of a study's search: its trials, the best first, and charts of them.
 
     Args:

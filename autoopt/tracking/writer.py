@@ -24,7 +24,7 @@ from autoopt.errors import causes
 from autoopt.tracking.gather import NAME_SIZE, RunUpdate, gather, legal
 from autoopt.tracking.model import log_model
 from autoopt.tracking.spool import BLOCK, PARENT, SPOOL, SQLITE, Destination, State, address_of, read_lines, sqlite_file
-from autoopt.tracking.view import VIEW_KEY, described, leaderboard, runs_page, view_name
+from autoopt.tracking.view import VIEW_KEY, described, leaderboard_view, runs_page, view_name
 
 logger = logging.getLogger(__package__)
 T = TypeVar("T")
@@ -182,7 +182,7 @@ class SpoolWriter:
     def _save_view(self, run_id: str, view: dict[str, Any], time: int) -> None:
         """Save the study's leaderboard with the experiment, and link it in the experiment's description."""
         key = view_name(self._target.spool)
-        saved = leaderboard(**view, runs=f"tags.`mlflow.parentRunId` = '{run_id}'") | {"createdAt": time, "updatedAt": time}
+        saved = leaderboard_view(**view, runs=f"tags.`mlflow.parentRunId` = '{run_id}'") | {"createdAt": time, "updatedAt": time}
         self._call(self._client.set_experiment_tag, self._experiment, VIEW_KEY.format(key), json.dumps(saved))
         note = self._call(self._client.get_experiment, self._experiment).tags.get(NOTE_TAG, "")
         more = described(note, view["name"], f"#{runs_page(self._experiment, key)}")
