@@ -9,6 +9,7 @@ from typing import Any
 import lightning.pytorch as L
 import pandas
 import torch
+from plotly.graph_objects import Figure
 from torch import nn
 from torch.utils.data import DataLoader, Dataset
 
@@ -22,15 +23,16 @@ from autoopt.module.build import apply_to, prepare_model
 from autoopt.module.chosen import Chosen
 from autoopt.module.own_callbacks import callbacks_of
 from autoopt.recipe import Recipe
-from autoopt.report import page
 from autoopt.report.comparison import comparison_records
+from autoopt.report.figures import best_figures, figure_of
 from autoopt.report.frame import table_of
+from autoopt.report.notebook import verdict_html
 from autoopt.report.sentence import conclusion
 from autoopt.report.terminal import closing
 from autoopt.space import Space
 from autoopt.study import search as study
 from autoopt.study import train as training
-from autoopt.study.stored import recipe_overrides
+from autoopt.study.stored import Stored, open_stored, recipe_overrides
 from autoopt.study.verdict import Verdict
 from autoopt.terminal import Progress
 
@@ -60,8 +62,21 @@ class Searched(Verdict):
         """The verdict in one sentence."""
         return conclusion(self)
 
+    def plot(self, name: str) -> Figure:
+        """A figure of the study: `ablation`, `history`, `seeds`, `importance`, `curves`, `choices`, `slices` or `front`.
+
+        Raises:
+            BadInput: there is no such figure, or the study has nothing to show in it.
+        """
+        return figure_of(self._stored, name)
+
     def _repr_html_(self) -> str:
-        return page.verdict_table(self)
+        return verdict_html(self, best_figures(self._stored))
+
+    @property
+    def _stored(self) -> Stored:
+        path = Path(self.folder)
+        return open_stored(path.name, str(path.parent))
 
 
 def search(

@@ -16,6 +16,7 @@ COMMANDS = {
     "export": "write a trained model as safetensors and ONNX",
     "list": "list the studies here, with state, trials and gain",
     "show": "show a study's verdict, or one of its trials",
+    "report": "write the figures and the verdict of a study as one HTML file",
     "reproduce": "train a trial again: the same to the last bit, or the differences that explain it",
     "plugins": "list, describe and check the installed techniques",
     "ui": "serve the MLflow pages of the runs",

@@ -100,6 +100,17 @@ class Checkpoint(Order):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Serve(Order):
+    """Make an exported folder an MLflow model.
+
+    Args:
+        folder: the exported folder, as the store names it (`best`).
+    """
+
+    folder: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class Graph(Order):
     """Write an exported model as an ONNX graph.
 
@@ -110,7 +121,7 @@ class Graph(Order):
     folder: str
 
 
-ORDERS: Mapping[str, type[Order]] = {kind.__name__: kind for kind in (TryOut, Train, Measure, Compress, Checkpoint, Graph)}
+ORDERS: Mapping[str, type[Order]] = {kind.__name__: kind for kind in (TryOut, Train, Measure, Compress, Checkpoint, Graph, Serve)}
 
 
 def from_json(data: Mapping[str, Any]) -> Order:

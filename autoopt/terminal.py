@@ -1,51 +1,69 @@
-"""The progress of a search: a live line on a terminal, plain lines elsewhere."""
+"""The progress of a search: a line for each trial and, on a terminal, a bar below them."""
 
-import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
-from rich.console import Console
-from rich.live import Live
+from rich.console import Console, RenderableType
+from rich.progress import BarColumn, MofNCompleteColumn, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.progress import Progress as Bars
 from rich.text import Text
 
 from autoopt.goal import Goal
-from autoopt.report.terminal import duration
-from autoopt.study.explore import BASELINE
-from autoopt.study.record import Record
+from autoopt.report.numbers import duration, number
+from autoopt.report.terminal import console
+from autoopt.study.record import BASELINE, Record
 from autoopt.study.runner import Result
 from autoopt.study.stages import SEARCH, Stage
 
+WARMING = "loading torch, Lightning and the data"
+STOPPING = "Ctrl-C stops it, the same command resumes"
+
+
+class Bar(Bars):
+    """The bar of the running stage, and a line of text below it."""
+
+    def __init__(self, screen: Console, detail: Callable[[], str], left: Callable[[], str]):
+        columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(bar_width=None), MofNCompleteColumn(), TimeElapsedColumn())
+        self.detail, self.left = detail, left
+        super().__init__(*columns, TextColumn("{task.fields[left]}"), console=screen, refresh_per_second=4, transient=True, expand=True)
+        self.task = self.add_task("warming up", total=None, left="")
+
+    def get_renderables(self) -> Iterable[RenderableType]:
+        if self.tasks:
+            self.tasks[0].fields["left"] = self.left()
+        yield self.make_tasks_table(self.tasks)
+        yield Text(self.detail(), style="dim")
+
 
 class Progress:
-    """Shows the running stage: its counts, the best score so far against the baseline, and the time left."""
+    """Shows the running stage: its trials, the best score so far against the baseline, and the time left."""
 
     def __init__(self, quiet: bool = False):
-        self.console = Console(file=sys.stdout, highlight=False, soft_wrap=True, quiet=quiet, width=None if sys.stdout.isatty() else 120)
+        self.console = console(quiet)
         self.goal: Goal | None = None
         self.clock: Callable[[], float] = lambda: 0.0
         self.baseline: float | None = None
         self.best: tuple[float, str] | None = None
         self.current: Stage | None = None
         self.total, self.done, self.before, self.live_trials, self.began = 0, 0, 0, 0, 0.0
-        self.live = (
-            Live(console=self.console, get_renderable=self.line, refresh_per_second=4, transient=True) if self.console.is_terminal else None
-        )
+        self.bar = Bar(self.console, self.detail, self.left) if self.console.is_terminal and not quiet else None
 
     def __enter__(self) -> "Progress":
-        if self.live:
-            self.live.start()
+        if self.bar:
+            self.bar.start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self.live:
-            self.live.stop()
+        if self.bar:
+            self.bar.stop()
 
     def say(self, text: object) -> None:
-        self.console.print(text, markup=False)
+        self.console.print(text)
 
     def stage(self, stage: Stage, total: int, done: int) -> None:
         self.current, self.total, self.done, self.before, self.began = stage, total, done, done, self.clock()
-        if not self.live and total > done:
+        if total > done:
             self.say(f"{stage.about}: {total - done} to go" + (f", {done} done before" if done else ""))
+        self._draw()
 
     def earlier(self, records: Sequence[Record]) -> None:
         """Take in the trials of earlier sessions."""
@@ -62,8 +80,9 @@ class Progress:
             self.note(key, result.state, result.score)
         if result.problem and stage.stored:
             self.say(f"  {stage.name} {key} failed ({result.problem.reason}): {result.problem.line}")
-        elif not self.live and stage.shown:
+        elif stage.shown:
             self.say(f"  {self.done}/{self.total}  {self.described(result)}")
+        self._draw()
 
     def note(self, key: str, state: str, score: float | None) -> None:
         """Remember the baseline and the best."""
@@ -75,19 +94,29 @@ class Progress:
             self.best = (score, key)
 
     def described(self, result: Result) -> str:
-        score = f"{self.goal.first.name} {result.score:.4f}" if result.score is not None and self.goal else ""
+        score = f"{self.goal.first.name} {number(result.score)}" if result.score is not None and self.goal else ""
         ended = " (stopped early)" if result.state == "stopped" else ""
         return f"{result.job.key:>3}  {score}{ended}  {result.job.recipe.title()}  {duration(result.seconds)}"
 
-    def line(self) -> Text:
+    def detail(self) -> str:
+        """What stands below the bar: the trials that run, the best so far, and how to stop."""
         if self.current is None:
-            return Text("loading torch, Lightning and the data", style="dim")
-        parts = [f"{self.current.name} {self.done}/{self.total}", f"{self.live_trials} running"]
+            return WARMING
+        parts = [f"{self.live_trials} running"]
         if self.best and self.goal:
-            first = self.goal.first
-            gain = "" if self.baseline is None else f" ({first.gain(self.best[0], self.baseline):+.4f} over the baseline)"
-            parts.append(f"best {first.name} {self.best[0]:.4f} in trial {self.best[1]}{gain}")
+            first, (score, key) = self.goal.first, self.best
+            parts.append(f"best {first.name} {number(score)} in trial {key}")
+            if self.baseline is not None:
+                parts.append(f"baseline {number(self.baseline, score)} ({number(first.gain(score, self.baseline), score, sign='+')})")
+        return " · ".join([*parts, STOPPING])
+
+    def left(self) -> str:
+        """The time that the stage still takes at the rate of its trials so far."""
         fresh = self.done - self.before
-        if fresh and self.total:
-            parts.append(f"{duration((self.clock() - self.began) / fresh * (self.total - self.done))} left")
-        return Text(" · ".join([*parts, "Ctrl-C stops it, the same command resumes"]), style="dim", no_wrap=True, overflow="ellipsis")
+        if not fresh or self.done >= self.total:
+            return ""
+        return f"{duration((self.clock() - self.began) / fresh * (self.total - self.done))} left"
+
+    def _draw(self) -> None:
+        if self.bar and self.current:
+            self.bar.update(self.bar.task, description=self.current.name, total=self.total, completed=self.done)

@@ -7,11 +7,12 @@ import pytest
 import yaml
 
 from autoopt.recipe import Recipe
-from autoopt.report import page
 from autoopt.report.differences import recipe_differences
+from autoopt.report.notebook import verdict_html
+from autoopt.report.numbers import duration
 from autoopt.report.reasons import ablation_rows, ablation_title, reasons
 from autoopt.report.sentence import compared, conclusion
-from autoopt.report.terminal import changes, closing, duration, plain_text
+from autoopt.report.terminal import changes, closing, plain_text
 from autoopt.slots import SLOTS
 from autoopt.study.verdict import (
     Ablation,
@@ -257,7 +258,7 @@ def test_the_closing_of_a_winner():
     assert ours[2:] == ["0.500", "1.250", "12,345", "sgd cosine"]
     assert (blank, sentence, what) == ("", conclusion(given), compared(given))
     assert counts == "5 trials complete, 3 stopped early, 2 failed (2 lost); 12 trainings, 1:01 of trial time."
-    assert where == "best/ holds the winner: autoopt-runs/s/best   all figures: autoopt-runs/s/verdict.yaml"
+    assert where == "best/ holds the winner: autoopt-runs/s/best   all figures: autoopt-runs/s/report.html"
     assert more == "autoopt show s lists the trials, autoopt ui s shows them in MLflow."
 
 
@@ -324,7 +325,7 @@ def test_what_each_change_gives_is_a_table():
     )
     lines = plain_text(changes(given, ABLATION)).splitlines()
     assert lines[2].split() == ["optimizer", "sgd", "+0.1000", "±", "0.0200", "+0.2000", "±", "0.1000", "+8", "%"]
-    shown = page.verdict_table(given)
+    shown = verdict_html(given)
     assert "<td>+0.1000 ± 0.0200</td>" in shown and "<p>No gain could be shown for augmentation mixup and batches.size.</p>" in shown
 
 
@@ -412,7 +413,7 @@ def test_the_closing_names_a_study_of_another_root_as_the_commands_take_it():
 
 
 def test_a_page_escapes_what_it_shows():
-    shown = page.verdict_table(verdict(study="<s>", winner=side("7", 0.8, "<b>")))
+    shown = verdict_html(verdict(study="<s>", winner=side("7", 0.8, "<b>")))
     assert "&lt;s&gt;" in shown and "&lt;b&gt;" in shown and "<b>&lt;s&gt;</b>" in shown
     assert "val_accuracy on the test split" in shown and "0.8000" in shown
 

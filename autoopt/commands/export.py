@@ -1,5 +1,6 @@
 """`autoopt export`"""
 
+import os
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -7,22 +8,28 @@ from pathlib import Path
 from autoopt.commands.words import read_words, study_named
 from autoopt.deployment.card import KNOWN, read_card
 from autoopt.errors import BadInput, StoreFault
+from autoopt.report.numbers import number
 from autoopt.store import Store
 from autoopt.study.export import Advice, export
 from autoopt.study.journal_file import StoreError
 from autoopt.study.stored import Stored
+from autoopt.tracking import experiment_name, store_uri
+from autoopt.tracking.__main__ import MLFLOW
 
-HELP = """Usage: autoopt export NAME [TRIAL] [to=DIR] [root=DIR] [trust=module:object,…]
+HELP = """Usage: autoopt export NAME [TRIAL] [--register MODEL] [to=DIR] [root=DIR] [tracking.uri=URI] [trust=module:object,…]
 
 Writes a trained model for deployment: model.safetensors, model.json, recipe.yaml, a README with the lines that load it,
 model.ckpt of a LightningModule, and model.onnx, checked against the torch model. The model is the study's best, or a trial
 whose weights were kept: a compressed model of the Pareto front (compress-3), or a training of the final comparison (17-final-0).
-DIR is by default best/ or export/TRIAL/ in the study's folder. model.ckpt and model.onnx of a model of your own are written
-if trust= names its code."""
+DIR is by default best/ or export/TRIAL/ in the study's folder. model.ckpt, model.onnx and MLmodel of a model of your own are
+written if trust= names its code. MLmodel makes the folder an MLflow model: mlflow models serve -m DIR --env-manager local
+serves it; --register adds it to MLflow's registry, in the study's store, as the next version of MODEL."""
+FORMS = (("model.ckpt", "checked against the torch model"), ("model.onnx", "checked against the torch model"), ("MLmodel", "for MLflow"))
 
 
 def run(arguments: Sequence[str]) -> int:
-    parsed = read_words(arguments, "export", HELP, most=2, known=("root", "to", "trust"))
+    arguments, model = taken(arguments, "--register")
+    parsed = read_words(arguments, "export", HELP, most=2, known=("root", "to", "trust", "tracking.uri"))
     if parsed is None:
         return 0
     words, settings = parsed
@@ -31,17 +38,43 @@ def run(arguments: Sequence[str]) -> int:
         check_free(Path(settings["to"]))
     folder = Path(settings["to"]) if "to" in settings else study.path / ("/".join(["export", *words[1:]]) if words[1:] else "best")
     written(study, words[1] if words[1:] else None, folder)
+    os.environ.update({name: value for name, value in MLFLOW.items() if name not in os.environ})
     from autoopt.deployment.checkpoint import write_checkpoint  # imports torch, which takes seconds: bad input is reported before
     from autoopt.deployment.load import write_onnx
+    from autoopt.deployment.served import write_served
+    from autoopt.tracking.register import register
 
     print(f"{folder} holds model.safetensors, model.json and recipe.yaml")
-    for name, form in (("model.ckpt", write_checkpoint), ("model.onnx", write_onnx)):
+    for (name, about), form in zip(FORMS, (write_checkpoint, write_onnx, write_served), strict=True):
         try:
             if form(folder) is not None:
-                print(f"and {name}, checked against the torch model")
+                print(f"and {name}, {about}")
         except BadInput as error:
             print(f"but no {name}: {error}")
+    if model is not None:
+        node = study.config["tracking"]
+        uri = store_uri(settings.get("tracking.uri", node["uri"]))
+        number = register(uri, experiment_name(node["experiment"], study.name), folder, model)
+        print(f"registered as version {number} of {model}: mlflow models serve -m models:/{model}/{number} --env-manager local")
     return 0
+
+
+def taken(arguments: Sequence[str], option: str) -> tuple[list[str], str | None]:
+    """The arguments without an option, and its value: `--option VALUE` or `--option=VALUE`.
+
+    Raises:
+        BadInput: it has no value.
+    """
+    rest, value = list[str](), None
+    words = iter(arguments)
+    for word in words:
+        if word.partition("=")[0] == option:
+            value = word.partition("=")[2] or next(words, "")
+            if not value or value.startswith("-"):
+                raise BadInput(f"{option}: name the model, such as {option} my-model")
+        else:
+            rest.append(word)
+    return rest, value
 
 
 def check_free(folder: Path) -> None:
@@ -73,6 +106,6 @@ def written(study: Stored, key: str | None, folder: Path) -> None:
         weights = Store(study.path).intact_weights(key)
     except StoreFault as error:
         raise BadInput(f"{error}; autoopt train recipe={study.name}/{key} trains it again") from error
-    summary = f"Trial {key} of {study.name}: {card['objective']} {record.score:.4f} on validation."
+    summary = f"Trial {key} of {study.name}: {card['objective']} {number(record.score or 0.0)} on validation."
     advice = Advice(f"{study.name}/{key}", summary, card["objective"], record.score or 0.0)
     export(folder, record.point, weights, {name: card[name] for name in KNOWN}, advice)

@@ -2,50 +2,72 @@
 
 import sys
 from collections.abc import Sequence
+from math import inf
+from typing import Any
 
-from rich.console import Console
-from rich.table import Table
-
-from autoopt.commands.words import read_words
+from autoopt.commands.words import json_text, read_words, seen
 from autoopt.errors import BadInput
+from autoopt.report.leaderboard import leaderboard
+from autoopt.report.numbers import number, with_interval
+from autoopt.report.terminal import console, table_of_rows
 from autoopt.study.journal_file import StoreError
 from autoopt.study.stored import ROOT, Stored, names, open_stored
 
-HELP = """Usage: autoopt list [root=DIR]
+HELP = """Usage: autoopt list [--json] [root=DIR]
 
-Lists the studies in DIR (by default autoopt-runs) with state, trials and gain; a training has only a state."""
+Lists the studies in DIR (by default autoopt-runs), the latest first: when they last changed, their state (running, interrupted,
+concluded; a training is trained), the trials, the objective, the best score so far or the winner's, its gain over the baseline with the
+95 % interval, and the hours that they ran. --json prints the same for programs."""
 
 
 def run(arguments: Sequence[str]) -> int:
-    parsed = read_words(arguments, "list", HELP, most=0)
+    parsed = read_words(arguments, "list", HELP, most=0, flags=("--json",))
     if parsed is None:
         return 0
     root = parsed[1].get("root")
     studies, spoilt = [], []
     for name in names(root):
         try:
-            studies.append(study_row(open_stored(name, root)))
+            studies.append(study_facts(seen(open_stored(name, root))))
         except (BadInput, StoreError) as error:
             spoilt.append(str(error))
-    if not studies and not spoilt:
+    studies.sort(key=lambda facts: facts["changed"], reverse=True)
+    if "--json" in parsed[1]:
+        print(json_text(studies))
+    elif studies:
+        header = ("study", "date", "state", "trials", "hours", "best", "gain, 95 %")
+        console().print(table_of_rows([header, *map(study_row, studies)], left=("date", "state", "best", "gain, 95 %")))
+    elif not spoilt:
         print(f"No studies in {root or ROOT}/. Begin one: autoopt search data=digits")
-        return 0
-    table = Table(box=None, pad_edge=False)
-    for column in ("study", "state", "trials", "objective", "baseline", "winner", "gain, 95 % interval"):
-        table.add_column(column)
-    for row in studies:
-        table.add_row(*row)
-    Console(width=1000, soft_wrap=True).print(table)  # people copy names, so they are not cut off
     for problem in spoilt:
         print(f"autoopt: {problem}", file=sys.stderr)
     return 2 if spoilt else 0
 
 
-def study_row(study: Stored) -> list[str]:
-    trials = f"{len(study.records['search'])}/{study.config['study']['trials']}" if study.searched else ""
-    if (verdict := study.verdict) is None:
-        return [study.name, study.state, trials, "", "", "", ""]
-    low, high = verdict.interval
-    gain = f"{verdict.gain:+.4f} ({low:+.4f} to {high:+.4f})"
-    scores = (f"{side.score:.4f}" for side in (verdict.baseline, verdict.winner))
-    return [study.name, study.state, trials, verdict.objective, *scores, gain]
+def study_facts(study: Stored) -> dict[str, Any]:
+    """A study for programs: its verdict where it is concluded, else its best trial so far."""
+    facts = {"study": study.name, "changed": study.changed.isoformat(timespec="seconds"), "state": study.state}
+    if not study.searched:
+        return facts
+    verdict, records = study.verdict, [record for stage in study.records.values() for record in stage]
+    best = next((place for place in leaderboard(study) if place.rank == 1), None)
+    return {
+        **facts,
+        "trials": len(study.records["search"]),
+        "of": study.config["study"]["trials"],
+        "objective": study.goal.first.name,
+        "best": verdict.winner.score if verdict else best and best.record.score,
+        "gain": verdict.gain if verdict else best and best.gain,
+        "interval": list(verdict.interval) if verdict else None,
+        "hours": round(max((r.elapsed for r in records), default=0.0) / 3600, 4),
+    }
+
+
+def study_row(facts: dict[str, Any]) -> tuple[str, ...]:
+    row = (facts["study"], facts["changed"].partition("T")[0], facts["state"])
+    if "trials" not in facts:
+        return (*row, "", "", "", "")
+    best, gain = facts["best"], facts["gain"]
+    score = "" if best is None else f"{facts['objective']} {number(best)}"
+    known = "" if gain is None else with_interval(gain, facts["interval"] or (-inf, inf), "+")
+    return (*row, f"{facts['trials']}/{facts['of']}", f"{facts['hours']:.2f}", score, known)

@@ -10,7 +10,7 @@ from autoopt import grammar
 from autoopt.commands.options import read_options
 from autoopt.config import SEARCHED
 from autoopt.domain import Choice, Range
-from autoopt.report.terminal import duration
+from autoopt.report.numbers import duration
 from autoopt.slots import SLOTS
 from autoopt.space import Domain, Option, Pin, Space
 from autoopt.study.ablation import trainings_for

@@ -1,73 +1,125 @@
 """`autoopt show`"""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import yaml
+from rich.table import Table
 
-from autoopt.commands.words import read_words, study_named
-from autoopt.recipe import Recipe
+from autoopt.commands.words import json_text, read_words, study_named
+from autoopt.config import asked_for
+from autoopt.report.leaderboard import leaderboard, leaderboard_records, leaderboard_rows, place_of
+from autoopt.report.numbers import duration, number
 from autoopt.report.reasons import ablation_title, reasons
-from autoopt.report.sentence import conclusion
-from autoopt.report.terminal import changes, compared_options, plain_text
+from autoopt.report.sentence import conclusion, unfinished
+from autoopt.report.sparkline import sparkline
+from autoopt.report.terminal import changes, compared_options, console, table_of_rows
 from autoopt.study.record import Record
 from autoopt.study.stored import Stored
 from autoopt.study.verdict import Verdict
 
-HELP = """Usage: autoopt show NAME [TRIAL] [root=DIR]
+HELP = """Usage: autoopt show NAME [TRIAL] [--json] [root=DIR]
 
-Shows a study's verdict and its trials, the best first; with TRIAL, its recipe, its metrics by epoch and how it ended."""
+Shows a study's verdict and its trials, the best first; with TRIAL, how it ended, its metrics by epoch and its recipe.
+--json prints the same for programs."""
 
 
 def run(arguments: Sequence[str]) -> int:
-    parsed = read_words(arguments, "show", HELP, most=2)
+    parsed = read_words(arguments, "show", HELP, most=2, flags=("--json",))
     if parsed is None:
         return 0
     study, trial = study_named(parsed, "show"), parsed[0][1:]
-    print(trial_text(study.record(*trial)) if trial else study_text(study))
+    record = study.record(*trial) if trial else None
+    if "--json" in parsed[1]:
+        print(json_text(trial_tree(record) if record else study_tree(study)))
+        return 0
+    screen = console()
+    for part in trial_card(study, record) if record else study_lines(study):
+        screen.print(part)
     return 0
 
 
-def study_text(study: Stored) -> str:
-    verdict, records = study.verdict, study.records["search"]
-    head = conclusion(verdict) if verdict else unfinished(study)
-    sign = 1 if study.direction == "minimize" else -1
-    scored = sorted((r for r in records if r.score is not None), key=lambda r: sign * (r.score or 0.0))
-    rows = "\n".join(trial_line(r) for r in [*scored, *(r for r in records if r.score is None)])
-    dropped = "".join(f"\nleft out  {key}: {reason}" for key, reason in (verdict.dropped if verdict else {}).items())
-    return f"{study.name}\n{head}\n{explained(verdict) if verdict else ''}\n{rows}{dropped}\n\nfolder  {study.path}"
-
-
-def explained(verdict: Verdict) -> str:
-    """Why the winner won, with a line end after each line."""
-    ablation = verdict.ablation
-    options = [part if isinstance(part, str) else plain_text(part) for part in compared_options(verdict)]
-    table = [f"\n{ablation_title(verdict, ablation)}\n{plain_text(changes(verdict, ablation))}\n"] if ablation else []
-    return "".join(f"{line}\n" for line in (*options, *table, *reasons(verdict)))
-
-
-def unfinished(study: Stored) -> str:
+def study_tree(study: Stored) -> dict[str, Any]:
+    """A study for programs."""
+    verdict = study.verdict
+    about = {"study": study.name, "state": study.state, "folder": str(study.path)}
     if not study.searched:
-        return f"A training, not a search: {'best/ holds the trained model' if study.state == 'trained' else 'it has not ended'}."
-    return f"Not concluded yet: {len(study.records['search'])} of {study.config['study']['trials']} trials."
+        return about
+    goal = {"objectives": {objective.name: objective.direction for objective in study.goal.objectives}}
+    told = {"conclusion": conclusion(verdict), "verdict": verdict.tree()} if verdict else {}
+    return {**about, **goal, **told, "trials": leaderboard_records(leaderboard(study))}
 
 
-def trial_line(record: Record) -> str:
-    score = f"{record.score:.4f}" if record.score is not None else "      "
-    ended = f"{record.state}{f' ({record.reason}: {record.detail})' if record.reason else ''}"
-    return f"{record.key:>5}  {score}  {ended:<9} {Recipe(record.recipe).title()}"
+def study_lines(study: Stored) -> Iterator[str | Table]:
+    """The verdict, why the winner won, and the trials."""
+    verdict = study.verdict
+    yield study.name
+    yield conclusion(verdict) if verdict else unfinished(study)
+    if verdict:
+        yield ""
+        yield from explained(verdict)
+    if study.records["search"]:
+        yield ""
+        yield table_of_rows(leaderboard_rows(study, leaderboard(study)), left=("state", "recipe"))
+    for key, reason in (verdict.dropped if verdict else {}).items():
+        if asked_for(study.config, key):
+            yield f"left out: {key}: {reason}"
+    yield ""
+    yield f"folder: {study.path}"
 
 
-def trial_text(record: Record) -> str:
-    shown = {
+def explained(verdict: Verdict) -> Iterator[str | Table]:
+    """Why the winner won."""
+    yield from compared_options(verdict)
+    if verdict.ablation:
+        yield ablation_title(verdict, verdict.ablation)
+        yield changes(verdict, verdict.ablation)
+        yield ""
+    yield from reasons(verdict)
+
+
+def trial_card(study: Stored, record: Record) -> Iterator[str | Table]:
+    """A trial: how it ended, its curves and its recipe."""
+    place = place_of(study, record)
+    score = "" if record.score is None else f"{study.goal.first.name} {number(record.score)}"
+    gain = "" if place.gain is None else f"gain {number(place.gain, sign='+')}"
+    rank = "" if place.rank is None else f"rank {place.rank}"
+    yield f"{study.name}/{record.key}: {record.point.title()}"
+    head = [record.stage, place.ended, rank, score, gain, f"{record.epochs} epochs", duration(record.seconds), f"seed {record.seed}"]
+    yield ", ".join(part for part in head if part)
+    if record.reason:
+        yield f"{record.reason}: {record.detail}"
+    if record.origin:
+        yield f"taken over from {record.origin}"
+    yield ""
+    yield table_of_rows(list(curve_rows(record)), left=("by epoch",))
+    yield ""
+    yield yaml.safe_dump(dict(record.recipe), sort_keys=False).rstrip()
+
+
+def curve_rows(record: Record) -> Iterator[tuple[str, ...]]:
+    """A row for each metric: its first, its best epochs' and its last value with its curve; then those that only the end has."""
+    yield "metric", "first", "last", "by epoch"
+    for name in record.curves:
+        if name != "epoch" and (values := list(record.curve(name).values())):
+            yield name, number(values[0], values[-1]), number(values[-1], values[0]), sparkline(values)
+    for name, value in record.metrics.items():
+        if name not in record.curves:
+            yield name, "", number(value), ""
+
+
+def trial_tree(record: Record) -> dict[str, Any]:
+    """A trial for programs."""
+    return {
         "trial": record.key,
         "stage": record.stage,
         "state": record.state,
-        **({"reason": record.reason, "detail": record.detail} if record.reason else {}),
+        "reason": record.reason,
+        "detail": record.detail,
         "score": record.score,
         "seed": record.seed,
-        "seconds": round(record.seconds, 2),
+        "seconds": record.seconds,
         "metrics": dict(record.metrics),
-        "epochs": record.curves,
+        "epochs": dict(record.curves),
         "recipe": dict(record.recipe),
     }
-    return yaml.safe_dump(shown, sort_keys=False).rstrip()

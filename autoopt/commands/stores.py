@@ -7,7 +7,6 @@ import sqlite3
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import closing
-from fcntl import LOCK_EX, LOCK_NB, flock
 from importlib.metadata import version
 from pathlib import Path
 from urllib.error import URLError
@@ -18,7 +17,7 @@ from autoopt.commands.installed import Checked
 from autoopt.errors import BadInput
 from autoopt.study.folder import FORMAT, REMEDIES, contents
 from autoopt.study.journal_file import StoreError
-from autoopt.study.stored import ROOT, names, open_stored
+from autoopt.study.stored import ROOT, in_use, names, open_stored
 from autoopt.tracking import store_uri
 from autoopt.tracking.__main__ import MLFLOW
 from autoopt.tracking.spool import SPOOL, SQLITE, redacted, secrets, sqlite_file, target, unwritten
@@ -70,18 +69,6 @@ def check_study(path: Path) -> Iterator[Checked]:
         yield Checked("broken", str(error))
     except Exception as error:
         yield Checked("broken", f"{path.name} cannot be read ({type(error).__name__}: {error}): restore it from a backup, or delete {path}")
-
-
-def in_use(path: Path) -> bool:
-    """Whether a search holds the lock of a study."""
-    try:
-        with (path / "lock").open() as lock:
-            flock(lock, LOCK_EX | LOCK_NB)
-    except BlockingIOError:
-        return True
-    except OSError:
-        return False
-    return False
 
 
 def check_store(given: str | None) -> Checked:

@@ -5,10 +5,13 @@ from collections.abc import Sequence
 from autoopt.commands.words import read_words, study_named
 from autoopt.errors import BadInput
 from autoopt.tracking import experiment_name, store_uri, ui
+from autoopt.tracking.spool import spool_name
+from autoopt.tracking.view import view_name
 
 HELP = """Usage: autoopt ui [NAME] [root=DIR] [port=N] [tracking.uri=URI]
 
-Serves the MLflow pages of the runs, for this machine only, by default on a free port; with NAME, the trials of that study by score."""
+Serves the MLflow pages of the runs, for this machine only, by default on a free port; with NAME, the leaderboard of that
+study and its charts."""
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -19,10 +22,10 @@ def run(arguments: Sequence[str]) -> int:
     port = settings.get("port", "0")
     if not (port.isdigit() and int(port) < 2**16):
         raise BadInput(f"port={port}: expected a number up to {2**16 - 1}")
-    uri, experiment, direction = settings.get("tracking.uri"), None, "maximize"
+    uri, experiment, view = settings.get("tracking.uri"), None, None
     if words:
         study = study_named(parsed, "ui")
         node = study.config["tracking"]
         uri, experiment = uri or node["uri"], experiment_name(node["experiment"], study.name)
-        direction = study.direction
-    return ui(store_uri(uri), port=int(port), experiment=experiment, direction=direction)
+        view = view_name(spool_name(study.path))
+    return ui(store_uri(uri), port=int(port), experiment=experiment, view=view)

@@ -1,16 +1,25 @@
 """The command line of the commands that take no config: words, and a few settings."""
 
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
+from math import isfinite
+from typing import Any
 
 from autoopt.config import allow
 from autoopt.errors import BadInput, nearest
-from autoopt.study.stored import Stored, names, open_stored
+from autoopt.study.stored import Stored, in_use, names, open_stored
+from autoopt.tracking import end_runs
 
 Words = tuple[list[str], dict[str, str]]
 
 
-def read_words(arguments: Sequence[str], command: str, usage: str, most: int = 1, known: Sequence[str] = ("root",)) -> Words | None:
+def read_words(
+    arguments: Sequence[str], command: str, usage: str, most: int = 1, known: Sequence[str] = ("root",), flags: Sequence[str] = ()
+) -> Words | None:
     """The words and the settings of a command that takes no config; None if it printed its help.
+
+    Args:
+        flags: the options, such as `--json`, that it takes; those that are given are among the settings.
 
     Raises:
         BadInput: an option or a setting is unknown, or there are too many words.
@@ -18,17 +27,32 @@ def read_words(arguments: Sequence[str], command: str, usage: str, most: int = 1
     if "-h" in arguments or "--help" in arguments:
         print(usage)
         return None
+    given = {a: "" for a in arguments if a in flags}
+    arguments = [a for a in arguments if a not in flags]
     settings = dict(a.split("=", 1) for a in arguments if "=" in a and not a.startswith("-"))
     words = [a for a in arguments if "=" not in a or a.startswith("-")]
-    if flags := [w for w in words if w.startswith("-")]:
-        raise BadInput(f"{flags[0]}: no such option; autoopt {command} --help lists them")
+    if options := [w for w in words if w.startswith("-")]:
+        raise BadInput(f"{options[0]}: no such option; autoopt {command} --help lists them")
     if unknown := [key for key in settings if key not in known]:
         raise BadInput(f"{command}: no setting named '{unknown[0]}'. {nearest(unknown[0], known)}")
     if "trust" in settings:
         allow(*settings["trust"].split(","))
     if len(words) > most:
         raise BadInput(f"{command}: unexpected argument '{words[most]}'; see autoopt {command} --help")
-    return words, settings
+    return words, settings | given
+
+
+def json_text(tree: Any) -> str:
+    """A tree as JSON, which has no infinite numbers: `null` stands for them."""
+    return json.dumps(finite(tree), indent=2)
+
+
+def finite(tree: Any) -> Any:
+    if isinstance(tree, Mapping):
+        return {key: finite(value) for key, value in tree.items()}
+    if isinstance(tree, list | tuple):
+        return [finite(value) for value in tree]
+    return None if isinstance(tree, float) and not isfinite(tree) else tree
 
 
 def study_named(parsed: Words, command: str) -> Stored:
@@ -40,4 +64,11 @@ def study_named(parsed: Words, command: str) -> Stored:
     words, settings = parsed
     if not words:
         raise BadInput(f"{command}: name a study; known: {', '.join(names(settings.get('root'))) or 'none yet'}")
-    return open_stored(words[0], settings.get("root"))
+    return seen(open_stored(words[0], settings.get("root")))
+
+
+def seen(study: Stored) -> Stored:
+    """The study; MLflow is told if its process died, so that its runs are not running for ever."""
+    if not in_use(study.path):
+        end_runs(study.path)
+    return study

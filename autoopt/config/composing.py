@@ -12,7 +12,7 @@ from omegaconf import MISSING, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from autoopt import grammar
-from autoopt.config.overrides import GROUPS, Overrides, beside, is_constraint, is_preset, option, usual
+from autoopt.config.overrides import GROUPS, Overrides, beside, is_constraint, is_preset, members, option, presets, usual
 from autoopt.config.settings import CONSTRAINTS
 from autoopt.config.tree import FROM, Tree, flat
 from autoopt.domain import Choice
@@ -163,6 +163,13 @@ def all_options(slot: str) -> list[str]:
     """The techniques of `all`: the usual options first, since a slot's first option is the baseline's, then the others."""
     names = [*usual(slot), *available(slot)]
     return [name for name in dict.fromkeys(names) if is_ready(slot, name)]
+
+
+def asked_for(tree: Tree, key: str) -> bool:
+    """Whether a config names a technique, as `slot/name`, itself: not where the techniques of its slot are those of a preset."""
+    slot = key.partition("/")[0]
+    known = [usual(slot), *(all_options(slot) if preset == "all" else members(slot, preset) for preset in presets(slot))]
+    return not any({*tree[slot]} == {*names} for names in known)
 
 
 def is_ready(slot: str, name: str) -> bool:

@@ -1,1 +1,1 @@
-"""A verdict as a sentence, a table and a page."""
+"""A verdict as a sentence, tables, figures and a page."""

@@ -7,6 +7,7 @@ from math import isfinite
 from pathlib import Path
 from typing import Any
 
+from autoopt.report.numbers import number, with_interval
 from autoopt.report.sentence import PART_WORDS
 from autoopt.study.comparison import Comparison, OptionResult
 from autoopt.study.folder import replace_file
@@ -42,12 +43,6 @@ def option_row(row: OptionResult, first: bool) -> tuple[str, ...]:
     return row.option, with_interval(row.mean, row.interval), difference, p, epochs, seconds, failed_text(row), row.trial
 
 
-def with_interval(value: float, interval: tuple[float, float], sign: str = "") -> str:
-    """`0.9532 ± 0.0041`"""
-    low, high = interval
-    return f"{value:{sign}.4f} ± {(high - low) / 2:.4f}" if isfinite(low) else f"{value:{sign}.4f}"
-
-
 def failed_text(row: OptionResult) -> str:
     return f"{row.failed} of {row.trials}"
 
@@ -65,7 +60,7 @@ def tuning_rows(comparison: Comparison) -> TableRows:
 
 
 def score_text(score: float | None) -> str:
-    return DASH if score is None else f"{score:.4f}"
+    return DASH if score is None else number(score)
 
 
 def comparison_lines(comparison: Comparison) -> Iterator[str]:

@@ -1,31 +1,145 @@
-"""The verdict as HTML, for a notebook."""
+"""The report of a study: one HTML file that needs no network."""
 
-import html
-from collections.abc import Sequence
+import secrets
+import shlex
+from collections import Counter
+from collections.abc import Iterator
+from datetime import datetime
+from pathlib import Path
+from typing import Any
 
-from autoopt.report.comparison import comparison_rows, tuning_rows
-from autoopt.report.reasons import ablation_rows, reasons
-from autoopt.report.sentence import PART_WORDS, compared, conclusion
+import yaml
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from plotly.offline import get_plotlyjs
+
+from autoopt.config import as_overrides
+from autoopt.recipe import Recipe
+from autoopt.report.comparison import comparison_lines, comparison_rows, comparison_title, tuning_rows, tuning_title
+from autoopt.report.figures import PLOTS, drawn
+from autoopt.report.front import front_rows
+from autoopt.report.leaderboard import leaderboard, leaderboard_rows
+from autoopt.report.numbers import duration, number, signed_interval
+from autoopt.report.reasons import ablation_rows, ablation_title, reasons
+from autoopt.report.sentence import compared, conclusion, unfinished
+from autoopt.report.sides import side_rows
+from autoopt.report.terminal import spent
+from autoopt.study.folder import reference, replace_file
+from autoopt.study.record import BASELINE, Record
+from autoopt.study.stages import SEARCH
+from autoopt.study.stored import Stored
 from autoopt.study.verdict import Verdict
 
-
-def verdict_table(verdict: Verdict) -> str:
-    """The sentence, baseline and winner side by side, and why the winner won."""
-    sides = {"baseline": verdict.baseline, f"winner (trial {verdict.winner.trial})": verdict.winner}
-    rows = [
-        ("", *sides),
-        ("recipe", *(side.title for side in sides.values())),
-        (f"{verdict.objective} {PART_WORDS[verdict.part]}", *(f"{side.score:.4f}" for side in sides.values())),
-        ("validation, fresh seeds", *(f"{side.validation:.4f}" for side in sides.values())),
-    ]
-    found = verdict.comparison
-    options = [html_table(each(found)) for each in (comparison_rows, tuning_rows)] if found else []
-    words = " ".join((conclusion(verdict), compared(verdict))).rstrip()
-    changes = [html_table(ablation_rows(verdict, verdict.ablation))] if verdict.ablation else []
-    why = "".join(f"<p>{html.escape(reason)}</p>" for reason in reasons(verdict))
-    return f"<p><b>{html.escape(verdict.study)}</b>: {html.escape(words)}</p>{''.join(options)}{html_table(rows)}{''.join(changes)}{why}"
+HERE = Path(__file__).parent
+TEMPLATES = Environment(loader=FileSystemLoader(HERE), autoescape=True, undefined=StrictUndefined, trim_blocks=True)
+NAME = "report.html"
 
 
-def html_table(rows: Sequence[Sequence[str]]) -> str:
-    body = "".join(f"<tr>{''.join(f'<td>{html.escape(cell)}</td>' for cell in cells)}</tr>" for cells in rows)
-    return f"<table>{body}</table>"
+def write_page(study: Stored, path: Path) -> None:
+    """Write the report of a study, concluded or not.
+
+    Raises:
+        StoreError: the file cannot be written.
+    """
+    replace_file(path, page_of(study))
+
+
+def page_of(study: Stored) -> str:
+    """The report as HTML; everything that comes from the study is escaped."""
+    figures = {name: figure for name, plot in PLOTS.items() if (figure := drawn(study, plot)) is not None}
+    return TEMPLATES.get_template("page.html").render(
+        name=study.name,
+        date=datetime.now().astimezone().strftime("%-d %B %Y, %H:%M"),
+        nonce=secrets.token_urlsafe(),
+        style=(HERE / "page.css").read_text(),
+        script=(HERE / "page.js").read_text(),
+        plotly=get_plotlyjs(),
+        figures=figures,
+        plots=PLOTS,
+        verdict=study.verdict,
+        trials=leaderboard_rows(study, leaderboard(study)),
+        failures=failure_rows(study),
+        left_out=left_out_rows(study),
+        facts=list(fact_rows(study)),
+        reproduce=f"autoopt reproduce {reference(study.path)} {study.verdict.winner.trial if study.verdict else BASELINE}",
+        config=yaml.safe_dump(study.config, sort_keys=False),
+        **(verdict_parts(study, study.verdict) if study.verdict else unfinished_parts(study)),
+    )
+
+
+def unfinished_parts(study: Stored) -> dict[str, Any]:
+    """What the page shows of a study without a verdict."""
+    return {"conclusion": unfinished(study), "compared": "", "spent": "", "recipe": ""}
+
+
+def verdict_parts(study: Stored, verdict: Verdict) -> dict[str, Any]:
+    """What the page shows of a verdict."""
+    found, ablation = verdict.comparison, verdict.ablation
+    options = [(comparison_title(found), comparison_rows(found)), (tuning_title(found), tuning_rows(found))] if found else []
+    side = "winner" if verdict.best is verdict.winner else "baseline"
+    return {
+        "conclusion": conclusion(verdict),
+        "compared": compared(verdict),
+        "cards": list(card_rows(verdict)),
+        "sides": side_rows(verdict),
+        "comparison": options,
+        "comparison_lines": list(comparison_lines(found)) if found else [],
+        "ablation": ablation_rows(verdict, ablation) if ablation else [],
+        "ablation_title": ablation_title(verdict, ablation) if ablation else "",
+        "reasons": list(reasons(verdict)),
+        "front": front_rows(verdict) if verdict.front else [],
+        "spent": spent(verdict),
+        "recipe_title": f"The recipe of the {side}",
+        "recipe": verdict.best.point.yaml(),
+        "short_command": f"autoopt train recipe={' '.join(reference(study.path).split(' ', 1))}",
+        "command": command_of(verdict.best.point),
+    }
+
+
+def card_rows(verdict: Verdict) -> Iterator[tuple[str, str, str]]:
+    """The figures that a reader looks for first: a label, a value and a note."""
+    scores = [verdict.baseline.score, verdict.winner.score]
+    yield f"baseline, {verdict.objective}", number(verdict.baseline.score, *scores), verdict.baseline.title
+    if verdict.winner.trial != verdict.baseline.trial:
+        yield f"winner, trial {verdict.winner.trial}", number(verdict.winner.score, *scores), verdict.winner.title
+        gain, _, interval = signed_interval(verdict.gain, verdict.interval).partition(", ")
+        yield "gain", gain, interval
+    counts = ", ".join(f"{count} {state}" for state, count in verdict.counts.items() if count)
+    yield "trials", str(sum(verdict.counts.values())), counts
+    yield "time", duration(verdict.elapsed), f"{duration(verdict.seconds)} of trial time"
+
+
+def command_of(recipe: Recipe) -> str:
+    """The command that trains a recipe, a setting a line."""
+    return " \\\n  ".join(["autoopt train", *map(shlex.quote, as_overrides(dict(recipe.tree)))])
+
+
+def failure_rows(study: Stored) -> list[tuple[str, ...]]:
+    """The failed trials of all stages by reason and technique, each with the first message."""
+    failed: dict[tuple[str, str], list[Record]] = {}
+    for record in (r for records in study.records.values() for r in records if r.state == "failed"):
+        failed.setdefault((record.reason or "", record.technique), []).append(record)
+    rows = sorted(failed.items(), key=lambda row: -len(row[1]))
+    return [("reason", "technique", "trials", "first message"),
+            *((reason, technique, str(len(records)), records[0].detail) for (reason, technique), records in rows)]  # fmt: skip
+
+
+def left_out_rows(study: Stored) -> list[tuple[str, ...]]:
+    """The techniques that the search did not use, each with the reason."""
+    return [("technique", "why"), *study.locked.get("left_out", {}).items()]
+
+
+def fact_rows(study: Stored) -> Iterator[tuple[str, str]]:
+    """What a training depends on: seeds, data, techniques, versions and machine."""
+    records = [r for stage in study.records.values() for r in stage]
+    yield "what", "value"
+    yield "seed of the study", f"{study.config['seed']}; the split's seed is {study.config['split']['seed']}"
+    if study.verdict:
+        final = [r for r in study.records["final"] if r.key.startswith(f"{study.verdict.winner.trial}-")]
+        yield "seeds of the comparison", ", ".join(str(r.seed) for r in final)
+    yield "trials", str(Counter(r.stage for r in records)[SEARCH.name])
+    yield "digest of the data", str(study.locked.get("examples", ""))
+    environments = Counter(tuple(sorted(r.environment.items())) for r in records if r.environment)
+    yield from environments.most_common(1)[0][0] if environments else ()
+    if len(environments) > 1:
+        yield "environments", f"{len(environments)}; the one of most trials is shown"
+    yield "techniques", ", ".join(f"{key} ({owner})" for key, owner in study.locked.get("techniques", {}).items())

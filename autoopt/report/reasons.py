@@ -1,10 +1,10 @@
 """Why the winner won: its ablation as rows of a table, and what mattered in the search in sentences."""
 
 from collections.abc import Iterator, Mapping
-from math import isfinite
 
 from autoopt.grammar import spell
 from autoopt.report.differences import brief
+from autoopt.report.numbers import number, signed_interval, with_interval
 from autoopt.report.sentence import shown
 from autoopt.strategy import TRUSTED
 from autoopt.study.verdict import Ablation, Edge, Effect, Importance, Limit, Verdict
@@ -33,8 +33,7 @@ def gain_text(effect: Effect) -> str:
     """`+0.0060 ± 0.0020`"""
     if effect.gain is None:
         return f"fails ({effect.fault.partition(':')[0]})" if effect.fault else "not measured"
-    low, high = effect.interval
-    return f"{effect.gain:+.4f} ± {(high - low) / 2:.4f}" if isfinite(low) else f"{effect.gain:+.4f}"
+    return with_interval(effect.gain, effect.interval, "+")
 
 
 def time_text(share: float | None) -> str:
@@ -60,7 +59,7 @@ def reasons(verdict: Verdict) -> Iterator[str]:
 def choice_line(verdict: Verdict, searched: float) -> str:
     """How much the winner's score shrank on fresh seeds, and the chance that it is better than the next."""
     winner, rival = verdict.winner, verdict.rival
-    before, after = f"{searched:.4f}", f"{winner.validation:.4f}"
+    before, after = number(searched, winner.validation), number(winner.validation, searched)
     words = f"Trial {winner.trial} had {verdict.objective} {before} in the search, and {after} on fresh seeds"
     return (
         f"{words}; it is better than trial {rival.trial}, the next, with a chance of {round(100 * rival.chance)} %."
@@ -75,11 +74,9 @@ def ablation_lines(verdict: Verdict, ablation: Ablation) -> Iterator[str]:
     if unshown:
         yield f"No gain could be shown for {enumerated(unshown)}."
     if simpler := ablation.simpler:
-        low, high = simpler.interval
-        difference = f"{simpler.gain:+.4f}" + (f", 95 % interval {low:+.4f} to {high:+.4f}" if low < high else "")
         without = f"best/simple.yaml is the recipe without {it}"
         time = "" if simpler.time is None else f"; training time {time_text(simpler.time)}"
-        yield f"{without}; no loss could be shown ({difference}{time})."
+        yield f"{without}; no loss could be shown ({signed_interval(simpler.gain, simpler.interval)}{time})."
     elif unshown and not all(effect.unshown for effect in ablation.left_out):
         yield f"The recipe without {it} is not shown to be as good."
     seeds = len(verdict.winner.scores)

@@ -3,6 +3,8 @@
 from math import isfinite
 
 from autoopt.report.differences import recipe_differences
+from autoopt.report.numbers import signed_interval
+from autoopt.study.stored import Stored
 from autoopt.study.verdict import Verdict
 
 PART_WORDS = {"test": "on the test split", "validation": "on the validation split", "training": "of the trainings"}
@@ -52,11 +54,10 @@ def compared(verdict: Verdict) -> str:
 def gain_of(verdict: Verdict) -> str:
     """The gain with its interval, and the limits of the comparison."""
     low, high = verdict.interval
-    text = f"gain in {verdict.objective} {PART_WORDS[verdict.part]} {verdict.gain:+.4f}"
+    text = f"gain in {verdict.objective} {PART_WORDS[verdict.part]} {signed_interval(verdict.gain, verdict.interval)}"
     if low == high:
         text += ", the same for every seed"
     elif isfinite(low):
-        text += f", 95 % interval {low:+.4f} to {high:+.4f}"
         text += chance(verdict)
     if verdict.seeds_planned:
         text += f" (the time ended after {len(verdict.baseline.scores)} of {verdict.seeds_planned} seeds)"
@@ -91,3 +92,10 @@ def remedy(verdict: Verdict) -> str:
     if min(len(verdict.baseline.scores), len(verdict.winner.scores)) < 2:
         return "set study.seeds=3 or more" if not verdict.seeds_planned else "set a longer study.time"
     return "every seed gave the same score: remove the fixed seed from the model or the data"
+
+
+def unfinished(study: Stored) -> str:
+    """How far a study without a verdict is."""
+    if not study.searched:
+        return f"A training, not a search: {'best/ holds the trained model' if study.state == 'trained' else 'it has not ended'}."
+    return f"Not concluded yet: {len(study.records['search'])} of {study.config['study']['trials']} trials."

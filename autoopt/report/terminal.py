@@ -1,36 +1,43 @@
 """The verdict as a table on the terminal."""
 
-from collections.abc import Callable, Iterator, Sequence
-from io import StringIO
+import sys
+from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
 
 from autoopt.report.comparison import comparison_lines, comparison_rows, comparison_title, tuning_rows, tuning_title
-from autoopt.report.reasons import ablation_rows, ablation_title, enumerated, reasons
-from autoopt.report.sentence import PART_WORDS, compared, conclusion
+from autoopt.report.front import front_of, front_rows, front_title
+from autoopt.report.numbers import duration
+from autoopt.report.reasons import ablation_rows, ablation_title, reasons
+from autoopt.report.sentence import compared, conclusion
+from autoopt.report.sides import side_rows
 from autoopt.study.folder import reference
-from autoopt.study.stages import COMPRESS
 from autoopt.study.verdict import Ablation, Verdict
 
-COST_ROWS: tuple[tuple[str, str, Callable[[float], str]], ...] = (
-    ("latency_ms", "latency of one example, ms", "{:.3f}".format),
-    ("size_mb", "size, MB", lambda value: megabytes(value)),
-    ("parameters", "parameters", "{:,.0f}".format),
-)
-VALUES = {name: form for name, _, form in COST_ROWS}
-HEADERS = {"latency_ms": "latency, ms", "size_mb": "size, MB"}
+WIDE = 10_000
+"""Columns where the output is no terminal: no line is broken, so that other programs can read it."""
+
+
+def console(quiet: bool = False) -> Console:
+    """The output: on a terminal text breaks between words, elsewhere lines stay whole."""
+    terminal = sys.stdout.isatty()
+    return Console(
+        file=sys.stdout, highlight=False, markup=False, emoji=False, soft_wrap=not terminal, quiet=quiet, width=None if terminal else WIDE
+    )
 
 
 def closing(verdict: Verdict, say: Callable[[object], None]) -> None:
     """Print the baseline beside the winner, the verdict, and the cost of the study."""
     for text in compared_options(verdict):
         say(text)
-    say(comparison(verdict))
+    say(verdict.study)
+    say(table_of_rows(side_rows(verdict)))
     say("")
     if verdict.front:
-        say(pareto(verdict))
+        for text in pareto(verdict):
+            say(text)
         say("")
     say(conclusion(verdict))
     if what := compared(verdict):
@@ -44,28 +51,9 @@ def closing(verdict: Verdict, say: Callable[[object], None]) -> None:
         say(reason)
     say(spent(verdict))
     side = "winner" if verdict.best is verdict.winner else "baseline"
-    say(f"best/ holds the {side}: {verdict.folder}/best   all figures: {verdict.folder}/verdict.yaml")
+    say(f"best/ holds the {side}: {verdict.folder}/best   all figures: {verdict.folder}/report.html")
     name = reference(Path(verdict.folder))
     say(f"autoopt show {name} lists the trials, autoopt ui {name} shows them in MLflow.")
-
-
-def comparison(verdict: Verdict) -> Table:
-    """Baseline and winner side by side; the baseline alone where it is compared with nothing."""
-    sides = {"baseline": verdict.baseline}
-    if verdict.winner.trial != verdict.baseline.trial:
-        sides[f"winner (trial {verdict.winner.trial})"] = verdict.winner
-    table = Table(title=verdict.study, title_justify="left", box=None, pad_edge=False)
-    table.add_column("")
-    for header in sides:
-        table.add_column(header, justify="right")
-    table.add_row(f"{verdict.objective} {PART_WORDS[verdict.part]}", *(f"{side.score:.4f}" for side in sides.values()))
-    if verdict.part == "test":
-        table.add_row(f"{verdict.objective} on validation, fresh seeds", *(f"{side.validation:.4f}" for side in sides.values()))
-    for name, label, form in COST_ROWS:
-        if all(name in side.metrics for side in sides.values()):
-            table.add_row(label, *(form(side.metrics[name]) for side in sides.values()))
-    table.add_row("recipe", *(side.title for side in sides.values()))
-    return table
 
 
 def spent(verdict: Verdict) -> str:
@@ -92,49 +80,27 @@ def compared_options(verdict: Verdict) -> Iterator[str | Table]:
     yield from (*comparison_lines(found), f"The tables are in {verdict.folder}/comparison.md, .csv and .tex.", "")
 
 
-def table_of_rows(rows: Sequence[Sequence[str]]) -> Table:
-    """Rows under their header, the first."""
+def table_of_rows(rows: Sequence[Sequence[str]], left: Collection[str] = ("recipe",)) -> Table:
+    """Rows under their header, the first; the last column takes several lines where the terminal is narrow.
+
+    Args:
+        left: the columns beside the first whose text begins at the left.
+    """
     table = Table(box=None, pad_edge=False)
-    (first, *others), *rest = rows
-    table.add_column(first)
-    for header in others:
-        table.add_column(header, justify="right")
+    header, *rest = rows
+    for place, name in enumerate(header):
+        side = "left" if place == 0 or name in left else "right"
+        table.add_column(name, justify=side, no_wrap=0 < place < len(header) - 1)  # type: ignore[arg-type]
     for row in rest:
         table.add_row(*row)
     return table
 
 
-def plain_text(table: Table) -> str:
-    """A table as plain text."""
-    console = Console(width=120, file=StringIO())
-    console.print(table, markup=False)
-    return "\n".join(line.rstrip() for line in console.file.getvalue().splitlines())  # type: ignore[attr-defined]
-
-
-def pareto(verdict: Verdict) -> Table:
-    """The Pareto front, with the values in each objective."""
-    names = list(verdict.front[0].values)
-    of = "the compressed models" if verdict.front[0].trial.startswith(COMPRESS.name) else "the trials"
-    title = f"Pareto front of {of} in {enumerated(names)} (validation; latency of one example, measured alone)"
-    table = Table(title=title, title_justify="left", title_style="", box=None, pad_edge=False)
-    for column in ("trial", *names, "recipe"):
-        table.add_column(HEADERS.get(column, column), justify="left" if column in ("trial", "recipe") else "right")
-    for point in verdict.front:
-        table.add_row(point.trial, *(VALUES.get(name, "{:.4f}".format)(value) for name, value in point.values.items()), point.title)
+def pareto(verdict: Verdict) -> Iterator[str | Table]:
+    """The Pareto front, with the values in each objective, and the command that goes on from there."""
+    yield front_title(verdict)
+    yield table_of_rows(front_rows(verdict))
     name, *root = reference(Path(verdict.folder)).split(" ", 1)
     ways = {"the compressed models": ["autoopt export", name, *root, "TRIAL writes"]}
-    way = ways.get(of, [f"autoopt train recipe={name}/TRIAL", *root, "trains"])
-    table.caption, table.caption_justify = f"{' '.join(way)} one of them.", "left"
-    return table
-
-
-def megabytes(value: float) -> str:
-    return f"{value:,.3f}" if value >= 0.01 else f"{value:.6f}"  # to the byte
-
-
-def duration(seconds: float) -> str:
-    """Seconds as `42 s`, `3:20` or `1:03:20`."""
-    if seconds < 60:
-        return f"{seconds:.0f} s"
-    hours, rest = divmod(int(seconds), 3600)
-    return f"{hours}:{rest // 60:02}:{rest % 60:02}" if hours else f"{rest // 60}:{rest % 60:02}"
+    way = ways.get(front_of(verdict), [f"autoopt train recipe={name}/TRIAL", *root, "trains"])
+    yield f"{' '.join(way)} one of them."

@@ -13,10 +13,9 @@ from autoopt.goal import Goal
 from autoopt.orders import Measure, Train
 from autoopt.recipe import Recipe
 from autoopt.study.budget import Budget
-from autoopt.study.explore import BASELINE
 from autoopt.study.folder import derived_seed
 from autoopt.study.journal import Journal
-from autoopt.study.record import Record
+from autoopt.study.record import BASELINE, Record
 from autoopt.study.runner import Job, Runner
 from autoopt.study.stages import TEST, Stage
 from autoopt.study.verdict import mean_metrics

@@ -24,8 +24,8 @@ from autoopt.study.confirm import (
     room_left,
     share_of,
 )
-from autoopt.study.explore import BASELINE, ended_early
-from autoopt.study.record import Record
+from autoopt.study.explore import ended_early
+from autoopt.study.record import BASELINE, Record
 from autoopt.study.sampling import history, quarantined
 from autoopt.study.stages import COMPRESS, CONFIRM, FINAL, SEARCH, STORED, TEST, Stage
 from autoopt.study.study import Study

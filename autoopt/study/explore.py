@@ -12,7 +12,7 @@ from autoopt.space import Space
 from autoopt.strategy import AtRandom
 from autoopt.study.folder import replace_file
 from autoopt.study.memory import remembered
-from autoopt.study.record import Record
+from autoopt.study.record import BASELINE, Record
 from autoopt.study.runner import Job, Result
 from autoopt.study.sampling import Proposal, Sampling, Values
 from autoopt.study.stages import SEARCH
@@ -21,7 +21,6 @@ from autoopt.study.study import Study
 from autoopt.study.successor import predecessor, take_over
 from autoopt.study.turns import check_sizes, turns_of
 
-BASELINE = "0"
 WARNED = 10
 """After so many trials of which none keeps the bounds, the search says so."""
 CURABLE = ("timeout", "oom_host")

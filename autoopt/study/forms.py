@@ -1,8 +1,8 @@
-"""Other forms of the exported weights beside them: a Lightning checkpoint, and an ONNX graph where the extra is installed."""
+"""Other forms of the exported model beside it: a Lightning checkpoint, an ONNX graph where the extra is installed, an MLflow model."""
 
 from importlib.metadata import PackageNotFoundError, version
 
-from autoopt.orders import Checkpoint, Graph, Order
+from autoopt.orders import Checkpoint, Graph, Order, Serve
 from autoopt.recipe import Recipe
 from autoopt.study.runner import Job, Runner
 from autoopt.study.stages import EXPORT
@@ -22,6 +22,7 @@ def write_forms(runner: Runner, folder: str, recipe: Recipe, lightning: bool) ->
         orders["model.ckpt"] = Checkpoint(key=EXPORT.key, recipe=recipe, folder=folder)
     if installed():
         orders["model.onnx"] = Graph(key=EXPORT.key, recipe=recipe, folder=folder)
+    orders["MLmodel"] = Serve(key=EXPORT.key, recipe=recipe, folder=folder)
     for name, order in orders.items():
         (result,) = runner.collect([Job(order, EXPORT)])
         if result.problem is not None:

@@ -68,8 +68,8 @@ class Journal:
         trial = self.storage.get_trial_id_from_study_id_trial_number(study._study_id, number)
         state, scores = ended(goal, record)
         self.storage.set_trial_user_attr(trial, RECORD, asdict(record))
-        if record.state == "stopped" and (curve := record.curve(goal.first.name)):
-            self.storage.set_trial_intermediate_value(trial, *list(curve.items())[-1])
+        for epoch, value in record.curve(goal.first.name).items():  # no sampler needs them: Optuna's dashboard draws them
+            self.storage.set_trial_intermediate_value(trial, epoch, value)
         self.storage.set_trial_state_values(trial, state, scores)
         self.file.sync()
 
@@ -81,14 +81,14 @@ class Journal:
         Raises:
             StoreError: the journal cannot be written.
         """
-        (state, scores), curve = ended(goal, record), record.curve(goal.first.name)
+        state, scores = ended(goal, record)
         trial = create_trial(
             state=state,
             values=scores and list(scores),
             params=dict(values),
             distributions=dict(distributions),
             user_attrs={RECORD: asdict(record)},
-            intermediate_values=dict([max(curve.items())]) if record.state == "stopped" and curve else {},
+            intermediate_values=record.curve(goal.first.name),
         )
         self._study(stage, goal).add_trial(trial)
         self.file.sync()

@@ -1,109 +1,247 @@
 """A study mirrored to MLflow, under the names that people look for there."""
 
 import subprocess
-import time
+import time as clock
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from getpass import getuser
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from autoopt.config import Tree
-from autoopt.goal import Goal, Objective
-from autoopt.orders import Measure
+from autoopt.errors import BadInput
+from autoopt.goal import Objective
 from autoopt.recipe import Recipe
-from autoopt.study.explore import BASELINE
+from autoopt.study.conclusion import Conclusion
 from autoopt.study.folder import Folder
 from autoopt.study.journal import Journal
+from autoopt.study.record import BASELINE, Record
+from autoopt.study.run_fields import (
+    final_metrics,
+    for_charts,
+    last_epoch,
+    measured_on_test,
+    parameters,
+    run_name,
+    searched_parameters,
+    training_of,
+)
 from autoopt.study.runner import Job, Listener, NoListener, Result
-from autoopt.study.stages import SEARCH
-from autoopt.tracking import Tracker, experiment_name, store_uri
+from autoopt.study.settled import Settled
+from autoopt.study.stages import SEARCH, TEST
+from autoopt.study.stored import verdict_in
+from autoopt.study.verdict import Side
+from autoopt.tracking import Records, Tracker, experiment_name, store_uri
+from autoopt.tracking.spool import PARENT
 
 STATUS = {"complete": "FINISHED", "stopped": "KILLED", "failed": "FAILED"}
-SHORT = ("lr", "weight_decay")
 CHANGING = ("trials",)  # stored as tags, since a parameter in MLflow never changes
-MEASURED_IN_TRAINING = ("epochs_trained", "seconds", "samples_per_second", "peak_memory_mb", "peak_gpu_memory_mb", "parameters", "size_mb")
+UNFINISHED = {"autoopt.state": "unfinished"}
+
+
+@dataclass(frozen=True)
+class About:
+    """What the study's own run tells of it; `trials`, which a longer search changes, becomes a tag.
+
+    Args:
+        view: the arguments of the study's leaderboard; a training has none.
+    """
+
+    name: str
+    role: str
+    objective: Objective
+    params: Mapping[str, Any]
+    tags: Mapping[str, str] = field(default_factory=dict)
+    data: Mapping[str, str] | None = None
+    view: Mapping[str, Any] | None = None
+
+    def begin(self, tracker: Records, more: Mapping[str, Any], time: float | None = None) -> None:
+        """Begin the study's own run, with further parameters."""
+        params = {key: value for key, value in self.params.items() if key not in CHANGING}
+        budget = {f"autoopt.{key}": self.params[key] for key in CHANGING if key in self.params}
+        tags = {"autoopt.role": self.role, "autoopt.study": self.name, "autoopt.state": "running", **budget, **self.tags}
+        tracker.study(self.name, {**params, **more}, tags, self.data, self.view, time)
 
 
 class Mirror:
-    """A parent run for the study and a child run for each trial; every epoch is a point of its curves."""
+    """A run for the study and a child run for each trial; every epoch is a point of its curves.
+
+    In all runs `objective` is its value on the validation part, and in those of trials `gain` compares it with trial 0.
+
+    Args:
+        baseline: the score of trial 0, where that has ended.
+        winner: the trial that an earlier verdict of the study marked.
+        time: when the study began; else now.
+    """
 
     def __init__(
         self,
-        tracker: Tracker,
-        name: str,
-        tags: dict[str, str],
-        params: dict[str, Any],
-        objective: Objective,
-        baseline: float | None,
-        data: dict[str, str] | None = None,
+        tracker: Records,
+        about: About,
+        baseline: float | None = None,
+        winner: Side | None = None,
+        time: float | None = None,
     ):
-        self.tracker, self.name, self.objective, self.baseline = tracker, name, objective, baseline
+        self.tracker, self.name, self.objective, self.baseline, self.winner = tracker, about.name, about.objective, baseline, winner
         self.live: dict[str, None] = {}
+        self.early: dict[str, float] = {}
+        """The scores of the trials that ended before the baseline did."""
         self.concluded = False
-        budget = {f"autoopt.{key}": params[key] for key in CHANGING if key in params}
-        tracker.study(name, {k: v for k, v in params.items() if k not in CHANGING}, {"autoopt.study": name, **budget, **tags}, data)
+        about.begin(tracker, {}, time)
 
     def begin(self, job: Job) -> None:
-        self.live[job.key] = None
-        number = job.key.zfill(3) if job.key.isdigit() else job.key
-        tags = {"autoopt.study": self.name, "autoopt.stage": job.stage.name, "autoopt.state": "running"}
-        self.tracker.trial(job.key, f"{number} {job.recipe.title()}", parameters(job.recipe), tags)
+        self.begun(job.key, job.stage.name, job.recipe)
+
+    def begun(self, key: str, stage: str, recipe: Recipe, time: float | None = None) -> None:
+        self.live[key] = None
+        tags = {"autoopt.study": self.name, "autoopt.stage": stage, "autoopt.state": "running"}
+        self.tracker.trial(key, run_name(key, recipe.title()), parameters(recipe), tags, time)
 
     def epoch(self, job: Job, epoch: int, metrics: dict[str, float]) -> None:
-        self.tracker.epoch(job.key, epoch, metrics, time.time())
+        self.tracker.epoch(job.key, epoch, metrics, clock.time())
 
     def end(self, result: Result) -> None:
-        key, order, last = result.job.key, result.job.order, result.last
-        measured = dict(result.outcome.metrics) if result.outcome else {}
-        metrics = {name: value for name, value in measured.items() if value != last.get(name)}
-        if isinstance(order, Measure):  # belongs to the run of the training
-            self.tracker.end(order.weights, STATUS[result.state], {k: v for k, v in metrics.items() if k not in MEASURED_IN_TRAINING}, {})
-            return
-        self.live.pop(key, None)
-        if result.outcome and (changed := {name: metrics.pop(name) for name in last if name in metrics}):  # by a compression
-            self.tracker.epoch(key, result.outcome.epochs + 1, changed, time.time())
-        if (score := result.score) is not None:
-            self.baseline = score if key == BASELINE else self.baseline
-            metrics |= {"objective": score}
-            metrics |= {} if self.baseline is None else {"gain": self.objective.gain(score, self.baseline)}
-        why = {"autoopt.reason": result.problem.reason, "autoopt.detail": result.problem.line} if result.problem else {}
-        self.tracker.end(key, STATUS[result.state], metrics, {"autoopt.state": result.state, **why})
+        self.ended(result.record(), clock.time())
 
-    def conclude(self, note: str, metrics: Mapping[str, float], tags: Mapping[str, str], artifacts: Sequence[Path]) -> None:
+    def ended(self, record: Record, time: float) -> None:
+        if record.stage == TEST.name:  # belongs to the run of the training
+            self.tracker.measured(training_of(record), measured_on_test(record), time)
+            return
+        key, metrics, last = record.key, final_metrics(record), last_epoch(record)
+        self.live.pop(key, None)
+        if changed := {name: metrics.pop(name) for name in last if name in metrics}:  # by a compression
+            self.tracker.epoch(key, record.epochs + 1, changed, time)
+        metrics |= self._compared(key, record.score, time) | for_charts(record)
+        why = {"autoopt.reason": record.reason, "autoopt.detail": record.detail} if record.reason else {}
+        self.tracker.end(key, STATUS[record.state], metrics, {"autoopt.state": record.state, **why}, time)
+
+    def _compared(self, key: str, score: float | None, time: float) -> dict[str, float]:
+        """The objective and the gain of a trial; with the baseline, the trials that ended before it get their gains."""
+        if score is None:
+            return {}
+        if key == BASELINE:
+            self.baseline = score
+            for earlier, value in self.early.items():
+                self.tracker.measured(earlier, {"gain": self.objective.gain(value, score)}, time)
+            self.early.clear()
+        if self.baseline is None:
+            self.early[key] = score
+            return {"objective": score}
+        return {"objective": score, "gain": self.objective.gain(score, self.baseline)}
+
+    def conclude(self, outcome: Conclusion) -> None:
+        if outcome.best is not None:
+            self._mark(outcome.best)
+        outcome.tell(self.tracker)
         self.concluded = True
-        self.tracker.note(note)
-        for path in artifacts:
-            self.tracker.artifacts(path)
-        self.tracker.conclude("FINISHED", metrics, tags)
+
+    def _mark(self, best: Side) -> None:
+        """Mark the best trial in the name of its run, and unmark that of an earlier verdict."""
+        if self.winner is not None and self.winner.trial != best.trial:
+            self.tracker.rename(self.winner.trial, run_name(self.winner.trial, self.winner.title))
+        self.tracker.rename(best.trial, f"★ {run_name(best.trial, best.title)}")
+        self.winner = best
 
     def close(self) -> int:
         """End the runs that were cut short, let the writer finish, and return how many records MLflow still lacks."""
-        unfinished = {"autoopt.state": "unfinished"}
         for key in self.live:
-            self.tracker.end(key, "KILLED", {}, unfinished)
+            self.tracker.end(key, "KILLED", {}, UNFINISHED)
         if not self.concluded:
-            self.tracker.conclude("KILLED", {}, unfinished)
+            self.tracker.conclude("KILLED", {}, UNFINISHED)
         return self.tracker.close()
 
 
-def listener(tree: Tree, folder: Folder, goal: Goal, journal: Journal, facts: Mapping[str, Any]) -> Listener:
-    """MLflow's mirror of a study, or a listener that does nothing where tracking is off."""
-    node = tree["tracking"]
-    if not node["enabled"]:
+class TrainingMirror:
+    """The single run of `autoopt train`, with its recipe, its curves and its model."""
+
+    def __init__(self, tracker: Records, about: About):
+        self.tracker, self.about, self.status = tracker, about, "KILLED"
+
+    def begin(self, job: Job) -> None:
+        self.about.begin(self.tracker, parameters(job.recipe))
+
+    def epoch(self, job: Job, epoch: int, metrics: dict[str, float]) -> None:
+        self.tracker.epoch(PARENT, epoch, metrics, clock.time())
+
+    def end(self, result: Result) -> None:
+        record = result.record()
+        if record.stage == TEST.name:
+            self.tracker.measured(PARENT, measured_on_test(record))
+        elif record.state == "failed":
+            self.status = "FAILED"
+            why = {"autoopt.state": "failed", "autoopt.reason": record.reason, "autoopt.detail": record.detail}
+            self.tracker.conclude(self.status, {}, why)
+        else:
+            self.tracker.measured(PARENT, final_metrics(record) | ({} if record.score is None else {"objective": record.score}))
+
+    def conclude(self, outcome: Conclusion) -> None:
+        outcome.tell(self.tracker)
+        self.status = "FINISHED"
+
+    def close(self) -> int:
+        if self.status == "KILLED":
+            self.tracker.conclude("KILLED", {}, UNFINISHED)
+        return self.tracker.close()
+
+
+def search_listener(tree: Tree, folder: Folder, settled: Settled, journal: Journal, facts: Mapping[str, Any]) -> Listener:
+    """The mirror of a search in MLflow, or a listener that does nothing where tracking is off."""
+    if not tree["tracking"]["enabled"]:
         return NoListener()
-    tracker = Tracker(folder.path, uri=store_uri(node["uri"]), experiment=experiment_name(node["experiment"], folder.name))
     baseline = next((r.score for r in journal.records(SEARCH) if r.key == BASELINE), None)
-    params = {
-        "objective": goal.first.name,
-        "data": ",".join(tree["data"]),
-        "trials": tree["study"]["trials"],
-        "epochs": tree["study"]["epochs"],
-    }
-    commit = {"mlflow.source.git.commit": digits} if (digits := git_commit()) else {}
-    source = {"mlflow.source.name": "autoopt search", "mlflow.source.type": "LOCAL"}
-    tags = {"autoopt.version": version("autoopt"), "autoopt.state": "running", **source, **commit}
-    data = {"name": params["data"], "digest": facts["examples"]} if facts["examples"] else None
-    return Mirror(tracker, folder.name, tags, params, goal.first, baseline, data)
+    about = about_search(folder.name, tree, settled.goal.first, searched_parameters(settled.space), facts["examples"], here("search"))
+    return Mirror(tracker_of(tree, folder), about, baseline, earlier_best(folder.path))
+
+
+def training_listener(tree: Tree, folder: Folder, settled: Settled, journal: Journal, facts: Mapping[str, Any]) -> Listener:
+    """The run of a training in MLflow, or a listener that does nothing where tracking is off."""
+    if not tree["tracking"]["enabled"]:
+        return NoListener()
+    params = {"objective": settled.goal.first.name, "data": ",".join(tree["data"]), "epochs": tree["study"]["epochs"]}
+    about = About(folder.name, "training", settled.goal.first, params, here("train"), dataset_of(tree, facts["examples"]))
+    return TrainingMirror(tracker_of(tree, folder), about)
+
+
+def tracker_of(tree: Tree, folder: Folder) -> Tracker:
+    node = tree["tracking"]
+    return Tracker(folder.path, uri=store_uri(node["uri"]), experiment=experiment_name(node["experiment"], folder.name))
+
+
+def about_search(name: str, tree: Tree, objective: Objective, searched: Sequence[str], examples: str, tags: Mapping[str, str]) -> About:
+    """What the run of a search tells of it.
+
+    Args:
+        searched: the parameters in its leaderboard.
+        examples: the digest of the examples; empty where it is unknown.
+    """
+    study = tree["study"]
+    params = {"objective": objective.name, "data": ",".join(tree["data"]), "trials": study["trials"], "epochs": study["epochs"]}
+    view = {"name": name, "objective": objective.name, "direction": objective.direction, "searched": list(searched)}
+    return About(name, "study", objective, params, tags, dataset_of(tree, examples), view)
+
+
+def dataset_of(tree: Tree, digest: str) -> dict[str, str] | None:
+    return {"name": ",".join(tree["data"]), "digest": digest} if digest else None
+
+
+def here(command: str) -> dict[str, str]:
+    """Who runs the command, in which version and at which commit of the working directory."""
+    user = ""
+    with suppress(OSError, KeyError):  # a user without a name
+        user = getuser()
+    known = {"mlflow.user": user, "mlflow.source.git.commit": git_commit()}
+    source = {"mlflow.source.name": f"autoopt {command}", "mlflow.source.type": "LOCAL", "autoopt.version": version("autoopt")}
+    return source | {key: value for key, value in known.items() if value}
+
+
+def earlier_best(path: Path) -> Side | None:
+    """The side that an earlier verdict of the study advised."""
+    with suppress(BadInput):  # a spoilt file, which is written again
+        if verdict := verdict_in(path):
+            return verdict.best
+    return None
 
 
 def git_commit() -> str:
@@ -112,12 +250,3 @@ def git_commit() -> str:
         return subprocess.run(["git", "rev-parse", "--verify", "-q", "HEAD"], capture_output=True, text=True, timeout=5).stdout.strip()
     except (OSError, subprocess.TimeoutExpired):
         return ""
-
-
-def parameters(recipe: Recipe) -> dict[str, Any]:
-    """The techniques by slot, short names to filter by, and every value under its dotted key."""
-    flat = recipe.flat()
-    short = {
-        key.rpartition(".")[2]: value for key, value in flat.items() if key.rpartition(".")[2] in SHORT and key.startswith("optimizer.")
-    }
-    return {**recipe.names(), **short, "batch_size": recipe.tree["batches"]["size"], **flat}

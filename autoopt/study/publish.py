@@ -1,17 +1,23 @@
-"""The results of a concluded study: verdict.yaml, best/ with the model, and the end of its MLflow run."""
+"""The results of a concluded study: verdict.yaml, best/ with the model, the report, and the end of its MLflow run."""
+
+from collections.abc import Sequence
+from pathlib import Path
 
 from autoopt.report.comparison import as_markdown_text, markdown_table, write_comparison
-from autoopt.report.reasons import ablation_rows, reasons
+from autoopt.report.reasons import ablation_rows, ablation_title, reasons
 from autoopt.report.sentence import conclusion
+from autoopt.report.sides import side_rows
+from autoopt.study.conclusion import Conclusion
 from autoopt.study.export import Advice, export
-from autoopt.study.folder import replace_file
+from autoopt.study.folder import reference, replace_file
 from autoopt.study.forms import write_forms
+from autoopt.study.stored import open_stored
 from autoopt.study.study import Study
 from autoopt.study.verdict import Verdict
 
 
 def publish(study: Study, verdict: Verdict) -> None:
-    """Write verdict.yaml, export the model that the verdict advises, and send the verdict to MLflow.
+    """Write verdict.yaml, export the model that the verdict advises, write the report, and send the verdict to MLflow.
 
     Raises:
         StoreError: a file cannot be written.
@@ -23,18 +29,50 @@ def publish(study: Study, verdict: Verdict) -> None:
     if verdict.ablation and verdict.ablation.simpler:
         replace_file(path / "best" / "simple.yaml", verdict.ablation.simpler.point.yaml())
     write_forms(study.runner, "best", best.point, study.facts["lightning"])
-    low, high = verdict.interval
-    metrics = {"gain": verdict.gain, "gain_low": low, "gain_high": high, "objective": best.score}
-    why = "".join(f"{line}\n\n" for line in (as_markdown_table(verdict), *reasons(verdict)) if line)
-    options = f"{as_markdown_text(verdict.comparison)}\n" if verdict.comparison else ""
-    note = f"**{text}**\n\n{options}{why}```yaml\n{best.point.yaml()}```\n"
-    tags = {"autoopt.state": "concluded", "autoopt.winner": verdict.winner.trial}
     tables = write_comparison(path, verdict.comparison) if verdict.comparison else []
-    study.runner.listener.conclude(note, metrics, tags, [path / "verdict.yaml", path / "best", *tables])
+    artifacts = [path / "verdict.yaml", path / "best", *tables, *write_report(study)]
+    study.runner.listener.conclude(conclusion_of(verdict, artifacts, path / "best"))
 
 
-def as_markdown_table(verdict: Verdict) -> str:
-    """What each change of the baseline gives, as a table of Markdown; empty where the winner did not win."""
-    if verdict.ablation is None:
-        return ""
-    return markdown_table(ablation_rows(verdict, verdict.ablation))
+def write_report(study: Study) -> list[Path]:
+    """Write report.html and return its path, in a list; it is empty where that fails, since a search does not fail for a figure."""
+    from autoopt.report.page import NAME, write_page  # loads plotly, which takes a second
+
+    path = study.folder.path
+    try:
+        write_page(open_stored(path.name, str(path.parent)), path / NAME)
+    except Exception as error:
+        problem = f"{type(error).__name__}: {error}"
+        study.runner.screen.say(f"the report cannot be written ({problem}); autoopt report {reference(path)} tries again")
+        return []
+    return [path / NAME]
+
+
+def conclusion_of(verdict: Verdict, artifacts: Sequence[Path], model: Path) -> Conclusion:
+    """What the study's run in MLflow tells of the verdict."""
+    tags = {"autoopt.state": "concluded", "autoopt.winner": verdict.winner.trial, "autoopt.part": verdict.part}
+    return Conclusion(note_of(verdict), metrics_of(verdict), tags, artifacts, model, verdict.best)
+
+
+def metrics_of(verdict: Verdict) -> dict[str, float]:
+    """The verdict in numbers: of the recipe that it advises, those of the baseline, and what the study took.
+
+    `objective` is measured on validation, as in all runs; the score on the test part is `test_score`.
+    """
+    low, high = verdict.interval
+    both = {"": verdict.best, "baseline_": verdict.baseline}
+    scores = {f"{prefix}objective": side.validation for prefix, side in both.items()}
+    tested = {f"{prefix}test_score": side.score for prefix, side in both.items()} if verdict.part == "test" else {}
+    spent = {"trainings": verdict.trainings, "trial_seconds": verdict.seconds, "elapsed_seconds": verdict.elapsed}
+    counts = {f"trials_{state}": count for state, count in verdict.counts.items()}
+    measured = {f"{prefix}{name}": value for prefix, side in both.items() for name, value in side.metrics.items()}
+    return {"gain": verdict.gain, "gain_low": low, "gain_high": high, **scores, **tested, **spent, **counts, **measured}
+
+
+def note_of(verdict: Verdict) -> str:
+    """The verdict as Markdown: in a sentence, both sides, the options, what each change gives, why, and the recipe."""
+    options = as_markdown_text(verdict.comparison) if verdict.comparison else ""
+    changes = markdown_table(ablation_rows(verdict, verdict.ablation)) if verdict.ablation else ""
+    title = f"**{ablation_title(verdict, verdict.ablation)}**" if verdict.ablation else ""
+    parts = (f"**{conclusion(verdict)}**", markdown_table(side_rows(verdict)), options, title, changes, *reasons(verdict))
+    return "\n\n".join(part for part in parts if part) + f"\n\n```yaml\n{verdict.best.point.yaml()}```\n"

@@ -7,6 +7,8 @@ from typing import Any
 from autoopt.orders import BLAME
 from autoopt.recipe import Recipe
 
+BASELINE = "0"
+"""The key of the baseline in the search."""
 Epochs = Mapping[int, Mapping[str, float]]
 """The metrics of each epoch, by its number, from 1."""
 

@@ -2,17 +2,17 @@
 
 import signal
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from itertools import count
-from pathlib import Path
 from typing import Any, Protocol
 
 from autoopt.executor import Event, Executor
 from autoopt.goal import Goal
 from autoopt.orders import Measure, Order, Outcome, Problem
 from autoopt.recipe import Recipe
+from autoopt.study.conclusion import Conclusion
 from autoopt.study.record import Record, columns
 from autoopt.study.stages import Stage
 
@@ -126,7 +126,7 @@ class Listener(Protocol):
     def begin(self, job: Job) -> None: ...
     def epoch(self, job: Job, epoch: int, metrics: dict[str, float]) -> None: ...
     def end(self, result: Result) -> None: ...
-    def conclude(self, note: str, metrics: Mapping[str, float], tags: Mapping[str, str], artifacts: Sequence[Path]) -> None: ...
+    def conclude(self, conclusion: Conclusion) -> None: ...
     def close(self) -> int: ...
 
 
@@ -136,7 +136,7 @@ class NoListener:
     def begin(self, job: Job) -> None: ...
     def epoch(self, job: Job, epoch: int, metrics: dict[str, float]) -> None: ...
     def end(self, result: Result) -> None: ...
-    def conclude(self, note: str, metrics: Mapping[str, float], tags: Mapping[str, str], artifacts: Sequence[Path]) -> None: ...
+    def conclude(self, conclusion: Conclusion) -> None: ...
     def close(self) -> int:
         return 0
 

@@ -1,13 +1,13 @@
 """A search from its config to its verdict: warm up, settle the space, and go through the stages."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from math import inf
 from pathlib import Path
 from typing import Any
 
-from autoopt.config import FROM, Tree, compose, seconds
+from autoopt.config import FROM, Tree, asked_for, compose, seconds
 from autoopt.errors import BadInput
 from autoopt.executor import Executor
 from autoopt.executor.resources import Limits
@@ -29,10 +29,10 @@ from autoopt.study.explore import explore, start
 from autoopt.study.folder import Folder
 from autoopt.study.intact import check_journal, check_recipes
 from autoopt.study.journal import Journal
-from autoopt.study.mirror import listener
+from autoopt.study.mirror import search_listener
 from autoopt.study.preflight import preflight, rehearse
 from autoopt.study.publish import publish
-from autoopt.study.runner import Interrupts, Runner, Screen
+from autoopt.study.runner import Interrupts, Listener, Runner, Screen
 from autoopt.study.settled import Settled, recall
 from autoopt.study.stages import SEARCH, STORED
 from autoopt.study.study import Study, strategy_of
@@ -79,7 +79,7 @@ class Warm:
         space = self.space
         locked = self.folder.locked
         settled = recall(space, locked) if locked else preflight(space, self.runner, self.advised, self.baseline)
-        announce(settled, self.facts, self.runner.screen)
+        announce(settled, self.tree, self.facts, self.runner.screen)
         self.runner.screen.say(f"baseline: {described(self, settled.space)}")
         self.folder.settle(settled, self.facts)
         return settled
@@ -150,8 +150,8 @@ def tell_changed_code(folder: Folder, facts: dict[str, Any], screen: Screen) -> 
         screen.say(f"{words}; trials before and after may not be comparable; name= begins another study")
 
 
-def announce(settled: Settled, facts: dict[str, Any], screen: Screen) -> None:
-    """Print the objective, the part that the verdict compares on, and the techniques that were left out or are broken."""
+def announce(settled: Settled, tree: Tree, facts: dict[str, Any], screen: Screen) -> None:
+    """Print the objective, the part that the verdict compares on, and the techniques that were named but left out, or are broken."""
     first, space = settled.goal.first, settled.space
     screen.say(f"objective: {first.direction} {first.name}")
     if settled.untested:
@@ -161,8 +161,9 @@ def announce(settled: Settled, facts: dict[str, Any], screen: Screen) -> None:
     elif settled.part == "validation":
         missing = "" if settled.untested else f"the test part {f'does not measure {first.name}' if facts['test'] else 'is missing'}: "
         screen.say(f"{missing}the verdict compares on the validation part, which also chooses the winner")
-    if dropped := [key for key in space.dropped if key not in space.broken]:
-        screen.say(f"left out: {', '.join(dropped)} (autoopt plan says why)")
+    for key in space.dropped:
+        if key not in space.broken and asked_for(tree, key):
+            screen.say(f"left out: {key}: {space.dropped[key]}")
     for key in sorted(space.broken):
         screen.say(f"quarantined: {key}: {space.dropped[key]}")
 
@@ -224,14 +225,18 @@ def own_baseline(tree: Tree) -> Recipe | None:
 
 
 @contextmanager
-def open_study(warm: Warm, settled: Settled, asking: bool) -> Iterator[Study]:
-    """The study with its journal, its budget and its mirror; at the end the journal is closed and MLflow is written."""
+def open_study(warm: Warm, settled: Settled, asking: bool, listener: Callable[..., Listener] = search_listener) -> Iterator[Study]:
+    """The study with its journal, its budget and its mirror; at the end the journal is closed and MLflow is written.
+
+    Args:
+        listener: makes the mirror.
+    """
     folder, screen, first = warm.folder, warm.runner.screen, settled.goal.first
     journal = Journal(folder.path / "journal.log", folder.name, first.direction)
     try:
         check_recipes([record for stage in STORED for record in journal.records(stage)], Space.of(warm.tree), warm.baseline)
         budget = budget_of(warm, settled, journal, asking)
-        mirror = listener(warm.tree, folder, settled.goal, journal, warm.facts)
+        mirror = listener(warm.tree, folder, settled, journal, warm.facts)
         screen.goal = settled.goal
         runner = replace(warm.runner, goal=settled.goal, listener=mirror, elapsed=lambda: budget.elapsed)
         try:

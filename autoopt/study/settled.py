@@ -33,7 +33,12 @@ def recall(space: Space, locked: Mapping[str, Any]) -> Settled:
             space = space.with_default(slot, name, argument, reason)
         elif name in space.options.get(slot, {}):
             space = space.without(slot, name, reason, broken=key in locked["quarantined"])
+    goal = settled_goal(locked, space.baseline().best_epoch)
+    return Settled(replace(space, unfit=locked["unfit"]), goal, locked["part"], locked.get("untested", ""))
+
+
+def settled_goal(locked: Mapping[str, Any], best_epoch: bool) -> Goal:
+    """The goal of a study that was begun before, from its space.yaml."""
     objectives = tuple(map(Objective, locked["objective"].split(), locked["direction"].split()))
     bounds = (Bound(Objective(name, direction), limit) for name, (direction, limit) in locked.get("constraints", {}).items())
-    goal = Goal(objectives, tuple(bounds), space.baseline().best_epoch)
-    return Settled(replace(space, unfit=locked["unfit"]), goal, locked["part"], locked.get("untested", ""))
+    return Goal(objectives, tuple(bounds), best_epoch)

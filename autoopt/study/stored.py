@@ -1,13 +1,19 @@
 """Reading studies that are on disk: nothing here writes, and a running search is not disturbed."""
 
 from dataclasses import MISSING, dataclass, fields
+from datetime import datetime
+from fcntl import LOCK_EX, LOCK_NB, flock
+from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from autoopt.config import Tree, as_overrides, from_file
 from autoopt.errors import BadInput, nearest
+from autoopt.goal import Goal
 from autoopt.study.folder import ROOT, contents
 from autoopt.study.journal import stored_records
-from autoopt.study.record import Record
+from autoopt.study.record import BASELINE, Record
+from autoopt.study.settled import settled_goal
 from autoopt.study.stages import STORED
 from autoopt.study.verdict import Verdict, read_verdict
 
@@ -32,15 +38,38 @@ class Stored:
 
     @property
     def state(self) -> str:
-        """concluded, trained or begun; only the study's own process knows whether it runs."""
+        """running, concluded, trained (by `autoopt train`) or interrupted: the same command goes on."""
+        if in_use(self.path):
+            return "running"
         if self.verdict:
             return "concluded"
-        return "begun" if self.searched or not (self.path / "best").exists() else "trained"
+        return "interrupted" if self.searched or not (self.path / "best").exists() else "trained"
+
+    @property
+    def changed(self) -> datetime:
+        """When the study last went on."""
+        paths = [path for name in ("space.yaml", "journal.log", "verdict.yaml") if (path := self.path / name).exists()]
+        return datetime.fromtimestamp(max(path.stat().st_mtime for path in paths)).astimezone()
 
     @property
     def direction(self) -> str:
         """maximize or minimize: of the first objective, as it was settled."""
-        return str(contents(self.path / "space.yaml", ["direction"])["direction"]).split()[0]
+        return self.goal.first.direction
+
+    @cached_property
+    def locked(self) -> dict[str, Any]:
+        """What was settled when the study began."""
+        return contents(self.path / "space.yaml", ["objective", "direction"])
+
+    @cached_property
+    def goal(self) -> Goal:
+        """The objectives and bounds, as they were settled."""
+        return settled_goal(self.locked, self.config["study"].get("value") == "best")
+
+    @property
+    def baseline(self) -> Record | None:
+        """Trial 0, if it has ended."""
+        return next((r for r in self.records["search"] if r.key == BASELINE), None)
 
     def record(self, key: str) -> Record:
         """The record of one trial.
@@ -63,6 +92,18 @@ def names(root: str | None) -> list[str]:
     return sorted(p.parent.name for p in Path(root or ROOT).glob("*/space.yaml"))
 
 
+def in_use(path: Path) -> bool:
+    """Whether a search holds the lock of a study."""
+    try:
+        with (path / "lock").open() as lock:
+            flock(lock, LOCK_EX | LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    return False
+
+
 def open_stored(name: str, root: str | None) -> Stored:
     """A study by its name.
 
@@ -72,14 +113,23 @@ def open_stored(name: str, root: str | None) -> Stored:
     path = Path(root or ROOT) / name
     if not (path / "space.yaml").exists():
         raise BadInput(f"No study named '{name}' in {root or ROOT}/. {nearest(name, names(root))}")
-    verdict = path / "verdict.yaml"
     records = stored_records(path / "journal.log")
     return Stored(
         path,
         contents(path / "config.yaml", ["study", "tracking"]),
         {stage.name: records.get(stage.name, []) for stage in STORED},
-        read_verdict(contents(verdict, NEEDED)) if verdict.exists() else None,
+        verdict_in(path),
     )
+
+
+def verdict_in(path: Path) -> Verdict | None:
+    """The verdict in a study's folder, where it is concluded.
+
+    Raises:
+        BadInput: its file is spoilt.
+    """
+    file = path / "verdict.yaml"
+    return read_verdict(contents(file, NEEDED)) if file.exists() else None
 
 
 def recipe_overrides(reference: str, root: str | None) -> list[str]:

@@ -8,10 +8,13 @@ from autoopt.config import Tree
 from autoopt.errors import NotConcluded
 from autoopt.executor import Executor
 from autoopt.orders import Measure, Order, Outcome, Train
+from autoopt.report.numbers import number
 from autoopt.report.sentence import PART_WORDS
+from autoopt.study.conclusion import Conclusion
 from autoopt.study.export import Advice, export
 from autoopt.study.folder import default_name
 from autoopt.study.forms import write_forms
+from autoopt.study.mirror import training_listener
 from autoopt.study.runner import Job, Result, Screen
 from autoopt.study.search import open_study, warm
 from autoopt.study.stages import TEST, TRAIN, Stage
@@ -30,6 +33,15 @@ class Trained:
     metrics: Mapping[str, float]
     path: Path
 
+    @property
+    def note(self) -> str:
+        return f"{self.objective} {number(self.score)} {PART_WORDS[self.part]}."
+
+    def conclusion(self) -> Conclusion:
+        """What its run in MLflow tells of it: the score on the test part has a name of its own there."""
+        score = {"test_score": self.score} if self.part == "test" else {}
+        return Conclusion(f"**{self.note}**", score, {"autoopt.state": "trained"}, [self.path], self.path)
+
 
 def train(tree: Tree, screen: Screen, executor: Executor | None = None) -> Trained:
     """Train the recipe that the tree pins; settings that it leaves open are those of the baseline.
@@ -39,7 +51,7 @@ def train(tree: Tree, screen: Screen, executor: Executor | None = None) -> Train
         NotConcluded: the training failed, or the measurement on the test part did; then best/ holds the trained model.
     """
     tree = {**tree, "name": tree["name"] or f"train-{default_name(tree)}"}
-    with warm(tree, screen, executor) as ready, open_study(ready, ready.begin_training(), asking=True) as study:
+    with warm(tree, screen, executor) as ready, open_study(ready, ready.begin_training(), True, training_listener) as study:
         recipe, log = study.space.baseline(), study.runner.executor.store.log(JOB_KEY)
         screen.say(f"training {recipe.title()}, {recipe.epochs} epochs (log: {log})")
         result = run(study, Train(key=JOB_KEY, recipe=recipe, seed=study.seed, keep=True), TRAIN, "the training")
@@ -49,6 +61,7 @@ def train(tree: Tree, screen: Screen, executor: Executor | None = None) -> Train
             test = run(study, order, TEST, f"{trained.path} holds the trained model, but the measurement")
             trained = exported(study, test, "test" if study.part == "test" else "validation", trained.metrics)
         write_forms(study.runner, "best", recipe, study.facts["lightning"])
+        study.runner.listener.conclude(trained.conclusion())
         return trained
 
 
@@ -66,7 +79,7 @@ def run(study: Study, order: Order, stage: Stage, what: str) -> Result:
 
 
 def exported(study: Study, result: Result, part: str, before: Mapping[str, float]) -> Trained:
-    """Write best/ with the metrics so far, and send them to MLflow.
+    """Write best/ with the metrics so far.
 
     Args:
         before: the metrics of the training, where this is the measurement on the test part.
@@ -74,7 +87,7 @@ def exported(study: Study, result: Result, part: str, before: Mapping[str, float
     first, path = study.goal.first, study.folder.path / "best"
     outcome, recipe = result.outcome or Outcome(), result.job.recipe
     score = result.score if result.score is not None else before[first.name]
-    note = f"{first.name} {score:.4f} {PART_WORDS[part]}."
-    export(path, recipe, study.runner.executor.store.weights(JOB_KEY), study.facts, Advice(study.folder.name, note, first.name, score))
-    study.runner.listener.conclude(f"**{note}**", {"objective": score}, {"autoopt.state": "trained"}, [path])
-    return Trained(first.name, score, part, {**outcome.metrics, **before}, path)
+    trained = Trained(first.name, score, part, {**outcome.metrics, **before}, path)
+    advice = Advice(study.folder.name, trained.note, first.name, score)
+    export(path, recipe, study.runner.executor.store.weights(JOB_KEY), study.facts, advice)
+    return trained

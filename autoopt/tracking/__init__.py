@@ -27,13 +27,15 @@ from autoopt.tracking.spool import (
     Destination,
     Spool,
     address_of,
+    is_closed,
     redacted,
     secrets,
+    spool_name,
     sqlite_file,
     unwritten,
 )
 
-__all__ = ["Tracker", "experiment_name", "store_uri", "ui"]
+__all__ = ["Records", "Tracker", "end_runs", "experiment_name", "store_uri", "ui", "write_spool"]
 
 Attributes = Mapping[str, object]
 Metrics = Mapping[str, float]
@@ -78,47 +80,82 @@ def experiment_name(experiment: str | None, name: str) -> str:
     return experiment or os.environ.get("MLFLOW_EXPERIMENT_NAME") or name
 
 
-class Tracker:
-    """Mirrors one study: a parent run for the study, a child run for each trial. Only `close` waits."""
+class Records:
+    """The records of one study in a spool: a run for the study, and a child run for each trial."""
 
-    def __init__(self, folder: Path, *, uri: str | None, experiment: str):
-        self._folder = folder
+    def __init__(self, folder: Path, target: Destination):
+        self._folder, self._target = folder, target
         self._spool = Spool(folder / SPOOL)
-        name = self._spool.first().get("spool") or uuid.uuid4().hex
-        self._target = Destination(name, store_uri(uri), experiment)
-        self._spool.append(dict(self._target.header()))
-        self._start()
+        self._spool.append(dict(target.header()))
 
-    def study(self, name: str, params: Attributes, tags: Attributes, data: Mapping[str, str] | None = None) -> None:
-        """Begin the parent run, before any trial; a resumed study continues its own run.
+    def study(
+        self,
+        name: str,
+        params: Attributes,
+        tags: Attributes,
+        data: Mapping[str, str] | None = None,
+        view: Attributes | None = None,
+        time: float | None = None,
+    ) -> None:
+        """Begin the study's own run, before any trial; a resumed study continues its own run.
 
         Args:
             data: the `name` of the examples and a `digest` of them, which MLflow shows as the run's dataset.
+            view: the arguments of the leaderboard (`autoopt.tracking.view.leaderboard_view`); a training has none.
         """
-        self._put(PARENT, name=name, status="RUNNING", params=params, tags={"autoopt.role": "study", **tags}, data=data or {})
+        self._put(PARENT, time=time, name=name, status="RUNNING", params=params, tags=tags, data=data or {}, view=view or {})
 
-    def trial(self, number: int | str, name: str, params: Attributes, tags: Attributes) -> None:
+    def trial(self, number: int | str, name: str, params: Attributes, tags: Attributes, time: float | None = None) -> None:
         """Begin a child run, under a key that is unique in the study; a trial that is run again continues its own run."""
         known = {"autoopt.role": "trial", "autoopt.trial": number}
-        self._put(number, name=name, status="RUNNING", params=params, tags=known | dict(tags))
+        self._put(number, time=time, name=name, status="RUNNING", params=params, tags=known | dict(tags))
 
     def epoch(self, number: int | str, step: int, metrics: Metrics, time: float) -> None:
         self._put(number, step=step, metrics=metrics, time=time)
 
-    def end(self, number: int | str, status: str, metrics: Metrics, tags: Attributes) -> None:
-        """End a run as FINISHED, KILLED or FAILED; a final metric is a single point, which MLflow draws as a bar."""
-        self._put(number, status=status, step=0, metrics=metrics, tags=tags)
+    def measured(self, number: int | str, metrics: Metrics, time: float | None = None) -> None:
+        """Add final metrics to a run, whether it has ended or not; each is a single point, which MLflow draws as a bar."""
+        self._put(number, time=time, step=0, metrics=metrics)
+
+    def end(self, number: int | str, status: str, metrics: Metrics, tags: Attributes, time: float | None = None) -> None:
+        """End a run as FINISHED, KILLED or FAILED, with its final metrics."""
+        self._put(number, time=time, status=status, step=0, metrics=metrics, tags=tags)
+
+    def rename(self, number: int | str, name: str) -> None:
+        self._put(number, name=name)
 
     def note(self, text: str) -> None:
         """Set the text (Markdown) that the study's page shows."""
         self._put(PARENT, tags={"mlflow.note.content": text})
 
-    def conclude(self, status: str, metrics: Metrics, tags: Attributes, params: Attributes | None = None) -> None:
-        self._put(PARENT, status=status, metrics=metrics, tags=tags, params=params or {})
+    def conclude(
+        self, status: str, metrics: Metrics, tags: Attributes, params: Attributes | None = None, time: float | None = None
+    ) -> None:
+        self._put(PARENT, time=time, status=status, metrics=metrics, tags=tags, params=params or {})
+
+    def model(self, folder: Path) -> None:
+        """Log an exported folder as the trained model of the study's own run; it has to exist until it is written."""
+        self._put(PARENT, model=str(folder.absolute()))
 
     def artifacts(self, path: Path) -> None:
         """Add a file or a folder to the parent run; it has to exist until it is written."""
         self._put(PARENT, artifacts=str(path.absolute()))
+
+    def close(self) -> int:
+        """End the spool, and return how many records the disk did not take."""
+        self._spool.append({"end": True})
+        return self._spool.close()
+
+    def _put(self, key: int | str, *, time: float | None = None, **fields: object) -> None:
+        self._spool.append({"key": str(key), "time": int(1000 * (time or clock.time())), **fields})
+
+
+class Tracker(Records):
+    """Records that a process of its own writes to MLflow as they come. Only `close` waits."""
+
+    def __init__(self, folder: Path, *, uri: str | None, experiment: str):
+        super().__init__(folder, Destination(spool_name(folder) or uuid.uuid4().hex, store_uri(uri), experiment))
+        self._start()
 
     def close(self, timeout: float = LAST + 1) -> int:
         """Let the writer finish, and return how many records MLflow still lacks (0, unless it is unreachable).
@@ -133,17 +170,38 @@ class Tracker:
         return self._spool.close() + unwritten(self._folder, self._target)
 
     def _put(self, key: int | str, *, time: float | None = None, **fields: object) -> None:
-        self._spool.append({"key": str(key), "time": int(1000 * (time or clock.time())), **fields})
+        super()._put(key, time=time, **fields)
         if clock.monotonic() > self._started + REVIVE and self._writer.poll() is not None:
             self._start()
 
     def _start(self) -> None:
-        """Start the writer, in a session of its own, which Ctrl-C does not reach, and with -P, without the user's folder on its path."""
-        command = [sys.executable, "-P", "-m", "autoopt.tracking", str(self._folder), "--follow", str(os.getpid())]
-        environment = os.environ | {"MLFLOW_TRACKING_URI": self._target.uri}
-        (self._folder / LOG).touch(0o600)
-        with (self._folder / LOG).open("ab") as log:
-            self._writer = subprocess.Popen(
-                command, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
-            )
-        self._started = clock.monotonic()
+        environment = {"MLFLOW_TRACKING_URI": self._target.uri}
+        self._writer, self._started = start_writer(self._folder, environment, "--follow", str(os.getpid())), clock.monotonic()
+
+
+def start_writer(folder: Path, environment: Mapping[str, str], *options: str) -> subprocess.Popen[bytes]:
+    """Start a writer in a session of its own, which Ctrl-C does not reach, and with -P, without the user's folder on its path."""
+    command = [sys.executable, "-P", "-m", "autoopt.tracking", str(folder), *options]
+    (folder / LOG).touch(0o600)
+    with (folder / LOG).open("ab") as log:
+        return subprocess.Popen(
+            command, env={**os.environ, **environment}, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+        )
+
+
+def write_spool(folder: Path, target: Destination) -> str:
+    """Write a spool that was ended to MLflow, however long it takes, and return what went wrong; empty if all is written."""
+    start_writer(folder, {"MLFLOW_TRACKING_URI": target.uri}).wait()
+    if not (behind := unwritten(folder, target)):
+        return ""
+    said = [line for line in (folder / LOG).read_text(errors="replace").splitlines() if line][:-1]  # without the number of records
+    return f"{behind} records; {said[-1] if said else 'the writer ended'}"
+
+
+def end_runs(folder: Path) -> None:
+    """End the runs of a study whose process died: MLflow would show them as running for ever. Does not wait.
+
+    The study must not be in use. An address with credentials was not kept: without MLFLOW_TRACKING_URI nothing is ended.
+    """
+    if (folder / SPOOL).exists() and not is_closed(folder):
+        start_writer(folder, {}, "--died")

@@ -1,4 +1,7 @@
-"""`python -m autoopt.tracking FOLDER` writes a study's spool to MLflow; with --follow, until the study ends."""
+"""`python -m autoopt.tracking FOLDER` writes a study's spool to MLflow.
+
+With --follow it goes on until the study ends; with --died it ends the runs of a study whose process is gone.
+"""
 
 import argparse
 import io
@@ -12,7 +15,7 @@ from threading import Event, Thread
 from typing import IO
 
 from autoopt.errors import BadInput
-from autoopt.tracking.spool import LAST, SPOOL, SQLITE, Destination, is_closed, redacted, secrets, target, unwritten
+from autoopt.tracking.spool import END, LAST, SPOOL, SQLITE, Destination, is_closed, redacted, secrets, target, unwritten
 
 POLL, TICK, PATIENCE = 1.0, 0.25, 30.0
 DRAINED, BAD, LEFT = 0, 2, 75
@@ -20,6 +23,7 @@ DRAINED, BAD, LEFT = 0, 2, 75
 MLFLOW = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
+    "MLFLOW_LOGGING_LEVEL": "WARNING",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "8",
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
 }
@@ -39,17 +43,24 @@ class Redacted(io.TextIOBase):
 
 
 class Writer:
-    """The loop around the mirror. Without a supervisor to follow, it writes the present records and ends."""
+    """The loop around the mirror. Without a supervisor to follow, it writes the present records and ends.
 
-    def __init__(self, folder: Path, where: Destination, supervisor: int | None):
-        self._folder, self._where, self._supervisor = folder, where, supervisor
+    Args:
+        died: the study's process is gone, and has not ended the spool.
+    """
+
+    def __init__(self, folder: Path, where: Destination, supervisor: int | None, died: bool = False):
+        self._folder, self._where, self._supervisor, self._died = folder, where, supervisor, died
+        self._size = (folder / SPOOL).stat().st_size
         self._imported = Event()
 
     def leaving(self) -> bool:
         return os.getppid() != self._supervisor or is_closed(self._folder)
 
     def orphaned(self) -> bool:
-        """Whether the supervisor died, without an end of the spool."""
+        """Whether the supervisor died, without an end of the spool; a spool that grew has another supervisor."""
+        if self._died:
+            return (self._folder / SPOOL).stat().st_size == self._size
         return bool(self._supervisor) and os.getppid() != self._supervisor and not is_closed(self._folder)
 
     def limit(self) -> None:
@@ -103,17 +114,20 @@ def lock(spool: IO[bytes], writer: Writer) -> bool:
             time.sleep(TICK)
 
 
-def mirror_spool(folder: Path, supervisor: int | None) -> int:
+def mirror_spool(folder: Path, supervisor: int | None, died: bool = False) -> int:
     where = target(folder)
     sys.stdout = sys.stderr = Redacted(sys.stderr, secrets(where.uri))
     logging.basicConfig(format="%(asctime)s %(message)s", level=logging.WARNING)
-    writer = Writer(folder, where, supervisor)
+    writer = Writer(folder, where, supervisor, died and not is_closed(folder))
     with (folder / SPOOL).open("rb+") as spool:
         if not lock(spool, writer):
             raise BadInput(f"{folder}: another writer uses it; try again when that has ended.")
         if supervisor:
             Thread(target=writer.limit, daemon=True).start()
         code = writer.run()
+        if died and code == DRAINED and writer.orphaned():
+            spool.seek(0, os.SEEK_END)
+            spool.write(END)  # so that no other command ends the runs again
     if not supervisor:
         print(f"{unwritten(folder, where)} records are not written yet.")
     return code
@@ -123,12 +137,13 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m autoopt.tracking", description=__doc__)
     parser.add_argument("folder", type=Path, help="the study's folder")
     parser.add_argument("--follow", type=int, metavar="PID", help="run while this process, its parent, lives")
+    parser.add_argument("--died", action="store_true", help="the study's process is gone: end its runs")
     asked = parser.parse_args()
     os.environ.update({name: value for name, value in MLFLOW.items() if name not in os.environ})
     if asked.follow:
         os.nice(10)  # training comes first
     try:
-        return mirror_spool(asked.folder, asked.follow)
+        return mirror_spool(asked.folder, asked.follow, asked.died)
     except BadInput as problem:
         print(problem, file=sys.stderr)
         return BAD

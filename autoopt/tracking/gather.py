@@ -36,7 +36,16 @@ def as_texts(values: dict[str, Any], size: int) -> dict[str, str]:
 
 @dataclass
 class RunUpdate:
-    """The new records of one run; `offset` is the place of its first record in the spool, `step` the last step."""
+    """The new records of one run.
+
+    Args:
+        offset: the place of its first record in the spool.
+        start: the time of its first record, in milliseconds since 1970.
+        step: the last step of its metrics.
+        end: the time of the last record with a status.
+        view: the arguments of the study's leaderboard.
+        model: the folder of the study's trained model.
+    """
 
     offset: int
     start: int
@@ -49,31 +58,34 @@ class RunUpdate:
     metrics: list[Metric] = field(default_factory=list)
     artifacts: list[Path] = field(default_factory=list)
     data: dict[str, str] = field(default_factory=dict)
+    view: dict[str, Any] = field(default_factory=dict)
+    model: str = ""
 
     def add(self, record: dict[str, Any]) -> None:
-        self.end = record["time"]
-        self.name = self.name or truncated(record.get("name", ""), NAME_SIZE)
-        self.status = record.get("status", self.status)
+        self.name = truncated(record.get("name", self.name), NAME_SIZE)
+        self.status, self.end = (record["status"], record["time"]) if "status" in record else (self.status, self.end)
         # The first value of a parameter counts, since MLflow never changes it.
         self.params = as_texts(record.get("params", {}), PARAM_SIZE) | self.params
         self.tags |= as_texts(record.get("tags", {}), TAG_SIZE)
         self.data = record.get("data") or self.data
+        self.view = record.get("view") or self.view
+        self.model = record.get("model") or self.model
         self.artifacts += [Path(record["artifacts"])] if "artifacts" in record else []
         step = record.get("step", 0)
         if 0 < step <= self.step:  # a trial that is run again repeats its epochs; the first values count
             return
         self.step = max(step, self.step)
         for key, value in record.get("metrics", {}).items():
-            self._measure(legal(key), value, step)
+            self._measure(legal(key), value, step, record["time"])
 
-    def _measure(self, key: str, value: Any, step: int) -> None:
+    def _measure(self, key: str, value: Any, step: int, time: int) -> None:
         """Add a point, or a tag if the value is not finite: sqlite would store inf as 1.797e308."""
         try:
             number = float(value)
         except (TypeError, ValueError):
             number = math.nan
         if math.isfinite(number):
-            self.metrics.append(Metric(key, number, self.end, step))
+            self.metrics.append(Metric(key, number, time, step))
         else:
             self.tags[legal(f"autoopt.nonfinite.{key}")] = truncated(f"{value} at step {step}", TAG_SIZE)
 

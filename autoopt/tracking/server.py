@@ -10,31 +10,31 @@ import sys
 import tempfile
 import time
 from contextlib import closing
-from typing import IO
+from typing import IO, Any
 from urllib.error import HTTPError, URLError
 from urllib.parse import quote, urlsplit
 from urllib.request import urlopen
 
 from autoopt.errors import BadInput
 from autoopt.tracking.spool import SQLITE, redacted, secrets, sqlite_file
+from autoopt.tracking.view import VIEW_KEY, runs_page
 
 HOST, PATIENCE, GRACE = "127.0.0.1", 120.0, 10.0
-RUNS = "runs?workflowType=machine_learning"
 QUIET_ENVIRONMENT = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
 
 
-def ui(uri: str, port: int | None = None, *, experiment: str | None = None, direction: str = "maximize") -> int:
+def ui(uri: str, port: int | None = None, *, experiment: str | None = None, view: str | None = None) -> int:
     """Print the address of the training runs, and serve the store until Ctrl-C, unless a server serves it already.
 
     Args:
         experiment: the experiment to show; else the page lists all experiments.
-        direction: maximize or minimize, of the objective by which its trials are sorted.
+        view: the name of a study's leaderboard in it.
 
     Raises:
         BadInput: there is no store, the port is in use, or the server does not start.
     """
     if urlsplit(uri).scheme in ("http", "https"):
-        show(without_credentials(uri), experiment, direction)
+        show(without_credentials(uri), experiment, view)
         return 0
     path = sqlite_file(uri)
     if uri.startswith(SQLITE) and not path.is_file():
@@ -45,12 +45,12 @@ def ui(uri: str, port: int | None = None, *, experiment: str | None = None, dire
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)  # the server must not outlive us
     try:
         with tempfile.TemporaryFile() as log:
-            return serve_ui(uri, port or free_port(), experiment, direction, log)
+            return serve_ui(uri, port or free_port(), experiment, view, log)
     finally:
         signal.signal(signal.SIGTERM, before)
 
 
-def serve_ui(uri: str, port: int, experiment: str | None, direction: str, log: IO[bytes]) -> int:
+def serve_ui(uri: str, port: int, experiment: str | None, view: str | None, log: IO[bytes]) -> int:
     """Run MLflow's server until it ends or Ctrl-C; raises BadInput if it does not start."""
     command = [sys.executable, "-P", "-m", "mlflow", "server", "--host", HOST, "--port", str(port), "--workers", "1"]
     # The address is in the environment, since everybody on the machine can read a command line.
@@ -62,7 +62,7 @@ def serve_ui(uri: str, port: int, experiment: str | None, direction: str, log: I
             log.seek(0)
             tail = redacted(log.read().decode(errors="replace")[-2000:], secrets(uri))
             raise BadInput(f"The MLflow server did not start on port {port}. Its log ends with:\n{tail}")
-        show(f"http://{HOST}:{port}", experiment, direction)
+        show(f"http://{HOST}:{port}", experiment, view)
         print("Ctrl-C ends it", flush=True)
         return server.wait()
     except KeyboardInterrupt:
@@ -92,30 +92,36 @@ def answers(address: str, server: subprocess.Popen[bytes]) -> bool:
     return False
 
 
-def show(address: str, experiment: str | None, direction: str) -> None:
-    """Print the addresses of the pages."""
-    print(runs := page(address, experiment))
-    if RUNS in runs:
-        order = f"orderByKey={quote('metrics.`objective`')}&orderByAsc={str(direction == 'minimize').lower()}"
-        trials = quote("tags.`autoopt.role` = 'trial'")
-        print(f"its trials, the best first: {runs}&searchFilter={trials}&{order}&compareRunsMode=CHART", flush=True)
-
-
-def page(address: str, experiment: str | None) -> str:
-    """The address of the experiment's training runs; by itself MLflow 3 opens on pages for language models.
+def show(address: str, experiment: str | None, view: str | None) -> None:
+    """Print the addresses of the pages: of the study's leaderboard and its charts, where the experiment has them.
 
     Raises:
         BadInput: no server answers.
     """
-    query = f"{address}/api/2.0/mlflow/experiments/get-by-name?experiment_name={quote(experiment or '')}"
+    found = experiment_of(address, experiment)
+    if found is None:
+        print(f"{address}/#/experiments", flush=True)
+    elif view and any(tag["key"] == VIEW_KEY.format(view) for tag in found.get("tags", ())):
+        leaderboard = f"{address}/#{runs_page(found['experiment_id'], view)}"
+        print(f"leaderboard: {leaderboard}\ncharts: {leaderboard}&compareRunsMode=CHART", flush=True)
+    else:
+        print(f"{address}/#{runs_page(found['experiment_id'])}", flush=True)
+
+
+def experiment_of(address: str, name: str | None) -> dict[str, Any] | None:
+    """An experiment by its name; `None` where there is no such experiment, or no right to see it.
+
+    Raises:
+        BadInput: no server answers.
+    """
+    query = f"{address}/api/2.0/mlflow/experiments/get-by-name?experiment_name={quote(name or '')}"
     try:
         with urlopen(query, timeout=10) as answer:
-            number = json.load(answer)["experiment"]["experiment_id"]
-    except HTTPError:  # no such experiment, or no right to see it: the list of all
-        return f"{address}/#/experiments"
+            return dict(json.load(answer)["experiment"])
+    except HTTPError:
+        return None
     except URLError as error:
         raise BadInput(f"No MLflow server answers at {address}: {error.reason}.") from error
-    return f"{address}/#/experiments/{number}/{RUNS}"
 
 
 def without_credentials(uri: str) -> str:

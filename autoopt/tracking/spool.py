@@ -59,8 +59,13 @@ class Destination:
     def header(self) -> dict[str, str | None]:
         return asdict(self) | {"uri": None if secrets(self.uri) else self.uri}
 
+    @property
+    def shown(self) -> str:
+        """The address without its credentials."""
+        return redacted(self.uri, secrets(self.uri))
+
     def label(self) -> str:
-        return f"{redacted(self.uri, secrets(self.uri))} {self.experiment}"
+        return f"{self.shown} {self.experiment}"
 
 
 def target(folder: Path) -> Destination:
@@ -80,6 +85,15 @@ def target(folder: Path) -> Destination:
     return Destination(header["spool"], uri, header["experiment"])
 
 
+def spool_name(folder: Path) -> str:
+    """The name of the spool, from its first line; empty without a spool, or where it is spoilt: MLflow then gets new runs."""
+    try:
+        with (folder / SPOOL).open("rb") as file:
+            return str(json.loads(file.readline())["spool"])
+    except (OSError, ValueError, TypeError, KeyError):
+        return ""
+
+
 class Spool:
     """The appending side. Records that the disk does not take (it is full) are kept, and written first the next time."""
 
@@ -96,14 +110,6 @@ class Spool:
             if size > start:
                 break
         os.ftruncate(self._file, size)
-
-    def first(self) -> dict[str, str]:
-        """The first line, which names the spool; empty in a new one, or where it is spoilt: MLflow then gets new runs."""
-        try:
-            line = json.loads(os.pread(self._file, BLOCK, 0).partition(b"\n")[0])
-        except ValueError:
-            return {}
-        return line if isinstance(line, dict) else {}
 
     def append(self, record: dict[str, object]) -> None:
         self._rest += json.dumps(record, default=str).encode() + b"\n"

@@ -22,12 +22,14 @@ from mlflow.exceptions import MlflowException
 
 from autoopt.errors import causes
 from autoopt.tracking.gather import NAME_SIZE, RunUpdate, gather, legal
+from autoopt.tracking.model import log_model
 from autoopt.tracking.spool import BLOCK, PARENT, SPOOL, SQLITE, Destination, State, address_of, read_lines, sqlite_file
+from autoopt.tracking.view import VIEW_KEY, described, leaderboard_view, runs_page, view_name
 
 logger = logging.getLogger(__package__)
 T = TypeVar("T")
-RUN_KEY = "autoopt.key"
-TRAINING_TAGS = {"mlflow.experimentKind": "custom_model_development"}  # opens the UI on its runs, not on GenAI traces
+RUN_KEY, RUN_NAME, NOTE_TAG = "autoopt.key", "mlflow.runName", "mlflow.note.content"
+TRAINING_TAGS = {"mlflow.experimentKind": "custom_model_development"}  # as MLflow's own clients mark it
 CLOSED = {
     "CUSTOMER_UNAUTHORIZED",
     "PERMISSION_DENIED",
@@ -104,6 +106,8 @@ class SpoolWriter:
         self._state = self._known(State.load(folder, target))
         # Records before this place in the spool may be in the store although the state does not say so.
         self._doubt = (folder / SPOOL).stat().st_size
+        self._earlier: set[str] = set()
+        """The keys of runs that the store had before, although the state did not say so."""
 
     def _known(self, state: State) -> State:
         """The state, or a new state if its runs are gone from the store."""
@@ -150,7 +154,9 @@ class SpoolWriter:
         if run_id is None:
             run_id, tags = self._create(key, run), {}
         else:
-            params = self._new(run_id, params)
+            params, tags = self._new(run_id, params), tags | ({RUN_NAME: run.name} if run.name else {})
+            if key in self._earlier:
+                run.metrics = self._absent(run_id, run.metrics)
             if run.status == "RUNNING":
                 self._call(self._client.update_run, run_id, "RUNNING")
         self._state.runs[key] = run_id
@@ -168,12 +174,27 @@ class SpoolWriter:
             self._state.final |= {metric.key: metric.value for metric in run.metrics}
         for path in run.artifacts:
             self._call(self._client.log_artifact, run_id, str(path))
+        if run.view:
+            self._save_view(run_id, run.view, run.start)
+        if run.model:
+            self._call(log_model, self._client, self._experiment, run_id, Path(run.model))
+
+    def _save_view(self, run_id: str, view: dict[str, Any], time: int) -> None:
+        """Save the study's leaderboard with the experiment, and link it in the experiment's description."""
+        key = view_name(self._target.spool)
+        saved = leaderboard_view(**view, runs=f"tags.`mlflow.parentRunId` = '{run_id}'") | {"createdAt": time, "updatedAt": time}
+        self._call(self._client.set_experiment_tag, self._experiment, VIEW_KEY.format(key), json.dumps(saved))
+        note = self._call(self._client.get_experiment, self._experiment).tags.get(NOTE_TAG, "")
+        more = described(note, view["name"], f"#{runs_page(self._experiment, key)}")
+        if more != note:
+            self._call(self._client.set_experiment_tag, self._experiment, NOTE_TAG, more)
 
     def _find(self, key: str, run: RunUpdate) -> str | None:
         if key in self._state.runs or run.offset > self._doubt:
             return self._state.runs.get(key)
         query = f"tags.`{RUN_KEY}` = '{self._name(key)}'"
         runs = self._call(self._client.search_runs, [self._experiment], query, max_results=1)
+        self._earlier |= {key} if runs else set()
         return runs[0].info.run_id if runs else None
 
     def _create(self, key: str, run: RunUpdate) -> str:
@@ -188,6 +209,12 @@ class SpoolWriter:
         """The parameters that the run does not have yet, since MLflow keeps the first value."""
         known = self._call(self._client.get_run, run_id).data.params if params else {}
         return {key: value for key, value in params.items() if key not in known}
+
+    def _absent(self, run_id: str, metrics: list[Metric]) -> list[Metric]:
+        """The points that the run does not have yet, by metric and step."""
+        keys = {metric.key for metric in metrics}
+        known = {(key, point.step) for key in keys for point in self._call(self._client.get_metric_history, run_id, key)}
+        return [metric for metric in metrics if (metric.key, metric.step) not in known]
 
     def _name(self, key: str) -> str:
         return legal(f"{self._target.spool}/{key}")

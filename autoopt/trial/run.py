@@ -3,7 +3,7 @@
 from autoopt.config import allow, paths_in_recipe
 from autoopt.deployment.checkpoint import write_checkpoint
 from autoopt.deployment.load import write_onnx
-from autoopt.orders import Checkpoint, Compress, Graph, Json, Measure, Order, Outcome, Train, TryOut, from_json
+from autoopt.orders import Checkpoint, Compress, Graph, Json, Measure, Order, Outcome, Serve, Train, TryOut, from_json
 from autoopt.trial import Report
 from autoopt.trial.blame import blaming
 from autoopt.trial.fitting import devices
@@ -35,6 +35,12 @@ def run(world: World, order: Json, report: Report) -> Json:
         case Graph() as graph:
             allow(*paths_in_recipe(graph.recipe.tree))
             write_onnx(world.store.folder(graph.folder))
+            outcome = Outcome()
+        case Serve() as served:
+            from autoopt.deployment.served import write_served  # loads MLflow, which takes seconds
+
+            allow(*paths_in_recipe(served.recipe.tree))
+            write_served(world.store.folder(served.folder))
             outcome = Outcome()
         case TryOut() as short:
             outcome = on_devices(world, short, report)

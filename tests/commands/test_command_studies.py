@@ -46,7 +46,7 @@ def begun(tmp_path):
     """A study that was begun, and has no trial yet."""
     folder = tmp_path / "runs" / "signs"
     folder.mkdir(parents=True)
-    (folder / "space.yaml").write_text("identity: {}\ndirection: minimize\n")
+    (folder / "space.yaml").write_text("identity: {}\nobjective: val_loss\ndirection: minimize\n")
     (folder / "config.yaml").write_text(yaml.safe_dump(compose(["data=digits", "study=quick"])))
     (folder / "journal.log").touch()
     return folder

@@ -1,0 +1,27 @@
+"""The Pareto front as rows of a table."""
+
+from autoopt.report.numbers import number
+from autoopt.report.reasons import enumerated
+from autoopt.report.sides import COST_ROWS
+from autoopt.study.stages import COMPRESS
+from autoopt.study.verdict import Verdict
+
+VALUES = {name: form for name, _, form in COST_ROWS}
+HEADERS = {"latency_ms": "latency, ms", "size_mb": "size, MB"}
+
+
+def front_of(verdict: Verdict) -> str:
+    """Of what the front is."""
+    return "the compressed models" if verdict.front[0].trial.startswith(COMPRESS.name) else "the trials"
+
+
+def front_title(verdict: Verdict) -> str:
+    names = enumerated(list(verdict.front[0].values))
+    return f"Pareto front of {front_of(verdict)} in {names} (validation; latency of one example, measured alone)"
+
+
+def front_rows(verdict: Verdict) -> list[tuple[str, ...]]:
+    """A row for each model, with its values in each objective; the first row is the header."""
+    names = list(verdict.front[0].values)
+    rows = [(p.trial, *(VALUES.get(name, number)(value) for name, value in p.values.items()), p.title) for p in verdict.front]
+    return [("trial", *(HEADERS.get(name, name) for name in names), "recipe"), *rows]

@@ -1,0 +1,92 @@
+"""Writes a study into an MLflow store anew, from its folder alone."""
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from autoopt.recipe import Recipe
+from autoopt.study.journal import RECORD, Journal
+from autoopt.study.journal_file import StoreError
+from autoopt.study.mirror import UNFINISHED, Mirror, about_search
+from autoopt.study.publish import conclusion_of
+from autoopt.study.record import Record
+from autoopt.study.run_fields import varied_parameters
+from autoopt.study.stages import STAGES, STORED
+from autoopt.study.stored import Stored
+from autoopt.tracking import Records, experiment_name, store_uri, write_spool
+from autoopt.tracking.spool import Destination, spool_name
+
+SOURCE = {"mlflow.source.name": "autoopt search", "mlflow.source.type": "LOCAL"}
+SHOWN = ("verdict.yaml", "best", "report.html", "comparison.md", "comparison.csv", "comparison.tex")
+"""The files of a concluded study that are artifacts of its run."""
+
+
+def rebuild_mirror(study: Stored, uri: str | None = None) -> Destination:
+    """Write all runs of a study into a store, and return where they are; runs that the store has already get what they lack.
+
+    Args:
+        uri: the store; else that of the study.
+
+    Raises:
+        StoreError: the store cannot be reached, or refuses records.
+    """
+    node = study.config["tracking"]
+    target = Destination(known_name(study.path), store_uri(uri or node["uri"]), experiment_name(node["experiment"], study.name))
+    with TemporaryDirectory(prefix=".mirror.", dir=study.path) as scratch:
+        records = Records(Path(scratch), target)
+        replay(study, records)
+        records.close()
+        if problem := write_spool(Path(scratch), target):
+            raise StoreError(f"MLflow lacks records of {study.name}: {problem}")
+    return target
+
+
+def known_name(path: Path) -> str:
+    """The name under which a store knows the study's runs: that of its spool, or without a spool one of the study's own."""
+    space = path / "space.yaml"
+    return spool_name(path) or hashlib.sha256(f"{space.stat().st_mtime_ns} {space.read_text()}".encode()).hexdigest()[:32]
+
+
+def replay(study: Stored, tracker: Records) -> None:
+    """Tell a tracker all that the folder knows of the study, with the times at which it happened."""
+    ended = sorted(ended_trials(study), key=lambda pair: pair[1])
+    begin, end = min(end - record.seconds for record, end in ended), ended[-1][1]
+    searched = varied_parameters([record.point for record in study.records["search"]])
+    about = about_search(study.name, study.config, study.goal.first, searched, study.locked.get("examples", ""), SOURCE)
+    mirror = Mirror(tracker, about, time=begin)
+    for record, end_of_trial in ended:
+        replay_trial(mirror, record, end_of_trial)
+    if study.verdict is None:
+        tracker.conclude("KILLED", {}, UNFINISHED, time=end)
+    else:
+        artifacts = [path for name in SHOWN if (path := study.path / name).exists()]
+        told = (study.path / "verdict.yaml").stat().st_mtime
+        mirror.conclude(replace(conclusion_of(study.verdict, artifacts, study.path / "best"), time=told))
+
+
+def ended_trials(study: Stored) -> Iterator[tuple[Record, float]]:
+    """The records of all stages, each with the time of its end, in seconds since 1970."""
+    journal = Journal(study.path / "journal.log", study.name, write=False)
+    for stage in STORED:
+        for trial in journal.trials(stage):
+            if RECORD in trial.user_attrs and trial.datetime_complete is not None:
+                yield Record(**trial.user_attrs[RECORD]), trial.datetime_complete.timestamp()
+
+
+def replay_trial(mirror: Mirror, record: Record, end: float) -> None:
+    """Tell the mirror of a trial; its epochs are taken as equally long."""
+    if STAGES[record.stage].tracked:
+        begin, epochs = end - record.seconds, list(rows_of(record.curves))
+        mirror.begun(record.key, record.stage, Recipe(record.recipe), begin)
+        for place, (epoch, metrics) in enumerate(epochs, 1):
+            mirror.tracker.epoch(record.key, epoch, metrics, begin + record.seconds * place / len(epochs))
+    mirror.ended(record, end)
+
+
+def rows_of(curves: Mapping[str, list[Any]]) -> Iterator[tuple[int, dict[str, float]]]:
+    """The metrics of each epoch, from columns."""
+    for place, epoch in enumerate(curves.get("epoch", ())):
+        yield epoch, {name: values[place] for name, values in curves.items() if name != "epoch" and values[place] is not None}

@@ -1,0 +1,85 @@
+"""What a trial's run in MLflow is called, and its parameters and metrics, under the names that people look for there."""
+
+from collections.abc import Sequence
+from math import log10
+from typing import Any
+
+from autoopt.recipe import Recipe
+from autoopt.space import Space
+from autoopt.space.condition import ALWAYS
+from autoopt.study.record import Record
+from autoopt.study.stages import SEARCH, TEST
+
+SHORT = ("lr", "weight_decay")
+"""Arguments of optimizers that have a parameter of their own name, to filter by."""
+MEASURED_IN_TRAINING = ("epochs_trained", "seconds", "samples_per_second", "peak_memory_mb", "peak_gpu_memory_mb", "parameters", "size_mb")
+COLUMNS = 8
+"""The greatest number of parameters in the leaderboard."""
+
+
+def run_name(key: str, title: str) -> str:
+    """A name that sorts by the trial's number, such as `012 adamw cosine mixup`."""
+    return f"{key.zfill(3) if key.isdigit() else key} {title}"
+
+
+def parameters(recipe: Recipe) -> dict[str, Any]:
+    """The techniques by slot, short names to filter by, and every value under its dotted key."""
+    flat = recipe.flat()
+    short = {short_name(key): value for key, value in flat.items() if key.rpartition(".")[2] in SHORT and key.startswith("optimizer.")}
+    return {**recipe.names(), **short, "batch_size": recipe.tree["batches"]["size"], **flat}
+
+
+def short_name(key: str) -> str:
+    """The parameter that shows a searched value: a slot's techniques, or a value under a short name if it has one."""
+    head, _, last = key.partition(".")[0], *key.rpartition(".")[1:]
+    if key == head or last == "use":
+        return head
+    if key == "batches.size":
+        return "batch_size"
+    return last if head == "optimizer" and last in SHORT else key
+
+
+def searched_parameters(space: Space) -> list[str]:
+    """The parameters that a search chooses: first techniques and what has a short name, then values that every trial has."""
+    domains = space.trained().domains()
+    names = dict.fromkeys(short_name(domain.key) for domain in domains)
+    always = {domain.key for domain in domains if domain.condition == ALWAYS}
+    return [name for name in sorted(names, key=lambda name: "." in name) if "." not in name or name in always][:COLUMNS]
+
+
+def varied_parameters(recipes: Sequence[Recipe]) -> list[str]:
+    """The parameters in which recipes differ, as `searched_parameters` has them of a space that is not known any more."""
+    rows = [parameters(recipe) for recipe in recipes]
+    known = [name for name in rows[0] if all(name in row for row in rows) or "." not in name]
+    varied = [name for name in known if len({str(row.get(name)) for row in rows}) > 1 and short_name(name) == name]
+    return sorted(varied, key=lambda name: "." in name)[:COLUMNS]
+
+
+def last_epoch(record: Record) -> dict[str, float]:
+    """The metrics of the last epoch."""
+    return {name: values[-1] for name, values in record.curves.items() if name != "epoch" and values and values[-1] is not None}
+
+
+def final_metrics(record: Record) -> dict[str, float]:
+    """The metrics of a trial that are not as after its last epoch; none where it failed."""
+    last = last_epoch(record)
+    return {} if record.state == "failed" else {name: value for name, value in record.metrics.items() if value != last.get(name)}
+
+
+def measured_on_test(record: Record) -> dict[str, float]:
+    """The metrics of a measurement that are not the training's own."""
+    return {name: value for name, value in final_metrics(record).items() if name not in MEASURED_IN_TRAINING}
+
+
+def training_of(record: Record) -> str:
+    """The key of the training that a measurement on the test part belongs to."""
+    return record.key.removesuffix(TEST.key.removeprefix("{}"))
+
+
+def for_charts(record: Record) -> dict[str, float]:
+    """The number of a trial of the search, and the logarithm of its learning rate: MLflow's charts have no such axes of their own."""
+    if record.stage != SEARCH.name:
+        return {}
+    rate = parameters(record.point).get("lr")
+    axis = {"log10_lr": log10(rate)} if isinstance(rate, int | float) and rate > 0 else {}
+    return {"trial": float(record.key), **axis}

@@ -1,0 +1,41 @@
+"""Adds an exported model to MLflow's registry."""
+
+from pathlib import Path
+
+from mlflow import MlflowClient
+from mlflow.exceptions import MlflowException
+
+from autoopt.errors import BadInput
+from autoopt.tracking.model import MLMODEL, log_model
+from autoopt.tracking.spool import redacted, secrets
+from autoopt.tracking.writer import connect
+
+EXISTS = "RESOURCE_ALREADY_EXISTS"
+
+
+def register(uri: str, experiment: str, folder: Path, name: str) -> int:
+    """Register an exported folder as the next version of a model, and return the version; it is logged first if need be.
+
+    Raises:
+        BadInput: the folder is no MLflow model, or the store refuses it or does not answer.
+    """
+    if not (folder / MLMODEL).exists():
+        raise BadInput(f"--register {name}: {folder} has no {MLMODEL}, so it is no MLflow model")
+    try:
+        client, experiment_id = connect(uri, experiment)
+        model = client.get_logged_model(log_model(client, experiment_id, None, folder))
+        make_registered(client, name)
+        version = client.create_model_version(name, model.artifact_location, run_id=model.source_run_id, model_id=model.model_id)
+    except (MlflowException, OSError) as error:
+        reason = redacted(" ".join(str(error).split()), secrets(uri))
+        raise BadInput(f"--register {name}: {redacted(uri, secrets(uri))} does not take it: {reason:.300}") from error
+    return int(version.version)
+
+
+def make_registered(client: MlflowClient, name: str) -> None:
+    """Create a registered model, unless there is one of this name."""
+    try:
+        client.create_registered_model(name)
+    except MlflowException as error:
+        if error.error_code != EXISTS:
+            raise
