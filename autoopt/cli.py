@@ -56,6 +56,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             print(f"autoopt: {printable(problem, LONGEST)}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
+        print("autoopt: interrupted", file=sys.stderr)
         return 130
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
