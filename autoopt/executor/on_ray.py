@@ -10,6 +10,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import ray
+from ray._private.services import canonicalize_bootstrap_address
 from ray._raylet import AuthenticationTokenLoader, Config  # type: ignore[attr-defined]
 from ray.exceptions import OutOfMemoryError, RayActorError, RayError, TaskCancelledError
 
@@ -123,10 +124,10 @@ class OnRay(Remote):
             if address is None:
                 start_cluster(self._limits, self._resources, settings)
             else:
-                answers(address)
                 excludes = [*EXCLUDED, str(self.store.root.parent.relative_to(os.getcwd()))] if self._inside() else EXCLUDED
-                ray.init(address, runtime_env={"working_dir": os.getcwd(), "excludes": excludes}, **settings)
+                ray.init(answers(address), runtime_env={"working_dir": os.getcwd(), "excludes": excludes}, **settings)
         except (ConnectionError, RuntimeError, ValueError, OSError, RayError) as error:
+            ray.shutdown()
             raise BadInput(f"executor.ray.address={address or 'null'}: {' '.join(str(error).split())}"[:600]) from error
         if address is not None and os.environ.get("RAY_AUTH_MODE") != "token":
             self._told.append(
@@ -190,8 +191,7 @@ def start_cluster(limits: Limits, resources: Mapping[str, float], settings: Mapp
     """Start a cluster of this machine that only holders of a fresh token may use, and that ends with this process."""
     os.environ.setdefault("RAY_AUTH_MODE", "token")
     os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
-    Config.initialize("")  # Ray has read both when it was imported
-    AuthenticationTokenLoader.instance().reset_cache()
+    read_authentication()
     machine, workers = Machine.here(), limits.workers or 1
     ray.init(
         num_cpus=max(int(machine.cores), workers * limits.processors),
@@ -203,14 +203,26 @@ def start_cluster(limits: Limits, resources: Mapping[str, float], settings: Mapp
     )
 
 
-def answers(address: str) -> None:
-    """Raise ConnectionError where nothing listens at an address that names a host."""
+def read_authentication() -> None:
+    """Have Ray read RAY_AUTH_MODE and RAY_AUTH_TOKEN again, which it has read when it was imported."""
+    Config.initialize("")
+    AuthenticationTokenLoader.instance().reset_cache()
+
+
+def answers(address: str) -> str:
+    """The address of a cluster, at which something listens.
+
+    Raises:
+        ConnectionError: nothing does.
+    """
+    address = (canonicalize_bootstrap_address("auto") or "auto") if address == "auto" else address
     if address == "auto":
-        return
+        raise ConnectionError("no cluster runs on this machine; `ray start --head` starts one")
     parts = urlsplit(address if "://" in address else f"ray://{address}")
     if not parts.hostname or not parts.port:
         raise ConnectionError("expected auto, host:port, or ray://host:port")
     try:
         socket.create_connection((parts.hostname, parts.port), timeout=5).close()
     except OSError as error:
-        raise ConnectionError(f"nothing answers there: {error.strerror or error}") from error
+        raise ConnectionError(f"nothing answers at {parts.netloc}: {error.strerror or error}") from error
+    return address
