@@ -8,6 +8,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
+from autoopt.config import is_live
+from autoopt.domain import Unavailable
 from autoopt.errors import BadInput
 from autoopt.executor import Event, Executor, TemplateError
 from autoopt.executor.files import packed, read_folders, unpack
@@ -172,7 +174,7 @@ class Remote(Executor):
     def _turn(self, timeout: float) -> None:
         if self._end:
             raise self._end
-        while len(self._hands) < self.workers:
+        while len(self._hands) < self._wanted():
             self._hands.append(Hand(self.hire()))
         try:
             self.check()
@@ -184,6 +186,11 @@ class Remote(Executor):
             self.wait([hand.link for hand in self._hands], timeout)
             self._listen()
             self._place()
+
+    def _wanted(self) -> int:
+        """How many workers there should be: where each carries out one trial, no more than there are trials, after the first."""
+        needed = len(self._waiting) + sum(hand.trial is not None for hand in self._hands)
+        return min(self.workers, needed or self._facts is None) if self._once else self.workers
 
     def _listen(self) -> None:
         for hand in [*self._hands]:
@@ -223,6 +230,8 @@ class Remote(Executor):
                 self._welcome(hand, facts, host)
             case {"kind": "event", "number": number, "event": kind, "data": data} if trial and number == trial.number:
                 self._happen(hand, trial, Event(number, kind, data))
+            case {"kind": "leaving"}:  # it comes again, when the queue has room for it
+                hand.warm = False
             case {"kind": "bad_input", "problems": problems}:
                 self._fail(BadInput(*problems))
             case {"kind": "broken", "detail": detail}:
@@ -276,3 +285,15 @@ class Remote(Executor):
 
     def disconnect(self) -> None:
         """Leave the place where the workers were."""
+
+
+def sent(setup: dict[str, Any]) -> dict[str, Any]:
+    """The setup as workers get it: without the address of the tracking server, which may hold a password.
+
+    Raises:
+        Unavailable: the config names an object of this process.
+    """
+    tree = setup["tree"]
+    if is_live(tree):
+        raise Unavailable("an object of this process cannot be sent to another machine; put it into a file and give its import path")
+    return {**setup, "tree": {**tree, "tracking": {**tree["tracking"], "uri": None}}}

@@ -5,10 +5,12 @@ What a trial is (a fork of a warm process, with its limits, reasons and log) is 
 
 import os
 import shutil
+import signal
 import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,6 +20,11 @@ from autoopt.executor.files import Changes, File, read_folders, unpack, written_
 from autoopt.executor.local import Local
 from autoopt.orders import Json, Order, from_json
 from autoopt.store import Store
+
+GRACE = 30.0
+"""Seconds for a trial to write its checkpoint when the machine is taken away."""
+LOOK = 0.5
+"""Seconds between two looks whether it has ended."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +53,7 @@ class Worker:
         self.scratch = tempfile.TemporaryDirectory(prefix="autoopt-", ignore_cleanup_errors=True)  # deleted with this process, too
         self.store = Store(self.scratch.name)
         self.local = Local(setup, self.store, workers=1, trial_time=trial_time, cpus_per_trial=cpus_per_trial)
-        self.number = 0
+        self.number = self.pid = 0
         self.order: Order | None = None
         self.changes = Changes(self.store.root, [])
         self.warm = False
@@ -65,13 +72,18 @@ class Worker:
             return [Message({"kind": "broken", "detail": detail}, [File(log.name, log.read_bytes(), more=True)] if log.exists() else [])]
 
     def preempt(self) -> list[Message]:
-        """End the trial because the machine is taken away, and return its last messages."""
-        if self.order is None:
-            return []
-        self.local.kill(self.number, "preempted")
+        """End the trial because the machine is taken away, and return its last messages; it has time for a checkpoint."""
         told: list[Message] = []
+        deadline = time.monotonic() + GRACE
+        if self.pid:
+            with suppress(ProcessLookupError):
+                os.kill(self.pid, signal.SIGTERM)
+        else:
+            deadline = 0
         while self.order is not None:
-            told += self._news(1.0)
+            if time.monotonic() > deadline:
+                self.local.kill(self.number, "preempted")
+            told += self._news(LOOK)
         return told
 
     def close(self) -> None:
@@ -81,7 +93,7 @@ class Worker:
     def _obey(self, message: Message) -> None:
         match message.content:
             case {"do": "submit", "number": number, "order": order}:
-                self.number, self.order = number, from_json(order)
+                self.number, self.order, self.pid = number, from_json(order), 0
                 for folder in ("trials", *read_folders(self.order)):
                     shutil.rmtree(self.store.root / folder, ignore_errors=True)
                 unpack(message.files, self.store.root)
@@ -103,6 +115,7 @@ class Worker:
         told = [Message({"kind": "event", "number": e.number, "event": e.kind, "data": e.data}) for e in events]
         if events and events[-1].kind in ("finished", "failed"):
             self.order = None
+        self.pid = next((event.data["pid"] for event in events if event.kind == "started"), self.pid)
         files = self.changes.take()
         return [Message({"kind": "files"}, files), *told] if files else told  # before the end of the trial whose files they are
 

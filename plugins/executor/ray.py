@@ -1,9 +1,8 @@
 from typing import Any
 
-from autoopt.config import is_live
-from autoopt.domain import Unavailable
 from autoopt.executor import Executor
 from autoopt.executor.on_ray import OnRay
+from autoopt.executor.remote import sent
 from autoopt.executor.resources import Limits
 from autoopt.store import Store
 
@@ -16,12 +15,4 @@ def ray(setup: dict[str, Any], store: Store, limits: Limits, *, address: str | N
 
     Moritz et al. 2018, arXiv:1712.05889.
     """
-    if is_live(setup["tree"]):
-        raise Unavailable("an object of this process cannot be sent to another machine; put it into a file and give its import path")
-    return OnRay(without_uri(setup), store, limits, address, resources or {})
-
-
-def without_uri(setup: dict[str, Any]) -> dict[str, Any]:
-    """The setup without the address of the tracking server, which may hold a password."""
-    tree = setup["tree"]
-    return {**setup, "tree": {**tree, "tracking": {**tree["tracking"], "uri": None}}}
+    return OnRay(sent(setup), store, limits, address, resources or {})

@@ -28,6 +28,7 @@ from autoopt.live import import_path  # noqa: E402
 from autoopt.points import plug  # noqa: E402
 from autoopt.store import Store  # noqa: E402
 from autoopt.study.journal import Journal  # noqa: E402
+from autoopt.study.stages import SEARCH  # noqa: E402
 
 AUTOOPT = Path(sys.executable).with_name("autoopt")
 KILLS = int(os.environ.get("AUTOOPT_TEST_KILLS", 3))
@@ -69,7 +70,7 @@ def said(folder):
 def scores(folder, name):
     """The score of each trial of a study's search; each trial is there once."""
     journal = Journal(folder / "autoopt-runs" / name / "journal.log", name, "maximize")
-    records = journal.records("search")
+    records = journal.records(SEARCH)
     journal.close()
     assert len({record.key for record in records}) == len(records) == TRIALS
     return {record.key: (record.state, record.score) for record in records}
