@@ -85,8 +85,10 @@ def problem_of(error: RayError) -> Problem:
         return Problem("user", "cancelled by ray.cancel")
     if isinstance(error, RayActorError) and (error.preempted or "preempted" in text):
         return Problem("preempted", "its node was preempted")
+    if getattr(error, "actor_init_failed", False):
+        return Problem("lost", f"its worker on Ray could not start: {str(error).strip().splitlines()[-1]}"[:300])
     _, found, why = text.partition("The actor is dead because ")
-    return Problem("lost", f"its worker on Ray is gone: {why if found else text}"[:300])
+    return Problem("lost", f"its worker on Ray is gone: {why if found else text}"[:200])
 
 
 class OnRay(Remote):
@@ -115,11 +117,13 @@ class OnRay(Remote):
         )
         folder = os.getcwd() if self._own else None
         self._start = lambda: actor.remote(setup, limits.trial_time, limits.cpus_per_trial, folder)
+        free = ray.available_resources()  # before there are workers of ours
+        self._had_room = all(free.get(name, 0) >= need for name, need in self._asked.items())
         self._began, self._looked, self._room = self.now(), -LOOK, 1
 
     def _connect(self, address: str | None) -> None:
         os.environ.update({name: value for name, value in QUIET.items() if name not in os.environ})
-        settings: dict[str, Any] = {"logging_level": "ERROR", "log_to_driver": False}
+        settings: dict[str, Any] = {"logging_level": "CRITICAL", "log_to_driver": False}
         try:
             if address is None:
                 start_cluster(self._limits, self._resources, settings)
@@ -163,19 +167,16 @@ class OnRay(Remote):
             time.sleep(min(timeout, LINGER))
 
     def check(self) -> None:
-        if self._facts is not None or self.now() - self._began < PATIENCE:
+        if self._facts is not None or self._had_room or self.now() - self._began < PATIENCE:
             return
-        self._began = float("inf")  # looked at once
-        free, there = ray.available_resources(), ray.cluster_resources()
-        if any(free.get(name, 0) < need for name, need in self._asked.items()) and not self._placed():
-            asked = ", ".join(f"{need:g} {name}" for name, need in self._asked.items())
-            has = ", ".join(f"{free.get(name, 0):g} of {there.get(name, 0):g} {name}" for name in self._asked)
-            raise BadInput(f"executor=ray: no place for a trial after {PATIENCE:g} s: it needs {asked}; free in the cluster: {has}")
-
-    def _placed(self) -> bool:
-        """Whether a worker has begun."""
         ready = [hand.link.actor.__ray_ready__.remote() for hand in self._hands if isinstance(hand.link, RayLink)]
-        return bool(ray.wait(ready, timeout=1.0)[0])
+        if ray.wait(ready, timeout=1.0)[0]:
+            self._had_room = True
+            return
+        free, there = ray.available_resources(), ray.cluster_resources()
+        asked = ", ".join(f"{need:g} {name}" for name, need in self._asked.items())
+        has = ", ".join(f"{free.get(name, 0):g} of {there.get(name, 0):g} {name}" for name in self._asked)
+        raise BadInput(f"executor=ray: no place for a trial after {PATIENCE:g} s: it needs {asked}; free in the cluster: {has}")
 
     def disconnect(self) -> None:
         if self._connected:

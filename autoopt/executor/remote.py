@@ -1,5 +1,6 @@
 """Trials on workers elsewhere: the part of such an executor that does not depend on how its workers are reached."""
 
+import math
 import time
 from abc import ABC, abstractmethod
 from collections import deque
@@ -19,8 +20,8 @@ from autoopt.store import Store
 
 LIVES = 3
 """How often a trial is handed to a worker that is gone before the trial has begun."""
-BREAKS = 3
-"""How many workers in a row may be gone before they are warm."""
+BREAKS, LATER_BREAKS = 3, 8
+"""How many workers in a row may be gone before they are warm: as long as none has been, and afterwards, with ever longer pauses."""
 
 
 class Gone(Exception):
@@ -96,7 +97,7 @@ class Remote(Executor):
         self._news: deque[Event] = deque()
         self._facts: dict[str, Any] | None = None
         self._end: Exception | None = None
-        self._broken = 0
+        self._broken, self._pause = 0, -math.inf
 
     @abstractmethod
     def hire(self) -> Link:
@@ -174,7 +175,7 @@ class Remote(Executor):
     def _turn(self, timeout: float) -> None:
         if self._end:
             raise self._end
-        while len(self._hands) < self._wanted():
+        while self.now() > self._pause and len(self._hands) < self._wanted():
             self._hands.append(Hand(self.hire()))
         try:
             self.check()
@@ -256,9 +257,8 @@ class Remote(Executor):
     def _lose(self, hand: Hand, problem: Problem) -> None:
         """Take leave of a worker that is gone: a trial that it had begun fails, one that it had not is handed to the next."""
         self._dismiss(hand)
-        self._broken += not hand.warm
-        if self._broken == BREAKS:
-            self._fail(TemplateError(f"trials cannot be prepared: {BREAKS} workers were gone before they were ready; the last: {problem}"))
+        if not hand.warm:
+            self._break(problem)
         if (trial := hand.trial) is None:
             return
         trial.lives -= 1
@@ -266,6 +266,13 @@ class Remote(Executor):
             self._news.append(trial.end(problem))
         else:
             self._waiting.appendleft(trial)
+
+    def _break(self, problem: Problem) -> None:
+        self._broken += 1
+        if self._broken >= (BREAKS if self._facts is None else LATER_BREAKS):
+            times = f"{self._broken} workers were gone before they were ready"
+            self._fail(TemplateError(f"trials cannot be prepared: {times}; the last: {problem}"))
+        self._pause = self.now() + 2.0**self._broken if self._facts else self._pause
 
     def _dismiss(self, hand: Hand) -> None:
         self._hands.remove(hand)

@@ -8,6 +8,7 @@ import random
 import re
 import subprocess
 import sys
+import tempfile
 import time
 from contextlib import contextmanager
 from pathlib import Path
@@ -35,7 +36,7 @@ KILLS = int(os.environ.get("AUTOOPT_TEST_KILLS", 3))
 TRIALS = 3 * max(KILLS, 4)
 DATA = ("data=digits", "data.digits.train=200", "model=linear", "augmentation=none")
 STUDY = (
-    *(*DATA, "strategy=random", "study.stopping=false", "study.epochs=300", "study.confirm=1", "study.seeds=1", "study.ablation=false"),
+    *(*DATA, "strategy=random", "study.stopping=false", "study.epochs=100", "study.confirm=1", "study.seeds=1", "study.ablation=false"),
     *("tracking.enabled=false", f"study.trials={TRIALS}"),
 )
 
@@ -48,7 +49,7 @@ def clustered(nodes, token="secret-of-the-tests"):
     on_ray.read_authentication()
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
     try:
-        yield cluster, [cluster.add_node(num_cpus=1) for _ in range(nodes)]
+        yield cluster, [add_node(cluster) for _ in range(nodes)]
     finally:
         cluster.shutdown()
         for name, value in before.items():
@@ -56,6 +57,11 @@ def clustered(nodes, token="secret-of-the-tests"):
             if value is not None:
                 os.environ[name] = value
         on_ray.read_authentication()
+
+
+def add_node(cluster):
+    """A node with files of its own: one that dies deletes those of its working directory."""
+    return cluster.add_node(num_cpus=1, temp_dir=tempfile.mkdtemp(prefix="node-"))
 
 
 def search(folder, *arguments):
@@ -100,7 +106,7 @@ def test_nodes_and_workers_are_killed_and_nothing_is_lost_or_counts_twice(tmp_pa
                 continue
             if draw.random() < 0.3 and nodes:
                 cluster.remove_node(nodes.pop(draw.randrange(len(nodes))), allow_graceful=False)
-                nodes.append(cluster.add_node(num_cpus=1))
+                nodes.append(add_node(cluster))
             else:
                 draw.choice(running).kill()
             kills += 1
@@ -170,7 +176,7 @@ def test_a_cluster_without_tokens_is_warned_of_and_a_new_node_is_used(tmp_path, 
         try:
             assert f"warning: the Ray cluster at {cluster.address} lets anyone who reaches it run code" in executor.facts["told"][-1]
             assert executor.workers == 1
-            cluster.add_node(num_cpus=1)
+            add_node(cluster)
             deadline = time.monotonic() + 10
             while executor.workers < 2 and time.monotonic() < deadline:
                 list(executor.events(0.5))
