@@ -37,6 +37,11 @@ class Limits:
     gpus: int = 0
     processors: int = 1
 
+    @property
+    def gpu_share(self) -> float:
+        """The GPUs of a trial, which may be a share, where it trains on any."""
+        return max(self.gpus_per_trial, self.gpus) if self.gpus > 1 else self.gpus_per_trial
+
     @classmethod
     def of(cls, tree: Tree) -> "Limits":
         """The limits that a config sets; of several devices or searched arguments the largest need counts.
@@ -129,6 +134,6 @@ def room(limits: Limits, machine: Machine) -> Room:
     gpus = machine.gpus if limits.gpus else ()
     if gpus and limits.gpus > len(gpus):
         raise BadInput(f"devices={limits.gpus}, but there are only the GPUs {', '.join(gpus)}")
-    share = max(limits.gpus_per_trial, limits.gpus) if limits.gpus > 1 else limits.gpus_per_trial
+    share = limits.gpu_share
     bounds = [machine.cores / limits.processors, *([len(gpus) / share] if gpus else [])]
     return Room(limits.workers or max(1, int(min(bounds) + 1e-9)), gpus, share)

@@ -229,9 +229,9 @@ class Runner:
             Interrupted: a signal came; the running jobs have ended.
         """
         source, live, more = iter(jobs), dict[int, Running](), True
-        width = width or (1 if self.goal and self.goal.timed else self.executor.workers)
+        width = width or (1 if self.goal and self.goal.timed else None)
         while True:
-            while more and not self.interrupts.numbers and len(live) < width:
+            while more and not self.interrupts.numbers and len(live) < (width or self.executor.workers):
                 job = next(source, None)
                 more = job is not None
                 if job is not None:

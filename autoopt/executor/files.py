@@ -1,0 +1,113 @@
+"""The files of a trial as they are carried between the study's machine and the machine of a worker."""
+
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+
+from autoopt.orders import Order
+
+LOG = "log.txt"
+
+
+@dataclass(frozen=True)
+class File:
+    """A file, by its path below the store's root.
+
+    Args:
+        data: its content; `None`: it was deleted.
+        more: the content is added to its end, as a log grows.
+    """
+
+    path: str
+    data: bytes | None
+    more: bool = False
+
+
+def read_folders(order: Order) -> list[str]:
+    """The folders of the store that an order reads: the trial's own, that of the weights it starts from, and an exported one."""
+    others = [f"trials/{key}" for key in [getattr(order, "weights", None)] if key]
+    return [*dict.fromkeys([*written_folders(order), *others])]
+
+
+def written_folders(order: Order) -> list[str]:
+    """The folders of the store that an order writes to."""
+    return [f"trials/{order.key}", *(name for name in [getattr(order, "folder", None)] if name)]
+
+
+def packed(root: Path, folders: Iterable[str]) -> list[File]:
+    """The files of folders, without logs and without what is still being written, in the order in which they were written."""
+    return [File(name, (root / name).read_bytes()) for name in present(root, folders) if PurePosixPath(name).name != LOG]
+
+
+def present(root: Path, folders: Iterable[str]) -> dict[str, tuple[int, int]]:
+    """The files of folders with their time of change and their size; the oldest comes first, so that a manifest follows what it lists."""
+    found: dict[str, tuple[int, int]] = {}
+    for folder in folders:
+        for path in (root / folder).rglob("*"):
+            if not path.name.startswith(".") and path.is_file():
+                status = path.stat()
+                found[path.relative_to(root).as_posix()] = status.st_mtime_ns, status.st_size
+    return dict(sorted(found.items(), key=lambda item: item[1][0]))
+
+
+def unpack(files: Iterable[File], root: Path) -> None:
+    """Write files where they belong; each is there whole or not at all, except a log.
+
+    Raises:
+        OSError: a file cannot be written.
+        ValueError: a path leads out of the folder.
+    """
+    for file in files:
+        if PurePosixPath(file.path).is_absolute() or ".." in PurePosixPath(file.path).parts:
+            raise ValueError(f"a worker sent the file {file.path!r}, which lies outside of the study's folder")
+        path = root / file.path
+        if file.data is None:
+            path.unlink(missing_ok=True)
+            continue
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if file.more:
+            with path.open("ab") as log:
+                log.write(file.data)
+        else:
+            partial = path.with_name(f".{path.name}")
+            partial.write_bytes(file.data)
+            os.replace(partial, path)
+
+
+@dataclass
+class Changes:
+    """What has changed in folders since it was last asked.
+
+    Args:
+        known: the files that the other side has, as `present` found them.
+    """
+
+    root: Path
+    folders: list[str]
+    known: dict[str, tuple[int, int]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.known = present(self.root, self.folders)
+
+    def take(self) -> list[File]:
+        """The files that are new, changed or deleted; a file that vanishes meanwhile comes the next time."""
+        now, files = present(self.root, self.folders), []
+        for name, state in now.items():
+            if self.known.get(name) != state and (file := self._read(name)):
+                files.append(file)
+                self.known[name] = state
+        gone = [name for name in self.known if name not in now]
+        for name in gone:
+            del self.known[name]
+        return [*files, *(File(name, None) for name in gone)]
+
+    def _read(self, name: str) -> File | None:
+        log = PurePosixPath(name).name == LOG
+        try:
+            with (self.root / name).open("rb") as file:
+                start = file.seek(self.known.get(name, (0, 0))[1] if log else 0)
+                size = os.fstat(file.fileno()).st_size
+                return File(name, file.read(size - start), more=log)
+        except FileNotFoundError:
+            return None

@@ -1,0 +1,135 @@
+"""Messages through a shared folder, and the worker that lives by them: run as `python -m autoopt.executor.mailbox BOX`.
+
+A message is a folder that appears under its name by one rename, is read by one reader, and is deleted by it. No locks, no appending and no
+clock of another machine: it is sound on NFS, too, where a message may only come later, by the time for which the client caches folders.
+"""
+
+import json
+import os
+import shutil
+import signal
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from autoopt.executor.files import File
+from autoopt.executor.worker import Message, Worker
+
+BEAT = 5.0
+"""Seconds between two signs of life."""
+LEASE = 120.0
+"""Seconds without a sign of life after which the other side is given up."""
+LINGER = 0.2
+FOREIGN = ("SLURM_", "SLURMD_", "SRUN_", "PMI", "OMPI_", "SUBMITIT_")
+"""The variables of a queue: Lightning would take a trial for a task of the job's own distributed training."""
+
+
+class Box:
+    """One direction of a connection."""
+
+    def __init__(self, folder: Path):
+        self.folder, self._last = folder, 0
+        folder.mkdir(parents=True, exist_ok=True)
+
+    def put(self, message: Message) -> None:
+        """Send a message.
+
+        Raises:
+            OSError: it cannot be written; the folder is gone if nobody reads it any more.
+        """
+        self._last = max(self._last + 1, time.time_ns())
+        partial = self.folder / f".{self._last:020d}"
+        partial.mkdir()
+        listed = []
+        for number, file in enumerate(message.files):
+            listed.append({"path": file.path, "more": file.more, "there": file.data is not None})
+            (partial / str(number)).write_bytes(file.data or b"")
+        (partial / "message.json").write_text(json.dumps({"content": message.content, "files": listed}))
+        partial.rename(self.folder / f"{self._last:020d}")
+
+    def take(self) -> list[Message]:
+        """The messages that have come, in their order; what cannot be read yet comes the next time."""
+        told = []
+        for path in sorted(path for path in self.folder.iterdir() if path.name.isdigit()):
+            try:
+                read = json.loads((path / "message.json").read_text())
+                files = [
+                    File(file["path"], (path / str(number)).read_bytes() if file["there"] else None, file["more"])
+                    for number, file in enumerate(read["files"])
+                ]
+            except (FileNotFoundError, ValueError):
+                break
+            told.append(Message(read["content"], files))
+            shutil.rmtree(path, ignore_errors=True)
+        return told
+
+
+class Pulse:
+    """A sign of life: a file that one side rewrites, and by which the other tells on its own clock how long it has been silent."""
+
+    def __init__(self, path: Path):
+        self.path, self._seen, self._since, self._beat = path, "", time.monotonic(), 0.0
+
+    def beat(self) -> None:
+        if time.monotonic() - self._beat > BEAT:
+            self._beat = time.monotonic()
+            partial = self.path.with_name(f".{self.path.name}")
+            partial.write_text(str(time.time_ns()))
+            partial.replace(self.path)
+
+    def silence(self) -> float:
+        """Seconds since the other side has last been heard of."""
+        try:
+            seen = self.path.read_text()
+        except OSError:
+            seen = ""
+        if seen != self._seen:
+            self._seen, self._since = seen, time.monotonic()
+        return time.monotonic() - self._since
+
+
+def serve(box: Path, order: dict[str, Any]) -> None:
+    """Carry out what comes, until the supervisor says so, is silent for too long, or has given up the box."""
+    inbox, outbox, pulse, supervisor = Box(box / "in"), Box(box / "out"), Pulse(box / "beat"), Pulse(box.parent / "beat")
+    worker = Worker(**order)
+    leaving: list[int] = []
+
+    def leave(number: int, _: object) -> None:
+        if not worker.warm:
+            sys.exit(128 + number)
+        leaving.append(number)
+
+    for number in signal.SIGUSR2, signal.SIGTERM:
+        signal.signal(number, leave)
+    try:
+        while box.exists() and supervisor.silence() < LEASE:
+            pulse.beat()
+            told = inbox.take()
+            if {"do": "leave"} in [message.content for message in told]:
+                break
+            for message in worker.exchange(told, LINGER):
+                outbox.put(message)
+            if leaving:
+                for message in worker.preempt():
+                    outbox.put(message)
+                outbox.put(Message({"kind": "leaving"}))
+                break
+            if worker.order is None and not told:
+                time.sleep(LINGER / 2)
+    except FileNotFoundError:
+        if box.exists():
+            raise
+    finally:
+        worker.close()
+
+
+def main() -> None:
+    box = Path(sys.argv[1])
+    for name in [name for name in os.environ if name.startswith(FOREIGN)]:
+        del os.environ[name]
+    serve(box, json.loads((box / "order.json").read_text()))
+
+
+if __name__ == "__main__":
+    main()

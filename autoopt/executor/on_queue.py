@@ -1,0 +1,162 @@
+"""Trials as jobs of a queue such as Slurm's. Needs the extra `submitit`."""
+
+import json
+import shutil
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from signal import SIGUSR2
+from typing import Any
+
+from submitit import AutoExecutor, Job
+from submitit.helpers import DelayedSubmission
+from submitit.local.debug import DebugJob
+
+from autoopt.errors import BadInput
+from autoopt.executor.mailbox import BEAT, LEASE, Box, Pulse
+from autoopt.executor.remote import Gone, Link, Remote
+from autoopt.executor.resources import Limits
+from autoopt.executor.worker import GRACE, Message
+from autoopt.orders import Problem
+from autoopt.store import Store
+
+POLL = 0.1
+"""Seconds between two looks into the boxes."""
+FAREWELL = 5.0
+"""Seconds for workers to end by themselves."""
+STATES = {"PREEMPTED": "preempted", "TIMEOUT": "preempted", "OUT_OF_MEMORY": "oom_host", "CANCELLED": "user"}
+"""The reasons for states of a job; a job's memory is its trial's alone."""
+
+
+class WorkerJob:
+    """What submitit pickles: a command. The queue's signal before it takes the machine away reaches the worker, which ends its trial."""
+
+    def __init__(self, command: list[str]):
+        self.command = command
+
+    def __call__(self) -> int:
+        self.process = subprocess.Popen(self.command)
+        return self.process.wait()
+
+    def checkpoint(self) -> DelayedSubmission:
+        self.process.send_signal(SIGUSR2)
+        self.process.wait(2 * GRACE)
+        return DelayedSubmission(WorkerJob(self.command))
+
+
+class QueueLink(Link):
+    """The way to the worker of a job: two boxes in a folder."""
+
+    def __init__(self, job: Job[int], folder: Path):
+        self.job, self.folder = job, folder
+        self._to, self._from, self._pulse = Box(folder / "in"), Box(folder / "out"), Pulse(folder / "beat")
+        self.warm, self._looked = False, time.monotonic()
+
+    def tell(self, message: Message) -> None:
+        self._to.put(message)
+
+    def hear(self, busy: bool) -> list[Message]:
+        told = self._from.take()
+        for message in told:
+            kind = message.content["kind"]
+            self.warm = kind == "warm" or (self.warm and kind != "leaving")
+        if told:
+            return told
+        if self.warm and self._pulse.silence() > LEASE:
+            raise Gone(Problem("lost", f"nothing was heard of its job {self.job.job_id} for {LEASE:g} s"))
+        if time.monotonic() - self._looked > BEAT:
+            self._looked = time.monotonic()
+            if self.ended():
+                told = self._from.take()  # what it had sent before its end
+                if not told:
+                    raise Gone(Problem(STATES.get(state := self.job.state, "lost"), f"its job {self.job.job_id} has ended: {state}"))
+        return told
+
+    def ended(self) -> bool:
+        return not isinstance(self.job, DebugJob) and bool(self.job.done())
+
+    def end(self) -> None:
+        self._to.put(Message({"do": "leave"}))
+
+
+class OnQueue(Remote):
+    """Hires workers by jobs of a queue, which reach the study's folder.
+
+    All of a session is under `jobs/` in the study's folder. The next session deletes it, at which a worker that is left over ends; so
+    does one that hears nothing of its supervisor for `mailbox.LEASE` seconds. Its trial runs again under its number.
+
+    Args:
+        cluster: submitit's name of it: slurm, local, debug; `None`: slurm where there is `srun`.
+        once: a job for each trial, instead of an array of jobs that carry out one trial after the other.
+        parameters: submitit's; `slurm_` before those that only Slurm has.
+    """
+
+    def __init__(self, setup: dict[str, Any], store: Store, limits: Limits, cluster: str | None, once: bool, parameters: Mapping[str, Any]):
+        super().__init__(store, once=once)
+        self.workers = limits.workers or 1
+        jobs = store.root / "jobs"
+        shutil.rmtree(jobs, ignore_errors=True)
+        self._folder = jobs / f"{time.time_ns()}"
+        self._order = {"setup": setup, "trial_time": limits.trial_time, "cpus_per_trial": limits.cpus_per_trial, "folder": str(Path.cwd())}
+        self._links: list[QueueLink] = []
+        self._stock: list[QueueLink] = []
+        self._count = 0
+        try:
+            self._queue = AutoExecutor(jobs / "logs" / "%j", cluster=cluster)
+            self._queue.update_parameters(**parameters)
+        except (RuntimeError, ValueError, TypeError, NameError) as error:
+            raise BadInput(f"executor.submitit: {' '.join(str(error).split())}"[:600]) from error
+        self._folder.mkdir(parents=True)
+        self._pulse = Pulse(self._folder / "beat")
+        self._pulse.beat()
+
+    def hire(self) -> Link:
+        if not self._stock:
+            first = not self._links and not self._once
+            self._stock = self._submit(self.workers if first else 1)
+            self._links += self._stock
+        return self._stock.pop(0)
+
+    def _submit(self, count: int) -> list[QueueLink]:
+        """Submit so many jobs: as one array, if there are several."""
+        folders = [self._folder / str(self._count + number) for number in range(count)]
+        self._count += count
+        for folder in folders:
+            folder.mkdir()
+            (folder / "order.json").write_text(json.dumps(self._order))
+        commands = [WorkerJob([sys.executable, "-m", "autoopt.executor.mailbox", str(folder)]) for folder in folders]
+        try:
+            if count == 1:
+                jobs: Sequence[Job[int]] = [self._queue.submit(commands[0])]
+            else:
+                with self._queue.batch():
+                    jobs = [self._queue.submit(command) for command in commands]
+        except Exception as error:  # of sbatch, in many shapes
+            self._fail(BadInput(f"executor=submitit: the queue refused a job: {' '.join(str(error).split())}"[:600]))
+        for job in jobs:
+            if isinstance(job, DebugJob):  # which runs when its result is asked for
+                threading.Thread(target=job.results, daemon=True).start()
+        return [QueueLink(job, folder) for job, folder in zip(jobs, folders, strict=True)]
+
+    def wait(self, links: Sequence[Link], timeout: float) -> None:
+        self._pulse.beat()
+        deadline = time.monotonic() + timeout
+        while time.monotonic() < deadline and not any(map(has_post, links)):
+            time.sleep(min(POLL, timeout))
+
+    def disconnect(self) -> None:
+        """Let all workers end by themselves, and cancel the jobs that do not, or still wait in the queue."""
+        deadline = time.monotonic() + FAREWELL
+        shutil.rmtree(self._folder, ignore_errors=True)
+        for link in self._links:
+            while not link.ended() and link.warm and time.monotonic() < deadline:
+                time.sleep(POLL)
+            if not link.ended():
+                link.job.cancel(check=False)
+
+
+def has_post(link: Link) -> bool:
+    return isinstance(link, QueueLink) and any(path.name.isdigit() for path in (link.folder / "out").iterdir())

@@ -1,0 +1,306 @@
+"""Trials on workers elsewhere: the part of such an executor that does not depend on how its workers are reached."""
+
+import math
+import time
+from abc import ABC, abstractmethod
+from collections import deque
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+from autoopt.config import is_live
+from autoopt.domain import Unavailable
+from autoopt.errors import BadInput
+from autoopt.executor import Event, Executor, TemplateError
+from autoopt.executor.files import packed, read_folders, unpack
+from autoopt.executor.worker import Message
+from autoopt.orders import REASONS, Json, Order, Problem
+from autoopt.store import Store
+
+LIVES = 3
+"""How often a trial is handed to a worker that is gone before the trial has begun."""
+BREAKS, LATER_BREAKS = 3, 8
+"""How many workers in a row may be gone before they are warm: as long as none has been, and afterwards, with ever longer pauses."""
+
+
+class Gone(Exception):
+    """A worker is no more; `problem` is that of the trial it had."""
+
+    def __init__(self, problem: Problem):
+        super().__init__(str(problem))
+        self.problem = problem
+
+
+class Link(ABC):
+    """The way to one worker, which is starting or runs."""
+
+    @abstractmethod
+    def tell(self, message: Message) -> None:
+        """Send a message."""
+
+    @abstractmethod
+    def hear(self, busy: bool) -> list[Message]:
+        """The new messages; never waits.
+
+        Args:
+            busy: whether the worker has something to tell sooner or later.
+
+        Raises:
+            Gone: the worker is no more.
+        """
+
+    @abstractmethod
+    def end(self) -> None:
+        """End the worker and its trial."""
+
+
+@dataclass(eq=False)
+class Assignment:
+    """A submitted trial."""
+
+    number: int
+    order: Order
+    lives: int = LIVES
+    begun: bool = False
+    problem: Problem | None = None
+
+    def end(self, problem: Problem) -> Event:
+        return Event(self.number, "failed", problem.json())
+
+
+@dataclass(eq=False)
+class Hand:
+    """A worker as the supervisor sees it: warm once its facts are here, idle while it has no trial."""
+
+    link: Link
+    warm: bool = False
+    trial: Assignment | None = None
+
+
+class Remote(Executor):
+    """Hands each trial to an idle worker; a worker that is gone is replaced, and its trial fails for the machine's reason.
+
+    Only the supervisor writes to the store: a worker's files come with its messages, those of a trial's end before it. So nothing
+    counts twice, whatever a worker does that was given up.
+
+    Args:
+        store: where logs and weights are stored; workers need not reach it.
+        once: a worker carries out one trial, and is then replaced.
+    """
+
+    def __init__(self, store: Store, *, once: bool = False):
+        self.store, self._once = store, once
+        store.root.mkdir(parents=True, exist_ok=True)
+        self._hands: list[Hand] = []
+        self._waiting: deque[Assignment] = deque()
+        self._news: deque[Event] = deque()
+        self._facts: dict[str, Any] | None = None
+        self._end: Exception | None = None
+        self._broken, self._pause = 0, -math.inf
+
+    @abstractmethod
+    def hire(self) -> Link:
+        """Start a worker, without waiting for it."""
+
+    @abstractmethod
+    def wait(self, links: Sequence[Link], timeout: float) -> None:
+        """Wait until one of the workers may have news."""
+
+    def check(self) -> None:
+        """Raise BadInput where the workers cannot start."""
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """The facts that the first worker found; waits until it has them.
+
+        Raises:
+            BadInput: the data or a technique cannot be used, or there is no room for a trial.
+            TemplateError: workers cannot be prepared. `events` raises both too.
+        """
+        while self._facts is None:
+            self._turn(1.0)
+        return self._facts
+
+    @property
+    def running(self) -> Collection[int]:
+        trials = [*self._waiting, *(hand.trial for hand in self._hands if hand.trial)]
+        return {trial.number for trial in trials} | {event.number for event in self._news}
+
+    def now(self) -> float:
+        return time.monotonic()
+
+    def submit(self, number: int, order: Order) -> None:
+        """Run an order as soon as a worker is idle.
+
+        Raises:
+            ValueError: a trial of this number runs already.
+        """
+        if number in self.running:
+            raise ValueError(f"trial {number} is running already")
+        self._waiting.append(Assignment(number, order))
+        self._place()
+
+    def events(self, timeout: float = 0.2) -> Iterator[Event]:
+        if not self._news:
+            self._turn(timeout)
+        while self._news:
+            yield self._news.popleft()
+
+    def reply(self, number: int, stop: bool) -> None:
+        if hand := self._hand_of(number):
+            hand.link.tell(Message({"do": "reply", "number": number, "stop": stop}))
+
+    def kill(self, number: int, reason: str = "user") -> None:
+        """End a trial; its `failed` event still comes.
+
+        Raises:
+            ValueError: the reason is none of `orders.REASONS`.
+        """
+        if reason not in REASONS:
+            raise ValueError(f"unknown reason to fail: {reason!r}. Known: {', '.join(REASONS)}")
+        if hand := self._hand_of(number):
+            hand.link.tell(Message({"do": "kill", "number": number, "reason": reason}))
+        for trial in [trial for trial in self._waiting if trial.number == number]:
+            self._waiting.remove(trial)
+            self._news.append(trial.end(Problem(reason, "ended by the supervisor")))
+
+    def close(self) -> None:
+        if not self._end:
+            self._shut(TemplateError("the executor is closed"))
+
+    def _hand_of(self, number: int) -> Hand | None:
+        return next((hand for hand in self._hands if hand.trial and hand.trial.number == number), None)
+
+    def _turn(self, timeout: float) -> None:
+        if self._end:
+            raise self._end
+        while self.now() > self._pause and len(self._hands) < self._wanted():
+            self._hands.append(Hand(self.hire()))
+        try:
+            self.check()
+        except BadInput as error:
+            self._fail(error)
+        self._place()
+        self._listen()
+        if not self._news:
+            self.wait([hand.link for hand in self._hands], timeout)
+            self._listen()
+            self._place()
+
+    def _wanted(self) -> int:
+        """How many workers there should be: where each carries out one trial, no more than there are trials, after the first."""
+        needed = len(self._waiting) + sum(hand.trial is not None for hand in self._hands)
+        return min(self.workers, needed or self._facts is None) if self._once else self.workers
+
+    def _listen(self) -> None:
+        for hand in [*self._hands]:
+            try:
+                for message in hand.link.hear(busy=not hand.warm or hand.trial is not None):
+                    self._take(hand, message)
+            except Gone as gone:
+                self._lose(hand, gone.problem)
+
+    def _place(self) -> None:
+        """Give waiting trials to idle workers."""
+        for hand in self._hands:
+            if not self._waiting:
+                return
+            if hand.warm and hand.trial is None:
+                hand.trial = self._waiting.popleft()
+                self._give(hand, hand.trial)
+
+    def _give(self, hand: Hand, trial: Assignment) -> None:
+        try:
+            files = packed(self.store.root, read_folders(trial.order))
+        except OSError as error:
+            hand.trial = None
+            self._news.append(trial.end(Problem("disk", f"its files cannot be read: {error}")))
+            return
+        hand.link.tell(Message({"do": "submit", "number": trial.number, "order": trial.order.json()}, files))
+
+    def _take(self, hand: Hand, message: Message) -> None:
+        trial = hand.trial
+        try:
+            unpack(message.files, self.store.root)
+        except (OSError, ValueError) as error:
+            if trial:
+                trial.problem = Problem("disk", f"its files cannot be written: {error}")
+        match message.content:
+            case {"kind": "warm", "facts": facts, "host": host}:
+                self._welcome(hand, facts, host)
+            case {"kind": "event", "number": number, "event": kind, "data": data} if trial and number == trial.number:
+                self._happen(hand, trial, Event(number, kind, data))
+            case {"kind": "leaving"}:  # it comes again, when the queue has room for it
+                hand.warm = False
+            case {"kind": "bad_input", "problems": problems}:
+                self._fail(BadInput(*problems))
+            case {"kind": "broken", "detail": detail}:
+                self._fail(TemplateError(f"{detail} (log: {self.store.root / 'template.log'})"))
+
+    def _welcome(self, hand: Hand, facts: Json, host: str) -> None:
+        self._facts = self._facts or facts
+        for name, what in ("examples", "data"), ("sources", "code"):
+            if facts[name] != self._facts[name]:
+                self._fail(BadInput(f"the worker on {host} has other {what} than the first worker; all workers need the same"))
+        hand.warm, self._broken = True, 0
+
+    def _happen(self, hand: Hand, trial: Assignment, event: Event) -> None:
+        if event.kind in ("finished", "failed"):
+            hand.trial = None
+            event = trial.end(trial.problem) if trial.problem else event
+            if self._once:
+                self._dismiss(hand)
+        trial.begun = True
+        self._news.append(event)
+
+    def _lose(self, hand: Hand, problem: Problem) -> None:
+        """Take leave of a worker that is gone: a trial that it had begun fails, one that it had not is handed to the next."""
+        self._dismiss(hand)
+        if not hand.warm:
+            self._break(problem)
+        if (trial := hand.trial) is None:
+            return
+        trial.lives -= 1
+        if trial.begun or not trial.lives:
+            self._news.append(trial.end(problem))
+        else:
+            self._waiting.appendleft(trial)
+
+    def _break(self, problem: Problem) -> None:
+        self._broken += 1
+        if self._broken >= (BREAKS if self._facts is None else LATER_BREAKS):
+            times = f"{self._broken} workers were gone before they were ready"
+            self._fail(TemplateError(f"trials cannot be prepared: {times}; the last: {problem}"))
+        self._pause = self.now() + 2.0**self._broken if self._facts else self._pause
+
+    def _dismiss(self, hand: Hand) -> None:
+        self._hands.remove(hand)
+        with suppress(Exception):
+            hand.link.end()
+
+    def _fail(self, error: Exception) -> None:
+        self._shut(error)
+        raise error
+
+    def _shut(self, why: Exception) -> None:
+        self._end = why
+        for hand in [*self._hands]:
+            self._dismiss(hand)
+        self._waiting.clear()
+        self.disconnect()
+
+    def disconnect(self) -> None:
+        """Leave the place where the workers were."""
+
+
+def sent(setup: dict[str, Any]) -> dict[str, Any]:
+    """The setup as workers get it: without the address of the tracking server, which may hold a password.
+
+    Raises:
+        Unavailable: the config names an object of this process.
+    """
+    tree = setup["tree"]
+    if is_live(tree):
+        raise Unavailable("an object of this process cannot be sent to another machine; put it into a file and give its import path")
+    return {**setup, "tree": {**tree, "tracking": {**tree["tracking"], "uri": None}}}

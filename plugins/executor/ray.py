@@ -1,0 +1,18 @@
+from typing import Any
+
+from autoopt.executor import Executor
+from autoopt.executor.on_ray import OnRay
+from autoopt.executor.remote import sent
+from autoopt.executor.resources import Limits
+from autoopt.store import Store
+
+
+def ray(setup: dict[str, Any], store: Store, limits: Limits, *, address: str | None = None, resources: dict | None = None) -> Executor:
+    """A Ray cluster: each worker is an actor that has loaded the data and forks its trials; weights and logs come back to this machine.
+
+    Without `address` a cluster of this machine is started; `auto` or `ray://host:port` joins one, which gets a copy of the working
+    directory. A trial takes processors and GPUs as with `local`, and custom `resources` ({spot: 1}).
+
+    Moritz et al. 2018, arXiv:1712.05889.
+    """
+    return OnRay(sent(setup), store, limits, address, resources or {})

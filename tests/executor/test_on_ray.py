@@ -1,0 +1,214 @@
+"""Real Ray clusters of this machine: what a study makes of them, and what it survives.
+
+AUTOOPT_TEST_KILLS=20 kills as often in studies of three times as many trials; by default few.
+"""
+
+import os
+import random
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from contextlib import contextmanager
+from pathlib import Path
+
+import psutil
+import pytest
+
+ray = pytest.importorskip("ray")
+from ray.cluster_utils import Cluster  # noqa: E402
+from ray.exceptions import ActorDiedError, NodeDiedError, OutOfMemoryError, RayActorError, TaskCancelledError  # noqa: E402
+
+from autoopt.config import compose  # noqa: E402
+from autoopt.errors import BadInput  # noqa: E402
+from autoopt.executor import on_ray  # noqa: E402
+from autoopt.executor.on_ray import OnRay, fits, problem_of  # noqa: E402
+from autoopt.executor.resources import Limits  # noqa: E402
+from autoopt.live import import_path  # noqa: E402
+from autoopt.points import plug  # noqa: E402
+from autoopt.store import Store  # noqa: E402
+from autoopt.study.journal import Journal  # noqa: E402
+from autoopt.study.stages import SEARCH  # noqa: E402
+
+AUTOOPT = Path(sys.executable).with_name("autoopt")
+KILLS = int(os.environ.get("AUTOOPT_TEST_KILLS", 3))
+TRIALS = 3 * max(KILLS, 4)
+DATA = ("data=digits", "data.digits.train=200", "model=linear", "augmentation=none")
+STUDY = (
+    *(*DATA, "strategy=random", "study.stopping=false", "study.epochs=100", "study.confirm=1", "study.seeds=1", "study.ablation=false"),
+    *("tracking.enabled=false", f"study.trials={TRIALS}"),
+)
+
+
+@contextmanager
+def clustered(nodes, token="secret-of-the-tests"):
+    """A cluster of so many nodes with a processor each, beside a head with one that stays."""
+    before = {name: os.environ.get(name) for name in ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN")}
+    os.environ.update({"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": token} if token else {"RAY_AUTH_MODE": "disabled"})
+    on_ray.read_authentication()
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
+    try:
+        yield cluster, [add_node(cluster) for _ in range(nodes)]
+    finally:
+        cluster.shutdown()
+        for name, value in before.items():
+            os.environ.pop(name, None)
+            if value is not None:
+                os.environ[name] = value
+        on_ray.read_authentication()
+
+
+def add_node(cluster):
+    """A node with files of its own: one that dies deletes those of its working directory."""
+    return cluster.add_node(num_cpus=1, temp_dir=tempfile.mkdtemp(prefix="node-"))
+
+
+def search(folder, *arguments):
+    with (folder / f"{len(list(folder.glob('*.txt')))}.txt").open("w") as log:
+        return subprocess.Popen([AUTOOPT, "search", *STUDY, *arguments], cwd=folder, stdout=log, stderr=subprocess.STDOUT)
+
+
+def said(folder):
+    return "\n".join(path.read_text() for path in sorted(folder.glob("*.txt")))
+
+
+def scores(folder, name):
+    """The score of each trial of a study's search; each trial is there once."""
+    journal = Journal(folder / "autoopt-runs" / name / "journal.log", name, "maximize")
+    records = journal.records(SEARCH)
+    journal.close()
+    assert len({record.key for record in records}) == len(records) == TRIALS
+    return {record.key: (record.state, record.score) for record in records}
+
+
+@pytest.fixture(scope="module")
+def expected(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("local")
+    assert search(folder, "name=local", "executor=local").wait(280) == 0, said(folder)
+    return scores(folder, "local")
+
+
+def workers_of():
+    """The processes of Ray's actors on this machine."""
+    return [process for process in psutil.process_iter(["cmdline"]) if "ray::Worker" in " ".join(process.info["cmdline"] or ())]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_nodes_and_workers_are_killed_and_nothing_is_lost_or_counts_twice(tmp_path, expected):
+    draw, kills = random.Random(0), 0
+    with clustered(2) as (cluster, nodes):
+        study = search(tmp_path, "name=ray", "executor=ray", f"executor.ray.address={cluster.address}")
+        while study.poll() is None:
+            time.sleep(draw.uniform(1, 4))
+            if kills == KILLS or not (running := workers_of()) or not (tmp_path / "autoopt-runs" / "ray" / "space.yaml").exists():
+                continue
+            if draw.random() < 0.3 and nodes:
+                cluster.remove_node(nodes.pop(draw.randrange(len(nodes))), allow_graceful=False)
+                nodes.append(add_node(cluster))
+            else:
+                draw.choice(running).kill()
+            kills += 1
+        assert study.returncode == 0, said(tmp_path)
+    assert kills == KILLS
+    assert scores(tmp_path, "ray") == expected
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_a_supervisor_that_is_killed_comes_back_and_nothing_runs_twice(tmp_path, expected):
+    draw, kills = random.Random(1), 0
+    with clustered(1) as (cluster, _):
+        while True:
+            study = search(tmp_path, "name=ray", "executor=ray", f"executor.ray.address={cluster.address}")
+            try:
+                study.wait(draw.uniform(8, 25) if kills < KILLS else 280)
+                break
+            except subprocess.TimeoutExpired:
+                assert kills < KILLS, said(tmp_path)
+                study.kill()
+                study.wait()
+                kills += 1
+                deadline = time.monotonic() + 15
+                while workers_of() and time.monotonic() < deadline:
+                    time.sleep(0.2)
+                assert workers_of() == []  # they end with their supervisor
+        assert study.returncode == 0, said(tmp_path)
+    assert scores(tmp_path, "ray") == expected
+
+
+@pytest.mark.slow
+def test_what_cannot_be_used_is_told_in_one_line(tmp_path, monkeypatch):
+    setup, limits = {"tree": compose([*DATA])}, Limits(workers=1)
+    monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:9")
+    for address, line in (
+        ("127.0.0.1:9", "executor.ray.address=127.0.0.1:9: nothing answers at 127.0.0.1:9: Connection refused"),
+        ("ray://127.0.0.1:9", "executor.ray.address=ray://127.0.0.1:9: nothing answers at 127.0.0.1:9: Connection refused"),
+        ("somewhere", "executor.ray.address=somewhere: expected auto, host:port, or ray://host:port"),
+        ("auto", "executor.ray.address=auto: nothing answers at "),
+    ):
+        with pytest.raises(BadInput, match=re.escape(line)) as caught:
+            OnRay(setup, Store(tmp_path), limits, address, {})
+        assert "\n" not in str(caught.value)
+    monkeypatch.delenv("RAY_ADDRESS")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(on_ray, "PATIENCE", 3.0)
+    with clustered(0) as (cluster, _):
+        executor = OnRay(setup, Store(tmp_path), Limits(workers=1, processors=2), cluster.address, {"spot": 1})
+        with pytest.raises(
+            BadInput, match=r"no place for a trial after 3 s: it needs 2 CPU, 1 spot; free in the cluster: 1 of 1 CPU, 0 of 0"
+        ):
+            _ = executor.facts
+        monkeypatch.setattr(ray, "__version__", "2.0.0")
+        with pytest.raises(
+            BadInput, match=r"Version mismatch: The cluster was started with: Ray: 2\.\d+\.\d+ .* started with: Ray: 2\.0\.0"
+        ):
+            OnRay(setup, Store(tmp_path), limits, cluster.address, {})
+
+
+@pytest.mark.slow
+def test_a_cluster_without_tokens_is_warned_of_and_a_new_node_is_used(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    setup = {"tree": compose([*DATA])}
+    with clustered(0, token=None) as (cluster, _):
+        executor = OnRay(setup, Store(tmp_path), Limits(), cluster.address, {})
+        try:
+            assert f"warning: the Ray cluster at {cluster.address} lets anyone who reaches it run code" in executor.facts["told"][-1]
+            assert executor.workers == 1
+            add_node(cluster)
+            deadline = time.monotonic() + 10
+            while executor.workers < 2 and time.monotonic() < deadline:
+                list(executor.events(0.5))
+            assert executor.workers == 2
+        finally:
+            executor.close()
+
+
+def test_each_end_of_a_worker_is_a_reason():
+    assert problem_of(OutOfMemoryError("x")).reason == "lost" and "memory" in problem_of(OutOfMemoryError("x")).detail
+    assert problem_of(TaskCancelledError()).reason == "user"
+    assert problem_of(NodeDiedError("its node died")).reason == "lost"
+    assert problem_of(ActorDiedError()).reason == "lost"
+    assert problem_of(RayActorError(preempted=True)).reason == "preempted"
+
+
+def test_how_many_trials_a_node_has_room_for():
+    assert fits({"CPU": 8.0, "GPU": 2.0, "memory": 1.0}, {"CPU": 2, "GPU": 0.5}) == 4
+    assert fits({"CPU": 8.0}, {"CPU": 1, "spot": 1}) == 0
+
+
+def test_an_object_of_this_process_cannot_be_sent(tmp_path):
+    tree = compose(["data=digits", f"model={import_path('model', lambda task: None)}", "executor=ray"])
+    with pytest.raises(BadInput, match=r"executor=ray cannot be used here: an object of this process cannot be sent to another machine"):
+        plug(tree, "executor", setup={"tree": tree}, store=Store(tmp_path), limits=Limits())
+
+
+def test_the_setup_that_is_sent_has_no_address_of_a_tracking_server(monkeypatch, tmp_path):
+    from autoopt.plugins.executor import ray as module
+
+    sent = {}
+    monkeypatch.setattr(module, "OnRay", lambda setup, *_: sent.update(setup))
+    tree = compose(["data=digits", "executor=ray", "tracking.uri=https://me:secret@host"])
+    plugged = module.ray({"tree": tree}, Store(tmp_path), Limits())
+    assert plugged is None and "secret" not in str(sent) and sent["tree"]["data"] == tree["data"]
