@@ -65,6 +65,12 @@ class StoreFault(Exception):
     reason = "disk"
 
 
+class Preempted(Exception):
+    """The machine announced that it will end a trial, which ends by itself; it goes on elsewhere, or later."""
+
+    reason = "preempted"
+
+
 class NotConcluded(Exception):
     """The study ran, but there is nothing to conclude from; the command exits with 4."""
 

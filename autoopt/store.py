@@ -1,18 +1,46 @@
 """Where the files of a study's trials are stored."""
 
 import hashlib
-from collections.abc import Iterator
+import os
+import shutil
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 from autoopt.errors import StoreFault
 
 SUMS = "SHA256SUMS"
 """The digests of a trial's weights, beside them, as `sha256sum --check` reads them."""
+RESUME = "resume"
+"""The folder of a trial's checkpoints, in that of the trial."""
+LAST = 2
+"""So many of a trial's checkpoints are kept: if the last one is damaged, the trial goes on from the one before."""
+
+
+class Position(NamedTuple):
+    """How far a trial has come: the fold of the data that it trains on, from 1, the whole epochs, and the batches of the epoch after."""
+
+    fold: int
+    epoch: int
+    batch: int
+
+    def __str__(self) -> str:
+        return f"{self.fold}-{self.epoch:06d}-{self.batch:09d}"
+
+    @classmethod
+    def read(cls, name: str) -> "Position":
+        """The position that `str` wrote.
+
+        Raises:
+            ValueError: it is something else.
+        """
+        fold, epoch, batch = map(int, name.split("-"))
+        return cls(fold, epoch, batch)
 
 
 class Store:
-    """The logs and weights of trials by their keys, in a folder that the trials can reach.
+    """The logs, weights and checkpoints of trials by their keys, in a folder that the trials can reach.
 
     An executor whose trials run elsewhere brings a subclass that fetches files to read and sends written files.
 
@@ -73,6 +101,56 @@ class Store:
         for path in (*folder.glob("*.safetensors"), folder / SUMS):  # also of a trial that was killed while it wrote
             path.unlink(missing_ok=True)
 
+    def checkpoints(self, key: str) -> list[Position]:
+        """The positions at which a trial has checkpoints, the last first; whether these are intact is seen when they are read."""
+        names = [path.name for path in self._checkpoint_folder(key).glob("[0-9]*")]
+        return sorted((Position.read(name) for name in names if name.count("-") == 2 and name.replace("-", "").isdigit()), reverse=True)
+
+    @contextmanager
+    def writing_checkpoint(self, key: str, at: Position) -> Iterator[Path]:
+        """A folder to write a checkpoint to; it is stored as a whole, if the block raises nothing, and older ones are deleted."""
+        folder = self._checkpoint_folder(key)
+        path = folder / f".{at}"
+        shutil.rmtree(path, ignore_errors=True)
+        path.mkdir(parents=True)
+        try:
+            yield path
+            files = sorted(path.iterdir())
+            (path / SUMS).write_text("".join(f"{digest(file)}  {file.name}\n" for file in files))
+            for written in (*files, path / SUMS):
+                flush_to_disk(written)
+            shutil.rmtree(folder / str(at), ignore_errors=True)
+            path.replace(folder / str(at))
+            flush_to_disk(folder)
+        finally:
+            shutil.rmtree(path, ignore_errors=True)
+        self.forget_checkpoints(key, self.checkpoints(key)[LAST:])
+
+    def intact_checkpoint(self, key: str, at: Position) -> Path:
+        """The folder of a checkpoint, ready to be read.
+
+        Raises:
+            StoreFault: it is gone, cannot be read, or is not as it was written.
+        """
+        folder = self._checkpoint_folder(key) / str(at)
+        try:
+            sums = read_sums(folder)
+            intact = bool(sums) and all(digest(folder / name) == known for name, known in sums.items())
+        except OSError as error:
+            raise StoreFault(f"the checkpoint {folder} cannot be read: {error}") from error
+        if not intact:
+            raise StoreFault(f"the checkpoint {folder} is damaged: it is not as it was written")
+        return folder
+
+    def forget_checkpoints(self, key: str, positions: Iterable[Position] | None = None) -> None:
+        """Delete these checkpoints of a trial; by default all, and what a trial that was killed has left of one."""
+        folder = self._checkpoint_folder(key)
+        for path in [folder] if positions is None else [folder / str(at) for at in positions]:
+            shutil.rmtree(path, ignore_errors=True)
+
+    def _checkpoint_folder(self, key: str) -> Path:
+        return self.root / "trials" / key / RESUME
+
     def _as_written(self, path: Path) -> bool:
         """Whether weights have the digest that was stored with them; those of a study begun before digests were stored pass."""
         sums = self._sums(path.parent)
@@ -83,13 +161,27 @@ class Store:
         path = folder / SUMS
         if not path.exists():
             return None
-        lines = path.read_text(errors="replace").splitlines()
-        return {name: known for line in lines for known, _, name in [line.partition("  ")] if name.endswith(".safetensors")}
+        return {name: known for name, known in read_sums(folder).items() if name.endswith(".safetensors")}
 
     def _trial(self, key: str) -> Path:
         path = self.root / "trials" / key
         path.mkdir(parents=True, exist_ok=True)
         return path
+
+
+def read_sums(folder: Path) -> dict[str, str]:
+    """The digests that a folder's files had when they were written, by their names."""
+    lines = (folder / SUMS).read_text(errors="replace").splitlines()
+    return {name: known for line in lines for known, _, name in [line.partition("  ")] if name}
+
+
+def flush_to_disk(path: Path) -> None:
+    """Have the system write a file, or the names in a folder, to the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def digest(path: Path) -> str:

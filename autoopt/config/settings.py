@@ -74,6 +74,8 @@ SETTINGS: dict[str, tuple[Any, str]] = {
     "executor.gpus_per_trial": (float, "GPUs of each trial; 0.5: two trials share a GPU"),
     "executor.cpus_per_trial": (int, "torch threads of each process of a trial"),
     "executor.trial_time": (str | None, "time limit of a trial, such as 1h or 90s"),
+    "executor.checkpoint": (str | None, "wall time between two checkpoints, from which a trial that is run again goes on; null: none"),
+    "executor.retries": (int, "how often a trial is run again after a fault of the machine, unless it came further since the last one"),
     "tracking.enabled": (bool, "mirror the runs to MLflow"),
     "tracking.uri": (str | None, "by default MLFLOW_TRACKING_URI, else sqlite:///mlflow.db here"),
     "tracking.experiment": (str | None, "by default MLFLOW_EXPERIMENT_NAME, else the study's name"),
@@ -142,12 +144,13 @@ AT_LEAST = {
     "batches.workers": 0,
     "split.folds": 2,
     "study.compress": 0,
+    "executor.retries": 0,
     **dict.fromkeys((f"trainer.limit_{part}_batches" for part in ("train", "val", "test")), 0),
     **dict.fromkeys(("trainer.gradient_clip_val", "trainer.overfit_batches", "trainer.reload_dataloaders_every_n_epochs"), 0),
     **dict.fromkeys(("trainer.accumulate_grad_batches", "trainer.check_val_every_n_epoch", "trainer.min_epochs"), 1),
     "trainer.num_sanity_val_steps": -1,
 }
-DURATIONS = ("study.time", "executor.trial_time")
+DURATIONS = ("study.time", "executor.trial_time", "executor.checkpoint")
 """Settings that are lengths of time."""
 DURATION = "write it with a unit, such as 5min, 2h, 90s or 1h30m"
 UNITS = {"d": 86400, "h": 3600, "m(?:in)?": 60, "s": 1}

@@ -73,7 +73,7 @@ class Batches(IterableDataset):
     ):
         self.inputs, self.targets, self.size, self.seed, self.chunked = inputs, targets, size, seed, chunked
         self.balanced, self.share, self.reading = balanced, share, reading
-        self.epoch = 0
+        self.epoch = self.skipped = 0
 
     @property
     def steps(self) -> int:
@@ -94,9 +94,18 @@ class Batches(IterableDataset):
         batches = order.split(self.size)[: self.steps]
         return batches if self.share[1] == 1 else tuple(rank_share(batch, self.share) for batch in batches)
 
+    @property
+    def order(self) -> int:
+        """The number of the order in which the last iteration began; Lightning begins one to see whether it can."""
+        return self.epoch - 1
+
+    def seek(self, order: int, batch: int) -> None:
+        """Let the next iteration have the order of this number, without its first batches."""
+        self.epoch, self.skipped = order, batch
+
     def __iter__(self) -> Iterator[Any]:
-        chunk = Chunk(self.inputs, self.targets, self.indices(), **self.reading)
-        self.epoch += 1
+        chunk = Chunk(self.inputs, self.targets, self.indices()[self.skipped :], **self.reading)
+        self.epoch, self.skipped = self.epoch + 1, 0
         return iter([chunk]) if self.chunked else iter(chunk)
 
 
@@ -132,6 +141,14 @@ class PerBatch:
 
     def __len__(self) -> int:
         return ceil(len(self.batches) / self.accumulate)
+
+    @property
+    def order(self) -> int:
+        return int(self.batches.order)
+
+    def seek(self, order: int, group: int) -> None:
+        """Let the next iteration have the order of this number, without its first groups of batches."""
+        self.batches.seek(order, group * self.accumulate)
 
     def __iter__(self) -> Iterator[list[Any]]:
         return in_groups(map(self.of_rank, self.batches) if self.share[1] > 1 else self.batches, self.accumulate)

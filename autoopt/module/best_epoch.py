@@ -1,5 +1,7 @@
 """The weights of the best epoch."""
 
+from typing import Any
+
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 
@@ -17,6 +19,13 @@ class BestEpoch(ModelCheckpoint):
     def __init__(self, metric: str, direction: str):
         super().__init__(monitor=metric, mode="max" if direction == "maximize" else "min", save_on_train_epoch_end=False)
         self.best_epoch = 0
+
+    def state_dict(self) -> dict[str, Any]:
+        return {**super().state_dict(), "best_epoch": self.best_epoch}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        super().load_state_dict(state_dict)
+        self.best_epoch = state_dict["best_epoch"]
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if self.monitor not in trainer.callback_metrics:

@@ -18,6 +18,8 @@ from autoopt.module.tuned import Tuned, augment, evaluate_others
 
 Instead = Callable[[Tensor, Tensor, Tensor], Tensor]
 """Called with (inputs, outputs, the recipe's loss); returns the loss that is minimised instead."""
+BETWEEN_STEPS = "between_steps"
+"""An attribute of Lightning's loop over batches: called before each step of `Net` in a `training_step`, with its number from 0."""
 
 
 class Net(Tuned):
@@ -66,7 +68,10 @@ class Net(Tuned):
         renewed = evaluate_others(self.trainer.optimizers) and norms_of(self)
         with torch.autocast(self.device.type, enabled=False):  # Lightning's precision covers the forward pass only, in `loss_of`
             optimizer, schedule = self.optimizers(), self.lr_schedulers()
-            for group in in_groups(chunk, self.accumulate):
+            between_steps = getattr(self.trainer.fit_loop.epoch_loop, BETWEEN_STEPS, None)
+            for number, group in enumerate(in_groups(chunk, self.accumulate)):
+                if between_steps is not None:
+                    between_steps(number)
                 batches = [augment(applied.chosen, *pair(batch, self.kind), self.outputs, applied.pixels) for batch in group]
                 self.losses.append(self.step(optimizer, batches))
                 if renewed:

@@ -8,7 +8,7 @@ from contextlib import contextmanager, suppress
 from itertools import takewhile
 
 from autoopt.domain import Unavailable
-from autoopt.errors import NonFinite, TechniqueError, machine_fault, out_of_memory
+from autoopt.errors import NonFinite, Preempted, TechniqueError, machine_fault, out_of_memory
 from autoopt.module.chosen import Chosen
 from autoopt.recipe import Recipe
 from autoopt.technique import Technique
@@ -23,7 +23,7 @@ def blaming(recipe: Recipe) -> Iterator[None]:
     """
     try:
         yield
-    except (TechniqueError, NonFinite):
+    except (TechniqueError, NonFinite, Preempted):
         raise
     except Exception as error:
         if out_of_memory(error) or machine_fault(error) or (technique := culprit(error, recipe)) is None:

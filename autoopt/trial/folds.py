@@ -14,7 +14,7 @@ ADDED = ("seconds", "epochs_trained")
 GREATEST = ("peak_memory_mb", "peak_gpu_memory_mb")
 
 
-def in_folds(carry_out: OnFold, world: World, order: Order, report: Report) -> Outcome:
+def in_folds(carry_out: OnFold, world: World, order: Order, report: Report, outcomes: list[Outcome] | None = None) -> Outcome:
     """Carry out an order on each fold of the task.
 
     Only the epochs of the first fold are reported, so that a trial is stopped by comparison with the same fold of other trials; the
@@ -23,13 +23,16 @@ def in_folds(carry_out: OnFold, world: World, order: Order, report: Report) -> O
 
     Args:
         carry_out: carries out the order on one fold, given its world and its number, from 1.
+        outcomes: of the folds that are done already; those of the others are added.
 
     Returns:
         the outcome of the first fold, with the means over the folds as its metrics, and `<objective>_std`.
     """
-    outcomes = [carry_out(world, order, report, 1)]
+    outcomes = [] if outcomes is None else outcomes
+    if not outcomes:
+        outcomes.append(carry_out(world, order, report, 1))
     untimed = replace(order, latency=False)  # the stopwatch is for the first
-    for fold, task in enumerate(world.task.folds, 2):
+    for fold, task in list(enumerate(world.task.folds, 2))[len(outcomes) - 1 :]:
         if outcomes[0].stopped:
             break
         outcomes.append(carry_out(replace(world, task=task, example=task.example()), untimed, lambda *_: False, fold))

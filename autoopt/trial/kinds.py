@@ -2,7 +2,7 @@
 
 import traceback
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -18,6 +18,7 @@ from autoopt.module.net import Net
 from autoopt.orders import BEFORE, Compress, Measure, Outcome, Train, TryOut
 from autoopt.process.endings import classify
 from autoopt.trial import metrics
+from autoopt.trial.checkpoints import Checkpoints
 from autoopt.trial.environment import environment_of
 from autoopt.trial.fitting import begin, finetuned
 from autoopt.trial.measuring import Measured, check_finite, measured
@@ -53,13 +54,18 @@ def run_try_out(training: Training, order: TryOut) -> Outcome | None:
     return replace(concluded(whole, measurement), tested=tested, validated=validated, untested=untested)
 
 
-def run_train(training: Training, order: Train) -> Outcome | None:
+def run_train(training: Training, order: Train, checkpoints: Checkpoints | None = None) -> Outcome | None:
     """Train to the end, or until a rung stops it; compress where the recipe says so; measure.
+
+    Args:
+        checkpoints: where the training is kept on the way, and goes on; by default it is not kept.
 
     Returns:
         the outcome; nothing in a process whose outcome another rank reports.
     """
-    if (whole := fitted(training)) is None:
+    with nullcontext() if checkpoints is None else checkpoints.kept(training):
+        whole = fitted(training)
+    if whole is None:
         return None
     measurement = compressed(whole, measure_part(whole, fresh=whole.validated))
     if order.keep and not whole.reporter.stopped:

@@ -1,11 +1,14 @@
 """One trial: a pure function of its order and the data. It knows neither Optuna nor the study."""
 
+from functools import partial
+
 from autoopt.config import allow, paths_in_recipe
 from autoopt.deployment.checkpoint import write_checkpoint
 from autoopt.deployment.load import write_onnx
 from autoopt.orders import Checkpoint, Compress, Graph, Json, Measure, Order, Outcome, Serve, Train, TryOut, from_json
 from autoopt.trial import Report
 from autoopt.trial.blame import blaming
+from autoopt.trial.checkpoints import Checkpoints
 from autoopt.trial.fitting import devices
 from autoopt.trial.folds import in_folds
 from autoopt.trial.kinds import run_compress, run_measure, run_train, run_try_out
@@ -44,17 +47,21 @@ def run(world: World, order: Json, report: Report) -> Json:
             outcome = Outcome()
         case TryOut() as short:
             outcome = on_devices(world, short, report)
+        case Train() as training if world.checkpoint is not None and devices(training.recipe) == 1:
+            checkpoints = Checkpoints.of(world.store, training, world.checkpoint, report)
+            on_fold = partial(on_devices, checkpoints=checkpoints)
+            outcome = in_folds(on_fold, world, training, checkpoints.report, checkpoints.outcomes)
         case whole:
             outcome = in_folds(on_devices, world, whole, report)
     return outcome.json()
 
 
-def on_devices(world: World, order: Order, report: Report, fold: int = 1) -> Outcome:
+def on_devices(world: World, order: Order, report: Report, fold: int = 1, checkpoints: Checkpoints | None = None) -> Outcome:
     """Carry out an order on one fold: a training in a process for each device, all else in this one."""
 
     def rank(share: Share, report: Report) -> Outcome | None:
         with blaming(order.recipe):
-            return carried_out(world, order, report, fold, share)
+            return carried_out(world, order, report, fold, share, checkpoints)
 
     trains = isinstance(order, Train) or (isinstance(order, TryOut) and not order.weights)
     if trains and (count := devices(order.recipe)) > 1:
@@ -64,13 +71,13 @@ def on_devices(world: World, order: Order, report: Report, fold: int = 1) -> Out
     return outcome
 
 
-def carried_out(world: World, order: Order, report: Report, fold: int, share: Share) -> Outcome | None:
+def carried_out(world: World, order: Order, report: Report, fold: int, share: Share, checkpoints: Checkpoints | None) -> Outcome | None:
     training = set_up(world, order, report, fold, share)
     match order:
         case TryOut():
             return run_try_out(training, order)
         case Train():
-            return run_train(training, order)
+            return run_train(training, order, checkpoints)
         case Measure():
             return run_measure(training, order)
         case Compress():

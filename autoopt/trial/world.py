@@ -12,7 +12,7 @@ from lightning.pytorch.utilities import disable_possible_user_warnings
 from torch import Tensor
 
 from autoopt import namesakes
-from autoopt.config import FROM, Tree
+from autoopt.config import FROM, Tree, seconds
 from autoopt.data.examples import Examples, Raw, fingerprint
 from autoopt.data.feed import overridden
 from autoopt.data.loaders import BATCH_SIZE_NAMES, OwnLoaders, as_datamodule, drawn_alike, run_setup, seed_all
@@ -39,12 +39,14 @@ class World:
     Args:
         store: where weights are stored.
         metrics: the user's own, by name.
+        checkpoint: the seconds between two checkpoints of a training; `None`: there are none.
     """
 
     task: Task
     example: tuple[Tensor, Tensor] | None
     store: Store
     metrics: Mapping[str, Any] = field(default_factory=dict)
+    checkpoint: float | None = None
 
 
 def prepare(setup: dict[str, Any]) -> tuple[World, dict[str, Any]]:
@@ -77,7 +79,7 @@ def prepare(setup: dict[str, Any]) -> tuple[World, dict[str, Any]]:
     check_rates(space.settings["batches"], models if lightning else ())
     digests = {"examples": digest, "sources": file_digests(space, metrics, callbacks)}
     known = {**facts(task, models, lightning, fixed_size, tree["objective"]), **digests, "told": namesakes.namesake_note()}
-    return World(task, task.example(), store, metrics), known
+    return World(task, task.example(), store, metrics, seconds(tree["executor"]["checkpoint"])), known
 
 
 def load_task(data: Technique, settings: Mapping[str, Any], seed: int, lightning: bool, store: Store) -> tuple[Task, str]:

@@ -45,6 +45,13 @@ class Dropout(Callback):
     def __init__(self, drops: list[DropHook]):
         self.drops = drops
 
+    def state_dict(self) -> dict[str, Any]:
+        return {"acts": [drop.acts for drop in self.drops], "calls": [drop.calls for drop in self.drops]}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        for drop, acts, calls in zip(self.drops, state_dict["acts"], state_dict["calls"], strict=True):
+            drop.acts, drop.calls, drop.nodes = acts, calls, None if acts else []
+
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         for drop in self.drops:
             drop.nodes = None if drop.acts else []

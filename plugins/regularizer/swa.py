@@ -70,6 +70,13 @@ class SWA(Callback):
         checkpoint["state_dict"] = {name: value.clone() for name, value in trainer.strategy.lightning_module_state_dict().items()}
         self.swap()
 
+    def state_dict(self) -> dict[str, Any]:
+        return {"held": self.held, "count": self.count, "inputs": self.passed.inputs, "numbers": self.passed.numbers}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.held, self.count = state_dict["held"], state_dict["count"]
+        self.passed.inputs, self.passed.numbers = state_dict["inputs"], state_dict["numbers"]
+
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self.swap()
         self.held = []

@@ -1,0 +1,189 @@
+"""The state of a training between two batches: read off its objects, and put back into equal ones of a training that has just begun."""
+
+import random
+import time
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as L
+import numpy as np
+import torch
+from lightning.fabric.utilities.seed import _collect_rng_states, _set_rng_states
+from torch import Tensor, nn
+
+from autoopt.module.applied import applied_to
+from autoopt.module.net import Net
+from autoopt.module.own_callbacks import CHECKPOINTS
+from autoopt.module.tuned import Tuned
+from autoopt.trial.reporter import Reporter
+
+SCALARS = (type(None), bool, int, float, str)
+OF_LIGHTNING = vars(L.LightningModule()).keys() - {"training"}
+"""Attributes that every module has: weights, which are stored by name, and what Lightning makes anew, partly by addresses."""
+NOT_FOR_WEIGHTS = ("optimizer_states", "lr_schedulers", "loops", "callbacks", "current_model_state", "averaging_state")
+"""Parts of Lightning's checkpoint of the best epoch that are not needed to take up its weights."""
+GENERATORS: Mapping[type, tuple[Callable[[Any], Any], Callable[[Any, Any], Any]]] = {
+    torch.Generator: (torch.Generator.get_state, torch.Generator.set_state),
+    random.Random: (random.Random.getstate, random.Random.setstate),
+    np.random.Generator: (lambda g: g.bit_generator.state, lambda g, state: setattr(g.bit_generator, "state", state)),
+    np.random.RandomState: (np.random.RandomState.get_state, np.random.RandomState.set_state),
+}
+"""How the state of a generator that an object has for itself is read and set."""
+
+
+def captured(trainer: L.Trainer, module: Tuned, reporter: Reporter) -> dict[str, Any]:
+    """All that decides how a training goes on, but for the position of its batches.
+
+    An object's own state is that of `state_dict`, and its attributes that are numbers, texts, tensors, collections of these or
+    generators: a module or a callback that counts or collects goes on as it was. Other objects in attributes are not seen.
+    """
+    reporter.count_time()
+    applied, parameters = applied_to(module), dict(module.named_parameters())
+    collects = not isinstance(module, Net) and not module.automatic_optimization  # gradients over several batches, perhaps
+    results = trainer.fit_loop.epoch_loop._results
+    return {
+        "objects": [attributes(each) for each in (*module.modules(), applied, applied.passed)],
+        "weights": weights_of(module),
+        "trained": {name: p.requires_grad for name, p in parameters.items()},
+        "gradients": {name: p.grad for name, p in parameters.items() if collects and p.grad is not None},
+        "callbacks": [of_callback(each, module) for each in trainer.callbacks],  # type: ignore[attr-defined]
+        "optimizers": [optimizer.state_dict() for optimizer in trainer.optimizers],
+        "schedules": [config.scheduler.state_dict() for config in trainer.lr_scheduler_configs],
+        "precision": trainer.precision_plugin.state_dict(),
+        "metrics": dict(trainer.callback_metrics),
+        "logged": {name: {key: vars(each)[key] for key in SUMS if key in vars(each)} for name, each in results.items() if each.is_tensor},
+        "ends": trainer.should_stop,
+        "files": files_of(reporter_folder(trainer)),
+        "random": _collect_rng_states(),
+    }
+
+
+SUMS = ("value", "cumulated_batch_size")
+"""What a mean over the batches of an epoch, which a module logs, is made of."""
+
+
+def put_back(state: Mapping[str, Any], trainer: L.Trainer, module: Tuned, reporter: Reporter) -> None:
+    """Give the objects of a training the state that equal ones had; the random generators are left to the caller.
+
+    Raises:
+        ValueError, KeyError, RuntimeError: the training has other objects.
+    """
+    applied = applied_to(module)
+    put_attributes(state["objects"], (*module.modules(), applied, applied.passed))
+    put_weights(state["weights"], module)
+    for name, parameter in module.named_parameters():
+        parameter.requires_grad_(state["trained"][name])
+        parameter.grad = state["gradients"].get(name)
+    callbacks: list[L.Callback] = trainer.callbacks  # type: ignore[attr-defined]
+    for callback, own in zip(callbacks, state["callbacks"], strict=True):
+        put_callback(callback, own)
+    for optimizer, own in zip(trainer.optimizers, state["optimizers"], strict=True):
+        optimizer.load_state_dict(own)
+    configs = trainer.lr_scheduler_configs[: len(state["schedules"])]  # a callback may have ended them
+    trainer.strategy.lr_scheduler_configs = configs
+    for config, own in zip(configs, state["schedules"], strict=True):
+        config.scheduler.load_state_dict(own)
+    trainer.precision_plugin.load_state_dict(state["precision"])
+    trainer._logger_connector._callback_metrics.update(state["metrics"])
+    trainer.should_stop = state["ends"]
+    put_files(state["files"], reporter_folder(trainer))
+    reporter.started = time.perf_counter()
+
+
+def reporter_folder(trainer: L.Trainer) -> Path:
+    return Path(trainer.default_root_dir) / CHECKPOINTS
+
+
+def add_logged(pending: dict[str, Any], trainer: L.Trainer) -> None:
+    """Add to the means over an epoch that a module logs what was logged before the checkpoint, as soon as it logs them again."""
+    results = trainer.fit_loop.epoch_loop._results
+    for name in pending.keys() & results.keys():
+        metric, before = results[name], pending.pop(name)
+        summed = metric.meta.is_mean_reduction or metric.meta.is_sum_reduction
+        for key, value in before.items() if metric.meta.on_epoch else ():
+            own = vars(metric)[key]
+            vars(metric)[key] = value + own if summed else metric.meta.reduce_fx(value, own)
+
+
+def put_random(states: dict[str, Any]) -> None:
+    _set_rng_states(states)
+
+
+def random_states() -> dict[str, Any]:
+    return dict(_collect_rng_states())
+
+
+def attributes(owner: object, plain: Callable[[Any], bool] | None = None) -> dict[str, dict[str, Any]]:
+    """The attributes of an object that are plain data, and the states of its generators."""
+    own = {name: value for name, value in vars(owner).items() if name not in OF_LIGHTNING}
+    return {
+        "plain": {name: value for name, value in own.items() if (plain or is_plain)(value)},
+        "generators": {name: GENERATORS[type(value)][0](value) for name, value in own.items() if type(value) in GENERATORS},
+    }
+
+
+def put_attributes(stored: Iterable[Mapping[str, Any]], owners: Iterable[object]) -> None:
+    for own, owner in zip(stored, owners, strict=True):
+        vars(owner).update(own["plain"])
+        for name, state in own["generators"].items():
+            generator = vars(owner)[name]
+            GENERATORS[type(generator)][1](generator, state)
+
+
+def is_scalar(value: Any) -> bool:
+    return type(value) in SCALARS
+
+
+def is_plain(value: Any) -> bool:
+    """Whether a value is a scalar, a tensor, an array, or a collection of these; what it is exactly, since a subclass may do more."""
+    kind = type(value)
+    if kind is dict:
+        return all(is_scalar(key) for key in value) and all(map(is_plain, value.values()))
+    if kind in (list, tuple, set):
+        return all(map(is_plain, value))
+    return kind in (*SCALARS, Tensor) or (kind is np.ndarray and value.dtype.kind in "biufc")
+
+
+def weights_of(module: nn.Module) -> dict[str, Tensor]:
+    """The parameters and the buffers of a module, those too that its `state_dict` leaves out."""
+    return {**dict(module.named_parameters()), **dict(module.named_buffers())}
+
+
+@torch.no_grad()
+def put_weights(stored: Mapping[str, Tensor], module: nn.Module) -> None:
+    there = weights_of(module)
+    if stored.keys() != there.keys():
+        raise ValueError(f"other weights: {', '.join(sorted(stored.keys() ^ there.keys()))}")
+    for name, value in stored.items():
+        if value.shape != there[name].shape:
+            raise ValueError(f"{name} is {tuple(there[name].shape)}, and was {tuple(value.shape)}")
+        there[name].copy_(value)
+
+
+def of_callback(callback: L.Callback, module: nn.Module) -> dict[str, Any]:
+    parts = {*module.modules()}
+    modules = {name: weights_of(m) for name, m in vars(callback).items() if isinstance(m, nn.Module) and m not in parts}
+    return {"state": callback.state_dict(), "attributes": attributes(callback), "modules": modules}
+
+
+def put_callback(callback: L.Callback, stored: Mapping[str, Any]) -> None:
+    callback.load_state_dict(stored["state"])
+    put_attributes([stored["attributes"]], [callback])
+    for name, weights in stored["modules"].items():
+        put_weights(weights, vars(callback)[name])
+
+
+def files_of(folder: Path) -> dict[str, Any]:
+    """Lightning's checkpoints in a folder by their names, as plain data; this training has written them."""
+    whole = {str(p.relative_to(folder)): torch.load(p, map_location="cpu", weights_only=False) for p in sorted(folder.rglob("*.ckpt"))}
+    return {name: {key: part for key, part in content.items() if key not in NOT_FOR_WEIGHTS} for name, content in whole.items()}
+
+
+def put_files(files: Mapping[str, Any], folder: Path) -> None:
+    for name, content in files.items():
+        path = folder / name
+        if not path.resolve().is_relative_to(folder.resolve()):
+            raise ValueError(f"the file {name} lies outside of {folder}")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        torch.save(content, path)
