@@ -6,7 +6,7 @@ import sys
 import traceback
 from collections.abc import Sequence
 
-from autoopt.errors import BadInput, nearest, printable
+from autoopt.errors import BadInput, nearest, printable, refuse_windows
 
 COMMANDS = {
     "search": "find a better recipe; run again to resume",
@@ -47,6 +47,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     debug = "--debug" in arguments
     arguments = [a for a in arguments if a != "--debug"]
     try:
+        refuse_windows()
         return dispatch(arguments)
     except BadInput as error:
         if debug:

@@ -98,7 +98,7 @@ def canonical(requirement: str) -> str:
 
 
 NEEDED = {canonical(requirement) for requirement in PROJECT["project"]["dependencies"]}
-EXTRAS = {name: {*map(canonical, said)} for name, said in PROJECT["project"]["optional-dependencies"].items() if name not in ("all", "dev")}
+EXTRAS = {name: {*map(canonical, said)} for name, said in PROJECT["project"]["optional-dependencies"].items() if name not in ("all", "docs", "dev")}
 INSTALLED = packages_distributions()
 
 
