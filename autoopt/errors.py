@@ -44,6 +44,12 @@ def nearest(word: str, known: Iterable[str]) -> str:
     return f"{hint}Known: {', '.join(names) or 'none'}."
 
 
+def refuse_windows() -> None:
+    """Raise BadInput on a system that cannot fork processes, as trials are."""
+    if not hasattr(os, "fork"):
+        raise BadInput("autoopt forks a process for each trial, which Windows cannot do; use Linux, or WSL 2 on Windows")
+
+
 class TechniqueError(Exception):
     """A technique raised or returned the wrong thing; ends its trial with the reason `plugin` (or `data`), never the search."""
 

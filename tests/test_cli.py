@@ -10,6 +10,7 @@ import pytest
 import yaml
 from hydra.core.config_store import ConfigStore
 
+import autoopt
 from autoopt.cli import COMMANDS, main
 from autoopt.config import SETTINGS, compose, presets
 from autoopt.errors import BadInput
@@ -69,6 +70,13 @@ def test_bad_input_in_a_process_of_its_own(here):
         "study.trainings, study.trials, study.value.",
         "autoopt: seed=x: expected int, got 'x'",
     ]
+
+
+def test_a_system_that_cannot_fork_is_told_at_the_start(said, monkeypatch):
+    monkeypatch.delattr(os, "fork")
+    assert refused(said, "--version") == ["autoopt forks a process for each trial, which Windows cannot do; use Linux, or WSL 2 on Windows"]
+    with pytest.raises(BadInput, match="use Linux, or WSL 2 on Windows"):
+        autoopt.search(["data=digits"])
 
 
 LIGHT = """
