@@ -6,7 +6,7 @@ import sys
 import traceback
 from collections.abc import Sequence
 
-from autoopt.errors import BadInput, nearest, printable
+from autoopt.errors import LONGEST, BadInput, nearest, printable
 
 COMMANDS = {
     "search": "find a better recipe; run again to resume",
@@ -30,8 +30,6 @@ EXAMPLES = """  autoopt search data=digits model=cnn                      the re
   autoopt search data=csv data.csv.path=t.csv data.csv.target=price
   autoopt search data=digits model=proj.models:LitNet       your own model
   autoopt search my_search.yaml study.time=8h               a file; the command line overrides it"""
-LONGEST = 10_000
-"""Characters of a problem: it may quote the text of another's error."""
 BUG = "This is a bug in autoopt: please report it with the lines above and the command."
 
 
@@ -50,7 +48,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return dispatch(arguments)
     except BadInput as error:
         if debug:
-            traceback.print_exc()
+            print(printable(traceback.format_exc()), file=sys.stderr)
         for problem in error.problems:
             print(f"autoopt: {printable(problem, LONGEST)}", file=sys.stderr)
         return 2
@@ -122,6 +120,6 @@ def unexpected(error: Exception, debug: bool) -> int:
     """Report an exception that is not bad input; stores and signals have exit codes of their own."""
     code = getattr(error, "exit_code", 1)
     if debug or code == 1:
-        traceback.print_exc()
-    print(f"autoopt: {error}" if code != 1 else f"autoopt: {BUG}", file=sys.stderr)
+        print(printable(traceback.format_exc()), file=sys.stderr)
+    print(f"autoopt: {printable(str(error), LONGEST)}" if code != 1 else f"autoopt: {BUG}", file=sys.stderr)
     return code

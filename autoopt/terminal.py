@@ -7,6 +7,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
+from autoopt.errors import LONGEST, printable
 from autoopt.goal import Goal
 from autoopt.report.terminal import duration
 from autoopt.study.explore import BASELINE
@@ -40,7 +41,7 @@ class Progress:
             self.live.stop()
 
     def say(self, text: object) -> None:
-        self.console.print(text, markup=False)
+        self.console.print(printable(text, LONGEST) if isinstance(text, str) else text, markup=False)
 
     def stage(self, stage: Stage, total: int, done: int) -> None:
         self.current, self.total, self.done, self.before, self.began = stage, total, done, done, self.clock()

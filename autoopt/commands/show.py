@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import yaml
 
 from autoopt.commands.words import read_words, study_named
+from autoopt.errors import printable
 from autoopt.recipe import Recipe
 from autoopt.report.reasons import ablation_title, reasons
 from autoopt.report.sentence import conclusion
@@ -23,7 +24,7 @@ def run(arguments: Sequence[str]) -> int:
     if parsed is None:
         return 0
     study, trial = study_named(parsed, "show"), parsed[0][1:]
-    print(trial_text(study.record(*trial)) if trial else study_text(study))
+    print(printable(trial_text(study.record(*trial)) if trial else study_text(study)))
     return 0
 
 
