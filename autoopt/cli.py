@@ -6,7 +6,7 @@ import sys
 import traceback
 from collections.abc import Sequence
 
-from autoopt.errors import BadInput, nearest, printable, refuse_windows
+from autoopt.errors import LONGEST, BadInput, nearest, printable, refuse_windows
 
 COMMANDS = {
     "search": "find a better recipe; run again to resume",
@@ -42,8 +42,6 @@ EXIT_CODES = {
     130: "interrupted by Ctrl-C; the same command resumes",
     143: "interrupted by SIGTERM; the same command resumes",
 }
-LONGEST = 10_000
-"""Characters of a problem: it may quote the text of another's error."""
 BUG = "This is a bug in autoopt: please report it with the lines above and the command."
 
 
@@ -57,7 +55,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return dispatch(arguments)
     except BadInput as error:
         if debug:
-            traceback.print_exc()
+            print(printable(traceback.format_exc()), file=sys.stderr)
         for problem in error.problems:
             print(f"autoopt: {printable(problem, LONGEST)}", file=sys.stderr)
         return 2
@@ -130,6 +128,6 @@ def unexpected(error: Exception, debug: bool) -> int:
     """Report an exception that is not bad input; stores and signals have exit codes of their own."""
     code = getattr(error, "exit_code", 1)
     if debug or code == 1:
-        traceback.print_exc()
-    print(f"autoopt: {error}" if code != 1 else f"autoopt: {BUG}", file=sys.stderr)
+        print(printable(traceback.format_exc()), file=sys.stderr)
+    print(f"autoopt: {printable(str(error), LONGEST)}" if code != 1 else f"autoopt: {BUG}", file=sys.stderr)
     return code

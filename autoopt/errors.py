@@ -31,9 +31,13 @@ class BadInput(Exception):
         self.problems = problems
 
 
-def printable(text: str, most: int) -> str:
+LONGEST = 10_000
+"""Characters of a message: it may quote the text of another's error."""
+
+
+def printable(text: str, most: int | None = None) -> str:
     """A text without the control characters that a terminal would obey, cut after so many characters."""
-    return "".join(c if c.isprintable() or c == "\n" else "\N{REPLACEMENT CHARACTER}" for c in text[:most])
+    return "".join(c if c.isprintable() or c in "\t\n" else "\N{REPLACEMENT CHARACTER}" for c in text[:most])
 
 
 def nearest(word: str, known: Iterable[str]) -> str:

@@ -7,6 +7,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, SpinnerColumn, TextColu
 from rich.progress import Progress as Bars
 from rich.text import Text
 
+from autoopt.errors import LONGEST
 from autoopt.goal import Goal
 from autoopt.report.numbers import duration, number
 from autoopt.report.terminal import console
@@ -57,7 +58,7 @@ class Progress:
             self.bar.stop()
 
     def say(self, text: object) -> None:
-        self.console.print(text)
+        self.console.print(text[:LONGEST] if isinstance(text, str) else text)
 
     def stage(self, stage: Stage, total: int, done: int) -> None:
         self.current, self.total, self.done, self.before, self.began = stage, total, done, done, self.clock()

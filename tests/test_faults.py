@@ -10,23 +10,38 @@ import pytest
 import yaml
 from test_search import SMALL, bench, rows
 
+from autoopt.process.log import HEAD, TAIL
 from autoopt.study.stored import open_stored
 
 pytestmark = pytest.mark.slow
 __all__ = ["bench"]
+LOUD = """
+from torch.optim import AdamW, Optimizer
+from autoopt.data.examples import Examples
+
+TEXT = "\\x1b[2Jbang \\x07" + "x" * 5_000_000 + "\\nmore"
+
+def in_earnest(params, total_steps) -> Optimizer:
+    if total_steps > 2:
+        raise RuntimeError(TEXT)
+    return AdamW(params)
+def at_once(params) -> Optimizer: raise RuntimeError(TEXT)
+def data() -> Examples: raise RuntimeError(TEXT)
+"""
 STAGES = ("search", "confirm", "final", "compress", "ablation")
 
 
 def trials_of(folder):
-    """The processes of trials in a folder, by the keys of the logs that they write."""
+    """The process of the trial in a folder, by its key; its template writes its log."""
     found = {}
-    for process in Path("/proc").glob("[0-9]*"):
+    for template in Path("/proc").glob("[0-9]*"):
         try:
-            log = (process / "fd" / "1").readlink()
-            if log.name == "log.txt" and log.is_relative_to(folder):
-                found[int(process.name)] = str(log.parent.relative_to(folder / "trials"))
+            logs = [log for fd in (template / "fd").iterdir() if (log := fd.readlink()).name == "log.txt" and log.is_relative_to(folder)]
+            pids = [int(pid) for task in template.glob("task/*/children") for pid in task.read_text().split()]
         except OSError:  # ended just now, or another user's
             continue
+        if len(logs) == len(pids) == 1:
+            found[pids[0]] = str(logs[0].parent.relative_to(folder / "trials"))
     return found
 
 
@@ -79,6 +94,21 @@ def test_weights_that_were_damaged_before_they_are_measured_are_trained_again(be
     assert sorted(every_record(bench)["test"]) == sorted(uncut["test"])
     assert (bench.verdict["gain"], bench.verdict["interval"]) == (verdict["gain"], verdict["interval"])
     bench.alone()
+
+
+def test_the_text_of_an_error_neither_drives_nor_fills_the_terminal(bench):
+    (bench.folder / "loud.py").write_text(LOUD)
+    options = ("optimizer=adamw,loud:in_earnest,loud:at_once", "study.trials=8", "study.ablation=false", "strategy=random")
+    said = bench.search(*options)
+    assert "quarantined: optimizer/at_once: RuntimeError: \N{REPLACEMENT CHARACTER}[2Jbang" in said
+    assert "failed (plugin): optimizer/in_earnest" in said
+    failed = next(trial for trial in bench.trials if trial.state == "failed")
+    for arguments in (("show", "s"), ("show", "s", failed.key), ("list",), ("search", "name=t", "data=loud:data", "model=mlp")):
+        said += bench.end(bench.start(*arguments), 2 if "data=loud:data" in arguments else 0)
+    assert "data=data: RuntimeError" in said
+    assert len(said) < 40_000
+    assert "\x1b" not in said and "\x07" not in said
+    assert (bench.study / "trials" / failed.key / "log.txt").stat().st_size < HEAD + TAIL + 100, "its log is cut, too"
 
 
 def test_the_time_ends_a_trial_that_hangs(bench):

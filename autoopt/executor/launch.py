@@ -37,13 +37,13 @@ class TemplateProcess:
         self.channel.write(opening)
         mine.setblocking(False)
 
-    def hand(self, number: int, gpus: str) -> Channel | None:
-        """Ask for a trial; returns the supervisor's end of its socket, or None if the template cannot take it now."""
+    def hand(self, number: int, gpus: str, log: str) -> Channel | None:
+        """Ask for a trial that prints to `log`; returns the supervisor's end of its socket, or None if the template cannot take it now."""
         mine, theirs = socket.socketpair()
         mine.setblocking(False)
         with theirs:
             try:
-                socket.send_fds(self.channel.sock, [to_line({"number": number, "gpus": gpus})], [theirs.fileno()])
+                socket.send_fds(self.channel.sock, [to_line({"number": number, "gpus": gpus, "log": log})], [theirs.fileno()])
             except OSError:  # the template is busy or dead
                 mine.close()
                 return None
@@ -103,7 +103,7 @@ def _fork(mine: socket.socket, theirs: socket.socket, order: Mapping[str, Any], 
         mine.close()
         os.setsid()
         default_signals()
-        redirect(log)
+        redirect(os.open(log, os.O_CREAT | os.O_WRONLY | os.O_APPEND, 0o666))
         use_threads(1)
         serve_trials(theirs, **order)
     finally:

@@ -101,9 +101,9 @@ class Local(Executor):
         except OSError as error:
             self._news.append(Event(number, "failed", Problem("disk", f"its log cannot be written: {error}").json()))
             return
-        command = to_line({"order": order.json(), "rungs": order.rungs, "log": log})
+        command = to_line({"order": order.json(), "rungs": order.rungs})
         limit = self._trial_time if order.time_limit is None else order.time_limit
-        self._trials[number] = TrialProcess(number, command, limit, self._selector, self._news, self.now)
+        self._trials[number] = TrialProcess(number, command, log, limit, self._selector, self._news, self.now)
         self._place()
 
     def events(self, timeout: float = 0.2) -> Iterator[Event]:
@@ -153,7 +153,7 @@ class Local(Executor):
         waiting = [trial for trial in self._trials.values() if not trial.channel] if self._template.warm else []
         for trial in waiting[: len(self._free)]:
             gpus = max(self._free, key=self._free.count)
-            if channel := self._template.hand(trial.number, gpus):
+            if channel := self._template.hand(trial.number, gpus, trial.log):
                 self._free.remove(gpus)
                 trial.begin(channel, gpus)
 

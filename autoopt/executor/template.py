@@ -14,14 +14,16 @@ import sys
 import traceback
 from collections.abc import Callable, Collection
 from contextlib import suppress
+from dataclasses import dataclass
 from functools import partial
 from typing import NoReturn
 
-from autoopt.errors import BadInput, StoreFault
+from autoopt.errors import BadInput
 from autoopt.orders import Json, Problem
 from autoopt.process.channel import Channel
 from autoopt.process.endings import classify, oom_kills, problem_of_exit
 from autoopt.process.guard import fork_guarded
+from autoopt.process.log import Log
 from autoopt.process.system import (
     adopt_orphans,
     children,
@@ -71,6 +73,15 @@ def _prepare(supervisor: Channel, target: str, setup: Json) -> TrialFunction | N
     return None
 
 
+@dataclass(frozen=True)
+class ForkedTrial:
+    """A trial that runs, with its log and the number of the kernel's OOM kills before it."""
+
+    number: int
+    log: Log
+    kills: int
+
+
 class ForkServer:
     """Forks a trial whenever the supervisor sends a socket, reaps it, and reports how it ended."""
 
@@ -81,24 +92,26 @@ class ForkServer:
         self.cpus = cpus
         self.pid = os.getpid()
         self.signals, self._wakeup = socket.socketpair()
-        self.trials: dict[int, tuple[int, int]] = {}  # by pid: its number, and the kernel's OOM kills before it
+        self.trials: dict[int, ForkedTrial] = {}  # by pid
         self.own = children()  # of `prepare`
+        self.ready = selectors.PollSelector()  # without a descriptor that the trials would inherit
 
     def serve(self, parent: int) -> None:
         self._listen_to_signals()
         adopt_orphans()
         # From here on the end of file or SIGTERM ends it, which leaves time to end the processes that trials started.
         die_with_parent(parent, signal.SIGTERM)
-        ready = selectors.PollSelector()  # without a descriptor that the trials would inherit
-        ready.register(self.control, selectors.EVENT_READ, self._fork)
-        ready.register(self.signals, selectors.EVENT_READ, self._signalled)
+        self.ready.register(self.control, selectors.EVENT_READ, self._fork)
+        self.ready.register(self.signals, selectors.EVENT_READ, self._signalled)
         try:
-            while all(key.data() for key, _ in ready.select()):
+            while all(key.data() for key, _ in self.ready.select() if key.fd in self.ready.get_map()):
                 pass
         finally:
             for pid in self.trials:
                 kill_group(pid)
             end_children()
+            for trial in self.trials.values():
+                trial.log.end()
 
     def _listen_to_signals(self) -> None:
         self._wakeup.setblocking(False)
@@ -117,9 +130,11 @@ class ForkServer:
             if done:
                 with suppress(OSError):
                     os.killpg(pid, signal.SIGKILL)  # processes that it left behind
-                number, before = self.trials.pop(pid)
+                trial = self.trials.pop(pid)
                 end_children(spared={*self.trials, *self.own})  # those in sessions of their own: a running trial adopts its own orphans
-                self._tell(number, problem_of_exit(status, out_of_memory=oom_kills() > before))
+                self._forget(trial.log)
+                trial.log.end()
+                self._tell(trial.number, problem_of_exit(status, out_of_memory=oom_kills() > trial.kills))
 
     def _tell(self, number: int, problem: Problem) -> None:
         self.supervisor.send(kind="ended", number=number, problem=problem.json())
@@ -132,19 +147,36 @@ class ForkServer:
         if not fds:
             return False
         order = json.loads(data)
-        kills = oom_kills()
-        flush()
         try:
-            if pid := os.fork():
-                self.trials[pid] = order["number"], kills
-            else:
-                self._be_trial(fds[0], order["gpus"])
+            self._begin(fds[0], Log(order["log"]), order["number"], order["gpus"])
         except OSError as error:
-            self._tell(order["number"], Problem("system", f"no process could be started for it: {error}"))
+            self._tell(order["number"], Problem("disk", f"the log {order['log']} cannot be written: {error.strerror}"))
         os.close(fds[0])
         return True
 
-    def _be_trial(self, fd: int, gpus: str) -> NoReturn:
+    def _begin(self, fd: int, log: Log, number: int, gpus: str) -> None:
+        kills = oom_kills()
+        flush()
+        try:
+            if not (pid := os.fork()):
+                self._be_trial(fd, log, gpus)
+            self.trials[pid] = ForkedTrial(number, log, kills)
+            self.ready.register(log.source, selectors.EVENT_READ, partial(self._take, log))
+        except OSError as error:
+            log.close()
+            self._tell(number, Problem("system", f"no process could be started for it: {error}"))
+        os.close(log.sink)
+
+    def _take(self, log: Log) -> bool:
+        if not log.take():
+            self._forget(log)
+        return True
+
+    def _forget(self, log: Log) -> None:
+        with suppress(KeyError):  # its pipe has ended before
+            self.ready.unregister(log.source)
+
+    def _be_trial(self, fd: int, log: Log, gpus: str) -> NoReturn:
         try:
             os.setsid()
             die_with_parent(self.pid)
@@ -152,6 +184,9 @@ class ForkServer:
             default_signals()
             for sock in self.control, self.signals, self._wakeup:
                 sock.close()
+            for other in (log, *(trial.log for trial in self.trials.values())):
+                other.close()
+            redirect(log.sink)
             _trial(Channel(socket.socket(fileno=fd)), self.run, gpus, self.cpus)
         finally:
             flush()
@@ -165,7 +200,6 @@ def _trial(supervisor: Channel, run: TrialFunction, gpus: str, cpus: int) -> Non
     if command is None or supervisor.broken:  # killed before it began
         return
     try:
-        _write_to(command["log"])
         use_threads(cpus)
         if gpus:
             os.environ["CUDA_VISIBLE_DEVICES"] = gpus
@@ -174,13 +208,6 @@ def _trial(supervisor: Channel, run: TrialFunction, gpus: str, cpus: int) -> Non
         with suppress(Exception):
             traceback.print_exc()
         supervisor.send(kind="failed", data=classify(error).json())
-
-
-def _write_to(log: str) -> None:
-    try:
-        redirect(log)
-    except OSError as error:
-        raise StoreFault(f"the log {log} cannot be written: {error.strerror}") from error
 
 
 def _report(supervisor: Channel, rungs: Collection[int], epoch: int, metrics: Json) -> bool:

@@ -34,6 +34,7 @@ class TrialProcess:
     Args:
         number: the trial's number.
         told: the line that the trial is sent, with its order.
+        log: the file for what it prints.
         limit: the seconds that it may take.
         selector: where it listens to its process.
         news: where it puts its events, except the last, which comes when it is over.
@@ -42,6 +43,7 @@ class TrialProcess:
 
     number: int
     told: bytes
+    log: str
     limit: float | None
     selector: selectors.BaseSelector
     news: deque[Event]

@@ -63,15 +63,12 @@ def default_signals() -> None:
     signal.pthread_sigmask(signal.SIG_SETMASK, [])
 
 
-def redirect(log: str | Path) -> None:
-    """Read nothing, and append to `log`: prints, tracebacks, stacks at a crash and at SIGUSR1.
+def redirect(out: int) -> None:
+    """Read nothing, and write to the open file `out`, which is closed: prints, tracebacks, stacks at a crash and at SIGUSR1.
 
     `sys.stdout` and `sys.stderr` are replaced, since a notebook or a test puts objects of its own there.
-
-    Raises:
-        OSError: the log cannot be opened.
     """
-    null, out = os.open(os.devnull, os.O_RDONLY), os.open(log, os.O_CREAT | os.O_WRONLY | os.O_APPEND, 0o666)
+    null = os.open(os.devnull, os.O_RDONLY)
     for source, target in (null, 0), (out, 1), (out, 2):
         os.dup2(source, target)
     os.close(null)

@@ -3,10 +3,13 @@
 import sys
 from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
+from autoopt.errors import printable
 from autoopt.report.comparison import comparison_lines, comparison_rows, comparison_title, tuning_rows, tuning_title
 from autoopt.report.front import front_of, front_rows, front_title
 from autoopt.report.numbers import duration
@@ -20,10 +23,17 @@ WIDE = 10_000
 """Columns where the output is no terminal: no line is broken, so that other programs can read it."""
 
 
+class Screen(Console):
+    """A console that no text drives: control characters of names and messages are replaced."""
+
+    def render_str(self, text: str, **options: Any) -> Text:
+        return super().render_str(printable(text), **options)
+
+
 def console(quiet: bool = False) -> Console:
     """The output: on a terminal text breaks between words, elsewhere lines stay whole."""
     terminal = sys.stdout.isatty()
-    return Console(
+    return Screen(
         file=sys.stdout, highlight=False, markup=False, emoji=False, soft_wrap=not terminal, quiet=quiet, width=None if terminal else WIDE
     )
 

@@ -315,9 +315,9 @@ class Runner:
     def _end(self, running: Running, done: Callable[[Result], None]) -> None:
         result = running.result
         result.seconds, result.elapsed = self.executor.now() - running.start, self.elapsed()
+        done(result)  # writes it to the journal, of which the listener's is a copy
         if result.job.stage.stored or result.job.stage.tracked:
             self.listener.end(result)
-        done(result)
         self.screen.result(result)
 
     def _score(self, result: Result) -> None:

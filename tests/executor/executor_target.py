@@ -129,6 +129,20 @@ def hang_up(world, order, report):
     time.sleep(1000)
 
 
+def shout(world, order, report):
+    """Print so many lines: by Python, by native code, and by a child in a session of its own."""
+    lines, native = order["lines"], ctypes.CDLL(None)
+    for number in range(lines):
+        print("python", number)
+    for number in range(lines):
+        native.dprintf(1, b"native %d\n", number)
+    child = f"import sys; sys.stderr.write(''.join(f'child {{number}}\\n' for number in range({lines})))"
+    subprocess.run([sys.executable, "-c", child], start_new_session=True, check=True)
+    if order.get("crash"):
+        segfault(world, order, report)
+    return {}
+
+
 def nothing(world, order, report):
     return None
 

@@ -1,4 +1,5 @@
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -11,6 +12,7 @@ import pytest
 from autoopt.errors import BadInput, NotConcluded
 from autoopt.executor import Executor, TemplateError
 from autoopt.orders import Problem
+from autoopt.process.log import HEAD, TAIL
 from autoopt.store import Store
 
 HERE = Path(__file__).parent
@@ -168,6 +170,35 @@ def test_the_log_says_where_it_failed_or_hung(bench):
     assert "Segmentation fault" in b.log(1)
     b.run("deaf", number=2)
     assert "in hang" in b.log(2)
+
+
+def test_a_log_keeps_its_head_and_its_tail_whoever_writes_it(bench):
+    b = bench()
+    b.run("shout", lines=10)
+    assert b.log().split("\n")[:-1] == [f"{who} {number}" for who in ("python", "native", "child") for number in range(10)]
+    assert b.run("shout", number=1, lines=200_000, crash=True).data["reason"] == "lost"
+    head, mark, tail = re.split(r"\n\[(\d+) bytes left out\]\n", b.log(1))
+    assert head.startswith("python 0\npython 1\n") and "child 199999\n" in tail and "Segmentation fault" in tail
+    assert (len(head), len(tail)) == (HEAD, TAIL)
+    printed = sum(len(f"{who} {number}\n") for who in ("python", "native", "child") for number in range(200_000))
+    assert printed < len(head) + int(mark) + len(tail) < printed + 10_000, "the stacks too"
+
+
+def test_a_log_that_grows_for_ever_fills_no_disk(bench):
+    b = bench()
+    b.submit(0, "shout", lines=10**9)
+    b.submit(1, "train", epochs=300)
+    b.pump(lambda: "finished" in b.kinds(1))
+    time.sleep(1)
+    assert len(b.log(0)) == HEAD
+    b.local.kill(0)
+    b.finish()
+    assert HEAD + TAIL < len(b.log(0)) < HEAD + TAIL + 100
+    b.submit(2, "shout", lines=10**9)
+    b.pump(lambda: "started" in b.kinds(2))
+    time.sleep(1)
+    b.local.close()
+    assert re.search(r"\[\d+ bytes left out\]", b.log(2)), "the trials that end with the search, too"
 
 
 def test_a_trial_is_killed_with_the_given_reason(bench):

@@ -287,6 +287,14 @@ def test_without_tracking_nothing_is_missing_at_the_end():
     assert NoListener().close() == 0
 
 
+def test_the_listener_is_told_of_an_end_once_it_is_written_down(tmp_path):
+    """MLflow would know trials that a search, cut in that moment, runs again."""
+    told, written = Told(), []
+    run = replace(runner(tmp_path, train(1)), listener=told)
+    run.run(jobs(2), lambda result: written.append([what for what, _ in told.heard]))
+    assert written == [["begin", 1], ["begin", 1, "complete", "begin", 1]]
+
+
 def test_the_listener_hears_only_the_end_of_a_measurement_and_nothing_of_a_try_out(tmp_path):
     told = Told()
     run = replace(runner(tmp_path, train(1)), listener=told)
