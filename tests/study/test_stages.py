@@ -153,7 +153,7 @@ def test_records_that_mlflow_lacks_at_the_end_are_told(study, monkeypatch):
         def close(self):
             return 3
 
-    monkeypatch.setattr("autoopt.study.search.listener", lambda *_: Lacking())
+    monkeypatch.setattr("autoopt.study.search.search_listener", lambda *_: Lacking())
     study.search("study.trials=1")
     way = f"the next run of this command tries again (log: {study.path}/s/tracking.log"
     assert study.screen.lines[-1] == f"MLflow lacks 3 records so far; {way})"
