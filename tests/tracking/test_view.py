@@ -50,9 +50,9 @@ def test_the_page_and_the_name_of_a_view():
 
 
 def test_an_experiment_of_several_studies_links_each_once():
-    first = described("", "a", f"{LINK}?a")
-    both = described(first, "b", f"{LINK}?b")
-    assert both == f"Training runs of autoopt. [Leaderboard of a]({LINK}?a) [Leaderboard of b]({LINK}?b)"
+    first = described("", "Leaderboard of a", f"{LINK}?a")
+    both = described(first, "Run of b", f"{LINK}?b")
+    assert both == f"Training runs of autoopt. [Leaderboard of a]({LINK}?a) [Run of b]({LINK}?b)"
     assert described(both, "a", f"{LINK}?a") == both
 
 
