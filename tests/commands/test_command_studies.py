@@ -123,12 +123,13 @@ def test_the_best_trial_of_an_unconcluded_study_is_shown_first(run, begun):
 
 def test_the_pages_are_served_on_the_store_and_port_that_are_named(run, begun, monkeypatch):
     served = []
+    (begun / "tracking.jsonl").write_text('{"spool": "0123456789"}\n{"end": true}\n')
     monkeypatch.setattr("autoopt.commands.ui.ui", lambda uri, **more: served.append((uri, more)) or 0)
     assert run("ui", "signs", "root=runs", "tracking.uri=sqlite:///x.db", "port=5055")[0] == 0
     assert run("ui", "tracking.uri=sqlite:///y.db")[0] == 0
     assert [(Path(uri).name, more) for uri, more in served] == [
-        ("x.db", {"port": 5055, "experiment": "signs", "direction": "minimize"}),
-        ("y.db", {"port": 0, "experiment": None, "direction": "maximize"}),
+        ("x.db", {"port": 5055, "experiment": "signs", "view": "autoopt-01234567"}),
+        ("y.db", {"port": 0, "experiment": None, "view": None}),
     ]
 
 
