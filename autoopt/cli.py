@@ -6,7 +6,7 @@ import sys
 import traceback
 from collections.abc import Sequence
 
-from autoopt.errors import BadInput, nearest, printable
+from autoopt.errors import EXIT_CODES, BadInput, nearest, printable
 
 COMMANDS = {
     "search": "find a better recipe; run again to resume",
@@ -37,13 +37,7 @@ BUG = "This is a bug in autoopt: please report it with the lines above and the c
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command.
-
-    Returns:
-        0 done · 1 a bug, or a check that failed (`doctor`, `reproduce`, `plugins check`) · 2 bad input, nothing started ·
-        3 done, but something is quarantined (under `--strict`) · 4 not concluded: a trial that it depends on failed ·
-        75 a store cannot be written · 130, 143 interrupted, resumable.
-    """
+    """Run one command, and return its exit code (`EXIT_CODES`)."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     debug = "--debug" in arguments
     arguments = [a for a in arguments if a != "--debug"]
@@ -56,6 +50,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             print(f"autoopt: {printable(problem, LONGEST)}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
+        print("autoopt: interrupted", file=sys.stderr)
         return 130
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -107,14 +102,18 @@ def completion(flags: list[str]) -> int:
     elif name in CONFIGURED:
         look_here_last()
         importlib.import_module("autoopt.commands.options").complete_line(flags, rest)
+    elif name in COMMANDS:
+        print(*importlib.import_module("autoopt.commands.completion").complete_words(name, rest))
     return 0
 
 
 def overview() -> str:
     rows = "\n".join(f"  {name:<9} {about}" for name, about in COMMANDS.items())
+    codes = "\n".join(f"  {code:<9} {meaning}" for code, meaning in EXIT_CODES.items())
     return (
         "autoopt finds a better way to train a PyTorch model under a budget, and says honestly how much better it is.\n\n"
         f"Usage: autoopt COMMAND [arguments]; autoopt COMMAND --help describes a command.\n\n{rows}\n\n{EXAMPLES}\n\n"
+        f"Exit codes:\n{codes}\n\n"
         "With every command, --debug shows where an error comes from. autoopt --version prints the version."
     )
 

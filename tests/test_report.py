@@ -9,10 +9,11 @@ import yaml
 from autoopt.recipe import Recipe
 from autoopt.report.differences import recipe_differences
 from autoopt.report.notebook import verdict_html
-from autoopt.report.numbers import duration
+from autoopt.report.numbers import duration, number
 from autoopt.report.reasons import ablation_rows, ablation_title, reasons
 from autoopt.report.sentence import compared, conclusion
-from autoopt.report.terminal import changes, closing, plain_text
+from autoopt.report.sparkline import sparkline
+from autoopt.report.terminal import changes, closing, console
 from autoopt.slots import SLOTS
 from autoopt.study.verdict import (
     Ablation,
@@ -250,7 +251,8 @@ def columns(table):
 
 def test_the_closing_of_a_winner():
     given = verdict(baseline=side("0", 0.51, **COSTS), winner=side("7", 0.81, "sgd cosine", **COSTS))
-    table, blank, sentence, what, counts, where, more = closed(given)
+    name, table, blank, sentence, what, counts, where, more = closed(given)
+    assert name == "s"
     labels, theirs, ours = columns(table)
     assert [c.header for c in table.columns] == ["", "baseline", "winner (trial 7)"]
     assert labels[:2] == ["val_accuracy on the test split", "val_accuracy on validation, fresh seeds"]
@@ -268,7 +270,7 @@ def test_the_closing_without_a_winner():
 
 
 def test_the_closing_of_a_baseline_alone():
-    table, _, sentence, counts, *_ = closed(verdict(0.0, 0.0, 0.0, winner=side("0", 0.5), alone="it was alone"))
+    _, table, _, sentence, counts, *_ = closed(verdict(0.0, 0.0, 0.0, winner=side("0", 0.5), alone="it was alone"))
     assert [c.header for c in table.columns] == ["", "baseline"]
     assert sentence.endswith("it was alone.") and counts.startswith("5 trials complete")
 
@@ -311,7 +313,7 @@ def test_the_closing_says_that_recipes_are_compared_and_names_all_that_differs()
     )
 
 
-def test_what_each_change_gives_is_a_table():
+def test_what_each_change_gives_is_a_table(capsys):
     given = verdict(ablation=ABLATION)
     assert ablation_rows(given, ABLATION) == [
         ("change", "left out of trial 7", "made in this order", "training time"),
@@ -323,7 +325,8 @@ def test_what_each_change_gives_is_a_table():
     assert ablation_title(given, ABLATION) == (
         "What each change of the baseline gives in val_accuracy (validation, 2 seeds, 95 % intervals)"
     )
-    lines = plain_text(changes(given, ABLATION)).splitlines()
+    console().print(changes(given, ABLATION))
+    lines = capsys.readouterr().out.splitlines()
     assert lines[2].split() == ["optimizer", "sgd", "+0.1000", "±", "0.0200", "+0.2000", "±", "0.1000", "+8", "%"]
     shown = verdict_html(given)
     assert "<td>+0.1000 ± 0.0200</td>" in shown and "<p>No gain could be shown for augmentation mixup and batches.size.</p>" in shown
@@ -379,7 +382,7 @@ def test_the_reasons_say_no_more_than_there_is():
 
 
 def test_what_only_one_side_measured_is_no_row():
-    table, *_ = closed(verdict(baseline=side("0", 0.5), winner=side("7", 0.8, **COSTS)))
+    _, table, *_ = closed(verdict(baseline=side("0", 0.5), winner=side("7", 0.8, **COSTS)))
     assert columns(table)[0][2:] == ["recipe"]
 
 
@@ -389,8 +392,9 @@ POINTS = {("compress-1", "half"): (0.5, 1.0, 0.0001), ("compress-2", "keep"): (0
 def test_the_front_is_a_table_of_its_own():
     names = ("val_accuracy", "latency_ms", "size_mb")
     points = [Point(*of, dict(zip(names, values, strict=True))) for of, values in POINTS.items()]
-    _table, _, front, blank, *_ = closed(verdict(front=tuple(points)))
-    assert blank == ""
+    _name, _table, _, title, front, way, blank, *_ = closed(verdict(front=tuple(points)))
+    assert title.startswith("Pareto front of the compressed models in val_accuracy, latency_ms and size_mb (")
+    assert (way, blank) == ("autoopt export s TRIAL writes one of them.", "")
     assert [(column.header, column.justify) for column in front.columns] == [
         ("trial", "left"),
         ("val_accuracy", "right"),
@@ -416,6 +420,38 @@ def test_a_page_escapes_what_it_shows():
     shown = verdict_html(verdict(study="<s>", winner=side("7", 0.8, "<b>")))
     assert "&lt;s&gt;" in shown and "&lt;b&gt;" in shown and "<b>&lt;s&gt;</b>" in shown
     assert "val_accuracy on the test split" in shown and "0.8000" in shown
+
+
+@pytest.mark.parametrize(
+    ("values", "text"),
+    [
+        ((0.88974,), "0.8897"),
+        ((1.5,), "1.5000"),
+        ((54.1934,), "54.19"),
+        ((123.456,), "123.5"),
+        ((23910.8943,), "23911"),
+        ((0.00123,), "0.0012"),
+        ((0.0000123456,), "0.0000123"),
+        ((1.5e-9,), "1.5e-09"),
+        ((0.0,), "0.0000"),
+        ((0.5, 23910.8943), "0"),
+        ((0.00001, 0.9), "0.0000"),
+        ((float("nan"),), "nan"),
+        ((-54.1934, inf), "-54.19"),
+    ],
+)
+def test_a_number_has_the_digits_that_it_needs(values, text):
+    """Beside others, those of the greatest."""
+    assert number(*values) == text
+
+
+@pytest.mark.parametrize(
+    ("values", "text"),
+    [([], ""), ([1.0], "▁"), ([1.0, 2.0, 3.0], "▁▅█"), ([2.0, inf, 1.0], "█?▁"), ([*range(1000)], "")],
+)
+def test_a_curve_in_a_line(values, text):
+    shown = sparkline(values)
+    assert shown == text if len(values) < 1000 else (len(shown), shown[0], shown[-1]) == (32, "▁", "█")
 
 
 @pytest.mark.parametrize(

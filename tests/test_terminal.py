@@ -1,3 +1,14 @@
+import fcntl
+import os
+import pty
+import re
+import struct
+import subprocess
+import sys
+import termios
+from contextlib import suppress
+from pathlib import Path
+
 import pytest
 
 from autoopt.goal import Goal, Objective
@@ -57,23 +68,23 @@ def test_quiet(capsys):
 @pytest.mark.parametrize(
     ("objective", "scores", "best"),
     [
-        (ACCURACY, [0.5, 0.7, 0.6], "best val_accuracy 0.7000 in trial 1 (+0.2000 over the baseline)"),
-        (LOSS, [0.5, 0.4, 0.6], "best val_loss 0.4000 in trial 1 (+0.1000 over the baseline)"),
-        (LOSS, [0.5], "best val_loss 0.5000 in trial 0 (+0.0000 over the baseline)"),
+        (ACCURACY, [0.5, 0.7, 0.6], "best val_accuracy 0.7000 in trial 1 · baseline 0.5000 (+0.2000)"),
+        (LOSS, [0.5, 0.4, 0.6], "best val_loss 0.4000 in trial 1 · baseline 0.5000 (+0.1000)"),
+        (LOSS, [23910.8943, 23890.1], "best val_loss 23890 in trial 1 · baseline 23911 (+21)"),
+        (LOSS, [0.5], "best val_loss 0.5000 in trial 0 · baseline 0.5000 (+0.0000)"),
     ],
 )
-def test_the_live_line(objective, scores, best):
+def test_what_stands_below_the_bar(objective, scores, best):
     screen = Progress(quiet=True)
+    assert screen.detail() == "loading torch, Lightning and the data"
     screen.goal = Goal((objective,))
     screen.stage(SEARCH, 9, 0)
     screen.running(2)
-    for number, score in enumerate(scores):
-        screen.result(result(str(number), score))
-    screen.result(result("8", objective.sign * 99, stopped=True))
-    screen.result(result("compress-1", objective.sign * 99, stage=COMPRESS))
-    text = screen.line().plain
-    assert text.startswith(f"search {len(scores) + 2}/9 · 2 running · {best} · ")
-    assert text.endswith(" left · Ctrl-C stops it, the same command resumes")
+    for key, score in enumerate(scores):
+        screen.result(result(str(key), score))
+    screen.result(result("8", objective.sign * 1e6, stopped=True))
+    screen.result(result("compress-1", objective.sign * 1e6, stage=COMPRESS))
+    assert screen.detail() == f"2 running · {best} · Ctrl-C stops it, the same command resumes"
 
 
 def test_the_time_left_is_told_by_the_clock_of_the_study():
@@ -81,13 +92,48 @@ def test_the_time_left_is_told_by_the_clock_of_the_study():
     time = 100.0
     screen.clock = lambda: time
     screen.stage(SEARCH, 10, 2)
+    assert screen.left() == "", "unknown before a trial has ended"
     time = 140.0
     screen.result(result("2", 0.5))
     screen.result(result("3", 0.5))
-    assert "2:00 left" in screen.line().plain, "20 s a trial, 6 to go"
+    assert screen.left() == "2:00 left", "20 s a trial, 6 to go"
 
 
-def test_the_live_line_before_anything_has_come():
-    screen = Progress(quiet=True)
-    screen.stage(SEARCH, 9, 3)
-    assert screen.line().plain == "search 3/9 · 0 running · Ctrl-C stops it, the same command resumes"
+def in_a_terminal(script, columns):
+    """What a script prints in a terminal of its own."""
+    parent, child = pty.openpty()
+    fcntl.ioctl(child, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+    environment = {**os.environ, "TERM": "xterm", "PYTHONPATH": str(Path(__file__).parent)}
+    process = subprocess.Popen([sys.executable, "-c", script], stdin=child, stdout=child, stderr=child, env=environment)
+    os.close(child)
+    text = b""
+    with suppress(OSError):  # the end of a terminal
+        while more := os.read(parent, 65536):
+            text += more
+    process.wait()
+    os.close(parent)
+    return text.decode()
+
+
+@pytest.mark.parametrize("columns", [80, 120])
+def test_on_a_terminal_trials_scroll_by_above_a_bar(columns):
+    script = """
+from test_terminal import ACCURACY, SEARCH, Goal, Progress, result
+with Progress() as screen:
+    screen.bar.refresh()
+    screen.goal = Goal((ACCURACY,))
+    screen.stage(SEARCH, 4, 0)
+    screen.running(1)
+    screen.result(result("0", 0.5))
+    screen.result(result("12", 0.25, stopped=True))
+    screen.bar.refresh()
+    screen.say("word " * 40)
+"""
+    seen = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", in_a_terminal(script, columns)).replace("\r", "\n")
+    lines = [line.rstrip() for line in seen.splitlines()]
+    assert "search: 4 to go" in lines and "  2/4   12  val_accuracy 0.2500 (stopped early)  adamw cosine  2 s" in lines
+    assert any("warming up" in line and "━" in line for line in lines), "it shows that it lives"
+    assert any(line.split()[1:2] == ["search"] and "━" in line and "2/4" in line and len(line) <= columns for line in lines)
+    assert any(line.startswith("1 running · best val_accuracy 0.5000 in trial 0 · baseline 0.5000 (+0.0000)") for line in lines)
+    assert {word for line in lines if line.startswith("word") for word in line.split()} == {"word"}, "no word is broken"
+    assert all(len(line) <= columns for line in lines)

@@ -35,8 +35,8 @@ def run(arguments: Sequence[str]) -> int:
     if "--json" in parsed[1]:
         print(json_text(studies))
     elif studies:
-        header = ("study", "date", "state", "trials", "hours", "best", "gain, 95 %")
-        console().print(table_of_rows([header, *map(study_row, studies)], left=("date", "state", "best", "gain, 95 %")))
+        header = ("study", "date", "state", "trials", "hours", "best", "gain")
+        console().print(table_of_rows([header, *map(study_row, studies)], left=("date", "state", "best", "gain")))
     elif not spoilt:
         print(f"No studies in {root or ROOT}/. Begin one: autoopt search data=digits")
     for problem in spoilt:
@@ -57,7 +57,7 @@ def study_facts(study: Stored) -> dict[str, Any]:
         "of": study.config["study"]["trials"],
         "objective": study.goal.first.name,
         "best": verdict.winner.score if verdict else best and best.record.score,
-        "gain": verdict.gain if verdict else best and best.gain,
+        "gain": (None if verdict.alone else verdict.gain) if verdict else best and best.gain,
         "interval": list(verdict.interval) if verdict else None,
         "hours": round(max((r.elapsed for r in records), default=0.0) / 3600, 4),
     }
