@@ -6,7 +6,7 @@ import sys
 import traceback
 from collections.abc import Sequence
 
-from autoopt.errors import LONGEST, BadInput, nearest, printable, refuse_windows
+from autoopt.errors import EXIT_CODES, LONGEST, BadInput, nearest, printable, refuse_windows
 
 COMMANDS = {
     "search": "find a better recipe; run again to resume",
@@ -32,21 +32,11 @@ EXAMPLES = """  autoopt search data=digits model=cnn                      the re
   autoopt search data=csv data.csv.path=t.csv data.csv.target=price
   autoopt search data=digits model=proj.models:LitNet       your own model
   autoopt search my_search.yaml study.time=8h               a file; the command line overrides it"""
-EXIT_CODES = {
-    0: "done",
-    1: "a bug, or a check that failed (`doctor`, `reproduce`, `plugins check`)",
-    2: "bad input: nothing was started",
-    3: "done, but a technique is quarantined (under `--strict`)",
-    4: "not concluded: a trial that the verdict depends on failed",
-    75: "a store cannot be written; the same command resumes",
-    130: "interrupted by Ctrl-C; the same command resumes",
-    143: "interrupted by SIGTERM; the same command resumes",
-}
 BUG = "This is a bug in autoopt: please report it with the lines above and the command."
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command and return one of `EXIT_CODES`."""
+    """Run one command, and return its exit code (`errors.EXIT_CODES`)."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     debug = "--debug" in arguments
     arguments = [a for a in arguments if a != "--debug"]
@@ -112,14 +102,18 @@ def completion(flags: list[str]) -> int:
     elif name in CONFIGURED:
         look_here_last()
         importlib.import_module("autoopt.commands.options").complete_line(flags, rest)
+    elif name in COMMANDS:
+        print(*importlib.import_module("autoopt.commands.completion").complete_words(name, rest))
     return 0
 
 
 def overview() -> str:
     rows = "\n".join(f"  {name:<9} {about}" for name, about in COMMANDS.items())
+    codes = "\n".join(f"  {code:<9} {meaning}" for code, meaning in EXIT_CODES.items())
     return (
         "autoopt finds a better way to train a PyTorch model under a budget, and says honestly how much better it is.\n\n"
         f"Usage: autoopt COMMAND [arguments]; autoopt COMMAND --help describes a command.\n\n{rows}\n\n{EXAMPLES}\n\n"
+        f"Exit codes:\n{codes}\n\n"
         "With every command, --debug shows where an error comes from. autoopt --version prints the version."
     )
 

@@ -21,6 +21,15 @@ MACHINE_TEXTS = {
     "uncorrectable ECC error": "system",
     "devices are busy or unavailable": "system",
 }
+EXIT_CODES = {
+    "0": "done",
+    "1": "a bug in autoopt, or a check that failed (doctor, reproduce, plugins check)",
+    "2": "bad input; nothing was started",
+    "3": "done, but a technique failed and was left out (search --strict)",
+    "4": "not concluded: a trial that the verdict depends on failed",
+    "75": "a file or a store cannot be written; nothing that was written is lost",
+    "130, 143": "interrupted by Ctrl-C or SIGTERM; the same command resumes",
+}
 
 
 class BadInput(Exception):

@@ -66,9 +66,11 @@ def of_source(path: str) -> Signature:
     """
     module, _, attribute = path.partition(":")
     definition = locate(module, attribute)
-    function = definition
+    function: ast.FunctionDef | ast.ClassDef | None = definition
     if isinstance(definition, ast.ClassDef):
-        function = next(n for n in definition.body if isinstance(n, ast.FunctionDef) and n.name == "__init__")
+        function = next((n for n in definition.body if isinstance(n, ast.FunctionDef) and n.name == "__init__"), None)
+        if function is None:
+            raise LookupError(f"{path} has no __init__ of its own")
     assert isinstance(function, ast.FunctionDef)
     if definition.decorator_list or function.decorator_list:
         raise LookupError(f"{path} has a decorator, which may change its signature")
@@ -110,16 +112,22 @@ def origin(module: str) -> Path:
 
 
 @cache
-def missing_package(module: str) -> str | None:
-    """The first missing package that a module imports at its top, itself or by another module of its own package."""
-    for node in ast.parse(origin(module).read_text()).body:
+def missing_package(module: str, guarded: bool = False) -> str | None:
+    """The first missing package that a module imports at its top, itself or by another module of its own package.
+
+    Args:
+        guarded: also what it imports inside of `try`, and so may do without.
+    """
+    top = ast.parse(origin(module).read_text()).body
+    inside = [inner for outer in top if guarded and isinstance(outer, ast.Try) for inner in outer.body]
+    for node in [*top, *inside]:
         names = [a.name for a in node.names] if isinstance(node, ast.Import) else []
         names += [node.module] if isinstance(node, ast.ImportFrom) and node.module and not node.level else []
         for name in names:
-            top = name.partition(".")[0]
-            if importlib.util.find_spec(top) is None:
-                return top
-            if top == module.partition(".")[0] and (missing := missing_package(name)) is not None:
+            package = name.partition(".")[0]
+            if importlib.util.find_spec(package) is None:
+                return package
+            if package == module.partition(".")[0] and (missing := missing_package(name, guarded)) is not None:
                 return missing
     return None
 

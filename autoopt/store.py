@@ -59,6 +59,10 @@ class Store:
         """The file for what a trial prints."""
         return self._trial(key) / "log.txt"
 
+    def recipe(self, key: str) -> Path:
+        """The file for the recipe of a trial."""
+        return self._trial(key) / "recipe.yaml"
+
     def weights(self, key: str, fold: int = 1) -> Path:
         """The file for the weights of a trial; with cross-validation, of one fold, counted from 1."""
         return self.root / "trials" / key / ("model.safetensors" if fold == 1 else f"model.fold{fold}.safetensors")

@@ -8,10 +8,11 @@ from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 
 from autoopt import grammar
-from autoopt.cli import COMMANDS, CONFIGURED, EXIT_CODES, main
+from autoopt.cli import COMMANDS, CONFIGURED, main
 from autoopt.commands.plugins import as_markdown
 from autoopt.config import ABOUT, presets
 from autoopt.config.schema import setting_defaults
+from autoopt.errors import EXIT_CODES
 from autoopt.orders import BLAME
 from autoopt.slots import BESIDE, PLUGGABLE, TABLE, Slot
 

@@ -9,11 +9,12 @@ from pathlib import Path
 import pytest
 import yaml
 from hydra.core.config_store import ConfigStore
+from test_terminal import in_a_terminal
 
 import autoopt
 from autoopt.cli import COMMANDS, main
 from autoopt.config import SETTINGS, compose, presets
-from autoopt.errors import BadInput
+from autoopt.errors import EXIT_CODES, BadInput
 from autoopt.slots import PLUGGABLE
 from autoopt.technique import available
 
@@ -137,8 +138,23 @@ def test_help_lists_every_slot_technique_setting_and_preset(said, command):
     words = out.split()
     for slot in PLUGGABLE:
         assert {slot, *available(slot), *presets(slot)} <= set(words)
-    assert set(SETTINGS) <= set(words) and {"quick", "thorough", "local"} <= set(words)
-    assert ("recipe=" in out) == (command == "train")
+    assert set(SETTINGS) <= set(words) and {"study=quick", "study=thorough", "local"} <= set(words)
+    assert ("recipe=" in out) == (command == "train") and ("--strict" in out.splitlines()[0]) == (command == "search")
+    lines = {line.split()[0]: line for line in out.splitlines() if line.strip()}
+    assert lines["study.trials"].endswith(" [60]") and lines["root"].endswith(" [autoopt-runs]") and not lines["name"].endswith("]")
+    assert (
+        lines["study=quick"].split()[1:] == ["trials=12,", "epochs=10"]
+        and "keep, adamw, nesterov, adamw.lr=" in lines["optimizer=recommended"]
+    )
+    assert all(f"\n  {code:<24} {meaning}\n" in out for code, meaning in EXIT_CODES.items())
+
+
+@pytest.mark.slow
+def test_help_breaks_no_word_on_a_terminal():
+    script = "from autoopt.cli import main; main(['search', '--help'])"
+    lines = in_a_terminal(script, 80).replace("\r", "").splitlines()
+    settings = lines[lines.index("Settings, with their defaults:") :]
+    assert max(map(len, settings[:40])) <= 80 and any(line.startswith(" " * 27) for line in settings)
 
 
 @pytest.mark.parametrize("command", [c for c in COMMANDS if c not in CONFIGURED])
@@ -314,11 +330,25 @@ def completions(said, monkeypatch, line, *arguments):
         ("autoopt search strategy=random executor.w", ["executor.workers="]),
         ("autoopt search --c", []),
         ("autoopt show x", []),
+        ("autoopt show ", ["digits-cnn", "digits-mlp"]),
+        ("autoopt export digits-m", ["digits-mlp"]),
+        ("autoopt report digits-mlp ", []),
+        ("autoopt ui root=elsewhere ", ["other"]),
+        ("autoopt list ", []),
+        ("autoopt train recipe=digits-c", ["recipe=digits-cnn"]),
+        ("autoopt plugins ", ["show", "check", "new", *PLUGGABLE]),
+        ("autoopt plugins show schedule/cos", ["schedule/cosine", "schedule/cosine_restarts"]),
+        ("autoopt plugins new opt", ["optimizer/"]),
+        ("autoopt search optimizer=adamw,sg", ["optimizer=adamw,sgd"]),
+        ("autoopt search augmentation=mixup,cutmix,c", ["augmentation=mixup,cutmix,color_jitter", "augmentation=mixup,cutmix,crop"]),
         ("autoopt nonsense x", []),
     ],
 )
 def test_bash_completion(said, monkeypatch, here, line, words):
     (here / "my_net.py").write_text("class Net:\n    def __init__(self, task, hidden: int = 3):\n        pass\n")
+    for study in ("autoopt-runs/digits-cnn", "autoopt-runs/digits-mlp", "elsewhere/other"):
+        (here / study).mkdir(parents=True)
+        (here / study / "space.yaml").touch()
     assert completions(said, monkeypatch, line) == words
 
 

@@ -13,9 +13,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from autoopt.cli import COMMANDS, CONFIGURED, EXIT_CODES
+from autoopt.cli import COMMANDS, CONFIGURED
 from autoopt.commands.options import read_options
 from autoopt.config import SETTINGS
+from autoopt.errors import EXIT_CODES
 from autoopt.slots import PLUGGABLE
 from autoopt.technique import available, find
 from autoopt.testing import check

@@ -230,7 +230,7 @@ def test_a_whole_search_and_the_same_command_again(bench):
     assert len(verdict["winner"]["scores"]) == 2
     assert verdict["conclusion"] in said.stdout
     names = {p.name for p in bench.study.iterdir()}
-    assert names == {"best", "config.yaml", "journal.log", "lock", "space.yaml", "template.log", "trials", "verdict.yaml"}
+    assert names == {"best", "config.yaml", "journal.log", "lock", "report.html", "space.yaml", "template.log", "trials", "verdict.yaml"}
     simpler = {"simple.yaml"} if verdict["ablation"] and verdict["ablation"]["simpler"] else set()
     files = {"README.md", "model.json", "model.onnx", "model.safetensors", "recipe.yaml"} | simpler
     assert {p.name for p in (bench.study / "best").iterdir()} == files

@@ -4,13 +4,18 @@ import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from shutil import get_terminal_size
+from textwrap import fill
+from typing import Any
 
 import hydra
 import yaml
 
-from autoopt.config import ABOUT, Tree, allow, compose, prepared, presets, split_up
-from autoopt.errors import BadInput
-from autoopt.slots import PLUG_POINTS, SLOTS, Slot
+from autoopt import grammar
+from autoopt.commands.completion import complete_value
+from autoopt.config import ABOUT, Tree, allow, compose, default_values, prepared, preset_contents, presets, split_up
+from autoopt.errors import EXIT_CODES, BadInput
+from autoopt.slots import PLUG_POINTS, PLUGGABLE, SLOTS, Slot
 from autoopt.technique import available
 
 GRAMMAR = """  SLOT=NAME                    pin it                      optimizer=adamw
@@ -97,7 +102,9 @@ def info(arguments: Sequence[str]) -> None:
 def complete_line(flags: Sequence[str], line: str) -> None:
     """Answer Hydra's completion script: how a line, without its command, can be completed."""
     *before, last = line.split(" ")
-    if not last.startswith("-"):
+    if (known := complete_value(last, before)) is not None:
+        print(*known)
+    elif not last.startswith("-"):
         lines = prepared(split_up([], [word for word in before if "=" in word]))
         os.environ["COMP_LINE"] = " ".join(["autoopt", *(override for override in lines if "." not in override.partition("=")[0]), last])
         to_hydra(flags)
@@ -109,20 +116,41 @@ def to_hydra(arguments: Sequence[str]) -> None:
 
 
 def help_text(command: str) -> str:
-    """The slots and the plug-points with their techniques, the settings, and the grammar."""
-    settings = "\n".join(f"  {key:<24} {about}" for key, about in ABOUT.items())
+    """The slots and the plug-points with their techniques, the settings with their defaults, the presets, and the grammar."""
     recipe = " [recipe=FILE|STUDY|STUDY/TRIAL]" if command == "train" else ""
-    return (
-        f"Usage: autoopt {command} [FILE.yaml]{recipe} [key=value …] [trust=module:object,…] [--cfg job]\n\n"
-        f"Slots and their techniques (autoopt plugins show SLOT/NAME describes a technique):\n{rows(SLOTS)}\n\n"
-        f"Syntax:\n{GRAMMAR}\n\n"
-        f"Strategy and executor: one of each; their arguments are settings, as in strategy.bayes.startup=20:\n{rows(PLUG_POINTS)}\n\n"
-        f"Settings:\n{settings}\n\nPresets of settings, as in study=quick:\n  {'study':<24} {' '.join(presets('study'))}\n\n"
-        "--cfg job prints the composed config, which is a valid FILE. --info and --shell-completion are Hydra's.\n"
-        "A file runs none of your code by itself: trust= names the import paths in it that may be imported."
+    strict = " [--strict]" if command == "search" else ""
+    about_strict = "--strict: exit with 3 if a technique failed and was left out.\n" if strict else ""
+    defaults = default_values()
+    settings = [hanging(key, with_default(about, defaults.get(key))) for key, about in ABOUT.items()]
+    kept = [hanging(f"{group}={name}", contents) for group in (*PLUGGABLE, "study") for name, contents in preset_contents(group)]
+    codes = [hanging(code, meaning) for code, meaning in EXIT_CODES.items()]
+    lines = (
+        f"Usage: autoopt {command} [FILE.yaml]{recipe} [key=value …] [trust=module:object,…] [--cfg job]{strict}",
+        f"\nSlots and their techniques (autoopt plugins show SLOT/NAME describes a technique):\n{rows(SLOTS)}",
+        f"\nSyntax:\n{GRAMMAR}",
+        f"\nStrategy and executor: one of each; their arguments are settings, as in strategy.bayes.startup=20:\n{rows(PLUG_POINTS)}",
+        "\nSettings, with their defaults:",
+        *settings,
+        "\nPresets:",
+        *kept,
+        "\nExit codes:",
+        *codes,
+        f"\n{about_strict}--cfg job prints the composed config, which is a valid FILE. --info and --shell-completion are Hydra's.",
+        "A file runs none of your code by itself: trust= names the import paths in it that may be imported.",
     )
+    return "\n".join(lines)
+
+
+def with_default(about: str, default: Any) -> str:
+    return about if default is None else f"{about} [{default if grammar.is_sweep(default) else grammar.spell(default)}]"
+
+
+def hanging(key: str, about: str) -> str:
+    """A key and what it is; on a terminal, lines end between words."""
+    width = get_terminal_size().columns if sys.stdout.isatty() else len(about) + 100
+    return fill(about, width, initial_indent=f"  {key:<24} ", subsequent_indent=" " * 27, break_long_words=False, break_on_hyphens=False)
 
 
 def rows(slots: Mapping[str, Slot]) -> str:
     """Each slot with its purpose, its techniques and its presets."""
-    return "\n".join(f"  {n:<13} {slot.about}\n  {'':<13}   {' '.join([*available(n), *presets(n)])}" for n, slot in slots.items())
+    return "\n".join(f"{hanging(n, slot.about)}\n{hanging('', ' '.join([*available(n), *presets(n)]))}" for n, slot in slots.items())

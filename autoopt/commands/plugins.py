@@ -1,5 +1,6 @@
 """`autoopt plugins`"""
 
+import inspect
 import json
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -9,9 +10,11 @@ from typing import Any
 
 from autoopt import grammar
 from autoopt.arguments import return_type
+from autoopt.catalogue import extra_with, installation
 from autoopt.commands.scaffold import scaffold
 from autoopt.domain import Choice, Range
 from autoopt.errors import BadInput, nearest
+from autoopt.signature import missing_package
 from autoopt.slots import PLUGGABLE
 from autoopt.technique import REQUIRED, Technique, available, catalogue, find, is_path, resolve
 
@@ -80,8 +83,18 @@ def as_text(slots: Sequence[str]) -> str:
     for slot in slots:
         lines.append(f"{slot}: {PLUGGABLE[slot].about}")
         for entry in readable(slot):
-            lines.append(f"  {entry.name:<18} {summary(entry)}" if isinstance(entry, Technique) else f"  broken: {entry}")
+            lines.append(f"  {entry.name:<18} {summary(entry)}{lacking(entry)}" if isinstance(entry, Technique) else f"  broken: {entry}")
     return "\n".join(lines)
+
+
+def lacking(technique: Technique) -> str:
+    """The package that a technique needs and that is not installed, with the command that installs it; empty where nothing is missing."""
+    missing = missing_package(technique.path.partition(":")[0], guarded=True)
+    if missing is None:
+        return ""
+    owner = technique.owner.split()[0] if technique.owner else ""
+    extra = extra_with(owner, missing) if owner else None
+    return f" [cannot be used: needs {missing}: {installation(owner, extra) if extra else f'pip install {missing}'}]"
 
 
 def summary(technique: Technique) -> str:
@@ -132,7 +145,9 @@ def as_dict(technique: Technique) -> dict[str, Any]:
         }
         for p in technique.params.values()
     }
-    about = {"about": summary(technique), "source": source(technique), "from": technique.owner or None, "path": technique.path}
+    lacks = missing_package(technique.path.partition(":")[0], guarded=True)
+    origin = {"from": technique.owner or None, "path": technique.path, "lacks": lacks}
+    about = {"about": summary(technique), "source": source(technique), **origin}
     acts = {"asks": technique.asks, **asdict(technique.acts)}
     return {"slot": technique.slot, "name": technique.name, **about, **acts, "params": params}
 
@@ -188,15 +203,34 @@ def slot_of_path(path: str) -> str:
     returned = builder if isinstance(builder, type) else return_type(builder)
 
     def fits(slot: str, *kinds: str | None) -> bool:
-        of_kind = any(returned is None if k is None else isinstance(returned, type) and issubclass(returned, resolve(k)) for k in kinds)
-        return of_kind and set(find(slot, path).asks) <= set(PLUGGABLE[slot].offers)
+        return any(is_kind(returned, kind) for kind in kinds) and set(find(slot, path).asks) <= set(PLUGGABLE[slot].offers)
 
     slots = [name for name, slot in PLUGGABLE.items() if fits(name, *(k for k in slot.returns if k not in LOOSE))]
     slots = slots or [name for name, slot in PLUGGABLE.items() if fits(name, *slot.returns)]
-    if len(slots) != 1:
-        kinds = " or ".join(slots) or "no slot"
-        raise BadInput(f"{path} fits {kinds}: name its slot, such as optimizer={path}")
+    if not slots:
+        raise BadInput(f"{path} fits no slot: {misfit(path, returned)}")
+    if len(slots) > 1:
+        raise BadInput(f"{path} fits {' or '.join(slots)}: name its slot: autoopt plugins check {slots[0]}={path}")
     return slots[0]
+
+
+def misfit(path: str, returned: Any) -> str:
+    """Why an object fits no slot: it makes nothing that a slot takes, or asks for names that the slot does not offer."""
+    made = {name: kind for name, slot in PLUGGABLE.items() for kind in slot.returns if is_kind(returned, kind) and kind not in LOOSE}
+    if not made:
+        kinds = {name: [kind.partition(":")[2] for kind in slot.returns if kind and kind not in LOOSE] for name, slot in PLUGGABLE.items()}
+        missing = returned in (None, inspect.Signature.empty)
+        what = "its return annotation is missing" if missing else f"it makes a {getattr(returned, '__name__', returned)}"
+        return f"{what}; {'; '.join(f'{slot} takes ' + ' or '.join(names) for slot, names in kinds.items() if names)}"
+    lines = []
+    for slot in made:
+        unknown = [name for name in find(slot, path).asks if name not in PLUGGABLE[slot].offers]
+        lines.append(f"{slot} does not offer '{', '.join(unknown)}' (it offers {', '.join(PLUGGABLE[slot].offers)})")
+    return "; ".join(lines)
+
+
+def is_kind(returned: Any, kind: str | None) -> bool:
+    return returned is None if kind is None else isinstance(returned, type) and issubclass(returned, resolve(kind))
 
 
 def new(words: Sequence[str]) -> int:

@@ -13,7 +13,7 @@ from hydra.errors import HydraException
 from autoopt import grammar
 from autoopt.config.instances import instance_overrides, is_file
 from autoopt.config.settings import CONSTRAINTS, OWNED, SETTINGS, WORDS
-from autoopt.config.tree import FROM, Tree
+from autoopt.config.tree import FROM, Tree, flat
 from autoopt.config.yaml_file import mapping
 from autoopt.errors import BadInput, nearest
 from autoopt.slots import PLUGGABLE
@@ -275,6 +275,29 @@ def presets(group: str) -> list[str]:
     folder = files("autoopt.conf").joinpath(group)
     names = sorted(p.name.removesuffix(".yaml") for p in folder.iterdir() if p.name.endswith(".yaml")) if folder.is_dir() else []
     return [*names, "all"] if group in PLUGGABLE and not PLUGGABLE[group].fixed and group != "model" else names
+
+
+def conf(*path: str) -> dict[str, Any]:
+    """A file of the installed conf/, without its list of defaults."""
+    tree = yaml.safe_load(files("autoopt.conf").joinpath(*path).read_text())
+    return {key: value for key, value in tree.items() if key != "defaults"}
+
+
+def default_values() -> dict[str, Any]:
+    """The settings by their keys, as a config has them that says nothing."""
+    return flat({**conf("search.yaml"), "study": conf("study", "default.yaml")})
+
+
+def preset_contents(group: str) -> list[tuple[str, str]]:
+    """Each preset in conf/ with the options and the values that it stands for, in a line."""
+    contents = []
+    for name in presets(group):
+        if name != "all":
+            options = members(group, name) if group in PLUGGABLE else []
+            values = flat(conf(group, f"{name}.yaml"))
+            lines = [*options, *(f"{key.removeprefix(f'{group}.')}={said(value)}" for key, value in values.items())]
+            contents.append((name, ", ".join(lines) or "none"))
+    return contents
 
 
 def is_preset(group: str, name: str) -> bool:

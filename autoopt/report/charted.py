@@ -21,7 +21,7 @@ RATES = ("lr", "weight_decay")
 """Arguments that most optimizers have: a figure shows them as one value, whichever optimizer has them."""
 FEW = 5
 """So many different numbers are shown as classes."""
-WIDE = 20.0
+SPREAD = 20.0
 """A value whose greatest is so many times its least is shown on a logarithmic axis."""
 
 
@@ -83,7 +83,7 @@ def distribution_of(values: Sequence[Any]) -> BaseDistribution | None:
     if len(numbers) < len(known) or (len(set(known)) <= FEW and all(isinstance(value, int) for value in known)):
         return CategoricalDistribution(sorted({as_class(value) for value in known}))
     low, high = min(numbers), max(numbers)
-    return FloatDistribution(low, high, log=low > 0 and high / low > WIDE)
+    return FloatDistribution(low, high, log=low > 0 and high / low > SPREAD)
 
 
 def as_class(value: Any) -> str:

@@ -45,7 +45,7 @@ class Plot:
     draw: Callable[[Stored], go.Figure | None]
 
 
-def seeds(study: Stored) -> go.Figure | None:
+def draw_seeds(study: Stored) -> go.Figure | None:
     """The scores of the baseline and the winner, a line for each seed."""
     verdict = study.verdict
     if verdict is None or verdict.winner.trial == verdict.baseline.trial:
@@ -63,7 +63,7 @@ def seeds(study: Stored) -> go.Figure | None:
     return figure.update_yaxes(title_text=escape(verdict.objective))
 
 
-def ablation(study: Stored) -> go.Figure | None:
+def draw_ablation(study: Stored) -> go.Figure | None:
     """What the winner loses without each of its changes."""
     if study.verdict is None or study.verdict.ablation is None:
         return None
@@ -73,15 +73,15 @@ def ablation(study: Stored) -> go.Figure | None:
     gains = [effect.gain or 0.0 for effect in effects]
     names = [escape(enumerated(effect.changes)) for effect in effects]
     known = [effect.interval if isfinite(effect.interval[0]) else (gain, gain) for effect, gain in zip(effects, gains, strict=True)]
-    above, below = ([high - gain for (_, high), gain in zip(known, gains, strict=True)],
-                    [gain - low for (low, _), gain in zip(known, gains, strict=True)])  # fmt: skip
+    above = [high - gain for (_, high), gain in zip(known, gains, strict=True)]
+    below = [gain - low for (low, _), gain in zip(known, gains, strict=True)]
     colours = [FAINT if effect.unshown else WINNER for effect in effects]
     bars = go.Bar(x=gains, y=names, orientation="h", marker_color=colours, width=0.55, hovertemplate="%{x:+.4g}<extra>%{y}</extra>",
                   error_x={"type": "data", "array": above, "arrayminus": below, "color": "#4b5563", "thickness": 1.2})  # fmt: skip
     return go.Figure(bars).update_xaxes(title_text=f"gain in {escape(study.verdict.objective)}", zeroline=True)
 
 
-def importance(study: Stored) -> go.Figure | None:
+def draw_importance(study: Stored) -> go.Figure | None:
     """The share of each searched value."""
     if study.verdict is None or study.verdict.importance is None:
         return None
@@ -91,7 +91,7 @@ def importance(study: Stored) -> go.Figure | None:
     return go.Figure(bars).update_xaxes(tickformat=".0%", rangemode="tozero")
 
 
-def history(study: Stored) -> go.Figure | None:
+def draw_history(study: Stored) -> go.Figure | None:
     """Each trial's score and the best so far, over trainings and over time."""
     first, epochs = study.goal.first, study.config["study"]["epochs"]
     records = sorted((r for r in study.records[SEARCH.name] if not r.origin), key=lambda r: r.elapsed)
@@ -144,7 +144,7 @@ def axis_of(values: Iterable[float], kept: Iterable[float] = ()) -> dict[str, An
     return {"type": "log" if log else "linear"} | ({"range": [low - pad, high + pad]} if far and not log else {})
 
 
-def curves(study: Stored) -> go.Figure | None:
+def draw_curves(study: Stored) -> go.Figure | None:
     """The objective of every trial by epoch, with the rungs at which trials were stopped."""
     first, records = study.goal.first, study.records[SEARCH.name]
     by_key = {r.key: curve for r in records if (curve := r.curve(first.name))}
@@ -169,7 +169,7 @@ def curves(study: Stored) -> go.Figure | None:
     return figure.update_xaxes(title_text="epoch", dtick=1 if max(r.epochs for r in records) <= 12 else None)
 
 
-def choices(study: Stored) -> go.Figure | None:
+def draw_choices(study: Stored) -> go.Figure | None:
     """What each complete trial chose, and its score."""
     made = charted(study, choice_keys(study))
     complete = [trial.params for trial in made.get_trials(deepcopy=False, states=[TrialState.COMPLETE])]
@@ -180,7 +180,7 @@ def choices(study: Stored) -> go.Figure | None:
     return plot_parallel_coordinate(made, params, target_name=escape(study.goal.first.name)).update_layout(margin_l=70)
 
 
-def slices(study: Stored) -> go.Figure | None:
+def draw_slices(study: Stored) -> go.Figure | None:
     """The score over the values that matter most."""
     found = study.verdict and study.verdict.importance
     keys = list(found.shares) if found else choice_keys(study)
@@ -198,21 +198,21 @@ def slices(study: Stored) -> go.Figure | None:
     )
 
 
-def front(study: Stored) -> go.Figure | None:
+def draw_front(study: Stored) -> go.Figure | None:
     """The Pareto front among all that was measured, in the first two of its objectives; the third is told by a point's hover text."""
     if study.verdict is None or not study.verdict.front or len(study.verdict.front[0].values) < 2:
         return None
     names, points = list(study.verdict.front[0].values), study.verdict.front
     best, cost = names[:2]
-    of = COMPRESS.name if points[0].trial.startswith(COMPRESS.name) else SEARCH.name
+    of = COMPRESS.name if any(point.trial.startswith(COMPRESS.name) for point in points) else SEARCH.name
     shown = {point.trial for point in points}
     others = [r for r in study.records[of] if r.key not in shown and r.state == "complete" and {best, cost} <= r.metrics.keys()]
     figure = go.Figure()
     dots = {"color": FAINT, "size": 8}
     figure.add_scatter(x=[r.metrics[cost] for r in others], y=[r.metrics[best] for r in others], mode="markers", name="dominated",
-                       text=[measured(r, names) for r in others], hovertemplate="%{text}<extra></extra>", marker=dots)  # fmt: skip
+                       text=[hover_text(r, names) for r in others], hovertemplate="%{text}<extra></extra>", marker=dots)  # fmt: skip
     line = sorted(points, key=lambda point: point.values[cost])
-    texts = [f"trial {escape(p.trial)}: {escape(p.title)}<br>{listed(p.values)}" for p in line]
+    texts = [f"trial {escape(p.trial)}: {escape(p.title)}<br>{value_lines(p.values)}" for p in line]
     figure.add_scatter(x=[p.values[cost] for p in line], y=[p.values[best] for p in line], mode="markers+lines+text", name="Pareto front",
                        text=[escape(p.trial) for p in line], textposition="top center", line={"color": WINNER, "width": 1, "dash": "dot"},
                        marker={"color": WINNER, "size": 10}, customdata=texts, hovertemplate="%{customdata}<extra></extra>")  # fmt: skip
@@ -220,31 +220,26 @@ def front(study: Stored) -> go.Figure | None:
     return figure.update_yaxes(title_text=escape(best))
 
 
-def measured(record: Record, names: list[str]) -> str:
+def hover_text(record: Record, names: list[str]) -> str:
     values = {name: record.metrics[name] for name in names if name in record.metrics}
-    return f"trial {escape(record.key)}: {escape(record.point.title())}<br>{listed(values)}"
+    return f"trial {escape(record.key)}: {escape(record.point.title())}<br>{value_lines(values)}"
 
 
-def listed(values: Mapping[str, float]) -> str:
+def value_lines(values: Mapping[str, float]) -> str:
     return "<br>".join(f"{escape(name)} {value:.4g}" for name, value in values.items())
 
 
 PLOTS = {
     plot.name: plot
     for plot in (
-        Plot("ablation", "What each change gives", "What the winner loses without it; grey where no gain could be shown.", ablation),
-        Plot("history", "Best so far", "Every complete trial, over whole trainings and over the time of the study.", history),
-        Plot("seeds", "Baseline and winner on each seed", "Both on the same fresh seeds; a line joins the scores of one seed.", seeds),
-        Plot(
-            "importance",
-            "What mattered in the search",
-            "How much each searched value explains of good trials (PED-ANOVA).",
-            importance,
-        ),
-        Plot("curves", "Learning curves", "Every trial of the search; at a rung, bad trials are stopped.", curves),
-        Plot("choices", "What was chosen", "A line for each complete trial, coloured by its score.", choices),
-        Plot("slices", "The values that matter most", "Every complete trial over each value; darker trials came later.", slices),
-        Plot("front", "Pareto front", "No other model is better than one of these in every objective.", front),
+        Plot("ablation", "What each change gives", "What the winner loses without it; grey where no gain could be shown.", draw_ablation),
+        Plot("history", "Best so far", "Every complete trial, over whole trainings and over the time of the study.", draw_history),
+        Plot("seeds", "Baseline and winner on each seed", "Both on the same fresh seeds; a line joins the scores of one seed.", draw_seeds),
+        Plot("importance", "What mattered in the search", "What each searched value explains (PED-ANOVA).", draw_importance),
+        Plot("curves", "Learning curves", "Every trial of the search; at a rung, bad trials are stopped.", draw_curves),
+        Plot("choices", "What was chosen", "A line for each complete trial, coloured by its score.", draw_choices),
+        Plot("slices", "The values that matter most", "Every complete trial over each value; darker trials came later.", draw_slices),
+        Plot("front", "Pareto front", "No other model is better than one of these in every objective.", draw_front),
     )
 }
 """By name; the first two that a study has are shown in a notebook."""

@@ -131,10 +131,10 @@ class Mirror:
             return {"objective": score}
         return {"objective": score, "gain": self.objective.gain(score, self.baseline)}
 
-    def conclude(self, outcome: Conclusion) -> None:
-        if outcome.best is not None:
-            self._mark(outcome.best)
-        outcome.tell(self.tracker)
+    def conclude(self, conclusion: Conclusion) -> None:
+        if conclusion.best is not None:
+            self._mark(conclusion.best)
+        conclusion.tell(self.tracker)
         self.concluded = True
 
     def _mark(self, best: Side) -> None:
@@ -176,8 +176,8 @@ class TrainingMirror:
         else:
             self.tracker.measured(PARENT, final_metrics(record) | ({} if record.score is None else {"objective": record.score}))
 
-    def conclude(self, outcome: Conclusion) -> None:
-        outcome.tell(self.tracker)
+    def conclude(self, conclusion: Conclusion) -> None:
+        conclusion.tell(self.tracker)
         self.status = "FINISHED"
 
     def close(self) -> int:

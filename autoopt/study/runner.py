@@ -13,6 +13,7 @@ from autoopt.goal import Goal
 from autoopt.orders import Measure, Order, Outcome, Problem
 from autoopt.recipe import Recipe
 from autoopt.study.conclusion import Conclusion
+from autoopt.study.folder import replace_file
 from autoopt.study.record import Record, columns
 from autoopt.study.stages import Stage
 
@@ -266,6 +267,8 @@ class Runner:
             first = self.goal.first
             direction = None if first.cost else first.direction  # for a cost, training follows the validation loss
             order = replace(order, objective=first.name, direction=direction, latency=order.latency or self.goal.timed)
+        if job.stage.stored:
+            replace_file(self.executor.store.recipe(order.key), order.recipe.yaml())
         if job.stage.tracked:
             self.listener.begin(job)
         self.executor.submit(ticket, order)

@@ -225,7 +225,7 @@ def own_baseline(tree: Tree) -> Recipe | None:
 
 
 @contextmanager
-def open_study(warm: Warm, settled: Settled, asking: bool, listener: Callable[..., Listener] = search_listener) -> Iterator[Study]:
+def open_study(warm: Warm, settled: Settled, asking: bool, listener: Callable[..., Listener]) -> Iterator[Study]:
     """The study with its journal, its budget and its mirror; at the end the journal is closed and MLflow is written.
 
     Args:
@@ -286,7 +286,7 @@ def search(tree: Tree, screen: Screen, executor: Executor | None = None, asking:
         predecessor(tree, ready.folder, ready.facts)  # what other studies cannot lend is told before anything is tried
         if ready.folder.locked is None:
             start(tree, ready.space.trained())
-        with open_study(ready, ready.begin(), asking) as study:
+        with open_study(ready, ready.begin(), asking, search_listener) as study:
             check_journal(folder=study.folder.path, trials=study.journal.trials(SEARCH))
             explore(study)
             compress(study, top=most_confirmed(study))

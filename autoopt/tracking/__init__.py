@@ -103,7 +103,16 @@ class Records:
             data: the `name` of the examples and a `digest` of them, which MLflow shows as the run's dataset.
             view: the arguments of the leaderboard (`autoopt.tracking.view.leaderboard_view`); a training has none.
         """
-        self._put(PARENT, time=time, name=name, status="RUNNING", params=params, tags=tags, data=data or {}, view=view or {})
+        self._put(
+            PARENT,
+            time=time,
+            name=name,
+            status="RUNNING",
+            params=params,
+            tags={"autoopt.role": "study", **tags},
+            data=data or {},
+            view=view or {},
+        )
 
     def trial(self, number: int | str, name: str, params: Attributes, tags: Attributes, time: float | None = None) -> None:
         """Begin a child run, under a key that is unique in the study; a trial that is run again continues its own run."""

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import mlflow
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 
@@ -21,7 +22,9 @@ def register(uri: str, experiment: str, folder: Path, name: str) -> int:
     """
     if not (folder / MLMODEL).exists():
         raise BadInput(f"--register {name}: {folder} has no {MLMODEL}, so it is no MLflow model")
+    before = mlflow.get_tracking_uri()
     try:
+        mlflow.set_tracking_uri(uri)  # the registry looks the model up there
         client, experiment_id = connect(uri, experiment)
         model = client.get_logged_model(log_model(client, experiment_id, None, folder))
         make_registered(client, name)
@@ -29,6 +32,8 @@ def register(uri: str, experiment: str, folder: Path, name: str) -> int:
     except (MlflowException, OSError) as error:
         reason = redacted(" ".join(str(error).split()), secrets(uri))
         raise BadInput(f"--register {name}: {redacted(uri, secrets(uri))} does not take it: {reason:.300}") from error
+    finally:
+        mlflow.set_tracking_uri(before)
     return int(version.version)
 
 

@@ -28,15 +28,15 @@ def runs_page(experiment: str, view: str | None = None) -> str:
     return f"/experiments/{experiment}/runs?workflowType=machine_learning{shown}"
 
 
-def described(note: str, study: str, link: str) -> str:
-    """An experiment's description with the link to a study's leaderboard; the user's own description is unchanged.
+def described(note: str, words: str, link: str) -> str:
+    """An experiment's description with a link to a study's page; the user's own description is unchanged.
 
     MLflow opens an experiment on its pages for language models unless the browser was told otherwise; the description stands above
     these pages, too.
     """
     if link in note or (note and not note.startswith(NOTE)):
         return note
-    return f"{note or NOTE} [Leaderboard of {study}]({link})"
+    return f"{note or NOTE} [{words}]({link})"
 
 
 def leaderboard_view(name: str, objective: str, direction: str, searched: Sequence[str], runs: str) -> dict[str, Any]:

@@ -176,17 +176,22 @@ class SpoolWriter:
             self._call(self._client.log_artifact, run_id, str(path))
         if run.view:
             self._save_view(run_id, run.view, run.start)
+        elif key == PARENT and run.name:
+            self._link(f"Run of {run.name}", f"/experiments/{self._experiment}/runs/{run_id}")
         if run.model:
             self._call(log_model, self._client, self._experiment, run_id, Path(run.model))
 
     def _save_view(self, run_id: str, view: dict[str, Any], time: int) -> None:
-        """Save the study's leaderboard with the experiment, and link it in the experiment's description."""
+        """Save the study's leaderboard with the experiment, and link it there."""
         key = view_name(self._target.spool)
         saved = leaderboard_view(**view, runs=f"tags.`mlflow.parentRunId` = '{run_id}'") | {"createdAt": time, "updatedAt": time}
         self._call(self._client.set_experiment_tag, self._experiment, VIEW_KEY.format(key), json.dumps(saved))
+        self._link(f"Leaderboard of {view['name']}", runs_page(self._experiment, key))
+
+    def _link(self, words: str, page: str) -> None:
+        """Link a page in the experiment's description."""
         note = self._call(self._client.get_experiment, self._experiment).tags.get(NOTE_TAG, "")
-        more = described(note, view["name"], f"#{runs_page(self._experiment, key)}")
-        if more != note:
+        if (more := described(note, words, f"#{page}")) != note:
             self._call(self._client.set_experiment_tag, self._experiment, NOTE_TAG, more)
 
     def _find(self, key: str, run: RunUpdate) -> str | None:

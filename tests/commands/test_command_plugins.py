@@ -8,6 +8,9 @@ import pytest
 
 from autoopt import Range, grammar
 from autoopt.cli import main
+from autoopt.commands.plugins import lacking, slot_of_path
+from autoopt.errors import BadInput
+from autoopt.signature import missing_package
 from autoopt.slots import PLUGGABLE
 from autoopt.technique import REQUIRED, available, catalogue, find
 
@@ -88,6 +91,37 @@ def test_json_says_what_a_signature_says(run):
             assert said == (replace(domain, step=None) if isinstance(domain, Range) else domain)
             assert param.get("step") == getattr(domain, "step", None)
     assert [r["slot"] for r in json.loads(run("optimizer", "--json")[1])] == ["optimizer"] * len(available("optimizer"))
+
+
+def test_a_technique_that_cannot_be_used_is_marked_with_what_it_needs(run, monkeypatch, tmp_path):
+    (tmp_path / "lacking.py").write_text("import no_such_package\n\n\ndef mine(x):\n    pass\n")
+    (tmp_path / "guarded.py").write_text("try:\n    import no_such_package\nexcept ImportError:\n    pass\n\n\ndef mine(x):\n    pass\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    for module in ("lacking", "guarded"):
+        technique = find("loss", f"{module}:mine")
+        assert lacking(technique) == " [cannot be used: needs no_such_package: pip install no_such_package]"
+    assert lacking(find("optimizer", "adamw")) == "" and missing_package("guarded") is None
+    listed = {entry["name"]: entry["lacks"] for entry in json.loads(run("optimizer", "--json")[1])}
+    assert listed["adamw"] is None
+
+
+@pytest.mark.parametrize(
+    ("source", "line"),
+    [
+        ("class Mine:\n    pass", r"misfit_\d:Mine fits no slot: it makes a Mine; data takes Examples or .*; optimizer takes Optimizer"),
+        ("def Mine(x):\n    return x", r"misfit_\d:Mine fits no slot: its return annotation is missing; "),
+        (
+            "import torch\n\ndef Mine(weights, /) -> torch.optim.Optimizer:\n    pass",
+            r"misfit_\d:Mine fits no slot: optimizer does not offer 'weights' \(it offers params, ",
+        ),
+    ],
+)
+def test_an_object_that_fits_no_slot_is_told_why(request, monkeypatch, tmp_path, source, line):
+    name = f"misfit_{request.node.callspec.indices['source']}"
+    (tmp_path / f"{name}.py").write_text(source)
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(BadInput, match=line):
+        slot_of_path(f"{name}:Mine")
 
 
 def test_markdown_is_a_table_a_slot(run):

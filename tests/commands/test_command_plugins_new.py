@@ -106,7 +106,10 @@ def test_one_that_could_be_of_several_kinds_needs_its_slot(tmp_path, monkeypatch
     monkeypatch.syspath_prepend(str(tmp_path))
     assert slot_of_path("own_blocks:Mine") == "optimizer"
     assert slot_of_path("own_blocks:Best") == "strategy" and slot_of_path("own_blocks:cluster") == "executor"
-    with pytest.raises(BadInput, match="own_blocks:block fits model or activation or compression: name its slot, such as"):
+    with pytest.raises(
+        BadInput,
+        match="block fits model or activation or compression: name its slot: autoopt plugins check model=",
+    ):
         slot_of_path("own_blocks:block")
     with pytest.raises(BadInput, match=r"own_blocks has no .blok.\. Did you mean .block."):
         slot_of_path("own_blocks:blok")

@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from autoopt.cli import main
-from autoopt.commands.export import check_free
+from autoopt.commands.export import check_free, taken
 from autoopt.commands.plan import Workload, budget, plan_lines, slot_lines, task_in_words
 from autoopt.config import compose
 from autoopt.errors import BadInput
@@ -166,12 +166,13 @@ def test_a_study_that_runs_is_running(run, begun):
 
 def test_the_pages_are_served_on_the_store_and_port_that_are_named(run, begun, monkeypatch):
     served = []
+    (begun / "tracking.jsonl").write_text('{"spool": "0123456789"}\n{"end": true}\n')
     monkeypatch.setattr("autoopt.commands.ui.ui", lambda uri, **more: served.append((uri, more)) or 0)
     assert run("ui", "signs", "root=runs", "tracking.uri=sqlite:///x.db", "port=5055")[0] == 0
     assert run("ui", "tracking.uri=sqlite:///y.db")[0] == 0
     assert [(Path(uri).name, more) for uri, more in served] == [
-        ("x.db", {"port": 5055, "experiment": "signs", "direction": "minimize"}),
-        ("y.db", {"port": 0, "experiment": None, "direction": "maximize"}),
+        ("x.db", {"port": 5055, "experiment": "signs", "view": "autoopt-01234567"}),
+        ("y.db", {"port": 0, "experiment": None, "view": None}),
     ]
 
 
@@ -292,6 +293,36 @@ def test_a_plan_tells_what_may_be_chosen_in_a_slot():
     assert any(line[:3] == ["lr", "choice(0.5,", "20.0)"] and "(advised:" in line for line in optimizer)
     techniques = [line.strip() for line in slot_lines(space, "regularizer") if not line.startswith("      ")]
     assert techniques == ["regularizer", "l1  always", "gradient_clip  on or off", "ema  never"]
+
+
+@pytest.mark.parametrize("arguments", [["list"], ["show", "signs"]])
+def test_a_study_whose_process_died_is_told_to_mlflow_by_the_next_command(run, begun, monkeypatch, arguments):
+    told = []
+    monkeypatch.setattr("autoopt.commands.words.end_runs", told.append)
+    with (begun / "lock").open("w") as lock:
+        flock(lock, LOCK_EX)
+        run(*arguments, "root=runs")
+        assert told == [], "it runs"
+    run(*arguments, "root=runs")
+    assert told == [Path("runs/signs")]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "rest", "model"),
+    [
+        (["s", "--register", "m"], ["s"], "m"),
+        (["--register=m", "s", "17"], ["s", "17"], "m"),
+        (["s", "to=d"], ["s", "to=d"], None),
+    ],
+)
+def test_the_name_of_a_registered_model_is_taken_from_the_arguments(arguments, rest, model):
+    assert taken(arguments, "--register") == (rest, model)
+
+
+@pytest.mark.parametrize("arguments", [["s", "--register"], ["--register="], ["--register", "--json"]])
+def test_a_registered_model_needs_a_name(arguments):
+    with pytest.raises(BadInput, match="--register: name the model, such as --register my-model"):
+        taken(arguments, "--register")
 
 
 def test_an_export_takes_no_place_that_holds_something_else(tmp_path):

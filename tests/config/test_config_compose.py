@@ -5,7 +5,7 @@ import copy
 import pytest
 import yaml
 
-from autoopt.config import SETTINGS, as_overrides, compose, flat, from_file, seconds
+from autoopt.config import SETTINGS, as_overrides, asked_for, compose, flat, from_file, seconds
 from autoopt.config.check import typed_pins
 from autoopt.errors import BadInput
 from autoopt.slots import SLOTS
@@ -89,6 +89,21 @@ def test_on_or_off_or_always(argument, uses):
 def test_what_an_argument_takes(argument, key, value):
     found = compose([DATA, "optimizer=adamw", argument])["optimizer"]["adamw"][key]
     assert found == value and type(found) is type(value)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "key", "asked"),
+    [
+        ([], "loss/bce", False),
+        ([], "model/mlp", False),
+        (["optimizer=recommended"], "optimizer/keep", False),
+        (["optimizer=all"], "optimizer/keep", False),
+        (["optimizer=adamw,sgd"], "optimizer/sgd", True),
+        (["loss=mse"], "loss/mse", True),
+    ],
+)
+def test_a_technique_of_a_preset_is_not_asked_for(overrides, key, asked):
+    assert asked_for(compose(["data=digits", *overrides]), key) is asked
 
 
 def test_a_choice_of_texts_with_signs_in_them():

@@ -1,5 +1,6 @@
 """What MLflow is told of a study."""
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -11,10 +12,15 @@ from scripted import ACCURACY, FACTS, closed, space, studied
 
 from autoopt.orders import Measure, Outcome, Problem, Train
 from autoopt.report.sentence import conclusion
-from autoopt.study.mirror import STATUS, Mirror, git_commit, listener, parameters
+from autoopt.study.conclusion import Conclusion
+from autoopt.study.mirror import STATUS, About, Mirror, TrainingMirror, git_commit, search_listener
+from autoopt.study.rebuild import rebuild_mirror
+from autoopt.study.run_fields import parameters, searched_parameters, varied_parameters
 from autoopt.study.runner import Job, NoListener, Result
-from autoopt.study.stages import CONFIRM, SEARCH, TEST
+from autoopt.study.settled import Settled
+from autoopt.study.stages import CONFIRM, SEARCH, TEST, TRAIN
 from autoopt.study.stored import open_stored
+from autoopt.study.verdict import Side
 
 TINY = ["name=s", "data=digits", "model=mlp", "optimizer=adamw,mine:late", "executor.workers=1"]
 TINY += ["study.trials=8", "study.epochs=3", "study.confirm=1", "study.seeds=2"]
@@ -36,12 +42,24 @@ class Told:
         self.calls = []
 
     def __getattr__(self, name):
-        return lambda *arguments: self.calls.append((name, *arguments))
+        return lambda *arguments, time=None: self.calls.append((name, *arguments))
+
+
+def about(**params):
+    return About("s", "study", ACCURACY, params)
+
+
+def begun(baseline=None, winner=None, **params):
+    """A mirror, and what its tracker is told from now on."""
+    tracker = Told()
+    mirror = Mirror(tracker, about(**params), baseline, winner)
+    tracker.calls.clear()
+    return mirror, tracker.calls
 
 
 def ended(key, metrics, last, score=0.8):
     tracker = Told()
-    mirror = Mirror(tracker, "s", {}, {"trials": 4, "epochs": 3}, ACCURACY, 0.7)
+    mirror = Mirror(tracker, about(trials=4, epochs=3), 0.7)
     order = Train(key=key, recipe=space().baseline())
     mirror.end(Result(Job(order, CONFIRM), Outcome(metrics, epochs=3), epochs={3: last}, score=score))
     return tracker.calls
@@ -61,31 +79,30 @@ def test_what_a_compression_changed_is_a_point_after_the_last_epoch():
 
 
 def test_what_was_cut_short_runs_no_more():
-    tracker = Told()
-    mirror = Mirror(tracker, "s", {}, {}, ACCURACY, 0.7)
+    mirror, calls = begun(0.7)
     jobs = [Job(Train(key=key, recipe=space().baseline()), SEARCH) for key in ("0", "1", "2")]
     for job in jobs:
         mirror.begin(job)
     mirror.end(Result(jobs[1], Outcome(epochs=3)))
-    tracker.calls.clear()
+    calls.clear()
     mirror.close()
     unfinished = {"autoopt.state": "unfinished"}
     ends = [("end", key, "KILLED", {}, unfinished) for key in ("0", "2")]
-    assert tracker.calls == [*ends, ("conclude", "KILLED", {}, unfinished), ("close",)]
+    assert calls == [*ends, ("conclude", "KILLED", {}, unfinished), ("close",)]
 
 
 def test_a_measurement_goes_to_the_run_of_its_training():
-    """What that training measured itself stays as it is."""
-    tracker = Told()
-    mirror = Mirror(tracker, "s", {}, {}, ACCURACY, 0.7)
+    """What that training measured itself stays as it is, and its run lasts as long as it took."""
+    mirror, calls = begun(0.7)
     order = Measure(key="0-final-0-test", recipe=space().baseline(), weights="0-final-0")
     mirror.end(Result(Job(order, TEST), Outcome({"test_accuracy": 0.9, "latency_ms": 1.0, "size_mb": 2.0}), score=0.9))
-    assert tracker.calls[1:] == [("end", "0-final-0", "FINISHED", {"test_accuracy": 0.9, "latency_ms": 1.0}, {})]
+    assert [call[:-1] for call in calls] == [("measured", "0-final-0", {"test_accuracy": 0.9, "latency_ms": 1.0})]
 
 
 def test_what_a_longer_search_changes_is_a_tag():
     (study, *_) = ended("1", {}, {})
-    assert study == ("study", "s", {"epochs": 3}, {"autoopt.study": "s", "autoopt.trials": 4}, None)
+    tags = {"autoopt.role": "study", "autoopt.study": "s", "autoopt.state": "running", "autoopt.trials": 4}
+    assert study == ("study", "s", {"epochs": 3}, tags, None, None, None)
 
 
 def job(key, stage=SEARCH):
@@ -93,46 +110,111 @@ def job(key, stage=SEARCH):
 
 
 class TestARun:
-    def mirror(self, baseline=None):
-        tracker = Told()
-        made = Mirror(tracker, "s", {}, {}, ACCURACY, baseline)
-        tracker.calls.clear()
-        return made, tracker.calls
-
     @pytest.mark.parametrize(("key", "name"), [("7", "007"), ("1234", "1234"), ("7-final-0", "7-final-0")])
     def test_begins_under_a_name_that_sorts_by_the_trials_number(self, key, name):
-        mirror, calls = self.mirror()
+        mirror, calls = begun()
         mirror.begin(job(key))
         tags = {"autoopt.study": "s", "autoopt.stage": "search", "autoopt.state": "running"}
-        assert calls == [("trial", key, f"{name} {space().baseline().title()}", parameters(space().baseline()), tags)]
+        assert calls == [("trial", key, f"{name} {space().baseline().title()}", parameters(space().baseline()), tags, None)]
 
     def test_has_a_point_for_every_epoch(self):
-        mirror, calls = self.mirror()
+        mirror, calls = begun()
         mirror.epoch(job("7"), 3, {"val_accuracy": 0.5})
         assert [call[:-1] for call in calls] == [("epoch", "7", 3, {"val_accuracy": 0.5})]
 
     def test_has_its_gain_over_the_baseline_once_that_is_known(self):
-        mirror, calls = self.mirror()
+        mirror, calls = begun()
         for key, score in (("1", 0.5), ("0", 0.6), ("2", 0.75)):
             mirror.end(Result(job(key), Outcome(epochs=3), score=score))
-        assert [call[3] for call in calls] == [
-            {"objective": 0.5},
-            {"objective": 0.6, "gain": 0.0},
-            {"objective": 0.75, "gain": pytest.approx(0.15)},
+        late = ("measured", "1", {"gain": pytest.approx(-0.1)})
+        assert calls[1][:3] == late, "of the trial that ended before the baseline"
+        axes = {"log10_lr": -3.0}
+        assert [call[3] for call in (calls[0], *calls[2:])] == [
+            {"objective": 0.5, "trial": 1.0, **axes},
+            {"objective": 0.6, "gain": 0.0, "trial": 0.0, **axes},
+            {"objective": 0.75, "gain": pytest.approx(0.15), "trial": 2.0, **axes},
         ]
 
     def test_that_failed_has_the_reason(self):
-        mirror, calls = self.mirror(0.5)
+        mirror, calls = begun(0.5)
         mirror.end(Result(job("1"), problem=Problem("nonfinite", "nan"), epochs={1: {"val_accuracy": 0.5}}))
         tags = {"autoopt.state": "failed", "autoopt.reason": "nonfinite", "autoopt.detail": "nan"}
-        assert calls == [("end", "1", "FAILED", {}, tags)]
+        assert [call[:-1] for call in calls] == [("end", "1", "FAILED", {"trial": 1.0, "log10_lr": -3.0}, tags)]
 
     def test_of_a_study_that_was_concluded_is_not_ended_again(self, tmp_path):
-        mirror, calls = self.mirror()
-        mirror.conclude("better", {"gain": 0.1}, {"autoopt.state": "concluded"}, [tmp_path])
+        mirror, calls = begun()
+        mirror.conclude(Conclusion("better", {"gain": 0.1}, {"autoopt.state": "concluded"}, [tmp_path]))
         mirror.close()
         ended = ("conclude", "FINISHED", {"gain": 0.1}, {"autoopt.state": "concluded"})
         assert calls == [("note", "better"), ("artifacts", tmp_path), ended, ("close",)]
+
+    def test_of_the_best_trial_is_marked_and_that_of_an_earlier_verdict_no_more(self):
+        mirror, calls = begun(winner=side("3", "sgd"))
+        mirror.conclude(Conclusion("", {}, {}, best=side("12", "adamw")))
+        assert calls[:2] == [("rename", "3", "003 sgd"), ("rename", "12", "★ 012 adamw")]
+        mirror.conclude(Conclusion("", {}, {}, best=side("12", "adamw")))
+        assert [call for call in calls[2:] if call[0] == "rename"] == [("rename", "12", "★ 012 adamw")]
+
+
+def side(trial, title):
+    return Side(trial, title, 0.0, [], 0.0, {}, {}, "")
+
+
+class TestATraining:
+    def mirror(self):
+        tracker = Told()
+        return TrainingMirror(tracker, About("t", "training", ACCURACY, {"epochs": 3})), tracker.calls
+
+    def test_is_one_run_with_its_recipe_its_curve_and_its_model(self, tmp_path):
+        mirror, calls = self.mirror()
+        (tmp_path / "MLmodel").touch()
+        mirror.begin(job("0", TRAIN))
+        mirror.epoch(job("0", TRAIN), 1, {"val_accuracy": 0.5})
+        mirror.end(Result(job("0", TRAIN), Outcome({"val_accuracy": 0.5, "size_mb": 1.0}), epochs={1: {"val_accuracy": 0.5}}, score=0.5))
+        order = Measure(key="0-test", recipe=space().baseline(), weights="0")
+        mirror.end(Result(Job(order, TEST), Outcome({"test_accuracy": 0.4}), score=0.4))
+        mirror.conclude(Conclusion("trained", {"test_score": 0.4}, {}, model=tmp_path))
+        mirror.close()
+        (name, called, params, *_), epoch, *rest = calls
+        assert (name, called) == ("study", "t") and params == {"epochs": 3, **parameters(space().baseline())}
+        assert epoch[:4] == ("epoch", "", 1, {"val_accuracy": 0.5})
+        assert rest == [
+            ("measured", "", {"size_mb": 1.0, "objective": 0.5}),
+            ("measured", "", {"test_accuracy": 0.4}),
+            ("note", "trained"),
+            ("model", tmp_path),
+            ("conclude", "FINISHED", {"test_score": 0.4}, {}),
+            ("close",),
+        ]
+
+    @pytest.mark.parametrize(
+        ("problem", "status", "tags"),
+        [
+            (None, "KILLED", {"autoopt.state": "unfinished"}),
+            (Problem("nonfinite", "nan"), "FAILED", {"autoopt.state": "failed", "autoopt.reason": "nonfinite", "autoopt.detail": "nan"}),
+        ],
+    )
+    def test_that_did_not_end_well(self, problem, status, tags):
+        mirror, calls = self.mirror()
+        mirror.begin(job("0", TRAIN))
+        if problem:
+            mirror.end(Result(job("0", TRAIN), problem=problem))
+        mirror.close()
+        assert calls[1:] == [("conclude", status, {}, tags), ("close",)]
+
+
+def test_a_model_that_mlflow_cannot_load_is_not_logged(tmp_path):
+    tracker = Told()
+    Conclusion("", {}, {}, model=tmp_path).tell(tracker)
+    assert [call[0] for call in tracker.calls] == ["note", "conclude"]
+
+
+def test_the_leaderboard_shows_what_is_searched():
+    whole = space("model=mlp", "model.mlp.width=64,128", "model.mlp.depth=2", "batches.size=32,64")
+    techniques = ["regularizer", "optimizer", "lr", "weight_decay", "schedule", "batch_size"]
+    assert searched_parameters(whole) == [*techniques, "model.mlp.width", "model.mlp.connection"]
+    recipes = [whole.baseline(), whole.baseline().replace(batches={**whole.baseline().tree["batches"], "size": 32})]
+    assert varied_parameters(recipes) == ["batch_size"]
 
 
 def test_what_people_filter_by_has_a_short_name_too():
@@ -148,7 +230,7 @@ class TestTheListenerOfAStudy:
         study = studied(path / "s", None, "study.trials=4", "study.epochs=3", *overrides)
         study.journal.add(SEARCH, scripted.record("0", 0.5))
         study.journal.add(SEARCH, scripted.record("1", 0.75))
-        made = listener(study.tree, study.folder, study.goal, study.journal, facts)
+        made = search_listener(study.tree, study.folder, Settled(study.space, study.goal, "test"), study.journal, facts)
         closed(study)
         return made, tracker.calls
 
@@ -161,7 +243,8 @@ class TestTheListenerOfAStudy:
     def test_tells_the_store_what_is_searched(self, tmp_path, monkeypatch, examples, data, commit):
         monkeypatch.setattr("autoopt.study.mirror.git_commit", lambda: commit)
         made, calls = self.told(tmp_path, monkeypatch, "tracking.enabled=true", facts=FACTS | {"examples": examples})
-        where, (_, name, params, tags, told) = calls
+        where, (_, name, params, tags, told, view, _) = calls
+        assert (view["name"], view["objective"], view["direction"]) == ("s", "val_accuracy", "maximize")
         assert where["experiment"] == name == "s"
         assert (params, told) == ({"objective": "val_accuracy", "data": "digits", "epochs": 3}, data)
         assert tags.get("mlflow.source.git.commit", "") == commit and tags["autoopt.trials"] == 4
@@ -192,7 +275,14 @@ def test_a_real_search_in_a_real_store(tmp_path):
     assert parent.data.params == {"objective": "val_accuracy", "data": "digits", "epochs": "3"}
     assert [d.dataset.name for d in parent.inputs.dataset_inputs] == ["digits"], "once, although it was told by both sessions"
     assert len(parent.inputs.dataset_inputs[0].dataset.digest) == 16 and parent.data.tags["mlflow.source.name"] == "autoopt search"
-    assert parent.data.metrics["gain"] == study.verdict.gain
+    metrics, best = parent.data.metrics, study.verdict.best
+    assert (metrics["gain"], metrics["objective"], metrics["test_score"]) == (study.verdict.gain, best.validation, best.score)
+    assert metrics["baseline_test_score"] == study.verdict.baseline.score and metrics["trials_failed"] == study.verdict.counts["failed"]
+    (model,) = client.search_logged_models([parent.info.experiment_id])
+    assert (model.name, model.source_run_id, model.status) == ("s", parent.info.run_id, "READY")
+    assert [output.model_id for output in parent.outputs.model_outputs] == [model.model_id], "once, although there were two verdicts"
+    starred = [run.data.tags["autoopt.trial"] for run in found if run.info.run_name.startswith("★")]
+    assert starred == [best.trial]
     kept = Path(client.download_artifacts(parent.info.run_id, ""))
     assert (kept / "verdict.yaml").read_text() == verdict
     assert {path.name for path in (kept / "best").iterdir()} == {path.name for path in (study.path / "best").iterdir()}
@@ -218,6 +308,26 @@ def test_a_real_search_in_a_real_store(tmp_path):
     assert (adamw["optimizer"], adamw["lr"], adamw["weight_decay"], adamw["batch_size"]) == ("adamw", "0.001", "0.01", "64")
     for record in study.records["test"]:
         assert trials[record.key.removesuffix("-test")].data.metrics["test_accuracy"] == record.score
+
+    for record in [record for stage in ("search", "final") for record in study.records[stage] if not record.origin]:
+        took = (trials[record.key].info.end_time - trials[record.key].info.start_time) / 1000
+        assert took == pytest.approx(record.seconds, abs=1.0), "a measurement on the test part does not lengthen its training"
+
+    other = rebuild_mirror(study, f"sqlite:///{tmp_path}/other.db")
+    again = MlflowClient(other.uri)
+    copies = again.search_runs([again.get_experiment_by_name("s").experiment_id], max_results=100)
+    assert {facts(run) for run in copies} == {facts(run) for run in found}
+    rebuild_mirror(study, other.uri)
+    assert len(again.search_runs([again.get_experiment_by_name("s").experiment_id], max_results=100)) == len(copies)
+    curve = next(run for run in copies if run.data.tags.get("autoopt.trial") == "0").info.run_id
+    assert len(again.get_metric_history(curve, "val_accuracy")) == 3, "once"
+
+
+def facts(run):
+    """What a run shows, in a form that can be compared."""
+    tags = {key: value for key, value in run.data.tags.items() if key.startswith("autoopt.") and key != "autoopt.version"}
+    shown = (run.info.run_name, run.info.status, run.data.metrics, run.data.params, tags)
+    return json.dumps(shown, sort_keys=True)
 
 
 def test_the_commit(tmp_path, monkeypatch):

@@ -6,8 +6,10 @@ from dataclasses import replace
 import pytest
 from scripted import ACCURACY, AGAIN, Fails, outcome, runner, space
 
+from autoopt.config import compose
 from autoopt.goal import Goal, Objective
-from autoopt.orders import Measure, Outcome, Problem, Train
+from autoopt.orders import Measure, Outcome, Problem, Train, TryOut
+from autoopt.space import Space
 from autoopt.study.runner import RETRIES, Interrupted, Job, NoListener
 from autoopt.study.stages import PREFLIGHT, SEARCH, TEST
 
@@ -46,6 +48,15 @@ def test_so_many_run_at_once(tmp_path, workers, width, most):
     assert sorted(r.job.key for r in results) == list("0123456")
     assert {r.state for r in results} == {"complete"}
     assert run.screen.results == results
+
+
+def test_the_recipe_of_each_trial_is_a_file(tmp_path):
+    """`autoopt train recipe=…/trials/7/recipe.yaml` trains it; what the preflight tries is no trial."""
+    run = runner(tmp_path, train(1))
+    ran(run, [*jobs(2), Job(TryOut(key="preflight/x", recipe=RECIPE), PREFLIGHT)])
+    files = sorted(path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("recipe.yaml"))
+    assert files == ["trials/0/recipe.yaml", "trials/1/recipe.yaml"]
+    assert Space.of(compose([], str(tmp_path / files[1]))).baseline() == RECIPE
 
 
 def test_the_screen_is_told_how_many_run(tmp_path):

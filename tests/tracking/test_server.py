@@ -12,7 +12,9 @@ import pytest
 
 from autoopt.errors import BadInput
 from autoopt.tracking import Tracker, ui
-from autoopt.tracking.server import free_port, without_credentials
+from autoopt.tracking.server import free_port, show, without_credentials
+from autoopt.tracking.spool import spool_name
+from autoopt.tracking.view import view_name
 
 
 def test_no_store(tmp_path):
@@ -30,23 +32,27 @@ def test_credentials_are_not_shown():
 
 
 @pytest.mark.slow
-def test_the_page_of_the_training_runs(folder, store, tmp_path):
+def test_the_page_of_the_training_runs(folder, store, tmp_path, capsys):
     tracker = Tracker(folder, uri=store, experiment="digits")
-    tracker.study("s", {}, {})
-    assert tracker.close() == 0
+    tracker.study("s", {}, {}, view={"name": "s", "objective": "val_loss", "direction": "minimize", "searched": ["lr"]})
+    assert tracker.close(60) == 0
+    view = view_name(spool_name(folder))
     heard = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"  # which tests in the background ignore
-    script = f"{heard}; from autoopt.tracking import ui; raise SystemExit(ui({store!r}, None, experiment='digits', direction='minimize'))"
+    script = f"{heard}; from autoopt.tracking import ui; raise SystemExit(ui({store!r}, None, experiment='digits', view={view!r}))"
     process = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True, cwd=tmp_path)
-    said, trials, end = (process.stdout.readline() for _ in range(3))
-    assert said.endswith("/#/experiments/1/runs?workflowType=machine_learning\n") and end == "Ctrl-C ends it\n"
-    assert trials == (
-        f"its trials, the best first: {said.strip()}&searchFilter=tags.%60autoopt.role%60%20%3D%20%27trial%27"
-        "&orderByKey=metrics.%60objective%60&orderByAsc=true&compareRunsMode=CHART\n"
-    )
-    address = said.partition("/#")[0]
+    table, charts, end = (process.stdout.readline() for _ in range(3))
+    leaderboard = table.strip().removeprefix("leaderboard: ")
+    assert leaderboard.endswith(f"/#/experiments/1/runs?workflowType=machine_learning&viewStateShareKey={view}")
+    assert charts == f"charts: {leaderboard}&compareRunsMode=CHART\n" and end == "Ctrl-C ends it\n"
+    address = leaderboard.partition("/#")[0]
     assert address.startswith("http://127.0.0.1:")
     with urllib.request.urlopen(address) as answer:
         assert answer.status == 200
+    show(address, "digits", None)
+    show(address, "digits", "autoopt-other")
+    show(address, "other", None)
+    runs = f"{address}/#/experiments/1/runs?workflowType=machine_learning"
+    assert capsys.readouterr().out.splitlines() == [runs, runs, f"{address}/#/experiments"]
     process.send_signal(signal.SIGINT)
     assert process.wait(30) == 0
     with pytest.raises(OSError):

@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import re
 import shutil
 import signal
 import socket
@@ -16,9 +17,10 @@ import pytest
 from mlflow import MlflowClient
 
 from autoopt.errors import BadInput
-from autoopt.tracking import Tracker, experiment_name, store_uri
+from autoopt.tracking import Records, Tracker, end_runs, experiment_name, store_uri, write_spool
 from autoopt.tracking.server import free_port
-from autoopt.tracking.spool import Spool, sqlite_file
+from autoopt.tracking.spool import Destination, Spool, is_closed, spool_name, sqlite_file
+from autoopt.tracking.view import VIEW_KEY, view_name
 
 METRICS = {"val_accuracy": 0.5, "val_loss": 1.0, "train_loss": 2.0, "lr": 0.1}
 
@@ -278,6 +280,92 @@ def test_the_writer_goes_when_its_supervisor_is_killed(folder, store):
     assert runs(store, "study")[0].info.status == "FINISHED"
 
 
+def test_the_runs_of_a_study_that_died_with_its_writer_end_when_the_next_command_sees_it(folder, store):
+    tracker = start(folder, store)
+    train(tracker, 0)
+    train(tracker, 1, status="")
+    until = time.monotonic() + 60
+    while "1" not in (json.loads((folder / "tracking.json").read_text())["live"] if (folder / "tracking.json").exists() else ()):
+        assert time.monotonic() < until
+        time.sleep(0.1)
+    tracker._writer.kill()
+    tracker._writer.wait()
+    assert [run.info.status for run in runs(store)] == ["FINISHED", "RUNNING"]
+    end_runs(folder)
+    while not is_closed(folder) and time.monotonic() < until:
+        time.sleep(0.1)
+    assert [run.info.status for run in (*runs(store), *runs(store, "study"))] == ["FINISHED", "KILLED", "KILLED"]
+    assert runs(store)[1].data.tags["autoopt.state"] == "unfinished"
+    size = (folder / "tracking.log").stat().st_mtime_ns
+    end_runs(folder)
+    assert (folder / "tracking.log").stat().st_mtime_ns == size, "nothing starts for a study that has been ended"
+    again = start(folder, store)
+    again.conclude("FINISHED", {}, {})
+    assert again.close(60) == 0 and runs(store, "study")[0].info.status == "FINISHED"
+
+
+def test_a_measurement_after_its_training_does_not_lengthen_the_run(folder, store):
+    tracker = start(folder, store)
+    tracker.trial(0, "000 adamw", {}, {}, 1000.0)
+    tracker.end(0, "FINISHED", {"objective": 0.9}, {}, 1005.0)
+    tracker.measured(0, {"test_accuracy": 0.8}, 2000.0)
+    assert tracker.close(60) == 0
+    (run,) = runs(store)
+    assert (run.info.start_time, run.info.end_time, run.data.metrics["test_accuracy"]) == (1_000_000, 1_005_000, 0.8)
+
+
+def test_a_run_is_renamed_before_and_after_it_is_written(folder, store):
+    tracker = start(folder, store)
+    train(tracker, 0)
+    tracker.rename(0, "★ 000 adamw")
+    assert tracker.close(60) == 0
+    assert [run.info.run_name for run in runs(store)] == ["★ 000 adamw"]
+    tracker = start(folder, store)
+    tracker.rename(0, "000 adamw")
+    assert tracker.close(60) == 0
+    assert [run.info.run_name for run in runs(store)] == ["000 adamw"]
+
+
+def test_a_store_that_has_the_runs_gets_only_what_they_lack(folder, store, tmp_path):
+    tracker = start(folder, store)
+    train(tracker, 0, epochs=3)
+    assert tracker.close(60) == 0
+    other = tmp_path / "anew"
+    other.mkdir()
+    target = Destination(spool_name(folder), store, "digits")
+    records = Records(other, target)
+    records.study("digits-cnn", {}, {})
+    train(records, 0, epochs=5)
+    assert records.close() == 0 and write_spool(other, target) == ""
+    (run,) = runs(store)
+    assert points(store, run) == [1, 2, 3, 4, 5] and points(store, run, "objective") == [0]
+
+
+def test_what_a_store_refuses_is_told(folder, tmp_path):
+    target = Destination("abc", f"http://127.0.0.1:{free_port()}", "digits")
+    records = Records(folder, target)
+    records.study("s", {}, {})
+    records.close()
+    assert re.match(r"1 records; .* MLflow cannot be reached: .*refused", write_spool(folder, target))
+
+
+def test_a_study_saves_its_leaderboard_and_links_it(folder, store):
+    view = {"name": "s", "objective": "val_loss", "direction": "minimize", "searched": ["optimizer", "lr"]}
+    tracker = Tracker(folder, uri=store, experiment="digits")
+    tracker.study("s", {}, {}, view=view)
+    assert tracker.close(60) == 0
+    client, (run,), key = MlflowClient(store), runs(store, "study"), view_name(spool_name(folder))
+    experiment = client.get_experiment_by_name("digits")
+    saved = json.loads(experiment.tags[VIEW_KEY.format(key)])
+    state = json.loads(saved["state"])
+    assert (saved["name"], saved["createdAt"]) == ("s", run.info.start_time)
+    assert state["searchFilter"] == f"tags.`mlflow.parentRunId` = '{run.info.run_id}' and tags.`autoopt.stage` = 'search'"
+    assert (state["orderByKey"], state["orderByAsc"]) == ("metrics.`objective`", True)
+    assert client.search_runs([experiment.experiment_id], state["searchFilter"]) == []
+    link = f"#/experiments/{experiment.experiment_id}/runs?workflowType=machine_learning&viewStateShareKey={key}"
+    assert experiment.tags["mlflow.note.content"] == f"Training runs of autoopt. [Leaderboard of s]({link})"
+
+
 def test_a_verdict_that_stays_is_one_point(folder, store):
     for gain in (0.5, 0.5, 0.6):
         tracker = start(folder, store)
@@ -395,7 +483,7 @@ def test_the_supervisor_never_imports_mlflow():
 @pytest.mark.parametrize("first", [b"", b"{", b"[1]", b"\xff\x00"])
 def test_a_spool_whose_first_line_is_spoilt_is_gone_on_with(tmp_path, first):
     (tmp_path / "tracking.jsonl").write_bytes(first + b"\n{}\n")
+    assert spool_name(tmp_path) == ""
     spool = Spool(tmp_path / "tracking.jsonl")
-    assert spool.first() == {}
     spool.append({"key": "1"})
     assert spool.close() == 0

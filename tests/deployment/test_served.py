@@ -1,0 +1,168 @@
+"""An exported folder as MLflow loads and serves it."""
+
+import asyncio
+import json
+from pathlib import Path
+
+import lightning.pytorch as L
+import mlflow.pyfunc
+import numpy as np
+import pandas
+import pytest
+import torch
+from mlflow.pyfunc.scoring_server import invocations
+from torch import nn
+from torch.nn.functional import cross_entropy
+
+from autoopt.config import compose
+from autoopt.data.cells import PLAIN_STYLE, Style
+from autoopt.data.column import Column
+from autoopt.deployment.load import load
+from autoopt.deployment.served import Served, cells
+from autoopt.errors import BadInput
+from autoopt.orders import Serve, Train
+from autoopt.space import Space
+from autoopt.study.export import Advice, export
+from autoopt.trial.run import prepare, run
+
+HERE = __name__
+SHORT = ("device=cpu", "study.epochs=1")
+OWN = ("optimizer=keep", "schedule=keep", "loss=keep", "regularizer=none", "augmentation=none")
+
+
+class Pairs(L.LightningModule):
+    """Its outputs are a tuple."""
+
+    def __init__(self):
+        super().__init__()
+        self.net = nn.Linear(13, 3)
+
+    def forward(self, x):
+        return self.net(x), self.net(x)
+
+    def training_step(self, batch, _):
+        return cross_entropy(self(batch[0])[0], batch[1])
+
+    def validation_step(self, batch, _):
+        self.log("val_loss", cross_entropy(self(batch[0])[0], batch[1]))
+
+    def configure_optimizers(self):
+        return torch.optim.Adam(self.parameters(), lr=0.01)
+
+
+class Scores(Pairs):
+    def forward(self, x):
+        return self.net(x)
+
+    def training_step(self, batch, _):
+        return cross_entropy(self(batch[0]), batch[1])
+
+    def validation_step(self, batch, _):
+        self.log("val_loss", cross_entropy(self(batch[0]), batch[1]))
+
+
+@pytest.fixture
+def exported(tmp_path):
+    def go(*overrides: str) -> Path:
+        tree = compose([*SHORT, *overrides])
+        world, facts = prepare({"tree": tree, "store": str(tmp_path)})
+        recipe = Space.of(tree).fitting(facts["absent"]).baseline()
+        run(world, Train(key="0", recipe=recipe, objective="val_loss", keep=True).json(), lambda *_: False)
+        export(tmp_path / "best", recipe, world.store.weights("0"), facts, Advice("s", "It is.", "val_loss", 1.0))
+        run(world, Serve(key="export", recipe=recipe, folder="best").json(), lambda *_: False)
+        return tmp_path / "best"
+
+    return go
+
+
+def served(folder: Path) -> pandas.DataFrame:
+    """The predictions for the folder's own example, as a client of the server gets them."""
+    model = mlflow.pyfunc.load_model(str(folder))
+    sent = (folder / "serving_input_example.json").read_text()
+    answer = asyncio.run(asyncio.to_thread(invocations, sent, "application/json", model, model.metadata.get_input_schema()))
+    assert answer.status == 200, answer.response
+    return pandas.DataFrame(json.loads(answer.response)["predictions"])
+
+
+def same(folder: Path, examples, expected) -> pandas.DataFrame:
+    """The predictions for examples, after a check against those of `autoopt.load`."""
+    predicted = mlflow.pyfunc.load_model(str(folder)).predict(examples)
+    given = load(folder).predict(expected)
+    assert predicted["prediction"].tolist() == (given if isinstance(given, list) else given.flatten().tolist())
+    return predicted
+
+
+@pytest.mark.slow
+def test_images(exported):
+    folder = exported("data=digits", "data.digits.train=100", "model=cnn")
+    images = np.random.default_rng(0).random((3, 1, 8, 8), dtype="float32")
+    predicted = same(folder, images, images)
+    assert list(predicted) == ["prediction", "probability"]
+    torch.testing.assert_close(torch.tensor(predicted["probability"]).float(), load(folder).predict_proba(images).amax(1))
+    assert len(served(folder)) == 2
+    names = {path.name for path in folder.iterdir()}
+    assert {"MLmodel", "input_example.json", "requirements.txt"} <= names
+    assert not {name for name in names if name.endswith((".pkl", ".pickle", ".pt", ".pth"))}
+
+
+@pytest.mark.slow
+def test_rows_of_a_table_in_which_numbers_are_written_with_commas(exported, tmp_path):
+    rows = "".join(f"{i % 7},5;{'red' if i % 2 else 'blue'};0{i % 9}.0{1 + i % 8}.2024;{'yes' if i % 3 else 'no'};{i}\n" for i in range(90))
+    (tmp_path / "t.csv").write_text("size;colour;day;sold;price\n" + rows.replace("00.0", "10.0"))
+    folder = exported("data=csv", f"data.csv.path={tmp_path}/t.csv", "data.csv.target=price", "model=mlp")
+    frame = pandas.read_csv(tmp_path / "t.csv", sep=";")
+    predicted = same(folder, frame.drop(columns="price"), frame)
+    assert list(predicted) == ["prediction"] and len(served(folder)) == 2
+
+
+@pytest.mark.slow
+def test_texts(exported, tmp_path):
+    lines = (f"{('bad', 'good')[i % 2]}\ta {('bad', 'good')[i % 2]} film {i % 5}\n" for i in range(60))
+    (tmp_path / "t.tsv").write_text("".join(lines))
+    folder = exported("data=text", f"data.text.path={tmp_path}/t.tsv", "model=recurrent")
+    texts = ["a good film", "a bad film"]
+    same(folder, pandas.DataFrame({"text": texts}), texts)
+    same(folder, pandas.DataFrame({"review": texts}).rename(columns={"review": "text"}), texts)
+    assert len(served(folder)) == 2
+
+
+@pytest.mark.slow
+def test_a_module_of_ones_own_is_loaded_by_its_import_path(exported):
+    folder = exported("data=wine", f"model={HERE}:Scores", *OWN)
+    text = (folder / "MLmodel").read_text()
+    assert f"{HERE}:Scores" in text, "whoever wrote the model named its code"
+    rows = pandas.DataFrame(np.zeros((2, 13)), columns=[c["name"] for c in load(folder, trust=[Scores]).encoding["columns"]])
+    assert len(mlflow.pyfunc.load_model(str(folder)).predict(rows)) == 2
+
+
+@pytest.mark.slow
+def test_outputs_that_are_no_table_are_refused(exported):
+    with pytest.raises(BadInput, match=r"predict: the model returns a tuple, which MLflow cannot pass on; use autoopt\.load"):
+        exported("data=wine", f"model={HERE}:Pairs", *OWN)
+
+
+def test_a_table_without_its_texts_is_refused():
+    class Reader:
+        encoding = {"vocabulary": ["a"]}  # noqa: RUF012
+
+    with pytest.raises(BadInput, match="predict: the table has no column 'text'"):
+        Served(Reader()).predict(pandas.DataFrame({"a": ["x"], "b": ["y"]}))
+
+
+@pytest.mark.parametrize(
+    "column",
+    [
+        Column("a", "number", fill=1.5),
+        Column("a", "number", fill=1.5, style=Style(decimal=",")),
+        Column("a", "category", levels=("x", "y")),
+        Column("a", "date", fill=19000.5),
+        Column("a", "date", fill=19000.0, style=Style(format="%d.%m.%Y")),
+        Column("a", "truth value", fill=1.0),
+    ],
+)
+def test_the_cells_of_an_example_can_be_read(column):
+    read = column.encoded(pandas.Series(list(cells(column)), name="a"), "row {}".format)
+    if column.type != "category":
+        assert [column.fill if column.style == PLAIN_STYLE or column.type != "date" else 19000.0] * 2 == list(read[0])
+    else:
+        assert [list(level) for level in read] == [[1, 0], [0, 1]]
