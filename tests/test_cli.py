@@ -89,7 +89,8 @@ COMMANDS = [["--help"], ["--version"], ["plugins"], ["plugins", "optimizer"], ["
 for command in COMMANDS:
     with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
         code = main(command)
-    heavy = {m.split(".")[0] for m in sys.modules} & {"torch", "lightning", "mlflow", "sklearn", "pandas", "torchmetrics"}
+    large = {"torch", "lightning", "mlflow", "sklearn", "pandas", "torchmetrics", "plotly", "jinja2"}
+    heavy = {m.split(".")[0] for m in sys.modules} & large
     heavy |= {m for m in sys.modules if m.startswith("autoopt.plugins.") and m.count(".") > 2}
     print(code, *sorted(heavy), command)
 """
