@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
@@ -25,8 +26,8 @@ class File:
 
 
 def read_folders(order: Order) -> list[str]:
-    """The folders of the store that an order reads: the trial's own, that of the weights it starts from, and an exported one."""
-    others = [f"trials/{key}" for key in [getattr(order, "weights", None)] if key]
+    """The folders of the store that an order reads: the trial's own, those of the trials that it goes on from, and an exported one."""
+    others = [f"trials/{key}" for key in (getattr(order, "weights", None), getattr(order, "continues", None)) if key]
     return [*dict.fromkeys([*written_folders(order), *others])]
 
 
@@ -45,9 +46,11 @@ def present(root: Path, folders: Iterable[str]) -> dict[str, tuple[int, int]]:
     found: dict[str, tuple[int, int]] = {}
     for folder in folders:
         for path in (root / folder).rglob("*"):
-            if not path.name.startswith(".") and path.is_file():
-                status = path.stat()
-                found[path.relative_to(root).as_posix()] = status.st_mtime_ns, status.st_size
+            name = path.relative_to(root)
+            with suppress(FileNotFoundError):  # it vanishes meanwhile
+                if not any(part.startswith(".") for part in name.parts) and path.is_file():
+                    status = path.stat()
+                    found[name.as_posix()] = status.st_mtime_ns, status.st_size
     return dict(sorted(found.items(), key=lambda item: item[1][0]))
 
 
@@ -64,6 +67,8 @@ def unpack(files: Iterable[File], root: Path) -> None:
         path = root / file.path
         if file.data is None:
             path.unlink(missing_ok=True)
+            with suppress(OSError):  # there is more in it
+                path.parent.rmdir()
             continue
         path.parent.mkdir(parents=True, exist_ok=True)
         if file.more:

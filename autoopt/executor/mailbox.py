@@ -92,6 +92,7 @@ class Pulse:
 def serve(box: Path, order: dict[str, Any]) -> None:
     """Carry out what comes, until the supervisor says so, is silent for too long, or has given up the box."""
     inbox, outbox, pulse, supervisor = Box(box / "in"), Box(box / "out"), Pulse(box / "beat"), Pulse(box.parent / "beat")
+    signal.signal(signal.SIGUSR2, signal.SIG_IGN)  # a queue signals every process of a job, and the trials' template has to go on
     worker = Worker(**order)
     leaving: list[int] = []
 

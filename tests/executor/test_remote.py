@@ -286,6 +286,8 @@ def test_changes_are_carried_until_both_sides_are_alike(tmp_path):
     (trial / "log.txt").write_text("one\n")
     (trial / "checkpoints" / "1" / "state").write_bytes(b"1" * 1000)
     (trial / ".partial").write_bytes(b"x")
+    (trial / "checkpoints" / ".2").mkdir()
+    (trial / "checkpoints" / ".2" / "state").write_bytes(b"x")
     unpack(changes.take(), here)
     assert changes.take() == []
     (trial / "log.txt").write_text("one\ntwo\n")
@@ -295,6 +297,7 @@ def test_changes_are_carried_until_both_sides_are_alike(tmp_path):
     files = changes.take()
     assert log in files and File("trials/0/checkpoints/1/state", None) in files
     unpack(files, here)
+    assert not (here / "trials/0/checkpoints/1").exists()
     assert present(here, ["trials/0"]).keys() == {"trials/0/log.txt", "trials/0/model"}
     assert (here / "trials/0/log.txt").read_text() == "one\ntwo\n"
     assert packed(here, ["trials/0"]) == [File("trials/0/model", b"2")]

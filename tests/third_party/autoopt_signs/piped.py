@@ -18,13 +18,13 @@ from autoopt.orders import Problem
 from autoopt.store import Store
 
 
-def piped(setup: dict[str, Any], store: Store, limits: Limits, *, command: str = "", python: str = sys.executable) -> Executor:
+def piped(setup: dict[str, Any], store: Store, limits: Limits, *, command: str = "", python: str | None = None) -> Executor:
     """Workers behind a command that passes standard input and output on, such as `ssh host`; without one they are on this machine.
 
     Source: the authors of autoopt-signs, 2026.
     """
     order = {"setup": sent(setup), "trial_time": limits.trial_time, "cpus_per_trial": limits.cpus_per_trial}
-    return Piped(store, limits.workers or 1, [*shlex.split(command), python, "-m", "autoopt_signs.piped"], order)
+    return Piped(store, limits.workers or 1, [*shlex.split(command), python or sys.executable, "-m", "autoopt_signs.piped"], order)
 
 
 class Piped(Remote):
