@@ -8,11 +8,11 @@ from pathlib import Path, PurePosixPath
 
 from autoopt.orders import Order
 
-LOG = "log.txt"
+LOG_NAME = "log.txt"
 
 
 @dataclass(frozen=True)
-class File:
+class TrialFile:
     """A file, by its path below the store's root.
 
     Args:
@@ -36,9 +36,9 @@ def written_folders(order: Order) -> list[str]:
     return [f"trials/{order.key}", *(name for name in [getattr(order, "folder", None)] if name)]
 
 
-def packed(root: Path, folders: Iterable[str]) -> list[File]:
+def read_files(root: Path, folders: Iterable[str]) -> list[TrialFile]:
     """The files of folders, without logs and without what is still being written, in the order in which they were written."""
-    return [File(name, (root / name).read_bytes()) for name in present(root, folders) if PurePosixPath(name).name != LOG]
+    return [TrialFile(name, (root / name).read_bytes()) for name in present(root, folders) if PurePosixPath(name).name != LOG_NAME]
 
 
 def present(root: Path, folders: Iterable[str]) -> dict[str, tuple[int, int]]:
@@ -54,7 +54,7 @@ def present(root: Path, folders: Iterable[str]) -> dict[str, tuple[int, int]]:
     return dict(sorted(found.items(), key=lambda item: item[1][0]))
 
 
-def unpack(files: Iterable[File], root: Path) -> None:
+def write_files(files: Iterable[TrialFile], root: Path) -> None:
     """Write files where they belong; each is there whole or not at all, except a log.
 
     Raises:
@@ -81,7 +81,7 @@ def unpack(files: Iterable[File], root: Path) -> None:
 
 
 @dataclass
-class Changes:
+class FolderChanges:
     """What has changed in folders since it was last asked.
 
     Args:
@@ -95,7 +95,7 @@ class Changes:
     def __post_init__(self) -> None:
         self.known = present(self.root, self.folders)
 
-    def take(self) -> list[File]:
+    def take(self) -> list[TrialFile]:
         """The files that are new, changed or deleted; a file that vanishes meanwhile comes the next time."""
         now, files = present(self.root, self.folders), []
         for name, state in now.items():
@@ -105,14 +105,14 @@ class Changes:
         gone = [name for name in self.known if name not in now]
         for name in gone:
             del self.known[name]
-        return [*files, *(File(name, None) for name in gone)]
+        return [*files, *(TrialFile(name, None) for name in gone)]
 
-    def _read(self, name: str) -> File | None:
-        log = PurePosixPath(name).name == LOG
+    def _read(self, name: str) -> TrialFile | None:
+        log = PurePosixPath(name).name == LOG_NAME
         try:
             with (self.root / name).open("rb") as file:
                 start = file.seek(self.known.get(name, (0, 0))[1] if log else 0)
                 size = os.fstat(file.fileno()).st_size
-                return File(name, file.read(size - start), more=log)
+                return TrialFile(name, file.read(size - start), more=log)
         except FileNotFoundError:
             return None

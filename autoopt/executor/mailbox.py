@@ -13,14 +13,13 @@ import time
 from pathlib import Path
 from typing import Any
 
-from autoopt.executor.files import File
-from autoopt.executor.worker import Message, Worker
+from autoopt.executor.files import TrialFile
+from autoopt.executor.worker import LINGER, Message, Worker
 
 BEAT = 5.0
 """Seconds between two signs of life."""
 LEASE = 120.0
 """Seconds without a sign of life after which the other side is given up."""
-LINGER = 0.2
 FOREIGN = ("SLURM_", "SLURMD_", "SRUN_", "PMI", "OMPI_", "SUBMITIT_")
 """The variables of a queue: Lightning would take a trial for a task of the job's own distributed training."""
 
@@ -55,7 +54,7 @@ class Box:
             try:
                 read = json.loads((path / "message.json").read_text())
                 files = [
-                    File(file["path"], (path / str(number)).read_bytes() if file["there"] else None, file["more"])
+                    TrialFile(file["path"], (path / str(number)).read_bytes() if file["there"] else None, file["more"])
                     for number, file in enumerate(read["files"])
                 ]
             except (FileNotFoundError, ValueError):

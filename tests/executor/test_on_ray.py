@@ -23,7 +23,7 @@ from ray.exceptions import ActorDiedError, NodeDiedError, OutOfMemoryError, RayA
 from autoopt.config import compose  # noqa: E402
 from autoopt.errors import BadInput  # noqa: E402
 from autoopt.executor import on_ray  # noqa: E402
-from autoopt.executor.on_ray import OnRay, fits, problem_of  # noqa: E402
+from autoopt.executor.on_ray import OnRay, places_on, problem_of  # noqa: E402
 from autoopt.executor.resources import Limits  # noqa: E402
 from autoopt.live import import_path  # noqa: E402
 from autoopt.points import plug  # noqa: E402
@@ -153,7 +153,7 @@ def test_what_cannot_be_used_is_told_in_one_line(tmp_path, monkeypatch):
         assert "\n" not in str(caught.value)
     monkeypatch.delenv("RAY_ADDRESS")
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(on_ray, "PATIENCE", 3.0)
+    monkeypatch.setattr(on_ray, "PLACE_TIME", 3.0)
     with clustered(0) as (cluster, _):
         executor = OnRay(setup, Store(tmp_path), Limits(workers=1, processors=2), cluster.address, {"spot": 1})
         with pytest.raises(
@@ -194,8 +194,8 @@ def test_each_end_of_a_worker_is_a_reason():
 
 
 def test_how_many_trials_a_node_has_room_for():
-    assert fits({"CPU": 8.0, "GPU": 2.0, "memory": 1.0}, {"CPU": 2, "GPU": 0.5}) == 4
-    assert fits({"CPU": 8.0}, {"CPU": 1, "spot": 1}) == 0
+    assert places_on({"CPU": 8.0, "GPU": 2.0, "memory": 1.0}, {"CPU": 2, "GPU": 0.5}) == 4
+    assert places_on({"CPU": 8.0}, {"CPU": 1, "spot": 1}) == 0
 
 
 def test_an_object_of_this_process_cannot_be_sent(tmp_path):

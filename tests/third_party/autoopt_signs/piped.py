@@ -10,7 +10,7 @@ from contextlib import suppress
 from typing import Any
 
 from autoopt.executor import Executor
-from autoopt.executor.files import File
+from autoopt.executor.files import TrialFile
 from autoopt.executor.remote import Gone, Link, Remote, sent
 from autoopt.executor.resources import Limits
 from autoopt.executor.worker import Message, Worker
@@ -88,7 +88,7 @@ def encoded(message: Message) -> str:
 
 def decoded(line: bytes) -> Message:
     content, files = json.loads(line)
-    return Message(content, [File(path, None if data is None else b64decode(data), more) for path, data, more in files])
+    return Message(content, [TrialFile(path, None if data is None else b64decode(data), more) for path, data, more in files])
 
 
 def main() -> None:
