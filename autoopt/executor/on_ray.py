@@ -126,6 +126,8 @@ class OnRay(Remote):
             else:
                 excludes = [*EXCLUDED, str(self.store.root.parent.relative_to(os.getcwd()))] if self._inside() else EXCLUDED
                 ray.init(reachable(address), runtime_env={"working_dir": os.getcwd(), "excludes": excludes}, **settings)
+        except ImportError as error:
+            raise BadInput(f"executor.ray.address={address}: {error}; pip install 'ray[client]' brings what ray:// needs") from error
         except (ConnectionError, RuntimeError, ValueError, OSError, RayError) as error:
             ray.shutdown()
             raise BadInput(f"executor.ray.address={address or 'null'}: {' '.join(str(error).split())}"[:600]) from error

@@ -185,6 +185,16 @@ def test_a_cluster_without_tokens_is_warned_of_and_a_new_node_is_used(tmp_path, 
             executor.close()
 
 
+def test_a_client_that_is_not_installed_is_named(tmp_path, monkeypatch):
+    def init(*_, **__):
+        raise ModuleNotFoundError("No module named 'grpc'")
+
+    monkeypatch.setattr(on_ray.ray, "init", init)
+    monkeypatch.setattr(on_ray, "reachable", lambda address: address)
+    with pytest.raises(BadInput, match=r"executor\.ray\.address=ray://h:1: No module named 'grpc'; pip install 'ray\[client\]'"):
+        OnRay({"tree": {}}, Store(tmp_path), Limits(), "ray://h:1", {})
+
+
 def test_each_end_of_a_worker_is_a_reason():
     assert problem_of(OutOfMemoryError("x")).reason == "lost" and "memory" in problem_of(OutOfMemoryError("x")).detail
     assert problem_of(TaskCancelledError()).reason == "user"
