@@ -38,11 +38,17 @@ def test_it_is_listed_under_its_distribution(python: Path, tmp_path: Path) -> No
     rows = json.loads(autoopt(python, tmp_path, "plugins", "--json"))
     owners = {(row["slot"], row["name"]): row["from"] for row in rows}
     assert owners["optimizer", "sign_momentum"].startswith("autoopt-signs ")
-    assert {slot for (slot, _), owner in owners.items() if owner.startswith("autoopt-signs ")} == {"optimizer", "augmentation", "strategy"}
+    slots = {slot for (slot, _), owner in owners.items() if owner.startswith("autoopt-signs ")}
+    assert slots == {
+        "optimizer",
+        "augmentation",
+        "strategy",
+        "executor",
+    }
 
 
 def test_it_passes_the_contract(python: Path, tmp_path: Path) -> None:
-    assert "3 checked, 0 failed, 0 skipped" in autoopt(python, tmp_path, "plugins", "check", "autoopt-signs")
+    assert "4 checked, 0 failed, 0 skipped" in autoopt(python, tmp_path, "plugins", "check", "autoopt-signs")
 
 
 def test_it_is_searched(python: Path, tmp_path: Path) -> None:

@@ -2,16 +2,17 @@
 
 import os
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 from autoopt.orders import Order
 
-LOG = "log.txt"
+LOG_NAME = "log.txt"
 
 
 @dataclass(frozen=True)
-class File:
+class TrialFile:
     """A file, by its path below the store's root.
 
     Args:
@@ -25,8 +26,8 @@ class File:
 
 
 def read_folders(order: Order) -> list[str]:
-    """The folders of the store that an order reads: the trial's own, that of the weights it starts from, and an exported one."""
-    others = [f"trials/{key}" for key in [getattr(order, "weights", None)] if key]
+    """The folders of the store that an order reads: the trial's own, those of the trials that it goes on from, and an exported one."""
+    others = [f"trials/{key}" for key in (getattr(order, "weights", None), getattr(order, "continues", None)) if key]
     return [*dict.fromkeys([*written_folders(order), *others])]
 
 
@@ -35,9 +36,9 @@ def written_folders(order: Order) -> list[str]:
     return [f"trials/{order.key}", *(name for name in [getattr(order, "folder", None)] if name)]
 
 
-def packed(root: Path, folders: Iterable[str]) -> list[File]:
+def read_files(root: Path, folders: Iterable[str]) -> list[TrialFile]:
     """The files of folders, without logs and without what is still being written, in the order in which they were written."""
-    return [File(name, (root / name).read_bytes()) for name in present(root, folders) if PurePosixPath(name).name != LOG]
+    return [TrialFile(name, (root / name).read_bytes()) for name in present(root, folders) if PurePosixPath(name).name != LOG_NAME]
 
 
 def present(root: Path, folders: Iterable[str]) -> dict[str, tuple[int, int]]:
@@ -45,13 +46,15 @@ def present(root: Path, folders: Iterable[str]) -> dict[str, tuple[int, int]]:
     found: dict[str, tuple[int, int]] = {}
     for folder in folders:
         for path in (root / folder).rglob("*"):
-            if not path.name.startswith(".") and path.is_file():
-                status = path.stat()
-                found[path.relative_to(root).as_posix()] = status.st_mtime_ns, status.st_size
+            name = path.relative_to(root)
+            with suppress(FileNotFoundError):  # it vanishes meanwhile
+                if not any(part.startswith(".") for part in name.parts) and path.is_file():
+                    status = path.stat()
+                    found[name.as_posix()] = status.st_mtime_ns, status.st_size
     return dict(sorted(found.items(), key=lambda item: item[1][0]))
 
 
-def unpack(files: Iterable[File], root: Path) -> None:
+def write_files(files: Iterable[TrialFile], root: Path) -> None:
     """Write files where they belong; each is there whole or not at all, except a log.
 
     Raises:
@@ -64,6 +67,8 @@ def unpack(files: Iterable[File], root: Path) -> None:
         path = root / file.path
         if file.data is None:
             path.unlink(missing_ok=True)
+            with suppress(OSError):  # there is more in it
+                path.parent.rmdir()
             continue
         path.parent.mkdir(parents=True, exist_ok=True)
         if file.more:
@@ -76,7 +81,7 @@ def unpack(files: Iterable[File], root: Path) -> None:
 
 
 @dataclass
-class Changes:
+class FolderChanges:
     """What has changed in folders since it was last asked.
 
     Args:
@@ -90,7 +95,7 @@ class Changes:
     def __post_init__(self) -> None:
         self.known = present(self.root, self.folders)
 
-    def take(self) -> list[File]:
+    def take(self) -> list[TrialFile]:
         """The files that are new, changed or deleted; a file that vanishes meanwhile comes the next time."""
         now, files = present(self.root, self.folders), []
         for name, state in now.items():
@@ -100,14 +105,14 @@ class Changes:
         gone = [name for name in self.known if name not in now]
         for name in gone:
             del self.known[name]
-        return [*files, *(File(name, None) for name in gone)]
+        return [*files, *(TrialFile(name, None) for name in gone)]
 
-    def _read(self, name: str) -> File | None:
-        log = PurePosixPath(name).name == LOG
+    def _read(self, name: str) -> TrialFile | None:
+        log = PurePosixPath(name).name == LOG_NAME
         try:
             with (self.root / name).open("rb") as file:
                 start = file.seek(self.known.get(name, (0, 0))[1] if log else 0)
                 size = os.fstat(file.fileno()).st_size
-                return File(name, file.read(size - start), more=log)
+                return TrialFile(name, file.read(size - start), more=log)
         except FileNotFoundError:
             return None

@@ -13,14 +13,13 @@ import time
 from pathlib import Path
 from typing import Any
 
-from autoopt.executor.files import File
-from autoopt.executor.worker import Message, Worker
+from autoopt.executor.files import TrialFile
+from autoopt.executor.worker import LINGER, Message, Worker
 
 BEAT = 5.0
 """Seconds between two signs of life."""
 LEASE = 120.0
 """Seconds without a sign of life after which the other side is given up."""
-LINGER = 0.2
 FOREIGN = ("SLURM_", "SLURMD_", "SRUN_", "PMI", "OMPI_", "SUBMITIT_")
 """The variables of a queue: Lightning would take a trial for a task of the job's own distributed training."""
 
@@ -55,7 +54,7 @@ class Box:
             try:
                 read = json.loads((path / "message.json").read_text())
                 files = [
-                    File(file["path"], (path / str(number)).read_bytes() if file["there"] else None, file["more"])
+                    TrialFile(file["path"], (path / str(number)).read_bytes() if file["there"] else None, file["more"])
                     for number, file in enumerate(read["files"])
                 ]
             except (FileNotFoundError, ValueError):
@@ -92,6 +91,7 @@ class Pulse:
 def serve(box: Path, order: dict[str, Any]) -> None:
     """Carry out what comes, until the supervisor says so, is silent for too long, or has given up the box."""
     inbox, outbox, pulse, supervisor = Box(box / "in"), Box(box / "out"), Pulse(box / "beat"), Pulse(box.parent / "beat")
+    signal.signal(signal.SIGUSR2, signal.SIG_IGN)  # a queue signals every process of a job, and the trials' template has to go on
     worker = Worker(**order)
     leaving: list[int] = []
 

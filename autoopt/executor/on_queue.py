@@ -17,17 +17,15 @@ from submitit.local.debug import DebugJob
 
 from autoopt.errors import BadInput
 from autoopt.executor.mailbox import BEAT, LEASE, Box, Pulse
-from autoopt.executor.remote import Gone, Link, Remote
+from autoopt.executor.remote import FAREWELL, Gone, Link, Remote
 from autoopt.executor.resources import Limits
-from autoopt.executor.worker import GRACE, Message
+from autoopt.executor.worker import NOTICE, Message
 from autoopt.orders import Problem
 from autoopt.store import Store
 
-POLL = 0.1
+BOX_POLL = 0.1
 """Seconds between two looks into the boxes."""
-FAREWELL = 5.0
-"""Seconds for workers to end by themselves."""
-STATES = {"PREEMPTED": "preempted", "TIMEOUT": "preempted", "OUT_OF_MEMORY": "oom_host", "CANCELLED": "user"}
+JOB_STATES = {"PREEMPTED": "preempted", "TIMEOUT": "preempted", "OUT_OF_MEMORY": "oom_host", "CANCELLED": "user"}
 """The reasons for states of a job; a job's memory is its trial's alone."""
 
 
@@ -43,7 +41,7 @@ class WorkerJob:
 
     def checkpoint(self) -> DelayedSubmission:
         self.process.send_signal(SIGUSR2)
-        self.process.wait(2 * GRACE)
+        self.process.wait(2 * NOTICE)
         return DelayedSubmission(WorkerJob(self.command))
 
 
@@ -72,7 +70,7 @@ class QueueLink(Link):
             if self.ended():
                 told = self._from.take()  # what it had sent before its end
                 if not told:
-                    raise Gone(Problem(STATES.get(state := self.job.state, "lost"), f"its job {self.job.job_id} has ended: {state}"))
+                    raise Gone(Problem(JOB_STATES.get(state := self.job.state, "lost"), f"its job {self.job.job_id} has ended: {state}"))
         return told
 
     def ended(self) -> bool:
@@ -145,7 +143,7 @@ class OnQueue(Remote):
         self._pulse.beat()
         deadline = time.monotonic() + timeout
         while time.monotonic() < deadline and not any(map(has_post, links)):
-            time.sleep(min(POLL, timeout))
+            time.sleep(min(BOX_POLL, timeout))
 
     def disconnect(self) -> None:
         """Let all workers end by themselves, and cancel the jobs that do not, or still wait in the queue."""
@@ -153,7 +151,7 @@ class OnQueue(Remote):
         shutil.rmtree(self._folder, ignore_errors=True)
         for link in self._links:
             while not link.ended() and link.warm and time.monotonic() < deadline:
-                time.sleep(POLL)
+                time.sleep(BOX_POLL)
             if not link.ended():
                 link.job.cancel(check=False)
 

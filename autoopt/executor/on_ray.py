@@ -15,20 +15,16 @@ from ray._raylet import AuthenticationTokenLoader, Config  # type: ignore[attr-d
 from ray.exceptions import OutOfMemoryError, RayActorError, RayError, TaskCancelledError
 
 from autoopt.errors import BadInput
-from autoopt.executor.remote import Gone, Link, Remote
+from autoopt.executor.remote import FAREWELL, Gone, Link, Remote
 from autoopt.executor.resources import Limits, Machine
-from autoopt.executor.worker import Message, Worker
+from autoopt.executor.worker import LINGER, Message, Worker
 from autoopt.orders import Problem
 from autoopt.store import Store
 
-PATIENCE = 30.0
+PLACE_TIME = 30.0
 """Seconds for the first worker to find a place."""
-LINGER = 0.2
-"""Seconds for which a worker gathers reports that nobody waits for."""
 LOOK = 1.0
 """Seconds between two looks at the size of the cluster."""
-FAREWELL = 3.0
-"""Seconds for a worker to clean up behind itself."""
 EXCLUDED = [
     *(".git", ".venv", "venv", "__pycache__", "mlruns", "mlflow.db*"),
     *(".env*", ".netrc", ".ssh", ".aws", ".kaggle", "*.pem", "*.key", "*credential*", "*secret*", "*token*"),
@@ -129,7 +125,9 @@ class OnRay(Remote):
                 start_cluster(self._limits, self._resources, settings)
             else:
                 excludes = [*EXCLUDED, str(self.store.root.parent.relative_to(os.getcwd()))] if self._inside() else EXCLUDED
-                ray.init(answers(address), runtime_env={"working_dir": os.getcwd(), "excludes": excludes}, **settings)
+                ray.init(reachable(address), runtime_env={"working_dir": os.getcwd(), "excludes": excludes}, **settings)
+        except ImportError as error:
+            raise BadInput(f"executor.ray.address={address}: {error}; pip install 'ray[client]' brings what ray:// needs") from error
         except (ConnectionError, RuntimeError, ValueError, OSError, RayError) as error:
             ray.shutdown()
             raise BadInput(f"executor.ray.address={address or 'null'}: {' '.join(str(error).split())}"[:600]) from error
@@ -153,7 +151,7 @@ class OnRay(Remote):
             return self._limits.workers
         if time.monotonic() - self._looked > LOOK:
             self._looked = time.monotonic()
-            self._room = sum(fits(node["Resources"], self._asked) for node in ray.nodes() if node["Alive"])
+            self._room = sum(places_on(node["Resources"], self._asked) for node in ray.nodes() if node["Alive"])
         return max(1, self._room)
 
     def hire(self) -> Link:
@@ -167,7 +165,7 @@ class OnRay(Remote):
             time.sleep(min(timeout, LINGER))
 
     def check(self) -> None:
-        if self._facts is not None or self._had_room or self.now() - self._began < PATIENCE:
+        if self._facts is not None or self._had_room or self.now() - self._began < PLACE_TIME:
             return
         ready = [hand.link.actor.__ray_ready__.remote() for hand in self._hands if isinstance(hand.link, RayLink)]
         if ray.wait(ready, timeout=1.0)[0]:
@@ -176,14 +174,14 @@ class OnRay(Remote):
         free, there = ray.available_resources(), ray.cluster_resources()
         asked = ", ".join(f"{need:g} {name}" for name, need in self._asked.items())
         has = ", ".join(f"{free.get(name, 0):g} of {there.get(name, 0):g} {name}" for name in self._asked)
-        raise BadInput(f"executor=ray: no place for a trial after {PATIENCE:g} s: it needs {asked}; free in the cluster: {has}")
+        raise BadInput(f"executor=ray: no place for a trial after {PLACE_TIME:g} s: it needs {asked}; free in the cluster: {has}")
 
     def disconnect(self) -> None:
         if self._connected:
             ray.shutdown()
 
 
-def fits(there: Mapping[str, float], asked: Mapping[str, float]) -> int:
+def places_on(there: Mapping[str, float], asked: Mapping[str, float]) -> int:
     """How many trials a node has room for."""
     return min(int(there.get(name, 0) / need + 1e-9) for name, need in asked.items())
 
@@ -210,7 +208,7 @@ def read_authentication() -> None:
     AuthenticationTokenLoader.instance().reset_cache()
 
 
-def answers(address: str) -> str:
+def reachable(address: str) -> str:
     """The address of a cluster, at which something listens.
 
     Raises:

@@ -13,7 +13,7 @@ from autoopt.config import is_live
 from autoopt.domain import Unavailable
 from autoopt.errors import BadInput
 from autoopt.executor import Event, Executor, TemplateError
-from autoopt.executor.files import packed, read_folders, unpack
+from autoopt.executor.files import read_files, read_folders, write_files
 from autoopt.executor.worker import Message
 from autoopt.orders import REASONS, Json, Order, Problem
 from autoopt.store import Store
@@ -22,6 +22,9 @@ LIVES = 3
 """How often a trial is handed to a worker that is gone before the trial has begun."""
 BREAKS, LATER_BREAKS = 3, 8
 """How many workers in a row may be gone before they are warm: as long as none has been, and afterwards, with ever longer pauses."""
+
+FAREWELL = 5.0
+"""Seconds for workers to end by themselves."""
 
 
 class Gone(Exception):
@@ -212,7 +215,7 @@ class Remote(Executor):
 
     def _give(self, hand: Hand, trial: Assignment) -> None:
         try:
-            files = packed(self.store.root, read_folders(trial.order))
+            files = read_files(self.store.root, read_folders(trial.order))
         except OSError as error:
             hand.trial = None
             self._news.append(trial.end(Problem("disk", f"its files cannot be read: {error}")))
@@ -222,7 +225,7 @@ class Remote(Executor):
     def _take(self, hand: Hand, message: Message) -> None:
         trial = hand.trial
         try:
-            unpack(message.files, self.store.root)
+            write_files(message.files, self.store.root)
         except (OSError, ValueError) as error:
             if trial:
                 trial.problem = Problem("disk", f"its files cannot be written: {error}")

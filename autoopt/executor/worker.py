@@ -16,15 +16,15 @@ from typing import Any
 
 from autoopt.errors import BadInput, NotConcluded
 from autoopt.executor import Event, TemplateError
-from autoopt.executor.files import Changes, File, read_folders, unpack, written_folders
+from autoopt.executor.files import FolderChanges, TrialFile, read_folders, write_files, written_folders
 from autoopt.executor.local import Local
 from autoopt.orders import Json, Order, from_json
 from autoopt.store import Store
 
-GRACE = 30.0
+NOTICE = 30.0
 """Seconds for a trial to write its checkpoint when the machine is taken away."""
-LOOK = 0.5
-"""Seconds between two looks whether it has ended."""
+LINGER = 0.2
+"""Seconds for which reports that nobody waits for are gathered."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Message:
     """What a supervisor and a worker tell each other: JSON, and the files that belong to it."""
 
     content: Json
-    files: list[File] = field(default_factory=list)
+    files: list[TrialFile] = field(default_factory=list)
 
 
 class Worker:
@@ -55,7 +55,7 @@ class Worker:
         self.local = Local(setup, self.store, workers=1, trial_time=trial_time, cpus_per_trial=cpus_per_trial)
         self.number = self.pid = 0
         self.order: Order | None = None
-        self.changes = Changes(self.store.root, [])
+        self.changes = FolderChanges(self.store.root, [])
         self.warm = False
 
     def exchange(self, told: Sequence[Message], timeout: float) -> list[Message]:
@@ -69,12 +69,14 @@ class Worker:
         except (TemplateError, NotConcluded) as error:
             log = self.store.root / "template.log"
             detail = str(error).replace(f" (log: {log})", "")
-            return [Message({"kind": "broken", "detail": detail}, [File(log.name, log.read_bytes(), more=True)] if log.exists() else [])]
+            return [
+                Message({"kind": "broken", "detail": detail}, [TrialFile(log.name, log.read_bytes(), more=True)] if log.exists() else [])
+            ]
 
     def preempt(self) -> list[Message]:
         """End the trial because the machine is taken away, and return its last messages; it has time for a checkpoint."""
         told: list[Message] = []
-        deadline = time.monotonic() + GRACE
+        deadline = time.monotonic() + NOTICE
         if self.pid:
             with suppress(ProcessLookupError):
                 os.kill(self.pid, signal.SIGTERM)
@@ -83,7 +85,7 @@ class Worker:
         while self.order is not None:
             if time.monotonic() > deadline:
                 self.local.kill(self.number, "preempted")
-            told += self._news(LOOK)
+            told += self._news(LINGER)
         return told
 
     def close(self) -> None:
@@ -96,8 +98,8 @@ class Worker:
                 self.number, self.order, self.pid = number, from_json(order), 0
                 for folder in ("trials", *read_folders(self.order)):
                     shutil.rmtree(self.store.root / folder, ignore_errors=True)
-                unpack(message.files, self.store.root)
-                self.changes = Changes(self.store.root, written_folders(self.order))
+                write_files(message.files, self.store.root)
+                self.changes = FolderChanges(self.store.root, written_folders(self.order))
                 self.local.submit(number, self.order)
             case {"do": "reply", "number": number, "stop": stop}:
                 self.local.reply(number, stop)

@@ -45,7 +45,7 @@ ROWS = [
     ("data=all", "No data named 'all'. Known: breast_cancer, csv, "),
     ("model=cn", "No model named 'cn'. Did you mean 'cnn'? Known: cnn, images, linear, mlp, "),
     ("study=quik", "No study named 'quik'. Did you mean 'quick'? Known: default, quick, thorough."),
-    ("executor=ray", "No executor named 'ray'. Known: local."),
+    ("executor=rey", "No executor named 'rey'. Did you mean 'ray'? Known: local, ray, submitit."),
     ("study=quick,thorough", "study=quick,thorough: expected one of default, quick, thorough"),
     ("optimizer=interval(0,1)", "optimizer=interval(0,1): expected names, such as optimizer=a,b"),
     ("optimizer=own_parts:adamw,adamw", "optimizer=own_parts:adamw,adamw: two of these have the same name in the config"),

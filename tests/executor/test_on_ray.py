@@ -23,7 +23,7 @@ from ray.exceptions import ActorDiedError, NodeDiedError, OutOfMemoryError, RayA
 from autoopt.config import compose  # noqa: E402
 from autoopt.errors import BadInput  # noqa: E402
 from autoopt.executor import on_ray  # noqa: E402
-from autoopt.executor.on_ray import OnRay, fits, problem_of  # noqa: E402
+from autoopt.executor.on_ray import OnRay, places_on, problem_of  # noqa: E402
 from autoopt.executor.resources import Limits  # noqa: E402
 from autoopt.live import import_path  # noqa: E402
 from autoopt.points import plug  # noqa: E402
@@ -85,7 +85,7 @@ def scores(folder, name):
 @pytest.fixture(scope="module")
 def expected(tmp_path_factory):
     folder = tmp_path_factory.mktemp("local")
-    assert search(folder, "name=local", "executor=local").wait(280) == 0, said(folder)
+    assert search(folder, "name=local", "executor=local").wait(600) == 0, said(folder)
     return scores(folder, "local")
 
 
@@ -95,7 +95,7 @@ def workers_of():
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1800)
 def test_nodes_and_workers_are_killed_and_nothing_is_lost_or_counts_twice(tmp_path, expected):
     draw, kills = random.Random(0), 0
     with clustered(2) as (cluster, nodes):
@@ -116,14 +116,14 @@ def test_nodes_and_workers_are_killed_and_nothing_is_lost_or_counts_twice(tmp_pa
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1800)
 def test_a_supervisor_that_is_killed_comes_back_and_nothing_runs_twice(tmp_path, expected):
     draw, kills = random.Random(1), 0
     with clustered(1) as (cluster, _):
         while True:
             study = search(tmp_path, "name=ray", "executor=ray", f"executor.ray.address={cluster.address}")
             try:
-                study.wait(draw.uniform(8, 25) if kills < KILLS else 280)
+                study.wait(draw.uniform(8, 25) if kills < KILLS else 600)
                 break
             except subprocess.TimeoutExpired:
                 assert kills < KILLS, said(tmp_path)
@@ -153,7 +153,7 @@ def test_what_cannot_be_used_is_told_in_one_line(tmp_path, monkeypatch):
         assert "\n" not in str(caught.value)
     monkeypatch.delenv("RAY_ADDRESS")
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(on_ray, "PATIENCE", 3.0)
+    monkeypatch.setattr(on_ray, "PLACE_TIME", 3.0)
     with clustered(0) as (cluster, _):
         executor = OnRay(setup, Store(tmp_path), Limits(workers=1, processors=2), cluster.address, {"spot": 1})
         with pytest.raises(
@@ -185,6 +185,16 @@ def test_a_cluster_without_tokens_is_warned_of_and_a_new_node_is_used(tmp_path, 
             executor.close()
 
 
+def test_a_client_that_is_not_installed_is_named(tmp_path, monkeypatch):
+    def init(*_, **__):
+        raise ModuleNotFoundError("No module named 'grpc'")
+
+    monkeypatch.setattr(on_ray.ray, "init", init)
+    monkeypatch.setattr(on_ray, "reachable", lambda address: address)
+    with pytest.raises(BadInput, match=r"executor\.ray\.address=ray://h:1: No module named 'grpc'; pip install 'ray\[client\]'"):
+        OnRay({"tree": {}}, Store(tmp_path), Limits(), "ray://h:1", {})
+
+
 def test_each_end_of_a_worker_is_a_reason():
     assert problem_of(OutOfMemoryError("x")).reason == "lost" and "memory" in problem_of(OutOfMemoryError("x")).detail
     assert problem_of(TaskCancelledError()).reason == "user"
@@ -194,8 +204,8 @@ def test_each_end_of_a_worker_is_a_reason():
 
 
 def test_how_many_trials_a_node_has_room_for():
-    assert fits({"CPU": 8.0, "GPU": 2.0, "memory": 1.0}, {"CPU": 2, "GPU": 0.5}) == 4
-    assert fits({"CPU": 8.0}, {"CPU": 1, "spot": 1}) == 0
+    assert places_on({"CPU": 8.0, "GPU": 2.0, "memory": 1.0}, {"CPU": 2, "GPU": 0.5}) == 4
+    assert places_on({"CPU": 8.0}, {"CPU": 1, "spot": 1}) == 0
 
 
 def test_an_object_of_this_process_cannot_be_sent(tmp_path):

@@ -8,7 +8,7 @@ import pytest
 from autoopt.config import compose
 from autoopt.errors import BadInput
 from autoopt.executor import TemplateError
-from autoopt.executor.files import Changes, File, packed, present, read_folders, unpack, written_folders
+from autoopt.executor.files import FolderChanges, TrialFile, present, read_files, read_folders, write_files, written_folders
 from autoopt.executor.mailbox import Box, Pulse
 from autoopt.executor.remote import Gone, Link, Remote
 from autoopt.executor.worker import Message, Worker
@@ -261,7 +261,7 @@ def test_a_file_that_lies_outside_or_cannot_be_written_ends_its_trial_alone(tmp_
     stage = Stage(tmp_path / "study", link)
     assert stage.facts
     stage.submit(0, order())
-    link.says = [Message({"kind": "files"}, [File(path, b"x")]), event(0, "finished")]
+    link.says = [Message({"kind": "files"}, [TrialFile(path, b"x")]), event(0, "finished")]
     (end,) = stage.events()
     assert (end.kind, end.data["reason"]) == ("failed", "disk") and "lies outside of the study's folder" in end.data["detail"]
     assert not (tmp_path / "outside").exists()
@@ -282,22 +282,25 @@ def test_changes_are_carried_until_both_sides_are_alike(tmp_path):
     there, here = tmp_path / "there", tmp_path / "here"
     trial = there / "trials" / "0"
     (trial / "checkpoints" / "1").mkdir(parents=True)
-    changes = Changes(there, ["trials/0"])
+    changes = FolderChanges(there, ["trials/0"])
     (trial / "log.txt").write_text("one\n")
     (trial / "checkpoints" / "1" / "state").write_bytes(b"1" * 1000)
     (trial / ".partial").write_bytes(b"x")
-    unpack(changes.take(), here)
+    (trial / "checkpoints" / ".2").mkdir()
+    (trial / "checkpoints" / ".2" / "state").write_bytes(b"x")
+    write_files(changes.take(), here)
     assert changes.take() == []
     (trial / "log.txt").write_text("one\ntwo\n")
     (trial / "checkpoints" / "1" / "state").unlink()
     (trial / "model").write_bytes(b"2")
-    log = File("trials/0/log.txt", b"two\n", more=True)
+    log = TrialFile("trials/0/log.txt", b"two\n", more=True)
     files = changes.take()
-    assert log in files and File("trials/0/checkpoints/1/state", None) in files
-    unpack(files, here)
+    assert log in files and TrialFile("trials/0/checkpoints/1/state", None) in files
+    write_files(files, here)
+    assert not (here / "trials/0/checkpoints/1").exists()
     assert present(here, ["trials/0"]).keys() == {"trials/0/log.txt", "trials/0/model"}
     assert (here / "trials/0/log.txt").read_text() == "one\ntwo\n"
-    assert packed(here, ["trials/0"]) == [File("trials/0/model", b"2")]
+    assert read_files(here, ["trials/0"]) == [TrialFile("trials/0/model", b"2")]
 
 
 # ---------------------------------------------------------------------------------------------------------------------------- mailboxes
@@ -305,7 +308,9 @@ def test_changes_are_carried_until_both_sides_are_alike(tmp_path):
 
 def test_messages_arrive_once_and_in_their_order(tmp_path):
     box, reader = Box(tmp_path / "box"), Box(tmp_path / "box")
-    sent = [Message({"n": n}, [File("a/b", bytes([n])), File("log.txt", b"", more=True), File("c", None)]) for n in range(20)]
+    sent = [
+        Message({"n": n}, [TrialFile("a/b", bytes([n])), TrialFile("log.txt", b"", more=True), TrialFile("c", None)]) for n in range(20)
+    ]
     for message in sent[:15]:
         box.put(message)
     (tmp_path / "box" / ".00000000000000000001").mkdir()  # being written
@@ -319,7 +324,7 @@ def test_messages_arrive_once_and_in_their_order(tmp_path):
 def test_a_message_that_is_not_whole_yet_and_those_after_it_come_later(tmp_path):
     box = Box(tmp_path)
     for n in range(3):
-        box.put(Message({"n": n}, [File("a", b"x")]))
+        box.put(Message({"n": n}, [TrialFile("a", b"x")]))
     second = sorted(tmp_path.iterdir())[1] / "0"
     second.rename(tmp_path / "aside")
     assert [message.content["n"] for message in box.take()] == [0]

@@ -13,7 +13,7 @@ CASES = [(slot, name, each) for slot, name in sorted(catalogue()) for each in ch
 
 @pytest.mark.parametrize(
     ("slot", "name", "each"),
-    CASES,
+    [pytest.param(*case, marks=[pytest.mark.slow] if case[0] == "executor" else []) for case in CASES],
     ids=lambda part: part.replace(" ", "_"),
 )
 def test_contract(slot, name, each):

@@ -20,6 +20,7 @@ POINTS = [
 @pytest.fixture(autouse=True)
 def importable(monkeypatch):
     monkeypatch.syspath_prepend(str(HOME))
+    monkeypatch.setenv("PYTHONPATH", str(HOME))  # of the executor's workers
 
 
 def test_its_metadata_names_slots_and_objects_that_are_there():
@@ -28,13 +29,16 @@ def test_its_metadata_names_slots_and_objects_that_are_there():
         ("optimizer", "sign_momentum"),
         ("augmentation", "pixel_noise"),
         ("strategy", "aging_evolution"),
+        ("executor", "piped"),
     ]
     for slot, name, path in POINTS:
         assert slot in PLUGGABLE
         assert from_source(slot, name, path) == reflect(slot, name, path)
 
 
-@pytest.mark.parametrize(("slot", "name", "path"), POINTS)
+@pytest.mark.parametrize(
+    ("slot", "name", "path"), [pytest.param(*point, marks=[pytest.mark.slow] if point[0] == "executor" else []) for point in POINTS]
+)
 def test_it_keeps_the_contract(slot, name, path):
     assert check(find(slot, path)) == []
 

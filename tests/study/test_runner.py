@@ -59,6 +59,14 @@ def test_the_recipe_of_each_trial_is_a_file(tmp_path):
     assert Space.of(compose([], str(tmp_path / files[1]))).baseline() == RECIPE
 
 
+def test_a_worker_that_comes_meanwhile_is_used(tmp_path):
+    def come(turn):
+        run.executor.workers = 1 if turn < 3 else 4
+
+    run = runner(tmp_path, train(2), 1, on_turn=come)
+    assert len(ran(run, jobs(9))) == 9 and run.executor.most == 4
+
+
 def test_the_screen_is_told_how_many_run(tmp_path):
     run = runner(tmp_path, train(1), 2)
     ran(run, jobs(3))

@@ -1,0 +1,218 @@
+"""Trials as jobs: submitit's local and debug executors, and Slurm as far as submitit sees it."""
+
+import os
+import signal
+import stat
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+submitit = pytest.importorskip("submitit")
+
+from autoopt.config import compose  # noqa: E402
+from autoopt.errors import BadInput  # noqa: E402
+from autoopt.executor import on_queue  # noqa: E402
+from autoopt.executor.on_queue import OnQueue  # noqa: E402
+from autoopt.executor.resources import Limits  # noqa: E402
+from autoopt.orders import Train  # noqa: E402
+from autoopt.plugins.executor import submitit as module  # noqa: E402
+from autoopt.space import Space  # noqa: E402
+from autoopt.store import Store  # noqa: E402
+from autoopt.testing.executor import collect_events  # noqa: E402
+
+NOTHING = ("initializer=keep", "regularizer=none", "augmentation=none", "loss=cross_entropy", "schedule=constant", "optimizer=nesterov")
+OWN = '''
+import os
+
+import lightning.pytorch as L
+import torch
+
+
+class Told(L.Callback):
+    """Prints what a trial sees of the queue."""
+
+    def on_train_start(self, trainer, module):
+        print("SEEN", [name for name in os.environ if name.startswith(("SLURM", "SUBMITIT"))])
+
+
+def told() -> L.Callback:
+    """Mine."""
+    return Told()
+'''
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path, monkeypatch):
+    (tmp_path / "own_told.py").write_text(OWN)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+
+
+@pytest.fixture
+def slurm(tmp_path, monkeypatch):
+    """Slurm's commands on PATH."""
+    home = tmp_path / "slurm"
+    home.mkdir()
+    for name in ("sbatch", "srun", "sacct", "scancel", "scontrol"):
+        link = home / name
+        link.write_text(f"#!{sys.executable}\n" + (Path(__file__).with_name("fake_slurm.py")).read_text())
+        link.chmod(link.stat().st_mode | stat.S_IEXEC)
+    monkeypatch.setenv("PATH", f"{home}{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.setenv("FAKE_SLURM", str(home))
+    return home
+
+
+def tree_of(epochs=3):
+    return compose(
+        ["data=digits", "data.digits.train=200", "model=linear", f"study.epochs={epochs}", *NOTHING, "regularizer=own_told:told"]
+    )
+
+
+def order(tree, key, **more):
+    recipe = Space.of(tree).baseline()
+    return Train(key=key, recipe=recipe, objective="val_accuracy", direction="maximize", **more)
+
+
+def run(executor, tree, count):
+    """The last events of so many trials."""
+    for number in range(count):
+        executor.submit(number, order(tree, str(number), keep=True))
+    return [events[-1] for events in collect_events(executor, set(range(count))).values()]
+
+
+@pytest.mark.parametrize(("cluster", "once"), [("local", False), ("local", True), ("debug", False)])
+def test_trials_run_as_jobs(tmp_path, cluster, once):
+    tree = tree_of()
+    executor = OnQueue({"tree": tree}, Store(tmp_path / "study"), Limits(workers=2), cluster, once, {"timeout_min": 10})
+    try:
+        ends = run(executor, tree, 3)
+    finally:
+        executor.close()
+    assert {end.kind for end in ends} == {"finished"} and len({end.data["metrics"]["val_accuracy"] for end in ends}) == 1
+    assert all(executor.store.has_weights(str(number)) for number in range(3))
+    assert executor._count == (3 if once else 2) or once
+    assert not executor._folder.exists()
+
+
+def test_on_slurm_an_array_of_workers_that_hide_it_from_their_trials(tmp_path, slurm):
+    tree = tree_of()
+    parameters = {"timeout_min": 10, "cpus_per_task": 1, "slurm_partition": "long", "slurm_array_parallelism": 2}
+    executor = OnQueue({"tree": tree}, Store(tmp_path / "study"), Limits(workers=2), None, False, parameters)
+    try:
+        assert {end.kind for end in run(executor, tree, 3)} == {"finished"}
+    finally:
+        executor.close()
+    script = (slurm / "scripts").read_text()
+    assert "--array=0-1%2" in script and "--partition=long" in script and script.count("#!/bin/bash") == 1
+    assert "SEEN []" in executor.store.log("0").read_text()
+    pickled = b"".join(path.read_bytes() for path in (tmp_path / "study" / "jobs").rglob("*submitted.pkl"))
+    assert b"WorkerJob" in pickled and b"digits" not in pickled  # a command; the order is JSON
+
+
+def test_a_job_that_slurm_preempts_ends_its_trial_as_preempted_and_comes_again(tmp_path, slurm):
+    tree = tree_of(10**6)
+    executor = OnQueue({"tree": tree}, Store(tmp_path / "study"), Limits(workers=1), None, False, {"timeout_min": 600})
+    try:
+        executor.submit(0, order(tree, "0"))
+        began = []
+
+        def preempt(event):
+            if not began:
+                began.append(event)
+                executor._links[0].job._interrupt()
+
+        end = collect_events(executor, {0}, on_report=preempt)[0][-1]
+        assert (end.kind, end.data["reason"]) == ("failed", "preempted")
+        tree = tree_of()
+        executor.submit(1, order(tree, "1"))
+        assert collect_events(executor, {1})[1][-1].kind == "finished"
+        assert executor._count == 1  # the same job
+    finally:
+        executor.close()
+
+
+def test_a_job_that_is_cancelled_or_silent_gives_up_its_trial(tmp_path, slurm, monkeypatch):
+    monkeypatch.setattr(on_queue, "BEAT", 0.5)
+    tree = tree_of(10**6)
+    executor = OnQueue({"tree": tree}, Store(tmp_path / "study"), Limits(workers=1), None, False, {"timeout_min": 600})
+    try:
+        for number, end in enumerate(["cancelled", "silent"]):
+            executor.submit(number, order(tree, str(number)))
+            done = []
+
+            def stop(event, end=end, done=done):
+                if not done:
+                    done.append(event)
+                    link = executor._hands[0].link
+                    if end == "cancelled":
+                        link.job.cancel()
+                        link.job.watcher.clear()
+                    else:
+                        monkeypatch.setattr(on_queue, "LEASE", 3.0)
+                        os.kill(int((slurm / f"{link.job.job_id}.pid").read_text()), signal.SIGSTOP)
+                        for worker in workers(tmp_path):
+                            os.kill(worker, signal.SIGSTOP)
+
+            last = collect_events(executor, {number}, on_report=stop)[number][-1]
+            assert last.data["reason"] in (("user", "preempted") if end == "cancelled" else ("lost",)), last
+    finally:
+        for worker in workers(tmp_path):
+            os.kill(worker, signal.SIGCONT)
+        executor.close()
+
+
+def workers(folder):
+    """The worker processes of a study."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            words = path.read_bytes().decode().split("\0")
+        except OSError:
+            continue
+        if "autoopt.executor.mailbox" in words and any(str(folder) in word for word in words):
+            found.append(int(path.parent.name))
+    return found
+
+
+def test_workers_of_a_dead_supervisor_leave_when_the_next_comes(tmp_path):
+    tree = tree_of()
+    store, setup = Store(tmp_path / "study"), {"tree": tree}
+    first = OnQueue(setup, store, Limits(workers=1), "local", False, {"timeout_min": 10})
+    assert first.facts and len(workers(tmp_path)) == 1
+    old = workers(tmp_path)
+    second = OnQueue(setup, store, Limits(workers=1), "local", False, {"timeout_min": 10})
+    try:
+        assert {end.kind for end in run(second, tree, 1)} == {"finished"}
+        deadline = time.monotonic() + 10
+        while set(old) & set(workers(tmp_path)) and time.monotonic() < deadline:
+            time.sleep(0.1)
+        assert not set(old) & set(workers(tmp_path))
+    finally:
+        second.close()
+        first._links.clear()
+        first.close()
+
+
+def test_what_cannot_be_used_is_told_in_one_line(tmp_path, slurm):
+    setup = {"tree": tree_of()}
+    with pytest.raises(BadInput, match=r"executor\.submitit\.mode=both: expected one of workers, trials"):
+        module.submitit(setup, Store(tmp_path), Limits(), mode="both")
+    with pytest.raises(BadInput, match=r"executor\.submitit: .*nowhere"):
+        module.submitit(setup, Store(tmp_path), Limits(), cluster="nowhere")
+    (slurm / "sbatch").write_text("#!/bin/sh\necho 'sbatch: error: invalid partition specified: nope' >&2\nexit 1\n")
+    executor = module.submitit(setup, Store(tmp_path), Limits(), partition="nope")
+    with pytest.raises(BadInput, match=r"executor=submitit: the queue refused a job: .*invalid partition specified: nope") as caught:
+        _ = executor.facts
+    assert "\n" not in str(caught.value)
+
+
+def test_the_needs_of_a_trial_are_asked_of_slurm(tmp_path, slurm):
+    limits = Limits(workers=1, gpus=2, processors=3)
+    executor = module.submitit({"tree": tree_of()}, Store(tmp_path), limits, mem_gb=7, additional_parameters={"nice": 5})
+    parameters = executor._queue._executor.parameters
+    assert (parameters["gpus_per_node"], parameters["cpus_per_task"], parameters["mem"], parameters["time"]) == (2, 3, "7GB", 60)
+    assert parameters["additional_parameters"] == {"nice": 5} and "partition" not in parameters
+    executor.close()
