@@ -64,7 +64,7 @@ def default_signals() -> None:
 
 
 def redirect(log: str | Path) -> None:
-    """Read nothing, and append to `log`: prints, tracebacks, stacks at a crash and at SIGUSR1.
+    """Read nothing, and append to `log`: prints, tracebacks, stacks at a crash and at SIGUSR2.
 
     `sys.stdout` and `sys.stderr` are replaced, since a notebook or a test puts objects of its own there.
 
@@ -78,7 +78,7 @@ def redirect(log: str | Path) -> None:
     os.close(out)
     sys.stdout, sys.stderr = _stream(1), _stream(2)
     faulthandler.enable()
-    faulthandler.register(signal.SIGUSR1)
+    faulthandler.register(signal.SIGUSR2)
 
 
 def _stream(fd: int) -> TextIO:

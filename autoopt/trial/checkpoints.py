@@ -18,6 +18,7 @@ from autoopt.data.feed import Batches, PerBatch
 from autoopt.errors import Preempted, StoreFault
 from autoopt.module.net import BETWEEN_STEPS, Net
 from autoopt.orders import Order, Outcome
+from autoopt.process.endings import NOTICES
 from autoopt.store import Position, Store
 from autoopt.trial import Report
 from autoopt.trial.encoding import NotPlain, read_plain, write_plain
@@ -34,8 +35,6 @@ from autoopt.trial.state import (
 )
 from autoopt.trial.training import Training
 
-NOTICES = (signal.SIGTERM, signal.SIGUSR1)
-"""By these signals a cluster announces that it will end a process."""
 STEPS = "epoch_loop.manual_optimization.optim_step_progress"
 """Lightning's count of the optimizer steps of `Net`."""
 
