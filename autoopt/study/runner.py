@@ -13,7 +13,7 @@ from autoopt.executor import Event, Executor
 from autoopt.goal import Goal
 from autoopt.orders import Measure, Order, Outcome, Problem, Train
 from autoopt.recipe import Recipe
-from autoopt.store import Position
+from autoopt.store import Reached
 from autoopt.study.record import Record, columns
 from autoopt.study.stages import Stage
 
@@ -195,7 +195,7 @@ class Running:
     start: float
     faults: int = 0
     late: bool = False
-    at: Position | None = None
+    at: Reached | None = None
 
 
 @dataclass(frozen=True)
@@ -205,6 +205,7 @@ class Runner:
     Args:
         elapsed: returns the seconds that the study has used.
         retries: how often a job is submitted again after a fault of the machine, unless it came further since the last one.
+        keeps_rungs: the checkpoints of trials that a rung stopped are kept.
     """
 
     executor: Executor
@@ -215,6 +216,7 @@ class Runner:
     listener: Listener = field(default_factory=NoListener)
     tickets: Iterator[int] = field(default_factory=lambda: count(1))
     retries: int = 3
+    keeps_rungs: bool = False
 
     def run(
         self,
@@ -276,7 +278,7 @@ class Runner:
         if job.stage.tracked:
             self.listener.begin(job)
         if (at := self._checkpoint(job)) is not None:
-            self.screen.say(f"  {named(job)} goes on from its checkpoint after {at.epoch} epochs")
+            self.screen.say(f"  {on_screen(job)} goes on from its checkpoint after {at.epoch} epochs")
         self.executor.submit(ticket, order)
         return ticket
 
@@ -315,11 +317,11 @@ class Runner:
         running.faults = 1 if at is not None and (running.at is None or at > running.at) else running.faults + 1
         if running.faults > self.retries:
             return False
-        self.screen.say(f"  {named(job)} is tried again: {problem}")
+        self.screen.say(f"  {on_screen(job)} is tried again: {problem}")
         running.at, running.result = at, Result(job)
         return True
 
-    def _checkpoint(self, job: Job) -> Position | None:
+    def _checkpoint(self, job: Job) -> Reached | None:
         """The position of the last checkpoint of a training."""
         return next(iter(self.executor.store.checkpoints(job.key)), None) if isinstance(job.order, Train) else None
 
@@ -335,7 +337,8 @@ class Runner:
         if result.job.stage.stored or result.job.stage.tracked:
             self.listener.end(result)
         done(result)
-        self.executor.store.forget_checkpoints(result.job.key)
+        if not (self.keeps_rungs and result.state == "stopped"):
+            self.executor.store.forget_checkpoints(result.job.key)
         self.screen.result(result)
 
     def _score(self, result: Result) -> None:
@@ -351,7 +354,7 @@ class Runner:
             result.outcome = None
 
 
-def named(job: Job) -> str:
+def on_screen(job: Job) -> str:
     """A job as the screen names it, by its stage and its key."""
     key, stage = job.key, job.stage.name
     return key if key.startswith(stage) else f"{stage} {key}"

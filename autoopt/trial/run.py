@@ -43,7 +43,7 @@ def run(world: World, order: Json, report: Report) -> Json:
         case TryOut() as short:
             outcome = on_devices(world, short, report)
         case Train() as training if world.checkpoint is not None and resumable(training.recipe):
-            checkpoints = Checkpoints.of(world.store, training, world.checkpoint, report)
+            checkpoints = Checkpoints.of(world.store, training, world.checkpoint, report, world.keeps_rungs)
             on_fold = partial(on_devices, checkpoints=checkpoints)
             outcome = in_folds(on_fold, world, training, checkpoints.report, checkpoints.outcomes)
         case whole:

@@ -10,7 +10,7 @@ from autoopt.space import Space
 from autoopt.study.folder import default_name
 
 DATA = "data=digits"
-COMMON = {"workers": None, "gpus_per_trial": 1.0, "cpus_per_trial": 1, "trial_time": "1h", "checkpoint": "10m", "retries": 3}
+COMMON = {"workers": None, "gpus_per_trial": 1.0, "cpus_per_trial": 1, "trial_time": "1h", "checkpoint": "10m", "retries": 3, "keep": None}
 OWN = '''
 from typing import Annotated
 
@@ -60,8 +60,8 @@ def test_what_is_plugged_in_by_default():
 @pytest.mark.parametrize(
     ("arguments", "point", "node"),
     [
-        (["strategy=random"], "strategy", {"random": {"rungs": 2, "reduction": 3}}),
-        (["strategy=[random]"], "strategy", {"random": {"rungs": 2, "reduction": 3}}),
+        (["strategy=random"], "strategy", {"random": {"rungs": 2, "reduction": 3, "promote": False}}),
+        (["strategy=[random]"], "strategy", {"random": {"rungs": 2, "reduction": 3, "promote": False}}),
         (["strategy=bayes", "strategy.bayes.startup=20"], "strategy", {"bayes": {"startup": 20, "rungs": 2, "reduction": 3}}),
         (["strategy.bayes.startup=20.0"], "strategy", {"bayes": {"startup": 20, "rungs": 2, "reduction": 3}}),
         (["strategy=own_points:Best"], "strategy", {"Best": {"from": "own_points:Best", "patience": 3}}),

@@ -8,7 +8,7 @@ from scripted import ACCURACY, AGAIN, Fails, outcome, runner, space
 
 from autoopt.goal import Goal, Objective
 from autoopt.orders import Measure, Outcome, Problem, Train
-from autoopt.store import Position
+from autoopt.store import Reached
 from autoopt.study.runner import Interrupted, Job, NoListener
 from autoopt.study.stages import PREFLIGHT, SEARCH, TEST
 
@@ -336,7 +336,7 @@ class TestFaultsOfTheMachine:
             yield {"val_accuracy": 0.1}
             self.begun.append(order.key)
             if len(self.begun) <= 20:
-                with run.executor.store.writing_checkpoint(order.key, Position(1, len(self.begun), 0)):
+                with run.executor.store.writing_checkpoint(order.key, Reached(1, len(self.begun), 0)):
                     pass
                 raise Fails("preempted", "told to end by SIGTERM")
             return outcome(val_accuracy=0.9)
