@@ -58,10 +58,12 @@ class Train(Order):
     Args:
         keep: store the weights under the order's key.
         rungs: the epochs whose reports wait for an answer.
+        continues: the key of a trial of this recipe and seed that a rung stopped; it goes on from the checkpoint of that trial.
     """
 
     keep: bool = False
     rungs: tuple[int, ...] = ()  # type: ignore[misc]
+    continues: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

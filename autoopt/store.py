@@ -14,11 +14,11 @@ SUMS = "SHA256SUMS"
 """The digests of a trial's weights, beside them, as `sha256sum --check` reads them."""
 RESUME = "resume"
 """The folder of a trial's checkpoints, in that of the trial."""
-LAST = 2
+KEPT_CHECKPOINTS = 2
 """So many of a trial's checkpoints are kept: if the last one is damaged, the trial goes on from the one before."""
 
 
-class Position(NamedTuple):
+class Reached(NamedTuple):
     """How far a trial has come: the fold of the data that it trains on, from 1, the whole epochs, and the batches of the epoch after."""
 
     fold: int
@@ -29,7 +29,7 @@ class Position(NamedTuple):
         return f"{self.fold}-{self.epoch:06d}-{self.batch:09d}"
 
     @classmethod
-    def read(cls, name: str) -> "Position":
+    def read(cls, name: str) -> "Reached":
         """The position that `str` wrote.
 
         Raises:
@@ -105,13 +105,13 @@ class Store:
         for path in (*folder.glob("*.safetensors"), folder / SUMS):  # also of a trial that was killed while it wrote
             path.unlink(missing_ok=True)
 
-    def checkpoints(self, key: str) -> list[Position]:
+    def checkpoints(self, key: str) -> list[Reached]:
         """The positions at which a trial has checkpoints, the last first; whether these are intact is seen when they are read."""
         names = [path.name for path in self._checkpoint_folder(key).glob("[0-9]*")]
-        return sorted((Position.read(name) for name in names if name.count("-") == 2 and name.replace("-", "").isdigit()), reverse=True)
+        return sorted((Reached.read(name) for name in names if name.count("-") == 2 and name.replace("-", "").isdigit()), reverse=True)
 
     @contextmanager
-    def writing_checkpoint(self, key: str, at: Position) -> Iterator[Path]:
+    def writing_checkpoint(self, key: str, at: Reached) -> Iterator[Path]:
         """A folder to write a checkpoint to; it is stored as a whole, if the block raises nothing, and older ones are deleted."""
         folder = self._checkpoint_folder(key)
         path = folder / f".{at}"
@@ -128,9 +128,9 @@ class Store:
             flush_to_disk(folder)
         finally:
             shutil.rmtree(path, ignore_errors=True)
-        self.forget_checkpoints(key, self.checkpoints(key)[LAST:])
+        self.forget_checkpoints(key, self.checkpoints(key)[KEPT_CHECKPOINTS:])
 
-    def intact_checkpoint(self, key: str, at: Position) -> Path:
+    def intact_checkpoint(self, key: str, at: Reached) -> Path:
         """The folder of a checkpoint, ready to be read.
 
         Raises:
@@ -146,7 +146,7 @@ class Store:
             raise StoreFault(f"the checkpoint {folder} is damaged: it is not as it was written")
         return folder
 
-    def forget_checkpoints(self, key: str, positions: Iterable[Position] | None = None) -> None:
+    def forget_checkpoints(self, key: str, positions: Iterable[Reached] | None = None) -> None:
         """Delete these checkpoints of a trial; by default all, and what a trial that was killed has left of one."""
         folder = self._checkpoint_folder(key)
         for path in [folder] if positions is None else [folder / str(at) for at in positions]:

@@ -59,6 +59,13 @@ class Strategy(ABC):
         """Whether a trial ends at this rung; its value at the rung is in the history."""
         return False
 
+    def promote(self, history: Sequence[Evidence]) -> int | None:
+        """The number of a stopped trial that is continued instead of beginning a new one; asked where `executor.keep=rung`.
+
+        The trial goes on under a new number. Once it does, the history has the new trial in place of the stopped one.
+        """
+        return None
+
     def ranking(self, history: Sequence[Evidence]) -> Sequence[int]:
         """The numbers of the complete trials, the best first, if the strategy knows better than their scores; else nothing."""
         return ()
@@ -95,6 +102,15 @@ class Halving:
         ahead = sum(self.better(other, value) for other in reached.values())
         return ahead >= ceil((len(reached) + 1) / self.reduction)
 
+    def promote(self, history: Sequence[Evidence]) -> int | None:
+        """A trial that was stopped at a rung and is now among the best there, since later ones did worse; at the last rung first."""
+        for rung in reversed(self.rungs):
+            reached = sorted((t for t in history if rung in t.curve), key=lambda t: t.curve[rung], reverse=self.better is gt)
+            for trial in reached[: len(reached) // self.reduction]:
+                if trial.state == "stopped" and max(trial.curve) == rung:
+                    return trial.number
+        return None
+
 
 def rung_epochs(epochs: int, count: int, reduction: int) -> list[int]:
     """The last rung is at `1 / reduction` of the epochs, each earlier one at `1 / reduction` of the next: at most `count` of them."""
@@ -121,10 +137,11 @@ class AtRandom(Strategy):
 
     Args:
         halving: stops trials at rungs.
+        promotes: stopped trials are continued once they are among the best at their rung.
     """
 
-    def __init__(self, space: Walkable, halving: Halving | None = None):
-        self.space, self.halving = space, halving
+    def __init__(self, space: Walkable, halving: Halving | None = None, promotes: bool = False):
+        self.space, self.halving, self.promotes = space, halving, promotes
         self.rungs = halving.rungs if halving else ()
 
     def propose(self, history: Sequence[Evidence], number: int, seed: int) -> Mapping[str, Any]:
@@ -133,3 +150,6 @@ class AtRandom(Strategy):
 
     def stop(self, history: Sequence[Evidence], number: int, epoch: int) -> bool:
         return self.halving is not None and self.halving.stop(history, number, epoch)
+
+    def promote(self, history: Sequence[Evidence]) -> int | None:
+        return self.halving.promote(history) if self.halving is not None and self.promotes else None

@@ -118,3 +118,39 @@ def test_the_time_ends_a_trial_that_hangs(bench):
     assert "only the baseline was tried" in said or bench.verdict["counts"]["complete"] > 1
     assert bench.verdict["counts"]["failed"] == 0, "no recipe is to blame for the end of the time"
     bench.alone()
+
+
+def test_trials_and_searches_that_are_killed_go_on_from_the_last_checkpoint(bench):
+    """A trial, then the supervisor in the search, then in the final comparison."""
+    more = [
+        "executor.workers=1",
+        "study.trials=2",
+        "study.epochs=16",
+        "regularizer=mine:Nap",
+        "study.ablation=false",
+        "study.stopping=false",
+    ]
+    bench.search(*more, "executor.checkpoint=null")
+    uncut, verdict = every_record(bench), bench.verdict
+    bench.study.rename(bench.study.with_name("uncut"))
+    more.append("executor.checkpoint=1s")
+
+    def kept(pattern):
+        return [*bench.study.glob(f"trials/{pattern}/resume/[0-9]*")]
+
+    process = bench.start("search", *SMALL, *more)
+    bench.until(lambda: kept("0"))
+    os.kill(next(pid for pid, key in trials_of(bench.study).items() if key == "0"), signal.SIGKILL)
+    for pattern in "1", "*-final-*":
+        bench.until(lambda pattern=pattern: kept(pattern))
+        os.kill(process.pid, signal.SIGKILL)
+        said = bench.end(process, -signal.SIGKILL)
+        if pattern == "1":
+            assert "search 0 is tried again: lost: killed by signal 9" in said and "search 0 goes on from its checkpoint after" in said
+        process = bench.start("search", *SMALL, *more)
+        bench.until(lambda: "goes on from its checkpoint after" in (bench.folder / "out.txt").read_text())
+    bench.end(process, 0)
+    assert every_record(bench) == uncut
+    assert (bench.verdict["gain"], bench.verdict["interval"]) == (verdict["gain"], verdict["interval"])
+    assert not kept("*"), "a trial that has ended has no checkpoint"
+    bench.alone()

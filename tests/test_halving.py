@@ -84,3 +84,22 @@ def test_a_rung_that_does_not_foretell_the_end_stops_nothing():
     rising = [(place / 10, place / 10) for place in range(1, 9)]
     assert halving.stop([*finished(*rising), low], 8, 3)
     assert not halving.stop([*finished(*[(early, -score) for early, score in rising]), low], 8, 3)
+
+
+def stopped_at(rung, **values):
+    """Trials that a rung stopped or let go on, by their state and number, with their values at it."""
+    named = ((*name.split("_"), value) for name, value in values.items())
+    return [Evidence(int(number), state, {}, curve={rung: value}) for state, number, value in named]
+
+
+def test_a_stopped_trial_is_continued_once_it_is_among_the_best():
+    halving = Halving((2, 4), "maximize", 3)
+    history = stopped_at(2, complete_0=0.5, stopped_1=0.6)
+    assert halving.promote(history) is None, "of two none is in the best third"
+    history += stopped_at(2, stopped_2=0.1)
+    assert halving.promote(history) == 1
+    assert Halving((2, 4), "minimize", 3).promote(history) == 2
+    later = stopped_at(4, stopped_3=0.3, stopped_4=0.2, stopped_5=0.1)
+    assert halving.promote([*history, *later]) == 3, "at the last rung first"
+    assert halving.promote([Evidence(1, "stopped", {}, curve={2: 0.6, 4: 0.1}), *history[::2]]) is None, "it was stopped later"
+    assert halving.promote([]) is None

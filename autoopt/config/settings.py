@@ -76,6 +76,7 @@ SETTINGS: dict[str, tuple[Any, str]] = {
     "executor.trial_time": (str | None, "time limit of a trial, such as 1h or 90s"),
     "executor.checkpoint": (str | None, "wall time between two checkpoints, from which a trial that is run again goes on; null: none"),
     "executor.retries": (int, "how often a trial is run again after a fault of the machine, unless it came further since the last one"),
+    "executor.keep": (str | None, "rung: a trial that a rung stops keeps a checkpoint, so that a strategy can continue it; null: none"),
     "tracking.enabled": (bool, "mirror the runs to MLflow"),
     "tracking.uri": (str | None, "by default MLFLOW_TRACKING_URI, else sqlite:///mlflow.db here"),
     "tracking.experiment": (str | None, "by default MLFLOW_EXPERIMENT_NAME, else the study's name"),
@@ -125,6 +126,7 @@ SCALE_LR = {"none": 0.0, "sqrt": 0.5, "linear": 1.0}
 """With which power of the number of examples in a step the learning rates grow."""
 ONE_OF: dict[str, tuple[Any, ...]] = {
     "study.value": ("last", "best"),
+    "executor.keep": (None, "rung"),
     "batches.scale_lr": (*SCALE_LR,),
     "batches.sampler": (None, "balanced"),
     "batches.cache": ("memory", "disk", "none"),

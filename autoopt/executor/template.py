@@ -177,6 +177,7 @@ class ForkServer:
             self.ready.unregister(log.source)
 
     def _be_trial(self, fd: int, log: Log, gpus: str) -> NoReturn:
+        code = 0
         try:
             os.setsid()
             die_with_parent(self.pid)
@@ -187,18 +188,18 @@ class ForkServer:
             for other in (log, *(trial.log for trial in self.trials.values())):
                 other.close()
             redirect(log.sink)
-            _trial(Channel(socket.socket(fileno=fd)), self.run, gpus, self.cpus)
+            code = _trial(Channel(socket.socket(fileno=fd)), self.run, gpus, self.cpus)
         finally:
             flush()
-            os._exit(0)
+            os._exit(code)
 
 
-def _trial(supervisor: Channel, run: TrialFunction, gpus: str, cpus: int) -> None:
-    """Carry out one order and report its outcome or its problem."""
+def _trial(supervisor: Channel, run: TrialFunction, gpus: str, cpus: int) -> int:
+    """Carry out one order and report its outcome or its problem; returns the exit code, which tells a preemption alone."""
     supervisor.send(kind="started", data={"pid": os.getpid()})
     command = supervisor.wait()
     if command is None or supervisor.broken:  # killed before it began
-        return
+        return 0
     try:
         use_threads(cpus)
         if gpus:
@@ -207,7 +208,10 @@ def _trial(supervisor: Channel, run: TrialFunction, gpus: str, cpus: int) -> Non
     except BaseException as error:
         with suppress(Exception):
             traceback.print_exc()
-        supervisor.send(kind="failed", data=classify(error).json())
+        problem = classify(error)
+        supervisor.send(kind="failed", data=problem.json())
+        return 128 + signal.SIGTERM if problem.reason == "preempted" else 0
+    return 0
 
 
 def _report(supervisor: Channel, rungs: Collection[int], epoch: int, metrics: Json) -> bool:

@@ -164,7 +164,7 @@ class TrialProcess:
         self._judge(Problem("timeout", f"took longer than {self.limit:g} s, its time limit (executor.trial_time sets it)"))
         if self.pid:
             with suppress(OSError):
-                os.kill(self.pid, signal.SIGUSR1)
+                os.kill(self.pid, signal.SIGUSR2)
         self._in(_STACKS, self._kill)
 
     def _kill(self) -> None:

@@ -8,6 +8,9 @@ from pathlib import Path
 from autoopt.errors import TechniqueError, machine_fault, out_of_memory, printable
 from autoopt.orders import REASONS, Problem
 
+NOTICES = (signal.SIGTERM, signal.SIGUSR1)
+"""By these signals a cluster announces that it will end a process."""
+
 
 def classify(error: BaseException) -> Problem:
     """The problem that an exception stands for.
@@ -55,7 +58,7 @@ def problem_of_exit(status: int, *, out_of_memory: bool) -> Problem:
     if out_of_memory and os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL:
         return Problem("lost", "killed by the kernel for lack of memory")  # perhaps of another process, so the recipe is not to blame
     if os.WIFSIGNALED(status):
-        return Problem("preempted" if os.WTERMSIG(status) == signal.SIGTERM else "lost", describe_status(status))
+        return Problem("preempted" if os.WTERMSIG(status) in NOTICES else "lost", describe_status(status))
     return Problem("lost", f"{describe_status(status)} before it had a result")
 
 

@@ -64,7 +64,7 @@ def default_signals() -> None:
 
 
 def redirect(out: int) -> None:
-    """Read nothing, and write to the open file `out`, which is closed: prints, tracebacks, stacks at a crash and at SIGUSR1.
+    """Read nothing, and write to the open file `out`, which is closed: prints, tracebacks, stacks at a crash and at SIGUSR2.
 
     `sys.stdout` and `sys.stderr` are replaced, since a notebook or a test puts objects of its own there.
     """
@@ -75,7 +75,7 @@ def redirect(out: int) -> None:
     os.close(out)
     sys.stdout, sys.stderr = _stream(1), _stream(2)
     faulthandler.enable()
-    faulthandler.register(signal.SIGUSR1)
+    faulthandler.register(signal.SIGUSR2)
 
 
 def _stream(fd: int) -> TextIO:

@@ -58,6 +58,8 @@ def explore(study: Study) -> None:
     study.runner.screen.earlier(records)
     refuse_failed_baseline(records)
     study.runner.run(sampling.jobs(), done, stop, over=over)
+    for record in study.journal.records(SEARCH):
+        study.runner.executor.store.forget_checkpoints(record.key)  # of stopped trials, which nothing continues from here on
     if not study.journal.records(SEARCH):
         raise NotConcluded(f"the time ended before the baseline did (study.time={study.settings['time']}); give a longer one")
     if sampling.exhausted:
@@ -75,11 +77,14 @@ def sampling_for(study: Study) -> Sampling:
     keep = bool(study.space.options["compression"])
 
     def order(key: str, seed: int, proposal: Proposal) -> Order:
-        return Train(key=key, recipe=proposal.recipe, seed=seed, keep=keep, rungs=rungs)
+        continues = "" if proposal.continues is None else SEARCH.key.format(proposal.continues)
+        return Train(key=key, recipe=proposal.recipe, seed=seed, keep=keep, rungs=rungs, continues=continues)
 
     rest = (SEARCH, study.journal, study.goal, study.budget, space, strategy, order)
     if turns is None:
-        return with_earlier(study, Sampling(*rest, total, study.seed, first, (), partial(enough, study)))
+        store = study.runner.executor.store
+        kept = (lambda key: bool(store.checkpoints(key))) if study.runner.keeps_rungs else None
+        return with_earlier(study, Sampling(*rest, total, study.seed, first, (), partial(enough, study), kept=kept))
     total = turns.total(total)
     check_sizes(turns, study.settings["compare"], total)
     names = ", ".join(arm.name for arm in turns.arms)

@@ -10,15 +10,13 @@ from typing import Any, Protocol
 
 from autoopt.executor import Event, Executor
 from autoopt.goal import Goal
-from autoopt.orders import Measure, Order, Outcome, Problem
+from autoopt.orders import Measure, Order, Outcome, Problem, Train
 from autoopt.recipe import Recipe
+from autoopt.store import Reached
 from autoopt.study.conclusion import Conclusion
 from autoopt.study.folder import replace_file
 from autoopt.study.record import Record, columns
 from autoopt.study.stages import Stage
-
-RETRIES = 2
-"""How often a job is submitted again after a fault of the machine."""
 
 
 class Interrupted(Exception):
@@ -186,12 +184,19 @@ class Interrupts:
 
 @dataclass
 class Running:
-    """A job that runs, with its result so far; it may start more than once. It is late if it was ended because its time was over."""
+    """A job that runs, with its result so far; it may start more than once.
+
+    Args:
+        faults: of the machine, one after another, between which it came no further.
+        late: it was ended because its time was over.
+        at: the position of its last checkpoint.
+    """
 
     result: Result
     start: float
-    retries: int = RETRIES
+    faults: int = 0
     late: bool = False
+    at: Reached | None = None
 
 
 @dataclass(frozen=True)
@@ -200,6 +205,8 @@ class Runner:
 
     Args:
         elapsed: returns the seconds that the study has used.
+        retries: how often a job is submitted again after a fault of the machine, unless it came further since the last one.
+        keeps_rungs: the checkpoints of trials that a rung stopped are kept.
     """
 
     executor: Executor
@@ -209,6 +216,8 @@ class Runner:
     goal: Goal | None = None
     listener: Listener = field(default_factory=NoListener)
     tickets: Iterator[int] = field(default_factory=lambda: count(1))
+    retries: int = 3
+    keeps_rungs: bool = False
 
     def run(
         self,
@@ -271,6 +280,8 @@ class Runner:
             replace_file(self.executor.store.recipe(order.key), order.recipe.yaml())
         if job.stage.tracked:
             self.listener.begin(job)
+        if (at := self._checkpoint(job)) is not None:
+            self.screen.say(f"  {on_screen(job)} goes on from its checkpoint after {at.epoch} epochs")
         self.executor.submit(ticket, order)
         return ticket
 
@@ -303,12 +314,19 @@ class Runner:
     def _retry(self, running: Running) -> bool:
         """Whether the machine is to blame for a failure, so that the job is submitted again."""
         job, problem = running.result.job, running.result.problem
-        if problem is None or problem.blame != "machine" or not running.retries or running.late or self.interrupts.numbers:
+        if problem is None or problem.blame != "machine" or running.late or self.interrupts.numbers:
             return False
-        key, stage = job.key, job.stage.name
-        self.screen.say(f"  {key if key.startswith(stage) else f'{stage} {key}'} is tried again: {problem}")
-        running.retries, running.result = running.retries - 1, Result(job)
+        at = self._checkpoint(job)
+        running.faults = 1 if at is not None and (running.at is None or at > running.at) else running.faults + 1
+        if running.faults > self.retries:
+            return False
+        self.screen.say(f"  {on_screen(job)} is tried again: {problem}")
+        running.at, running.result = at, Result(job)
         return True
+
+    def _checkpoint(self, job: Job) -> Reached | None:
+        """The position of the last checkpoint of a training."""
+        return next(iter(self.executor.store.checkpoints(job.key)), None) if isinstance(job.order, Train) else None
 
     def _cut(self, running: Running) -> bool:
         """Whether a job ended with its session or its time, so that it has no result and another session runs it again."""
@@ -317,10 +335,13 @@ class Runner:
 
     def _end(self, running: Running, done: Callable[[Result], None]) -> None:
         result = running.result
-        result.seconds, result.elapsed = self.executor.now() - running.start, self.elapsed()
+        before = result.outcome.seconds if result.outcome else 0.0  # with those that it trained in an earlier session
+        result.seconds, result.elapsed = max(self.executor.now() - running.start, before), self.elapsed()
         done(result)  # writes it to the journal, of which the listener's is a copy
         if result.job.stage.stored or result.job.stage.tracked:
             self.listener.end(result)
+        if not (self.keeps_rungs and result.state == "stopped"):
+            self.executor.store.forget_checkpoints(result.job.key)
         self.screen.result(result)
 
     def _score(self, result: Result) -> None:
@@ -334,3 +355,9 @@ class Runner:
             logged = ", ".join(sorted(result.outcome.metrics))
             result.problem = Problem("error", f"{self.goal.first.name} was not logged; logged: {logged}")
             result.outcome = None
+
+
+def on_screen(job: Job) -> str:
+    """A job as the screen names it, by its stage and its key."""
+    key, stage = job.key, job.stage.name
+    return key if key.startswith(stage) else f"{stage} {key}"

@@ -29,11 +29,16 @@ Values = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Proposal:
-    """A trial that is to begin: the values of all its domains, and the recipe that they make."""
+    """A trial that is to begin: the values of all its domains, and the recipe that they make.
+
+    Args:
+        continues: the number of the stopped trial that goes on.
+    """
 
     recipe: Recipe
     values: Values
     distributions: Mapping[str, BaseDistribution]
+    continues: int | None = None
 
 
 @dataclass
@@ -53,6 +58,7 @@ class Sampling:
         start: the values of the trials after it, which the strategy does not choose.
         blind: proposes instead of the strategy after a repetition; by default it draws from the whole space.
         abreast: so many trials in a row have the same seed; they compare techniques, so that none is left out for its failures.
+        kept: whether a stopped trial, by its key, can be continued; None where none can.
         enough: why the stage needs no further trial, from the records of those that have ended; empty where it needs more.
     """
 
@@ -70,6 +76,7 @@ class Sampling:
     enough: Callable[[Sequence[Record]], str] = lambda records: ""
     blind: Strategy | None = None
     abreast: int = 1
+    kept: Callable[[str], bool] | None = None
     history: dict[int, Evidence] = field(init=False)
     exhausted: bool = False
 
@@ -127,7 +134,11 @@ class Sampling:
 
     def evidence(self) -> list[Evidence]:
         """The trials that the strategy may see, in the order of their numbers."""
-        return [self.history[number] for number in sorted(self.history)]
+        trials = [self.history[number] for number in sorted(self.history)]
+        if self.kept is None:
+            return trials
+        later = {as_key(trial.values): trial.number for trial in trials}
+        return [trial for trial in trials if trial.state != "stopped" or later[as_key(trial.values)] == trial.number]
 
     def _next(self, number: int, records: Sequence[Record]) -> Proposal | None:
         """The next proposal; None if nothing is left to try."""
@@ -136,6 +147,8 @@ class Sampling:
         given = [{}, *self.start]
         if (place := number - taken) < len(given):
             return self._proposal(number, given[place])
+        if (stopped := self._promoted()) is not None:
+            return replace(self._proposal(number, self.history[stopped].values), continues=stopped)
         broken = quarantined(records) if self.abreast == 1 else set()
         for attempt in range(MAX_REPEATS):
             strategy = (self.blind or AtRandom(self.space)) if attempt else self.strategy
@@ -147,10 +160,18 @@ class Sampling:
                 return proposal
         return None
 
+    def _promoted(self) -> int | None:
+        """The number of a stopped trial that the strategy continues."""
+        number = None if self.kept is None else self.strategy.promote(self.evidence())
+        return number if number is not None and self.kept is not None and self.kept(self.stage.key.format(number)) else None
+
     def _resumed(self, number: int, values: Values) -> Proposal | None:
         """The proposal of a trial that died with its session; None if the space has changed since, and the trial is dropped."""
         try:
-            return self._proposal(number, values)
+            proposal = self._proposal(number, values)
+            earlier = (t for t in self.history.values() if t.number < number and t.state == "stopped")
+            stopped = (t.number for t in earlier if t.values == proposal.values)
+            return replace(proposal, continues=None if self.kept is None else next(stopped, None))
         except ValueError:
             self.journal.drop(self.stage, self.goal, number)
             del self.history[number]
@@ -166,8 +187,14 @@ class Sampling:
     def _job(self, number: int, proposal: Proposal) -> Job:
         key = self.stage.key.format(number)
         self.history[number] = Evidence(number, "running", proposal.values)
-        seed = derived_seed(self.seed, self.stage.key.format(number // self.abreast))
+        first = number if proposal.continues is None else proposal.continues
+        seed = derived_seed(self.seed, self.stage.key.format(first // self.abreast))
         return Job(self.order(key, seed, proposal), self.stage, number)
+
+
+def as_key(values: Values) -> tuple[tuple[str, Any], ...]:
+    """Values as a key of a mapping."""
+    return tuple(sorted(values.items()))
 
 
 def quarantined(records: Sequence[Record]) -> set[str]:

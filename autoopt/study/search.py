@@ -132,7 +132,9 @@ def warm(tree: Tree, screen: Screen, executor: Executor | None = None, scratch: 
         with interrupts.counted():
             if baseline is None and facts["lightning"]:
                 baseline = untouched(tree, facts["absent"])
-            yield Warm(tree, folder, Runner(executor, screen, interrupts, executor.now), facts, baseline, start)
+            retries, keeps_rungs = tree["executor"]["retries"], tree["executor"]["keep"] == "rung"
+            runner = Runner(executor, screen, interrupts, executor.now, retries=retries, keeps_rungs=keeps_rungs)
+            yield Warm(tree, folder, runner, facts, baseline, start)
     finally:
         if executor is not None:
             executor.close()

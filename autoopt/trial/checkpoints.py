@@ -17,15 +17,16 @@ from safetensors import SafetensorError
 from autoopt.data.feed import Batches, PerBatch
 from autoopt.errors import Preempted, StoreFault
 from autoopt.module.net import BETWEEN_STEPS, Net
-from autoopt.orders import Order, Outcome
-from autoopt.store import Position, Store
+from autoopt.orders import Outcome, Train
+from autoopt.process.endings import NOTICES
+from autoopt.store import Reached, Store
 from autoopt.trial import Report
 from autoopt.trial.encoding import NotPlain, read_plain, write_plain
 from autoopt.trial.state import (
     add_logged,
-    attributes,
     captured,
     is_scalar,
+    plain_attributes,
     put_attributes,
     put_back,
     put_random,
@@ -34,9 +35,7 @@ from autoopt.trial.state import (
 )
 from autoopt.trial.training import Training
 
-NOTICES = (signal.SIGTERM, signal.SIGUSR1)
-"""By these signals a cluster announces that it will end a process."""
-STEPS = "epoch_loop.manual_optimization.optim_step_progress"
+NET_STEPS = "epoch_loop.manual_optimization.optim_step_progress"
 """Lightning's count of the optimizer steps of `Net`."""
 
 
@@ -47,11 +46,12 @@ class Checkpoints:
     Args:
         order: a digest of what the trial trains; the checkpoints of another order are not taken up.
         interval: the seconds between two checkpoints.
+        rungs: a training that a rung stops keeps one, too.
         send: reports an epoch to the study.
         reports: the metrics that were reported, by epoch.
         outcomes: of the folds of the data that are done.
         state: of the training that goes on; none where a fold begins.
-        at: its position.
+        source: the trial that has written it, and its position.
     """
 
     store: Store
@@ -59,34 +59,37 @@ class Checkpoints:
     order: str
     interval: float
     send: Report
+    rungs: bool = False
     reports: dict[int, dict[str, float]] = field(default_factory=dict)
     outcomes: list[Outcome] = field(default_factory=list)
     state: dict[str, Any] | None = None
-    at: Position | None = None
+    source: tuple[str, Reached] | None = None
 
     @classmethod
-    def of(cls, store: Store, order: Order, interval: float, send: Report) -> "Checkpoints":
+    def of(cls, store: Store, order: Train, interval: float, send: Report, rungs: bool = False) -> "Checkpoints":
         """The checkpoints of an order; if there is one that fits, the training goes on from the last that does.
 
         What was reported before is reported again; these reports cannot stop the trial, which was past them.
         """
         identity = {"recipe": dict(order.recipe.tree), "seed": order.seed, "objective": order.objective, "direction": order.direction}
         digest = hashlib.sha256(json.dumps(identity, sort_keys=True, default=str).encode()).hexdigest()
-        checkpoints = cls(store, order.key, digest, interval, send)
-        checkpoints.read()
+        checkpoints = cls(store, order.key, digest, interval, send, rungs)
+        for key in (order.key, order.continues):
+            if key and checkpoints.source is None:
+                checkpoints.read(key)
         for epoch, metrics in checkpoints.reports.items():
             send(epoch, metrics)
         return checkpoints
 
-    def read(self) -> None:
-        """Read the last checkpoint that is intact and of this order, if there is one."""
-        for at in self.store.checkpoints(self.key):
+    def read(self, key: str) -> None:
+        """Read the last checkpoint of a trial that is intact and of this order, if there is one."""
+        for at in self.store.checkpoints(key):
             try:
-                content = read_plain(self.store.intact_checkpoint(self.key, at), self.folder)
+                content = read_plain(self.store.intact_checkpoint(key, at), self.folder)
                 if content["order"] != self.order:
                     raise StoreFault(f"the checkpoint {at} is of another recipe or seed")
                 self.outcomes = [Outcome.read(outcome) for outcome in content["outcomes"]]
-                self.reports, self.state, self.at = content["reports"], content["state"], at
+                self.reports, self.state, self.source = content["reports"], content["state"], (key, at)
             except (StoreFault, OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
                 print(f"a checkpoint is passed over: {type(error).__name__}: {error}")
                 continue
@@ -102,7 +105,7 @@ class Checkpoints:
         self.reports[epoch] = metrics
         return self.send(epoch, metrics)
 
-    def write(self, at: Position, state: dict[str, Any]) -> None:
+    def write(self, at: Reached, state: dict[str, Any]) -> None:
         """Store a checkpoint.
 
         Raises:
@@ -145,15 +148,20 @@ class Keeper:
         self.loops: dict[str, Any] = {}
         self.skipped = 0
         loop = self.trainer.fit_loop.epoch_loop
-        self.begin_epoch, self.advance = loop.on_run_start, loop.advance
+        self.begin_epoch, self.advance, self.end_epoch = loop.on_run_start, loop.advance, self.trainer.fit_loop.on_advance_end
+        self.trainer.fit_loop.on_advance_end = self.on_epoch_end  # type: ignore[method-assign]
         loop.on_run_start, loop.advance = self.on_epoch, self.on_batch  # type: ignore[method-assign, assignment]
         setattr(loop, BETWEEN_STEPS, self.on_step)
 
     def on_epoch(self, fetcher: Any) -> None:
-        """Note from where the order of the epoch is drawn."""
+        """Begin an epoch."""
         self.skipped = 0
-        self.drawn = {"random": random_states(), "loaders": [attributes(each, is_scalar) for each in self.samplers]}
+        self.note_draws()
         self.begin_epoch(fetcher)
+
+    def note_draws(self) -> None:
+        """Note the states from which the order of an epoch is drawn."""
+        self.drawn = {"random": random_states(), "loaders": [plain_attributes(each, is_scalar) for each in self.samplers]}
 
     def on_batch(self, fetcher: Any) -> None:
         if not self.listening:
@@ -170,27 +178,36 @@ class Keeper:
         if self.logged:
             add_logged(self.logged, self.trainer)
 
+    def on_epoch_end(self) -> None:
+        """At a rung that stops the training, keep it as it would have gone on."""
+        self.end_epoch()
+        if self.checkpoints.rungs and self.reporter.stopped:
+            self.reporter.stopped = self.trainer.should_stop = False
+            self.note_draws()
+            self.write(None, self.trainer.fit_loop.state_dict())
+            self.reporter.stopped = self.trainer.should_stop = True
+
     def on_step(self, number: int) -> None:
         """Before the step of this number, from 0, in a `training_step` of `Net`; before the first, `on_batch` has done it."""
         if number and self.asked:
-            steps = self.trainer.fit_loop.state_dict()[STEPS]
-            self.write(self.skipped + number * self.training.feed.accumulate, {**self.loops, STEPS: steps})
+            steps = self.trainer.fit_loop.state_dict()[NET_STEPS]
+            self.write(self.skipped + number * self.training.feed.accumulate, {**self.loops, NET_STEPS: steps})
 
     @property
     def asked(self) -> bool:
         """Whether a checkpoint is due."""
         return self.notice is not None or time.monotonic() >= self.due
 
-    def write(self, done: int, loops: dict[str, Any]) -> None:
+    def write(self, done: int | None, loops: dict[str, Any]) -> None:
         """Write a checkpoint, and end the trial if a signal asked for it. If it cannot be written, the training goes on without it.
 
         Args:
-            done: the batches of this epoch that are done, as the loader gives them.
+            done: the batches of this epoch that are done, as the loader gives them; None after its end, before the next epoch begins.
 
         Raises:
             Preempted: a signal announced the end.
         """
-        at = Position(self.training.fold, self.trainer.current_epoch, done)
+        at = Reached(self.training.fold, self.trainer.current_epoch, done or 0)
         loops.pop("combined_loader", None)  # it is wound on by its batches
         self.due = time.monotonic() + self.checkpoints.interval
         try:
@@ -220,13 +237,28 @@ class Keeper:
             for each in (loop, loop.epoch_loop, loop.epoch_loop.val_loop):
                 each.on_iteration_done()  # it goes on as if it had never ended
             self.drawn, self.logged = state["drawn"], state["logged"]
-            self.wind(fetcher, state["done"], state["order"])
-            put_random(state["random"])
+            if state["done"] is None:
+                self.begin_next(fetcher, state)
+            else:
+                self.wind(fetcher, state["done"], state["order"])
+                put_random(state["random"])
         except Exception as error:
-            at = self.checkpoints.at
-            assert at is not None
-            self.checkpoints.store.forget_checkpoints(self.checkpoints.key, [at])
+            assert self.checkpoints.source is not None
+            key, at = self.checkpoints.source
+            self.checkpoints.store.forget_checkpoints(key, [at])
             raise StoreFault(f"the checkpoint {at} does not fit, and is deleted: {type(error).__name__}: {error}") from error
+
+    def begin_next(self, fetcher: Any, state: dict[str, Any]) -> None:
+        """Begin the epoch after a rung, as Lightning does."""
+        if (loader := self.own_loader) is not None:
+            loader.seek(state["order"] + 1, 0)
+        else:
+            put_attributes(self.drawn["loaders"], self.samplers)
+        put_random(state["random"])
+        loop = self.trainer.fit_loop
+        loop.on_advance_start()
+        loop.epoch_loop.reset()
+        self.on_epoch(fetcher)
 
     def wind(self, fetcher: Any, done: int, order: int | None) -> None:
         """Bring the loader to the batches that come next."""
@@ -277,7 +309,7 @@ class Keeper:
         if self.listening:
             set_handlers(signal.SIG_DFL)
         loop = self.trainer.fit_loop.epoch_loop
-        del loop.on_run_start, loop.advance
+        del loop.on_run_start, loop.advance, self.trainer.fit_loop.on_advance_end
         delattr(loop, BETWEEN_STEPS)
 
 

@@ -10,8 +10,8 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-VALUES, TENSORS = "state.json", "tensors.safetensors"
-HERE = "@folder@"
+STATE_FILE, TENSOR_FILE = "state.json", "tensors.safetensors"
+TRIAL_FOLDER = "@folder@"
 """Stands for the folder of the trial in the texts of a file, since another machine may have it elsewhere."""
 
 
@@ -29,9 +29,9 @@ def write_plain(folder: Path, value: Any, here: Path) -> None:
         NotPlain: there is another object among the data.
     """
     tensors: dict[str, Tensor] = {}
-    text = json.dumps(encoded(value, tensors, "state")).replace(json.dumps(str(here))[1:-1], HERE)
-    save_file(apart(tensors), folder / TENSORS)
-    (folder / VALUES).write_text(text)
+    text = json.dumps(to_plain(value, tensors, "state")).replace(json.dumps(str(here))[1:-1], TRIAL_FOLDER)
+    save_file(apart(tensors), folder / TENSOR_FILE)
+    (folder / STATE_FILE).write_text(text)
 
 
 def read_plain(folder: Path, here: Path) -> Any:
@@ -40,8 +40,8 @@ def read_plain(folder: Path, here: Path) -> Any:
     Raises:
         ValueError, KeyError, SafetensorError: the files are something else.
     """
-    text = (folder / VALUES).read_text().replace(HERE, json.dumps(str(here))[1:-1])
-    return decoded(json.loads(text), load_file(folder / TENSORS))
+    text = (folder / STATE_FILE).read_text().replace(TRIAL_FOLDER, json.dumps(str(here))[1:-1])
+    return from_plain(json.loads(text), load_file(folder / TENSOR_FILE))
 
 
 def apart(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -56,7 +56,7 @@ def apart(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return stored
 
 
-def encoded(value: Any, tensors: dict[str, Tensor], path: str) -> Any:
+def to_plain(value: Any, tensors: dict[str, Tensor], path: str) -> Any:
     """A value as JSON, its tensors put into `tensors`; what JSON does not have is a mapping with one key, its kind.
 
     Args:
@@ -69,7 +69,7 @@ def encoded(value: Any, tensors: dict[str, Tensor], path: str) -> Any:
         case None | bool() | str():
             return value
         case np.generic():
-            return encoded(value.item(), tensors, path)
+            return to_plain(value.item(), tensors, path)
         case int() | float():
             return value
         case Tensor():
@@ -83,19 +83,19 @@ def encoded(value: Any, tensors: dict[str, Tensor], path: str) -> Any:
             tensors[name] = torch.from_numpy(np.frombuffer(value.tobytes(), np.uint8).copy())
             return {"array": [name, value.dtype.str, list(value.shape)]}
         case list():
-            return [encoded(part, tensors, f"{path}[{i}]") for i, part in enumerate(value)]
+            return [to_plain(part, tensors, f"{path}[{i}]") for i, part in enumerate(value)]
         case tuple() | set():
             kind = "tuple" if isinstance(value, tuple) else "set"
-            return {kind: [encoded(part, tensors, f"{path}[{i}]") for i, part in enumerate(value)]}
+            return {kind: [to_plain(part, tensors, f"{path}[{i}]") for i, part in enumerate(value)]}
         case Mapping():
-            return {"dict": [[encoded(key, tensors, path), encoded(part, tensors, f"{path}.{key}")] for key, part in value.items()]}
+            return {"dict": [[to_plain(key, tensors, path), to_plain(part, tensors, f"{path}.{key}")] for key, part in value.items()]}
     raise NotPlain(f"{path} is a {type(value).__name__}")
 
 
-def decoded(value: Any, tensors: Mapping[str, Tensor]) -> Any:
-    """The value that `encoded` wrote; dict, tuple and set stand for their subclasses too."""
+def from_plain(value: Any, tensors: Mapping[str, Tensor]) -> Any:
+    """The value that `to_plain` wrote; dict, tuple and set stand for their subclasses too."""
     if isinstance(value, list):
-        return [decoded(part, tensors) for part in value]
+        return [from_plain(part, tensors) for part in value]
     if not isinstance(value, dict):
         return value
     ((kind, content),) = value.items()
@@ -107,11 +107,11 @@ def decoded(value: Any, tensors: Mapping[str, Tensor]) -> Any:
             name, dtype, shape = content
             return np.frombuffer(tensors[name].numpy().tobytes(), dtype).reshape(shape).copy()
         case "tuple":
-            return tuple(decoded(part, tensors) for part in content)
+            return tuple(from_plain(part, tensors) for part in content)
         case "set":
-            return {decoded(part, tensors) for part in content}
+            return {from_plain(part, tensors) for part in content}
         case "dict":
-            return {decoded(key, tensors): decoded(part, tensors) for key, part in content}
+            return {from_plain(key, tensors): from_plain(part, tensors) for key, part in content}
     raise ValueError(f"a state has a value of the unknown kind {kind!r}")
 
 

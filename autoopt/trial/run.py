@@ -6,6 +6,7 @@ from autoopt.config import allow, paths_in_recipe
 from autoopt.deployment.checkpoint import write_checkpoint
 from autoopt.deployment.load import write_onnx
 from autoopt.orders import Checkpoint, Compress, Graph, Json, Measure, Order, Outcome, Serve, Train, TryOut, from_json
+from autoopt.recipe import Recipe
 from autoopt.trial import Report
 from autoopt.trial.blame import blaming
 from autoopt.trial.checkpoints import Checkpoints
@@ -47,8 +48,8 @@ def run(world: World, order: Json, report: Report) -> Json:
             outcome = Outcome()
         case TryOut() as short:
             outcome = on_devices(world, short, report)
-        case Train() as training if world.checkpoint is not None and devices(training.recipe) == 1:
-            checkpoints = Checkpoints.of(world.store, training, world.checkpoint, report)
+        case Train() as training if world.checkpoint is not None and resumable(training.recipe):
+            checkpoints = Checkpoints.of(world.store, training, world.checkpoint, report, world.keeps_rungs)
             on_fold = partial(on_devices, checkpoints=checkpoints)
             outcome = in_folds(on_fold, world, training, checkpoints.report, checkpoints.outcomes)
         case whole:
@@ -83,3 +84,8 @@ def carried_out(world: World, order: Order, report: Report, fold: int, share: Sh
         case Compress():
             return run_compress(training, order)
     raise TypeError(f"a {type(order).__name__} is no order of a trial")
+
+
+def resumable(recipe: Recipe) -> bool:
+    """Whether a training can go on from a checkpoint: one process trains, on loaders that are made once."""
+    return devices(recipe) == 1 and not recipe.trainer.get("reload_dataloaders_every_n_epochs")

@@ -18,7 +18,7 @@ from autoopt.module.own_callbacks import CHECKPOINTS
 from autoopt.module.tuned import Tuned
 from autoopt.trial.reporter import Reporter
 
-SCALARS = (type(None), bool, int, float, str)
+STORED_SCALARS = (type(None), bool, int, float, str)
 OF_LIGHTNING = vars(L.LightningModule()).keys() - {"training"}
 """Attributes that every module has: weights, which are stored by name, and what Lightning makes anew, partly by addresses."""
 NOT_FOR_WEIGHTS = ("optimizer_states", "lr_schedulers", "loops", "callbacks", "current_model_state", "averaging_state")
@@ -41,9 +41,8 @@ def captured(trainer: L.Trainer, module: Tuned, reporter: Reporter) -> dict[str,
     reporter.count_time()
     applied, parameters = applied_to(module), dict(module.named_parameters())
     collects = not isinstance(module, Net) and not module.automatic_optimization  # gradients over several batches, perhaps
-    results = trainer.fit_loop.epoch_loop._results
     return {
-        "objects": [attributes(each) for each in (*module.modules(), applied, applied.passed)],
+        "objects": [plain_attributes(each) for each in (*module.modules(), applied, applied.passed)],
         "weights": weights_of(module),
         "trained": {name: p.requires_grad for name, p in parameters.items()},
         "gradients": {name: p.grad for name, p in parameters.items() if collects and p.grad is not None},
@@ -52,15 +51,19 @@ def captured(trainer: L.Trainer, module: Tuned, reporter: Reporter) -> dict[str,
         "schedules": [config.scheduler.state_dict() for config in trainer.lr_scheduler_configs],
         "precision": trainer.precision_plugin.state_dict(),
         "metrics": dict(trainer.callback_metrics),
-        "logged": {name: {key: vars(each)[key] for key in SUMS if key in vars(each)} for name, each in results.items() if each.is_tensor},
+        "logged": {name: sums_of(each) for name, each in trainer.fit_loop.epoch_loop._results.items() if each.is_tensor},
         "ends": trainer.should_stop,
         "files": files_of(reporter_folder(trainer)),
         "random": _collect_rng_states(),
     }
 
 
-SUMS = ("value", "cumulated_batch_size")
+MEAN_PARTS = ("value", "cumulated_batch_size")
 """What a mean over the batches of an epoch, which a module logs, is made of."""
+
+
+def sums_of(metric: Any) -> dict[str, Tensor]:
+    return {name: vars(metric)[name] for name in MEAN_PARTS if name in vars(metric)}
 
 
 def put_back(state: Mapping[str, Any], trainer: L.Trainer, module: Tuned, reporter: Reporter) -> None:
@@ -114,11 +117,11 @@ def random_states() -> dict[str, Any]:
     return dict(_collect_rng_states())
 
 
-def attributes(owner: object, plain: Callable[[Any], bool] | None = None) -> dict[str, dict[str, Any]]:
+def plain_attributes(owner: object, plain: Callable[[Any], bool] | None = None) -> dict[str, dict[str, Any]]:
     """The attributes of an object that are plain data, and the states of its generators."""
     own = {name: value for name, value in vars(owner).items() if name not in OF_LIGHTNING}
     return {
-        "plain": {name: value for name, value in own.items() if (plain or is_plain)(value)},
+        "plain": {name: value for name, value in own.items() if (plain or may_be_stored)(value)},
         "generators": {name: GENERATORS[type(value)][0](value) for name, value in own.items() if type(value) in GENERATORS},
     }
 
@@ -132,17 +135,17 @@ def put_attributes(stored: Iterable[Mapping[str, Any]], owners: Iterable[object]
 
 
 def is_scalar(value: Any) -> bool:
-    return type(value) in SCALARS
+    return type(value) in STORED_SCALARS
 
 
-def is_plain(value: Any) -> bool:
+def may_be_stored(value: Any) -> bool:
     """Whether a value is a scalar, a tensor, an array, or a collection of these; what it is exactly, since a subclass may do more."""
     kind = type(value)
     if kind is dict:
-        return all(is_scalar(key) for key in value) and all(map(is_plain, value.values()))
+        return all(is_scalar(key) for key in value) and all(map(may_be_stored, value.values()))
     if kind in (list, tuple, set):
-        return all(map(is_plain, value))
-    return kind in (*SCALARS, Tensor) or (kind is np.ndarray and value.dtype.kind in "biufc")
+        return all(map(may_be_stored, value))
+    return kind in (*STORED_SCALARS, Tensor) or (kind is np.ndarray and value.dtype.kind in "biufc")
 
 
 def weights_of(module: nn.Module) -> dict[str, Tensor]:
@@ -164,7 +167,7 @@ def put_weights(stored: Mapping[str, Tensor], module: nn.Module) -> None:
 def of_callback(callback: L.Callback, module: nn.Module) -> dict[str, Any]:
     parts = {*module.modules()}
     modules = {name: weights_of(m) for name, m in vars(callback).items() if isinstance(m, nn.Module) and m not in parts}
-    return {"state": callback.state_dict(), "attributes": attributes(callback), "modules": modules}
+    return {"state": callback.state_dict(), "attributes": plain_attributes(callback), "modules": modules}
 
 
 def put_callback(callback: L.Callback, stored: Mapping[str, Any]) -> None:

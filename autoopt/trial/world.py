@@ -40,6 +40,7 @@ class World:
         store: where weights are stored.
         metrics: the user's own, by name.
         checkpoint: the seconds between two checkpoints of a training; `None`: there are none.
+        keeps_rungs: a training that a rung stops keeps a checkpoint, too.
     """
 
     task: Task
@@ -47,6 +48,7 @@ class World:
     store: Store
     metrics: Mapping[str, Any] = field(default_factory=dict)
     checkpoint: float | None = None
+    keeps_rungs: bool = False
 
 
 def prepare(setup: dict[str, Any]) -> tuple[World, dict[str, Any]]:
@@ -79,7 +81,8 @@ def prepare(setup: dict[str, Any]) -> tuple[World, dict[str, Any]]:
     check_rates(space.settings["batches"], models if lightning else ())
     digests = {"examples": digest, "sources": file_digests(space, metrics, callbacks)}
     known = {**facts(task, models, lightning, fixed_size, tree["objective"]), **digests, "told": namesakes.namesake_note()}
-    return World(task, task.example(), store, metrics, seconds(tree["executor"]["checkpoint"])), known
+    executor = tree["executor"]
+    return World(task, task.example(), store, metrics, seconds(executor["checkpoint"]), executor["keep"] == "rung"), known
 
 
 def load_task(data: Technique, settings: Mapping[str, Any], seed: int, lightning: bool, store: Store) -> tuple[Task, str]:

@@ -10,7 +10,7 @@ from autoopt.space import Space
 from autoopt.study.folder import default_name
 
 DATA = "data=digits"
-COMMON = {"workers": None, "gpus_per_trial": 1.0, "cpus_per_trial": 1, "trial_time": "1h"}
+COMMON = {"workers": None, "gpus_per_trial": 1.0, "cpus_per_trial": 1, "trial_time": "1h", "checkpoint": "10m", "retries": 3, "keep": None}
 OWN = '''
 from typing import Annotated
 
@@ -60,8 +60,8 @@ def test_what_is_plugged_in_by_default():
 @pytest.mark.parametrize(
     ("arguments", "point", "node"),
     [
-        (["strategy=random"], "strategy", {"random": {"rungs": 2, "reduction": 3}}),
-        (["strategy=[random]"], "strategy", {"random": {"rungs": 2, "reduction": 3}}),
+        (["strategy=random"], "strategy", {"random": {"rungs": 2, "reduction": 3, "promote": False}}),
+        (["strategy=[random]"], "strategy", {"random": {"rungs": 2, "reduction": 3, "promote": False}}),
         (["strategy=bayes", "strategy.bayes.startup=20"], "strategy", {"bayes": {"startup": 20, "rungs": 2, "reduction": 3}}),
         (["strategy.bayes.startup=20.0"], "strategy", {"bayes": {"startup": 20, "rungs": 2, "reduction": 3}}),
         (["strategy=own_points:Best"], "strategy", {"Best": {"from": "own_points:Best", "patience": 3}}),
@@ -102,7 +102,7 @@ def test_the_technique_of_a_plug_point_and_its_values():
         ("strategy.bayes.start=3", "No strategy.bayes argument named 'start'. Did you mean 'startup'? Known: reduction, rungs, startup."),
         ("strategy.random.x=3", "strategy.random.x: strategy=random is not selected. Selected: bayes."),
         ("executor.workers.x=3", "executor.workers.x: executor=workers is not selected. Selected: local."),
-        ("executor.workrs=3", "No setting named 'executor.workrs'. Did you mean 'executor.workers'? Known: executor.cpus_per_trial, "),
+        ("executor.workrs=3", "No setting named 'executor.workrs'. Did you mean 'executor.workers'? Known: executor.checkpoint, "),
         ("executor.workers=1,2", "executor.workers=choice(1,2): a setting is not searched; give one value"),
         ("strategy=own_points:greedy", "strategy=own_points:greedy asks for 'gpus', which strategy does not offer (it offers space, "),
         ("executor=own_points:workers", "executor=own_points:workers: 'workers' is a setting of executor in the config; import it under"),

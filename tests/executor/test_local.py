@@ -81,6 +81,7 @@ def test_two_run_at_once_and_a_third_waits(bench):
         ("quit", {"code": 3}, "lost", "exited with code 3 before it had a result"),
         ("kill_self", {"signal": 9}, "lost", "killed by signal 9 (SIGKILL), perhaps for lack of memory"),
         ("kill_self", {"signal": 15}, "preempted", "killed by signal 15 (SIGTERM)"),
+        ("kill_self", {"signal": 10}, "preempted", "killed by signal 10 (SIGUSR1)"),
         ("kill_self", {"signal": 2}, "user", "KeyboardInterrupt"),
         ("segfault", {}, "lost", "killed by signal 11 (SIGSEGV)"),
         ("garbage", {}, "error", "sent a line that is not a message"),
@@ -100,6 +101,12 @@ def test_every_end_has_a_reason_and_the_next_trial_runs(bench, do, values, reaso
     assert "\n" not in end.data["detail"]
     assert gone(b.events[0].data["pid"])
     assert b.run("train", number=1).kind == "finished"
+
+
+def test_a_trial_that_ends_by_itself_before_it_is_ended_exits_with_143(bench, tmp_path):
+    end = bench().run("preempt", file=str(tmp_path / "code"))
+    assert end.data == Problem("preempted", "told to end by SIGTERM").json()
+    assert (tmp_path / "code").read_text() == "143"
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,8 @@ from autoopt.config import compose
 from autoopt.goal import Goal, Objective
 from autoopt.orders import Measure, Outcome, Problem, Train, TryOut
 from autoopt.space import Space
-from autoopt.study.runner import RETRIES, Interrupted, Job, NoListener
+from autoopt.store import Reached
+from autoopt.study.runner import Interrupted, Job, NoListener
 from autoopt.study.stages import PREFLIGHT, SEARCH, TEST
 
 RECIPE = space().baseline()
@@ -234,6 +235,14 @@ def test_the_part_decides_which_metric_is_the_score(tmp_path):
     assert [r.score for r in ran(runner(tmp_path, play), [*jobs(1), Job(Measure(key="t", recipe=RECIPE, weights="0"), TEST)])] == [0.1, 0.2]
 
 
+def test_what_was_trained_in_an_earlier_session_counts(tmp_path):
+    def play(order):
+        yield {"val_accuracy": 0.1}
+        return replace(outcome(val_accuracy=0.9), seconds=1234.5)
+
+    assert ran(runner(tmp_path, play), jobs(1))[0].seconds == 1234.5
+
+
 def test_seconds_are_counted_from_the_start_of_the_job(tmp_path):
     results = ran(runner(tmp_path, train(3)), jobs(2))
     assert results[0].seconds == results[1].seconds > 0
@@ -337,16 +346,41 @@ class TestFaultsOfTheMachine:
 
     @pytest.mark.parametrize("reason", ["lost", "preempted", "disk"])
     def test_they_are_retried_and_never_told(self, tmp_path, reason):
-        run = runner(tmp_path, self.play(RETRIES, reason))
+        run = runner(tmp_path, self.play(3, reason))
         (result,) = ran(run, jobs(1))
         assert (result.state, result.score, curve(result)) == ("complete", 0.9, [0.1])
-        assert run.screen.lines == [f"  search 0 is tried again: {reason}: gone"] * RETRIES
+        assert run.screen.lines == [f"  search 0 is tried again: {reason}: gone"] * 3
         assert all(order == run.executor.orders[0] for order in run.executor.orders), "the same order: key, seed and recipe"
+
+    def test_as_often_as_the_setting_says(self, tmp_path):
+        (result,) = ran(replace(runner(tmp_path, self.play(1)), retries=0), jobs(1))
+        assert (result.state, len(self.begun)) == ("failed", 1)
+
+    def test_a_trial_that_comes_further_each_time_is_retried_for_ever_and_leaves_no_checkpoint(self, tmp_path):
+        run = runner(tmp_path, lambda order: play(order))
+
+        def play(order):
+            yield {"val_accuracy": 0.1}
+            self.begun.append(order.key)
+            if len(self.begun) <= 20:
+                with run.executor.store.writing_checkpoint(order.key, Reached(1, len(self.begun), 0)):
+                    pass
+                raise Fails("preempted", "told to end by SIGTERM")
+            return outcome(val_accuracy=0.9)
+
+        self.begun = []
+        (result,) = ran(run, jobs(1))
+        assert (result.state, len(self.begun)) == ("complete", 21)
+        assert run.screen.lines[-2:] == [
+            "  search 0 is tried again: preempted: told to end by SIGTERM",
+            "  search 0 goes on from its checkpoint after 20 epochs",
+        ]
+        assert run.executor.store.checkpoints("0") == []
 
     def test_not_for_ever(self, tmp_path):
         (result,) = ran(runner(tmp_path, self.play(99)), jobs(1))
         assert (result.state, result.problem.reason) == ("failed", "lost")
-        assert len(self.begun) == RETRIES + 1
+        assert len(self.begun) == 3 + 1
 
     @pytest.mark.parametrize("reason", ["error", "nonfinite", "plugin", "timeout", "oom_device", "oom_host", "user"])
     def test_what_the_recipe_or_the_user_did_is_not_retried(self, tmp_path, reason):

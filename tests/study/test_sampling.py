@@ -1,3 +1,5 @@
+from itertools import islice
+
 import pytest
 from scripted import Fails, Killed, closed, learn, outcome, rows, searched, space, studied
 
@@ -404,3 +406,70 @@ def test_a_malformed_value_of_a_strategy_is_told(tmp_path):
     with pytest.raises(ValueError, match=r"optimizer=nonsense: expected choice\(adamw, sgd\)"):
         study.runner.run(sampling.jobs(), sampling.tell)
     closed(study)
+
+
+class Promoting(Watching):
+    """Stops trials 1 and 2 at the rung, and continues trial 1 as trial 3."""
+
+    def propose(self, history, number, seed):
+        super().propose(history, number, seed)
+        return {"batches.size": [32, 64, 128][number % 3]} if number < 3 else {"optimizer.adamw.lr": 0.001 * number}
+
+    def stop(self, history, number, epoch):
+        return number in (1, 2)
+
+    def promote(self, history):
+        return 1 if any(trial.number == 2 for trial in history) and any(trial.number == 1 for trial in history) else None
+
+
+def promoted(folder, strategy, turns=None, **said):
+    """The orders of a search that continues a stopped trial, and its sampling."""
+
+    def play(order):
+        yield {"val_accuracy": 0.25}
+        if (yield {"val_accuracy": 0.5}) and not order.continues:
+            return outcome(stopped=True, val_accuracy=0.5)
+        return outcome(val_accuracy=0.75)
+
+    study = studied(folder, play)
+
+    def order(key, seed, proposal):
+        return Train(key=key, recipe=proposal.recipe, seed=seed, rungs=(2,), continues=str(proposal.continues or ""))
+
+    sampling = Sampling(SEARCH, study.journal, study.goal, study.budget, study.space.trained(), strategy, order, 5, 0, **said)
+    return study, sampling
+
+
+def test_a_stopped_trial_goes_on_as_a_new_one_that_takes_its_place_in_the_history(tmp_path):
+    strategy = Promoting()
+    study, sampling = promoted(tmp_path / "s", strategy, kept=lambda key: key == "1")
+    study.runner.run(sampling.jobs(), sampling.tell, sampling.stop)
+    closed(study)
+    orders = {order.key: order for order in study.runner.executor.orders}
+    assert {key: order.continues for key, order in orders.items()} == {"0": "", "1": "", "2": "", "3": "1", "4": ""}
+    assert (orders["3"].recipe, orders["3"].seed) == (orders["1"].recipe, orders["1"].seed)
+    assert [trial.number for trial in strategy.histories[-1]] == [0, 2, 3]
+    again, reopened = promoted(tmp_path / "s", Promoting(), kept=lambda key: True)
+    assert [trial.number for trial in reopened.evidence()] == [0, 2, 3, 4]
+    closed(again)
+
+
+def test_a_continued_trial_that_died_with_its_session_is_continued_again(tmp_path):
+    study, sampling = promoted(tmp_path / "s", Promoting(), kept=lambda key: True)
+    jobs = sampling.jobs()
+    study.runner.run(islice(jobs, 3), sampling.tell, sampling.stop)
+    began = next(jobs)
+    assert (began.key, began.order.continues) == ("3", "1")
+    closed(study)
+    again, sampling = promoted(tmp_path / "s", Promoting(), kept=lambda key: True)
+    resumed = next(sampling.jobs())
+    assert resumed.order == began.order
+    closed(again)
+
+
+def test_nothing_is_continued_without_a_checkpoint(tmp_path):
+    for name, said in {"a": {}, "b": {"kept": lambda key: False}}.items():
+        study, sampling = promoted(tmp_path / name, Promoting(), **said)
+        study.runner.run(sampling.jobs(), sampling.tell, sampling.stop)
+        closed(study)
+        assert not any(order.continues for order in study.runner.executor.orders)

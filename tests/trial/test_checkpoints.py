@@ -23,7 +23,7 @@ from autoopt.errors import Preempted, StoreFault
 from autoopt.orders import Outcome, Train
 from autoopt.recipe import Recipe
 from autoopt.space import Space
-from autoopt.store import SUMS, Position, Store
+from autoopt.store import SUMS, Reached, Store
 from autoopt.study.search import untouched
 from autoopt.technique import available
 from autoopt.trial.checkpoints import Checkpoints, Keeper
@@ -179,9 +179,9 @@ def prepared(folder: Path, *overrides: str) -> tuple[World, Recipe]:
     return world, baseline or Space.of(tree).fitting(facts["absent"]).baseline()
 
 
-def trained(world: World, recipe: Recipe, folder: Path, seed: int = 1, **said) -> tuple[Outcome, dict]:
+def trained(world: World, recipe: Recipe, folder: Path, seed: int = 1, continues: str = "", **said) -> tuple[Outcome, dict]:
     """The outcome in a folder, and what was reported."""
-    order = Train(key="7", recipe=recipe, seed=seed, objective="val_loss", direction="minimize", keep=True)
+    order = Train(key="7", recipe=recipe, seed=seed, objective="val_loss", direction="minimize", keep=True, continues=continues)
     told: dict[int, dict] = {}
     data = run(replace(world, store=Store(folder), **said), json.loads(json.dumps(order.json())), lambda e, m: told.update({e: m}) or False)
     return Outcome.read(json.loads(json.dumps(data))), told
@@ -236,10 +236,24 @@ def test_every_optimizer_and_schedule_goes_on(slot, name, tmp_path, cuts):
     assert cut_and_resumed(world, recipe, tmp_path / "cut", cuts, [4, 9]) == uncut
 
 
+@pytest.mark.parametrize("name", ["a network", "ema", "swa", "best epoch", "an author's", "an author's plateau", "an author's Trainer"])
+def test_a_trial_that_was_stopped_at_a_rung_goes_on_under_another_number(name, tmp_path):
+    world, recipe = prepared(tmp_path / "world", *RECIPES[name])
+    uncut = result(*trained(world, recipe, tmp_path / "uncut"), tmp_path / "uncut")
+    store = Store(tmp_path / "cut")
+    order = Train(key="3", recipe=recipe, seed=1, objective="val_loss", direction="minimize")
+    stopped = run(replace(world, store=store, keeps_rungs=True), order.json(), lambda epoch, metrics: epoch == 2)
+    assert stopped["stopped"] and stopped["epochs"] == 2
+    assert store.checkpoints("3") == [Reached(1, 2, 0)]
+    assert result(*trained(world, recipe, store.root, continues="3"), store.root) == uncut
+    run(replace(world, store=Store(tmp_path / "unkept")), order.json(), lambda epoch, metrics: epoch == 2)
+    assert Store(tmp_path / "unkept").checkpoints("3") == [], "without executor.keep=rung"
+
+
 def test_the_folds_that_are_done_are_not_trained_again(tmp_path, cuts):
     world, recipe = prepared(tmp_path / "world", *DIGITS, "split.folds=3", "regularizer=[ema]")
     uncut = result(*trained(world, recipe, tmp_path / "uncut"), tmp_path / "uncut")
-    assert cut_and_resumed(world, recipe, tmp_path / "cut", cuts, [20, 40]) == uncut
+    assert cut_and_resumed(world, recipe, tmp_path / "cut", cuts, [20, 100]) == uncut
     assert Store(tmp_path / "cut").checkpoints("7")[0].fold == 2
 
 
@@ -274,7 +288,7 @@ def test_the_last_two_are_kept_and_a_trial_that_is_done_before_the_first_writes_
     assert store.checkpoints("7") == []
     monkeypatch.setattr(Keeper, "asked", property(every_batch))
     trained(world, recipe, store.root)
-    assert store.checkpoints("7") == [Position(1, 3, 9), Position(1, 3, 8)]
+    assert store.checkpoints("7") == [Reached(1, 3, 9), Reached(1, 3, 8)]
     store.forget_checkpoints("7")
     trained(world, recipe, store.root, checkpoint=None)
     assert not (store.weights("7").parent / "resume").exists()
@@ -368,14 +382,14 @@ def test_a_checkpoint_that_does_not_fit_is_deleted_and_the_machine_is_to_blame(n
     trained(world, recipe, tmp_path)
     read = Checkpoints.read
 
-    def other(checkpoints: Checkpoints) -> None:
-        read(checkpoints)
+    def other(checkpoints: Checkpoints, key: str) -> None:
+        read(checkpoints, key)
         checkpoints.state["weights"].popitem()
 
     monkeypatch.setattr(Checkpoints, "read", other)
     with pytest.raises(StoreFault, match="the checkpoint 1-000003-000000009 does not fit, and is deleted: ValueError: other weights"):
         trained(world, recipe, tmp_path)
-    assert Store(tmp_path).checkpoints("7") == [Position(1, 3, 8)]
+    assert Store(tmp_path).checkpoints("7") == [Reached(1, 3, 8)]
 
 
 def test_a_file_beside_the_trials_folder_is_not_written(tmp_path):
