@@ -4,7 +4,7 @@ from autoopt.report.comparison import as_markdown_text, markdown_table, write_co
 from autoopt.report.reasons import ablation_rows, reasons
 from autoopt.report.sentence import conclusion
 from autoopt.study.export import Advice, export
-from autoopt.study.folder import replace_file
+from autoopt.study.folder import replace_file, summed
 from autoopt.study.forms import write_forms
 from autoopt.study.study import Study
 from autoopt.study.verdict import Verdict
@@ -17,7 +17,7 @@ def publish(study: Study, verdict: Verdict) -> None:
         StoreError: a file cannot be written.
     """
     path, best, text = study.folder.path, verdict.best, conclusion(verdict)
-    replace_file(path / "verdict.yaml", verdict.yaml(conclusion=text))
+    replace_file(path / "verdict.yaml", summed(verdict.yaml(conclusion=text)))
     advice = Advice(verdict.study, text, verdict.objective, best.score)
     export(path / "best", best.point, study.runner.executor.store.weights(best.weights), study.facts, advice)
     if verdict.ablation and verdict.ablation.simpler:

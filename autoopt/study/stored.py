@@ -5,10 +5,11 @@ from pathlib import Path
 
 from autoopt.config import Tree, as_overrides, from_file
 from autoopt.errors import BadInput, nearest
-from autoopt.study.folder import ROOT, contents
+from autoopt.study.folder import ROOT, contents, spoilt
+from autoopt.study.intact import check_journal
 from autoopt.study.journal import Journal
 from autoopt.study.record import Record
-from autoopt.study.stages import STORED
+from autoopt.study.stages import SEARCH, STORED
 from autoopt.study.verdict import Verdict, read_verdict
 
 
@@ -54,8 +55,8 @@ class Stored:
         return known[key]
 
 
-NEEDED = tuple(f.name for f in fields(Verdict) if f.default is MISSING and f.default_factory is MISSING)
-"""What a verdict.yaml has, whichever version wrote it."""
+NEEDED = (*(f.name for f in fields(Verdict) if f.default is MISSING and f.default_factory is MISSING), "better")
+"""What a verdict.yaml has, whichever version wrote it; the last of these ends it."""
 
 
 def names(root: str | None) -> list[str]:
@@ -72,14 +73,23 @@ def open_stored(name: str, root: str | None) -> Stored:
     path = Path(root or ROOT) / name
     if not (path / "space.yaml").exists():
         raise BadInput(f"No study named '{name}' in {root or ROOT}/. {nearest(name, names(root))}")
-    verdict = path / "verdict.yaml"
     journal = Journal(path / "journal.log", name, write=False)
-    return Stored(
-        path,
-        contents(path / "config.yaml", ["study", "tracking"]),
-        {stage.name: journal.records(stage) for stage in STORED},
-        read_verdict(contents(verdict, NEEDED)) if verdict.exists() else None,
-    )
+    check_journal(path, journal.trials(SEARCH))
+    config = contents(path / "config.yaml", ["study.trials", "tracking"])
+    return Stored(path, config, {stage.name: journal.records(stage) for stage in STORED}, verdict_in(path))
+
+
+def verdict_in(path: Path) -> Verdict | None:
+    """The verdict in a study's folder, where it is concluded.
+
+    Raises:
+        BadInput: its file is spoilt.
+    """
+    file = path / "verdict.yaml"
+    try:
+        return read_verdict(contents(file, NEEDED)) if file.exists() else None
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise spoilt(file, "is not as it was written") from error
 
 
 def recipe_overrides(reference: str, root: str | None) -> list[str]:
