@@ -39,13 +39,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         0 done · 1 a bug, or a check that failed (`doctor`, `reproduce`, `plugins check`) · 2 bad input, nothing started ·
         3 done, but something is quarantined (under `--strict`) · 4 not concluded: a trial that it depends on failed ·
-        75 a store cannot be written · 130, 143 interrupted, resumable.
+        75 a store cannot be written · 130, 143 interrupted, resumable · 141 the reader of the output has closed it.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
     debug = "--debug" in arguments
     arguments = [a for a in arguments if a != "--debug"]
     try:
-        return dispatch(arguments)
+        code = dispatch(arguments)
+        sys.stdout.flush()  # here, not at the exit, where a closed pipe would be told as a fault
+        return code
     except BadInput as error:
         if debug:
             print(printable(traceback.format_exc()), file=sys.stderr)
@@ -53,10 +55,11 @@ def main(argv: Sequence[str] | None = None) -> int:
             print(f"autoopt: {printable(problem, LONGEST)}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
+        print("autoopt: interrupted by SIGINT", file=sys.stderr)
         return 130
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
+        return 141
     except Exception as error:
         return unexpected(error, debug)
 
