@@ -96,8 +96,9 @@ class Folder:
         except OSError as error:
             owner = os.pread(self.lock, 32, 0).decode().strip()
             raise BadInput(f"{self.name} is being searched by process {owner}; wait for it, or give this search another name=") from error
-        os.ftruncate(self.lock, 0)
-        os.pwrite(self.lock, str(os.getpid()).encode(), 0)
+        with suppress(OSError):  # the lock holds without the number, which a full disk does not take
+            os.ftruncate(self.lock, 0)
+            os.pwrite(self.lock, str(os.getpid()).encode(), 0)
 
     @property
     def locked(self) -> dict[str, Any] | None:
