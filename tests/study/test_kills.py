@@ -11,10 +11,9 @@ from functools import wraps
 from pathlib import Path
 
 import pytest
-from scripted import Scripted
 from test_stages import Study
 
-from autoopt.study import explain, explore, publish, search
+from autoopt.study import publish, search
 from autoopt.study.folder import Folder
 from autoopt.study.journal import Journal
 from autoopt.study.journal_file import JournalFile, StoreError
@@ -127,7 +126,7 @@ def test_a_search_that_is_killed_at_any_step_ends_as_if_it_was_not(uncut, tmp_pa
     whole, points, _ = uncut
     assert {*points} == {*POINTS}, "every named point is passed"
     steps = sample(KILLS, len(points))
-    if KILLS > len(POINTS):
+    if len(POINTS) < KILLS:
         steps = [*(points.index(point) for point in POINTS), *sample(KILLS - len(POINTS), len(points))]
     for number, step in enumerate(steps):
         folder = tmp_path / str(number)
