@@ -42,7 +42,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = [a for a in arguments if a != "--debug"]
     try:
         refuse_windows()
-        return dispatch(arguments)
+        code = dispatch(arguments)
+        sys.stdout.flush()  # here, not at the exit, where a closed pipe would be told as a fault
+        return code
     except BadInput as error:
         if debug:
             print(printable(traceback.format_exc()), file=sys.stderr)
@@ -50,11 +52,11 @@ def main(argv: Sequence[str] | None = None) -> int:
             print(f"autoopt: {printable(problem, LONGEST)}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("autoopt: interrupted", file=sys.stderr)
+        print("autoopt: interrupted by SIGINT", file=sys.stderr)
         return 130
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
+        return 141
     except Exception as error:
         return unexpected(error, debug)
 

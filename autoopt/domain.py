@@ -9,6 +9,13 @@ class Unavailable(Exception):
     """Raised by a technique that cannot work here; the message says why (`no CUDA device`)."""
 
 
+def at_least_1(**counts: int) -> None:
+    """Raise ValueError where a count is less than 1; its keyword is the name that the message has."""
+    for name, count in counts.items():
+        if count < 1:
+            raise ValueError(f"{name}={count}: expected at least 1")
+
+
 @dataclass(frozen=True)
 class Range:
     """Numbers from `low` to `high`, both included; `log` draws them on a logarithmic scale.

@@ -29,6 +29,7 @@ EXIT_CODES = {
     "4": "not concluded: a trial that the verdict depends on failed",
     "75": "a file or a store cannot be written; nothing that was written is lost",
     "130, 143": "interrupted by Ctrl-C or SIGTERM; the same command resumes",
+    "141": "whoever reads the output has closed it",
 }
 
 

@@ -253,13 +253,23 @@ def test_ctrl_c(said, monkeypatch):
         raise KeyboardInterrupt
 
     monkeypatch.setattr("autoopt.commands.plugins.run", fail)
-    assert said("plugins")[0] == 130
+    assert said("plugins") == (130, "", ["autoopt: interrupted by SIGINT"])
 
 
 def test_a_reader_that_has_seen_enough_is_no_bug():
     line = f"{AUTOOPT} plugins --json | head -1"
     done = subprocess.run(["bash", "-c", line], capture_output=True, text=True)
     assert (done.stdout, done.stderr) == ("[\n", "")
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["list"], ["plugins", "--json"], ["search", "data=digits", "--cfg", "job"]], ids=str)
+def test_a_closed_pipe_ends_a_command_without_a_word(here, arguments):
+    """Also where all that is printed waits in the buffer until the end."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = subprocess.run([AUTOOPT, *arguments], stdout=writer, stderr=subprocess.PIPE, text=True)
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (141, "")
 
 
 # --cfg

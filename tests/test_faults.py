@@ -2,6 +2,8 @@
 
 import os
 import signal
+import subprocess
+import sys
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -109,6 +111,20 @@ def test_the_text_of_an_error_neither_drives_nor_fills_the_terminal(bench):
     assert len(said) < 40_000
     assert "\x1b" not in said and "\x07" not in said
     assert (bench.study / "trials" / failed.key / "log.txt").stat().st_size < HEAD + TAIL + 100, "its log is cut, too"
+
+
+@pytest.mark.parametrize("moment", [0, 0.5, 2, 4])
+def test_ctrl_c_is_answered_at_once_in_any_moment_of_the_warm_up(bench, moment):
+    command = [Path(sys.executable).with_name("autoopt"), "search", *SMALL]
+    process = subprocess.Popen(command, cwd=bench.folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert "warming up" in process.stdout.readline()
+    time.sleep(moment)
+    process.send_signal(signal.SIGINT)
+    said, told = process.communicate(timeout=20)
+    lines = [*told.splitlines(), *(line for line in said.splitlines() if line.startswith("Stopping: "))]
+    assert process.returncode == 130 and lines[0].startswith(("autoopt: interrupted by SIGINT", "Stopping: ")), told + said
+    assert "Traceback" not in told
+    bench.alone()
 
 
 def test_the_time_ends_a_trial_that_hangs(bench):

@@ -23,7 +23,7 @@ def mapping(path: str) -> dict[str, Any]:
         tree = yaml.safe_load(text)
     except OSError as error:
         raise BadInput(f"{path}: {error.strerror or error}") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise BadInput(f"{path}: not valid YAML: {' '.join(str(error).split())}") from error
     if not isinstance(tree, dict):
         raise BadInput(f"{path}: expected a mapping of slots and settings, got {type(tree).__name__}")

@@ -1,6 +1,7 @@
 """What a trial needs, what a machine has, and how many trials it has room for."""
 
 import os
+import resource
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -15,6 +16,8 @@ from autoopt.domain import Choice, Range
 from autoopt.errors import BadInput
 
 MOST_WORKERS = 4096
+FILES, FILES_PER_TRIAL = 48, 2
+"""Open files of the supervisor and of the template: of their own, and for each trial its socket, or its log and the pipe to it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -123,6 +126,20 @@ class Room:
     workers: int
     gpus: tuple[str, ...]
     gpus_per_trial: float
+
+
+def allow_files(workers: int) -> None:
+    """Raise this process's limit of open files, where it is too low for so many trials at once.
+
+    Raises:
+        BadInput: the system allows no more.
+    """
+    needed, (soft, hard) = FILES + FILES_PER_TRIAL * workers, resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY or needed <= soft:
+        return
+    if hard != resource.RLIM_INFINITY and needed > hard:
+        raise BadInput(f"executor.workers={workers} needs {needed} open files, but the limit is {hard} (ulimit -n): set fewer workers")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (needed, hard))
 
 
 def room(limits: Limits, machine: Machine) -> Room:

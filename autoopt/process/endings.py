@@ -30,6 +30,8 @@ def classify(error: BaseException) -> Problem:
 
 def _line(error: BaseException) -> str:
     name, text = type(error).__name__, _first(str(error))
+    if out_of_memory(error) == "host" and (asked := re.search(r"tried to allocate (\d+) bytes", text)):  # the allocator's own text
+        return f"not enough memory: {int(asked[1]) / 1e9:.3g} GB were asked for at once"
     if text and getattr(error, "reason", None) in REASONS:  # its text is a message for users
         return text
     return _first(f"{name}: {text}") if text else name

@@ -10,7 +10,7 @@ from autoopt.errors import BadInput, NotConcluded
 from autoopt.orders import Order, Train
 from autoopt.space import Space
 from autoopt.strategy import AtRandom
-from autoopt.study.folder import replace_file
+from autoopt.study.folder import contents, replace_file, summed
 from autoopt.study.memory import remembered
 from autoopt.study.record import BASELINE, Record
 from autoopt.study.runner import Job, Result
@@ -102,12 +102,12 @@ def with_earlier(study: Study, sampling: Sampling) -> Sampling:
     best = take_over(study, old, sampling) if old else []
     sampling.total += taken_over(study.journal.records(SEARCH))
     if path.exists():
-        sampling.start = yaml.safe_load(path.read_text())
+        sampling.start = contents(path, ["recipes"])["recipes"]
     elif settings["start"] or settings["memory"] or old:
         given = [*start(study.tree, space), *(remembered(study) if settings["memory"] else ()), *best]
         known = [space.defaults(), *(trial.values for trial in sampling.history.values())]
         sampling.start = [values for place, values in enumerate(given) if values not in (*known, *given[:place])]
-        replace_file(path, yaml.safe_dump([dict(values) for values in sampling.start], sort_keys=False))
+        replace_file(path, summed(yaml.safe_dump({"recipes": [dict(values) for values in sampling.start]}, sort_keys=False)))
     return sampling
 
 

@@ -4,6 +4,7 @@ import fcntl
 import hashlib
 import json
 import os
+from binascii import crc32
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -95,8 +96,9 @@ class Folder:
         except OSError as error:
             owner = os.pread(self.lock, 32, 0).decode().strip()
             raise BadInput(f"{self.name} is being searched by process {owner}; wait for it, or give this search another name=") from error
-        os.ftruncate(self.lock, 0)
-        os.pwrite(self.lock, str(os.getpid()).encode(), 0)
+        with suppress(OSError):  # the lock holds without the number, which a full disk does not take
+            os.ftruncate(self.lock, 0)
+            os.pwrite(self.lock, str(os.getpid()).encode(), 0)
 
     @property
     def locked(self) -> dict[str, Any] | None:
@@ -148,7 +150,7 @@ class Folder:
                 "unfit": {model: dict(reasons) for model, reasons in space.unfit.items()},
                 **{key: facts[key] for key in ("examples", "sources")},
             }
-            replace_file(self.path / "space.yaml", yaml.safe_dump(locked, sort_keys=False))
+            replace_file(self.path / "space.yaml", summed(yaml.safe_dump(locked, sort_keys=False)))
 
     def vanish(self) -> None:
         """Delete the files of a study that could not begin: its lock and the first log, and its folders if they are empty."""
@@ -181,34 +183,65 @@ def replace_file(path: Path, text: str, mode: int = 0o666) -> None:
     try:
         draft.unlink(missing_ok=True)  # it may have other permissions
         draft.touch(mode)
-        draft.write_text(text)
+        with draft.open("w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
         draft.replace(path)
     except OSError as error:
         raise StoreError(f"{path} cannot be written: {error.strerror}") from error
 
 
-REMEDIES = {"space.yaml": "restore it from a backup, or give the search another name="}
+REMEDIES = dict.fromkeys(("space.yaml", "start.yaml"), "restore it from a backup, or give the search another name=")
 """What to do where a file of a study is spoilt; the others are written again by the same command."""
+SUM = "# crc32 "
+"""Begins the first line of a file that only its study writes; the checksum is of the rest."""
+
+
+def summed(text: str) -> str:
+    """A text under its checksum."""
+    return f"{SUM}{crc32(text.encode())}\n{text}"
 
 
 def contents(path: Path, needed: Collection[str]) -> dict[str, Any]:
     """The mapping in one of a study's YAML files.
 
     Args:
-        needed: the keys that it has if it is whole.
+        needed: the keys that it has if it is whole; `a.b` is a key of the mapping under `a`.
 
     Raises:
         BadInput: the file is cut, empty, or another.
     """
-    remedy = REMEDIES.get(path.name, "the same search command writes it again")
-    try:
-        tree = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise BadInput(f"{path} cannot be read ({' '.join(str(error).split()):.80}): {remedy}") from error
-    if not isinstance(tree, dict) or (missing := [key for key in needed if key not in tree]):
-        seen = f"lacks {missing[0]}" if isinstance(tree, dict) else "is empty" if tree is None else "is not as it was written"
-        raise BadInput(f"{path} {seen}: {remedy}")
+    tree = parsed(path)
+    if not isinstance(tree, dict):
+        raise spoilt(path, "is empty" if tree is None else "is not as it was written")
+    for key in needed:
+        node: Any = tree
+        for part in key.split("."):
+            if not isinstance(node, dict) or part not in node:
+                raise spoilt(path, f"lacks {key}")
+            node = node[part]
     return tree
+
+
+def parsed(path: Path) -> Any:
+    """What is written in one of a study's YAML files.
+
+    Raises:
+        BadInput: the file cannot be read, or has changed since the study wrote it.
+    """
+    try:
+        text = path.read_bytes().decode()
+        first, _, rest = text.partition("\n")
+        if first.startswith(SUM) and first != f"{SUM}{crc32(rest.encode())}":
+            raise spoilt(path, "is not as it was written")
+        return yaml.safe_load(text)
+    except (OSError, UnicodeDecodeError, yaml.YAMLError, ValueError, RecursionError) as error:
+        raise spoilt(path, f"cannot be read ({' '.join(str(error).split()):.80})") from error
+
+
+def spoilt(path: Path, seen: str) -> BadInput:
+    return BadInput(f"{path} {seen}: {REMEDIES.get(path.name, 'the same search command writes it again')}")
 
 
 def versions(tree: Tree) -> Iterator[tuple[str, str]]:

@@ -11,8 +11,12 @@ from autoopt.space import Domain, Space
 from autoopt.study.record import Record
 
 
-def check_journal(folder: Path, trials: Sequence[Any]) -> None:
-    """Raise BadInput where a study has results, but its journal does not know its trials: it would begin anew over them."""
+def check_journal(folder: Path, trials: int) -> None:
+    """Raise BadInput where a study has results, but its journal does not know its trials: it would begin anew over them.
+
+    Args:
+        trials: how many the journal knows, the running ones too.
+    """
     left = [path for path in (folder / "verdict.yaml", *sorted((folder / "trials").glob("[0-9]*"))) if path.exists()]
     if left and not trials:
         remedy = "restore it from a backup, rename the folder back, or give the search another name="

@@ -18,7 +18,7 @@ from autoopt.study.record import Record
 from autoopt.study.stages import Stage
 
 RECORD = "autoopt"
-CREATE_TRIAL, SET_TRIAL_USER_ATTR = 4, 8  # the codes of Optuna's lines
+CREATE_STUDY, CREATE_TRIAL, SET_TRIAL_USER_ATTR = 0, 4, 8  # the codes of Optuna's lines
 OPTUNA_STATES = {"complete": TrialState.COMPLETE, "stopped": TrialState.PRUNED, "failed": TrialState.FAIL}
 
 
@@ -133,30 +133,28 @@ class Journal:
         return f"{self.name}/{stage.name}"
 
 
-def stored_records(path: Path) -> dict[str, list[Record]]:
-    """The records of the trials that have ended, by stage, in their order; nothing is written.
+def stored_records(path: Path, name: str) -> tuple[dict[str, list[Record]], int]:
+    """The records of a study's trials that have ended, by stage, in their order; and how many trials it has begun. Nothing is written.
 
     They are read straight from the lines: Optuna would parse a distribution of every value of every trial for them.
 
     Raises:
         StoreError: the file is damaged.
     """
-    written: dict[int, Mapping[str, Any]] = {}
-    begun = 0
+    owners: list[str] = []
+    trials: list[dict[str, Any]] = []
     for log in JournalFile(path, write=False).logs:
-        if log["op_code"] == CREATE_TRIAL:
-            attributes, trial, begun = log.get("user_attrs") or {}, begun, begun + 1
+        if log["op_code"] == CREATE_STUDY:
+            owners.append(log["study_name"].rpartition("/")[0])
+        elif log["op_code"] == CREATE_TRIAL:
+            trials.append({"owner": owners[log["study_id"]], **(log.get("user_attrs") or {})})
         elif log["op_code"] == SET_TRIAL_USER_ATTR:
-            attributes, trial = log["user_attr"], log["trial_id"]
-        else:
-            continue
-        if RECORD in attributes:
-            written[trial] = attributes[RECORD]
+            trials[log["trial_id"]].update(log["user_attr"])
     stages: defaultdict[str, list[Record]] = defaultdict(list)
-    for trial in sorted(written):
-        record = Record(**written[trial])
+    own = [trial for trial in trials if trial["owner"] == name]
+    for record in (Record(**trial[RECORD]) for trial in own if RECORD in trial):
         stages[record.stage].append(record)
-    return stages
+    return stages, len(own)
 
 
 def ended(goal: Goal, record: Record) -> tuple[TrialState, tuple[float, ...] | None]:

@@ -9,7 +9,7 @@ from autoopt.report.sentence import conclusion
 from autoopt.report.sides import side_rows
 from autoopt.study.conclusion import Conclusion
 from autoopt.study.export import Advice, export
-from autoopt.study.folder import reference, replace_file
+from autoopt.study.folder import reference, replace_file, summed
 from autoopt.study.forms import write_forms
 from autoopt.study.stored import open_stored
 from autoopt.study.study import Study
@@ -23,7 +23,7 @@ def publish(study: Study, verdict: Verdict) -> None:
         StoreError: a file cannot be written.
     """
     path, best, text = study.folder.path, verdict.best, conclusion(verdict)
-    replace_file(path / "verdict.yaml", verdict.yaml(conclusion=text))
+    replace_file(path / "verdict.yaml", summed(verdict.yaml(conclusion=text)))
     advice = Advice(verdict.study, text, verdict.objective, best.score)
     export(path / "best", best.point, study.runner.executor.store.weights(best.weights), study.facts, advice)
     if verdict.ablation and verdict.ablation.simpler:

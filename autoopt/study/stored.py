@@ -10,7 +10,8 @@ from typing import Any
 from autoopt.config import Tree, as_overrides, from_file
 from autoopt.errors import BadInput, nearest
 from autoopt.goal import Goal
-from autoopt.study.folder import ROOT, contents
+from autoopt.study.folder import ROOT, contents, spoilt
+from autoopt.study.intact import check_journal
 from autoopt.study.journal import stored_records
 from autoopt.study.record import BASELINE, Record
 from autoopt.study.settled import settled_goal
@@ -83,8 +84,8 @@ class Stored:
         return known[key]
 
 
-NEEDED = tuple(f.name for f in fields(Verdict) if f.default is MISSING and f.default_factory is MISSING)
-"""What a verdict.yaml has, whichever version wrote it."""
+NEEDED = (*(f.name for f in fields(Verdict) if f.default is MISSING and f.default_factory is MISSING), "better")
+"""What a verdict.yaml has, whichever version wrote it; the last of these ends it."""
 
 
 def names(root: str | None) -> list[str]:
@@ -113,13 +114,10 @@ def open_stored(name: str, root: str | None) -> Stored:
     path = Path(root or ROOT) / name
     if not (path / "space.yaml").exists():
         raise BadInput(f"No study named '{name}' in {root or ROOT}/. {nearest(name, names(root))}")
-    records = stored_records(path / "journal.log")
-    return Stored(
-        path,
-        contents(path / "config.yaml", ["study", "tracking"]),
-        {stage.name: records.get(stage.name, []) for stage in STORED},
-        verdict_in(path),
-    )
+    records, begun = stored_records(path / "journal.log", name)
+    check_journal(path, begun)
+    config = contents(path / "config.yaml", ["study.trials", "tracking"])
+    return Stored(path, config, {stage.name: records.get(stage.name, []) for stage in STORED}, verdict_in(path))
 
 
 def verdict_in(path: Path) -> Verdict | None:
@@ -129,7 +127,10 @@ def verdict_in(path: Path) -> Verdict | None:
         BadInput: its file is spoilt.
     """
     file = path / "verdict.yaml"
-    return read_verdict(contents(file, NEEDED)) if file.exists() else None
+    try:
+        return read_verdict(contents(file, NEEDED)) if file.exists() else None
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise spoilt(file, "is not as it was written") from error
 
 
 def recipe_overrides(reference: str, root: str | None) -> list[str]:

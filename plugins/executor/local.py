@@ -3,7 +3,7 @@ from typing import Any
 from autoopt.config import is_live
 from autoopt.executor import Executor
 from autoopt.executor.local import Local
-from autoopt.executor.resources import Limits, Machine, room
+from autoopt.executor.resources import Limits, Machine, allow_files, room
 from autoopt.store import Store
 
 
@@ -15,6 +15,7 @@ def local(setup: dict[str, Any], store: Store, limits: Limits) -> Executor:
     Source: the authors of autoopt, 2026.
     """
     allowed = room(limits, Machine.here())
+    allow_files(allowed.workers)
     return Local(
         setup,
         store,

@@ -3,7 +3,7 @@ from typing import Annotated
 from torch import nn
 
 from autoopt.data.task import Task
-from autoopt.domain import Choice, Range, Unavailable
+from autoopt.domain import Choice, Range, Unavailable, at_least_1
 
 
 def cnn(
@@ -22,9 +22,11 @@ def cnn(
 
     Raises:
         Unavailable: the inputs are not images (C, H, W).
+        ValueError: `width` or `depth` is less than 1.
     """
     if len(task.input_shape) != 3:
         raise Unavailable(f"cnn needs images (C, H, W), the inputs have the shape {task.input_shape}")
+    at_least_1(width=width, depth=depth)
     channels, size = task.input_shape[0], min(task.input_shape[1:])
     layers: list[nn.Module] = []
     for number in range(depth):

@@ -5,7 +5,7 @@ import torch
 from torch import Tensor, nn
 
 from autoopt.data.task import Task
-from autoopt.domain import Choice, Range
+from autoopt.domain import Choice, Range, at_least_1
 from autoopt.plugins.model.mean_embedding import MeanEmbedding
 
 
@@ -45,7 +45,11 @@ def mlp(
 
     Rumelhart et al. 1986; residual: He et al. 2015, arXiv:1512.03385; dense: Huang et al. 2017, arXiv:1608.06993;
     tokens: Iyyer et al. 2015, DOI 10.3115/v1/P15-1162.
+
+    Raises:
+        ValueError: `width` or `depth` is less than 1.
     """
+    at_least_1(width=width, depth=depth)
     layers: list[nn.Module] = [MeanEmbedding(task.tokens, width) if task.tokens else nn.Flatten()]
     features = width if task.tokens else math.prod(task.input_shape)
     for number in range(depth):

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from autoopt.data.task import Task
-from autoopt.domain import Choice, Range, Unavailable
+from autoopt.domain import Choice, Range, Unavailable, at_least_1
 
 
 class Recurrent(nn.Module):
@@ -39,9 +39,11 @@ def recurrent(
 
     Raises:
         Unavailable: the inputs are neither sequences (T, F) nor tokens.
+        ValueError: `width` or `depth` is less than 1.
     """
     if not task.tokens and len(task.input_shape) != 2:
         raise Unavailable(f"recurrent needs sequences (T, F) or tokens, the inputs have the shape {task.input_shape}")
+    at_least_1(width=width, depth=depth)
     embedding = nn.Embedding(task.tokens, width, padding_idx=0) if task.tokens else nn.Identity()
     features = width if task.tokens else task.input_shape[1]
     layers = {"lstm": nn.LSTM, "gru": nn.GRU}[cell](features, width, depth, batch_first=True)

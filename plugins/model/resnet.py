@@ -3,7 +3,7 @@ from typing import Annotated
 from torch import Tensor, nn
 
 from autoopt.data.task import Task
-from autoopt.domain import Range, Unavailable
+from autoopt.domain import Range, Unavailable, at_least_1
 
 
 class Residual(nn.Module):
@@ -41,9 +41,11 @@ def resnet(
 
     Raises:
         Unavailable: the inputs are not images (C, H, W).
+        ValueError: `width` or `depth` is less than 1.
     """
     if not task.images:
         raise Unavailable(f"resnet needs images (C, H, W), the inputs have the shape {task.input_shape}")
+    at_least_1(width=width, depth=depth)
     layers: list[nn.Module] = [nn.Conv2d(task.input_shape[0], width, 3, padding=1, bias=False), nn.BatchNorm2d(width), nn.ReLU()]
     channels = width
     for stage in range(3):

@@ -5,7 +5,7 @@ from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
 
 from autoopt.data.task import Task
-from autoopt.domain import Choice, Range, Unavailable
+from autoopt.domain import Choice, Range, Unavailable, at_least_1
 
 
 class Attention(nn.Module):
@@ -106,8 +106,9 @@ def transformer(
 
     Raises:
         Unavailable: the inputs are neither sequences (T, F) nor tokens nor images.
-        ValueError: `width` is not a multiple of `heads`, or `patch` is larger than the image.
+        ValueError: `width` or `depth` is less than 1, `width` is not a multiple of `heads`, or `patch` is larger than the image.
     """
+    at_least_1(width=width, depth=depth)
     if width % heads:
         raise ValueError(f"width={width} is not a multiple of heads={heads}")
     embedding, length = embed(task, width, patch)

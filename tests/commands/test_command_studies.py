@@ -339,24 +339,46 @@ def test_an_export_takes_no_place_that_holds_something_else(tmp_path):
     check_free(tmp_path / "precious")
 
 
+def with_trial(folder):
+    journal = Journal(folder / "journal.log", "signs", "minimize")
+    journal.add(SEARCH, ended("0", 0.5))
+    journal.close()
+    (folder / "trials" / "0").mkdir(parents=True)
+
+
 SPOILT = {
-    "config.yaml": ["", "a: [", "- 1", "a: 1", "\x00"],
-    "verdict.yaml": ["", "a: [", "- 1", "gain: 1"],
-    "space.yaml": ["", "a: [", "3"],
-    "journal.log": ["nothing\n{}\n"],
+    "config.yaml": ["", "a: [", "- 1", "a: 1", "\x00", "study: 3\ntracking: {}", "[" * 3000, "a: 2000-13-01"],
+    "verdict.yaml": ["", "a: [", "- 1", "gain: 1", "# crc32 1\ngain: 1", "{}"],
+    "space.yaml": ["", "a: [", "3", "# crc32 1\nformat: 3"],
+    "journal.log": ["nothing\n{}\n", ""],
 }
 
 
 @pytest.mark.parametrize(("name", "text"), [(name, text) for name, texts in SPOILT.items() for text in texts], ids=repr)
 def test_a_spoilt_study_is_told_in_one_line_and_hides_no_other(run, begun, name, text):
     shutil.copytree(begun, begun.parent / "whole")
+    with_trial(begun)
     (begun / name).write_text(text)
     code, out, err = run("list", "root=runs")
     assert "whole" in out.split() and err.count("\n") == 1
     assert code == 2 and name in err
     code, out, err = run("ui" if name == "space.yaml" else "show", "signs", "root=runs")
-    assert code == (75 if name == "journal.log" else 2) and out == ""
+    assert code == (75 if text.startswith("nothing") else 2) and out == ""
     assert err.count("\n") == 1 and f"runs/signs/{name}" in err
+
+
+@pytest.mark.parametrize("how", ["journal lost", "folder renamed"])
+def test_a_study_that_lost_its_trials_is_not_shown_as_a_new_one(run, begun, how):
+    with_trial(begun)
+    if how == "journal lost":
+        (begun / "journal.log").unlink()
+    else:
+        begun.rename(begun.parent / "other")
+    name = "signs" if how == "journal lost" else "other"
+    for arguments in (("list",), ("show", name), ("finish", name), ("export", name), ("reproduce", name, "0")):
+        code, _, err = run(*arguments, "root=runs")
+        assert code == 2 and err.count("\n") == 1
+        assert f"runs/{name}/journal.log has no trials of {name}, but trials/0 is there: restore it" in err, arguments
 
 
 @pytest.mark.parametrize("text", ["", f"format: {FORMAT}", "a: [", "[]"])
@@ -370,8 +392,8 @@ def test_a_spoilt_space_ends_a_search_before_it_begins(run, begun, text):
 
 @pytest.mark.parametrize("left", ["verdict.yaml", "trials/3"])
 def test_a_study_whose_journal_is_lost_does_not_begin_anew(tmp_path, left):
-    check_journal(tmp_path, [])
+    check_journal(tmp_path, 0)
     (tmp_path / left).mkdir(parents=True)
-    check_journal(tmp_path, ["a trial"])
+    check_journal(tmp_path, 1)
     with pytest.raises(BadInput, match=rf"journal\.log has no trials of .*, but {left} is there: restore it from a backup"):
-        check_journal(tmp_path, [])
+        check_journal(tmp_path, 0)

@@ -1,6 +1,8 @@
 """How many trials a machine has room for: arithmetic over what a config asks for and what there is."""
 
 import os
+import subprocess
+import sys
 
 import pytest
 
@@ -143,3 +145,24 @@ def test_this_machine():
 def test_what_leaves_no_room_for_a_trial_is_refused(override, said):
     with pytest.raises(BadInput, match=f"^{said}$"):
         limits("device=cpu", override)
+
+
+def test_open_files_for_so_many_trials():
+    """In a process of its own, whose limits these are."""
+    code = """if True:
+        import resource, sys
+        from autoopt.errors import BadInput
+        from autoopt.executor.resources import FILES, FILES_PER_TRIAL, allow_files
+        resource.setrlimit(resource.RLIMIT_NOFILE, (64, 200))
+        allow_files((64 - FILES) // FILES_PER_TRIAL)
+        assert resource.getrlimit(resource.RLIMIT_NOFILE) == (64, 200)
+        allow_files(60)
+        assert resource.getrlimit(resource.RLIMIT_NOFILE) == (FILES + FILES_PER_TRIAL * 60, 200)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
+        try:
+            allow_files(64)
+        except BadInput as error:
+            print(error)
+    """
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert said == "executor.workers=64 needs 176 open files, but the limit is 64 (ulimit -n): set fewer workers\n"

@@ -148,6 +148,11 @@ def test_the_kernels_kills_can_be_read():
     assert oom_kills() >= 0
 
 
+def test_what_an_allocator_says_is_told_in_words():
+    text = "[enforce fail at alloc_cpu.cpp:127] DefaultCPUAllocator: can't allocate memory: you tried to allocate 256000000000 bytes."
+    assert classify(RuntimeError(text)) == Problem("oom_host", "not enough memory: 256 GB were asked for at once")
+
+
 def test_a_text_of_megabytes_with_escape_codes_is_a_short_line():
     detail = classify(ValueError("\x1b[2Jgone\x07 " + "x" * 5_000_000 + "\nmore")).detail
     assert detail.startswith("ValueError: \N{REPLACEMENT CHARACTER}[2Jgone\N{REPLACEMENT CHARACTER} xx") and len(detail) == 300

@@ -12,7 +12,7 @@ from scripted import composed, space
 from autoopt.config import compose
 from autoopt.errors import BadInput
 from autoopt.goal import Goal, Objective
-from autoopt.study.folder import FORMAT, Folder, default_name, derived_seed, replace_file, study_identity
+from autoopt.study.folder import FORMAT, SUM, Folder, contents, default_name, derived_seed, replace_file, study_identity, summed
 from autoopt.study.journal_file import StoreError
 from autoopt.study.settled import Settled
 from autoopt.tracking import store_uri
@@ -210,7 +210,7 @@ def test_the_command_that_finishes_it(folder, tmp_path, monkeypatch):
     default.close()
 
 
-@pytest.mark.parametrize("call", ["write_text", "replace"])
+@pytest.mark.parametrize("call", ["open", "replace", "fsync"])
 def test_writing_is_all_or_nothing(tmp_path, monkeypatch, call):
     path = tmp_path / "verdict.yaml"
     replace_file(path, "old")
@@ -218,13 +218,35 @@ def test_writing_is_all_or_nothing(tmp_path, monkeypatch, call):
     assert path.read_text() == "new"
     assert [p.name for p in tmp_path.iterdir()] == ["verdict.yaml"]
 
-    def full(*_):
+    def full(*_, **__):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(type(path), call, full)
+    monkeypatch.setattr(os if call == "fsync" else type(path), call, full)
     with pytest.raises(StoreError, match=r"verdict\.yaml cannot be written: No space left on device"):
         replace_file(path, "newer")
+    monkeypatch.undo()
     assert path.read_text() == "new"
+
+
+def test_a_file_that_has_changed_in_any_byte_is_told(tmp_path):
+    path = tmp_path / "space.yaml"
+    replace_file(path, summed("a: 1\nb: [2, 3]\n"))
+    whole = path.read_bytes()
+    assert contents(path, ["a"]) == {"a": 1, "b": [2, 3]}
+    remedy = "restore it from a backup, or give the search another name="
+    for place in range(len(whole)):
+        spoilt = [whole[:place], whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :]]
+        for text in spoilt if place >= len(SUM) else spoilt[:1]:
+            path.write_bytes(text)
+            with pytest.raises(BadInput, match=rf"space\.yaml (is|cannot|lacks) .*: {remedy}$"):
+                contents(path, ["a"])
+
+
+def test_a_file_of_an_earlier_version_has_no_checksum(tmp_path):
+    (tmp_path / "space.yaml").write_text("a: {b: 1}\n")
+    assert contents(tmp_path / "space.yaml", ["a.b"]) == {"a": {"b": 1}}
+    with pytest.raises(BadInput, match=r"space\.yaml lacks a\.c: restore it"):
+        contents(tmp_path / "space.yaml", ["a.c"])
 
 
 def test_seeds_have_names():

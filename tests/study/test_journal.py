@@ -238,7 +238,8 @@ def test_the_records_are_read_without_optuna_as_they_are_with_it(tmp_path):
     both = {stage.name: journal.records(stage) for stage in (SEARCH, CONFIRM)}
     journal.close()
     assert [r.key for r in both["search"]] == ["0", "1", "2", "4"]
-    assert stored_records(path) == both
+    assert stored_records(path, "s") == (both, 6)
+    assert stored_records(path, "t") == ({}, 0)
 
 
 def test_a_complete_trial_that_lacks_an_objective_is_told_as_failed(tmp_path):

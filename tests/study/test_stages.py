@@ -692,6 +692,9 @@ class TestMemory:
         search({**study.tree(*self.MORE), "name": "other"}, Quiet(), Scripted(study.play, study.path / "other", 1, facts=study.facts))
         study.ends = {"3": 0.99, "4": 0.98}
         assert remember(5) == whole
+        (study.path / "new" / "start.yaml").write_text("recipes")
+        with pytest.raises(BadInput, match=r"new/start\.yaml is not as it was written: restore it from a backup, or give"):
+            remember(6)
 
     def test_studies_of_another_objective_and_damaged_ones_are_passed_over(self, study):
         study.search(*self.MORE, "study.trials=3", "objective=train_loss")
