@@ -7,8 +7,7 @@ COPY pyproject.toml constraints.txt README.md LICENSE ./
 COPY autoopt autoopt
 COPY plugins plugins
 COPY conf conf
-RUN pip install --no-cache-dir torch -c constraints.txt --index-url https://download.pytorch.org/whl/cpu \
- && pip install --no-cache-dir -c constraints.txt .
+RUN pip install --no-cache-dir -c constraints.txt --extra-index-url https://download.pytorch.org/whl/cpu .
 
 WORKDIR /studies
 ENTRYPOINT ["autoopt"]

@@ -18,6 +18,7 @@ COMMANDS = {
     "show": "show a study's verdict, or one of its trials",
     "reproduce": "train a trial again: the same to the last bit, or the differences that explain it",
     "plugins": "list, describe and check the installed techniques",
+    "schema": "print the JSON Schema of config files, by which editors complete and check them",
     "ui": "serve the MLflow pages of the runs",
     "doctor": "check the packages, the devices, the plugins, the studies and the MLflow store",
 }
@@ -30,19 +31,23 @@ EXAMPLES = """  autoopt search data=digits model=cnn                      the re
   autoopt search data=csv data.csv.path=t.csv data.csv.target=price
   autoopt search data=digits model=proj.models:LitNet       your own model
   autoopt search my_search.yaml study.time=8h               a file; the command line overrides it"""
+EXIT_CODES = {
+    0: "done",
+    1: "a bug, or a check that failed (`doctor`, `reproduce`, `plugins check`)",
+    2: "bad input: nothing was started",
+    3: "done, but a technique is quarantined (under `--strict`)",
+    4: "not concluded: a trial that the verdict depends on failed",
+    75: "a store cannot be written; the same command resumes",
+    130: "interrupted by Ctrl-C; the same command resumes",
+    143: "interrupted by SIGTERM; the same command resumes",
+}
 LONGEST = 10_000
 """Characters of a problem: it may quote the text of another's error."""
 BUG = "This is a bug in autoopt: please report it with the lines above and the command."
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command.
-
-    Returns:
-        0 done · 1 a bug, or a check that failed (`doctor`, `reproduce`, `plugins check`) · 2 bad input, nothing started ·
-        3 done, but something is quarantined (under `--strict`) · 4 not concluded: a trial that it depends on failed ·
-        75 a store cannot be written · 130, 143 interrupted, resumable.
-    """
+    """Run one command and return one of `EXIT_CODES`."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     debug = "--debug" in arguments
     arguments = [a for a in arguments if a != "--debug"]

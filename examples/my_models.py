@@ -1,0 +1,30 @@
+"""A LightningModule as its author wrote it: it knows nothing of autoopt."""
+
+import lightning.pytorch as L
+import torch
+from torch import nn
+
+
+class LitNet(L.LightningModule):
+    def __init__(self, channels: int = 8):
+        super().__init__()
+        self.net = nn.Sequential(
+            nn.Conv2d(1, channels, 3), nn.BatchNorm2d(channels), nn.ReLU(), nn.Flatten(), nn.Linear(channels * 36, 10)
+        )
+
+    def forward(self, x):
+        return self.net(x)
+
+    def training_step(self, batch, index):
+        return nn.functional.cross_entropy(self(batch[0]), batch[1])
+
+    def validation_step(self, batch, index):
+        self.log("val_acc", (self(batch[0]).argmax(1) == batch[1]).float().mean())
+
+    def configure_optimizers(self):
+        return torch.optim.SGD(self.parameters(), lr=0.1)
+
+
+def callbacks():
+    """The callbacks of the author's Trainer, made anew for each trial."""
+    return [L.callbacks.EarlyStopping("val_acc", mode="max"), L.callbacks.ModelCheckpoint(monitor="val_acc", mode="max")]
