@@ -8,9 +8,7 @@ from torch import nn
 class LitNet(L.LightningModule):
     def __init__(self, channels: int = 8):
         super().__init__()
-        self.net = nn.Sequential(
-            nn.Conv2d(1, channels, 3), nn.BatchNorm2d(channels), nn.ReLU(), nn.Flatten(), nn.Linear(channels * 36, 10)
-        )
+        self.net = nn.Sequential(nn.Conv2d(1, channels, 3), nn.BatchNorm2d(channels), nn.ReLU(), nn.Flatten(), nn.Linear(channels * 36, 10))
 
     def forward(self, x):
         return self.net(x)

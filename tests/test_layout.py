@@ -98,7 +98,8 @@ def canonical(requirement: str) -> str:
 
 
 NEEDED = {canonical(requirement) for requirement in PROJECT["project"]["dependencies"]}
-EXTRAS = {name: {*map(canonical, said)} for name, said in PROJECT["project"]["optional-dependencies"].items() if name not in ("all", "docs", "dev")}
+BUNDLES = ("all", "docs", "dev")
+EXTRAS = {name: {*map(canonical, said)} for name, said in PROJECT["project"]["optional-dependencies"].items() if name not in BUNDLES}
 INSTALLED = packages_distributions()
 
 

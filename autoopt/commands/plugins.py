@@ -107,7 +107,7 @@ def in_words(domain: Range | Choice) -> str:
 
 
 def as_markdown(slots: Sequence[str]) -> str:
-    """The catalogue of the README."""
+    """The catalogue of the documentation."""
     lines = []
     for slot in slots:
         lines += [f"\n**{slot}**: {PLUGGABLE[slot].about}\n", "| name | what it does | source | searches |", "|---|---|---|---|"]
