@@ -119,6 +119,7 @@ def reference() -> dict[str, str]:
 def test_the_optimizer_of_the_tutorial_is_that_of_the_examples_and_passes_the_contract(monkeypatch: pytest.MonkeyPatch) -> None:
     code = (ROOT / "examples" / "my_opt.py").read_text()
     assert ("python", code) in blocks(PAGES["tutorials/optimizer.md"])
+    assert [code.endswith(block) for language, block in blocks(README) if language == "python"] == [True]
     monkeypatch.syspath_prepend(str(ROOT / "examples"))
     technique = find("optimizer", "my_opt:sign_momentum")
     assert check(technique) == []
