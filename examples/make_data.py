@@ -1,4 +1,4 @@
-"""Writes the data of the tutorials into the working directory: houses.csv and photos/, always the same."""
+"""Writes the data of the documentation into the working directory, always the same: houses.csv, photos/, flats.csv, scans.npz."""
 
 from pathlib import Path
 
@@ -48,6 +48,25 @@ def drawn(label: str, dx: np.ndarray, dy: np.ndarray, radius: int) -> np.ndarray
     return abs(distance - radius) < 1.5
 
 
+def flats(path: str = "flats.csv", rows: int = 300) -> None:
+    """A table with two columns of 0 and 1 that depend on the others."""
+    draw = np.random.default_rng(0)
+    floor, size = draw.integers(0, 9, rows), draw.integers(30, 140, rows)
+    garden, lift = (floor < 1) | (size + draw.normal(0, 20, rows) > 130), floor + draw.normal(0, 1, rows) > 3
+    table = np.column_stack([floor, size, garden, lift]).astype(int)
+    np.savetxt(path, table, "%d", delimiter=",", header="floor,size,garden,lift", comments="")
+
+
+def scans(path: str = "scans.npz", count: int = 200, size: int = 16) -> None:
+    """Grey images (N, height, width) of two kinds: bright on the left or on the right."""
+    draw = np.random.default_rng(0)
+    y = draw.integers(0, 2, count)
+    x = draw.random((count, size, size)) + np.where(y[:, None] > 0, np.linspace(0, 0.5, size), np.linspace(0.5, 0, size))[:, None]
+    np.savez(path, x=x.clip(0, 1), y=y)
+
+
 if __name__ == "__main__":
     houses()
     photos()
+    flats()
+    scans()

@@ -83,7 +83,7 @@ LIGHT = """
 import contextlib, io, sys
 from autoopt.cli import main
 COMMANDS = [["--help"], ["--version"], ["plugins"], ["plugins", "optimizer"], ["plugins", "show", "optimizer/adamw"], ["plugins", "--json"],
-    ["plugins", "--markdown"], ["search", "--help"], ["plan", "-h"], ["search", "data=digits", "--cfg", "job"], ["search", "optimizer=x"],
+    ["plugins", "--markdown"], ["schema"], ["search", "--help"], ["plan", "-h"], ["search", "data=digits", "--cfg", "job"], ["search", "optimizer=x"],
     ["-sc", "install=bash"], ["search", "data=digits", "--info", "defaults"]]
 for command in COMMANDS:
     with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
