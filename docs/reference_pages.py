@@ -2,7 +2,7 @@
 
 import contextlib
 import io
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
@@ -70,7 +70,7 @@ def setting_tables() -> Iterator[str]:
     yield f"Presets, as in `study=quick`: {', '.join(f'`{name}`' for name in presets('study'))}."
 
 
-def default_of(key: str, defaults: dict[str, object]) -> str:
+def default_of(key: str, defaults: Mapping[str, object]) -> str:
     return f"`{grammar.spell(defaults[key])}`" if key in defaults else "–"
 
 
