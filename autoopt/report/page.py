@@ -69,7 +69,7 @@ def page_of(study: Stored) -> str:
 
 
 def packed(text: str) -> str:
-    """A text as gzip in base64: MLflow's page shows no artifact of 5 MB, and plotly is as large as that."""
+    """A text as gzip in base64; plotly is 2 MB like this instead of 5, in every report and every MLflow store."""
     return b64encode(gzip.compress(text.encode(), 6)).decode()
 
 
