@@ -1,7 +1,9 @@
 """The report of a study: one HTML file that needs no network."""
 
+import gzip
 import secrets
 import shlex
+from base64 import b64encode
 from collections import Counter
 from collections.abc import Iterator
 from datetime import datetime
@@ -52,7 +54,7 @@ def page_of(study: Stored) -> str:
         nonce=secrets.token_urlsafe(),
         style=(HERE / "page.css").read_text(),
         script=(HERE / "page.js").read_text(),
-        plotly=get_plotlyjs(),
+        plotly=packed(get_plotlyjs()),
         figures=figures,
         plots=PLOTS,
         verdict=study.verdict,
@@ -64,6 +66,11 @@ def page_of(study: Stored) -> str:
         config=yaml.safe_dump(study.config, sort_keys=False),
         **(verdict_parts(study, study.verdict) if study.verdict else unfinished_parts(study)),
     )
+
+
+def packed(text: str) -> str:
+    """A text as gzip in base64; plotly is 2 MB like this instead of 5, in every report and every MLflow store."""
+    return b64encode(gzip.compress(text.encode(), 6)).decode()
 
 
 def unfinished_parts(study: Stored) -> dict[str, Any]:
