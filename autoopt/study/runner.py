@@ -282,6 +282,8 @@ class Runner:
             self.listener.begin(job)
         if (at := self._checkpoint(job)) is not None:
             self.screen.say(f"  {on_screen(job)} goes on from its checkpoint after {at.epoch} epochs")
+        elif isinstance(order, Train) and order.continues:
+            self.screen.say(f"  {on_screen(job)} continues trial {order.continues}, which a rung had stopped")
         self.executor.submit(ticket, order)
         return ticket
 

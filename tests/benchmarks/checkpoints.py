@@ -17,9 +17,9 @@ from autoopt.trial.checkpoints import Keeper
 from autoopt.trial.run import prepare, run
 
 MODELS = {
-    "mlp, 20 epochs": ("data=digits", "study.epochs=20", "regularizer=[dropout]"),
-    "mlp by batch, 20 epochs": ("data=digits", "study.epochs=20", "regularizer=[ema]"),
-    "11 M parameters, 1 epoch": ("data=digits", "data.digits.train=64", "study.epochs=1", "model.mlp.width=3300", "regularizer=none"),
+    "mlp, 10 epochs": ("data=digits", "data.digits.train=200", "study.epochs=10", "regularizer=[dropout]"),
+    "mlp by batch, 10 epochs": ("data=digits", "data.digits.train=200", "study.epochs=10", "regularizer=[ema]"),
+    "11 M parameters, 1 epoch": ("data=digits", "data.digits.train=128", "study.epochs=1", "model.mlp.width=3300", "regularizer=none"),
 }
 
 

@@ -80,11 +80,3 @@ def test_30_notices_at_random_moments_change_nothing(name, tmp_path):
     assert cut.result(*[signal.SIGTERM, signal.SIGUSR1] * 15) == uncut
     assert cut.reasons == ["preempted"] * 30
     assert cut.store.log("7").read_text().count("goes on from its checkpoint after") > 10
-
-
-def test_10_kills_at_random_moments_change_nothing(tmp_path):
-    overrides = (*TRIALS["an author's"], SIXTY, "executor.checkpoint=1s")
-    uncut = Ended(tmp_path / "uncut", *overrides).result()
-    cut = Ended(tmp_path / "cut", *overrides)
-    assert cut.result(*[signal.SIGKILL] * 10) == uncut
-    assert cut.reasons == ["lost"] * 10
