@@ -33,6 +33,11 @@ class Trial(tune.Trainable):
         self.order = new_config["order"]
         return True
 
+    def save_checkpoint(self, checkpoint_dir: str) -> dict[str, Any]:
+        return {}
+
+    def load_checkpoint(self, checkpoint: dict[str, Any] | None) -> None: ...
+
     def step(self) -> dict[str, Any]:
         from autoopt.trial.run import run
 

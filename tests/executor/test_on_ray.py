@@ -37,7 +37,7 @@ TRIALS = 3 * max(KILLS, 4)
 DATA = ("data=digits", "data.digits.train=200", "model=linear", "augmentation=none")
 STUDY = (
     *(*DATA, "strategy=random", "study.stopping=false", "study.epochs=100", "study.confirm=1", "study.seeds=1", "study.ablation=false"),
-    *("tracking.enabled=false", f"study.trials={TRIALS}"),
+    *("tracking.enabled=false", "study.time=null", f"study.trials={TRIALS}"),
 )
 
 
