@@ -30,6 +30,31 @@ def in_earnest(params, total_steps) -> Optimizer:
 def at_once(params) -> Optimizer: raise RuntimeError(TEXT)
 def data() -> Examples: raise RuntimeError(TEXT)
 """
+IMPORTS = """
+import os, signal, sys
+import torch
+from lightning.pytorch import Callback
+from torch import nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+"""
+BAD = {
+    "optimizer": ("params", "Optimizer"),
+    "schedule": ("optimizer, total_steps", "LRScheduler"),
+    "loss": ("task", "nn.Module"),
+    "regularizer": ("model", "Callback"),
+    "augmentation": ("inputs, targets", "tuple"),
+}
+FAULTS = {
+    "raises": "raise RuntimeError('boom')",
+    "returns": "return 3",
+    "exits": "sys.exit(0)",
+    "leaves": "os._exit(0)",
+    "dies": "os.kill(os.getpid(), signal.SIGKILL)",
+    "recurses": "return eval('(lambda f: f(f))(lambda f: f(f))')",
+    "aborts": "os.abort()",
+    "misses": "return undefined_name",
+}
 STAGES = ("search", "confirm", "final", "compress", "ablation")
 
 
@@ -111,6 +136,22 @@ def test_the_text_of_an_error_neither_drives_nor_fills_the_terminal(bench):
     assert len(said) < 40_000
     assert "\x1b" not in said and "\x07" not in said
     assert (bench.study / "trials" / failed.key / "log.txt").stat().st_size < HEAD + TAIL + 100, "its log is cut, too"
+
+
+def test_every_bad_plugin_is_named_as_the_one_to_blame(bench):
+    """40 of them, 8 faults in each of 5 slots, tried one by one before the search."""
+    heads = [
+        f"def {slot}_{fault}({given}) -> {kind}:\n    {code}\n" for slot, (given, kind) in BAD.items() for fault, code in FAULTS.items()
+    ]
+    (bench.folder / "bad.py").write_text("\n".join([IMPORTS, *heads]))
+    options = {slot: ",".join(f"bad:{slot}_{fault}" for fault in FAULTS) for slot in BAD}
+    first = {"optimizer": "adamw,", "schedule": "constant,", "loss": "cross_entropy,"}
+    process = bench.start("plan", *SMALL, *(f"{slot}={first.get(slot, '')}{bad}" for slot, bad in options.items()))
+    said = bench.end(process, 0, seconds=200)
+    named = {f"{slot}/{slot}_{fault}" for slot in BAD for fault in FAULTS}
+    assert len(named) == 40 and not (missing := [key for key in named if key not in said]), (missing, said)
+    assert "Traceback" not in said
+    bench.alone()
 
 
 @pytest.mark.parametrize("moment", [0, 0.5, 2, 4])

@@ -1,5 +1,6 @@
 """best/: the recipe, the weights and the files that load them. Nothing is pickled."""
 
+import glob
 import json
 import shlex
 import shutil
@@ -59,6 +60,8 @@ def export(path: Path, recipe: Recipe, weights: Path, facts: Mapping[str, Any], 
     path = path.resolve()
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        for left in path.parent.glob(f".{glob.escape(path.name)}.*"):  # by an export that was killed
+            shutil.rmtree(left, ignore_errors=True)
         with TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as scratch:
             draft, old = Path(scratch) / "new", Path(scratch) / "old"
             draft.mkdir()
