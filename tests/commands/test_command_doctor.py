@@ -152,7 +152,7 @@ def test_studies(tmp_path, monkeypatch):
         (tmp_path / "runs" / name / "journal.log").touch()
     for name, text in (("spoilt", f"format: {FORMAT}"), ("other", "format: 1")):
         (tmp_path / "runs" / name / "space.yaml").write_text(text)
-        (tmp_path / "runs" / name / "config.yaml").write_text("study: {}\ntracking: {}\n")
+        (tmp_path / "runs" / name / "config.yaml").write_text("study: {trials: 1}\ntracking: {}\n")
     (tmp_path / "runs" / "spoilt" / "journal.log").write_text("nothing\n{}\n")
     states = [(check.state, check.text) for check in check_stores({"root": "runs"})]
     assert [state for state, _ in states] == ["ok", "note", "broken", "broken", "ok", "ok"]
@@ -165,7 +165,7 @@ def test_records_that_mlflow_lacks_are_told(tmp_path):
     study = tmp_path / "study"
     study.mkdir()
     (study / "space.yaml").write_text(f"format: {FORMAT}")
-    (study / "config.yaml").write_text("study: {}\ntracking: {}\n")
+    (study / "config.yaml").write_text("study: {trials: 1}\ntracking: {}\n")
     (study / "tracking.jsonl").write_text('{"spool": "x", "uri": "sqlite:///x.db", "experiment": "e"}\n{"key": "1"}\n')
     (note,) = check_study(study)
     assert note.state == "note" and "MLflow lacks 1 records: python -m autoopt.tracking" in note.text

@@ -15,7 +15,7 @@ from scipy.stats import ttest_rel
 from scripted import baseline, record
 
 from autoopt.api import Searched
-from autoopt.commands.show import study_text
+from autoopt.commands.show import study_lines
 from autoopt.config import compose
 from autoopt.errors import BadInput, NotConcluded
 from autoopt.goal import Bound, Goal, Objective
@@ -166,7 +166,7 @@ def test_a_cut_comparison_equals_an_uncut_one(compared, table, tmp_path):
 
 def test_four_workers_that_lose_trainings(table, tmp_path):
     """A training that the machine ends in all its attempts is trained again when the study resumes."""
-    overrides = ("study.compare=optimizer", "study.trials=32", "study.patience=2", *FAST)
+    overrides = ("study.compare=optimizer", "study.trials=32", "study.patience=2", "executor.retries=2", *FAST)
     options = {"workers": 4, "speeds": (1, 3), "failures": 0.35}
     with pytest.raises(
         NotConcluded, match=r"training \d+-compare-\d has not ended \(lost: the worker is gone\); the same command trains it"
@@ -428,7 +428,7 @@ def test_a_comparison_from_python(compared):
     table = searched.options()
     assert list(table.index) == ["adamw", "momentum"] and table.loc["momentum", "difference"] == verdict.comparison.options[1].difference
     assert "difference to adamw" in searched._repr_html_()
-    assert "Comparison of optimizer in val_accuracy on the test split" in study_text(study)
+    assert "Comparison of optimizer in val_accuracy on the test split" in " ".join(str(line) for line in study_lines(study))
     with pytest.raises(BadInput, match=r"no options are compared; give study\.compare=SLOT"):
         replace(searched, comparison=None).options()
 

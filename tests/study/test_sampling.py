@@ -258,7 +258,7 @@ class TestABaselineThatFails:
     def test_what_another_run_may_cure_is_run_again_by_the_same_command(self, tmp_path, reason, uncut):
         message = f"^the baseline failed, so there is nothing to compare with .{reason}: gone.; the same command runs it again$"
         with pytest.raises(NotConcluded, match=message):
-            searched(tmp_path / "s", play_baseline(*[Fails(reason, "gone")] * 3))
+            searched(tmp_path / "s", play_baseline(*[Fails(reason, "gone")] * 4))
         assert [(number, state) for number, _, state, _ in rows(tmp_path / "s")] == [(0, "RUNNING")]
         assert searched(tmp_path / "s") == uncut[1]
 
