@@ -232,7 +232,8 @@ def test_a_whole_search_and_the_same_command_again(bench):
     names = {p.name for p in bench.study.iterdir()}
     assert names == {"best", "config.yaml", "journal.log", "lock", "report.html", "space.yaml", "template.log", "trials", "verdict.yaml"}
     simpler = {"simple.yaml"} if verdict["ablation"] and verdict["ablation"]["simpler"] else set()
-    files = {"README.md", "model.json", "model.onnx", "model.safetensors", "recipe.yaml"} | simpler
+    of_mlflow = {"MLmodel", "conda.yaml", "python_env.yaml", "requirements.txt", "input_example.json", "serving_input_example.json"}
+    files = {"README.md", "model.json", "model.onnx", "model.safetensors", "recipe.yaml", *of_mlflow, *simpler}
     assert {p.name for p in (bench.study / "best").iterdir()} == files
     again = bench.search("study.seeds=2")
     assert "to go" not in again
@@ -437,14 +438,14 @@ def test_what_was_left_out_stays_out_in_the_next_session(bench):
 
 def test_the_same_seed_gives_the_same_search_cut_or_grown(bench):
     bench.search("executor.workers=1", "study.trials=5")
-    whole = rows(bench.trials)
+    whole, confirmed = rows(bench.trials), open_stored("s", str(bench.study.parent)).records["final"]
     bench.study.rename(bench.study.with_name("whole"))
     bench.search("executor.workers=1", "study.trials=2")
     assert rows(bench.trials) == whole[:2]
     bench.search("executor.workers=1", "study.trials=5")
     assert rows(bench.trials) == whole
-    confirmed = [open_stored(name, str(bench.study.parent)).records["final"] for name in ("whole", "s")]
-    assert rows(confirmed[0]) == [row for row in rows(confirmed[1]) if row[0] in {r.key for r in confirmed[0]}]
+    again = open_stored("s", str(bench.study.parent)).records["final"]
+    assert rows(confirmed) == [row for row in rows(again) if row[0] in {r.key for r in confirmed}]
 
 
 def test_a_time_budget(bench):
