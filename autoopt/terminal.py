@@ -8,7 +8,7 @@ from rich.progress import Progress as Bars
 from rich.text import Text
 
 from autoopt.errors import LONGEST
-from autoopt.goal import Goal
+from autoopt.goal import Goal, Scored
 from autoopt.report.numbers import duration, number
 from autoopt.report.terminal import console
 from autoopt.study.record import BASELINE, Record
@@ -69,7 +69,7 @@ class Progress:
     def earlier(self, records: Sequence[Record]) -> None:
         """Take in the trials of earlier sessions."""
         for record in records:
-            self.note(record.key, record.state, record.score)
+            self.note(record.key, record)
 
     def running(self, count: int) -> None:
         self.live_trials = count
@@ -78,20 +78,21 @@ class Progress:
         self.done += 1
         stage, key = result.job.stage, result.job.key
         if stage is SEARCH:
-            self.note(key, result.state, result.score)
+            self.note(key, result)
         if result.problem and stage.stored:
             self.say(f"  {stage.name} {key} failed ({result.problem.reason}): {result.problem.line}")
         elif stage.shown:
             self.say(f"  {self.done}/{self.total}  {self.described(result)}")
         self._draw()
 
-    def note(self, key: str, state: str, score: float | None) -> None:
-        """Remember the baseline and the best."""
-        if score is None or state != "complete" or self.goal is None:
+    def note(self, key: str, trial: Scored) -> None:
+        """Remember the baseline, and the best of the trials that keep the bounds."""
+        score = trial.score
+        if score is None or trial.state != "complete" or self.goal is None:
             return
         if key == BASELINE:
             self.baseline = score
-        if self.best is None or self.goal.first.better(score, self.best[0]):
+        if not self.goal.violation(trial.metrics) and (self.best is None or self.goal.first.better(score, self.best[0])):
             self.best = (score, key)
 
     def described(self, result: Result) -> str:

@@ -12,6 +12,7 @@ from test_report import ABLATION, IMPORTANCE, side, verdict
 
 from autoopt.cli import main
 from autoopt.errors import BadInput
+from autoopt.goal import Bound
 from autoopt.report.figures import PLOTS, axis_of, figure_of
 from autoopt.report.page import page_of, write_page
 from autoopt.study.explore import explore
@@ -149,6 +150,16 @@ def test_the_best_so_far_follows_the_direction(searched_study):
         r.score for r in study.records["search"] if r.state == "complete"
     )
     assert list(over_trainings.x) == sorted(over_trainings.x)
+
+
+def test_the_best_so_far_keeps_the_bounds(searched_study):
+    """With the limit of a trial in the middle, no better trial counts."""
+    study = open_stored("s", str(searched_study.parent))
+    scores = sorted(r.score for r in study.records["search"] if r.state == "complete")
+    limit = scores[len(scores) // 2]
+    study.__dict__["goal"] = replace(study.goal, bounds=(Bound(replace(study.goal.first, direction="minimize"), limit),))
+    best = next(trace for trace in figure_of(study, "history").data if trace.name == "best so far")
+    assert best.y[-1] == limit < scores[-1]
 
 
 @pytest.mark.parametrize(

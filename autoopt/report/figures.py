@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from html import escape
 from itertools import accumulate
-from math import isfinite
+from math import inf, isfinite
 from typing import Any
 
 import plotly.graph_objects as go
@@ -101,7 +101,8 @@ def draw_history(study: Stored) -> go.Figure | None:
         return None
     unit, name = unit_of(records[-1].elapsed)
     scores = [r.score or 0.0 for _, r in ended]
-    best = list(accumulate(scores, max if first.sign > 0 else min))
+    kept = (-first.sign * inf if study.goal.violation(r.metrics) else r.score or 0.0 for _, r in ended)
+    best = list(accumulate(kept, max if first.sign > 0 else min))  # plotly leaves out what is infinite
     texts = [f"trial {escape(r.key)}<br>{escape(r.point.title())}" for _, r in ended]
     figure = make_subplots(rows=1, cols=2, shared_yaxes=True, horizontal_spacing=0.05)
     for column, title, xs in (
