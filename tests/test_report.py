@@ -13,7 +13,7 @@ from autoopt.report.numbers import duration, number
 from autoopt.report.reasons import ablation_rows, ablation_title, reasons
 from autoopt.report.sentence import compared, conclusion
 from autoopt.report.sparkline import sparkline
-from autoopt.report.terminal import changes, closing, console
+from autoopt.report.terminal import changes, closing, console, pareto
 from autoopt.slots import SLOTS
 from autoopt.study.verdict import (
     Ablation,
@@ -414,6 +414,15 @@ def test_the_front_is_a_table_of_its_own():
 def test_the_closing_names_a_study_of_another_root_as_the_commands_take_it():
     *_, more = closed(verdict(folder="/data/runs/s"))
     assert more == "autoopt show s root=/data/runs lists the trials, autoopt ui s root=/data/runs shows them in MLflow."
+
+
+def test_the_command_for_a_model_of_the_front_names_the_code_that_it_needs():
+    points = (Point("1", "sgd", {"val_accuracy": 0.5, "flops": 1.0}), Point("2", "adamw", {"val_accuracy": 0.6, "flops": 2.0}))
+    given = {"folder": "/data/runs/s", "trust": " trust=my_models:Net"}
+    *_, way = pareto(verdict(front=points, **given))
+    assert way == "autoopt train recipe=s/TRIAL root=/data/runs trust=my_models:Net trains one of them."
+    *_, way = pareto(verdict(front=tuple(replace(point, trial=f"compress-{point.trial}") for point in points), **given))
+    assert way == "autoopt export s TRIAL root=/data/runs trust=my_models:Net writes one of them."
 
 
 def test_a_page_escapes_what_it_shows():

@@ -11,6 +11,7 @@ from study.scripted import Fails, closed, learn, studied
 from test_report import ABLATION, IMPORTANCE, side, verdict
 
 from autoopt.cli import main
+from autoopt.config import FROM
 from autoopt.errors import BadInput
 from autoopt.goal import Bound
 from autoopt.report.figures import PLOTS, axis_of, figure_of
@@ -95,6 +96,19 @@ def test_a_page_loads_nothing_and_runs_no_text_of_the_study(searched_study):
     assert attacked.names.count("script") == len(PLOTS) - 2 + 2, "no recipe has the value of that name, so there are no slices"
     assert "img" not in attacked.names and "b" not in attacked.names
     assert "49%{y}" not in page_of(hostile), "no template in a name is filled in"
+
+
+def test_the_commands_of_a_page_name_the_code_that_they_need(searched_study):
+    study = concluded(searched_study)
+    plain = page_of(study)
+    own = {"data": {"digits": {"train": 5}}, "model": {"Net": {FROM: "my_models:Net"}}, "metrics": "my_metrics:score"}
+    recipe = {**study.verdict.winner.recipe, "optimizer": {"mine": {FROM: "my_parts:mine"}}}
+    winner = replace(study.verdict.winner, recipe=recipe)
+    text = page_of(replace(study, config={**study.config, **own}, verdict=replace(study.verdict, winner=winner)))
+    where = f"s root={searched_study.parent}"
+    assert f"autoopt train recipe={where} trust=my_parts:mine</pre>" in text
+    assert f"autoopt reproduce {where} {winner.trial} trust=my_models:Net,my_metrics:score</pre>" in text
+    assert f"<pre>autoopt reproduce {where} {winner.trial}</pre>" in plain and f"<pre>autoopt train recipe={where}</pre>" in plain
 
 
 @pytest.mark.skipif(shutil.which("chromium") is None, reason="needs chromium")

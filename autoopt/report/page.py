@@ -14,7 +14,7 @@ import yaml
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from plotly.offline import get_plotlyjs
 
-from autoopt.config import as_overrides
+from autoopt.config import as_overrides, trusting
 from autoopt.recipe import Recipe
 from autoopt.report.comparison import comparison_lines, comparison_rows, comparison_title, tuning_rows, tuning_title
 from autoopt.report.figures import PLOTS, drawn
@@ -47,6 +47,7 @@ def write_page(study: Stored, path: Path) -> None:
 
 def page_of(study: Stored) -> str:
     """The report as HTML; everything that comes from the study is escaped."""
+    winner = study.verdict.winner.trial if study.verdict else BASELINE
     figures = {name: figure for name, plot in PLOTS.items() if (figure := drawn(study, plot)) is not None}
     return TEMPLATES.get_template("page.html").render(
         name=study.name,
@@ -62,7 +63,7 @@ def page_of(study: Stored) -> str:
         failures=failure_rows(study),
         left_out=left_out_rows(study),
         facts=list(fact_rows(study)),
-        reproduce=f"autoopt reproduce {reference(study.path)} {study.verdict.winner.trial if study.verdict else BASELINE}",
+        reproduce=f"autoopt reproduce {reference(study.path)} {winner}{trusting(study.config)}",
         config=yaml.safe_dump(study.config, sort_keys=False),
         **(verdict_parts(study, study.verdict) if study.verdict else unfinished_parts(study)),
     )
@@ -97,7 +98,7 @@ def verdict_parts(study: Stored, verdict: Verdict) -> dict[str, Any]:
         "spent": spent(verdict),
         "recipe_title": f"The recipe of the {side}",
         "recipe": verdict.best.point.yaml(),
-        "short_command": f"autoopt train recipe={' '.join(reference(study.path).split(' ', 1))}",
+        "short_command": f"autoopt train recipe={reference(study.path)}{trusting(verdict.best.recipe)}",
         "command": command_of(verdict.best.point),
     }
 

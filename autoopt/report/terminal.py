@@ -110,7 +110,8 @@ def pareto(verdict: Verdict) -> Iterator[str | Table]:
     """The Pareto front, with the values in each objective, and the command that goes on from there."""
     yield front_title(verdict)
     yield table_of_rows(front_rows(verdict))
-    name, *root = reference(Path(verdict.folder)).split(" ", 1)
-    ways = {"the compressed models": ["autoopt export", name, *root, "TRIAL writes"]}
-    way = ways.get(front_of(verdict), [f"autoopt train recipe={name}/TRIAL", *root, "trains"])
-    yield f"{' '.join(way)} one of them."
+    name, *root = f"{reference(Path(verdict.folder))}{verdict.trust}".split(" ", 1)
+    if front_of(verdict) == "the compressed models":
+        yield f"{' '.join(['autoopt export', name, 'TRIAL', *root])} writes one of them."
+    else:
+        yield f"{' '.join([f'autoopt train recipe={name}/TRIAL', *root])} trains one of them."
