@@ -32,6 +32,7 @@ from autoopt.report.terminal import closing
 from autoopt.space import Space
 from autoopt.study import search as study
 from autoopt.study import train as training
+from autoopt.study.journal_file import StoreError
 from autoopt.study.stored import Stored, open_stored, recipe_overrides
 from autoopt.study.verdict import Verdict
 from autoopt.terminal import Progress
@@ -71,7 +72,11 @@ class Searched(Verdict):
         return figure_of(self._stored, name)
 
     def _repr_html_(self) -> str:
-        return verdict_html(self, best_figures(self._stored))
+        try:
+            figures = best_figures(self._stored)
+        except (BadInput, StoreError):  # the folder was moved, or is relative to a working directory that the process has left
+            figures = []
+        return verdict_html(self, figures)
 
     @property
     def _stored(self) -> Stored:

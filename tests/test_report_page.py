@@ -14,7 +14,7 @@ from autoopt.cli import main
 from autoopt.config import FROM
 from autoopt.errors import BadInput
 from autoopt.goal import Bound
-from autoopt.report.figures import PLOTS, axis_of, figure_of
+from autoopt.report.figures import PLOTS, axis_of, best_figures, figure_of
 from autoopt.report.page import page_of, write_page
 from autoopt.study.explore import explore
 from autoopt.study.publish import write_report
@@ -143,6 +143,33 @@ def test_figures_that_are_refused(searched_study):
     with pytest.raises(BadInput, match=r"s has nothing to show in the figure 'front'\. Known: choices, curves, history, slices"):
         figure_of(study, "front")
     assert figure_of(study, "curves").layout.title.text == "Learning curves"
+
+
+def test_a_figure_that_cannot_be_drawn_leaves_a_line(searched_study, monkeypatch):
+    def fail(study):
+        raise ValueError(HOSTILE)
+
+    monkeypatch.setitem(PLOTS, "curves", replace(PLOTS["curves"], draw=fail))
+    text = page_of(concluded(searched_study))
+    assert "This figure cannot be drawn: ValueError: &lt;/script&gt;&lt;script&gt;window.hacked" in text
+    assert "curves" not in re.findall(r'data-plot="plot-(\w+)"', text) and 'data-plot="plot-history"' in text
+
+
+def test_the_best_figures_are_the_first_two_each_drawn_once(searched_study, monkeypatch):
+    drawn = []
+
+    def counting(plot):
+        def draw(study):
+            drawn.append(plot.name)
+            return plot.draw(study)
+
+        return replace(plot, draw=draw)
+
+    for name, plot in PLOTS.items():
+        monkeypatch.setitem(PLOTS, name, counting(plot))
+    titles = [figure.layout.title.text for figure in best_figures(open_stored("s", str(searched_study.parent)))]
+    assert titles == ["Best so far", "Learning curves"]
+    assert drawn == ["ablation", "history", "seeds", "importance", "curves"]
 
 
 def test_the_curve_of_the_winner_and_the_rungs_are_marked(searched_study):

@@ -12,12 +12,13 @@ from typing import Any
 
 import yaml
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from plotly.graph_objects import Figure
 from plotly.offline import get_plotlyjs
 
 from autoopt.config import as_overrides, trusting
 from autoopt.recipe import Recipe
 from autoopt.report.comparison import comparison_lines, comparison_rows, comparison_title, tuning_rows, tuning_title
-from autoopt.report.figures import PLOTS, drawn
+from autoopt.report.figures import PLOTS, styled
 from autoopt.report.front import front_rows
 from autoopt.report.leaderboard import leaderboard, leaderboard_rows
 from autoopt.report.numbers import duration, number, signed_interval
@@ -48,7 +49,7 @@ def write_page(study: Stored, path: Path) -> None:
 def page_of(study: Stored) -> str:
     """The report as HTML; everything that comes from the study is escaped."""
     winner = study.verdict.winner.trial if study.verdict else BASELINE
-    figures = {name: figure for name, plot in PLOTS.items() if (figure := drawn(study, plot)) is not None}
+    figures, undrawn = figures_of(study)
     return TEMPLATES.get_template("page.html").render(
         name=study.name,
         date=datetime.now().astimezone().strftime("%-d %B %Y, %H:%M"),
@@ -57,6 +58,7 @@ def page_of(study: Stored) -> str:
         script=(HERE / "page.js").read_text(),
         plotly=packed(get_plotlyjs()),
         figures=figures,
+        undrawn=undrawn,
         plots=PLOTS,
         verdict=study.verdict,
         trials=leaderboard_rows(study, leaderboard(study)),
@@ -67,6 +69,18 @@ def page_of(study: Stored) -> str:
         config=yaml.safe_dump(study.config, sort_keys=False),
         **(verdict_parts(study, study.verdict) if study.verdict else unfinished_parts(study)),
     )
+
+
+def figures_of(study: Stored) -> tuple[dict[str, Figure], dict[str, str]]:
+    """The figures that the study has, and the faults of those that cannot be drawn: the page is worth having without them."""
+    figures, faults = {}, {}
+    for name, plot in PLOTS.items():
+        try:
+            if (figure := styled(study, plot)) is not None:
+                figures[name] = figure
+        except Exception as error:
+            faults[name] = f"{type(error).__name__}: {error}"
+    return figures, faults
 
 
 def packed(text: str) -> str:
