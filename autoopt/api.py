@@ -43,7 +43,7 @@ __all__ = ["apply", "load", "search", "train"]
 
 
 class Searched(Verdict):
-    """A verdict that gives access to its study; a notebook shows it as a table."""
+    """A verdict that gives access to its study; a notebook shows it as a table with two figures."""
 
     def trials(self) -> pandas.DataFrame:
         """A row for each trial of the search, by its key: how it ended, its metrics, its techniques and values."""
