@@ -13,7 +13,7 @@ from autoopt.report.numbers import duration, number
 from autoopt.report.reasons import ablation_rows, ablation_title, reasons
 from autoopt.report.sentence import compared, conclusion
 from autoopt.report.sparkline import sparkline
-from autoopt.report.terminal import changes, closing, console, pareto
+from autoopt.report.terminal import closing, console, pareto, table_of_rows
 from autoopt.slots import SLOTS
 from autoopt.study.verdict import (
     Ablation,
@@ -325,7 +325,7 @@ def test_what_each_change_gives_is_a_table(capsys):
     assert ablation_title(given, ABLATION) == (
         "What each change of the baseline gives in val_accuracy (validation, 2 seeds, 95 % intervals)"
     )
-    console().print(changes(given, ABLATION))
+    console().print(table_of_rows(ablation_rows(given, ABLATION)))
     lines = capsys.readouterr().out.splitlines()
     assert lines[2].split() == ["optimizer", "sgd", "+0.1000", "±", "0.0200", "+0.2000", "±", "0.1000", "+8", "%"]
     shown = verdict_html(given)

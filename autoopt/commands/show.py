@@ -10,13 +10,11 @@ from autoopt.commands.words import json_text, read_words, study_named
 from autoopt.config import asked_for
 from autoopt.report.leaderboard import leaderboard, leaderboard_records, leaderboard_rows, place_of
 from autoopt.report.numbers import duration, number
-from autoopt.report.reasons import ablation_title, reasons
 from autoopt.report.sentence import conclusion, unfinished
 from autoopt.report.sparkline import sparkline
-from autoopt.report.terminal import changes, compared_options, console, table_of_rows
+from autoopt.report.terminal import console, findings, table_of_rows
 from autoopt.study.record import Record
 from autoopt.study.stored import Stored
-from autoopt.study.verdict import Verdict
 
 HELP = """Usage: autoopt show NAME [TRIAL] [--json] [root=DIR]
 
@@ -51,13 +49,12 @@ def study_tree(study: Stored) -> dict[str, Any]:
 
 
 def study_lines(study: Stored) -> Iterator[str | Table]:
-    """The verdict, why the winner won, and the trials."""
-    verdict = study.verdict
-    yield study.name
-    yield conclusion(verdict) if verdict else unfinished(study)
-    if verdict:
-        yield ""
-        yield from explained(verdict)
+    """The verdict as the search printed it, and the trials."""
+    if verdict := study.verdict:
+        yield from findings(verdict)
+    else:
+        yield study.name
+        yield unfinished(study)
     if study.records["search"]:
         yield ""
         yield table_of_rows(leaderboard_rows(study, leaderboard(study)), left=("state", "recipe"))
@@ -66,16 +63,6 @@ def study_lines(study: Stored) -> Iterator[str | Table]:
             yield f"left out: {key}: {reason}"
     yield ""
     yield f"folder: {study.path}"
-
-
-def explained(verdict: Verdict) -> Iterator[str | Table]:
-    """Why the winner won."""
-    yield from compared_options(verdict)
-    if verdict.ablation:
-        yield ablation_title(verdict, verdict.ablation)
-        yield changes(verdict, verdict.ablation)
-        yield ""
-    yield from reasons(verdict)
 
 
 def trial_card(study: Stored, record: Record) -> Iterator[str | Table]:

@@ -17,7 +17,7 @@ from autoopt.report.reasons import ablation_rows, ablation_title, reasons
 from autoopt.report.sentence import compared, conclusion
 from autoopt.report.sides import side_rows
 from autoopt.study.folder import reference
-from autoopt.study.verdict import Ablation, Verdict
+from autoopt.study.verdict import Verdict
 
 WIDE = 10_000
 """Columns where the output is no terminal: no line is broken, so that other programs can read it."""
@@ -39,31 +39,34 @@ def console(quiet: bool = False) -> Console:
 
 
 def closing(verdict: Verdict, say: Callable[[object], None]) -> None:
-    """Print the baseline beside the winner, the verdict, and the cost of the study."""
-    for text in compared_options(verdict):
-        say(text)
-    say(verdict.study)
-    say(table_of_rows(side_rows(verdict)))
-    say("")
-    if verdict.front:
-        for text in pareto(verdict):
-            say(text)
-        say("")
-    say(conclusion(verdict))
-    if what := compared(verdict):
-        say(what)
-    if verdict.ablation:
-        say("")
-        say(ablation_title(verdict, verdict.ablation))
-        say(changes(verdict, verdict.ablation))
-        say("")
-    for reason in reasons(verdict):
-        say(reason)
-    say(spent(verdict))
+    """Print the verdict at the end of a study, and where to go on from there."""
+    for part in findings(verdict):
+        say(part)
     side = "winner" if verdict.best is verdict.winner else "baseline"
     say(f"best/ holds the {side}: {verdict.folder}/best   all figures: {verdict.folder}/report.html")
     name = reference(Path(verdict.folder))
     say(f"autoopt show {name} lists the trials, autoopt ui {name} shows them in MLflow.")
+
+
+def findings(verdict: Verdict) -> Iterator[str | Table]:
+    """The baseline beside the winner, the verdict with its reasons, and the cost of the study."""
+    yield from compared_options(verdict)
+    yield verdict.study
+    yield table_of_rows(side_rows(verdict))
+    yield ""
+    if verdict.front:
+        yield from pareto(verdict)
+        yield ""
+    yield conclusion(verdict)
+    if what := compared(verdict):
+        yield what
+    if verdict.ablation:
+        yield ""
+        yield ablation_title(verdict, verdict.ablation)
+        yield table_of_rows(ablation_rows(verdict, verdict.ablation))
+        yield ""
+    yield from reasons(verdict)
+    yield spent(verdict)
 
 
 def spent(verdict: Verdict) -> str:
@@ -74,11 +77,6 @@ def spent(verdict: Verdict) -> str:
     complete = f"{counts['complete']} {'trial' if counts['complete'] == 1 else 'trials'} complete"
     trainings = f"{verdict.trainings} {'training' if verdict.trainings == 1 else 'trainings'}"
     return f"{complete}, {counts['stopped']} stopped early, {failed}; {trainings}, {duration(verdict.seconds)} of trial time."
-
-
-def changes(verdict: Verdict, ablation: Ablation) -> Table:
-    """What each change of the baseline gives."""
-    return table_of_rows(ablation_rows(verdict, ablation))
 
 
 def compared_options(verdict: Verdict) -> Iterator[str | Table]:

@@ -10,6 +10,7 @@ from types import SimpleNamespace
 
 import pytest
 import yaml
+from test_report import verdict
 
 from autoopt.cli import main
 from autoopt.commands.export import check_free, taken
@@ -18,6 +19,8 @@ from autoopt.config import compose
 from autoopt.errors import BadInput
 from autoopt.goal import Goal, Objective
 from autoopt.recipe import Recipe
+from autoopt.report.sentence import compared, conclusion
+from autoopt.report.terminal import spent
 from autoopt.space import Space
 from autoopt.study.folder import FORMAT
 from autoopt.study.intact import check_journal
@@ -25,6 +28,7 @@ from autoopt.study.journal import Journal
 from autoopt.study.record import Record
 from autoopt.study.settled import Settled
 from autoopt.study.stages import SEARCH
+from autoopt.study.verdict import Point
 
 TODAY = date.today().isoformat()
 RECIPE = dict(Space.of(compose(["data=digits", "study=quick"])).baseline().tree)
@@ -138,6 +142,22 @@ def test_the_best_trial_of_an_unconcluded_study_is_shown_first(run, begun):
         "best": 0.25, "gain": 0.25, "interval": None, "trials": 4, "of": 12,
     }  # fmt: skip
     assert run("list", "root=runs")[1].splitlines()[1].split()[3:] == ["4/12", "0.00", "val_loss", "0.2500", "+0.2500"]
+
+
+def test_a_verdict_is_shown_as_the_search_printed_it_wherever_the_study_lies(run, begun):
+    points = (Point("7", "sgd", {"val_accuracy": 0.5, "flops": 1.0}),)
+    given = verdict(front=points, study="signs", folder="/elsewhere/signs")
+    (begun / "verdict.yaml").write_text(given.yaml())
+    journal = Journal(begun / "journal.log", "signs", "minimize")
+    journal.add(SEARCH, ended("0", 0.5))
+    journal.close()
+    _, out, err = run("show", "signs", "root=runs")
+    assert err == ""
+    lines = out.splitlines()
+    assert lines[0] == "signs" and lines[1].split() == ["baseline", "winner", "(trial", "7)"]
+    assert lines[2].split() == [*["val_accuracy", "on", "the", "test", "split"], "0.5000", "0.8000"]
+    for part in (conclusion(given), compared(given), spent(given), "autoopt train recipe=signs/TRIAL root=runs trains one of them."):
+        assert lines.count(part) == 1
 
 
 def test_a_trial_is_a_card_with_its_curves(run, begun):
