@@ -111,7 +111,7 @@ def search(
         StoreError: the study's folder cannot be written; nothing that was written is lost.
     """
     allow(*trust)
-    with Progress(quiet=quiet) as screen:
+    with Progress(quiet, resumes=True) as screen:
         verdict = study.search(compose_tree(overrides, model, data, trainer), screen)
     closing(verdict, screen.say)
     return Searched(**{f.name: getattr(verdict, f.name) for f in fields(verdict)})

@@ -16,7 +16,7 @@ from autoopt.study.runner import Result
 from autoopt.study.stages import SEARCH, Stage
 
 WARMING = "loading torch, Lightning and the data"
-STOPPING = "Ctrl-C stops it, the same command resumes"
+STOPPING = "Ctrl-C stops it"
 
 
 class Bar(Bars):
@@ -36,9 +36,14 @@ class Bar(Bars):
 
 
 class Progress:
-    """Shows the running stage: its trials, the best score so far against the baseline, and the time left."""
+    """Shows the running stage: its trials, the best score so far against the baseline, and the time left.
 
-    def __init__(self, quiet: bool = False):
+    Args:
+        resumes: the command goes on where it was stopped, as a search does.
+    """
+
+    def __init__(self, quiet: bool = False, resumes: bool = False):
+        self.stopping = f"{STOPPING}, the same command resumes" if resumes else STOPPING
         self.console = console(quiet)
         self.goal: Goal | None = None
         self.clock: Callable[[], float] = lambda: 0.0
@@ -110,7 +115,7 @@ class Progress:
             parts.append(f"best {first.name} {number(score)} in trial {key}")
             if self.baseline is not None:
                 parts.append(f"baseline {number(self.baseline, score)} ({number(first.gain(score, self.baseline), score, sign='+')})")
-        return " · ".join([*parts, STOPPING])
+        return " · ".join([*parts, self.stopping])
 
     def left(self) -> str:
         """The time that the stage still takes at the rate of its trials so far."""

@@ -16,7 +16,7 @@ from autoopt.orders import Outcome, Problem, Train
 from autoopt.recipe import Recipe
 from autoopt.slots import SLOTS
 from autoopt.study.runner import Job, Result
-from autoopt.study.stages import COMPRESS, PREFLIGHT, SEARCH
+from autoopt.study.stages import COMPRESS, PREFLIGHT, SEARCH, TRAIN
 from autoopt.terminal import Progress
 
 ACCURACY, LOSS = Objective("val_accuracy", "maximize"), Objective("val_loss", "minimize")
@@ -75,7 +75,7 @@ def test_quiet(capsys):
     ],
 )
 def test_what_stands_below_the_bar(objective, scores, best):
-    screen = Progress(quiet=True)
+    screen = Progress(quiet=True, resumes=True)
     assert screen.detail() == "loading torch, Lightning and the data"
     screen.goal = Goal((objective,))
     screen.stage(SEARCH, 9, 0)
@@ -85,6 +85,13 @@ def test_what_stands_below_the_bar(objective, scores, best):
     screen.result(result("8", objective.sign * 1e6, stopped=True))
     screen.result(result("compress-1", objective.sign * 1e6, stage=COMPRESS))
     assert screen.detail() == f"2 running · {best} · Ctrl-C stops it, the same command resumes"
+
+
+def test_only_a_search_says_that_the_same_command_resumes():
+    """As `autoopt reproduce` and `autoopt plan` begin anew."""
+    screen = Progress(quiet=True)
+    screen.stage(TRAIN, 1, 0)
+    assert screen.detail() == "0 running · Ctrl-C stops it"
 
 
 def test_the_best_below_the_bar_keeps_the_bounds():

@@ -72,7 +72,16 @@ def trial_card(study: Stored, record: Record) -> Iterator[str | Table]:
     gain = "" if place.gain is None else f"gain {number(place.gain, sign='+')}"
     rank = "" if place.rank is None else f"rank {place.rank}"
     yield f"{study.name}/{record.key}: {record.point.title()}"
-    head = [record.stage, place.ended, rank, score, gain, f"{record.epochs} epochs", duration(record.seconds), f"seed {record.seed}"]
+    head = [
+        record.stage,
+        place.ended,
+        rank,
+        score,
+        gain,
+        f"{record.epochs} {'epoch' if record.epochs == 1 else 'epochs'}",
+        duration(record.seconds),
+        f"seed {record.seed}",
+    ]
     yield ", ".join(part for part in head if part)
     if record.reason:
         yield f"{record.reason}: {record.detail}"
@@ -85,7 +94,7 @@ def trial_card(study: Stored, record: Record) -> Iterator[str | Table]:
 
 
 def curve_rows(record: Record) -> Iterator[tuple[str, ...]]:
-    """A row for each metric: its first, its best epochs' and its last value with its curve; then those that only the end has."""
+    """A row for each metric: its first and its last value, and its curve; then the metrics that only the end has."""
     yield "metric", "first", "last", "by epoch"
     for name in record.curves:
         if name != "epoch" and (values := list(record.curve(name).values())):

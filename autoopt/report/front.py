@@ -16,8 +16,9 @@ def front_of(verdict: Verdict) -> str:
 
 
 def front_title(verdict: Verdict) -> str:
-    names = enumerated(list(verdict.front[0].values))
-    return f"Pareto front of {front_of(verdict)} in {names} (validation; latency of one example, measured alone)"
+    names = list(verdict.front[0].values)
+    timed = "; latency of one example, measured alone" if any(name.startswith("latency") for name in names) else ""
+    return f"Pareto front of {front_of(verdict)} in {enumerated(names)} (validation{timed})"
 
 
 def front_rows(verdict: Verdict) -> list[tuple[str, ...]]:

@@ -170,6 +170,7 @@ def test_a_trial_is_a_card_with_its_curves(run, begun):
     lines = run("show", "signs", "7", "root=runs")[1].splitlines()
     assert lines[1].startswith("search, complete, rank 1, val_loss 0.2500, gain +0.2500, 3 epochs, 1 s, seed ")
     assert "taken over from old/3" in lines
+    assert ", 1 epoch, 1 s, " in run("show", "signs", "0", "root=runs")[1]
     rows = [line.split() for line in lines]
     assert ["val_loss", "2.0000", "0.2500", "█▄▁"] in rows and ["own", "1.0000", "1.0000", "▁"] in rows and ["size_mb", "12.50"] in rows
     assert "lost: killed [bold]" in run("show", "signs", "8", "root=runs")[1], "text is no markup"
