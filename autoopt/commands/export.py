@@ -28,7 +28,7 @@ FORMS = (("model.ckpt", "checked against the torch model"), ("model.onnx", "chec
 
 
 def run(arguments: Sequence[str]) -> int:
-    arguments, model = taken(arguments, "--register")
+    arguments, model = without_option(arguments, "--register")
     parsed = read_words(arguments, "export", HELP, most=2, known=("root", "to", "trust", "tracking.uri"))
     if parsed is None:
         return 0
@@ -54,12 +54,12 @@ def run(arguments: Sequence[str]) -> int:
     if model is not None:
         node = study.config["tracking"]
         uri = store_uri(settings.get("tracking.uri", node["uri"]))
-        number = register(uri, experiment_name(node["experiment"], study.name), folder, model)
-        print(f"registered as version {number} of {model}: mlflow models serve -m models:/{model}/{number} --env-manager local")
+        version = register(uri, experiment_name(node["experiment"], study.name), folder, model)
+        print(f"registered as version {version} of {model}: mlflow models serve -m models:/{model}/{version} --env-manager local")
     return 0
 
 
-def taken(arguments: Sequence[str], option: str) -> tuple[list[str], str | None]:
+def without_option(arguments: Sequence[str], option: str) -> tuple[list[str], str | None]:
     """The arguments without an option, and its value: `--option VALUE` or `--option=VALUE`.
 
     Raises:

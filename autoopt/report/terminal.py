@@ -11,7 +11,7 @@ from rich.text import Text
 
 from autoopt.errors import printable
 from autoopt.report.comparison import comparison_lines, comparison_rows, comparison_title, tuning_rows, tuning_title
-from autoopt.report.front import front_of, front_rows, front_title
+from autoopt.report.front import front_kind, front_rows, front_title
 from autoopt.report.numbers import duration
 from autoopt.report.reasons import ablation_rows, ablation_title, reasons
 from autoopt.report.sentence import compared, conclusion
@@ -23,7 +23,7 @@ WIDE = 10_000
 """Columns where the output is no terminal: no line is broken, so that other programs can read it."""
 
 
-class Screen(Console):
+class PrintableConsole(Console):
     """A console that no text drives: control characters of names and messages are replaced."""
 
     def render_str(self, text: str, **options: Any) -> Text:
@@ -33,7 +33,7 @@ class Screen(Console):
 def console(quiet: bool = False) -> Console:
     """The output: on a terminal text breaks between words, elsewhere lines stay whole."""
     terminal = sys.stdout.isatty()
-    return Screen(
+    return PrintableConsole(
         file=sys.stdout, highlight=False, markup=False, emoji=False, soft_wrap=not terminal, quiet=quiet, width=None if terminal else WIDE
     )
 
@@ -109,7 +109,7 @@ def pareto(verdict: Verdict) -> Iterator[str | Table]:
     yield front_title(verdict)
     yield table_of_rows(front_rows(verdict))
     name, *root = f"{reference(Path(verdict.folder))}{verdict.trust}".split(" ", 1)
-    if front_of(verdict) == "the compressed models":
+    if front_kind(verdict) == "the compressed models":
         yield f"{' '.join(['autoopt export', name, 'TRIAL', *root])} writes one of them."
     else:
         yield f"{' '.join([f'autoopt train recipe={name}/TRIAL', *root])} trains one of them."

@@ -79,14 +79,14 @@ def ended_trials(study: Stored) -> Iterator[tuple[Record, float]]:
 def replay_trial(mirror: Mirror, record: Record, end: float) -> None:
     """Tell the mirror of a trial; its epochs are taken as equally long."""
     if STAGES[record.stage].tracked:
-        begin, epochs = end - record.seconds, list(rows_of(record.curves))
+        begin, epochs = end - record.seconds, list(epoch_rows(record.curves))
         mirror.begun(record.key, record.stage, Recipe(record.recipe), begin)
         for place, (epoch, metrics) in enumerate(epochs, 1):
             mirror.tracker.epoch(record.key, epoch, metrics, begin + record.seconds * place / len(epochs))
     mirror.ended(record, end)
 
 
-def rows_of(curves: Mapping[str, list[Any]]) -> Iterator[tuple[int, dict[str, float]]]:
+def epoch_rows(curves: Mapping[str, list[Any]]) -> Iterator[tuple[int, dict[str, float]]]:
     """The metrics of each epoch, from columns."""
     for place, epoch in enumerate(curves.get("epoch", ())):
         yield epoch, {name: values[place] for name, values in curves.items() if name != "epoch" and values[place] is not None}

@@ -13,7 +13,7 @@ import yaml
 from test_report import verdict
 
 from autoopt.cli import main
-from autoopt.commands.export import check_free, taken
+from autoopt.commands.export import check_free, without_option
 from autoopt.commands.plan import Workload, budget, plan_lines, slot_lines, task_in_words
 from autoopt.config import compose
 from autoopt.errors import BadInput
@@ -337,13 +337,13 @@ def test_a_study_whose_process_died_is_told_to_mlflow_by_the_next_command(run, b
     ],
 )
 def test_the_name_of_a_registered_model_is_taken_from_the_arguments(arguments, rest, model):
-    assert taken(arguments, "--register") == (rest, model)
+    assert without_option(arguments, "--register") == (rest, model)
 
 
 @pytest.mark.parametrize("arguments", [["s", "--register"], ["--register="], ["--register", "--json"]])
 def test_a_registered_model_needs_a_name(arguments):
     with pytest.raises(BadInput, match="--register: name the model, such as --register my-model"):
-        taken(arguments, "--register")
+        without_option(arguments, "--register")
 
 
 def test_an_export_takes_no_place_that_holds_something_else(tmp_path):
