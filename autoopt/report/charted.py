@@ -14,11 +14,10 @@ from autoopt.recipe import UNSAID, Recipe
 from autoopt.slots import SLOTS
 from autoopt.study.journal import ended
 from autoopt.study.record import Record
+from autoopt.study.run_fields import SHORT
 from autoopt.study.stages import SEARCH
 from autoopt.study.stored import Stored
 
-RATES = ("lr", "weight_decay")
-"""Arguments that most optimizers have: a figure shows them as one value, whichever optimizer has them."""
 FEW_CLASSES = 5
 """So many different numbers are shown as classes."""
 SPREAD = 20.0
@@ -60,14 +59,14 @@ def categorical(domain: BaseDistribution) -> bool:
 
 def choice_keys(study: Stored) -> list[str]:
     """The slots, the rates and the batch size: what describes every recipe."""
-    return [*(slot for slot in SLOTS if slot not in UNSAID), "model", *RATES, "batches.size"]
+    return [*(slot for slot in SLOTS if slot not in UNSAID), "model", *SHORT, "batches.size"]
 
 
 def value_of(recipe: Recipe, key: str) -> Any:
     """What a recipe has under a slot, a rate or a dotted key; `None` where it has nothing."""
     if key in SLOTS:
         return recipe.names()[key]
-    if key in RATES:
+    if key in SHORT:
         flat = recipe.flat()
         return next((flat[name] for name in flat if name.startswith("optimizer.") and name.endswith(f".{key}")), None)
     value = recipe.value(key)

@@ -16,6 +16,7 @@ from autoopt.config import Tree, flat, technique_of, trusting
 from autoopt.errors import BadInput
 from autoopt.slots import SLOTS
 from autoopt.study.journal_file import StoreError
+from autoopt.study.run_fields import searched_parameters
 from autoopt.study.settled import Settled
 from autoopt.tracking.spool import redacted, secrets
 
@@ -144,6 +145,7 @@ class Folder:
                 "untested": settled.untested,
                 "left_out": dict(space.dropped),
                 "quarantined": sorted(space.broken),
+                "columns": searched_parameters(space),  # of the leaderboard in MLflow
                 "unfit": {model: dict(reasons) for model, reasons in space.unfit.items()},
                 **{key: facts[key] for key in ("examples", "sources")},
             }

@@ -13,7 +13,6 @@ from autoopt.study.journal_file import StoreError
 from autoopt.study.mirror import UNFINISHED, Mirror, about_search
 from autoopt.study.publish import conclusion_of
 from autoopt.study.record import Record
-from autoopt.study.run_fields import varied_parameters
 from autoopt.study.stages import STAGES, STORED
 from autoopt.study.stored import Stored
 from autoopt.tracking import Records, experiment_name, store_uri, write_spool
@@ -54,8 +53,8 @@ def replay(study: Stored, tracker: Records) -> None:
     """Tell a tracker all that the folder knows of the study, with the times at which it happened."""
     ended = sorted(ended_trials(study), key=lambda pair: pair[1])
     begin, end = min(end - record.seconds for record, end in ended), ended[-1][1]
-    searched = varied_parameters([record.point for record in study.records["search"]])
-    about = about_search(study.name, study.config, study.goal.first, searched, study.locked.get("examples", ""), SOURCE)
+    columns = study.locked.get("columns", ())  # which studies of earlier versions lack
+    about = about_search(study.name, study.config, study.goal.first, columns, study.locked.get("examples", ""), SOURCE)
     mirror = Mirror(tracker, about, time=begin)
     for record, end_of_trial in ended:
         replay_trial(mirror, record, end_of_trial)
