@@ -32,6 +32,7 @@ from autoopt.report.terminal import closing
 from autoopt.space import Space
 from autoopt.study import search as study
 from autoopt.study import train as training
+from autoopt.study.journal_file import StoreError
 from autoopt.study.stored import Stored, open_stored, recipe_overrides
 from autoopt.study.verdict import Verdict
 from autoopt.terminal import Progress
@@ -42,7 +43,7 @@ __all__ = ["apply", "load", "search", "train"]
 
 
 class Searched(Verdict):
-    """A verdict that gives access to its study; a notebook shows it as a table."""
+    """A verdict that gives access to its study; a notebook shows it as a table with two figures."""
 
     def trials(self) -> pandas.DataFrame:
         """A row for each trial of the search, by its key: how it ended, its metrics, its techniques and values."""
@@ -71,7 +72,11 @@ class Searched(Verdict):
         return figure_of(self._stored, name)
 
     def _repr_html_(self) -> str:
-        return verdict_html(self, best_figures(self._stored))
+        try:
+            figures = best_figures(self._stored)
+        except (BadInput, StoreError):  # the folder was moved, or is relative to a working directory that the process has left
+            figures = []
+        return verdict_html(self, figures)
 
     @property
     def _stored(self) -> Stored:
@@ -106,7 +111,7 @@ def search(
         StoreError: the study's folder cannot be written; nothing that was written is lost.
     """
     allow(*trust)
-    with Progress(quiet=quiet) as screen:
+    with Progress(quiet, resumes=True) as screen:
         verdict = study.search(compose_tree(overrides, model, data, trainer), screen)
     closing(verdict, screen.say)
     return Searched(**{f.name: getattr(verdict, f.name) for f in fields(verdict)})

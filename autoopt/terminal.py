@@ -8,7 +8,7 @@ from rich.progress import Progress as Bars
 from rich.text import Text
 
 from autoopt.errors import LONGEST
-from autoopt.goal import Goal
+from autoopt.goal import Goal, Scored
 from autoopt.report.numbers import duration, number
 from autoopt.report.terminal import console
 from autoopt.study.record import BASELINE, Record
@@ -16,7 +16,7 @@ from autoopt.study.runner import Result
 from autoopt.study.stages import SEARCH, Stage
 
 WARMING = "loading torch, Lightning and the data"
-STOPPING = "Ctrl-C stops it, the same command resumes"
+STOPPING = "Ctrl-C stops it"
 
 
 class Bar(Bars):
@@ -36,9 +36,14 @@ class Bar(Bars):
 
 
 class Progress:
-    """Shows the running stage: its trials, the best score so far against the baseline, and the time left."""
+    """Shows the running stage: its trials, the best score so far against the baseline, and the time left.
 
-    def __init__(self, quiet: bool = False):
+    Args:
+        resumes: the command goes on where it was stopped, as a search does.
+    """
+
+    def __init__(self, quiet: bool = False, resumes: bool = False):
+        self.stopping = f"{STOPPING}, the same command resumes" if resumes else STOPPING
         self.console = console(quiet)
         self.goal: Goal | None = None
         self.clock: Callable[[], float] = lambda: 0.0
@@ -69,7 +74,7 @@ class Progress:
     def earlier(self, records: Sequence[Record]) -> None:
         """Take in the trials of earlier sessions."""
         for record in records:
-            self.note(record.key, record.state, record.score)
+            self.note(record.key, record)
 
     def running(self, count: int) -> None:
         self.live_trials = count
@@ -78,20 +83,21 @@ class Progress:
         self.done += 1
         stage, key = result.job.stage, result.job.key
         if stage is SEARCH:
-            self.note(key, result.state, result.score)
+            self.note(key, result)
         if result.problem and stage.stored:
             self.say(f"  {stage.name} {key} failed ({result.problem.reason}): {result.problem.line}")
         elif stage.shown:
             self.say(f"  {self.done}/{self.total}  {self.described(result)}")
         self._draw()
 
-    def note(self, key: str, state: str, score: float | None) -> None:
-        """Remember the baseline and the best."""
-        if score is None or state != "complete" or self.goal is None:
+    def note(self, key: str, trial: Scored) -> None:
+        """Remember the baseline, and the best of the trials that keep the bounds."""
+        score = trial.score
+        if score is None or trial.state != "complete" or self.goal is None:
             return
         if key == BASELINE:
             self.baseline = score
-        if self.best is None or self.goal.first.better(score, self.best[0]):
+        if not self.goal.violation(trial.metrics) and (self.best is None or self.goal.first.better(score, self.best[0])):
             self.best = (score, key)
 
     def described(self, result: Result) -> str:
@@ -109,7 +115,7 @@ class Progress:
             parts.append(f"best {first.name} {number(score)} in trial {key}")
             if self.baseline is not None:
                 parts.append(f"baseline {number(self.baseline, score)} ({number(first.gain(score, self.baseline), score, sign='+')})")
-        return " · ".join([*parts, STOPPING])
+        return " · ".join([*parts, self.stopping])
 
     def left(self) -> str:
         """The time that the stage still takes at the rate of its trials so far."""

@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+from dataclasses import fields
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -17,13 +18,14 @@ import torch
 import yaml
 from lightning.pytorch.loggers.logger import DummyLogger
 from safetensors.torch import load_file
+from test_report import verdict as scripted
 from torch import nn
 from torch.nn.functional import binary_cross_entropy, cross_entropy
 from torch.optim import AdamW
 from torch.utils.data import DataLoader, TensorDataset
 
 import autoopt
-from autoopt.api import compose_tree
+from autoopt.api import Searched, compose_tree
 from autoopt.config import compose, is_live
 from autoopt.data.examples import Examples
 from autoopt.data.splits import Splitter
@@ -195,6 +197,12 @@ def test_a_notebook_shows_the_verdict(verdict):
     assert words.count("<tr>") == words.count("</tr>") > 4 and "winner (trial" in words
     assert figures.count('class="plotly-graph-div"') == 2 and figures.count("Plotly.newPlot(") == 2
     assert "https://cdn" not in figures.partition("</script>")[0][:1000], "plotly comes along"
+
+
+def test_a_notebook_shows_the_verdict_of_a_folder_that_was_moved(tmp_path):
+    given = scripted(folder=str(tmp_path / "gone" / "s"))
+    shown = Searched(**{f.name: getattr(given, f.name) for f in fields(given)})._repr_html_()
+    assert "winner (trial 7)" in shown and "plotly" not in shown
 
 
 @pytest.mark.slow

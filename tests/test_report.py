@@ -13,7 +13,7 @@ from autoopt.report.numbers import duration, number
 from autoopt.report.reasons import ablation_rows, ablation_title, reasons
 from autoopt.report.sentence import compared, conclusion
 from autoopt.report.sparkline import sparkline
-from autoopt.report.terminal import changes, closing, console
+from autoopt.report.terminal import closing, console, pareto, table_of_rows
 from autoopt.slots import SLOTS
 from autoopt.study.verdict import (
     Ablation,
@@ -325,7 +325,7 @@ def test_what_each_change_gives_is_a_table(capsys):
     assert ablation_title(given, ABLATION) == (
         "What each change of the baseline gives in val_accuracy (validation, 2 seeds, 95 % intervals)"
     )
-    console().print(changes(given, ABLATION))
+    console().print(table_of_rows(ablation_rows(given, ABLATION)))
     lines = capsys.readouterr().out.splitlines()
     assert lines[2].split() == ["optimizer", "sgd", "+0.1000", "±", "0.0200", "+0.2000", "±", "0.1000", "+8", "%"]
     shown = verdict_html(given)
@@ -342,7 +342,7 @@ def test_the_reasons():
         "(-0.0010, 95 % interval -0.0210 to +0.0190; training time -12 %).",
         "To bound the number of trainings, some changes were measured together, on 2 of the 3 seeds.",
         "Importance in the search (PED-ANOVA, 60 trials at epoch 4): optimizer 70 % (mostly sgd.lr), schedule 30 % (the choice).",
-        "optimizer.sgd.lr=0.0297 of at most 0.03: widen it with 'optimizer.sgd.lr=interval(0.0001, 0.173)'.",
+        "optimizer.sgd.lr=0.0297 is at the upper end of its range (0.03); 'optimizer.sgd.lr=interval(0.0001, 0.173)' widens it.",
     ]
     assert [str(line) for line in closed(given) if line in [*reasons(given)]] == list(reasons(given))
 
@@ -377,7 +377,7 @@ def test_the_reasons_say_no_more_than_there_is():
         "To bound the number of trainings, some changes were measured together.",
         "Importance in the search (PED-ANOVA, 12 trials at epoch 4, a rough estimate from so few): "
         "optimizer 70 % (mostly sgd.lr), schedule 30 % (the choice).",
-        "optimizer.sgd.lr=0.000101 of at least 0.0001: widen it with 'optimizer.sgd.lr=interval(1e-05, 0.03)'.",
+        "optimizer.sgd.lr=0.000101 is at the lower end of its range (0.0001); 'optimizer.sgd.lr=interval(1e-05, 0.03)' widens it.",
     ]
 
 
@@ -393,7 +393,9 @@ def test_the_front_is_a_table_of_its_own():
     names = ("val_accuracy", "latency_ms", "size_mb")
     points = [Point(*of, dict(zip(names, values, strict=True))) for of, values in POINTS.items()]
     _name, _table, _, title, front, way, blank, *_ = closed(verdict(front=tuple(points)))
-    assert title.startswith("Pareto front of the compressed models in val_accuracy, latency_ms and size_mb (")
+    assert title == (
+        "Pareto front of the compressed models in val_accuracy, latency_ms and size_mb (validation; latency of one example, measured alone)"
+    )
     assert (way, blank) == ("autoopt export s TRIAL writes one of them.", "")
     assert [(column.header, column.justify) for column in front.columns] == [
         ("trial", "left"),
@@ -414,6 +416,16 @@ def test_the_front_is_a_table_of_its_own():
 def test_the_closing_names_a_study_of_another_root_as_the_commands_take_it():
     *_, more = closed(verdict(folder="/data/runs/s"))
     assert more == "autoopt show s root=/data/runs lists the trials, autoopt ui s root=/data/runs shows them in MLflow."
+
+
+def test_the_command_for_a_model_of_the_front_names_the_code_that_it_needs():
+    points = (Point("1", "sgd", {"val_accuracy": 0.5, "flops": 1.0}), Point("2", "adamw", {"val_accuracy": 0.6, "flops": 2.0}))
+    given = {"folder": "/data/runs/s", "trust": " trust=my_models:Net"}
+    title, *_, way = pareto(verdict(front=points, **given))
+    assert title == "Pareto front of the trials in val_accuracy and flops (validation)"
+    assert way == "autoopt train recipe=s/TRIAL root=/data/runs trust=my_models:Net trains one of them."
+    *_, way = pareto(verdict(front=tuple(replace(point, trial=f"compress-{point.trial}") for point in points), **given))
+    assert way == "autoopt export s TRIAL root=/data/runs trust=my_models:Net writes one of them."
 
 
 def test_a_page_escapes_what_it_shows():

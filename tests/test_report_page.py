@@ -11,8 +11,10 @@ from study.scripted import Fails, closed, learn, studied
 from test_report import ABLATION, IMPORTANCE, side, verdict
 
 from autoopt.cli import main
+from autoopt.config import FROM
 from autoopt.errors import BadInput
-from autoopt.report.figures import PLOTS, axis_of, figure_of
+from autoopt.goal import Bound
+from autoopt.report.figures import PLOTS, axis_of, best_figures, figure_of
 from autoopt.report.page import page_of, write_page
 from autoopt.study.explore import explore
 from autoopt.study.publish import write_report
@@ -96,6 +98,19 @@ def test_a_page_loads_nothing_and_runs_no_text_of_the_study(searched_study):
     assert "49%{y}" not in page_of(hostile), "no template in a name is filled in"
 
 
+def test_the_commands_of_a_page_name_the_code_that_they_need(searched_study):
+    study = concluded(searched_study)
+    plain = page_of(study)
+    own = {"data": {"digits": {"train": 5}}, "model": {"Net": {FROM: "my_models:Net"}}, "metrics": "my_metrics:score"}
+    recipe = {**study.verdict.winner.recipe, "optimizer": {"mine": {FROM: "my_parts:mine"}}}
+    winner = replace(study.verdict.winner, recipe=recipe)
+    text = page_of(replace(study, config={**study.config, **own}, verdict=replace(study.verdict, winner=winner)))
+    where = f"s root={searched_study.parent}"
+    assert f"autoopt train recipe={where} trust=my_parts:mine</pre>" in text
+    assert f"autoopt reproduce {where} {winner.trial} trust=my_models:Net,my_metrics:score</pre>" in text
+    assert f"<pre>autoopt reproduce {where} {winner.trial}</pre>" in plain and f"<pre>autoopt train recipe={where}</pre>" in plain
+
+
 @pytest.mark.skipif(shutil.which("chromium") is None, reason="needs chromium")
 @pytest.mark.slow
 def test_a_browser_draws_the_figures_and_runs_no_text_of_the_study(searched_study, tmp_path):
@@ -130,6 +145,33 @@ def test_figures_that_are_refused(searched_study):
     assert figure_of(study, "curves").layout.title.text == "Learning curves"
 
 
+def test_a_figure_that_cannot_be_drawn_leaves_a_line(searched_study, monkeypatch):
+    def fail(study):
+        raise ValueError(HOSTILE)
+
+    monkeypatch.setitem(PLOTS, "curves", replace(PLOTS["curves"], draw=fail))
+    text = page_of(concluded(searched_study))
+    assert "This figure cannot be drawn: ValueError: &lt;/script&gt;&lt;script&gt;window.hacked" in text
+    assert "curves" not in re.findall(r'data-plot="plot-(\w+)"', text) and 'data-plot="plot-history"' in text
+
+
+def test_the_best_figures_are_the_first_two_each_drawn_once(searched_study, monkeypatch):
+    drawn = []
+
+    def counting(plot):
+        def draw(study):
+            drawn.append(plot.name)
+            return plot.draw(study)
+
+        return replace(plot, draw=draw)
+
+    for name, plot in PLOTS.items():
+        monkeypatch.setitem(PLOTS, name, counting(plot))
+    titles = [figure.layout.title.text for figure in best_figures(open_stored("s", str(searched_study.parent)))]
+    assert titles == ["Best so far", "Learning curves"]
+    assert drawn == ["ablation", "history", "seeds", "importance", "curves"]
+
+
 def test_the_curve_of_the_winner_and_the_rungs_are_marked(searched_study):
     study = concluded(searched_study)
     figure = figure_of(study, "curves")
@@ -149,6 +191,16 @@ def test_the_best_so_far_follows_the_direction(searched_study):
         r.score for r in study.records["search"] if r.state == "complete"
     )
     assert list(over_trainings.x) == sorted(over_trainings.x)
+
+
+def test_the_best_so_far_keeps_the_bounds(searched_study):
+    """With the limit of a trial in the middle, no better trial counts."""
+    study = open_stored("s", str(searched_study.parent))
+    scores = sorted(r.score for r in study.records["search"] if r.state == "complete")
+    limit = scores[len(scores) // 2]
+    study.__dict__["goal"] = replace(study.goal, bounds=(Bound(replace(study.goal.first, direction="minimize"), limit),))
+    best = next(trace for trace in figure_of(study, "history").data if trace.name == "best so far")
+    assert best.y[-1] == limit < scores[-1]
 
 
 @pytest.mark.parametrize(

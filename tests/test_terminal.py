@@ -11,20 +11,20 @@ from pathlib import Path
 
 import pytest
 
-from autoopt.goal import Goal, Objective
+from autoopt.goal import Bound, Goal, Objective
 from autoopt.orders import Outcome, Problem, Train
 from autoopt.recipe import Recipe
 from autoopt.slots import SLOTS
 from autoopt.study.runner import Job, Result
-from autoopt.study.stages import COMPRESS, PREFLIGHT, SEARCH
+from autoopt.study.stages import COMPRESS, PREFLIGHT, SEARCH, TRAIN
 from autoopt.terminal import Progress
 
 ACCURACY, LOSS = Objective("val_accuracy", "maximize"), Objective("val_loss", "minimize")
 RECIPE = Recipe({slot: {} for slot in SLOTS} | {"optimizer": {"adamw": {}}, "schedule": {"cosine": {}}})
 
 
-def result(key, score=None, stage=SEARCH, stopped=False, problem=None):
-    outcome = None if problem else Outcome(stopped=stopped)
+def result(key, score=None, stage=SEARCH, stopped=False, problem=None, **metrics):
+    outcome = None if problem else Outcome(stopped=stopped, metrics=metrics)
     return Result(Job(Train(key=key, recipe=RECIPE), stage), outcome, problem, score=score, seconds=2.4)
 
 
@@ -75,7 +75,7 @@ def test_quiet(capsys):
     ],
 )
 def test_what_stands_below_the_bar(objective, scores, best):
-    screen = Progress(quiet=True)
+    screen = Progress(quiet=True, resumes=True)
     assert screen.detail() == "loading torch, Lightning and the data"
     screen.goal = Goal((objective,))
     screen.stage(SEARCH, 9, 0)
@@ -85,6 +85,24 @@ def test_what_stands_below_the_bar(objective, scores, best):
     screen.result(result("8", objective.sign * 1e6, stopped=True))
     screen.result(result("compress-1", objective.sign * 1e6, stage=COMPRESS))
     assert screen.detail() == f"2 running · {best} · Ctrl-C stops it, the same command resumes"
+
+
+def test_only_a_search_says_that_the_same_command_resumes():
+    """As `autoopt reproduce` and `autoopt plan` begin anew."""
+    screen = Progress(quiet=True)
+    screen.stage(TRAIN, 1, 0)
+    assert screen.detail() == "0 running · Ctrl-C stops it"
+
+
+def test_the_best_below_the_bar_keeps_the_bounds():
+    screen = Progress(quiet=True)
+    screen.goal = Goal((ACCURACY,), (Bound(Objective("latency_ms", "minimize"), 2.0),))
+    screen.stage(SEARCH, 9, 0)
+    screen.result(result("0", 0.5, latency_ms=3.0))
+    assert "best" not in screen.detail()
+    screen.result(result("1", 0.4, latency_ms=1.0))
+    screen.result(result("2", 0.9))
+    assert "best val_accuracy 0.4000 in trial 1 · baseline 0.5000 (-0.1000)" in screen.detail()
 
 
 def test_the_time_left_is_told_by_the_clock_of_the_study():

@@ -1,6 +1,5 @@
 """`autoopt export`"""
 
-import os
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,7 +13,7 @@ from autoopt.study.export import Advice, export
 from autoopt.study.journal_file import StoreError
 from autoopt.study.stored import Stored
 from autoopt.tracking import experiment_name, store_uri
-from autoopt.tracking.__main__ import MLFLOW
+from autoopt.tracking.environment import prepare_environment
 
 HELP = """Usage: autoopt export NAME [TRIAL] [--register MODEL] [to=DIR] [root=DIR] [tracking.uri=URI] [trust=module:object,…]
 
@@ -28,7 +27,7 @@ FORMS = (("model.ckpt", "checked against the torch model"), ("model.onnx", "chec
 
 
 def run(arguments: Sequence[str]) -> int:
-    arguments, model = taken(arguments, "--register")
+    arguments, model = without_option(arguments, "--register")
     parsed = read_words(arguments, "export", HELP, most=2, known=("root", "to", "trust", "tracking.uri"))
     if parsed is None:
         return 0
@@ -38,7 +37,7 @@ def run(arguments: Sequence[str]) -> int:
         check_free(Path(settings["to"]))
     folder = Path(settings["to"]) if "to" in settings else study.path / ("/".join(["export", *words[1:]]) if words[1:] else "best")
     written(study, words[1] if words[1:] else None, folder)
-    os.environ.update({name: value for name, value in MLFLOW.items() if name not in os.environ})
+    prepare_environment()
     from autoopt.deployment.checkpoint import write_checkpoint  # imports torch, which takes seconds: bad input is reported before
     from autoopt.deployment.load import write_onnx
     from autoopt.deployment.served import write_served
@@ -54,12 +53,12 @@ def run(arguments: Sequence[str]) -> int:
     if model is not None:
         node = study.config["tracking"]
         uri = store_uri(settings.get("tracking.uri", node["uri"]))
-        number = register(uri, experiment_name(node["experiment"], study.name), folder, model)
-        print(f"registered as version {number} of {model}: mlflow models serve -m models:/{model}/{number} --env-manager local")
+        version = register(uri, experiment_name(node["experiment"], study.name), folder, model)
+        print(f"registered as version {version} of {model}: mlflow models serve -m models:/{model}/{version} --env-manager local")
     return 0
 
 
-def taken(arguments: Sequence[str], option: str) -> tuple[list[str], str | None]:
+def without_option(arguments: Sequence[str], option: str) -> tuple[list[str], str | None]:
     """The arguments without an option, and its value: `--option VALUE` or `--option=VALUE`.
 
     Raises:

@@ -27,7 +27,7 @@ def run(arguments: Sequence[str]) -> int:
         raise BadInput(f"{study.name} has no finished trial yet; there is nothing to conclude")
     address = [f"tracking.uri={spell(parsed[1]['tracking.uri'])}"] if "tracking.uri" in parsed[1] else []
     tree = compose([f"root={spell(str(study.path.parent))}", *address], str(study.path / "config.yaml"))
-    with Progress() as screen:
+    with Progress(resumes=True) as screen:
         verdict = search(tree, screen, asking=False)
     closing(verdict, screen.say)
     return 0

@@ -12,7 +12,7 @@ def run(arguments: Sequence[str]) -> int:
     asked = read_options(arguments, "search")
     if asked is None:
         return 0
-    with Progress() as screen:
+    with Progress(resumes=True) as screen:
         verdict = search(asked.tree(), screen)
     closing(verdict, screen.say)
     return 3 if "--strict" in asked.flags and verdict.quarantined else 0

@@ -10,13 +10,11 @@ from autoopt.commands.words import json_text, read_words, study_named
 from autoopt.config import asked_for
 from autoopt.report.leaderboard import leaderboard, leaderboard_records, leaderboard_rows, place_of
 from autoopt.report.numbers import duration, number
-from autoopt.report.reasons import ablation_title, reasons
 from autoopt.report.sentence import conclusion, unfinished
 from autoopt.report.sparkline import sparkline
-from autoopt.report.terminal import changes, compared_options, console, table_of_rows
+from autoopt.report.terminal import console, findings, table_of_rows
 from autoopt.study.record import Record
 from autoopt.study.stored import Stored
-from autoopt.study.verdict import Verdict
 
 HELP = """Usage: autoopt show NAME [TRIAL] [--json] [root=DIR]
 
@@ -51,13 +49,12 @@ def study_tree(study: Stored) -> dict[str, Any]:
 
 
 def study_lines(study: Stored) -> Iterator[str | Table]:
-    """The verdict, why the winner won, and the trials."""
-    verdict = study.verdict
-    yield study.name
-    yield conclusion(verdict) if verdict else unfinished(study)
-    if verdict:
-        yield ""
-        yield from explained(verdict)
+    """The verdict as the search printed it, and the trials."""
+    if verdict := study.verdict:
+        yield from findings(verdict)
+    else:
+        yield study.name
+        yield unfinished(study)
     if study.records["search"]:
         yield ""
         yield table_of_rows(leaderboard_rows(study, leaderboard(study)), left=("state", "recipe"))
@@ -68,16 +65,6 @@ def study_lines(study: Stored) -> Iterator[str | Table]:
     yield f"folder: {study.path}"
 
 
-def explained(verdict: Verdict) -> Iterator[str | Table]:
-    """Why the winner won."""
-    yield from compared_options(verdict)
-    if verdict.ablation:
-        yield ablation_title(verdict, verdict.ablation)
-        yield changes(verdict, verdict.ablation)
-        yield ""
-    yield from reasons(verdict)
-
-
 def trial_card(study: Stored, record: Record) -> Iterator[str | Table]:
     """A trial: how it ended, its curves and its recipe."""
     place = place_of(study, record)
@@ -85,7 +72,16 @@ def trial_card(study: Stored, record: Record) -> Iterator[str | Table]:
     gain = "" if place.gain is None else f"gain {number(place.gain, sign='+')}"
     rank = "" if place.rank is None else f"rank {place.rank}"
     yield f"{study.name}/{record.key}: {record.point.title()}"
-    head = [record.stage, place.ended, rank, score, gain, f"{record.epochs} epochs", duration(record.seconds), f"seed {record.seed}"]
+    head = [
+        record.stage,
+        place.ended,
+        rank,
+        score,
+        gain,
+        f"{record.epochs} {'epoch' if record.epochs == 1 else 'epochs'}",
+        duration(record.seconds),
+        f"seed {record.seed}",
+    ]
     yield ", ".join(part for part in head if part)
     if record.reason:
         yield f"{record.reason}: {record.detail}"
@@ -98,7 +94,7 @@ def trial_card(study: Stored, record: Record) -> Iterator[str | Table]:
 
 
 def curve_rows(record: Record) -> Iterator[tuple[str, ...]]:
-    """A row for each metric: its first, its best epochs' and its last value with its curve; then those that only the end has."""
+    """A row for each metric: its first and its last value, and its curve; then the metrics that only the end has."""
     yield "metric", "first", "last", "by epoch"
     for name in record.curves:
         if name != "epoch" and (values := list(record.curve(name).values())):

@@ -1,6 +1,5 @@
 """The stores that `autoopt doctor` checks: the folder of the studies, each study in it, and the MLflow store."""
 
-import os
 import shutil
 import socket
 import sqlite3
@@ -19,7 +18,7 @@ from autoopt.study.folder import FORMAT, REMEDIES, contents
 from autoopt.study.journal_file import StoreError
 from autoopt.study.stored import ROOT, in_use, names, open_stored
 from autoopt.tracking import store_uri
-from autoopt.tracking.__main__ import MLFLOW
+from autoopt.tracking.environment import prepare_environment
 from autoopt.tracking.spool import SPOOL, SQLITE, redacted, secrets, sqlite_file, target, unwritten
 
 PORTS = {"http": 80, "https": 443, "postgresql": 5432, "mysql": 3306, "mssql": 1433}
@@ -80,7 +79,7 @@ def check_store(given: str | None) -> Checked:
     shown = redacted(uri, secrets(uri))
     if uri.startswith(SQLITE) and not sqlite_file(uri).exists():
         return check_folder(sqlite_file(uri), f"MLflow store {shown}")
-    os.environ.update({name: value for name, value in MLFLOW.items() if name not in os.environ})
+    prepare_environment()
     from mlflow import MlflowClient  # reads the environment
 
     try:

@@ -44,14 +44,14 @@ def read_words(
 
 def json_text(tree: Any) -> str:
     """A tree as JSON, which has no infinite numbers: `null` stands for them."""
-    return json.dumps(finite(tree), indent=2)
+    return json.dumps(without_nonfinite(tree), indent=2)
 
 
-def finite(tree: Any) -> Any:
+def without_nonfinite(tree: Any) -> Any:
     if isinstance(tree, Mapping):
-        return {key: finite(value) for key, value in tree.items()}
+        return {key: without_nonfinite(value) for key, value in tree.items()}
     if isinstance(tree, list | tuple):
-        return [finite(value) for value in tree]
+        return [without_nonfinite(value) for value in tree]
     return None if isinstance(tree, float) and not isfinite(tree) else tree
 
 

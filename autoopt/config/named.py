@@ -1,5 +1,6 @@
 """The import paths that the user has named: on the command line, or as arguments in Python. What a file names alone is not imported."""
 
+import shlex
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from typing import Any
@@ -11,7 +12,7 @@ from autoopt.config.overrides import expanded, listed, option, parse_override
 from autoopt.errors import BadInput
 from autoopt.grammar import text_of
 from autoopt.live import Factory, import_path
-from autoopt.slots import PLUGGABLE
+from autoopt.slots import PLUG_POINTS, PLUGGABLE
 from autoopt.technique import LIVE, available, is_path
 
 NAMED: set[str] = set()
@@ -79,6 +80,16 @@ def paths_in_recipe(tree: Mapping[str, Any]) -> Iterator[str]:
                 yield path
                 yield from objects({key: value for key, value in values.items() if key != FROM})
     yield from str((tree.get("trainer") or {}).get("callbacks") or "").split()
+
+
+def trusting(tree: Mapping[str, Any]) -> str:
+    """What a command needs to import the own code of a config or a recipe, which files alone do not have imported: ` trust=my_models:Net`.
+
+    Empty where there is no such code.
+    """
+    plugged = {point: {k: v for k, v in (tree.get(point) or {}).items() if isinstance(v, Mapping)} for point in PLUG_POINTS}
+    own = dict.fromkeys([*paths_in_recipe({**tree, **plugged}), *(tree.get("metrics") or "").split()])
+    return f" {shlex.quote('trust=' + ','.join(own))}" if own else ""
 
 
 def objects(value: Any) -> Iterator[str]:

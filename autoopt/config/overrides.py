@@ -283,6 +283,7 @@ def conf(*path: str) -> dict[str, Any]:
     return {key: value for key, value in tree.items() if key != "defaults"}
 
 
+@cache
 def default_values() -> dict[str, Any]:
     """The settings by their keys, as a config has them that says nothing."""
     return flat({**conf("search.yaml"), "study": conf("study", "default.yaml")})

@@ -2,18 +2,13 @@
 
 import re
 from collections.abc import Iterable, Mapping
-from functools import cache
-from importlib.resources import files
 from types import NoneType
 from typing import Any, get_origin
 
-import yaml
-
 from autoopt import grammar
 from autoopt.arguments import FROM, PATH, alternatives
-from autoopt.config.overrides import presets
+from autoopt.config.overrides import default_values, presets
 from autoopt.config.settings import ABOUT, AT_LEAST, CONSTRAINTS, DURATIONS, ONE_OF, RELATIVE, SEARCHED, SETTINGS, UNITS, WORDS
-from autoopt.config.tree import flat
 from autoopt.domain import Choice
 from autoopt.errors import BadInput
 from autoopt.slots import PLUGGABLE, Slot
@@ -116,13 +111,4 @@ def setting_schema(key: str) -> JsonSchema:
     kinds = [DURATION_SCHEMA, TYPE_SCHEMAS[NoneType][0]] if key in DURATIONS else []
     of_type = {"anyOf": kinds} if kinds else values_schema([] if key in ONE_OF else alternatives(kind), key in SEARCHED, *words, *several)
     least = {"minimum": AT_LEAST[key]} if key in AT_LEAST else {}
-    return of_type | least | {"description": about, "default": setting_defaults()[key]}
-
-
-@cache
-def setting_defaults() -> Mapping[str, Any]:
-    """The default of every setting."""
-    tree, study = (
-        yaml.safe_load(files("autoopt.conf").joinpath(*path).read_text()) for path in (["search.yaml"], ["study", "default.yaml"])
-    )
-    return flat({key: value for key, value in tree.items() if key != "defaults"} | {"study": study})
+    return of_type | least | {"description": about, "default": default_values()[key]}

@@ -128,7 +128,7 @@ def signature_of(served: Served, example: pandas.DataFrame | np.ndarray) -> Mode
     """The types of the inputs and of the predictions."""
     signature = infer_signature(example, served.predict(example))
     if "columns" in served.model.encoding:
-        signature.inputs = Schema([ColSpec(column_type(column), column.name) for column in columns_of(served.model)])
+        signature.inputs = Schema([ColSpec(column_spec_type(column), column.name) for column in columns_of(served.model)])
     return signature
 
 
@@ -137,7 +137,7 @@ def columns_of(model: Deployed) -> list[Column]:
     return [column for column in map(Column.of, model.encoding["columns"]) if not column.ignored]
 
 
-def column_type(column: Column) -> DataType | AnyType:
+def column_spec_type(column: Column) -> DataType | AnyType:
     """The type of a column's cells in MLflow: numbers may be given as any number; what is read from texts may have any type."""
     return DataType.double if column.type == "number" and column.style == PLAIN_STYLE else AnyType()
 

@@ -14,12 +14,11 @@ from autoopt.recipe import UNSAID, Recipe
 from autoopt.slots import SLOTS
 from autoopt.study.journal import ended
 from autoopt.study.record import Record
+from autoopt.study.run_fields import SHORT
 from autoopt.study.stages import SEARCH
 from autoopt.study.stored import Stored
 
-RATES = ("lr", "weight_decay")
-"""Arguments that most optimizers have: a figure shows them as one value, whichever optimizer has them."""
-FEW = 5
+FEW_CLASSES = 5
 """So many different numbers are shown as classes."""
 SPREAD = 20.0
 """A value whose greatest is so many times its least is shown on a logarithmic axis."""
@@ -37,7 +36,7 @@ def charted(study: Stored, keys: Sequence[str]) -> optuna.Study:
         made = optuna.create_study(directions=[study.goal.first.direction])  # type: ignore[list-item]
     for place, record in enumerate(records):
         values = {key: columns[key][place] for key in distributions if columns[key][place] is not None}
-        params = {key: as_class(value) if classes(distributions[key]) else value for key, value in values.items()}
+        params = {key: as_class(value) if categorical(distributions[key]) else value for key, value in values.items()}
         made.add_trial(
             create_trial(
                 **state_of(study, record),
@@ -54,20 +53,20 @@ def state_of(study: Stored, record: Record) -> Mapping[str, Any]:
     return {"state": state, "value": scores[0] if scores else None}
 
 
-def classes(domain: BaseDistribution) -> bool:
+def categorical(domain: BaseDistribution) -> bool:
     return isinstance(domain, CategoricalDistribution)
 
 
 def choice_keys(study: Stored) -> list[str]:
     """The slots, the rates and the batch size: what describes every recipe."""
-    return [*(slot for slot in SLOTS if slot not in UNSAID), "model", *RATES, "batches.size"]
+    return [*(slot for slot in SLOTS if slot not in UNSAID), "model", *SHORT, "batches.size"]
 
 
 def value_of(recipe: Recipe, key: str) -> Any:
     """What a recipe has under a slot, a rate or a dotted key; `None` where it has nothing."""
     if key in SLOTS:
         return recipe.names()[key]
-    if key in RATES:
+    if key in SHORT:
         flat = recipe.flat()
         return next((flat[name] for name in flat if name.startswith("optimizer.") and name.endswith(f".{key}")), None)
     value = recipe.value(key)
@@ -80,7 +79,7 @@ def distribution_of(values: Sequence[Any]) -> BaseDistribution | None:
     if len(set(known)) < 2:
         return None
     numbers = [float(value) for value in known if isinstance(value, int | float) and not isinstance(value, bool)]
-    if len(numbers) < len(known) or (len(set(known)) <= FEW and all(isinstance(value, int) for value in known)):
+    if len(numbers) < len(known) or (len(set(known)) <= FEW_CLASSES and all(isinstance(value, int) for value in known)):
         return CategoricalDistribution(sorted({as_class(value) for value in known}))
     low, high = min(numbers), max(numbers)
     return FloatDistribution(low, high, log=low > 0 and high / low > SPREAD)

@@ -3,8 +3,8 @@
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from html import escape
-from itertools import accumulate
-from math import isfinite
+from itertools import accumulate, islice
+from math import inf, isfinite
 from typing import Any
 
 import plotly.graph_objects as go
@@ -101,7 +101,8 @@ def draw_history(study: Stored) -> go.Figure | None:
         return None
     unit, name = unit_of(records[-1].elapsed)
     scores = [r.score or 0.0 for _, r in ended]
-    best = list(accumulate(scores, max if first.sign > 0 else min))
+    kept = (-first.sign * inf if study.goal.violation(r.metrics) else r.score or 0.0 for _, r in ended)
+    best = list(accumulate(kept, max if first.sign > 0 else min))  # plotly leaves out what is infinite
     texts = [f"trial {escape(r.key)}<br>{escape(r.point.title())}" for _, r in ended]
     figure = make_subplots(rows=1, cols=2, shared_yaxes=True, horizontal_spacing=0.05)
     for column, title, xs in (
@@ -245,7 +246,7 @@ PLOTS = {
 """By name; the first two that a study has are shown in a notebook."""
 
 
-def drawn(study: Stored, plot: Plot) -> go.Figure | None:
+def styled(study: Stored, plot: Plot) -> go.Figure | None:
     """A figure in the style of the report, without a title; `None` where the study has nothing to show."""
     figure = plot.draw(study)
     if figure is None:
@@ -267,12 +268,17 @@ def figure_of(study: Stored, name: str) -> go.Figure:
     """
     if name not in PLOTS:
         raise BadInput(f"No figure named '{name}'. {nearest(name, PLOTS)}")
-    if (figure := drawn(study, PLOTS[name])) is None:
+    if (figure := styled(study, PLOTS[name])) is None:
         there = [other for other, plot in PLOTS.items() if plot.draw(study) is not None]
         raise BadInput(f"{study.name} has nothing to show in the figure '{name}'. {nearest('', there)}")
-    return figure.update_layout(title_text=PLOTS[name].title, margin_t=70)
+    return titled(figure, PLOTS[name])
+
+
+def titled(figure: go.Figure, plot: Plot) -> go.Figure:
+    return figure.update_layout(title_text=plot.title, margin_t=70)
 
 
 def best_figures(study: Stored) -> list[go.Figure]:
-    """The two figures that tell most."""
-    return [figure_of(study, name) for name, plot in PLOTS.items() if plot.draw(study) is not None][:2]
+    """The first two figures that the study has; they tell most."""
+    there = (titled(figure, plot) for plot in PLOTS.values() if (figure := styled(study, plot)) is not None)
+    return list(islice(there, 2))

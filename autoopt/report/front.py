@@ -10,14 +10,15 @@ VALUES = {name: form for name, _, form in COST_ROWS}
 HEADERS = {"latency_ms": "latency, ms", "size_mb": "size, MB"}
 
 
-def front_of(verdict: Verdict) -> str:
+def front_kind(verdict: Verdict) -> str:
     """Of what the front is."""
     return "the compressed models" if verdict.front[0].trial.startswith(COMPRESS.name) else "the trials"
 
 
 def front_title(verdict: Verdict) -> str:
-    names = enumerated(list(verdict.front[0].values))
-    return f"Pareto front of {front_of(verdict)} in {names} (validation; latency of one example, measured alone)"
+    names = list(verdict.front[0].values)
+    timed = "; latency of one example, measured alone" if any(name.startswith("latency") for name in names) else ""
+    return f"Pareto front of {front_kind(verdict)} in {enumerated(names)} (validation{timed})"
 
 
 def front_rows(verdict: Verdict) -> list[tuple[str, ...]]:

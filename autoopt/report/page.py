@@ -12,12 +12,13 @@ from typing import Any
 
 import yaml
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from plotly.graph_objects import Figure
 from plotly.offline import get_plotlyjs
 
-from autoopt.config import as_overrides
+from autoopt.config import as_overrides, trusting
 from autoopt.recipe import Recipe
 from autoopt.report.comparison import comparison_lines, comparison_rows, comparison_title, tuning_rows, tuning_title
-from autoopt.report.figures import PLOTS, drawn
+from autoopt.report.figures import PLOTS, styled
 from autoopt.report.front import front_rows
 from autoopt.report.leaderboard import leaderboard, leaderboard_rows
 from autoopt.report.numbers import duration, number, signed_interval
@@ -47,7 +48,8 @@ def write_page(study: Stored, path: Path) -> None:
 
 def page_of(study: Stored) -> str:
     """The report as HTML; everything that comes from the study is escaped."""
-    figures = {name: figure for name, plot in PLOTS.items() if (figure := drawn(study, plot)) is not None}
+    winner = study.verdict.winner.trial if study.verdict else BASELINE
+    figures, undrawn = figures_of(study)
     return TEMPLATES.get_template("page.html").render(
         name=study.name,
         date=datetime.now().astimezone().strftime("%-d %B %Y, %H:%M"),
@@ -56,16 +58,29 @@ def page_of(study: Stored) -> str:
         script=(HERE / "page.js").read_text(),
         plotly=packed(get_plotlyjs()),
         figures=figures,
+        undrawn=undrawn,
         plots=PLOTS,
         verdict=study.verdict,
         trials=leaderboard_rows(study, leaderboard(study)),
         failures=failure_rows(study),
         left_out=left_out_rows(study),
         facts=list(fact_rows(study)),
-        reproduce=f"autoopt reproduce {reference(study.path)} {study.verdict.winner.trial if study.verdict else BASELINE}",
+        reproduce=f"autoopt reproduce {reference(study.path)} {winner}{trusting(study.config)}",
         config=yaml.safe_dump(study.config, sort_keys=False),
         **(verdict_parts(study, study.verdict) if study.verdict else unfinished_parts(study)),
     )
+
+
+def figures_of(study: Stored) -> tuple[dict[str, Figure], dict[str, str]]:
+    """The figures that the study has, and the faults of those that cannot be drawn: the page is worth having without them."""
+    figures, faults = {}, {}
+    for name, plot in PLOTS.items():
+        try:
+            if (figure := styled(study, plot)) is not None:
+                figures[name] = figure
+        except Exception as error:
+            faults[name] = f"{type(error).__name__}: {error}"
+    return figures, faults
 
 
 def packed(text: str) -> str:
@@ -97,7 +112,7 @@ def verdict_parts(study: Stored, verdict: Verdict) -> dict[str, Any]:
         "spent": spent(verdict),
         "recipe_title": f"The recipe of the {side}",
         "recipe": verdict.best.point.yaml(),
-        "short_command": f"autoopt train recipe={' '.join(reference(study.path).split(' ', 1))}",
+        "short_command": f"autoopt train recipe={reference(study.path)}{trusting(verdict.best.recipe)}",
         "command": command_of(verdict.best.point),
     }
 

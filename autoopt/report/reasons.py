@@ -108,8 +108,8 @@ def rungs_line(rungs: Mapping[int, float]) -> str:
 def edge_line(edge: Edge) -> str:
     """The end of the range at which a value lies, and the override that widens it."""
     upper = edge.value - edge.low > edge.high - edge.value
-    end = f"at most {spell(edge.high)}" if upper else f"at least {spell(edge.low)}"
-    return f"{edge.key}={brief(edge.value)} of {end}: widen it with '{edge.wider}'."
+    end = f"upper end of its range ({spell(edge.high)})" if upper else f"lower end of its range ({spell(edge.low)})"
+    return f"{edge.key}={brief(edge.value)} is at the {end}; '{edge.wider}' widens it."
 
 
 def limit_line(limit: Limit) -> str:

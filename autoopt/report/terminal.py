@@ -11,19 +11,19 @@ from rich.text import Text
 
 from autoopt.errors import printable
 from autoopt.report.comparison import comparison_lines, comparison_rows, comparison_title, tuning_rows, tuning_title
-from autoopt.report.front import front_of, front_rows, front_title
+from autoopt.report.front import front_kind, front_rows, front_title
 from autoopt.report.numbers import duration
 from autoopt.report.reasons import ablation_rows, ablation_title, reasons
 from autoopt.report.sentence import compared, conclusion
 from autoopt.report.sides import side_rows
 from autoopt.study.folder import reference
-from autoopt.study.verdict import Ablation, Verdict
+from autoopt.study.verdict import Verdict
 
 WIDE = 10_000
 """Columns where the output is no terminal: no line is broken, so that other programs can read it."""
 
 
-class Screen(Console):
+class PrintableConsole(Console):
     """A console that no text drives: control characters of names and messages are replaced."""
 
     def render_str(self, text: str, **options: Any) -> Text:
@@ -33,37 +33,40 @@ class Screen(Console):
 def console(quiet: bool = False) -> Console:
     """The output: on a terminal text breaks between words, elsewhere lines stay whole."""
     terminal = sys.stdout.isatty()
-    return Screen(
+    return PrintableConsole(
         file=sys.stdout, highlight=False, markup=False, emoji=False, soft_wrap=not terminal, quiet=quiet, width=None if terminal else WIDE
     )
 
 
 def closing(verdict: Verdict, say: Callable[[object], None]) -> None:
-    """Print the baseline beside the winner, the verdict, and the cost of the study."""
-    for text in compared_options(verdict):
-        say(text)
-    say(verdict.study)
-    say(table_of_rows(side_rows(verdict)))
-    say("")
-    if verdict.front:
-        for text in pareto(verdict):
-            say(text)
-        say("")
-    say(conclusion(verdict))
-    if what := compared(verdict):
-        say(what)
-    if verdict.ablation:
-        say("")
-        say(ablation_title(verdict, verdict.ablation))
-        say(changes(verdict, verdict.ablation))
-        say("")
-    for reason in reasons(verdict):
-        say(reason)
-    say(spent(verdict))
+    """Print the verdict at the end of a study, and where to go on from there."""
+    for part in findings(verdict):
+        say(part)
     side = "winner" if verdict.best is verdict.winner else "baseline"
     say(f"best/ holds the {side}: {verdict.folder}/best   all figures: {verdict.folder}/report.html")
     name = reference(Path(verdict.folder))
     say(f"autoopt show {name} lists the trials, autoopt ui {name} shows them in MLflow.")
+
+
+def findings(verdict: Verdict) -> Iterator[str | Table]:
+    """The baseline beside the winner, the verdict with its reasons, and the cost of the study."""
+    yield from compared_options(verdict)
+    yield verdict.study
+    yield table_of_rows(side_rows(verdict))
+    yield ""
+    if verdict.front:
+        yield from pareto(verdict)
+        yield ""
+    yield conclusion(verdict)
+    if what := compared(verdict):
+        yield what
+    if verdict.ablation:
+        yield ""
+        yield ablation_title(verdict, verdict.ablation)
+        yield table_of_rows(ablation_rows(verdict, verdict.ablation))
+        yield ""
+    yield from reasons(verdict)
+    yield spent(verdict)
 
 
 def spent(verdict: Verdict) -> str:
@@ -74,11 +77,6 @@ def spent(verdict: Verdict) -> str:
     complete = f"{counts['complete']} {'trial' if counts['complete'] == 1 else 'trials'} complete"
     trainings = f"{verdict.trainings} {'training' if verdict.trainings == 1 else 'trainings'}"
     return f"{complete}, {counts['stopped']} stopped early, {failed}; {trainings}, {duration(verdict.seconds)} of trial time."
-
-
-def changes(verdict: Verdict, ablation: Ablation) -> Table:
-    """What each change of the baseline gives."""
-    return table_of_rows(ablation_rows(verdict, ablation))
 
 
 def compared_options(verdict: Verdict) -> Iterator[str | Table]:
@@ -110,7 +108,8 @@ def pareto(verdict: Verdict) -> Iterator[str | Table]:
     """The Pareto front, with the values in each objective, and the command that goes on from there."""
     yield front_title(verdict)
     yield table_of_rows(front_rows(verdict))
-    name, *root = reference(Path(verdict.folder)).split(" ", 1)
-    ways = {"the compressed models": ["autoopt export", name, *root, "TRIAL writes"]}
-    way = ways.get(front_of(verdict), [f"autoopt train recipe={name}/TRIAL", *root, "trains"])
-    yield f"{' '.join(way)} one of them."
+    name, *root = f"{reference(Path(verdict.folder))}{verdict.trust}".split(" ", 1)
+    if front_kind(verdict) == "the compressed models":
+        yield f"{' '.join(['autoopt export', name, 'TRIAL', *root])} writes one of them."
+    else:
+        yield f"{' '.join([f'autoopt train recipe={name}/TRIAL', *root])} trains one of them."

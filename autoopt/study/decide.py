@@ -7,6 +7,7 @@ from itertools import zip_longest
 from math import isfinite
 from typing import Any
 
+from autoopt.config import trusting
 from autoopt.errors import NotConcluded
 from autoopt.goal import Goal
 from autoopt.recipe import Recipe
@@ -162,6 +163,7 @@ def verdict_of(study: Study, baseline: Candidate, winner: Candidate, plan: Plan)
         test_needed=test_needed,
         alone=why_alone(study) if winner.key == baseline.key else "",
         folder=str(study.folder.path),
+        trust=trusting(study.tree),
         **totals(study),
     )
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from autoopt.config import paths_in_recipe
+from autoopt.config import paths_in_recipe, trusting
 from autoopt.deployment.card import KNOWN, shaping
 from autoopt.recipe import Recipe
 from autoopt.store import digest
@@ -96,8 +96,7 @@ def model_card(recipe: Recipe, weights: Path, facts: Mapping[str, Any], advice: 
 def readme(path: Path, recipe: Recipe, advice: Advice) -> str:
     """The text of README.md; its lines name the recipe's own code, which a file alone does not have imported."""
     folder, file = (shlex.quote(str(each)) for each in (Path.cwd(), path / "recipe.yaml"))
-    needed, own = (list(dict.fromkeys(paths_in_recipe(tree))) for tree in (shaping(recipe.tree), recipe.tree))
+    needed = list(dict.fromkeys(paths_in_recipe(shaping(recipe.tree))))
     trust = f", trust={json.dumps(needed)}" if needed else ""
-    named = f" {shlex.quote('trust=' + ','.join(own))}" if own else ""
-    words = {"title": advice.title, "conclusion": advice.conclusion, "seeds": SEEDS, "trust": trust, "named": named}
+    words = {"title": advice.title, "conclusion": advice.conclusion, "seeds": SEEDS, "trust": trust, "named": trusting(recipe.tree)}
     return README_TEXT.format(**words, path=json.dumps(str(path)), folder=folder, recipe=file)

@@ -12,10 +12,11 @@ from typing import Any
 
 import yaml
 
-from autoopt.config import Tree, flat, paths_in_recipe, technique_of
+from autoopt.config import Tree, flat, technique_of, trusting
 from autoopt.errors import BadInput
-from autoopt.slots import PLUG_POINTS, SLOTS
+from autoopt.slots import SLOTS
 from autoopt.study.journal_file import StoreError
+from autoopt.study.run_fields import searched_parameters
 from autoopt.study.settled import Settled
 from autoopt.tracking.spool import redacted, secrets
 
@@ -84,11 +85,8 @@ class Folder:
 
     @property
     def finish(self) -> str:
-        """The command that concludes the study; it names the user's own code, since the study's files alone have none imported."""
-        plugged = {key: {k: v for k, v in self.tree[key].items() if isinstance(v, dict)} for key in PLUG_POINTS}  # without their settings
-        own = dict.fromkeys([*paths_in_recipe({**self.tree, **plugged}), *(self.tree["metrics"] or "").split()])
-        trust = f" trust={','.join(own)}" if own else ""
-        return f"autoopt finish {reference(self.path)}{trust}"
+        """The command that concludes the study."""
+        return f"autoopt finish {reference(self.path)}{trusting(self.tree)}"
 
     def hold(self) -> None:
         try:
@@ -147,6 +145,7 @@ class Folder:
                 "untested": settled.untested,
                 "left_out": dict(space.dropped),
                 "quarantined": sorted(space.broken),
+                "columns": searched_parameters(space),  # of the leaderboard in MLflow
                 "unfit": {model: dict(reasons) for model, reasons in space.unfit.items()},
                 **{key: facts[key] for key in ("examples", "sources")},
             }

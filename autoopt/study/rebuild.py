@@ -13,7 +13,6 @@ from autoopt.study.journal_file import StoreError
 from autoopt.study.mirror import UNFINISHED, Mirror, about_search
 from autoopt.study.publish import conclusion_of
 from autoopt.study.record import Record
-from autoopt.study.run_fields import varied_parameters
 from autoopt.study.stages import STAGES, STORED
 from autoopt.study.stored import Stored
 from autoopt.tracking import Records, experiment_name, store_uri, write_spool
@@ -54,8 +53,8 @@ def replay(study: Stored, tracker: Records) -> None:
     """Tell a tracker all that the folder knows of the study, with the times at which it happened."""
     ended = sorted(ended_trials(study), key=lambda pair: pair[1])
     begin, end = min(end - record.seconds for record, end in ended), ended[-1][1]
-    searched = varied_parameters([record.point for record in study.records["search"]])
-    about = about_search(study.name, study.config, study.goal.first, searched, study.locked.get("examples", ""), SOURCE)
+    columns = study.locked.get("columns", ())  # which studies of earlier versions lack
+    about = about_search(study.name, study.config, study.goal.first, columns, study.locked.get("examples", ""), SOURCE)
     mirror = Mirror(tracker, about, time=begin)
     for record, end_of_trial in ended:
         replay_trial(mirror, record, end_of_trial)
@@ -79,14 +78,14 @@ def ended_trials(study: Stored) -> Iterator[tuple[Record, float]]:
 def replay_trial(mirror: Mirror, record: Record, end: float) -> None:
     """Tell the mirror of a trial; its epochs are taken as equally long."""
     if STAGES[record.stage].tracked:
-        begin, epochs = end - record.seconds, list(rows_of(record.curves))
+        begin, epochs = end - record.seconds, list(epoch_rows(record.curves))
         mirror.begun(record.key, record.stage, Recipe(record.recipe), begin)
         for place, (epoch, metrics) in enumerate(epochs, 1):
             mirror.tracker.epoch(record.key, epoch, metrics, begin + record.seconds * place / len(epochs))
     mirror.ended(record, end)
 
 
-def rows_of(curves: Mapping[str, list[Any]]) -> Iterator[tuple[int, dict[str, float]]]:
+def epoch_rows(curves: Mapping[str, list[Any]]) -> Iterator[tuple[int, dict[str, float]]]:
     """The metrics of each epoch, from columns."""
     for place, epoch in enumerate(curves.get("epoch", ())):
         yield epoch, {name: values[place] for name, values in curves.items() if name != "epoch" and values[place] is not None}

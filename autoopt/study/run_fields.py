@@ -1,6 +1,5 @@
 """What a trial's run in MLflow is called, and its parameters and metrics, under the names that people look for there."""
 
-from collections.abc import Sequence
 from math import log10
 from typing import Any
 
@@ -11,7 +10,7 @@ from autoopt.study.record import Record
 from autoopt.study.stages import SEARCH, TEST
 
 SHORT = ("lr", "weight_decay")
-"""Arguments of optimizers that have a parameter of their own name, to filter by."""
+"""Arguments that most optimizers have: a parameter and a figure show each as one value, whichever optimizer has it."""
 MEASURED_IN_TRAINING = ("epochs_trained", "seconds", "samples_per_second", "peak_memory_mb", "peak_gpu_memory_mb", "parameters", "size_mb")
 COLUMNS = 8
 """The greatest number of parameters in the leaderboard."""
@@ -45,14 +44,6 @@ def searched_parameters(space: Space) -> list[str]:
     names = dict.fromkeys(short_name(domain.key) for domain in domains)
     always = {domain.key for domain in domains if domain.condition == ALWAYS}
     return [name for name in sorted(names, key=lambda name: "." in name) if "." not in name or name in always][:COLUMNS]
-
-
-def varied_parameters(recipes: Sequence[Recipe]) -> list[str]:
-    """The parameters in which recipes differ, as `searched_parameters` has them of a space that is not known any more."""
-    rows = [parameters(recipe) for recipe in recipes]
-    known = [name for name in rows[0] if all(name in row for row in rows) or "." not in name]
-    varied = [name for name in known if len({str(row.get(name)) for row in rows}) > 1 and short_name(name) == name]
-    return sorted(varied, key=lambda name: "." in name)[:COLUMNS]
 
 
 def last_epoch(record: Record) -> dict[str, float]:

@@ -80,7 +80,7 @@ class Warm:
         locked = self.folder.locked
         settled = recall(space, locked) if locked else preflight(space, self.runner, self.advised, self.baseline)
         announce(settled, self.tree, self.facts, self.runner.screen)
-        self.runner.screen.say(f"baseline: {described(self, settled.space)}")
+        self.runner.screen.say(f"baseline: {baseline_words(self, settled.space)}")
         self.folder.settle(settled, self.facts)
         return settled
 
@@ -170,7 +170,7 @@ def announce(settled: Settled, tree: Tree, facts: dict[str, Any], screen: Screen
         screen.say(f"quarantined: {key}: {space.dropped[key]}")
 
 
-def described(ready: Warm, space: Space) -> str:
+def baseline_words(ready: Warm, space: Space) -> str:
     """What trial 0 trains, in a few words."""
     if ready.tree["baseline"] is not None:
         return f"the recipe in {ready.tree['baseline']}"

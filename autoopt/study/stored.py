@@ -1,6 +1,6 @@
 """Reading studies that are on disk: nothing here writes, and a running search is not disturbed."""
 
-from dataclasses import MISSING, dataclass, fields
+from dataclasses import MISSING, dataclass, fields, replace
 from datetime import datetime
 from fcntl import LOCK_EX, LOCK_NB, flock
 from functools import cached_property
@@ -128,7 +128,7 @@ def verdict_in(path: Path) -> Verdict | None:
     """
     file = path / "verdict.yaml"
     try:
-        return read_verdict(contents(file, NEEDED)) if file.exists() else None
+        return replace(read_verdict(contents(file, NEEDED)), folder=str(path)) if file.exists() else None  # which may have been moved
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise spoilt(file, "is not as it was written") from error
 

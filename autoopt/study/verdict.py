@@ -204,6 +204,7 @@ class Verdict:
         test_needed: how many times as large a test part would show it; 0 where neither this nor more seeds would.
         alone: why the baseline had no trial to be compared with; empty where it had.
         folder: the study's folder.
+        trust: what a command needs to import the study's own code: ` trust=my_models:Net`; empty where there is no such code.
         searched: the winner's score in the search, which chose it.
         rival: the second best of the candidates; `None` where there was one candidate alone.
         importance: of the searched values, where enough trials reached a rung.
@@ -238,6 +239,7 @@ class Verdict:
     test_needed: float
     alone: str
     folder: str
+    trust: str = ""
     searched: float | None = None
     rival: Rival | None = None
     importance: Importance | None = None

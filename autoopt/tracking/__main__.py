@@ -15,18 +15,11 @@ from threading import Event, Thread
 from typing import IO
 
 from autoopt.errors import BadInput
+from autoopt.tracking.environment import prepare_environment
 from autoopt.tracking.spool import END, LAST, SPOOL, SQLITE, Destination, is_closed, redacted, secrets, target, unwritten
 
 POLL, TICK, PATIENCE = 1.0, 0.25, 30.0
 DRAINED, BAD, LEFT = 0, 2, 75
-# MLflow's own retries take minutes per call, during which the writer could not notice that its supervisor is gone.
-MLFLOW = {
-    "MLFLOW_DISABLE_TELEMETRY": "true",
-    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
-    "MLFLOW_LOGGING_LEVEL": "WARNING",
-    "MLFLOW_HTTP_REQUEST_TIMEOUT": "8",
-    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
-}
 
 
 class Redacted(io.TextIOBase):
@@ -139,7 +132,7 @@ def main() -> int:
     parser.add_argument("--follow", type=int, metavar="PID", help="run while this process, its parent, lives")
     parser.add_argument("--died", action="store_true", help="the study's process is gone: end its runs")
     asked = parser.parse_args()
-    os.environ.update({name: value for name, value in MLFLOW.items() if name not in os.environ})
+    prepare_environment()
     if asked.follow:
         os.nice(10)  # training comes first
     try:

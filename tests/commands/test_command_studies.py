@@ -10,14 +10,17 @@ from types import SimpleNamespace
 
 import pytest
 import yaml
+from test_report import verdict
 
 from autoopt.cli import main
-from autoopt.commands.export import check_free, taken
+from autoopt.commands.export import check_free, without_option
 from autoopt.commands.plan import Workload, budget, plan_lines, slot_lines, task_in_words
 from autoopt.config import compose
 from autoopt.errors import BadInput
 from autoopt.goal import Goal, Objective
 from autoopt.recipe import Recipe
+from autoopt.report.sentence import compared, conclusion
+from autoopt.report.terminal import spent
 from autoopt.space import Space
 from autoopt.study.folder import FORMAT
 from autoopt.study.intact import check_journal
@@ -25,6 +28,7 @@ from autoopt.study.journal import Journal
 from autoopt.study.record import Record
 from autoopt.study.settled import Settled
 from autoopt.study.stages import SEARCH
+from autoopt.study.verdict import Point
 
 TODAY = date.today().isoformat()
 RECIPE = dict(Space.of(compose(["data=digits", "study=quick"])).baseline().tree)
@@ -140,6 +144,22 @@ def test_the_best_trial_of_an_unconcluded_study_is_shown_first(run, begun):
     assert run("list", "root=runs")[1].splitlines()[1].split()[3:] == ["4/12", "0.00", "val_loss", "0.2500", "+0.2500"]
 
 
+def test_a_verdict_is_shown_as_the_search_printed_it_wherever_the_study_lies(run, begun):
+    points = (Point("7", "sgd", {"val_accuracy": 0.5, "flops": 1.0}),)
+    given = verdict(front=points, study="signs", folder="/elsewhere/signs")
+    (begun / "verdict.yaml").write_text(given.yaml())
+    journal = Journal(begun / "journal.log", "signs", "minimize")
+    journal.add(SEARCH, ended("0", 0.5))
+    journal.close()
+    _, out, err = run("show", "signs", "root=runs")
+    assert err == ""
+    lines = out.splitlines()
+    assert lines[0] == "signs" and lines[1].split() == ["baseline", "winner", "(trial", "7)"]
+    assert lines[2].split() == [*["val_accuracy", "on", "the", "test", "split"], "0.5000", "0.8000"]
+    for part in (conclusion(given), compared(given), spent(given), "autoopt train recipe=signs/TRIAL root=runs trains one of them."):
+        assert lines.count(part) == 1
+
+
 def test_a_trial_is_a_card_with_its_curves(run, begun):
     journal = Journal(begun / "journal.log", "signs", "minimize")
     journal.add(SEARCH, ended("0", 0.5))
@@ -150,6 +170,7 @@ def test_a_trial_is_a_card_with_its_curves(run, begun):
     lines = run("show", "signs", "7", "root=runs")[1].splitlines()
     assert lines[1].startswith("search, complete, rank 1, val_loss 0.2500, gain +0.2500, 3 epochs, 1 s, seed ")
     assert "taken over from old/3" in lines
+    assert ", 1 epoch, 1 s, " in run("show", "signs", "0", "root=runs")[1]
     rows = [line.split() for line in lines]
     assert ["val_loss", "2.0000", "0.2500", "█▄▁"] in rows and ["own", "1.0000", "1.0000", "▁"] in rows and ["size_mb", "12.50"] in rows
     assert "lost: killed [bold]" in run("show", "signs", "8", "root=runs")[1], "text is no markup"
@@ -316,13 +337,13 @@ def test_a_study_whose_process_died_is_told_to_mlflow_by_the_next_command(run, b
     ],
 )
 def test_the_name_of_a_registered_model_is_taken_from_the_arguments(arguments, rest, model):
-    assert taken(arguments, "--register") == (rest, model)
+    assert without_option(arguments, "--register") == (rest, model)
 
 
 @pytest.mark.parametrize("arguments", [["s", "--register"], ["--register="], ["--register", "--json"]])
 def test_a_registered_model_needs_a_name(arguments):
     with pytest.raises(BadInput, match="--register: name the model, such as --register my-model"):
-        taken(arguments, "--register")
+        without_option(arguments, "--register")
 
 
 def test_an_export_takes_no_place_that_holds_something_else(tmp_path):

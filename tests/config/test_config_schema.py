@@ -9,7 +9,8 @@ import yaml
 
 from autoopt.cli import main
 from autoopt.config import SETTINGS, compose, from_file
-from autoopt.config.schema import config_schema, setting_defaults
+from autoopt.config.overrides import default_values
+from autoopt.config.schema import config_schema
 from autoopt.errors import BadInput
 from autoopt.slots import PLUGGABLE
 from autoopt.space import Space
@@ -106,4 +107,4 @@ def test_it_names_every_technique_with_default_and_range_and_every_setting(capsy
     assert lr["default"] == 0.001 and lr["description"] == "searched: tag(log, interval(1e-05, 0.1))"
     trials = schema["study"]["anyOf"][1]["properties"]["trials"]
     assert (trials["default"], trials["minimum"]) == (60, 1) and trials["description"] == SETTINGS["study.trials"][1]
-    assert setting_defaults().keys() == SETTINGS.keys()
+    assert default_values().keys() == SETTINGS.keys()

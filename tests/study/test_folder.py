@@ -14,6 +14,7 @@ from autoopt.errors import BadInput
 from autoopt.goal import Goal, Objective
 from autoopt.study.folder import FORMAT, SUM, Folder, contents, default_name, derived_seed, replace_file, study_identity, summed
 from autoopt.study.journal_file import StoreError
+from autoopt.study.run_fields import searched_parameters
 from autoopt.study.settled import Settled
 from autoopt.tracking import store_uri
 
@@ -176,6 +177,7 @@ def test_what_is_settled(folder):
     assert settled["techniques"]["optimizer/sgd"].startswith("autoopt ")
     assert (settled["objective"], settled["direction"]) == ("val_accuracy", "maximize")
     assert (settled["left_out"], settled["quarantined"], settled["format"]) == ({}, [], FORMAT)
+    assert settled["columns"] == searched_parameters(SETTLED.space) and "optimizer" in settled["columns"]
     assert one.locked == settled
     assert compose([f"{k}={v}" for k, v in {"root": config["root"]}.items()], str(one.path / "config.yaml")) == config
 
