@@ -12,7 +12,7 @@ from autoopt.space import Space
 from autoopt.strategy import AtRandom
 from autoopt.study.folder import contents, replace_file, summed
 from autoopt.study.memory import remembered
-from autoopt.study.record import BASELINE, Record
+from autoopt.study.record import BASELINE, Record, added
 from autoopt.study.runner import Job, Result
 from autoopt.study.sampling import Proposal, Sampling, Values
 from autoopt.study.stages import SEARCH
@@ -120,7 +120,7 @@ def enough(study: Study, records: Sequence[Record]) -> str:
     """Why the search needs no further trial: it has trained enough, or trials no longer get better; empty where it goes on."""
     settings, newest = study.settings, max((int(r.key) for r in study.goal.front(records)), default=None)
     own = [r for r in records if not r.origin]
-    trained = sum(r.epochs for r in own) / settings["epochs"]
+    trained = sum(added(own, lambda r: r.epochs)) / settings["epochs"]
     if settings["trainings"] is not None and trained >= settings["trainings"]:
         return f"they had {trained:.1f} whole trainings' worth of epochs (study.trainings={settings['trainings']:g})"
     if settings["compare"]:

@@ -18,6 +18,8 @@ from autoopt.study.record import Record
 from autoopt.study.stages import Stage
 
 RECORD = "autoopt"
+CONTINUES = "continues"
+"""The attribute of a trial that goes on where a stopped one ended: the number of that."""
 CREATE_STUDY, CREATE_TRIAL, SET_TRIAL_USER_ATTR = 0, 4, 8  # the codes of Optuna's lines
 OPTUNA_STATES = {"complete": TrialState.COMPLETE, "stopped": TrialState.PRUNED, "failed": TrialState.FAIL}
 
@@ -52,10 +54,26 @@ class Journal:
         """The trials of a stage as Optuna has them: the running ones too."""
         return self._study(stage).get_trials(deepcopy=False) if self._has(stage) else []
 
-    def begin(self, stage: Stage, goal: Goal, values: Mapping[str, Any], distributions: Mapping[str, BaseDistribution]) -> int:
-        """Begin a trial of a searched stage with these values, and return its number."""
-        study = self._study(stage, goal)
-        study.add_trial(create_trial(state=TrialState.RUNNING, params=dict(values), distributions=dict(distributions)))
+    def continued(self, stage: Stage) -> dict[int, int]:
+        """The numbers of the stopped trials that others continue, by the numbers of those."""
+        return {trial.number: trial.user_attrs[CONTINUES] for trial in self.trials(stage) if CONTINUES in trial.user_attrs}
+
+    def begin(
+        self,
+        stage: Stage,
+        goal: Goal,
+        values: Mapping[str, Any],
+        distributions: Mapping[str, BaseDistribution],
+        continues: int | None = None,
+    ) -> int:
+        """Begin a trial of a searched stage with these values, and return its number.
+
+        Args:
+            continues: the number of the stopped trial that goes on.
+        """
+        study, attributes = self._study(stage, goal), {} if continues is None else {CONTINUES: continues}
+        running = create_trial(state=TrialState.RUNNING, params=dict(values), distributions=dict(distributions), user_attrs=attributes)
+        study.add_trial(running)
         return self.storage.get_n_trials(study._study_id) - 1
 
     def end(self, stage: Stage, goal: Goal, number: int, record: Record) -> None:

@@ -102,6 +102,7 @@ class Result:
             seconds=self.seconds,
             elapsed=self.elapsed,
             environment=dict(outcome.environment),
+            continues=job.order.continues if isinstance(job.order, Train) else "",
             **failure,
         )
 

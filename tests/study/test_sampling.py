@@ -418,7 +418,7 @@ class Promoting(Watching):
     def stop(self, history, number, epoch):
         return number in (1, 2)
 
-    def promote(self, history):
+    def promote(self, history, kept):
         return 1 if any(trial.number == 2 for trial in history) and any(trial.number == 1 for trial in history) else None
 
 
@@ -465,6 +465,76 @@ def test_a_continued_trial_that_died_with_its_session_is_continued_again(tmp_pat
     resumed = next(sampling.jobs())
     assert resumed.order == began.order
     closed(again)
+
+
+class PromotingTwice(Promoting):
+    """Stops trials 1 and 2 at the first rung and trial 3 at the second, and continues 1 as 3, and 3 as 4, as far as they are kept."""
+
+    def stop(self, history, number, epoch):
+        return (number, epoch) in {(1, 2), (2, 2), (3, 3)}
+
+    def promote(self, history, kept):
+        return next((number for number in (3, 1) if number in kept and len(history) > 2), None)
+
+
+def continued_twice(folder, count, kept=lambda key: True):
+    """The continued trial and the seed of each order, in a search whose supervisor dies after so many results and one more begun."""
+
+    def play(order):
+        for epoch in range(1, 5):
+            if (yield {"val_accuracy": epoch / 10}):
+                return outcome(stopped=True, val_accuracy=epoch / 10)
+        return outcome(val_accuracy=0.5)
+
+    study = studied(folder, play)
+
+    def order(key, seed, proposal):
+        return Train(key=key, recipe=proposal.recipe, seed=seed, rungs=(2, 3), continues=str(proposal.continues or ""))
+
+    space = study.space.trained()
+    sampling = Sampling(SEARCH, study.journal, study.goal, study.budget, space, PromotingTwice(), order, 7, 0, kept=kept)
+    jobs = sampling.jobs()
+    study.runner.run(islice(jobs, count), sampling.tell, sampling.stop)
+    begun = [*study.runner.executor.orders, *(job.order for job in islice(jobs, 1))]
+    seen = [trial.number for trial in sampling.evidence()]
+    closed(study)
+    return {order.key: (order.continues, order.seed) for order in begun}, seen
+
+
+def test_a_trial_is_continued_at_each_rung_with_its_first_seed(tmp_path):
+    orders, seen = continued_twice(tmp_path / "s", 7)
+    assert {key: continues for key, (continues, _) in orders.items()} == dict.fromkeys("01256", "") | {"3": "1", "4": "3"}
+    assert orders["4"][1] == orders["3"][1] == orders["1"][1] and len({seed for _, seed in orders.values()}) == 5
+    assert seen == [0, 2, 4, 5, 6]
+
+
+@pytest.mark.parametrize("count", range(7))
+def test_a_search_that_continues_trials_goes_on_after_a_cut_as_if_there_was_none(tmp_path, count):
+    uncut = continued_twice(tmp_path / "uncut", 7)
+    before, _ = continued_twice(tmp_path / "s", count)
+    rest, seen = continued_twice(tmp_path / "s", 7)
+    assert (before | rest, seen) == uncut
+
+
+def test_without_checkpoints_for_new_trials_a_continued_one_goes_on_as_it_began(tmp_path):
+    before, _ = continued_twice(tmp_path / "s", 4)
+    resumed, _ = continued_twice(tmp_path / "s", 1, kept=None)
+    assert resumed["4"] == before["4"] == ("3", before["1"][1])
+
+
+def test_a_trial_is_not_continued_again_after_the_machine_ended_its_continuation(tmp_path):
+    study, sampling = promoted(tmp_path / "s", PromotingTwice(), kept=lambda key: key == "1")
+    play = study.runner.executor.play
+
+    def losing(order):
+        if order.continues:
+            raise Fails("lost")
+        return (yield from play(order))
+
+    study.runner.executor.play = losing
+    study.runner.run(sampling.jobs(), sampling.tell, sampling.stop)
+    closed(study)
+    assert {order.key for order in study.runner.executor.orders if order.continues} == {"3"}
 
 
 def test_nothing_is_continued_without_a_checkpoint(tmp_path):
