@@ -210,6 +210,11 @@ class TestTheRecordOfAResult:
         assert (record.resamples, record.units) == ([0.8, 0.9], 40)
         assert record.curve("val_accuracy") == {1: 0.5, 2: 0.6}
         assert (record.reason, record.detail, record.technique) == (None, "", "")
+        assert record.continues == ""
+
+    def test_names_the_trial_that_it_continues(self, tmp_path):
+        (result,) = ran(runner(tmp_path, train(2)), jobs(1, continues="7"))
+        assert result.record().continues == "7"
 
     def test_has_the_reason_of_a_failure_and_what_was_reached(self, tmp_path):
         record = self.ended(tmp_path, Fails("plugin", "boom", "optimizer", "sgd"))
