@@ -77,15 +77,30 @@ class Journal:
         return self.storage.get_n_trials(study._study_id) - 1
 
     def end(self, stage: Stage, goal: Goal, number: int, record: Record) -> None:
-        """Write a record, then end its trial, so that every ended trial has its record; on return both are on the disk.
+        """Write a record, then end its trial for Optuna; on return both are on the disk.
+
+        With its record a trial has ended: if the process dies before Optuna knows, `mend` tells it.
 
         Raises:
             StoreError: the journal cannot be written.
         """
         study = self._study(stage, goal)
         trial = self.storage.get_trial_id_from_study_id_trial_number(study._study_id, number)
-        state, scores = ended(goal, record)
         self.storage.set_trial_user_attr(trial, RECORD, asdict(record))
+        self._end(trial, goal, record)
+
+    def mend(self, stage: Stage, goal: Goal) -> None:
+        """End the trials that have their record already, but whose session died before it had ended them.
+
+        Raises:
+            StoreError: the journal cannot be written.
+        """
+        for trial in self.trials(stage):
+            if RECORD in trial.user_attrs and not trial.state.is_finished():
+                self._end(trial._trial_id, goal, Record(**trial.user_attrs[RECORD]))
+
+    def _end(self, trial: int, goal: Goal, record: Record) -> None:
+        state, scores = ended(goal, record)
         for epoch, value in record.curve(goal.first.name).items():  # no sampler needs them: Optuna's dashboard draws them
             self.storage.set_trial_intermediate_value(trial, epoch, value)
         self.storage.set_trial_state_values(trial, state, scores)

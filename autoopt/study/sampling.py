@@ -83,6 +83,7 @@ class Sampling:
     exhausted: bool = False
 
     def __post_init__(self) -> None:
+        self.journal.mend(self.stage, self.goal)
         self.history = history(self.journal, self.stage, self.goal)
         self.continued = self.journal.continued(self.stage)
 

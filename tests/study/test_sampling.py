@@ -8,6 +8,7 @@ from autoopt.orders import Train
 from autoopt.strategy import Strategy
 from autoopt.study.compress import compress_goal
 from autoopt.study.explore import explore
+from autoopt.study.journal import stored_records
 from autoopt.study.sampling import Sampling
 from autoopt.study.stages import SEARCH
 
@@ -74,6 +75,27 @@ def test_cut_within_one_trial_equals_uncut(tmp_path, uncut, line):
     begin = [i for i, text in enumerate(lines) if text.startswith(b'{"op_code":4')][21]
     cut(tmp_path / "s", lines, begin + line)
     assert searched(tmp_path / "s") == trials
+
+
+@pytest.mark.parametrize("line", range(6))
+def test_a_trial_with_a_record_is_not_run_again(tmp_path, uncut, line):
+    """The journal ends after the line in which a trial begins, with its record, with one of its epochs, or with its end."""
+    lines, trials = uncut
+    begin = [i for i, text in enumerate(lines) if text.startswith(b'{"op_code":4')][-1]
+    cut(tmp_path / "s", lines, begin + 1 + line)
+    kept = stored_records(tmp_path / "s" / "journal.log", "s")[0]["search"]
+    ran = []
+
+    def play(order):
+        ran.append(order.key)
+        yield {"val_accuracy": 0.99}
+        return outcome(val_accuracy=0.99)
+
+    resumed = searched(tmp_path / "s", play)
+    assert ran == ([] if line else ["24"])
+    assert [row[3]["key"] for row in resumed if row[2] == "RUNNING"] == []
+    assert stored_records(tmp_path / "s" / "journal.log", "s")[0]["search"][: len(kept)] == kept, "a record never changes"
+    assert resumed == trials or not line
 
 
 @pytest.mark.parametrize("turn", [1, 2, 30, 45])
