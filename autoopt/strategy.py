@@ -47,6 +47,8 @@ class Strategy(ABC):
 
     rungs: tuple[int, ...] = ()
     """The epochs at which `stop` is asked."""
+    promotes: bool = False
+    """Whether `promote` is asked."""
 
     @abstractmethod
     def propose(self, history: Sequence[Evidence], number: int, seed: int) -> Mapping[str, Any] | None:
@@ -60,7 +62,7 @@ class Strategy(ABC):
         return False
 
     def promote(self, history: Sequence[Evidence], kept: Collection[int]) -> int | None:
-        """The number of a stopped trial that is continued instead of beginning a new one; asked where `executor.keep=rung`.
+        """The number of a stopped trial that is continued instead of beginning a new one; asked if `promotes` and `executor.keep=rung`.
 
         The trial goes on under a new number. Once it does, the history has the new trial in place of the stopped one.
 

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from itertools import islice
 
 import pytest
@@ -7,7 +8,7 @@ from autoopt.errors import NotConcluded
 from autoopt.orders import Train
 from autoopt.strategy import Strategy
 from autoopt.study.compress import compress_goal
-from autoopt.study.explore import explore
+from autoopt.study.explore import explore, sampling_for
 from autoopt.study.journal import stored_records
 from autoopt.study.sampling import Sampling
 from autoopt.study.stages import SEARCH
@@ -565,3 +566,28 @@ def test_nothing_is_continued_without_a_checkpoint(tmp_path):
         study.runner.run(sampling.jobs(), sampling.tell, sampling.stop)
         closed(study)
         assert not any(order.continues for order in study.runner.executor.orders)
+
+
+PROMOTES = ("strategy=random", "strategy.random.promote=true")
+IN_VAIN = "executor.keep=rung has no effect: "
+
+
+@pytest.mark.parametrize(
+    ("keeps", "overrides", "said"),
+    [
+        (True, ("strategy=bayes",), IN_VAIN + "this strategy continues no trial; strategy=random strategy.random.promote=true does"),
+        (True, ("strategy=random",), IN_VAIN + "this strategy continues no trial; strategy=random strategy.random.promote=true does"),
+        (True, (*PROMOTES, "study.compare=optimizer"), IN_VAIN + "options that take turns continue no trial (study.compare)"),
+        (True, (*PROMOTES, "study.stopping=false"), IN_VAIN + "no trial is stopped: the strategy has no rungs, or study.stopping=false"),
+        (True, (*PROMOTES, "executor.checkpoint=null"), IN_VAIN + "without executor.checkpoint none is kept"),
+        (False, PROMOTES, "promote=true has no effect: give executor.keep=rung, too"),
+        (True, PROMOTES, None),
+        (False, ("strategy=random",), None),
+    ],
+)
+def test_what_keeps_stopped_trials_from_going_on_is_said(tmp_path, keeps, overrides, said):
+    study = studied(tmp_path / "s", learn, *overrides)
+    sampling = sampling_for(replace(study, runner=replace(study.runner, keeps_rungs=keeps)))
+    closed(study)
+    assert [line for line in study.runner.screen.lines if "no effect" in line] == ([said] if said else [])
+    assert (sampling.kept is not None) == (keeps and said is None)
