@@ -92,7 +92,9 @@ def sampling_for(study: Study) -> Sampling:
 
 
 def kept_at_rungs(study: Study, strategy: Strategy, rungs: Sequence[int]) -> Callable[[str], bool] | None:
-    """Whether a stopped trial, by its key, has a checkpoint; None where no trial is continued; if that was asked for, the screen says why."""
+    """Whether a stopped trial, by its key, has a checkpoint. Where no trial is continued, None: if that was asked for, the screen
+    says why it has no effect.
+    """
     asked, promote = study.runner.keeps_rungs, strategy.promotes
     hindrances = {
         "options that take turns continue no trial (study.compare)": study.settings["compare"],
