@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from bisect import bisect_left, bisect_right
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import ceil
 from operator import gt, lt
@@ -47,6 +47,8 @@ class Strategy(ABC):
 
     rungs: tuple[int, ...] = ()
     """The epochs at which `stop` is asked."""
+    promotes: bool = False
+    """Whether `promote` is asked."""
 
     @abstractmethod
     def propose(self, history: Sequence[Evidence], number: int, seed: int) -> Mapping[str, Any] | None:
@@ -59,10 +61,13 @@ class Strategy(ABC):
         """Whether a trial ends at this rung; its value at the rung is in the history."""
         return False
 
-    def promote(self, history: Sequence[Evidence]) -> int | None:
-        """The number of a stopped trial that is continued instead of beginning a new one; asked where `executor.keep=rung`.
+    def promote(self, history: Sequence[Evidence], kept: Collection[int]) -> int | None:
+        """The number of a stopped trial that is continued instead of beginning a new one; asked if `promotes` and `executor.keep=rung`.
 
         The trial goes on under a new number. Once it does, the history has the new trial in place of the stopped one.
+
+        Args:
+            kept: the numbers of the stopped trials that have a checkpoint and were not continued before: one of these.
         """
         return None
 
@@ -102,12 +107,12 @@ class Halving:
         ahead = sum(self.better(other, value) for other in reached.values())
         return ahead >= ceil((len(reached) + 1) / self.reduction)
 
-    def promote(self, history: Sequence[Evidence]) -> int | None:
+    def promote(self, history: Sequence[Evidence], kept: Collection[int]) -> int | None:
         """A trial that was stopped at a rung and is now among the best there, since later ones did worse; at the last rung first."""
         for rung in reversed(self.rungs):
             reached = sorted((t for t in history if rung in t.curve), key=lambda t: t.curve[rung], reverse=self.better is gt)
             for trial in reached[: len(reached) // self.reduction]:
-                if trial.state == "stopped" and max(trial.curve) == rung:
+                if trial.number in kept and max(trial.curve) == rung:
                     return trial.number
         return None
 
@@ -151,5 +156,5 @@ class AtRandom(Strategy):
     def stop(self, history: Sequence[Evidence], number: int, epoch: int) -> bool:
         return self.halving is not None and self.halving.stop(history, number, epoch)
 
-    def promote(self, history: Sequence[Evidence]) -> int | None:
-        return self.halving.promote(history) if self.halving is not None and self.promotes else None
+    def promote(self, history: Sequence[Evidence], kept: Collection[int]) -> int | None:
+        return self.halving.promote(history, kept) if self.halving is not None and self.promotes else None

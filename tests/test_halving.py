@@ -95,11 +95,13 @@ def stopped_at(rung, **values):
 def test_a_stopped_trial_is_continued_once_it_is_among_the_best():
     halving = Halving((2, 4), "maximize", 3)
     history = stopped_at(2, complete_0=0.5, stopped_1=0.6)
-    assert halving.promote(history) is None, "of two none is in the best third"
+    assert halving.promote(history, {1}) is None, "of two none is in the best third"
     history += stopped_at(2, stopped_2=0.1)
-    assert halving.promote(history) == 1
-    assert Halving((2, 4), "minimize", 3).promote(history) == 2
+    assert halving.promote(history, {1, 2}) == 1
+    assert halving.promote(history, {2}) is None, "the best has no checkpoint"
+    assert Halving((2, 4), "minimize", 3).promote(history, {1, 2}) == 2
     later = stopped_at(4, stopped_3=0.3, stopped_4=0.2, stopped_5=0.1)
-    assert halving.promote([*history, *later]) == 3, "at the last rung first"
-    assert halving.promote([Evidence(1, "stopped", {}, curve={2: 0.6, 4: 0.1}), *history[::2]]) is None, "it was stopped later"
-    assert halving.promote([]) is None
+    assert halving.promote([*history, *later], {1, 2, 3, 4, 5}) == 3, "at the last rung first"
+    assert halving.promote([*history, *later], {1, 2, 4, 5}) == 1, "the best at the last rung has no checkpoint"
+    assert halving.promote([Evidence(1, "stopped", {}, curve={2: 0.6, 4: 0.1}), *history[::2]], {1, 2}) is None, "it was stopped later"
+    assert halving.promote([], ()) is None

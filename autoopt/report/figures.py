@@ -16,7 +16,7 @@ from autoopt.errors import BadInput, nearest
 from autoopt.report.charted import charted, choice_keys, value_of
 from autoopt.report.numbers import number
 from autoopt.report.reasons import enumerated
-from autoopt.study.record import BASELINE, Record
+from autoopt.study.record import BASELINE, Record, added
 from autoopt.study.stages import COMPRESS, SEARCH
 from autoopt.study.stored import Stored
 
@@ -95,7 +95,7 @@ def draw_history(study: Stored) -> go.Figure | None:
     """Each trial's score and the best so far, over trainings and over time."""
     first, epochs = study.goal.first, study.config["study"]["epochs"]
     records = sorted((r for r in study.records[SEARCH.name] if not r.origin), key=lambda r: r.elapsed)
-    trained = [total / epochs for total in accumulate(r.epochs for r in records)]
+    trained = [total / epochs for total in accumulate(added(records, lambda r: r.epochs))]
     ended = [(place, r) for place, r in enumerate(records) if r.state == "complete" and r.score is not None and isfinite(r.score)]
     if not ended:
         return None

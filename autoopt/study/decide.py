@@ -26,7 +26,7 @@ from autoopt.study.confirm import (
     share_of,
 )
 from autoopt.study.explore import ended_early
-from autoopt.study.record import BASELINE, Record
+from autoopt.study.record import BASELINE, Record, added
 from autoopt.study.sampling import history, quarantined
 from autoopt.study.stages import COMPRESS, CONFIRM, FINAL, SEARCH, STORED, TEST, Stage
 from autoopt.study.study import Study
@@ -172,8 +172,8 @@ def totals(study: Study) -> dict[str, Any]:
     """The trainings of a study so far, and their time."""
     records = {stage: [r for r in study.journal.records(stage) if not r.origin] for stage in STORED}
     return {
-        "trainings": sum(len(rows) for stage, rows in records.items() if stage.trains),
-        "seconds": round(sum(r.seconds for rows in records.values() for r in rows), 1),
+        "trainings": sum(not r.continues for stage, rows in records.items() if stage.trains for r in rows),
+        "seconds": round(sum(sum(added(rows, lambda r: r.seconds)) for rows in records.values()), 1),
         "elapsed": round(study.budget.elapsed, 1),
     }
 

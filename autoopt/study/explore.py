@@ -1,6 +1,6 @@
 """The search stage: the baseline, then what the strategy proposes, with bad trials stopped at rungs."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import yaml
@@ -9,10 +9,10 @@ from autoopt.config import Tree, compose
 from autoopt.errors import BadInput, NotConcluded
 from autoopt.orders import Order, Train
 from autoopt.space import Space
-from autoopt.strategy import AtRandom
+from autoopt.strategy import AtRandom, Strategy
 from autoopt.study.folder import contents, replace_file, summed
 from autoopt.study.memory import remembered
-from autoopt.study.record import BASELINE, Record
+from autoopt.study.record import BASELINE, Record, added
 from autoopt.study.runner import Job, Result
 from autoopt.study.sampling import Proposal, Sampling, Values
 from autoopt.study.stages import SEARCH
@@ -80,16 +80,36 @@ def sampling_for(study: Study) -> Sampling:
         continues = "" if proposal.continues is None else SEARCH.key.format(proposal.continues)
         return Train(key=key, recipe=proposal.recipe, seed=seed, keep=keep, rungs=rungs, continues=continues)
 
+    kept = kept_at_rungs(study, strategy, rungs)
     rest = (SEARCH, study.journal, study.goal, study.budget, space, strategy, order)
     if turns is None:
-        store = study.runner.executor.store
-        kept = (lambda key: bool(store.checkpoints(key))) if study.runner.keeps_rungs else None
         return with_earlier(study, Sampling(*rest, total, study.seed, first, (), partial(enough, study), kept=kept))
     total = turns.total(total)
     check_sizes(turns, study.settings["compare"], total)
     names = ", ".join(arm.name for arm in turns.arms)
     study.runner.screen.say(f"comparing {study.settings['compare']}: {total // turns.count} trials each of {names}")
     return Sampling(*rest, total, study.seed, first, turns.start, partial(enough, study), turns.strategy(AtRandom), turns.count)
+
+
+def kept_at_rungs(study: Study, strategy: Strategy, rungs: Sequence[int]) -> Callable[[str], bool] | None:
+    """Whether a stopped trial, by its key, has a checkpoint. Where no trial is continued, None: if that was asked for, the screen
+    says why it has no effect.
+    """
+    asked, promote = study.runner.keeps_rungs, strategy.promotes
+    hindrances = {
+        "options that take turns continue no trial (study.compare)": study.settings["compare"],
+        "this strategy continues no trial; strategy=random strategy.random.promote=true does": asked and not promote,
+        "no trial is stopped: the strategy has no rungs, or study.stopping=false": not rungs,
+        "without executor.checkpoint none is kept": study.tree["executor"]["checkpoint"] is None,
+        "give executor.keep=rung, too": not asked,
+    }
+    why = next((reason for reason, holds in hindrances.items() if holds), None)
+    if why is None:
+        store = study.runner.executor.store
+        return lambda key: bool(store.checkpoints(key))
+    if asked or promote:
+        study.runner.screen.say(f"{'executor.keep=rung' if asked else 'promote=true'} has no effect: {why}")
+    return None
 
 
 def with_earlier(study: Study, sampling: Sampling) -> Sampling:
@@ -120,7 +140,7 @@ def enough(study: Study, records: Sequence[Record]) -> str:
     """Why the search needs no further trial: it has trained enough, or trials no longer get better; empty where it goes on."""
     settings, newest = study.settings, max((int(r.key) for r in study.goal.front(records)), default=None)
     own = [r for r in records if not r.origin]
-    trained = sum(r.epochs for r in own) / settings["epochs"]
+    trained = sum(added(own, lambda r: r.epochs)) / settings["epochs"]
     if settings["trainings"] is not None and trained >= settings["trainings"]:
         return f"they had {trained:.1f} whole trainings' worth of epochs (study.trainings={settings['trainings']:g})"
     if settings["compare"]:

@@ -18,6 +18,8 @@ from autoopt.study.record import Record
 from autoopt.study.stages import Stage
 
 RECORD = "autoopt"
+CONTINUES = "continues"
+"""The attribute of a trial that goes on where a stopped one ended: the number of that."""
 CREATE_STUDY, CREATE_TRIAL, SET_TRIAL_USER_ATTR = 0, 4, 8  # the codes of Optuna's lines
 OPTUNA_STATES = {"complete": TrialState.COMPLETE, "stopped": TrialState.PRUNED, "failed": TrialState.FAIL}
 
@@ -52,22 +54,53 @@ class Journal:
         """The trials of a stage as Optuna has them: the running ones too."""
         return self._study(stage).get_trials(deepcopy=False) if self._has(stage) else []
 
-    def begin(self, stage: Stage, goal: Goal, values: Mapping[str, Any], distributions: Mapping[str, BaseDistribution]) -> int:
-        """Begin a trial of a searched stage with these values, and return its number."""
-        study = self._study(stage, goal)
-        study.add_trial(create_trial(state=TrialState.RUNNING, params=dict(values), distributions=dict(distributions)))
+    def continued(self, stage: Stage) -> dict[int, int]:
+        """The numbers of the stopped trials that others continue, by the numbers of those."""
+        return {trial.number: trial.user_attrs[CONTINUES] for trial in self.trials(stage) if CONTINUES in trial.user_attrs}
+
+    def begin(
+        self,
+        stage: Stage,
+        goal: Goal,
+        values: Mapping[str, Any],
+        distributions: Mapping[str, BaseDistribution],
+        continues: int | None = None,
+    ) -> int:
+        """Begin a trial of a searched stage with these values, and return its number.
+
+        Args:
+            continues: the number of the stopped trial that goes on.
+        """
+        study, attributes = self._study(stage, goal), {} if continues is None else {CONTINUES: continues}
+        running = create_trial(state=TrialState.RUNNING, params=dict(values), distributions=dict(distributions), user_attrs=attributes)
+        study.add_trial(running)
         return self.storage.get_n_trials(study._study_id) - 1
 
     def end(self, stage: Stage, goal: Goal, number: int, record: Record) -> None:
-        """Write a record, then end its trial, so that every ended trial has its record; on return both are on the disk.
+        """Write a record, then end its trial for Optuna; on return both are on the disk.
+
+        With its record a trial has ended: if the process dies before Optuna knows, `mend` tells it.
 
         Raises:
             StoreError: the journal cannot be written.
         """
         study = self._study(stage, goal)
         trial = self.storage.get_trial_id_from_study_id_trial_number(study._study_id, number)
-        state, scores = ended(goal, record)
         self.storage.set_trial_user_attr(trial, RECORD, asdict(record))
+        self._end(trial, goal, record)
+
+    def mend(self, stage: Stage, goal: Goal) -> None:
+        """End the trials that have their record already, but whose session died before it had ended them.
+
+        Raises:
+            StoreError: the journal cannot be written.
+        """
+        for trial in self.trials(stage):
+            if RECORD in trial.user_attrs and not trial.state.is_finished():
+                self._end(trial._trial_id, goal, Record(**trial.user_attrs[RECORD]))
+
+    def _end(self, trial: int, goal: Goal, record: Record) -> None:
+        state, scores = ended(goal, record)
         for epoch, value in record.curve(goal.first.name).items():  # no sampler needs them: Optuna's dashboard draws them
             self.storage.set_trial_intermediate_value(trial, epoch, value)
         self.storage.set_trial_state_values(trial, state, scores)

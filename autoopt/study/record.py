@@ -1,6 +1,6 @@
 """The record that a study keeps of a trial."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -34,6 +34,7 @@ class Record:
         detail: the cause of the failure in one line.
         technique: `slot/name` of the technique that failed, where a technique is to blame.
         environment: the versions, the processor, the threads and the device of its process, by name; unknown if it failed.
+        continues: the key of the stopped trial that it has continued, whose epochs and seconds are among its own; else empty.
         origin: the trial, as `STUDY/17`, from which it was taken over; empty where it ran in this study.
     """
 
@@ -54,6 +55,7 @@ class Record:
     detail: str = ""
     technique: str = ""
     environment: Mapping[str, str] = field(default_factory=dict)
+    continues: str = ""
     origin: str = ""
 
     @property
@@ -69,6 +71,12 @@ class Record:
         """A metric by epoch."""
         rows = zip(self.curves.get("epoch", ()), self.curves.get(metric, ()), strict=False)
         return {epoch: value for epoch, value in rows if value is not None}
+
+
+def added(records: Sequence[Record], amount: Callable[[Record], float]) -> list[float]:
+    """What each trial adds to an amount, such as the epochs: not what the trial that it continues has added already."""
+    before = {record.key: amount(record) for record in records}
+    return [max(amount(record) - before.get(record.continues, 0), 0) for record in records]
 
 
 def columns(epochs: Epochs) -> dict[str, list[Any]]:

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 from autoopt.executor import Event, Executor
 from autoopt.goal import Goal
 from autoopt.orders import Measure, Order, Outcome, Problem, Train
+from autoopt.process.endings import NOTICES
 from autoopt.recipe import Recipe
 from autoopt.store import Reached
 from autoopt.study.conclusion import Conclusion
@@ -102,6 +103,7 @@ class Result:
             seconds=self.seconds,
             elapsed=self.elapsed,
             environment=dict(outcome.environment),
+            continues=job.order.continues if isinstance(job.order, Train) else "",
             **failure,
         )
 
@@ -162,7 +164,7 @@ class Interrupts:
         if threading.current_thread() is not threading.main_thread():
             yield
             return
-        before = {s: signal.signal(s, lambda number, _: self.add(number)) for s in (signal.SIGINT, signal.SIGTERM)}
+        before = {s: signal.signal(s, lambda number, _: self.add(number)) for s in (signal.SIGINT, *NOTICES)}
         try:
             yield
         finally:

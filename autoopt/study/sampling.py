@@ -58,8 +58,9 @@ class Sampling:
         start: the values of the trials after it, which the strategy does not choose.
         blind: proposes instead of the strategy after a repetition; by default it draws from the whole space.
         abreast: so many trials in a row have the same seed; they compare techniques, so that none is left out for its failures.
-        kept: whether a stopped trial, by its key, can be continued; None where none can.
+        kept: whether a stopped trial, by its key, has a checkpoint; None where no trial is continued.
         enough: why the stage needs no further trial, from the records of those that have ended; empty where it needs more.
+        continued: by the number of a trial, the stopped trial that it continues.
     """
 
     stage: Stage
@@ -78,10 +79,13 @@ class Sampling:
     abreast: int = 1
     kept: Callable[[str], bool] | None = None
     history: dict[int, Evidence] = field(init=False)
+    continued: dict[int, int] = field(init=False)
     exhausted: bool = False
 
     def __post_init__(self) -> None:
+        self.journal.mend(self.stage, self.goal)
         self.history = history(self.journal, self.stage, self.goal)
+        self.continued = self.journal.continued(self.stage)
 
     def jobs(self) -> Iterator[Job]:
         """The trials that died with an earlier session, then new ones, up to the total or the end of the time.
@@ -99,7 +103,7 @@ class Sampling:
             if (proposal := self._next(number, records)) is None:
                 self.exhausted = True
                 return
-            self.journal.begin(self.stage, self.goal, proposal.values, proposal.distributions)
+            self.journal.begin(self.stage, self.goal, proposal.values, proposal.distributions, proposal.continues)
             yield self._job(number, proposal)
 
     def begin_baseline(self) -> None:
@@ -111,7 +115,7 @@ class Sampling:
         """Take a trial of another study over as the next trial."""
         number = len(self.journal.trials(self.stage))
         proposal = self._proposal(number, values)
-        record = replace(record, key=self.stage.key.format(number), elapsed=0.0, origin=origin)
+        record = replace(record, key=self.stage.key.format(number), elapsed=0.0, continues="", origin=origin)
         self.journal.take(self.stage, self.goal, proposal.values, proposal.distributions, record)
         if (known := evidence(number, proposal.values, record, self.goal)) is not None:
             self.history[number] = known
@@ -134,11 +138,8 @@ class Sampling:
 
     def evidence(self) -> list[Evidence]:
         """The trials that the strategy may see, in the order of their numbers."""
-        trials = [self.history[number] for number in sorted(self.history)]
-        if self.kept is None:
-            return trials
-        later = {as_key(trial.values): trial.number for trial in trials}
-        return [trial for trial in trials if trial.state != "stopped" or later[as_key(trial.values)] == trial.number]
+        replaced = {self.continued.get(number) for number in self.history}
+        return [self.history[number] for number in sorted(self.history) if number not in replaced]
 
     def _next(self, number: int, records: Sequence[Record]) -> Proposal | None:
         """The next proposal; None if nothing is left to try."""
@@ -161,17 +162,18 @@ class Sampling:
         return None
 
     def _promoted(self) -> int | None:
-        """The number of a stopped trial that the strategy continues."""
-        number = None if self.kept is None else self.strategy.promote(self.evidence())
-        return number if number is not None and self.kept is not None and self.kept(self.stage.key.format(number)) else None
+        """The number of a stopped trial that the strategy continues; none is continued twice."""
+        if self.kept is None:
+            return None
+        stopped = {number for number, trial in self.history.items() if trial.state == "stopped"} - {*self.continued.values()}
+        kept = {number for number in stopped if self.kept(self.stage.key.format(number))}
+        number = self.strategy.promote(self.evidence(), kept) if kept else None
+        return number if number in kept else None
 
     def _resumed(self, number: int, values: Values) -> Proposal | None:
         """The proposal of a trial that died with its session; None if the space has changed since, and the trial is dropped."""
         try:
-            proposal = self._proposal(number, values)
-            earlier = (t for t in self.history.values() if t.number < number and t.state == "stopped")
-            stopped = (t.number for t in earlier if t.values == proposal.values)
-            return replace(proposal, continues=None if self.kept is None else next(stopped, None))
+            return replace(self._proposal(number, values), continues=self.continued.get(number))
         except ValueError:
             self.journal.drop(self.stage, self.goal, number)
             del self.history[number]
@@ -187,14 +189,13 @@ class Sampling:
     def _job(self, number: int, proposal: Proposal) -> Job:
         key = self.stage.key.format(number)
         self.history[number] = Evidence(number, "running", proposal.values)
-        first = number if proposal.continues is None else proposal.continues
+        if proposal.continues is not None:
+            self.continued[number] = proposal.continues
+        first = number
+        while first in self.continued:
+            first = self.continued[first]
         seed = derived_seed(self.seed, self.stage.key.format(first // self.abreast))
         return Job(self.order(key, seed, proposal), self.stage, number)
-
-
-def as_key(values: Values) -> tuple[tuple[str, Any], ...]:
-    """Values as a key of a mapping."""
-    return tuple(sorted(values.items()))
 
 
 def quarantined(records: Sequence[Record]) -> set[str]:

@@ -15,7 +15,7 @@ from lightning.fabric.utilities.data import _set_sampler_epoch
 from safetensors import SafetensorError
 
 from autoopt.data.feed import Batches, PerBatch
-from autoopt.errors import Preempted, StoreFault
+from autoopt.errors import Preempted, StoreFault, machine_fault, out_of_memory
 from autoopt.module.net import BETWEEN_STEPS, Net
 from autoopt.orders import Outcome, Train
 from autoopt.process.endings import NOTICES
@@ -90,7 +90,7 @@ class Checkpoints:
                     raise StoreFault(f"the checkpoint {at} is of another recipe or seed")
                 self.outcomes = [Outcome.read(outcome) for outcome in content["outcomes"]]
                 self.reports, self.state, self.source = content["reports"], content["state"], (key, at)
-            except (StoreFault, OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
+            except (StoreFault, OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
                 print(f"a checkpoint is passed over: {type(error).__name__}: {error}")
                 continue
             print(f"goes on from its checkpoint after {at.epoch} epochs and {at.batch} batches")
@@ -227,7 +227,9 @@ class Keeper:
         """Bring the training to where it was.
 
         Raises:
-            StoreFault: the checkpoint does not fit; it is deleted, so that the next attempt begins without it.
+            StoreFault: the checkpoint does not fit; it is deleted, so that the next attempt begins without it. Or the machine failed:
+                then it is kept.
+            Exception: the memory is full; the checkpoint is kept.
         """
         self.state = None
         try:
@@ -245,6 +247,10 @@ class Keeper:
         except Exception as error:
             assert self.checkpoints.source is not None
             key, at = self.checkpoints.source
+            if out_of_memory(error):
+                raise
+            if isinstance(error, OSError) or machine_fault(error):
+                raise StoreFault(f"the checkpoint {at} cannot be taken up: {type(error).__name__}: {error}") from error
             self.checkpoints.store.forget_checkpoints(key, [at])
             raise StoreFault(f"the checkpoint {at} does not fit, and is deleted: {type(error).__name__}: {error}") from error
 

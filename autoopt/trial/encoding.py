@@ -77,7 +77,7 @@ def to_plain(value: Any, tensors: dict[str, Tensor], path: str) -> Any:
                 raise NotPlain(f"{path} is a {value.layout} {type(value).__name__}")
             name = str(len(tensors))
             tensors[name] = value
-            return {"tensor": [name, str(value.device), *([] if value.is_contiguous() else [list(value.stride())])]}
+            return {"tensor": [name, *([] if value.is_contiguous() else [list(value.stride())])]}
         case np.ndarray() if value.dtype.kind in "biufc":
             name = str(len(tensors))
             tensors[name] = torch.from_numpy(np.frombuffer(value.tobytes(), np.uint8).copy())
@@ -93,7 +93,7 @@ def to_plain(value: Any, tensors: dict[str, Tensor], path: str) -> Any:
 
 
 def from_plain(value: Any, tensors: Mapping[str, Tensor]) -> Any:
-    """The value that `to_plain` wrote; dict, tuple and set stand for their subclasses too."""
+    """The value that `to_plain` wrote, its tensors on the CPU; dict, tuple and set stand for their subclasses too."""
     if isinstance(value, list):
         return [from_plain(part, tensors) for part in value]
     if not isinstance(value, dict):
@@ -101,8 +101,8 @@ def from_plain(value: Any, tensors: Mapping[str, Tensor]) -> Any:
     ((kind, content),) = value.items()
     match kind:
         case "tensor":
-            name, device, *strides = content
-            return in_layout(tensors[name], *strides).to(device)
+            name, *strides = content
+            return in_layout(tensors[name], *strides)
         case "array":
             name, dtype, shape = content
             return np.frombuffer(tensors[name].numpy().tobytes(), dtype).reshape(shape).copy()

@@ -212,11 +212,13 @@ def devices(recipe: Recipe) -> int:
 
 
 def device_arguments(module: Tuned, recipe: Recipe, share: Share = ALONE) -> dict[str, Any]:
-    """The Trainer's arguments that the device technique gives, for one of several processes or for one that goes on alone."""
-    device: dict[str, Any] = applied_to(module).chosen.one("device", model=deployed_network(module))
-    if share != ALONE:
-        return {**device, "plugins": [*device.get("plugins", []), LightningEnvironment()]}
-    return {**device, "devices": 1, "strategy": "auto"} if devices(recipe) > 1 else device
+    """The Trainer's arguments that the device technique gives, for one of several processes or for one that goes on alone.
+
+    Lightning is told its environment: within a job of Slurm it would take a trial for a task of its own, and requeue the job at a signal.
+    """
+    given: dict[str, Any] = applied_to(module).chosen.one("device", model=deployed_network(module))
+    device = {**given, "plugins": [*given.get("plugins", []), LightningEnvironment()]}
+    return {**device, "devices": 1, "strategy": "auto"} if share == ALONE and devices(recipe) > 1 else device
 
 
 def finetuned(

@@ -9,6 +9,7 @@ from typing import Any
 import lightning.pytorch as L
 import numpy as np
 import torch
+from lightning.fabric.utilities.apply_func import move_data_to_device
 from lightning.fabric.utilities.seed import _collect_rng_states, _set_rng_states
 from torch import Tensor, nn
 
@@ -18,6 +19,7 @@ from autoopt.module.own_callbacks import CHECKPOINTS
 from autoopt.module.tuned import Tuned
 from autoopt.trial.reporter import Reporter
 
+CPU = torch.device("cpu")
 STORED_SCALARS = (type(None), bool, int, float, str)
 OF_LIGHTNING = vars(L.LightningModule()).keys() - {"training"}
 """Attributes that every module has: weights, which are stored by name, and what Lightning makes anew, partly by addresses."""
@@ -69,18 +71,21 @@ def sums_of(metric: Any) -> dict[str, Tensor]:
 def put_back(state: Mapping[str, Any], trainer: L.Trainer, module: Tuned, reporter: Reporter) -> None:
     """Give the objects of a training the state that equal ones had; the random generators are left to the caller.
 
+    The state is on the CPU, since another machine may have other devices; each part goes where its object is.
+
     Raises:
         ValueError, KeyError, RuntimeError: the training has other objects.
     """
-    applied = applied_to(module)
-    put_attributes(state["objects"], (*module.modules(), applied, applied.passed))
+    applied, device = applied_to(module), trainer.strategy.root_device
+    put_attributes(state["objects"], (*module.modules(), applied, applied.passed), device)
     put_weights(state["weights"], module)
     for name, parameter in module.named_parameters():
         parameter.requires_grad_(state["trained"][name])
-        parameter.grad = state["gradients"].get(name)
+        gradient = state["gradients"].get(name)
+        parameter.grad = None if gradient is None else gradient.to(parameter.device)
     callbacks: list[L.Callback] = trainer.callbacks  # type: ignore[attr-defined]
     for callback, own in zip(callbacks, state["callbacks"], strict=True):
-        put_callback(callback, own)
+        put_callback(callback, own, device)
     for optimizer, own in zip(trainer.optimizers, state["optimizers"], strict=True):
         optimizer.load_state_dict(own)
     configs = trainer.lr_scheduler_configs[: len(state["schedules"])]  # a callback may have ended them
@@ -88,7 +93,7 @@ def put_back(state: Mapping[str, Any], trainer: L.Trainer, module: Tuned, report
     for config, own in zip(configs, state["schedules"], strict=True):
         config.scheduler.load_state_dict(own)
     trainer.precision_plugin.load_state_dict(state["precision"])
-    trainer._logger_connector._callback_metrics.update(state["metrics"])
+    trainer._logger_connector._callback_metrics.update(move_data_to_device(state["metrics"], device))
     trainer.should_stop = state["ends"]
     put_files(state["files"], reporter_folder(trainer))
     reporter.started = time.perf_counter()
@@ -106,6 +111,7 @@ def add_logged(pending: dict[str, Any], trainer: L.Trainer) -> None:
         summed = metric.meta.is_mean_reduction or metric.meta.is_sum_reduction
         for key, value in before.items() if metric.meta.on_epoch else ():
             own = vars(metric)[key]
+            value = value.to(own.device)
             vars(metric)[key] = value + own if summed else metric.meta.reduce_fx(value, own)
 
 
@@ -117,21 +123,32 @@ def random_states() -> dict[str, Any]:
     return dict(_collect_rng_states())
 
 
-def plain_attributes(owner: object, plain: Callable[[Any], bool] | None = None) -> dict[str, dict[str, Any]]:
+def plain_attributes(owner: object, plain: Callable[[Any], bool] | None = None) -> dict[str, Any]:
     """The attributes of an object that are plain data, and the states of its generators."""
     own = {name: value for name, value in vars(owner).items() if name not in OF_LIGHTNING}
+    stored = {name: value for name, value in own.items() if (plain or may_be_stored)(value)}
     return {
-        "plain": {name: value for name, value in own.items() if (plain or may_be_stored)(value)},
+        "plain": stored,
+        "on_device": [name for name, value in stored.items() if on_device(value)],
         "generators": {name: GENERATORS[type(value)][0](value) for name, value in own.items() if type(value) in GENERATORS},
     }
 
 
-def put_attributes(stored: Iterable[Mapping[str, Any]], owners: Iterable[object]) -> None:
+def put_attributes(stored: Iterable[Mapping[str, Any]], owners: Iterable[object], device: torch.device = CPU) -> None:
     for own, owner in zip(stored, owners, strict=True):
         vars(owner).update(own["plain"])
+        vars(owner).update({name: move_data_to_device(own["plain"][name], device) for name in own["on_device"]})
         for name, state in own["generators"].items():
             generator = vars(owner)[name]
             GENERATORS[type(generator)][1](generator, state)
+
+
+def on_device(value: Any) -> bool:
+    """Whether a value is a tensor on an accelerator, or holds one."""
+    if isinstance(value, Tensor):
+        return value.device.type != CPU.type
+    parts = value.values() if isinstance(value, dict) else value if isinstance(value, (list, tuple, set)) else ()
+    return any(map(on_device, parts))
 
 
 def is_scalar(value: Any) -> bool:
@@ -170,9 +187,9 @@ def of_callback(callback: L.Callback, module: nn.Module) -> dict[str, Any]:
     return {"state": callback.state_dict(), "attributes": plain_attributes(callback), "modules": modules}
 
 
-def put_callback(callback: L.Callback, stored: Mapping[str, Any]) -> None:
+def put_callback(callback: L.Callback, stored: Mapping[str, Any], device: torch.device) -> None:
     callback.load_state_dict(stored["state"])
-    put_attributes([stored["attributes"]], [callback])
+    put_attributes([stored["attributes"]], [callback], device)
     for name, weights in stored["modules"].items():
         put_weights(weights, vars(callback)[name])
 

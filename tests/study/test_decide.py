@@ -1,5 +1,6 @@
 """What a verdict counts and advises, from the candidates that were compared."""
 
+from dataclasses import replace
 from math import inf
 
 import pytest
@@ -8,7 +9,8 @@ from scripted import ACCURACY, FACTS, LOSS, baseline, closed, record, studied
 from autoopt.goal import Goal
 from autoopt.study.compress import compress_goal
 from autoopt.study.confirm import Candidate
-from autoopt.study.decide import needed, plan_of, point, side, verdict_of
+from autoopt.study.decide import needed, plan_of, point, side, totals, verdict_of
+from autoopt.study.explore import enough
 from autoopt.study.stages import COMPRESS, FINAL, SEARCH, TEST
 from autoopt.study.verdict import Point
 from autoopt.study.weighing import to_show, variances
@@ -79,6 +81,15 @@ class TestTheVerdict:
         assert (found.counts, found.reasons) == ({"complete": 2, "stopped": 1, "failed": 1}, {"lost": 1})
         assert (found.trainings, found.test_opened_for, found.seeds_planned) == (4, 2, 0)
         assert (found.seconds, found.elapsed) == (1.2, 1.2), "rounded"
+
+    def test_counts_a_continued_trial_once(self, tmp_path):
+        study = studied(tmp_path / "s", None)
+        study.journal.add(SEARCH, record("1", state="stopped", epochs=1, seconds=0.5))
+        study.journal.add(SEARCH, record("3", 0.5, epochs=3, seconds=1.5, continues="1"))
+        assert (totals(study)["trainings"], totals(study)["seconds"]) == (1, 1.5)
+        limited = replace(study, tree={**study.tree, "study": {**study.settings, "epochs": 3, "trainings": 1.1}})
+        assert not enough(limited, study.journal.records(SEARCH))
+        closed(study)
 
     @pytest.mark.parametrize(("lightning", "clipped"), [(False, True), (True, False)])
     def test_has_no_gain_that_autoopts_own_loss_rules_out(self, tmp_path, lightning, clipped):

@@ -4,7 +4,7 @@ import pytest
 from scripted import record
 
 from autoopt.orders import BLAME
-from autoopt.study.record import Record, columns
+from autoopt.study.record import Record, added, columns
 
 
 def test_epochs_are_columns_and_curves_are_by_epoch():
@@ -16,6 +16,14 @@ def test_epochs_are_columns_and_curves_are_by_epoch():
     assert kept.curve("lr") == {1: 0.1, 4: 0.2}
     assert kept.curve("never") == {}
     assert columns({}) == {} and record("1").curve("val_loss") == {}
+
+
+def test_a_continued_trial_adds_what_it_trained_itself():
+    first, second = record("1", state="stopped", epochs=2, seconds=3.0), record("3", state="stopped", epochs=4, seconds=5.5, continues="1")
+    third, lost = record("4", 0.5, epochs=9, seconds=9.0, continues="3"), record("5", state="failed", continues="4")
+    records = [record("0", 0.5, epochs=9, seconds=8.0), first, second, third, lost]
+    assert added(records, lambda r: r.epochs) == [9, 2, 2, 5, 0]
+    assert added(records, lambda r: r.seconds) == [8.0, 3.0, 2.5, 3.5, 0]
 
 
 def test_it_comes_back_from_plain_values():

@@ -9,6 +9,7 @@ from scripted import ACCURACY, AGAIN, Fails, outcome, runner, space
 from autoopt.config import compose
 from autoopt.goal import Goal, Objective
 from autoopt.orders import Measure, Outcome, Problem, Train, TryOut
+from autoopt.process.endings import NOTICES
 from autoopt.space import Space
 from autoopt.store import Reached
 from autoopt.study.runner import Interrupted, Job, NoListener
@@ -210,6 +211,11 @@ class TestTheRecordOfAResult:
         assert (record.resamples, record.units) == ([0.8, 0.9], 40)
         assert record.curve("val_accuracy") == {1: 0.5, 2: 0.6}
         assert (record.reason, record.detail, record.technique) == (None, "", "")
+        assert record.continues == ""
+
+    def test_names_the_trial_that_it_continues(self, tmp_path):
+        (result,) = ran(runner(tmp_path, train(2)), jobs(1, continues="7"))
+        assert result.record().continues == "7"
 
     def test_has_the_reason_of_a_failure_and_what_was_reached(self, tmp_path):
         record = self.ended(tmp_path, Fails("plugin", "boom", "optimizer", "sgd"))
@@ -264,6 +270,14 @@ class TestSignals:
             "Stopping: the running trials finish first; a second signal ends them at once. The same command resumes."
         ]
 
+    @pytest.mark.parametrize("number", NOTICES)
+    def test_by_which_a_cluster_announces_the_end_let_the_running_ones_end(self, tmp_path, number):
+        run = runner(tmp_path, train(4), on_turn=lambda turn: os.kill(os.getpid(), number) if turn == 2 else None)
+        results = []
+        with run.interrupts.counted(), pytest.raises(Interrupted, match=f"interrupted by {number.name}") as caught:
+            run.run(jobs(9), results.append)
+        assert [r.job.key for r in results] == ["0"] and caught.value.exit_code == 128 + number
+
     def test_the_second_ends_at_once(self, tmp_path):
         run = runner(tmp_path, train(9), on_turn=lambda turn: os.kill(os.getpid(), signal.SIGINT) if turn in (2, 4) else None)
         results = []
@@ -282,10 +296,10 @@ class TestSignals:
         assert run.executor.orders == []
 
     def test_the_handlers_are_put_back(self, tmp_path):
-        before = [signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM)]
+        before = [signal.getsignal(s) for s in (signal.SIGINT, *NOTICES)]
         with runner(tmp_path, train(1)).interrupts.counted():
-            assert [signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM)] != before
-        assert [signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM)] == before
+            assert [signal.getsignal(s) for s in (signal.SIGINT, *NOTICES)] != before
+        assert [signal.getsignal(s) for s in (signal.SIGINT, *NOTICES)] == before
 
 
 class Told:

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from itertools import islice
 
 import pytest
@@ -7,7 +8,8 @@ from autoopt.errors import NotConcluded
 from autoopt.orders import Train
 from autoopt.strategy import Strategy
 from autoopt.study.compress import compress_goal
-from autoopt.study.explore import explore
+from autoopt.study.explore import explore, sampling_for
+from autoopt.study.journal import stored_records
 from autoopt.study.sampling import Sampling
 from autoopt.study.stages import SEARCH
 
@@ -74,6 +76,27 @@ def test_cut_within_one_trial_equals_uncut(tmp_path, uncut, line):
     begin = [i for i, text in enumerate(lines) if text.startswith(b'{"op_code":4')][21]
     cut(tmp_path / "s", lines, begin + line)
     assert searched(tmp_path / "s") == trials
+
+
+@pytest.mark.parametrize("line", range(6))
+def test_a_trial_with_a_record_is_not_run_again(tmp_path, uncut, line):
+    """The journal ends after the line in which a trial begins, with its record, with one of its epochs, or with its end."""
+    lines, trials = uncut
+    begin = [i for i, text in enumerate(lines) if text.startswith(b'{"op_code":4')][-1]
+    cut(tmp_path / "s", lines, begin + 1 + line)
+    kept = stored_records(tmp_path / "s" / "journal.log", "s")[0]["search"]
+    ran = []
+
+    def play(order):
+        ran.append(order.key)
+        yield {"val_accuracy": 0.99}
+        return outcome(val_accuracy=0.99)
+
+    resumed = searched(tmp_path / "s", play)
+    assert ran == ([] if line else ["24"])
+    assert [row[3]["key"] for row in resumed if row[2] == "RUNNING"] == []
+    assert stored_records(tmp_path / "s" / "journal.log", "s")[0]["search"][: len(kept)] == kept, "a record never changes"
+    assert resumed == trials or not line
 
 
 @pytest.mark.parametrize("turn", [1, 2, 30, 45])
@@ -418,7 +441,7 @@ class Promoting(Watching):
     def stop(self, history, number, epoch):
         return number in (1, 2)
 
-    def promote(self, history):
+    def promote(self, history, kept):
         return 1 if any(trial.number == 2 for trial in history) and any(trial.number == 1 for trial in history) else None
 
 
@@ -467,9 +490,104 @@ def test_a_continued_trial_that_died_with_its_session_is_continued_again(tmp_pat
     closed(again)
 
 
+class PromotingTwice(Promoting):
+    """Stops trials 1 and 2 at the first rung and trial 3 at the second, and continues 1 as 3, and 3 as 4, as far as they are kept."""
+
+    def stop(self, history, number, epoch):
+        return (number, epoch) in {(1, 2), (2, 2), (3, 3)}
+
+    def promote(self, history, kept):
+        return next((number for number in (3, 1) if number in kept and len(history) > 2), None)
+
+
+def continued_twice(folder, count, kept=lambda key: True):
+    """The continued trial and the seed of each order, in a search whose supervisor dies after so many results and one more begun."""
+
+    def play(order):
+        for epoch in range(1, 5):
+            if (yield {"val_accuracy": epoch / 10}):
+                return outcome(stopped=True, val_accuracy=epoch / 10)
+        return outcome(val_accuracy=0.5)
+
+    study = studied(folder, play)
+
+    def order(key, seed, proposal):
+        return Train(key=key, recipe=proposal.recipe, seed=seed, rungs=(2, 3), continues=str(proposal.continues or ""))
+
+    space = study.space.trained()
+    sampling = Sampling(SEARCH, study.journal, study.goal, study.budget, space, PromotingTwice(), order, 7, 0, kept=kept)
+    jobs = sampling.jobs()
+    study.runner.run(islice(jobs, count), sampling.tell, sampling.stop)
+    begun = [*study.runner.executor.orders, *(job.order for job in islice(jobs, 1))]
+    seen = [trial.number for trial in sampling.evidence()]
+    closed(study)
+    return {order.key: (order.continues, order.seed) for order in begun}, seen
+
+
+def test_a_trial_is_continued_at_each_rung_with_its_first_seed(tmp_path):
+    orders, seen = continued_twice(tmp_path / "s", 7)
+    assert {key: continues for key, (continues, _) in orders.items()} == dict.fromkeys("01256", "") | {"3": "1", "4": "3"}
+    assert orders["4"][1] == orders["3"][1] == orders["1"][1] and len({seed for _, seed in orders.values()}) == 5
+    assert seen == [0, 2, 4, 5, 6]
+
+
+@pytest.mark.parametrize("count", range(7))
+def test_a_search_that_continues_trials_goes_on_after_a_cut_as_if_there_was_none(tmp_path, count):
+    uncut = continued_twice(tmp_path / "uncut", 7)
+    before, _ = continued_twice(tmp_path / "s", count)
+    rest, seen = continued_twice(tmp_path / "s", 7)
+    assert (before | rest, seen) == uncut
+
+
+def test_without_checkpoints_for_new_trials_a_continued_one_goes_on_as_it_began(tmp_path):
+    before, _ = continued_twice(tmp_path / "s", 4)
+    resumed, _ = continued_twice(tmp_path / "s", 1, kept=None)
+    assert resumed["4"] == before["4"] == ("3", before["1"][1])
+
+
+def test_a_trial_is_not_continued_again_after_the_machine_ended_its_continuation(tmp_path):
+    study, sampling = promoted(tmp_path / "s", PromotingTwice(), kept=lambda key: key == "1")
+    play = study.runner.executor.play
+
+    def losing(order):
+        if order.continues:
+            raise Fails("lost")
+        return (yield from play(order))
+
+    study.runner.executor.play = losing
+    study.runner.run(sampling.jobs(), sampling.tell, sampling.stop)
+    closed(study)
+    assert {order.key for order in study.runner.executor.orders if order.continues} == {"3"}
+
+
 def test_nothing_is_continued_without_a_checkpoint(tmp_path):
     for name, said in {"a": {}, "b": {"kept": lambda key: False}}.items():
         study, sampling = promoted(tmp_path / name, Promoting(), **said)
         study.runner.run(sampling.jobs(), sampling.tell, sampling.stop)
         closed(study)
         assert not any(order.continues for order in study.runner.executor.orders)
+
+
+PROMOTES = ("strategy=random", "strategy.random.promote=true")
+IN_VAIN = "executor.keep=rung has no effect: "
+
+
+@pytest.mark.parametrize(
+    ("keeps", "overrides", "said"),
+    [
+        (True, ("strategy=bayes",), IN_VAIN + "this strategy continues no trial; strategy=random strategy.random.promote=true does"),
+        (True, ("strategy=random",), IN_VAIN + "this strategy continues no trial; strategy=random strategy.random.promote=true does"),
+        (True, (*PROMOTES, "study.compare=optimizer"), IN_VAIN + "options that take turns continue no trial (study.compare)"),
+        (True, (*PROMOTES, "study.stopping=false"), IN_VAIN + "no trial is stopped: the strategy has no rungs, or study.stopping=false"),
+        (True, (*PROMOTES, "executor.checkpoint=null"), IN_VAIN + "without executor.checkpoint none is kept"),
+        (False, PROMOTES, "promote=true has no effect: give executor.keep=rung, too"),
+        (True, PROMOTES, None),
+        (False, ("strategy=random",), None),
+    ],
+)
+def test_what_keeps_stopped_trials_from_going_on_is_said(tmp_path, keeps, overrides, said):
+    study = studied(tmp_path / "s", learn, *overrides)
+    sampling = sampling_for(replace(study, runner=replace(study.runner, keeps_rungs=keeps)))
+    closed(study)
+    assert [line for line in study.runner.screen.lines if "no effect" in line] == ([said] if said else [])
+    assert (sampling.kept is not None) == (keeps and said is None)

@@ -1,5 +1,6 @@
 """A training that is cut between any two batches, and goes on from its checkpoint, ends as if it had not been cut."""
 
+import errno
 import json
 import resource
 import signal
@@ -27,9 +28,9 @@ from autoopt.store import SUMS, Reached, Store
 from autoopt.study.search import untouched
 from autoopt.technique import available
 from autoopt.trial.checkpoints import Checkpoints, Keeper
-from autoopt.trial.encoding import NotPlain, read_plain, write_plain
+from autoopt.trial.encoding import NotPlain, read_plain, to_plain, write_plain
 from autoopt.trial.run import prepare, run
-from autoopt.trial.state import put_files
+from autoopt.trial.state import plain_attributes, put_attributes, put_files
 from autoopt.trial.world import World
 
 HERE = __name__
@@ -390,6 +391,52 @@ def test_a_checkpoint_that_does_not_fit_is_deleted_and_the_machine_is_to_blame(n
     with pytest.raises(StoreFault, match="the checkpoint 1-000003-000000009 does not fit, and is deleted: ValueError: other weights"):
         trained(world, recipe, tmp_path)
     assert Store(tmp_path).checkpoints("7") == [Reached(1, 3, 8)]
+
+
+@pytest.mark.parametrize(
+    ("fault", "said"),
+    [
+        (OSError(errno.ESTALE, "Stale file handle"), "the checkpoint 1-000003-000000009 cannot be taken up: OSError: .*Stale file handle"),
+        (RuntimeError("write: No space left on device"), "cannot be taken up: RuntimeError"),
+        (torch.OutOfMemoryError("CUDA out of memory"), "CUDA out of memory"),
+    ],
+)
+def test_a_checkpoint_is_kept_where_the_machine_fails_while_it_is_taken_up(fault, said, network, tmp_path, monkeypatch):
+    world, recipe = network
+    monkeypatch.setattr(Keeper, "asked", property(every_batch))
+    trained(world, recipe, tmp_path)
+
+    def full(*_) -> None:
+        raise fault
+
+    monkeypatch.setattr("autoopt.trial.checkpoints.put_back", full)
+    with pytest.raises(type(fault) if isinstance(fault, torch.OutOfMemoryError) else StoreFault, match=said):
+        trained(world, recipe, tmp_path)
+    assert Store(tmp_path).checkpoints("7") == [Reached(1, 3, 9), Reached(1, 3, 8)]
+
+
+def test_a_checkpoint_that_torch_cannot_read_is_passed_over(network, tmp_path, monkeypatch, capfd):
+    world, recipe = network
+    monkeypatch.setattr(Keeper, "asked", property(every_batch))
+    trained(world, recipe, tmp_path)
+
+    def unreadable(*_) -> None:
+        raise RuntimeError("no such device")
+
+    monkeypatch.setattr("autoopt.trial.checkpoints.read_plain", unreadable)
+    trained(world, recipe, tmp_path)
+    assert "a checkpoint is passed over: RuntimeError: no such device" in capfd.readouterr().out
+
+
+def test_what_was_on_an_accelerator_is_stored_for_any_machine_and_goes_to_the_device_of_the_training():
+    owner, device = nn.Module(), torch.device("meta")
+    owner.seen, owner.kept, owner.count = [torch.ones(2, device=device)], torch.ones(2), 3
+    stored = plain_attributes(owner)
+    assert stored["on_device"] == ["seen"]
+    stored["plain"]["seen"] = [torch.ones(2)]  # as it is read, on the CPU
+    put_attributes([stored], [owner], device)
+    assert (owner.seen[0].device, owner.kept.device, owner.count) == (device, torch.device("cpu"), 3)
+    assert to_plain(torch.ones(2, device=device), {}, "it") == {"tensor": ["0"]}, "it names no device"
 
 
 def test_a_file_beside_the_trials_folder_is_not_written(tmp_path):

@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -71,6 +72,16 @@ def outcome(world: World, order: Order, report: Callable = going) -> Outcome:
 
 def trained(world: World, recipe: Recipe, report: Callable = going, **said) -> Outcome:
     return outcome(world, ordered(Train, recipe, **said), report)
+
+
+def test_within_a_job_of_slurm_lightning_does_not_requeue_the_job(digits, monkeypatch):
+    """As it would at SIGUSR1 if it took the trial for a task of its own distributed training."""
+    for name, value in {"SLURM_NTASKS": "1", "SLURM_JOB_NAME": "search", "SLURM_JOB_ID": "1", "SLURM_PROCID": "0"}.items():
+        monkeypatch.setenv(name, value)
+    world, recipe = digits
+    handlers = []
+    trained(replace(world, checkpoint=None), recipe, lambda epoch, metrics: handlers.append(signal.getsignal(signal.SIGUSR1)))
+    assert handlers == [signal.SIG_DFL] * 3
 
 
 def measured(world: World, recipe: Recipe, **said) -> dict[str, float]:
