@@ -54,7 +54,7 @@ def run(arguments: Sequence[str]) -> int:
     if model is not None:
         node = study.config["tracking"]
         uri = store_uri(settings.get("tracking.uri", node["uri"]))
-        number = register(uri, experiment_name(node["experiment"], study.name), folder, model)
+        number = register(uri, experiment_name(node["experiment"], study.name), folder, model, study.name)
         print(f"registered as version {number} of {model}: mlflow models serve -m models:/{model}/{number} --env-manager local")
     return 0
 

@@ -27,10 +27,15 @@ class Conclusion:
     best: Side | None = None
     time: float | None = None
 
-    def tell(self, tracker: Records) -> None:
+    def tell(self, tracker: Records, study: str) -> None:
+        """Tell a tracker of it.
+
+        Args:
+            study: the name of the study.
+        """
         tracker.note(self.note)
         for path in self.artifacts:
             tracker.artifacts(path)
         if self.model is not None and (self.model / "MLmodel").exists():
-            tracker.model(self.model)
+            tracker.model(self.model, study)
         tracker.conclude("FINISHED", self.metrics, self.tags, time=self.time)

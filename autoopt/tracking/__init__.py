@@ -142,9 +142,9 @@ class Records:
     ) -> None:
         self._put(PARENT, time=time, status=status, metrics=metrics, tags=tags, params=params or {})
 
-    def model(self, folder: Path) -> None:
+    def model(self, folder: Path, study: str) -> None:
         """Log an exported folder as the trained model of the study's own run; it has to exist until it is written."""
-        self._put(PARENT, model=str(folder.absolute()))
+        self._put(PARENT, model={"folder": str(folder.absolute()), "study": study})
 
     def artifacts(self, path: Path) -> None:
         """Add a file or a folder to the parent run; it has to exist until it is written."""

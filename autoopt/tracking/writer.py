@@ -179,7 +179,7 @@ class SpoolWriter:
         elif key == PARENT and run.name:
             self._link(f"Run of {run.name}", f"/experiments/{self._experiment}/runs/{run_id}")
         if run.model:
-            self._call(log_model, self._client, self._experiment, run_id, Path(run.model))
+            self._call(log_model, self._client, self._experiment, run_id, Path(run.model["folder"]), run.model["study"])
 
     def _save_view(self, run_id: str, view: dict[str, Any], time: int) -> None:
         """Save the study's leaderboard with the experiment, and link it there."""
