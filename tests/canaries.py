@@ -18,11 +18,12 @@ from torch import nn
 import autoopt
 from autoopt.cli import main
 from autoopt.config import compose
+from autoopt.deployment.served import write_served
 from autoopt.goal import Goal, Objective
 from autoopt.recipe import Recipe
 from autoopt.space import Space
 from autoopt.store import digest
-from autoopt.study.folder import Folder
+from autoopt.study.folder import Folder, summed
 from autoopt.study.journal import Journal
 from autoopt.study.record import Record
 from autoopt.study.settled import Settled
@@ -78,9 +79,9 @@ class Canaries:
     def try_out(self, name: str, call) -> None:
         """Do what a user would do, and note what is said."""
         try:
-            with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()) as err:
+            with contextlib.redirect_stdout(io.StringIO()) as out, contextlib.redirect_stderr(io.StringIO()) as err:
                 code = call()
-            self.said[name] = err.getvalue() if code else "nothing was refused"
+            self.said[name] = err.getvalue() if code else out.getvalue() or "nothing was refused"
         except Exception as error:
             self.said[name] = f"{type(error).__name__}: {error}"
 
@@ -124,6 +125,9 @@ class Canaries:
         for name, recipe in self.each("load", ("model", "activation", "regularizer")):
             folder = self.export(name, recipe)
             self.try_out(name, lambda folder=folder: autoopt.load(folder))
+        for name, recipe in self.each("serve", ("model", "activation")):
+            folder = self.export(name, recipe)
+            self.try_out(name, lambda folder=folder: write_served(folder))
         for name, recipe in self.each("weights"):
             (node,) = recipe["model"].values()
             kind = str(node.get("from", next(iter(recipe["model"]))))
@@ -157,6 +161,10 @@ class Canaries:
             best.mkdir()
             (best / "recipe.yaml").write_text(yaml.safe_dump(recipe))
             self.command(name, "train", f"recipe={name}")
+        for name, recipe in self.each("export"):
+            self.study(name, [self.recipe])
+            self.export(f"autoopt-runs/{name}/best", recipe)
+            self.command(name, "export", name)
         hostile = dict([*self.each("resumed", ("model", "optimizer")), *self.callbacks("resumed")])
         self.study("resumed", list(hostile.values()))
         self.command("resumed", "search", *PLAIN, "name=resumed", "study.trials=2")
@@ -169,8 +177,8 @@ class Canaries:
         goal = Goal((Objective("val_accuracy", "maximize"),))
         folder.settle(Settled(Space.of(tree), goal, "test"), {"examples": "", "sources": {}})
         space = folder.path / "space.yaml"
-        unsummed = space.read_text().partition("\n")[2]  # whoever writes a hostile file leaves the checksum out
-        space.write_text(unsummed.replace("examples: ''\n", ""))  # of any data
+        text = space.read_text().partition("\n")[2]
+        space.write_text(summed(text.replace("examples: ''\n", "")))  # of any data
         journal = Journal(folder.path / "journal.log", name)
         for number, recipe in enumerate(recipes):
             record = Record(str(number), "search", recipe, 0, "complete", 0.5, {"val_accuracy": 0.5}, {}, [], 0, 1, 1.0, 1.0)

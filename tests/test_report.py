@@ -2,6 +2,7 @@
 
 from dataclasses import MISSING, fields, replace
 from math import inf
+from pathlib import Path
 
 import pytest
 import yaml
@@ -15,6 +16,7 @@ from autoopt.report.sentence import compared, conclusion
 from autoopt.report.sparkline import sparkline
 from autoopt.report.terminal import closing, console, pareto, table_of_rows
 from autoopt.slots import SLOTS
+from autoopt.study.publish import conclusion_of
 from autoopt.study.verdict import (
     Ablation,
     Edge,
@@ -490,3 +492,12 @@ def test_the_average_takes_what_all_have():
     assert mean_metrics([{"a": 1.0, "b": 2.0}, {"a": 3.0}]) == {"a": 2.0}
     assert mean_metrics([{"a": 1.0}]) == {"a": 1.0}
     assert mean_metrics([]) == {}
+
+
+def test_mlflow_has_the_numbers_of_the_winner_whichever_side_is_advised():
+    """`gain` is the winner's over the baseline, so the scores beside it are the winner's too."""
+    for low, advised in ((0.2, "winner"), (-0.2, "baseline")):
+        told = conclusion_of(verdict(low=low), [], Path("best"))
+        assert told.tags["autoopt.advised"] == advised
+        assert (told.metrics["test_score"], told.metrics["baseline_test_score"], told.metrics["gain"]) == (0.8, 0.5, 0.3)
+        assert told.metrics["objective"] == pytest.approx(0.79)

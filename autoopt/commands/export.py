@@ -53,7 +53,7 @@ def run(arguments: Sequence[str]) -> int:
     if model is not None:
         node = study.config["tracking"]
         uri = store_uri(settings.get("tracking.uri", node["uri"]))
-        version = register(uri, experiment_name(node["experiment"], study.name), folder, model)
+        version = register(uri, experiment_name(node["experiment"], study.name), folder, model, study.name)
         print(f"registered as version {version} of {model}: mlflow models serve -m models:/{model}/{version} --env-manager local")
     return 0
 

@@ -3,9 +3,10 @@
 import sys
 from collections.abc import Sequence
 from math import inf
+from pathlib import Path
 from typing import Any
 
-from autoopt.commands.words import json_text, read_words, seen
+from autoopt.commands.words import json_text, read_words, tell_mlflow
 from autoopt.errors import BadInput
 from autoopt.report.leaderboard import leaderboard
 from autoopt.report.numbers import number, with_interval
@@ -16,8 +17,9 @@ from autoopt.study.stored import ROOT, Stored, names, open_stored
 HELP = """Usage: autoopt list [--json] [root=DIR]
 
 Lists the studies in DIR (by default autoopt-runs), the latest first: when they last changed, their state (running, interrupted,
-concluded; a training is trained), the trials, the objective, the best score so far or the winner's, its gain over the baseline with the
-95 % interval, and the hours that they ran. --json prints the same for programs."""
+concluded; a training is trained; unknown is one that another host began, and may still run), the trials, the objective, the best score
+so far or the winner's, its gain over the baseline with the 95 % interval, and the hours that they ran. --json prints the same for
+programs."""
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -28,9 +30,10 @@ def run(arguments: Sequence[str]) -> int:
     studies, spoilt = [], []
     for name in names(root):
         try:
-            studies.append(study_facts(seen(open_stored(name, root))))
+            studies.append(study_facts(open_stored(name, root)))
         except (BadInput, StoreError) as error:
             spoilt.append(str(error))
+    tell_mlflow(Path(root or ROOT) / facts["study"] for facts in studies)
     studies.sort(key=lambda facts: facts["changed"], reverse=True)
     if "--json" in parsed[1]:
         print(json_text(studies))

@@ -16,7 +16,7 @@ from autoopt.commands.installed import Checked
 from autoopt.errors import BadInput
 from autoopt.study.folder import FORMAT, REMEDIES, contents
 from autoopt.study.journal_file import StoreError
-from autoopt.study.stored import ROOT, in_use, names, open_stored
+from autoopt.study.stored import ROOT, died, names, open_stored
 from autoopt.tracking import store_uri
 from autoopt.tracking.environment import prepare_environment
 from autoopt.tracking.spool import SPOOL, SQLITE, redacted, secrets, sqlite_file, target, unwritten
@@ -62,7 +62,7 @@ def check_study(path: Path) -> Iterator[Checked]:
             yield Checked(
                 "note", f"{path.name} was begun by another version of autoopt (format {began}, not {FORMAT}): it cannot be resumed"
             )
-        if not in_use(path) and (study.path / SPOOL).exists() and (behind := unwritten(path, target(path))):
+        if died(path) and (study.path / SPOOL).exists() and (behind := unwritten(path, target(path))):
             yield Checked("note", f"{path.name}: MLflow lacks {behind} records: python -m autoopt.tracking {path} writes them")
     except (BadInput, StoreError) as error:
         yield Checked("broken", str(error))

@@ -1,13 +1,14 @@
 """The command line of the commands that take no config: words, and a few settings."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from math import isfinite
+from pathlib import Path
 from typing import Any
 
 from autoopt.config import allow
 from autoopt.errors import BadInput, nearest
-from autoopt.study.stored import Stored, in_use, names, open_stored
+from autoopt.study.stored import Stored, died, names, open_stored
 from autoopt.tracking import end_runs
 
 Words = tuple[list[str], dict[str, str]]
@@ -64,11 +65,11 @@ def study_named(parsed: Words, command: str) -> Stored:
     words, settings = parsed
     if not words:
         raise BadInput(f"{command}: name a study; known: {', '.join(names(settings.get('root'))) or 'none yet'}")
-    return seen(open_stored(words[0], settings.get("root")))
-
-
-def seen(study: Stored) -> Stored:
-    """The study; MLflow is told if its process died, so that its runs are not running for ever."""
-    if not in_use(study.path):
-        end_runs(study.path)
+    study = open_stored(words[0], settings.get("root"))
+    tell_mlflow([study.path])
     return study
+
+
+def tell_mlflow(paths: Iterable[Path]) -> None:
+    """Tell MLflow which of the studies have died, so that their runs are not running for ever."""
+    end_runs(path for path in paths if died(path))

@@ -84,7 +84,7 @@ def _load_pyfunc(path: str, model_config: Mapping[str, Any] | None = None) -> Se
     """The model of an exported folder, for MLflow.
 
     Args:
-        model_config: `trust`, the import paths of the code that may be imported; whoever wrote the model named them.
+        model_config: `trust`, the import paths of the code that may be imported, as MLmodel names them: MLflow asks nobody.
     """
     return Served(load(path, trust=(model_config or {}).get("trust", ())))
 
@@ -93,11 +93,10 @@ def write_served(folder: Path) -> Path:
     """Make an exported folder an MLflow model: write MLmodel, an input example and the packages that it needs beside the weights.
 
     Raises:
-        BadInput: no inputs of the model are known, or it cannot predict for them.
+        BadInput: the folder names code that the user has not named, no inputs of the model are known, or it cannot predict for them.
     """
-    card = read_card(folder)
-    trust = list(dict.fromkeys(paths_in_recipe(shaping(card["recipe"]))))
-    served = Served(load(folder, trust=trust))
+    served = Served(load(folder))
+    named = list(dict.fromkeys(paths_in_recipe(shaping(read_card(folder)["recipe"]))))
     example = input_example(served.model)
     with TemporaryDirectory(prefix=".mlflow.", dir=folder.parent) as scratch:
         draft = Path(scratch) / "model"
@@ -107,7 +106,7 @@ def write_served(folder: Path) -> Path:
             signature=signature_of(served, example),
             input_example=example,
             pip_requirements=[f"{name}=={version(name).partition('+')[0]}" for name in REQUIREMENTS],
-            model_config={"trust": trust} if trust else None,
+            model_config={"trust": named} if named else None,
         )
         if (folder / ONNX).exists():
             add_onnx(draft)

@@ -14,7 +14,8 @@ class Conclusion:
 
     Args:
         note: Markdown, which the run's page shows.
-        model: the folder of the trained model, which is logged if it is an MLflow model.
+        artifacts: files and folders of the run.
+        model: the folder of the trained model; if it is an MLflow model, it is logged as one, and not as an artifact.
         best: the trial that is marked.
         time: when the study was concluded; else now.
     """
@@ -27,10 +28,17 @@ class Conclusion:
     best: Side | None = None
     time: float | None = None
 
-    def tell(self, tracker: Records) -> None:
+    def tell(self, tracker: Records, study: str) -> None:
+        """Tell a tracker of it.
+
+        Args:
+            study: the name of the study.
+        """
         tracker.note(self.note)
+        model = self.model if self.model is not None and (self.model / "MLmodel").exists() else None
         for path in self.artifacts:
-            tracker.artifacts(path)
-        if self.model is not None and (self.model / "MLmodel").exists():
-            tracker.model(self.model)
+            if path != model:  # else its weights would be uploaded twice
+                tracker.artifacts(path)
+        if model is not None:
+            tracker.model(model, study)
         tracker.conclude("FINISHED", self.metrics, self.tags, time=self.time)

@@ -8,6 +8,7 @@ from binascii import crc32
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
+from socket import gethostname
 from typing import Any
 
 import yaml
@@ -92,11 +93,12 @@ class Folder:
         try:
             fcntl.flock(self.lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
-            owner = os.pread(self.lock, 32, 0).decode().strip()
+            process, _, host = os.pread(self.lock, 300, 0).decode().strip().partition(" ")
+            owner = process if host in ("", gethostname()) else f"{process} on {host}"
             raise BadInput(f"{self.name} is being searched by process {owner}; wait for it, or give this search another name=") from error
         with suppress(OSError):  # the lock holds without the number, which a full disk does not take
             os.ftruncate(self.lock, 0)
-            os.pwrite(self.lock, str(os.getpid()).encode(), 0)
+            os.pwrite(self.lock, f"{os.getpid()} {gethostname()}".encode(), 0)
 
     @property
     def locked(self) -> dict[str, Any] | None:

@@ -134,7 +134,7 @@ class Mirror:
     def conclude(self, conclusion: Conclusion) -> None:
         if conclusion.best is not None:
             self._mark(conclusion.best)
-        conclusion.tell(self.tracker)
+        conclusion.tell(self.tracker, self.name)
         self.concluded = True
 
     def _mark(self, best: Side) -> None:
@@ -177,7 +177,7 @@ class TrainingMirror:
             self.tracker.measured(PARENT, final_metrics(record) | ({} if record.score is None else {"objective": record.score}))
 
     def conclude(self, conclusion: Conclusion) -> None:
-        conclusion.tell(self.tracker)
+        conclusion.tell(self.tracker, self.about.name)
         self.status = "FINISHED"
 
     def close(self) -> int:

@@ -50,17 +50,19 @@ def write_report(study: Study) -> list[Path]:
 
 def conclusion_of(verdict: Verdict, artifacts: Sequence[Path], model: Path) -> Conclusion:
     """What the study's run in MLflow tells of the verdict."""
-    tags = {"autoopt.state": "concluded", "autoopt.winner": verdict.winner.trial, "autoopt.part": verdict.part}
+    advised = "winner" if verdict.best == verdict.winner else "baseline"
+    sides = {"autoopt.winner": verdict.winner.trial, "autoopt.advised": advised}
+    tags = {"autoopt.state": "concluded", "autoopt.part": verdict.part, **sides}
     return Conclusion(note_of(verdict), metrics_of(verdict), tags, artifacts, model, verdict.best)
 
 
 def metrics_of(verdict: Verdict) -> dict[str, float]:
-    """The verdict in numbers: of the recipe that it advises, those of the baseline, and what the study took.
+    """The verdict in numbers: of the winner, advised or not, whose `gain` is over the baseline; those of the baseline; what the study took.
 
     `objective` is measured on validation, as in all runs; the score on the test part is `test_score`.
     """
     low, high = verdict.interval
-    both = {"": verdict.best, "baseline_": verdict.baseline}
+    both = {"": verdict.winner, "baseline_": verdict.baseline}
     scores = {f"{prefix}objective": side.validation for prefix, side in both.items()}
     tested = {f"{prefix}test_score": side.score for prefix, side in both.items()} if verdict.part == "test" else {}
     spent = {"trainings": verdict.trainings, "trial_seconds": verdict.seconds, "elapsed_seconds": verdict.elapsed}

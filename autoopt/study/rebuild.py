@@ -30,16 +30,20 @@ def rebuild_mirror(study: Stored, uri: str | None = None) -> Destination:
         uri: the store; else that of the study.
 
     Raises:
-        StoreError: the store cannot be reached, or refuses records.
+        StoreError: the store cannot be reached, or refuses records; or the study's folder cannot be written, or has no room.
     """
     node = study.config["tracking"]
     target = Destination(known_name(study.path), store_uri(uri or node["uri"]), experiment_name(node["experiment"], study.name))
-    with TemporaryDirectory(prefix=".mirror.", dir=study.path) as scratch:
-        records = Records(Path(scratch), target)
-        replay(study, records)
-        records.close()
-        if problem := write_spool(Path(scratch), target):
-            raise StoreError(f"MLflow lacks records of {study.name}: {problem}")
+    try:
+        with TemporaryDirectory(prefix=".mirror.", dir=study.path) as scratch:
+            records = Records(Path(scratch), target)
+            replay(study, records)
+            if lost := records.close():
+                raise StoreError(f"{study.path} has no room for {lost} records of {study.name}: MLflow got none")
+            if problem := write_spool(Path(scratch), target):
+                raise StoreError(f"MLflow lacks records of {study.name}: {problem}")
+    except OSError as error:
+        raise StoreError(f"{study.path} cannot be written: {error.strerror or error}") from error
     return target
 
 

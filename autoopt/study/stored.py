@@ -2,9 +2,9 @@
 
 from dataclasses import MISSING, dataclass, fields, replace
 from datetime import datetime
-from fcntl import LOCK_EX, LOCK_NB, flock
 from functools import cached_property
 from pathlib import Path
+from socket import gethostname
 from typing import Any
 
 from autoopt.config import Tree, as_overrides, from_file
@@ -17,6 +17,7 @@ from autoopt.study.record import BASELINE, Record
 from autoopt.study.settled import settled_goal
 from autoopt.study.stages import STORED
 from autoopt.study.verdict import Verdict, read_verdict
+from autoopt.tracking.spool import is_locked
 
 
 @dataclass(frozen=True)
@@ -39,12 +40,14 @@ class Stored:
 
     @property
     def state(self) -> str:
-        """running, concluded, trained (by `autoopt train`) or interrupted: the same command goes on."""
+        """running, concluded, trained (by `autoopt train`), interrupted (the same command goes on), or unknown: of another host."""
         if in_use(self.path):
             return "running"
         if self.verdict:
             return "concluded"
-        return "interrupted" if self.searched or not (self.path / "best").exists() else "trained"
+        if not self.searched and (self.path / "best").exists():
+            return "trained"
+        return "interrupted" if died(self.path) else "unknown"
 
     @property
     def changed(self) -> datetime:
@@ -94,15 +97,21 @@ def names(root: str | None) -> list[str]:
 
 
 def in_use(path: Path) -> bool:
-    """Whether a search holds the lock of a study."""
+    """Whether a search on this host holds the lock of a study; locks of another host may not be seen here."""
+    return is_locked(path / "lock")
+
+
+def died(path: Path) -> bool:
+    """Whether the process that searched in a study is known to be gone: it was on this host, and holds the lock no more."""
+    return not in_use(path) and last_host(path) in ("", gethostname())
+
+
+def last_host(path: Path) -> str:
+    """The host that last searched in a study; empty where it is not known."""
     try:
-        with (path / "lock").open() as lock:
-            flock(lock, LOCK_EX | LOCK_NB)
-    except BlockingIOError:
-        return True
-    except OSError:
-        return False
-    return False
+        return (path / "lock").read_text().partition(" ")[2].strip()
+    except (OSError, ValueError):
+        return ""
 
 
 def open_stored(name: str, root: str | None) -> Stored:

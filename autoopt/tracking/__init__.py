@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time as clock
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from importlib.metadata import distributions
 from pathlib import Path
@@ -26,12 +26,15 @@ from autoopt.tracking.spool import (
     SQLITE,
     Destination,
     Spool,
+    State,
     address_of,
     is_closed,
+    is_locked,
     redacted,
     secrets,
     spool_name,
     sqlite_file,
+    target,
     unwritten,
 )
 
@@ -142,9 +145,9 @@ class Records:
     ) -> None:
         self._put(PARENT, time=time, status=status, metrics=metrics, tags=tags, params=params or {})
 
-    def model(self, folder: Path) -> None:
+    def model(self, folder: Path, study: str) -> None:
         """Log an exported folder as the trained model of the study's own run; it has to exist until it is written."""
-        self._put(PARENT, model=str(folder.absolute()))
+        self._put(PARENT, model={"folder": str(folder.absolute()), "study": study})
 
     def artifacts(self, path: Path) -> None:
         """Add a file or a folder to the parent run; it has to exist until it is written."""
@@ -207,10 +210,24 @@ def write_spool(folder: Path, target: Destination) -> str:
     return f"{behind} records; {said[-1] if said else 'the writer ended'}"
 
 
-def end_runs(folder: Path) -> None:
-    """End the runs of a study whose process died: MLflow would show them as running for ever. Does not wait.
+def end_runs(folders: Iterable[Path]) -> None:
+    """End the runs of studies whose processes died: MLflow would show them as running for ever.
 
-    The study must not be in use. An address with credentials was not kept: without MLFLOW_TRACKING_URI nothing is ended.
+    Does not wait: one process, of a low priority, takes them in turn.
     """
-    if (folder / SPOOL).exists() and not is_closed(folder):
-        start_writer(folder, {}, "--died")
+    if begun := [str(folder) for folder in folders if has_open_runs(folder)]:
+        with suppress(OSError):  # no process can be started
+            start_writer(Path(begun[0]), {}, *begun[1:], "--died")
+
+
+def has_open_runs(folder: Path) -> bool:
+    """Whether the store of a study has runs that nobody ends.
+
+    An address with credentials was not kept: MLFLOW_TRACKING_URI has to name the same store as when the study ran.
+    """
+    try:
+        if is_closed(folder) or is_locked(folder / SPOOL) or not os.access(folder, os.W_OK):
+            return False
+        return State.saved(folder, target(folder)) is not None
+    except (OSError, ValueError, KeyError):  # no spool, or a spoilt one
+        return False

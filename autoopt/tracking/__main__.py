@@ -1,6 +1,6 @@
 """`python -m autoopt.tracking FOLDER` writes a study's spool to MLflow.
 
-With --follow it goes on until the study ends; with --died it ends the runs of a study whose process is gone.
+With --follow it goes on until the study ends; with --died it ends the runs of studies whose processes are gone, one after the other.
 """
 
 import argparse
@@ -16,10 +16,11 @@ from typing import IO
 
 from autoopt.errors import BadInput
 from autoopt.tracking.environment import prepare_environment
-from autoopt.tracking.spool import END, LAST, SPOOL, SQLITE, Destination, is_closed, redacted, secrets, target, unwritten
+from autoopt.tracking.spool import END, LAST, LOG, SPOOL, SQLITE, Destination, is_closed, redacted, secrets, target, unwritten
 
 POLL, TICK, PATIENCE = 1.0, 0.25, 30.0
 DRAINED, BAD, LEFT = 0, 2, 75
+STDERR = 2
 
 
 class Redacted(io.TextIOBase):
@@ -109,8 +110,8 @@ def lock(spool: IO[bytes], writer: Writer) -> bool:
 
 def mirror_spool(folder: Path, supervisor: int | None, died: bool = False) -> int:
     where = target(folder)
-    sys.stdout = sys.stderr = Redacted(sys.stderr, secrets(where.uri))
-    logging.basicConfig(format="%(asctime)s %(message)s", level=logging.WARNING)
+    sys.stdout = sys.stderr = Redacted(sys.__stderr__ or sys.stderr, secrets(where.uri))
+    logging.basicConfig(format="%(asctime)s %(message)s", level=logging.WARNING, force=True)
     writer = Writer(folder, where, supervisor, died and not is_closed(folder))
     with (folder / SPOOL).open("rb+") as spool:
         if not lock(spool, writer):
@@ -128,16 +129,24 @@ def mirror_spool(folder: Path, supervisor: int | None, died: bool = False) -> in
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m autoopt.tracking", description=__doc__)
-    parser.add_argument("folder", type=Path, help="the study's folder")
+    parser.add_argument("folders", type=Path, nargs="+", metavar="FOLDER", help="a study's folder")
     parser.add_argument("--follow", type=int, metavar="PID", help="run while this process, its parent, lives")
     parser.add_argument("--died", action="store_true", help="the study's process is gone: end its runs")
     asked = parser.parse_args()
     prepare_environment()
-    if asked.follow:
+    if asked.follow or asked.died:
         os.nice(10)  # training comes first
+    return max([mirrored(folder, asked.follow, asked.died) for folder in asked.folders])
+
+
+def mirrored(folder: Path, supervisor: int | None, died: bool) -> int:
+    """Mirror one spool, and return an exit code. Where studies died, what is said goes to the log of each."""
     try:
-        return mirror_spool(asked.folder, asked.follow, asked.died)
-    except BadInput as problem:
+        if died:
+            with (folder / LOG).open("ab") as log:
+                os.dup2(log.fileno(), STDERR)
+        return mirror_spool(folder, supervisor, died)
+    except (BadInput, OSError) as problem:
         print(problem, file=sys.stderr)
         return BAD
 

@@ -44,7 +44,7 @@ class RunUpdate:
         step: the last step of its metrics.
         end: the time of the last record with a status.
         view: the arguments of the study's leaderboard.
-        model: the folder of the study's trained model.
+        model: the `folder` of the study's trained model, and the name of the `study`.
     """
 
     offset: int
@@ -59,7 +59,7 @@ class RunUpdate:
     artifacts: list[Path] = field(default_factory=list)
     data: dict[str, str] = field(default_factory=dict)
     view: dict[str, Any] = field(default_factory=dict)
-    model: str = ""
+    model: dict[str, str] = field(default_factory=dict)
 
     def add(self, record: dict[str, Any]) -> None:
         self.name = truncated(record.get("name", self.name), NAME_SIZE)

@@ -14,8 +14,11 @@ from autoopt.tracking.writer import connect
 EXISTS = "RESOURCE_ALREADY_EXISTS"
 
 
-def register(uri: str, experiment: str, folder: Path, name: str) -> int:
+def register(uri: str, experiment: str, folder: Path, name: str, study: str) -> int:
     """Register an exported folder as the next version of a model, and return the version; it is logged first if need be.
+
+    Args:
+        study: the name of the study that the folder was exported from.
 
     Raises:
         BadInput: the folder is no MLflow model, or the store refuses it or does not answer.
@@ -26,7 +29,7 @@ def register(uri: str, experiment: str, folder: Path, name: str) -> int:
     try:
         mlflow.set_tracking_uri(uri)  # the registry looks the model up there
         client, experiment_id = connect(uri, experiment)
-        model = client.get_logged_model(log_model(client, experiment_id, None, folder))
+        model = client.get_logged_model(log_model(client, experiment_id, None, folder, study))
         make_registered(client, name)
         version = client.create_model_version(name, model.artifact_location, run_id=model.source_run_id, model_id=model.model_id)
     except (MlflowException, OSError) as error:

@@ -8,6 +8,7 @@ import json
 import os
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
+from fcntl import LOCK_EX, LOCK_NB, flock
 from pathlib import Path
 from urllib.parse import unquote, unquote_plus, urlsplit
 
@@ -143,17 +144,34 @@ class State:
     @classmethod
     def load(cls, folder: Path, target: Destination) -> "State":
         """The state that was saved for this store; a new state for another store, or if it cannot be read."""
+        return cls.saved(folder, target) or cls(target.label())
+
+    @classmethod
+    def saved(cls, folder: Path, target: Destination) -> "State | None":
+        """The state that was saved for this store."""
         try:
             state = cls(**json.loads((folder / STATE).read_text()))
         except (OSError, ValueError, TypeError):
-            return cls(target.label())
-        return state if state.target == target.label() else cls(target.label())
+            return None
+        return state if state.target == target.label() else None
 
     def save(self, folder: Path) -> None:
         new = folder / f"{STATE}.new"
         new.touch(0o600)
         new.write_text(json.dumps(asdict(self)))
         new.replace(folder / STATE)
+
+
+def is_locked(path: Path) -> bool:
+    """Whether another process holds the lock of a file."""
+    try:
+        with path.open() as file:
+            flock(file, LOCK_EX | LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    return False
 
 
 def read_lines(folder: Path, offset: int, size: int = BLOCK) -> Iterator[tuple[int, bytes]]:

@@ -179,7 +179,15 @@ class SpoolWriter:
         elif key == PARENT and run.name:
             self._link(f"Run of {run.name}", f"/experiments/{self._experiment}/runs/{run_id}")
         if run.model:
-            self._call(log_model, self._client, self._experiment, run_id, Path(run.model))
+            self._log_model(run_id, Path(run.model["folder"]), run.model["study"])
+
+    def _log_model(self, run_id: str, folder: Path, study: str) -> None:
+        """Log the trained model; a store that takes no logged models gets its folder as an artifact."""
+        try:
+            self._call(log_model, self._client, self._experiment, run_id, folder, study)
+        except Refused as refusal:
+            logger.warning("the model of run %s is not logged, but an artifact: %s", run_id, refusal)
+            self._call(self._client.log_artifact, run_id, str(folder))
 
     def _save_view(self, run_id: str, view: dict[str, Any], time: int) -> None:
         """Save the study's leaderboard with the experiment, and link it there."""

@@ -6,6 +6,7 @@ from dataclasses import replace
 from datetime import date
 from fcntl import LOCK_EX, flock
 from pathlib import Path
+from socket import gethostname
 from types import SimpleNamespace
 
 import pytest
@@ -25,9 +26,12 @@ from autoopt.space import Space
 from autoopt.study.folder import FORMAT
 from autoopt.study.intact import check_journal
 from autoopt.study.journal import Journal
+from autoopt.study.journal_file import StoreError
+from autoopt.study.rebuild import rebuild_mirror
 from autoopt.study.record import Record
 from autoopt.study.settled import Settled
 from autoopt.study.stages import SEARCH
+from autoopt.study.stored import open_stored
 from autoopt.study.verdict import Point
 
 TODAY = date.today().isoformat()
@@ -183,6 +187,18 @@ def test_a_study_that_runs_is_running(run, begun):
         flock(lock, LOCK_EX)
         assert run("list", "root=runs")[1].splitlines()[1].split()[2] == "running"
     assert run("list", "root=runs")[1].splitlines()[1].split()[2] == "interrupted"
+    (begun / "lock").write_text(f"77 {gethostname()}")
+    assert run("list", "root=runs")[1].splitlines()[1].split()[2] == "interrupted"
+
+
+def test_a_study_of_another_host_is_not_taken_for_dead(run, begun, monkeypatch):
+    """Its lock may not be seen here."""
+    told = []
+    monkeypatch.setattr("autoopt.commands.words.end_runs", lambda paths: told.extend(paths))
+    (begun / "lock").write_text("77 node07")
+    assert run("list", "root=runs")[1].splitlines()[1].split()[2] == "unknown"
+    run("show", "signs", "root=runs")
+    assert told == []
 
 
 def test_the_pages_are_served_on_the_store_and_port_that_are_named(run, begun, monkeypatch):
@@ -316,10 +332,31 @@ def test_a_plan_tells_what_may_be_chosen_in_a_slot():
     assert techniques == ["regularizer", "l1  always", "gradient_clip  on or off", "ema  never"]
 
 
+def test_a_mirror_that_cannot_be_written_is_told(begun, monkeypatch):
+    journal = Journal(begun / "journal.log", "signs")
+    journal.add(SEARCH, ended("0", 0.5))
+    journal.close()
+    study = open_stored("signs", str(begun.parent))
+    with monkeypatch.context() as full:
+        full.setattr("os.write", refusing(OSError(28, "No space left on device")))
+        with pytest.raises(StoreError, match=r"runs/signs has no room for \d+ records of signs: MLflow got none"):
+            rebuild_mirror(study, "sqlite:///none.db")
+    monkeypatch.setattr("os.mkdir", refusing(OSError(30, "Read-only file system")))
+    with pytest.raises(StoreError, match="runs/signs cannot be written: Read-only file system"):
+        rebuild_mirror(study, "sqlite:///none.db")
+
+
+def refusing(error):
+    def refuse(*_):
+        raise error
+
+    return refuse
+
+
 @pytest.mark.parametrize("arguments", [["list"], ["show", "signs"]])
 def test_a_study_whose_process_died_is_told_to_mlflow_by_the_next_command(run, begun, monkeypatch, arguments):
     told = []
-    monkeypatch.setattr("autoopt.commands.words.end_runs", told.append)
+    monkeypatch.setattr("autoopt.commands.words.end_runs", lambda paths: told.extend(paths))
     with (begun / "lock").open("w") as lock:
         flock(lock, LOCK_EX)
         run(*arguments, "root=runs")

@@ -3,7 +3,9 @@ import re
 import subprocess
 import sys
 from dataclasses import replace
+from fcntl import LOCK_EX, flock
 from pathlib import Path
+from socket import gethostname
 
 import pytest
 import yaml
@@ -146,16 +148,26 @@ def test_only_one_process_at_a_time(folder, tmp_path):
             folder("name=s")
         other.kill()
         other.wait()
-        assert (tmp_path / "s" / "lock").read_text() == str(other.pid)
+        assert (tmp_path / "s" / "lock").read_text() == f"{other.pid} {gethostname()}"
         folder("name=s")
-    assert (tmp_path / "s" / "lock").read_text() == str(os.getpid())
+    assert (tmp_path / "s" / "lock").read_text() == f"{os.getpid()} {gethostname()}"
+
+
+def test_a_search_on_another_host_is_named_with_its_host(folder, tmp_path):
+    (tmp_path / "s").mkdir()
+    with (tmp_path / "s" / "lock").open("w") as lock:
+        lock.write("77 node07")
+        lock.flush()
+        flock(lock, LOCK_EX)
+        with pytest.raises(BadInput, match=r"s is being searched by process 77 on node07; wait for it"):
+            folder("name=s")
 
 
 def test_a_longer_process_number_leaves_nothing_behind(folder, tmp_path):
     (tmp_path / "s").mkdir()
-    (tmp_path / "s" / "lock").write_text("12345678901234567890")
+    (tmp_path / "s" / "lock").write_text("12345678901234567890" * 20)
     folder("name=s")
-    assert (tmp_path / "s" / "lock").read_text() == str(os.getpid())
+    assert (tmp_path / "s" / "lock").read_text() == f"{os.getpid()} {gethostname()}"
 
 
 def test_a_place_that_cannot_be_written(tmp_path):

@@ -174,7 +174,7 @@ class TestATraining:
         mirror.end(Result(job("0", TRAIN), Outcome({"val_accuracy": 0.5, "size_mb": 1.0}), epochs={1: {"val_accuracy": 0.5}}, score=0.5))
         order = Measure(key="0-test", recipe=space().baseline(), weights="0")
         mirror.end(Result(Job(order, TEST), Outcome({"test_accuracy": 0.4}), score=0.4))
-        mirror.conclude(Conclusion("trained", {"test_score": 0.4}, {}, model=tmp_path))
+        mirror.conclude(Conclusion("trained", {"test_score": 0.4}, {}, [tmp_path], tmp_path))
         mirror.close()
         (name, called, params, *_), epoch, *rest = calls
         assert (name, called) == ("study", "t") and params == {"epochs": 3, **parameters(space().baseline())}
@@ -183,7 +183,7 @@ class TestATraining:
             ("measured", "", {"size_mb": 1.0, "objective": 0.5}),
             ("measured", "", {"test_accuracy": 0.4}),
             ("note", "trained"),
-            ("model", tmp_path),
+            ("model", tmp_path, "t"),
             ("conclude", "FINISHED", {"test_score": 0.4}, {}),
             ("close",),
         ]
@@ -206,8 +206,8 @@ class TestATraining:
 
 def test_a_model_that_mlflow_cannot_load_is_not_logged(tmp_path):
     tracker = Told()
-    Conclusion("", {}, {}, model=tmp_path).tell(tracker)
-    assert [call[0] for call in tracker.calls] == ["note", "conclude"]
+    Conclusion("", {}, {}, [tmp_path], tmp_path).tell(tracker, "s")
+    assert [call[0] for call in tracker.calls] == ["note", "artifacts", "conclude"]
 
 
 def test_the_leaderboard_shows_what_is_searched():
@@ -274,8 +274,8 @@ def test_a_real_search_in_a_real_store(tmp_path):
     assert parent.data.params == {"objective": "val_accuracy", "data": "digits", "epochs": "3"}
     assert [d.dataset.name for d in parent.inputs.dataset_inputs] == ["digits"], "once, although it was told by both sessions"
     assert len(parent.inputs.dataset_inputs[0].dataset.digest) == 16 and parent.data.tags["mlflow.source.name"] == "autoopt search"
-    metrics, best = parent.data.metrics, study.verdict.best
-    assert (metrics["gain"], metrics["objective"], metrics["test_score"]) == (study.verdict.gain, best.validation, best.score)
+    metrics, best, winner = parent.data.metrics, study.verdict.best, study.verdict.winner
+    assert (metrics["gain"], metrics["objective"], metrics["test_score"]) == (study.verdict.gain, winner.validation, winner.score)
     assert metrics["baseline_test_score"] == study.verdict.baseline.score and metrics["trials_failed"] == study.verdict.counts["failed"]
     (model,) = client.search_logged_models([parent.info.experiment_id])
     assert (model.name, model.source_run_id, model.status) == ("s", parent.info.run_id, "READY")
@@ -284,7 +284,9 @@ def test_a_real_search_in_a_real_store(tmp_path):
     assert starred == [best.trial]
     kept = Path(client.download_artifacts(parent.info.run_id, ""))
     assert (kept / "verdict.yaml").read_text() == verdict
-    assert {path.name for path in (kept / "best").iterdir()} == {path.name for path in (study.path / "best").iterdir()}
+    assert not (kept / "best").exists(), "the model holds it"
+    files = {file.path for file in client.list_logged_model_artifacts(model.model_id)}
+    assert files == {path.name for path in (study.path / "best").iterdir()}
 
     records = [record for stage in ("search", "confirm", "final", "ablation") for record in study.records[stage]]
     assert trials.keys() == {record.key for record in records}

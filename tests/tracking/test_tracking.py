@@ -291,13 +291,18 @@ def test_the_runs_of_a_study_that_died_with_its_writer_end_when_the_next_command
     tracker._writer.kill()
     tracker._writer.wait()
     assert [run.info.status for run in runs(store)] == ["FINISHED", "RUNNING"]
-    end_runs(folder)
+    state = (folder / "tracking.json").read_text()
+    (folder / "tracking.json").write_text(state.replace("mlflow.db", "other.db"))
+    end_runs([folder])
+    assert log(folder) == "", "the runs are in another store"
+    (folder / "tracking.json").write_text(state)
+    end_runs([folder.parent / "none", folder])
     while not is_closed(folder) and time.monotonic() < until:
         time.sleep(0.1)
     assert [run.info.status for run in (*runs(store), *runs(store, "study"))] == ["FINISHED", "KILLED", "KILLED"]
     assert runs(store)[1].data.tags["autoopt.state"] == "unfinished"
     size = (folder / "tracking.log").stat().st_mtime_ns
-    end_runs(folder)
+    end_runs([folder])
     assert (folder / "tracking.log").stat().st_mtime_ns == size, "nothing starts for a study that has been ended"
     again = start(folder, store)
     again.conclude("FINISHED", {}, {})
