@@ -15,6 +15,7 @@ from typing import Any
 
 from autoopt.executor.files import TrialFile
 from autoopt.executor.worker import LINGER, Message, Worker
+from autoopt.process.endings import NOTICES
 
 BEAT = 5.0
 """Seconds between two signs of life."""
@@ -100,7 +101,7 @@ def serve(box: Path, order: dict[str, Any]) -> None:
             sys.exit(128 + number)
         leaving.append(number)
 
-    for number in signal.SIGUSR2, signal.SIGTERM:
+    for number in signal.SIGUSR2, *NOTICES:
         signal.signal(number, leave)
     try:
         while box.exists() and supervisor.silence() < LEASE:

@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from signal import SIGUSR2
+from signal import SIGUSR1, SIGUSR2, signal
 from typing import Any
 
 from submitit import AutoExecutor, Job
@@ -19,8 +19,9 @@ from autoopt.errors import BadInput
 from autoopt.executor.mailbox import BEAT, LEASE, Box, Pulse
 from autoopt.executor.remote import FAREWELL, Gone, Link, Remote
 from autoopt.executor.resources import Limits
-from autoopt.executor.worker import NOTICE, Message
+from autoopt.executor.worker import Message
 from autoopt.orders import Problem
+from autoopt.process.endings import NOTICE_TIME
 from autoopt.store import Store
 
 BOX_POLL = 0.1
@@ -36,12 +37,14 @@ class WorkerJob:
         self.command = command
 
     def __call__(self) -> int:
+        if threading.current_thread() is threading.main_thread():
+            signal(SIGUSR1, lambda *_: None)  # every process of the job gets it, and the worker acts on it
         self.process = subprocess.Popen(self.command)
         return self.process.wait()
 
     def checkpoint(self) -> DelayedSubmission:
         self.process.send_signal(SIGUSR2)
-        self.process.wait(2 * NOTICE)
+        self.process.wait(2 * NOTICE_TIME)
         return DelayedSubmission(WorkerJob(self.command))
 
 

@@ -126,6 +126,8 @@ def test_a_job_that_slurm_preempts_ends_its_trial_as_preempted_and_comes_again(t
 
         end = collect_events(executor, {0}, on_report=preempt)[0][-1]
         assert (end.kind, end.data["reason"]) == ("failed", "preempted")
+        assert "told to end by SIGTERM; a checkpoint is kept after" in end.data["detail"]
+        assert executor.store.checkpoints("0")
         tree = tree_of()
         executor.submit(1, order(tree, "1"))
         assert collect_events(executor, {1})[1][-1].kind == "finished"

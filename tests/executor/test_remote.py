@@ -85,12 +85,29 @@ def test_a_preempted_worker_ends_its_trial_for_that_reason(nearby):
     while not events or events[-1].kind == "started":
         events += nearby.events()
     assert events[-1].kind == "report"
+    end = preempted(nearby)
+    assert end.data["reason"] == "preempted"
+
+
+def preempted(nearby):
+    """The end of the trial when its worker is preempted."""
     hand = nearby._hands[0]
     for message in hand.link.worker.preempt():
         nearby._take(hand, message)
     (end,) = [event for event in nearby._news if event.kind == "failed"]
     nearby._news.clear()
-    assert end.data["reason"] == "preempted"
+    return end
+
+
+def test_a_preempted_trial_that_waits_at_a_rung_still_writes_its_checkpoint(nearby):
+    endless = RECIPE.replace(study={"epochs": 10**6})
+    nearby.submit(3, Train(key="3", recipe=endless, objective="val_accuracy", direction="maximize", rungs=tuple(range(10**4))))
+    events = []
+    while not events or events[-1].kind == "started":
+        events += nearby.events()
+    end = preempted(nearby)
+    assert (end.data["reason"], "a checkpoint is kept after" in end.data["detail"]) == ("preempted", True), end
+    assert nearby.store.checkpoints("3")
 
 
 def test_what_cannot_be_prepared_comes_with_the_log_of_the_worker(tmp_path):
