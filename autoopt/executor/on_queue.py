@@ -1,12 +1,14 @@
 """Trials as jobs of a queue such as Slurm's. Needs the extra `submitit`."""
 
 import json
+import os
 import shutil
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from signal import SIGUSR1, SIGUSR2, signal
 from typing import Any
@@ -44,7 +46,10 @@ class WorkerJob:
 
     def checkpoint(self) -> DelayedSubmission:
         self.process.send_signal(SIGUSR2)
-        self.process.wait(2 * NOTICE_TIME)
+        deadline = time.monotonic() + 2 * NOTICE_TIME
+        with suppress(ChildProcessError):  # it was reaped before
+            while not os.waitpid(self.process.pid, os.WNOHANG)[0] and time.monotonic() < deadline:  # the `wait` of `__call__` has the lock
+                time.sleep(BOX_POLL)
         return DelayedSubmission(WorkerJob(self.command))
 
 

@@ -52,7 +52,8 @@ def begin(name, script):
 
 
 def run(name, script):
-    process = subprocess.Popen(["bash", script], start_new_session=True)
+    with (HOME / f"{name}.out").open("a") as out:
+        process = subprocess.Popen(["bash", script], start_new_session=True, stdout=out, stderr=out)
     (HOME / f"{name}.pid").write_text(str(process.pid))
     code = process.wait()
     if (HOME / f"{name}.requeue").exists():
