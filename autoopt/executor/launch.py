@@ -12,6 +12,7 @@ from typing import Any
 
 from autoopt.executor.template import serve_trials
 from autoopt.process.channel import Channel, to_line
+from autoopt.process.guard import HANG_UP
 from autoopt.process.system import default_signals, flush, redirect, thread_limit, use_threads
 
 _PATIENCE, _TICK = 2.0, 0.005  # seconds for a template to exit by itself, and between two looks whether it has
@@ -54,7 +55,7 @@ class TemplateProcess:
         self.channel.sock.close()  # which ends a template that is warm
         try:
             status = self._wait(_PATIENCE if self.warm else 0)
-            for number in signal.SIGTERM, signal.SIGKILL:
+            for number in HANG_UP, signal.SIGKILL:
                 if status is None:
                     os.kill(self.pid, number)
                     status = self._wait(2 * _PATIENCE)

@@ -10,18 +10,21 @@ import shutil
 import signal
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from autoopt.executor.files import TrialFile
 from autoopt.executor.worker import LINGER, Message, Worker
+from autoopt.process.endings import NOTICES
 
 BEAT = 5.0
 """Seconds between two signs of life."""
 LEASE = 120.0
 """Seconds without a sign of life after which the other side is given up."""
-FOREIGN = ("SLURM_", "SLURMD_", "SRUN_", "PMI", "OMPI_", "SUBMITIT_")
-"""The variables of a queue: Lightning would take a trial for a task of the job's own distributed training."""
+SAFE_PATH = "PYTHONSAFEPATH"
+FOREIGN = ("SLURM_", "SLURMD_", "SRUN_", "PMI", "OMPI_", "SUBMITIT_", SAFE_PATH)
+"""The variables of a queue, the last for submitit alone: Lightning would take a trial for a task of the job's own distributed training."""
 
 
 class Box:
@@ -50,17 +53,23 @@ class Box:
     def take(self) -> list[Message]:
         """The messages that have come, in their order; what cannot be read yet comes the next time."""
         told = []
-        for path in sorted(path for path in self.folder.iterdir() if path.name.isdigit()):
+        try:
+            paths = sorted(path for path in self.folder.iterdir() if path.name.isdigit())
+        except OSError:
+            return []
+        for path in paths:
+            taken = path.with_name(f".{path.name}")
             try:
                 read = json.loads((path / "message.json").read_text())
                 files = [
                     TrialFile(file["path"], (path / str(number)).read_bytes() if file["there"] else None, file["more"])
                     for number, file in enumerate(read["files"])
                 ]
-            except (FileNotFoundError, ValueError):
+                path.rename(taken)  # in one step, since it may be deleted in part alone
+            except (OSError, ValueError):
                 break
             told.append(Message(read["content"], files))
-            shutil.rmtree(path, ignore_errors=True)
+            shutil.rmtree(taken, ignore_errors=True)
         return told
 
 
@@ -69,13 +78,16 @@ class Pulse:
 
     def __init__(self, path: Path):
         self.path, self._seen, self._since, self._beat = path, "", time.monotonic(), 0.0
+        self.heard = False
 
     def beat(self) -> None:
+        """Give a sign of life, if it is time for one; a folder that cannot be written at the moment makes for silence."""
         if time.monotonic() - self._beat > BEAT:
             self._beat = time.monotonic()
             partial = self.path.with_name(f".{self.path.name}")
-            partial.write_text(str(time.time_ns()))
-            partial.replace(self.path)
+            with suppress(OSError):
+                partial.write_text(str(time.time_ns()))
+                partial.replace(self.path)
 
     def silence(self) -> float:
         """Seconds since the other side has last been heard of."""
@@ -84,8 +96,13 @@ class Pulse:
         except OSError:
             seen = ""
         if seen != self._seen:
-            self._seen, self._since = seen, time.monotonic()
+            self._seen, self._since, self.heard = seen, time.monotonic(), self.heard or bool(seen)
         return time.monotonic() - self._since
+
+    def restart(self) -> None:
+        """Forget that the other side was heard of; what it has written until now does not count."""
+        self.silence()
+        self.heard, self._since = False, time.monotonic()
 
 
 def serve(box: Path, order: dict[str, Any]) -> None:
@@ -100,7 +117,7 @@ def serve(box: Path, order: dict[str, Any]) -> None:
             sys.exit(128 + number)
         leaving.append(number)
 
-    for number in signal.SIGUSR2, signal.SIGTERM:
+    for number in signal.SIGUSR2, *NOTICES:
         signal.signal(number, leave)
     try:
         while box.exists() and supervisor.silence() < LEASE:

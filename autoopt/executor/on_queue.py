@@ -1,14 +1,16 @@
 """Trials as jobs of a queue such as Slurm's. Needs the extra `submitit`."""
 
 import json
+import os
 import shutil
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
-from signal import SIGUSR2
+from signal import SIGUSR1, SIGUSR2, signal
 from typing import Any
 
 from submitit import AutoExecutor, Job
@@ -16,16 +18,19 @@ from submitit.helpers import DelayedSubmission
 from submitit.local.debug import DebugJob
 
 from autoopt.errors import BadInput
-from autoopt.executor.mailbox import BEAT, LEASE, Box, Pulse
+from autoopt.executor.mailbox import BEAT, LEASE, SAFE_PATH, Box, Pulse
 from autoopt.executor.remote import FAREWELL, Gone, Link, Remote
 from autoopt.executor.resources import Limits
-from autoopt.executor.worker import NOTICE, Message
+from autoopt.executor.worker import Message
 from autoopt.orders import Problem
+from autoopt.process.endings import NOTICE_TIME
 from autoopt.store import Store
 
 BOX_POLL = 0.1
 """Seconds between two looks into the boxes."""
-JOB_STATES = {"PREEMPTED": "preempted", "TIMEOUT": "preempted", "OUT_OF_MEMORY": "oom_host", "CANCELLED": "user"}
+WARM_UP = 1800.0
+"""Seconds without a sign of life after which a worker that is not warm yet is given up: it has none while it loads the data."""
+JOB_STATES = {"PREEMPTED": "preempted", "TIMEOUT": "preempted", "CANCELLED": "preempted", "OUT_OF_MEMORY": "oom_host"}
 """The reasons for states of a job; a job's memory is its trial's alone."""
 
 
@@ -36,12 +41,17 @@ class WorkerJob:
         self.command = command
 
     def __call__(self) -> int:
+        if threading.current_thread() is threading.main_thread():
+            signal(SIGUSR1, lambda *_: None)  # every process of the job gets it, and the worker acts on it
         self.process = subprocess.Popen(self.command)
         return self.process.wait()
 
     def checkpoint(self) -> DelayedSubmission:
         self.process.send_signal(SIGUSR2)
-        self.process.wait(2 * NOTICE)
+        deadline = time.monotonic() + 2 * NOTICE_TIME
+        with suppress(ChildProcessError):  # it was reaped before
+            while not os.waitpid(self.process.pid, os.WNOHANG)[0] and time.monotonic() < deadline:  # the `wait` of `__call__` has the lock
+                time.sleep(BOX_POLL)
         return DelayedSubmission(WorkerJob(self.command))
 
 
@@ -54,23 +64,31 @@ class QueueLink(Link):
         self.warm, self._looked = False, time.monotonic()
 
     def tell(self, message: Message) -> None:
-        self._to.put(message)
+        try:
+            self._to.put(message)
+        except OSError as error:
+            raise Gone(Problem("disk", f"its job {self.job.job_id} cannot be reached: {error}")) from error
 
     def hear(self, busy: bool) -> list[Message]:
         told = self._from.take()
         for message in told:
             kind = message.content["kind"]
             self.warm = kind == "warm" or (self.warm and kind != "leaving")
+            if kind == "leaving":
+                self._pulse.restart()  # from now on it may wait in the queue
         if told:
             return told
-        if self.warm and self._pulse.silence() > LEASE:
-            raise Gone(Problem("lost", f"nothing was heard of its job {self.job.job_id} for {LEASE:g} s"))
+        silence, patience = self._pulse.silence(), LEASE if self.warm else WARM_UP
+        if self._pulse.heard and silence > patience:
+            raise Gone(Problem("lost", f"job {self.job.job_id} has not reported for {patience:g} s"))
         if time.monotonic() - self._looked > BEAT:
             self._looked = time.monotonic()
-            if self.ended():
+            state = "" if isinstance(self.job, DebugJob) else str(self.job.state)
+            word = next(iter(state.split()), "")  # of "CANCELLED by 1000"
+            if self.ended() or (word == "PREEMPTED" and silence > LEASE):  # which submitit takes for a job that comes again
                 told = self._from.take()  # what it had sent before its end
                 if not told:
-                    raise Gone(Problem(JOB_STATES.get(state := self.job.state, "lost"), f"its job {self.job.job_id} has ended: {state}"))
+                    raise Gone(Problem(JOB_STATES.get(word, "lost"), f"its job {self.job.job_id} has ended: {state}"))
         return told
 
     def ended(self) -> bool:
@@ -119,19 +137,23 @@ class OnQueue(Remote):
         return self._stock.pop(0)
 
     def _submit(self, count: int) -> list[QueueLink]:
-        """Submit so many jobs: as one array, if there are several."""
+        """Submit so many jobs: as one array, if there are several.
+
+        Raises:
+            Gone: their folders cannot be written.
+        """
         folders = [self._folder / str(self._count + number) for number in range(count)]
         self._count += count
-        for folder in folders:
-            folder.mkdir()
-            (folder / "order.json").write_text(json.dumps(self._order))
-        commands = [WorkerJob([sys.executable, "-m", "autoopt.executor.mailbox", str(folder)]) for folder in folders]
         try:
-            if count == 1:
-                jobs: Sequence[Job[int]] = [self._queue.submit(commands[0])]
-            else:
-                with self._queue.batch():
-                    jobs = [self._queue.submit(command) for command in commands]
+            for folder in folders:
+                folder.mkdir()
+                (folder / "order.json").write_text(json.dumps(self._order))
+        except OSError as error:
+            raise Gone(Problem("disk", f"its folder cannot be written: {error}")) from error
+        commands = [WorkerJob([sys.executable, "-P", "-m", "autoopt.executor.mailbox", str(folder)]) for folder in folders]
+        try:
+            with safe_path(), self._queue.batch() if count > 1 else nullcontext():
+                jobs: Sequence[Job[int]] = [self._queue.submit(command) for command in commands]
         except Exception as error:  # of sbatch, in many shapes
             self._fail(BadInput(f"executor=submitit: the queue refused a job: {' '.join(str(error).split())}"[:600]))
         for job in jobs:
@@ -156,5 +178,20 @@ class OnQueue(Remote):
                 link.job.cancel(check=False)
 
 
+@contextmanager
+def safe_path() -> Iterator[None]:
+    """Python processes that start meanwhile, as submitit's do, import no module of their working directory."""
+    before = os.environ.get(SAFE_PATH)
+    os.environ[SAFE_PATH] = "1"
+    try:
+        yield
+    finally:
+        del os.environ[SAFE_PATH]
+        os.environ.update({} if before is None else {SAFE_PATH: before})
+
+
 def has_post(link: Link) -> bool:
-    return isinstance(link, QueueLink) and any(path.name.isdigit() for path in (link.folder / "out").iterdir())
+    try:
+        return isinstance(link, QueueLink) and any(path.name.isdigit() for path in (link.folder / "out").iterdir())
+    except OSError:
+        return False

@@ -27,7 +27,9 @@ LOOK = 1.0
 """Seconds between two looks at the size of the cluster."""
 EXCLUDED = [
     *(".git", ".venv", "venv", "__pycache__", "mlruns", "mlflow.db*"),
-    *(".env*", ".netrc", ".ssh", ".aws", ".kaggle", "*.pem", "*.key", "*credential*", "*secret*", "*token*"),
+    *(".env", ".env.*", ".netrc", ".pgpass", ".pypirc", ".npmrc", ".git-credentials", ".ssh", ".aws", ".azure", ".config/gcloud"),
+    *(".docker", ".kube", ".kaggle", "kaggle.json", ".huggingface", "credentials.json", "token.json", "client_secret*.json"),
+    *("id_rsa", "id_dsa", "id_ecdsa", "id_ed25519", "*.pem", "*.key", "*.p12", "*.pfx"),
 ]
 """What of the working directory stays here: it is large, or may be secret."""
 QUIET = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}
@@ -103,6 +105,7 @@ class OnRay(Remote):
         self._limits, self._resources = limits, dict(resources)
         self._own = address is None
         self._told: list[str] = []
+        self._before: dict[str, str | None] = {}
         self._connected = not ray.is_initialized()
         if self._connected:
             self._connect(address)
@@ -118,6 +121,7 @@ class OnRay(Remote):
         self._began, self._looked, self._room = self.now(), -LOOK, 1
 
     def _connect(self, address: str | None) -> None:
+        self._before = {name: os.environ.get(name) for name in (*QUIET, "RAY_AUTH_MODE", "RAY_AUTH_TOKEN")}
         os.environ.update({name: value for name, value in QUIET.items() if name not in os.environ})
         settings: dict[str, Any] = {"logging_level": "CRITICAL", "log_to_driver": False}
         try:
@@ -129,7 +133,7 @@ class OnRay(Remote):
         except ImportError as error:
             raise BadInput(f"executor.ray.address={address}: {error}; pip install 'ray[client]' brings what ray:// needs") from error
         except (ConnectionError, RuntimeError, ValueError, OSError, RayError) as error:
-            ray.shutdown()
+            self.disconnect()
             raise BadInput(f"executor.ray.address={address or 'null'}: {' '.join(str(error).split())}"[:600]) from error
         if address is not None and os.environ.get("RAY_AUTH_MODE") != "token":
             self._told.append(
@@ -179,6 +183,9 @@ class OnRay(Remote):
     def disconnect(self) -> None:
         if self._connected:
             ray.shutdown()
+            for name, value in self._before.items():
+                os.environ.pop(name, None) if value is None else os.environ.update({name: value})
+            read_authentication()
 
 
 def places_on(there: Mapping[str, float], asked: Mapping[str, float]) -> int:

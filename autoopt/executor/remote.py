@@ -40,7 +40,11 @@ class Link(ABC):
 
     @abstractmethod
     def tell(self, message: Message) -> None:
-        """Send a message."""
+        """Send a message.
+
+        Raises:
+            Gone: the worker cannot be reached.
+        """
 
     @abstractmethod
     def hear(self, busy: bool) -> list[Message]:
@@ -104,7 +108,11 @@ class Remote(Executor):
 
     @abstractmethod
     def hire(self) -> Link:
-        """Start a worker, without waiting for it."""
+        """Start a worker, without waiting for it.
+
+        Raises:
+            Gone: it cannot be started now.
+        """
 
     @abstractmethod
     def wait(self, links: Sequence[Link], timeout: float) -> None:
@@ -152,7 +160,7 @@ class Remote(Executor):
 
     def reply(self, number: int, stop: bool) -> None:
         if hand := self._hand_of(number):
-            hand.link.tell(Message({"do": "reply", "number": number, "stop": stop}))
+            self._tell(hand, Message({"do": "reply", "number": number, "stop": stop}))
 
     def kill(self, number: int, reason: str = "user") -> None:
         """End a trial; its `failed` event still comes.
@@ -163,7 +171,7 @@ class Remote(Executor):
         if reason not in REASONS:
             raise ValueError(f"unknown reason to fail: {reason!r}. Known: {', '.join(REASONS)}")
         if hand := self._hand_of(number):
-            hand.link.tell(Message({"do": "kill", "number": number, "reason": reason}))
+            self._tell(hand, Message({"do": "kill", "number": number, "reason": reason}))
         for trial in [trial for trial in self._waiting if trial.number == number]:
             self._waiting.remove(trial)
             self._news.append(trial.end(Problem(reason, "ended by the supervisor")))
@@ -179,7 +187,10 @@ class Remote(Executor):
         if self._end:
             raise self._end
         while self.now() > self._pause and len(self._hands) < self._wanted():
-            self._hands.append(Hand(self.hire()))
+            try:
+                self._hands.append(Hand(self.hire()))
+            except Gone as gone:
+                self._break(gone.problem)
         try:
             self.check()
         except BadInput as error:
@@ -206,7 +217,7 @@ class Remote(Executor):
 
     def _place(self) -> None:
         """Give waiting trials to idle workers."""
-        for hand in self._hands:
+        for hand in [*self._hands]:
             if not self._waiting:
                 return
             if hand.warm and hand.trial is None:
@@ -220,7 +231,13 @@ class Remote(Executor):
             hand.trial = None
             self._news.append(trial.end(Problem("disk", f"its files cannot be read: {error}")))
             return
-        hand.link.tell(Message({"do": "submit", "number": trial.number, "order": trial.order.json()}, files))
+        self._tell(hand, Message({"do": "submit", "number": trial.number, "order": trial.order.json()}, files))
+
+    def _tell(self, hand: Hand, message: Message) -> None:
+        try:
+            hand.link.tell(message)
+        except Gone as gone:
+            self._lose(hand, gone.problem)
 
     def _take(self, hand: Hand, message: Message) -> None:
         trial = hand.trial
@@ -273,7 +290,7 @@ class Remote(Executor):
     def _break(self, problem: Problem) -> None:
         self._broken += 1
         if self._broken >= (BREAKS if self._facts is None else LATER_BREAKS):
-            times = f"{self._broken} workers were gone before they were ready"
+            times = f"{self._broken} workers ended before they were ready"
             self._fail(TemplateError(f"trials cannot be prepared: {times}; the last: {problem}"))
         self._pause = self.now() + 2.0**self._broken if self._facts else self._pause
 

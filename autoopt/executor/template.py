@@ -11,6 +11,7 @@ import selectors
 import signal
 import socket
 import sys
+import time
 import traceback
 from collections.abc import Callable, Collection
 from contextlib import suppress
@@ -21,8 +22,8 @@ from typing import NoReturn
 from autoopt.errors import BadInput
 from autoopt.orders import Json, Problem
 from autoopt.process.channel import Channel
-from autoopt.process.endings import classify, oom_kills, problem_of_exit
-from autoopt.process.guard import fork_guarded
+from autoopt.process.endings import NOTICE_TIME, NOTICES, classify, oom_kills, problem_of_exit
+from autoopt.process.guard import HANG_UP, fork_guarded
 from autoopt.process.log import Log
 from autoopt.process.system import (
     adopt_orphans,
@@ -83,7 +84,10 @@ class ForkedTrial:
 
 
 class ForkServer:
-    """Forks a trial whenever the supervisor sends a socket, reaps it, and reports how it ended."""
+    """Forks a trial whenever the supervisor sends a socket, reaps it, and reports how it ended.
+
+    A notice is passed on to the trials, and ends the template after them.
+    """
 
     def __init__(self, control: socket.socket, run: TrialFunction, cpus: int):
         self.control = control
@@ -94,17 +98,18 @@ class ForkServer:
         self.signals, self._wakeup = socket.socketpair()
         self.trials: dict[int, ForkedTrial] = {}  # by pid
         self.own = children()  # of `prepare`
+        self.deadline: float | None = None  # is set by a notice
         self.ready = selectors.PollSelector()  # without a descriptor that the trials would inherit
 
     def serve(self, parent: int) -> None:
         self._listen_to_signals()
         adopt_orphans()
-        # From here on the end of file or SIGTERM ends it, which leaves time to end the processes that trials started.
-        die_with_parent(parent, signal.SIGTERM)
+        # From here on the end of file or HANG_UP ends it, which leaves time to end the processes that trials started.
+        die_with_parent(parent, HANG_UP)
         self.ready.register(self.control, selectors.EVENT_READ, self._fork)
         self.ready.register(self.signals, selectors.EVENT_READ, self._signalled)
         try:
-            while all(key.data() for key, _ in self.ready.select() if key.fd in self.ready.get_map()):
+            while self._wait():
                 pass
         finally:
             for pid in self.trials:
@@ -116,13 +121,24 @@ class ForkServer:
     def _listen_to_signals(self) -> None:
         self._wakeup.setblocking(False)
         signal.set_wakeup_fd(self._wakeup.fileno(), warn_on_full_buffer=False)
-        for number in signal.SIGCHLD, signal.SIGTERM:
+        for number in signal.SIGCHLD, HANG_UP, *NOTICES:
             signal.signal(number, lambda *_: None)
+
+    def _wait(self) -> bool:
+        """Handle what comes next; return whether to go on."""
+        left = None if self.deadline is None else self.deadline - time.monotonic()
+        if left is not None and (left <= 0 or not self.trials):
+            return False
+        return all(key.data() for key, _ in self.ready.select(left) if key.fd in self.ready.get_map())
 
     def _signalled(self) -> bool:
         came = self.signals.recv(4096)
+        for notice in [number for number in NOTICES if number in came]:
+            self.deadline = self.deadline or time.monotonic() + NOTICE_TIME
+            for pid in self.trials:
+                os.kill(pid, notice)
         self._reap()
-        return signal.SIGTERM not in came
+        return HANG_UP not in came
 
     def _reap(self) -> None:
         for pid in list(self.trials):
@@ -146,6 +162,8 @@ class ForkServer:
             return False
         if not fds:
             return False
+        if self.deadline is not None:
+            return True  # the socket stays open: the next template takes the order
         order = json.loads(data)
         try:
             self._begin(fds[0], Log(order["log"]), order["number"], order["gpus"])

@@ -19,10 +19,9 @@ from autoopt.executor import Event, TemplateError
 from autoopt.executor.files import FolderChanges, TrialFile, read_folders, write_files, written_folders
 from autoopt.executor.local import Local
 from autoopt.orders import Json, Order, from_json
+from autoopt.process.endings import NOTICE_TIME
 from autoopt.store import Store
 
-NOTICE = 30.0
-"""Seconds for a trial to write its checkpoint when the machine is taken away."""
 LINGER = 0.2
 """Seconds for which reports that nobody waits for are gathered."""
 
@@ -56,7 +55,7 @@ class Worker:
         self.number = self.pid = 0
         self.order: Order | None = None
         self.changes = FolderChanges(self.store.root, [])
-        self.warm = False
+        self.warm = self.asked = False
 
     def exchange(self, told: Sequence[Message], timeout: float) -> list[Message]:
         """Obey the supervisor's messages, and wait for news at most `timeout` seconds; what needs an answer is returned at once."""
@@ -76,7 +75,7 @@ class Worker:
     def preempt(self) -> list[Message]:
         """End the trial because the machine is taken away, and return its last messages; it has time for a checkpoint."""
         told: list[Message] = []
-        deadline = time.monotonic() + NOTICE
+        deadline = time.monotonic() + NOTICE_TIME
         if self.pid:
             with suppress(ProcessLookupError):
                 os.kill(self.pid, signal.SIGTERM)
@@ -85,6 +84,8 @@ class Worker:
         while self.order is not None:
             if time.monotonic() > deadline:
                 self.local.kill(self.number, "preempted")
+            if self.asked:  # only at its next batch it writes its checkpoint
+                self._reply(self.number, stop=False)
             told += self._news(LINGER)
         return told
 
@@ -95,16 +96,20 @@ class Worker:
     def _obey(self, message: Message) -> None:
         match message.content:
             case {"do": "submit", "number": number, "order": order}:
-                self.number, self.order, self.pid = number, from_json(order), 0
+                self.number, self.order, self.pid, self.asked = number, from_json(order), 0, False
                 for folder in ("trials", *read_folders(self.order)):
                     shutil.rmtree(self.store.root / folder, ignore_errors=True)
                 write_files(message.files, self.store.root)
                 self.changes = FolderChanges(self.store.root, written_folders(self.order))
                 self.local.submit(number, self.order)
             case {"do": "reply", "number": number, "stop": stop}:
-                self.local.reply(number, stop)
+                self._reply(number, stop)
             case {"do": "kill", "number": number, "reason": reason}:
                 self.local.kill(number, reason)
+
+    def _reply(self, number: int, stop: bool) -> None:
+        self.asked = False
+        self.local.reply(number, stop)
 
     def _news(self, timeout: float) -> list[Message]:
         if not self.warm:
@@ -118,6 +123,7 @@ class Worker:
         if events and events[-1].kind in ("finished", "failed"):
             self.order = None
         self.pid = next((event.data["pid"] for event in events if event.kind == "started"), self.pid)
+        self.asked = self.order is not None and (self.asked or any(map(self._urgent, events)))
         files = self.changes.take()
         return [Message({"kind": "files"}, files), *told] if files else told  # before the end of the trial whose files they are
 

@@ -10,6 +10,8 @@ from autoopt.orders import REASONS, Problem
 
 NOTICES = (signal.SIGTERM, signal.SIGUSR1)
 """By these signals a cluster announces that it will end a process."""
+NOTICE_TIME = 30.0
+"""Seconds for a trial to write its checkpoint after a notice."""
 
 
 def classify(error: BaseException) -> Problem:

@@ -4,9 +4,12 @@ import os
 import signal
 from typing import NoReturn
 
+from autoopt.process.endings import NOTICES
 from autoopt.process.system import adopt_orphans, die_with_parent, end_children
 
-_HEARD = (signal.SIGCHLD, signal.SIGTERM, signal.SIGALRM)
+HANG_UP = signal.SIGHUP
+"""Tells a guard and its template to end at once: the supervisor says so, or is gone."""
+_HEARD = (signal.SIGCHLD, signal.SIGALRM, HANG_UP, *NOTICES)
 _PATIENCE = 2  # seconds for the template to end its trials
 
 
@@ -22,7 +25,7 @@ def fork_guarded(parent: int, *descriptors: int) -> int:
     signal.pthread_sigmask(signal.SIG_BLOCK, _HEARD)
     adopt_orphans()
     guard = os.getpid()
-    die_with_parent(parent, signal.SIGTERM)
+    die_with_parent(parent, HANG_UP)
     if not (child := os.fork()):
         die_with_parent(guard)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, _HEARD)
@@ -38,14 +41,13 @@ def fork_guarded(parent: int, *descriptors: int) -> int:
 
 
 def _watch(child: int) -> int:
-    """Wait for the child, and return its wait status; SIGTERM ends the child, which is killed if it does not end in time."""
+    """Wait for the child, and return its wait status; signals are passed on, and `HANG_UP` kills a child that does not end in time."""
     while True:
-        match signal.sigwait(_HEARD):
-            case signal.SIGTERM:
-                os.kill(child, signal.SIGTERM)
-                signal.alarm(_PATIENCE)
-            case signal.SIGALRM:
-                os.kill(child, signal.SIGKILL)
+        number = signal.sigwait(_HEARD)
+        if number == HANG_UP:
+            signal.alarm(_PATIENCE)
+        if number != signal.SIGCHLD:
+            os.kill(child, signal.SIGKILL if number == signal.SIGALRM else number)
         while (ended := os.waitpid(-1, os.WNOHANG))[0]:  # also orphans
             if ended[0] == child:
                 return ended[1]

@@ -1,5 +1,7 @@
+import math
 from typing import Any
 
+from autoopt.errors import BadInput
 from autoopt.executor import Executor
 from autoopt.executor.on_ray import OnRay
 from autoopt.executor.remote import sent
@@ -15,4 +17,7 @@ def ray(setup: dict[str, Any], store: Store, limits: Limits, *, address: str | N
 
     Moritz et al. 2018, arXiv:1712.05889.
     """
+    for name, need in (resources or {}).items():
+        if isinstance(need, bool) or not isinstance(need, int | float) or not 0 < need < math.inf:
+            raise BadInput(f"executor.ray.resources: {name}={need!r}: expected a number over 0")
     return OnRay(sent(setup), store, limits, address, resources or {})

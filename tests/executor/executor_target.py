@@ -10,6 +10,7 @@ import sys
 import time
 
 from autoopt.errors import BadInput, Preempted, TechniqueError
+from autoopt.process.endings import NOTICES
 
 
 def prepare(setup):
@@ -106,6 +107,18 @@ def preempt(world, order, report):
 
     os._exit = note
     raise Preempted("told to end by SIGTERM")
+
+
+def heed(world, order, report):
+    """Write a checkpoint at a notice, which takes a while."""
+    came = []
+    for number in NOTICES:
+        signal.signal(number, lambda number, _: came.append(number))
+    report(0, {})
+    while not came:
+        time.sleep(0.01)
+    time.sleep(order["seconds"])
+    raise Preempted("a checkpoint is kept")
 
 
 def nap(world, order, report):

@@ -11,6 +11,8 @@ import sys
 from contextlib import suppress
 from pathlib import Path
 
+import psutil
+
 HOME = Path(os.environ["FAKE_SLURM"])
 
 
@@ -50,7 +52,8 @@ def begin(name, script):
 
 
 def run(name, script):
-    process = subprocess.Popen(["bash", script], start_new_session=True)
+    with (HOME / f"{name}.out").open("a") as out:
+        process = subprocess.Popen(["bash", script], start_new_session=True, stdout=out, stderr=out)
     (HOME / f"{name}.pid").write_text(str(process.pid))
     code = process.wait()
     if (HOME / f"{name}.requeue").exists():
@@ -72,13 +75,15 @@ def sacct(*_):
 
 
 def scancel(*arguments):
+    """Signal all processes of a job's steps, and not its script, as Slurm does without --batch."""
     named = [HOME / f"{word}.pid" for word in arguments if word[0].isdigit()]
     number = signal.Signals[f"SIG{arguments[-1].removeprefix('SIG')}"] if "--signal" in arguments else signal.SIGTERM
     for path in [path for path in named if path.exists()]:
         if "--signal" not in arguments:
             (HOME / f"{path.stem}.state").write_text("CANCELLED")
-        with suppress(ProcessLookupError):
-            os.killpg(int(path.read_text()), number)
+        with suppress(psutil.NoSuchProcess):
+            for process in psutil.Process(int(path.read_text())).children(recursive=True):
+                process.send_signal(number)
 
 
 def scontrol(_, name):

@@ -12,6 +12,7 @@ import pytest
 from autoopt.errors import BadInput, NotConcluded
 from autoopt.executor import Executor, TemplateError
 from autoopt.orders import Problem
+from autoopt.process.endings import NOTICES
 from autoopt.process.log import HEAD, TAIL
 from autoopt.store import Store
 
@@ -339,6 +340,24 @@ def test_a_trial_is_lost_when_its_template_dies_under_it_again_and_again(bench):
     assert len(set(pids)) == 3
     assert b.events[-1].data["reason"] == "lost"
     assert "died 3 times; the last was killed by signal 9" in b.events[-1].data["detail"]
+
+
+@pytest.mark.parametrize("notice", NOTICES)
+@pytest.mark.parametrize("everywhere", [False, True], ids=["the template alone", "every process of the job"])
+def test_a_notice_leaves_the_trials_time_for_a_checkpoint_and_the_next_template_goes_on(bench, notice, everywhere):
+    b = bench()
+    for number, seconds in enumerate((0.3, 0.6)):
+        b.submit(number, "heed", seconds=seconds)
+    b.submit(2, "train")  # waits
+    b.pump(lambda: len(b.events) == 4)
+    template = b.local.facts["pid"]
+    trials = [event.data["pid"] for event in b.events if event.kind == "started"]
+    for pid in [b.local._template.pid, template, *trials] if everywhere else [template]:
+        os.kill(pid, notice)
+    b.finish()
+    ends = {event.number: event for event in b.events if event.kind in ("finished", "failed")}
+    assert [ends[number].data for number in (0, 1)] == [Problem("preempted", "a checkpoint is kept").json()] * 2
+    assert ends[2].kind == "finished" and b.local.facts["pid"] != template
 
 
 def test_a_fork_of_this_process_has_its_live_objects(bench, capfd):

@@ -1,11 +1,13 @@
 """Trials as jobs: submitit's local and debug executors, and Slurm as far as submitit sees it."""
 
 import os
+import shutil
 import signal
 import stat
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -13,9 +15,11 @@ submitit = pytest.importorskip("submitit")
 
 from autoopt.config import compose  # noqa: E402
 from autoopt.errors import BadInput  # noqa: E402
-from autoopt.executor import on_queue  # noqa: E402
-from autoopt.executor.on_queue import OnQueue  # noqa: E402
+from autoopt.executor import TemplateError, on_queue  # noqa: E402
+from autoopt.executor.on_queue import OnQueue, QueueLink  # noqa: E402
+from autoopt.executor.remote import Gone  # noqa: E402
 from autoopt.executor.resources import Limits  # noqa: E402
+from autoopt.executor.worker import Message  # noqa: E402
 from autoopt.orders import Train  # noqa: E402
 from autoopt.plugins.executor import submitit as module  # noqa: E402
 from autoopt.space import Space  # noqa: E402
@@ -126,6 +130,8 @@ def test_a_job_that_slurm_preempts_ends_its_trial_as_preempted_and_comes_again(t
 
         end = collect_events(executor, {0}, on_report=preempt)[0][-1]
         assert (end.kind, end.data["reason"]) == ("failed", "preempted")
+        assert "told to end by SIGTERM; a checkpoint is kept after" in end.data["detail"]
+        assert executor.store.checkpoints("0")
         tree = tree_of()
         executor.submit(1, order(tree, "1"))
         assert collect_events(executor, {1})[1][-1].kind == "finished"
@@ -157,11 +163,66 @@ def test_a_job_that_is_cancelled_or_silent_gives_up_its_trial(tmp_path, slurm, m
                             os.kill(worker, signal.SIGSTOP)
 
             last = collect_events(executor, {number}, on_report=stop)[number][-1]
-            assert last.data["reason"] in (("user", "preempted") if end == "cancelled" else ("lost",)), last
+            assert last.data["reason"] == ("preempted" if end == "cancelled" else "lost"), last
     finally:
         for worker in workers(tmp_path):
             os.kill(worker, signal.SIGCONT)
         executor.close()
+
+
+@pytest.mark.parametrize(
+    ("state", "done", "beats", "seconds", "reason"),
+    [
+        ("CANCELLED by 1000", True, False, 10, "preempted"),
+        ("NODE_FAIL", True, False, 10, "lost"),
+        ("PREEMPTED", False, True, 10, None),
+        ("PREEMPTED", False, True, 130, "preempted"),
+        ("PENDING", False, False, 10**6, None),
+        ("RUNNING", False, True, 130, None),
+        ("RUNNING", False, True, 2000, "lost"),
+    ],
+)
+def test_a_job_that_is_not_warm_is_given_up_by_its_state_or_its_silence(tmp_path, monkeypatch, state, done, beats, seconds, reason):
+    now = [0.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    link = QueueLink(SimpleNamespace(job_id="12", state=state, done=lambda: done), tmp_path)
+    if beats:
+        (tmp_path / "beat").write_text("1")
+        assert link.hear(busy=True) == []
+    now[0] = float(seconds)
+    if reason is None:
+        assert link.hear(busy=True) == []
+    else:
+        with pytest.raises(Gone, match=r"job 12 has (ended: |not reported for 1800 s)") as caught:
+            link.hear(busy=True)
+        assert caught.value.problem.reason == reason
+
+
+def test_a_job_whose_folder_is_gone_is_gone(tmp_path):
+    link = QueueLink(SimpleNamespace(job_id="12"), tmp_path / "0")
+    shutil.rmtree(tmp_path / "0")
+    with pytest.raises(Gone, match=r"disk: its job 12 cannot be reached: .*No such file"):
+        link.tell(Message({"do": "leave"}))
+    assert not on_queue.has_post(link)
+
+
+def test_a_folder_that_cannot_be_written_ends_the_search_in_one_line(tmp_path):
+    executor = OnQueue({"tree": tree_of()}, Store(tmp_path / "study"), Limits(workers=1), "local", False, {"timeout_min": 10})
+    shutil.rmtree(executor._folder)
+    with pytest.raises(TemplateError, match=r"the last: disk: its folder cannot be written: .*No such file"):
+        _ = executor.facts
+
+
+def test_a_module_in_the_working_directory_replaces_none_of_a_job(tmp_path):
+    for name in "yaml", "submitit":
+        (tmp_path / f"{name}.py").write_text("open('canary', 'w').close()")
+    tree = tree_of()
+    executor = OnQueue({"tree": tree}, Store(tmp_path / "study"), Limits(workers=1), "local", False, {"timeout_min": 10})
+    try:
+        assert {end.kind for end in run(executor, tree, 1)} == {"finished"}
+    finally:
+        executor.close()
+    assert not (tmp_path / "canary").exists() and "PYTHONSAFEPATH" not in os.environ
 
 
 def workers(folder):

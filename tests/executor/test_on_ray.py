@@ -12,11 +12,13 @@ import tempfile
 import time
 from contextlib import contextmanager
 from pathlib import Path
+from zipfile import ZipFile
 
 import psutil
 import pytest
 
 ray = pytest.importorskip("ray")
+from ray._private.runtime_env.packaging import create_package  # noqa: E402
 from ray.cluster_utils import Cluster  # noqa: E402
 from ray.exceptions import ActorDiedError, NodeDiedError, OutOfMemoryError, RayActorError, TaskCancelledError  # noqa: E402
 
@@ -26,6 +28,7 @@ from autoopt.executor import on_ray  # noqa: E402
 from autoopt.executor.on_ray import OnRay, places_on, problem_of  # noqa: E402
 from autoopt.executor.resources import Limits  # noqa: E402
 from autoopt.live import import_path  # noqa: E402
+from autoopt.plugins.executor import ray as module  # noqa: E402
 from autoopt.points import plug  # noqa: E402
 from autoopt.store import Store  # noqa: E402
 from autoopt.study.journal import Journal  # noqa: E402
@@ -185,6 +188,39 @@ def test_a_cluster_without_tokens_is_warned_of_and_a_new_node_is_used(tmp_path, 
             executor.close()
 
 
+@pytest.mark.slow
+def test_a_cluster_of_this_process_leaves_the_environment_as_it_was(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN"):
+        monkeypatch.delenv(name, raising=False)
+    before = dict(os.environ)
+    executor = OnRay({"tree": compose([*DATA])}, Store(tmp_path), Limits(workers=1), None, {})
+    assert os.environ["RAY_AUTH_TOKEN"]
+    executor.close()
+    assert {name: value for name, value in os.environ.items() if name.startswith("RAY_AUTH")} == {}
+    assert {name: os.environ.get(name) for name in on_ray.QUIET} == {name: before.get(name) for name in on_ray.QUIET}
+
+
+@pytest.mark.parametrize("need", [0, -1, "much", True, None, float("inf"), float("nan")])
+def test_a_resource_that_is_no_number_over_0_is_told_in_one_line(tmp_path, need):
+    line = rf"executor\.ray\.resources: spot={need!r}: expected a number over 0"
+    with pytest.raises(BadInput, match=line):
+        module.ray({"tree": compose([*DATA])}, Store(tmp_path), Limits(workers=1), resources={"spot": need})
+
+
+def test_what_may_be_secret_stays_here_and_code_is_carried(tmp_path):
+    secret = [".env", ".env.local", ".netrc", ".pgpass", ".pypirc", ".ssh/id_rsa", ".docker/config.json", ".kube/config", "kaggle.json"]
+    secret += ["keys/id_ed25519", "server.pem", "client_secret_1.json", ".config/gcloud/access_tokens.db"]
+    code = ["tokenizer.py", "secret_santa.py", "data/tokens.npy", "credential_model.py", "conf/.environment"]
+    for name in (*secret, *code):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("x")
+    archive = tmp_path.with_suffix(".zip")
+    create_package(str(tmp_path), archive, True, excludes=on_ray.EXCLUDED)
+    carried = {name for name in ZipFile(archive).namelist() if not name.endswith("/")}
+    assert carried == set(code)
+
+
 def test_a_client_that_is_not_installed_is_named(tmp_path, monkeypatch):
     def init(*_, **__):
         raise ModuleNotFoundError("No module named 'grpc'")
@@ -215,8 +251,6 @@ def test_an_object_of_this_process_cannot_be_sent(tmp_path):
 
 
 def test_the_setup_that_is_sent_has_no_address_of_a_tracking_server(monkeypatch, tmp_path):
-    from autoopt.plugins.executor import ray as module
-
     sent = {}
     monkeypatch.setattr(module, "OnRay", lambda setup, *_: sent.update(setup))
     tree = compose(["data=digits", "executor=ray", "tracking.uri=https://me:secret@host"])

@@ -1,6 +1,7 @@
 """Trials on workers elsewhere, with a worker in this process, and one that is only played, as the way to them."""
 
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -85,12 +86,29 @@ def test_a_preempted_worker_ends_its_trial_for_that_reason(nearby):
     while not events or events[-1].kind == "started":
         events += nearby.events()
     assert events[-1].kind == "report"
+    end = preempted(nearby)
+    assert end.data["reason"] == "preempted"
+
+
+def preempted(nearby):
+    """The end of the trial when its worker is preempted."""
     hand = nearby._hands[0]
     for message in hand.link.worker.preempt():
         nearby._take(hand, message)
     (end,) = [event for event in nearby._news if event.kind == "failed"]
     nearby._news.clear()
-    assert end.data["reason"] == "preempted"
+    return end
+
+
+def test_a_preempted_trial_that_waits_at_a_rung_still_writes_its_checkpoint(nearby):
+    endless = RECIPE.replace(study={"epochs": 10**6})
+    nearby.submit(3, Train(key="3", recipe=endless, objective="val_accuracy", direction="maximize", rungs=tuple(range(10**4))))
+    events = []
+    while not events or events[-1].kind == "started":
+        events += nearby.events()
+    end = preempted(nearby)
+    assert (end.data["reason"], "a checkpoint is kept after" in end.data["detail"]) == ("preempted", True), end
+    assert nearby.store.checkpoints("3")
 
 
 def test_what_cannot_be_prepared_comes_with_the_log_of_the_worker(tmp_path):
@@ -186,7 +204,7 @@ def test_a_trial_is_lost_with_the_third_worker_that_does_not_begin_it(tmp_path):
 
 
 def test_workers_that_never_become_warm_are_an_error(tmp_path):
-    with pytest.raises(TemplateError, match="3 workers were gone before they were ready; the last: lost: its node died"):
+    with pytest.raises(TemplateError, match="3 workers ended before they were ready; the last: lost: its node died"):
         _ = Stage(tmp_path, *[Played(gone()) for _ in range(3)]).facts
 
 
@@ -267,6 +285,37 @@ def test_a_file_that_lies_outside_or_cannot_be_written_ends_its_trial_alone(tmp_
     assert not (tmp_path / "outside").exists()
 
 
+def test_a_worker_that_cannot_be_reached_is_replaced(tmp_path):
+    class Unreachable(Played):
+        def tell(self, message):
+            raise Gone(Problem("disk", "no space left"))
+
+    first, second = Unreachable(warm()), Played(warm())
+    stage = Stage(tmp_path, first, second)
+    assert stage.facts
+    stage.submit(0, order())
+    assert first.ended
+    list(stage.events())
+    assert [message.content["do"] for message in second.told] == ["submit"]
+    second.says = [event(0, "started", pid=1)]
+    list(stage.events())
+    second.tell = first.tell
+    stage.reply(0, stop=False)
+    (end,) = stage.events()
+    assert (end.kind, end.data["reason"]) == ("failed", "disk")
+
+
+def test_workers_that_cannot_be_started_are_an_error(tmp_path):
+    stage = Stage(tmp_path)
+
+    def hire():
+        raise Gone(Problem("disk", "its folder cannot be written"))
+
+    stage.hire = hire
+    with pytest.raises(TemplateError, match="3 workers ended before they were ready; the last: disk: its folder cannot be written"):
+        _ = stage.facts
+
+
 # -------------------------------------------------------------------------------------------------------------------------------- files
 
 
@@ -319,6 +368,25 @@ def test_messages_arrive_once_and_in_their_order(tmp_path):
         box.put(message)
     assert taken + reader.take() == sent
     assert reader.take() == []
+
+
+def test_a_message_that_is_deleted_only_in_part_comes_once_and_blocks_none(tmp_path, monkeypatch):
+    box = Box(tmp_path)
+    box.put(Message({"n": 0}, [TrialFile("a", b"x")]))
+    monkeypatch.setattr(shutil, "rmtree", lambda path, **_: (Path(path) / "message.json").unlink())
+    assert [message.content["n"] for message in box.take()] == [0]
+    box.put(Message({"n": 1}))
+    assert [message.content["n"] for message in box.take()] == [1]
+
+
+def test_a_folder_that_cannot_be_used_for_a_while_makes_for_silence(tmp_path):
+    box, pulse = Box(tmp_path / "box"), Pulse(tmp_path / "box" / "beat")
+    (tmp_path / "box").rename(tmp_path / "away")
+    pulse.beat()
+    assert box.take() == [] and not pulse.heard
+    (tmp_path / "away").rename(tmp_path / "box")
+    box.put(Message({"n": 0}))
+    assert [message.content["n"] for message in box.take()] == [0]
 
 
 def test_a_message_that_is_not_whole_yet_and_those_after_it_come_later(tmp_path):

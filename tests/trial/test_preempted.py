@@ -16,7 +16,7 @@ from autoopt.orders import Outcome, Train
 from autoopt.space import Space
 from autoopt.store import Store
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
 SIXTY = "study.epochs=60"
 TRIALS = {
     "a network": (*DIGITS, "augmentation=[translate]", "regularizer=[dropout,gradient_noise]", "schedule=one_cycle", "study.value=best"),
@@ -53,6 +53,7 @@ class Ended:
                     case "finished":
                         return Outcome.read(event.data), told
                     case "failed":
+                        assert event.data["reason"] == "preempted", event.data
                         self.reasons.append(event.data["reason"])
                         number += 1
                         self.local.submit(number, self.order)
