@@ -10,8 +10,7 @@ from mkdocs.structure.files import File, Files
 from autoopt import grammar
 from autoopt.cli import COMMANDS, CONFIGURED, main
 from autoopt.commands.plugins import as_markdown
-from autoopt.config import ABOUT, presets
-from autoopt.config.schema import setting_defaults
+from autoopt.config import ABOUT, default_values, presets
 from autoopt.errors import EXIT_CODES
 from autoopt.orders import BLAME
 from autoopt.slots import BESIDE, PLUGGABLE, TABLE, Slot
@@ -61,7 +60,7 @@ def help_of(name: str) -> str:
 
 def setting_tables() -> Iterator[str]:
     """The settings beside the slots, by their first word."""
-    defaults = setting_defaults()
+    defaults = default_values()
     yield "# Settings"
     yield "What stands beside the slots: `key=value` on the command line, or the same keys in a YAML file. `null` is no value."
     for head in dict.fromkeys(key.partition(".")[0] if "." in key else "" for key in ABOUT):
