@@ -13,7 +13,7 @@ COMMANDS = {
     "plan": "show the space, the techniques that are left out and why, and the cost; runs no trial",
     "train": "train one recipe, measure it on the test split and export it",
     "finish": "begin no new trials; confirm the best so far and conclude",
-    "export": "write a trained model as safetensors and ONNX",
+    "export": "write a trained model as safetensors, ONNX and an MLflow model, or register it",
     "list": "list the studies here, with state, trials and gain",
     "show": "show a study's verdict, or one of its trials",
     "report": "write the figures and the verdict of a study as one HTML file",
