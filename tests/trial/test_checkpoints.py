@@ -238,12 +238,14 @@ def test_every_optimizer_and_schedule_goes_on(slot, name, tmp_path, cuts):
 
 
 @pytest.mark.parametrize("name", ["a network", "ema", "swa", "best epoch", "an author's", "an author's plateau", "an author's Trainer"])
-def test_a_trial_that_was_stopped_at_a_rung_goes_on_under_another_number(name, tmp_path):
+def test_a_trial_that_was_stopped_at_two_rungs_goes_on_under_other_numbers(name, tmp_path):
     world, recipe = prepared(tmp_path / "world", *RECIPES[name])
     uncut = result(*trained(world, recipe, tmp_path / "uncut"), tmp_path / "uncut")
     store = Store(tmp_path / "cut")
     order = Train(key="3", recipe=recipe, seed=1, objective="val_loss", direction="minimize")
-    stopped = run(replace(world, store=store, keeps_rungs=True), order.json(), lambda epoch, metrics: epoch == 2)
+    keeping = replace(world, store=store, keeps_rungs=True)
+    run(keeping, replace(order, key="2").json(), lambda epoch, metrics: epoch == 1)
+    stopped = run(keeping, replace(order, continues="2").json(), lambda epoch, metrics: epoch == 2)
     assert stopped["stopped"] and stopped["epochs"] == 2
     assert store.checkpoints("3") == [Reached(1, 2, 0)]
     assert result(*trained(world, recipe, store.root, continues="3"), store.root) == uncut
