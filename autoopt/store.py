@@ -10,10 +10,13 @@ from typing import NamedTuple
 
 from autoopt.errors import StoreFault
 
+LOG_NAME = "log.txt"
 SUMS = "SHA256SUMS"
 """The digests of a trial's weights, beside them, as `sha256sum --check` reads them."""
 RESUME = "resume"
 """The folder of a trial's checkpoints, in that of the trial."""
+CHECKPOINTS = "checkpoints"
+"""The folder of the checkpoints that Lightning's callbacks write, in that of the trial; those of the best epoch are part of ours."""
 KEPT_CHECKPOINTS = 2
 """So many of a trial's checkpoints are kept: if the last one is damaged, the trial goes on from the one before."""
 
@@ -57,7 +60,7 @@ class Store:
 
     def log(self, key: str) -> Path:
         """The file for what a trial prints."""
-        return self._trial(key) / "log.txt"
+        return self._trial(key) / LOG_NAME
 
     def recipe(self, key: str) -> Path:
         """The file for the recipe of a trial."""

@@ -8,6 +8,9 @@ from typing import Any, Literal
 from autoopt.orders import Order
 from autoopt.store import Store
 
+LIVES = 3
+"""How often a trial begins whose template dies, or is handed to a worker that is gone before the trial has begun."""
+
 
 @dataclass(frozen=True)
 class Event:

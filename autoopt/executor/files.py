@@ -7,8 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 from autoopt.orders import Order
-
-LOG_NAME = "log.txt"
+from autoopt.store import CHECKPOINTS, LOG_NAME
 
 
 @dataclass(frozen=True)
@@ -26,14 +25,15 @@ class TrialFile:
 
 
 def read_folders(order: Order) -> list[str]:
-    """The folders of the store that an order reads: the trial's own, those of the trials that it goes on from, and an exported one."""
-    others = [f"trials/{key}" for key in (getattr(order, "weights", None), getattr(order, "continues", None)) if key]
-    return [*dict.fromkeys([*written_folders(order), *others])]
+    """The folders of the store that an order reads: those that it writes to, and that of the trial whose weights it reads."""
+    weights = getattr(order, "weights", None)
+    return [*dict.fromkeys([*written_folders(order), *([f"trials/{weights}"] if weights else [])])]
 
 
 def written_folders(order: Order) -> list[str]:
-    """The folders of the store that an order writes to."""
-    return [f"trials/{order.key}", *(name for name in [getattr(order, "folder", None)] if name)]
+    """The folders of the store that an order changes: the trial's own, that of the trial that it continues, and an exported one."""
+    continued, exported = getattr(order, "continues", None), getattr(order, "folder", None)
+    return [f"trials/{order.key}", *([f"trials/{continued}"] if continued else []), *([exported] if exported else [])]
 
 
 def read_files(root: Path, folders: Iterable[str]) -> list[TrialFile]:
@@ -42,13 +42,16 @@ def read_files(root: Path, folders: Iterable[str]) -> list[TrialFile]:
 
 
 def present(root: Path, folders: Iterable[str]) -> dict[str, tuple[int, int]]:
-    """The files of folders with their time of change and their size; the oldest comes first, so that a manifest follows what it lists."""
+    """The files of folders with their time of change and their size; the oldest comes first, so that a manifest follows what it lists.
+
+    What is being written is left out, and what only Lightning's callbacks read.
+    """
     found: dict[str, tuple[int, int]] = {}
     for folder in folders:
         for path in (root / folder).rglob("*"):
             name = path.relative_to(root)
             with suppress(FileNotFoundError):  # it vanishes meanwhile
-                if not any(part.startswith(".") for part in name.parts) and path.is_file():
+                if not any(part.startswith(".") or part == CHECKPOINTS for part in name.parts) and path.is_file():
                     status = path.stat()
                     found[name.as_posix()] = status.st_mtime_ns, status.st_size
     return dict(sorted(found.items(), key=lambda item: item[1][0]))
@@ -63,7 +66,7 @@ def write_files(files: Iterable[TrialFile], root: Path) -> None:
     """
     for file in files:
         if PurePosixPath(file.path).is_absolute() or ".." in PurePosixPath(file.path).parts:
-            raise ValueError(f"a worker sent the file {file.path!r}, which lies outside of the study's folder")
+            raise ValueError(f"its worker sent the file {file.path!r}, which lies outside of the study's folder")
         path = root / file.path
         if file.data is None:
             path.unlink(missing_ok=True)
@@ -99,7 +102,7 @@ class FolderChanges:
         """The files that are new, changed or deleted; a file that vanishes meanwhile comes the next time."""
         now, files = present(self.root, self.folders), []
         for name, state in now.items():
-            if self.known.get(name) != state and (file := self._read(name)):
+            if self.known.get(name) != state and (file := self._read(name, state[1])):
                 files.append(file)
                 self.known[name] = state
         gone = [name for name in self.known if name not in now]
@@ -107,12 +110,13 @@ class FolderChanges:
             del self.known[name]
         return [*files, *(TrialFile(name, None) for name in gone)]
 
-    def _read(self, name: str) -> TrialFile | None:
+    def _read(self, name: str, size: int) -> TrialFile | None:
         log = PurePosixPath(name).name == LOG_NAME
         try:
             with (self.root / name).open("rb") as file:
-                start = file.seek(self.known.get(name, (0, 0))[1] if log else 0)
-                size = os.fstat(file.fileno()).st_size
-                return TrialFile(name, file.read(size - start), more=log)
+                if not log:
+                    return TrialFile(name, file.read())
+                start = file.seek(self.known.get(name, (0, 0))[1])
+                return TrialFile(name, file.read(max(0, size - start)), more=True)  # what it grows by meanwhile comes the next time
         except FileNotFoundError:
             return None

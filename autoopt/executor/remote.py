@@ -12,14 +12,12 @@ from typing import Any
 from autoopt.config import is_live
 from autoopt.domain import Unavailable
 from autoopt.errors import BadInput
-from autoopt.executor import Event, Executor, TemplateError
+from autoopt.executor import LIVES, Event, Executor, TemplateError
 from autoopt.executor.files import read_files, read_folders, write_files
 from autoopt.executor.worker import Message
 from autoopt.orders import REASONS, Json, Order, Problem
 from autoopt.store import Store
 
-LIVES = 3
-"""How often a trial is handed to a worker that is gone before the trial has begun."""
 BREAKS, LATER_BREAKS = 3, 8
 """How many workers in a row may be gone before they are warm: as long as none has been, and afterwards, with ever longer pauses."""
 
@@ -245,7 +243,8 @@ class Remote(Executor):
             write_files(message.files, self.store.root)
         except (OSError, ValueError) as error:
             if trial:
-                trial.problem = Problem("disk", f"its files cannot be written: {error}")
+                full = isinstance(error, OSError)
+                trial.problem = Problem("disk", f"its files cannot be written: {error}") if full else Problem("error", str(error))
         match message.content:
             case {"kind": "warm", "facts": facts, "host": host}:
                 self._welcome(hand, facts, host)

@@ -10,12 +10,11 @@ from contextlib import suppress
 from dataclasses import dataclass, fields
 from typing import Any
 
-from autoopt.executor import Event
+from autoopt.executor import LIVES, Event
 from autoopt.orders import REASONS, Problem, is_number
 from autoopt.process.channel import Channel, message
 from autoopt.process.system import kill_group
 
-_LIVES = 3  # how often a trial begins if its template dies
 _GRACE = 1.0  # seconds for the template to report how a process ended
 _STACKS = 0.3  # seconds for a process to write its stacks before it is killed
 _FIELDS: dict[str, dict[str, type]] = {
@@ -48,7 +47,7 @@ class TrialProcess:
     selector: selectors.BaseSelector
     news: deque[Event]
     now: Callable[[], float]
-    lives: int = _LIVES
+    lives: int = LIVES
     channel: Channel | None = None
     gpus: str = ""
     pid: int | None = None
@@ -80,13 +79,13 @@ class TrialProcess:
         self.over = True
 
     def orphaned(self, end: str) -> None:
-        """Handle the death of its template, and so of its process: it begins again, up to `_LIVES` times."""
+        """Handle the death of its template, and so of its process: it begins again, up to `LIVES` times."""
         if self.pid:
             kill_group(self.pid)
         self._drain()
         self.lives -= 1
         if not self.lives:
-            self._judge(Problem("lost", f"its template process died {_LIVES} times; the last was {end}"))
+            self._judge(Problem("lost", f"its template process died {LIVES} times; the last was {end}"))
         self.over = self.verdict is not None
 
     def release(self) -> None:

@@ -12,6 +12,7 @@ import time
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from autoopt.errors import BadInput, NotConcluded
@@ -34,6 +35,27 @@ class Message:
     files: list[TrialFile] = field(default_factory=list)
 
 
+def scratch_folder() -> tempfile.TemporaryDirectory[str]:
+    """A folder that is deleted when this process exits; the folders of workers of this machine that were killed are deleted now."""
+    ours = f"autoopt-{os.uname().nodename}-"
+    for folder in Path(tempfile.gettempdir()).glob(f"{ours}*"):
+        pid = folder.name.removeprefix(ours).partition("-")[0]
+        if pid.isdigit() and not is_running(int(pid)):
+            shutil.rmtree(folder, ignore_errors=True)
+    return tempfile.TemporaryDirectory(prefix=f"{ours}{os.getpid()}-", ignore_cleanup_errors=True)
+
+
+def is_running(pid: int) -> bool:
+    """Whether there is a process of this number, perhaps of another user."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        pass
+    return True
+
+
 class Worker:
     """Carries out orders one at a time; use it from one thread.
 
@@ -49,7 +71,7 @@ class Worker:
             os.chdir(folder)
         here = os.getcwd()
         sys.path[:] = [*(path for path in sys.path if path not in ("", here)), here]  # a module here replaces none that is installed
-        self.scratch = tempfile.TemporaryDirectory(prefix="autoopt-", ignore_cleanup_errors=True)  # deleted with this process, too
+        self.scratch = scratch_folder()
         self.store = Store(self.scratch.name)
         self.local = Local(setup, self.store, workers=1, trial_time=trial_time, cpus_per_trial=cpus_per_trial)
         self.number = self.pid = 0

@@ -11,10 +11,8 @@ from lightning.pytorch.callbacks import Checkpoint, ModelCheckpoint, ProgressBar
 from autoopt.arguments import return_type
 from autoopt.errors import BadInput
 from autoopt.recipe import Recipe
+from autoopt.store import CHECKPOINTS
 from autoopt.technique import LIVE, REQUIRED, resolve
-
-CHECKPOINTS = "checkpoints"
-"""The folder of checkpoints in a trial's folder."""
 
 
 class WhenAsked(Checkpoint):

@@ -24,9 +24,10 @@ from autoopt.module.best_epoch import BestEpoch
 from autoopt.module.chosen import Chosen
 from autoopt.module.net import Instead, Net
 from autoopt.module.norms import Passed
-from autoopt.module.own_callbacks import CHECKPOINTS, callbacks_of, in_trial
+from autoopt.module.own_callbacks import callbacks_of, in_trial
 from autoopt.module.tuned import Tuned, in_single_precision, made_before, train_alike
 from autoopt.recipe import Recipe
+from autoopt.store import CHECKPOINTS
 from autoopt.trial.ranks import ALONE, Share
 from autoopt.trial.reporter import Reporter
 

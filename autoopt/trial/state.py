@@ -15,8 +15,8 @@ from torch import Tensor, nn
 
 from autoopt.module.applied import applied_to
 from autoopt.module.net import Net
-from autoopt.module.own_callbacks import CHECKPOINTS
 from autoopt.module.tuned import Tuned
+from autoopt.store import CHECKPOINTS
 from autoopt.trial.reporter import Reporter
 
 CPU = torch.device("cpu")

@@ -6,6 +6,7 @@ import signal
 import stat
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -165,8 +166,9 @@ def test_a_job_that_is_cancelled_or_silent_gives_up_its_trial(tmp_path, slurm, m
             last = collect_events(executor, {number}, on_report=stop)[number][-1]
             assert last.data["reason"] == ("preempted" if end == "cancelled" else "lost"), last
     finally:
-        for worker in workers(tmp_path):
-            os.kill(worker, signal.SIGCONT)
+        for pid in [*workers(tmp_path), *(int(path.read_text()) for path in slurm.glob("*.pid"))]:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGCONT)
         executor.close()
 
 

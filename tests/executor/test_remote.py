@@ -2,6 +2,9 @@
 
 import os
 import shutil
+import subprocess
+import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -12,7 +15,7 @@ from autoopt.executor import TemplateError
 from autoopt.executor.files import FolderChanges, TrialFile, present, read_files, read_folders, write_files, written_folders
 from autoopt.executor.mailbox import Box, Pulse
 from autoopt.executor.remote import Gone, Link, Remote
-from autoopt.executor.worker import Message, Worker
+from autoopt.executor.worker import Message, Worker, scratch_folder
 from autoopt.orders import Graph, Measure, Problem, Train
 from autoopt.space import Space
 from autoopt.store import Store
@@ -281,7 +284,7 @@ def test_a_file_that_lies_outside_or_cannot_be_written_ends_its_trial_alone(tmp_
     stage.submit(0, order())
     link.says = [Message({"kind": "files"}, [TrialFile(path, b"x")]), event(0, "finished")]
     (end,) = stage.events()
-    assert (end.kind, end.data["reason"]) == ("failed", "disk") and "lies outside of the study's folder" in end.data["detail"]
+    assert end.data == Problem("error", f"its worker sent the file {path!r}, which lies outside of the study's folder").json()
     assert not (tmp_path / "outside").exists()
 
 
@@ -323,30 +326,65 @@ def test_which_folders_an_order_reads_and_writes():
     measure = Measure(key="3-test", recipe=RECIPE, weights="3")
     assert (read_folders(measure), written_folders(measure)) == (["trials/3-test", "trials/3"], ["trials/3-test"])
     graph = Graph(key="export", recipe=RECIPE, folder="best")
+    continued = order("4", continues="3")
+    assert read_folders(continued) == written_folders(continued) == ["trials/4", "trials/3"]  # its checkpoints are deleted there
     assert read_folders(graph) == written_folders(graph) == ["trials/export", "best"]
+
+
+def test_what_a_log_grows_by_while_it_is_read_comes_once(tmp_path, monkeypatch):
+    log = tmp_path / "there" / "trials" / "0" / "log.txt"
+    log.parent.mkdir(parents=True)
+    changes = FolderChanges(tmp_path / "there", ["trials/0"])
+    read = FolderChanges._read
+
+    def grow(*args):
+        with log.open("a") as file:
+            file.write("more\n")
+        return read(*args)
+
+    log.write_text("one\n")
+    monkeypatch.setattr(FolderChanges, "_read", grow)
+    write_files(changes.take(), tmp_path / "here")
+    monkeypatch.setattr(FolderChanges, "_read", read)
+    write_files(changes.take(), tmp_path / "here")
+    assert (tmp_path / "here" / "trials" / "0" / "log.txt").read_text() == "one\nmore\n"
+
+
+def test_what_a_killed_worker_left_is_deleted_by_the_next(tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    child = subprocess.Popen([sys.executable, "-c", ""])
+    child.wait()
+    host = os.uname().nodename
+    names = [f"autoopt-{host}-{child.pid}-x", f"autoopt-{host}-{os.getpid()}-x", f"autoopt-elsewhere-{child.pid}-x", "autoopt-y"]
+    for name in names:
+        (tmp_path / name / "trials").mkdir(parents=True)
+    with scratch_folder() as mine:
+        assert {path.name for path in tmp_path.iterdir()} == {*names[1:], Path(mine).name}
 
 
 def test_changes_are_carried_until_both_sides_are_alike(tmp_path):
     """New, changed and deleted files, those of subfolders, and a log that grows; not what is being written."""
     there, here = tmp_path / "there", tmp_path / "here"
     trial = there / "trials" / "0"
-    (trial / "checkpoints" / "1").mkdir(parents=True)
+    (trial / "resume" / "1").mkdir(parents=True)
+    (trial / "checkpoints").mkdir()
+    (trial / "checkpoints" / "best.ckpt").write_bytes(b"x")
     changes = FolderChanges(there, ["trials/0"])
     (trial / "log.txt").write_text("one\n")
-    (trial / "checkpoints" / "1" / "state").write_bytes(b"1" * 1000)
+    (trial / "resume" / "1" / "state").write_bytes(b"1" * 1000)
     (trial / ".partial").write_bytes(b"x")
-    (trial / "checkpoints" / ".2").mkdir()
-    (trial / "checkpoints" / ".2" / "state").write_bytes(b"x")
+    (trial / "resume" / ".2").mkdir()
+    (trial / "resume" / ".2" / "state").write_bytes(b"x")
     write_files(changes.take(), here)
     assert changes.take() == []
     (trial / "log.txt").write_text("one\ntwo\n")
-    (trial / "checkpoints" / "1" / "state").unlink()
+    (trial / "resume" / "1" / "state").unlink()
     (trial / "model").write_bytes(b"2")
     log = TrialFile("trials/0/log.txt", b"two\n", more=True)
     files = changes.take()
-    assert log in files and TrialFile("trials/0/checkpoints/1/state", None) in files
+    assert log in files and TrialFile("trials/0/resume/1/state", None) in files
     write_files(files, here)
-    assert not (here / "trials/0/checkpoints/1").exists()
+    assert not (here / "trials/0/resume/1").exists()
     assert present(here, ["trials/0"]).keys() == {"trials/0/log.txt", "trials/0/model"}
     assert (here / "trials/0/log.txt").read_text() == "one\ntwo\n"
     assert read_files(here, ["trials/0"]) == [TrialFile("trials/0/model", b"2")]
