@@ -45,7 +45,7 @@ class Reached(NamedTuple):
 class Store:
     """The logs, weights and checkpoints of trials by their keys, in a folder that the trials can reach.
 
-    An executor whose trials run elsewhere brings a subclass that fetches files to read and sends written files.
+    Where trials run elsewhere, `executor.files` carries the folders that a trial needs and writes there and back.
 
     Args:
         root: the study's folder.

@@ -2,18 +2,17 @@
 
 import os
 import selectors
-import time
-from collections import deque
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Sequence
 from functools import partial
 from typing import Any
 
 from autoopt.errors import BadInput, NotConcluded
-from autoopt.executor import Event, Executor, TemplateError
+from autoopt.executor import Event, TemplateError
 from autoopt.executor.launch import TemplateProcess
 from autoopt.executor.places import gpu_places
+from autoopt.executor.realtime import RealTime
 from autoopt.executor.trial_process import TrialProcess
-from autoopt.orders import REASONS, Order, Problem
+from autoopt.orders import Order, Problem
 from autoopt.process.channel import message, to_line
 from autoopt.process.endings import describe_status
 from autoopt.store import Store
@@ -22,7 +21,7 @@ WARM_UPS = 3
 """How often a template is warmed up if it is killed meanwhile."""
 
 
-class Local(Executor):
+class Local(RealTime):
     """Forks trials from a warm template, as many at once as `workers` and the GPUs allow; further trials wait.
 
     Use it from one thread that outlives it: on Linux the template dies with the thread that started it.
@@ -53,49 +52,23 @@ class Local(Executor):
         cpus_per_trial: int = 1,
         fork: bool = False,
     ):
+        super().__init__(store)
         self._free = gpu_places(workers, gpus, gpus_per_trial)
         self.workers = len(self._free)
-        self.store, self._trial_time = store, trial_time
+        self._trial_time = trial_time
         self._log = store.root / "template.log"
-        store.root.mkdir(parents=True, exist_ok=True)
         order = {"target": target, "setup": setup | {"store": str(store.root)}, "cpus": 1 if fork else cpus_per_trial}
         self._launch = partial(TemplateProcess, order, self._log, fork=fork)
         self._selector = selectors.DefaultSelector()
         self._trials: dict[int, TrialProcess] = {}
-        self._news: deque[Event] = deque()
-        self._facts: dict[str, Any] | None = None
-        self._end: Exception | None = None
         self._warm_ups = 0
         self._warm_up()
-
-    @property
-    def facts(self) -> dict[str, Any]:
-        """The facts that `prepare` returned; waits until it is done.
-
-        Raises:
-            BadInput: `prepare` raised it.
-            TemplateError: it failed in another way.
-            NotConcluded: its process was killed again and again. `events` raises all of them too, if a template has to be replaced.
-        """
-        while self._facts is None:
-            self._turn(None)
-        return self._facts
 
     @property
     def running(self) -> Collection[int]:
         return self._trials.keys() | {event.number for event in self._news}
 
-    def now(self) -> float:
-        return time.monotonic()
-
-    def submit(self, number: int, order: Order) -> None:
-        """Run an order as soon as there is room for it.
-
-        Raises:
-            ValueError: a trial of this number runs already.
-        """
-        if number in self.running:
-            raise ValueError(f"trial {number} is running already")
+    def _submit(self, number: int, order: Order) -> None:
         try:
             log = str(self.store.log(order.key))
         except OSError as error:
@@ -106,31 +79,14 @@ class Local(Executor):
         self._trials[number] = TrialProcess(number, command, log, limit, self._selector, self._news, self.now)
         self._place()
 
-    def events(self, timeout: float = 0.2) -> Iterator[Event]:
-        if not self._news:
-            self._turn(timeout)
-        while self._news:
-            yield self._news.popleft()
-
     def reply(self, number: int, stop: bool) -> None:
         if trial := self._trials.get(number):
             trial.reply(to_line({"stop": stop}))
 
-    def kill(self, number: int, reason: str = "user") -> None:
-        """End a trial; its `failed` event still comes.
-
-        Raises:
-            ValueError: the reason is none of `orders.REASONS`.
-        """
-        if reason not in REASONS:
-            raise ValueError(f"unknown reason to fail: {reason!r}. Known: {', '.join(REASONS)}")
+    def _kill(self, number: int, problem: Problem) -> None:
         if trial := self._trials.get(number):
-            trial.kill(Problem(reason, "ended by the supervisor"))
+            trial.kill(problem)
             self._settle()
-
-    def close(self) -> None:
-        if not self._end:
-            self._shut(TemplateError("the executor is closed"))
 
     def _turn(self, timeout: float | None) -> None:
         """Wait for messages and deadlines of the trials, and handle them."""

@@ -132,11 +132,11 @@ class OnQueue(Remote):
     def hire(self) -> Link:
         if not self._stock:
             first = not self._links and not self._once
-            self._stock = self._submit(self.workers if first else 1)
+            self._stock = self._submit_jobs(self.workers if first else 1)
             self._links += self._stock
         return self._stock.pop(0)
 
-    def _submit(self, count: int) -> list[QueueLink]:
+    def _submit_jobs(self, count: int) -> list[QueueLink]:
         """Submit so many jobs: as one array, if there are several.
 
         Raises:

@@ -1,10 +1,9 @@
 """Trials on workers elsewhere: the part of such an executor that does not depend on how its workers are reached."""
 
 import math
-import time
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -12,10 +11,11 @@ from typing import Any
 from autoopt.config import is_live
 from autoopt.domain import Unavailable
 from autoopt.errors import BadInput
-from autoopt.executor import LIVES, Event, Executor, TemplateError
+from autoopt.executor import LIVES, Event, TemplateError
 from autoopt.executor.files import read_files, read_folders, write_files
+from autoopt.executor.realtime import RealTime
 from autoopt.executor.worker import Message
-from autoopt.orders import REASONS, Json, Order, Problem
+from autoopt.orders import Json, Order, Problem
 from autoopt.store import Store
 
 BREAKS, LATER_BREAKS = 3, 8
@@ -83,7 +83,7 @@ class Hand:
     trial: Assignment | None = None
 
 
-class Remote(Executor):
+class Remote(RealTime):
     """Hands each trial to an idle worker; a worker that is gone is replaced, and its trial fails for the machine's reason.
 
     Only the supervisor writes to the store: a worker's files come with its messages, those of a trial's end before it. So nothing
@@ -95,13 +95,10 @@ class Remote(Executor):
     """
 
     def __init__(self, store: Store, *, once: bool = False):
-        self.store, self._once = store, once
-        store.root.mkdir(parents=True, exist_ok=True)
+        super().__init__(store)
+        self._once = once
         self._hands: list[Hand] = []
         self._waiting: deque[Assignment] = deque()
-        self._news: deque[Event] = deque()
-        self._facts: dict[str, Any] | None = None
-        self._end: Exception | None = None
         self._broken, self._pause = 0, -math.inf
 
     @abstractmethod
@@ -120,63 +117,24 @@ class Remote(Executor):
         """Raise BadInput where the workers cannot start."""
 
     @property
-    def facts(self) -> dict[str, Any]:
-        """The facts that the first worker found; waits until it has them.
-
-        Raises:
-            BadInput: the data or a technique cannot be used, or there is no room for a trial.
-            TemplateError: workers cannot be prepared. `events` raises both too.
-        """
-        while self._facts is None:
-            self._turn(1.0)
-        return self._facts
-
-    @property
     def running(self) -> Collection[int]:
         trials = [*self._waiting, *(hand.trial for hand in self._hands if hand.trial)]
         return {trial.number for trial in trials} | {event.number for event in self._news}
 
-    def now(self) -> float:
-        return time.monotonic()
-
-    def submit(self, number: int, order: Order) -> None:
-        """Run an order as soon as a worker is idle.
-
-        Raises:
-            ValueError: a trial of this number runs already.
-        """
-        if number in self.running:
-            raise ValueError(f"trial {number} is running already")
+    def _submit(self, number: int, order: Order) -> None:
         self._waiting.append(Assignment(number, order))
         self._place()
-
-    def events(self, timeout: float = 0.2) -> Iterator[Event]:
-        if not self._news:
-            self._turn(timeout)
-        while self._news:
-            yield self._news.popleft()
 
     def reply(self, number: int, stop: bool) -> None:
         if hand := self._hand_of(number):
             self._tell(hand, Message({"do": "reply", "number": number, "stop": stop}))
 
-    def kill(self, number: int, reason: str = "user") -> None:
-        """End a trial; its `failed` event still comes.
-
-        Raises:
-            ValueError: the reason is none of `orders.REASONS`.
-        """
-        if reason not in REASONS:
-            raise ValueError(f"unknown reason to fail: {reason!r}. Known: {', '.join(REASONS)}")
+    def _kill(self, number: int, problem: Problem) -> None:
         if hand := self._hand_of(number):
-            self._tell(hand, Message({"do": "kill", "number": number, "reason": reason}))
+            self._tell(hand, Message({"do": "kill", "number": number, "reason": problem.reason}))
         for trial in [trial for trial in self._waiting if trial.number == number]:
             self._waiting.remove(trial)
-            self._news.append(trial.end(Problem(reason, "ended by the supervisor")))
-
-    def close(self) -> None:
-        if not self._end:
-            self._shut(TemplateError("the executor is closed"))
+            self._news.append(trial.end(problem))
 
     def _hand_of(self, number: int) -> Hand | None:
         return next((hand for hand in self._hands if hand.trial and hand.trial.number == number), None)

@@ -23,13 +23,14 @@ from typing import Any
 
 os.environ["OMP_NUM_THREADS"] = "1"  # before numpy is imported
 sys.path.insert(0, str(Path(__file__).parent))
+sys.path.insert(0, str(Path(__file__).parent / "search"))
 
 import numpy as np
 from proposals import WIDE
+from replay import FACTS
 from safetensors.numpy import save_file
 
 from autoopt.config import compose
-from autoopt.deployment.card import KNOWN
 from autoopt.executor import Event, Executor
 from autoopt.orders import Order, Outcome, Train
 from autoopt.store import Store
@@ -59,10 +60,7 @@ class Simulated(Executor):
 
     @property
     def facts(self) -> dict[str, Any]:
-        return {
-            **dict.fromkeys(KNOWN), "examples": "0", "sources": {}, "absent": {}, "objective": None, "notes": [], "told": [], "test": True,
-            "lightning": False, "batch_size": None, "chance": {}, "versions": {},
-        }  # fmt: skip
+        return dict(FACTS)
 
     def submit(self, number: int, order: Order) -> None:
         self.news.append(Event(number, "started", {"pid": number}))

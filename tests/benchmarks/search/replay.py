@@ -32,6 +32,12 @@ from autoopt.study.search import search
 from autoopt.study.verdict import Verdict
 from autoopt.terminal import Progress
 
+FACTS = {
+    **dict.fromkeys(KNOWN), "examples": "0", "sources": {}, "absent": {}, "objective": None, "notes": [], "told": [], "test": True,
+    "lightning": False, "batch_size": None, "chance": {}, "versions": {},
+}  # fmt: skip
+"""Of an executor that has no data."""
+
 
 @dataclass
 class Running:
@@ -67,10 +73,7 @@ class Replay(Executor):
 
     @property
     def facts(self) -> dict[str, Any]:
-        return {
-            **dict.fromkeys(KNOWN), "examples": "0", "sources": {}, "absent": {}, "objective": None, "notes": [], "told": [], "test": True,
-            "lightning": False, "batch_size": None, "chance": {}, "versions": {},
-        }  # fmt: skip
+        return dict(FACTS)
 
     def submit(self, number: int, order: Order) -> None:
         self.orders.append(order)
