@@ -63,7 +63,10 @@ def test_a_hundred_mutated_command_lines(part, tmp_path, monkeypatch, capfd):
 
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(command, "search", begun)
-    monkeypatch.setattr(logging, "raiseExceptions", False)  # a handler of Hydra outlives a command of this process
+    # Hydra's --info adds a handler, which outlives its command in this process
+    monkeypatch.setattr(logging, "raiseExceptions", False)
+    monkeypatch.setattr(logging.root, "handlers", [*logging.root.handlers])
+    monkeypatch.setattr(logging.root, "level", logging.root.level)
     draw = random.Random(part)
     for line in [mutated(draw) for _ in range(100)]:
         try:
