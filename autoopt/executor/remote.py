@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Collection, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from autoopt.config import is_live
@@ -91,12 +92,13 @@ class Remote(RealTime):
 
     Args:
         store: where logs and weights are stored; workers need not reach it.
+        told: lines for the user.
         once: a worker carries out one trial, and is then replaced.
     """
 
-    def __init__(self, store: Store, *, once: bool = False):
+    def __init__(self, store: Store, *, told: Sequence[str] = (), once: bool = False):
         super().__init__(store)
-        self._once = once
+        self._told, self._once = [*told], once
         self._hands: list[Hand] = []
         self._waiting: deque[Assignment] = deque()
         self._broken, self._pause = 0, -math.inf
@@ -115,6 +117,11 @@ class Remote(RealTime):
 
     def check(self) -> None:
         """Raise BadInput where the workers cannot start."""
+
+    @cached_property
+    def facts(self) -> dict[str, Any]:
+        known = super().facts
+        return {**known, "told": [*known["told"], *self._told]}
 
     @property
     def running(self) -> Collection[int]:
