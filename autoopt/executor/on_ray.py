@@ -193,6 +193,7 @@ def start_cluster(limits: Limits, resources: Mapping[str, float], settings: Mapp
     read_authentication()
     machine, workers = Machine.here(), limits.workers or 1
     ray.init(
+        "local",  # without it, it would join a cluster that runs here, or that RAY_ADDRESS names
         num_cpus=max(int(machine.cores), workers * limits.processors),
         num_gpus=len(machine.gpus),
         resources={name: need * max(workers, int(machine.cores)) for name, need in resources.items()},

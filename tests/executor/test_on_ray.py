@@ -191,8 +191,9 @@ def test_a_cluster_without_tokens_is_warned_of_and_a_new_node_is_used(tmp_path, 
 
 
 @pytest.mark.slow
-def test_a_cluster_of_this_process_leaves_the_environment_as_it_was(tmp_path, monkeypatch):
+def test_a_cluster_of_this_process_joins_no_other_and_leaves_the_environment_as_it_was(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:9")
     for name in ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN"):
         monkeypatch.delenv(name, raising=False)
     before = dict(os.environ)
