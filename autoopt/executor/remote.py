@@ -20,7 +20,9 @@ from autoopt.orders import Json, Order, Problem
 from autoopt.store import Store
 
 BREAKS, LATER_BREAKS = 3, 8
-"""How many workers in a row may be gone before they are warm: as long as none has been, and afterwards, with ever longer pauses."""
+"""How many workers in a row may be gone before they are warm while no other is: as long as none has been, and afterwards, with pauses."""
+LONGEST_PAUSE = 60.0
+"""Seconds before the next worker is hired; a place where none starts is no reason to give up those that work."""
 
 FAREWELL = 5.0
 """Seconds for workers to end by themselves."""
@@ -241,7 +243,9 @@ class Remote(RealTime):
     def _lose(self, hand: Hand, problem: Problem) -> None:
         """Take leave of a worker that is gone: a trial that it had begun fails, one that it had not is handed to the next."""
         self._dismiss(hand)
-        if not hand.warm:
+        if hand.warm:
+            self._broken = 0
+        else:
             self._break(problem)
         if (trial := hand.trial) is None:
             return
@@ -253,10 +257,10 @@ class Remote(RealTime):
 
     def _break(self, problem: Problem) -> None:
         self._broken += 1
-        if self._broken >= (BREAKS if self._facts is None else LATER_BREAKS):
+        if self._broken >= (BREAKS if self._facts is None else LATER_BREAKS) and not any(hand.warm for hand in self._hands):
             times = f"{self._broken} workers ended before they were ready"
             self._fail(TemplateError(f"trials cannot be prepared: {times}; the last: {problem}"))
-        self._pause = self.now() + 2.0**self._broken if self._facts else self._pause
+        self._pause = self.now() + min(2.0**self._broken, LONGEST_PAUSE) if self._facts else self._pause
 
     def _dismiss(self, hand: Hand) -> None:
         self._hands.remove(hand)

@@ -142,9 +142,8 @@ def main() -> None:
     ended = [moment for _, moment in executor.at]
     tenth = len(ended) // 10
     first, last = (1000 * (part[-1] - part[0]) / (len(part) - 1) for part in (ended[:tenth], ended[-tenth:]))
-    print(
-        f"a trial, in ms of the supervisor: {first:.1f} in the first tenth, {last:.1f} in the last; {len(ended)} trials in {ended[-1] - start:.0f} s"
-    )
+    print(f"a trial, in ms of the supervisor: {first:.1f} in the first tenth, {last:.1f} in the last")
+    print(f"{len(ended)} trials in {ended[-1] - start:.0f} s")
     print(f"workers busy: {executor.busy / (executor.now() * chosen.workers):.3f}")
     print(f"memory: {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f} MB")
     size = (root / "scale" / "journal.log").stat().st_size

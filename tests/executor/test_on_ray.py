@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -34,7 +34,7 @@ from autoopt.live import import_path  # noqa: E402
 from autoopt.plugins.executor import ray as module  # noqa: E402
 from autoopt.points import plug  # noqa: E402
 from autoopt.store import Store  # noqa: E402
-from autoopt.study.journal import Journal  # noqa: E402
+from autoopt.study.journal import Journal, stored_records  # noqa: E402
 from autoopt.study.stages import SEARCH  # noqa: E402
 
 AUTOOPT = Path(sys.executable).with_name("autoopt")
@@ -95,9 +95,18 @@ def expected(tmp_path_factory):
     return scores(folder, "local")
 
 
-def workers_of():
-    """The processes of Ray's actors on this machine."""
-    return [process for process in psutil.process_iter(["cmdline"]) if "ray::Worker" in " ".join(process.info["cmdline"] or ())]
+def workers_of(cluster):
+    """The processes of a cluster's actors."""
+    nodes = [info.process.pid for node in cluster.list_all_nodes() for info in node.all_processes["raylet"]]
+    with suppress(psutil.NoSuchProcess):
+        return [process for node in nodes for process in psutil.Process(node).children() if "ray::Worker" in " ".join(process.cmdline())]
+    return workers_of(cluster)  # one has just ended
+
+
+def ended(folder):
+    """How many trials of the search have ended."""
+    path = folder / "autoopt-runs" / "ray" / "journal.log"
+    return len(stored_records(path, "ray")[0].get("search", ())) if path.exists() else 0
 
 
 @pytest.mark.slow
@@ -108,7 +117,7 @@ def test_nodes_and_workers_are_killed_and_nothing_is_lost_or_counts_twice(tmp_pa
         study = search(tmp_path, "name=ray", "executor=ray", f"executor.ray.address={cluster.address}")
         while study.poll() is None:
             time.sleep(draw.uniform(1, 4))
-            if kills == KILLS or not (running := workers_of()) or not (tmp_path / "autoopt-runs" / "ray" / "space.yaml").exists():
+            if kills == KILLS or ended(tmp_path) < 2 * kills + 1 or not (running := workers_of(cluster)):
                 continue
             if draw.random() < 0.3 and nodes:
                 cluster.remove_node(nodes.pop(draw.randrange(len(nodes))), allow_graceful=False)
@@ -136,10 +145,10 @@ def test_a_supervisor_that_is_killed_comes_back_and_nothing_runs_twice(tmp_path,
                 study.kill()
                 study.wait()
                 kills += 1
-                deadline = time.monotonic() + 15
-                while workers_of() and time.monotonic() < deadline:
+                deadline = time.monotonic() + 30
+                while workers_of(cluster) and time.monotonic() < deadline:
                     time.sleep(0.2)
-                assert workers_of() == []  # they end with their supervisor
+                assert workers_of(cluster) == []  # they end with their supervisor
         assert study.returncode == 0, said(tmp_path)
     assert scores(tmp_path, "ray") == expected
 
