@@ -33,6 +33,9 @@ WARM_UP = 1800.0
 JOB_STATES = {"PREEMPTED": "preempted", "TIMEOUT": "preempted", "CANCELLED": "preempted", "OUT_OF_MEMORY": "oom_host"}
 """The reasons for states of a job; a job's memory is its trial's alone."""
 
+SLURM = ("sbatch", "srun")
+NO_SLURM = "there is no Slurm on this machine (no sbatch and srun on PATH)"
+
 
 class WorkerJob:
     """What submitit pickles: a command. The queue's signal before it takes the machine away reaches the worker, which ends its trial."""
@@ -105,13 +108,23 @@ class OnQueue(Remote):
     does one that hears nothing of its supervisor for `mailbox.LEASE` seconds. Its trial runs again under its number.
 
     Args:
-        cluster: submitit's name of it: slurm, local, debug; `None`: slurm where there is `srun`.
+        cluster: submitit's name of it: slurm, local, debug.
         once: a job for each trial, instead of an array of jobs that carry out one trial after the other.
         parameters: submitit's; `slurm_` before those that only Slurm has.
+        told: lines for the user.
     """
 
-    def __init__(self, setup: dict[str, Any], store: Store, limits: Limits, cluster: str | None, once: bool, parameters: Mapping[str, Any]):
-        super().__init__(store, once=once)
+    def __init__(
+        self,
+        setup: dict[str, Any],
+        store: Store,
+        limits: Limits,
+        cluster: str,
+        once: bool,
+        parameters: Mapping[str, Any],
+        told: Sequence[str] = (),
+    ):
+        super().__init__(store, told=told, once=once)
         self.workers = limits.workers or 1
         jobs = store.root / "jobs"
         shutil.rmtree(jobs, ignore_errors=True)
@@ -176,6 +189,24 @@ class OnQueue(Remote):
                 time.sleep(BOX_POLL)
             if not link.ended():
                 link.job.cancel(check=False)
+
+
+def find_queue(cluster: str | None, of_slurm: Mapping[str, Any]) -> tuple[str, list[str]]:
+    """submitit's name of the queue, and what to tell the user about it.
+
+    Args:
+        cluster: the name that the user gives; `None`: Slurm where it is, else this machine.
+        of_slurm: the settings that only Slurm has.
+
+    Raises:
+        BadInput: Slurm is asked for, and not there.
+    """
+    asked = {"cluster": cluster} if cluster == "slurm" else {} if cluster else of_slurm
+    if asked and not all(map(shutil.which, SLURM)):
+        settings = " ".join(f"executor.submitit.{name}={value}" for name, value in asked.items())
+        raise BadInput(f"{settings}: {NO_SLURM}; run the command on a login node, or set executor.submitit.cluster=local to try it here")
+    chosen = cluster or AutoExecutor.which()
+    return chosen, [f"executor=submitit: {NO_SLURM}, so the trials run on this machine"] if chosen != cluster and chosen == "local" else []
 
 
 @contextmanager

@@ -5,7 +5,8 @@ import secrets
 import socket
 import time
 from collections.abc import Mapping, Sequence
-from functools import cached_property
+from contextlib import suppress
+from importlib.util import find_spec
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -21,8 +22,8 @@ from autoopt.executor.worker import LINGER, Message, Worker
 from autoopt.orders import Problem
 from autoopt.store import Store
 
-PLACE_TIME = 30.0
-"""Seconds for the first worker to find a place."""
+PLACE_TIME = 25.0
+"""Seconds for the first worker to find a place; connecting takes a few before."""
 LOOK = 1.0
 """Seconds between two looks at the size of the cluster."""
 EXCLUDED = [
@@ -104,7 +105,6 @@ class OnRay(Remote):
         super().__init__(store)
         self._limits, self._resources = limits, dict(resources)
         self._own = address is None
-        self._told: list[str] = []
         self._before: dict[str, str | None] = {}
         self._connected = not ray.is_initialized()
         if self._connected:
@@ -130,8 +130,6 @@ class OnRay(Remote):
             else:
                 excludes = [*EXCLUDED, str(self.store.root.parent.relative_to(os.getcwd()))] if self._inside() else EXCLUDED
                 ray.init(reachable(address), runtime_env={"working_dir": os.getcwd(), "excludes": excludes}, **settings)
-        except ImportError as error:
-            raise BadInput(f"executor.ray.address={address}: {error}; pip install 'ray[client]' brings what ray:// needs") from error
         except (ConnectionError, RuntimeError, ValueError, OSError, RayError) as error:
             self.disconnect()
             raise BadInput(f"executor.ray.address={address or 'null'}: {' '.join(str(error).split())}"[:600]) from error
@@ -142,11 +140,6 @@ class OnRay(Remote):
 
     def _inside(self) -> bool:
         return self.store.root.parent.is_relative_to(os.getcwd()) and str(self.store.root.parent) != os.getcwd()
-
-    @cached_property
-    def facts(self) -> dict[str, Any]:
-        known = super().facts
-        return {**known, "told": [*known["told"], *self._told]}
 
     @property
     def workers(self) -> int:  # type: ignore[override]
@@ -200,6 +193,7 @@ def start_cluster(limits: Limits, resources: Mapping[str, float], settings: Mapp
     read_authentication()
     machine, workers = Machine.here(), limits.workers or 1
     ray.init(
+        "local",  # without it, it would join a cluster that runs here, or that RAY_ADDRESS names
         num_cpus=max(int(machine.cores), workers * limits.processors),
         num_gpus=len(machine.gpus),
         resources={name: need * max(workers, int(machine.cores)) for name, need in resources.items()},
@@ -215,15 +209,27 @@ def read_authentication() -> None:
     AuthenticationTokenLoader.instance().reset_cache()
 
 
+def running_here() -> str:
+    """The address of the cluster that RAY_ADDRESS names, or that has a node on this machine.
+
+    Raises:
+        ConnectionError: there is none.
+    """
+    with suppress(ConnectionError):  # its text names Ray's options instead of ours
+        if address := canonicalize_bootstrap_address("auto"):
+            return address
+    raise ConnectionError("no cluster runs on this machine: `ray start --head` starts one, and without an address the search does")
+
+
 def reachable(address: str) -> str:
     """The address of a cluster, at which something listens.
 
     Raises:
-        ConnectionError: nothing does.
+        ConnectionError: nothing does, or Ray's client is needed and not installed.
     """
-    address = (canonicalize_bootstrap_address("auto") or "auto") if address == "auto" else address
-    if address == "auto":
-        raise ConnectionError("no cluster runs on this machine; `ray start --head` starts one")
+    address = running_here() if address == "auto" else address
+    if address.startswith("ray://") and find_spec("grpc") is None:
+        raise ConnectionError("ray:// needs Ray's client: pip install 'ray[client]'")
     parts = urlsplit(address if "://" in address else f"ray://{address}")
     if not parts.hostname or not parts.port:
         raise ConnectionError("expected auto, host:port, or ray://host:port")

@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Collection, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from autoopt.config import is_live
@@ -19,7 +20,9 @@ from autoopt.orders import Json, Order, Problem
 from autoopt.store import Store
 
 BREAKS, LATER_BREAKS = 3, 8
-"""How many workers in a row may be gone before they are warm: as long as none has been, and afterwards, with ever longer pauses."""
+"""How many workers in a row may be gone before they are warm while no other is: as long as none has been, and afterwards, with pauses."""
+LONGEST_PAUSE = 60.0
+"""Seconds before the next worker is hired; a place where none starts is no reason to give up those that work."""
 
 FAREWELL = 5.0
 """Seconds for workers to end by themselves."""
@@ -91,12 +94,13 @@ class Remote(RealTime):
 
     Args:
         store: where logs and weights are stored; workers need not reach it.
+        told: lines for the user.
         once: a worker carries out one trial, and is then replaced.
     """
 
-    def __init__(self, store: Store, *, once: bool = False):
+    def __init__(self, store: Store, *, told: Sequence[str] = (), once: bool = False):
         super().__init__(store)
-        self._once = once
+        self._told, self._once = [*told], once
         self._hands: list[Hand] = []
         self._waiting: deque[Assignment] = deque()
         self._broken, self._pause = 0, -math.inf
@@ -115,6 +119,11 @@ class Remote(RealTime):
 
     def check(self) -> None:
         """Raise BadInput where the workers cannot start."""
+
+    @cached_property
+    def facts(self) -> dict[str, Any]:
+        known = super().facts
+        return {**known, "told": [*known["told"], *self._told]}
 
     @property
     def running(self) -> Collection[int]:
@@ -234,7 +243,9 @@ class Remote(RealTime):
     def _lose(self, hand: Hand, problem: Problem) -> None:
         """Take leave of a worker that is gone: a trial that it had begun fails, one that it had not is handed to the next."""
         self._dismiss(hand)
-        if not hand.warm:
+        if hand.warm:
+            self._broken = 0
+        else:
             self._break(problem)
         if (trial := hand.trial) is None:
             return
@@ -246,10 +257,10 @@ class Remote(RealTime):
 
     def _break(self, problem: Problem) -> None:
         self._broken += 1
-        if self._broken >= (BREAKS if self._facts is None else LATER_BREAKS):
+        if self._broken >= (BREAKS if self._facts is None else LATER_BREAKS) and not any(hand.warm for hand in self._hands):
             times = f"{self._broken} workers ended before they were ready"
             self._fail(TemplateError(f"trials cannot be prepared: {times}; the last: {problem}"))
-        self._pause = self.now() + 2.0**self._broken if self._facts else self._pause
+        self._pause = self.now() + min(2.0**self._broken, LONGEST_PAUSE) if self._facts else self._pause
 
     def _dismiss(self, hand: Hand) -> None:
         self._hands.remove(hand)

@@ -10,6 +10,9 @@ from typing import Any
 from optuna.storages.journal import BaseJournalBackend
 
 SUM = b"crc32"
+WRITER = "worker_id"
+KINDS = {"CategoricalDistribution": "categorical", "FloatDistribution": "float", "IntDistribution": "int"}
+"""Optuna's distributions, and their names in its abbreviated format."""
 
 
 class StoreError(Exception):
@@ -21,6 +24,7 @@ class StoreError(Exception):
 class JournalFile(BaseJournalBackend):
     """Optuna's journal format in one file that only this process writes; each line ends with a checksum, which Optuna ignores.
 
+    Lines are as short as Optuna can read them: without the name of their writer, and with distributions in its abbreviated format.
     A crash or a full disk can leave a torn last line, after which Optuna's own file cannot be used any more. Here a torn line
     is moved to a file beside it when the journal is opened, and cut off when a write fails. Lines are safe once `sync` returns.
 
@@ -46,14 +50,18 @@ class JournalFile(BaseJournalBackend):
 
     def append_logs(self, logs: list[dict[str, Any]]) -> None:
         size = os.fstat(self.file).st_size
-        lines = b"".join(map(to_line, logs))
+        lines = [to_line(shortened(log)) for log in logs]
+        text = b"".join(lines)
         try:
-            if os.write(self.file, lines) < len(lines):
+            if os.write(self.file, text) < len(text):
                 raise OSError("only a part was written")
         except OSError as error:
             os.ftruncate(self.file, size)
             raise StoreError(f"{self.path} cannot be written: {error.strerror or error}") from error
-        self.logs.extend(log for line in lines.splitlines() if (log := parse_line(line)) is not None)
+        for log, line in zip(logs, lines, strict=True):
+            written = parse_line(line.removesuffix(b"\n"))
+            assert written is not None
+            self.logs.append({**written, WRITER: log.get(WRITER)})  # by which Optuna tells the lines of this session
 
     def sync(self) -> None:
         """Wait until the appended lines are on the disk.
@@ -88,6 +96,19 @@ def parse_lines(path: Path, text: bytes) -> tuple[int, list[dict[str, Any]]]:
     if text[end:].rstrip(b"\n").count(b"\n"):
         raise StoreError(f"{path}, line {len(logs) + 1} (from byte {end}) is damaged; nothing was changed: restore the file from a backup")
     return end, logs
+
+
+def shortened(log: dict[str, Any]) -> dict[str, Any]:
+    """A record without what Optuna needs only while it is written, and with short distributions."""
+    distributions = {name: abbreviated(text) for name, text in log.get("distributions", {}).items()}
+    return {**log, **({WRITER: ""} if WRITER in log else {}), **({"distributions": distributions} if distributions else {})}
+
+
+def abbreviated(distribution: str) -> str:
+    """A distribution in the shorter of the two formats that `optuna.distributions.json_to_distribution` reads."""
+    full = json.loads(distribution)
+    needed = {name: value for name, value in full["attributes"].items() if value is not None and value is not False}
+    return json.dumps({"type": KINDS[full["name"]], **needed}, separators=(",", ":"))
 
 
 def to_line(log: dict[str, Any]) -> bytes:

@@ -3,7 +3,7 @@ from typing import Any
 
 from autoopt.errors import BadInput
 from autoopt.executor import Executor
-from autoopt.executor.on_queue import OnQueue
+from autoopt.executor.on_queue import OnQueue, find_queue
 from autoopt.executor.remote import sent
 from autoopt.executor.resources import Limits
 from autoopt.store import Store
@@ -32,7 +32,8 @@ def submitit(
 ) -> Executor:
     """Slurm, by submitit: an array of `executor.workers` jobs that train one trial after the other, or with mode=trials a job a trial.
 
-    The study's folder has to be on a file system that the nodes share. The other settings are submitit's; cluster=local tries them here.
+    The study's folder has to be on a file system that the nodes share. The other settings are submitit's. Without
+    Slurm, or with cluster=local, the jobs are processes of this machine.
 
     Source: github.com/facebookincubator/submitit, 2018.
     """
@@ -55,5 +56,6 @@ def submitit(
         "additional_parameters": additional_parameters,
     }
     parameters = {**everywhere, **{f"slurm_{name}": value for name, value in of_slurm.items()}}
-    set_here = {name: value for name, value in parameters.items() if value is not None}
-    return OnQueue(sent(setup), store, limits, cluster, mode == "trials", set_here)
+    given = {name: value for name, value in parameters.items() if value is not None}
+    cluster, told = find_queue(cluster, {name: value for name, value in of_slurm.items() if value is not None})
+    return OnQueue(sent(setup), store, limits, cluster, mode == "trials", given, told)

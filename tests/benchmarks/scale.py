@@ -46,10 +46,11 @@ class Simulated(Executor):
     Args:
         seconds: of one whole training.
         cut: after so many trainings the supervisor is interrupted.
+        limit: the seconds of real time after which it is interrupted too.
     """
 
-    def __init__(self, folder: Path, workers: int, seconds: float, cut: int | None = None):
-        self.store, self.workers, self.epoch, self.cut = Store(folder), workers, seconds / EPOCHS, cut
+    def __init__(self, folder: Path, workers: int, seconds: float, cut: float = math.inf, limit: float = math.inf):
+        self.store, self.workers, self.epoch, self.cut, self.end = Store(folder), workers, seconds / EPOCHS, cut, perf_counter() + limit
         self.clock, self.seen = 0.0, perf_counter()
         self.busy = 0.0
         self.due: list[tuple[float, int, int]] = []
@@ -86,7 +87,7 @@ class Simulated(Executor):
         if epoch == EPOCHS or number in self.stopped:
             del self.orders[number]
             self.at.append((number, perf_counter()))
-            if self.cut is not None and len(self.at) >= self.cut:
+            if len(self.at) >= self.cut or perf_counter() > self.end:
                 raise KeyboardInterrupt
             if order.keep:
                 with self.store.writing(order.key) as weights:
@@ -122,6 +123,7 @@ def main() -> None:
     parser.add_argument("--trials", type=int, default=10_000)
     parser.add_argument("--workers", type=int, default=64)
     parser.add_argument("--seconds", type=float, default=30.0)
+    parser.add_argument("--minutes", type=float, default=math.inf, help="stop after so long, with the trials that have ended by then")
     parser.add_argument("--keep", action="store_true", help="keep the study, and print where it is")
     chosen = parser.parse_args()
     root = Path(tempfile.mkdtemp())
@@ -131,7 +133,7 @@ def main() -> None:
     )  # fmt: skip
     tree = compose([*(word for word in WIDE if not word.startswith("study.epochs")), *settings])
     start = perf_counter()
-    executor = Simulated(root / "scale", chosen.workers, chosen.seconds, chosen.trials - 10)
+    executor = Simulated(root / "scale", chosen.workers, chosen.seconds, chosen.trials - 10, 60 * chosen.minutes)
     try:
         with Progress() as screen:
             search(tree, screen, executor)
@@ -140,7 +142,8 @@ def main() -> None:
     ended = [moment for _, moment in executor.at]
     tenth = len(ended) // 10
     first, last = (1000 * (part[-1] - part[0]) / (len(part) - 1) for part in (ended[:tenth], ended[-tenth:]))
-    print(f"a trial, in ms of the supervisor: {first:.1f} in the first tenth, {last:.1f} in the last; {ended[-1] - start:.0f} s in all")
+    print(f"a trial, in ms of the supervisor: {first:.1f} in the first tenth, {last:.1f} in the last")
+    print(f"{len(ended)} trials in {ended[-1] - start:.0f} s")
     print(f"workers busy: {executor.busy / (executor.now() * chosen.workers):.3f}")
     print(f"memory: {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f} MB")
     size = (root / "scale" / "journal.log").stat().st_size
@@ -150,9 +153,12 @@ def main() -> None:
         subprocess.run([sys.executable, "-m", "autoopt", *words, f"root={root}"], check=True, stdout=subprocess.DEVNULL)
         print(f"autoopt {words[0]}: {perf_counter() - start:.1f} s")
     start = perf_counter()
-    again = Simulated(root / "scale", chosen.workers, chosen.seconds)
-    with Progress() as screen:
-        search(tree, screen, again)
+    again = Simulated(root / "scale", chosen.workers, chosen.seconds, cut=1)
+    try:
+        with Progress() as screen:
+            search(tree, screen, again)
+    except KeyboardInterrupt:
+        pass
     print(f"resumed: first trial ended {again.at[0][1] - start:.1f} s after the command")
     print(root) if chosen.keep else shutil.rmtree(root)
 

@@ -1,6 +1,7 @@
 """Trials as jobs: submitit's local and debug executors, and Slurm as far as submitit sees it."""
 
 import os
+import re
 import shutil
 import signal
 import stat
@@ -105,7 +106,7 @@ def test_trials_run_as_jobs(tmp_path, cluster, once):
 def test_on_slurm_an_array_of_workers_that_hide_it_from_their_trials(tmp_path, slurm):
     tree = tree_of()
     parameters = {"timeout_min": 10, "cpus_per_task": 1, "slurm_partition": "long", "slurm_array_parallelism": 2}
-    executor = OnQueue({"tree": tree}, Store(tmp_path / "study"), Limits(workers=2), None, False, parameters)
+    executor = OnQueue({"tree": tree}, Store(tmp_path / "study"), Limits(workers=2), "slurm", False, parameters)
     try:
         assert {end.kind for end in run(executor, tree, 3)} == {"finished"}
     finally:
@@ -119,7 +120,7 @@ def test_on_slurm_an_array_of_workers_that_hide_it_from_their_trials(tmp_path, s
 
 def test_a_job_that_slurm_preempts_ends_its_trial_as_preempted_and_comes_again(tmp_path, slurm):
     tree = tree_of(10**6)
-    executor = OnQueue({"tree": tree}, Store(tmp_path / "study"), Limits(workers=1), None, False, {"timeout_min": 600})
+    executor = OnQueue({"tree": tree}, Store(tmp_path / "study"), Limits(workers=1), "slurm", False, {"timeout_min": 600})
     try:
         executor.submit(0, order(tree, "0"))
         began = []
@@ -144,7 +145,7 @@ def test_a_job_that_slurm_preempts_ends_its_trial_as_preempted_and_comes_again(t
 def test_a_job_that_is_cancelled_or_silent_gives_up_its_trial(tmp_path, slurm, monkeypatch):
     monkeypatch.setattr(on_queue, "BEAT", 0.5)
     tree = tree_of(10**6)
-    executor = OnQueue({"tree": tree}, Store(tmp_path / "study"), Limits(workers=1), None, False, {"timeout_min": 600})
+    executor = OnQueue({"tree": tree}, Store(tmp_path / "study"), Limits(workers=1), "slurm", False, {"timeout_min": 600})
     try:
         for number, end in enumerate(["cancelled", "silent"]):
             executor.submit(number, order(tree, str(number)))
@@ -270,6 +271,27 @@ def test_what_cannot_be_used_is_told_in_one_line(tmp_path, slurm):
     with pytest.raises(BadInput, match=r"executor=submitit: the queue refused a job: .*invalid partition specified: nope") as caught:
         _ = executor.facts
     assert "\n" not in str(caught.value)
+
+
+def test_without_slurm_its_settings_are_refused_and_trials_run_here_only_with_a_word(tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    setup = {"tree": tree_of()}
+    for settings, line in (
+        (
+            {"partition": "gpu", "qos": "high"},
+            "executor.submitit.partition=gpu executor.submitit.qos=high: there is no Slurm on this machine",
+        ),
+        ({"cluster": "slurm"}, "executor.submitit.cluster=slurm: there is no Slurm on this machine (no sbatch and srun on PATH); run"),
+    ):
+        with pytest.raises(BadInput, match=re.escape(line)):
+            module.submitit(setup, Store(tmp_path), Limits(workers=1), **settings)
+    for settings, told in (
+        ({}, ["executor=submitit: there is no Slurm on this machine (no sbatch and srun on PATH), so the trials run on this machine"]),
+        ({"cluster": "local", "partition": "gpu"}, []),
+    ):
+        executor = module.submitit(setup, Store(tmp_path), Limits(workers=1), **settings)
+        executor.close()
+        assert executor._told == told
 
 
 def test_the_needs_of_a_trial_are_asked_of_slurm(tmp_path, slurm):

@@ -1,10 +1,12 @@
 """Trials on workers elsewhere, with a worker in this process, and one that is only played, as the way to them."""
 
+import json
 import os
 import shutil
 import subprocess
 import sys
 import tempfile
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -68,6 +70,14 @@ def nearby(tmp_path_factory):
     yield executor
     executor.close()
     os.chdir(here)
+
+
+def test_an_order_carries_no_data(nearby):
+    assert nearby.facts
+    nearby.submit(0, order())
+    (message,) = nearby._hands[0].link.told
+    assert len(json.dumps(message.content)) < 2000 and message.files == []  # the examples alone are 50 KB
+    collect_events(nearby, {0})
 
 
 def test_weights_and_log_come_back_and_go_where_they_are_read(nearby):
@@ -209,6 +219,19 @@ def test_a_trial_is_lost_with_the_third_worker_that_does_not_begin_it(tmp_path):
 def test_workers_that_never_become_warm_are_an_error(tmp_path):
     with pytest.raises(TemplateError, match="3 workers ended before they were ready; the last: lost: its node died"):
         _ = Stage(tmp_path, *[Played(gone()) for _ in range(3)]).facts
+
+
+def test_a_place_where_no_worker_starts_gives_up_none_that_works(tmp_path):
+    good = Played(warm())
+    stage = Stage(tmp_path, good, *[Played(gone()) for _ in range(20)], workers=2)
+    clock = count(step=100)
+    stage.now = lambda: float(next(clock))  # the pauses are over at once
+    assert stage.facts
+    stage.submit(0, order())
+    while stage.cast:
+        list(stage.events())
+    good.says = [event(0, "started", pid=1), event(0, "finished")]
+    assert [each.kind for each in stage.events()] == ["started", "finished"]
 
 
 @pytest.mark.parametrize(("name", "what"), [("examples", "data"), ("sources", "code")])

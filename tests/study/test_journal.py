@@ -7,7 +7,7 @@ from random import Random
 
 import optuna
 import pytest
-from optuna.distributions import CategoricalDistribution, FloatDistribution
+from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution, distribution_to_json, json_to_distribution
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 from scripted import ACCURACY, record
@@ -15,7 +15,7 @@ from scripted import ACCURACY, record
 from autoopt.goal import Goal
 from autoopt.study.compress import compress_goal
 from autoopt.study.journal import Journal, stored_records
-from autoopt.study.journal_file import JournalFile, StoreError
+from autoopt.study.journal_file import JournalFile, StoreError, abbreviated, to_line
 from autoopt.study.record import columns
 from autoopt.study.stages import COMPRESS, CONFIRM, SEARCH
 
@@ -202,6 +202,42 @@ def test_optuna_reads_it(tmp_path):
     study = optuna.load_study(study_name="s/search", storage=storage)
     assert [t.value for t in study.trials] == [0.5] * 5
     assert study.trials[3].user_attrs["autoopt"]["key"] == "3" and study.trials[3].params == {"lr": 0.03}
+
+
+@pytest.mark.parametrize(
+    "kept",
+    [
+        CategoricalDistribution((None, True, 1, 0.5, "a")),
+        FloatDistribution(0, 1),
+        FloatDistribution(1e-5, 0.1, log=True),
+        FloatDistribution(0.0, 1.0, step=0.25),
+        IntDistribution(0, 9),
+        IntDistribution(0, 9, step=3),
+        IntDistribution(1, 128, log=True),
+    ],
+)
+def test_a_distribution_is_written_shorter_and_read_as_it_was(kept):
+    full = distribution_to_json(kept)
+    short = abbreviated(full)
+    assert json_to_distribution(short) == kept and len(short) < 0.65 * len(full)
+
+
+def test_a_trial_is_written_without_repeating_who_has_written_it(tmp_path):
+    path = tmp_path / "journal.log"
+    fill(path)
+    assert {log.get("worker_id", "") for log in history(path)} == {""}
+
+
+def test_a_journal_of_optunas_own_lines_goes_on(tmp_path):
+    path = tmp_path / "journal.log"
+    study = optuna.create_study(study_name="s/search", storage=JournalStorage(JournalFileBackend(str(path))), direction="maximize")
+    trial = study.ask({"lr": FloatDistribution(0, 1)})
+    study.tell(trial, 0.5)
+    lines = [to_line(json.loads(line)) for line in path.read_bytes().splitlines()]
+    path.write_bytes(b"".join(lines))
+    journal = Journal(path, "s")
+    tell(journal, 1)
+    assert [t.distributions for t in journal.trials(SEARCH)] == [RATE, RATE]
 
 
 def test_states(tmp_path):
