@@ -193,7 +193,7 @@ def apply(
         module: changed in place: its class is replaced by a subclass of it.
         total_steps: optimizer steps of the whole training, which some regularizers need.
         trust: the code in the recipe that may be imported: classes and functions, or import paths such as `my_models:Net`; the
-            module's class is among it.
+            module's class is among it. The recipe's data set is not used.
 
     Returns:
         the module, the callbacks (those of the techniques and of `trainer.callbacks`) and the Trainer arguments:
@@ -205,7 +205,7 @@ def apply(
         TechniqueError: a technique does not work with the module or on this machine; the module may have been changed.
     """
     allow(type(module), *trust)
-    point = recipe if isinstance(recipe, Recipe) else Space.of(compose([], base=recipe_overrides(str(recipe), None))).baseline()
+    point = (recipe if isinstance(recipe, Recipe) else without_data(recipe_overrides(str(recipe), None))).replace(data={})
     refuse_unnamed("the recipe", paths_in_recipe(point.tree))
     chosen = Chosen(point)
     if total_steps is None and chosen.asks("regularizer", "total_steps"):
@@ -218,3 +218,14 @@ def apply(
     accumulation = {"accumulate_grad_batches": point.accumulate} if point.accumulate > 1 else {}
     arguments = chosen.one("device", model=tuned) | accumulation | {k: v for k, v in point.trainer.items() if k != "callbacks"}
     return tuned, [*chosen.callbacks(tuned, total_steps or 0, None), *callbacks_of(point)], arguments
+
+
+def without_data(lines: Sequence[str]) -> Recipe:
+    """The recipe of these overrides without its data set, whose code is not imported."""
+    rest = [line for line in lines if not line.startswith(("data=", "data."))]
+    return Space.of(compose([f"data={__name__}:{unused_data.__name__}"], base=rest)).baseline()
+
+
+def unused_data() -> L.LightningDataModule:
+    """Stands in a recipe for the data set that its user feeds to the Trainer."""
+    return L.LightningDataModule()

@@ -7,6 +7,7 @@ import traceback
 from collections.abc import Sequence
 
 from autoopt.errors import EXIT_CODES, LONGEST, BadInput, nearest, printable, refuse_windows
+from autoopt.prose import print_prose
 
 COMMANDS = {
     "search": "find a better recipe; run again to resume",
@@ -49,7 +50,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if debug:
             print(printable(traceback.format_exc()), file=sys.stderr)
         for problem in error.problems:
-            print(f"autoopt: {printable(problem, LONGEST)}", file=sys.stderr)
+            print_prose(f"autoopt: {printable(problem, LONGEST)}", sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("autoopt: interrupted by SIGINT", file=sys.stderr)
@@ -68,7 +69,7 @@ def dispatch(arguments: list[str]) -> int:
         BadInput: there is no such command, or its arguments cannot be used.
     """
     if not arguments or arguments[0] in ("-h", "--help", "help"):
-        print(overview())
+        print_prose(overview())
         return 0
     if arguments[0] == "--version":
         print(f"autoopt {importlib.import_module('importlib.metadata').version('autoopt')}")
@@ -110,8 +111,8 @@ def completion(flags: list[str]) -> int:
 
 
 def overview() -> str:
-    rows = "\n".join(f"  {name:<9} {about}" for name, about in COMMANDS.items())
-    codes = "\n".join(f"  {code:<9} {meaning}" for code, meaning in EXIT_CODES.items())
+    rows = "\n".join(f"  {name:<9}  {about}" for name, about in COMMANDS.items())
+    codes = "\n".join(f"  {code:<9}  {meaning}" for code, meaning in EXIT_CODES.items())
     return (
         "autoopt finds a better way to train a PyTorch model under a budget, and says honestly how much better it is.\n\n"
         f"Usage: autoopt COMMAND [arguments]; autoopt COMMAND --help describes a command.\n\n{rows}\n\n{EXAMPLES}\n\n"
@@ -125,5 +126,5 @@ def unexpected(error: Exception, debug: bool) -> int:
     code = getattr(error, "exit_code", 1)
     if debug or code == 1:
         print(printable(traceback.format_exc()), file=sys.stderr)
-    print(f"autoopt: {printable(str(error), LONGEST)}" if code != 1 else f"autoopt: {BUG}", file=sys.stderr)
+    print_prose(f"autoopt: {printable(str(error), LONGEST)}" if code != 1 else f"autoopt: {BUG}", sys.stderr)
     return code

@@ -108,6 +108,11 @@ class Objective:
             return 0.0, inf
         return RANGES.get(last_known(self.name) or "", (-inf, inf))
 
+    def possible(self, value: float) -> bool:
+        """Whether it can have a value; if not, the metric is another one than its name says, such as an accuracy in percent."""
+        low, high = self.limits()
+        return low <= value <= high
+
     def judged_by(self, tested: Mapping[str, float], validated: Collection[str] = ()) -> str:
         """The part on which a verdict compares two recipes: `test` where it measures the objective, else `training` or `validation`.
 
@@ -132,6 +137,14 @@ class Bound:
         """By which share of the limit a model misses it: 0 where it is kept, infinite where the metric was not measured."""
         value = self.metric.value(metrics)
         return inf if value is None else max(0.0, self.metric.sign * (self.limit - value)) / (abs(self.limit) or 1.0)
+
+    @property
+    def impossible(self) -> str:
+        """What the metric would have to be: `over 1`; empty where a model can keep the bound."""
+        low, high = self.metric.limits()
+        if self.metric.sign > 0:
+            return f"over {high:g}" if self.limit > high else ""
+        return f"under {low:g}" if self.limit < low else ""
 
     def __str__(self) -> str:
         return f"{self.metric.name} {'at least' if self.metric.sign > 0 else 'at most'} {self.limit:g}"

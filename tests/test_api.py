@@ -648,6 +648,13 @@ def test_a_recipe_is_put_on_a_module_in_ones_own_script(chosen, tmp_path, form):
     assert "val_acc" in trainer.callback_metrics
 
 
+def test_the_data_set_of_a_recipe_is_not_imported(chosen, tmp_path):
+    (tmp_path / "recipe.yaml").write_text(chosen.replace(data={"gone": {"from": "no_such:Data", "rows": 3}}).yaml())
+    _, callbacks, arguments = autoopt.apply(tmp_path / "recipe.yaml", Lit())
+    assert [type(c).__name__ for c in callbacks] == ["L1", "GradientClip"] and arguments["accelerator"] == "cpu"
+    autoopt.apply(chosen.replace(data={"gone": {"from": "no_such:Data"}}), Lit())
+
+
 ASKED: list[int] = []
 
 

@@ -148,7 +148,7 @@ def test_help_lists_every_slot_technique_setting_and_preset(said, command):
         lines["study=quick"].split()[1:] == ["trials=12,", "epochs=10"]
         and "keep, adamw, nesterov, adamw.lr=" in lines["optimizer=recommended"]
     )
-    assert all(f"\n  {code:<24} {meaning}\n" in out for code, meaning in EXIT_CODES.items())
+    assert all(f"\n  {code:<23}  {meaning}\n" in out for code, meaning in EXIT_CODES.items())
 
 
 @pytest.mark.slow

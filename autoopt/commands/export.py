@@ -7,6 +7,7 @@ from pathlib import Path
 from autoopt.commands.words import read_words, study_named
 from autoopt.deployment.card import KNOWN, read_card
 from autoopt.errors import BadInput, StoreFault
+from autoopt.prose import print_prose
 from autoopt.report.numbers import number
 from autoopt.store import Store
 from autoopt.study.export import Advice, export
@@ -17,12 +18,16 @@ from autoopt.tracking.environment import prepare_environment
 
 HELP = """Usage: autoopt export NAME [TRIAL] [--register MODEL] [to=DIR] [root=DIR] [tracking.uri=URI] [trust=module:object,…]
 
-Writes a trained model for deployment: model.safetensors, model.json, recipe.yaml, a README with the lines that load it,
-model.ckpt of a LightningModule, and model.onnx, checked against the torch model. The model is the study's best, or a trial
-whose weights were kept: a compressed model of the Pareto front (compress-3), or a training of the final comparison (17-final-0).
-DIR is by default best/ or export/TRIAL/ in the study's folder. model.ckpt, model.onnx and MLmodel of a model of your own are
-written if trust= names its code. MLmodel makes the folder an MLflow model: mlflow models serve -m DIR --env-manager local
-serves it; --register adds it to MLflow's registry, in the study's store, as the next version of MODEL."""
+Writes a trained model for deployment: model.safetensors, model.json,
+recipe.yaml, a README with the lines that load it, model.ckpt of a
+LightningModule, and model.onnx, checked against the torch model. The model is
+the study's best, or a trial whose weights were kept: a compressed model of the
+Pareto front (compress-3), or a training of the final comparison (17-final-0).
+DIR is by default best/ or export/TRIAL/ in the study's folder. model.ckpt,
+model.onnx and MLmodel of a model of your own are written if trust= names its
+code. MLmodel makes the folder an MLflow model: mlflow models serve -m DIR
+--env-manager local serves it; --register adds it to MLflow's registry, in the
+study's store, as the next version of MODEL."""
 FORMS = (("model.ckpt", "checked against the torch model"), ("model.onnx", "checked against the torch model"), ("MLmodel", "for MLflow"))
 
 
@@ -49,12 +54,12 @@ def run(arguments: Sequence[str]) -> int:
             if form(folder) is not None:
                 print(f"and {name}, {about}")
         except BadInput as error:
-            print(f"but no {name}: {error}")
+            print_prose(f"but no {name}: {error}")
     if model is not None:
         node = study.config["tracking"]
         uri = store_uri(settings.get("tracking.uri", node["uri"]))
         version = register(uri, experiment_name(node["experiment"], study.name), folder, model, study.name)
-        print(f"registered as version {version} of {model}: mlflow models serve -m models:/{model}/{version} --env-manager local")
+        print_prose(f"registered as version {version} of {model}: mlflow models serve -m models:/{model}/{version} --env-manager local")
     return 0
 
 

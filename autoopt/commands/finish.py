@@ -12,8 +12,8 @@ from autoopt.terminal import Progress
 
 HELP = """Usage: autoopt finish NAME [root=DIR] [trust=module:object,…] [tracking.uri=URI]
 
-Begins no new trials: confirms the best trials so far and writes the verdict. A study of your own code is finished
-once trust= names it."""
+Begins no new trials: confirms the best trials so far and writes the verdict. A
+study of your own code is finished once trust= names it."""
 
 
 def run(arguments: Sequence[str]) -> int:

@@ -8,6 +8,7 @@ from typing import Any
 
 from autoopt.commands.words import json_text, read_words, tell_mlflow
 from autoopt.errors import BadInput
+from autoopt.prose import print_prose
 from autoopt.report.leaderboard import leaderboard
 from autoopt.report.numbers import number, with_interval
 from autoopt.report.terminal import console, table_of_rows
@@ -16,10 +17,12 @@ from autoopt.study.stored import ROOT, Stored, names, open_stored
 
 HELP = """Usage: autoopt list [--json] [root=DIR]
 
-Lists the studies in DIR (by default autoopt-runs), the latest first: when they last changed, their state (running, interrupted,
-concluded; a training is trained; unknown is one that another host began, and may still run), the trials, the objective, the best score
-so far or the winner's, its gain over the baseline with the 95 % interval, and the hours that they ran. --json prints the same for
-programs."""
+Lists the studies in DIR (by default autoopt-runs), the latest first: when they
+last changed, their state (running, interrupted, concluded; a training is
+trained; unknown is one that another host began, and may still run), the
+trials, the objective, the best score so far or the winner's, its gain over the
+baseline with the 95 % interval, and the hours that they ran. --json prints the
+same for programs."""
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -43,7 +46,7 @@ def run(arguments: Sequence[str]) -> int:
     elif not spoilt:
         print(f"No studies in {root or ROOT}/. Begin one: autoopt search data=digits")
     for problem in spoilt:
-        print(f"autoopt: {problem}", file=sys.stderr)
+        print_prose(f"autoopt: {problem}", sys.stderr)
     return 2 if spoilt else 0
 
 
@@ -72,5 +75,5 @@ def study_row(facts: dict[str, Any]) -> tuple[str, ...]:
         return (*row, "", "", "", "")
     best, gain = facts["best"], facts["gain"]
     score = "" if best is None else f"{facts['objective']} {number(best)}"
-    known = "" if gain is None else with_interval(gain, facts["interval"] or (-inf, inf), "+")
+    known = "" if gain is None else with_interval(gain, facts["interval"] or (-inf, inf), best, sign="+")
     return (*row, f"{facts['trials']}/{facts['of']}", f"{facts['hours']:.2f}", score, known)

@@ -4,8 +4,6 @@ import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from shutil import get_terminal_size
-from textwrap import fill
 from typing import Any
 
 import hydra
@@ -15,6 +13,7 @@ from autoopt import grammar
 from autoopt.commands.completion import complete_value
 from autoopt.config import ABOUT, Tree, allow, compose, default_values, prepared, preset_contents, presets, split_up
 from autoopt.errors import EXIT_CODES, BadInput
+from autoopt.prose import print_prose
 from autoopt.slots import PLUG_POINTS, PLUGGABLE, SLOTS, Slot
 from autoopt.technique import available
 
@@ -56,7 +55,7 @@ def read_options(arguments: Sequence[str], command: str, settle: Callable[[Asked
         BadInput: an option is unknown, or a value cannot be used.
     """
     if any(a in ("-h", "--help") for a in arguments):
-        print(help_text(command))
+        print_prose(help_text(command))
         return None
     if "--info" in arguments or "-i" in arguments:
         info(arguments)
@@ -121,9 +120,9 @@ def help_text(command: str) -> str:
     strict = " [--strict]" if command == "search" else ""
     about_strict = "--strict: exit with 3 if a technique failed and was left out.\n" if strict else ""
     defaults = default_values()
-    settings = [hanging(key, with_default(about, defaults.get(key))) for key, about in ABOUT.items()]
-    kept = [hanging(f"{group}={name}", contents) for group in (*PLUGGABLE, "study") for name, contents in preset_contents(group)]
-    codes = [hanging(code, meaning) for code, meaning in EXIT_CODES.items()]
+    settings = [entry(key, with_default(about, defaults.get(key))) for key, about in ABOUT.items()]
+    kept = [entry(f"{group}={name}", contents) for group in (*PLUGGABLE, "study") for name, contents in preset_contents(group)]
+    codes = [entry(code, meaning) for code, meaning in EXIT_CODES.items()]
     lines = (
         f"Usage: autoopt {command} [FILE.yaml]{recipe} [key=value …] [trust=module:object,…] [--cfg job]{strict}",
         f"\nSlots and their techniques (autoopt plugins show SLOT/NAME describes a technique):\n{rows(SLOTS)}",
@@ -145,12 +144,11 @@ def with_default(about: str, default: Any) -> str:
     return about if default is None else f"{about} [{default if grammar.is_sweep(default) else grammar.spell(default)}]"
 
 
-def hanging(key: str, about: str) -> str:
-    """A key and what it is; on a terminal, lines end between words."""
-    width = get_terminal_size().columns if sys.stdout.isatty() else len(about) + 100
-    return fill(about, width, initial_indent=f"  {key:<24} ", subsequent_indent=" " * 27, break_long_words=False, break_on_hyphens=False)
+def entry(key: str, about: str) -> str:
+    """A key and what it is."""
+    return f"  {key:<23}  {about}"
 
 
 def rows(slots: Mapping[str, Slot]) -> str:
     """Each slot with its purpose, its techniques and its presets."""
-    return "\n".join(f"{hanging(n, slot.about)}\n{hanging('', ' '.join([*available(n), *presets(n)]))}" for n, slot in slots.items())
+    return "\n".join(f"{entry(n, slot.about)}\n{entry('', ' '.join([*available(n), *presets(n)]))}" for n, slot in slots.items())

@@ -14,6 +14,7 @@ from autoopt.catalogue import extra_with, installation
 from autoopt.commands.scaffold import scaffold
 from autoopt.domain import Choice, Range
 from autoopt.errors import BadInput, nearest
+from autoopt.prose import print_prose
 from autoopt.signature import missing_package
 from autoopt.slots import PLUGGABLE
 from autoopt.technique import REQUIRED, Technique, available, catalogue, find, is_path, resolve
@@ -23,9 +24,11 @@ HELP = """Usage: autoopt plugins [SLOT] [--markdown | --json]
        autoopt plugins check [DISTRIBUTION | SLOT | SLOT/NAME | [SLOT=]module:object …]
        autoopt plugins new SLOT/NAME [DIR]
 
-Lists the installed techniques from their metadata, without importing them. show describes a technique. check runs the
-contract tests of autoopt.testing, by default on all techniques. new writes a distribution of your own with a working
-technique, by default into autoopt-NAME/. SLOT is a slot of a recipe, or strategy or executor."""
+Lists the installed techniques from their metadata, without importing them.
+show describes a technique. check runs the contract tests of autoopt.testing,
+by default on all techniques. new writes a distribution of your own with a
+working technique, by default into autoopt-NAME/. SLOT is a slot of a recipe,
+or strategy or executor."""
 
 
 LOOSE = {"collections.abc:Callable", None}
@@ -34,14 +37,14 @@ LOOSE = {"collections.abc:Callable", None}
 
 def run(arguments: Sequence[str]) -> int:
     if "-h" in arguments or "--help" in arguments:
-        print(HELP)
+        print_prose(HELP)
         return 0
     flags = [a for a in arguments if a.startswith("-")]
     if unknown := [f for f in flags if f not in ("--markdown", "--json")]:
         raise BadInput(f"{unknown[0]}: no such option. Known: --markdown, --json.")
     words = [a for a in arguments if not a.startswith("-")]
     if words[:1] == ["show"]:
-        print(technique_card(single_technique(words[1:])))
+        print_prose(technique_card(single_technique(words[1:])))
         return 0
     if words[:1] == ["check"]:
         return run_check(words[1:])
@@ -50,7 +53,10 @@ def run(arguments: Sequence[str]) -> int:
     if len(words) > 1:
         raise BadInput(f"plugins: unexpected argument '{words[1]}'; see autoopt plugins --help")
     slots = [slot_of(words[0])] if words else list(PLUGGABLE)
-    print(as_json(slots) if "--json" in flags else as_markdown(slots) if "--markdown" in flags else as_text(slots))
+    if "--json" in flags or "--markdown" in flags:
+        print(as_json(slots) if "--json" in flags else as_markdown(slots))
+    else:
+        print_prose(as_text(slots))
     return 0
 
 
@@ -82,8 +88,12 @@ def as_text(slots: Sequence[str]) -> str:
     lines = []
     for slot in slots:
         lines.append(f"{slot}: {PLUGGABLE[slot].about}")
+        widest = max(map(len, available(slot)), default=0)
         for entry in readable(slot):
-            lines.append(f"  {entry.name:<18} {summary(entry)}{lacking(entry)}" if isinstance(entry, Technique) else f"  broken: {entry}")
+            if isinstance(entry, Technique):
+                lines.append(f"  {entry.name:<{widest}}  {summary(entry)}{lacking(entry)}")
+            else:
+                lines.append(f"  broken: {entry}")
     return "\n".join(lines)
 
 
@@ -188,7 +198,7 @@ def run_check(words: Sequence[str]) -> int:
         states[result := state(technique, findings)] += 1
         print(f"{result:<8} {technique.slot}/{technique.name}")
         for finding in findings:
-            print(f"         {finding.check}: {'skipped, ' if finding.skipped else ''}{finding.reason}")
+            print_prose(f"         {finding.check}: {'skipped, ' if finding.skipped else ''}{finding.reason}")
     print(f"{states['ok'] + states['failed']} checked, {states['failed']} failed, {states['skipped']} skipped")
     return 1 if states["failed"] else 0
 
@@ -197,9 +207,9 @@ def slot_of_path(path: str) -> str:
     """The slot that an object fits by its return type and the names that it asks for.
 
     Raises:
-        BadInput: no slot fits, or more than one.
+        BadInput: it cannot be imported, no slot fits, or more than one.
     """
-    builder = find(next(iter(PLUGGABLE)), path).load()
+    builder = loaded(path)
     returned = builder if isinstance(builder, type) else return_type(builder)
 
     def fits(slot: str, *kinds: str | None) -> bool:
@@ -212,6 +222,18 @@ def slot_of_path(path: str) -> str:
     if len(slots) > 1:
         raise BadInput(f"{path} fits {' or '.join(slots)}: name its slot: autoopt plugins check {slots[0]}={path}")
     return slots[0]
+
+
+def loaded(path: str) -> Any:
+    """The object at an import path, whose slot is not known yet.
+
+    Raises:
+        BadInput: it cannot be imported.
+    """
+    try:
+        return resolve(path)
+    except Exception as error:
+        raise BadInput(f"{path} cannot be loaded: {type(error).__name__}: {error}") from error
 
 
 def misfit(path: str, returned: Any) -> str:

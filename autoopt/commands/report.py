@@ -10,9 +10,12 @@ from autoopt.study.stored import in_use
 
 HELP = """Usage: autoopt report NAME [--mirror] [to=FILE.html] [root=DIR] [tracking.uri=URI]
 
-Writes the verdict, the figures, the trials and the recipe of a study as one HTML file that needs no network, by default report.html in
-the study's folder. A browser prints it as PDF. A search writes it at its end; of a study that is not concluded, it shows what there is.
---mirror also writes all runs of the study into an MLflow store, that of the study or tracking.uri=, from the study's folder alone."""
+Writes the verdict, the figures, the trials and the recipe of a study as one
+HTML file that needs no network, by default report.html in the study's folder.
+A browser prints it as PDF. A search writes it at its end; of a study that is
+not concluded, it shows what there is. --mirror also writes all runs of the
+study into an MLflow store, that of the study or tracking.uri=, from the
+study's folder alone."""
 
 
 def run(arguments: Sequence[str]) -> int:

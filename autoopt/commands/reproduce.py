@@ -12,9 +12,11 @@ from autoopt.terminal import Progress
 
 HELP = """Usage: autoopt reproduce NAME TRIAL [root=DIR] [trust=module:object,…]
 
-Trains a trial of a study again, as far as it came, and compares every epoch. On the same machine the result is the same to the last bit;
-else it says what differs: versions, processor, threads, device, your code, the data. The study is not changed. Exits with 0 if the
-result is the same, else with 1. A study of your own code needs trust=, which names it."""
+Trains a trial of a study again, as far as it came, and compares every epoch.
+On the same machine the result is the same to the last bit; else it says what
+differs: versions, processor, threads, device, your code, the data. The study
+is not changed. Exits with 0 if the result is the same, else with 1. A study of
+your own code needs trust=, which names it."""
 
 
 def run(arguments: Sequence[str]) -> int:

@@ -30,7 +30,7 @@ packages = ["autoopt_$name"]
 """)
 README_TEMPLATE = Template("""# autoopt-$word
 
-`$slot/$name` for [autoopt](https://pypi.org/project/autoopt/).
+`$slot/$name`, a technique for autoopt.
 
 ```bash
 pip install -e '.[test]'

@@ -8,8 +8,10 @@ from autoopt.config.schema import config_schema
 
 HELP = """Usage: autoopt schema > autoopt.schema.json
 
-Prints the JSON Schema of config files, made from the installed techniques: slots, techniques, settings, with their defaults
-and the ranges that are searched. An editor that knows YAML completes and checks a file that begins with the line
+Prints the JSON Schema of config files, made from the installed techniques:
+slots, techniques, settings, with their defaults and the ranges that are
+searched. An editor that knows YAML completes and checks a file that begins
+with the line
 
   # yaml-language-server: $schema=autoopt.schema.json"""
 

@@ -18,8 +18,9 @@ from autoopt.study.stored import Stored
 
 HELP = """Usage: autoopt show NAME [TRIAL] [--json] [root=DIR]
 
-Shows a study's verdict and its trials, the best first; with TRIAL, how it ended, its metrics by epoch and its recipe.
---json prints the same for programs."""
+Shows a study's verdict and its trials, the best first; with TRIAL, how it
+ended, its metrics by epoch and its recipe. --json prints the same for
+programs."""
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -69,7 +70,7 @@ def trial_card(study: Stored, record: Record) -> Iterator[str | Table]:
     """A trial: how it ended, its curves and its recipe."""
     place = place_of(study, record)
     score = "" if record.score is None else f"{study.goal.first.name} {number(record.score)}"
-    gain = "" if place.gain is None else f"gain {number(place.gain, sign='+')}"
+    gain = "" if place.gain is None else f"gain {number(place.gain, record.score or 0.0, sign='+')}"
     rank = "" if place.rank is None else f"rank {place.rank}"
     yield f"{study.name}/{record.key}: {record.point.title()}"
     head = [

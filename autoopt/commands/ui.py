@@ -10,8 +10,8 @@ from autoopt.tracking.view import view_name
 
 HELP = """Usage: autoopt ui [NAME] [root=DIR] [port=N] [tracking.uri=URI]
 
-Serves the MLflow pages of the runs, for this machine only, by default on a free port; with NAME, the leaderboard of that
-study and its charts."""
+Serves the MLflow pages of the runs, for this machine only, by default on a
+free port; with NAME, the leaderboard of that study and its charts."""
 
 
 def run(arguments: Sequence[str]) -> int:

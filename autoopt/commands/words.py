@@ -8,6 +8,7 @@ from typing import Any
 
 from autoopt.config import allow
 from autoopt.errors import BadInput, nearest
+from autoopt.prose import print_prose
 from autoopt.study.stored import Stored, died, names, open_stored
 from autoopt.tracking import end_runs
 
@@ -26,7 +27,7 @@ def read_words(
         BadInput: an option or a setting is unknown, or there are too many words.
     """
     if "-h" in arguments or "--help" in arguments:
-        print(usage)
+        print_prose(usage)
         return None
     given = {a: "" for a in arguments if a in flags}
     arguments = [a for a in arguments if a not in flags]

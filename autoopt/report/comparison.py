@@ -36,7 +36,7 @@ def comparison_rows(comparison: Comparison) -> TableRows:
 def option_row(row: OptionResult, first: bool) -> tuple[str, ...]:
     if row.mean is None:
         return (row.option, "no trial could be confirmed", DASH, DASH, DASH, DASH, failed_text(row), DASH)
-    difference = DASH if first or row.difference is None else with_interval(row.difference, row.difference_interval, "+")
+    difference = DASH if first or row.difference is None else with_interval(row.difference, row.difference_interval, row.mean, sign="+")
     epochs = f"after {row.epochs} epoch{'' if row.epochs == 1 else 's'}" if row.epochs else "never"
     seconds = DASH if row.seconds is None else f"{row.seconds:.2f} s"
     p = DASH if row.p is None else f"{row.p:.3f}" if row.p >= 0.001 else "<0.001"

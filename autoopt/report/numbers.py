@@ -21,13 +21,13 @@ def number(value: float, *beside: float, sign: str = "") -> str:
     return f"{value:{sign}.{decimals}f}"
 
 
-def with_interval(value: float, interval: tuple[float, float], sign: str = "") -> str:
-    """`0.9532 ± 0.0041`"""
+def with_interval(value: float, interval: tuple[float, float], *beside: float, sign: str = "") -> str:
+    """`0.9532 ± 0.0041`, with as many decimals as the values that are shown with it."""
     low, high = interval
     if not isfinite(low):
-        return number(value, sign=sign)
+        return number(value, *beside, sign=sign)
     half = (high - low) / 2
-    return f"{number(value, half, sign=sign)} ± {number(half, value)}"
+    return f"{number(value, half, *beside, sign=sign)} ± {number(half, value, *beside)}"
 
 
 def signed_interval(value: float, interval: tuple[float, float]) -> str:

@@ -33,7 +33,7 @@ def gain_text(effect: Effect) -> str:
     """`+0.0060 ± 0.0020`"""
     if effect.gain is None:
         return f"fails ({effect.fault.partition(':')[0]})" if effect.fault else "not measured"
-    return with_interval(effect.gain, effect.interval, "+")
+    return with_interval(effect.gain, effect.interval, sign="+")
 
 
 def time_text(share: float | None) -> str:

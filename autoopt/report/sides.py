@@ -12,7 +12,7 @@ def megabytes(value: float) -> str:
 
 
 COST_ROWS: tuple[tuple[str, str, Callable[[float], str]], ...] = (
-    ("latency_ms", "latency of one example, ms", lambda value: f"{value:.3f}" if value >= 0.1 else f"{value:.3g}"),
+    ("latency_ms", "latency of one example, ms", lambda value: f"{value:.3f}" if value >= 0.1 else f"{value:#.3g}"),
     ("size_mb", "size, MB", megabytes),
     ("parameters", "parameters", "{:,.0f}".format),
 )

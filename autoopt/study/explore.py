@@ -165,7 +165,10 @@ def start(tree: Tree, space: Space) -> list[Values]:
     """
     found: list[Values] = []
     for reference in (tree["study"]["start"] or "").split():
-        recipe = Space.of(compose(recipe_overrides(reference, tree["root"]))).trained().baseline()
+        try:
+            recipe = Space.of(compose(recipe_overrides(reference, tree["root"]))).trained().baseline()
+        except BadInput as error:
+            raise BadInput(f"study.start={reference} is no recipe that can be used: {error}") from error
         try:
             values = space.values_of(recipe)
         except ValueError as error:

@@ -234,7 +234,8 @@ def bounds_of(tree: Tree, logged: Mapping[str, float]) -> tuple[Bound, ...]:
     """The bounds that the config names.
 
     Raises:
-        BadInput: a metric is not logged, or its name does not tell whether it is bounded from above or from below.
+        BadInput: a metric is not logged, its name does not tell whether it is bounded from above or from below, or nothing keeps
+            the bound.
     """
     bounds = []
     for name, limit in tree["constraints"].items():
@@ -247,4 +248,6 @@ def bounds_of(tree: Tree, logged: Mapping[str, float]) -> tuple[Bound, ...]:
                 f"constraints.{name}={limit:g}: its name does not tell which way is better; log it as {name}_loss or {name}_score"
             )
         bounds.append(Bound(Objective(name, direction), limit))
+        if bounds[-1].impossible and bounds[-1].metric.possible(logged[name]):
+            raise BadInput(f"constraints.{name}={limit:g}: no model keeps it, as {name} is never {bounds[-1].impossible}")
     return tuple(bounds)

@@ -150,6 +150,8 @@ def recipe_overrides(reference: str, root: str | None) -> list[str]:
     """
     if Path(reference).is_file():
         return from_file(reference)
+    if Path(reference).suffix in (".yaml", ".yml"):
+        raise BadInput(f"{reference}: there is no such file")
     name, _, key = reference.partition("/")
     study = open_stored(name, root)
     if key:

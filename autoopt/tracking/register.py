@@ -1,10 +1,12 @@
 """Adds an exported model to MLflow's registry."""
 
+import json
 from pathlib import Path
 
 import mlflow
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
+from mlflow.utils.mlflow_tags import MLFLOW_MODEL_VERSIONS
 
 from autoopt.errors import BadInput
 from autoopt.tracking.model import MLMODEL, log_model
@@ -32,6 +34,7 @@ def register(uri: str, experiment: str, folder: Path, name: str, study: str) -> 
         model = client.get_logged_model(log_model(client, experiment_id, None, folder, study))
         make_registered(client, name)
         version = client.create_model_version(name, model.artifact_location, run_id=model.source_run_id, model_id=model.model_id)
+        link_version(client, model.model_id, name, version.version)
     except (MlflowException, OSError) as error:
         reason = redacted(" ".join(str(error).split()), secrets(uri))
         raise BadInput(f"--register {name}: {redacted(uri, secrets(uri))} does not take it: {reason:.300}") from error
@@ -47,3 +50,10 @@ def make_registered(client: MlflowClient, name: str) -> None:
     except MlflowException as error:
         if error.error_code != EXISTS:
             raise
+
+
+def link_version(client: MlflowClient, model_id: str, name: str, version: str) -> None:
+    """Tell a logged model its version, so that its page links it; servers of MLflow do so themselves, a database alone does not."""
+    known = json.loads(client.get_logged_model(model_id).tags.get(MLFLOW_MODEL_VERSIONS, "[]"))
+    if (name, str(version)) not in {(link["name"], str(link["version"])) for link in known}:
+        client.set_logged_model_tags(model_id, {MLFLOW_MODEL_VERSIONS: json.dumps([*known, {"name": name, "version": version}])})

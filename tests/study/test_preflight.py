@@ -292,6 +292,19 @@ def test_a_bound_of_what_nothing_measures(metric, said):
         bounds_of({"constraints": {metric: 2.0}}, {"my_metric": 1.0})
 
 
+@pytest.mark.parametrize(
+    ("metric", "limit", "said"),
+    [("latency_ms", -1.0, "latency_ms is never under 0"), ("val_accuracy", 1.5, "val_accuracy is never over 1")],
+)
+def test_a_bound_that_no_model_keeps(metric, limit, said):
+    with pytest.raises(BadInput, match=rf"^constraints\.{metric}={limit:g}: no model keeps it, as {said}$"):
+        bounds_of({"constraints": {metric: limit}}, {metric: 0.5})
+
+
+def test_a_bound_of_an_accuracy_in_percent():
+    assert [str(bound) for bound in bounds_of({"constraints": {"val_accuracy": 90.0}}, {"val_accuracy": 87.5})] == ["val_accuracy at least 90"]
+
+
 def logs(*validated, **logged):
     """How a try-out ends whose validation gives these metrics."""
     metrics = {**dict.fromkeys(validated, 1.0), **logged, "size_mb": 1.0, "parameters": 1.0}

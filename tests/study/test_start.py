@@ -49,8 +49,14 @@ def test_what_cannot_be_tried_is_said_with_its_field(tmp_path):
     study = studied(tmp_path / "s", learn, "optimizer=adamw")
     with pytest.raises(BadInput, match=rf"study.start={path} does not lie in the space: optimizer=sgd: the space has adamw"):
         start({**study.tree, "study": {**study.tree["study"], "start": str(path)}}, study.space.trained())
-    with pytest.raises(BadInput, match="No study named 'nobody'"):
-        start({**study.tree, "study": {**study.tree["study"], "start": "nobody"}}, study.space.trained())
+    (tmp_path / "part.yaml").write_text("optimizer: {adamw: {lr: 0.1}}")
+    for reference, said in (
+        ("nobody", "No study named 'nobody'"),
+        ("nothing.yaml", r"nothing\.yaml: there is no such file"),
+        (tmp_path / "part.yaml", "data=… is missing"),
+    ):
+        with pytest.raises(BadInput, match=f"^study.start={reference} is no recipe that can be used: {said}"):
+            start({**study.tree, "study": {**study.tree["study"], "start": str(reference)}}, study.space.trained())
     assert rows(tmp_path / "s") == []
     study.journal.close()
     study.folder.close()

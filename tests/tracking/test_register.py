@@ -29,6 +29,8 @@ def test_each_registration_is_the_next_version_of_one_logged_model(best, store):
     versions = client.search_model_versions("name = 'signs'")
     assert [version.source for version in versions] == [model.artifact_location] * 2
     assert (model.name, model.status) == ("signs-v1_5", "READY")
+    linked = json.loads(model.tags["mlflow.modelVersions"])
+    assert [(link["name"], int(link["version"])) for link in linked] == [("signs", 1), ("signs", 2)]
 
 
 @pytest.mark.slow

@@ -1,8 +1,9 @@
 """Plays autoopt's strategies and the methods of other libraries through the recorded tables, and compares what they find.
 
-`python tests/benchmarks/search/compare.py tuning|judging|NAME... [--seeds 30] [--workers 1] [--trainings 80] [--only METHOD,...]`
+`python tests/benchmarks/search/compare.py tuning|judging|NAME... [--seeds 30] [--workers 1] [--trainings 80] [--only METHOD,...]
+[--out FILE]`
 
-A method that is not installed is left out. Regret: the mean test error, over the training seeds, of the recipe that the method
+A method that is not installed is left out; from an environment in which it is, the same FILE adds its row to those of the others. Regret: the mean test error, over the training seeds, of the recipe that the method
 delivers, over that of the table's best recipe, in points. A method delivers the complete trial of the best validation score; `bayes`
 delivers the first of its own ranking.
 """
@@ -84,7 +85,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path)
     given = parser.parse_args()
     names = [grid.name for grid in GRIDS if grid.name in given.tables or grid.use in given.tables]
-    regrets: dict[str, dict[str, list[list[float]]]] = {}
+    known = given.out.read_text() if given.out and given.out.exists() else "{}"
+    regrets: dict[str, dict[str, list[list[float]]]] = json.loads(known)
     with ProcessPoolExecutor(2) as pool:
         for method in given.only.split(",") if given.only else METHODS:
             try:

@@ -186,6 +186,108 @@ class Smac(Searcher):
         self.smac.tell(self.trials.pop(number), self.value(1e6 if state == "failed" else self.last, status=status))
 
 
+class PriorBand(Searcher):
+    """PriorBand of NePS over its default brackets, with the baseline as the prior of every value; a promoted trial goes on.
+
+    Args:
+        prior: the baseline is the first trial, too, and a value's prior has medium confidence; else there is no prior at all, which
+            makes it Hyperband.
+    """
+
+    def __init__(self, table: Table, seed: int, prior: bool):
+        import neps
+        from neps import HPOCategorical, HPOInteger, SearchSpace
+
+        seed_everything(seed)
+        self.space, self.sign, self.epochs = table.grid.space, goal_of(table).first.sign, table.grid.epochs
+        self.domains = {str(place): domain for place, domain in enumerate(self.space.domains())}
+
+        def parameter(domain: Domain) -> Any:
+            options = levels(domain)
+            default = options.index(domain.default)
+            if is_ordered(domain) and len(options) > 1:
+                return HPOInteger(0, len(options) - 1, prior=default if prior else None, prior_confidence="medium")
+            return HPOCategorical([str(o) for o in options], prior=str(domain.default) if prior else None, prior_confidence="medium")
+
+        space = SearchSpace({name: parameter(domain) for name, domain in self.domains.items() if len(levels(domain)) > 1})
+        fidelity = SearchSpace({**space, "epochs": HPOInteger(1, self.epochs, is_fidelity=True)})
+        first = "highest_fidelity" if prior else False
+        optimizer = neps.algorithms.priorband(fidelity, sample_prior_first=first) if prior else neps.algorithms.hyperband(fidelity)
+        self.neps, self.trials, self.numbers = neps.AskAndTell(optimizer), {}, {}
+
+    def ask(self, number: int) -> Values:
+        trial = self.trials[number] = self.neps.ask()
+        self.numbers[trial.id] = number
+
+        def chosen(name: str, domain: Domain) -> Any:
+            value = trial.config.get(name)
+            options = levels(domain)
+            return options[0] if value is None else options[value] if isinstance(value, int) else next(o for o in options if str(o) == value)
+
+        by_path = {domain.path: chosen(name, domain) for name, domain in self.domains.items()}
+        return traced(self.space, lambda d: by_path[d.path]).values
+
+    def continues(self, number: int) -> int | None:
+        former = self.trials[number].metadata.previous_trial_id
+        return None if former is None else self.numbers[former]
+
+    def report(self, number: int, epoch: int, value: float) -> bool:
+        self.last = -self.sign * value
+        return epoch >= self.trials[number].config["epochs"]
+
+    def tell(self, number: int, state: str, value: float | None) -> None:
+        self.neps.tell(self.trials[number], ArithmeticError("not finite") if state == "failed" else self.last)
+
+
+class Hebo(Searcher):
+    """HEBO over the space without its conditions; every trial runs to its end."""
+
+    def __init__(self, table: Table, seed: int, baseline: bool):
+        from hebo.design_space.design_space import DesignSpace
+        from hebo.optimizers.hebo import HEBO
+
+        seed_everything(seed)
+        self.space, self.sign = table.grid.space, goal_of(table).first.sign
+        self.domains = {str(place): domain for place, domain in enumerate(self.space.domains()) if len(levels(domain)) > 1}
+        self.hebo = HEBO(DesignSpace().parse([self.parameter(name, domain) for name, domain in self.domains.items()]), scramble_seed=seed)
+        self.first, self.trials = baseline, {}
+
+    def parameter(self, name: str, domain: Domain) -> Mapping[str, Any]:
+        options = levels(domain)
+        if is_ordered(domain):
+            return {"name": name, "type": "int", "lb": 0, "ub": len(options) - 1}
+        return {"name": name, "type": "cat", "categories": [str(o) for o in options]}
+
+    def ask(self, number: int) -> Values:
+        import pandas as pd
+
+        asked = self.hebo.suggest(1)
+        if number == 0 and self.first:
+            defaults = {n: levels(d).index(d.default) if is_ordered(d) else str(d.default) for n, d in self.domains.items()}
+            asked = pd.DataFrame([defaults])
+        self.trials[number] = asked
+        row = asked.iloc[0]
+        chosen = {d.path: next(o for i, o in enumerate(levels(d)) if row[n] == (i if is_ordered(d) else str(o))) for n, d in self.domains.items()}
+        return traced(self.space, lambda d: chosen.get(d.path, d.default)).values
+
+    def report(self, number: int, epoch: int, value: float) -> bool:
+        return False
+
+    def tell(self, number: int, state: str, value: float | None) -> None:
+        import numpy as np
+
+        self.hebo.observe(self.trials.pop(number), np.array([[1e6 if value is None else -self.sign * value]]))
+
+
+def seed_everything(seed: int) -> None:
+    """Seed what methods without a seed of their own draw from."""
+    import numpy as np
+    import torch
+
+    np.random.seed(seed)
+    torch.manual_seed(seed)
+
+
 def configurations(table: Table, seed: int) -> Any:
     """The space for ConfigSpace: levels of numbers as integers, a condition for each domain that not every recipe needs."""
     from ConfigSpace import CategoricalHyperparameter, ConfigurationSpace, EqualsCondition, UniformIntegerHyperparameter
@@ -219,6 +321,9 @@ PEERS: Mapping[str, Make] = {
     "Ray Tune ASHA": lambda table, seed: RayAsha.of(table, seed, baseline=True),
     "SMAC3": lambda table, seed: Smac(table, seed, "HyperparameterOptimizationFacade", baseline=True),
     "SMAC3 multi-fidelity": lambda table, seed: Smac(table, seed, "MultiFidelityFacade", baseline=True),
+    "NePS Hyperband": lambda table, seed: PriorBand(table, seed, prior=False),
+    "NePS PriorBand": lambda table, seed: PriorBand(table, seed, prior=True),
+    "HEBO": lambda table, seed: Hebo(table, seed, baseline=True),
     "Syne Tune ASHA": lambda table, seed: SyneTune(table, seed, "ASHA", baseline=True),
     "Syne Tune ASHA + CQR": lambda table, seed: SyneTune(table, seed, "ASHACQR", baseline=True),
 }

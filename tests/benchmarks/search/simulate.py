@@ -36,6 +36,10 @@ class Searcher(ABC):
     def tell(self, number: int, state: str, value: float | None) -> None:
         """Learn the end of a trial: complete with its final value, stopped, or failed."""
 
+    def continues(self, number: int) -> int | None:
+        """The number of an ended trial that a trial goes on with, from its last epoch; None for a trial that begins anew."""
+        return None
+
     def best(self, complete: Mapping[int, float]) -> int:
         """The number of the trial that the method would deliver, of the complete trials with their values as costs: the least."""
         return min(complete, key=complete.__getitem__)
@@ -127,14 +131,16 @@ def play(
     ahead = sorted(budgets)
     complete: dict[int, float] = {}
     rows: dict[int, int] = {}
+    reached: dict[int, int] = {}
 
     def begin(worker: int, time: float) -> None:
         nonlocal number, spent
         start = process_time()
         values = searcher.ask(number)
         spent += process_time() - start
-        seeds[number] = Random(f"{seed}/{number}").randrange(SEEDS)
-        heappush(queue, (time + 1 / speeds[worker % len(speeds)], number, 1, table.row(values), worker))
+        former = searcher.continues(number)
+        seeds[number] = Random(f"{seed}/{number}").randrange(SEEDS) if former is None else seeds[former]
+        heappush(queue, (time + 1 / speeds[worker % len(speeds)], number, reached.get(former, 0) + 1, table.row(values), worker))
         number += 1
 
     def delivered() -> float:
@@ -163,6 +169,7 @@ def play(
             searcher.tell(trial, state, value if state == "complete" else None)
         spent += process_time() - start
         if state:
+            reached[trial] = epoch
             if state == "complete":
                 complete[trial], rows[trial] = -sign * value, row
             ended.append(Trial(trial, row, state, value, used, epoch))
