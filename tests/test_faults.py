@@ -81,7 +81,7 @@ def every_record(bench):
 
 def test_a_trial_of_any_stage_that_is_killed_is_retried_and_changes_nothing(bench):
     """Each is killed in its first attempt, from the preflight to the measurement on the test part."""
-    more = ("executor.workers=1", "compression=half", "study.compress=2")
+    more = ("executor.workers=1", "compression=half", "study.compress=2", "study.ablation=true")
     bench.search(*more)
     uncut, verdict = every_record(bench), bench.verdict
     bench.study.rename(bench.study.with_name("uncut"))

@@ -1,6 +1,7 @@
 """Command lines with mistakes: each is answered with a line and exit code 2, or is done; none ends with a traceback."""
 
 import logging
+import os
 import random
 
 import pytest
@@ -37,6 +38,7 @@ EXTRA = (
     "optimizer=choice(",
     "null",
 )
+PARTS = 20 if os.environ.get("AUTOOPT_TEST_ALL") else 4
 
 
 def mutated(draw: random.Random) -> list[str]:
@@ -56,7 +58,7 @@ def mutated(draw: random.Random) -> list[str]:
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize("part", range(20))
+@pytest.mark.parametrize("part", range(PARTS))
 def test_a_hundred_mutated_command_lines(part, tmp_path, monkeypatch, capfd):
     def begun(tree, screen):
         raise BadInput("it would begin")

@@ -20,7 +20,6 @@ POINTS = [
 @pytest.fixture(autouse=True)
 def importable(monkeypatch):
     monkeypatch.syspath_prepend(str(HOME))
-    monkeypatch.setenv("PYTHONPATH", str(HOME))  # of the executor's workers
 
 
 def test_its_metadata_names_slots_and_objects_that_are_there():
@@ -36,10 +35,9 @@ def test_its_metadata_names_slots_and_objects_that_are_there():
         assert from_source(slot, name, path) == reflect(slot, name, path)
 
 
-@pytest.mark.parametrize(
-    ("slot", "name", "path"), [pytest.param(*point, marks=[pytest.mark.slow] if point[0] == "executor" else []) for point in POINTS]
-)
+@pytest.mark.parametrize(("slot", "name", "path"), [point for point in POINTS if point[0] != "executor"])
 def test_it_keeps_the_contract(slot, name, path):
+    """The executor, whose checks take long, is checked in tests/test_third_party_install.py."""
     assert check(find(slot, path)) == []
 
 
