@@ -3,9 +3,9 @@
 `python tests/benchmarks/search/compare.py tuning|judging|NAME... [--seeds 30] [--workers 1] [--trainings 80] [--only METHOD,...]
 [--out FILE]`
 
-A method that is not installed is left out; from an environment in which it is, the same FILE adds its row to those of the others. Regret: the mean test error, over the training seeds, of the recipe that the method
-delivers, over that of the table's best recipe, in points. A method delivers the complete trial of the best validation score; `bayes`
-delivers the first of its own ranking.
+A method that is not installed is left out; run in an environment in which it is, with the same FILE, it adds its row to those of the
+others. Regret: the mean test error, over the training seeds, of the recipe that the method delivers, over that of the table's best
+recipe, in points. A method delivers the complete trial of the best validation score; `bayes` delivers the first of its own ranking.
 """
 
 import argparse

@@ -32,6 +32,11 @@ def levels(domain: Domain) -> list[Any]:
     return sorted(domain.options) if is_ordered(domain) else list(domain.options)
 
 
+def level(domain: Domain, chosen: Any) -> Any:
+    """The level that a peer chose: by its place where levels are ordered, else by its text."""
+    return levels(domain)[int(chosen)] if is_ordered(domain) else next(o for o in levels(domain) if str(o) == chosen)
+
+
 class OptunaPeer(Searcher):
     """Optuna's default sampler by its conditional suggestions, with one of its pruners."""
 
@@ -219,13 +224,8 @@ class PriorBand(Searcher):
         trial = self.trials[number] = self.neps.ask()
         self.numbers[trial.id] = number
 
-        def chosen(name: str, domain: Domain) -> Any:
-            value = trial.config.get(name)
-            options = levels(domain)
-            return options[0] if value is None else options[value] if isinstance(value, int) else next(o for o in options if str(o) == value)
-
-        by_path = {domain.path: chosen(name, domain) for name, domain in self.domains.items()}
-        return traced(self.space, lambda d: by_path[d.path]).values
+        by_path = {domain.path: level(domain, trial.config[name]) for name, domain in self.domains.items() if name in trial.config}
+        return traced(self.space, lambda d: by_path.get(d.path, d.default)).values
 
     def continues(self, number: int) -> int | None:
         former = self.trials[number].metadata.previous_trial_id
@@ -266,8 +266,7 @@ class Hebo(Searcher):
             defaults = {n: levels(d).index(d.default) if is_ordered(d) else str(d.default) for n, d in self.domains.items()}
             asked = pd.DataFrame([defaults])
         self.trials[number] = asked
-        row = asked.iloc[0]
-        chosen = {d.path: next(o for i, o in enumerate(levels(d)) if row[n] == (i if is_ordered(d) else str(o))) for n, d in self.domains.items()}
+        chosen = {domain.path: level(domain, asked.iloc[0][name]) for name, domain in self.domains.items()}
         return traced(self.space, lambda d: chosen.get(d.path, d.default)).values
 
     def report(self, number: int, epoch: int, value: float) -> bool:
