@@ -96,8 +96,7 @@ class Technique:
         try:
             target: Any = imported(module)
             if not hasattr(target, attribute.split(".")[0]):
-                near = nearest(attribute, defined_names(target))
-                raise BadInput(f"{self.slot}={self.path}: {module} has no '{attribute}'. {near}{self.remedy(AttributeError())}")
+                raise BadInput(f"{self.slot}={self.path}: {has_no(target, attribute)}{self.remedy(AttributeError())}")
             for part in attribute.split("."):
                 target = getattr(target, part)
         except BadInput:
@@ -230,6 +229,18 @@ def build(technique: Technique, offered: Mapping[str, Any], values: Mapping[str,
 
 
 def resolve(path: str) -> Any:
-    """The object at `module:name`."""
+    """The object at `module:name`.
+
+    Raises:
+        AttributeError: the module has no such name; the message has the nearest.
+    """
     module, _, attribute = path.partition(":")
-    return getattr(builtins if module == "builtins" else imported(module), attribute)
+    holder = builtins if module == "builtins" else imported(module)
+    if not hasattr(holder, attribute):
+        raise AttributeError(has_no(holder, attribute))
+    return getattr(holder, attribute)
+
+
+def has_no(module: types.ModuleType, attribute: str) -> str:
+    """That a module has no such name, and the nearest that it has."""
+    return f"{module.__name__} has no '{attribute}'. {nearest(attribute, defined_names(module))}"

@@ -234,4 +234,4 @@ def test_a_study_without_trials_has_no_report(tmp_path, capsys):
     closed(made)
     assert main(["report", "s", f"root={tmp_path}"]) == 2
     assert capsys.readouterr().err == "autoopt: s has no finished trial yet; there is nothing to show\n"
-    assert main(["report", "--help"]) == 0 and "one HTML file" in capsys.readouterr().out
+    assert main(["report", "--help"]) == 0 and "HTML file that needs no network" in capsys.readouterr().out

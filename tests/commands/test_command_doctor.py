@@ -60,7 +60,7 @@ def test_something_broken_is_counted(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr("autoopt.commands.installed.plugins", lambda: iter([Checked("ok", "most")]))
     assert main(["doctor", "tracking.uri=runs.json"]) == 1
     out = capsys.readouterr().out
-    assert "  broken  tracking.uri=runs.json: MLflow keeps runs in a database or a server" in out and out.endswith("\n1 broken\n")
+    assert "  broken   tracking.uri=runs.json: MLflow keeps runs in a database or a server" in out and out.endswith("\n1 broken\n")
 
 
 @pytest.mark.parametrize(("word", "line"), [("now", "doctor: unexpected argument 'now'"), ("rot=x", "doctor: no setting named 'rot'")])

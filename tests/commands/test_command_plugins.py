@@ -165,7 +165,7 @@ def test_the_card_of_ones_own(run, tmp_path):
         (["show", "optimizer/adamww"], "No optimizer named 'adamww'. Did you mean 'adamw'? Known: adabelief, "),
         (["show", "optimiser/adamw"], "No slot named 'optimiser'. Did you mean 'optimizer'?"),
         (["check", "no_such:Thing"], "no_such:Thing cannot be loaded: ModuleNotFoundError: No module named 'no_such'"),
-        (["check", "json:Thing"], "json:Thing cannot be loaded: AttributeError: module 'json' has no attribute 'Thing'"),
+        (["check", "json:Thing"], "json:Thing cannot be loaded: AttributeError: json has no 'Thing'"),
         (["show", "optimizer/no_such:Thing"], "optimizer/Thing cannot be loaded: ModuleNotFoundError: No module named 'no_such'"),
     ],
     ids=str,
