@@ -182,7 +182,7 @@ def test_the_other_commands_help(said, command):
         (["search", "missing.yml", "data=digits"], "missing.yml: No such file or directory"),
         (["search", "data=digits", "missing"], "missing: expected key=value, such as optimizer=adamw"),
         (["train", "recipe=missing.yaml"], "missing.yaml: there is no such file"),
-            (["train", "recipe=missing"], "No study named 'missing' in autoopt-runs/. Known: none."),
+        (["train", "recipe=missing"], "No study named 'missing' in autoopt-runs/. Known: none."),
         (["train", "recipe=a", "recipe=b"], "recipe=b: give only one recipe or file"),
         (["search", "data=digits", "recipe=a"], "No setting named 'recipe'."),
         (["search"], f"data=… is missing: give one of {DATA}, or module:LightningDataModule"),
