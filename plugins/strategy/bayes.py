@@ -13,7 +13,7 @@ from scipy.stats import norm, rankdata
 from autoopt.domain import Range
 from autoopt.goal import Goal
 from autoopt.plugins.strategy.encoding import encode, neighbour
-from autoopt.plugins.strategy.gaussian import Array, Process, fitted, squared_distances
+from autoopt.plugins.strategy.gaussian import Array, Columns, Process, fitted, squared_distances
 from autoopt.space import Domain, Traced, traced
 from autoopt.strategy import AtRandom, Evidence, Halving, Strategy
 
@@ -43,13 +43,13 @@ def bayes(
     After the baseline and random trials, until `startup` have ended, the next trial is the candidate of the greatest expected
     improvement over the best trial, as the process sees it; neither a trial's values nor any beside them are proposed. One of five
     trials is drawn at random. The process sees ranks as normal scores, so that neither scale nor outliers matter. A stopped trial
-    counts with its last value, improved by as much as finished trials improved from there on; a trial that misses a bound counts as
-    worse than all that keep them, the more the farther it misses it; a failed trial counts as the worst; a running trial is believed at
-    its mean. Of several objectives each proposal weighs the ranks at random. At each of `rungs` one of
-    `reduction` trials goes on.
+    counts with its last value, improved by as much as finished trials improved from there on; a failed trial counts as the worst; a
+    running trial is believed at its mean. With bounds, the improvement is weighed by the chance that they are kept, as a second
+    process sees it. Of several objectives each proposal weighs the ranks at random. At each of `rungs` one of `reduction` trials
+    goes on.
 
-    Jones et al. 1998, doi:10.1023/A:1008306431147; several objectives: Knowles 2006, doi:10.1109/TEVC.2005.851274; bounds: Deb 2000,
-    doi:10.1016/S0045-7825(99)00389-8; rungs: Li et al. 2020, arXiv:1810.05934.
+    Jones et al. 1998, doi:10.1023/A:1008306431147; several objectives: Knowles 2006, doi:10.1109/TEVC.2005.851274; bounds: Gelbart et
+    al. 2014, arXiv:1403.5607; rungs: Li et al. 2020, arXiv:1810.05934.
     """
     return Bayes(space, goal, startup, Halving.of(goal, epochs, rungs, reduction))
 
@@ -67,29 +67,39 @@ class Bayes(Strategy):
         if len(ended) < self.startup or number % EXPLORE == 0:
             return AtRandom(self.space).propose(history, number, seed)
         random = Random(f"{seed}/{number}")
-        costs = self.costs(ended, random)
-        best = [self.points[ended[place].number] for place in np.argsort(costs, kind="stable")[:BEST]]
-        candidates = self.candidates(best, {self.points[trial.number].key for trial in history if trial.number in self.points}, random)
+        costs, violations = self.costs(ended, random), self.violations(ended)
+        order = np.lexsort((costs, violations))
+        best = self.at([ended[place] for place in order[:BEST]])
+        candidates = self.candidates(best, {point.key for point in self.at(history)}, random)
         if not candidates:
             return None
-        running = [self.points[trial.number] for trial in history if trial.state == "running" and trial.number in self.points]
-        process, others = self.process(ended, costs, [*running, *candidates])
-        lowest = process.mean(process.points).min()
-        believing, new = process.believing(others[: len(running)]) if running else process, others[len(running) :]
-        beside = (squared_distances(new, believing.points) < BESIDE**2).any(axis=1)
-        return candidates[int(np.argmax(np.where(beside, -np.inf, improvement(believing, new, lowest))))].values
+        running = self.at([trial for trial in history if trial.state == "running"])
+        chosen = spread(np.argsort(order), MOST)
+        points, columns = encode([*self.at([ended[place] for place in chosen]), *running, *candidates])
+        given, believed, new = np.split(points, [len(chosen), len(chosen) + len(running)])
+        worth = promise(given, costs[chosen], violations[chosen], columns, believed, new)
+        beside = (squared_distances(new, points[: -len(new)]) < BESIDE**2).any(axis=1)
+        return candidates[int(np.argmax(np.where(beside, -np.inf, worth)))].values
 
     def stop(self, history: Sequence[Evidence], number: int, epoch: int) -> bool:
         return self.halving.stop(history, number, epoch)
 
     def ranking(self, history: Sequence[Evidence]) -> Sequence[int]:
-        """By the mean of the process, in which the noise of a single training counts less than in its score."""
+        """By the mean of the process, in which the noise of a single training counts less than in its score; misses of bounds last."""
         ended = self.ended(history)
         complete = [trial for trial in ended if trial.state == "complete"]
         if len(complete) < FEWEST or len(self.goal.objectives) > 1:
             return ()
-        process, points = self.process(ended, self.costs(ended), [self.points[trial.number] for trial in complete])
-        return [complete[place].number for place in np.argsort(process.mean(points), kind="stable")]
+        costs = self.costs(ended)
+        chosen = spread(costs, MOST)
+        points, columns = encode(self.at([*(ended[place] for place in chosen), *complete]))
+        process = process_of(points[: len(chosen)], costs[chosen], columns)
+        order = np.lexsort((process.mean(points[len(chosen) :]), [trial.violation for trial in complete]))
+        return [complete[place].number for place in order]
+
+    def at(self, trials: Sequence[Evidence]) -> list[Traced]:
+        """The points of those trials that lie in the space."""
+        return [self.points[trial.number] for trial in trials if trial.number in self.points]
 
     def ended(self, history: Sequence[Evidence]) -> list[Evidence]:
         """The trials that have ended; the points of all trials that lie in the space are kept by number."""
@@ -109,10 +119,9 @@ class Bayes(Strategy):
 
     def costs(self, ended: Sequence[Evidence], random: Random | None = None) -> Array:
         """What each trial costs, less is better: (N). Of several objectives the greatest of their weighed ranks, and a little of each."""
-        violations = np.array([trial.violation for trial in ended])
         first = self.first_costs(ended)
         if len(self.goal.objectives) == 1 or random is None:
-            return behind(first, violations)
+            return normal_scores(first)
         signs = [objective.sign for objective in self.goal.objectives]
         rows = [[-s * v for s, v in zip(signs, trial.scores, strict=True)] if trial.scores else [np.nan] * len(signs) for trial in ended]
         others = np.array(rows)
@@ -120,7 +129,11 @@ class Bayes(Strategy):
         ranks = np.column_stack([share_of_ranks(costs) for costs in others.T])
         weights = np.array([random.expovariate(1.0) for _ in signs])
         weighed = ranks * weights / weights.sum()
-        return behind(weighed.max(axis=1) + 0.05 * weighed.sum(axis=1), violations)
+        return normal_scores(weighed.max(axis=1) + 0.05 * weighed.sum(axis=1))
+
+    def violations(self, ended: Sequence[Evidence]) -> Array:
+        """How far each trial misses the bounds: (N); unknown, NaN, of a trial that is not complete."""
+        return np.array([trial.violation if trial.state == "complete" or not self.goal.bounds else np.nan for trial in ended])
 
     def first_costs(self, ended: Sequence[Evidence]) -> Array:
         """The first objective as a cost: (N); of a stopped trial as its end is expected, of a failed trial infinite."""
@@ -142,25 +155,15 @@ class Bayes(Strategy):
 
         return np.array([cost(trial) for trial in ended])
 
-    def process(self, trials: Sequence[Evidence], costs: Array, others: Sequence[Traced]) -> tuple[Process, Array]:
-        """The process of trials with these costs, and other points as it takes them: (M, E)."""
-        scores = norm.ppf((rankdata(costs) - 0.5) / len(costs))
-        chosen = spread(costs, MOST)
-        points, columns = encode([*(self.points[trials[place].number] for place in chosen), *others])
-        given, values = points[: len(chosen)], scores[chosen]
-        fit = spread(values, FIT)
-        return Process.given(fitted(given[fit], values[fit], columns), given, values), points[len(chosen) :]
-
 
 def recorded(values: Mapping[str, Any], domain: Domain) -> Any:
     """The value of a domain among values by path."""
     return domain.accept(values[domain.path])
 
 
-def behind(costs: Array, violations: Array) -> Array:
-    """The costs with those of trials that miss a bound behind the others', by how far they miss it."""
-    kept = costs[(violations == 0) & np.isfinite(costs)]
-    return np.where(violations > 0, kept.max(initial=0.0) + violations, costs)
+def normal_scores(costs: Array) -> Array:
+    """The ranks of costs as quantiles of the normal distribution: (N)."""
+    return np.asarray(norm.ppf((rankdata(costs) - 0.5) / len(costs)))
 
 
 def share_of_ranks(costs: Array) -> Array:
@@ -178,6 +181,34 @@ def spread(costs: Array, most: int) -> NDArray[np.intp]:
     order = np.argsort(costs, kind="stable")
     best, rest = order[: most // 2], order[most // 2 :]
     return np.sort(np.concatenate([best, rest[np.linspace(0, len(rest) - 1, most - len(best)).astype(int)]]))
+
+
+def process_of(points: Array, costs: Array, columns: Columns) -> Process:
+    """The process given costs (N) at points (N, E), its kernel fitted to some of them."""
+    some = spread(costs, FIT)
+    return Process.given(fitted(points[some], costs[some], columns), points, costs)
+
+
+def promise(given: Array, costs: Array, violations: Array, columns: Columns, running: Array, new: Array) -> Array:
+    """The expected improvement at new points (M, E) over the best of given points (N, E), times the chance to keep the bounds: (M)."""
+    kept, missed = violations == 0, violations > 0
+    if missed.any() and not kept.any():
+        return chance(given[missed], violations[missed], columns, new)
+    process = process_of(given, costs, columns)
+    lowest = process.mean(given[kept] if kept.any() else given).min()
+    expected = improvement(process.believing(running) if len(running) else process, new, lowest)
+    known = kept | missed
+    return expected * chance(given[known], violations[known], columns, new) if missed.any() else expected
+
+
+def chance(given: Array, violations: Array, columns: Columns, new: Array) -> Array:
+    """The chance that new points keep the bounds: (M); the process sees 0 where they are kept, else 1 and the share of the rank."""
+    missed = violations > 0
+    far = missed.astype(float)
+    far[missed] += share_of_ranks(violations[missed])
+    scale = far.std() or 1.0
+    process = process_of(given, (far - far.mean()) / scale, columns)
+    return np.asarray(norm.cdf(((0.5 - far.mean()) / scale - process.mean(new)) / process.deviation(new)))
 
 
 def improvement(process: Process, points: Array, lowest: float) -> Array:

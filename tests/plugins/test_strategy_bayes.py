@@ -10,9 +10,9 @@ from scipy.optimize import check_grad
 from scipy.stats import multivariate_normal, norm
 
 from autoopt.domain import Choice, Range
-from autoopt.goal import Goal, Objective
+from autoopt.goal import Bound, Goal, Objective
 from autoopt.plugins.strategy import gaussian
-from autoopt.plugins.strategy.bayes import EXPLORE, Bayes, bayes, behind, improvement, spread
+from autoopt.plugins.strategy.bayes import EXPLORE, Bayes, bayes, chance, improvement, promise, spread
 from autoopt.plugins.strategy.encoding import encode, neighbour, scale_of
 from autoopt.plugins.strategy.gaussian import Columns, Kernel, Process, fitted, squared_distances
 from autoopt.space import Domain, traced
@@ -264,11 +264,43 @@ class TestBounds:
         found = [max(t.scores[0] for t in self.bounded(seed) if not t.violation) for seed in range(3)]
         assert min(found) > 0.95 - 0.03, "the best with a width of .5 has 1 - .2² = .96"
 
-    def test_few_proposals_miss_them(self):
-        """At random half of them do."""
-        proposed = [t for seed in range(3) for t in self.bounded(seed)[10:] if t.number % EXPLORE]
-        assert sum(t.violation > 0 for t in proposed) < 0.35 * len(proposed)
+    def test_fewer_proposals_miss_them_than_at_random(self):
+        """At random nine of ten do; the best lies on the bound, beside which a proposal may well miss it."""
+        proposed = [t for seed in range(3) for t in self.bounded(seed, 0.1)[10:] if t.number % EXPLORE]
+        assert sum(t.violation > 0 for t in proposed) < 0.7 * len(proposed)
 
-    def test_a_trial_that_misses_them_more_costs_more_and_all_more_than_those_that_keep_them(self):
-        costs = behind(np.array([-0.9, -0.5, -0.8, np.inf]), np.array([0.4, 0.0, 0.2, 0.0]))
-        assert list(np.argsort(costs)) == [1, 2, 0, 3]
+    def test_the_chance_falls_with_how_near_to_those_that_miss_them(self):
+        given = np.linspace(0.0, 1.0, 11)[:, None]
+        columns = Columns(np.array([0]), np.array([False]))
+        kept, edge, missed = chance(given, np.maximum(given[:, 0] - 0.5, 0.0), columns, np.array([[0.15], [0.53], [0.95]]))
+        assert kept > 0.95 and 0.2 < edge < 0.8 and missed < 0.05
+
+    def test_where_none_keeps_them_the_chance_alone_counts(self):
+        given, new = np.linspace(0.4, 1.0, 7)[:, None], np.array([[0.1], [0.45], [0.95]])
+        columns, missed = Columns(np.array([0]), np.array([False])), given[:, 0] - 0.3
+        none = np.empty((0, 1))
+        worth = promise(given, -given[:, 0], missed, columns, none, new)
+        assert list(worth) == list(chance(given, missed, columns, new)) and worth[0] > worth[2]
+
+    def test_whether_a_stopped_trial_keeps_them_is_unknown(self):
+        bounded = Goal(BEST.objectives, (Bound(Objective("latency_ms", "minimize"), 2.0),))
+        trials = [
+            Evidence(0, "complete", {}, (0.5,), {}, 0.0),
+            Evidence(1, "complete", {}, (0.9,), {}, 0.3),
+            Evidence(2, "stopped", {}, (), {1: 0.4}),
+        ]
+        of = [Bayes(Bowl(), goal, 10, Halving((), "maximize", 3)).violations(trials) for goal in (bounded, BEST)]
+        assert list(of[0][:2]) == [0.0, 0.3] and np.isnan(of[0][2]) and list(of[1]) == [0.0, 0.3, 0.0]
+
+        given, new = np.linspace(0.0, 1.0, 5)[:, None], np.array([[0.2], [0.8]])
+        columns, none = Columns(np.array([0]), np.array([False])), np.empty((0, 1))
+        stopped = np.full(5, np.nan)
+        assert promise(given, given[:, 0], stopped, columns, none, new) == pytest.approx(
+            promise(given, given[:, 0], np.zeros(5), columns, none, new)
+        )
+
+    def test_what_misses_them_ranks_last(self):
+        history = self.bounded(0)
+        missed = [trial.number for trial in history if trial.violation]
+        ranking = Bayes(Bowl(), BEST, 10, Halving((), "maximize", 3)).ranking(history)
+        assert set(ranking[-len(missed) :]) == set(missed) and 0 < len(missed) < len(ranking) == len(history)
