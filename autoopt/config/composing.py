@@ -12,7 +12,7 @@ from omegaconf import MISSING, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from autoopt import grammar
-from autoopt.config.overrides import GROUPS, Overrides, beside, is_constraint, is_preset, members, option, presets, usual
+from autoopt.config.overrides import GROUPS, Overrides, beside, default_values, is_constraint, is_preset, members, option, presets, usual
 from autoopt.config.settings import CONSTRAINTS
 from autoopt.config.tree import FROM, Tree, flat
 from autoopt.domain import Choice
@@ -20,6 +20,10 @@ from autoopt.errors import BadInput
 from autoopt.signature import missing_package
 from autoopt.slots import PLUGGABLE, SLOTS
 from autoopt.technique import REQUIRED, available, find, is_path, sayable
+
+
+OWN_SIZES = "choice(null,half,double)"
+"""The batch sizes of a user's own data, which have a size already."""
 
 
 def composed(overrides: Overrides) -> Tree:
@@ -120,7 +124,7 @@ def command_line(overrides: Overrides) -> list[str]:
     groups = {**advised(overrides), **overrides.groups, "data": data}
     lines = [f"{g}={'[' + ','.join(map(option, names)) + ']' if g in PLUGGABLE else names[0]}" for g, names in groups.items()]
     uses = {f"{key}.use": "true" for key in overrides.always}
-    own = {"batches.size": "choice(null,half,double)"} if any(map(is_path, data)) else {}  # a data module has a batch size of its own
+    own = {"batches.size": OWN_SIZES} if any(map(is_path, data)) else {}
     ours = own_values(overrides)
     values = {**own, **uses, **{key: text for key, text in overrides.values.items() if key not in ours and not is_constraint(key)}}
     return lines + [f"{key}={grammar.quoted(text) if grammar.is_sweep(text) else text}" for key, text in values.items()]
@@ -166,8 +170,13 @@ def all_options(slot: str) -> list[str]:
 
 
 def asked_for(tree: Tree, key: str) -> bool:
-    """Whether a config names a technique, as `slot/name`, itself: not where the techniques of its slot are those of a preset."""
-    slot = key.partition("/")[0]
+    """Whether a config names a technique, as `slot/name`, itself: not where the techniques of its slot are those of a preset.
+
+    `batches/size` is named where the sizes are not those by default.
+    """
+    slot, _, name = key.partition("/")
+    if slot not in PLUGGABLE:
+        return tree[slot][name] not in (default_values()[f"{slot}.{name}"], OWN_SIZES)
     known = [usual(slot), *(all_options(slot) if preset == "all" else members(slot, preset) for preset in presets(slot))]
     return not any({*tree[slot]} == {*names} for names in known)
 

@@ -9,12 +9,11 @@ from typing import Any
 import torch
 from lightning.pytorch import LightningDataModule
 from lightning.pytorch.utilities.model_helpers import is_overridden
-from torch.utils.data import DataLoader
 
 from autoopt.data.arrays import are_labels, binary_rows, checked_classes, one_hot
 from autoopt.data.batch import Layout, batch_layout
 from autoopt.data.image_values import WITHIN, are_images
-from autoopt.data.loaders import BatchSize, drawn_alike, run_setup, sized
+from autoopt.data.loaders import BatchSize, drawn_alike, loaders_of, run_setup, sized
 from autoopt.data.task import Task
 from autoopt.errors import BadInput
 
@@ -62,7 +61,8 @@ def task_of_batches(datamodule: LightningDataModule, scan: bool) -> Task:
         validates = is_overridden("val_dataloader", datamodule)
         for name in ("train_dataloader", *(["val_dataloader"] if validates else [])):
             check_loader(name, getattr(datamodule, name)())
-    batch = next(iter(datamodule.train_dataloader()))
+    loader = datamodule.train_dataloader()
+    batch = next(iter(loader)) if len(loaders_of(loader)) == 1 else None
     layout = batch_layout(batch)
     if layout is None or (scan and not isinstance(batch, list | tuple)):
         if scan:
@@ -114,11 +114,9 @@ def unoffered_of(batch: Any, layout: Layout, scanned: bool) -> dict[str, str]:
 
 def check_loader(name: str, loader: object) -> None:
     """Raise BadInput if a hook of a data module returns several loaders, or one that does not end."""
-    inner = getattr(loader, "iterables", loader)  # of Lightning's CombinedLoader
-    several = list(inner.values()) if isinstance(inner, dict) else inner
-    if isinstance(several, list | tuple) and several and isinstance(several[0], DataLoader):
+    if (several := len(loaders_of(loader))) > 1:
         way = "join their data sets in one (torch.utils.data.ConcatDataset)"
-        raise BadInput(f"data: the data module's {name} gives {len(several)} loaders; {way}, or give a LightningModule that takes them")
+        raise BadInput(f"data: the data module's {name} gives {several} loaders; {way}, or give a LightningModule that takes them")
     if not sized(loader) and any(number > ENDLESS for number, _ in enumerate(loader, 1)):  # type: ignore[arg-type]
         way = "give it a length (__len__), or give a LightningModule and trainer.limit_train_batches"
         raise BadInput(f"data: the data module's {name} gave {ENDLESS:,} batches without an end, but a network is trained in epochs; {way}")

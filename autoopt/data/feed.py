@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import IterableDataset
 
-from autoopt.data.loaders import NO_LENGTH, USUAL, in_random_order, ready, sized
+from autoopt.data.loaders import NO_LENGTH, USUAL, batches_of, in_random_order, loaders_of, ready, sized
 from autoopt.data.memory import fits_on
 from autoopt.data.rows import Rows, ahead, random_indices
 from autoopt.data.task import Task
@@ -224,7 +224,7 @@ class Feed:
             Unavailable: the data module's training loader has no length.
         """
         try:
-            batches = len(self.datamodule.train_dataloader()) if self.datamodule else self.batches().steps
+            batches = batches_of(self.datamodule.train_dataloader()) if self.datamodule else self.batches().steps
         except TypeError as error:
             raise Unavailable(NO_LENGTH) from error
         ranks = self.share[1] if self.datamodule and not self.chunked else 1
@@ -254,7 +254,7 @@ class Feed:
         batches = self.held_out(part)
         if isinstance(batches, Batches):
             return batches.inputs[random_indices(len(batches.inputs), batches.size).to(batches.inputs.device)]
-        inputs: Tensor = next(iter(in_random_order(batches, 0)))[0]
+        inputs: Tensor = next(iter(in_random_order(loaders_of(batches)[0], 0)))[0]
         return inputs
 
     def held_out(self, part: str) -> Any:

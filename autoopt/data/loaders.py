@@ -12,6 +12,7 @@ import lightning.pytorch as L
 import numpy as np
 import torch
 from lightning.fabric.utilities.seed import _collect_rng_states, _set_rng_states
+from lightning.pytorch.utilities.combined_loader import CombinedLoader
 from lightning.pytorch.utilities.data import extract_batch_size
 from lightning.pytorch.utilities.model_helpers import is_overridden
 from torch.utils.data import BatchSampler, DataLoader, Dataset, IterableDataset, RandomSampler, SequentialSampler
@@ -235,13 +236,29 @@ def with_attribute(datamodule: L.LightningDataModule, size: int) -> L.LightningD
     return copied
 
 
+def loaders_of(given: Any) -> list[Any]:
+    """The loaders of what a hook returned: one (which may be a list of batches), a collection of them, or a CombinedLoader."""
+    if not isinstance(given, CombinedLoader | dict | list | tuple):
+        return [given]
+    loaders = (given if isinstance(given, CombinedLoader) else CombinedLoader(given)).flattened
+    return [given] if any(isinstance(loader, torch.Tensor) for loader in loaders) else loaders
+
+
+def batches_of(given: Any) -> int:
+    """The number of batches in an epoch of training; several loaders run side by side, to the end of the longest unless told otherwise.
+
+    Raises:
+        TypeError: a loader has no length.
+    """
+    shortest = isinstance(given, CombinedLoader) and given._mode == "min_size"
+    return (min if shortest else max)(len(loader) for loader in loaders_of(given))
+
+
 def batch_size_of(loader: Any) -> int | None:
-    """The batch size that a loader states, or that its first batch has; None for several loaders in one."""
+    """The batch size that a loader states, or that its first batch has; None for several loaders."""
     if isinstance(loader, DataLoader) and loader.batch_size is not None:
         return loader.batch_size
-    if not isinstance(loader, DataLoader) and not isinstance(loader, Iterable):
-        return None
-    if isinstance(loader, dict) or (isinstance(loader, list | tuple) and loader and isinstance(loader[0], DataLoader)):
+    if not isinstance(loader, Iterable) or loaders_of(loader) != [loader]:
         return None
     try:
         return int(extract_batch_size(next(iter(loader))))
@@ -252,6 +269,6 @@ def batch_size_of(loader: Any) -> int | None:
 def sized(loader: Any) -> bool:
     """Whether a loader says how many batches it has."""
     try:
-        return len(loader) >= 0
+        return batches_of(loader) >= 0
     except (TypeError, NotImplementedError, AttributeError):
         return False

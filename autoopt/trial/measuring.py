@@ -159,6 +159,7 @@ def own_quality(trainer: L.Trainer, module: Tuned, feed: Feed, part: str, object
     if loader is not None and overridden("validation_step", module, L.LightningModule):
         handle = model.register_forward_pre_hook(lambda *_: calls.append(None))
         trainer.callbacks.append(by_batch)  # type: ignore[attr-defined]
+        trainer.validate_loop._results.clear()  # of another part, which may have another number of loaders
         with made_before(module), batches_of(trainer, part):
             trainer.validate(module, **feed.to_validate(loader), verbose=False)
         in_single_precision(module, trainer)

@@ -100,6 +100,9 @@ def test_what_an_argument_takes(argument, key, value):
         (["optimizer=all"], "optimizer/keep", False),
         (["optimizer=adamw,sgd"], "optimizer/sgd", True),
         (["loss=mse"], "loss/mse", True),
+        ([], "batches/size", False),
+        (["data=lightning.pytorch.demos.boring_classes:BoringDataModule"], "batches/size", False),
+        (["data=lightning.pytorch.demos.boring_classes:BoringDataModule", "batches.size=null,8"], "batches/size", True),
     ],
 )
 def test_a_technique_of_a_preset_is_not_asked_for(overrides, key, asked):

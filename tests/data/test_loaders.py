@@ -1,17 +1,21 @@
 """A user's loaders: set up alike for all trials, with their own batch size or another one."""
 
 import itertools
+from functools import partial
+from typing import Any
 
 import lightning.pytorch as L
 import pytest
 import torch
+from lightning.pytorch.utilities.combined_loader import CombinedLoader
 from lightning.pytorch.utilities.model_helpers import is_overridden
 from torch.utils.data import BatchSampler, DataLoader, Dataset, IterableDataset, RandomSampler, TensorDataset, random_split
 
 from autoopt.api import compose_tree
 from autoopt.config import compose
+from autoopt.data.datamodule import task_of_module
 from autoopt.data.feed import Feed
-from autoopt.data.loaders import BatchSize, as_datamodule, drawn_alike, of_size
+from autoopt.data.loaders import BatchSize, as_datamodule, drawn_alike, of_size, sized
 from autoopt.data.make_task import make_task
 from autoopt.errors import BadInput
 from autoopt.space import Space
@@ -129,12 +133,58 @@ def test_a_size_may_be_relative_to_the_usual_one():
         compose(["data=digits", "batches.size=thirds"])
 
 
-def test_several_loaders_in_one_have_no_batch_size():
-    class Several(Base):
-        def train_dataloader(self):
-            return {"a": DataLoader(rows(), 4), "b": DataLoader(rows(), 4)}
+class Several(Base):
+    """Loaders of 5, 3 and 10 batches."""
 
-    assert BatchSize.of(Several(), None) == BatchSize()
+    how: Any = staticmethod(list)
+
+    def train_dataloader(self):
+        return self.how([DataLoader(rows(), size) for size in (8, 16, 4)])
+
+
+def named(loaders: list) -> dict:
+    first, *others = loaders
+    return {"labelled": first, "unlabelled": others}
+
+
+@pytest.mark.parametrize(
+    ("how", "steps"),
+    [
+        (list, 10),
+        (named, 10),
+        (partial(CombinedLoader, mode="min_size"), 3),
+        (partial(CombinedLoader, mode="max_size"), 10),
+    ],
+)
+def test_an_epoch_of_several_loaders(how, steps):
+    datamodule = Several()
+    datamodule.how = how
+    assert BatchSize.of(datamodule, None) == BatchSize(), "no one batch size"
+    task = task_of_module(datamodule, False, 0, None)
+    assert task.kind == "unknown" and task.sized
+    assert Feed(task, {"size": None}, 0, chunked=False).steps() == steps == epoch_of(how)
+
+
+def epoch_of(how) -> int:
+    """The batches of Lightning's own epoch."""
+    counted = []
+
+    class Counting(L.LightningModule):
+        def training_step(self, batch, index):
+            counted.append(index)
+
+        def configure_optimizers(self):
+            return None
+
+    quiet = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False, "enable_model_summary": False}
+    datamodule = Several()
+    datamodule.how = how
+    L.Trainer(max_epochs=1, accelerator="cpu", **quiet).fit(Counting(), datamodule=datamodule)
+    return len(counted)
+
+
+def test_one_of_several_loaders_without_a_length_leaves_the_epoch_without_one():
+    assert not sized([DataLoader(rows(), 4), iter(())]) and sized([(torch.zeros(2, 3), torch.zeros(2))] * 3)
 
 
 # ----------------------------------------------------------------------------------------------------------------------- stages

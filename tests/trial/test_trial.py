@@ -139,6 +139,13 @@ class Shuffled(Rows):
         return self.rows(2, shuffle=True)
 
 
+class Twice(Opened):
+    """Two loaders to validate on, and one to test on."""
+
+    def val_dataloader(self):
+        return {"near": self.rows(1), "far": self.rows(3)}
+
+
 class Stream(IterableDataset):
     def __iter__(self):
         return iter(Rows().rows(0).dataset)
@@ -190,6 +197,14 @@ class Forward(Lit):
     def validation_step(self, batch, _):
         self.log("val/acc", (self(batch[0]).argmax(1) == batch[1]).float().mean())
         self.log("eval_acc", 0.5)
+
+
+class ByLoader(Forward):
+    """Its metrics have a name for each loader."""
+
+    def validation_step(self, batch, _, dataloader_idx=0):
+        right = (self(batch[0]).argmax(1) == batch[1]).float().mean()
+        self.log(("val_accuracy", "far_accuracy")[dataloader_idx], right, add_dataloader_idx=False)
 
 
 class Masked(Lit):
@@ -468,6 +483,19 @@ def test_a_module_of_the_users_measures_itself_on_the_test_part(tmp_path):
     x, y = Opened().rows(2).dataset.tensors
     assert found["test_accuracy"] == pytest.approx((lit.net(x).argmax(1) == y).float().mean().item())
     assert "val_accuracy" not in found
+
+
+def test_the_parts_may_have_different_numbers_of_loaders(tmp_path):
+    world, recipe = prepared(f"data={HERE}:Twice", f"model={HERE}:ByLoader", "device=cpu", "study.epochs=2", root=tmp_path)
+    found = trained(world, recipe, keep=True, latency=True).metrics
+    assert {"val_accuracy", "far_accuracy", "latency_ms"} <= found.keys()
+    assert validated(world, recipe).metrics["far_accuracy"] == pytest.approx(found["far_accuracy"])
+    tried = outcome(world, ordered(TryOut, recipe))
+    lit = ByLoader().eval()
+    lit.load_state_dict(load_file(world.store.weights("0")))
+    x, y = Opened().rows(2).dataset.tensors
+    assert on_the_test_part(world, recipe).metrics["test_accuracy"] == pytest.approx((lit.net(x).argmax(1) == y).float().mean().item())
+    assert "test_accuracy" in tried.tested and not tried.untested, "one Trainer goes through both"
 
 
 @pytest.mark.parametrize("model", [f"{HERE}:Lit", "mlp"])
