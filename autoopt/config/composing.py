@@ -21,7 +21,6 @@ from autoopt.signature import missing_package
 from autoopt.slots import PLUGGABLE, SLOTS
 from autoopt.technique import REQUIRED, available, find, is_path, sayable
 
-
 OWN_SIZES = "choice(null,half,double)"
 """The batch sizes of a user's own data, which have a size already."""
 
