@@ -175,7 +175,7 @@ def take_up(module: Tuned, path: Path) -> bool:
         if isinstance(module, Net):  # a loaded model is made without its loss, which may have weights
             weights = {k: v for k, v in weights.items() if k in names or k.startswith("model.")}
         make_buffers(module, weights)
-        module.load_state_dict(weights)
+        module.load_state_dict(weights, strict=module.strict_loading)
         return False
     try:
         named = NAMED.union(technique.path for technique, _ in applied_to(module).chosen.rows)

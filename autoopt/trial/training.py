@@ -120,7 +120,7 @@ def left_alone(training: Training, weights: dict[str, Any]) -> Training:
     module = training.module
     if any(isinstance(parameter, DTensor) for parameter in module.parameters()):
         module = new_module(training.world, training.order)
-        module.load_state_dict(weights)
+        module.load_state_dict(weights, strict=module.strict_loading)
     return replace(with_module(training, module, training.trainer.callbacks), share=ALONE)  # type: ignore[attr-defined]
 
 

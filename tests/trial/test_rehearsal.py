@@ -124,6 +124,23 @@ class InFit(Lit):
         self.log("val_loss", cross_entropy(self(batch[0]), batch[1], self.weights))
 
 
+class Partial(Lit):
+    """Its frozen part is not in its checkpoints, as that of a pretrained network, which the constructor loads."""
+
+    def __init__(self):
+        super().__init__()
+        self.frozen = nn.Linear(4, 4).requires_grad_(False)
+        nn.init.eye_(self.frozen.weight)
+        nn.init.zeros_(self.frozen.bias)
+        self.strict_loading = False
+
+    def state_dict(self, *args, **kwargs):
+        return {name: value for name, value in super().state_dict(*args, **kwargs).items() if "frozen" not in name}
+
+    def forward(self, x):
+        return self.net(self.frozen(x))
+
+
 class Buffered(Lit):
     """A buffer that training makes, and one that it resizes."""
 
@@ -229,7 +246,7 @@ def tried(model: str, root, *overrides: str, **said) -> Outcome:
     return carried_out(*prepared(model, root, *overrides), TryOut, **said)
 
 
-@pytest.mark.parametrize("model", ["Lit", "OnStep", "Unlogged", "InConfigureModel", "InSetup", "InFit", "Buffered"])
+@pytest.mark.parametrize("model", ["Lit", "OnStep", "Unlogged", "InConfigureModel", "InSetup", "InFit", "Buffered", "Partial"])
 @pytest.mark.parametrize("regularizer", ["none", "[ema]", "[swa]"])
 def test_what_is_measured_from_stored_weights_is_what_training_measured(tmp_path, model, regularizer):
     if regularizer == "[ema]" and model in ("InSetup", "Buffered"):
