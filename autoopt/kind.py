@@ -1,5 +1,7 @@
 """Whether an object that an import path names is of the kind that its slot or plug-point takes, told before it is called."""
 
+from functools import partial
+from inspect import isroutine
 from typing import Any
 
 from autoopt.arguments import return_type
@@ -25,7 +27,9 @@ def check_kind(slot: str, technique: Technique) -> None:
     ):
         names = " or ".join(KIND_NAMES.get(path, path.replace(":", ".")) if path else "None" for path in expected)
         says = "does not say what it returns" if returned is REQUIRED else f"returns {getattr(returned, '__name__', returned)}"
-        seen = "a class" if isinstance(found, type) else f"a function that {says}"
+        function = isroutine(found) or isinstance(found, partial)
+        other = f"a function that {says}" if function else f"an object of class {type(found).__name__}"
+        seen = "a class" if isinstance(found, type) else other
         raise BadInput(f"{slot}={technique.path} is {seen}; expected a subclass of {names}, or a function annotated to return one")
 
 

@@ -1,12 +1,15 @@
 """From a recipe to a module: the model with its activations and initial weights."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from functools import cache
 from types import new_class
 from typing import Any, SupportsIndex
 
 import lightning.pytorch as L
+import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
 from autoopt.data.feed import overridden
 from autoopt.data.scale import Scale
@@ -44,7 +47,22 @@ def make_module(recipe: Recipe, task: Task, example: tuple[Tensor, Tensor] | Non
 
 def built_model(technique: Technique, values: dict[str, Any], task: Task) -> nn.Module:
     """The model that a technique builds for the task, behind an embedding if the task has categories to embed."""
-    return embedded(task, lambda inner: answering(with_late_layers(lambda: call(technique, {"task": inner}, values))))
+    model = embedded(task, lambda inner: answering(with_late_layers(lambda: call(technique, {"task": inner}, values))))
+    shape_lazy_layers(model, plain_inputs(model, task))
+    return model
+
+
+def shape_lazy_layers(model: nn.Module, inputs: Tensor | None) -> None:
+    """Give lazy layers their weights by a pass, in place: initializers, optimizers and averages of weights look at them before training.
+
+    Where the pass fails, the first batch fails too, and says so.
+    """
+    if inputs is None or not any(map(is_lazy, (*model.parameters(), *model.buffers()))):
+        return
+    training = model.training
+    with torch.no_grad(), suppress(Exception):
+        model.eval()(inputs)
+    model.train(training)
 
 
 def with_late_layers(make: Callable[[], nn.Module]) -> nn.Module:

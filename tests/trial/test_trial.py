@@ -318,6 +318,19 @@ def double(task) -> nn.Module:
     return Two()
 
 
+def deep_supervised(task) -> nn.Module:
+    class DeepSupervised(Trusting):
+        def forward(self, x):
+            outputs = super().forward(x)
+            return (outputs, outputs) if self.training else outputs
+
+    return DeepSupervised(task)
+
+
+def lazy(task) -> nn.Module:
+    return nn.Sequential(nn.Flatten(), nn.LazyLinear(16), nn.LazyBatchNorm1d(), nn.ReLU(), nn.LazyLinear(task.outputs))
+
+
 def clumsy(inputs: Tensor) -> Tensor:
     raise ValueError("dropped it")
 
@@ -506,6 +519,13 @@ def test_a_shuffled_test_part_has_the_same_batches_for_all_models(tmp_path, mode
     assert once.units == again.units > 1 and once.resamples == again.resamples and len({*once.resamples}) > 1
 
 
+def test_lazy_layers_have_weights_before_anything_looks_at_them(tmp_path):
+    """An initializer draws them, their mean is taken from the first batch on, and they are stored and loaded."""
+    world, recipe = prepared(*SMALL[:-1], f"model={HERE}:lazy", "regularizer=[ema]", "initializer=he_normal", root=tmp_path)
+    found = trained(world, recipe, keep=True).metrics
+    assert validated(world, recipe).metrics["val_loss"] == pytest.approx(found["val_loss"])
+
+
 @pytest.mark.parametrize("model", [f"{HERE}:Lit", "mlp"])
 def test_a_stream_is_trained_and_measured_without_a_number_of_steps(tmp_path, model):
     world, recipe = prepared(f"data={HERE}:Streamed", f"model={model}", "schedule=constant", "device=cpu", "study.epochs=2", root=tmp_path)
@@ -661,6 +681,7 @@ def tried(world: World, recipe: Recipe, report: Callable = going, **said) -> Out
         ("optimizer", "confused", "returned str, expected Optimizer"),
         ("optimizer", "raising", "ZeroDivisionError: of course"),
         ("model", "wide", r"gives (300, 11) for inputs (300, 1, 8, 8), the task needs outputs (300, 10)"),
+        ("model", "deep_supervised", "gives tuple in training, but a tensor in evaluation"),
         ("model", "double", r"gives tuple for inputs (300, 1, 8, 8), the task needs outputs (300, 10)"),
         ("augmentation", "clumsy", "ValueError: dropped it"),
     ],

@@ -131,6 +131,9 @@ def unsaid():
     return Network()
 
 
+MADE = Network()
+
+
 def failing() -> Examples:
     raise ValueError("the disk is on fire")
 
@@ -176,6 +179,7 @@ def test_a_broken_technique_that_is_not_selected_disturbs_nobody(site):
     [
         ("model", "number", r"is a function that returns int; expected a subclass of torch\.nn\.Module, or a function annotated"),
         ("model", "Other", r"is a class; expected a subclass of torch\.nn\.Module, or a function annotated to return one"),
+        ("model", "MADE", r"is an object of class Network; expected a subclass of torch\.nn\.Module"),
         ("model", "unsaid", r"is a function that does not say what it returns; expected a subclass of torch\.nn\.Module"),
         (
             "data",
