@@ -3,6 +3,8 @@
 import gc
 import os
 import shutil
+from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -40,3 +42,13 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def store(template: Path, tmp_path: Path) -> str:
     """A store of MLflow's in the folder of a test, where a command that runs there finds it."""
     return f"sqlite:///{shutil.copy(template, tmp_path / 'mlflow.db')}"
+
+
+@pytest.fixture(scope="session")
+def quick_exporter() -> Iterator[None]:
+    """The exporter of ONNX reads the source of its 500 operators once, not at each export, where it takes half of the time."""
+    from torch.onnx._internal.exporter._registration import onnxscript_apis
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(onnxscript_apis, "get_torchlib_ops", cache(onnxscript_apis.get_torchlib_ops))
+        yield
