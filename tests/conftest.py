@@ -1,6 +1,11 @@
 """One torch thread a process, no user's settings, and no GPU, unless AUTOOPT_TEST_GPU=1 asks for the tests of these."""
 
+import gc
 import os
+import shutil
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
 
 import pytest
 
@@ -15,3 +20,35 @@ if os.environ.get("AUTOOPT_TEST_GPU") != "1":
 def no_settings_of_the_user(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("MLFLOW_TRACKING_URI", "MLFLOW_EXPERIMENT_NAME"):
         monkeypatch.delenv(name, raising=False)
+
+
+def pytest_collection_finish() -> None:
+    """What was imported stays; else the garbage collection would go through its millions of objects again and again."""
+    gc.collect()
+    gc.freeze()
+
+
+@pytest.fixture(scope="session")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A database of MLflow's: making one takes seconds."""
+    from mlflow import MlflowClient  # takes seconds, too, and few tests need it
+
+    path = tmp_path_factory.mktemp("store") / "mlflow.db"
+    MlflowClient(f"sqlite:///{path}").search_experiments()
+    return path
+
+
+@pytest.fixture
+def store(template: Path, tmp_path: Path) -> str:
+    """A store of MLflow's in the folder of a test, where a command that runs there finds it."""
+    return f"sqlite:///{shutil.copy(template, tmp_path / 'mlflow.db')}"
+
+
+@pytest.fixture(scope="session")
+def quick_exporter() -> Iterator[None]:
+    """The exporter of ONNX reads the source of its 500 operators once, not at each export, where it takes half of the time."""
+    from torch.onnx._internal.exporter._registration import onnxscript_apis
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(onnxscript_apis, "get_torchlib_ops", cache(onnxscript_apis.get_torchlib_ops))
+        yield

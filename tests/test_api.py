@@ -165,11 +165,15 @@ def local() -> dict:
     return {"model": Local, "data": lambda: examples()}
 
 
+searched = pytest.mark.xdist_group("the verdict of test_api")  # in one process, so that one search serves all
+
+
 @pytest.fixture(scope="module")
 def verdict(tmp_path_factory) -> Verdict:
     return autoopt.search([*TINY, f"root={tmp_path_factory.mktemp('study') / 'autoopt-runs'}"], **local(), quiet=True)
 
 
+@searched
 @pytest.mark.slow
 def test_a_local_class_and_a_function_are_searched_over(verdict):
     assert verdict.study.startswith("data-Local-")
@@ -179,6 +183,7 @@ def test_a_local_class_and_a_function_are_searched_over(verdict):
     assert sum(verdict.counts.values()) == 3
 
 
+@searched
 @pytest.mark.slow
 def test_the_trials_are_a_table(verdict):
     table = verdict.trials()
@@ -189,6 +194,7 @@ def test_the_trials_are_a_table(verdict):
     assert {"epochs", "seconds", "reason", "batches.size"} <= {*table.columns}
 
 
+@searched
 @pytest.mark.slow
 def test_a_notebook_shows_the_verdict(verdict):
     shown = verdict._repr_html_()
@@ -205,6 +211,7 @@ def test_a_notebook_shows_the_verdict_of_a_folder_that_was_moved(tmp_path):
     assert "winner (trial 7)" in shown and "plotly" not in shown
 
 
+@searched
 @pytest.mark.slow
 def test_a_notebook_draws_a_figure_by_its_name(verdict):
     assert verdict.plot("history").layout.title.text == "Best so far"
@@ -212,6 +219,7 @@ def test_a_notebook_draws_a_figure_by_its_name(verdict):
         verdict.plot("front")
 
 
+@searched
 @pytest.mark.slow
 def test_the_best_of_a_search_can_be_loaded_where_its_class_is(verdict):
     model = autoopt.load(f"{verdict.folder}/best")
@@ -220,6 +228,7 @@ def test_the_best_of_a_search_can_be_loaded_where_its_class_is(verdict):
     assert model(raw).shape == (40, 2) and model.classes == ("left", "right") and not model.training
 
 
+@searched
 @pytest.mark.slow
 def test_the_same_call_resumes(verdict):
     again = autoopt.search([*TINY, f"root={Path(verdict.folder).parent}"], **local(), quiet=True)
@@ -683,6 +692,7 @@ def test_the_rate_of_a_recipe_is_scaled_for_its_own_batch_size(chosen):
     assert type(mine) is Lit
 
 
+@searched
 @pytest.mark.slow
 def test_a_recipe_is_taken_from_a_study_by_name(verdict, monkeypatch):
     monkeypatch.chdir(Path(verdict.folder).parent.parent)

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import forked
 import pytest
 import torch
 
@@ -26,7 +27,6 @@ README = (ROOT / "README.md").read_text()
 PAGES = {"README.md": README} | {str(p.relative_to(ROOT / "docs")): p.read_text() for p in sorted((ROOT / "docs").rglob("*.md"))}
 LIVE = [name for name in PAGES if name.startswith("tutorials/")] + ["howto/deploy.md"]
 QUICK = ["study.trials=3", "study.epochs=2", "study.confirm=1", "study.seeds=2", "study.compress=2", "tracking.enabled=false"]
-AUTOOPT = [sys.executable, "-c", "import sys; from autoopt.cli import main; sys.exit(main())"]
 
 
 def blocks(text: str, language: str = r"\w+") -> list[tuple[str, str]]:
@@ -157,7 +157,8 @@ def test_the_steps_of_a_page_run(name: str, desk: Path) -> None:
             if words[0] == "pip":
                 break  # what follows needs an installation
             if words[0] == "autoopt" and words[1] != "plan" and not (words[1] == "search" and studied(name, number)):
-                run([*AUTOOPT, *words[1:], *(quick(words) if words[1] == "search" else [])], desk)
+                arguments = [*words[1:], *(quick(words) if words[1] == "search" else [])]
+                forked.end(forked.start(arguments, desk), desk)
     assert unnamed_files(desk / "autoopt-runs") == set()
 
 

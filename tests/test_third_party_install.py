@@ -11,7 +11,7 @@ import pytest
 
 HERE = Path(__file__).parent
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("third_party")]
 
 
 @pytest.fixture(scope="module")

@@ -22,7 +22,7 @@ reveal_type(found.gain)
 autoopt.search("data=digits", modle=None)
 """
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("wheel")]
 
 
 def run(command: Sequence[str | Path], folder: Path) -> str:

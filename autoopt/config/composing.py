@@ -23,6 +23,8 @@ from autoopt.technique import REQUIRED, available, find, is_path, sayable
 
 OWN_SIZES = "choice(null,half,double)"
 """The batch sizes of a user's own data, which have a size already."""
+STORED: dict[tuple[str, str], str] = {}
+"""The nodes that were put into Hydra's store last, by slot and name."""
 
 
 def composed(overrides: Overrides) -> Tree:
@@ -150,16 +152,23 @@ def may_be_pretrained(overrides: Overrides) -> bool:
 
 def store_nodes(overrides: Overrides) -> None:
     """Put a node for every technique into Hydra's store, and for every import path under its object's name."""
-    repository = ConfigStore.instance()
     for slot in PLUGGABLE:
         names = available(slot)
         for name in [*names, *(n for n in overrides.groups.get(slot, ()) if is_path(n))]:
             node = technique_node(slot, name, selected=name in overrides.groups.get(slot, ()))
-            repository.store(group=slot, name=option(name), package=f"{slot}.{option(name)}", node=node, provider="autoopt")
+            store_node(slot, option(name), f"{slot}.{option(name)}", node)
         if not is_preset(slot, "all"):
             continue
         ready = all_options(slot) if "all" in overrides.groups.get(slot, ()) else []
-        repository.store(group=slot, name="all", package="_global_", node={"defaults": ready}, provider="autoopt")
+        store_node(slot, "all", "_global_", {"defaults": ready})
+
+
+def store_node(slot: str, name: str, package: str, node: dict[str, Any]) -> None:
+    """Put a node into Hydra's store, unless it is there: of more than a hundred, a command line changes a few at most."""
+    store, text = ConfigStore.instance(), repr(node)
+    if STORED.get((slot, name)) != text or f"{name}.yaml" not in store.repo.get(slot, ()):
+        store.store(group=slot, name=name, package=package, node=node, provider="autoopt")
+        STORED[slot, name] = text
 
 
 def all_options(slot: str) -> list[str]:

@@ -9,6 +9,7 @@ from importlib.metadata import version
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
+from unittest.mock import patch
 
 import mlflow.pyfunc
 import numpy as np
@@ -17,6 +18,7 @@ import torch
 from mlflow.models import Model, ModelSignature, infer_signature
 from mlflow.types import ColSpec, DataType, Schema
 from mlflow.types.schema import AnyType
+from mlflow.utils import environment
 
 from autoopt.config import paths_in_recipe
 from autoopt.data.cells import PLAIN_STYLE
@@ -98,7 +100,9 @@ def write_served(folder: Path) -> Path:
     served = Served(load(folder))
     named = list(dict.fromkeys(paths_in_recipe(shaping(read_card(folder)["recipe"]))))
     example = input_example(served.model)
-    with TemporaryDirectory(prefix=".mlflow.", dir=folder.parent) as scratch:
+    # MLflow reads the files of every package to compare the requirements with what is installed, which these are
+    unchecked = patch.object(environment, "warn_dependency_requirement_mismatches", create=True)
+    with TemporaryDirectory(prefix=".mlflow.", dir=folder.parent) as scratch, unchecked:
         draft = Path(scratch) / "model"
         mlflow.pyfunc.save_model(
             draft,

@@ -4,9 +4,11 @@ import copy
 
 import pytest
 import yaml
+from hydra.core.config_store import ConfigStore
 
 from autoopt.config import SETTINGS, as_overrides, asked_for, compose, flat, from_file, seconds
 from autoopt.config.check import typed_pins
+from autoopt.config.composing import store_node
 from autoopt.errors import BadInput
 from autoopt.slots import SLOTS
 from autoopt.space import Space
@@ -204,6 +206,17 @@ def test_what_is_always_on_by_import_path_and_nested():
 def test_a_builtin_comes_back_after_an_import_path_took_its_name():
     assert list(compose([DATA, "optimizer=own_parts:adamw"])["optimizer"]["adamw"]) == ["from", "lr"]
     assert set(compose([DATA, "optimizer=adamw"])["optimizer"]["adamw"]) == {"lr", "weight_decay", "beta1", "beta2"}
+
+
+def test_what_is_in_hydras_store_is_not_put_there_again(monkeypatch):
+    compose([DATA, "optimizer=own_parts:adamw"])
+    stored = []
+    monkeypatch.setattr(ConfigStore.instance(), "store", lambda **node: stored.append(node["name"]))
+    compose([DATA, "optimizer=own_parts:adamw"])
+    assert stored == ["adamw", "adamw"], "the builtin and the one of its name take turns"
+    for default in (1, 1.0, True):
+        store_node("optimizer", "alike", "optimizer.alike", {"a": default})
+    assert stored[2:] == ["alike"] * 3, "equal, but of other types"
 
 
 def test_a_model_of_ones_own_is_searched_with_care():

@@ -11,6 +11,7 @@ import pandas
 import pytest
 import torch
 from mlflow.pyfunc.scoring_server import invocations
+from mlflow.utils import requirements_utils
 from torch import nn
 from torch.nn.functional import cross_entropy
 
@@ -93,8 +94,10 @@ def same(folder: Path, examples, expected) -> pandas.DataFrame:
 
 
 @pytest.mark.slow
-def test_images(exported):
+def test_images(exported, monkeypatch):
+    monkeypatch.setattr(requirements_utils, "_MODULES_TO_PACKAGES", None)
     folder = exported("data=digits", "data.digits.train=100", "model=cnn")
+    assert requirements_utils._MODULES_TO_PACKAGES is None, "the files of all packages are not read for it"
     images = np.random.default_rng(0).random((3, 1, 8, 8), dtype="float32")
     predicted = same(folder, images, images)
     assert list(predicted) == ["prediction", "probability"]

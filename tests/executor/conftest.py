@@ -38,7 +38,7 @@ class Bench:
         self.orders[number] = Do(str(number), do, values, **(limits or {}))
         self.local.submit(number, self.orders[number])
 
-    def pump(self, until, stop=lambda event: False, on=lambda event: None, seconds=15):
+    def pump(self, until, stop=lambda event: False, on=lambda event: None, seconds=60):
         deadline = time.monotonic() + seconds
         while not until():
             assert time.monotonic() < deadline, f"nothing more came: {self.events}"

@@ -39,6 +39,8 @@ from autoopt.space import Space
 from autoopt.testing.compression import stored_bytes
 from autoopt.trial import metrics
 
+pytestmark = pytest.mark.usefixtures("quick_exporter")
+
 IMAGE = Task("classification", (1, 8, 8), 10)
 TABLE = Task("regression", (6,), 2)
 SEQUENCE = Task("classification", (7, 5), 3)

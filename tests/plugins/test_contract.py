@@ -8,6 +8,8 @@ from autoopt.slots import PLUG_POINTS
 from autoopt.technique import catalogue, find
 from autoopt.testing import GENERAL, OF_SLOT, WORLDS, check, checks, outcome, state
 
+pytestmark = pytest.mark.usefixtures("quick_exporter")
+
 CASES = [(slot, name, each) for slot, name in sorted(catalogue()) for each in checks(find(slot, name))]
 
 

@@ -112,6 +112,7 @@ def result(folder: Path):
 @pytest.fixture(scope="module")
 def uncut(tmp_path_factory):
     """The result of a search that was not cut, the points that it passed, and the size of its journal."""
+    Study(tmp_path_factory.mktemp("first")).search(*MORE)  # what takes long the first time is done before the processes are forked
     folder = tmp_path_factory.mktemp("uncut")
     assert run(folder) == 0
     points = (folder / "steps").read_text().splitlines()

@@ -268,7 +268,7 @@ def test_the_writer_goes_when_its_supervisor_is_killed(folder, store):
     with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE) as supervisor:
         writer = int(supervisor.stdout.readline())
         supervisor.kill()
-    until = time.monotonic() + 15
+    until = time.monotonic() + 60
     while alive(writer) and time.monotonic() < until:
         time.sleep(0.1)
     assert not alive(writer)

@@ -1,0 +1,49 @@
+"""Commands as processes of their own that are forked, and their trials from them, so that imports of seconds are done once for all."""
+
+import multiprocessing
+import os
+import resource
+import sys
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+
+import pytest
+
+context = multiprocessing.get_context("forkserver")
+context.set_forkserver_preload(["warm"])
+
+
+def start(arguments: list[str], folder: Path, largest: int = resource.RLIM_INFINITY) -> BaseProcess:
+    """Start a command in a folder, where it prints to out.txt.
+
+    Args:
+        largest: the size that no file of it may exceed.
+    """
+    process = context.Process(target=enter, args=(arguments, folder, largest))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", str(Path(__file__).parent))  # where the server, which the first command starts, finds `warm`
+        process.start()
+    return process
+
+
+def enter(arguments: list[str], folder: Path, largest: int) -> None:
+    """Be the command."""
+    from autoopt import cli
+    from autoopt.plugins.executor import local
+
+    os.chdir(folder)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (largest, resource.RLIM_INFINITY))
+    out = os.open("out.txt", os.O_CREAT | os.O_WRONLY | os.O_TRUNC)
+    os.dup2(out, 1)
+    os.dup2(out, 2)
+    sys.stdout, sys.stderr = os.fdopen(1, "w", closefd=False), os.fdopen(2, "w", closefd=False)
+    local.is_live = lambda tree: True
+    sys.exit(cli.main(arguments))
+
+
+def end(process: BaseProcess, folder: Path, code: int = 0, seconds: float = 280) -> str:
+    """Wait for the end of a command in a folder, check its exit code, and return what it printed."""
+    process.join(seconds)
+    said = (folder / "out.txt").read_text()
+    assert process.exitcode == code, said
+    return said
