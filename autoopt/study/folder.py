@@ -89,6 +89,12 @@ class Folder:
         """The command that concludes the study."""
         return f"autoopt finish {reference(self.path)}{trusting(self.tree)}"
 
+    def ways_on(self) -> str:
+        """What an interrupted search has left, and how to go on."""
+        if not (self.path / "journal.log").exists():
+            return "nothing was tried yet; the same command begins again"
+        return f"the same command resumes, `{self.finish}` concludes with the trials so far"
+
     def hold(self) -> None:
         try:
             fcntl.flock(self.lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
