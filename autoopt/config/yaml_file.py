@@ -7,6 +7,20 @@ import yaml
 
 from autoopt.errors import BadInput
 
+DEEPEST = 32
+"""Levels of mappings and lists in a file; Hydra gives up at about a hundred."""
+
+
+def refuse_deep(tree: Any) -> None:
+    """Raise ValueError if mappings and lists are nested deeper than any file of ours needs."""
+    level, seen = [tree], set[int]()
+    for _ in range(DEEPEST + 1):
+        parents = [node for node in level if isinstance(node, dict | list) and id(node) not in seen]
+        seen.update(map(id, parents))
+        level = [child for node in parents for child in (node.values() if isinstance(node, dict) else node)]
+    if level:
+        raise ValueError(f"nested more than {DEEPEST} deep")
+
 
 def mapping(path: str) -> dict[str, Any]:
     """The mapping that a file holds.
@@ -21,6 +35,7 @@ def mapping(path: str) -> dict[str, Any]:
         if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text)):
             raise BadInput(f"{path}: YAML aliases are not supported; write the value out")
         tree = yaml.safe_load(text)
+        refuse_deep(tree)
     except OSError as error:
         raise BadInput(f"{path}: {error.strerror or error}") from error
     except (yaml.YAMLError, ValueError, RecursionError) as error:

@@ -3,6 +3,7 @@ import os
 import resource
 import subprocess
 import sys
+from binascii import crc32
 from random import Random
 
 import optuna
@@ -131,6 +132,15 @@ def test_a_byte_that_has_changed_is_told_with_its_line(tmp_path):
             JournalFile(path, write=False)
         told += 1
     assert told > 250
+
+
+def test_a_line_that_is_nested_too_deep_is_damaged_whatever_its_checksum_says(tmp_path):
+    path = tmp_path / "journal.log"
+    whole = fill(path)
+    body = b'{"a":' + b"[" * 99_999 + b"]" * 99_999
+    path.write_bytes(body + b',"crc32":%d}\n' % crc32(body) + whole)
+    with pytest.raises(StoreError, match=r"journal\.log, line 1 \(from byte 0\) is damaged"):
+        JournalFile(path, write=False)
 
 
 def test_reading_makes_no_file(tmp_path):

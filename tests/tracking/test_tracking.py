@@ -20,7 +20,7 @@ from autoopt.errors import BadInput
 from autoopt.process.log import HEAD, TAIL
 from autoopt.tracking import Records, Tracker, end_runs, experiment_name, store_uri, write_spool
 from autoopt.tracking.server import free_port
-from autoopt.tracking.spool import Destination, Spool, is_closed, spool_name, sqlite_file
+from autoopt.tracking.spool import Destination, Spool, is_closed, spool_name, sqlite_file, target
 from autoopt.tracking.view import VIEW_KEY, view_name
 
 METRICS = {"val_accuracy": 0.5, "val_loss": 1.0, "train_loss": 2.0, "lr": 0.1}
@@ -502,10 +502,13 @@ def test_the_supervisor_never_imports_mlflow():
     assert subprocess.run([sys.executable, "-c", script]).returncode == 0
 
 
-@pytest.mark.parametrize("first", [b"", b"{", b"[1]", b"\xff\x00"])
+@pytest.mark.parametrize("first", [b"", b"{", b"[1]", b"\xff\x00", b'{"spool":' + b"[" * 99_999])
 def test_a_spool_whose_first_line_is_spoilt_is_gone_on_with(tmp_path, first):
     (tmp_path / "tracking.jsonl").write_bytes(first + b"\n{}\n")
     assert spool_name(tmp_path) == ""
     spool = Spool(tmp_path / "tracking.jsonl")
     spool.append({"key": "1"})
     assert spool.close() == 0
+    if first.startswith(b'{"spool"'):
+        with pytest.raises(BadInput, match=rf"tracking\.jsonl is damaged: autoopt report {tmp_path.name} --mirror writes the runs anew"):
+            target(tmp_path)
