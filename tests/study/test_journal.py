@@ -71,6 +71,20 @@ def test_cut_at_every_byte_of_its_end(tmp_path, monkeypatch):
         assert history(path) == [*kept, {"next": cut}]
 
 
+def test_cut_at_any_byte_it_has_the_trials_that_ended_before(tmp_path):
+    path = tmp_path / "journal.log"
+    whole = fill(path)
+    known, last = 0, 0
+    for cut in range(len(whole) + 1):
+        path.write_bytes(whole[:cut])
+        records, begun = stored_records(path, "s")
+        ended = [r.key for r in records.get("search", [])]
+        assert ended == [str(number) for number in range(len(ended))] and len(ended) <= begun <= len(ended) + 1
+        assert (len(ended), begun) == (known, last) or whole[:cut].endswith(b"\n"), "a line counts once it is whole"
+        known, last = len(ended), begun
+    assert (known, last) == (5, 5)
+
+
 def test_cut_inside_a_record_goes_on(tmp_path):
     path = tmp_path / "journal.log"
     whole = fill(path)
