@@ -9,6 +9,7 @@ from autoopt.errors import BadInput
 
 DEEPEST = 32
 """Levels of mappings and lists in a file; Hydra gives up at about a hundred."""
+TOO_DEEP = f"nested more than {DEEPEST} deep"
 
 
 def refuse_deep(tree: Any) -> None:
@@ -19,7 +20,7 @@ def refuse_deep(tree: Any) -> None:
         seen.update(map(id, parents))
         level = [child for node in parents for child in (node.values() if isinstance(node, dict) else node)]
     if level:
-        raise ValueError(f"nested more than {DEEPEST} deep")
+        raise ValueError(TOO_DEEP)
 
 
 def mapping(path: str) -> dict[str, Any]:
@@ -32,10 +33,14 @@ def mapping(path: str) -> dict[str, Any]:
         raise BadInput(f"{path}: expected a regular file")
     try:
         text = Path(path).read_text(encoding="utf-8")
-        if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text)):
-            raise BadInput(f"{path}: YAML aliases are not supported; write the value out")
+        deep = 0
+        for event in yaml.parse(text):  # as far as it is of use: of very deep text it would take minutes
+            if isinstance(event, yaml.AliasEvent):
+                raise BadInput(f"{path}: YAML aliases are not supported; write the value out")
+            deep += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+            if deep > DEEPEST:
+                raise ValueError(TOO_DEEP)
         tree = yaml.safe_load(text)
-        refuse_deep(tree)
     except OSError as error:
         raise BadInput(f"{path}: {error.strerror or error}") from error
     except (yaml.YAMLError, ValueError, RecursionError) as error:

@@ -226,7 +226,7 @@ def test_nothing_for_a_schedule_but_an_optimizer_that_brings_its_own():
         ("a: &x [1]\nb: *x", r"search.yaml: YAML aliases are not supported; write the value out$"),
         ("a: " + "[" * 33 + "]" * 33, r"search.yaml: not valid YAML: nested more than 32 deep$"),
         ("{a: " * 300 + "1" + "}" * 300, r"search.yaml: not valid YAML: nested more than 32 deep$"),
-        ("[" * 9999 + "]" * 9999, r"search.yaml: not valid YAML: maximum recursion depth exceeded"),
+        ("[" * 100_000, r"search.yaml: not valid YAML: nested more than 32 deep$"),
         ("- data", r"search.yaml: expected a mapping of slots and settings, got list$"),
         ("text", r"search.yaml: expected a mapping of slots and settings, got str$"),
         ("", r"search.yaml: expected a mapping of slots and settings, got NoneType$"),
