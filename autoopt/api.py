@@ -107,7 +107,7 @@ def search(
     Raises:
         BadInput: with a line for every problem; nothing was started.
         NotConcluded: it ran, but there is nothing to conclude from.
-        Interrupted: a signal came; the same call resumes.
+        Interrupted: a signal came; the same call resumes. It is a KeyboardInterrupt.
         StoreError: the study's folder cannot be written; nothing that was written is lost.
     """
     allow(*trust)

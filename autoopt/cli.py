@@ -2,11 +2,12 @@
 
 import importlib
 import os
+import signal
 import sys
 import traceback
 from collections.abc import Sequence
 
-from autoopt.errors import EXIT_CODES, LONGEST, BadInput, nearest, printable, refuse_windows
+from autoopt.errors import EXIT_CODES, LONGEST, BadInput, causes, nearest, printable, refuse_windows
 from autoopt.prose import print_prose
 
 COMMANDS = {
@@ -46,20 +47,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         code = dispatch(arguments)
         sys.stdout.flush()  # here, not at the exit, where a closed pipe would be told as a fault
         return code
-    except BadInput as error:
-        if debug:
-            print(printable(traceback.format_exc()), file=sys.stderr)
-        for problem in error.problems:
-            print_prose(f"autoopt: {printable(problem, LONGEST)}", sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("autoopt: interrupted by SIGINT", file=sys.stderr)
-        return 130
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
-    except Exception as error:
-        return unexpected(error, debug)
+    except (Exception, KeyboardInterrupt) as error:
+        return told(error, debug)
+    finally:
+        if argv is None:  # the process ends, and all has been said
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def dispatch(arguments: list[str]) -> int:
@@ -121,10 +116,18 @@ def overview() -> str:
     )
 
 
-def unexpected(error: Exception, debug: bool) -> int:
-    """Report an exception that is not bad input; stores and signals have exit codes of their own."""
-    code = getattr(error, "exit_code", 1)
+def told(error: BaseException, debug: bool) -> int:
+    """Tell what ended the command, and return its exit code; signals, stores and studies without a conclusion have codes of their own."""
+    interrupt = next((cause for cause in causes(error) if isinstance(cause, KeyboardInterrupt)), None)  # which Hydra wraps
+    if interrupt is not None:
+        lines, code = [str(interrupt) or "interrupted by SIGINT"], getattr(interrupt, "exit_code", 130)
+    elif isinstance(error, BadInput):
+        lines, code = [*error.problems], 2
+    else:
+        code = getattr(error, "exit_code", 1)
+        lines = [BUG if code == 1 else str(error)]
     if debug or code == 1:
         print(printable(traceback.format_exc()), file=sys.stderr)
-    print_prose(f"autoopt: {printable(str(error), LONGEST)}" if code != 1 else f"autoopt: {BUG}", sys.stderr)
+    for line in lines:
+        print_prose(f"autoopt: {printable(line, LONGEST)}", sys.stderr)
     return code

@@ -3,6 +3,7 @@
 import multiprocessing
 import os
 import resource
+import signal
 import sys
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -31,6 +32,7 @@ def enter(arguments: list[str], folder: Path, largest: int) -> None:
     from autoopt import cli
     from autoopt.plugins.executor import local
 
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # which tests in the background of a shell ignore
     os.chdir(folder)
     resource.setrlimit(resource.RLIMIT_FSIZE, (largest, resource.RLIM_INFINITY))
     out = os.open("out.txt", os.O_CREAT | os.O_WRONLY | os.O_TRUNC)

@@ -249,9 +249,15 @@ def test_exit_codes(said, monkeypatch, error, code, traced, last):
     assert any("Traceback" in line for line in lines) == traced
 
 
-def test_ctrl_c(said, monkeypatch):
+@pytest.mark.parametrize("wrapped", [False, True], ids=["as it is", "by a library that turns it into an error of its own"])
+def test_ctrl_c(said, monkeypatch, wrapped):
     def fail(arguments):
-        raise KeyboardInterrupt
+        try:
+            raise KeyboardInterrupt
+        except KeyboardInterrupt:
+            if wrapped:
+                raise RuntimeError("not composed") from None
+            raise
 
     monkeypatch.setattr("autoopt.commands.plugins.run", fail)
     assert said("plugins") == (130, "", ["autoopt: interrupted by SIGINT"])

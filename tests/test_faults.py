@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -15,6 +16,7 @@ from test_search import SMALL, bench, rows
 
 from autoopt.process.log import HEAD, TAIL
 from autoopt.study.stored import open_stored
+from autoopt.tracking.spool import END
 
 pytestmark = pytest.mark.slow
 __all__ = ["bench"]
@@ -155,19 +157,69 @@ def test_every_bad_plugin_is_named_as_the_one_to_blame(bench):
     bench.alone()
 
 
-@pytest.mark.parametrize("moment", [0, 0.5, 2, 4])
-def test_ctrl_c_is_answered_at_once_in_any_moment_of_the_warm_up(bench, moment):
+def interrupted(bench, said, told, left):
+    """Whether a command answered Ctrl-C in two lines: one at once, one at its end, which says what is left."""
+    assert f"autoopt: interrupted by SIGINT; {left}" in told.splitlines()[-1], said + told
+    assert "Stopping" in said and "Traceback" not in said + told
+    bench.alone()
+
+
+@pytest.mark.parametrize("moment", ["imports", "0", "1", "3", "preflight"])
+def test_ctrl_c_is_answered_in_any_moment_of_the_warm_up(bench, moment):
     command = [Path(sys.executable).with_name("autoopt"), "search", *SMALL]
     heard = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # a suite that runs in the background of a shell ignores it
     process = subprocess.Popen(command, cwd=bench.folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=heard)
-    assert "warming up" in process.stdout.readline()
-    time.sleep(moment)
+    if moment == "imports":
+        (bench.folder / "out.txt").touch()
+        bench.until(lambda: "/_yaml." in Path(f"/proc/{process.pid}/maps").read_text())
+    else:
+        assert "warming up" in process.stdout.readline()
+        if moment == "preflight":
+            bench.until(lambda: [*bench.study.glob("trials/preflight/*/log.txt")])
+        else:
+            time.sleep(int(moment))
     process.send_signal(signal.SIGINT)
     said, told = process.communicate(timeout=120)
-    lines = [*told.splitlines(), *(line for line in said.splitlines() if line.startswith("Stopping: "))]
-    assert process.returncode == 130 and lines[0].startswith(("autoopt: interrupted by SIGINT", "Stopping: ")), told + said
-    assert "Traceback" not in told
-    bench.alone()
+    assert process.returncode == 130
+    if moment == "imports":
+        assert (said, told) == ("", "autoopt: interrupted by SIGINT\n")
+    else:
+        interrupted(bench, said, told, "nothing was tried yet; the same command begins again")
+
+
+@pytest.mark.parametrize("file", ["verdict.yaml", "best/model.json", "best/model.onnx", "report.html"])
+def test_ctrl_c_is_answered_while_the_results_are_written(bench, file):
+    process = bench.start("search", *SMALL, "study.trials=2")
+    bench.until((bench.study / file).exists)
+    os.kill(process.pid, signal.SIGINT)
+    said = bench.end(process, 130)
+    interrupted(bench, said, said, "the same command resumes, `autoopt finish s` concludes with the trials so far")
+    assert "to go" not in bench.search("study.trials=2") and bench.verdict["conclusion"]
+
+
+def test_ctrl_c_is_answered_while_a_server_of_mlflow_hangs(bench):
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        address = f"tracking.uri=http://127.0.0.1:{server.getsockname()[1]}"
+        process = bench.start("search", *SMALL, "study.trials=2", "tracking.enabled=true", address)
+        bench.until(lambda: (bench.study / "tracking.jsonl").exists() and (bench.study / "tracking.jsonl").read_bytes().endswith(END))
+        os.kill(process.pid, signal.SIGINT)
+        said = bench.end(process, 130)
+        assert "interrupted by SIGINT; the same command resumes" in said and bench.verdict["conclusion"]
+
+
+def test_a_training_ends_with_the_first_ctrl_c_and_does_not_speak_of_a_search(bench):
+    more = ("study.epochs=100", "executor.checkpoint=1s", "regularizer=mine:Nap")
+    settings = [setting for setting in SMALL if setting.partition("=")[0] not in ("optimizer", "study.epochs", "regularizer")]
+    process = bench.start("train", *settings, *more)
+    bench.until(lambda: [*bench.study.glob("trials/0/resume/[0-9]*")])
+    os.kill(process.pid, signal.SIGINT)
+    said = bench.end(process, 130)
+    interrupted(bench, said, said, "the same command trains it again, from its last checkpoint if it has one")
+    assert "finish" not in said and "trials" not in said.replace("trials/", "")
+    process = bench.start("train", *settings, *more)
+    bench.until(lambda: "goes on from its checkpoint after" in (bench.folder / "out.txt").read_text())
+    process.terminate()
+    assert "interrupted by SIGTERM" in bench.end(process, 143)
 
 
 def test_the_time_ends_a_trial_that_hangs(bench):

@@ -32,7 +32,7 @@ def run(arguments: Sequence[str]) -> int:
     with (
         Progress() as screen,
         TemporaryDirectory() as scratch,  # a running search may hold the study's own folder
-        warm({**tree, "root": scratch}, screen, scratch=True) as ready,
+        warm({**tree, "root": scratch}, screen, left="nothing is kept") as ready,
     ):
         text = "\n".join(plan_lines(ready, ready.begin()))
     screen.say(text)

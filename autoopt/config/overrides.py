@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from importlib.resources import files
+from itertools import accumulate
 from typing import Any
 
 import yaml
@@ -14,7 +15,7 @@ from autoopt import grammar
 from autoopt.config.instances import instance_overrides, is_file
 from autoopt.config.settings import CONSTRAINTS, OWNED, SETTINGS, WORDS
 from autoopt.config.tree import FROM, Tree, flat
-from autoopt.config.yaml_file import mapping
+from autoopt.config.yaml_file import DEEPEST, mapping
 from autoopt.errors import BadInput, nearest
 from autoopt.slots import PLUGGABLE
 from autoopt.technique import Technique, available, find, is_path
@@ -180,6 +181,8 @@ def parse_override(argument: str) -> Override:
     key = argument.partition("=")[0]
     if not key or key == argument or "@" in key or key.startswith("-"):
         raise BadInput(f"{argument}: expected key=value, such as optimizer=adamw")
+    if max(accumulate((c in "[{(") - (c in "]})") for c in argument)) > DEEPEST:
+        raise BadInput(f"{key}: brackets are nested more than {DEEPEST} deep")
     try:
         return grammar.override(argument.replace(key, CONSTRAINTS, 1) if is_constraint(key) else argument)  # a metric may have a slash
     except HydraException as error:

@@ -7,6 +7,21 @@ import yaml
 
 from autoopt.errors import BadInput
 
+DEEPEST = 32
+"""Levels of mappings and lists in a file; Hydra gives up at about a hundred."""
+TOO_DEEP = f"nested more than {DEEPEST} deep"
+
+
+def refuse_deep(tree: Any) -> None:
+    """Raise ValueError if mappings and lists are nested deeper than any file of ours needs."""
+    level, seen = [tree], set[int]()
+    for _ in range(DEEPEST + 1):
+        parents = [node for node in level if isinstance(node, dict | list) and id(node) not in seen]
+        seen.update(map(id, parents))
+        level = [child for node in parents for child in (node.values() if isinstance(node, dict) else node)]
+    if level:
+        raise ValueError(TOO_DEEP)
+
 
 def mapping(path: str) -> dict[str, Any]:
     """The mapping that a file holds.
@@ -18,8 +33,13 @@ def mapping(path: str) -> dict[str, Any]:
         raise BadInput(f"{path}: expected a regular file")
     try:
         text = Path(path).read_text(encoding="utf-8")
-        if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text)):
-            raise BadInput(f"{path}: YAML aliases are not supported; write the value out")
+        deep = 0
+        for event in yaml.parse(text):  # as far as it is of use: of very deep text it would take minutes
+            if isinstance(event, yaml.AliasEvent):
+                raise BadInput(f"{path}: YAML aliases are not supported; write the value out")
+            deep += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+            if deep > DEEPEST:
+                raise ValueError(TOO_DEEP)
         tree = yaml.safe_load(text)
     except OSError as error:
         raise BadInput(f"{path}: {error.strerror or error}") from error

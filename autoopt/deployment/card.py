@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from autoopt.config.yaml_file import refuse_deep
 from autoopt.errors import BadInput
 from autoopt.store import digest
 
@@ -31,10 +32,11 @@ def read_card(path: Path) -> dict[str, Any]:
         raise FileNotFoundError(f"there is no {path}/model.json")
     try:
         card = json.loads((path / "model.json").read_text())
+        refuse_deep(card)
         sha256 = digest(path / "model.safetensors")
     except FileNotFoundError as error:
         raise BadInput(f"{error.filename} is missing") from error
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise BadInput(f"{path}: {type(error).__name__}: {error}") from error
     missing = {"recipe", "sha256", *KNOWN} - card.keys() if isinstance(card, dict) else {"everything"}
     if missing:

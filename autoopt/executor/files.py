@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 from autoopt.orders import Order
+from autoopt.process.log import added, shorten
 from autoopt.store import CHECKPOINTS, LOG_NAME
 
 
@@ -58,7 +59,7 @@ def present(root: Path, folders: Iterable[str]) -> dict[str, tuple[int, int]]:
 
 
 def write_files(files: Iterable[TrialFile], root: Path) -> None:
-    """Write files where they belong; each is there whole or not at all, except a log.
+    """Write files where they belong; each is there whole or not at all, except a log, which grows.
 
     Raises:
         OSError: a file cannot be written.
@@ -77,6 +78,7 @@ def write_files(files: Iterable[TrialFile], root: Path) -> None:
         if file.more:
             with path.open("ab") as log:
                 log.write(file.data)
+            shorten(path)
         else:
             partial = path.with_name(f".{path.name}")
             partial.write_bytes(file.data)
@@ -89,11 +91,13 @@ class FolderChanges:
 
     Args:
         known: the files that the other side has, as `present` found them.
+        printed: how much of each log was told; what it grows by while it is read comes the next time.
     """
 
     root: Path
     folders: list[str]
     known: dict[str, tuple[int, int]] = field(default_factory=dict)
+    printed: dict[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.known = present(self.root, self.folders)
@@ -102,7 +106,7 @@ class FolderChanges:
         """The files that are new, changed or deleted; a file that vanishes meanwhile comes the next time."""
         now, files = present(self.root, self.folders), []
         for name, state in now.items():
-            if self.known.get(name) != state and (file := self._read(name, state[1])):
+            if self.known.get(name) != state and (file := self._read(name)):
                 files.append(file)
                 self.known[name] = state
         gone = [name for name in self.known if name not in now]
@@ -110,13 +114,13 @@ class FolderChanges:
             del self.known[name]
         return [*files, *(TrialFile(name, None) for name in gone)]
 
-    def _read(self, name: str, size: int) -> TrialFile | None:
+    def _read(self, name: str) -> TrialFile | None:
         log = PurePosixPath(name).name == LOG_NAME
         try:
             with (self.root / name).open("rb") as file:
                 if not log:
                     return TrialFile(name, file.read())
-                start = file.seek(self.known.get(name, (0, 0))[1])
-                return TrialFile(name, file.read(max(0, size - start)), more=True)  # what it grows by meanwhile comes the next time
+                data, self.printed[name] = added(file, self.printed.get(name, 0))
+                return TrialFile(name, data, more=True)
         except FileNotFoundError:
             return None

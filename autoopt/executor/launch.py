@@ -7,12 +7,12 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from autoopt.executor.template import serve_trials
 from autoopt.process.channel import Channel, to_line
 from autoopt.process.guard import HANG_UP
+from autoopt.process.log import Log
 from autoopt.process.system import default_signals, flush, redirect, thread_limit, use_threads
 
 _PATIENCE, _TICK = 2.0, 0.005  # seconds for a template to exit by itself, and between two looks whether it has
@@ -23,11 +23,11 @@ class TemplateProcess:
 
     Args:
         order: the arguments of `template.serve_trials`.
-        log: the file for its output.
+        log: takes its output.
         fork: fork the calling process, which has the live objects of `order`, instead of starting a fresh interpreter.
     """
 
-    def __init__(self, order: Mapping[str, Any], log: Path, *, fork: bool):
+    def __init__(self, order: Mapping[str, Any], log: Log, *, fork: bool):
         self.warm = False
         order = {**order, "parent": os.getpid()}
         opening = b"" if fork else to_line(order)
@@ -73,7 +73,7 @@ class TemplateProcess:
         return ended[1]
 
 
-def _spawn(control: socket.socket, log: Path) -> int:
+def _spawn(control: socket.socket, log: Log) -> int:
     """Start an interpreter with the same import path, in a session of its own, so that Ctrl-C reaches the supervisor alone."""
     env = {
         **os.environ,
@@ -82,29 +82,29 @@ def _spawn(control: socket.socket, log: Path) -> int:
         "PYTORCH_NVML_BASED_CUDA_CHECK": "1",  # looks for CUDA without initialising it, which would rule out a fork
     }
     fd = control.fileno()
-    with open(log, "a") as out:
-        process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "autoopt.executor.template", str(fd)],
-            stdin=subprocess.DEVNULL,
-            stdout=out,
-            stderr=out,
-            env=env,
-            pass_fds=[fd],
-            start_new_session=True,
-        )
+    process = subprocess.Popen(
+        [sys.executable, "-P", "-m", "autoopt.executor.template", str(fd)],
+        stdin=subprocess.DEVNULL,
+        stdout=log.sink,
+        stderr=log.sink,
+        env=env,
+        pass_fds=[fd],
+        start_new_session=True,
+    )
     process.returncode = 0  # `end` reaps it, as it does a forked one
     return process.pid
 
 
-def _fork(mine: socket.socket, theirs: socket.socket, order: Mapping[str, Any], log: Path) -> int:
+def _fork(mine: socket.socket, theirs: socket.socket, order: Mapping[str, Any], log: Log) -> int:
     flush()
     if pid := os.fork():
         return pid
     try:
         mine.close()
+        log.close()
         os.setsid()
         default_signals()
-        redirect(os.open(log, os.O_CREAT | os.O_WRONLY | os.O_APPEND, 0o666))
+        redirect(log.sink)
         use_threads(1)
         serve_trials(theirs, **order)
     finally:

@@ -15,6 +15,7 @@ from autoopt.executor.trial_process import TrialProcess
 from autoopt.orders import Order, Problem
 from autoopt.process.channel import message, to_line
 from autoopt.process.endings import describe_status
+from autoopt.process.log import Log
 from autoopt.store import Store
 
 WARM_UPS = 3
@@ -56,10 +57,11 @@ class Local(RealTime):
         self._free = gpu_places(workers, gpus, gpus_per_trial)
         self.workers = len(self._free)
         self._trial_time = trial_time
-        self._log = store.root / "template.log"
+        self._log = Log(store.root / "template.log")
         order = {"target": target, "setup": setup | {"store": str(store.root)}, "cpus": 1 if fork else cpus_per_trial}
         self._launch = partial(TemplateProcess, order, self._log, fork=fork)
         self._selector = selectors.DefaultSelector()
+        self._selector.register(self._log.source, selectors.EVENT_READ, lambda _: self._log.take())
         self._trials: dict[int, TrialProcess] = {}
         self._warm_ups = 0
         self._warm_up()
@@ -143,7 +145,7 @@ class Local(RealTime):
                 case {"kind": "bad_input", "problems": problems}:
                     self._fail(BadInput(*problems))
                 case {"kind": "broken", "detail": detail}:
-                    self._fail(TemplateError(f"trials cannot be prepared: {detail} (log: {self._log})"))
+                    self._fail(TemplateError(f"trials cannot be prepared: {detail} (log: {self._log.path})"))
 
     def _rewarm(self) -> None:
         """Replace a dead template, and begin the trials that died with it again."""
@@ -151,10 +153,10 @@ class Local(RealTime):
         status = self._template.end()
         end = describe_status(status)
         if not self._template.warm and not os.WIFSIGNALED(status):
-            self._fail(TemplateError(f"trials cannot be prepared: the template process {end} (log: {self._log})"))
+            self._fail(TemplateError(f"trials cannot be prepared: the template process {end} (log: {self._log.path})"))
         if self._warm_ups == WARM_UPS:
             times = f"{WARM_UPS} times; the last time it was {end}"
-            self._fail(NotConcluded(f"the template process died {times} (log: {self._log}); the same command tries again"))
+            self._fail(NotConcluded(f"the template process died {times} (log: {self._log.path}); the same command tries again"))
         for trial in [t for t in self._trials.values() if t.channel]:
             trial.orphaned(end)
             self._release(trial)
@@ -171,3 +173,5 @@ class Local(RealTime):
         self._trials.clear()
         self._template.end()
         self._selector.close()
+        self._log.end()
+        os.close(self._log.sink)

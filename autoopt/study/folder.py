@@ -14,6 +14,7 @@ from typing import Any
 import yaml
 
 from autoopt.config import Tree, flat, technique_of, trusting
+from autoopt.config.yaml_file import refuse_deep
 from autoopt.errors import BadInput
 from autoopt.slots import SLOTS
 from autoopt.study.journal_file import StoreError
@@ -88,6 +89,12 @@ class Folder:
     def finish(self) -> str:
         """The command that concludes the study."""
         return f"autoopt finish {reference(self.path)}{trusting(self.tree)}"
+
+    def ways_on(self) -> str:
+        """What an interrupted search has left, and how to go on."""
+        if not (self.path / "journal.log").exists():
+            return "nothing was tried yet; the same command begins again"
+        return f"the same command resumes, `{self.finish}` concludes with the trials so far"
 
     def hold(self) -> None:
         try:
@@ -236,9 +243,11 @@ def parsed(path: Path) -> Any:
         first, _, rest = text.partition("\n")
         if first.startswith(SUM) and first != f"{SUM}{crc32(rest.encode())}":
             raise spoilt(path, "is not as it was written")
-        return yaml.safe_load(text)
+        tree = yaml.safe_load(text)
+        refuse_deep(tree)
     except (OSError, UnicodeDecodeError, yaml.YAMLError, ValueError, RecursionError) as error:
         raise spoilt(path, f"cannot be read ({' '.join(str(error).split()):.80})") from error
+    return tree
 
 
 def spoilt(path: Path, seen: str) -> BadInput:

@@ -32,14 +32,17 @@ class JournalFile(BaseJournalBackend):
         write: open for writing; else the file is not changed, and a torn last line is ignored.
 
     Raises:
-        StoreError: a line before the last is damaged; nothing is changed.
+        StoreError: it cannot be read or written, or a line before the last is damaged; nothing is changed.
     """
 
     def __init__(self, path: Path, write: bool = True):
         self.path, self.write = path, write
-        text = path.read_bytes() if path.exists() else b""
-        whole, self.logs = parse_lines(path, text)
-        self.file = os.open(path, os.O_CREAT | os.O_RDWR | os.O_APPEND, 0o644) if write else -1
+        try:
+            text = path.read_bytes() if path.exists() else b""
+            whole, self.logs = parse_lines(path, text)
+            self.file = os.open(path, os.O_CREAT | os.O_RDWR | os.O_APPEND, 0o644) if write else -1
+        except OSError as error:
+            raise StoreError(f"{path} cannot be opened: {error.strerror}") from error
         if write and whole < len(text):
             with path.with_suffix(".torn").open("ab") as aside:
                 aside.write(text[whole:].rstrip(b"\n") + b"\n")
@@ -124,6 +127,6 @@ def parse_line(line: bytes) -> dict[str, Any] | None:
         return None
     try:
         log = json.loads(body + b"}")
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     return log if isinstance(log, dict) else None

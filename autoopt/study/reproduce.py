@@ -85,7 +85,7 @@ def reproduce(study: Stored, key: str, tree: Tree, screen: Screen, executor: Exe
     locked = contents(study.path / "space.yaml", ())
     with TemporaryDirectory() as scratch:  # a running search may hold the study's own folder
         here = {**tree, "root": scratch, "baseline": None, "tracking": {**tree["tracking"], "enabled": False}}
-        with warm(here, screen, executor, scratch=True) as ready:
+        with warm(here, screen, executor, left="nothing is kept") as ready:
             goal = recall(ready.space, locked).goal
             runner = replace(ready.runner, goal=goal)
             now = trained_again(runner, before)

@@ -2,7 +2,7 @@
 
 import signal
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from itertools import count
@@ -20,12 +20,11 @@ from autoopt.study.record import Record, columns
 from autoopt.study.stages import Stage
 
 
-class Interrupted(Exception):
-    """A signal asked the command to end; `signal` is its number."""
+class Interrupted(KeyboardInterrupt):
+    """A signal asked the command to end; `signal` is its number. No `except Exception` on its way holds it up."""
 
-    def __init__(self, number: int, finish: str | None):
-        rest = f"the same command resumes, `{finish}` concludes with the trials so far" if finish else "nothing is kept"
-        super().__init__(f"interrupted by {signal.Signals(number).name}; {rest}")
+    def __init__(self, number: int, left: str):
+        super().__init__(f"interrupted by {signal.Signals(number).name}; {left}")
         self.signal, self.exit_code = number, 128 + number
 
 
@@ -148,14 +147,18 @@ Stop = Callable[[Job, int, dict[str, float]], bool]
 
 @dataclass
 class Interrupts:
-    """The signals that asked to end: after the first, the running trials still finish; the second ends them at once.
+    """The signals that asked to end: while trials of a search run, they finish after the first; any other ends the command at once.
 
     Args:
-        finish: the command that concludes the study; `None` where the study's folder does not outlive the command.
+        left: what an interrupted command leaves, and how to go on.
+        patient: running trials finish after the first signal.
+        running: how many trials run.
     """
 
-    finish: str | None
+    left: Callable[[], str]
     say: Callable[[str], None]
+    patient: bool = True
+    running: int = 0
     numbers: list[int] = field(default_factory=list)
 
     @contextmanager
@@ -174,14 +177,17 @@ class Interrupts:
     def add(self, number: int) -> None:
         self.numbers.append(number)
         if len(self.numbers) > 1:
-            raise Interrupted(number, self.finish)
-        resumes = " The same command resumes." if self.finish else ""
-        self.say(f"Stopping: the running trials finish first; a second signal ends them at once.{resumes}")
+            raise Interrupted(number, self.left())
+        if self.patient and self.running:
+            self.say("Stopping: the running trials finish first; a second signal ends them at once. The same command resumes.")
+        else:
+            self.say("Stopping; a second signal waits for nothing.")
+            raise Interrupted(number, self.left())
 
     def check(self) -> None:
         """Raise Interrupted if a signal came."""
         if self.numbers:
-            raise Interrupted(self.numbers[0], self.finish)
+            raise Interrupted(self.numbers[0], self.left())
 
 
 @dataclass
@@ -246,9 +252,9 @@ class Runner:
             while more and not self.interrupts.numbers and len(live) < (width or self.executor.workers):
                 job = next(source, None)
                 more = job is not None
-                if job is not None:
+                if job is not None and not self.interrupts.numbers:  # a signal may have come since
                     live[self._submit(job)] = Running(Result(job), self.executor.now())
-                    self.screen.running(len(live))
+                    self._count(live)
             if not live:
                 break
             for number, running in live.items():
@@ -263,8 +269,12 @@ class Runner:
                         live[self._submit(running.result.job)] = running
                     elif not self._cut(running):
                         self._end(running, done)
-                    self.screen.running(len(live))
+                    self._count(live)
         self.interrupts.check()
+
+    def _count(self, live: Sized) -> None:
+        self.interrupts.running = len(live)
+        self.screen.running(len(live))
 
     def collect(self, jobs: Iterable[Job], over: Callable[[Job], bool] = lambda _: False) -> list[Result]:
         """The results of jobs; a job whose time is over has none."""

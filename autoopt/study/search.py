@@ -98,47 +98,50 @@ class Warm:
 
 
 @contextmanager
-def warm(tree: Tree, screen: Screen, executor: Executor | None = None, scratch: bool = False) -> Iterator[Warm]:
+def warm(tree: Tree, screen: Screen, executor: Executor | None = None, left: str | None = None) -> Iterator[Warm]:
     """Lock the study's folder and warm up the executor; both are released at the end.
 
     Args:
         executor: where the trials run; else the one that the config names.
-        scratch: the folder does not outlive the command, so that nothing can be resumed.
+        left: what the command leaves if it is interrupted; `None`: a search, whose running trials then finish.
 
     Raises:
         BadInput: the folder is in use or holds another study, or the data or a technique cannot be used.
+        Interrupted: a signal came.
     """
     baseline = own_baseline(tree)  # bad settings are reported before anything starts
     strategy_of(tree, Space.of(tree).trained(), Goal((Objective("val_loss", "minimize"),)))
     if tree["tracking"]["enabled"]:
         store_uri(tree["tracking"]["uri"])
     folder = Folder(tree)
-    try:
-        screen.say(f"{folder.name}: warming up (log: {folder.path / 'template.log'})")
+    interrupts = Interrupts(folder.ways_on if left is None else lambda: left, screen.say, patient=left is None)
+    with interrupts.counted():
         try:
-            executor = executor or engine(tree, folder)
-            screen.clock, start = executor.now, executor.now()
-            facts = executor.facts
-        except BadInput:  # the message is complete, so the log is not needed
-            folder.vanish()
-            raise
-        for line in facts["told"]:
-            screen.say(line)
-        for note in facts["notes"]:
-            screen.say(f"data: {note}")
-        folder.same_data(facts["examples"])
-        tell_changed_code(folder, facts, screen)
-        interrupts = Interrupts(None if scratch else folder.finish, screen.say)
-        with interrupts.counted():
+            screen.say(f"{folder.name}: warming up (log: {folder.path / 'template.log'})")
+            try:
+                executor = executor or engine(tree, folder)
+                screen.clock, start = executor.now, executor.now()
+                facts = executor.facts
+            except BadInput:  # the message is complete, so the log is not needed
+                folder.vanish()
+                raise
+            for line in facts["told"]:
+                screen.say(line)
+            for note in facts["notes"]:
+                screen.say(f"data: {note}")
+            folder.same_data(facts["examples"])
+            tell_changed_code(folder, facts, screen)
             if baseline is None and facts["lightning"]:
                 baseline = untouched(tree, facts["absent"])
             retries, keeps_rungs = tree["executor"]["retries"], tree["executor"]["keep"] == "rung"
             runner = Runner(executor, screen, interrupts, executor.now, retries=retries, keeps_rungs=keeps_rungs)
             yield Warm(tree, folder, runner, facts, baseline, start)
-    finally:
-        if executor is not None:
-            executor.close()
-        folder.close()
+        finally:
+            try:
+                if executor is not None:
+                    executor.close()
+            finally:
+                folder.close()
 
 
 def engine(tree: Tree, folder: Folder) -> Executor:

@@ -51,7 +51,8 @@ def train(tree: Tree, screen: Screen, executor: Executor | None = None) -> Train
         NotConcluded: the training failed, or the measurement on the test part did; then best/ holds the trained model.
     """
     tree = {**tree, "name": tree["name"] or f"train-{default_name(tree)}"}
-    with warm(tree, screen, executor) as ready, open_study(ready, ready.begin_training(), True, training_listener) as study:
+    left = "the same command trains it again, from its last checkpoint if it has one"
+    with warm(tree, screen, executor, left) as ready, open_study(ready, ready.begin_training(), True, training_listener) as study:
         recipe, log = study.space.baseline(), study.runner.executor.store.log(JOB_KEY)
         screen.say(f"training {recipe.title()}, {recipe.epochs} epochs (log: {log})")
         result = run(study, Train(key=JOB_KEY, recipe=recipe, seed=study.seed, keep=True), TRAIN, "the training")

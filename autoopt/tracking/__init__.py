@@ -229,5 +229,5 @@ def has_open_runs(folder: Path) -> bool:
         if is_closed(folder) or is_locked(folder / SPOOL) or not os.access(folder, os.W_OK):
             return False
         return State.saved(folder, target(folder)) is not None
-    except (OSError, ValueError, KeyError):  # no spool, or a spoilt one
+    except (OSError, ValueError, KeyError, BadInput):  # no spool, or a spoilt one
         return False

@@ -15,6 +15,7 @@ from threading import Event, Thread
 from typing import IO
 
 from autoopt.errors import BadInput
+from autoopt.process.log import shorten
 from autoopt.tracking.environment import prepare_environment
 from autoopt.tracking.spool import END, LAST, LOG, SPOOL, SQLITE, Destination, is_closed, redacted, secrets, target, unwritten
 
@@ -24,13 +25,16 @@ STDERR = 2
 
 
 class Redacted(io.TextIOBase):
-    """A stream that hides the store's credentials: errors of servers and databases like to quote the address."""
+    """A stream that hides the store's credentials, which errors of servers and databases like to quote, and keeps its log short."""
 
-    def __init__(self, stream: IO[str], hidden: list[str]):
-        self._stream, self._hidden = stream, hidden
+    def __init__(self, stream: IO[str], hidden: list[str], log: Path):
+        self._stream, self._hidden, self._log = stream, hidden, log
 
     def write(self, text: str) -> int:
-        return self._stream.write(redacted(text, self._hidden))
+        written = self._stream.write(redacted(text, self._hidden))
+        self.flush()
+        shorten(self._log)
+        return written
 
     def flush(self) -> None:
         self._stream.flush()
@@ -110,7 +114,7 @@ def lock(spool: IO[bytes], writer: Writer) -> bool:
 
 def mirror_spool(folder: Path, supervisor: int | None, died: bool = False) -> int:
     where = target(folder)
-    sys.stdout = sys.stderr = Redacted(sys.__stderr__ or sys.stderr, secrets(where.uri))
+    sys.stdout = sys.stderr = Redacted(sys.__stderr__ or sys.stderr, secrets(where.uri), folder / LOG)
     logging.basicConfig(format="%(asctime)s %(message)s", level=logging.WARNING, force=True)
     writer = Writer(folder, where, supervisor, died and not is_closed(folder))
     with (folder / SPOOL).open("rb+") as spool:

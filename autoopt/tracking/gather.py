@@ -103,6 +103,6 @@ def gather(lines: Iterable[tuple[int, bytes]], steps: Mapping[str, int]) -> dict
                 record = json.loads(line)
                 key = record["key"]
                 runs.setdefault(key, RunUpdate(offset, record["time"], steps.get(key, 0))).add(record)
-            except (ValueError, TypeError, KeyError, AttributeError) as error:
+            except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
                 logger.warning("spool, line before byte %d: left out: %r", offset, error)
     return runs

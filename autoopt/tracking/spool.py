@@ -73,17 +73,21 @@ def target(folder: Path) -> Destination:
     """The store that the spool's last session named; an address with credentials is not kept on disk.
 
     Raises:
-        BadInput: the folder has no spool, or the address was not kept.
+        BadInput: the folder has no spool, its line of the last session is spoilt, or the address was not kept.
     """
     path = folder / SPOOL
     headers = [line for line in path.open("rb") if line.startswith(HEADER)] if path.is_file() else []
     if not headers:
         raise BadInput(f"{folder}: there is nothing to write to MLflow: no {SPOOL} of a study.")
-    header = json.loads(headers[-1])
-    uri = header["uri"] or os.environ.get("MLFLOW_TRACKING_URI")
+    try:
+        header = json.loads(headers[-1])
+        name, kept, experiment = (header[key] for key in ("spool", "uri", "experiment"))
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise BadInput(f"{path} is damaged: autoopt report {folder.name} --mirror writes the runs anew.") from error
+    uri = kept or os.environ.get("MLFLOW_TRACKING_URI")
     if not uri:
         raise BadInput(f"{folder}: the store's address holds credentials, so it was not kept: set MLFLOW_TRACKING_URI.")
-    return Destination(header["spool"], uri, header["experiment"])
+    return Destination(name, uri, experiment)
 
 
 def spool_name(folder: Path) -> str:
@@ -91,7 +95,7 @@ def spool_name(folder: Path) -> str:
     try:
         with (folder / SPOOL).open("rb") as file:
             return str(json.loads(file.readline())["spool"])
-    except (OSError, ValueError, TypeError, KeyError):
+    except (OSError, ValueError, TypeError, KeyError, RecursionError):
         return ""
 
 
@@ -151,7 +155,7 @@ class State:
         """The state that was saved for this store."""
         try:
             state = cls(**json.loads((folder / STATE).read_text()))
-        except (OSError, ValueError, TypeError):
+        except (OSError, ValueError, TypeError, RecursionError):
             return None
         return state if state.target == target.label() else None
 

@@ -92,6 +92,8 @@ def find_experiment(client: MlflowClient, name: str, artifacts: str | None) -> t
     experiment = client.get_experiment_by_name(name)
     if experiment is None:
         return client, client.create_experiment(name, artifact_location=artifacts, tags=TRAINING_TAGS)
+    if not experiment.experiment_id:  # MLflow's client reads an empty answer as a success
+        raise ConnectionError("it answers, but with nothing: it is no MLflow server")
     if experiment.lifecycle_stage == "deleted":  # no other experiment can have its name
         client.restore_experiment(experiment.experiment_id)
     return client, experiment.experiment_id

@@ -85,7 +85,7 @@ def splits_in(root: Path) -> tuple[dict[str, Path], tuple[str, ...]]:
 def read_info(file: Path) -> dict[str, Any]:
     try:
         return json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise BadInput(f"{WHERE}.path: {file} cannot be read: {error}; expected a folder that save_to_disk has written") from error
 
 

@@ -68,7 +68,7 @@ def argument(text: str) -> tuple[str, Any]:
         raise BadInput(f"{WHERE}.arguments: expected name:value, got '{text}'")
     try:
         return name.strip(), json.loads(value)
-    except ValueError:  # a text without quotes
+    except (ValueError, RecursionError):  # a text without quotes
         return name.strip(), value
 
 

@@ -405,8 +405,18 @@ def with_trial(folder):
 
 
 SPOILT = {
-    "config.yaml": ["", "a: [", "- 1", "a: 1", "\x00", "study: 3\ntracking: {}", "[" * 3000, "a: 2000-13-01"],
-    "verdict.yaml": ["", "a: [", "- 1", "gain: 1", "# crc32 1\ngain: 1", "{}"],
+    "config.yaml": [
+        "",
+        "a: [",
+        "- 1",
+        "a: 1",
+        "\x00",
+        "study: 3\ntracking: {}",
+        "[" * 3000,
+        "{a: " * 300 + "1" + "}" * 300,
+        "a: 2000-13-01",
+    ],
+    "verdict.yaml": ["", "a: [", "- 1", "gain: 1", "# crc32 1\ngain: 1", "{}", "[" * 99 + "]" * 99],
     "space.yaml": ["", "a: [", "3", "# crc32 1\nformat: 3"],
     "journal.log": ["nothing\n{}\n", ""],
 }
@@ -425,6 +435,16 @@ def test_a_spoilt_study_is_told_in_one_line_and_hides_no_other(run, begun, name,
     code, out, err = run("show", "signs", "root=runs")
     assert code == (75 if text.startswith("nothing") else 2) and out == ""
     assert err.count("\n") == 1 and f"runs/signs/{name}" in err
+
+
+def test_a_journal_that_cannot_be_opened_is_told_in_one_line_and_hides_no_other(run, begun):
+    shutil.copytree(begun, begun.parent / "whole")
+    (begun / "journal.log").unlink()
+    (begun / "journal.log").mkdir()
+    code, out, err = run("list", "root=runs")
+    assert "whole" in out.split() and (code, err.count("\n")) == (2, 1)
+    for command in ("show", "report", "finish", "export"):
+        assert run(command, "signs", "root=runs") == (75, "", "autoopt: runs/signs/journal.log cannot be opened: Is a directory\n")
 
 
 @pytest.mark.parametrize("how", ["journal lost", "folder renamed"])

@@ -224,6 +224,9 @@ def test_nothing_for_a_schedule_but_an_optimizer_that_brings_its_own():
         ("a: 1\n---\nb: 2", r"search.yaml: not valid YAML: expected a single document"),
         ("a: !!python/object:os.system 1", r"search.yaml: not valid YAML: could not determine a constructor"),
         ("a: &x [1]\nb: *x", r"search.yaml: YAML aliases are not supported; write the value out$"),
+        ("a: " + "[" * 33 + "]" * 33, r"search.yaml: not valid YAML: nested more than 32 deep$"),
+        ("{a: " * 300 + "1" + "}" * 300, r"search.yaml: not valid YAML: nested more than 32 deep$"),
+        ("[" * 100_000, r"search.yaml: not valid YAML: nested more than 32 deep$"),
         ("- data", r"search.yaml: expected a mapping of slots and settings, got list$"),
         ("text", r"search.yaml: expected a mapping of slots and settings, got str$"),
         ("", r"search.yaml: expected a mapping of slots and settings, got NoneType$"),
@@ -251,6 +254,11 @@ def test_files_that_cannot_be_used(tmp_path, text, problem):
     with pytest.raises(BadInput, match=problem) as caught:
         compose([DATA], path)
     assert len(caught.value.problems) == 1 and "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("value", ["[" * 33 + "1" + "]" * 33, "{a:" * 3000 + "1" + "}" * 3000])
+def test_values_that_are_nested_too_deep(value):
+    assert problems(DATA, f"model.mlp.width={value}") == ["model.mlp.width: brackets are nested more than 32 deep"]
 
 
 def test_files_that_are_none(tmp_path):

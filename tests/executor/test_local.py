@@ -33,6 +33,13 @@ def gone(*pids, seconds=60):
     return not any(map(alive, pids))
 
 
+def until(condition, seconds=15):
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
 def test_a_trial_reports_and_finishes(bench):
     b = bench({"name": "digits"})
     assert b.local.facts["examples"] == 3
@@ -192,13 +199,19 @@ def test_a_log_keeps_its_head_and_its_tail_whoever_writes_it(bench):
     assert printed < len(head) + int(mark) + len(tail) < printed + 10_000, "the stacks too"
 
 
+def short(log: Path) -> bool:
+    """Whether a log, perhaps of a process that was killed, has its head and its tail, and no more."""
+    content = log.read_bytes()
+    mark = re.match(rb"\n\[(\d+) bytes left out\]\n", content[HEAD:])
+    return mark is not None and TAIL <= len(content) - HEAD - len(mark[0]) <= 3 * TAIL
+
+
 def test_a_log_that_grows_for_ever_fills_no_disk(bench):
     b = bench()
     b.submit(0, "shout", lines=10**9)
     b.submit(1, "train", epochs=300)
     b.pump(lambda: "finished" in b.kinds(1))
-    time.sleep(1)
-    assert len(b.log(0)) == HEAD
+    b.pump(lambda: short(b.store.log("0")))
     b.local.kill(0)
     b.finish()
     assert HEAD + TAIL < len(b.log(0)) < HEAD + TAIL + 100
@@ -207,6 +220,42 @@ def test_a_log_that_grows_for_ever_fills_no_disk(bench):
     time.sleep(1)
     b.local.close()
     assert re.search(r"\[\d+ bytes left out\]", b.log(2)), "the trials that end with the search, too"
+
+
+@pytest.mark.parametrize("who", ["the template", "the guard", "the supervisor"])
+def test_the_head_and_the_tail_of_a_log_are_there_whoever_is_killed(tmp_path, who):
+    script = f"""
+        import sys
+        sys.path.insert(0, {str(HERE)!r})
+        from conftest import Bench
+        from autoopt.store import Store
+        b = Bench(Store({str(tmp_path)!r}), workers=1)
+        print(b.local._template.pid, b.local.facts["pid"], flush=True)
+        b.submit(0, "shout", lines=10**9)
+        b.submit(1, "train")
+        b.pump(lambda: False, seconds=1000)
+    """
+    supervisor = subprocess.Popen([sys.executable, "-c", textwrap.dedent(script)], stdout=subprocess.PIPE, text=True)
+    try:
+        guard, template = map(int, supervisor.stdout.readline().split())
+        log = Store(tmp_path).log("0")
+        until(lambda: log.exists() and log.stat().st_size > HEAD and short(log))
+        os.kill({"the template": template, "the guard": guard, "the supervisor": supervisor.pid}[who], signal.SIGKILL)
+        assert gone(template)
+    finally:
+        supervisor.kill()
+        supervisor.communicate()
+    assert gone(guard) and short(log) and log.read_bytes().startswith(b"python 0\npython 1\n")
+
+
+@pytest.mark.parametrize("fork", [False, True])
+def test_the_log_of_a_template_keeps_its_head_and_its_tail(bench, fork):
+    b = bench({"fail": "shouts"}, fork=fork)
+    log = b.store.root / "template.log"
+    b.pump(lambda: log.stat().st_size > HEAD and short(log))
+    os.kill(b.local._template.pid, signal.SIGKILL)
+    b.local.close()
+    assert log.read_bytes().startswith(b"line 0\nline 1\n") and short(log) and log.stat().st_size < HEAD + TAIL + 100
 
 
 def test_a_trial_is_killed_with_the_given_reason(bench):

@@ -19,6 +19,7 @@ from autoopt.executor.mailbox import Box, Pulse
 from autoopt.executor.remote import Gone, Link, Remote
 from autoopt.executor.worker import Message, Worker, scratch_folder
 from autoopt.orders import Graph, Measure, Problem, Train
+from autoopt.process.log import HEAD, TAIL, Log
 from autoopt.space import Space
 from autoopt.store import Store
 from autoopt.testing.executor import collect_events
@@ -371,6 +372,25 @@ def test_what_a_log_grows_by_while_it_is_read_comes_once(tmp_path, monkeypatch):
     monkeypatch.setattr(FolderChanges, "_read", read)
     write_files(changes.take(), tmp_path / "here")
     assert (tmp_path / "here" / "trials" / "0" / "log.txt").read_text() == "one\nmore\n"
+
+
+def test_a_log_whose_middle_is_left_out_is_carried(tmp_path):
+    """By a few bytes, by more than its tail, and past its head at once."""
+    there, here = (tmp_path / side / "trials" / "0" / "log.txt" for side in ("there", "here"))
+    there.parent.mkdir(parents=True)
+    changes, log = FolderChanges(tmp_path / "there", ["trials/0"]), Log(there)
+    try:
+        for lines in (10, 400_000, 10, 3_000, 500_000, 10, 140_000, 10):
+            for number in range(0, lines, 1000):
+                os.write(log.sink, b"".join(b"%09d\n" % each for each in range(number, min(number + 1000, lines))))
+                log.take()
+            write_files(changes.take(), tmp_path / "here")
+            assert here.read_bytes()[:HEAD] == there.read_bytes()[:HEAD]
+            assert here.read_bytes()[-TAIL:] == there.read_bytes()[-TAIL:] and here.stat().st_size < HEAD + 2 * TAIL + 100
+        assert there.stat().st_size < HEAD + 2 * TAIL + 100
+    finally:
+        log.end()
+        os.close(log.sink)
 
 
 def test_what_a_killed_worker_left_is_deleted_by_the_next(tmp_path, monkeypatch):

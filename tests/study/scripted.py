@@ -152,7 +152,7 @@ class Quiet:
 def runner(path, play, workers=1, objective=ACCURACY, on_turn=lambda turn: None):
     executor, screen = Scripted(play, path, workers, on_turn), Quiet()
     goal = None if objective is None else Goal((objective,))
-    return Runner(executor, screen, Interrupts("autoopt finish s", screen.say), executor.now, goal)
+    return Runner(executor, screen, Interrupts(lambda: "`autoopt finish s` concludes", screen.say), executor.now, goal)
 
 
 @cache

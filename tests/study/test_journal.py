@@ -3,6 +3,7 @@ import os
 import resource
 import subprocess
 import sys
+from binascii import crc32
 from random import Random
 
 import optuna
@@ -70,6 +71,20 @@ def test_cut_at_every_byte_of_its_end(tmp_path, monkeypatch):
         assert history(path) == [*kept, {"next": cut}]
 
 
+def test_cut_at_any_byte_it_has_the_trials_that_ended_before(tmp_path):
+    path = tmp_path / "journal.log"
+    whole = fill(path)
+    known, last = 0, 0
+    for cut in range(len(whole) + 1):
+        path.write_bytes(whole[:cut])
+        records, begun = stored_records(path, "s")
+        ended = [r.key for r in records.get("search", [])]
+        assert ended == [str(number) for number in range(len(ended))] and len(ended) <= begun <= len(ended) + 1
+        assert (len(ended), begun) == (known, last) or whole[:cut].endswith(b"\n"), "a line counts once it is whole"
+        known, last = len(ended), begun
+    assert (known, last) == (5, 5)
+
+
 def test_cut_inside_a_record_goes_on(tmp_path):
     path = tmp_path / "journal.log"
     whole = fill(path)
@@ -131,6 +146,15 @@ def test_a_byte_that_has_changed_is_told_with_its_line(tmp_path):
             JournalFile(path, write=False)
         told += 1
     assert told > 250
+
+
+def test_a_line_that_is_nested_too_deep_is_damaged_whatever_its_checksum_says(tmp_path):
+    path = tmp_path / "journal.log"
+    whole = fill(path)
+    body = b'{"a":' + b"[" * 99_999 + b"]" * 99_999
+    path.write_bytes(body + b',"crc32":%d}\n' % crc32(body) + whole)
+    with pytest.raises(StoreError, match=r"journal\.log, line 1 \(from byte 0\) is damaged"):
+        JournalFile(path, write=False)
 
 
 def test_reading_makes_no_file(tmp_path):

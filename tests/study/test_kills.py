@@ -22,7 +22,7 @@ from autoopt.study.sampling import Sampling
 from autoopt.study.stages import STORED
 from autoopt.study.stored import open_stored
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(7200 if os.environ.get("AUTOOPT_TEST_ALL") else 300)]
 CALLS = (
     (Folder, "settle"),
     (Journal, "begin"),

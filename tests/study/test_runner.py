@@ -260,7 +260,7 @@ class TestSignals:
         results = []
         with (
             run.interrupts.counted(),
-            pytest.raises(Interrupted, match="interrupted by SIGTERM; the same command resumes, `autoopt finish s`") as caught,
+            pytest.raises(Interrupted, match="interrupted by SIGTERM; `autoopt finish s`") as caught,
         ):
             run.run(jobs(9), results.append)
         assert [(r.job.key, r.state) for r in results] == [("0", "complete"), ("1", "complete")]
@@ -287,13 +287,36 @@ class TestSignals:
         assert run.executor.turns == 4
         assert caught.value.exit_code == 130
 
-    def test_one_between_the_stages_counts(self, tmp_path):
+    def test_while_nothing_runs_the_first_ends_at_once(self, tmp_path):
         run = runner(tmp_path, train(1))
-        with run.interrupts.counted():
+        ran(run, jobs(2))
+        with run.interrupts.counted(), pytest.raises(Interrupted, match="SIGINT"):
             os.kill(os.getpid(), signal.SIGINT)
-            with pytest.raises(Interrupted, match="SIGINT"):
-                run.run(jobs(3), lambda result: None)
-        assert run.executor.orders == []
+        assert run.screen.lines[-1] == "Stopping; a second signal waits for nothing."
+        with pytest.raises(Interrupted, match="SIGINT"):
+            run.run(jobs(3), lambda result: None)
+        assert len(run.executor.orders) == 2, "one that was not heard ends it before the next"
+
+    def test_one_that_comes_while_a_job_is_chosen_begins_it_no_more(self, tmp_path):
+        run = runner(tmp_path, train(4), 2)
+        results = []
+
+        def chosen():
+            first, second = jobs(2)
+            yield first
+            os.kill(os.getpid(), signal.SIGINT)
+            yield second
+
+        with run.interrupts.counted(), pytest.raises(Interrupted):
+            run.run(chosen(), results.append)
+        assert [r.job.key for r in results] == ["0"] and len(run.executor.orders) == 1
+
+    def test_a_training_ends_with_the_first(self, tmp_path):
+        run = runner(tmp_path, train(9), on_turn=lambda turn: os.kill(os.getpid(), signal.SIGINT) if turn == 2 else None)
+        run.interrupts.patient = False
+        with run.interrupts.counted(), pytest.raises(Interrupted):
+            run.run(jobs(1), lambda result: None)
+        assert run.executor.turns == 2
 
     def test_the_handlers_are_put_back(self, tmp_path):
         before = [signal.getsignal(s) for s in (signal.SIGINT, *NOTICES)]

@@ -17,7 +17,7 @@ TREE = composed(*SPACE, *PLAIN, "study.epochs=100")
 
 def timed(tmp_path, play):
     executor = Scripted(play, tmp_path, 2, facts=FACTS)
-    runner = Runner(executor, Quiet(), Interrupts("s", print), executor.now, goal=Goal((Objective("val_accuracy", "maximize"),)))
+    runner = Runner(executor, Quiet(), Interrupts(str, print), executor.now, goal=Goal((Objective("val_accuracy", "maximize"),)))
     space = Space.of(TREE).trained()
     return timings(runner, space, space.baseline(), 0), executor
 

@@ -17,9 +17,10 @@ import pytest
 from mlflow import MlflowClient
 
 from autoopt.errors import BadInput
+from autoopt.process.log import HEAD, TAIL
 from autoopt.tracking import Records, Tracker, end_runs, experiment_name, store_uri, write_spool
 from autoopt.tracking.server import free_port
-from autoopt.tracking.spool import Destination, Spool, is_closed, spool_name, sqlite_file
+from autoopt.tracking.spool import Destination, Spool, is_closed, spool_name, sqlite_file, target
 from autoopt.tracking.view import VIEW_KEY, view_name
 
 METRICS = {"val_accuracy": 0.5, "val_loss": 1.0, "train_loss": 2.0, "lr": 0.1}
@@ -184,6 +185,22 @@ def test_torn_and_spoilt_lines(folder, store):
     assert len(runs(store)) == 2 and "left out" in log(folder)
     whole = [line for line in (folder / "tracking.jsonl").read_text().splitlines() if line.startswith('{"key": "0"')]
     assert all(json.loads(line) for line in whole)
+
+
+def test_the_log_of_a_writer_keeps_its_head_and_its_tail_also_if_it_is_killed(folder, store):
+    tracker = start(folder, store)
+    with (folder / "tracking.jsonl").open("ab") as spool:
+        spool.write(b'{"key": "1", "time": "x"\n' * 100_000)
+    path = folder / "tracking.log"
+    until = time.monotonic() + 60
+    while path.stat().st_size < HEAD or b"bytes left out" not in path.read_bytes()[HEAD:][:99]:
+        assert time.monotonic() < until
+        time.sleep(0.05)
+    os.kill(tracker._writer.pid, signal.SIGKILL)
+    tracker._writer.wait()
+    assert HEAD + TAIL <= path.stat().st_size <= HEAD + 3 * TAIL
+    assert re.match(rb".* spool, line before byte \d+: left out: .*\n", path.read_bytes())
+    tracker.close(0)
 
 
 def test_what_mlflow_would_refuse_or_change(folder, store):
@@ -485,10 +502,13 @@ def test_the_supervisor_never_imports_mlflow():
     assert subprocess.run([sys.executable, "-c", script]).returncode == 0
 
 
-@pytest.mark.parametrize("first", [b"", b"{", b"[1]", b"\xff\x00"])
+@pytest.mark.parametrize("first", [b"", b"{", b"[1]", b"\xff\x00", b'{"spool":' + b"[" * 99_999])
 def test_a_spool_whose_first_line_is_spoilt_is_gone_on_with(tmp_path, first):
     (tmp_path / "tracking.jsonl").write_bytes(first + b"\n{}\n")
     assert spool_name(tmp_path) == ""
     spool = Spool(tmp_path / "tracking.jsonl")
     spool.append({"key": "1"})
     assert spool.close() == 0
+    if first.startswith(b'{"spool"'):
+        with pytest.raises(BadInput, match=rf"tracking\.jsonl is damaged: autoopt report {tmp_path.name} --mirror writes the runs anew"):
+            target(tmp_path)
