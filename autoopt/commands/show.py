@@ -20,9 +20,9 @@ HELP = """Usage: autoopt show NAME [TRIAL] [--json] [root=DIR]
 
 Shows a study's verdict and its trials, the best first; with TRIAL, how it
 ended, its metrics by epoch and its recipe. --json prints the same for
-programs, and all trials where there are more than 500."""
+programs, and all trials where there are more than 200."""
 
-MOST = 500
+MOST = 200
 """How many trials the table has: one of 10,000 rows takes long to lay out, and nobody reads it."""
 
 
