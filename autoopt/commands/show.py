@@ -20,7 +20,10 @@ HELP = """Usage: autoopt show NAME [TRIAL] [--json] [root=DIR]
 
 Shows a study's verdict and its trials, the best first; with TRIAL, how it
 ended, its metrics by epoch and its recipe. --json prints the same for
-programs."""
+programs, and all trials where there are more than 200."""
+
+MOST = 200
+"""How many trials the table has: one of 10,000 rows takes long to lay out, and nobody reads it."""
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -56,9 +59,11 @@ def study_lines(study: Stored) -> Iterator[str | Table]:
     else:
         yield study.name
         yield unfinished(study)
-    if study.records["search"]:
+    if places := leaderboard(study):
         yield ""
-        yield table_of_rows(leaderboard_rows(study, leaderboard(study)), left=("state", "recipe"))
+        yield table_of_rows(leaderboard_rows(study, places[:MOST]), left=("state", "recipe"))
+    if more := len(places[MOST:]):
+        yield f"and {more} more, which --json lists"
     for key, reason in (verdict.dropped if verdict else {}).items():
         if asked_for(study.config, key):
             yield f"left out: {key}: {reason}"

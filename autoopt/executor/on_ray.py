@@ -12,8 +12,8 @@ from urllib.parse import urlsplit
 
 import ray
 from ray._private.services import canonicalize_bootstrap_address
-from ray._raylet import AuthenticationTokenLoader, Config  # type: ignore[attr-defined]
-from ray.exceptions import OutOfMemoryError, RayActorError, RayError, TaskCancelledError
+from ray._raylet import AuthenticationTokenLoader, Config, GcsClient  # type: ignore[attr-defined]
+from ray.exceptions import OutOfMemoryError, RayActorError, RayError, RpcError, TaskCancelledError
 
 from autoopt.errors import BadInput
 from autoopt.executor.remote import FAREWELL, Gone, Link, Remote
@@ -222,10 +222,10 @@ def running_here() -> str:
 
 
 def reachable(address: str) -> str:
-    """The address of a cluster, at which something listens.
+    """The address of a cluster that answers, or of a server for Ray's client, which is only known to listen.
 
     Raises:
-        ConnectionError: nothing does, or Ray's client is needed and not installed.
+        ConnectionError: it does not, or Ray's client is needed and not installed.
     """
     address = running_here() if address == "auto" else address
     if address.startswith("ray://") and find_spec("grpc") is None:
@@ -237,4 +237,10 @@ def reachable(address: str) -> str:
         socket.create_connection((parts.hostname, parts.port), timeout=5).close()
     except OSError as error:
         raise ConnectionError(f"nothing answers at {parts.netloc}: {error.strerror or error}") from error
+    if "://" not in address:
+        try:
+            GcsClient(address=address)  # which gives up after one attempt; `ray.init` makes twenty
+        except RpcError as error:
+            hint = "if the cluster uses TLS, set RAY_USE_TLS and its certificates here, too"
+            raise ConnectionError(f"what listens at {address} does not answer as Ray does; {hint}") from error
     return address

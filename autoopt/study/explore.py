@@ -138,17 +138,16 @@ def taken_over(records: Sequence[Record]) -> int:
 
 def enough(study: Study, records: Sequence[Record]) -> str:
     """Why the search needs no further trial: it has trained enough, or trials no longer get better; empty where it goes on."""
-    settings, newest = study.settings, max((int(r.key) for r in study.goal.front(records)), default=None)
+    settings = study.settings
+    trainings, patience = settings["trainings"], None if settings["compare"] else settings["patience"]
     own = [r for r in records if not r.origin]
-    trained = sum(added(own, lambda r: r.epochs)) / settings["epochs"]
-    if settings["trainings"] is not None and trained >= settings["trainings"]:
-        return f"they had {trained:.1f} whole trainings' worth of epochs (study.trainings={settings['trainings']:g})"
-    if settings["compare"]:
-        return ""  # an option may still get better, though the best of all does not
+    if trainings is not None and (trained := sum(added(own, lambda r: r.epochs)) / settings["epochs"]) >= trainings:
+        return f"they had {trained:.1f} whole trainings' worth of epochs (study.trainings={trainings:g})"
+    if patience is None:
+        return ""  # as it is where options are compared: one may still get better, though the best of all does not
+    newest = max((int(r.key) for r in study.goal.front(records)), default=None)
     since = 0 if newest is None else sum(int(r.key) > newest for r in own)
-    if settings["patience"] is not None and since >= settings["patience"]:
-        return f"the last {since} were no better than trial {newest} (study.patience={settings['patience']})"
-    return ""
+    return f"the last {since} were no better than trial {newest} (study.patience={patience})" if since >= patience else ""
 
 
 def ended_early(study: Study, records: Sequence[Record]) -> str:

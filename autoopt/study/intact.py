@@ -17,8 +17,9 @@ def check_journal(folder: Path, trials: int) -> None:
     Args:
         trials: how many the journal knows, the running ones too.
     """
-    left = [path for path in (folder / "verdict.yaml", *sorted((folder / "trials").glob("[0-9]*"))) if path.exists()]
-    if left and not trials:
+    if trials:
+        return
+    if left := [path for path in (folder / "verdict.yaml", *sorted((folder / "trials").glob("[0-9]*"))) if path.exists()]:
         remedy = "restore it from a backup, rename the folder back, or give the search another name="
         raise BadInput(f"{folder / 'journal.log'} has no trials of {folder.name}, but {left[0].relative_to(folder)} is there: {remedy}")
 

@@ -40,15 +40,24 @@ class Journal:
         self.storage = JournalStorage(self.file)
         self.name, self.direction = name, direction
         self._studies: dict[str, optuna.Study] = {}
-        self._records: defaultdict[str, dict[int, Record]] = defaultdict(dict)
+        self._records: dict[str, dict[int, Record]] = {}
 
     def records(self, stage: Stage) -> list[Record]:
         """The records of the trials that have ended, in their order."""
-        known = self._records[stage.name]  # a record never changes
-        for trial in self.trials(stage):
-            if trial.number not in known and RECORD in trial.user_attrs:
-                known[trial.number] = Record(**trial.user_attrs[RECORD])
+        known = self._known(stage)
         return [known[number] for number in sorted(known)]
+
+    def _known(self, stage: Stage) -> dict[int, Record]:
+        """The records by number: read once, since nobody else writes to the file."""
+        if stage.name not in self._records:
+            those = [trial for trial in self.trials(stage) if RECORD in trial.user_attrs]
+            self._records[stage.name] = {trial.number: Record(**trial.user_attrs[RECORD]) for trial in those}
+        return self._records[stage.name]
+
+    def _keep(self, stage: Stage, trial: int) -> None:
+        """Have the record that was just written to a trial, as it is read, among the known ones."""
+        written = self.storage.get_trial(trial)
+        self._known(stage)[written.number] = Record(**written.user_attrs[RECORD])
 
     def trials(self, stage: Stage) -> list[FrozenTrial]:
         """The trials of a stage as Optuna has them: the running ones too."""
@@ -73,8 +82,7 @@ class Journal:
         """
         study, attributes = self._study(stage, goal), {} if continues is None else {CONTINUES: continues}
         running = create_trial(state=TrialState.RUNNING, params=dict(values), distributions=dict(distributions), user_attrs=attributes)
-        study.add_trial(running)
-        return self.storage.get_n_trials(study._study_id) - 1
+        return self.storage.get_trial_number_from_id(self._create(study, running))
 
     def end(self, stage: Stage, goal: Goal, number: int, record: Record) -> None:
         """Write a record, then end its trial for Optuna; on return both are on the disk.
@@ -87,6 +95,7 @@ class Journal:
         study = self._study(stage, goal)
         trial = self.storage.get_trial_id_from_study_id_trial_number(study._study_id, number)
         self.storage.set_trial_user_attr(trial, RECORD, asdict(record))
+        self._keep(stage, trial)
         self._end(trial, goal, record)
 
     def mend(self, stage: Stage, goal: Goal) -> None:
@@ -123,7 +132,7 @@ class Journal:
             user_attrs={RECORD: asdict(record)},
             intermediate_values=record.curve(goal.first.name),
         )
-        self._study(stage, goal).add_trial(trial)
+        self._keep(stage, self._create(self._study(stage, goal), trial))
         self.file.sync()
 
     def drop(self, stage: Stage, goal: Goal, number: int) -> None:
@@ -140,11 +149,16 @@ class Journal:
         """
         value = record.score if record.state == "complete" else None
         state = TrialState.COMPLETE if value is not None else TrialState.FAIL
-        self._study(stage).add_trial(create_trial(state=state, value=value, user_attrs={RECORD: asdict(record)}))
+        trial = create_trial(state=state, value=value, user_attrs={RECORD: asdict(record)})
+        self._keep(stage, self._create(self._study(stage), trial))
         self.file.sync()
 
     def close(self) -> None:
         self.file.close()
+
+    def _create(self, study: optuna.Study, trial: FrozenTrial) -> int:
+        """Write a trial, and return its id; `Study.add_trial` would not."""
+        return self.storage.create_new_trial(study._study_id, trial)
 
     def _study(self, stage: Stage, goal: Goal | None = None) -> optuna.Study:
         """The stage's Optuna study, created if it does not exist yet; opening an existing study writes nothing."""

@@ -96,7 +96,8 @@ class Sampling:
             due = not trial.state.is_finished() and (trial.number == 0 or not self.budget.over(self.stage))
             if due and (proposal := self._resumed(trial.number, trial.params)) is not None:
                 yield self._job(trial.number, proposal)
-        while (number := len(self.journal.trials(self.stage))) < self.total and (number == 0 or not self.budget.over(self.stage)):
+        number = len(self.journal.trials(self.stage))
+        while number < self.total and (number == 0 or not self.budget.over(self.stage)):
             records = self.journal.records(self.stage)
             if self.enough(records):
                 return
@@ -105,6 +106,7 @@ class Sampling:
                 return
             self.journal.begin(self.stage, self.goal, proposal.values, proposal.distributions, proposal.continues)
             yield self._job(number, proposal)
+            number += 1
 
     def begin_baseline(self) -> None:
         """Begin trial 0, which `jobs` trains."""
@@ -138,7 +140,7 @@ class Sampling:
 
     def evidence(self) -> list[Evidence]:
         """The trials that the strategy may see, in the order of their numbers."""
-        replaced = {self.continued.get(number) for number in self.history}
+        replaced = {stopped for number, stopped in self.continued.items() if number in self.history}
         return [self.history[number] for number in sorted(self.history) if number not in replaced]
 
     def _next(self, number: int, records: Sequence[Record]) -> Proposal | None:

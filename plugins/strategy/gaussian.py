@@ -47,9 +47,9 @@ class Kernel:
         root = np.sqrt(self.weights[self.owner])
         return self.scale * np.exp(-squared_distances(points * root, others * root))
 
-    def factor(self, points: Array) -> Array:
-        """The lower triangular factor of the covariance of values at points."""
-        return np.asarray(cholesky(self(points, points) + (self.noise + JITTER) * np.eye(len(points)), lower=True))
+    def factor(self, covariance: Array) -> Array:
+        """The lower triangular factor of the covariance of values, given that of the function at the same points."""
+        return np.asarray(cholesky(covariance + (self.noise + JITTER) * np.eye(len(covariance)), lower=True))
 
 
 def squared_distances(points: Array, others: Array) -> Array:
@@ -73,7 +73,7 @@ class Process:
     @classmethod
     def given(cls, kernel: Kernel, points: Array, values: Array) -> "Process":
         """The process of a kernel, given values (N) at points (N, E)."""
-        root = kernel.factor(points)
+        root = kernel.factor(kernel(points, points))
         return cls(kernel, points, values, root, cho_solve((root, True), values))
 
     def believing(self, points: Array) -> "Process":
@@ -102,12 +102,13 @@ def fitted(points: Array, values: Array, columns: Columns) -> Kernel:
     def loss(logs: Array) -> tuple[float, Array]:
         """The negative logarithm of the density, and its gradient."""
         kernel = kernel_of(logs)
-        root = kernel.factor(points)
+        covariance = kernel(points, points)
+        root = kernel.factor(covariance)
         inverse = cho_solve((root, True), np.eye(len(points)))
         solved = inverse @ values
         away = (logs - priors[:, 0]) / priors[:, 1]
         slope = (inverse - np.outer(solved, solved)) / 2  # by each covariance
-        pull = slope * kernel(points, points)
+        pull = slope * covariance
         by_column = 2 * ((pull.sum(1) @ points**2) - (points * (pull @ points)).sum(0))
         by_weight = -kernel.weights * np.bincount(columns.owner, by_column, count)
         gradient = np.array([*by_weight, pull.sum(), kernel.noise * slope.trace()]) + away / priors[:, 1]

@@ -14,6 +14,7 @@ import yaml
 from test_report import verdict
 
 from autoopt.cli import main
+from autoopt.commands import show
 from autoopt.commands.export import check_free, without_option
 from autoopt.commands.plan import Workload, budget, plan_lines, slot_lines, task_in_words
 from autoopt.config import compose
@@ -146,6 +147,17 @@ def test_the_best_trial_of_an_unconcluded_study_is_shown_first(run, begun):
         "best": 0.25, "gain": 0.25, "interval": None, "trials": 4, "of": 12,
     }  # fmt: skip
     assert run("list", "root=runs")[1].splitlines()[1].split()[3:] == ["4/12", "0.00", "val_loss", "0.2500", "+0.2500"]
+
+
+def test_a_study_of_many_trials_is_shown_with_the_best_of_them(run, begun, monkeypatch):
+    monkeypatch.setattr(show, "MOST", 2)
+    journal = Journal(begun / "journal.log", "signs", "minimize")
+    for number in range(5):
+        journal.add(SEARCH, ended(str(number), 1.0 - 0.1 * number))
+    journal.close()
+    lines = run("show", "signs", "root=runs")[1].splitlines()
+    assert [line.split()[:2] for line in lines[4:6]] == [["1", "4"], ["2", "3"]] and lines[6] == "and 3 more, which --json lists"
+    assert len(json.loads(run("show", "signs", "--json", "root=runs")[1])["trials"]) == 5
 
 
 def test_a_verdict_is_shown_as_the_search_printed_it_wherever_the_study_lies(run, begun):

@@ -6,6 +6,7 @@ AUTOOPT_TEST_KILLS=20 kills as often in studies of three times as many trials; b
 import os
 import random
 import re
+import socket
 import subprocess
 import sys
 import tempfile
@@ -179,6 +180,20 @@ def test_what_cannot_be_used_is_told_in_one_line(tmp_path, monkeypatch):
             BadInput, match=r"Version mismatch: The cluster was started with: Ray: 2\.\d+\.\d+ .* started with: Ray: 2\.0\.0"
         ):
             OnRay(setup, Store(tmp_path), limits, cluster.address, {})
+
+
+@pytest.mark.slow
+def test_what_listens_and_is_no_cluster_that_can_be_read_is_told(tmp_path, monkeypatch):
+    """A cluster with TLS looks like this from a process without it."""
+    monkeypatch.setenv("RAY_py_gcs_connect_timeout_s", "1")
+    on_ray.read_authentication()  # which reads all of Ray's settings
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        address = f"127.0.0.1:{silent.getsockname()[1]}"
+        line = rf"executor\.ray\.address={address}: what listens at {address} does not answer as Ray does; if the cluster uses TLS, set "
+        with pytest.raises(BadInput, match=line):
+            OnRay({"tree": {}}, Store(tmp_path), Limits(), address, {})
+    monkeypatch.undo()
+    on_ray.read_authentication()
 
 
 @pytest.mark.slow
