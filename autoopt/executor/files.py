@@ -101,6 +101,8 @@ class FolderChanges:
 
     def __post_init__(self) -> None:
         self.known = present(self.root, self.folders)
+        for name in filter(is_log, self.known):
+            self._read(name)
 
     def take(self) -> list[TrialFile]:
         """The files that are new, changed or deleted; a file that vanishes meanwhile comes the next time."""
@@ -112,15 +114,19 @@ class FolderChanges:
         gone = [name for name in self.known if name not in now]
         for name in gone:
             del self.known[name]
+            self.printed.pop(name, None)
         return [*files, *(TrialFile(name, None) for name in gone)]
 
     def _read(self, name: str) -> TrialFile | None:
-        log = PurePosixPath(name).name == LOG_NAME
         try:
             with (self.root / name).open("rb") as file:
-                if not log:
+                if not is_log(name):
                     return TrialFile(name, file.read())
                 data, self.printed[name] = added(file, self.printed.get(name, 0))
                 return TrialFile(name, data, more=True)
         except FileNotFoundError:
             return None
+
+
+def is_log(name: str) -> bool:
+    return PurePosixPath(name).name == LOG_NAME

@@ -374,6 +374,20 @@ def test_what_a_log_grows_by_while_it_is_read_comes_once(tmp_path, monkeypatch):
     assert (tmp_path / "here" / "trials" / "0" / "log.txt").read_text() == "one\nmore\n"
 
 
+def test_a_log_of_an_earlier_attempt_is_not_carried_again(tmp_path):
+    log = tmp_path / "trials" / "0" / "log.txt"
+    log.parent.mkdir(parents=True)
+    log.write_text("before\n")
+    changes = FolderChanges(tmp_path, ["trials/0"])
+    with log.open("a") as file:
+        file.write("after\n")
+    assert [file.data for file in changes.take()] == [b"after\n"]
+    log.unlink()
+    changes.take()
+    log.write_text("new\n")
+    assert [file.data for file in changes.take()] == [b"new\n"]
+
+
 def test_a_log_whose_middle_is_left_out_is_carried(tmp_path):
     """By a few bytes, by more than its tail, and past its head at once."""
     there, here = (tmp_path / side / "trials" / "0" / "log.txt" for side in ("there", "here"))
