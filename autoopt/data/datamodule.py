@@ -62,7 +62,7 @@ def task_of_batches(datamodule: LightningDataModule, scan: bool) -> Task:
         for name in ("train_dataloader", *(["val_dataloader"] if validates else [])):
             check_loader(name, getattr(datamodule, name)())
     loader = datamodule.train_dataloader()
-    batch = next(iter(loader)) if len(loaders_of(loader)) == 1 else None
+    batch: Any = next(iter(loader)) if len(loaders_of(loader)) == 1 else None
     layout = batch_layout(batch)
     if layout is None or (scan and not isinstance(batch, list | tuple)):
         if scan:

@@ -39,7 +39,7 @@ def written_folders(order: Order) -> list[str]:
 
 def read_files(root: Path, folders: Iterable[str]) -> list[TrialFile]:
     """The files of folders, without logs and without what is still being written, in the order in which they were written."""
-    return [TrialFile(name, (root / name).read_bytes()) for name in present(root, folders) if PurePosixPath(name).name != LOG_NAME]
+    return [TrialFile(name, (root / name).read_bytes()) for name in present(root, folders) if not is_log(name)]
 
 
 def present(root: Path, folders: Iterable[str]) -> dict[str, tuple[int, int]]:
