@@ -254,8 +254,12 @@ class Feed:
         batches = self.held_out(part)
         if isinstance(batches, Batches):
             return batches.inputs[random_indices(len(batches.inputs), batches.size).to(batches.inputs.device)]
-        inputs: Tensor = next(iter(in_random_order(loaders_of(batches)[0], 0)))[0]
+        inputs: Tensor = self.batch(part)[0]
         return inputs
+
+    def batch(self, part: str) -> Any:
+        """A batch of a part of a data module, drawn at random, the same for every seed; of several loaders, of the first."""
+        return next(iter(in_random_order(loaders_of(self.held_out(part))[0], 0)))
 
     def held_out(self, part: str) -> Any:
         """The batches of validation or test, or None if a data module has none."""

@@ -65,7 +65,7 @@ def unfused() -> Iterator[None]:
 
 
 @torch.no_grad()
-def flops(model: nn.Module, inputs: Tensor) -> int | None:
+def flops(model: nn.Module, *inputs: Tensor) -> int | None:
     """Floating-point operations of a forward pass, a multiplication and an addition counted as two.
 
     Biases, norms and activations are left out, as is usual.
@@ -75,7 +75,7 @@ def flops(model: nn.Module, inputs: Tensor) -> int | None:
     """
     model.eval()
     with unfused(), Fused(model) as fused, FlopCounterMode(display=False, custom_mapping=FORMULAS) as counter:
-        model(inputs)
+        model(*inputs)
     if fused.names:
         print(f"flops are not measured: {fused.names[0]} cannot be counted")
         return None

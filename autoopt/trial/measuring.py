@@ -1,8 +1,10 @@
 """Measures a trained model: its quality on a part of the data, and its costs."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from inspect import signature
+from typing import Any
 
 import lightning.pytorch as L
 import torch
@@ -54,11 +56,11 @@ def measured(trainer: L.Trainer, module: Tuned, feed: Feed, order: Order, part: 
             quality = Measured({}) if fresh and part == "validation" else own_quality(trainer, module, feed, part, order.objective)
     model, timed = deployed_network(module), {}
     if order.latency and (inputs := inputs_to_time(module, feed)) is not None:
-        timed = metrics.latency(model, inputs) | metrics.operations(model, inputs)
+        timed = metrics.latency(model, *inputs) | metrics.operations(model, *inputs)
     return Measured(quality.metrics | timed | metrics.size(model), quality.resamples, quality.units)
 
 
-def inputs_to_time(module: Tuned, feed: Feed) -> Tensor | None:
+def inputs_to_time(module: Tuned, feed: Feed) -> tuple[Tensor, ...] | None:
     """Inputs by which a model is timed; none, and a line in the log, where a user's `forward` does not take those of a batch."""
     try:
         return inputs_of(module, feed, 1)
@@ -67,8 +69,8 @@ def inputs_to_time(module: Tuned, feed: Feed) -> Tensor | None:
         return None
 
 
-def inputs_of(module: Tuned, feed: Feed, count: int | None = None) -> Tensor:
-    """Inputs of the validation part that the network takes.
+def inputs_of(module: Tuned, feed: Feed, count: int | None = None) -> tuple[Tensor, ...]:
+    """What the network takes, one tensor or several, of a batch of the validation part.
 
     Args:
         count: of examples to try it on.
@@ -77,13 +79,13 @@ def inputs_of(module: Tuned, feed: Feed, count: int | None = None) -> Tensor:
         Unavailable: a user's `forward` does not take the inputs of a batch.
     """
     if isinstance(module, Net):
-        return feed.example("validation").to(module.device)
+        return (feed.example("validation").to(module.device),)
     if not overridden("forward", module, L.LightningModule):
         raise Unavailable("it has no forward")
     try:
-        inputs = feed.example("validation").to(module.device)
+        inputs = tuple(value.to(module.device) for value in taken(module, feed.batch("validation")))
         with torch.no_grad():
-            deployed_network(module).eval()(inputs[:count])
+            deployed_network(module).eval()(*(value[:count] for value in inputs))
     except TAKES_OTHERS as error:
         if isinstance(error, torch.AcceleratorError) or out_of_memory(error) or machine_fault(error):
             raise
@@ -91,11 +93,23 @@ def inputs_of(module: Tuned, feed: Feed, count: int | None = None) -> Tensor:
     return inputs
 
 
+def taken(module: L.LightningModule, batch: Any) -> Sequence[Any]:
+    """The values of a batch that a user's `forward` takes: those of its names in a mapping, else as many of the first as it requires.
+
+    All of a sequence are not taken, since it ends with the targets.
+    """
+    parameters = signature(module.forward).parameters.values()
+    names = [p.name for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD) and p.default is p.empty]
+    if isinstance(batch, Mapping):
+        return [batch[name] for name in names]
+    return [batch[place] for place in range(len(names) if 0 < len(names) < len(batch) else 1)]
+
+
 @torch.no_grad()
 def outputs_of(module: Tuned, feed: Feed) -> list[Tensor] | None:
     """The tensors that the network gives for a batch of the validation part; none where it does not take the inputs of one."""
     try:
-        outputs = deployed_network(module).eval()(inputs_of(module, feed))
+        outputs = deployed_network(module).eval()(*inputs_of(module, feed))
     except Unavailable:
         return None
     return [leaf for leaf in tree_leaves(outputs) if isinstance(leaf, Tensor)]

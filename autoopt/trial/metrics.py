@@ -5,7 +5,7 @@ import math
 import resource
 import statistics
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -157,9 +157,9 @@ def size(model: nn.Module) -> dict[str, float]:
     return {"parameters": float(sum(p.numel() for p in model.parameters()) + other), "size_mb": stored / 1e6}
 
 
-def operations(model: nn.Module, example: Tensor) -> dict[str, float]:
+def operations(model: nn.Module, *inputs: Tensor) -> dict[str, float]:
     """Floating-point operations for one example; nothing where there are none, or where they cannot be counted."""
-    return {"flops": float(total)} if (total := flops(model, example[:1])) else {}
+    return {"flops": float(total)} if (total := flops(model, *(each[:1] for each in inputs))) else {}
 
 
 def peak_memory() -> dict[str, float]:
@@ -171,19 +171,20 @@ def peak_memory() -> dict[str, float]:
 
 
 @torch.no_grad()
-def latency(model: nn.Module, example: Tensor, seconds: float = 0.3) -> dict[str, float]:
+def latency(model: nn.Module, *inputs: Tensor, seconds: float = 0.3) -> dict[str, float]:
     """Milliseconds for one example (median and 95th percentile), and examples a second in batches of 256, if these fit into memory.
 
     In eager mode, after a warm-up, with the threads of the process; accurate only if nothing else runs.
     """
     model.eval()
-    times = timed(model, example[:1], seconds)
+    one = [each[:1] for each in inputs]
+    times = timed(model, one, seconds)
     figures = {
         "latency_ms": statistics.median(times) * 1e3,
         "latency_p95_ms": sorted(times)[math.ceil(0.95 * (len(times) - 1))] * 1e3,
     }
     try:
-        batch_times = timed(model, example[:1].expand(256, *example.shape[1:]).contiguous(), seconds)
+        batch_times = timed(model, [each.expand(256, *each.shape[1:]).contiguous() for each in one], seconds)
     except Exception as error:
         if not out_of_memory(error):
             raise
@@ -192,11 +193,11 @@ def latency(model: nn.Module, example: Tensor, seconds: float = 0.3) -> dict[str
     return figures | {"inference_samples_per_second": 256 / statistics.median(batch_times)}
 
 
-def timed(model: nn.Module, batch: Tensor, seconds: float) -> list[float]:
+def timed(model: nn.Module, batch: Sequence[Tensor], seconds: float) -> list[float]:
     def once() -> float:
         start = time.perf_counter()
-        model(batch)
-        if batch.is_cuda:
+        model(*batch)
+        if batch[0].is_cuda:
             torch.cuda.synchronize()
         return time.perf_counter() - start
 

@@ -212,6 +212,32 @@ class Masked(Lit):
         return self.net(x * mask)
 
 
+class Rated(Rows):
+    """Three values in a batch, of which the last is the target, or a mapping of them."""
+
+    def rows(self, seed, shuffle=False):
+        x, y = super().rows(seed).dataset.tensors
+        return DataLoader(TensorDataset(x, torch.rand(60, 4), y), self.batch_size)
+
+
+class Mapped(Rated):
+    def rows(self, seed, shuffle=False):
+        names = ("mask", "extra", "x", "label")
+        x, mask, y = super().rows(seed).dataset.tensors
+        rows = [dict(zip(names, values, strict=True)) for values in zip(mask, mask, x, y, strict=True)]
+        return DataLoader(rows, self.batch_size)
+
+
+class OfTwo(Masked):
+    def training_step(self, batch, _):
+        x, mask, y = (batch[name] for name in ("x", "mask", "label")) if isinstance(batch, dict) else batch
+        return cross_entropy(self(x, mask), y)
+
+    def validation_step(self, batch, _):
+        x, mask, y = (batch[name] for name in ("x", "mask", "label")) if isinstance(batch, dict) else batch
+        self.log("val_accuracy", (self(x, mask).argmax(1) == y).float().mean())
+
+
 class Logging(Forward):
     def forward(self, x):
         self.log("seen", float(len(x)))
@@ -558,6 +584,13 @@ def test_a_module_of_the_users_is_timed_where_its_forward_takes_the_inputs_else_
     assert ("latency_ms" in metrics) is (not why) and (why or metrics["latency_ms"] > 0)
     printed = capsys.readouterr().out
     assert why in printed and ("is not timed" in printed) is bool(why)
+
+
+@pytest.mark.parametrize("data", ["Rated", "Mapped"])
+def test_a_forward_of_several_inputs_is_timed(data):
+    world, recipe = prepared(f"data={HERE}:{data}", f"model={HERE}:OfTwo", "device=cpu", "study.epochs=1")
+    metrics = trained(world, recipe, latency=True).metrics
+    assert metrics["latency_ms"] > 0 and metrics["inference_samples_per_second"] > 0 and metrics["flops"] == 2 * (4 * 8 + 8 * 3)
 
 
 @pytest.mark.parametrize(
