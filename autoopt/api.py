@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as L
+import numpy as np
 import pandas
 import torch
 from plotly.graph_objects import Figure
@@ -37,8 +38,8 @@ from autoopt.study.stored import Stored, open_stored, recipe_overrides
 from autoopt.study.verdict import Verdict
 from autoopt.terminal import Progress
 
-Given = Factory | Sequence[Dataset | DataLoader]
-"""What makes the data, or its parts."""
+Given = Factory | Sequence[Dataset | DataLoader | np.ndarray | torch.Tensor]
+"""What makes the data, its parts, or its inputs and targets."""
 __all__ = ["apply", "load", "search", "train"]
 
 
@@ -99,7 +100,7 @@ def search(
         overrides: as on the command line, such as `["data=digits", "optimizer=adamw,sgd"]`.
         model: a class or function that makes an `nn.Module` or a `LightningModule`.
         data: a class or function that makes a `LightningDataModule` or `autoopt.data.examples.Examples`; or data sets or loaders,
-            (train, validation) or (train, validation, test).
+            (train, validation) or (train, validation, test); or arrays, (inputs, targets).
         trainer: arguments of Lightning's Trainer, by name: values, `Choice` or `Range`; `callbacks` is a function that makes them.
         trust: the code in files (`baseline=FILE`) that may be imported: classes and functions, or import paths such as `my_models:Net`.
         quiet: print nothing.
@@ -149,7 +150,7 @@ def compose_tree(overrides: Sequence[str], model: Factory | None, data: Given | 
     live: dict[str, Any] = {"model": model, "data": partial(as_datamodule, data) if parts else data}
     for slot, builder in live.items():
         if (builder is not None and not callable(builder)) or isinstance(builder, nn.Module):
-            shown = repr(builder).splitlines()[0]
+            shown = repr(builder) if "\n" not in repr(builder) else type(builder).__name__
             raise BadInput(f"{slot}={shown}: expected a class or a function that makes it; {way_out(slot, builder)}")
     named = [f"{slot}={import_path(slot, builder)}" for slot, builder in live.items() if builder is not None]
     tree = compose([*named, *trainer_overrides(trainer or {}), *overrides])
@@ -176,6 +177,8 @@ def way_out(slot: str, made: object) -> str:
     """How to say what was handed over."""
     if isinstance(made, str):
         return f"a name goes into the list: ['{slot}={made}']"
+    if hasattr(made, "__array__"):
+        return "arrays are data=(inputs, targets); a table with a target column goes into a file, for ['data=csv', …]"
     return f"each trial makes its own, so say {slot}=lambda: {type(made).__name__}(…)"
 
 

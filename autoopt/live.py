@@ -52,6 +52,8 @@ def code_of(made: Any) -> Any:
         return [source or code_of(made.__code__), held, code_of(made.__defaults__), code_of(made.__kwdefaults__)]
     if isinstance(made, type):
         return [source_of(made), *(code_of(part) for part in vars(made).values() if isinstance(part, types.FunctionType))]
+    if hasattr(made, "__array__"):
+        return hashlib.sha256(made.__array__().tobytes()).hexdigest()
     return [type(made).__qualname__, length_of(made)]
 
 

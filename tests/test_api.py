@@ -710,6 +710,7 @@ def test_a_recipe_is_taken_from_a_study_by_name(verdict, monkeypatch):
     ("arguments", "said"),
     [
         ({"data": "digits"}, r"data='digits': expected a class or a function that makes it; a name goes into the list: \['data=digits'\]"),
+        ({"data": pandas.DataFrame({"a": [1]})}, r"data=DataFrame: expected a class .*; arrays are data=\(inputs, targets\); a table with"),
         ({"model": nn.Linear(2, 2)}, r"model=Linear\(in_features=2.*: expected a class or a function that makes it; each trial makes"),
         ({"model": Lit()}, r"model=Lit\(.*: .*, so say model=lambda: Lit\(…\)"),
         ({"data": L.LightningDataModule()}, r"data=<lightning.*: .*, so say data=lambda: LightningDataModule\(…\)"),
@@ -717,7 +718,7 @@ def test_a_recipe_is_taken_from_a_study_by_name(verdict, monkeypatch):
         ({"trainer": {"max_epochs": 3}}, "trainer.max_epochs: autoopt sets this argument of the Trainer; give study.epochs=…"),
         ({"overrides": "data=digits"}, r"overrides='data=digits': expected a list of strings"),
     ],
-    ids=["a name", "a network", "a module", "a data module", "a callback", "an argument of ours", "a string"],
+    ids=["a name", "a frame", "a network", "a module", "a data module", "a callback", "an argument of ours", "a string"],
 )
 def test_what_is_no_class_and_no_list_is_refused(arguments, said):
     with pytest.raises(BadInput, match=said):

@@ -18,6 +18,8 @@ from lightning.pytorch.utilities.model_helpers import is_overridden
 from torch.utils.data import BatchSampler, DataLoader, Dataset, IterableDataset, RandomSampler, SequentialSampler
 
 from autoopt.config import no_data
+from autoopt.data.arrays import array_inputs, targets_of
+from autoopt.data.examples import Examples
 from autoopt.errors import BadInput
 
 USUAL = 64
@@ -113,11 +115,14 @@ def forwarded(hook: str) -> Callable[..., Any]:
 def as_datamodule(data: Any) -> Any:
     """A data module for a sequence (train, validation) or (train, validation, test) of loaders or data sets, or for a LightningModule.
 
-    A LightningModule may train without validation, on a training loader alone. Anything else is returned as it is.
+    A LightningModule may train without validation, on a training loader alone. Arrays (inputs, targets) become examples. Anything else
+    is returned as it is.
 
     Raises:
         BadInput: the sequence has another length, or an element is neither; a LightningModule has no training loader.
     """
+    if isinstance(data, tuple | list) and len(data) == 2 and all(hasattr(part, "__array__") for part in data):
+        return examples_of(*map(np.asarray, data))
     if isinstance(data, L.LightningModule):
         return own_loaders(data)
     if isinstance(data, Dataset):
@@ -131,6 +136,17 @@ def as_datamodule(data: Any) -> Any:
     if odd := [part for part in data if not isinstance(part, DataLoader | Dataset)]:
         raise BadInput(f"data: a part is {type(odd[0]).__name__}; expected torch.utils.data.DataLoader or Dataset")
     return (Loaders, ValidatedLoaders, TestedLoaders)[len(data) - 1](data)
+
+
+def examples_of(inputs: np.ndarray, targets: np.ndarray) -> Examples:
+    """The examples of two arrays, as `data=npz` has them.
+
+    Raises:
+        BadInput: their lengths differ, or they leave the layout or the kind in doubt.
+    """
+    if len(inputs) != len(targets):
+        raise BadInput(f"data: {len(inputs)} inputs and {len(targets)} targets")
+    return Examples(array_inputs(inputs, None, "data"), *targets_of(targets, None, "data"))
 
 
 def of_size(loader: DataLoader, size: int | None) -> DataLoader:

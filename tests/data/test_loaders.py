@@ -5,6 +5,8 @@ from functools import partial
 from typing import Any
 
 import lightning.pytorch as L
+import numpy as np
+import pandas
 import pytest
 import torch
 from lightning.pytorch.utilities.combined_loader import CombinedLoader
@@ -308,6 +310,8 @@ class Pairs(BatchSampler):
     [
         (rows(), r"a single TensorDataset; give \(train, validation\) or \(train, validation, test\)"),
         ((rows(),) * 4, "4 parts; give"),
+        ((np.zeros((3, 4)), np.zeros(2)), "3 inputs and 2 targets"),
+        ((np.array([["a"], ["b"]]), np.zeros(2)), r"the inputs are <U1 \(2, 1\); expected numbers"),
         ((rows(), [1, 2]), "a part is list; expected torch.utils.data.DataLoader or Dataset"),
     ],
 )
@@ -328,6 +332,17 @@ def test_loaders_are_given_by_import_path_or_from_python():
     assert prepare({"tree": trees[0], "store": "."})[1]["test"]
     with pytest.raises(BadInput, match="a single TensorDataset"):
         prepare({"tree": compose_tree([], lambda: Lit(), rows()), "store": "."})
+
+
+@pytest.mark.parametrize("kind", [np.asarray, torch.as_tensor, pandas.DataFrame])
+def test_arrays_are_inputs_and_targets(kind):
+    x, y = np.arange(80.0).reshape(40, 2), np.arange(40) % 2
+    trees = [compose_tree(["model=mlp"], None, (kind(inputs), kind(y))) for inputs in (x, x.copy(), x + 1)]
+    names = [next(iter(tree["data"].values()))["from"] for tree in trees]
+    assert names[0] == names[1] != names[2], "other values are another study"
+    world, _ = prepare({"tree": trees[0], "store": "."})
+    task = world.task
+    assert (task.kind, task.outputs, task.input_shape) == ("classification", 2, (2,)) and sum(len(y) for _, y in task.parts.values()) == 40
 
 
 def alone() -> DataLoader:
