@@ -150,7 +150,7 @@ def compose_tree(overrides: Sequence[str], model: Factory | None, data: Given | 
     live: dict[str, Any] = {"model": model, "data": partial(as_datamodule, data) if parts else data}
     for slot, builder in live.items():
         if (builder is not None and not callable(builder)) or isinstance(builder, nn.Module):
-            shown = repr(builder) if "\n" not in repr(builder) else type(builder).__name__
+            shown = repr(builder) if "\n" not in repr(builder) else f"{type(builder).__name__}(…)"
             raise BadInput(f"{slot}={shown}: expected a class or a function that makes it; {way_out(slot, builder)}")
     named = [f"{slot}={import_path(slot, builder)}" for slot, builder in live.items() if builder is not None]
     tree = compose([*named, *trainer_overrides(trainer or {}), *overrides])
