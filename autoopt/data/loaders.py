@@ -142,10 +142,8 @@ def examples_of(inputs: np.ndarray, targets: np.ndarray) -> Examples:
     """The examples of two arrays, as `data=npz` has them.
 
     Raises:
-        BadInput: their lengths differ, or they leave the layout or the kind in doubt.
+        BadInput: they leave the layout or the kind in doubt.
     """
-    if len(inputs) != len(targets):
-        raise BadInput(f"data: {len(inputs)} inputs and {len(targets)} targets")
     return Examples(array_inputs(inputs, None, "data"), *targets_of(targets, None, "data"))
 
 

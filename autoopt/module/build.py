@@ -48,16 +48,16 @@ def make_module(recipe: Recipe, task: Task, example: tuple[Tensor, Tensor] | Non
 def built_model(technique: Technique, values: dict[str, Any], task: Task) -> nn.Module:
     """The model that a technique builds for the task, behind an embedding if the task has categories to embed."""
     model = embedded(task, lambda inner: answering(with_late_layers(lambda: call(technique, {"task": inner}, values))))
-    shape_lazy_layers(model, plain_inputs(model, task))
+    shape_lazy_layers(model, task)
     return model
 
 
-def shape_lazy_layers(model: nn.Module, inputs: Tensor | None) -> None:
+def shape_lazy_layers(model: nn.Module, task: Task) -> None:
     """Give lazy layers their weights by a pass, in place: initializers, optimizers and averages of weights look at them before training.
 
     Where the pass fails, the first batch fails too, and says so.
     """
-    if inputs is None or not any(map(is_lazy, (*model.parameters(), *model.buffers()))):
+    if not any(map(is_lazy, (*model.parameters(), *model.buffers()))) or (inputs := plain_inputs(model, task)) is None:
         return
     training = model.training
     with torch.no_grad(), suppress(Exception):

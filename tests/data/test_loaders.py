@@ -310,7 +310,6 @@ class Pairs(BatchSampler):
     [
         (rows(), r"a single TensorDataset; give \(train, validation\) or \(train, validation, test\)"),
         ((rows(),) * 4, "4 parts; give"),
-        ((np.zeros((3, 4)), np.zeros(2)), "3 inputs and 2 targets"),
         ((np.array([["a"], ["b"]]), np.zeros(2)), r"the inputs are <U1 \(2, 1\); expected numbers"),
         ((rows(), [1, 2]), "a part is list; expected torch.utils.data.DataLoader or Dataset"),
     ],
@@ -343,6 +342,8 @@ def test_arrays_are_inputs_and_targets(kind):
     world, _ = prepare({"tree": trees[0], "store": "."})
     task = world.task
     assert (task.kind, task.outputs, task.input_shape) == ("classification", 2, (2,)) and sum(len(y) for _, y in task.parts.values()) == 40
+    with pytest.raises(BadInput, match=r"^data: 40 inputs but 39 targets"):
+        prepare({"tree": compose_tree(["model=mlp"], None, (kind(x), kind(y[1:]))), "store": "."})
 
 
 def alone() -> DataLoader:
