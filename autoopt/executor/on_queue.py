@@ -170,8 +170,10 @@ class OnQueue(Remote):
         except Exception as error:  # of sbatch, in many shapes
             self._fail(BadInput(f"executor=submitit: the queue refused a job: {' '.join(str(error).split())}"[:600]))
         for job in jobs:
-            if isinstance(job, DebugJob):  # which runs when its result is asked for
-                threading.Thread(target=job.results, daemon=True).start()
+            if isinstance(
+                job, DebugJob
+            ):  # which runs when its result is asked for; its own `results` replaces the environment of this process
+                threading.Thread(target=job.submission().result, daemon=True).start()
         return [QueueLink(job, folder) for job, folder in zip(jobs, folders, strict=True)]
 
     def wait(self, links: Sequence[Link], timeout: float) -> None:
