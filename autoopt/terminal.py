@@ -11,8 +11,8 @@ from autoopt.errors import LONGEST
 from autoopt.goal import Goal, Scored
 from autoopt.report.numbers import duration, number
 from autoopt.report.terminal import console
+from autoopt.study.jobs import Result
 from autoopt.study.record import BASELINE, Record
-from autoopt.study.runner import Result
 from autoopt.study.stages import SEARCH, Stage
 
 WARMING = "loading torch, Lightning and the data"

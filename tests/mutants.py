@@ -41,6 +41,8 @@ TESTS = {
     "study/decide": ["tests/study/test_decide.py", "tests/study/test_stages.py"],
     "study/explore": ["tests/study/test_sampling.py"],
     "study/folder": ["tests/study/test_folder.py", "tests/study/test_stages.py"],
+    "study/interrupts": ["tests/study/test_runner.py"],
+    "study/jobs": ["tests/study/test_runner.py"],
     "study/journal": ["tests/study/test_journal.py", "tests/study/test_sampling.py"],
     "study/journal_file": ["tests/study/test_journal.py"],
     "study/mirror": ["tests/study/test_mirror.py"],

@@ -38,8 +38,8 @@ from autoopt.recipe import Recipe
 from autoopt.space import Space
 from autoopt.study import train as training
 from autoopt.study.export import Advice, export
+from autoopt.study.jobs import Result
 from autoopt.study.journal_file import StoreError
-from autoopt.study.runner import Result
 from autoopt.study.stages import TRAIN
 from autoopt.study.verdict import Verdict
 from autoopt.technique import LIVE, find

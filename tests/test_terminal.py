@@ -15,7 +15,7 @@ from autoopt.goal import Bound, Goal, Objective
 from autoopt.orders import Outcome, Problem, Train
 from autoopt.recipe import Recipe
 from autoopt.slots import SLOTS
-from autoopt.study.runner import Job, Result
+from autoopt.study.jobs import Job, Result
 from autoopt.study.stages import COMPRESS, PREFLIGHT, SEARCH, TRAIN
 from autoopt.terminal import Progress
 

@@ -15,9 +15,9 @@ from autoopt.recipe import Recipe
 from autoopt.space import Condition, Domain, Pick, Space
 from autoopt.space.condition import NEVER, Used
 from autoopt.store import Store
+from autoopt.study.jobs import Job
 from autoopt.study.preflight import charged, try_out_job
 from autoopt.study.record import Record
-from autoopt.study.runner import Job
 from autoopt.study.sampling import MAX_REPEATS, Proposal, Sampling
 from autoopt.study.stages import COMPRESS, PREFLIGHT, SEARCH
 from autoopt.study.study import Study

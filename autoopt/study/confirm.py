@@ -14,9 +14,10 @@ from autoopt.orders import Measure, Train
 from autoopt.recipe import Recipe
 from autoopt.study.budget import Budget
 from autoopt.study.folder import derived_seed
+from autoopt.study.jobs import Job
 from autoopt.study.journal import Journal
 from autoopt.study.record import BASELINE, Record
-from autoopt.study.runner import Job, Runner
+from autoopt.study.runner import Runner
 from autoopt.study.stages import TEST, Stage
 from autoopt.study.verdict import mean_metrics
 

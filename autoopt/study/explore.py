@@ -11,9 +11,9 @@ from autoopt.orders import Order, Train
 from autoopt.space import Space
 from autoopt.strategy import AtRandom, Strategy
 from autoopt.study.folder import contents, replace_file, summed
+from autoopt.study.jobs import Job, Result
 from autoopt.study.memory import remembered
 from autoopt.study.record import BASELINE, Record, added
-from autoopt.study.runner import Job, Result
 from autoopt.study.sampling import Proposal, Sampling, Values
 from autoopt.study.stages import SEARCH
 from autoopt.study.stored import recipe_overrides

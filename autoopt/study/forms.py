@@ -4,7 +4,8 @@ from importlib.metadata import PackageNotFoundError, version
 
 from autoopt.orders import Checkpoint, Graph, Order, Serve
 from autoopt.recipe import Recipe
-from autoopt.study.runner import Job, Runner
+from autoopt.study.jobs import Job
+from autoopt.study.runner import Runner
 from autoopt.study.stages import EXPORT
 
 PACKAGES = ("onnx", "onnxruntime", "onnxscript")

@@ -16,6 +16,7 @@ from autoopt.goal import Objective
 from autoopt.recipe import Recipe
 from autoopt.study.conclusion import Conclusion
 from autoopt.study.folder import Folder
+from autoopt.study.jobs import Job, Result
 from autoopt.study.journal import Journal
 from autoopt.study.record import BASELINE, Record
 from autoopt.study.run_fields import (
@@ -28,7 +29,7 @@ from autoopt.study.run_fields import (
     searched_parameters,
     training_of,
 )
-from autoopt.study.runner import Job, Listener, NoListener, Result
+from autoopt.study.runner import Listener, NoListener
 from autoopt.study.settled import Settled
 from autoopt.study.stages import SEARCH, TEST
 from autoopt.study.stored import verdict_in

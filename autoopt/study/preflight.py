@@ -10,7 +10,8 @@ from autoopt.goal import COSTS, Bound, Goal, Objective, direction_of, takes_stop
 from autoopt.orders import Outcome, Problem, TryOut
 from autoopt.recipe import Recipe
 from autoopt.space import Space
-from autoopt.study.runner import Job, Result, Runner
+from autoopt.study.jobs import Job, Result
+from autoopt.study.runner import Runner
 from autoopt.study.settled import Settled
 from autoopt.study.stages import PREFLIGHT
 

@@ -11,8 +11,9 @@ from autoopt.executor import Executor
 from autoopt.goal import COSTS
 from autoopt.orders import Train
 from autoopt.study.folder import altered, contents, versions
+from autoopt.study.jobs import Job, Result
 from autoopt.study.record import Record
-from autoopt.study.runner import Job, Result, Runner, Screen
+from autoopt.study.runner import Runner, Screen
 from autoopt.study.search import warm
 from autoopt.study.settled import recall
 from autoopt.study.stages import SEARCH, STAGES, TRAIN

@@ -1,110 +1,20 @@
 """Runs jobs on the executor: keeps the workers busy, answers rungs, retries faults of the machine, mirrors every trial."""
 
-import signal
-import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
-from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from itertools import count
-from typing import Any, Protocol
+from typing import Protocol
 
 from autoopt.executor import Event, Executor
 from autoopt.goal import Goal
-from autoopt.orders import Measure, Order, Outcome, Problem, Train
-from autoopt.process.endings import NOTICES
-from autoopt.recipe import Recipe
+from autoopt.orders import Measure, Outcome, Problem, Train
 from autoopt.store import Reached
 from autoopt.study.conclusion import Conclusion
 from autoopt.study.folder import replace_file
-from autoopt.study.record import Record, columns
+from autoopt.study.interrupts import Interrupts
+from autoopt.study.jobs import Job, Result
+from autoopt.study.record import Record
 from autoopt.study.stages import Stage
-
-
-class Interrupted(KeyboardInterrupt):
-    """A signal asked the command to end; `signal` is its number. No `except Exception` on its way holds it up."""
-
-    def __init__(self, number: int, left: str):
-        super().__init__(f"interrupted by {signal.Signals(number).name}; {left}")
-        self.signal, self.exit_code = number, 128 + number
-
-
-@dataclass(frozen=True)
-class Job:
-    """One order of a stage; `context` is for the submitter alone."""
-
-    order: Order
-    stage: Stage
-    context: Any = None
-
-    @property
-    def key(self) -> str:
-        return self.order.key
-
-    @property
-    def recipe(self) -> Recipe:
-        return self.order.recipe
-
-
-@dataclass
-class Result:
-    """How a job ended: with an outcome, or with a problem.
-
-    Args:
-        epochs: the metrics of each epoch, by its number.
-        score: the value of the first objective.
-        seconds: how long it ran.
-        elapsed: the seconds that the study had used at its end.
-    """
-
-    job: Job
-    outcome: Outcome | None = None
-    problem: Problem | None = None
-    epochs: dict[int, dict[str, float]] = field(default_factory=dict)
-    score: float | None = None
-    seconds: float = 0.0
-    elapsed: float = 0.0
-
-    @property
-    def state(self) -> str:
-        if self.outcome is None:
-            return "failed"
-        return "stopped" if self.outcome.stopped else "complete"
-
-    @property
-    def last(self) -> dict[str, float]:
-        """The metrics of the last epoch."""
-        return self.epochs[max(self.epochs)] if self.epochs else {}
-
-    @property
-    def metrics(self) -> dict[str, float]:
-        """The metrics at the end, or of the last epoch before it failed."""
-        return dict(self.outcome.metrics) if self.outcome else self.last
-
-    def record(self) -> Record:
-        """The record that the study keeps of it."""
-        job, outcome = self.job, self.outcome or Outcome(epochs=len(self.epochs))
-        failure = {}
-        if (problem := self.problem) is not None:
-            technique = f"{problem.slot}/{problem.name}" if problem.slot else ""
-            failure = {"reason": problem.reason, "detail": problem.line, "technique": technique}
-        return Record(
-            key=job.key,
-            stage=job.stage.name,
-            recipe=dict(job.recipe.tree),
-            seed=job.order.seed,
-            state=self.state,
-            score=self.score,
-            metrics=self.metrics,
-            curves=columns(self.epochs),
-            resamples=list(outcome.resamples),
-            units=outcome.units,
-            epochs=outcome.epochs,
-            seconds=self.seconds,
-            elapsed=self.elapsed,
-            environment=dict(outcome.environment),
-            continues=job.order.continues if isinstance(job.order, Train) else "",
-            **failure,
-        )
 
 
 class Screen(Protocol):
@@ -143,51 +53,6 @@ class NoListener:
 
 Stop = Callable[[Job, int, dict[str, float]], bool]
 """Whether a job ends at an epoch with these metrics."""
-
-
-@dataclass
-class Interrupts:
-    """The signals that asked to end: while trials of a search run, they finish after the first; any other ends the command at once.
-
-    Args:
-        left: what an interrupted command leaves, and how to go on.
-        patient: running trials finish after the first signal.
-        running: how many trials run.
-    """
-
-    left: Callable[[], str]
-    say: Callable[[str], None]
-    patient: bool = True
-    running: int = 0
-    numbers: list[int] = field(default_factory=list)
-
-    @contextmanager
-    def counted(self) -> Iterator[None]:
-        """Count signals; outside of the main thread none arrive."""
-        if threading.current_thread() is not threading.main_thread():
-            yield
-            return
-        before = {s: signal.signal(s, lambda number, _: self.add(number)) for s in (signal.SIGINT, *NOTICES)}
-        try:
-            yield
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
-
-    def add(self, number: int) -> None:
-        self.numbers.append(number)
-        if len(self.numbers) > 1:
-            raise Interrupted(number, self.left())
-        if self.patient and self.running:
-            self.say("Stopping: the running trials finish first; a second signal ends them at once. The same command resumes.")
-        else:
-            self.say("Stopping; a second signal waits for nothing.")
-            raise Interrupted(number, self.left())
-
-    def check(self) -> None:
-        """Raise Interrupted if a signal came."""
-        if self.numbers:
-            raise Interrupted(self.numbers[0], self.left())
 
 
 @dataclass

@@ -15,9 +15,9 @@ from autoopt.space import Walkable, traced
 from autoopt.strategy import AtRandom, Evidence, Strategy
 from autoopt.study.budget import Budget
 from autoopt.study.folder import derived_seed
+from autoopt.study.jobs import Job, Result
 from autoopt.study.journal import RECORD, Journal
 from autoopt.study.record import Record
-from autoopt.study.runner import Job, Result
 from autoopt.study.stages import Stage
 
 FAILURES = 3

@@ -28,11 +28,12 @@ from autoopt.study.explain import explain
 from autoopt.study.explore import explore, start
 from autoopt.study.folder import Folder
 from autoopt.study.intact import check_journal, check_recipes
+from autoopt.study.interrupts import Interrupts
 from autoopt.study.journal import Journal
 from autoopt.study.mirror import search_listener
 from autoopt.study.preflight import preflight, rehearse
 from autoopt.study.publish import publish
-from autoopt.study.runner import Interrupts, Listener, Runner, Screen
+from autoopt.study.runner import Listener, Runner, Screen
 from autoopt.study.settled import Settled, recall
 from autoopt.study.stages import SEARCH, STORED
 from autoopt.study.study import Study, strategy_of

@@ -10,7 +10,8 @@ from autoopt.orders import Train
 from autoopt.recipe import Recipe
 from autoopt.space import Space, traced
 from autoopt.study.folder import derived_seed
-from autoopt.study.runner import Job, Result, Runner
+from autoopt.study.jobs import Job, Result
+from autoopt.study.runner import Runner
 from autoopt.study.stages import PREFLIGHT
 
 DRAWN = 5

@@ -14,8 +14,9 @@ from autoopt.study.conclusion import Conclusion
 from autoopt.study.export import Advice, export
 from autoopt.study.folder import default_name
 from autoopt.study.forms import write_forms
+from autoopt.study.jobs import Job, Result
 from autoopt.study.mirror import training_listener
-from autoopt.study.runner import Job, Result, Screen
+from autoopt.study.runner import Screen
 from autoopt.study.search import open_study, warm
 from autoopt.study.stages import TEST, TRAIN, Stage
 from autoopt.study.study import Study

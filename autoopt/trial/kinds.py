@@ -21,6 +21,7 @@ from autoopt.trial import metrics
 from autoopt.trial.checkpoints import Checkpoints
 from autoopt.trial.environment import environment_of
 from autoopt.trial.fitting import begin, finetuned
+from autoopt.trial.keeper import keeping
 from autoopt.trial.measuring import Measured, check_finite, measured
 from autoopt.trial.rehearsal import loaded, stored_and_loaded
 from autoopt.trial.reporter import check_metrics
@@ -63,7 +64,7 @@ def run_train(training: Training, order: Train, checkpoints: Checkpoints | None 
     Returns:
         the outcome; nothing in a process whose outcome another rank reports.
     """
-    with nullcontext() if checkpoints is None else checkpoints.kept(training):
+    with nullcontext() if checkpoints is None else keeping(checkpoints, training):
         whole = fitted(training)
     if whole is None:
         return None

@@ -13,7 +13,7 @@ from autoopt.config import compose, seconds
 from autoopt.orders import Train
 from autoopt.space import Space
 from autoopt.store import Store
-from autoopt.trial.checkpoints import Keeper
+from autoopt.trial.keeper import Keeper
 from autoopt.trial.run import prepare, run
 
 MODELS = {

@@ -17,9 +17,10 @@ from autoopt.store import Store
 from autoopt.study.budget import Budget
 from autoopt.study.explore import explore
 from autoopt.study.folder import Folder
+from autoopt.study.interrupts import Interrupts
 from autoopt.study.journal import Journal
 from autoopt.study.record import Record
-from autoopt.study.runner import Interrupts, Runner
+from autoopt.study.runner import Runner
 from autoopt.study.stages import SEARCH
 from autoopt.study.study import Study
 

@@ -14,10 +14,11 @@ from scripted import ACCURACY, FACTS, closed, space, studied
 from autoopt.orders import Measure, Outcome, Problem, Train
 from autoopt.report.sentence import conclusion
 from autoopt.study.conclusion import Conclusion
+from autoopt.study.jobs import Job, Result
 from autoopt.study.mirror import STATUS, About, Mirror, TrainingMirror, git_commit, search_listener
 from autoopt.study.rebuild import rebuild_mirror
 from autoopt.study.run_fields import parameters, searched_parameters
-from autoopt.study.runner import Job, NoListener, Result
+from autoopt.study.runner import NoListener
 from autoopt.study.settled import Settled
 from autoopt.study.stages import CONFIRM, SEARCH, TEST, TRAIN
 from autoopt.study.stored import open_stored

@@ -12,9 +12,9 @@ from autoopt.cli import main
 from autoopt.commands.reproduce import explanation
 from autoopt.config import compose
 from autoopt.errors import BadInput, NotConcluded
+from autoopt.study.interrupts import Interrupted
 from autoopt.study.record import Record
 from autoopt.study.reproduce import Reproduced, changed_since, first_difference, reproduce, trained_before
-from autoopt.study.runner import Interrupted
 from autoopt.study.stored import Stored, open_stored
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"

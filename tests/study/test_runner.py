@@ -12,7 +12,9 @@ from autoopt.orders import Measure, Outcome, Problem, Train, TryOut
 from autoopt.process.endings import NOTICES
 from autoopt.space import Space
 from autoopt.store import Reached
-from autoopt.study.runner import Interrupted, Job, NoListener
+from autoopt.study.interrupts import Interrupted
+from autoopt.study.jobs import Job
+from autoopt.study.runner import NoListener
 from autoopt.study.stages import PREFLIGHT, SEARCH, TEST
 
 RECIPE = space().baseline()

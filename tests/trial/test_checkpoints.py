@@ -27,8 +27,9 @@ from autoopt.space import Space
 from autoopt.store import SUMS, Reached, Store
 from autoopt.study.search import untouched
 from autoopt.technique import available
-from autoopt.trial.checkpoints import Checkpoints, Keeper
+from autoopt.trial.checkpoints import Checkpoints
 from autoopt.trial.encoding import NotPlain, read_plain, to_plain, write_plain
+from autoopt.trial.keeper import Keeper
 from autoopt.trial.run import prepare, run
 from autoopt.trial.state import plain_attributes, put_attributes, put_files
 from autoopt.trial.world import World
@@ -411,7 +412,7 @@ def test_a_checkpoint_is_kept_where_the_machine_fails_while_it_is_taken_up(fault
     def full(*_) -> None:
         raise fault
 
-    monkeypatch.setattr("autoopt.trial.checkpoints.put_back", full)
+    monkeypatch.setattr("autoopt.trial.keeper.put_back", full)
     with pytest.raises(type(fault) if isinstance(fault, torch.OutOfMemoryError) else StoreFault, match=said):
         trained(world, recipe, tmp_path)
     assert Store(tmp_path).checkpoints("7") == [Reached(1, 3, 9), Reached(1, 3, 8)]
