@@ -136,8 +136,12 @@ class Folder:
         """The user's own techniques whose files have changed since the study began."""
         return altered((self.locked or {}).get("sources", {}), sources)
 
-    def settle(self, settled: Settled, facts: Mapping[str, Any]) -> None:
-        """Write config.yaml and, when the study begins, space.yaml."""
+    def settle(self, settled: Settled, facts: Mapping[str, Any], searched: bool = True) -> None:
+        """Write config.yaml and, when the study begins, space.yaml.
+
+        Args:
+            searched: it is a search, and no single training.
+        """
         node = self.tree["tracking"]
         kept = {**self.tree, "name": self.name, "tracking": {**node, "uri": node["uri"] and redacted(node["uri"], secrets(node["uri"]))}}
         replace_file(self.path / "config.yaml", yaml.safe_dump(kept, sort_keys=False), mode=0o600)
@@ -145,6 +149,7 @@ class Folder:
             space, goal = settled.space, settled.goal
             locked = {
                 "format": FORMAT,
+                "searched": searched,
                 "identity": self.identity,
                 "techniques": dict(versions(self.tree)),
                 "objective": " ".join(objective.name for objective in goal.objectives),

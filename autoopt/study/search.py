@@ -94,7 +94,7 @@ class Warm:
         settled = rehearse(self.space, self.runner, self.advised)
         if settled.untested:
             self.runner.screen.say(f"the test part cannot be measured: {settled.untested}")
-        self.folder.settle(settled, self.facts)
+        self.folder.settle(settled, self.facts, searched=False)
         return settled
 
 
@@ -231,14 +231,15 @@ def own_baseline(tree: Tree) -> Recipe | None:
 
 
 @contextmanager
-def open_study(warm: Warm, settled: Settled, asking: bool, listener: Callable[..., Listener]) -> Iterator[Study]:
+def open_study(warm: Warm, settled: Settled, asking: bool, listener: Callable[..., Listener], searched: bool = True) -> Iterator[Study]:
     """The study with its journal, its budget and its mirror; at the end the journal is closed and MLflow is written.
 
     Args:
         listener: makes the mirror.
+        searched: it is a search; a single training has no journal.
     """
     folder, screen, first = warm.folder, warm.runner.screen, settled.goal.first
-    journal = Journal(folder.path / "journal.log", folder.name, first.direction)
+    journal = Journal(folder.path / "journal.log", folder.name, first.direction, write=searched)
     try:
         check_recipes([record for stage in STORED for record in journal.records(stage)], Space.of(warm.tree), warm.baseline)
         budget = budget_of(warm, settled, journal, asking)

@@ -35,8 +35,8 @@ class Stored:
 
     @property
     def searched(self) -> bool:
-        """Whether it is a search; what `autoopt train` leaves has no journal."""
-        return (self.path / "journal.log").exists()
+        """Whether it is a search, and not what `autoopt train` leaves."""
+        return bool(self.locked.get("searched", True))
 
     @property
     def state(self) -> str:
@@ -124,9 +124,11 @@ def open_stored(name: str, root: str | None) -> Stored:
     if not (path / "space.yaml").exists():
         raise BadInput(f"No study named '{name}' in {root or ROOT}/. {nearest(name, names(root))}")
     records, begun = stored_records(path / "journal.log", name)
-    check_journal(path, begun)
     config = contents(path / "config.yaml", ["study.trials", "tracking"])
-    return Stored(path, config, {stage.name: records.get(stage.name, []) for stage in STORED}, verdict_in(path))
+    stored = Stored(path, config, {stage.name: records.get(stage.name, []) for stage in STORED}, verdict_in(path))
+    if stored.searched:
+        check_journal(path, begun)
+    return stored
 
 
 def verdict_in(path: Path) -> Verdict | None:

@@ -53,7 +53,10 @@ def train(tree: Tree, screen: Screen, executor: Executor | None = None) -> Train
     """
     tree = {**tree, "name": tree["name"] or f"train-{default_name(tree)}"}
     left = "the same command trains it again, from its last checkpoint if it has one"
-    with warm(tree, screen, executor, left) as ready, open_study(ready, ready.begin_training(), True, training_listener) as study:
+    with (
+        warm(tree, screen, executor, left) as ready,
+        open_study(ready, ready.begin_training(), True, training_listener, searched=False) as study,
+    ):
         recipe, log = study.space.baseline(), study.runner.executor.store.log(JOB_KEY)
         screen.say(f"training {recipe.title()}, {recipe.epochs} epochs (log: {log})")
         result = run(study, Train(key=JOB_KEY, recipe=recipe, seed=study.seed, keep=True), TRAIN, "the training")

@@ -70,7 +70,9 @@ def begun(tmp_path):
 def trained(begun):
     """What `autoopt train` leaves."""
     (begun / "journal.log").unlink()
-    (begun / "best").mkdir()
+    (begun / "space.yaml").write_text((begun / "space.yaml").read_text() + "searched: false\n")
+    for left in "best", "trials/0":
+        (begun / left).mkdir(parents=True)
     return begun
 
 

@@ -857,8 +857,11 @@ class TestOneTraining:
         assert study.trained() == ["0", "0-test"] and study.asked[0] == "preflight/baseline"
         assert not any(key.startswith("preflight/optimizer") for key in study.asked)
 
-    def test_it_settles_its_folder(self, study):
+    def test_it_settles_its_folder_which_is_no_search(self, study):
         self.train(study)
+        stored = open_stored("s", str(study.path))
+        assert (stored.state, stored.searched) == ("trained", False) and (stored.path / "trials" / "0").is_dir()
+        assert not (stored.path / "journal.log").exists()
         with pytest.raises(BadInput, match="s was begun with"):
             self.train(study, "optimizer=sgd")
 
