@@ -113,6 +113,10 @@ SENTENCES = [
         "gain in val_accuracy on the test split -0.3000, 95 % interval -0.4000 to -0.2000.",
     ),
     (
+        verdict(-0.3, -0.4, -0.2, winner=side("7", 0.2)),
+        "The baseline is better than trial 7: gain in val_accuracy on the test split -0.3000, 95 % interval -0.4000 to -0.2000.",
+    ),
+    (
         verdict(part="validation", test_opened_for=0),
         "Trial 7 looks better than the baseline, but only on the split that chose it: "
         "gain in val_accuracy on the validation split +0.3000, 95 % interval +0.2000 to +0.4000 (there is no test split).",

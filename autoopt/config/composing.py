@@ -123,12 +123,17 @@ def command_line(overrides: Overrides) -> list[str]:
     """The overrides in Hydra's form: groups by name, sweeps quoted, `use` for options that are always on."""
     data = overrides.groups.get("data") or available("data")[:1]  # any data, so that the rest can be composed
     groups = {**advised(overrides), **overrides.groups, "data": data}
-    lines = [f"{g}={'[' + ','.join(map(option, names)) + ']' if g in PLUGGABLE else names[0]}" for g, names in groups.items()]
+    lines = [f"{g}={spelled(names) if g in PLUGGABLE else names[0]}" for g, names in groups.items()]
     uses = {f"{key}.use": "true" for key in overrides.always}
     own = {"batches.size": OWN_SIZES} if any(map(is_path, data)) else {}
     ours = own_values(overrides)
     values = {**own, **uses, **{key: text for key, text in overrides.values.items() if key not in ours and not is_constraint(key)}}
     return lines + [f"{key}={grammar.quoted(text) if grammar.is_sweep(text) else text}" for key, text in values.items()]
+
+
+def spelled(names: Sequence[str]) -> str:
+    """Options as a list for Hydra, quoted: an object may be named `nan` or `null`."""
+    return f"[{','.join(grammar.quoted(option(name)) for name in names)}]"
 
 
 def advised(overrides: Overrides) -> dict[str, list[str]]:

@@ -247,6 +247,8 @@ def check_option(group: str, name: str) -> None:
         raise BadInput(f"No {group} named '{name}'. {nearest(name, [*available(group), *presets(group)])}")
     if f"{group}.{option(name)}" in SETTINGS:
         raise BadInput(f"{group}={name}: '{option(name)}' is a setting of {group} in the config; import it under another name")
+    if is_preset(group, option(name)):
+        raise BadInput(f"{group}={name}: '{option(name)}' is a preset of {group}; import it under another name")
     technique = find(group, name)
     if absent := [a for a in technique.asks if a not in PLUGGABLE[group].offers]:
         offers = ", ".join(PLUGGABLE[group].offers) or "nothing"

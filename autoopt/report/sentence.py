@@ -28,9 +28,15 @@ def conclusion(verdict: Verdict) -> str:
     if low > 0:
         return f"Trial {trial} is better than the baseline: {gain}."
     if high < 0:
-        return f"The baseline is better than trial {trial}, which was better only on validation: {gain}."
+        return f"The baseline is better than trial {trial}{', which was better only on validation' * ahead_on_validation(verdict)}: {gain}."
     unshown = f"No difference between trial {trial} and the baseline could be shown, since the interval includes 0: {gain}."
     return f"{unshown} {more_data(verdict)}".rstrip()
+
+
+def ahead_on_validation(verdict: Verdict) -> bool:
+    """Whether the winner's mean on the validation part is better than the baseline's."""
+    ahead = verdict.winner.validation - verdict.baseline.validation
+    return (ahead if verdict.direction == "maximize" else -ahead) > 0
 
 
 def missed(verdict: Verdict, side: str) -> str:

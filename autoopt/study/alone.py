@@ -29,6 +29,8 @@ def why_alone(study: Study) -> str:
     again = [r for stage in (CONFIRM, FINAL) for r in study.journal.records(stage) if r.state == "failed"]
     if again:
         return f"the best trials failed on fresh seeds, the last with {again[-1].reason}: {again[-1].detail}"
+    if slot := study.settings["compare"]:
+        return f"no option of {slot} has a recipe that is ahead of it on fresh seeds"
     return "every trial had its recipe; select several techniques, or give several values to a setting"
 
 

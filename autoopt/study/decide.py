@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
-from itertools import zip_longest
+from itertools import takewhile, zip_longest
 from math import isfinite
 from typing import Any
 
@@ -89,8 +89,8 @@ def chosen(study: Study, plan: Plan) -> list[Candidate]:
 
 
 def ranked(study: Study, options: Iterable[Candidate]) -> list[Candidate]:
-    """The best of each option but the baseline, the best first on the fresh seeds."""
-    return sorted((c for c in options if c.key != BASELINE), key=lambda c: c.place(study.goal))
+    """The best of each option, the best first on the fresh seeds, as far as they are ahead of the baseline, which may be one of them."""
+    return list(takewhile(lambda c: c.key != BASELINE, sorted(options, key=lambda c: c.place(study.goal))))
 
 
 def believed(study: Study) -> list[str]:

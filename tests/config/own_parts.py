@@ -105,3 +105,13 @@ def here(model: nn.Module, *, accelerator: str = "cpu") -> dict:
 def smaller(model: nn.Module, *, share: Annotated[float, Range(0.1, 0.9)] = 0.5) -> nn.Module:
     """Mine."""
     return model
+
+
+def nan(params: list, *, lr: float = 1e-3) -> Optimizer:
+    """Has the name of a number."""
+    return torch.optim.SGD(params, lr)
+
+
+def recommended(params: list, *, lr: float = 1e-3) -> Optimizer:
+    """Has the name of a preset."""
+    return torch.optim.SGD(params, lr)

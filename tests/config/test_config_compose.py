@@ -56,6 +56,12 @@ def test_what_fills_a_slot(arguments, slot, nodes):
     assert list(compose([DATA, *arguments])[slot]) == nodes
 
 
+def test_an_object_whose_name_looks_like_a_number():
+    tree = compose([DATA, "optimizer=adamw,own_parts:nan", "optimizer.nan.lr=0.1"])
+    assert tree["optimizer"]["nan"] == {"from": "own_parts:nan", "lr": 0.1}
+    assert compose(as_overrides(tree)) == tree
+
+
 @pytest.mark.parametrize(
     ("argument", "uses"),
     [

@@ -50,6 +50,7 @@ ROWS = [
     ("optimizer=interval(0,1)", "optimizer=interval(0,1): expected names, such as optimizer=a,b"),
     ("optimizer=own_parts:adamw,adamw", "optimizer=own_parts:adamw,adamw: two of these have the same name in the config"),
     ("optimizer=[recommended,own_parts:adamw]", "optimizer=[recommended,own_parts:adamw]: two of these have the same name in the config"),
+    ("optimizer=adamw,own_parts:recommended", "optimizer=own_parts:recommended: 'recommended' is a preset of optimizer; import it under "),
     ("model=own_parts:make,own_front:make", "model=own_parts:make,own_front:make: two of these have the same name"),
     ("optimizer=own_parts:greedy", "optimizer=own_parts:greedy asks for 'closure', which optimizer does not offer"),
     ("optimizer=no_such_module:Thing", "optimizer/Thing cannot be loaded: ModuleNotFoundError: No module named 'no_such_module'"),

@@ -9,6 +9,7 @@ from math import inf
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 from scipy import stats
 from scipy.stats import ttest_rel
@@ -21,6 +22,7 @@ from autoopt.errors import BadInput, NotConcluded
 from autoopt.goal import Bound, Goal, Objective
 from autoopt.orders import Train
 from autoopt.report.comparison import as_csv, as_latex, as_markdown_text, comparison_lines, comparison_rows, tuning_rows
+from autoopt.report.sentence import conclusion
 from autoopt.space import Space
 from autoopt.strategy import AtRandom, Evidence
 from autoopt.study.compare import best_so_far, holm, interval_of, paired, time_to_match, trials_of
@@ -460,4 +462,14 @@ def test_an_option_that_misses_a_bound_comes_after_those_that_keep_it():
     goal = Goal((ACCURACY,), (Bound(Objective("latency_ms", "minimize"), 2.0),))
     ends = {"0": (0.99, 1.0), "1": (0.9, 3.0), "2": (0.7, 1.0), "3": (0.8, 1.0)}
     options = [Candidate(key, baseline(), [record(key, score, metrics={"latency_ms": latency})]) for key, (score, latency) in ends.items()]
-    assert [c.key for c in ranked(SimpleNamespace(goal=goal), options)] == ["3", "2", "1"]
+    assert [c.key for c in ranked(SimpleNamespace(goal=goal), options[1:])] == ["3", "2", "1"]
+
+
+def test_a_baseline_that_no_option_is_ahead_of_is_compared_with_none(table, tmp_path):
+    """Another option's best, far behind it, is no winner; and it is the best of its own option in the table of the comparison."""
+    space, best = table.grid.space, list(table.rows)[int(np.nanargmin(table.error[:, :, -1].mean(axis=1)))]
+    (tmp_path / "best.yaml").write_text(space.recipe(dict(best)).yaml())
+    verdict, _ = replayed(table, tmp_path, f"baseline={tmp_path}/best.yaml", "study.compare=optimizer", "study.trials=8", *FAST)
+    assert verdict.comparison.options[0].trial == "0" and verdict.comparison.options[1].difference < 0
+    line = "There is nothing to compare the baseline with: no option of optimizer has a recipe that is ahead of it on fresh seeds."
+    assert conclusion(verdict) == line
