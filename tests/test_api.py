@@ -476,7 +476,7 @@ def test_nothing_in_the_folder_is_pickled(exported):
     path, _, _ = exported("data=breast_cancer", "model=mlp")
     assert {p.name for p in path.iterdir()} == {"recipe.yaml", "model.safetensors", "model.json", "README.md"}
     card = json.loads((path / "model.json").read_text())
-    assert card["techniques"]["model/mlp"].startswith("autoopt ") and "the first seed" in card["seeds"] in (path / "README.md").read_text()
+    assert card["techniques"]["model/mlp"].startswith("autoopt ") and "of one training" in card["seeds"] in (path / "README.md").read_text()
     assert (card["classes"], card["input_shape"], card["objective"], card["score"]) == (["malignant", "benign"], [30], "val_x", 0.5)
     assert load_file(path / "model.safetensors").keys() >= {"model.1.0.weight"}
     assert f'autoopt.load("{path}")' in (path / "README.md").read_text()

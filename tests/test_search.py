@@ -212,6 +212,10 @@ def test_a_whole_search_and_the_same_command_again(bench):
     of_mlflow = {"MLmodel", "conda.yaml", "python_env.yaml", "requirements.txt", "input_example.json", "serving_input_example.json"}
     files = {"README.md", "model.json", "model.onnx", "model.safetensors", "recipe.yaml", *of_mlflow, *simpler}
     assert {p.name for p in (bench.study / "best").iterdir()} == files
+    side = verdict["winner"] if verdict["better"] else verdict["baseline"]
+    which = f"trial {side['trial']}" if verdict["better"] else "the baseline"
+    readme = (bench.study / "best" / "README.md").read_text()
+    assert readme.startswith(f"# s: {which}, {side['title']}\n") and "mean over 2 seeds" in readme and "model.predict(" in readme
     again = bench.search("study.seeds=2", "study.ablation=true")
     assert "to go" not in again
     assert (bench.study / "journal.log").read_bytes() == journal

@@ -105,11 +105,13 @@ def written(study: Stored, key: str | None, folder: Path) -> None:
             except OSError as error:
                 raise StoreError(f"{folder} cannot be written: {error}") from error
         return
-    record = study.record(key)
+    record, store = study.record(key), Store(study.path)
     try:
-        weights = Store(study.path).intact_weights(key)
+        weights = store.intact_weights(key)
     except StoreFault as error:
-        raise BadInput(f"{error}; autoopt train recipe={study.name}/{key} trains it again") from error
+        kept = [key for records in study.records.values() for key in dict.fromkeys(r.key for r in records) if store.has_weights(key)]
+        others = f"; kept are those of {', '.join(kept)}" if kept else ""
+        raise BadInput(f"{error}{others}; autoopt train recipe={study.name}/{key} trains it again") from error
     summary = f"Trial {key} of {study.name}: {card['objective']} {number(record.score or 0.0)} on validation."
     advice = Advice(f"{study.name}/{key}", summary, card["objective"], record.score or 0.0)
     export(folder, record.point, weights, {name: card[name] for name in KNOWN}, advice)

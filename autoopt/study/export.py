@@ -17,10 +17,6 @@ from autoopt.store import digest
 from autoopt.study.folder import replace_file, versions
 from autoopt.study.journal_file import StoreError
 
-SEEDS = (
-    "The score is the mean over the seeds that the recipe was trained with; the weights are those of the first seed, "
-    "with cross-validation those of its first fold."
-)
 README_TEXT = """# {title}
 
 {conclusion}
@@ -31,6 +27,7 @@ README_TEXT = """# {title}
 import autoopt
 
 model = autoopt.load({path}{trust})   # a torch.nn.Module in evaluation mode
+predicted = model.predict(examples)   # rows of a table, texts, images or arrays, as they were before any preparation
 ```
 
 ```bash
@@ -41,12 +38,23 @@ model = autoopt.load({path}{trust})   # a torch.nn.Module in evaluation mode
 
 @dataclass(frozen=True)
 class Advice:
-    """The title, the conclusion and the score of an exported recipe."""
+    """What is said of an exported recipe.
+
+    Args:
+        score: the mean of the objective over so many `seeds`.
+    """
 
     title: str
     conclusion: str
     objective: str
     score: float
+    seeds: int = 1
+
+    @property
+    def of_seeds(self) -> str:
+        """Of which trainings the score and the weights are."""
+        score = f"The score is the mean over {self.seeds} seeds; the" if self.seeds > 1 else "The score and the"
+        return f"{score} weights are those of {'the first' if self.seeds > 1 else 'one training'}, with cross-validation of its first fold."
 
 
 def export(path: Path, recipe: Recipe, weights: Path, facts: Mapping[str, Any], advice: Advice) -> None:
@@ -87,7 +95,7 @@ def model_card(recipe: Recipe, weights: Path, facts: Mapping[str, Any], advice: 
         "techniques": dict(versions(dict(recipe.tree))),
         "objective": advice.objective,
         "score": advice.score,
-        "seeds": SEEDS,
+        "seeds": advice.of_seeds,
         "sha256": digest(weights),
         **{k: facts[k] for k in KNOWN},
     }
@@ -98,5 +106,11 @@ def readme(path: Path, recipe: Recipe, advice: Advice) -> str:
     folder, file = (shlex.quote(str(each)) for each in (Path.cwd(), path / "recipe.yaml"))
     needed = list(dict.fromkeys(paths_in_recipe(shaping(recipe.tree))))
     trust = f", trust={json.dumps(needed)}" if needed else ""
-    words = {"title": advice.title, "conclusion": advice.conclusion, "seeds": SEEDS, "trust": trust, "named": trusting(recipe.tree)}
+    words = {
+        "title": advice.title,
+        "conclusion": advice.conclusion,
+        "seeds": advice.of_seeds,
+        "trust": trust,
+        "named": trusting(recipe.tree),
+    }
     return README_TEXT.format(**words, path=json.dumps(str(path)), folder=folder, recipe=file)

@@ -11,14 +11,8 @@ from autoopt.space import Domain, Space
 from autoopt.study.record import Record
 
 
-def check_journal(folder: Path, trials: int) -> None:
-    """Raise BadInput where a study has results, but its journal does not know its trials: it would begin anew over them.
-
-    Args:
-        trials: how many the journal knows, the running ones too.
-    """
-    if trials:
-        return
+def check_journal(folder: Path) -> None:
+    """Raise BadInput where a study whose journal has no trials has results: it would begin anew over them."""
     if left := [path for path in (folder / "verdict.yaml", *sorted((folder / "trials").glob("[0-9]*"))) if path.exists()]:
         remedy = "restore it from a backup, rename the folder back, or give the search another name="
         raise BadInput(f"{folder / 'journal.log'} has no trials of {folder.name}, but {left[0].relative_to(folder)} is there: {remedy}")

@@ -294,7 +294,8 @@ def search(tree: Tree, screen: Screen, executor: Executor | None = None, asking:
         if ready.folder.locked is None:
             start(tree, ready.space.trained())
         with open_study(ready, ready.begin(), asking, search_listener) as study:
-            check_journal(study.folder.path, len(study.journal.trials(SEARCH)))
+            if not study.journal.trials(SEARCH):
+                check_journal(study.folder.path)
             explore(study)
             compress(study, top=most_confirmed(study))
             options = best_of_options(study) if study.settings["compare"] else None

@@ -33,10 +33,10 @@ class Stored:
     def name(self) -> str:
         return self.path.name
 
-    @property
+    @cached_property
     def searched(self) -> bool:
         """Whether it is a search, and not what `autoopt train` leaves."""
-        return bool(self.locked.get("searched", True))
+        return bool(contents(self.path / "space.yaml", ()).get("searched", True))
 
     @property
     def state(self) -> str:
@@ -126,8 +126,8 @@ def open_stored(name: str, root: str | None) -> Stored:
     records, begun = stored_records(path / "journal.log", name)
     config = contents(path / "config.yaml", ["study.trials", "tracking"])
     stored = Stored(path, config, {stage.name: records.get(stage.name, []) for stage in STORED}, verdict_in(path))
-    if stored.searched:
-        check_journal(path, begun)
+    if not begun and stored.searched:
+        check_journal(path)
     return stored
 
 

@@ -18,12 +18,14 @@ from autoopt.commands import show
 from autoopt.commands.export import check_free, without_option
 from autoopt.commands.plan import Workload, budget, plan_lines, slot_lines, task_in_words
 from autoopt.config import compose
+from autoopt.deployment.card import KNOWN
 from autoopt.errors import BadInput
 from autoopt.goal import Goal, Objective
 from autoopt.recipe import Recipe
 from autoopt.report.sentence import compared, conclusion
 from autoopt.report.terminal import spent
 from autoopt.space import Space
+from autoopt.store import Store, digest
 from autoopt.study.folder import FORMAT
 from autoopt.study.intact import check_journal
 from autoopt.study.journal import Journal
@@ -31,7 +33,7 @@ from autoopt.study.journal_file import StoreError
 from autoopt.study.rebuild import rebuild_mirror
 from autoopt.study.record import Record
 from autoopt.study.settled import Settled
-from autoopt.study.stages import SEARCH
+from autoopt.study.stages import FINAL, SEARCH
 from autoopt.study.stored import open_stored
 from autoopt.study.verdict import Point
 
@@ -418,6 +420,24 @@ def with_trial(folder):
     (folder / "trials" / "0").mkdir(parents=True)
 
 
+def test_a_trial_whose_weights_were_not_kept_is_not_exported(run, begun):
+    with_trial(begun)
+    journal = Journal(begun / "journal.log", "signs", "minimize")
+    journal.add(FINAL, ended("0-final-0", 0.5))
+    journal.close()
+    (begun / "trials" / "0-final-0").mkdir()
+    with Store(begun).writing("0-final-0") as path:
+        path.write_bytes(b"weights")
+    (begun / "best").mkdir()
+    (begun / "best" / "model.safetensors").write_bytes(b"weights")
+    card = {"recipe": {}, "sha256": digest(Store(begun).weights("0-final-0")), "objective": "val_loss", **dict.fromkeys(KNOWN)}
+    (begun / "best" / "model.json").write_text(json.dumps(card))
+    code, out, err = run("export", "signs", "0", "root=runs")
+    assert (code, out) == (2, "") and not (begun / "export").exists()
+    kept = "kept are those of 0-final-0; autoopt train recipe=signs/0 trains it again"
+    assert " ".join(err.split()).endswith(f"/runs/signs/trials/0/model.safetensors; {kept}")
+
+
 SPOILT = {
     "config.yaml": [
         "",
@@ -486,8 +506,7 @@ def test_a_spoilt_space_ends_a_search_before_it_begins(run, begun, text):
 
 @pytest.mark.parametrize("left", ["verdict.yaml", "trials/3"])
 def test_a_study_whose_journal_is_lost_does_not_begin_anew(tmp_path, left):
-    check_journal(tmp_path, 0)
+    check_journal(tmp_path)
     (tmp_path / left).mkdir(parents=True)
-    check_journal(tmp_path, 1)
     with pytest.raises(BadInput, match=rf"journal\.log has no trials of .*, but {left} is there: restore it from a backup"):
-        check_journal(tmp_path, 0)
+        check_journal(tmp_path)
