@@ -85,7 +85,7 @@ class Progress:
         if stage is SEARCH:
             self.note(key, result)
         if result.problem and stage.stored:
-            self.say(f"  {stage.name} {key} failed ({result.problem.reason}): {result.problem.line}")
+            self.say(f"  {result.job.label} failed ({result.problem.reason}): {result.problem.line}")
         elif stage.shown:
             self.say(f"  {self.done}/{self.total}  {self.described(result)}")
         self._draw()

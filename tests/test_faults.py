@@ -256,7 +256,7 @@ def test_trials_and_searches_that_are_killed_go_on_from_the_last_checkpoint(benc
         os.kill(process.pid, signal.SIGKILL)
         said = bench.end(process, -signal.SIGKILL)
         if pattern == "1":
-            assert "search 0 is tried again: lost: killed by signal 9" in said and "search 0 goes on from its checkpoint after" in said
+            assert "trial 0 is tried again: lost: killed by signal 9" in said and "trial 0 goes on from its checkpoint after" in said
         process = bench.start("search", *SMALL, *more)
         bench.until(lambda: "goes on from its checkpoint after" in (bench.folder / "out.txt").read_text())
     bench.end(process, 0)

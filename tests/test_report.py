@@ -270,6 +270,11 @@ def test_the_closing_of_a_winner():
     assert more == "autoopt show s lists the trials, autoopt ui s shows them in MLflow."
 
 
+def test_the_closing_names_what_failed():
+    given = verdict(quarantined=("loss/focal", "optimizer/mine"), dropped={"optimizer/mine": "KeyError: 'm' (mine.py, line 9)"})
+    assert "Left out, because it failed: loss/focal, optimizer/mine (KeyError: 'm' (mine.py, line 9))." in closed(given)
+
+
 def test_the_closing_without_a_winner():
     *_, where, _more = closed(verdict(low=-0.1))
     assert where.startswith("best/ holds the baseline")

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -341,6 +342,10 @@ def test_what_breaks_in_the_preflight_drops_out(bench):
     for name, reason in broken.items():
         assert dropped[f"optimizer/{name}"].startswith(reason)
     assert "left out: optimizer/unavailable" in said
+    assert re.search(
+        r"raises_now: RuntimeError: only in earnest \(mine.py, line \d+\); autoopt plugins check mine:raises_now tells more", said
+    )
+    assert "Left out, because it failed: optimizer/dies_now (lost: " in said
     assert {next(iter(t.recipe["optimizer"])) for t in bench.trials} == {"adamw"}
 
 

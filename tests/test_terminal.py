@@ -54,7 +54,7 @@ def test_a_stage_with_nothing_to_do_says_nothing(capsys):
 def test_failures_are_told_but_those_of_the_preflight(capsys):
     lost = Problem("lost", "killed by [SIGKILL]")
     printed = shown(capsys, result("3", problem=lost), result("preflight/x", stage=PREFLIGHT, problem=lost))
-    assert printed.splitlines() == ["search: 4 to go", "  search 3 failed (lost): killed by [SIGKILL]"]
+    assert printed.splitlines() == ["search: 4 to go", "  trial 3 failed (lost): killed by [SIGKILL]"]
 
 
 def test_quiet(capsys):

@@ -1,5 +1,9 @@
 """A recipe's techniques, ready to be called with the arguments that their slots offer."""
 
+import inspect
+import traceback
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as L
@@ -35,6 +39,11 @@ class Chosen:
     def asks(self, slot: str, name: str) -> bool:
         return any(name in technique.asks for technique, _ in self.of(slot))
 
+    def fault(self, slot: str, detail: str) -> TechniqueError:
+        """The error of the only technique of a slot."""
+        ((technique, _),) = self.of(slot)
+        return TechniqueError(slot, technique.name, detail)
+
     def build(self, slot: str, **offered: Any) -> list[Any]:
         """What each technique of the slot returns.
 
@@ -53,6 +62,18 @@ class Chosen:
         return [callback for callback in results if callback is not None]
 
 
+def in_words(error: Exception, technique: Technique) -> str:
+    """An exception, and where it left the file of a technique that is not autoopt's own: `KeyError: 'm' (my_opt.py, line 9)`."""
+    text = f"{type(error).__name__}: {error}"
+    if technique.owner.partition(" ")[0] == "autoopt":
+        return text
+    with suppress(TypeError, OSError):  # a partial, or a class of a notebook, has no file
+        file = inspect.getsourcefile(technique.load())
+        if lines := [line for frame, line in traceback.walk_tb(error.__traceback__) if frame.f_code.co_filename == file]:
+            return f"{text} ({Path(str(file)).name}, line {lines[-1]})"
+    return text
+
+
 def set_values(values: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in values.items() if key not in (FROM, "use")}
 
@@ -67,7 +88,7 @@ def call(technique: Technique, offered: dict[str, Any], values: dict[str, Any]) 
     except Exception as error:
         if out_of_memory(error):
             raise
-        raise TechniqueError(technique.slot, technique.name, f"{type(error).__name__}: {error}") from error
+        raise TechniqueError(technique.slot, technique.name, in_words(error, technique)) from error
     expected = SLOTS[technique.slot].returns
     if not any(result is None if path is None else isinstance(result, resolve(path)) for path in expected):
         names = " or ".join("nothing" if path is None else path.rpartition(":")[2] for path in expected)

@@ -11,7 +11,6 @@ from torch.optim.lr_scheduler import ReduceLROnPlateau
 from autoopt.data.arrays import class_indices
 from autoopt.data.feed import in_groups
 from autoopt.data.task import Task
-from autoopt.errors import TechniqueError
 from autoopt.module.applied import HELD, Applied, applied_to
 from autoopt.module.embedded import Embedded
 from autoopt.module.norms import norms_of
@@ -108,14 +107,15 @@ class Net(Tuned):
             return share if len(shares) == 1 else losses[-1]
 
         optimizer.step(closure)
+        if not losses:
+            raise applied_to(self).chosen.fault("optimizer", "its step does not call the closure, which computes the loss and its gradient")
         return losses[0]
 
     def loss_of(self, inputs: Tensor, targets: Tensor) -> Tensor:
         with self.trainer.precision_plugin.forward_context():
             outputs = self(inputs)
             if not isinstance(outputs, Tensor):
-                ((technique, _),) = applied_to(self).chosen.of("model")
-                raise TechniqueError("model", technique.name, f"gives {type(outputs).__name__} in training, but a tensor in evaluation")
+                raise applied_to(self).chosen.fault("model", f"gives {type(outputs).__name__} in training, but a tensor in evaluation")
             loss = self.loss(outputs.float() if self.dtype != torch.float32 else outputs, targets)
             return loss if self.instead is None else self.instead(inputs, outputs, loss)
 

@@ -41,7 +41,10 @@ def time_text(share: float | None) -> str:
 
 
 def reasons(verdict: Verdict) -> Iterator[str]:
-    """How sure the choice of the winner is, what the ablation leaves out, what was important in the search, and where its ranges end."""
+    """What failed, how sure the choice of the winner is, what was left out of it, what was important, and where its ranges end."""
+    if verdict.quarantined:
+        failed = (f"{key} ({verdict.dropped[key]})" if key in verdict.dropped else key for key in verdict.quarantined)
+        yield f"Left out, because it failed: {', '.join(failed)}."
     if verdict.ended:
         yield f"The search ended {verdict.ended}."
     if verdict.searched is not None:

@@ -6,7 +6,7 @@ from typing import Any
 from autoopt.orders import Order, Outcome, Problem, Train
 from autoopt.recipe import Recipe
 from autoopt.study.record import Record, columns
-from autoopt.study.stages import Stage
+from autoopt.study.stages import SEARCH, Stage
 
 
 @dataclass(frozen=True)
@@ -24,6 +24,12 @@ class Job:
     @property
     def recipe(self) -> Recipe:
         return self.order.recipe
+
+    @property
+    def label(self) -> str:
+        """How the screen names it: `trial 7`, `7-final-0`, or by its stage and its key."""
+        named = self.stage.name in self.key
+        return f"trial {self.key}" if self.stage is SEARCH else self.key if named else f"{self.stage.name} {self.key}"
 
 
 @dataclass

@@ -158,9 +158,9 @@ class Runner:
         if job.stage.tracked:
             self.listener.begin(job)
         if (at := self._checkpoint(job)) is not None:
-            self.screen.say(f"  {on_screen(job)} goes on from its checkpoint after {at.epoch} epochs")
+            self.screen.say(f"  {job.label} goes on from its checkpoint after {at.epoch} epochs")
         elif isinstance(order, Train) and order.continues:
-            self.screen.say(f"  {on_screen(job)} continues trial {order.continues}, which a rung had stopped")
+            self.screen.say(f"  {job.label} continues trial {order.continues}, which a rung had stopped")
         self.executor.submit(ticket, order)
         return ticket
 
@@ -199,7 +199,7 @@ class Runner:
         running.faults = 1 if at is not None and (running.at is None or at > running.at) else running.faults + 1
         if running.faults > self.retries:
             return False
-        self.screen.say(f"  {on_screen(job)} is tried again: {problem}")
+        self.screen.say(f"  {job.label} is tried again: {problem}")
         running.at, running.result = at, Result(job)
         return True
 
@@ -234,9 +234,3 @@ class Runner:
             logged = ", ".join(sorted(result.outcome.metrics))
             result.problem = Problem("error", f"{self.goal.first.name} was not logged; logged: {logged}")
             result.outcome = None
-
-
-def on_screen(job: Job) -> str:
-    """A job as the screen names it, by its stage and its key."""
-    key, stage = job.key, job.stage.name
-    return key if key.startswith(stage) else f"{stage} {key}"

@@ -171,7 +171,9 @@ def announce(settled: Settled, tree: Tree, facts: dict[str, Any], screen: Screen
         if key not in space.broken and asked_for(tree, key):
             screen.say(f"left out: {key}: {space.dropped[key]}")
     for key in sorted(space.broken):
-        screen.say(f"quarantined: {key}: {space.dropped[key]}")
+        slot, _, name = key.partition("/")
+        path = tree[slot].get(name, {}).get(FROM)
+        screen.say(f"quarantined: {key}: {space.dropped[key]}{f'; autoopt plugins check {path} tells more' if path else ''}")
 
 
 def baseline_words(ready: Warm, space: Space) -> str:

@@ -9,7 +9,7 @@ from itertools import takewhile
 
 from autoopt.domain import Unavailable
 from autoopt.errors import NonFinite, Preempted, TechniqueError, machine_fault, out_of_memory
-from autoopt.module.chosen import Chosen
+from autoopt.module.chosen import Chosen, in_words
 from autoopt.recipe import Recipe
 from autoopt.technique import Technique
 
@@ -29,7 +29,7 @@ def blaming(recipe: Recipe) -> Iterator[None]:
         if out_of_memory(error) or machine_fault(error) or (technique := culprit(error, recipe)) is None:
             raise
         unavailable = isinstance(error, Unavailable)
-        detail = str(error) if unavailable else f"{type(error).__name__}: {error}"
+        detail = str(error) if unavailable else in_words(error, technique)
         raise TechniqueError(technique.slot, technique.name, detail, unavailable) from error
 
 

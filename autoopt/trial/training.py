@@ -11,7 +11,6 @@ from torch.distributed.tensor import DTensor
 
 from autoopt.data.feed import Feed
 from autoopt.data.loaders import OwnLoaders, seed_all
-from autoopt.errors import TechniqueError
 from autoopt.module.applied import applied_to
 from autoopt.module.build import make_module
 from autoopt.module.net import Net
@@ -145,5 +144,5 @@ def check_outputs(net: Net, feed: Feed) -> None:
     expected = (len(inputs), net.outputs)
     if not isinstance(outputs, Tensor) or tuple(outputs.shape) != expected:
         seen = tuple(outputs.shape) if isinstance(outputs, Tensor) else type(outputs).__name__
-        ((technique, _),) = applied_to(net).chosen.of("model")
-        raise TechniqueError("model", technique.name, f"gives {seen} for inputs {tuple(inputs.shape)}, the task needs outputs {expected}")
+        problem = f"gives {seen} for inputs {tuple(inputs.shape)}, the task needs outputs {expected}"
+        raise applied_to(net).chosen.fault("model", problem)

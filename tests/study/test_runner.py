@@ -388,7 +388,7 @@ class TestFaultsOfTheMachine:
         run = runner(tmp_path, self.play(3, reason))
         (result,) = ran(run, jobs(1))
         assert (result.state, result.score, curve(result)) == ("complete", 0.9, [0.1])
-        assert run.screen.lines == [f"  search 0 is tried again: {reason}: gone"] * 3
+        assert run.screen.lines == [f"  trial 0 is tried again: {reason}: gone"] * 3
         assert all(order == run.executor.orders[0] for order in run.executor.orders), "the same order: key, seed and recipe"
 
     def test_as_often_as_the_setting_says(self, tmp_path):
@@ -411,8 +411,8 @@ class TestFaultsOfTheMachine:
         (result,) = ran(run, jobs(1))
         assert (result.state, len(self.begun)) == ("complete", 21)
         assert run.screen.lines[-2:] == [
-            "  search 0 is tried again: preempted: told to end by SIGTERM",
-            "  search 0 goes on from its checkpoint after 20 epochs",
+            "  trial 0 is tried again: preempted: told to end by SIGTERM",
+            "  trial 0 goes on from its checkpoint after 20 epochs",
         ]
         assert run.executor.store.checkpoints("0") == []
 

@@ -1,7 +1,9 @@
 """One trial: a pure function of (recipe, task, seed, epochs)."""
 
+import inspect
 import json
 import os
+import re
 import signal
 from collections.abc import Callable
 from dataclasses import replace
@@ -330,6 +332,14 @@ def confused(params) -> Optimizer:
 
 def raising(params) -> Optimizer:
     raise ZeroDivisionError("of course")
+
+
+def idle(params) -> Optimizer:
+    class Idle(torch.optim.SGD):
+        def step(self, closure=None):
+            """Forgets what it is given."""
+
+    return Idle(params, lr=0.1)
 
 
 def wide(task) -> nn.Module:
@@ -707,16 +717,23 @@ def tried(world: World, recipe: Recipe, report: Callable = going, **said) -> Out
     return outcome(world, ordered(TryOut, recipe, **said), report)
 
 
+def line_of(function: Callable) -> int:
+    """The line of its `raise`, its last."""
+    lines, first = inspect.getsourcelines(function)
+    return first + len(lines) - 1
+
+
 @pytest.mark.parametrize(
     ("slot", "name", "detail"),
     [
         ("optimizer", "absent", "no such machine here"),
         ("optimizer", "confused", "returned str, expected Optimizer"),
-        ("optimizer", "raising", "ZeroDivisionError: of course"),
+        ("optimizer", "raising", f"ZeroDivisionError: of course (test_trial.py, line {line_of(raising)})"),
+        ("optimizer", "idle", "its step does not call the closure, which computes the loss and its gradient"),
         ("model", "wide", r"gives (300, 11) for inputs (300, 1, 8, 8), the task needs outputs (300, 10)"),
         ("model", "deep_supervised", "gives tuple in training, but a tensor in evaluation"),
         ("model", "double", r"gives tuple for inputs (300, 1, 8, 8), the task needs outputs (300, 10)"),
-        ("augmentation", "clumsy", "ValueError: dropped it"),
+        ("augmentation", "clumsy", f"ValueError: dropped it (test_trial.py, line {line_of(clumsy)})"),
     ],
 )
 def test_a_try_out_fails_with_its_technique(digits, slot, name, detail):
@@ -727,7 +744,7 @@ def test_a_try_out_fails_with_its_technique(digits, slot, name, detail):
         tried(world, said)
     assert classify(caught.value) == Problem("plugin", detail, slot, name, unavailable=name == "absent")
     if slot != "model":
-        with pytest.raises(TechniqueError, match=f"{slot}/{name}: {detail}") as caught:
+        with pytest.raises(TechniqueError, match=re.escape(f"{slot}/{name}: {detail}")) as caught:
             trained(world, said)
         assert caught.value.unavailable is (name == "absent")
 
