@@ -53,8 +53,9 @@ def printable(text: str, most: int | None = None) -> str:
 def nearest(word: str, known: Iterable[str]) -> str:
     """A hint with the nearest known name, and all known names: `Did you mean 'adamw'? Known: …`."""
     names = sorted(known)
-    close = difflib.get_close_matches(word, names, n=1, cutoff=0.6)
-    hint = f"Did you mean '{close[0]}'? " if close else ""
+    lower = {name.lower(): name for name in names}
+    close = difflib.get_close_matches(word.lower(), lower, n=1, cutoff=0.6)
+    hint = f"Did you mean '{lower[close[0]]}'? " if close else ""
     return f"{hint}Known: {', '.join(names) or 'none'}."
 
 

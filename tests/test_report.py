@@ -10,7 +10,7 @@ import yaml
 from autoopt.recipe import Recipe
 from autoopt.report.differences import recipe_differences
 from autoopt.report.notebook import verdict_html
-from autoopt.report.numbers import duration, number
+from autoopt.report.numbers import duration, number, with_interval
 from autoopt.report.reasons import ablation_rows, ablation_title, reasons
 from autoopt.report.sentence import compared, conclusion
 from autoopt.report.sparkline import sparkline
@@ -233,6 +233,12 @@ def test_a_bound_is_told_with_what_both_sides_have():
     assert list(reasons(verdict(limits=(LIMIT,)))) == ["Bound: latency_ms at most 2; the winner has 1.5, the baseline 2.41."]
 
 
+def test_an_interval_in_a_table():
+    assert with_interval(0.25, (0.125, 0.375), sign="+") == "+0.2500 ± 0.1250"
+    assert with_interval(0.25, (-0.5, 0.375), sign="+") == "+0.2500 (-0.5000 to +0.3750)"
+    assert with_interval(0.25, (-inf, inf)) == "0.2500"
+
+
 @pytest.mark.parametrize("part", ["test", "validation"])
 def test_an_interval_that_begins_at_0_shows_no_difference(part):
     given = verdict(low=0.0, part=part)
@@ -375,7 +381,8 @@ def test_the_reasons_say_no_more_than_there_is():
         "Rank correlation of early values with the final score: 0.61 after epoch 4 and 0.90 after epoch 14 (0.35 is enough)."
     ]
     assert list(reasons(verdict(rungs={4: -0.1}))) == [
-        "Rank correlation of early values with the final score: -0.10 after epoch 4 (0.35 is enough; a rung under this stops nothing)."
+        "Rank correlation of early values with the final score: -0.10 after epoch 4 "
+        "(0.35 is enough; a rung stops nothing while it is less, once 8 trials are complete)."
     ]
     alone = replace(
         ABLATION, left_out=ABLATION.left_out[1:3], seeds=3, simpler=replace(ABLATION.simpler, interval=(-0.001, -0.001), time=None)

@@ -95,6 +95,8 @@ def test_names_are_listed_by_slot():
 def test_an_unknown_name_is_answered_with_the_nearest():
     with pytest.raises(BadInput, match=r"No optimizer named 'nestrov'\. Did you mean 'nesterov'\? Known: adabelief, adadelta, "):
         find("optimizer", "nestrov")
+    with pytest.raises(BadInput, match=r"No optimizer named 'AdamW'\. Did you mean 'adamw'\?"):
+        find("optimizer", "AdamW")
 
 
 def test_two_owners_of_a_name_are_both_named(site):

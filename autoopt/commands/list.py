@@ -20,8 +20,8 @@ HELP = """Usage: autoopt list [--json] [root=DIR]
 Lists the studies in DIR (by default autoopt-runs), the latest first: when they
 last changed, their state (running, interrupted, concluded; a training is
 trained; unknown is one that another host began, and may still run), the
-trials, the objective, the best score so far or the winner's, its gain over the
-baseline with the 95 % interval, and the hours that they ran. --json prints the
+trials, the objective, the best score so far or that of the recipe in best/, the gain
+of the winner over the baseline with the 95 % interval, and the hours that they ran. --json prints the
 same for programs."""
 
 
@@ -62,7 +62,7 @@ def study_facts(study: Stored) -> dict[str, Any]:
         "trials": len(study.records["search"]),
         "of": study.config["study"]["trials"],
         "objective": study.goal.first.name,
-        "best": verdict.winner.score if verdict else best and best.record.score,
+        "best": verdict.best.score if verdict else best and best.record.score,
         "gain": (None if verdict.alone else verdict.gain) if verdict else best and best.gain,
         "interval": list(verdict.interval) if verdict else None,
         "hours": round(max((r.elapsed for r in records), default=0.0) / 3600, 4),

@@ -160,7 +160,8 @@ def frame_of(examples: Any) -> pandas.DataFrame:
     try:
         return pandas.DataFrame(examples)
     except (ValueError, TypeError) as error:
-        raise BadInput(f"expected a DataFrame or a list of rows, got {type(examples).__name__}: {error}") from error
+        read = "; read the file first, as with pandas.read_csv" if isinstance(examples, str | Path) else f": {error}"
+        raise BadInput(f"expected a DataFrame or a list of rows, got {type(examples).__name__}{read}") from error
 
 
 def texts_of(examples: Any) -> list[str]:

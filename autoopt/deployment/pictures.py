@@ -1,5 +1,6 @@
 """A user's images as inputs of a trained model; images whose layout or range is in doubt are refused."""
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -8,7 +9,7 @@ from PIL import Image
 from torch import Tensor
 
 from autoopt.data.image_values import full_scale
-from autoopt.data.images import DEEP, pixels
+from autoopt.data.images import BROKEN, DEEP, pixels
 from autoopt.data.rows import EIGHT_BITS
 from autoopt.data.task import Task
 from autoopt.errors import BadInput
@@ -18,15 +19,17 @@ def encode_images(examples: Any, task: Task) -> Tensor:
     """Images as inputs of a model of the task, float32 `(N, C, H, W)`.
 
     Args:
-        examples: a PIL image or a list of them, which are resized; or an array or tensor (N, C, H, W), (N, H, W, C) or, with one
-            channel, (N, H, W). Its values are in the range of the training data, or uint8 for a model of images in [0, 1].
+        examples: an image file or a PIL image, or a list of them, which are resized; or an array or tensor (N, C, H, W),
+            (N, H, W, C) or, with one channel, (N, H, W). Its values are in the range of the training data, or uint8 for a model of
+            images in [0, 1].
 
     Raises:
-        BadInput: the images have another size or range than those of the training data, or their layout is in doubt.
+        BadInput: a file cannot be read, the images have another size or range than those of the training data, or their layout is in
+            doubt.
     """
-    examples = [examples] if isinstance(examples, Image.Image) else examples
-    if isinstance(examples, list | tuple) and all(isinstance(e, Image.Image) for e in examples):
-        return torch.stack([of_picture(image, task) for image in examples])
+    examples = [examples] if isinstance(examples, Image.Image | str | Path) else examples
+    if isinstance(examples, list | tuple) and all(isinstance(e, Image.Image | str | Path) for e in examples):
+        return torch.stack([of_picture(opened(image), task) for image in examples])
     images = as_nchw(examples, task.input_shape)
     low, high = task.encoding["values"]
     if low < 0:
@@ -39,6 +42,22 @@ def encode_images(examples: Any, task: Task) -> Tensor:
     if images.dtype == torch.uint8 and top == 1:
         return images.float() / EIGHT_BITS
     return in_range(images, top)
+
+
+def opened(image: Image.Image | str | Path) -> Image.Image:
+    """An image, read where a file is named.
+
+    Raises:
+        BadInput: the file cannot be read.
+    """
+    if isinstance(image, Image.Image):
+        return image
+    try:
+        with Image.open(image) as file:
+            file.load()
+            return file
+    except BROKEN as error:
+        raise BadInput(f"{image} cannot be read as an image: {' '.join(str(error).split())}") from error
 
 
 def in_range(images: Tensor, top: float) -> Tensor:
@@ -85,7 +104,7 @@ def as_nchw(examples: Any, shape: tuple[int, ...]) -> Tensor:
     Raises:
         BadInput: the shape is not that of the training images; an array may have its channels first or last.
     """
-    images = examples if isinstance(examples, Tensor) else torch.from_numpy(native_byte_order(np.asarray(examples)))
+    images = examples if isinstance(examples, Tensor) else torch.from_numpy(np.require(native_byte_order(np.asarray(examples)), None, "W"))
     channels, height, width = shape
     first, last = tuple(images.shape[1:]) == shape, tuple(images.shape[1:]) == (height, width, channels)
     if first and last and not isinstance(examples, Tensor):

@@ -1,6 +1,6 @@
 """Scores, gains and times as text."""
 
-from math import floor, isfinite, log10
+from math import floor, isclose, isfinite, log10
 
 DECIMALS = 4
 """Of values below 10, such as an accuracy."""
@@ -22,11 +22,15 @@ def number(value: float, *beside: float, sign: str = "") -> str:
 
 
 def with_interval(value: float, interval: tuple[float, float], *beside: float, sign: str = "") -> str:
-    """`0.9532 ± 0.0041`, with as many decimals as the values that are shown with it."""
+    """`0.9532 ± 0.0041`, with as many decimals as the values that are shown with it; `0.9532 (0.8123 to 1.0000)` where the
+    interval is cut at one end."""
     low, high = interval
     if not isfinite(low):
         return number(value, *beside, sign=sign)
     half = (high - low) / 2
+    if not isclose(low + half, value, abs_tol=1e-3 * half):
+        text, *ends = (number(each, value, low, high, *beside, sign=sign) for each in (value, low, high))
+        return f"{text} ({' to '.join(ends)})"
     return f"{number(value, half, *beside, sign=sign)} ± {number(half, value, *beside)}"
 
 

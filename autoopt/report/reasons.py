@@ -6,7 +6,7 @@ from autoopt.grammar import spell
 from autoopt.report.differences import brief
 from autoopt.report.numbers import number, signed_interval, with_interval
 from autoopt.report.sentence import shown
-from autoopt.strategy import TRUSTED
+from autoopt.strategy import ENOUGH, TRUSTED
 from autoopt.study.verdict import Ablation, Edge, Effect, Importance, Limit, Verdict
 
 MOST_IMPORTANT = 4
@@ -104,7 +104,7 @@ def importance_line(importance: Importance) -> str:
 def rungs_line(rungs: Mapping[int, float]) -> str:
     """How well the rungs have foretold the end."""
     said = [f"{correlation:.2f} after epoch {epoch}" for epoch, correlation in rungs.items()]
-    weak = "; a rung under this stops nothing" if min(rungs.values()) < TRUSTED else ""
+    weak = f"; a rung stops nothing while it is less, once {ENOUGH} trials are complete" if min(rungs.values()) < TRUSTED else ""
     return f"Rank correlation of early values with the final score: {enumerated(said)} ({TRUSTED} is enough{weak})."
 
 

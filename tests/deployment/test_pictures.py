@@ -70,6 +70,25 @@ def test_values_are_those_that_the_model_was_trained_on():
     torch.testing.assert_close(encode_images(GREY > 99, task(1)), (eight > 99).float())
 
 
+def test_files_are_read(tmp_path):
+    paths = [tmp_path / f"{number}.png" for number in range(2)]
+    for path, image in zip(paths, COLOUR, strict=False):
+        Image.fromarray(image).save(path)
+    torch.testing.assert_close(encode_images([str(path) for path in paths], task(3)), torch.tensor(COLOUR[:2]).permute(0, 3, 1, 2) / 255)
+    torch.testing.assert_close(encode_images(paths[1], task(3)), torch.tensor(COLOUR[1:2]).permute(0, 3, 1, 2) / 255)
+    paths[0].write_bytes(b"no image")
+    for path in (paths[0], tmp_path / "gone.png"):
+        with pytest.raises(BadInput, match=rf"{path.name} cannot be read as an image: "):
+            encode_images(path, task(3))
+
+
+def test_an_array_that_cannot_be_written_is_taken_without_a_warning(recwarn):
+    locked = GREY.copy()
+    locked.flags.writeable = False
+    encode_images(locked, task(1))
+    assert not recwarn.list
+
+
 @pytest.mark.parametrize(
     ("given", "known", "said"),
     [
