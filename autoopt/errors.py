@@ -5,6 +5,7 @@ import errno
 import os
 import re
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 
 DEVICE_FULL = re.compile(r"\b(CUDA|HIP|MPS|XPU)\b.*out of memory|CU[A-Z]+_STATUS_ALLOC_FAILED")
 HOST_FULL = re.compile(r"(can't|cannot|failed to) allocate memory", re.IGNORECASE)
@@ -57,6 +58,14 @@ def nearest(word: str, known: Iterable[str]) -> str:
     close = difflib.get_close_matches(word.lower(), lower, n=1, cutoff=0.6)
     hint = f"Did you mean '{lower[close[0]]}'? " if close else ""
     return f"{hint}Known: {', '.join(names) or 'none'}."
+
+
+def no_file(path: str | Path) -> str:
+    """That there is no such file, and the nearest name beside it."""
+    path = Path(path)
+    beside = [file.name for file in path.parent.iterdir()] if path.parent.is_dir() else []
+    close = difflib.get_close_matches(path.name, beside, n=1, cutoff=0.6)
+    return f"there is no file {path}" + (f"; did you mean {close[0]}?" if close else "")
 
 
 def refuse_windows() -> None:

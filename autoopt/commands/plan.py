@@ -1,6 +1,8 @@
 """`autoopt plan`"""
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from statistics import mean
 from tempfile import TemporaryDirectory
@@ -10,6 +12,7 @@ from autoopt import grammar
 from autoopt.commands.options import read_options
 from autoopt.config import SEARCHED
 from autoopt.domain import Choice, Range
+from autoopt.errors import BadInput
 from autoopt.report.numbers import duration
 from autoopt.slots import SLOTS
 from autoopt.space import Domain, Option, Pin, Space
@@ -32,11 +35,25 @@ def run(arguments: Sequence[str]) -> int:
     with (
         Progress() as screen,
         TemporaryDirectory() as scratch,  # a running search may hold the study's own folder
+        without_logs(scratch),
         warm({**tree, "root": scratch}, screen, left="nothing is kept") as ready,
     ):
         text = "\n".join(plan_lines(ready, ready.begin()))
     screen.say(text)
     return 0
+
+
+@contextmanager
+def without_logs(scratch: str) -> Iterator[None]:
+    """Name no logs in a folder that is deleted.
+
+    Raises:
+        BadInput: as the block, without the logs.
+    """
+    try:
+        yield
+    except BadInput as error:
+        raise BadInput(*(re.sub(rf" \(log: {re.escape(scratch)}[^)]*\)", "", problem) for problem in error.problems)) from error
 
 
 def task_in_words(facts: Mapping[str, Any]) -> str:

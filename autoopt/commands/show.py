@@ -96,7 +96,8 @@ def trial_card(study: Stored, record: Record) -> Iterator[str | Table]:
     yield ""
     yield table_of_rows(list(curve_rows(record)), left=("by epoch",))
     yield ""
-    yield yaml.safe_dump(dict(record.recipe), sort_keys=False).rstrip()
+    given = {name: {key: value for key, value in node.items() if value is not None} for name, node in record.recipe["data"].items()}
+    yield yaml.safe_dump({**record.recipe, "data": given}, sort_keys=False).rstrip()
 
 
 def curve_rows(record: Record) -> Iterator[tuple[str, ...]]:

@@ -150,7 +150,10 @@ def wrong(value: Any, place: Position) -> str:
     try:
         accepted = place.param.accept(value)
     except ValueError as error:
-        return str(error)
+        if not (place.searched and isinstance(value, list) and len(value) == 2):
+            return str(error)
+        low, high = value
+        return f"{error}; give interval({low}, {high}) for a range, or {low},{high} for these two"
     if isinstance(accepted, float) and not isfinite(accepted):
         return f"expected a finite number, got {accepted}"
     if place.key in ONE_OF and accepted not in ONE_OF[place.key]:

@@ -187,7 +187,8 @@ def parse_override(argument: str) -> Override:
         return grammar.override(argument.replace(key, CONSTRAINTS, 1) if is_constraint(key) else argument)  # a metric may have a slash
     except HydraException as error:
         reason = str(error).splitlines()[0]
-        raise BadInput(f"{argument}: cannot be read: {reason}; quote special characters, as in {key}='\"…\"'") from error
+        value = argument.partition("=")[2].strip("\"'")
+        raise BadInput(f"{argument}: cannot be read: {reason}; quote special characters: {key}='\"{value}\"'") from error
 
 
 def fill(group: str, names: list[str], for_good: bool, overrides: Overrides) -> None:
@@ -244,7 +245,10 @@ def check_option(group: str, name: str) -> None:
     if group not in PLUGGABLE:
         raise BadInput(f"No {group} named '{name}'. {nearest(name, presets(group))}")
     if not is_path(name) and name not in available(group):
-        raise BadInput(f"No {group} named '{name}'. {nearest(name, [*available(group), *presets(group)])}")
+        module, dot, attribute = name.rpartition(".")
+        known, own = nearest(name, [*available(group), *presets(group)]), f"{module}:{attribute}" if dot else "module:name"
+        hint = "" if known.startswith("Did you mean") else f" One of your own is {group}={own}."
+        raise BadInput(f"No {group} named '{name}'. {known}{hint}")
     if f"{group}.{option(name)}" in SETTINGS:
         raise BadInput(f"{group}={name}: '{option(name)}' is a setting of {group} in the config; import it under another name")
     if is_preset(group, option(name)):

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.lib import format as npy
 
-from autoopt.errors import BadInput
+from autoopt.errors import BadInput, no_file
 
 LOCAL_HEADER = struct.Struct("<26xHH")
 """The header of a member of a zip file: the lengths of the name and of the extra field, which follow it."""
@@ -24,7 +24,7 @@ class Archive:
     def __init__(self, path: Path, where: str):
         self.path, self.where = path, where
         if not path.is_file():
-            raise BadInput(f"{where}.path: there is no file {path}")
+            raise BadInput(f"{where}.path: {no_file(path)}")
         try:
             with zipfile.ZipFile(path) as zipped:
                 self.members = {m.filename.removesuffix(".npy"): m for m in zipped.infolist()}

@@ -16,7 +16,7 @@ from autoopt.data.splits import contiguous_parts
 from autoopt.data.table import Columns, Table
 from autoopt.data.target import learnt_from
 from autoopt.domain import Unavailable
-from autoopt.errors import BadInput, nearest
+from autoopt.errors import BadInput, nearest, no_file
 
 
 class Sheet(NamedTuple):
@@ -135,7 +135,7 @@ def read_file(where: str, path: str, read: Callable[[Path], Sheet]) -> Sheet:
     """
     file = Path(path).expanduser()
     if not file.exists():
-        raise BadInput(f"{where}.path: there is no file {path}")
+        raise BadInput(f"{where}.path: {no_file(file)}")
     if not (file.is_file() or file.is_dir()):  # a pipe or a device may have no end
         raise BadInput(f"{where}.path: {path} is not a regular file")
     try:

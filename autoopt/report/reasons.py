@@ -64,11 +64,9 @@ def choice_line(verdict: Verdict, searched: float) -> str:
     winner, rival = verdict.winner, verdict.rival
     before, after = number(searched, winner.validation), number(winner.validation, searched)
     words = f"Trial {winner.trial} had {verdict.objective} {before} in the search, and {after} on fresh seeds"
-    return (
-        f"{words}; it is better than trial {rival.trial}, the next, with a chance of {round(100 * rival.chance)} %."
-        if rival
-        else f"{words}."
-    )
+    beside = f"; it is better than trial {rival.trial}, the next, with a chance of {round(100 * rival.chance)} %" if rival else ""
+    luck = f" Trial {verdict.highest} scored higher in the search; a single score is partly luck, so that all trials together choose, and"
+    return f"{words}{beside}.{f'{luck} fresh seeds where several are left.' if verdict.highest else ''}"
 
 
 def ablation_lines(verdict: Verdict, ablation: Ablation) -> Iterator[str]:

@@ -8,6 +8,7 @@ from autoopt.study.ablation import ablate
 from autoopt.study.decide import totals
 from autoopt.study.edges import edges_of
 from autoopt.study.importance import importance_of
+from autoopt.study.record import BASELINE
 from autoopt.study.sampling import history
 from autoopt.study.stages import COMPRESS, CONFIRM, SEARCH
 from autoopt.study.study import Study
@@ -22,7 +23,8 @@ def explain(study: Study, verdict: Verdict) -> Verdict:
     edges = tuple(edges_of(study.space, verdict.winner.point)) if compared else ()
     ablation = ablate(study, verdict, importance.shares if importance else {})
     if compared:
-        verdict = replace(verdict, searched=searched_score(study, verdict.winner.trial), rival=rival_of(study, verdict.winner.trial))
+        trial = verdict.winner.trial
+        verdict = replace(verdict, searched=searched_score(study, trial), highest=ahead_of(study, trial), rival=rival_of(study, trial))
     return replace(verdict, importance=importance, rungs=rungs_of(study), edges=edges, ablation=ablation, **totals(study))
 
 
@@ -38,6 +40,16 @@ def rungs_of(study: Study) -> dict[int, float]:
 def searched_score(study: Study, trial: str) -> float | None:
     """The score of a trial in the stage that chose it."""
     return next((r.score for stage in (SEARCH, COMPRESS) for r in study.journal.records(stage) if r.key == trial), None)
+
+
+def ahead_of(study: Study, trial: str) -> str:
+    """The trial with the best score of the stage that chose the winner, if that is another trial; else empty."""
+    for stage in (SEARCH, COMPRESS):
+        scores = {r.key: r.score for r in study.goal.rank(study.journal.records(stage)) if r.key != BASELINE}
+        if trial in scores:
+            first = next(iter(scores))
+            return "" if scores[first] == scores[trial] else first
+    return ""
 
 
 def rival_of(study: Study, trial: str) -> Rival | None:

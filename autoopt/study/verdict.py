@@ -206,6 +206,7 @@ class Verdict:
         folder: the study's folder.
         trust: what a command needs to import the study's own code: ` trust=my_models:Net`; empty where there is no such code.
         searched: the winner's score in the search, which chose it.
+        highest: the trial with the best score of the search, where that is not the winner; else empty.
         rival: the second best of the candidates; `None` where there was one candidate alone.
         importance: of the searched values, where enough trials reached a rung.
         rungs: by epoch, the rank correlation of the value at a rung with the final score, over the complete trials.
@@ -241,6 +242,7 @@ class Verdict:
     folder: str
     trust: str = ""
     searched: float | None = None
+    highest: str = ""
     rival: Rival | None = None
     importance: Importance | None = None
     rungs: Mapping[int, float] = field(default_factory=dict)
