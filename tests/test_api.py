@@ -262,6 +262,66 @@ def test_of_what_cannot_be_imported_two_objects_are_two_and_the_same_source_is_o
     assert [*tree["model"]] == ["Local"] and tree["model"]["Local"]["from"] == paths[0]
 
 
+WIDTH = 5
+
+
+class Holder:
+    def __init__(self, width):
+        self.width = width
+
+    def build(self, task):
+        return Network(task, self.width)
+
+
+def local_base(shift: int) -> type:
+    class Base(nn.Module):
+        def forward(self, x):
+            return x + shift
+
+    class Local(Base):
+        pass
+
+    return Local
+
+
+HELD = {
+    "an object": Holder,
+    "a method": lambda width: Holder(width).build,
+    "an argument": lambda width: functools.partial(Network, settings=SimpleNamespace(width=width)),
+    "a module": lambda width: functools.partial(Network, loss=nn.CrossEntropyLoss(label_smoothing=1 / width)),
+    "a list": lambda width: (lambda held: lambda task: Network(task, held[0]))([width]),
+    "a function": lambda width: (lambda inner: lambda task: Network(task, inner()))(lambda: width),
+    "a class": lambda width: (lambda inner: lambda task: inner())(Network if width == 5 else Lit),
+    "a base": local_base,
+    "data": lambda width: functools.partial(list, TensorDataset(torch.full((3, 2), float(width)))),
+}
+
+
+@pytest.mark.parametrize("held", HELD.values(), ids=HELD)
+def test_what_an_object_holds_on_to_makes_another_study(held):
+    assert import_path("model", held(5)) == import_path("model", held(5)) != import_path("model", held(6))
+
+
+def test_what_a_function_looks_up_makes_another_study(monkeypatch):
+    def here(task):
+        return Network(task, WIDTH)
+
+    before = import_path("model", here)
+    monkeypatch.setattr(sys.modules[HERE], "WIDTH", 6)
+    assert import_path("model", here) != before
+
+
+def test_a_script_that_is_run_again_names_its_objects_alike():
+    script = (
+        "import logging, numpy, threading, torch; from autoopt.live import import_path\n"
+        "words, log, lock = {'a', 'b', 'c'}, logging.getLogger('x'), threading.Lock()\n"
+        "net, draw = torch.nn.Linear(3, 2), numpy.random.default_rng()\n"
+        "print(import_path('model', lambda task: (words, log.info, lock, net, draw.random())))"
+    )
+    seeds = ({**os.environ, "PYTHONHASHSEED": seed} for seed in "12")
+    assert len({subprocess.run([sys.executable, "-c", script], env=env, check=True, capture_output=True).stdout for env in seeds}) == 1
+
+
 def test_only_a_search_that_names_what_cannot_be_imported_is_forked_from_here(monkeypatch):
     assert is_live(compose_tree(["data=digits"], lambda: Network(None), None))
     assert LIVE and not is_live(compose_tree(["data=digits"], Network, None))
