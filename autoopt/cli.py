@@ -1,6 +1,7 @@
 """The command `autoopt`: runs a sub-command, and turns an error into a line and an exit code."""
 
 import importlib
+import io
 import os
 import signal
 import sys
@@ -42,6 +43,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if argv is None else argv)
     debug = "--debug" in arguments
     arguments = [a for a in arguments if a != "--debug"]
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # its encoding may lack a dash, or a letter of a name
     try:
         refuse_windows()
         code = dispatch(arguments)

@@ -1,5 +1,6 @@
 """The command: its words, its exit codes, what it says of bad input, and completion."""
 
+import io
 import os
 import subprocess
 import sys
@@ -394,3 +395,10 @@ def test_completion_in_bash():
     assert rule.endswith("-F hydra_bash_completion autoopt") and reply.split() == [
         f"optimizer={n}" for n in available("optimizer") if n.startswith("ada")
     ]
+
+
+def test_an_output_that_lacks_a_letter_gets_a_question_mark(monkeypatch):
+    out = io.TextIOWrapper(io.BytesIO(), "ascii")
+    monkeypatch.setattr(sys, "stdout", out)
+    assert main(["search", "--help"]) == 0
+    assert b"[FILE.yaml] [key=value ?]" in out.buffer.getvalue()
