@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,7 @@ from torch import nn
 from torch.utils.data import DataLoader, Dataset
 
 from autoopt.config import Tree, allow, compose, is_live, paths_in_recipe, refuse_unnamed
-from autoopt.data.loaders import as_datamodule
+from autoopt.data.loaders import given_parts
 from autoopt.deployment.load import load
 from autoopt.errors import BadInput
 from autoopt.grammar import spell
@@ -100,7 +99,8 @@ def search(
         overrides: as on the command line, such as `["data=digits", "optimizer=adamw,sgd"]`.
         model: a class or function that makes an `nn.Module` or a `LightningModule`.
         data: a class or function that makes a `LightningDataModule` or `autoopt.data.examples.Examples`; or data sets or loaders,
-            (train, validation) or (train, validation, test); or arrays, (inputs, targets).
+            (train, validation) or (train, validation, test); or arrays, (inputs, targets), whose settings are `data.arrays.kind` and
+            `data.arrays.layout`.
         trainer: arguments of Lightning's Trainer, by name: values, `Choice` or `Range`; `callbacks` is a function that makes them.
         trust: the code in files (`baseline=FILE`) that may be imported: classes and functions, or import paths such as `my_models:Net`.
         quiet: print nothing.
@@ -147,7 +147,7 @@ def compose_tree(overrides: Sequence[str], model: Factory | None, data: Given | 
     if isinstance(overrides, str):
         raise BadInput(f"overrides={overrides!r}: expected a list of strings, such as [{overrides!r}]")
     parts = isinstance(data, tuple | list | Dataset | DataLoader)
-    live: dict[str, Any] = {"model": model, "data": partial(as_datamodule, data) if parts else data}
+    live: dict[str, Any] = {"model": model, "data": given_parts(data) if parts else data}
     for slot, builder in live.items():
         if (builder is not None and not callable(builder)) or isinstance(builder, nn.Module):
             shown = repr(builder) if "\n" not in repr(builder) else f"{type(builder).__name__}(…)"
