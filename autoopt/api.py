@@ -144,8 +144,11 @@ def compose_tree(overrides: Sequence[str], model: Factory | None, data: Given | 
     Raises:
         BadInput: the overrides or an object cannot be used.
     """
-    if isinstance(overrides, str):
-        raise BadInput(f"overrides={overrides!r}: expected a list of strings, such as [{overrides!r}]")
+    if isinstance(overrides, str | bytes) or not isinstance(overrides, Sequence) or not all(isinstance(each, str) for each in overrides):
+        example = overrides if isinstance(overrides, str) else "optimizer=adamw,sgd"
+        raise BadInput(f"overrides={overrides!r}: expected a list of strings, such as [{example!r}]")
+    if trainer is not None and not isinstance(trainer, Mapping):
+        raise BadInput(f"trainer={trainer!r}: expected the arguments of a Trainer by name, such as {{'gradient_clip_val': 0.5}}")
     parts = isinstance(data, tuple | list | Dataset | DataLoader)
     live: dict[str, Any] = {"model": model, "data": given_parts(data) if parts else data}
     for slot, builder in live.items():

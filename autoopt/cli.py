@@ -8,7 +8,7 @@ import sys
 import traceback
 from collections.abc import Sequence
 
-from autoopt.errors import EXIT_CODES, LONGEST, BadInput, causes, nearest, printable, refuse_windows
+from autoopt.errors import EXIT_CODES, LONGEST, BadInput, causes, check_place, nearest, printable
 from autoopt.prose import print_prose
 
 COMMANDS = {
@@ -46,7 +46,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # its encoding may lack a dash, or a letter of a name
     try:
-        refuse_windows()
+        check_place()
         code = dispatch(arguments)
         sys.stdout.flush()  # here, not at the exit, where a closed pipe would be told as a fault
         return code

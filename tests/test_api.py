@@ -777,8 +777,25 @@ def test_a_recipe_is_taken_from_a_study_by_name(verdict, monkeypatch):
         ({"trainer": {"callbacks": [L.Callback()]}}, r"trainer.callbacks=\[<lightning.*: each trial makes its own, so give a function"),
         ({"trainer": {"max_epochs": 3}}, "trainer.max_epochs: autoopt sets this argument of the Trainer; give study.epochs=…"),
         ({"overrides": "data=digits"}, r"overrides='data=digits': expected a list of strings"),
+        ({"overrides": {"data": "digits"}}, r"overrides={'data': 'digits'}: expected a list of strings"),
+        ({"overrides": [("seed", 1)]}, r"overrides=\[\('seed', 1\)\]: expected a list of strings"),
+        ({"trainer": L.Trainer}, r"trainer=<class .*Trainer'>: expected the arguments of a Trainer by name, such as"),
+        ({"data": (torch.ones(4, 2, requires_grad=True), [0, 1] * 2)}, "data: the Tensor is no array: Can't call numpy"),
     ],
-    ids=["a name", "a frame", "a network", "a module", "a data module", "a callback", "an argument of ours", "a string"],
+    ids=[
+        "a name",
+        "a frame",
+        "a network",
+        "a module",
+        "a data module",
+        "a callback",
+        "an argument of ours",
+        "a string",
+        "a mapping",
+        "pairs",
+        "a Trainer",
+        "weights",
+    ],
 )
 def test_what_is_no_class_and_no_list_is_refused(arguments, said):
     with pytest.raises(BadInput, match=said):

@@ -81,6 +81,15 @@ def test_a_system_that_cannot_fork_is_told_at_the_start(said, monkeypatch):
         autoopt.search(["data=digits"])
 
 
+def test_a_working_directory_that_was_deleted_is_told_at_the_start(said, tmp_path, monkeypatch):
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    assert said("search", "data=digits") == (2, "", ["autoopt: the working directory was deleted; change to another"])
+    with pytest.raises(BadInput, match="the working directory was deleted"):
+        autoopt.search(["data=digits"])
+
+
 LIGHT = """
 import contextlib, io, sys
 from autoopt.cli import main

@@ -350,7 +350,8 @@ def test_arrays_have_the_settings_of_a_file_of_them():
     squares = (np.zeros((40, 3, 3), "float32"), np.arange(40) % 2)
     with pytest.raises(BadInput, match=r"give data\.arrays\.layout=NHW or data\.arrays\.layout=numbers"):
         prepare({"tree": compose_tree(["model=mlp"], None, squares), "store": "."})
-    tree = compose_tree(["model=mlp", "data.arrays.layout=numbers", "data.arrays.kind=regression"], None, squares)
+    listed = (squares[0], squares[1].tolist())
+    tree = compose_tree(["model=mlp", "data.arrays.layout=numbers", "data.arrays.kind=regression"], None, listed)
     task = prepare({"tree": tree, "store": "."})[0].task
     assert (task.kind, task.input_shape) == ("regression", (3, 3))
 
