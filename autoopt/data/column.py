@@ -169,8 +169,8 @@ class Column:
             if (infinite := ~(np.abs(filled) <= np.finfo("float32").max)).any():
                 row = int(infinite.argmax())
                 if place is not None:
-                    raise BadInput(f"data: column '{self.name}', {place(row)}: {column.iloc[row]!r} is infinite{self.written}")
-                seen = f"holds infinite values, such as {column.iloc[row]!r}"
+                    raise BadInput(f"data: column '{self.name}', {place(row)}: {column.iloc[row]} is infinite{self.written}")
+                seen = f"holds infinite values, such as {column.iloc[row]}"
                 raise BadInput(f"data: column '{self.name}' {seen}; mend them, or leave the column out (drop=[{self.name}])")
             values = [filled, *(date_part(filled, part) for part in self.parts)]
         return [*values, gaps.astype("float64")] if self.indicator else values

@@ -212,7 +212,7 @@ def test_csv_separators(table, separator):
         (
             "a,b,y\n1,inf,u\n2,3,v\n",
             {},
-            r"column 'b' holds infinite values, such as 'inf'; mend them, or leave the column out \(drop=\[b\]\)",
+            r"column 'b' holds infinite values, such as inf; mend them, or leave the column out \(drop=\[b\]\)",
         ),
         ("a,y\n1e300,u\n2,v\n", {}, "column 'a' holds infinite values"),
         ("a,y\n1,inf\n2,1.5\n", {}, "column 'y' holds infinite values"),
