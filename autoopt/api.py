@@ -1,7 +1,8 @@
 """autoopt from Python, for scripts and notebooks."""
 
+import os
 from collections.abc import Mapping, Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -46,8 +47,12 @@ class Searched(Verdict):
     """A verdict that gives access to its study; a notebook shows it as a table with two figures."""
 
     def trials(self) -> pandas.DataFrame:
-        """A row for each trial of the search, by its key: how it ended, its metrics, its techniques and values."""
-        return table_of(Path(self.folder))
+        """A row for each trial of the search, by its key: how it ended, its metrics, its techniques and values.
+
+        Raises:
+            BadInput: the folder was moved, or one of its files is spoilt.
+        """
+        return table_of(self._stored)
 
     def options(self) -> pandas.DataFrame:
         """A row for each option that `study.compare` compares, with all its figures.
@@ -74,7 +79,7 @@ class Searched(Verdict):
     def _repr_html_(self) -> str:
         try:
             figures = best_figures(self._stored)
-        except (BadInput, StoreError):  # the folder was moved, or is relative to a working directory that the process has left
+        except (BadInput, StoreError):  # the folder was moved
             figures = []
         return verdict_html(self, figures)
 
@@ -115,7 +120,8 @@ def search(
     with Progress(quiet, resumes=True) as screen:
         verdict = study.search(compose_tree(overrides, model, data, trainer), screen)
     closing(verdict, screen.say)
-    return Searched(**{f.name: getattr(verdict, f.name) for f in fields(verdict)})
+    found = {f.name: getattr(verdict, f.name) for f in fields(verdict)}
+    return Searched(**found | {"folder": os.path.abspath(verdict.folder)})  # a notebook may change its working directory
 
 
 def train(
@@ -135,7 +141,8 @@ def train(
     """
     allow(*trust)
     with Progress(quiet=quiet) as screen:
-        return training.train(compose_tree(overrides, model, data, trainer), screen)
+        trained = training.train(compose_tree(overrides, model, data, trainer), screen)
+    return replace(trained, path=trained.path.absolute())
 
 
 def compose_tree(overrides: Sequence[str], model: Factory | None, data: Given | None, trainer: Mapping[str, Any] | None = None) -> Tree:

@@ -1,5 +1,6 @@
 """autoopt from Python, as a script or a notebook calls it."""
 
+import contextlib
 import functools
 import json
 import os
@@ -170,7 +171,8 @@ searched = pytest.mark.xdist_group("the verdict of test_api")  # in one process,
 
 @pytest.fixture(scope="module")
 def verdict(tmp_path_factory) -> Verdict:
-    return autoopt.search([*TINY, f"root={tmp_path_factory.mktemp('study') / 'autoopt-runs'}"], **local(), quiet=True)
+    with contextlib.chdir(tmp_path_factory.mktemp("study")):  # what it gives can be used from elsewhere
+        return autoopt.search(TINY, **local(), quiet=True)
 
 
 @searched
@@ -209,6 +211,8 @@ def test_a_notebook_shows_the_verdict_of_a_folder_that_was_moved(tmp_path):
     given = scripted(folder=str(tmp_path / "gone" / "s"))
     shown = Searched(**{f.name: getattr(given, f.name) for f in fields(given)})._repr_html_()
     assert "winner (trial 7)" in shown and "plotly" not in shown
+    with pytest.raises(BadInput, match="No study named 's'"):
+        Searched(**{f.name: getattr(given, f.name) for f in fields(given)}).trials()
 
 
 @searched
