@@ -4,7 +4,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from autoopt.domain import Acts, Choice, Range, Unavailable
-from autoopt.errors import refuse_windows
+from autoopt.errors import check_place
 from autoopt.namesakes import join
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ def __dir__() -> list[str]:
 def __getattr__(name: str) -> Any:
     """Import the functions that need torch on their first use."""
     if name in ("apply", "load", "search", "train"):
-        refuse_windows()
+        check_place()
         join()  # before Lightning is imported, under whichever name a script has done so
         return getattr(importlib.import_module("autoopt.api"), name)
     raise AttributeError(f"module 'autoopt' has no attribute '{name}'")

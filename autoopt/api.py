@@ -1,8 +1,8 @@
 """autoopt from Python, for scripts and notebooks."""
 
+import os
 from collections.abc import Mapping, Sequence
-from dataclasses import fields
-from functools import partial
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from torch import nn
 from torch.utils.data import DataLoader, Dataset
 
 from autoopt.config import Tree, allow, compose, is_live, paths_in_recipe, refuse_unnamed
-from autoopt.data.loaders import as_datamodule
+from autoopt.data.loaders import given_parts
 from autoopt.deployment.load import load
 from autoopt.errors import BadInput
 from autoopt.grammar import spell
@@ -47,8 +47,12 @@ class Searched(Verdict):
     """A verdict that gives access to its study; a notebook shows it as a table with two figures."""
 
     def trials(self) -> pandas.DataFrame:
-        """A row for each trial of the search, by its key: how it ended, its metrics, its techniques and values."""
-        return table_of(Path(self.folder))
+        """A row for each trial of the search, by its key: how it ended, its metrics, its techniques and values.
+
+        Raises:
+            BadInput: the folder was moved, or one of its files is spoilt.
+        """
+        return table_of(self._stored)
 
     def options(self) -> pandas.DataFrame:
         """A row for each option that `study.compare` compares, with all its figures.
@@ -75,7 +79,7 @@ class Searched(Verdict):
     def _repr_html_(self) -> str:
         try:
             figures = best_figures(self._stored)
-        except (BadInput, StoreError):  # the folder was moved, or is relative to a working directory that the process has left
+        except (BadInput, StoreError):  # the folder was moved
             figures = []
         return verdict_html(self, figures)
 
@@ -100,7 +104,8 @@ def search(
         overrides: as on the command line, such as `["data=digits", "optimizer=adamw,sgd"]`.
         model: a class or function that makes an `nn.Module` or a `LightningModule`.
         data: a class or function that makes a `LightningDataModule` or `autoopt.data.examples.Examples`; or data sets or loaders,
-            (train, validation) or (train, validation, test); or arrays, (inputs, targets).
+            (train, validation) or (train, validation, test); or arrays, (inputs, targets), whose settings are `data.arrays.kind` and
+            `data.arrays.layout`.
         trainer: arguments of Lightning's Trainer, by name: values, `Choice` or `Range`; `callbacks` is a function that makes them.
         trust: the code in files (`baseline=FILE`) that may be imported: classes and functions, or import paths such as `my_models:Net`.
         quiet: print nothing.
@@ -115,7 +120,8 @@ def search(
     with Progress(quiet, resumes=True) as screen:
         verdict = study.search(compose_tree(overrides, model, data, trainer), screen)
     closing(verdict, screen.say)
-    return Searched(**{f.name: getattr(verdict, f.name) for f in fields(verdict)})
+    found = {f.name: getattr(verdict, f.name) for f in fields(verdict)}
+    return Searched(**found | {"folder": os.path.abspath(verdict.folder)})  # a notebook may change its working directory
 
 
 def train(
@@ -135,7 +141,8 @@ def train(
     """
     allow(*trust)
     with Progress(quiet=quiet) as screen:
-        return training.train(compose_tree(overrides, model, data, trainer), screen)
+        trained = training.train(compose_tree(overrides, model, data, trainer), screen)
+    return replace(trained, path=trained.path.absolute())
 
 
 def compose_tree(overrides: Sequence[str], model: Factory | None, data: Given | None, trainer: Mapping[str, Any] | None = None) -> Tree:
@@ -144,10 +151,13 @@ def compose_tree(overrides: Sequence[str], model: Factory | None, data: Given | 
     Raises:
         BadInput: the overrides or an object cannot be used.
     """
-    if isinstance(overrides, str):
-        raise BadInput(f"overrides={overrides!r}: expected a list of strings, such as [{overrides!r}]")
+    if isinstance(overrides, str | bytes) or not isinstance(overrides, Sequence) or not all(isinstance(each, str) for each in overrides):
+        example = overrides if isinstance(overrides, str) else "optimizer=adamw,sgd"
+        raise BadInput(f"overrides={overrides!r}: expected a list of strings, such as [{example!r}]")
+    if trainer is not None and not isinstance(trainer, Mapping):
+        raise BadInput(f"trainer={trainer!r}: expected the arguments of a Trainer by name, such as {{'gradient_clip_val': 0.5}}")
     parts = isinstance(data, tuple | list | Dataset | DataLoader)
-    live: dict[str, Any] = {"model": model, "data": partial(as_datamodule, data) if parts else data}
+    live: dict[str, Any] = {"model": model, "data": given_parts(data) if parts else data}
     for slot, builder in live.items():
         if (builder is not None and not callable(builder)) or isinstance(builder, nn.Module):
             shown = repr(builder) if "\n" not in repr(builder) else f"{type(builder).__name__}(…)"

@@ -1,13 +1,14 @@
 """The command `autoopt`: runs a sub-command, and turns an error into a line and an exit code."""
 
 import importlib
+import io
 import os
 import signal
 import sys
 import traceback
 from collections.abc import Sequence
 
-from autoopt.errors import EXIT_CODES, LONGEST, BadInput, causes, nearest, printable, refuse_windows
+from autoopt.errors import EXIT_CODES, LONGEST, BadInput, causes, check_place, nearest, printable
 from autoopt.prose import print_prose
 
 COMMANDS = {
@@ -42,8 +43,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if argv is None else argv)
     debug = "--debug" in arguments
     arguments = [a for a in arguments if a != "--debug"]
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # its encoding may lack a dash, or a letter of a name
     try:
-        refuse_windows()
+        check_place()
         code = dispatch(arguments)
         sys.stdout.flush()  # here, not at the exit, where a closed pipe would be told as a fault
         return code

@@ -68,10 +68,14 @@ def no_file(path: str | Path) -> str:
     return f"there is no file {path}" + (f"; did you mean {close[0]}?" if close else "")
 
 
-def refuse_windows() -> None:
-    """Raise BadInput on a system that cannot fork processes, as trials are."""
+def check_place() -> None:
+    """Raise BadInput on a system that cannot fork processes, as trials are, or in a working directory that was deleted."""
     if not hasattr(os, "fork"):
         raise BadInput("autoopt forks a process for each trial, which Windows cannot do; use Linux, or WSL 2 on Windows")
+    try:
+        os.getcwd()
+    except OSError as error:  # torch and others fail there, too
+        raise BadInput("the working directory was deleted; change to another") from error
 
 
 class TechniqueError(Exception):

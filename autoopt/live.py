@@ -1,17 +1,22 @@
 """Classes and functions handed over from Python: the path under which a config names them."""
 
+import dis
 import functools
 import hashlib
 import inspect
+import logging
 import sys
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from autoopt import technique
 
 Factory = type | Callable[..., Any]
 PLAIN_TYPES = (bool, int, float, complex, str, bytes, types.NoneType, types.EllipsisType)
+METHODS = (types.FunctionType, staticmethod, classmethod, property)
+LARGE, SAMPLED = 2**30, 1024
+"""Of an array with more bytes than `LARGE`, about so many rows are read."""
 
 
 def import_path(slot: str, made: Factory) -> str:
@@ -20,49 +25,105 @@ def import_path(slot: str, made: Factory) -> str:
     Such a path carries a few digits of the object's code, so that another object of the same name is another study. One
     without a name of its own (a lambda, a partial) goes by its slot's.
     """
-    module, name = getattr(made, "__module__", "__main__"), getattr(made, "__qualname__", "")
-    if module != "__main__" and getattr(sys.modules.get(module), name, None) is made:
-        return f"{module}:{name}"
+    name = getattr(made, "__qualname__", "")
+    if "." not in name and importable(made):
+        return f"{made.__module__}:{name}"
     word = name.rpartition(".")[2]
-    digest = hashlib.sha256(repr(code_of(made)).encode()).hexdigest()[:6]
+    digest = hashlib.sha256(repr(Reader().read(made)).encode()).hexdigest()[:6]
     path = f"{technique.MAIN}.{digest}:{word if word.isidentifier() else slot}"
     technique.LIVE[path] = made
     technique.find.cache_clear()
     return path
 
 
-def code_of(made: Any) -> Any:
-    """What an object does, in plain values: its source, or else its bytecode, and the plain values that it holds on to.
-
-    A lambda goes by its bytecode, since one line may hold several.
-    """
-    if isinstance(made, PLAIN_TYPES):
-        return made
-    if isinstance(made, tuple | list | dict | set | frozenset):
-        parts = [code_of(part) for part in (made.items() if isinstance(made, dict) else made)]
-        return sorted(parts, key=repr) if isinstance(made, set | frozenset) else parts
-    if isinstance(made, functools.partial):
-        return [code_of(part) for part in (made.func, made.args, made.keywords)]
-    if isinstance(made, types.CodeType):
-        return [made.co_code.hex(), made.co_names, code_of(made.co_consts)]
-    if isinstance(made, types.FunctionType):
-        cells = [cell.cell_contents for cell in made.__closure__ or ()]
-        held = [cell for cell in cells if isinstance(cell, PLAIN_TYPES)]
-        source = "" if made.__name__ == "<lambda>" else source_of(made)
-        return [source or code_of(made.__code__), held, code_of(made.__defaults__), code_of(made.__kwdefaults__)]
-    if isinstance(made, type):
-        return [source_of(made), *(code_of(part) for part in vars(made).values() if isinstance(part, types.FunctionType))]
-    if hasattr(made, "__array__"):
-        return hashlib.sha256(made.__array__().tobytes()).hexdigest()
-    return [type(made).__qualname__, length_of(made)]
-
-
-def length_of(made: Any) -> int:
-    """How many examples or batches a data set or a loader has, where it knows."""
+def importable(made: Any) -> bool:
+    """Whether another process finds the class or function under its own name."""
+    module = getattr(made, "__module__", technique.MAIN)
     try:
-        return len(made)
-    except (TypeError, NotImplementedError):
-        return 0
+        return module != technique.MAIN and functools.reduce(getattr, made.__qualname__.split("."), sys.modules.get(module)) is made
+    except AttributeError:
+        return False
+
+
+class Reader:
+    """Reads what an object does, in plain values: its source, or else its bytecode, and all that it holds on to or looks up.
+
+    What shows no values (the state of a generator, an open file) goes by its type, so that a script that is run again finds its study.
+    Of what can be imported the source is read, and nothing further.
+    """
+
+    def __init__(self) -> None:
+        self.seen: dict[int, tuple[int, Any]] = {}  # with the objects, since the number of one that is gone may become another's
+
+    def read(self, made: Any) -> Any:
+        """The plain values of any object; one that occurs again is told by its number."""
+        if isinstance(made, PLAIN_TYPES):
+            return made
+        if id(made) in self.seen:
+            return ["again", self.seen[id(made)][0]]
+        self.seen[id(made)] = len(self.seen), made
+        if isinstance(made, dict):
+            return {repr(self.read(key)): self.read(value) for key, value in made.items()}
+        if isinstance(made, tuple | list | set | frozenset):
+            return [self.read(part) for part in (sorted(made, key=repr) if isinstance(made, set | frozenset) else made)]
+        if isinstance(made, functools.partial):
+            return [self.read(part) for part in (made.func, made.args, made.keywords)]
+        if isinstance(made, types.CodeType):
+            return [made.co_code.hex(), made.co_names, self.read(made.co_consts)]
+        if isinstance(made, types.FunctionType | type) and importable(made):
+            return [made.__module__, made.__qualname__, source_of(made)]
+        if isinstance(made, types.FunctionType | type):
+            return self.of_class(made) if isinstance(made, type) else self.of_function(made)
+        if isinstance(made, types.MethodType):
+            return [self.read(made.__func__), self.read(made.__self__)]
+        if isinstance(made, types.ModuleType | logging.Logger):  # what they hold is the whole process
+            return getattr(made, "__name__", None) or made.name
+        return self.of_object(made)
+
+    def of_class(self, made: type) -> Any:
+        """A class that cannot be imported, with its methods, its public attributes and its bases."""
+        kept = {name: part for name, part in vars(made).items() if isinstance(part, METHODS) or not name.startswith("_")}
+        methods = {name: getattr(part, "__func__", getattr(part, "fget", part)) for name, part in kept.items()}
+        return [source_of(made), self.read(methods), self.read(made.__bases__)]
+
+    def of_function(self, made: types.FunctionType) -> Any:
+        """A function that cannot be imported. A lambda goes by its bytecode, since one line may hold several."""
+        source = "" if made.__name__ == "<lambda>" else source_of(made)
+        used = {name: made.__globals__[name] for name in globals_in(made.__code__) if name in made.__globals__}
+        held = [contents_of(cell) for cell in made.__closure__ or ()]
+        return [source or self.read(made.__code__), *map(self.read, (held, made.__defaults__, made.__kwdefaults__, used))]
+
+    def of_object(self, made: Any) -> Any:
+        """An object: the values of an array, else its attributes, or what it shows of itself."""
+        if hasattr(type(made), "__array__"):
+            shape = [str(getattr(made, "dtype", "")), *map(str, made.shape)]
+            try:
+                return [*shape, self.cells(made)]
+            except Exception:  # a weight that is to be trained, or a type that numpy lacks
+                return shape
+        shown = repr(made) if not hasattr(made, "__dict__") else ""
+        return [type(made).__qualname__, self.read(type(made)), self.read(vars(made)) if not shown else "" if " at 0x" in shown else shown]
+
+    def cells(self, made: Any) -> Any:
+        large = getattr(made, "nbytes", 0) > LARGE
+        array = (made[:: len(made) // SAMPLED + 1] if large else made).__array__()
+        return self.read(array.tolist()) if array.dtype.hasobject else hashlib.sha256(array.tobytes()).hexdigest()
+
+
+def globals_in(code: types.CodeType) -> Iterator[str]:
+    """The names that code, and code inside of it, looks up outside of itself."""
+    yield from (each.argval for each in dis.get_instructions(code) if each.opname in ("LOAD_GLOBAL", "LOAD_NAME"))
+    for part in code.co_consts:
+        if isinstance(part, types.CodeType):
+            yield from globals_in(part)
+
+
+def contents_of(cell: types.CellType) -> Any:
+    """What a function holds on to; nothing if that is not assigned yet."""
+    try:
+        return cell.cell_contents
+    except ValueError:
+        return None
 
 
 def source_of(made: Any) -> str:

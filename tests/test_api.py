@@ -1,5 +1,6 @@
 """autoopt from Python, as a script or a notebook calls it."""
 
+import contextlib
 import functools
 import json
 import os
@@ -170,7 +171,8 @@ searched = pytest.mark.xdist_group("the verdict of test_api")  # in one process,
 
 @pytest.fixture(scope="module")
 def verdict(tmp_path_factory) -> Verdict:
-    return autoopt.search([*TINY, f"root={tmp_path_factory.mktemp('study') / 'autoopt-runs'}"], **local(), quiet=True)
+    with contextlib.chdir(tmp_path_factory.mktemp("study")):  # what it gives can be used from elsewhere
+        return autoopt.search(TINY, **local(), quiet=True)
 
 
 @searched
@@ -209,6 +211,8 @@ def test_a_notebook_shows_the_verdict_of_a_folder_that_was_moved(tmp_path):
     given = scripted(folder=str(tmp_path / "gone" / "s"))
     shown = Searched(**{f.name: getattr(given, f.name) for f in fields(given)})._repr_html_()
     assert "winner (trial 7)" in shown and "plotly" not in shown
+    with pytest.raises(BadInput, match="No study named 's'"):
+        Searched(**{f.name: getattr(given, f.name) for f in fields(given)}).trials()
 
 
 @searched
@@ -260,6 +264,66 @@ def test_of_what_cannot_be_imported_two_objects_are_two_and_the_same_source_is_o
     ] * 2
     tree = compose_tree(["data=digits"], nets(5)[0], None)
     assert [*tree["model"]] == ["Local"] and tree["model"]["Local"]["from"] == paths[0]
+
+
+WIDTH = 5
+
+
+class Holder:
+    def __init__(self, width):
+        self.width = width
+
+    def build(self, task):
+        return Network(task, self.width)
+
+
+def local_base(shift: int) -> type:
+    class Base(nn.Module):
+        def forward(self, x):
+            return x + shift
+
+    class Local(Base):
+        pass
+
+    return Local
+
+
+HELD = {
+    "an object": Holder,
+    "a method": lambda width: Holder(width).build,
+    "an argument": lambda width: functools.partial(Network, settings=SimpleNamespace(width=width)),
+    "a module": lambda width: functools.partial(Network, loss=nn.CrossEntropyLoss(label_smoothing=1 / width)),
+    "a list": lambda width: (lambda held: lambda task: Network(task, held[0]))([width]),
+    "a function": lambda width: (lambda inner: lambda task: Network(task, inner()))(lambda: width),
+    "a class": lambda width: (lambda inner: lambda task: inner())(Network if width == 5 else Lit),
+    "a base": local_base,
+    "data": lambda width: functools.partial(list, TensorDataset(torch.full((3, 2), float(width)))),
+}
+
+
+@pytest.mark.parametrize("held", HELD.values(), ids=HELD)
+def test_what_an_object_holds_on_to_makes_another_study(held):
+    assert import_path("model", held(5)) == import_path("model", held(5)) != import_path("model", held(6))
+
+
+def test_what_a_function_looks_up_makes_another_study(monkeypatch):
+    def here(task):
+        return Network(task, WIDTH)
+
+    before = import_path("model", here)
+    monkeypatch.setattr(sys.modules[HERE], "WIDTH", 6)
+    assert import_path("model", here) != before
+
+
+def test_a_script_that_is_run_again_names_its_objects_alike():
+    script = (
+        "import logging, numpy, threading, torch; from autoopt.live import import_path\n"
+        "words, log, lock = {'a', 'b', 'c'}, logging.getLogger('x'), threading.Lock()\n"
+        "net, draw = torch.nn.Linear(3, 2), numpy.random.default_rng()\n"
+        "print(import_path('model', lambda task: (words, log.info, lock, net, draw.random())))"
+    )
+    seeds = ({**os.environ, "PYTHONHASHSEED": seed} for seed in "12")
+    assert len({subprocess.run([sys.executable, "-c", script], env=env, check=True, capture_output=True).stdout for env in seeds}) == 1
 
 
 def test_only_a_search_that_names_what_cannot_be_imported_is_forked_from_here(monkeypatch):
@@ -717,8 +781,25 @@ def test_a_recipe_is_taken_from_a_study_by_name(verdict, monkeypatch):
         ({"trainer": {"callbacks": [L.Callback()]}}, r"trainer.callbacks=\[<lightning.*: each trial makes its own, so give a function"),
         ({"trainer": {"max_epochs": 3}}, "trainer.max_epochs: autoopt sets this argument of the Trainer; give study.epochs=…"),
         ({"overrides": "data=digits"}, r"overrides='data=digits': expected a list of strings"),
+        ({"overrides": {"data": "digits"}}, r"overrides={'data': 'digits'}: expected a list of strings"),
+        ({"overrides": [("seed", 1)]}, r"overrides=\[\('seed', 1\)\]: expected a list of strings"),
+        ({"trainer": L.Trainer}, r"trainer=<class .*Trainer'>: expected the arguments of a Trainer by name, such as"),
+        ({"data": (torch.ones(4, 2, requires_grad=True), [0, 1] * 2)}, "data: the Tensor is no array: Can't call numpy"),
     ],
-    ids=["a name", "a frame", "a network", "a module", "a data module", "a callback", "an argument of ours", "a string"],
+    ids=[
+        "a name",
+        "a frame",
+        "a network",
+        "a module",
+        "a data module",
+        "a callback",
+        "an argument of ours",
+        "a string",
+        "a mapping",
+        "pairs",
+        "a Trainer",
+        "weights",
+    ],
 )
 def test_what_is_no_class_and_no_list_is_refused(arguments, said):
     with pytest.raises(BadInput, match=said):

@@ -1,5 +1,6 @@
 """The command: its words, its exit codes, what it says of bad input, and completion."""
 
+import io
 import os
 import subprocess
 import sys
@@ -77,6 +78,15 @@ def test_a_system_that_cannot_fork_is_told_at_the_start(said, monkeypatch):
     monkeypatch.delattr(os, "fork")
     assert refused(said, "--version") == ["autoopt forks a process for each trial, which Windows cannot do; use Linux, or WSL 2 on Windows"]
     with pytest.raises(BadInput, match="use Linux, or WSL 2 on Windows"):
+        autoopt.search(["data=digits"])
+
+
+def test_a_working_directory_that_was_deleted_is_told_at_the_start(said, tmp_path, monkeypatch):
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    assert said("search", "data=digits") == (2, "", ["autoopt: the working directory was deleted; change to another"])
+    with pytest.raises(BadInput, match="the working directory was deleted"):
         autoopt.search(["data=digits"])
 
 
@@ -394,3 +404,10 @@ def test_completion_in_bash():
     assert rule.endswith("-F hydra_bash_completion autoopt") and reply.split() == [
         f"optimizer={n}" for n in available("optimizer") if n.startswith("ada")
     ]
+
+
+def test_an_output_that_lacks_a_letter_gets_a_question_mark(monkeypatch):
+    out = io.TextIOWrapper(io.BytesIO(), "ascii")
+    monkeypatch.setattr(sys, "stdout", out)
+    assert main(["search", "--help"]) == 0
+    assert b"[FILE.yaml] [key=value ?]" in out.buffer.getvalue()

@@ -1,4 +1,5 @@
 import fcntl
+import io
 import os
 import pty
 import re
@@ -45,6 +46,39 @@ def test_plain_lines(capsys):
         "  3/4    0  val_accuracy 0.5000  adamw cosine  2 s",
         "  4/4   12  val_accuracy 0.2500 (stopped early)  adamw cosine  2 s",
     ]
+
+
+class WriteOnly:
+    def __init__(self):
+        self.text = ""
+
+    def write(self, text):
+        self.text += text
+
+    def flush(self): ...
+
+
+def closed():
+    out = io.StringIO()
+    out.close()
+    return out
+
+
+@pytest.mark.parametrize(
+    "out", [WriteOnly(), io.TextIOWrapper(io.BytesIO(), "ascii"), None, closed()], ids=["object", "ascii", "none", "closed"]
+)
+def test_a_program_may_have_any_output(monkeypatch, out):
+    monkeypatch.setattr(sys, "stdout", out)
+    monkeypatch.setenv("FORCE_COLOR", "1")  # as many CI systems set it
+    with Progress(resumes=True) as screen:
+        screen.say("+0.1 ± 0.2")
+        screen.goal = Goal((ACCURACY,))
+        screen.stage(SEARCH, 4, 2)
+    if isinstance(out, WriteOnly):
+        assert out.text == "+0.1 ± 0.2\nsearch: 2 to go, 2 done before\n"
+    elif isinstance(out, io.TextIOWrapper):
+        out.flush()
+        assert out.buffer.getvalue() == b"+0.1 ? 0.2\nsearch: 2 to go, 2 done before\n"
 
 
 def test_a_stage_with_nothing_to_do_says_nothing(capsys):

@@ -1,6 +1,8 @@
 """Composes the tree with Hydra: a node for every technique, generated from its signature, and the presets of conf/."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from threading import Lock
 from typing import Any
 
 from hydra import compose as hydra_compose
@@ -8,6 +10,7 @@ from hydra import initialize_config_module
 from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
 from hydra.errors import HydraException
+from hydra.version import VersionBase
 from omegaconf import MISSING, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
@@ -21,12 +24,27 @@ from autoopt.signature import missing_package
 from autoopt.slots import PLUGGABLE, SLOTS
 from autoopt.technique import REQUIRED, available, find, is_path, sayable
 
+ONE_HYDRA = Lock()
+"""There is one Hydra in a process, and one store of its nodes."""
 OWN_SIZES = "choice(null,half,double)"
 """The batch sizes of a user's own data, which have a size already."""
 STORED: dict[tuple[str, str], str] = {}
 """The nodes that were put into Hydra's store last, by slot and name."""
 
 
+@contextmanager
+def hydra_for_us() -> Iterator[None]:
+    """One thread at a time composes, and a program that uses Hydra itself goes on with its own."""
+    with ONE_HYDRA:
+        version = VersionBase.instance()
+        theirs, base = GlobalHydra.instance().hydra, version.version_base
+        try:
+            yield
+        finally:
+            GlobalHydra.instance().hydra, version.version_base = theirs, base
+
+
+@hydra_for_us()
 def composed(overrides: Overrides) -> Tree:
     """The tree that Hydra composes; an override that it cannot compose is left out and becomes a problem."""
     lines = prepared(overrides)

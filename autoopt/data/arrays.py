@@ -11,6 +11,8 @@ CHANNELS = (1, 3, 4)
 LAYOUTS = ("NCHW", "NHWC", "NHW", "numbers")
 MOST_CLASSES = 20
 """More distinct integers may be values as well as classes."""
+PLAIN: tuple[set[type], ...] = ({str}, {int}, {float}, {bool})
+"""The one type of the objects of an array that could be an array of that type."""
 TASK_KINDS = ("classification", "multilabel", "regression")
 
 
@@ -27,7 +29,7 @@ def array_inputs(array: np.ndarray, layout: str | None, where: str) -> Mapped:
     seen = f"{where}: the inputs are {array.dtype} {array.shape}"
     if layout not in (None, *LAYOUTS):
         raise BadInput(f"{where}.layout={layout}: expected one of {', '.join(LAYOUTS)}")
-    if array.ndim < 2 or array.dtype.kind not in "uifb":
+    if array.ndim < 2 or 0 in array.shape[1:] or array.dtype.kind not in "uifb":
         raise BadInput(f"{seen}; expected numbers (N, …), or images")
     form = layout or array_layout(array.shape, array.dtype, seen, where)
     if form != "numbers" and array.ndim != len(form):
@@ -83,6 +85,8 @@ def targets_of(targets: np.ndarray, kind: str | None, where: str) -> tuple[Tenso
     """
     if kind not in (None, *TASK_KINDS):
         raise BadInput(f"{where}.kind={kind}: expected {' or '.join(TASK_KINDS)}")
+    if targets.dtype == object and {*map(type, targets.flat)} in PLAIN:  # a column of texts in pandas
+        targets = np.array(targets.tolist())
     if targets.ndim == 2 and targets.shape[1] == 1:
         targets = targets[:, 0]
     if targets.ndim not in (1, 2):

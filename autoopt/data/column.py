@@ -166,8 +166,12 @@ class Column:
                 raise BadInput(f"data: column '{self.name}', {place(row)}: {column.iloc[row]!r} {UNREAD[self.type]}{self.written}")
             gaps = np.isnan(read)
             filled = np.where(gaps, float(self.fill or 0), read)
-            if not (np.abs(filled) <= np.finfo("float32").max).all():
-                raise BadInput(f"data: column '{self.name}' holds infinite values")
+            if (infinite := ~(np.abs(filled) <= np.finfo("float32").max)).any():
+                row = int(infinite.argmax())
+                if place is not None:
+                    raise BadInput(f"data: column '{self.name}', {place(row)}: {column.iloc[row]} is infinite{self.written}")
+                seen = f"holds infinite values, such as {column.iloc[row]}"
+                raise BadInput(f"data: column '{self.name}' {seen}; mend them, or leave the column out (drop=[{self.name}])")
             values = [filled, *(date_part(filled, part) for part in self.parts)]
         return [*values, gaps.astype("float64")] if self.indicator else values
 

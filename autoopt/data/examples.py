@@ -117,7 +117,10 @@ def validated(examples: Examples) -> tuple[Examples, Span | None]:
     if not all(map(math.isfinite, span or ())) or not torch.isfinite(examples.targets.float()).all():
         raise BadInput("data: some values are not finite (NaN or infinity)")
     if examples.kind == "regression":
-        return replace(examples, targets=examples.targets.reshape(len(examples.targets), -1)), span
+        values = examples.targets.reshape(len(examples.targets), -1)
+        if (values == values[0]).all():
+            raise BadInput(f"data: all targets are {', '.join(f'{value:g}' for value in values[0].tolist())}: there is nothing to learn")
+        return replace(examples, targets=values), span
     targets = checked_classes(examples.targets) if examples.kind == "classification" else checked_labels(examples.targets)
     if len(targets.unique(dim=0)) < 2:
         raise BadInput(f"data: all targets are {'of one class' if examples.kind == 'classification' else 'the same labels'}")

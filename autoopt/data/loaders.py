@@ -5,6 +5,7 @@ import random
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from types import new_class
 from typing import Any
 
@@ -121,8 +122,8 @@ def as_datamodule(data: Any) -> Any:
     Raises:
         BadInput: the sequence has another length, or an element is neither; a LightningModule has no training loader.
     """
-    if isinstance(data, tuple | list) and len(data) == 2 and all(hasattr(part, "__array__") for part in data):
-        return examples_of(*map(np.asarray, data))
+    if are_arrays(data):
+        return arrays(*map(as_array, data))
     if isinstance(data, L.LightningModule):
         return own_loaders(data)
     if isinstance(data, Dataset):
@@ -134,17 +135,46 @@ def as_datamodule(data: Any) -> Any:
     if len(data) not in (1, 2, 3):
         raise BadInput(f"data: {len(data)} parts; give (train, validation) or (train, validation, test)")
     if odd := [part for part in data if not isinstance(part, DataLoader | Dataset)]:
-        raise BadInput(f"data: a part is {type(odd[0]).__name__}; expected torch.utils.data.DataLoader or Dataset")
+        raise BadInput(f"data: a part is {type(odd[0]).__name__}; expected torch.utils.data.DataLoader or Dataset, or two arrays")
     return (Loaders, ValidatedLoaders, TestedLoaders)[len(data) - 1](data)
 
 
-def examples_of(inputs: np.ndarray, targets: np.ndarray) -> Examples:
-    """The examples of two arrays, as `data=npz` has them.
+def given_parts(data: Any) -> Callable[..., Any]:
+    """What makes the data of a sequence from Python: two arrays are inputs and targets, anything else is for `as_datamodule`."""
+    if are_arrays(data):
+        made: Any = partial(arrays, *map(as_array, data))
+        made.__qualname__ = arrays.__name__  # so that its settings are data.arrays.kind and data.arrays.layout
+        return made
+    return partial(as_datamodule, data)
+
+
+def are_arrays(data: Any) -> bool:
+    """Whether a sequence is inputs and targets."""
+    if not isinstance(data, tuple | list) or len(data) != 2 or not any(hasattr(part, "__array__") for part in data):
+        return False
+    return all(hasattr(part, "__array__") or isinstance(part, list | tuple) for part in data)
+
+
+def as_array(part: Any) -> np.ndarray:
+    """What numpy makes of an array, a tensor or a list.
+
+    Raises:
+        BadInput: it cannot be made an array.
+    """
+    try:
+        return np.asarray(part)
+    except Exception as error:  # rows of different lengths, a tensor with a gradient, on a device, or of a type that numpy lacks
+        raise BadInput(f"data: the {type(part).__name__} is no array: {' '.join(str(error).split())}") from error
+
+
+def arrays(inputs: np.ndarray, targets: np.ndarray, *, kind: str | None = None, layout: str | None = None) -> Examples:
+    """The examples of two arrays, as `data=npz` has them, with the same settings.
 
     Raises:
         BadInput: they leave the layout or the kind in doubt.
     """
-    return Examples(array_inputs(inputs, None, "data"), *targets_of(targets, None, "data"))
+    where = f"data.{arrays.__name__}"
+    return Examples(array_inputs(inputs, layout, where), *targets_of(targets, kind, where))
 
 
 def of_size(loader: DataLoader, size: int | None) -> DataLoader:

@@ -17,6 +17,8 @@ from autoopt.errors import BadInput
 
 MANY = 0.2
 """Texts are not classes if more than this share of them is distinct."""
+EXACT = 2**53
+"""Numbers from here on, such as long identifiers, are classes by their texts: floating point does not tell them apart."""
 Targets = tuple[Tensor, str, tuple[str, ...]]
 """Class indices int64 `(N,)`, labels float32 `(N, K)` or values float64 `(N, D)`; the kind; the names of classes, labels or values."""
 
@@ -79,7 +81,8 @@ def of_column(where: str, table: Table, name: str, kind: str | None) -> Targets:
         raise BadInput(f"{where}: the target '{name}' holds dates such as {column.iloc[0]!r}; expected numbers or classes")
     values = target_values(where, table, how, column)
     if kind == "classification" or (kind is None and are_classes(how, column, values)):
-        return of_numbers(where, how, column, values)
+        exact = np.abs(values).max() < EXACT
+        return of_numbers(where, how, column, values) if exact else of_texts(where, how, cell_texts(column), kind)
     return torch.tensor(values)[:, None], "regression", ()
 
 

@@ -1,19 +1,17 @@
 """The trials of a study as a table of pandas."""
 
-from pathlib import Path
 from typing import Any
 
 import pandas
 
-from autoopt.study.journal import Journal
 from autoopt.study.record import Record
 from autoopt.study.stages import COMPRESS, SEARCH
+from autoopt.study.stored import Stored
 
 
-def table_of(folder: Path) -> pandas.DataFrame:
+def table_of(study: Stored) -> pandas.DataFrame:
     """A row for each trial of a study, by its key: how it ended, its metrics, its techniques and values."""
-    journal = Journal(folder / "journal.log", folder.name, write=False)
-    rows = [record_row(record) for stage in (SEARCH, COMPRESS) for record in journal.records(stage)]
+    rows = [record_row(record) for stage in (SEARCH, COMPRESS) for record in study.records[stage.name]]
     return pandas.DataFrame(rows).set_index("trial")
 
 

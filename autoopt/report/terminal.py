@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from rich.console import Console
 from rich.table import Table
@@ -23,6 +23,20 @@ WIDE = 10_000
 """Columns where the output is no terminal: no line is broken, so that other programs can read it."""
 
 
+class Lenient:
+    """An output without an error for what its encoding lacks, such as ± in ASCII."""
+
+    def __init__(self, out: TextIO):
+        self.out = out
+
+    def write(self, text: str) -> int:
+        encoding = getattr(self.out, "encoding", None) or "utf-8"
+        return self.out.write(text.encode(encoding, "replace").decode(encoding))
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.out, name)
+
+
 class PrintableConsole(Console):
     """A console that no text drives: control characters of names and messages are replaced."""
 
@@ -31,11 +45,15 @@ class PrintableConsole(Console):
 
 
 def console(quiet: bool = False) -> Console:
-    """The output: on a terminal text breaks between words, elsewhere lines stay whole."""
-    terminal = sys.stdout.isatty()
-    return PrintableConsole(
-        file=sys.stdout, highlight=False, markup=False, emoji=False, soft_wrap=not terminal, quiet=quiet, width=None if terminal else WIDE
-    )
+    """The output: on a terminal text breaks between words, elsewhere lines stay whole, whatever FORCE_COLOR says.
+
+    A program may have closed its output, have none, or have an object of its own there that can only be written to.
+    """
+    out = sys.stdout
+    quiet = quiet or out is None or getattr(out, "closed", False)
+    terminal = not quiet and getattr(out, "isatty", bool)()
+    how: dict[str, Any] = {"force_terminal": terminal, "soft_wrap": not terminal, "width": None if terminal else WIDE}
+    return PrintableConsole(file=Lenient(out), highlight=False, markup=False, emoji=False, quiet=quiet, **how)  # type: ignore[arg-type]
 
 
 def closing(verdict: Verdict, say: Callable[[object], None]) -> None:

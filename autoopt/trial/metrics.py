@@ -56,6 +56,19 @@ def ece(outputs: Tensor, targets: Tensor) -> Tensor:
     return C.multiclass_calibration_error(outputs.softmax(1), targets, outputs.shape[1], n_bins=15, validate_args=False)
 
 
+def r2(outputs: Tensor, targets: Tensor) -> Tensor:
+    """The share of the variance of the targets that the outputs explain, whatever their unit: the mean over the values of an example.
+
+    Of a target that does not vary it is 1 where the outputs are right, else 0, as in scikit-learn; torchmetrics takes a sum of squares
+    below 1e-4 for 0, which is all of that of small numbers.
+
+    Wright 1921, Correlation and causation.
+    """
+    residual, total = (targets - outputs).square().sum(0), (targets - targets.mean(0)).square().sum(0)
+    varies = (targets != targets[0]).any(0)
+    return torch.where(varies, 1 - residual / total, (residual == 0).to(residual)).mean()
+
+
 def of_classes(metric: MetricFunction, average: str) -> MetricFunction:
     """A metric of torchmetrics, of class indices `(N,)`."""
     return lambda outputs, targets: metric(outputs, targets, outputs.shape[1], average=average, validate_args=False)
@@ -89,7 +102,7 @@ METRICS: Mapping[str, Mapping[str, MetricFunction]] = {
     "regression": {
         "rmse": partial(R.mean_squared_error, squared=False),
         "mae": R.mean_absolute_error,
-        "r2": R.r2_score,
+        "r2": r2,
         "loss": F.mse_loss,
     },
 }

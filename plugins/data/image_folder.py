@@ -75,7 +75,8 @@ def folders(root: Path) -> list[Path]:
 def images(root: Path) -> Iterator[tuple[str, list[Path]]]:
     """The name and the image files of each folder in the root, in alphabetical order."""
     for folder in folders(root):
-        yield folder.name, [file for file in sorted(folder.rglob("*")) if is_image_file(file)]
+        found = (file for file in sorted(folder.rglob("*")) if not is_hidden(file.parent.relative_to(folder)))  # by Jupyter, copies
+        yield folder.name, [file for file in found if is_image_file(file)]
 
 
 def is_image_file(file: Path) -> bool:

@@ -1,10 +1,14 @@
 """From a command line, or a file, to the config tree."""
 
 import copy
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import yaml
+from hydra import compose as hydra_compose
+from hydra import initialize_config_dir
 from hydra.core.config_store import ConfigStore
+from hydra.version import getbase
 
 from autoopt.config import SETTINGS, as_overrides, asked_for, compose, flat, from_file, seconds
 from autoopt.config.check import typed_pins
@@ -400,3 +404,16 @@ def test_the_preset_of_small_timm_models_is_a_choice_of_names():
     assert names == ("resnet18", "mobilenetv3_small_100", "efficientnet_b0", "regnetx_002")
     narrowed = compose(["data=digits", "model=timm_small", "model.timm.name=resnet18,efficientnet_b0"])
     assert narrowed["model"]["timm"]["name"] == "choice(resnet18,efficientnet_b0)"
+
+
+def test_a_program_with_a_hydra_of_its_own_finds_it_again(tmp_path):
+    (tmp_path / "mine.yaml").write_text("a: 1")
+    with initialize_config_dir(str(tmp_path), version_base="1.2"):
+        compose(["data=digits"])
+        assert hydra_compose("mine") == {"a": 1} and str(getbase()) == "1.2"
+
+
+def test_threads_compose_side_by_side():
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda seed: compose(["data=digits", f"seed={seed}"])["seed"], range(8)))
+    assert found == [*range(8)]

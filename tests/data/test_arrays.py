@@ -75,6 +75,7 @@ def test_numbers_that_float32_would_round_are_given_in_float64(dtype, exact):
         ((32, 3, 3), "float32", None, r"the channels may come first or last"),
         ((8, 8), "float32", "NHWC", r"d\.layout=NHWC: the inputs have the shape \(42, 8, 8\)"),
         ((8, 8), "float32", "CHW", r"d\.layout=CHW: expected one of NCHW, NHWC, NHW, numbers"),
+        ((0,), "float32", None, r"the inputs are float32 \(42, 0\); expected numbers \(N, …\), or images"),
         ((), "float32", None, r"the inputs are float32 \(42,\); expected numbers \(N, …\), or images"),
     ],
 )
@@ -95,6 +96,15 @@ def test_classes_in_every_form(targets):
     assert kind == "classification" and found.dtype == torch.int64
     assert found.tolist() == ((CODES == 1).astype(int) if targets.dtype == bool else CODES).tolist()
     assert classes == (("False", "True") if targets.dtype == bool else ("0", "1", "2"))
+
+
+@pytest.mark.parametrize("typed", [str, int, float, bool])
+def test_objects_of_one_plain_type_are_of_that_type(typed):
+    plain = np.array([*map(typed, CODES.tolist())])
+    found, kind, classes = targets_of(plain.astype(object), "classification", "d")
+    assert (found.tolist(), kind, classes) == (targets_of(plain, "classification", "d")[0].tolist(), kind, classes)
+    with pytest.raises(BadInput, match="d: the targets are object; expected integers or texts"):
+        targets_of(np.array([*plain[:-1].tolist(), None], dtype=object), None, "d")
 
 
 def test_classes_by_name_and_by_word_of_the_user():

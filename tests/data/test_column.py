@@ -203,7 +203,7 @@ def test_the_same_value_in_another_form_is_the_same(change):
         ({"plain": True}, r"column 'plain', row 2: True is not a number$"),
         ({"plain": [1]}, r"column 'plain', row 2: \[1\] is not a number$"),
         ({"plain": "error"}, r"column 'plain', row 2: 'error' is not a number$"),
-        ({"plain": np.inf}, r"column 'plain' holds infinite values"),
+        ({"plain": np.inf}, r"column 'plain', row 2: inf is infinite$"),
     ],
 )
 def test_what_cannot_be_read_is_refused_by_column_row_and_value(change, said):

@@ -138,9 +138,12 @@ def test_what_is_not_read_is_told(tmp_path):
     (tmp_path / "train" / "other").mkdir()
     (tmp_path / "train" / "other" / "a.heic").write_bytes(b"")
     (tmp_path / "train" / "left" / "Thumbs.db").write_bytes(b"")
+    write(tmp_path / "train" / "left" / ".ipynb_checkpoints", 1)
     (tmp_path / "train" / ".cache").mkdir()
     (tmp_path / "train" / ".cache" / "x.bin").write_bytes(b"")
-    assert image_folder(path=str(tmp_path), size=4).notes == (
+    found = image_folder(path=str(tmp_path), size=4)
+    assert len(found.inputs) == 12, "without the copies that Jupyter hides"
+    assert found.notes == (
         "folders beside the parts were not read: extra",
         "folders without images are no classes: other",
         "2 files were not read: 1 .db, 1 .heic",

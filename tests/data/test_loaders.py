@@ -315,7 +315,7 @@ class Pairs(BatchSampler):
     ],
 )
 def test_what_is_no_parts_is_refused(found, said):
-    with pytest.raises(BadInput, match=f"^data: {said}"):
+    with pytest.raises(BadInput, match=rf"^data(\.arrays)?: {said}"):
         as_datamodule(found)
 
 
@@ -344,6 +344,16 @@ def test_arrays_are_inputs_and_targets(kind):
     assert (task.kind, task.outputs, task.input_shape) == ("classification", 2, (2,)) and sum(len(y) for _, y in task.parts.values()) == 40
     with pytest.raises(BadInput, match=r"^data: 40 inputs but 39 targets"):
         prepare({"tree": compose_tree(["model=mlp"], None, (kind(x), kind(y[1:]))), "store": "."})
+
+
+def test_arrays_have_the_settings_of_a_file_of_them():
+    squares = (np.zeros((40, 3, 3), "float32"), np.arange(40) % 2)
+    with pytest.raises(BadInput, match=r"give data\.arrays\.layout=NHW or data\.arrays\.layout=numbers"):
+        prepare({"tree": compose_tree(["model=mlp"], None, squares), "store": "."})
+    listed = (squares[0], squares[1].tolist())
+    tree = compose_tree(["model=mlp", "data.arrays.layout=numbers", "data.arrays.kind=regression"], None, listed)
+    task = prepare({"tree": tree, "store": "."})[0].task
+    assert (task.kind, task.input_shape) == ("regression", (3, 3))
 
 
 def alone() -> DataLoader:

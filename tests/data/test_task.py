@@ -211,6 +211,11 @@ def test_what_is_not_finite_is_refused(bad, where):
         make_task(examples, SPLIT)
 
 
+def test_one_value_is_refused():
+    with pytest.raises(BadInput, match=r"data: all targets are 2\.5: there is nothing to learn"):
+        make_task(dataclasses.replace(values(), targets=torch.full((len(values().targets),), 2.5)), SPLIT)
+
+
 def test_one_class_is_refused():
     with pytest.raises(BadInput, match="data: all targets are of one class"):
         make_task(classes(share=0.0), SPLIT)

@@ -177,6 +177,14 @@ def test_parquet_has_several_targets_too(tmp_path):
     assert parquet(path=str(tmp_path / "t.parquet"), target=["a", "wind"]).classes == ("a", "wind")
 
 
+def test_long_identifiers_are_classes_to_their_last_digit(table, tmp_path):
+    names = ("9007199254740992", "9007199254740993", "1234567890123456789")
+    examples = table("a,y\n" + "".join(f"{i},{name}\n" for i, name in enumerate(names)))
+    assert {*examples.classes} == {*names} and [examples.classes[i] for i in examples.targets.tolist()] == [*names]
+    pandas.DataFrame({"a": range(3), "y": [*map(int, names)]}).to_parquet(tmp_path / "t.parquet")
+    assert parquet(path=str(tmp_path / "t.parquet"), target="y").classes == examples.classes
+
+
 @pytest.mark.parametrize("separator", [";", "\t", "\\t"])
 def test_csv_separators(table, separator):
     text = "a;y\n1;u\n2;v\n".replace(";", separator.replace("\\t", "\t"))
@@ -201,7 +209,11 @@ def test_csv_separators(table, separator):
         ("a,y\n1,u\n2,v\n", {"test": "x.csv"}, r"data\.csv\.path: there is no file x\.csv"),
         ("a,y\n1,u\n2,v\n", {"kind": "regression"}, "a regression needs numbers, the target 'y' holds 'u'"),
         ("a,y\n1,u\n2,v\n", {"kind": "clustering"}, r"data\.csv\.kind=clustering: expected classification or multilabel or regression"),
-        ("a,b,y\n1,inf,u\n2,3,v\n", {}, "column 'b' holds infinite values"),
+        (
+            "a,b,y\n1,inf,u\n2,3,v\n",
+            {},
+            r"column 'b' holds infinite values, such as inf; mend them, or leave the column out \(drop=\[b\]\)",
+        ),
         ("a,y\n1e300,u\n2,v\n", {}, "column 'a' holds infinite values"),
         ("a,y\n1,inf\n2,1.5\n", {}, "column 'y' holds infinite values"),
     ],

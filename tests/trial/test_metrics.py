@@ -163,6 +163,14 @@ def test_regression_equals_scikit_learn(estimates, columns):
     assert quality_metrics("regression", outputs, targets, METRICS["regression"]) == pytest.approx(expected, rel=1e-5)
 
 
+@pytest.mark.parametrize("unit", [1e9, 1e-3, 1e-9])
+def test_r2_has_no_unit(estimates, unit):
+    outputs, targets = (t.double() for t in estimates)
+    assert quality_metrics("regression", outputs * unit, targets * unit, ["r2"])["r2"] == pytest.approx(sk.r2_score(targets, outputs))
+    flat = torch.full_like(targets, 0.1 * unit)
+    assert [quality_metrics("regression", guess, flat, ["r2"])["r2"] for guess in (flat, flat + unit)] == [1, 0]
+
+
 def test_resamples_spread_as_the_binomial_distribution_says(guesses):
     outputs, targets = guesses
     drawn, units = on_resamples(accuracy, outputs, targets)
