@@ -64,6 +64,7 @@ class Tuned(L.LightningModule):
         in_callbacks_unscaled(optimizer)
         for group in [] if keeps[0] else optimizer.param_groups:
             group["lr"] = group["lr"] * group.get("lr_scale", 1.0) * chosen.recipe.lr_factor
+        applied.hold(optimizer, decays=not keeps[0])
         schedule = chosen.one("schedule", optimizer=optimizer, own=None, direction=applied.direction, **times)
         if schedule is None:
             return optimizer
@@ -101,6 +102,18 @@ class Tuned(L.LightningModule):
             with self.trainer.precision_plugin.train_step_context():
                 passed.renew(self)
             set_mode(self.trainer.optimizers, "train")
+
+    def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
+        """After all hooks in which an author may set a rate by hand, such as a warm-up, the recipe's rates hold again."""
+        super().on_before_optimizer_step(optimizer)
+        applied_to(self).restore(optimizer, self.trainer.lr_scheduler_configs)
+
+    def lr_scheduler_step(self, scheduler: Any, metric: Any) -> None:
+        """An author's own way of stepping is for their own schedule."""
+        if applied_to(self).chosen.asks("schedule", "own"):
+            super().lr_scheduler_step(scheduler, metric)
+        else:
+            L.LightningModule.lr_scheduler_step(self, scheduler, metric)
 
     def on_train_epoch_start(self) -> None:
         applied_to(self).loss_sum, applied_to(self).loss_count = 0.0, 0
