@@ -69,9 +69,8 @@ class BeforeEpoch(L.Callback):
         self.call(trainer.current_epoch)
 
 
+NOT_TRIED_OUT = ("val_check_interval", "check_val_every_n_epoch", "overfit_batches", "min_epochs")
 LIMITS = ("limit_train_batches", "limit_val_batches", "limit_test_batches")
-WHEN_VALIDATED = {"val_check_interval": 1.0, "check_val_every_n_epoch": 1}
-"""By default, at the end of every epoch."""
 BEGINNING = ("setup", "configure_model", "on_fit_start", "on_train_start")
 """The hooks in which a module may make what is not there when it is built."""
 
@@ -125,7 +124,7 @@ def make_trainer(
 def as_tried_out(written: Mapping[str, Any], limit: int) -> dict[str, Any]:
     """The Trainer's settings in a try-out: `limit` batches of each part that the user does not leave out, and a validation at the end."""
     limits = {name: limit if written.get(name) != 0 else 0 for name in LIMITS}
-    return {name: value for name, value in written.items() if name not in (*WHEN_VALIDATED, "overfit_batches", "min_epochs")} | limits
+    return {name: value for name, value in written.items() if name not in NOT_TRIED_OUT} | limits
 
 
 def steps_asked_for(module: Tuned, feed: Feed, recipe: Recipe) -> int:
@@ -142,36 +141,31 @@ def steps_asked_for(module: Tuned, feed: Feed, recipe: Recipe) -> int:
         raise TechniqueError("regularizer", asking[0], str(error), unavailable=True) from error
 
 
-def fit(trainer: L.Trainer, module: Tuned, feed: Feed, from_evaluation: bool = False) -> bool:
+def fit(trainer: L.Trainer, module: Tuned, feed: Feed, from_evaluation: bool = False) -> None:
     """Train as the recipe and the author say: to the last epoch, or to the best where a ModelCheckpoint monitors a metric.
 
     Args:
         from_evaluation: the module is in evaluation mode; Lightning would not put it back into training mode.
-
-    Returns:
-        whether the module has the weights of its best epoch, and not those of the last step.
     """
     try:
         fit_once(trainer, module, feed, from_evaluation)
-        best = take_up_best(trainer, module)
+        take_up_best(trainer, module)
         end_averaging(trainer)
         in_single_precision(module, trainer)
         trainer.strategy.barrier()
-        return best
     finally:
         if trainer.is_global_zero:
             shutil.rmtree(Path(trainer.default_root_dir) / CHECKPOINTS, ignore_errors=True)
 
 
-def take_up_best(trainer: L.Trainer, module: Tuned) -> bool:
-    """Give the module the weights of its best epoch if its first ModelCheckpoint monitors a metric; return whether it did."""
+def take_up_best(trainer: L.Trainer, module: Tuned) -> None:
+    """Give the module the weights of its best epoch if its first ModelCheckpoint monitors a metric."""
     checkpoint = trainer.checkpoint_callback
     if not isinstance(checkpoint, ModelCheckpoint) or not (checkpoint.monitor and checkpoint.best_model_path):
-        return False
+        return
     stored = trainer.strategy.load_checkpoint(checkpoint.best_model_path, weights_only=False)  # this training has just written it
     module.on_load_checkpoint(stored)
     trainer.strategy.load_model_state_dict(stored, strict=module.strict_loading)
-    return True
 
 
 def end_averaging(trainer: L.Trainer) -> None:

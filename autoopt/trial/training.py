@@ -18,7 +18,7 @@ from autoopt.module.net import Net
 from autoopt.module.tuned import Tuned, weight_decays
 from autoopt.orders import Order, TryOut
 from autoopt.trial import Report
-from autoopt.trial.fitting import WHEN_VALIDATED, device_arguments, fit, make_trainer
+from autoopt.trial.fitting import device_arguments, fit, make_trainer
 from autoopt.trial.measuring import check_finite
 from autoopt.trial.ranks import ALONE, Share, leave, replica
 from autoopt.trial.reporter import Reporter
@@ -95,8 +95,8 @@ def new_module(world: World, order: Order) -> Tuned:
 def fitted(training: Training) -> Training | None:
     """Train the module; of several ranks, the first one goes on alone with the whole module, and the others get nothing."""
     trainer, module = training.trainer, training.module
-    best = fit(trainer, module, training.feed)
-    optimizers, validated = len(trainer.optimizers), not best and validates_last(trainer)
+    fit(trainer, module, training.feed)
+    optimizers, validated = len(trainer.optimizers), training.reporter.validated_as(module)
     notes = tuple(applied_to(module).notes)
     training = replace(training, optimizers=optimizers, decays=any(weight_decays(trainer)), validated=validated, notes=notes)
     if training.share != ALONE:
@@ -108,11 +108,6 @@ def fitted(training: Training) -> Training | None:
     training.module.to(trainer.strategy.root_device)  # Lightning leaves it on the CPU
     check_finite(training.module, training.feed)
     return training
-
-
-def validates_last(trainer: L.Trainer) -> bool:
-    """Whether a training ends with a validation."""
-    return all(getattr(trainer, name) == default for name, default in WHEN_VALIDATED.items())
 
 
 def left_alone(training: Training, weights: dict[str, Any]) -> Training:

@@ -13,6 +13,7 @@ from lightning.pytorch.callbacks import (
     LearningRateMonitor,
     ModelCheckpoint,
     ModelSummary,
+    StochasticWeightAveraging,
     TQDMProgressBar,
 )  # fmt: skip
 from safetensors.torch import load_file
@@ -109,6 +110,10 @@ def best_epoch() -> list[Callback]:
 
 def averaging() -> Callback:
     return EMAWeightAveraging(decay=0.5)
+
+
+def averaging_at_the_end() -> Callback:
+    return StochasticWeightAveraging(swa_lrs=0.2, swa_epoch_start=0.5)
 
 
 def unmonitored() -> ModelCheckpoint:
@@ -263,11 +268,17 @@ def test_a_callback_that_cannot_work_is_seen_in_the_try_out(bench):
 
 @pytest.mark.parametrize(
     ("said", "again"),
-    [("trainer.gradient_clip_val=5", 0), ("trainer.val_check_interval=3", 4), ("trainer.check_val_every_n_epoch=4", 4)],
+    [
+        ("trainer.gradient_clip_val=5", 0),
+        ("trainer.val_check_interval=3", 4),
+        ("trainer.check_val_every_n_epoch=4", 4),
+        (f"trainer.callbacks={HERE}:averaging", 0),
+        (f"trainer.callbacks={HERE}:averaging_at_the_end", 4),
+    ],
 )
 def test_what_the_last_validation_did_not_see_is_measured_again(bench, said, again):
     """Four batches of validation data: the six epochs' own ones, and those of the measurement."""
-    own = {"trainer.gradient_clip_val=5": 6, "trainer.val_check_interval=3": 6, "trainer.check_val_every_n_epoch=4": 1}[said]
+    own = 1 if said == "trainer.check_val_every_n_epoch=4" else 6
     outcome = bench.train(said)
     assert SEEN["validated"] == 4 * own + again
     module = Lit()
