@@ -24,7 +24,6 @@ from autoopt.trial import Report
 from autoopt.trial.measuring import check_weights, judged, metric_name, metric_names
 from autoopt.trial.ranks import averaged, same_buffers
 
-
 SAME = 1e-5
 """How far norms of the same weights may differ, as a share: after a training they are added up on another device."""
 
