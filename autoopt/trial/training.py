@@ -132,7 +132,7 @@ def with_module(training: Training, module: Tuned, callbacks: list[L.Callback] |
 
 
 def check_outputs(net: Net, feed: Feed) -> None:
-    """Raise TechniqueError where the network's output does not fit the task."""
+    """Raise TechniqueError where the network's output does not fit the task; note where it ends with a softmax."""
     inputs = next(iter(feed.held_out("validation")))[0]
     with torch.no_grad():
         outputs = net.model.eval()(inputs.to(net.device))
@@ -142,3 +142,5 @@ def check_outputs(net: Net, feed: Feed) -> None:
         seen = tuple(outputs.shape) if isinstance(outputs, Tensor) else type(outputs).__name__
         ((technique, _),) = applied_to(net).chosen.of("model")
         raise TechniqueError("model", technique.name, f"gives {seen} for inputs {tuple(inputs.shape)}, the task needs outputs {expected}")
+    if net.kind == "classification" and bool((outputs >= 0).all()) and outputs.sum(1).sub(1).abs().max() < 1e-4:
+        applied_to(net).notes.append("the model gives probabilities, but the losses take logits and apply a softmax: leave out its own")

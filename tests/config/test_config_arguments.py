@@ -68,6 +68,23 @@ def test_objects_partials_and_classes():
     assert model(DATA, "model=own_arguments:Default", "model.Default.act=torch.nn:GELU").act is nn.GELU
 
 
+def test_a_mapping_becomes_the_config_that_its_argument_names():
+    said = [
+        "config.width=3",
+        "config.part.lr=0.5",
+        "config.part.betas=[0,1]",
+        "tree={a: {b: 1}}",
+        "tree.a.c=2",
+        "space.lr=1",
+        "either={a: 1}",
+    ]
+    made = model(DATA, "model=own_arguments:Configured", *(f"model.Configured.{line}" for line in said))
+    assert made.config == own.Config(3, own.Part(0.5, (0, 1)))
+    assert (made.tree.a.b, made.tree.a.c, made.space.lr, made.either) == (1, 2, 1, {"a": 1})
+    free = model(*WHOLE, "model.Whole.free=omegaconf:DictConfig", "model.Whole.free.a.b=1").said["free"]
+    assert free.a.b == 1, "where an argument has no type"
+
+
 def test_an_argument_of_an_object_is_searched_and_a_recipe_is_a_file(tmp_path):
     found = Space.of(compose([*WHOLE, "model.Whole.net.width=2,3", "model.Whole.options={a: 1}"]))
     assert [domain.key for domain in found.domains() if domain.key.startswith("model.")] == ["model.Whole.net.width"]
@@ -125,6 +142,7 @@ def test_the_baseline_keeps_the_first_value_of_an_objects_argument():
         ({"free": "subprocess:Popen", "free.args": "ls"}, "m.free=subprocess:Popen: expected a subclass of Module or Tensor or Optimizer"),
         ({"layers": [{"from": "os:system"}]}, "m.layers=os:system: expected a subclass of"),
         ({"net": "own_arguments:Net", "net.widht": 3}, "No m.net argument named 'widht'. Did you mean 'width'"),
+        ({"net.width": 3}, "m.net is a mapping; expected m.net=module:Name of a class Module, with its arguments under it"),
         ({"net": "own_arguments:Nett"}, "m.net=own_arguments:Nett cannot be loaded: AttributeError"),
         ({"net": "own_arguments:__name__"}, "m.net=own_arguments:__name__: expected a class or a function, got str"),
     ],

@@ -17,7 +17,7 @@ from autoopt.deployment.load import trained as loaded_model
 from autoopt.errors import NonFinite, TechniqueError
 from autoopt.goal import Objective
 from autoopt.module.chosen import Chosen
-from autoopt.orders import Compress, Measure, Order, Outcome, Train, TryOut
+from autoopt.orders import Compress, Contrast, Measure, Order, Outcome, Train, TryOut
 from autoopt.recipe import Recipe
 from autoopt.space import Space
 from autoopt.trial.run import prepare, run
@@ -75,6 +75,22 @@ class OnStep(Lit):
 class Unlogged(Lit):
     def validation_step(self, batch, _):
         self.log("val_loss", cross_entropy(self(batch[0]), batch[1]), logger=False)
+
+
+class Weighted(Lit):
+    """Arguments that change its loss, its outputs, its layers and nothing that is measured."""
+
+    def __init__(self, weight: float = 1.0, slope: float = 1.0, bias: bool = True, lr: float = 0.1):
+        super().__init__()
+        self.weight, self.slope, self.lr = weight, slope, lr
+        self.net = nn.Linear(4, 3, bias=bias)
+
+    def forward(self, x):
+        return self.slope * self.net(x)
+
+    def validation_step(self, batch, _):
+        loss = cross_entropy(self(batch[0]), batch[1])
+        self.log_dict({"val_loss": self.weight * loss, "val_plain": loss})
 
 
 class Silent(Lit):
@@ -260,6 +276,20 @@ def test_what_is_measured_from_stored_weights_is_what_training_measured(tmp_path
     assert "test_loss" in carried_out(world, recipe, Measure, weights="0").metrics
     whole = loaded_model(Chosen(recipe), world.task, world.store.weights("0"))
     assert whole(torch.rand(5, 4)).shape == (5, 3)
+
+
+@pytest.mark.parametrize(("changed", "found"), [("weight=2", ["val_loss"]), ("slope=2", []), ("lr=1", [])])
+def test_an_argument_that_changes_a_metric_of_the_same_outputs_is_found(tmp_path, changed, found):
+    world, recipe = prepared("Weighted", tmp_path)
+    _, other = prepared("Weighted", tmp_path, f"model.Weighted.{changed}")
+    assert carried_out(world, recipe, Contrast, other=dict(other.tree)).validated == found
+
+
+def test_modules_of_other_layers_cannot_be_contrasted(tmp_path):
+    world, recipe = prepared("Weighted", tmp_path)
+    _, other = prepared("Weighted", tmp_path, "model.Weighted.bias=false")
+    with pytest.raises(RuntimeError, match="Unexpected key"):
+        carried_out(world, recipe, Contrast, other=dict(other.tree))
 
 
 def test_what_training_leaves_outside_of_the_state_is_told(tmp_path):
