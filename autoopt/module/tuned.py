@@ -24,6 +24,7 @@ from autoopt.module.chosen import Chosen, call
 from autoopt.module.decay import decays
 from autoopt.module.norms import batch_inputs, norms_of
 from autoopt.module.own_callbacks import WhenAsked, in_trial
+from autoopt.module.weights import norms
 
 
 class Tuned(L.LightningModule):
@@ -119,6 +120,10 @@ class Tuned(L.LightningModule):
         applied_to(self).loss_sum, applied_to(self).loss_count = 0.0, 0
         set_mode(self.trainer.optimizers, "train")
         super().on_train_epoch_start()
+
+    def on_validation_model_eval(self) -> None:
+        applied_to(self).trained = norms(self)
+        super().on_validation_model_eval()
 
     def on_validation_start(self) -> None:
         set_mode(self.trainer.optimizers, "eval")

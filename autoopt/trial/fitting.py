@@ -26,6 +26,7 @@ from autoopt.module.net import Instead, Net
 from autoopt.module.norms import Passed
 from autoopt.module.own_callbacks import callbacks_of, in_trial
 from autoopt.module.tuned import Tuned, in_single_precision, made_before, train_alike
+from autoopt.module.weights import put_back
 from autoopt.recipe import Recipe
 from autoopt.store import CHECKPOINTS
 from autoopt.trial.ranks import ALONE, Share
@@ -149,7 +150,8 @@ def fit(trainer: L.Trainer, module: Tuned, feed: Feed, from_evaluation: bool = F
     """
     try:
         fit_once(trainer, module, feed, from_evaluation)
-        take_up_best(trainer, module)
+        if not take_up_best(trainer, module):
+            take_up_exchanged(trainer, module)
         end_averaging(trainer)
         in_single_precision(module, trainer)
         trainer.strategy.barrier()
@@ -158,14 +160,23 @@ def fit(trainer: L.Trainer, module: Tuned, feed: Feed, from_evaluation: bool = F
             shutil.rmtree(Path(trainer.default_root_dir) / CHECKPOINTS, ignore_errors=True)
 
 
-def take_up_best(trainer: L.Trainer, module: Tuned) -> None:
-    """Give the module the weights of its best epoch if its first ModelCheckpoint monitors a metric."""
+def take_up_best(trainer: L.Trainer, module: Tuned) -> bool:
+    """Give the module the weights of its best epoch if its first ModelCheckpoint monitors a metric; return whether it did."""
     checkpoint = trainer.checkpoint_callback
     if not isinstance(checkpoint, ModelCheckpoint) or not (checkpoint.monitor and checkpoint.best_model_path):
-        return
+        return False
     stored = trainer.strategy.load_checkpoint(checkpoint.best_model_path, weights_only=False)  # this training has just written it
     module.on_load_checkpoint(stored)
     trainer.strategy.load_model_state_dict(stored, strict=module.strict_loading)
+    return True
+
+
+def take_up_exchanged(trainer: L.Trainer, module: Tuned) -> None:
+    """Give the module the weights that an author's callback showed to the last validation, such as their mean: they are the result."""
+    for reporter in (c for c in trainer.callbacks if isinstance(c, Reporter)):  # type: ignore[attr-defined]
+        if reporter.exchanged and not reporter.validated_as(module):
+            put_back(module, reporter.exchanged)
+        reporter.exchanged = []
 
 
 def end_averaging(trainer: L.Trainer) -> None:

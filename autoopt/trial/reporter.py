@@ -9,9 +9,6 @@ import lightning.pytorch as L
 import torch
 from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor, nn
-from torch.distributed.tensor import DTensor
-from torch.linalg import vector_norm
-from torch.nn.parameter import is_lazy
 
 from autoopt.data.feed import Feed
 from autoopt.data.parts import on_test
@@ -20,12 +17,10 @@ from autoopt.errors import NonFinite
 from autoopt.module.applied import applied_to
 from autoopt.module.net import Net
 from autoopt.module.tuned import learning_rates
+from autoopt.module.weights import copied, exchanging, norms, same
 from autoopt.trial import Report
 from autoopt.trial.measuring import check_weights, judged, metric_name, metric_names
 from autoopt.trial.ranks import averaged, same_buffers
-
-SAME = 1e-5
-"""How far norms of the same weights may differ, as a share: after a training they are added up on another device."""
 
 
 class Reporter(L.Callback):
@@ -42,6 +37,7 @@ class Reporter(L.Callback):
         self.epochs, self.seconds, self.examples, self.stopped = 0, 0.0, 0, False
         self.started = time.perf_counter()
         self.validated: Tensor | None = None
+        self.exchanged: list[Tensor] = []
 
     def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         self.started = time.perf_counter()
@@ -51,14 +47,16 @@ class Reporter(L.Callback):
             self.count_time()
 
     def on_validation_batch_start(self, trainer: L.Trainer, pl_module: L.LightningModule, batch: Any, batch_idx: int, *_: Any) -> None:
-        """Remember which weights are validated, after all hooks that exchange them, such as with their mean."""
+        """Remember which weights are validated, after all hooks that exchange them; those that an author's callback shows, as a whole."""
         if batch_idx == 0 and trainer.state.fn == TrainerFn.FITTING and not trainer.sanity_checking:
             self.validated = norms(pl_module)
+            may = exchanging(trainer.callbacks)  # type: ignore[attr-defined]
+            exchanged = may and not same(self.validated, applied_to(pl_module).trained)
+            self.exchanged = copied(pl_module) if exchanged else []
 
     def validated_as(self, module: nn.Module) -> bool:
         """Whether the training's last validation was of the weights that a module has now: callbacks may change them at the end."""
-        now, then = norms(module), self.validated
-        return then is not None and now.shape == then.shape and torch.allclose(now, then, rtol=SAME, atol=0.0)
+        return same(norms(module), self.validated)
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         self.started = time.perf_counter()
@@ -90,13 +88,6 @@ class Reporter(L.Callback):
         applied = applied_to(module)
         returned = {"train_loss": float(applied.loss_sum) / applied.loss_count} if applied.loss_count else {}
         return {**returned, **logged, **rate}
-
-
-def norms(module: nn.Module) -> Tensor:
-    """The norm of each weight and each buffer, float32, on the CPU."""
-    tensors = [t.to_local() if isinstance(t, DTensor) else t for t in (*module.parameters(), *module.buffers()) if not is_lazy(t)]
-    dense = [t.detach() for t in tensors if t.layout == torch.strided and (t.is_floating_point() or t.is_complex())]
-    return torch.tensor([float(vector_norm(t, dtype=None if t.is_complex() else torch.float32)) for t in dense])
 
 
 def validate(trainer: L.Trainer, net: Net, feed: Feed, objective: str | None) -> dict[str, float]:

@@ -85,6 +85,41 @@ class WithCallbacks(Lit):
         return best_epoch()
 
 
+class Exchange(Callback):
+    """Validates the mean of the weights, as many authors write it: outside of a training there is none."""
+
+    mean: list[torch.Tensor]
+
+    def on_fit_start(self, trainer, pl_module):
+        self.mean = [p.detach().clone() for p in pl_module.parameters()]
+
+    def on_train_batch_end(self, trainer, pl_module, *_):
+        torch._foreach_lerp_(self.mean, [p.detach() for p in pl_module.parameters()], 0.1)
+
+    def on_validation_start(self, trainer, pl_module):
+        self.held = [p.detach().clone() for p in pl_module.parameters()]
+        self.show(pl_module, self.mean)
+
+    def on_validation_end(self, trainer, pl_module):
+        self.show(pl_module, self.held)
+
+    def show(self, pl_module, weights):
+        for parameter, weight in zip(pl_module.parameters(), weights, strict=True):
+            parameter.data.copy_(weight)
+
+
+class Careful(Exchange):
+    mean = ()
+
+    def show(self, pl_module, weights):
+        super().show(pl_module, weights or list(pl_module.parameters()))
+
+
+class WithExchange(Lit):
+    def configure_callbacks(self):
+        return Exchange()
+
+
 class ReadsCheckpoint(Lit):
     def on_train_start(self):
         assert self.trainer.checkpoint_callback.best_model_path == ""
@@ -285,6 +320,23 @@ def test_what_the_last_validation_did_not_see_is_measured_again(bench, said, aga
     module.load_state_dict(bench.weights())
     (measured,) = by_hand_validated(module)
     assert outcome.metrics["val_loss"] == pytest.approx(measured["val_loss"], rel=1e-6)
+
+
+@pytest.mark.parametrize("said", [f"trainer.callbacks={HERE}:Exchange", f"trainer.callbacks={HERE}:Careful", f"model={HERE}:WithExchange"])
+def test_weights_that_a_callback_exchanges_for_validations_are_the_result(bench, said):
+    bench.run(TryOut(key="t", recipe=bench.recipe(said), objective="val_loss"))
+    SEEN.clear()
+    outcome = bench.train(said)
+    assert SEEN["validated"] == 6 * 4, "they were validated"
+    module = Lit()
+    module.load_state_dict(bench.weights())
+    (measured,) = by_hand_validated(module)
+    assert outcome.metrics["val_loss"] == pytest.approx(measured["val_loss"], rel=1e-6)
+    again = bench.run(Measure(key="m", recipe=bench.recipe(said), weights="0", part="validation", objective="val_loss"))
+    assert again.metrics["val_loss"] == pytest.approx(measured["val_loss"], rel=1e-6)
+    trainer, trained = by_hand(seeded(), callbacks=[Exchange()])
+    assert trainer.callback_metrics["val_loss"].item() == pytest.approx(measured["val_loss"], rel=1e-6)
+    assert not same(bench.weights(), trained)
 
 
 def by_hand_validated(module: L.LightningModule, **arguments) -> list:
