@@ -113,7 +113,8 @@ class Tuned(L.LightningModule):
         """An author's own way of stepping is for their own schedule."""
         if applied_to(self).chosen.asks("schedule", "own"):
             super().lr_scheduler_step(scheduler, metric)
-        else:
+            return
+        with only_first(scheduler.optimizer, len(applied_to(self).held)):
             L.LightningModule.lr_scheduler_step(self, scheduler, metric)
 
     def on_train_epoch_start(self) -> None:
@@ -137,6 +138,17 @@ class Tuned(L.LightningModule):
     def on_train_epoch_end(self) -> None:
         set_mode(self.trainer.optimizers, "eval")  # before callbacks replace the weights by their mean, at the end
         super().on_train_epoch_end()
+
+
+@contextmanager
+def only_first(optimizer: Optimizer, number: int) -> Iterator[None]:
+    """Hide the groups that a callback has added to an optimizer, of layers that it trains later: their rates are the callback's."""
+    groups = optimizer.param_groups
+    optimizer.param_groups = groups[:number]
+    try:
+        yield
+    finally:
+        optimizer.param_groups = groups
 
 
 def add_loss(module: L.LightningModule, outputs: Any) -> None:

@@ -37,7 +37,7 @@ class GradientAdaptive(LRScheduler):
         gradients = [p.grad for group in self.optimizer.param_groups for p in group["params"] if p.grad is not None]
         scale = getattr(self.optimizer, "grad_scale", None)  # of a GradScaler whose optimizer unscales by itself
         norm = float(torch.nn.utils.get_total_norm(gradients)) / (1.0 if scale is None else float(scale))
-        for group in self.optimizer.param_groups:
+        for group in (group for group in self.optimizer.param_groups if "initial_lr" in group):  # not those added later
             group["lr"] = group["initial_lr"] / (1 + self.beta * norm**2)
 
 

@@ -36,6 +36,24 @@ class Gated(Summed):
         """Made for another schedule, which is not stepped yet."""
 
 
+class Unfreezing(Summed):
+    """Trains another weight from the second epoch on, at a rate of its own."""
+
+    def __init__(self):
+        super().__init__()
+        self.late = nn.Parameter(torch.zeros(1))
+
+    def training_step(self, *_):
+        return self.weight.sum() + self.late.sum()
+
+    def on_train_epoch_start(self):
+        if self.current_epoch == 1:
+            self.trainer.optimizers[0].add_param_group({"params": [self.late], "lr": 2.0})
+
+    def configure_optimizers(self):
+        return torch.optim.SGD([self.weight], lr=0.5)
+
+
 def setting(hook: str, **values: float) -> Summed:
     """A module, one of whose hooks sets values of the groups by hand."""
 
@@ -76,3 +94,12 @@ def test_rates_that_the_author_sets_by_hand_are_kept_and_scaled(hook):
 
 def test_a_recipes_schedule_is_stepped_though_the_author_steps_their_own_otherwise():
     assert rates_of(Gated(), SGD, HALVED) == 0.25 * 3
+
+
+@pytest.mark.parametrize("optimizer", [SGD, {"keep": {}}])
+def test_groups_that_are_added_later_keep_their_own_rate(optimizer):
+    module = Unfreezing()
+    assert rates_of(module, optimizer, HALVED) == (0.5 if "keep" in optimizer else 0.25) * 3
+    assert -module.late.item() == 2.0 * STEPS / 2
+    rates_of(again := Unfreezing(), optimizer, {"gradient_adaptive": {}})
+    assert -again.late.item() == 2.0 * STEPS / 2
