@@ -36,13 +36,13 @@ def rehearse(space: Space, runner: Runner, tree: Tree, own: Recipe | None = None
     """
     space, result = sound_baseline(space, runner, tree, own)
     assert result.outcome is not None
+    for note in result.outcome.notes:
+        runner.screen.say(note)
     measured = {**result.last, **result.outcome.metrics}
     objectives = choose_objectives(tree, measured, result.outcome.validated)
     goal = Goal(objectives, bounds_of(tree, measured), space.baseline().best_epoch)
     if tree["objective"] is None and goal.first.name not in COMMON:
         runner.screen.say(f"objective={goal.first.name}: the one metric that validation logs and whose name tells which way is better")
-    for note in result.outcome.notes:
-        runner.screen.say(note)
     space = without_vain_scale(as_the_module_allows(space, result.outcome), result)
     if own is not None:
         (mine,) = runner.collect([try_out_job(tree, own, "own-baseline")])

@@ -54,6 +54,14 @@ class Reporter(L.Callback):
             exchanged = may and not same(self.validated, applied_to(pl_module).trained)
             self.exchanged = copied(pl_module) if exchanged else []
 
+    def on_validation_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Note what is logged by step alone: Lightning gives it no value of an epoch."""
+        results, notes = trainer._results, applied_to(pl_module).notes
+        for _, result in results.valid_items() if results is not None and not isinstance(pl_module, Net) else ():
+            note = f"{result.meta.name} has no value of an epoch: your validation logs it with on_epoch=False"
+            if not result.meta.on_epoch and note not in notes:
+                notes.append(note)
+
     def validated_as(self, module: nn.Module) -> bool:
         """Whether the training's last validation was of the weights that a module has now: callbacks may change them at the end."""
         return same(norms(module), self.validated)

@@ -183,10 +183,21 @@ def test_a_file_is_an_import_path_with_its_arguments(text, written):
 
 
 @pytest.mark.parametrize(
+    ("text", "given"), [("model:" + TARGET.replace("\n", "\n  "), "model={0}"), (CLI + "data: {class_path: a.B}\n", "data={0} model={0}")]
+)
+def test_another_programs_file_is_told_from_ours(text, given, written):
+    file = written(text)
+    with pytest.raises(BadInput) as error:
+        compose([], file)
+    assert str(error.value).endswith(f"names objects as Hydra or LightningCLI do: give {given.format(file)} instead")
+
+
+@pytest.mark.parametrize(
     ("text", "problem"),
     [
         ("defaults: [a]\nx: 1", "its defaults list is of other files"),
-        ("lr: 0.1", "it names no class: expected _target_, or class_path and init_args, in it or under model:"),
+        ("lr: 0.1", "it names no class: expected _target_, or class_path and init_args, in it or under model:, or name it yourself"),
+        ("model: {lr: 0.1, width: 3}", "or name it yourself: model=module:Name model.Name.lr=… model.Name.width=…"),
         ("_target_: nowhere.Net", "nowhere.Net: expected the whole import path"),
         ("_target_: Net", "Net: expected the whole import path"),
         ("_target_: own_arguments.Net\n_args_: [1]", "_args_ has no names"),

@@ -72,6 +72,12 @@ class OnStep(Lit):
         self.log("val_loss", cross_entropy(self(batch[0]), batch[1]), on_step=True)
 
 
+class OnStepAlone(Lit):
+    def validation_step(self, batch, _):
+        self.log("val_acc", 0.5, on_step=True, on_epoch=False)
+        self.log("val_loss", cross_entropy(self(batch[0]), batch[1]))
+
+
 class Unlogged(Lit):
     def validation_step(self, batch, _):
         self.log("val_loss", cross_entropy(self(batch[0]), batch[1]), logger=False)
@@ -315,6 +321,12 @@ def test_a_test_part_that_the_module_cannot_measure_is_told(tmp_path):
     seen = tried("OnStep", tmp_path)
     parts = {name: Objective(name, "minimize").judged_by(seen.tested, seen.validated) for name in ("val_loss", "train/loss", "size_mb")}
     assert parts == {"val_loss": "test", "train/loss": "training", "size_mb": "test"}
+
+
+def test_a_metric_without_a_value_of_the_epoch_is_told(tmp_path):
+    out = tried("OnStepAlone", tmp_path)
+    assert out.notes == ["val_acc has no value of an epoch: your validation logs it with on_epoch=False"] and "val_acc" not in out.metrics
+    assert tried("OnStep", tmp_path).notes == []
 
 
 def test_validation_on_two_loaders_tells_no_test_loss_of_one(tmp_path):
