@@ -81,7 +81,7 @@ def arguments_of_the_objective(settled: Settled, runner: Runner, tree: Tree) -> 
     for result in runner.collect(jobs):
         if result.outcome is not None and name in result.outcome.validated:
             yield (
-                f"{result.job.context} gives another {name} for the same outputs, so that {name} cannot compare its values; "
+                f"{result.job.context} gives another {name} for the same weights, so that {name} cannot compare its values; "
                 "give an objective without it (objective=…), or fix it"
             )
 

@@ -96,7 +96,7 @@ def test_an_argument_that_changes_the_objective_itself_is_told(tmp_path):
     others = [{"weight": 2.0}, {"bias": True}, {"depth": 2}]
     assert [o.other["model"]["Net"] for o in contrasts] == [{"from": f"{__name__}:Net", **first, "width": 8, **other} for other in others]
     (told,) = [line for line in run.screen.lines if "model.Net." in line]
-    assert told.startswith("model.Net.weight=2.0 gives another val_accuracy for the same outputs")
+    assert told.startswith("model.Net.weight=2.0 gives another val_accuracy for the same weights")
 
 
 def test_alone_tries_the_baseline_only(tmp_path):
