@@ -9,10 +9,13 @@ import functools
 import inspect
 import re
 import typing
+from argparse import Namespace
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, is_dataclass
 from types import ModuleType, UnionType
 from typing import Any
+
+from omegaconf import DictConfig
 
 from autoopt.errors import BadInput, nearest
 from autoopt.namesakes import imported, spec_of
@@ -24,7 +27,7 @@ PARTIAL = "_partial_"
 PATH = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*")
 KINDS = (
     "torch.nn:Module", "torch:Tensor", "torch.optim:Optimizer", "torch.optim.lr_scheduler:LRScheduler", "torch.utils.data:Dataset",
-    "argparse:Namespace",
+    "argparse:Namespace", "omegaconf:DictConfig",
 )  # fmt: skip
 """What an argument without a type may be, or return."""
 REQUIRED: Any = inspect.Parameter.empty
@@ -91,13 +94,16 @@ def as_tree(values: Mapping[str, Any]) -> dict[str, Any]:
 
 def understood(value: Any, hint: Any, default: Any, label: str) -> Any:
     """A value in the form that its argument takes."""
+    kinds = [typing.get_origin(kind) or kind for kind in alternatives(hint)]
     if isinstance(value, dict):
         if FROM in value:
             return named_object(value, hint, default, label)
+        classes = [kind for kind in classes_of(hint) if kind is DictConfig or not issubclass(kind, collections.abc.Mapping)]
+        if classes and dict not in kinds:
+            return config_object(classes, value, hint, default, label)
         return {key: understood(part, Any, REQUIRED, f"{label}.{key}") for key, part in value.items()}
     if isinstance(value, list):
         parts = [understood(part, Any, REQUIRED, label) for part in value]
-        kinds = [typing.get_origin(kind) or kind for kind in alternatives(hint)]
         return tuple(parts) if tuple in kinds or isinstance(default, tuple) else parts
     if isinstance(value, str) and names_object(value, hint, default):
         return named_object({FROM: value}, hint, default, label)
@@ -116,7 +122,25 @@ def named_object(node: Mapping[str, Any], hint: Any, default: Any, label: str) -
         raise BadInput(f"{label}={path}: expected an import path, such as my_models:Net")
     found = object_at(path, label)
     check_kind_of_argument(found, hint, f"{label}={path}")
+    return made_object(found, node, hint, default, label)
+
+
+def config_object(kinds: list[type], node: Mapping[str, Any], hint: Any, default: Any, label: str) -> Made:
+    """What a mapping becomes by the type of its argument: a dataclass, a Namespace, or a config of OmegaConf.
+
+    Raises:
+        BadInput: it is of another class, whose subclass has to be named.
+    """
+    if (kind := next((k for k in kinds if is_dataclass(k) or k in (Namespace, DictConfig)), None)) is None:
+        names = " or ".join(kind.__name__ for kind in kinds)
+        raise BadInput(f"{label} is a mapping; expected {label}=module:Name of a class {names}, with its arguments under it")
+    return made_object(kind, node, hint, default, label)
+
+
+def made_object(found: Any, node: Mapping[str, Any], hint: Any, default: Any, label: str) -> Made:
     values = {key: value for key, value in node.items() if key not in (FROM, PARTIAL)}
+    if found is DictConfig:
+        return Made(found, {"content": understood(values, dict, REQUIRED, label)}, kept=False)
     parameters = parameters_of(found)
     if not any(p.kind is p.VAR_KEYWORD for p in parameters.values()) and (unknown := [key for key in values if key not in parameters]):
         raise BadInput(f"No {label} argument named '{unknown[0]}'. {nearest(unknown[0], parameters)}")

@@ -52,6 +52,19 @@ class TryOut(Order):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Contrast(TryOut):
+    """Measure untrained weights on two batches by the modules of two recipes.
+
+    The outcome's `validated` are the metrics that differ though the outputs do not.
+
+    Args:
+        other: the tree of the second recipe.
+    """
+
+    other: Mapping[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
 class Train(Order):
     """Train a recipe to its end, or until a rung stops it, and measure it on the validation part.
 
@@ -123,7 +136,7 @@ class Graph(Order):
     folder: str
 
 
-ORDERS: Mapping[str, type[Order]] = {kind.__name__: kind for kind in (TryOut, Train, Measure, Compress, Checkpoint, Graph, Serve)}
+ORDERS: Mapping[str, type[Order]] = {kind.__name__: kind for kind in (TryOut, Contrast, Train, Measure, Compress, Checkpoint, Graph, Serve)}
 
 
 def from_json(data: Mapping[str, Any]) -> Order:

@@ -60,7 +60,10 @@ def composed(overrides: Overrides) -> Tree:
     assert tree is not None
     for key, value in own_values(overrides).items():
         slot, name, argument = key.split(".", 2)
-        tree[slot][name][argument] = value
+        node, whole = tree[slot][name], argument.partition(".")[0]
+        node[argument] = value
+        if node.get(whole) == MISSING:
+            del node[whole]  # it is said by its parts
     tree[CONSTRAINTS] = constraints(overrides)
     return {**{slot: tree.get(slot) or {} for slot in PLUGGABLE}, **{k: v for k, v in tree.items() if k not in PLUGGABLE}}
 

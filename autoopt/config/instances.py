@@ -38,7 +38,11 @@ def instance_overrides(slot: str, file: str) -> list[str]:
     if "defaults" in tree and not is_instance(node):
         raise BadInput(f"{slot}={file}: its defaults list is of other files; give what your script prints with --cfg job")
     if not is_instance(node):
-        raise BadInput(f"{slot}={file}: it names no class: expected {TARGET}, or {CLASS_PATH} and {INIT_ARGS}, in it or under {slot}:")
+        own = "".join(f" {slot}.Name.{key}=…" for key in node if node is tree.get(slot))
+        way = f"or name it yourself: {slot}=module:Name{own}"
+        raise BadInput(
+            f"{slot}={file}: it names no class: expected {TARGET}, or {CLASS_PATH} and {INIT_ARGS}, in it or under {slot}:, {way}"
+        )
     said = instance(resolved(OmegaConf.create(tree), node, f"{slot}={file}"), f"{slot}={file}")
     path = said.pop(FROM)
     name = path.rpartition(":")[2].rpartition(".")[2]

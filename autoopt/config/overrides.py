@@ -12,12 +12,12 @@ from hydra.core.override_parser.types import ChoiceSweep, Override, QuotedString
 from hydra.errors import HydraException
 
 from autoopt import grammar
-from autoopt.config.instances import instance_overrides, is_file
+from autoopt.config.instances import instance_overrides, is_file, is_instance
 from autoopt.config.settings import CONSTRAINTS, OWNED, SETTINGS, WORDS
 from autoopt.config.tree import FROM, Tree, flat
 from autoopt.config.yaml_file import DEEPEST, mapping
 from autoopt.errors import BadInput, nearest
-from autoopt.slots import PLUGGABLE
+from autoopt.slots import PLUGGABLE, SLOTS
 from autoopt.technique import Technique, available, find, is_path
 
 GROUPS = (*PLUGGABLE, "study")
@@ -46,9 +46,13 @@ def from_file(path: str) -> list[str]:
     """The overrides that a file stands for.
 
     Raises:
-        BadInput: the file cannot be read, or it is not a mapping in plain YAML.
+        BadInput: the file cannot be read, it is not a mapping in plain YAML, or another program's.
     """
-    return as_overrides(mapping(path))
+    tree = mapping(path)
+    if slots := [slot for slot in SLOTS if is_instance(tree.get(slot))]:
+        given = " ".join(f"{slot}={path}" for slot in slots)
+        raise BadInput(f"{path} is no file of autoopt, but names objects as Hydra or LightningCLI do: give {given} instead")
+    return as_overrides(tree)
 
 
 def as_overrides(tree: Tree) -> list[str]:

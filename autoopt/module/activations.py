@@ -20,13 +20,15 @@ Site = tuple[nn.Module, str]
 
 
 def activation_sites(model: nn.Module, inputs: Any = None) -> list[Site]:
-    """The sites of the activation modules, of a shared module several; without those that give the outputs.
+    """The sites of the activation modules, of a shared module several; without those that give the outputs, or are of a frozen part.
 
     Args:
         inputs: pass through the model, to see which activations a layer follows. Without them, or where the pass fails, the
             activation that was written last counts as the output.
     """
-    sites = [(parent, name) for parent in model.modules() for name, child in parent._modules.items() if isinstance(child, ACTIVATIONS)]
+    frozen = {part for module in model.modules() if is_frozen(module) for part in module.modules()}
+    parts = [module for module in model.modules() if module not in frozen]
+    sites = [(parent, name) for parent in parts for name, child in parent._modules.items() if isinstance(child, ACTIVATIONS)]
     if sites and isinstance(inputs, Tensor):
         try:
             return followed(model, sites, inputs)
@@ -35,6 +37,12 @@ def activation_sites(model: nn.Module, inputs: Any = None) -> list[Site]:
                 raise
     last = end(model)
     return [site for site in sites if site != last or only_one(sites)]
+
+
+def is_frozen(module: nn.Module) -> bool:
+    """Whether all weights of a module are frozen, as those of a teacher or of a pretrained part, which were learnt with its activations."""
+    weights = list(module.parameters())
+    return bool(weights) and not any(weight.requires_grad for weight in weights)
 
 
 def plain_inputs(model: nn.Module, task: Task | None) -> Tensor | None:

@@ -1,10 +1,13 @@
 """What autoopt keeps on a module that trains by a recipe: one object under one name, so that the author may use all others."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import lightning.pytorch as L
+from lightning.pytorch.utilities.types import LRSchedulerConfig
 from torch import Tensor, nn
+from torch.optim import Optimizer
 
 from autoopt.data.loaders import NO_LENGTH
 from autoopt.data.scale import Scale
@@ -32,6 +35,9 @@ class Applied:
         notes: lines for the user before the search.
         batch: a training batch, for those optimizers that look at one.
         pixels: the scale of the images, which augmentations get as they were before it; None if they were not scaled.
+        held: for each parameter group, the values of a recipe's optimizer that hold whatever the author's hooks set by hand; no group
+            where the author's optimizer and schedule are kept.
+        trained: the norms of the weights when a validation begins, before callbacks may exchange them.
         loss_sum, loss_count: of this epoch's losses, as the author's `training_step` returned them.
     """
 
@@ -45,8 +51,25 @@ class Applied:
     notes: list[str] = field(default_factory=list)
     batch: tuple[Tensor, Tensor] | None = None
     pixels: Scale | None = None
+    held: list[dict[str, float]] = field(default_factory=list)
+    trained: Tensor | None = None
     loss_sum: Tensor | float = 0.0
     loss_count: int = 0
+
+    def hold(self, optimizer: Optimizer, decays: bool) -> None:
+        """Let the recipe's rates hold from now on, and the decays of its optimizer, if that replaces the author's."""
+        for group in optimizer.param_groups:
+            group.setdefault("initial_lr", group["lr"])
+        names = {"weight_decay"} if decays else set()
+        self.held = [{name: group[name] for name in names & group.keys()} for group in optimizer.param_groups]
+
+    def restore(self, optimizer: Optimizer, schedules: Sequence[LRSchedulerConfig]) -> None:
+        """Give an optimizer the values that hold; the rates are those of the schedule, if it has one."""
+        if not self.held:
+            return
+        rates = schedules[0].scheduler.get_last_lr() if schedules else [group["initial_lr"] for group in optimizer.param_groups]
+        for group, rate, held in zip(optimizer.param_groups, rates, self.held, strict=False):  # a callback may have added groups
+            group.update(held, lr=rate)
 
     def times(self, trainer: L.Trainer) -> dict[str, int]:
         """`total_steps` and `steps_per_epoch` for the optimizer and the schedule; empty if neither asks for them.

@@ -119,6 +119,8 @@ class Net(Tuned):
             loss = self.loss(outputs.float() if self.dtype != torch.float32 else outputs, targets)
             return loss if self.instead is None else self.instead(inputs, outputs, loss)
 
+    on_before_optimizer_step = L.LightningModule.on_before_optimizer_step  # no author sets rates by hand
+
     def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
         return batch  # `training_step` augments
 

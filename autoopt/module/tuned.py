@@ -24,6 +24,7 @@ from autoopt.module.chosen import Chosen, call
 from autoopt.module.decay import decays
 from autoopt.module.norms import batch_inputs, norms_of
 from autoopt.module.own_callbacks import WhenAsked, in_trial
+from autoopt.module.weights import norms
 
 
 class Tuned(L.LightningModule):
@@ -64,6 +65,7 @@ class Tuned(L.LightningModule):
         in_callbacks_unscaled(optimizer)
         for group in [] if keeps[0] else optimizer.param_groups:
             group["lr"] = group["lr"] * group.get("lr_scale", 1.0) * chosen.recipe.lr_factor
+        applied.hold(optimizer, decays=not keeps[0])
         schedule = chosen.one("schedule", optimizer=optimizer, own=None, direction=applied.direction, **times)
         if schedule is None:
             return optimizer
@@ -102,10 +104,27 @@ class Tuned(L.LightningModule):
                 passed.renew(self)
             set_mode(self.trainer.optimizers, "train")
 
+    def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
+        """After all hooks in which an author may set a rate by hand, such as a warm-up, the recipe's rates hold again."""
+        super().on_before_optimizer_step(optimizer)
+        applied_to(self).restore(optimizer, self.trainer.lr_scheduler_configs)
+
+    def lr_scheduler_step(self, scheduler: Any, metric: Any) -> None:
+        """An author's own way of stepping is for their own schedule."""
+        if applied_to(self).chosen.asks("schedule", "own"):
+            super().lr_scheduler_step(scheduler, metric)
+            return
+        with only_first(scheduler.optimizer, len(applied_to(self).held)):
+            L.LightningModule.lr_scheduler_step(self, scheduler, metric)
+
     def on_train_epoch_start(self) -> None:
         applied_to(self).loss_sum, applied_to(self).loss_count = 0.0, 0
         set_mode(self.trainer.optimizers, "train")
         super().on_train_epoch_start()
+
+    def on_validation_model_eval(self) -> None:
+        applied_to(self).trained = norms(self)
+        super().on_validation_model_eval()
 
     def on_validation_start(self) -> None:
         set_mode(self.trainer.optimizers, "eval")
@@ -119,6 +138,17 @@ class Tuned(L.LightningModule):
     def on_train_epoch_end(self) -> None:
         set_mode(self.trainer.optimizers, "eval")  # before callbacks replace the weights by their mean, at the end
         super().on_train_epoch_end()
+
+
+@contextmanager
+def only_first(optimizer: Optimizer, number: int) -> Iterator[None]:
+    """Hide the groups that a callback has added to an optimizer, of layers that it trains later: their rates are the callback's."""
+    groups = optimizer.param_groups
+    optimizer.param_groups = groups[:number]
+    try:
+        yield
+    finally:
+        optimizer.param_groups = groups
 
 
 def add_loss(module: L.LightningModule, outputs: Any) -> None:

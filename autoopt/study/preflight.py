@@ -1,13 +1,13 @@
 """Before trial 0: each selected technique goes through all stages with two batches; what cannot work here is left out with its reason."""
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
 from autoopt.config import Tree, seconds
 from autoopt.errors import BadInput, NotConcluded, nearest
 from autoopt.goal import COSTS, Bound, Goal, Objective, direction_of, takes_stopwatch
-from autoopt.orders import Outcome, Problem, TryOut
+from autoopt.orders import Contrast, Outcome, Problem, TryOut
 from autoopt.recipe import Recipe
 from autoopt.space import Space
 from autoopt.study.jobs import Job, Result
@@ -37,13 +37,13 @@ def rehearse(space: Space, runner: Runner, tree: Tree, own: Recipe | None = None
     """
     space, result = sound_baseline(space, runner, tree, own)
     assert result.outcome is not None
+    for note in result.outcome.notes:
+        runner.screen.say(note)
     measured = {**result.last, **result.outcome.metrics}
     objectives = choose_objectives(tree, measured, result.outcome.validated)
     goal = Goal(objectives, bounds_of(tree, measured), space.baseline().best_epoch)
     if tree["objective"] is None and goal.first.name not in COMMON:
         runner.screen.say(f"objective={goal.first.name}: the one metric that validation logs and whose name tells which way is better")
-    for note in result.outcome.notes:
-        runner.screen.say(note)
     space = without_vain_scale(as_the_module_allows(space, result.outcome), result)
     if own is not None:
         (mine,) = runner.collect([try_out_job(tree, own, "own-baseline")])
@@ -62,8 +62,29 @@ def preflight(space: Space, runner: Runner, tree: Tree, own: Recipe | None = Non
         BadInput: as `rehearse`, or a slot has nothing left.
     """
     settled = rehearse(space, runner, tree, own)
+    for note in arguments_of_the_objective(settled, runner, tree):
+        runner.screen.say(note)
     space = with_each_model(without_failing(settled.space, runner, tree), runner, tree)
     return replace(settled, space=space)
+
+
+def arguments_of_the_objective(settled: Settled, runner: Runner, tree: Tree) -> Iterator[str]:
+    """A note on each searched argument of a user's model that changes the objective itself, such as the weight of a term of the loss."""
+    space, name = settled.space, settled.goal.first.name
+    baseline, jobs = space.baseline(), []
+    for domain in space.domains():
+        slot, model, *_ = f"{domain.key}.".split(".")
+        if slot == "model" and model and not space.options[slot][model].technique.owner and domain.condition.holds(baseline.tree):
+            value = next(option for option in reversed(domain.options) if option != domain.default)
+            other = space.recipe({domain.path: value}).tree
+            order = Contrast(key=PREFLIGHT.key.format(domain.key), recipe=baseline, other=dict(other), time_limit=limit_of(tree))
+            jobs.append(Job(order, PREFLIGHT, f"{domain.key}={value}"))
+    for result in runner.collect(jobs):
+        if result.outcome is not None and name in result.outcome.validated:
+            yield (
+                f"{result.job.context} gives another {name} for the same weights, so that {name} cannot compare its values; "
+                "give an objective without it (objective=…), or fix it"
+            )
 
 
 def without_failing(space: Space, runner: Runner, tree: Tree) -> Space:
@@ -182,9 +203,13 @@ def try_out_job(tree: Tree, recipe: Recipe, name: str, context: Any = None, *, w
     Args:
         weights: the key of a trained trial to start from.
     """
-    limit = min(SECONDS, *(seconds(time) or SECONDS for time in (tree["executor"]["trial_time"], tree["study"]["time"])))
-    order = TryOut(key=PREFLIGHT.key.format(name), recipe=recipe, weights=weights, latency=latency, time_limit=limit)
+    order = TryOut(key=PREFLIGHT.key.format(name), recipe=recipe, weights=weights, latency=latency, time_limit=limit_of(tree))
     return Job(order, PREFLIGHT, context)
+
+
+def limit_of(tree: Tree) -> float:
+    """The most seconds that a try-out may take."""
+    return min(SECONDS, *(seconds(time) or SECONDS for time in (tree["executor"]["trial_time"], tree["study"]["time"])))
 
 
 def variants(space: Space) -> Iterable[tuple[str, str, Recipe]]:

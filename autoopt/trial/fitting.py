@@ -26,6 +26,7 @@ from autoopt.module.net import Instead, Net
 from autoopt.module.norms import Passed
 from autoopt.module.own_callbacks import callbacks_of, in_trial
 from autoopt.module.tuned import Tuned, in_single_precision, made_before, train_alike
+from autoopt.module.weights import put_back
 from autoopt.recipe import Recipe
 from autoopt.store import CHECKPOINTS
 from autoopt.trial.ranks import ALONE, Share
@@ -69,9 +70,8 @@ class BeforeEpoch(L.Callback):
         self.call(trainer.current_epoch)
 
 
+NOT_TRIED_OUT = ("val_check_interval", "check_val_every_n_epoch", "overfit_batches", "min_epochs")
 LIMITS = ("limit_train_batches", "limit_val_batches", "limit_test_batches")
-WHEN_VALIDATED = {"val_check_interval": 1.0, "check_val_every_n_epoch": 1}
-"""By default, at the end of every epoch."""
 BEGINNING = ("setup", "configure_model", "on_fit_start", "on_train_start")
 """The hooks in which a module may make what is not there when it is built."""
 
@@ -125,7 +125,7 @@ def make_trainer(
 def as_tried_out(written: Mapping[str, Any], limit: int) -> dict[str, Any]:
     """The Trainer's settings in a try-out: `limit` batches of each part that the user does not leave out, and a validation at the end."""
     limits = {name: limit if written.get(name) != 0 else 0 for name in LIMITS}
-    return {name: value for name, value in written.items() if name not in (*WHEN_VALIDATED, "overfit_batches", "min_epochs")} | limits
+    return {name: value for name, value in written.items() if name not in NOT_TRIED_OUT} | limits
 
 
 def steps_asked_for(module: Tuned, feed: Feed, recipe: Recipe) -> int:
@@ -142,22 +142,19 @@ def steps_asked_for(module: Tuned, feed: Feed, recipe: Recipe) -> int:
         raise TechniqueError("regularizer", asking[0], str(error), unavailable=True) from error
 
 
-def fit(trainer: L.Trainer, module: Tuned, feed: Feed, from_evaluation: bool = False) -> bool:
+def fit(trainer: L.Trainer, module: Tuned, feed: Feed, from_evaluation: bool = False) -> None:
     """Train as the recipe and the author say: to the last epoch, or to the best where a ModelCheckpoint monitors a metric.
 
     Args:
         from_evaluation: the module is in evaluation mode; Lightning would not put it back into training mode.
-
-    Returns:
-        whether the module has the weights of its best epoch, and not those of the last step.
     """
     try:
         fit_once(trainer, module, feed, from_evaluation)
-        best = take_up_best(trainer, module)
+        if not take_up_best(trainer, module):
+            take_up_exchanged(trainer, module)
         end_averaging(trainer)
         in_single_precision(module, trainer)
         trainer.strategy.barrier()
-        return best
     finally:
         if trainer.is_global_zero:
             shutil.rmtree(Path(trainer.default_root_dir) / CHECKPOINTS, ignore_errors=True)
@@ -172,6 +169,14 @@ def take_up_best(trainer: L.Trainer, module: Tuned) -> bool:
     module.on_load_checkpoint(stored)
     trainer.strategy.load_model_state_dict(stored, strict=module.strict_loading)
     return True
+
+
+def take_up_exchanged(trainer: L.Trainer, module: Tuned) -> None:
+    """Give the module the weights that an author's callback showed to the last validation, such as their mean: they are the result."""
+    for reporter in (c for c in trainer.callbacks if isinstance(c, Reporter)):  # type: ignore[attr-defined]
+        if reporter.exchanged and not reporter.validated_as(module):
+            put_back(module, reporter.exchanged)
+        reporter.exchanged = []
 
 
 def end_averaging(trainer: L.Trainer) -> None:

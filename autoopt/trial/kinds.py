@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from functools import partial
+from math import isclose, nan
 from typing import Any
 
 import lightning.pytorch as L
@@ -15,15 +16,16 @@ from autoopt.deployment.compress import apply_compressions, deploy, save, take_u
 from autoopt.errors import StoreFault
 from autoopt.module.applied import applied_to
 from autoopt.module.net import Net
-from autoopt.orders import BEFORE, Compress, Measure, Outcome, Train, TryOut
+from autoopt.orders import BEFORE, Compress, Contrast, Measure, Outcome, Train, TryOut
 from autoopt.process.endings import classify
+from autoopt.recipe import Recipe
 from autoopt.trial import metrics
 from autoopt.trial.checkpoints import Checkpoints
 from autoopt.trial.environment import environment_of
 from autoopt.trial.fitting import begin, finetuned
 from autoopt.trial.keeper import keeping
 from autoopt.trial.measuring import Measured, check_finite, measured
-from autoopt.trial.rehearsal import loaded, stored_and_loaded
+from autoopt.trial.rehearsal import LOADING_TOLERANCE, difference, loaded, seeded_outputs, stored_and_loaded, with_untrained_module
 from autoopt.trial.reporter import check_metrics
 from autoopt.trial.training import Training, check_outputs, fitted
 
@@ -53,6 +55,23 @@ def run_try_out(training: Training, order: TryOut) -> Outcome | None:
         whole = stored_and_loaded(whole)
     tested, untested = measure_test_part(whole)
     return replace(concluded(whole, measurement), tested=tested, validated=validated, untested=untested)
+
+
+def run_contrast(training: Training, order: Contrast) -> Outcome:
+    """Measure the same untrained weights by two modules.
+
+    Raises:
+        RuntimeError: the weights of one do not fit the other.
+    """
+    other = with_untrained_module(replace(training, order=replace(order, recipe=Recipe(order.other))))
+    for each in (training, other):
+        begin(each.trainer, each.module, each.feed)
+    other.module.load_state_dict(training.module.state_dict())
+    outputs = [seeded_outputs(each) for each in (training, other)]
+    if None not in outputs and difference(*outputs) > LOADING_TOLERANCE:  # type: ignore[arg-type]
+        return Outcome()
+    first, second = (measure_part(each).metrics for each in (training, other))
+    return Outcome(validated=[name for name in first if not isclose(first[name], second.get(name, nan), rel_tol=LOADING_TOLERANCE)])
 
 
 def run_train(training: Training, order: Train, checkpoints: Checkpoints | None = None) -> Outcome | None:

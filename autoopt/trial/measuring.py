@@ -23,6 +23,7 @@ from autoopt.errors import NonFinite, TechniqueError, machine_fault, out_of_memo
 from autoopt.module.applied import applied_to
 from autoopt.module.net import Net
 from autoopt.module.tuned import Tuned, in_single_precision, made_before
+from autoopt.module.weights import as_they_are
 from autoopt.orders import Order
 from autoopt.trial import metrics
 from autoopt.trial.by_batch import ByBatch
@@ -174,7 +175,7 @@ def own_quality(trainer: L.Trainer, module: Tuned, feed: Feed, part: str, object
         handle = model.register_forward_pre_hook(lambda *_: calls.append(None))
         trainer.callbacks.append(by_batch)  # type: ignore[attr-defined]
         trainer.validate_loop._results.clear()  # of another part, which may have another number of loaders
-        with made_before(module), batches_of(trainer, part):
+        with made_before(module), batches_of(trainer, part), as_they_are(trainer, module):
             trainer.validate(module, **feed.to_validate(loader), verbose=False)
         in_single_precision(module, trainer)
         trainer.callbacks.remove(by_batch)  # type: ignore[attr-defined]

@@ -3,10 +3,12 @@
 import time
 from collections.abc import Mapping
 from math import isfinite
+from typing import Any
 
 import lightning.pytorch as L
 import torch
 from lightning.pytorch.trainer.states import TrainerFn
+from torch import Tensor, nn
 
 from autoopt.data.feed import Feed
 from autoopt.data.parts import on_test
@@ -15,6 +17,7 @@ from autoopt.errors import NonFinite
 from autoopt.module.applied import applied_to
 from autoopt.module.net import Net
 from autoopt.module.tuned import learning_rates
+from autoopt.module.weights import copied, exchanging, norms, same
 from autoopt.trial import Report
 from autoopt.trial.measuring import check_weights, judged, metric_name, metric_names
 from autoopt.trial.ranks import averaged, same_buffers
@@ -33,6 +36,8 @@ class Reporter(L.Callback):
         self.metrics: dict[str, float] = {}
         self.epochs, self.seconds, self.examples, self.stopped = 0, 0.0, 0, False
         self.started = time.perf_counter()
+        self.validated: Tensor | None = None
+        self.exchanged: list[Tensor] = []
 
     def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         self.started = time.perf_counter()
@@ -40,6 +45,26 @@ class Reporter(L.Callback):
     def on_validation_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         if trainer.state.fn == TrainerFn.FITTING and not trainer.sanity_checking:
             self.count_time()
+
+    def on_validation_batch_start(self, trainer: L.Trainer, pl_module: L.LightningModule, batch: Any, batch_idx: int, *_: Any) -> None:
+        """Remember which weights are validated, after all hooks that exchange them; those that an author's callback shows, as a whole."""
+        if batch_idx == 0 and trainer.state.fn == TrainerFn.FITTING and not trainer.sanity_checking:
+            self.validated = norms(pl_module)
+            may = exchanging(trainer.callbacks)  # type: ignore[attr-defined]
+            exchanged = may and not same(self.validated, applied_to(pl_module).trained)
+            self.exchanged = copied(pl_module) if exchanged else []
+
+    def on_validation_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Note what is logged by step alone: Lightning gives it no value of an epoch."""
+        results, notes = trainer._results, applied_to(pl_module).notes
+        for _, result in results.valid_items() if results is not None and not isinstance(pl_module, Net) else ():
+            note = f"{result.meta.name} has no value of an epoch: your validation logs it with on_epoch=False"
+            if not result.meta.on_epoch and note not in notes:
+                notes.append(note)
+
+    def validated_as(self, module: nn.Module) -> bool:
+        """Whether the training's last validation was of the weights that a module has now: callbacks may change them at the end."""
+        return same(norms(module), self.validated)
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         self.started = time.perf_counter()

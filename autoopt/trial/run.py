@@ -5,14 +5,14 @@ from functools import partial
 from autoopt.config import allow, paths_in_recipe
 from autoopt.deployment.checkpoint import write_checkpoint
 from autoopt.deployment.load import write_onnx
-from autoopt.orders import Checkpoint, Compress, Graph, Json, Measure, Order, Outcome, Serve, Train, TryOut, from_json
+from autoopt.orders import Checkpoint, Compress, Contrast, Graph, Json, Measure, Order, Outcome, Serve, Train, TryOut, from_json
 from autoopt.recipe import Recipe
 from autoopt.trial import Report
 from autoopt.trial.blame import blaming
 from autoopt.trial.checkpoints import Checkpoints
 from autoopt.trial.fitting import devices
 from autoopt.trial.folds import in_folds
-from autoopt.trial.kinds import run_compress, run_measure, run_train, run_try_out
+from autoopt.trial.kinds import run_compress, run_contrast, run_measure, run_train, run_try_out
 from autoopt.trial.ranks import ALONE, Share, spread
 from autoopt.trial.training import set_up
 from autoopt.trial.world import World, prepare, silence
@@ -64,7 +64,7 @@ def on_devices(world: World, order: Order, report: Report, fold: int = 1, checkp
         with blaming(order.recipe):
             return carried_out(world, order, report, fold, share, checkpoints)
 
-    trains = isinstance(order, Train) or (isinstance(order, TryOut) and not order.weights)
+    trains = isinstance(order, Train) or (isinstance(order, TryOut) and not isinstance(order, Contrast) and not order.weights)
     if trains and (count := devices(order.recipe)) > 1:
         return spread(count, rank, report)
     outcome = rank(ALONE, report)
@@ -75,6 +75,8 @@ def on_devices(world: World, order: Order, report: Report, fold: int = 1, checkp
 def carried_out(world: World, order: Order, report: Report, fold: int, share: Share, checkpoints: Checkpoints | None) -> Outcome | None:
     training = set_up(world, order, report, fold, share)
     match order:
+        case Contrast():
+            return run_contrast(training, order)
         case TryOut():
             return run_try_out(training, order)
         case Train():

@@ -17,7 +17,7 @@ from autoopt.module.net import Net
 from autoopt.module.tuned import Tuned, weight_decays
 from autoopt.orders import Order, TryOut
 from autoopt.trial import Report
-from autoopt.trial.fitting import WHEN_VALIDATED, device_arguments, fit, make_trainer
+from autoopt.trial.fitting import device_arguments, fit, make_trainer
 from autoopt.trial.measuring import check_finite
 from autoopt.trial.ranks import ALONE, Share, leave, replica
 from autoopt.trial.reporter import Reporter
@@ -94,8 +94,8 @@ def new_module(world: World, order: Order) -> Tuned:
 def fitted(training: Training) -> Training | None:
     """Train the module; of several ranks, the first one goes on alone with the whole module, and the others get nothing."""
     trainer, module = training.trainer, training.module
-    best = fit(trainer, module, training.feed)
-    optimizers, validated = len(trainer.optimizers), not best and validates_last(trainer)
+    fit(trainer, module, training.feed)
+    optimizers, validated = len(trainer.optimizers), training.reporter.validated_as(module)
     notes = tuple(applied_to(module).notes)
     training = replace(training, optimizers=optimizers, decays=any(weight_decays(trainer)), validated=validated, notes=notes)
     if training.share != ALONE:
@@ -107,11 +107,6 @@ def fitted(training: Training) -> Training | None:
     training.module.to(trainer.strategy.root_device)  # Lightning leaves it on the CPU
     check_finite(training.module, training.feed)
     return training
-
-
-def validates_last(trainer: L.Trainer) -> bool:
-    """Whether a training ends with a validation."""
-    return all(getattr(trainer, name) == default for name, default in WHEN_VALIDATED.items())
 
 
 def left_alone(training: Training, weights: dict[str, Any]) -> Training:
@@ -136,7 +131,7 @@ def with_module(training: Training, module: Tuned, callbacks: list[L.Callback] |
 
 
 def check_outputs(net: Net, feed: Feed) -> None:
-    """Raise TechniqueError where the network's output does not fit the task."""
+    """Raise TechniqueError where the network's output does not fit the task; note where it ends with a softmax."""
     inputs = next(iter(feed.held_out("validation")))[0]
     with torch.no_grad():
         outputs = net.model.eval()(inputs.to(net.device))
@@ -146,3 +141,5 @@ def check_outputs(net: Net, feed: Feed) -> None:
         seen = tuple(outputs.shape) if isinstance(outputs, Tensor) else type(outputs).__name__
         problem = f"gives {seen} for inputs {tuple(inputs.shape)}, the task needs outputs {expected}"
         raise applied_to(net).chosen.fault("model", problem)
+    if net.kind == "classification" and bool((outputs >= 0).all()) and outputs.sum(1).sub(1).abs().max() < 1e-4:
+        applied_to(net).notes.append("the model gives probabilities, but the losses take logits and apply a softmax: leave out its own")

@@ -1,7 +1,14 @@
-"""Shared by the initializers: how many units a layer connects."""
+"""Shared by the initializers: which layers they set, and how many units a layer connects."""
+
+from collections.abc import Iterator
 
 from torch import nn
 from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
+
+
+def layers_of(model: nn.Module) -> Iterator[nn.Linear | _ConvNd]:
+    """The linear and convolution layers, without those that their author has frozen, such as of a teacher: they were learnt before."""
+    return (layer for layer in model.modules() if isinstance(layer, nn.Linear | _ConvNd) and layer.weight.requires_grad)
 
 
 def fans(layer: nn.Linear | _ConvNd) -> tuple[int, int]:

@@ -1,10 +1,9 @@
 from typing import Annotated
 
 from torch import nn
-from torch.nn.modules.conv import _ConvNd
 
 from autoopt.domain import Range
-from autoopt.plugins.initializer.fans import fans
+from autoopt.plugins.initializer.fans import fans, layers_of
 
 
 def he_normal(model: nn.Module, *, gain: Annotated[float, Range(0.5, 2.0, log=True)] = 1.0) -> None:
@@ -14,9 +13,8 @@ def he_normal(model: nn.Module, *, gain: Annotated[float, Range(0.5, 2.0, log=Tr
 
     He et al. 2015, arXiv:1502.01852.
     """
-    for layer in model.modules():
-        if isinstance(layer, nn.Linear | _ConvNd):
-            fan_in, _ = fans(layer)
-            nn.init.normal_(layer.weight, std=gain * (2 / fan_in) ** 0.5)
-            if layer.bias is not None:
-                nn.init.zeros_(layer.bias)
+    for layer in layers_of(model):
+        fan_in, _ = fans(layer)
+        nn.init.normal_(layer.weight, std=gain * (2 / fan_in) ** 0.5)
+        if layer.bias is not None:
+            nn.init.zeros_(layer.bias)

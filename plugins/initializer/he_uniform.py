@@ -1,10 +1,9 @@
 from typing import Annotated
 
 from torch import nn
-from torch.nn.modules.conv import _ConvNd
 
 from autoopt.domain import Range
-from autoopt.plugins.initializer.fans import fans
+from autoopt.plugins.initializer.fans import fans, layers_of
 
 
 def he_uniform(model: nn.Module, *, gain: Annotated[float, Range(0.5, 2.0, log=True)] = 1.0) -> None:
@@ -14,10 +13,9 @@ def he_uniform(model: nn.Module, *, gain: Annotated[float, Range(0.5, 2.0, log=T
 
     He et al. 2015, arXiv:1502.01852.
     """
-    for layer in model.modules():
-        if isinstance(layer, nn.Linear | _ConvNd):
-            fan_in, _ = fans(layer)
-            bound = gain * (6 / fan_in) ** 0.5
-            nn.init.uniform_(layer.weight, -bound, bound)
-            if layer.bias is not None:
-                nn.init.zeros_(layer.bias)
+    for layer in layers_of(model):
+        fan_in, _ = fans(layer)
+        bound = gain * (6 / fan_in) ** 0.5
+        nn.init.uniform_(layer.weight, -bound, bound)
+        if layer.bias is not None:
+            nn.init.zeros_(layer.bias)

@@ -1,10 +1,9 @@
 from typing import Annotated
 
 from torch import nn
-from torch.nn.modules.conv import _ConvNd
 
 from autoopt.domain import Range
-from autoopt.plugins.initializer.fans import fans
+from autoopt.plugins.initializer.fans import fans, layers_of
 
 
 def lecun_normal(model: nn.Module, *, gain: Annotated[float, Range(0.5, 2.0, log=True)] = 1.0) -> None:
@@ -14,9 +13,8 @@ def lecun_normal(model: nn.Module, *, gain: Annotated[float, Range(0.5, 2.0, log
 
     LeCun et al. 1998, DOI 10.1007/3-540-49430-8_2; with SELU: Klambauer et al. 2017, arXiv:1706.02515.
     """
-    for layer in model.modules():
-        if isinstance(layer, nn.Linear | _ConvNd):
-            fan_in, _ = fans(layer)
-            nn.init.normal_(layer.weight, std=gain * (1 / fan_in) ** 0.5)
-            if layer.bias is not None:
-                nn.init.zeros_(layer.bias)
+    for layer in layers_of(model):
+        fan_in, _ = fans(layer)
+        nn.init.normal_(layer.weight, std=gain * (1 / fan_in) ** 0.5)
+        if layer.bias is not None:
+            nn.init.zeros_(layer.bias)

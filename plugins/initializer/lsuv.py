@@ -2,9 +2,9 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.conv import _ConvNd
 
 from autoopt.domain import Unavailable
+from autoopt.plugins.initializer.fans import layers_of
 
 
 def lsuv(model: nn.Module, batch: tuple[Tensor, Tensor] | None) -> None:
@@ -20,7 +20,7 @@ def lsuv(model: nn.Module, batch: tuple[Tensor, Tensor] | None) -> None:
     """
     if batch is None:
         raise Unavailable("lsuv needs a training batch, and there is none here")
-    layers = [layer for layer in model.modules() if isinstance(layer, nn.Linear | _ConvNd)]
+    layers = [*layers_of(model)]
     for layer in layers:
         for weight in layer.weight.detach().chunk(getattr(layer, "groups", 1)):
             nn.init.orthogonal_(weight)

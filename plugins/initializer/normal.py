@@ -1,9 +1,9 @@
 from typing import Annotated
 
 from torch import nn
-from torch.nn.modules.conv import _ConvNd
 
 from autoopt.domain import Range
+from autoopt.plugins.initializer.fans import layers_of
 
 
 def normal(model: nn.Module, *, std: Annotated[float, Range(0.001, 0.3, log=True)] = 0.01) -> None:
@@ -11,8 +11,7 @@ def normal(model: nn.Module, *, std: Annotated[float, Range(0.001, 0.3, log=True
 
     Krizhevsky et al. 2012, DOI 10.1145/3065386.
     """
-    for layer in model.modules():
-        if isinstance(layer, nn.Linear | _ConvNd):
-            nn.init.normal_(layer.weight, std=std)
-            if layer.bias is not None:
-                nn.init.zeros_(layer.bias)
+    for layer in layers_of(model):
+        nn.init.normal_(layer.weight, std=std)
+        if layer.bias is not None:
+            nn.init.zeros_(layer.bias)

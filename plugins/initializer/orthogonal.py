@@ -1,9 +1,9 @@
 from typing import Annotated
 
 from torch import nn
-from torch.nn.modules.conv import _ConvNd
 
 from autoopt.domain import Range
+from autoopt.plugins.initializer.fans import layers_of
 
 
 def orthogonal(model: nn.Module, *, gain: Annotated[float, Range(0.5, 2.0, log=True)] = 1.0) -> None:
@@ -14,9 +14,8 @@ def orthogonal(model: nn.Module, *, gain: Annotated[float, Range(0.5, 2.0, log=T
 
     Saxe et al. 2013, arXiv:1312.6120.
     """
-    for layer in model.modules():
-        if isinstance(layer, nn.Linear | _ConvNd):
-            for weight in layer.weight.detach().chunk(getattr(layer, "groups", 1)):
-                nn.init.orthogonal_(weight, gain)
-            if layer.bias is not None:
-                nn.init.zeros_(layer.bias)
+    for layer in layers_of(model):
+        for weight in layer.weight.detach().chunk(getattr(layer, "groups", 1)):
+            nn.init.orthogonal_(weight, gain)
+        if layer.bias is not None:
+            nn.init.zeros_(layer.bias)

@@ -1,9 +1,9 @@
 from typing import Annotated
 
 from torch import nn
-from torch.nn.modules.conv import _ConvNd
 
 from autoopt.domain import Range
+from autoopt.plugins.initializer.fans import layers_of
 
 
 def truncated_normal(model: nn.Module, *, std: Annotated[float, Range(0.001, 0.3, log=True)] = 0.02) -> None:
@@ -11,8 +11,7 @@ def truncated_normal(model: nn.Module, *, std: Annotated[float, Range(0.001, 0.3
 
     Devlin et al. 2018, arXiv:1810.04805 (its code).
     """
-    for layer in model.modules():
-        if isinstance(layer, nn.Linear | _ConvNd):
-            nn.init.trunc_normal_(layer.weight, std=std, a=-2 * std, b=2 * std)
-            if layer.bias is not None:
-                nn.init.zeros_(layer.bias)
+    for layer in layers_of(model):
+        nn.init.trunc_normal_(layer.weight, std=std, a=-2 * std, b=2 * std)
+        if layer.bias is not None:
+            nn.init.zeros_(layer.bias)

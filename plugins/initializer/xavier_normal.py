@@ -1,10 +1,9 @@
 from typing import Annotated
 
 from torch import nn
-from torch.nn.modules.conv import _ConvNd
 
 from autoopt.domain import Range
-from autoopt.plugins.initializer.fans import fans
+from autoopt.plugins.initializer.fans import fans, layers_of
 
 
 def xavier_normal(model: nn.Module, *, gain: Annotated[float, Range(0.5, 2.0, log=True)] = 1.0) -> None:
@@ -14,8 +13,7 @@ def xavier_normal(model: nn.Module, *, gain: Annotated[float, Range(0.5, 2.0, lo
 
     Glorot & Bengio 2010 (AISTATS).
     """
-    for layer in model.modules():
-        if isinstance(layer, nn.Linear | _ConvNd):
-            nn.init.normal_(layer.weight, std=gain * (2 / sum(fans(layer))) ** 0.5)
-            if layer.bias is not None:
-                nn.init.zeros_(layer.bias)
+    for layer in layers_of(model):
+        nn.init.normal_(layer.weight, std=gain * (2 / sum(fans(layer))) ** 0.5)
+        if layer.bias is not None:
+            nn.init.zeros_(layer.bias)

@@ -24,4 +24,5 @@ def zero_residual(model: nn.Module) -> None:
         raise Unavailable("the model has no residual branch: no module has a child 'branch' with layers, which is added to its input")
     for *_, last in filter(None, layers):
         for parameter in last.parameters(recurse=False):
-            nn.init.zeros_(parameter)
+            if parameter.requires_grad:
+                nn.init.zeros_(parameter)

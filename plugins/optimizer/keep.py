@@ -1,19 +1,35 @@
-from typing import Annotated
+from typing import Annotated, Any
 
+from torch import Tensor
 from torch.optim import Optimizer
 
 from autoopt.domain import Range
+from autoopt.plugins.optimizer.closure import Arguments, Closure, with_closure
 
 
 class Scaling:
-    """Multiplies values of the groups while an optimizer steps; before and after it they are those of their author and the schedule."""
+    """Multiplies values of the groups while an optimizer steps; before and after it they are those of their author and the schedule.
+
+    While the step calls its closure, they are the author's too: a training step may set the rate.
+    """
 
     def __init__(self, scales: dict[str, float]):
         self.scales = scales
         self.before: list[dict[str, float]] = []
         self.scaled: list[dict[str, float]] = []
 
-    def begin(self, optimizer: Optimizer, *_: object) -> None:
+    def begin(self, optimizer: Optimizer, *arguments: Any) -> Arguments | None:
+        self.scale(optimizer)
+
+        def unscaled(closure: Closure) -> Tensor:
+            self.end(optimizer)
+            loss = closure()
+            self.scale(optimizer)
+            return loss
+
+        return with_closure(arguments, unscaled)
+
+    def scale(self, optimizer: Optimizer) -> None:
         self.before = [{key: group[key] for key in self.scales if key in group} for group in optimizer.param_groups]
         self.scaled = [{key: value * self.scales[key] for key, value in values.items()} for values in self.before]
         for group, values in zip(optimizer.param_groups, self.scaled, strict=True):

@@ -29,7 +29,7 @@ class SWA(Callback):
         if trainer.current_epoch == self.first(trainer):
             trainer.strategy.lr_scheduler_configs = []
             for group in optimizer_groups(trainer):
-                group["lr"] = group["initial_lr"] = self.rate * group["initial_lr"]  # from which gradient_adaptive starts
+                group["lr"] = group["initial_lr"] = self.rate * group.get("initial_lr", group["lr"])  # from which gradient_adaptive starts
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int) -> None:
         if trainer.current_epoch < self.first(trainer):

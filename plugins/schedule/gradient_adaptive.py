@@ -1,4 +1,3 @@
-from collections.abc import Callable
 from typing import Annotated, Any
 
 import torch
@@ -7,8 +6,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from autoopt.domain import Range
-
-Arguments = tuple[tuple[Any, ...], dict[str, Any]]
+from autoopt.plugins.optimizer.closure import Arguments, Closure, with_closure
 
 
 class GradientAdaptive(LRScheduler):
@@ -22,25 +20,24 @@ class GradientAdaptive(LRScheduler):
     def get_lr(self) -> list[float | Tensor]:
         return [group["lr"] for group in self.optimizer.param_groups]  # as the last gradient left them
 
-    def before(self, optimizer: Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Arguments | None:
+    def before(self, _: Optimizer, *arguments: Any) -> Arguments | None:
         """Adapt after every call of the closure; without one the gradients are there already."""
-        closure: Callable[[], Tensor] | None = dict(zip(("self", "closure"), args, strict=False), **kwargs).get("closure")
-        if closure is None:
-            self.adapt()
-            return None
 
-        def adapted() -> Tensor:
+        def adapted(closure: Closure) -> Tensor:
             loss = closure()
             self.adapt()
             return loss
 
-        return args[:1], {"closure": adapted}
+        changed = with_closure(arguments, adapted)
+        if changed is None:
+            self.adapt()
+        return changed
 
     def adapt(self) -> None:
         gradients = [p.grad for group in self.optimizer.param_groups for p in group["params"] if p.grad is not None]
         scale = getattr(self.optimizer, "grad_scale", None)  # of a GradScaler whose optimizer unscales by itself
         norm = float(torch.nn.utils.get_total_norm(gradients)) / (1.0 if scale is None else float(scale))
-        for group in self.optimizer.param_groups:
+        for group in (group for group in self.optimizer.param_groups if "initial_lr" in group):  # not those added later
             group["lr"] = group["initial_lr"] / (1 + self.beta * norm**2)
 
 

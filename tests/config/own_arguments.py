@@ -1,8 +1,11 @@
 """Models whose arguments are more than scalars."""
 
+from argparse import Namespace
 from collections.abc import Callable
+from dataclasses import dataclass, field
 
 import torch
+from omegaconf import DictConfig
 from torch import nn
 from torch.optim import Optimizer
 
@@ -54,3 +57,21 @@ class Default(nn.Module):
     def __init__(self, act=nn.ReLU, betas=(0.9, 0.99), net=torch.nn.Identity()):  # noqa: B008
         super().__init__()
         self.act, self.betas, self.net = act, betas, net
+
+
+@dataclass
+class Part:
+    lr: float = 0.1
+    betas: tuple[float, float] = (0.9, 0.99)
+
+
+@dataclass
+class Config:
+    width: int
+    part: Part = field(default_factory=Part)
+
+
+class Configured(nn.Module):
+    def __init__(self, config: Config, tree: DictConfig | None = None, space: Namespace | None = None, either: Config | dict | None = None):
+        super().__init__()
+        self.config, self.tree, self.space, self.either = config, tree, space, either

@@ -68,6 +68,23 @@ def test_objects_partials_and_classes():
     assert model(DATA, "model=own_arguments:Default", "model.Default.act=torch.nn:GELU").act is nn.GELU
 
 
+def test_a_mapping_becomes_the_config_that_its_argument_names():
+    said = [
+        "config.width=3",
+        "config.part.lr=0.5",
+        "config.part.betas=[0,1]",
+        "tree={a: {b: 1}}",
+        "tree.a.c=2",
+        "space.lr=1",
+        "either={a: 1}",
+    ]
+    made = model(DATA, "model=own_arguments:Configured", *(f"model.Configured.{line}" for line in said))
+    assert made.config == own.Config(3, own.Part(0.5, (0, 1)))
+    assert (made.tree.a.b, made.tree.a.c, made.space.lr, made.either) == (1, 2, 1, {"a": 1})
+    free = model(*WHOLE, "model.Whole.free=omegaconf:DictConfig", "model.Whole.free.a.b=1").said["free"]
+    assert free.a.b == 1, "where an argument has no type"
+
+
 def test_an_argument_of_an_object_is_searched_and_a_recipe_is_a_file(tmp_path):
     found = Space.of(compose([*WHOLE, "model.Whole.net.width=2,3", "model.Whole.options={a: 1}"]))
     assert [domain.key for domain in found.domains() if domain.key.startswith("model.")] == ["model.Whole.net.width"]
@@ -125,6 +142,7 @@ def test_the_baseline_keeps_the_first_value_of_an_objects_argument():
         ({"free": "subprocess:Popen", "free.args": "ls"}, "m.free=subprocess:Popen: expected a subclass of Module or Tensor or Optimizer"),
         ({"layers": [{"from": "os:system"}]}, "m.layers=os:system: expected a subclass of"),
         ({"net": "own_arguments:Net", "net.widht": 3}, "No m.net argument named 'widht'. Did you mean 'width'"),
+        ({"net.width": 3}, "m.net is a mapping; expected m.net=module:Name of a class Module, with its arguments under it"),
         ({"net": "own_arguments:Nett"}, "m.net=own_arguments:Nett cannot be loaded: AttributeError"),
         ({"net": "own_arguments:__name__"}, "m.net=own_arguments:__name__: expected a class or a function, got str"),
     ],
@@ -165,10 +183,21 @@ def test_a_file_is_an_import_path_with_its_arguments(text, written):
 
 
 @pytest.mark.parametrize(
+    ("text", "given"), [("model:" + TARGET.replace("\n", "\n  "), "model={0}"), (CLI + "data: {class_path: a.B}\n", "data={0} model={0}")]
+)
+def test_another_programs_file_is_told_from_ours(text, given, written):
+    file = written(text)
+    with pytest.raises(BadInput) as error:
+        compose([], file)
+    assert str(error.value).endswith(f"names objects as Hydra or LightningCLI do: give {given.format(file)} instead")
+
+
+@pytest.mark.parametrize(
     ("text", "problem"),
     [
         ("defaults: [a]\nx: 1", "its defaults list is of other files"),
-        ("lr: 0.1", "it names no class: expected _target_, or class_path and init_args, in it or under model:"),
+        ("lr: 0.1", "it names no class: expected _target_, or class_path and init_args, in it or under model:, or name it yourself"),
+        ("model: {lr: 0.1, width: 3}", "or name it yourself: model=module:Name model.Name.lr=… model.Name.width=…"),
         ("_target_: nowhere.Net", "nowhere.Net: expected the whole import path"),
         ("_target_: Net", "Net: expected the whole import path"),
         ("_target_: own_arguments.Net\n_args_: [1]", "_args_ has no names"),

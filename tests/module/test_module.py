@@ -780,6 +780,13 @@ def test_a_shared_activation_is_swapped_wherever_it_stands():
     assert isinstance(model[1], nn.ELU) and isinstance(model[2][1], nn.ELU) and model[1] is not model[2][1]
 
 
+def test_a_frozen_part_keeps_the_activations_that_it_was_trained_with():
+    teacher = nn.Sequential(nn.Linear(4, 4), nn.Sequential(nn.ReLU()), nn.Linear(4, 2)).requires_grad_(False)
+    student = nn.Sequential(nn.Linear(4, 4).requires_grad_(False), nn.ReLU(), nn.Linear(4, 2))
+    swapped(nn.ModuleDict({"teacher": teacher, "student": student}))
+    assert isinstance(teacher[1][0], nn.ReLU) and isinstance(student[1], nn.ELU)
+
+
 def test_what_ends_the_model_stays():
     model = swapped(nn.Sequential(nn.Linear(4, 4), nn.Tanh(), nn.Sequential(nn.Linear(4, 2), nn.Tanh())))
     assert isinstance(model[1], nn.ELU) and isinstance(model[2][1], nn.Tanh)

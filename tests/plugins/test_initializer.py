@@ -33,6 +33,15 @@ def ten_layers(*between: nn.Module, width: int = WIDTH) -> nn.Sequential:
     return nn.Sequential(*(layer for _ in range(10) for layer in (nn.Linear(width, width), *between)))
 
 
+@pytest.mark.parametrize("initialize", [*EVERY, lsuv])
+def test_frozen_layers_keep_their_weights(initialize):
+    model = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 4).requires_grad_(False), nn.Linear(4, 4))
+    before = copy.deepcopy(model.state_dict())
+    initialize(model, *([(torch.rand(8, 4), None)] if initialize is lsuv else []))
+    same = {name: torch.equal(before[name], value) for name, value in model.state_dict().items()}
+    assert same == {name: name.startswith("1.") for name in same}
+
+
 @pytest.mark.parametrize("initialize", [xavier_uniform, xavier_normal])
 def test_xavier_keeps_the_variance_of_linear_layers_both_ways(initialize):
     torch.manual_seed(0)

@@ -3,10 +3,11 @@ from dataclasses import replace
 import optuna
 import pytest
 from scripted import Fails, composed, runner
+from torch import nn
 
 from autoopt.errors import BadInput, NotConcluded
 from autoopt.goal import Objective
-from autoopt.orders import Outcome, TryOut
+from autoopt.orders import Contrast, Outcome, TryOut
 from autoopt.space import Space
 from autoopt.study.preflight import bounds_of, choose_objectives, preflight, rehearse
 
@@ -20,6 +21,11 @@ SOME = (
     "initializer=keep",
     "device=cpu",
 )
+
+
+class Net(nn.Module):
+    def __init__(self, weight: float = 1.0, bias: bool = False, depth: int = 1, width: int = 4):
+        super().__init__()
 
 
 def random_trial(seed):
@@ -74,6 +80,23 @@ def test_each_technique_is_tried_once_on_two_batches(tmp_path):
     assert (settled.space.dropped, settled.goal.first.name, settled.goal.first.direction) == ({}, "val_accuracy", "maximize")
     assert settled.part == "test"
     assert run.screen.stages == [("preflight", 5, 0)]
+
+
+def test_an_argument_that_changes_the_objective_itself_is_told(tmp_path):
+    changed = {"weight": ["val_accuracy", "val_loss"], "bias": ["val_loss"], "depth": Fails("error", "RuntimeError: other layers")}
+
+    def play(key):
+        return changed[key] if isinstance(changed[key], Fails) else Outcome(validated=changed[key])
+
+    said = [f"model={__name__}:Net", "model.Net.weight=1,2", "model.Net.bias=false,true", "model.Net.depth=1,2", "model.Net.width=8"]
+    _, asked, run = checked(tmp_path, *said, **{f"model.Net.{key}": play(key) for key in changed})
+    contrasts = [order for order in asked if isinstance(order, Contrast)]
+    first = {"weight": 1.0, "bias": False, "depth": 1}
+    assert [o.recipe.tree["model"]["Net"] for o in contrasts] == [{"from": f"{__name__}:Net", **first, "width": 8}] * 3
+    others = [{"weight": 2.0}, {"bias": True}, {"depth": 2}]
+    assert [o.other["model"]["Net"] for o in contrasts] == [{"from": f"{__name__}:Net", **first, "width": 8, **other} for other in others]
+    (told,) = [line for line in run.screen.lines if "model.Net." in line]
+    assert told.startswith("model.Net.weight=2.0 gives another val_accuracy for the same weights")
 
 
 def test_alone_tries_the_baseline_only(tmp_path):

@@ -13,6 +13,7 @@ from lightning.pytorch.callbacks import (
     LearningRateMonitor,
     ModelCheckpoint,
     ModelSummary,
+    StochasticWeightAveraging,
     TQDMProgressBar,
 )  # fmt: skip
 from safetensors.torch import load_file
@@ -84,6 +85,41 @@ class WithCallbacks(Lit):
         return best_epoch()
 
 
+class Exchange(Callback):
+    """Validates the mean of the weights, as many authors write it: outside of a training there is none."""
+
+    mean: list[torch.Tensor]
+
+    def on_fit_start(self, trainer, pl_module):
+        self.mean = [p.detach().clone() for p in pl_module.parameters()]
+
+    def on_train_batch_end(self, trainer, pl_module, *_):
+        torch._foreach_lerp_(self.mean, [p.detach() for p in pl_module.parameters()], 0.1)
+
+    def on_validation_start(self, trainer, pl_module):
+        self.held = [p.detach().clone() for p in pl_module.parameters()]
+        self.show(pl_module, self.mean)
+
+    def on_validation_end(self, trainer, pl_module):
+        self.show(pl_module, self.held)
+
+    def show(self, pl_module, weights):
+        for parameter, weight in zip(pl_module.parameters(), weights, strict=True):
+            parameter.data.copy_(weight)
+
+
+class Careful(Exchange):
+    mean = ()
+
+    def show(self, pl_module, weights):
+        super().show(pl_module, weights or list(pl_module.parameters()))
+
+
+class WithExchange(Lit):
+    def configure_callbacks(self):
+        return Exchange()
+
+
 class ReadsCheckpoint(Lit):
     def on_train_start(self):
         assert self.trainer.checkpoint_callback.best_model_path == ""
@@ -109,6 +145,10 @@ def best_epoch() -> list[Callback]:
 
 def averaging() -> Callback:
     return EMAWeightAveraging(decay=0.5)
+
+
+def averaging_at_the_end() -> Callback:
+    return StochasticWeightAveraging(swa_lrs=0.2, swa_epoch_start=0.5)
 
 
 def unmonitored() -> ModelCheckpoint:
@@ -263,17 +303,40 @@ def test_a_callback_that_cannot_work_is_seen_in_the_try_out(bench):
 
 @pytest.mark.parametrize(
     ("said", "again"),
-    [("trainer.gradient_clip_val=5", 0), ("trainer.val_check_interval=3", 4), ("trainer.check_val_every_n_epoch=4", 4)],
+    [
+        ("trainer.gradient_clip_val=5", 0),
+        ("trainer.val_check_interval=3", 4),
+        ("trainer.check_val_every_n_epoch=4", 4),
+        (f"trainer.callbacks={HERE}:averaging", 0),
+        (f"trainer.callbacks={HERE}:averaging_at_the_end", 4),
+    ],
 )
 def test_what_the_last_validation_did_not_see_is_measured_again(bench, said, again):
     """Four batches of validation data: the six epochs' own ones, and those of the measurement."""
-    own = {"trainer.gradient_clip_val=5": 6, "trainer.val_check_interval=3": 6, "trainer.check_val_every_n_epoch=4": 1}[said]
+    own = 1 if said == "trainer.check_val_every_n_epoch=4" else 6
     outcome = bench.train(said)
     assert SEEN["validated"] == 4 * own + again
     module = Lit()
     module.load_state_dict(bench.weights())
     (measured,) = by_hand_validated(module)
     assert outcome.metrics["val_loss"] == pytest.approx(measured["val_loss"], rel=1e-6)
+
+
+@pytest.mark.parametrize("said", [f"trainer.callbacks={HERE}:Exchange", f"trainer.callbacks={HERE}:Careful", f"model={HERE}:WithExchange"])
+def test_weights_that_a_callback_exchanges_for_validations_are_the_result(bench, said):
+    bench.run(TryOut(key="t", recipe=bench.recipe(said), objective="val_loss"))
+    SEEN.clear()
+    outcome = bench.train(said)
+    assert SEEN["validated"] == 6 * 4, "they were validated"
+    module = Lit()
+    module.load_state_dict(bench.weights())
+    (measured,) = by_hand_validated(module)
+    assert outcome.metrics["val_loss"] == pytest.approx(measured["val_loss"], rel=1e-6)
+    again = bench.run(Measure(key="m", recipe=bench.recipe(said), weights="0", part="validation", objective="val_loss"))
+    assert again.metrics["val_loss"] == pytest.approx(measured["val_loss"], rel=1e-6)
+    trainer, trained = by_hand(seeded(), callbacks=[Exchange()])
+    assert trainer.callback_metrics["val_loss"].item() == pytest.approx(measured["val_loss"], rel=1e-6)
+    assert not same(bench.weights(), trained)
 
 
 def by_hand_validated(module: L.LightningModule, **arguments) -> list:

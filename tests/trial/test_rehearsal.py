@@ -17,7 +17,7 @@ from autoopt.deployment.load import trained as loaded_model
 from autoopt.errors import NonFinite, TechniqueError
 from autoopt.goal import Objective
 from autoopt.module.chosen import Chosen
-from autoopt.orders import Compress, Measure, Order, Outcome, Train, TryOut
+from autoopt.orders import Compress, Contrast, Measure, Order, Outcome, Train, TryOut
 from autoopt.recipe import Recipe
 from autoopt.space import Space
 from autoopt.trial.run import prepare, run
@@ -72,9 +72,31 @@ class OnStep(Lit):
         self.log("val_loss", cross_entropy(self(batch[0]), batch[1]), on_step=True)
 
 
+class OnStepAlone(Lit):
+    def validation_step(self, batch, _):
+        self.log("val_acc", 0.5, on_step=True, on_epoch=False)
+        self.log("val_loss", cross_entropy(self(batch[0]), batch[1]))
+
+
 class Unlogged(Lit):
     def validation_step(self, batch, _):
         self.log("val_loss", cross_entropy(self(batch[0]), batch[1]), logger=False)
+
+
+class Weighted(Lit):
+    """Arguments that change its loss, its outputs, its layers and nothing that is measured."""
+
+    def __init__(self, weight: float = 1.0, slope: float = 1.0, bias: bool = True, lr: float = 0.1):
+        super().__init__()
+        self.weight, self.slope, self.lr = weight, slope, lr
+        self.net = nn.Linear(4, 3, bias=bias)
+
+    def forward(self, x):
+        return self.slope * self.net(x)
+
+    def validation_step(self, batch, _):
+        loss = cross_entropy(self(batch[0]), batch[1])
+        self.log_dict({"val_loss": self.weight * loss, "val_plain": loss})
 
 
 class Silent(Lit):
@@ -262,6 +284,20 @@ def test_what_is_measured_from_stored_weights_is_what_training_measured(tmp_path
     assert whole(torch.rand(5, 4)).shape == (5, 3)
 
 
+@pytest.mark.parametrize(("changed", "found"), [("weight=2", ["val_loss"]), ("slope=2", []), ("lr=1", [])])
+def test_an_argument_that_changes_a_metric_of_the_same_outputs_is_found(tmp_path, changed, found):
+    world, recipe = prepared("Weighted", tmp_path)
+    _, other = prepared("Weighted", tmp_path, f"model.Weighted.{changed}")
+    assert carried_out(world, recipe, Contrast, other=dict(other.tree)).validated == found
+
+
+def test_modules_of_other_layers_cannot_be_contrasted(tmp_path):
+    world, recipe = prepared("Weighted", tmp_path)
+    _, other = prepared("Weighted", tmp_path, "model.Weighted.bias=false")
+    with pytest.raises(RuntimeError, match="Unexpected key"):
+        carried_out(world, recipe, Contrast, other=dict(other.tree))
+
+
 def test_what_training_leaves_outside_of_the_state_is_told(tmp_path):
     with pytest.raises(TechniqueError, match=r"model/Forgetful: it gives other outputs when its stored .* \(register_buffer\)"):
         tried("Forgetful", tmp_path)
@@ -285,6 +321,12 @@ def test_a_test_part_that_the_module_cannot_measure_is_told(tmp_path):
     seen = tried("OnStep", tmp_path)
     parts = {name: Objective(name, "minimize").judged_by(seen.tested, seen.validated) for name in ("val_loss", "train/loss", "size_mb")}
     assert parts == {"val_loss": "test", "train/loss": "training", "size_mb": "test"}
+
+
+def test_a_metric_without_a_value_of_the_epoch_is_told(tmp_path):
+    out = tried("OnStepAlone", tmp_path)
+    assert out.notes == ["val_acc has no value of an epoch: your validation logs it with on_epoch=False"] and "val_acc" not in out.metrics
+    assert tried("OnStep", tmp_path).notes == []
 
 
 def test_validation_on_two_loaders_tells_no_test_loss_of_one(tmp_path):

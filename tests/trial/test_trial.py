@@ -346,6 +346,10 @@ def wide(task) -> nn.Module:
     return nn.Sequential(nn.Flatten(), nn.Linear(64, task.outputs + 1))
 
 
+def certain(task) -> nn.Module:
+    return nn.Sequential(nn.Flatten(), nn.Linear(64, task.outputs), nn.Softmax(1))
+
+
 def double(task) -> nn.Module:
     class Two(nn.Module):
         def forward(self, x):
@@ -747,6 +751,13 @@ def test_a_try_out_fails_with_its_technique(digits, slot, name, detail):
         with pytest.raises(TechniqueError, match=re.escape(f"{slot}/{name}: {detail}")) as caught:
             trained(world, said)
         assert caught.value.unavailable is (name == "absent")
+
+
+def test_a_model_that_ends_with_a_softmax_is_told(digits):
+    world, recipe = digits
+    said = recipe.replace(model={"certain": {"from": f"{HERE}:certain"}})
+    assert tried(world, said).notes == ["the model gives probabilities, but the losses take logits and apply a softmax: leave out its own"]
+    assert tried(world, recipe).notes == []
 
 
 @pytest.mark.parametrize(("model", "blamed"), [("Fragile", "Fragile"), ("helped", "helped"), ("unsaid", None)])

@@ -1,0 +1,103 @@
+"""The weights of a module as a training leaves them, and as callbacks exchange them for a validation."""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+from typing import Any
+
+import lightning.pytorch as L
+import torch
+from torch import Tensor, nn
+from torch.distributed.tensor import DTensor
+from torch.linalg import vector_norm
+from torch.nn.parameter import is_lazy
+
+ENTERING, LEAVING = ("on_validation_start", "on_validation_epoch_start"), ("on_validation_epoch_end", "on_validation_end")
+OURS = ("autoopt", "lightning", "pytorch_lightning")
+"""Packages whose callbacks leave the weights that they validate at the end of a training."""
+SAME = 1e-5
+"""How far norms of the same weights may differ, as a share: after a training they are added up on another device."""
+
+
+def tensors_of(module: nn.Module) -> list[Tensor]:
+    """The weights and the buffers, as far as they are there."""
+    tensors = [t for t in (*module.parameters(), *module.buffers()) if not is_lazy(t)]
+    return [t.to_local() if isinstance(t, DTensor) else t for t in tensors]
+
+
+def norms(module: nn.Module) -> Tensor:
+    """The norm of each weight and each buffer, float32, on the CPU."""
+    dense = [t.detach() for t in tensors_of(module) if t.layout == torch.strided and (t.is_floating_point() or t.is_complex())]
+    return torch.tensor([float(vector_norm(t, dtype=None if t.is_complex() else torch.float32)) for t in dense])
+
+
+def same(some: Tensor, others: Tensor | None) -> bool:
+    """Whether norms are those of the same weights."""
+    return others is not None and some.shape == others.shape and torch.allclose(some, others, rtol=SAME, atol=0.0)
+
+
+def copied(module: nn.Module) -> list[Tensor]:
+    return [t.detach().clone() for t in tensors_of(module)]
+
+
+@torch.no_grad()
+def put_back(module: nn.Module, held: list[Tensor]) -> None:
+    for tensor, value in zip(tensors_of(module), held, strict=True):
+        tensor.copy_(value)
+
+
+def exchanging(callbacks: Iterable[L.Callback]) -> list[L.Callback]:
+    """An author's callbacks that may exchange the weights for a validation, such as with their mean."""
+    own = [c for c in callbacks if type(c).__module__.partition(".")[0] not in OURS]
+    return [c for c in own if any(getattr(type(c), hook) is not getattr(L.Callback, hook) for hook in ENTERING)]
+
+
+@contextmanager
+def as_they_are(trainer: L.Trainer, module: L.LightningModule) -> Iterator[None]:
+    """Let a validation beside a training see the weights that a module has.
+
+    A callback that exchanges them, or raises as it lacks what a training gives it, takes no part in the validation.
+    """
+    configure, guarded = module.configure_callbacks, list[L.Callback]()
+
+    def guard(callbacks: Sequence[L.Callback] | L.Callback) -> Sequence[L.Callback] | L.Callback:
+        for callback in exchanging([callbacks] if isinstance(callbacks, L.Callback) else callbacks):
+            Guard(callback, module)
+            guarded.append(callback)
+        return callbacks
+
+    guard(trainer.callbacks)  # type: ignore[attr-defined]
+    vars(module)["configure_callbacks"] = lambda: guard(configure())  # which are new ones
+    try:
+        yield
+    finally:
+        del vars(module)["configure_callbacks"]
+        for callback in guarded:
+            for hook in (*ENTERING, *LEAVING):
+                del vars(callback)[hook]
+
+
+class Guard:
+    """Stands before the hooks of a callback around a validation, as long as these are attributes of it."""
+
+    def __init__(self, callback: L.Callback, module: nn.Module):
+        self.name, self.module, self.out = type(callback).__name__, module, False
+        self.held, self.norms = copied(module), norms(module)
+        vars(callback).update((hook, partial(self.enter, getattr(callback, hook))) for hook in ENTERING)
+        vars(callback).update((hook, partial(self.leave, getattr(callback, hook))) for hook in LEAVING)
+
+    def enter(self, hook: Callable[..., None], *args: Any) -> None:
+        if self.out:
+            return
+        try:
+            hook(*args)
+        except Exception as error:
+            print(f"{self.name} takes no part in this validation: {type(error).__name__}: {error}")
+            self.out = True
+        self.out = self.out or not same(norms(self.module), self.norms)
+        if self.out:
+            put_back(self.module, self.held)
+
+    def leave(self, hook: Callable[..., None], *args: Any) -> None:
+        if not self.out:
+            hook(*args)
