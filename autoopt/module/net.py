@@ -12,9 +12,10 @@ from autoopt.data.arrays import class_indices
 from autoopt.data.feed import in_groups
 from autoopt.data.task import Task
 from autoopt.module.applied import HELD, Applied, applied_to
+from autoopt.module.augmenting import augment
 from autoopt.module.embedded import Embedded
 from autoopt.module.norms import norms_of
-from autoopt.module.tuned import Tuned, augment, evaluate_others
+from autoopt.module.tuned import Tuned, evaluate_others
 
 Instead = Callable[[Tensor, Tensor, Tensor], Tensor]
 """Called with (inputs, outputs, the recipe's loss); returns the loss that is minimised instead."""

@@ -1,27 +1,23 @@
 """What a recipe changes in a LightningModule: a subclass that is put in front of the author's own class."""
 
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import lightning.pytorch as L
-import torch
 from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.trainer.states import TrainerFn
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
-from torch import Tensor, nn
-from torch.nn.functional import one_hot
+from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
-from autoopt.data.batch import batch_layout, moved, pixel_positions, replaced
 from autoopt.data.feed import overridden
-from autoopt.data.scale import Scale
 from autoopt.errors import TechniqueError, out_of_memory
 from autoopt.module.applied import Applied, applied_to
-from autoopt.module.chosen import Chosen, call
-from autoopt.module.decay import decays
+from autoopt.module.augmenting import augmented_batch
+from autoopt.module.chosen import Chosen
+from autoopt.module.groups import own_optimizers, parameter_groups, scale_steps
 from autoopt.module.norms import batch_inputs, norms_of
 from autoopt.module.own_callbacks import WhenAsked, in_trial
 from autoopt.module.weights import norms
@@ -212,154 +208,6 @@ def refuse_several(optimizers: Sequence[Optimizer], chosen: Chosen) -> None:
         slot, technique = next((slot, t) for slot in ("optimizer", "schedule") for t, _ in chosen.of(slot) if "own" not in t.asks)
         problem = f"the module has {len(optimizers)} optimizers, so it keeps its own ({slot}=keep)"
         raise TechniqueError(slot, technique.name, problem, unavailable=True)
-
-
-def own_optimizers(configured: Any) -> list[Optimizer]:
-    """The optimizers in a result of `configure_optimizers`, in any of the forms that Lightning takes."""
-    if isinstance(configured, Optimizer):
-        return [configured]
-    if isinstance(configured, dict):
-        return own_optimizers(configured["optimizer"])
-    if not isinstance(configured, list | tuple) or not configured:
-        return []
-    parts = configured[0] if isinstance(configured[0], list | tuple) else configured
-    return [optimizer for part in parts for optimizer in own_optimizers(part)]
-
-
-def parameter_groups(model: nn.Module, author: Optimizer | None = None) -> list[dict[str, Any]]:
-    """Parameter groups: those that weight decay may act on (`decays`), and the others with `weight_decay` 0.
-
-    An initializer may mark parameters with an `lr_scale`: each scale has groups of its own, the largest first.
-
-    Args:
-        author: the author's optimizer, which is replaced. Parameters that it leaves out stay untrained, and the ratios of its
-            learning rates are kept; if it decays some of its groups only, weight decay acts on these.
-    """
-    groups: dict[tuple[bool, float], list[nn.Parameter]] = defaultdict(list)
-    may_decay = decays(model)
-    for p, ratio, decayed in ((p, 1.0, may_decay(p)) for p in model.parameters()) if author is None else trainable_by(author, may_decay):
-        if p.requires_grad:
-            groups[not decayed, -ratio * getattr(p, "lr_scale", 1.0)].append(p)
-    return [{"params": groups[rest, scale], "lr_scale": -scale} | ({"weight_decay": 0.0} if rest else {}) for rest, scale in sorted(groups)]
-
-
-def trainable_by(optimizer: Optimizer, may_decay: Callable[[Tensor], bool]) -> Iterator[tuple[nn.Parameter, float, bool]]:
-    """Each parameter of an optimizer with the ratio of its learning rate to the greatest, and whether weight decay acts on it.
-
-    The learning rates are those before its schedule, which may begin at 0.
-    """
-    rates = [float(group.get("initial_lr", group.get("lr")) or 0.0) for group in optimizer.param_groups]
-    strengths = [float(group.get("weight_decay") or 0.0) for group in optimizer.param_groups]
-    some_only = any(strengths) and not all(strengths)
-    for group, rate, decay in zip(optimizer.param_groups, rates, strengths, strict=True):
-        for p in group["params"]:
-            yield p, rate / max(rates) if any(rates) else 1.0, decay > 0 if some_only else may_decay(p)
-
-
-def scale_steps(optimizer: Optimizer, model: nn.Module) -> None:
-    """Scale the steps of an author's optimizer by the `lr_scale` of the parameters; its groups and rates stay as the author set them."""
-    marked = {p: scale for p in model.parameters() if (scale := getattr(p, "lr_scale", 1.0)) != 1.0}
-    if not marked:
-        return
-    before: dict[nn.Parameter, Tensor] = {}
-
-    def remember(*_: Any) -> None:
-        before.update((p, p.detach().clone()) for p in marked)
-
-    @torch.no_grad()
-    def shorten(*_: Any) -> None:
-        for p, scale in marked.items():
-            p.copy_(before[p].lerp_(p, scale))
-
-    optimizer.register_step_pre_hook(remember)
-    optimizer.register_step_post_hook(shorten)
-
-
-def train_alike(model: nn.Module, trained: nn.Module) -> None:
-    """Give a network that was made of a trained one its rates (`lr_scale`) and its frozen parameters, which a copy or a new layer lacks.
-
-    A parameter that has an `lr_scale` keeps it, and is trained as it is.
-    """
-    origins = {without_parametrization(name): parameter for name, parameter in trained.named_parameters(remove_duplicate=False)}
-    for name, parameter in model.named_parameters():
-        origin = None if hasattr(parameter, "lr_scale") else origin_of(without_parametrization(name), origins)
-        if origin is not None:
-            parameter.lr_scale = getattr(origin, "lr_scale", 1.0)  # type: ignore[attr-defined]
-            parameter.requires_grad = parameter.requires_grad and origin.requires_grad
-
-
-def without_parametrization(name: str) -> str:
-    """The name of a parameter, without the module between it and its layer that a parametrization adds."""
-    return name.replace("parametrizations.", "")
-
-
-def origin_of(name: str, origins: Mapping[str, nn.Parameter]) -> nn.Parameter | None:
-    """The parameter that a new one stands for: under the path of the parameter itself, or of its layer, which may be several layers now."""
-    parts = name.split(".")
-    for end in range(len(parts), 0, -1):
-        path = ".".join(parts[:end])
-        for place in (path, f"{path}.{parts[-1]}"):
-            if place in origins:
-                return origins[place]
-    return None
-
-
-def augment(chosen: Chosen, inputs: Tensor, targets: Tensor, classes: int = -1, pixels: Scale | None = None) -> tuple[Tensor, Tensor]:
-    """A batch after every augmentation of the recipe.
-
-    A technique asks for `planes` if it moves all channels alike, those of masks too; for `pixels` (in [0, 1]) if it changes
-    values and leaves each pixel in its place; for `images` (in [0, 1]) if it does both; else for `inputs`.
-
-    Args:
-        classes: the number of classes, for probabilities.
-        pixels: the scale of images, which are in [0, 1] without it.
-
-    Returns:
-        the inputs, and the targets: class probabilities `(N, K)` in place of indices, if a technique asks for `targets`.
-    """
-    return augmented(chosen, inputs, targets, None, classes, pixels)[:2]
-
-
-def augmented(
-    chosen: Chosen, inputs: Tensor, targets: Tensor, where: Tensor | None, classes: int = -1, pixels: Scale | None = None
-) -> tuple[Tensor, Tensor, Tensor | None]:
-    """The same, and the positions of the pixels after the augmentations, if positions `where` are given."""
-    techniques = chosen.of("augmentation")
-    if techniques and pixels is not None:
-        inputs = pixels.invert(inputs).float().clamp(0, 1)
-    for technique, values in techniques:
-        if "targets" in technique.asks and not targets.is_floating_point():
-            targets = one_hot(targets.long(), classes).to(inputs.dtype)
-        planes = inputs if where is None else torch.cat([inputs.float(), where], 1)
-        offered = {"planes": planes, "images": inputs, "pixels": inputs, "inputs": inputs, "targets": targets}
-        with torch.autocast(inputs.device.type, enabled=False):  # in bfloat16, positions would be some pixels off
-            returned = call(technique, offered, values)
-        tensors = returned if isinstance(returned, tuple) else (returned,)
-        if len(tensors) != len(technique.asks):
-            problem = f"returned {len(tensors)} instead of {len(technique.asks)} tensors: {', '.join(technique.asks)}"
-            raise TechniqueError(technique.slot, technique.name, problem)
-        new = dict(zip(technique.asks, tensors, strict=True))
-        if where is not None and "planes" in new:
-            new["planes"], where = new["planes"][:, :-3].to(inputs.dtype), new["planes"][:, -3:]
-        inputs = next((new[name] for name in ("planes", "images", "pixels", "inputs") if name in new), inputs)
-        targets = new.get("targets", targets)
-    return pixels.apply(inputs) if techniques and pixels is not None else inputs, targets, where
-
-
-def augmented_batch(chosen: Chosen, batch: Any, pixels: Scale | None = None) -> Any:
-    """A batch of a user's data module after every augmentation, with its masks moved too; unchanged if its layout is not known.
-
-    A mixture of classes becomes a class that is drawn from it: the gradient is the same on average, and every module takes indices.
-    """
-    layout = batch_layout(batch) if chosen.of("augmentation") else None
-    if layout is None:
-        return batch
-    images, labels = batch[layout.inputs], batch[layout.targets]
-    inputs, targets, where = augmented(chosen, images, labels, pixel_positions(images) if layout.masks else None, pixels=pixels)
-    if targets.is_floating_point() and not labels.is_floating_point():
-        targets = torch.multinomial(targets, 1).squeeze(1).to(labels.dtype)
-    masks = {} if where is None else {key: moved(batch[key], where) for key in layout.masks}
-    return replaced(batch, {layout.inputs: inputs, layout.targets: targets, **masks})
 
 
 def in_single_precision(module: L.LightningModule, trainer: L.Trainer) -> None:

@@ -22,10 +22,11 @@ from autoopt.errors import TechniqueError
 from autoopt.module.applied import applied_to
 from autoopt.module.best_epoch import BestEpoch
 from autoopt.module.chosen import Chosen
+from autoopt.module.groups import train_alike
 from autoopt.module.net import Instead, Net
 from autoopt.module.norms import Passed
 from autoopt.module.own_callbacks import callbacks_of, in_trial
-from autoopt.module.tuned import Tuned, in_single_precision, made_before, train_alike
+from autoopt.module.tuned import Tuned, in_single_precision, made_before
 from autoopt.module.weights import put_back
 from autoopt.recipe import Recipe
 from autoopt.store import CHECKPOINTS

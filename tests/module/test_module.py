@@ -25,10 +25,12 @@ from autoopt.data.task import Task
 from autoopt.errors import BadInput, TechniqueError
 from autoopt.module.activations import activation_sites
 from autoopt.module.applied import applied_to
+from autoopt.module.augmenting import augment
 from autoopt.module.build import apply_to, prepare_model
 from autoopt.module.chosen import Chosen
+from autoopt.module.groups import own_optimizers, parameter_groups, scale_steps
 from autoopt.module.net import pair
-from autoopt.module.tuned import Tuned, augment, own_optimizers, parameter_groups, scale_steps
+from autoopt.module.tuned import Tuned
 from autoopt.orders import Measure, Train, TryOut
 from autoopt.plugins.regularizer.gradient_clip import gradient_clip
 from autoopt.plugins.regularizer.l1 import l1

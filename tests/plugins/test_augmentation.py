@@ -7,8 +7,8 @@ import torch
 from PIL import Image, ImageEnhance, ImageOps
 from scipy import ndimage
 
+from autoopt.module.augmenting import augment
 from autoopt.module.chosen import Chosen
-from autoopt.module.tuned import augment
 from autoopt.plugins.augmentation import color_jitter as color_file
 from autoopt.plugins.augmentation import trivial_augment as trivial
 from autoopt.plugins.augmentation.color_jitter import color_jitter, grey, turn_hue

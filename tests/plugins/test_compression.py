@@ -19,7 +19,7 @@ from autoopt.deployment.quantized import HISTOGRAM_LEVELS
 from autoopt.domain import Unavailable
 from autoopt.module.chosen import Chosen
 from autoopt.module.embedded import embedded
-from autoopt.module.tuned import train_alike
+from autoopt.module.groups import train_alike
 from autoopt.plugins.compression.distill import distill
 from autoopt.plugins.compression.half import half
 from autoopt.plugins.compression.low_rank import Factorised, low_rank

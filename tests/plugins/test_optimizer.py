@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader
 from autoopt.data.examples import Examples
 from autoopt.data.make_task import make_task
 from autoopt.domain import Unavailable
-from autoopt.module.tuned import parameter_groups
+from autoopt.module.groups import parameter_groups
 from autoopt.orders import Train
 from autoopt.plugins.optimizer.adabelief import adabelief
 from autoopt.plugins.optimizer.adadelta import adadelta
