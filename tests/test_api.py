@@ -378,7 +378,7 @@ class Blind(Bag):
 def test_a_test_part_that_cannot_be_measured_is_told_before_the_training(tmp_path, capfd):
     found = autoopt.train([*TINY, "optimizer=adamw", f"root={tmp_path}"], model=lambda task: Network(task), data=Blind)
     assert found.part == "validation"
-    assert "the test part cannot be measured: OSError: the test split is on fire\n" in capfd.readouterr().out
+    assert "the test split cannot be measured: OSError: the test split is on fire\n" in capfd.readouterr().out
     (best,) = tmp_path.glob("*/best")
     assert autoopt.load(best)(examples().inputs).shape == (200, 2)
     assert "on the validation split" in (best / "README.md").read_text()

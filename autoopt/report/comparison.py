@@ -28,7 +28,7 @@ def comparison_title(comparison: Comparison) -> str:
 def comparison_rows(comparison: Comparison) -> TableRows:
     """A row for each option: its mean, its difference to the first, how soon it is as good as that, and how often it fails."""
     first = comparison.options[0].option
-    cells = f"difference to {first}", "p (Holm)", f"as good as {first}", "training time", "failed trials", "best trial"
+    cells = f"difference to {first}", "p (Holm)", f"as good as {first}", "in a time of", "failed trials", "best trial"
     header = (comparison.slot, comparison.objective, *cells)
     return [header, *(option_row(row, row.option == first) for row in comparison.options)]
 

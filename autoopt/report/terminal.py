@@ -104,7 +104,10 @@ def compared_options(verdict: Verdict) -> Iterator[str | Table]:
         return
     for title, rows in ((comparison_title(found), comparison_rows(found)), (tuning_title(found), tuning_rows(found))):
         yield from (title, table_of_rows(rows), "")
-    yield from (*comparison_lines(found), f"The tables are in {verdict.folder}/comparison.md, .csv and .tex.", "")
+    yield from (*comparison_lines(found), f"The tables are in {verdict.folder}/comparison.md, .csv and .tex.")
+    if verdict.winner.trial != verdict.baseline.trial:
+        yield "Below, the best of them and the baseline are trained again, on seeds that did not choose it."
+    yield ""
 
 
 def table_of_rows(rows: Sequence[Sequence[str]], left: Collection[str] = ("recipe",)) -> Table:

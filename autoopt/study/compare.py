@@ -130,7 +130,7 @@ def measured_options(study: Study, confirmed: Mapping[str, Candidate]) -> tuple[
     """
     done = measure_candidates(study.runner, study.journal, list(confirmed.values()), study.budget)
     if not all(candidate.tests and all(test.score is not None for test in candidate.tests) for candidate in done):
-        study.runner.screen.say("the options cannot be measured on the test part, so they are compared on the validation part")
+        study.runner.screen.say("the options cannot be measured on the test split, so they are compared on the validation split")
         return "validation", dict(confirmed)
     for candidate in done:
         for record in candidate.records:  # those that the end of the time left unmeasured keep theirs

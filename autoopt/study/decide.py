@@ -118,9 +118,9 @@ def tested_pair(study: Study, pair: list[Candidate]) -> tuple[Study, list[Candid
     tests = [test for c in measured for test in c.tests]
     if all(test.state == "complete" and (test.score is not None or study.part != "test") for test in tests):
         return study, measured
-    problem = f"the test part cannot be measured: {why(study, TEST)} (logs: {study.folder.path / 'trials'})"
+    problem = f"the test split cannot be measured: {why(study, TEST)} (logs: {study.folder.path / 'trials'})"
     if study.budget.asking:
-        way = f"the same command tries again, `{study.folder.finish}` concludes on the validation part"
+        way = f"the same command tries again, `{study.folder.finish}` concludes on the validation split"
         raise NotConcluded(f"{problem}; {way}")
     study.runner.screen.say(problem)
     return replace(study, part="validation" if study.part == "test" else study.part), pair

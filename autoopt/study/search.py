@@ -93,7 +93,7 @@ class Warm:
         """
         settled = rehearse(self.space, self.runner, self.advised)
         if settled.untested:
-            self.runner.screen.say(f"the test part cannot be measured: {settled.untested}")
+            self.runner.screen.say(f"the test split cannot be measured: {settled.untested}")
         self.folder.settle(settled, self.facts, searched=False)
         return settled
 
@@ -161,12 +161,12 @@ def announce(settled: Settled, tree: Tree, facts: dict[str, Any], screen: Screen
     first, space = settled.goal.first, settled.space
     screen.say(f"objective: {first.direction} {first.name}")
     if settled.untested:
-        screen.say(f"the test part cannot be measured: {settled.untested}")
+        screen.say(f"the test split cannot be measured: {settled.untested}")
     if settled.part == "training":
         screen.say(f"{first.name} is measured while training: the verdict compares trainings on fresh seeds")
     elif settled.part == "validation":
-        missing = "" if settled.untested else f"the test part {f'does not measure {first.name}' if facts['test'] else 'is missing'}: "
-        screen.say(f"{missing}the verdict compares on the validation part, which also chooses the winner")
+        missing = "" if settled.untested else f"the test split {f'does not measure {first.name}' if facts['test'] else 'is missing'}: "
+        screen.say(f"{missing}the verdict compares on the validation split, which also chooses the winner")
     for key in space.dropped:
         if key not in space.broken and asked_for(tree, key):
             screen.say(f"left out: {key}: {space.dropped[key]}")

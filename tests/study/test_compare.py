@@ -397,7 +397,7 @@ def test_the_rows_of_the_table():
             "difference to adamw",
             "p (Holm)",
             "as good as adamw",
-            "training time",
+            "in a time of",
             "failed trials",
             "best trial",
         ),

@@ -378,7 +378,7 @@ class TestNotConcluded:
     def test_the_test_split_cannot_be_measured(self, study):
         """It does not fall back to the validation part; the next run tries again."""
         study.ends = {"0-final-1-test": Fails("error", "no such file")}
-        with pytest.raises(NotConcluded, match=r"the test part cannot be measured: error: no such file \(logs: .*/s/trials\)") as caught:
+        with pytest.raises(NotConcluded, match=r"the test split cannot be measured: error: no such file \(logs: .*/s/trials\)") as caught:
             study.search()
         assert caught.value.exit_code == 4
         assert not (study.path / "s" / "verdict.yaml").exists()
@@ -389,16 +389,16 @@ class TestNotConcluded:
 
     def test_finish_concludes_on_validation_where_the_test_split_cannot_be_measured(self, study):
         study.ends = {"0-final-1-test": Fails("error", "no such file")}
-        with pytest.raises(NotConcluded, match=r"`autoopt finish s root=.*` concludes on the validation part"):
+        with pytest.raises(NotConcluded, match=r"`autoopt finish s root=.*` concludes on the validation split"):
             study.search()
         verdict = study.search(asking=False)
         assert (verdict.part, verdict.better) == ("validation", False) and (study.path / "s" / "best").exists()
         assert study.trained() == ["0-final-1-test"], "it is tried once more"
-        assert any("the test part cannot be measured: error: no such file" in line for line in study.screen.lines)
+        assert any("the test split cannot be measured: error: no such file" in line for line in study.screen.lines)
 
     def test_a_test_split_that_does_not_tell_the_objective_after_all_is_not_measured(self, study):
         study.ends = {"0-final-1-test": outcome(size_mb=1.0)}
-        with pytest.raises(NotConcluded, match="the test part cannot be measured: it was not measured"):
+        with pytest.raises(NotConcluded, match="the test split cannot be measured: it was not measured"):
             study.search()
 
     def test_where_a_training_of_the_winner_fails_the_next_best_takes_its_place(self, study):
@@ -414,19 +414,19 @@ class TestWhereItIsMeasured:
         verdict = study.search("study.trials=2")
         assert (verdict.part, verdict.test_opened_for) == ("validation", 0)
         assert not any(key.endswith("-test") for key in study.asked)
-        told = "the verdict compares on the validation part, which also chooses the winner"
-        assert {"the test part cannot be measured: no such file", told} <= {*study.screen.lines}
+        told = "the verdict compares on the validation split, which also chooses the winner"
+        assert {"the test split cannot be measured: no such file", told} <= {*study.screen.lines}
 
     def test_a_test_split_that_does_not_measure_the_objective_is_left_alone(self, study):
         study.ends = {"preflight/baseline": replace(outcome(val_accuracy=0.1), tested={"test_loss": 1.0})}
         verdict = study.search("study.trials=2")
         assert (verdict.part, verdict.test_opened_for) == ("validation", 0)
-        told = "the verdict compares on the validation part, which also chooses the winner"
-        assert f"the test part does not measure val_accuracy: {told}" in study.screen.lines
+        told = "the verdict compares on the validation split, which also chooses the winner"
+        assert f"the test split does not measure val_accuracy: {told}" in study.screen.lines
 
     def test_trainings_are_compared_though_the_test_split_cannot_be_measured_in_the_end(self, study):
         study.ends = {"0-final-1-test": Fails("error", "no such file")}
-        with pytest.raises(NotConcluded, match="the test part cannot be measured"):
+        with pytest.raises(NotConcluded, match="the test split cannot be measured"):
             study.search("objective=train_loss", "study.trials=2")
         assert study.search("objective=train_loss", "study.trials=2", asking=False).part == "training"
 
@@ -436,7 +436,8 @@ class TestWhereItIsMeasured:
         verdict = study.search()
         assert (verdict.part, verdict.test_opened_for, verdict.better) == ("validation", 0, False)
         assert not any(key.endswith("-test") for key in study.asked)
-        assert "the test part is missing: the verdict compares on the validation part, which also chooses the winner" in study.screen.lines
+        told = "the verdict compares on the validation split, which also chooses the winner"
+        assert f"the test split is missing: {told}" in study.screen.lines
 
     @pytest.mark.parametrize("objective", ["train_loss", "seconds"])
     def test_what_only_a_training_tells_is_compared_by_trainings_on_fresh_seeds(self, study, objective):
@@ -869,7 +870,7 @@ class TestOneTraining:
         study.ends = {"0": 0.7, "preflight/baseline": replace(outcome(val_accuracy=0.1), untested="no such file")}
         trained, lines = self.train(study)
         assert (trained.score, trained.part) == (0.7, "validation")
-        assert "the test part cannot be measured: no such file" in lines
+        assert "the test split cannot be measured: no such file" in lines
 
     def test_a_module_is_trained_as_the_config_says_and_not_tried_as_it_is_written(self, study):
         study.facts = study.facts | {"lightning": True}
