@@ -14,6 +14,7 @@ from autoopt.config import SEARCHED
 from autoopt.domain import Choice, Range
 from autoopt.errors import BadInput
 from autoopt.report.numbers import duration
+from autoopt.report.sentence import PART_WORDS
 from autoopt.slots import SLOTS
 from autoopt.space import Domain, Option, Pin, Space
 from autoopt.study.ablation import trainings_for
@@ -71,7 +72,7 @@ def plan_lines(ready: Warm, settled: Settled) -> Iterator[str]:
     work = Workload.of(ready, settled)
     yield f"\n{ready.folder.name}"
     yield f"task       {task_in_words(facts)}"
-    yield f"objective  {first.name}, {first.direction}; the verdict compares on the {settled.part} part"
+    yield f"objective  {first.name}, {first.direction}; the verdict compares {PART_WORDS[settled.part]}"
     yield from data_lines(facts)
     yield "\nspace"
     for slot in SLOTS:
