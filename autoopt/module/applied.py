@@ -1,6 +1,7 @@
 """What autoopt keeps on a module that trains by a recipe: one object under one name, so that the author may use all others."""
 
 from collections.abc import Sequence
+from copy import copy
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -59,7 +60,8 @@ class Applied:
     def hold(self, optimizer: Optimizer, decays: bool) -> None:
         """Let the recipe's rates hold from now on, and the decays of its optimizer, if that replaces the author's."""
         for group in optimizer.param_groups:
-            group.setdefault("initial_lr", group["lr"])
+            if "lr" in group:
+                group.setdefault("initial_lr", copy(group["lr"]))  # a tensor may be changed in place
         names = {"weight_decay"} if decays else set()
         self.held = [{name: group[name] for name in names & group.keys()} for group in optimizer.param_groups]
 
@@ -67,9 +69,9 @@ class Applied:
         """Give an optimizer the values that hold; the rates are those of the schedule, if it has one."""
         if not self.held:
             return
-        rates = schedules[0].scheduler.get_last_lr() if schedules else [group["initial_lr"] for group in optimizer.param_groups]
+        rates = schedules[0].scheduler.get_last_lr() if schedules else [group.get("initial_lr") for group in optimizer.param_groups]
         for group, rate, held in zip(optimizer.param_groups, rates, self.held, strict=False):  # a callback may have added groups
-            group.update(held, lr=rate)
+            group.update(held if rate is None else {**held, "lr": copy(rate)})
 
     def times(self, trainer: L.Trainer) -> dict[str, int]:
         """`total_steps` and `steps_per_epoch` for the optimizer and the schedule; empty if neither asks for them.

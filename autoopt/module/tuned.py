@@ -62,6 +62,7 @@ class Tuned(L.LightningModule):
         for group in [] if keeps[0] else optimizer.param_groups:
             group["lr"] = group["lr"] * group.get("lr_scale", 1.0) * chosen.recipe.lr_factor
         applied.hold(optimizer, decays=not keeps[0])
+        optimizer.register_step_pre_hook(lambda *_: applied.restore(optimizer, self.trainer.lr_scheduler_configs))
         schedule = chosen.one("schedule", optimizer=optimizer, own=None, direction=applied.direction, **times)
         if schedule is None:
             return optimizer
@@ -139,12 +140,12 @@ class Tuned(L.LightningModule):
 @contextmanager
 def only_first(optimizer: Optimizer, number: int) -> Iterator[None]:
     """Hide the groups that a callback has added to an optimizer, of layers that it trains later: their rates are the callback's."""
-    groups = optimizer.param_groups
-    optimizer.param_groups = groups[:number]
+    late = optimizer.param_groups[number:]
+    del optimizer.param_groups[number:]
     try:
         yield
     finally:
-        optimizer.param_groups = groups
+        optimizer.param_groups.extend(late)
 
 
 def add_loss(module: L.LightningModule, outputs: Any) -> None:

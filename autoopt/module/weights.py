@@ -15,7 +15,7 @@ from torch.nn.parameter import is_lazy
 ENTERING, LEAVING = ("on_validation_start", "on_validation_epoch_start"), ("on_validation_epoch_end", "on_validation_end")
 OURS = ("autoopt", "lightning", "pytorch_lightning")
 """Packages whose callbacks leave the weights that they validate at the end of a training."""
-SAME = 1e-5
+SAME = 1e-9
 """How far norms of the same weights may differ, as a share: after a training they are added up on another device."""
 
 
@@ -26,9 +26,14 @@ def tensors_of(module: nn.Module) -> list[Tensor]:
 
 
 def norms(module: nn.Module) -> Tensor:
-    """The norm of each weight and each buffer, float32, on the CPU."""
+    """The norm of each weight and each buffer, float64, on the CPU."""
     dense = [t.detach() for t in tensors_of(module) if t.layout == torch.strided and (t.is_floating_point() or t.is_complex())]
-    return torch.tensor([float(vector_norm(t, dtype=None if t.is_complex() else torch.float32)) for t in dense])
+    return torch.tensor([norm_of(t) for t in dense], dtype=torch.float64)
+
+
+def norm_of(tensor: Tensor) -> float:
+    tensor = tensor.cpu() if tensor.device.type == "mps" else tensor  # which has no float64
+    return float(vector_norm(tensor, dtype=torch.complex128 if tensor.is_complex() else torch.float64))
 
 
 def same(some: Tensor, others: Tensor | None) -> bool:
@@ -58,46 +63,52 @@ def as_they_are(trainer: L.Trainer, module: L.LightningModule) -> Iterator[None]
 
     A callback that exchanges them, or raises as it lacks what a training gives it, takes no part in the validation.
     """
-    configure, guarded = module.configure_callbacks, list[L.Callback]()
+    configure, guards = module.configure_callbacks, list[Guard]()
 
-    def guard(callbacks: Sequence[L.Callback] | L.Callback) -> Sequence[L.Callback] | L.Callback:
+    def guarded(callbacks: Sequence[L.Callback] | L.Callback) -> Sequence[L.Callback] | L.Callback:
         for callback in exchanging([callbacks] if isinstance(callbacks, L.Callback) else callbacks):
-            Guard(callback, module)
-            guarded.append(callback)
+            if not any(guard.callback is callback for guard in guards):
+                guards.append(Guard(callback, module))
         return callbacks
 
-    guard(trainer.callbacks)  # type: ignore[attr-defined]
-    vars(module)["configure_callbacks"] = lambda: guard(configure())  # which are new ones
+    guarded(trainer.callbacks)  # type: ignore[attr-defined]
+    vars(module)["configure_callbacks"] = lambda: guarded(configure())  # which may be new ones
     try:
         yield
     finally:
         del vars(module)["configure_callbacks"]
-        for callback in guarded:
-            for hook in (*ENTERING, *LEAVING):
-                del vars(callback)[hook]
+        for guard in guards:
+            guard.end()
 
 
 class Guard:
-    """Stands before the hooks of a callback around a validation, as long as these are attributes of it."""
+    """Stands before the hooks of a callback around a validation, until it ends."""
 
     def __init__(self, callback: L.Callback, module: nn.Module):
-        self.name, self.module, self.out = type(callback).__name__, module, False
-        self.held, self.norms = copied(module), norms(module)
+        self.callback, self.module, self.out = callback, module, False
+        self.own = {hook: vars(callback)[hook] for hook in (*ENTERING, *LEAVING) if hook in vars(callback)}
         vars(callback).update((hook, partial(self.enter, getattr(callback, hook))) for hook in ENTERING)
         vars(callback).update((hook, partial(self.leave, getattr(callback, hook))) for hook in LEAVING)
 
     def enter(self, hook: Callable[..., None], *args: Any) -> None:
         if self.out:
             return
+        held, before = copied(self.module), norms(self.module)
         try:
             hook(*args)
         except Exception as error:
-            print(f"{self.name} takes no part in this validation: {type(error).__name__}: {error}")
+            print(f"{type(self.callback).__name__} takes no part in this validation: {type(error).__name__}: {error}")
             self.out = True
-        self.out = self.out or not same(norms(self.module), self.norms)
+        self.out = self.out or not same(norms(self.module), before)
         if self.out:
-            put_back(self.module, self.held)
+            put_back(self.module, held)
 
     def leave(self, hook: Callable[..., None], *args: Any) -> None:
         if not self.out:
             hook(*args)
+
+    def end(self) -> None:
+        """Give the callback its hooks again."""
+        for hook in (*ENTERING, *LEAVING):
+            del vars(self.callback)[hook]
+        vars(self.callback).update(self.own)

@@ -27,7 +27,7 @@ from autoopt.module.net import Instead, Net
 from autoopt.module.norms import Passed
 from autoopt.module.own_callbacks import callbacks_of, in_trial
 from autoopt.module.tuned import Tuned, in_single_precision, made_before
-from autoopt.module.weights import put_back
+from autoopt.module.weights import norms, put_back, same
 from autoopt.recipe import Recipe
 from autoopt.store import CHECKPOINTS
 from autoopt.trial.ranks import ALONE, Share
@@ -173,9 +173,12 @@ def take_up_best(trainer: L.Trainer, module: Tuned) -> bool:
 
 
 def take_up_exchanged(trainer: L.Trainer, module: Tuned) -> None:
-    """Give the module the weights that an author's callback showed to the last validation, such as their mean: they are the result."""
+    """Give the module the weights that an author's callback showed to the last validation, such as their mean: they are the result.
+
+    Not where the module's own weights have changed since: more epochs were trained, or a hook at the end has set others.
+    """
     for reporter in (c for c in trainer.callbacks if isinstance(c, Reporter)):  # type: ignore[attr-defined]
-        if reporter.exchanged and not reporter.validated_as(module):
+        if reporter.exchanged and same(norms(module), applied_to(module).trained):
             put_back(module, reporter.exchanged)
         reporter.exchanged = []
 

@@ -68,7 +68,7 @@ def run_contrast(training: Training, order: Contrast) -> Outcome:
         begin(each.trainer, each.module, each.feed)
     other.module.load_state_dict(training.module.state_dict())
     outputs = [seeded_outputs(each) for each in (training, other)]
-    if None not in outputs and difference(*outputs) > LOADING_TOLERANCE:  # type: ignore[arg-type]
+    if any(each is None for each in outputs) or difference(*outputs) > LOADING_TOLERANCE:  # type: ignore[arg-type]
         return Outcome()
     first, second = (measure_part(each).metrics for each in (training, other))
     return Outcome(validated=[name for name in first if not isclose(first[name], second.get(name, nan), rel_tol=LOADING_TOLERANCE)])

@@ -30,7 +30,8 @@ class FullBatch(SGD):
         """Count a batch; keep the rates of the first one of an epoch."""
         self.cleared += 1
         for group in self.param_groups:
-            if (group["passed"] + self.cleared) % self.steps_per_epoch == 1 % self.steps_per_epoch:
+            group["begins"] = (group["passed"] + self.cleared) % self.steps_per_epoch == 1 % self.steps_per_epoch
+            if group["begins"]:
                 group["first_lr"] = group["lr"]
 
     def eval(self) -> None:
@@ -45,6 +46,8 @@ class FullBatch(SGD):
         if not self.cleared:
             self.begin_batch()
         for group in self.param_groups:
+            if group.pop("begins"):  # hooks before the step may have set another rate since the gradients were cleared
+                group["first_lr"] = group["lr"]
             group["passed"] += self.cleared
             group["gathered"] += 1
             ended = group["passed"] >= self.steps_per_epoch  # later than by one, if the step of the last batch was skipped

@@ -12,6 +12,7 @@ from autoopt.module.build import apply_to
 from autoopt.module.chosen import Chosen
 from autoopt.recipe import Recipe
 from autoopt.slots import SLOTS
+from autoopt.technique import available
 
 HOOKS = ("on_train_epoch_start", "on_train_batch_start", "optimizer_step", "training_step", "on_after_backward", "on_before_optimizer_step")
 STEPS = 4
@@ -54,6 +55,25 @@ class Unfreezing(Summed):
         return torch.optim.SGD([self.weight], lr=0.5)
 
 
+class Wrapper(torch.optim.SGD):
+    """Its groups cannot be replaced."""
+
+    @property
+    def param_groups(self):
+        return self.__dict__["groups"]
+
+    @param_groups.setter
+    def param_groups(self, groups):
+        if "groups" in self.__dict__:
+            raise AttributeError("no setter")
+        self.__dict__["groups"] = groups
+
+
+def with_own(make) -> L.LightningModule:
+    """A module with another optimizer of its own."""
+    return new_class("Own", (Summed,), exec_body=lambda body: body.update(configure_optimizers=lambda self: make(self.parameters())))()
+
+
 def setting(hook: str, **values: float) -> Summed:
     """A module, one of whose hooks sets values of the groups by hand."""
 
@@ -84,6 +104,20 @@ def test_a_recipes_rates_and_decays_hold_whatever_the_author_sets_by_hand(hook):
     assert rates_of(setting(hook, lr=2.0, weight_decay=1.0), SGD, HALVED) == 0.25 * 3
     assert rates_of(setting(hook, lr=2.0), {"keep": {}}, HALVED) == 0.5 * 3
     assert rates_of(setting(hook, lr=2.0, weight_decay=1.0), {"schedule_free_sgd": {"lr": 0.25}}, {}) < 1.5, "it has no schedule"
+
+
+@pytest.mark.parametrize("hook", ["on_train_batch_start", "training_step", "on_before_optimizer_step"])
+@pytest.mark.parametrize("optimizer", sorted({*available("optimizer")} - {"keep"}))
+def test_the_rates_of_every_optimizer_hold(optimizer, hook):
+    told = rates_of(Summed(), {optimizer: {}}, HALVED)
+    assert rates_of(setting(hook, lr=2.0), {optimizer: {}}, HALVED) == pytest.approx(told, rel=1e-6)
+
+
+def test_optimizers_of_an_author_that_read_their_rate_early_or_lock_their_groups():
+    quasi = with_own(lambda params: torch.optim.LBFGS(params, lr=0.5, max_iter=1))
+    type(quasi).on_train_batch_start = lambda self, *_: self.trainer.optimizers[0].param_groups[0].update(lr=2.0)
+    assert rates_of(quasi, {"keep": {}}, {"constant": {}}) == 0.5 * STEPS
+    assert rates_of(with_own(lambda params: Wrapper(params, lr=0.5)), {"keep": {}}, HALVED) == 0.5 * 3
 
 
 @pytest.mark.parametrize("hook", HOOKS)

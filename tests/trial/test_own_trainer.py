@@ -120,6 +120,24 @@ class WithExchange(Lit):
         return Exchange()
 
 
+class WithOneExchange(Lit):
+    """Gives the same callback each time."""
+
+    def __init__(self):
+        super().__init__()
+        self.exchange = Exchange()
+
+    def configure_callbacks(self):
+        return [self.exchange]
+
+
+class Renewing(Exchange):
+    """Sets weights of its own after the last validation."""
+
+    def on_train_end(self, trainer, pl_module):
+        self.show(pl_module, [torch.full_like(mean, 0.25) for mean in self.mean])
+
+
 class ReadsCheckpoint(Lit):
     def on_train_start(self):
         assert self.trainer.checkpoint_callback.best_model_path == ""
@@ -322,7 +340,8 @@ def test_what_the_last_validation_did_not_see_is_measured_again(bench, said, aga
     assert outcome.metrics["val_loss"] == pytest.approx(measured["val_loss"], rel=1e-6)
 
 
-@pytest.mark.parametrize("said", [f"trainer.callbacks={HERE}:Exchange", f"trainer.callbacks={HERE}:Careful", f"model={HERE}:WithExchange"])
+@pytest.mark.parametrize("said", [f"trainer.callbacks={HERE}:Exchange", f"trainer.callbacks={HERE}:Careful", f"model={HERE}:WithExchange",
+     f"model={HERE}:WithOneExchange"])  # fmt: skip
 def test_weights_that_a_callback_exchanges_for_validations_are_the_result(bench, said):
     bench.run(TryOut(key="t", recipe=bench.recipe(said), objective="val_loss"))
     SEEN.clear()
@@ -337,6 +356,26 @@ def test_weights_that_a_callback_exchanges_for_validations_are_the_result(bench,
     trainer, trained = by_hand(seeded(), callbacks=[Exchange()])
     assert trainer.callback_metrics["val_loss"].item() == pytest.approx(measured["val_loss"], rel=1e-6)
     assert not same(bench.weights(), trained)
+
+
+def test_weights_that_are_set_after_the_last_validation_are_the_result(bench):
+    outcome = bench.train(f"trainer.callbacks={HERE}:Renewing")
+    assert all((weights == 0.25).all() for weights in bench.weights().values())
+    module = Lit()
+    module.load_state_dict(bench.weights())
+    (measured,) = by_hand_validated(module)
+    assert outcome.metrics["val_loss"] == pytest.approx(measured["val_loss"], rel=1e-6)
+
+
+def test_epochs_after_the_last_validation_count(bench):
+    """Of six epochs the fourth is validated, with the mean of the weights."""
+    outcome = bench.train(f"trainer.callbacks={HERE}:Exchange", "trainer.check_val_every_n_epoch=4")
+    _, trained = by_hand(seeded(), callbacks=[Exchange()], check_val_every_n_epoch=4)
+    assert same(bench.weights(), trained)
+    module = Lit()
+    module.load_state_dict(bench.weights())
+    (measured,) = by_hand_validated(module)
+    assert outcome.metrics["val_loss"] == pytest.approx(measured["val_loss"], rel=1e-6)
 
 
 def by_hand_validated(module: L.LightningModule, **arguments) -> list:

@@ -99,6 +99,26 @@ class Weighted(Lit):
         self.log_dict({"val_loss": self.weight * loss, "val_plain": loss})
 
 
+class Aside(Weighted):
+    """Computes without `forward`."""
+
+    forward = L.LightningModule.forward
+
+    def training_step(self, batch, _):
+        return cross_entropy(Weighted.forward(self, batch[0]), batch[1])
+
+    def validation_step(self, batch, _):
+        self.log("val_loss", cross_entropy(Weighted.forward(self, batch[0]), batch[1]))
+
+
+class Double(Lit):
+    """With a buffer as numpy gives it."""
+
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(4, dtype=torch.float64))
+
+
 class Silent(Lit):
     """Logs nothing, as in the days when a step returned what was to be logged."""
 
@@ -268,7 +288,7 @@ def tried(model: str, root, *overrides: str, **said) -> Outcome:
     return carried_out(*prepared(model, root, *overrides), TryOut, **said)
 
 
-@pytest.mark.parametrize("model", ["Lit", "OnStep", "Unlogged", "InConfigureModel", "InSetup", "InFit", "Buffered", "Partial"])
+@pytest.mark.parametrize("model", ["Lit", "OnStep", "Unlogged", "InConfigureModel", "InSetup", "InFit", "Buffered", "Double", "Partial"])
 @pytest.mark.parametrize("regularizer", ["none", "[ema]", "[swa]"])
 def test_what_is_measured_from_stored_weights_is_what_training_measured(tmp_path, model, regularizer):
     if regularizer == "[ema]" and model in ("InSetup", "Buffered"):
@@ -289,6 +309,12 @@ def test_an_argument_that_changes_a_metric_of_the_same_outputs_is_found(tmp_path
     world, recipe = prepared("Weighted", tmp_path)
     _, other = prepared("Weighted", tmp_path, f"model.Weighted.{changed}")
     assert carried_out(world, recipe, Contrast, other=dict(other.tree)).validated == found
+
+
+def test_where_outputs_are_not_known_no_argument_is_blamed(tmp_path):
+    world, recipe = prepared("Aside", tmp_path)
+    _, other = prepared("Aside", tmp_path, "model.Aside.slope=2")
+    assert carried_out(world, recipe, Contrast, other=dict(other.tree)).validated == []
 
 
 def test_modules_of_other_layers_cannot_be_contrasted(tmp_path):
