@@ -175,6 +175,7 @@ def test_trials_that_cannot_be_reproduced(study, fields, line):
 
 
 def test_a_training_is_not_reproduced(tmp_path):
+    (tmp_path / "space.yaml").write_text("searched: false\n")
     with pytest.raises(BadInput, match="is a training, not a search; the same train command trains it again"):
         trained_before(Stored(tmp_path, {}, {}, None), "0")
 
