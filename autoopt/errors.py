@@ -5,6 +5,7 @@ import errno
 import os
 import re
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 DEVICE_FULL = re.compile(r"\b(CUDA|HIP|MPS|XPU)\b.*out of memory|CU[A-Z]+_STATUS_ALLOC_FAILED")
@@ -54,16 +55,18 @@ def printable(text: str, most: int | None = None) -> str:
 def nearest(word: str, known: Iterable[str]) -> str:
     """A hint with the nearest known name, and all known names: `Did you mean 'adamw'? Known: …`."""
     names = sorted(known)
-    lower = {name.lower(): name for name in names}
-    close = difflib.get_close_matches(word.lower(), lower, n=1, cutoff=0.6)
-    hint = f"Did you mean '{lower[close[0]]}'? " if close else ""
+    close = difflib.get_close_matches(word.lower(), {name.lower() for name in names}, n=1, cutoff=0.6)
+    alike = [name for name in names if name.lower() in close]  # some may differ in case alone
+    hint = f"Did you mean '{difflib.get_close_matches(word, alike, n=1, cutoff=0)[0]}'? " if alike else ""
     return f"{hint}Known: {', '.join(names) or 'none'}."
 
 
 def no_file(path: str | Path) -> str:
     """That there is no such file, and the nearest name beside it."""
     path = Path(path)
-    beside = [file.name for file in path.parent.iterdir()] if path.parent.is_dir() else []
+    beside: list[str] = []
+    with suppress(OSError):  # no folder, or one that may not be listed
+        beside = os.listdir(path.parent)
     close = difflib.get_close_matches(path.name, beside, n=1, cutoff=0.6)
     return f"there is no file {path}" + (f"; did you mean {close[0]}?" if close else "")
 

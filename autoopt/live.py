@@ -7,7 +7,7 @@ import inspect
 import logging
 import sys
 import types
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from autoopt import technique
@@ -29,7 +29,7 @@ def import_path(slot: str, made: Factory) -> str:
     if "." not in name and importable(made):
         return f"{made.__module__}:{name}"
     word = name.rpartition(".")[2]
-    digest = hashlib.sha256(repr(Reader().read(made)).encode()).hexdigest()[:6]
+    digest = hashlib.sha256("\n".join(Reader().told(made)).encode()).hexdigest()[:6]
     path = f"{technique.MAIN}.{digest}:{word if word.isidentifier() else slot}"
     technique.LIVE[path] = made
     technique.find.cache_clear()
@@ -48,24 +48,44 @@ def importable(made: Any) -> bool:
 class Reader:
     """Reads what an object does, in plain values: its source, or else its bytecode, and all that it holds on to or looks up.
 
-    What shows no values (the state of a generator, an open file) goes by its type, so that a script that is run again finds its study.
-    Of what can be imported the source is read, and nothing further.
+    Each object is told once, one after the other, so that none is nested too deep; within another it goes by its number. What shows no
+    values (the state of a generator, an open file), or raises where it is read, goes by its type, so that a script that is run again
+    finds its study. Of what can be imported the source is read, and nothing further.
     """
 
-    def __init__(self) -> None:
-        self.seen: dict[int, tuple[int, Any]] = {}  # with the objects, since the number of one that is gone may become another's
+    def __init__(self, seen: Mapping[int, tuple[int, Any]] | None = None):
+        self.seen = dict(seen or {})  # with the objects, since the id of one that is gone may become another's
+        self.ordered = seen is None
+        self.waiting: list[Any] = []
+
+    def told(self, made: Any) -> list[str]:
+        """What an object is, and everything that is reached from it, as texts."""
+        self.read(made)
+        return [self.text(each) for each in self.waiting]  # which grows meanwhile
 
     def read(self, made: Any) -> Any:
-        """The plain values of any object; one that occurs again is told by its number."""
+        """A plain value itself, or the number of an object, which is told in its turn."""
         if isinstance(made, PLAIN_TYPES):
             return made
-        if id(made) in self.seen:
-            return ["again", self.seen[id(made)][0]]
-        self.seen[id(made)] = len(self.seen), made
+        if id(made) not in self.seen:
+            self.seen[id(made)] = len(self.seen), made
+            self.waiting.append(made)
+        return [self.seen[id(made)][0]]
+
+    def text(self, made: Any) -> str:
+        try:
+            return repr(self.values(made))
+        except Exception:  # of a `__repr__`, or an attribute, of the user's own
+            return type(made).__qualname__
+
+    def values(self, made: Any) -> Any:
+        """The plain values of an object, and the numbers of those that it holds."""
         if isinstance(made, dict):
-            return {repr(self.read(key)): self.read(value) for key, value in made.items()}
-        if isinstance(made, tuple | list | set | frozenset):
-            return [self.read(part) for part in (sorted(made, key=repr) if isinstance(made, set | frozenset) else made)]
+            return [[self.read(key), self.read(value)] for key, value in made.items()]
+        if isinstance(made, tuple | list):
+            return [self.read(part) for part in made]
+        if isinstance(made, set | frozenset):
+            return [self.read(part) for part in sorted(made, key=self.alone)] if self.ordered else len(made)
         if isinstance(made, functools.partial):
             return [self.read(part) for part in (made.func, made.args, made.keywords)]
         if isinstance(made, types.CodeType):
@@ -79,6 +99,12 @@ class Reader:
         if isinstance(made, types.ModuleType | logging.Logger):  # what they hold is the whole process
             return getattr(made, "__name__", None) or made.name
         return self.of_object(made)
+
+    def alone(self, made: Any) -> str:
+        """What a part of a set is by itself, since the order of sets differs from run to run; sets inside of it count by their length."""
+        if isinstance(made, PLAIN_TYPES) or id(made) in self.seen:
+            return repr(self.read(made))
+        return "\n".join(Reader(self.seen).told(made))
 
     def of_class(self, made: type) -> Any:
         """A class that cannot be imported, with its methods, its public attributes and its bases."""
@@ -94,13 +120,16 @@ class Reader:
         return [source or self.read(made.__code__), *map(self.read, (held, made.__defaults__, made.__kwdefaults__, used))]
 
     def of_object(self, made: Any) -> Any:
-        """An object: the values of an array, else its attributes, or what it shows of itself."""
+        """An object: the values of an array or a config of OmegaConf, else its attributes, or what it shows of itself."""
         if hasattr(type(made), "__array__"):
-            shape = [str(getattr(made, "dtype", "")), *map(str, made.shape)]
+            columns = getattr(made, "column_names", getattr(made, "columns", ()))
+            about = [str(getattr(made, "dtype", "")), str(getattr(made, "shape", "")), *map(self.read, columns)]
             try:
-                return [*shape, self.cells(made)]
+                return [*about, self.cells(made)]
             except Exception:  # a weight that is to be trained, or a type that numpy lacks
-                return shape
+                return about
+        if (omegaconf := sys.modules.get("omegaconf")) and isinstance(made, omegaconf.Container):  # its attributes change as it is read
+            return self.read(omegaconf.OmegaConf.to_container(made, resolve=False))
         shown = repr(made) if not hasattr(made, "__dict__") else ""
         return [type(made).__qualname__, self.read(type(made)), self.read(vars(made)) if not shown else "" if " at 0x" in shown else shown]
 

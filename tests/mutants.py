@@ -26,6 +26,10 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent
 LIMIT = 120  # seconds for the tests of one mutant
 TESTS = {
+    "live": ["tests/test_api.py"],
+    "module/applied": ["tests/module/test_names.py", "tests/module/test_module.py"],
+    "module/weights": ["tests/trial/test_checkpoints.py", "tests/trial/test_own_trainer.py", "tests/module/test_module.py"],
+    "trial/keeper": ["tests/trial/test_checkpoints.py", "tests/trial/test_preempted.py"],
     "goal": ["tests/test_goal.py", "tests/study/test_compress.py", "tests/study/test_stages.py"],
     "strategy": ["tests/test_halving.py", "tests/plugins/test_strategy.py", "tests/study/test_sampling.py"],
     "space/space": ["tests/test_space.py", "tests/study/test_preflight.py"],

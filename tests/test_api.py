@@ -14,10 +14,12 @@ from types import SimpleNamespace
 import lightning.pytorch as L
 import numpy as np
 import pandas
+import pyarrow
 import pytest
 import torch
 import yaml
 from lightning.pytorch.loggers.logger import DummyLogger
+from omegaconf import OmegaConf
 from safetensors.torch import load_file
 from test_report import verdict as scripted
 from torch import nn
@@ -304,6 +306,46 @@ HELD = {
 @pytest.mark.parametrize("held", HELD.values(), ids=HELD)
 def test_what_an_object_holds_on_to_makes_another_study(held):
     assert import_path("model", held(5)) == import_path("model", held(5)) != import_path("model", held(6))
+
+
+def chain(length: int, end: int) -> Holder:
+    first = Holder(end)
+    for _ in range(length):
+        first = Holder(first)
+    return first
+
+
+class Unshown(int):
+    def __repr__(self):
+        raise ValueError("not shown")
+
+
+def sharing(width: int) -> set:
+    shared = Holder(width)
+    return {Holder((number, shared)) for number in range(20)}
+
+
+HELD_DATA = {
+    "a deep chain": lambda width: chain(2000, width),
+    "an array of Arrow": lambda width: pyarrow.array([1, None, width]),
+    "columns": lambda width: pandas.DataFrame([[1, 2]], columns=["a", "b"] if width == 5 else ["b", "a"]),
+    "a config": lambda width: OmegaConf.create({"lr": width, "deep": {"to": "${lr}"}}),
+    "a set of objects": sharing,
+    "beside what cannot be shown": lambda width: [{"a": Unshown(1)}, width],
+}
+
+
+@pytest.mark.parametrize("held", HELD_DATA.values(), ids=HELD_DATA)
+def test_data_of_any_form_that_an_object_holds_makes_another_study(held):
+    paths = [import_path("model", functools.partial(Network, held=held(width))) for width in (5, 5, 6)]
+    assert paths[0] == paths[1] != paths[2]
+
+
+def test_a_config_that_was_read_is_the_same():
+    config = OmegaConf.create({"optimizer": {"lr": 0.1}})
+    made = functools.partial(Network, config=config)
+    before = import_path("model", made)
+    assert config.optimizer.lr and import_path("model", made) == before
 
 
 def test_what_a_function_looks_up_makes_another_study(monkeypatch):

@@ -9,12 +9,11 @@ from pathlib import Path
 
 import pytest
 import yaml
-from hydra.core.config_store import ConfigStore
 from test_terminal import in_a_terminal
 
 import autoopt
 from autoopt.cli import COMMANDS, main
-from autoopt.config import SETTINGS, compose, presets
+from autoopt.config import SETTINGS, compose, composing, presets
 from autoopt.errors import EXIT_CODES, BadInput
 from autoopt.slots import PLUGGABLE
 from autoopt.technique import available
@@ -174,6 +173,7 @@ def test_the_other_commands_help(said, command):
     for flag in ("-h", "--help"):
         code, out, err = said(command, flag)
         assert (code, err) == (0, []) and out.startswith(f"Usage: autoopt {command} ")
+        assert all(len(line) <= 80 for line in out.splitlines() if not line.startswith(("Usage: ", "       autoopt ")))
 
 
 @pytest.mark.parametrize(
@@ -324,8 +324,8 @@ def test_a_recipe_is_composed_under_the_command_line(said, here):
 
 def completions(said, monkeypatch, line, *arguments):
     monkeypatch.setattr(sys, "argv", ["autoopt"])
-    for slot in PLUGGABLE:  # what other tests have put there
-        ConfigStore.instance().repo.pop(slot, None)
+    monkeypatch.setattr(composing, "OURS", {slot: {} for slot in PLUGGABLE})  # without what other tests have put there
+    monkeypatch.setattr(composing, "STORED", {})
     monkeypatch.setenv("COMP_LINE", line)
     monkeypatch.setenv("COMP_POINT", str(len(line)))
     code, out, err = said(*(arguments or ("-sc", "query=bash")))

@@ -14,7 +14,7 @@ import torch
 from autoopt import technique
 from autoopt.catalogue import installation
 from autoopt.domain import Acts, Choice, Range, Unavailable
-from autoopt.errors import BadInput
+from autoopt.errors import BadInput, nearest
 from autoopt.technique import LIVE, Param, available, build, catalogue, find, from_source, reflect
 
 EVERY = sorted(catalogue())
@@ -97,6 +97,8 @@ def test_an_unknown_name_is_answered_with_the_nearest():
         find("optimizer", "nestrov")
     with pytest.raises(BadInput, match=r"No optimizer named 'AdamW'\. Did you mean 'adamw'\?"):
         find("optimizer", "AdamW")
+    for name in ("adamw", "AdamW"):
+        assert nearest(name, ["adamw", "AdamW"]).startswith(f"Did you mean '{name}'?")
 
 
 def test_two_owners_of_a_name_are_both_named(site):

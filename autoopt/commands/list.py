@@ -20,9 +20,9 @@ HELP = """Usage: autoopt list [--json] [root=DIR]
 Lists the studies in DIR (by default autoopt-runs), the latest first: when they
 last changed, their state (running, interrupted, concluded; a training is
 trained; unknown is one that another host began, and may still run), the
-trials, the objective, the best score so far or that of the recipe in best/, the gain
-of the winner over the baseline with the 95 % interval, and the hours that they ran. --json prints the
-same for programs."""
+trials, the objective, the best score so far or that of the recipe in best/, the
+gain of the winner over the baseline with the 95 % interval, and the hours that
+they ran. --json prints the same for programs."""
 
 
 def run(arguments: Sequence[str]) -> int:

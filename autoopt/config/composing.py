@@ -26,22 +26,25 @@ from autoopt.technique import REQUIRED, available, find, is_path, sayable
 
 ONE_HYDRA = Lock()
 """There is one Hydra in a process, and one store of its nodes."""
+OURS: dict[str, dict[str, Any]] = {slot: {} for slot in PLUGGABLE}
+"""The nodes of our groups, which are in Hydra's store while we compose."""
 OWN_SIZES = "choice(null,half,double)"
 """The batch sizes of a user's own data, which have a size already."""
 STORED: dict[tuple[str, str], str] = {}
-"""The nodes that were put into Hydra's store last, by slot and name."""
+"""The text of each node in `OURS`, by slot and name."""
 
 
 @contextmanager
 def hydra_for_us() -> Iterator[None]:
     """One thread at a time composes, and a program that uses Hydra itself goes on with its own."""
     with ONE_HYDRA:
-        version = VersionBase.instance()
-        theirs, base = GlobalHydra.instance().hydra, version.version_base
+        version, store = VersionBase.instance(), ConfigStore.instance()
+        theirs = GlobalHydra.instance().hydra, version.version_base, store.repo
+        store.repo = {**store.repo, **OURS}
         try:
             yield
         finally:
-            GlobalHydra.instance().hydra, version.version_base = theirs, base
+            GlobalHydra.instance().hydra, version.version_base, store.repo = theirs
 
 
 @hydra_for_us()
@@ -191,9 +194,9 @@ def store_nodes(overrides: Overrides) -> None:
 
 def store_node(slot: str, name: str, package: str, node: dict[str, Any]) -> None:
     """Put a node into Hydra's store, unless it is there: of more than a hundred, a command line changes a few at most."""
-    store, text = ConfigStore.instance(), repr(node)
-    if STORED.get((slot, name)) != text or f"{name}.yaml" not in store.repo.get(slot, ()):
-        store.store(group=slot, name=name, package=package, node=node, provider="autoopt")
+    text = repr(node)
+    if STORED.get((slot, name)) != text:
+        ConfigStore.instance().store(group=slot, name=name, package=package, node=node, provider="autoopt")
         STORED[slot, name] = text
 
 

@@ -1,6 +1,6 @@
 """Image files, read on demand."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -65,7 +65,7 @@ def open_image(file: File) -> Image.Image:
     return Image.open(file) if isinstance(file, Path) else file.open()
 
 
-def all_of(read: Any, files: Sequence[File]) -> list[Any]:
+def all_of(read: Callable[[Any], Any], files: Sequence[Any], where: str = "data: ") -> list[Any]:
     """What `read` returns for each file.
 
     Raises:
@@ -79,7 +79,7 @@ def all_of(read: Any, files: Sequence[File]) -> list[Any]:
             broken.append(f"{file} cannot be read as an image: {' '.join(str(error).split())}")
     if broken:
         more = f" (and {len(broken) - MAX_NAMED} more)" if len(broken) > MAX_NAMED else ""
-        raise BadInput(f"data: {'; '.join(broken[:MAX_NAMED])}{more}")
+        raise BadInput(f"{where}{'; '.join(broken[:MAX_NAMED])}{more}")
     return results
 
 

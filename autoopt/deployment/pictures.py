@@ -9,7 +9,7 @@ from PIL import Image
 from torch import Tensor
 
 from autoopt.data.image_values import full_scale
-from autoopt.data.images import BROKEN, DEEP, pixels
+from autoopt.data.images import DEEP, all_of, pixels
 from autoopt.data.rows import EIGHT_BITS
 from autoopt.data.task import Task
 from autoopt.errors import BadInput
@@ -29,7 +29,7 @@ def encode_images(examples: Any, task: Task) -> Tensor:
     """
     examples = [examples] if isinstance(examples, Image.Image | str | Path) else examples
     if isinstance(examples, list | tuple) and all(isinstance(e, Image.Image | str | Path) for e in examples):
-        return torch.stack([of_picture(opened(image), task) for image in examples])
+        return torch.stack(all_of(lambda image: of_picture(opened(image), task), examples, where=""))
     images = as_nchw(examples, task.input_shape)
     low, high = task.encoding["values"]
     if low < 0:
@@ -45,19 +45,12 @@ def encode_images(examples: Any, task: Task) -> Tensor:
 
 
 def opened(image: Image.Image | str | Path) -> Image.Image:
-    """An image, read where a file is named.
-
-    Raises:
-        BadInput: the file cannot be read.
-    """
+    """An image, read where a file is named."""
     if isinstance(image, Image.Image):
         return image
-    try:
-        with Image.open(image) as file:
-            file.load()
-            return file
-    except BROKEN as error:
-        raise BadInput(f"{image} cannot be read as an image: {' '.join(str(error).split())}") from error
+    with Image.open(image) as file:
+        file.load()
+        return file
 
 
 def in_range(images: Tensor, top: float) -> Tensor:

@@ -64,9 +64,11 @@ def r2(outputs: Tensor, targets: Tensor) -> Tensor:
 
     Wright 1921, Correlation and causation.
     """
-    residual, total = (targets - outputs).square().sum(0), (targets - targets.mean(0)).square().sum(0)
+    residuals, deviations = targets - outputs, targets - targets.mean(0)
+    unit = deviations.abs().amax(0)  # the squares of small numbers would be 0
+    unexplained = (residuals / unit).square().sum(0) / (deviations / unit).square().sum(0)
     varies = (targets != targets[0]).any(0)
-    return torch.where(varies, 1 - residual / total, (residual == 0).to(residual)).mean()
+    return torch.where(varies, 1 - unexplained, (residuals == 0).all(0).to(unexplained)).mean()
 
 
 def of_classes(metric: MetricFunction, average: str) -> MetricFunction:

@@ -413,6 +413,16 @@ def test_a_program_with_a_hydra_of_its_own_finds_it_again(tmp_path):
         assert hydra_compose("mine") == {"a": 1} and str(getbase()) == "1.2"
 
 
+def test_a_program_finds_its_own_nodes_in_hydras_store_again_and_none_of_ours(tmp_path, monkeypatch):
+    store = ConfigStore.instance()
+    monkeypatch.setattr(store, "repo", {**store.repo})
+    store.store(group="optimizer", name="adamw", node={"mine": 1})
+    assert "mine" not in compose(["data=digits", "optimizer=adamw"])["optimizer"]["adamw"]
+    assert [*store.repo["optimizer"]] == ["adamw.yaml"] and "schedule" not in store.repo
+    with initialize_config_dir(str(tmp_path), version_base="1.2"):
+        assert hydra_compose(overrides=["+optimizer=adamw"]) == {"optimizer": {"mine": 1}}
+
+
 def test_threads_compose_side_by_side():
     with ThreadPoolExecutor(4) as pool:
         found = list(pool.map(lambda seed: compose(["data=digits", f"seed={seed}"])["seed"], range(8)))

@@ -78,14 +78,21 @@ def test_files_are_read(tmp_path):
     torch.testing.assert_close(encode_images(paths[1], task(3)), torch.tensor(COLOUR[1:2]).permute(0, 3, 1, 2) / 255)
     paths[0].write_bytes(b"no image")
     for path in (paths[0], tmp_path / "gone.png"):
-        with pytest.raises(BadInput, match=rf"{path.name} cannot be read as an image: "):
+        with pytest.raises(BadInput, match=rf"^\S+{path.name} cannot be read as an image: "):
             encode_images(path, task(3))
+    with pytest.raises(BadInput, match=r"0\.png cannot be read as an image: .*; \S+gone\.png cannot be read"):
+        encode_images([*paths, tmp_path / "gone.png"], task(3))
 
 
 def test_an_array_that_cannot_be_written_is_taken_without_a_warning(recwarn):
     locked = GREY.copy()
     locked.flags.writeable = False
-    encode_images(locked, task(1))
+    before = torch.is_warn_always_enabled()
+    torch.set_warn_always(True)  # else torch says it once in a process
+    try:
+        encode_images(locked, task(1))
+    finally:
+        torch.set_warn_always(before)
     assert not recwarn.list
 
 

@@ -16,7 +16,7 @@ from autoopt.data.examples import Examples
 from autoopt.data.make_task import make_task
 from autoopt.data.rows import Joined, Mapped, cached
 from autoopt.domain import Unavailable
-from autoopt.errors import BadInput
+from autoopt.errors import BadInput, no_file
 from autoopt.plugins.data.breast_cancer import breast_cancer
 from autoopt.plugins.data.csv import csv
 from autoopt.plugins.data.diabetes import diabetes
@@ -227,6 +227,8 @@ def test_csv_refuses_in_one_line(table, text, settings, message):
 def test_csv_without_a_file(tmp_path):
     with pytest.raises(BadInput, match=r"data\.csv\.path: there is no file .*missing\.csv"):
         csv(path=str(tmp_path / "missing.csv"), target="y")
+    unlisted = tmp_path / ("long" * 99) / "a.csv"  # a folder that may not be listed raises, too; but not for root
+    assert no_file(unlisted) == f"there is no file {unlisted}"
 
 
 def test_csv_without_any_file_says_what_to_give():

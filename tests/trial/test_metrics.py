@@ -167,6 +167,8 @@ def test_regression_equals_scikit_learn(estimates, columns):
 def test_r2_has_no_unit(estimates, unit):
     outputs, targets = (t.double() for t in estimates)
     assert quality_metrics("regression", outputs * unit, targets * unit, ["r2"])["r2"] == pytest.approx(sk.r2_score(targets, outputs))
+    small = torch.tensor([[1e-25], [2e-25]])
+    assert (float(metrics.r2(small, small)), float(metrics.r2(small.flip(0), small))) == (1, -3), "whose squares are 0"
     flat = torch.full_like(targets, 0.1 * unit)
     assert [quality_metrics("regression", guess, flat, ["r2"])["r2"] for guess in (flat, flat + unit)] == [1, 0]
 
