@@ -13,7 +13,7 @@ from test_terminal import in_a_terminal
 
 import autoopt
 from autoopt.cli import COMMANDS, main
-from autoopt.config import SETTINGS, compose, presets
+from autoopt.config import SETTINGS, compose, composing, presets
 from autoopt.errors import EXIT_CODES, BadInput
 from autoopt.slots import PLUGGABLE
 from autoopt.technique import available
@@ -324,6 +324,8 @@ def test_a_recipe_is_composed_under_the_command_line(said, here):
 
 def completions(said, monkeypatch, line, *arguments):
     monkeypatch.setattr(sys, "argv", ["autoopt"])
+    monkeypatch.setattr(composing, "OURS", {slot: {} for slot in PLUGGABLE})  # without what other tests have put there
+    monkeypatch.setattr(composing, "STORED", {})
     monkeypatch.setenv("COMP_LINE", line)
     monkeypatch.setenv("COMP_POINT", str(len(line)))
     code, out, err = said(*(arguments or ("-sc", "query=bash")))

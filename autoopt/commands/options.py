@@ -11,7 +11,7 @@ import yaml
 
 from autoopt import grammar
 from autoopt.commands.completion import complete_value
-from autoopt.config import ABOUT, Tree, allow, compose, default_values, prepared, preset_contents, presets, split_up
+from autoopt.config import ABOUT, Tree, allow, compose, default_values, hydra_for_us, prepared, preset_contents, presets, split_up
 from autoopt.errors import EXIT_CODES, BadInput
 from autoopt.prose import print_prose
 from autoopt.slots import PLUG_POINTS, PLUGGABLE, SLOTS, Slot
@@ -82,6 +82,7 @@ def read_options(arguments: Sequence[str], command: str, settle: Callable[[Asked
     return asked
 
 
+@hydra_for_us()
 def info(arguments: Sequence[str]) -> None:
     """Print how Hydra composes the config, with the overrides translated for Hydra.
 
@@ -98,6 +99,7 @@ def info(arguments: Sequence[str]) -> None:
     to_hydra([*lines, *(a for a in arguments if "=" not in a)])
 
 
+@hydra_for_us()
 def complete_line(flags: Sequence[str], line: str) -> None:
     """Answer Hydra's completion script: how a line, without its command, can be completed."""
     *before, last = line.split(" ")
