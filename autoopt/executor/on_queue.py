@@ -170,9 +170,8 @@ class OnQueue(Remote):
         except Exception as error:  # of sbatch, in many shapes
             self._fail(BadInput(f"executor=submitit: the queue refused a job: {' '.join(str(error).split())}"[:600]))
         for job in jobs:
-            if isinstance(
-                job, DebugJob
-            ):  # which runs when its result is asked for; its own `results` replaces the environment of this process
+            # a DebugJob runs when its result is asked for; its own `results` would replace the environment of this process
+            if isinstance(job, DebugJob):
                 threading.Thread(target=job.submission().result, daemon=True).start()
         return [QueueLink(job, folder) for job, folder in zip(jobs, folders, strict=True)]
 
