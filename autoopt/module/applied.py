@@ -38,7 +38,7 @@ class Applied:
         pixels: the scale of the images, which augmentations get as they were before it; None if they were not scaled.
         held: for each parameter group, the values of a recipe's optimizer that hold whatever the author's hooks set by hand; no group
             where the author's optimizer and schedule are kept.
-        trained: the norms of the weights when a validation begins, before callbacks may exchange them.
+        trained: the norms of the weights when a validation begins, before callbacks exchange them; None where there are no such callbacks.
         loss_sum, loss_count: of this epoch's losses, as the author's `training_step` returned them.
     """
 

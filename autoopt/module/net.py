@@ -5,6 +5,7 @@ from typing import Any
 
 import lightning.pytorch as L
 import torch
+from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
@@ -120,7 +121,10 @@ class Net(Tuned):
             loss = self.loss(outputs.float() if self.dtype != torch.float32 else outputs, targets)
             return loss if self.instead is None else self.instead(inputs, outputs, loss)
 
-    on_before_optimizer_step = L.LightningModule.on_before_optimizer_step  # no author sets rates by hand
+    def configure_optimizers(self) -> OptimizerLRScheduler:
+        configured = super().configure_optimizers()
+        applied_to(self).held = []  # no author sets rates by hand
+        return configured
 
     def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
         return batch  # `training_step` augments

@@ -20,7 +20,7 @@ from autoopt.module.chosen import Chosen
 from autoopt.module.groups import own_optimizers, parameter_groups, scale_steps
 from autoopt.module.norms import batch_inputs, norms_of
 from autoopt.module.own_callbacks import WhenAsked, in_trial
-from autoopt.module.weights import norms
+from autoopt.module.weights import exchanging, norms
 
 
 class Tuned(L.LightningModule):
@@ -120,7 +120,8 @@ class Tuned(L.LightningModule):
         super().on_train_epoch_start()
 
     def on_validation_model_eval(self) -> None:
-        applied_to(self).trained = norms(self)
+        may_exchange = exchanging(self.trainer.callbacks)  # type: ignore[attr-defined]
+        applied_to(self).trained = norms(self) if may_exchange else None
         super().on_validation_model_eval()
 
     def on_validation_start(self) -> None:

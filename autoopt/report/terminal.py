@@ -60,8 +60,7 @@ def closing(verdict: Verdict, say: Callable[[object], None]) -> None:
     """Print the verdict at the end of a study, and where to go on from there."""
     for part in findings(verdict):
         say(part)
-    tried = verdict.winner.trial != verdict.baseline.trial
-    side = "winner" if verdict.best is verdict.winner else "baseline, which no trial was shown to beat" if tried else "baseline"
+    side = "winner" if verdict.best is verdict.winner else "baseline, which no trial was shown to beat" if not verdict.alone else "baseline"
     say(f"best/ holds the {side}: {verdict.folder}/best   all figures: {verdict.folder}/report.html")
     name = reference(Path(verdict.folder))
     say(f"autoopt show {name} lists the trials, autoopt ui {name} shows them in MLflow.")
@@ -105,7 +104,7 @@ def compared_options(verdict: Verdict) -> Iterator[str | Table]:
     for title, rows in ((comparison_title(found), comparison_rows(found)), (tuning_title(found), tuning_rows(found))):
         yield from (title, table_of_rows(rows), "")
     yield from (*comparison_lines(found), f"The tables are in {verdict.folder}/comparison.md, .csv and .tex.")
-    if verdict.winner.trial != verdict.baseline.trial:
+    if not verdict.alone:
         yield "Below, the best of them and the baseline are trained again, on seeds that did not choose it."
     yield ""
 

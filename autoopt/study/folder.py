@@ -228,13 +228,18 @@ def contents(path: Path, needed: Collection[str]) -> dict[str, Any]:
     tree = parsed(path)
     if not isinstance(tree, dict):
         raise spoilt(path, "is empty" if tree is None else "is not as it was written")
+    require(path, tree, needed)
+    return tree
+
+
+def require(path: Path, tree: Mapping[str, Any], needed: Collection[str]) -> None:
+    """Raise BadInput where one of a study's YAML files lacks a key; `a.b` is a key of the mapping under `a`."""
     for key in needed:
         node: Any = tree
         for part in key.split("."):
             if not isinstance(node, dict) or part not in node:
                 raise spoilt(path, f"lacks {key}")
             node = node[part]
-    return tree
 
 
 def parsed(path: Path) -> Any:

@@ -10,7 +10,7 @@ from typing import Any
 from autoopt.config import Tree, as_overrides, from_file
 from autoopt.errors import BadInput, nearest
 from autoopt.goal import Goal
-from autoopt.study.folder import ROOT, contents, spoilt
+from autoopt.study.folder import ROOT, contents, require, spoilt
 from autoopt.study.intact import check_journal
 from autoopt.study.journal import stored_records
 from autoopt.study.record import BASELINE, Record
@@ -33,10 +33,10 @@ class Stored:
     def name(self) -> str:
         return self.path.name
 
-    @cached_property
+    @property
     def searched(self) -> bool:
         """Whether it is a search, and not what `autoopt train` leaves."""
-        return bool(contents(self.path / "space.yaml", ()).get("searched", True))
+        return bool(self.locked.get("searched", True))
 
     @property
     def state(self) -> str:
@@ -63,11 +63,12 @@ class Stored:
     @cached_property
     def locked(self) -> dict[str, Any]:
         """What was settled when the study began."""
-        return contents(self.path / "space.yaml", ["objective", "direction"])
+        return contents(self.path / "space.yaml", ())
 
     @cached_property
     def goal(self) -> Goal:
         """The objectives and bounds, as they were settled."""
+        require(self.path / "space.yaml", self.locked, ["objective", "direction"])
         return settled_goal(self.locked, self.config["study"].get("value") == "best")
 
     @property

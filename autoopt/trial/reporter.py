@@ -17,7 +17,7 @@ from autoopt.errors import NonFinite
 from autoopt.module.applied import applied_to
 from autoopt.module.net import Net
 from autoopt.module.tuned import learning_rates
-from autoopt.module.weights import copied, exchanging, norms, same
+from autoopt.module.weights import copied, norms, same
 from autoopt.trial import Report
 from autoopt.trial.measuring import check_weights, judged, metric_name, metric_names
 from autoopt.trial.ranks import averaged, same_buffers
@@ -49,10 +49,8 @@ class Reporter(L.Callback):
     def on_validation_batch_start(self, trainer: L.Trainer, pl_module: L.LightningModule, batch: Any, batch_idx: int, *_: Any) -> None:
         """Remember which weights are validated, after all hooks that exchange them; those that an author's callback shows, as a whole."""
         if batch_idx == 0 and trainer.state.fn == TrainerFn.FITTING and not trainer.sanity_checking:
-            self.validated = norms(pl_module)
-            may = exchanging(trainer.callbacks)  # type: ignore[attr-defined]
-            exchanged = may and not same(self.validated, applied_to(pl_module).trained)
-            self.exchanged = copied(pl_module) if exchanged else []
+            self.validated, trained = norms(pl_module), applied_to(pl_module).trained
+            self.exchanged = [] if trained is None or same(self.validated, trained) else copied(pl_module)
 
     def on_validation_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Note what is logged by step alone: Lightning gives it no value of an epoch."""

@@ -1,4 +1,3 @@
-from collections.abc import Callable
 from typing import Annotated, Any
 
 import torch
@@ -6,6 +5,7 @@ from torch import Tensor
 from torch.optim import SGD, Optimizer
 
 from autoopt.domain import Range
+from autoopt.plugins.optimizer.closure import Arguments, Closure, with_closure
 
 
 class FullBatch(SGD):
@@ -62,20 +62,18 @@ class FullBatch(SGD):
         self.cleared = 0
 
 
-def gathering(optimizer: Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]] | None:
+def gathering(optimizer: Optimizer, *arguments: Any) -> Arguments | None:
     """Let `step(closure)` gather the gradients of the closure; without a closure they exist already."""
     assert isinstance(optimizer, FullBatch)
-    closure: Callable[[], Tensor] | None = dict(zip(("self", "closure"), args, strict=False), **kwargs).get("closure")
-    if closure is None:
-        optimizer.gather()
-        return None
 
-    def gathered() -> Tensor:
+    def gathered(closure: Closure) -> Tensor:
         loss = closure()
         optimizer.gather()
         return loss
 
-    return args[:1], {"closure": gathered}
+    if (with_gathering := with_closure(arguments, gathered)) is None:
+        optimizer.gather()
+    return with_gathering
 
 
 def restore_rates(optimizer: Optimizer, *_: Any) -> None:
