@@ -2,6 +2,7 @@
 
 import gc
 import os
+import random
 import shutil
 from collections.abc import Iterator
 from functools import cache
@@ -15,6 +16,26 @@ os.environ.pop("PYTHONSAFEPATH", None)  # a script of a test imports what lies b
 os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
 if os.environ.get("AUTOOPT_TEST_GPU") != "1":
     os.environ["CUDA_VISIBLE_DEVICES"] = ""
+
+
+def pytest_collectstart() -> None:
+    """What a module draws for its parameters is the same in each run, whatever was collected before it."""
+    seed()
+
+
+@pytest.fixture(autouse=True)
+def seeded() -> None:
+    """What a test draws is the same in each run, whatever ran before it."""
+    seed()
+
+
+def seed() -> None:
+    import numpy  # reads the number of its threads, set above, when it is imported; so does torch
+    import torch
+
+    random.seed(0)
+    numpy.random.seed(0)
+    torch.manual_seed(0)
 
 
 @pytest.fixture(autouse=True)

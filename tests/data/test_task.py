@@ -391,7 +391,7 @@ def test_labels_that_a_part_lacks_are_told():
 @pytest.mark.parametrize(
     ("targets", "said"),
     [
-        (torch.rand(30, 2), r"labels are rows \(N, K\) of 0 and 1; the targets are \(30, 2\) and hold 0"),
+        (torch.arange(60).view(30, 2) / 59, r"labels are rows \(N, K\) of 0 and 1; the targets are \(30, 2\) and hold 0 to 1"),
         (torch.arange(30) % 2, r"labels are rows \(N, K\) of 0 and 1; the targets are \(30,\) and hold 0 to 1"),
         (torch.ones(30, 2), "all targets are the same labels"),
     ],
