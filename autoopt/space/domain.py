@@ -12,6 +12,7 @@ from typing import Any, Protocol
 from autoopt import grammar
 from autoopt.domain import Choice, Range
 from autoopt.space.condition import ALWAYS, Condition
+from autoopt.space.scale import Scale
 from autoopt.technique import Param
 
 
@@ -64,6 +65,11 @@ class Domain:
     def options(self) -> tuple[Any, ...]:
         """The options of a choice, the ends of a range."""
         return self.values.options if isinstance(self.values, Choice) else (self.values.low, self.values.high)
+
+    @cached_property
+    def scale(self) -> Scale | None:
+        """Where its numbers lie from 0 to 1; None where the options are no numbers."""
+        return Scale.of(self.values)
 
     def __str__(self) -> str:
         step = self.values.step if isinstance(self.values, Range) else None

@@ -1,7 +1,6 @@
 """Recipes as points of a space in which a kernel measures their distance."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from math import sqrt
 from random import Random
 from typing import Any
@@ -10,10 +9,8 @@ import numpy as np
 
 from autoopt.domain import Choice
 from autoopt.plugins.strategy.gaussian import Array, Columns
-from autoopt.space import Domain, Traced, traced
+from autoopt.space import Domain, Scale, Traced, traced
 
-WIDE = 4
-"""A choice of numbers whose greatest is so many times the least is on a logarithmic scale."""
 SPREAD = 0.15
 """The standard deviation of a step to a neighbour, in units of a range."""
 NUMBER_CHANGES, CATEGORY_CHANGES = 0.4, 0.15
@@ -26,46 +23,20 @@ def neighbour(space: Any, values: Mapping[str, Any], random: Random) -> Traced:
     def choose(domain: Domain) -> Any:
         if domain.path not in values:
             return domain.sample(random)
-        old, scale = values[domain.path], scale_of(domain)
+        old, scale = values[domain.path], domain.scale
         if random.random() >= (CATEGORY_CHANGES if scale is None else NUMBER_CHANGES):
             return old
-        return domain.sample(random) if scale is None else scale.step(old, random)
+        return domain.sample(random) if scale is None else step(domain, scale, old, random)
 
     return traced(space, choose)
 
 
-@dataclass(frozen=True)
-class Scale:
-    """The numbers of a domain on [0, 1]."""
-
-    domain: Domain
-    low: float
-    high: float
-    log: bool
-
-    def __call__(self, values: Array | float) -> Any:
-        low, high, own = (np.log(x) if self.log else x for x in (self.low, self.high, values))
-        return (own - low) / (high - low)
-
-    def step(self, value: float, random: Random) -> Any:
-        """Another value near to one; of a choice another option."""
-        if isinstance(self.domain.values, Choice):
-            place = self(value) + random.gauss(0, 2 * SPREAD)
-            return min((option for option in self.domain.options if option != value), key=lambda option: abs(self(option) - place))
-        place = min(max(self(value) + random.gauss(0, SPREAD), 0.0), 1.0)
-        near = self.low * (self.high / self.low) ** place if self.log else self.low + (self.high - self.low) * place
-        return self.domain.nearest(near)
-
-
-def scale_of(domain: Domain) -> Scale | None:
-    """The scale of a range, or of a choice of at least three numbers; None for other choices."""
-    if not isinstance(domain.values, Choice):
-        return Scale(domain, domain.values.low, domain.values.high, domain.values.log)
-    numbers = [option for option in domain.options if isinstance(option, int | float) and not isinstance(option, bool)]
-    if len(numbers) < max(3, len(domain.options)):
-        return None
-    low, high = min(numbers), max(numbers)
-    return Scale(domain, low, high, low > 0 and high >= WIDE * low)
+def step(domain: Domain, scale: Scale, value: float, random: Random) -> Any:
+    """Another value of a domain near to one; of a choice another option."""
+    if isinstance(domain.values, Choice):
+        place = scale.place(value) + random.gauss(0, 2 * SPREAD)
+        return min((option for option in domain.options if option != value), key=lambda option: abs(scale.place(option) - place))
+    return domain.nearest(scale.number(min(max(scale.place(value) + random.gauss(0, SPREAD), 0.0), 1.0)))
 
 
 def encode(points: Sequence[Traced]) -> tuple[Array, Columns]:
@@ -92,8 +63,8 @@ def encode(points: Sequence[Traced]) -> tuple[Array, Columns]:
 
 def column(domain: Domain, values: Sequence[Any]) -> Array:
     """The columns of a domain: (N, 1) or (N, options)."""
-    if (scale := scale_of(domain)) is not None:
-        return np.nan_to_num(scale(np.array(values, dtype=np.float64)), nan=0.5)[:, None]  # None is not a number
+    if (scale := domain.scale) is not None:
+        return np.array([[0.5 if value is None else scale.place(value)] for value in values])
     codes = {code: place for place, code in enumerate(dict.fromkeys(map(repr, values)))}
     block = np.zeros((len(values), len(codes)))
     for row, value in enumerate(values):

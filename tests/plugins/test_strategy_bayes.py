@@ -13,7 +13,7 @@ from autoopt.domain import Choice, Range
 from autoopt.goal import Bound, Goal, Objective
 from autoopt.plugins.strategy import gaussian
 from autoopt.plugins.strategy.bayes import EXPLORE, Bayes, bayes, chance, improvement, promise, spread
-from autoopt.plugins.strategy.encoding import encode, neighbour, scale_of
+from autoopt.plugins.strategy.encoding import encode, neighbour
 from autoopt.plugins.strategy.gaussian import Columns, Kernel, Process, fitted, squared_distances
 from autoopt.space import Domain, traced
 from autoopt.strategy import Evidence, Halving
@@ -134,10 +134,10 @@ class TestEncoding:
         assert rows.shape == (2, 1) and list(columns.category) == [False]
 
     def test_two_numbers_and_words_and_switches_are_categories(self):
-        assert scale_of(domain("size", Choice(1, 2), int)) is None
-        assert scale_of(domain("use", Choice(False, True), bool)) is None
-        assert scale_of(domain("kind", Choice("a", "b", "c"), str)) is None
-        assert scale_of(domain("size", Choice(1, 2, 3), int))(2) == pytest.approx(0.5), "of narrow numbers the scale is linear"
+        assert domain("size", Choice(1, 2), int).scale is None
+        assert domain("use", Choice(False, True), bool).scale is None
+        assert domain("kind", Choice("a", "b", "c"), str).scale is None
+        assert domain("size", Choice(1, 2, 3), int).scale.place(2) == pytest.approx(0.5), "of narrow numbers the scale is linear"
 
     def test_a_neighbour_is_a_point_near_by(self):
         values, random = {"kind": "a", "kind.a.rate": 0.01, "width": 0.5, "size": 32}, Random(0)
