@@ -216,8 +216,7 @@ def test_a_log_that_grows_for_ever_fills_no_disk(bench):
     b.finish()
     assert HEAD + TAIL < len(b.log(0)) < HEAD + TAIL + 100
     b.submit(2, "shout", lines=10**9)
-    b.pump(lambda: "started" in b.kinds(2))
-    time.sleep(1)
+    b.pump(lambda: "started" in b.kinds(2) and b.store.log("2").stat().st_size > HEAD + TAIL)
     b.local.close()
     assert re.search(r"\[\d+ bytes left out\]", b.log(2)), "the trials that end with the search, too"
 
