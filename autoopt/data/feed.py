@@ -273,12 +273,12 @@ class Feed:
             return None
         return self.limited(self.datamodule.val_dataloader())
 
-    def to_validate(self, loader: Any) -> dict[str, Any]:
-        """The arguments for `Trainer.validate`; through the data module, if there is one, so that its batch hooks run."""
+    def to_measure(self, loader: Any) -> dict[str, Any]:
+        """The arguments for `Trainer.validate` or `test`; through the data module, if there is one, so that its batch hooks run."""
         if self.datamodule is None:
             return {"dataloaders": loader}
         datamodule = copy.copy(self.datamodule)
-        datamodule.val_dataloader = lambda: loader  # type: ignore[method-assign]
+        datamodule.val_dataloader = datamodule.test_dataloader = lambda: loader  # type: ignore[method-assign]
         return {"datamodule": datamodule}
 
     def limited(self, loader: Any) -> Any:

@@ -49,8 +49,10 @@ def write_checkpoint(folder: Path) -> Path | None:
     except Exception as error:
         path.unlink(missing_ok=True)
         add_to_readme(folder, kind, "")
-        reason = next(iter(str(error).strip().splitlines()), "")
-        raise BadInput(f"{kind.__name__}.load_from_checkpoint would not give this model: {type(error).__name__}: {reason}") from error
+        reason = f"{type(error).__name__}: {next(iter(str(error).strip().splitlines()), '')}"
+        if isinstance(error, pickle.UnpicklingError):  # torch words it in several lines, with the codes of a terminal
+            reason = f"the on_save_checkpoint of {kind.__name__} stores objects, which weights_only=True does not load"
+        raise BadInput(f"{kind.__name__}.load_from_checkpoint would not give this model: {reason}") from error
     arguments = "".join(f", {name}=…" for name in missing)
     lines = LOADING.format(module=kind.__module__, name=kind.__qualname__, path=json.dumps(str(path.resolve())), arguments=arguments)
     add_to_readme(folder, kind, lines)

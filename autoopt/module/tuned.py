@@ -45,16 +45,18 @@ class Tuned(L.LightningModule):
         written = super().configure_optimizers
         there = written.__func__ is not L.LightningModule.configure_optimizers  # type: ignore[attr-defined]
         configured = written_by_author(written, applied) if there else None
+        owned = own_optimizers(configured)
         if not all(keeps):
-            refuse_several(own_optimizers(configured), chosen)
-        author = next(iter(own_optimizers(configured)), None)
-        in_callbacks_unscaled(author)
-        if author is not None and keeps[0]:
-            scale_steps(author, self)
+            refuse_several(owned, chosen)
+        for own in owned:
+            in_callbacks_unscaled(own)
+            if keeps[0]:
+                scale_steps(own, self)
         if all(keeps):
-            for own in own_optimizers(configured):
+            for own in owned:
                 chosen.one("optimizer", own=own)
             return configured
+        author = next(iter(owned), None)
         times = applied.times(self.trainer)
         offered = {"params": parameter_groups(self, author), "model": self, "batch": applied.batch, "own": author}
         optimizer = chosen.one("optimizer", **offered, **times)
@@ -168,10 +170,9 @@ def made_before(module: L.LightningModule) -> Iterator[None]:
         del vars(module)["setup"]
 
 
-def in_callbacks_unscaled(optimizer: Optimizer | None) -> None:
+def in_callbacks_unscaled(optimizer: Optimizer) -> None:
     """Make Lightning unscale 16-bit gradients before its callbacks see them; a fused optimizer would unscale them later, itself."""
-    if optimizer is not None:
-        optimizer._step_supports_amp_scaling = False  # type: ignore[attr-defined]
+    optimizer._step_supports_amp_scaling = False  # type: ignore[attr-defined]
 
 
 def evaluate_others(optimizers: Iterable[Optimizer]) -> bool:

@@ -12,7 +12,8 @@ from torch.distributed.tensor import DTensor
 from torch.linalg import vector_norm
 from torch.nn.parameter import is_lazy
 
-ENTERING, LEAVING = ("on_validation_start", "on_validation_epoch_start"), ("on_validation_epoch_end", "on_validation_end")
+ENTERING = ("on_validation_start", "on_validation_epoch_start", "on_test_start", "on_test_epoch_start")
+LEAVING = ("on_validation_epoch_end", "on_validation_end", "on_test_epoch_end", "on_test_end")
 OURS = ("autoopt", "lightning", "pytorch_lightning")
 """Packages whose callbacks leave the weights that they validate at the end of a training."""
 SAME = 1e-9

@@ -6,6 +6,7 @@ import lightning.pytorch as L
 import torch
 from torch import Tensor
 
+from autoopt.data.parts import on_test
 from autoopt.trial import metrics
 
 
@@ -20,12 +21,16 @@ class ByBatch(L.Callback):
         self.metric = metric
         self.sums: list[tuple[float, float]] = [(0.0, 0.0)]
 
+    def on_test_batch_end(self, trainer: L.Trainer, pl_module: L.LightningModule, *_: Any) -> None:
+        self.on_validation_batch_end(trainer, pl_module)
+
     def on_validation_batch_end(self, trainer: L.Trainer, pl_module: L.LightningModule, *_: Any) -> None:
         results = trainer._results
         assert results is not None
         for _, result in results.valid_items():
             meta = result.meta
-            named = self.metric in results._forked_name(result, on_step=False)  # logged by step too it has both names
+            names = results._forked_name(result, on_step=False)  # logged by step too it has both
+            named = self.metric is not None and any(on_test(name) == on_test(self.metric) for name in names)
             if meta.on_epoch and named and result.is_tensor and meta.is_mean_reduction:
                 self.sums.append((float(result.value), float(result.cumulated_batch_size)))
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from inspect import signature
 from typing import Any
 
@@ -165,27 +165,43 @@ def judged(net: Net, outputs: Tensor, targets: Tensor, names: Iterable[str]) -> 
 def own_quality(trainer: L.Trainer, module: Tuned, feed: Feed, part: str, objective: str | None) -> Measured:
     """What a user's module logs in its validation steps on a part; nothing where it has none.
 
+    On the test part, what its test steps log under the names of its validation counts instead: an author may test in another way.
+
     Raises:
         TechniqueError: a compressed network stands for its `forward`, which its validation does not go through.
     """
-    model, calls, logged = deployed_network(module), list[None](), dict[str, Tensor]()
+    model, calls, found = deployed_network(module), list[None](), Measured({})
     loader = feed.held_out(part)
-    by_batch = ByBatch(objective if part == "test" else None)
+    handle = model.register_forward_pre_hook(lambda *_: calls.append(None))
     if loader is not None and overridden("validation_step", module, L.LightningModule):
-        handle = model.register_forward_pre_hook(lambda *_: calls.append(None))
-        trainer.callbacks.append(by_batch)  # type: ignore[attr-defined]
-        trainer.validate_loop._results.clear()  # of another part, which may have another number of loaders
-        with made_before(module), batches_of(trainer, part), as_they_are(trainer, module):
-            trainer.validate(module, **feed.to_validate(loader), verbose=False)
-        in_single_precision(module, trainer)
-        trainer.callbacks.remove(by_batch)  # type: ignore[attr-defined]
-        handle.remove()
-        logged = trainer.callback_metrics
+        found = logged(trainer, module, feed.to_measure(loader), part, objective)
+        if part == "test" and overridden("test_step", module, L.LightningModule):
+            tested = logged(trainer, module, feed.to_measure(loader), part, objective, by_test=True)
+            judged_so = on_test(objective or "") in tested.metrics
+            found = replace(tested if judged_so else found, metrics=found.metrics | tested.metrics)
+    handle.remove()
     if model is not module and not calls:
         technique, _ = applied_to(module).chosen.of("compression")[-1]
         reason = "the module has no validation_step that calls its forward, in whose place a compressed network stands"
         raise TechniqueError("compression", technique.name, reason, unavailable=True)
-    values = {on_test(k) if part == "test" else k: float(v) for k, v in logged.items() if v.numel() == 1}
+    return found
+
+
+def logged(trainer: L.Trainer, module: Tuned, data: dict[str, Any], part: str, objective: str | None, by_test: bool = False) -> Measured:
+    """What a user's module logs in an epoch of its validation, or of its test.
+
+    Args:
+        data: the arguments of the Trainer that give the loader.
+    """
+    by_batch = ByBatch(objective if part == "test" else None)
+    trainer.callbacks.append(by_batch)  # type: ignore[attr-defined]
+    run, loop = (trainer.test, trainer.test_loop) if by_test else (trainer.validate, trainer.validate_loop)
+    loop._results.clear()  # of another part, which may have another number of loaders
+    with made_before(module), batches_of(trainer, part), as_they_are(trainer, module):
+        run(module, **data, verbose=False)
+    in_single_precision(module, trainer)
+    trainer.callbacks.remove(by_batch)  # type: ignore[attr-defined]
+    values = {on_test(k) if part == "test" else k: float(v) for k, v in trainer.callback_metrics.items() if v.numel() == 1}
     return Measured(values, *by_batch.resamples())
 
 

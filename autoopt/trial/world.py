@@ -21,11 +21,13 @@ from autoopt.data.rows import cached
 from autoopt.data.task import Task
 from autoopt.domain import Unavailable
 from autoopt.errors import BadInput
+from autoopt.module.build import built_model
+from autoopt.module.chosen import Chosen
 from autoopt.space import Domain, Pin, Space
 from autoopt.space.option import Settings
 from autoopt.store import Store
 from autoopt.technique import Technique, build
-from autoopt.trial.facts import NO_CLASSES, facts, overrides_hook
+from autoopt.trial.facts import NO_CLASSES, facts, overrides_hook, unconfigured
 from autoopt.trial.imports import file_digests, import_callbacks, import_metrics, import_techniques
 
 BATCH_HOOKS = ("on_before_batch_transfer", "transfer_batch_to_device", "on_after_batch_transfer")
@@ -80,9 +82,23 @@ def prepare(setup: dict[str, Any]) -> tuple[World, dict[str, Any]]:
     check_batches(data, tree, space, task, fixed_size, baseline["batches"]["size"])
     check_rates(space.settings["batches"], models if lightning else ())
     digests = {"examples": digest, "sources": file_digests(space, metrics, callbacks)}
-    known = {**facts(task, models, lightning, fixed_size, tree["objective"]), **digests, "told": namesakes.namesake_note()}
+    built = {name: class_built(space, name, model, task) if lightning else model for name, model in models.items()}
+    known = {**facts(task, built, lightning, fixed_size, tree["objective"]), **digests, "told": namesakes.namesake_note()}
     executor = tree["executor"]
     return World(task, task.example(), store, metrics, seconds(executor["checkpoint"]), executor["keep"] == "rung"), known
+
+
+def class_built(space: Space, name: str, told: type | None, task: Task) -> type | None:
+    """The class of a LightningModule; one whose function tells only a base class, which configures no optimizer, is built to know it."""
+    recipe = space.with_option("model", name).baseline()
+    ((technique, values),) = Chosen(recipe).of("model")
+    if isinstance(technique.load(), type) or not unconfigured({name: told}):
+        return told
+    try:
+        with drawn_alike(recipe.tree["seed"]):
+            return type(built_model(technique, values, task))
+    except Exception:  # the preflight builds it again, and says what is wrong
+        return told
 
 
 def load_task(data: Technique, settings: Mapping[str, Any], seed: int, lightning: bool, store: Store) -> tuple[Task, str]:

@@ -60,6 +60,11 @@ class Saved(Lit):
         self.example_input_array = torch.zeros(1, 13)
 
 
+class StoresObjects(Lit):
+    def on_save_checkpoint(self, checkpoint):
+        checkpoint["layer"] = nn.ReLU()
+
+
 class Told(Lit):
     def __init__(self, args, act=None):
         super().__init__(args.width)
@@ -114,6 +119,11 @@ def test_what_the_authors_class_would_not_make_is_not_written(exported):
         write_checkpoint(folder)
     assert not (folder / "model.ckpt").exists()
     assert "`model.model`" in (folder / "README.md").read_text() and "load_from_checkpoint" not in (folder / "README.md").read_text()
+
+
+def test_objects_that_the_author_stores_beside_are_told_in_a_line(exported):
+    with pytest.raises(BadInput, match=r"^StoresObjects\.load_from_checkpoint .*: the on_save_checkpoint of StoresObjects stores objects"):
+        write_checkpoint(exported("StoresObjects"))
 
 
 def test_of_a_compressed_module_there_is_none(exported):

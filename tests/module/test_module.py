@@ -987,6 +987,18 @@ def test_marked_parameters_learn_at_their_share_of_a_kept_optimizers_rate(traine
     torch.testing.assert_close(model.bias.detach(), before["bias"] - 0.1)
 
 
+def still(model) -> None:
+    model.other.weight.lr_scale = 0.0
+
+
+def test_marked_parameters_learn_at_their_share_of_a_second_optimizers_rate(trained):
+    world = World(make_task(Data(), {}, scan=False), None, STORE)
+    ours, _, _ = trained(world, recipe(here("ByHand"), size=None, **{**KEEP, "initializer": here("still")}))
+    seed_all(SEED)
+    begun = ByHand().state_dict()
+    assert [name for name in begun if torch.equal(ours[name], begun[name])] == ["other.weight"]
+
+
 def test_what_the_author_leaves_out_stays_untrained_and_the_ratios_of_the_rates_stay():
     model = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 4), nn.Linear(4, 2))
     own = Adam([{"params": model[1].parameters(), "lr": 1e-4}, {"params": model[2].parameters()}], 1e-3)

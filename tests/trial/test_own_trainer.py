@@ -391,6 +391,65 @@ def test_the_test_part_has_a_limit_of_its_own(bench, said, batches):
     assert SEEN["validated"] == batches
 
 
+class OtherTest(Lit):
+    """Tests in another way than it validates."""
+
+    def test_step(self, batch, _):
+        self.log("test_loss", 2 * cross_entropy(self(batch[0]), batch[1]))
+        self.log("test_bias", self.net[0].bias.sum())
+
+
+class WithoutObjective(OtherTest):
+    def test_step(self, batch, _):
+        self.log("rank", 7.0)
+
+
+def by_hand_tested(module: L.LightningModule) -> dict:
+    trainer = L.Trainer(logger=False, enable_progress_bar=False, enable_model_summary=False, accelerator="cpu")
+    (logged,) = trainer.test(module, datamodule=Data(), verbose=False)
+    return logged
+
+
+def test_the_test_part_is_measured_by_the_authors_test(bench):
+    said = f"model={HERE}:OtherTest"
+    bench.train(said)
+    measured = bench.run(Measure(key="t", recipe=bench.recipe(said), weights="0", objective="val_loss"))
+    module = OtherTest()
+    module.load_state_dict(bench.weights())
+    theirs = by_hand_tested(module)
+    assert measured.metrics | theirs == pytest.approx(measured.metrics, rel=1e-6)
+    assert len(measured.resamples) == 200 and measured.units == 4
+    assert sum(measured.resamples) / 200 == pytest.approx(theirs["test_loss"], rel=0.1), "they are of the test steps"
+    again = bench.run(Measure(key="m", recipe=bench.recipe(said), weights="0", part="validation", objective="val_loss"))
+    (validated,) = by_hand_validated(module)
+    assert again.metrics["val_loss"] == pytest.approx(validated["val_loss"], rel=1e-6)
+
+
+def test_a_test_without_the_objective_adds_to_the_validation(bench):
+    bench.train()
+    plain = bench.run(Measure(key="t", recipe=bench.recipe(), weights="0", objective="val_loss"))
+    said = bench.recipe(f"model={HERE}:WithoutObjective")
+    other = bench.run(Measure(key="u", recipe=said, weights="0", objective="val_loss"))
+    assert other.metrics["test_loss"] == plain.metrics["test_loss"] and other.resamples == plain.resamples
+    assert other.metrics["rank"] == 7.0 and "rank" not in plain.metrics
+
+
+def test_a_callback_that_exchanges_the_weights_for_a_test_takes_no_part(bench):
+    """The weights that are measured are the result, which its mean would be exchanged with."""
+    said = (f"model={HERE}:OtherTest", f"trainer.callbacks={HERE}:Zeroing")
+    bench.train(*said)
+    measured = bench.run(Measure(key="t", recipe=bench.recipe(*said), weights="0", objective="val_loss"))
+    module = OtherTest()
+    module.load_state_dict(bench.weights())
+    assert measured.metrics["test_loss"] == pytest.approx(by_hand_tested(module)["test_loss"], rel=1e-6)
+
+
+class Zeroing(Callback):
+    def on_test_start(self, trainer, pl_module):
+        for parameter in pl_module.parameters():
+            parameter.data.zero_()
+
+
 def test_a_try_out_is_short_whatever_the_author_says(bench):
     said = ("trainer.limit_train_batches=1.0", "trainer.limit_val_batches=1.0", "trainer.val_check_interval=3", "trainer.min_epochs=4")
     outcome = bench.run(TryOut(key="0", recipe=bench.recipe(*said, "trainer.check_val_every_n_epoch=3"), objective="val_loss"))

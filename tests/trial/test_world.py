@@ -107,6 +107,21 @@ class Unconfigured(Lit):
     configure_optimizers = L.LightningModule.configure_optimizers
 
 
+def told_to_be_lightning() -> L.LightningModule:
+    return Lit()
+
+
+def told_but_unconfigured() -> L.LightningModule:
+    return Unconfigured()
+
+
+def told_but_broken() -> L.LightningModule:
+    raise ValueError("no such size")
+
+
+FUNCTIONS = ("told_to_be_lightning", "told_but_unconfigured", "told_but_broken")
+
+
 class Network(nn.Module):
     pass
 
@@ -254,6 +269,17 @@ def test_a_lightning_module_keeps_its_own():
     assert "training_step" in facts["absent"]["loss"]["task"]
     absent = facts_of(f"data={HERE}:Bag", f"model={HERE}:Unconfigured")["absent"]
     assert absent["optimizer"] == absent["schedule"] == {"own": "Unconfigured has no configure_optimizers"}
+
+
+def test_a_function_that_tells_a_base_class_is_called_to_know_whether_it_configures_an_optimizer():
+    absent, states = {}, []
+    for name in ("Lit", *FUNCTIONS):
+        absent[name] = facts_of(f"data={HERE}:Bag", f"model={HERE}:{name}")["absent"]["optimizer"]
+        states.append(torch.get_rng_state())
+    assert all(torch.equal(state, states[0]) for state in states), "the call leaves the random numbers as they were"
+    assert absent["told_to_be_lightning"] == {}
+    for name in FUNCTIONS[1:]:
+        assert absent[name] == {"own": f"{name} has no configure_optimizers"}
 
 
 def test_batches_that_cannot_be_augmented_are_not_offered():
