@@ -36,6 +36,8 @@ class Net(Tuned):
         applied: the recipe.
         task: gives the kind, the outputs and the scale of the targets.
         instead: computes another loss from the recipe's, such as to distil.
+
+    The inputs of the last step are in `inputs`, augmented: callbacks are called with the batch as it was before.
     """
 
     def __init__(
@@ -54,6 +56,7 @@ class Net(Tuned):
         self.accumulate = 1
         self.metrics: Mapping[str, Any] = {}
         self.losses: list[Tensor] = []
+        self.inputs: list[Tensor] = []
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Outputs of inputs in single precision, which are cast where the weights are trained in another one (`bf16-true`)."""
@@ -76,8 +79,9 @@ class Net(Tuned):
                     between_steps(number)
                 batches = [augment(applied.chosen, *pair(batch, self.kind), self.outputs, applied.pixels) for batch in group]
                 self.losses.append(self.step(optimizer, batches))
+                self.inputs = [inputs for inputs, _ in batches]
                 if renewed:
-                    applied.passed.add([inputs for inputs, _ in batches])
+                    applied.passed.add(self.inputs)
                 if schedule is not None and not isinstance(schedule, ReduceLROnPlateau):
                     schedule.step()  # type: ignore[union-attr]
 

@@ -5,6 +5,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor, nn
 
 from autoopt.domain import Acts, Range, Unavailable
+from autoopt.module.net import Net
 from autoopt.module.norms import Passed, batch_inputs, norms_of
 
 
@@ -35,7 +36,7 @@ class SWA(Callback):
         if trainer.current_epoch < self.first(trainer):
             return
         if norms_of(self.model):
-            self.passed.add(batch_inputs(batch))
+            self.passed.add(pl_module.inputs if isinstance(pl_module, Net) else batch_inputs(batch))
         if trainer.is_last_batch:
             self.add()
             self.swap()
