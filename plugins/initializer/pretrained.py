@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from autoopt.domain import Choice, Range
 from autoopt.errors import BadInput
+from autoopt.module.norm_layers import gains_and_shifts
 
 
 def pretrained(
@@ -113,7 +114,8 @@ def depths_of(model: nn.Module, called: Mapping[str, int]) -> dict[str, int]:
         return called[module] if module in called else place_of(module) if module else 0
 
     parameters = sorted(model.named_parameters(), key=lambda row: place_of(row[0]))  # stable: else as they are written
-    layers = list(dict.fromkeys(layer_of(name) for name, p in parameters if p.ndim > 1))
+    norms = gains_and_shifts(model)
+    layers = list(dict.fromkeys(layer_of(name) for name, p in parameters if p.ndim > 1 and p not in norms))
     places = {layer: place for place, layer in enumerate(layers)}
     depths, place = {}, 0
     for name, _ in parameters:

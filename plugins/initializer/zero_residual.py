@@ -1,11 +1,11 @@
 from torch import nn
-from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.conv import _ConvNd
 from torch.nn.modules.dropout import _DropoutNd
 
 from autoopt.domain import Unavailable
+from autoopt.module.norm_layers import NORMS
 
-LAYERS = (nn.Linear, _ConvNd, _BatchNorm, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm)
+LAYERS = (nn.Linear, _ConvNd, *NORMS)
 FLAT_AT_0 = (nn.ReLU, nn.ReLU6, nn.Hardshrink, nn.Softshrink, nn.Tanhshrink)
 """Activations that give no gradient where their input is 0."""
 

@@ -868,7 +868,9 @@ def test_biases_and_norms_are_not_decayed_and_frozen_weights_not_trained():
     assert [id(p) for p in matrices["params"]] == [id(model[0].weight)] and "weight_decay" not in matrices
     assert rest["weight_decay"] == 0.0
     assert [id(p) for p in rest["params"]] == [id(p) for p in (model[0].bias, model[1].weight, model[1].bias, model[3].bias)]
-    assert [len(group["params"]) for group in parameter_groups(nn.BatchNorm2d(2))] == [2]
+    for norm in (nn.BatchNorm2d(2), nn.LayerNorm((8, 4))):
+        (rest,) = parameter_groups(norm)
+        assert rest["weight_decay"] == 0.0 and len(rest["params"]) == 2
 
 
 class Vision(nn.Module):

@@ -295,9 +295,10 @@ def test_rates_fall_with_the_distance_from_the_output(stored):
     assert scales == expected
 
 
-def test_norms_of_a_sequence_belong_to_the_layer_before_them(stored):
+@pytest.mark.parametrize("norm", [partial(nn.BatchNorm2d, 4), partial(nn.LayerNorm, (2, 2))])
+def test_norms_of_a_sequence_belong_to_the_layer_before_them(stored, norm):
     def sequence():
-        return nn.Sequential(nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten(), nn.Linear(16, 4), nn.ReLU(), nn.Linear(4, 2))
+        return nn.Sequential(nn.Conv2d(1, 4, 3), norm(), nn.ReLU(), nn.Flatten(), nn.Linear(16, 4), nn.ReLU(), nn.Linear(4, 2))
 
     model = sequence()
     pretrained(model, None, path=stored(sequence()), layer_decay=0.5)
