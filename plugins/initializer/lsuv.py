@@ -4,6 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from autoopt.domain import Unavailable
+from autoopt.module.probing import probing
 from autoopt.plugins.initializer.fans import layers_of
 
 
@@ -27,13 +28,8 @@ def lsuv(model: nn.Module, batch: tuple[Tensor, Tensor] | None) -> None:
         if layer.bias is not None:
             nn.init.zeros_(layer.bias)
     hooks = [layer.register_forward_hook(UnitVariance()) for layer in layers]
-    modes = {module: module.training for module in model.modules()}
-    with torch.no_grad():
-        model.eval()(batch[0])
-    for module, mode in modes.items():
-        module.training = mode
-    for hook in hooks:
-        hook.remove()
+    with torch.no_grad(), probing(model, hooks):
+        model(batch[0])
 
 
 class UnitVariance:

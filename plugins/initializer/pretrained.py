@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from autoopt.domain import Choice, Range
 from autoopt.errors import BadInput
 from autoopt.module.norm_layers import gains_and_shifts
+from autoopt.module.probing import probing
 
 
 def pretrained(
@@ -85,18 +86,14 @@ def calls(model: nn.Module, batch: tuple[Tensor, Tensor] | None) -> dict[str, in
     called: dict[str, int] = {}
     if batch is None:
         return called
-    modes = {module: module.training for module in model.modules()}
 
     def note(module: nn.Module, _: Any) -> None:
         called.setdefault(names[module], len(called))
 
     names = {module: name for name, module in model.named_modules()}
     hooks = [module.register_forward_pre_hook(note) for module in names]
-    model.eval()(batch[0])
-    for hook in hooks:
-        hook.remove()
-    for module, mode in modes.items():
-        module.training = mode
+    with probing(model, hooks):
+        model(batch[0])
     return called
 
 

@@ -28,6 +28,7 @@ from autoopt.module.applied import applied_to
 from autoopt.module.augmenting import augment
 from autoopt.module.build import apply_to, prepare_model
 from autoopt.module.chosen import Chosen
+from autoopt.module.embedded import reads_codes
 from autoopt.module.groups import own_optimizers, parameter_groups, scale_steps
 from autoopt.module.net import pair
 from autoopt.module.tuned import Tuned
@@ -871,6 +872,13 @@ def test_biases_and_norms_are_not_decayed_and_frozen_weights_not_trained():
     for norm in (nn.BatchNorm2d(2), nn.LayerNorm((8, 4))):
         (rest,) = parameter_groups(norm)
         assert rest["weight_decay"] == 0.0 and len(rest["params"]) == 2
+
+
+def test_a_model_is_as_it_was_after_a_pass_that_only_looks():
+    model = nn.Sequential(nn.Embedding(5, 4), nn.Dropout().eval())
+    with pytest.raises(RuntimeError):
+        reads_codes(model, torch.rand(2, 3))  # no indices
+    assert [module.training for module in model] == [True, False] and not model[0]._forward_pre_hooks
 
 
 class Vision(nn.Module):
