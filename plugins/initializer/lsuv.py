@@ -5,7 +5,7 @@ from torch import Tensor, nn
 
 from autoopt.domain import Unavailable
 from autoopt.module.probing import probing
-from autoopt.plugins.initializer.fans import layers_of
+from autoopt.plugins.initializer.fans import initialize, layers_of, orthonormal
 
 
 def lsuv(model: nn.Module, batch: tuple[Tensor, Tensor] | None) -> None:
@@ -21,13 +21,8 @@ def lsuv(model: nn.Module, batch: tuple[Tensor, Tensor] | None) -> None:
     """
     if batch is None:
         raise Unavailable("lsuv needs a training batch, and there is none here")
-    layers = [*layers_of(model)]
-    for layer in layers:
-        for weight in layer.weight.detach().chunk(getattr(layer, "groups", 1)):
-            nn.init.orthogonal_(weight)
-        if layer.bias is not None:
-            nn.init.zeros_(layer.bias)
-    hooks = [layer.register_forward_hook(UnitVariance()) for layer in layers]
+    initialize(model, orthonormal)
+    hooks = [layer.register_forward_hook(UnitVariance()) for layer in layers_of(model)]
     with torch.no_grad(), probing(model, hooks):
         model(batch[0])
 

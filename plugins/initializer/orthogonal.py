@@ -3,7 +3,7 @@ from typing import Annotated
 from torch import nn
 
 from autoopt.domain import Range
-from autoopt.plugins.initializer.fans import layers_of
+from autoopt.plugins.initializer.fans import initialize, orthonormal
 
 
 def orthogonal(model: nn.Module, *, gain: Annotated[float, Range(0.5, 2.0, log=True)] = 1.0) -> None:
@@ -14,8 +14,4 @@ def orthogonal(model: nn.Module, *, gain: Annotated[float, Range(0.5, 2.0, log=T
 
     Saxe et al. 2013, arXiv:1312.6120.
     """
-    for layer in layers_of(model):
-        for weight in layer.weight.detach().chunk(getattr(layer, "groups", 1)):
-            nn.init.orthogonal_(weight, gain)
-        if layer.bias is not None:
-            nn.init.zeros_(layer.bias)
+    initialize(model, lambda layer: orthonormal(layer, gain))
