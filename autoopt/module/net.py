@@ -14,8 +14,8 @@ from autoopt.data.feed import in_groups
 from autoopt.data.task import Task
 from autoopt.module.applied import HELD, Applied, applied_to
 from autoopt.module.augmenting import augment
+from autoopt.module.batch_norm import batch_norms
 from autoopt.module.embedded import Embedded
-from autoopt.module.norms import norms_of
 from autoopt.module.tuned import Tuned, evaluate_others
 
 Instead = Callable[[Tensor, Tensor, Tensor], Tensor]
@@ -70,7 +70,7 @@ class Net(Tuned):
 
     def training_step(self, chunk: Iterable[Sequence[Tensor]], _: int) -> None:
         applied = applied_to(self)
-        renewed = evaluate_others(self.trainer.optimizers) and norms_of(self)
+        renewed = evaluate_others(self.trainer.optimizers) and batch_norms(self)
         with torch.autocast(self.device.type, enabled=False):  # Lightning's precision covers the forward pass only, in `loss_of`
             optimizer, schedule = self.optimizers(), self.lr_schedulers()
             between_steps = getattr(self.trainer.fit_loop.epoch_loop, BETWEEN_STEPS, None)

@@ -20,14 +20,14 @@ from autoopt.deployment.compress import deployed_network
 from autoopt.domain import Unavailable
 from autoopt.errors import TechniqueError
 from autoopt.module.applied import applied_to
+from autoopt.module.batch_norm import Passed
 from autoopt.module.best_epoch import BestEpoch
 from autoopt.module.chosen import Chosen
 from autoopt.module.groups import train_alike
 from autoopt.module.net import Instead, Net
-from autoopt.module.norms import Passed
 from autoopt.module.own_callbacks import callbacks_of, in_trial
 from autoopt.module.tuned import Tuned, in_single_precision, made_before
-from autoopt.module.weights import norms, put_back, same
+from autoopt.module.weights import put_back, same, tensor_norms
 from autoopt.recipe import Recipe
 from autoopt.store import CHECKPOINTS
 from autoopt.trial.ranks import ALONE, Share
@@ -181,7 +181,7 @@ def take_up_exchanged(trainer: L.Trainer, module: Tuned) -> None:
     Not where the module's own weights have changed since: more epochs were trained, or a hook at the end has set others.
     """
     for reporter in (c for c in trainer.callbacks if isinstance(c, Reporter)):  # type: ignore[attr-defined]
-        if reporter.exchanged and same(norms(module), applied_to(module).trained):
+        if reporter.exchanged and same(tensor_norms(module), applied_to(module).trained):
             put_back(module, reporter.exchanged)
         reporter.exchanged = []
 
