@@ -532,7 +532,7 @@ def test_a_recipe_gives_a_module_its_optimizer_schedule_weights_activations_and_
     assert len(decayed["params"]) + len(rest["params"]) == len(list(spied["module"].parameters()))
     assert reports[-1]["lr"] == pytest.approx(0.0, abs=1e-40) and reports[0]["lr"] == pytest.approx(0.75e-30)
     assert isinstance(spied["module"].net[2], nn.ELU)
-    assert [type(c).__name__ for c in spied["callbacks"]] == ["L1", "Spy", "GradientClip", "Reporter", "WhenAsked"]
+    assert [type(c).__name__ for c in spied["callbacks"]] == ["Penalty", "Spy", "GradientClip", "Reporter", "WhenAsked"]
     seed_all(SEED)
     stranger = Stranger()
     nn.init.kaiming_normal_(stranger.net[0].weight)
