@@ -44,7 +44,7 @@ TABLE = (
     Slot(
         "augmentation",
         "random changes of the training batches",
-        ("planes", "images", "pixels", "inputs", "targets"),  # autoopt.module.tuned:augment says what each is
+        ("planes", "images", "pixels", "inputs", "targets"),  # autoopt.module.augmenting:augment says what each is
         ("torch:Tensor", "builtins:tuple"),
         many=True,
     ),

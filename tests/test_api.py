@@ -754,7 +754,7 @@ def test_a_recipe_is_put_on_a_module_in_ones_own_script(chosen, tmp_path, form):
     module, callbacks, arguments = autoopt.apply(chosen if form == "recipe" else tmp_path / "recipe.yaml", mine)
     assert module is mine and isinstance(module, Lit) and module.hparams.hidden == 4
     assert isinstance(module.net[2], nn.ELU) and not torch.equal(module.net[0].weight, before)
-    assert [type(c).__name__ for c in callbacks] == ["L1", "GradientClip"]
+    assert [type(c).__name__ for c in callbacks] == ["Penalty", "GradientClip"]
     assert arguments == {"accelerator": "cpu", "devices": 1, "precision": "32-true"}
     trainer = plain_fit(module, callbacks, arguments)
     (optimizer,) = trainer.optimizers
@@ -766,7 +766,7 @@ def test_a_recipe_is_put_on_a_module_in_ones_own_script(chosen, tmp_path, form):
 def test_the_data_set_of_a_recipe_is_not_imported(chosen, tmp_path):
     (tmp_path / "recipe.yaml").write_text(chosen.replace(data={"gone": {"from": "no_such:Data", "rows": 3}}).yaml())
     _, callbacks, arguments = autoopt.apply(tmp_path / "recipe.yaml", Lit())
-    assert [type(c).__name__ for c in callbacks] == ["L1", "GradientClip"] and arguments["accelerator"] == "cpu"
+    assert [type(c).__name__ for c in callbacks] == ["Penalty", "GradientClip"] and arguments["accelerator"] == "cpu"
     autoopt.apply(chosen.replace(data={"gone": {"from": "no_such:Data"}}), Lit())
 
 

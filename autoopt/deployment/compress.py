@@ -23,10 +23,10 @@ from autoopt.deployment.structure import describe_modules, foreign_classes, rest
 from autoopt.domain import Unavailable
 from autoopt.errors import BadInput, TechniqueError, out_of_memory
 from autoopt.module.applied import applied_to
+from autoopt.module.batch_norm import batch_norms, first_numbers, update_bn
 from autoopt.module.build import apply_to, built_model, prepare_model
 from autoopt.module.chosen import call
 from autoopt.module.net import Net
-from autoopt.module.norms import first_numbers, norms_of, renew
 from autoopt.module.tuned import Tuned
 
 STRUCTURE = "structure"
@@ -89,13 +89,13 @@ def renew_norms(compressed: nn.Module, feed: Feed) -> None:
     """
     with unpacked_network(compressed) if isinstance(compressed, Packed) else nullcontext(compressed) as network:
         network.train()  # so that an author's `train` has some of them fixed, if it does that
-        norms = [norm for norm in norms_of(network) if norm.running_mean is not None and norm.running_mean.dtype == torch.float32]
+        norms = [norm for norm in batch_norms(network) if norm.running_mean is not None and norm.running_mean.dtype == torch.float32]
         network.eval()
         if norms and takes_inputs(network, feed):
             for norm in norms:
                 norm.train()
             device = next(network.parameters()).device
-            renew(network, first_numbers(inputs.to(device) for inputs, *_ in feed.calibration()))
+            update_bn(network, first_numbers(inputs.to(device) for inputs, *_ in feed.calibration()))
             network.eval()
 
 

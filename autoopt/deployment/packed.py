@@ -9,6 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
+from autoopt.module.norm_layers import gains_and_shifts
+
 
 class Compact(nn.Module):
     """A network that is stored small and computes in a copy in float32, as fast as before, and no faster; made at its first use."""
@@ -113,7 +115,8 @@ def unpacked(model: nn.Module) -> nn.Module:
 def kernels(model: nn.Module) -> dict[str, nn.Parameter]:
     """The weights that make up nearly all bytes, by name: matrices, kernels and the weights of packings; no biases and norms."""
     within = {p for packed in model.modules() if isinstance(packed, Packed) for p in packed.packings.parameters()}
-    return {name: p for name, p in model.named_parameters() if p.is_floating_point() and (p.ndim > 1 or p in within)}
+    norms = gains_and_shifts(model)
+    return {n: p for n, p in model.named_parameters() if p.is_floating_point() and p not in norms and (p.ndim > 1 or p in within)}
 
 
 def pack(codes: Tensor, bits: int) -> Tensor:

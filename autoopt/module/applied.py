@@ -13,8 +13,8 @@ from torch.optim import Optimizer
 from autoopt.data.loaders import NO_LENGTH
 from autoopt.data.scale import Scale
 from autoopt.errors import TechniqueError
+from autoopt.module.batch_norm import Passed
 from autoopt.module.chosen import Chosen
-from autoopt.module.norms import Passed
 
 HELD = "_autoopt"
 """The name of that object."""

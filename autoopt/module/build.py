@@ -21,6 +21,7 @@ from autoopt.module.chosen import Chosen, call
 from autoopt.module.embedded import embedded
 from autoopt.module.hugging_face import answering
 from autoopt.module.net import Net
+from autoopt.module.probing import probing
 from autoopt.module.tuned import Tuned
 from autoopt.recipe import Recipe
 from autoopt.technique import Technique
@@ -59,10 +60,8 @@ def shape_lazy_layers(model: nn.Module, task: Task) -> None:
     """
     if not any(map(is_lazy, (*model.parameters(), *model.buffers()))) or (inputs := plain_inputs(model, task)) is None:
         return
-    training = model.training
-    with torch.no_grad(), suppress(Exception):
-        model.eval()(inputs)
-    model.train(training)
+    with torch.no_grad(), suppress(Exception), probing(model):
+        model(inputs)
 
 
 def with_late_layers(make: Callable[[], nn.Module]) -> nn.Module:

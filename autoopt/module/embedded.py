@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from autoopt.data.examples import embedding_width
 from autoopt.data.task import Task
+from autoopt.module.probing import probing
 
 
 class Embedded(nn.Module):
@@ -51,9 +52,8 @@ def reads_codes(model: nn.Module, inputs: Tensor) -> bool:
         return False
     seen: list[Tensor] = []
     hooks = [m.register_forward_pre_hook(lambda _, given: seen.append(given[0].clone())) for m in embeddings]
-    model.eval()(inputs)
-    calls = len(seen)
-    model(torch.zeros_like(inputs))  # positions stay the same
-    for hook in hooks:
-        hook.remove()
+    with probing(model, hooks):
+        model(inputs)
+        calls = len(seen)
+        model(torch.zeros_like(inputs))  # positions stay the same
     return any(not torch.equal(before, after) for before, after in zip(seen[:calls], seen[calls:], strict=True))

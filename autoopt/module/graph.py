@@ -8,23 +8,22 @@ from torch import Tensor, nn
 from torch.autograd.graph import Node
 from torch.utils._pytree import tree_leaves
 
+from autoopt.module.probing import probing
+
 
 def graph_of(model: nn.Module, inputs: Tensor) -> list[Node]:
     """The nodes that give the outputs of a network in evaluation mode, frozen weights included; the network stays as it is."""
-    modes = {module: module.training for module in model.modules()}
     frozen = [p for p in model.parameters() if not p.requires_grad and p.is_floating_point()]
     if inputs.is_floating_point():
         inputs.requires_grad_()
     try:
         for parameter in frozen:
             parameter.requires_grad_()
-        with torch.enable_grad():
-            outputs: Any = model.eval()(inputs)
+        with torch.enable_grad(), probing(model):
+            outputs: Any = model(inputs)
     finally:
         for parameter in frozen:
             parameter.requires_grad_(False)
-        for module, mode in modes.items():
-            module.training = mode
     return [leaf.grad_fn for leaf in tree_leaves(outputs) if isinstance(leaf, Tensor) and leaf.grad_fn is not None]
 
 

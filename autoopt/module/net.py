@@ -14,8 +14,8 @@ from autoopt.data.feed import in_groups
 from autoopt.data.task import Task
 from autoopt.module.applied import HELD, Applied, applied_to
 from autoopt.module.augmenting import augment
+from autoopt.module.batch_norm import batch_norms
 from autoopt.module.embedded import Embedded
-from autoopt.module.norms import norms_of
 from autoopt.module.tuned import Tuned, evaluate_others
 
 Instead = Callable[[Tensor, Tensor, Tensor], Tensor]
@@ -36,6 +36,8 @@ class Net(Tuned):
         applied: the recipe.
         task: gives the kind, the outputs and the scale of the targets.
         instead: computes another loss from the recipe's, such as to distil.
+
+    The inputs of the last step are in `inputs`, augmented: callbacks are called with the batch as it was before.
     """
 
     def __init__(
@@ -54,6 +56,7 @@ class Net(Tuned):
         self.accumulate = 1
         self.metrics: Mapping[str, Any] = {}
         self.losses: list[Tensor] = []
+        self.inputs: list[Tensor] = []
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Outputs of inputs in single precision, which are cast where the weights are trained in another one (`bf16-true`)."""
@@ -67,7 +70,7 @@ class Net(Tuned):
 
     def training_step(self, chunk: Iterable[Sequence[Tensor]], _: int) -> None:
         applied = applied_to(self)
-        renewed = evaluate_others(self.trainer.optimizers) and norms_of(self)
+        renewed = evaluate_others(self.trainer.optimizers) and batch_norms(self)
         with torch.autocast(self.device.type, enabled=False):  # Lightning's precision covers the forward pass only, in `loss_of`
             optimizer, schedule = self.optimizers(), self.lr_schedulers()
             between_steps = getattr(self.trainer.fit_loop.epoch_loop, BETWEEN_STEPS, None)
@@ -76,8 +79,9 @@ class Net(Tuned):
                     between_steps(number)
                 batches = [augment(applied.chosen, *pair(batch, self.kind), self.outputs, applied.pixels) for batch in group]
                 self.losses.append(self.step(optimizer, batches))
+                self.inputs = [inputs for inputs, _ in batches]
                 if renewed:
-                    applied.passed.add([inputs for inputs, _ in batches])
+                    applied.passed.add(self.inputs)
                 if schedule is not None and not isinstance(schedule, ReduceLROnPlateau):
                     schedule.step()  # type: ignore[union-attr]
 

@@ -16,11 +16,11 @@ from autoopt.data.feed import overridden
 from autoopt.errors import TechniqueError, out_of_memory
 from autoopt.module.applied import Applied, applied_to
 from autoopt.module.augmenting import augmented_batch
+from autoopt.module.batch_norm import batch_inputs, batch_norms
 from autoopt.module.chosen import Chosen
 from autoopt.module.groups import own_optimizers, parameter_groups, scale_steps
-from autoopt.module.norms import batch_inputs, norms_of
 from autoopt.module.own_callbacks import WhenAsked, in_trial
-from autoopt.module.weights import exchanging, norms
+from autoopt.module.weights import exchanging, tensor_norms
 
 
 class Tuned(L.LightningModule):
@@ -93,14 +93,14 @@ class Tuned(L.LightningModule):
         """Renew the statistics of batch norms at the end of an epoch, if the weights that are evaluated are not those in training."""
         super().on_train_batch_end(outputs, batch, batch_idx)
         add_loss(self, outputs)
-        if not (evaluate_others(self.trainer.optimizers) and overridden("forward", self, L.LightningModule) and norms_of(self)):
+        if not (evaluate_others(self.trainer.optimizers) and overridden("forward", self, L.LightningModule) and batch_norms(self)):
             return
         passed = applied_to(self).passed
         passed.add(batch_inputs(batch))
         if self.trainer.is_last_batch:
             set_mode(self.trainer.optimizers, "eval")
             with self.trainer.precision_plugin.train_step_context():
-                passed.renew(self)
+                passed.update_bn(self)
             set_mode(self.trainer.optimizers, "train")
 
     def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
@@ -123,7 +123,7 @@ class Tuned(L.LightningModule):
 
     def on_validation_model_eval(self) -> None:
         may_exchange = exchanging(self.trainer.callbacks)  # type: ignore[attr-defined]
-        applied_to(self).trained = norms(self) if may_exchange else None
+        applied_to(self).trained = tensor_norms(self) if may_exchange else None
         super().on_validation_model_eval()
 
     def on_validation_start(self) -> None:

@@ -26,7 +26,7 @@ def tensors_of(module: nn.Module) -> list[Tensor]:
     return [t.to_local() if isinstance(t, DTensor) else t for t in tensors]
 
 
-def norms(module: nn.Module) -> Tensor:
+def tensor_norms(module: nn.Module) -> Tensor:
     """The norm of each weight and each buffer, float64, on the CPU."""
     dense = [t.detach() for t in tensors_of(module) if t.layout == torch.strided and (t.is_floating_point() or t.is_complex())]
     return torch.tensor([norm_of(t) for t in dense], dtype=torch.float64)
@@ -94,13 +94,13 @@ class Guard:
     def enter(self, hook: Callable[..., None], *args: Any) -> None:
         if self.out:
             return
-        held, before = copied(self.module), norms(self.module)
+        held, before = copied(self.module), tensor_norms(self.module)
         try:
             hook(*args)
         except Exception as error:
             print(f"{type(self.callback).__name__} takes no part in this validation: {type(error).__name__}: {error}")
             self.out = True
-        self.out = self.out or not same(norms(self.module), before)
+        self.out = self.out or not same(tensor_norms(self.module), before)
         if self.out:
             put_back(self.module, held)
 

@@ -20,14 +20,14 @@ from autoopt.deployment.compress import deployed_network
 from autoopt.domain import Unavailable
 from autoopt.errors import TechniqueError
 from autoopt.module.applied import applied_to
+from autoopt.module.batch_norm import Passed
 from autoopt.module.best_epoch import BestEpoch
 from autoopt.module.chosen import Chosen
 from autoopt.module.groups import train_alike
 from autoopt.module.net import Instead, Net
-from autoopt.module.norms import Passed
 from autoopt.module.own_callbacks import callbacks_of, in_trial
 from autoopt.module.tuned import Tuned, in_single_precision, made_before
-from autoopt.module.weights import norms, put_back, same
+from autoopt.module.weights import put_back, same, tensor_norms
 from autoopt.recipe import Recipe
 from autoopt.store import CHECKPOINTS
 from autoopt.trial.ranks import ALONE, Share
@@ -143,15 +143,18 @@ def steps_asked_for(module: Tuned, feed: Feed, recipe: Recipe) -> int:
         raise TechniqueError("regularizer", asking[0], str(error), unavailable=True) from error
 
 
-def fit(trainer: L.Trainer, module: Tuned, feed: Feed, from_evaluation: bool = False) -> None:
+def fit(trainer: L.Trainer, module: Tuned, feed: Feed, from_evaluation: bool = False, to_the_last: bool = False) -> None:
     """Train as the recipe and the author say: to the last epoch, or to the best where a ModelCheckpoint monitors a metric.
 
     Args:
         from_evaluation: the module is in evaluation mode; Lightning would not put it back into training mode.
+        to_the_last: whatever callbacks choose or stop at, the last epoch is trained, and its weights are the result.
     """
+    if to_the_last:
+        trainer.fit_loop.min_epochs = trainer.max_epochs
     try:
         fit_once(trainer, module, feed, from_evaluation)
-        if not take_up_best(trainer, module):
+        if to_the_last or not take_up_best(trainer, module):
             take_up_exchanged(trainer, module)
         end_averaging(trainer)
         in_single_precision(module, trainer)
@@ -178,7 +181,7 @@ def take_up_exchanged(trainer: L.Trainer, module: Tuned) -> None:
     Not where the module's own weights have changed since: more epochs were trained, or a hook at the end has set others.
     """
     for reporter in (c for c in trainer.callbacks if isinstance(c, Reporter)):  # type: ignore[attr-defined]
-        if reporter.exchanged and same(norms(module), applied_to(module).trained):
+        if reporter.exchanged and same(tensor_norms(module), applied_to(module).trained):
             put_back(module, reporter.exchanged)
         reporter.exchanged = []
 
@@ -250,7 +253,8 @@ def finetuned(
 
     Args:
         loss: of (inputs, outputs, the recipe's loss), what is minimised instead.
-        before_epoch: called with the number of each epoch, from 0: a compression in steps goes through one schedule.
+        before_epoch: called with the number of each epoch, from 0: a compression in steps goes through one schedule. No epoch is then
+            better than the last, whatever early stopping says: those before it measure a network that is less compressed.
 
     Raises:
         Unavailable: a loss is given, but the module computes its own.
@@ -274,5 +278,5 @@ def finetuned(
     if before_epoch is not None:
         trainer.callbacks.insert(0, BeforeEpoch(before_epoch))  # type: ignore[attr-defined]
     with made_before(tuned):
-        fit(trainer, tuned, feed, from_evaluation=True)
+        fit(trainer, tuned, feed, from_evaluation=True, to_the_last=before_epoch is not None)
     return model.to(trainer.strategy.root_device).eval()

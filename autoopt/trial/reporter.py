@@ -17,7 +17,7 @@ from autoopt.errors import NonFinite
 from autoopt.module.applied import applied_to
 from autoopt.module.net import Net
 from autoopt.module.tuned import learning_rates
-from autoopt.module.weights import copied, norms, same
+from autoopt.module.weights import copied, same, tensor_norms
 from autoopt.trial import Report
 from autoopt.trial.measuring import check_weights, judged, metric_name, metric_names
 from autoopt.trial.ranks import averaged, same_buffers
@@ -49,7 +49,7 @@ class Reporter(L.Callback):
     def on_validation_batch_start(self, trainer: L.Trainer, pl_module: L.LightningModule, batch: Any, batch_idx: int, *_: Any) -> None:
         """Remember which weights are validated, after all hooks that exchange them; those that an author's callback shows, as a whole."""
         if batch_idx == 0 and trainer.state.fn == TrainerFn.FITTING and not trainer.sanity_checking:
-            self.validated, trained = norms(pl_module), applied_to(pl_module).trained
+            self.validated, trained = tensor_norms(pl_module), applied_to(pl_module).trained
             self.exchanged = [] if trained is None or same(self.validated, trained) else copied(pl_module)
 
     def on_validation_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
@@ -62,7 +62,7 @@ class Reporter(L.Callback):
 
     def validated_as(self, module: nn.Module) -> bool:
         """Whether the training's last validation was of the weights that a module has now: callbacks may change them at the end."""
-        return same(norms(module), self.validated)
+        return same(tensor_norms(module), self.validated)
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         self.started = time.perf_counter()

@@ -4,8 +4,7 @@ import torch
 from torch import Tensor
 
 from autoopt.domain import Range
-
-LUMA = (0.299, 0.587, 0.114)
+from autoopt.plugins.augmentation.colours import blend, luma
 
 
 def color_jitter(
@@ -37,14 +36,8 @@ def color_jitter(
     return turn_hue(pixels, hue * drawn[3]) if hue else pixels
 
 
-def blend(images: Tensor, others: Tensor, factors: Tensor) -> Tensor:
-    return torch.lerp(others, images, factors).clamp(0, 1)
-
-
 def grey(images: Tensor) -> Tensor:
-    if images.shape[1] != 3:
-        return images.mean(1, keepdim=True)
-    return (images * images.new_tensor(LUMA).view(3, 1, 1)).sum(1, keepdim=True)
+    return luma(images) if images.shape[1] == 3 else images.mean(1, keepdim=True)
 
 
 def turn_hue(images: Tensor, turns: Tensor) -> Tensor:

@@ -8,9 +8,9 @@ from torch import Tensor
 from torch.nn.functional import affine_grid, grid_sample
 
 from autoopt.domain import Choice
+from autoopt.plugins.augmentation.colours import blend, luma
 
 LEVELS = 31
-LUMA = (0.299, 0.587, 0.114)
 
 
 class Strengths(NamedTuple):
@@ -76,24 +76,24 @@ def factors(level: Tensor, limits: Strengths) -> Tensor:
     return weakest + (strongest - weakest) * level
 
 
-def blend(images: Tensor, others: Tensor, level: Tensor, limits: Strengths) -> Tensor:
-    return torch.lerp(others, images, factors(level, limits).view(-1, 1, 1, 1)).clamp(0, 1)
+def blended(images: Tensor, others: Tensor, level: Tensor, limits: Strengths) -> Tensor:
+    return blend(images, others, factors(level, limits).view(-1, 1, 1, 1))
 
 
 def grey(images: Tensor) -> Tensor:
-    return (images * images.new_tensor(LUMA).view(3, 1, 1)).sum(1, keepdim=True) if images.shape[1] == 3 else images
+    return luma(images) if images.shape[1] == 3 else images
 
 
 def color(images: Tensor, level: Tensor, _: Tensor, limits: Strengths) -> Tensor:
-    return blend(images, grey(images), level, limits)
+    return blended(images, grey(images), level, limits)
 
 
 def contrast(images: Tensor, level: Tensor, _: Tensor, limits: Strengths) -> Tensor:
-    return blend(images, grey(images).mean((1, 2, 3), keepdim=True), level, limits)
+    return blended(images, grey(images).mean((1, 2, 3), keepdim=True), level, limits)
 
 
 def brightness(images: Tensor, level: Tensor, _: Tensor, limits: Strengths) -> Tensor:
-    return blend(images, torch.zeros_like(images), level, limits)
+    return blended(images, torch.zeros_like(images), level, limits)
 
 
 def sharpened(images: Tensor, level: Tensor, _: Tensor, limits: Strengths) -> Tensor:

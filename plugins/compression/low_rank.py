@@ -62,7 +62,7 @@ def factorised(layer: nn.Module, energy: float) -> Factorised | None:
     rank = int((kept < energy).sum()) + 1
     if rank * sum(weight.shape) >= weight.numel():
         return None
-    first, second = two(layer, rank)
+    first, second = factor_layers(layer, rank)
     root = values[:rank].sqrt()
     first.weight.copy_((root[:, None] * right[:rank]).view_as(first.weight))
     second.weight.copy_((left[:, :rank] * root).view_as(second.weight))
@@ -71,7 +71,7 @@ def factorised(layer: nn.Module, energy: float) -> Factorised | None:
     return Factorised(first, second).to(weight).train(layer.training)
 
 
-def two(layer: nn.Module, rank: int) -> tuple[nn.Module, nn.Module]:
+def factor_layers(layer: nn.Module, rank: int) -> tuple[nn.Module, nn.Module]:
     bias = layer.bias is not None
     if isinstance(layer, nn.Linear):
         return nn.Linear(layer.in_features, rank, bias=False), nn.Linear(rank, layer.out_features, bias=bias)

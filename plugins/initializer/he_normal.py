@@ -3,7 +3,7 @@ from typing import Annotated
 from torch import nn
 
 from autoopt.domain import Range
-from autoopt.plugins.initializer.fans import fans, layers_of
+from autoopt.plugins.initializer.fans import fans, initialize
 
 
 def he_normal(model: nn.Module, *, gain: Annotated[float, Range(0.5, 2.0, log=True)] = 1.0) -> None:
@@ -13,8 +13,4 @@ def he_normal(model: nn.Module, *, gain: Annotated[float, Range(0.5, 2.0, log=Tr
 
     He et al. 2015, arXiv:1502.01852.
     """
-    for layer in layers_of(model):
-        fan_in, _ = fans(layer)
-        nn.init.normal_(layer.weight, std=gain * (2 / fan_in) ** 0.5)
-        if layer.bias is not None:
-            nn.init.zeros_(layer.bias)
+    initialize(model, lambda layer: nn.init.normal_(layer.weight, std=gain * (2 / fans(layer)[0]) ** 0.5))

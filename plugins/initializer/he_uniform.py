@@ -1,9 +1,10 @@
 from typing import Annotated
 
 from torch import nn
+from torch.nn.modules.conv import _ConvNd
 
 from autoopt.domain import Range
-from autoopt.plugins.initializer.fans import fans, layers_of
+from autoopt.plugins.initializer.fans import fans, initialize
 
 
 def he_uniform(model: nn.Module, *, gain: Annotated[float, Range(0.5, 2.0, log=True)] = 1.0) -> None:
@@ -13,9 +14,9 @@ def he_uniform(model: nn.Module, *, gain: Annotated[float, Range(0.5, 2.0, log=T
 
     He et al. 2015, arXiv:1502.01852.
     """
-    for layer in layers_of(model):
-        fan_in, _ = fans(layer)
-        bound = gain * (6 / fan_in) ** 0.5
+
+    def draw(layer: nn.Linear | _ConvNd) -> None:
+        bound = gain * (6 / fans(layer)[0]) ** 0.5
         nn.init.uniform_(layer.weight, -bound, bound)
-        if layer.bias is not None:
-            nn.init.zeros_(layer.bias)
+
+    initialize(model, draw)

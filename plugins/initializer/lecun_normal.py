@@ -3,7 +3,7 @@ from typing import Annotated
 from torch import nn
 
 from autoopt.domain import Range
-from autoopt.plugins.initializer.fans import fans, layers_of
+from autoopt.plugins.initializer.fans import fans, initialize
 
 
 def lecun_normal(model: nn.Module, *, gain: Annotated[float, Range(0.5, 2.0, log=True)] = 1.0) -> None:
@@ -13,8 +13,4 @@ def lecun_normal(model: nn.Module, *, gain: Annotated[float, Range(0.5, 2.0, log
 
     LeCun et al. 1998, DOI 10.1007/3-540-49430-8_2; with SELU: Klambauer et al. 2017, arXiv:1706.02515.
     """
-    for layer in layers_of(model):
-        fan_in, _ = fans(layer)
-        nn.init.normal_(layer.weight, std=gain * (1 / fan_in) ** 0.5)
-        if layer.bias is not None:
-            nn.init.zeros_(layer.bias)
+    initialize(model, lambda layer: nn.init.normal_(layer.weight, std=gain * (1 / fans(layer)[0]) ** 0.5))

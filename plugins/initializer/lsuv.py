@@ -4,7 +4,8 @@ import torch
 from torch import Tensor, nn
 
 from autoopt.domain import Unavailable
-from autoopt.plugins.initializer.fans import layers_of
+from autoopt.module.probing import probing
+from autoopt.plugins.initializer.fans import initialize, layers_of, orthonormal
 
 
 def lsuv(model: nn.Module, batch: tuple[Tensor, Tensor] | None) -> None:
@@ -20,20 +21,10 @@ def lsuv(model: nn.Module, batch: tuple[Tensor, Tensor] | None) -> None:
     """
     if batch is None:
         raise Unavailable("lsuv needs a training batch, and there is none here")
-    layers = [*layers_of(model)]
-    for layer in layers:
-        for weight in layer.weight.detach().chunk(getattr(layer, "groups", 1)):
-            nn.init.orthogonal_(weight)
-        if layer.bias is not None:
-            nn.init.zeros_(layer.bias)
-    hooks = [layer.register_forward_hook(UnitVariance()) for layer in layers]
-    modes = {module: module.training for module in model.modules()}
-    with torch.no_grad():
-        model.eval()(batch[0])
-    for module, mode in modes.items():
-        module.training = mode
-    for hook in hooks:
-        hook.remove()
+    initialize(model, orthonormal)
+    hooks = [layer.register_forward_hook(UnitVariance()) for layer in layers_of(model)]
+    with torch.no_grad(), probing(model, hooks):
+        model(batch[0])
 
 
 class UnitVariance:

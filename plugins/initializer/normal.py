@@ -3,7 +3,7 @@ from typing import Annotated
 from torch import nn
 
 from autoopt.domain import Range
-from autoopt.plugins.initializer.fans import layers_of
+from autoopt.plugins.initializer.fans import initialize
 
 
 def normal(model: nn.Module, *, std: Annotated[float, Range(0.001, 0.3, log=True)] = 0.01) -> None:
@@ -11,7 +11,4 @@ def normal(model: nn.Module, *, std: Annotated[float, Range(0.001, 0.3, log=True
 
     Krizhevsky et al. 2012, DOI 10.1145/3065386.
     """
-    for layer in layers_of(model):
-        nn.init.normal_(layer.weight, std=std)
-        if layer.bias is not None:
-            nn.init.zeros_(layer.bias)
+    initialize(model, lambda layer: nn.init.normal_(layer.weight, std=std))

@@ -3,19 +3,15 @@ from typing import Annotated
 from torch import nn
 
 from autoopt.domain import Range
-from autoopt.plugins.initializer.fans import layers_of
+from autoopt.plugins.initializer.fans import initialize, orthonormal
 
 
 def orthogonal(model: nn.Module, *, gain: Annotated[float, Range(0.5, 2.0, log=True)] = 1.0) -> None:
     """`gain` times a random matrix with orthonormal rows or columns, biases zero, in linear and convolution layers.
 
-    The weight of a convolution is a matrix with a row for each output channel, in each group by itself. Square linear layers then keep
-    lengths and angles.
+    The weight of a convolution is a matrix with a row for each output channel, of a transposed one for each input channel, in each
+    group by itself. Square linear layers then keep lengths and angles.
 
     Saxe et al. 2013, arXiv:1312.6120.
     """
-    for layer in layers_of(model):
-        for weight in layer.weight.detach().chunk(getattr(layer, "groups", 1)):
-            nn.init.orthogonal_(weight, gain)
-        if layer.bias is not None:
-            nn.init.zeros_(layer.bias)
+    initialize(model, lambda layer: orthonormal(layer, gain))

@@ -10,6 +10,8 @@ from torch import Tensor, nn
 
 from autoopt.domain import Choice, Range
 from autoopt.errors import BadInput
+from autoopt.module.norm_layers import gains_and_shifts
+from autoopt.module.probing import probing
 
 
 def pretrained(
@@ -84,18 +86,14 @@ def calls(model: nn.Module, batch: tuple[Tensor, Tensor] | None) -> dict[str, in
     called: dict[str, int] = {}
     if batch is None:
         return called
-    modes = {module: module.training for module in model.modules()}
 
     def note(module: nn.Module, _: Any) -> None:
         called.setdefault(names[module], len(called))
 
     names = {module: name for name, module in model.named_modules()}
     hooks = [module.register_forward_pre_hook(note) for module in names]
-    model.eval()(batch[0])
-    for hook in hooks:
-        hook.remove()
-    for module, mode in modes.items():
-        module.training = mode
+    with probing(model, hooks):
+        model(batch[0])
     return called
 
 
@@ -113,7 +111,8 @@ def depths_of(model: nn.Module, called: Mapping[str, int]) -> dict[str, int]:
         return called[module] if module in called else place_of(module) if module else 0
 
     parameters = sorted(model.named_parameters(), key=lambda row: place_of(row[0]))  # stable: else as they are written
-    layers = list(dict.fromkeys(layer_of(name) for name, p in parameters if p.ndim > 1))
+    norms = gains_and_shifts(model)
+    layers = list(dict.fromkeys(layer_of(name) for name, p in parameters if p.ndim > 1 and p not in norms))
     places = {layer: place for place, layer in enumerate(layers)}
     depths, place = {}, 0
     for name, _ in parameters:

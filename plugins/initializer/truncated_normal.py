@@ -3,7 +3,7 @@ from typing import Annotated
 from torch import nn
 
 from autoopt.domain import Range
-from autoopt.plugins.initializer.fans import layers_of
+from autoopt.plugins.initializer.fans import initialize
 
 
 def truncated_normal(model: nn.Module, *, std: Annotated[float, Range(0.001, 0.3, log=True)] = 0.02) -> None:
@@ -11,7 +11,4 @@ def truncated_normal(model: nn.Module, *, std: Annotated[float, Range(0.001, 0.3
 
     Devlin et al. 2018, arXiv:1810.04805 (its code).
     """
-    for layer in layers_of(model):
-        nn.init.trunc_normal_(layer.weight, std=std, a=-2 * std, b=2 * std)
-        if layer.bias is not None:
-            nn.init.zeros_(layer.bias)
+    initialize(model, lambda layer: nn.init.trunc_normal_(layer.weight, std=std, a=-2 * std, b=2 * std))

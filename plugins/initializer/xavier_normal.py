@@ -3,7 +3,7 @@ from typing import Annotated
 from torch import nn
 
 from autoopt.domain import Range
-from autoopt.plugins.initializer.fans import fans, layers_of
+from autoopt.plugins.initializer.fans import fans, initialize
 
 
 def xavier_normal(model: nn.Module, *, gain: Annotated[float, Range(0.5, 2.0, log=True)] = 1.0) -> None:
@@ -13,7 +13,4 @@ def xavier_normal(model: nn.Module, *, gain: Annotated[float, Range(0.5, 2.0, lo
 
     Glorot & Bengio 2010 (AISTATS).
     """
-    for layer in layers_of(model):
-        nn.init.normal_(layer.weight, std=gain * (2 / sum(fans(layer))) ** 0.5)
-        if layer.bias is not None:
-            nn.init.zeros_(layer.bias)
+    initialize(model, lambda layer: nn.init.normal_(layer.weight, std=gain * (2 / sum(fans(layer))) ** 0.5))

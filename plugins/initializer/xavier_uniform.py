@@ -1,9 +1,10 @@
 from typing import Annotated
 
 from torch import nn
+from torch.nn.modules.conv import _ConvNd
 
 from autoopt.domain import Range
-from autoopt.plugins.initializer.fans import fans, layers_of
+from autoopt.plugins.initializer.fans import fans, initialize
 
 
 def xavier_uniform(model: nn.Module, *, gain: Annotated[float, Range(0.5, 2.0, log=True)] = 1.0) -> None:
@@ -13,8 +14,9 @@ def xavier_uniform(model: nn.Module, *, gain: Annotated[float, Range(0.5, 2.0, l
 
     Glorot & Bengio 2010 (AISTATS).
     """
-    for layer in layers_of(model):
+
+    def draw(layer: nn.Linear | _ConvNd) -> None:
         bound = gain * (6 / sum(fans(layer))) ** 0.5
         nn.init.uniform_(layer.weight, -bound, bound)
-        if layer.bias is not None:
-            nn.init.zeros_(layer.bias)
+
+    initialize(model, draw)

@@ -5,6 +5,7 @@ import torch
 from torch import Tensor
 
 from autoopt.domain import Choice, Range
+from autoopt.plugins.loss.class_weights import class_weights
 
 
 def cross_entropy(
@@ -20,7 +21,7 @@ def cross_entropy(
 
     Label smoothing: Szegedy et al. 2016, arXiv:1512.00567; weights: King & Zeng 2001, DOI 10.1093/oxfordjournals.pan.a004868.
     """
-    weight = class_counts.sum() / (len(class_counts) * class_counts.clamp(min=1)) if class_weight == "balanced" else None
+    weight = class_weights(class_counts, class_weight)
 
     def loss(outputs: Tensor, targets: Tensor) -> Tensor:
         weights = weight if weight is None else weight.to(outputs.device)

@@ -5,6 +5,7 @@ from torch import Tensor
 from torch.nn.functional import one_hot
 
 from autoopt.domain import Choice, Range
+from autoopt.plugins.loss.class_weights import class_weights
 
 
 def focal(
@@ -20,7 +21,7 @@ def focal(
 
     Lin et al. 2017, arXiv:1708.02002.
     """
-    weight = class_counts.sum() / (len(class_counts) * class_counts.clamp(min=1)) if class_weight == "balanced" else None
+    weight = class_weights(class_counts, class_weight)
 
     def loss(outputs: Tensor, targets: Tensor) -> Tensor:
         log_p = outputs.float().log_softmax(1)

@@ -40,10 +40,10 @@ def mlp(
 ) -> nn.Module:
     """`depth` hidden layers of `width` units with ReLU, over the flattened input, and a linear layer.
 
-    Residual: from the second layer on, each adds to its input. Dense: each layer sees the input and all the layers before it.
-    For tokens, the input is the mean of the words' embeddings, which are `width` wide.
+    Residual: from the second layer on, each takes the ReLU of its input, and adds to the input. Dense: each layer sees the input and
+    all the layers before it. For tokens, the input is the mean of the words' embeddings, which are `width` wide.
 
-    Rumelhart et al. 1986; residual: He et al. 2015, arXiv:1512.03385; dense: Huang et al. 2017, arXiv:1608.06993;
+    Rumelhart et al. 1986; residual: He et al. 2016, arXiv:1603.05027; dense: Huang et al. 2017, arXiv:1608.06993;
     tokens: Iyyer et al. 2015, DOI 10.3115/v1/P15-1162.
 
     Raises:
@@ -53,11 +53,12 @@ def mlp(
     layers: list[nn.Module] = [MeanEmbedding(task.tokens, width) if task.tokens else nn.Flatten()]
     features = width if task.tokens else math.prod(task.input_shape)
     for number in range(depth):
-        layer = nn.Sequential(nn.Linear(features, width), nn.ReLU())
-        if connection == "dense":
-            layers.append(Dense(layer))
-            features += width
+        layer = nn.Linear(features, width)
+        if connection == "residual":  # with the ReLU last, a branch could only add to its input, and would never leave 0
+            layers.append(Residual(nn.Sequential(nn.ReLU(), layer)) if number else layer)
         else:
-            layers.append(Residual(layer) if connection == "residual" and number > 0 else layer)
-            features = width
-    return nn.Sequential(*layers, nn.Linear(features, task.outputs))
+            active = nn.Sequential(layer, nn.ReLU())
+            layers.append(Dense(active) if connection == "dense" else active)
+        features = width + (features if connection == "dense" else 0)
+    end = [nn.ReLU()] if connection == "residual" else []
+    return nn.Sequential(*layers, *end, nn.Linear(features, task.outputs))

@@ -40,11 +40,11 @@ class MuonAdamW(Optimizer):
                 loss = closure()
         for group in self.param_groups:
             if group["muon"]:
-                self.turn(group)
+                self.orthogonalize(group)
         self.adamw.step()
         return loss
 
-    def turn(self, group: dict[str, Any]) -> None:
+    def orthogonalize(self, group: dict[str, Any]) -> None:
         settings = {key: group[key] for key in ("lr", "weight_decay", "momentum")}
         for p in group["params"]:
             if p.grad is not None:
@@ -57,7 +57,7 @@ class MuonAdamW(Optimizer):
 def hidden_matrices(params: list[dict[str, Any]], model: nn.Module, batch: Any, head: str | None) -> set[Tensor]:
     """The matrices that may be decayed, without embeddings and without the first and the last.
 
-    A single row or column is no matrix to turn, but it may be the first layer or the head, such as that of one output.
+    A single row or column is not orthogonalized, but it may be the first layer or the head, such as that of one output.
 
     Raises:
         ValueError: the model has no such head.
@@ -85,12 +85,12 @@ def first_and_last(model: nn.Module, matrices: list[Tensor], inputs: Any) -> tup
 
 
 def split_groups(
-    params: list[dict[str, Any]], turned: set[Tensor], muon: dict[str, Any], adamw: dict[str, Any]
+    params: list[dict[str, Any]], orthogonalized: set[Tensor], muon: dict[str, Any], adamw: dict[str, Any]
 ) -> Iterator[dict[str, Any]]:
     """Split each group in two; a group's own settings, such as its weight decay, replace those of its optimizer."""
     for group in params:
         for is_muon, settings in ((True, muon), (False, adamw)):
-            if chosen := [p for p in group["params"] if (p in turned) is is_muon]:
+            if chosen := [p for p in group["params"] if (p in orthogonalized) is is_muon]:
                 yield {**settings, **group, "params": chosen, "muon": is_muon}
 
 
@@ -117,6 +117,6 @@ def muon(
     Raises:
         ValueError: the model has no module `head`.
     """
-    turned = hidden_matrices(params, model, batch, head)
+    orthogonalized = hidden_matrices(params, model, batch, head)
     adamw = {"lr": adamw_lr, "weight_decay": weight_decay, "betas": (0.9, 0.95), "eps": 1e-10}
-    return MuonAdamW(list(split_groups(params, turned, {"lr": lr, "weight_decay": weight_decay, "momentum": momentum}, adamw)))
+    return MuonAdamW(list(split_groups(params, orthogonalized, {"lr": lr, "weight_decay": weight_decay, "momentum": momentum}, adamw)))

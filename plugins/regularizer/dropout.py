@@ -16,6 +16,8 @@ class DropHook:
 
     Args:
         layer: drops; always in training mode.
+
+    Attributes:
         acts: whether to drop, for each call of a pass; empty until the first backward pass shows it.
         nodes: of the autograd graph, one for each call, while they are recorded.
     """

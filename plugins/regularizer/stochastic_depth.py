@@ -12,7 +12,7 @@ DROP_PATH = re.compile(r"drop_path\d*$")
 class Drop:
     """A forward hook of a residual branch: for each example it drops the whole output, or scales it so that its mean stays.
 
-    Args:
+    Attributes:
         called: the hooks of all branches in the order of their first calls, which is that of the blocks.
         blocks: how many branches there are.
         last: the probability with which the last branch is kept.

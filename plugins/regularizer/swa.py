@@ -5,7 +5,8 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor, nn
 
 from autoopt.domain import Acts, Range, Unavailable
-from autoopt.module.norms import Passed, batch_inputs, norms_of
+from autoopt.module.batch_norm import Passed, batch_inputs, batch_norms
+from autoopt.module.net import Net
 
 
 class SWA(Callback):
@@ -34,13 +35,13 @@ class SWA(Callback):
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int) -> None:
         if trainer.current_epoch < self.first(trainer):
             return
-        if norms_of(self.model):
-            self.passed.add(batch_inputs(batch))
+        if batch_norms(self.model):
+            self.passed.add(pl_module.inputs if isinstance(pl_module, Net) else batch_inputs(batch))
         if trainer.is_last_batch:
             self.add()
             self.swap()
             with trainer.precision_plugin.train_step_context():
-                self.passed.renew(self.model)
+                self.passed.update_bn(self.model)
             self.swap()
 
     def add(self) -> None:
@@ -95,7 +96,7 @@ def swa(
     Raises:
         Unavailable: a LightningModule has batch norms but no `forward` to pass the batches through.
     """
-    if norms_of(model) and isinstance(model, LightningModule) and type(model).forward is LightningModule.forward:
+    if batch_norms(model) and isinstance(model, LightningModule) and type(model).forward is LightningModule.forward:
         raise Unavailable("the module has batch norms, whose statistics have to be renewed, but no forward")
     return SWA(model, start, rate)
 

@@ -7,6 +7,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
 from autoopt.domain import Range
+from autoopt.plugins.schedule.warmup import rise_of, warmed_up
 
 
 def cosine_restarts(
@@ -25,15 +26,13 @@ def cosine_restarts(
 
     Loshchilov & Hutter 2017, arXiv:1608.03983; the warm-up is that of Goyal et al. 2017, arXiv:1706.02677.
     """
-    rise = min(int(warmup * total_steps), total_steps - 1)
+    rise = rise_of(warmup, total_steps)
     lengths = [growth**cycle for cycle in range(cycles)]
     starts = [rise + (total_steps - rise) * share / sum(lengths) for share in accumulate(lengths, initial=0.0)]
 
     def rate(step: int) -> float:
-        if step < rise:
-            return (step + 1) / (rise + 1)
         cycle = min(bisect_right(starts, step), cycles) - 1
         progress = min(1.0, (step - starts[cycle]) / (starts[cycle + 1] - starts[cycle]))
         return final + (1 - final) * (1 + math.cos(math.pi * progress)) / 2
 
-    return LambdaLR(optimizer, rate)
+    return warmed_up(optimizer, rise, rate)

@@ -4,6 +4,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
 from autoopt.domain import Range
+from autoopt.plugins.schedule.warmup import rise_of, warmed_up
 
 
 def linear(
@@ -17,11 +18,9 @@ def linear(
 
     The warm-up is that of Goyal et al. 2017, arXiv:1706.02677; the fall that of Devlin et al. 2019, arXiv:1810.04805.
     """
-    rise = min(int(warmup * total_steps), total_steps - 1)
+    rise = rise_of(warmup, total_steps)
 
     def rate(step: int) -> float:
-        if step < rise:
-            return (step + 1) / (rise + 1)
         return 1 - (1 - final) * min(1.0, (step - rise) / (total_steps - rise))
 
-    return LambdaLR(optimizer, rate)
+    return warmed_up(optimizer, rise, rate)

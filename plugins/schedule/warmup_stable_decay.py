@@ -4,6 +4,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
 from autoopt.domain import Range
+from autoopt.plugins.schedule.warmup import rise_of, warmed_up
 
 
 def warmup_stable_decay(
@@ -17,12 +18,10 @@ def warmup_stable_decay(
 
     Hägele et al. 2024, arXiv:2405.18392.
     """
-    rise = min(int(warmup * total_steps), total_steps - 1)
+    rise = rise_of(warmup, total_steps)
     fall = max(1, min(int(decay * total_steps), total_steps - 1 - rise))
 
     def rate(step: int) -> float:
-        if step < rise:
-            return (step + 1) / (rise + 1)
         return 1 - min(1.0, max(0, step - total_steps + fall) / fall) ** 0.5
 
-    return LambdaLR(optimizer, rate)
+    return warmed_up(optimizer, rise, rate)

@@ -6,6 +6,7 @@ import json
 import lightning.pytorch as L
 import pytest
 import torch
+from lightning.pytorch.callbacks import EarlyStopping
 from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
@@ -98,6 +99,25 @@ def tuned(model: nn.Module, batches: list, finetune: object, *, epochs: int = 8)
 def gradual(model: nn.Module, finetune: object) -> nn.Module:
     SEEN["epochs"] = []
     return finetune(copy.deepcopy(model), 4, before_epoch=SEEN["epochs"].append)
+
+
+def fading(model: nn.Module, finetune: object) -> nn.Module:
+    """In steps; after the first one the network sees nothing of its inputs."""
+    student = copy.deepcopy(model)
+    student.register_buffer("step", torch.zeros(()))
+    first = next(module for module in student.modules() if isinstance(module, nn.Conv2d))
+    hook = first.register_forward_pre_hook(lambda _, given: (given[0] * (student.step == 0),))
+    SEEN["epochs"] = []
+
+    def fade(epoch: int) -> None:
+        SEEN["epochs"].append(epoch)
+        student.step.fill_(epoch)
+
+    finetune(student, 4, before_epoch=fade)
+    SEEN["last"] = student.step.item()
+    hook.remove()
+    del student.step
+    return student
 
 
 def taught(model: nn.Module, finetune: object, build: object, *, argument: str = "width") -> nn.Module:
@@ -194,6 +214,22 @@ def test_finetuning_trains_what_it_is_given_as_the_recipe_says():
     assert SEEN["modes"][:4] == [True] * 4, "it was measured before, in evaluation mode"
     assert SEEN["moved"] > 0.01 and SEEN["returned"] and not SEEN["training"]
     assert metrics["val_loss"] < metrics["uncompressed_val_loss"]
+
+
+def patient_for_an_epoch():
+    return EarlyStopping("val_accuracy", mode="max", patience=1)
+
+
+BY_AUTOOPT = ("regularizer=[early_stopping]", "study.value=best")
+
+
+@pytest.mark.parametrize(
+    ("model", "ending"),
+    [*(("cnn", e) for e in BY_AUTOOPT), *((f"{HERE}:Lit", e) for e in (*BY_AUTOOPT, f"trainer.callbacks={HERE}:patient_for_an_epoch"))],
+)
+def test_a_compression_in_steps_goes_to_its_last_epoch_although_the_first_is_best(model, ending):
+    trial([f"{HERE}:fading"], model, more=(ending,), direction="maximize")
+    assert SEEN["epochs"] == [0, 1, 2, 3] and SEEN["last"] == 3
 
 
 LONGER = ("study.epochs=15",)

@@ -28,6 +28,7 @@ from autoopt.module.applied import applied_to
 from autoopt.module.augmenting import augment
 from autoopt.module.build import apply_to, prepare_model
 from autoopt.module.chosen import Chosen
+from autoopt.module.embedded import reads_codes
 from autoopt.module.groups import own_optimizers, parameter_groups, scale_steps
 from autoopt.module.net import pair
 from autoopt.module.tuned import Tuned
@@ -531,7 +532,7 @@ def test_a_recipe_gives_a_module_its_optimizer_schedule_weights_activations_and_
     assert len(decayed["params"]) + len(rest["params"]) == len(list(spied["module"].parameters()))
     assert reports[-1]["lr"] == pytest.approx(0.0, abs=1e-40) and reports[0]["lr"] == pytest.approx(0.75e-30)
     assert isinstance(spied["module"].net[2], nn.ELU)
-    assert [type(c).__name__ for c in spied["callbacks"]] == ["L1", "Spy", "GradientClip", "Reporter", "WhenAsked"]
+    assert [type(c).__name__ for c in spied["callbacks"]] == ["Penalty", "Spy", "GradientClip", "Reporter", "WhenAsked"]
     seed_all(SEED)
     stranger = Stranger()
     nn.init.kaiming_normal_(stranger.net[0].weight)
@@ -868,7 +869,16 @@ def test_biases_and_norms_are_not_decayed_and_frozen_weights_not_trained():
     assert [id(p) for p in matrices["params"]] == [id(model[0].weight)] and "weight_decay" not in matrices
     assert rest["weight_decay"] == 0.0
     assert [id(p) for p in rest["params"]] == [id(p) for p in (model[0].bias, model[1].weight, model[1].bias, model[3].bias)]
-    assert [len(group["params"]) for group in parameter_groups(nn.BatchNorm2d(2))] == [2]
+    for norm in (nn.BatchNorm2d(2), nn.LayerNorm((8, 4))):
+        (rest,) = parameter_groups(norm)
+        assert rest["weight_decay"] == 0.0 and len(rest["params"]) == 2
+
+
+def test_a_model_is_as_it_was_after_a_pass_that_only_looks():
+    model = nn.Sequential(nn.Embedding(5, 4), nn.Dropout().eval())
+    with pytest.raises(RuntimeError):
+        reads_codes(model, torch.rand(2, 3))  # no indices
+    assert [module.training for module in model] == [True, False] and not model[0]._forward_pre_hooks
 
 
 class Vision(nn.Module):

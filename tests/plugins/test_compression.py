@@ -313,6 +313,11 @@ def test_prune_magnitude_keeps_the_largest(net):
         assert before.ndim > 1 or torch.equal(dict(pruned.named_parameters())[name], before)
 
 
+def test_norms_of_any_shape_are_not_pruned():
+    pruned = unpacked(prune_magnitude(nn.Sequential(nn.Linear(8, 8), nn.LayerNorm((4, 8))), untrained, sparsity=0.7, epochs=0))
+    assert (pruned[1].weight == 1).all() and not pruned[0].weight.all()
+
+
 def test_prune_magnitude_follows_the_cubic_schedule_in_one_training(net):
     """So that the learning rate goes through its schedule once, and not again for each step."""
     seen, trainings = [], []

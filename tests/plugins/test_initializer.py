@@ -1,6 +1,7 @@
 """The variances that the papers derive, through ten layers; and what is taken from a file."""
 
 import copy
+from functools import partial
 
 import pytest
 import torch
@@ -22,6 +23,7 @@ from autoopt.plugins.initializer.truncated_normal import truncated_normal
 from autoopt.plugins.initializer.xavier_normal import xavier_normal
 from autoopt.plugins.initializer.xavier_uniform import xavier_uniform
 from autoopt.plugins.initializer.zero_residual import zero_residual
+from autoopt.plugins.model.mlp import Residual, mlp
 from autoopt.plugins.model.resnet import resnet
 from autoopt.plugins.model.transformer import transformer
 
@@ -293,9 +295,10 @@ def test_rates_fall_with_the_distance_from_the_output(stored):
     assert scales == expected
 
 
-def test_norms_of_a_sequence_belong_to_the_layer_before_them(stored):
+@pytest.mark.parametrize("norm", [partial(nn.BatchNorm2d, 4), partial(nn.LayerNorm, (2, 2))])
+def test_norms_of_a_sequence_belong_to_the_layer_before_them(stored, norm):
     def sequence():
-        return nn.Sequential(nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten(), nn.Linear(16, 4), nn.ReLU(), nn.Linear(4, 2))
+        return nn.Sequential(nn.Conv2d(1, 4, 3), norm(), nn.ReLU(), nn.Flatten(), nn.Linear(16, 4), nn.ReLU(), nn.Linear(4, 2))
 
     model = sequence()
     pretrained(model, None, path=stored(sequence()), layer_decay=0.5)
@@ -353,11 +356,21 @@ NORMS = {f"{block}.branch.4.weight" for block in (3, 4, 5)}
 COMBINING = {f"layers.0.{end}.{name}" for end in ("attention.branch.combine", "feedforward.branch.2") for name in ("weight", "bias")}
 
 
-@pytest.mark.parametrize(("make", "shape", "ends"), [(resnet, (1, 8, 8), NORMS), (transformer, (5, 6), COMBINING)])
+HIDDEN = {f"{block}.branch.1.{name}" for block in (2, 3) for name in ("weight", "bias")}
+
+
+@pytest.mark.parametrize(
+    ("make", "shape", "ends"),
+    [
+        (partial(resnet, depth=1), (1, 8, 8), NORMS),
+        (partial(transformer, depth=1), (5, 6), COMBINING),
+        (partial(mlp, depth=3, connection="residual"), (6,), HIDDEN),
+    ],
+)
 def test_every_block_begins_as_its_shortcut_and_learns_from_the_first_step_on(make, shape, ends):
-    """A norm, of which the shift is 0 before, ends the branches of the one, a linear layer those of the other."""
+    """A norm, of which the shift is 0 before, ends the branches of the first, a linear layer those of the others."""
     torch.manual_seed(0)
-    model = make(Task("classification", shape, 3), depth=1)
+    model = make(Task("classification", shape, 3))
     before = copy.deepcopy(model.state_dict())
     zero_residual(model)
     assert {name for name, value in model.state_dict().items() if not torch.equal(value, before[name])} == ends
@@ -373,3 +386,17 @@ def test_every_block_begins_as_its_shortcut_and_learns_from_the_first_step_on(ma
 def test_a_model_without_residual_branches_is_refused():
     with pytest.raises(Unavailable, match="the model has no residual branch: no module has a child 'branch' with layers"):
         zero_residual(ten_layers())
+
+
+def branches_ending_in(*ends):
+    return nn.Sequential(*(Residual(nn.Sequential(nn.Linear(4, 4), end, nn.Dropout(0.1))) for end in ends))
+
+
+def test_a_branch_that_would_never_leave_0_stays_as_it_is():
+    model = branches_ending_in(nn.Sequential(nn.Linear(4, 4), nn.ReLU()), nn.GELU())
+    before = copy.deepcopy(model.state_dict())
+    zero_residual(model)
+    changed = {name for name, value in model.state_dict().items() if not torch.equal(value, before[name])}
+    assert changed == {"1.branch.0.weight", "1.branch.0.bias"}
+    with pytest.raises(Unavailable, match="every residual branch of the model ends in an activation without a slope at 0"):
+        zero_residual(branches_ending_in(nn.ReLU(), nn.ReLU6()))

@@ -58,10 +58,10 @@ def test_residual_layers_add_to_their_input():
     model = mlp(TABLE, width=20, depth=3, connection="residual")
     first, *hidden, last = of_type(model, nn.Linear)
     inputs = torch.rand(4, 6)
-    signal = first(inputs).relu()
+    signal = first(inputs)
     for layer in hidden:
-        signal = signal + layer(signal).relu()
-    torch.testing.assert_close(model(inputs), last(signal))
+        signal = signal + layer(signal.relu())
+    torch.testing.assert_close(model(inputs), last(signal.relu()))
 
 
 def test_dense_layers_see_all_before_them():

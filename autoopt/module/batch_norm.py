@@ -11,7 +11,7 @@ NUMBERS = 2**27
 """How many numbers of an epoch's inputs are kept for the batch norms: half a gigabyte of float32."""
 
 
-def norms_of(model: nn.Module) -> list[_BatchNorm]:
+def batch_norms(model: nn.Module) -> list[_BatchNorm]:
     """The batch norms that gather statistics in training; a module may have others in evaluation mode, which stay fixed."""
     return [m for m in model.modules() if isinstance(m, _BatchNorm) and m.training and m.running_mean is not None]
 
@@ -36,16 +36,16 @@ class Passed:
             self.inputs += inputs
             self.numbers += sum(batch.numel() for batch in inputs)
 
-    def renew(self, model: nn.Module) -> None:
+    def update_bn(self, model: nn.Module) -> None:
         """Set the running statistics to the mean over these batches, and forget the batches."""
-        renew(model, self.inputs)
+        update_bn(model, self.inputs)
         self.inputs, self.numbers = [], 0
 
 
 @torch.no_grad()
-def renew(model: nn.Module, batches: Iterable[Tensor]) -> None:
-    """Set the running statistics of `norms_of(model)` to the mean over these batches of inputs."""
-    norms = [(norm, norm.momentum) for norm in norms_of(model)]
+def update_bn(model: nn.Module, batches: Iterable[Tensor]) -> None:
+    """Set the running statistics of `batch_norms(model)` to the mean over these batches of inputs."""
+    norms = [(norm, norm.momentum) for norm in batch_norms(model)]
     for norm, _ in norms:
         norm.momentum = None  # the running statistics become the mean over all batches
         norm.num_batches_tracked.zero_()  # type: ignore[union-attr]
