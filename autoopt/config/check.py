@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator
 from contextlib import suppress
+from dataclasses import replace
 from itertools import combinations
 from math import isfinite
 from types import NoneType
@@ -128,6 +129,8 @@ def problems(place: Position) -> Iterator[str]:
     elif isinstance(meant, Range) and param.scalar not in (int, float, None):
         yield f"expected {param.scalar.__name__}, got a range of numbers"
     else:
+        if isinstance(meant, Range) and param.scalar is None:
+            place = place._replace(param=replace(param, type=param.number))
         yield from (problem for part in judged_values(meant) if (problem := wrong(part, place)))
 
 

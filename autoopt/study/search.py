@@ -99,9 +99,7 @@ class Warm:
 
 
 @contextmanager
-def warm(
-    tree: Tree, screen: Screen, executor: Executor | None = None, left: str | None = None, searched: bool = True
-) -> Iterator[Warm]:
+def warm(tree: Tree, screen: Screen, executor: Executor | None = None, left: str | None = None, searched: bool = True) -> Iterator[Warm]:
     """Lock the study's folder and warm up the executor; both are released at the end.
 
     Args:
