@@ -46,9 +46,10 @@ def study_identity(tree: Tree) -> Tree:
     return {key: tree[key] for key in IDENTITY} | beside | {key: node for key, node in given.items() if node}
 
 
-def reference(path: Path) -> str:
-    """A study as the arguments of other commands name it."""
-    return path.name if path.parent == Path(ROOT) else f"{path.name} root={path.parent}"
+def reference(path: Path, trial: str = "") -> str:
+    """A study, or one of its trials as in `NAME/17`, as the arguments of other commands name it."""
+    name = f"{path.name}/{trial}" if trial else path.name
+    return name if path.parent == Path(ROOT) else f"{name} root={path.parent}"
 
 
 def default_name(tree: Tree) -> str:

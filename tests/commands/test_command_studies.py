@@ -436,13 +436,15 @@ def test_a_trial_whose_weights_were_not_kept_is_not_exported(run, begun):
     (begun / "trials" / "0-final-0").mkdir()
     with Store(begun).writing("0-final-0") as path:
         path.write_bytes(b"weights")
+    code, _, err = run("export", "signs", "0", "root=runs")
+    assert (code, " ".join(err.split())) == (2, "autoopt: signs has no winner yet; autoopt finish signs root=runs concludes it")
     (begun / "best").mkdir()
     (begun / "best" / "model.safetensors").write_bytes(b"weights")
     card = {"recipe": {}, "sha256": digest(Store(begun).weights("0-final-0")), "objective": "val_loss", **dict.fromkeys(KNOWN)}
     (begun / "best" / "model.json").write_text(json.dumps(card))
     code, out, err = run("export", "signs", "0", "root=runs")
     assert (code, out) == (2, "") and not (begun / "export").exists()
-    kept = "kept are those of 0-final-0; autoopt train recipe=signs/0 trains it again"
+    kept = "kept are those of 0-final-0; autoopt train recipe=signs/0 root=runs trains it again"
     assert " ".join(err.split()).endswith(f"/runs/signs/trials/0/model.safetensors; {kept}")
 
 

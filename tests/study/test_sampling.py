@@ -398,12 +398,12 @@ class TestNothingTwice:
         sampling, trials = self.sampled(tmp_path, strategy := Watching())
         assert len(strategy.histories) == 4, "it is asked first for each trial, and once more in vain"
         assert len(trials) == len({tuple(row[1].items()) for row in trials}) == 4
-        assert sampling.exhausted
+        assert sampling.exhausted == "the last 1000 proposals had been tried before"
         assert len(self.sampled(tmp_path, Watching())[1]) == 4, "nor does a later session try anything"
 
     def test_up_to_the_total_it_is_not_exhausted(self, tmp_path):
         sampling, trials = self.sampled(tmp_path, Watching(), total=3)
-        assert (len(trials), sampling.exhausted) == (3, False)
+        assert (len(trials), sampling.exhausted) == (3, "")
 
     def test_what_the_machine_ended_may_be_tried_again(self, tmp_path):
         def play(order):
