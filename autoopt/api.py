@@ -180,7 +180,7 @@ def trainer_overrides(arguments: Mapping[str, Any]) -> list[str]:
     if not callable(callbacks) and not isinstance(callbacks, str | None):
         raise BadInput(f"trainer.callbacks={callbacks!r}: each trial makes its own, so give a function: lambda: […]")
     made = {"callbacks": import_path("callbacks", callbacks)} if callable(callbacks) else {}
-    return [f"trainer.{name}={spell(value)}" for name, value in {**arguments, **made}.items()]
+    return [f"trainer.{name}={spell(value, steps=True)}" for name, value in {**arguments, **made}.items()]
 
 
 def way_out(slot: str, made: object) -> str:

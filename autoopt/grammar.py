@@ -1,7 +1,8 @@
 """Hydra's override grammar: reads a config's text as a pin, a `Range` or a `Choice`, and writes them."""
 
+from decimal import Decimal
 from functools import cache
-from math import isfinite
+from math import ceil, isfinite
 from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser, create_functions
@@ -41,9 +42,16 @@ PARSER = parser()
 Value = Scalar | list[Scalar] | Range | Choice
 
 
-def spell(value: object) -> str:
-    """A value as the grammar spells it (a range's step stays with the signature)."""
+def spell(value: object, steps: bool = False) -> str:
+    """A value as the grammar spells it.
+
+    Args:
+        steps: also those of a range, which else stay with the signature.
+    """
     match value:
+        case Range(step=float() | int()) if steps:
+            low, high, step = (Decimal(str(part)) for part in (value.low, value.high, value.step))
+            return f"range({low}, {low + (high - low) // step * step + step}, {step})"
         case Range():
             body = f"interval({value.low}, {value.high})"
             return f"tag(log, {body})" if value.log else body
@@ -117,11 +125,23 @@ def meaning(sweep: Sweep) -> Value:
         case IntervalSweep():
             return Range(number(sweep.start), number(sweep.end), log="log" in sweep.tags)
         case RangeSweep():
-            values = list(sweep.range())  # Hydra leaves the end out
-            if not values:
-                raise ValueError("an empty range")
-            return Range(values[0], values[-1], step=number(sweep.step)) if len(values) > 1 else values[0]
+            return stepped(number(sweep.start), number(sweep.stop), number(sweep.step))
     raise ValueError(f"{sweep} is not a sweep that a search can choose from")
+
+
+def stepped(start: float, stop: float, step: float) -> Range | float:
+    """The numbers of a `range`, which leaves its end out, as Python's does; floats that are added up would miss it by a little.
+
+    Raises:
+        ValueError: there are none.
+    """
+    low, end, unit = (Decimal(str(part)) for part in (start, stop, step))
+    count = ceil((end - low) / unit) if unit else 0
+    if count < 1:
+        raise ValueError("an empty range")
+    whole = all(isinstance(part, int) for part in (start, stop, step))
+    first, last = (int(part) if whole else float(part) for part in (low, low + (count - 1) * unit))
+    return Range(first, last, step=step) if count > 1 else first
 
 
 def text_of(option: object) -> Scalar:

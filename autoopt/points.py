@@ -1,5 +1,7 @@
 """Builds the plug-ins beside the slots of a recipe: the strategy and the executor of a study."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from autoopt.config import Tree, plugged
@@ -7,7 +9,24 @@ from autoopt.domain import Unavailable
 from autoopt.errors import BadInput
 from autoopt.kind import check_kind
 from autoopt.slots import PLUG_POINTS
-from autoopt.technique import build, resolve
+from autoopt.technique import Technique, build, resolve
+
+
+@contextmanager
+def faults_named(point: str, technique: Technique) -> Iterator[None]:
+    """Tell whose fault an exception is.
+
+    Raises:
+        BadInput: the plug-in cannot work here, or fails.
+    """
+    try:
+        yield
+    except Unavailable as error:
+        raise BadInput(f"{point}={technique.name} cannot be used here: {error}") from error
+    except Exception as error:
+        if isinstance(error, BadInput) or hasattr(error, "exit_code"):
+            raise
+        raise BadInput(f"{point}={technique.name} failed: {type(error).__name__}: {error}{technique.remedy(error)}") from error
 
 
 def plug(tree: Tree, point: str, **offered: Any) -> Any:
@@ -22,14 +41,8 @@ def plug(tree: Tree, point: str, **offered: Any) -> Any:
     technique, values = plugged(tree, point)
     if not technique.owner:
         check_kind(point, technique)
-    try:
+    with faults_named(point, technique):
         built = build(technique, offered, values)
-    except Unavailable as error:
-        raise BadInput(f"{point}={technique.name} cannot be used here: {error}") from error
-    except Exception as error:
-        if isinstance(error, BadInput) or hasattr(error, "exit_code"):
-            raise
-        raise BadInput(f"{point}={technique.name} failed: {type(error).__name__}: {error}{technique.remedy(error)}") from error
     (kind,) = PLUG_POINTS[point].returns
     if not isinstance(built, resolve(str(kind))):
         raise BadInput(f"{point}={technique.name} returned {type(built).__name__}, expected {kind}")

@@ -40,6 +40,12 @@ class Param:
             return type(self.default)
         return named[0] if len(named) == 1 else None
 
+    @property
+    def number(self) -> builtins.type[int | float]:
+        """The type in which a range is drawn: whole numbers where they are the only ones that the annotation names, beside texts or not."""
+        numbers = {kind for kind in alternatives(self.type) if kind in (int, float)} or {self.scalar}
+        return int if numbers == {int} else float
+
     def accept(self, value: Any) -> Any:
         """The value in the argument's type.
 

@@ -387,7 +387,7 @@ def test_all_problems_of_a_search_are_said_before_anything_starts(tmp_path):
 def test_one_recipe_is_trained_and_exported(tmp_path, capfd):
     made = autoopt.train([*TINY, "optimizer=adamw", f"root={tmp_path}"], model=lambda task: Network(task, 3), data=examples, quiet=True)
     assert made.objective == "val_accuracy" and made.score == made.metrics["test_accuracy"] and made.metrics["latency_ms"] > 0
-    assert made.path.parent.parent == tmp_path and made.path.name == "best"
+    assert made.path.parent.parent == tmp_path and made.path.name == "best" and made.path.parent.name.startswith("train-")
     assert autoopt.load(made.path).model.layers[0].out_features == 3
     assert capfd.readouterr().out == ""
 

@@ -184,6 +184,7 @@ def test_the_other_commands_help(said, command):
         (["data=digits"], "No command named 'data=digits'. "),
         *(([c, "--hlp"], f"--hlp: no such option; autoopt {c} --help lists them") for c in CONFIGURED),
         (["search", "data=digits", "-x"], "-x: no such option; autoopt search --help lists them"),
+        *(([c, "data=digits", "--strict"], f"--strict: no such option; autoopt {c} --help lists them") for c in ("plan", "train")),
         (["search", "--multirun", "data=digits"], "--multirun: no such option"),
         (["search", "data=digits", "--cfg", "hydra"], "--cfg hydra: no such option"),
         *(([c, "--what"], f"--what: no such option; autoopt {c} --help lists them") for c in ("list", "show", "finish", "ui")),

@@ -54,6 +54,13 @@ def test_ranges_come_back(a, b, log):
     assert grammar.interpret(grammar.spell(Range(a, b, log=log))) == Range(a, b, log=log)
 
 
+@pytest.mark.parametrize(
+    "values", [Range(8, 64, step=8), Range(0.01, 0.07, step=0.03), Range(1e-7, 1e-6, step=3e-7), Range(-1.0, 0.5, step=0.25)]
+)
+def test_ranges_come_back_with_their_steps(values):
+    assert grammar.interpret(grammar.spell(values, steps=True)) == values
+
+
 @given(st.text(max_size=30).filter(plainly))
 def test_text_that_is_no_sweep_means_itself(text):
     assert grammar.interpret(text) == text
@@ -69,6 +76,8 @@ def test_text_that_is_no_sweep_means_itself(text):
         ("range(32,129,32)", Range(32, 128, step=32)),
         ("range(1,4)", Range(1, 3, step=1)),
         ("range(0.0,0.5,0.1)", Range(0.0, 0.4, step=0.1)),
+        ("range(0,1,0.3)", Range(0.0, 0.9, step=0.3)),
+        ("range(0.01,0.1,0.03)", Range(0.01, 0.07, step=0.03)),
         ("range(1,2)", 1),
         ("choice(a,b)", Choice("a", "b")),
         ("choice(null, 0.5, true, 3)", Choice(None, 0.5, True, 3)),
@@ -102,6 +111,8 @@ def test_the_ends_of_a_range_keep_their_type():
         ("range(3,3)", "an empty range"),
         ("range(5,1)", "an empty range"),
         ("range(5,1,-1)", "Range needs low < high"),
+        ("range(1,5,0)", "an empty range"),
+        ("range(0.0,inf)", "expected a finite number, got inf"),
         ("choice([1],[2])", "Choice needs two or more scalars"),
     ],
 )

@@ -216,6 +216,10 @@ def test_a_technique_that_is_switched_off_for_good_is_never_used():
         ("batches.size=half,double,64", 32, (16, 64), 64),
         ("batches.size=null,32,half", 32, (None, 16), None),
         ("batches.size=half,double", None, ("half", "double"), "half"),
+        ("batches.size=null,32", 32, None, None),
+        ("batches.size=half,32", 64, None, 32),
+        ("batches.size=64,null,32", 64, (None, 32), None),
+        ("batches.size=interval(16,64)", 32, (16, 64), 64),
     ],
 )
 def test_batch_sizes_are_relative_to_that_of_the_data(argument, size, options, default):
@@ -519,8 +523,18 @@ def mixed(task, *, size: int | str = "auto"):
 
 def test_a_range_over_a_default_that_is_no_number_starts_at_its_low_end(monkeypatch):
     monkeypatch.setitem(LIVE, "live_space:mixed", mixed)
-    found = space("model=live_space:mixed", "model.mixed.size=interval(0.5,2)")
-    assert found.baseline().tree["model"]["mixed"]["size"] == 0.5
+    found = space("model=live_space:mixed", "model.mixed.size=interval(4,16)")
+    assert found.baseline().tree["model"]["mixed"]["size"] == 4
+    with pytest.raises(BadInput, match=r"model\.mixed\.size=interval\(0\.5,2\): expected int, got 0\.5"):
+        space("model=live_space:mixed", "model.mixed.size=interval(0.5,2)")
+
+
+@pytest.mark.parametrize("line", ["batches.size=interval(16,64)", "model.mixed.size=interval(16,64)", "trainer.min_epochs=interval(1,9)"])
+def test_a_range_of_whole_numbers_is_drawn_in_whole_numbers(line, monkeypatch):
+    monkeypatch.setitem(LIVE, "live_space:mixed", mixed)
+    (domain,) = (d for d in space("model=live_space:mixed", line).domains() if d.key == line.partition("=")[0])
+    drawn = {domain.sample(Random(seed)) for seed in range(30)}
+    assert {type(value) for value in drawn} == {int} and len(drawn) > 5
 
 
 def words(found):

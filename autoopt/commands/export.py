@@ -11,6 +11,7 @@ from autoopt.prose import print_prose
 from autoopt.report.numbers import number
 from autoopt.store import Store
 from autoopt.study.export import Advice, export
+from autoopt.study.folder import reference
 from autoopt.study.journal_file import StoreError
 from autoopt.study.stored import Stored
 from autoopt.tracking import experiment_name, store_uri
@@ -96,7 +97,7 @@ def written(study: Stored, key: str | None, folder: Path) -> None:
     """
     best = study.path / "best"
     if not best.exists():
-        raise BadInput(f"{study.name} has no winner yet; autoopt finish {study.name} concludes it")
+        raise BadInput(f"{study.name} has no winner yet; autoopt finish {reference(study.path)} concludes it")
     card = read_card(best)
     if key is None:
         if folder != best:
@@ -111,7 +112,7 @@ def written(study: Stored, key: str | None, folder: Path) -> None:
     except StoreFault as error:
         kept = [key for records in study.records.values() for key in dict.fromkeys(r.key for r in records) if store.has_weights(key)]
         others = f"; kept are those of {', '.join(kept)}" if kept else ""
-        raise BadInput(f"{error}{others}; autoopt train recipe={study.name}/{key} trains it again") from error
+        raise BadInput(f"{error}{others}; autoopt train recipe={reference(study.path, key)} trains it again") from error
     summary = f"Trial {key} of {study.name}: {card['objective']} {number(record.score or 0.0)} on validation."
     advice = Advice(f"{study.name}/{key}", summary, card["objective"], record.score or 0.0)
     export(folder, record.point, weights, {name: card[name] for name in KNOWN}, advice)

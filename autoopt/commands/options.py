@@ -73,7 +73,8 @@ def read_options(arguments: Sequence[str], command: str, settle: Callable[[Asked
             allow(*word.removeprefix("trust=").split(","))
         else:
             asked.overrides.append(word)
-    if unknown := [f for f in asked.flags if f not in ("--strict", "--cfg job", "--cfg all")]:
+    known = ("--cfg job", "--cfg all", *(("--strict",) if command == "search" else ()))
+    if unknown := [f for f in asked.flags if f not in known]:
         raise BadInput(f"{unknown[0]}: no such option; autoopt {command} --help lists them")
     settle(asked)
     if any(f.startswith("--cfg") for f in asked.flags):

@@ -219,7 +219,7 @@ def budget(ready: Warm, settled: Settled, work: Workload) -> Iterator[str]:
     yield f"  final     the winner and the baseline, {work.confirm.final} further seeds each"
     if work.ablation:
         yield f"  ablation  at most {work.ablation} trainings of recipes between the baseline and the winner, if it wins"
-    trainings, workers = work.trainings, ready.runner.executor.workers
+    trainings, workers = work.trainings, replace(ready.runner, goal=settled.goal).workers
     tried = f" and {compressions} compressions" if compressions else ""
     yield f"  in all    {trainings} trainings{tried}, {workers} at a time; at most {trainings * node['epochs']} epochs"
     yield f"  choices   {len({domain.key for domain in settled.space.domains()})}"
@@ -232,7 +232,7 @@ def cost(ready: Warm, settled: Settled, work: Workload) -> Iterator[str]:
     if not timed:
         yield f"  time      unknown: no recipe trained two epochs within {LIMIT} s"
         return
-    node, workers = ready.tree["study"], 1 if settled.goal.timed else runner.executor.workers
+    node, workers = ready.tree["study"], runner.workers
     each = work.trainings * mean(t.start for t in timed) + work.whole * node["epochs"] * mean(t.epoch for t in timed)
     seconds = each / workers + runner.elapsed() - ready.start
     fastest, *_, slowest = sorted(work.folds * timing.training(node["epochs"]) for timing in timed)

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator
 from contextlib import suppress
+from dataclasses import replace
 from itertools import combinations
 from math import isfinite
 from types import NoneType
@@ -78,16 +79,20 @@ def unknown_keys(overrides: Overrides, tree: Tree) -> Iterator[str]:
 
 def wrong_values(tree: Tree) -> Iterator[str]:
     """A line for each value that is missing, of the wrong type or out of range."""
-    explained = set[str]()
+    explained, sound = set[str](), {key: dict(node) if isinstance(node, dict) else node for key, node in tree.items()}
     for place in positions(tree):
         node = place.node[place.last]
         if told_of_the_model(place, tree):
             continue
         if node == MISSING:
-            yield f"{place.key} is missing: give {place.key}=…{factory(place, explained)}"
+            found = [f"{place.key} is missing: give {place.key}=…{factory(place, explained)}"]
         else:
-            yield from (f"{place.key}={node if isinstance(node, str) else grammar.spell(node)}: {problem}" for problem in problems(place))
-    yield from wrong_settings(tree)
+            found = [f"{place.key}={node if isinstance(node, str) else grammar.spell(node)}: {problem}" for problem in problems(place)]
+        yield from found
+        if found and place.key in SETTINGS:  # the checks below take it for one that is not given
+            head, _, tail = place.key.rpartition(".")
+            (sound[head] if head else sound)[tail] = None
+    yield from wrong_settings(sound)
 
 
 def told_of_the_model(place: Position, tree: Tree) -> bool:
@@ -128,6 +133,8 @@ def problems(place: Position) -> Iterator[str]:
     elif isinstance(meant, Range) and param.scalar not in (int, float, None):
         yield f"expected {param.scalar.__name__}, got a range of numbers"
     else:
+        if isinstance(meant, Range) and param.scalar is None:
+            place = place._replace(param=replace(param, type=param.number))
         yield from (problem for part in judged_values(meant) if (problem := wrong(part, place)))
 
 
@@ -215,7 +222,7 @@ def wrong_objectives(tree: Tree) -> Iterator[str]:
 def wrong_trainer(tree: Tree) -> Iterator[str]:
     """Settings of the Trainer that another setting makes already."""
     accumulate, precision = tree["trainer"]["accumulate_grad_batches"], tree["trainer"]["precision"]
-    if accumulate is not None and tree["batches"]["accumulate"] != 1:
+    if accumulate is not None and tree["batches"]["accumulate"] not in (None, 1):
         yield f"trainer.accumulate_grad_batches={accumulate} and batches.accumulate={tree['batches']['accumulate']}: give one of them"
     for name, node in selected(tree, "device").items():
         if precision is not None and "precision" in node:

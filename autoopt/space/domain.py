@@ -156,7 +156,7 @@ def parse_node(key: str, node: Any, param: Param) -> Pin | Domain:
 def completed(key: str, values: Range, param: Param) -> Pin | Domain:
     """A range with the scale and the step of the signature where the config gives none; a range of one step is a pin."""
     advised = param.domain if isinstance(param.domain, Range) else None
-    scalar = int if param.scalar is int else float
+    scalar = param.number
     step = values.step or (advised.step if advised else None)
     low, high = scalar(values.low), scalar(on_step(values.high, values, step))
     if low == high:

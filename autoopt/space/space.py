@@ -8,7 +8,7 @@ from typing import Any
 
 from autoopt import grammar
 from autoopt.config import SEARCHED, Tree
-from autoopt.domain import Choice
+from autoopt.domain import Choice, Range
 from autoopt.errors import BadInput, nearest
 from autoopt.recipe import SETTING_GROUPS, Recipe
 from autoopt.slots import SLOTS
@@ -70,10 +70,15 @@ class Space:
         size, words = self.settings["batches"]["size"], {"half": max(1, batch_size // 2), "double": 2 * batch_size}
         if isinstance(size, Pin):
             return self.with_batch_size(replace(size, value=words.get(size.value, size.value)))
+        if isinstance(size.values, Range):
+            return self
         options = dict.fromkeys(words.get(option, option) for option in size.options)
         if None in options:
             options.pop(batch_size, None)  # it is the same
-        return self.with_batch_size(replace(size, values=Choice(*options), default=words.get(size.default, size.default)))
+        first, default = next(iter(options)), words.get(size.default, size.default)
+        if len(options) == 1:
+            return self.with_batch_size(Pin(first))
+        return self.with_batch_size(replace(size, values=Choice(*options), default=default if default in options else first))
 
     def with_batch_size(self, size: Pin | Domain) -> "Space":
         return replace(self, settings={**self.settings, "batches": {**self.settings["batches"], "size": size}})

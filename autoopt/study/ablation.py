@@ -150,7 +150,7 @@ def end_records(study: Study, side: Side) -> list[Record]:
 def room_of(study: Study) -> int:
     """How many trainings the ablation may take, with those that it has had."""
     searched, done = study.journal.records(SEARCH), len(study.journal.records(ABLATION))
-    room = done + room_left(ABLATION, searched, study.budget, study.runner.executor.workers)
+    room = done + room_left(ABLATION, searched, study.budget, study.runner.workers)
     return int(min(trainings_for(len(searched), study.settings["seeds"]), room))
 
 

@@ -18,7 +18,7 @@ from autoopt.store import Store
 from autoopt.study.jobs import Job
 from autoopt.study.preflight import charged, try_out_job
 from autoopt.study.record import Record
-from autoopt.study.sampling import MAX_REPEATS, Proposal, Sampling
+from autoopt.study.sampling import Proposal, Sampling
 from autoopt.study.stages import COMPRESS, PREFLIGHT, SEARCH
 from autoopt.study.study import Study
 
@@ -163,7 +163,7 @@ def sample(study: Study, space: Compressions, goal: Goal) -> None:
     runner.run(sampling.jobs(), sampling.tell, width=1, over=lambda job: bool(job.context) and study.budget.over(COMPRESS))
     if sampling.exhausted:
         done = len(study.journal.records(COMPRESS))
-        runner.screen.say(f"{done} compressions, not {total}: the last {MAX_REPEATS} proposals had been tried before")
+        runner.screen.say(f"{done} compressions, not {total}: {sampling.exhausted}")
 
 
 def fitting_spaces(study: Study, trained: Mapping[str, Record]) -> dict[str, Space]:

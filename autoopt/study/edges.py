@@ -1,6 +1,8 @@
 """Values of the winner at the ends of their ranges: a wider range may hold a better one."""
 
 from collections.abc import Iterator
+from dataclasses import replace
+from decimal import Decimal
 from math import ceil, floor, log, sqrt
 from typing import Any
 
@@ -21,7 +23,7 @@ def edges_of(space: Space, recipe: Recipe) -> Iterator[Edge]:
             value = recipe.value(domain.key)
             if value in domain and (wider := widened(domain, value)) is not None:
                 low, high = domain.options
-                yield Edge(domain.key, value, low, high, f"{domain.key}={spell(wider)}")
+                yield Edge(domain.key, value, low, high, f"{domain.key}={spell(wider, steps=True)}")
 
 
 def widened(domain: Domain, value: Any) -> Range | None:
@@ -33,9 +35,9 @@ def widened(domain: Domain, value: Any) -> Range | None:
     place = (scale(value) - low) / (high - low)
     whole = domain.number is int
     if place <= NEAR_END and (end := lower(values, whole)) is not None:
-        return Range(end, values.high)
+        return replace(values, low=end)
     if place >= 1 - NEAR_END and (end := higher(values, whole)) is not None:
-        return Range(values.low, end)
+        return replace(values, high=end)
     return None
 
 
@@ -45,6 +47,9 @@ def lower(values: Range, whole: bool) -> float | None:
     if low == 0 or (whole and low == 1):
         return None
     end = low / (2 if whole else 10) if values.log else max(low / 2, low - width / 2) if low > 0 else low - width / 2
+    if values.step is not None:
+        end = on_grid(end, low, values.step)
+        return None if low > 0 >= end else end
     return floor(end) if whole else rounded(end)
 
 
@@ -53,10 +58,18 @@ def higher(values: Range, whole: bool) -> float | None:
     high, width = values.high, values.high - values.low
     if high == 1 and not values.log:
         return None
-    if values.low >= 0 and high < 1:
-        return rounded(sqrt(high) if values.log else (1 + high) / 2)
-    end = 3 * high if values.log else high + width / 2
+    share = values.low >= 0 and high < 1
+    end = (sqrt(high) if values.log else (1 + high) / 2) if share else 3 * high if values.log else high + width / 2
+    if values.step is not None:
+        end = on_grid(end, high, values.step)
+        return None if share and end >= 1 else end
     return ceil(end) if whole else rounded(end)
+
+
+def on_grid(end: float, old: float, step: float) -> float:
+    """The end of a wider range with steps: so many of them beyond the old one as lie before `end`, at least one."""
+    beyond, unit = Decimal(str(end)) - Decimal(str(old)), Decimal(str(step)).copy_sign(Decimal(str(end - old)))
+    return type(old)(Decimal(str(old)) + max(1, int(beyond / unit)) * unit)
 
 
 def rounded(value: float) -> float:

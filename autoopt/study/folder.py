@@ -46,9 +46,10 @@ def study_identity(tree: Tree) -> Tree:
     return {key: tree[key] for key in IDENTITY} | beside | {key: node for key, node in given.items() if node}
 
 
-def reference(path: Path) -> str:
-    """A study as the arguments of other commands name it."""
-    return path.name if path.parent == Path(ROOT) else f"{path.name} root={path.parent}"
+def reference(path: Path, trial: str = "") -> str:
+    """A study, or one of its trials as in `NAME/17`, as the arguments of other commands name it."""
+    name = f"{path.name}/{trial}" if trial else path.name
+    return name if path.parent == Path(ROOT) else f"{name} root={path.parent}"
 
 
 def default_name(tree: Tree) -> str:
@@ -65,11 +66,14 @@ def derived_seed(seed: int, key: str) -> int:
 class Folder:
     """`root/name/`, locked while a search runs in it.
 
+    Args:
+        searched: it is for a search, and not for a single training.
+
     Raises:
         BadInput: another process searches in it, it holds another study, or it cannot be written.
     """
 
-    def __init__(self, tree: Tree):
+    def __init__(self, tree: Tree, searched: bool = True):
         self.name = tree["name"] or default_name(tree)
         self.path = Path(tree["root"]) / self.name
         try:
@@ -77,7 +81,7 @@ class Folder:
             self.lock = os.open(self.path / "lock", os.O_CREAT | os.O_RDWR, 0o644)
         except OSError as error:
             raise BadInput(f"root={tree['root']}: {self.path} cannot be written: {error.strerror}") from error
-        self.tree, self.identity = tree, study_identity(tree)
+        self.tree, self.identity, self.searched = tree, study_identity(tree), searched
         try:
             self.hold()
             self.compare()
@@ -121,6 +125,8 @@ class Folder:
             raise BadInput(f"{began}: give this search another name=, or go on with that version")
         if before is not None:
             contents(self.path / "space.yaml", SETTLED)
+            if before.get("searched", True) != self.searched:  # each would overwrite best/ of the other
+                raise BadInput(f"{self.name} is a {'single training' if self.searched else 'search'}; give another name=")
         changes = [] if before is None else list(differences(before["identity"], self.identity))
         if changes:
             ways = f"give it another name=, or leave name= out, or repeat the settings of {self.path / 'config.yaml'}"
@@ -136,12 +142,8 @@ class Folder:
         """The user's own techniques whose files have changed since the study began."""
         return altered((self.locked or {}).get("sources", {}), sources)
 
-    def settle(self, settled: Settled, facts: Mapping[str, Any], searched: bool = True) -> None:
-        """Write config.yaml and, when the study begins, space.yaml.
-
-        Args:
-            searched: it is a search, and no single training.
-        """
+    def settle(self, settled: Settled, facts: Mapping[str, Any]) -> None:
+        """Write config.yaml and, when the study begins, space.yaml."""
         node = self.tree["tracking"]
         kept = {**self.tree, "name": self.name, "tracking": {**node, "uri": node["uri"] and redacted(node["uri"], secrets(node["uri"]))}}
         replace_file(self.path / "config.yaml", yaml.safe_dump(kept, sort_keys=False), mode=0o600)
@@ -149,7 +151,7 @@ class Folder:
             space, goal = settled.space, settled.goal
             locked = {
                 "format": FORMAT,
-                "searched": searched,
+                "searched": self.searched,
                 "identity": self.identity,
                 "techniques": dict(versions(self.tree)),
                 "objective": " ".join(objective.name for objective in goal.objectives),

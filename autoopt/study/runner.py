@@ -92,6 +92,11 @@ class Runner:
     retries: int = 3
     keeps_rungs: bool = False
 
+    @property
+    def workers(self) -> int:
+        """How many jobs run at a time: one where the goal is timed, since others would slow it down."""
+        return 1 if self.goal and self.goal.timed else self.executor.workers
+
     def run(
         self,
         jobs: Iterable[Job],
@@ -100,7 +105,7 @@ class Runner:
         width: int | None = None,
         over: Callable[[Job], bool] = lambda _: False,
     ) -> None:
-        """Keep `width` jobs running until there are no more: by default one for each worker, or one where the goal is timed.
+        """Keep `width` jobs running until there are no more: by default `workers`.
 
         Args:
             jobs: is asked for the next job whenever there is room for it.
@@ -112,9 +117,8 @@ class Runner:
             Interrupted: a signal came; the running jobs have ended.
         """
         source, live, more = iter(jobs), dict[int, Running](), True
-        width = width or (1 if self.goal and self.goal.timed else None)
         while True:
-            while more and not self.interrupts.numbers and len(live) < (width or self.executor.workers):
+            while more and not self.interrupts.numbers and len(live) < (width or self.workers):
                 job = next(source, None)
                 more = job is not None
                 if job is not None and not self.interrupts.numbers:  # a signal may have come since

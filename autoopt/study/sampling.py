@@ -61,6 +61,7 @@ class Sampling:
         kept: whether a stopped trial, by its key, has a checkpoint; None where no trial is continued.
         enough: why the stage needs no further trial, from the records of those that have ended; empty where it needs more.
         continued: by the number of a trial, the stopped trial that it continues.
+        exhausted: why the stage ended before its total; empty where it did not.
     """
 
     stage: Stage
@@ -80,7 +81,7 @@ class Sampling:
     kept: Callable[[str], bool] | None = None
     history: dict[int, Evidence] = field(init=False)
     continued: dict[int, int] = field(init=False)
-    exhausted: bool = False
+    exhausted: str = ""
 
     def __post_init__(self) -> None:
         self.journal.mend(self.stage, self.goal)
@@ -102,7 +103,6 @@ class Sampling:
             if self.enough(records):
                 return
             if (proposal := self._next(number, records)) is None:
-                self.exhausted = True
                 return
             self.journal.begin(self.stage, self.goal, proposal.values, proposal.distributions, proposal.continues)
             yield self._job(number, proposal)
@@ -157,10 +157,12 @@ class Sampling:
             strategy = (self.blind or AtRandom(self.space)) if attempt else self.strategy
             values = strategy.propose(self.evidence(), number, derived_seed(self.seed, f"{self.stage.name} {attempt}"))
             if values is None:
+                self.exhausted = "the strategy has nothing left to propose"
                 return None
             proposal = self._proposal(number, values)
             if not any(proposal.values == trial.values for trial in self.history.values()) and not uses(proposal.recipe.tree, broken):
                 return proposal
+        self.exhausted = f"the last {MAX_REPEATS} proposals had been tried before"
         return None
 
     def _promoted(self) -> int | None:

@@ -94,17 +94,18 @@ class Warm:
         settled = rehearse(self.space, self.runner, self.advised)
         if settled.untested:
             self.runner.screen.say(f"the test split cannot be measured: {settled.untested}")
-        self.folder.settle(settled, self.facts, searched=False)
+        self.folder.settle(settled, self.facts)
         return settled
 
 
 @contextmanager
-def warm(tree: Tree, screen: Screen, executor: Executor | None = None, left: str | None = None) -> Iterator[Warm]:
+def warm(tree: Tree, screen: Screen, executor: Executor | None = None, left: str | None = None, searched: bool = True) -> Iterator[Warm]:
     """Lock the study's folder and warm up the executor; both are released at the end.
 
     Args:
         executor: where the trials run; else the one that the config names.
         left: what the command leaves if it is interrupted; `None`: a search, whose running trials then finish.
+        searched: the folder is for a search, and not for a single training.
 
     Raises:
         BadInput: the folder is in use or holds another study, or the data or a technique cannot be used.
@@ -114,7 +115,7 @@ def warm(tree: Tree, screen: Screen, executor: Executor | None = None, left: str
     strategy_of(tree, Space.of(tree).trained(), Goal((Objective("val_loss", "minimize"),)))
     if tree["tracking"]["enabled"]:
         store_uri(tree["tracking"]["uri"])
-    folder = Folder(tree)
+    folder = Folder(tree, searched)
     interrupts = Interrupts(folder.ways_on if left is None else lambda: left, screen.say, patient=left is None)
     with interrupts.counted():
         try:
@@ -233,15 +234,14 @@ def own_baseline(tree: Tree) -> Recipe | None:
 
 
 @contextmanager
-def open_study(warm: Warm, settled: Settled, asking: bool, listener: Callable[..., Listener], searched: bool = True) -> Iterator[Study]:
+def open_study(warm: Warm, settled: Settled, asking: bool, listener: Callable[..., Listener]) -> Iterator[Study]:
     """The study with its journal, its budget and its mirror; at the end the journal is closed and MLflow is written.
 
     Args:
         listener: makes the mirror.
-        searched: it is a search; a single training has no journal.
     """
     folder, screen, first = warm.folder, warm.runner.screen, settled.goal.first
-    journal = Journal(folder.path / "journal.log", folder.name, first.direction, write=searched)
+    journal = Journal(folder.path / "journal.log", folder.name, first.direction, write=folder.searched)  # a training has none
     try:
         check_recipes([record for stage in STORED for record in journal.records(stage)], Space.of(warm.tree), warm.baseline)
         budget = budget_of(warm, settled, journal, asking)

@@ -1,19 +1,21 @@
 """A running study: the parts that its stages share."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
-from autoopt.config import Tree
+from autoopt.config import Tree, plugged
 from autoopt.goal import Goal
-from autoopt.points import plug
+from autoopt.points import faults_named, plug
 from autoopt.recipe import Recipe
-from autoopt.space import Space
-from autoopt.strategy import Strategy
+from autoopt.space import Space, Walkable, traced
+from autoopt.strategy import Evidence, Strategy
 from autoopt.study.budget import Budget
 from autoopt.study.folder import Folder
 from autoopt.study.journal import Journal
 from autoopt.study.runner import Runner
+from autoopt.technique import Technique
 
 
 @dataclass(frozen=True)
@@ -55,5 +57,40 @@ class Study:
 
 
 def strategy_of(tree: Tree, space: Any, goal: Goal) -> Strategy:
-    """The strategy that a config names, for a space and a goal."""
-    return plug(tree, "strategy", space=space, goal=goal, epochs=tree["study"]["epochs"])
+    """The strategy that a config names, for a space and a goal; what it raises names it.
+
+    Raises:
+        BadInput: it cannot be used.
+    """
+    strategy = plug(tree, "strategy", space=space, goal=goal, epochs=tree["study"]["epochs"])
+    return Named(strategy, plugged(tree, "strategy")[0], space)
+
+
+class Named(Strategy):
+    """Another's strategy: its exceptions, and values outside of their domains, are told as its own faults.
+
+    The trials so far stay in the journal, and the same command goes on from them.
+    """
+
+    def __init__(self, strategy: Strategy, technique: Technique, space: Walkable):
+        self.strategy, self.space, self.faults = strategy, space, partial(faults_named, "strategy", technique)
+        self.rungs, self.promotes = strategy.rungs, strategy.promotes
+
+    def propose(self, history: Sequence[Evidence], number: int, seed: int) -> Mapping[str, Any] | None:
+        with self.faults():
+            values = self.strategy.propose(history, number, seed)
+            if values is not None:
+                traced(self.space, lambda domain: domain.accept(values.get(domain.path, domain.default)))
+        return values
+
+    def stop(self, history: Sequence[Evidence], number: int, epoch: int) -> bool:
+        with self.faults():
+            return self.strategy.stop(history, number, epoch)
+
+    def promote(self, history: Sequence[Evidence], kept: Collection[int]) -> int | None:
+        with self.faults():
+            return self.strategy.promote(history, kept)
+
+    def ranking(self, history: Sequence[Evidence]) -> Sequence[int]:
+        with self.faults():
+            return self.strategy.ranking(history)

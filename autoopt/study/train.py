@@ -54,8 +54,8 @@ def train(tree: Tree, screen: Screen, executor: Executor | None = None) -> Train
     tree = {**tree, "name": tree["name"] or f"train-{default_name(tree)}"}
     left = "the same command trains it again, from its last checkpoint if it has one"
     with (
-        warm(tree, screen, executor, left) as ready,
-        open_study(ready, ready.begin_training(), True, training_listener, searched=False) as study,
+        warm(tree, screen, executor, left, searched=False) as ready,
+        open_study(ready, ready.begin_training(), True, training_listener) as study,
     ):
         recipe, log = study.space.baseline(), study.runner.executor.store.log(JOB_KEY)
         screen.say(f"training {recipe.title()}, {recipe.epochs} epochs (log: {log})")

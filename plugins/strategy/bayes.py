@@ -64,7 +64,7 @@ class Bayes(Strategy):
 
     def propose(self, history: Sequence[Evidence], number: int, seed: int) -> Mapping[str, Any] | None:
         ended = self.ended(history)
-        if len(ended) < self.startup or number % EXPLORE == 0:
+        if len(ended) < max(1, self.startup) or number % EXPLORE == 0:
             return AtRandom(self.space).propose(history, number, seed)
         random = Random(f"{seed}/{number}")
         costs, violations = self.costs(ended, random), self.violations(ended)

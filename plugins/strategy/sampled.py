@@ -35,7 +35,7 @@ class Sampled(Strategy):
         self.study.sampler = self.sampler(own)
         trial = self.study.ask()
         self.space.walk(lambda domain: domain.suggest(trial))
-        self.study.tell(trial, state=TrialState.FAIL)  # no sampler looks at failed trials
+        self.study.tell(trial, state=TrialState.FAIL)  # no sampler that learns from the history alone looks at failed trials
         return trial.params
 
     def stop(self, history: Sequence[Evidence], number: int, epoch: int) -> bool:

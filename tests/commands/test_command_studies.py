@@ -20,7 +20,7 @@ from autoopt.commands.plan import Workload, budget, plan_lines, slot_lines, task
 from autoopt.config import compose
 from autoopt.deployment.card import KNOWN
 from autoopt.errors import BadInput
-from autoopt.goal import Goal, Objective
+from autoopt.goal import Bound, Goal, Objective
 from autoopt.recipe import Recipe
 from autoopt.report.sentence import compared, conclusion
 from autoopt.report.terminal import spent
@@ -32,6 +32,7 @@ from autoopt.study.journal import Journal
 from autoopt.study.journal_file import StoreError
 from autoopt.study.rebuild import rebuild_mirror
 from autoopt.study.record import Record
+from autoopt.study.runner import Runner
 from autoopt.study.settled import Settled
 from autoopt.study.stages import FINAL, SEARCH
 from autoopt.study.stored import open_stored
@@ -258,7 +259,7 @@ def test_finish_concludes_with_the_study_as_it_was_configured(run, begun, monkey
 def planning(*overrides, folds=1, part="test"):
     """What a plan is made from: a study that is ready, with two workers, and its settled space."""
     tree = compose(list(overrides))
-    runner = SimpleNamespace(executor=SimpleNamespace(workers=2))
+    runner = Runner(SimpleNamespace(workers=2), None, None, None)
     ready = SimpleNamespace(tree=tree, runner=runner, facts={"folds": folds}, baseline=None)
     return ready, Settled(Space.of(tree), Goal((Objective("val_accuracy", "maximize"),)), part)
 
@@ -315,6 +316,13 @@ def test_the_sum_of_a_plan(overrides, lines):
 def test_how_many_weights_a_study_keeps_at_most(overrides, changes, kept):
     sizes = ["study.trials=12", "study.seeds=3", "study.compress=7"]
     assert Workload.of(*planning("data=digits", *sizes, *overrides, **changes)).weights == kept
+
+
+def test_where_time_is_judged_a_plan_counts_one_trial_at_a_time():
+    ready, settled = planning("data=digits", "study.trials=12")
+    timed = replace(settled, goal=Goal(settled.goal.objectives, (Bound(Objective("latency_ms", "minimize"), 2.0),)))
+    text = "\n".join(budget(ready, timed, Workload.of(ready, timed)))
+    assert "trainings, 1 at a time" in text
 
 
 def test_a_plan_refuses_the_comparison_that_a_search_refuses():
@@ -428,13 +436,15 @@ def test_a_trial_whose_weights_were_not_kept_is_not_exported(run, begun):
     (begun / "trials" / "0-final-0").mkdir()
     with Store(begun).writing("0-final-0") as path:
         path.write_bytes(b"weights")
+    code, _, err = run("export", "signs", "0", "root=runs")
+    assert (code, " ".join(err.split())) == (2, "autoopt: signs has no winner yet; autoopt finish signs root=runs concludes it")
     (begun / "best").mkdir()
     (begun / "best" / "model.safetensors").write_bytes(b"weights")
     card = {"recipe": {}, "sha256": digest(Store(begun).weights("0-final-0")), "objective": "val_loss", **dict.fromkeys(KNOWN)}
     (begun / "best" / "model.json").write_text(json.dumps(card))
     code, out, err = run("export", "signs", "0", "root=runs")
     assert (code, out) == (2, "") and not (begun / "export").exists()
-    kept = "kept are those of 0-final-0; autoopt train recipe=signs/0 trains it again"
+    kept = "kept are those of 0-final-0; autoopt train recipe=signs/0 root=runs trains it again"
     assert " ".join(err.split()).endswith(f"/runs/signs/trials/0/model.safetensors; {kept}")
 
 

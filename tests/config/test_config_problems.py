@@ -15,6 +15,7 @@ SEARCHED_NOT = "a setting is not searched; give one value"
 KEY_VALUE = "expected key=value, such as optimizer=adamw"
 DURATION = "write it with a unit, such as 5min, 2h, 90s or 1h30m"
 NAME = "expected at most 64 letters, digits, '.', '_' or '-', the first a letter or digit"
+TEXTS = ("objective", "direction", "study.time", "study.compare", "executor.trial_time", "executor.checkpoint")
 SHARES = "expected shares above 0 that leave some for training"
 ADDED = "keys cannot be added or deleted; give"
 READ = "cannot be read: "
@@ -148,6 +149,8 @@ ROWS = [
     ("executor.gpus_per_trial=0", "executor.gpus_per_trial=0.0: expected more than 0"),
     *((f"study.time={t}", f"study.time={t}: {DURATION}") for t in ("soon", "8x", "5", "1.2.3h", "-5m")),
     ("study.time=''", f"study.time=: {DURATION}"),
+    *((f"{key}=true", f"{key}=true: expected str, got True") for key in TEXTS),
+    *((f"{key}=[1,2]", f"{key}=[1, 2]: expected str, got [1, 2]") for key in TEXTS[2:]),
     ("executor.trial_time=0s", f"executor.trial_time=0s: {DURATION}"),
     ("executor.trial_time=90", f"executor.trial_time=90: {DURATION}"),
     *((f"name={n}", f"name={n}: {NAME}") for n in ("../x", "a/b", ".x", "-x", "a b", "x" * 65)),

@@ -220,6 +220,26 @@ def test_optuna_asks_any_sampler():
         check_point(SPACE, values)
 
 
+@pytest.mark.parametrize(
+    ("sampler", "said"),
+    [
+        (
+            "NSGAIISampler",
+            "NSGAIISampler keeps a state beside the trials, which a resumed search would not have; give optuna.samplers:TPES",
+        ),
+        ("CmaEsSampler", "CmaEsSampler keeps a state"),
+        ("QMCSampler", "QMCSampler keeps a state"),
+        ("BruteForceSampler", "BruteForceSampler keeps a state"),
+        ("GridSampler", "it needs search_space; name a class of your own"),
+        ("PartialFixedSampler", "it needs fixed_params, base_sampler; name a class of your own"),
+    ],
+)
+@pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")
+def test_optuna_refuses_what_cannot_learn_from_the_history_before_the_search(sampler, said):
+    with pytest.raises(BadInput, match=rf"^strategy\.optuna\.sampler=optuna\.samplers:{sampler}: {said}"):
+        optuna(SPACE, BEST, 9, sampler=f"optuna.samplers:{sampler}")
+
+
 @pytest.mark.parametrize("path", ["optuna.samplers:Nothing", "nowhere:TPESampler", "optuna.samplers", "optuna.trial:Trial"])
 def test_optuna_refuses_what_is_no_sampler(path):
     with pytest.raises(BadInput, match=f"strategy.optuna.sampler={path}: .*optuna.samplers:GPSampler"):

@@ -304,3 +304,8 @@ class TestBounds:
         missed = [trial.number for trial in history if trial.violation]
         ranking = Bayes(Bowl(), BEST, 10, Halving((), "maximize", 3)).ranking(history)
         assert set(ranking[-len(missed) :]) == set(missed) and 0 < len(missed) < len(ranking) == len(history)
+
+
+def test_without_a_startup_it_draws_until_a_trial_of_the_space_has_ended():
+    outside = Evidence(0, "complete", {}, (0.5,), {1: 0.5})
+    assert bayes(Bowl(), BEST, 9, startup=0).propose([outside], 1, 0)

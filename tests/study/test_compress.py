@@ -187,6 +187,12 @@ def test_nothing_is_tried_twice_and_it_ends_where_all_was_tried(stage):
     assert stage.run([0.5, 0.9, 0.8], total=12, overrides=few) == (records, [])
 
 
+def test_a_strategy_that_ends_by_itself_is_told_from_one_that_repeats(stage):
+    few = ("compression=half", "compression.half.dtype=bfloat16,float16", "strategy=grid")
+    assert len(stage.run([0.5, 0.9, 0.8], total=12, overrides=few)[0]) == 4
+    assert "4 compressions, not 12: the strategy has nothing left to propose" in stage.lines
+
+
 def test_where_much_is_left_it_goes_on_beyond_what_the_sampler_would_repeat(stage):
     records, used = stage.run([0.5, 0.9, 0.8], total=36, overrides=("compression=half,weight_sharing",))
     tried = {(trained, json.dumps(r.recipe["compression"])) for r, trained in zip(records, used, strict=True)}

@@ -6,7 +6,7 @@ from math import inf
 import pytest
 from scripted import ACCURACY, FACTS, LOSS, baseline, closed, record, studied
 
-from autoopt.goal import Goal
+from autoopt.goal import Goal, Objective
 from autoopt.study.compress import compress_goal
 from autoopt.study.confirm import Candidate
 from autoopt.study.decide import needed, plan_of, point, side, totals, verdict_of
@@ -60,6 +60,18 @@ def test_a_point_of_the_front_has_its_value_in_each_objective():
     measured = record("compress-1", 0.75, stage=COMPRESS, metrics={"latency_ms": 2.0, "size_mb": 0.5})
     found = point(measured, compress_goal(Goal((ACCURACY,))))
     assert found == Point("compress-1", baseline().title(), {"val_accuracy": 0.75, "latency_ms": 2.0, "size_mb": 0.5})
+
+
+def test_where_time_is_judged_the_room_is_for_one_training_at_a_time(tmp_path):
+    latency = Objective("latency_ms", "minimize")
+    rooms = []
+    for number, objective in enumerate((latency, LOSS)):
+        study = studied(tmp_path / str(number), None, "study.seeds=9", "study.trials=90", objective=objective, workers=4, time=8.0)
+        for key in range(90):
+            study.journal.add(SEARCH, record(str(key), 0.5, seconds=1.0))
+        rooms.append(plan_of(study).trainings)
+        closed(study)
+    assert rooms[0] < rooms[1]
 
 
 class TestTheVerdict:

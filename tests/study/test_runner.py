@@ -442,7 +442,7 @@ class TestFaultsOfTheMachine:
 def test_where_time_is_judged_one_runs_at_a_time(tmp_path):
     run = runner(tmp_path, train(2), 3, Objective("latency_ms", "minimize"))
     ran(run, jobs(4))
-    assert run.executor.most == 1
+    assert run.executor.most == 1 == run.workers and replace(run, goal=Goal((ACCURACY,))).workers == 3
 
 
 def test_a_runner_for_another_goal_takes_other_numbers(tmp_path):

@@ -4,7 +4,7 @@ from itertools import islice
 import pytest
 from scripted import Fails, Killed, closed, learn, outcome, rows, searched, space, studied
 
-from autoopt.errors import NotConcluded
+from autoopt.errors import BadInput, NotConcluded
 from autoopt.orders import Train
 from autoopt.strategy import Strategy
 from autoopt.study.compress import compress_goal
@@ -60,6 +60,22 @@ def test_the_baseline_is_not_stopped_though_others_are_ahead_at_its_rung(tmp_pat
 def test_the_same_seed_gives_the_same_search(tmp_path, uncut):
     assert searched(tmp_path / "s") == uncut[1]
     assert searched(tmp_path / "b", seed=1) != uncut[1]
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("raising", "IndexError: list index out of range"),
+        ("outside", r"ValueError: optimizer\.adamw\.lr=5\.0: expected tag\(log, "),
+        ("stopping", "ZeroDivisionError: division by zero"),
+    ],
+)
+def test_a_strategy_that_fails_is_named_and_the_search_goes_on_from_its_trials(tmp_path, name, said):
+    with pytest.raises(BadInput, match=rf"^strategy={name} failed: {said}"):
+        searched(tmp_path / "s", learn, f"strategy=faulty:{name}", trials=4)
+    before = rows(tmp_path / "s")[:2]
+    assert len(before) == 2 and searched(tmp_path / "s", learn, "strategy=random", trials=4)[:2] == before
+    assert {row[2] for row in rows(tmp_path / "s")} <= {"COMPLETE", "PRUNED"} and len(rows(tmp_path / "s")) == 4
 
 
 @pytest.mark.parametrize("share", [0, 0.002, 0.01, 0.03, 0.05, 0.2, 0.31, 0.44, 0.53, 0.62, 0.71, 0.83, 0.97, 0.998])
@@ -382,12 +398,12 @@ class TestNothingTwice:
         sampling, trials = self.sampled(tmp_path, strategy := Watching())
         assert len(strategy.histories) == 4, "it is asked first for each trial, and once more in vain"
         assert len(trials) == len({tuple(row[1].items()) for row in trials}) == 4
-        assert sampling.exhausted
+        assert sampling.exhausted == "the last 1000 proposals had been tried before"
         assert len(self.sampled(tmp_path, Watching())[1]) == 4, "nor does a later session try anything"
 
     def test_up_to_the_total_it_is_not_exhausted(self, tmp_path):
         sampling, trials = self.sampled(tmp_path, Watching(), total=3)
-        assert (len(trials), sampling.exhausted) == (3, False)
+        assert (len(trials), sampling.exhausted) == (3, "")
 
     def test_what_the_machine_ended_may_be_tried_again(self, tmp_path):
         def play(order):

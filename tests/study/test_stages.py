@@ -866,6 +866,17 @@ class TestOneTraining:
         with pytest.raises(BadInput, match="s was begun with"):
             self.train(study, "optimizer=sgd")
 
+    def test_it_takes_no_folder_of_a_search_nor_a_search_its_folder(self, study):
+        study.search()
+        best = {path: path.read_bytes() for path in (study.path / "s" / "best").iterdir()}
+        with pytest.raises(BadInput, match=r"^s is a search; give another name=$"):
+            self.train(study)
+        assert best == {path: path.read_bytes() for path in (study.path / "s" / "best").iterdir()}
+        shutil.rmtree(study.path / "s")
+        self.train(study)
+        with pytest.raises(BadInput, match=r"^s is a single training; give another name=$"):
+            study.search()
+
     def test_a_test_split_that_cannot_be_measured_is_told(self, study):
         study.ends = {"0": 0.7, "preflight/baseline": replace(outcome(val_accuracy=0.1), untested="no such file")}
         trained, lines = self.train(study)
