@@ -34,7 +34,7 @@ TRAINED = "trial"
 def compress_goal(goal: Goal) -> Goal:
     """The study's objectives, the latency and the size together."""
     costs = (Objective(LATENCY, "minimize"), Objective("size_mb", "minimize"))
-    return Goal(tuple(dict.fromkeys((*goal.objectives, *costs))), goal.bounds)
+    return replace(goal, objectives=tuple(dict.fromkeys((*goal.objectives, *costs))))
 
 
 def pareto_front(study: Study, goal: Goal, records: Sequence[Record]) -> list[Record]:
@@ -112,7 +112,7 @@ def compress(study: Study, top: int) -> list[Record]:
         return []
     goal, store = compress_goal(study.goal), study.runner.executor.store
     searched = study.journal.records(SEARCH)
-    best = {r.key: r for r in Goal(study.goal.objectives).rank(searched)[:top]}  # a bound is for what they become
+    best = {r.key: r for r in study.goal.unbounded.rank(searched)[:top]}  # a bound is for what they become
     keep_weights(store, searched, best)
     begun = len(study.journal.records(COMPRESS))
     wanted = begun < study.settings["compress"] and (not begun or not study.budget.over(COMPRESS))

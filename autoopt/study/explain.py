@@ -18,7 +18,7 @@ from autoopt.study.verdict import Rival, Verdict
 
 def explain(study: Study, verdict: Verdict) -> Verdict:
     """The verdict with its reasons; for the ablation, recipes between the baseline and the winner are trained."""
-    importance = importance_of(study.journal.trials(SEARCH), study.goal.first)
+    importance = importance_of(study.journal.trials(SEARCH), study.goal)
     compared = verdict.winner.trial != verdict.baseline.trial
     edges = tuple(edges_of(study.space, verdict.winner.point)) if compared else ()
     ablation = ablate(study, verdict, importance.shares if importance else {})

@@ -13,7 +13,7 @@ from autoopt.strategy import AtRandom, Strategy
 from autoopt.study.folder import contents, replace_file, summed
 from autoopt.study.jobs import Job, Result
 from autoopt.study.memory import remembered
-from autoopt.study.record import BASELINE, Record, added
+from autoopt.study.record import BASELINE, Epochs, Record, added
 from autoopt.study.sampling import Proposal, Sampling, Values
 from autoopt.study.stages import SEARCH
 from autoopt.study.stored import recipe_overrides
@@ -35,8 +35,8 @@ def explore(study: Study) -> None:
     """
     sampling = sampling_for(study)
 
-    def stop(job: Job, epoch: int, metrics: dict[str, float]) -> bool:
-        return sampling.stop(job, epoch, metrics) and job.key != BASELINE
+    def stop(job: Job, epoch: int, epochs: Epochs) -> bool:
+        return sampling.stop(job, epoch, epochs) and job.key != BASELINE
 
     def done(result: Result) -> None:
         if result.job.key == BASELINE:
