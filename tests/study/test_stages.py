@@ -45,6 +45,7 @@ class Study:
     def __init__(self, path):
         self.hangs, self.name, self.path, self.ends = set(), "s", path, {}
         self.facts, self.asked, self.turn = FACTS | dict.fromkeys(KNOWN), [], lambda turn: None
+        self.costs = {"latency_ms": 1.0, "size_mb": 1.0}
 
     def play(self, order):
         self.asked.append(order.key)
@@ -63,7 +64,7 @@ class Study:
                 weights.write_text("")
         metrics = {"test_accuracy": end} if isinstance(order, Measure) else {"val_accuracy": end, "train_loss": end, "seconds": end}
         tried = {"test_accuracy": end} if isinstance(order, TryOut) and self.facts["test"] else {}
-        return type(outcome())(metrics | {"latency_ms": 1.0, "size_mb": 1.0}, epochs=1, tested=tried)
+        return type(outcome())(metrics | self.costs, epochs=1, tested=tried)
 
     def tree(self, *overrides, baseline=None):
         budget = ("study.trials=6", "study.epochs=3", "study.seeds=2", "executor.workers=1")
@@ -674,6 +675,16 @@ class TestMemory:
         assert [recipe["schedule"] for recipe in tried] == [recipe["schedule"] for recipe in best]
         assert all(0.05 <= recipe["optimizer"]["sgd"]["lr"] <= 0.06 for recipe in tried if "sgd" in recipe["optimizer"])
         assert "2 recipes of earlier studies are tried first (study.memory=true)" in screen.lines
+
+    def test_studies_that_did_not_measure_what_is_bounded_now_lend_their_best_all_the_same(self, study):
+        study.ends, study.costs = {"3": 0.99, "4": 0.98}, {}
+        study.search(*self.MORE, "study.trials=6")
+        best = [study.records()[key].recipe["optimizer"].keys() for key in "34"]
+        study.name, study.costs, screen = "new", {"latency_ms": 1.0}, Quiet()
+        tree = {**study.tree(*self.MORE, "study.memory=true", "constraints.latency_ms=2", "seed=7"), "name": "new"}
+        search(tree, screen, Scripted(study.play, study.path / "new", 1, facts=study.facts))
+        tried = [r.recipe["optimizer"].keys() for r in open_stored("new", str(study.path)).records["search"]][1:3]
+        assert tried == best and "2 recipes of earlier studies are tried first (study.memory=true)" in screen.lines
 
     def test_what_is_tried_first_is_settled_when_the_study_begins(self, study):
         """Another study ends between its two sessions."""
