@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from itertools import takewhile, zip_longest
 from math import isfinite
+from statistics import mean
 from typing import Any
 
 from autoopt.config import trusting
@@ -194,7 +195,7 @@ def side(candidate: Candidate, part: str) -> Side:
     return Side(
         trial=candidate.key,
         title=candidate.recipe.title(),
-        score=sum(scores) / len(scores),
+        score=mean(scores),
         scores=scores,
         validation=candidate.score,
         metrics=mean_metrics(metrics),
