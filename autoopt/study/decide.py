@@ -124,7 +124,14 @@ def tested_pair(study: Study, pair: list[Candidate]) -> tuple[Study, list[Candid
         way = f"the same command tries again, `{study.folder.finish}` concludes on the validation split"
         raise NotConcluded(f"{problem}; {way}")
     study.runner.screen.say(problem)
-    return replace(study, part="validation" if study.part == "test" else study.part), pair
+    return replace(study, part="validation" if study.part == "test" else study.part, tests=False), pair
+
+
+def why_untested(study: Study) -> str:
+    """Why the test part does not compare winner and baseline."""
+    if not study.facts["test"]:
+        return "there is no test split"
+    return "the test split does not measure it" if study.tests else "the test split cannot be measured"
 
 
 def why(study: Study, stage: Stage) -> str:
@@ -148,7 +155,8 @@ def verdict_of(study: Study, baseline: Candidate, winner: Candidate, plan: Plan)
         part=study.part,
         gain=gain,
         interval=interval,
-        sampled="examples" if not study.facts["lightning"] else "batches" if both_resampled(baseline, winner, study.part) else "",
+        sampled=("batches" if study.facts["lightning"] else "examples") if both_resampled(baseline, winner, study.part) else "",
+        untested=why_untested(study) if study.part == "validation" else "",
         baseline=baseline_side,
         winner=winner_side,
         counts={state: sum(r.state == state for r in tried) for state in ("complete", "stopped", "failed")},

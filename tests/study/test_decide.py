@@ -98,7 +98,12 @@ class TestTheVerdict:
 
     @pytest.mark.parametrize(
         ("lightning", "resamples", "sampled"),
-        [(False, [], "examples"), (True, [[0.1, 0.2], [0.3, 0.1], [0.2, 0.1]], "batches"), (True, [], "")],
+        [
+            (False, [[0.1, 0.2], [0.3, 0.1], [0.2, 0.1]], "examples"),
+            (True, [[0.1, 0.2], [0.3, 0.1], [0.2, 0.1]], "batches"),
+            (True, [], ""),
+            (False, [], ""),
+        ],
     )
     def test_names_what_the_test_part_was_resampled_by(self, tmp_path, lightning, resamples, sampled):
         assert self.verdict(tmp_path, [0.1, 0.25, 0.05], lightning=lightning, resamples=resamples).sampled == sampled

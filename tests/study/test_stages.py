@@ -393,7 +393,8 @@ class TestNotConcluded:
         with pytest.raises(NotConcluded, match=r"`autoopt finish s root=.*` concludes on the validation split"):
             study.search()
         verdict = study.search(asking=False)
-        assert (verdict.part, verdict.better) == ("validation", False) and (study.path / "s" / "best").exists()
+        assert (verdict.part, verdict.untested, verdict.better) == ("validation", "the test split cannot be measured", False)
+        assert (study.path / "s" / "best").exists()
         assert study.trained() == ["0-final-1-test"], "it is tried once more"
         assert any("the test split cannot be measured: error: no such file" in line for line in study.screen.lines)
 
@@ -414,6 +415,7 @@ class TestWhereItIsMeasured:
         study.ends = {"preflight/baseline": replace(outcome(val_accuracy=0.1), untested="no such file")}
         verdict = study.search("study.trials=2")
         assert (verdict.part, verdict.test_opened_for) == ("validation", 0)
+        assert verdict.untested == "the test split cannot be measured"
         assert not any(key.endswith("-test") for key in study.asked)
         told = "the verdict compares on the validation split, which also chooses the winner"
         assert {"the test split cannot be measured: no such file", told} <= {*study.screen.lines}
@@ -422,6 +424,7 @@ class TestWhereItIsMeasured:
         study.ends = {"preflight/baseline": replace(outcome(val_accuracy=0.1), tested={"test_loss": 1.0})}
         verdict = study.search("study.trials=2")
         assert (verdict.part, verdict.test_opened_for) == ("validation", 0)
+        assert verdict.untested == "the test split does not measure it"
         told = "the verdict compares on the validation split, which also chooses the winner"
         assert f"the test split does not measure val_accuracy: {told}" in study.screen.lines
 
@@ -436,6 +439,7 @@ class TestWhereItIsMeasured:
         study.ends = dict.fromkeys(("0", "0-final-0", "0-final-1"), 0.1)
         verdict = study.search()
         assert (verdict.part, verdict.test_opened_for, verdict.better) == ("validation", 0, False)
+        assert verdict.untested == "there is no test split"
         assert not any(key.endswith("-test") for key in study.asked)
         told = "the verdict compares on the validation split, which also chooses the winner"
         assert f"the test split is missing: {told}" in study.screen.lines
