@@ -410,6 +410,24 @@ class TestNotConcluded:
         assert verdict.winner.trial == "4"
 
 
+class TestAStrategyForFiniteSpaces:
+    FINITE = (
+        "model=linear", "optimizer=sgd", "optimizer.sgd.lr=0.01,0.1", "optimizer.sgd.weight_decay=0", "schedule=constant",
+        "loss.cross_entropy.label_smoothing=0", "regularizer=none", "batches.size=64", "strategy=grid", "study.trials=2",
+    )  # fmt: skip
+
+    def test_is_refused_before_the_search_where_a_compression_has_a_range(self, study):
+        with pytest.raises(BadInput, match=r"strategy=grid cannot be used here: it needs a finite space, but compression\.prune_magn"):
+            study.search(*self.FINITE, "compression=prune_magnitude")
+        assert study.asked == []
+        assert study.search(*self.FINITE, "compression=half").counts["complete"] > 2
+
+    def test_is_taken_where_a_technique_with_a_range_drops_out(self, study):
+        study.facts = study.facts | {"absent": {"augmentation": {"planes": "no pictures"}}}
+        verdict = study.search(*self.FINITE, "augmentation=rotate,translate")
+        assert verdict.dropped.keys() == {"augmentation/rotate", "augmentation/translate"} and verdict.counts["complete"] == 2
+
+
 class TestWhereItIsMeasured:
     def test_a_test_split_that_fails_in_the_preflight_is_left_alone(self, study):
         study.ends = {"preflight/baseline": replace(outcome(val_accuracy=0.1), untested="no such file")}
