@@ -193,7 +193,7 @@ def test_the_conclusion(given, sentence):
 
 @pytest.mark.parametrize(("given", "_"), SENTENCES)
 def test_it_comes_back_from_yaml(given, _):
-    given = replace(given, importance=IMPORTANCE, edges=(EDGE,), ablation=ABLATION, searched=0.75, rival=Rival("3", 0.84))
+    given = replace(given, importance=IMPORTANCE, edges=(EDGE,), ablation=ABLATION, searched=0.75, rival=Rival("3", 0.014))
     given = replace(
         given,
         front=(Point("compress-1", "half", {"val_accuracy": 0.5, "latency_ms": 1.0}),),
@@ -210,6 +210,7 @@ def test_a_verdict_of_an_earlier_version_is_read():
     tree = yaml.safe_load(verdict().yaml())
     later = [f.name for f in fields(Verdict) if f.default is not MISSING or f.default_factory is not MISSING]
     assert read_verdict({key: value for key, value in tree.items() if key not in later}) == verdict()
+    assert read_verdict({**tree, "rival": {"trial": "3", "chance": 0.84}}).rival is None
 
 
 def test_better_is_said_of_a_part_that_did_not_choose_the_winner():
@@ -354,10 +355,10 @@ def test_what_each_change_gives_is_a_table(capsys):
 
 
 def test_the_reasons():
-    given = verdict(ablation=ABLATION, importance=IMPORTANCE, edges=(EDGE,), searched=0.8123, rival=Rival("3", 0.841))
+    given = verdict(ablation=ABLATION, importance=IMPORTANCE, edges=(EDGE,), searched=0.8123, rival=Rival("3", 0.014))
     assert list(reasons(given)) == [
         "Trial 7 had val_accuracy 0.8123 in the search, and 0.7900 on fresh seeds; "
-        "it is better than trial 3, the next, with a chance of 84 %.",
+        "its difference to trial 3, the next, was +0.0140 on the seeds that chose it.",
         "No gain could be shown for augmentation mixup and batches.size.",
         "best/simple.yaml is the recipe without them; no loss could be shown "
         "(-0.0010, 95 % interval -0.0210 to +0.0190; training time -12 %).",

@@ -143,11 +143,11 @@ class Rival:
 
     Args:
         trial: its key in the search.
-        chance: the probability that the winner is better, by the seeds that chose it.
+        ahead: how much better the winner was, on the seeds that chose it.
     """
 
     trial: str
-    chance: float
+    ahead: float
 
 
 @dataclass(frozen=True)
@@ -297,7 +297,7 @@ def read_verdict(tree: Mapping[str, Any]) -> Verdict:
         **{side: Side(**tree[side]) for side in ("baseline", "winner")},
         "front": tuple(Point(**point) for point in tree["front"]),
         "limits": tuple(Limit(**with_tuples(limit)) for limit in tree["limits"]),
-        "rival": tree["rival"] and Rival(**tree["rival"]),
+        "rival": Rival(**tree["rival"]) if tree["rival"] and "ahead" in tree["rival"] else None,  # an earlier version has a chance
         "importance": tree["importance"] and Importance(**tree["importance"]),
         "edges": tuple(Edge(**edge) for edge in tree["edges"]),
         "ablation": tree["ablation"] and read_ablation(tree["ablation"]),

@@ -27,7 +27,7 @@ from autoopt.study.settled import recall
 from autoopt.study.stored import open_stored
 from autoopt.study.successor import trained_otherwise
 from autoopt.study.train import train
-from autoopt.study.verdict import Limit, Simpler, read_verdict
+from autoopt.study.verdict import Limit, Rival, Simpler, read_verdict
 
 BASELINE = Space.of(composed(*SPACE, *PLAIN)).baseline()
 MOMENTUM = Space.of(composed(*SPACE, *PLAIN, "optimizer=momentum", "optimizer.momentum.lr=0.07")).baseline().tree["optimizer"]
@@ -190,7 +190,7 @@ def test_of_several_candidates_the_winner_is_chosen_on_seeds_of_their_own(study)
     assert not any(order.keep for order in study.executor.orders if "confirm" in order.key)
     assert verdict.winner.trial == "7"
     assert verdict.searched == 0.97, "it shrinks or grows on fresh seeds"
-    assert verdict.rival.trial == "9" and 0.9 < verdict.rival.chance < 1
+    assert verdict.rival == Rival("9", pytest.approx(0.985 - 0.7))
     assert verdict.trainings == 60 + 6 + 6
     assert len({r.seed for r in study.records("confirm").values()} | {r.seed for r in study.records("final").values()}) == 2 + 3
 
