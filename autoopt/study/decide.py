@@ -147,6 +147,7 @@ def verdict_of(study: Study, baseline: Candidate, winner: Candidate, plan: Plan)
     seeds_needed, test_needed = needed(baseline, winner, study.part, gain, interval)
     baseline_side, winner_side = side(baseline, study.part), side(winner, study.part)
     searched = study.journal.records(SEARCH)
+    failing = set() if study.settings["compare"] else quarantined(searched)  # a comparison leaves none out
     tried = [r for r in (*searched, *study.journal.records(COMPRESS)) if not r.origin]
     return Verdict(
         study=study.folder.name,
@@ -162,7 +163,7 @@ def verdict_of(study: Study, baseline: Candidate, winner: Candidate, plan: Plan)
         counts={state: sum(r.state == state for r in tried) for state in ("complete", "stopped", "failed")},
         reasons=dict(Counter(r.reason for r in tried if r.reason)),
         dropped=dict(study.space.dropped),
-        quarantined=tuple(sorted(study.space.broken | quarantined(searched))),
+        quarantined=tuple(sorted(study.space.broken | failing)),
         front=front_of(study),
         ended=ended_early(study, searched),
         limits=tuple(Limit.of(bound, baseline_side.metrics, winner_side.metrics) for bound in study.goal.bounds),
