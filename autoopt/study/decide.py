@@ -72,8 +72,11 @@ def final_pair(study: Study, plan: Plan, winners: Iterable[Candidate]) -> list[C
         pair = final(study, {BASELINE: baseline, winner.key: winner.recipe}, plan)
         if len(pair) == 2:
             return pair
-    pair = final(study, {BASELINE: baseline}, plan)
-    if not pair:
+        if all(c.key != BASELINE for c in pair):
+            break  # it would fail beside any other, too
+    else:
+        pair = final(study, {BASELINE: baseline}, plan)
+    if all(c.key != BASELINE for c in pair):
         raise NotConcluded(f"the baseline cannot be confirmed: {why(study, FINAL)} (logs: {study.folder.path / 'trials'})")
     return pair
 

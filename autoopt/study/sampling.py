@@ -17,7 +17,7 @@ from autoopt.study.budget import Budget
 from autoopt.study.folder import derived_seed
 from autoopt.study.jobs import Job, Result
 from autoopt.study.journal import RECORD, Journal
-from autoopt.study.record import Epochs, Record
+from autoopt.study.record import Epochs, Record, taken_over
 from autoopt.study.stages import Stage
 
 FAILURES = 3
@@ -146,10 +146,8 @@ class Sampling:
 
     def _next(self, number: int, records: Sequence[Record]) -> Proposal | None:
         """The next proposal; None if nothing is left to try."""
-        baseline = self.stage.key.format(0)
-        taken = sum(bool(r.origin) for r in records if r.key != baseline)
         given = [{}, *self.start]
-        if (place := number - taken) < len(given):
+        if (place := number - taken_over(records)) < len(given):
             return self._proposal(number, given[place])
         if (stopped := self._promoted()) is not None:
             return replace(self._proposal(number, self.history[stopped].values), continues=stopped)

@@ -371,6 +371,12 @@ class TestNotConcluded:
         assert study.search().part == "test"
         assert study.trained()[0] == "0-final-1"
 
+    def test_where_the_baseline_fails_no_other_candidate_is_trained(self, study):
+        study.ends = {"3": 0.99, "4": 0.98, "3-confirm-0": 0.99, "4-confirm-0": 0.98, "0-final-1": Fails("nonfinite", "nan")}
+        with pytest.raises(NotConcluded, match="the baseline cannot be confirmed: nonfinite: nan"):
+            study.search("study.trials=60", "study.stopping=false", "study.seeds=2", "study.confirm=2", "strategy=random")
+        assert [key for key in study.trained() if "final" in key] == ["0-final-0", "3-final-0", "0-final-1", "3-final-1"]
+
     def test_the_last_of_several_reasons_is_told(self, study):
         study.ends = {"0-final-0": Fails("timeout", "first"), "0-final-1": Fails("nonfinite", "second")}
         with pytest.raises(NotConcluded, match="the baseline cannot be confirmed: nonfinite: second"):
