@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import accumulate
 from math import inf
 from typing import Protocol, TypeVar
@@ -174,6 +174,11 @@ class Goal:
     def timed(self) -> bool:
         """Whether an objective or a bound takes a stopwatch, so that trials run alone."""
         return any(takes_stopwatch(metric.name) for metric in (*self.objectives, *(bound.metric for bound in self.bounds)))
+
+    @property
+    def unbounded(self) -> "Goal":
+        """The same objectives without the bounds."""
+        return replace(self, bounds=())
 
     def curve(self, values: Mapping[int, float]) -> dict[int, float]:
         """What a trial is worth after each epoch, by the first objective's value at each: that value, or the best so far."""

@@ -182,7 +182,8 @@ class Canaries:
         journal = Journal(folder.path / "journal.log", name)
         for number, recipe in enumerate(recipes):
             record = Record(str(number), "search", recipe, 0, "complete", 0.5, {"val_accuracy": 0.5}, {}, [], 0, 1, 1.0, 1.0)
-            journal.end(SEARCH, goal, journal.begin(SEARCH, goal, {}, {}), record)
+            journal.begin(SEARCH, goal, {}, {})
+            journal.end(SEARCH, goal, number, record)
         journal.close()
         folder.close()
         return folder.path

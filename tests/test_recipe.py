@@ -46,7 +46,8 @@ def spaces(own_parts):
 
 
 def drawn(space, seed):
-    return space.draw(optuna.create_study(sampler=RandomSampler(seed=seed)).ask())
+    trial = optuna.create_study(sampler=RandomSampler(seed=seed)).ask()
+    return space.walk(lambda domain: domain.suggest(trial))
 
 
 def read_back(recipe, folder):

@@ -117,14 +117,9 @@ SENTENCES = [
         "The baseline is better than trial 7: gain in val_accuracy on the test split -0.3000, 95 % interval -0.4000 to -0.2000.",
     ),
     (
-        verdict(part="validation", test_opened_for=0),
+        verdict(part="validation", untested="there is no test split", sampled=""),
         "Trial 7 looks better than the baseline, but only on the split that chose it: "
-        "gain in val_accuracy on the validation split +0.3000, 95 % interval +0.2000 to +0.4000 (there is no test split).",
-    ),
-    (
-        verdict(part="validation"),
-        "Trial 7 looks better than the baseline, but only on the split that chose it: gain in val_accuracy on the validation split "
-        "+0.3000, 95 % interval +0.2000 to +0.4000 (the test split does not measure it).",
+        "gain in val_accuracy on the validation split +0.3000, 95 % interval +0.2000 to +0.4000 over seeds alone (there is no test split).",
     ),
     (
         verdict(2.0, 2.0, 2.0, objective="size_mb", direction="minimize"),
@@ -161,9 +156,18 @@ SENTENCES = [
         "(val_accuracy is not logged as a mean over several batches).",
     ),
     (
-        verdict(part="validation", sampled=""),
+        verdict(part="validation", untested="the test split cannot be measured", sampled=""),
         "Trial 7 looks better than the baseline, but only on the split that chose it: gain in val_accuracy on the validation split "
-        "+0.3000, 95 % interval +0.2000 to +0.4000 (the test split does not measure it).",
+        "+0.3000, 95 % interval +0.2000 to +0.4000 over seeds alone (the test split cannot be measured).",
+    ),
+    (
+        verdict(0.3, 0.2, 0.4, objective="latency_ms", direction="minimize", sampled=""),
+        "Trial 7 is better than the baseline: gain in latency_ms on the test split +0.3000, 95 % interval +0.2000 to +0.4000.",
+    ),
+    (
+        verdict(low=-0.1, part="validation", sampled=""),
+        f"{UNSHOWN.replace('test', 'validation').removesuffix('.')} over seeds alone. "
+        "It is so small that even a hundred times as many seeds would not show it.",
     ),
     (
         verdict(0.0, 0.0, 0.0, winner=side("0", 0.5), alone="only the baseline was tried, because study.trials=1"),
@@ -189,7 +193,7 @@ def test_the_conclusion(given, sentence):
 
 @pytest.mark.parametrize(("given", "_"), SENTENCES)
 def test_it_comes_back_from_yaml(given, _):
-    given = replace(given, importance=IMPORTANCE, edges=(EDGE,), ablation=ABLATION, searched=0.75, rival=Rival("3", 0.84))
+    given = replace(given, importance=IMPORTANCE, edges=(EDGE,), ablation=ABLATION, searched=0.75, rival=Rival("3", 0.014))
     given = replace(
         given,
         front=(Point("compress-1", "half", {"val_accuracy": 0.5, "latency_ms": 1.0}),),
@@ -206,6 +210,7 @@ def test_a_verdict_of_an_earlier_version_is_read():
     tree = yaml.safe_load(verdict().yaml())
     later = [f.name for f in fields(Verdict) if f.default is not MISSING or f.default_factory is not MISSING]
     assert read_verdict({key: value for key, value in tree.items() if key not in later}) == verdict()
+    assert read_verdict({**tree, "rival": {"trial": "3", "chance": 0.84}}).rival is None
 
 
 def test_better_is_said_of_a_part_that_did_not_choose_the_winner():
@@ -350,10 +355,10 @@ def test_what_each_change_gives_is_a_table(capsys):
 
 
 def test_the_reasons():
-    given = verdict(ablation=ABLATION, importance=IMPORTANCE, edges=(EDGE,), searched=0.8123, rival=Rival("3", 0.841))
+    given = verdict(ablation=ABLATION, importance=IMPORTANCE, edges=(EDGE,), searched=0.8123, rival=Rival("3", 0.014))
     assert list(reasons(given)) == [
         "Trial 7 had val_accuracy 0.8123 in the search, and 0.7900 on fresh seeds; "
-        "it is better than trial 3, the next, with a chance of 84 %.",
+        "its difference to trial 3, the next, was +0.0140 on the seeds that chose it.",
         "No gain could be shown for augmentation mixup and batches.size.",
         "best/simple.yaml is the recipe without them; no loss could be shown "
         "(-0.0010, 95 % interval -0.0210 to +0.0190; training time -12 %).",
@@ -512,6 +517,8 @@ def test_the_average_takes_what_all_have():
 
 def test_mlflow_has_the_numbers_of_the_winner_whichever_side_is_advised():
     """`gain` is the winner's over the baseline, so the scores beside it are the winner's too."""
+    alone = verdict(0.0, 0.0, 0.0, winner=side("0", 0.5))
+    assert conclusion_of(alone, [], Path("best")).tags["autoopt.advised"] == "baseline", "nothing won"
     for low, advised in ((0.2, "winner"), (-0.2, "baseline")):
         told = conclusion_of(verdict(low=low), [], Path("best"))
         assert told.tags["autoopt.advised"] == advised

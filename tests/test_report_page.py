@@ -15,7 +15,7 @@ from autoopt.config import FROM
 from autoopt.errors import BadInput
 from autoopt.goal import Bound
 from autoopt.report.figures import PLOTS, axis_of, best_figures, figure_of
-from autoopt.report.page import page_of, write_page
+from autoopt.report.page import figures_of, page_of, write_page
 from autoopt.study.explore import explore
 from autoopt.study.publish import write_report
 from autoopt.study.record import BASELINE
@@ -170,6 +170,16 @@ def test_the_best_figures_are_the_first_two_each_drawn_once(searched_study, monk
     titles = [figure.layout.title.text for figure in best_figures(open_stored("s", str(searched_study.parent)))]
     assert titles == ["Best so far", "Learning curves"]
     assert drawn == ["ablation", "history", "seeds", "importance", "curves"]
+
+
+def test_a_figure_that_cannot_be_drawn_is_left_out_of_a_notebook_as_of_a_page(searched_study, monkeypatch):
+    def fail(study):
+        raise ZeroDivisionError("no figure")
+
+    monkeypatch.setitem(PLOTS, "history", replace(PLOTS["history"], draw=fail))
+    study = open_stored("s", str(searched_study.parent))
+    assert [figure.layout.title.text for figure in best_figures(study)] == ["Learning curves", "What was chosen"]
+    assert figures_of(study)[1] == {"history": "ZeroDivisionError: no figure"}
 
 
 def test_the_curve_of_the_winner_and_the_rungs_are_marked(searched_study):

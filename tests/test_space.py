@@ -41,10 +41,15 @@ def trial(seed=0):
     return optuna.create_study(sampler=RandomSampler(seed=seed)).ask()
 
 
+def draw(drawn_from, asked):
+    """The recipe that a trial of Optuna chooses."""
+    return drawn_from.walk(lambda domain: domain.suggest(asked))
+
+
 def draws(drawn_from, count=30):
     """Trials and recipes of one space."""
     study = optuna.create_study(sampler=RandomSampler(seed=0))
-    return [(asked, drawn_from.draw(asked)) for asked in (study.ask() for _ in range(count))]
+    return [(asked, draw(drawn_from, asked)) for asked in (study.ask() for _ in range(count))]
 
 
 FULL = space("model=mlp,cnn,linear", *ALL, "compression=all")
@@ -53,7 +58,7 @@ FULL = space("model=mlp,cnn,linear", *ALL, "compression=all")
 @SOME
 @given(SEEDS)
 def test_what_is_drawn_lies_within_its_domain_and_in_its_type(seed):
-    recipe = FULL.draw(trial(seed)).tree
+    recipe = draw(FULL, trial(seed)).tree
     for domain in FULL.domains():
         slot, _, rest = domain.key.partition(".")
         name, _, key = rest.partition(".")
@@ -74,8 +79,8 @@ def test_what_is_drawn_lies_within_its_domain_and_in_its_type(seed):
 @given(SEEDS)
 def test_the_same_values_draw_the_same_recipe(seed):
     asked = trial(seed)
-    recipe = FULL.draw(asked)
-    assert FULL.draw(FixedTrial(asked.params)) == recipe
+    recipe = draw(FULL, asked)
+    assert draw(FULL, FixedTrial(asked.params)) == recipe
 
 
 def test_over_many_draws_everything_is_used():
@@ -103,7 +108,7 @@ def test_the_defaults_draw_the_baseline(arguments):
     asked = study.ask()
     with warnings.catch_warnings():
         warnings.simplefilter("error", UserWarning)  # Optuna's, of a value that is not to be drawn
-        recipe = found.draw(asked)
+        recipe = draw(found, asked)
     assert recipe == found.baseline()
     assert asked.params == defaults
 
@@ -165,7 +170,7 @@ def test_an_argument_without_a_default_starts_at_the_low_end_or_the_first(monkey
 def test_scale_type_and_step_are_the_signatures_where_the_config_says_no_other(arguments, key, log, step):
     asked = trial()
     found = space(*arguments, "schedule=cosine")
-    recipe = found.draw(asked)
+    recipe = draw(found, asked)
     distribution = asked.distributions[key]
     assert (distribution.log, distribution.step) == (log, step)
     slot, name, argument = key.split(".")
@@ -308,11 +313,11 @@ def test_with_one_option_for_sure():
 
 def test_compression_comes_after_the_training():
     found = space("compression=[half]")
-    assert found.trained().draw(trial()).tree["compression"] == {}
-    drawn = found.compressing("mlp").draw(asked := trial()).tree["compression"]
+    assert draw(found.trained(), trial()).tree["compression"] == {}
+    drawn = draw(found.compressing("mlp"), asked := trial()).tree["compression"]
     assert drawn["half"]["dtype"] in ("bfloat16", "float16") and set(asked.params) == {"compression.half.dtype"}
     either = space("compression=half,own_parts:smaller").compressing("mlp")
-    assert {bool(either.draw(trial(seed)).tree["compression"]) for seed in range(10)} == {True, False}
+    assert {bool(draw(either, trial(seed)).tree["compression"]) for seed in range(10)} == {True, False}
     assert either.defaults() == {"compression.half.use": False, "compression.smaller.use": False}
 
 
@@ -324,7 +329,7 @@ def test_what_does_not_work_with_a_model_is_no_compression_of_it():
 
 def test_of_those_that_act_last_no_second_one_is_used():
     either = space("compression=half,quantize_static,prune_magnitude").compressing("mlp")
-    drawn = [set(either.draw(trial(seed)).tree["compression"]) for seed in range(30)]
+    drawn = [set(draw(either, trial(seed)).tree["compression"]) for seed in range(30)]
     assert {frozenset(d & {"half", "quantize_static"}) for d in drawn} == {frozenset(), frozenset({"half"}), frozenset({"quantize_static"})}
     assert any("prune_magnitude" in d and "half" in d for d in drawn)
 
@@ -334,7 +339,7 @@ def test_zeros_are_not_drawn_with_what_stores_every_weight():
     names = ("prune_magnitude", "quantize_static", "quantize_dynamic", "quantize_aware")
     for order in (names, names[::-1]):
         found = space(f"compression={','.join(order)}").compressing("mlp")
-        drawn = [set(found.draw(trial(seed)).tree["compression"]) for seed in range(40)]
+        drawn = [set(draw(found, trial(seed)).tree["compression"]) for seed in range(40)]
         assert {"prune_magnitude"} in drawn and {"quantize_static"} in drawn
         assert all(len(d) < 2 for d in drawn)
     reason = "one leaves zeros among the weights, and the other stores them like any weight"
@@ -346,14 +351,14 @@ def test_zeros_are_not_drawn_with_what_stores_every_weight():
 
 def test_an_optimizer_that_needs_its_closure_is_drawn_where_it_has_one():
     found = space("optimizer=sam,sgd", "device=cuda", "batches.accumulate=1,2,4")
-    drawn = [found.draw(asked := trial(seed)).tree | {"params": asked.params} for seed in range(240)]
+    drawn = [draw(found, asked := trial(seed)).tree | {"params": asked.params} for seed in range(240)]
     seen = {(*d["optimizer"], d["device"]["cuda"]["precision"], d["batches"]["accumulate"]) for d in drawn}
     precisions = ("32-true", "bf16-mixed", "16-mixed")
     assert seen == {("sam", p, 1) for p in precisions[:2]} | {("sgd", p, n) for p in precisions for n in (1, 2, 4)}
     assert {"device.cuda.precision", "device.cuda.precision(32-true,bf16-mixed)"} < set().union(*(d["params"] for d in drawn))
     plain = found.fitting({"optimizer": {"own": "a plain network has none of its own"}})
-    assert {plain.draw(trial(seed)).tree["batches"]["accumulate"] for seed in range(60)} == {1, 2, 4}, "its closure is for all"
-    pinned = space("optimizer=sam", "device=cuda", "device.cuda.precision=16-mixed", "batches.accumulate=2,4").draw(trial()).tree
+    assert {draw(plain, trial(seed)).tree["batches"]["accumulate"] for seed in range(60)} == {1, 2, 4}, "its closure is for all"
+    pinned = draw(space("optimizer=sam", "device=cuda", "device.cuda.precision=16-mixed", "batches.accumulate=2,4"), trial()).tree
     assert pinned["device"]["cuda"]["precision"] == "16-mixed" and pinned["batches"]["accumulate"] in (2, 4), "it says so by itself"
 
 
@@ -462,7 +467,7 @@ def test_every_domain_is_listed_once_and_can_be_asked_for(spaces, number):
 @given(seed=SEEDS)
 def test_the_values_of_a_trial_make_its_recipe(spaces, number, seed):
     asked = trial(seed)
-    recipe = spaces[number].draw(asked)
+    recipe = draw(spaces[number], asked)
     assert spaces[number].recipe(asked.params) == recipe
 
 

@@ -30,14 +30,15 @@ def comparison_rows(comparison: Comparison) -> TableRows:
     first = comparison.options[0].option
     cells = f"difference to {first}", "p (Holm)", f"as good as {first}", "in a time of", "failed trials", "best trial"
     header = (comparison.slot, comparison.objective, *cells)
-    return [header, *(option_row(row, row.option == first) for row in comparison.options)]
+    never = DASH if comparison.options[0].epochs is None else "never"  # no epoch measures the objective, or the first was not confirmed
+    return [header, *(option_row(row, row.option == first, never) for row in comparison.options)]
 
 
-def option_row(row: OptionResult, first: bool) -> tuple[str, ...]:
+def option_row(row: OptionResult, first: bool, never: str) -> tuple[str, ...]:
     if row.mean is None:
         return (row.option, "no trial could be confirmed", DASH, DASH, DASH, DASH, failed_text(row), DASH)
     difference = DASH if first or row.difference is None else with_interval(row.difference, row.difference_interval, row.mean, sign="+")
-    epochs = f"after {row.epochs} epoch{'' if row.epochs == 1 else 's'}" if row.epochs else "never"
+    epochs = f"after {row.epochs} epoch{'' if row.epochs == 1 else 's'}" if row.epochs else never
     seconds = DASH if row.seconds is None else f"{row.seconds:.2f} s"
     p = DASH if row.p is None else f"{row.p:.3f}" if row.p >= 0.001 else "<0.001"
     return row.option, with_interval(row.mean, row.interval), difference, p, epochs, seconds, failed_text(row), row.trial

@@ -1,6 +1,6 @@
 """The figures of a study, by Optuna and plotly."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from html import escape
 from itertools import accumulate, islice
@@ -278,7 +278,18 @@ def titled(figure: go.Figure, plot: Plot) -> go.Figure:
     return figure.update_layout(title_text=plot.title, margin_t=70)
 
 
+def drawn_figures(study: Stored, faults: dict[str, str]) -> Iterator[tuple[str, go.Figure]]:
+    """The figures that the study has, by name. One that cannot be drawn is left out and its fault noted: the others are worth having."""
+    for name, plot in PLOTS.items():
+        try:
+            figure = styled(study, plot)
+        except Exception as error:
+            faults[name] = f"{type(error).__name__}: {error}"
+            continue
+        if figure is not None:
+            yield name, figure
+
+
 def best_figures(study: Stored) -> list[go.Figure]:
     """The first two figures that the study has; they tell most."""
-    there = (titled(figure, plot) for plot in PLOTS.values() if (figure := styled(study, plot)) is not None)
-    return list(islice(there, 2))
+    return [titled(figure, PLOTS[name]) for name, figure in islice(drawn_figures(study, {}), 2)]

@@ -19,7 +19,7 @@ from plotly.offline import get_plotlyjs
 from autoopt.config import as_overrides, trusting
 from autoopt.recipe import Recipe
 from autoopt.report.comparison import comparison_lines, comparison_rows, comparison_title, tuning_rows, tuning_title
-from autoopt.report.figures import PLOTS, styled
+from autoopt.report.figures import PLOTS, drawn_figures
 from autoopt.report.front import front_rows
 from autoopt.report.leaderboard import leaderboard, leaderboard_rows
 from autoopt.report.numbers import duration, number, signed_interval
@@ -74,14 +74,8 @@ def page_of(study: Stored) -> str:
 
 def figures_of(study: Stored) -> tuple[dict[str, Figure], dict[str, str]]:
     """The figures that the study has, and the faults of those that cannot be drawn: the page is worth having without them."""
-    figures, faults = {}, {}
-    for name, plot in PLOTS.items():
-        try:
-            if (figure := styled(study, plot)) is not None:
-                figures[name] = figure
-        except Exception as error:
-            faults[name] = f"{type(error).__name__}: {error}"
-    return figures, faults
+    faults: dict[str, str] = {}
+    return dict(drawn_figures(study, faults)), faults
 
 
 @cache

@@ -60,11 +60,12 @@ def reasons(verdict: Verdict) -> Iterator[str]:
 
 
 def choice_line(verdict: Verdict, searched: float) -> str:
-    """How much the winner's score shrank on fresh seeds, and the chance that it is better than the next."""
+    """How much the winner's score shrank on fresh seeds, and its difference to the next on the seeds that chose it."""
     winner, rival = verdict.winner, verdict.rival
     before, after = number(searched, winner.validation), number(winner.validation, searched)
     words = f"Trial {winner.trial} had {verdict.objective} {before} in the search, and {after} on fresh seeds"
-    beside = f"; it is better than trial {rival.trial}, the next, with a chance of {round(100 * rival.chance)} %" if rival else ""
+    ahead = number(rival.ahead, winner.validation, sign="+") if rival else ""
+    beside = f"; its difference to trial {rival.trial}, the next, was {ahead} on the seeds that chose it" if rival else ""
     luck = f" Trial {verdict.highest} scored higher in the search; a single score is partly luck, so that all trials together choose, and"
     return f"{words}{beside}.{f'{luck} fresh seeds where several are left.' if verdict.highest else ''}"
 

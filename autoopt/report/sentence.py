@@ -2,6 +2,7 @@
 
 from math import isfinite
 
+from autoopt.goal import COSTS
 from autoopt.report.differences import recipe_differences
 from autoopt.report.numbers import signed_interval
 from autoopt.study.stored import Stored
@@ -67,17 +68,17 @@ def gain_of(verdict: Verdict) -> str:
         text += chance(verdict)
     if verdict.seeds_planned:
         text += f" (the time ended after {len(verdict.baseline.scores)} of {verdict.seeds_planned} seeds)"
-    if verdict.part == "validation":
-        text += f" ({'the test split does not measure it' if verdict.test_opened_for else 'there is no test split'})"
-    return text
+    return f"{text} ({verdict.untested})" if verdict.untested else text
 
 
 def chance(verdict: Verdict) -> str:
-    """Which chance the interval counts, where that is not both seeds and test examples."""
-    if verdict.part != "test" or verdict.sampled == "examples":
+    """Which chance the interval counts, where that is not both seeds and the examples that are measured."""
+    if verdict.part == "training" or verdict.sampled == "examples" or verdict.objective in COSTS:
         return ""
     if verdict.sampled:
         return " over seeds and test batches"
+    if verdict.part == "validation":
+        return " over seeds alone"
     return f" over seeds alone, without the size of the test split ({verdict.objective} is not logged as a mean over several batches)"
 
 
@@ -87,7 +88,7 @@ def more_data(verdict: Verdict) -> str:
     if low == high:
         return ""
     if not verdict.test_needed:
-        return "It is so small that even a hundred times as many seeds and test examples would not show it."
+        return f"It is so small that even a hundred times as many seeds{' and test examples' if verdict.sampled else ''} would not show it."
     ways = [f"about {verdict.seeds_needed} seeds (study.seeds={verdict.seeds_needed})"] if verdict.seeds_needed else []
     ways += [f"a test split about {round(verdict.test_needed, 1):g} times as large"] if verdict.test_needed > 1 else []
     return f"It would take {' and '.join(ways)} to show a difference of this size."

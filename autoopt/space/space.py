@@ -12,7 +12,7 @@ from autoopt.domain import Choice, Range
 from autoopt.errors import BadInput, nearest
 from autoopt.recipe import SETTING_GROUPS, Recipe
 from autoopt.slots import SLOTS
-from autoopt.space.domain import Domain, Pin, Suggester
+from autoopt.space.domain import Domain, Pin
 from autoopt.space.option import Option, Settings, parse_option, parse_settings
 from autoopt.space.questions import Absent, Alternatives, Asking, Questions, Unfit, domains_of
 from autoopt.space.traced import Pick, traced
@@ -212,10 +212,6 @@ class Space:
         """The values of the baseline by path, as a trial would record them."""
         baseline = self.baseline().tree
         return {domain.path: domain.default for domain in self.domains() if domain.condition.holds(baseline)}
-
-    def draw(self, trial: Suggester) -> Recipe:
-        """The recipe that an Optuna trial chooses."""
-        return self.walk(lambda domain: domain.suggest(trial))
 
     def recipe(self, values: Mapping[str, Any]) -> Recipe:
         """The recipe with these values by path; missing values are the defaults.

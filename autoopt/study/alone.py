@@ -3,8 +3,8 @@
 from collections import Counter
 from collections.abc import Sequence
 
-from autoopt.study.explore import enough, taken_over
-from autoopt.study.record import BASELINE, Record
+from autoopt.study.explore import enough
+from autoopt.study.record import BASELINE, Record, taken_over
 from autoopt.study.stages import COMPRESS, CONFIRM, FINAL, SEARCH
 from autoopt.study.study import Study
 

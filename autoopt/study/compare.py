@@ -4,12 +4,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import accumulate, count
 from math import sqrt
-from statistics import fmean, mean, variance
+from statistics import mean, variance
 
 import numpy as np
 from scipy.special import stdtr
 
-from autoopt.goal import Objective
+from autoopt.goal import Goal, Objective
 from autoopt.study.comparison import Comparison, OptionResult
 from autoopt.study.confirm import Candidate, fresh_seeds, measure_candidates, replicate
 from autoopt.study.record import Record
@@ -24,9 +24,11 @@ from autoopt.study.weighing import (
     degrees_of_freedom,
     interval,
     of_resamples,
+    possible,
     repeats,
     sampling_of,
     special_interval,
+    within_limits,
 )
 
 FEWEST_SEEDS = 5
@@ -37,11 +39,12 @@ Interval = tuple[float, float]
 def compare(study: Study, confirmed: Mapping[str, Candidate]) -> Comparison:
     """Measure the confirmed best of each option on the test part, if the study compares on it, and weigh each against the first."""
     searched, part, objective = trials_of(study), study.part, study.goal.first
+    limits = objective.limits(ours=not study.facts["lightning"])
     if on_test_part(study) and confirmed:
         part, confirmed = measured_options(study, confirmed)
     first = confirmed.get(next(iter(searched)))
-    rows = [result_of(option, records, confirmed.get(option), first, part, objective) for option, records in searched.items()]
-    differences = {row.option: paired(first, confirmed[row.option], part, objective) for row in rows[1:] if first and row.trial}
+    rows = [result_of(option, records, confirmed.get(option), first, part, study.goal, limits) for option, records in searched.items()]
+    differences = {row.option: paired(first, confirmed[row.option], part, objective, limits) for row in rows[1:] if first and row.trial}
     corrected = holm({option: p for option, (_, _, p) in differences.items() if p is not None})
     for place, row in enumerate(rows):
         if row.option in differences:
@@ -52,7 +55,13 @@ def compare(study: Study, confirmed: Mapping[str, Candidate]) -> Comparison:
 
 
 def result_of(
-    option: str, records: Sequence[Record], best: Candidate | None, first: Candidate | None, part: str, objective: Objective
+    option: str,
+    records: Sequence[Record],
+    best: Candidate | None,
+    first: Candidate | None,
+    part: str,
+    goal: Goal,
+    limits: Interval = UNBOUNDED,
 ) -> OptionResult:
     """The result of an option before it is compared with the first.
 
@@ -60,14 +69,15 @@ def result_of(
         records: its trials.
         best: its best recipe on the fresh seeds, if it has one.
         first: that of the first option.
+        limits: the least and the greatest value of the objective.
     """
-    row = OptionResult(option, len(records), sum(record.state == "failed" for record in records), best_so_far(records, objective))
+    row = OptionResult(option, len(records), sum(record.state == "failed" for record in records), best_so_far(records, goal.first))
     if best is None:
         return row
     scores = best.scores(part)
-    epochs, seconds = time_to_match(best, first, objective) if first else (None, None)
+    epochs, seconds = time_to_match(best, first, goal) if first else (None, None)
     row = replace(row, trial=best.key, title=best.recipe.title(), recipe=dict(best.recipe.tree), epochs=epochs, seconds=seconds)
-    return replace(row, scores=scores, mean=fmean(scores), interval=interval_of(best, part))
+    return replace(row, scores=scores, mean=mean(scores), interval=interval_of(best, part, limits))
 
 
 def trials_of(study: Study) -> dict[str, list[Record]]:
@@ -148,12 +158,13 @@ def best_so_far(records: Sequence[Record], objective: Objective) -> list[float |
     return list(accumulate(scores, better))
 
 
-def interval_of(candidate: Candidate, part: str) -> Interval:
-    """The 95 % interval of the mean score, from the seeds and the finite test part."""
+def interval_of(candidate: Candidate, part: str, limits: Interval = UNBOUNDED) -> Interval:
+    """The 95 % interval of the mean score, from the seeds and the finite test part, within the limits of the objective."""
     scores = candidate.scores(part)
     if len(scores) < 2 or repeats(candidate):
         return UNBOUNDED
-    return interval(mean(scores), [(variance(scores) / len(scores), len(scores) - 1), *of_test_part(candidate, part)])
+    found = interval(mean(scores), [(variance(scores) / len(scores), len(scores) - 1), *of_test_part(candidate, part)])
+    return (max(found[0], limits[0]), min(found[1], limits[1])) if found != UNBOUNDED and possible(scores, limits) else found
 
 
 def of_test_part(candidate: Candidate, part: str) -> Variances:
@@ -163,22 +174,25 @@ def of_test_part(candidate: Candidate, part: str) -> Variances:
     return [of_resamples(np.mean([r.resamples for r in candidate.tests], axis=0), candidate.tests[0].units)]
 
 
-def paired(first: Candidate, other: Candidate, part: str, objective: Objective) -> tuple[float, Interval, float | None]:
+def paired(
+    first: Candidate, other: Candidate, part: str, objective: Objective, limits: Interval = UNBOUNDED
+) -> tuple[float, Interval, float | None]:
     """How much better an option is than the first on the same seeds, with its 95 % interval and p by Student's t.
 
     The variance is that of the differences over the seeds, and of the finite test part over its resamples. Where the verdict would not
-    trust the variance (`special_interval`), there is no p.
+    trust the variance (`special_interval`), there is no p. The interval holds no difference that the limits of the objective rule out.
     """
-    gains = [objective.gain(ours, theirs) for ours, theirs in zip(other.scores(part), first.scores(part), strict=True)]
+    ours, theirs = other.scores(part), first.scores(part)
+    gains = [objective.gain(*pair) for pair in zip(ours, theirs, strict=True)]
     gain = mean(gains)
     if (special := special_interval(gain, first, other, part, objective)) is not None:
         return gain, special, None
     parts = [(variance(gains) / len(gains), len(gains) - 1)]
     parts += [sampling_of(other, first)] if both_resampled(first, other, part) else []
-    total = sum(value for value, _ in parts)
+    total, around = sum(value for value, _ in parts), within_limits(interval(gain, parts), theirs, ours, objective, limits)
     if not total:
-        return gain, interval(gain, parts), None if gain else 1.0
-    return gain, interval(gain, parts), float(2 * stdtr(degrees_of_freedom(parts), -abs(gain) / sqrt(total)))
+        return gain, around, None if gain else 1.0
+    return gain, around, float(2 * stdtr(degrees_of_freedom(parts), -abs(gain) / sqrt(total)))
 
 
 def holm(values: Mapping[str, float]) -> dict[str, float]:
@@ -191,11 +205,17 @@ def holm(values: Mapping[str, float]) -> dict[str, float]:
     return dict(zip(ordered, corrected, strict=True))
 
 
-def time_to_match(candidate: Candidate, first: Candidate, objective: Objective) -> tuple[int | None, float | None]:
+def time_to_match(candidate: Candidate, first: Candidate, goal: Goal) -> tuple[int | None, float | None]:
     """The epoch at which the mean validation score of a recipe reaches that of the first option at its end, and the seconds until then."""
-    curves = [record.curve(objective.name) for record in candidate.records]
-    for epoch in sorted(set.intersection(*map(set, curves))):
-        if objective.gain(fmean(curve[epoch] for curve in curves), first.score) >= 0:
+    ends = list(mean_curve(first, goal).values())[-1:]
+    for epoch, score in mean_curve(candidate, goal).items():
+        if ends and goal.first.gain(score, ends[0]) >= 0:
             seconds = [r.metrics.get("seconds", r.seconds) * epoch / r.epochs for r in candidate.records]
-            return epoch, round(fmean(seconds), 3)
+            return epoch, round(mean(seconds), 3)
     return None, None
+
+
+def mean_curve(candidate: Candidate, goal: Goal) -> dict[int, float]:
+    """What a recipe is worth after each epoch on the validation part, the mean over its seeds."""
+    curves = [goal.curve(record.curve(goal.first.name)) for record in candidate.records]
+    return {epoch: mean(curve[epoch] for curve in curves) for epoch in sorted(set.intersection(*map(set, curves)))}

@@ -18,7 +18,8 @@ class OptionResult:
         trial: the key of its best trial; empty where none could be confirmed, and the rest is then empty, too.
         scores: the objective on each fresh seed, in the part that is compared.
         mean: of the scores, with its 95 % interval.
-        epochs: until the mean validation score on the fresh seeds reaches that of the first option at its end; `None`: never.
+        epochs: until the mean validation score on the fresh seeds reaches that of the first option at its end; `None`: never,
+            or for the first option and all others, unknown.
         seconds: of training in these epochs.
         difference: to the first option on the same seeds, positive where this one is better, with its 95 % interval.
         p: of the difference, after Holm's correction; `None` where the variance is unknown.

@@ -34,7 +34,7 @@ TRAINED = "trial"
 def compress_goal(goal: Goal) -> Goal:
     """The study's objectives, the latency and the size together."""
     costs = (Objective(LATENCY, "minimize"), Objective("size_mb", "minimize"))
-    return Goal(tuple(dict.fromkeys((*goal.objectives, *costs))), goal.bounds)
+    return replace(goal, objectives=tuple(dict.fromkeys((*goal.objectives, *costs))))
 
 
 def pareto_front(study: Study, goal: Goal, records: Sequence[Record]) -> list[Record]:
@@ -95,7 +95,7 @@ class Compressions:
         return [*(() if isinstance(self.trial, str) else (self.trial,)), *ordered]
 
 
-def compress(study: Study, top: int) -> list[Record]:
+def compress(study: Study, top: int) -> None:
     """Search over the compressions of the best trials for the objective, the latency and the size together.
 
     One training serves many compressions. They run one at a time, so that latencies can be compared. Trial 0 is the best model
@@ -104,15 +104,12 @@ def compress(study: Study, top: int) -> list[Record]:
     Args:
         top: how many of the trained models are compressed; the weights of the others are deleted, and those of compressed
             models that are not on the Pareto front.
-
-    Returns:
-        the records of this stage; none where no compression is selected.
     """
     if not study.space.options["compression"]:
-        return []
+        return
     goal, store = compress_goal(study.goal), study.runner.executor.store
     searched = study.journal.records(SEARCH)
-    best = {r.key: r for r in Goal(study.goal.objectives).rank(searched)[:top]}  # a bound is for what they become
+    best = {r.key: r for r in study.goal.unbounded.rank(searched)[:top]}  # a bound is for what they become
     keep_weights(store, searched, best)
     begun = len(study.journal.records(COMPRESS))
     wanted = begun < study.settings["compress"] and (not begun or not study.budget.over(COMPRESS))
@@ -122,7 +119,6 @@ def compress(study: Study, top: int) -> list[Record]:
         sample(study, Compressions(best, spaces, list(study.space.options["compression"])), goal)
     records = study.journal.records(COMPRESS)
     keep_weights(store, records, {r.key for r in pareto_front(study, goal, records)})
-    return records
 
 
 def with_weights(study: Study, trained: Mapping[str, Record]) -> dict[str, Record]:

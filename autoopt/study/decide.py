@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from itertools import takewhile, zip_longest
 from math import isfinite
+from statistics import mean
 from typing import Any
 
 from autoopt.config import trusting
@@ -71,8 +72,11 @@ def final_pair(study: Study, plan: Plan, winners: Iterable[Candidate]) -> list[C
         pair = final(study, {BASELINE: baseline, winner.key: winner.recipe}, plan)
         if len(pair) == 2:
             return pair
-    pair = final(study, {BASELINE: baseline}, plan)
-    if not pair:
+        if all(c.key != BASELINE for c in pair):
+            break  # it would fail beside any other, too
+    else:
+        pair = final(study, {BASELINE: baseline}, plan)
+    if all(c.key != BASELINE for c in pair):
         raise NotConcluded(f"the baseline cannot be confirmed: {why(study, FINAL)} (logs: {study.folder.path / 'trials'})")
     return pair
 
@@ -123,7 +127,14 @@ def tested_pair(study: Study, pair: list[Candidate]) -> tuple[Study, list[Candid
         way = f"the same command tries again, `{study.folder.finish}` concludes on the validation split"
         raise NotConcluded(f"{problem}; {way}")
     study.runner.screen.say(problem)
-    return replace(study, part="validation" if study.part == "test" else study.part), pair
+    return replace(study, part="validation" if study.part == "test" else study.part, tests=False), pair
+
+
+def why_untested(study: Study) -> str:
+    """Why the test part does not compare winner and baseline."""
+    if not study.facts["test"]:
+        return "there is no test split"
+    return "the test split does not measure it" if study.tests else "the test split cannot be measured"
 
 
 def why(study: Study, stage: Stage) -> str:
@@ -139,6 +150,7 @@ def verdict_of(study: Study, baseline: Candidate, winner: Candidate, plan: Plan)
     seeds_needed, test_needed = needed(baseline, winner, study.part, gain, interval)
     baseline_side, winner_side = side(baseline, study.part), side(winner, study.part)
     searched = study.journal.records(SEARCH)
+    failing = set() if study.settings["compare"] else quarantined(searched)  # a comparison leaves none out
     tried = [r for r in (*searched, *study.journal.records(COMPRESS)) if not r.origin]
     return Verdict(
         study=study.folder.name,
@@ -147,13 +159,14 @@ def verdict_of(study: Study, baseline: Candidate, winner: Candidate, plan: Plan)
         part=study.part,
         gain=gain,
         interval=interval,
-        sampled="examples" if not study.facts["lightning"] else "batches" if both_resampled(baseline, winner, study.part) else "",
+        sampled=("batches" if study.facts["lightning"] else "examples") if both_resampled(baseline, winner, study.part) else "",
+        untested=why_untested(study) if study.part == "validation" else "",
         baseline=baseline_side,
         winner=winner_side,
         counts={state: sum(r.state == state for r in tried) for state in ("complete", "stopped", "failed")},
         reasons=dict(Counter(r.reason for r in tried if r.reason)),
         dropped=dict(study.space.dropped),
-        quarantined=tuple(sorted(study.space.broken | quarantined(searched))),
+        quarantined=tuple(sorted(study.space.broken | failing)),
         front=front_of(study),
         ended=ended_early(study, searched),
         limits=tuple(Limit.of(bound, baseline_side.metrics, winner_side.metrics) for bound in study.goal.bounds),
@@ -194,7 +207,7 @@ def side(candidate: Candidate, part: str) -> Side:
     return Side(
         trial=candidate.key,
         title=candidate.recipe.title(),
-        score=sum(scores) / len(scores),
+        score=mean(scores),
         scores=scores,
         validation=candidate.score,
         metrics=mean_metrics(metrics),

@@ -18,7 +18,7 @@ from autoopt.study.verdict import Rival, Verdict
 
 def explain(study: Study, verdict: Verdict) -> Verdict:
     """The verdict with its reasons; for the ablation, recipes between the baseline and the winner are trained."""
-    importance = importance_of(study.journal.trials(SEARCH), study.goal.first)
+    importance = importance_of(study.journal.trials(SEARCH), study.goal)
     compared = verdict.winner.trial != verdict.baseline.trial
     edges = tuple(edges_of(study.space, verdict.winner.point)) if compared else ()
     ablation = ablate(study, verdict, importance.shares if importance else {})
@@ -53,7 +53,10 @@ def ahead_of(study: Study, trial: str) -> str:
 
 
 def rival_of(study: Study, trial: str) -> Rival | None:
-    """The best candidate beside the winner, by the seeds on which the winner was chosen; `None` where there was no choice."""
+    """The best candidate beside the winner, by the seeds on which the winner was chosen; `None` where there was no choice.
+
+    No interval and no chance that the winner is better: the seeds that chose it favour it, and tell the noise of few candidates badly.
+    """
     scores: dict[str, dict[int, float]] = defaultdict(dict)
     for record in study.journal.records(CONFIRM):
         key, _, seed = record.key.rpartition(f"-{CONFIRM.name}-")
@@ -62,6 +65,5 @@ def rival_of(study: Study, trial: str) -> Rival | None:
     if trial not in scores or len(scores) < 2:
         return None
     layout = TwoWay(scores)
-    other = min(scores.keys() - {trial}, key=lambda key: (layout.difference(trial, key)[0], key))
-    chance = layout.chance(trial, other)
-    return None if chance is None else Rival(other, round(chance, 4))
+    ahead, other = min((layout.difference(trial, key)[0], key) for key in scores.keys() - {trial})
+    return Rival(other, ahead)

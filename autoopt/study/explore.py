@@ -13,7 +13,7 @@ from autoopt.strategy import AtRandom, Strategy
 from autoopt.study.folder import contents, replace_file, summed
 from autoopt.study.jobs import Job, Result
 from autoopt.study.memory import remembered
-from autoopt.study.record import BASELINE, Record, added
+from autoopt.study.record import BASELINE, Epochs, Record, added, taken_over
 from autoopt.study.sampling import Proposal, Sampling, Values
 from autoopt.study.stages import SEARCH
 from autoopt.study.stored import recipe_overrides
@@ -35,8 +35,8 @@ def explore(study: Study) -> None:
     """
     sampling = sampling_for(study)
 
-    def stop(job: Job, epoch: int, metrics: dict[str, float]) -> bool:
-        return sampling.stop(job, epoch, metrics) and job.key != BASELINE
+    def stop(job: Job, epoch: int, epochs: Epochs) -> bool:
+        return sampling.stop(job, epoch, epochs) and job.key != BASELINE
 
     def done(result: Result) -> None:
         if result.job.key == BASELINE:
@@ -129,11 +129,6 @@ def with_earlier(study: Study, sampling: Sampling) -> Sampling:
         sampling.start = [values for place, values in enumerate(given) if values not in (*known, *given[:place])]
         replace_file(path, summed(yaml.safe_dump({"recipes": [dict(values) for values in sampling.start]}, sort_keys=False)))
     return sampling
-
-
-def taken_over(records: Sequence[Record]) -> int:
-    """How many trials come from another study, beside the baseline: `study.trials` does not count them."""
-    return sum(bool(r.origin) for r in records if r.key != BASELINE)
 
 
 def enough(study: Study, records: Sequence[Record]) -> str:

@@ -9,7 +9,7 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from autoopt.distributions import silent
-from autoopt.goal import Objective
+from autoopt.goal import Goal
 from autoopt.study.journal import RECORD
 from autoopt.study.record import Record
 from autoopt.study.verdict import Importance
@@ -22,7 +22,7 @@ BEST = 0.25
 """PED-ANOVA compares this share of the trials with all of them; a tenth, which is usual, is too few of some dozen trials."""
 
 
-def importance_of(trials: Sequence[FrozenTrial], objective: Objective) -> Importance | None:
+def importance_of(trials: Sequence[FrozenTrial], goal: Goal) -> Importance | None:
     """How much each searched value explains, at the latest epoch that most trials reached; `None` where too few did or all
     are equal.
 
@@ -31,9 +31,8 @@ def importance_of(trials: Sequence[FrozenTrial], objective: Objective) -> Import
 
     Source: Watanabe et al. 2023, arXiv:2304.10255.
     """
-    curves = [
-        (trial, Record(**trial.user_attrs[RECORD]).curve(objective.name)) for trial in trials if trial.params and RECORD in trial.user_attrs
-    ]
+    records = ((trial, Record(**trial.user_attrs[RECORD])) for trial in trials if trial.params and RECORD in trial.user_attrs)
+    curves = [(trial, goal.curve(record.curve(goal.first.name))) for trial, record in records]
     reached = sorted((max(curve) for _, curve in curves if curve), reverse=True)
     needed = max(FEWEST, round(MOST_TRIALS * len(curves)))
     if len(reached) < needed:
@@ -41,7 +40,7 @@ def importance_of(trials: Sequence[FrozenTrial], objective: Objective) -> Import
     epoch = reached[needed - 1]
     there = [(trial, curve[epoch]) for trial, curve in curves if isfinite(curve.get(epoch, inf))]
     shares: dict[str, float] = defaultdict(float)
-    for path, share in evaluated(there, objective.direction).items():
+    for path, share in evaluated(there, goal.first.direction).items():
         shares[path.partition("(")[0]] += share
     if not (total := sum(shares.values())):
         return None

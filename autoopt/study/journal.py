@@ -74,15 +74,15 @@ class Journal:
         values: Mapping[str, Any],
         distributions: Mapping[str, BaseDistribution],
         continues: int | None = None,
-    ) -> int:
-        """Begin a trial of a searched stage with these values, and return its number.
+    ) -> None:
+        """Begin the next trial of a searched stage with these values.
 
         Args:
             continues: the number of the stopped trial that goes on.
         """
         study, attributes = self._study(stage, goal), {} if continues is None else {CONTINUES: continues}
         running = create_trial(state=TrialState.RUNNING, params=dict(values), distributions=dict(distributions), user_attrs=attributes)
-        return self.storage.get_trial_number_from_id(self._create(study, running))
+        self._create(study, running)
 
     def end(self, stage: Stage, goal: Goal, number: int, record: Record) -> None:
         """Write a record, then end its trial for Optuna; on return both are on the disk.

@@ -20,9 +20,9 @@ from autoopt.study.jobs import Job, Result
 from autoopt.study.journal import Journal
 from autoopt.study.record import BASELINE, Record
 from autoopt.study.run_fields import (
+    compressed_metrics,
     final_metrics,
     for_charts,
-    last_epoch,
     measured_on_test,
     parameters,
     run_name,
@@ -110,11 +110,11 @@ class Mirror:
         if record.stage == TEST.name:  # belongs to the run of the training
             self.tracker.measured(training_of(record), measured_on_test(record), time)
             return
-        key, metrics, last = record.key, final_metrics(record), last_epoch(record)
+        key = record.key
         self.live.pop(key, None)
-        if changed := {name: metrics.pop(name) for name in last if name in metrics}:  # by a compression
+        if changed := compressed_metrics(record):
             self.tracker.epoch(key, record.epochs + 1, changed, time)
-        metrics |= self._compared(key, record.score, time) | for_charts(record)
+        metrics = final_metrics(record) | self._compared(key, record.score, time) | for_charts(record)
         why = {"autoopt.reason": record.reason, "autoopt.detail": record.detail} if record.reason else {}
         self.tracker.end(key, STATUS[record.state], metrics, {"autoopt.state": record.state, **why}, time)
 
@@ -175,6 +175,8 @@ class TrainingMirror:
             why = {"autoopt.state": "failed", "autoopt.reason": record.reason, "autoopt.detail": record.detail}
             self.tracker.conclude(self.status, {}, why)
         else:
+            if changed := compressed_metrics(record):
+                self.tracker.epoch(PARENT, record.epochs + 1, changed, clock.time())
             self.tracker.measured(PARENT, final_metrics(record) | ({} if record.score is None else {"objective": record.score}))
 
     def conclude(self, conclusion: Conclusion) -> None:

@@ -51,7 +51,7 @@ def write_report(study: Study) -> list[Path]:
 
 def conclusion_of(verdict: Verdict, artifacts: Sequence[Path], model: Path) -> Conclusion:
     """What the study's run in MLflow tells of the verdict."""
-    advised = "winner" if verdict.best == verdict.winner else "baseline"
+    advised = "winner" if verdict.best is verdict.winner else "baseline"
     sides = {"autoopt.winner": verdict.winner.trial, "autoopt.advised": advised}
     tags = {"autoopt.state": "concluded", "autoopt.part": verdict.part, **sides}
     return Conclusion(note_of(verdict), metrics_of(verdict), tags, artifacts, model, verdict.best)

@@ -79,6 +79,11 @@ def added(records: Sequence[Record], amount: Callable[[Record], float]) -> list[
     return [max(amount(record) - before.get(record.continues, 0), 0) for record in records]
 
 
+def taken_over(records: Sequence[Record]) -> int:
+    """How many trials come from another study, beside the baseline: `study.trials` does not count them."""
+    return sum(bool(r.origin) for r in records if r.key != BASELINE)
+
+
 def columns(epochs: Epochs) -> dict[str, list[Any]]:
     """The metrics of each epoch as columns."""
     names = dict.fromkeys(name for metrics in epochs.values() for name in metrics)

@@ -46,15 +46,16 @@ def searched_parameters(space: Space) -> list[str]:
     return [name for name in sorted(names, key=lambda name: "." in name) if "." not in name or name in always][:COLUMNS]
 
 
-def last_epoch(record: Record) -> dict[str, float]:
-    """The metrics of the last epoch."""
-    return {name: values[-1] for name, values in record.curves.items() if name != "epoch" and values and values[-1] is not None}
-
-
 def final_metrics(record: Record) -> dict[str, float]:
-    """The metrics of a trial that are not as after its last epoch; none where it failed."""
-    last = last_epoch(record)
-    return {} if record.state == "failed" else {name: value for name, value in record.metrics.items() if value != last.get(name)}
+    """The metrics of a trial that are not measured in each epoch; none where it failed."""
+    return {} if record.state == "failed" else {name: value for name, value in record.metrics.items() if name not in record.curves}
+
+
+def compressed_metrics(record: Record) -> dict[str, float]:
+    """What a compression has changed in the metrics of the epochs. Without one they differ only where another epoch than the last counts,
+    or the mean over folds: `objective` tells that."""
+    curves = record.curves if record.recipe["compression"] and record.state != "failed" else {}
+    return {name: record.metrics[name] for name in curves if name in record.metrics and record.metrics[name] != curves[name][-1]}
 
 
 def measured_on_test(record: Record) -> dict[str, float]:

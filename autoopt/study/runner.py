@@ -13,7 +13,7 @@ from autoopt.study.conclusion import Conclusion
 from autoopt.study.folder import replace_file
 from autoopt.study.interrupts import Interrupts
 from autoopt.study.jobs import Job, Result
-from autoopt.study.record import Record
+from autoopt.study.record import Epochs, Record
 from autoopt.study.stages import Stage
 
 
@@ -51,8 +51,8 @@ class NoListener:
         return 0
 
 
-Stop = Callable[[Job, int, dict[str, float]], bool]
-"""Whether a job ends at an epoch with these metrics."""
+Stop = Callable[[Job, int, Epochs], bool]
+"""Whether a job ends at an epoch, by the metrics of its epochs up to this one."""
 
 
 @dataclass
@@ -178,7 +178,7 @@ class Runner:
                 epoch, metrics = data["epoch"], data["metrics"]
                 result.epochs[epoch] = metrics
                 if epoch in job.order.rungs:
-                    self.executor.reply(event.number, stop(job, epoch, metrics))
+                    self.executor.reply(event.number, stop(job, epoch, result.epochs))
                 if job.stage.tracked:
                     self.listener.epoch(job, epoch, metrics)
             case "finished":

@@ -17,7 +17,7 @@ from autoopt.study.budget import Budget
 from autoopt.study.folder import derived_seed
 from autoopt.study.jobs import Job, Result
 from autoopt.study.journal import RECORD, Journal
-from autoopt.study.record import Record
+from autoopt.study.record import Epochs, Record, taken_over
 from autoopt.study.stages import Stage
 
 FAILURES = 3
@@ -122,12 +122,13 @@ class Sampling:
         if (known := evidence(number, proposal.values, record, self.goal)) is not None:
             self.history[number] = known
 
-    def stop(self, job: Job, epoch: int, metrics: Mapping[str, float]) -> bool:
-        """Add the value at a rung to the evidence of a running trial; return whether the strategy ends the trial."""
-        if (value := metrics.get(self.goal.first.name)) is None:
+    def stop(self, job: Job, epoch: int, epochs: Epochs) -> bool:
+        """Add the values up to a rung to the evidence of a running trial; return whether the strategy ends the trial."""
+        name = self.goal.first.name
+        curve = self.goal.curve({at: metrics[name] for at, metrics in epochs.items() if name in metrics})
+        if epoch not in curve:
             return False
-        trial = self.history[job.context]
-        self.history[job.context] = replace(trial, curve=self.goal.curve({**trial.curve, epoch: value}))
+        self.history[job.context] = replace(self.history[job.context], curve=curve)
         return self.strategy.stop(self.evidence(), job.context, epoch)
 
     def tell(self, result: Result) -> None:
@@ -145,10 +146,8 @@ class Sampling:
 
     def _next(self, number: int, records: Sequence[Record]) -> Proposal | None:
         """The next proposal; None if nothing is left to try."""
-        baseline = self.stage.key.format(0)
-        taken = sum(bool(r.origin) for r in records if r.key != baseline)
         given = [{}, *self.start]
-        if (place := number - taken) < len(given):
+        if (place := number - taken_over(records)) < len(given):
             return self._proposal(number, given[place])
         if (stopped := self._promoted()) is not None:
             return replace(self._proposal(number, self.history[stopped].values), continues=stopped)

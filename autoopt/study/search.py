@@ -21,7 +21,7 @@ from autoopt.space.questions import Absent
 from autoopt.store import Store
 from autoopt.study.budget import Budget
 from autoopt.study.compare import best_of_options, compare
-from autoopt.study.compress import compress
+from autoopt.study.compress import compress, compress_goal
 from autoopt.study.confirm import planned, share_of
 from autoopt.study.decide import decide
 from autoopt.study.explain import explain
@@ -78,6 +78,7 @@ class Warm:
             BadInput: nothing can be searched with this config.
         """
         space = self.space
+        check_strategy(self.tree, space)
         locked = self.folder.locked
         settled = recall(space, locked) if locked else preflight(space, self.runner, self.advised, self.baseline)
         announce(settled, self.tree, self.facts, self.runner.screen)
@@ -98,6 +99,18 @@ class Warm:
         return settled
 
 
+def check_strategy(tree: Tree, space: Space) -> None:
+    """Build the strategy for what it is to search, the trainings and then their compressions: only their goal is not known yet.
+
+    Raises:
+        BadInput: it cannot search them.
+    """
+    goal = Goal((Objective("val_loss", "minimize"),))
+    strategy_of(tree, space.trained(), goal)
+    if space.options["compression"]:
+        strategy_of(tree, space.compressing(next(iter(space.options["model"]))), compress_goal(goal))
+
+
 @contextmanager
 def warm(tree: Tree, screen: Screen, executor: Executor | None = None, left: str | None = None, searched: bool = True) -> Iterator[Warm]:
     """Lock the study's folder and warm up the executor; both are released at the end.
@@ -112,7 +125,6 @@ def warm(tree: Tree, screen: Screen, executor: Executor | None = None, left: str
         Interrupted: a signal came.
     """
     baseline = own_baseline(tree)  # bad settings are reported before anything starts
-    strategy_of(tree, Space.of(tree).trained(), Goal((Objective("val_loss", "minimize"),)))
     if tree["tracking"]["enabled"]:
         store_uri(tree["tracking"]["uri"])
     folder = Folder(tree, searched)

@@ -73,7 +73,7 @@ def take_over(study: Study, old: Stored, sampling: Sampling) -> list[Values]:
     for change in (*differences(locked["identity"], study.folder.identity), *newer):
         study.runner.screen.say(f"  {old.name} had {change}")
     values_of = {record.key: values for record, values in inside}
-    best = Goal(goal.objectives).rank([record for record, _ in inside]) if unlike else []
+    best = goal.unbounded.rank([record for record, _ in inside]) if unlike else []
     return [values_of[record.key] for record in best[:TRIED_FIRST]]
 
 

@@ -4,13 +4,13 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from random import Random
-from typing import Any
 
 from autoopt.orders import Train
 from autoopt.recipe import Recipe
 from autoopt.space import Space, traced
 from autoopt.study.folder import derived_seed
 from autoopt.study.jobs import Job, Result
+from autoopt.study.record import Epochs
 from autoopt.study.runner import Runner
 from autoopt.study.stages import PREFLIGHT
 
@@ -60,7 +60,7 @@ def timings(runner: Runner, space: Space, recipe: Recipe, seed: int) -> list[Tim
             Train(key=key, recipe=short, seed=derived_seed(seed, key), rungs=tuple(range(1, EPOCHS + 1)), time_limit=LIMIT), PREFLIGHT
         )
 
-    def stop(job: Job, epoch: int, metrics: dict[str, Any]) -> bool:
+    def stop(job: Job, epoch: int, _: Epochs) -> bool:
         reports[job.key].append(runner.executor.now())
         return epoch == EPOCHS or (epoch > 1 and reports[job.key][-1] - reports[job.key][0] > SECONDS)
 

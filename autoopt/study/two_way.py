@@ -2,11 +2,9 @@
 
 from collections.abc import Mapping
 from functools import cached_property
-from math import sqrt
 from typing import Any
 
 import numpy as np
-from scipy.special import stdtr
 
 from autoopt.study.weighing import UNBOUNDED, interval
 
@@ -53,14 +51,6 @@ class TwoWay:
         if self.exact:
             return found, (found, found)
         return found, interval(found, [(float(contrast @ covariance @ contrast), freedom)]) if freedom else UNBOUNDED
-
-    def chance(self, ours: str, theirs: str) -> float | None:
-        """The probability that one recipe is better than another, by Student's t; `None` where nothing tells the noise."""
-        _, covariance, freedom = self.fit
-        found, _ = self.difference(ours, theirs)
-        contrast = self._contrast(ours, theirs)
-        variance = float(contrast @ covariance @ contrast)
-        return float(stdtr(freedom, found / sqrt(variance))) if freedom and variance else None
 
     def _contrast(self, ours: str, theirs: str) -> Any:
         contrast = np.zeros(self.design.shape[1])

@@ -82,7 +82,8 @@ class Effect:
         gain: positive where it helps; `None` where a recipe was not trained.
         interval: of the gain; infinite where it is unknown.
         time: the share by which a training is longer with it, where it was measured.
-        without: the key of the recipe without it: `KEY-0` is its training on the first seed.
+        without: the key of the recipe without it; `0` is the baseline, trained in the last comparison, else `KEY-0` is its training on
+            the first seed.
         fault: how that training fails.
     """
 
@@ -142,11 +143,11 @@ class Rival:
 
     Args:
         trial: its key in the search.
-        chance: the probability that the winner is better, by the seeds that chose it.
+        ahead: how much better the winner was, on the seeds that chose it.
     """
 
     trial: str
-    chance: float
+    ahead: float
 
 
 @dataclass(frozen=True)
@@ -189,7 +190,8 @@ class Verdict:
         gain: winner minus baseline, positive where the winner is better.
         interval: the 95 % confidence interval of the gain; infinite where it is unknown.
         sampled: the units of the test part whose finite number the interval counts beside the seeds: examples (or groups of
-            them), or batches; empty where a module logs what cannot be split, so that the interval counts seeds alone.
+            them), or batches; empty where nothing was resampled, so that the interval counts seeds alone: on another part, or where a
+            module logs what cannot be split.
         counts: how many trials ended in each state.
         reasons: how many failed for each reason.
         trainings: the number of whole trainings, of the search and of confirm.
@@ -214,6 +216,7 @@ class Verdict:
         ablation: what each change of the baseline gives; `None` where the winner did not win.
         comparison: of the options of a slot; `None` where none is compared.
         limits: the bounds of the study.
+        untested: why the validation part compares, and not the test part; else empty.
         ended: after how many trials the search ended, and why, if not with its last one; else empty.
     """
 
@@ -250,6 +253,7 @@ class Verdict:
     ablation: Ablation | None = None
     comparison: Comparison | None = None
     limits: tuple[Limit, ...] = ()
+    untested: str = ""
     ended: str = ""
 
     @property
@@ -293,7 +297,7 @@ def read_verdict(tree: Mapping[str, Any]) -> Verdict:
         **{side: Side(**tree[side]) for side in ("baseline", "winner")},
         "front": tuple(Point(**point) for point in tree["front"]),
         "limits": tuple(Limit(**with_tuples(limit)) for limit in tree["limits"]),
-        "rival": tree["rival"] and Rival(**tree["rival"]),
+        "rival": Rival(**tree["rival"]) if tree["rival"] and "ahead" in tree["rival"] else None,  # an earlier version has a chance
         "importance": tree["importance"] and Importance(**tree["importance"]),
         "edges": tuple(Edge(**edge) for edge in tree["edges"]),
         "ablation": tree["ablation"] and read_ablation(tree["ablation"]),

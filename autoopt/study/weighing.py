@@ -67,12 +67,16 @@ def within_limits(
 
     Scores outside of the limits show that the metric is another one than its name says, such as an accuracy in percent.
     """
-    low, high = limits
-    if found == UNBOUNDED or not all(low - ROUNDING <= score <= high + ROUNDING for score in (*theirs, *ours)):
+    if found == UNBOUNDED or not possible((*theirs, *ours), limits):
         return found
     worst, best = sorted(objective.gain(limit, mean(theirs)) for limit in limits)
     gain = objective.gain(mean(ours), mean(theirs))
     return max(found[0], min(worst, gain)), min(found[1], max(best, gain))
+
+
+def possible(scores: Sequence[float], limits: tuple[float, float]) -> bool:
+    """Whether all scores lie within the limits of the objective."""
+    return all(limits[0] - ROUNDING <= score <= limits[1] + ROUNDING for score in scores)
 
 
 def to_show(gain: float, parts: Variances, seeds: int) -> tuple[int, float]:

@@ -15,6 +15,8 @@ SPREAD = 0.15
 """The standard deviation of a step to a neighbour, in units of a range."""
 NUMBER_CHANGES, CATEGORY_CHANGES = 0.4, 0.15
 """How often a neighbour differs in a value."""
+ABSENT = object()
+"""Stands for what a point does not need: `None` may be an option."""
 
 
 def neighbour(space: Any, values: Mapping[str, Any], random: Random) -> Traced:
@@ -53,7 +55,7 @@ def encode(points: Sequence[Traced]) -> tuple[Array, Columns]:
     owner: list[int] = []
     category: list[bool] = []
     for key, domain in by_key.items():
-        block = column(domain, [row.get(key) for row in rows])
+        block = column(domain, [row.get(key, ABSENT) for row in rows])
         if np.ptp(block, axis=0).any():
             owner += [len(blocks)] * block.shape[1]
             category.append(block.shape[1] > 1)
@@ -64,10 +66,10 @@ def encode(points: Sequence[Traced]) -> tuple[Array, Columns]:
 def column(domain: Domain, values: Sequence[Any]) -> Array:
     """The columns of a domain: (N, 1) or (N, options)."""
     if (scale := domain.scale) is not None:
-        return np.array([[0.5 if value is None else scale.place(value)] for value in values])
+        return np.array([[scale.place(value) if isinstance(value, int | float) else 0.5] for value in values])
     codes = {code: place for place, code in enumerate(dict.fromkeys(map(repr, values)))}
     block = np.zeros((len(values), len(codes)))
     for row, value in enumerate(values):
-        if value is not None:
+        if value is not ABSENT:
             block[row, codes[repr(value)]] = sqrt(0.5)
     return block

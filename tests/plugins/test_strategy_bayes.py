@@ -128,6 +128,18 @@ class TestEncoding:
         assert width[:, 0] == pytest.approx([0.25, 1.0])
         assert size[:, 0] == pytest.approx([log(2) / log(8), 1.0]), "a list of numbers is a scale"
 
+    @pytest.mark.parametrize("options", [("a", "b"), (None, "b"), (False, True)], ids=str)
+    def test_two_options_are_one_apart_and_half_as_far_from_a_point_without_them(self, options):
+        class Switched:
+            def walk(self, pick):
+                if pick(domain("kind", Choice("with", "without"), str)) == "with":
+                    pick(domain("sampler", Choice(*options)))
+
+        points = [traced(Switched(), lambda d, o=o: {"kind": "with", "sampler": o}[d.path]) for o in options]
+        rows, columns = encode([*points, traced(Switched(), lambda d: "without")])
+        distances = squared_distances(*[rows[:, columns.owner == 1]] * 2)
+        assert distances == pytest.approx(np.array([[0, 1, 0.5], [1, 0, 0.5], [0.5, 0.5, 0]]))
+
     def test_what_is_the_same_everywhere_is_left_out(self):
         same = [traced(Bowl(), lambda d, w=w: {"kind": "b", "width": w, "size": 16}[d.path]) for w in (0.1, 0.9)]
         rows, columns = encode(same)

@@ -7,6 +7,7 @@ from dataclasses import fields, replace
 from io import StringIO
 from math import inf
 from pathlib import Path
+from random import Random
 from types import SimpleNamespace
 
 import numpy as np
@@ -361,9 +362,33 @@ def test_holm():
 def test_when_an_option_is_as_good_as_the_first():
     first = candidate("0", [0.8, 0.8], [(0.5, 0.7, 0.8, 0.8), (0.6, 0.7, 0.8, 0.8)])
     faster = candidate("1", [0.9, 0.9], [(0.7, 0.9, 0.9, 0.9), (0.7, 0.7, 0.9, 0.9)])
-    assert time_to_match(faster, first, ACCURACY) == (2, 2.0), "the mean of both seeds at epoch 2 of 4, of 4 seconds"
-    assert time_to_match(first, first, ACCURACY) == (3, 3.0)
-    assert time_to_match(first, faster, ACCURACY) == (None, None)
+    goal = Goal((ACCURACY,))
+    assert time_to_match(faster, first, goal) == (2, 2.0), "the mean of both seeds at epoch 2 of 4, of 4 seconds"
+    assert time_to_match(first, first, goal) == (3, 3.0)
+    assert time_to_match(first, faster, goal) == (None, None)
+    assert time_to_match(candidate("0", [0.5]), candidate("0", [0.5]), goal) == (None, None), "nothing is measured in the epochs"
+
+
+@pytest.mark.parametrize("best_epoch", [False, True])
+def test_the_first_option_is_as_good_as_itself_at_its_end_at_the_latest(best_epoch):
+    """However the mean of its scores is rounded, and where its best epoch counts and lies elsewhere on each seed."""
+    random = Random(1)
+    for _ in range(200):
+        curves = [[0.0, random.random() / 2, 0.5 + random.random() / 2] for _ in range(5)]
+        peaks = [curve[::-1] if best_epoch and place % 2 else curve for place, curve in enumerate(curves)]
+        first = candidate("0", [max(curve) for curve in curves], peaks)
+        assert time_to_match(first, first, Goal((ACCURACY,), best_epoch=best_epoch))[0] == 3
+
+
+def test_intervals_stay_within_the_range_of_the_metric():
+    first, other = candidate("0", [0.8, 1.0, 1.0]), candidate("1", [1.0, 1.0, 0.98])
+    assert interval_of(first, "validation")[1] > 1.0 and interval_of(first, "validation", (0.0, 1.0))[1] == 1.0
+    gain, (_, free), p = paired(first, other, "validation", ACCURACY)
+    assert free > 1 / 15 and paired(first, other, "validation", ACCURACY, (0.0, 1.0)) == (
+        gain, (pytest.approx(2 * gain - free), pytest.approx(1 / 15)), p
+    )  # fmt: skip
+    percent = candidate("0", [80.0, 100.0, 100.0])
+    assert interval_of(percent, "validation", (0.0, 1.0)) == interval_of(percent, "validation"), "another metric than its name says"
 
 
 def test_the_best_so_far():
@@ -415,6 +440,11 @@ def test_the_rows_of_the_table():
     assert list(comparison_lines(replace(SAID, seeds=1, options=SAID.options[:1]))) == [
         "A single seed shows no variance; give a longer study.time."
     ]
+
+
+def test_nothing_is_never_as_good_as_what_no_epoch_measures():
+    options = [replace(row, epochs=None, seconds=None) for row in SAID.options[:2]]
+    assert [row[4] for row in comparison_rows(replace(SAID, options=options))[1:]] == ["–", "–"]
 
 
 def test_an_unknown_interval_is_left_out(tmp_path):

@@ -56,7 +56,8 @@ class Stage:
                 study.journal.add(SEARCH, record(str(number), score))
             if weights is None or number in weights:
                 self.write(str(number))
-        records = compress(study, top)
+        compress(study, top)
+        records = study.journal.records(COMPRESS)
         closed(study)
         self.lines = study.runner.screen.lines
         self.again = [order.key for order in self.orders if isinstance(order, Train)]

@@ -110,10 +110,23 @@ class TestTheVerdict:
 
     @pytest.mark.parametrize(
         ("lightning", "resamples", "sampled"),
-        [(False, [], "examples"), (True, [[0.1, 0.2], [0.3, 0.1], [0.2, 0.1]], "batches"), (True, [], "")],
+        [
+            (False, [[0.1, 0.2], [0.3, 0.1], [0.2, 0.1]], "examples"),
+            (True, [[0.1, 0.2], [0.3, 0.1], [0.2, 0.1]], "batches"),
+            (True, [], ""),
+            (False, [], ""),
+        ],
     )
     def test_names_what_the_test_part_was_resampled_by(self, tmp_path, lightning, resamples, sampled):
         assert self.verdict(tmp_path, [0.1, 0.25, 0.05], lightning=lightning, resamples=resamples).sampled == sampled
+
+    @pytest.mark.parametrize(("overrides", "left_out"), [((), ("optimizer/sgd",)), (("study.compare=optimizer",), ())])
+    def test_names_what_kept_failing_unless_options_were_compared_which_leaves_none_out(self, tmp_path, overrides, left_out):
+        study = studied(tmp_path / "s", None, *overrides, part="validation")
+        for key in "123":
+            study.journal.add(SEARCH, record(key, state="failed", reason="error", technique="optimizer/sgd"))
+        assert verdict_of(study, *TestWhatWouldShowADifference.SIDES, plan_of(study)).quarantined == left_out
+        closed(study)
 
     def test_names_the_planned_seeds_where_the_time_ended_before(self, tmp_path):
         assert self.verdict(tmp_path, [0.1, 0.25], [0.1, 0.3]).seeds_planned == 3

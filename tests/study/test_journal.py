@@ -34,8 +34,8 @@ def fill(path, count=5):
 
 
 def tell(journal, number, **fields):
-    begun = journal.begin(SEARCH, GOAL, {"lr": number / 100}, RATE)
-    journal.end(SEARCH, GOAL, begun, ended(number, **fields))
+    journal.begin(SEARCH, GOAL, {"lr": number / 100}, RATE)
+    journal.end(SEARCH, GOAL, len(journal.trials(SEARCH)) - 1, ended(number, **fields))
 
 
 def ended(number, **fields):
@@ -304,8 +304,9 @@ def test_the_records_are_read_without_optuna_as_they_are_with_it(tmp_path):
 
 def test_a_complete_trial_that_lacks_an_objective_is_told_as_failed(tmp_path):
     journal, goal = Journal(tmp_path / "journal.log", "s"), compress_goal(GOAL)
-    for metrics in ({"latency_ms": 1.0, "size_mb": 2.0}, {"latency_ms": 1.0}):
-        journal.end(COMPRESS, goal, journal.begin(COMPRESS, goal, {}, {}), ended(0, metrics=metrics))
+    for number, metrics in enumerate(({"latency_ms": 1.0, "size_mb": 2.0}, {"latency_ms": 1.0})):
+        journal.begin(COMPRESS, goal, {}, {})
+        journal.end(COMPRESS, goal, number, ended(0, metrics=metrics))
     assert [(t.state.name, t.values) for t in journal.trials(COMPRESS)] == [("COMPLETE", [0.5, 1.0, 2.0]), ("FAIL", None)]
 
 

@@ -60,10 +60,13 @@ def begun(baseline=None, winner=None, **params):
     return mirror, tracker.calls
 
 
-def ended(key, metrics, last, score=0.8):
+COMPRESSED = space().baseline().replace(compression={"half": {}})
+
+
+def ended(key, metrics, last, score=0.8, recipe=None):
     tracker = Told()
     mirror = Mirror(tracker, about(trials=4, epochs=3), 0.7)
-    order = Train(key=key, recipe=space().baseline())
+    order = Train(key=key, recipe=recipe or space().baseline())
     mirror.end(Result(Job(order, CONFIRM), Outcome(metrics, epochs=3), epochs={3: last}, score=score))
     return tracker.calls
 
@@ -76,9 +79,14 @@ def test_what_is_as_after_the_last_epoch_is_not_told_twice():
 
 def test_what_a_compression_changed_is_a_point_after_the_last_epoch():
     """The last step is what MLflow shows as a metric's value."""
-    _, epoch, end = ended("0-final-0", {"val_accuracy": 0.75, "size_mb": 0.5}, {"val_accuracy": 0.8, "lr": 0.1}, 0.75)
+    _, epoch, end = ended("0-final-0", {"val_accuracy": 0.75, "size_mb": 0.5}, {"val_accuracy": 0.8, "lr": 0.1}, 0.75, COMPRESSED)
     assert epoch[:4] == ("epoch", "0-final-0", 4, {"val_accuracy": 0.75})
     assert end[3] == {"size_mb": 0.5, "objective": 0.75, "gain": pytest.approx(0.05)}
+
+
+def test_where_the_best_epoch_or_the_mean_over_folds_counts_the_curve_ends_with_the_last_epoch():
+    _, end = ended("0-final-0", {"val_accuracy": 0.9, "size_mb": 0.5}, {"val_accuracy": 0.8, "lr": 0.1}, 0.9)
+    assert end[3] == {"size_mb": 0.5, "objective": 0.9, "gain": pytest.approx(0.2)}
 
 
 def test_what_was_cut_short_runs_no_more():
@@ -189,6 +197,14 @@ class TestATraining:
             ("conclude", "FINISHED", {"test_score": 0.4}, {}),
             ("close",),
         ]
+
+    @pytest.mark.parametrize(("recipe", "points"), [(None, []), (COMPRESSED, [("epoch", "", 2, {"val_accuracy": 0.7})])])
+    def test_has_a_point_after_its_last_epoch_of_what_a_compression_changed(self, recipe, points):
+        mirror, calls = self.mirror()
+        order = Train(key="0", recipe=recipe or space().baseline())
+        mirror.end(Result(Job(order, TRAIN), Outcome({"val_accuracy": 0.7}, epochs=1), epochs={1: {"val_accuracy": 0.5}}, score=0.7))
+        *before, end = calls
+        assert [call[:4] for call in before] == points and end == ("measured", "", {"objective": 0.7})
 
     @pytest.mark.parametrize(
         ("problem", "status", "tags"),

@@ -1,6 +1,6 @@
 from dataclasses import replace
+from random import Random
 
-import optuna
 import pytest
 from scripted import Fails, composed, runner
 from torch import nn
@@ -28,8 +28,9 @@ class Net(nn.Module):
         super().__init__()
 
 
-def random_trial(seed):
-    return optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=seed)).ask()
+def random_recipe(space, seed):
+    random = Random(seed)
+    return space.walk(lambda domain: domain.sample(random))
 
 
 LOGGED = {"val_accuracy": 0.1, "val_loss": 2.3, "train_loss": 2.3}
@@ -444,7 +445,7 @@ class TestSeveralModels:
     def test_what_works_with_some_is_drawn_with_those(self, tmp_path):
         found, _ = self.checked(tmp_path, ("linear",))
         assert found.unfit == {"linear": {"activation/relu": "no activation module"}} and not found.dropped
-        drawn = {tuple(next(iter(r.tree[s])) for s in ("model", "activation")) for r in (found.draw(random_trial(n)) for n in range(60))}
+        drawn = {tuple(next(iter(r.tree[s])) for s in ("model", "activation")) for r in (random_recipe(found, n) for n in range(60))}
         assert drawn == {("linear", "keep"), *((m, a) for m in ("mlp", "cnn") for a in ("keep", "relu"))}
 
     def test_what_works_with_none_is_left_out(self, tmp_path):
@@ -462,6 +463,4 @@ class TestSeveralModels:
     def test_one_that_breaks_with_one_model_is_kept_from_it(self, tmp_path):
         found, _ = self.checked(tmp_path, (), broke=("cnn-regularizer-dropout",))
         assert found.unfit == {"cnn": {"regularizer/dropout": "it broke"}}
-        assert not any(
-            r.tree["model"].keys() == {"cnn"} and r.tree["regularizer"] for r in (found.draw(random_trial(n)) for n in range(60))
-        )
+        assert not any(r.tree["model"].keys() == {"cnn"} and r.tree["regularizer"] for r in (random_recipe(found, n) for n in range(60)))

@@ -2,9 +2,10 @@ from dataclasses import replace
 from itertools import islice
 
 import pytest
-from scripted import Fails, Killed, closed, learn, outcome, rows, searched, space, studied
+from scripted import ACCURACY, Fails, Killed, closed, learn, outcome, rows, searched, space, studied
 
 from autoopt.errors import BadInput, NotConcluded
+from autoopt.goal import Goal
 from autoopt.orders import Train
 from autoopt.strategy import Strategy
 from autoopt.study.compress import compress_goal
@@ -245,12 +246,28 @@ def test_a_strategy_judges_a_running_trial_by_its_value_at_the_rung_and_sees_it_
     sampling = Sampling(SEARCH, study.journal, study.goal, study.budget, study.space.trained(), strategy, order, 4, 0)
     study.runner.run(sampling.jobs(), sampling.tell, sampling.stop)
     closed(study)
-    assert strategy.judged == [(number, 2, {2: 0.5}) for number in (0, 1, 3)], "trial 2 has no value to judge by"
+    assert strategy.judged == [(number, 2, {1: 0.25, 2: 0.5}) for number in (0, 1, 3)], "trial 2 has no value to judge by"
     assert [(trial.state, trial.scores, trial.curve) for trial in sampling.evidence()[:3]] == [
         ("complete", (0.75,), {1: 0.25, 2: 0.5}),
         ("stopped", (), {1: 0.25, 2: 0.5}),
         ("complete", (0.75,), {}),
     ]
+
+
+def test_where_the_best_epoch_counts_a_running_trial_is_judged_by_the_best_of_all_its_epochs(tmp_path):
+    def play(order):
+        yield {"val_accuracy": 0.75}
+        if (yield {"val_accuracy": 0.5}):
+            return outcome(stopped=True, val_accuracy=0.75)
+        return outcome(val_accuracy=0.75)
+
+    study, strategy = studied(tmp_path / "s", play, goal=Goal((ACCURACY,), best_epoch=True)), Judging()
+    order = lambda key, seed, proposal: Train(key=key, recipe=proposal.recipe, seed=seed, rungs=(2,))  # noqa: E731
+    sampling = Sampling(SEARCH, study.journal, study.goal, study.budget, study.space.trained(), strategy, order, 3, 0)
+    study.runner.run(sampling.jobs(), sampling.tell, sampling.stop)
+    closed(study)
+    assert strategy.judged == [(number, 2, {1: 0.75, 2: 0.75}) for number in range(3)], "as those that have ended"
+    assert all(trial.curve == {1: 0.75, 2: 0.75} for trial in sampling.evidence())
 
 
 def test_a_trial_that_lacks_an_objective_has_failed_for_the_strategy(tmp_path):

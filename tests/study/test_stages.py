@@ -27,7 +27,7 @@ from autoopt.study.settled import recall
 from autoopt.study.stored import open_stored
 from autoopt.study.successor import trained_otherwise
 from autoopt.study.train import train
-from autoopt.study.verdict import Limit, Simpler, read_verdict
+from autoopt.study.verdict import Limit, Rival, Simpler, read_verdict
 
 BASELINE = Space.of(composed(*SPACE, *PLAIN)).baseline()
 MOMENTUM = Space.of(composed(*SPACE, *PLAIN, "optimizer=momentum", "optimizer.momentum.lr=0.07")).baseline().tree["optimizer"]
@@ -45,6 +45,7 @@ class Study:
     def __init__(self, path):
         self.hangs, self.name, self.path, self.ends = set(), "s", path, {}
         self.facts, self.asked, self.turn = FACTS | dict.fromkeys(KNOWN), [], lambda turn: None
+        self.costs = {"latency_ms": 1.0, "size_mb": 1.0}
 
     def play(self, order):
         self.asked.append(order.key)
@@ -63,7 +64,7 @@ class Study:
                 weights.write_text("")
         metrics = {"test_accuracy": end} if isinstance(order, Measure) else {"val_accuracy": end, "train_loss": end, "seconds": end}
         tried = {"test_accuracy": end} if isinstance(order, TryOut) and self.facts["test"] else {}
-        return type(outcome())(metrics | {"latency_ms": 1.0, "size_mb": 1.0}, epochs=1, tested=tried)
+        return type(outcome())(metrics | self.costs, epochs=1, tested=tried)
 
     def tree(self, *overrides, baseline=None):
         budget = ("study.trials=6", "study.epochs=3", "study.seeds=2", "executor.workers=1")
@@ -189,7 +190,7 @@ def test_of_several_candidates_the_winner_is_chosen_on_seeds_of_their_own(study)
     assert not any(order.keep for order in study.executor.orders if "confirm" in order.key)
     assert verdict.winner.trial == "7"
     assert verdict.searched == 0.97, "it shrinks or grows on fresh seeds"
-    assert verdict.rival.trial == "9" and 0.9 < verdict.rival.chance < 1
+    assert verdict.rival == Rival("9", pytest.approx(0.985 - 0.7))
     assert verdict.trainings == 60 + 6 + 6
     assert len({r.seed for r in study.records("confirm").values()} | {r.seed for r in study.records("final").values()}) == 2 + 3
 
@@ -370,6 +371,12 @@ class TestNotConcluded:
         assert study.search().part == "test"
         assert study.trained()[0] == "0-final-1"
 
+    def test_where_the_baseline_fails_no_other_candidate_is_trained(self, study):
+        study.ends = {"3": 0.99, "4": 0.98, "3-confirm-0": 0.99, "4-confirm-0": 0.98, "0-final-1": Fails("nonfinite", "nan")}
+        with pytest.raises(NotConcluded, match="the baseline cannot be confirmed: nonfinite: nan"):
+            study.search("study.trials=60", "study.stopping=false", "study.seeds=2", "study.confirm=2", "strategy=random")
+        assert [key for key in study.trained() if "final" in key] == ["0-final-0", "3-final-0", "0-final-1", "3-final-1"]
+
     def test_the_last_of_several_reasons_is_told(self, study):
         study.ends = {"0-final-0": Fails("timeout", "first"), "0-final-1": Fails("nonfinite", "second")}
         with pytest.raises(NotConcluded, match="the baseline cannot be confirmed: nonfinite: second"):
@@ -392,7 +399,8 @@ class TestNotConcluded:
         with pytest.raises(NotConcluded, match=r"`autoopt finish s root=.*` concludes on the validation split"):
             study.search()
         verdict = study.search(asking=False)
-        assert (verdict.part, verdict.better) == ("validation", False) and (study.path / "s" / "best").exists()
+        assert (verdict.part, verdict.untested, verdict.better) == ("validation", "the test split cannot be measured", False)
+        assert (study.path / "s" / "best").exists()
         assert study.trained() == ["0-final-1-test"], "it is tried once more"
         assert any("the test split cannot be measured: error: no such file" in line for line in study.screen.lines)
 
@@ -408,11 +416,30 @@ class TestNotConcluded:
         assert verdict.winner.trial == "4"
 
 
+class TestAStrategyForFiniteSpaces:
+    FINITE = (
+        "model=linear", "optimizer=sgd", "optimizer.sgd.lr=0.01,0.1", "optimizer.sgd.weight_decay=0", "schedule=constant",
+        "loss.cross_entropy.label_smoothing=0", "regularizer=none", "batches.size=64", "strategy=grid", "study.trials=2",
+    )  # fmt: skip
+
+    def test_is_refused_before_the_search_where_a_compression_has_a_range(self, study):
+        with pytest.raises(BadInput, match=r"strategy=grid cannot be used here: it needs a finite space, but compression\.prune_magn"):
+            study.search(*self.FINITE, "compression=prune_magnitude")
+        assert study.asked == []
+        assert study.search(*self.FINITE, "compression=half").counts["complete"] > 2
+
+    def test_is_taken_where_a_technique_with_a_range_drops_out(self, study):
+        study.facts = study.facts | {"absent": {"augmentation": {"planes": "no pictures"}}}
+        verdict = study.search(*self.FINITE, "augmentation=rotate,translate")
+        assert verdict.dropped.keys() == {"augmentation/rotate", "augmentation/translate"} and verdict.counts["complete"] == 2
+
+
 class TestWhereItIsMeasured:
     def test_a_test_split_that_fails_in_the_preflight_is_left_alone(self, study):
         study.ends = {"preflight/baseline": replace(outcome(val_accuracy=0.1), untested="no such file")}
         verdict = study.search("study.trials=2")
         assert (verdict.part, verdict.test_opened_for) == ("validation", 0)
+        assert verdict.untested == "the test split cannot be measured"
         assert not any(key.endswith("-test") for key in study.asked)
         told = "the verdict compares on the validation split, which also chooses the winner"
         assert {"the test split cannot be measured: no such file", told} <= {*study.screen.lines}
@@ -421,6 +448,7 @@ class TestWhereItIsMeasured:
         study.ends = {"preflight/baseline": replace(outcome(val_accuracy=0.1), tested={"test_loss": 1.0})}
         verdict = study.search("study.trials=2")
         assert (verdict.part, verdict.test_opened_for) == ("validation", 0)
+        assert verdict.untested == "the test split does not measure it"
         told = "the verdict compares on the validation split, which also chooses the winner"
         assert f"the test split does not measure val_accuracy: {told}" in study.screen.lines
 
@@ -435,6 +463,7 @@ class TestWhereItIsMeasured:
         study.ends = dict.fromkeys(("0", "0-final-0", "0-final-1"), 0.1)
         verdict = study.search()
         assert (verdict.part, verdict.test_opened_for, verdict.better) == ("validation", 0, False)
+        assert verdict.untested == "there is no test split"
         assert not any(key.endswith("-test") for key in study.asked)
         told = "the verdict compares on the validation split, which also chooses the winner"
         assert f"the test split is missing: {told}" in study.screen.lines
@@ -674,6 +703,16 @@ class TestMemory:
         assert [recipe["schedule"] for recipe in tried] == [recipe["schedule"] for recipe in best]
         assert all(0.05 <= recipe["optimizer"]["sgd"]["lr"] <= 0.06 for recipe in tried if "sgd" in recipe["optimizer"])
         assert "2 recipes of earlier studies are tried first (study.memory=true)" in screen.lines
+
+    def test_studies_that_did_not_measure_what_is_bounded_now_lend_their_best_all_the_same(self, study):
+        study.ends, study.costs = {"3": 0.99, "4": 0.98}, {}
+        study.search(*self.MORE, "study.trials=6")
+        best = [study.records()[key].recipe["optimizer"].keys() for key in "34"]
+        study.name, study.costs, screen = "new", {"latency_ms": 1.0}, Quiet()
+        tree = {**study.tree(*self.MORE, "study.memory=true", "constraints.latency_ms=2", "seed=7"), "name": "new"}
+        search(tree, screen, Scripted(study.play, study.path / "new", 1, facts=study.facts))
+        tried = [r.recipe["optimizer"].keys() for r in open_stored("new", str(study.path)).records["search"]][1:3]
+        assert tried == best and "2 recipes of earlier studies are tried first (study.memory=true)" in screen.lines
 
     def test_what_is_tried_first_is_settled_when_the_study_begins(self, study):
         """Another study ends between its two sessions."""

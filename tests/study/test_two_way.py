@@ -2,7 +2,7 @@ from math import inf, sqrt
 from statistics import mean, stdev
 
 import pytest
-from scipy.special import stdtr, stdtrit
+from scipy.special import stdtrit
 
 from autoopt.study.two_way import TwoWay
 
@@ -50,14 +50,3 @@ def test_a_recipe_with_fewer_seeds_is_compared_on_those_that_it_has():
 )
 def test_what_tells_no_noise_has_no_interval(scores, exact, found):
     assert TwoWay(scores, exact).difference("a", "b")[1] == pytest.approx(found)
-
-
-def test_the_chance_that_a_recipe_is_better():
-    """Student's t, of which the interval is the quantiles: 2.5 % lie on either side of it."""
-    layout = TwoWay(rows(a=OURS, b=THEIRS))
-    low, high = layout.difference("a", "b")[1]
-    standard_error = (high - low) / 2 / stdtrit(3, 0.975)
-    assert layout.chance("a", "b") == pytest.approx(stdtr(3, (low + high) / 2 / standard_error))
-    assert layout.chance("a", "b") + layout.chance("b", "a") == pytest.approx(1)
-    assert TwoWay(rows(a=[0.9], b=[0.5])).chance("a", "b") is None
-    assert TwoWay(rows(a=[0.9, 0.9], b=[0.5, 0.5])).chance("a", "b") is None
