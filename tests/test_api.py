@@ -525,6 +525,32 @@ def test_sequences_and_images_in_raw_units_are_learnt_and_predicted(exported, tm
     torch.testing.assert_close(loaded.inputs.lists(), task.inputs.lists())
 
 
+@pytest.mark.parametrize("normalise", ["true", "false"])
+@pytest.mark.parametrize(
+    ("shape", "dtype", "layout"),
+    [
+        ((6,), "uint8", "numbers"),
+        ((5, 2), "uint8", "numbers"),
+        ((1, 3, 4), "uint8", "numbers"),
+        ((2, 1, 3, 2), "uint8", "numbers"),
+        ((6,), "int64", "numbers"),
+        ((6,), "bool", "numbers"),
+        ((6,), ">f4", "numbers"),
+        ((4, 3), "uint8", "NHW"),
+    ],
+)
+def test_arrays_of_any_type_are_predicted_as_in_training(exported, tmp_path, shape, dtype, layout, normalise):
+    generator, classes = np.random.default_rng(0), np.arange(300) % 2
+    inputs = generator.integers(0, 2, (300, *shape))
+    inputs.reshape(300, -1)[:, 0] = classes
+    np.savez(tmp_path / "raw.npz", x=inputs.astype(dtype), y=classes)
+    said = (f"data.npz.path={tmp_path / 'raw.npz'}", f"data.npz.layout={layout}", f"split.normalise={normalise}")
+    path, task, _ = exported("data=npz", "model=linear", *said)
+    test = parts_of(npz(path=str(tmp_path / "raw.npz"), layout=layout))["test"].numpy()
+    loaded, (x, _) = autoopt.load(path), task.parts["test"]
+    torch.testing.assert_close(loaded.outputs_for(inputs.astype(dtype)[test]), loaded.model(x[:]))
+
+
 def test_rows_of_a_table_are_predicted_as_they_stand_in_its_file(exported, tmp_path):
     file = tmp_path / "homes.csv"
     rows = [f"{i % 5 if i % 9 else ''},{'abc'[i % 3]},2020-01-{1 + i % 28:02},{10 * (i % 5) + i % 3}" for i in range(90)]

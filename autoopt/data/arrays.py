@@ -34,9 +34,10 @@ def array_inputs(array: np.ndarray, layout: str | None, where: str) -> Mapped:
     form = layout or array_layout(array.shape, array.dtype, seen, where)
     if form != "numbers" and array.ndim != len(form):
         raise BadInput(f"{where}.layout={layout}: the inputs have the shape {array.shape}")
-    eight_bits = array.dtype == np.uint8 and form != "numbers"
-    exact = form != "numbers" or np.can_cast(array.dtype, np.float32)
-    dtype = torch.uint8 if eight_bits else torch.float32 if exact else torch.float64  # centred before it is rounded to float32
+    images = form != "numbers" or array.ndim == 4
+    exact = images or np.can_cast(array.dtype, np.float32)
+    pixels = images and array.dtype == np.uint8
+    dtype = torch.uint8 if pixels else torch.float32 if exact else torch.float64  # centred before it is rounded to float32
     return Mapped(array, dtype, channels_last=form == "NHWC", grey=form == "NHW")
 
 

@@ -11,9 +11,9 @@ from torch import Tensor
 
 from autoopt.data.datamodule import task_of_module
 from autoopt.data.examples import Encoded, Examples, Raw, validated
-from autoopt.data.image_values import Span, are_images, extent_of, value_range
+from autoopt.data.image_values import Span, extent_of, value_range
 from autoopt.data.parts import PARTS
-from autoopt.data.rows import EIGHT_BITS, Rows, Source, random_indices
+from autoopt.data.rows import EIGHT_BITS, Rows, Source, are_images, are_numbers, random_indices
 from autoopt.data.scale import Scale
 from autoopt.data.splits import SPLITTING, Splitter
 from autoopt.data.task import Task
@@ -91,7 +91,7 @@ def task_of_split(
         examples_of_each(y[train], outputs) if kind == "classification" else None,
         tokens=encoded.tokens,
         categories=encoded.categories,
-        encoding=encoded.words if extent is None else {"values": [*extent]},
+        encoding={"values": [*extent]} if extent else encoded.words or {"numbers": are_numbers(encoded.inputs.dtype)},
         unoffered=unoffered,
         notes=(*examples.notes, *encoded.notes, *range_notes, *absent),
         groups=None if groups is None else torch.from_numpy(np.unique(groups[numbers["test"]], return_inverse=True)[1]),
@@ -113,7 +113,7 @@ def scale_of(encoded: Encoded, train: Tensor, extent: Span | None) -> Scale | No
     if axes is None or encoded.tokens or (extent is not None and extent[0] < 0):
         return None
     if extent is None:
-        return Scale.of(inputs, train, axes).without_last(len(encoded.categories)) if inputs.dtype.is_floating_point else None
+        return Scale.of(inputs, train, axes).without_last(len(encoded.categories)) if are_numbers(inputs.dtype) else None
     scale = Scale.of(inputs, train[random_indices(len(train), SAMPLED_IMAGES)], axes)
     return scale.per(EIGHT_BITS) if inputs.dtype == torch.uint8 else scale
 
@@ -123,7 +123,7 @@ def part_inputs(inputs: Tensor | Source, numbers: Tensor, scale: Scale | None) -
     if not isinstance(inputs, Tensor) or inputs.dtype == torch.uint8:
         return Rows(inputs, numbers, scale)  # type: ignore[return-value]
     values = scale.apply(inputs[numbers]) if scale else inputs[numbers]
-    return (values.float() if values.is_floating_point() else values).contiguous()
+    return (values.float() if are_numbers(values.dtype) else values).contiguous()
 
 
 def check_classes(parts: Mapping[str, tuple[Tensor, Tensor]], outputs: int, names: Sequence[str]) -> tuple[str, ...]:

@@ -50,7 +50,8 @@ class Deployed(nn.Module):
         self.inputs, self.targets, self.classes, self.encoding = task.inputs, task.targets, task.classes, task.encoding
 
     def forward(self, inputs: Tensor) -> Tensor:
-        outputs = self.model(single(inputs) if self.inputs is None else self.inputs.apply(inputs))
+        floats = self.encoding.get("numbers") or inputs.is_floating_point()
+        outputs = self.model(self.inputs.apply(inputs) if self.inputs is not None else inputs.float() if floats else inputs)
         return outputs if self.targets is None else self.targets.invert(outputs)
 
     def encode(self, examples: Any) -> Tensor:
@@ -74,7 +75,7 @@ class Deployed(nn.Module):
         if "values" in self.encoding:
             return pictures.encode_images(examples, self.task)
         if isinstance(examples, Tensor):
-            return self.checked(examples / 255 if examples.dtype == torch.uint8 else examples)
+            return self.checked(examples)
         if "columns" in self.encoding:
             return table.encode_columns(frame_of(examples), self.encoding["columns"])
         if "vocabulary" in self.encoding:
@@ -82,7 +83,7 @@ class Deployed(nn.Module):
         numbers = np.asarray(examples)
         if numbers.dtype.kind not in "biuf":
             raise BadInput(f"expected numbers, got {type(examples).__name__}; call `.model` with what its forward takes")
-        return self.encoded(torch.as_tensor(numbers))
+        return self.checked(torch.as_tensor(numbers.astype(numbers.dtype.newbyteorder("="), copy=False)))
 
     def checked(self, inputs: Tensor) -> Tensor:
         """The inputs, unchanged.
@@ -144,11 +145,6 @@ class Scaled(nn.Module):
 
     def forward(self, values: Tensor) -> Tensor:
         return self.scale.invert(values) if self.inverted else self.scale.apply(values)
-
-
-def single(inputs: Tensor) -> Tensor:
-    """Floating-point inputs in single precision; indices stay integers."""
-    return inputs.float() if inputs.is_floating_point() else inputs
 
 
 def frame_of(examples: Any) -> pandas.DataFrame:
