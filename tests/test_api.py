@@ -33,6 +33,7 @@ from autoopt.config import compose, is_live
 from autoopt.data.examples import Examples
 from autoopt.data.splits import Splitter
 from autoopt.data.task import Task
+from autoopt.deployment.load import write_onnx
 from autoopt.errors import BadInput, NotConcluded
 from autoopt.live import import_path
 from autoopt.orders import Measure, Problem, Train
@@ -501,6 +502,18 @@ def test_what_is_loaded_takes_raw_inputs_and_gives_what_was_measured(exported, d
         x = task.parts["test"][0]
         by_hand = loaded.model(x).detach()
         assert torch.equal(outputs, by_hand if task.targets is None else task.targets.invert(by_hand))
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+@pytest.mark.parametrize("before", [{}, {"prune_magnitude": {"use": True, "sparsity": 0.5, "epochs": 0}}], ids=["alone", "pruned"])
+@torch.no_grad()
+def test_the_graph_of_a_model_in_16_bits_computes_in_float32(exported, dtype, before):
+    onnx = pytest.importorskip("autoopt.deployment.onnx")
+    path, task, _ = exported("data=breast_cancer", "model=mlp", compression={**before, "half": {"use": True, "dtype": dtype}})
+    graph = onnx.OnnxModel(write_onnx(path).read_bytes(), 0)
+    inputs, loaded = raw("breast_cancer")[0], autoopt.load(path)
+    torch.testing.assert_close(graph(inputs), loaded.model.dense()(task.inputs.apply(inputs)), atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(graph(inputs), loaded(inputs), atol=0.05, rtol=0.05)
 
 
 @pytest.mark.parametrize(("kind", "model"), [("sequences", "recurrent"), ("images", "cnn")])

@@ -23,6 +23,7 @@ from autoopt.data.task import Task
 from autoopt.deployment import pictures
 from autoopt.deployment.card import read_card, shaping
 from autoopt.deployment.compress import deployed_network, take_up
+from autoopt.deployment.packed import Compact, unpacked
 from autoopt.errors import BadInput
 from autoopt.live import Factory
 from autoopt.module.applied import Applied
@@ -234,7 +235,8 @@ def make_late_layers(module: L.LightningModule, weights: Path) -> None:
 def write_onnx(folder: Path) -> Path:
     """Write the model of an exported folder as `model.onnx`, and check its outputs.
 
-    The graph takes inputs before scaling and returns outputs in the units of the data.
+    The graph takes inputs before scaling and returns outputs in the units of the data. It computes in float32, with the weights of
+    a model in 16 bits as they were rounded.
 
     Raises:
         BadInput: the extra `onnx` is not installed, or the model cannot be exported.
@@ -244,6 +246,8 @@ def write_onnx(folder: Path) -> Path:
     except ImportError as error:
         raise BadInput(f"model.onnx needs {error.name}: {installation('autoopt', 'onnx')}") from error
     model = load(folder)
+    if isinstance(model.model, Compact):
+        model.model = unpacked(model.model)
     try:
         inputs = inputs_for(model)
         if isinstance(model.model, OnnxModel):  # a graph cannot be traced, but it can be chained
