@@ -1,6 +1,7 @@
 """Plain arrays as inputs and targets: shape and type tell images, values tell classes; in doubt, an error asks for the setting."""
 
 import numpy as np
+import pandas
 import torch
 from torch import Tensor
 
@@ -82,7 +83,7 @@ def targets_of(targets: np.ndarray, kind: str | None, where: str) -> tuple[Tenso
         classes or labels.
 
     Raises:
-        BadInput: the targets are neither classes nor values, or may be both.
+        BadInput: the targets are neither classes nor values, or may be both, or have gaps.
     """
     if kind not in (None, *TASK_KINDS):
         raise BadInput(f"{where}.kind={kind}: expected {' or '.join(TASK_KINDS)}")
@@ -93,6 +94,11 @@ def targets_of(targets: np.ndarray, kind: str | None, where: str) -> tuple[Tenso
     if targets.ndim not in (1, 2):
         expected = "a class (N,), labels (N, K) or values (N, D) for each example; masks need a LightningModule with its own loss"
         raise BadInput(f"{where}: the targets have the shape {targets.shape}; expected {expected}")
+    gaps = ~np.isfinite(targets) if targets.dtype.kind == "f" else pandas.isna(targets)
+    if gaps.any():
+        rows = gaps.reshape(len(gaps), -1).any(1)
+        seen = f"{rows.sum()} of {len(rows)}, the first in row {rows.argmax() + 1}"
+        raise BadInput(f"{where}: the targets have gaps (missing or infinite): {seen}")
     if targets.dtype.kind not in "uifbUS":
         raise BadInput(f"{where}: the targets are {targets.dtype}; expected integers or texts for classes, numbers for values")
     if kind == "regression":

@@ -161,8 +161,9 @@ def as_array(part: Any) -> np.ndarray:
     Raises:
         BadInput: it cannot be made an array.
     """
+    texts = isinstance(part, list | tuple) and any(isinstance(value, str) for value in part)
     try:
-        return np.asarray(part)
+        return np.asarray(part, object if texts else None)  # numpy would make texts of the gaps among texts
     except Exception as error:  # rows of different lengths, a tensor with a gradient, on a device, or of a type that numpy lacks
         raise BadInput(f"data: the {type(part).__name__} is no array: {' '.join(str(error).split())}") from error
 
