@@ -155,17 +155,17 @@ def names_by_number(count: int) -> tuple[str, ...]:
 
 def are_labels(targets: Tensor) -> bool:
     """Whether targets `(N, K)` are rows of 0 and 1, some of them with several 1s or none."""
-    return binary_rows(targets) and not one_hot(targets)
+    return is_binary(targets) and not is_one_hot(targets)
 
 
-def binary_rows(targets: Tensor) -> bool:
+def is_binary(targets: Tensor) -> bool:
     """Whether targets are rows `(N, K)` of 0 and 1."""
     return targets.ndim == 2 and targets.shape[1] > 1 and bool(((targets == 0) | (targets == 1)).all())
 
 
-def one_hot(targets: Tensor) -> bool:
+def is_one_hot(targets: Tensor) -> bool:
     """Whether targets `(N, K)` are rows with a single 1."""
-    return binary_rows(targets) and bool((targets.sum(1) == 1).all())
+    return is_binary(targets) and bool((targets.sum(1) == 1).all())
 
 
 def class_indices(targets: Tensor, whose: str = "the targets") -> Tensor:
@@ -179,7 +179,7 @@ def class_indices(targets: Tensor, whose: str = "the targets") -> Tensor:
     """
     if targets.ndim == 2 and targets.shape[1] == 1:
         targets = targets[:, 0]
-    if one_hot(targets):
+    if is_one_hot(targets):
         return targets.to(torch.uint8).argmax(1)
     if targets.ndim != 1:
         seen = f"{whose} have the shape (N, {', '.join(map(str, targets.shape[1:]))})"

@@ -22,6 +22,8 @@ from autoopt.errors import BadInput
 AXES = {2: (0,), 3: (0, 1), 4: (0, 2, 3)}
 """By the number of dimensions, those over which a scale is taken: it has a value for each feature, or each channel."""
 SAMPLED_IMAGES = 4096
+LISTED = 5
+"""How many classes a message names."""
 
 
 def make_task(
@@ -150,8 +152,8 @@ def examples_of_each(targets: Tensor, outputs: int) -> Tensor:
     return targets.long().sum(0) if targets.ndim == 2 else torch.bincount(targets, minlength=outputs)
 
 
-def class_list(mask: Tensor, names: Sequence[str], most: int = 5) -> str:
+def class_list(mask: Tensor, names: Sequence[str]) -> str:
     """The classes of a mask by name, or by number where they have none."""
     classes = mask.nonzero().flatten().tolist()
-    first = ", ".join(repr(names[c]) if names else str(c) for c in classes[:most])
-    return first + (f" and {len(classes) - most} more classes" if len(classes) > most else "")
+    first = ", ".join(repr(names[c]) if names else str(c) for c in classes[:LISTED])
+    return first + (f" and {len(classes) - LISTED} more classes" if len(classes) > LISTED else "")

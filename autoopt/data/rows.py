@@ -174,9 +174,9 @@ def pieces(source: Source, numbers: Tensor | None = None) -> Iterator[Tensor]:
     return iter(numbers.split(max(1, READ_BYTES // each)))
 
 
-def random_indices(count: int, size: int, seed: int = 0) -> Tensor:
+def random_indices(count: int, size: int) -> Tensor:
     """The numbers of at most `size` of `count` examples, drawn at random: the first ones may be all of one class, or of one day."""
-    return torch.randperm(count, generator=torch.Generator().manual_seed(seed))[:size]
+    return torch.randperm(count, generator=torch.Generator().manual_seed(0))[:size]
 
 
 def all_rows(source: Source, numbers: Tensor | None = None) -> Iterator[Tensor]:

@@ -34,6 +34,8 @@ from autoopt.recipe import Recipe
 
 PROBABILITIES: Mapping[str, Callable[[Tensor], Tensor]] = {"classification": partial(torch.softmax, dim=1), "multilabel": torch.sigmoid}
 """Of logits `(N, K)`, by the kind of the task."""
+TRACED = 4
+"""How many examples a graph is traced with."""
 
 
 class Deployed(nn.Module):
@@ -284,13 +286,13 @@ def inputs_for(model: Deployed) -> Tensor:
     return torch.cat([array, array]) if len(array) == 1 else array  # a traced batch of one would fix the batch size
 
 
-def example_inputs(task: Task, count: int = 4) -> Tensor:
-    """Random inputs as `Deployed.encode` returns them, `(count, …)` in the task's shape; rows of a table are float64."""
+def example_inputs(task: Task) -> Tensor:
+    """Random inputs as `Deployed.encode` returns them, `(4, …)` in the task's shape; rows of a table are float64."""
     generator = torch.Generator().manual_seed(0)
     if task.tokens:
-        return torch.randint(1, task.tokens, (count, *task.input_shape), generator=generator)
-    values = torch.rand(count, *task.input_shape, generator=generator)
+        return torch.randint(1, task.tokens, (TRACED, *task.input_shape), generator=generator)
+    values = torch.rand(TRACED, *task.input_shape, generator=generator)
     values = values if task.inputs is None else task.inputs.invert(values)
     for column, levels in zip(range(-len(task.categories), 0), task.categories, strict=True):
-        values[:, column] = torch.randint(levels, (count,), generator=generator).to(values)
+        values[:, column] = torch.randint(levels, (TRACED,), generator=generator).to(values)
     return values.double() if "columns" in task.encoding else values.float()
