@@ -6,7 +6,7 @@ from typing import Any
 
 import yaml
 
-from autoopt.config.settings import SCALE_LR, SEARCHED
+from autoopt.config.settings import BATCH_SIZE, SCALE_LR
 from autoopt.errors import BadInput
 from autoopt.slots import SLOTS
 
@@ -57,7 +57,7 @@ class Recipe:
             return 1.0
         if batches["size"] is None:
             raise BadInput(f"batches.scale_lr={batches['scale_lr']} needs batch sizes in numbers, not that of the data: batches.size=…")
-        return float(batches["size"] * self.accumulate / SEARCHED["batches.size"]) ** power
+        return float(batches["size"] * self.accumulate / BATCH_SIZE) ** power
 
     def techniques(self) -> Iterator[tuple[str, str, dict[str, Any]]]:
         """Slot, name and values of each technique, in the order in which the slots act."""

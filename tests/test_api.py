@@ -33,6 +33,7 @@ from autoopt.config import compose, is_live
 from autoopt.data.examples import Examples
 from autoopt.data.splits import Splitter
 from autoopt.data.task import Task
+from autoopt.deployment.load import write_onnx
 from autoopt.errors import BadInput, NotConcluded
 from autoopt.live import import_path
 from autoopt.orders import Measure, Problem, Train
@@ -503,6 +504,18 @@ def test_what_is_loaded_takes_raw_inputs_and_gives_what_was_measured(exported, d
         assert torch.equal(outputs, by_hand if task.targets is None else task.targets.invert(by_hand))
 
 
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+@pytest.mark.parametrize("before", [{}, {"prune_magnitude": {"use": True, "sparsity": 0.5, "epochs": 0}}], ids=["alone", "pruned"])
+@torch.no_grad()
+def test_the_graph_of_a_model_in_16_bits_computes_in_float32(exported, dtype, before):
+    onnx = pytest.importorskip("autoopt.deployment.onnx")
+    path, task, _ = exported("data=breast_cancer", "model=mlp", compression={**before, "half": {"use": True, "dtype": dtype}})
+    graph = onnx.OnnxModel(write_onnx(path).read_bytes(), 0)
+    inputs, loaded = raw("breast_cancer")[0], autoopt.load(path)
+    torch.testing.assert_close(graph(inputs), loaded.model.dense()(task.inputs.apply(inputs)), atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(graph(inputs), loaded(inputs), atol=0.05, rtol=0.05)
+
+
 @pytest.mark.parametrize(("kind", "model"), [("sequences", "recurrent"), ("images", "cnn")])
 def test_sequences_and_images_in_raw_units_are_learnt_and_predicted(exported, tmp_path, kind, model):
     generator = np.random.default_rng(0)
@@ -523,6 +536,32 @@ def test_sequences_and_images_in_raw_units_are_learnt_and_predicted(exported, tm
     right = np.array(loaded.predict(inputs[test])) == classes[test].astype(str)
     assert right.mean() == pytest.approx(tested["accuracy"])
     torch.testing.assert_close(loaded.inputs.lists(), task.inputs.lists())
+
+
+@pytest.mark.parametrize("normalise", ["true", "false"])
+@pytest.mark.parametrize(
+    ("shape", "dtype", "layout"),
+    [
+        ((6,), "uint8", "numbers"),
+        ((5, 2), "uint8", "numbers"),
+        ((1, 3, 4), "uint8", "numbers"),
+        ((2, 1, 3, 2), "uint8", "numbers"),
+        ((6,), "int64", "numbers"),
+        ((6,), "bool", "numbers"),
+        ((6,), ">f4", "numbers"),
+        ((4, 3), "uint8", "NHW"),
+    ],
+)
+def test_arrays_of_any_type_are_predicted_as_in_training(exported, tmp_path, shape, dtype, layout, normalise):
+    generator, classes = np.random.default_rng(0), np.arange(300) % 2
+    inputs = generator.integers(0, 2, (300, *shape))
+    inputs.reshape(300, -1)[:, 0] = classes
+    np.savez(tmp_path / "raw.npz", x=inputs.astype(dtype), y=classes)
+    said = (f"data.npz.path={tmp_path / 'raw.npz'}", f"data.npz.layout={layout}", f"split.normalise={normalise}")
+    path, task, _ = exported("data=npz", "model=linear", *said)
+    test = parts_of(npz(path=str(tmp_path / "raw.npz"), layout=layout))["test"].numpy()
+    loaded, (x, _) = autoopt.load(path), task.parts["test"]
+    torch.testing.assert_close(loaded.outputs_for(inputs.astype(dtype)[test]), loaded.model(x[:]))
 
 
 def test_rows_of_a_table_are_predicted_as_they_stand_in_its_file(exported, tmp_path):

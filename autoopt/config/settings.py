@@ -3,6 +3,8 @@
 import re
 from typing import Any
 
+BATCH_SIZE = 64
+"""By default, and of data that bring none; `batches.scale_lr` takes it for that of the learning rates."""
 SETTINGS: dict[str, tuple[Any, str]] = {
     "name": (str | None, "the study's name; by default made from the data, the model and the space"),
     "seed": (int, "every other seed is derived from it"),
@@ -89,7 +91,7 @@ ABOUT = {key: about for key, (_, about) in SETTINGS.items()} | {
 WORDS = ("objective", "direction", "metrics", "trainer.callbacks", "study.start")
 """Settings of several words, which may be given as a list, too."""
 SEARCHED = {
-    "batches.size": 64,
+    "batches.size": BATCH_SIZE,
     "batches.scale_lr": "none",
     "batches.accumulate": 1,
     "batches.sampler": None,

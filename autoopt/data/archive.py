@@ -3,6 +3,8 @@
 import struct
 import zipfile
 import zlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -55,3 +57,30 @@ class Archive:
                 return np.memmap(file, dtype, "r", file.tell(), shape, "F" if fortran else "C")
         except (OSError, ValueError, struct.error, zipfile.BadZipFile, zlib.error) as error:
             raise BadInput(f"{self.where}: '{name}' in {self.path} cannot be read: {' '.join(str(error).split())}") from error
+
+
+@dataclass(frozen=True)
+class Columns(Mapping[str, np.ndarray]):
+    """The arrays of an npz file as columns for a split, read on demand.
+
+    Args:
+        count: how many examples there are.
+    """
+
+    archive: Archive
+    count: int
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        if name not in self.archive:
+            raise KeyError(name)
+        array = self.archive.array(name)
+        if array.shape != (self.count,):
+            seen = f"'{name}' in {self.archive.path} has the shape {array.shape}"
+            raise BadInput(f"{self.archive.where}: {seen}; expected one value for each of the {self.count} examples")
+        return array
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.archive.members)
+
+    def __len__(self) -> int:
+        return len(self.archive.members)

@@ -1,6 +1,7 @@
 """Plain arrays as inputs and targets: shape and type tell images, values tell classes; in doubt, an error asks for the setting."""
 
 import numpy as np
+import pandas
 import torch
 from torch import Tensor
 
@@ -34,9 +35,10 @@ def array_inputs(array: np.ndarray, layout: str | None, where: str) -> Mapped:
     form = layout or array_layout(array.shape, array.dtype, seen, where)
     if form != "numbers" and array.ndim != len(form):
         raise BadInput(f"{where}.layout={layout}: the inputs have the shape {array.shape}")
-    eight_bits = array.dtype == np.uint8 and form != "numbers"
-    exact = form != "numbers" or np.can_cast(array.dtype, np.float32)
-    dtype = torch.uint8 if eight_bits else torch.float32 if exact else torch.float64  # centred before it is rounded to float32
+    images = form != "numbers" or array.ndim == 4
+    exact = images or np.can_cast(array.dtype, np.float32)
+    pixels = images and array.dtype == np.uint8
+    dtype = torch.uint8 if pixels else torch.float32 if exact else torch.float64  # centred before it is rounded to float32
     return Mapped(array, dtype, channels_last=form == "NHWC", grey=form == "NHW")
 
 
@@ -81,7 +83,7 @@ def targets_of(targets: np.ndarray, kind: str | None, where: str) -> tuple[Tenso
         classes or labels.
 
     Raises:
-        BadInput: the targets are neither classes nor values, or may be both.
+        BadInput: the targets are neither classes nor values, or may be both, or have gaps.
     """
     if kind not in (None, *TASK_KINDS):
         raise BadInput(f"{where}.kind={kind}: expected {' or '.join(TASK_KINDS)}")
@@ -92,6 +94,11 @@ def targets_of(targets: np.ndarray, kind: str | None, where: str) -> tuple[Tenso
     if targets.ndim not in (1, 2):
         expected = "a class (N,), labels (N, K) or values (N, D) for each example; masks need a LightningModule with its own loss"
         raise BadInput(f"{where}: the targets have the shape {targets.shape}; expected {expected}")
+    gaps = ~np.isfinite(targets) if targets.dtype.kind == "f" else pandas.isna(targets)
+    if gaps.any():
+        rows = gaps.reshape(len(gaps), -1).any(1)
+        seen = f"{rows.sum()} of {len(rows)}, the first in row {rows.argmax() + 1}"
+        raise BadInput(f"{where}: the targets have gaps (missing or infinite): {seen}")
     if targets.dtype.kind not in "uifbUS":
         raise BadInput(f"{where}: the targets are {targets.dtype}; expected integers or texts for classes, numbers for values")
     if kind == "regression":
@@ -148,17 +155,17 @@ def names_by_number(count: int) -> tuple[str, ...]:
 
 def are_labels(targets: Tensor) -> bool:
     """Whether targets `(N, K)` are rows of 0 and 1, some of them with several 1s or none."""
-    return binary_rows(targets) and not one_hot(targets)
+    return is_binary(targets) and not is_one_hot(targets)
 
 
-def binary_rows(targets: Tensor) -> bool:
+def is_binary(targets: Tensor) -> bool:
     """Whether targets are rows `(N, K)` of 0 and 1."""
     return targets.ndim == 2 and targets.shape[1] > 1 and bool(((targets == 0) | (targets == 1)).all())
 
 
-def one_hot(targets: Tensor) -> bool:
+def is_one_hot(targets: Tensor) -> bool:
     """Whether targets `(N, K)` are rows with a single 1."""
-    return binary_rows(targets) and bool((targets.sum(1) == 1).all())
+    return is_binary(targets) and bool((targets.sum(1) == 1).all())
 
 
 def class_indices(targets: Tensor, whose: str = "the targets") -> Tensor:
@@ -172,7 +179,7 @@ def class_indices(targets: Tensor, whose: str = "the targets") -> Tensor:
     """
     if targets.ndim == 2 and targets.shape[1] == 1:
         targets = targets[:, 0]
-    if one_hot(targets):
+    if is_one_hot(targets):
         return targets.to(torch.uint8).argmax(1)
     if targets.ndim != 1:
         seen = f"{whose} have the shape (N, {', '.join(map(str, targets.shape[1:]))})"

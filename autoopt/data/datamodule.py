@@ -10,10 +10,11 @@ import torch
 from lightning.pytorch import LightningDataModule
 from lightning.pytorch.utilities.model_helpers import is_overridden
 
-from autoopt.data.arrays import are_labels, binary_rows, checked_classes, one_hot
+from autoopt.data.arrays import are_labels, checked_classes, is_binary, is_one_hot
 from autoopt.data.batch import Layout, batch_layout
-from autoopt.data.image_values import WITHIN, are_images
+from autoopt.data.image_values import WITHIN
 from autoopt.data.loaders import BatchSize, drawn_alike, loaders_of, run_setup, sized
+from autoopt.data.rows import are_images
 from autoopt.data.task import Task
 from autoopt.errors import BadInput
 
@@ -72,14 +73,15 @@ def task_of_batches(datamodule: LightningDataModule, scan: bool) -> Task:
         way = "give a LightningModule that takes them, or batches without the others"
         raise BadInput(f"data: the data module's batches hold {len(batch)} tensors, but a network takes two, (inputs, targets); {way}")
     inputs, targets = batch[layout.inputs], batch[layout.targets]
-    encoding = {"values": [float(inputs.min()), float(inputs.max())]} if are_images(inputs) and inputs.is_floating_point() else {}
+    floats = inputs.is_floating_point()
+    encoding = {"values": [float(inputs.min()), float(inputs.max())]} if are_images(inputs) and floats else {"numbers": floats}
     common: dict[str, Any] = {"datamodule": datamodule, "unoffered": unoffered_of(batch, layout, scan), "encoding": encoding}
     shape = tuple(inputs.shape[1:])
-    if scan and binary_rows(targets):  # only all of them tell labels from classes and values
+    if scan and is_binary(targets):  # only all of them tell labels from classes and values
         targets = torch.cat([b[1] for b in datamodule.train_dataloader()])
     if are_labels(targets):
         return Task("multilabel", shape, targets.shape[1], **common)
-    if targets.is_floating_point() and not (scan and (targets.ndim > 2 or one_hot(targets))):
+    if targets.is_floating_point() and not (scan and (targets.ndim > 2 or is_one_hot(targets))):
         return Task("regression", shape, targets.shape[1] if targets.ndim > 1 else 1, **common)
     counts = None
     if scan:

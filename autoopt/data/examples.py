@@ -69,7 +69,7 @@ class Examples:
     """What a data technique returns.
 
     Args:
-        inputs: a table `(N, F)` of floats, or images `(N, C, H, W)` of floats or of uint8 in 0 to 255, in memory or read on
+        inputs: a table `(N, F)` of floats or uint8, or images `(N, C, H, W)` of floats or of uint8 in 0 to 255, in memory or read on
             demand (`autoopt.data.rows.Source`); or inputs whose encoding is learnt from the training part (`Raw`).
         targets: class indices `(N,)` of any integer type, or rows `(N, K)` with a single 1; labels `(N, K)`, each 0 or 1; or values
             `(N, D)`. Values in float64 are centred before they become float32.

@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import IterableDataset
 
-from autoopt.data.loaders import NO_LENGTH, USUAL, batches_of, in_random_order, loaders_of, ready, sized
+from autoopt.config.settings import BATCH_SIZE
+from autoopt.data.loaders import NO_LENGTH, batches_of, in_random_order, loaders_of, ready, sized
 from autoopt.data.memory import fits_on
 from autoopt.data.rows import Rows, ahead, random_indices
 from autoopt.data.task import Task
@@ -189,7 +190,7 @@ class Feed:
         share: tuple[int, int] = (0, 1),
     ):
         size = batches["size"]
-        self.task, self.size, self.seed, self.chunked, self.share = task, size or USUAL, seed, chunked, share
+        self.task, self.size, self.seed, self.chunked, self.share = task, size or BATCH_SIZE, seed, chunked, share
         if self.size < share[1]:
             raise BadInput(f"batches.size={self.size} is too small for {share[1]} devices: each needs an example of every batch")
         self.accumulate, self.kept = batches.get("accumulate") or 1, batches.get("cache", "memory") == "memory"

@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Iterable
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -14,10 +13,6 @@ Span = tuple[float, float]
 """The least and the greatest value."""
 WITHIN = ("images", "pixels")
 """The names under which an augmentation is offered only images in [0, 1]."""
-
-
-def are_images(inputs: Any) -> bool:
-    return len(inputs.shape) == 4
 
 
 def span_of(tensors: Iterable[Tensor]) -> Span:

@@ -19,12 +19,11 @@ from lightning.pytorch.utilities.model_helpers import is_overridden
 from torch.utils.data import BatchSampler, DataLoader, Dataset, IterableDataset, RandomSampler, SequentialSampler
 
 from autoopt.config import no_data
+from autoopt.config.settings import BATCH_SIZE
 from autoopt.data.arrays import array_inputs, targets_of
 from autoopt.data.examples import Examples
 from autoopt.errors import BadInput
 
-USUAL = 64
-"""The batch size of data that bring none."""
 DATA_HOOKS = ("prepare_data", "setup", "train_dataloader", "val_dataloader", "test_dataloader")
 BATCH_SIZE_NAMES = ("batch_size", "train_batch_size", "bs", "batchsize", "batch")
 """The names that authors give to the batch size."""
@@ -40,7 +39,7 @@ class Loaders(L.LightningDataModule):
         super().__init__()
         self.parts = tuple(parts)
         train = self.parts[0]
-        self.batch_size = train.batch_size if isinstance(train, DataLoader) else USUAL
+        self.batch_size = train.batch_size if isinstance(train, DataLoader) else BATCH_SIZE
 
     def train_dataloader(self) -> Any:
         train = self.parts[0]
@@ -50,7 +49,7 @@ class Loaders(L.LightningDataModule):
 
     def held_out(self, part: int) -> Any:
         data = self.parts[part]
-        return DataLoader(data, USUAL) if isinstance(data, Dataset) else data
+        return DataLoader(data, BATCH_SIZE) if isinstance(data, Dataset) else data
 
 
 class ValidatedLoaders(Loaders):
@@ -161,8 +160,9 @@ def as_array(part: Any) -> np.ndarray:
     Raises:
         BadInput: it cannot be made an array.
     """
+    texts = isinstance(part, list | tuple) and any(isinstance(value, str) for value in part)
     try:
-        return np.asarray(part)
+        return np.asarray(part, object if texts else None)  # numpy would make texts of the gaps among texts
     except Exception as error:  # rows of different lengths, a tensor with a gradient, on a device, or of a type that numpy lacks
         raise BadInput(f"data: the {type(part).__name__} is no array: {' '.join(str(error).split())}") from error
 

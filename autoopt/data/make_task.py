@@ -11,9 +11,9 @@ from torch import Tensor
 
 from autoopt.data.datamodule import task_of_module
 from autoopt.data.examples import Encoded, Examples, Raw, validated
-from autoopt.data.image_values import Span, are_images, extent_of, value_range
+from autoopt.data.image_values import Span, extent_of, value_range
 from autoopt.data.parts import PARTS
-from autoopt.data.rows import EIGHT_BITS, Rows, Source, random_indices
+from autoopt.data.rows import EIGHT_BITS, Rows, Source, are_images, are_numbers, random_indices
 from autoopt.data.scale import Scale
 from autoopt.data.splits import SPLITTING, Splitter
 from autoopt.data.task import Task
@@ -22,6 +22,8 @@ from autoopt.errors import BadInput
 AXES = {2: (0,), 3: (0, 1), 4: (0, 2, 3)}
 """By the number of dimensions, those over which a scale is taken: it has a value for each feature, or each channel."""
 SAMPLED_IMAGES = 4096
+LISTED = 5
+"""How many classes a message names."""
 
 
 def make_task(
@@ -91,7 +93,7 @@ def task_of_split(
         examples_of_each(y[train], outputs) if kind == "classification" else None,
         tokens=encoded.tokens,
         categories=encoded.categories,
-        encoding=encoded.words if extent is None else {"values": [*extent]},
+        encoding={"values": [*extent]} if extent else encoded.words or {"numbers": are_numbers(encoded.inputs.dtype)},
         unoffered=unoffered,
         notes=(*examples.notes, *encoded.notes, *range_notes, *absent),
         groups=None if groups is None else torch.from_numpy(np.unique(groups[numbers["test"]], return_inverse=True)[1]),
@@ -113,7 +115,7 @@ def scale_of(encoded: Encoded, train: Tensor, extent: Span | None) -> Scale | No
     if axes is None or encoded.tokens or (extent is not None and extent[0] < 0):
         return None
     if extent is None:
-        return Scale.of(inputs, train, axes).without_last(len(encoded.categories)) if inputs.dtype.is_floating_point else None
+        return Scale.of(inputs, train, axes).without_last(len(encoded.categories)) if are_numbers(inputs.dtype) else None
     scale = Scale.of(inputs, train[random_indices(len(train), SAMPLED_IMAGES)], axes)
     return scale.per(EIGHT_BITS) if inputs.dtype == torch.uint8 else scale
 
@@ -123,7 +125,7 @@ def part_inputs(inputs: Tensor | Source, numbers: Tensor, scale: Scale | None) -
     if not isinstance(inputs, Tensor) or inputs.dtype == torch.uint8:
         return Rows(inputs, numbers, scale)  # type: ignore[return-value]
     values = scale.apply(inputs[numbers]) if scale else inputs[numbers]
-    return (values.float() if values.is_floating_point() else values).contiguous()
+    return (values.float() if are_numbers(values.dtype) else values).contiguous()
 
 
 def check_classes(parts: Mapping[str, tuple[Tensor, Tensor]], outputs: int, names: Sequence[str]) -> tuple[str, ...]:
@@ -150,8 +152,8 @@ def examples_of_each(targets: Tensor, outputs: int) -> Tensor:
     return targets.long().sum(0) if targets.ndim == 2 else torch.bincount(targets, minlength=outputs)
 
 
-def class_list(mask: Tensor, names: Sequence[str], most: int = 5) -> str:
+def class_list(mask: Tensor, names: Sequence[str]) -> str:
     """The classes of a mask by name, or by number where they have none."""
     classes = mask.nonzero().flatten().tolist()
-    first = ", ".join(repr(names[c]) if names else str(c) for c in classes[:most])
-    return first + (f" and {len(classes) - most} more classes" if len(classes) > most else "")
+    first = ", ".join(repr(names[c]) if names else str(c) for c in classes[:LISTED])
+    return first + (f" and {len(classes) - LISTED} more classes" if len(classes) > LISTED else "")

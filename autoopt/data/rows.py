@@ -27,7 +27,7 @@ Built = TypeVar("Built")
 class Source(Protocol):
     """Examples that are read by their indices: a tensor, or an object with these methods of one.
 
-    `dtype` is uint8 for images in 0 to 255, int64 for indices into a vocabulary, else a floating-point type.
+    `dtype` is uint8 for images and numbers in 0 to 255, int64 for indices into a vocabulary, else a floating-point type.
     """
 
     @property
@@ -83,13 +83,22 @@ class Joined:
         return rows
 
 
+def are_images(inputs: Any) -> bool:
+    return len(inputs.shape) == 4
+
+
+def are_numbers(dtype: torch.dtype) -> bool:
+    """Whether values of a type are numbers, which become float32; whole numbers of more than a byte may be indices, and stay."""
+    return dtype.is_floating_point or dtype in (torch.uint8, torch.bool)
+
+
 class Scaling(Protocol):
     def apply(self, values: Tensor) -> Tensor: ...
     def apply_(self, pixels: Tensor) -> Tensor: ...
 
 
 class Rows:
-    """Some examples of a source as a model takes them: scaled, on the model's device; uint8 is divided by 255 before that.
+    """Some examples of a source as a model takes them: scaled, on the model's device; images of uint8 are divided by 255 before that.
 
     Length, shape, slices and indices work as for the tensor of these examples.
 
@@ -120,11 +129,11 @@ class Rows:
     def __getitem__(self, rows: Tensor | slice) -> Tensor:
         numbers = torch.arange(len(self), device=self.device)[rows] if self.numbers is None else self.numbers[rows]
         read = self.source[numbers]
-        if read.dtype == torch.uint8:  # a quarter of the bytes is moved
+        if read.dtype == torch.uint8 and are_images(read):  # a quarter of the bytes is moved
             pixels = self.moved(read).float().div_(EIGHT_BITS)
             return pixels if self.scale is None else self.scale.apply_(pixels)
         read = self.moved(read if self.scale is None else self.scale.apply(read))  # a device may lack double precision
-        return read if read.dtype == torch.int64 else read.float()
+        return read.float() if are_numbers(read.dtype) else read
 
     def moved(self, read: Tensor) -> Tensor:
         if self.goal is None or self.goal == read.device:
@@ -165,9 +174,9 @@ def pieces(source: Source, numbers: Tensor | None = None) -> Iterator[Tensor]:
     return iter(numbers.split(max(1, READ_BYTES // each)))
 
 
-def random_indices(count: int, size: int, seed: int = 0) -> Tensor:
+def random_indices(count: int, size: int) -> Tensor:
     """The numbers of at most `size` of `count` examples, drawn at random: the first ones may be all of one class, or of one day."""
-    return torch.randperm(count, generator=torch.Generator().manual_seed(seed))[:size]
+    return torch.randperm(count, generator=torch.Generator().manual_seed(0))[:size]
 
 
 def all_rows(source: Source, numbers: Tensor | None = None) -> Iterator[Tensor]:

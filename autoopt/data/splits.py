@@ -90,8 +90,9 @@ class Splitter:
         self.check_folds(rest)
         count, seed = self.split["folds"], self.split["seed"]
         if self.times is not None:
-            rest = rest[np.argsort(self.times[rest], kind="stable")]
-            cuts = reversed(list(TimeSeriesSplit(count).split(rest)))  # the fold with the most training examples first
+            times, order = np.unique(self.times[rest], return_inverse=True)  # equal times stay together
+            spans = reversed(list(TimeSeriesSplit(count).split(times)))  # the fold with the most training examples first
+            cuts = ([np.flatnonzero(np.isin(order, span)) for span in pair] for pair in spans)
         elif self.groups is not None:
             cuts = GroupKFold(count, shuffle=True, random_state=seed).split(rest, groups=self.groups[rest])
         elif self.labels is not None:
@@ -102,10 +103,12 @@ class Splitter:
             yield {"train": rest[train], "validation": rest[validation], "test": parts["test"]}
 
     def check_folds(self, rest: np.ndarray) -> None:
-        """Raise BadInput if a fold would lack examples, groups or a class."""
+        """Raise BadInput if a fold would lack examples, groups, times or a class."""
         if self.groups is not None:
             fewest, what = len(set(self.groups[rest])), "groups"
-        elif self.labels is not None and self.times is None:
+        elif self.times is not None:
+            fewest, what = len(np.unique(self.times[rest])) - 1, "times after the first"
+        elif self.labels is not None:
             fewest, what = int(np.unique(self.labels[rest], return_counts=True)[1].min()), "examples of the rarest class"
         else:
             fewest, what = len(rest), "examples"

@@ -36,7 +36,8 @@ class Task:
         tokens: the size of the vocabulary, if the inputs are indices into one, int64 `(N, T)`; 0 is padding.
         categories: how many levels the categories have whose codes are the last columns of a table. A model is built without
             these columns: they are embedded in front of it.
-        encoding: how raw inputs became numbers; for images, the span of their `values` before they are scaled.
+        encoding: how raw inputs became numbers; for images, the span of their `values` before they are scaled; for other arrays,
+            whether they are `numbers`, which models take as floats, or integers, which they take as they are.
         folds: the tasks of the other folds of a cross-validation.
         groups: the index of the group of each test example, int64 `(N,)`, if the split is by groups.
         unoffered: by name, why the batches cannot be offered to augmentations under it.

@@ -23,6 +23,7 @@ from autoopt.data.task import Task
 from autoopt.deployment import pictures
 from autoopt.deployment.card import read_card, shaping
 from autoopt.deployment.compress import deployed_network, take_up
+from autoopt.deployment.packed import Compact, unpacked
 from autoopt.errors import BadInput
 from autoopt.live import Factory
 from autoopt.module.applied import Applied
@@ -33,6 +34,8 @@ from autoopt.recipe import Recipe
 
 PROBABILITIES: Mapping[str, Callable[[Tensor], Tensor]] = {"classification": partial(torch.softmax, dim=1), "multilabel": torch.sigmoid}
 """Of logits `(N, K)`, by the kind of the task."""
+TRACED = 4
+"""How many examples a graph is traced with."""
 
 
 class Deployed(nn.Module):
@@ -50,7 +53,8 @@ class Deployed(nn.Module):
         self.inputs, self.targets, self.classes, self.encoding = task.inputs, task.targets, task.classes, task.encoding
 
     def forward(self, inputs: Tensor) -> Tensor:
-        outputs = self.model(single(inputs) if self.inputs is None else self.inputs.apply(inputs))
+        floats = self.encoding.get("numbers") or inputs.is_floating_point()
+        outputs = self.model(self.inputs.apply(inputs) if self.inputs is not None else inputs.float() if floats else inputs)
         return outputs if self.targets is None else self.targets.invert(outputs)
 
     def encode(self, examples: Any) -> Tensor:
@@ -74,7 +78,7 @@ class Deployed(nn.Module):
         if "values" in self.encoding:
             return pictures.encode_images(examples, self.task)
         if isinstance(examples, Tensor):
-            return self.checked(examples / 255 if examples.dtype == torch.uint8 else examples)
+            return self.checked(examples)
         if "columns" in self.encoding:
             return table.encode_columns(frame_of(examples), self.encoding["columns"])
         if "vocabulary" in self.encoding:
@@ -82,7 +86,7 @@ class Deployed(nn.Module):
         numbers = np.asarray(examples)
         if numbers.dtype.kind not in "biuf":
             raise BadInput(f"expected numbers, got {type(examples).__name__}; call `.model` with what its forward takes")
-        return self.encoded(torch.as_tensor(numbers))
+        return self.checked(torch.as_tensor(numbers.astype(numbers.dtype.newbyteorder("="), copy=False)))
 
     def checked(self, inputs: Tensor) -> Tensor:
         """The inputs, unchanged.
@@ -144,11 +148,6 @@ class Scaled(nn.Module):
 
     def forward(self, values: Tensor) -> Tensor:
         return self.scale.invert(values) if self.inverted else self.scale.apply(values)
-
-
-def single(inputs: Tensor) -> Tensor:
-    """Floating-point inputs in single precision; indices stay integers."""
-    return inputs.float() if inputs.is_floating_point() else inputs
 
 
 def frame_of(examples: Any) -> pandas.DataFrame:
@@ -238,7 +237,8 @@ def make_late_layers(module: L.LightningModule, weights: Path) -> None:
 def write_onnx(folder: Path) -> Path:
     """Write the model of an exported folder as `model.onnx`, and check its outputs.
 
-    The graph takes inputs before scaling and returns outputs in the units of the data.
+    The graph takes inputs before scaling and returns outputs in the units of the data. It computes in float32, with the weights of
+    a model in 16 bits as they were rounded.
 
     Raises:
         BadInput: the extra `onnx` is not installed, or the model cannot be exported.
@@ -248,6 +248,8 @@ def write_onnx(folder: Path) -> Path:
     except ImportError as error:
         raise BadInput(f"model.onnx needs {error.name}: {installation('autoopt', 'onnx')}") from error
     model = load(folder)
+    if isinstance(model.model, Compact):
+        model.model = unpacked(model.model)
     try:
         inputs = inputs_for(model)
         if isinstance(model.model, OnnxModel):  # a graph cannot be traced, but it can be chained
@@ -284,13 +286,13 @@ def inputs_for(model: Deployed) -> Tensor:
     return torch.cat([array, array]) if len(array) == 1 else array  # a traced batch of one would fix the batch size
 
 
-def example_inputs(task: Task, count: int = 4) -> Tensor:
-    """Random inputs as `Deployed.encode` returns them, `(count, …)` in the task's shape; rows of a table are float64."""
+def example_inputs(task: Task) -> Tensor:
+    """Random inputs as `Deployed.encode` returns them, `(4, …)` in the task's shape; rows of a table are float64."""
     generator = torch.Generator().manual_seed(0)
     if task.tokens:
-        return torch.randint(1, task.tokens, (count, *task.input_shape), generator=generator)
-    values = torch.rand(count, *task.input_shape, generator=generator)
+        return torch.randint(1, task.tokens, (TRACED, *task.input_shape), generator=generator)
+    values = torch.rand(TRACED, *task.input_shape, generator=generator)
     values = values if task.inputs is None else task.inputs.invert(values)
     for column, levels in zip(range(-len(task.categories), 0), task.categories, strict=True):
-        values[:, column] = torch.randint(levels, (count,), generator=generator).to(values)
+        values[:, column] = torch.randint(levels, (TRACED,), generator=generator).to(values)
     return values.double() if "columns" in task.encoding else values.float()

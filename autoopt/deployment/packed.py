@@ -108,8 +108,8 @@ def put(model: nn.Module, name: str, parameter: nn.Parameter | None) -> None:
 
 
 def unpacked(model: nn.Module) -> nn.Module:
-    """A copy of a network with all weights unpacked."""
-    return model.dense() if isinstance(model, Packed) else copy.deepcopy(model)
+    """A copy of a network with all weights unpacked, in float32."""
+    return model.dense() if isinstance(model, Compact) else copy.deepcopy(model)
 
 
 def kernels(model: nn.Module) -> dict[str, nn.Parameter]:

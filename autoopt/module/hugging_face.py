@@ -2,11 +2,13 @@
 
 from torch import Tensor, nn
 
+from autoopt.data.words import PADDING
+
 
 class Answering(nn.Module):
     """A transformers model that takes its main input and returns its logits.
 
-    Token indices of 0 are padding, which the attention mask hides.
+    The attention mask hides the padding of token indices.
     """
 
     def __init__(self, model: nn.Module):
@@ -15,7 +17,7 @@ class Answering(nn.Module):
 
     def forward(self, inputs: Tensor) -> Tensor:
         tokens = not inputs.is_floating_point()
-        mask = {"attention_mask": (inputs != 0).long()} if tokens else {}
+        mask = {"attention_mask": (inputs != PADDING).long()} if tokens else {}
         return self.model(**{str(self.model.main_input_name): inputs}, **mask).logits
 
 

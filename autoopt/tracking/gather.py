@@ -16,6 +16,7 @@ from autoopt.tracking.spool import RECORD
 
 logger = logging.getLogger(__package__)
 KEY_SIZE, NAME_SIZE, PARAM_SIZE, TAG_SIZE = 250, 250, 6000, 8000
+CUT = " … [cut]"
 
 
 def legal(key: str) -> str:
@@ -24,10 +25,10 @@ def legal(key: str) -> str:
     return path[:KEY_SIZE].rstrip("/") or "_"
 
 
-def truncated(value: object, size: int, mark: str = " … [cut]") -> str:
+def truncated(value: object, size: int) -> str:
     """The value as text that a database accepts: no NUL, no lone surrogates, no more than `size` characters."""
     text = str(value).replace("\0", "").encode(errors="replace").decode()
-    return text if len(text) <= size else text[: size - len(mark)] + mark
+    return text if len(text) <= size else text[: size - len(CUT)] + CUT
 
 
 def as_texts(values: dict[str, Any], size: int) -> dict[str, str]:

@@ -6,6 +6,7 @@ The first line of a session names the store and the experiment; a line with a `k
 
 import json
 import os
+import re
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from fcntl import LOCK_EX, LOCK_NB, flock
@@ -21,6 +22,8 @@ BLOCK = 1 << 20
 LAST = 9.0
 """The seconds that a writer may take once its supervisor died, or that a server may take once the study has ended."""
 PARENT, SQLITE = "", "sqlite:///"
+SECRET_KEY = re.compile("pass|pwd|user|token|key|secret|cred|auth|odbc_connect", re.IGNORECASE)
+"""A key in the query of a store's address, such as `?password=`, whose value is a credential or holds one."""
 
 
 def address_of(path: str | Path) -> str:
@@ -36,7 +39,8 @@ def sqlite_file(uri: str) -> Path:
 def secrets(uri: str) -> list[str]:
     """The credentials in a store's address, encoded and decoded; they must not be written to disk."""
     parts = urlsplit(uri)
-    credentials = [parts.password or parts.username or "", *(field.partition("=")[2] for field in parts.query.split("&"))]
+    fields = [field.partition("=") for field in parts.query.split("&")]
+    credentials = [parts.password or parts.username or "", *(value for key, _, value in fields if SECRET_KEY.search(unquote_plus(key)))]
     return [form for secret in credentials if secret for form in dict.fromkeys((secret, unquote(secret), unquote_plus(secret)))]
 
 

@@ -6,8 +6,9 @@ from typing import Any
 import lightning.pytorch as L
 import torch
 
+from autoopt.config.settings import BATCH_SIZE
 from autoopt.data.feed import overridden
-from autoopt.data.loaders import NO_LENGTH, USUAL, OwnLoaders
+from autoopt.data.loaders import NO_LENGTH, OwnLoaders
 from autoopt.data.rows import random_indices
 from autoopt.data.task import Task
 from autoopt.slots import SLOTS
@@ -53,7 +54,7 @@ def facts(task: Task, models: Mapping[str, type | None], lightning: bool, fixed_
         "chance": chance_level(task),
         "absent": absent(task, models, lightning, fixed_size),
         "test": task.datamodule is None or task.testing is not None,
-        "batch_size": task.batch_size.usual if task.datamodule else USUAL,
+        "batch_size": task.batch_size.usual if task.datamodule else BATCH_SIZE,
         "gpus": torch.cuda.device_count(),
         "versions": {name: versions_here()[name] for name in ("python", "torch", "lightning")},
     }

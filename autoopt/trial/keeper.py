@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from lightning.fabric.utilities.data import _set_sampler_epoch
+from lightning.fabric.utilities.seed import _collect_rng_states, _set_rng_states
 
 from autoopt.data.feed import Batches, PerBatch
 from autoopt.errors import Preempted, StoreFault, machine_fault, out_of_memory
@@ -24,8 +25,6 @@ from autoopt.trial.state import (
     plain_attributes,
     put_attributes,
     put_back,
-    put_random,
-    random_states,
     reporter_folder,
 )
 from autoopt.trial.training import Training
@@ -80,7 +79,7 @@ class Keeper:
 
     def note_draws(self) -> None:
         """Note the states from which the order of an epoch is drawn."""
-        self.drawn = {"random": random_states(), "loaders": [plain_attributes(each, is_scalar) for each in self.samplers]}
+        self.drawn = {"random": _collect_rng_states(), "loaders": [plain_attributes(each, is_scalar) for each in self.samplers]}
 
     def on_batch(self, fetcher: Any) -> None:
         if not self.listening:
@@ -162,7 +161,7 @@ class Keeper:
                 self.begin_next(fetcher, state)
             else:
                 self.wind(fetcher, state["done"], state["order"])
-                put_random(state["random"])
+                _set_rng_states(state["random"])
         except Exception as error:
             assert self.checkpoints.source is not None
             key, at = self.checkpoints.source
@@ -179,7 +178,7 @@ class Keeper:
             loader.seek(state["order"] + 1, 0)
         else:
             put_attributes(self.drawn["loaders"], self.samplers)
-        put_random(state["random"])
+        _set_rng_states(state["random"])
         loop = self.trainer.fit_loop
         loop.on_advance_start()
         loop.epoch_loop.reset()
@@ -195,7 +194,7 @@ class Keeper:
             return
         if trainer.current_epoch:  # the order of the first epoch is drawn already
             put_attributes(self.drawn["loaders"], self.samplers)
-            put_random(self.drawn["random"])
+            _set_rng_states(self.drawn["random"])
             for each in fetcher.combined_loader.flattened:
                 _set_sampler_epoch(each, trainer.current_epoch)
             iter(fetcher)

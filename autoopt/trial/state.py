@@ -10,7 +10,7 @@ import lightning.pytorch as L
 import numpy as np
 import torch
 from lightning.fabric.utilities.apply_func import move_data_to_device
-from lightning.fabric.utilities.seed import _collect_rng_states, _set_rng_states
+from lightning.fabric.utilities.seed import _collect_rng_states
 from torch import Tensor, nn
 
 from autoopt.module.applied import applied_to
@@ -113,14 +113,6 @@ def add_logged(pending: dict[str, Any], trainer: L.Trainer) -> None:
             own = vars(metric)[key]
             value = value.to(own.device)
             vars(metric)[key] = value + own if summed else metric.meta.reduce_fx(value, own)
-
-
-def put_random(states: dict[str, Any]) -> None:
-    _set_rng_states(states)
-
-
-def random_states() -> dict[str, Any]:
-    return dict(_collect_rng_states())
 
 
 def plain_attributes(owner: object, plain: Callable[[Any], bool] | None = None) -> dict[str, Any]:

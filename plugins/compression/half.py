@@ -22,7 +22,7 @@ class Half(Compact):
         self.dtype, self.casts = dtype, casts
 
     def dense(self) -> nn.Module:
-        return copy.deepcopy(self.model).float()
+        return unpacked(copy.deepcopy(self.model).float())
 
     def forward(self, inputs: Tensor) -> Tensor:
         if self.dtype == torch.float16 and inputs.device.type == "cpu":

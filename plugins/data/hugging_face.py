@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow
+import pyarrow.compute
 from PIL import Image
 from torch import Tensor
 
@@ -37,7 +38,8 @@ def hugging_face(
 
     `inputs` and `target` are columns; by default, the only column of images, else of texts, and the column with a usual name
     (label, labels, target, y). Splits with the usual names are the parts. Images are resized to `size` by `size`; the first `length`
-    words of a text become indices into a vocabulary of at most `vocabulary` entries. Use `parquet` for tables.
+    words of a text become indices into a vocabulary of at most `vocabulary` entries. Lists of class labels, or of 0 and 1, are labels, any
+    number of which an example has. Use `parquet` for tables.
 
     Lhoest et al. 2021, arXiv:2109.02846.
 
@@ -52,22 +54,52 @@ def hugging_face(
     x, is_image = inputs_in(features, inputs)
     y = choose_column("target", target, features, [name for name in TARGET_COLUMNS if name in features])
     whole = pyarrow.concat_tables(tables.values())
-    if gaps := [name for name in (x, y) if whole[name].null_count]:
-        raise BadInput(f"{WHERE}: the column '{gaps[0]}' has gaps")
-    targets, kind, classes = learn_targets(whole[y].to_numpy(), features[y], kind)
+    if whole[x].null_count:
+        raise BadInput(f"{WHERE}: the column '{x}' has gaps")
+    targets, kind, classes = learn_targets(whole[y], y, features[y], kind)
     rows = Images(pictures(whole[x], root, x), (size, size), grey) if is_image else Texts(whole[x].to_pylist(), length, vocabulary)
     return Examples(rows, targets, kind, classes, contiguous_parts({part: len(table) for part, table in tables.items()}), notes=notes)
 
 
-def learn_targets(labels: np.ndarray, feature: Any, kind: str | None) -> tuple[Tensor, str, tuple[str, ...]]:
+def learn_targets(column: pyarrow.ChunkedArray, name: str, feature: Any, kind: str | None) -> tuple[Tensor, str, tuple[str, ...]]:
     """The targets, the kind of the task, and the class names, as `targets_of` returns them."""
-    names = feature.get("names") if isinstance(feature, dict) else None
-    if names and labels.min() < 0:
+    if in_lists := hasattr(column.type, "value_field"):
+        feature = feature[0] if isinstance(feature, list) else feature.get("feature")
+    values = pyarrow.compute.list_flatten(column) if in_lists else column
+    if column.null_count or values.null_count:
+        raise BadInput(f"{WHERE}: the column '{name}' has gaps")
+    names, labels = feature.get("names") if isinstance(feature, dict) else None, values.to_numpy()
+    if names and (labels < 0).any():
         seen = f"{(labels < 0).sum()} rows have the label {labels.min()}, which means no label"
         raise BadInput(f"{WHERE}: {seen}; remove these rows or their split")
     labels = labels.astype(str) if labels.dtype == object else labels
-    targets, kind, classes = targets_of(labels, kind or (names and "classification"), WHERE)
-    return targets, kind, tuple(names[int(code)] for code in classes) if names and kind == "classification" else classes
+    if in_lists:
+        labels = label_rows(labels, pyarrow.compute.list_value_length(column).to_numpy(), names, name)
+    usual = names and ("multilabel" if in_lists else "classification")
+    targets, kind, classes = targets_of(labels, kind or usual, WHERE)
+    return targets, kind, tuple(names[int(code)] for code in classes) if names and kind != "regression" else classes
+
+
+def label_rows(values: np.ndarray, lengths: np.ndarray, names: list[str] | None, name: str) -> np.ndarray:
+    """The lists of a column as rows: of 0 and 1 if they hold the classes of an example, else as they are.
+
+    Args:
+        values: of all lists, one after the other.
+        names: of the classes.
+        name: of the column.
+
+    Raises:
+        BadInput: they are of several lengths, and hold no classes.
+    """
+    if names:
+        rows = np.zeros((len(lengths), len(names)), int)
+        np.add.at(rows, (np.repeat(np.arange(len(lengths)), lengths), values), 1)
+        return rows
+    widths = sorted({*lengths.tolist()})
+    if len(widths) > 1 or widths == [0]:
+        seen = f"the column '{name}' holds lists of {widths[0]} to {widths[-1]} values"
+        raise BadInput(f"{WHERE}: {seen}; expected lists of one length, or of class labels")
+    return values.reshape(-1, *widths)
 
 
 def splits_in(root: Path) -> tuple[dict[str, Path], tuple[str, ...]]:

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import numpy as np
 
-from autoopt.data.archive import Archive
+from autoopt.data.archive import Archive, Columns
 from autoopt.data.arrays import array_inputs, targets_of
 from autoopt.data.examples import Examples
 from autoopt.data.parts import PARTS
@@ -45,8 +45,8 @@ def npz(*, path: str, inputs: str = "x", targets: str = "y", kind: str | None = 
     sources = [x for x, _ in arrays.values()]
     joined = sources[0] if len(sources) == 1 else Joined(*sources)
     y = np.concatenate([y for _, y in arrays.values()])
-    columns = {n: a for n in archive.members if len(arrays) == 1 and (a := archive.array(n)).ndim == 1 and len(a) == len(y)}
-    return Examples(joined, *targets_of(y, kind, WHERE), contiguous_parts({part: len(x) for part, (x, _) in arrays.items()}), columns)
+    splits = contiguous_parts({part: len(x) for part, (x, _) in arrays.items()})
+    return Examples(joined, *targets_of(y, kind, WHERE), splits, {} if splits else Columns(archive, len(y)))
 
 
 def names_of(archive: Archive, part: str, inputs: str, targets: str) -> tuple[str, str] | None:

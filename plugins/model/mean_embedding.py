@@ -2,7 +2,7 @@
 
 from torch import Tensor, nn
 
-PADDING = 0
+from autoopt.data.words import PADDING
 
 
 class MeanEmbedding(nn.Embedding):

@@ -4,6 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from autoopt.data.task import Task
+from autoopt.data.words import PADDING
 from autoopt.domain import Choice, Range, Unavailable, at_least_1
 
 
@@ -19,7 +20,7 @@ class Recurrent(nn.Module):
         states, _ = self.layers(self.embedding(inputs))
         state = states[:, -1]
         if self.tokens:
-            last = ((inputs != 0) * torch.arange(inputs.shape[1], device=inputs.device)).amax(1)
+            last = ((inputs != PADDING) * torch.arange(inputs.shape[1], device=inputs.device)).amax(1)
             state = states.gather(1, last[:, None, None].expand(-1, 1, states.shape[2])).squeeze(1)
         return self.head(self.dropout(state))
 
@@ -44,7 +45,7 @@ def recurrent(
     if not task.tokens and len(task.input_shape) != 2:
         raise Unavailable(f"recurrent needs sequences (T, F) or tokens, the inputs have the shape {task.input_shape}")
     at_least_1(width=width, depth=depth)
-    embedding = nn.Embedding(task.tokens, width, padding_idx=0) if task.tokens else nn.Identity()
+    embedding = nn.Embedding(task.tokens, width, padding_idx=PADDING) if task.tokens else nn.Identity()
     features = width if task.tokens else task.input_shape[1]
     layers = {"lstm": nn.LSTM, "gru": nn.GRU}[cell](features, width, depth, batch_first=True)
     return Recurrent(embedding, layers, nn.Linear(width, task.outputs), task.tokens > 0)

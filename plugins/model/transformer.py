@@ -5,6 +5,7 @@ from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
 
 from autoopt.data.task import Task
+from autoopt.data.words import PADDING
 from autoopt.domain import Choice, Range, Unavailable, at_least_1
 
 
@@ -125,7 +126,7 @@ def embed(task: Task, width: int, patch: int | None) -> tuple[nn.Module, int]:
     """
     shape = task.input_shape
     if task.tokens:
-        return nn.Embedding(task.tokens, width, padding_idx=0), shape[0]
+        return nn.Embedding(task.tokens, width, padding_idx=PADDING), shape[0]
     if len(shape) == 2:
         return nn.Linear(shape[1], width), shape[0]
     if not task.images:
@@ -146,7 +147,7 @@ class Turn(nn.Module):
 
 def token_positions(tokens: Tensor) -> Tensor:
     """The mask (N, T) of the tokens; all True for a text without tokens, so that its mean exists."""
-    seen = tokens != 0
+    seen = tokens != PADDING
     return seen | ~seen.any(1, keepdim=True)
 
 

@@ -1,10 +1,12 @@
 """What plain arrays are taken for, and what is asked about."""
 
 import numpy as np
+import pandas
 import pytest
 import torch
 
 from autoopt.data.arrays import array_inputs, class_indices, targets_of
+from autoopt.data.loaders import as_array
 from autoopt.errors import BadInput
 
 N = 42
@@ -104,7 +106,31 @@ def test_objects_of_one_plain_type_are_of_that_type(typed):
     found, kind, classes = targets_of(plain.astype(object), "classification", "d")
     assert (found.tolist(), kind, classes) == (targets_of(plain, "classification", "d")[0].tolist(), kind, classes)
     with pytest.raises(BadInput, match="d: the targets are object; expected integers or texts"):
-        targets_of(np.array([*plain[:-1].tolist(), None], dtype=object), None, "d")
+        targets_of(np.array([*plain[:-1].tolist(), b"a"], dtype=object), None, "d")
+
+
+NOW = np.datetime64("2024-01-01")
+
+
+@pytest.mark.parametrize("kind", [None, "classification", "regression", "multilabel"])
+@pytest.mark.parametrize(
+    "targets",
+    [
+        np.array([0.0, 1.0, np.nan, 1.0, np.nan]),
+        np.array([0.0, 1.0, np.inf, 1.0, -np.inf], "float32"),
+        np.array([[0.0, 1.0], [1.0, 0.0], [np.nan, 1.0], [1.0, 1.0], [np.nan, np.nan]]),
+        np.array([0, 1, None, 1, None], object),
+        np.array([0.0, 1.0, np.nan, 1.0, np.nan], object),
+        np.array(["a", "b", None, "a", np.nan], object),
+        np.array([NOW, NOW, "NaT", NOW, "NaT"], "M8[D]"),
+        as_array(pandas.Series([0, 1, None, 1, None], dtype="Int64")),
+        as_array(pandas.Series(["a", "b", None, "a", None], dtype="category")),
+        as_array(["a", "b", float("nan"), "a", None]),
+    ],
+)
+def test_missing_targets_are_no_class(targets, kind):
+    with pytest.raises(BadInput, match=r"^d: the targets have gaps \(missing or infinite\): 2 of 5, the first in row 3$"):
+        targets_of(targets, kind, "d")
 
 
 def test_classes_by_name_and_by_word_of_the_user():

@@ -80,8 +80,11 @@ def test_each_fold_validates_on_another_part_of_what_does_not_test(split):
 
 
 def test_folds_in_time_train_on_what_was_before():
-    found = parts(folds=3, time="day")
-    assert all(COLUMNS["day"][f["train"]].max() <= COLUMNS["day"][f["validation"]].min() for f in found) and len(found) == 3
+    found = parts(folds=5, time="day")
+    assert all(COLUMNS["day"][f["train"]].max() < COLUMNS["day"][f["validation"]].min() for f in found) and len(found) == 5
+    assert [len(f["train"]) for f in found] == sorted((len(f["train"]) for f in found), reverse=True)
+    validated = torch.cat([f["validation"] for f in found])
+    assert len(validated) == len(validated.unique()) and not set(validated.tolist()) & set(found[0]["test"].tolist())
 
 
 def test_folds_of_fixed_parts_leave_the_test_part():
@@ -98,6 +101,7 @@ def test_folds_of_fixed_parts_leave_the_test_part():
         ({"column": "colour"}, r"split\.column=colour: expected train, val and test in it, got 'blue', 'red'"),
         ({"group": "patient", "time": "day"}, r"split\.group=patient, split\.time=day: give one of the two"),
         ({"folds": 21, "group": "patient"}, r"split\.folds=21: there are only 16 groups to spread over the folds"),
+        ({"folds": 32, "time": "day"}, r"split\.folds=32: there are only 31 times after the first to spread over the folds"),
         ({"folds": 33}, r"split\.folds=33: there are only 32 examples of the rarest class to spread over the folds"),
         ({"folds": 97, "stratify": False}, r"split\.folds=97: there are only 96 examples to spread"),
     ],

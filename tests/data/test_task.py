@@ -130,6 +130,15 @@ def test_eight_bit_images_are_scaled_when_they_are_read():
         torch.testing.assert_close(found.pixels.invert(found.parts["test"][0][:]).float(), images[80:] / 255)
 
 
+@pytest.mark.parametrize("shape", [(5,), (4, 3), (2, 3, 2, 2)])
+@pytest.mark.parametrize("normalise", [True, False])
+def test_numbers_of_eight_bits_are_no_pixels(shape, normalise):
+    numbers = torch.randint(0, 256, (100, *shape), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
+    for lazily in (False, True):
+        eight, floats = (scaled(inputs, lazily, normalise=normalise) for inputs in (numbers, numbers.float()))
+        assert torch.equal(eight.parts["test"][0][:], floats.parts["test"][0][:]) and eight.encoding == floats.encoding == {"numbers": True}
+
+
 def test_images_that_their_source_has_scaled_stay_as_they_are():
     images = torch.randn(100, 3, 4, 4, generator=torch.Generator().manual_seed(0)) * 2
     task = scaled(images)

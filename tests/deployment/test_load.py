@@ -1,5 +1,8 @@
 """What a loaded model makes of rows, texts and numbers, without the training that came before."""
 
+from math import prod
+
+import lightning.pytorch as L
 import numpy as np
 import pandas
 import pytest
@@ -74,6 +77,24 @@ def test_numbers_that_are_inputs_already_need_their_number(night):
 def test_what_is_no_table_is_refused(night, examples):
     with pytest.raises(BadInput, match="predict: expected a DataFrame or a list of rows, got "):
         night.predict(examples)
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.int32, torch.int64, torch.bool])
+def test_integers_become_floats_where_the_model_was_trained_on_floats(dtype):
+    class Batches(L.LightningDataModule):
+        def __init__(self, inputs):
+            super().__init__()
+            self.inputs = inputs
+
+        def train_dataloader(self):
+            return [(self.inputs, torch.arange(4) % 2)]
+
+    for shape in ((4, 3), (4, 3, 5, 5)):
+        inputs = torch.arange(2).repeat(150)[: prod(shape)].view(shape).to(dtype)
+        floats, own = (Deployed(nn.Identity(), make_task(Batches(x), SPLIT, scan=False)) for x in (inputs.float(), inputs))
+        assert own.outputs_for(inputs).dtype == dtype and torch.equal(own.outputs_for(inputs.numpy()), inputs)
+        if len(shape) == 2:
+            assert floats.outputs_for(inputs).dtype == torch.float32 and torch.equal(floats.outputs_for(inputs.tolist()), inputs.float())
 
 
 def test_outputs_that_are_no_scores_of_classes_are_predicted_as_they_are():

@@ -12,6 +12,7 @@ import torch
 from PIL import Image
 from sklearn.datasets import load_digits, load_wine
 
+from autoopt.data.archive import Archive
 from autoopt.data.examples import Examples
 from autoopt.data.make_task import make_task
 from autoopt.data.rows import Joined, Mapped, cached
@@ -486,6 +487,24 @@ def test_npz_maps_what_is_not_compressed(tmp_path):
     np.savez_compressed(tmp_path / "b.npz", x=x, y=y)
     small = npz(path=str(tmp_path / "b.npz"))
     assert not isinstance(small.inputs.array, np.memmap) and torch.equal(small.inputs[torch.arange(20)][:, 0], torch.tensor(x))
+
+
+@pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
+def test_npz_reads_only_the_arrays_that_are_asked_for(tmp_path, save, monkeypatch):
+    odd = {"names": np.array([{}, "a"], dtype=object), "ids": np.array([*range(19), None]), "mean": np.ones((5, 2))}
+    save(tmp_path / "a.npz", x=np.ones((20, 3)), y=np.arange(20) % 2, who=np.arange(20) // 4, **odd)
+    read = []
+    monkeypatch.setattr(Archive, "array", lambda archive, name, array=Archive.array: read.append(name) or array(archive, name))
+    examples = npz(path=str(tmp_path / "a.npz"))
+    task = make_task(examples, {**SPLIT, "group": "who"})
+    assert task.groups is not None and {*read} == {"x", "y", "who"}
+    for group, said in {
+        "whom": r"split\.group=whom: the data has no column 'whom'\. Did you mean 'who'\?",
+        "ids": r"data\.npz: 'ids' in .*a\.npz cannot be read: .*[oO]bject",
+        "mean": r"data\.npz: 'mean' in .*a\.npz has the shape \(5, 2\); expected one value for each of the 20 examples",
+    }.items():
+        with pytest.raises(BadInput, match=said):
+            make_task(examples, {**SPLIT, "group": group})
 
 
 def test_npz_in_parts_and_with_channels_last(tmp_path):

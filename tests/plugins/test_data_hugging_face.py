@@ -73,6 +73,46 @@ def test_columns_by_name(tmp_path):
         hugging_face(path=str(tmp_path / "d"), inputs="stars", target="stars")
 
 
+VALUES, CLASSES = {"dtype": "int64", "_type": "Value"}, {**LABEL, "names": ["wet", "cold", "calm"]}
+SHOWN = [[1, 0, 0], [0, 1, 1], [0, 0, 0], [1, 1, 0]]
+
+
+@pytest.mark.parametrize("values", [pyarrow.int64(), pyarrow.float32(), pyarrow.bool_()])
+@pytest.mark.parametrize("length", [-1, 3])
+@pytest.mark.parametrize("kind", [None, "multilabel"])
+def test_labels_in_lists_of_0_and_1(tmp_path, values, length, kind):
+    labels = pyarrow.array(np.array(SHOWN).astype(values.to_pandas_dtype()).tolist(), pyarrow.list_(values, length))
+    write(tmp_path / "d", {"text": ["a"] * 4, "labels": labels}, {"text": TEXT, "labels": {"feature": VALUES, "_type": "Sequence"}})
+    examples = hugging_face(path=str(tmp_path / "d"), kind=kind)
+    assert (examples.kind, examples.targets.tolist(), examples.classes) == ("multilabel", SHOWN, ("0", "1", "2"))
+
+
+@pytest.mark.parametrize(
+    "feature", [{"feature": CLASSES, "length": -1, "_type": "Sequence"}, {"feature": CLASSES, "_type": "List"}, [CLASSES]]
+)
+def test_labels_in_lists_of_the_classes_that_an_example_has(tmp_path, feature):
+    columns = {"text": ["a"] * 4, "labels": [[0], [2, 1], [], [0, 1]]}
+    write(tmp_path / "d", columns, {"text": TEXT, "labels": feature}, files=2)
+    examples = hugging_face(path=str(tmp_path / "d"))
+    assert (examples.kind, examples.targets.tolist(), examples.classes) == ("multilabel", SHOWN, ("wet", "cold", "calm"))
+
+
+@pytest.mark.parametrize(
+    ("labels", "inner", "said"),
+    [
+        ([[0, 1], [1], [0, 1]], VALUES, r"'labels' holds lists of 1 to 2 values; expected lists of one length, or of class labels"),
+        ([[0, 1], [1, None], [0, 1]], VALUES, "the column 'labels' has gaps"),
+        ([[0], [1, 1], [0, 1]], CLASSES, r"expected rows \(N, K\) of 0 and 1 for data\.hugging_face\.kind=multilabel"),
+        ([[0], [-1, 1], [0, 1]], CLASSES, "the label -1, which means no label"),
+    ],
+)
+def test_lists_that_are_no_labels_are_refused(tmp_path, labels, inner, said):
+    write(tmp_path / "d", {"text": ["a"] * 3, "labels": labels}, {"text": TEXT, "labels": {"feature": inner, "_type": "Sequence"}})
+    with pytest.raises(BadInput, match=said) as raised:
+        hugging_face(path=str(tmp_path / "d"), kind="multilabel")
+    assert "\n" not in str(raised.value)
+
+
 def test_what_is_no_data_set_is_refused(tmp_path):
     with pytest.raises(BadInput, match=r"state\.json cannot be read: .*; expected a folder that save_to_disk has written"):
         hugging_face(path=str(tmp_path))

@@ -19,6 +19,7 @@ from autoopt.study.journal_file import StoreError
 from autoopt.study.run_fields import searched_parameters
 from autoopt.study.settled import Settled
 from autoopt.tracking import store_uri
+from autoopt.tracking.spool import Destination
 
 SETTLED = Settled(space(), Goal((Objective("val_accuracy", "maximize"),)), "test")
 FACTS = {"examples": "0", "sources": {}}
@@ -324,6 +325,25 @@ def test_no_password_of_a_tracking_server_is_written(folder, uri):
     ) as said:
         store_uri(kept)
     assert SECRET not in str(said.value)
+
+
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "sqlite:////data/runs.db?timeout=60&mode=rwc",
+        "postgresql://host/db?sslmode=require&connect_timeout=10&application_name=runs",
+        "mysql+pymysql://host/db?charset=utf8mb4",
+    ],
+)
+def test_settings_in_an_address_are_no_credentials(uri):
+    where = Destination("s", uri, "runs")
+    assert where.header()["uri"] == where.shown == uri
+
+
+@pytest.mark.parametrize("key", ["password", "PWD", "passwd", "user", "api_key", "access-token", "client_secret", "odbc_connect"])
+def test_credentials_in_an_address_are_hidden_by_their_keys(key):
+    where = Destination("s", f"mssql+pyodbc://host/db?timeout=60&{key}={SECRET}", "runs")
+    assert where.header()["uri"] is None and where.shown == f"mssql+pyodbc://host/db?timeout=60&{key}=***"
 
 
 def test_a_password_is_not_shown_in_an_error():
