@@ -15,7 +15,7 @@ from autoopt.data.image_values import Span, extent_of, value_range
 from autoopt.data.parts import PARTS
 from autoopt.data.rows import EIGHT_BITS, Rows, Source, are_images, are_numbers, random_indices
 from autoopt.data.scale import Scale
-from autoopt.data.splits import SPLITTING, Splitter
+from autoopt.data.splits import SPLITTING, Splitter, shares_asked
 from autoopt.data.task import Task
 from autoopt.errors import BadInput
 
@@ -48,7 +48,8 @@ def make_task(
         BadInput: nothing can be learnt from the examples, or they are too few to split.
     """
     if isinstance(examples, LightningDataModule):
-        if unused := [key for key in (*SPLITTING, "folds") if split.get(key) is not None]:
+        named = [key for key in (*SPLITTING, "folds") if split.get(key) is not None]
+        if unused := [*named, *shares_asked(split, ("validation", "test"))]:
             raise BadInput(f"split.{unused[0]}={split[unused[0]]}: a data module makes its own split; leave this setting out")
         return task_of_module(examples, scan, seed, remade)
     examples, span = validated(examples)

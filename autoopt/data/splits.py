@@ -1,6 +1,6 @@
 """Splits of the examples into parts: at random, stratified by class, by a column, by group, by time, or in folds."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from itertools import accumulate, pairwise
 from math import ceil
 from typing import Any
@@ -16,6 +16,8 @@ from autoopt.errors import BadInput, nearest
 Parts = dict[str, Tensor]
 SPLITTING = ("column", "group", "time")
 """Settings of `split` that name a column of the data."""
+SHARE = 0.2
+"""The default of `split.validation` and `split.test`; another one was asked for."""
 PART_NAMES = {
     **dict.fromkeys(("train", "training"), "train"),
     **dict.fromkeys(("val", "valid", "validation"), "validation"),
@@ -53,6 +55,9 @@ class Splitter:
             if given is not None:
                 raise BadInput(f"split.column={split['column']}: the data fixes its parts already; leave this setting out")
             self.given = named_parts(by["column"], split["column"])
+        if unused := shares_asked(split, self.given or ()):
+            part = unused[0]
+            raise BadInput(f"split.{part}={split[part]}: the data fixes its {part} part already; leave this setting out")
 
     def parts(self) -> Iterator[Parts]:
         """The parts of each fold, or the parts once without cross-validation. All folds have the same test part.
@@ -132,6 +137,11 @@ class Splitter:
         check_cut(len(numbers), share, strata)
         kept, taken = train_test_split(numbers, test_size=share, random_state=seed, stratify=strata)
         return kept, taken
+
+
+def shares_asked(split: Mapping[str, Any], parts: Container[str]) -> list[str]:
+    """Those of the parts for which the config asks for a share of the examples."""
+    return [part for part in ("validation", "test") if part in parts and split.get(part, SHARE) != SHARE]
 
 
 def check_cut(count: int, share: float, strata: np.ndarray | None) -> None:

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 import torch
 
+from autoopt.config import compose
 from autoopt.data.parts import PARTS
-from autoopt.data.splits import Splitter, contiguous_parts
+from autoopt.data.splits import SHARE, Splitter, contiguous_parts
 from autoopt.errors import BadInput
 
 SPLIT = {"validation": 0.2, "test": 0.2, "seed": 0, "stratify": True, "column": None, "group": None, "time": None, "folds": None}
@@ -114,6 +115,15 @@ def test_what_cannot_be_split_is_refused(split, said):
 def test_fixed_parts_and_a_column_are_one_too_many():
     with pytest.raises(BadInput, match=r"split\.column=part: the data fixes its parts already"):
         parts({"train": torch.arange(9)}, column="part")
+
+
+def test_a_share_of_a_part_that_is_fixed_is_refused():
+    defaults = compose(["data=digits"])["split"]
+    assert defaults["validation"] == defaults["test"] == SHARE
+    with pytest.raises(BadInput, match=r"split\.test=0\.3: the data fixes its test part already; leave this setting out"):
+        parts(column="half", test=0.3)
+    (found,) = parts(column="half", validation=0.5)
+    assert [len(found[p]) for p in PARTS] == [30, 30, 60]
 
 
 def test_what_has_no_columns_says_so():

@@ -317,6 +317,12 @@ def test_a_data_module_is_set_up_and_its_classes_counted():
     assert task.class_counts.tolist() == [25, 0, 0, 8] and task.datamodule is datamodule
 
 
+@pytest.mark.parametrize(("setting", "value"), [("folds", 3), ("column", "part"), ("test", 0.3)])
+def test_a_split_of_a_data_module_is_refused(setting, value):
+    with pytest.raises(BadInput, match=rf"split\.{setting}={value}: a data module makes its own split; leave this setting out"):
+        make_task(Rows(torch.arange(33) % 2), {**SPLIT, setting: value})
+
+
 @pytest.mark.parametrize("dtype", [torch.int32, torch.uint8, torch.bool])
 def test_labels_of_a_data_module_may_be_of_any_whole_type(dtype):
     task = make_task(Rows((torch.arange(33) % 2).to(dtype)), SPLIT)
