@@ -193,7 +193,7 @@ def test_the_conclusion(given, sentence):
 
 @pytest.mark.parametrize(("given", "_"), SENTENCES)
 def test_it_comes_back_from_yaml(given, _):
-    given = replace(given, importance=IMPORTANCE, edges=(EDGE,), ablation=ABLATION, searched=0.75, rival=Rival("3", 0.014))
+    given = replace(given, importance=IMPORTANCE, edges=(EDGE,), ablation=ABLATION, searched=0.75, rival=Rival("3", 0.014, 0.64))
     given = replace(
         given,
         front=(Point("compress-1", "half", {"val_accuracy": 0.5, "latency_ms": 1.0}),),
@@ -355,10 +355,10 @@ def test_what_each_change_gives_is_a_table(capsys):
 
 
 def test_the_reasons():
-    given = verdict(ablation=ABLATION, importance=IMPORTANCE, edges=(EDGE,), searched=0.8123, rival=Rival("3", 0.014))
+    given = verdict(ablation=ABLATION, importance=IMPORTANCE, edges=(EDGE,), searched=0.8123, rival=Rival("3", 0.014, 0.642))
     assert list(reasons(given)) == [
         "Trial 7 had val_accuracy 0.8123 in the search, and 0.7900 on fresh seeds; "
-        "its difference to trial 3, the next, was +0.0140 on the seeds that chose it.",
+        "its difference to trial 3, the next, was +0.0140 on the seeds that chose it, so that it is better with a chance of about 64 %.",
         "No gain could be shown for augmentation mixup and batches.size.",
         "best/simple.yaml is the recipe without them; no loss could be shown "
         "(-0.0010, 95 % interval -0.0210 to +0.0190; training time -12 %).",

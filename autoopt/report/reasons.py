@@ -66,6 +66,8 @@ def choice_line(verdict: Verdict, searched: float) -> str:
     words = f"Trial {winner.trial} had {verdict.objective} {before} in the search, and {after} on fresh seeds"
     ahead = number(rival.ahead, winner.validation, sign="+") if rival else ""
     beside = f"; its difference to trial {rival.trial}, the next, was {ahead} on the seeds that chose it" if rival else ""
+    if rival and rival.chance is not None:
+        beside += f", so that it is better with a chance of about {min(99, round(100 * rival.chance))} %"
     luck = f" Trial {verdict.highest} scored higher in the search; a single score is partly luck, so that all trials together choose, and"
     return f"{words}{beside}.{f'{luck} fresh seeds where several are left.' if verdict.highest else ''}"
 

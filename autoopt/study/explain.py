@@ -1,16 +1,19 @@
 """Why the winner won: what mattered in the search, where its ranges end, and what each of its parts gives."""
 
 from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from statistics import variance
 
 from autoopt.strategy import foretells
 from autoopt.study.ablation import ablate
 from autoopt.study.decide import totals
 from autoopt.study.edges import edges_of
 from autoopt.study.importance import importance_of
+from autoopt.study.partial_pooling import chance_better
 from autoopt.study.record import BASELINE
 from autoopt.study.sampling import history
-from autoopt.study.stages import COMPRESS, CONFIRM, SEARCH
+from autoopt.study.stages import COMPRESS, CONFIRM, FINAL, SEARCH, Stage
 from autoopt.study.study import Study
 from autoopt.study.two_way import TwoWay
 from autoopt.study.verdict import Rival, Verdict
@@ -53,17 +56,31 @@ def ahead_of(study: Study, trial: str) -> str:
 
 
 def rival_of(study: Study, trial: str) -> Rival | None:
-    """The best candidate beside the winner, by the seeds on which the winner was chosen; `None` where there was no choice.
-
-    No interval and no chance that the winner is better: the seeds that chose it favour it, and tell the noise of few candidates badly.
-    """
-    scores: dict[str, dict[int, float]] = defaultdict(dict)
-    for record in study.journal.records(CONFIRM):
-        key, _, seed = record.key.rpartition(f"-{CONFIRM.name}-")
-        if record.score is not None:
-            scores[key][int(seed)] = study.goal.first.sign * record.score
+    """The best candidate beside the winner, by the seeds on which the winner was chosen; `None` where there was no choice."""
+    scores = scores_by_seed(study, CONFIRM)
     if trial not in scores or len(scores) < 2:
         return None
     layout = TwoWay(scores)
     ahead, other = min((layout.difference(trial, key)[0], key) for key in scores.keys() - {trial})
-    return Rival(other, ahead)
+    noise = noise_of(list(scores_by_seed(study, FINAL).values()))
+    if not noise:
+        return Rival(other, ahead)
+    chance = chance_better(layout.means(), {key: len(row) for key, row in scores.items()}, noise, trial, other)
+    return Rival(other, ahead, round(chance, 2))
+
+
+def scores_by_seed(study: Study, stage: Stage) -> dict[str, dict[int, float]]:
+    """The scores of a stage of whole trainings by trial and number of the seed; more is better."""
+    scores: dict[str, dict[int, float]] = defaultdict(dict)
+    for record in study.journal.records(stage):
+        key, _, seed = record.key.rpartition(f"-{stage.name}-")
+        if record.score is not None:
+            scores[key][int(seed)] = study.goal.first.sign * record.score
+    return scores
+
+
+def noise_of(scores: Sequence[Mapping[int, float]]) -> float:
+    """The variance of the score of a training around the mean of its recipe; 0 where no recipe was trained twice."""
+    several = [list(row.values()) for row in scores if len(row) > 1]
+    freedom = sum(len(row) - 1 for row in several)
+    return sum(variance(row) * (len(row) - 1) for row in several) / freedom if freedom else 0.0

@@ -43,6 +43,10 @@ class TwoWay:
         residuals = self._rounded(self.values - self.design @ values)
         return values, float(residuals @ residuals) / max(freedom, 1) * inverse, freedom
 
+    def means(self) -> dict[str, float]:
+        """The score of each recipe, as if all had been trained on the first seed."""
+        return dict(zip(self.recipes, map(float, self.fit[0]), strict=False))
+
     def difference(self, ours: str, theirs: str) -> tuple[float, tuple[float, float]]:
         """How much higher the score of one recipe is than that of another, with its 95 % interval by Student's t."""
         values, covariance, freedom = self.fit

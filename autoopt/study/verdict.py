@@ -144,10 +144,12 @@ class Rival:
     Args:
         trial: its key in the search.
         ahead: how much better the winner was, on the seeds that chose it.
+        chance: that the winner is truly better; `None` where no recipe was trained on several final seeds.
     """
 
     trial: str
     ahead: float
+    chance: float | None = None
 
 
 @dataclass(frozen=True)
@@ -297,7 +299,7 @@ def read_verdict(tree: Mapping[str, Any]) -> Verdict:
         **{side: Side(**tree[side]) for side in ("baseline", "winner")},
         "front": tuple(Point(**point) for point in tree["front"]),
         "limits": tuple(Limit(**with_tuples(limit)) for limit in tree["limits"]),
-        "rival": Rival(**tree["rival"]) if tree["rival"] and "ahead" in tree["rival"] else None,  # an earlier version has a chance
+        "rival": Rival(**tree["rival"]) if tree["rival"] and "ahead" in tree["rival"] else None,  # an earlier version has the chance alone
         "importance": tree["importance"] and Importance(**tree["importance"]),
         "edges": tuple(Edge(**edge) for edge in tree["edges"]),
         "ablation": tree["ablation"] and read_ablation(tree["ablation"]),

@@ -38,6 +38,12 @@ def test_a_recipe_with_fewer_seeds_is_compared_on_those_that_it_has():
     assert TwoWay(scores).difference("c", "b")[0] == pytest.approx(0.05)
 
 
+def test_the_means_are_those_of_the_same_seed():
+    """b was trained on the easy seed alone."""
+    means = TwoWay({"a": {0: 1.0, 1: 3.0}, "b": {1: 2.5}, "c": {0: 0.0, 1: 2.0}}).means()
+    assert means == pytest.approx({"a": 1.0, "b": 0.5, "c": 0.0})
+
+
 @pytest.mark.parametrize(
     ("scores", "exact", "found"),
     [
