@@ -6,7 +6,7 @@ import lightning.pytorch as L
 import torch
 from torch import Tensor
 
-from autoopt.data.parts import on_test
+from autoopt.data.parts import named_on_test, on_test
 from autoopt.trial import metrics
 
 
@@ -25,14 +25,15 @@ class ByBatch(L.Callback):
         self.on_validation_batch_end(trainer, pl_module)
 
     def on_validation_batch_end(self, trainer: L.Trainer, pl_module: L.LightningModule, *_: Any) -> None:
+        if self.metric is None:
+            return
         results = trainer._results
         assert results is not None
-        for _, result in results.valid_items():
-            meta = result.meta
-            names = results._forked_name(result, on_step=False)  # logged by step too it has both
-            named = self.metric is not None and any(on_test(name) == on_test(self.metric) for name in names)
-            if meta.on_epoch and named and result.is_tensor and meta.is_mean_reduction:
-                self.sums.append((float(result.value), float(result.cumulated_batch_size)))
+        of_epochs = [each for _, each in results.valid_items() if each.meta.on_epoch]
+        named = {name: each for each in of_epochs for name in results._forked_name(each, on_step=False)}  # logged by step too it has both
+        result = named_on_test(named).get(on_test(self.metric))
+        if result is not None and result.is_tensor and result.meta.is_mean_reduction:
+            self.sums.append((float(result.value), float(result.cumulated_batch_size)))
 
     def resamples(self) -> tuple[list[float], int]:
         """The mean on resamples of the batches, and the number of batches; nothing if there are fewer than two batches."""

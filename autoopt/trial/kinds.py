@@ -54,6 +54,7 @@ def run_try_out(training: Training, order: TryOut) -> Outcome | None:
         measurement = compressed(whole, measurement)
         whole = stored_and_loaded(whole)
     tested, untested = measure_test_part(whole)
+    whole = replace(whole, notes=tuple(dict.fromkeys((*whole.notes, *applied_to(whole.module).notes))))
     return replace(concluded(whole, measurement), tested=tested, validated=validated, untested=untested)
 
 

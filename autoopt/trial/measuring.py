@@ -1,5 +1,6 @@
 """Measures a trained model: its quality on a part of the data, and its costs."""
 
+import traceback
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -16,7 +17,7 @@ from torch.utils._pytree import tree_leaves
 
 from autoopt.data.feed import Feed, overridden
 from autoopt.data.loaders import drawn_alike
-from autoopt.data.parts import on_test
+from autoopt.data.parts import named_on_test, on_test
 from autoopt.deployment.compress import deployed_network
 from autoopt.domain import Unavailable
 from autoopt.errors import NonFinite, TechniqueError, machine_fault, out_of_memory
@@ -25,6 +26,7 @@ from autoopt.module.net import Net
 from autoopt.module.tuned import Tuned, in_single_precision, made_before
 from autoopt.module.weights import as_they_are
 from autoopt.orders import Order
+from autoopt.process.endings import classify
 from autoopt.trial import metrics
 from autoopt.trial.by_batch import ByBatch
 
@@ -165,7 +167,7 @@ def judged(net: Net, outputs: Tensor, targets: Tensor, names: Iterable[str]) -> 
 def own_quality(trainer: L.Trainer, module: Tuned, feed: Feed, part: str, objective: str | None) -> Measured:
     """What a user's module logs in its validation steps on a part; nothing where it has none.
 
-    On the test part, what its test steps log under the names of its validation counts instead: an author may test in another way.
+    On the test part, what its test steps log counts where that has the objective: an author may test in another way.
 
     Raises:
         TechniqueError: a compressed network stands for its `forward`, which its validation does not go through.
@@ -173,18 +175,38 @@ def own_quality(trainer: L.Trainer, module: Tuned, feed: Feed, part: str, object
     model, calls, found = deployed_network(module), list[None](), Measured({})
     loader = feed.held_out(part)
     handle = model.register_forward_pre_hook(lambda *_: calls.append(None))
-    if loader is not None and overridden("validation_step", module, L.LightningModule):
-        found = logged(trainer, module, feed.to_measure(loader), part, objective)
-        if part == "test" and overridden("test_step", module, L.LightningModule):
-            tested = logged(trainer, module, feed.to_measure(loader), part, objective, by_test=True)
-            judged_so = on_test(objective or "") in tested.metrics
-            found = replace(tested if judged_so else found, metrics=found.metrics | tested.metrics)
-    handle.remove()
+    try:
+        if loader is not None and overridden("validation_step", module, L.LightningModule):
+            data = feed.to_measure(loader)
+            if part == "test":
+                found = tested_by_author(trainer, module, data, objective)
+            if model is not module and not calls:
+                found = Measured({})  # of the network before its compression
+            if on_test(objective or "") not in found.metrics:
+                validated = logged(trainer, module, data, part, objective)
+                found = replace(validated, metrics=validated.metrics | found.metrics)
+    finally:
+        handle.remove()
     if model is not module and not calls:
         technique, _ = applied_to(module).chosen.of("compression")[-1]
         reason = "the module has no validation_step that calls its forward, in whose place a compressed network stands"
         raise TechniqueError("compression", technique.name, reason, unavailable=True)
     return found
+
+
+def tested_by_author(trainer: L.Trainer, module: Tuned, data: dict[str, Any], objective: str | None) -> Measured:
+    """What a user's module logs in its test steps; nothing where it has none, and with a note where they fail."""
+    if not overridden("test_step", module, L.LightningModule):
+        return Measured({})
+    try:
+        return logged(trainer, module, data, "test", objective, by_test=True)
+    except Exception as error:
+        if (problem := classify(error)).reason != "error":
+            raise
+        traceback.print_exc()
+        failed = f"the test of {type(module).__name__} fails ({problem.detail})"
+        applied_to(module).notes.append(f"{failed}: the test split is measured by its validation_step instead")
+        return Measured({})
 
 
 def logged(trainer: L.Trainer, module: Tuned, data: dict[str, Any], part: str, objective: str | None, by_test: bool = False) -> Measured:
@@ -197,12 +219,14 @@ def logged(trainer: L.Trainer, module: Tuned, data: dict[str, Any], part: str, o
     trainer.callbacks.append(by_batch)  # type: ignore[attr-defined]
     run, loop = (trainer.test, trainer.test_loop) if by_test else (trainer.validate, trainer.validate_loop)
     loop._results.clear()  # of another part, which may have another number of loaders
-    with made_before(module), batches_of(trainer, part), as_they_are(trainer, module):
-        run(module, **data, verbose=False)
-    in_single_precision(module, trainer)
-    trainer.callbacks.remove(by_batch)  # type: ignore[attr-defined]
-    values = {on_test(k) if part == "test" else k: float(v) for k, v in trainer.callback_metrics.items() if v.numel() == 1}
-    return Measured(values, *by_batch.resamples())
+    try:
+        with made_before(module), batches_of(trainer, part), as_they_are(trainer, module):
+            run(module, **data, verbose=False)
+    finally:
+        in_single_precision(module, trainer)
+        trainer.callbacks.remove(by_batch)  # type: ignore[attr-defined]
+    values = {name: float(value) for name, value in trainer.callback_metrics.items() if value.numel() == 1}
+    return Measured(named_on_test(values) if part == "test" else values, *by_batch.resamples())
 
 
 @contextmanager

@@ -73,3 +73,18 @@ def test_of_two_loaders_the_batches_of_one_are_taken_apart(metric, sums):
     if metric in trainer.callback_metrics:
         total, weight = sums[-1]
         assert total / weight == pytest.approx(float(trainer.callback_metrics[metric]))
+
+
+class OfATest(L.LightningModule):
+    """Logs as its validation does, and under a name of the test."""
+
+    def test_step(self, batch, _):
+        self.log("test_mean", batch.mean(), batch_size=len(batch))
+        self.log("val_mean", 7 * batch.mean(), batch_size=len(batch))
+
+
+def test_of_two_names_for_one_metric_that_of_the_test_is_taken():
+    by_batch = ByBatch("val_mean")
+    quiet = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False, "enable_model_summary": False}
+    L.Trainer(accelerator="cpu", callbacks=[by_batch], **quiet).test(OfATest(), DataLoader(VALUES, 2), verbose=False)
+    assert by_batch.sums == [(0, 0), (4, 2), (16, 4), (25, 5)]

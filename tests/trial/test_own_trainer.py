@@ -404,20 +404,38 @@ class WithoutObjective(OtherTest):
         self.log("rank", 7.0)
 
 
+class ThroughValidation(Lit):
+    """Its test goes through its validation, which logs under its own name, and then logs under that of the test."""
+
+    def test_step(self, batch, number):
+        self.log("test_loss", 2 * cross_entropy(self(batch[0]), batch[1]))
+        self.validation_step(batch, number)
+
+
+class FailingTest(Lit):
+    def test_step(self, batch, _):
+        self.log("test_loss", 2 * cross_entropy(self(batch[0]), batch[1]))
+        self.outputs.append(batch)
+
+
 def by_hand_tested(module: L.LightningModule) -> dict:
     trainer = L.Trainer(logger=False, enable_progress_bar=False, enable_model_summary=False, accelerator="cpu")
     (logged,) = trainer.test(module, datamodule=Data(), verbose=False)
     return logged
 
 
-def test_the_test_part_is_measured_by_the_authors_test(bench):
-    said = f"model={HERE}:OtherTest"
+@pytest.mark.parametrize("kind", [OtherTest, ThroughValidation])
+def test_the_test_part_is_measured_by_the_authors_test(bench, kind):
+    said = f"model={HERE}:{kind.__name__}"
     bench.train(said)
+    SEEN.clear()
     measured = bench.run(Measure(key="t", recipe=bench.recipe(said), weights="0", objective="val_loss"))
-    module = OtherTest()
+    assert SEEN.get("validated", 0) == (0 if kind is OtherTest else 4), "and by it alone"
+    module = kind()
     module.load_state_dict(bench.weights())
     theirs = by_hand_tested(module)
-    assert measured.metrics | theirs == pytest.approx(measured.metrics, rel=1e-6)
+    assert measured.metrics["test_loss"] == pytest.approx(theirs["test_loss"], rel=1e-6)
+    assert kind is not OtherTest or measured.metrics["test_bias"] == pytest.approx(theirs["test_bias"], rel=1e-6)
     assert len(measured.resamples) == 200 and measured.units == 4
     assert sum(measured.resamples) / 200 == pytest.approx(theirs["test_loss"], rel=0.1), "they are of the test steps"
     again = bench.run(Measure(key="m", recipe=bench.recipe(said), weights="0", part="validation", objective="val_loss"))
@@ -432,6 +450,18 @@ def test_a_test_without_the_objective_adds_to_the_validation(bench):
     other = bench.run(Measure(key="u", recipe=said, weights="0", objective="val_loss"))
     assert other.metrics["test_loss"] == plain.metrics["test_loss"] and other.resamples == plain.resamples
     assert other.metrics["rank"] == 7.0 and "rank" not in plain.metrics
+
+
+def test_where_the_authors_test_fails_the_validation_measures_the_test_part(bench):
+    bench.train()
+    plain = bench.run(Measure(key="t", recipe=bench.recipe(), weights="0", objective="val_loss"))
+    said = bench.recipe(f"model={HERE}:FailingTest")
+    other = bench.run(Measure(key="u", recipe=said, weights="0", objective="val_loss"))
+    assert other.metrics["test_loss"] == plain.metrics["test_loss"] and other.resamples == plain.resamples
+    tried = bench.run(TryOut(key="v", recipe=said, objective="val_loss"))
+    assert tried.untested == "" and "test_loss" in tried.tested
+    (note,) = tried.notes
+    assert note.startswith("the test of FailingTest fails (AttributeError: ") and note.endswith("measured by its validation_step instead")
 
 
 def test_a_callback_that_exchanges_the_weights_for_a_test_takes_no_part(bench):
