@@ -37,7 +37,8 @@ class Net(Tuned):
         task: gives the kind, the outputs and the scale of the targets.
         instead: computes another loss from the recipe's, such as to distil.
 
-    The inputs of the last step are in `inputs`, augmented: callbacks are called with the batch as it was before.
+    While callbacks are called at the end of a `training_step`, the inputs of its last step are in `inputs`, augmented: they are called with
+    the batch as it was before.
     """
 
     def __init__(
@@ -72,21 +73,23 @@ class Net(Tuned):
         applied = applied_to(self)
         renewed = evaluate_others(self.trainer.optimizers) and batch_norms(self)
         with torch.autocast(self.device.type, enabled=False):  # Lightning's precision covers the forward pass only, in `loss_of`
-            optimizer, schedule = self.optimizers(), self.lr_schedulers()
+            optimizer, schedule, inputs = self.optimizers(), self.lr_schedulers(), list[Tensor]()
             between_steps = getattr(self.trainer.fit_loop.epoch_loop, BETWEEN_STEPS, None)
             for number, group in enumerate(in_groups(chunk, self.accumulate)):
                 if between_steps is not None:
                     between_steps(number)
                 batches = [augment(applied.chosen, *pair(batch, self.kind), self.outputs, applied.pixels) for batch in group]
                 self.losses.append(self.step(optimizer, batches))
-                self.inputs = [inputs for inputs, _ in batches]
+                inputs = [each for each, _ in batches]
                 if renewed:
-                    applied.passed.add(self.inputs)
+                    applied.passed.add(inputs)
                 if schedule is not None and not isinstance(schedule, ReduceLROnPlateau):
                     schedule.step()  # type: ignore[union-attr]
+        self.inputs = inputs
 
     def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
         super().on_train_batch_end(outputs, None, batch_idx)  # training_step has kept the augmented inputs
+        self.inputs = []
 
     @property
     def train_loss(self) -> float:

@@ -1,3 +1,4 @@
+from functools import partial
 from typing import Annotated
 
 import torch
@@ -23,12 +24,12 @@ def ema(*, decay: Annotated[float, Choice(0.9, 0.99, 0.999, 0.9999)] = 0.999) ->
 
     Polyak & Juditsky 1992, DOI 10.1137/0330046; with the growing d: Abadi et al. 2016, arXiv:1603.04467 (its `ExponentialMovingAverage`).
     """
+    return EMA(multi_avg_fn=partial(average, decay))
 
-    def average(means: list[Tensor], weights: list[Tensor], count: Tensor) -> None:
-        steps = int(count)
-        if means[0].is_floating_point():
-            torch._foreach_lerp_(means, weights, 1 - min(decay, (1 + steps) / (10 + steps)))
-        else:
-            torch._foreach_copy_(means, weights)
 
-    return EMA(multi_avg_fn=average)
+def average(decay: float, means: list[Tensor], weights: list[Tensor], count: Tensor) -> None:
+    steps = int(count)
+    if means[0].is_floating_point():
+        torch._foreach_lerp_(means, weights, 1 - min(decay, (1 + steps) / (10 + steps)))
+    else:
+        torch._foreach_copy_(means, weights)

@@ -2,6 +2,7 @@
 
 import copy
 import itertools
+import pickle
 from types import SimpleNamespace
 from typing import Annotated
 
@@ -32,6 +33,7 @@ from autoopt.plugins.regularizer.swa import swa
 from autoopt.recipe import Recipe
 from autoopt.slots import SLOTS
 from autoopt.store import Store
+from autoopt.technique import available
 from autoopt.testing.toys import ResidualBlock
 from autoopt.trial.run import run
 from autoopt.trial.world import World
@@ -88,6 +90,14 @@ def test_a_penalty_leaves_what_is_never_decayed(penalty):
         p.grad = torch.zeros_like(p)
     penalise(penalty(strength=0.25), model, SGD(model.parameters(), lr=0.1))
     assert [name for name, p in model.named_parameters() if p.grad.any()] == ["weight", "mixer"]
+
+
+@pytest.mark.parametrize("name", available("regularizer"))
+def test_the_callback_of_every_regularizer_can_be_pickled(name):
+    recipe = Recipe({slot: {} for slot in SLOTS} | {"regularizer": {name: {}}})
+    model = nn.Sequential(ResidualBlock(nn.Sequential(nn.Linear(3, 3), nn.Softplus())), nn.Linear(3, 2))
+    for callback in Chosen(recipe).callbacks(model, 10, "val_loss"):
+        assert type(pickle.loads(pickle.dumps(callback))) is type(callback)
 
 
 def test_l2_is_what_torch_calls_the_weight_decay_of_sgd():

@@ -298,6 +298,19 @@ def test_the_last_two_are_kept_and_a_trial_that_is_done_before_the_first_writes_
     assert not (store.weights("7").parent / "resume").exists()
 
 
+@pytest.mark.parametrize("name", ["a network", "ema"])
+def test_a_network_keeps_no_batch_in_a_checkpoint(name, tmp_path, monkeypatch):
+    """Neither between two steps of a whole epoch nor between two batches."""
+    monkeypatch.setattr(Keeper, "asked", property(every_batch))
+    world, recipe = prepared(tmp_path / "world", *RECIPES[name])
+    store = Store(tmp_path / "kept")
+    trained(world, recipe, store.root)
+    for reached in store.checkpoints("7"):
+        folder = store.weights("7").parent
+        net, *_ = read_plain(folder / "resume" / str(reached), folder)["state"]["objects"]
+        assert net["plain"]["inputs"] == [] and len(net["plain"]["losses"])
+
+
 DAMAGES = {
     "cut": lambda folder: (folder / "tensors.safetensors").write_bytes((folder / "tensors.safetensors").read_bytes()[:-5]),
     "changed": lambda folder: (folder / "state.json").write_text((folder / "state.json").read_text().replace("1", "2", 1)),
