@@ -23,8 +23,8 @@ from autoopt.study.settled import Settled
 from autoopt.tracking.spool import redacted, secrets
 
 ROOT = "autoopt-runs"
-FORMAT = 3
-"""The version of space.yaml and of the journal; a study of another version is refused."""
+FORMAT = 4
+"""The version of space.yaml, of the journal and of what a recipe means; a study of another version is read, but not gone on with."""
 IDENTITY = (*SLOTS, "split", "seed", "objective", "direction", "metrics")
 SETTLED = ("identity", "objective", "direction", "part", "left_out", "quarantined", "unfit")
 """The keys of space.yaml that a study cannot go on without."""
@@ -121,7 +121,7 @@ class Folder:
         """Raise BadInput if the folder holds another study, or a study of another version."""
         before = self.locked
         if before is not None and before.get("format") != FORMAT:
-            began = f"{self.name} was begun by another version of autoopt, whose files this one does not read"
+            began = f"{self.name} was begun by another version of autoopt, whose trials cannot stand beside those of this one"
             raise BadInput(f"{began}: give this search another name=, or go on with that version")
         if before is not None:
             contents(self.path / "space.yaml", SETTLED)

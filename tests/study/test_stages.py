@@ -320,15 +320,16 @@ class TestItsSpaceStays:
         assert {d.path for d in space.domains() if "keep" in d.path} == {"optimizer.keep.lr_scale"}
         assert space.dropped.keys() == {"optimizer/keep.weight_decay_scale"}
 
-    def test_a_study_of_another_version_is_refused_in_a_line(self, study):
+    @pytest.mark.parametrize("format", [None, 3])
+    def test_a_study_of_another_version_is_refused_in_a_line(self, study, format):
         study.search()
         path = study.path / "s" / "space.yaml"
         locked = yaml.safe_load(path.read_text())
-        path.write_text(yaml.safe_dump({key: value for key, value in locked.items() if key != "format"}))
+        path.write_text(yaml.safe_dump(locked | {"format": format}))
         before = {p: p.read_bytes() for p in (study.path / "s").rglob("*") if p.is_file() and p.name != "lock"}
         with pytest.raises(
             BadInput,
-            match=r"^s was begun by another version of autoopt, whose files this one does not read: give this search another name=",
+            match=r"^s was begun by another version of autoopt, whose trials cannot stand beside those of this one: give this search another",
         ):
             study.search()
         assert {p: p.read_bytes() for p in (study.path / "s").rglob("*") if p.is_file() and p.name != "lock"} == before
