@@ -29,7 +29,7 @@ def facts(task: Task, models: Mapping[str, type | None], lightning: bool, fixed_
     """The facts about the task and the models, as JSON.
 
     Args:
-        models: the class of each model, by name.
+        models: the class of each model, by name; None where it is not known, or where it is known to configure an optimizer.
         lightning: whether they are LightningModules.
         fixed_size: why the batch size cannot be changed, if it cannot.
         objective: that of the config, if it names one.

@@ -5,6 +5,7 @@ import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
+from multiprocessing import get_context
 from typing import Any
 
 import lightning.pytorch as L
@@ -23,6 +24,8 @@ from autoopt.domain import Unavailable
 from autoopt.errors import BadInput
 from autoopt.module.build import built_model
 from autoopt.module.chosen import Chosen
+from autoopt.process.endings import classify
+from autoopt.process.system import flush, use_threads
 from autoopt.space import Domain, Pin, Space
 from autoopt.space.option import Settings
 from autoopt.store import Store
@@ -82,23 +85,43 @@ def prepare(setup: dict[str, Any]) -> tuple[World, dict[str, Any]]:
     check_batches(data, tree, space, task, fixed_size, baseline["batches"]["size"])
     check_rates(space.settings["batches"], models if lightning else ())
     digests = {"examples": digest, "sources": file_digests(space, metrics, callbacks)}
-    built = {name: class_built(space, name, model, task) if lightning else model for name, model in models.items()}
+    built = {name: class_told(space, name, model, task) if lightning else model for name, model in models.items()}
     known = {**facts(task, built, lightning, fixed_size, tree["objective"]), **digests, "told": namesakes.namesake_note()}
     executor = tree["executor"]
     return World(task, task.example(), store, metrics, seconds(executor["checkpoint"]), executor["keep"] == "rung"), known
 
 
-def class_built(space: Space, name: str, told: type | None, task: Task) -> type | None:
-    """The class of a LightningModule; one whose function tells only a base class, which configures no optimizer, is built to know it."""
+def class_told(space: Space, name: str, told: type | None, task: Task) -> type | None:
+    """The class of a LightningModule; None where its function tells only a base class, but makes one that configures an optimizer."""
     recipe = space.with_option("model", name).baseline()
     ((technique, values),) = Chosen(recipe).of("model")
     if isinstance(technique.load(), type) or not unconfigured({name: told}):
         return told
+
+    def build() -> None:
+        use_threads(1)  # those of the parent are not here
+        seed_all(recipe.tree["seed"])
+        try:
+            sends.send((not unconfigured({name: type(built_model(technique, values, task))}), ""))
+        except Exception as error:
+            sends.send((False, classify(error).detail))
+
+    # not in this process: trials are forked from it, and none could use an accelerator that a constructor has begun to use here
+    fork = get_context("fork")
+    receives, sends = fork.Pipe(duplex=False)
+    child = fork.Process(target=build)
+    flush()
+    child.start()
+    sends.close()
     try:
-        with drawn_alike(recipe.tree["seed"]):
-            return type(built_model(technique, values, task))
-    except Exception:  # the preflight builds it again, and says what is wrong
-        return told
+        configured, failed = receives.recv()
+    except EOFError:
+        configured, failed = False, "its process ended"
+    child.join()
+    receives.close()
+    if failed:  # the preflight builds it again, and says what is wrong
+        print(f"model/{name}: it is not known whether it configures an optimizer, since it cannot be built: {failed}")
+    return None if configured else told
 
 
 def load_task(data: Technique, settings: Mapping[str, Any], seed: int, lightning: bool, store: Store) -> tuple[Task, str]:

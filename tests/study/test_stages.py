@@ -329,7 +329,7 @@ class TestItsSpaceStays:
         before = {p: p.read_bytes() for p in (study.path / "s").rglob("*") if p.is_file() and p.name != "lock"}
         with pytest.raises(
             BadInput,
-            match=r"^s was begun by another version of autoopt, whose trials cannot stand beside those of this one: give this search another",
+            match=r"^s was begun by another version of autoopt, whose trials cannot stand beside those of this one: give this search",
         ):
             study.search()
         assert {p: p.read_bytes() for p in (study.path / "s").rglob("*") if p.is_file() and p.name != "lock"} == before

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import math
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
@@ -107,7 +108,11 @@ class Unconfigured(Lit):
     configure_optimizers = L.LightningModule.configure_optimizers
 
 
+BUILT: list[str] = []
+
+
 def told_to_be_lightning() -> L.LightningModule:
+    BUILT.append("in this process")
     return Lit()
 
 
@@ -119,7 +124,11 @@ def told_but_broken() -> L.LightningModule:
     raise ValueError("no such size")
 
 
-FUNCTIONS = ("told_to_be_lightning", "told_but_unconfigured", "told_but_broken")
+def told_but_ending() -> L.LightningModule:
+    os._exit(1)
+
+
+FUNCTIONS = ("told_to_be_lightning", "told_but_unconfigured", "told_but_broken", "told_but_ending")
 
 
 class Network(nn.Module):
@@ -271,13 +280,17 @@ def test_a_lightning_module_keeps_its_own():
     assert absent["optimizer"] == absent["schedule"] == {"own": "Unconfigured has no configure_optimizers"}
 
 
-def test_a_function_that_tells_a_base_class_is_called_to_know_whether_it_configures_an_optimizer():
+def test_a_function_that_tells_a_base_class_is_called_to_know_whether_it_configures_an_optimizer(capfd):
     absent, states = {}, []
     for name in ("Lit", *FUNCTIONS):
         absent[name] = facts_of(f"data={HERE}:Bag", f"model={HERE}:{name}")["absent"]["optimizer"]
         states.append(torch.get_rng_state())
     assert all(torch.equal(state, states[0]) for state in states), "the call leaves the random numbers as they were"
-    assert absent["told_to_be_lightning"] == {}
+    assert absent["told_to_be_lightning"] == {} and not BUILT, "trials are forked from this process"
+    said = capfd.readouterr().out
+    unknown = "it is not known whether it configures an optimizer, since it cannot be built"
+    assert f"model/told_but_broken: {unknown}: ValueError: no such size" in said
+    assert f"model/told_but_ending: {unknown}: its process ended" in said
     for name in FUNCTIONS[1:]:
         assert absent[name] == {"own": f"{name} has no configure_optimizers"}
 
