@@ -21,11 +21,12 @@ BLOCK = 1 << 20
 LAST = 9.0
 """The seconds that a writer may take once its supervisor died, or that a server may take once the study has ended."""
 PARENT, SQLITE = "", "sqlite:///"
-HARMLESS = frozenset(
-    "application_name autocommit cache charset client_encoding collation connect_timeout driver encrypt immutable isolation_level mode nolock "
-    "pool_size read_timeout ssl ssl_mode sslmode timeout trustservercertificate unix_socket uri vfs write_timeout".split()
-)
-"""The keys in the query of a store's address, in lower case, whose values are no credentials; that of any other key may be one or hold one."""
+HARMLESS = {
+    *("application_name", "autocommit", "cache", "charset", "client_encoding", "collation", "connect_timeout", "driver", "encrypt"),
+    *("immutable", "isolation_level", "mode", "nolock", "pool_size", "read_timeout", "ssl", "ssl_mode", "sslmode", "timeout"),
+    *("trustservercertificate", "unix_socket", "uri", "vfs", "write_timeout"),
+}
+"""The keys in the query of a store's address, in lower case, whose values are no credentials; that of any other key may hold one."""
 
 
 def address_of(path: str | Path) -> str:
