@@ -213,6 +213,13 @@ def test_a_verdict_of_an_earlier_version_is_read():
     assert read_verdict({**tree, "rival": {"trial": "3", "chance": 0.84}}).rival is None
 
 
+@pytest.mark.parametrize(("opened", "why"), [(0, "there is no test split"), (2, "the test split does not measure it")])
+def test_a_verdict_of_an_earlier_version_says_why_the_validation_part_compares(opened, why):
+    tree = yaml.safe_load(verdict(part="validation", test_opened_for=opened).yaml())
+    del tree["untested"]
+    assert f"({why})" in conclusion(read_verdict(tree))
+
+
 def test_better_is_said_of_a_part_that_did_not_choose_the_winner():
     assert verdict().better and verdict(part="training").better
     assert not verdict(part="validation").better and not verdict(low=-0.1).better and not verdict(winner=side("0", 0.5)).better

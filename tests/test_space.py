@@ -224,6 +224,7 @@ def test_a_technique_that_is_switched_off_for_good_is_never_used():
         ("batches.size=null,32", 32, None, None),
         ("batches.size=half,32", 64, None, 32),
         ("batches.size=64,null,32", 64, (None, 32), None),
+        ("batches.size=64,16,null", 64, (16, None), None),
         ("batches.size=interval(16,64)", 32, (16, 64), 64),
     ],
 )

@@ -12,8 +12,8 @@ CHANNELS = (1, 3, 4)
 LAYOUTS = ("NCHW", "NHWC", "NHW", "numbers")
 MOST_CLASSES = 20
 """More distinct integers may be values as well as classes."""
-PLAIN: tuple[set[type], ...] = ({str}, {int}, {float}, {bool})
-"""The one type of the objects of an array that could be an array of that type."""
+PLAIN = (str, int, float)
+"""An array of objects that are all of one of these types could be an array of that type, as a column of texts in pandas."""
 TASK_KINDS = ("classification", "multilabel", "regression")
 
 
@@ -87,7 +87,7 @@ def targets_of(targets: np.ndarray, kind: str | None, where: str) -> tuple[Tenso
     """
     if kind not in (None, *TASK_KINDS):
         raise BadInput(f"{where}.kind={kind}: expected {' or '.join(TASK_KINDS)}")
-    if targets.dtype == object and {*map(type, targets.flat)} in PLAIN:  # a column of texts in pandas
+    if targets.dtype == object and any(all(isinstance(value, plain) for value in targets.flat) for plain in PLAIN):
         targets = np.array(targets.tolist())
     if targets.ndim == 2 and targets.shape[1] == 1:
         targets = targets[:, 0]

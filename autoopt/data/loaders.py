@@ -11,6 +11,7 @@ from typing import Any
 
 import lightning.pytorch as L
 import numpy as np
+import pandas
 import torch
 from lightning.fabric.utilities.seed import _collect_rng_states, _set_rng_states
 from lightning.pytorch.utilities.combined_loader import CombinedLoader
@@ -162,7 +163,8 @@ def as_array(part: Any) -> np.ndarray:
     """
     texts = isinstance(part, list | tuple) and any(isinstance(value, str) for value in part)
     try:
-        return np.asarray(part, object if texts else None)  # numpy would make texts of the gaps among texts
+        gaps = texts and bool(pandas.Series(part, dtype=object).hasnans)  # numpy would make texts of them
+        return np.asarray(part, object if gaps else None)
     except Exception as error:  # rows of different lengths, a tensor with a gradient, on a device, or of a type that numpy lacks
         raise BadInput(f"data: the {type(part).__name__} is no array: {' '.join(str(error).split())}") from error
 

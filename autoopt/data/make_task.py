@@ -13,7 +13,7 @@ from autoopt.data.datamodule import task_of_module
 from autoopt.data.examples import Encoded, Examples, Raw, validated
 from autoopt.data.image_values import Span, extent_of, value_range
 from autoopt.data.parts import PARTS
-from autoopt.data.rows import EIGHT_BITS, Rows, Source, are_images, are_numbers, random_indices
+from autoopt.data.rows import EIGHT_BITS, Rows, Source, are_images, become_float, random_indices
 from autoopt.data.scale import Scale
 from autoopt.data.splits import SPLITTING, Splitter, shares_asked
 from autoopt.data.task import Task
@@ -94,7 +94,7 @@ def task_of_split(
         examples_of_each(y[train], outputs) if kind == "classification" else None,
         tokens=encoded.tokens,
         categories=encoded.categories,
-        encoding={"values": [*extent]} if extent else encoded.words or {"numbers": are_numbers(encoded.inputs.dtype)},
+        encoding={"values": [*extent]} if extent else encoded.words or {"numbers": become_float(encoded.inputs.dtype)},
         unoffered=unoffered,
         notes=(*examples.notes, *encoded.notes, *range_notes, *absent),
         groups=None if groups is None else torch.from_numpy(np.unique(groups[numbers["test"]], return_inverse=True)[1]),
@@ -116,7 +116,7 @@ def scale_of(encoded: Encoded, train: Tensor, extent: Span | None) -> Scale | No
     if axes is None or encoded.tokens or (extent is not None and extent[0] < 0):
         return None
     if extent is None:
-        return Scale.of(inputs, train, axes).without_last(len(encoded.categories)) if are_numbers(inputs.dtype) else None
+        return Scale.of(inputs, train, axes).without_last(len(encoded.categories)) if become_float(inputs.dtype) else None
     scale = Scale.of(inputs, train[random_indices(len(train), SAMPLED_IMAGES)], axes)
     return scale.per(EIGHT_BITS) if inputs.dtype == torch.uint8 else scale
 
@@ -126,7 +126,7 @@ def part_inputs(inputs: Tensor | Source, numbers: Tensor, scale: Scale | None) -
     if not isinstance(inputs, Tensor) or inputs.dtype == torch.uint8:
         return Rows(inputs, numbers, scale)  # type: ignore[return-value]
     values = scale.apply(inputs[numbers]) if scale else inputs[numbers]
-    return (values.float() if are_numbers(values.dtype) else values).contiguous()
+    return (values.float() if become_float(values.dtype) else values).contiguous()
 
 
 def check_classes(parts: Mapping[str, tuple[Tensor, Tensor]], outputs: int, names: Sequence[str]) -> tuple[str, ...]:

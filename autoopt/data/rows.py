@@ -87,8 +87,8 @@ def are_images(inputs: Any) -> bool:
     return len(inputs.shape) == 4
 
 
-def are_numbers(dtype: torch.dtype) -> bool:
-    """Whether values of a type are numbers, which become float32; whole numbers of more than a byte may be indices, and stay."""
+def become_float(dtype: torch.dtype) -> bool:
+    """Whether values of a type become float32; whole numbers of more than a byte may be indices, and stay."""
     return dtype.is_floating_point or dtype in (torch.uint8, torch.bool)
 
 
@@ -133,7 +133,7 @@ class Rows:
             pixels = self.moved(read).float().div_(EIGHT_BITS)
             return pixels if self.scale is None else self.scale.apply_(pixels)
         read = self.moved(read if self.scale is None else self.scale.apply(read))  # a device may lack double precision
-        return read.float() if are_numbers(read.dtype) else read
+        return read.float() if become_float(read.dtype) else read
 
     def moved(self, read: Tensor) -> Tensor:
         if self.goal is None or self.goal == read.device:

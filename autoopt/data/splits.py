@@ -95,9 +95,10 @@ class Splitter:
         self.check_folds(rest)
         count, seed = self.split["folds"], self.split["seed"]
         if self.times is not None:
-            times, order = np.unique(self.times[rest], return_inverse=True)  # equal times stay together
-            spans = reversed(list(TimeSeriesSplit(count).split(times)))  # the fold with the most training examples first
-            cuts = ([np.flatnonzero(np.isin(order, span)) for span in pair] for pair in spans)
+            rest = rest[np.argsort(self.times[rest], kind="stable")]
+            starts = time_cuts(self.times[rest], count)
+            spans = [*pairwise([*starts, len(rest)])][::-1]  # the fold with the most training examples first
+            cuts = ((np.arange(start), np.arange(start, end)) for start, end in spans)
         elif self.groups is not None:
             cuts = GroupKFold(count, shuffle=True, random_state=seed).split(rest, groups=self.groups[rest])
         elif self.labels is not None:
@@ -137,6 +138,18 @@ class Splitter:
         check_cut(len(numbers), share, strata)
         kept, taken = train_test_split(numbers, test_size=share, random_state=seed, stratify=strata)
         return kept, taken
+
+
+def time_cuts(times: np.ndarray, count: int) -> list[int]:
+    """Where the validation part of each fold begins in sorted times: at the change of time next to an even cut, so that equal times stay
+    together, and no fold is empty. There are at least `count` changes."""
+    changes = np.flatnonzero(times[1:] != times[:-1]) + 1
+    cuts: list[int] = []
+    for later, (_, validation) in zip(reversed(range(count)), TimeSeriesSplit(count).split(times), strict=True):
+        place = np.abs(changes[: len(changes) - later] - validation[0]).argmin()
+        cuts.append(int(changes[place]))
+        changes = changes[place + 1 :]
+    return cuts
 
 
 def shares_asked(split: Mapping[str, Any], parts: Container[str]) -> list[str]:

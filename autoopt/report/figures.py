@@ -278,13 +278,13 @@ def titled(figure: go.Figure, plot: Plot) -> go.Figure:
     return figure.update_layout(title_text=plot.title, margin_t=70)
 
 
-def drawn_figures(study: Stored, faults: dict[str, str]) -> Iterator[tuple[str, go.Figure]]:
-    """The figures that the study has, by name. One that cannot be drawn is left out and its fault noted: the others are worth having."""
+def drawn_figures(study: Stored) -> Iterator[tuple[str, go.Figure | Exception]]:
+    """The figures that the study has, by name; for one that cannot be drawn, its fault: the others are worth having."""
     for name, plot in PLOTS.items():
         try:
             figure = styled(study, plot)
         except Exception as error:
-            faults[name] = f"{type(error).__name__}: {error}"
+            yield name, error
             continue
         if figure is not None:
             yield name, figure
@@ -292,4 +292,5 @@ def drawn_figures(study: Stored, faults: dict[str, str]) -> Iterator[tuple[str, 
 
 def best_figures(study: Stored) -> list[go.Figure]:
     """The first two figures that the study has; they tell most."""
-    return [titled(figure, PLOTS[name]) for name, figure in islice(drawn_figures(study, {}), 2)]
+    drawn = ((name, figure) for name, figure in drawn_figures(study) if not isinstance(figure, Exception))
+    return [titled(figure, PLOTS[name]) for name, figure in islice(drawn, 2)]

@@ -74,8 +74,9 @@ def page_of(study: Stored) -> str:
 
 def figures_of(study: Stored) -> tuple[dict[str, Figure], dict[str, str]]:
     """The figures that the study has, and the faults of those that cannot be drawn: the page is worth having without them."""
-    faults: dict[str, str] = {}
-    return dict(drawn_figures(study, faults)), faults
+    drawn = dict(drawn_figures(study))
+    faults = {name: f"{type(error).__name__}: {error}" for name, error in drawn.items() if isinstance(error, Exception)}
+    return {name: figure for name, figure in drawn.items() if name not in faults}, faults
 
 
 @cache

@@ -75,10 +75,11 @@ class Space:
         options = dict.fromkeys(words.get(option, option) for option in size.options)
         if None in options:
             options.pop(batch_size, None)  # it is the same
-        first, default = next(iter(options)), words.get(size.default, size.default)
+        if (default := words.get(size.default, size.default)) not in options:
+            default = None
         if len(options) == 1:
-            return self.with_batch_size(Pin(first))
-        return self.with_batch_size(replace(size, values=Choice(*options), default=default if default in options else first))
+            return self.with_batch_size(Pin(default))
+        return self.with_batch_size(replace(size, values=Choice(*options), default=default))
 
     def with_batch_size(self, size: Pin | Domain) -> "Space":
         return replace(self, settings={**self.settings, "batches": {**self.settings["batches"], "size": size}})

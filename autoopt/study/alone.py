@@ -50,5 +50,5 @@ def why_ended(study: Study) -> str:
     if study.budget.asking and study.budget.over(SEARCH):
         return f"the time ended (study.time={limit}); give a longer one"
     if study.budget.asking:
-        return "every recipe of the space was tried; select several techniques, or give several values to a setting"
+        return "no untried recipe was found; select several techniques, or give several values to a setting"
     return "the search was finished early; the same search command goes on"

@@ -61,7 +61,7 @@ def result_of(
     first: Candidate | None,
     part: str,
     goal: Goal,
-    limits: Interval = UNBOUNDED,
+    limits: Interval,
 ) -> OptionResult:
     """The result of an option before it is compared with the first.
 
@@ -158,7 +158,7 @@ def best_so_far(records: Sequence[Record], objective: Objective) -> list[float |
     return list(accumulate(scores, better))
 
 
-def interval_of(candidate: Candidate, part: str, limits: Interval = UNBOUNDED) -> Interval:
+def interval_of(candidate: Candidate, part: str, limits: Interval) -> Interval:
     """The 95 % interval of the mean score, from the seeds and the finite test part, within the limits of the objective."""
     scores = candidate.scores(part)
     if len(scores) < 2 or repeats(candidate):
@@ -174,9 +174,7 @@ def of_test_part(candidate: Candidate, part: str) -> Variances:
     return [of_resamples(np.mean([r.resamples for r in candidate.tests], axis=0), candidate.tests[0].units)]
 
 
-def paired(
-    first: Candidate, other: Candidate, part: str, objective: Objective, limits: Interval = UNBOUNDED
-) -> tuple[float, Interval, float | None]:
+def paired(first: Candidate, other: Candidate, part: str, objective: Objective, limits: Interval) -> tuple[float, Interval, float | None]:
     """How much better an option is than the first on the same seeds, with its 95 % interval and p by Student's t.
 
     The variance is that of the differences over the seeds, and of the finite test part over its resamples. Where the verdict would not

@@ -63,7 +63,7 @@ def explore(study: Study) -> None:
     if not study.journal.records(SEARCH):
         raise NotConcluded(f"the time ended before the baseline did (study.time={study.settings['time']}); give a longer one")
     if sampling.exhausted:
-        study.runner.screen.say(f"{len(sampling.history)} trials, not {sampling.total}: every recipe of the space was tried")
+        study.runner.screen.say(f"{len(sampling.history)} trials, not {sampling.total}: {sampling.exhausted}")
     elif ended := ended_early(study, study.journal.records(SEARCH)):
         study.runner.screen.say(f"the search ends {ended}")
 

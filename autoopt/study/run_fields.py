@@ -55,7 +55,8 @@ def compressed_metrics(record: Record) -> dict[str, float]:
     """What a compression has changed in the metrics of the epochs. Without one they differ only where another epoch than the last counts,
     or the mean over folds: `objective` tells that."""
     curves = record.curves if record.recipe["compression"] and record.state != "failed" else {}
-    return {name: record.metrics[name] for name in curves if name in record.metrics and record.metrics[name] != curves[name][-1]}
+    ends = {name: curve[-1] for name, curve in curves.items() if curve[-1] is not None and name in record.metrics}
+    return {name: record.metrics[name] for name, end in ends.items() if record.metrics[name] != end}
 
 
 def measured_on_test(record: Record) -> dict[str, float]:

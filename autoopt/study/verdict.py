@@ -293,7 +293,10 @@ def read_verdict(tree: Mapping[str, Any]) -> Verdict:
     Raises:
         KeyError, TypeError: the tree is not a verdict.
     """
-    tree = {f.name: f.default for f in fields(Verdict) if f.default is not MISSING} | {"rungs": {}} | {**tree}  # of an earlier version
+    earlier: dict[str, Any] = {f.name: f.default for f in fields(Verdict) if f.default is not MISSING} | {"rungs": {}}
+    if tree["part"] == "validation":
+        earlier["untested"] = "the test split does not measure it" if tree["test_opened_for"] else "there is no test split"
+    tree = {**earlier, **tree}
     values = {f.name: tree[f.name] for f in fields(Verdict)}
     nested = {
         **{side: Side(**tree[side]) for side in ("baseline", "winner")},

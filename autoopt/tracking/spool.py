@@ -6,7 +6,6 @@ The first line of a session names the store and the experiment; a line with a `k
 
 import json
 import os
-import re
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from fcntl import LOCK_EX, LOCK_NB, flock
@@ -22,8 +21,12 @@ BLOCK = 1 << 20
 LAST = 9.0
 """The seconds that a writer may take once its supervisor died, or that a server may take once the study has ended."""
 PARENT, SQLITE = "", "sqlite:///"
-SECRET_KEY = re.compile("pass|pwd|user|token|key|secret|cred|auth|odbc_connect", re.IGNORECASE)
-"""A key in the query of a store's address, such as `?password=`, whose value is a credential or holds one."""
+HARMLESS = {
+    *("application_name", "autocommit", "cache", "charset", "client_encoding", "collation", "connect_timeout", "driver", "encrypt"),
+    *("immutable", "isolation_level", "mode", "nolock", "pool_size", "read_timeout", "ssl", "ssl_mode", "sslmode", "timeout"),
+    *("trustservercertificate", "unix_socket", "uri", "vfs", "write_timeout"),
+}
+"""The keys in the query of a store's address, in lower case, whose values are no credentials; that of any other key may hold one."""
 
 
 def address_of(path: str | Path) -> str:
@@ -40,7 +43,8 @@ def secrets(uri: str) -> list[str]:
     """The credentials in a store's address, encoded and decoded; they must not be written to disk."""
     parts = urlsplit(uri)
     fields = [field.partition("=") for field in parts.query.split("&")]
-    credentials = [parts.password or parts.username or "", *(value for key, _, value in fields if SECRET_KEY.search(unquote_plus(key)))]
+    values = [value if mark else key for key, mark, value in fields if unquote_plus(key).lower() not in HARMLESS]
+    credentials = [parts.password or parts.username or "", *values]
     return [form for secret in credentials if secret for form in dict.fromkeys((secret, unquote(secret), unquote_plus(secret)))]
 
 

@@ -69,9 +69,9 @@ def learn_targets(column: pyarrow.ChunkedArray, name: str, feature: Any, kind: s
     if column.null_count or values.null_count:
         raise BadInput(f"{WHERE}: the column '{name}' has gaps")
     names, labels = feature.get("names") if isinstance(feature, dict) else None, values.to_numpy()
-    if names and (labels < 0).any():
-        seen = f"{(labels < 0).sum()} rows have the label {labels.min()}, which means no label"
-        raise BadInput(f"{WHERE}: {seen}; remove these rows or their split")
+    if names and (odd := labels[(labels < 0) | (labels >= len(names))]).size:
+        meaning = "which means no label" if odd[0] < 0 else f"but the classes are 0 to {len(names) - 1}"
+        raise BadInput(f"{WHERE}: {(odd == odd[0]).sum()} rows have the label {odd[0]}, {meaning}; remove these rows or their split")
     labels = labels.astype(str) if labels.dtype == object else labels
     if in_lists:
         labels = label_rows(labels, pyarrow.compute.list_value_length(column).to_numpy(), names, name)
@@ -89,12 +89,14 @@ def label_rows(values: np.ndarray, lengths: np.ndarray, names: list[str] | None,
         name: of the column.
 
     Raises:
-        BadInput: they are of several lengths, and hold no classes.
+        BadInput: they are of several lengths, or of texts, and hold no classes.
     """
     if names:
         rows = np.zeros((len(lengths), len(names)), int)
-        np.add.at(rows, (np.repeat(np.arange(len(lengths)), lengths), values), 1)
+        rows[np.repeat(np.arange(len(lengths)), lengths), values] = 1
         return rows
+    if values.dtype.kind == "U":
+        raise BadInput(f"{WHERE}: the column '{name}' holds lists of texts; expected lists of 0 and 1, or of class labels (ClassLabel)")
     widths = sorted({*lengths.tolist()})
     if len(widths) > 1 or widths == [0]:
         seen = f"the column '{name}' holds lists of {widths[0]} to {widths[-1]} values"

@@ -109,6 +109,16 @@ def test_objects_of_one_plain_type_are_of_that_type(typed):
         targets_of(np.array([*plain[:-1].tolist(), b"a"], dtype=object), None, "d")
 
 
+@pytest.mark.parametrize("listed", [[np.str_("b"), np.str_("a")] * 3, [np.str_("b"), "a"] * 3, ["b", 1] * 3, ["b", np.int64(7)] * 3])
+def test_lists_with_texts_are_classes(listed):
+    found, kind, classes = targets_of(as_array(listed), None, "d")
+    assert (found.tolist(), kind, classes) == ([1, 0] * 3, "classification", tuple(sorted(map(str, listed[:2]))))
+
+
+def test_a_column_of_texts_of_numpy_is_classes():
+    assert targets_of(np.array([np.str_("b"), "a"] * 3, object), None, "d")[2] == ("a", "b")
+
+
 NOW = np.datetime64("2024-01-01")
 
 

@@ -88,6 +88,25 @@ def test_folds_in_time_train_on_what_was_before():
     assert len(validated) == len(validated.unique()) and not set(validated.tolist()) & set(found[0]["test"].tolist())
 
 
+@pytest.mark.parametrize(
+    ("sizes", "expected"),
+    [
+        ([2] * 8 + [300] * 3, [(616, 300), (316, 300), (16, 300)]),
+        ([300] * 3 + [2] * 8, [(900, 16), (600, 300), (300, 300)]),
+        ([40] * 8, [(240, 80), (160, 80), (80, 80)]),
+        ([25, 25, 25, 25], [(75, 25), (50, 25), (25, 25)]),
+        ([1000, 1, 1, 1], [(1002, 1), (1001, 1), (1000, 1)]),
+    ],
+)
+def test_folds_in_time_are_as_even_as_equal_times_allow(sizes, expected):
+    days = np.repeat(np.arange(len(sizes) + 1), [*sizes, 5])
+    mixed = np.random.default_rng(0).permutation(days)
+    given = {"train": torch.from_numpy(np.flatnonzero(mixed < len(sizes))), "test": torch.from_numpy(np.flatnonzero(mixed == len(sizes)))}
+    found = list(Splitter(torch.zeros(len(days)), False, {"day": mixed}, given, {**SPLIT, "time": "day", "folds": 3}).parts())
+    assert all(mixed[f["train"]].max() < mixed[f["validation"]].min() for f in found)
+    assert [(len(f["train"]), len(f["validation"])) for f in found] == expected
+
+
 def test_folds_of_fixed_parts_leave_the_test_part():
     found = parts({"train": torch.arange(60), "validation": torch.arange(60, 90), "test": torch.arange(90, 120)}, folds=3)
     assert all(f["test"].tolist() == [*range(90, 120)] and len(f["train"]) == 60 for f in found)

@@ -91,7 +91,7 @@ def test_labels_in_lists_of_0_and_1(tmp_path, values, length, kind):
     "feature", [{"feature": CLASSES, "length": -1, "_type": "Sequence"}, {"feature": CLASSES, "_type": "List"}, [CLASSES]]
 )
 def test_labels_in_lists_of_the_classes_that_an_example_has(tmp_path, feature):
-    columns = {"text": ["a"] * 4, "labels": [[0], [2, 1], [], [0, 1]]}
+    columns = {"text": ["a"] * 4, "labels": [[0], [2, 1, 2], [], [0, 1]]}
     write(tmp_path / "d", columns, {"text": TEXT, "labels": feature}, files=2)
     examples = hugging_face(path=str(tmp_path / "d"))
     assert (examples.kind, examples.targets.tolist(), examples.classes) == ("multilabel", SHOWN, ("wet", "cold", "calm"))
@@ -102,7 +102,8 @@ def test_labels_in_lists_of_the_classes_that_an_example_has(tmp_path, feature):
     [
         ([[0, 1], [1], [0, 1]], VALUES, r"'labels' holds lists of 1 to 2 values; expected lists of one length, or of class labels"),
         ([[0, 1], [1, None], [0, 1]], VALUES, "the column 'labels' has gaps"),
-        ([[0], [1, 1], [0, 1]], CLASSES, r"expected rows \(N, K\) of 0 and 1 for data\.hugging_face\.kind=multilabel"),
+        ([["a"], ["b"], ["a"]], TEXT, "the column 'labels' holds lists of texts; expected lists of 0 and 1, or of class labels"),
+        ([[0], [3, 1], [0, 1]], CLASSES, "the label 3, but the classes are 0 to 2"),
         ([[0], [-1, 1], [0, 1]], CLASSES, "the label -1, which means no label"),
     ],
 )

@@ -35,7 +35,7 @@ from autoopt.study.record import Record
 from autoopt.study.stages import SEARCH
 from autoopt.study.stored import open_stored
 from autoopt.study.turns import Turns, arms_of, check_size, option_of, turns_of
-from autoopt.study.weighing import weigh
+from autoopt.study.weighing import UNBOUNDED, weigh
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 sys.path[:0] = [str(BENCHMARKS / "tables"), str(BENCHMARKS / "search")]
@@ -310,20 +310,24 @@ def candidate(key, scores, curves=(), tests=(), units=0):
 
 def test_differences_are_paired():
     first, other = candidate("0", [0.1, 0.5, 0.9]), candidate("1", [0.12, 0.53, 0.91])
-    gain, (low, high), p = paired(first, other, "validation", ACCURACY)
+    gain, (low, high), p = paired(first, other, "validation", ACCURACY, UNBOUNDED)
     known = ttest_rel([0.12, 0.53, 0.91], [0.1, 0.5, 0.9])
     interval = known.confidence_interval(0.95)
     assert (gain, p, low, high) == pytest.approx((0.02, known.pvalue, interval.low, interval.high))
-    assert paired(first, other, "validation", Objective("val_loss", "minimize"))[0] == pytest.approx(-0.02)
+    assert paired(first, other, "validation", Objective("val_loss", "minimize"), UNBOUNDED)[0] == pytest.approx(-0.02)
 
 
 def test_equal_differences_tell_no_variance():
     first = candidate("0", [0.25, 0.5])
-    assert paired(first, candidate("1", [0.5, 0.75]), "validation", ACCURACY) == (0.25, (-inf, inf), None)
-    assert paired(first, candidate("1", [0.25, 0.5]), "validation", ACCURACY) == (0.0, (0.0, 0.0), 1.0)
-    assert paired(candidate("0", [0.5]), candidate("1", [0.75]), "validation", ACCURACY) == (0.25, (-inf, inf), None)
-    assert interval_of(candidate("0", [0.5]), "validation") == (-inf, inf)
-    assert paired(candidate("0", [5, 5]), candidate("1", [4, 4]), "validation", Objective("parameters", "minimize")) == (1, (1, 1), None)
+    assert paired(first, candidate("1", [0.5, 0.75]), "validation", ACCURACY, UNBOUNDED) == (0.25, (-inf, inf), None)
+    assert paired(first, candidate("1", [0.25, 0.5]), "validation", ACCURACY, UNBOUNDED) == (0.0, (0.0, 0.0), 1.0)
+    assert paired(candidate("0", [0.5]), candidate("1", [0.75]), "validation", ACCURACY, UNBOUNDED) == (0.25, (-inf, inf), None)
+    assert interval_of(candidate("0", [0.5]), "validation", UNBOUNDED) == (-inf, inf)
+    assert paired(candidate("0", [5, 5]), candidate("1", [4, 4]), "validation", Objective("parameters", "minimize"), UNBOUNDED) == (
+        1,
+        (1, 1),
+        None,
+    )
 
 
 def test_a_model_that_is_the_same_on_every_seed_has_no_p():
@@ -333,14 +337,14 @@ def test_a_model_that_is_the_same_on_every_seed_has_no_p():
         for i, score in enumerate((0.8, 0.9))
     )
     gain = pytest.approx(0.1)
-    assert paired(first, other, "test", ACCURACY) == (gain, (-inf, inf), None)
+    assert paired(first, other, "test", ACCURACY, UNBOUNDED) == (gain, (-inf, inf), None)
     assert weigh(first, other, "test", ACCURACY) == (gain, (-inf, inf))
-    assert interval_of(first, "test") == (-inf, inf)
+    assert interval_of(first, "test", UNBOUNDED) == (-inf, inf)
 
 
 def test_a_size_that_differs_from_seed_to_seed_is_not_exact():
     size = Objective("size_mb", "minimize")
-    gain, (low, high), p = paired(candidate("0", [5.0, 5.5, 6.0]), candidate("1", [4.0, 4.1, 4.3]), "validation", size)
+    gain, (low, high), p = paired(candidate("0", [5.0, 5.5, 6.0]), candidate("1", [4.0, 4.1, 4.3]), "validation", size, UNBOUNDED)
     known = ttest_rel([5.0, 5.5, 6.0], [4.0, 4.1, 4.3])
     assert (gain, p) == pytest.approx((known.statistic * (high - low) / 2 / stats.t.ppf(0.975, 2), known.pvalue)) and low < gain < high
 
@@ -349,9 +353,9 @@ def test_the_finite_test_part_widens_the_intervals():
     tests = [[(0.5, (0.4, 0.6, 0.5)), (0.6, (0.5, 0.7, 0.6))], [(0.6, (0.4, 0.7, 0.7)), (0.65, (0.5, 0.75, 0.7))]]
     first, other = (candidate(str(i), [0, 0], tests=rows, units=50) for i, rows in enumerate(tests))
     bare = [replace(c, tests=[replace(t, resamples=[]) for t in c.tests]) for c in (first, other)]
-    (_, wide, p), (_, narrow, smaller) = paired(first, other, "test", ACCURACY), paired(*bare, "test", ACCURACY)
+    (_, wide, p), (_, narrow, smaller) = paired(first, other, "test", ACCURACY, UNBOUNDED), paired(*bare, "test", ACCURACY, UNBOUNDED)
     assert p != smaller and wide != narrow
-    assert interval_of(first, "test") != interval_of(bare[0], "test")
+    assert interval_of(first, "test", UNBOUNDED) != interval_of(bare[0], "test", UNBOUNDED)
 
 
 def test_holm():
@@ -382,13 +386,15 @@ def test_the_first_option_is_as_good_as_itself_at_its_end_at_the_latest(best_epo
 
 def test_intervals_stay_within_the_range_of_the_metric():
     first, other = candidate("0", [0.8, 1.0, 1.0]), candidate("1", [1.0, 1.0, 0.98])
-    assert interval_of(first, "validation")[1] > 1.0 and interval_of(first, "validation", (0.0, 1.0))[1] == 1.0
-    gain, (_, free), p = paired(first, other, "validation", ACCURACY)
+    assert interval_of(first, "validation", UNBOUNDED)[1] > 1.0 and interval_of(first, "validation", (0.0, 1.0))[1] == 1.0
+    gain, (_, free), p = paired(first, other, "validation", ACCURACY, UNBOUNDED)
     assert free > 1 / 15 and paired(first, other, "validation", ACCURACY, (0.0, 1.0)) == (
         gain, (pytest.approx(2 * gain - free), pytest.approx(1 / 15)), p
     )  # fmt: skip
     percent = candidate("0", [80.0, 100.0, 100.0])
-    assert interval_of(percent, "validation", (0.0, 1.0)) == interval_of(percent, "validation"), "another metric than its name says"
+    assert interval_of(percent, "validation", (0.0, 1.0)) == interval_of(percent, "validation", UNBOUNDED), (
+        "another metric than its name says"
+    )
 
 
 def test_the_best_so_far():

@@ -333,6 +333,8 @@ def test_no_password_of_a_tracking_server_is_written(folder, uri):
         "sqlite:////data/runs.db?timeout=60&mode=rwc",
         "postgresql://host/db?sslmode=require&connect_timeout=10&application_name=runs",
         "mysql+pymysql://host/db?charset=utf8mb4",
+        "mssql+pyodbc://host/db?driver=ODBC+Driver+18+for+SQL+Server&TrustServerCertificate=yes",
+        "sqlite:///file:/data/runs.db?cache=shared&uri=true",
     ],
 )
 def test_settings_in_an_address_are_no_credentials(uri):
@@ -340,10 +342,17 @@ def test_settings_in_an_address_are_no_credentials(uri):
     assert where.header()["uri"] == where.shown == uri
 
 
-@pytest.mark.parametrize("key", ["password", "PWD", "passwd", "user", "api_key", "access-token", "client_secret", "odbc_connect"])
-def test_credentials_in_an_address_are_hidden_by_their_keys(key):
+LEAKY = ["password", "PWD", "passwd", "user", "api_key", "access-token", "client_secret", "odbc_connect", "sig", "code", "jwt", "sas"]
+
+
+@pytest.mark.parametrize("key", [*LEAKY, "options", "X-Amz-Signature", "t%6Fken", "anything"])
+def test_credentials_in_an_address_are_hidden_under_any_key_that_is_no_known_setting(key):
     where = Destination("s", f"mssql+pyodbc://host/db?timeout=60&{key}={SECRET}", "runs")
     assert where.header()["uri"] is None and where.shown == f"mssql+pyodbc://host/db?timeout=60&{key}=***"
+
+
+def test_a_credential_without_a_key_is_hidden():
+    assert Destination("s", f"https://host/path?{SECRET}", "runs").header()["uri"] is None
 
 
 def test_a_password_is_not_shown_in_an_error():

@@ -1,10 +1,11 @@
 from dataclasses import asdict
 
 import pytest
-from scripted import record
+from scripted import baseline, record
 
 from autoopt.orders import BLAME
 from autoopt.study.record import Record, added, columns
+from autoopt.study.run_fields import compressed_metrics
 
 
 def test_epochs_are_columns_and_curves_are_by_epoch():
@@ -34,3 +35,9 @@ def test_it_comes_back_from_plain_values():
 @pytest.mark.parametrize(("reason", "blame"), [(None, None), *BLAME.items()])
 def test_who_is_to_blame(reason, blame):
     assert record("1", state="failed", reason=reason).blame == blame
+
+
+def test_a_metric_that_the_last_epoch_lacks_was_not_changed_by_a_compression():
+    compressed = baseline().replace(compression={"half": {}})
+    metrics, curves = {"val_f1": 0.8, "val_loss": 0.3}, {"epoch": [1, 2], "val_f1": [0.8, None], "val_loss": [0.5, 0.4]}
+    assert compressed_metrics(record("1", recipe=compressed, metrics=metrics, curves=curves)) == {"val_loss": 0.3}

@@ -864,10 +864,10 @@ class TestWithoutAsking:
         pins = [f"{path}={value}" for path, value in pinned_values(study.tree("optimizer=adamw", "schedule=constant", "regularizer=none"))]
         alone = study.search("optimizer=adamw", "schedule=constant", "regularizer=none", "study.trials=3", *pins).alone
         assert alone == (
-            "only the baseline was tried, because every recipe of the space was tried; "
+            "only the baseline was tried, because no untried recipe was found; "
             "select several techniques, or give several values to a setting"
         )
-        assert "1 trials, not 3: every recipe of the space was tried" in study.screen.lines
+        assert "1 trials, not 3: the last 1000 proposals had been tried before" in study.screen.lines
 
     @pytest.mark.parametrize(("begun", "left"), [(3, ["0"]), (6, [])])
     def test_of_the_interrupted_the_baseline_alone_is_run(self, study, begun, left):
