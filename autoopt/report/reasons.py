@@ -60,7 +60,7 @@ def reasons(verdict: Verdict) -> Iterator[str]:
 
 
 def choice_line(verdict: Verdict, searched: float) -> str:
-    """How much the winner's score shrank on fresh seeds, and its difference to the next on the seeds that chose it."""
+    """How much the winner's score shrank on fresh seeds, and how it stood to the next candidate on the seeds that chose it."""
     winner, rival = verdict.winner, verdict.rival
     before, after = number(searched, winner.validation), number(winner.validation, searched)
     words = f"Trial {winner.trial} had {verdict.objective} {before} in the search, and {after} on fresh seeds"

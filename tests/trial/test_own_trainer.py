@@ -443,22 +443,25 @@ def test_the_test_part_is_measured_by_the_authors_test(bench, kind):
     assert again.metrics["val_loss"] == pytest.approx(validated["val_loss"], rel=1e-6)
 
 
-def test_a_test_without_the_objective_adds_to_the_validation(bench):
+def measured_by_validation(bench, name):
+    """What a module and one without a test of its own measure on the test part, with the same weights; the objective is the same."""
     bench.train()
-    plain = bench.run(Measure(key="t", recipe=bench.recipe(), weights="0", objective="val_loss"))
-    said = bench.recipe(f"model={HERE}:WithoutObjective")
-    other = bench.run(Measure(key="u", recipe=said, weights="0", objective="val_loss"))
+    plain, other = (
+        bench.run(Measure(key=key, recipe=recipe, weights="0", objective="val_loss"))
+        for key, recipe in {"t": bench.recipe(), "u": bench.recipe(f"model={HERE}:{name}")}.items()
+    )
     assert other.metrics["test_loss"] == plain.metrics["test_loss"] and other.resamples == plain.resamples
+    return plain, other
+
+
+def test_a_test_without_the_objective_adds_to_the_validation(bench):
+    plain, other = measured_by_validation(bench, "WithoutObjective")
     assert other.metrics["rank"] == 7.0 and "rank" not in plain.metrics
 
 
 def test_where_the_authors_test_fails_the_validation_measures_the_test_part(bench):
-    bench.train()
-    plain = bench.run(Measure(key="t", recipe=bench.recipe(), weights="0", objective="val_loss"))
-    said = bench.recipe(f"model={HERE}:FailingTest")
-    other = bench.run(Measure(key="u", recipe=said, weights="0", objective="val_loss"))
-    assert other.metrics["test_loss"] == plain.metrics["test_loss"] and other.resamples == plain.resamples
-    tried = bench.run(TryOut(key="v", recipe=said, objective="val_loss"))
+    measured_by_validation(bench, "FailingTest")
+    tried = bench.run(TryOut(key="v", recipe=bench.recipe(f"model={HERE}:FailingTest"), objective="val_loss"))
     assert tried.untested == "" and "test_loss" in tried.tested
     (note,) = tried.notes
     assert note.startswith("the test of FailingTest fails (AttributeError: ") and note.endswith("measured by its validation_step instead")
