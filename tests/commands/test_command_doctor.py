@@ -101,7 +101,7 @@ def test_python_is_checked(monkeypatch):
 
 
 def test_a_gpu_that_does_not_work_is_broken(monkeypatch):
-    """CUDA sees none here."""
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")  # so that CUDA sees none
     monkeypatch.setattr(Machine, "here", classmethod(lambda cls: Machine(4.0, ("0",))))
     processors, gpu = devices_here()
     assert processors == ("ok", "4 processors: 4 trials at a time on the CPU")

@@ -22,7 +22,7 @@ from autoopt.trial.run import prepare, run
 HERE = __name__
 RECIPE = (
     "data=wine",
-    "device=cpu",
+    "device=auto",
     "study.epochs=1",
     "optimizer=keep",
     "schedule=keep",

@@ -31,7 +31,7 @@ RECIPE = (
         "study.epochs=3",
         "optimizer=adamw",
         "optimizer.adamw.lr=0.01",
-        "device=cpu",
+        "device=auto",
     ),
     *("schedule=constant", "regularizer=none", "augmentation=none", "initializer=keep"),
 )
@@ -187,6 +187,11 @@ def fresh():
 @pytest.fixture
 def store(tmp_path):
     return Store(tmp_path)
+
+
+@pytest.fixture(autouse=True)
+def in_an_empty_directory(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
 
 
 def trial(compression, model="cnn", kind: type[Order] = Train, root=".", recipe: Recipe | None = None, more=(), **order) -> Outcome:

@@ -27,7 +27,7 @@ from autoopt.study.export import Advice, export
 from autoopt.trial.run import prepare, run
 
 HERE = __name__
-SHORT = ("device=cpu", "study.epochs=1")
+SHORT = ("device=auto", "study.epochs=1")
 OWN = ("optimizer=keep", "schedule=keep", "loss=keep", "regularizer=none", "augmentation=none")
 
 

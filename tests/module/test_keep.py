@@ -106,7 +106,7 @@ def by_hand(kind=Lit, **values) -> dict[str, torch.Tensor]:
     seed_all(SEED)
     module = kind(**values)
     quiet = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False, "enable_model_summary": False}
-    L.Trainer(max_epochs=EPOCHS, accelerator="cpu", num_sanity_val_steps=0, **quiet).fit(module, datamodule=Data())
+    L.Trainer(max_epochs=EPOCHS, accelerator="auto", num_sanity_val_steps=0, **quiet).fit(module, datamodule=Data())
     return module.state_dict()
 
 

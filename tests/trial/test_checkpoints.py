@@ -36,7 +36,7 @@ from autoopt.trial.world import World
 
 HERE = __name__
 COSTS = ("seconds", "samples_per_second", "peak_memory_mb")
-DIGITS = ("data=digits", "data.digits.train=150", "device=cpu", "study.epochs=4", "batches.size=16", "model.mlp.width=16")
+DIGITS = ("data=digits", "data.digits.train=150", "device=auto", "study.epochs=4", "batches.size=16", "model.mlp.width=16")
 
 
 class Data(L.LightningDataModule):
@@ -142,7 +142,7 @@ def counting() -> list[Callback]:
     return [Jitter(), ModelCheckpoint(monitor="val_loss")]
 
 
-AUTHORS = ("study.epochs=4", "device=cpu", "optimizer=keep", "schedule=keep", "activation=keep", "initializer=keep", "regularizer=none")
+AUTHORS = ("study.epochs=4", "device=auto", "optimizer=keep", "schedule=keep", "activation=keep", "initializer=keep", "regularizer=none")
 RECIPES = {
     "a network": (*DIGITS, "augmentation=[translate,mixup]", "regularizer=[dropout,gradient_noise,gradient_clip]", "schedule=one_cycle"),
     "accumulated": (*DIGITS, "batches.accumulate=3", "schedule=cosine"),
@@ -153,11 +153,12 @@ RECIPES = {
     "best epoch": (*DIGITS, "study.value=best", "optimizer.adamw.lr=0.1"),
     "plateau": (*DIGITS, "schedule=plateau", "optimizer.adamw.lr=0.1"),
     "batch norms": (*DIGITS[:-1], "model=cnn", "model.cnn.width=4", "optimizer=schedule_free_adamw", "regularizer=none"),
-    "half precision": (*DIGITS, "device.cpu.precision=bf16-mixed"),
+    "half precision": (*DIGITS, "device=cpu", "device.cpu.precision=bf16-mixed"),
+    **({"a scaler": (*DIGITS, "device=cuda", "device.cuda.precision=16-mixed")} if torch.cuda.is_available() else {}),
     "balanced": (*DIGITS, "batches.sampler=balanced"),
-    "a data module": (f"data={HERE}:Data", "model=mlp", "study.epochs=4", "device=cpu", "regularizer=[dropout]"),
+    "a data module": (f"data={HERE}:Data", "model=mlp", "study.epochs=4", "device=auto", "regularizer=[dropout]"),
     "an author's": (f"data={HERE}:Data", f"model={HERE}:Lit", *AUTHORS),
-    "an author's, replaced": (f"data={HERE}:Data", f"model={HERE}:Lit", "study.epochs=4", "device=cpu", "regularizer=[swa]"),
+    "an author's, replaced": (f"data={HERE}:Data", f"model={HERE}:Lit", "study.epochs=4", "device=auto", "regularizer=[swa]"),
     "an author's plateau": (f"data={HERE}:OwnGenerator", f"model={HERE}:Lit", "model.Lit.plateau=true", *AUTHORS),
     "an author's loop": (f"data={HERE}:Data", f"model={HERE}:ByHand", *AUTHORS),
     "an author's Trainer": (

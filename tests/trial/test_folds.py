@@ -64,7 +64,7 @@ def test_folds_share_nothing_but_the_test_part(world):
 
 
 def test_each_fold_has_weights_of_its_own_and_all_are_tested(tmp_path):
-    tree = compose(["data=wine", "model=linear", "split.folds=3", "study.epochs=2", "device=cpu"])
+    tree = compose(["data=wine", "model=linear", "split.folds=3", "study.epochs=2", "device=auto"])
     world, facts = prepare({"tree": tree, "store": str(tmp_path)})
     recipe = Space.of(tree).fitting(facts["absent"]).baseline()
     told = []

@@ -221,7 +221,7 @@ def bench(tmp_path, monkeypatch) -> Bench:
 
 def by_hand(module: L.LightningModule, **arguments) -> tuple[L.Trainer, dict[str, torch.Tensor]]:
     """The weights of the author's own script."""
-    quiet = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False, "accelerator": "cpu"}
+    quiet = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False, "accelerator": "auto"}
     arguments = {"enable_checkpointing": False, "max_epochs": EPOCHS} | arguments
     trainer = L.Trainer(**quiet, **arguments)
     trainer.fit(module, datamodule=Data())
@@ -379,7 +379,7 @@ def test_epochs_after_the_last_validation_count(bench):
 
 
 def by_hand_validated(module: L.LightningModule, **arguments) -> list:
-    trainer = L.Trainer(logger=False, enable_progress_bar=False, enable_model_summary=False, accelerator="cpu", **arguments)
+    trainer = L.Trainer(logger=False, enable_progress_bar=False, enable_model_summary=False, accelerator="auto", **arguments)
     return trainer.validate(module, datamodule=Data(), verbose=False)
 
 
@@ -419,7 +419,7 @@ class FailingTest(Lit):
 
 
 def by_hand_tested(module: L.LightningModule) -> dict:
-    trainer = L.Trainer(logger=False, enable_progress_bar=False, enable_model_summary=False, accelerator="cpu")
+    trainer = L.Trainer(logger=False, enable_progress_bar=False, enable_model_summary=False, accelerator="auto")
     (logged,) = trainer.test(module, datamodule=Data(), verbose=False)
     return logged
 

@@ -270,7 +270,7 @@ def wrong(model: nn.Module) -> nn.Module:
     return Wrong(copy.deepcopy(model))
 
 
-RECIPE = ("device=cpu", "study.epochs=2", "optimizer=keep", "schedule=keep", "loss=keep", "regularizer=none", "augmentation=none")
+RECIPE = ("device=auto", "study.epochs=2", "optimizer=keep", "schedule=keep", "loss=keep", "regularizer=none", "augmentation=none")
 
 
 def prepared(model: str, root, *overrides: str, data: str = f"{HERE}:Data") -> tuple[World, Recipe]:

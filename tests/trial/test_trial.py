@@ -36,7 +36,7 @@ from autoopt.trial.world import World
 
 HERE = __name__
 COSTS = ("seconds", "samples_per_second", "peak_memory_mb")
-SMALL = ("data=digits", "data.digits.train=300", "device=cpu", "study.epochs=3", "model.mlp.width=16")
+SMALL = ("data=digits", "data.digits.train=300", "device=auto", "study.epochs=3", "model.mlp.width=16")
 
 COUNTED: list[int] = []
 """Steps after which a batch had ended."""
@@ -414,7 +414,7 @@ def test_another_seed_gives_another_training(digits):
 
 
 def test_a_module_of_the_users_is_the_same_too():
-    world, recipe = prepared(f"data={HERE}:Opened", f"model={HERE}:Lit", "device=cpu", "study.epochs=2")
+    world, recipe = prepared(f"data={HERE}:Opened", f"model={HERE}:Lit", "device=auto", "study.epochs=2")
     once = measured(world, recipe)
     sized = measured(world, recipe.replace(batches={"size": 8}))
     assert measured(world, recipe) == once == in_a_child(world, recipe) and sized != once
@@ -527,7 +527,7 @@ def test_weights_that_cannot_be_read_or_written_are_no_fault_of_the_recipe(kept)
 
 
 def test_a_module_of_the_users_measures_itself_on_the_test_part(tmp_path):
-    world, recipe = prepared(f"data={HERE}:Opened", f"model={HERE}:Lit", "device=cpu", "study.epochs=2", root=tmp_path)
+    world, recipe = prepared(f"data={HERE}:Opened", f"model={HERE}:Lit", "device=auto", "study.epochs=2", root=tmp_path)
     first = trained(world, recipe, keep=True).metrics
     assert validated(world, recipe).metrics["val_loss"] == pytest.approx(first["val_loss"])
     found = on_the_test_part(world, recipe).metrics
@@ -539,7 +539,7 @@ def test_a_module_of_the_users_measures_itself_on_the_test_part(tmp_path):
 
 
 def test_the_parts_may_have_different_numbers_of_loaders(tmp_path):
-    world, recipe = prepared(f"data={HERE}:Twice", f"model={HERE}:ByLoader", "device=cpu", "study.epochs=2", root=tmp_path)
+    world, recipe = prepared(f"data={HERE}:Twice", f"model={HERE}:ByLoader", "device=auto", "study.epochs=2", root=tmp_path)
     found = trained(world, recipe, keep=True, latency=True).metrics
     assert {"val_accuracy", "far_accuracy", "latency_ms"} <= found.keys()
     assert validated(world, recipe).metrics["far_accuracy"] == pytest.approx(found["far_accuracy"])
@@ -553,7 +553,7 @@ def test_the_parts_may_have_different_numbers_of_loaders(tmp_path):
 
 @pytest.mark.parametrize("model", [f"{HERE}:Lit", "mlp"])
 def test_a_shuffled_test_part_has_the_same_batches_for_all_models(tmp_path, model):
-    world, recipe = prepared(f"data={HERE}:Shuffled", f"model={model}", "device=cpu", "study.epochs=1", root=tmp_path)
+    world, recipe = prepared(f"data={HERE}:Shuffled", f"model={model}", "device=auto", "study.epochs=1", root=tmp_path)
     trained(world, recipe, keep=True)
     once, again = (on_the_test_part(world, recipe, seed=seed) for seed in (1, 2))
     assert once.units == again.units > 1 and once.resamples == again.resamples and len({*once.resamples}) > 1
@@ -568,7 +568,7 @@ def test_lazy_layers_have_weights_before_anything_looks_at_them(tmp_path):
 
 @pytest.mark.parametrize("model", [f"{HERE}:Lit", "mlp"])
 def test_a_stream_is_trained_and_measured_without_a_number_of_steps(tmp_path, model):
-    world, recipe = prepared(f"data={HERE}:Streamed", f"model={model}", "schedule=constant", "device=cpu", "study.epochs=2", root=tmp_path)
+    world, recipe = prepared(f"data={HERE}:Streamed", f"model={model}", "schedule=constant", "device=auto", "study.epochs=2", root=tmp_path)
     assert not world.task.sized
     assert trained(world, recipe, keep=True).epochs == 2
     assert on_the_test_part(world, recipe).units > 1
@@ -577,7 +577,7 @@ def test_a_stream_is_trained_and_measured_without_a_number_of_steps(tmp_path, mo
 
 
 def test_only_the_validation_part_goes_by_the_name_of_the_test_part(tmp_path):
-    world, recipe = prepared(f"data={HERE}:Opened", f"model={HERE}:Forward", "device=cpu", "study.epochs=1", root=tmp_path)
+    world, recipe = prepared(f"data={HERE}:Opened", f"model={HERE}:Forward", "device=auto", "study.epochs=1", root=tmp_path)
     trained(world, recipe, keep=True)
     found = on_the_test_part(world, recipe).metrics
     assert found["eval_acc"] == 0.5 and {"test/acc", "eval_acc"} <= found.keys() and "val/acc" not in found
@@ -593,7 +593,7 @@ def test_only_the_validation_part_goes_by_the_name_of_the_test_part(tmp_path):
     ],
 )
 def test_a_module_of_the_users_is_timed_where_its_forward_takes_the_inputs_else_the_log_says_why(model, why, capsys):
-    world, recipe = prepared(f"data={HERE}:Rows", f"model={HERE}:{model}", "device=cpu", "study.epochs=1")
+    world, recipe = prepared(f"data={HERE}:Rows", f"model={HERE}:{model}", "device=auto", "study.epochs=1")
     metrics = trained(world, recipe, latency=True).metrics
     assert ("latency_ms" in metrics) is (not why) and (why or metrics["latency_ms"] > 0)
     printed = capsys.readouterr().out
@@ -602,7 +602,7 @@ def test_a_module_of_the_users_is_timed_where_its_forward_takes_the_inputs_else_
 
 @pytest.mark.parametrize("data", ["Rated", "Mapped"])
 def test_a_forward_of_several_inputs_is_timed(data):
-    world, recipe = prepared(f"data={HERE}:{data}", f"model={HERE}:OfTwo", "device=cpu", "study.epochs=1")
+    world, recipe = prepared(f"data={HERE}:{data}", f"model={HERE}:OfTwo", "device=auto", "study.epochs=1")
     metrics = trained(world, recipe, latency=True).metrics
     assert metrics["latency_ms"] > 0 and metrics["inference_samples_per_second"] > 0 and metrics["flops"] == 2 * (4 * 8 + 8 * 3)
 
@@ -611,14 +611,14 @@ def test_a_forward_of_several_inputs_is_timed(data):
     ("model", "error"), [("Full", OSError), ("Greedy", MemoryError), ("Interrupted", KeyboardInterrupt)], ids=lambda row: str(row)
 )
 def test_what_is_no_question_of_inputs_ends_the_timing(model, error):
-    world, recipe = prepared(f"data={HERE}:Rows", f"model={HERE}:{model}", "device=cpu", "study.epochs=1")
+    world, recipe = prepared(f"data={HERE}:Rows", f"model={HERE}:{model}", "device=auto", "study.epochs=1")
     with pytest.raises(error):
         trained(world, recipe, latency=True)
 
 
 @pytest.mark.parametrize("model", ["mlp", f"{HERE}:Lit"])
 def test_without_a_test_part_there_are_no_test_metrics(tmp_path, model):
-    world, recipe = prepared(f"data={HERE}:Rows", f"model={model}", "device=cpu", "study.epochs=1", root=tmp_path)
+    world, recipe = prepared(f"data={HERE}:Rows", f"model={model}", "device=auto", "study.epochs=1", root=tmp_path)
     trained(world, recipe, keep=True)
     found = on_the_test_part(world, recipe, latency=True).metrics
     assert "parameters" in found and not any(k.startswith("test") for k in found)
@@ -642,7 +642,7 @@ def test_a_compression_acts_after_training_and_on_stored_weights(kept):
 
 
 def test_values_are_measured_in_the_units_of_the_data(tmp_path):
-    world, recipe = prepared("data=diabetes", "model=linear", "device=cpu", "study.epochs=5", root=tmp_path)
+    world, recipe = prepared("data=diabetes", "model=linear", "device=auto", "study.epochs=5", root=tmp_path)
     trained(world, recipe, objective="val_rmse", keep=True)
     found = on_the_test_part(world, recipe, objective="val_rmse")
     weights = load_file(world.store.weights("0"))
@@ -655,12 +655,12 @@ def test_values_are_measured_in_the_units_of_the_data(tmp_path):
 
 
 def test_the_losses_of_values_are_in_one_unit():
-    world, recipe = prepared("data=diabetes", "model=linear", "loss=mse", "device=cpu", "study.epochs=30", "optimizer.adamw.lr=0.01")
+    world, recipe = prepared("data=diabetes", "model=linear", "loss=mse", "device=auto", "study.epochs=30", "optimizer.adamw.lr=0.01")
     metrics = measured(world, recipe)
     deviation = float(world.task.targets.deviation)
     assert metrics["val_loss"] == pytest.approx((metrics["val_rmse"] / deviation) ** 2, rel=1e-5) and deviation > 50
     assert metrics["train_loss"] == pytest.approx(metrics["val_loss"], rel=0.3), "a linear model does not overfit"
-    raw, recipe = prepared("data=diabetes", "model=linear", "device=cpu", "study.epochs=1", "split.normalise=false")
+    raw, recipe = prepared("data=diabetes", "model=linear", "device=auto", "study.epochs=1", "split.normalise=false")
     metrics = measured(raw, recipe)
     assert metrics["val_loss"] == pytest.approx(metrics["val_rmse"] ** 2, rel=1e-5) and metrics["train_loss"] > 1000
 
@@ -671,7 +671,7 @@ def labelled() -> Examples:
     return Examples(inputs, torch.cat([inputs[:, :2] > 0, (inputs[:, :3] > 0).all(1, keepdim=True)], 1), "multilabel", ("a", "b", "both"))
 
 
-LABELS = (f"data={HERE}:labelled", "model=mlp", "loss=bce", "device=cpu", "study.epochs=15", "optimizer.adamw.lr=0.01")
+LABELS = (f"data={HERE}:labelled", "model=mlp", "loss=bce", "device=auto", "study.epochs=15", "optimizer.adamw.lr=0.01")
 
 
 @pytest.mark.parametrize("augmentation", ["none", "[mixup]", "[gaussian_samples]"])
@@ -701,7 +701,7 @@ def test_labels_of_a_data_module_are_learnt():
 def test_values_without_columns_are_as_good_as_one_column():
     found = []
     for data in ("Values", "Columns"):
-        world, recipe = prepared(f"data={HERE}:{data}", "model=mlp", "device=cpu", "study.epochs=2")
+        world, recipe = prepared(f"data={HERE}:{data}", "model=mlp", "device=auto", "study.epochs=2")
         found.append(measured(world, recipe, objective="val_rmse"))
     assert found[0] == found[1]
     assert found[0]["val_r2"] > -1
@@ -709,8 +709,8 @@ def test_values_without_columns_are_as_good_as_one_column():
 
 def test_further_tensors_of_a_batch_are_refused_for_a_network():
     with pytest.raises(BadInput, match=r"batches hold 3 tensors, but a network takes two, \(inputs, targets\); give a"):
-        prepared(f"data={HERE}:Weighted", "model=mlp", "device=cpu")
-    world, recipe = prepared(f"data={HERE}:Weighted", f"model={HERE}:Lit", "device=cpu", "study.epochs=1")
+        prepared(f"data={HERE}:Weighted", "model=mlp", "device=auto")
+    world, recipe = prepared(f"data={HERE}:Weighted", f"model={HERE}:Lit", "device=auto", "study.epochs=1")
     assert trained(world, recipe).metrics["val_accuracy"] > 0
 
 
@@ -802,7 +802,7 @@ def test_a_try_out_fails_with_any_other_problem(digits):
     assert (classify(caught.value).reason, classify(caught.value).slot) == ("nonfinite", "")
 
 
-@pytest.mark.parametrize("where", [SMALL, (f"data={HERE}:Rows", f"model={HERE}:Lit", "device=cpu", "batches.size=16")])
+@pytest.mark.parametrize("where", [SMALL, (f"data={HERE}:Rows", f"model={HERE}:Lit", "device=auto", "batches.size=16")])
 def test_a_try_out_is_one_epoch_of_two_batches_and_measures(where):
     world, recipe = prepared(*where)
     regularizer = {"stepwise": {"from": f"{HERE}:stepwise"}}
@@ -816,15 +816,15 @@ def test_a_try_out_is_one_epoch_of_two_batches_and_measures(where):
 def test_a_try_out_measures_two_batches_of_the_test_part(tmp_path, capsys):
     world, recipe = prepared(*SMALL)
     assert {"test_accuracy", "test_loss", "size_mb"} <= tried(world, recipe).tested.keys()
-    world, recipe = prepared(f"data={HERE}:Opened", f"model={HERE}:Forward", "device=cpu", "batches.size=16")
+    world, recipe = prepared(f"data={HERE}:Opened", f"model={HERE}:Forward", "device=auto", "batches.size=16")
     found = tried(world, recipe).tested
     assert {"test/acc", "eval_acc"} <= found.keys() and "val/acc" not in found
-    world, recipe = prepared(f"data={HERE}:Rows", "model=mlp", "device=cpu")
+    world, recipe = prepared(f"data={HERE}:Rows", "model=mlp", "device=auto")
     assert tried(world, recipe).tested == {} and "Traceback" not in capsys.readouterr().err
 
 
 def test_a_test_part_that_cannot_be_measured_fails_no_try_out(capsys):
-    world, recipe = prepared(f"data={HERE}:Untestable", "model=mlp", "device=cpu")
+    world, recipe = prepared(f"data={HERE}:Untestable", "model=mlp", "device=auto")
     found = tried(world, recipe)
     assert found.tested == {} and found.metrics["val_accuracy"] >= 0
     assert "FileNotFoundError: no test.csv" in capsys.readouterr().err
@@ -834,7 +834,7 @@ def test_a_try_out_of_grouped_examples_resamples_the_groups_that_it_has(tmp_path
     rows = "\n".join(f"{i % 40},{i % 7},{i % 2}" for i in range(400))
     (tmp_path / "rows.csv").write_text(f"who,x,y\n{rows}\n")
     data = ("data=csv", f"data.csv.path={tmp_path / 'rows.csv'}", "data.csv.target=y", "split.group=who")
-    world, recipe = prepared(*data, "model=linear", "device=cpu", "batches.size=4")
+    world, recipe = prepared(*data, "model=linear", "device=auto", "batches.size=4")
     assert len(world.task.groups) > 8
     found = tried(world, recipe)
     assert 0 <= found.tested["test_accuracy"] <= 1
