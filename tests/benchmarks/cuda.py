@@ -122,18 +122,8 @@ def cuda_up(times: int = 3) -> None:
 
 def tests(left: float) -> None:
     """The tests that need a GPU, as far as there is time."""
-    command = [
-        sys.executable,
-        "-m",
-        "pytest",
-        "-q",
-        "-p",
-        "no:cacheprovider",
-        "-k",
-        "gpu",
-        "tests/plugins/test_device.py",
-        "tests/test_search.py",
-    ]
+    where = ("tests/plugins/test_device.py", "tests/test_search.py")
+    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-k", "gpu", *where]
     try:
         done = subprocess.run(command, cwd=ROOT, env=os.environ | {"AUTOOPT_TEST_GPU": "1"}, capture_output=True, text=True, timeout=left)
         print(f"\nAUTOOPT_TEST_GPU=1 pytest -k gpu: {done.stdout.strip().splitlines()[-1]}")
