@@ -37,8 +37,9 @@ Finetune = Callable[..., nn.Module]
 
 def deployed_network(module: Tuned) -> nn.Module:
     """The network that would be deployed: the compressed one, else the plain network inside of `Net`, else the user's module."""
-    deployed = applied_to(module).deployed
-    return deployed or (module.model if isinstance(module, Net) else module)
+    if (deployed := applied_to(module).deployed) is not None:
+        return deployed.to(module.device)  # it is no child, which would move with the module
+    return module.model if isinstance(module, Net) else module
 
 
 def apply_compressions(module: Tuned, task: Task, example: Any, feed: Feed, finetune: Finetune) -> nn.Module:
@@ -144,7 +145,12 @@ def deploy(module: Tuned, compressed: nn.Module) -> None:
         module.model = compressed
     else:
         applied_to(module).deployed = compressed  # not a child: the module keeps its weights
-        vars(module)["forward"] = compressed.__call__
+        vars(module)["forward"] = partial(forward_deployed, module)
+
+
+def forward_deployed(module: Tuned, *inputs: Any, **named: Any) -> Any:
+    """What stands for the `forward` of a user's module whose network was compressed."""
+    return deployed_network(module)(*inputs, **named)
 
 
 def save(module: Tuned, path: Path) -> None:

@@ -213,10 +213,11 @@ def refuse_several(optimizers: Sequence[Optimizer], chosen: Chosen) -> None:
         raise TechniqueError(slot, technique.name, problem, unavailable=True)
 
 
-def in_single_precision(module: L.LightningModule, trainer: L.Trainer) -> None:
-    """Give weights that a Trainer has cast (`bf16-true`) the precision in which they are stored, measured and deployed."""
+def on_device_in_float32(module: L.LightningModule, trainer: L.Trainer) -> None:
+    """Give weights that a Trainer has cast (`bf16-true`) or left on the CPU the precision and the device in which they are measured."""
     if trainer.precision in ("bf16-true", "16-true", "64-true"):
         module.float()
+    module.to(trainer.strategy.root_device)
 
 
 def learning_rates(trainer: L.Trainer) -> Iterator[float]:

@@ -26,7 +26,7 @@ from autoopt.module.chosen import Chosen
 from autoopt.module.groups import train_alike
 from autoopt.module.net import Instead, Net
 from autoopt.module.own_callbacks import callbacks_of, in_trial
-from autoopt.module.tuned import Tuned, in_single_precision, made_before
+from autoopt.module.tuned import Tuned, made_before, on_device_in_float32
 from autoopt.module.weights import put_back, same, tensor_norms
 from autoopt.recipe import Recipe
 from autoopt.store import CHECKPOINTS
@@ -157,7 +157,7 @@ def fit(trainer: L.Trainer, module: Tuned, feed: Feed, from_evaluation: bool = F
         if to_the_last or not take_up_best(trainer, module):
             take_up_exchanged(trainer, module)
         end_averaging(trainer)
-        in_single_precision(module, trainer)
+        on_device_in_float32(module, trainer)
         trainer.strategy.barrier()
     finally:
         if trainer.is_global_zero:
@@ -279,4 +279,4 @@ def finetuned(
         trainer.callbacks.insert(0, BeforeEpoch(before_epoch))  # type: ignore[attr-defined]
     with made_before(tuned):
         fit(trainer, tuned, feed, from_evaluation=True, to_the_last=before_epoch is not None)
-    return model.to(trainer.strategy.root_device).eval()
+    return model.eval()

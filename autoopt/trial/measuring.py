@@ -23,7 +23,7 @@ from autoopt.domain import Unavailable
 from autoopt.errors import NonFinite, TechniqueError, machine_fault, out_of_memory
 from autoopt.module.applied import applied_to
 from autoopt.module.net import Net
-from autoopt.module.tuned import Tuned, in_single_precision, made_before
+from autoopt.module.tuned import Tuned, made_before, on_device_in_float32
 from autoopt.module.weights import as_they_are
 from autoopt.orders import Order
 from autoopt.process.endings import classify
@@ -223,7 +223,7 @@ def logged(trainer: L.Trainer, module: Tuned, data: dict[str, Any], part: str, o
         with made_before(module), batches_of(trainer, part), as_they_are(trainer, module):
             run(module, **data, verbose=False)
     finally:
-        in_single_precision(module, trainer)
+        on_device_in_float32(module, trainer)
         trainer.callbacks.remove(by_batch)  # type: ignore[attr-defined]
     values = {name: float(value) for name, value in trainer.callback_metrics.items() if value.numel() == 1}
     return Measured(named_on_test(values) if part == "test" else values, *by_batch.resamples())

@@ -41,8 +41,7 @@ def loaded(training: Training, path: Path) -> Training:
         take_up(again.module, path)
     except (RuntimeError, BadInput) as error:
         raise lost(training, f"its weights cannot be loaded into a new one: {str(error).strip().splitlines()[-1].strip()}") from error
-    for each in (training, again):
-        each.module.to(each.trainer.strategy.root_device)  # Lightning leaves a trained module on the CPU
+    again.module.to(again.trainer.strategy.root_device)
     check_alike(training, again)
     return again
 

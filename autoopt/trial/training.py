@@ -104,7 +104,6 @@ def fitted(training: Training) -> Training | None:
         if training.share[0]:
             return None
         training = left_alone(training, weights)
-    training.module.to(trainer.strategy.root_device)  # Lightning leaves it on the CPU
     check_finite(training.module, training.feed)
     return training
 
@@ -115,7 +114,9 @@ def left_alone(training: Training, weights: dict[str, Any]) -> Training:
     if any(isinstance(parameter, DTensor) for parameter in module.parameters()):
         module = new_module(training.world, training.order)
         module.load_state_dict(weights, strict=module.strict_loading)
-    return replace(with_module(training, module, training.trainer.callbacks), share=ALONE)  # type: ignore[attr-defined]
+    alone = replace(with_module(training, module, training.trainer.callbacks), share=ALONE)  # type: ignore[attr-defined]
+    alone.module.to(alone.trainer.strategy.root_device)
+    return alone
 
 
 def with_module(training: Training, module: Tuned, callbacks: list[L.Callback] | None = None) -> Training:

@@ -123,10 +123,10 @@ def cuda_up(times: int = 3) -> None:
 def tests(left: float) -> None:
     """The tests that need a GPU, as far as there is time."""
     where = ("tests/plugins/test_device.py", "tests/test_search.py")
-    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-k", "gpu", *where]
+    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-k", "gpu", "-rf", *where]
     try:
         done = subprocess.run(command, cwd=ROOT, env=os.environ | {"AUTOOPT_TEST_GPU": "1"}, capture_output=True, text=True, timeout=left)
-        print(f"\nAUTOOPT_TEST_GPU=1 pytest -k gpu: {done.stdout.strip().splitlines()[-1]}")
+        print(f"\nAUTOOPT_TEST_GPU=1 pytest -k gpu: {done.stdout[done.stdout.find('= short test summary') :].strip()[-2000:]}")
     except subprocess.TimeoutExpired:
         print(f"\nAUTOOPT_TEST_GPU=1 pytest -k gpu: not done within the {left:.0f} s that were left")
 

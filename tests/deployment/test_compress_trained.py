@@ -12,8 +12,10 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from autoopt.config import compose
-from autoopt.deployment.compress import structure_of
+from autoopt.deployment.compress import deploy, deployed_network, structure_of
 from autoopt.errors import TechniqueError
+from autoopt.module.build import apply_to
+from autoopt.module.chosen import Chosen
 from autoopt.orders import Compress, Measure, Order, Outcome, Train, TryOut
 from autoopt.recipe import Recipe
 from autoopt.space import Space
@@ -344,6 +346,14 @@ class TestModuleOfTheUsers:
         kept = {"kind": Measure, "root": store.root, "weights": "0", "part": "validation"}
         again = trial([f"{HERE}:tuned", f"{HERE}:rounded"], f"{HERE}:Lit", **kept).metrics
         assert again["val_accuracy"] == found["val_accuracy"]
+
+    def test_the_compressed_network_is_on_the_device_of_the_module(self):
+        tree = compose([*RECIPE, f"model={HERE}:Lit", "loss=keep", "compression=none"])
+        module = apply_to(Lit(), Chosen(Space.of(tree).baseline()), None)
+        deploy(module, nn.Linear(4, 3))
+        assert module(torch.ones(2, 4)).shape == (2, 3)
+        module.to("meta")
+        assert module(torch.ones(2, 4, device="meta")).is_meta and next(deployed_network(module).parameters()).is_meta
 
     def test_what_its_validation_does_not_go_through_cannot_be_compressed(self):
         with pytest.raises(TechniqueError, match="has no validation_step that calls its forward") as caught:

@@ -35,7 +35,7 @@ from autoopt.trial.state import plain_attributes, put_attributes, put_files
 from autoopt.trial.world import World
 
 HERE = __name__
-COSTS = ("seconds", "samples_per_second", "peak_memory_mb")
+COSTS = ("seconds", "samples_per_second", "peak_memory_mb", "peak_gpu_memory_mb")
 DIGITS = ("data=digits", "data.digits.train=150", "device=auto", "study.epochs=4", "batches.size=16", "model.mlp.width=16")
 
 

@@ -234,7 +234,7 @@ def seeded(kind: type[L.LightningModule] = Lit) -> L.LightningModule:
 
 
 def same(ours: dict, theirs: dict) -> bool:
-    return ours.keys() == theirs.keys() and all(torch.equal(ours[name], theirs[name]) for name in ours)
+    return ours.keys() == theirs.keys() and all(torch.equal(ours[name], theirs[name].cpu()) for name in ours)
 
 
 @pytest.mark.parametrize(

@@ -160,7 +160,7 @@ class InSetup(Lit):
 
 class InFit(Lit):
     def on_fit_start(self):
-        self.weights = torch.tensor([1.0, 2.0, 3.0])
+        self.weights = torch.tensor([1.0, 2.0, 3.0], device=self.device)
 
     def validation_step(self, batch, _):
         self.log("val_loss", cross_entropy(self(batch[0]), batch[1], self.weights))
@@ -192,7 +192,7 @@ class Buffered(Lit):
         self.register_buffer("scale", torch.ones(1))
 
     def training_step(self, batch, _):
-        self.mean, self.scale = batch[0].mean(0), torch.full((4,), 2.0)
+        self.mean, self.scale = batch[0].mean(0), torch.full((4,), 2.0, device=self.device)
         return super().training_step(batch, _)
 
     def forward(self, x):
@@ -205,7 +205,7 @@ class Forgetful(Lit):
     offset = 0.0
 
     def training_step(self, batch, _):
-        self.offset = 10 * torch.ones(3)
+        self.offset = 10 * torch.ones(3, device=self.device)
         return super().training_step(batch, _)
 
     def forward(self, x):
