@@ -15,8 +15,6 @@ SPREAD = 0.15
 """The standard deviation of a step to a neighbour, in units of a range."""
 NUMBER_CHANGES, CATEGORY_CHANGES = 0.4, 0.15
 """How often a neighbour differs in a value."""
-ABSENT = object()
-"""Stands for what a point does not need: `None` may be an option."""
 
 
 def neighbour(space: Any, values: Mapping[str, Any], random: Random) -> Traced:
@@ -46,30 +44,34 @@ def encode(points: Sequence[Traced]) -> tuple[Array, Columns]:
 
     What a point does not need lies halfway: a number in the middle of its scale, a category half as far from every option.
     """
-    by_key: dict[str, Domain] = {}
-    rows = []
-    for point in points:
-        by_key.update((domain.key, domain) for domain in point.domains if domain.key not in by_key)
-        rows.append({domain.key: point.values[domain.path] for domain in point.domains})
+    needed: dict[str, tuple[Domain, list[int], list[Any]]] = {}
+    for row, point in enumerate(points):
+        for domain in point.domains:
+            if domain.key not in needed:
+                needed[domain.key] = (domain, [], [])
+            _, rows, values = needed[domain.key]
+            rows.append(row)
+            values.append(point.values[domain.path])
     blocks: list[Array] = []
     owner: list[int] = []
     category: list[bool] = []
-    for key, domain in by_key.items():
-        block = column(domain, [row.get(key, ABSENT) for row in rows])
+    for domain, rows, values in needed.values():
+        block = columns_of(domain, rows, values, len(points))
         if np.ptp(block, axis=0).any():
             owner += [len(blocks)] * block.shape[1]
-            category.append(block.shape[1] > 1)
+            category.append(domain.scale is None)
             blocks.append(block)
     return np.hstack(blocks), Columns(np.array(owner), np.array(category))
 
 
-def column(domain: Domain, values: Sequence[Any]) -> Array:
-    """The columns of a domain: (N, 1) or (N, options)."""
+def columns_of(domain: Domain, rows: Sequence[int], values: Sequence[Any], count: int) -> Array:
+    """The columns of a domain, which these rows of so many points need: (N, 1) or (N, options)."""
     if (scale := domain.scale) is not None:
-        return np.array([[scale.place(value) if isinstance(value, int | float) else 0.5] for value in values])
-    codes = {code: place for place, code in enumerate(dict.fromkeys(map(repr, values)))}
-    block = np.zeros((len(values), len(codes)))
-    for row, value in enumerate(values):
-        if value is not ABSENT:
-            block[row, codes[repr(value)]] = sqrt(0.5)
+        block = np.full((count, 1), 0.5)
+        block[rows, 0] = [scale.place(value) if isinstance(value, int | float) else 0.5 for value in values]
+        return block
+    codes = [repr(value) for value in values]
+    places = {code: place for place, code in enumerate(dict.fromkeys(codes))}
+    block = np.zeros((count, len(places)))
+    block[rows, [places[code] for code in codes]] = sqrt(0.5)
     return block
