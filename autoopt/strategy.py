@@ -18,7 +18,7 @@ ENOUGH, TRUSTED = 8, 0.35
 
 
 @dataclass(frozen=True)
-class Evidence:
+class Observation:
     """A trial as a strategy sees it.
 
     Args:
@@ -51,17 +51,17 @@ class Strategy(ABC):
     """Whether `promote` is asked."""
 
     @abstractmethod
-    def propose(self, history: Sequence[Evidence], number: int, seed: int) -> Mapping[str, Any] | None:
+    def propose(self, history: Sequence[Observation], number: int, seed: int) -> Mapping[str, Any] | None:
         """The values of the next trial by the paths of the space's domains; a path that is left out takes its default.
 
         None where nothing is left to try: the stage ends.
         """
 
-    def stop(self, history: Sequence[Evidence], number: int, epoch: int) -> bool:
+    def stop(self, history: Sequence[Observation], number: int, epoch: int) -> bool:
         """Whether a trial ends at this rung; its value at the rung is in the history."""
         return False
 
-    def promote(self, history: Sequence[Evidence], kept: Collection[int]) -> int | None:
+    def promote(self, history: Sequence[Observation], kept: Collection[int]) -> int | None:
         """The number of a stopped trial that is continued instead of beginning a new one; asked if `promotes` and `executor.keep=rung`.
 
         The trial goes on under a new number. Once it does, the history has the new trial in place of the stopped one.
@@ -71,12 +71,12 @@ class Strategy(ABC):
         """
         return None
 
-    def ranking(self, history: Sequence[Evidence]) -> Sequence[int]:
+    def ranking(self, history: Sequence[Observation]) -> Sequence[int]:
         """The numbers of the complete trials, the best first, if the strategy knows better than their scores; else nothing."""
         return ()
 
 
-class Halving:
+class SuccessiveHalving:
     """Asynchronous successive halving: at each rung the best trials of those that have reached it go on.
 
     A rung that does not foretell the end stops nothing: once `ENOUGH` trials are complete, the rank correlation of their values
@@ -91,23 +91,23 @@ class Halving:
     """
 
     @classmethod
-    def of(cls, goal: Goal, epochs: int, rungs: int, reduction: int) -> "Halving":
+    def of(cls, goal: Goal, epochs: int, rungs: int, reduction: int) -> "SuccessiveHalving":
         """At most `rungs` rungs: the last at `1 / reduction` of the epochs, each earlier one at `1 / reduction` of the next."""
         return cls(rung_epochs(epochs, rungs, reduction), goal.first.direction, reduction)
 
     def __init__(self, rungs: Sequence[int], direction: str, reduction: int):
         self.rungs, self.better, self.reduction = tuple(rungs), gt if direction == "maximize" else lt, reduction
 
-    def stop(self, history: Sequence[Evidence], number: int, epoch: int) -> bool:
+    def stop(self, history: Sequence[Observation], number: int, epoch: int) -> bool:
         """Whether a trial ends at a rung."""
-        if (foretold := foretells(history, epoch)) is not None and foretold < TRUSTED:
+        if (foretold := rung_correlation(history, epoch)) is not None and foretold < TRUSTED:
             return False
         reached = {trial.number: trial.curve[epoch] for trial in history if epoch in trial.curve}
         value = reached.pop(number)
         ahead = sum(self.better(other, value) for other in reached.values())
         return ahead >= ceil((len(reached) + 1) / self.reduction)
 
-    def promote(self, history: Sequence[Evidence], kept: Collection[int]) -> int | None:
+    def promote(self, history: Sequence[Observation], kept: Collection[int]) -> int | None:
         """A trial that was stopped at a rung and is now among the best there, since later ones did worse; at the last rung first."""
         for rung in reversed(self.rungs):
             reached = sorted((t for t in history if rung in t.curve), key=lambda t: t.curve[rung], reverse=self.better is gt)
@@ -122,7 +122,7 @@ def rung_epochs(epochs: int, count: int, reduction: int) -> list[int]:
     return sorted({rung for place in range(1, count + 1) if (rung := ceil(epochs / reduction**place)) < epochs})
 
 
-def foretells(history: Sequence[Evidence], epoch: int) -> float | None:
+def rung_correlation(history: Sequence[Observation], epoch: int) -> float | None:
     """Spearman's correlation of the values at an epoch with the final scores, over the complete trials; None with fewer than `ENOUGH`."""
     pairs = [(t.curve[epoch], t.scores[0]) for t in history if t.state == "complete" and epoch in t.curve]
     if len(pairs) < ENOUGH:
@@ -145,16 +145,16 @@ class AtRandom(Strategy):
         promotes: stopped trials are continued once they are among the best at their rung.
     """
 
-    def __init__(self, space: Walkable, halving: Halving | None = None, promotes: bool = False):
+    def __init__(self, space: Walkable, halving: SuccessiveHalving | None = None, promotes: bool = False):
         self.space, self.halving, self.promotes = space, halving, promotes
         self.rungs = halving.rungs if halving else ()
 
-    def propose(self, history: Sequence[Evidence], number: int, seed: int) -> Mapping[str, Any]:
+    def propose(self, history: Sequence[Observation], number: int, seed: int) -> Mapping[str, Any]:
         random = Random(f"{seed}/{number}")
         return traced(self.space, lambda domain: domain.sample(random)).values
 
-    def stop(self, history: Sequence[Evidence], number: int, epoch: int) -> bool:
+    def stop(self, history: Sequence[Observation], number: int, epoch: int) -> bool:
         return self.halving is not None and self.halving.stop(history, number, epoch)
 
-    def promote(self, history: Sequence[Evidence], kept: Collection[int]) -> int | None:
+    def promote(self, history: Sequence[Observation], kept: Collection[int]) -> int | None:
         return self.halving.promote(history, kept) if self.halving is not None and self.promotes else None

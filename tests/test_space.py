@@ -314,7 +314,7 @@ def test_with_one_option_for_sure():
 
 def test_compression_comes_after_the_training():
     found = space("compression=[half]")
-    assert draw(found.trained(), trial()).tree["compression"] == {}
+    assert draw(found.without_compression(), trial()).tree["compression"] == {}
     drawn = draw(found.compressing("mlp"), asked := trial()).tree["compression"]
     assert drawn["half"]["dtype"] in ("bfloat16", "float16") and set(asked.params) == {"compression.half.dtype"}
     either = space("compression=half,own_parts:smaller").compressing("mlp")

@@ -168,7 +168,7 @@ class Workload:
         Raises:
             BadInput: the options of its comparison are refused, as by the search.
         """
-        node, space = ready.tree["study"], settled.space.trained()
+        node, space = ready.tree["study"], settled.space.without_compression()
         folds, compressions = ready.facts["folds"], node["compress"] if settled.space.options["compression"] else 0
         rungs = strategy_of(ready.tree, space, settled.goal).rungs if node["stopping"] else ()
         confirm = planned(share_of(node["trials"], node["seeds"]), node["seeds"], node["confirm"])
@@ -227,7 +227,7 @@ def budget(ready: Warm, settled: Settled, work: Workload) -> Iterator[str]:
 
 def cost(ready: Warm, settled: Settled, work: Workload) -> Iterator[str]:
     """What the study will take, by a few seconds of training of the baseline and of recipes drawn at random."""
-    runner, space = replace(ready.runner, goal=settled.goal), settled.space.trained()
+    runner, space = replace(ready.runner, goal=settled.goal), settled.space.without_compression()
     timed = timings(runner, space, ready.baseline or space.baseline(), ready.tree["seed"])
     if not timed:
         yield f"  time      unknown: no recipe trained two epochs within {LIMIT} s"

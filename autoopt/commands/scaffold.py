@@ -265,7 +265,7 @@ def $name(
 from typing import Any
 
 from autoopt.space import Space
-from autoopt.strategy import AtRandom, Evidence, Strategy
+from autoopt.strategy import AtRandom, Observation, Strategy
 
 
 def $name(space: Space, *, salt: int = 0) -> Strategy:
@@ -280,7 +280,7 @@ class Salted(Strategy):
     def __init__(self, space: Space, salt: int):
         self.draws, self.salt = AtRandom(space), salt
 
-    def propose(self, history: Sequence[Evidence], number: int, seed: int) -> Mapping[str, Any]:
+    def propose(self, history: Sequence[Observation], number: int, seed: int) -> Mapping[str, Any]:
         return self.draws.propose(history, number, seed + self.salt)
 ''',
     "executor": '''from typing import Any

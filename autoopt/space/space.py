@@ -148,7 +148,7 @@ class Space:
 
     # narrower spaces
 
-    def trained(self) -> "Space":
+    def without_compression(self) -> "Space":
         """The space of the training, without compression, which comes later."""
         return replace(self, options={**self.options, "compression": {}})
 

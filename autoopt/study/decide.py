@@ -32,7 +32,7 @@ from autoopt.study.sampling import history, quarantined
 from autoopt.study.stages import COMPRESS, CONFIRM, FINAL, SEARCH, STORED, TEST, Stage
 from autoopt.study.study import Study
 from autoopt.study.verdict import Limit, Point, Side, Verdict, mean_metrics
-from autoopt.study.weighing import both_resampled, to_show, variances, weigh
+from autoopt.study.weighing import both_resampled, required_sizes, variances, weigh
 
 
 def decide(study: Study, options: Mapping[str, Candidate] | None = None) -> Verdict:
@@ -67,7 +67,7 @@ def final_pair(study: Study, plan: Plan, winners: Iterable[Candidate]) -> list[C
     Raises:
         NotConcluded: a training of the baseline failed.
     """
-    baseline = study.baseline or study.space.trained().baseline()
+    baseline = study.baseline or study.space.without_compression().baseline()
     for winner in winners:
         pair = final(study, {BASELINE: baseline, winner.key: winner.recipe}, plan)
         if len(pair) == 2:
@@ -102,7 +102,7 @@ def believed(study: Study) -> list[str]:
     if study.journal.records(COMPRESS):
         return []
     trials = list(history(study.journal, SEARCH, study.goal).values())
-    ranking = study.strategy(study.space.trained(), study.goal).ranking(trials)
+    ranking = study.strategy(study.space.without_compression(), study.goal).ranking(trials)
     return [SEARCH.key.format(number) for number in ranking]
 
 
@@ -196,7 +196,7 @@ def needed(baseline: Candidate, winner: Candidate, part: str, gain: float, inter
     low, high = interval
     if not isfinite(low) or low == high or not low <= 0 <= high:
         return 0, 0.0
-    return to_show(gain, variances(baseline, winner, part), len(winner.scores(part)))
+    return required_sizes(gain, variances(baseline, winner, part), len(winner.scores(part)))
 
 
 def side(candidate: Candidate, part: str) -> Side:

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from statistics import variance
 
-from autoopt.strategy import foretells
+from autoopt.strategy import rung_correlation
 from autoopt.study.ablation import ablate
 from autoopt.study.decide import totals
 from autoopt.study.edges import edges_of
@@ -36,7 +36,7 @@ def rungs_of(study: Study) -> dict[int, float]:
     if not study.settings["stopping"]:
         return {}
     trials = list(history(study.journal, SEARCH, study.goal).values())
-    found = {epoch: foretells(trials, epoch) for epoch in study.strategy(study.space.trained(), study.goal).rungs}
+    found = {epoch: rung_correlation(trials, epoch) for epoch in study.strategy(study.space.without_compression(), study.goal).rungs}
     return {epoch: round(correlation, 3) for epoch, correlation in found.items() if correlation is not None}
 
 

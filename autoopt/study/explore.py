@@ -70,7 +70,7 @@ def explore(study: Study) -> None:
 
 def sampling_for(study: Study) -> Sampling:
     """The sampling of the search: by one strategy, or by one for each option that is compared."""
-    space, total, first = study.space.trained(), study.settings["trials"], study.baseline
+    space, total, first = study.space.without_compression(), study.settings["trials"], study.baseline
     turns = turns_of(study) if study.settings["compare"] else None
     strategy = turns.strategy(partial(study.strategy, goal=study.goal)) if turns else study.strategy(space, study.goal)
     rungs = strategy.rungs if study.settings["stopping"] else ()
@@ -117,7 +117,7 @@ def with_earlier(study: Study, sampling: Sampling) -> Sampling:
 
     What is tried first is settled when the study begins, so that a resumed search tries the same, whatever other studies do meanwhile.
     """
-    path, space, settings = study.folder.path / "start.yaml", study.space.trained(), study.settings
+    path, space, settings = study.folder.path / "start.yaml", study.space.without_compression(), study.settings
     old = predecessor(study.tree, study.folder, study.facts)
     best = take_over(study, old, sampling) if old else []
     sampling.total += taken_over(study.journal.records(SEARCH))
@@ -160,7 +160,7 @@ def start(tree: Tree, space: Space) -> list[Values]:
     found: list[Values] = []
     for reference in (tree["study"]["start"] or "").split():
         try:
-            recipe = Space.of(compose(recipe_overrides(reference, tree["root"]))).trained().baseline()
+            recipe = Space.of(compose(recipe_overrides(reference, tree["root"]))).without_compression().baseline()
         except BadInput as error:
             raise BadInput(f"study.start={reference} is no recipe that can be used: {error}") from error
         try:

@@ -23,7 +23,7 @@ def remembered(study: Study) -> list[Values]:
     A value outside of a range is taken at its end; what only the other study chose is left out, and what only this one chooses has its
     default.
     """
-    space, found = study.space.trained(), list[Values]()
+    space, found = study.space.without_compression(), list[Values]()
     for old in related(study):
         trials = old.records[SEARCH.name]
         for record in (study.goal.rank(trials) or study.goal.unbounded.rank(trials))[:EACH]:  # it may not have measured what is bounded

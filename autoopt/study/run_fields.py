@@ -40,7 +40,7 @@ def short_name(key: str) -> str:
 
 def searched_parameters(space: Space) -> list[str]:
     """The parameters that a search chooses: first techniques and what has a short name, then values that every trial has."""
-    domains = space.trained().domains()
+    domains = space.without_compression().domains()
     names = dict.fromkeys(short_name(domain.key) for domain in domains)
     always = {domain.key for domain in domains if domain.condition == ALWAYS}
     return [name for name in sorted(names, key=lambda name: "." in name) if "." not in name or name in always][:COLUMNS]

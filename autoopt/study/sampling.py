@@ -12,7 +12,7 @@ from autoopt.goal import Goal
 from autoopt.orders import Order
 from autoopt.recipe import Recipe
 from autoopt.space import Walkable, traced
-from autoopt.strategy import AtRandom, Evidence, Strategy
+from autoopt.strategy import AtRandom, Observation, Strategy
 from autoopt.study.budget import Budget
 from autoopt.study.folder import derived_seed
 from autoopt.study.jobs import Job, Result
@@ -56,8 +56,8 @@ class Sampling:
         total: how many trials the stage has.
         first: the recipe of trial 0, where it is not a point of the space.
         start: the values of the trials after it, which the strategy does not choose.
-        blind: proposes instead of the strategy after a repetition; by default it draws from the whole space.
-        abreast: so many trials in a row have the same seed; they compare techniques, so that none is left out for its failures.
+        fallback: proposes instead of the strategy after a repetition; by default it draws from the whole space.
+        trials_per_seed: so many trials in a row have the same seed; they compare techniques, so that none is left out for its failures.
         kept: whether a stopped trial, by its key, has a checkpoint; None where no trial is continued.
         enough: why the stage needs no further trial, from the records of those that have ended; empty where it needs more.
         continued: by the number of a trial, the stopped trial that it continues.
@@ -76,10 +76,10 @@ class Sampling:
     first: Recipe | None = None
     start: Sequence[Values] = ()
     enough: Callable[[Sequence[Record]], str] = lambda records: ""
-    blind: Strategy | None = None
-    abreast: int = 1
+    fallback: Strategy | None = None
+    trials_per_seed: int = 1
     kept: Callable[[str], bool] | None = None
-    history: dict[int, Evidence] = field(init=False)
+    history: dict[int, Observation] = field(init=False)
     continued: dict[int, int] = field(init=False)
     exhausted: str = ""
 
@@ -119,7 +119,7 @@ class Sampling:
         proposal = self._proposal(number, values)
         record = replace(record, key=self.stage.key.format(number), elapsed=0.0, continues="", origin=origin)
         self.journal.take(self.stage, self.goal, proposal.values, proposal.distributions, record)
-        if (known := evidence(number, proposal.values, record, self.goal)) is not None:
+        if (known := observation(number, proposal.values, record, self.goal)) is not None:
             self.history[number] = known
 
     def stop(self, job: Job, epoch: int, epochs: Epochs) -> bool:
@@ -129,17 +129,17 @@ class Sampling:
         if epoch not in curve:
             return False
         self.history[job.context] = replace(self.history[job.context], curve=curve)
-        return self.strategy.stop(self.evidence(), job.context, epoch)
+        return self.strategy.stop(self.observations(), job.context, epoch)
 
     def tell(self, result: Result) -> None:
         """Record the result of a trial."""
         number, record = result.job.context, result.record()
         self.journal.end(self.stage, self.goal, number, record)
         trial = self.history.pop(number)
-        if (ended := evidence(number, trial.values, record, self.goal)) is not None:
+        if (ended := observation(number, trial.values, record, self.goal)) is not None:
             self.history[number] = ended
 
-    def evidence(self) -> list[Evidence]:
+    def observations(self) -> list[Observation]:
         """The trials that the strategy may see, in the order of their numbers."""
         replaced = {stopped for number, stopped in self.continued.items() if number in self.history}
         return [self.history[number] for number in sorted(self.history) if number not in replaced]
@@ -151,10 +151,10 @@ class Sampling:
             return self._proposal(number, given[place])
         if (stopped := self._promoted()) is not None:
             return replace(self._proposal(number, self.history[stopped].values), continues=stopped)
-        broken = quarantined(records) if self.abreast == 1 else set()
+        broken = quarantined(records) if self.trials_per_seed == 1 else set()
         for attempt in range(MAX_REPEATS):
-            strategy = (self.blind or AtRandom(self.space)) if attempt else self.strategy
-            values = strategy.propose(self.evidence(), number, derived_seed(self.seed, f"{self.stage.name} {attempt}"))
+            strategy = (self.fallback or AtRandom(self.space)) if attempt else self.strategy
+            values = strategy.propose(self.observations(), number, derived_seed(self.seed, f"{self.stage.name} {attempt}"))
             if values is None:
                 self.exhausted = "the strategy has nothing left to propose"
                 return None
@@ -170,7 +170,7 @@ class Sampling:
             return None
         stopped = {number for number, trial in self.history.items() if trial.state == "stopped"} - {*self.continued.values()}
         kept = {number for number in stopped if self.kept(self.stage.key.format(number))}
-        number = self.strategy.promote(self.evidence(), kept) if kept else None
+        number = self.strategy.promote(self.observations(), kept) if kept else None
         return number if number in kept else None
 
     def _resumed(self, number: int, values: Values) -> Proposal | None:
@@ -191,13 +191,13 @@ class Sampling:
 
     def _job(self, number: int, proposal: Proposal) -> Job:
         key = self.stage.key.format(number)
-        self.history[number] = Evidence(number, "running", proposal.values)
+        self.history[number] = Observation(number, "running", proposal.values)
         if proposal.continues is not None:
             self.continued[number] = proposal.continues
         first = number
         while first in self.continued:
             first = self.continued[first]
-        seed = derived_seed(self.seed, self.stage.key.format(first // self.abreast))
+        seed = derived_seed(self.seed, self.stage.key.format(first // self.trials_per_seed))
         return Job(self.order(key, seed, proposal), self.stage, number)
 
 
@@ -213,23 +213,23 @@ def uses(recipe: Mapping[str, Any], techniques: Collection[str]) -> bool:
     return any(name in recipe.get(slot, {}) for slot, _, name in (technique.partition("/") for technique in techniques))
 
 
-def history(journal: Journal, stage: Stage, goal: Goal) -> dict[int, Evidence]:
+def history(journal: Journal, stage: Stage, goal: Goal) -> dict[int, Observation]:
     """The trials of a stage that are evidence for a strategy, by number."""
-    trials: dict[int, Evidence] = {}
+    trials: dict[int, Observation] = {}
     for trial in journal.trials(stage):
         record = Record(**trial.user_attrs[RECORD]) if RECORD in trial.user_attrs else None
-        if (known := evidence(trial.number, trial.params, record, goal)) is not None:
+        if (known := observation(trial.number, trial.params, record, goal)) is not None:
             trials[trial.number] = known
     return trials
 
 
-def evidence(number: int, values: Values, record: Record | None, goal: Goal) -> Evidence | None:
+def observation(number: int, values: Values, record: Record | None, goal: Goal) -> Observation | None:
     """A trial as a strategy sees it: running without a record; None where the machine or the user ended it."""
     if record is None:
-        return Evidence(number, "running", values)
+        return Observation(number, "running", values)
     if record.blame in ("machine", "user"):
         return None
     scores = goal.scores(record) if record.state == "complete" else None
     state = "failed" if record.state == "complete" and scores is None else record.state
     violation = goal.violation(record.metrics) if state == "complete" else 0.0
-    return Evidence(number, state, values, scores or (), goal.curve(record.curve(goal.first.name)), violation)
+    return Observation(number, state, values, scores or (), goal.curve(record.curve(goal.first.name)), violation)

@@ -106,7 +106,7 @@ def check_strategy(tree: Tree, space: Space) -> None:
         BadInput: it cannot search them.
     """
     goal = Goal((Objective("val_loss", "minimize"),))
-    strategy_of(tree, space.trained(), goal)
+    strategy_of(tree, space.without_compression(), goal)
     if space.options["compression"]:
         strategy_of(tree, space.compressing(next(iter(space.options["model"]))), compress_goal(goal))
 
@@ -193,7 +193,7 @@ def baseline_words(ready: Warm, space: Space) -> str:
     """What trial 0 trains, in a few words."""
     if ready.tree["baseline"] is not None:
         return f"the recipe in {ready.tree['baseline']}"
-    recipe = ready.baseline or space.trained().baseline()
+    recipe = ready.baseline or space.without_compression().baseline()
     model = next(iter(recipe.tree["model"]))
     own = "".join(f", trainer.{name}={value}" for name, value in recipe.trainer.items())
     if "own" in ready.facts["absent"].get("optimizer", {}):
@@ -207,7 +207,7 @@ def untouched(tree: Tree, absent: Absent) -> Recipe | None:
     A module without an optimizer of its own is trained by the baseline's.
     """
     space = Space.of(tree).fitting(absent)
-    baseline = space.trained().baseline()
+    baseline = space.without_compression().baseline()
     kept = [slot for slot in SLOTS if slot not in ("data", "model", "device") and "own" not in absent.get(slot, {})]
     nodes: dict[str, Any] = {slot: as_kept(slot) for slot in kept} | {"model": with_own_defaults(space, baseline.tree["model"])}
     if any(map(is_path, (node.get(FROM, "") for node in tree["data"].values()))) and is_sweep(tree["batches"]["size"]):
@@ -306,7 +306,7 @@ def search(tree: Tree, screen: Screen, executor: Executor | None = None, asking:
     with warm(tree, screen, executor) as ready:
         predecessor(tree, ready.folder, ready.facts)  # what other studies cannot lend is told before anything is tried
         if ready.folder.locked is None:
-            start(tree, ready.space.trained())
+            start(tree, ready.space.without_compression())
         with open_study(ready, ready.begin(), asking, search_listener) as study:
             if not study.journal.trials(SEARCH):
                 check_journal(study.folder.path)

@@ -10,7 +10,7 @@ from autoopt.goal import Goal
 from autoopt.points import faults_named, plug
 from autoopt.recipe import Recipe
 from autoopt.space import Space, Walkable, traced
-from autoopt.strategy import Evidence, Strategy
+from autoopt.strategy import Observation, Strategy
 from autoopt.study.budget import Budget
 from autoopt.study.folder import Folder
 from autoopt.study.journal import Journal
@@ -76,21 +76,21 @@ class Named(Strategy):
         self.strategy, self.space, self.faults = strategy, space, partial(faults_named, "strategy", technique)
         self.rungs, self.promotes = strategy.rungs, strategy.promotes
 
-    def propose(self, history: Sequence[Evidence], number: int, seed: int) -> Mapping[str, Any] | None:
+    def propose(self, history: Sequence[Observation], number: int, seed: int) -> Mapping[str, Any] | None:
         with self.faults():
             values = self.strategy.propose(history, number, seed)
             if values is not None:
                 traced(self.space, lambda domain: domain.accept(values.get(domain.path, domain.default)))
         return values
 
-    def stop(self, history: Sequence[Evidence], number: int, epoch: int) -> bool:
+    def stop(self, history: Sequence[Observation], number: int, epoch: int) -> bool:
         with self.faults():
             return self.strategy.stop(history, number, epoch)
 
-    def promote(self, history: Sequence[Evidence], kept: Collection[int]) -> int | None:
+    def promote(self, history: Sequence[Observation], kept: Collection[int]) -> int | None:
         with self.faults():
             return self.strategy.promote(history, kept)
 
-    def ranking(self, history: Sequence[Evidence]) -> Sequence[int]:
+    def ranking(self, history: Sequence[Observation]) -> Sequence[int]:
         with self.faults():
             return self.strategy.ranking(history)

@@ -60,7 +60,7 @@ def take_over(study: Study, old: Stored, sampling: Sampling) -> list[Values]:
     """
     locked, goal = contents(old.path / "space.yaml", LOCKED), study.goal
     usable = [r for r in old.records[SEARCH.name] if r.state != "failed" or r.blame == "recipe"]
-    inside = list(lying_in(study.space.trained(), usable))
+    inside = list(lying_in(study.space.without_compression(), usable))
     unlike = trained_otherwise(locked["identity"]["study"], study.folder.identity["study"], goal, [record for record, _ in inside])
     if not unlike:
         take(study, old, sampling, inside)
@@ -84,7 +84,7 @@ def take(study: Study, old: Stored, sampling: Sampling, inside: Sequence[tuple[R
     here = {r.origin for r in records}
     if any(trial.number and trial.number not in {int(r.key) for r in records if r.origin} for trial in begun):
         return  # it has trials of its own
-    first = study.baseline or study.space.trained().baseline()
+    first = study.baseline or study.space.without_compression().baseline()
     if not begun:
         known = next((row for row in inside if row[0].point == first and row[0].state == "complete"), None)
         if known is None:

@@ -9,7 +9,7 @@ from autoopt.errors import BadInput
 from autoopt.recipe import Recipe
 from autoopt.slots import SLOTS
 from autoopt.space import Space
-from autoopt.strategy import AtRandom, Evidence, Strategy
+from autoopt.strategy import AtRandom, Observation, Strategy
 from autoopt.study.study import Study
 
 NONE = "none"
@@ -65,20 +65,20 @@ class InTurn(Strategy):
     def __init__(self, turns: Turns, strategies: Sequence[Strategy]):
         self.turns, self.strategies, self.rungs = turns, strategies, strategies[0].rungs
 
-    def propose(self, history: Sequence[Evidence], number: int, seed: int) -> Mapping[str, Any] | None:
+    def propose(self, history: Sequence[Observation], number: int, seed: int) -> Mapping[str, Any] | None:
         turn, place = divmod(number, self.turns.count)
         values = self.strategies[place].propose(self.seen(history, place), turn, seed)
         return None if values is None else {**values, **self.turns.arms[place].values}
 
-    def stop(self, history: Sequence[Evidence], number: int, epoch: int) -> bool:
+    def stop(self, history: Sequence[Observation], number: int, epoch: int) -> bool:
         turn, place = divmod(number, self.turns.count)
         return turn > 0 and self.strategies[place].stop(self.seen(history, place), turn, epoch)
 
-    def best_first(self, history: Sequence[Evidence], place: int) -> list[int]:
+    def best_first(self, history: Sequence[Observation], place: int) -> list[int]:
         """The numbers of the complete trials of an option by its strategy's own ranking, if that has one."""
         return [turn * self.turns.count + place for turn in self.strategies[place].ranking(self.seen(history, place))]
 
-    def seen(self, history: Sequence[Evidence], place: int) -> list[Evidence]:
+    def seen(self, history: Sequence[Observation], place: int) -> list[Observation]:
         count, chosen = self.turns.count, self.turns.arms[place].values
         own = (trial for trial in history if trial.number % count == place)
         return [
@@ -93,7 +93,7 @@ def turns_of(study: Study) -> Turns:
     Raises:
         BadInput: as `turns_in`.
     """
-    return turns_in(study.space.trained(), study.settings, study.baseline)
+    return turns_in(study.space.without_compression(), study.settings, study.baseline)
 
 
 def turns_in(space: Space, settings: Mapping[str, Any], baseline: Recipe | None) -> Turns:

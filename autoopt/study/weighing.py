@@ -79,7 +79,7 @@ def possible(scores: Sequence[float], limits: tuple[float, float]) -> bool:
     return all(limits[0] - ROUNDING <= score <= limits[1] + ROUNDING for score in scores)
 
 
-def to_show(gain: float, parts: Variances, seeds: int) -> tuple[int, float]:
+def required_sizes(gain: float, parts: Variances, seeds: int) -> tuple[int, float]:
     """How many seeds, and how many times as large a test part, would show a gain of this size: its interval would not include 0.
 
     What makes up most of the variance is enlarged alone, where that is enough.

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from autoopt.space import Domain, Space
-from autoopt.strategy import AtRandom, Evidence
+from autoopt.strategy import AtRandom, Observation
 from autoopt.technique import Technique
 from autoopt.testing.worlds import Offered, situations
 
@@ -13,7 +13,7 @@ TRIALS, SEED = 15, 3
 
 def proposes_points_of_the_space(technique: Technique) -> None:
     for world, strategy in situations(technique):
-        history: list[Evidence] = []
+        history: list[Observation] = []
         for number in range(TRIALS):
             values = strategy.propose(tuple(history), number, SEED)
             assert number or values is not None, "it has nothing to propose for the first trial"
@@ -55,13 +55,13 @@ def decides_at_its_rungs(technique: Technique) -> None:
         wrong = [rung for rung in strategy.rungs if rung not in range(1, world["epochs"] + 1)]
         assert not wrong, f"its rung {wrong and wrong[0]} is none of the epochs 1 to {world['epochs']}"
         for rung in strategy.rungs:
-            now = Evidence(TRIALS, "running", drawn(world["space"], TRIALS), curve=dict.fromkeys(range(1, rung + 1), 0.5))
+            now = Observation(TRIALS, "running", drawn(world["space"], TRIALS), curve=dict.fromkeys(range(1, rung + 1), 0.5))
             history = [*mixed(world), now]
             answers = [strategy.stop(history, TRIALS, rung) for _ in range(2)]
             assert answers[0] is answers[1] and isinstance(answers[0], bool), f"asked twice at epoch {rung}, it answers {answers}"
 
 
-def mixed(world: Offered) -> list[Evidence]:
+def mixed(world: Offered) -> list[Observation]:
     """A history with trials of every state; one of them is not a point of the space."""
     curve = {epoch: 0.4 + 0.01 * epoch for epoch in range(1, 5)}
     history = []
@@ -69,20 +69,20 @@ def mixed(world: Offered) -> list[Evidence]:
         values = drawn(world["space"], number)
         match number % 5:
             case 1:
-                history.append(Evidence(number, "stopped", values, curve=curve))
+                history.append(Observation(number, "stopped", values, curve=curve))
             case 2:
-                history.append(Evidence(number, "failed", values))
+                history.append(Observation(number, "failed", values))
             case 3:
-                history.append(Evidence(number, "running", values, curve=curve))
+                history.append(Observation(number, "running", values, curve=curve))
             case _:
                 history.append(completed_trial(number, values if number else {}, world))
     return history
 
 
-def completed_trial(number: int, values: Mapping[str, Any], world: Offered) -> Evidence:
+def completed_trial(number: int, values: Mapping[str, Any], world: Offered) -> Observation:
     score = 0.5 + 0.02 * (number * 7 % 11)
     curve = dict.fromkeys(range(1, world["epochs"] + 1), score)
-    return Evidence(number, "complete", values, (score,) * len(world["goal"].directions), curve)
+    return Observation(number, "complete", values, (score,) * len(world["goal"].directions), curve)
 
 
 def drawn(space: Space, number: int) -> Mapping[str, Any]:

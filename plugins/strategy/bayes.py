@@ -15,7 +15,7 @@ from autoopt.goal import Goal
 from autoopt.plugins.strategy.encoding import encode, neighbour
 from autoopt.plugins.strategy.gaussian import Array, Columns, Process, fitted, squared_distances
 from autoopt.space import Domain, Traced, traced
-from autoopt.strategy import AtRandom, Evidence, Halving, Strategy
+from autoopt.strategy import AtRandom, Observation, Strategy, SuccessiveHalving
 
 FIT, MOST = 120, 300
 """How many trials the kernel is fitted to, and how many the process is given."""
@@ -51,18 +51,18 @@ def bayes(
     Jones et al. 1998, doi:10.1023/A:1008306431147; several objectives: Knowles 2006, doi:10.1109/TEVC.2005.851274; bounds: Gelbart et
     al. 2014, arXiv:1403.5607; rungs: Li et al. 2020, arXiv:1810.05934.
     """
-    return Bayes(space, goal, startup, Halving.of(goal, epochs, rungs, reduction))
+    return Bayes(space, goal, startup, SuccessiveHalving.of(goal, epochs, rungs, reduction))
 
 
 class Bayes(Strategy):
     """Fits a process to the history for each proposal."""
 
-    def __init__(self, space: Any, goal: Goal, startup: int, halving: Halving):
+    def __init__(self, space: Any, goal: Goal, startup: int, halving: SuccessiveHalving):
         self.space, self.goal, self.startup, self.halving = space, goal, startup, halving
         self.rungs = halving.rungs
         self.points: dict[int, Traced] = {}
 
-    def propose(self, history: Sequence[Evidence], number: int, seed: int) -> Mapping[str, Any] | None:
+    def propose(self, history: Sequence[Observation], number: int, seed: int) -> Mapping[str, Any] | None:
         ended = self.ended(history)
         if len(ended) < max(1, self.startup) or number % EXPLORE == 0:
             return AtRandom(self.space).propose(history, number, seed)
@@ -77,14 +77,14 @@ class Bayes(Strategy):
         chosen = spread(np.argsort(order), MOST)
         points, columns = encode([*self.at([ended[place] for place in chosen]), *running, *candidates])
         given, believed, new = np.split(points, [len(chosen), len(chosen) + len(running)])
-        worth = promise(given, costs[chosen], violations[chosen], columns, believed, new)
+        worth = acquisition(given, costs[chosen], violations[chosen], columns, believed, new)
         beside = (squared_distances(new, points[: -len(new)]) < BESIDE**2).any(axis=1)
         return candidates[int(np.argmax(np.where(beside, -np.inf, worth)))].values
 
-    def stop(self, history: Sequence[Evidence], number: int, epoch: int) -> bool:
+    def stop(self, history: Sequence[Observation], number: int, epoch: int) -> bool:
         return self.halving.stop(history, number, epoch)
 
-    def ranking(self, history: Sequence[Evidence]) -> Sequence[int]:
+    def ranking(self, history: Sequence[Observation]) -> Sequence[int]:
         """By the mean of the process, in which the noise of a single training counts less than in its score; misses of bounds last."""
         ended = self.ended(history)
         complete = [trial for trial in ended if trial.state == "complete"]
@@ -97,11 +97,11 @@ class Bayes(Strategy):
         order = np.lexsort((process.mean(points[len(chosen) :]), [trial.violation for trial in complete]))
         return [complete[place].number for place in order]
 
-    def at(self, trials: Sequence[Evidence]) -> list[Traced]:
+    def at(self, trials: Sequence[Observation]) -> list[Traced]:
         """The points of those trials that lie in the space."""
         return [self.points[trial.number] for trial in trials if trial.number in self.points]
 
-    def ended(self, history: Sequence[Evidence]) -> list[Evidence]:
+    def ended(self, history: Sequence[Observation]) -> list[Observation]:
         """The trials that have ended; the points of all trials that lie in the space are kept by number."""
         for trial in history:
             known = self.points.get(trial.number)
@@ -117,7 +117,7 @@ class Bayes(Strategy):
         near = [neighbour(self.space, point.values, random) for point in best for _ in range(NEIGHBOURS)]
         return [point for point in {point.key: point for point in (*drawn, *near)}.values() if point.key not in tried]
 
-    def costs(self, ended: Sequence[Evidence], random: Random | None = None) -> Array:
+    def costs(self, ended: Sequence[Observation], random: Random | None = None) -> Array:
         """What each trial costs, less is better: (N). Of several objectives the greatest of their weighed ranks, and a little of each."""
         first = self.first_costs(ended)
         if len(self.goal.objectives) == 1 or random is None:
@@ -131,11 +131,11 @@ class Bayes(Strategy):
         weighed = ranks * weights / weights.sum()
         return normal_scores(weighed.max(axis=1) + 0.05 * weighed.sum(axis=1))
 
-    def violations(self, ended: Sequence[Evidence]) -> Array:
+    def violations(self, ended: Sequence[Observation]) -> Array:
         """How far each trial misses the bounds: (N); unknown, NaN, of a trial that is not complete."""
         return np.array([trial.violation if trial.state == "complete" or not self.goal.bounds else np.nan for trial in ended])
 
-    def first_costs(self, ended: Sequence[Evidence]) -> Array:
+    def first_costs(self, ended: Sequence[Observation]) -> Array:
         """The first objective as a cost: (N); of a stopped trial as its end is expected, of a failed trial infinite."""
         sign = self.goal.first.sign
         changes: dict[int, list[float]] = defaultdict(list)
@@ -145,7 +145,7 @@ class Bayes(Strategy):
                     changes[epoch].append(-sign * (trial.scores[0] - trial.curve[epoch]))
         expected = {epoch: min(0.0, median(those)) for epoch, those in changes.items() if len(those) >= FEWEST}
 
-        def cost(trial: Evidence) -> float:
+        def cost(trial: Observation) -> float:
             if trial.state == "complete":
                 return -sign * trial.scores[0]
             if trial.state != "stopped" or not trial.curve:
@@ -189,19 +189,19 @@ def process_of(points: Array, costs: Array, columns: Columns) -> Process:
     return Process.given(fitted(points[some], costs[some], columns), points, costs)
 
 
-def promise(given: Array, costs: Array, violations: Array, columns: Columns, running: Array, new: Array) -> Array:
+def acquisition(given: Array, costs: Array, violations: Array, columns: Columns, running: Array, new: Array) -> Array:
     """The expected improvement at new points (M, E) over the best of given points (N, E), times the chance to keep the bounds: (M)."""
     kept, missed = violations == 0, violations > 0
     if missed.any() and not kept.any():
-        return chance(given[missed], violations[missed], columns, new)
+        return probability_of_feasibility(given[missed], violations[missed], columns, new)
     process = process_of(given, costs, columns)
     lowest = process.mean(given[kept] if kept.any() else given).min()
     expected = improvement(process.believing(running) if len(running) else process, new, lowest)
     known = kept | missed
-    return expected * chance(given[known], violations[known], columns, new) if missed.any() else expected
+    return expected * probability_of_feasibility(given[known], violations[known], columns, new) if missed.any() else expected
 
 
-def chance(given: Array, violations: Array, columns: Columns, new: Array) -> Array:
+def probability_of_feasibility(given: Array, violations: Array, columns: Columns, new: Array) -> Array:
     """The chance that new points keep the bounds: (M); the process sees 0 where they are kept, else 1 and the share of the rank."""
     missed = violations > 0
     far = missed.astype(float)

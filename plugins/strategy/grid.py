@@ -3,7 +3,7 @@ from typing import Any
 
 from autoopt.domain import Choice, Unavailable
 from autoopt.space import Domain, traced
-from autoopt.strategy import Evidence, Strategy
+from autoopt.strategy import Observation, Strategy
 
 
 def grid(space: Any) -> Strategy:
@@ -24,7 +24,7 @@ class Grid(Strategy):
         for domain in space.domains():
             finite(domain)
 
-    def propose(self, history: Sequence[Evidence], number: int, seed: int) -> Mapping[str, Any] | None:
+    def propose(self, history: Sequence[Observation], number: int, seed: int) -> Mapping[str, Any] | None:
         tried = [trial.values for trial in history]
         return next((values for values in self.points() if values not in tried), None)
 

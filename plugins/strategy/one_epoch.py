@@ -2,7 +2,7 @@ from typing import Annotated, Any
 
 from autoopt.domain import Range
 from autoopt.goal import Goal
-from autoopt.strategy import AtRandom, Halving, Strategy
+from autoopt.strategy import AtRandom, Strategy, SuccessiveHalving
 
 
 def one_epoch(space: Any, goal: Goal, epochs: int, *, reduction: Annotated[int, Range(2, 100)] = 10) -> Strategy:
@@ -10,4 +10,4 @@ def one_epoch(space: Any, goal: Goal, epochs: int, *, reduction: Annotated[int, 
 
     Egele et al. 2023, arXiv:2207.14242, who choose after all have trained one epoch; here each trial is compared with those before it.
     """
-    return AtRandom(space, Halving((1,) if epochs > 1 else (), goal.first.direction, reduction))
+    return AtRandom(space, SuccessiveHalving((1,) if epochs > 1 else (), goal.first.direction, reduction))

@@ -8,7 +8,7 @@ from autoopt.domain import Range
 from autoopt.errors import BadInput
 from autoopt.goal import Goal
 from autoopt.plugins.strategy.sampled import Sampled
-from autoopt.strategy import Halving, Strategy
+from autoopt.strategy import Strategy, SuccessiveHalving
 
 STATEFUL = (BruteForceSampler, CmaEsSampler, NSGAIISampler, NSGAIIISampler, QMCSampler)
 """Samplers that read more than values and scores: what they wrote into Optuna's study when they proposed, of which a history has nothing.
@@ -39,7 +39,7 @@ def optuna(
         return kind(**dict.fromkeys(seeded, seed))
 
     make(0)  # what cannot be made is told before the search
-    return Sampled(space, goal, make, Halving.of(goal, epochs, rungs, reduction))
+    return Sampled(space, goal, make, SuccessiveHalving.of(goal, epochs, rungs, reduction))
 
 
 def sampler_class(path: str) -> type[BaseSampler]:

@@ -2,7 +2,7 @@ from typing import Annotated, Any
 
 from autoopt.domain import Range
 from autoopt.goal import Goal
-from autoopt.strategy import AtRandom, Halving, Strategy
+from autoopt.strategy import AtRandom, Strategy, SuccessiveHalving
 
 
 def random(
@@ -21,4 +21,4 @@ def random(
 
     Bergstra & Bengio 2012, Journal of Machine Learning Research 13, 281-305; rungs: Li et al. 2020, arXiv:1810.05934.
     """
-    return AtRandom(space, Halving.of(goal, epochs, rungs, reduction), promote)
+    return AtRandom(space, SuccessiveHalving.of(goal, epochs, rungs, reduction), promote)

@@ -11,7 +11,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from autoopt.distributions import distribution, silent
 from autoopt.goal import Goal
 from autoopt.space import traced
-from autoopt.strategy import Evidence, Halving, Strategy
+from autoopt.strategy import Observation, Strategy, SuccessiveHalving
 
 STATES = {"complete": TrialState.COMPLETE, "stopped": TrialState.PRUNED, "failed": TrialState.PRUNED}
 
@@ -23,13 +23,13 @@ class Sampled(Strategy):
         sampler: makes the sampler of a trial from a seed.
     """
 
-    def __init__(self, space: Any, goal: Goal, sampler: Callable[[int], BaseSampler], halving: Halving):
+    def __init__(self, space: Any, goal: Goal, sampler: Callable[[int], BaseSampler], halving: SuccessiveHalving):
         self.space, self.goal, self.sampler, self.halving = space, goal, sampler, halving
         self.rungs = halving.rungs
-        self.told: dict[int, Evidence] = {}
+        self.told: dict[int, Observation] = {}
         self.study = self.fresh()
 
-    def propose(self, history: Sequence[Evidence], number: int, seed: int) -> Mapping[str, Any]:
+    def propose(self, history: Sequence[Observation], number: int, seed: int) -> Mapping[str, Any]:
         self.tell([trial for trial in history if trial.state in STATES and trial.values])
         own = int.from_bytes(sha256(f"{seed}/{number}".encode()).digest()[:4], "big")
         self.study.sampler = self.sampler(own)
@@ -38,10 +38,10 @@ class Sampled(Strategy):
         self.study.tell(trial, state=TrialState.FAIL)  # no sampler that learns from the history alone looks at failed trials
         return trial.params
 
-    def stop(self, history: Sequence[Evidence], number: int, epoch: int) -> bool:
+    def stop(self, history: Sequence[Observation], number: int, epoch: int) -> bool:
         return self.halving.stop(history, number, epoch)
 
-    def tell(self, ended: Sequence[Evidence]) -> None:
+    def tell(self, ended: Sequence[Observation]) -> None:
         """Bring the sampler's study up to the history, in the order of the numbers, since the estimator weighs trials by it."""
         known = [self.told.get(trial.number) for trial in ended[: len(self.told)]]
         if known != list(ended[: len(self.told)]):
@@ -55,7 +55,7 @@ class Sampled(Strategy):
         with silent():
             return optuna.create_study(directions=self.goal.directions)  # type: ignore[arg-type]
 
-    def frozen(self, trial: Evidence) -> FrozenTrial | None:
+    def frozen(self, trial: Observation) -> FrozenTrial | None:
         """A trial as Optuna stores it; None if it does not lie in the present space."""
         try:
             point = traced(self.space, lambda domain: domain.accept(trial.values[domain.path]))

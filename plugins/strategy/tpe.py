@@ -5,7 +5,7 @@ from optuna.samplers import TPESampler
 from autoopt.domain import Range
 from autoopt.goal import Goal
 from autoopt.plugins.strategy.sampled import Sampled
-from autoopt.strategy import Halving, Strategy
+from autoopt.strategy import Strategy, SuccessiveHalving
 
 
 def tpe(
@@ -24,5 +24,5 @@ def tpe(
 
     Source: Watanabe 2023, arXiv:2304.11127; Bergstra et al. 2011, NeurIPS 24; rungs: Li et al. 2020, arXiv:1810.05934.
     """
-    halving = Halving.of(goal, epochs, rungs, reduction)
+    halving = SuccessiveHalving.of(goal, epochs, rungs, reduction)
     return Sampled(space, goal, lambda seed: TPESampler(seed=seed, n_startup_trials=startup), halving)

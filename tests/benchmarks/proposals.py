@@ -12,7 +12,7 @@ os.environ["OMP_NUM_THREADS"] = "1"  # before numpy is imported
 from autoopt.config import compose
 from autoopt.goal import Goal, Objective
 from autoopt.space import Space
-from autoopt.strategy import AtRandom, Evidence
+from autoopt.strategy import AtRandom, Observation
 from autoopt.study.study import strategy_of
 
 WIDE = (
@@ -24,7 +24,7 @@ SIZES, REPEATS = (100, 200, 1000, 5000, 10_000), 5
 GOAL = Goal((Objective("val_accuracy", "maximize"),))
 
 
-def history_of(space: Space, count: int) -> list[Evidence]:
+def history_of(space: Space, count: int) -> list[Observation]:
     """Trials at random; one of three is complete, the others were stopped at the second epoch."""
     draw = AtRandom(space)
     trials = []
@@ -33,7 +33,7 @@ def history_of(space: Space, count: int) -> list[Evidence]:
         score = len(values) / 100 + (number * 7919 % 1000) / 2000
         complete = number % 3 == 0
         curve = dict.fromkeys((2, 6, 18), score) if complete else {2: score}
-        trials.append(Evidence(number, "complete" if complete else "stopped", values, (score,) if complete else (), curve))
+        trials.append(Observation(number, "complete" if complete else "stopped", values, (score,) if complete else (), curve))
     return trials
 
 

@@ -12,7 +12,7 @@ from autoopt.plugins.strategy.optuna import optuna
 from autoopt.plugins.strategy.random import random
 from autoopt.plugins.strategy.tpe import tpe
 from autoopt.space import Domain, Space
-from autoopt.strategy import AtRandom, Evidence
+from autoopt.strategy import AtRandom, Observation
 from autoopt.testing.strategy import check_point
 
 SPACE = Space.of(compose(["data=digits", "model=linear", "optimizer=nesterov", "schedule=constant,cosine", "augmentation=mixup,translate"]))
@@ -64,7 +64,7 @@ def test_random_depends_on_the_number_and_the_seed_alone():
     strategy = random(SPACE, BEST, 9, rungs=0)
     first = [strategy.propose((), number, 3) for number in range(5)]
     assert len({repr(values) for values in first}) == 5
-    history = [Evidence(0, "complete", first[0], (0.5,))]
+    history = [Observation(0, "complete", first[0], (0.5,))]
     assert [strategy.propose(history, number, 3) for number in reversed(range(5))] == first[::-1]
     assert strategy.propose((), 0, 4) != first[0] and strategy.rungs == () and not AtRandom(SPACE).stop((), 0, 0)
 
@@ -76,13 +76,13 @@ def test_random_integers_at_the_ends_are_as_likely_as_the_scale_says():
 
 
 def complete(number, values, score):
-    return Evidence(number, "complete", values, (score,))
+    return Observation(number, "complete", values, (score,))
 
 
 def told(count, score, state="complete"):
     """Random trials with what they came to."""
     rows = [random(SPACE, BEST, 9, rungs=0).propose((), number, 7) for number in range(count)]
-    return [Evidence(n, state, v, (score(v),) if state == "complete" else (), {0: score(v)}) for n, v in enumerate(rows)]
+    return [Observation(n, state, v, (score(v),) if state == "complete" else (), {0: score(v)}) for n, v in enumerate(rows)]
 
 
 def test_tpe_draws_near_what_was_good():
@@ -108,7 +108,7 @@ def test_tpe_is_random_before_its_startup_is_over():
 def test_tpe_learns_from_what_was_stopped_and_what_failed():
     good = told(30, lambda values: values[LR])
     for state in ("stopped", "failed"):
-        more = [Evidence(30 + trial.number, state, trial.values, (), {0: -1.0} if state == "stopped" else {}) for trial in good]
+        more = [Observation(30 + trial.number, state, trial.values, (), {0: -1.0} if state == "stopped" else {}) for trial in good]
         assert tpe(SPACE, BEST, 9).propose([*good, *more], 60, 0) != tpe(SPACE, BEST, 9).propose(good, 60, 0)
 
 
@@ -117,7 +117,7 @@ def test_tpe_passes_over_what_runs_and_what_is_no_point_of_the_space():
     strategy = tpe(SPACE, BEST, 9)
     expected = strategy.propose(history, 60, 0)
     strange = [
-        Evidence(30, "running", history[0].values),
+        Observation(30, "running", history[0].values),
         complete(31, {}, 99.0),
         complete(32, {**history[0].values, LR: -5.0}, 99.0),
         complete(33, {name: value for name, value in history[0].values.items() if name != LR}, 99.0),
@@ -143,7 +143,7 @@ def test_a_value_that_is_off_its_steps_is_no_point():
 
 def rung(*values):
     """Trials that have come to epoch 3 with these values."""
-    return [Evidence(number, "running", {}, curve={3: value}) for number, value in enumerate(values)]
+    return [Observation(number, "running", {}, curve={3: value}) for number, value in enumerate(values)]
 
 
 def test_tpe_stops_bad_trials_at_its_rungs():
@@ -155,7 +155,7 @@ def test_tpe_stops_bad_trials_at_its_rungs():
 def test_tpe_proposes_the_same_whether_trials_ended_in_order_or_not():
     """Of several workers a later trial may end first; a resumed search sees them by number."""
     history = told(30, lambda values: values[LR])
-    late = [Evidence(20, "running", history[20].values) if trial.number == 20 else trial for trial in history]
+    late = [Observation(20, "running", history[20].values) if trial.number == 20 else trial for trial in history]
     strategy = tpe(SPACE, BEST, 9)
     strategy.propose(late, 30, 0)
     assert strategy.propose(history, 31, 0) == tpe(SPACE, BEST, 9).propose(history, 31, 0)
@@ -205,7 +205,7 @@ def test_grid_goes_through_steps_and_refuses_a_range_without_them():
 def test_one_epoch_lets_the_best_of_ten_go_on():
     strategy = one_epoch(SPACE, BEST, 9)
     values = [place / 100 for place in range(20)]
-    history = [Evidence(number, "running", {}, curve={1: value}) for number, value in enumerate(values)]
+    history = [Observation(number, "running", {}, curve={1: value}) for number, value in enumerate(values)]
     assert strategy.rungs == (1,) and one_epoch(SPACE, BEST, 1).rungs == ()
     assert [number for number in range(20) if not strategy.stop(history, number, 1)] == [18, 19]
 

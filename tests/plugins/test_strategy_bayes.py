@@ -12,11 +12,11 @@ from scipy.stats import multivariate_normal, norm
 from autoopt.domain import Choice, Range
 from autoopt.goal import Bound, Goal, Objective
 from autoopt.plugins.strategy import gaussian
-from autoopt.plugins.strategy.bayes import EXPLORE, Bayes, bayes, chance, improvement, promise, spread
+from autoopt.plugins.strategy.bayes import EXPLORE, Bayes, acquisition, bayes, improvement, probability_of_feasibility, spread
 from autoopt.plugins.strategy.encoding import encode, neighbour
 from autoopt.plugins.strategy.gaussian import Columns, Kernel, Process, fitted, squared_distances
 from autoopt.space import Domain, traced
-from autoopt.strategy import Evidence, Halving
+from autoopt.strategy import Observation, SuccessiveHalving
 
 BEST = Goal((Objective("val_accuracy", "maximize"),))
 LEAST = Goal((Objective("val_loss", "minimize"),))
@@ -49,7 +49,7 @@ def searched(strategy, trials, objective=score, seed=0):
     history = []
     for number in range(trials):
         values = strategy.propose(tuple(history), number, seed)
-        history.append(Evidence(number, "complete", values, (objective(values),), {}))
+        history.append(Observation(number, "complete", values, (objective(values),), {}))
     return history
 
 
@@ -206,13 +206,13 @@ class TestBayes:
             if (values := strategy.propose(history, number, 0)) is None:
                 break
             if all(values != trial.values for trial in history) or number >= 2:
-                history.append(Evidence(number, "complete", values, (number / 10,), {}))
+                history.append(Observation(number, "complete", values, (number / 10,), {}))
         assert len({tuple(trial.values.items()) for trial in history}) == 6
 
     def test_a_failed_trial_is_worse_than_all_others(self):
         history = searched(bayes(Bowl(), BEST, 9), 20)
         where = [t.values for t in history if t.values["kind"] == "b"]
-        failed = [Evidence(20 + place, "failed", {**values, "kind": "a", "kind.a.rate": 0.01}) for place, values in enumerate(where)]
+        failed = [Observation(20 + place, "failed", {**values, "kind": "a", "kind.a.rate": 0.01}) for place, values in enumerate(where)]
         assert bayes(Bowl(), BEST, 9).propose([*history, *failed], 41, 0) != bayes(Bowl(), BEST, 9).propose(history, 41, 0)
         costs = Bayes(Bowl(), BEST, 10, bayes(Bowl(), BEST, 9).halving).first_costs([*history, *failed])
         assert np.isinf(costs[20:]).all() and np.isfinite(costs[:20]).all()
@@ -220,24 +220,24 @@ class TestBayes:
     def test_a_stopped_trial_counts_as_its_end_is_expected(self):
         strategy = bayes(Bowl(), BEST, 9)
         values = searched(strategy, 1)[0].values
-        complete = [Evidence(number, "complete", values, (0.5 + gain,), {1: 0.5}) for number, gain in enumerate((0.1, 0.2, 0.4))]
-        stopped = Evidence(3, "stopped", values, (), {1: 0.3})
+        complete = [Observation(number, "complete", values, (0.5 + gain,), {1: 0.5}) for number, gain in enumerate((0.1, 0.2, 0.4))]
+        stopped = Observation(3, "stopped", values, (), {1: 0.3})
         assert strategy.first_costs([*complete, stopped])[3] == pytest.approx(-0.5), "by the median gain after epoch 1"
         assert strategy.first_costs([*complete[:2], stopped])[2] == pytest.approx(-0.3), "two show too little"
-        falling = [Evidence(number, "complete", values, (0.4,), {1: 0.5}) for number in range(3)]
+        falling = [Observation(number, "complete", values, (0.4,), {1: 0.5}) for number in range(3)]
         assert strategy.first_costs([*falling, stopped])[3] == pytest.approx(-0.3), "it is not made worse than it was"
 
     def test_a_running_trial_is_not_proposed_again_nor_anything_beside_it(self):
         history = searched(bayes(Bowl(), BEST, 9), 20)
         first = bayes(Bowl(), BEST, 9).propose(history, 21, 0)
-        second = bayes(Bowl(), BEST, 9).propose([*history, Evidence(20, "running", first)], 21, 0)
+        second = bayes(Bowl(), BEST, 9).propose([*history, Observation(20, "running", first)], 21, 0)
         assert second != first
 
     def test_the_ranking_believes_many_similar_trials_more_than_a_lucky_one(self):
         random = Random(1)
         values = [{"kind": "b", "width": 0.02 * place, "size": 32} for place in range(50)]
-        history = [Evidence(n, "complete", v, (v["width"] + random.gauss(0, 0.05),), {}) for n, v in enumerate(values)]
-        history[10] = Evidence(10, "complete", values[10], (1.1,), {})
+        history = [Observation(n, "complete", v, (v["width"] + random.gauss(0, 0.05),), {}) for n, v in enumerate(values)]
+        history[10] = Observation(10, "complete", values[10], (1.1,), {})
         ranking = bayes(Bowl(), BEST, 9).ranking(history)
         assert sorted(ranking) == list(range(50)) and ranking[0] > 40
         assert bayes(Bowl(), BEST, 9).ranking(history[:2]) == (), "too few to know better"
@@ -248,7 +248,7 @@ class TestBayes:
         strategy, history = bayes(Bowl(), both, 9), []
         for number in range(60):
             values = strategy.propose(history, number, 0)
-            history.append(Evidence(number, "complete", values, (score(values), values["width"]), {}))
+            history.append(Observation(number, "complete", values, (score(values), values["width"]), {}))
         late = [trial.values["width"] for trial in history[15:]]
         assert min(late) < 0.1 and any(0.6 < width < 0.8 for width in late), "it goes to both ends"
 
@@ -265,11 +265,11 @@ class TestBounds:
 
     @staticmethod
     def bounded(seed, bound=0.5):
-        strategy, history = Bayes(Bowl(), BEST, 10, Halving((), "maximize", 3)), []
+        strategy, history = Bayes(Bowl(), BEST, 10, SuccessiveHalving((), "maximize", 3)), []
         for number in range(40):
             values = strategy.propose(tuple(history), number, seed)
             violation = max(0.0, values["width"] / bound - 1)
-            history.append(Evidence(number, "complete", values, (score(values),), {}, violation))
+            history.append(Observation(number, "complete", values, (score(values),), {}, violation))
         return history
 
     def test_the_best_within_them_is_found(self):
@@ -284,40 +284,42 @@ class TestBounds:
     def test_the_chance_falls_with_how_near_to_those_that_miss_them(self):
         given = np.linspace(0.0, 1.0, 11)[:, None]
         columns = Columns(np.array([0]), np.array([False]))
-        kept, edge, missed = chance(given, np.maximum(given[:, 0] - 0.5, 0.0), columns, np.array([[0.15], [0.53], [0.95]]))
+        kept, edge, missed = probability_of_feasibility(
+            given, np.maximum(given[:, 0] - 0.5, 0.0), columns, np.array([[0.15], [0.53], [0.95]])
+        )
         assert kept > 0.95 and 0.2 < edge < 0.8 and missed < 0.05
 
     def test_where_none_keeps_them_the_chance_alone_counts(self):
         given, new = np.linspace(0.4, 1.0, 7)[:, None], np.array([[0.1], [0.45], [0.95]])
         columns, missed = Columns(np.array([0]), np.array([False])), given[:, 0] - 0.3
         none = np.empty((0, 1))
-        worth = promise(given, -given[:, 0], missed, columns, none, new)
-        assert list(worth) == list(chance(given, missed, columns, new)) and worth[0] > worth[2]
+        worth = acquisition(given, -given[:, 0], missed, columns, none, new)
+        assert list(worth) == list(probability_of_feasibility(given, missed, columns, new)) and worth[0] > worth[2]
 
     def test_whether_a_stopped_trial_keeps_them_is_unknown(self):
         bounded = Goal(BEST.objectives, (Bound(Objective("latency_ms", "minimize"), 2.0),))
         trials = [
-            Evidence(0, "complete", {}, (0.5,), {}, 0.0),
-            Evidence(1, "complete", {}, (0.9,), {}, 0.3),
-            Evidence(2, "stopped", {}, (), {1: 0.4}),
+            Observation(0, "complete", {}, (0.5,), {}, 0.0),
+            Observation(1, "complete", {}, (0.9,), {}, 0.3),
+            Observation(2, "stopped", {}, (), {1: 0.4}),
         ]
-        of = [Bayes(Bowl(), goal, 10, Halving((), "maximize", 3)).violations(trials) for goal in (bounded, BEST)]
+        of = [Bayes(Bowl(), goal, 10, SuccessiveHalving((), "maximize", 3)).violations(trials) for goal in (bounded, BEST)]
         assert list(of[0][:2]) == [0.0, 0.3] and np.isnan(of[0][2]) and list(of[1]) == [0.0, 0.3, 0.0]
 
         given, new = np.linspace(0.0, 1.0, 5)[:, None], np.array([[0.2], [0.8]])
         columns, none = Columns(np.array([0]), np.array([False])), np.empty((0, 1))
         stopped = np.full(5, np.nan)
-        assert promise(given, given[:, 0], stopped, columns, none, new) == pytest.approx(
-            promise(given, given[:, 0], np.zeros(5), columns, none, new)
+        assert acquisition(given, given[:, 0], stopped, columns, none, new) == pytest.approx(
+            acquisition(given, given[:, 0], np.zeros(5), columns, none, new)
         )
 
     def test_what_misses_them_ranks_last(self):
         history = self.bounded(0)
         missed = [trial.number for trial in history if trial.violation]
-        ranking = Bayes(Bowl(), BEST, 10, Halving((), "maximize", 3)).ranking(history)
+        ranking = Bayes(Bowl(), BEST, 10, SuccessiveHalving((), "maximize", 3)).ranking(history)
         assert set(ranking[-len(missed) :]) == set(missed) and 0 < len(missed) < len(ranking) == len(history)
 
 
 def test_without_a_startup_it_draws_until_a_trial_of_the_space_has_ended():
-    outside = Evidence(0, "complete", {}, (0.5,), {1: 0.5})
+    outside = Observation(0, "complete", {}, (0.5,), {1: 0.5})
     assert bayes(Bowl(), BEST, 9, startup=0).propose([outside], 1, 0)

@@ -25,7 +25,7 @@ from autoopt.orders import Train
 from autoopt.report.comparison import as_csv, as_latex, as_markdown_text, comparison_lines, comparison_rows, tuning_rows
 from autoopt.report.sentence import conclusion
 from autoopt.space import Space
-from autoopt.strategy import AtRandom, Evidence
+from autoopt.strategy import AtRandom, Observation
 from autoopt.study.compare import best_so_far, holm, interval_of, paired, time_to_match, trials_of
 from autoopt.study.comparison import Comparison, OptionResult
 from autoopt.study.confirm import Candidate
@@ -280,8 +280,8 @@ def test_a_strategy_sees_its_own_trials_as_if_there_were_no_others():
     turns = Turns(arms)
     strategy = turns.strategy(AtRandom)
     values = {"optimizer": "sgd", "optimizer.sgd.lr": 0.1}
-    history = [Evidence(number, "running", values) for number in range(8)]
-    assert strategy.seen(history, 1) == [Evidence(number, "running", {"optimizer.sgd.lr": 0.1}) for number in range(3)]
+    history = [Observation(number, "running", values) for number in range(8)]
+    assert strategy.seen(history, 1) == [Observation(number, "running", {"optimizer.sgd.lr": 0.1}) for number in range(3)]
     assert strategy.propose(history, 7, seed=5) == AtRandom(arms[1].space).propose([], 2, seed=5) | {"optimizer": "sgd"}
     assert (turns.total(60), turns.total(62), turns.total(2)) == (60, 60, 0)
 

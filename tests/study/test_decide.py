@@ -13,7 +13,7 @@ from autoopt.study.decide import needed, plan_of, point, side, totals, verdict_o
 from autoopt.study.explore import enough
 from autoopt.study.stages import COMPRESS, FINAL, SEARCH, TEST
 from autoopt.study.verdict import Point
-from autoopt.study.weighing import to_show, variances
+from autoopt.study.weighing import required_sizes, variances
 
 
 def candidate(key, scores, resamples=(), **metrics):
@@ -33,7 +33,7 @@ class TestWhatWouldShowADifference:
 
     def test_is_told_where_the_interval_includes_0(self):
         seeds, test = self.needed(-0.03, 0.07)
-        assert (seeds, test) == to_show(0.02, variances(*self.SIDES, "validation"), 3)
+        assert (seeds, test) == required_sizes(0.02, variances(*self.SIDES, "validation"), 3)
         assert seeds > 3
         assert self.needed(0.0, 0.04) == self.needed(-0.04, 0.0) == (seeds, test), "its ends belong to it"
 

@@ -40,7 +40,7 @@ def test_it_searches(uncut):
 
 def test_the_baseline_is_first(uncut):
     whole = space("study.trials=25", "study.epochs=3")
-    assert uncut[1][0][1] == whole.trained().defaults()
+    assert uncut[1][0][1] == whole.without_compression().defaults()
     assert uncut[1][0][3]["recipe"] == dict(whole.baseline().tree)
 
 
@@ -194,7 +194,7 @@ def watched(tmp_path, play, trials=8, workers=1):
     study = studied(tmp_path / "s", play, f"study.trials={trials}", "study.epochs=3", workers=workers)
     strategy = Watching()
     order = lambda key, seed, proposal: Train(key=key, recipe=proposal.recipe, seed=seed, rungs=(2,))  # noqa: E731
-    sampling = Sampling(SEARCH, study.journal, study.goal, study.budget, study.space.trained(), strategy, order, trials, 0)
+    sampling = Sampling(SEARCH, study.journal, study.goal, study.budget, study.space.without_compression(), strategy, order, trials, 0)
     study.runner.run(sampling.jobs(), sampling.tell, sampling.stop)
     closed(study)
     return {trial.number: trial for trial in strategy.histories[-1]}, rows(tmp_path / "s")
@@ -243,11 +243,11 @@ def test_a_strategy_judges_a_running_trial_by_its_value_at_the_rung_and_sees_it_
 
     study, strategy = studied(tmp_path / "s", play), Judging()
     order = lambda key, seed, proposal: Train(key=key, recipe=proposal.recipe, seed=seed, rungs=(2,))  # noqa: E731
-    sampling = Sampling(SEARCH, study.journal, study.goal, study.budget, study.space.trained(), strategy, order, 4, 0)
+    sampling = Sampling(SEARCH, study.journal, study.goal, study.budget, study.space.without_compression(), strategy, order, 4, 0)
     study.runner.run(sampling.jobs(), sampling.tell, sampling.stop)
     closed(study)
     assert strategy.judged == [(number, 2, {1: 0.25, 2: 0.5}) for number in (0, 1, 3)], "trial 2 has no value to judge by"
-    assert [(trial.state, trial.scores, trial.curve) for trial in sampling.evidence()[:3]] == [
+    assert [(trial.state, trial.scores, trial.curve) for trial in sampling.observations()[:3]] == [
         ("complete", (0.75,), {1: 0.25, 2: 0.5}),
         ("stopped", (), {1: 0.25, 2: 0.5}),
         ("complete", (0.75,), {}),
@@ -263,11 +263,11 @@ def test_where_the_best_epoch_counts_a_running_trial_is_judged_by_the_best_of_al
 
     study, strategy = studied(tmp_path / "s", play, goal=Goal((ACCURACY,), best_epoch=True)), Judging()
     order = lambda key, seed, proposal: Train(key=key, recipe=proposal.recipe, seed=seed, rungs=(2,))  # noqa: E731
-    sampling = Sampling(SEARCH, study.journal, study.goal, study.budget, study.space.trained(), strategy, order, 3, 0)
+    sampling = Sampling(SEARCH, study.journal, study.goal, study.budget, study.space.without_compression(), strategy, order, 3, 0)
     study.runner.run(sampling.jobs(), sampling.tell, sampling.stop)
     closed(study)
     assert strategy.judged == [(number, 2, {1: 0.75, 2: 0.75}) for number in range(3)], "as those that have ended"
-    assert all(trial.curve == {1: 0.75, 2: 0.75} for trial in sampling.evidence())
+    assert all(trial.curve == {1: 0.75, 2: 0.75} for trial in sampling.observations())
 
 
 def test_a_trial_that_lacks_an_objective_has_failed_for_the_strategy(tmp_path):
@@ -278,10 +278,10 @@ def test_a_trial_that_lacks_an_objective_has_failed_for_the_strategy(tmp_path):
     study = studied(tmp_path / "s", play)
     goal = compress_goal(study.goal)
     order = lambda key, seed, proposal: Train(key=key, recipe=proposal.recipe, seed=seed)  # noqa: E731
-    sampling = Sampling(SEARCH, study.journal, goal, study.budget, study.space.trained(), Watching(), order, 2, 0)
+    sampling = Sampling(SEARCH, study.journal, goal, study.budget, study.space.without_compression(), Watching(), order, 2, 0)
     study.runner.run(sampling.jobs(), sampling.tell)
     closed(study)
-    assert [(trial.state, trial.scores) for trial in sampling.evidence()] == [("complete", (0.5, 1.0, 1.0)), ("failed", ())]
+    assert [(trial.state, trial.scores) for trial in sampling.observations()] == [("complete", (0.5, 1.0, 1.0)), ("failed", ())]
 
 
 def play_baseline(*ends):
@@ -406,7 +406,7 @@ class TestNothingTwice:
     def sampled(self, tmp_path, strategy, total=9, play=learn):
         study = studied(tmp_path / "s", play, *self.SMALL)
         order = lambda key, seed, proposal: Train(key=key, recipe=proposal.recipe, seed=seed)  # noqa: E731
-        sampling = Sampling(SEARCH, study.journal, study.goal, study.budget, study.space.trained(), strategy, order, total, 0)
+        sampling = Sampling(SEARCH, study.journal, study.goal, study.budget, study.space.without_compression(), strategy, order, total, 0)
         study.runner.run(sampling.jobs(), sampling.tell, sampling.stop)
         closed(study)
         return sampling, rows(tmp_path / "s")
@@ -458,7 +458,7 @@ def test_a_malformed_value_of_a_strategy_is_told(tmp_path):
 
     study = studied(tmp_path / "s", learn)
     order = lambda key, seed, proposal: Train(key=key, recipe=proposal.recipe, seed=seed)  # noqa: E731
-    sampling = Sampling(SEARCH, study.journal, study.goal, study.budget, study.space.trained(), Wild(), order, 2, 0)
+    sampling = Sampling(SEARCH, study.journal, study.goal, study.budget, study.space.without_compression(), Wild(), order, 2, 0)
     with pytest.raises(ValueError, match=r"optimizer=nonsense: expected choice\(adamw, sgd\)"):
         study.runner.run(sampling.jobs(), sampling.tell)
     closed(study)
@@ -492,7 +492,7 @@ def promoted(folder, strategy, turns=None, **said):
     def order(key, seed, proposal):
         return Train(key=key, recipe=proposal.recipe, seed=seed, rungs=(2,), continues=str(proposal.continues or ""))
 
-    sampling = Sampling(SEARCH, study.journal, study.goal, study.budget, study.space.trained(), strategy, order, 5, 0, **said)
+    sampling = Sampling(SEARCH, study.journal, study.goal, study.budget, study.space.without_compression(), strategy, order, 5, 0, **said)
     return study, sampling
 
 
@@ -506,7 +506,7 @@ def test_a_stopped_trial_goes_on_as_a_new_one_that_takes_its_place_in_the_histor
     assert (orders["3"].recipe, orders["3"].seed) == (orders["1"].recipe, orders["1"].seed)
     assert [trial.number for trial in strategy.histories[-1]] == [0, 2, 3]
     again, reopened = promoted(tmp_path / "s", Promoting(), kept=lambda key: True)
-    assert [trial.number for trial in reopened.evidence()] == [0, 2, 3, 4]
+    assert [trial.number for trial in reopened.observations()] == [0, 2, 3, 4]
     closed(again)
 
 
@@ -547,12 +547,12 @@ def continued_twice(folder, count, kept=lambda key: True):
     def order(key, seed, proposal):
         return Train(key=key, recipe=proposal.recipe, seed=seed, rungs=(2, 3), continues=str(proposal.continues or ""))
 
-    space = study.space.trained()
+    space = study.space.without_compression()
     sampling = Sampling(SEARCH, study.journal, study.goal, study.budget, space, PromotingTwice(), order, 7, 0, kept=kept)
     jobs = sampling.jobs()
     study.runner.run(islice(jobs, count), sampling.tell, sampling.stop)
     begun = [*study.runner.executor.orders, *(job.order for job in islice(jobs, 1))]
-    seen = [trial.number for trial in sampling.evidence()]
+    seen = [trial.number for trial in sampling.observations()]
     closed(study)
     return {order.key: (order.continues, order.seed) for order in begun}, seen
 

@@ -8,7 +8,7 @@ from autoopt.study.explore import start
 
 
 def recipe_file(tmp_path, name="mine.yaml", **values):
-    whole = space().trained()
+    whole = space().without_compression()
     recipe = whole.recipe({"optimizer": "sgd", "optimizer.sgd.lr": 0.02, "batches.size": 128, **values})
     path = tmp_path / name
     path.write_text(recipe.yaml())
@@ -16,7 +16,7 @@ def recipe_file(tmp_path, name="mine.yaml", **values):
 
 
 def test_the_values_of_a_recipe_are_those_that_made_it():
-    whole = space().trained()
+    whole = space().without_compression()
     values = {"optimizer": "sgd", "optimizer.sgd.lr": 0.02, "schedule": "cosine", "regularizer.l1.use": True, "batches.size": 128}
     recipe = whole.recipe(values)
     found = whole.values_of(recipe)
@@ -25,13 +25,15 @@ def test_the_values_of_a_recipe_are_those_that_made_it():
 
 
 def test_a_recipe_outside_of_the_space_is_named():
-    whole = space().trained()
+    whole = space().without_compression()
     with pytest.raises(ValueError, match=r"optimizer.sgd.lr=0.5: expected .*0.1"):
-        space("optimizer.sgd.lr=interval(0.01,0.1)").trained().values_of(whole.recipe({"optimizer": "sgd", "optimizer.sgd.lr": 0.5}))
+        space("optimizer.sgd.lr=interval(0.01,0.1)").without_compression().values_of(
+            whole.recipe({"optimizer": "sgd", "optimizer.sgd.lr": 0.5})
+        )
     with pytest.raises(ValueError, match="schedule=cosine: the space has constant"):
-        space("schedule=constant").trained().values_of(whole.recipe({"schedule": "cosine"}))
+        space("schedule=constant").without_compression().values_of(whole.recipe({"schedule": "cosine"}))
     with pytest.raises(ValueError, match=r"batches is \{.*128.*\}, but the space has \{.*64.*\}"):
-        space("batches.size=64").trained().values_of(whole.recipe({"batches.size": 128}))
+        space("batches.size=64").without_compression().values_of(whole.recipe({"batches.size": 128}))
 
 
 def test_they_are_the_trials_after_the_baseline(tmp_path):
@@ -48,7 +50,7 @@ def test_what_cannot_be_tried_is_said_with_its_field(tmp_path):
     path, _ = recipe_file(tmp_path)
     study = studied(tmp_path / "s", learn, "optimizer=adamw")
     with pytest.raises(BadInput, match=rf"study.start={path} does not lie in the space: optimizer=sgd: the space has adamw"):
-        start({**study.tree, "study": {**study.tree["study"], "start": str(path)}}, study.space.trained())
+        start({**study.tree, "study": {**study.tree["study"], "start": str(path)}}, study.space.without_compression())
     (tmp_path / "part.yaml").write_text("optimizer: {adamw: {lr: 0.1}}")
     for reference, said in (
         ("nobody", "No study named 'nobody'"),
@@ -56,7 +58,7 @@ def test_what_cannot_be_tried_is_said_with_its_field(tmp_path):
         (tmp_path / "part.yaml", "data=… is missing"),
     ):
         with pytest.raises(BadInput, match=f"^study.start={reference} is no recipe that can be used: {said}"):
-            start({**study.tree, "study": {**study.tree["study"], "start": str(reference)}}, study.space.trained())
+            start({**study.tree, "study": {**study.tree["study"], "start": str(reference)}}, study.space.without_compression())
     assert rows(tmp_path / "s") == []
     study.journal.close()
     study.folder.close()

@@ -19,7 +19,7 @@ TREE = composed(*SPACE, *PLAIN, "study.epochs=100")
 def timed(tmp_path, play):
     executor = Scripted(play, tmp_path, 2, facts=FACTS)
     runner = Runner(executor, Quiet(), Interrupts(str, print), executor.now, goal=Goal((Objective("val_accuracy", "maximize"),)))
-    space = Space.of(TREE).trained()
+    space = Space.of(TREE).without_compression()
     return timings(runner, space, space.baseline(), 0), executor
 
 

@@ -201,7 +201,7 @@ class Bench:
 
     def recipe(self, *overrides: str) -> Recipe:
         tree = self.tree(*overrides)
-        return untouched(tree, {}) or Space.of(tree).trained().baseline()
+        return untouched(tree, {}) or Space.of(tree).without_compression().baseline()
 
     def run(self, order) -> Outcome:
         world, _ = prepare({"tree": self.tree(), "store": str(self.path)})
@@ -531,7 +531,7 @@ def test_several_callbacks_are_named_with_spaces(bench):
 
 def test_a_searched_argument_is_in_the_recipe_and_trial_0_has_its_first_value(bench):
     tree = bench.tree("trainer.gradient_clip_val=null,1,5", "trainer.accumulate_grad_batches=2", "trainer.limit_train_batches=0.5,1.0")
-    space = Space.of(tree).trained()
+    space = Space.of(tree).without_compression()
     assert {d.path: d.options for d in space.domains() if d.path.startswith("trainer.")} == {
         "trainer.gradient_clip_val": (None, 1.0, 5.0),
         "trainer.limit_train_batches": (0.5, 1.0),
@@ -544,7 +544,7 @@ def test_a_searched_argument_is_in_the_recipe_and_trial_0_has_its_first_value(be
 
 @pytest.mark.parametrize("said", ["trainer.precision=32,16", "trainer.accumulate_grad_batches=1,2"])
 def test_an_optimizer_that_needs_its_closure_gets_it(bench, said):
-    space = Space.of(bench.tree("optimizer=sam,sgd", said)).trained().fitting({"optimizer": {}})
+    space = Space.of(bench.tree("optimizer=sam,sgd", said)).without_compression().fitting({"optimizer": {}})
     (value,) = [space.with_option("optimizer", "sam").walk(lambda d: d.options[-1]).trainer[key] for key in (said[8:].partition("=")[0],)]
     assert value in ("32", 1)
     assert space.with_option("optimizer", "sgd").walk(lambda d: d.options[-1]).trainer != {} != value

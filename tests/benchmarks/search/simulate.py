@@ -12,7 +12,7 @@ from typing import Any
 from table import SEEDS, Table
 
 from autoopt.goal import Goal, Objective
-from autoopt.strategy import Evidence, Strategy
+from autoopt.strategy import Observation, Strategy
 
 Values = Mapping[str, Any]
 
@@ -52,27 +52,27 @@ class Ours(Searcher):
     strategy: Strategy
     seed: int
     baseline: Values
-    history: dict[int, Evidence] = field(default_factory=dict)
+    history: dict[int, Observation] = field(default_factory=dict)
 
     def ask(self, number: int) -> Values:
-        values = self.baseline if number == 0 else self.strategy.propose(self.evidence, number, self.seed)
-        self.history[number] = Evidence(number, "running", values)
+        values = self.baseline if number == 0 else self.strategy.propose(self.observations, number, self.seed)
+        self.history[number] = Observation(number, "running", values)
         return values
 
     def report(self, number: int, epoch: int, value: float) -> bool:
         trial = self.history[number]
         self.history[number] = replace(trial, curve={**trial.curve, epoch: value})
-        return epoch in self.strategy.rungs and self.strategy.stop(self.evidence, number, epoch) and number != 0
+        return epoch in self.strategy.rungs and self.strategy.stop(self.observations, number, epoch) and number != 0
 
     def tell(self, number: int, state: str, value: float | None) -> None:
         self.history[number] = replace(self.history[number], state=state, scores=() if value is None else (value,))
 
     def best(self, complete: Mapping[int, float]) -> int:
-        ranking = self.strategy.ranking(self.evidence)
+        ranking = self.strategy.ranking(self.observations)
         return ranking[0] if ranking else super().best(complete)
 
     @property
-    def evidence(self) -> Sequence[Evidence]:
+    def observations(self) -> Sequence[Observation]:
         return [self.history[number] for number in sorted(self.history)]
 
 

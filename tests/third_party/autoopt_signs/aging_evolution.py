@@ -3,7 +3,7 @@ from random import Random
 from typing import Any
 
 from autoopt.space import Domain, Space
-from autoopt.strategy import Evidence, Strategy
+from autoopt.strategy import Observation, Strategy
 
 
 def aging_evolution(space: Space, goal: Any, *, population: int = 20, sample: int = 5) -> Strategy:
@@ -19,7 +19,7 @@ class Aging(Strategy):
         self.space, self.sign = space, 1 if direction == "maximize" else -1
         self.population, self.sample = population, sample
 
-    def propose(self, history: Sequence[Evidence], number: int, seed: int) -> Mapping[str, Any]:
+    def propose(self, history: Sequence[Observation], number: int, seed: int) -> Mapping[str, Any]:
         random = Random(f"{seed}/{number}")
         parent = self.parent(history, random)
         values: dict[str, Any] = {}
@@ -31,7 +31,7 @@ class Aging(Strategy):
         self.space.walk(pick)
         return values
 
-    def parent(self, history: Sequence[Evidence], random: Random) -> dict[str, Any]:
+    def parent(self, history: Sequence[Observation], random: Random) -> dict[str, Any]:
         """The values of the best of a sample but one; none where there are too few trials."""
         alive = [trial for trial in history if trial.state == "complete" and trial.values][-self.population :]
         if len(alive) < self.sample:
