@@ -26,9 +26,10 @@ from autoopt.study.weighing import (
     of_resamples,
     possible,
     repeats,
-    sampling_of,
     special_interval,
-    within_limits,
+    total,
+    variances,
+    weigh,
 )
 
 FEWEST_SEEDS = 5
@@ -44,7 +45,7 @@ def compare(study: Study, confirmed: Mapping[str, Candidate]) -> Comparison:
         part, confirmed = measured_options(study, confirmed)
     first = confirmed.get(next(iter(searched)))
     rows = [result_of(option, records, confirmed.get(option), first, part, study.goal, limits) for option, records in searched.items()]
-    differences = {row.option: paired(first, confirmed[row.option], part, objective, limits) for row in rows[1:] if first and row.trial}
+    differences = {row.option: difference(first, confirmed[row.option], part, objective, limits) for row in rows[1:] if first and row.trial}
     corrected = holm({option: p for option, (_, _, p) in differences.items() if p is not None})
     for place, row in enumerate(rows):
         if row.option in differences:
@@ -174,23 +175,21 @@ def of_test_part(candidate: Candidate, part: str) -> Variances:
     return [of_resamples(np.mean([r.resamples for r in candidate.tests], axis=0), candidate.tests[0].units)]
 
 
-def paired(first: Candidate, other: Candidate, part: str, objective: Objective, limits: Interval) -> tuple[float, Interval, float | None]:
-    """How much better an option is than the first on the same seeds, with its 95 % interval and p by Student's t.
+def difference(
+    first: Candidate, other: Candidate, part: str, objective: Objective, limits: Interval
+) -> tuple[float, Interval, float | None]:
+    """How much better an option is than the first on the same seeds, with its 95 % interval, as a verdict weighs them, and p.
 
-    The variance is that of the differences over the seeds, and of the finite test part over its resamples. Where the verdict would not
-    trust the variance (`special_interval`), there is no p. The interval holds no difference that the limits of the objective rule out.
+    Where the verdict would not trust the variance (`special_interval`), there is no p.
     """
-    ours, theirs = other.scores(part), first.scores(part)
-    gains = [objective.gain(*pair) for pair in zip(ours, theirs, strict=True)]
-    gain = mean(gains)
-    if (special := special_interval(gain, first, other, part, objective)) is not None:
-        return gain, special, None
-    parts = [(variance(gains) / len(gains), len(gains) - 1)]
-    parts += [sampling_of(other, first)] if both_resampled(first, other, part) else []
-    total, around = sum(value for value, _ in parts), within_limits(interval(gain, parts), theirs, ours, objective, limits)
-    if not total:
+    gain, around = weigh(first, other, part, objective, limits)
+    if special_interval(gain, first, other, part, objective) is not None:
+        return gain, around, None
+    of_seeds, of_test = variances(first, other, part)
+    parts = [*of_seeds, *of_test]
+    if not total(parts):
         return gain, around, None if gain else 1.0
-    return gain, around, float(2 * stdtr(degrees_of_freedom(parts), -abs(gain) / sqrt(total)))
+    return gain, around, float(2 * stdtr(degrees_of_freedom(parts), -abs(gain) / sqrt(total(parts))))
 
 
 def holm(values: Mapping[str, float]) -> dict[str, float]:

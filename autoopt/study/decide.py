@@ -196,7 +196,7 @@ def needed(baseline: Candidate, winner: Candidate, part: str, gain: float, inter
     low, high = interval
     if not isfinite(low) or low == high or not low <= 0 <= high:
         return 0, 0.0
-    return required_sizes(gain, variances(baseline, winner, part), len(winner.scores(part)))
+    return required_sizes(gain, *variances(baseline, winner, part), len(winner.scores(part)))
 
 
 def side(candidate: Candidate, part: str) -> Side:

@@ -14,6 +14,8 @@ from autoopt.study.verdict import LEVEL
 
 Variances = Sequence[tuple[float, int]]
 """Independent parts of a variance, each with its degrees of freedom."""
+PAIRED = 5
+"""With so many seeds the differences by seed are weighed; of fewer they would have too few degrees of freedom."""
 UNBOUNDED = (-inf, inf)
 MOST = 100
 """So many times the seeds and the test examples are more than anybody has."""
@@ -25,7 +27,8 @@ def weigh(
 ) -> tuple[float, tuple[float, float]]:
     """The gain, and its 95 % interval by Student's t.
 
-    Two sources of variance are added: the seeds (of each side its variance over the number of seeds) and the finite test
+    Two sources of variance are added: the seeds, which both sides share (the variance of the differences by seed, or of each
+    side where there are fewer than `PAIRED`, over the number of seeds), and the finite test
     part (the variance of the gain over resamples of its examples, or of its groups where it was split by groups, or of its
     batches where a LightningModule logs a mean over these; the same resamples for both sides). The degrees of freedom are
     Satterthwaite's (1946, doi:10.2307/3002019). Where the objective cannot be split, the seeds alone count; where every seed
@@ -41,7 +44,8 @@ def weigh(
     gain = objective.gain(mean(ours), mean(theirs))
     if (special := special_interval(gain, baseline, winner, part, objective)) is not None:
         return gain, special
-    return gain, within_limits(interval(gain, variances(baseline, winner, part)), theirs, ours, objective, limits)
+    of_seeds, of_test = variances(baseline, winner, part)
+    return gain, within_limits(interval(gain, [*of_seeds, *of_test]), theirs, ours, objective, limits)
 
 
 def special_interval(gain: float, baseline: Candidate, winner: Candidate, part: str, objective: Objective) -> tuple[float, float] | None:
@@ -54,10 +58,12 @@ def special_interval(gain: float, baseline: Candidate, winner: Candidate, part: 
     return UNBOUNDED if gain and all(map(repeats, (baseline, winner))) else None
 
 
-def variances(baseline: Candidate, winner: Candidate, part: str) -> Variances:
-    """The variance of the gain: of the baseline's seeds, of the winner's seeds, and of the test part where it counts."""
-    parts = [(variance(side) / len(side), len(side) - 1) for side in (baseline.scores(part), winner.scores(part))]
-    return [*parts, sampling_of(winner, baseline)] if both_resampled(baseline, winner, part) else parts
+def variances(baseline: Candidate, winner: Candidate, part: str) -> tuple[Variances, Variances]:
+    """The variance of the gain: of the seeds, and of the test part where it counts."""
+    theirs, ours = baseline.scores(part), winner.scores(part)
+    sides = [[a - b for a, b in zip(ours, theirs, strict=True)]] if len(ours) == len(theirs) >= PAIRED else [theirs, ours]
+    of_seeds = [(variance(side) / len(side), len(side) - 1) for side in sides]
+    return of_seeds, [sampling_of(winner, baseline)] if both_resampled(baseline, winner, part) else []
 
 
 def within_limits(
@@ -79,7 +85,7 @@ def possible(scores: Sequence[float], limits: tuple[float, float]) -> bool:
     return all(limits[0] - ROUNDING <= score <= limits[1] + ROUNDING for score in scores)
 
 
-def required_sizes(gain: float, parts: Variances, seeds: int) -> tuple[int, float]:
+def required_sizes(gain: float, of_seeds: Variances, of_test: Variances, seeds: int) -> tuple[int, float]:
     """How many seeds, and how many times as large a test part, would show a gain of this size: its interval would not include 0.
 
     What makes up most of the variance is enlarged alone, where that is enough.
@@ -91,21 +97,22 @@ def required_sizes(gain: float, parts: Variances, seeds: int) -> tuple[int, floa
         the number of seeds, 0 where these are enough, and the factor of the test part, 1 where it is large enough; two zeros where
         `MOST` times of both would not show it.
     """
-    of_seeds, of_test = (sum(v for v, _ in some) for some in (parts[:2], parts[2:]))
-    most_of_seeds = of_seeds >= of_test
+    most_of_seeds = total(of_seeds) >= total(of_test)
     for more_seeds, more_test in ((most_of_seeds, not most_of_seeds), (True, True)):
         for count in range(seeds, MOST * seeds + 1):
             times = count / seeds
-            more = zip(parts, (more_seeds, more_seeds, more_test), strict=False)
-            if half_width([enlarged(part, times) if larger else part for part, larger in more]) < abs(gain):
+            if half_width([*enlarged(of_seeds, times if more_seeds else 1), *enlarged(of_test, times if more_test else 1)]) < abs(gain):
                 return count if more_seeds else 0, times if more_test and of_test else 1.0
     return 0, 0.0
 
 
-def enlarged(part: tuple[float, int], times: float) -> tuple[float, int]:
-    """A part of the variance where it comes from so many times as many seeds or examples."""
-    value, freedom = part
-    return value / times, round((freedom + 1) * times) - 1
+def enlarged(parts: Variances, times: float) -> Variances:
+    """Parts of the variance where they come from so many times as many seeds or examples."""
+    return [(value / times, round((freedom + 1) * times) - 1) for value, freedom in parts]
+
+
+def total(parts: Variances) -> float:
+    return sum(value for value, _ in parts)
 
 
 def both_resampled(baseline: Candidate, winner: Candidate, part: str) -> bool:
@@ -134,7 +141,7 @@ def of_resamples(values: Any, units: int) -> tuple[float, int]:
 
 def interval(gain: float, parts: Variances) -> tuple[float, float]:
     """The interval around a sum of independent variances."""
-    if sum(v for v, _ in parts) == 0:  # equal scores on all seeds tell no variance, unless there is no difference at all
+    if total(parts) == 0:  # equal scores on all seeds tell no variance, unless there is no difference at all
         return (gain, gain) if gain == 0 else UNBOUNDED
     half = half_width(parts)
     return gain - half, gain + half
@@ -142,9 +149,9 @@ def interval(gain: float, parts: Variances) -> tuple[float, float]:
 
 def half_width(parts: Variances) -> float:
     """Half the width of the interval."""
-    return float(stdtrit(degrees_of_freedom(parts), (1 + LEVEL) / 2)) * sqrt(sum(v for v, _ in parts))
+    return float(stdtrit(degrees_of_freedom(parts), (1 + LEVEL) / 2)) * sqrt(total(parts))
 
 
 def degrees_of_freedom(parts: Variances) -> float:
     """Of a sum of independent variances, by Satterthwaite's approximation."""
-    return sum(v for v, _ in parts) ** 2 / sum(v**2 / n for v, n in parts)
+    return total(parts) ** 2 / sum(v**2 / n for v, n in parts)

@@ -26,7 +26,7 @@ from autoopt.report.comparison import as_csv, as_latex, as_markdown_text, compar
 from autoopt.report.sentence import conclusion
 from autoopt.space import Space
 from autoopt.strategy import AtRandom, Observation
-from autoopt.study.compare import best_so_far, holm, interval_of, paired, time_to_match, trials_of
+from autoopt.study.compare import best_so_far, difference, holm, interval_of, time_to_match, trials_of
 from autoopt.study.comparison import Comparison, OptionResult
 from autoopt.study.confirm import Candidate
 from autoopt.study.decide import ranked
@@ -308,22 +308,23 @@ def candidate(key, scores, curves=(), tests=(), units=0):
     return Candidate(key, None, [record(*row) for row in zip(scores, padded, strict=True)], [record(s, (), r) for s, r in tests])
 
 
-def test_differences_are_paired():
-    first, other = candidate("0", [0.1, 0.5, 0.9]), candidate("1", [0.12, 0.53, 0.91])
-    gain, (low, high), p = paired(first, other, "validation", ACCURACY, UNBOUNDED)
-    known = ttest_rel([0.12, 0.53, 0.91], [0.1, 0.5, 0.9])
+def test_differences_are_difference():
+    ours, theirs = [0.12, 0.53, 0.91, 0.32, 0.74], [0.1, 0.5, 0.9, 0.3, 0.73]
+    first, other = candidate("0", theirs), candidate("1", ours)
+    gain, (low, high), p = difference(first, other, "validation", ACCURACY, UNBOUNDED)
+    known = ttest_rel(ours, theirs)
     interval = known.confidence_interval(0.95)
-    assert (gain, p, low, high) == pytest.approx((0.02, known.pvalue, interval.low, interval.high))
-    assert paired(first, other, "validation", Objective("val_loss", "minimize"), UNBOUNDED)[0] == pytest.approx(-0.02)
+    assert (gain, p, low, high) == pytest.approx((0.018, known.pvalue, interval.low, interval.high))
+    assert difference(first, other, "validation", Objective("val_loss", "minimize"), UNBOUNDED)[0] == pytest.approx(-0.018)
 
 
 def test_equal_differences_tell_no_variance():
-    first = candidate("0", [0.25, 0.5])
-    assert paired(first, candidate("1", [0.5, 0.75]), "validation", ACCURACY, UNBOUNDED) == (0.25, (-inf, inf), None)
-    assert paired(first, candidate("1", [0.25, 0.5]), "validation", ACCURACY, UNBOUNDED) == (0.0, (0.0, 0.0), 1.0)
-    assert paired(candidate("0", [0.5]), candidate("1", [0.75]), "validation", ACCURACY, UNBOUNDED) == (0.25, (-inf, inf), None)
+    first = candidate("0", [0.25, 0.5, 0.25, 0.5, 0.25])
+    assert difference(first, candidate("1", [0.5, 0.75, 0.5, 0.75, 0.5]), "validation", ACCURACY, UNBOUNDED) == (0.25, (-inf, inf), None)
+    assert difference(first, candidate("1", [0.25, 0.5, 0.25, 0.5, 0.25]), "validation", ACCURACY, UNBOUNDED) == (0.0, (0.0, 0.0), 1.0)
+    assert difference(candidate("0", [0.5]), candidate("1", [0.75]), "validation", ACCURACY, UNBOUNDED) == (0.25, (-inf, inf), None)
     assert interval_of(candidate("0", [0.5]), "validation", UNBOUNDED) == (-inf, inf)
-    assert paired(candidate("0", [5, 5]), candidate("1", [4, 4]), "validation", Objective("parameters", "minimize"), UNBOUNDED) == (
+    assert difference(candidate("0", [5, 5]), candidate("1", [4, 4]), "validation", Objective("parameters", "minimize"), UNBOUNDED) == (
         1,
         (1, 1),
         None,
@@ -337,23 +338,27 @@ def test_a_model_that_is_the_same_on_every_seed_has_no_p():
         for i, score in enumerate((0.8, 0.9))
     )
     gain = pytest.approx(0.1)
-    assert paired(first, other, "test", ACCURACY, UNBOUNDED) == (gain, (-inf, inf), None)
+    assert difference(first, other, "test", ACCURACY, UNBOUNDED) == (gain, (-inf, inf), None)
     assert weigh(first, other, "test", ACCURACY) == (gain, (-inf, inf))
     assert interval_of(first, "test", UNBOUNDED) == (-inf, inf)
 
 
 def test_a_size_that_differs_from_seed_to_seed_is_not_exact():
     size = Objective("size_mb", "minimize")
-    gain, (low, high), p = paired(candidate("0", [5.0, 5.5, 6.0]), candidate("1", [4.0, 4.1, 4.3]), "validation", size, UNBOUNDED)
-    known = ttest_rel([5.0, 5.5, 6.0], [4.0, 4.1, 4.3])
-    assert (gain, p) == pytest.approx((known.statistic * (high - low) / 2 / stats.t.ppf(0.975, 2), known.pvalue)) and low < gain < high
+    theirs, ours = [5.0, 5.5, 6.0, 5.2, 5.7], [4.0, 4.1, 4.3, 4.4, 4.2]
+    gain, (low, high), p = difference(candidate("0", theirs), candidate("1", ours), "validation", size, UNBOUNDED)
+    known = ttest_rel(theirs, ours)
+    assert (gain, p) == pytest.approx((known.statistic * (high - low) / 2 / stats.t.ppf(0.975, 4), known.pvalue)) and low < gain < high
 
 
 def test_the_finite_test_part_widens_the_intervals():
     tests = [[(0.5, (0.4, 0.6, 0.5)), (0.6, (0.5, 0.7, 0.6))], [(0.6, (0.4, 0.7, 0.7)), (0.65, (0.5, 0.75, 0.7))]]
     first, other = (candidate(str(i), [0, 0], tests=rows, units=50) for i, rows in enumerate(tests))
     bare = [replace(c, tests=[replace(t, resamples=[]) for t in c.tests]) for c in (first, other)]
-    (_, wide, p), (_, narrow, smaller) = paired(first, other, "test", ACCURACY, UNBOUNDED), paired(*bare, "test", ACCURACY, UNBOUNDED)
+    (_, wide, p), (_, narrow, smaller) = (
+        difference(first, other, "test", ACCURACY, UNBOUNDED),
+        difference(*bare, "test", ACCURACY, UNBOUNDED),
+    )
     assert p != smaller and wide != narrow
     assert interval_of(first, "test", UNBOUNDED) != interval_of(bare[0], "test", UNBOUNDED)
 
@@ -387,8 +392,8 @@ def test_the_first_option_is_as_good_as_itself_at_its_end_at_the_latest(best_epo
 def test_intervals_stay_within_the_range_of_the_metric():
     first, other = candidate("0", [0.8, 1.0, 1.0]), candidate("1", [1.0, 1.0, 0.98])
     assert interval_of(first, "validation", UNBOUNDED)[1] > 1.0 and interval_of(first, "validation", (0.0, 1.0))[1] == 1.0
-    gain, (_, free), p = paired(first, other, "validation", ACCURACY, UNBOUNDED)
-    assert free > 1 / 15 and paired(first, other, "validation", ACCURACY, (0.0, 1.0)) == (
+    gain, (_, free), p = difference(first, other, "validation", ACCURACY, UNBOUNDED)
+    assert free > 1 / 15 and difference(first, other, "validation", ACCURACY, (0.0, 1.0)) == (
         gain, (pytest.approx(2 * gain - free), pytest.approx(1 / 15)), p
     )  # fmt: skip
     percent = candidate("0", [80.0, 100.0, 100.0])

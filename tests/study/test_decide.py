@@ -33,7 +33,7 @@ class TestWhatWouldShowADifference:
 
     def test_is_told_where_the_interval_includes_0(self):
         seeds, test = self.needed(-0.03, 0.07)
-        assert (seeds, test) == required_sizes(0.02, variances(*self.SIDES, "validation"), 3)
+        assert (seeds, test) == required_sizes(0.02, *variances(*self.SIDES, "validation"), 3)
         assert seeds > 3
         assert self.needed(0.0, 0.04) == self.needed(-0.04, 0.0) == (seeds, test), "its ends belong to it"
 

@@ -43,6 +43,16 @@ def test_the_same_as_scipy():
     assert weighed(candidate("0", theirs), candidate("1", ours))[1] == pytest.approx((low, high))
 
 
+def test_five_seeds_are_paired():
+    """Both sides are trained on the same seeds; what a seed does to both is no uncertainty of the gain."""
+    ours, theirs = [0.71, 0.69, 0.74, 0.70, 0.66], [0.66, 0.65, 0.70, 0.64, 0.62]
+    low, high = stats.ttest_rel(ours, theirs).confidence_interval()
+    gain, found = weighed(candidate("0", theirs), candidate("1", ours))
+    assert found == pytest.approx((low, high))
+    unpaired = stats.ttest_ind(ours, theirs, equal_var=False).confidence_interval()
+    assert gain - unpaired.low > 3 * (gain - low)
+
+
 def test_minimize_turns_the_gain():
     gain, (low, _) = weighed(candidate("0", [1.0, 1.1, 1.2]), candidate("3", [0.5, 0.6, 0.7]), objective=LOSS)
     assert gain == pytest.approx(0.5) and low > 0
@@ -278,52 +288,52 @@ class TestWhatWouldShowIt:
     def test_more_seeds_where_these_vary_most(self):
         sides = candidate("0", [0.80, 0.84, 0.88]), candidate("7", [0.83, 0.87, 0.91])
         gain, (low, _) = weighed(*sides)
-        parts = variances(*sides, "test")
-        seeds, test = required_sizes(gain, parts, 3)
+        of_seeds, of_test = variances(*sides, "test")
+        seeds, test = required_sizes(gain, of_seeds, of_test, 3)
         assert low < 0 and test == 1
-        each = [v * 3 for v, _ in parts]
+        each = [v * 3 for v, _ in of_seeds]
         assert half_width([(v / seeds, seeds - 1) for v in each]) < gain < half_width([(v / (seeds - 1), seeds - 2) for v in each])
 
     def test_the_number_of_seeds_shows_it_about_every_other_time(self):
         """That is what the size of a sample promises for a difference that is as large as it was seen."""
         rng, shown = np.random.default_rng(0), []
-        seeds, _ = required_sizes(0.03, [(0.04**2 / 3, 2)] * 2, 3)
+        seeds, _ = required_sizes(0.03, [(0.04**2 / 3, 2)] * 2, [], 3)
         for _ in range(400):
             theirs, ours = rng.normal(0.8, 0.04, seeds), rng.normal(0.83, 0.04, seeds)
             shown.append(weighed(candidate("0", theirs, theirs), candidate("7", ours, ours))[1][0] > 0)
         assert 0.4 < np.mean(shown) < 0.7
 
     def test_a_larger_test_part_where_that_varies_most(self):
-        of_seeds, of_test = [(1e-6, 2), (1e-6, 2)], (1e-3, 99)
-        seeds, times = required_sizes(0.03, [*of_seeds, of_test], 3)
+        of_seeds, of_test = [(1e-6, 2), (1e-6, 2)], [(1e-3, 99)]
+        seeds, times = required_sizes(0.03, of_seeds, of_test, 3)
         assert seeds == 0
-        assert half_width([*of_seeds, enlarged(of_test, times)]) < 0.03 < half_width([*of_seeds, enlarged(of_test, times - 0.4)])
+        assert half_width([*of_seeds, *enlarged(of_test, times)]) < 0.03 < half_width([*of_seeds, *enlarged(of_test, times - 0.4)])
 
     def test_both_where_neither_is_enough(self):
-        seeds, times = required_sizes(0.03, [(4e-4, 2), (4e-4, 2), (6e-4, 99)], 3)
+        seeds, times = required_sizes(0.03, [(4e-4, 2), (4e-4, 2)], [(6e-4, 99)], 3)
         assert seeds > 3 and times == pytest.approx(seeds / 3)
 
     def test_seeds_alone_where_the_test_part_varies_less(self):
-        of_seeds, of_test = [(4e-4, 2), (4e-4, 2)], (1e-6, 99)
-        seeds, times = required_sizes(0.03, [*of_seeds, of_test], 3)
+        of_seeds, of_test = [(4e-4, 2), (4e-4, 2)], [(1e-6, 99)]
+        seeds, times = required_sizes(0.03, of_seeds, of_test, 3)
         assert seeds > 3 and times == 1
-        assert half_width([*(enlarged(part, seeds / 3) for part in of_seeds), of_test]) < 0.03
+        assert half_width([*enlarged(of_seeds, seeds / 3), *of_test]) < 0.03
 
     def test_one_more_seed_where_that_is_enough(self):
         parts = [(4e-4, 2), (4e-4, 2)]
-        gain = half_width([enlarged(part, 4 / 3) for part in parts])
-        assert required_sizes(gain * 1.001, parts, 3) == (4, 1.0)
+        gain = half_width(enlarged(parts, 4 / 3))
+        assert required_sizes(gain * 1.001, parts, [], 3) == (4, 1.0)
 
     def test_a_hundred_times_as_much_is_the_most(self):
         """The report says so."""
         parts = [(4e-4, 2), (4e-4, 2)]
-        least = half_width([enlarged(part, 100) for part in parts])
-        assert required_sizes(least * 1.0001, parts, 3) == (300, 1.0)
-        assert required_sizes(least * 0.9999, parts, 3) == (0, 0.0)
+        least = half_width(enlarged(parts, 100))
+        assert required_sizes(least * 1.0001, parts, [], 3) == (300, 1.0)
+        assert required_sizes(least * 0.9999, parts, [], 3) == (0, 0.0)
 
     def test_three_seeds_twice_are_six_with_five_degrees_of_freedom(self):
-        assert enlarged((0.5, 2), 2) == (0.25, 5)
+        assert enlarged([(0.5, 2)], 2) == [(0.25, 5)]
 
     def test_nothing_where_there_is_hardly_a_difference(self):
-        assert required_sizes(1e-6, [(4e-4, 2), (4e-4, 2)], 3) == (0, 0.0)
-        assert required_sizes(0.0, [(4e-4, 2), (4e-4, 2)], 3) == (0, 0.0)
+        assert required_sizes(1e-6, [(4e-4, 2), (4e-4, 2)], [], 3) == (0, 0.0)
+        assert required_sizes(0.0, [(4e-4, 2), (4e-4, 2)], [], 3) == (0, 0.0)
