@@ -13,6 +13,7 @@ from autoopt.report.notebook import verdict_html
 from autoopt.report.numbers import duration, number, with_interval
 from autoopt.report.reasons import ablation_rows, ablation_title, reasons
 from autoopt.report.sentence import compared, conclusion
+from autoopt.report.sides import side_rows
 from autoopt.report.sparkline import sparkline
 from autoopt.report.terminal import closing, console, pareto, table_of_rows
 from autoopt.slots import SLOTS
@@ -291,6 +292,17 @@ def test_the_closing_of_a_winner():
 def test_the_closing_names_what_failed():
     given = verdict(quarantined=("loss/focal", "optimizer/mine"), dropped={"optimizer/mine": "KeyError: 'm' (mine.py, line 9)"})
     assert "Left out, because it failed: loss/focal, optimizer/mine (KeyError: 'm' (mine.py, line 9))." in closed(given)
+
+
+def test_the_closing_names_the_candidates_that_failed_on_fresh_seeds():
+    given = verdict(unsound={"3": "nonfinite: val_loss is nan"})
+    line = "Trial 3 was a candidate, and is left out: a training of it on a fresh seed failed (nonfinite: val_loss is nan)."
+    assert line in closed(given)
+
+
+def test_who_does_not_win_is_called_a_candidate():
+    assert side_rows(verdict(low=0.01))[0][2] == "winner (trial 7)"
+    assert side_rows(verdict(low=-0.01))[0][2] == "candidate (trial 7)"
 
 
 def test_the_closing_without_a_winner():

@@ -50,7 +50,7 @@ def draw_seeds(study: Stored) -> go.Figure | None:
     verdict = study.verdict
     if verdict is None or verdict.winner.trial == verdict.baseline.trial:
         return None
-    sides = ["baseline", f"winner (trial {escape(verdict.winner.trial)})"]
+    sides = ["baseline", f"{verdict.role} (trial {escape(verdict.winner.trial)})"]
     both = (verdict.baseline, verdict.winner)
     figure = go.Figure()
     for place, pair in enumerate(zip(*(side.scores for side in both), strict=False)):
@@ -151,7 +151,7 @@ def draw_curves(study: Stored) -> go.Figure | None:
     by_key = {r.key: curve for r in records if (curve := r.curve(first.name))}
     if not by_key:
         return None
-    winner = study.verdict.winner.trial if study.verdict else BASELINE
+    winner, role = (study.verdict.winner.trial, study.verdict.role) if study.verdict else (BASELINE, "")
     marked = {key: by_key.pop(key) for key in (BASELINE, winner) if key in by_key}
     rows = [(epoch, y, key) for key, curve in by_key.items() for epoch, y in [*curve.items(), (None, None)]]  # a gap after each trial
     figure, hover = go.Figure(), "trial %{text}, epoch %{x}: %{y:.5g}<extra></extra>"
@@ -160,7 +160,7 @@ def draw_curves(study: Stored) -> go.Figure | None:
         figure.add_scatter(x=xs, y=ys, text=[escape(key) for key in keys], mode="lines+markers", marker_size=3, opacity=0.4,
                            line={"width": 1, "color": ACCENT}, name="the other trials", hovertemplate=hover)  # fmt: skip
     for key, curve in marked.items():
-        name, colour, dash = ("baseline", PLAIN, "dash") if key == BASELINE else ("winner", WINNER, "solid")
+        name, colour, dash = ("baseline", PLAIN, "dash") if key == BASELINE else (role, WINNER, "solid")
         figure.add_scatter(x=list(curve), y=list(curve.values()), text=[escape(key)] * len(curve), mode="lines+markers", marker_size=5,
                            line={"width": 3, "color": colour, "dash": dash}, name=name, hovertemplate=hover)  # fmt: skip
     for epoch in sorted({r.epochs for r in records if r.state == "stopped"}):

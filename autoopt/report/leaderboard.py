@@ -16,7 +16,7 @@ class Place:
 
     Args:
         rank: 1 for the best; `None` where the trial is not complete, or misses a bound.
-        role: baseline, winner, or neither.
+        role: baseline, winner (candidate, where it is not advised), or neither.
         gain: over the baseline, positive where the trial is better; `None` where one of them has no score.
     """
 
@@ -47,7 +47,7 @@ def leaderboard(study: Stored) -> list[Place]:
         return states.index(record.state), -goal.first.sign * (record.score or 0.0)
 
     start = None if baseline is None else baseline.score
-    roles = ({study.verdict.winner.trial: "winner"} if study.verdict else {}) | {BASELINE: "baseline"}
+    roles = ({study.verdict.winner.trial: study.verdict.role} if study.verdict else {}) | {BASELINE: "baseline"}
     return [
         Place(rank_of.get(r.key), r, None if r.score is None or start is None else goal.first.gain(r.score, start), roles.get(r.key, ""))
         for r in [*ranked, *sorted(unranked, key=worst_last)]

@@ -119,7 +119,7 @@ def card_rows(verdict: Verdict) -> Iterator[tuple[str, str, str]]:
     scores = [verdict.baseline.score, verdict.winner.score]
     yield f"baseline, {verdict.objective}", number(verdict.baseline.score, *scores), verdict.baseline.title
     if verdict.winner.trial != verdict.baseline.trial:
-        yield f"winner, trial {verdict.winner.trial}", number(verdict.winner.score, *scores), verdict.winner.title
+        yield f"{verdict.role}, trial {verdict.winner.trial}", number(verdict.winner.score, *scores), verdict.winner.title
         gain, _, interval = signed_interval(verdict.gain, verdict.interval).partition(", ")
         yield "gain", gain, interval
     counts = ", ".join(f"{count} {state}" for state, count in verdict.counts.items() if count)

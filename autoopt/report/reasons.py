@@ -45,6 +45,8 @@ def reasons(verdict: Verdict) -> Iterator[str]:
     if verdict.quarantined:
         failed = (f"{key} ({verdict.dropped[key]})" if key in verdict.dropped else key for key in verdict.quarantined)
         yield f"Left out, because it failed: {', '.join(failed)}."
+    for trial, problem in verdict.unsound.items():
+        yield f"Trial {trial} was a candidate, and is left out: a training of it on a fresh seed failed ({problem})."
     if verdict.ended:
         yield f"The search ended {verdict.ended}."
     if verdict.searched is not None:

@@ -22,7 +22,7 @@ def side_rows(verdict: Verdict) -> list[tuple[str, ...]]:
     """The baseline beside the winner, or alone where it is compared with nothing; the first row is the header."""
     sides = {"baseline": verdict.baseline}
     if verdict.winner.trial != verdict.baseline.trial:
-        sides[f"winner (trial {verdict.winner.trial})"] = verdict.winner
+        sides[f"{verdict.role} (trial {verdict.winner.trial})"] = verdict.winner
     scores, validation = ([getattr(side, name) for side in sides.values()] for name in ("score", "validation"))
     rows = [("", *sides), (f"{verdict.objective} {PART_WORDS[verdict.part]}", *(number(score, *scores) for score in scores))]
     if verdict.part == "test":

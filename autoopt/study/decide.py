@@ -29,7 +29,7 @@ from autoopt.study.confirm import (
 from autoopt.study.explore import ended_early
 from autoopt.study.record import BASELINE, Record, added
 from autoopt.study.sampling import history, quarantined
-from autoopt.study.stages import COMPRESS, CONFIRM, FINAL, SEARCH, STORED, TEST, Stage
+from autoopt.study.stages import COMPARE, COMPRESS, CONFIRM, FINAL, SEARCH, STORED, TEST, Stage
 from autoopt.study.study import Study
 from autoopt.study.verdict import Limit, Point, Side, Verdict, mean_metrics
 from autoopt.study.weighing import both_resampled, required_sizes, variances, weigh
@@ -167,6 +167,7 @@ def verdict_of(study: Study, baseline: Candidate, winner: Candidate, plan: Plan)
         reasons=dict(Counter(r.reason for r in tried if r.reason)),
         dropped=dict(study.space.dropped),
         quarantined=tuple(sorted(study.space.broken | failing)),
+        unsound=unsound(study),
         front=front_of(study),
         ended=ended_early(study, searched),
         limits=tuple(Limit.of(bound, baseline_side.metrics, winner_side.metrics) for bound in study.goal.bounds),
@@ -179,6 +180,13 @@ def verdict_of(study: Study, baseline: Candidate, winner: Candidate, plan: Plan)
         trust=trusting(study.tree),
         **totals(study),
     )
+
+
+def unsound(study: Study) -> dict[str, str]:
+    """The candidates of which a training on a fresh seed failed, each with how it failed."""
+    latest = {r.key: (r, stage) for stage in (COMPARE, CONFIRM, FINAL) for r in study.journal.records(stage)}
+    failed = {r.key.rpartition(f"-{stage.name}-")[0]: f"{r.reason}: {r.detail}" for r, stage in latest.values() if r.state == "failed"}
+    return {trial: problem for trial, problem in failed.items() if trial != BASELINE}
 
 
 def totals(study: Study) -> dict[str, Any]:

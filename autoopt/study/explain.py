@@ -1,7 +1,7 @@
 """Why the winner won: what mattered in the search, where its ranges end, and what each of its parts gives."""
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import replace
 from statistics import variance
 
@@ -27,7 +27,8 @@ def explain(study: Study, verdict: Verdict) -> Verdict:
     ablation = ablate(study, verdict, importance.shares if importance else {})
     if compared:
         trial = verdict.winner.trial
-        verdict = replace(verdict, searched=searched_score(study, trial), highest=ahead_of(study, trial), rival=rival_of(study, trial))
+        rival = rival_of(study, trial, verdict.unsound)
+        verdict = replace(verdict, searched=searched_score(study, trial), highest=ahead_of(study, trial), rival=rival)
     return replace(verdict, importance=importance, rungs=rungs_of(study), edges=edges, ablation=ablation, **totals(study))
 
 
@@ -55,9 +56,9 @@ def ahead_of(study: Study, trial: str) -> str:
     return ""
 
 
-def rival_of(study: Study, trial: str) -> Rival | None:
+def rival_of(study: Study, trial: str, unsound: Container[str]) -> Rival | None:
     """The best candidate beside the winner, by the seeds on which the winner was chosen; `None` where there was no choice."""
-    scores = scores_by_seed(study, CONFIRM)
+    scores = {key: row for key, row in scores_by_seed(study, CONFIRM).items() if key not in unsound}
     if trial not in scores or len(scores) < 2:
         return None
     layout = TwoWay(scores)

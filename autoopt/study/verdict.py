@@ -201,6 +201,7 @@ class Verdict:
         elapsed: the time of the study, in seconds on its executor's clock.
         dropped: the techniques that were left out, by `slot/name`, each with the reason.
         quarantined: the techniques among them that failed.
+        unsound: the candidates that were left out since a training of theirs on a fresh seed failed, each with how it failed.
         front: the Pareto front of the compressed models in score, latency and size, or of all trials in several objectives.
         test_opened_for: the number of recipes that were measured on the test part.
         seeds_planned: the planned number of seeds, where the time ended before; else 0.
@@ -257,6 +258,7 @@ class Verdict:
     limits: tuple[Limit, ...] = ()
     untested: str = ""
     ended: str = ""
+    unsound: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def better(self) -> bool:
@@ -273,6 +275,11 @@ class Verdict:
         keeps = self.keeps_bounds("winner")
         wins = self.interval[0] > 0 if keeps == self.keeps_bounds("baseline") else keeps
         return self.winner if wins else self.baseline
+
+    @property
+    def role(self) -> str:
+        """What a reader calls the trial beside the baseline: the winner only where it is advised."""
+        return "winner" if self.best is self.winner else "candidate"
 
     def keeps_bounds(self, side: str) -> bool:
         """Whether the `baseline` or the `winner` kept the bounds of the study in the last comparison."""
@@ -293,7 +300,7 @@ def read_verdict(tree: Mapping[str, Any]) -> Verdict:
     Raises:
         KeyError, TypeError: the tree is not a verdict.
     """
-    earlier: dict[str, Any] = {f.name: f.default for f in fields(Verdict) if f.default is not MISSING} | {"rungs": {}}
+    earlier: dict[str, Any] = {f.name: f.default for f in fields(Verdict) if f.default is not MISSING} | {"rungs": {}, "unsound": {}}
     if tree["part"] == "validation":
         earlier["untested"] = "the test split does not measure it" if tree["test_opened_for"] else "there is no test split"
     tree = {**earlier, **tree}

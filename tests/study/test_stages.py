@@ -414,7 +414,8 @@ class TestNotConcluded:
         study.ends = {"3": 0.99, "4": 0.98, "3-final-1": Fails("nonfinite", "nan"), "3-confirm-0": 0.99, "4-confirm-0": 0.98}
         verdict = study.search("study.trials=60", "study.stopping=false", "study.seeds=3", "study.confirm=2", "strategy=random")
         assert [key for key in study.trained() if "confirm" in key] == ["3-confirm-0", "4-confirm-0"]
-        assert verdict.winner.trial == "4"
+        assert verdict.winner.trial == "4" and verdict.unsound == {"3": "nonfinite: nan"}
+        assert verdict.rival is None, "what failed is no second best"
 
 
 class TestAStrategyForFiniteSpaces:
@@ -756,14 +757,14 @@ def test_the_nearest_point_of_another_space():
     )
     chosen = {"model.mlp.width": 500, "optimizer": "adamw", "optimizer.adamw.lr": 0.02, "batches.size": 32}
     recipe = wide.walk(lambda domain: chosen.get(domain.path, domain.default))
-    values = nearest_values(narrow.trained(), recipe)
+    values = nearest_values(narrow.without_compression(), recipe)
     assert (values["model.mlp.width"], values["optimizer"], values["optimizer.adamw.lr"], values["batches.size"]) == (
         400,
         "adamw",
         1e-3,
         32,
     )
-    narrow.trained().walk(lambda domain: domain.accept(values[domain.path]))
+    narrow.without_compression().walk(lambda domain: domain.accept(values[domain.path]))
 
 
 class TestBounds:
