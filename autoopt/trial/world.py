@@ -1,8 +1,10 @@
 """What every trial of a study shares: the imported techniques and the data, loaded once where the trials are forked from."""
 
 import logging
+import os
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 from multiprocessing import get_context
@@ -135,18 +137,32 @@ def load_task(data: Technique, settings: Mapping[str, Any], seed: int, lightning
     """
     values = {key: value for key, value in next(iter(settings["data"].values())).items() if key != FROM}
     try:
-        examples = as_datamodule(build(data, {}, values))
-        digest = fingerprint(examples) if isinstance(examples, Examples) else ""
-        if isinstance(examples, Examples) and not isinstance(examples.inputs, Raw):
-            examples = replace(examples, inputs=cached(examples.inputs, settings["batches"]["cache"], store.root))
-        remade = partial(remake, data, values, seed)
-        return make_task(examples, settings["split"], not lightning, not lightning, seed, remade), digest
+        with without_gpus():
+            examples = as_datamodule(build(data, {}, values))
+            digest = fingerprint(examples) if isinstance(examples, Examples) else ""
+            if isinstance(examples, Examples) and not isinstance(examples.inputs, Raw):
+                examples = replace(examples, inputs=cached(examples.inputs, settings["batches"]["cache"], store.root))
+            remade = partial(remake, data, values, seed)
+            return make_task(examples, settings["split"], not lightning, not lightning, seed, remade), digest
     except BadInput:
         raise
     except Unavailable as error:
         raise BadInput(f"data={data.name}: {error}") from error
     except Exception as error:
         raise BadInput(f"data={data.name}: {type(error).__name__}: {error}") from error
+
+
+@contextmanager
+def without_gpus() -> Iterator[None]:
+    """Hide the GPUs from a user's data: as soon as it used one, as loaders with `pin_memory` do, no trial forked from here could."""
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    os.environ["CUDA_VISIBLE_DEVICES"] = ""
+    try:
+        yield
+    finally:
+        del os.environ["CUDA_VISIBLE_DEVICES"]
+        if visible is not None:
+            os.environ["CUDA_VISIBLE_DEVICES"] = visible
 
 
 def remake(data: Technique, values: dict[str, Any], seed: int, name: str, size: int) -> L.LightningDataModule:
