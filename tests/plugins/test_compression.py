@@ -758,6 +758,13 @@ def test_fake_activation_is_rounding_in_its_range():
     assert fake.range.tolist() == [-0.5, 3.0]
 
 
+@pytest.mark.parametrize("compress", [prune_magnitude, weight_sharing, low_rank])
+def test_the_layout_of_the_weights_in_memory_changes_nothing(compress, net):
+    other, inputs = copy.deepcopy(net).to(memory_format=torch.channels_last), images()
+    expected, found = (compress(model, untrained, epochs=1) for model in (net, other))
+    torch.testing.assert_close(outputs(found, inputs), outputs(expected, inputs), atol=1e-5, rtol=1e-4)
+
+
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float64])
 def test_fake_activation_keeps_its_range_in_single_precision(dtype):
     """In 16 bits the moving average would stand still; and a GPU's kernel takes a scale in single precision alone."""
