@@ -1,10 +1,8 @@
 """What every trial of a study shares: the imported techniques and the data, loaded once where the trials are forked from."""
 
 import logging
-import os
 import warnings
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 from multiprocessing import get_context
@@ -27,7 +25,7 @@ from autoopt.errors import BadInput
 from autoopt.module.build import built_model
 from autoopt.module.chosen import Chosen
 from autoopt.process.endings import classify
-from autoopt.process.system import flush, use_threads
+from autoopt.process.system import flush, use_threads, without_gpus
 from autoopt.space import Domain, Pin, Space
 from autoopt.space.option import Settings
 from autoopt.store import Store
@@ -137,7 +135,7 @@ def load_task(data: Technique, settings: Mapping[str, Any], seed: int, lightning
     """
     values = {key: value for key, value in next(iter(settings["data"].values())).items() if key != FROM}
     try:
-        with without_gpus():
+        with without_gpus():  # such as of loaders with `pin_memory`: they would use CUDA here
             examples = as_datamodule(build(data, {}, values))
             digest = fingerprint(examples) if isinstance(examples, Examples) else ""
             if isinstance(examples, Examples) and not isinstance(examples.inputs, Raw):
@@ -150,19 +148,6 @@ def load_task(data: Technique, settings: Mapping[str, Any], seed: int, lightning
         raise BadInput(f"data={data.name}: {error}") from error
     except Exception as error:
         raise BadInput(f"data={data.name}: {type(error).__name__}: {error}") from error
-
-
-@contextmanager
-def without_gpus() -> Iterator[None]:
-    """Hide the GPUs from a user's data: as soon as it used one, as loaders with `pin_memory` do, no trial forked from here could."""
-    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-    os.environ["CUDA_VISIBLE_DEVICES"] = ""
-    try:
-        yield
-    finally:
-        del os.environ["CUDA_VISIBLE_DEVICES"]
-        if visible is not None:
-            os.environ["CUDA_VISIBLE_DEVICES"] = visible
 
 
 def remake(data: Technique, values: dict[str, Any], seed: int, name: str, size: int) -> L.LightningDataModule:
