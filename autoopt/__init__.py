@@ -1,6 +1,7 @@
 """autoopt finds a better way to train a PyTorch model under a budget, and says honestly how much better it is."""
 
 import importlib
+import os
 from typing import TYPE_CHECKING, Any
 
 from autoopt.domain import Acts, Choice, Range, Unavailable
@@ -9,6 +10,9 @@ from autoopt.namesakes import join
 
 if TYPE_CHECKING:
     from autoopt.api import apply, load, search, train
+
+# As Lightning does: a script that asks whether there is a GPU does not begin to use it, which would keep the trials forked from it off.
+os.environ.setdefault("PYTORCH_NVML_BASED_CUDA_CHECK", "1")
 
 __all__ = ["Acts", "Choice", "Range", "Unavailable", "apply", "load", "search", "train"]
 

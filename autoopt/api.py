@@ -18,11 +18,13 @@ from autoopt.config import Tree, allow, compose, is_live, paths_in_recipe, refus
 from autoopt.data.loaders import given_parts
 from autoopt.deployment.load import load
 from autoopt.errors import BadInput
+from autoopt.executor.resources import Limits
 from autoopt.grammar import spell
 from autoopt.live import Factory, import_path
 from autoopt.module.build import apply_to, prepare_model
 from autoopt.module.chosen import Chosen
 from autoopt.module.own_callbacks import callbacks_of
+from autoopt.process.system import flush
 from autoopt.recipe import Recipe
 from autoopt.report.comparison import comparison_records
 from autoopt.report.figures import best_figures, figure_of
@@ -164,10 +166,20 @@ def compose_tree(overrides: Sequence[str], model: Factory | None, data: Given | 
             raise BadInput(f"{slot}={shown}: expected a class or a function that makes it; {way_out(slot, builder)}")
     named = [f"{slot}={import_path(slot, builder)}" for slot, builder in live.items() if builder is not None]
     tree = compose([*named, *trainer_overrides(trainer or {}), *overrides])
-    if is_live(tree) and torch.cuda.is_initialized():
-        problem = "cannot be passed to other processes, because this process uses CUDA already"
+    if is_live(tree) and (torch.cuda.is_initialized() or (Limits.of(tree).gpus and forks_lose_cuda())):
+        problem = "cannot be passed to other processes, because this process uses CUDA already, or asked for it before it imported autoopt"
         raise BadInput(f"{' and '.join(named)} {problem}; write it into a file and give its import path: model=my_file:Net")
     return tree
+
+
+def forks_lose_cuda() -> bool:
+    """Whether torch lets no process that is forked from this one use CUDA, since something here asked the driver for its devices."""
+    if not torch.backends.cuda.is_built():
+        return False
+    flush()
+    if not (pid := os.fork()):
+        os._exit(int(torch.cuda._is_in_bad_fork()))
+    return os.waitpid(pid, 0)[1] != 0
 
 
 def trainer_overrides(arguments: Mapping[str, Any]) -> list[str]:

@@ -374,8 +374,23 @@ def test_only_a_search_that_names_what_cannot_be_imported_is_forked_from_here(mo
     assert LIVE and not is_live(compose_tree(["data=digits"], Network, None))
     monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)
     compose_tree(["data=digits"], Network, None)
-    with pytest.raises(BadInput, match=r"model=__main__\.\w+:model cannot be passed .* uses CUDA already; .* import path: model="):
+    with pytest.raises(BadInput, match=r"model=__main__\.\w+:model cannot be passed .* uses CUDA already, .* import path: model="):
         autoopt.search(["data=digits"], model=lambda: Network(None), quiet=True)
+
+
+@pytest.mark.parametrize(("lost", "device", "refused"), [(True, "auto", True), (True, "cpu", False), (False, "auto", False)])
+def test_a_process_whose_forks_cannot_use_a_gpu_passes_nothing_to_trials_that_do(lost, device, refused, monkeypatch):
+    """As after `torch.cuda.is_available()`, unless autoopt or Lightning was imported before."""
+    monkeypatch.setattr(torch.backends.cuda, "is_built", lambda: True)
+    monkeypatch.setattr(torch.cuda, "_is_in_bad_fork", lambda: lost)
+    with pytest.raises(BadInput, match="asked for it before it imported autoopt") if refused else contextlib.nullcontext():
+        compose_tree(["data=digits", f"device={device}"], lambda: Network(None), None)
+
+
+def test_who_asks_for_a_gpu_after_the_import_does_not_begin_to_use_it():
+    script = "import autoopt, os, sys; print(os.environ['PYTORCH_NVML_BASED_CUDA_CHECK'], 'torch' in sys.modules)"
+    env = {name: value for name, value in os.environ.items() if name != "PYTORCH_NVML_BASED_CUDA_CHECK"}
+    assert subprocess.run([sys.executable, "-c", script], env=env, check=True, capture_output=True, text=True).stdout == "1 False\n"
 
 
 def test_all_problems_of_a_search_are_said_before_anything_starts(tmp_path):

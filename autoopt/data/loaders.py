@@ -201,12 +201,22 @@ def in_random_order(loader: Any, seed: int) -> Any:
 @contextmanager
 def drawn_alike(seed: int) -> Iterator[None]:
     """Seed all random generators inside of the block, and restore their states after it."""
-    states = _collect_rng_states()
+    states = random_states()
     seed_all(seed)
     try:
         yield
     finally:
         _set_rng_states(states)
+        if "torch.cuda" not in states:
+            torch.cuda.manual_seed_all(torch.initial_seed())  # it begins with this one, and not with that of the block
+
+
+def random_states() -> dict[str, Any]:
+    """The states of all random generators; those of CUDA only where it is in use, as asking for them begins to use it.
+
+    A process from which trials are forked must not do that, since none of them could use CUDA then, nor one that trains on the CPU.
+    """
+    return _collect_rng_states(include_cuda=torch.cuda.is_initialized())
 
 
 def seed_all(seed: int) -> None:

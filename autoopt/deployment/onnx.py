@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from autoopt.deployment.packed import unpacked
+from autoopt.process.system import without_gpus
 
 GRAPH_TOLERANCE = 1e-3
 EXPORTER = logging.getLogger("torch.onnx._internal.exporter._registration")
@@ -96,7 +97,7 @@ def to_onnx(model: nn.Module, inputs: Tensor) -> bytes:
     with torch.no_grad():
         expected = model(inputs)  # before the export, so that packed weights are unpacked
     batch = {0: torch.export.Dim("batch", min=1)}
-    with quiet_export():
+    with quiet_export(), without_gpus():  # it keeps the state of CUDA's random generator
         program = torch.onnx.export(model, (inputs,), dynamo=True, dynamic_shapes=(batch,), verbose=False, external_data=False)
     assert program is not None
     graph = program.model_proto.SerializeToString()

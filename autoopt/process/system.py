@@ -5,8 +5,8 @@ import faulthandler
 import os
 import signal
 import sys
-from collections.abc import Collection
-from contextlib import suppress
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TextIO
 
@@ -100,3 +100,19 @@ def use_threads(count: int) -> None:
     torch = sys.modules.get("torch")
     if torch and torch.get_num_threads() != count:
         torch.set_num_threads(count)
+
+
+@contextmanager
+def without_gpus() -> Iterator[None]:
+    """Hide the GPUs for a while from what would begin to use CUDA although it computes on the CPU.
+
+    A process that uses it could fork none that does, and each one takes memory of the GPU. Where it is in use already nothing changes.
+    """
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    os.environ["CUDA_VISIBLE_DEVICES"] = ""
+    try:
+        yield
+    finally:
+        del os.environ["CUDA_VISIBLE_DEVICES"]
+        if visible is not None:
+            os.environ["CUDA_VISIBLE_DEVICES"] = visible

@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from typing import Any
 
 import lightning.pytorch as L
-import torch
 
 from autoopt.config.settings import BATCH_SIZE
 from autoopt.data.feed import overridden
@@ -55,7 +54,6 @@ def facts(task: Task, models: Mapping[str, type | None], lightning: bool, fixed_
         "absent": absent(task, models, lightning, fixed_size),
         "test": task.datamodule is None or task.testing is not None,
         "batch_size": task.batch_size.usual if task.datamodule else BATCH_SIZE,
-        "gpus": torch.cuda.device_count(),
         "versions": {name: versions_here()[name] for name in ("python", "torch", "lightning")},
     }
 

@@ -9,9 +9,10 @@ from contextlib import contextmanager
 from typing import Any
 
 from lightning.fabric.utilities.data import _set_sampler_epoch
-from lightning.fabric.utilities.seed import _collect_rng_states, _set_rng_states
+from lightning.fabric.utilities.seed import _set_rng_states
 
 from autoopt.data.feed import Batches, PerBatch
+from autoopt.data.loaders import random_states
 from autoopt.errors import Preempted, StoreFault, machine_fault, out_of_memory
 from autoopt.module.net import BETWEEN_STEPS, Net
 from autoopt.process.endings import NOTICES
@@ -79,7 +80,7 @@ class Keeper:
 
     def note_draws(self) -> None:
         """Note the states from which the order of an epoch is drawn."""
-        self.drawn = {"random": _collect_rng_states(), "loaders": [plain_attributes(each, is_scalar) for each in self.samplers]}
+        self.drawn = {"random": random_states(), "loaders": [plain_attributes(each, is_scalar) for each in self.samplers]}
 
     def on_batch(self, fetcher: Any) -> None:
         if not self.listening:

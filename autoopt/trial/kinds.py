@@ -39,7 +39,7 @@ def run_try_out(training: Training, order: TryOut) -> Outcome | None:
         the outcome; nothing in a process whose outcome another rank reports.
     """
     if isinstance(training.module, Net):
-        check_outputs(training.module, training.feed)
+        check_outputs(training.module, training.feed, training.trainer.strategy.root_device)
     whole: Training | None = training
     if order.weights:
         take_up_stored(training, order.weights)

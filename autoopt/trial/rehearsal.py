@@ -3,10 +3,11 @@
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from torch import Tensor
+import torch
+from torch import Tensor, nn
 
 from autoopt.data.loaders import seed_all
-from autoopt.deployment.compress import save, take_up
+from autoopt.deployment.compress import deployed_network, save, take_up
 from autoopt.errors import BadInput, TechniqueError
 from autoopt.module.applied import applied_to
 from autoopt.trial.fitting import begin
@@ -15,6 +16,8 @@ from autoopt.trial.training import Training, new_module, with_module
 
 LOADING_TOLERANCE = 1e-3
 """How far outputs may be from what they were, as a share of the greatest: the same weights may be summed in another order."""
+ROUNDINGS = 4
+"""By how many roundings of the weights' type they may be, which in 16 bits is more: every layer rounds the sums of the one before it."""
 
 
 def stored_and_loaded(training: Training) -> Training:
@@ -55,10 +58,17 @@ def with_untrained_module(training: Training) -> Training:
 def check_alike(training: Training, again: Training) -> None:
     """Raise TechniqueError where a loaded network gives other outputs than the one that was stored."""
     before, repeated, after = (seeded_outputs(each) for each in (training, training, again))
-    if before is None or repeated is None or difference(before, repeated) > LOADING_TOLERANCE:
+    tolerance = max(LOADING_TOLERANCE, ROUNDINGS * coarseness(deployed_network(training.module)))
+    if before is None or repeated is None or difference(before, repeated) > tolerance:
         return  # its outputs depend on more than its inputs
-    if (share := float("inf") if after is None else difference(before, after)) > LOADING_TOLERANCE:
+    if (share := float("inf") if after is None else difference(before, after)) > tolerance:
         raise lost(training, f"it gives other outputs when its stored weights are loaded into a new one, by up to {share:.1%}")
+
+
+def coarseness(network: nn.Module) -> float:
+    """The rounding, as a share of a number, of the weights that have the fewest digits."""
+    tensors = (*network.parameters(), *network.buffers())
+    return max((torch.finfo(tensor.dtype).eps for tensor in tensors if tensor.is_floating_point()), default=0.0)
 
 
 def seeded_outputs(training: Training) -> list[Tensor] | None:

@@ -10,9 +10,9 @@ import lightning.pytorch as L
 import numpy as np
 import torch
 from lightning.fabric.utilities.apply_func import move_data_to_device
-from lightning.fabric.utilities.seed import _collect_rng_states
 from torch import Tensor, nn
 
+from autoopt.data.loaders import random_states
 from autoopt.module.applied import applied_to
 from autoopt.module.net import Net
 from autoopt.module.tuned import Tuned
@@ -56,7 +56,7 @@ def captured(trainer: L.Trainer, module: Tuned, reporter: Reporter) -> dict[str,
         "logged": {name: sums_of(each) for name, each in trainer.fit_loop.epoch_loop._results.items() if each.is_tensor},
         "ends": trainer.should_stop,
         "files": files_of(reporter_folder(trainer)),
-        "random": _collect_rng_states(),
+        "random": random_states(),
     }
 
 
@@ -176,11 +176,14 @@ def put_weights(stored: Mapping[str, Tensor], module: nn.Module) -> None:
 def of_callback(callback: L.Callback, module: nn.Module) -> dict[str, Any]:
     parts = {*module.modules()}
     modules = {name: weights_of(m) for name, m in vars(callback).items() if isinstance(m, nn.Module) and m not in parts}
-    return {"state": callback.state_dict(), "attributes": plain_attributes(callback), "modules": modules}
+    state = callback.state_dict()
+    there = [name for name, value in state.items() if on_device(value)]
+    return {"state": state, "on_device": there, "attributes": plain_attributes(callback), "modules": modules}
 
 
 def put_callback(callback: L.Callback, stored: Mapping[str, Any], device: torch.device) -> None:
-    callback.load_state_dict(stored["state"])
+    there = {name: move_data_to_device(stored["state"][name], device) for name in stored["on_device"]}
+    callback.load_state_dict({**stored["state"], **there})
     put_attributes([stored["attributes"]], [callback], device)
     for name, weights in stored["modules"].items():
         put_weights(weights, vars(callback)[name])

@@ -131,11 +131,15 @@ def with_module(training: Training, module: Tuned, callbacks: list[L.Callback] |
     return replace(training, module=module, trainer=trainer)
 
 
-def check_outputs(net: Net, feed: Feed) -> None:
-    """Raise TechniqueError where the network's output does not fit the task; note where it ends with a softmax."""
+def check_outputs(net: Net, feed: Feed, device: torch.device) -> None:
+    """Raise TechniqueError where the network's output does not fit the task; note where it ends with a softmax.
+
+    Args:
+        device: where it will be trained; elsewhere it would be compiled once more.
+    """
     inputs = next(iter(feed.held_out("validation")))[0]
     with torch.no_grad():
-        outputs = net.model.eval()(inputs.to(net.device))
+        outputs = net.to(device).model.eval()(inputs.to(device))
     net.model.train()
     expected = (len(inputs), net.outputs)
     if not isinstance(outputs, Tensor) or tuple(outputs.shape) != expected:

@@ -25,7 +25,7 @@ from autoopt.errors import BadInput
 from autoopt.module.build import built_model
 from autoopt.module.chosen import Chosen
 from autoopt.process.endings import classify
-from autoopt.process.system import flush, use_threads
+from autoopt.process.system import flush, use_threads, without_gpus
 from autoopt.space import Domain, Pin, Space
 from autoopt.space.option import Settings
 from autoopt.store import Store
@@ -135,12 +135,13 @@ def load_task(data: Technique, settings: Mapping[str, Any], seed: int, lightning
     """
     values = {key: value for key, value in next(iter(settings["data"].values())).items() if key != FROM}
     try:
-        examples = as_datamodule(build(data, {}, values))
-        digest = fingerprint(examples) if isinstance(examples, Examples) else ""
-        if isinstance(examples, Examples) and not isinstance(examples.inputs, Raw):
-            examples = replace(examples, inputs=cached(examples.inputs, settings["batches"]["cache"], store.root))
-        remade = partial(remake, data, values, seed)
-        return make_task(examples, settings["split"], not lightning, not lightning, seed, remade), digest
+        with without_gpus():  # such as of loaders with `pin_memory`: they would use CUDA here
+            examples = as_datamodule(build(data, {}, values))
+            digest = fingerprint(examples) if isinstance(examples, Examples) else ""
+            if isinstance(examples, Examples) and not isinstance(examples.inputs, Raw):
+                examples = replace(examples, inputs=cached(examples.inputs, settings["batches"]["cache"], store.root))
+            remade = partial(remake, data, values, seed)
+            return make_task(examples, settings["split"], not lightning, not lightning, seed, remade), digest
     except BadInput:
         raise
     except Unavailable as error:

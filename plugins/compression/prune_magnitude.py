@@ -29,7 +29,9 @@ class Mask(nn.Module):
 
     def __init__(self, weight: Tensor):
         super().__init__()
-        self.register_buffer("kept", torch.ones_like(weight, dtype=torch.bool))
+        self.register_buffer(
+            "kept", torch.ones(weight.shape, dtype=torch.bool, device=weight.device)
+        )  # in order, whatever the weight's layout
 
     def forward(self, weight: Tensor) -> Tensor:
         return weight * self.kept
@@ -37,7 +39,7 @@ class Mask(nn.Module):
     @torch.no_grad()
     def keep_largest(self, weight: Tensor, sparsity: float) -> None:
         """Keep the `1 - sparsity` largest of what is left of the weight, by magnitude."""
-        left = (weight * self.kept).abs().view(-1)
+        left = (weight * self.kept).abs().flatten()
         largest = left.topk(left.numel() - round(sparsity * left.numel())).indices
         self.kept.zero_().view(-1)[largest] = True
 

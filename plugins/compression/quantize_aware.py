@@ -33,9 +33,10 @@ class FakeActivation(nn.Module):
     def forward(self, inputs: Tensor) -> Tensor:
         if self.training or self.range is None:
             seen = torch.stack([inputs.detach().amin().clamp(max=0), inputs.detach().amax().clamp(min=0)])  # 0 is represented exactly
+            seen = seen.float()  # in 16 bits a moving average stands still, and the kernel of a GPU takes no such scale
             self.range = seen if self.range is None else self.range.lerp(seen, self.momentum)
         low, high = self.range
-        scale = ((high - low) / 255).clamp(min=torch.finfo(inputs.dtype).tiny)
+        scale = ((high - low) / 255).clamp(min=torch.finfo(self.range.dtype).tiny)
         return torch.fake_quantize_per_tensor_affine(inputs, scale, (-low / scale).round().int(), 0, 255)
 
 

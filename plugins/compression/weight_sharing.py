@@ -18,7 +18,7 @@ class Shared(nn.Module):
         self.shape = tuple(weight.shape)
         self.stored_parameters = weight.numel() - clusters  # beside those of the codebook
         self.bits = next(bits for bits in (1, 2, 4, 8) if 2**bits >= clusters)
-        codebook, indices = k_means(weight.detach().view(-1), clusters)
+        codebook, indices = k_means(weight.detach().flatten(), clusters)
         self.codebook = nn.Parameter(codebook)
         counts = indices.bincount(minlength=clusters).clamp(min=1)
         self.codebook.register_hook(lambda gradient: gradient / counts.to(gradient))

@@ -227,6 +227,19 @@ def test_nothing_drawn_for_the_data_moves_what_is_drawn_afterwards():
     assert torch.equal(after, torch.rand(1)) and not torch.equal(inside, after)
 
 
+def test_what_is_drawn_alike_leaves_cuda_as_it_was(monkeypatch):
+    """Where it is not in use, it is not begun to be used, and will begin with the seed that was given before."""
+    seeds = []
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    monkeypatch.setattr(torch.cuda, "_lazy_init", lambda: pytest.fail("CUDA is used"))
+    monkeypatch.setattr(torch.cuda, "manual_seed_all", seeds.append)
+    torch.manual_seed(7)
+    with drawn_alike(5):
+        assert seeds[-1] == 5
+    assert seeds[-1] == torch.initial_seed() == 7
+
+
 class NoTest(Base):
     def setup(self, stage):
         if stage == "test":

@@ -206,6 +206,13 @@ def trial(compression, model="cnn", kind: type[Order] = Train, root=".", recipe:
     return Outcome(**run(world, said.json(), lambda *_: False))
 
 
+def test_a_network_in_16_bits_is_loaded_although_it_sums_in_another_order():
+    """What is stored is laid out anew, and each layer rounds the sums of the one before it."""
+    layout = ("device=cpu", "device.cpu.channels_last=true", "model.cnn.width=32", "model.cnn.depth=3")
+    short = ("study.epochs=2", "optimizer.adamw.lr=0.001")
+    assert trial(["half"], more=(*layout, *short), keep=True).metrics["val_accuracy"] > 0.1
+
+
 def test_both_what_was_trained_and_what_became_of_it_are_measured():
     metrics = trial([f"{HERE}:rounded"]).metrics
     plain = trial([]).metrics

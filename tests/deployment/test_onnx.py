@@ -1,6 +1,7 @@
 """A network as an ONNX graph."""
 
 import logging
+import os
 import warnings
 
 import pytest
@@ -29,3 +30,10 @@ class Untraceable(nn.Module):
         if torch.compiler.is_exporting():
             raise RuntimeError("no graph of this")
         return inputs
+
+
+def test_an_export_on_the_cpu_does_not_begin_to_use_cuda(monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: os.environ.get("CUDA_VISIBLE_DEVICES") != "")
+    monkeypatch.setattr(torch.cuda, "get_rng_state", lambda *_: pytest.fail("CUDA is used"))
+    assert to_onnx(nn.Linear(4, 2), torch.rand(3, 4)) and os.environ["CUDA_VISIBLE_DEVICES"] == "0"

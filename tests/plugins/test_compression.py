@@ -758,6 +758,23 @@ def test_fake_activation_is_rounding_in_its_range():
     assert fake.range.tolist() == [-0.5, 3.0]
 
 
+@pytest.mark.parametrize("compress", [prune_magnitude, weight_sharing, low_rank])
+def test_the_layout_of_the_weights_in_memory_changes_nothing(compress, net):
+    other, inputs = copy.deepcopy(net).to(memory_format=torch.channels_last), images()
+    expected, found = (compress(model, untrained, epochs=1) for model in (net, other))
+    torch.testing.assert_close(outputs(found, inputs), outputs(expected, inputs), atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float64])
+def test_fake_activation_keeps_its_range_in_single_precision(dtype):
+    """In 16 bits the moving average would stand still; and a GPU's kernel takes a scale in single precision alone."""
+    fake = FakeActivation(momentum=0.001).train()
+    fake(torch.tensor([-1.0, 2.0], dtype=dtype))
+    rounded = fake(torch.tensor([0.0, 4.0], dtype=dtype, requires_grad=True))
+    assert (fake.range.dtype, rounded.dtype, rounded.requires_grad) == (torch.float32, dtype, True)
+    torch.testing.assert_close(fake.range, torch.tensor([-0.999, 2.002]))
+
+
 @pytest.mark.slow
 def test_quantize_aware_trains_what_it_will_be(net):
     before, inputs = copy.deepcopy(net.state_dict()), images()

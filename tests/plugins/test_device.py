@@ -334,4 +334,4 @@ def test_a_gpu_runs_a_compiled_network():
     model, inputs = toy_network().cuda().eval(), examples_of(TASKS[1])[0].cuda()
     expected = model(inputs)
     cuda(model, compile=True)
-    torch.testing.assert_close(model(inputs), expected, atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(model(inputs), expected, atol=2e-3, rtol=2e-3)  # one may convolve in TF32, the other not

@@ -22,6 +22,7 @@ from torchmetrics.classification import MulticlassAccuracy
 from autoopt.config import compose
 from autoopt.errors import Preempted, StoreFault
 from autoopt.orders import Outcome, Train
+from autoopt.plugins.regularizer.swa import swa
 from autoopt.recipe import Recipe
 from autoopt.space import Space
 from autoopt.store import SUMS, Reached, Store
@@ -31,7 +32,7 @@ from autoopt.trial.checkpoints import Checkpoints
 from autoopt.trial.encoding import NotPlain, read_plain, to_plain, write_plain
 from autoopt.trial.keeper import Keeper
 from autoopt.trial.run import prepare, run
-from autoopt.trial.state import plain_attributes, put_attributes, put_files
+from autoopt.trial.state import of_callback, plain_attributes, put_attributes, put_callback, put_files
 from autoopt.trial.world import World
 
 HERE = __name__
@@ -454,6 +455,16 @@ def test_what_was_on_an_accelerator_is_stored_for_any_machine_and_goes_to_the_de
     put_attributes([stored], [owner], device)
     assert (owner.seen[0].device, owner.kept.device, owner.count) == (device, torch.device("cpu"), 3)
     assert to_plain(torch.ones(2, device=device), {}, "it") == {"tensor": ["0"]}, "it names no device"
+
+
+def test_what_a_callback_gathered_on_an_accelerator_goes_there_again():
+    model, device = nn.BatchNorm1d(2), torch.device("meta")
+    average, again = swa(model), swa(model)
+    average.passed.add([torch.ones(3, 2, device=device)])
+    stored = of_callback(average, model)
+    stored["state"]["inputs"] = [torch.ones(3, 2)]  # as it is read, on the CPU
+    put_callback(again, stored, device)
+    assert again.passed.inputs[0].is_meta
 
 
 def test_a_file_beside_the_trials_folder_is_not_written(tmp_path):

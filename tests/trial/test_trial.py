@@ -32,6 +32,7 @@ from autoopt.store import SUMS, Store
 from autoopt.technique import LIVE, find
 from autoopt.trial.metrics import quality_metrics
 from autoopt.trial.run import prepare, run
+from autoopt.trial.training import check_outputs, set_up
 from autoopt.trial.world import World
 
 HERE = __name__
@@ -638,6 +639,15 @@ def test_a_compression_acts_after_training_and_on_stored_weights(kept):
     again = outcome(world, ordered(Measure, half, weights="1", part="validation")).metrics
     assert again["val_loss"] == compressed["val_loss"] and again["size_mb"] == plain["size_mb"] / 2
     assert not any(name.startswith("uncompressed") for name in again)
+
+
+def test_the_outputs_are_looked_at_on_the_device_of_the_training(tmp_path):
+    """Elsewhere the network would be compiled once more."""
+    tree = compose(["data=diabetes", "model=mlp", "device=cpu", "loss=mse", "optimizer=adamw", "augmentation=none"])
+    world, _ = prepare({"tree": tree, "store": str(tmp_path)})
+    training = set_up(world, TryOut(key="0", recipe=Space.of(tree).baseline()), lambda *_: False)
+    check_outputs(training.module, training.feed, torch.device("meta"))
+    assert next(training.module.parameters()).is_meta
 
 
 # -------------------------------------------------------------------------------------------------------------------------- regression

@@ -422,6 +422,40 @@ def drawn() -> Examples:
     return Examples(torch.rand(40, 3), torch.arange(40) % 2, "classification", ("a", "b"))
 
 
+class Pinned(L.LightningDataModule):
+    """It looks for a GPU in every hook."""
+
+    def __init__(self):
+        super().__init__()
+        self.batch_size, self.seen = 8, [torch.cuda.is_available()]
+
+    def setup(self, stage):
+        self.seen.append(torch.cuda.is_available())
+
+    def train_dataloader(self):
+        self.seen.append(torch.cuda.is_available())
+        return DataLoader(TensorDataset(torch.rand(40, 3), torch.arange(40) % 2), self.batch_size, shuffle=True, pin_memory=True)
+
+    val_dataloader = test_dataloader = train_dataloader
+
+
+@pytest.mark.parametrize("visible", ["0", None])
+def test_no_gpu_is_used_where_trials_are_forked_from(visible, monkeypatch):
+    """As soon as a process uses CUDA, those that are forked from it cannot."""
+    if visible is None:
+        monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    else:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    for module in (torch.cuda, torch.accelerator):
+        monkeypatch.setattr(module, "is_available", lambda: os.environ.get("CUDA_VISIBLE_DEVICES") != "")
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: int(torch.cuda.is_available()))
+    monkeypatch.setattr(torch.cuda, "_lazy_init", lambda: pytest.fail("CUDA is used"))
+    monkeypatch.setattr(torch.utils.data._utils.pin_memory, "pin_memory", lambda *_: pytest.fail("memory is pinned"))
+    world, _ = prepare({"tree": compose([f"data={HERE}:Pinned", "model=mlp"]), "store": "."})
+    assert os.environ.get("CUDA_VISIBLE_DEVICES") == visible
+    assert len(world.task.datamodule.seen) > 3 and not any(world.task.datamodule.seen)
+
+
 def test_how_a_table_is_read_is_told(tmp_path):
     (tmp_path / "t.csv").write_bytes("id;größe;y\n".encode("latin-1") + b"".join(b"%d;%d,5;%d\n" % (n, n % 9, n % 2) for n in range(60)))
     facts = facts_of("data=csv", f"data.csv.path={tmp_path / 't.csv'}", "data.csv.target=y", "model=linear")
