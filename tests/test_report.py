@@ -382,7 +382,8 @@ def test_the_reasons():
         "best/simple.yaml is the recipe without them; no loss could be shown "
         "(-0.0010, 95 % interval -0.0210 to +0.0190; training time -12 %).",
         "To bound the number of trainings, some changes were measured together, on 2 of the 3 seeds.",
-        "Importance in the search (PED-ANOVA, 60 trials at epoch 4): optimizer 70 % (mostly sgd.lr), schedule 30 % (the choice).",
+        "What val_accuracy after epoch 4 depended on in the search (PED-ANOVA, 60 trials): "
+        "optimizer 70 % (mostly sgd.lr), schedule 30 % (the choice).",
         "optimizer.sgd.lr=0.0297 is at the upper end of its range (0.03); 'optimizer.sgd.lr=interval(0.0001, 0.173)' widens it.",
     ]
     assert [str(line) for line in closed(given) if line in [*reasons(given)]] == list(reasons(given))
@@ -417,7 +418,7 @@ def test_the_reasons_say_no_more_than_there_is():
     assert list(reasons(verdict(ablation=alone, importance=few, edges=(low,))))[1:] == [
         "best/simple.yaml is the recipe without them; no loss could be shown (-0.0010).",
         "To bound the number of trainings, some changes were measured together.",
-        "Importance in the search (PED-ANOVA, 12 trials at epoch 4, a rough estimate from so few): "
+        "What val_accuracy after epoch 4 depended on in the search (PED-ANOVA, 12 trials, a rough estimate from so few): "
         "optimizer 70 % (mostly sgd.lr), schedule 30 % (the choice).",
         "optimizer.sgd.lr=0.000101 is at the lower end of its range (0.0001); 'optimizer.sgd.lr=interval(1e-05, 0.03)' widens it.",
     ]

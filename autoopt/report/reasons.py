@@ -54,7 +54,7 @@ def reasons(verdict: Verdict) -> Iterator[str]:
     if verdict.ablation:
         yield from ablation_lines(verdict, verdict.ablation)
     if verdict.importance:
-        yield importance_line(verdict.importance)
+        yield importance_line(verdict.importance, verdict.objective)
     if verdict.rungs:
         yield rungs_line(verdict.rungs)
     yield from map(edge_line, verdict.edges)
@@ -92,8 +92,8 @@ def ablation_lines(verdict: Verdict, ablation: Ablation) -> Iterator[str]:
         yield f"To bound the number of trainings, {', '.join(limits)}."
 
 
-def importance_line(importance: Importance) -> str:
-    """The slots that explain most, each with its most important value."""
+def importance_line(importance: Importance, objective: str) -> str:
+    """The slots that explain most of the objective at the rung that most trials have reached, each with its most important value."""
     slots: dict[str, dict[str, float]] = {}
     for key, share in importance.shares.items():
         slots.setdefault(key.partition(".")[0], {})[key] = share
@@ -101,7 +101,8 @@ def importance_line(importance: Importance) -> str:
     names = [(total, *key.partition(".")[::2]) for total, key in totals[:MOST_IMPORTANT]]
     top = [f"{slot} {round(100 * total)} % ({f'mostly {value}' if value else 'the choice'})" for total, slot, value in names]
     rough = ", a rough estimate from so few" if importance.trials < FEW else ""
-    return f"Importance in the search (PED-ANOVA, {importance.trials} trials at epoch {importance.epoch}{rough}): {', '.join(top)}."
+    told = f"What {objective} after epoch {importance.epoch} depended on in the search (PED-ANOVA, {importance.trials} trials{rough})"
+    return f"{told}: {', '.join(top)}."
 
 
 def rungs_line(rungs: Mapping[int, float]) -> str:
