@@ -104,8 +104,12 @@ def within_quota(allowed: float, quota: Path = Path("/sys/fs/cgroup/cpu.max")) -
     return allowed
 
 
-def visible_gpus(torch: str, visible: str | None, devices: Path = Path("/dev")) -> tuple[str, ...]:
-    """The GPUs that CUDA would see.
+WSL_DRIVER = Path("/usr/lib/wsl/lib/libcuda.so.1")
+"""The NVIDIA driver of Windows, which WSL 2 has instead of a device file for each GPU."""
+
+
+def visible_gpus(torch: str, visible: str | None, devices: Path = Path("/dev"), wsl: Path = WSL_DRIVER) -> tuple[str, ...]:
+    """The GPUs that CUDA would see; the first one, where WSL 2 does not tell how many there are.
 
     Args:
         torch: the version of torch, which says whether it was built without CUDA.
@@ -115,7 +119,7 @@ def visible_gpus(torch: str, visible: str | None, devices: Path = Path("/dev")) 
         return ()
     if visible is not None:
         return tuple(takewhile(lambda gpu: gpu not in ("", "-1"), visible.split(",")))
-    count = sum(1 for _ in devices.glob("nvidia[0-9]*"))
+    count = sum(1 for _ in devices.glob("nvidia[0-9]*")) or int(wsl.exists())
     return tuple(map(str, range(count)))  # CUDA numbers the GPUs that it sees: a container's only GPU may be nvidia3
 
 

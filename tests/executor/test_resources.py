@@ -121,6 +121,13 @@ def test_the_gpus_that_cuda_sees(tmp_path, build, visible, found):
     assert visible_gpus(build, visible, tmp_path) == found
 
 
+def test_wsl_has_a_driver_instead_of_device_files(tmp_path):
+    assert visible_gpus("2.13.0", None, tmp_path, tmp_path / "libcuda.so.1") == ()
+    (tmp_path / "libcuda.so.1").touch()
+    assert visible_gpus("2.13.0", None, tmp_path, tmp_path / "libcuda.so.1") == ("0",)
+    assert visible_gpus("2.13.0+cpu", None, tmp_path, tmp_path / "libcuda.so.1") == ()
+
+
 @pytest.mark.parametrize(("text", "cores"), [("150000 100000", 1.5), ("max 100000", 4), ("900000 100000", 4), (None, 4), ("nonsense", 4)])
 def test_the_processors_within_a_quota(tmp_path, text, cores):
     path = tmp_path / "cpu.max"
