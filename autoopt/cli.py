@@ -29,6 +29,8 @@ COMMANDS = {
 CONFIGURED = ("search", "plan", "train")
 USER_CODE = (*CONFIGURED, "finish", "export", "reproduce", "plugins")
 """The commands that may import modules of the working directory."""
+ELSEWHERE = {"predict": 'In Python: autoopt.load("autoopt-runs/NAME/best").predict(examples); for a server: autoopt export --help. '}
+"""What is done in another way than by a command of this name."""
 EXAMPLES = """  autoopt search data=digits model=cnn                      the recommended techniques of every slot
   autoopt search data=digits optimizer=adamw,sgd            one of these
   autoopt search data=digits optimizer.adamw.lr=0.003       pin a value
@@ -76,7 +78,7 @@ def dispatch(arguments: list[str]) -> int:
         return completion([a for a in arguments if a not in COMMANDS])
     name, *rest = arguments
     if name not in COMMANDS:
-        raise BadInput(f"No command named '{name}'. {nearest(name, COMMANDS)}")
+        raise BadInput(f"No command named '{name}'. {ELSEWHERE.get(name, '')}{nearest(name, COMMANDS)}")
     if name in USER_CODE:
         look_here_last()
     return int(importlib.import_module(f"autoopt.commands.{name}").run(rest))

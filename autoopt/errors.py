@@ -53,12 +53,20 @@ def printable(text: str, most: int | None = None) -> str:
 
 
 def nearest(word: str, known: Iterable[str]) -> str:
-    """A hint with the nearest known name, and all known names: `Did you mean 'adamw'? Known: …`."""
+    """A hint with the nearest known name, or with two that are one letter away, and all known names: `Did you mean 'adamw'? Known: …`."""
     names = sorted(known)
-    close = difflib.get_close_matches(word.lower(), {name.lower() for name in names}, n=1, cutoff=0.6)
-    alike = [name for name in names if name.lower() in close]  # some may differ in case alone
-    hint = f"Did you mean '{difflib.get_close_matches(word, alike, n=1, cutoff=0)[0]}'? " if alike else ""
-    return f"{hint}Known: {', '.join(names) or 'none'}."
+    close = difflib.get_close_matches(word.lower(), {name.lower() for name in names}, n=5, cutoff=0.6)
+    misspelt = [] if word.lower() in close else [name for name in close if one_letter_apart(word.lower(), name)]
+    near = misspelt[:2] or close[:1]
+    alike = ([name for name in names if name.lower() == each] for each in near)  # some may differ in case alone
+    said = " or ".join(f"'{difflib.get_close_matches(word, same, n=1, cutoff=0)[0]}'" for same in alike)
+    return f"{f'Did you mean {said}? ' if said else ''}Known: {', '.join(names) or 'none'}."
+
+
+def one_letter_apart(one: str, other: str) -> bool:
+    """Whether one letter is missing, too many, or another."""
+    at = next((i for i, pair in enumerate(zip(one, other, strict=False)) if len({*pair}) > 1), min(len(one), len(other)))
+    return one != other and any(one[at + i :] == other[at + j :] for i, j in ((0, 1), (1, 0), (1, 1)))
 
 
 def no_file(path: str | Path) -> str:

@@ -55,7 +55,8 @@ class TryOut(Order):
 class Contrast(TryOut):
     """Measure untrained weights on two batches by the modules of two recipes.
 
-    The outcome's `validated` are the metrics that differ though the outputs do not.
+    Where the outputs are the same, the outcome's `validated` are the metrics that differ, and its `scaled` what differs by one factor in
+    all groups of the author's optimizers.
 
     Args:
         other: the tree of the second recipe.
@@ -169,6 +170,7 @@ class Outcome:
         manual: the module optimizes manually.
         optimizers: how many the module has.
         decays: one of them decays weights.
+        scaled: of a contrast, `lr` or `weight_decay`, where all groups of the module's own optimizers differ in it by one factor.
         notes: of a try-out, what the user has to know before the search.
         environment: the versions, the processor, the threads and the device, by name.
     """
@@ -185,6 +187,7 @@ class Outcome:
     manual: bool = False
     optimizers: int = 1
     decays: bool = True
+    scaled: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     environment: Mapping[str, str] = field(default_factory=dict)
 

@@ -6,8 +6,9 @@ from torch import nn
 
 
 class LitNet(L.LightningModule):
-    def __init__(self, channels: int = 8):
+    def __init__(self, channels: int = 8, lr: float = 0.1):
         super().__init__()
+        self.lr = lr
         self.net = nn.Sequential(nn.Conv2d(1, channels, 3), nn.BatchNorm2d(channels), nn.ReLU(), nn.Flatten(), nn.Linear(channels * 36, 10))
 
     def forward(self, x):
@@ -20,7 +21,7 @@ class LitNet(L.LightningModule):
         self.log("val_acc", (self(batch[0]).argmax(1) == batch[1]).float().mean())
 
     def configure_optimizers(self):
-        return torch.optim.SGD(self.parameters(), lr=0.1)
+        return torch.optim.SGD(self.parameters(), lr=self.lr)
 
 
 def callbacks():

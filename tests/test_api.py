@@ -639,7 +639,7 @@ def test_nothing_in_the_folder_is_pickled(exported):
     assert card["techniques"]["model/mlp"].startswith("autoopt ") and "of one training" in card["seeds"] in (path / "README.md").read_text()
     assert (card["classes"], card["input_shape"], card["objective"], card["score"]) == (["malignant", "benign"], [30], "val_x", 0.5)
     assert load_file(path / "model.safetensors").keys() >= {"model.1.0.weight"}
-    assert f'autoopt.load("{path}")' in (path / "README.md").read_text()
+    assert 'autoopt.load(".")' in (path / "README.md").read_text()
 
 
 def test_the_recipe_file_is_a_config(exported):
@@ -734,21 +734,11 @@ def test_an_export_is_there_as_a_whole_or_not_at_all(exported, tmp_path, monkeyp
     assert (path / "model.safetensors").read_text() == "other weights" and not [*tmp_path.glob("best.*")]
 
 
-def test_the_readme_names_the_folder_from_anywhere(exported, tmp_path, monkeypatch):
-    path, _, _ = exported("data=breast_cancer", "model=mlp")
-    card = json.loads((path / "model.json").read_text())
-    monkeypatch.chdir(tmp_path)
-    export(Path("my best"), Recipe(card["recipe"]), path / "model.safetensors", card, Advice("t", "c", "val_x", 0.1))
-    text = (tmp_path / "my best" / "README.md").read_text()
-    assert f'autoopt.load("{tmp_path}/my best")' in text and f"(cd {tmp_path} && autoopt train '{tmp_path}/my best/recipe.yaml')" in text
-
-
 @pytest.mark.slow
-def test_the_command_of_the_readme_works_from_any_folder(exported, tmp_path, monkeypatch):
+def test_the_lines_of_the_readme_work_for_whoever_has_the_folder(exported, tmp_path, monkeypatch):
     """Its data and its model are where the search was: a file and a module by relative names."""
-    project, elsewhere = tmp_path / "a project", tmp_path / "elsewhere"
-    for folder in (project, elsewhere):
-        folder.mkdir()
+    project = tmp_path / "a project"
+    project.mkdir()
     monkeypatch.chdir(project)
     monkeypatch.syspath_prepend(str(project))
     Path("rows.csv").write_text("a,b,y\n" + "".join(f"{i % 7},{i % 5},{'no' if i % 7 < 3 else 'yes'}\n" for i in range(80)))
@@ -756,11 +746,31 @@ def test_the_command_of_the_readme_works_from_any_folder(exported, tmp_path, mon
         "from torch import nn\n\ndef perceptron(task) -> nn.Module:\n    return nn.Linear(*task.input_shape, task.outputs)\n"
     )
     path, _, _ = exported("data=csv", "data.csv.path=rows.csv", "data.csv.target=y", "model=own_perceptron:perceptron")
-    (line,) = re.findall(r"```bash\n(.*)\n```", (path / "README.md").read_text())
+    given = path.rename(tmp_path / "my best")
+    text = (given / "README.md").read_text()
+    assert str(tmp_path) not in text
+    load, train = (re.findall(rf"```{language}\n(.*?)```", text, re.DOTALL)[0] for language in ("python", "bash"))
+    monkeypatch.chdir(given)
+    exec(load, names := {"examples": pandas.DataFrame({"a": [1], "b": [2]})})
+    assert names["predicted"][0] in ("no", "yes")
     environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "MLFLOW_TRACKING_URI": "sqlite:///m.db"}
-    ran = subprocess.run(["bash", "-c", line], cwd=elsewhere, env=environment, capture_output=True, text=True, check=False)
+    line = train.replace("recipe.yaml", "'../my best/recipe.yaml'")
+    ran = subprocess.run(["bash", "-c", line], cwd=project, env=environment, capture_output=True, text=True, check=False)
     assert ran.returncode == 0, ran.stdout + ran.stderr
-    assert "exported to" in ran.stdout and not [*elsewhere.iterdir()]
+    assert "exported to" in ran.stdout
+
+
+@pytest.mark.parametrize(
+    ("seeds", "folds", "said"),
+    [
+        (1, 1, "The score and the weights are those of one training."),
+        (3, 1, "The score is the mean over 3 seeds; the weights are those of the first training."),
+        (1, 5, "The score is the mean over 5 folds; the weights are those of the first training."),
+        (3, 5, "The score is the mean over 3 seeds and 5 folds; the weights are those of the first training."),
+    ],
+)
+def test_cross_validation_is_told_where_there_was_any(seeds, folds, said):
+    assert Advice("t", "c", "val_x", 0.1, seeds, folds).of_seeds == said
 
 
 def test_a_model_whose_source_is_gone_is_bad_input(exported):

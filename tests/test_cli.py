@@ -180,6 +180,10 @@ def test_the_other_commands_help(said, command):
     ("arguments", "line"),
     [
         (["serch"], f"No command named 'serch'. Did you mean 'search'? Known: {', '.join(sorted(COMMANDS))}."),
+        (
+            ["predict", "s"],
+            """No command named 'predict'. In Python: autoopt.load("autoopt-runs/NAME/best").predict(examples); for a server: """,
+        ),
         (["--what"], "No command named '--what'. "),
         (["data=digits"], "No command named 'data=digits'. "),
         *(([c, "--hlp"], f"--hlp: no such option; autoopt {c} --help lists them") for c in CONFIGURED),

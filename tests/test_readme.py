@@ -19,6 +19,7 @@ from autoopt.commands.options import read_options
 from autoopt.config import SETTINGS
 from autoopt.errors import EXIT_CODES
 from autoopt.slots import PLUGGABLE
+from autoopt.space import Space
 from autoopt.technique import available, find
 from autoopt.testing import check
 
@@ -73,6 +74,16 @@ def test_a_config_of_it_composes(line: str, desk: Path, monkeypatch: pytest.Monk
     command, *words = shlex.split(line)
     asked = read_options(words, command)
     assert asked is not None and set(asked.tree()) >= PLUGGABLE.keys()
+
+
+def test_the_search_of_the_rate_alone_has_one_choice(desk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(desk)
+    monkeypatch.syspath_prepend(str(desk))
+    (line,) = (words for words in commands(PAGES["howto/model.md"]) if "optimizer.keep.weight_decay_scale=1" in words)
+    asked = read_options(line[2:], line[1])
+    assert asked is not None
+    space = Space.of(asked.tree()).fitting({"loss": dict.fromkeys(("task", "class_counts"), "a LightningModule computes its own")})
+    assert {domain.key for domain in space.domains()} == {"model.LitNet.lr"}
 
 
 def test_every_command_that_it_names_is_there() -> None:

@@ -381,12 +381,18 @@ def test_the_reasons():
         "No gain could be shown for augmentation mixup and batches.size.",
         "best/simple.yaml is the recipe without them; no loss could be shown "
         "(-0.0010, 95 % interval -0.0210 to +0.0190; training time -12 %).",
-        "To bound the number of trainings, some changes were measured together, on 2 of the 3 seeds.",
+        "To bound the number of trainings, some changes were measured together, and all of them on 2 of the 3 seeds.",
         "What val_accuracy after epoch 4 depended on in the search (PED-ANOVA, 60 trials): "
         "optimizer 70 % (mostly sgd.lr), schedule 30 % (the choice).",
         "optimizer.sgd.lr=0.0297 is at the upper end of its range (0.03); 'optimizer.sgd.lr=interval(0.0001, 0.173)' widens it.",
     ]
     assert [str(line) for line in closed(given) if line in [*reasons(given)]] == list(reasons(given))
+
+
+def test_changes_that_are_measured_on_fewer_seeds_are_told_in_a_sentence():
+    one = replace(ABLATION.left_out[1], changes=("batches.size",))
+    given = verdict(ablation=replace(ABLATION, left_out=(one, replace(one, changes=("schedule",))), simpler=None))
+    assert "To bound the number of trainings, the changes were measured on 2 of the 3 seeds." in list(reasons(given))
 
 
 def test_what_only_a_training_measures_is_taken_apart_there():

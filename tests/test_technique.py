@@ -97,6 +97,10 @@ def test_an_unknown_name_is_answered_with_the_nearest():
         find("optimizer", "nestrov")
     with pytest.raises(BadInput, match=r"No optimizer named 'AdamW'\. Did you mean 'adamw'\?"):
         find("optimizer", "AdamW")
+    with pytest.raises(BadInput, match=r"No optimizer named 'adamv'\. Did you mean 'adam' or 'adamw'\? Known: "):
+        find("optimizer", "adamv")
+    assert nearest("adamww", available("optimizer")).startswith("Did you mean 'adamw'?")
+    assert nearest("xyz", ["ab"]) == "Known: ab."
     for name in ("adamw", "AdamW"):
         assert nearest(name, ["adamw", "AdamW"]).startswith(f"Did you mean '{name}'?")
 
@@ -197,7 +201,7 @@ def test_an_import_path_to_nowhere():
 
 
 def test_an_import_path_to_a_name_that_is_not_there():
-    with pytest.raises(BadInput, match=r"optimizer=torch\.optim:Adamm: torch\.optim has no 'Adamm'\. Did you mean 'Adam'\?"):
+    with pytest.raises(BadInput, match=r"optimizer=torch\.optim:Adamm: torch\.optim has no 'Adamm'\. Did you mean 'Adam' or 'AdamW'\?"):
         find("optimizer", "torch.optim:Adamm")
 
 

@@ -114,5 +114,6 @@ def written(study: Stored, key: str | None, folder: Path) -> None:
         others = f"; kept are those of {', '.join(kept)}" if kept else ""
         raise BadInput(f"{error}{others}; autoopt train recipe={reference(study.path, key)} trains it again") from error
     summary = f"Trial {key} of {study.name}: {card['objective']} {number(record.score or 0.0)} on validation."
-    advice = Advice(f"{study.name}/{key}", summary, card["objective"], record.score or 0.0)
+    folds = study.config["split"]["folds"] or 1
+    advice = Advice(f"{study.name}/{key}", summary, card["objective"], record.score or 0.0, folds=folds)
     export(folder, record.point, weights, {name: card[name] for name in KNOWN}, advice)

@@ -1,7 +1,7 @@
 """`autoopt plan`"""
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from statistics import mean
@@ -26,6 +26,9 @@ from autoopt.study.study import strategy_of
 from autoopt.study.timing import LIMIT, WITH_RUNGS, timings
 from autoopt.study.turns import check_sizes, turns_in
 from autoopt.terminal import Progress
+
+WIDTH = 22
+"""Of the keys, with their indent."""
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -77,19 +80,26 @@ def plan_lines(ready: Warm, settled: Settled) -> Iterator[str]:
     yield "\nspace"
     for slot in SLOTS:
         yield from slot_lines(space, slot)
-    yield from (f"  {key:<19} {value}" for key, value in settings_beside(space))
+    yield from aligned(settings_beside(space), "  ")
     if space.dropped:
         yield "\nleft out"
-        yield from (f"  {key:<28} {reason}" for key, reason in space.dropped.items())
+        yield from aligned(space.dropped.items(), "  ")
     for model, reasons in space.unfit.items():
         yield f"\nnot drawn with {model}"
-        yield from (f"  {key:<28} {reason}" for key, reason in reasons.items() if key not in space.dropped)
+        yield from aligned(((key, reason) for key, reason in reasons.items() if key not in space.dropped), "  ")
     if clashes := list(space.clashes()):
         yield "\nnot drawn together"
-        yield from (f"  {f'{slot}/{one}, {other}':<48} {reason}" for slot, one, other, reason in clashes)
+        yield from aligned(((f"{slot}/{one}, {other}", reason) for slot, one, other, reason in clashes), "  ")
     yield "\nbudget"
     yield from budget(ready, settled, work)
     yield from cost(ready, settled, work)
+
+
+def aligned(rows: Iterable[tuple[str, Any]], indent: str) -> Iterator[str]:
+    """Keys and values as two columns, which are alike in all short lists."""
+    rows = list(rows)
+    widest = max([WIDTH - len(indent), *(len(key) for key, _ in rows)])
+    yield from (f"{indent}{key:<{widest}}  {value}" for key, value in rows)
 
 
 def data_lines(facts: dict[str, Any]) -> Iterator[str]:
@@ -120,8 +130,9 @@ def slot_lines(space: Space, slot: str) -> Iterator[str]:
     yield f"  {slot}{how}{'' if options else ': none'}"
     for name, option in options.items():
         yield f"    {name}{f'  {usage(option)}' if many else ''}"
-        for key, value in option.values.items():
-            yield f"      {key:<16} {value}{outside(value, option.technique.param(key).domain)}"
+        given = {key: value for key, value in option.values.items() if not (isinstance(value, Pin) and value.value is None)}
+        shown = ((key, f"{value}{outside(value, option.technique.param(key).domain)}") for key, value in given.items())
+        yield from aligned(shown, "      ")
 
 
 def usage(option: Option) -> str:

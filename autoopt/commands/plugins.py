@@ -190,7 +190,7 @@ def technique_card(technique: Technique) -> str:
 def run_check(words: Sequence[str]) -> int:
     """Run the contract; 0 where everything passes, else 1."""
     from autoopt.testing import check as contract  # imports torch, which the other sub-commands do not need
-    from autoopt.testing import state
+    from autoopt.testing import checks, state
 
     states = Counter[str]()
     for technique in [t for word in words for t in techniques_named(word)] if words else [find(s, n) for s, n in sorted(catalogue())]:
@@ -199,6 +199,8 @@ def run_check(words: Sequence[str]) -> int:
         print(f"{result:<8} {technique.slot}/{technique.name}")
         for finding in findings:
             print_prose(f"         {finding.check}: {'skipped, ' if finding.skipped else ''}{finding.reason}")
+        if result == "failed":
+            print(f"         the other {len(checks(technique)) - len(findings)} checks passed")
     print(f"{states['ok'] + states['failed']} checked, {states['failed']} failed, {states['skipped']} skipped")
     return 1 if states["failed"] else 0
 

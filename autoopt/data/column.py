@@ -193,11 +193,21 @@ def learn_column(column: pandas.Series, train: np.ndarray, embed: bool, schema: 
         place: names a row by its index.
 
     Raises:
-        BadInput: no training cell can be read as the type that the user declares.
+        BadInput: the column is no input as the type that the user declares, or no training cell can be read as one.
     """
-    name, training = str(column.name), column.iloc[train]
+    name = str(column.name)
     if name in schema.drop:
         return Column(name, "category", ignored=ASKED)
+    learnt = learn_wanted(column, train, embed, schema, place)
+    if learnt.ignored and name in schema.types:  # what the user names must not vanish in silence
+        seen = f"is of no use as a {schema.types[name]}: {learnt.ignored}"
+        raise BadInput(f"data: column '{name}' {seen}; leave it out (drop=[{name}])")
+    return learnt
+
+
+def learn_wanted(column: pandas.Series, train: np.ndarray, embed: bool, schema: Schema, place: Locate) -> Column:
+    """As `learn_column`, of a column that the user does not leave out."""
+    name, training = str(column.name), column.iloc[train]
     if holds := structured_kind(training):
         return Column(name, "category", ignored=f"it holds {holds}")
     bare = column_type(training, schema)

@@ -1,7 +1,6 @@
 """An exported LightningModule as a Lightning checkpoint, for `load_from_checkpoint` of the author's class."""
 
 import io
-import json
 import pickle
 from pathlib import Path
 from typing import Any
@@ -26,7 +25,7 @@ LOADING = """
 ```python
 from {module} import {name}
 
-module = {name}.load_from_checkpoint({path}, weights_only=True{arguments})
+module = {name}.load_from_checkpoint("{path}", weights_only=True{arguments})
 ```"""
 
 
@@ -54,7 +53,7 @@ def write_checkpoint(folder: Path) -> Path | None:
             reason = f"the on_save_checkpoint of {kind.__name__} stores objects, which weights_only=True does not load"
         raise BadInput(f"{kind.__name__}.load_from_checkpoint would not give this model: {reason}") from error
     arguments = "".join(f", {name}=…" for name in missing)
-    lines = LOADING.format(module=kind.__module__, name=kind.__qualname__, path=json.dumps(str(path.resolve())), arguments=arguments)
+    lines = LOADING.format(module=kind.__module__, name=kind.__qualname__, path=path.name, arguments=arguments)
     add_to_readme(folder, kind, lines)
     return path
 

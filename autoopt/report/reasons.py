@@ -86,10 +86,11 @@ def ablation_lines(verdict: Verdict, ablation: Ablation) -> Iterator[str]:
     elif unshown and not all(effect.unshown for effect in ablation.left_out):
         yield f"The recipe without {it} is not shown to be as good."
     seeds = len(verdict.winner.scores)
-    limits = ["some changes were measured together"] if any(len(effect.changes) > 1 for effect in ablation.left_out) else []
-    limits += [f"on {ablation.seeds} of the {seeds} seeds"] if ablation.seeds < seeds and len(ablation.left_out) > 1 else []
-    if limits:
-        yield f"To bound the number of trainings, {', '.join(limits)}."
+    together = any(len(effect.changes) > 1 for effect in ablation.left_out)
+    fewer = f"on {ablation.seeds} of the {seeds} seeds" if ablation.seeds < seeds and len(ablation.left_out) > 1 else ""
+    if together or fewer:
+        how = "some changes were measured together" if together else f"the changes were measured {fewer}"
+        yield f"To bound the number of trainings, {how}{f', and all of them {fewer}' if together and fewer else ''}."
 
 
 def importance_line(importance: Importance, objective: str) -> str:

@@ -2,7 +2,6 @@
 
 import glob
 import json
-import shlex
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -23,17 +22,22 @@ README_TEXT = """# {title}
 
 {seeds}
 
+With the path of this folder in place of the point:
+
 ```python
 import autoopt
 
-model = autoopt.load({path}{trust})   # a torch.nn.Module in evaluation mode
+model = autoopt.load("."{trust})   # a torch.nn.Module in evaluation mode
 predicted = model.predict(examples)   # rows of a table, texts, images or arrays, as they were before any preparation
 ```
 
+To train it again, with the path of this recipe, in the directory in which its data and its code are found:
+
 ```bash
-(cd {folder} && autoopt train {recipe}{named})   # train it again, in the folder in which its data and its code were found
+autoopt train recipe.yaml{named}
 ```
 """
+"""It holds no path of the machine that wrote it, as the folder is copied and given away."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +45,7 @@ class Advice:
     """What is said of an exported recipe.
 
     Args:
-        score: the mean of the objective over so many `seeds`.
+        score: the mean of the objective over so many `seeds`, and over so many `folds` of each.
     """
 
     title: str
@@ -49,12 +53,16 @@ class Advice:
     objective: str
     score: float
     seeds: int = 1
+    folds: int = 1
 
     @property
     def of_seeds(self) -> str:
         """Of which trainings the score and the weights are."""
-        score = f"The score is the mean over {self.seeds} seeds; the" if self.seeds > 1 else "The score and the"
-        return f"{score} weights are those of {'the first' if self.seeds > 1 else 'one training'}, with cross-validation of its first fold."
+        counts = {"seeds": self.seeds, "folds": self.folds}
+        over = " and ".join(f"{count} {what}" for what, count in counts.items() if count > 1)
+        if not over:
+            return "The score and the weights are those of one training."
+        return f"The score is the mean over {over}; the weights are those of the first training."
 
 
 def export(path: Path, recipe: Recipe, weights: Path, facts: Mapping[str, Any], advice: Advice) -> None:
@@ -76,7 +84,7 @@ def export(path: Path, recipe: Recipe, weights: Path, facts: Mapping[str, Any], 
             shutil.copyfile(weights, draft / "model.safetensors")
             replace_file(draft / "recipe.yaml", recipe.yaml())
             replace_file(draft / "model.json", json.dumps(model_card(recipe, draft / "model.safetensors", facts, advice), indent=2))
-            replace_file(draft / "README.md", readme(path, recipe, advice))
+            replace_file(draft / "README.md", readme(recipe, advice))
             if path.exists():
                 path.rename(old)
             try:
@@ -101,16 +109,9 @@ def model_card(recipe: Recipe, weights: Path, facts: Mapping[str, Any], advice: 
     }
 
 
-def readme(path: Path, recipe: Recipe, advice: Advice) -> str:
+def readme(recipe: Recipe, advice: Advice) -> str:
     """The text of README.md; its lines name the recipe's own code, which a file alone does not have imported."""
-    folder, file = (shlex.quote(str(each)) for each in (Path.cwd(), path / "recipe.yaml"))
     needed = list(dict.fromkeys(paths_in_recipe(shaping(recipe.tree))))
     trust = f", trust={json.dumps(needed)}" if needed else ""
-    words = {
-        "title": advice.title,
-        "conclusion": advice.conclusion,
-        "seeds": advice.of_seeds,
-        "trust": trust,
-        "named": trusting(recipe.tree),
-    }
-    return README_TEXT.format(**words, path=json.dumps(str(path)), folder=folder, recipe=file)
+    words = {"title": advice.title, "conclusion": advice.conclusion, "seeds": advice.of_seeds}
+    return README_TEXT.format(**words, trust=trust, named=trusting(recipe.tree))

@@ -24,7 +24,7 @@ class Interrupts:
     Args:
         left: what an interrupted command leaves, and how to go on.
         patient: running trials finish after the first signal.
-        running: how many trials run.
+        running: how many trials run; those that are only tried out are none.
     """
 
     left: Callable[[], str]

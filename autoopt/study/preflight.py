@@ -9,7 +9,7 @@ from autoopt.errors import BadInput, NotConcluded, nearest
 from autoopt.goal import COSTS, Bound, Goal, Objective, direction_of, takes_stopwatch
 from autoopt.orders import Contrast, Outcome, Problem, TryOut
 from autoopt.recipe import Recipe
-from autoopt.space import Space
+from autoopt.space import Domain, Space
 from autoopt.study.jobs import Job, Result
 from autoopt.study.runner import Runner
 from autoopt.study.settled import Settled
@@ -62,15 +62,16 @@ def preflight(space: Space, runner: Runner, tree: Tree, own: Recipe | None = Non
         BadInput: as `rehearse`, or a slot has nothing left.
     """
     settled = rehearse(space, runner, tree, own)
-    for note in arguments_of_the_objective(settled, runner, tree):
+    contrasts = searched_arguments(settled.space, runner, tree)
+    for note in arguments_of_the_objective(contrasts, settled.goal.first.name):
         runner.screen.say(note)
-    space = with_each_model(without_failing(settled.space, runner, tree), runner, tree)
+    space = without_second_scale(settled.space, contrasts)
+    space = with_each_model(without_failing(space, runner, tree), runner, tree)
     return replace(settled, space=space)
 
 
-def arguments_of_the_objective(settled: Settled, runner: Runner, tree: Tree) -> Iterator[str]:
-    """A note on each searched argument of a user's model that changes the objective itself, such as the weight of a term of the loss."""
-    space, name = settled.space, settled.goal.first.name
+def searched_arguments(space: Space, runner: Runner, tree: Tree) -> list[Result]:
+    """What each searched argument of a user's model changes beside its weights; the argument is the first part of the job's context."""
     baseline, jobs = space.baseline(), []
     for domain in space.domains():
         slot, model, *_ = f"{domain.key}.".split(".")
@@ -78,13 +79,32 @@ def arguments_of_the_objective(settled: Settled, runner: Runner, tree: Tree) -> 
             value = next(option for option in reversed(domain.options) if option != domain.default)
             other = space.recipe({domain.path: value}).tree
             order = Contrast(key=PREFLIGHT.key.format(domain.key), recipe=baseline, other=dict(other), time_limit=limit_of(tree))
-            jobs.append(Job(order, PREFLIGHT, f"{domain.key}={value}"))
-    for result in runner.collect(jobs):
+            jobs.append(Job(order, PREFLIGHT, (domain.key, value)))
+    return runner.collect(jobs)
+
+
+def arguments_of_the_objective(contrasts: Iterable[Result], name: str) -> Iterator[str]:
+    """A note on each argument that changes the objective itself, such as the weight of a term of the loss."""
+    for result in contrasts:
         if result.outcome is not None and name in result.outcome.validated:
+            key, value = result.job.context
             yield (
-                f"{result.job.context} gives another {name} for the same weights, so that {name} cannot compare its values; "
+                f"{key}={value} gives another {name} for the same weights, so that {name} cannot compare its values; "
                 "give an objective without it (objective=…), or fix it"
             )
+
+
+def without_second_scale(space: Space, contrasts: Iterable[Result]) -> Space:
+    """The space without a scale, unless the user gives its range, of what a searched argument of the only model sets itself."""
+    keep = space.options["optimizer"].get("keep")
+    if keep is None or len(space.options["model"]) > 1:
+        return space
+    for result in contrasts:
+        for name in result.outcome.scaled if result.outcome is not None else ():
+            value, advised = keep.values.get(scale := f"{name}_scale"), keep.technique.param(f"{name}_scale").domain
+            if isinstance(value, Domain) and value.values == advised:
+                space = space.with_default("optimizer", "keep", scale, f"{result.job.context[0]} is searched, which sets this")
+    return space
 
 
 def without_failing(space: Space, runner: Runner, tree: Tree) -> Space:

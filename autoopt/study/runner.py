@@ -1,6 +1,6 @@
 """Runs jobs on the executor: keeps the workers busy, answers rungs, retries faults of the machine, mirrors every trial."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import count
 from typing import Protocol
@@ -14,7 +14,7 @@ from autoopt.study.folder import replace_file
 from autoopt.study.interrupts import Interrupts
 from autoopt.study.jobs import Job, Result
 from autoopt.study.record import Epochs, Record
-from autoopt.study.stages import Stage
+from autoopt.study.stages import PREFLIGHT, Stage
 
 
 class Screen(Protocol):
@@ -141,8 +141,9 @@ class Runner:
                     self._count(live)
         self.interrupts.check()
 
-    def _count(self, live: Sized) -> None:
-        self.interrupts.running = len(live)
+    def _count(self, live: Mapping[int, Running]) -> None:
+        trials = [running for running in live.values() if running.result.job.stage != PREFLIGHT]  # nothing is lost with a try-out
+        self.interrupts.running = len(trials)
         self.screen.running(len(live))
 
     def collect(self, jobs: Iterable[Job], over: Callable[[Job], bool] = lambda _: False) -> list[Result]:

@@ -12,6 +12,8 @@ from autoopt.technique import REQUIRED, Technique, from_source, reflect, resolve
 from autoopt.testing.worlds import situations
 
 CITATION = re.compile(r"\b(1[6-9]\d\d|20\d\d|2100)\b|\barXiv\b|\bDOI\b|^Source: \S", re.MULTILINE)
+SOURCES = "a year, arXiv, DOI, or a line 'Source: …' (Source: unpublished)"
+"""What names a source, in words."""
 
 
 def reads_without_importing(technique: Technique) -> None:
@@ -31,8 +33,8 @@ def signature(technique: Technique) -> list[Any]:
 
 def names_its_source(technique: Technique) -> None:
     summary, _, rest = technique.doc.partition("\n\n")
-    assert summary.strip() and rest.strip(), "the docstring needs a line on what it does, an empty line, and its source"
-    assert CITATION.search(rest), "the docstring names no source: a year, arXiv, DOI, or a line 'Source: …'"
+    assert summary.strip() and rest.strip(), f"the docstring needs a line on what it does, an empty line, and its source: {SOURCES}"
+    assert CITATION.search(rest), f"the docstring names no source: {SOURCES}"
 
 
 def asks_for_what_is_offered(technique: Technique) -> None:

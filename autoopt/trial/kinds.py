@@ -15,6 +15,7 @@ from autoopt.data.feed import overridden
 from autoopt.deployment.compress import apply_compressions, deploy, save, take_up
 from autoopt.errors import StoreFault
 from autoopt.module.applied import applied_to
+from autoopt.module.groups import own_optimizers
 from autoopt.module.net import Net
 from autoopt.orders import BEFORE, Compress, Contrast, Measure, Outcome, Train, TryOut
 from autoopt.process.endings import classify
@@ -72,7 +73,28 @@ def run_contrast(training: Training, order: Contrast) -> Outcome:
     if any(each is None for each in outputs) or difference(*outputs) > LOADING_TOLERANCE:  # type: ignore[arg-type]
         return Outcome()
     first, second = (measure_part(each).metrics for each in (training, other))
-    return Outcome(validated=[name for name in first if not isclose(first[name], second.get(name, nan), rel_tol=LOADING_TOLERANCE)])
+    differing = [name for name in first if not isclose(first[name], second.get(name, nan), rel_tol=LOADING_TOLERANCE)]
+    return Outcome(validated=differing, scaled=scaled(training, other))
+
+
+def scaled(ours: Training, theirs: Training) -> list[str]:
+    """What differs by one factor in all groups of the authors' optimizers, `lr` or `weight_decay`; nothing if they cannot be made here."""
+    if not applied_to(ours.module).chosen.asks("optimizer", "own"):
+        return []
+    try:
+        optimizers = [own_optimizers(each.module.configure_optimizers()) for each in (ours, theirs)]
+    except Exception:  # it may ask for what only a training has
+        return []
+    ones, others = ([group for optimizer in made for group in optimizer.param_groups] for made in optimizers)
+    values = {key: [[float(group.get(key) or 0) for group in each] for each in (ones, others)] for key in ("lr", "weight_decay")}
+    return [key for key, (before, after) in values.items() if differ_by_a_factor(before, after)]
+
+
+def differ_by_a_factor(ones: list[float], others: list[float]) -> bool:
+    """Whether the second values are the first ones times one number that is not 1."""
+    factor = next((b / a for a, b in zip(ones, others, strict=False) if a), 1.0)
+    alike = len(ones) == len(others) and all(isclose(a * factor, b) for a, b in zip(ones, others, strict=False))
+    return alike and not isclose(factor, 1.0)
 
 
 def run_train(training: Training, order: Train, checkpoints: Checkpoints | None = None) -> Outcome | None:

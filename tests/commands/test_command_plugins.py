@@ -1,6 +1,7 @@
 """`autoopt plugins`: what is installed, and the contract over it."""
 
 import json
+import re
 import sys
 from dataclasses import replace
 
@@ -184,6 +185,11 @@ def test_the_contract_over_what_is_named(run, tmp_path):
     lines = out.splitlines()
     assert code == 1 and lines[0] == "failed   optimizer/Stuck" and lines[1].startswith("         ") and ": " in lines[1]
     assert "ok       activation/relu" in lines and lines[-1] == "2 checked, 1 failed, 0 skipped"
+    (tmp_path / "checked_too.py").write_text(OWN.replace("Me 2024.", "Own idea, nothing published."))
+    code, out, _ = run("check", "optimizer=checked_too:Thing")
+    assert code == 1 and "(Source: unpublished)" in out and re.search(r"\n         the other [1-9]\d* checks passed\n", out)
+    (tmp_path / "checked_thus.py").write_text(OWN.replace("Me 2024.", "Source: unpublished"))
+    assert run("check", "optimizer=checked_thus:Thing")[0] == 0
     code, out, _ = run("check", "activation")
     assert code == 0 and out.endswith(f"{len(available('activation'))} checked, 0 failed, 0 skipped\n")
     for word, line in {

@@ -16,7 +16,7 @@ from test_report import verdict
 from autoopt.cli import main
 from autoopt.commands import show
 from autoopt.commands.export import check_free, without_option
-from autoopt.commands.plan import Workload, budget, plan_lines, slot_lines, task_in_words
+from autoopt.commands.plan import Workload, aligned, budget, plan_lines, slot_lines, task_in_words
 from autoopt.config import compose
 from autoopt.deployment.card import KNOWN
 from autoopt.errors import BadInput
@@ -354,6 +354,17 @@ def test_a_plan_tells_what_may_be_chosen_in_a_slot():
     assert any(line[:3] == ["lr", "choice(0.5,", "20.0)"] and "(advised:" in line for line in optimizer)
     techniques = [line.strip() for line in slot_lines(space, "regularizer") if not line.startswith("      ")]
     assert techniques == ["regularizer", "l1  always", "gradient_clip  on or off", "ema  never"]
+
+
+def test_a_plan_shows_no_settings_that_are_not_given():
+    space = Space.of(compose(["data=csv", "data.csv.path=a.csv", "data.csv.target=y"]))
+    shown = [line.split()[0] for line in slot_lines(space, "data")]
+    assert shown == ["data", "csv", "target", "path"]
+
+
+def test_the_columns_of_a_plan_hold_with_a_long_key():
+    lines = list(aligned([("loss/mse", "none"), ("optimizer/keep.weight_decay_scale", "no group")], "  "))
+    assert lines == [f"  loss/mse{' ' * 25}  none", "  optimizer/keep.weight_decay_scale  no group"]
 
 
 def test_a_mirror_that_cannot_be_written_is_told(begun, monkeypatch):

@@ -112,6 +112,26 @@ def test_a_type_that_no_cell_has_is_refused():
         column_of(["u", "v"], types={"a": "number"})
 
 
+@pytest.mark.parametrize(
+    ("values", "kind", "why"),
+    [
+        ([f"word{n}" for n in range(30)], "category", "every value is different"),
+        ([[1, 2]] * 3, "number", "it holds lists"),
+        (["", "NA", None], "date", "it is empty in the training part"),
+    ],
+)
+def test_a_column_whose_type_is_declared_is_refused_rather_than_left_out(values, kind, why):
+    assert column_of(values).ignored == why
+    with pytest.raises(BadInput, match=rf"column 'a' is of no use as a {kind}: {why}; leave it out \(drop=\[a\]\)$"):
+        column_of(values, types={"a": kind})
+    assert column_of(values, types={"a": kind}, drop=frozenset("a")).ignored == "as asked"
+
+
+def test_a_constant_column_and_a_small_category_of_distinct_values_are_inputs():
+    assert column_of(["x"] * 30, types={"a": "category"}).levels == ("x",) and not column_of(["1"] * 30, types={"a": "number"}).ignored
+    assert len(column_of([f"word{n}" for n in range(20)], types={"a": "category"}).levels) == 20
+
+
 @pytest.mark.parametrize("name", ["id", "ID", "customer_id", "PassengerId", "Unnamed: 0", "userid"])
 def test_identifiers_are_left_out_unless_they_are_asked_for(name):
     values = [*range(100, 160)]

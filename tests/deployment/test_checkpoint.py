@@ -1,6 +1,5 @@
 """An exported LightningModule as its author's class loads it."""
 
-import json
 from argparse import Namespace
 from pathlib import Path
 
@@ -98,7 +97,7 @@ def test_the_authors_class_loads_it_without_a_pickle(exported, model, missing):
     text = (folder / "README.md").read_text()
     arguments = "".join(f", {name}=…" for name in missing)
     assert f"from {HERE} import {model}" in text and "`model.model`" in text
-    assert f"{model}.load_from_checkpoint({json.dumps(str(folder / 'model.ckpt'))}, weights_only=True{arguments})" in text
+    assert f'{model}.load_from_checkpoint("model.ckpt", weights_only=True{arguments})' in text and str(folder) not in text
     write_checkpoint(folder)
     assert (folder / "README.md").read_text() == text, "it is said once"
 

@@ -100,6 +100,16 @@ def test_an_argument_that_changes_the_objective_itself_is_told(tmp_path):
     assert told.startswith("model.Net.weight=2.0 gives another val_accuracy for the same weights")
 
 
+@pytest.mark.parametrize(
+    ("more", "left"), [([], ["weight_decay_scale"]), (["optimizer.keep.lr_scale=0.5,1"], ["lr_scale", "weight_decay_scale"])]
+)
+def test_the_rate_that_an_argument_sets_has_no_second_factor_unless_that_is_asked_for(tmp_path, more, left):
+    said = [f"model={__name__}:Net", "model.Net.weight=1,2", "optimizer=keep", *more]
+    settled, _, _ = checked(tmp_path, *said, **{"model.Net.weight": Outcome(scaled=["lr"])})
+    assert [d.key.removeprefix("optimizer.keep.") for d in settled.space.domains() if d.key.startswith("optimizer.keep.")] == left
+    assert settled.space.dropped == ({} if more else {"optimizer/keep.lr_scale": "model.Net.weight is searched, which sets this"})
+
+
 def test_alone_tries_the_baseline_only(tmp_path):
     assert names(checked(tmp_path, alone=True)[1]) == ["baseline"]
 

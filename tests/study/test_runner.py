@@ -273,6 +273,14 @@ class TestSignals:
             "Stopping: the running trials finish first; a second signal ends them at once. The same command resumes."
         ]
 
+    def test_try_outs_are_not_waited_for(self, tmp_path):
+        run = runner(tmp_path, train(4), 2, on_turn=lambda turn: os.kill(os.getpid(), signal.SIGINT) if turn == 2 else None)
+        results = []
+        with run.interrupts.counted(), pytest.raises(Interrupted, match="interrupted by SIGINT"):
+            run.run(jobs(9, PREFLIGHT), results.append)
+        assert results == [] and run.executor.turns == 2
+        assert run.screen.lines == ["Stopping; a second signal waits for nothing."]
+
     @pytest.mark.parametrize("number", NOTICES)
     def test_by_which_a_cluster_announces_the_end_let_the_running_ones_end(self, tmp_path, number):
         run = runner(tmp_path, train(4), on_turn=lambda turn: os.kill(os.getpid(), number) if turn == 2 else None)

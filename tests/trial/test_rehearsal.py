@@ -20,6 +20,7 @@ from autoopt.module.chosen import Chosen
 from autoopt.orders import Compress, Contrast, Measure, Order, Outcome, Train, TryOut
 from autoopt.recipe import Recipe
 from autoopt.space import Space
+from autoopt.trial.kinds import differ_by_a_factor
 from autoopt.trial.run import prepare, run
 from autoopt.trial.world import World
 
@@ -97,6 +98,9 @@ class Weighted(Lit):
     def validation_step(self, batch, _):
         loss = cross_entropy(self(batch[0]), batch[1])
         self.log_dict({"val_loss": self.weight * loss, "val_plain": loss})
+
+    def configure_optimizers(self):
+        return torch.optim.SGD(self.parameters(), lr=self.lr)
 
 
 class Aside(Weighted):
@@ -308,7 +312,24 @@ def test_what_is_measured_from_stored_weights_is_what_training_measured(tmp_path
 def test_an_argument_that_changes_a_metric_of_the_same_outputs_is_found(tmp_path, changed, found):
     world, recipe = prepared("Weighted", tmp_path)
     _, other = prepared("Weighted", tmp_path, f"model.Weighted.{changed}")
-    assert carried_out(world, recipe, Contrast, other=dict(other.tree)).validated == found
+    out = carried_out(world, recipe, Contrast, other=dict(other.tree))
+    assert out.validated == found and out.scaled == (["lr"] if changed == "lr=1" else [])
+
+
+@pytest.mark.parametrize(
+    ("ones", "others", "differ"),
+    [
+        ([0.1, 0.02], [1.0, 0.2], True),
+        ([0.1, 0.0], [0.3, 0.0], True),
+        ([0.1, 0.02], [1.0, 0.02], False),
+        ([0.1], [0.1], False),
+        ([0.0], [0.1], False),
+        ([0.1], [0.2, 0.2], False),
+        ([], [], False),
+    ],
+)
+def test_values_that_differ_by_one_factor(ones, others, differ):
+    assert differ_by_a_factor(ones, others) is differ
 
 
 def test_where_outputs_are_not_known_no_argument_is_blamed(tmp_path):
