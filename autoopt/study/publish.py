@@ -25,7 +25,7 @@ def publish(study: Study, verdict: Verdict) -> None:
     path, best, text = study.folder.path, verdict.best, conclusion(verdict)
     replace_file(path / "verdict.yaml", summed(verdict.yaml(conclusion=text)))
     which = "the baseline" if best is verdict.baseline else f"trial {best.trial}"
-    title, folds = f"{verdict.study}: {which}, {best.title}", study.facts["folds"]
+    title, folds = f"{verdict.study}: {which}, {best.title}", study.tree["split"]["folds"] or 1
     advice = Advice(title, text, verdict.objective, best.score, len(best.scores), folds)
     export(path / "best", best.point, study.runner.executor.store.weights(best.weights), study.facts, advice)
     if verdict.ablation and verdict.ablation.simpler:

@@ -93,6 +93,6 @@ def exported(study: Study, result: Result, part: str, before: Mapping[str, float
     outcome, recipe = result.outcome or Outcome(), result.job.recipe
     score = result.score if result.score is not None else before[first.name]
     trained = Trained(first.name, score, part, {**outcome.metrics, **before}, path)
-    advice = Advice(study.folder.name, trained.note, first.name, score, folds=study.facts["folds"])
+    advice = Advice(study.folder.name, trained.note, first.name, score, folds=study.tree["split"]["folds"] or 1)
     export(path, recipe, study.runner.executor.store.weights(JOB_KEY), study.facts, advice)
     return trained
