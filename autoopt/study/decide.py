@@ -52,9 +52,10 @@ def decide(study: Study, options: Mapping[str, Candidate] | None = None) -> Verd
 
 
 def plan_of(study: Study) -> Plan:
-    """The plan that fits into confirm's share of the trainings and into the time that is left."""
+    """The plan that fits into confirm's share of the trainings and into the time that is left, with the trainings that it has had."""
     searched, seeds = study.journal.records(SEARCH), study.settings["seeds"]
-    room = room_left(FINAL, searched, study.budget, study.runner.workers)
+    done = sum(len(study.journal.records(stage)) for stage in (CONFIRM, FINAL))
+    room = done + room_left(FINAL, searched, study.budget, study.runner.workers)
     return planned(int(min(share_of(len(searched), seeds), room)), seeds, study.settings["confirm"])
 
 
