@@ -71,6 +71,8 @@ def test_a_page_has_every_figure_that_the_study_has(searched_study):
     text = page_of(study)
     shown = re.findall(r'data-plot="plot-(\w+)"', text)
     assert sorted(shown) == sorted(PLOTS)
+    beside, _ = figure_of(study, "front").data
+    assert beside.name == "the others", "what misses a bound is not dominated"
     assert f"autoopt train recipe=s root={searched_study.parent}" in text and "Trial" in text
 
 

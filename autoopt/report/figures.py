@@ -210,7 +210,7 @@ def draw_front(study: Stored) -> go.Figure | None:
     others = [r for r in study.records[of] if r.key not in shown and r.state == "complete" and {best, cost} <= r.metrics.keys()]
     figure = go.Figure()
     dots = {"color": FAINT, "size": 8}
-    figure.add_scatter(x=[r.metrics[cost] for r in others], y=[r.metrics[best] for r in others], mode="markers", name="dominated",
+    figure.add_scatter(x=[r.metrics[cost] for r in others], y=[r.metrics[best] for r in others], mode="markers", name="the others",
                        text=[hover_text(r, names) for r in others], hovertemplate="%{text}<extra></extra>", marker=dots)  # fmt: skip
     line = sorted(points, key=lambda point: point.values[cost])
     texts = [f"trial {escape(p.trial)}: {escape(p.title)}<br>{value_lines(p.values)}" for p in line]
