@@ -614,6 +614,18 @@ class TestASuccessor:
         assert f"s: {len(taken)} of 9 trials are taken over" in study.screen.lines
         assert "  s had schedule=constant,cosine, now constant,step" in study.screen.lines
 
+    def test_tells_mlflow_of_the_trials_that_it_takes_over(self, study, monkeypatch):
+        told = []
+
+        class Listening(NoListener):
+            def take(self, record):
+                told.append((record.key, record.origin))
+
+        study.search(*self.MORE, "study.trials=4")
+        monkeypatch.setattr("autoopt.study.search.search_listener", lambda *_: Listening())
+        self.go_on(study, "study.trials=2")
+        assert told == [(str(n), f"s/{n}") for n in range(4)]
+
     def test_with_another_baseline_trains_that_first(self, study):
         study.search(*self.MORE, "study.trials=4")
         _, records = self.go_on(study, "optimizer=sgd,adamw", "study.trials=3")
