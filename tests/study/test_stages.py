@@ -716,7 +716,7 @@ class TestMemory:
         assert [recipe["optimizer"].keys() for recipe in tried] == [recipe["optimizer"].keys() for recipe in best]
         assert [recipe["schedule"] for recipe in tried] == [recipe["schedule"] for recipe in best]
         assert all(0.05 <= recipe["optimizer"]["sgd"]["lr"] <= 0.06 for recipe in tried if "sgd" in recipe["optimizer"])
-        assert "2 recipes of earlier studies are tried first (study.memory=true)" in screen.lines
+        assert "2 recipes are tried first, of earlier studies (study.memory=true)" in screen.lines
 
     def test_studies_that_did_not_measure_what_is_bounded_now_lend_their_best_all_the_same(self, study):
         study.ends, study.costs = {"3": 0.99, "4": 0.98}, {}
@@ -726,7 +726,7 @@ class TestMemory:
         tree = {**study.tree(*self.MORE, "study.memory=true", "constraints.latency_ms=2", "seed=7"), "name": "new"}
         search(tree, screen, Scripted(study.play, study.path / "new", 1, facts=study.facts))
         tried = [r.recipe["optimizer"].keys() for r in open_stored("new", str(study.path)).records["search"]][1:3]
-        assert tried == best and "2 recipes of earlier studies are tried first (study.memory=true)" in screen.lines
+        assert tried == best and "2 recipes are tried first, of earlier studies (study.memory=true)" in screen.lines
 
     def test_what_is_tried_first_is_settled_when_the_study_begins(self, study):
         """Another study ends between its two sessions."""
@@ -749,6 +749,21 @@ class TestMemory:
         (study.path / "new" / "start.yaml").write_text("recipes")
         with pytest.raises(BadInput, match=r"new/start\.yaml is not as it was written: restore it from a backup, or give"):
             remember(6)
+
+    def again(self, study, *overrides):
+        """What a study `new` says, whose every trial is new."""
+        study.name, screen = "new", Quiet()
+        tree = {**study.tree(*self.MORE, *overrides, "seed=7"), "name": "new"}
+        search(tree, screen, Scripted(study.play, study.path / "new", 1, facts=study.facts))
+        return screen.lines
+
+    def test_a_study_that_has_begun_tries_nothing_first(self, study):
+        study.search(*self.MORE, "study.trials=6")
+        self.again(study, "study.trials=3")
+        lines = self.again(study, "study.trials=4", "study.memory=true")
+        said = "new has begun without recipes to try first, so that study.start, study.memory and study.from give it none"
+        assert said in lines and not any("earlier studies" in line for line in lines)
+        assert not (study.path / "new" / "start.yaml").exists()
 
     def test_studies_of_another_objective_and_damaged_ones_are_passed_over(self, study):
         study.search(*self.MORE, "study.trials=3", "objective=train_loss")
