@@ -215,11 +215,12 @@ def uses(recipe: Mapping[str, Any], techniques: Collection[str]) -> bool:
 
 
 def history(journal: Journal, stage: Stage, goal: Goal) -> dict[int, Observation]:
-    """The trials of a stage that are evidence for a strategy, by number."""
+    """The trials of a stage that are evidence for a strategy, by number; one that was dropped is none."""
     trials: dict[int, Observation] = {}
     for trial in journal.trials(stage):
         record = Record(**trial.user_attrs[RECORD]) if RECORD in trial.user_attrs else None
-        if (known := observation(trial.number, trial.params, record, goal)) is not None:
+        dropped = record is None and trial.state.is_finished()
+        if not dropped and (known := observation(trial.number, trial.params, record, goal)) is not None:
             trials[trial.number] = known
     return trials
 
