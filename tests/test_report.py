@@ -479,6 +479,12 @@ def test_the_command_for_a_model_of_the_front_names_the_code_that_it_needs():
     assert way == "autoopt export s TRIAL root=/data/runs trust=my_models:Net writes one of them."
 
 
+def test_a_front_of_trials_and_compressed_models_is_of_the_trials():
+    both = [Point(trial, "adamw", {"val_accuracy": 0.9, "val_f1": 0.8}) for trial in ("compress-1", "3")]
+    title, *_, way = pareto(verdict(front=tuple(both)))
+    assert title.startswith("Pareto front of the trials in ") and way == "autoopt train recipe=s/TRIAL trains one of them."
+
+
 def test_a_page_escapes_what_it_shows():
     shown = verdict_html(verdict(study="<s>", winner=side("7", 0.8, "<b>")))
     assert "&lt;s&gt;" in shown and "&lt;b&gt;" in shown and "<b>&lt;s&gt;</b>" in shown

@@ -417,6 +417,12 @@ class TestNotConcluded:
         assert verdict.winner.trial == "4" and verdict.unsound == {"3": "nonfinite: nan"}
         assert verdict.rival is None, "what failed is no second best"
 
+    def test_so_does_one_for_which_the_race_had_no_place(self, study):
+        study.ends = {"1": 0.97, "2": 0.98, "3": 0.99, **{f"{key}-final-0": Fails("nonfinite", "nan") for key in "32"}}
+        verdict = study.search("study.trials=5", "study.stopping=false", "strategy=random")
+        assert verdict.winner.trial == "1" and list(verdict.unsound) == ["3", "2"] and not study.records("confirm")
+        assert study.search("study.trials=5", "study.confirm=2", "study.stopping=false", "strategy=random").alone, "but no more than those"
+
 
 class TestAStrategyForFiniteSpaces:
     FINITE = (
