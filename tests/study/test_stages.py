@@ -14,6 +14,7 @@ from autoopt.deployment.card import KNOWN
 from autoopt.errors import BadInput, NotConcluded
 from autoopt.goal import Bound, Goal, Objective
 from autoopt.orders import Graph, Measure, Serve, Train, TryOut
+from autoopt.report.frame import record_row
 from autoopt.report.reasons import reasons
 from autoopt.space import Space
 from autoopt.store import Store
@@ -161,6 +162,24 @@ def test_records_that_mlflow_lacks_at_the_end_are_told(study, monkeypatch):
     (study.path / "s" / "tracking.log").write_text("first\nout-of-date database schema\n")
     study.search("study.trials=1")
     assert study.screen.lines[-1] == f"MLflow lacks 3 records so far; {way}, which ends with: out-of-date database schema)"
+
+
+def test_a_study_is_not_concluded_before_its_best_model_is_written(study, monkeypatch):
+    def killed(*_):
+        raise Killed
+
+    with monkeypatch.context() as patched, pytest.raises(Killed):
+        patched.setattr("autoopt.study.publish.export", killed)
+        study.search()
+    assert open_stored("s", str(study.path)).verdict is None
+    study.search()
+    assert open_stored("s", str(study.path)).state == "concluded"
+
+
+def test_a_metric_under_the_name_of_another_column_has_one_of_its_own():
+    row = record_row(record("7", 0.5, metrics={"loss": 0.25, "score": 3.0, "val_loss": 0.125}, epochs=2))
+    assert (row["metrics.loss"], row["metrics.score"], row["val_loss"]) == (0.25, 3.0, 0.125)
+    assert (row["loss"], row["score"], row["epochs"]) == ("cross_entropy", 0.5, 2)
 
 
 def test_notes_on_the_data_and_changed_code_are_told_before_the_search(study):
