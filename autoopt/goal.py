@@ -4,7 +4,7 @@ import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import accumulate
-from math import inf
+from math import inf, isnan
 from typing import Protocol, TypeVar
 
 from autoopt.data.parts import on_test
@@ -134,9 +134,9 @@ class Bound:
     limit: float
 
     def excess(self, metrics: Mapping[str, float]) -> float:
-        """By which share of the limit a model misses it: 0 where it is kept, infinite where the metric was not measured."""
+        """By which share of the limit a model misses it: 0 where it is kept, infinite where the metric was not measured or is NaN."""
         value = self.metric.value(metrics)
-        return inf if value is None else max(0.0, self.metric.sign * (self.limit - value)) / (abs(self.limit) or 1.0)
+        return inf if value is None or isnan(value) else max(0.0, self.metric.sign * (self.limit - value)) / (abs(self.limit) or 1.0)
 
     @property
     def impossible(self) -> str:
@@ -203,9 +203,9 @@ class Goal:
         return " and ".join(f"{bound} ({'not measured' if value is None else f'{value:.3g}'})" for bound, value in values)
 
     def scores(self, trial: Scored) -> tuple[float, ...] | None:
-        """A value for each objective; None where one was not measured."""
+        """A value for each objective; None where one was not measured, or is NaN, which is better and worse than nothing."""
         others = [objective.value(trial.metrics) for objective in self.objectives[1:]]
-        values = [value for value in (trial.score, *others) if value is not None]
+        values = [value for value in (trial.score, *others) if value is not None and not isnan(value)]
         return tuple(values) if len(values) == len(self.objectives) else None
 
     def rank(self, trials: Sequence[AnyScored]) -> list[AnyScored]:

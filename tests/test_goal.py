@@ -1,5 +1,5 @@
 from dataclasses import dataclass, field
-from math import inf
+from math import inf, nan
 
 import pytest
 
@@ -213,3 +213,13 @@ def test_what_a_trial_is_worth_after_each_epoch():
     assert Goal((ACCURACY,)).curve(values) == {1: 0.5, 2: 0.7, 3: 0.4}
     assert Goal((ACCURACY,), best_epoch=True).curve(values) == {1: 0.5, 2: 0.7, 3: 0.7}
     assert Goal((LOSS,), best_epoch=True).curve(values) == {1: 0.5, 2: 0.5, 3: 0.4}
+
+
+def test_what_is_nan_keeps_no_bound_and_is_on_no_front():
+    """Of the first objective a trial that ends with NaN has failed; of the others NaN is neither better nor worse than anything."""
+    auc = Objective("val_auc", "maximize")
+    bound, goal = Bound(auc, 0.9), Goal((ACCURACY, auc))
+    assert bound.excess({"val_auc": nan}) == inf
+    assert Goal((ACCURACY,), (bound,)).missed({"val_auc": nan}) == "val_auc at least 0.9 (nan)"
+    trials = [Trial("a", 0.9, {"val_auc": 0.9}), Trial("b", 0.1, {"val_auc": nan}), Trial("c", 0.95, {"val_auc": 0.95})]
+    assert keys(goal.front(trials)) == ["c"] and goal.scores(trials[1]) is None

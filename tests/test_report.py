@@ -243,7 +243,13 @@ def test_who_alone_keeps_the_bounds_is_best(low, missed, best, better):
 
 
 def test_a_bound_is_told_with_what_both_sides_have():
-    assert list(reasons(verdict(limits=(LIMIT,)))) == ["Bound: latency_ms at most 2; the winner has 1.5, the baseline 2.41."]
+    def told(**fields):
+        return list(reasons(verdict(limits=(LIMIT,), **fields)))
+
+    assert told() == ["Bound: latency_ms at most 2; the winner has 1.5, the baseline 2.41."]
+    assert told(winner=side("0", 0.5), alone="it was alone") == ["Bound: latency_ms at most 2; the baseline has 2.41."]
+    (line,) = reasons(verdict(low=-0.1, limits=(replace(LIMIT, missed=()),)))
+    assert line == "Bound: latency_ms at most 2; the candidate has 1.5, the baseline 2.41."
 
 
 def test_an_interval_in_a_table():
@@ -307,7 +313,9 @@ def test_who_does_not_win_is_called_a_candidate():
 
 def test_the_closing_without_a_winner():
     *_, where, _more = closed(verdict(low=-0.1))
-    assert where.startswith("best/ holds the baseline")
+    assert where.startswith("best/ holds the baseline, which no trial was shown to beat: ")
+    *_, where, _more = closed(verdict(low=0.1, limits=(replace(LIMIT, missed=("winner",)),)))
+    assert where.startswith("best/ holds the baseline, which no trial was shown to beat within the bounds: "), "trial 7 beat it beyond them"
 
 
 def test_the_closing_of_a_baseline_alone():
@@ -475,6 +483,12 @@ def test_the_command_for_a_model_of_the_front_names_the_code_that_it_needs():
     assert way == "autoopt train recipe=s/TRIAL root=/data/runs trust=my_models:Net trains one of them."
     *_, way = pareto(verdict(front=tuple(replace(point, trial=f"compress-{point.trial}") for point in points), **given))
     assert way == "autoopt export s TRIAL root=/data/runs trust=my_models:Net writes one of them."
+
+
+def test_a_front_of_trials_and_compressed_models_is_of_the_trials():
+    both = [Point(trial, "adamw", {"val_accuracy": 0.9, "val_f1": 0.8}) for trial in ("compress-1", "3")]
+    title, *_, way = pareto(verdict(front=tuple(both)))
+    assert title.startswith("Pareto front of the trials in ") and way == "autoopt train recipe=s/TRIAL trains one of them."
 
 
 def test_a_page_escapes_what_it_shows():

@@ -7,7 +7,7 @@ from dataclasses import replace
 from html.parser import HTMLParser
 
 import pytest
-from study.scripted import Fails, closed, learn, studied
+from study.scripted import Fails, closed, learn, record, studied
 from test_report import ABLATION, IMPORTANCE, side, verdict
 
 from autoopt.cli import main
@@ -15,7 +15,7 @@ from autoopt.config import FROM
 from autoopt.errors import BadInput
 from autoopt.goal import Bound
 from autoopt.report.figures import PLOTS, axis_of, best_figures, figure_of
-from autoopt.report.page import figures_of, page_of, write_page
+from autoopt.report.page import fact_rows, figures_of, page_of, write_page
 from autoopt.study.explore import explore
 from autoopt.study.publish import write_report
 from autoopt.study.record import BASELINE
@@ -71,7 +71,18 @@ def test_a_page_has_every_figure_that_the_study_has(searched_study):
     text = page_of(study)
     shown = re.findall(r'data-plot="plot-(\w+)"', text)
     assert sorted(shown) == sorted(PLOTS)
+    beside, _ = figure_of(study, "front").data
+    assert beside.name == "the others", "what misses a bound is not dominated"
     assert f"autoopt train recipe=s root={searched_study.parent}" in text and "Trial" in text
+
+
+def test_a_page_tells_each_seed_of_the_comparison_once(searched_study):
+    """The machine ended a training, which ran again, and the time ended before the last seed was measured on the test part."""
+    study = concluded(searched_study)
+    seeds = ((0, 5), (0, 5), (1, 6), (2, 7), (3, 8))
+    final = [replace(record(f"{study.verdict.winner.trial}-final-{i}", 0.5), seed=seed) for i, seed in seeds]
+    told = dict(fact_rows(replace(study, records={**study.records, "final": final})))
+    assert told["seeds of the comparison"] == "5, 6, 7"
 
 
 def test_a_page_loads_nothing_and_runs_no_text_of_the_study(searched_study):

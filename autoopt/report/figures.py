@@ -205,12 +205,13 @@ def draw_front(study: Stored) -> go.Figure | None:
         return None
     names, points = list(study.verdict.front[0].values), study.verdict.front
     best, cost = names[:2]
-    of = COMPRESS.name if any(point.trial.startswith(COMPRESS.name) for point in points) else SEARCH.name
+    stages = (COMPRESS,) if all(point.trial.startswith(COMPRESS.name) for point in points) else (SEARCH, COMPRESS)
+    measured = [r for stage in stages for r in study.records[stage.name]]
     shown = {point.trial for point in points}
-    others = [r for r in study.records[of] if r.key not in shown and r.state == "complete" and {best, cost} <= r.metrics.keys()]
+    others = [r for r in measured if r.key not in shown and r.state == "complete" and {best, cost} <= r.metrics.keys()]
     figure = go.Figure()
     dots = {"color": FAINT, "size": 8}
-    figure.add_scatter(x=[r.metrics[cost] for r in others], y=[r.metrics[best] for r in others], mode="markers", name="dominated",
+    figure.add_scatter(x=[r.metrics[cost] for r in others], y=[r.metrics[best] for r in others], mode="markers", name="the others",
                        text=[hover_text(r, names) for r in others], hovertemplate="%{text}<extra></extra>", marker=dots)  # fmt: skip
     line = sorted(points, key=lambda point: point.values[cost])
     texts = [f"trial {escape(p.trial)}: {escape(p.title)}<br>{value_lines(p.values)}" for p in line]

@@ -12,7 +12,7 @@ HEADERS = {"latency_ms": "latency, ms", "size_mb": "size, MB"}
 
 def front_kind(verdict: Verdict) -> str:
     """Of what the front is."""
-    return "the compressed models" if verdict.front[0].trial.startswith(COMPRESS.name) else "the trials"
+    return "the compressed models" if all(point.trial.startswith(COMPRESS.name) for point in verdict.front) else "the trials"
 
 
 def front_title(verdict: Verdict) -> str:

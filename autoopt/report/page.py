@@ -153,8 +153,8 @@ def fact_rows(study: Stored) -> Iterator[tuple[str, str]]:
     yield "what", "value"
     yield "seed of the study", f"{study.config['seed']}; the split's seed is {study.config['split']['seed']}"
     if study.verdict:
-        final = [r for r in study.records["final"] if r.key.startswith(f"{study.verdict.winner.trial}-")]
-        yield "seeds of the comparison", ", ".join(str(r.seed) for r in final)
+        seeds = {r.key: str(r.seed) for r in study.records["final"] if r.key.startswith(f"{study.verdict.winner.trial}-")}
+        yield "seeds of the comparison", ", ".join([*seeds.values()][: len(study.verdict.winner.scores)])
     yield "trials", str(Counter(r.stage for r in records)[SEARCH.name])
     yield "digest of the data", str(study.locked.get("examples", ""))
     environments = Counter(tuple(sorted(r.environment.items())) for r in records if r.environment)

@@ -58,7 +58,7 @@ def reasons(verdict: Verdict) -> Iterator[str]:
     if verdict.rungs:
         yield rungs_line(verdict.rungs)
     yield from map(edge_line, verdict.edges)
-    yield from map(limit_line, verdict.limits)
+    yield from (limit_line(verdict, limit) for limit in verdict.limits)
 
 
 def choice_line(verdict: Verdict, searched: float) -> str:
@@ -120,9 +120,10 @@ def edge_line(edge: Edge) -> str:
     return f"{edge.key}={brief(edge.value)} is at the {end}; '{edge.wider}' widens it."
 
 
-def limit_line(limit: Limit) -> str:
+def limit_line(verdict: Verdict, limit: Limit) -> str:
     """What both sides measured of a bounded metric."""
-    return f"Bound: {limit.bound}; the winner has {shown(limit.winner)}, the baseline {shown(limit.baseline)}."
+    beside = "" if verdict.alone else f"the {verdict.role} has {shown(limit.winner)}, "
+    return f"Bound: {limit.bound}; {beside}the baseline {'has ' * bool(verdict.alone)}{shown(limit.baseline)}."
 
 
 def enumerated(names: list[str] | tuple[str, ...]) -> str:

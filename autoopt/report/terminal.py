@@ -60,7 +60,8 @@ def closing(verdict: Verdict, say: Callable[[object], None]) -> None:
     """Print the verdict at the end of a study, and where to go on from there."""
     for part in findings(verdict):
         say(part)
-    side = "winner" if verdict.best is verdict.winner else "baseline, which no trial was shown to beat" if not verdict.alone else "baseline"
+    beaten = "" if verdict.alone else f", which no trial was shown to beat{' within the bounds' if verdict.limits else ''}"
+    side = "winner" if verdict.best is verdict.winner else f"baseline{beaten}"
     say(f"best/ holds the {side}: {verdict.folder}/best   all figures: {verdict.folder}/report.html")
     name = reference(Path(verdict.folder))
     say(f"autoopt show {name} lists the trials, autoopt ui {name} shows them in MLflow.")

@@ -72,7 +72,7 @@ def result_of(
         first: that of the first option.
         limits: the least and the greatest value of the objective.
     """
-    row = OptionResult(option, len(records), sum(record.state == "failed" for record in records), best_so_far(records, goal.first))
+    row = OptionResult(option, len(records), sum(record.blame == "recipe" for record in records), best_so_far(records, goal))
     if best is None:
         return row
     scores = best.scores(part)
@@ -149,12 +149,12 @@ def measured_options(study: Study, confirmed: Mapping[str, Candidate]) -> tuple[
     return "test", dict(zip(confirmed, done, strict=True))
 
 
-def best_so_far(records: Sequence[Record], objective: Objective) -> list[float | None]:
-    """The best score of complete trials after each trial."""
-    scores = [record.score if record.state == "complete" else None for record in records]
+def best_so_far(records: Sequence[Record], goal: Goal) -> list[float | None]:
+    """The best score after each trial, of complete trials within the bounds."""
+    scores = [record.score if goal.rank([record]) else None for record in records]
 
     def better(best: float | None, score: float | None) -> float | None:
-        return score if best is None or (score is not None and objective.better(score, best)) else best
+        return score if best is None or (score is not None and goal.first.better(score, best)) else best
 
     return list(accumulate(scores, better))
 

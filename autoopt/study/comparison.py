@@ -13,8 +13,8 @@ class OptionResult:
     Args:
         option: its name; `none` where no technique of the slot is used.
         trials: of the search.
-        failed: of these.
-        best: the best validation score after each trial of the search; `None` before one was complete.
+        failed: of these, by the fault of their recipes.
+        best: the best validation score after each trial of the search; `None` before one was complete within the bounds.
         trial: the key of its best trial; empty where none could be confirmed, and the rest is then empty, too.
         scores: the objective on each fresh seed, in the part that is compared.
         mean: of the scores, with its 95 % interval.

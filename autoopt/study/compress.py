@@ -102,14 +102,15 @@ def compress(study: Study, top: int) -> None:
     with the compressions at their defaults; a compression that may be off is off there.
 
     Args:
-        top: how many of the trained models are compressed; the weights of the others are deleted, and those of compressed
-            models that are not on the Pareto front.
+        top: how many of the trained models are compressed, but not a baseline that is compressed already; the weights of the others
+            are deleted, and those of compressed models that are not on the Pareto front.
     """
     if not study.space.options["compression"]:
         return
     goal, store = compress_goal(study.goal), study.runner.executor.store
     searched = study.journal.records(SEARCH)
-    best = {r.key: r for r in study.goal.unbounded.rank(searched)[:top]}  # a bound is for what they become
+    trained = [r for r in study.goal.unbounded.rank(searched) if not r.recipe["compression"]]  # a bound is for what they become
+    best = {r.key: r for r in trained[:top]}
     keep_weights(store, searched, best)
     begun = len(study.journal.records(COMPRESS))
     wanted = begun < study.settings["compress"] and (not begun or not study.budget.over(COMPRESS))

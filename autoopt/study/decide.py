@@ -52,9 +52,10 @@ def decide(study: Study, options: Mapping[str, Candidate] | None = None) -> Verd
 
 
 def plan_of(study: Study) -> Plan:
-    """The plan that fits into confirm's share of the trainings and into the time that is left."""
+    """The plan that fits into confirm's share of the trainings and into the time that is left, with the trainings that it has had."""
     searched, seeds = study.journal.records(SEARCH), study.settings["seeds"]
-    room = room_left(FINAL, searched, study.budget, study.runner.workers)
+    done = sum(len(study.journal.records(stage)) for stage in (CONFIRM, FINAL))
+    room = done + room_left(FINAL, searched, study.budget, study.runner.workers)
     return planned(int(min(share_of(len(searched), seeds), room)), seeds, study.settings["confirm"])
 
 
@@ -82,14 +83,15 @@ def final_pair(study: Study, plan: Plan, winners: Iterable[Candidate]) -> list[C
 
 
 def chosen(study: Study, plan: Plan) -> list[Candidate]:
-    """The candidates, the winner of their race first."""
-    recipes = {r.key: r.point for r in candidates(pool(study), study.goal, plan.candidates, believed(study))}
+    """The candidates, the winner of their race first; then those for which the race had no place, in case that all others fail."""
+    best = candidates(pool(study), study.goal, study.settings["confirm"], believed(study))
+    recipes = {r.key: r.point for r in best[: plan.candidates]}
 
     def train(left: Mapping[str, Recipe], count: int) -> list[Candidate]:
         seeds = fresh_seeds(study.seed, CONFIRM, count)
         return replicate(study.runner, study.journal, CONFIRM, left, seeds, budget=study.budget, keep=False)
 
-    return race(recipes, train, study.goal)
+    return [*race(recipes, train, study.goal), *(Candidate(r.key, r.point) for r in best[plan.candidates :])]
 
 
 def ranked(study: Study, options: Iterable[Candidate]) -> list[Candidate]:

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import replace
 from decimal import Decimal
+from itertools import count
 from math import ceil, floor, log, sqrt
 from typing import Any
 
@@ -50,7 +51,7 @@ def lower(values: Range, whole: bool) -> float | None:
     if values.step is not None:
         end = on_grid(end, low, values.step)
         return None if low > 0 >= end else end
-    return floor(end) if whole else rounded(end)
+    return floor(end) if whole else rounded(end, low)
 
 
 def higher(values: Range, whole: bool) -> float | None:
@@ -63,7 +64,7 @@ def higher(values: Range, whole: bool) -> float | None:
     if values.step is not None:
         end = on_grid(end, high, values.step)
         return None if share and end >= 1 else end
-    return ceil(end) if whole else rounded(end)
+    return ceil(end) if whole else rounded(end, high)
 
 
 def on_grid(end: float, old: float, step: float) -> float:
@@ -72,5 +73,6 @@ def on_grid(end: float, old: float, step: float) -> float:
     return type(old)(Decimal(str(old)) + max(1, int(beyond / unit)) * unit)
 
 
-def rounded(value: float) -> float:
-    return float(f"{value:.3g}")
+def rounded(end: float, old: float) -> float:
+    """The end of a wider range in so few digits as move it by less than a tenth of its way from the old one, at least three."""
+    return next(short for digits in count(3) if abs((short := float(f"{end:.{digits}g}")) - end) <= abs(end - old) / 10)

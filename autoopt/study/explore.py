@@ -117,18 +117,32 @@ def with_earlier(study: Study, sampling: Sampling) -> Sampling:
 
     What is tried first is settled when the study begins, so that a resumed search tries the same, whatever other studies do meanwhile.
     """
-    path, space, settings = study.folder.path / "start.yaml", study.space.without_compression(), study.settings
+    path, settings, say = study.folder.path / "start.yaml", study.settings, study.runner.screen.say
     old = predecessor(study.tree, study.folder, study.facts)
     best = take_over(study, old, sampling) if old else []
-    sampling.total += taken_over(study.journal.records(SEARCH))
+    taken = taken_over(study.journal.records(SEARCH))
+    sampling.total += taken
+    asked = settings["start"] or settings["memory"] or best
     if path.exists():
         sampling.start = contents(path, ["recipes"])["recipes"]
-    elif settings["start"] or settings["memory"] or old:
-        given = [*start(study.tree, space), *(remembered(study) if settings["memory"] else ()), *best]
-        known = [space.defaults(), *(trial.values for trial in sampling.history.values())]
-        sampling.start = [values for place, values in enumerate(given) if values not in (*known, *given[:place])]
+    elif asked and len(study.journal.trials(SEARCH)) > taken + 1:
+        say(f"{study.folder.name} has begun without recipes to try first, so that study.start, study.memory and study.from give it none")
+    elif asked:
+        sampling.start = tried_first(study, sampling, best)
         replace_file(path, summed(yaml.safe_dump({"recipes": [dict(values) for values in sampling.start]}, sort_keys=False)))
     return sampling
+
+
+def tried_first(study: Study, sampling: Sampling, best: Sequence[Values]) -> list[Values]:
+    """The recipes to try after the baseline, each once: those given, those of earlier studies, and the best of the predecessor."""
+    space = study.space.without_compression()
+    lent = remembered(study) if study.settings["memory"] else []
+    given = [*start(study.tree, space), *lent, *best]
+    known = [space.defaults(), *(trial.values for trial in sampling.history.values())]
+    first = [values for place, values in enumerate(given) if values not in (*known, *given[:place])]
+    if count := sum(values in lent for values in first):
+        study.runner.screen.say(f"{count} recipe{'s are' if count > 1 else ' is'} tried first, of earlier studies (study.memory=true)")
+    return first
 
 
 def enough(study: Study, records: Sequence[Record]) -> str:

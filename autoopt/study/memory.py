@@ -28,8 +28,6 @@ def remembered(study: Study) -> list[Values]:
         trials = old.records[SEARCH.name]
         for record in (study.goal.rank(trials) or study.goal.unbounded.rank(trials))[:EACH]:  # it may not have measured what is bounded
             found.append(nearest_values(space, record.point))
-    if found:
-        study.runner.screen.say(f"{len(found)} recipes of earlier studies are tried first (study.memory=true)")
     return found
 
 

@@ -21,6 +21,7 @@ from autoopt.study.journal import Journal
 from autoopt.study.record import BASELINE, Record
 from autoopt.study.run_fields import (
     compressed_metrics,
+    epoch_rows,
     final_metrics,
     for_charts,
     measured_on_test,
@@ -31,7 +32,7 @@ from autoopt.study.run_fields import (
 )
 from autoopt.study.runner import Listener, NoListener
 from autoopt.study.settled import Settled
-from autoopt.study.stages import SEARCH, TEST
+from autoopt.study.stages import SEARCH, STAGES, TEST
 from autoopt.study.stored import verdict_in
 from autoopt.study.verdict import Side
 from autoopt.tracking import Records, Tracker, experiment_name, store_uri
@@ -72,7 +73,7 @@ class Mirror:
     In all runs `objective` is its value on the validation part, and in those of trials `gain` compares it with trial 0.
 
     Args:
-        baseline: the score of trial 0, where that has ended.
+        scores: of the trials that have ended in earlier sessions, by their keys.
         winner: the trial that an earlier verdict of the study marked.
         time: when the study began; else now.
     """
@@ -81,13 +82,15 @@ class Mirror:
         self,
         tracker: Records,
         about: About,
-        baseline: float | None = None,
+        scores: Mapping[str, float] | None = None,
         winner: Side | None = None,
         time: float | None = None,
     ):
-        self.tracker, self.name, self.objective, self.baseline, self.winner = tracker, about.name, about.objective, baseline, winner
+        self.tracker, self.name, self.objective, self.winner = tracker, about.name, about.objective, winner
         self.live: dict[str, None] = {}
-        self.early: dict[str, float] = {}
+        before = scores or {}
+        self.baseline = before.get(BASELINE)
+        self.early = dict(before) if self.baseline is None else {}
         """The scores of the trials that ended before the baseline did."""
         self.concluded = False
         about.begin(tracker, {}, time)
@@ -106,6 +109,20 @@ class Mirror:
     def end(self, result: Result) -> None:
         self.ended(result.record(), clock.time())
 
+    def take(self, record: Record, end: float | None = None) -> None:
+        """Tell of a trial that has ended before, here or in another study; its epochs are taken as equally long.
+
+        Args:
+            end: when; else now.
+        """
+        end = clock.time() if end is None else end
+        if STAGES[record.stage].tracked:
+            begin, epochs = end - record.seconds, list(epoch_rows(record.curves))
+            self.begun(record.key, record.stage, record.point, begin)
+            for place, (epoch, metrics) in enumerate(epochs, 1):
+                self.tracker.epoch(record.key, epoch, metrics, begin + record.seconds * place / len(epochs))
+        self.ended(record, end)
+
     def ended(self, record: Record, time: float) -> None:
         if record.stage == TEST.name:  # belongs to the run of the training
             self.tracker.measured(training_of(record), measured_on_test(record), time)
@@ -116,7 +133,8 @@ class Mirror:
             self.tracker.epoch(key, record.epochs + 1, changed, time)
         metrics = final_metrics(record) | self._compared(key, record.score, time) | for_charts(record)
         why = {"autoopt.reason": record.reason, "autoopt.detail": record.detail} if record.reason else {}
-        self.tracker.end(key, STATUS[record.state], metrics, {"autoopt.state": record.state, **why}, time)
+        origin = {"autoopt.origin": record.origin} if record.origin else {}
+        self.tracker.end(key, STATUS[record.state], metrics, {"autoopt.state": record.state, **why, **origin}, time)
 
     def _compared(self, key: str, score: float | None, time: float) -> dict[str, float]:
         """The objective and the gain of a trial; with the baseline, the trials that ended before it get their gains."""
@@ -166,6 +184,9 @@ class TrainingMirror:
     def epoch(self, job: Job, epoch: int, metrics: dict[str, float]) -> None:
         self.tracker.epoch(PARENT, epoch, metrics, clock.time())
 
+    def take(self, record: Record) -> None:
+        """A training takes none over."""
+
     def end(self, result: Result) -> None:
         record = result.record()
         if record.stage == TEST.name:
@@ -193,9 +214,9 @@ def search_listener(tree: Tree, folder: Folder, settled: Settled, journal: Journ
     """The mirror of a search in MLflow, or a listener that does nothing where tracking is off."""
     if not tree["tracking"]["enabled"]:
         return NoListener()
-    baseline = next((r.score for r in journal.records(SEARCH) if r.key == BASELINE), None)
+    scores = {record.key: record.score for record in journal.records(SEARCH) if record.score is not None}
     about = about_search(folder.name, tree, settled.goal.first, searched_parameters(settled.space), facts["examples"], here("search"))
-    return Mirror(tracker_of(tree, folder), about, baseline, earlier_best(folder.path))
+    return Mirror(tracker_of(tree, folder), about, scores, earlier_best(folder.path))
 
 
 def training_listener(tree: Tree, folder: Folder, settled: Settled, journal: Journal, facts: Mapping[str, Any]) -> Listener:

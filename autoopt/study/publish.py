@@ -17,19 +17,21 @@ from autoopt.study.verdict import Verdict
 
 
 def publish(study: Study, verdict: Verdict) -> None:
-    """Write verdict.yaml, export the model that the verdict advises, write the report, and send the verdict to MLflow.
+    """Export the model that the verdict advises, write verdict.yaml, the report, and send the verdict to MLflow.
+
+    With verdict.yaml the study is concluded: until then best/ may be missing, or be that of an earlier verdict.
 
     Raises:
         StoreError: a file cannot be written.
     """
     path, best, text = study.folder.path, verdict.best, conclusion(verdict)
-    replace_file(path / "verdict.yaml", summed(verdict.yaml(conclusion=text)))
     which = "the baseline" if best is verdict.baseline else f"trial {best.trial}"
     title, folds = f"{verdict.study}: {which}, {best.title}", study.tree["split"]["folds"] or 1
     advice = Advice(title, text, verdict.objective, best.score, len(best.scores), folds)
     export(path / "best", best.point, study.runner.executor.store.weights(best.weights), study.facts, advice)
     if verdict.ablation and verdict.ablation.simpler:
         replace_file(path / "best" / "simple.yaml", verdict.ablation.simpler.point.yaml())
+    replace_file(path / "verdict.yaml", summed(verdict.yaml(conclusion=text)))
     write_forms(study.runner, "best", best.point, study.facts["lightning"])
     tables = write_comparison(path, verdict.comparison) if verdict.comparison else []
     artifacts = [path / "verdict.yaml", path / "best", *tables, *write_report(study)]

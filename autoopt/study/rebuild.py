@@ -1,19 +1,17 @@
 """Writes a study into an MLflow store anew, from its folder alone."""
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
-from autoopt.recipe import Recipe
 from autoopt.study.journal import RECORD, Journal
 from autoopt.study.journal_file import StoreError
 from autoopt.study.mirror import UNFINISHED, Mirror, about_search
 from autoopt.study.publish import conclusion_of
 from autoopt.study.record import Record
-from autoopt.study.stages import STAGES, STORED
+from autoopt.study.stages import STORED
 from autoopt.study.stored import Stored
 from autoopt.tracking import Records, experiment_name, store_uri, write_spool
 from autoopt.tracking.spool import Destination, spool_name
@@ -61,7 +59,7 @@ def replay(study: Stored, tracker: Records) -> None:
     about = about_search(study.name, study.config, study.goal.first, columns, study.locked.get("examples", ""), SOURCE)
     mirror = Mirror(tracker, about, time=begin)
     for record, end_of_trial in ended:
-        replay_trial(mirror, record, end_of_trial)
+        mirror.take(record, end_of_trial)
     if study.verdict is None:
         tracker.conclude("KILLED", {}, UNFINISHED, time=end)
     else:
@@ -77,19 +75,3 @@ def ended_trials(study: Stored) -> Iterator[tuple[Record, float]]:
         for trial in journal.trials(stage):
             if RECORD in trial.user_attrs and trial.datetime_complete is not None:
                 yield Record(**trial.user_attrs[RECORD]), trial.datetime_complete.timestamp()
-
-
-def replay_trial(mirror: Mirror, record: Record, end: float) -> None:
-    """Tell the mirror of a trial; its epochs are taken as equally long."""
-    if STAGES[record.stage].tracked:
-        begin, epochs = end - record.seconds, list(epoch_rows(record.curves))
-        mirror.begun(record.key, record.stage, Recipe(record.recipe), begin)
-        for place, (epoch, metrics) in enumerate(epochs, 1):
-            mirror.tracker.epoch(record.key, epoch, metrics, begin + record.seconds * place / len(epochs))
-    mirror.ended(record, end)
-
-
-def epoch_rows(curves: Mapping[str, list[Any]]) -> Iterator[tuple[int, dict[str, float]]]:
-    """The metrics of each epoch, from columns."""
-    for place, epoch in enumerate(curves.get("epoch", ())):
-        yield epoch, {name: values[place] for name, values in curves.items() if name != "epoch" and values[place] is not None}

@@ -1,5 +1,6 @@
 """What a trial's run in MLflow is called, and its parameters and metrics, under the names that people look for there."""
 
+from collections.abc import Iterator, Mapping
 from math import log10
 from typing import Any
 
@@ -49,6 +50,12 @@ def searched_parameters(space: Space) -> list[str]:
 def final_metrics(record: Record) -> dict[str, float]:
     """The metrics of a trial that are not measured in each epoch; none where it failed."""
     return {} if record.state == "failed" else {name: value for name, value in record.metrics.items() if name not in record.curves}
+
+
+def epoch_rows(curves: Mapping[str, list[Any]]) -> Iterator[tuple[int, dict[str, float]]]:
+    """The metrics of each epoch, from columns."""
+    for place, epoch in enumerate(curves.get("epoch", ())):
+        yield epoch, {name: values[place] for name, values in curves.items() if name != "epoch" and values[place] is not None}
 
 
 def compressed_metrics(record: Record) -> dict[str, float]:

@@ -113,14 +113,15 @@ class Sampling:
         proposal = self._proposal(0, {})
         self.journal.begin(self.stage, self.goal, proposal.values, proposal.distributions)
 
-    def take(self, record: Record, values: Values, origin: str) -> None:
-        """Take a trial of another study over as the next trial."""
+    def take(self, record: Record, values: Values, origin: str) -> Record:
+        """Take a trial of another study over as the next trial; return its record here."""
         number = len(self.journal.trials(self.stage))
         proposal = self._proposal(number, values)
         record = replace(record, key=self.stage.key.format(number), elapsed=0.0, continues="", origin=origin)
         self.journal.take(self.stage, self.goal, proposal.values, proposal.distributions, record)
         if (known := observation(number, proposal.values, record, self.goal)) is not None:
             self.history[number] = known
+        return record
 
     def stop(self, job: Job, epoch: int, epochs: Epochs) -> bool:
         """Add the values up to a rung to the evidence of a running trial; return whether the strategy ends the trial."""
@@ -214,11 +215,12 @@ def uses(recipe: Mapping[str, Any], techniques: Collection[str]) -> bool:
 
 
 def history(journal: Journal, stage: Stage, goal: Goal) -> dict[int, Observation]:
-    """The trials of a stage that are evidence for a strategy, by number."""
+    """The trials of a stage that are evidence for a strategy, by number; one that was dropped is none."""
     trials: dict[int, Observation] = {}
     for trial in journal.trials(stage):
         record = Record(**trial.user_attrs[RECORD]) if RECORD in trial.user_attrs else None
-        if (known := observation(trial.number, trial.params, record, goal)) is not None:
+        dropped = record is None and trial.state.is_finished()
+        if not dropped and (known := observation(trial.number, trial.params, record, goal)) is not None:
             trials[trial.number] = known
     return trials
 

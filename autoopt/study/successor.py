@@ -85,15 +85,19 @@ def take(study: Study, old: Stored, sampling: Sampling, inside: Sequence[tuple[R
     if any(trial.number and trial.number not in {int(r.key) for r in records if r.origin} for trial in begun):
         return  # it has trials of its own
     first = study.baseline or study.space.without_compression().baseline()
+
+    def add(record: Record, values: Values) -> None:
+        study.runner.listener.take(sampling.take(record, values, f"{old.name}/{record.key}"))
+
     if not begun:
         known = next((row for row in inside if row[0].point == first and row[0].state == "complete"), None)
         if known is None:
             sampling.begin_baseline()
         else:
-            sampling.take(*known, f"{old.name}/{known[0].key}")
+            add(*known)
     for record, values in inside:
-        if record.point != first and (origin := f"{old.name}/{record.key}") not in here:
-            sampling.take(record, values, origin)
+        if record.point != first and f"{old.name}/{record.key}" not in here:
+            add(record, values)
 
 
 def trained_otherwise(before: Tree, now: Tree, goal: Goal, records: Sequence[Record]) -> str:

@@ -26,7 +26,7 @@ from autoopt.report.comparison import as_csv, as_latex, as_markdown_text, compar
 from autoopt.report.sentence import conclusion
 from autoopt.space import Space
 from autoopt.strategy import AtRandom, Observation
-from autoopt.study.compare import best_so_far, difference, holm, interval_of, time_to_match, trials_of
+from autoopt.study.compare import best_so_far, difference, holm, interval_of, result_of, time_to_match, trials_of
 from autoopt.study.comparison import Comparison, OptionResult
 from autoopt.study.confirm import Candidate
 from autoopt.study.decide import ranked
@@ -406,8 +406,19 @@ def test_the_best_so_far():
     base = candidate("0", [0.5]).records[0]
     records = [replace(base, state=state, score=score) for state, score in
                [("failed", None), ("complete", 0.5), ("stopped", 0.9), ("complete", 0.4), ("complete", 0.6)]]  # fmt: skip
-    assert best_so_far(records, ACCURACY) == [None, 0.5, 0.5, 0.5, 0.6]
-    assert best_so_far(records, Objective("val_loss", "minimize")) == [None, 0.5, 0.5, 0.4, 0.4]
+    assert best_so_far(records, Goal((ACCURACY,))) == [None, 0.5, 0.5, 0.5, 0.6]
+    assert best_so_far(records, Goal((Objective("val_loss", "minimize"),))) == [None, 0.5, 0.5, 0.4, 0.4]
+
+
+def test_an_option_is_neither_charged_for_the_machine_nor_praised_for_what_misses_a_bound():
+    small = Goal((ACCURACY,), (Bound(Objective("size_mb", "minimize"), 1.0),))
+    records = [
+        record("0", 0.9, metrics={"size_mb": 2.0}),
+        record("2", 0.5, metrics={"size_mb": 1.0}),
+        *(record(str(place), None, "failed", reason=reason) for place, reason in ((4, "nonfinite"), (6, "preempted"), (8, "user"))),
+    ]
+    row = result_of("adamw", records, None, None, "test", small, UNBOUNDED)
+    assert (row.trials, row.failed, row.best) == (5, 1, [None, 0.5, 0.5, 0.5, 0.5])
 
 
 # reports

@@ -3,7 +3,7 @@ from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
-from scripted import ACCURACY, PLAIN, SPACE, Fails, closed, composed, outcome, record, stems, studied
+from scripted import ACCURACY, PLAIN, SPACE, Fails, baseline, closed, composed, outcome, record, stems, studied
 
 from autoopt.goal import Goal
 from autoopt.orders import Train, TryOut
@@ -45,7 +45,7 @@ class Stage:
         with Store(self.path).writing(key) as path:
             path.touch()
 
-    def run(self, scores, top=2, total=4, overrides=("compression=prune_magnitude",), weights=None, unfit=(), **how):
+    def run(self, scores, top=2, total=4, overrides=("compression=prune_magnitude",), weights=None, unfit=(), recipes=None, **how):
         """The records of the stage, and the trials whose weights were used."""
         self.scores, self.unfit = scores, unfit
         self.orders.clear(), self.tried.clear()
@@ -53,7 +53,7 @@ class Stage:
         known = {r.key for r in study.journal.records(SEARCH)}
         for number, score in enumerate(scores):
             if str(number) not in known:
-                study.journal.add(SEARCH, record(str(number), score))
+                study.journal.add(SEARCH, record(str(number), score, recipe=(recipes or {}).get(str(number))))
             if weights is None or number in weights:
                 self.write(str(number))
         compress(study, top)
@@ -88,6 +88,13 @@ def test_compressions_of_the_best(stage):
     assert set(used) == {"1", "2"}
     assert {r.stage for r in records} == {"compress"}
     assert stage.weights == {"1", "2"} | {r.key for r in front(records)}, "the weights of the others are deleted"
+
+
+def test_a_baseline_that_is_compressed_already_is_not_compressed_again(stage):
+    """A compression of its network would be of both, and one that is off would be measured as the baseline's."""
+    small = baseline().replace(compression={"half": {}})
+    _, used = stage.run([0.9, 0.5, 0.8, 0.7], recipes={"0": small}, overrides=EITHER)
+    assert set(used) <= {"2", "3"} and used
 
 
 def test_the_weights_are_those_of_the_trial_that_was_drawn(stage):

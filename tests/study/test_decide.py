@@ -1,6 +1,7 @@
 """What a verdict counts and advises, from the candidates that were compared."""
 
 from dataclasses import replace
+from itertools import product
 from math import inf
 
 import pytest
@@ -11,7 +12,7 @@ from autoopt.study.compress import compress_goal
 from autoopt.study.confirm import Candidate
 from autoopt.study.decide import needed, plan_of, point, side, totals, verdict_of
 from autoopt.study.explore import enough
-from autoopt.study.stages import COMPRESS, FINAL, SEARCH, TEST
+from autoopt.study.stages import COMPRESS, CONFIRM, FINAL, SEARCH, TEST
 from autoopt.study.verdict import Point
 from autoopt.study.weighing import required_sizes, variances
 
@@ -72,6 +73,20 @@ def test_where_time_is_judged_the_room_is_for_one_training_at_a_time(tmp_path):
         rooms.append(plan_of(study).trainings)
         closed(study)
     assert rooms[0] < rooms[1]
+
+
+def test_a_resumed_study_plans_no_less_than_it_has_trained(tmp_path):
+    """Its last session ended in the ablation, when hardly any time was left."""
+    study = studied(tmp_path / "s", None, "study.seeds=5", "study.trials=16", time=90.0)
+    for key in range(16):
+        study.journal.add(SEARCH, record(str(key), 0.5, seconds=2.0))
+    before, late = plan_of(study), replace(study, budget=replace(study.budget, spent=80.0))
+    assert (before.candidates, before.final) == (2, 5)
+    for stage, trials, seeds in ((CONFIRM, "35", 1), (FINAL, "03", 5)):
+        for trial, i in product(trials, range(seeds)):
+            study.journal.add(stage, record(stage.key.format(trial, i), 0.5, stage=stage))
+    assert plan_of(late) == before
+    closed(study)
 
 
 class TestTheVerdict:

@@ -52,10 +52,10 @@ def about(**params):
     return About("s", "study", ACCURACY, params)
 
 
-def begun(baseline=None, winner=None, **params):
+def begun(scores=None, winner=None, **params):
     """A mirror, and what its tracker is told from now on."""
     tracker = Told()
-    mirror = Mirror(tracker, about(**params), baseline, winner)
+    mirror = Mirror(tracker, about(**params), scores, winner)
     tracker.calls.clear()
     return mirror, tracker.calls
 
@@ -65,7 +65,7 @@ COMPRESSED = space().baseline().replace(compression={"half": {}})
 
 def ended(key, metrics, last, score=0.8, recipe=None):
     tracker = Told()
-    mirror = Mirror(tracker, about(trials=4, epochs=3), 0.7)
+    mirror = Mirror(tracker, about(trials=4, epochs=3), {"0": 0.7})
     order = Train(key=key, recipe=recipe or space().baseline())
     mirror.end(Result(Job(order, CONFIRM), Outcome(metrics, epochs=3), epochs={3: last}, score=score))
     return tracker.calls
@@ -90,7 +90,7 @@ def test_where_the_best_epoch_or_the_mean_over_folds_counts_the_curve_ends_with_
 
 
 def test_what_was_cut_short_runs_no_more():
-    mirror, calls = begun(0.7)
+    mirror, calls = begun({"0": 0.7})
     jobs = [Job(Train(key=key, recipe=space().baseline()), SEARCH) for key in ("0", "1", "2")]
     for job in jobs:
         mirror.begin(job)
@@ -104,7 +104,7 @@ def test_what_was_cut_short_runs_no_more():
 
 def test_a_measurement_goes_to_the_run_of_its_training():
     """What that training measured itself stays as it is, and its run lasts as long as it took."""
-    mirror, calls = begun(0.7)
+    mirror, calls = begun({"0": 0.7})
     order = Measure(key="0-final-0-test", recipe=space().baseline(), weights="0-final-0")
     mirror.end(Result(Job(order, TEST), Outcome({"test_accuracy": 0.9, "latency_ms": 1.0, "size_mb": 2.0}), score=0.9))
     assert [call[:-1] for call in calls] == [("measured", "0-final-0", {"test_accuracy": 0.9, "latency_ms": 1.0})]
@@ -146,8 +146,24 @@ class TestARun:
             {"objective": 0.75, "gain": pytest.approx(0.15), "trial": 2.0, **axes},
         ]
 
+    def test_that_ended_in_an_earlier_session_before_the_baseline_has_its_gain_once_that_is_known(self):
+        mirror, calls = begun({"1": 0.5})
+        mirror.end(Result(job("0"), Outcome(epochs=3), score=0.6))
+        assert calls[0][:3] == ("measured", "1", {"gain": pytest.approx(-0.1)})
+
+    def test_of_a_trial_of_another_study_says_where_it_ran(self):
+        mirror, calls = begun()
+        curves = {"epoch": [1, 2], "val_accuracy": [0.4, 0.5]}
+        mirror.take(scripted.record("0", 0.5, curves=curves, seconds=10.0, origin="old/3"), 100.0)
+        begin, *epochs, end = calls
+        assert begin[:2] == ("trial", "0")
+        assert epochs == [("epoch", "0", 1, {"val_accuracy": 0.4}, 95.0), ("epoch", "0", 2, {"val_accuracy": 0.5}, 100.0)]
+        assert end[4] == {"autoopt.state": "complete", "autoopt.origin": "old/3"}
+        mirror.end(Result(job("1"), Outcome(epochs=3), score=0.75))
+        assert calls[-1][3]["gain"] == pytest.approx(0.25), "the baseline may be such a trial"
+
     def test_that_failed_has_the_reason(self):
-        mirror, calls = begun(0.5)
+        mirror, calls = begun({"0": 0.5})
         mirror.end(Result(job("1"), problem=Problem("nonfinite", "nan"), epochs={1: {"val_accuracy": 0.5}}))
         tags = {"autoopt.state": "failed", "autoopt.reason": "nonfinite", "autoopt.detail": "nan"}
         assert [call[:-1] for call in calls] == [("end", "1", "FAILED", {"trial": 1.0, "log10_lr": -3.0}, tags)]

@@ -11,7 +11,7 @@ from autoopt.strategy import Strategy
 from autoopt.study.compress import compress_goal
 from autoopt.study.explore import explore, sampling_for
 from autoopt.study.journal import stored_records
-from autoopt.study.sampling import Sampling
+from autoopt.study.sampling import Sampling, history
 from autoopt.study.stages import SEARCH
 
 TRIALS = 25
@@ -445,6 +445,7 @@ def test_a_trial_whose_values_are_no_longer_in_the_space_is_not_run_again(tmp_pa
     other = "sgd" if running[0][1]["optimizer"] == "adamw" else "adamw"
     study = studied(tmp_path / "s", learn, f"optimizer={other},momentum", "study.trials=6", "study.epochs=3")
     explore(study)
+    assert running[0][0] not in history(study.journal, SEARCH, study.goal), "in later sessions it does not run for ever"
     closed(study)
     trials = {row[0]: row for row in rows(tmp_path / "s")}
     assert trials[running[0][0]][2] == "FAIL" and "key" not in trials[running[0][0]][3]

@@ -14,6 +14,7 @@ from autoopt.deployment.card import KNOWN
 from autoopt.errors import BadInput, NotConcluded
 from autoopt.goal import Bound, Goal, Objective
 from autoopt.orders import Graph, Measure, Serve, Train, TryOut
+from autoopt.report.frame import record_row
 from autoopt.report.reasons import reasons
 from autoopt.space import Space
 from autoopt.store import Store
@@ -161,6 +162,24 @@ def test_records_that_mlflow_lacks_at_the_end_are_told(study, monkeypatch):
     (study.path / "s" / "tracking.log").write_text("first\nout-of-date database schema\n")
     study.search("study.trials=1")
     assert study.screen.lines[-1] == f"MLflow lacks 3 records so far; {way}, which ends with: out-of-date database schema)"
+
+
+def test_a_study_is_not_concluded_before_its_best_model_is_written(study, monkeypatch):
+    def killed(*_):
+        raise Killed
+
+    with monkeypatch.context() as patched, pytest.raises(Killed):
+        patched.setattr("autoopt.study.publish.export", killed)
+        study.search()
+    assert open_stored("s", str(study.path)).verdict is None
+    study.search()
+    assert open_stored("s", str(study.path)).state == "concluded"
+
+
+def test_a_metric_under_the_name_of_another_column_has_one_of_its_own():
+    row = record_row(record("7", 0.5, metrics={"loss": 0.25, "score": 3.0, "val_loss": 0.125}, epochs=2))
+    assert (row["metrics.loss"], row["metrics.score"], row["val_loss"]) == (0.25, 3.0, 0.125)
+    assert (row["loss"], row["score"], row["epochs"]) == ("cross_entropy", 0.5, 2)
 
 
 def test_notes_on_the_data_and_changed_code_are_told_before_the_search(study):
@@ -417,6 +436,12 @@ class TestNotConcluded:
         assert verdict.winner.trial == "4" and verdict.unsound == {"3": "nonfinite: nan"}
         assert verdict.rival is None, "what failed is no second best"
 
+    def test_so_does_one_for_which_the_race_had_no_place(self, study):
+        study.ends = {"1": 0.97, "2": 0.98, "3": 0.99, **{f"{key}-final-0": Fails("nonfinite", "nan") for key in "32"}}
+        verdict = study.search("study.trials=5", "study.stopping=false", "strategy=random")
+        assert verdict.winner.trial == "1" and list(verdict.unsound) == ["3", "2"] and not study.records("confirm")
+        assert study.search("study.trials=5", "study.confirm=2", "study.stopping=false", "strategy=random").alone, "but no more than those"
+
 
 class TestAStrategyForFiniteSpaces:
     FINITE = (
@@ -614,6 +639,18 @@ class TestASuccessor:
         assert f"s: {len(taken)} of 9 trials are taken over" in study.screen.lines
         assert "  s had schedule=constant,cosine, now constant,step" in study.screen.lines
 
+    def test_tells_mlflow_of_the_trials_that_it_takes_over(self, study, monkeypatch):
+        told = []
+
+        class Listening(NoListener):
+            def take(self, record):
+                told.append((record.key, record.origin))
+
+        study.search(*self.MORE, "study.trials=4")
+        monkeypatch.setattr("autoopt.study.search.search_listener", lambda *_: Listening())
+        self.go_on(study, "study.trials=2")
+        assert told == [(str(n), f"s/{n}") for n in range(4)]
+
     def test_with_another_baseline_trains_that_first(self, study):
         study.search(*self.MORE, "study.trials=4")
         _, records = self.go_on(study, "optimizer=sgd,adamw", "study.trials=3")
@@ -704,7 +741,7 @@ class TestMemory:
         assert [recipe["optimizer"].keys() for recipe in tried] == [recipe["optimizer"].keys() for recipe in best]
         assert [recipe["schedule"] for recipe in tried] == [recipe["schedule"] for recipe in best]
         assert all(0.05 <= recipe["optimizer"]["sgd"]["lr"] <= 0.06 for recipe in tried if "sgd" in recipe["optimizer"])
-        assert "2 recipes of earlier studies are tried first (study.memory=true)" in screen.lines
+        assert "2 recipes are tried first, of earlier studies (study.memory=true)" in screen.lines
 
     def test_studies_that_did_not_measure_what_is_bounded_now_lend_their_best_all_the_same(self, study):
         study.ends, study.costs = {"3": 0.99, "4": 0.98}, {}
@@ -714,7 +751,7 @@ class TestMemory:
         tree = {**study.tree(*self.MORE, "study.memory=true", "constraints.latency_ms=2", "seed=7"), "name": "new"}
         search(tree, screen, Scripted(study.play, study.path / "new", 1, facts=study.facts))
         tried = [r.recipe["optimizer"].keys() for r in open_stored("new", str(study.path)).records["search"]][1:3]
-        assert tried == best and "2 recipes of earlier studies are tried first (study.memory=true)" in screen.lines
+        assert tried == best and "2 recipes are tried first, of earlier studies (study.memory=true)" in screen.lines
 
     def test_what_is_tried_first_is_settled_when_the_study_begins(self, study):
         """Another study ends between its two sessions."""
@@ -737,6 +774,21 @@ class TestMemory:
         (study.path / "new" / "start.yaml").write_text("recipes")
         with pytest.raises(BadInput, match=r"new/start\.yaml is not as it was written: restore it from a backup, or give"):
             remember(6)
+
+    def again(self, study, *overrides):
+        """What a study `new` says, whose every trial is new."""
+        study.name, screen = "new", Quiet()
+        tree = {**study.tree(*self.MORE, *overrides, "seed=7"), "name": "new"}
+        search(tree, screen, Scripted(study.play, study.path / "new", 1, facts=study.facts))
+        return screen.lines
+
+    def test_a_study_that_has_begun_tries_nothing_first(self, study):
+        study.search(*self.MORE, "study.trials=6")
+        self.again(study, "study.trials=3")
+        lines = self.again(study, "study.trials=4", "study.memory=true")
+        said = "new has begun without recipes to try first, so that study.start, study.memory and study.from give it none"
+        assert said in lines and not any("earlier studies" in line for line in lines)
+        assert not (study.path / "new" / "start.yaml").exists()
 
     def test_studies_of_another_objective_and_damaged_ones_are_passed_over(self, study):
         study.search(*self.MORE, "study.trials=3", "objective=train_loss")

@@ -1,10 +1,10 @@
 """`study.start`: recipes that are tried first."""
 
 import pytest
-from scripted import learn, rows, searched, space, studied
+from scripted import closed, learn, rows, searched, space, studied
 
 from autoopt.errors import BadInput
-from autoopt.study.explore import start
+from autoopt.study.explore import explore, start
 
 
 def recipe_file(tmp_path, name="mine.yaml", **values):
@@ -44,6 +44,18 @@ def test_they_are_the_trials_after_the_baseline(tmp_path):
     assert len(trials) == 5 and trials[3][1] not in (values, others)
     again = searched(tmp_path / "s", learn, f"study.start={first} {second} {first}", trials=6)
     assert again[:5] == trials
+
+
+def test_of_those_of_earlier_studies_the_ones_that_are_tried_are_counted(tmp_path, monkeypatch):
+    """In a space that lacks what the other studies chose, they are all the baseline."""
+    _, values = recipe_file(tmp_path)
+    lent = [space().without_compression().defaults(), values, values]
+    monkeypatch.setattr("autoopt.study.explore.remembered", lambda study: lent)
+    study = studied(tmp_path / "s", learn, "study.memory=true", "study.trials=3", "study.epochs=3")
+    explore(study)
+    closed(study)
+    assert "1 recipe is tried first, of earlier studies (study.memory=true)" in study.runner.screen.lines
+    assert rows(tmp_path / "s")[1][1] == values
 
 
 def test_what_cannot_be_tried_is_said_with_its_field(tmp_path):
