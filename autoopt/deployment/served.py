@@ -68,7 +68,7 @@ class Served:
 
 def values_frame(values: torch.Tensor) -> pandas.DataFrame:
     """Predicted values `(N, D)` as columns."""
-    rows = values.reshape(len(values), -1)
+    rows = values.flatten(1) if values.ndim > 1 else values[:, None]
     names = ["prediction"] if rows.shape[1] == 1 else [f"prediction_{i}" for i in range(rows.shape[1])]
     return pandas.DataFrame(rows.numpy(force=True), columns=names)
 

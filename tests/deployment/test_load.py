@@ -154,3 +154,40 @@ def test_only_texts_are_texts():
             model.predict(wrong)
     with pytest.raises(BadInput, match="predict: expected texts, but number 2 is None"):
         model.predict(["good", None])
+    for wrong in ({"text": ["good"]}, {"good", "bad"}, np.array("good")):
+        with pytest.raises(BadInput, match=f"predict: expected a list of texts, got {type(wrong).__name__}"):
+            model.predict(wrong)
+    assert model.encode([]).shape == (0, 2)
+
+
+NUMBERS = np.random.default_rng(0).normal(size=(8, 3))
+
+
+@pytest.mark.parametrize(
+    "given",
+    [NUMBERS.astype(np.longdouble), NUMBERS.astype(">f8"), np.asfortranarray(NUMBERS), NUMBERS.tolist()],
+)
+def test_numbers_of_every_type_and_order_in_memory(given):
+    model = Deployed(Same(), Task("regression", (3,), 3, encoding={"numbers": True}))
+    torch.testing.assert_close(model.predict(given), torch.tensor(NUMBERS).float())
+    assert torch.equal(model.predict(np.asarray(given)[::-1]), model.predict(given).flip(0))
+
+
+def test_masked_values_are_no_numbers():
+    model = Deployed(Same(), Task("regression", (3,), 3, encoding={"numbers": True}))
+    with pytest.raises(BadInput, match="predict: the array has masked values"):
+        model.predict(np.ma.masked_array(NUMBERS, NUMBERS > 0))
+
+
+@pytest.mark.parametrize("kind", ["classification", "multilabel"])
+def test_nan_is_no_class(kind):
+    model = Deployed(Same(), Task(kind, (3,), 3, ("a", "b", "c"), encoding={"numbers": True}))
+    with pytest.raises(BadInput, match="predict: the outputs for row 2 are NaN, which is no class; do its inputs hold NaN"):
+        model.predict([[1.0, 2.0, 3.0], [1.0, np.nan, 3.0]])
+    assert model.predict_proba([[1.0, np.nan, 3.0]]).isnan().any()
+
+
+def test_columns_of_several_levels_are_no_columns_of_the_table(night):
+    frame = pandas.DataFrame({("jd", "utc"): [START]})
+    with pytest.raises(BadInput, match=r"predict: the table has no column 'jd'. Known: \('jd', 'utc'\)"):
+        night.predict(frame)

@@ -18,7 +18,8 @@ from torch.nn.functional import cross_entropy
 from autoopt.config import compose
 from autoopt.data.cells import PLAIN_STYLE, Style
 from autoopt.data.column import Column
-from autoopt.deployment.load import load
+from autoopt.data.task import Task
+from autoopt.deployment.load import Deployed, load
 from autoopt.deployment.served import Served, cells
 from autoopt.errors import BadInput
 from autoopt.orders import Serve, Train
@@ -168,3 +169,11 @@ def test_the_cells_of_an_example_can_be_read(column):
         assert [column.fill if column.style == PLAIN_STYLE or column.type != "date" else 19000.0] * 2 == list(read[0])
     else:
         assert [list(level) for level in read] == [[1, 0], [0, 1]]
+
+
+@pytest.mark.parametrize("width", [1, 2])
+def test_no_examples_are_no_predictions(width):
+    task = Task("regression", (width,), width, encoding={"numbers": True})
+    served = Served(Deployed(nn.Identity(), task))
+    some, none = (served.predict(np.ones((count, width))) for count in (3, 0))
+    assert list(none) == list(some) and len(some) == 3 and len(none) == 0
