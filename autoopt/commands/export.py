@@ -1,5 +1,6 @@
 """`autoopt export`"""
 
+import os
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -84,7 +85,7 @@ def without_option(arguments: Sequence[str], option: str) -> tuple[list[str], st
 
 def check_free(folder: Path) -> None:
     """Raise BadInput if the path exists and is not an earlier export: its contents would be lost."""
-    if folder.exists() and not (folder / "model.json").exists() and not (folder.is_dir() and not any(folder.iterdir())):
+    if os.path.exists(folder) and not (folder / "model.json").exists() and not (folder.is_dir() and not any(folder.iterdir())):
         raise BadInput(f"to={folder} exists already and is not an earlier export; name a new folder")
 
 

@@ -42,6 +42,9 @@ TODAY = date.today().isoformat()
 RECIPE = dict(Space.of(compose(["data=digits", "study=quick"])).baseline().tree)
 
 
+LONG = "a" * 300
+
+
 def ended(key, score, state="complete", **fields):
     return Record(key, "search", RECIPE, 0, state, score, {}, {}, [], 0, 1, 1.0, 1.0, **fields)
 
@@ -105,6 +108,14 @@ def test_no_studies(run, tmp_path):
         (["ui", "port=many"], "port=many: expected a number"),
         (["ui", "port="], "port=: expected a number"),
         (["ui", "port=70000"], "port=70000: expected a number up to 65535"),
+        (["ui", "port=²"], "port=²: expected a number"),
+        (["show", "signs", f"root={LONG}"], f"root={LONG} cannot be read: File name too long"),
+        (["list", f"root={LONG}"], f"root={LONG} cannot be read: File name too long"),
+        (["show", LONG, "root=runs"], f"No study named '{LONG}' in runs/. Known: signs."),
+        (["train", f"recipe={LONG}", "root=runs"], f"No study named '{LONG}' in runs/. Known: signs."),
+        (["search", f"{LONG}.yaml"], f"{LONG}.yaml: File name too long"),
+        (["search", "data=digits", f"model={LONG}.yaml"], f"{LONG}.yaml: File name too long"),
+        (["search", "data=digits", f"baseline={LONG}.yaml"], f"{LONG}.yaml: File name too long"),
         (["ui", "prt=1"], "ui: no setting named 'prt'. Did you mean 'port'? Known: port, root, tracking.uri."),
         (["ui", "signs"], "No study named 'signs' in autoopt-runs/."),
         (["ui", "sings", "root=runs"], "No study named 'sings' in runs/. Did you mean 'signs'?"),
