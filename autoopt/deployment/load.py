@@ -275,12 +275,17 @@ def write_onnx(folder: Path) -> Path:
         else:
             graph = to_onnx(model, inputs)
     except Exception as error:
-        reason = next(iter(str(error).strip().splitlines()), "")
-        raise BadInput(reason if isinstance(error, BadInput) else f"{type(error).__name__}: {reason}") from error
+        raise in_a_line(error) from error
     path = folder / "model.onnx"
     draft = path.with_suffix(".new")
     draft.write_bytes(graph)
     return draft.replace(path)
+
+
+def in_a_line(error: Exception) -> BadInput:
+    """Why a model has no other form, of which others' code may tell at length."""
+    reason = next(iter(str(error).strip().splitlines()), "")
+    return BadInput(reason if isinstance(error, BadInput) else f"{type(error).__name__}: {reason}")
 
 
 def inputs_for(model: Deployed) -> Tensor:

@@ -4,6 +4,7 @@ import fcntl
 import hashlib
 import json
 import os
+import shlex
 from binascii import crc32
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import suppress
@@ -49,7 +50,7 @@ def study_identity(tree: Tree) -> Tree:
 def reference(path: Path, trial: str = "") -> str:
     """A study, or one of its trials as in `NAME/17`, as the arguments of other commands name it."""
     name = f"{path.name}/{trial}" if trial else path.name
-    return name if path.parent == Path(ROOT) else f"{name} root={path.parent}"
+    return name if path.parent == Path(ROOT) else f"{name} {shlex.quote(f'root={path.parent}')}"
 
 
 def default_name(tree: Tree) -> str:

@@ -20,7 +20,7 @@ from autoopt.data.cells import PLAIN_STYLE, Style
 from autoopt.data.column import Column
 from autoopt.data.task import Task
 from autoopt.deployment.load import Deployed, load
-from autoopt.deployment.served import Served, cells
+from autoopt.deployment.served import Served, cells, write_served
 from autoopt.errors import BadInput
 from autoopt.orders import Serve, Train
 from autoopt.space import Space
@@ -142,6 +142,18 @@ def test_a_module_of_ones_own_is_loaded_by_its_import_path(exported):
 def test_outputs_that_are_no_table_are_refused(exported):
     with pytest.raises(BadInput, match=r"predict: the model returns a tuple, which MLflow cannot pass on; use autoopt\.load"):
         exported("data=wine", f"model={HERE}:Pairs", *OWN)
+
+
+def test_a_forward_that_takes_two_things_is_told_in_a_line(tmp_path, monkeypatch):
+    class Paired(nn.Module):
+        def forward(self, x, again):
+            return x + again
+
+    model = Deployed(Paired(), Task("classification", (3,), 3), logits=False)
+    monkeypatch.setattr("autoopt.deployment.served.load", lambda folder: model)
+    monkeypatch.setattr("autoopt.deployment.served.read_card", lambda folder: {"recipe": {}})
+    with pytest.raises(BadInput, match=r"^TypeError: .*forward\(\) missing 1 required positional argument: 'again'$"):
+        write_served(tmp_path)
 
 
 def test_a_table_without_its_texts_is_refused():
