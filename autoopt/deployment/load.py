@@ -25,7 +25,7 @@ from autoopt.deployment import pictures
 from autoopt.deployment.card import read_card, shaping
 from autoopt.deployment.compress import deployed_network, take_up
 from autoopt.deployment.packed import Compact, unpacked
-from autoopt.errors import BadInput
+from autoopt.errors import BadInput, TechniqueError
 from autoopt.live import Factory
 from autoopt.module.applied import Applied
 from autoopt.module.build import apply_to, as_written, built_model, prepare_model
@@ -204,10 +204,14 @@ def load(path: str | Path, *, trust: Sequence[str | Factory] = ()) -> Deployed:
     """
     folder = Path(path)
     card = read_card(folder)
-    recipe = Recipe(shaping(card["recipe"]))
     allow(*trust)
-    refuse_unnamed(f"{folder}/model.json", paths_in_recipe(recipe.tree))
-    task, chosen = card_task(card), Chosen(recipe)
+    try:
+        recipe, task = Recipe(shaping(card["recipe"])), card_task(card)
+        refuse_unnamed(f"{folder}/model.json", paths_in_recipe(recipe.tree))
+        chosen = Chosen(recipe)
+        chosen.of("model")[0]
+    except (TypeError, KeyError, ValueError, AttributeError, IndexError) as error:
+        raise BadInput(f"{folder}/model.json is not as it was written ({type(error).__name__}: {error})") from error
     return Deployed(trained(chosen, task, folder / "model.safetensors"), task, logits=not card["lightning"]).eval()
 
 
@@ -223,16 +227,18 @@ def trained(chosen: Chosen, task: Task, weights: Path) -> nn.Module:
     """The trained model, without the parts that only training needs.
 
     Raises:
-        BadInput: the weights do not fit the model.
+        BadInput: the weights do not fit the model, or a technique cannot make its part of it.
     """
-    model: nn.Module = built_model(*chosen.of("model")[0], task)
-    prepare_model(chosen, model, None, task)
-    module = apply_to(model, chosen, None) if isinstance(model, L.LightningModule) else Net(model, nn.Identity(), Applied(chosen), task)
-    chosen.callbacks(module, 1, None)
     try:
+        model: nn.Module = built_model(*chosen.of("model")[0], task)
+        prepare_model(chosen, model, None, task)
+        module = apply_to(model, chosen, None) if isinstance(model, L.LightningModule) else Net(model, nn.Identity(), Applied(chosen), task)
+        chosen.callbacks(module, 1, None)
         if not isinstance(module, Net) and overridden("setup", module, L.LightningModule):
             make_late_layers(module, weights)
         take_up(module, weights)
+    except TechniqueError as error:
+        raise BadInput(f"{weights.parent}: {error}") from error
     except (RuntimeError, SafetensorError) as error:
         raise BadInput(f"{weights.parent}: the weights do not fit the model: {str(error).splitlines()[-1].strip()}") from error
     return as_written(deployed_network(module))

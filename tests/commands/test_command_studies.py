@@ -120,6 +120,7 @@ def test_no_studies(run, tmp_path):
         (["ui", "signs"], "No study named 'signs' in autoopt-runs/."),
         (["ui", "sings", "root=runs"], "No study named 'sings' in runs/. Did you mean 'signs'?"),
         (["train", "recipe=sings", "root=runs"], "No study named 'sings' in runs/. Did you mean 'signs'?"),
+        (["train", "recipe=sings", "root='runs'"], "No study named 'sings' in runs/. Did you mean 'signs'?"),
         (["train", "recipe=signs", "root=runs"], "signs has no winner yet; give recipe=signs/TRIAL, or resume its search"),
         (["train", "recipe=signs/3", "root=runs"], "signs has no finished trial 3. Known: none."),
     ],

@@ -1,5 +1,6 @@
 """What a loaded model makes of rows, texts and numbers, without the training that came before."""
 
+import json
 from math import prod
 
 import lightning.pytorch as L
@@ -7,15 +8,20 @@ import numpy as np
 import pandas
 import pytest
 import torch
+from safetensors.torch import save_file
 from torch import nn
 
+from autoopt.config import compose
 from autoopt.data.examples import Examples
 from autoopt.data.make_task import make_task
 from autoopt.data.table import Table
 from autoopt.data.task import Task
 from autoopt.data.words import Texts
-from autoopt.deployment.load import Deployed, example_inputs
+from autoopt.deployment.card import KNOWN
+from autoopt.deployment.load import Deployed, example_inputs, load
 from autoopt.errors import BadInput
+from autoopt.space import Space
+from autoopt.store import digest
 
 SPLIT = {"validation": 0.2, "test": 0.2, "seed": 0, "stratify": False, "normalise": True}
 START = 2459000.0
@@ -191,3 +197,24 @@ def test_columns_of_several_levels_are_no_columns_of_the_table(night):
     frame = pandas.DataFrame({("jd", "utc"): [START]})
     with pytest.raises(BadInput, match=r"predict: the table has no column 'jd'. Known: \('jd', 'utc'\)"):
         night.predict(frame)
+
+
+CARD = {"kind": "regression", "input_shape": [3], "outputs": 1, "tokens": 0, "classes": [], "categories": [], "encoding": {}}
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "said"),
+    [(key, value, "model.json is not as it was written") for key in ("recipe", "input_shape", "classes", "inputs") for value in (3, True)]
+    + [
+        ("recipe", None, "model.json is not as it was written"),
+        ("outputs", [], "model/linear: TypeError"),
+        ("outputs", 1, "the weights do"),
+    ],
+)
+def test_a_card_with_another_value_is_told(key, value, said, tmp_path):
+    save_file({"other": torch.ones(1)}, tmp_path / "model.safetensors")
+    recipe = dict(Space.of(compose(["data=diabetes", "model=linear"])).baseline().tree)
+    card = {"recipe": recipe, "sha256": digest(tmp_path / "model.safetensors"), **dict.fromkeys(KNOWN), **CARD, "lightning": False}
+    (tmp_path / "model.json").write_text(json.dumps(card | {key: value}))
+    with pytest.raises(BadInput, match=said):
+        load(tmp_path)
