@@ -165,7 +165,11 @@ def compose_tree(overrides: Sequence[str], model: Factory | None, data: Given | 
             shown = repr(builder) if "\n" not in repr(builder) else f"{type(builder).__name__}(…)"
             raise BadInput(f"{slot}={shown}: expected a class or a function that makes it; {way_out(slot, builder)}")
     named = [f"{slot}={import_path(slot, builder)}" for slot, builder in live.items() if builder is not None]
-    tree = compose([*named, *trainer_overrides(trainer or {}), *overrides])
+    given = [*named, *trainer_overrides(trainer or {})]
+    keys = {line.partition("=")[0] for line in given}
+    if twice := [line for line in overrides if line.partition("=")[0] in keys]:
+        raise BadInput(*(f"{line}: an argument gives {line.partition('=')[0]} already; give one of them" for line in twice))
+    tree = compose([*given, *overrides])
     if is_live(tree) and (torch.cuda.is_initialized() or (Limits.of(tree).gpus and forks_lose_cuda())):
         problem = "cannot be passed to other processes, because this process uses CUDA already, or asked for it before it imported autoopt"
         raise BadInput(f"{' and '.join(named)} {problem}; write it into a file and give its import path: model=my_file:Net")

@@ -1,5 +1,6 @@
 """Hydra's override grammar: reads a config's text as a pin, a `Range` or a `Choice`, and writes them."""
 
+import re
 from decimal import Decimal
 from functools import cache
 from math import ceil, isfinite
@@ -18,6 +19,7 @@ from hydra.core.override_parser.types import (
 from hydra.errors import HydraException
 
 from autoopt.domain import Choice, Range, Scalar
+from autoopt.errors import BadInput
 
 
 def choice(*options: Any) -> ChoiceSweep:
@@ -39,6 +41,8 @@ def parser() -> OverridesParser:
 
 
 PARSER = parser()
+SPECIAL = re.compile(r"[\\()\[\]{}:=, \t]")
+"""What the grammar reads as itself after a backslash."""
 Value = Scalar | list[Scalar] | Range | Choice
 
 
@@ -62,7 +66,7 @@ def spell(value: object, steps: bool = False) -> str:
         case bool():
             return str(value).lower()
         case dict():
-            return f"{{{', '.join(f'{key}: {spell(part)}' for key, part in value.items())}}}"
+            return f"{{{', '.join(f'{spell_key(key)}: {spell(part)}' for key, part in value.items())}}}"
         case list() | tuple():
             return f"[{', '.join(map(spell, value))}]"
         case str():
@@ -73,6 +77,22 @@ def spell(value: object, steps: bool = False) -> str:
 def quoted(text: str) -> str:
     """The text in quotes, so that the grammar reads it as one string."""
     return QuotedString(text=text, quote=Quote.single).with_quotes()
+
+
+def spell_key(key: Any) -> str:
+    """A key of a mapping as the grammar spells it, which knows no quotes there.
+
+    Raises:
+        BadInput: it would read another one.
+    """
+    said = SPECIAL.sub(r"\\\g<0>", key) if isinstance(key, str) else spell(key)
+    try:
+        (read,) = PARSER.parse_rule(f"{{{said}: 0}}", "element")
+    except HydraException:
+        read = None
+    if read != key or type(read) is not type(key):
+        raise BadInput(f"{key!r} cannot be said as the key of a mapping; make the mapping in a function of your own")
+    return said
 
 
 @cache

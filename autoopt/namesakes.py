@@ -85,5 +85,5 @@ def spec_of(module: str) -> ModuleSpec | None:
         found = (finder.find_spec(name, search) for finder in sys.meta_path if hasattr(finder, "find_spec"))
         if (spec := next((s for s in found if s is not None), None)) is None:
             return None
-        search = spec.submodule_search_locations
+        search = spec.submodule_search_locations or []  # a module that is no package has nothing inside
     return spec

@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from autoopt import grammar
 from autoopt.domain import Choice, Range
+from autoopt.errors import BadInput
 
 ODD = [
     "a b", " a ", "a,b", "a=b", "(a)", "a(b).csv", "[a]", "{a: b}", "it's", '"said"', "\\", "a\\", "a\\'b", "\\\\'", "C:\\data\\t.csv",
@@ -120,3 +121,15 @@ def test_sweeps_from_which_nothing_can_be_chosen(text, problem):
     with pytest.raises(ValueError, match=problem):
         grammar.interpret(text)
     assert grammar.is_sweep(text)  # it is to be said, not passed over
+
+
+@pytest.mark.parametrize("key", ["a", " a b", "a,b", "a:b", "a=b", "(x)", "[x]", "{x}", "a.b", "a-b", "a\\b", 1, -2, True, None, 0.5])
+def test_keys_of_mappings_come_back(key):
+    found = through_hydra({"outer": {key: 1}})
+    assert found == {"outer": {key: 1}} and type(next(iter(found["outer"]))) is type(key)
+
+
+@pytest.mark.parametrize("key", ["1", "true", "null", "1e3", "", "it's", "über", (1, 2)])
+def test_keys_that_would_come_back_as_others_are_refused(key):
+    with pytest.raises(BadInput, match="cannot be said as the key of a mapping"):
+        grammar.spell([{key: 1}])

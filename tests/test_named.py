@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from torch import nn
 
-from autoopt.config import allow
+from autoopt.config import allow, compose, flat
 from autoopt.deployment.structure import class_at, describe_modules, restore
 from autoopt.errors import BadInput
 
@@ -77,3 +77,16 @@ def test_an_attribute_in_weights_is_plain_and_the_layers_own(attributes):
     node = describe_modules(nn.ReLU(), nn.ReLU()) | {"attributes": attributes}
     with pytest.raises((ValueError, TypeError), match=r"no attribute of its own|is no dtype|__class__ must be set"):
         restore(node, {}, nn.Identity())
+
+
+@pytest.mark.parametrize("key", ["metrics", "trainer.callbacks"])
+def test_a_list_of_import_paths_in_a_file_is_trusted_path_by_path(key, tmp_path):
+    path = tmp_path / "search.yaml"
+    path.write_text(f"data: digits\n{key}: [nowhere_{key[0]}:one, nowhere_{key[0]}:two]\n")
+    with pytest.raises(
+        BadInput, match=f"wants to import nowhere_{key[0]}:one and nowhere_{key[0]}:two, .* add trust=nowhere_{key[0]}:one,"
+    ):
+        compose([], str(path))
+    allow(f"nowhere_{key[0]}:one", f"nowhere_{key[0]}:two")
+    tree = compose([], str(path))
+    assert flat(tree)[key] == f"nowhere_{key[0]}:one nowhere_{key[0]}:two"

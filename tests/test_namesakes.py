@@ -5,6 +5,8 @@ import sys
 
 import pytest
 
+from autoopt.namesakes import spec_of
+
 MODULE = """
 import pytorch_lightning as pl
 import torch
@@ -112,3 +114,8 @@ def test_a_project_that_imports_pytorch_lightning_is_trained_as_it_is_and_loaded
     assert (tmp_path / "autoopt-runs/t/trials/0/log.txt").read_text().count("MY TRAINING STEP") == 4
     loaded = run("import autoopt, torch\nprint(autoopt.load('autoopt-runs/t/best', trust=['own:Lit'])(torch.rand(2, 3)).shape)", tmp_path)
     assert loaded.stdout == "torch.Size([2, 1])\n", loaded.stderr
+
+
+def test_nothing_is_inside_of_a_module_that_is_no_package():
+    assert spec_of("autoopt.errors") is not None and spec_of("autoopt.errors.json") is None
+    assert spec_of("json.decoder") is not None

@@ -473,6 +473,8 @@ def test_the_front_is_a_table_of_its_own():
 def test_the_closing_names_a_study_of_another_root_as_the_commands_take_it():
     *_, more = closed(verdict(folder="/data/runs/s"))
     assert more == "autoopt show s root=/data/runs lists the trials, autoopt ui s root=/data/runs shows them in MLflow."
+    *_, more = closed(verdict(folder="/my data/runs/s"))
+    assert more.startswith("autoopt show s 'root=/my data/runs' lists the trials")
 
 
 def test_the_command_for_a_model_of_the_front_names_the_code_that_it_needs():

@@ -617,3 +617,11 @@ def test_half_of_the_numbers_lie_below_the_middle_of_the_scale(line, middle):
     drawn = [domain.sample(random) for _ in range(1000)]
     assert len(set(drawn)) == 1000 and all(value in domain for value in drawn)
     assert sum(value < middle for value in drawn) / 1000 == pytest.approx(0.5, abs=0.05)
+
+
+@pytest.mark.parametrize(
+    ("said", "value"),
+    [("0.1,0.1", "0.1"), ("0.1,1e-1,0.10", "0.1"), ("1,1.0,2,1", "choice(1.0, 2.0)"), ("choice(0.2,0.1,0.2)", "choice(0.2, 0.1)")],
+)
+def test_a_value_that_is_said_twice_is_one(said, value):
+    assert str(space("optimizer=adamw", f"optimizer.adamw.lr={said}").options["optimizer"]["adamw"].values["lr"]) == value

@@ -1,5 +1,6 @@
 """`autoopt export`"""
 
+import os
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,7 +11,7 @@ from autoopt.errors import BadInput, StoreFault
 from autoopt.prose import print_prose
 from autoopt.report.numbers import number
 from autoopt.store import Store
-from autoopt.study.export import Advice, export
+from autoopt.study.export import Advice, export, replaced
 from autoopt.study.folder import reference
 from autoopt.study.journal_file import StoreError
 from autoopt.study.stored import Stored
@@ -56,6 +57,8 @@ def run(arguments: Sequence[str]) -> int:
                 print(f"and {name}, {about}")
         except BadInput as error:
             print_prose(f"but no {name}: {error}")
+        except OSError as error:
+            raise StoreError(f"{folder / name} cannot be written: {error}") from error
     if model is not None:
         node = study.config["tracking"]
         uri = store_uri(settings.get("tracking.uri", node["uri"]))
@@ -83,8 +86,10 @@ def without_option(arguments: Sequence[str], option: str) -> tuple[list[str], st
 
 
 def check_free(folder: Path) -> None:
-    """Raise BadInput if the path exists and is not an earlier export: its contents would be lost."""
-    if folder.exists() and not (folder / "model.json").exists() and not (folder.is_dir() and not any(folder.iterdir())):
+    """Raise BadInput if the path exists and is not an earlier export, or is the best of a study: its contents would be lost."""
+    if folder.name == "best" and os.path.exists(folder.resolve().parent / "space.yaml"):
+        raise BadInput(f"to={folder} is the best of a study, which its verdict tells of; name another folder")
+    if os.path.exists(folder) and not (folder / "model.json").exists() and not (folder.is_dir() and not any(folder.iterdir())):
         raise BadInput(f"to={folder} exists already and is not an earlier export; name a new folder")
 
 
@@ -101,10 +106,8 @@ def written(study: Stored, key: str | None, folder: Path) -> None:
     card = read_card(best)
     if key is None:
         if folder != best:
-            try:
-                shutil.copytree(best, folder, dirs_exist_ok=True)
-            except OSError as error:
-                raise StoreError(f"{folder} cannot be written: {error}") from error
+            with replaced(folder.resolve()) as draft:  # nothing stays of an earlier export, whose model another file may hold
+                shutil.copytree(best, draft, dirs_exist_ok=True)
         return
     record, store = study.record(key), Store(study.path)
     try:

@@ -1,9 +1,8 @@
 """`autoopt plugins`"""
 
 import inspect
-import json
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -12,12 +11,13 @@ from autoopt import grammar
 from autoopt.arguments import return_type
 from autoopt.catalogue import extra_with, installation
 from autoopt.commands.scaffold import scaffold
+from autoopt.commands.words import json_text
 from autoopt.domain import Choice, Range
 from autoopt.errors import BadInput, nearest
 from autoopt.prose import print_prose
 from autoopt.signature import missing_package
 from autoopt.slots import PLUGGABLE
-from autoopt.technique import REQUIRED, Technique, available, catalogue, find, is_path, resolve
+from autoopt.technique import REQUIRED, Technique, available, catalogue, find, is_path, resolve, sayable
 
 HELP = """Usage: autoopt plugins [SLOT] [--markdown | --json]
        autoopt plugins show SLOT/NAME
@@ -75,13 +75,17 @@ def single_technique(words: Sequence[str]) -> Technique:
     return find(slot_of(slot), name)
 
 
-def readable(slot: str) -> Iterator[Technique | BadInput]:
-    """The techniques of a slot; for a broken technique, its error."""
-    for name in available(slot):
+def readable(names: Iterable[tuple[str, str]]) -> Iterator[Technique | BadInput]:
+    """The techniques of these slots and names; for a broken technique, its error."""
+    for slot, name in names:
         try:
             yield find(slot, name)
         except BadInput as error:
             yield error
+
+
+def of_slot(slot: str) -> Iterator[tuple[str, str]]:
+    return ((slot, name) for name in available(slot))
 
 
 def as_text(slots: Sequence[str]) -> str:
@@ -89,7 +93,7 @@ def as_text(slots: Sequence[str]) -> str:
     for slot in slots:
         lines.append(f"{slot}: {PLUGGABLE[slot].about}")
         widest = max(map(len, available(slot)), default=0)
-        for entry in readable(slot):
+        for entry in readable(of_slot(slot)):
             if isinstance(entry, Technique):
                 lines.append(f"  {entry.name:<{widest}}  {summary(entry)}{lacking(entry)}")
             else:
@@ -134,7 +138,7 @@ def as_markdown(slots: Sequence[str]) -> str:
     lines = []
     for slot in slots:
         lines += [f"\n**{slot}**: {PLUGGABLE[slot].about}\n", "| name | what it does | source | searches |", "|---|---|---|---|"]
-        for entry in readable(slot):
+        for entry in readable(of_slot(slot)):
             if isinstance(entry, Technique):
                 cells = (entry.name, summary(entry), source(entry), "; ".join(searched(entry)) or "–")
                 lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
@@ -142,7 +146,7 @@ def as_markdown(slots: Sequence[str]) -> str:
 
 
 def as_json(slots: Sequence[str]) -> str:
-    return json.dumps([as_dict(entry) for slot in slots for entry in readable(slot) if isinstance(entry, Technique)], indent=2)
+    return json_text([as_dict(entry) for slot in slots for entry in readable(of_slot(slot)) if isinstance(entry, Technique)])
 
 
 def as_dict(technique: Technique) -> dict[str, Any]:
@@ -151,7 +155,7 @@ def as_dict(technique: Technique) -> dict[str, Any]:
             "type": p.scalar.__name__ if p.scalar else None,
             "searched": grammar.spell(p.domain) if p.domain is not None else None,
             **({"step": p.domain.step} if isinstance(p.domain, Range) and p.domain.step else {}),
-            **({"required": True} if p.default is REQUIRED else {"default": p.default}),
+            **({"required": True} if p.default is REQUIRED else {"default": p.default if sayable(p.default) else str(p.default)}),
         }
         for p in technique.params.values()
     }
@@ -193,7 +197,11 @@ def run_check(words: Sequence[str]) -> int:
     from autoopt.testing import checks, state
 
     states = Counter[str]()
-    for technique in [t for word in words for t in techniques_named(word)] if words else [find(s, n) for s, n in sorted(catalogue())]:
+    for technique in [t for word in words for t in techniques_named(word)] if words else readable(sorted(catalogue())):
+        if isinstance(technique, BadInput):
+            states["failed"] += 1
+            print_prose(f"failed   {technique}")
+            continue
         findings = contract(technique)
         states[result := state(technique, findings)] += 1
         print(f"{result:<8} {technique.slot}/{technique.name}")
@@ -273,8 +281,8 @@ def new(words: Sequence[str]) -> int:
     return 0
 
 
-def techniques_named(word: str) -> list[Technique]:
-    """The techniques that a word names: `SLOT`, `SLOT/NAME`, `[SLOT=]module:object`, or a distribution.
+def techniques_named(word: str) -> list[Technique | BadInput]:
+    """The techniques that a word names: `SLOT`, `SLOT/NAME`, `[SLOT=]module:object`, or a distribution; of several, a broken one's error.
 
     Raises:
         BadInput: there is no technique of this name.
@@ -285,8 +293,8 @@ def techniques_named(word: str) -> list[Technique]:
     if "/" in word:
         return [single_technique([word])]
     if word in PLUGGABLE:
-        return [find(word, name) for name in available(word)]
+        return [*readable(of_slot(word))]
     owners = {owner.split()[0] for rows in catalogue().values() for _, owner in rows}
     if word not in owners:
         raise BadInput(f"No slot and no distribution with techniques named '{word}'. {nearest(word, [*owners, *PLUGGABLE])}")
-    return [find(s, n) for (s, n), rows in sorted(catalogue().items()) if any(owner.split()[0] == word for _, owner in rows)]
+    return [*readable(key for key, rows in sorted(catalogue().items()) if any(owner.split()[0] == word for _, owner in rows))]

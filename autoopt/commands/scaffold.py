@@ -1,11 +1,16 @@
 """`autoopt plugins new`: a third-party distribution with one technique that works as it is written."""
 
 import keyword
+import re
 from pathlib import Path
 from string import Template
 
+from autoopt.config import SETTINGS
+from autoopt.config.overrides import is_preset
 from autoopt.errors import BadInput
+from autoopt.technique import available
 
+NAME = re.compile(r"[a-z]([a-z0-9_]*[a-z0-9])?")
 SOURCE_NOTE = "Source: yours; cite here the paper of the technique (authors, year, arXiv id or DOI)."
 PYPROJECT = Template("""[build-system]
 requires = ["setuptools>=77"]
@@ -305,10 +310,28 @@ def scaffold(slot: str, name: str, folder: Path) -> list[Path]:
     """Write the distribution `autoopt-<name>` into a folder that is empty or does not exist yet.
 
     Raises:
-        BadInput: the name is not a valid name of a Python module, or the folder is not empty.
+        BadInput: the name cannot be one of a module, a distribution and a technique, or the folder is not empty or cannot be written.
     """
-    if not name.isidentifier() or keyword.iskeyword(name) or name != name.lower():
-        raise BadInput(f"plugins new: expected a name such as my_{slot}, got '{name}': lower-case letters, digits and '_'")
+    if not NAME.fullmatch(name) or keyword.iskeyword(name):
+        raise BadInput(f"plugins new: expected a name such as my_{slot}, got '{name}': letters from a to z, digits and '_' between them")
+    if taken := taken_by(slot, name):
+        raise BadInput(f"plugins new: {slot}/{name} is {taken}; name it otherwise")
+    try:
+        return written(slot, name, folder)
+    except OSError as error:
+        raise BadInput(f"plugins new: {folder} cannot be written: {error.strerror}") from error
+
+
+def taken_by(slot: str, name: str) -> str:
+    """What has the name already, under which the technique could not be used; empty where nothing has."""
+    if name in available(slot):
+        return "installed already, and of two under one name neither can be used"
+    if is_preset(slot, name) or name == "none":
+        return "what stands for a list of techniques"
+    return "a setting" if f"{slot}.{name}" in SETTINGS else ""
+
+
+def written(slot: str, name: str, folder: Path) -> list[Path]:
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise BadInput(f"plugins new: {folder} exists already; name another folder: autoopt plugins new {slot}/{name} DIR")
     words = {"slot": slot, "name": name, "word": name.replace("_", "-"), "version": "0.1", "source": SOURCE_NOTE}

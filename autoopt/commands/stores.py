@@ -1,5 +1,6 @@
 """The stores that `autoopt doctor` checks: the folder of the studies, each study in it, and the MLflow store."""
 
+import os
 import shutil
 import socket
 import sqlite3
@@ -44,7 +45,7 @@ def check_stores(settings: Mapping[str, str]) -> Iterator[Checked]:
 
 def check_folder(path: Path, what: str) -> Checked:
     """Whether files can be written in a folder, or it can be made."""
-    there = next(folder for folder in (path, *path.resolve().parents) if folder.exists())
+    there = next(folder for folder in (path, *path.resolve().parents) if os.path.exists(folder))
     try:
         with tempfile.TemporaryFile(dir=there):
             free = shutil.disk_usage(there).free

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from autoopt.commands.options import Asked, read_options
+from autoopt.config.overrides import parse_override
 from autoopt.errors import BadInput
 from autoopt.report.numbers import number
 from autoopt.study.stored import recipe_overrides
@@ -32,5 +33,5 @@ def take_recipe(asked: Asked) -> None:
     asked.overrides = [o for o in asked.overrides if not o.startswith("recipe=")]
     if len(named) > 1 or (named and asked.file):
         raise BadInput(f"{named[-1]}: give only one recipe or file")
-    root = next((o.removeprefix("root=") for o in asked.overrides if o.startswith("root=")), None)
+    root = next((str(parse_override(o).value()) for o in asked.overrides if o.startswith("root=")), None)
     asked.recipe = [line for word in named for line in recipe_overrides(word.removeprefix("recipe="), root)]

@@ -20,7 +20,7 @@ def run(arguments: Sequence[str]) -> int:
         return 0
     words, settings = parsed
     port = settings.get("port", "0")
-    if not (port.isdigit() and int(port) < 2**16):
+    if not (port.isdecimal() and int(port) < 2**16):
         raise BadInput(f"port={port}: expected a number up to {2**16 - 1}")
     uri, experiment, view = settings.get("tracking.uri"), None, None
     if words:

@@ -58,11 +58,17 @@ def paths_in_lines(lines: Iterable[str]) -> Iterator[str]:
         key, value = override.key_or_group, override.value()
         slot, name = [*key.split("."), ""][:2]
         if key in PATHS:
-            yield from str(value or "").split()
+            yield from words_in(value)
         elif slot in PLUGGABLE and key.endswith(f".{FROM}"):
             yield str(value)
         elif slot in PLUGGABLE and name and (name not in available(slot) or name in map(option, [*NAMED, *fillers.get(slot, ())])):
             yield from objects(value)
+
+
+def words_in(value: Any) -> Iterator[str]:
+    """The words of a setting that takes several, as a text or as a list."""
+    for part in value.list if isinstance(value, ChoiceSweep) else value if isinstance(value, list) else [value or ""]:
+        yield from str(text_of(part)).split()
 
 
 def paths_in_recipe(tree: Mapping[str, Any]) -> Iterator[str]:

@@ -8,7 +8,7 @@ from itertools import accumulate
 from typing import Any
 
 import yaml
-from hydra.core.override_parser.types import ChoiceSweep, Override, QuotedString, Sweep
+from hydra.core.override_parser.types import ChoiceSweep, IntervalSweep, Override, QuotedString, RangeSweep, Sweep
 from hydra.errors import HydraException
 
 from autoopt import grammar
@@ -21,6 +21,8 @@ from autoopt.slots import PLUGGABLE, SLOTS
 from autoopt.technique import Technique, available, find, is_path
 
 GROUPS = (*PLUGGABLE, "study")
+LARGEST = 2**63 - 1
+"""Of whole numbers: torch and numpy take no larger ones, and much larger ones are no floats."""
 
 
 @dataclass
@@ -188,11 +190,32 @@ def parse_override(argument: str) -> Override:
     if max(accumulate((c in "[{(") - (c in "]})") for c in argument)) > DEEPEST:
         raise BadInput(f"{key}: brackets are nested more than {DEEPEST} deep")
     try:
-        return grammar.override(argument.replace(key, CONSTRAINTS, 1) if is_constraint(key) else argument)  # a metric may have a slash
+        parsed = grammar.override(argument.replace(key, CONSTRAINTS, 1) if is_constraint(key) else argument)  # a metric may have a slash
+        too_large = any(abs(number) > LARGEST for number in whole_numbers(parsed.value()))
+    except ValueError:  # of a number of thousands of digits
+        too_large = True
     except HydraException as error:
         reason = str(error).splitlines()[0]
         value = argument.partition("=")[2].strip("\"'")
         raise BadInput(f"{argument}: cannot be read: {reason}; quote special characters: {key}='\"{value}\"'") from error
+    if too_large:
+        raise BadInput(f"{argument:.80}: expected whole numbers of at most {len(str(LARGEST))} digits")
+    return parsed
+
+
+def whole_numbers(value: Any) -> Iterator[int]:
+    """The whole numbers in a value."""
+    match value:
+        case int():
+            yield value
+        case dict() | list() | ChoiceSweep():
+            parts = value.values() if isinstance(value, dict) else value.list if isinstance(value, ChoiceSweep) else value
+            for part in parts:
+                yield from whole_numbers(part)
+        case IntervalSweep():
+            yield from whole_numbers([value.start, value.end])
+        case RangeSweep():
+            yield from whole_numbers([value.start, value.stop, value.step])
 
 
 def fill(group: str, names: list[str], for_good: bool, overrides: Overrides) -> None:

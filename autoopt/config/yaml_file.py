@@ -1,5 +1,6 @@
 """Plain YAML, as far as a config needs it."""
 
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -23,15 +24,28 @@ def refuse_deep(tree: Any) -> None:
         raise ValueError(TOO_DEEP)
 
 
+def refuse_doubled(whole: yaml.Node | None) -> None:
+    """Raise ValueError where a mapping has a key twice, of which YAML would keep the last."""
+    nodes = [whole]
+    for node in nodes:  # which grows meanwhile
+        if isinstance(node, yaml.MappingNode):
+            for (_, word), count in Counter((key.tag, key.value) for key, _ in node.value if isinstance(key, yaml.ScalarNode)).items():
+                if count > 1:
+                    raise ValueError(f"it has {word} twice in one mapping")
+            nodes += [part for pair in node.value for part in pair]
+        elif isinstance(node, yaml.SequenceNode):
+            nodes += node.value
+
+
 def mapping(path: str) -> dict[str, Any]:
     """The mapping that a file holds.
 
     Raises:
         BadInput: the file cannot be read, or it is not a mapping in plain YAML.
     """
-    if Path(path).exists() and not (Path(path).is_file() or Path(path).is_dir()):  # a pipe or a device may have no end
-        raise BadInput(f"{path}: expected a regular file")
     try:
+        if Path(path).exists() and not (Path(path).is_file() or Path(path).is_dir()):  # a pipe or a device may have no end
+            raise BadInput(f"{path}: expected a regular file")
         text = Path(path).read_text(encoding="utf-8")
         deep = 0
         for event in yaml.parse(text):  # as far as it is of use: of very deep text it would take minutes
@@ -40,6 +54,7 @@ def mapping(path: str) -> dict[str, Any]:
             deep += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
             if deep > DEEPEST:
                 raise ValueError(TOO_DEEP)
+        refuse_doubled(yaml.compose(text, yaml.SafeLoader))
         tree = yaml.safe_load(text)
     except OSError as error:
         raise BadInput(f"{path}: {error.strerror or error}") from error

@@ -89,6 +89,8 @@ def targets_of(targets: np.ndarray, kind: str | None, where: str) -> tuple[Tenso
         raise BadInput(f"{where}.kind={kind}: expected {' or '.join(TASK_KINDS)}")
     if targets.dtype == object and any(all(isinstance(value, plain) for value in targets.flat) for plain in PLAIN):
         targets = np.array(targets.tolist())
+    if targets.dtype.kind == "S":
+        targets = np.char.decode(targets, "utf-8", "replace")
     if targets.ndim == 2 and targets.shape[1] == 1:
         targets = targets[:, 0]
     if targets.ndim not in (1, 2):
@@ -99,7 +101,7 @@ def targets_of(targets: np.ndarray, kind: str | None, where: str) -> tuple[Tenso
         rows = gaps.reshape(len(gaps), -1).any(1)
         seen = f"{rows.sum()} of {len(rows)}, the first in row {rows.argmax() + 1}"
         raise BadInput(f"{where}: the targets have gaps (missing or infinite): {seen}")
-    if targets.dtype.kind not in "uifbUS":
+    if targets.dtype.kind not in "uifbU":
         raise BadInput(f"{where}: the targets are {targets.dtype}; expected integers or texts for classes, numbers for values")
     if kind == "regression":
         return number_targets(targets, where), kind, ()

@@ -161,6 +161,8 @@ def as_array(part: Any) -> np.ndarray:
     Raises:
         BadInput: it cannot be made an array.
     """
+    if np.ma.is_masked(part):
+        raise BadInput("data: an array has masked values, which are no examples; leave them out, or fill them")
     texts = isinstance(part, list | tuple) and any(isinstance(value, str) for value in part)
     try:
         gaps = texts and bool(pandas.Series(part, dtype=object).hasnans)  # numpy would make texts of them

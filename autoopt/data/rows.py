@@ -38,6 +38,12 @@ class Source(Protocol):
     def __getitem__(self, numbers: Tensor) -> Tensor: ...
 
 
+def as_tensor(array: np.ndarray) -> Tensor:
+    """An array of numbers as a tensor; torch lacks other byte orders, negative strides and floats of more than 8 bytes."""
+    wide = array.dtype.kind == "f" and array.dtype.itemsize > 8
+    return torch.from_numpy(np.require(array, "float64" if wide else array.dtype.newbyteorder("="), ("C", "W")))
+
+
 class Mapped:
     """An array that stays in its file; an access copies the selected examples.
 
@@ -58,8 +64,7 @@ class Mapped:
         return self.shape[0]
 
     def __getitem__(self, numbers: Tensor) -> Tensor:
-        read = np.asarray(self.array[numbers.numpy()])
-        rows = torch.from_numpy(read.astype(read.dtype.newbyteorder("="), copy=False)).to(self.dtype)
+        rows = as_tensor(np.asarray(self.array[numbers.numpy()])).to(self.dtype)
         return rows[:, None] if self.grey else rows.permute(0, 3, 1, 2) if self.channels_last else rows
 
 

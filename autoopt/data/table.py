@@ -95,7 +95,7 @@ def encode_columns(frame: pandas.DataFrame, columns: Iterable[Column | Mapping[s
     """
     learnt = [column if isinstance(column, Column) else Column.of(column) for column in columns]
     used = [column for column in learnt if not column.ignored]
-    frame = frame.rename(columns=str)
+    frame = frame.set_axis([str(name) for name in frame.columns], axis=1)  # of several levels, too
     for column in used:
         if column.name not in frame:
             raise BadInput(f"data: the table has no column '{column.name}'. {nearest(column.name, frame.columns)}")

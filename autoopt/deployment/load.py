@@ -1,6 +1,6 @@
 """The trained model of an exported folder, as a module and as an ONNX graph."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from contextlib import suppress
 from functools import partial
 from itertools import compress
@@ -18,13 +18,14 @@ from autoopt.catalogue import installation
 from autoopt.config import allow, paths_in_recipe, refuse_unnamed
 from autoopt.data import table, words
 from autoopt.data.feed import overridden
+from autoopt.data.rows import as_tensor
 from autoopt.data.scale import Scale
 from autoopt.data.task import Task
 from autoopt.deployment import pictures
 from autoopt.deployment.card import read_card, shaping
 from autoopt.deployment.compress import deployed_network, take_up
 from autoopt.deployment.packed import Compact, unpacked
-from autoopt.errors import BadInput
+from autoopt.errors import BadInput, TechniqueError
 from autoopt.live import Factory
 from autoopt.module.applied import Applied
 from autoopt.module.build import apply_to, as_written, built_model, prepare_model
@@ -75,6 +76,8 @@ class Deployed(nn.Module):
 
     def encoded(self, examples: Any) -> Tensor:
         """As `encode`; errors do not name `predict`."""
+        if np.ma.is_masked(examples):
+            raise BadInput("the array has masked values; fill them")
         if "values" in self.encoding:
             return pictures.encode_images(examples, self.task)
         if isinstance(examples, Tensor):
@@ -86,7 +89,7 @@ class Deployed(nn.Module):
         numbers = np.asarray(examples)
         if numbers.dtype.kind not in "biuf":
             raise BadInput(f"expected numbers, got {type(examples).__name__}; call `.model` with what its forward takes")
-        return self.checked(torch.as_tensor(numbers.astype(numbers.dtype.newbyteorder("="), copy=False)))
+        return self.checked(as_tensor(numbers))
 
     def checked(self, inputs: Tensor) -> Tensor:
         """The inputs, unchanged.
@@ -106,13 +109,18 @@ class Deployed(nn.Module):
             the class names, or class indices int64 `(N,)` if the classes have no names; or a tuple for each example with its labels,
             those with a probability above 0.5, by name or by index; or values `(N, D)`; or the outputs of a LightningModule as they
             are, if it was trained on labels, or if they are not scores `(N, K)` of classes.
+
+        Raises:
+            BadInput: as `encode`; the scores of an example are NaN, as those of inputs that hold NaN.
         """
         outputs = self.outputs_for(examples)
         if self.task.kind == "multilabel" and self.logits:
+            refuse_nan(outputs)
             names = self.classes or range(outputs.shape[1])
             return [tuple(compress(names, row)) for row in (PROBABILITIES["multilabel"](outputs) > 0.5).tolist()]
         if self.task.kind != "classification" or not isinstance(outputs, Tensor) or outputs.ndim != 2:
             return outputs
+        refuse_nan(outputs)
         indices = outputs.argmax(1)
         return [self.classes[index] for index in indices.tolist()] if self.classes else indices
 
@@ -137,6 +145,12 @@ class Deployed(nn.Module):
         """The steps of `forward` as modules."""
         before = [] if self.inputs is None else [Scaled(self.inputs)]
         return [*before, self.model, *([] if self.targets is None else [Scaled(self.targets, inverted=True)])]
+
+
+def refuse_nan(scores: Tensor) -> None:
+    """Raise BadInput where the scores `(N, K)` of an example name no class."""
+    if (rows := scores.isnan().any(1)).any():
+        raise BadInput(f"predict: the outputs for row {int(rows.int().argmax()) + 1} are NaN, which is no class; do its inputs hold NaN?")
 
 
 class Scaled(nn.Module):
@@ -167,9 +181,9 @@ def texts_of(examples: Any) -> list[str]:
     """Texts as a list.
 
     Raises:
-        BadInput: the examples are a single text or a table, or are not all texts.
+        BadInput: the examples are no list but a single text, a table or the like, or are not all texts.
     """
-    if isinstance(examples, str | pandas.DataFrame) or not isinstance(examples, Iterable):
+    if isinstance(examples, str | Mapping | Set) or getattr(examples, "ndim", 1) != 1 or not isinstance(examples, Iterable):
         raise BadInput(f"expected a list of texts, got {type(examples).__name__}")
     texts = list(examples)
     if wrong := [(number, text) for number, text in enumerate(texts, 1) if not isinstance(text, str)]:
@@ -190,10 +204,14 @@ def load(path: str | Path, *, trust: Sequence[str | Factory] = ()) -> Deployed:
     """
     folder = Path(path)
     card = read_card(folder)
-    recipe = Recipe(shaping(card["recipe"]))
     allow(*trust)
-    refuse_unnamed(f"{folder}/model.json", paths_in_recipe(recipe.tree))
-    task, chosen = card_task(card), Chosen(recipe)
+    try:
+        recipe, task = Recipe(shaping(card["recipe"])), card_task(card)
+        refuse_unnamed(f"{folder}/model.json", paths_in_recipe(recipe.tree))
+        chosen = Chosen(recipe)
+        chosen.of("model")[0]
+    except (TypeError, KeyError, ValueError, AttributeError, IndexError) as error:
+        raise BadInput(f"{folder}/model.json is not as it was written ({type(error).__name__}: {error})") from error
     return Deployed(trained(chosen, task, folder / "model.safetensors"), task, logits=not card["lightning"]).eval()
 
 
@@ -209,16 +227,18 @@ def trained(chosen: Chosen, task: Task, weights: Path) -> nn.Module:
     """The trained model, without the parts that only training needs.
 
     Raises:
-        BadInput: the weights do not fit the model.
+        BadInput: the weights do not fit the model, or a technique cannot make its part of it.
     """
-    model: nn.Module = built_model(*chosen.of("model")[0], task)
-    prepare_model(chosen, model, None, task)
-    module = apply_to(model, chosen, None) if isinstance(model, L.LightningModule) else Net(model, nn.Identity(), Applied(chosen), task)
-    chosen.callbacks(module, 1, None)
     try:
+        model: nn.Module = built_model(*chosen.of("model")[0], task)
+        prepare_model(chosen, model, None, task)
+        module = apply_to(model, chosen, None) if isinstance(model, L.LightningModule) else Net(model, nn.Identity(), Applied(chosen), task)
+        chosen.callbacks(module, 1, None)
         if not isinstance(module, Net) and overridden("setup", module, L.LightningModule):
             make_late_layers(module, weights)
         take_up(module, weights)
+    except TechniqueError as error:
+        raise BadInput(f"{weights.parent}: {error}") from error
     except (RuntimeError, SafetensorError) as error:
         raise BadInput(f"{weights.parent}: the weights do not fit the model: {str(error).splitlines()[-1].strip()}") from error
     return as_written(deployed_network(module))
@@ -261,12 +281,17 @@ def write_onnx(folder: Path) -> Path:
         else:
             graph = to_onnx(model, inputs)
     except Exception as error:
-        reason = next(iter(str(error).strip().splitlines()), "")
-        raise BadInput(reason if isinstance(error, BadInput) else f"{type(error).__name__}: {reason}") from error
+        raise in_a_line(error) from error
     path = folder / "model.onnx"
     draft = path.with_suffix(".new")
     draft.write_bytes(graph)
     return draft.replace(path)
+
+
+def in_a_line(error: Exception) -> BadInput:
+    """Why a model has no other form, of which others' code may tell at length."""
+    reason = next(iter(str(error).strip().splitlines()), "")
+    return BadInput(reason if isinstance(error, BadInput) else f"{type(error).__name__}: {reason}")
 
 
 def inputs_for(model: Deployed) -> Tensor:

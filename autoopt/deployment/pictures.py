@@ -10,7 +10,7 @@ from torch import Tensor
 
 from autoopt.data.image_values import full_scale
 from autoopt.data.images import DEEP, all_of, pixels
-from autoopt.data.rows import EIGHT_BITS
+from autoopt.data.rows import EIGHT_BITS, as_tensor
 from autoopt.data.task import Task
 from autoopt.errors import BadInput
 
@@ -28,6 +28,8 @@ def encode_images(examples: Any, task: Task) -> Tensor:
             doubt.
     """
     examples = [examples] if isinstance(examples, Image.Image | str | Path) else examples
+    if isinstance(examples, list | tuple) and not len(examples):
+        return torch.empty(0, *task.input_shape)
     if isinstance(examples, list | tuple) and all(isinstance(e, Image.Image | str | Path) for e in examples):
         return torch.stack(all_of(lambda image: of_picture(opened(image), task), examples, where=""))
     images = as_nchw(examples, task.input_shape)
@@ -39,6 +41,8 @@ def encode_images(examples: Any, task: Task) -> Tensor:
     if task.inputs is None and high > 1:
         return images.float()  # the model was trained without scaling
     top = full_scale(high)
+    if not len(images):
+        return images.float()
     if images.dtype == torch.uint8 and top == 1:
         return images.float() / EIGHT_BITS
     return in_range(images, top)
@@ -97,7 +101,7 @@ def as_nchw(examples: Any, shape: tuple[int, ...]) -> Tensor:
     Raises:
         BadInput: the shape is not that of the training images; an array may have its channels first or last.
     """
-    images = examples if isinstance(examples, Tensor) else torch.from_numpy(np.require(native_byte_order(np.asarray(examples)), None, "W"))
+    images = examples if isinstance(examples, Tensor) else as_tensor(computable(np.asarray(examples)))
     channels, height, width = shape
     first, last = tuple(images.shape[1:]) == shape, tuple(images.shape[1:]) == (height, width, channels)
     if first and last and not isinstance(examples, Tensor):
@@ -113,8 +117,8 @@ def as_nchw(examples: Any, shape: tuple[int, ...]) -> Tensor:
     raise BadInput(f"images of the shape {tuple(images.shape)}; the model was trained on {expected}")
 
 
-def native_byte_order(array: np.ndarray) -> np.ndarray:
-    """An array of numbers as torch can take it.
+def computable(array: np.ndarray) -> np.ndarray:
+    """An array of numbers of a type with which torch can compute.
 
     Raises:
         BadInput: the array does not hold numbers.
@@ -122,4 +126,4 @@ def native_byte_order(array: np.ndarray) -> np.ndarray:
     if array.dtype.kind not in "uifb":
         raise BadInput(f"an array of {array.dtype}; expected numbers, or PIL images of one size")
     whole = array.dtype.kind == "u" and array.dtype.itemsize > 1  # torch can compute little with these types
-    return array.astype("float32" if array.dtype == bool else "int64" if whole else array.dtype.newbyteorder("="), copy=False)
+    return array.astype("float32" if array.dtype == bool else "int64" if whole else array.dtype, copy=False)

@@ -24,7 +24,7 @@ from autoopt.config import paths_in_recipe
 from autoopt.data.cells import PLAIN_STYLE
 from autoopt.data.column import Column
 from autoopt.deployment.card import read_card, shaping
-from autoopt.deployment.load import Deployed, inputs_for, load
+from autoopt.deployment.load import Deployed, in_a_line, inputs_for, load
 from autoopt.errors import BadInput
 
 ONNX, TEXT = "model.onnx", "text"
@@ -68,7 +68,7 @@ class Served:
 
 def values_frame(values: torch.Tensor) -> pandas.DataFrame:
     """Predicted values `(N, D)` as columns."""
-    rows = values.reshape(len(values), -1)
+    rows = values.flatten(1) if values.ndim > 1 else values[:, None]
     names = ["prediction"] if rows.shape[1] == 1 else [f"prediction_{i}" for i in range(rows.shape[1])]
     return pandas.DataFrame(rows.numpy(force=True), columns=names)
 
@@ -99,7 +99,11 @@ def write_served(folder: Path) -> Path:
     """
     served = Served(load(folder))
     named = list(dict.fromkeys(paths_in_recipe(shaping(read_card(folder)["recipe"]))))
-    example = input_example(served.model)
+    try:
+        example = input_example(served.model)
+        signature = signature_of(served, example)
+    except Exception as error:
+        raise in_a_line(error) from error
     # MLflow reads the files of every package to compare the requirements with what is installed, which these are
     unchecked = patch.object(environment, "warn_dependency_requirement_mismatches", create=True)
     with TemporaryDirectory(prefix=".mlflow.", dir=folder.parent) as scratch, unchecked:
@@ -107,7 +111,7 @@ def write_served(folder: Path) -> Path:
         mlflow.pyfunc.save_model(
             draft,
             loader_module=__name__,
-            signature=signature_of(served, example),
+            signature=signature,
             input_example=example,
             pip_requirements=[f"{name}=={version(name).partition('+')[0]}" for name in REQUIREMENTS],
             model_config={"trust": named} if named else None,

@@ -1,6 +1,7 @@
 """What a trial needs, what a machine has, and how many trials it has room for."""
 
 import os
+import re
 import resource
 from collections.abc import Mapping
 from contextlib import suppress
@@ -104,6 +105,7 @@ def within_quota(allowed: float, quota: Path = Path("/sys/fs/cgroup/cpu.max")) -
     return allowed
 
 
+NAMED_GPU = re.compile(r"\s*(\d+|(GPU|MIG)-\S+)\s*")
 WSL_DRIVER = Path("/usr/lib/wsl/lib/libcuda.so.1")
 """The NVIDIA driver of Windows, which WSL 2 has instead of a device file for each GPU."""
 
@@ -113,12 +115,12 @@ def visible_gpus(torch: str, visible: str | None, devices: Path = Path("/dev"), 
 
     Args:
         torch: the version of torch, which says whether it was built without CUDA.
-        visible: CUDA_VISIBLE_DEVICES; an empty or negative entry hides the entries after it too.
+        visible: CUDA_VISIBLE_DEVICES; an entry that names none, such as `-1` or the `NoDevFiles` of Slurm, hides those after it, too.
     """
     if torch.endswith("+cpu"):
         return ()
     if visible is not None:
-        return tuple(takewhile(lambda gpu: gpu not in ("", "-1"), visible.split(",")))
+        return tuple(takewhile(NAMED_GPU.fullmatch, visible.split(",")))
     count = sum(1 for _ in devices.glob("nvidia[0-9]*")) or int(wsl.exists())
     return tuple(map(str, range(count)))  # CUDA numbers the GPUs that it sees: a container's only GPU may be nvidia3
 

@@ -21,6 +21,7 @@ from typing import NoReturn
 
 from autoopt.errors import BadInput
 from autoopt.orders import Json, Problem
+from autoopt.process import system
 from autoopt.process.channel import Channel
 from autoopt.process.endings import NOTICE_TIME, NOTICES, classify, oom_kills, problem_of_exit
 from autoopt.process.guard import HANG_UP, fork_guarded
@@ -48,6 +49,7 @@ def main() -> None:
 
 def serve_trials(control: socket.socket, *, parent: int, target: str, setup: Json, cpus: int) -> NoReturn:
     """Run as the template until the supervisor is gone."""
+    system.trials_here = True
     try:
         guard = fork_guarded(parent, control.fileno())
         if run := _prepare(Channel(control), target, setup):

@@ -138,7 +138,7 @@ class Domain:
 
 
 def parse_node(key: str, node: Any, param: Param) -> Pin | Domain:
-    """The pin or the domain that a node of the composed tree gives to an argument.
+    """The pin or the domain that a node of the composed tree gives to an argument; a choice of one value is a pin.
 
     Raises:
         ValueError: a value is of another type than the argument.
@@ -147,7 +147,9 @@ def parse_node(key: str, node: Any, param: Param) -> Pin | Domain:
         case Range() as values:
             return completed(key, values, param)
         case Choice(options=given):
-            options = [param.accept(option) for option in given]
+            options = [*{(type(option), option): option for option in map(param.accept, given)}.values()]  # each once: 0.1, 1e-1
+            if len(options) == 1:
+                return Pin(options[0])
             return Domain(key, Choice(*options), param.scalar, param.default if param.default in options else options[0])
         case value:
             return Pin(param.accept(value))

@@ -3,7 +3,8 @@
 import glob
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -74,6 +75,20 @@ def export(path: Path, recipe: Recipe, weights: Path, facts: Mapping[str, Any], 
         StoreError: the folder cannot be written; an earlier export stays.
     """
     path = path.resolve()
+    with replaced(path) as draft:
+        shutil.copyfile(weights, draft / "model.safetensors")
+        replace_file(draft / "recipe.yaml", recipe.yaml())
+        replace_file(draft / "model.json", json.dumps(model_card(recipe, draft / "model.safetensors", facts, advice), indent=2))
+        replace_file(draft / "README.md", readme(recipe, advice))
+
+
+@contextmanager
+def replaced(path: Path) -> Iterator[Path]:
+    """An empty folder that becomes `path` once it is written, in the place of an earlier one.
+
+    Raises:
+        StoreError: it cannot be written; an earlier one stays.
+    """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         for left in path.parent.glob(f".{glob.escape(path.name)}.*"):  # by an export that was killed
@@ -81,10 +96,7 @@ def export(path: Path, recipe: Recipe, weights: Path, facts: Mapping[str, Any], 
         with TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as scratch:
             draft, old = Path(scratch) / "new", Path(scratch) / "old"
             draft.mkdir()
-            shutil.copyfile(weights, draft / "model.safetensors")
-            replace_file(draft / "recipe.yaml", recipe.yaml())
-            replace_file(draft / "model.json", json.dumps(model_card(recipe, draft / "model.safetensors", facts, advice), indent=2))
-            replace_file(draft / "README.md", readme(recipe, advice))
+            yield draft
             if path.exists():
                 path.rename(old)
             try:

@@ -4,6 +4,7 @@ import fcntl
 import hashlib
 import json
 import os
+import shlex
 from binascii import crc32
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import suppress
@@ -16,6 +17,7 @@ import yaml
 from autoopt.config import Tree, flat, technique_of, trusting
 from autoopt.config.yaml_file import refuse_deep
 from autoopt.errors import BadInput
+from autoopt.process import system
 from autoopt.slots import SLOTS
 from autoopt.study.journal_file import StoreError
 from autoopt.study.run_fields import searched_parameters
@@ -49,7 +51,7 @@ def study_identity(tree: Tree) -> Tree:
 def reference(path: Path, trial: str = "") -> str:
     """A study, or one of its trials as in `NAME/17`, as the arguments of other commands name it."""
     name = f"{path.name}/{trial}" if trial else path.name
-    return name if path.parent == Path(ROOT) else f"{name} root={path.parent}"
+    return name if path.parent == Path(ROOT) else f"{name} {shlex.quote(f'root={path.parent}')}"
 
 
 def default_name(tree: Tree) -> str:
@@ -104,6 +106,9 @@ class Folder:
         try:
             fcntl.flock(self.lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
+            if system.trials_here:
+                asked = "what its own processes import begins it again: put the call under if __name__ == '__main__':"
+                raise BadInput(f"{self.name} is being searched, and {asked}") from error
             process, _, host = os.pread(self.lock, 300, 0).decode().strip().partition(" ")
             owner = process if host in ("", gethostname()) else f"{process} on {host}"
             raise BadInput(f"{self.name} is being searched by process {owner}; wait for it, or give this search another name=") from error

@@ -1,5 +1,6 @@
 """Reading studies that are on disk: nothing here writes, and a running search is not disturbed."""
 
+import os
 from dataclasses import MISSING, dataclass, fields, replace
 from datetime import datetime
 from functools import cached_property
@@ -93,8 +94,18 @@ NEEDED = (*(f.name for f in fields(Verdict) if f.default is MISSING and f.defaul
 
 
 def names(root: str | None) -> list[str]:
-    """The names of the studies in a folder, sorted."""
-    return sorted(p.parent.name for p in Path(root or ROOT).glob("*/space.yaml"))
+    """The names of the studies in a folder, sorted.
+
+    Raises:
+        BadInput: the folder is there, but cannot be read.
+    """
+    folder = Path(root or ROOT)
+    try:
+        return sorted(name for name in os.listdir(folder) if os.path.exists(folder / name / "space.yaml"))
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    except OSError as error:
+        raise BadInput(f"root={folder} cannot be read: {error.strerror}") from error
 
 
 def in_use(path: Path) -> bool:
@@ -122,7 +133,7 @@ def open_stored(name: str, root: str | None) -> Stored:
         BadInput: there is no study of this name, or one of its files is spoilt.
     """
     path = Path(root or ROOT) / name
-    if not (path / "space.yaml").exists():
+    if not os.path.exists(path / "space.yaml"):  # which raises nothing, as the method of a path may
         raise BadInput(f"No study named '{name}' in {root or ROOT}/. {nearest(name, names(root))}")
     records, begun = stored_records(path / "journal.log", name)
     config = contents(path / "config.yaml", ["study.trials", "tracking"])
@@ -151,7 +162,7 @@ def recipe_overrides(reference: str, root: str | None) -> list[str]:
     Raises:
         BadInput: there is no such file, study or trial, or the study has no winner yet.
     """
-    if Path(reference).is_file():
+    if os.path.isfile(reference):
         return from_file(reference)
     if Path(reference).suffix in (".yaml", ".yml"):
         raise BadInput(f"{reference}: there is no such file")

@@ -106,6 +106,42 @@ def test_a_technique_that_cannot_be_used_is_marked_with_what_it_needs(run, monke
     assert listed["adamw"] is None
 
 
+@pytest.fixture
+def odd(tmp_path, monkeypatch):
+    """A distribution with a technique whose defaults are no JSON, and with one that cannot be imported."""
+    site = tmp_path / "site"
+    (site / "odd-1.0.dist-info").mkdir(parents=True)
+    (site / "odd-1.0.dist-info" / "METADATA").write_text("Metadata-Version: 2.1\nName: odd\nVersion: 1.0\n")
+    (site / "odd-1.0.dist-info" / "entry_points.txt").write_text("[autoopt.initializer]\nodd = odd_init:odd\nbroken = broken_init:broken\n")
+    (site / "odd_init.py").write_text('KIND = complex\n\n\ndef odd(model, *, most=float("inf"), kind=KIND):\n    """Odd."""\n')
+    (site / "broken_init.py").write_text("1 / 0\n")
+    monkeypatch.syspath_prepend(site)
+    for cached in catalogue, find:
+        cached.cache_clear()
+    yield
+    for cached in catalogue, find:
+        cached.cache_clear()
+
+
+def test_defaults_that_are_no_json(run, odd):
+    code, out, _ = run("initializer", "--json")
+    listed = {entry["name"]: entry for entry in json.loads(out, parse_constant=pytest.fail)}
+    assert code == 0 and "orthogonal" in listed and "broken" not in listed
+    assert {name: param["default"] for name, param in listed["odd"]["params"].items()} == {"most": None, "kind": "<class 'complex'>"}
+
+
+@pytest.mark.slow  # imports torch
+@pytest.mark.parametrize("word", ["odd", "initializer"])
+def test_a_broken_technique_keeps_no_other_from_being_checked(run, odd, word, monkeypatch):
+    monkeypatch.setattr("autoopt.testing.check", lambda technique: [])
+    code, out, err = run("check", word)
+    lines = out.splitlines()
+    assert (code, err) == (1, "") and "ok       initializer/odd" in lines and ", 1 failed, " in lines[-1]
+    assert [line for line in lines if line.startswith("failed")] == [
+        "failed   initializer/broken cannot be loaded: ZeroDivisionError: division by zero (from odd 1.0)"
+    ]
+
+
 @pytest.mark.parametrize(
     ("source", "line"),
     [

@@ -44,6 +44,14 @@ def test_its_folder_may_be_named_and_is_never_written_over(tmp_path, capsys):
         (["optimiser/mine"], "No slot named 'optimiser'. Did you mean 'optimizer'?"),
         (["optimizer/My-Thing"], "expected a name such as my_optimizer, got 'My-Thing'"),
         (["optimizer/class"], "expected a name such as my_optimizer, got 'class'"),
+        (["optimizer/größe"], "expected a name such as my_optimizer, got 'größe': letters from a to z, digits and '_' between them"),
+        (["optimizer/mine_"], "expected a name such as my_optimizer, got 'mine_'"),
+        (["optimizer/adamw"], "optimizer/adamw is installed already, and of two under one name neither can be used; name it otherwise"),
+        (["augmentation/all"], "augmentation/all is what stands for a list of techniques"),
+        (["augmentation/none"], "augmentation/none is what stands for a list of techniques"),
+        (["executor/workers"], "executor/workers is a setting"),
+        (["optimizer/mine", "/dev/null/mine"], "/dev/null/mine cannot be written: Not a directory"),
+        (["optimizer/mine", "a" * 300], "cannot be written: File name too long"),
     ],
 )
 def test_what_cannot_be_made(words, said, capsys, tmp_path, monkeypatch):

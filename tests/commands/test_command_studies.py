@@ -15,7 +15,7 @@ from test_report import verdict
 
 from autoopt.cli import main
 from autoopt.commands import show
-from autoopt.commands.export import check_free, without_option
+from autoopt.commands.export import check_free, without_option, written
 from autoopt.commands.plan import Workload, aligned, budget, plan_lines, slot_lines, task_in_words
 from autoopt.config import compose
 from autoopt.deployment.card import KNOWN
@@ -40,6 +40,9 @@ from autoopt.study.verdict import Point
 
 TODAY = date.today().isoformat()
 RECIPE = dict(Space.of(compose(["data=digits", "study=quick"])).baseline().tree)
+
+
+LONG = "a" * 300
 
 
 def ended(key, score, state="complete", **fields):
@@ -105,10 +108,19 @@ def test_no_studies(run, tmp_path):
         (["ui", "port=many"], "port=many: expected a number"),
         (["ui", "port="], "port=: expected a number"),
         (["ui", "port=70000"], "port=70000: expected a number up to 65535"),
+        (["ui", "port=²"], "port=²: expected a number"),
+        (["show", "signs", f"root={LONG}"], f"root={LONG} cannot be read: File name too long"),
+        (["list", f"root={LONG}"], f"root={LONG} cannot be read: File name too long"),
+        (["show", LONG, "root=runs"], f"No study named '{LONG}' in runs/. Known: signs."),
+        (["train", f"recipe={LONG}", "root=runs"], f"No study named '{LONG}' in runs/. Known: signs."),
+        (["search", f"{LONG}.yaml"], f"{LONG}.yaml: File name too long"),
+        (["search", "data=digits", f"model={LONG}.yaml"], f"{LONG}.yaml: File name too long"),
+        (["search", "data=digits", f"baseline={LONG}.yaml"], f"{LONG}.yaml: File name too long"),
         (["ui", "prt=1"], "ui: no setting named 'prt'. Did you mean 'port'? Known: port, root, tracking.uri."),
         (["ui", "signs"], "No study named 'signs' in autoopt-runs/."),
         (["ui", "sings", "root=runs"], "No study named 'sings' in runs/. Did you mean 'signs'?"),
         (["train", "recipe=sings", "root=runs"], "No study named 'sings' in runs/. Did you mean 'signs'?"),
+        (["train", "recipe=sings", "root='runs'"], "No study named 'sings' in runs/. Did you mean 'signs'?"),
         (["train", "recipe=signs", "root=runs"], "signs has no winner yet; give recipe=signs/TRIAL, or resume its search"),
         (["train", "recipe=signs/3", "root=runs"], "signs has no finished trial 3. Known: none."),
     ],
@@ -430,6 +442,41 @@ def test_an_export_takes_no_place_that_holds_something_else(tmp_path):
     check_free(tmp_path / "new")
     (tmp_path / "precious" / "model.json").write_text("{}")
     check_free(tmp_path / "precious")
+    study = tmp_path / "runs" / "signs"
+    (study / "best").mkdir(parents=True)
+    (study / "space.yaml").touch()
+    (study / "best" / "model.json").write_text("{}")
+    (tmp_path / "link").symlink_to(study)
+    for path in (study / "best", tmp_path / "link" / "best", study / ".." / "signs" / "best"):
+        with pytest.raises(BadInput, match=r"to=.*best is the best of a study, which its verdict tells of"):
+            check_free(path)
+
+
+def with_export(folder, weights):
+    folder.mkdir()
+    (folder / "model.safetensors").write_bytes(weights)
+    card = {"recipe": {}, "sha256": digest(folder / "model.safetensors"), **dict.fromkeys(KNOWN)}
+    (folder / "model.json").write_text(json.dumps(card))
+    return folder
+
+
+def test_a_form_that_cannot_be_written_is_told(run, begun, monkeypatch):
+    def write(folder):
+        raise OSError(30, "Read-only file system", str(folder / "README.md"))
+
+    with_export(begun / "best", b"weights")
+    monkeypatch.setattr("autoopt.deployment.checkpoint.write_checkpoint", write)
+    code, _, err = run("export", "signs", "root=runs")
+    assert code == 75 and "best/model.ckpt cannot be written: [Errno 30] Read-only file system: 'runs/signs/best/README.md'" in err
+
+
+def test_nothing_stays_of_an_earlier_export_in_its_place(begun, tmp_path):
+    best, place = with_export(begun / "best", b"new"), with_export(tmp_path / "out", b"old")
+    (place / "model.onnx").write_bytes(b"old")
+    written(open_stored("signs", str(begun.parent)), None, place)
+    assert sorted(path.name for path in place.iterdir()) == ["model.json", "model.safetensors"]
+    assert (place / "model.safetensors").read_bytes() == b"new" == (best / "model.safetensors").read_bytes()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["out", "runs"]
 
 
 def with_trial(folder):

@@ -229,6 +229,8 @@ def test_nothing_for_a_schedule_but_an_optimizer_that_brings_its_own():
         ("a: 1\n---\nb: 2", r"search.yaml: not valid YAML: expected a single document"),
         ("a: !!python/object:os.system 1", r"search.yaml: not valid YAML: could not determine a constructor"),
         ("a: &x [1]\nb: *x", r"search.yaml: YAML aliases are not supported; write the value out$"),
+        ("study: {trials: 5}\nseed: 1\nstudy: {epochs: 2}", r"search.yaml: not valid YAML: it has study twice in one mapping$"),
+        ("optimizer: [{adamw: {lr: 1, lr: 2}}]", r"search.yaml: not valid YAML: it has lr twice in one mapping$"),
         ("a: " + "[" * 33 + "]" * 33, r"search.yaml: not valid YAML: nested more than 32 deep$"),
         ("{a: " * 300 + "1" + "}" * 300, r"search.yaml: not valid YAML: nested more than 32 deep$"),
         ("[" * 100_000, r"search.yaml: not valid YAML: nested more than 32 deep$"),
@@ -259,6 +261,23 @@ def test_files_that_cannot_be_used(tmp_path, text, problem):
     with pytest.raises(BadInput, match=problem) as caught:
         compose([DATA], path)
     assert len(caught.value.problems) == 1 and "\n" not in str(caught.value)
+
+
+BIG = "1" + "0" * 400
+
+
+@pytest.mark.parametrize(
+    "override",
+    [f"optimizer.adamw.lr={value}" for value in (BIG, f"1,{BIG}", f"range(0,{BIG},1)", f"[{BIG}]", f"-{BIG}", "1" * 5000)]
+    + [f"{key}={BIG}" for key in ("study.trainings", "constraints.latency_ms", "split.validation", "seed", "study.epochs")]
+    + [f"split.seed={2**63}", f"seed=-{2**70}"],
+)
+def test_numbers_that_are_too_large_for_any_library(override):
+    assert problems(DATA, override) == [f"{override:.80}: expected whole numbers of at most 19 digits"]
+
+
+def test_large_numbers_within_64_bits_are_taken():
+    assert compose([DATA, f"seed={2**63 - 1}", f"split.seed={1 - 2**63}"])["seed"] == 2**63 - 1
 
 
 @pytest.mark.parametrize("value", ["[" * 33 + "1" + "]" * 33, "{a:" * 3000 + "1" + "}" * 3000])

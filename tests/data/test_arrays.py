@@ -200,3 +200,21 @@ def test_class_indices_of_tensors():
     for targets, shape in ((torch.ones(4, 3).int(), "N, 3"), (torch.rand(4, 2), "N, 2"), (torch.zeros(4, 2, 2), "N, 2, 2")):
         with pytest.raises(BadInput, match=rf"data: theirs have the shape \({shape}\); expected the class of each example as \(N,\), or"):
             class_indices(targets, "theirs")
+
+
+def test_floats_of_more_than_8_bytes_are_read():
+    array = draw(3, dtype="float64")
+    found = array_inputs(array.astype(np.longdouble), None, "d")
+    assert found.dtype == torch.float64 and torch.equal(found[EVERY], torch.from_numpy(array))
+
+
+def test_bytes_are_texts():
+    targets, kind, classes = targets_of(np.array(["née", "b"] * 20), None, "d")
+    found = targets_of(np.char.encode(["née", "b"] * 20, "utf-8"), None, "d")
+    assert found[1:] == (kind, classes) == ("classification", ("b", "née")) and torch.equal(found[0], targets)
+
+
+def test_masked_values_are_no_examples():
+    with pytest.raises(BadInput, match="data: an array has masked values, which are no examples"):
+        as_array(np.ma.masked_array(draw(3), draw(3) > 0.5))
+    assert as_array(np.ma.masked_array(draw(3), False)).shape == (N, 3)

@@ -1,5 +1,6 @@
 """What a loaded model makes of rows, texts and numbers, without the training that came before."""
 
+import json
 from math import prod
 
 import lightning.pytorch as L
@@ -7,15 +8,20 @@ import numpy as np
 import pandas
 import pytest
 import torch
+from safetensors.torch import save_file
 from torch import nn
 
+from autoopt.config import compose
 from autoopt.data.examples import Examples
 from autoopt.data.make_task import make_task
 from autoopt.data.table import Table
 from autoopt.data.task import Task
 from autoopt.data.words import Texts
-from autoopt.deployment.load import Deployed, example_inputs
+from autoopt.deployment.card import KNOWN
+from autoopt.deployment.load import Deployed, example_inputs, load
 from autoopt.errors import BadInput
+from autoopt.space import Space
+from autoopt.store import digest
 
 SPLIT = {"validation": 0.2, "test": 0.2, "seed": 0, "stratify": False, "normalise": True}
 START = 2459000.0
@@ -154,3 +160,61 @@ def test_only_texts_are_texts():
             model.predict(wrong)
     with pytest.raises(BadInput, match="predict: expected texts, but number 2 is None"):
         model.predict(["good", None])
+    for wrong in ({"text": ["good"]}, {"good", "bad"}, np.array("good")):
+        with pytest.raises(BadInput, match=f"predict: expected a list of texts, got {type(wrong).__name__}"):
+            model.predict(wrong)
+    assert model.encode([]).shape == (0, 2)
+
+
+NUMBERS = np.random.default_rng(0).normal(size=(8, 3))
+
+
+@pytest.mark.parametrize(
+    "given",
+    [NUMBERS.astype(np.longdouble), NUMBERS.astype(">f8"), np.asfortranarray(NUMBERS), NUMBERS.tolist()],
+)
+def test_numbers_of_every_type_and_order_in_memory(given):
+    model = Deployed(Same(), Task("regression", (3,), 3, encoding={"numbers": True}))
+    torch.testing.assert_close(model.predict(given), torch.tensor(NUMBERS).float())
+    assert torch.equal(model.predict(np.asarray(given)[::-1]), model.predict(given).flip(0))
+
+
+def test_masked_values_are_no_numbers():
+    model = Deployed(Same(), Task("regression", (3,), 3, encoding={"numbers": True}))
+    with pytest.raises(BadInput, match="predict: the array has masked values"):
+        model.predict(np.ma.masked_array(NUMBERS, NUMBERS > 0))
+
+
+@pytest.mark.parametrize("kind", ["classification", "multilabel"])
+def test_nan_is_no_class(kind):
+    model = Deployed(Same(), Task(kind, (3,), 3, ("a", "b", "c"), encoding={"numbers": True}))
+    with pytest.raises(BadInput, match="predict: the outputs for row 2 are NaN, which is no class; do its inputs hold NaN"):
+        model.predict([[1.0, 2.0, 3.0], [1.0, np.nan, 3.0]])
+    assert model.predict_proba([[1.0, np.nan, 3.0]]).isnan().any()
+
+
+def test_columns_of_several_levels_are_no_columns_of_the_table(night):
+    frame = pandas.DataFrame({("jd", "utc"): [START]})
+    with pytest.raises(BadInput, match=r"predict: the table has no column 'jd'. Known: \('jd', 'utc'\)"):
+        night.predict(frame)
+
+
+CARD = {"kind": "regression", "input_shape": [3], "outputs": 1, "tokens": 0, "classes": [], "categories": [], "encoding": {}}
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "said"),
+    [(key, value, "model.json is not as it was written") for key in ("recipe", "input_shape", "classes", "inputs") for value in (3, True)]
+    + [
+        ("recipe", None, "model.json is not as it was written"),
+        ("outputs", [], "model/linear: TypeError"),
+        ("outputs", 1, "the weights do"),
+    ],
+)
+def test_a_card_with_another_value_is_told(key, value, said, tmp_path):
+    save_file({"other": torch.ones(1)}, tmp_path / "model.safetensors")
+    recipe = dict(Space.of(compose(["data=diabetes", "model=linear"])).baseline().tree)
+    card = {"recipe": recipe, "sha256": digest(tmp_path / "model.safetensors"), **dict.fromkeys(KNOWN), **CARD, "lightning": False}
+    (tmp_path / "model.json").write_text(json.dumps(card | {key: value}))
+    with pytest.raises(BadInput, match=said):
+        load(tmp_path)

@@ -141,3 +141,10 @@ def test_a_model_of_images_up_to_255_predicts_as_it_was_trained():
     torch.testing.assert_close(small(small.encode(COLOUR)), large(large.encode(COLOUR)))
     assert small.inputs.mean.shape == (3, 1, 1)
     assert example_inputs(large.task).max() > 180 and example_inputs(small.task).max() <= 1
+
+
+def test_images_of_every_order_in_memory_and_no_images():
+    assert torch.equal(encode_images(COLOUR[::-1], task(3)), UNIT.flip(0))
+    torch.testing.assert_close(encode_images((COLOUR / 255).astype(np.longdouble), task(3)), UNIT)
+    for none in ([], (), COLOUR[:0], COLOUR[:0] / 255, torch.tensor(COLOUR[:0])):
+        assert encode_images(none, task(3)).shape == (0, 3, 6, 8)

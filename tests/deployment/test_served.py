@@ -18,8 +18,9 @@ from torch.nn.functional import cross_entropy
 from autoopt.config import compose
 from autoopt.data.cells import PLAIN_STYLE, Style
 from autoopt.data.column import Column
-from autoopt.deployment.load import load
-from autoopt.deployment.served import Served, cells
+from autoopt.data.task import Task
+from autoopt.deployment.load import Deployed, load
+from autoopt.deployment.served import Served, cells, write_served
 from autoopt.errors import BadInput
 from autoopt.orders import Serve, Train
 from autoopt.space import Space
@@ -143,6 +144,18 @@ def test_outputs_that_are_no_table_are_refused(exported):
         exported("data=wine", f"model={HERE}:Pairs", *OWN)
 
 
+def test_a_forward_that_takes_two_things_is_told_in_a_line(tmp_path, monkeypatch):
+    class Paired(nn.Module):
+        def forward(self, x, again):
+            return x + again
+
+    model = Deployed(Paired(), Task("classification", (3,), 3), logits=False)
+    monkeypatch.setattr("autoopt.deployment.served.load", lambda folder: model)
+    monkeypatch.setattr("autoopt.deployment.served.read_card", lambda folder: {"recipe": {}})
+    with pytest.raises(BadInput, match=r"^TypeError: .*forward\(\) missing 1 required positional argument: 'again'$"):
+        write_served(tmp_path)
+
+
 def test_a_table_without_its_texts_is_refused():
     class Reader:
         encoding = {"vocabulary": ["a"]}  # noqa: RUF012
@@ -168,3 +181,11 @@ def test_the_cells_of_an_example_can_be_read(column):
         assert [column.fill if column.style == PLAIN_STYLE or column.type != "date" else 19000.0] * 2 == list(read[0])
     else:
         assert [list(level) for level in read] == [[1, 0], [0, 1]]
+
+
+@pytest.mark.parametrize("width", [1, 2])
+def test_no_examples_are_no_predictions(width):
+    task = Task("regression", (width,), width, encoding={"numbers": True})
+    served = Served(Deployed(nn.Identity(), task))
+    some, none = (served.predict(np.ones((count, width))) for count in (3, 0))
+    assert list(none) == list(some) and len(some) == 3 and len(none) == 0

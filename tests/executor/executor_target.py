@@ -10,6 +10,7 @@ import sys
 import time
 
 from autoopt.errors import BadInput, Preempted, TechniqueError
+from autoopt.process import system
 from autoopt.process.endings import NOTICES
 
 
@@ -31,7 +32,12 @@ def prepare(setup):
                 print("line", number)
     if "processes" in setup:
         os.fork = refuse  # to this template's process alone
-    return setup, {"examples": 3, "pid": os.getpid(), "setup": {k: v for k, v in setup.items() if k != "function"}}
+    return setup, {
+        "examples": 3,
+        "trials_here": system.trials_here,
+        "pid": os.getpid(),
+        "setup": {k: v for k, v in setup.items() if k != "function"},
+    }
 
 
 def refuse():

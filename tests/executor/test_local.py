@@ -12,6 +12,7 @@ import pytest
 from autoopt.errors import BadInput, NotConcluded
 from autoopt.executor import Executor, TemplateError
 from autoopt.orders import Problem
+from autoopt.process import system
 from autoopt.process.endings import NOTICES
 from autoopt.process.log import HEAD, TAIL
 from autoopt.store import Store
@@ -42,7 +43,7 @@ def until(condition, seconds=15):
 
 def test_a_trial_reports_and_finishes(bench):
     b = bench({"name": "digits"})
-    assert b.local.facts["examples"] == 3
+    assert b.local.facts["examples"] == 3 and b.local.facts["trials_here"] and not system.trials_here
     end = b.run("train", epochs=2)
     assert b.kinds(0) == ["started", "report", "report", "finished"]
     assert b.events[2].data == {"epoch": 1, "metrics": {"loss": 0.5}}

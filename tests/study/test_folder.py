@@ -154,6 +154,13 @@ def test_only_one_process_at_a_time(folder, tmp_path):
     assert (tmp_path / "s" / "lock").read_text() == f"{os.getpid()} {gethostname()}"
 
 
+def test_a_script_that_its_own_trials_begin_again_is_told_the_way_out(folder, monkeypatch):
+    monkeypatch.setattr("autoopt.process.system.trials_here", True)
+    _held = folder("name=s")
+    with pytest.raises(BadInput, match="s is being searched, and what its own processes import begins it again: put the call under if"):
+        folder("name=s")
+
+
 def test_a_search_on_another_host_is_named_with_its_host(folder, tmp_path):
     (tmp_path / "s").mkdir()
     with (tmp_path / "s" / "lock").open("w") as lock:
