@@ -205,7 +205,7 @@ def test_a_notebook_shows_the_verdict(verdict):
     shown = verdict._repr_html_()
     assert verdict.study in shown and "val_accuracy on the test split" in shown and f"{verdict.baseline.score:.4f}" in shown
     words, _, figures = shown.partition("<div")
-    assert words.count("<tr>") == words.count("</tr>") > 4 and "winner (trial" in words
+    assert words.count("<tr>") == words.count("</tr>") > 4 and f"{verdict.role} (trial" in words
     assert figures.count('class="plotly-graph-div"') == 2 and figures.count("Plotly.newPlot(") == 2
     assert "https://cdn" not in figures.partition("</script>")[0][:1000], "plotly comes along"
 
