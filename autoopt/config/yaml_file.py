@@ -54,8 +54,10 @@ def mapping(path: str) -> dict[str, Any]:
             deep += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
             if deep > DEEPEST:
                 raise ValueError(TOO_DEEP)
-        refuse_doubled(yaml.compose(text, yaml.SafeLoader))
-        tree = yaml.safe_load(text)
+        loader = yaml.SafeLoader(text)
+        node = loader.get_single_node()
+        refuse_doubled(node)
+        tree = loader.construct_document(node) if node else None
     except OSError as error:
         raise BadInput(f"{path}: {error.strerror or error}") from error
     except (yaml.YAMLError, ValueError, RecursionError) as error:

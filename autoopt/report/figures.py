@@ -14,6 +14,7 @@ from plotly.subplots import make_subplots
 
 from autoopt.errors import BadInput, nearest
 from autoopt.report.charted import charted, choice_keys, value_of
+from autoopt.report.front import all_compressed
 from autoopt.report.numbers import number
 from autoopt.report.reasons import enumerated
 from autoopt.study.record import BASELINE, Record, added
@@ -205,7 +206,7 @@ def draw_front(study: Stored) -> go.Figure | None:
         return None
     names, points = list(study.verdict.front[0].values), study.verdict.front
     best, cost = names[:2]
-    stages = (COMPRESS,) if all(point.trial.startswith(COMPRESS.name) for point in points) else (SEARCH, COMPRESS)
+    stages = (COMPRESS,) if all_compressed(study.verdict) else (SEARCH, COMPRESS)
     measured = [r for stage in stages for r in study.records[stage.name]]
     shown = {point.trial for point in points}
     others = [r for r in measured if r.key not in shown and r.state == "complete" and {best, cost} <= r.metrics.keys()]

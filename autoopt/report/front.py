@@ -12,7 +12,12 @@ HEADERS = {"latency_ms": "latency, ms", "size_mb": "size, MB"}
 
 def front_kind(verdict: Verdict) -> str:
     """Of what the front is."""
-    return "the compressed models" if all(point.trial.startswith(COMPRESS.name) for point in verdict.front) else "the trials"
+    return "the compressed models" if all_compressed(verdict) else "the trials"
+
+
+def all_compressed(verdict: Verdict) -> bool:
+    """Whether the front holds compressed models alone."""
+    return all(point.trial.startswith(COMPRESS.name) for point in verdict.front)
 
 
 def front_title(verdict: Verdict) -> str:

@@ -100,7 +100,7 @@ def best_of_options(study: Study) -> dict[str, Candidate]:
         recipes = {record.key: record.point for record in heads.values()}
         done = replicate(study.runner, study.journal, COMPARE, recipes, seeds, budget=study.budget, keep=keep, done_with=done_with)
         latest = {record.key: record for record in study.journal.records(COMPARE)}
-        failed = {key.rpartition(f"-{COMPARE.name}-")[0] for key, record in latest.items() if record.state != "complete"}
+        failed = {COMPARE.trial_and_seed(key)[0] for key, record in latest.items() if record.state != "complete"}
         if not failed & recipes.keys():
             by_key = {candidate.key: candidate for candidate in done}
             return {option: by_key[record.key] for option, record in heads.items() if record.key in by_key}

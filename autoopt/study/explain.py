@@ -74,9 +74,9 @@ def scores_by_seed(study: Study, stage: Stage) -> dict[str, dict[int, float]]:
     """The scores of a stage of whole trainings by trial and number of the seed; more is better."""
     scores: dict[str, dict[int, float]] = defaultdict(dict)
     for record in study.journal.records(stage):
-        key, _, seed = record.key.rpartition(f"-{stage.name}-")
+        key, seed = stage.trial_and_seed(record.key)
         if record.score is not None:
-            scores[key][int(seed)] = study.goal.first.sign * record.score
+            scores[key][seed] = study.goal.first.sign * record.score
     return scores
 
 

@@ -25,6 +25,11 @@ class Stage:
     shown: bool = True
     trains: bool = False
 
+    def trial_and_seed(self, key: str) -> tuple[str, int]:
+        """The trial and the number of its fresh seed in the key of a training: `17-final-2` is the third of trial 17."""
+        trial, _, seed = key.rpartition(f"-{self.name}-")
+        return trial, int(seed)
+
 
 PREFLIGHT = Stage("preflight", "try every technique on two batches", "preflight/{}", stored=False, tracked=False, shown=False)
 SEARCH = Stage("search", "search", "{}", trains=True)
