@@ -124,12 +124,16 @@ def with_earlier(study: Study, sampling: Sampling) -> Sampling:
     sampling.total += taken
     asked = settings["start"] or settings["memory"] or best
     if path.exists():
-        sampling.start = contents(path, ["recipes"])["recipes"]
+        kept = contents(path, ["recipes"])
+        sampling.start = kept["recipes"]
+        if (given := settings["start"]) and given != kept.get("given", given):
+            say(f"study.start={given} is not tried: {study.folder.name} has settled what it tries first; give this search another name=")
     elif asked and len(study.journal.trials(SEARCH)) > taken + 1:
         say(f"{study.folder.name} has begun without recipes to try first, so that study.start, study.memory and study.from give it none")
     elif asked:
         sampling.start = tried_first(study, sampling, best)
-        replace_file(path, summed(yaml.safe_dump({"recipes": [dict(values) for values in sampling.start]}, sort_keys=False)))
+        settled = {"given": settings["start"], "recipes": [dict(values) for values in sampling.start]}
+        replace_file(path, summed(yaml.safe_dump(settled, sort_keys=False)))
     return sampling
 
 

@@ -46,6 +46,22 @@ def test_they_are_the_trials_after_the_baseline(tmp_path):
     assert again[:5] == trials
 
 
+def test_others_given_to_a_study_that_has_begun_are_said_not_to_be_tried(tmp_path):
+    (first, _), (second, _) = recipe_file(tmp_path), recipe_file(tmp_path, "other.yaml", **{"optimizer.sgd.lr": 0.05})
+
+    def said(*given):
+        study = studied(tmp_path / "s", learn, *given, "study.trials=3", "study.epochs=3")
+        explore(study)
+        closed(study)
+        return [line for line in study.runner.screen.lines if "study.start" in line]
+
+    assert said(f"study.start={first}") == said(f"study.start={first}") == said() == []
+    name = (tmp_path / "s").name
+    assert said(f"study.start={second}") == [
+        f"study.start={second} is not tried: {name} has settled what it tries first; give this search another name="
+    ]
+
+
 def test_of_those_of_earlier_studies_the_ones_that_are_tried_are_counted(tmp_path, monkeypatch):
     """In a space that lacks what the other studies chose, they are all the baseline."""
     _, values = recipe_file(tmp_path)
