@@ -3,7 +3,7 @@ from typing import Annotated, Any
 import torch
 from torch.optim import SGD, Optimizer
 
-from autoopt.domain import Range
+from autoopt.domain import Range, a_share
 from autoopt.plugins.optimizer.fused import fused
 
 
@@ -60,4 +60,5 @@ def asgd(
 
     Polyak & Juditsky 1992, DOI 10.1137/0330046.
     """
+    a_share(start=start)
     return Averaged(params, int(start * total_steps), lr, weight_decay)

@@ -2,7 +2,7 @@ from typing import Annotated
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 
-from autoopt.domain import Range
+from autoopt.domain import Range, a_share
 from autoopt.module.best_epoch import BestEpoch
 
 
@@ -28,4 +28,5 @@ def early_stopping(objective: str | None, direction: str, *, patience: Annotated
 
     Prechelt 1998, DOI 10.1007/3-540-49430-8_3.
     """
+    a_share(patience=patience)
     return EarlyStopping(objective or "val_loss", direction, patience)
