@@ -13,10 +13,8 @@ class EarlyStopping(BestEpoch):
         super().__init__(metric, direction)
         self.share = share
 
-    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        super().on_validation_end(trainer, pl_module)
-        if self.monitor not in trainer.callback_metrics:
-            return
+    def follow(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        super().follow(trainer, pl_module)
         patience = max(1, round(self.share * (trainer.max_epochs or 1)))
         trainer.should_stop = trainer.should_stop or trainer.current_epoch - self.best_epoch >= patience
 
