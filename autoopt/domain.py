@@ -16,6 +16,20 @@ def at_least_1(**counts: int) -> None:
             raise ValueError(f"{name}={count}: expected at least 1")
 
 
+def a_share(**shares: float) -> None:
+    """Raise ValueError where a share is not between 0 and 1, such as a number of epochs; its keyword is the name that the message has."""
+    for name, share in shares.items():
+        if not 0 <= share <= 1:
+            raise ValueError(f"{name}={share}: expected a share, from 0 to 1")
+
+
+def one_of(*known: str, **said: str) -> None:
+    """Raise ValueError where a text is not one of those that are known; its keyword is the name that the message has."""
+    for name, text in said.items():
+        if text not in known:
+            raise ValueError(f"{name}={text}: expected one of {', '.join(known)}")
+
+
 @dataclass(frozen=True)
 class Range:
     """Numbers from `low` to `high`, both included; `log` draws them on a logarithmic scale.

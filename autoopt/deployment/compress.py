@@ -26,7 +26,7 @@ from autoopt.module.applied import applied_to
 from autoopt.module.batch_norm import batch_norms, first_numbers, update_bn
 from autoopt.module.build import apply_to, built_model, prepare_model
 from autoopt.module.chosen import call
-from autoopt.module.net import Net
+from autoopt.module.net import Net, Pairs
 from autoopt.module.tuned import Tuned
 
 STRUCTURE = "structure"
@@ -57,9 +57,10 @@ def apply_compressions(module: Tuned, task: Task, example: Any, feed: Feed, fine
     if isinstance(trained, L.LightningModule):
         trained.trainer = None  # a copy would include it
     build = partial(rebuilt, module, task, example)
+    batches = Pairs(feed.calibration(), task.kind) if isinstance(module, Net) else feed.calibration()
     for technique, values in applied_to(module).chosen.of("compression"):
         counted = Counted(finetune)
-        offered = {"model": compressed, "batches": feed.calibration(), "finetune": counted, "build": build}
+        offered = {"model": compressed, "batches": batches, "finetune": counted, "build": build}
         compressed = call(technique, offered, values).eval()
         if not counted.epochs:
             renew_norms(compressed, feed)

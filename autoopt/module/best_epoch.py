@@ -18,7 +18,7 @@ class BestEpoch(ModelCheckpoint):
 
     def __init__(self, metric: str, direction: str):
         super().__init__(monitor=metric, mode="max" if direction == "maximize" else "min", save_on_train_epoch_end=False)
-        self.best_epoch = 0
+        self.best_epoch, self.validated = 0, False
 
     def state_dict(self) -> dict[str, Any]:
         return {**super().state_dict(), "best_epoch": self.best_epoch}
@@ -28,8 +28,17 @@ class BestEpoch(ModelCheckpoint):
         self.best_epoch = state_dict["best_epoch"]
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if self.monitor not in trainer.callback_metrics:
-            return
+        """Follow a metric that this validation has measured; another one would still be that of the epoch before."""
+        if self.monitor in trainer._logger_connector.metrics["callback"]:
+            self.validated = True
+            self.follow(trainer, pl_module)
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Follow a metric of the training, or of a network, which is validated in this hook."""
+        if not self.validated and self.monitor in trainer.callback_metrics:
+            self.follow(trainer, pl_module)
+
+    def follow(self, trainer: Trainer, pl_module: LightningModule) -> None:
         before = self.best_model_path
         super().on_validation_end(trainer, pl_module)
         if self.best_model_path != before:

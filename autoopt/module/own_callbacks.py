@@ -6,10 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as L
-from lightning.pytorch.callbacks import Checkpoint, ModelCheckpoint, ProgressBar
+from lightning.pytorch.callbacks import Checkpoint, ModelCheckpoint, ProgressBar, StochasticWeightAveraging, WeightAveraging
 
 from autoopt.arguments import return_type
-from autoopt.errors import BadInput
+from autoopt.errors import BadInput, TechniqueError
+from autoopt.module.chosen import Chosen
 from autoopt.recipe import Recipe
 from autoopt.store import CHECKPOINTS
 from autoopt.technique import LIVE, REQUIRED, resolve
@@ -76,6 +77,18 @@ def callbacks_at(path: str) -> list[L.Callback]:
     if wrong := [callback for callback in callbacks if not isinstance(callback, L.Callback)]:
         raise BadInput(f"trainer.callbacks={path} gives {wrong[0]!r}; expected callbacks of Lightning")
     return callbacks
+
+
+def refuse_second_mean(chosen: Chosen, callbacks: Iterable[L.Callback]) -> None:
+    """Raise TechniqueError where a regularizer and an author's callback both put a mean in place of the weights.
+
+    Each would take the mean of the other for the weights that it has to give back.
+    """
+    technique = next((technique for technique, _ in chosen.of("regularizer") if technique.acts.last), None)
+    theirs = next((c for c in callbacks if isinstance(c, WeightAveraging | StochasticWeightAveraging)), None)
+    if technique is not None and theirs is not None:
+        reason = f"{type(theirs).__name__} of your own training puts a mean in place of the weights already"
+        raise TechniqueError("regularizer", technique.name, reason, unavailable=True)
 
 
 def in_trial(callbacks: Iterable[L.Callback], folder: Path) -> list[L.Callback]:

@@ -19,7 +19,7 @@ from autoopt.module.augmenting import augmented_batch
 from autoopt.module.batch_norm import batch_inputs, batch_norms
 from autoopt.module.chosen import Chosen
 from autoopt.module.groups import own_optimizers, parameter_groups, scale_steps
-from autoopt.module.own_callbacks import WhenAsked, in_trial
+from autoopt.module.own_callbacks import WhenAsked, in_trial, refuse_second_mean
 from autoopt.module.weights import exchanging, tensor_norms
 
 
@@ -76,10 +76,12 @@ class Tuned(L.LightningModule):
 
     def configure_callbacks(self) -> Any:
         """The author's callbacks, adapted to a trial."""
-        own, folder = super().configure_callbacks(), applied_to(self).folder
+        configured, folder = super().configure_callbacks(), applied_to(self).folder
+        own = [configured] if isinstance(configured, L.Callback) else configured
+        refuse_second_mean(applied_to(self).chosen, own)
         if folder is None:
             return own
-        callbacks = in_trial([own] if isinstance(own, L.Callback) else own, folder)
+        callbacks = in_trial(own, folder)
         checkpoint = any(isinstance(callback, Checkpoint) for callback in [*callbacks, *self.trainer.checkpoint_callbacks])
         return callbacks if checkpoint else [*callbacks, WhenAsked(folder)]
 

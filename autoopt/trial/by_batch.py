@@ -38,6 +38,7 @@ class ByBatch(L.Callback):
     def resamples(self) -> tuple[list[float], int]:
         """The mean on resamples of the batches, and the number of batches; nothing if there are fewer than two batches."""
         sums = torch.tensor(self.sums, dtype=torch.float64).diff(dim=0)
+        sums = sums[sums[:, 1] > 0]  # it may be logged for some batches alone
         if len(sums) < 2:
             return [], 0
         return metrics.on_resamples(mean_of, sums[:, 0], sums[:, 1])

@@ -10,7 +10,8 @@ import torch
 
 RECORDED = (
     "autoopt", "torch", "lightning", "torchmetrics", "numpy", "pandas", "scikit-learn", "pillow",
-    "kornia", "pytorch-optimizer", "schedulefree", "timm", "transformers",
+    "kornia", "onnx", "onnxruntime", "onnxscript", "pytorch-optimizer", "schedulefree",
+    "timm", "torch-pruning", "torchvision", "transformers",
 )  # fmt: skip
 """The packages whose code trials run; the last are extras."""
 

@@ -25,7 +25,7 @@ from autoopt.module.best_epoch import BestEpoch
 from autoopt.module.chosen import Chosen
 from autoopt.module.groups import train_alike
 from autoopt.module.net import Instead, Net
-from autoopt.module.own_callbacks import callbacks_of, in_trial
+from autoopt.module.own_callbacks import callbacks_of, in_trial, refuse_second_mean
 from autoopt.module.tuned import Tuned, made_before, on_device_in_float32
 from autoopt.module.weights import put_back, same, tensor_norms
 from autoopt.recipe import Recipe
@@ -97,7 +97,9 @@ def make_trainer(
     if callbacks is None:
         applied = applied_to(module)
         regularizers = applied.chosen.callbacks(module, steps_asked_for(module, feed, recipe), applied.objective, applied.direction)
-        chosen = [*regularizers, *device.get("callbacks", []), *callbacks_of(recipe)]
+        own = callbacks_of(recipe)
+        refuse_second_mean(applied.chosen, own)
+        chosen = [*regularizers, *device.get("callbacks", []), *own]
         if recipe.best_epoch and not any(isinstance(c, ModelCheckpoint) and c.monitor for c in chosen):
             chosen.append(BestEpoch(applied.objective or "val_loss", applied.direction))
         callbacks = [*in_trial(chosen, folder), reporter]

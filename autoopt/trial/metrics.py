@@ -4,6 +4,7 @@ import inspect
 import math
 import resource
 import statistics
+import sys
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
@@ -179,7 +180,8 @@ def operations(model: nn.Module, *inputs: Tensor) -> dict[str, float]:
 
 def peak_memory() -> dict[str, float]:
     """The greatest memory of this process, in MB: with what it shares with its template, and of its tensors on the GPU."""
-    peak = {"peak_memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}
+    unit = 1 if sys.platform == "darwin" else 2**10  # macOS counts bytes
+    peak = {"peak_memory_mb": unit * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20}
     if torch.cuda.is_initialized():
         peak["peak_gpu_memory_mb"] = torch.cuda.max_memory_allocated() / 2**20
     return peak

@@ -22,6 +22,8 @@ from autoopt.trial import Report
 from autoopt.trial.measuring import check_weights, judged, metric_name, metric_names
 from autoopt.trial.ranks import averaged, same_buffers
 
+LOSS = "train_loss"
+
 
 class Reporter(L.Callback):
     """Reports every epoch's metrics, and stops the training where the answer says so.
@@ -38,6 +40,7 @@ class Reporter(L.Callback):
         self.started = time.perf_counter()
         self.validated: Tensor | None = None
         self.exchanged: list[Tensor] = []
+        self.publishes: bool | None = None  # the loss of the training, which the module does not log itself
 
     def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         self.started = time.perf_counter()
@@ -75,9 +78,13 @@ class Reporter(L.Callback):
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         self.count_time()
         self.epochs = trainer.current_epoch + 1
+        if self.publishes is None:
+            self.publishes = LOSS not in trainer.callback_metrics
         self.metrics = self.measured(trainer, pl_module)
         if trainer.world_size > 1:
             self.metrics = averaged(self.metrics)
+        if self.publishes and LOSS in self.metrics:  # schedules and callbacks may follow it
+            trainer.callback_metrics[LOSS] = torch.tensor(self.metrics[LOSS])
         check_metrics(self.metrics, self.objective)
         check_weights(pl_module)
         if isinstance(pl_module, Net):
@@ -89,11 +96,11 @@ class Reporter(L.Callback):
     def measured(self, trainer: L.Trainer, module: L.LightningModule) -> dict[str, float]:
         rate = {"lr": next(learning_rates(trainer), 0.0)}
         if isinstance(module, Net):
-            return {**validate(trainer, module, self.feed, self.objective), "train_loss": module.train_loss, **rate}
+            return {**validate(trainer, module, self.feed, self.objective), LOSS: module.train_loss, **rate}
         logged = {name: float(value) for name, value in trainer.callback_metrics.items() if value.numel() == 1}
         applied = applied_to(module)
-        returned = {"train_loss": float(applied.loss_sum) / applied.loss_count} if applied.loss_count else {}
-        return {**returned, **logged, **rate}
+        returned = {LOSS: float(applied.loss_sum) / applied.loss_count} if self.publishes and applied.loss_count else {}
+        return {**logged, **returned, **rate}
 
 
 def validate(trainer: L.Trainer, net: Net, feed: Feed, objective: str | None) -> dict[str, float]:

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from lightning.fabric.utilities.apply_func import move_data_to_device
 from torch import Tensor, nn
+from torch.optim import Optimizer
 
 from autoopt.data.loaders import random_states
 from autoopt.module.applied import applied_to
@@ -49,6 +50,7 @@ def captured(trainer: L.Trainer, module: Tuned, reporter: Reporter) -> dict[str,
         "trained": {name: p.requires_grad for name, p in parameters.items()},
         "gradients": {name: p.grad for name, p in parameters.items() if collects and p.grad is not None},
         "callbacks": [of_callback(each, module) for each in trainer.callbacks],  # type: ignore[attr-defined]
+        "groups": [groups_by_name(optimizer, parameters) for optimizer in trainer.optimizers],
         "optimizers": [optimizer.state_dict() for optimizer in trainer.optimizers],
         "schedules": [config.scheduler.state_dict() for config in trainer.lr_scheduler_configs],
         "precision": trainer.precision_plugin.state_dict(),
@@ -58,6 +60,12 @@ def captured(trainer: L.Trainer, module: Tuned, reporter: Reporter) -> dict[str,
         "files": files_of(reporter_folder(trainer)),
         "random": random_states(),
     }
+
+
+def groups_by_name(optimizer: Optimizer, parameters: Mapping[str, nn.Parameter]) -> list[list[str | None]]:
+    """The names of the parameters of each group of an optimizer; None for one that is not the module's."""
+    names = {parameter: name for name, parameter in parameters.items()}
+    return [[names.get(parameter) for parameter in group["params"]] for group in optimizer.param_groups]
 
 
 MEAN_PARTS = ("value", "cumulated_batch_size")
@@ -86,7 +94,9 @@ def put_back(state: Mapping[str, Any], trainer: L.Trainer, module: Tuned, report
     callbacks: list[L.Callback] = trainer.callbacks  # type: ignore[attr-defined]
     for callback, own in zip(callbacks, state["callbacks"], strict=True):
         put_callback(callback, own, device)
-    for optimizer, own in zip(trainer.optimizers, state["optimizers"], strict=True):
+    for optimizer, groups, own in zip(trainer.optimizers, state["groups"], state["optimizers"], strict=True):
+        for names in groups[len(optimizer.param_groups) :]:  # those that a callback has added
+            optimizer.add_param_group({"params": [module.get_parameter(name) for name in names]})
         optimizer.load_state_dict(own)
     configs = trainer.lr_scheduler_configs[: len(state["schedules"])]  # a callback may have ended them
     trainer.strategy.lr_scheduler_configs = configs

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import affine_grid, grid_sample
 
-from autoopt.domain import Range
+from autoopt.domain import Range, a_share
 
 
 def crop(planes: Tensor, *, cut: Annotated[float, Range(0.1, 0.92)] = 0.92) -> Tensor:
@@ -15,6 +15,7 @@ def crop(planes: Tensor, *, cut: Annotated[float, Range(0.1, 0.92)] = 0.92) -> T
 
     Random crop and resize: Szegedy et al. 2015, arXiv:1409.4842, whose areas are 8% to 100%.
     """
+    a_share(cut=cut)
     area, aspect, x, y = torch.rand(4, len(planes), device=planes.device, dtype=planes.dtype)
     area = 1 - cut * area
     low, high = area.clamp(min=3 / 4).log(), (1 / area).clamp(max=4 / 3).log()

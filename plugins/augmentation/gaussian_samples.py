@@ -3,7 +3,7 @@ from typing import Annotated
 import torch
 from torch import Tensor
 
-from autoopt.domain import Range
+from autoopt.domain import Range, a_share
 
 RADIUS = 0.25
 
@@ -17,6 +17,7 @@ def gaussian_samples(inputs: Tensor, targets: Tensor, *, share: Annotated[float,
 
     Source: this formula is autoopt's own; combining examples of a class: DeVries & Taylor 2017, arXiv:1702.05538.
     """
+    a_share(share=share)
     x, y = inputs.flatten(1), targets.flatten(1)
     alike = (torch.cdist(y, y) < RADIUS).to(x.dtype)
     mean = alike / alike.sum(1, keepdim=True)

@@ -3,7 +3,7 @@ from typing import Annotated
 import torch
 from torch import Tensor
 
-from autoopt.domain import Choice, Range
+from autoopt.domain import Choice, Range, a_share, one_of
 
 SMALLEST = 0.02
 ASPECT = 0.3
@@ -23,6 +23,8 @@ def random_erasing(
 
     Zhong et al. 2017, arXiv:1708.04896; with zeros: cutout, DeVries & Taylor 2017, arXiv:1708.04552.
     """
+    a_share(probability=probability, area=area)
+    one_of("random", "zero", fill=fill)
     count, _, height, width = pixels.shape
     happens, share, aspect, top, left = torch.rand(5, count, 1, 1, device=pixels.device)
     share = min(SMALLEST, area) + (area - min(SMALLEST, area)) * share

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from autoopt.domain import Range
+from autoopt.domain import Range, a_share
 
 
 def distill(
@@ -35,6 +35,7 @@ def distill(
     Raises:
         Unavailable: the model has no such argument, or computes its own loss.
     """
+    a_share(share=share, weight=weight)
     step = 8 if argument == "width" else 1
     student, teacher = build(**{argument: lambda value: smaller(value, share, step)}), copy.deepcopy(model).eval()
     classes = not next(iter(batches))[1].is_floating_point()

@@ -5,7 +5,7 @@ import torch
 from torch import Tensor, nn
 
 from autoopt.deployment.packed import unpacked
-from autoopt.domain import Acts, Range, Unavailable
+from autoopt.domain import Acts, Range, Unavailable, a_share
 
 CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 
@@ -40,6 +40,7 @@ def low_rank(
     Raises:
         Unavailable: there are no such layers.
     """
+    a_share(energy=energy)
     smaller = unpacked(model)
     layers = [m for m in smaller.modules() if type(m) is nn.Linear or (type(m) in CONVOLUTIONS and m.groups == 1)]
     if not layers:

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from autoopt.deployment.packed import Packed, kernels, pack, place, unpack, unpacked
-from autoopt.domain import Acts, Range
+from autoopt.domain import Acts, Range, a_share
 
 
 class Sparse(nn.Module):
@@ -59,6 +59,7 @@ def prune_magnitude(
 
     Zhu & Gupta 2017, arXiv:1710.01878.
     """
+    a_share(sparsity=sparsity)
     pruned = unpacked(model)
     names = list(kernels(pruned))
     places = [place(pruned, name) for name in names]

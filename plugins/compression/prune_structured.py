@@ -6,7 +6,7 @@ import torch
 import torch_pruning as tp
 from torch import Tensor, nn
 
-from autoopt.domain import Acts, Choice, Range, Unavailable
+from autoopt.domain import Acts, Choice, Range, Unavailable, a_share
 from autoopt.module.embedded import Embedded, reads_codes
 
 NORMS = (nn.LayerNorm, nn.GroupNorm, nn.RMSNorm)
@@ -36,6 +36,7 @@ def prune_structured(
     Raises:
         Unavailable: nothing can be removed.
     """
+    a_share(ratio=ratio)
     inputs = next(iter(batches))[0][:2].to(next(model.parameters()).device)
     stay: list[str] = []
     while True:

@@ -18,6 +18,8 @@ from torch.distributed.tensor import Replicate
 from torch.distributed.tensor.parallel import ColwiseParallel, parallelize_module
 from torch.nn.parallel import DistributedDataParallel
 
+from autoopt.domain import one_of
+
 Hook = Callable[[Any, dist.GradBucket], torch.futures.Future[Tensor]]
 
 POWERSGD_START = 10
@@ -56,10 +58,8 @@ def together(model: nn.Module, devices: int, strategy: str, hook: str, sync_batc
     Raises:
         ValueError: the settings do not fit together.
     """
-    if strategy not in (known := ("single", "ddp", *CUTS)):
-        raise ValueError(f"strategy={strategy}: expected one of {', '.join(known)}")
-    if hook not in (known := ("none", *HOOKS)):
-        raise ValueError(f"hook={hook}: expected one of {', '.join(known)}")
+    one_of("single", "ddp", *CUTS, strategy=strategy)
+    one_of("none", *HOOKS, hook=hook)
     if devices < 1 or (devices > 1 and strategy == "single"):
         raise ValueError(
             f"devices={devices}: " + ("at least 1 is needed" if devices < 1 else "several need a strategy, such as strategy=ddp")

@@ -13,4 +13,4 @@ def he_normal(model: nn.Module, *, gain: Annotated[float, Range(0.5, 2.0, log=Tr
 
     He et al. 2015, arXiv:1502.01852.
     """
-    initialize(model, lambda layer: nn.init.normal_(layer.weight, std=gain * (2 / fans(layer)[0]) ** 0.5))
+    initialize(model, lambda weight, layer: nn.init.normal_(weight, std=gain * (2 / fans(layer)[0]) ** 0.5))

@@ -13,4 +13,4 @@ def lecun_normal(model: nn.Module, *, gain: Annotated[float, Range(0.5, 2.0, log
 
     LeCun et al. 1998, DOI 10.1007/3-540-49430-8_2; with SELU: Klambauer et al. 2017, arXiv:1706.02515.
     """
-    initialize(model, lambda layer: nn.init.normal_(layer.weight, std=gain * (1 / fans(layer)[0]) ** 0.5))
+    initialize(model, lambda weight, layer: nn.init.normal_(weight, std=gain * (1 / fans(layer)[0]) ** 0.5))

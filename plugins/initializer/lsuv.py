@@ -5,7 +5,7 @@ from torch import Tensor, nn
 
 from autoopt.domain import Unavailable
 from autoopt.module.probing import probing
-from autoopt.plugins.initializer.fans import initialize, layers_of, orthonormal
+from autoopt.plugins.initializer.fans import initialize, layers_of, orthonormal, set_weight
 
 
 def lsuv(model: nn.Module, batch: tuple[Tensor, Tensor] | None) -> None:
@@ -38,5 +38,5 @@ class UnitVariance:
         if self.done or not deviation > 0:
             return None
         self.done = True
-        layer.weight.div_(deviation)
+        set_weight(layer, layer.weight / deviation)
         return outputs / deviation

@@ -11,4 +11,4 @@ def normal(model: nn.Module, *, std: Annotated[float, Range(0.001, 0.3, log=True
 
     Krizhevsky et al. 2012, DOI 10.1145/3065386.
     """
-    initialize(model, lambda layer: nn.init.normal_(layer.weight, std=std))
+    initialize(model, lambda weight, layer: nn.init.normal_(weight, std=std))

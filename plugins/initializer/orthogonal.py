@@ -14,4 +14,4 @@ def orthogonal(model: nn.Module, *, gain: Annotated[float, Range(0.5, 2.0, log=T
 
     Saxe et al. 2013, arXiv:1312.6120.
     """
-    initialize(model, lambda layer: orthonormal(layer, gain))
+    initialize(model, lambda weight, layer: orthonormal(weight, layer, gain))

@@ -11,4 +11,4 @@ def truncated_normal(model: nn.Module, *, std: Annotated[float, Range(0.001, 0.3
 
     Devlin et al. 2018, arXiv:1810.04805 (its code).
     """
-    initialize(model, lambda layer: nn.init.trunc_normal_(layer.weight, std=std, a=-2 * std, b=2 * std))
+    initialize(model, lambda weight, layer: nn.init.trunc_normal_(weight, std=std, a=-2 * std, b=2 * std))

@@ -13,4 +13,4 @@ def xavier_normal(model: nn.Module, *, gain: Annotated[float, Range(0.5, 2.0, lo
 
     Glorot & Bengio 2010 (AISTATS).
     """
-    initialize(model, lambda layer: nn.init.normal_(layer.weight, std=gain * (2 / sum(fans(layer))) ** 0.5))
+    initialize(model, lambda weight, layer: nn.init.normal_(weight, std=gain * (2 / sum(fans(layer))) ** 0.5))

@@ -1,10 +1,9 @@
 from typing import Annotated
 
-from torch import nn
-from torch.nn.modules.conv import _ConvNd
+from torch import Tensor, nn
 
 from autoopt.domain import Range
-from autoopt.plugins.initializer.fans import fans, initialize
+from autoopt.plugins.initializer.fans import Layer, fans, initialize
 
 
 def xavier_uniform(model: nn.Module, *, gain: Annotated[float, Range(0.5, 2.0, log=True)] = 1.0) -> None:
@@ -15,8 +14,8 @@ def xavier_uniform(model: nn.Module, *, gain: Annotated[float, Range(0.5, 2.0, l
     Glorot & Bengio 2010 (AISTATS).
     """
 
-    def draw(layer: nn.Linear | _ConvNd) -> None:
+    def draw(weight: Tensor, layer: Layer) -> None:
         bound = gain * (6 / sum(fans(layer))) ** 0.5
-        nn.init.uniform_(layer.weight, -bound, bound)
+        nn.init.uniform_(weight, -bound, bound)
 
     initialize(model, draw)

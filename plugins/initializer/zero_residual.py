@@ -20,7 +20,7 @@ def zero_residual(model: nn.Module) -> None:
     Norms: Goyal et al. 2017, arXiv:1706.02677; other layers: Zhang et al. 2019, arXiv:1901.09321.
 
     Raises:
-        Unavailable: the model has no residual branch, or only those that end in a ReLU.
+        Unavailable: the model has no residual branch, or only those that end in a ReLU, or in a weight that cannot be set to 0.
     """
     branches = [child for block in model.modules() for name, child in block.named_children() if name == "branch"]
     layers = [[layer for layer in branch.modules() if isinstance(layer, LAYERS)] for branch in branches]
@@ -29,7 +29,10 @@ def zero_residual(model: nn.Module) -> None:
     learning = [own[-1] for branch, own in zip(branches, layers, strict=True) if own and not isinstance(end(branch), FLAT_AT_0)]
     if not learning:
         raise Unavailable("every residual branch of the model ends in an activation without a slope at 0, so that it would never learn")
-    for last in learning:
+    settable = [last for last in learning if isinstance(last.weight, nn.Parameter)]
+    if not settable:
+        raise Unavailable("every residual branch of the model ends in a layer without a weight of its own, or whose weight is computed")
+    for last in settable:
         for parameter in last.parameters(recurse=False):
             if parameter.requires_grad:
                 nn.init.zeros_(parameter)

@@ -3,7 +3,7 @@ from typing import Annotated
 from torch import nn
 
 from autoopt.data.task import Task
-from autoopt.domain import Choice, Range, Unavailable, at_least_1
+from autoopt.domain import Choice, Range, Unavailable, at_least_1, one_of
 
 
 def cnn(
@@ -27,6 +27,7 @@ def cnn(
     if len(task.input_shape) != 3:
         raise Unavailable(f"cnn needs images (C, H, W), the inputs have the shape {task.input_shape}")
     at_least_1(width=width, depth=depth)
+    one_of("full", "depthwise_separable", convolution=convolution)
     channels, size = task.input_shape[0], min(task.input_shape[1:])
     layers: list[nn.Module] = []
     for number in range(depth):

@@ -5,7 +5,7 @@ import torch
 from torch import Tensor, nn
 
 from autoopt.data.task import Task
-from autoopt.domain import Choice, Range, at_least_1
+from autoopt.domain import Choice, Range, at_least_1, one_of
 from autoopt.plugins.model.mean_embedding import MeanEmbedding
 
 
@@ -50,6 +50,7 @@ def mlp(
         ValueError: `width` or `depth` is less than 1.
     """
     at_least_1(width=width, depth=depth)
+    one_of("plain", "residual", "dense", connection=connection)
     layers: list[nn.Module] = [MeanEmbedding(task.tokens, width) if task.tokens else nn.Flatten()]
     features = width if task.tokens else math.prod(task.input_shape)
     for number in range(depth):

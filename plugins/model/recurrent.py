@@ -5,7 +5,7 @@ from torch import Tensor, nn
 
 from autoopt.data.task import Task
 from autoopt.data.words import PADDING
-from autoopt.domain import Choice, Range, Unavailable, at_least_1
+from autoopt.domain import Choice, Range, Unavailable, at_least_1, one_of
 
 
 class Recurrent(nn.Module):
@@ -45,6 +45,7 @@ def recurrent(
     if not task.tokens and len(task.input_shape) != 2:
         raise Unavailable(f"recurrent needs sequences (T, F) or tokens, the inputs have the shape {task.input_shape}")
     at_least_1(width=width, depth=depth)
+    one_of("lstm", "gru", cell=cell)
     embedding = nn.Embedding(task.tokens, width, padding_idx=PADDING) if task.tokens else nn.Identity()
     features = width if task.tokens else task.input_shape[1]
     layers = {"lstm": nn.LSTM, "gru": nn.GRU}[cell](features, width, depth, batch_first=True)

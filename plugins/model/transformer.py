@@ -6,7 +6,7 @@ from torch.nn.functional import scaled_dot_product_attention
 
 from autoopt.data.task import Task
 from autoopt.data.words import PADDING
-from autoopt.domain import Choice, Range, Unavailable, at_least_1
+from autoopt.domain import Choice, Range, Unavailable, at_least_1, one_of
 
 
 class Attention(nn.Module):
@@ -110,6 +110,7 @@ def transformer(
         ValueError: `width` or `depth` is less than 1, `width` is not a multiple of `heads`, or `patch` is larger than the image.
     """
     at_least_1(width=width, depth=depth)
+    one_of("mlp", "swiglu", feedforward=feedforward)
     if width % heads:
         raise ValueError(f"width={width} is not a multiple of heads={heads}")
     embedding, length = embed(task, width, patch)

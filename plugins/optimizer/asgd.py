@@ -3,7 +3,7 @@ from typing import Annotated, Any
 import torch
 from torch.optim import SGD, Optimizer
 
-from autoopt.domain import Range
+from autoopt.domain import Range, a_share
 from autoopt.plugins.optimizer.fused import fused
 
 
@@ -11,10 +11,14 @@ class Averaged(SGD):
     """SGD that is evaluated at the mean of its weights."""
 
     def __init__(self, params: Any, start: int, lr: float, weight_decay: float):
+        self.start = start
         super().__init__(params, lr=lr, weight_decay=weight_decay, fused=fused(params))
-        for group in self.param_groups:
-            group.update(start=start, steps=0, shows_mean=False)
         self.register_step_post_hook(update_average)
+
+    def add_param_group(self, param_group: dict[str, Any]) -> None:
+        """A group that a callback adds later has a mean of its own steps, from the same step on."""
+        taken = self.param_groups[0]["steps"] if self.param_groups else 0
+        super().add_param_group({"start": max(0, self.start - taken), "steps": 0, "shows_mean": False, **param_group})
 
     def train(self) -> None:
         self.show(False)
@@ -56,4 +60,5 @@ def asgd(
 
     Polyak & Juditsky 1992, DOI 10.1137/0330046.
     """
+    a_share(start=start)
     return Averaged(params, int(start * total_steps), lr, weight_decay)

@@ -17,10 +17,11 @@ class FullBatch(SGD):
     def __init__(self, params: Any, steps_per_epoch: int, lr: float, weight_decay: float):
         super().__init__(params, lr=lr, weight_decay=weight_decay)
         self.steps_per_epoch, self.cleared = steps_per_epoch, 0
-        for group in self.param_groups:
-            group.update(passed=0, gathered=0, first_lr=group["lr"])
         self.register_step_pre_hook(gathering)  # first of the hooks: the others see the mean
         self.register_step_post_hook(restore_rates)
+
+    def add_param_group(self, param_group: dict[str, Any]) -> None:
+        super().add_param_group({"passed": 0, "gathered": 0, **param_group})
 
     def zero_grad(self, set_to_none: bool = True) -> None:
         super().zero_grad(set_to_none)

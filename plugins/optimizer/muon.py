@@ -19,10 +19,16 @@ class MuonAdamW(Optimizer):
     AdamW works on the same groups and the same state, so that schedules and `state_dict` see one optimizer.
     """
 
-    def __init__(self, groups: list[dict[str, Any]]):
+    def __init__(self, groups: list[dict[str, Any]], adamw: dict[str, Any]):
         super().__init__(groups, {})
-        self.adamw = AdamW([group for group in self.param_groups if not group["muon"]])
+        self.adamw = AdamW([group for group in self.param_groups if not group["muon"]], **adamw)
         self.share()
+
+    def add_param_group(self, param_group: dict[str, Any]) -> None:
+        """A group that a callback adds later is stepped by AdamW."""
+        super().add_param_group({"muon": False, **param_group})
+        if "adamw" in vars(self):
+            self.adamw.add_param_group(self.param_groups[-1])
 
     def share(self) -> None:
         self.adamw.param_groups = [group for group in self.param_groups if not group["muon"]]
@@ -119,4 +125,5 @@ def muon(
     """
     orthogonalized = hidden_matrices(params, model, batch, head)
     adamw = {"lr": adamw_lr, "weight_decay": weight_decay, "betas": (0.9, 0.95), "eps": 1e-10}
-    return MuonAdamW(list(split_groups(params, orthogonalized, {"lr": lr, "weight_decay": weight_decay, "momentum": momentum}, adamw)))
+    settings = {"lr": lr, "weight_decay": weight_decay, "momentum": momentum}
+    return MuonAdamW(list(split_groups(params, orthogonalized, settings, adamw)), adamw)

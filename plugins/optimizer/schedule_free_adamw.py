@@ -3,7 +3,7 @@ from typing import Annotated
 from schedulefree import AdamWScheduleFree
 from torch.optim import Optimizer
 
-from autoopt.domain import Acts, Range
+from autoopt.domain import Acts, Range, a_share
 
 
 def schedule_free_adamw(
@@ -22,4 +22,5 @@ def schedule_free_adamw(
 
     Defazio et al. 2024, arXiv:2405.15682.
     """
+    a_share(warmup=warmup)
     return AdamWScheduleFree(params, lr=lr, betas=(beta1, 0.999), weight_decay=weight_decay, warmup_steps=int(warmup * total_steps))

@@ -3,7 +3,7 @@ from typing import Annotated
 from schedulefree import SGDScheduleFree
 from torch.optim import Optimizer
 
-from autoopt.domain import Acts, Range
+from autoopt.domain import Acts, Range, a_share
 
 
 def schedule_free_sgd(
@@ -22,4 +22,5 @@ def schedule_free_sgd(
 
     Defazio et al. 2024, arXiv:2405.15682.
     """
+    a_share(warmup=warmup)
     return SGDScheduleFree(params, lr=lr, momentum=momentum, weight_decay=weight_decay, warmup_steps=int(warmup * total_steps))

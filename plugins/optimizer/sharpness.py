@@ -7,8 +7,8 @@ from typing import Any
 import torch
 from lightning.pytorch import LightningModule
 from pytorch_optimizer import SAM
-from pytorch_optimizer.optimizer.utils import disable_running_stats, enable_running_stats
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 from torch.optim import Optimizer
 
 from autoopt.domain import Unavailable
@@ -29,6 +29,7 @@ class Sharpness(SAM):
         if isinstance(model, LightningModule):
             check_closure(model)
         super().__init__(params, base, **settings)
+        self.defaults = {**self.base_optimizer.defaults, **self.defaults}  # for groups that a callback adds later
         self.model = model
 
     @torch.no_grad()
@@ -37,12 +38,8 @@ class Sharpness(SAM):
             raise RuntimeError("sam computes two gradients a step, so step() needs a closure")
         with torch.enable_grad():
             loss = closure()
-        disable_running_stats(self.model)
-        try:
-            with unlogged(self.model):
-                super().step(closure)
-        finally:
-            enable_running_stats(self.model)
+        with statistics_kept(self.model), unlogged(self.model):
+            super().step(closure)
         return loss
 
 
@@ -51,6 +48,19 @@ def check_closure(module: LightningModule) -> None:
         raise Unavailable("its second gradient would see only the last of the accumulated batches; accumulate none (batches.accumulate=1)")
     if getattr(module.trainer.precision_plugin, "scaler", None) is not None:
         raise Unavailable("with precision=16-mixed a step gets no closure, which it needs for its second gradient")
+
+
+@contextmanager
+def statistics_kept(model: nn.Module) -> Iterator[None]:
+    """Let batch norms leave their running statistics alone, also one that is part of a model in two places."""
+    norms = [module for module in model.modules() if isinstance(module, _BatchNorm) and module.track_running_stats]
+    for norm in norms:
+        norm.track_running_stats = False
+    try:
+        yield
+    finally:
+        for norm in norms:
+            norm.track_running_stats = True
 
 
 @contextmanager

@@ -2,7 +2,7 @@ from typing import Annotated
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 
-from autoopt.domain import Range
+from autoopt.domain import Range, a_share
 from autoopt.module.best_epoch import BestEpoch
 
 
@@ -13,10 +13,8 @@ class EarlyStopping(BestEpoch):
         super().__init__(metric, direction)
         self.share = share
 
-    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        super().on_validation_end(trainer, pl_module)
-        if self.monitor not in trainer.callback_metrics:
-            return
+    def follow(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        super().follow(trainer, pl_module)
         patience = max(1, round(self.share * (trainer.max_epochs or 1)))
         trainer.should_stop = trainer.should_stop or trainer.current_epoch - self.best_epoch >= patience
 
@@ -28,4 +26,5 @@ def early_stopping(objective: str | None, direction: str, *, patience: Annotated
 
     Prechelt 1998, DOI 10.1007/3-540-49430-8_3.
     """
+    a_share(patience=patience)
     return EarlyStopping(objective or "val_loss", direction, patience)

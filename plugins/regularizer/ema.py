@@ -6,7 +6,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import WeightAveraging
 from torch import Tensor
 
-from autoopt.domain import Acts, Choice
+from autoopt.domain import Acts, Choice, a_share
 
 
 class EMA(WeightAveraging):
@@ -24,6 +24,7 @@ def ema(*, decay: Annotated[float, Choice(0.9, 0.99, 0.999, 0.9999)] = 0.999) ->
 
     Polyak & Juditsky 1992, DOI 10.1137/0330046; with the growing d: Abadi et al. 2016, arXiv:1603.04467 (its `ExponentialMovingAverage`).
     """
+    a_share(decay=decay)
     return EMA(multi_avg_fn=partial(average, decay))
 
 

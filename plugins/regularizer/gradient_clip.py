@@ -19,5 +19,10 @@ def gradient_clip(*, norm: Annotated[float, Range(0.1, 10.0, log=True)] = 1.0) -
     """Scales the gradient of all parameters together down to the length `norm` if it is longer, after penalties and before noise.
 
     Pascanu et al. 2013, arXiv:1211.5063.
+
+    Raises:
+        ValueError: `norm` is not above 0.
     """
+    if norm <= 0:
+        raise ValueError(f"norm={norm}: expected a length above 0")
     return GradientClip(norm)

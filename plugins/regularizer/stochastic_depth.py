@@ -4,7 +4,7 @@ from typing import Annotated, Any
 import torch
 from torch import Tensor, nn
 
-from autoopt.domain import Range, Unavailable
+from autoopt.domain import Range, Unavailable, a_share
 
 DROP_PATH = re.compile(r"drop_path\d*$")
 
@@ -48,6 +48,7 @@ def stochastic_depth(model: nn.Module, *, survival: Annotated[float, Range(0.8, 
     Raises:
         Unavailable: the model has no residual branch.
     """
+    a_share(survival=survival)
     branches = [child for block in model.modules() for name, child in block.named_children() if name == "branch" or DROP_PATH.match(name)]
     if not branches:
         raise Unavailable("the model has no residual branch: no module has a child 'branch', which is added to its input, or 'drop_path'")

@@ -4,7 +4,7 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor, nn
 
-from autoopt.domain import Acts, Range, Unavailable
+from autoopt.domain import Acts, Range, Unavailable, a_share
 from autoopt.module.batch_norm import Passed, batch_inputs, batch_norms
 from autoopt.module.net import Net
 
@@ -96,6 +96,7 @@ def swa(
     Raises:
         Unavailable: a LightningModule has batch norms but no `forward` to pass the batches through.
     """
+    a_share(start=start)
     if batch_norms(model) and isinstance(model, LightningModule) and type(model).forward is LightningModule.forward:
         raise Unavailable("the module has batch norms, whose statistics have to be renewed, but no forward")
     return SWA(model, start, rate)

@@ -3,7 +3,7 @@ from typing import Annotated
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
-from autoopt.domain import Range
+from autoopt.domain import Range, a_share
 
 
 def inverse_sqrt(
@@ -16,5 +16,6 @@ def inverse_sqrt(
 
     Vaswani et al. 2017, arXiv:1706.03762.
     """
+    a_share(warmup=warmup)
     rise = max(1, int(warmup * total_steps))
     return LambdaLR(optimizer, lambda step: min((step + 1) / rise, (rise / (step + 1)) ** 0.5))

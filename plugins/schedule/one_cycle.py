@@ -4,7 +4,7 @@ from typing import Annotated
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
-from autoopt.domain import Range
+from autoopt.domain import Range, a_share
 
 
 def one_cycle(
@@ -21,6 +21,7 @@ def one_cycle(
 
     Smith & Topin 2019, arXiv:1708.07120; in cosines as fastai does.
     """
+    a_share(rise=rise)
     top = min(max(0, round(rise * total_steps) - 1), total_steps - 1)
     fall = max(1, total_steps - 1 - top)
 

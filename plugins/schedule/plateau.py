@@ -4,7 +4,7 @@ from typing import Annotated
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
-from autoopt.domain import Range
+from autoopt.domain import Range, a_share
 
 
 class Plateau(ReduceLROnPlateau):
@@ -30,6 +30,7 @@ def plateau(
 
     He et al. 2015, arXiv:1512.03385, who divided by 10 at each plateau of the error.
     """
+    a_share(patience=patience)
     epochs = total_steps // steps_per_epoch
     mode = {"maximize": "max", "minimize": "min"}[direction]
     return Plateau(optimizer, mode=mode, factor=factor, patience=round(patience * epochs))

@@ -3,7 +3,7 @@ from typing import Annotated
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
-from autoopt.domain import Range
+from autoopt.domain import Range, a_share
 from autoopt.plugins.schedule.warmup import rise_of, warmed_up
 
 
@@ -18,6 +18,7 @@ def warmup_stable_decay(
 
     Hägele et al. 2024, arXiv:2405.18392.
     """
+    a_share(decay=decay)
     rise = rise_of(warmup, total_steps)
     fall = max(1, min(int(decay * total_steps), total_steps - 1 - rise))
 

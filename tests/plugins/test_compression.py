@@ -2,6 +2,7 @@ import copy
 import itertools
 from types import SimpleNamespace
 
+import lightning.pytorch as L
 import onnx
 import pytest
 import torch
@@ -9,6 +10,7 @@ from onnx import numpy_helper
 from torch import nn
 from torch.nn import functional as F
 from torch.optim import SGD
+from torch.utils.data import DataLoader, TensorDataset
 
 from autoopt.config import compose
 from autoopt.data.feed import Feed
@@ -20,6 +22,7 @@ from autoopt.domain import Unavailable
 from autoopt.module.chosen import Chosen
 from autoopt.module.embedded import embedded
 from autoopt.module.groups import train_alike
+from autoopt.orders import Train
 from autoopt.plugins.compression.distill import distill
 from autoopt.plugins.compression.half import half
 from autoopt.plugins.compression.low_rank import Factorised, low_rank
@@ -38,6 +41,7 @@ from autoopt.plugins.model.transformer import transformer
 from autoopt.space import Space
 from autoopt.testing.compression import stored_bytes
 from autoopt.trial import metrics
+from autoopt.trial.run import prepare, run
 
 pytestmark = pytest.mark.usefixtures("quick_exporter")
 
@@ -233,6 +237,46 @@ def test_distill_takes_the_squared_distance_where_there_are_no_classes(targets):
     found, task_loss = student(inputs), torch.tensor(3.0)
     expected = 1.5 + 0.5 * (found - outputs(model, inputs)).square().mean()
     torch.testing.assert_close(seen.loss(inputs, found, task_loss), expected)
+
+
+FORMS = {
+    "labels": lambda scores: (scores > 0).float(),
+    "labels as integers": lambda scores: (scores > 0).long(),
+    "classes": lambda scores: scores.argmax(1),
+    "classes as rows": lambda scores: F.one_hot(scores.argmax(1), 3).float(),
+}
+
+
+class Loaders(L.LightningDataModule):
+    """Three labels, or three classes, in one of several forms."""
+
+    def __init__(self, form: str):
+        super().__init__()
+        self.form = form
+
+    def train_dataloader(self):
+        inputs = torch.randn(64, 4, generator=torch.Generator().manual_seed(0))
+        return DataLoader(TensorDataset(inputs, FORMS[self.form](inputs[:, :3])), 16)
+
+    def val_dataloader(self):
+        return self.train_dataloader()
+
+
+@pytest.mark.parametrize(
+    ("loss", "form", "other"), [("bce", "labels", "labels as integers"), ("cross_entropy", "classes", "classes as rows")]
+)
+def test_distill_knows_labels_from_classes_in_any_form_that_a_loader_gives_them(loss, form, other, tmp_path):
+    def scores(form: str) -> dict[str, float]:
+        compression = ("compression=[distill]", "compression.distill.epochs=3", "compression.distill.weight=0.9")
+        tree = compose(
+            [f"data={__name__}:Loaders", f"data.Loaders.form='{form}'", "model=mlp", f"loss={loss}", "study.epochs=2", *compression]
+        )
+        world, facts = prepare({"tree": tree, "store": str(tmp_path)})
+        order = Train(key="0", recipe=Space.of(tree).fitting(facts["absent"]).baseline(), seed=1, objective="val_loss")
+        found = run(world, order.json(), lambda *_: False)["metrics"]
+        return {name: value for name, value in found.items() if name.startswith(("val_", "uncompressed_val_"))}
+
+    assert scores(form) == scores(other)
 
 
 def test_distill_comes_before_what_would_be_lost_by_it():

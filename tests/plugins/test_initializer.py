@@ -7,6 +7,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 from torch import nn
+from torch.nn.utils.parametrizations import weight_norm
 
 from autoopt.data.task import Task
 from autoopt.domain import Unavailable
@@ -42,6 +43,29 @@ def test_frozen_layers_keep_their_weights(initialize):
     initialize(model, *([(torch.rand(8, 4), None)] if initialize is lsuv else []))
     same = {name: torch.equal(before[name], value) for name, value in model.state_dict().items()}
     assert same == {name: name.startswith("1.") for name in same}
+
+
+def normed(norm, width: int = 64) -> nn.Sequential:
+    torch.manual_seed(0)
+    return nn.Sequential(norm(nn.Linear(width, width)), nn.ReLU(), norm(nn.Linear(width, width)))
+
+
+@pytest.mark.parametrize("initialize", [*EVERY, lsuv])
+def test_the_weights_that_a_norm_computes_are_drawn_too(initialize):
+    weights = []
+    for norm in (lambda layer: layer, weight_norm):
+        model = normed(norm)
+        torch.manual_seed(1)
+        initialize(model, *([(torch.rand(8, 64), None)] if initialize is lsuv else []))
+        weights.append([layer.weight.detach() for layer in model[::2]])
+    torch.testing.assert_close(weights[1], weights[0])
+
+
+@pytest.mark.parametrize("initialize", [*EVERY, lsuv])
+@pytest.mark.filterwarnings("ignore:`torch.nn.utils.weight_norm` is deprecated")
+def test_weights_that_a_hook_computes_are_told_as_what_cannot_be_set(initialize):
+    with pytest.raises(Unavailable, match="the weight of a Linear layer is computed by a hook, and cannot be set"):
+        initialize(normed(nn.utils.weight_norm), *([(torch.rand(8, 64), None)] if initialize is lsuv else []))
 
 
 @pytest.mark.parametrize("initialize", [xavier_uniform, xavier_normal])
@@ -400,3 +424,9 @@ def test_a_branch_that_would_never_leave_0_stays_as_it_is():
     assert changed == {"1.branch.0.weight", "1.branch.0.bias"}
     with pytest.raises(Unavailable, match="every residual branch of the model ends in an activation without a slope at 0"):
         zero_residual(branches_ending_in(nn.ReLU(), nn.ReLU6()))
+
+
+@pytest.mark.parametrize("last", [weight_norm(nn.Linear(3, 3)), nn.BatchNorm1d(3, affine=False)])
+def test_a_branch_whose_last_weight_cannot_be_0_is_refused(last):
+    with pytest.raises(Unavailable, match="ends in a layer without a weight of its own, or whose weight is computed"):
+        zero_residual(Residual(nn.Sequential(nn.Linear(3, 3), last)))

@@ -15,6 +15,7 @@ from autoopt.data.examples import Examples
 from autoopt.data.make_task import make_task
 from autoopt.domain import Unavailable
 from autoopt.module.groups import parameter_groups
+from autoopt.module.tuned import set_mode
 from autoopt.orders import Train
 from autoopt.plugins.optimizer.adabelief import adabelief
 from autoopt.plugins.optimizer.adadelta import adadelta
@@ -46,7 +47,7 @@ from autoopt.plugins.regularizer.l1 import l1
 from autoopt.recipe import Recipe
 from autoopt.slots import SLOTS
 from autoopt.store import Store
-from autoopt.technique import available, find
+from autoopt.technique import available, build, find
 from autoopt.testing.toys import Tiny, fit_toy
 from autoopt.trial.run import run
 from autoopt.trial.world import World
@@ -377,6 +378,26 @@ def test_sam_shows_batch_norm_the_weights_themselves():
     assert model[1].momentum == 0.5
 
 
+def test_sam_leaves_batch_norms_as_they_were():
+    """Also one that stands in two places, which had learnt nothing after the first step, and one that takes the mean of all batches."""
+    encoder = nn.Sequential(nn.Linear(2, 3), nn.BatchNorm1d(3, momentum=None))
+    model = nn.ModuleDict({"encoder": encoder, "whole": nn.Sequential(encoder, nn.Linear(3, 1))})
+    optimizer = sam([{"params": [*model.parameters()]}], model, lr=1e-12, rho=1e-3)
+    batches = [torch.randn(8, 2) + number for number in range(3)]
+    for inputs in batches:
+
+        def closure(inputs=inputs):
+            optimizer.zero_grad()
+            loss = model["whole"](inputs).square().sum()
+            loss.backward()
+            return loss
+
+        optimizer.step(closure)
+    expected = torch.stack([encoder[0](inputs).mean(0) for inputs in batches]).mean(0)
+    torch.testing.assert_close(encoder[1].running_mean, expected.detach(), rtol=1e-4, atol=1e-5)
+    assert encoder[1].track_running_stats and encoder[1].momentum is None
+
+
 def test_sam_says_that_it_needs_a_closure():
     with pytest.raises(RuntimeError, match="two gradients a step, so step"):
         sam([nn.Parameter(torch.ones(1))], nn.Linear(1, 1)).step()
@@ -699,6 +720,47 @@ def test_every_optimizer_trains_under_penalties_clipping_and_a_schedule(worlds, 
     order = Train(key="0", recipe=recipe(model, {name: {}}, 6, **slots), seed=3, objective="val_loss")
     run(worlds[model], order.json(), lambda epoch, metrics: reports.append(metrics["val_loss"]) or False)
     assert reports[-1] < reports[0]
+
+
+@pytest.mark.parametrize("name", [name for name in available("optimizer") if name != "keep"])
+def test_every_optimizer_trains_layers_that_a_callback_adds_later(name):
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 8), nn.ReLU(), nn.Linear(8, 8), nn.ReLU(), nn.Linear(8, 2))
+    inputs = torch.randn(16, 4)
+    offered = {"params": [{"params": [*model[2:].parameters()]}], "model": model, "batch": (inputs, torch.zeros(16))}
+    optimizer = build(find("optimizer", name), {**offered, "total_steps": 12, "steps_per_epoch": 2}, {})
+
+    def closure():
+        optimizer.zero_grad()
+        loss = model(inputs).square().mean()
+        loss.backward()
+        return loss
+
+    set_mode([optimizer], "train")
+    for _ in range(4):
+        optimizer.step(closure)
+    before = [p.detach().clone() for p in model[0].parameters()]
+    optimizer.add_param_group({"params": [*model[0].parameters()], "lr": 1e-3})
+    for _ in range(4):
+        optimizer.step(closure)
+    optimizer.load_state_dict(optimizer.state_dict())
+    for _ in range(4):
+        optimizer.step(closure)
+    assert all(not torch.equal(*pair) for pair in zip(before, model[0].parameters(), strict=True))
+
+
+def test_asgd_evaluates_the_mean_of_the_later_weights_of_a_group_that_is_added():
+    early, late = nn.Parameter(torch.ones(2)), nn.Parameter(torch.ones(2))
+    optimizer, seen = asgd([{"params": [early]}], 6, lr=0.1, weight_decay=0.0, start=0.5), []
+    for number in range(6):
+        if number == 2:
+            optimizer.add_param_group({"params": [late], "lr": 0.1})
+        for p in (early, late):
+            p.grad = p.detach().clone()
+        optimizer.step()
+        seen.append(late.detach().clone())
+    optimizer.eval()
+    torch.testing.assert_close(late.detach(), torch.stack(seen[3:]).mean(0))
 
 
 class Still(Tiny):

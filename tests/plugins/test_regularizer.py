@@ -398,6 +398,25 @@ class Scripted(Module):
         self.log("val_score", float(min(self.current_epoch, 2)))
 
 
+class Rising(Module):
+    """Its loss is the number of the epoch, and rises from the first on."""
+
+    def training_step(self, batch, _):
+        return super().training_step(batch, _) * 0 + self.current_epoch
+
+
+class Logged(Rising):
+    def training_step(self, batch, number):
+        self.log("train_loss", loss := super().training_step(batch, number), on_epoch=True, on_step=False)
+        return loss
+
+
+class Alone(Rising):
+    """Is not validated."""
+
+    validation_step = L.LightningModule.validation_step
+
+
 class Fixed(Module):
     """Trains without the statistics of the batches."""
 
@@ -608,6 +627,27 @@ def test_early_stopping_follows_a_network_in_its_direction(trained):
         _, _, reports = trained("network", {"early_stopping": {"patience": 0.1}}, "val_loss", direction, epochs=4, lr=0.03)
         losses = [r["val_loss"] for r in reports]
         assert losses == sorted(losses, reverse=True) and len(losses) == epochs
+
+
+@pytest.mark.parametrize("model", ["Rising", "Logged", "Alone"])
+def test_early_stopping_and_a_plateau_follow_the_loss_of_the_training(trained, model):
+    """Of this epoch, not of the one before, which is what a validation would see; returned or logged."""
+    values = {
+        "regularizer": {"early_stopping": {"patience": 0.2}},
+        "objective": "train_loss",
+        "epochs": 10,
+        "optimizer": {"sgd": {"lr": 1.0}},
+    }
+    seen, kept, reports = trained(model, **values, schedule={"plateau": {"patience": 0.0, "factor": 0.5}})
+    assert [r["train_loss"] for r in reports] == [0, 1, 2]
+    assert [r["lr"] for r in reports] == [1, 1, 0.5]
+    assert all(torch.equal(kept[name], value) for name, value in seen.trained[STEPS - 1].items()), "the weights of the first epoch"
+
+
+def test_early_stopping_follows_the_loss_of_a_networks_training(trained):
+    _, _, reports = trained("network", {"early_stopping": {"patience": 0.1}}, "train_loss", "maximize", epochs=10, lr=0.03)
+    losses = [r["train_loss"] for r in reports]
+    assert losses == sorted(losses, reverse=True) and len(losses) == 2
 
 
 def best_alone() -> L.Callback:

@@ -16,10 +16,12 @@ class Logging(L.LightningModule):
         super().__init__()
         self.mean = MeanMetric()
 
-    def validation_step(self, batch, _):
+    def validation_step(self, batch, number):
         self.log("mean", batch.mean(), batch_size=len(batch))
         self.log("forked", batch.mean(), on_step=True, on_epoch=True, batch_size=len(batch))
         self.log("sum", batch.sum(), reduce_fx="sum")
+        if number != 1:
+            self.log("some", batch.mean(), batch_size=len(batch))
         self.mean(batch)
         self.log("metric", self.mean)
 
@@ -45,6 +47,12 @@ def test_a_mean_over_batches_is_taken_apart(metric):
 @pytest.mark.parametrize("metric", ["sum", "metric", "late", "forked_step", "absent"])
 def test_what_is_no_mean_over_batches_has_no_values_of_batches(metric):
     assert taken(metric).resamples() == ([], 0)
+
+
+def test_batches_for_which_a_metric_is_not_logged_do_not_count():
+    by_batch = taken("some")
+    drawn, units = by_batch.resamples()
+    assert units == 2 and {*drawn} == {4 / 2, (4 + 9) / (2 + 1), 9 / 1}, "no mean of nothing"
 
 
 def test_one_batch_alone_tells_nothing():

@@ -12,7 +12,7 @@ import lightning.pytorch as L
 import numpy as np
 import pytest
 import torch
-from lightning.pytorch.callbacks import Callback, ModelCheckpoint
+from lightning.pytorch.callbacks import BaseFinetuning, Callback, ModelCheckpoint
 from safetensors.torch import load_file
 from torch import nn
 from torch.nn.functional import cross_entropy
@@ -143,6 +143,17 @@ def counting() -> list[Callback]:
     return [Jitter(), ModelCheckpoint(monitor="val_loss")]
 
 
+class Unfreeze(BaseFinetuning):
+    """Trains the first layers from the second epoch on, in a group that it adds to the optimizer."""
+
+    def freeze_before_training(self, pl_module):
+        self.freeze(pl_module.net[:2])
+
+    def finetune_function(self, pl_module, epoch, optimizer):
+        if epoch == 1:
+            self.unfreeze_and_add_param_group(pl_module.net[:2], optimizer, lr=0.01)
+
+
 AUTHORS = ("study.epochs=4", "device=auto", "optimizer=keep", "schedule=keep", "activation=keep", "initializer=keep", "regularizer=none")
 RECIPES = {
     "a network": (*DIGITS, "augmentation=[translate,mixup]", "regularizer=[dropout,gradient_noise,gradient_clip]", "schedule=one_cycle"),
@@ -165,6 +176,10 @@ RECIPES = {
     "an author's Trainer": (
         f"data={HERE}:Data", f"model={HERE}:Lit", *AUTHORS, f"trainer.callbacks={HERE}:counting",
         "trainer.accumulate_grad_batches=2", "trainer.val_check_interval=2", "trainer.gradient_clip_val=0.5",
+    ),
+    "an author's, unfrozen later": (
+        f"data={HERE}:Data", f"model={HERE}:Lit", "study.epochs=4", "device=auto", "optimizer=asgd", "schedule=cosine",
+        "regularizer=none", f"trainer.callbacks={HERE}:Unfreeze",
     ),
     "an author's, on our data": ("data=wine", f"model={HERE}:OnWine", "batches.size=16", *AUTHORS),
 }  # fmt: skip

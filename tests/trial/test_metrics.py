@@ -1,6 +1,7 @@
 """What a trial is judged by, against scikit-learn."""
 
 import statistics
+from types import SimpleNamespace
 
 import pytest
 import sklearn.metrics as sk
@@ -231,6 +232,13 @@ def test_size_counts_bytes():
     model = nn.Sequential(nn.Linear(10, 5), nn.BatchNorm1d(5))  # 65 parameters, 10 running statistics, one count of 8 bytes
     assert size(model) == {"parameters": 65.0, "size_mb": (75 * 4 + 8) / 1e6}
     assert size(model.bfloat16())["size_mb"] == (75 * 2 + 8) / 1e6
+
+
+@pytest.mark.parametrize(("platform", "unit"), [("linux", 1024), ("darwin", 1)])
+def test_the_peak_of_memory_is_in_megabytes_whatever_a_system_counts_in(monkeypatch, platform, unit):
+    monkeypatch.setattr(metrics.sys, "platform", platform)
+    monkeypatch.setattr(metrics.resource, "getrusage", lambda _: SimpleNamespace(ru_maxrss=300 * 2**20 // unit))
+    assert metrics.peak_memory()["peak_memory_mb"] == 300
 
 
 def test_latency_is_positive_and_its_tail_is_longer():

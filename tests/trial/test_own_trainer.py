@@ -24,7 +24,7 @@ from torch.utils.data import DataLoader, TensorDataset
 from autoopt import api
 from autoopt.config import compose
 from autoopt.data.loaders import seed_all
-from autoopt.errors import BadInput
+from autoopt.errors import BadInput, TechniqueError
 from autoopt.orders import Measure, Outcome, Train, TryOut
 from autoopt.recipe import Recipe
 from autoopt.space import Space
@@ -136,6 +136,11 @@ class Renewing(Exchange):
 
     def on_train_end(self, trainer, pl_module):
         self.show(pl_module, [torch.full_like(mean, 0.25) for mean in self.mean])
+
+
+class WithAveraging(Lit):
+    def configure_callbacks(self):
+        return averaging()
 
 
 class ReadsCheckpoint(Lit):
@@ -356,6 +361,18 @@ def test_weights_that_a_callback_exchanges_for_validations_are_the_result(bench,
     trainer, trained = by_hand(seeded(), callbacks=[Exchange()])
     assert trainer.callback_metrics["val_loss"].item() == pytest.approx(measured["val_loss"], rel=1e-6)
     assert not same(bench.weights(), trained)
+
+
+@pytest.mark.parametrize("name", ["ema", "swa"])
+@pytest.mark.parametrize(
+    "own", [f"trainer.callbacks={HERE}:averaging", f"trainer.callbacks={HERE}:averaging_at_the_end", f"model={HERE}:WithAveraging"]
+)
+def test_a_second_mean_of_the_weights_is_refused(bench, name, own):
+    """Each of the two took the mean of the other for the weights in training, which were lost at the first validation."""
+    tree = bench.tree("optimizer=keep", "schedule=keep", f"regularizer=[{name}]", own)
+    with pytest.raises(TechniqueError, match=rf"{name}: \w+Averaging of your own training puts a mean in place of the weights") as raised:
+        bench.run(TryOut(key="0", recipe=Space.of(tree).baseline(), objective="val_loss"))
+    assert raised.value.unavailable
 
 
 def test_weights_that_are_set_after_the_last_validation_are_the_result(bench):

@@ -5,6 +5,7 @@ import json
 import os
 import re
 import signal
+import tomllib
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -30,6 +31,7 @@ from autoopt.recipe import Recipe
 from autoopt.space import Space
 from autoopt.store import SUMS, Store
 from autoopt.technique import LIVE, find
+from autoopt.trial.environment import RECORDED
 from autoopt.trial.metrics import quality_metrics
 from autoopt.trial.run import prepare, run
 from autoopt.trial.training import check_outputs, set_up
@@ -865,3 +867,9 @@ def test_a_graph_is_written_of_a_folder_of_the_store(kept):
     world, recipe = kept
     with pytest.raises(FileNotFoundError, match=str(world.store.root / "best")):
         run(world, Graph(key="export", recipe=recipe, folder="best").json(), going)
+
+
+def test_the_packages_whose_code_decides_a_score_are_recorded():
+    extras = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    computing = [package for extra in ("images", "timm", "torchvision", "optimizers", "onnx", "compress") for package in extras[extra]]
+    assert {re.split("[>=<]", package)[0] for package in computing} <= {*RECORDED}
