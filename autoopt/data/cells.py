@@ -216,8 +216,12 @@ def number_style(texts: pandas.Series, decimal: str) -> Style:
 
 
 def date_format(texts: pandas.Series, formats: Sequence[str]) -> str:
-    """The format that reads the most texts; of equals, the first."""
-    sample = texts[texts.str.contains(r"\d")].drop_duplicates().head(SAMPLE)
+    """The format that reads the most texts; of equals, the first.
+
+    It is told by texts from everywhere: the first ones, such as the hours of a week, may all be of days up to the 12th.
+    """
+    distinct = texts[texts.str.contains(r"\d")].drop_duplicates()
+    sample = distinct.sample(min(SAMPLE, len(distinct)), random_state=0)
     counts = [int(np.isfinite(days(sample, form)).sum()) for form in formats] if len(sample) else [0]
     return formats[counts.index(max(counts))]
 

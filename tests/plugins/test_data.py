@@ -407,6 +407,14 @@ def test_parquet_durations_periods_and_what_is_no_cell(tmp_path):
     assert parquet(path=str(tmp_path / "t.parquet"), target="y", **settings).inputs.schema.types == {"took": "category"}
 
 
+def test_parquet_with_an_index_that_has_a_name(tmp_path):
+    frame = pandas.DataFrame({"day": pandas.date_range("2020-01-01", periods=40), "x": range(40), "y": ["u", "v"] * 20})
+    for named, target in ((["day"], "y"), (["day", "y"], "y")):
+        frame.set_index(named).to_parquet(tmp_path / "t.parquet")
+        task = make_task(parquet(path=str(tmp_path / "t.parquet"), target=target), {**SPLIT, "time": "day", "normalise": False})
+        assert task.classes == ("u", "v") and task.parts["test"][0].min() > task.parts["validation"][0].max()
+
+
 def test_parquet_with_a_name_twice(tmp_path):
     twice = pyarrow.table([[1, 2], [3, 4], ["u", "v"]], names=["a", "a", "y"])
     pyarrow.parquet.write_table(twice, tmp_path / "t.parquet")
