@@ -129,9 +129,11 @@ class Columns(Mapping[str, np.ndarray]):
             missing = schema.missing(name)
             texts = cell_texts(column)
             return texts.where(~texts.isin(missing)).to_numpy(object, na_value=np.nan)
-        whole = pandas.to_numeric(unwrapped(column), errors="coerce") if typed.type == "number" else None
-        is_whole = whole is not None and types.is_integer_dtype(whole) and whole.notna().all()
-        return whole.to_numpy() if is_whole else typed.readings(column)[0]
+        if typed.type == "number":
+            whole = pandas.to_numeric(unwrapped(column), errors="coerce")
+            if types.is_integer_dtype(whole) and whole.notna().all():
+                return whole.to_numpy()
+        return typed.readings(column)[0]
 
     def __iter__(self) -> Iterator[str]:
         return iter(map(str, self.table.frame.columns))
