@@ -83,6 +83,11 @@ class Tuned(L.LightningModule):
         checkpoint = any(isinstance(callback, Checkpoint) for callback in [*callbacks, *self.trainer.checkpoint_callbacks])
         return callbacks if checkpoint else [*callbacks, WhenAsked(folder)]
 
+    def teardown(self, stage: str) -> None:
+        """A trial goes on with what `setup` has made."""
+        if applied_to(self).folder is None:
+            super().teardown(stage)
+
     def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
         """Augment a training batch before the author's hook gets it."""
         if self.trainer.training:
@@ -162,12 +167,18 @@ def add_loss(module: L.LightningModule, outputs: Any) -> None:
 
 @contextmanager
 def made_before(module: L.LightningModule) -> Iterator[None]:
-    """Replace a module's `setup`, which may make new layers at each call, by one that does nothing."""
-    vars(module)["setup"] = lambda stage: None
+    """Replace a module's `setup` and `configure_model`, which may make new layers at each call, by hooks that do nothing."""
+    held = {name: vars(module)[name] for name in ("setup", "configure_model") if name in vars(module)}
+    vars(module).update(setup=lambda stage: None, configure_model=nothing)
     try:
         yield
     finally:
-        del vars(module)["setup"]
+        del vars(module)["setup"], vars(module)["configure_model"]
+        vars(module).update(held)
+
+
+def nothing() -> None:
+    """Stands for a `configure_model` whose layers are there."""
 
 
 def in_callbacks_unscaled(optimizer: Optimizer) -> None:
