@@ -168,12 +168,14 @@ def add_loss(module: L.LightningModule, outputs: Any) -> None:
 @contextmanager
 def made_before(module: L.LightningModule) -> Iterator[None]:
     """Replace a module's `setup` and `configure_model`, which may make new layers at each call, by hooks that do nothing."""
-    held = {name: vars(module)[name] for name in ("setup", "configure_model") if name in vars(module)}
-    vars(module).update(setup=lambda stage: None, configure_model=nothing)
+    instead: dict[str, Any] = {"setup": lambda stage: None, "configure_model": nothing}
+    held = {name: vars(module)[name] for name in instead if name in vars(module)}
+    vars(module).update(instead)
     try:
         yield
     finally:
-        del vars(module)["setup"], vars(module)["configure_model"]
+        for name in instead:
+            del vars(module)[name]
         vars(module).update(held)
 
 
