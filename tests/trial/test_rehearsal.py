@@ -66,6 +66,11 @@ class TidyData(Data):
         return self.rows(self.seeds["test"])
 
 
+class NotValidated(Data):
+    def val_dataloader(self):
+        return []
+
+
 class TwoLoaders(Data):
     def val_dataloader(self):
         return [self.rows(1), self.rows(3)]
@@ -358,6 +363,12 @@ def test_what_is_measured_from_stored_weights_is_what_training_measured(tmp_path
     assert "test_loss" in carried_out(world, recipe, Measure, weights="0").metrics
     whole = loaded_model(Chosen(recipe), world.task, world.store.weights("0"))
     assert whole(torch.rand(5, 4)).shape == (5, 3)
+
+
+def test_without_a_batch_of_validation_there_is_the_training(tmp_path):
+    world, recipe = prepared("Lit", tmp_path, data=f"{HERE}:NotValidated")
+    out = carried_out(world, recipe, TryOut)
+    assert "train_loss" in out.metrics and "val_loss" not in out.metrics
 
 
 def test_layers_that_only_a_trainer_can_make_are_made_once(tmp_path):
