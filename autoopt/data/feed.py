@@ -259,7 +259,10 @@ class Feed:
         return inputs
 
     def batch(self, part: str) -> Any:
-        """A batch of a part of a data module, drawn at random, the same for every seed; of several loaders, of the first; None if it is empty."""
+        """A batch of a part of a data module, drawn at random, the same for every seed; of several loaders, of the first.
+
+        None if that is empty.
+        """
         return next(iter(in_random_order(loaders_of(self.held_out(part))[0], 0)), None)
 
     def held_out(self, part: str) -> Any:

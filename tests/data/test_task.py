@@ -371,7 +371,7 @@ def test_a_part_without_batches_is_refused(nothing):
         def val_dataloader(self):
             return nothing
 
-    with pytest.raises(BadInput, match="^data: the data module's val_dataloader gives no batch$"):
+    with pytest.raises(BadInput, match=r"^data: the data module's val_dataloader gives no batch$"):
         make_task(Empty(torch.arange(20) % 2), SPLIT)
 
 
