@@ -9,9 +9,10 @@ from typing import Any
 import torch
 from lightning.pytorch import LightningDataModule
 from lightning.pytorch.utilities.model_helpers import is_overridden
+from torch import Tensor
 
 from autoopt.data.arrays import are_labels, checked_classes, is_one_hot, within_0_and_1
-from autoopt.data.batch import Layout, batch_layout
+from autoopt.data.batch import Layout, batch_layout, items
 from autoopt.data.image_values import WITHIN
 from autoopt.data.loaders import BatchSize, batches_of, drawn_alike, loaders_of, run_setup, sized
 from autoopt.data.rows import are_images
@@ -108,6 +109,9 @@ def unoffered_of(batch: Any, layout: Layout, scanned: bool) -> dict[str, str]:
         reasons |= dict.fromkeys(("planes", "inputs"), f"the data module's inputs are {inputs.dtype}, not floating-point numbers")
     if not scanned and not batch[layout.targets].is_floating_point() and batch[layout.targets].ndim > 1:
         reasons["targets"] = f"the targets are {tuple(batch[layout.targets].shape)} integers, not one class for each example"
+    others = [key for key, value in items(batch) if key not in (layout.inputs, layout.targets) and is_beside(value, inputs)]
+    if others:
+        reasons["targets"] = "the batches hold more than inputs and targets, which would not be mixed with them"
     if layout.masks:
         reasons |= {"images": "the masks would not be moved with the images", "targets": "the targets are masks, which are not mixed"}
     if layout.misfits:
@@ -115,6 +119,11 @@ def unoffered_of(batch: Any, layout: Layout, scanned: bool) -> dict[str, str]:
         reason = f"the batches hold {tuple(odd.shape)} beside the images, which would not be moved with them"
         reasons |= dict.fromkeys(("planes", "images", "targets"), reason)
     return reasons
+
+
+def is_beside(value: Any, inputs: Tensor) -> bool:
+    """Whether a value of a batch has an entry for each example."""
+    return isinstance(value, Tensor) and value.ndim > 0 and len(value) == len(inputs)
 
 
 def check_loader(name: str, loader: object) -> None:

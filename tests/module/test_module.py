@@ -680,6 +680,11 @@ def test_what_would_not_fit_the_targets_is_not_offered(targets, names, said):
     assert found.keys() == names and (not names or re.search(said, found["targets"]))
 
 
+def test_what_lies_beside_inputs_and_targets_would_not_be_mixed_with_them():
+    found = make_task(Once(torch.rand(8, 3, 6, 6), torch.arange(8), torch.arange(8)), {}, scan=False).unoffered
+    assert found == {"targets": "the batches hold more than inputs and targets, which would not be mixed with them"}
+
+
 def test_batches_of_integers_are_not_augmented():
     found = make_task(Once(torch.zeros(8, 3, 6, 6, dtype=torch.uint8), torch.arange(8)), {}, scan=False).unoffered
     assert found.keys() == {"planes", "inputs"} and "torch.uint8, not floating-point numbers" in found["planes"]
