@@ -55,6 +55,8 @@ class Tuned(L.LightningModule):
         if all(keeps):
             for own in owned:
                 chosen.one("optimizer", own=own)
+            if there and not owned and self.automatic_optimization:
+                applied.notes.append("the module's own configure_optimizers returns no optimizer, so that nothing is trained")
             return configured
         author = next(iter(owned), None)
         times = applied.times(self.trainer)

@@ -761,6 +761,21 @@ def test_an_authors_optimizer_that_cannot_be_made_is_noted_and_replaced(stranger
     ]
 
 
+class Forgotten(HeadOnly):
+    def configure_optimizers(self):
+        SGD(self.parameters(), lr=0.1)
+
+
+def test_a_module_that_returns_no_optimizer_is_told_that_nothing_is_trained(strangers):
+    for replaced, notes in {
+        "keep": ["the module's own configure_optimizers returns no optimizer, so that nothing is trained"],
+        "sgd": [],
+    }.items():
+        slots = {**KEEP, "optimizer": {replaced: {}}, "schedule": {"keep" if notes else "constant": {}}}
+        order = TryOut(key="preflight/0", recipe=recipe(here("Forgotten"), size=None, **slots))
+        assert run(strangers, order.json(), lambda *_: False)["notes"] == notes
+
+
 def test_an_authors_optimizer_that_cannot_be_made_cannot_be_kept(trained, strangers):
     with pytest.raises(TechniqueError, match=rf"^optimizer/keep: {FAILED}$"):
         trained(strangers, recipe(here("Unoptimized"), size=None, **KEEP))
