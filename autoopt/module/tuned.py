@@ -78,7 +78,7 @@ class Tuned(L.LightningModule):
 
     def configure_callbacks(self) -> Any:
         """The author's callbacks, adapted to a trial."""
-        own, folder = super().configure_callbacks(), applied_to(self).folder
+        own, folder = super().configure_callbacks() or [], applied_to(self).folder
         if folder is None:
             return own
         callbacks = in_trial([own] if isinstance(own, L.Callback) else own, folder)
