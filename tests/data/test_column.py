@@ -249,6 +249,19 @@ def test_an_unknown_level_is_none_of_those_known():
     assert encode_columns(pandas.DataFrame({"c": [1.0, "1", "y", 3]}), columns).tolist() == [[1, 0, 0], [1, 0, 0], [0, 0, 0], [0, 0, 0]]
 
 
+def test_a_number_is_the_level_that_is_written_otherwise():
+    """As pandas reads a file with codes: 007 as 7, and as 7.0 where there are gaps."""
+    columns = learnt_table({"c": ["007", "010", "x", "01.0"]})  # sorted: 007, 01.0, 010, x
+    for value, code in [(7, 0), (7.0, 0), ("7", None), ("007", 0), (10, 2), (1, 1), (1.0, 1), (11, None), (True, None)]:
+        wanted = [float(n == code) for n in range(4)]
+        for others in ([], ["x"], [None]):
+            assert encode_columns(pandas.DataFrame({"c": [value, *others]}), columns)[0].tolist() == wanted, (value, others)
+    twice = learnt_table({"c": ["07", "007", "08"]})
+    assert encode_columns(pandas.DataFrame({"c": [7.0, 8.0]}), twice).tolist() == [[0, 0, 0], [0, 0, 1]]
+    users = learnt_table({"u": pandas.Categorical([str(10**17), "03"])})
+    assert encode_columns(pandas.DataFrame({"u": [10**17 + 1, 3]}), users).tolist() == [[0, 0], [1, 0]]
+
+
 def test_columns_may_be_named_by_numbers_but_only_once():
     columns = learnt_table({"0": [1.5, 2], "1": ["u", "v"]})
     assert encode_columns(pandas.DataFrame([[1.5, "u"]]), columns).tolist() == [[1.5, 1, 0]]
