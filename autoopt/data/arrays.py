@@ -162,7 +162,11 @@ def are_labels(targets: Tensor) -> bool:
 
 def is_binary(targets: Tensor) -> bool:
     """Whether targets are rows `(N, K)` of 0 and 1."""
-    return targets.ndim == 2 and targets.shape[1] > 1 and bool(((targets == 0) | (targets == 1)).all())
+    return targets.ndim == 2 and targets.shape[1] > 1 and within_0_and_1(targets)
+
+
+def within_0_and_1(targets: Tensor) -> bool:
+    return bool(((targets == 0) | (targets == 1)).all())
 
 
 def is_one_hot(targets: Tensor) -> bool:

@@ -18,6 +18,8 @@ GAPS = frozenset(
 PLACEHOLDERS = frozenset(("?", "-", "--", ".", "..", "*", "na", "none", "unknown", "missing", "not available"))
 """Texts that often mean a missing value; they do not count when the type of a column is decided."""
 NESTED = (list, tuple, dict, set, bytes, np.ndarray)
+EXACT = 2**53
+"""Floating point does not tell whole numbers apart from here on, such as long identifiers."""
 EPOCH = pandas.Timestamp("1970-01-01", tz="UTC")
 ISO = r"\d{4}-\d{2}(?:-\d{2}(?:[T ]\d{2}(?::?\d{2}(?::?\d{2}(?:[.,]\d+)?)?)?\s*(?:Z|[+-]\d{2}(?::?\d{2})?)?)?)?"
 CLOCK = r"(?:([+-]?\d+) days?,? )?\+?(\d{1,3}):(\d{2})(?::(\d{2}(?:\.\d+)?))?"
@@ -102,10 +104,16 @@ def readings(column: pandas.Series, kind: str, style: Style, gaps: Iterable[str]
     missing = (texts.isna() | texts.isin(set(gaps))).to_numpy(bool)
     values = np.full(len(column), np.nan)
     values[~missing] = read_cells(texts[~missing].astype("str"), kind, style)
-    if kind == "number" and column.dtype == object:  # a number among texts is not parsed by their style
-        is_number = column.map(lambda value: isinstance(value, Number) and not isinstance(value, bool)).to_numpy(bool) & ~missing
+    if kind == "number" and (is_number := are_numbers(column) & ~missing).any():  # a number among texts is not parsed by their style
         values[is_number] = column[is_number].astype("float64")
     return values, np.isnan(values) & ~missing
+
+
+def are_numbers(column: pandas.Series) -> np.ndarray:
+    """A mask of the cells that are numbers, not texts, truth values or missing."""
+    if column.dtype == object:
+        return column.map(lambda value: isinstance(value, Number) and not isinstance(value, bool) and value == value).to_numpy(bool)
+    return column.notna().to_numpy(bool) & (native_kind(column) == "number")
 
 
 def native_kind(column: pandas.Series) -> str:
@@ -216,8 +224,12 @@ def number_style(texts: pandas.Series, decimal: str) -> Style:
 
 
 def date_format(texts: pandas.Series, formats: Sequence[str]) -> str:
-    """The format that reads the most texts; of equals, the first."""
-    sample = texts[texts.str.contains(r"\d")].drop_duplicates().head(SAMPLE)
+    """The format that reads the most texts; of equals, the first.
+
+    It is told by texts from everywhere: the first ones, such as the hours of a week, may all be of days up to the 12th.
+    """
+    distinct = texts[texts.str.contains(r"\d")].drop_duplicates()
+    sample = distinct.sample(min(SAMPLE, len(distinct)), random_state=0)
     counts = [int(np.isfinite(days(sample, form)).sum()) for form in formats] if len(sample) else [0]
     return formats[counts.index(max(counts))]
 

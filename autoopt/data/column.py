@@ -9,9 +9,11 @@ import numpy as np
 import pandas
 
 from autoopt.data.cells import (
+    EXACT,
     GAPS,
     PLAIN_STYLE,
     Style,
+    are_numbers,
     cell_texts,
     decimal_mark,
     native_kind,
@@ -134,11 +136,19 @@ class Column:
         return readings(column, self.type, self.style, GAPS.union(self.gaps))
 
     def codes(self, column: pandas.Series) -> np.ndarray:
-        """The code of each value's level, from 1; 0 for any other value."""
+        """The code of each value's level, from 1; 0 for any other value.
+
+        A number has the code of the only level that is written otherwise, such as 7 that of 007.
+        """
         codes = pandas.Categorical(cell_texts(column), categories=list(self.levels)).codes.astype("float64") + 1
-        if unwrapped(column).dtype.kind in "fO":  # a level 1.0 that was learnt from texts
-            literal = pandas.Categorical(column.astype(object).map(str, na_action="ignore"), categories=list(self.levels)).codes + 1.0
-            codes = np.where(codes > 0, codes, literal)
+        values = unwrapped(column)
+        is_number = are_numbers(values)
+        if is_number.any():
+            levels = pandas.to_numeric(pandas.Series(self.levels, dtype="str"), errors="coerce").to_numpy("float64")
+            by_value = pandas.Series(np.arange(len(levels)) + 1.0, levels)[(np.abs(levels) < EXACT)]
+            by_value = by_value[~by_value.index.duplicated(keep=False)]
+            found = values[is_number].astype("float64").map(by_value).fillna(0).to_numpy("float64")
+            codes[is_number] = np.where(codes[is_number] > 0, codes[is_number], found)
         return codes
 
     def missing(self, column: pandas.Series) -> np.ndarray:

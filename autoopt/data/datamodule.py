@@ -9,11 +9,12 @@ from typing import Any
 import torch
 from lightning.pytorch import LightningDataModule
 from lightning.pytorch.utilities.model_helpers import is_overridden
+from torch import Tensor
 
-from autoopt.data.arrays import are_labels, checked_classes, is_binary, is_one_hot
-from autoopt.data.batch import Layout, batch_layout
+from autoopt.data.arrays import are_labels, checked_classes, is_one_hot, within_0_and_1
+from autoopt.data.batch import Layout, batch_layout, items
 from autoopt.data.image_values import WITHIN
-from autoopt.data.loaders import BatchSize, drawn_alike, loaders_of, run_setup, sized
+from autoopt.data.loaders import BatchSize, batches_of, drawn_alike, loaders_of, run_setup, sized
 from autoopt.data.rows import are_images
 from autoopt.data.task import Task
 from autoopt.errors import BadInput
@@ -38,7 +39,7 @@ def task_of_module(
     testing, notes = tested(datamodule, seed)
     task = task_of_batches(datamodule, scan)
     size, has_length = BatchSize.of(datamodule, remade), sized(datamodule.train_dataloader())
-    return replace(task, testing=testing, batch_size=size, sized=has_length, notes=notes)
+    return replace(task, testing=testing, batch_size=size, sized=has_length, notes=(*task.notes, *notes))
 
 
 def tested(datamodule: LightningDataModule, seed: int) -> tuple[LightningDataModule | None, tuple[str, ...]]:
@@ -63,7 +64,8 @@ def task_of_batches(datamodule: LightningDataModule, scan: bool) -> Task:
         for name in ("train_dataloader", *(["val_dataloader"] if validates else [])):
             check_loader(name, getattr(datamodule, name)())
     loader = datamodule.train_dataloader()
-    batch: Any = next(iter(loader)) if len(loaders_of(loader)) == 1 else None
+    loader = loaders_of(loader)[0] if scan else loader
+    batch: Any = next(iter(loader), None) if len(loaders_of(loader)) == 1 else None
     layout = batch_layout(batch)
     if layout is None or (scan and not isinstance(batch, list | tuple)):
         if scan:
@@ -77,15 +79,17 @@ def task_of_batches(datamodule: LightningDataModule, scan: bool) -> Task:
     encoding = {"values": [float(inputs.min()), float(inputs.max())]} if are_images(inputs) and floats else {"numbers": floats}
     common: dict[str, Any] = {"datamodule": datamodule, "unoffered": unoffered_of(batch, layout, scan), "encoding": encoding}
     shape = tuple(inputs.shape[1:])
-    if scan and is_binary(targets):  # only all of them tell labels from classes and values
-        targets = torch.cat([b[1] for b in datamodule.train_dataloader()])
+    if scan and within_0_and_1(targets):  # only all of them tell labels from classes and values
+        targets = torch.cat([b[1] for b in loader])
     if are_labels(targets):
         return Task("multilabel", shape, targets.shape[1], **common)
     if targets.is_floating_point() and not (scan and (targets.ndim > 2 or is_one_hot(targets))):
-        return Task("regression", shape, targets.shape[1] if targets.ndim > 1 else 1, **common)
+        doubt = f"the data module's targets are all 0 or 1 in {targets.dtype}: they are taken as values; integers are taken as classes"
+        notes = (doubt,) if scan and within_0_and_1(targets) else ()
+        return Task("regression", shape, targets.shape[1] if targets.ndim > 1 else 1, notes=notes, **common)
     counts = None
     if scan:
-        labels = torch.cat([checked_classes(b[1], "the data module's targets") for b in datamodule.train_dataloader()])
+        labels = torch.cat([checked_classes(b[1], "the data module's targets") for b in loader])
         counts = torch.bincount(labels, minlength=targets.shape[1] if targets.ndim == 2 else 0)
     outputs = 0 if counts is None else len(counts)
     return Task("classification", shape, outputs, class_counts=counts, **common)
@@ -105,6 +109,9 @@ def unoffered_of(batch: Any, layout: Layout, scanned: bool) -> dict[str, str]:
         reasons |= dict.fromkeys(("planes", "inputs"), f"the data module's inputs are {inputs.dtype}, not floating-point numbers")
     if not scanned and not batch[layout.targets].is_floating_point() and batch[layout.targets].ndim > 1:
         reasons["targets"] = f"the targets are {tuple(batch[layout.targets].shape)} integers, not one class for each example"
+    others = [key for key, value in items(batch) if key not in (layout.inputs, layout.targets) and is_beside(value, inputs)]
+    if others:
+        reasons["targets"] = "the batches hold more than inputs and targets, which would not be mixed with them"
     if layout.masks:
         reasons |= {"images": "the masks would not be moved with the images", "targets": "the targets are masks, which are not mixed"}
     if layout.misfits:
@@ -114,11 +121,18 @@ def unoffered_of(batch: Any, layout: Layout, scanned: bool) -> dict[str, str]:
     return reasons
 
 
+def is_beside(value: Any, inputs: Tensor) -> bool:
+    """Whether a value of a batch has an entry for each example."""
+    return isinstance(value, Tensor) and value.ndim > 0 and len(value) == len(inputs)
+
+
 def check_loader(name: str, loader: object) -> None:
-    """Raise BadInput if a hook of a data module returns several loaders, or one that does not end."""
+    """Raise BadInput if a hook of a data module returns no batch, several loaders, or a loader that does not end."""
+    if loader is None or not loaders_of(loader) or (sized(loader) and not batches_of(loader)):
+        raise BadInput(f"data: the data module's {name} gives no batch")
     if (several := len(loaders_of(loader))) > 1:
         way = "join their data sets in one (torch.utils.data.ConcatDataset)"
         raise BadInput(f"data: the data module's {name} gives {several} loaders; {way}, or give a LightningModule that takes them")
-    if not sized(loader) and any(number > ENDLESS for number, _ in enumerate(loader, 1)):  # type: ignore[arg-type]
+    if not sized(loader) and any(number > ENDLESS for number, _ in enumerate(loaders_of(loader)[0], 1)):
         way = "give it a length (__len__), or give a LightningModule and trainer.limit_train_batches"
         raise BadInput(f"data: the data module's {name} gave {ENDLESS:,} batches without an end, but a network is trained in epochs; {way}")

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from autoopt.data.arrays import checked_classes
+from autoopt.data.arrays import checked_classes, within_0_and_1
 from autoopt.data.image_values import Span, span_of
 from autoopt.data.rows import Mapped, Source, all_rows
 from autoopt.errors import BadInput
@@ -133,7 +133,7 @@ def checked_labels(targets: Tensor) -> Tensor:
     Raises:
         BadInput: they have another shape, or hold something else than 0 and 1.
     """
-    if targets.ndim != 2 or not ((targets == 0) | (targets == 1)).all():
+    if targets.ndim != 2 or not within_0_and_1(targets):
         seen = f"the targets are {tuple(targets.shape)} and hold {float(targets.min()):g} to {float(targets.max()):g}"
         raise BadInput(f"data: labels are rows (N, K) of 0 and 1; {seen}")
     return targets.float()

@@ -259,8 +259,11 @@ class Feed:
         return inputs
 
     def batch(self, part: str) -> Any:
-        """A batch of a part of a data module, drawn at random, the same for every seed; of several loaders, of the first."""
-        return next(iter(in_random_order(loaders_of(self.held_out(part))[0], 0)))
+        """A batch of a part of a data module, drawn at random, the same for every seed; of several loaders, of the first.
+
+        None if that is empty.
+        """
+        return next(iter(in_random_order(loaders_of(self.held_out(part))[0], 0)), None)
 
     def held_out(self, part: str) -> Any:
         """The batches of validation or test, or None if a data module has none."""
@@ -272,7 +275,8 @@ class Feed:
             return None if self.task.testing is None else self.limited(ready(self.task.testing).test_dataloader())
         if not overridden("val_dataloader", self.datamodule, L.LightningDataModule):
             return None
-        return self.limited(self.datamodule.val_dataloader())
+        loader = self.datamodule.val_dataloader()
+        return self.limited(loader) if loaders_of(loader) else None
 
     def to_measure(self, loader: Any) -> dict[str, Any]:
         """The arguments for `Trainer.validate` or `test`; through the data module, if there is one, so that its batch hooks run."""
@@ -283,6 +287,8 @@ class Feed:
         return {"datamodule": datamodule}
 
     def limited(self, loader: Any) -> Any:
+        """The loader of a part; for a network without the list around it, and in a preflight its first batches."""
+        loader = loaders_of(loader)[0] if self.chunked else loader
         return loader if self.limit is None else list(islice(in_random_order(loader, 0), self.limit))
 
 

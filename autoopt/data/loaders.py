@@ -238,9 +238,9 @@ def run_setup(datamodule: L.LightningDataModule, stage: str, seed: int) -> L.Lig
 
 
 def ready(datamodule: L.LightningDataModule) -> L.LightningDataModule:
-    """A copy for one trial that is not set up again: a `setup` that draws the parts would draw others."""
+    """A copy for one trial that is not set up again: a `setup` that draws the parts would draw others. Nor does a `teardown` drop them."""
     copied = copy.copy(datamodule)
-    copied.prepare_data = copied.setup = lambda *_, **__: None  # type: ignore[method-assign, assignment]
+    copied.prepare_data = copied.setup = copied.teardown = lambda *_, **__: None  # type: ignore[method-assign, assignment]
     copied._hparams = copy.copy(datamodule.hparams)
     return copied
 

@@ -54,8 +54,9 @@ def make_task(
         return task_of_module(examples, scan, seed, remade)
     examples, span = validated(examples)
     splitter = Splitter(examples.targets, examples.kind == "classification", examples.columns, examples.splits, split)
-    first, *others = [task_of_split(examples, parts, split, embed, span, splitter.groups) for parts in splitter.parts()]
-    return replace(first, folds=tuple(others))
+    every = [*splitter.parts()]
+    first, *others = [task_of_split(examples, parts, split, embed, span, splitter.groups) for parts in every]
+    return replace(first, folds=tuple(others), notes=(*first.notes, *splitter.notes(every[0])))
 
 
 def task_of_split(

@@ -7,7 +7,7 @@ from typing import TypeVar
 Value = TypeVar("Value")
 
 PARTS = ("train", "validation", "test")
-VALIDATION = re.compile(r"(?<![A-Za-z])val(idation)?(?![A-Za-z])")
+VALIDATION = re.compile(r"(?<![A-Za-z])val(id(ation)?)?(?![A-Za-z])")
 
 
 def on_test(metric: str) -> str:

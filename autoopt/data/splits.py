@@ -72,6 +72,20 @@ class Splitter:
             hint = " (split.stratify=false splits without regard to the classes)" if self.labels is not None else ""
             raise BadInput(f"data: {self.count} examples cannot be split: {error}{hint}") from error
 
+    def notes(self, parts: Parts) -> tuple[str, ...]:
+        """A note for each part that the data fix although the groups or the time that the split names speak against it."""
+        notes = []
+        for part in ("validation", "test"):
+            train, here = parts["train"].numpy(), parts[part].numpy()
+            if self.groups is not None and (shared := {*self.groups[train]} & {*self.groups[here]}):
+                seen = f"{len(shared)} of its {len({*self.groups[here]})} groups are in the training part, too"
+                notes.append(f"split.group={self.split['group']}: the data fixes the {part} part, and {seen}")
+            if self.times is not None and self.times[here].min() <= self.times[train].max():
+                notes.append(
+                    f"split.time={self.split['time']}: the data fixes the {part} part, which does not begin after the training part"
+                )
+        return tuple(notes)
+
     def once(self) -> dict[str, np.ndarray]:
         parts = self.fixed()
         if len(parts) == 1:

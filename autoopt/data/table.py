@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pandas
 import torch
+from pandas.api import types
 from torch import Tensor
 
 from autoopt.data.cells import cell_texts, decimal_mark, native_kind, unwrapped
@@ -39,9 +40,8 @@ class Table:
         return len(self.frame)
 
     def content(self) -> bytes:
-        frame = self.frame
-        odd = {name: frame[name].map(repr) for name in frame if frame[name].dtype == object}  # lists have no hash
-        return bytes(pandas.util.hash_pandas_object(frame.assign(**odd), index=False).to_numpy().tobytes())
+        hashable = {name: cells.map(repr) if cells.dtype == object else cells for name, cells in self.frame.items()}  # lists have no hash
+        return bytes(pandas.util.hash_pandas_object(pandas.DataFrame(hashable), index=False).to_numpy().tobytes())
 
     def encoded(self, train: Tensor, without: Collection[str], embed: bool) -> Encoded:
         rows, schema = train.numpy(), replace(self.schema, undecided=self.decimal(train.numpy()))
@@ -83,6 +83,11 @@ def left_out(columns: Iterable[Column]) -> str:
     return f"; columns left out: {reasons}" if reasons else ""
 
 
+def with_index(frame: pandas.DataFrame) -> pandas.DataFrame:
+    """A table with the columns that were made its index."""
+    return frame.reset_index([name for name in frame.index.names if name is not None and name not in frame])
+
+
 def encode_columns(frame: pandas.DataFrame, columns: Iterable[Column | Mapping[str, Any]], strict: bool = True) -> Tensor:
     """The columns of a table as float64 `(N, F)`, the codes of embedded categories last.
 
@@ -95,6 +100,7 @@ def encode_columns(frame: pandas.DataFrame, columns: Iterable[Column | Mapping[s
     """
     learnt = [column if isinstance(column, Column) else Column.of(column) for column in columns]
     used = [column for column in learnt if not column.ignored]
+    frame = with_index(frame)
     frame = frame.set_axis([str(name) for name in frame.columns], axis=1)  # of several levels, too
     for column in used:
         if column.name not in frame:
@@ -108,7 +114,10 @@ def encode_columns(frame: pandas.DataFrame, columns: Iterable[Column | Mapping[s
 
 
 class Columns(Mapping[str, np.ndarray]):
-    """A table's columns for a split, read on demand: numbers, days since 1970, seconds or texts, with NaN for gaps."""
+    """A table's columns for a split, read on demand: numbers, days since 1970, seconds or texts, with NaN for gaps.
+
+    Whole numbers are integers, since floating point does not tell long identifiers apart.
+    """
 
     def __init__(self, table: Table):
         self.table = table
@@ -120,6 +129,10 @@ class Columns(Mapping[str, np.ndarray]):
             missing = schema.missing(name)
             texts = cell_texts(column)
             return texts.where(~texts.isin(missing)).to_numpy(object, na_value=np.nan)
+        if typed.type == "number":
+            whole = pandas.to_numeric(unwrapped(column), errors="coerce")
+            if types.is_integer_dtype(whole) and whole.notna().all():
+                return whole.to_numpy()
         return typed.readings(column)[0]
 
     def __iter__(self) -> Iterator[str]:

@@ -10,15 +10,13 @@ from pandas.api import types
 from torch import Tensor
 
 from autoopt.data.arrays import TASK_KINDS
-from autoopt.data.cells import cell_texts, structured_kind
+from autoopt.data.cells import EXACT, cell_texts, structured_kind
 from autoopt.data.column import MAX_LEVELS, UNREAD, Column, column_type
 from autoopt.data.table import Table
 from autoopt.errors import BadInput
 
 MANY = 0.2
 """Texts are not classes if more than this share of them is distinct."""
-EXACT = 2**53
-"""Numbers from here on, such as long identifiers, are classes by their texts: floating point does not tell them apart."""
 Targets = tuple[Tensor, str, tuple[str, ...]]
 """Class indices int64 `(N,)`, labels float32 `(N, K)` or values float64 `(N, D)`; the kind; the names of classes, labels or values."""
 
@@ -81,7 +79,7 @@ def of_column(where: str, table: Table, name: str, kind: str | None) -> Targets:
         raise BadInput(f"{where}: the target '{name}' holds dates such as {column.iloc[0]!r}; expected numbers or classes")
     values = target_values(where, table, how, column)
     if kind == "classification" or (kind is None and are_classes(how, column, values)):
-        exact = np.abs(values).max() < EXACT
+        exact = np.abs(values).max() < EXACT  # else they are classes by their texts
         return of_numbers(where, how, column, values) if exact else of_texts(where, how, cell_texts(column), kind)
     return torch.tensor(values)[:, None], "regression", ()
 

@@ -22,7 +22,7 @@ from autoopt.module.embedded import embedded
 from autoopt.module.hugging_face import answering
 from autoopt.module.net import Net
 from autoopt.module.probing import probing
-from autoopt.module.tuned import Tuned
+from autoopt.module.tuned import Tuned, nothing
 from autoopt.recipe import Recipe
 from autoopt.technique import Technique
 
@@ -65,14 +65,21 @@ def shape_lazy_layers(model: nn.Module, task: Task) -> None:
 
 
 def with_late_layers(make: Callable[[], nn.Module]) -> nn.Module:
-    """A model after its `configure_model`; if that needs a Trainer, a new model without those layers, which the Trainer makes."""
+    """A model after its `configure_model`; if that needs a Trainer, a new model without those layers, which the Trainer makes.
+
+    Lightning calls it at each fit, validation and test; one that makes new layers each time would undo what a recipe did to the first ones.
+    """
     model = make()
     if not isinstance(model, L.LightningModule) or not overridden("configure_model", model, L.LightningModule):
         return model
     try:
         model.configure_model()
+        made = {*model.parameters()}
+        model.configure_model()
     except Exception:
         return make()
+    if made != {*model.parameters()}:
+        vars(model)["configure_model"] = nothing
     return model
 
 

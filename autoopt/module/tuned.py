@@ -55,6 +55,8 @@ class Tuned(L.LightningModule):
         if all(keeps):
             for own in owned:
                 chosen.one("optimizer", own=own)
+            if there and not owned and self.automatic_optimization:
+                applied.notes.append("the module's own configure_optimizers returns no optimizer, so that nothing is trained")
             return configured
         author = next(iter(owned), None)
         times = applied.times(self.trainer)
@@ -76,7 +78,7 @@ class Tuned(L.LightningModule):
 
     def configure_callbacks(self) -> Any:
         """The author's callbacks, adapted to a trial."""
-        configured, folder = super().configure_callbacks(), applied_to(self).folder
+        configured, folder = super().configure_callbacks() or [], applied_to(self).folder
         own = [configured] if isinstance(configured, L.Callback) else configured
         refuse_second_mean(applied_to(self).chosen, own)
         if folder is None:
@@ -84,6 +86,11 @@ class Tuned(L.LightningModule):
         callbacks = in_trial(own, folder)
         checkpoint = any(isinstance(callback, Checkpoint) for callback in [*callbacks, *self.trainer.checkpoint_callbacks])
         return callbacks if checkpoint else [*callbacks, WhenAsked(folder)]
+
+    def teardown(self, stage: str) -> None:
+        """A trial goes on with what `setup` has made."""
+        if applied_to(self).folder is None:
+            super().teardown(stage)
 
     def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
         """Augment a training batch before the author's hook gets it."""
@@ -164,12 +171,20 @@ def add_loss(module: L.LightningModule, outputs: Any) -> None:
 
 @contextmanager
 def made_before(module: L.LightningModule) -> Iterator[None]:
-    """Replace a module's `setup`, which may make new layers at each call, by one that does nothing."""
-    vars(module)["setup"] = lambda stage: None
+    """Replace a module's `setup` and `configure_model`, which may make new layers at each call, by hooks that do nothing."""
+    instead: dict[str, Any] = {"setup": lambda stage: None, "configure_model": nothing}
+    held = {name: vars(module)[name] for name in instead if name in vars(module)}
+    vars(module).update(instead)
     try:
         yield
     finally:
-        del vars(module)["setup"]
+        for name in instead:
+            del vars(module)[name]
+        vars(module).update(held)
+
+
+def nothing() -> None:
+    """Stands for a `configure_model` whose layers are there."""
 
 
 def in_callbacks_unscaled(optimizer: Optimizer) -> None:

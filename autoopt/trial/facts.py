@@ -7,6 +7,7 @@ import lightning.pytorch as L
 
 from autoopt.config.settings import BATCH_SIZE
 from autoopt.data.feed import overridden
+from autoopt.data.image_values import WITHIN
 from autoopt.data.loaders import NO_LENGTH, OwnLoaders
 from autoopt.data.rows import random_indices
 from autoopt.data.task import Task
@@ -19,6 +20,7 @@ IMBALANCE = 0.8
 MOST_JUDGED = 1000
 """How many examples tell what chance is."""
 BALANCED = "val_balanced_accuracy"
+BEFORE = "on_before_batch_transfer"
 NO_CLASSES = {"regression": "the targets are no classes", "multilabel": "an example has several labels, not one class"}
 Reasons = dict[str, dict[str, str]]
 """Why a name cannot be offered, by slot and name."""
@@ -90,7 +92,7 @@ def notes(task: Task, balanced: bool) -> tuple[str, ...]:
 def absent(task: Task, models: Mapping[str, type | None], lightning: bool, fixed_size: str) -> Reasons:
     """The names that the slots cannot offer for this task."""
     reasons: Reasons = {slot: {} for slot in SLOTS}
-    reasons["augmentation"] = absent_augmentation(task)
+    reasons["augmentation"] = absent_augmentation(task, models)
     if task.class_counts is None:
         reasons["loss"]["class_counts"] = NO_CLASSES.get(task.kind, "the classes are not known")
     if not task.sized:
@@ -111,7 +113,7 @@ def absent(task: Task, models: Mapping[str, type | None], lightning: bool, fixed
     return reasons
 
 
-def absent_augmentation(task: Task) -> dict[str, str]:
+def absent_augmentation(task: Task, models: Mapping[str, type | None]) -> dict[str, str]:
     """The names that an augmentation may ask for and that these inputs do not give."""
     offers = SLOTS["augmentation"].offers
     if reason := unchangeable(task):
@@ -124,7 +126,18 @@ def absent_augmentation(task: Task) -> dict[str, str]:
     if not task.images and task.input_shape:
         reason = f"the inputs are no images but {'x'.join(map(str, task.input_shape))} numbers"
         return {**task.unoffered, **dict.fromkeys(("planes", "images", "pixels"), reason)}
-    return dict(task.unoffered)
+    changed = (
+        dict.fromkeys(WITHIN, f"{name} may change the values of the images, in its {BEFORE}") if (name := changing(task, models)) else {}
+    )
+    return changed | dict(task.unoffered)
+
+
+def changing(task: Task, models: Mapping[str, type | None]) -> str:
+    """Who changes batches between the loader, whose values are known, and the augmentations, if anyone does."""
+    inherited = getattr(L.LightningModule, BEFORE)
+    if name := next((name for name, model in models.items() if getattr(model, BEFORE, inherited) is not inherited), ""):
+        return name
+    return "the data module" if task.datamodule and overrides_hook(task.datamodule, BEFORE) else ""
 
 
 def unchangeable(task: Task) -> str:

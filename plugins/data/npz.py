@@ -14,7 +14,7 @@ WHERE = "data.npz"
 
 
 def npz(*, path: str, inputs: str = "x", targets: str = "y", kind: str | None = None, layout: str | None = None) -> Examples:
-    """Arrays in a numpy file: `inputs` and `targets` are their names, or the start of their names (x_train, x_val, x_test).
+    """Arrays in a numpy file: `inputs` and `targets` are their names, or their names beside those of the parts (x_train, train_x).
 
     Inputs with four dimensions are images, and so are (N, H, W) of uint8 and uint16; `layout` (NCHW, NHWC, NHW, numbers) is needed
     if the shape leaves doubt. Uncompressed arrays stay in the file if they do not fit in memory. Targets are classes if they are
@@ -51,5 +51,6 @@ def npz(*, path: str, inputs: str = "x", targets: str = "y", kind: str | None = 
 
 def names_of(archive: Archive, part: str, inputs: str, targets: str) -> tuple[str, str] | None:
     """The names of the inputs and targets of a part, if both are in the archive."""
-    pairs = ((f"{inputs}_{word}", f"{targets}_{word}") for word in PART_NAMES if PART_NAMES[word] == part)
+    words = [word for word in PART_NAMES if PART_NAMES[word] == part]
+    pairs = [pair for word in words for pair in ((f"{inputs}_{word}", f"{targets}_{word}"), (f"{word}_{inputs}", f"{word}_{targets}"))]
     return next((pair for pair in pairs if pair[0] in archive and pair[1] in archive), None)

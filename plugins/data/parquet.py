@@ -6,6 +6,7 @@ from pyarrow.parquet import ParquetDataset
 
 from autoopt.data.examples import Examples
 from autoopt.data.files import Sheet, declared_schema, from_files, parts_of, read_file
+from autoopt.data.table import with_index
 
 WHERE = "data.parquet"
 
@@ -25,7 +26,7 @@ def parquet(
     """A table in a Parquet file or a folder of such files (`path`), or in one for each part; `target` is the column to predict.
 
     Columns are encoded as those of `csv`. Their types are those of the file; columns of texts are read as in a csv file. Columns
-    of lists, mappings or bytes are left out.
+    of lists, mappings or bytes are left out. An index that pandas has stored under a name is a column, too.
 
     Apache Parquet 2013.
 
@@ -41,4 +42,4 @@ def sheet(file: Path) -> Sheet:
     names = ParquetDataset(file).schema.names
     if twice := [name for name in names if names.count(name) > 1]:
         raise ValueError(f"it has several columns '{twice[0]}'")
-    return Sheet(pandas.read_parquet(file))
+    return Sheet(with_index(pandas.read_parquet(file)))

@@ -15,6 +15,8 @@ from autoopt.data.words import Texts
 from autoopt.errors import BadInput
 
 WHERE = "data.text"
+HEADERS = ("label", "labels", "class", "category", "target", "y")
+"""Names of the column of labels in a header."""
 
 
 def text(
@@ -31,7 +33,7 @@ def text(
 
     The first `length` words of a text become indices into a vocabulary of at most `vocabulary` entries, with the most frequent
     words of the training part that occur in it twice or more: 0 is padding, 1 is any other word. Words are runs of letters and
-    digits; each mark is a word.
+    digits; each mark is a word. A first line such as `label` and `text` is a header.
 
     Zhang et al. 2015, arXiv:1509.01626.
 
@@ -58,6 +60,9 @@ def labelled_lines(file: Path, separator: str) -> Sheet:
     with open_unpacked(file) as stream:
         reader = csv.reader(io.TextIOWrapper(stream, encoding, newline=""), delimiter=separator, quoting=quoting)
         rows = [(n, row) for n, row in enumerate(reader, 1) if row]
+    labels = [row[0].strip().lower() for _, row in rows]
+    if labels and labels[0] in HEADERS and labels.count(labels[0]) == 1:
+        del rows[0]
     for number, row in rows:
         if len(row) < 2 or not row[0].strip() or not row[1].strip():
             raise ValueError(f"line {number} is not a label, {separator!r} and a text")

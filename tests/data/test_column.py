@@ -151,13 +151,19 @@ def test_a_year_and_an_amount_are_no_identifiers():
 def test_what_is_no_cell_is_left_out_by_name(value, what):
     found = Table(pandas.DataFrame({"a": [value] * 3, "x": [1, 2, 4]})).encoded(torch.arange(3), (), True)
     assert found.notes == (f"columns left out: 'a' (it holds {what})",) and found.inputs.tolist() == [[1], [2], [4]]
-    assert Table(pandas.DataFrame({"a": [value] * 3})).content()
+    assert Table(pandas.DataFrame({"a": [value] * 3})).content() and Table(pandas.DataFrame({"self": [value] * 3})).content()
 
 
 def test_dates_give_their_parts_as_far_as_they_vary():
     how = column_of(["2020-03-01 10:00", "2020-03-02 11:00", "2020-04-01 11:00"])
     assert how.parts == ("month", "weekday", "hour") and how.treatment == "days since 1970, month, weekday, hour"
     assert [part.tolist() for part in how.encoded(pandas.Series(["2021-12-26 23:30", None]))][1:] == [[12, 3], [6, 0], [23, 11]]
+
+
+def test_the_format_of_dates_is_told_by_all_of_them():
+    hours = pandas.date_range("2020-02-01", periods=1000, freq="h").strftime("%d/%m/%Y %H:%M")  # 288 of them are dates in both orders
+    how = column_of(hours)
+    assert (how.type, how.style.format) == ("date", "%d/%m/%Y %H:%M") and not how.note
 
 
 def test_large_numbers_keep_their_differences():
@@ -243,6 +249,19 @@ def test_an_unknown_level_is_none_of_those_known():
     assert encode_columns(pandas.DataFrame({"c": [1.0, "1", "y", 3]}), columns).tolist() == [[1, 0, 0], [1, 0, 0], [0, 0, 0], [0, 0, 0]]
 
 
+def test_a_number_is_the_level_that_is_written_otherwise():
+    """As pandas reads a file with codes: 007 as 7, and as 7.0 where there are gaps."""
+    columns = learnt_table({"c": ["007", "010", "x", "01.0"]})  # sorted: 007, 01.0, 010, x
+    for value, code in [(7, 0), (7.0, 0), ("7", None), ("007", 0), (10, 2), (1, 1), (1.0, 1), (11, None), (True, None)]:
+        wanted = [float(n == code) for n in range(4)]
+        for others in ([], ["x"], [None]):
+            assert encode_columns(pandas.DataFrame({"c": [value, *others]}), columns)[0].tolist() == wanted, (value, others)
+    twice = learnt_table({"c": ["07", "007", "08"]})
+    assert encode_columns(pandas.DataFrame({"c": [7.0, 8.0]}), twice).tolist() == [[0, 0, 0], [0, 0, 1]]
+    users = learnt_table({"u": pandas.Categorical([str(10**17), "03"])})
+    assert encode_columns(pandas.DataFrame({"u": [10**17 + 1, 3]}), users).tolist() == [[0, 0], [1, 0]]
+
+
 def test_columns_may_be_named_by_numbers_but_only_once():
     columns = learnt_table({"0": [1.5, 2], "1": ["u", "v"]})
     assert encode_columns(pandas.DataFrame([[1.5, "u"]]), columns).tolist() == [[1.5, 1, 0]]
@@ -255,3 +274,16 @@ def test_a_split_reads_columns_as_the_inputs_are_read():
     columns = Columns(Table(frame))
     assert columns["day"][0] == DAY and np.isnan(columns["day"][1]) and columns["eu"][0] > columns["eu"][1]
     assert columns["zip"].tolist() == ["01", "02"] and columns["n"].tolist() == [1.5, 2]
+
+
+@pytest.mark.parametrize("kind", ["str", "int64", "Int64", "object", "category"])
+def test_a_split_tells_long_identifiers_apart(kind):
+    users = pandas.Series([10**18 + n for n in range(5)]).astype(kind)
+    assert len(set(Columns(Table(pandas.DataFrame({"user": users})))["user"].tolist())) == 5
+
+
+def test_a_column_that_was_made_the_index_is_encoded_too():
+    columns = learnt_table({"c": ["u", "v"], "x": [1.5, 2]})
+    rows = pandas.DataFrame({"c": ["v"], "x": [2.5]})
+    assert torch.equal(encode_columns(rows.set_index("c"), columns), encode_columns(rows, columns))
+    assert torch.equal(encode_columns(rows.set_axis(pandas.Index([7], name="x")), columns), encode_columns(rows, columns))

@@ -12,6 +12,8 @@ from autoopt.goal import Objective
         ("val_accuracy", "test_accuracy"),
         ("val/acc", "test/acc"),
         ("validation/acc", "test/acc"),
+        ("valid_acc", "test_acc"),
+        ("invalid_acc", "invalid_acc"),
         ("loss/val", "loss/test"),
         ("eval_acc", "eval_acc"),
         ("value", "value"),

@@ -145,6 +145,20 @@ def test_a_share_of_a_part_that_is_fixed_is_refused():
     assert [len(found[p]) for p in PARTS] == [30, 30, 60]
 
 
+@pytest.mark.parametrize(
+    ("by", "told"),
+    [
+        ({"group": "patient"}, "split.group=patient: the data fixes the test part, and 16 of its 20 groups are in the training part, too"),
+        ({"time": "day"}, "split.time=day: the data fixes the test part, which does not begin after the training part"),
+    ],
+)
+def test_fixed_parts_that_share_groups_or_times_are_told(by, told):
+    for column, notes in {"half": (told,), None: ()}.items():
+        splitter = Splitter(TARGETS, True, COLUMNS, None, {**SPLIT, **by, "column": column})
+        (found,) = splitter.parts()
+        assert splitter.notes(found) == notes
+
+
 def test_what_has_no_columns_says_so():
     with pytest.raises(BadInput, match=r"split\.group=a: the data has no columns; only tables have"):
         Splitter(TARGETS, True, {}, None, {**SPLIT, "group": "a"})

@@ -12,6 +12,7 @@ from torch.utils.data import DataLoader, TensorDataset
 from autoopt.data import make_task as module
 from autoopt.data import rows
 from autoopt.data.examples import Examples, fingerprint
+from autoopt.data.feed import Feed
 from autoopt.data.make_task import make_task
 from autoopt.data.parts import PARTS
 from autoopt.data.scale import Scale
@@ -360,6 +361,39 @@ def test_several_loaders_in_place_of_one_are_refused(several):
     with pytest.raises(BadInput, match=r"data: the data module's val_dataloader gives 2 loaders; join their data sets in one \(torch"):
         make_task(Several(torch.arange(20) % 2), SPLIT)
     assert make_task(Several(torch.arange(20) % 2), SPLIT, scan=False).kind == "classification"
+
+
+@pytest.mark.parametrize(
+    "nothing", [None, [], DataLoader(TensorDataset(torch.rand(9, 2)), 10, drop_last=True)], ids=["none", "list", "few"]
+)
+def test_a_part_without_batches_is_refused(nothing):
+    class Empty(Rows):
+        def val_dataloader(self):
+            return nothing
+
+    with pytest.raises(BadInput, match=r"^data: the data module's val_dataloader gives no batch$"):
+        make_task(Empty(torch.arange(20) % 2), SPLIT)
+
+
+def test_a_loader_in_a_list_is_that_loader():
+    class Listed(Rows):
+        def train_dataloader(self):
+            return [super().train_dataloader()]
+
+    task = make_task(Listed(torch.arange(20) % 2), SPLIT)
+    assert (task.kind, task.input_shape, task.class_counts.tolist()) == ("classification", (2, 5), [10, 10])
+    for limit in (None, 1):
+        (inputs, _), *_ = Feed(task, {"size": None}, 0, chunked=True, limit=limit).train().batches
+        assert inputs.shape == (10, 2, 5)
+
+
+@pytest.mark.parametrize("targets", [torch.arange(20) % 2.0, (torch.arange(20) % 2.0)[:, None]])
+def test_real_targets_of_0_and_1_are_told_to_be_values(targets):
+    task = make_task(Rows(targets), SPLIT)
+    told = "the data module's targets are all 0 or 1 in torch.float32: they are taken as values; integers are taken as classes"
+    assert (task.kind, task.notes) == ("regression", (told,))
+    targets[-1] = 0.5
+    assert make_task(Rows(targets), SPLIT).notes == ()
 
 
 @pytest.mark.parametrize("dtype", [torch.long, torch.bool, torch.float32])

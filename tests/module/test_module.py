@@ -680,6 +680,11 @@ def test_what_would_not_fit_the_targets_is_not_offered(targets, names, said):
     assert found.keys() == names and (not names or re.search(said, found["targets"]))
 
 
+def test_what_lies_beside_inputs_and_targets_would_not_be_mixed_with_them():
+    found = make_task(Once(torch.rand(8, 3, 6, 6), torch.arange(8), torch.arange(8)), {}, scan=False).unoffered
+    assert found == {"targets": "the batches hold more than inputs and targets, which would not be mixed with them"}
+
+
 def test_batches_of_integers_are_not_augmented():
     found = make_task(Once(torch.zeros(8, 3, 6, 6, dtype=torch.uint8), torch.arange(8)), {}, scan=False).unoffered
     assert found.keys() == {"planes", "inputs"} and "torch.uint8, not floating-point numbers" in found["planes"]
@@ -754,6 +759,21 @@ def test_an_authors_optimizer_that_cannot_be_made_is_noted_and_replaced(stranger
         "the module's own configure_optimizers raised RuntimeError: apex is needed; other optimizers train all "
         "parameters alike, not in its groups"
     ]
+
+
+class Forgotten(HeadOnly):
+    def configure_optimizers(self):
+        SGD(self.parameters(), lr=0.1)
+
+
+def test_a_module_that_returns_no_optimizer_is_told_that_nothing_is_trained(strangers):
+    for replaced, notes in {
+        "keep": ["the module's own configure_optimizers returns no optimizer, so that nothing is trained"],
+        "sgd": [],
+    }.items():
+        slots = {**KEEP, "optimizer": {replaced: {}}, "schedule": {"keep" if notes else "constant": {}}}
+        order = TryOut(key="preflight/0", recipe=recipe(here("Forgotten"), size=None, **slots))
+        assert run(strangers, order.json(), lambda *_: False)["notes"] == notes
 
 
 def test_an_authors_optimizer_that_cannot_be_made_cannot_be_kept(trained, strangers):

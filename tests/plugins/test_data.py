@@ -407,6 +407,14 @@ def test_parquet_durations_periods_and_what_is_no_cell(tmp_path):
     assert parquet(path=str(tmp_path / "t.parquet"), target="y", **settings).inputs.schema.types == {"took": "category"}
 
 
+def test_parquet_with_an_index_that_has_a_name(tmp_path):
+    frame = pandas.DataFrame({"day": pandas.date_range("2020-01-01", periods=40), "x": range(40), "y": ["u", "v"] * 20})
+    for named, target in ((["day"], "y"), (["day", "y"], "y")):
+        frame.set_index(named).to_parquet(tmp_path / "t.parquet")
+        task = make_task(parquet(path=str(tmp_path / "t.parquet"), target=target), {**SPLIT, "time": "day", "normalise": False})
+        assert task.classes == ("u", "v") and task.parts["test"][0].min() > task.parts["validation"][0].max()
+
+
 def test_parquet_with_a_name_twice(tmp_path):
     twice = pyarrow.table([[1, 2], [3, 4], ["u", "v"]], names=["a", "a", "y"])
     pyarrow.parquet.write_table(twice, tmp_path / "t.parquet")
@@ -507,10 +515,15 @@ def test_npz_reads_only_the_arrays_that_are_asked_for(tmp_path, save, monkeypatc
             make_task(examples, {**SPLIT, "group": group})
 
 
-def test_npz_in_parts_and_with_channels_last(tmp_path):
+@pytest.mark.parametrize("name", ["{}_{}", "{1}_{0}"], ids=["part-last", "part-first"])
+def test_npz_in_parts_and_with_channels_last(tmp_path, name):
     draw = np.random.default_rng(0)
     x = {part: draw.integers(0, 256, (count, 6, 5, 3), dtype="uint8") for part, count in {"train": 10, "test": 4}.items()}
-    np.savez(tmp_path / "a.npz", **{f"im_{p}": v for p, v in x.items()}, **{f"lab_{p}": np.arange(len(v)) % 2 for p, v in x.items()})
+    np.savez(
+        tmp_path / "a.npz",
+        **{name.format("im", p): v for p, v in x.items()},
+        **{name.format("lab", p): np.arange(len(v)) % 2 for p, v in x.items()},
+    )
     examples = npz(path=str(tmp_path / "a.npz"), inputs="im", targets="lab")
     assert isinstance(examples.inputs, Joined) and {p: len(v) for p, v in examples.splits.items()} == {"train": 10, "test": 4}
     together = torch.tensor(np.concatenate([*x.values()])).permute(0, 3, 1, 2)
@@ -581,6 +594,12 @@ def test_texts_are_cut_and_rare_words_are_unknown(tmp_path):
     once = text(path=str(tmp_path / "b.csv"), separator=",").inputs.encoded(torch.tensor([0, 1]), (), True)
     assert once.words["vocabulary"] == ["a", "b"], "where no word occurs twice, all are kept"
     assert task.tokens == 3 and task.inputs is None and task.input_shape == (2,) and task.parts["train"][0].dtype == torch.int64
+
+
+@pytest.mark.parametrize(("lines", "classes"), [(["Label\tText"], ("a", "b")), (["label\tx", "label\ty"], ("a", "b", "label"))])
+def test_a_header_of_texts_is_no_example(tmp_path, lines, classes):
+    (tmp_path / "a").write_text("\n".join([*lines, "a\tone", "b\ttwo"]))
+    assert text(path=str(tmp_path / "a")).classes == classes
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "latin-1", "utf-16"])

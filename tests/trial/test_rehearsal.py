@@ -20,14 +20,18 @@ from autoopt.module.chosen import Chosen
 from autoopt.orders import Compress, Contrast, Measure, Order, Outcome, Train, TryOut
 from autoopt.recipe import Recipe
 from autoopt.space import Space
+from autoopt.trial.fitting import fit
 from autoopt.trial.kinds import differ_by_a_factor
 from autoopt.trial.run import prepare, run
+from autoopt.trial.training import set_up
 from autoopt.trial.world import World
 
 HERE = __name__
 
 
 class Data(L.LightningDataModule):
+    classes = 3
+
     def rows(self, seed: int) -> DataLoader:
         generator = torch.Generator().manual_seed(seed)
         targets = torch.arange(60) % 3
@@ -41,6 +45,30 @@ class Data(L.LightningDataModule):
 
     def test_dataloader(self):
         return self.rows(2)
+
+
+class TidyData(Data):
+    """Drops its data at the end of each stage, as Lightning's documentation says."""
+
+    def setup(self, stage):
+        self.seeds = {"train": 0, "val": 1, "test": 2}
+
+    def teardown(self, stage):
+        self.seeds = None
+
+    def train_dataloader(self):
+        return self.rows(self.seeds["train"])
+
+    def val_dataloader(self):
+        return self.rows(self.seeds["val"])
+
+    def test_dataloader(self):
+        return self.rows(self.seeds["test"])
+
+
+class NotValidated(Data):
+    def val_dataloader(self):
+        return []
 
 
 class TwoLoaders(Data):
@@ -152,6 +180,16 @@ class InConfigureModel(Lit):
         self.net = self.net or nn.Linear(4, 3)
 
 
+class AnewInConfigureModel(InConfigureModel):
+    def configure_model(self):
+        self.net = nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 3))
+
+
+class AnewByTrainer(InConfigureModel):
+    def configure_model(self):
+        self.net = nn.Linear(4, self.trainer.datamodule.classes)
+
+
 class InSetup(Lit):
     """Anew at each call, as in Lightning's documentation."""
 
@@ -160,6 +198,24 @@ class InSetup(Lit):
 
     def setup(self, stage):
         self.net = nn.Linear(4, 3)
+
+
+class Tidy(Lit):
+    """Drops at the end of each stage what it has made for it."""
+
+    def setup(self, stage):
+        self.weights = torch.ones(3)
+
+    def teardown(self, stage):
+        del self.weights
+
+    def validation_step(self, batch, _):
+        self.log("val_loss", cross_entropy(self(batch[0]), batch[1], self.weights))
+
+
+class NoCallbacks(Lit):
+    def configure_callbacks(self):
+        """Nothing, which Lightning takes for no callbacks."""
 
 
 class InFit(Lit):
@@ -292,7 +348,13 @@ def tried(model: str, root, *overrides: str, **said) -> Outcome:
     return carried_out(*prepared(model, root, *overrides), TryOut, **said)
 
 
-@pytest.mark.parametrize("model", ["Lit", "OnStep", "Unlogged", "InConfigureModel", "InSetup", "InFit", "Buffered", "Double", "Partial"])
+@pytest.mark.parametrize(
+    "model",
+    [
+        *("Lit", "OnStep", "Unlogged", "InConfigureModel", "AnewInConfigureModel", "InSetup", "Tidy", "NoCallbacks", "InFit"),
+        *("Buffered", "Double", "Partial"),
+    ],
+)
 @pytest.mark.parametrize("regularizer", ["none", "[ema]", "[swa]"])
 def test_what_is_measured_from_stored_weights_is_what_training_measured(tmp_path, model, regularizer):
     if regularizer == "[ema]" and model in ("InSetup", "Buffered"):
@@ -306,6 +368,31 @@ def test_what_is_measured_from_stored_weights_is_what_training_measured(tmp_path
     assert "test_loss" in carried_out(world, recipe, Measure, weights="0").metrics
     whole = loaded_model(Chosen(recipe), world.task, world.store.weights("0"))
     assert whole(torch.rand(5, 4)).shape == (5, 3)
+
+
+def test_without_a_batch_of_validation_there_is_the_training(tmp_path):
+    world, recipe = prepared("Lit", tmp_path, data=f"{HERE}:NotValidated")
+    out = carried_out(world, recipe, TryOut)
+    assert "train_loss" in out.metrics and "val_loss" not in out.metrics
+
+
+def test_layers_that_only_a_trainer_can_make_are_made_once(tmp_path):
+    world, recipe = prepared("AnewByTrainer", tmp_path)
+    first = carried_out(world, recipe, Train, keep=True).metrics
+    assert carried_out(world, recipe, Measure, weights="0", part="validation").metrics["val_loss"] == pytest.approx(first["val_loss"])
+
+
+def test_a_data_module_keeps_its_data_from_stage_to_stage(tmp_path):
+    world, recipe = prepared("Lit", tmp_path, data=f"{HERE}:TidyData")
+    out = carried_out(world, recipe, TryOut)
+    assert "val_loss" in out.validated and "test_loss" in out.tested
+
+
+def test_layers_that_a_module_makes_anew_have_the_activation_of_the_recipe(tmp_path):
+    world, recipe = prepared("AnewInConfigureModel", tmp_path, "activation=gelu")
+    training = set_up(world, Train(key="0", recipe=recipe, objective="val_loss"), lambda *_: False)
+    fit(training.trainer, training.module, training.feed)
+    assert isinstance(training.module.net[1], nn.GELU)
 
 
 @pytest.mark.parametrize(("changed", "found"), [("weight=2", ["val_loss"]), ("slope=2", []), ("lr=1", [])])

@@ -91,6 +91,16 @@ class Normalised(L.LightningDataModule):
     val_dataloader = train_dataloader
 
 
+class Images(L.LightningDataModule):
+    def train_dataloader(self):
+        return DataLoader(TensorDataset(torch.rand(20, 3, 4, 4), torch.arange(20) % 2), 5)
+
+
+class ScaledImages(Images):
+    def on_before_batch_transfer(self, batch, dataloader_idx):
+        return (batch[0] - 0.5) / 0.25, batch[1]
+
+
 class Mapped(Bag):
     def train_dataloader(self):
         return [{"x": x, "y": y} for x, y in super().train_dataloader()]
@@ -102,6 +112,10 @@ class Lit(L.LightningModule):
 
     def configure_optimizers(self):
         return torch.optim.SGD(self.parameters())
+
+
+class Scales(Lit):
+    on_before_batch_transfer = ScaledImages.on_before_batch_transfer
 
 
 class Unconfigured(Lit):
@@ -300,6 +314,13 @@ def test_batches_that_cannot_be_augmented_are_not_offered():
     assert mapped == dict.fromkeys(OFFERED, "the data module's batches are not tensors (inputs, targets)")
     changing = facts_of(f"data={HERE}:Changing", f"model={HERE}:Lit")["absent"]["augmentation"]
     assert "in its on_after_batch_transfer" in changing["inputs"]
+
+
+@pytest.mark.parametrize(("data", "model", "who"), [("Images", "Scales", "Scales"), ("ScaledImages", "Lit", "the data module")])
+def test_images_that_are_changed_on_the_way_are_not_taken_to_be_as_the_loader_gives_them(data, model, who):
+    found = facts_of(f"data={HERE}:{data}", f"model={HERE}:{model}")["absent"]["augmentation"]
+    assert found == dict.fromkeys(("images", "pixels"), f"{who} may change the values of the images, in its on_before_batch_transfer")
+    assert facts_of(f"data={HERE}:Images", f"model={HERE}:Lit")["absent"]["augmentation"] == {}
 
 
 def test_a_network_needs_batches_of_tensors_and_something_to_be_judged_on():
