@@ -15,7 +15,7 @@ from torch import nn
 from torch.utils.data import DataLoader, Dataset
 
 from autoopt.config import Tree, allow, compose, is_live, paths_in_recipe, refuse_unnamed
-from autoopt.data.loaders import given_parts
+from autoopt.data.given import given_parts
 from autoopt.deployment.load import load
 from autoopt.errors import BadInput
 from autoopt.executor.resources import Limits

@@ -5,13 +5,11 @@ import random
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
 from types import new_class
 from typing import Any
 
 import lightning.pytorch as L
 import numpy as np
-import pandas
 import torch
 from lightning.fabric.utilities.seed import _collect_rng_states, _set_rng_states
 from lightning.pytorch.utilities.combined_loader import CombinedLoader
@@ -21,8 +19,6 @@ from torch.utils.data import BatchSampler, DataLoader, Dataset, IterableDataset,
 
 from autoopt.config import no_data
 from autoopt.config.settings import BATCH_SIZE
-from autoopt.data.arrays import array_inputs, targets_of
-from autoopt.data.examples import Examples
 from autoopt.errors import BadInput
 
 DATA_HOOKS = ("prepare_data", "setup", "train_dataloader", "val_dataloader", "test_dataloader")
@@ -111,74 +107,6 @@ def forwarded(hook: str) -> Callable[..., Any]:
         return getattr(datamodule.module, hook)(*arguments, **named)
 
     return call_own
-
-
-def as_datamodule(data: Any) -> Any:
-    """A data module for a sequence (train, validation) or (train, validation, test) of loaders or data sets, or for a LightningModule.
-
-    A LightningModule may train without validation, on a training loader alone. Arrays (inputs, targets) become examples. Anything else
-    is returned as it is.
-
-    Raises:
-        BadInput: the sequence has another length, or an element is neither; a LightningModule has no training loader.
-    """
-    if are_arrays(data):
-        return arrays(*map(as_array, data))
-    if isinstance(data, L.LightningModule):
-        return own_loaders(data)
-    if isinstance(data, Dataset):
-        raise BadInput(f"data: a single {type(data).__name__}; give (train, validation) or (train, validation, test)")
-    if isinstance(data, DataLoader):
-        return Loaders([data])
-    if not isinstance(data, tuple | list):
-        return data
-    if len(data) not in (1, 2, 3):
-        raise BadInput(f"data: {len(data)} parts; give (train, validation) or (train, validation, test)")
-    if odd := [part for part in data if not isinstance(part, DataLoader | Dataset)]:
-        raise BadInput(f"data: a part is {type(odd[0]).__name__}; expected torch.utils.data.DataLoader or Dataset, or two arrays")
-    return (Loaders, ValidatedLoaders, TestedLoaders)[len(data) - 1](data)
-
-
-def given_parts(data: Any) -> Callable[..., Any]:
-    """What makes the data of a sequence from Python: two arrays are inputs and targets, anything else is for `as_datamodule`."""
-    if are_arrays(data):
-        made: Any = partial(arrays, *map(as_array, data))
-        made.__qualname__ = arrays.__name__  # so that its settings are data.arrays.kind and data.arrays.layout
-        return made
-    return partial(as_datamodule, data)
-
-
-def are_arrays(data: Any) -> bool:
-    """Whether a sequence is inputs and targets."""
-    if not isinstance(data, tuple | list) or len(data) != 2 or not any(hasattr(part, "__array__") for part in data):
-        return False
-    return all(hasattr(part, "__array__") or isinstance(part, list | tuple) for part in data)
-
-
-def as_array(part: Any) -> np.ndarray:
-    """What numpy makes of an array, a tensor or a list.
-
-    Raises:
-        BadInput: it cannot be made an array.
-    """
-    if np.ma.is_masked(part):
-        raise BadInput("data: an array has masked values, which are no examples; leave them out, or fill them")
-    texts = isinstance(part, list | tuple) and any(isinstance(value, str) for value in part)
-    try:
-        gaps = texts and bool(pandas.Series(part, dtype=object).hasnans)  # numpy would make texts of them
-        return np.asarray(part, object if gaps else None)
-    except Exception as error:  # rows of different lengths, a tensor with a gradient, on a device, or of a type that numpy lacks
-        raise BadInput(f"data: the {type(part).__name__} is no array: {' '.join(str(error).split())}") from error
-
-
-def arrays(inputs: np.ndarray, targets: np.ndarray, *, kind: str | None = None, layout: str | None = None) -> Examples:
-    """The examples of two arrays, as `data=npz` has them, with the same settings.
-
-    Raises:
-        BadInput: they leave the layout or the kind in doubt.
-    """
-    where = f"data.{arrays.__name__}"
-    return Examples(array_inputs(inputs, layout, where), *targets_of(targets, kind, where))
 
 
 def of_size(loader: DataLoader, size: int | None) -> DataLoader:

@@ -16,7 +16,8 @@ from autoopt import namesakes
 from autoopt.config import FROM, Tree, seconds
 from autoopt.data.examples import Examples, Raw, fingerprint
 from autoopt.data.feed import overridden
-from autoopt.data.loaders import BATCH_SIZE_NAMES, OwnLoaders, as_datamodule, drawn_alike, run_setup, seed_all
+from autoopt.data.given import as_datamodule
+from autoopt.data.loaders import BATCH_SIZE_NAMES, OwnLoaders, drawn_alike, run_setup, seed_all
 from autoopt.data.make_task import make_task
 from autoopt.data.rows import cached
 from autoopt.data.task import Task

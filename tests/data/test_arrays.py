@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from autoopt.data.arrays import array_inputs, class_indices, targets_of
-from autoopt.data.loaders import as_array
+from autoopt.data.given import as_array
 from autoopt.errors import BadInput
 
 N = 42

@@ -17,7 +17,8 @@ from autoopt.api import compose_tree
 from autoopt.config import compose
 from autoopt.data.datamodule import task_of_module
 from autoopt.data.feed import Feed
-from autoopt.data.loaders import BatchSize, as_datamodule, drawn_alike, of_size, sized
+from autoopt.data.given import as_datamodule
+from autoopt.data.loaders import BatchSize, drawn_alike, of_size, sized
 from autoopt.data.make_task import make_task
 from autoopt.errors import BadInput
 from autoopt.space import Space
