@@ -106,8 +106,8 @@ def search(
         overrides: as on the command line, such as `["data=digits", "optimizer=adamw,sgd"]`.
         model: a class or function that makes an `nn.Module` or a `LightningModule`.
         data: a class or function that makes a `LightningDataModule` or `autoopt.data.examples.Examples`; or data sets or loaders,
-            (train, validation) or (train, validation, test); or arrays, (inputs, targets), whose settings are `data.arrays.kind` and
-            `data.arrays.layout`.
+            (train, validation) or (train, validation, test); or (inputs, targets): arrays, whose settings are `data.arrays.kind` and
+            `data.arrays.layout`, or inputs in a DataFrame, whose settings are those of `data=parquet`, such as `data.frame.types`.
         trainer: arguments of Lightning's Trainer, by name: values, `Choice` or `Range`; `callbacks` is a function that makes them.
         trust: the code in files (`baseline=FILE`) that may be imported: classes and functions, or import paths such as `my_models:Net`.
         quiet: print nothing.
@@ -204,7 +204,7 @@ def way_out(slot: str, made: object) -> str:
     if isinstance(made, str):
         return f"a name goes into the list: ['{slot}={made}']"
     if hasattr(made, "__array__"):
-        return "arrays are data=(inputs, targets); a table with a target column goes into a file, for ['data=csv', …]"
+        return "arrays and tables are data=(inputs, targets)"
     return f"each trial makes its own, so say {slot}=lambda: {type(made).__name__}(…)"
 
 

@@ -880,7 +880,7 @@ def test_a_recipe_is_taken_from_a_study_by_name(verdict, monkeypatch):
     ("arguments", "said"),
     [
         ({"data": "digits"}, r"data='digits': expected a class or a function that makes it; a name goes into the list: \['data=digits'\]"),
-        ({"data": pandas.DataFrame({"a": [1]})}, r"data=DataFrame\(…\): .*; arrays are data=\(inputs, targets\); a table with"),
+        ({"data": pandas.DataFrame({"a": [1]})}, r"data=DataFrame\(…\): .*; arrays and tables are data=\(inputs, targets\)"),
         ({"model": nn.Linear(2, 2)}, r"model=Linear\(in_features=2.*: expected a class or a function that makes it; each trial makes"),
         ({"model": Lit()}, r"model=Lit\(.*: .*, so say model=lambda: Lit\(…\)"),
         ({"data": L.LightningDataModule()}, r"data=<lightning.*: .*, so say data=lambda: LightningDataModule\(…\)"),
