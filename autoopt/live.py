@@ -134,6 +134,8 @@ class Reader:
         return [type(made).__qualname__, self.read(type(made)), self.read(vars(made)) if not shown else "" if " at 0x" in shown else shown]
 
     def cells(self, made: Any) -> Any:
+        if (pandas := sys.modules.get("pandas")) and isinstance(made, pandas.DataFrame):  # as one array, its numbers would be objects
+            return [self.cells(column) for _, column in made.items()]
         large = getattr(made, "nbytes", 0) > LARGE
         array = (made[:: len(made) // SAMPLED + 1] if large else made).__array__()
         return self.read(array.tolist()) if array.dtype.hasobject else hashlib.sha256(array.tobytes()).hexdigest()
