@@ -123,14 +123,16 @@ class SyneTune(Searcher):
 
     def __init__(self, table: Table, seed: int, name: str, baseline: bool):
         from syne_tune.backend.trial_status import Trial
-        from syne_tune.config_space import choice, ordinal
+        from syne_tune.config_space import choice, randint
         from syne_tune.optimizer import baselines
 
+        seed_everything(seed)
         self.space, self.make = table.grid.space, Trial
-        self.domains = {domain.path: domain for domain in self.space.domains()}
-        flat = {path: (ordinal if is_ordered(d) else choice)([str(o) for o in levels(d)]) for path, d in self.domains.items()}
+        domains = [domain for domain in self.space.domains() if len(levels(domain)) > 1]
+        flat = {d.path: randint(0, len(levels(d)) - 1) if is_ordered(d) else choice([str(o) for o in levels(d)]) for d in domains}
         sign = goal_of(table).directions[0] == "maximize"
-        more = {"points_to_evaluate": [{path: str(d.default) for path, d in self.domains.items()}]} if baseline else {}
+        first = {d.path: levels(d).index(d.default) if is_ordered(d) else str(d.default) for d in domains}
+        more = {"points_to_evaluate": [first]} if baseline else {}
         self.scheduler = getattr(baselines, name)(
             flat, metric="value", time_attr="epoch", max_t=table.grid.epochs, do_minimize=not sign, random_seed=seed, **more
         )
@@ -142,7 +144,7 @@ class SyneTune(Searcher):
         config = self.scheduler.suggest().config
         self.trials[number] = self.make(number, config, datetime.now())
         self.scheduler.on_trial_add(self.trials[number])
-        return traced(self.space, lambda d: next(o for o in d.options if str(o) == config[d.path])).values
+        return traced(self.space, lambda d: level(d, config[d.path]) if d.path in config else d.default).values
 
     def report(self, number: int, epoch: int, value: float) -> bool:
         self.last = {"epoch": epoch, "value": value}
@@ -174,7 +176,9 @@ class Smac(Searcher):
         space = configurations(table, seed)
         scenario = smac.Scenario(space, deterministic=True, n_trials=TRIALS, seed=seed, output_directory=Path(self.folder.name), **fidelity)
         make, first = getattr(smac, facade), [space.get_default_configuration()] if baseline else []
-        design = make.get_initial_design(scenario, additional_configs=first)
+        design = make.get_initial_design(scenario)
+        drawn = design.select_configurations()
+        design.select_configurations = lambda: list(dict.fromkeys([*first, *drawn]))  # additional_configs come behind what is drawn
         self.smac = make(scenario, lambda config, seed, budget=None: 0.0, initial_design=design, logging_level=False)
 
     def ask(self, number: int) -> Values:
