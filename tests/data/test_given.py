@@ -33,7 +33,7 @@ def test_it_is_read_like_a_file_and_row_by_row():
         size = np.asarray(inputs[:, 0])
         assert np.array_equal(np.asarray(targets[:, 0]), 3.5 * size), "rows of different indices belong together by their order"
     last = {part: max(DAYS[np.asarray(inputs[:, 0]).astype(int)]) for part, (inputs, _) in task.parts.items()}
-    assert last["train"] < last["val"] < last["test"]
+    assert last["train"] < last["validation"] < last["test"]
 
 
 def test_the_settings_are_those_of_a_file():
