@@ -18,7 +18,7 @@ from typing import Any
 from omegaconf import DictConfig
 
 from autoopt.errors import BadInput, nearest
-from autoopt.namesakes import imported, spec_of
+from autoopt.namesakes import imported, spec_of, why_not
 
 FROM = "from"
 """Where an import path stands in the tree: a word of Python's own, so that no argument can have this name."""
@@ -161,7 +161,7 @@ def object_at(path: str, label: str) -> Any:
         for part in name.split("."):
             found = getattr(found, part)
     except Exception as error:
-        raise BadInput(f"{label}={path} cannot be loaded: {type(error).__name__}: {error}") from error
+        raise BadInput(f"{label}={path} cannot be loaded: {why_not(error, module)}") from error
     if not callable(found):
         raise BadInput(f"{label}={path}: expected a class or a function, got {type(found).__name__}")
     return found

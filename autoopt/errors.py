@@ -4,6 +4,7 @@ import difflib
 import errno
 import os
 import re
+import traceback
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -77,6 +78,12 @@ def no_file(path: str | Path) -> str:
         beside = os.listdir(path.parent)
     close = difflib.get_close_matches(path.name, beside, n=1, cutoff=0.6)
     return f"there is no file {path}" + (f"; did you mean {close[0]}?" if close else "")
+
+
+def line_in(file: str, error: BaseException) -> str:
+    """Where an exception left a file: `my_opt.py, line 9`; empty where it did not go through it."""
+    lines = [line for frame, line in traceback.walk_tb(error.__traceback__) if frame.f_code.co_filename == file]
+    return f"{Path(file).name}, line {lines[-1]}" if lines else ""
 
 
 def check_place() -> None:

@@ -38,19 +38,24 @@ COSTS: Mapping[str, Cost] = {
     "peak_memory_mb": Cost("minimize", "training"),
     "peak_gpu_memory_mb": Cost("minimize", "training"),
 }
-SMALLER = ("loss", "error", "err", "mse", "rmse", "mae", "mape", "nll", "brier", "perplexity", "ece", "wer", "cer", "fid")
+SMALLER = (
+    "loss", "error", "err", "mse", "rmse", "mae", "mape", "nll", "brier", "perplexity", "ece", "wer", "cer", "fid", "smape",
+    "mase", "msle", "rmsle", "crps", "pinball",
+)  # fmt: skip
 GREATER = (
     "acc", "accuracy", "f1", "auc", "auroc", "auprc", "recall", "precision", "r2", "dice", "iou", "miou", "map", "psnr", "ssim", "bleu",
-    "sensitivity", "specificity",
+    "sensitivity", "specificity", "jaccard", "ndcg", "mrr", "cindex", "concordance", "kappa", "mcc",
 )  # fmt: skip
 
 SHARES = (
     "acc", "accuracy", "f1", "auc", "auroc", "auprc", "recall", "precision", "dice", "iou", "miou", "map", "sensitivity", "specificity",
-    "bleu", "ece",
+    "bleu", "ece", "jaccard", "ndcg", "mrr", "cindex", "concordance",
 )  # fmt: skip
 RANGES: Mapping[str, tuple[float, float]] = {
     **dict.fromkeys(SHARES, (0.0, 1.0)),
     **dict.fromkeys(("error", "err", "mse", "rmse", "mae", "mape", "brier", "wer", "cer", "fid"), (0.0, inf)),
+    **dict.fromkeys(("smape", "mase", "msle", "rmsle", "crps", "pinball"), (0.0, inf)),
+    **dict.fromkeys(("kappa", "mcc"), (-1.0, 1.0)),
     "r2": (-inf, 1.0),
     "ssim": (-1.0, 1.0),
     "perplexity": (1.0, inf),

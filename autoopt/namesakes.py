@@ -8,6 +8,8 @@ from importlib.machinery import ModuleSpec
 from importlib.metadata import PackageNotFoundError, version
 from types import ModuleType
 
+from autoopt.errors import line_in
+
 PAIRS = {"pytorch_lightning": "lightning.pytorch", "lightning_fabric": "lightning.fabric"}
 
 
@@ -72,9 +74,29 @@ def namesake_note() -> tuple[str, ...]:
 
 
 def imported(module: str) -> ModuleType:
-    """A module of anybody's."""
+    """A module of anybody's. A script that reads the command line as it is imported finds no words there: they are autoopt's.
+
+    Raises:
+        RuntimeError: importing it ends the process.
+    """
     join()
-    return importlib.import_module(module)
+    words, sys.argv[1:] = sys.argv[1:], []
+    try:
+        return importlib.import_module(module)
+    except SystemExit as end:
+        if type(end) is not SystemExit or isinstance(end.__context__, KeyboardInterrupt):  # a signal ends it, and not the module
+            raise
+        raise RuntimeError(f"importing it ends the process: SystemExit: {end}").with_traceback(end.__traceback__) from end
+    finally:
+        sys.argv[1:] = words
+
+
+def why_not(error: Exception, module: str) -> str:
+    """Why a module of a user cannot be imported, in a line, with the line of its file that failed."""
+    spec = None if isinstance(error, ImportError) and error.name == module else spec_of(module)
+    line = line_in(spec.origin, error) if spec and spec.origin else ""
+    runs = "" if isinstance(error, ImportError) or not line else ", which runs whenever it is imported"
+    return f"{type(error).__name__}: {error}" + (f" ({line}{runs})" if line else "")
 
 
 def spec_of(module: str) -> ModuleSpec | None:

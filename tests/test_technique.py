@@ -200,6 +200,35 @@ def test_an_import_path_to_nowhere():
         find("optimizer", "no_such_module:thing")
 
 
+def test_a_script_that_reads_the_command_line_as_it_is_imported_finds_no_words(site, monkeypatch):
+    words = ["autoopt", "search", "--width=3"]
+    monkeypatch.setattr("sys.argv", list(words))
+    parse = "import argparse\nparser = argparse.ArgumentParser()\nparser.add_argument('--width', default=8)\n"
+    module(site, "script", f"{HALVE}\n{parse}width = parser.parse_args().width\n")
+    assert find("optimizer", "script:halve").load().__module__ == "script"
+    assert sys.modules["script"].width == 8 and sys.argv == words
+
+
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        ("raise SystemExit('no GPU')", "RuntimeError: importing it ends the process: SystemExit: no GPU (ending.py, line 1, which runs"),
+        ("int('x')", "ValueError: invalid literal for int() with base 10: 'x' (ending.py, line 1, which runs whenever it is imported)"),
+        ("import json, no_such", "ModuleNotFoundError: No module named 'no_such' (ending.py, line 1)"),
+    ],
+)
+def test_a_script_that_fails_as_it_is_imported(site, line, told):
+    module(site, "ending", f"{line}\n{HALVE}")
+    with pytest.raises(BadInput, match=re.escape(f"optimizer/halve cannot be loaded: {told}")):
+        find("optimizer", "ending:halve").load()
+
+
+def test_a_signal_during_an_import_is_no_fault_of_the_module(site):
+    module(site, "interrupted", "try:\n    raise KeyboardInterrupt\nexcept KeyboardInterrupt:\n    raise SystemExit(1)\n" + HALVE)
+    with pytest.raises(SystemExit):
+        find("optimizer", "interrupted:halve").load()
+
+
 def test_an_import_path_to_a_name_that_is_not_there():
     with pytest.raises(BadInput, match=r"optimizer=torch\.optim:Adamm: torch\.optim has no 'Adamm'\. Did you mean 'Adam' or 'AdamW'\?"):
         find("optimizer", "torch.optim:Adamm")

@@ -98,7 +98,7 @@ def plugins() -> Iterator[Checked]:
                 lacking.setdefault(remedy, []).append(f"{slot}/{name}")
             else:
                 yield Checked("broken", " ".join(str(error).split()))
-        except (Exception, SystemExit) as error:
+        except Exception as error:
             owner = catalogue()[slot, name][0][1]
             yield Checked(
                 "broken", f"{slot}/{name} cannot be loaded: {type(error).__name__}: {error} (from {owner}): upgrade or uninstall it"

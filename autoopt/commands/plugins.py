@@ -14,6 +14,7 @@ from autoopt.commands.scaffold import scaffold
 from autoopt.commands.words import json_text
 from autoopt.domain import Choice, Range
 from autoopt.errors import BadInput, nearest
+from autoopt.namesakes import why_not
 from autoopt.prose import print_prose
 from autoopt.signature import missing_package
 from autoopt.slots import PLUGGABLE
@@ -243,7 +244,7 @@ def loaded(path: str) -> Any:
     try:
         return resolve(path)
     except Exception as error:
-        raise BadInput(f"{path} cannot be loaded: {type(error).__name__}: {error}") from error
+        raise BadInput(f"{path} cannot be loaded: {why_not(error, path.partition(':')[0])}") from error
 
 
 def misfit(path: str, returned: Any) -> str:

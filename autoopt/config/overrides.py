@@ -99,6 +99,7 @@ def split_up(base: Sequence[str], arguments: Sequence[str]) -> Overrides:
     """
     overrides = Overrides()
     for argument in [*base, *sorted(arguments, key=depth)]:
+        overrides.said.add(argument.partition("=")[0])
         try:
             for line in expanded(argument):
                 take(line, overrides)

@@ -1,9 +1,7 @@
 """A recipe's techniques, ready to be called with the arguments that their slots offer."""
 
 import inspect
-import traceback
 from contextlib import suppress
-from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as L
@@ -11,7 +9,7 @@ from torch import nn
 
 from autoopt.config import FROM
 from autoopt.domain import ORDER, Unavailable
-from autoopt.errors import BadInput, TechniqueError, out_of_memory
+from autoopt.errors import BadInput, TechniqueError, line_in, out_of_memory
 from autoopt.kind import check_kind
 from autoopt.recipe import Recipe
 from autoopt.slots import SLOTS
@@ -68,9 +66,8 @@ def in_words(error: Exception, technique: Technique) -> str:
     if technique.owner.partition(" ")[0] == "autoopt":
         return text
     with suppress(TypeError, OSError):  # a partial, or a class of a notebook, has no file
-        file = inspect.getsourcefile(technique.load())
-        if lines := [line for frame, line in traceback.walk_tb(error.__traceback__) if frame.f_code.co_filename == file]:
-            return f"{text} ({Path(str(file)).name}, line {lines[-1]})"
+        if line := line_in(str(inspect.getsourcefile(technique.load())), error):
+            return f"{text} ({line})"
     return text
 
 

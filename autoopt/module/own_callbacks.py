@@ -11,6 +11,7 @@ from lightning.pytorch.callbacks import Checkpoint, ModelCheckpoint, ProgressBar
 from autoopt.arguments import return_type
 from autoopt.errors import BadInput, TechniqueError
 from autoopt.module.chosen import Chosen
+from autoopt.namesakes import why_not
 from autoopt.recipe import Recipe
 from autoopt.store import CHECKPOINTS
 from autoopt.technique import LIVE, REQUIRED, resolve
@@ -47,7 +48,7 @@ def source_of_callbacks(path: str) -> Any:
     try:
         source = LIVE[path] if path in LIVE else resolve(path)
     except Exception as error:
-        raise BadInput(f"trainer.callbacks={path} cannot be loaded: {type(error).__name__}: {error}") from error
+        raise BadInput(f"trainer.callbacks={path} cannot be loaded: {why_not(error, path.partition(':')[0])}") from error
     if not may_give_callbacks(source):
         raise BadInput(f"trainer.callbacks={path} is {source!r}; expected a list of callbacks, or a function or a class that makes them")
     return source

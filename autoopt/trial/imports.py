@@ -16,7 +16,7 @@ from autoopt.data.task import Task
 from autoopt.errors import BadInput
 from autoopt.kind import check_kind, check_namesake
 from autoopt.module.own_callbacks import source_of_callbacks
-from autoopt.namesakes import imported
+from autoopt.namesakes import imported, why_not
 from autoopt.space import Domain, Pin, Space
 from autoopt.space.option import Settings
 from autoopt.technique import LIVE, REQUIRED, Technique, resolve
@@ -102,7 +102,7 @@ def import_metric(path: str) -> Any:
     try:
         metric = resolve(path)
     except Exception as error:
-        raise BadInput(f"metrics={path}: {type(error).__name__}: {error}") from error
+        raise BadInput(f"metrics={path}: {why_not(error, path.partition(':')[0])}") from error
     if not (issubclass(metric, Metric) if isinstance(metric, type) else callable(metric)):
         raise BadInput(f"metrics={path} is {metric!r}; expected a class of torchmetrics, or a function of (outputs, targets)")
     return metric

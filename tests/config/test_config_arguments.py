@@ -214,3 +214,10 @@ def test_a_file_that_cannot_be_used(text, problem, written):
     said = [DATA, f"model={written(text)}"]
     with pytest.raises(BadInput, match=problem):
         compose(said)
+
+
+def test_data_of_a_file_that_cannot_be_used_are_not_missing(written):
+    with pytest.raises(BadInput) as caught:
+        compose([f"data={written('batch_size: 32')}", "model=cnn"])
+    (problem,) = caught.value.problems
+    assert "it names no class" in problem
