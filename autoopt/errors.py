@@ -44,6 +44,16 @@ class BadInput(Exception):
         self.problems = problems
 
 
+def one_line(error: BaseException) -> str:
+    """The text of an exception in one line, as others' may have several."""
+    return " ".join(str(error).split())
+
+
+def summary(error: BaseException) -> str:
+    """The type and the text of an exception in one line."""
+    return f"{type(error).__name__}: {one_line(error)}"
+
+
 LONGEST = 10_000
 """Characters of a message: it may quote the text of another's error."""
 

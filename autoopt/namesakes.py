@@ -8,7 +8,7 @@ from importlib.machinery import ModuleSpec
 from importlib.metadata import PackageNotFoundError, version
 from types import ModuleType
 
-from autoopt.errors import line_in
+from autoopt.errors import line_in, summary
 
 PAIRS = {"pytorch_lightning": "lightning.pytorch", "lightning_fabric": "lightning.fabric"}
 
@@ -96,7 +96,7 @@ def why_not(error: Exception, module: str) -> str:
     spec = None if isinstance(error, ImportError) and error.name == module else spec_of(module)
     line = line_in(spec.origin, error) if spec and spec.origin else ""
     runs = "" if isinstance(error, ImportError) or not line else ", which runs whenever it is imported"
-    return f"{type(error).__name__}: {error}" + (f" ({line}{runs})" if line else "")
+    return summary(error) + (f" ({line}{runs})" if line else "")
 
 
 def spec_of(module: str) -> ModuleSpec | None:

@@ -6,7 +6,7 @@ from typing import Any
 
 from autoopt.config import Tree, plugged
 from autoopt.domain import Unavailable
-from autoopt.errors import BadInput
+from autoopt.errors import BadInput, summary
 from autoopt.kind import check_kind
 from autoopt.slots import PLUG_POINTS
 from autoopt.technique import Technique, build, resolve
@@ -26,7 +26,7 @@ def faults_named(point: str, technique: Technique) -> Iterator[None]:
     except Exception as error:
         if isinstance(error, BadInput) or hasattr(error, "exit_code"):
             raise
-        raise BadInput(f"{point}={technique.name} failed: {type(error).__name__}: {error}{technique.remedy(error)}") from error
+        raise BadInput(f"{point}={technique.name} failed: {summary(error)}{technique.remedy(error)}") from error
 
 
 def plug(tree: Tree, point: str, **offered: Any) -> Any:

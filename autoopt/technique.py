@@ -15,7 +15,7 @@ from typing import Any, get_origin
 from autoopt.arguments import alternatives, passed, realised
 from autoopt.catalogue import available, catalogue, extra_with, installation
 from autoopt.domain import Acts, Choice, Range
-from autoopt.errors import BadInput, nearest
+from autoopt.errors import BadInput, nearest, summary
 from autoopt.namesakes import imported, why_not
 from autoopt.signature import REQUIRED, Parameter, Signature, of_object, of_source
 from autoopt.slots import PLUGGABLE
@@ -108,7 +108,7 @@ class Technique:
         except BadInput:
             raise
         except Exception as error:
-            why = f"{type(error).__name__}: {error}{self.remedy(error)}" if self.owner else why_not(error, module)
+            why = f"{summary(error)}{self.remedy(error)}" if self.owner else why_not(error, module)
             raise BadInput(f"{self.slot}/{self.name} cannot be loaded: {why}") from error
         return target
 

@@ -12,7 +12,7 @@ from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
 from autoopt.catalogue import GROUP, catalogue, extra_with, installation
-from autoopt.errors import BadInput, nearest
+from autoopt.errors import BadInput, nearest, one_line, summary
 from autoopt.executor.resources import Limits, Machine, room, visible_gpus
 from autoopt.slots import PLUGGABLE
 from autoopt.technique import find
@@ -97,12 +97,10 @@ def plugins() -> Iterator[Checked]:
             if remedy := missing_extra(slot, name, error):
                 lacking.setdefault(remedy, []).append(f"{slot}/{name}")
             else:
-                yield Checked("broken", " ".join(str(error).split()))
+                yield Checked("broken", one_line(error))
         except Exception as error:
             owner = catalogue()[slot, name][0][1]
-            yield Checked(
-                "broken", f"{slot}/{name} cannot be loaded: {type(error).__name__}: {error} (from {owner}): upgrade or uninstall it"
-            )
+            yield Checked("broken", f"{slot}/{name} cannot be loaded: {summary(error)} (from {owner}): upgrade or uninstall it")
     yield from (Checked("note", f"{', '.join(names)}: an extra is not installed: {remedy}") for remedy, names in lacking.items())
     yield from registered_in_vain(distributions())
     yield Checked("ok", f"{loaded} plugins are loaded; `autoopt plugins check` runs their contract")
@@ -125,9 +123,7 @@ def registered_in_vain(installed: Iterable[Distribution]) -> Iterator[Checked]:
             owner, groups = f"{each.metadata['Name']} {each.version}", sorted({point.group for point in each.entry_points})
         except Exception as error:
             folder = getattr(each, "_path", "a distribution")
-            yield Checked(
-                "broken", f"{folder} is malformed ({type(error).__name__}: {error}), so its plugins are not seen: install it again"
-            )
+            yield Checked("broken", f"{folder} is malformed ({summary(error)}), so its plugins are not seen: install it again")
             continue
         for group in groups:
             slot = group.removeprefix(GROUP)

@@ -14,7 +14,7 @@ from urllib.parse import quote, urlsplit
 from urllib.request import urlopen
 
 from autoopt.commands.installed import Checked
-from autoopt.errors import BadInput
+from autoopt.errors import BadInput, one_line, summary
 from autoopt.study.folder import FORMAT, REMEDIES, contents
 from autoopt.study.journal_file import StoreError
 from autoopt.study.stored import ROOT, died, names, open_stored
@@ -68,7 +68,7 @@ def check_study(path: Path) -> Iterator[Checked]:
     except (BadInput, StoreError) as error:
         yield Checked("broken", str(error))
     except Exception as error:
-        yield Checked("broken", f"{path.name} cannot be read ({type(error).__name__}: {error}): restore it from a backup, or delete {path}")
+        yield Checked("broken", f"{path.name} cannot be read ({summary(error)}): restore it from a backup, or delete {path}")
 
 
 def check_store(given: str | None) -> Checked:
@@ -109,7 +109,7 @@ def reach(uri: str) -> None:
 
 def remedy_of(error: Exception, uri: str) -> str:
     """What is wrong with the store, in one line, and what to do."""
-    problem = " ".join(str(error).split())
+    problem = one_line(error)
     if "out-of-date database schema" in problem:
         return f"it is of another version of MLflow than {version('mlflow')}: make a copy, then run: mlflow db upgrade '{uri}'"
     if isinstance(error, ModuleNotFoundError):

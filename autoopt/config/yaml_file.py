@@ -6,7 +6,7 @@ from typing import Any
 
 import yaml
 
-from autoopt.errors import BadInput
+from autoopt.errors import BadInput, one_line
 
 DEEPEST = 32
 """Levels of mappings and lists in a file; Hydra gives up at about a hundred."""
@@ -61,7 +61,7 @@ def mapping(path: str) -> dict[str, Any]:
     except OSError as error:
         raise BadInput(f"{path}: {error.strerror or error}") from error
     except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise BadInput(f"{path}: not valid YAML: {' '.join(str(error).split())}") from error
+        raise BadInput(f"{path}: not valid YAML: {one_line(error)}") from error
     if not isinstance(tree, dict):
         raise BadInput(f"{path}: expected a mapping of slots and settings, got {type(tree).__name__}")
     return tree

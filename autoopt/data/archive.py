@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.lib import format as npy
 
-from autoopt.errors import BadInput, no_file
+from autoopt.errors import BadInput, no_file, one_line
 
 LOCAL_HEADER = struct.Struct("<26xHH")
 """The header of a member of a zip file: the lengths of the name and of the extra field, which follow it."""
@@ -56,7 +56,7 @@ class Archive:
                     raise ValueError("it holds Python objects")
                 return np.memmap(file, dtype, "r", file.tell(), shape, "F" if fortran else "C")
         except (OSError, ValueError, struct.error, zipfile.BadZipFile, zlib.error) as error:
-            raise BadInput(f"{self.where}: '{name}' in {self.path} cannot be read: {' '.join(str(error).split())}") from error
+            raise BadInput(f"{self.where}: '{name}' in {self.path} cannot be read: {one_line(error)}") from error
 
 
 @dataclass(frozen=True)

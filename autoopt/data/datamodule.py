@@ -17,7 +17,7 @@ from autoopt.data.image_values import WITHIN
 from autoopt.data.loaders import BatchSize, batches_of, drawn_alike, loaders_of, run_setup, sized
 from autoopt.data.rows import are_images
 from autoopt.data.task import Task
-from autoopt.errors import BadInput
+from autoopt.errors import BadInput, summary
 
 ENDLESS = 10_000
 """More batches than this from a loader without a length count as a stream that does not end."""
@@ -50,7 +50,7 @@ def tested(datamodule: LightningDataModule, seed: int) -> tuple[LightningDataMod
         return run_setup(copy.copy(datamodule), "test", seed), ()
     except Exception as error:
         traceback.print_exc()
-        return None, (f"the test stage cannot be set up ({type(error).__name__}: {' '.join(str(error).split())})",)
+        return None, (f"the test stage cannot be set up ({summary(error)})",)
 
 
 def task_of_batches(datamodule: LightningDataModule, scan: bool) -> Task:

@@ -16,7 +16,7 @@ from autoopt.data.splits import contiguous_parts
 from autoopt.data.table import Columns, Table
 from autoopt.data.target import learnt_from
 from autoopt.domain import Unavailable
-from autoopt.errors import BadInput, nearest, no_file
+from autoopt.errors import BadInput, nearest, no_file, one_line
 
 
 class Sheet(NamedTuple):
@@ -147,7 +147,7 @@ def read_file(where: str, path: str, read: Callable[[Path], Sheet]) -> Sheet:
     except pandas.errors.ParserWarning as error:
         raise BadInput(f"{where}.path: {path} cannot be read as a table: its lines have more fields than its header") from error
     except (OSError, ValueError, TypeError, LookupError) as error:  # ParserError, UnicodeError and ArrowInvalid are ValueErrors
-        raise BadInput(f"{where}.path: {path} cannot be read as a table: {' '.join(str(error).split())}") from error
+        raise BadInput(f"{where}.path: {path} cannot be read as a table: {one_line(error)}") from error
     if sheet.frame.empty:
         raise BadInput(f"{where}.path: {path} is empty: it has a header but no rows")
     return sheet._replace(frame=sheet.frame.rename(columns=str))

@@ -13,7 +13,7 @@ from autoopt.data.arrays import array_inputs, targets_of
 from autoopt.data.examples import Examples
 from autoopt.data.files import Sheet, declared_schema, from_files
 from autoopt.data.loaders import Loaders, TestedLoaders, ValidatedLoaders, own_loaders
-from autoopt.errors import BadInput
+from autoopt.errors import BadInput, one_line
 
 
 def as_datamodule(data: Any) -> Any:
@@ -75,7 +75,7 @@ def as_array(part: Any) -> np.ndarray:
         gaps = texts and bool(pandas.Series(part, dtype=object).hasnans)  # numpy would make texts of them
         return np.asarray(part, object if gaps else None)
     except Exception as error:  # rows of different lengths, a tensor with a gradient, on a device, or of a type that numpy lacks
-        raise BadInput(f"data: the {type(part).__name__} is no array: {' '.join(str(error).split())}") from error
+        raise BadInput(f"data: the {type(part).__name__} is no array: {one_line(error)}") from error
 
 
 def arrays(inputs: np.ndarray, targets: np.ndarray, *, kind: str | None = None, layout: str | None = None) -> Examples:

@@ -9,7 +9,7 @@ import torch
 from PIL import Image, ImageOps
 from torch import Tensor
 
-from autoopt.errors import BadInput
+from autoopt.errors import BadInput, one_line
 
 DEEP = ("I;16", "I;16L", "I;16B", "I;16N", "I", "F")
 """The modes with more than 8 bits in a channel; a conversion to 8 bits would clip the values."""
@@ -76,7 +76,7 @@ def all_of(read: Callable[[Any], Any], files: Sequence[Any], where: str = "data:
         try:
             results.append(read(file))
         except BROKEN as error:
-            broken.append(f"{file} cannot be read as an image: {' '.join(str(error).split())}")
+            broken.append(f"{file} cannot be read as an image: {one_line(error)}")
     if broken:
         more = f" (and {len(broken) - MAX_NAMED} more)" if len(broken) > MAX_NAMED else ""
         raise BadInput(f"{where}{'; '.join(broken[:MAX_NAMED])}{more}")

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from autoopt.config.yaml_file import refuse_deep
-from autoopt.errors import BadInput
+from autoopt.errors import BadInput, summary
 from autoopt.store import digest
 
 KNOWN = ("kind", "input_shape", "outputs", "classes", "inputs", "targets", "tokens", "categories", "encoding", "lightning", "versions")
@@ -37,7 +37,7 @@ def read_card(path: Path) -> dict[str, Any]:
     except FileNotFoundError as error:
         raise BadInput(f"{error.filename} is missing") from error
     except (OSError, ValueError, RecursionError) as error:
-        raise BadInput(f"{path}: {type(error).__name__}: {error}") from error
+        raise BadInput(f"{path}: {summary(error)}") from error
     missing = {"recipe", "sha256", *KNOWN} - card.keys() if isinstance(card, dict) else {"everything"}
     if missing:
         raise BadInput(f"{path}/model.json lacks {', '.join(sorted(missing))}")

@@ -21,7 +21,7 @@ from autoopt.data.task import Task
 from autoopt.deployment.packed import Packed, unpacked_network
 from autoopt.deployment.structure import describe_modules, foreign_classes, restore
 from autoopt.domain import Unavailable
-from autoopt.errors import BadInput, TechniqueError, out_of_memory
+from autoopt.errors import BadInput, TechniqueError, out_of_memory, summary
 from autoopt.module.applied import applied_to
 from autoopt.module.batch_norm import batch_norms, first_numbers, update_bn
 from autoopt.module.build import apply_to, built_model, prepare_model
@@ -110,7 +110,7 @@ def takes_inputs(network: nn.Module, feed: Feed) -> bool:
     except Exception as error:
         if not isinstance(network, L.LightningModule) or out_of_memory(error):
             raise
-        print(f"the batch norms of {type(network).__name__} keep their statistics: its forward raised {type(error).__name__}: {error}")
+        print(f"the batch norms of {type(network).__name__} keep their statistics: its forward raised {summary(error)}")
         return False
     return True
 

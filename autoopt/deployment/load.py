@@ -25,7 +25,7 @@ from autoopt.deployment import pictures
 from autoopt.deployment.card import read_card, shaping
 from autoopt.deployment.compress import deployed_network, take_up
 from autoopt.deployment.packed import Compact, unpacked
-from autoopt.errors import BadInput, TechniqueError
+from autoopt.errors import BadInput, TechniqueError, summary
 from autoopt.live import Factory
 from autoopt.module.applied import Applied
 from autoopt.module.build import apply_to, as_written, built_model, prepare_model
@@ -211,7 +211,7 @@ def load(path: str | Path, *, trust: Sequence[str | Factory] = ()) -> Deployed:
         chosen = Chosen(recipe)
         chosen.of("model")[0]
     except (TypeError, KeyError, ValueError, AttributeError, IndexError) as error:
-        raise BadInput(f"{folder}/model.json is not as it was written ({type(error).__name__}: {error})") from error
+        raise BadInput(f"{folder}/model.json is not as it was written ({summary(error)})") from error
     return Deployed(trained(chosen, task, folder / "model.safetensors"), task, logits=not card["lightning"]).eval()
 
 

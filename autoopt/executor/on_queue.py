@@ -17,7 +17,7 @@ from submitit import AutoExecutor, Job
 from submitit.helpers import DelayedSubmission
 from submitit.local.debug import DebugJob
 
-from autoopt.errors import BadInput
+from autoopt.errors import BadInput, one_line
 from autoopt.executor.mailbox import BEAT, LEASE, SAFE_PATH, Box, Pulse
 from autoopt.executor.remote import FAREWELL, Gone, Link, Remote
 from autoopt.executor.resources import Limits
@@ -137,7 +137,7 @@ class OnQueue(Remote):
             self._queue = AutoExecutor(jobs / "logs" / "%j", cluster=cluster)
             self._queue.update_parameters(**parameters)
         except (RuntimeError, ValueError, TypeError, NameError) as error:
-            raise BadInput(f"executor.submitit: {' '.join(str(error).split())}"[:600]) from error
+            raise BadInput(f"executor.submitit: {one_line(error)}"[:600]) from error
         self._folder.mkdir(parents=True)
         self._pulse = Pulse(self._folder / "beat")
         self._pulse.beat()
@@ -168,7 +168,7 @@ class OnQueue(Remote):
             with safe_path(), self._queue.batch() if count > 1 else nullcontext():
                 jobs: Sequence[Job[int]] = [self._queue.submit(command) for command in commands]
         except Exception as error:  # of sbatch, in many shapes
-            self._fail(BadInput(f"executor=submitit: the queue refused a job: {' '.join(str(error).split())}"[:600]))
+            self._fail(BadInput(f"executor=submitit: the queue refused a job: {one_line(error)}"[:600]))
         for job in jobs:
             # a DebugJob runs when its result is asked for; its own `results` would replace the environment of this process
             if isinstance(job, DebugJob):

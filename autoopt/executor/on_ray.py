@@ -15,7 +15,7 @@ from ray._private.services import canonicalize_bootstrap_address
 from ray._raylet import AuthenticationTokenLoader, Config, GcsClient  # type: ignore[attr-defined]
 from ray.exceptions import OutOfMemoryError, RayActorError, RayError, RpcError, TaskCancelledError
 
-from autoopt.errors import BadInput
+from autoopt.errors import BadInput, one_line
 from autoopt.executor.remote import FAREWELL, Gone, Link, Remote
 from autoopt.executor.resources import Limits, Machine
 from autoopt.executor.worker import LINGER, Message, Worker
@@ -77,7 +77,7 @@ class RayLink(Link):
 
 def problem_of(error: RayError) -> Problem:
     """The problem of a trial whose worker is gone."""
-    text = " ".join(str(error).split())
+    text = one_line(error)
     if isinstance(error, OutOfMemoryError) or "memory monitor" in text or "OutOfMemory" in text:
         return Problem("lost", "its worker was ended by Ray for lack of memory on its node")  # perhaps another's, so not the recipe's fault
     if isinstance(error, TaskCancelledError):
@@ -132,7 +132,7 @@ class OnRay(Remote):
                 ray.init(reachable(address), runtime_env={"working_dir": os.getcwd(), "excludes": excludes}, **settings)
         except (ConnectionError, RuntimeError, ValueError, OSError, RayError) as error:
             self.disconnect()
-            raise BadInput(f"executor.ray.address={address or 'null'}: {' '.join(str(error).split())}"[:600]) from error
+            raise BadInput(f"executor.ray.address={address or 'null'}: {one_line(error)}"[:600]) from error
         if address is not None and os.environ.get("RAY_AUTH_MODE") != "token":
             self._told.append(
                 f"warning: the Ray cluster at {address} lets anyone who reaches it run code; start it with RAY_AUTH_MODE=token"

@@ -9,7 +9,7 @@ from torch import nn
 
 from autoopt.config import FROM
 from autoopt.domain import ORDER, Unavailable
-from autoopt.errors import BadInput, TechniqueError, line_in, out_of_memory
+from autoopt.errors import BadInput, TechniqueError, line_in, out_of_memory, summary
 from autoopt.kind import check_kind
 from autoopt.recipe import Recipe
 from autoopt.slots import SLOTS
@@ -62,7 +62,7 @@ class Chosen:
 
 def in_words(error: Exception, technique: Technique) -> str:
     """An exception, and where it left the file of a technique that is not autoopt's own: `KeyError: 'm' (my_opt.py, line 9)`."""
-    text = f"{type(error).__name__}: {error}"
+    text = summary(error)
     if technique.owner.partition(" ")[0] == "autoopt":
         return text
     with suppress(TypeError, OSError):  # a partial, or a class of a notebook, has no file

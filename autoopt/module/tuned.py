@@ -13,7 +13,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from autoopt.data.feed import overridden
-from autoopt.errors import TechniqueError, out_of_memory
+from autoopt.errors import TechniqueError, out_of_memory, summary
 from autoopt.module.applied import Applied, applied_to
 from autoopt.module.augmenting import augmented_batch
 from autoopt.module.batch_norm import batch_inputs, batch_norms
@@ -214,7 +214,7 @@ def written_by_author(written: Callable[[], Any], applied: Applied) -> Any:
     except Exception as error:
         if out_of_memory(error):
             raise
-        failure = f"the module's own configure_optimizers raised {type(error).__name__}: {error}"
+        failure = f"the module's own configure_optimizers raised {summary(error)}"
         technique = next((technique for technique, _ in applied.chosen.of("optimizer")), None)
         if technique is not None and "own" in technique.asks:
             raise TechniqueError("optimizer", technique.name, failure) from error

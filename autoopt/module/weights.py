@@ -12,6 +12,8 @@ from torch.distributed.tensor import DTensor
 from torch.linalg import vector_norm
 from torch.nn.parameter import is_lazy
 
+from autoopt.errors import summary
+
 ENTERING = ("on_validation_start", "on_validation_epoch_start", "on_test_start", "on_test_epoch_start")
 LEAVING = ("on_validation_epoch_end", "on_validation_end", "on_test_epoch_end", "on_test_end")
 OURS = ("autoopt", "lightning", "pytorch_lightning")
@@ -98,7 +100,7 @@ class Guard:
         try:
             hook(*args)
         except Exception as error:
-            print(f"{type(self.callback).__name__} takes no part in this validation: {type(error).__name__}: {error}")
+            print(f"{type(self.callback).__name__} takes no part in this validation: {summary(error)}")
             self.out = True
         self.out = self.out or not same(tensor_norms(self.module), before)
         if self.out:

@@ -17,6 +17,7 @@ from plotly.graph_objects import Figure
 from plotly.offline import get_plotlyjs
 
 from autoopt.config import as_overrides, trusting
+from autoopt.errors import summary
 from autoopt.recipe import Recipe
 from autoopt.report.comparison import comparison_lines, comparison_rows, comparison_title, tuning_rows, tuning_title
 from autoopt.report.figures import PLOTS, drawn_figures
@@ -75,7 +76,7 @@ def page_of(study: Stored) -> str:
 def figures_of(study: Stored) -> tuple[dict[str, Figure], dict[str, str]]:
     """The figures that the study has, and the faults of those that cannot be drawn: the page is worth having without them."""
     drawn = dict(drawn_figures(study))
-    faults = {name: f"{type(error).__name__}: {error}" for name, error in drawn.items() if isinstance(error, Exception)}
+    faults = {name: summary(error) for name, error in drawn.items() if isinstance(error, Exception)}
     return {name: figure for name, figure in drawn.items() if name not in faults}, faults
 
 

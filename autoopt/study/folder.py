@@ -16,7 +16,7 @@ import yaml
 
 from autoopt.config import Tree, flat, technique_of, trusting
 from autoopt.config.yaml_file import refuse_deep
-from autoopt.errors import BadInput
+from autoopt.errors import BadInput, one_line
 from autoopt.process import system
 from autoopt.slots import SLOTS
 from autoopt.study.journal_file import StoreError
@@ -263,7 +263,7 @@ def parsed(path: Path) -> Any:
         tree = yaml.safe_load(text)
         refuse_deep(tree)
     except (OSError, UnicodeDecodeError, yaml.YAMLError, ValueError, RecursionError) as error:
-        raise spoilt(path, f"cannot be read ({' '.join(str(error).split()):.80})") from error
+        raise spoilt(path, f"cannot be read ({one_line(error):.80})") from error
     return tree
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from autoopt.errors import summary
 from autoopt.report.comparison import as_markdown_text, markdown_table, write_comparison
 from autoopt.report.reasons import ablation_rows, ablation_title, reasons
 from autoopt.report.sentence import conclusion
@@ -46,7 +47,7 @@ def write_report(study: Study) -> list[Path]:
     try:
         write_page(open_stored(path.name, str(path.parent)), path / NAME)
     except Exception as error:
-        problem = f"{type(error).__name__}: {error}"
+        problem = summary(error)
         study.runner.screen.say(f"the report cannot be written ({problem}); autoopt report {reference(path)} tries again")
         return []
     return [path / NAME]

@@ -17,6 +17,7 @@ from typing import NamedTuple
 import torch
 
 from autoopt.domain import Unavailable
+from autoopt.errors import summary
 from autoopt.technique import Technique
 from autoopt.testing import (
     activation,
@@ -97,7 +98,7 @@ def outcome(name: str, run: Callable[[], None]) -> Finding | None:
     except AssertionError as error:
         return Finding(name, str(error))
     except Exception as error:
-        return Finding(name, f"{type(error).__name__}: {error}")
+        return Finding(name, summary(error))
     return None
 
 

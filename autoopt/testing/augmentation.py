@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from autoopt.domain import Range, Unavailable
+from autoopt.errors import summary
 from autoopt.technique import Technique, build
 from autoopt.testing.worlds import SEEDS, WORLDS, Offered, differing_tensors, situations
 
@@ -62,7 +63,7 @@ def changed_by(technique: Technique, values: dict[str, Any]) -> str:
         # an interpolation between a pixel and its neighbour is exact up to the rounding of its place
         changed = [name for name, old, new in changed_tensors(technique, values) if not torch.allclose(old, new, atol=1e-5)]
     except Exception as error:
-        return f"{type(error).__name__}: {error}"
+        return summary(error)
     return f"it changed the {', '.join(changed)}" if changed else ""
 
 

@@ -6,6 +6,7 @@ from itertools import zip_longest
 from typing import Any
 
 from autoopt.domain import Choice, Range, Unavailable
+from autoopt.errors import summary
 from autoopt.executor import Executor
 from autoopt.slots import PLUGGABLE, SLOTS
 from autoopt.technique import REQUIRED, Technique, from_source, reflect, resolve
@@ -21,7 +22,7 @@ def reads_without_importing(technique: Technique) -> None:
     try:
         read = from_source(technique.slot, technique.name, technique.path, technique.owner)
     except Exception as error:
-        raise Unavailable(f"its source does not say all, so it is imported: {type(error).__name__}: {error}") from error
+        raise Unavailable(f"its source does not say all, so it is imported: {summary(error)}") from error
     for seen, is_ in zip_longest(signature(read), signature(imported)):
         assert seen == is_, f"the source says {seen}, the imported object {is_}"
 
@@ -69,7 +70,7 @@ def builds_at_the_ends_of_its_domains(technique: Technique) -> None:
                 raise
             continue
         except Exception as error:
-            raise AssertionError(f"does not build with {shown}: {type(error).__name__}: {error}") from error
+            raise AssertionError(f"does not build with {shown}: {summary(error)}") from error
         for _, result in built:
             fits = any(result is None if path is None else isinstance(result, resolve(path)) for path in expected)
             if isinstance(result, Executor):

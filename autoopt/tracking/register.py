@@ -8,7 +8,7 @@ from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 from mlflow.utils.mlflow_tags import MLFLOW_MODEL_VERSIONS
 
-from autoopt.errors import BadInput
+from autoopt.errors import BadInput, one_line
 from autoopt.tracking.model import MLMODEL, log_model
 from autoopt.tracking.spool import redacted, secrets
 from autoopt.tracking.writer import connect
@@ -36,7 +36,7 @@ def register(uri: str, experiment: str, folder: Path, name: str, study: str) -> 
         version = client.create_model_version(name, model.artifact_location, run_id=model.source_run_id, model_id=model.model_id)
         link_version(client, model.model_id, name, version.version)
     except (MlflowException, OSError) as error:
-        reason = redacted(" ".join(str(error).split()), secrets(uri))
+        reason = redacted(one_line(error), secrets(uri))
         raise BadInput(f"--register {name}: {redacted(uri, secrets(uri))} does not take it: {reason:.300}") from error
     finally:
         mlflow.set_tracking_uri(before)

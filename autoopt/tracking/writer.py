@@ -20,7 +20,7 @@ from mlflow import MlflowClient
 from mlflow.entities import Dataset, DatasetInput, Metric, Param, RunTag
 from mlflow.exceptions import MlflowException
 
-from autoopt.errors import causes
+from autoopt.errors import causes, summary
 from autoopt.tracking.gather import NAME_SIZE, RunUpdate, gather, legal
 from autoopt.tracking.model import log_model
 from autoopt.tracking.spool import BLOCK, PARENT, SPOOL, SQLITE, Destination, State, address_of, read_lines, sqlite_file
@@ -252,7 +252,7 @@ class SpoolWriter:
             return function(*arguments, **options)
         except Exception as error:
             kind = Away if self._away(error) else Refused
-            raise kind(f"{type(error).__name__}: {error}") from error
+            raise kind(summary(error)) from error
 
     def _away(self, error: Exception) -> bool:
         """Whether the store fails, not the record. If the error does not tell, a harmless call decides."""

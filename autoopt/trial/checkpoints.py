@@ -7,7 +7,7 @@ from typing import Any
 
 from safetensors import SafetensorError
 
-from autoopt.errors import StoreFault
+from autoopt.errors import StoreFault, summary
 from autoopt.orders import Outcome, Train
 from autoopt.store import Reached, Store
 from autoopt.trial import Report
@@ -66,7 +66,7 @@ class Checkpoints:
                 self.outcomes = [Outcome.read(outcome) for outcome in content["outcomes"]]
                 self.reports, self.state, self.source = content["reports"], content["state"], (key, at)
             except (StoreFault, OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
-                print(f"a checkpoint is passed over: {type(error).__name__}: {error}")
+                print(f"a checkpoint is passed over: {summary(error)}")
                 continue
             print(f"goes on from its checkpoint after {at.epoch} epochs and {at.batch} batches")
             return

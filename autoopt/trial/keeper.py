@@ -13,7 +13,7 @@ from lightning.fabric.utilities.seed import _set_rng_states
 
 from autoopt.data.feed import Batches, PerBatch
 from autoopt.data.loaders import random_states
-from autoopt.errors import Preempted, StoreFault, machine_fault, out_of_memory
+from autoopt.errors import Preempted, StoreFault, machine_fault, out_of_memory, summary
 from autoopt.module.net import BETWEEN_STEPS, Net
 from autoopt.process.endings import NOTICES
 from autoopt.store import Reached
@@ -135,7 +135,7 @@ class Keeper:
             self.checkpoints.write(at, {**state, "loops": loops, "drawn": self.drawn, "done": done, "order": order})
             kept = f"a checkpoint is kept after {at.epoch} epochs and {at.batch} batches"
         except Exception as error:
-            kept = f"a checkpoint cannot be kept: {type(error).__name__}: {error}"
+            kept = f"a checkpoint cannot be kept: {summary(error)}"
             print(kept)
             if isinstance(error, NotPlain):
                 self.due = float("inf")
@@ -169,9 +169,9 @@ class Keeper:
             if out_of_memory(error):
                 raise
             if isinstance(error, OSError) or machine_fault(error):
-                raise StoreFault(f"the checkpoint {at} cannot be taken up: {type(error).__name__}: {error}") from error
+                raise StoreFault(f"the checkpoint {at} cannot be taken up: {summary(error)}") from error
             self.checkpoints.store.forget_checkpoints(key, [at])
-            raise StoreFault(f"the checkpoint {at} does not fit, and is deleted: {type(error).__name__}: {error}") from error
+            raise StoreFault(f"the checkpoint {at} does not fit, and is deleted: {summary(error)}") from error
 
     def begin_next(self, fetcher: Any, state: dict[str, Any]) -> None:
         """Begin the epoch after a rung, as Lightning does."""

@@ -20,7 +20,7 @@ from autoopt.data.loaders import drawn_alike
 from autoopt.data.parts import named_on_test, on_test
 from autoopt.deployment.compress import deployed_network
 from autoopt.domain import Unavailable
-from autoopt.errors import NonFinite, TechniqueError, machine_fault, out_of_memory
+from autoopt.errors import NonFinite, TechniqueError, machine_fault, out_of_memory, summary
 from autoopt.module.applied import applied_to
 from autoopt.module.net import Net
 from autoopt.module.tuned import Tuned, made_before, on_device_in_float32
@@ -92,7 +92,7 @@ def inputs_of(module: Tuned, feed: Feed, count: int | None = None) -> tuple[Tens
     except TAKES_OTHERS as error:
         if isinstance(error, torch.AcceleratorError) or out_of_memory(error) or machine_fault(error):
             raise
-        raise Unavailable(f"its forward does not work on the inputs of a batch alone ({type(error).__name__}: {error})") from error
+        raise Unavailable(f"its forward does not work on the inputs of a batch alone ({summary(error)})") from error
     return inputs
 
 

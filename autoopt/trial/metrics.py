@@ -16,7 +16,7 @@ from torch.nn import functional as F
 from torchmetrics.functional import classification as C
 from torchmetrics.functional import regression as R
 
-from autoopt.errors import out_of_memory
+from autoopt.errors import out_of_memory, summary
 from autoopt.module.flops import flops
 
 RESAMPLES = 200
@@ -140,7 +140,7 @@ def by(name: str, metric: Any, outputs: Tensor, targets: Tensor) -> float:
             metric = metric(**dict.fromkeys(counts, outputs.shape[1]))
         return float(metric(outputs, targets))
     except Exception as error:
-        raise ValueError(f"metrics={name}: {type(error).__name__}: {error}") from error
+        raise ValueError(f"metrics={name}: {summary(error)}") from error
 
 
 def on_resamples(

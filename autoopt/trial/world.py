@@ -22,7 +22,7 @@ from autoopt.data.make_task import make_task
 from autoopt.data.rows import cached
 from autoopt.data.task import Task
 from autoopt.domain import Unavailable
-from autoopt.errors import BadInput
+from autoopt.errors import BadInput, one_line, summary
 from autoopt.module.build import built_model
 from autoopt.module.chosen import Chosen
 from autoopt.process.endings import classify
@@ -146,9 +146,9 @@ def load_task(data: Technique, settings: Mapping[str, Any], seed: int, lightning
     except BadInput:
         raise
     except Unavailable as error:
-        raise BadInput(f"data={data.name}: {error}") from error
+        raise BadInput(f"data={data.name}: {one_line(error)}") from error
     except Exception as error:
-        raise BadInput(f"data={data.name}: {type(error).__name__}: {error}") from error
+        raise BadInput(f"data={data.name}: {summary(error)}") from error
 
 
 def remake(data: Technique, values: dict[str, Any], seed: int, name: str, size: int) -> L.LightningDataModule:

@@ -17,7 +17,7 @@ from autoopt.data.images import Images
 from autoopt.data.parts import PARTS
 from autoopt.data.splits import PART_NAMES, contiguous_parts
 from autoopt.data.words import Texts
-from autoopt.errors import BadInput, nearest
+from autoopt.errors import BadInput, nearest, one_line
 
 WHERE = "data.hugging_face"
 TARGET_COLUMNS = ("label", "labels", "target", "y")
@@ -132,7 +132,7 @@ def read_split(folder: Path) -> pyarrow.Table:
         files = [pyarrow.memory_map(str(folder / file["filename"])) for file in state["_data_files"]]
         return pyarrow.concat_tables(pyarrow.ipc.open_stream(file).read_all() for file in files)
     except (OSError, KeyError, pyarrow.ArrowInvalid) as error:
-        raise BadInput(f"{WHERE}.path: the rows in {folder} cannot be read: {' '.join(str(error).split())}") from error
+        raise BadInput(f"{WHERE}.path: the rows in {folder} cannot be read: {one_line(error)}") from error
 
 
 def inputs_in(features: dict[str, Any], inputs: str | None) -> tuple[str, bool]:

@@ -16,12 +16,12 @@ from autoopt.data.examples import Examples
 from autoopt.data.images import DEEP, Images, all_of
 from autoopt.data.splits import contiguous_parts
 from autoopt.domain import Acts, Unavailable
-from autoopt.errors import BadInput, nearest
+from autoopt.errors import BadInput, nearest, one_line, summary
 
 try:
     from torchvision import datasets
 except (ImportError, RuntimeError) as error:  # a torchvision that does not fit torch raises RuntimeError
-    datasets, missing = None, f"{type(error).__name__}: {error}"
+    datasets, missing = None, summary(error)
 
 WHERE = "data.torchvision"
 SPLIT_NAMES = {"train": ("train", "trainval", "train-standard"), "validation": ("val", "valid"), "test": ("test",)}
@@ -131,19 +131,19 @@ def open_set(dataset: Any, given: Mapping[str, Any], choice: Mapping[str, Any], 
     try:
         return dataset(**given, **choice)
     except ImportError as error:
-        raise Unavailable(f"{name}: {one_line(error)}") from error
+        raise Unavailable(f"{name}: {without_offer(error)}") from error
     except (ValueError, TypeError) as error:
         if "split" in choice and "Unknown value" in str(error):
             return None
-        raise BadInput(f"{WHERE}.arguments: {name}: {one_line(error)}") from error
+        raise BadInput(f"{WHERE}.arguments: {name}: {without_offer(error)}") from error
     except (RuntimeError, OSError) as error:
-        seen = f"the {part} part of {name} cannot be read from {given.get('root')}: {one_line(error)}"
+        seen = f"the {part} part of {name} cannot be read from {given.get('root')}: {without_offer(error)}"
         raise BadInput(f"{WHERE}.root: {seen}. Nothing is downloaded: the files have to be there") from error
 
 
-def one_line(error: Exception) -> str:
+def without_offer(error: Exception) -> str:
     """The message of an error, without torchvision's offer to download what is missing."""
-    return " ".join(str(error).split()).partition(" You can use download=True")[0].rstrip(".")
+    return one_line(error).partition(" You can use download=True")[0].rstrip(".")
 
 
 @dataclass(frozen=True)

@@ -6,11 +6,12 @@ from torch import Tensor, nn
 from autoopt.catalogue import installation
 from autoopt.data.task import Task
 from autoopt.domain import Unavailable
+from autoopt.errors import summary
 
 try:
     from timm import create_model
 except (ImportError, RuntimeError) as error:  # timm needs torchvision, which raises RuntimeError where it does not fit torch
-    create_model, missing = None, f"{type(error).__name__}: {error}"
+    create_model, missing = None, summary(error)
 
 
 class Normalized(nn.Module):

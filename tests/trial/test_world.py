@@ -173,7 +173,7 @@ MADE = Network()
 
 
 def failing() -> Examples:
-    raise ValueError("the disk is on fire")
+    raise ValueError("the disk\n  is on fire")
 
 
 def refusing() -> Examples:
