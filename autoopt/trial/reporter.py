@@ -57,11 +57,8 @@ class Reporter(L.Callback):
 
     def on_validation_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Note what is logged by step alone: Lightning gives it no value of an epoch."""
-        results, notes = trainer._results, applied_to(pl_module).notes
-        for _, result in results.valid_items() if results is not None and not isinstance(pl_module, Net) else ():
-            note = f"{result.meta.name} has no value of an epoch: your validation logs it with on_epoch=False"
-            if not result.meta.on_epoch and note not in notes:
-                notes.append(note)
+        for name in logged_by_step(trainer, pl_module):
+            note(pl_module, f"{name} has no value of an epoch: your validation logs it with on_epoch=False")
 
     def validated_as(self, module: nn.Module) -> bool:
         """Whether the training's last validation was of the weights that a module has now: callbacks may change them at the end."""
@@ -80,6 +77,8 @@ class Reporter(L.Callback):
         self.epochs = trainer.current_epoch + 1
         if self.publishes is None:
             self.publishes = LOSS not in trainer.callback_metrics
+        if self.objective in logged_by_step(trainer, pl_module):
+            note(pl_module, f"{self.objective} is that of an epoch's last batch: your training logs it without on_epoch=True")
         self.metrics = self.measured(trainer, pl_module)
         if trainer.world_size > 1:
             self.metrics = averaged(self.metrics)
@@ -101,6 +100,20 @@ class Reporter(L.Callback):
         applied = applied_to(module)
         returned = {LOSS: float(applied.loss_sum) / applied.loss_count} if self.publishes and applied.loss_count else {}
         return {**logged, **returned, **rate}
+
+
+def logged_by_step(trainer: L.Trainer, module: L.LightningModule) -> list[str]:
+    """What the running loop logs by step alone: Lightning gives it no value of an epoch."""
+    if isinstance(module, Net) or (results := trainer._results) is None:
+        return []
+    return [result.meta.name for _, result in results.valid_items() if not result.meta.on_epoch]
+
+
+def note(module: L.LightningModule, text: str) -> None:
+    """Tell something of a module once."""
+    notes = applied_to(module).notes
+    if text not in notes:
+        notes.append(text)
 
 
 def validate(trainer: L.Trainer, net: Net, feed: Feed, objective: str | None) -> dict[str, float]:
