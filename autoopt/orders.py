@@ -170,6 +170,7 @@ class Outcome:
         manual: the module optimizes manually.
         optimizers: how many the module has.
         decays: one of them decays weights.
+        by_step: what a module's training logs without a value of the epoch, so that its last batch's counts.
         scaled: of a contrast, `lr` or `weight_decay`, where all groups of the module's own optimizers differ in it by one factor.
         notes: of a try-out, what the user has to know before the search.
         environment: the versions, the processor, the threads and the device, by name.
@@ -187,6 +188,7 @@ class Outcome:
     manual: bool = False
     optimizers: int = 1
     decays: bool = True
+    by_step: list[str] = field(default_factory=list)
     scaled: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     environment: Mapping[str, str] = field(default_factory=dict)

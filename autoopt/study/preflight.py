@@ -44,6 +44,8 @@ def rehearse(space: Space, runner: Runner, tree: Tree, own: Recipe | None = None
     goal = Goal(objectives, bounds_of(tree, measured), space.baseline().best_epoch)
     if tree["objective"] is None and goal.first.name not in COMMON:
         runner.screen.say(f"objective={goal.first.name}: the one metric that validation logs and whose name tells which way is better")
+    if goal.first.name in result.outcome.by_step:
+        runner.screen.say(f"{goal.first.name} is that of an epoch's last batch: your training logs it without on_epoch=True")
     space = without_vain_scale(as_the_module_allows(space, result.outcome), result)
     if own is not None:
         (mine,) = runner.collect([try_out_job(tree, own, "own-baseline")])

@@ -182,6 +182,7 @@ def concluded(training: Training, measurement: Measured) -> Outcome:
         manual=manual,
         optimizers=training.optimizers,
         decays=training.decays,
+        by_step=reporter.by_step,
         notes=list(training.notes),
         environment=environment_of(training.trainer.strategy.root_device),
     )

@@ -40,6 +40,7 @@ class Reporter(L.Callback):
         self.started = time.perf_counter()
         self.validated: Tensor | None = None
         self.exchanged: list[Tensor] = []
+        self.by_step: list[str] = []
         self.publishes: bool | None = None  # the loss of the training, which the module does not log itself
 
     def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
@@ -57,8 +58,11 @@ class Reporter(L.Callback):
 
     def on_validation_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Note what is logged by step alone: Lightning gives it no value of an epoch."""
+        notes = applied_to(pl_module).notes
         for name in logged_by_step(trainer, pl_module):
-            note(pl_module, f"{name} has no value of an epoch: your validation logs it with on_epoch=False")
+            note = f"{name} has no value of an epoch: your validation logs it with on_epoch=False"
+            if note not in notes:
+                notes.append(note)
 
     def validated_as(self, module: nn.Module) -> bool:
         """Whether the training's last validation was of the weights that a module has now: callbacks may change them at the end."""
@@ -77,8 +81,7 @@ class Reporter(L.Callback):
         self.epochs = trainer.current_epoch + 1
         if self.publishes is None:
             self.publishes = LOSS not in trainer.callback_metrics
-        if self.objective in logged_by_step(trainer, pl_module):
-            note(pl_module, f"{self.objective} is that of an epoch's last batch: your training logs it without on_epoch=True")
+        self.by_step = logged_by_step(trainer, pl_module)
         self.metrics = self.measured(trainer, pl_module)
         if trainer.world_size > 1:
             self.metrics = averaged(self.metrics)
@@ -107,13 +110,6 @@ def logged_by_step(trainer: L.Trainer, module: L.LightningModule) -> list[str]:
     if isinstance(module, Net) or (results := trainer._results) is None:
         return []
     return [result.meta.name for _, result in results.valid_items() if not result.meta.on_epoch]
-
-
-def note(module: L.LightningModule, text: str) -> None:
-    """Tell something of a module once."""
-    notes = applied_to(module).notes
-    if text not in notes:
-        notes.append(text)
 
 
 def validate(trainer: L.Trainer, net: Net, feed: Feed, objective: str | None) -> dict[str, float]:

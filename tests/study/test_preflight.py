@@ -346,6 +346,13 @@ def logs(*validated, **logged):
     return Outcome(metrics, validated=[*validated, "size_mb", "parameters"])
 
 
+def test_an_objective_of_the_last_batch_is_told(tmp_path):
+    said = "train_loss is that of an epoch's last batch: your training logs it without on_epoch=True"
+    ended = replace(logs(train_loss=1.0), by_step=["train_loss", "grad_norm"])
+    assert said in checked(tmp_path, "objective=train_loss", baseline=ended, logged={})[2].screen.lines
+    assert said not in checked(tmp_path, "objective=size_mb", baseline=ended, logged={})[2].screen.lines
+
+
 def test_the_one_metric_of_the_validation_whose_direction_is_known_is_the_objective(tmp_path):
     settled, _, run = checked(tmp_path, baseline=logs("my_acc", "score", my_train_acc=1.0), logged={})
     assert (settled.goal.first.name, settled.goal.first.direction) == ("my_acc", "maximize")

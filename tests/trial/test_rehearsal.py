@@ -461,8 +461,7 @@ def test_a_metric_without_a_value_of_the_epoch_is_told(tmp_path):
     out = tried("OnStepAlone", tmp_path)
     assert out.notes == ["val_acc has no value of an epoch: your validation logs it with on_epoch=False"] and "val_acc" not in out.metrics
     assert tried("OnStep", tmp_path).notes == []
-    last = tried("OnStep", tmp_path, objective="train/loss")
-    assert last.notes == ["train/loss is that of an epoch's last batch: your training logs it without on_epoch=True"]
+    assert tried("OnStep", tmp_path).by_step == ["train/loss"]
 
 
 def test_validation_on_two_loaders_tells_no_test_loss_of_one(tmp_path):
