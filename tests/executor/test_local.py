@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
+from processes import alive
 
 from autoopt.errors import BadInput, NotConcluded
 from autoopt.executor import Executor, TemplateError
@@ -18,13 +19,6 @@ from autoopt.process.log import HEAD, TAIL
 from autoopt.store import Store
 
 HERE = Path(__file__).parent
-
-
-def alive(pid):
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
-    except FileNotFoundError:
-        return False
 
 
 def gone(*pids, seconds=60):

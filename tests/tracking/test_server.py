@@ -6,9 +6,9 @@ import subprocess
 import sys
 import time
 import urllib.request
-from pathlib import Path
 
 import pytest
+from processes import alive
 
 from autoopt.errors import BadInput
 from autoopt.tracking import Tracker, ui
@@ -78,14 +78,9 @@ def test_the_server_and_its_workers_end_with_a_command_that_is_killed(number):
     process.send_signal(number)
     assert process.wait(10) == -number
     deadline = time.monotonic() + 60
-    while any(map(runs, pids)) and time.monotonic() < deadline:
+    while any(map(alive, pids)) and time.monotonic() < deadline:
         time.sleep(0.05)
-    assert not any(map(runs, pids))
-
-
-def runs(pid: str) -> bool:
-    status = Path(f"/proc/{pid}/status")
-    return status.exists() and "State:\tZ" not in status.read_text()
+    assert not any(map(alive, pids))
 
 
 @pytest.mark.slow

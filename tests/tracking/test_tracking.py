@@ -11,10 +11,10 @@ import sqlite3
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import pytest
 from mlflow import MlflowClient
+from processes import alive
 
 from autoopt.errors import BadInput
 from autoopt.process.log import HEAD, TAIL
@@ -409,13 +409,6 @@ def test_a_server_that_hangs_holds_the_command_for_ten_seconds_at_most(folder):
         while alive(tracker._writer.pid) and time.monotonic() < until:
             time.sleep(0.1)
         assert not alive(tracker._writer.pid)
-
-
-def alive(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except FileNotFoundError:
-        return False
 
 
 def test_one_writer_at_a_time(folder, store):

@@ -9,6 +9,7 @@ import lightning.pytorch as L
 import pytest
 import torch
 import torch.distributed as dist
+from processes import alive
 from safetensors.torch import load_file
 from torch import nn
 from torch.nn.functional import cross_entropy
@@ -318,14 +319,6 @@ def test_ranks_listen_on_this_machine_alone():
 
     loopback = "".join(f"{int(part):02X}" for part in reversed(["127", "0", "0", "1"]))
     assert set(spread(2, meet, lambda *_: False).notes) == {loopback}
-
-
-def alive(pid: int) -> bool:
-    try:
-        with open(f"/proc/{pid}/stat") as stat:
-            return stat.read().rpartition(")")[2].split()[0] != "Z"
-    except OSError:
-        return False
 
 
 def test_metrics_are_averaged_over_the_ranks_that_have_them():
