@@ -161,7 +161,7 @@ def object_at(path: str, label: str) -> Any:
         for part in name.split("."):
             found = getattr(found, part)
     except Exception as error:
-        raise BadInput(f"{label}={path} cannot be loaded: {why_not(error, module)}") from error
+        raise BadInput(f"{label}={path} cannot be loaded: {why_not(error, path)}") from error
     if not callable(found):
         raise BadInput(f"{label}={path}: expected a class or a function, got {type(found).__name__}")
     return found

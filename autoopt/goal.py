@@ -38,10 +38,10 @@ COSTS: Mapping[str, Cost] = {
     "peak_memory_mb": Cost("minimize", "training"),
     "peak_gpu_memory_mb": Cost("minimize", "training"),
 }
-SMALLER = (
-    "loss", "error", "err", "mse", "rmse", "mae", "mape", "nll", "brier", "perplexity", "ece", "wer", "cer", "fid", "smape",
-    "mase", "msle", "rmsle", "crps", "pinball",
+AT_LEAST_0 = (
+    "error", "err", "mse", "rmse", "mae", "mape", "smape", "mase", "msle", "rmsle", "brier", "wer", "cer", "fid", "crps", "pinball",
 )  # fmt: skip
+SMALLER = (*AT_LEAST_0, "loss", "nll", "perplexity", "ece")
 GREATER = (
     "acc", "accuracy", "f1", "auc", "auroc", "auprc", "recall", "precision", "r2", "dice", "iou", "miou", "map", "psnr", "ssim", "bleu",
     "sensitivity", "specificity", "jaccard", "ndcg", "mrr", "cindex", "concordance", "kappa", "mcc",
@@ -53,11 +53,9 @@ SHARES = (
 )  # fmt: skip
 RANGES: Mapping[str, tuple[float, float]] = {
     **dict.fromkeys(SHARES, (0.0, 1.0)),
-    **dict.fromkeys(("error", "err", "mse", "rmse", "mae", "mape", "brier", "wer", "cer", "fid"), (0.0, inf)),
-    **dict.fromkeys(("smape", "mase", "msle", "rmsle", "crps", "pinball"), (0.0, inf)),
-    **dict.fromkeys(("kappa", "mcc"), (-1.0, 1.0)),
+    **dict.fromkeys(AT_LEAST_0, (0.0, inf)),
+    **dict.fromkeys(("ssim", "kappa", "mcc"), (-1.0, 1.0)),
     "r2": (-inf, 1.0),
-    "ssim": (-1.0, 1.0),
     "perplexity": (1.0, inf),
 }
 """The values that a metric can have, by the word that tells its direction. A loss is not here: a log density may be negative."""

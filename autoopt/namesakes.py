@@ -91,8 +91,9 @@ def imported(module: str) -> ModuleType:
         sys.argv[1:] = words
 
 
-def why_not(error: Exception, module: str) -> str:
-    """Why a module of a user cannot be imported, in a line, with the line of its file that failed."""
+def why_not(error: Exception, path: str) -> str:
+    """Why an import path of a user cannot be loaded, in a line, with the line of its file that failed."""
+    module = path.partition(":")[0]
     spec = None if isinstance(error, ImportError) and error.name == module else spec_of(module)
     line = line_in(spec.origin, error) if spec and spec.origin else ""
     runs = "" if isinstance(error, ImportError) or not line else ", which runs whenever it is imported"

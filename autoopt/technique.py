@@ -108,7 +108,7 @@ class Technique:
         except BadInput:
             raise
         except Exception as error:
-            why = f"{summary(error)}{self.remedy(error)}" if self.owner else why_not(error, module)
+            why = f"{summary(error)}{self.remedy(error)}" if self.owner else why_not(error, self.path)
             raise BadInput(f"{self.slot}/{self.name} cannot be loaded: {why}") from error
         return target
 

@@ -244,7 +244,7 @@ def loaded(path: str) -> Any:
     try:
         return resolve(path)
     except Exception as error:
-        raise BadInput(f"{path} cannot be loaded: {why_not(error, path.partition(':')[0])}") from error
+        raise BadInput(f"{path} cannot be loaded: {why_not(error, path)}") from error
 
 
 def misfit(path: str, returned: Any) -> str:

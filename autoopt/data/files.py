@@ -86,6 +86,16 @@ def from_files(
     for part, sheet in sheets.items():
         if missing := [name for name in first.frame if name not in sheet.frame]:
             raise BadInput(f"{where}: {files[part]} has no column '{missing[0]}', which {files['train']} has")
+    return from_sheets(where, sheets, target, kind, schema)
+
+
+def from_sheets(where: str, sheets: Mapping[str, Sheet], target: str | list[str], kind: str | None, schema: Schema) -> Examples:
+    """The examples of a single table, or of a table for each part; the arguments are those of `from_files`.
+
+    Raises:
+        BadInput: nothing can be learnt from them.
+    """
+    first = sheets["train"]
     frame = pandas.concat([sheet.frame[list(first.frame)] for sheet in sheets.values()], ignore_index=True)
     lengths = {part: len(sheet.frame) for part, sheet in sheets.items()}
     targets = target_names(where, target)

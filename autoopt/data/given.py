@@ -11,7 +11,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from autoopt.data.arrays import array_inputs, targets_of
 from autoopt.data.examples import Examples
-from autoopt.data.files import Sheet, declared_schema, from_files
+from autoopt.data.files import Sheet, declared_schema, from_sheets
 from autoopt.data.loaders import Loaders, TestedLoaders, ValidatedLoaders, own_loaders
 from autoopt.errors import BadInput, one_line
 
@@ -128,4 +128,4 @@ def frame(
         BadInput: nothing can be learnt from them.
     """
     where = f"data.{frame.__name__}"
-    return from_files(where, lambda _: Sheet(table), targets, kind, {"train": "the table"}, declared_schema(where, types, drop, na_values))
+    return from_sheets(where, {"train": Sheet(table)}, targets, kind, declared_schema(where, types, drop, na_values))

@@ -76,14 +76,12 @@ class Splitter:
         """A note for each part that the data fix although the groups or the time that the split names speak against it."""
         notes = []
         for part in ("validation", "test"):
-            train, here = parts["train"].numpy(), parts[part].numpy()
-            if self.groups is not None and (shared := {*self.groups[train]} & {*self.groups[here]}):
-                seen = f"{len(shared)} of its {len({*self.groups[here]})} groups are in the training part, too"
-                notes.append(f"split.group={self.split['group']}: the data fixes the {part} part, and {seen}")
+            train, here, fixed = parts["train"].numpy(), parts[part].numpy(), f"the data fixes the {part} part"
+            if self.groups is not None and (shared := (groups := {*self.groups[here]}) & {*self.groups[train]}):
+                seen = f"{len(shared)} of its {len(groups)} groups are in the training part, too"
+                notes.append(f"split.group={self.split['group']}: {fixed}, and {seen}")
             if self.times is not None and self.times[here].min() <= self.times[train].max():
-                notes.append(
-                    f"split.time={self.split['time']}: the data fixes the {part} part, which does not begin after the training part"
-                )
+                notes.append(f"split.time={self.split['time']}: {fixed}, which does not begin after the training part")
         return tuple(notes)
 
     def once(self) -> dict[str, np.ndarray]:

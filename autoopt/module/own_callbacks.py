@@ -48,7 +48,7 @@ def source_of_callbacks(path: str) -> Any:
     try:
         source = LIVE[path] if path in LIVE else resolve(path)
     except Exception as error:
-        raise BadInput(f"trainer.callbacks={path} cannot be loaded: {why_not(error, path.partition(':')[0])}") from error
+        raise BadInput(f"trainer.callbacks={path} cannot be loaded: {why_not(error, path)}") from error
     if not may_give_callbacks(source):
         raise BadInput(f"trainer.callbacks={path} is {source!r}; expected a list of callbacks, or a function or a class that makes them")
     return source

@@ -126,10 +126,9 @@ def absent_augmentation(task: Task, models: Mapping[str, type | None]) -> dict[s
     if not task.images and task.input_shape:
         reason = f"the inputs are no images but {'x'.join(map(str, task.input_shape))} numbers"
         return {**task.unoffered, **dict.fromkeys(("planes", "images", "pixels"), reason)}
-    changed = (
-        dict.fromkeys(WITHIN, f"{name} may change the values of the images, in its {BEFORE}") if (name := changing(task, models)) else {}
-    )
-    return changed | dict(task.unoffered)
+    if name := changing(task, models):
+        return dict.fromkeys(WITHIN, f"{name} may change the values of the images, in its {BEFORE}") | dict(task.unoffered)
+    return dict(task.unoffered)
 
 
 def changing(task: Task, models: Mapping[str, type | None]) -> str:

@@ -102,7 +102,7 @@ def import_metric(path: str) -> Any:
     try:
         metric = resolve(path)
     except Exception as error:
-        raise BadInput(f"metrics={path}: {why_not(error, path.partition(':')[0])}") from error
+        raise BadInput(f"metrics={path}: {why_not(error, path)}") from error
     if not (issubclass(metric, Metric) if isinstance(metric, type) else callable(metric)):
         raise BadInput(f"metrics={path} is {metric!r}; expected a class of torchmetrics, or a function of (outputs, targets)")
     return metric
