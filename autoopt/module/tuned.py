@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import lightning.pytorch as L
@@ -20,7 +21,7 @@ from autoopt.module.batch_norm import batch_inputs, batch_norms
 from autoopt.module.chosen import Chosen
 from autoopt.module.groups import own_optimizers, parameter_groups, scale_steps
 from autoopt.module.own_callbacks import WhenAsked, in_trial, refuse_second_mean
-from autoopt.module.weights import exchanging, tensor_norms
+from autoopt.module.weights import exchanging, staying, tensor_norms
 
 
 class Tuned(L.LightningModule):
@@ -170,9 +171,14 @@ def add_loss(module: L.LightningModule, outputs: Any) -> None:
 
 
 @contextmanager
-def made_before(module: L.LightningModule) -> Iterator[None]:
-    """Replace a module's `setup` and `configure_model`, which may make new layers at each call, by hooks that do nothing."""
-    instead: dict[str, Any] = {"setup": lambda stage: None, "configure_model": nothing}
+def made_before(module: L.LightningModule, tested: bool = False) -> Iterator[None]:
+    """Keep a module's layers from its `setup` and `configure_model`, which may make new ones at each call.
+
+    Args:
+        tested: its `setup` is called nevertheless, as it may make what only its test needs.
+    """
+    setup = partial(set_up_around, module, module.setup) if tested else nothing
+    instead: dict[str, Any] = {"setup": setup, "configure_model": nothing}
     held = {name: vars(module)[name] for name in instead if name in vars(module)}
     vars(module).update(instead)
     try:
@@ -183,8 +189,14 @@ def made_before(module: L.LightningModule) -> Iterator[None]:
         vars(module).update(held)
 
 
-def nothing() -> None:
-    """Stands for a `configure_model` whose layers are there."""
+def nothing(stage: str = "") -> None:
+    """Stands for a hook whose layers are there."""
+
+
+def set_up_around(module: L.LightningModule, setup: Callable[[str], None], stage: str) -> None:
+    """Call a module's `setup`, which leaves its layers as they are."""
+    with staying(module):
+        setup(stage)
 
 
 def in_callbacks_unscaled(optimizer: Optimizer) -> None:

@@ -18,6 +18,8 @@ ENTERING = ("on_validation_start", "on_validation_epoch_start", "on_test_start",
 LEAVING = ("on_validation_epoch_end", "on_validation_end", "on_test_epoch_end", "on_test_end")
 OURS = ("autoopt", "lightning", "pytorch_lightning")
 """Packages whose callbacks leave the weights that they validate at the end of a training."""
+HOLDERS = ("_parameters", "_buffers", "_modules")
+"""Where torch keeps what a layer consists of."""
 SAME = 1e-9
 """How far norms of the same weights may differ, as a share: after a training they are added up on another device."""
 
@@ -52,6 +54,20 @@ def copied(module: nn.Module) -> list[Tensor]:
 def put_back(module: nn.Module, held: list[Tensor]) -> None:
     for tensor, value in zip(tensors_of(module), held, strict=True):
         tensor.copy_(value)
+
+
+@contextmanager
+def staying(module: nn.Module) -> Iterator[None]:
+    """Keep a module's layers and weights through what may make new ones; what is added stays."""
+    held = [(layer, {kind: dict(vars(layer)[kind]) for kind in HOLDERS}) for layer in module.modules()]
+    values = [(tensor, tensor.detach().clone()) for tensor in tensors_of(module)]
+    yield
+    for layer, holders in held:
+        for kind, entries in holders.items():
+            vars(layer)[kind].update(entries)
+    with torch.no_grad():
+        for tensor, value in values:
+            tensor.copy_(value)
 
 
 def exchanging(callbacks: Iterable[L.Callback]) -> list[L.Callback]:

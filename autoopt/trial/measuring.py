@@ -220,7 +220,7 @@ def logged(trainer: L.Trainer, module: Tuned, data: dict[str, Any], part: str, o
     run, loop = (trainer.test, trainer.test_loop) if by_test else (trainer.validate, trainer.validate_loop)
     loop._results.clear()  # of another part, which may have another number of loaders
     try:
-        with made_before(module), batches_of(trainer, part), as_they_are(trainer, module):
+        with made_before(module, tested=by_test), batches_of(trainer, part), as_they_are(trainer, module):
             run(module, **data, verbose=False)
     finally:
         on_device_in_float32(module, trainer)

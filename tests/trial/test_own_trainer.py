@@ -429,6 +429,18 @@ class ThroughValidation(Lit):
         self.validation_step(batch, number)
 
 
+class MadeForTheTest(OtherTest):
+    """Makes for its test what only that needs, and with it new layers at each call."""
+
+    def setup(self, stage):
+        self.net = nn.Sequential(nn.Linear(4, 3))
+        if stage == "test":
+            self.factor = nn.Parameter(torch.tensor(2.0), requires_grad=False)
+
+    def test_step(self, batch, _):
+        self.log("test_loss", self.factor * cross_entropy(self(batch[0]), batch[1]))
+
+
 class FailingTest(Lit):
     def test_step(self, batch, _):
         self.log("test_loss", 2 * cross_entropy(self(batch[0]), batch[1]))
@@ -458,6 +470,17 @@ def test_the_test_part_is_measured_by_the_authors_test(bench, kind):
     again = bench.run(Measure(key="m", recipe=bench.recipe(said), weights="0", part="validation", objective="val_loss"))
     (validated,) = by_hand_validated(module)
     assert again.metrics["val_loss"] == pytest.approx(validated["val_loss"], rel=1e-6)
+
+
+def test_what_a_setup_makes_for_the_test_is_there_and_the_trained_layers_stay(bench):
+    said = f"model={HERE}:MadeForTheTest"
+    bench.train(said)
+    measured = bench.run(Measure(key="t", recipe=bench.recipe(said), weights="0", objective="val_loss"))
+    trained = OtherTest()
+    trained.net = nn.Sequential(nn.Linear(4, 3))
+    trained.load_state_dict(bench.weights())
+    assert measured.metrics["test_loss"] == pytest.approx(by_hand_tested(trained)["test_loss"], rel=1e-6)
+    assert not measured.notes
 
 
 def measured_by_validation(bench, name):
