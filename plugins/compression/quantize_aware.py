@@ -7,7 +7,7 @@ from torch.nn.utils import parametrize
 
 from autoopt.deployment.packed import unpacked
 from autoopt.deployment.quantized import HISTOGRAM_LEVELS, calibrated
-from autoopt.domain import Acts, Range, Unavailable
+from autoopt.domain import Acts, Bounds, Range, Unavailable
 
 LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
 
@@ -45,8 +45,8 @@ def quantize_aware(
     batches,
     finetune: Callable[..., nn.Module],
     *,
-    epochs: Annotated[int, Range(1, 10)] = 5,
-    momentum: float = 0.01,
+    epochs: Annotated[int, Range(1, 10), Bounds(1)] = 5,
+    momentum: Annotated[float, Bounds(high=1, above=0)] = 0.01,
 ) -> Annotated[nn.Module, Acts(last=True, dense=True)]:
     """Fine-tunes with weights and activations rounded as in int8: r = S (q - Z), q = clamp(round(r / S) + Z); then converts to int8.
 
