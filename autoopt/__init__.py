@@ -4,7 +4,7 @@ import importlib
 import os
 from typing import TYPE_CHECKING, Any
 
-from autoopt.domain import Acts, Choice, Range, Unavailable
+from autoopt.domain import Acts, Bounds, Choice, Range, Unavailable
 from autoopt.errors import check_place
 from autoopt.namesakes import join
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 # As Lightning does: a script that asks whether there is a GPU does not begin to use it, which would keep the trials forked from it off.
 os.environ.setdefault("PYTORCH_NVML_BASED_CUDA_CHECK", "1")
 
-__all__ = ["Acts", "Choice", "Range", "Unavailable", "apply", "load", "search", "train"]
+__all__ = ["Acts", "Bounds", "Choice", "Range", "Unavailable", "apply", "load", "search", "train"]
 
 
 def __dir__() -> list[str]:

@@ -120,8 +120,9 @@ def search(
     """
     allow(*trust)
     with Progress(quiet, resumes=True) as screen:
-        verdict = study.search(compose_tree(overrides, model, data, trainer), screen)
-    closing(verdict, screen.say)
+        tree = compose_tree(overrides, model, data, trainer)
+        verdict = study.search(tree, screen)
+    closing(verdict, screen.say, tree["tracking"]["enabled"])
     found = {f.name: getattr(verdict, f.name) for f in fields(verdict)}
     return Searched(**found | {"folder": os.path.abspath(verdict.folder)})  # a notebook may change its working directory
 

@@ -1,33 +1,13 @@
 """What a technique declares about its arguments and its neighbours. Nothing here needs torch."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from math import inf
 
 Scalar = bool | int | float | str | None
 
 
 class Unavailable(Exception):
     """Raised by a technique that cannot work here; the message says why (`no CUDA device`)."""
-
-
-def at_least_1(**counts: int) -> None:
-    """Raise ValueError where a count is less than 1; its keyword is the name that the message has."""
-    for name, count in counts.items():
-        if count < 1:
-            raise ValueError(f"{name}={count}: expected at least 1")
-
-
-def a_share(**shares: float) -> None:
-    """Raise ValueError where a share is not between 0 and 1, such as a number of epochs; its keyword is the name that the message has."""
-    for name, share in shares.items():
-        if not 0 <= share <= 1:
-            raise ValueError(f"{name}={share}: expected a share, from 0 to 1")
-
-
-def one_of(*known: str, **said: str) -> None:
-    """Raise ValueError where a text is not one of those that are known; its keyword is the name that the message has."""
-    for name, text in said.items():
-        if text not in known:
-            raise ValueError(f"{name}={text}: expected one of {', '.join(known)}")
 
 
 @dataclass(frozen=True)
@@ -57,16 +37,63 @@ class Range:
 class Choice:
     """One of the listed scalars; `None` among them means that the argument may be off.
 
+    Args:
+        others: texts that are not listed may be given, too. Of numbers the list is advice in any case, as a `Range` is.
+
     Raises:
         ValueError: there are fewer than two options, or one is not a scalar.
     """
 
     options: tuple[Scalar, ...]
+    others: bool = field(default=False, compare=False)
 
-    def __init__(self, *options: Scalar):
+    def __init__(self, *options: Scalar, others: bool = False):
         if len(options) < 2 or not all(o is None or isinstance(o, bool | int | float | str) for o in options):
             raise ValueError(f"Choice needs two or more scalars, got {options}")
         object.__setattr__(self, "options", options)
+        object.__setattr__(self, "others", others)
+
+    def refusal(self, value: object) -> str:
+        """What was expected instead of a value that is no option; empty if it may be given."""
+        if self.others or not isinstance(value, str) or value in self.options:
+            return ""
+        return f"expected one of {', '.join(option for option in self.options if isinstance(option, str))}"
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """The numbers that an argument can mean at all, beside its `Range`, which says where it is worth searching.
+
+    A number outside is refused before anything starts. `low` and `high` are allowed themselves; it is also more than `above`, and less
+    than `below`: `Bounds(0, 1)` is a share, `Bounds(0, below=1)` the decay of a mean, `Bounds(above=0)` a length.
+
+    Raises:
+        ValueError: no number is left.
+    """
+
+    low: float = -inf
+    high: float = inf
+    above: float = -inf
+    below: float = inf
+
+    def __post_init__(self) -> None:
+        if max(self.low, self.above) >= min(self.high, self.below):
+            raise ValueError(f"Bounds need some numbers between them, got {self!r}")
+
+    def refusal(self, value: object) -> str:
+        """What was expected instead of a number outside; empty if it may be given."""
+        if not isinstance(value, int | float) or (self.low <= value <= self.high and self.above < value < self.below):
+            return ""
+        return f"expected {self}"
+
+    def __str__(self) -> str:
+        both = -inf < self.low and self.high < inf
+        ends = [f"{self.low:g} to {self.high:g}"] if both else []
+        ends += [f"{self.low:g} or more"] if -inf < self.low and not both else []
+        ends += [f"more than {self.above:g}"] if -inf < self.above else []
+        ends += [f"at most {self.high:g}"] if self.high < inf and not both else []
+        ends += [f"less than {self.below:g}"] if self.below < inf else []
+        return ", ".join(ends)
 
 
 ORDER = ("early", "middle", "late")

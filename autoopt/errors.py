@@ -49,6 +49,11 @@ def one_line(error: BaseException) -> str:
     return " ".join(str(error).split())
 
 
+def first_line(error: BaseException) -> str:
+    """The first line of an exception's text, where others tell at length: of a compiler or an exporter."""
+    return next(iter(str(error).strip().splitlines()), "")
+
+
 def summary(error: BaseException) -> str:
     """The type and the text of an exception in one line."""
     return f"{type(error).__name__}: {one_line(error)}"

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import accumulate
+from itertools import accumulate, pairwise
 from math import inf, isnan
 from typing import Protocol, TypeVar
 
@@ -259,5 +259,7 @@ def direction_of(metric: str) -> str | None:
 
 def last_known(metric: str) -> str | None:
     """The last word of a metric's name that tells its direction."""
-    words = [word for part in re.split(r"[^a-z0-9]+", metric.lower()) for word in (part, part.rstrip("0123456789"))]
+    parts = re.split(r"[^a-z0-9]+", metric.lower())
+    pairs = [before + part for before, part in pairwise(["", *parts])]  # c_index is written cindex, too
+    words = [word for part, pair in zip(parts, pairs, strict=True) for word in (pair, part, part.rstrip("0123456789"))]
     return next((word for word in reversed(words) if word in SMALLER or word in GREATER), None)

@@ -11,14 +11,14 @@ from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
 from autoopt.arguments import REQUIRED
-from autoopt.domain import Acts, Choice, Range
+from autoopt.domain import Acts, Bounds, Choice, Range
 from autoopt.namesakes import spec_of
 
 NAMESPACE: dict[str, Any] = {
-    **{t.__name__: t for t in (bool, int, float, str, list, tuple, dict, Range, Choice, Acts)},
+    **{t.__name__: t for t in (bool, int, float, str, list, tuple, dict, Range, Choice, Bounds, Acts)},
     **{"Annotated": Annotated, "Any": Any, "Optional": typing.Optional, "None": None, "Path": str, "__builtins__": {}},
 }
-CALLED = {"Range", "Choice", "Acts"}
+CALLED = {"Range", "Choice", "Bounds", "Acts"}
 READABLE = (
     ast.Constant, ast.Name, ast.Load, ast.Call, ast.keyword, ast.Subscript, ast.Tuple, ast.List, ast.UnaryOp, ast.unaryop, ast.BinOp,
     ast.BitOr,

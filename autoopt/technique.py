@@ -14,7 +14,7 @@ from typing import Any, get_origin
 
 from autoopt.arguments import alternatives, passed, realised
 from autoopt.catalogue import available, catalogue, extra_with, installation
-from autoopt.domain import Acts, Choice, Range
+from autoopt.domain import Acts, Bounds, Choice, Range
 from autoopt.errors import BadInput, nearest, summary
 from autoopt.namesakes import imported, why_not
 from autoopt.signature import REQUIRED, Parameter, Signature, of_object, of_source
@@ -31,6 +31,7 @@ class Param:
     type: Any = Any
     domain: Range | Choice | None = None
     default: Any = REQUIRED
+    bounds: Bounds | None = None
 
     @property
     def scalar(self) -> type | None:
@@ -62,6 +63,11 @@ class Param:
         if kind is str and type(value) in (int, float):
             return str(value)
         raise ValueError(f"expected {kind.__name__}, got {value!r}")
+
+    def refusal(self, value: Any) -> str:
+        """What was expected instead of a value of the right type that the argument cannot mean; empty if it can."""
+        declared = (self.bounds, self.domain if isinstance(self.domain, Choice) else None)
+        return next((refusal for part in declared if part is not None and (refusal := part.refusal(value))), "")
 
 
 @dataclass(frozen=True)
@@ -207,9 +213,11 @@ def assemble(bare: Technique, signature: Signature) -> Technique:
 
 def settable(parameter: Parameter) -> Param:
     """The argument as a config sees it."""
-    notes = getattr(parameter.type, "__metadata__", None)
-    domain = next((m for m in notes or () if isinstance(m, Range | Choice)), None)
-    return Param(parameter.name, parameter.type if notes is None else parameter.type.__origin__, domain, as_said(parameter.default))
+    notes = getattr(parameter.type, "__metadata__", ())
+    domain = next((m for m in notes if isinstance(m, Range | Choice)), None)
+    bounds = next((m for m in notes if isinstance(m, Bounds)), None)
+    bare = parameter.type.__origin__ if notes else parameter.type
+    return Param(parameter.name, bare, domain, as_said(parameter.default), bounds)
 
 
 def as_said(value: Any) -> Any:
@@ -229,7 +237,11 @@ def build(technique: Technique, offered: Mapping[str, Any], values: Mapping[str,
 
     Raises:
         BadInput: an object among the values is not of its argument's kind.
+        ValueError: a value is none that its argument can mean.
     """
+    for name, value in values.items():
+        if refusal := technique.param(name).refusal(value):
+            raise ValueError(f"{name}={value}: {refusal}")
     builder = technique.load()
     arguments = values if technique.owner else realised(passed(builder, values, f"{technique.slot}.{technique.name}"))
     return builder(**{name: offered[name] for name in technique.asks if name not in values}, **arguments)

@@ -473,6 +473,9 @@ def test_the_front_is_a_table_of_its_own():
 def test_the_closing_names_a_study_of_another_root_as_the_commands_take_it():
     *_, more = closed(verdict(folder="/data/runs/s"))
     assert more == "autoopt show s root=/data/runs lists the trials, autoopt ui s root=/data/runs shows them in MLflow."
+    lines: list[object] = []
+    closing(verdict(), lines.append, mirrored=False)
+    assert lines[-1] == "autoopt show s lists the trials."
     *_, more = closed(verdict(folder="/my data/runs/s"))
     assert more.startswith("autoopt show s 'root=/my data/runs' lists the trials")
 

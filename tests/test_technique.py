@@ -13,7 +13,7 @@ import torch
 
 from autoopt import technique
 from autoopt.catalogue import installation
-from autoopt.domain import Acts, Choice, Range, Unavailable
+from autoopt.domain import Acts, Bounds, Choice, Range, Unavailable
 from autoopt.errors import BadInput, nearest
 from autoopt.technique import LIVE, Param, available, build, catalogue, find, from_source, reflect
 
@@ -69,7 +69,7 @@ def test_reading_equals_reflection(slot, name):
 def test_what_a_signature_says():
     adamw = find("optimizer", "adamw")
     assert adamw.asks == ("params",)
-    assert adamw.params["lr"] == Param("lr", float, Range(1e-5, 1e-1, log=True), 1e-3)
+    assert adamw.params["lr"] == Param("lr", float, Range(1e-5, 1e-1, log=True), 1e-3, Bounds(0))
     assert adamw.doc.startswith("Adam with weight decay decoupled")
     assert find("model", "mlp").params["connection"].domain == Choice("plain", "residual", "dense")
     assert find("augmentation", "mixup").asks == ("inputs", "targets") and find("augmentation", "mixup").acts == Acts(order="late")

@@ -29,5 +29,5 @@ def run(arguments: Sequence[str]) -> int:
     tree = compose([f"root={spell(str(study.path.parent))}", *address], str(study.path / "config.yaml"))
     with Progress(resumes=True) as screen:
         verdict = search(tree, screen, asking=False)
-    closing(verdict, screen.say)
+    closing(verdict, screen.say, tree["tracking"]["enabled"])
     return 0

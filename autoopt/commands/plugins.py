@@ -18,7 +18,7 @@ from autoopt.namesakes import why_not
 from autoopt.prose import print_prose
 from autoopt.signature import missing_package
 from autoopt.slots import PLUGGABLE
-from autoopt.technique import REQUIRED, Technique, available, catalogue, find, is_path, resolve, sayable
+from autoopt.technique import REQUIRED, Param, Technique, available, catalogue, find, is_path, resolve, sayable
 
 HELP = """Usage: autoopt plugins [SLOT] [--markdown | --json]
        autoopt plugins show SLOT/NAME
@@ -155,6 +155,7 @@ def as_dict(technique: Technique) -> dict[str, Any]:
         p.name: {
             "type": p.scalar.__name__ if p.scalar else None,
             "searched": grammar.spell(p.domain) if p.domain is not None else None,
+            **({"bounds": str(p.bounds)} if p.bounds else {}),
             **({"step": p.domain.step} if isinstance(p.domain, Range) and p.domain.step else {}),
             **({"required": True} if p.default is REQUIRED else {"default": p.default if sayable(p.default) else str(p.default)}),
         }
@@ -188,8 +189,14 @@ def technique_card(technique: Technique) -> str:
     for p in technique.params.values():
         default = "required" if p.default is REQUIRED else f"default {grammar.spell(p.default)}"
         kind = p.scalar.__name__ if p.scalar else "any"
-        lines.append(f"  {p.name:<18} {kind:<6} {default:<16} {grammar.spell(p.domain) if p.domain is not None else 'a setting'}")
+        lines.append(f"  {p.name:<18} {kind:<6} {default:<16} {in_meaning(p)}")
     return "\n".join(lines)
+
+
+def in_meaning(param: Param) -> str:
+    """What a search chooses from, if it does, and the numbers that the argument can mean, if it says so."""
+    chosen = grammar.spell(param.domain) if param.domain is not None else "a setting"
+    return f"{chosen}; {param.bounds}" if param.bounds else chosen
 
 
 def run_check(words: Sequence[str]) -> int:

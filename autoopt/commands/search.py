@@ -13,6 +13,7 @@ def run(arguments: Sequence[str]) -> int:
     if asked is None:
         return 0
     with Progress(resumes=True) as screen:
-        verdict = search(asked.tree(), screen)
-    closing(verdict, screen.say)
+        tree = asked.tree()
+        verdict = search(tree, screen)
+    closing(verdict, screen.say, tree["tracking"]["enabled"])
     return 3 if "--strict" in asked.flags and verdict.quarantined else 0

@@ -4,6 +4,8 @@ from collections.abc import Sequence
 
 from autoopt.commands.words import read_words, study_named
 from autoopt.errors import BadInput
+from autoopt.prose import print_prose
+from autoopt.study.folder import reference
 from autoopt.tracking import experiment_name, store_uri, ui
 from autoopt.tracking.spool import spool_name
 from autoopt.tracking.view import view_name
@@ -26,6 +28,9 @@ def run(arguments: Sequence[str]) -> int:
     if words:
         study = study_named(parsed, "ui")
         node = study.config["tracking"]
+        if not node["enabled"]:
+            mirror = f"autoopt report {reference(study.path)} --mirror writes them"
+            print_prose(f"MLflow was not told of the runs of {study.name} (tracking.enabled=false): {mirror}")
         uri, experiment = uri or node["uri"], experiment_name(node["experiment"], study.name)
         view = view_name(spool_name(study.path))
     return ui(store_uri(uri), port=int(port), experiment=experiment, view=view)

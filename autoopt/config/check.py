@@ -16,7 +16,7 @@ from autoopt.arguments import alternatives
 from autoopt.config.overrides import Overrides, is_constraint
 from autoopt.config.settings import AT_LEAST, CONSTRAINTS, DURATION, DURATIONS, ONE_OF, RELATIVE, SEARCHED, SETTINGS, seconds
 from autoopt.config.tree import FROM, Tree, selected, technique_of
-from autoopt.domain import Choice, Range
+from autoopt.domain import Bounds, Choice, Range
 from autoopt.errors import nearest
 from autoopt.slots import PLUGGABLE, SLOTS
 from autoopt.technique import REQUIRED, Param, Technique, available
@@ -46,7 +46,8 @@ def positions(tree: Tree) -> Iterator[Position]:
                 yield Position(f"{slot}.{name}.{key}", node, key, param, not PLUGGABLE[slot].fixed, technique)
     for key, (kind, _) in SETTINGS.items():
         head, _, tail = key.rpartition(".")
-        yield Position(key, tree[head] if head else tree, tail, Param(key, kind), key in SEARCHED)
+        param = Param(key, kind, bounds=Bounds(AT_LEAST[key]) if key in AT_LEAST else None)
+        yield Position(key, tree[head] if head else tree, tail, param, key in SEARCHED)
     for metric in tree[CONSTRAINTS]:
         yield Position(f"{CONSTRAINTS}.{metric}", tree[CONSTRAINTS], metric, Param(metric, float), False)
 
@@ -135,7 +136,10 @@ def problems(place: Position) -> Iterator[str]:
     else:
         if isinstance(meant, Range) and param.scalar is None:
             place = place._replace(param=replace(param, type=param.number))
-        yield from (problem for part in judged_values(meant) if (problem := wrong(part, place)))
+        step = () if not isinstance(meant, Range) or meant.step is None else (meant.step,)
+        unbound = place._replace(param=replace(place.param, bounds=None))  # what bounds a value does not bound its steps
+        judged = [*((part, place) for part in judged_values(meant)), *((part, unbound) for part in step)]
+        yield from (problem for part, where in judged if (problem := wrong(part, where)))
 
 
 def judged_values(meant: grammar.Value) -> Iterator[Any]:
@@ -144,7 +148,7 @@ def judged_values(meant: grammar.Value) -> Iterator[Any]:
         case Choice():
             yield from meant.options
         case Range():
-            yield from (meant.low, meant.high, *(() if meant.step is None else (meant.step,)))
+            yield from (meant.low, meant.high)
         case _:
             yield meant
 
@@ -167,8 +171,7 @@ def wrong(value: Any, place: Position) -> str:
         return f"expected {' or '.join(word if isinstance(word, str) else grammar.spell(word) for word in ONE_OF[place.key])}"
     if place.param.scalar is None and place.key in SETTINGS and type(value) not in (kinds := get_args(place.param.type)):
         return f"expected {' or '.join(kind.__name__ for kind in kinds if kind is not NoneType)}, got {value!r}"
-    least = AT_LEAST.get(place.key)
-    return f"expected {least} or more" if least is not None and accepted is not None and accepted < least else ""
+    return place.param.refusal(accepted)
 
 
 def optional(param: Param) -> bool:

@@ -16,7 +16,7 @@ from autoopt.config.instances import instance_overrides, is_file, is_instance
 from autoopt.config.settings import CONSTRAINTS, OWNED, SETTINGS, WORDS
 from autoopt.config.tree import FROM, Tree, flat
 from autoopt.config.yaml_file import DEEPEST, mapping
-from autoopt.errors import BadInput, nearest
+from autoopt.errors import BadInput, first_line, nearest
 from autoopt.slots import PLUGGABLE, SLOTS
 from autoopt.technique import Technique, available, find, is_path
 
@@ -196,7 +196,7 @@ def parse_override(argument: str) -> Override:
     except ValueError:  # of a number of thousands of digits
         too_large = True
     except HydraException as error:
-        reason = str(error).splitlines()[0]
+        reason = first_line(error)
         value = argument.partition("=")[2].strip("\"'")
         raise BadInput(f"{argument}: cannot be read: {reason}; quote special characters: {key}='\"{value}\"'") from error
     if too_large:

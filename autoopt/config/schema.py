@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable, Mapping
+from math import isfinite
 from types import NoneType
 from typing import Any, get_origin
 
@@ -9,7 +10,7 @@ from autoopt import grammar
 from autoopt.arguments import FROM, PATH, alternatives
 from autoopt.config.overrides import default_values, presets
 from autoopt.config.settings import ABOUT, AT_LEAST, CONSTRAINTS, DURATIONS, ONE_OF, RELATIVE, SEARCHED, SETTINGS, UNITS, WORDS
-from autoopt.domain import Choice
+from autoopt.domain import Bounds, Choice
 from autoopt.errors import BadInput
 from autoopt.slots import PLUGGABLE, Slot
 from autoopt.technique import REQUIRED, Param, available, find, sayable
@@ -68,13 +69,23 @@ def technique_schema(slot: Slot, name: str) -> JsonSchema:
 
 
 def argument_schema(param: Param, searched: bool) -> JsonSchema:
-    """An argument of a technique. A range or a choice is advice, so that values outside of it are valid."""
+    """An argument of a technique. A range, or a choice of numbers, is advice, so that values outside of it are valid."""
     default = {"default": param.default} if param.default is not REQUIRED and sayable(param.default) else {}
     options = param.domain.options if isinstance(param.domain, Choice) else ()
     named = [get_origin(kind) or kind for kind in alternatives(param.type)] if param.type is not Any else [param.scalar or Any]
     off = [NoneType] if param.default is None or None in options else []
+    if closed := isinstance(param.domain, Choice) and not param.domain.others and str in named:
+        named.remove(str)
+    words = [{"enum": [option for option in options if isinstance(option, str)]}] if closed else []
     advice = {"description": f"searched: {grammar.spell(param.domain)}", "examples": [*options, grammar.spell(param.domain)]}
-    return values_schema([*named, *off], searched) | default | (advice if param.domain and searched else {})
+    return values_schema([*named, *off], searched, *words) | bounds_schema(param) | default | (advice if param.domain and searched else {})
+
+
+def bounds_schema(param: Param) -> JsonSchema:
+    """The numbers that an argument can mean."""
+    bounds = param.bounds or Bounds()
+    ends = {"minimum": bounds.low, "maximum": bounds.high, "exclusiveMinimum": bounds.above, "exclusiveMaximum": bounds.below}
+    return {word: end for word, end in ends.items() if isfinite(end)}
 
 
 def values_schema(kinds: Iterable[Any], searched: bool, *more: JsonSchema) -> JsonSchema:

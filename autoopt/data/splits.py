@@ -49,7 +49,8 @@ class Splitter:
         if self.groups is not None and self.times is not None:
             raise BadInput(f"split.group={split['group']}, split.time={split['time']}: give one of the two")
         if self.times is not None and self.times.dtype.kind not in "iufM":
-            raise BadInput(f"split.time={split['time']}: expected numbers or dates, got {self.times[0]!r}")
+            odd = next((time for time in self.times if not str(time).replace(".", "", 1).isdecimal()), self.times[0])
+            raise BadInput(f"split.time={split['time']}: expected numbers or dates, got {odd!r}")
         self.given = given
         if "column" in by:
             if given is not None:

@@ -113,6 +113,12 @@ def encode_columns(frame: pandas.DataFrame, columns: Iterable[Column | Mapping[s
     return torch.from_numpy(np.stack([*front, *codes], 1))
 
 
+def texts_of(column: pandas.Series, missing: Collection[str]) -> np.ndarray:
+    """The cells of a column as texts, with NaN for gaps."""
+    texts = cell_texts(column)
+    return texts.where(~texts.isin(missing)).to_numpy(object, na_value=np.nan)
+
+
 class Columns(Mapping[str, np.ndarray]):
     """A table's columns for a split, read on demand: numbers, days since 1970, seconds or texts, with NaN for gaps.
 
@@ -126,14 +132,13 @@ class Columns(Mapping[str, np.ndarray]):
         column, schema = self.table.frame[name], replace(self.table.schema, drop=frozenset())
         typed = column_type(column, schema)
         if typed is None or typed.type == "category":
-            missing = schema.missing(name)
-            texts = cell_texts(column)
-            return texts.where(~texts.isin(missing)).to_numpy(object, na_value=np.nan)
+            return texts_of(column, schema.missing(name))
         if typed.type == "number":
             whole = pandas.to_numeric(unwrapped(column), errors="coerce")
             if types.is_integer_dtype(whole) and whole.notna().all():
                 return whole.to_numpy()
-        return typed.readings(column)[0]
+        values, unread = typed.readings(column)
+        return texts_of(column, schema.missing(name)) if unread.any() else values  # such as 7 and 7b, which are no gaps
 
     def __iter__(self) -> Iterator[str]:
         return iter(map(str, self.table.frame.columns))

@@ -13,7 +13,7 @@ from autoopt.arguments import passed, realised
 from autoopt.deployment.card import read_card
 from autoopt.deployment.compress import structure_of
 from autoopt.deployment.load import load
-from autoopt.errors import BadInput
+from autoopt.errors import BadInput, first_line
 from autoopt.module.chosen import set_values
 
 HEADING = "\n## In Lightning\n"
@@ -48,7 +48,7 @@ def write_checkpoint(folder: Path) -> Path | None:
     except Exception as error:
         path.unlink(missing_ok=True)
         add_to_readme(folder, kind, "")
-        reason = f"{type(error).__name__}: {next(iter(str(error).strip().splitlines()), '')}"
+        reason = f"{type(error).__name__}: {first_line(error)}"
         if isinstance(error, pickle.UnpicklingError):  # torch words it in several lines, with the codes of a terminal
             reason = f"the on_save_checkpoint of {kind.__name__} stores objects, which weights_only=True does not load"
         raise BadInput(f"{kind.__name__}.load_from_checkpoint would not give this model: {reason}") from error

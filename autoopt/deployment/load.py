@@ -25,7 +25,7 @@ from autoopt.deployment import pictures
 from autoopt.deployment.card import read_card, shaping
 from autoopt.deployment.compress import deployed_network, take_up
 from autoopt.deployment.packed import Compact, unpacked
-from autoopt.errors import BadInput, TechniqueError, summary
+from autoopt.errors import BadInput, TechniqueError, first_line, summary
 from autoopt.live import Factory
 from autoopt.module.applied import Applied
 from autoopt.module.build import apply_to, as_written, built_model, prepare_model
@@ -290,8 +290,7 @@ def write_onnx(folder: Path) -> Path:
 
 def in_a_line(error: Exception) -> BadInput:
     """Why a model has no other form, of which others' code may tell at length."""
-    reason = next(iter(str(error).strip().splitlines()), "")
-    return BadInput(reason if isinstance(error, BadInput) else f"{type(error).__name__}: {reason}")
+    return BadInput(first_line(error) if isinstance(error, BadInput) else f"{type(error).__name__}: {first_line(error)}")
 
 
 def inputs_for(model: Deployed) -> Tensor:

@@ -59,7 +59,7 @@ class Limits:
         for name, values in tree["device"].items():
             for argument in ("devices", "threads"):
                 if largest(values, argument, 1) < 1:
-                    raise BadInput(f"device.{name}.{argument}={values[argument]}: expected at least 1")
+                    raise BadInput(f"device.{name}.{argument}={values[argument]}: expected 1 or more")
         devices = [(technique_of("device", name, values), values) for name, values in tree["device"].items()]
         return cls(
             workers=node["workers"],

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from html import escape
 from itertools import accumulate, islice
 from math import inf, isfinite
+from textwrap import wrap
 from typing import Any
 
 import plotly.graph_objects as go
@@ -72,7 +73,7 @@ def draw_ablation(study: Stored) -> go.Figure | None:
     if not effects:
         return None
     gains = [effect.gain or 0.0 for effect in effects]
-    names = [escape(enumerated(effect.changes)) for effect in effects]
+    names = ["<br>".join(wrap(escape(enumerated(effect.changes)), 28, break_long_words=False)) for effect in effects]
     known = [effect.interval if isfinite(effect.interval[0]) else (gain, gain) for effect, gain in zip(effects, gains, strict=True)]
     above = [high - gain for (_, high), gain in zip(known, gains, strict=True)]
     below = [gain - low for (low, _), gain in zip(known, gains, strict=True)]

@@ -56,15 +56,19 @@ def console(quiet: bool = False) -> Console:
     return PrintableConsole(file=Lenient(out), highlight=False, markup=False, emoji=False, quiet=quiet, **how)  # type: ignore[arg-type]
 
 
-def closing(verdict: Verdict, say: Callable[[object], None]) -> None:
-    """Print the verdict at the end of a study, and where to go on from there."""
+def closing(verdict: Verdict, say: Callable[[object], None], mirrored: bool = True) -> None:
+    """Print the verdict at the end of a study, and where to go on from there.
+
+    Args:
+        mirrored: MLflow has the study's runs.
+    """
     for part in findings(verdict):
         say(part)
     beaten = "" if verdict.alone else f", which no trial was shown to beat{' within the bounds' if verdict.limits else ''}"
     side = "winner" if verdict.best is verdict.winner else f"baseline{beaten}"
     say(f"best/ holds the {side}: {verdict.folder}/best   all figures: {verdict.folder}/report.html")
     name = reference(Path(verdict.folder))
-    say(f"autoopt show {name} lists the trials, autoopt ui {name} shows them in MLflow.")
+    say(f"autoopt show {name} lists the trials{f', autoopt ui {name} shows them in MLflow' if mirrored else ''}.")
 
 
 def findings(verdict: Verdict) -> Iterator[str | Table]:

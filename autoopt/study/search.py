@@ -172,7 +172,8 @@ def tell_changed_code(folder: Folder, facts: dict[str, Any], screen: Screen) -> 
 def announce(settled: Settled, tree: Tree, facts: dict[str, Any], screen: Screen) -> None:
     """Print the objective, the part that the verdict compares on, and the techniques that were named but left out, or are broken."""
     first, space = settled.goal.first, settled.space
-    screen.say(f"objective: {first.direction} {first.name}")
+    several = ", ".join(f"{objective.direction} {objective.name}" for objective in settled.goal.objectives)
+    screen.say(f"objective{'s' if len(settled.goal.objectives) > 1 else ''}: {several}")
     if settled.untested:
         screen.say(f"the test split cannot be measured: {settled.untested}")
     if settled.part == "training":

@@ -29,7 +29,12 @@ def reads_without_importing(technique: Technique) -> None:
 
 def signature(technique: Technique) -> list[Any]:
     params = technique.params.values()
-    return [("asks for", technique.asks), *((p.name, p.scalar, p.domain, p.default) for p in params), technique.acts, technique.doc]
+    return [
+        ("asks for", technique.asks),
+        *((p.name, p.scalar, p.domain, p.bounds, p.default) for p in params),
+        technique.acts,
+        technique.doc,
+    ]
 
 
 def names_its_source(technique: Technique) -> None:
@@ -49,6 +54,8 @@ def asks_for_what_is_offered(technique: Technique) -> None:
 def has_defaults_in_their_domains(technique: Technique) -> None:
     for name, param in technique.params.items():
         default, domain = param.default, param.domain
+        refusal = "" if default is REQUIRED or param.bounds is None else param.bounds.refusal(default)
+        assert not refusal, f"{name}={default!r}: {refusal}"
         if default is REQUIRED or domain is None:
             continue
         accepted = param.accept(default)

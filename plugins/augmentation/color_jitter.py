@@ -3,17 +3,17 @@ from typing import Annotated
 import torch
 from torch import Tensor
 
-from autoopt.domain import Range
+from autoopt.domain import Bounds, Range
 from autoopt.plugins.augmentation.colours import blend, luma
 
 
 def color_jitter(
     pixels: Tensor,
     *,
-    brightness: Annotated[float, Range(0.0, 0.8)] = 0.4,
-    contrast: Annotated[float, Range(0.0, 0.8)] = 0.4,
-    saturation: Annotated[float, Range(0.0, 0.8)] = 0.4,
-    hue: Annotated[float, Range(0.0, 0.5)] = 0.1,
+    brightness: Annotated[float, Range(0.0, 0.8), Bounds(0, 1)] = 0.4,
+    contrast: Annotated[float, Range(0.0, 0.8), Bounds(0, 1)] = 0.4,
+    saturation: Annotated[float, Range(0.0, 0.8), Bounds(0, 1)] = 0.4,
+    hue: Annotated[float, Range(0.0, 0.5), Bounds(0, 0.5)] = 0.1,
 ) -> Tensor:
     """Changes the brightness, contrast, saturation and hue of each image, in this order, by random factors.
 

@@ -4,10 +4,10 @@ import torch
 from torch import Tensor
 from torch.nn.functional import affine_grid, grid_sample
 
-from autoopt.domain import Range, a_share
+from autoopt.domain import Bounds, Range
 
 
-def crop(planes: Tensor, *, cut: Annotated[float, Range(0.1, 0.92)] = 0.92) -> Tensor:
+def crop(planes: Tensor, *, cut: Annotated[float, Range(0.1, 0.92), Bounds(0, 1)] = 0.92) -> Tensor:
     """Cuts a random rectangle out of each image, and resizes it to the image's size.
 
     Its area is drawn uniformly from `1 - cut` to 1 of the image's; its ratio of width to height is 3/4 to 4/3 times the image's,
@@ -15,7 +15,6 @@ def crop(planes: Tensor, *, cut: Annotated[float, Range(0.1, 0.92)] = 0.92) -> T
 
     Random crop and resize: Szegedy et al. 2015, arXiv:1409.4842, whose areas are 8% to 100%.
     """
-    a_share(cut=cut)
     area, aspect, x, y = torch.rand(4, len(planes), device=planes.device, dtype=planes.dtype)
     area = 1 - cut * area
     low, high = area.clamp(min=3 / 4).log(), (1 / area).clamp(max=4 / 3).log()

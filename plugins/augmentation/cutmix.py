@@ -4,11 +4,11 @@ import torch
 from torch import Tensor
 from torch.distributions import Beta
 
-from autoopt.domain import Acts, Range
+from autoopt.domain import Acts, Bounds, Range
 
 
 def cutmix(
-    images: Tensor, targets: Tensor, *, alpha: Annotated[float, Range(0.1, 1.0, log=True)] = 1.0
+    images: Tensor, targets: Tensor, *, alpha: Annotated[float, Range(0.1, 1.0, log=True), Bounds(0)] = 1.0
 ) -> Annotated[tuple, Acts(order="late")]:
     """Pastes a rectangle of another image of the batch into each image, at the same place, and mixes the targets by its area.
 

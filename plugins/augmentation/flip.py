@@ -3,7 +3,7 @@ from typing import Annotated
 import torch
 from torch import Tensor
 
-from autoopt.domain import Choice, one_of
+from autoopt.domain import Choice
 
 
 def flip(planes: Tensor, *, direction: Annotated[str, Choice("horizontal", "vertical", "both")] = "horizontal") -> Tensor:
@@ -11,7 +11,6 @@ def flip(planes: Tensor, *, direction: Annotated[str, Choice("horizontal", "vert
 
     Shorten & Khoshgoftaar 2019, DOI 10.1186/s40537-019-0197-0; horizontal: Krizhevsky et al. 2012.
     """
-    one_of("horizontal", "vertical", "both", direction=direction)
     for axis in {"horizontal": (3,), "vertical": (2,), "both": (2, 3)}[direction]:
         chosen = torch.rand(len(planes), 1, 1, 1, device=planes.device) < 0.5
         planes = torch.where(chosen, planes.flip(axis), planes)

@@ -3,12 +3,14 @@ from typing import Annotated
 import torch
 from torch import Tensor
 
-from autoopt.domain import Range, a_share
+from autoopt.domain import Bounds, Range
 
 RADIUS = 0.25
 
 
-def gaussian_samples(inputs: Tensor, targets: Tensor, *, share: Annotated[float, Range(0.0, 0.5)] = 0.25) -> tuple[Tensor, Tensor]:
+def gaussian_samples(
+    inputs: Tensor, targets: Tensor, *, share: Annotated[float, Range(0.0, 0.5), Bounds(0, 1)] = 0.25
+) -> tuple[Tensor, Tensor]:
     """Replaces each example, with probability `share`, by a draw from a normal distribution fitted to similar examples of the batch.
 
     Similar are the n examples of its class, or those whose target value is less than 0.25 away from its own (a quarter of the
@@ -17,7 +19,6 @@ def gaussian_samples(inputs: Tensor, targets: Tensor, *, share: Annotated[float,
 
     Source: this formula is autoopt's own; combining examples of a class: DeVries & Taylor 2017, arXiv:1702.05538.
     """
-    a_share(share=share)
     x, y = inputs.flatten(1), targets.flatten(1)
     alike = (torch.cdist(y, y) < RADIUS).to(x.dtype)
     mean = alike / alike.sum(1, keepdim=True)

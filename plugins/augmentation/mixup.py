@@ -4,11 +4,11 @@ import torch
 from torch import Tensor
 from torch.distributions import Beta
 
-from autoopt.domain import Acts, Range
+from autoopt.domain import Acts, Bounds, Range
 
 
 def mixup(
-    inputs: Tensor, targets: Tensor, *, alpha: Annotated[float, Range(0.1, 1.0, log=True)] = 0.2
+    inputs: Tensor, targets: Tensor, *, alpha: Annotated[float, Range(0.1, 1.0, log=True), Bounds(0)] = 0.2
 ) -> Annotated[tuple, Acts(order="late")]:
     """Mixes every example and its target with another example of the batch: `lam * x_i + (1 - lam) * x_j`.
 

@@ -3,10 +3,10 @@ from typing import Annotated
 import torch
 from torch import Tensor
 
-from autoopt.domain import Range
+from autoopt.domain import Bounds, Range
 
 
-def noise(inputs: Tensor, *, deviation: Annotated[float, Range(0.01, 0.5, log=True)] = 0.1) -> Tensor:
+def noise(inputs: Tensor, *, deviation: Annotated[float, Range(0.01, 0.5, log=True), Bounds(0)] = 0.1) -> Tensor:
     """Adds `deviation * z` to every number of the inputs, z ~ N(0, 1); images in [0, 1] stay in this range.
 
     Small noise acts as a penalty on the slope of the network (Tikhonov).

@@ -3,7 +3,7 @@ from typing import Annotated
 import torch
 from torch import Tensor
 
-from autoopt.domain import Choice, Range, a_share, one_of
+from autoopt.domain import Bounds, Choice, Range
 
 SMALLEST = 0.02
 ASPECT = 0.3
@@ -12,8 +12,8 @@ ASPECT = 0.3
 def random_erasing(
     pixels: Tensor,
     *,
-    probability: Annotated[float, Range(0.1, 1.0)] = 0.5,
-    area: Annotated[float, Range(0.05, 0.4)] = 0.4,
+    probability: Annotated[float, Range(0.1, 1.0), Bounds(0, 1)] = 0.5,
+    area: Annotated[float, Range(0.05, 0.4), Bounds(0, 1)] = 0.4,
     fill: Annotated[str, Choice("random", "zero")] = "random",
 ) -> Tensor:
     """Overwrites a random rectangle in each image, with `probability`, by uniform random pixels or by zeros.
@@ -23,8 +23,6 @@ def random_erasing(
 
     Zhong et al. 2017, arXiv:1708.04896; with zeros: cutout, DeVries & Taylor 2017, arXiv:1708.04552.
     """
-    a_share(probability=probability, area=area)
-    one_of("random", "zero", fill=fill)
     count, _, height, width = pixels.shape
     happens, share, aspect, top, left = torch.rand(5, count, 1, 1, device=pixels.device)
     share = min(SMALLEST, area) + (area - min(SMALLEST, area)) * share

@@ -5,10 +5,10 @@ import torch
 from torch import Tensor
 from torch.nn.functional import affine_grid, grid_sample
 
-from autoopt.domain import Range
+from autoopt.domain import Bounds, Range
 
 
-def rotate(planes: Tensor, *, degrees: Annotated[float, Range(0.0, 45.0)] = 20.0) -> Tensor:
+def rotate(planes: Tensor, *, degrees: Annotated[float, Range(0.0, 45.0), Bounds(0, 360)] = 20.0) -> Tensor:
     """Rotates each image around its centre by a random angle, drawn uniformly within ±`degrees`; new pixels are zero.
 
     Bilinear: (N, C, H, W) -> (N, C, H, W).

@@ -5,10 +5,10 @@ import torch
 from torch import Tensor
 from torch.nn.functional import affine_grid, grid_sample
 
-from autoopt.domain import Range
+from autoopt.domain import Bounds, Range
 
 
-def scale(planes: Tensor, *, zoom: Annotated[float, Range(0.0, 0.5)] = 0.1) -> Tensor:
+def scale(planes: Tensor, *, zoom: Annotated[float, Range(0.0, 0.5), Bounds(0)] = 0.1) -> Tensor:
     """Enlarges or shrinks each image around its centre by a random factor; new pixels are zero.
 
     The factor is drawn from 1 / (1 + zoom) to 1 + zoom, uniformly in its logarithm. Bilinear: (N, C, H, W) -> (N, C, H, W).

@@ -5,10 +5,10 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from autoopt.domain import Range
+from autoopt.domain import Bounds, Range
 
 
-def translate(planes: Tensor, *, shift: Annotated[float, Range(0.0, 0.25)] = 0.125) -> Tensor:
+def translate(planes: Tensor, *, shift: Annotated[float, Range(0.0, 0.25), Bounds(0, 1)] = 0.125) -> Tensor:
     """Shifts each image by a random whole number of pixels; new pixels are zero.
 
     Per axis the offset is drawn uniformly within ±shift times the size, then rounded: (N, C, H, W) -> (N, C, H, W).

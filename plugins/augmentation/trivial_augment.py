@@ -7,7 +7,7 @@ from kornia.enhance import equalize, posterize, sharpness, solarize
 from torch import Tensor
 from torch.nn.functional import affine_grid, grid_sample
 
-from autoopt.domain import Choice, one_of
+from autoopt.domain import Choice
 from autoopt.plugins.augmentation.colours import blend, luma
 
 LEVELS = 31
@@ -38,7 +38,6 @@ def trivial_augment(images: Tensor, *, space: Annotated[str, Choice("wide", "sta
 
     Müller & Hutter 2021, arXiv:2103.10158.
     """
-    one_of(*SPACES, space=space)
     count, device = len(images), images.device
     drawn = torch.randint(len(OPERATIONS), (count,))  # on the CPU, so that `nonzero` does not wait for the device
     level = (torch.randint(LEVELS, (count,)) / (LEVELS - 1)).to(device, images.dtype)

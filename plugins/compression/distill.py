@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from autoopt.domain import Range, a_share
+from autoopt.domain import Bounds, Range
 
 
 def distill(
@@ -15,10 +15,10 @@ def distill(
     finetune: Callable[..., nn.Module],
     build: Callable[..., nn.Module],
     *,
-    share: Annotated[float, Range(0.1, 0.75)] = 0.5,
-    temperature: Annotated[float, Range(1.0, 10.0)] = 4.0,
-    weight: Annotated[float, Range(0.1, 1.0)] = 0.9,
-    epochs: Annotated[int, Range(5, 50, log=True)] = 20,
+    share: Annotated[float, Range(0.1, 0.75), Bounds(0, 1)] = 0.5,
+    temperature: Annotated[float, Range(1.0, 10.0), Bounds(above=0)] = 4.0,
+    weight: Annotated[float, Range(0.1, 1.0), Bounds(0, 1)] = 0.9,
+    epochs: Annotated[int, Range(5, 50, log=True), Bounds(1)] = 20,
     argument: str = "width",
 ) -> nn.Module:
     """A smaller model learns from the trained one: (1 - w) L + w T^2 KL(p_T || q_T), with p_T and q_T the softmax of the logits over T.
@@ -35,7 +35,6 @@ def distill(
     Raises:
         Unavailable: the model has no such argument, or computes its own loss.
     """
-    a_share(share=share, weight=weight)
     step = 8 if argument == "width" else 1
     student, teacher = build(**{argument: lambda value: smaller(value, share, step)}), copy.deepcopy(model).eval()
     classes = not next(iter(batches))[1].is_floating_point()

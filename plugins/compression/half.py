@@ -5,7 +5,7 @@ import torch
 from torch import Tensor, nn
 
 from autoopt.deployment.packed import Compact, unpacked
-from autoopt.domain import Acts, Choice, Unavailable, one_of
+from autoopt.domain import Acts, Choice, Unavailable
 from autoopt.module.embedded import reads_codes
 
 
@@ -46,7 +46,6 @@ def half(
     Raises:
         Unavailable: the model looks up codes in its floating inputs, and does not cast the numbers beside them.
     """
-    one_of("bfloat16", "float16", dtype=dtype)
     chosen = getattr(torch, dtype)
     inputs = next(iter(batches))[0].to(next(model.parameters()).device)
     smaller = Half(copy.deepcopy(model).to(chosen), chosen, casts=not reads_codes(unpacked(model), inputs))

@@ -5,7 +5,7 @@ import torch
 from torch import Tensor, nn
 
 from autoopt.deployment.packed import unpacked
-from autoopt.domain import Acts, Range, Unavailable, a_share
+from autoopt.domain import Acts, Bounds, Range, Unavailable
 
 CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 
@@ -27,8 +27,8 @@ def low_rank(
     model: nn.Module,
     finetune: Callable[..., nn.Module],
     *,
-    energy: Annotated[float, Range(0.5, 0.99)] = 0.9,
-    epochs: Annotated[int, Range(0, 10)] = 5,
+    energy: Annotated[float, Range(0.5, 0.99), Bounds(0, 1)] = 0.9,
+    epochs: Annotated[int, Range(0, 10), Bounds(0)] = 5,
 ) -> Annotated[nn.Module, Acts(order="late")]:
     """Linear and convolutional layers become two each, by truncated singular value decomposition: W = U S V^T with the k largest of S.
 
@@ -40,7 +40,6 @@ def low_rank(
     Raises:
         Unavailable: there are no such layers.
     """
-    a_share(energy=energy)
     smaller = unpacked(model)
     layers = [m for m in smaller.modules() if type(m) is nn.Linear or (type(m) in CONVOLUTIONS and m.groups == 1)]
     if not layers:

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from autoopt.deployment.packed import Packed, kernels, pack, place, unpack, unpacked
-from autoopt.domain import Acts, Range, a_share
+from autoopt.domain import Acts, Bounds, Range
 
 
 class Sparse(nn.Module):
@@ -48,8 +48,8 @@ def prune_magnitude(
     model: nn.Module,
     finetune: Callable[..., nn.Module],
     *,
-    sparsity: Annotated[float, Range(0.5, 0.95)] = 0.8,
-    epochs: Annotated[int, Range(0, 10)] = 5,
+    sparsity: Annotated[float, Range(0.5, 0.95), Bounds(0, 1)] = 0.8,
+    epochs: Annotated[int, Range(0, 10), Bounds(0)] = 5,
 ) -> Annotated[nn.Module, Acts(order="late", sparse=True)]:
     """The smallest weights of each layer become 0, more of them in each epoch: s_t = s_f - s_f (1 - t / n)^3 in epoch t of n.
 
@@ -59,7 +59,6 @@ def prune_magnitude(
 
     Zhu & Gupta 2017, arXiv:1710.01878.
     """
-    a_share(sparsity=sparsity)
     pruned = unpacked(model)
     names = list(kernels(pruned))
     places = [place(pruned, name) for name in names]

@@ -6,7 +6,7 @@ import torch
 import torch_pruning as tp
 from torch import Tensor, nn
 
-from autoopt.domain import Acts, Choice, Range, Unavailable, a_share
+from autoopt.domain import Acts, Bounds, Choice, Range, Unavailable
 from autoopt.module.embedded import Embedded, reads_codes
 
 NORMS = (nn.LayerNorm, nn.GroupNorm, nn.RMSNorm)
@@ -17,10 +17,10 @@ def prune_structured(
     batches,
     finetune: Callable[..., nn.Module],
     *,
-    ratio: Annotated[float, Range(0.1, 0.8)] = 0.5,
-    norm: Annotated[int, Choice(1, 2)] = 1,
-    epochs: Annotated[int, Range(0, 10)] = 5,
-    multiple: int = 1,
+    ratio: Annotated[float, Range(0.1, 0.8), Bounds(0, 1)] = 0.5,
+    norm: Annotated[int, Choice(1, 2), Bounds(1)] = 1,
+    epochs: Annotated[int, Range(0, 10), Bounds(0)] = 5,
+    multiple: Annotated[int, Bounds(1)] = 1,
 ) -> Annotated[nn.Module, Acts(order="middle")]:
     """Removes the channels and units with the smallest L1 or L2 norm, a share `ratio` of each layer, and fine-tunes the rest.
 
@@ -36,7 +36,6 @@ def prune_structured(
     Raises:
         Unavailable: nothing can be removed.
     """
-    a_share(ratio=ratio)
     inputs = next(iter(batches))[0][:2].to(next(model.parameters()).device)
     stay: list[str] = []
     while True:

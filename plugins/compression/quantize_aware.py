@@ -7,7 +7,7 @@ from torch.nn.utils import parametrize
 
 from autoopt.deployment.packed import unpacked
 from autoopt.deployment.quantized import HISTOGRAM_LEVELS, calibrated
-from autoopt.domain import Acts, Range, Unavailable
+from autoopt.domain import Acts, Bounds, Range, Unavailable
 
 LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
 
@@ -23,18 +23,21 @@ class FakeWeight(nn.Module):
 
 
 class FakeActivation(nn.Module):
-    """An activation rounded to uint8, in a range that follows the training; values outside of it get no gradient."""
+    """An activation rounded to uint8, in a range that follows the training; values outside of it get no gradient.
+
+    The range is stored with the weights, so that those of the best epoch have the range of that epoch.
+    """
 
     def __init__(self, momentum: float):
         super().__init__()
         self.momentum = momentum
-        self.register_buffer("range", None)
+        self.register_buffer("range", torch.full((2,), torch.nan))  # until the first batch
 
     def forward(self, inputs: Tensor) -> Tensor:
-        if self.training or self.range is None:
+        if self.training or self.range.isnan().any():
             seen = torch.stack([inputs.detach().amin().clamp(max=0), inputs.detach().amax().clamp(min=0)])  # 0 is represented exactly
             seen = seen.float()  # in 16 bits a moving average stands still, and the kernel of a GPU takes no such scale
-            self.range = seen if self.range is None else self.range.lerp(seen, self.momentum)
+            self.range = torch.where(self.range.isnan(), seen, self.range.float().lerp(seen, self.momentum))
         low, high = self.range
         scale = ((high - low) / 255).clamp(min=torch.finfo(self.range.dtype).tiny)
         return torch.fake_quantize_per_tensor_affine(inputs, scale, (-low / scale).round().int(), 0, 255)
@@ -45,8 +48,8 @@ def quantize_aware(
     batches,
     finetune: Callable[..., nn.Module],
     *,
-    epochs: Annotated[int, Range(1, 10)] = 5,
-    momentum: float = 0.01,
+    epochs: Annotated[int, Range(1, 10), Bounds(1)] = 5,
+    momentum: Annotated[float, Bounds(high=1, above=0)] = 0.01,
 ) -> Annotated[nn.Module, Acts(last=True, dense=True)]:
     """Fine-tunes with weights and activations rounded as in int8: r = S (q - Z), q = clamp(round(r / S) + Z); then converts to int8.
 
@@ -66,19 +69,21 @@ def quantize_aware(
     layers = {name: layer for name, layer in trained.named_modules() if type(layer) in LAYERS}
     if not layers:
         raise Unavailable("the model has no linear or convolutional layer")
-    activations = {name: FakeActivation(momentum).train() for name in layers}
+    activations = {name: FakeActivation(momentum).to(layer.weight.device).train() for name, layer in layers.items()}
     hooks = [faked(layer, activations[name]) for name, layer in layers.items()]
     finetune(trained, epochs)
     for layer, hook in zip(layers.values(), hooks, strict=True):
         hook.remove()
+        del layer.fake
         parametrize.remove_parametrizations(layer, "weight", leave_parametrized=True)
-    ranges = {name: (float(fake.range[0]), float(fake.range[1])) for name, fake in activations.items() if fake.range is not None}
+    ranges = {name: (float(fake.range[0]), float(fake.range[1])) for name, fake in activations.items() if not fake.range.isnan().any()}
     return calibrated(trained, batches, "minmax", ranges)
 
 
 def faked(layer: nn.Module, activation: FakeActivation) -> torch.utils.hooks.RemovableHandle:
     """Round the weight and the inputs of a layer; removing the hook ends the rounding of the inputs."""
     parametrize.register_parametrization(layer, "weight", FakeWeight())
+    layer.fake = activation
 
     def rounded(layer: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         return (activation.train(layer.training)(inputs[0]), *inputs[1:])

@@ -3,7 +3,7 @@ from typing import Annotated
 from torch import nn
 
 from autoopt.deployment.quantized import calibrated
-from autoopt.domain import Acts, Choice, one_of
+from autoopt.domain import Acts, Choice
 
 
 def quantize_static(
@@ -20,5 +20,4 @@ def quantize_static(
     Raises:
         Unavailable: most of the weights are in layers that have no int8 form.
     """
-    one_of("minmax", "percentile", calibration=calibration)
     return calibrated(model, batches, calibration)

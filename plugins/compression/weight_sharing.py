@@ -5,7 +5,7 @@ import torch
 from torch import Tensor, nn
 
 from autoopt.deployment.packed import Packed, kernels, pack, unpack, unpacked_network
-from autoopt.domain import Acts, Choice, Range, Unavailable
+from autoopt.domain import Acts, Bounds, Choice, Range, Unavailable
 
 MOST = 1000
 
@@ -32,8 +32,8 @@ def weight_sharing(
     model: nn.Module,
     finetune: Callable[..., nn.Module],
     *,
-    clusters: Annotated[int, Choice(4, 16, 256)] = 16,
-    epochs: Annotated[int, Range(0, 5)] = 0,
+    clusters: Annotated[int, Choice(4, 16, 256), Bounds(2, 256)] = 16,
+    epochs: Annotated[int, Range(0, 5), Bounds(0)] = 0,
 ) -> Annotated[nn.Module, Acts(last=True)]:
     """Each weight matrix holds only k values: the centroids of its entries by k-means, stored as a codebook and log2(k) bits per entry.
 

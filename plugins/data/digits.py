@@ -1,13 +1,16 @@
+from typing import Annotated
+
 import numpy
 import torch
 from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 
 from autoopt.data.examples import Examples
+from autoopt.domain import Bounds
 from autoopt.errors import BadInput
 
 
-def digits(*, train: int | None = None) -> Examples:
+def digits(*, train: Annotated[int | None, Bounds(10)] = None) -> Examples:
     """1,797 handwritten digits in grey, (1, 8, 8) in [0, 1], ten classes.
 
     `train` is the number of training examples, with the classes in proportion; a quarter of the rest validates, three quarters test.

@@ -3,7 +3,7 @@ from dataclasses import dataclass
 from functools import partial
 from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import pyarrow
@@ -17,6 +17,7 @@ from autoopt.data.images import Images
 from autoopt.data.parts import PARTS
 from autoopt.data.splits import PART_NAMES, contiguous_parts
 from autoopt.data.words import Texts
+from autoopt.domain import Bounds
 from autoopt.errors import BadInput, nearest, one_line
 
 WHERE = "data.hugging_face"
@@ -29,10 +30,10 @@ def hugging_face(
     inputs: str | None = None,
     target: str | None = None,
     kind: str | None = None,
-    size: int = 32,
+    size: Annotated[int, Bounds(1)] = 32,
     grey: bool = False,
-    length: int = 128,
-    vocabulary: int = 10_000,
+    length: Annotated[int, Bounds(1)] = 128,
+    vocabulary: Annotated[int, Bounds(3)] = 10_000,
 ) -> Examples:
     """A Hugging Face data set of images or texts as `save_to_disk` writes it, read without the library `datasets`.
 

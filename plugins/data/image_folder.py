@@ -8,7 +8,7 @@ import torch
 from autoopt.data.examples import Examples
 from autoopt.data.images import Images
 from autoopt.data.splits import PART_NAMES, contiguous_parts
-from autoopt.domain import Acts
+from autoopt.domain import Acts, Bounds
 from autoopt.errors import BadInput
 
 WHERE = "data.image_folder.path"
@@ -18,7 +18,7 @@ SUFFIXES = (
 )  # fmt: skip
 
 
-def image_folder(*, path: str, size: int = 32, grey: bool = False) -> Annotated[Examples, Acts(preset="images")]:
+def image_folder(*, path: str, size: Annotated[int, Bounds(1)] = 32, grey: bool = False) -> Annotated[Examples, Acts(preset="images")]:
     """Images in a folder for each class, resized to `size` by `size`; folders such as train, valid and Test above these fix the parts.
 
     Images are turned upright by their EXIF data, and get white behind transparent pixels. Images of 16 bits or floating-point
@@ -32,8 +32,6 @@ def image_folder(*, path: str, size: int = 32, grey: bool = False) -> Annotated[
     root = Path(path).expanduser()
     if not root.is_dir():
         raise BadInput(f"{WHERE}: there is no folder {path}")
-    if size < 1:
-        raise BadInput(f"data.image_folder.size={size}: expected 1 or more")
     parts = parts_in(root)
     files_of = {part: dict(images(folder)) for part, folder in (parts or {"train": root}).items()}
     classes = sorted({name for folders in files_of.values() for name, files in folders.items() if files})

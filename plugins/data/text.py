@@ -2,7 +2,7 @@ import csv
 import io
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import pandas
 import torch
@@ -12,7 +12,7 @@ from autoopt.data.examples import Examples
 from autoopt.data.files import Sheet, parts_of, read_file
 from autoopt.data.splits import contiguous_parts
 from autoopt.data.words import Texts
-from autoopt.errors import BadInput
+from autoopt.domain import Bounds
 
 WHERE = "data.text"
 HEADERS = ("label", "labels", "class", "category", "target", "y")
@@ -26,8 +26,8 @@ def text(
     val: str | None = None,
     test: str | None = None,
     separator: str = r"\t",
-    length: int = 128,
-    vocabulary: int = 10_000,
+    length: Annotated[int, Bounds(1)] = 128,
+    vocabulary: Annotated[int, Bounds(3)] = 10_000,
 ) -> Examples:
     """Labelled lines in one file (`path`) or in one file for each part: a class, a separator and a text.
 
@@ -39,10 +39,8 @@ def text(
 
     Raises:
         Unavailable: no file is given for training.
-        BadInput: a file cannot be read, or a line has no class or no text; `length` or `vocabulary` is too small.
+        BadInput: a file cannot be read, or a line has no class or no text.
     """
-    if length < 1 or vocabulary < 3:
-        raise BadInput(f"{WHERE}: length={length}, vocabulary={vocabulary}: expected 1 or more, and 3 or more")
     files = parts_of(WHERE, path, train, val, test)
     read = partial(labelled_lines, separator=separator.replace(r"\t", "\t"))
     frames = {part: read_file(WHERE, file, read).frame for part, file in files.items()}

@@ -15,7 +15,7 @@ from autoopt.catalogue import installation
 from autoopt.data.examples import Examples
 from autoopt.data.images import DEEP, Images, all_of
 from autoopt.data.splits import contiguous_parts
-from autoopt.domain import Acts, Unavailable
+from autoopt.domain import Acts, Bounds, Unavailable
 from autoopt.errors import BadInput, nearest, one_line, summary
 
 try:
@@ -32,7 +32,7 @@ TAKEN = {"self", "root", "download", "loader", "transform", "target_transform", 
 
 
 def torchvision(
-    *, name: str, root: str, size: int | None = None, arguments: list | None = None
+    *, name: str, root: str, size: Annotated[int | None, Bounds(1)] = None, arguments: list | None = None
 ) -> Annotated[Examples, Acts(preset="images")]:
     """A data set of torchvision by the name of its class, from the folder `root`; nothing is ever downloaded.
 
@@ -49,8 +49,6 @@ def torchvision(
     """
     if datasets is None:
         raise Unavailable(f"torchvision cannot be imported: {missing} ({installation('autoopt', 'torchvision')}, one that fits torch)")
-    if size is not None and size < 1:
-        raise BadInput(f"{WHERE}.size={size}: expected 1 or more")
     dataset, folder = find_dataset(name), Path(root).expanduser()
     if not folder.is_dir():
         raise BadInput(f"{WHERE}.root: there is no folder {root}; nothing is downloaded: put the files of {name} there")

@@ -2,18 +2,18 @@ from typing import Annotated, Any
 
 import torch
 
-from autoopt.domain import Choice, Unavailable
+from autoopt.domain import Bounds, Choice, Unavailable
 from autoopt.plugins.device.parallel import lay_out, together
 
 
 def cpu(
     model,
     *,
-    precision: Annotated[str, Choice("32-true", "bf16-mixed")] = "32-true",
-    threads: int | None = None,
+    precision: Annotated[str, Choice("32-true", "bf16-mixed", others=True)] = "32-true",
+    threads: Annotated[int | None, Bounds(1)] = None,
     compile: bool = False,
     channels_last: bool = False,
-    devices: int = 1,
+    devices: Annotated[int, Bounds(1)] = 1,
     strategy: str = "single",
     hook: str = "none",
     sync_batchnorm: bool = False,

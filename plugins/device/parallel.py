@@ -18,8 +18,6 @@ from torch.distributed.tensor import Replicate
 from torch.distributed.tensor.parallel import ColwiseParallel, parallelize_module
 from torch.nn.parallel import DistributedDataParallel
 
-from autoopt.domain import one_of
-
 Hook = Callable[[Any, dist.GradBucket], torch.futures.Future[Tensor]]
 
 POWERSGD_START = 10
@@ -58,12 +56,11 @@ def together(model: nn.Module, devices: int, strategy: str, hook: str, sync_batc
     Raises:
         ValueError: the settings do not fit together.
     """
-    one_of("single", "ddp", *CUTS, strategy=strategy)
-    one_of("none", *HOOKS, hook=hook)
-    if devices < 1 or (devices > 1 and strategy == "single"):
-        raise ValueError(
-            f"devices={devices}: " + ("at least 1 is needed" if devices < 1 else "several need a strategy, such as strategy=ddp")
-        )
+    for name, said, known in (("strategy", strategy, ("single", "ddp", *CUTS)), ("hook", hook, ("none", *HOOKS))):
+        if said not in known:
+            raise ValueError(f"{name}={said}: expected one of {', '.join(known)}")
+    if devices > 1 and strategy == "single":
+        raise ValueError(f"devices={devices}: several need a strategy, such as strategy=ddp")
     if hook != "none" and strategy != "ddp":
         raise ValueError(f"hook={hook}: it compresses gradients that strategy=ddp sends, but the strategy is {strategy}")
     if sync_batchnorm and strategy != "ddp":

@@ -6,7 +6,7 @@ from lightning.pytorch.accelerators import XLAAccelerator
 from autoopt.domain import Choice, Unavailable
 
 
-def tpu(*, precision: Annotated[str, Choice("32-true", "bf16-true")] = "32-true") -> dict[str, Any]:
+def tpu(*, precision: Annotated[str, Choice("32-true", "bf16-true", others=True)] = "32-true") -> dict[str, Any]:
     """One core of a Google TPU, through XLA.
 
     Jouppi et al. 2017, arXiv:1704.04760; bfloat16: Kalamkar et al. 2019, arXiv:1905.12322.

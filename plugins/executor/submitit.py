@@ -1,6 +1,7 @@
 import math
-from typing import Any
+from typing import Annotated, Any
 
+from autoopt.domain import Bounds
 from autoopt.errors import BadInput
 from autoopt.executor import Executor
 from autoopt.executor.on_queue import OnQueue, find_queue
@@ -18,16 +19,16 @@ def submitit(
     *,
     mode: str = "workers",
     cluster: str | None = None,
-    timeout_min: int = 60,
+    timeout_min: Annotated[int, Bounds(1)] = 60,
     partition: str | None = None,
     account: str | None = None,
     qos: str | None = None,
     constraint: str | None = None,
-    array_parallelism: int | None = None,
-    cpus_per_task: int | None = None,
-    gpus_per_node: int | None = None,
-    mem_gb: float | None = None,
-    signal_delay_s: int | None = None,
+    array_parallelism: Annotated[int | None, Bounds(1)] = None,
+    cpus_per_task: Annotated[int | None, Bounds(1)] = None,
+    gpus_per_node: Annotated[int | None, Bounds(0)] = None,
+    mem_gb: Annotated[float | None, Bounds(above=0)] = None,
+    signal_delay_s: Annotated[int | None, Bounds(0)] = None,
     additional_parameters: dict | None = None,
 ) -> Executor:
     """Slurm, by submitit: an array of `executor.workers` jobs that train one trial after the other, or with mode=trials a job a trial.

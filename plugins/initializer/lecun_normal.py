@@ -2,11 +2,11 @@ from typing import Annotated
 
 from torch import nn
 
-from autoopt.domain import Range
+from autoopt.domain import Bounds, Range
 from autoopt.plugins.initializer.fans import fans, initialize
 
 
-def lecun_normal(model: nn.Module, *, gain: Annotated[float, Range(0.5, 2.0, log=True)] = 1.0) -> None:
+def lecun_normal(model: nn.Module, *, gain: Annotated[float, Range(0.5, 2.0, log=True), Bounds(above=0)] = 1.0) -> None:
     """Normal weights of standard deviation `gain * sqrt(1 / fan_in)`, biases zero, in linear and convolution layers.
 
     The variance of the activations then stays about equal through linear layers, and approaches 1 with SELU.

@@ -2,11 +2,11 @@ from typing import Annotated
 
 from torch import nn
 
-from autoopt.domain import Range
+from autoopt.domain import Bounds, Range
 from autoopt.plugins.initializer.fans import initialize, orthonormal
 
 
-def orthogonal(model: nn.Module, *, gain: Annotated[float, Range(0.5, 2.0, log=True)] = 1.0) -> None:
+def orthogonal(model: nn.Module, *, gain: Annotated[float, Range(0.5, 2.0, log=True), Bounds(above=0)] = 1.0) -> None:
     """`gain` times a random matrix with orthonormal rows or columns, biases zero, in linear and convolution layers.
 
     The weight of a convolution is a matrix with a row for each output channel, of a transposed one for each input channel, in each

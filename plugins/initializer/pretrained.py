@@ -8,7 +8,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from autoopt.domain import Choice, Range
+from autoopt.domain import Bounds, Choice, Range
 from autoopt.errors import BadInput
 from autoopt.module.norm_layers import gains_and_shifts
 from autoopt.module.probing import probing
@@ -21,7 +21,7 @@ def pretrained(
     path: str,
     prefix: str = "model.",
     freeze: Annotated[bool, Choice(False, True)] = False,
-    layer_decay: Annotated[float, Range(0.5, 1.0)] = 1.0,
+    layer_decay: Annotated[float, Range(0.5, 1.0), Bounds(high=1, above=0)] = 1.0,
 ) -> None:
     """Loads from a safetensors file every tensor that the model has under the same name and in the same shape.
 

@@ -1,14 +1,17 @@
 from collections.abc import Callable
+from typing import Annotated
 
 import torch
 from torch import Tensor
 from torch.nn.functional import one_hot
 
 from autoopt.data.task import Task
-from autoopt.domain import Unavailable
+from autoopt.domain import Bounds, Unavailable
 
 
-def bce(task: Task, *, threshold: float | None = 0.2, multilabel_only: bool = False) -> Callable[[Tensor, Tensor], Tensor]:
+def bce(
+    task: Task, *, threshold: Annotated[float | None, Bounds(0, 1)] = 0.2, multilabel_only: bool = False
+) -> Callable[[Tensor, Tensor], Tensor]:
     """`-q_k log σ(o_k) - (1 - q_k) log(1 - σ(o_k))`, each class or label by itself, summed over these; the mean over examples.
 
     The outputs o are (N, K), the targets q class indices (N,), labels or probabilities (N, K), σ is the logistic function. A class or

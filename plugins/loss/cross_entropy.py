@@ -4,14 +4,14 @@ from typing import Annotated
 import torch
 from torch import Tensor
 
-from autoopt.domain import Choice, Range
+from autoopt.domain import Bounds, Choice, Range
 from autoopt.plugins.loss.class_weights import class_weights
 
 
 def cross_entropy(
     class_counts: Tensor,
     *,
-    label_smoothing: Annotated[float, Range(0.0, 0.2)] = 0.0,
+    label_smoothing: Annotated[float, Range(0.0, 0.2), Bounds(0, 1)] = 0.0,
     class_weight: Annotated[str, Choice("none", "balanced")] = "none",
 ) -> Callable[[Tensor, Tensor], Tensor]:
     """`-sum_k q_k log p_k`, p the softmax of the outputs (N, K), q the targets: class indices (N,) or probabilities (N, K).

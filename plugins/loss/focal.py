@@ -4,14 +4,14 @@ from typing import Annotated
 from torch import Tensor
 from torch.nn.functional import one_hot
 
-from autoopt.domain import Choice, Range
+from autoopt.domain import Bounds, Choice, Range
 from autoopt.plugins.loss.class_weights import class_weights
 
 
 def focal(
     class_counts: Tensor,
     *,
-    gamma: Annotated[float, Range(0.5, 5.0)] = 2.0,
+    gamma: Annotated[float, Range(0.5, 5.0), Bounds(0)] = 2.0,
     class_weight: Annotated[str, Choice("none", "balanced")] = "none",
 ) -> Callable[[Tensor, Tensor], Tensor]:
     """`-sum_k α_k q_k (1 - p_k)^gamma log p_k`, p the softmax of the outputs (N, K); the mean over examples.

@@ -5,10 +5,10 @@ import torch
 from torch import Tensor
 
 from autoopt.data.task import Task
-from autoopt.domain import Range, Unavailable
+from autoopt.domain import Bounds, Range, Unavailable
 
 
-def huber(task: Task, *, delta: Annotated[float, Range(0.1, 10.0, log=True)] = 1.0) -> Callable[[Tensor, Tensor], Tensor]:
+def huber(task: Task, *, delta: Annotated[float, Range(0.1, 10.0, log=True), Bounds(above=0)] = 1.0) -> Callable[[Tensor, Tensor], Tensor]:
     """The mean of `e² / 2` where the error `e = |output - target|` is at most `delta`, else of `delta * (e - delta / 2)`.
 
     `delta` is in standard deviations of the training targets, where these are normalised.

@@ -4,10 +4,10 @@ from typing import Annotated
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from autoopt.domain import Range
+from autoopt.domain import Bounds, Range
 
 
-def logit_adjusted(class_counts: Tensor, *, tau: Annotated[float, Range(0.5, 2.0)] = 1.0) -> Callable[[Tensor, Tensor], Tensor]:
+def logit_adjusted(class_counts: Tensor, *, tau: Annotated[float, Range(0.5, 2.0), Bounds(0)] = 1.0) -> Callable[[Tensor, Tensor], Tensor]:
     """Cross-entropy of the outputs (N, K) plus `tau * log π_k`, π_k the share of class k in the training examples.
 
     Training makes up for the shift, so that the outputs without it, by which the model decides, treat all classes as equally frequent:

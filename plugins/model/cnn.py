@@ -3,14 +3,14 @@ from typing import Annotated
 from torch import nn
 
 from autoopt.data.task import Task
-from autoopt.domain import Choice, Range, Unavailable, at_least_1, one_of
+from autoopt.domain import Bounds, Choice, Range, Unavailable
 
 
 def cnn(
     task: Task,
     *,
-    width: Annotated[int, Range(8, 128, log=True)] = 32,
-    depth: Annotated[int, Range(1, 6)] = 3,
+    width: Annotated[int, Range(8, 128, log=True), Bounds(1)] = 32,
+    depth: Annotated[int, Range(1, 6), Bounds(1)] = 3,
     convolution: Annotated[str, Choice("full", "depthwise_separable")] = "full",
 ) -> nn.Module:
     """`depth` blocks of 3x3 convolution to `width` channels, batch norm and ReLU, the mean over all pixels, and a linear layer.
@@ -22,12 +22,9 @@ def cnn(
 
     Raises:
         Unavailable: the inputs are not images (C, H, W).
-        ValueError: `width` or `depth` is less than 1.
     """
     if len(task.input_shape) != 3:
         raise Unavailable(f"cnn needs images (C, H, W), the inputs have the shape {task.input_shape}")
-    at_least_1(width=width, depth=depth)
-    one_of("full", "depthwise_separable", convolution=convolution)
     channels, size = task.input_shape[0], min(task.input_shape[1:])
     layers: list[nn.Module] = []
     for number in range(depth):

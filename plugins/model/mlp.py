@@ -5,7 +5,7 @@ import torch
 from torch import Tensor, nn
 
 from autoopt.data.task import Task
-from autoopt.domain import Choice, Range, at_least_1, one_of
+from autoopt.domain import Bounds, Choice, Range
 from autoopt.plugins.model.mean_embedding import MeanEmbedding
 
 
@@ -34,8 +34,8 @@ class Dense(nn.Module):
 def mlp(
     task: Task,
     *,
-    width: Annotated[int, Range(16, 512, log=True)] = 128,
-    depth: Annotated[int, Range(1, 6)] = 2,
+    width: Annotated[int, Range(16, 512, log=True), Bounds(1)] = 128,
+    depth: Annotated[int, Range(1, 6), Bounds(1)] = 2,
     connection: Annotated[str, Choice("plain", "residual", "dense")] = "plain",
 ) -> nn.Module:
     """`depth` hidden layers of `width` units with ReLU, over the flattened input, and a linear layer.
@@ -45,12 +45,7 @@ def mlp(
 
     Rumelhart et al. 1986; residual: He et al. 2016, arXiv:1603.05027; dense: Huang et al. 2017, arXiv:1608.06993;
     tokens: Iyyer et al. 2015, DOI 10.3115/v1/P15-1162.
-
-    Raises:
-        ValueError: `width` or `depth` is less than 1.
     """
-    at_least_1(width=width, depth=depth)
-    one_of("plain", "residual", "dense", connection=connection)
     layers: list[nn.Module] = [MeanEmbedding(task.tokens, width) if task.tokens else nn.Flatten()]
     features = width if task.tokens else math.prod(task.input_shape)
     for number in range(depth):

@@ -5,7 +5,7 @@ from torch import Tensor, nn
 
 from autoopt.data.task import Task
 from autoopt.data.words import PADDING
-from autoopt.domain import Choice, Range, Unavailable, at_least_1, one_of
+from autoopt.domain import Bounds, Choice, Range, Unavailable
 
 
 class Recurrent(nn.Module):
@@ -29,8 +29,8 @@ def recurrent(
     task: Task,
     *,
     cell: Annotated[str, Choice("lstm", "gru")] = "lstm",
-    width: Annotated[int, Range(16, 256, log=True)] = 64,
-    depth: Annotated[int, Range(1, 3)] = 1,
+    width: Annotated[int, Range(16, 256, log=True), Bounds(1)] = 64,
+    depth: Annotated[int, Range(1, 3), Bounds(1)] = 1,
 ) -> nn.Module:
     """`depth` recurrent layers of `width` units over a sequence (N, T, F), and a linear layer on their last state.
 
@@ -40,12 +40,9 @@ def recurrent(
 
     Raises:
         Unavailable: the inputs are neither sequences (T, F) nor tokens.
-        ValueError: `width` or `depth` is less than 1.
     """
     if not task.tokens and len(task.input_shape) != 2:
         raise Unavailable(f"recurrent needs sequences (T, F) or tokens, the inputs have the shape {task.input_shape}")
-    at_least_1(width=width, depth=depth)
-    one_of("lstm", "gru", cell=cell)
     embedding = nn.Embedding(task.tokens, width, padding_idx=PADDING) if task.tokens else nn.Identity()
     features = width if task.tokens else task.input_shape[1]
     layers = {"lstm": nn.LSTM, "gru": nn.GRU}[cell](features, width, depth, batch_first=True)

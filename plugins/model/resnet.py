@@ -3,7 +3,7 @@ from typing import Annotated
 from torch import Tensor, nn
 
 from autoopt.data.task import Task
-from autoopt.domain import Range, Unavailable, at_least_1
+from autoopt.domain import Bounds, Range, Unavailable
 
 
 class Residual(nn.Module):
@@ -29,8 +29,8 @@ class Residual(nn.Module):
 def resnet(
     task: Task,
     *,
-    depth: Annotated[int, Range(1, 9)] = 3,
-    width: Annotated[int, Range(8, 64, log=True)] = 16,
+    depth: Annotated[int, Range(1, 9), Bounds(1)] = 3,
+    width: Annotated[int, Range(8, 64, log=True), Bounds(1)] = 16,
 ) -> nn.Module:
     """The residual network for small images: three stages of n = `depth` blocks of two convolutions, 6n + 2 layers in all.
 
@@ -41,11 +41,9 @@ def resnet(
 
     Raises:
         Unavailable: the inputs are not images (C, H, W).
-        ValueError: `width` or `depth` is less than 1.
     """
     if not task.images:
         raise Unavailable(f"resnet needs images (C, H, W), the inputs have the shape {task.input_shape}")
-    at_least_1(width=width, depth=depth)
     layers: list[nn.Module] = [nn.Conv2d(task.input_shape[0], width, 3, padding=1, bias=False), nn.BatchNorm2d(width), nn.ReLU()]
     channels = width
     for stage in range(3):

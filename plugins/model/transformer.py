@@ -6,7 +6,7 @@ from torch.nn.functional import scaled_dot_product_attention
 
 from autoopt.data.task import Task
 from autoopt.data.words import PADDING
-from autoopt.domain import Choice, Range, Unavailable, at_least_1, one_of
+from autoopt.domain import Bounds, Choice, Range, Unavailable
 
 
 class Attention(nn.Module):
@@ -89,11 +89,11 @@ class Transformer(nn.Module):
 def transformer(
     task: Task,
     *,
-    width: Annotated[int, Range(32, 256, step=32)] = 64,
-    depth: Annotated[int, Range(1, 6)] = 2,
-    heads: Annotated[int, Choice(1, 2, 4, 8)] = 4,
+    width: Annotated[int, Range(32, 256, step=32), Bounds(1)] = 64,
+    depth: Annotated[int, Range(1, 6), Bounds(1)] = 2,
+    heads: Annotated[int, Choice(1, 2, 4, 8), Bounds(1)] = 4,
     feedforward: Annotated[str, Choice("mlp", "swiglu")] = "mlp",
-    patch: int | None = None,
+    patch: Annotated[int | None, Bounds(1)] = None,
 ) -> nn.Module:
     """A transformer encoder of `depth` layers, `width` and `heads`, over a sequence (N, T, F), and a linear layer on its mean.
 
@@ -107,10 +107,8 @@ def transformer(
 
     Raises:
         Unavailable: the inputs are neither sequences (T, F) nor tokens nor images.
-        ValueError: `width` or `depth` is less than 1, `width` is not a multiple of `heads`, or `patch` is larger than the image.
+        ValueError: `width` is not a multiple of `heads`, or `patch` is larger than the image.
     """
-    at_least_1(width=width, depth=depth)
-    one_of("mlp", "swiglu", feedforward=feedforward)
     if width % heads:
         raise ValueError(f"width={width} is not a multiple of heads={heads}")
     embedding, length = embed(task, width, patch)

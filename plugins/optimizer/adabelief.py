@@ -2,15 +2,15 @@ from typing import Annotated
 
 from pytorch_optimizer import AdaBelief
 
-from autoopt.domain import Range
+from autoopt.domain import Bounds, Range
 
 
 def adabelief(
     params,
     *,
-    lr: Annotated[float, Range(1e-5, 1e-1, log=True)] = 1e-3,
-    weight_decay: Annotated[float, Range(1e-6, 1.0, log=True)] = 1e-2,
-    beta1: Annotated[float, Range(0.8, 0.99)] = 0.9,
+    lr: Annotated[float, Range(1e-5, 1e-1, log=True), Bounds(0)] = 1e-3,
+    weight_decay: Annotated[float, Range(1e-6, 1.0, log=True), Bounds(0)] = 1e-2,
+    beta1: Annotated[float, Range(0.8, 0.99), Bounds(0, below=1)] = 0.9,
 ) -> AdaBelief:
     """Steps of `lr * m / (sqrt(s) + eps)`, s the running mean of (g - m)², the surprise; both corrected for their bias, decay decoupled.
 

@@ -2,15 +2,15 @@ from typing import Annotated
 
 from torch.optim import Adadelta
 
-from autoopt.domain import Range
+from autoopt.domain import Bounds, Range
 
 
 def adadelta(
     params,
     *,
-    lr: Annotated[float, Range(0.05, 5.0, log=True)] = 1.0,
-    rho: Annotated[float, Range(0.8, 0.99)] = 0.95,
-    weight_decay: float = 0.0,
+    lr: Annotated[float, Range(0.05, 5.0, log=True), Bounds(0)] = 1.0,
+    rho: Annotated[float, Range(0.8, 0.99), Bounds(0, below=1)] = 0.95,
+    weight_decay: Annotated[float, Bounds(0)] = 0.0,
 ) -> Adadelta:
     """Steps of `lr * RMS(d) / RMS(g) * g`, with RMS the root of the running mean of the squares, of the earlier steps d and of g.
 

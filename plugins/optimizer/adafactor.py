@@ -2,14 +2,14 @@ from typing import Annotated
 
 from torch.optim import Adafactor
 
-from autoopt.domain import Range
+from autoopt.domain import Bounds, Range
 
 
 def adafactor(
     params,
     *,
-    lr: Annotated[float, Range(1e-4, 1e-1, log=True)] = 1e-2,
-    weight_decay: float = 0.0,
+    lr: Annotated[float, Range(1e-4, 1e-1, log=True), Bounds(0)] = 1e-2,
+    weight_decay: Annotated[float, Bounds(0)] = 0.0,
 ) -> Adafactor:
     """Steps of g / sqrt(V), V of a matrix kept as the product of its row and column means, clipped to an RMS of 1.
 

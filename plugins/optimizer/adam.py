@@ -2,16 +2,16 @@ from typing import Annotated
 
 from torch.optim import Adam
 
-from autoopt.domain import Range
+from autoopt.domain import Bounds, Range
 from autoopt.plugins.optimizer.fused import fused
 
 
 def adam(
     params,
     *,
-    lr: Annotated[float, Range(1e-5, 1e-1, log=True)] = 1e-3,
-    beta1: Annotated[float, Range(0.8, 0.99)] = 0.9,
-    weight_decay: float = 0.0,
+    lr: Annotated[float, Range(1e-5, 1e-1, log=True), Bounds(0)] = 1e-3,
+    beta1: Annotated[float, Range(0.8, 0.99), Bounds(0, below=1)] = 0.9,
+    weight_decay: Annotated[float, Bounds(0)] = 0.0,
 ) -> Adam:
     """Steps of `lr * m / (sqrt(v) + eps)`, m and v the bias-corrected running means of g and g².
 

@@ -3,7 +3,7 @@ from typing import Annotated, Any
 import torch
 from torch.optim import SGD, Optimizer
 
-from autoopt.domain import Range, a_share
+from autoopt.domain import Bounds, Range
 from autoopt.plugins.optimizer.fused import fused
 
 
@@ -50,9 +50,9 @@ def asgd(
     params,
     total_steps: int,
     *,
-    lr: Annotated[float, Range(1e-3, 1.0, log=True)] = 0.1,
-    weight_decay: Annotated[float, Range(1e-6, 1e-2, log=True)] = 5e-4,
-    start: Annotated[float, Range(0.0, 0.9)] = 0.5,
+    lr: Annotated[float, Range(1e-3, 1.0, log=True), Bounds(0)] = 0.1,
+    weight_decay: Annotated[float, Range(1e-6, 1e-2, log=True), Bounds(0)] = 5e-4,
+    start: Annotated[float, Range(0.0, 0.9), Bounds(0, 1)] = 0.5,
 ) -> SGD:
     """Stochastic gradient descent, evaluated at the mean of the weights after all steps beyond the fraction `start`.
 
@@ -60,5 +60,4 @@ def asgd(
 
     Polyak & Juditsky 1992, DOI 10.1137/0330046.
     """
-    a_share(start=start)
     return Averaged(params, int(start * total_steps), lr, weight_decay)

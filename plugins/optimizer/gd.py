@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 from torch.optim import SGD, Optimizer
 
-from autoopt.domain import Range
+from autoopt.domain import Bounds, Range
 from autoopt.plugins.optimizer.closure import Arguments, Closure, with_closure
 
 
@@ -89,8 +89,8 @@ def gd(
     params,
     steps_per_epoch: int,
     *,
-    lr: Annotated[float, Range(1e-2, 10.0, log=True)] = 0.1,
-    weight_decay: Annotated[float, Range(1e-6, 1e-2, log=True)] = 5e-4,
+    lr: Annotated[float, Range(1e-2, 10.0, log=True), Bounds(0)] = 0.1,
+    weight_decay: Annotated[float, Range(1e-6, 1e-2, log=True), Bounds(0)] = 5e-4,
 ) -> SGD:
     """Full-batch gradient descent: `w -= lr * (g + weight_decay * w)` once per epoch, g the mean of the gradients of its batches.
 

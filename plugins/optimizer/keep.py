@@ -3,7 +3,7 @@ from typing import Annotated, Any
 from torch import Tensor
 from torch.optim import Optimizer
 
-from autoopt.domain import Range
+from autoopt.domain import Bounds, Range
 from autoopt.plugins.optimizer.closure import Arguments, Closure, with_closure
 
 
@@ -44,8 +44,8 @@ class Scaling:
 def keep(
     own: Optimizer,
     *,
-    lr_scale: Annotated[float, Range(0.1, 10.0, log=True)] = 1.0,
-    weight_decay_scale: Annotated[float, Range(0.1, 10.0, log=True)] = 1.0,
+    lr_scale: Annotated[float, Range(0.1, 10.0, log=True), Bounds(0)] = 1.0,
+    weight_decay_scale: Annotated[float, Range(0.1, 10.0, log=True), Bounds(0)] = 1.0,
 ) -> Optimizer:
     """The module's own optimizer: the rates of all its groups times `lr_scale`, their decays times `weight_decay_scale`.
 

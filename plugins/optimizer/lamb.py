@@ -3,7 +3,7 @@ from typing import Annotated
 
 from pytorch_optimizer import Lamb
 
-from autoopt.domain import Range
+from autoopt.domain import Bounds, Range
 
 
 class Uncapped(Lamb):
@@ -15,9 +15,9 @@ class Uncapped(Lamb):
 def lamb(
     params,
     *,
-    lr: Annotated[float, Range(1e-4, 0.1, log=True)] = 1e-3,
-    weight_decay: Annotated[float, Range(1e-6, 1.0, log=True)] = 1e-2,
-    beta1: Annotated[float, Range(0.8, 0.99)] = 0.9,
+    lr: Annotated[float, Range(1e-4, 0.1, log=True), Bounds(0)] = 1e-3,
+    weight_decay: Annotated[float, Range(1e-6, 1.0, log=True), Bounds(0)] = 1e-2,
+    beta1: Annotated[float, Range(0.8, 0.99), Bounds(0, below=1)] = 0.9,
 ) -> Lamb:
     """Steps of `lr * |w| * u / |u|` for each tensor, with Adam's direction and the decay `u = m / (sqrt(v) + eps) + weight_decay * w`.
 

@@ -2,16 +2,16 @@ from typing import Annotated
 
 from torch.optim import SGD
 
-from autoopt.domain import Range
+from autoopt.domain import Bounds, Range
 from autoopt.plugins.optimizer.fused import fused
 
 
 def momentum(
     params,
     *,
-    lr: Annotated[float, Range(1e-4, 1.0, log=True)] = 0.01,
-    momentum: Annotated[float, Range(0.5, 0.99)] = 0.9,
-    weight_decay: Annotated[float, Range(1e-6, 1e-2, log=True)] = 5e-4,
+    lr: Annotated[float, Range(1e-4, 1.0, log=True), Bounds(0)] = 0.01,
+    momentum: Annotated[float, Range(0.5, 0.99), Bounds(0, below=1)] = 0.9,
+    weight_decay: Annotated[float, Range(1e-6, 1e-2, log=True), Bounds(0)] = 5e-4,
 ) -> SGD:
     """Heavy ball: `v = momentum * v + g + weight_decay * w`, then `w -= lr * v`.
 

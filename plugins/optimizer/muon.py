@@ -5,7 +5,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import AdamW, Optimizer, _muon
 
-from autoopt.domain import Range
+from autoopt.domain import Bounds, Range
 from autoopt.errors import out_of_memory
 from autoopt.module.decay import decays
 from autoopt.plugins.optimizer.edges import edges
@@ -105,10 +105,10 @@ def muon(
     model: nn.Module,
     batch: tuple[Tensor, Tensor] | None,
     *,
-    lr: Annotated[float, Range(1e-3, 0.2, log=True)] = 0.02,
-    momentum: Annotated[float, Range(0.8, 0.99)] = 0.95,
-    weight_decay: Annotated[float, Range(1e-6, 1.0, log=True)] = 1e-2,
-    adamw_lr: Annotated[float, Range(1e-4, 3e-2, log=True)] = 3e-3,
+    lr: Annotated[float, Range(1e-3, 0.2, log=True), Bounds(0)] = 0.02,
+    momentum: Annotated[float, Range(0.8, 0.99), Bounds(0, below=1)] = 0.95,
+    weight_decay: Annotated[float, Range(1e-6, 1.0, log=True), Bounds(0)] = 1e-2,
+    adamw_lr: Annotated[float, Range(1e-4, 3e-2, log=True), Bounds(0)] = 3e-3,
     head: str | None = None,
 ) -> Optimizer:
     """Steps of `lr * sqrt(max(1, rows / columns)) * U V^T` for hidden matrices, U S V^T the Nesterov momentum; AdamW for the rest.

@@ -2,16 +2,16 @@ from typing import Annotated
 
 from pytorch_optimizer import Prodigy
 
-from autoopt.domain import Range, Unavailable
+from autoopt.domain import Bounds, Range, Unavailable
 
 
 def prodigy(
     params,
     *,
-    lr: float = 1.0,
-    d_coef: Annotated[float, Range(0.1, 10.0, log=True)] = 1.0,
-    weight_decay: Annotated[float, Range(1e-6, 1.0, log=True)] = 1e-2,
-    beta1: Annotated[float, Range(0.8, 0.99)] = 0.9,
+    lr: Annotated[float, Bounds(0)] = 1.0,
+    d_coef: Annotated[float, Range(0.1, 10.0, log=True), Bounds(above=0)] = 1.0,
+    weight_decay: Annotated[float, Range(1e-6, 1.0, log=True), Bounds(0)] = 1e-2,
+    beta1: Annotated[float, Range(0.8, 0.99), Bounds(0, below=1)] = 0.9,
 ) -> Prodigy:
     """Adam that finds its rate: `lr * d`, d an estimate from below of the distance from the first weights to the solution.
 

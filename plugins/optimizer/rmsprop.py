@@ -2,15 +2,15 @@ from typing import Annotated
 
 from torch.optim import RMSprop
 
-from autoopt.domain import Range
+from autoopt.domain import Bounds, Range
 
 
 def rmsprop(
     params,
     *,
-    lr: Annotated[float, Range(1e-5, 1e-1, log=True)] = 1e-3,
-    alpha: Annotated[float, Range(0.8, 0.999)] = 0.9,
-    weight_decay: float = 0.0,
+    lr: Annotated[float, Range(1e-5, 1e-1, log=True), Bounds(0)] = 1e-3,
+    alpha: Annotated[float, Range(0.8, 0.999), Bounds(0, below=1)] = 0.9,
+    weight_decay: Annotated[float, Bounds(0)] = 0.0,
 ) -> RMSprop:
     """Steps of `lr * g / (sqrt(v) + eps)`, v the running mean of g²: `v = alpha * v + (1 - alpha) * g²`.
 

@@ -2,16 +2,16 @@ from typing import Annotated
 
 from pytorch_optimizer import SOAP
 
-from autoopt.domain import Range
+from autoopt.domain import Bounds, Range
 
 
 def soap(
     params,
     *,
-    lr: Annotated[float, Range(1e-4, 3e-2, log=True)] = 3e-3,
-    weight_decay: Annotated[float, Range(1e-6, 1.0, log=True)] = 1e-2,
-    beta1: Annotated[float, Range(0.8, 0.99)] = 0.95,
-    precondition_frequency: Annotated[int, Range(1, 100, log=True)] = 10,
+    lr: Annotated[float, Range(1e-4, 3e-2, log=True), Bounds(0)] = 3e-3,
+    weight_decay: Annotated[float, Range(1e-6, 1.0, log=True), Bounds(0)] = 1e-2,
+    beta1: Annotated[float, Range(0.8, 0.99), Bounds(0, below=1)] = 0.95,
+    precondition_frequency: Annotated[int, Range(1, 100, log=True), Bounds(1)] = 10,
 ) -> SOAP:
     """Adam in the eigenbasis of Shampoo's preconditioner: of the running means of `G G^T` and `G^T G`, for each dimension of a weight.
 

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 from torch.autograd.graph import Node
 from torch.nn.modules.dropout import _DropoutNd
 
-from autoopt.domain import Range, Unavailable
+from autoopt.domain import Bounds, Range, Unavailable
 from autoopt.module.activations import ACTIVATIONS
 from autoopt.module.graph import in_order, read_by_weights
 
@@ -75,7 +75,7 @@ class Dropout(Callback):
             raise Unavailable("the module calls loss.backward() by itself; self.manual_backward(loss) shows its residual branches")
 
 
-def dropout(model: nn.Module, *, p: Annotated[float, Range(0.05, 0.5)] = 0.2, replace: bool = False) -> Callback | None:
+def dropout(model: nn.Module, *, p: Annotated[float, Range(0.05, 0.5), Bounds(0, below=1)] = 0.2, replace: bool = False) -> Callback | None:
     """In training every hidden activation is 0 with the probability `p`, else divided by `1 - p`, but for a residual trunk's.
 
     It acts on the outputs of activation modules inside of residual branches, between layers and before the head, from the second

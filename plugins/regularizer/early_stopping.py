@@ -2,7 +2,7 @@ from typing import Annotated
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 
-from autoopt.domain import Range, a_share
+from autoopt.domain import Bounds, Range
 from autoopt.module.best_epoch import BestEpoch
 
 
@@ -19,12 +19,11 @@ class EarlyStopping(BestEpoch):
         trainer.should_stop = trainer.should_stop or trainer.current_epoch - self.best_epoch >= patience
 
 
-def early_stopping(objective: str | None, direction: str, *, patience: Annotated[float, Range(0.05, 0.5)] = 0.2) -> Callback:
+def early_stopping(objective: str | None, direction: str, *, patience: Annotated[float, Range(0.05, 0.5), Bounds(0, 1)] = 0.2) -> Callback:
     """Stops the training when the objective has not improved for the share `patience` of all epochs; the best epoch's weights are kept.
 
     Without an objective it follows val_loss. In a script of your own the weights are at its `best_model_path`.
 
     Prechelt 1998, DOI 10.1007/3-540-49430-8_3.
     """
-    a_share(patience=patience)
     return EarlyStopping(objective or "val_loss", direction, patience)

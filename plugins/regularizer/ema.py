@@ -6,7 +6,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import WeightAveraging
 from torch import Tensor
 
-from autoopt.domain import Acts, Choice, a_share
+from autoopt.domain import Acts, Bounds, Choice
 
 
 class EMA(WeightAveraging):
@@ -17,14 +17,13 @@ class EMA(WeightAveraging):
         self._average_model = None  # else each later validation would be one of the last mean
 
 
-def ema(*, decay: Annotated[float, Choice(0.9, 0.99, 0.999, 0.9999)] = 0.999) -> Annotated[Callback, Acts(last=True)]:
+def ema(*, decay: Annotated[float, Choice(0.9, 0.99, 0.999, 0.9999), Bounds(0, below=1)] = 0.999) -> Annotated[Callback, Acts(last=True)]:
     """After each step `mean = d * mean + (1 - d) * weights`; validation and the final model use the mean, for batch norms too.
 
     After n steps d is the smaller of `decay` and `(1 + n) / (10 + n)`, so that a short training does not stay near its start.
 
     Polyak & Juditsky 1992, DOI 10.1137/0330046; with the growing d: Abadi et al. 2016, arXiv:1603.04467 (its `ExponentialMovingAverage`).
     """
-    a_share(decay=decay)
     return EMA(multi_avg_fn=partial(average, decay))
 
 

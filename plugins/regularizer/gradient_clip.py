@@ -4,7 +4,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from torch.nn.utils import clip_grad_norm_
 from torch.optim import Optimizer
 
-from autoopt.domain import Acts, Range
+from autoopt.domain import Acts, Bounds, Range
 
 
 class GradientClip(Callback):
@@ -15,14 +15,11 @@ class GradientClip(Callback):
         clip_grad_norm_((p for group in optimizer.param_groups for p in group["params"]), self.norm)
 
 
-def gradient_clip(*, norm: Annotated[float, Range(0.1, 10.0, log=True)] = 1.0) -> Annotated[Callback, Acts(order="middle")]:
+def gradient_clip(
+    *, norm: Annotated[float, Range(0.1, 10.0, log=True), Bounds(above=0)] = 1.0
+) -> Annotated[Callback, Acts(order="middle")]:
     """Scales the gradient of all parameters together down to the length `norm` if it is longer, after penalties and before noise.
 
     Pascanu et al. 2013, arXiv:1211.5063.
-
-    Raises:
-        ValueError: `norm` is not above 0.
     """
-    if norm <= 0:
-        raise ValueError(f"norm={norm}: expected a length above 0")
     return GradientClip(norm)

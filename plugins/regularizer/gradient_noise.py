@@ -6,7 +6,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from torch.optim import Optimizer
 
 from autoopt.data.loaders import drawn_alike
-from autoopt.domain import Acts, Range
+from autoopt.domain import Acts, Bounds, Range
 
 GAMMA = 0.55
 
@@ -28,7 +28,7 @@ class GradientNoise(Callback):
                 gradient.add_(torch.randn_like(gradient), alpha=deviation)
 
 
-def gradient_noise(*, eta: Annotated[float, Range(1e-4, 1.0, log=True)] = 0.01) -> Annotated[Callback, Acts(order="late")]:
+def gradient_noise(*, eta: Annotated[float, Range(1e-4, 1.0, log=True), Bounds(0)] = 0.01) -> Annotated[Callback, Acts(order="late")]:
     """Adds Gaussian noise of the variance `eta / (1 + t)^0.55` to every gradient, t being the steps taken, after penalties and clipping.
 
     Neelakantan et al. 2015, arXiv:1511.06807.

@@ -4,7 +4,7 @@ from typing import Annotated, Any
 import torch
 from torch import Tensor, nn
 
-from autoopt.domain import Range, Unavailable, a_share
+from autoopt.domain import Bounds, Range, Unavailable
 
 DROP_PATH = re.compile(r"drop_path\d*$")
 
@@ -35,7 +35,7 @@ class Drop:
         return outputs * drawn.bernoulli_(self.survival) / self.survival
 
 
-def stochastic_depth(model: nn.Module, *, survival: Annotated[float, Range(0.8, 0.95)] = 0.9) -> None:
+def stochastic_depth(model: nn.Module, *, survival: Annotated[float, Range(0.8, 0.95), Bounds(high=1, above=0)] = 0.9) -> None:
     """In training the l-th of L residual branches is kept with the probability `1 - l / L * (1 - survival)`.
 
     A residual branch is a child `branch`, which its module adds to its input, or ends in a child `drop_path`, the place that the
@@ -48,7 +48,6 @@ def stochastic_depth(model: nn.Module, *, survival: Annotated[float, Range(0.8, 
     Raises:
         Unavailable: the model has no residual branch.
     """
-    a_share(survival=survival)
     branches = [child for block in model.modules() for name, child in block.named_children() if name == "branch" or DROP_PATH.match(name)]
     if not branches:
         raise Unavailable("the model has no residual branch: no module has a child 'branch', which is added to its input, or 'drop_path'")

@@ -4,7 +4,7 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor, nn
 
-from autoopt.domain import Acts, Range, Unavailable, a_share
+from autoopt.domain import Acts, Bounds, Range, Unavailable
 from autoopt.module.batch_norm import Passed, batch_inputs, batch_norms
 from autoopt.module.net import Net
 
@@ -84,7 +84,10 @@ class SWA(Callback):
 
 
 def swa(
-    model: nn.Module, *, start: Annotated[float, Range(0.5, 0.9)] = 0.75, rate: Annotated[float, Range(0.05, 1.0, log=True)] = 0.5
+    model: nn.Module,
+    *,
+    start: Annotated[float, Range(0.5, 0.9), Bounds(0, 1)] = 0.75,
+    rate: Annotated[float, Range(0.05, 1.0, log=True), Bounds(above=0)] = 0.5,
 ) -> Annotated[Callback, Acts(last=True)]:
     """From the share `start` of the epochs on `mean = (n * mean + weights) / (n + 1)` after each epoch, at a constant rate.
 
@@ -96,7 +99,6 @@ def swa(
     Raises:
         Unavailable: a LightningModule has batch norms but no `forward` to pass the batches through.
     """
-    a_share(start=start)
     if batch_norms(model) and isinstance(model, LightningModule) and type(model).forward is LightningModule.forward:
         raise Unavailable("the module has batch norms, whose statistics have to be renewed, but no forward")
     return SWA(model, start, rate)

@@ -6,7 +6,7 @@ from typing import Annotated
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
-from autoopt.domain import Range
+from autoopt.domain import Bounds, Range
 from autoopt.plugins.schedule.warmup import rise_of, warmed_up
 
 
@@ -14,10 +14,10 @@ def cosine_restarts(
     optimizer: Optimizer,
     total_steps: int,
     *,
-    cycles: Annotated[int, Range(2, 5)] = 3,
-    growth: Annotated[float, Range(1.0, 3.0)] = 2.0,
-    warmup: Annotated[float, Range(0.0, 0.2)] = 0.05,
-    final: Annotated[float, Range(0.0, 0.1)] = 0.0,
+    cycles: Annotated[int, Range(2, 5), Bounds(1)] = 3,
+    growth: Annotated[float, Range(1.0, 3.0), Bounds(above=0)] = 2.0,
+    warmup: Annotated[float, Range(0.0, 0.2), Bounds(0, 1)] = 0.05,
+    final: Annotated[float, Range(0.0, 0.1), Bounds(0, 1)] = 0.0,
 ) -> LambdaLR:
     """Falls `cycles` times along half a cosine from the base rate to `final` times it, each cycle `growth` times as long as the one before.
 

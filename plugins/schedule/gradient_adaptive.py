@@ -5,7 +5,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
-from autoopt.domain import Range
+from autoopt.domain import Bounds, Range
 from autoopt.plugins.optimizer.closure import Arguments, Closure, with_closure
 
 
@@ -44,7 +44,7 @@ class GradientAdaptive(LRScheduler):
 def gradient_adaptive(
     optimizer: Optimizer,
     *,
-    beta: Annotated[float, Range(1e-3, 10.0, log=True)] = 0.1,
+    beta: Annotated[float, Range(1e-3, 10.0, log=True), Bounds(0)] = 0.1,
 ) -> LRScheduler:
     """The rate shrinks as the gradient grows: `lr_t = lr / (1 + beta * ||g_t||²)`.
 

@@ -3,7 +3,7 @@ from typing import Annotated
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
-from autoopt.domain import Range
+from autoopt.domain import Bounds, Range
 from autoopt.plugins.schedule.warmup import rise_of, warmed_up
 
 
@@ -11,8 +11,8 @@ def linear(
     optimizer: Optimizer,
     total_steps: int,
     *,
-    warmup: Annotated[float, Range(0.0, 0.2)] = 0.05,
-    final: Annotated[float, Range(0.0, 0.1)] = 0.0,
+    warmup: Annotated[float, Range(0.0, 0.2), Bounds(0, 1)] = 0.05,
+    final: Annotated[float, Range(0.0, 0.1), Bounds(0, 1)] = 0.0,
 ) -> LambdaLR:
     """Rises linearly to the base rate over the fraction `warmup` of the steps, then falls linearly to `final` times it.
 

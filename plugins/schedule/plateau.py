@@ -4,7 +4,7 @@ from typing import Annotated
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
-from autoopt.domain import Range, a_share
+from autoopt.domain import Bounds, Range
 
 
 class Plateau(ReduceLROnPlateau):
@@ -20,8 +20,8 @@ def plateau(
     steps_per_epoch: int,
     direction: str,
     *,
-    factor: Annotated[float, Range(0.05, 0.7, log=True)] = 0.1,
-    patience: Annotated[float, Range(0.02, 0.3)] = 0.1,
+    factor: Annotated[float, Range(0.05, 0.7, log=True), Bounds(0, below=1)] = 0.1,
+    patience: Annotated[float, Range(0.02, 0.3), Bounds(0, 1)] = 0.1,
 ) -> ReduceLROnPlateau:
     """Multiplies the rate by `factor` when the objective has not improved for more than the fraction `patience` of the epochs.
 
@@ -30,7 +30,6 @@ def plateau(
 
     He et al. 2015, arXiv:1512.03385, who divided by 10 at each plateau of the error.
     """
-    a_share(patience=patience)
     epochs = total_steps // steps_per_epoch
     mode = {"maximize": "max", "minimize": "min"}[direction]
     return Plateau(optimizer, mode=mode, factor=factor, patience=round(patience * epochs))

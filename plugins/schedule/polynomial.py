@@ -3,14 +3,14 @@ from typing import Annotated
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
-from autoopt.domain import Range
+from autoopt.domain import Bounds, Range
 
 
 def polynomial(
     optimizer: Optimizer,
     total_steps: int,
     *,
-    power: Annotated[float, Range(0.5, 3.0)] = 0.9,
+    power: Annotated[float, Range(0.5, 3.0), Bounds(above=0)] = 0.9,
 ) -> LambdaLR:
     """Falls from the base rate to 0 as `(1 - t / T) ** power`.
 

@@ -5,16 +5,9 @@ from collections.abc import Callable
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
-from autoopt.domain import a_share
-
 
 def rise_of(warmup: float, total_steps: int) -> int:
-    """The number of steps below the base rate, `warmup` of them all; one step at least comes after.
-
-    Raises:
-        ValueError: `warmup` is not a share.
-    """
-    a_share(warmup=warmup)
+    """The number of steps below the base rate, `warmup` of them all; one step at least comes after."""
     return min(int(warmup * total_steps), total_steps - 1)
 
 

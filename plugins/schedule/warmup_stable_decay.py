@@ -3,7 +3,7 @@ from typing import Annotated
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
-from autoopt.domain import Range, a_share
+from autoopt.domain import Bounds, Range
 from autoopt.plugins.schedule.warmup import rise_of, warmed_up
 
 
@@ -11,14 +11,13 @@ def warmup_stable_decay(
     optimizer: Optimizer,
     total_steps: int,
     *,
-    warmup: Annotated[float, Range(0.0, 0.2)] = 0.05,
-    decay: Annotated[float, Range(0.05, 0.5)] = 0.2,
+    warmup: Annotated[float, Range(0.0, 0.2), Bounds(0, 1)] = 0.05,
+    decay: Annotated[float, Range(0.05, 0.5), Bounds(0, 1)] = 0.2,
 ) -> LambdaLR:
     """Rises linearly over the fraction `warmup` of the steps, stays, and falls to 0 as `1 - sqrt(t / T)` over the last fraction `decay`.
 
     Hägele et al. 2024, arXiv:2405.18392.
     """
-    a_share(decay=decay)
     rise = rise_of(warmup, total_steps)
     fall = max(1, min(int(decay * total_steps), total_steps - 1 - rise))
 

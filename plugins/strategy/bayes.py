@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import norm, rankdata
 
-from autoopt.domain import Range
+from autoopt.domain import Bounds, Range
 from autoopt.goal import Goal
 from autoopt.plugins.strategy.encoding import encode, neighbour
 from autoopt.plugins.strategy.gaussian import Array, Columns, Process, fitted, squared_distances
@@ -34,9 +34,9 @@ def bayes(
     goal: Goal,
     epochs: int,
     *,
-    startup: int = 10,
-    rungs: Annotated[int, Range(0, 5)] = 2,
-    reduction: Annotated[int, Range(2, 9)] = 3,
+    startup: Annotated[int, Bounds(0)] = 10,
+    rungs: Annotated[int, Range(0, 5), Bounds(0)] = 2,
+    reduction: Annotated[int, Range(2, 9), Bounds(2)] = 3,
 ) -> Strategy:
     """Bayesian optimisation: a Gaussian process over numbers and categories, the expected improvement, and rungs.
 

@@ -4,7 +4,7 @@ from typing import Annotated, Any
 
 from optuna.samplers import BaseSampler, BruteForceSampler, CmaEsSampler, NSGAIIISampler, NSGAIISampler, QMCSampler
 
-from autoopt.domain import Range
+from autoopt.domain import Bounds, Range
 from autoopt.errors import BadInput
 from autoopt.goal import Goal
 from autoopt.plugins.strategy.sampled import Sampled
@@ -21,8 +21,8 @@ def optuna(
     epochs: int,
     *,
     sampler: str = "optuna.samplers:TPESampler",
-    rungs: Annotated[int, Range(0, 5)] = 2,
-    reduction: Annotated[int, Range(2, 9)] = 3,
+    rungs: Annotated[int, Range(0, 5), Bounds(0)] = 2,
+    reduction: Annotated[int, Range(2, 9), Bounds(2)] = 3,
 ) -> Strategy:
     """A sampler of Optuna by its import path, with its own defaults: `strategy.optuna.sampler=optuna.samplers:GPSampler`.
 

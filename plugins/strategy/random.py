@@ -1,6 +1,6 @@
 from typing import Annotated, Any
 
-from autoopt.domain import Range
+from autoopt.domain import Bounds, Range
 from autoopt.goal import Goal
 from autoopt.strategy import AtRandom, Strategy, SuccessiveHalving
 
@@ -10,8 +10,8 @@ def random(
     goal: Goal,
     epochs: int,
     *,
-    rungs: Annotated[int, Range(0, 5)] = 2,
-    reduction: Annotated[int, Range(2, 9)] = 3,
+    rungs: Annotated[int, Range(0, 5), Bounds(0)] = 2,
+    reduction: Annotated[int, Range(2, 9), Bounds(2)] = 3,
     promote: bool = False,
 ) -> Strategy:
     """Draws every value at random, independently of all the others and of the results of earlier trials.

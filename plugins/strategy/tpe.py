@@ -2,7 +2,7 @@ from typing import Annotated, Any
 
 from optuna.samplers import TPESampler
 
-from autoopt.domain import Range
+from autoopt.domain import Bounds, Range
 from autoopt.goal import Goal
 from autoopt.plugins.strategy.sampled import Sampled
 from autoopt.strategy import Strategy, SuccessiveHalving
@@ -13,9 +13,9 @@ def tpe(
     goal: Goal,
     epochs: int,
     *,
-    startup: int = 10,
-    rungs: Annotated[int, Range(0, 5)] = 2,
-    reduction: Annotated[int, Range(2, 9)] = 3,
+    startup: Annotated[int, Bounds(0)] = 10,
+    rungs: Annotated[int, Range(0, 5), Bounds(0)] = 2,
+    reduction: Annotated[int, Range(2, 9), Bounds(2)] = 3,
 ) -> Strategy:
     """Optuna's tree-structured Parzen estimator after `startup` random trials.
 

@@ -79,7 +79,7 @@ def test_json_says_what_a_signature_says(run):
     rows = json.loads(run("--json")[1])
     assert {(r["slot"], r["name"]) for r in rows} == set(catalogue())
     adamw = next(r for r in rows if (r["slot"], r["name"]) == ("optimizer", "adamw"))
-    assert adamw["params"]["lr"] == {"type": "float", "searched": "tag(log, interval(1e-05, 0.1))", "default": 0.001}
+    assert adamw["params"]["lr"] == {"type": "float", "searched": "tag(log, interval(1e-05, 0.1))", "default": 0.001, "bounds": "0 or more"}
     assert (adamw["asks"], adamw["fills"], adamw["order"]) == (["params"], None, "early")
     assert adamw["about"].startswith("Adam with weight decay") and "arXiv:1711.05101" in adamw["source"]
     csv = next(r for r in rows if r["name"] == "csv")

@@ -242,6 +242,15 @@ def test_the_pages_are_served_on_the_store_and_port_that_are_named(run, begun, m
     ]
 
 
+def test_pages_that_lack_a_study_say_how_it_comes_there(run, begun, monkeypatch):
+    (begun / "tracking.jsonl").write_text('{"spool": "0123456789"}\n{"end": true}\n')
+    config = begun / "config.yaml"
+    config.write_text(config.read_text().replace("enabled: true", "enabled: false"))
+    monkeypatch.setattr("autoopt.commands.ui.ui", lambda *_, **__: 0)
+    told = "MLflow was not told of the runs of signs (tracking.enabled=false): autoopt report signs root=runs --mirror writes them"
+    assert told in run("ui", "signs", "root=runs")[1]
+
+
 def test_a_training_is_no_search(run, trained):
     code, out, _ = run("list", "root=runs")
     assert code == 0 and out.splitlines()[1].split() == ["signs", TODAY, "trained"]

@@ -9,7 +9,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from autoopt.data.examples import Examples
-from autoopt.domain import Acts, Choice, Range
+from autoopt.domain import Acts, Bounds, Choice, Range
 
 
 def examples(*, rows: int = 100, path: str = "here") -> Examples:
@@ -33,6 +33,13 @@ def make(task, *, hidden: int = 32) -> nn.Module:
 def shaped(task, *, width: Annotated[int, Range(16, 500, step=16)] = 64, depth: Annotated[int, Range(1, 64, log=True)] = 4) -> nn.Module:
     """Mine."""
     return Net(task, width)
+
+
+class Sized(nn.Module):
+    """Mine."""
+
+    def __init__(self, task, size: Annotated[int, Range(100, 1000), Bounds(100)] = 100):
+        super().__init__()
 
 
 class Bent(nn.Module):

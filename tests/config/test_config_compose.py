@@ -270,7 +270,7 @@ WHOLE = [
     [DATA, "model=mlp,cnn,own_front:make", "optimizer=all", "augmentation=all", "compression=half", "loss=own_parts:Focal"],
     [DATA, "model=own_parts:shaped", "model.shaped.width=interval(20,99)", "batches.size=range(8,65,8)", "name=mine", "study.time=8h"],
     [DATA, "optimizer=own_parts:schedule_free", "schedule=[]"],
-    [DATA, r"""model.mlp.connection=choice("it's",'(a, b)=\\')""", "augmentation=own_parts:pixels,mixup"],
+    [DATA, "model=own_parts:Net", r"""model.Net.flavour=choice("it's",'(a, b)=\\')""", "augmentation=own_parts:pixels,mixup"],
 ]
 
 

@@ -95,7 +95,7 @@ ROWS = [
     ("model.mlp.depth=2.5", "model.mlp.depth=2.5: expected int, got 2.5"),
     ("model.mlp.depth=interval(1.5,3)", "model.mlp.depth=interval(1.5,3): expected int, got 1.5"),
     ("model.mlp.depth=range(1,3.5,0.5)", "model.mlp.depth=range(1,3.5,0.5): expected int, got 0.5"),
-    ("model.mlp.connection=3.5,true", "model.mlp.connection=choice(3.5,true): expected str, got True"),
+    ("model.mlp.connection=plain,true", "model.mlp.connection=choice(plain,true): expected str, got True"),
     ("model.mlp.connection=interval(0,1)", "model.mlp.connection=interval(0,1): expected str, got a range of numbers"),
     ("augmentation.mixup.use=3", "augmentation.mixup.use=3: expected bool, got 3"),
     ("augmentation.mixup.use=interval(0,1)", "augmentation.mixup.use=interval(0,1): expected bool, got a range of numbers"),

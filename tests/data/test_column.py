@@ -276,6 +276,12 @@ def test_a_split_reads_columns_as_the_inputs_are_read():
     assert columns["zip"].tolist() == ["01", "02"] and columns["n"].tolist() == [1.5, 2]
 
 
+def test_a_few_texts_in_a_column_of_numbers_are_groups_and_no_gaps():
+    texts = [*map(str, range(40)), "7b", ""]
+    groups = Columns(Table(pandas.DataFrame({"who": texts})))["who"]
+    assert groups[:41].tolist() == texts[:41] and groups[41] != groups[41]
+
+
 @pytest.mark.parametrize("kind", ["str", "int64", "Int64", "object", "category"])
 def test_a_split_tells_long_identifiers_apart(kind):
     users = pandas.Series([10**18 + n for n in range(5)]).astype(kind)

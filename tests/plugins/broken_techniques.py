@@ -14,7 +14,7 @@ from torch.optim.lr_scheduler import LambdaLR, ReduceLROnPlateau
 from autoopt.data.examples import Encoded, Examples
 from autoopt.deployment.onnx import in_float32
 from autoopt.deployment.packed import unpacked
-from autoopt.domain import Acts, Choice, Range, Unavailable
+from autoopt.domain import Acts, Bounds, Choice, Range, Unavailable
 
 LOW = 0.5
 
@@ -50,6 +50,10 @@ def fills_nothing(params) -> Annotated[Optimizer, Acts(fills="schedul")]:
 
 
 def default_outside(params, *, lr: Annotated[float, Range(1e-3, 0.1)] = 1.0):
+    return SGD(params, lr=lr)
+
+
+def default_out_of_bounds(params, *, lr: Annotated[float, Bounds(0, 1)] = 2.0):
     return SGD(params, lr=lr)
 
 

@@ -863,6 +863,23 @@ def test_quantize_aware_deploys_the_ranges_that_it_trained(make):
         assert any(found == pytest.approx(scale, rel=1e-3) for found in deployed), name
 
 
+def test_quantize_aware_deploys_the_ranges_of_the_weights_that_are_taken_back():
+    """As early stopping takes back the weights of the best epoch."""
+    inputs = images(32)
+
+    def finetune(model, epochs, loss=None):
+        model.train()(inputs)
+        best = copy.deepcopy(model.state_dict())
+        for _ in range(20):
+            model(100 * inputs)
+        model.load_state_dict(best)
+        return model.eval()
+
+    smaller = quantize_aware(nn.Sequential(nn.Flatten(), nn.Linear(inputs[0].numel(), 10)).eval(), batches(inputs), finetune)
+    scales = [weight.item() for name, weight in graph_of(smaller)[1].items() if name.endswith("_scale") and weight.size == 1]
+    assert any(scale == pytest.approx((inputs.max().clamp(min=0) - inputs.min().clamp(max=0)).item() / 255, rel=1e-3) for scale in scales)
+
+
 def test_quantize_aware_says_where_there_is_nothing_to_round():
     with pytest.raises(Unavailable, match="the model has no linear or convolutional layer"):
         quantize_aware(nn.Flatten(), batches(images()), untrained)

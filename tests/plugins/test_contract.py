@@ -33,6 +33,7 @@ BROKEN = [
     ("optimizer", "fills_nothing", "asks for what is offered", r"Acts\(fills='schedul'\): there is no such slot"),
     ("optimizer", "default_outside", "has defaults in their domains", "lr=1.0 lies outside of 0.001 to 0.1"),
     ("device", "default_no_option", "has defaults in their domains", r"precision='16-true' is none of \('32-true', 'bf16-mixed'\)"),
+    ("optimizer", "default_out_of_bounds", "has defaults in their domains", "lr=2.0: expected 0 to 1"),
     ("optimizer", "breaks_at_an_end", "builds at the ends", "does not build with momentum=1.5: ValueError: Invalid momentum value"),
     ("loss", "returns_a_number", "builds at the ends", "with its defaults it returned float, expected Callable or nothing"),
     ("optimizer", "climbs", "descends a bowl", r"60 steps down a bowl went from 9.6 to \S+"),

@@ -181,11 +181,9 @@ def test_arguments_are_written_as_name_and_value():
         plugin.argument("letters")
 
 
-def test_missing_folders_packages_and_sizes_are_said(tmp_path, monkeypatch):
+def test_missing_folders_and_packages_are_said(tmp_path, monkeypatch):
     with pytest.raises(BadInput, match=r"there is no folder .*none; nothing is downloaded: put the files of Digits there"):
         plugin.torchvision(name="Digits", root=str(tmp_path / "none"))
-    with pytest.raises(BadInput, match=r"data\.torchvision\.size=0: expected 1 or more"):
-        plugin.torchvision(name="Digits", root=str(tmp_path), size=0)
     with pytest.raises(Unavailable, match=r"Uninstalled: No module named 'h5py'"):
         plugin.torchvision(name="Uninstalled", root=str(tmp_path))
     monkeypatch.setattr(plugin, "datasets", None)

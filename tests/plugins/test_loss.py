@@ -138,12 +138,6 @@ def test_quantile_is_least_where_its_share_of_the_targets_lies_below():
     assert values.argmin() in (89, 90)
 
 
-@pytest.mark.parametrize("level", [0.0, 1.0])
-def test_a_quantile_lies_between_0_and_1(level):
-    with pytest.raises(ValueError, match=rf"level={level}: expected a number between 0 and 1"):
-        quantile(Task("regression"), level=level)
-
-
 def test_bce_tells_each_class_from_all_others():
     p, loss = 1 / (1 + (-OUTPUTS).exp()), bce(Task("classification"), threshold=None)
     for q in (one_hot(TARGETS, 3).float(), torch.rand(7, 3).softmax(1)):

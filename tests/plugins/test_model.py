@@ -35,13 +35,6 @@ def of_type(model, kind):
     return [layer for layer in model.modules() if isinstance(layer, kind)]
 
 
-@pytest.mark.parametrize("build", [cnn, mlp, recurrent, resnet, transformer], ids=lambda build: build.__name__)
-@pytest.mark.parametrize(("name", "count"), [("width", 0), ("width", -8), ("depth", 0), ("depth", -1)])
-def test_a_model_without_units_or_layers_is_refused(build, name, count):
-    with pytest.raises(ValueError, match=rf"^{name}={count}: expected at least 1$"):
-        build(SEQUENCE if build is recurrent else IMAGE, **{name: count})
-
-
 def test_linear_is_one_affine_map_of_the_flat_input():
     model, inputs = linear(IMAGE), torch.rand(5, 1, 8, 8)
     (layer,) = of_type(model, nn.Linear)

@@ -1,64 +1,110 @@
-"""Values that a technique cannot mean are told: a number of epochs where a share is expected, and texts that it does not know."""
+"""Values that an argument cannot mean: they are refused by what its annotation declares, before anything starts."""
+
+from typing import get_args
 
 import pytest
-import torch
-from torch import nn
-from torch.optim import SGD
 
-from autoopt.data.task import Task
-from autoopt.technique import build, find
-from autoopt.testing.toys import ResidualBlock
+from autoopt.config import compose
+from autoopt.domain import Bounds, Choice
+from autoopt.errors import BadInput
+from autoopt.slots import PLUGGABLE
+from autoopt.technique import REQUIRED, Param, available, build, find
 
-IMAGES = Task("classification", (3, 8, 8), 4, class_counts=torch.ones(4))
-TABLE = Task("classification", (6,), 4, class_counts=torch.ones(4))
-WORDS = Task("classification", (5, 6), 4)
-
-SHARES = [
-    "schedule/cosine.warmup", "schedule/cosine_restarts.warmup", "schedule/linear.warmup", "schedule/inverse_sqrt.warmup",
-    "schedule/warmup_stable_decay.warmup", "schedule/warmup_stable_decay.decay", "schedule/one_cycle.rise",
-    "schedule/plateau.patience", "regularizer/early_stopping.patience", "regularizer/swa.start", "regularizer/ema.decay",
-    "regularizer/stochastic_depth.survival", "optimizer/asgd.start", "optimizer/schedule_free_adamw.warmup",
-    "optimizer/schedule_free_sgd.warmup", "compression/prune_magnitude.sparsity", "compression/prune_structured.ratio",
-    "compression/low_rank.energy", "compression/distill.share", "compression/distill.weight", "augmentation/crop.cut",
-    "augmentation/gaussian_samples.share", "augmentation/random_erasing.area", "augmentation/random_erasing.probability",
-]  # fmt: skip
-TEXTS = [
-    "model/mlp.connection", "model/cnn.convolution", "model/transformer.feedforward", "model/recurrent.cell",
-    "loss/cross_entropy.class_weight", "loss/focal.class_weight", "augmentation/flip.direction", "augmentation/trivial_augment.space",
-    "augmentation/random_erasing.fill", "compression/quantize_static.calibration", "compression/half.dtype", "device/cpu.strategy",
-    "device/cpu.hook",
-]  # fmt: skip
-
-
-def built(argument: str, value: object) -> object:
-    path, key = argument.rsplit(".", 1)
-    slot, name = path.split("/")
-    model = nn.Sequential(ResidualBlock(nn.Linear(6, 6)), nn.Linear(6, 4))
-    inputs, targets = torch.rand(8, 3, 8, 8), torch.eye(4).repeat(2, 1)
-    offered = {
-        "model": model, "optimizer": SGD(model.parameters(), lr=0.1), "params": [{"params": [*model.parameters()]}], "total_steps": 20,
-        "steps_per_epoch": 5, "objective": "val_loss", "direction": "minimize", "batches": [(torch.rand(8, 6), torch.arange(8) % 4)],
-        "finetune": lambda model, *_, **__: model, "build": lambda **_: model, "class_counts": torch.ones(4), "planes": inputs,
-        "pixels": inputs, "images": inputs, "inputs": inputs, "targets": targets,
-        "task": {"cnn": IMAGES, "transformer": WORDS, "recurrent": WORDS}.get(name, TABLE),
-    }  # fmt: skip
-    return build(find(slot, name), offered, {key: value})
-
-
-@pytest.mark.parametrize("value", [10.0, -0.5])
-@pytest.mark.parametrize("argument", SHARES)
-def test_a_share_lies_between_0_and_1(argument, value):
-    with pytest.raises(ValueError, match=rf"^{argument.rpartition('.')[2]}={value}: expected a share, from 0 to 1$"):
-        built(argument, value)
+NUMBERS = [
+    (f"{slot}.{name}.{key}", param)
+    for slot in PLUGGABLE
+    for name in available(slot)
+    if find(slot, name).owner.startswith("autoopt ")
+    for key, param in find(slot, name).params.items()
+    if {int, float} & {param.type, *get_args(param.type)}
+]
+ANY = {"activation.leaky_relu.negative_slope", "activation.prelu.init"}
+"""Numbers that mean something whatever they are: the slope below 0."""
+REFUSED = [
+    ("schedule.cosine.warmup", "10", "10.0: expected 0 to 1"),
+    ("schedule.cosine.final", "2", "2.0: expected 0 to 1"),
+    ("schedule.cosine_restarts.growth", "0", "0.0: expected more than 0"),
+    ("schedule.cosine_restarts.cycles", "0", "0: expected 1 or more"),
+    ("schedule.exponential.final", "-1", "-1.0: expected more than 0, at most 1"),
+    ("schedule.step.drops", "-1", "-1: expected 0 or more"),
+    ("schedule.step.drops", "1.5", "1.5: expected int, got 1.5"),
+    ("regularizer.l2.strength", "-1", "-1.0: expected 0 or more"),
+    ("regularizer.l2.strength", "1e-4,-1", "choice(1e-4,-1): expected 0 or more"),
+    ("regularizer.l2.strength", "interval(-1,1)", "interval(-1,1): expected 0 or more"),
+    ("regularizer.l2.strength", "inf", "inf: expected a finite number, got inf"),
+    ("regularizer.ema.decay", "1", "1.0: expected 0 or more, less than 1"),
+    ("regularizer.gradient_clip.norm", "0", "0.0: expected more than 0"),
+    ("loss.cross_entropy.label_smoothing", "-1", "-1.0: expected 0 to 1"),
+    ("loss.quantile.level", "1", "1.0: expected more than 0, less than 1"),
+    ("optimizer.schedule_free_adamw.lr", "-1", "-1.0: expected 0 or more"),
+    ("compression.weight_sharing.clusters", "1", "1: expected 2 to 256"),
+    ("model.mlp.width", "0", "0: expected 1 or more"),
+    ("model.transformer.heads", "0", "0: expected 1 or more"),
+    ("data.image_folder.size", "0", "0: expected 1 or more"),
+    ("data.text.vocabulary", "2", "2: expected 3 or more"),
+    ("device.cpu.threads", "0", "0: expected 1 or more"),
+    ("strategy.bayes.reduction", "1", "1: expected 2 or more"),
+    ("model.mlp.connection", "other", "other: expected one of plain, residual, dense"),
+    ("loss.focal.class_weight", "none,other", "choice(none,other): expected one of none, balanced"),
+]
 
 
-@pytest.mark.parametrize("argument", TEXTS)
-def test_a_text_that_a_technique_does_not_know_is_told_with_those_that_it_does(argument):
-    with pytest.raises(ValueError, match=rf"^{argument.rpartition('.')[2]}=other: expected one of \w+, \w+"):
-        built(argument, "other")
+@pytest.mark.parametrize(("key", "value", "said"), REFUSED)
+def test_a_value_that_an_argument_cannot_mean_is_refused(key, value, said):
+    slot, name, argument = key.split(".")
+    required = [f"{slot}.{name}.{n}=x" for n, p in find(slot, name).params.items() if p.default is REQUIRED and n != argument]
+    with pytest.raises(BadInput) as caught:
+        compose([*([] if slot == "data" else ["data=digits"]), f"{slot}={name}", *required, f"{key}={value}"])
+    assert f"{key}={said}" in caught.value.problems
 
 
-@pytest.mark.parametrize("norm", [0.0, -1.0])
-def test_gradients_are_not_clipped_to_nothing_nor_turned_round(norm):
-    with pytest.raises(ValueError, match=rf"^norm={norm}: expected a length above 0$"):
-        built("regularizer/gradient_clip.norm", norm)
+@pytest.mark.parametrize(("key", "param"), NUMBERS, ids=lambda part: part if isinstance(part, str) else "")
+def test_every_number_of_a_technique_says_what_it_can_mean(key, param):
+    assert (param.bounds is None) == (key in ANY)
+
+
+@pytest.mark.parametrize("override", ["device.cpu.precision=64-true", "model.transformer.heads=16", "regularizer.ema.decay=0.95"])
+def test_what_is_merely_advised_against_is_taken(override):
+    slot, name = override.split(".")[:2]
+    compose(["data=digits", f"{slot}={name}", override])
+
+
+def test_what_bounds_a_value_does_not_bound_its_steps():
+    compose(["data=digits", "model=transformer", "model.transformer.width=range(32,96,step=32)", "schedule=plateau"])
+    of_hundreds = Param("size", int, bounds=Bounds(100))
+    assert of_hundreds.refusal(50) and not of_hundreds.refusal(200)
+    compose(["data=digits", "model=own_parts:Sized", "model.Sized.size=range(100,500,step=50)"])
+
+
+def test_a_function_of_a_user_and_of_python_declares_it_alike():
+    with pytest.raises(BadInput, match=r"^model\.Sized\.size=50: expected 100 or more$"):
+        compose(["data=digits", "model=own_parts:Sized", "model.Sized.size=50"])
+    with pytest.raises(ValueError, match=r"^strength=-1: expected 0 or more$"):
+        build(find("regularizer", "l2"), {}, {"strength": -1})
+    with pytest.raises(ValueError, match=r"^connection=other: expected one of plain, residual, dense$"):
+        build(find("model", "mlp"), {}, {"connection": "other"})
+
+
+@pytest.mark.parametrize(
+    ("bounds", "inside", "outside", "said"),
+    [
+        (Bounds(0, 1), (0, 0.5, 1), (-0.1, 1.1), "0 to 1"),
+        (Bounds(0, below=1), (0, 0.99), (-1, 1, 1.0), "0 or more, less than 1"),
+        (Bounds(above=0), (1e-9, 1e9), (0, -1), "more than 0"),
+        (Bounds(high=1, above=0), (1,), (0, 2), "more than 0, at most 1"),
+        (Bounds(3), (3, None, "a"), (2,), "3 or more"),
+    ],
+)
+def test_bounds(bounds, inside, outside, said):
+    assert not any(map(bounds.refusal, inside)) and {*map(bounds.refusal, outside)} == {f"expected {said}"} and str(bounds) == said
+
+
+@pytest.mark.parametrize("ends", [{"low": 1, "high": 0}, {"above": 1, "below": 1}])
+def test_bounds_leave_numbers(ends):
+    with pytest.raises(ValueError, match="Bounds need some numbers between them"):
+        Bounds(**ends)
+
+
+def test_texts_beside_those_of_a_choice():
+    assert Choice("a", "b").refusal("c") == "expected one of a, b" and not Choice("a", None, 1).refusal(2)
+    assert not Choice("a", "b", others=True).refusal("c") and Choice("a", "b", others=True) == Choice("a", "b")
