@@ -46,6 +46,8 @@ def keys(trials):
         ("val_concordance", "maximize"),
         ("val_SMAPE", "minimize"),
         ("val_crps", "minimize"),
+        ("avg_reward", "maximize"),
+        ("val_bpd", "minimize"),
         ("val_score", None),
         ("val_gloss", None),
         ("diceloss", None),
