@@ -15,10 +15,10 @@ from autoopt.errors import BadInput, NotConcluded
 from autoopt.goal import Bound, Goal, Objective
 from autoopt.orders import Graph, Measure, Serve, Train, TryOut
 from autoopt.report.frame import record_row
+from autoopt.report.numbers import number
 from autoopt.report.reasons import reasons
 from autoopt.space import Space
 from autoopt.store import Store
-from autoopt.report.numbers import number
 from autoopt.study.budget import ABLATION_SHARE, CONFIRM_SHARE
 from autoopt.study.folder import derived_seed
 from autoopt.study.journal import Journal
