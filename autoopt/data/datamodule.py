@@ -14,7 +14,7 @@ from torch import Tensor
 from autoopt.data.arrays import are_labels, checked_classes, is_one_hot, within_0_and_1
 from autoopt.data.batch import Layout, batch_layout, items
 from autoopt.data.image_values import WITHIN
-from autoopt.data.loaders import BatchSize, batches_of, drawn_alike, loaders_of, run_setup, sized
+from autoopt.data.loaders import BatchSize, batches_of, drawn_alike, loaders_of, run_setup, sized, with_trainer
 from autoopt.data.rows import are_images
 from autoopt.data.task import Task
 from autoopt.errors import BadInput, summary
@@ -34,7 +34,7 @@ def task_of_module(
         BadInput: a network cannot be trained or validated on the batches of its loaders.
     """
     with drawn_alike(seed):
-        datamodule.prepare_data()
+        with_trainer(datamodule).prepare_data()
     run_setup(datamodule, "fit", seed)
     testing, notes = tested(datamodule, seed)
     task = task_of_batches(datamodule, scan)

@@ -156,12 +156,17 @@ def seed_all(seed: int) -> None:
 
 
 def run_setup(datamodule: L.LightningDataModule, stage: str, seed: int) -> L.LightningDataModule:
-    """Set up a stage with a Trainer, as Lightning does. Every stage has the same seed, so that all draw the same parts."""
+    """Set up a stage beside a Trainer. Every stage has the same seed, so that all draw the same parts."""
+    with drawn_alike(seed):
+        with_trainer(datamodule).setup(stage)
+    return datamodule
+
+
+def with_trainer(datamodule: L.LightningDataModule) -> L.LightningDataModule:
+    """The data module, which has a Trainer from now on: Lightning's has one in all its hooks."""
     if datamodule.trainer is None:
         quiet = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False, "enable_model_summary": False}
         datamodule.trainer = L.Trainer(accelerator="cpu", devices=1, **quiet)  # type: ignore[arg-type]
-    with drawn_alike(seed):
-        datamodule.setup(stage)
     return datamodule
 
 

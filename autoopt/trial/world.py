@@ -10,7 +10,7 @@ from typing import Any
 
 import lightning.pytorch as L
 from lightning.pytorch.utilities import disable_possible_user_warnings
-from torch import Tensor
+from torch import Tensor, nn
 
 from autoopt import namesakes
 from autoopt.config import FROM, Tree, seconds
@@ -22,9 +22,9 @@ from autoopt.data.make_task import make_task
 from autoopt.data.rows import cached
 from autoopt.data.task import Task
 from autoopt.domain import Unavailable
-from autoopt.errors import BadInput, one_line, summary
+from autoopt.errors import BadInput, one_line
 from autoopt.module.build import built_model
-from autoopt.module.chosen import Chosen
+from autoopt.module.chosen import Chosen, in_words
 from autoopt.process.endings import classify
 from autoopt.process.system import flush, use_threads, without_gpus
 from autoopt.space import Domain, Pin, Space
@@ -75,7 +75,7 @@ def prepare(setup: dict[str, Any]) -> tuple[World, dict[str, Any]]:
     space = Space.of(tree)
     models = import_techniques(space)
     lightning = all(model is not None and issubclass(model, L.LightningModule) for model in models.values())
-    refuse_trainer(tree["trainer"], lightning)
+    refuse_trainer(tree["trainer"], models, lightning)
     metrics, callbacks = import_metrics(tree["metrics"], lightning), import_callbacks(tree["trainer"]["callbacks"])
     ((_, _, data),) = [row for row in space.techniques() if row[0] == "data"]
     baseline = space.baseline().tree
@@ -148,7 +148,7 @@ def load_task(data: Technique, settings: Mapping[str, Any], seed: int, lightning
     except Unavailable as error:
         raise BadInput(f"data={data.name}: {one_line(error)}") from error
     except Exception as error:
-        raise BadInput(f"data={data.name}: {summary(error)}") from error
+        raise BadInput(f"data={data.name}: {in_words(error, data)}") from error
 
 
 def remake(data: Technique, values: dict[str, Any], seed: int, name: str, size: int) -> L.LightningDataModule:
@@ -221,12 +221,20 @@ def why_fixed_size(data: Technique, task: Task) -> str:
     return f"{data.name} has no batch_size that its training loader follows"
 
 
-def refuse_trainer(settings: Mapping[str, Any], lightning: bool) -> None:
-    """Raise BadInput where the Trainer of a plain network is given arguments."""
+def refuse_trainer(settings: Mapping[str, Any], models: Mapping[str, type | None], lightning: bool) -> None:
+    """Raise BadInput where the Trainer of a plain network is given arguments.
+
+    Args:
+        models: the class of each, by name, as far as it is told.
+    """
     given = [f"trainer.{name}={value}" for name, value in settings.items() if value is not None]
     if given and not lightning:
         instead = "regularizer=gradient_clip, batches.accumulate=…, device.cpu.precision=… and the like"
-        raise BadInput(f"{', '.join(given)}: a network without a training_step of its own is trained by autoopt's loop; give {instead}")
+        bare = next(
+            (f"; if {name} makes a LightningModule, let it say so: -> LightningModule" for name in models if models[name] is nn.Module), ""
+        )
+        reason = "a network without a training_step of its own is trained by autoopt's loop"
+        raise BadInput(f"{', '.join(given)}: {reason}; give {instead}{bare}")
 
 
 def silence() -> None:
