@@ -5,7 +5,6 @@ import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
-from multiprocessing import get_context
 from typing import Any
 
 import lightning.pytorch as L
@@ -25,8 +24,8 @@ from autoopt.domain import Unavailable
 from autoopt.errors import BadInput, one_line
 from autoopt.module.build import built_model
 from autoopt.module.chosen import Chosen, in_words
-from autoopt.process.endings import classify
-from autoopt.process.system import flush, use_threads, without_gpus
+from autoopt.process.apart import apart
+from autoopt.process.system import without_gpus
 from autoopt.space import Domain, Pin, Space
 from autoopt.space.option import Settings
 from autoopt.store import Store
@@ -99,29 +98,15 @@ def class_told(space: Space, name: str, told: type | None, task: Task) -> type |
     if isinstance(technique.load(), type) or not unconfigured({name: told}):
         return told
 
-    def build() -> None:
-        use_threads(1)  # those of the parent are not here
+    def configures() -> bool:
         seed_all(recipe.tree["seed"])
-        try:
-            sends.send((not unconfigured({name: type(built_model(technique, values, task))}), ""))
-        except Exception as error:
-            sends.send((False, classify(error).detail))
+        return not unconfigured({name: type(built_model(technique, values, task))})
 
-    # not in this process: trials are forked from it, and none could use an accelerator that a constructor has begun to use here
-    fork = get_context("fork")
-    receives, sends = fork.Pipe(duplex=False)
-    child = fork.Process(target=build)
-    flush()
-    child.start()
-    sends.close()
-    try:
-        configured, failed = receives.recv()
-    except EOFError:
-        configured, failed = False, "its process ended"
-    child.join()
-    receives.close()
-    if failed:  # the preflight builds it again, and says what is wrong
-        print(f"model/{name}: it is not known whether it configures an optimizer, since it cannot be built: {failed}")
+    try:  # not in this process: trials are forked from it, and none could use an accelerator that a constructor has begun to use here
+        configured = apart(configures)
+    except RuntimeError as error:  # the preflight builds it again, and says what is wrong
+        print(f"model/{name}: it is not known whether it configures an optimizer, since it cannot be built: {error}")
+        return told
     return None if configured else told
 
 
