@@ -67,7 +67,7 @@ def preflight(space: Space, runner: Runner, tree: Tree, own: Recipe | None = Non
     contrasts = searched_arguments(settled.space, runner, tree)
     for note in arguments_of_the_objective(contrasts, settled.goal.first.name):
         runner.screen.say(note)
-    space = without_second_scale(without_vain_means(settled), contrasts)
+    space = without_second_scale(without_vain(settled), contrasts)
     space = with_each_model(without_failing(space, runner, tree), runner, tree)
     return replace(settled, space=space)
 
@@ -177,18 +177,22 @@ def without_vain_scale(space: Space, result: Result) -> Space:
     return space
 
 
-def without_vain_means(settled: Settled) -> Space:
-    """The space without the regularizers that put a mean in place of the weights, where only the training measures the objective.
+def without_vain(settled: Settled) -> Space:
+    """The space without the regularizers that have no effect here: a mean of the weights where only the training measures the
+    objective, and a clipping beside that of the author's Trainer.
 
     Raises:
         BadInput: one of them is pinned on.
     """
     space, objective = settled.space, settled.goal.first
-    if settled.part != "training" or objective.cost:
-        return space
-    for slot, name, technique in space.techniques():
-        if slot == "regularizer" and technique.acts.last:
-            space = space.without(slot, name, f"{objective.name} is measured on the weights in training, and never on their mean")
+    in_training, clipping = settled.part == "training" and not objective.cost, space.settings["trainer"].get("gradient_clip_val")
+    clipped = isinstance(clipping, Domain) or (clipping is not None and bool(clipping.value))
+    for name, option in space.options["regularizer"].items():
+        if in_training and option.technique.acts.last:
+            space = space.without("regularizer", name, f"{objective.name} is measured on the weights in training, and never on their mean")
+        if clipped and option.technique.acts.clips:
+            reason = "your own Trainer clips the gradients; to search that, give several values of trainer.gradient_clip_val"
+            space = space.without("regularizer", name, reason)
     return space
 
 

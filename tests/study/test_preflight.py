@@ -371,6 +371,12 @@ def test_a_mean_of_the_weights_is_left_out_where_only_the_training_measures_the_
         assert list(found.space.options["regularizer"]) == ["ema"]
 
 
+@pytest.mark.parametrize(("clipping", "left"), [("5", ["dropout"]), ("5,1", ["dropout"]), ("null", ["gradient_clip", "dropout"])])
+def test_clipping_is_left_out_where_the_authors_trainer_clips(tmp_path, clipping, left):
+    settled, *_ = checked(tmp_path, "regularizer=gradient_clip,dropout", f"trainer.gradient_clip_val={clipping}")
+    assert list(settled.space.options["regularizer"]) == left
+
+
 def test_what_was_noted_on_the_baseline_is_told(tmp_path):
     *_, run = checked(tmp_path, baseline=replace(WELL, notes=["the module's own configure_optimizers raised"]))
     assert run.screen.lines == ["the module's own configure_optimizers raised"]
