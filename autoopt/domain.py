@@ -113,6 +113,7 @@ class Acts:
         dense: of a compression: it stores every weight, zeros as well, so that a recipe does not use it with a `sparse` technique.
         closure: of an optimizer: it calls its closure more than once per step (SAM). Values that leave it no closure (16-bit
             scaling), or only that of the last batch (gradients that Lightning accumulates), are not drawn with it.
+        clips: of a regularizer: it shortens the gradient, as `gradient_clip_val` of an author's Trainer does.
         gpu: of a device: it trains on NVIDIA GPUs if there are any; the executor gives each trial its share of them.
         preset: of data: slots that have a preset of this name are filled from it, unless an override fills them.
 
@@ -126,6 +127,7 @@ class Acts:
     sparse: bool = False
     dense: bool = False
     closure: bool = False
+    clips: bool = False
     gpu: bool = False
     preset: str = ""
 

@@ -55,8 +55,11 @@ def first_line(error: BaseException) -> str:
 
 
 def summary(error: BaseException) -> str:
-    """The type and the text of an exception in one line."""
-    return f"{type(error).__name__}: {one_line(error)}"
+    """The type and the text of an exception in one line; one without a text, such as of an assertion, is told by its line of code."""
+    text = one_line(error)
+    if not text and (frames := traceback.extract_tb(error.__traceback__)):
+        text = f"{frames[-1].line} ({Path(frames[-1].filename).name}, line {frames[-1].lineno})"
+    return f"{type(error).__name__}: {text}"
 
 
 LONGEST = 10_000

@@ -41,10 +41,11 @@ COSTS: Mapping[str, Cost] = {
 AT_LEAST_0 = (
     "error", "err", "mse", "rmse", "mae", "mape", "smape", "mase", "msle", "rmsle", "brier", "wer", "cer", "fid", "crps", "pinball",
 )  # fmt: skip
-SMALLER = (*AT_LEAST_0, "loss", "nll", "perplexity", "ece")
+SMALLER = (*AT_LEAST_0, "loss", "nll", "perplexity", "ece", "bpd")
 GREATER = (
     "acc", "accuracy", "f1", "auc", "auroc", "auprc", "recall", "precision", "r2", "dice", "iou", "miou", "map", "psnr", "ssim", "bleu",
     "sensitivity", "specificity", "jaccard", "ndcg", "mrr", "cindex", "concordance", "kappa", "mcc",
+    "reward", "rewards",
 )  # fmt: skip
 
 SHARES = (

@@ -757,7 +757,7 @@ def test_the_lines_of_the_readme_work_for_whoever_has_the_folder(exported, tmp_p
     line = train.replace("recipe.yaml", "'../my best/recipe.yaml'")
     ran = subprocess.run(["bash", "-c", line], cwd=project, env=environment, capture_output=True, text=True, check=False)
     assert ran.returncode == 0, ran.stdout + ran.stderr
-    assert "exported to" in ran.stdout
+    assert "Exported to" in ran.stdout
 
 
 @pytest.mark.parametrize(

@@ -52,6 +52,8 @@ def keys(trials):
         ("index", None),
         ("val_SMAPE", "minimize"),
         ("val_crps", "minimize"),
+        ("avg_reward", "maximize"),
+        ("val_bpd", "minimize"),
         ("val_score", None),
         ("val_gloss", None),
         ("diceloss", None),

@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from autoopt.commands.options import Asked, read_options
 from autoopt.config.overrides import parse_override
 from autoopt.errors import BadInput
-from autoopt.report.numbers import number
 from autoopt.study.stored import recipe_overrides
 from autoopt.study.train import train
 from autoopt.terminal import Progress
@@ -19,7 +18,7 @@ def run(arguments: Sequence[str]) -> int:
         trained = train(asked.tree(), screen)
     for name, value in sorted(trained.metrics.items()):
         screen.say(f"  {name:<30} {value:.6g}")
-    screen.say(f"{trained.objective} on the {trained.part} split: {number(trained.score)}; exported to {trained.path}")
+    screen.say(f"{trained.note} Exported to {trained.path}")
     return 0
 
 

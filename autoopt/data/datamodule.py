@@ -4,7 +4,7 @@ import copy
 import traceback
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import torch
 from lightning.pytorch import LightningDataModule
@@ -14,32 +14,46 @@ from torch import Tensor
 from autoopt.data.arrays import are_labels, checked_classes, is_one_hot, within_0_and_1
 from autoopt.data.batch import Layout, batch_layout, items
 from autoopt.data.image_values import WITHIN
-from autoopt.data.loaders import BatchSize, batches_of, drawn_alike, loaders_of, run_setup, sized
+from autoopt.data.loaders import BatchSize, Remade, batches_of, drawn_alike, loaders_of, probed, run_setup, sized, ways, with_trainer
 from autoopt.data.rows import are_images
 from autoopt.data.task import Task
 from autoopt.errors import BadInput, summary
+from autoopt.process.apart import apart
 
+AnyResult = TypeVar("AnyResult")
 ENDLESS = 10_000
 """More batches than this from a loader without a length count as a stream that does not end."""
 
 
-def task_of_module(
-    datamodule: LightningDataModule, scan: bool, seed: int, remade: Callable[[str, int], LightningDataModule] | None
-) -> Task:
+def task_of_module(datamodule: LightningDataModule, scan: bool, seed: int, remade: Remade | None) -> Task:
     """The task of a data module, by its first batch and its training targets.
 
-    The data module is set up here, once: a `setup` that draws the parts at random would draw others for each trial.
+    The data module is set up here, once: a `setup` that draws the parts at random would draw others for each trial. But the loaders of a
+    LightningModule are looked at elsewhere: a sampler or a generator that goes on from epoch to epoch is to begin with the author's first.
 
     Raises:
         BadInput: a network cannot be trained or validated on the batches of its loaders.
     """
     with drawn_alike(seed):
-        datamodule.prepare_data()
+        with_trainer(datamodule).prepare_data()
     run_setup(datamodule, "fit", seed)
     testing, notes = tested(datamodule, seed)
-    task = task_of_batches(datamodule, scan)
-    size, has_length = BatchSize.of(datamodule, remade), sized(datamodule.train_dataloader())
-    return replace(task, testing=testing, batch_size=size, sized=has_length, notes=(*task.notes, *notes))
+
+    def looked_at() -> tuple[Task, tuple[int | None, int | None], bool]:
+        task = replace(task_of_batches(datamodule, scan), datamodule=None)
+        return task, probed(datamodule, remade), sized(datamodule.train_dataloader())
+
+    task, (usual, way), has_length = looked_at() if scan else untouched(looked_at)
+    batch_size, notes = BatchSize(usual, None if way is None else ways(remade)[way]), (*task.notes, *notes)
+    return replace(task, datamodule=datamodule, testing=testing, batch_size=batch_size, sized=has_length, notes=notes)
+
+
+def untouched(call: Callable[[], AnyResult]) -> AnyResult:
+    """What a call returns in a process of its own; where it fails there, it is made here, with all that it raises."""
+    try:
+        return cast(AnyResult, apart(call))
+    except RuntimeError:
+        return call()
 
 
 def tested(datamodule: LightningDataModule, seed: int) -> tuple[LightningDataModule | None, tuple[str, ...]]:

@@ -27,6 +27,8 @@ BATCH_SIZE_NAMES = ("batch_size", "train_batch_size", "bs", "batchsize", "batch"
 NO_LENGTH = "the training loader does not say how many batches it has (__len__)"
 Resize = Callable[[L.LightningDataModule, int], L.LightningDataModule]
 """Makes a copy of a data module that is set up, with another batch size."""
+Remade = Callable[[str, int], L.LightningDataModule]
+"""Makes and sets up a data module with another value of an argument (name, value); raises if it has no such argument."""
 
 
 class Loaders(L.LightningDataModule):
@@ -156,12 +158,17 @@ def seed_all(seed: int) -> None:
 
 
 def run_setup(datamodule: L.LightningDataModule, stage: str, seed: int) -> L.LightningDataModule:
-    """Set up a stage with a Trainer, as Lightning does. Every stage has the same seed, so that all draw the same parts."""
+    """Set up a stage beside a Trainer. Every stage has the same seed, so that all draw the same parts."""
+    with drawn_alike(seed):
+        with_trainer(datamodule).setup(stage)
+    return datamodule
+
+
+def with_trainer(datamodule: L.LightningDataModule) -> L.LightningDataModule:
+    """The data module, which has a Trainer from now on: Lightning's has one in all its hooks."""
     if datamodule.trainer is None:
         quiet = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False, "enable_model_summary": False}
         datamodule.trainer = L.Trainer(accelerator="cpu", devices=1, **quiet)  # type: ignore[arg-type]
-    with drawn_alike(seed):
-        datamodule.setup(stage)
     return datamodule
 
 
@@ -185,22 +192,21 @@ class BatchSize:
     usual: int | None = None
     resize: Resize | None = None
 
-    @classmethod
-    def of(cls, datamodule: L.LightningDataModule, remade: Callable[[str, int], L.LightningDataModule] | None) -> "BatchSize":
-        """The size of a data module's batches, and the first way of changing it that works on a trial size.
 
-        Args:
-            remade: makes and sets up the data module with another value of an argument (name, value); raises if it has no such
-                argument.
-        """
-        usual = batch_size_of(datamodule.train_dataloader())
-        if usual is None or (isinstance(datamodule, OwnLoaders) and datamodule.each_its_own):
-            return cls(usual)
-        probe = usual // 2 or 2
-        ways: list[Resize] = [with_attribute]
-        if remade is not None:
-            ways += [lambda _, size, name=name: remade(name, size) for name in BATCH_SIZE_NAMES]  # type: ignore[misc]
-        return cls(usual, next((way for way in ways if takes(way, datamodule, probe)), None))
+def ways(remade: Remade | None) -> list[Resize]:
+    """The ways of giving a data module another batch size."""
+    if remade is None:
+        return [with_attribute]
+    return [with_attribute, *(lambda _, size, name=name: remade(name, size) for name in BATCH_SIZE_NAMES)]
+
+
+def probed(datamodule: L.LightningDataModule, remade: Remade | None) -> tuple[int | None, int | None]:
+    """The size of a data module's batches, and the number of the first of the `ways` of changing it that works on a trial size."""
+    usual = batch_size_of(datamodule.train_dataloader())
+    if usual is None or (isinstance(datamodule, OwnLoaders) and datamodule.each_its_own):
+        return usual, None
+    probe = usual // 2 or 2
+    return usual, next((number for number, way in enumerate(ways(remade)) if takes(way, datamodule, probe)), None)
 
 
 def takes(way: Resize, datamodule: L.LightningDataModule, size: int) -> bool:

@@ -42,7 +42,7 @@ def make_task(
         scan: read a data module's training targets once, for a model that must know the classes.
         embed: large categories may be embedded in front of the model.
         seed: of the random numbers that a data module draws when it is set up.
-        remade: as for `BatchSize.of`.
+        remade: as for `ways` of changing the batch size.
 
     Raises:
         BadInput: nothing can be learnt from the examples, or they are too few to split.

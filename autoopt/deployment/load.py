@@ -289,7 +289,9 @@ def write_onnx(folder: Path) -> Path:
 
 
 def in_a_line(error: Exception) -> BadInput:
-    """Why a model has no other form, of which others' code may tell at length."""
+    """Why a model has no other form, of which others' code may tell at length: torch's exporter what to try next, and its cause why."""
+    if type(error).__module__.startswith("torch.onnx") and isinstance(error.__cause__, Exception):
+        error = error.__cause__
     return BadInput(first_line(error) if isinstance(error, BadInput) else f"{type(error).__name__}: {first_line(error)}")
 
 

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
+from autoopt.arguments import return_type
 from autoopt.data.feed import overridden
 from autoopt.data.scale import Scale
 from autoopt.data.task import Task
@@ -41,9 +42,19 @@ def make_module(recipe: Recipe, task: Task, example: tuple[Tensor, Tensor] | Non
     model = built_model(*chosen.of("model")[0], task)
     prepare_model(chosen, model, example, task)
     if isinstance(model, L.LightningModule):
+        check_told(chosen.of("model")[0][0])
         return apply_to(model, chosen, objective, task.pixels)
     offered = {"task": task} | ({} if task.class_counts is None else {"class_counts": task.class_counts})
     return Net(model, chosen.one("loss", **offered), Applied(chosen, objective, batch=example, pixels=task.pixels), task)
+
+
+def check_told(technique: Technique) -> None:
+    """Raise TechniqueError where a function makes a LightningModule, but says that it returns another: the data are read for a network."""
+    builder = technique.load()
+    told = builder if isinstance(builder, type) else return_type(builder)
+    if isinstance(told, type) and not issubclass(told, L.LightningModule):
+        way = "let it say so: -> LightningModule"
+        raise TechniqueError("model", technique.name, f"says that it returns {told.__name__}, but makes a LightningModule; {way}")
 
 
 def built_model(technique: Technique, values: dict[str, Any], task: Task) -> nn.Module:

@@ -67,7 +67,7 @@ def preflight(space: Space, runner: Runner, tree: Tree, own: Recipe | None = Non
     contrasts = searched_arguments(settled.space, runner, tree)
     for note in arguments_of_the_objective(contrasts, settled.goal.first.name):
         runner.screen.say(note)
-    space = without_second_scale(settled.space, contrasts)
+    space = without_second_scale(without_vain(settled), contrasts)
     space = with_each_model(without_failing(space, runner, tree), runner, tree)
     return replace(settled, space=space)
 
@@ -177,6 +177,25 @@ def without_vain_scale(space: Space, result: Result) -> Space:
     return space
 
 
+def without_vain(settled: Settled) -> Space:
+    """The space without the regularizers that have no effect here: a mean of the weights where only the training measures the
+    objective, and a clipping beside that of the author's Trainer.
+
+    Raises:
+        BadInput: one of them is pinned on.
+    """
+    space, objective = settled.space, settled.goal.first
+    in_training, clipping = settled.part == "training" and not objective.cost, space.settings["trainer"].get("gradient_clip_val")
+    clipped = isinstance(clipping, Domain) or (clipping is not None and bool(clipping.value))
+    for name, option in space.options["regularizer"].items():
+        if in_training and option.technique.acts.last:
+            space = space.without("regularizer", name, f"{objective.name} is measured on the weights in training, and never on their mean")
+        if clipped and option.technique.acts.clips:
+            reason = "your own Trainer clips the gradients; to search that, give several values of trainer.gradient_clip_val"
+            space = space.without("regularizer", name, reason)
+    return space
+
+
 def untrainable(problem: Problem) -> str:
     return f"the module as it is written cannot be trained: {problem}; mend it, or name a recipe to compare with: baseline=FILE"
 
@@ -243,15 +262,15 @@ def variants(space: Space) -> Iterable[tuple[str, str, Recipe]]:
 
 
 def nameable(told: Collection[str], validated: Collection[str], logged: Mapping[str, float]) -> str:
-    """What may be named as objective: of the validation, else of the training, first what tells its direction."""
+    """What may be named as objective: of the validation, else of the training; first what tells its direction."""
     own = [[name for name in names if name in logged and name not in (*COSTS, "lr")] for names in (validated, logged)]
     known = told or [name for name in own[1] if direction_of(name) and not own[0]]
     if len(known) == 1:
         return f"validation logs none; give objective={next(iter(known))}"
-    if known:
-        return f"name one of {', '.join(sorted(known))}"
-    names = own[0] or own[1]
-    return f"name one of {', '.join(sorted(names))}, with direction=maximize or direction=minimize" if names else LOGS_NOTHING
+    others = [name for name in own[0] or own[1] if name not in known]
+    parts = [", ".join(sorted(known)), f"{', '.join(sorted(others))}, with direction=maximize or direction=minimize"]
+    told = [part for part, names in zip(parts, (known, others), strict=True) if names]
+    return f"name one of {'; or '.join(told)}" if told else LOGS_NOTHING
 
 
 def choose_objectives(tree: Tree, logged: Mapping[str, float], validated: Collection[str] = ()) -> tuple[Objective, ...]:

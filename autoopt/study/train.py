@@ -26,7 +26,7 @@ JOB_KEY = "0"
 
 @dataclass(frozen=True)
 class Trained:
-    """The result of a training; `score` is measured on `part`: on the test part where there is one, else on validation."""
+    """The result of a training; `score` is measured on `part`: the test part where there is one, else validation, or the training alone."""
 
     objective: str
     score: float
@@ -36,7 +36,8 @@ class Trained:
 
     @property
     def note(self) -> str:
-        return f"{self.objective} {number(self.score)} {PART_WORDS[self.part]}."
+        place = "of the training" if self.part == "training" else PART_WORDS[self.part]
+        return f"{self.objective} {number(self.score)} {place}."
 
     def conclusion(self) -> Conclusion:
         """What its run in MLflow tells of it: the score on the test part has a name of its own there."""
@@ -60,11 +61,12 @@ def train(tree: Tree, screen: Screen, executor: Executor | None = None) -> Train
         recipe, log = study.space.baseline(), study.runner.executor.store.log(JOB_KEY)
         screen.say(f"training {recipe.title()}, {recipe.epochs} epochs (log: {log})")
         result = run(study, Train(key=JOB_KEY, recipe=recipe, seed=study.seed, keep=True), TRAIN, "the training")
-        trained = exported(study, result, "validation", {})
+        part = "training" if study.part == "training" else "validation"
+        trained = exported(study, result, part, {})
         if study.tests:
             order = Measure(key=TEST.key.format(JOB_KEY), recipe=recipe, seed=study.seed, weights=JOB_KEY, latency=True)
             test = run(study, order, TEST, f"{trained.path} holds the trained model, but the measurement")
-            trained = exported(study, test, "test" if study.part == "test" else "validation", trained.metrics)
+            trained = exported(study, test, "test" if study.part == "test" else part, trained.metrics)
         write_forms(study.runner, "best", recipe, study.facts["lightning"])
         study.runner.listener.conclude(trained.conclusion())
         return trained

@@ -5,12 +5,11 @@ import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
-from multiprocessing import get_context
 from typing import Any
 
 import lightning.pytorch as L
 from lightning.pytorch.utilities import disable_possible_user_warnings
-from torch import Tensor
+from torch import Tensor, nn
 
 from autoopt import namesakes
 from autoopt.config import FROM, Tree, seconds
@@ -22,11 +21,11 @@ from autoopt.data.make_task import make_task
 from autoopt.data.rows import cached
 from autoopt.data.task import Task
 from autoopt.domain import Unavailable
-from autoopt.errors import BadInput, one_line, summary
+from autoopt.errors import BadInput, one_line
 from autoopt.module.build import built_model
-from autoopt.module.chosen import Chosen
-from autoopt.process.endings import classify
-from autoopt.process.system import flush, use_threads, without_gpus
+from autoopt.module.chosen import Chosen, in_words
+from autoopt.process.apart import apart
+from autoopt.process.system import without_gpus
 from autoopt.space import Domain, Pin, Space
 from autoopt.space.option import Settings
 from autoopt.store import Store
@@ -75,7 +74,7 @@ def prepare(setup: dict[str, Any]) -> tuple[World, dict[str, Any]]:
     space = Space.of(tree)
     models = import_techniques(space)
     lightning = all(model is not None and issubclass(model, L.LightningModule) for model in models.values())
-    refuse_trainer(tree["trainer"], lightning)
+    refuse_trainer(tree["trainer"], models, lightning)
     metrics, callbacks = import_metrics(tree["metrics"], lightning), import_callbacks(tree["trainer"]["callbacks"])
     ((_, _, data),) = [row for row in space.techniques() if row[0] == "data"]
     baseline = space.baseline().tree
@@ -99,29 +98,15 @@ def class_told(space: Space, name: str, told: type | None, task: Task) -> type |
     if isinstance(technique.load(), type) or not unconfigured({name: told}):
         return told
 
-    def build() -> None:
-        use_threads(1)  # those of the parent are not here
+    def configures() -> bool:
         seed_all(recipe.tree["seed"])
-        try:
-            sends.send((not unconfigured({name: type(built_model(technique, values, task))}), ""))
-        except Exception as error:
-            sends.send((False, classify(error).detail))
+        return not unconfigured({name: type(built_model(technique, values, task))})
 
-    # not in this process: trials are forked from it, and none could use an accelerator that a constructor has begun to use here
-    fork = get_context("fork")
-    receives, sends = fork.Pipe(duplex=False)
-    child = fork.Process(target=build)
-    flush()
-    child.start()
-    sends.close()
-    try:
-        configured, failed = receives.recv()
-    except EOFError:
-        configured, failed = False, "its process ended"
-    child.join()
-    receives.close()
-    if failed:  # the preflight builds it again, and says what is wrong
-        print(f"model/{name}: it is not known whether it configures an optimizer, since it cannot be built: {failed}")
+    try:  # not in this process: trials are forked from it, and none could use an accelerator that a constructor has begun to use here
+        configured = apart(configures)
+    except RuntimeError as error:  # the preflight builds it again, and says what is wrong
+        print(f"model/{name}: it is not known whether it configures an optimizer, since it cannot be built: {error}")
+        return told
     return None if configured else told
 
 
@@ -148,7 +133,7 @@ def load_task(data: Technique, settings: Mapping[str, Any], seed: int, lightning
     except Unavailable as error:
         raise BadInput(f"data={data.name}: {one_line(error)}") from error
     except Exception as error:
-        raise BadInput(f"data={data.name}: {summary(error)}") from error
+        raise BadInput(f"data={data.name}: {in_words(error, data)}") from error
 
 
 def remake(data: Technique, values: dict[str, Any], seed: int, name: str, size: int) -> L.LightningDataModule:
@@ -221,12 +206,20 @@ def why_fixed_size(data: Technique, task: Task) -> str:
     return f"{data.name} has no batch_size that its training loader follows"
 
 
-def refuse_trainer(settings: Mapping[str, Any], lightning: bool) -> None:
-    """Raise BadInput where the Trainer of a plain network is given arguments."""
+def refuse_trainer(settings: Mapping[str, Any], models: Mapping[str, type | None], lightning: bool) -> None:
+    """Raise BadInput where the Trainer of a plain network is given arguments.
+
+    Args:
+        models: the class of each, by name, as far as it is told.
+    """
     given = [f"trainer.{name}={value}" for name, value in settings.items() if value is not None]
     if given and not lightning:
         instead = "regularizer=gradient_clip, batches.accumulate=…, device.cpu.precision=… and the like"
-        raise BadInput(f"{', '.join(given)}: a network without a training_step of its own is trained by autoopt's loop; give {instead}")
+        bare = next(
+            (f"; if {name} makes a LightningModule, let it say so: -> LightningModule" for name in models if models[name] is nn.Module), ""
+        )
+        reason = "a network without a training_step of its own is trained by autoopt's loop"
+        raise BadInput(f"{', '.join(given)}: {reason}; give {instead}{bare}")
 
 
 def silence() -> None:

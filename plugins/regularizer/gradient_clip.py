@@ -17,7 +17,7 @@ class GradientClip(Callback):
 
 def gradient_clip(
     *, norm: Annotated[float, Range(0.1, 10.0, log=True), Bounds(above=0)] = 1.0
-) -> Annotated[Callback, Acts(order="middle")]:
+) -> Annotated[Callback, Acts(order="middle", clips=True)]:
     """Scales the gradient of all parameters together down to the length `norm` if it is longer, after penalties and before noise.
 
     Pascanu et al. 2013, arXiv:1211.5063.

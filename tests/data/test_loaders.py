@@ -1,6 +1,7 @@
 """A user's loaders: set up alike for all trials, with their own batch size or another one."""
 
 import itertools
+import random
 from functools import partial
 from typing import Any
 
@@ -18,7 +19,7 @@ from autoopt.config import compose
 from autoopt.data.datamodule import task_of_module
 from autoopt.data.feed import Feed
 from autoopt.data.given import as_datamodule
-from autoopt.data.loaders import BatchSize, drawn_alike, of_size, sized
+from autoopt.data.loaders import drawn_alike, of_size, probed, sized
 from autoopt.data.make_task import make_task
 from autoopt.errors import BadInput
 from autoopt.space import Space
@@ -162,7 +163,7 @@ def named(loaders: list) -> dict:
 def test_an_epoch_of_several_loaders(how, steps):
     datamodule = Several()
     datamodule.how = how
-    assert BatchSize.of(datamodule, None) == BatchSize(), "no one batch size"
+    assert probed(datamodule, None) == (None, None), "no one batch size"
     task = task_of_module(datamodule, False, 0, None)
     assert task.kind == "unknown" and task.sized
     assert Feed(task, {"size": None}, 0, chunked=False).steps() == steps == epoch_of(how)
@@ -312,7 +313,23 @@ def test_another_batch_size_of_a_loader_is_of_the_same_examples():
     assert len(loader) == 5 and of_size(loader, 8) is loader
     own = DataLoader(rows(), batch_sampler=Pairs(RandomSampler(rows()), 2, False))
     assert of_size(own, 5) is own
-    assert BatchSize.of(as_datamodule((own, rows())), None) == BatchSize(2, None)
+    assert probed(as_datamodule((own, rows())), None) == (2, None)
+
+
+def test_the_loaders_of_a_lightning_module_are_as_the_author_left_them_when_a_trial_begins():
+    """A generator, or a sampler that shuffles its list in place, goes on from epoch to epoch: another first epoch is another training."""
+    generator, order = torch.Generator().manual_seed(5), Shuffled([*range(40)])
+    before = generator.get_state()
+    for drawn in ({"shuffle": True, "generator": generator}, {"sampler": order}):
+        task = task_of_module(as_datamodule((DataLoader(rows(), 4, **drawn), rows())), False, 0, None)
+        assert (task.batch_size.usual, task.input_shape, task.sized) == (4, (1,), True)
+    assert torch.equal(generator.get_state(), before) and order == [*range(40)]
+
+
+class Shuffled(list):
+    def __iter__(self):
+        random.shuffle(self)
+        return super().__iter__()
 
 
 class Pairs(BatchSampler):

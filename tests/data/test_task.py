@@ -296,6 +296,7 @@ class Rows(L.LightningDataModule):
         self.targets, self.done = targets, []
 
     def prepare_data(self):
+        assert self.trainer.num_devices == 1, "Lightning's have a Trainer in every hook"
         self.done.append("prepare")
 
     def setup(self, stage):

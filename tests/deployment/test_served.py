@@ -19,7 +19,7 @@ from autoopt.config import compose
 from autoopt.data.cells import PLAIN_STYLE, Style
 from autoopt.data.column import Column
 from autoopt.data.task import Task
-from autoopt.deployment.load import Deployed, load
+from autoopt.deployment.load import Deployed, load, write_onnx
 from autoopt.deployment.served import Served, cells, write_served
 from autoopt.errors import BadInput
 from autoopt.orders import Serve, Train
@@ -154,6 +154,19 @@ def test_a_forward_that_takes_two_things_is_told_in_a_line(tmp_path, monkeypatch
     monkeypatch.setattr("autoopt.deployment.served.read_card", lambda folder: {"recipe": {}})
     with pytest.raises(BadInput, match=r"^TypeError: .*forward\(\) missing 1 required positional argument: 'again'$"):
         write_served(tmp_path)
+
+
+def test_why_a_graph_cannot_be_traced_is_told_and_not_what_torch_says_to_try(tmp_path, monkeypatch):
+    pytest.importorskip("autoopt.deployment.onnx")
+
+    class Branches(nn.Module):
+        def forward(self, x):
+            return x if x.sum().item() > 0 else -x
+
+    model = Deployed(Branches(), Task("classification", (3,), 3), logits=False)
+    monkeypatch.setattr("autoopt.deployment.load.load", lambda folder: model)
+    with pytest.raises(BadInput, match=r"^GuardOnDataDependentSymNode: Could not guard on data-dependent expression"):
+        write_onnx(tmp_path)
 
 
 def test_a_table_without_its_texts_is_refused():

@@ -359,6 +359,24 @@ def test_the_one_metric_of_the_validation_whose_direction_is_known_is_the_object
     assert run.screen.lines == ["objective=my_acc: the one metric that validation logs and whose name tells which way is better"]
 
 
+def test_a_mean_of_the_weights_is_left_out_where_only_the_training_measures_the_objective(tmp_path):
+    settled, asked, _ = checked(tmp_path, "regularizer=ema,dropout", "objective=train_loss")
+    reason = "train_loss is measured on the weights in training, and never on their mean"
+    assert settled.space.dropped == {"regularizer/ema": reason} and list(settled.space.options["regularizer"]) == ["dropout"]
+    assert not any("ema" in name for name in names(asked))
+    with pytest.raises(BadInput, match=f"^regularizer=ema cannot be used here: {reason}$"):
+        checked(tmp_path, "regularizer=[ema]", "objective=train_loss")
+    for measured in ("val_loss", "seconds"):
+        found, *_ = checked(tmp_path, "regularizer=ema", f"objective={measured}", logged={**LOGGED, "seconds": 1.0})
+        assert list(found.space.options["regularizer"]) == ["ema"]
+
+
+@pytest.mark.parametrize(("clipping", "left"), [("5", ["dropout"]), ("5,1", ["dropout"]), ("null", ["gradient_clip", "dropout"])])
+def test_clipping_is_left_out_where_the_authors_trainer_clips(tmp_path, clipping, left):
+    settled, *_ = checked(tmp_path, "regularizer=gradient_clip,dropout", f"trainer.gradient_clip_val={clipping}")
+    assert list(settled.space.options["regularizer"]) == left
+
+
 def test_what_was_noted_on_the_baseline_is_told(tmp_path):
     *_, run = checked(tmp_path, baseline=replace(WELL, notes=["the module's own configure_optimizers raised"]))
     assert run.screen.lines == ["the module's own configure_optimizers raised"]
@@ -372,7 +390,7 @@ def test_among_several_metrics_of_the_validation_the_loss_is_the_objective(tmp_p
 @pytest.mark.parametrize(
     ("validated", "said"),
     [
-        (("my_f1", "my_acc", "score"), "name one of my_acc, my_f1$"),
+        (("my_f1", "my_acc", "score"), "name one of my_acc, my_f1; or score, with direction=maximize or direction=minimize$"),
         (("score", "gloss"), "name one of gloss, score, with direction=maximize or direction=minimize$"),
         ((), "validation logs none; give objective=train_acc$"),
     ],

@@ -15,6 +15,7 @@ from autoopt.errors import BadInput, NotConcluded
 from autoopt.goal import Bound, Goal, Objective
 from autoopt.orders import Graph, Measure, Serve, Train, TryOut
 from autoopt.report.frame import record_row
+from autoopt.report.numbers import number
 from autoopt.report.reasons import reasons
 from autoopt.space import Space
 from autoopt.store import Store
@@ -975,6 +976,12 @@ class TestOneTraining:
         trained, lines = self.train(study)
         assert (trained.score, trained.part) == (0.7, "validation")
         assert "the test split cannot be measured: no such file" in lines
+
+    def test_what_only_the_training_measures_is_said_to_be_of_it(self, study):
+        measured = replace(outcome(val_accuracy=0.1), validated=["val_loss"])
+        study.ends = {"0": 0.7, "preflight/baseline": measured}
+        trained, _ = self.train(study)
+        assert (trained.part, trained.note) == ("training", f"val_accuracy {number(trained.score)} of the training.")
 
     def test_a_module_is_trained_as_the_config_says_and_not_tried_as_it_is_written(self, study):
         study.facts = study.facts | {"lightning": True}

@@ -192,6 +192,10 @@ def wrong() -> list:
 NUMBER = 3
 
 
+def told_as_a_network() -> nn.Module:
+    return Lit()
+
+
 class Bench:
     """Orders for trial 0 of a search, carried out as a trial does."""
 
@@ -552,6 +556,7 @@ def counting(model, total_steps) -> None:
         (f"trainer.callbacks={HERE}:nobody", "nobody cannot be loaded: AttributeError"),
         (f"trainer.callbacks={HERE}:NUMBER", "NUMBER is 3; expected a list of callbacks"),
         ("model=mlp", "trainer.gradient_clip_val=5.0: a network without a training_step"),
+        (f"model={HERE}:told_as_a_network", "; if told_as_a_network makes a LightningModule, let it say so: -> LightningModule$"),
     ],
 )
 def test_what_cannot_be_used_is_said_before_anything_starts(bench, said, message):
@@ -562,6 +567,11 @@ def test_what_cannot_be_used_is_said_before_anything_starts(bench, said, message
 def test_what_is_no_callback_is_named(bench):
     with pytest.raises(BadInput, match="wrong gives 3; expected callbacks of Lightning"):
         bench.train(f"trainer.callbacks={HERE}:wrong")
+
+
+def test_a_function_that_makes_a_lightning_module_but_says_otherwise_is_told(bench):
+    with pytest.raises(TechniqueError, match="says that it returns Module, but makes a LightningModule; let it say so: -> LightningModule"):
+        bench.train(f"model={HERE}:told_as_a_network")
 
 
 def test_several_callbacks_are_named_with_spaces(bench):

@@ -176,6 +176,10 @@ def failing() -> Examples:
     raise ValueError("the disk\n  is on fire")
 
 
+def asserting() -> Examples:
+    raise AssertionError
+
+
 def refusing() -> Examples:
     raise BadInput("data.refusing: say more")
 
@@ -264,8 +268,10 @@ def test_an_import_path_of_the_right_kind_is_taken(said):
 
 
 def test_data_that_cannot_be_loaded_is_bad_input():
-    with pytest.raises(BadInput, match=r"^data=failing: ValueError: the disk is on fire$"):
+    with pytest.raises(BadInput, match=r"^data=failing: ValueError: the disk is on fire \(test_world.py, line \d+\)$"):
         facts_of(f"data={HERE}:failing")
+    with pytest.raises(BadInput, match=r"^data=asserting: AssertionError: raise AssertionError \(test_world.py, line \d+\)"):
+        facts_of(f"data={HERE}:asserting")
     with pytest.raises(BadInput, match=r"^data\.refusing: say more$"):
         facts_of(f"data={HERE}:refusing")
 
