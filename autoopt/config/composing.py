@@ -34,13 +34,20 @@ STORED: dict[tuple[str, str], str] = {}
 """The text of each node in `OURS`, by slot and name."""
 
 
+class Shared(dict[str, Any]):
+    """The nodes of a store. Hydra copies what it reads from at each composition, a fifth of its time, and changes no node."""
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> "Shared":
+        return self
+
+
 @contextmanager
 def hydra_for_us() -> Iterator[None]:
     """One thread at a time composes, and a program that uses Hydra itself goes on with its own."""
     with ONE_HYDRA:
         version, store = VersionBase.instance(), ConfigStore.instance()
         theirs = GlobalHydra.instance().hydra, version.version_base, store.repo
-        store.repo = {**store.repo, **OURS}
+        store.repo = Shared({**store.repo, **OURS})
         try:
             yield
         finally:
