@@ -67,6 +67,12 @@ def store(template: Path, tmp_path: Path) -> str:
     return f"sqlite:///{shutil.copy(template, tmp_path / 'mlflow.db')}"
 
 
+@pytest.fixture
+def forks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The trials of a search or a training in this process are forked from it, instead of from one that imports all anew."""
+    monkeypatch.setattr("autoopt.plugins.executor.local.is_live", lambda tree: True)
+
+
 @pytest.fixture(scope="session")
 def quick_exporter() -> Iterator[None]:
     """The exporter of ONNX reads the source of its 500 operators once, not at each export, where it takes half of the time."""

@@ -1,18 +1,17 @@
 """Nothing that is read runs code: a canary on every way in, in each of which it would write a file."""
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+import scripts
 from torch import nn
 
 from autoopt.config import allow, compose, flat
 from autoopt.deployment.structure import class_at, describe_modules, restore
 from autoopt.errors import BadInput
 
+pytestmark = pytest.mark.xdist_group("scripts")  # one process to fork them from
 WAYS = ("instances", *(pytest.param(way, marks=pytest.mark.slow) for way in ("files", "exports", "studies")))
 
 
@@ -20,9 +19,7 @@ WAYS = ("instances", *(pytest.param(way, marks=pytest.mark.slow) for way in ("fi
 def answered(request, tmp_path_factory):
     """What one way in, and its folder, answered to every hostile file."""
     folder = tmp_path_factory.mktemp(request.param)
-    environment = {**os.environ, "PYTHONPATH": str(folder)}  # so that every canary can be imported
-    program = [sys.executable, str(Path(__file__).with_name("canaries.py")), request.param]
-    done = subprocess.run(program, cwd=folder, env=environment, capture_output=True, text=True, timeout=280)
+    done = scripts.run(Path(__file__).with_name("canaries.py"), folder, request.param)  # there every canary can be imported
     assert done.returncode == 0, done.stderr
     return folder, json.loads(done.stdout.splitlines()[-1])
 
@@ -53,8 +50,10 @@ except BadInput as error:
 
 
 @pytest.mark.parametrize("kind", ["optimizer", *(pytest.param(kind, marks=pytest.mark.slow) for kind in ("activation", "callbacks"))])
-def test_what_is_trusted_is_called_only_in_its_own_kind(kind, tmp_path):
-    done = subprocess.run([sys.executable, "-c", FOREIGN, kind, "subprocess:Popen"], cwd=tmp_path, capture_output=True, text=True)
+def test_what_is_trusted_is_called_only_in_its_own_kind(kind, tmp_path, tmp_path_factory):
+    script = tmp_path_factory.mktemp("script") / "foreign.py"
+    script.write_text(FOREIGN)
+    done = scripts.run(script, tmp_path, kind, "subprocess:Popen")
     assert "subprocess" in done.stdout and "expected a" in done.stdout, done.stderr
     assert list(tmp_path.iterdir()) == []
 

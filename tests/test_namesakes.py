@@ -1,9 +1,7 @@
 """One set of Lightning's classes under both of its names, in processes of their own: what is imported cannot be taken back."""
 
-import subprocess
-import sys
-
 import pytest
+import scripts
 
 from autoopt.namesakes import spec_of
 
@@ -65,9 +63,12 @@ sys.meta_path.insert(0, Missing())
 """
 
 
+pytestmark = pytest.mark.xdist_group("scripts")  # one process to fork them from
+
+
 def run(script, folder):
     (folder / "script.py").write_text(script)
-    return subprocess.run([sys.executable, "script.py"], cwd=folder, capture_output=True, text=True, check=False)
+    return scripts.run(folder / "script.py", folder)
 
 
 @pytest.mark.slow
@@ -106,9 +107,7 @@ except autoopt.errors.BadInput as error:
 def test_a_project_that_imports_pytorch_lightning_is_trained_as_it_is_and_loaded(tmp_path):
     (tmp_path / "own.py").write_text(MODULE)
     said = ["model=own:Lit", "data=own:Data", "study.epochs=1", "name=t", "tracking.enabled=false"]
-    done = subprocess.run(
-        [sys.executable, "-m", "autoopt", "train", *said], cwd=tmp_path, capture_output=True, text=True, check=False, timeout=120
-    )
+    done = run(f"from autoopt.cli import main\nassert main(['train', *{said}]) == 0", tmp_path)
     assert done.returncode == 0, done.stderr
     assert "imported pytorch_lightning as lightning.pytorch 2." in done.stdout
     assert (tmp_path / "autoopt-runs/t/trials/0/log.txt").read_text().count("MY TRAINING STEP") == 4

@@ -103,8 +103,8 @@ def test_a_page_loads_nothing_and_runs_no_text_of_the_study(searched_study):
     )
     plain, attacked = (Tags(page_of(study)) for study in (harmless, hostile))
     assert attacked.loaded == plain.loaded == []
-    assert plain.names.count("script") == len(PLOTS) - 1 + 2, "no front; plotly and our own"
-    assert attacked.names.count("script") == len(PLOTS) - 2 + 2, "no recipe has the value of that name, so there are no slices"
+    assert plain.names.count("script") == len(PLOTS) - 1 + 3, "no front; the template, plotly and our own"
+    assert attacked.names.count("script") == len(PLOTS) - 2 + 3, "no recipe has the value of that name, so there are no slices"
     assert "img" not in attacked.names and "b" not in attacked.names
     assert "49%{y}" not in page_of(hostile), "no template in a name is filled in"
 
@@ -132,6 +132,7 @@ def test_a_browser_draws_the_figures_and_runs_no_text_of_the_study(searched_stud
     done = subprocess.run(["chromium", *flags, "--dump-dom", page.as_uri()], capture_output=True, text=True, timeout=120, check=True)
     body = done.stdout
     assert body.count('class="main-svg"') >= len(PLOTS) - 1 and "<img" not in body
+    assert "rgb(235, 240, 248)" in body, "the grid of the one template"
     printed = tmp_path / "report.pdf"
     subprocess.run(["chromium", *flags, f"--print-to-pdf={printed}", page.as_uri()], capture_output=True, timeout=120, check=True)
     assert printed.read_bytes().startswith(b"%PDF") and printed.stat().st_size > 50_000

@@ -24,6 +24,8 @@ from autoopt.study.stored import Stored
 
 WINNER, PLAIN, ACCENT, FAINT = "#0b7a5b", "#8a919c", "#2f6db5", "#c9ced6"
 """Colours of the winner, of the baseline, of what is shown, and of what is beside it."""
+TEMPLATE = "plotly_white"
+"""Plotly needs long to give it to a figure; a page gives it to all of its figures at once."""
 SLICES = 3
 MOST_BARS = 10
 STEEP = 100.0
@@ -250,7 +252,7 @@ PLOTS = {
 
 
 def styled(study: Stored, plot: Plot) -> go.Figure | None:
-    """A figure in the style of the report, without a title; `None` where the study has nothing to show."""
+    """A figure in the style of the report, without a title and the template; `None` where the study has nothing to show."""
     figure = plot.draw(study)
     if figure is None:
         return None
@@ -258,7 +260,7 @@ def styled(study: Stored, plot: Plot) -> go.Figure | None:
     height = 120 + 44 * max(bars) if bars else 400
     font = {"family": "system-ui, -apple-system, 'Segoe UI', Roboto, sans-serif", "size": 13, "color": "#1f2937"}
     margin = {"l": max(10, figure.layout.margin.l or 0), "r": 10, "t": 30, "b": 10}
-    figure.update_layout(template="plotly_white", title=None, height=height, font=font, margin=margin,
+    figure.update_layout(template=None, title=None, height=height, font=font, margin=margin,
                          legend={"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0}, hoverlabel={"align": "left"})  # fmt: skip
     return figure.update_xaxes(automargin=True).update_yaxes(automargin=True)
 
@@ -278,7 +280,7 @@ def figure_of(study: Stored, name: str) -> go.Figure:
 
 
 def titled(figure: go.Figure, plot: Plot) -> go.Figure:
-    return figure.update_layout(title_text=plot.title, margin_t=70)
+    return figure.update_layout(template=TEMPLATE, title_text=plot.title, margin_t=70)
 
 
 def drawn_figures(study: Stored) -> Iterator[tuple[str, go.Figure | Exception]]:

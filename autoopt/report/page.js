@@ -13,9 +13,10 @@ async function draw() {
   script.textContent = await unpacked(document.getElementById("plotly"));
   document.head.append(script);
   const options = { responsive: true, displaylogo: false, modeBarButtons: [["toImage", "zoom2d", "pan2d", "resetScale2d"]] };
+  const template = JSON.parse(document.getElementById("template").textContent);
   for (const block of blocks) {
     const { data, layout } = JSON.parse(block.textContent);
-    Plotly.newPlot(block.dataset.plot, data, layout, options);
+    Plotly.newPlot(block.dataset.plot, data, { ...layout, template }, options);
   }
 }
 

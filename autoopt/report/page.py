@@ -1,6 +1,7 @@
 """The report of a study: one HTML file that needs no network."""
 
 import gzip
+import json
 import secrets
 import shlex
 from base64 import b64encode
@@ -14,13 +15,14 @@ from typing import Any
 import yaml
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from plotly.graph_objects import Figure
+from plotly.io import templates
 from plotly.offline import get_plotlyjs
 
 from autoopt.config import as_overrides, trusting
 from autoopt.errors import summary
 from autoopt.recipe import Recipe
 from autoopt.report.comparison import comparison_lines, comparison_rows, comparison_title, tuning_rows, tuning_title
-from autoopt.report.figures import PLOTS, drawn_figures
+from autoopt.report.figures import PLOTS, TEMPLATE, drawn_figures
 from autoopt.report.front import front_rows
 from autoopt.report.leaderboard import leaderboard, leaderboard_rows
 from autoopt.report.numbers import duration, number, signed_interval
@@ -59,6 +61,7 @@ def page_of(study: Stored) -> str:
         style=(HERE / "page.css").read_text(),
         script=(HERE / "page.js").read_text(),
         plotly=packed_plotly(),
+        template=template(),
         figures=figures,
         undrawn=undrawn,
         plots=PLOTS,
@@ -78,6 +81,12 @@ def figures_of(study: Stored) -> tuple[dict[str, Figure], dict[str, str]]:
     drawn = dict(drawn_figures(study))
     faults = {name: summary(error) for name, error in drawn.items() if isinstance(error, Exception)}
     return {name: figure for name, figure in drawn.items() if name not in faults}, faults
+
+
+@cache
+def template() -> str:
+    """What all figures have in common, as JSON."""
+    return json.dumps(templates[TEMPLATE].to_plotly_json())
 
 
 @cache

@@ -16,40 +16,45 @@ DEADLINE = 120
 """Seconds that the first trial of an executor may take to end."""
 
 
-def runs_orders_to_their_end(technique: Technique) -> None:
+def runs_stops_and_ends_trials(technique: Technique) -> None:
+    """In one executor, since the first trial of each may wait for minutes."""
     with running(technique) as (world, executor):
-        for number in range(2):  # the second waits for the first: there is one worker
-            executor.submit(number, order_of(world, f"{number}", keep=True))
-        events = collect_events(executor, {0, 1})
-        for number in range(2):
-            end = ended_well(events[number])
-            kinds = [event.kind for event in events[number]]
-            assert kinds[0] == "started" and kinds[-1] == "finished", f"the events of a trial are {', '.join(kinds)}"
-            epochs = [event.data["epoch"] for event in events[number] if event.kind == "report"]
-            assert epochs == list(range(1, EPOCHS + 1)), f"of {EPOCHS} epochs, from 1, it reports {epochs}"
-            assert end.epochs == EPOCHS and not end.stopped, f"a training of {EPOCHS} epochs ended with {end}"
-            assert world["store"].has_weights(f"{number}"), "the weights of a trial with keep=True are not in the store"
+        check_ends(world, executor)
+        check_stop_at_a_rung(world, executor)
+        check_kill_and_time_limit(world, executor)
 
 
-def stops_a_trial_at_a_rung(technique: Technique) -> None:
-    with running(technique) as (world, executor):
-        executor.submit(0, order_of(world, "0", rungs=(1, 2)))
-        events = collect_events(executor, {0}, {1: False, 2: True})
-        end = ended_well(events[0])
-        assert end.stopped and end.epochs == 2, f"a trial that was stopped after two epochs ended with {end}"
+def check_ends(world: Offered, executor: Executor) -> None:
+    for number in range(2):  # the second waits for the first: there is one worker
+        executor.submit(number, order_of(world, f"{number}", keep=True))
+    events = collect_events(executor, {0, 1})
+    for number in range(2):
+        end = ended_well(events[number])
+        kinds = [event.kind for event in events[number]]
+        assert kinds[0] == "started" and kinds[-1] == "finished", f"the events of a trial are {', '.join(kinds)}"
+        epochs = [event.data["epoch"] for event in events[number] if event.kind == "report"]
+        assert epochs == list(range(1, EPOCHS + 1)), f"of {EPOCHS} epochs, from 1, it reports {epochs}"
+        assert end.epochs == EPOCHS and not end.stopped, f"a training of {EPOCHS} epochs ended with {end}"
+        assert world["store"].has_weights(f"{number}"), "the weights of a trial with keep=True are not in the store"
 
 
-def ends_a_trial_that_is_killed_or_takes_too_long(technique: Technique) -> None:
-    with running(technique) as (world, executor):
-        endless = replace(order_of(world, "0"), recipe=order_of(world, "0").recipe.replace(study={"epochs": 10**6}))
-        executor.submit(0, endless)
-        events = collect_events(executor, {0}, on_report=lambda event: executor.kill(event.number))
-        assert (reason := reason_of(events[0])) == "user", f"a trial that was killed fails for the reason {reason}"
-        executor.submit(1, replace(endless, key="1", time_limit=1.0))
-        events = collect_events(executor, {1})
-        assert (reason := reason_of(events[1])) == "timeout", f"a trial that takes longer than its time_limit fails for the reason {reason}"
-        executor.submit(2, order_of(world, "2"))
-        ended_well(collect_events(executor, {2})[2])
+def check_stop_at_a_rung(world: Offered, executor: Executor) -> None:
+    executor.submit(2, order_of(world, "2", rungs=(1, 2)))
+    events = collect_events(executor, {2}, {1: False, 2: True})
+    end = ended_well(events[2])
+    assert end.stopped and end.epochs == 2, f"a trial that was stopped after two epochs ended with {end}"
+
+
+def check_kill_and_time_limit(world: Offered, executor: Executor) -> None:
+    endless = replace(order_of(world, "3"), recipe=order_of(world, "3").recipe.replace(study={"epochs": 10**6}))
+    executor.submit(3, endless)
+    events = collect_events(executor, {3}, on_report=lambda event: executor.kill(event.number))
+    assert (reason := reason_of(events[3])) == "user", f"a trial that was killed fails for the reason {reason}"
+    executor.submit(4, replace(endless, key="4", time_limit=1.0))
+    events = collect_events(executor, {4})
+    assert (reason := reason_of(events[4])) == "timeout", f"a trial that takes longer than its time_limit fails for the reason {reason}"
+    executor.submit(5, order_of(world, "5"))
+    ended_well(collect_events(executor, {5})[5])
 
 
 def has_a_clock_that_runs_forward(technique: Technique) -> None:
@@ -119,8 +124,6 @@ def reason_of(events: list[Event]) -> str:
 
 
 CHECKS = (
-    runs_orders_to_their_end,
-    stops_a_trial_at_a_rung,
-    ends_a_trial_that_is_killed_or_takes_too_long,
+    runs_stops_and_ends_trials,
     has_a_clock_that_runs_forward,
 )

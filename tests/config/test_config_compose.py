@@ -7,12 +7,13 @@ import pytest
 import yaml
 from hydra import compose as hydra_compose
 from hydra import initialize_config_dir
+from hydra._internal.config_repository import ConfigRepository
 from hydra.core.config_store import ConfigStore
 from hydra.version import getbase
 
-from autoopt.config import SETTINGS, as_overrides, asked_for, compose, flat, from_file, seconds
+from autoopt.config import SETTINGS, as_overrides, asked_for, compose, composing, flat, from_file, seconds
 from autoopt.config.check import typed_pins
-from autoopt.config.composing import store_node
+from autoopt.config.composing import OURS, of_groups, store_node
 from autoopt.errors import BadInput
 from autoopt.slots import SLOTS
 from autoopt.space import Space
@@ -421,6 +422,33 @@ def test_a_program_finds_its_own_nodes_in_hydras_store_again_and_none_of_ours(tm
     assert [*store.repo["optimizer"]] == ["adamw.yaml"] and "schedule" not in store.repo
     with initialize_config_dir(str(tmp_path), version_base="1.2"):
         assert hydra_compose(overrides=["+optimizer=adamw"]) == {"optimizer": {"mine": 1}}
+
+
+def test_no_group_of_hydras_own_is_read_and_no_store_copied(monkeypatch):
+    """A third of the time to compose went there."""
+    read, load = {}, ConfigRepository.load_config
+
+    def noted(repository, config_path):
+        found = load(repository, config_path)
+        return read.update({config_path: repository} if found else {}) or found
+
+    monkeypatch.setattr(ConfigRepository, "load_config", noted)
+    of_groups.cache_clear()
+    compose([DATA])
+    assert [path for path in read if path.startswith("hydra/")] == ["hydra/config"]
+    assert read["optimizer/adamw"].get_schema_source().store.repo["optimizer"] is OURS["optimizer"]
+
+
+def test_hydra_composes_once_for_what_is_selected_until_a_node_changes(monkeypatch):
+    composed = []
+    monkeypatch.setattr(composing, "hydra_compose", lambda *given: composed.append(given) or hydra_compose(*given))
+    of_groups.cache_clear()
+    first = compose([DATA, "study.trials=7"])
+    first["study"]["trials"] = 1
+    assert [compose([DATA, *more])["study"]["trials"] for more in ([], ["study.trials=8"], ["study.trials=7"])] == [60, 8, 7]
+    assert len(composed) == 1
+    store_node("optimizer", "adamw", "optimizer.adamw", {"changed": 1})
+    assert "changed" not in compose([DATA])["optimizer"]["adamw"] and len(composed) == 2
 
 
 def test_threads_compose_side_by_side():

@@ -92,15 +92,15 @@ def run(executor, tree, count):
 @pytest.mark.parametrize(("cluster", "once"), [("local", False), ("local", True), ("debug", False)])
 def test_trials_run_as_jobs(tmp_path, cluster, once):
     tree, environment = tree_of(), dict(os.environ)
-    executor = OnQueue({"tree": tree}, Store(tmp_path / "study"), Limits(workers=2), cluster, once, {"timeout_min": 10})
+    executor = OnQueue({"tree": tree}, Store(tmp_path / "study"), Limits(workers=1), cluster, once, {"timeout_min": 10})
     try:
-        ends = run(executor, tree, 3)
+        ends = run(executor, tree, 2)
         assert dict(os.environ) == environment  # also while the jobs run
     finally:
         executor.close()
     assert {end.kind for end in ends} == {"finished"} and len({end.data["metrics"]["val_accuracy"] for end in ends}) == 1
-    assert all(executor.store.has_weights(str(number)) for number in range(3))
-    assert executor._count == (3 if once else 2) or once
+    assert all(executor.store.has_weights(str(number)) for number in range(2))
+    assert executor._count == (2 if once else 1)
     assert not executor._folder.exists()
 
 

@@ -48,6 +48,7 @@ def test_any_other_model_stays_what_it_is():
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("forks")
 def test_it_is_trained_exported_and_loaded_like_any_other(tmp_path):
     tiny = ["data=digits", "data.digits.train=100", "study.epochs=1", "device=auto", "tracking.enabled=false", f"root={tmp_path}"]
     trained = autoopt.train([*tiny, f"model={__name__}:vision", "model.vision.width=8"], quiet=True)

@@ -190,6 +190,7 @@ def fit_from(module: L.LightningModule) -> L.LightningModule:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("forks")
 @pytest.mark.parametrize("compression", ["none", "[half]"])
 def test_a_module_with_all_of_the_names_comes_back_from_load(tmp_path, compression):
     said = [

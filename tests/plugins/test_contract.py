@@ -8,7 +8,7 @@ from autoopt.slots import PLUG_POINTS
 from autoopt.technique import catalogue, find
 from autoopt.testing import GENERAL, OF_SLOT, WORLDS, check, checks, outcome, state
 
-pytestmark = pytest.mark.usefixtures("quick_exporter")
+pytestmark = pytest.mark.usefixtures("quick_exporter", "forks")
 
 CASES = [(slot, name, each) for slot, name in sorted(catalogue()) for each in checks(find(slot, name))]
 
@@ -108,10 +108,10 @@ BROKEN = [
     ("strategy", "takes_all_for_complete", "bears every state", "IndexError"),
     ("strategy", "wavers", "decides at its rungs", r"asked twice at epoch 3, it answers \[False, True\]"),
     ("strategy", "asks_after_the_end", "decides at its rungs", "its rung 10 is none of the epochs 1 to 9"),
-    ("executor", "stores_nothing", "runs orders to their end", "the weights of a trial with keep=True are not in the store"),
-    ("executor", "miscounts", "runs orders to their end", r"of 3 epochs, from 1, it reports \[0, 1, 2\]"),
-    ("executor", "goes_on", "stops a trial at a rung", "a trial that was stopped after two epochs ended with .*epochs=3"),
-    ("executor", "kills_nothing", "ends a trial that is killed", "a trial that was killed fails for the reason none, it has finished"),
+    ("executor", "stores_nothing", "runs stops and ends trials", "the weights of a trial with keep=True are not in the store"),
+    ("executor", "miscounts", "runs stops and ends trials", r"of 3 epochs, from 1, it reports \[0, 1, 2\]"),
+    ("executor", "goes_on", "runs stops and ends trials", "a trial that was stopped after two epochs ended with .*epochs=3"),
+    ("executor", "kills_nothing", "runs stops and ends trials", "a trial that was killed fails for the reason none, it has finished"),
     ("executor", "runs_backwards", "has a clock", r"its clock goes -\S+, "),
 ]
 

@@ -389,9 +389,10 @@ def test_a_study_saves_its_leaderboard_and_links_it(folder, store):
 
 
 def test_a_verdict_that_stays_is_one_point(folder, store):
-    for gain in (0.5, 0.5, 0.6):
+    for gains in ([0.5], [0.5, 0.6]):
         tracker = start(folder, store)
-        tracker.conclude("FINISHED", {"gain": gain}, {})
+        for gain in gains:
+            tracker.conclude("FINISHED", {"gain": gain}, {})
         assert tracker.close(60) == 0
     (study,) = runs(store, "study")
     assert [point.value for point in MlflowClient(store).get_metric_history(study.info.run_id, "gain")] == [0.5, 0.6]
@@ -472,7 +473,7 @@ def test_the_address_and_the_experiment(monkeypatch, tmp_path):
     assert store_uri("mysql+pymysql://host/db") == "mysql+pymysql://host/db" and store_uri("databricks") == "databricks"
 
 
-@pytest.mark.parametrize("name", ["a b", "why?", "c# code", "100%", "what%3F"])
+@pytest.mark.parametrize("name", ["a b", "why? c# 100% what%3F"])
 def test_a_folder_of_any_name_keeps_its_own_store(folder, template, monkeypatch, tmp_path, name):
     (tmp_path / name).mkdir()
     monkeypatch.chdir(tmp_path / name)

@@ -33,9 +33,10 @@ def test_a_network_of_another_precision_trains_and_is_stored_in_single_precision
         "data=digits",
         "data.digits.train=400",
         "model=cnn",
-        "study.epochs=4",
+        "model.cnn.width=8",
+        "study.epochs=8",
         f"optimizer={optimizer}",
-        f"optimizer.{optimizer}.lr=0.01",
+        f"optimizer.{optimizer}.lr=0.03",
     )
     outcome, weights = trained(tmp_path, *said, f"device.cpu.precision={precision}")
     assert outcome.metrics["val_accuracy"] > 0.8 and outcome.metrics["latency_ms"] > 0

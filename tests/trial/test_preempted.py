@@ -32,7 +32,7 @@ class Ended:
     def __init__(self, folder: Path, *overrides: str):
         self.store = Store(folder)
         tree = compose(overrides)
-        self.local = Local({"tree": tree}, self.store, workers=1)
+        self.local = Local({"tree": tree}, self.store, workers=1, fork=True)
         recipe = Space.of(tree).fitting(self.local.facts["absent"]).baseline()
         self.order = Train(key="7", recipe=recipe, seed=3, objective="val_loss", direction="minimize", keep=True)
         self.reasons: list[str] = []

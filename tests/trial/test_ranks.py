@@ -230,6 +230,7 @@ def test_trained_weights_are_measured_by_one_process(tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("forks")
 def test_the_command_trains_on_two_processes(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     code = main(["train", *PLAIN, *DDP, "device.cpu.precision=32-true", "study.epochs=1", "tracking.enabled=false"])
