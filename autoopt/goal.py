@@ -47,6 +47,8 @@ GREATER = (
     "sensitivity", "specificity", "jaccard", "ndcg", "mrr", "cindex", "concordance", "kappa", "mcc",
     "reward", "rewards",
 )  # fmt: skip
+SPREADS = ("std", "var", "variance", "gap", "drop", "diff", "difference", "delta")
+"""Behind the name of a metric: how it varies or changes, of which nothing is known."""
 
 SHARES = (
     "acc", "accuracy", "f1", "auc", "auroc", "auprc", "recall", "precision", "dice", "iou", "miou", "map", "sensitivity", "specificity",
@@ -250,7 +252,7 @@ def takes_stopwatch(metric: str | None) -> bool:
 def direction_of(metric: str) -> str | None:
     """maximize or minimize, by the last known word of the metric's name; None where no word is known.
 
-    `val_Recall5` and `val_error_recall` are maximized, `recall_error` is minimized, `val_score` and `val_gloss` are unknown.
+    `val_Recall5` and `val_error_recall` are maximized, `recall_error` is minimized, `val_score`, `val_gloss` and `val_acc_std` are unknown.
     """
     if metric in COSTS:
         return COSTS[metric].direction
@@ -263,4 +265,5 @@ def last_known(metric: str) -> str | None:
     parts = re.split(r"[^a-z0-9]+", metric.lower())
     pairs = [before + part for before, part in pairwise(["", *parts])]  # c_index is written cindex, too
     words = [word for part, pair in zip(parts, pairs, strict=True) for word in (pair, part, part.rstrip("0123456789"))]
-    return next((word for word in reversed(words) if word in SMALLER or word in GREATER), None)
+    last = next((word for word in reversed(words) if word in (*SMALLER, *GREATER, *SPREADS)), None)
+    return None if last in SPREADS else last
