@@ -120,7 +120,7 @@ class Column:
         if self.embedded:
             return f"{len(self.levels)} levels, embedded in {embedding_width(len(self.levels) + 1)} numbers{rest}"
         if self.type == "category":
-            return f"a column for each of {len(self.levels)} levels{rest}"
+            return f"a column for {'its only level' if len(self.levels) == 1 else f'each of {len(self.levels)} levels'}{rest}"
         how = {"number": "as it is", "truth value": "0 or 1", "date": "days since 1970", "time": "seconds"}[self.type]
         how = ", ".join([how, *self.parts]) + self.written
         return f"{how}, gaps filled by the median {self.fill:g}{rest}" if self.indicator else how
