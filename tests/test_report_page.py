@@ -184,6 +184,11 @@ def test_the_best_figures_are_the_first_two_each_drawn_once(searched_study, monk
     assert drawn == ["ablation", "history", "seeds", "importance", "curves"]
 
 
+def test_long_labels_leave_room_for_the_bars_of_a_narrow_screen(searched_study):
+    bars = PLOTS["ablation"].draw(concluded(searched_study)).data[0]
+    assert list(bars.y) == ["augmentation mixup and<br>batches.size", "optimizer sgd"]
+
+
 def test_a_figure_that_cannot_be_drawn_is_left_out_of_a_notebook_as_of_a_page(searched_study, monkeypatch):
     def fail(study):
         raise ZeroDivisionError("no figure")

@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from itertools import groupby
 from statistics import mean
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -28,6 +29,8 @@ from autoopt.study.turns import check_sizes, turns_in
 from autoopt.terminal import Progress
 
 WIDTH = 22
+MOST_COLUMNS = 40
+"""Of a table with more columns, those that are read alike stand in one line."""
 """Of the keys, with their indent."""
 
 
@@ -106,13 +109,24 @@ def data_lines(facts: dict[str, Any]) -> Iterator[str]:
     """How raw inputs become numbers: each column of a table, or the words of texts."""
     encoding = facts["encoding"]
     if columns := encoding.get("columns"):
-        widest = max(len(column["name"]) for column in columns)
+        rows = list(column_rows(columns))
+        widest = max(len(name) for name, _, _ in rows)
         yield f"\ncolumns{f' ({source})' if (source := encoding['source']) else ''}"
-        yield from (f"  {column['name']:<{widest}}  {column['type']:<12} {column['treatment']}" for column in columns)
+        yield from (f"  {name:<{widest}}  {kind:<12} {treatment}" for name, kind, treatment in rows)
     if words := encoding.get("vocabulary"):
         yield f"words      {len(words)} from the training part, {encoding['length']} of each text; most often {', '.join(words[:5])}"
     if facts["folds"] > 1:
         yield f"folds      {facts['folds']}: every training is {facts['folds']} trainings; the examples above are the first fold's"
+
+
+def column_rows(columns: Sequence[dict[str, Any]]) -> Iterator[tuple[str, str, str]]:
+    """Name, type and treatment of each column; of many columns, those in a row that are read alike stand together."""
+    for (kind, treatment), alike in groupby(columns, key=lambda column: (column["type"], column["treatment"])):
+        names = [column["name"] for column in alike]
+        if len(columns) > MOST_COLUMNS and len(names) > 2:
+            yield f"{names[0]} … {names[-1]}", kind, f"{treatment} ({len(names)} columns)"
+        else:
+            yield from ((name, kind, treatment) for name in names)
 
 
 def settings_beside(space: Space) -> Iterator[tuple[str, Pin | Domain]]:

@@ -234,6 +234,12 @@ def date_format(texts: pandas.Series, formats: Sequence[str]) -> str:
     return formats[counts.index(max(counts))]
 
 
+def swapped(form: str) -> str:
+    """The known format with the day and the month the other way round; empty where dates are not written so."""
+    other = form.translate(str.maketrans("md", "dm")) if "%d" in form and "%m" in form else ""
+    return other if other in FORMATS else ""
+
+
 def decimal_mark(columns: Iterable[pandas.Series], undecided: str) -> str:
     """The decimal mark, by the numbers that can be read in one way only, such as 0,5 and 1.234,5.
 

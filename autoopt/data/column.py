@@ -15,11 +15,13 @@ from autoopt.data.cells import (
     Style,
     are_numbers,
     cell_texts,
+    days,
     decimal_mark,
     native_kind,
     readings,
     structured_kind,
     style_of,
+    swapped,
     text_type,
     unwrapped,
 )
@@ -51,6 +53,7 @@ class Schema:
         gaps: texts that mean a missing value.
         decimal: the decimal mark of all numbers, if the user declares it.
         undecided: the decimal mark of a column that can be read in two ways.
+        formats: those of dates that the user declares, by column.
     """
 
     types: Mapping[str, str] = field(default_factory=dict)
@@ -58,6 +61,7 @@ class Schema:
     gaps: frozenset[str] = GAPS
     decimal: str | None = None
     undecided: str = "."
+    formats: Mapping[str, str] = field(default_factory=dict)
 
     def missing(self, name: str) -> frozenset[str]:
         """The texts that mean a missing value in a column; in a declared category the usual ones are levels."""
@@ -116,7 +120,7 @@ class Column:
         if self.embedded:
             return f"{len(self.levels)} levels, embedded in {embedding_width(len(self.levels) + 1)} numbers{rest}"
         if self.type == "category":
-            return f"a column for each of {len(self.levels)} levels{rest}"
+            return f"a column for {'its only level' if len(self.levels) == 1 else f'each of {len(self.levels)} levels'}{rest}"
         how = {"number": "as it is", "truth value": "0 or 1", "date": "days since 1970", "time": "seconds"}[self.type]
         how = ", ".join([how, *self.parts]) + self.written
         return f"{how}, gaps filled by the median {self.fill:g}{rest}" if self.indicator else how
@@ -253,8 +257,23 @@ def column_type(training: pandas.Series, schema: Schema) -> Column | None:
     if texts.empty:
         return None
     decimal = schema.decimal or decimal_mark([texts], schema.undecided)
+    if name in schema.formats:
+        return replace(bare, style=Style(format=schema.formats[name]))
     kind, style = (bare.type, style_of(texts, bare.type, decimal)) if bare.type else text_type(texts, decimal)
-    return replace(bare, type=kind, style=style)
+    return replace(bare, type=kind, style=style, note=doubtful_dates(name, texts, style.format) if kind == "date" else "")
+
+
+def doubtful_dates(name: str, texts: pandas.Series, form: str) -> str:
+    """A note for the user where all dates can be read as day and month and as month and day; empty where not."""
+    if not (other := swapped(form)):
+        return ""
+    distinct = texts.drop_duplicates()
+    distinct = distinct[np.isfinite(days(distinct, form))]
+    differ = days(distinct, form) != days(distinct, other)
+    if np.isnan(days(distinct, other)).any() or not differ.any():
+        return ""
+    seen = distinct.iloc[int(differ.argmax())]
+    return f"column '{name}': dates such as {seen} are read as {form}, and could be {other}; types=[{name}:{other}] reads them so"
 
 
 def with_unread_as_gaps(bare: Column, column: pandas.Series, unread: np.ndarray, train: np.ndarray, place: Locate) -> Column:
@@ -267,7 +286,7 @@ def with_unread_as_gaps(bare: Column, column: pandas.Series, unread: np.ndarray,
     cells, first = "1 cell" if len(rows) == 1 else f"{len(rows)} cells", int(rows[0])
     which = f"the first is {texts.iloc[first]!r} in {place(first)}"
     note = f"column '{bare.name}': {cells} cannot be read as a {bare.type} and count{'s' * (len(rows) == 1)} as missing; {which}"
-    return replace(bare, gaps=tuple(sorted({*bare.gaps, *words})), note=note)
+    return replace(bare, gaps=tuple(sorted({*bare.gaps, *words})), note="; ".join(filter(None, (bare.note, note))))
 
 
 def identifies(name: str, values: np.ndarray) -> bool:

@@ -1,8 +1,10 @@
 """Tables from files: a single file, or a file for each part."""
 
+import re
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,6 +19,9 @@ from autoopt.data.table import Columns, Table
 from autoopt.data.target import learnt_from
 from autoopt.domain import Unavailable
 from autoopt.errors import BadInput, nearest, no_file, one_line
+
+FORMATTED = re.compile(r"(.+?):([^:]*%.*)")
+"""A column and the format of its dates."""
 
 
 class Sheet(NamedTuple):
@@ -37,7 +42,7 @@ def declared_schema(where: str, types: Any, drop: Any, na_values: Any, decimal: 
 
     Args:
         where: the technique as a config names it, for messages.
-        types: texts `column:type`.
+        types: texts `column:type`, or `column:format` for dates, such as `day:%d/%m/%Y`.
         drop: names of columns to leave out.
         na_values: texts that mean a missing value, beside the usual ones; with an empty list, only empty cells are missing.
         decimal: the decimal mark.
@@ -45,14 +50,26 @@ def declared_schema(where: str, types: Any, drop: Any, na_values: Any, decimal: 
     Raises:
         BadInput: a type or the decimal mark is not valid.
     """
-    pairs = [text.rpartition(":")[::2] for text in listed(types)]
+    formats = {found[1]: found[2] for text in listed(types) if (found := FORMATTED.fullmatch(text))}
+    if wrong := next((name for name, form in formats.items() if not is_format(form)), None):
+        raise BadInput(f"{where}.types: '{wrong}:{formats[wrong]}' is no format of dates, such as %d/%m/%Y or %Y-%m-%d %H:%M")
+    pairs = [text.rpartition(":")[::2] for text in listed(types) if not FORMATTED.fullmatch(text)]
     for name, kind in pairs:
         if not name or kind not in TYPES:
             raise BadInput(f"{where}.types: expected column:type, got '{f'{name}:' if name else ''}{kind}'. {nearest(kind, TYPES)}")
     if decimal not in (None, ".", ","):
         raise BadInput(f"{where}.decimal={decimal}: expected . or ,")
     gaps = frozenset([""]) if na_values is not None and not listed(na_values) else GAPS.union(listed(na_values))
-    return Schema(dict(pairs), frozenset(listed(drop)), gaps, decimal)
+    return Schema(dict(pairs) | dict.fromkeys(formats, "date"), frozenset(listed(drop)), gaps, decimal, formats=formats)
+
+
+def is_format(form: str) -> bool:
+    """Whether dates can be written and read like this."""
+    try:
+        datetime.strptime(datetime(2024, 2, 1, 13).strftime(form), form)
+    except ValueError:
+        return False
+    return True
 
 
 def listed(value: Any) -> list[str]:

@@ -23,6 +23,8 @@ AXES = {2: (0,), 3: (0, 1), 4: (0, 2, 3)}
 """By the number of dimensions, those over which a scale is taken: it has a value for each feature, or each channel."""
 SAMPLED_IMAGES = 4096
 LISTED = 5
+FEWEST_VALUES, OUTWEIGHS = 20, 0.9
+"""A target that makes more than this share of the squared error of so many is told."""
 """How many classes a message names."""
 
 
@@ -82,7 +84,7 @@ def task_of_split(
     y = targets if kind == "classification" else out_scale.apply(targets) if out_scale else targets.float()
     parts = {part: (part_inputs(encoded.inputs, numbers[part], in_scale), y[numbers[part]].contiguous()) for part in PARTS}
     outputs = targets.shape[1] if targets.ndim == 2 else len(examples.classes) or int(targets.max()) + 1
-    absent = () if kind == "regression" else check_classes(parts, outputs, examples.classes)
+    told = outliers(targets, numbers) if kind == "regression" else check_classes(parts, outputs, examples.classes)
     range_notes, unoffered = value_range(extent, in_scale) if extent else ((), {})
     return Task(
         kind,
@@ -97,7 +99,7 @@ def task_of_split(
         categories=encoded.categories,
         encoding={"values": [*extent]} if extent else encoded.words or {"numbers": become_float(encoded.inputs.dtype)},
         unoffered=unoffered,
-        notes=(*examples.notes, *encoded.notes, *range_notes, *absent),
+        notes=(*examples.notes, *encoded.notes, *range_notes, *told),
         groups=None if groups is None else torch.from_numpy(np.unique(groups[numbers["test"]], return_inverse=True)[1]),
     )
 
@@ -128,6 +130,21 @@ def part_inputs(inputs: Tensor | Source, numbers: Tensor, scale: Scale | None) -
         return Rows(inputs, numbers, scale)  # type: ignore[return-value]
     values = scale.apply(inputs[numbers]) if scale else inputs[numbers]
     return (values.float() if become_float(values.dtype) else values).contiguous()
+
+
+def outliers(targets: Tensor, numbers: Mapping[str, Tensor]) -> tuple[str, ...]:
+    """A note for each part in which a single target outweighs all the others in a squared error."""
+    notes = []
+    for part in PARTS:
+        values = targets[numbers[part]].double().reshape(len(numbers[part]), -1)
+        squares = (values - values.median(0).values).square()
+        shares = squares / squares.sum(0).clamp(min=1e-300)
+        if len(values) >= FEWEST_VALUES and shares.max() > OUTWEIGHS:
+            row, column = divmod(int(shares.argmax()), shares.shape[1])
+            seen = f"one of the {len(values)} targets of the {part} part, {values[row, column]:g}, is so far from the others that it makes"
+            way = "mend it, or give objective=val_mae loss=huber, which weigh it less"
+            notes.append(f"{seen} {shares.max():.0%} of a squared error: {way}")
+    return tuple(notes)
 
 
 def check_classes(parts: Mapping[str, tuple[Tensor, Tensor]], outputs: int, names: Sequence[str]) -> tuple[str, ...]:

@@ -46,7 +46,7 @@ class Table:
     def encoded(self, train: Tensor, without: Collection[str], embed: bool) -> Encoded:
         rows, schema = train.numpy(), replace(self.schema, undecided=self.decimal(train.numpy()))
         columns = [
-            Column(name, "category", ignored=SPLITS) if name in without else learn_column(self.frame[name], rows, embed, schema, self.place)
+            self.of_split(name, rows, schema) if name in without else learn_column(self.frame[name], rows, embed, schema, self.place)
             for name in sorted(self.frame, key=lambda name: name in without)
         ]
         if all(column.ignored for column in columns):
@@ -57,6 +57,11 @@ class Table:
         if left := left_out(columns):
             notes.append(left.removeprefix("; "))
         return Encoded(encode_columns(self.frame, columns, strict=False), categories, words=words, notes=tuple(notes))
+
+    def of_split(self, name: str, rows: np.ndarray, schema: Schema) -> Column:
+        """A column that the split uses, and that is no input therefore."""
+        read = column_type(self.frame[name].iloc[rows], schema)
+        return Column(name, "category", ignored=SPLITS, note=read.note if read else "")
 
     def decimal(self, rows: np.ndarray) -> str:
         """The decimal mark of the table, by the first of these rows."""

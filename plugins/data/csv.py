@@ -30,8 +30,8 @@ def csv(
     Encoding, separator and decimal mark are detected. The training part decides whether a column holds numbers, truth values,
     dates, times or categories; a few cells of another type count as missing. A category becomes one column of 0 and 1 for each
     level, or is embedded if it has more than 20 levels. Missing values get the median of the training part, and a column that
-    marks them. `types=[zip:category,day:date]` sets the type of a column, `drop=[id]` leaves columns out, and
-    `na_values=[unknown]` adds words for missing values (`na_values=[]`: only empty cells are missing).
+    marks them. `types=[zip:category,day:date]` sets the type of a column, `types=[day:%d/%m/%Y]` the format of its dates, `drop=[id]`
+    leaves columns out, and `na_values=[unknown]` adds words for missing values (`na_values=[]`: only empty cells are missing).
     The target is classes if it holds texts, truth values, integers with at most 20 distinct values, or two distinct whole
     numbers; else it is a regression. Several columns (`target=[wet,cold]`) are labels, any number of which an example has, if all
     hold 0 and 1 or truth values; else a regression of several values. `kind` (classification, multilabel, regression) overrides this.

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from autoopt.data.column import Column, Schema, learn_column
+from autoopt.data.files import declared_schema
 from autoopt.data.table import Columns, Table, encode_columns
 from autoopt.errors import BadInput
 
@@ -274,6 +275,41 @@ def test_a_split_reads_columns_as_the_inputs_are_read():
     columns = Columns(Table(frame))
     assert columns["day"][0] == DAY and np.isnan(columns["day"][1]) and columns["eu"][0] > columns["eu"][1]
     assert columns["zip"].tolist() == ["01", "02"] and columns["n"].tolist() == [1.5, 2]
+
+
+@pytest.mark.parametrize(
+    ("texts", "form", "other"),
+    [
+        (["01/02/2024", "03/04/2024", "?", "05/05/2024"], "%m/%d/%Y", "%d/%m/%Y"),
+        (["01-02-2024 10:00", "03-04-2024 11:30"], "%d-%m-%Y %H:%M", "%m-%d-%Y %H:%M"),
+        (["01/02/2024", "13/04/2024"], "%d/%m/%Y", ""),
+        (["01/01/2024", "05/05/2024"], "%m/%d/%Y", ""),
+        (["01.02.2024", "03.04.2024"], "%d.%m.%Y", ""),
+        (["2024-01-02", "2024-03-04"], "ISO8601", ""),
+    ],
+)
+def test_dates_that_can_be_read_in_two_ways_are_told(texts, form, other):
+    column = pandas.Series(texts * 20, name="day")
+    learnt = learn_column(column, np.arange(len(column)), embed=False)
+    told = f"column 'day': dates such as {texts[0]} are read as {form}, and could be {other}; types=[day:{other}] reads them so"
+    assert (learnt.type, learnt.style.format) == ("date", form)
+    assert (told in learnt.note) if other else not learnt.note
+
+
+def test_the_format_of_dates_is_declared():
+    column = pandas.Series(["01/02/2024", "03/04/2024"] * 9, name="day")
+    learnt = learn_column(column, np.arange(18), embed=False, schema=declared_schema("data.csv", ["day:%d/%m/%Y"], None, None))
+    assert learnt.type == "date" and not learnt.note
+    assert learnt.encoded(column)[0][0] == (pandas.Timestamp("2024-02-01") - pandas.Timestamp(0)).days
+    with_clock = declared_schema("data.csv", ["a:b:%d/%m/%Y %H:%M", "zip:category"], None, None)
+    assert with_clock.formats == {"a:b": "%d/%m/%Y %H:%M"} and with_clock.types == {"zip": "category", "a:b": "date"}
+    with pytest.raises(BadInput, match=r"^data\.csv\.types: 'day:%q' is no format of dates, such as %d/%m/%Y or %Y-%m-%d %H:%M$"):
+        declared_schema("data.csv", ["day:%q"], None, None)
+
+
+def test_dates_of_the_split_are_told_too():
+    table = Table(pandas.DataFrame({"day": ["01/02/2024", "03/04/2024"] * 9, "x": range(18)}))
+    assert "could be %d/%m/%Y" in table.encoded(torch.arange(18), {"day"}, embed=False).notes[0]
 
 
 def test_a_few_texts_in_a_column_of_numbers_are_groups_and_no_gaps():

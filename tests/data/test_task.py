@@ -553,3 +553,14 @@ def test_targets_become_what_a_loss_computes_with():
     for targets, said in ((classes + 0.5, r"hold the class 0\.5; expected whole numbers"), (classes / 0, "some values are not finite")):
         with pytest.raises(BadInput, match=said):
             make_task(Examples(inputs, targets, "classification"), SPLIT)
+
+
+@pytest.mark.parametrize(("outlier", "told"), [(1e7, True), (4.0, False)])
+def test_a_target_that_outweighs_all_others_is_told(outlier, told):
+    """The score of its part is nearly that of this example alone."""
+    targets = torch.randn(100, 1, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    targets[70] = outlier
+    fixed = {"train": torch.arange(60), "validation": torch.arange(60, 80), "test": torch.arange(80, 100)}
+    notes = make_task(Examples(torch.rand(100, 3), targets, "regression", (), fixed), SPLIT).notes
+    seen = "one of the 20 targets of the validation part, 1e+07, is so far from the others that it makes 100% of a squared error: "
+    assert notes == ((f"{seen}mend it, or give objective=val_mae loss=huber, which weigh it less",) if told else ())

@@ -494,6 +494,20 @@ def test_how_a_table_is_read_is_told(tmp_path):
     ]
 
 
+def test_many_columns_that_are_read_alike_stand_in_one_line():
+    def told(count):
+        columns = [{"name": f"x{n}", "type": "number", "treatment": "as it is"} for n in range(count)]
+        columns.insert(5, {"name": "sex", "type": "category", "treatment": "a column for each of 2 levels"})
+        return [*data_lines({"encoding": {"columns": columns, "source": ""}, "folds": 1})][1:]
+
+    assert len(told(30)) == 31
+    assert told(200) == [
+        "  x0 … x4    number       as it is (5 columns)",
+        "  sex        category     a column for each of 2 levels",
+        "  x5 … x199  number       as it is (195 columns)",
+    ]
+
+
 class Tasked(L.LightningModule):
     def __init__(self, task):
         super().__init__()
