@@ -113,6 +113,8 @@ def test_a_project_that_imports_pytorch_lightning_is_trained_as_it_is_and_loaded
     assert (tmp_path / "autoopt-runs/t/trials/0/log.txt").read_text().count("MY TRAINING STEP") == 4
     loaded = run("import autoopt, torch\nprint(autoopt.load('autoopt-runs/t/best', trust=['own:Lit'])(torch.rand(2, 3)).shape)", tmp_path)
     assert loaded.stdout == "torch.Size([2, 1])\n", loaded.stderr
+    beside = run("import autoopt, lightning.pytorch, own\nautoopt.load('autoopt-runs/t/best', trust=['own:Lit'])", tmp_path)
+    assert "BadInput: model=own:Lit is a pytorch_lightning.LightningModule, which was imported beside" in beside.stderr
 
 
 def test_nothing_is_inside_of_a_module_that_is_no_package():

@@ -12,6 +12,7 @@ import yaml
 from autoopt import grammar
 from autoopt.commands.completion import complete_value
 from autoopt.config import ABOUT, Tree, allow, compose, default_values, hydra_for_us, prepared, preset_contents, presets, split_up
+from autoopt.config.instances import is_file, unread
 from autoopt.errors import EXIT_CODES, BadInput
 from autoopt.prose import print_prose
 from autoopt.slots import PLUG_POINTS, PLUGGABLE, SLOTS, Slot
@@ -42,7 +43,13 @@ class Asked:
     recipe: list[str] = field(default_factory=list)
 
     def tree(self) -> Tree:
-        return compose(self.overrides, self.file, self.recipe)
+        """The checked tree, and a line on what a file that is given as the model says of its training."""
+        tree = compose(self.overrides, self.file, self.recipe)
+        for file in (word.removeprefix("model=") for word in self.overrides if word.startswith("model=") and is_file(word)):
+            said = {word.partition("=")[0] for word in self.overrides}
+            if missing := [word for word in unread(file) if word.partition("=")[0] not in said]:
+                print_prose(f"{file}: only its model is read, not what it says of the training; give it as {' '.join(missing)}", sys.stderr)
+        return tree
 
 
 def read_options(arguments: Sequence[str], command: str, settle: Callable[[Asked], None] = lambda asked: None) -> Asked | None:

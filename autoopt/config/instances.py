@@ -23,6 +23,30 @@ UNKNOWN = object()
 """What a value is that refers to something outside of the file."""
 
 
+AS_BY_DEFAULT = {"accumulate_grad_batches": (1,), "precision": (32, "32", "32-true")}
+SECTIONS = {"optimizer": "optimizer", "lr_scheduler": "schedule"}
+"""What a file of a whole training may say beside the model, and the slot for it."""
+
+
+def unread(file: str) -> Iterator[str]:
+    """What of the training that a file says is not read with its model, as it would be said on the command line.
+
+    Raises:
+        BadInput: it cannot be read.
+    """
+    tree = mapping(file)
+    if not isinstance(tree.get("model"), dict):  # the whole file is the model
+        return
+    said = tree.get("trainer")
+    trainer: dict[str, Any] = said if isinstance(said, dict) else {}
+    for key in ("gradient_clip_val", "gradient_clip_algorithm", "accumulate_grad_batches", "precision", "limit_train_batches"):
+        if (value := trainer.get(key)) is not None and value not in AS_BY_DEFAULT.get(key, ()):
+            yield f"trainer.{key}={value}"
+    if trainer.get("callbacks") or tree.get("callbacks"):
+        yield "trainer.callbacks=…"
+    yield from (f"{slot}=…" for key, slot in SECTIONS.items() if tree.get(key))
+
+
 def is_file(name: str) -> bool:
     return name.endswith((".yaml", ".yml"))
 

@@ -16,6 +16,7 @@ from autoopt.data.feed import overridden
 from autoopt.data.scale import Scale
 from autoopt.data.task import Task
 from autoopt.errors import TechniqueError
+from autoopt.kind import check_namesake
 from autoopt.module.activations import activation_sites, plain_inputs
 from autoopt.module.applied import HELD, Applied
 from autoopt.module.chosen import Chosen, call
@@ -58,8 +59,18 @@ def check_told(technique: Technique) -> None:
 
 
 def built_model(technique: Technique, values: dict[str, Any], task: Task) -> nn.Module:
-    """The model that a technique builds for the task, behind an embedding if the task has categories to embed."""
-    model = embedded(task, lambda inner: answering(with_late_layers(lambda: call(technique, {"task": inner}, values))))
+    """The model that a technique builds for the task, behind an embedding if the task has categories to embed.
+
+    Raises:
+        BadInput: it is a LightningModule of the other of two copies of Lightning, which a script has imported beside that in use.
+    """
+
+    def make(inner: Task) -> nn.Module:
+        made: nn.Module = call(technique, {"task": inner}, values)
+        check_namesake("model", technique, type(made))
+        return made
+
+    model = embedded(task, lambda inner: answering(with_late_layers(lambda: make(inner))))
     shape_lazy_layers(model, task)
     return model
 

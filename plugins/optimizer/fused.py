@@ -7,10 +7,12 @@ from torch.utils._foreach_utils import _get_fused_kernels_supported_devices
 
 
 def fused(params: Iterable[Mapping[str, Any]], *without: str) -> bool:
-    """Whether there are fused kernels for the device of every parameter; there are none for a TPU.
+    """Whether there are fused kernels for the device of every parameter, and all are real; there are none for a TPU.
 
     Args:
         params: parameter groups.
         without: devices for which some versions of torch have no fused kernel of this optimizer.
     """
-    return {p.device.type for group in params for p in group["params"]} <= {*_get_fused_kernels_supported_devices()} - {*without}
+    all_of_them = [p for group in params for p in group["params"]]
+    devices = {*_get_fused_kernels_supported_devices()} - {*without}
+    return all(p.device.type in devices and p.is_floating_point() for p in all_of_them)

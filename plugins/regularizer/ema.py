@@ -12,6 +12,11 @@ from autoopt.domain import Acts, Bounds, Choice
 class EMA(WeightAveraging):
     """Puts the mean in place of the weights at the end of the training, and leaves the module alone from then on."""
 
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        for module in pl_module.modules():  # what `weight_norm` computes from its parameters at each pass cannot be copied with its graph
+            vars(module).update({name: v.detach() for name, v in vars(module).items() if isinstance(v, Tensor) and not v.is_leaf})
+        super().setup(trainer, pl_module, stage)
+
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         super().on_train_end(trainer, pl_module)
         self._average_model = None  # else each later validation would be one of the last mean

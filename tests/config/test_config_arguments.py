@@ -8,7 +8,9 @@ import torch
 from torch import nn
 
 from autoopt.arguments import passed
+from autoopt.commands.options import Asked
 from autoopt.config import allow, compose
+from autoopt.config.instances import unread
 from autoopt.errors import BadInput
 from autoopt.recipe import Recipe
 from autoopt.space import Space
@@ -180,6 +182,25 @@ def test_a_file_is_an_import_path_with_its_arguments(text, written):
     assert said["optimizer"].keywords == {"lr": 0.2} and said["options"] == {"a": 5}
     other = model(DATA, f"model={file}", "model.Whole.net=own_arguments:make", "model.Whole.net.width=1").said
     assert other["net"].width == 1 and other["net"].act is None, "an object takes the file's arguments of the other along"
+
+
+@pytest.mark.parametrize(
+    ("beside", "told"),
+    [
+        ("gradient_clip_val: 1.0, precision: 32-true, accumulate_grad_batches: 1, devices: 2", ["trainer.gradient_clip_val=1.0"]),
+        ("callbacks: [{class_path: a.B}], precision: bf16-mixed", ["trainer.precision=bf16-mixed", "trainer.callbacks=…"]),
+        ("logger: true}\noptimizer: {class_path: torch.optim.SGD}\nlr_scheduler: {class_path: a.B", ["optimizer=…", "schedule=…"]),
+    ],
+)
+def test_what_a_file_says_of_the_training_beside_its_model_is_told(beside, told, written, capsys):
+    file = written(CLI.replace("max_epochs: 3", beside))
+    assert [*unread(file)] == told and [*unread(written(TARGET))] == [] == [*unread(written(CLI))]
+    file = written(CLI.replace("max_epochs: 3", beside))
+    allow("own_arguments:Whole", "own_arguments:Net", "torch.nn:ReLU", "torch.optim:SGD")
+    Asked([DATA, f"model={file}", "trainer.callbacks=own_arguments:make"]).tree()
+    given = [word for word in told if word != "trainer.callbacks=…"]
+    said = f"{file}: only its model is read, not what it says of the training; give it as {' '.join(given)}"
+    assert " ".join(capsys.readouterr().err.split()) == said
 
 
 @pytest.mark.parametrize(

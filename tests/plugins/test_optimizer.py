@@ -825,6 +825,15 @@ def test_the_step_runs_in_one_kernel():
     assert not any(make(elsewhere).defaults["fused"] for make in makers)
 
 
+def test_complex_weights_are_trained_in_more_kernels():
+    for make in (sgd, momentum, nesterov, adam, adamw, adagrad):
+        weight = nn.Parameter(torch.ones(2, dtype=torch.complex64))
+        optimizer = make([{"params": [weight]}], lr=0.1)
+        weight.abs().sum().backward()
+        optimizer.step()
+        assert weight.detach().abs().max() < 1
+
+
 def test_keep_gives_the_modules_own():
     own = torch.optim.SGD([nn.Parameter(torch.ones(1))])
     assert keep(own) is own

@@ -24,6 +24,7 @@ from autoopt.module.chosen import Chosen
 from autoopt.orders import Train
 from autoopt.plugins.regularizer.dropout import dropout
 from autoopt.plugins.regularizer.early_stopping import early_stopping
+from autoopt.plugins.regularizer.ema import ema
 from autoopt.plugins.regularizer.gradient_clip import gradient_clip
 from autoopt.plugins.regularizer.gradient_noise import gradient_noise
 from autoopt.plugins.regularizer.l1 import l1
@@ -34,7 +35,7 @@ from autoopt.recipe import Recipe
 from autoopt.slots import SLOTS
 from autoopt.store import Store
 from autoopt.technique import available
-from autoopt.testing.toys import ResidualBlock
+from autoopt.testing.toys import TASKS, ResidualBlock, Tiny, examples_of, fit_toy
 from autoopt.trial.run import run
 from autoopt.trial.world import World
 
@@ -702,3 +703,13 @@ def test_what_acts_on_gradients_or_on_the_model_changes_a_training(trained, mode
     _, kept, _ = trained(model, regularizer, epochs=1)
     assert kept.keys() == without.keys()
     assert not any(torch.equal(kept[name], value) for name, value in without.items() if value.ndim > 1)
+
+
+def test_ema_takes_weights_that_a_hook_computes_at_each_pass():
+    """As in the heads of DINO: the old `weight_norm` keeps its result, with its graph, beside the parameters."""
+    inputs, _ = examples_of(TASKS[1])
+    layer = torch.nn.utils.weight_norm(nn.Linear(inputs[0].numel(), TASKS[1].outputs))
+    module = Tiny(nn.Sequential(nn.Flatten(), layer))
+    before = layer.weight_v.detach().clone()
+    fit_toy(module, [ema(decay=0.5)], accelerator="cpu", devices=1)
+    assert not torch.equal(layer.weight_v, before) and torch.isfinite(module.model(inputs)).all()
