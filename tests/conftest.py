@@ -4,6 +4,7 @@ import gc
 import os
 import random
 import shutil
+import sys
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -46,7 +47,12 @@ def no_settings_of_the_user(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def pytest_collection_finish() -> None:
-    """What was imported stays; else the garbage collection would go through its millions of objects again and again."""
+    """What was imported stays; else the garbage collection would go through its millions of objects again and again.
+
+    And Lightning, where it was imported, reads the entry points of all packages once, not for each Trainer.
+    """
+    if registry := sys.modules.get("lightning.fabric.utilities.registry"):
+        registry.entry_points = cache(registry.entry_points)
     gc.collect()
     gc.freeze()
 

@@ -358,6 +358,7 @@ def test_what_a_function_looks_up_makes_another_study(monkeypatch):
     assert import_path("model", here) != before
 
 
+@pytest.mark.slow
 def test_a_script_that_is_run_again_names_its_objects_alike():
     script = (
         "import logging, numpy, threading, torch; from autoopt.live import import_path\n"
@@ -408,6 +409,7 @@ def test_one_recipe_is_trained_and_exported(tmp_path, capfd):
     assert capfd.readouterr().out == ""
 
 
+@pytest.mark.slow
 def test_a_trainer_is_given_from_python(tmp_path):
     stops = []
 

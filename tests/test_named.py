@@ -12,10 +12,9 @@ from autoopt.deployment.structure import class_at, describe_modules, restore
 from autoopt.errors import BadInput
 
 pytestmark = pytest.mark.xdist_group("scripts")  # one process to fork them from
-WAYS = ("instances", *(pytest.param(way, marks=pytest.mark.slow) for way in ("files", "exports", "studies")))
 
 
-@pytest.fixture(scope="module", params=WAYS)
+@pytest.fixture(scope="module", params=["instances", "files", "exports", "studies"])
 def answered(request, tmp_path_factory):
     """What one way in, and its folder, answered to every hostile file."""
     folder = tmp_path_factory.mktemp(request.param)
@@ -24,6 +23,7 @@ def answered(request, tmp_path_factory):
     return folder, json.loads(done.stdout.splitlines()[-1])
 
 
+@pytest.mark.slow
 def test_nothing_has_run(answered):
     folder, said = answered
     assert len(said) > 5
@@ -49,7 +49,8 @@ except BadInput as error:
 """
 
 
-@pytest.mark.parametrize("kind", ["optimizer", *(pytest.param(kind, marks=pytest.mark.slow) for kind in ("activation", "callbacks"))])
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["optimizer", "activation", "callbacks"])
 def test_what_is_trusted_is_called_only_in_its_own_kind(kind, tmp_path, tmp_path_factory):
     script = tmp_path_factory.mktemp("script") / "foreign.py"
     script.write_text(FOREIGN)

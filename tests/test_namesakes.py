@@ -82,6 +82,7 @@ def test_both_names_have_one_set_of_classes(imports, tmp_path):
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.slow
 def test_a_module_that_there_is_not_is_missing_under_its_own_name(tmp_path):
     done = run(OURS + "import pytorch_lightning.metrics", tmp_path)
     assert done.stderr.splitlines()[-1] == "ModuleNotFoundError: No module named 'pytorch_lightning.metrics'"

@@ -57,6 +57,7 @@ def read_back(recipe, folder):
 
 
 @pytest.mark.parametrize("name", SPACES)
+@pytest.mark.slow
 def test_a_recipe_is_read_back_as_itself_with_nothing_left_to_choose(name, spaces, tmp_path_factory):
     folder = tmp_path_factory.mktemp("recipes")
 

@@ -130,6 +130,7 @@ def test_of_a_compressed_module_there_is_none(exported):
     assert write_checkpoint(folder) is None and not (folder / "model.ckpt").exists()
 
 
+@pytest.mark.slow
 def test_a_graph_is_traced_with_the_modules_own_example(exported):
     pytest.importorskip("onnxscript")
     folder = exported("Saved")

@@ -11,6 +11,7 @@ from torch import nn
 from autoopt.deployment.onnx import EXPORTER, OnnxModel, to_onnx
 
 
+@pytest.mark.slow
 def test_an_export_is_quiet_and_leaves_log_and_warnings_as_they_were(caplog, recwarn):
     before, level = warnings.filters[:], EXPORTER.level
     EXPORTER.setLevel(logging.INFO)

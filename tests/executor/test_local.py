@@ -182,6 +182,7 @@ def test_the_log_says_where_it_failed_or_hung(bench):
     assert "in hang" in b.log(2)
 
 
+@pytest.mark.slow
 def test_a_log_keeps_its_head_and_its_tail_whoever_writes_it(bench):
     b = bench()
     b.run("shout", lines=10)
@@ -201,6 +202,7 @@ def short(log: Path) -> bool:
     return mark is not None and TAIL <= len(content) - HEAD - len(mark[0]) <= 3 * TAIL
 
 
+@pytest.mark.slow
 def test_a_log_that_grows_for_ever_fills_no_disk(bench):
     b = bench()
     b.submit(0, "shout", lines=10**9)

@@ -64,6 +64,9 @@ class Nearby(Remote):
         pass
 
 
+one_worker = pytest.mark.xdist_group("the worker of test_remote")  # in one process, since it takes seconds to warm up
+
+
 @pytest.fixture(scope="module")
 def nearby(tmp_path_factory):
     here = Path.cwd()
@@ -73,6 +76,8 @@ def nearby(tmp_path_factory):
     os.chdir(here)
 
 
+@one_worker
+@pytest.mark.slow
 def test_an_order_carries_no_data(nearby):
     assert nearby.facts
     nearby.submit(0, order())
@@ -81,6 +86,8 @@ def test_an_order_carries_no_data(nearby):
     collect_events(nearby, {0})
 
 
+@one_worker
+@pytest.mark.slow
 def test_weights_and_log_come_back_and_go_where_they_are_read(nearby):
     nearby.submit(0, order(keep=True))
     events = collect_events(nearby, {0})[0]
@@ -93,6 +100,8 @@ def test_weights_and_log_come_back_and_go_where_they_are_read(nearby):
     assert scratch != nearby.store.root and not list(scratch.rglob(".*.safetensors"))
 
 
+@one_worker
+@pytest.mark.slow
 def test_a_preempted_worker_ends_its_trial_for_that_reason(nearby):
     endless = RECIPE.replace(study={"epochs": 10**6})
     nearby.submit(2, Train(key="2", recipe=endless, objective="val_accuracy", direction="maximize"))
@@ -114,6 +123,8 @@ def preempted(nearby):
     return end
 
 
+@one_worker
+@pytest.mark.slow
 def test_a_preempted_trial_that_waits_at_a_rung_still_writes_its_checkpoint(nearby):
     endless = RECIPE.replace(study={"epochs": 10**6})
     nearby.submit(3, Train(key="3", recipe=endless, objective="val_accuracy", direction="maximize", rungs=tuple(range(10**4))))
@@ -125,6 +136,7 @@ def test_a_preempted_trial_that_waits_at_a_rung_still_writes_its_checkpoint(near
     assert nearby.store.checkpoints("3")
 
 
+@pytest.mark.slow
 def test_what_cannot_be_prepared_comes_with_the_log_of_the_worker(tmp_path):
     class Broken(Near):
         def __init__(self):

@@ -64,6 +64,7 @@ def searched(study):
     return [(r.key, r.recipe, r.seed, r.state, r.score) for r in study.records["search"]]
 
 
+@pytest.mark.slow
 def test_the_options_are_tried_alike(compared):
     _, study = compared
     records = study.records["search"]
@@ -95,6 +96,7 @@ def test_the_best_of_each_is_compared_on_the_same_fresh_seeds(compared, table):
     assert first.best[-1] == max(r.score for r in study.records["search"][::2] if r.state == "complete") and len(first.best) == 16
 
 
+@pytest.mark.slow
 def test_the_true_order_is_found(compared, table):
     """Of the best recipes of each optimizer in the table."""
     means = {"adamw": inf, "momentum": inf}
@@ -158,6 +160,7 @@ def test_the_turns_before_the_first_gap_are_compared(compared, tmp_path):
     assert len({record.seed for records in trials.values() for record in records}) == 2
 
 
+@pytest.mark.slow
 def test_a_cut_comparison_equals_an_uncut_one(compared, table, tmp_path):
     for trials in (13, 33):
         replayed(table, tmp_path, "study.compare=optimizer", f"study.trials={trials}", *FAST)

@@ -24,6 +24,7 @@ def test_units_do_not_matter():
     assert chance_better(means, seeds, 0.01, "a", "b") == pytest.approx(chance_better(percent, seeds, 100.0, "a", "b"))
 
 
+@pytest.mark.slow
 def test_of_those_that_won_a_race_as_many_are_better_as_it_says():
     random, stated, better = np.random.default_rng(0), [], []
     for _ in range(3000):

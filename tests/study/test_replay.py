@@ -45,6 +45,7 @@ def records_of(path):
 
 
 @pytest.mark.parametrize("strategy", ["bayes", "tpe", "random", "one_epoch"])
+@pytest.mark.slow
 def test_a_cut_search_equals_an_uncut_one(table, tmp_path, strategy):
     more = (f"strategy={strategy}", "study.seeds=1", "seed=4")
     replayed(table, tmp_path / "whole", *more, "study.trials=24")
@@ -64,12 +65,14 @@ def test_the_search_finds_a_better_recipe_than_the_baseline(table, tmp_path):
     assert executor.clock == sum(record.epochs for record in records_of(tmp_path / "replay")), "an epoch is a second"
 
 
+@pytest.mark.slow
 def test_four_workers_of_unlike_speed_and_lost_trainings(table, tmp_path):
     verdict, executor = replayed(table, tmp_path, "study.trials=40", "seed=1", workers=4, speeds=(1.0, 3.0), failures=0.2)
     assert len(searched(tmp_path / "replay")) == 40 and verdict.gain > 0.03
     assert len(executor.orders) > 40 + len(verdict.baseline.scores) * 2, "what the machine ended was tried again"
 
 
+@pytest.mark.slow
 def test_better_proposals_than_at_random(table):
     """Over ten seeds; the figures of the comparison are in tests/benchmarks/search."""
 

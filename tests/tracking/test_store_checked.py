@@ -4,6 +4,8 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
+import pytest
+
 from autoopt.commands.stores import check_store
 
 
@@ -14,10 +16,12 @@ def change(path, *commands):
         database.commit()
 
 
+@pytest.mark.slow
 def test_a_store_of_this_version(store):
     assert check_store(store) == ("ok", f"MLflow store {store} answers")
 
 
+@pytest.mark.slow
 def test_a_store_of_another_version(store):
     change(store.removeprefix("sqlite:///"), "update alembic_version set version_num = '0a8213491aaa'")
     old = check_store(store)

@@ -43,6 +43,7 @@ def test_a_network_of_another_precision_trains_and_is_stored_in_single_precision
     assert {tensor.dtype for tensor in weights.values() if tensor.is_floating_point()} == {torch.float32}
 
 
+@pytest.mark.slow
 def test_codes_of_categories_are_not_rounded(tmp_path):
     """bfloat16 tells whole numbers apart up to 256; here the class is whether the code is odd."""
     frame = pandas.DataFrame({"street": [f"s{i % 400:03}" for i in range(2400)], "y": ["ab"[i % 2] for i in range(2400)]})
