@@ -29,9 +29,9 @@ from autoopt.study.turns import check_sizes, turns_in
 from autoopt.terminal import Progress
 
 WIDTH = 22
+"""Of the keys, with their indent."""
 MOST_COLUMNS = 40
 """Of a table with more columns, those that are read alike stand in one line."""
-"""Of the keys, with their indent."""
 
 
 def run(arguments: Sequence[str]) -> int:
