@@ -71,15 +71,19 @@ def printable(text: str, most: int | None = None) -> str:
     return "".join(c if c.isprintable() or c in "\t\n" else "\N{REPLACEMENT CHARACTER}" for c in text[:most])
 
 
-def nearest(word: str, known: Iterable[str]) -> str:
-    """A hint with the nearest known name, or with two that are one letter away, and all known names: `Did you mean 'adamw'? Known: …`."""
+def nearest(word: str, known: Iterable[str], listed: Iterable[str] | None = None) -> str:
+    """A hint with the nearest known name, or with two that are one letter away, and all known names: `Did you mean 'adamw'? Known: …`.
+
+    Args:
+        listed: what stands there instead of all known names.
+    """
     names = sorted(known)
     close = difflib.get_close_matches(word.lower(), {name.lower() for name in names}, n=5, cutoff=0.6)
     misspelt = [] if word.lower() in close else [name for name in close if one_letter_apart(word.lower(), name)]
     near = misspelt[:2] or close[:1]
     alike = ([name for name in names if name.lower() == each] for each in near)  # some may differ in case alone
     said = " or ".join(f"'{difflib.get_close_matches(word, same, n=1, cutoff=0)[0]}'" for same in alike)
-    return f"{f'Did you mean {said}? ' if said else ''}Known: {', '.join(names) or 'none'}."
+    return f"{f'Did you mean {said}? ' if said else ''}Known: {', '.join(names if listed is None else sorted(listed)) or 'none'}."
 
 
 def one_letter_apart(one: str, other: str) -> bool:

@@ -141,8 +141,12 @@ def take(argument: str, overrides: Overrides) -> None:
     elif key not in SETTINGS and not is_constraint(key) and not is_argument(key, overrides):
         if key.rstrip(".") == CONSTRAINTS:
             raise BadInput(f"{argument}: name the metric, as in {CONSTRAINTS}.latency_ms=2")
-        near = [k for k in SETTINGS if k.split(".")[0] == key.split(".")[0]]
-        raise BadInput(f"No setting named '{key}'. {nearest(key, near or [*GROUPS, *SETTINGS])}")
+        if isinstance(value, dict):
+            raise BadInput(f"{argument}: give each of them by itself, as in {key}.{next(iter(value), 'name')}=…")
+        if near := [k for k in SETTINGS if k.split(".")[0] == key.split(".")[0]]:
+            raise BadInput(f"No setting named '{key}'. {nearest(key, near)}")
+        roots = {f"{head}.*" if dot else head for head, dot, _ in (k.partition(".") for k in SETTINGS)}
+        raise BadInput(f"No setting named '{key}'. {nearest(key, [*GROUPS, *SETTINGS], [*GROUPS, *roots])}")
     elif isinstance(value, dict) and beside(key, overrides) is None:
         raise BadInput(f"{argument}: expected one value, got a mapping")
     else:

@@ -13,7 +13,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from autoopt.distributions import silent
 from autoopt.goal import Goal
-from autoopt.study.journal_file import JournalFile
+from autoopt.study.journal_file import JournalFile, uncollected
 from autoopt.study.record import Record
 from autoopt.study.stages import Stage
 
@@ -180,6 +180,7 @@ class Journal:
         return f"{self.name}/{stage.name}"
 
 
+@uncollected()
 def stored_records(path: Path, name: str) -> tuple[dict[str, list[Record]], int]:
     """The records of a study's trials that have ended, by stage, in their order; and how many trials it has begun. Nothing is written.
 

@@ -1,3 +1,4 @@
+import gc
 import json
 import os
 import resource
@@ -155,6 +156,21 @@ def test_a_line_that_is_nested_too_deep_is_damaged_whatever_its_checksum_says(tm
     path.write_bytes(body + b',"crc32":%d}\n' % crc32(body) + whole)
     with pytest.raises(StoreError, match=r"journal\.log, line 1 \(from byte 0\) is damaged"):
         JournalFile(path, write=False)
+
+
+@pytest.mark.parametrize("collects", [True, False])
+def test_after_reading_the_garbage_collection_is_as_it_was(tmp_path, request, collects):
+    path = tmp_path / "journal.log"
+    fill(path)
+    request.addfinalizer(gc.enable)
+    if not collects:
+        gc.disable()
+    stored_records(path, "s")
+    assert gc.isenabled() is collects
+    path.write_bytes(b"garbage\n" + path.read_bytes())
+    with pytest.raises(StoreError):
+        stored_records(path, "s")
+    assert gc.isenabled() is collects
 
 
 def test_reading_makes_no_file(tmp_path):
