@@ -271,7 +271,7 @@ def test_finish_concludes_with_the_study_as_it_was_configured(run, begun, monkey
     journal.close()
     called = []
     monkeypatch.setattr("autoopt.commands.finish.search", lambda tree, screen, **more: called.append((tree, more)))
-    monkeypatch.setattr("autoopt.commands.finish.closing", lambda verdict, say: None)
+    monkeypatch.setattr("autoopt.commands.finish.closing", lambda verdict, say, mirrored: None)
     assert run("finish", "signs", "root=runs")[0] == 0
     config = yaml.safe_load((begun / "config.yaml").read_text())
     assert called == [(config | {"root": "runs"}, {"asking": False})]

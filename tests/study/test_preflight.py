@@ -143,12 +143,12 @@ def test_what_the_machine_ended_settles_nothing(tmp_path, key, reason):
 @pytest.mark.parametrize("first", ["optimizer=sgd,adamw", "optimizer=adamw,sgd"])
 def test_what_was_set_to_a_value_that_does_not_work_is_refused(tmp_path, first):
     def end(order):
-        wrong = order.recipe.tree["optimizer"].get("sgd", {}).get("lr") == -1
+        wrong = order.recipe.tree["optimizer"].get("sgd", {}).get("lr") == 7
         return broken("ValueError: Invalid learning rate", "optimizer", "sgd") if wrong else WELL
 
-    said = "^optimizer.sgd.lr=-1.0, optimizer.sgd.weight_decay=0.3: optimizer=sgd cannot be used with these values: ValueError"
+    said = "^optimizer.sgd.lr=7.0, optimizer.sgd.weight_decay=0.3: optimizer=sgd cannot be used with these values: ValueError"
     with pytest.raises(BadInput, match=said):
-        checked(tmp_path, first, "optimizer.sgd.lr=-1", "optimizer.sgd.weight_decay=0.3", baseline=end, optimizer_sgd=end)
+        checked(tmp_path, first, "optimizer.sgd.lr=7", "optimizer.sgd.weight_decay=0.3", baseline=end, optimizer_sgd=end)
 
 
 def test_what_is_not_available_drops_out_whatever_was_set_for_it(tmp_path):
