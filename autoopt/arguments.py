@@ -169,7 +169,7 @@ def object_at(path: str, label: str) -> Any:
 
 def check_kind_of_argument(found: Any, hint: Any, said: str) -> None:
     """Raise BadInput where an object is neither of the classes that its argument names, nor of what arguments of models are."""
-    returned = found if isinstance(found, type) else return_type(found)
+    returned = return_type(found)
     allowed = tuple(classes_of(hint)) or tuple(object_at(path, said) for path in KINDS)
     if not (isinstance(returned, type) and issubclass(returned, allowed)):
         names = " or ".join(kind.__name__ for kind in allowed)
@@ -221,11 +221,16 @@ def parameters_of(builder: Any) -> Mapping[str, inspect.Parameter]:
         return {}
 
 
-def return_type(function: Any) -> Any:
-    """What a function is annotated to return: `None` where that is nothing, `REQUIRED` where it does not say."""
+def return_type(builder: Any) -> Any:
+    """What a class or a function makes: the class, or what the function is annotated to return.
+
+    That is `None` where it returns nothing, and `REQUIRED` where it does not say.
+    """
+    if isinstance(builder, type):
+        return builder
     try:
-        hint = typing.get_type_hints(function).get("return", REQUIRED)
+        hint = typing.get_type_hints(builder).get("return", REQUIRED)
     except Exception:
-        hint = getattr(function, "__annotations__", {}).get("return", REQUIRED)
+        hint = getattr(builder, "__annotations__", {}).get("return", REQUIRED)
     hint = None if hint is type(None) else hint
     return typing.get_origin(hint) or hint

@@ -18,7 +18,7 @@ def check_kind(slot: str, technique: Technique) -> None:
     """Raise BadInput where the object is neither a subclass of what the slot returns nor a function annotated to return it."""
     expected = PLUGGABLE[slot].returns
     found = technique.load()
-    returned = found if isinstance(found, type) else return_type(found)
+    returned = return_type(found)
     check_namesake(slot, technique, returned)
     if technique.path in LIVE and not isinstance(found, type):
         return

@@ -228,7 +228,7 @@ def slot_of_path(path: str) -> str:
         BadInput: it cannot be imported, no slot fits, or more than one.
     """
     builder = loaded(path)
-    returned = builder if isinstance(builder, type) else return_type(builder)
+    returned = return_type(builder)
 
     def fits(slot: str, *kinds: str | None) -> bool:
         return any(is_kind(returned, kind) for kind in kinds) and set(find(slot, path).asks) <= set(PLUGGABLE[slot].offers)

@@ -14,9 +14,9 @@ from omegaconf import MISSING
 from autoopt import grammar
 from autoopt.arguments import alternatives
 from autoopt.config.overrides import Overrides, is_constraint
-from autoopt.config.settings import AT_LEAST, CONSTRAINTS, DURATION, DURATIONS, ONE_OF, RELATIVE, SEARCHED, SETTINGS, seconds
+from autoopt.config.settings import BOUNDS, CONSTRAINTS, DURATION, DURATIONS, ONE_OF, RELATIVE, SEARCHED, SETTINGS, seconds
 from autoopt.config.tree import FROM, Tree, selected, technique_of
-from autoopt.domain import Bounds, Choice, Range
+from autoopt.domain import Choice, Range
 from autoopt.errors import nearest
 from autoopt.slots import PLUGGABLE, SLOTS
 from autoopt.technique import REQUIRED, Param, Technique, available
@@ -46,7 +46,7 @@ def positions(tree: Tree) -> Iterator[Position]:
                 yield Position(f"{slot}.{name}.{key}", node, key, param, not PLUGGABLE[slot].fixed, technique)
     for key, (kind, _) in SETTINGS.items():
         head, _, tail = key.rpartition(".")
-        param = Param(key, kind, bounds=Bounds(AT_LEAST[key]) if key in AT_LEAST else None)
+        param = Param(key, kind, bounds=BOUNDS.get(key))
         yield Position(key, tree[head] if head else tree, tail, param, key in SEARCHED)
     for metric in tree[CONSTRAINTS]:
         yield Position(f"{CONSTRAINTS}.{metric}", tree[CONSTRAINTS], metric, Param(metric, float), False)
@@ -136,9 +136,9 @@ def problems(place: Position) -> Iterator[str]:
     else:
         if isinstance(meant, Range) and param.scalar is None:
             place = place._replace(param=replace(param, type=param.number))
-        step = () if not isinstance(meant, Range) or meant.step is None else (meant.step,)
-        unbound = place._replace(param=replace(place.param, bounds=None))  # what bounds a value does not bound its steps
-        judged = [*((part, place) for part in judged_values(meant)), *((part, unbound) for part in step)]
+        judged = [(part, place) for part in judged_values(meant)]
+        if isinstance(meant, Range) and meant.step is not None:  # which what bounds a value does not bound
+            judged.append((meant.step, place._replace(param=replace(place.param, bounds=None))))
         yield from (problem for part, where in judged if (problem := wrong(part, where)))
 
 

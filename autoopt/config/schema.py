@@ -9,7 +9,7 @@ from typing import Any, get_origin
 from autoopt import grammar
 from autoopt.arguments import FROM, PATH, alternatives
 from autoopt.config.overrides import default_values, presets
-from autoopt.config.settings import ABOUT, AT_LEAST, CONSTRAINTS, DURATIONS, ONE_OF, RELATIVE, SEARCHED, SETTINGS, UNITS, WORDS
+from autoopt.config.settings import ABOUT, BOUNDS, CONSTRAINTS, DURATIONS, ONE_OF, RELATIVE, SEARCHED, SETTINGS, UNITS, WORDS
 from autoopt.domain import Bounds, Choice
 from autoopt.errors import BadInput
 from autoopt.slots import PLUGGABLE, Slot
@@ -78,12 +78,17 @@ def argument_schema(param: Param, searched: bool) -> JsonSchema:
         named.remove(str)
     words = [{"enum": [option for option in options if isinstance(option, str)]}] if closed else []
     advice = {"description": f"searched: {grammar.spell(param.domain)}", "examples": [*options, grammar.spell(param.domain)]}
-    return values_schema([*named, *off], searched, *words) | bounds_schema(param) | default | (advice if param.domain and searched else {})
+    return (
+        values_schema([*named, *off], searched, *words)
+        | bounds_schema(param.bounds)
+        | default
+        | (advice if param.domain and searched else {})
+    )
 
 
-def bounds_schema(param: Param) -> JsonSchema:
-    """The numbers that an argument can mean."""
-    bounds = param.bounds or Bounds()
+def bounds_schema(bounds: Bounds | None) -> JsonSchema:
+    """The numbers that an argument or a setting can mean."""
+    bounds = bounds or Bounds()
     ends = {"minimum": bounds.low, "maximum": bounds.high, "exclusiveMinimum": bounds.above, "exclusiveMaximum": bounds.below}
     return {word: end for word, end in ends.items() if isfinite(end)}
 
@@ -121,5 +126,4 @@ def setting_schema(key: str) -> JsonSchema:
     several = [{"type": "array", "items": {"type": "string"}}] if key in WORDS else []
     kinds = [DURATION_SCHEMA, TYPE_SCHEMAS[NoneType][0]] if key in DURATIONS else []
     of_type = {"anyOf": kinds} if kinds else values_schema([] if key in ONE_OF else alternatives(kind), key in SEARCHED, *words, *several)
-    least = {"minimum": AT_LEAST[key]} if key in AT_LEAST else {}
-    return of_type | least | {"description": about, "default": default_values()[key]}
+    return of_type | bounds_schema(BOUNDS.get(key)) | {"description": about, "default": default_values()[key]}

@@ -3,6 +3,8 @@
 import re
 from typing import Any
 
+from autoopt.domain import Bounds
+
 BATCH_SIZE = 64
 """By default, and of data that bring none; `batches.scale_lr` takes it for that of the learning rates."""
 SETTINGS: dict[str, tuple[Any, str]] = {
@@ -137,23 +139,25 @@ ONE_OF: dict[str, tuple[Any, ...]] = {
     "trainer.deterministic": (None, True, False, "warn"),
 }
 """Settings that take certain words only."""
-AT_LEAST = {
+BOUNDS = {
     **dict.fromkeys(
-        ("study.trials", "study.epochs", "study.confirm", "study.seeds", "executor.workers", "executor.cpus_per_trial", "batches.size"), 1
+        ("study.trials", "study.epochs", "study.confirm", "study.seeds", "executor.workers", "executor.cpus_per_trial", "batches.size"),
+        Bounds(1),
     ),
-    "study.patience": 1,
-    "study.trainings": 1,
-    "batches.accumulate": 1,
-    "batches.prefetch": 1,
-    "batches.workers": 0,
-    "split.folds": 2,
-    "study.compress": 0,
-    "executor.retries": 0,
-    **dict.fromkeys((f"trainer.limit_{part}_batches" for part in ("train", "val", "test")), 0),
-    **dict.fromkeys(("trainer.gradient_clip_val", "trainer.overfit_batches", "trainer.reload_dataloaders_every_n_epochs"), 0),
-    **dict.fromkeys(("trainer.accumulate_grad_batches", "trainer.check_val_every_n_epoch", "trainer.min_epochs"), 1),
-    "trainer.num_sanity_val_steps": -1,
+    "study.patience": Bounds(1),
+    "study.trainings": Bounds(1),
+    "batches.accumulate": Bounds(1),
+    "batches.prefetch": Bounds(1),
+    "batches.workers": Bounds(0),
+    "split.folds": Bounds(2),
+    "study.compress": Bounds(0),
+    "executor.retries": Bounds(0),
+    **dict.fromkeys((f"trainer.limit_{part}_batches" for part in ("train", "val", "test")), Bounds(0)),
+    **dict.fromkeys(("trainer.gradient_clip_val", "trainer.overfit_batches", "trainer.reload_dataloaders_every_n_epochs"), Bounds(0)),
+    **dict.fromkeys(("trainer.accumulate_grad_batches", "trainer.check_val_every_n_epoch", "trainer.min_epochs"), Bounds(1)),
+    "trainer.num_sanity_val_steps": Bounds(-1),
 }
+"""The numbers that settings can mean."""
 DURATIONS = ("study.time", "executor.trial_time", "executor.checkpoint")
 """Settings that are lengths of time."""
 DURATION = "write it with a unit, such as 5min, 2h, 90s or 1h30m"

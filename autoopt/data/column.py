@@ -268,9 +268,9 @@ def doubtful_dates(name: str, texts: pandas.Series, form: str) -> str:
     if not (other := swapped(form)):
         return ""
     distinct = texts.drop_duplicates()
-    distinct = distinct[np.isfinite(days(distinct, form))]
-    differ = days(distinct, form) != days(distinct, other)
-    if np.isnan(days(distinct, other)).any() or not differ.any():
+    as_read, otherwise = days(distinct, form), days(distinct, other)
+    differ = np.isfinite(as_read) & (as_read != otherwise)
+    if np.isnan(otherwise[np.isfinite(as_read)]).any() or not differ.any():
         return ""
     seen = distinct.iloc[int(differ.argmax())]
     return f"column '{name}': dates such as {seen} are read as {form}, and could be {other}; types=[{name}:{other}] reads them so"

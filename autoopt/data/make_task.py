@@ -23,9 +23,9 @@ AXES = {2: (0,), 3: (0, 1), 4: (0, 2, 3)}
 """By the number of dimensions, those over which a scale is taken: it has a value for each feature, or each channel."""
 SAMPLED_IMAGES = 4096
 LISTED = 5
+"""How many classes a message names."""
 FEWEST_VALUES, OUTWEIGHS = 20, 0.9
 """A target that makes more than this share of the squared error of so many is told."""
-"""How many classes a message names."""
 
 
 def make_task(

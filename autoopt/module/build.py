@@ -51,8 +51,7 @@ def make_module(recipe: Recipe, task: Task, example: tuple[Tensor, Tensor] | Non
 
 def check_told(technique: Technique) -> None:
     """Raise TechniqueError where a function makes a LightningModule, but says that it returns another: the data are read for a network."""
-    builder = technique.load()
-    told = builder if isinstance(builder, type) else return_type(builder)
+    told = return_type(technique.load())
     if isinstance(told, type) and not issubclass(told, L.LightningModule):
         way = "let it say so: -> LightningModule"
         raise TechniqueError("model", technique.name, f"says that it returns {told.__name__}, but makes a LightningModule; {way}")

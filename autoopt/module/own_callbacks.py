@@ -58,7 +58,7 @@ def may_give_callbacks(source: Any) -> bool:
     """Whether an object is a list, or a function or a class that may make callbacks: known, as far as it says, before it is called."""
     if not callable(source):
         return isinstance(source, list | tuple)
-    made = source if isinstance(source, type) else return_type(source)
+    made = return_type(source)
     return made is REQUIRED or not isinstance(made, type) or issubclass(made, L.Callback | list | tuple) or issubclass(list, made)
 
 

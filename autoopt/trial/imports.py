@@ -76,7 +76,7 @@ def check_arguments(technique: Technique, values: Settings) -> None:
 def class_made(technique: Technique) -> type | None:
     """The class of the objects that a builder makes; one from Python that does not say so is tried, where it asks for nothing."""
     builder = technique.load()
-    returned = builder if isinstance(builder, type) else return_type(builder)
+    returned = return_type(builder)
     asks = technique.asks or any(param.default is REQUIRED for param in technique.params.values())
     if technique.path in LIVE and returned is REQUIRED and not asks:
         returned = type(builder())
