@@ -1,6 +1,6 @@
 """What a technique declares about its arguments and its neighbours. Nothing here needs torch."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from math import inf
 
 Scalar = bool | int | float | str | None
@@ -45,7 +45,7 @@ class Choice:
     """
 
     options: tuple[Scalar, ...]
-    others: bool = field(default=False, compare=False)
+    others: bool = False
 
     def __init__(self, *options: Scalar, others: bool = False):
         if len(options) < 2 or not all(o is None or isinstance(o, bool | int | float | str) for o in options):

@@ -1,6 +1,6 @@
 """Values that an argument cannot mean: they are refused by what its annotation declares, before anything starts."""
 
-from typing import get_args
+from typing import Annotated, get_args
 
 import pytest
 
@@ -107,4 +107,10 @@ def test_bounds_leave_numbers(ends):
 
 def test_texts_beside_those_of_a_choice():
     assert Choice("a", "b").refusal("c") == "expected one of a, b" and not Choice("a", None, 1).refusal(2)
-    assert not Choice("a", "b", others=True).refusal("c") and Choice("a", "b", others=True) == Choice("a", "b")
+    assert not Choice("a", "b", others=True).refusal("c")
+
+
+def test_an_annotation_is_not_taken_for_an_equal_one():
+    """`typing` keeps what it has made, and gives it again for equal arguments."""
+    closed, open_ = Annotated[str, Choice("a", "b")], Annotated[str, Choice("a", "b", others=True)]
+    assert [get_args(one)[1].others for one in (closed, open_)] == [False, True]
