@@ -13,14 +13,13 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from autoopt.distributions import silent
 from autoopt.goal import Goal
-from autoopt.study.journal_file import JournalFile, uncollected
+from autoopt.study.journal_file import CREATE_STUDY, CREATE_TRIAL, SET_TRIAL_USER_ATTR, JournalFile, uncollected
 from autoopt.study.record import Record
 from autoopt.study.stages import Stage
 
 RECORD = "autoopt"
 CONTINUES = "continues"
 """The attribute of a trial that goes on where a stopped one ended: the number of that."""
-CREATE_STUDY, CREATE_TRIAL, SET_TRIAL_USER_ATTR = 0, 4, 8  # the codes of Optuna's lines
 OPTUNA_STATES = {"complete": TrialState.COMPLETE, "stopped": TrialState.PRUNED, "failed": TrialState.FAIL}
 
 
@@ -191,12 +190,13 @@ def stored_records(path: Path, name: str) -> tuple[dict[str, list[Record]], int]
     """
     owners: list[str] = []
     trials: list[dict[str, Any]] = []
-    for log in JournalFile(path, write=False).logs:
-        if log["op_code"] == CREATE_STUDY:
+    for log in JournalFile(path, write=False, brief=True).logs:
+        kind = log.get("op_code")
+        if kind == CREATE_STUDY:
             owners.append(log["study_name"].rpartition("/")[0])
-        elif log["op_code"] == CREATE_TRIAL:
+        elif kind == CREATE_TRIAL:
             trials.append({"owner": owners[log["study_id"]], **(log.get("user_attrs") or {})})
-        elif log["op_code"] == SET_TRIAL_USER_ATTR:
+        elif kind == SET_TRIAL_USER_ATTR:
             trials[log["trial_id"]].update(log["user_attr"])
     stages: defaultdict[str, list[Record]] = defaultdict(list)
     own = [trial for trial in trials if trial["owner"] == name]

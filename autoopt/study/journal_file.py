@@ -4,7 +4,7 @@ import gc
 import json
 import os
 from binascii import crc32
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -13,8 +13,11 @@ from optuna.storages.journal import BaseJournalBackend
 
 SUM = b"crc32"
 WRITER = "worker_id"
+CREATE_STUDY, CREATE_TRIAL, SET_TRIAL_USER_ATTR = 0, 4, 8  # the codes of Optuna's lines
 KINDS = {"CategoricalDistribution": "categorical", "FloatDistribution": "float", "IntDistribution": "int"}
 """Optuna's distributions, and their names in its abbreviated format."""
+TELL_OF_RECORDS = tuple(b'{"op_code":%d,' % code for code in (CREATE_STUDY, CREATE_TRIAL, SET_TRIAL_USER_ATTR))
+"""How these lines begin."""
 
 
 class StoreError(Exception):
@@ -32,16 +35,17 @@ class JournalFile(BaseJournalBackend):
 
     Args:
         write: open for writing; else the file is not changed, and a torn last line is ignored.
+        brief: of a file that is not written, read only what tells of our records.
 
     Raises:
         StoreError: it cannot be read or written, or a line before the last is damaged; nothing is changed.
     """
 
-    def __init__(self, path: Path, write: bool = True):
+    def __init__(self, path: Path, write: bool = True, brief: bool = False):
         self.path, self.write = path, write
         try:
             text = path.read_bytes() if path.exists() else b""
-            whole, self.logs = parse_lines(path, text)
+            whole, self.logs = parse_lines(path, text, brief_line if brief else parse_line)
             self.file = os.open(path, os.O_CREAT | os.O_RDWR | os.O_APPEND, 0o644) if write else -1
         except OSError as error:
             raise StoreError(f"{path} cannot be opened: {error.strerror}") from error
@@ -85,8 +89,8 @@ class JournalFile(BaseJournalBackend):
             os.close(self.file)
 
 
-def parse_lines(path: Path, text: bytes) -> tuple[int, list[dict[str, Any]]]:
-    """The number of bytes of a journal's whole lines, and their records; its last line may be torn.
+def parse_lines(path: Path, text: bytes, parse: Callable[[bytes], dict[str, Any] | None]) -> tuple[int, list[dict[str, Any]]]:
+    """The number of bytes of a journal's whole lines, and their records as `parse` reads them; its last line may be torn.
 
     Raises:
         StoreError: another line is damaged.
@@ -95,7 +99,7 @@ def parse_lines(path: Path, text: bytes) -> tuple[int, list[dict[str, Any]]]:
     end = 0
     with uncollected():
         for line in text.split(b"\n")[:-1]:  # text after the last line end is torn
-            if (log := parse_line(line)) is None:
+            if (log := parse(line)) is None:
                 break
             logs.append(log)
             end += len(line) + 1
@@ -137,9 +141,27 @@ def to_line(log: dict[str, Any]) -> bytes:
 
 def parse_line(line: bytes) -> dict[str, Any] | None:
     """The record in a line, if the line is whole and as it was written."""
+    return None if (body := intact(line)) is None else parse_object(body)
+
+
+def brief_line(line: bytes) -> dict[str, Any] | None:
+    """As `parse_line`, without what does not tell of our records: other lines, and distributions, half of a journal's text."""
+    body = intact(line)
+    if body is None or not body.startswith(TELL_OF_RECORDS):
+        return None if body is None else {}
+    head, _, rest = body.partition(b'"distributions":{')
+    _, _, tail = rest.partition(b'},"params":')  # so it stands in no text: there, quotes have a backslash
+    return parse_object(head + b'"params":' + tail if tail and b'"user_attr' not in head else body)
+
+
+def intact(line: bytes) -> bytes | None:
+    """What stands before the checksum of a line, if the sum is that."""
     body, _, rest = line.rpartition(b',"%s":' % SUM)
-    if not body or rest != b"%d}" % crc32(body):
-        return None
+    return body if body and rest == b"%d}" % crc32(body) else None
+
+
+def parse_object(body: bytes) -> dict[str, Any] | None:
+    """The record in a line without its end."""
     try:
         log = json.loads(f"{body.decode()}}}")
     except (ValueError, RecursionError):

@@ -15,6 +15,7 @@ from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 from scripted import ACCURACY, record
 
 from autoopt.goal import Goal
+from autoopt.recipe import Recipe
 from autoopt.study.compress import compress_goal
 from autoopt.study.journal import Journal, stored_records
 from autoopt.study.journal_file import JournalFile, StoreError, abbreviated, to_line
@@ -302,15 +303,19 @@ def test_every_metric_of_every_epoch_is_kept(tmp_path):
 
 
 def test_the_records_are_read_without_optuna_as_they_are_with_it(tmp_path):
+    """Also where values and recipes look like what is left out."""
     path = tmp_path / "journal.log"
     journal = Journal(path, "s")
+    odd = '"},"params":{'
+    values, distributions = {"lr": 0.1, "odd": odd}, {"odd": CategoricalDistribution([odd, "a"])} | RATE
+    recipe = Recipe({"model": {"net": {"distributions": {"x": {}}, "params": [odd]}}})
     for number in (0, 2, 1):  # they end in another order than they began
         while len(journal.trials(SEARCH)) <= number:
-            journal.begin(SEARCH, GOAL, {"lr": 0.1}, RATE)
-        journal.end(SEARCH, GOAL, number, record(str(number)))
-    journal.begin(SEARCH, GOAL, {"lr": 0.1}, RATE)
-    journal.add(CONFIRM, record("1-confirm-0", stage=CONFIRM))
-    journal.take(SEARCH, GOAL, {"lr": 0.1}, RATE, record("4"))
+            journal.begin(SEARCH, GOAL, values, distributions)
+        journal.end(SEARCH, GOAL, number, record(str(number), recipe=recipe))
+    journal.begin(SEARCH, GOAL, values, distributions)
+    journal.add(CONFIRM, record("1-confirm-0", stage=CONFIRM, recipe=recipe))
+    journal.take(SEARCH, GOAL, values, distributions, record("4", recipe=recipe))
     both = {stage.name: journal.records(stage) for stage in (SEARCH, CONFIRM)}
     journal.close()
     assert [r.key for r in both["search"]] == ["0", "1", "2", "4"]
