@@ -63,7 +63,7 @@ SETTINGS: dict[str, tuple[Any, str]] = {
     "study.epochs": (int, "epochs of a full training"),
     "study.value": (str, "last: the last epoch of a training counts; best: its best one, whose weights are kept"),
     "study.stopping": (bool, "stop bad trials at the strategy's rungs, by default at a ninth and at a third of their epochs"),
-    "study.start": (str | None, "recipes to try first: files, studies (their winners) or NAME/17; several with spaces between"),
+    "study.start": (str | None, "recipes to try first: files, studies (their winners) or NAME/17; what a file lacks is as in the baseline"),
     "study.compare": (
         str | None,
         "compare the options of a slot: equally many trials on the same seeds, the best of each on 5 or more fresh seeds",

@@ -5,7 +5,7 @@ from functools import partial
 
 import yaml
 
-from autoopt.config import Tree, compose
+from autoopt.config import Tree, as_overrides, compose
 from autoopt.errors import BadInput, NotConcluded
 from autoopt.orders import Order, Train
 from autoopt.space import Space
@@ -172,13 +172,19 @@ def ended_early(study: Study, records: Sequence[Record]) -> str:
 def start(tree: Tree, space: Space) -> list[Values]:
     """The values of the recipes that `study.start` names: files, `STUDY` for its winner, or `STUDY/17`.
 
+    What such a file does not say is as in the baseline.
+
     Raises:
         BadInput: there is no such recipe, or it does not lie in the space.
     """
     found: list[Values] = []
+    baseline = space.baseline().tree
     for reference in (tree["study"]["start"] or "").split():
         try:
-            recipe = Space.of(compose(recipe_overrides(reference, tree["root"]))).without_compression().baseline()
+            given = recipe_overrides(reference, tree["root"])
+            said = {line.partition("=")[0].partition(".")[0] for line in given}
+            rest = as_overrides({root: node for root, node in baseline.items() if root not in said})
+            recipe = Space.of(compose(rest, base=given)).without_compression().baseline()
         except BadInput as error:
             raise BadInput(f"study.start={reference} is no recipe that can be used: {error}") from error
         try:
