@@ -115,15 +115,18 @@ def final(study: Study, recipes: dict[str, Recipe], plan: Plan) -> list[Candidat
 
 
 def tested_pair(study: Study, pair: list[Candidate]) -> tuple[Study, list[Candidate]]:
-    """The pair with its measurements on the test part; if they fail and `autoopt finish` concludes, validation decides.
+    """The pair with its measurements on the test part; validation decides where they lack the objective, or fail for `autoopt finish`.
 
     Raises:
         NotConcluded: a measurement failed.
     """
     measured = measure_candidates(study.runner, study.journal, pair, study.budget)
     tests = [test for c in measured for test in c.tests]
-    if all(test.state == "complete" and (test.score is not None or study.part != "test") for test in tests):
-        return study, measured
+    if all(test.state == "complete" for test in tests):
+        if study.part != "test" or all(test.score is not None for test in tests):
+            return study, measured
+        study.runner.screen.say(f"the test split does not measure {study.goal.first.name} after all: the validation split decides")
+        return replace(study, part="validation"), pair
     problem = f"the test split cannot be measured: {why(study, TEST)} (logs: {study.folder.path / 'trials'})"
     if study.budget.asking:
         way = f"the same command tries again, `{study.folder.finish}` concludes on the validation split"

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from inspect import signature
+from math import isclose
 from typing import Any
 
 import lightning.pytorch as L
@@ -35,6 +36,8 @@ TAKES_OTHERS = (TypeError, ValueError, LookupError, AttributeError, AssertionErr
 
 MEASURING_SEED = 0
 """The seed of a shuffled loader: all models are measured on the same batches, so that resamples of them can be compared."""
+ALIKE = 0.1
+"""By which share two values of a metric may differ that a module's validation and its test give for the same batches."""
 
 
 @dataclass(frozen=True)
@@ -167,7 +170,8 @@ def judged(net: Net, outputs: Tensor, targets: Tensor, names: Iterable[str]) -> 
 def own_quality(trainer: L.Trainer, module: Tuned, feed: Feed, part: str, objective: str | None) -> Measured:
     """What a user's module logs in its validation steps on a part; nothing where it has none.
 
-    On the test part, what its test steps log counts where that has the objective: an author may test in another way.
+    On the test part, what its test steps log counts where that has the objective: an author may test in another way. Where it is seen
+    that they do, by a metric that both steps log, a validation of the test part means nothing: its targets may be scaled otherwise.
 
     Raises:
         TechniqueError: a compressed network stands for its `forward`, which its validation does not go through.
@@ -184,7 +188,10 @@ def own_quality(trainer: L.Trainer, module: Tuned, feed: Feed, part: str, object
                 found = Measured({})  # of the network before its compression
             if on_test(objective or "") not in found.metrics:
                 validated = logged(trainer, module, data, part, objective)
-                found = replace(validated, metrics=validated.metrics | found.metrics)
+                if difference := another_way(found.metrics, validated.metrics):
+                    applied_to(module).notes.append(f"{type(module).__name__} is tested in another way than it is validated: {difference}")
+                else:
+                    found = replace(validated, metrics=validated.metrics | found.metrics)
     finally:
         handle.remove()
     if model is not module and not calls:
@@ -209,6 +216,16 @@ def tested_by_author(trainer: L.Trainer, module: Tuned, data: dict[str, Any], ob
         return Measured({})
 
 
+def another_way(tested: Mapping[str, float], validated: Mapping[str, float]) -> str:
+    """How a module's test measures in another way than its validation of the same batches, and what then is not measured; or empty."""
+    unlogged = ", ".join(name for name in validated if name not in tested)
+    for name in tested.keys() & validated.keys():
+        if unlogged and not isclose(tested[name], validated[name], rel_tol=ALIKE):
+            seen = f"{name} is {tested[name]:.4g} by its test, and {validated[name]:.4g} by its validation of the same batches"
+            return f"{seen}; so {unlogged}, which its test does not log, cannot be measured on the test split"
+    return ""
+
+
 def logged(trainer: L.Trainer, module: Tuned, data: dict[str, Any], part: str, objective: str | None, by_test: bool = False) -> Measured:
     """What a user's module logs in an epoch of its validation, or of its test.
 
@@ -220,7 +237,7 @@ def logged(trainer: L.Trainer, module: Tuned, data: dict[str, Any], part: str, o
     run, loop = (trainer.test, trainer.test_loop) if by_test else (trainer.validate, trainer.validate_loop)
     loop._results.clear()  # of another part, which may have another number of loaders
     try:
-        with made_before(module, tested=by_test), batches_of(trainer, part), as_they_are(trainer, module):
+        with made_before(module, tested=by_test), batches_of(trainer, part), as_they_are(trainer, module), drawn_alike(MEASURING_SEED):
             run(module, **data, verbose=False)
     finally:
         on_device_in_float32(module, trainer)

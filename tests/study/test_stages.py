@@ -425,10 +425,12 @@ class TestNotConcluded:
         assert study.trained() == ["0-final-1-test"], "it is tried once more"
         assert any("the test split cannot be measured: error: no such file" in line for line in study.screen.lines)
 
-    def test_a_test_split_that_does_not_tell_the_objective_after_all_is_not_measured(self, study):
+    def test_where_the_test_split_does_not_tell_the_objective_after_all_validation_decides(self, study):
+        """It would not tell it the next time either."""
         study.ends = {"0-final-1-test": outcome(size_mb=1.0)}
-        with pytest.raises(NotConcluded, match="the test split cannot be measured: it was not measured"):
-            study.search()
+        verdict = study.search()
+        assert (verdict.part, verdict.untested, verdict.better) == ("validation", "the test split does not measure it", False)
+        assert "the test split does not measure val_accuracy after all: the validation split decides" in study.screen.lines
 
     def test_where_a_training_of_the_winner_fails_the_next_best_takes_its_place(self, study):
         study.ends = {"3": 0.99, "4": 0.98, "3-final-1": Fails("nonfinite", "nan"), "3-confirm-0": 0.99, "4-confirm-0": 0.98}

@@ -433,6 +433,17 @@ class ThroughValidation(Lit):
         self.validation_step(batch, number)
 
 
+class Rescaled(Lit):
+    """Its test part has targets of another scale, as its test alone knows; the loss is logged by its validation alone."""
+
+    def validation_step(self, batch, number):
+        super().validation_step(batch, number)
+        self.log("val/error", self(batch[0]).square().mean())
+
+    def test_step(self, batch, _):
+        self.log("test/error", 4 * self(batch[0]).square().mean())
+
+
 class MadeForTheTest(OtherTest):
     """Makes for its test what only that needs, and with it new layers at each call."""
 
@@ -501,6 +512,22 @@ def measured_by_validation(bench, name):
 def test_a_test_without_the_objective_adds_to_the_validation(bench):
     plain, other = measured_by_validation(bench, "WithoutObjective")
     assert other.metrics["rank"] == 7.0 and "rank" not in plain.metrics
+
+
+def test_where_the_authors_test_works_in_another_way_the_validation_does_not_measure_the_test_part(bench):
+    said = f"model={HERE}:Rescaled"
+    tried = bench.run(TryOut(key="v", recipe=bench.recipe(said), objective=None))
+    assert "test_loss" not in tried.tested and {"val/error", "val_loss"} <= {*tried.validated}
+    (note,) = tried.notes
+    assert note.startswith("Rescaled is tested in another way than it is validated: test/error is ")
+    assert note.endswith("; so test_loss, which its test does not log, cannot be measured on the test split")
+    bench.train(said)
+    module = Rescaled()
+    module.load_state_dict(bench.weights())
+    for objective, known in {"val_loss": {"test/error"}, "val/error": {"test/error"}}.items():
+        measured = bench.run(Measure(key=objective[:5], recipe=bench.recipe(said), weights="0", objective=objective))
+        assert {name for name in measured.metrics if name.startswith("test")} == known
+        assert measured.metrics["test/error"] == pytest.approx(by_hand_tested(module)["test/error"], rel=1e-6)
 
 
 def test_where_the_authors_test_fails_the_validation_measures_the_test_part(bench):
