@@ -102,15 +102,15 @@ class Domain:
     def sample(self, random: Random) -> Any:
         """A value at random: uniform over the options, the steps, or the scale of the domain."""
         if isinstance(self.values, Choice):
-            return random.choice(self.options)
-        low, high, step = self.values.low, self.values.high, self.values.step
-        if step is not None or (self.number is int and not self.values.log):
+            return random.choice(self.values.options)
+        low, high, step, number = self.values.low, self.values.high, self.values.step, self.number
+        if step is not None or (number is int and not self.values.log):
             value = low + (step or 1) * random.randint(0, round((high - low) / (step or 1)))
-        elif self.number is int:  # half a step on both sides, or the ends would be drawn half as often
+        elif number is int:  # half a step on both sides, or the ends would be drawn half as often
             value = round(exp(random.uniform(log(low - 0.5), log(high + 0.5))))
         else:
             value = exp(random.uniform(log(low), log(high))) if self.values.log else random.uniform(low, high)
-        return self.number(min(max(value, low), high))
+        return number(min(max(value, low), high))
 
     def nearest(self, value: float) -> Any:
         """The value of a range that is nearest to a number."""

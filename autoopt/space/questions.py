@@ -3,7 +3,7 @@
 A condition refers to slots and techniques that come before it.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -19,23 +19,45 @@ Absent = Mapping[str, Mapping[str, str]]
 Unfit = Mapping[str, Mapping[str, str]]
 """By model: the techniques (`slot/name`) that are not drawn with it, each with the reason."""
 Alternatives = tuple[Pin | Domain, ...]
-"""Alternatives for one value: a recipe takes the one whose condition holds; if none holds, it has no such value."""
+"""Alternatives for one value: a recipe takes the first whose condition holds; the last one is for all other recipes."""
+
+
+@dataclass(frozen=True)
+class Node:
+    """A node of the tree of a recipe.
+
+    Args:
+        values: by key, in their order, those that are fixed; None where one is chosen.
+        choices: what it chooses.
+    """
+
+    values: Mapping[str, Any]
+    choices: Mapping[str, Alternatives]
+
+    def domains(self) -> Iterator[Domain]:
+        for alternatives in self.choices.values():
+            yield from domains_of(alternatives)
 
 
 @dataclass(frozen=True)
 class Questions:
-    """The choices in a slot: its technique, or whether each of several techniques is used, and the values of each technique."""
+    """The choices in a slot: its technique, or whether each of several techniques is used, and the node of each technique."""
 
     technique: Alternatives
     uses: Mapping[str, Alternatives]
-    values: Mapping[str, Mapping[str, Alternatives]]
+    nodes: Mapping[str, Node]
 
     def domains(self) -> Iterator[Domain]:
         yield from domains_of(self.technique)
         for name, use in self.uses.items():
             yield from domains_of(use)
-            for alternatives in self.values[name].values():
-                yield from domains_of(alternatives)
+            yield from self.nodes[name].domains()
+
+
+def or_nothing(conditional: Iterable[Pin | Domain]) -> Alternatives:
+    """These alternatives, and none of them where no condition holds."""
+    alternatives = tuple(conditional)
+    return alternatives if [a.condition for a in alternatives] == [ALWAYS] else (*alternatives, Pin(None))
 
 
 def domains_of(alternatives: Alternatives) -> Iterator[Domain]:
@@ -57,7 +79,7 @@ class Asking:
         else:
             technique = self.technique(slot)
             uses = {name: (ON,) for name in self.options[slot] if name in self.reach.possible[slot]}
-        return Questions(technique, uses, {name: self.arguments(slot, name) for name in uses})
+        return Questions(technique, uses, {name: self.technique_node(slot, name) for name in uses})
 
     def technique(self, slot: str) -> Alternatives:
         """Which technique fills a slot: one alternative for each list of names that may be offered."""
@@ -65,7 +87,7 @@ class Asking:
         offers = {offered: condition for offered, condition in self.offers(slot).items() if condition != NEVER}
         self.reach.possible[slot] = {name for offered in offers for name in offered}
         self.reach.covers[slot] = [self.reach.possible[slot]] if self.free(slot) == ALWAYS and all(offers) else []
-        return tuple(
+        return or_nothing(
             Pin(offered[0], condition)
             if len(offered) == 1
             else Domain(slot, Choice(*offered), str, offered[0], narrowed=offered != names, condition=condition)
@@ -118,30 +140,30 @@ class Asking:
             condition = free & self.reach.every(*clauses)
             if condition == NEVER or option.use == Pin(False):
                 continue
-            uses[name] = (replace(option.use, condition=condition),)
+            uses[name] = or_nothing([replace(option.use, condition=condition)])
             self.reach.possible[slot].add(name)
             if option.always and condition == ALWAYS:
                 self.reach.covers[slot].append({name})
         return uses
 
-    def arguments(self, slot: str, name: str) -> dict[str, Alternatives]:
-        """The values of a technique, needed where it is used."""
-        used = self.reach.every(Used(slot, (name,)))
-        return {key: self.alternatives(value, used) for key, value in self.options[slot][name].values.items()}
+    def technique_node(self, slot: str, name: str) -> Node:
+        """The node of a technique, needed where it is used."""
+        option = self.options[slot][name]
+        return self.node(option.head, option.values, self.reach.every(Used(slot, (name,))))
 
-    def settings(self, values: Settings) -> dict[str, Alternatives]:
-        """The values beside the slots, which every recipe has."""
-        return {key: self.alternatives(value, ALWAYS) for key, value in values.items()}
+    def node(self, head: Mapping[str, Any], values: Settings, needed: Condition = ALWAYS) -> Node:
+        """A node with these values after its head; beside the slots every recipe needs it."""
+        fixed = {key: value.value if isinstance(value, Pin) else None for key, value in values.items()}
+        domains = {key: value for key, value in values.items() if isinstance(value, Domain)}
+        return Node({**head, **fixed}, {key: self.alternatives(domain, needed) for key, domain in domains.items()})
 
-    def alternatives(self, value: Pin | Domain, needed: Condition) -> Alternatives:
+    def alternatives(self, domain: Domain, needed: Condition) -> Alternatives:
         """The alternatives for a value: an optimizer that needs its closure gets only options that leave it a closure."""
-        if isinstance(value, Pin):
-            return (replace(value, condition=needed),)
-        left = value.narrow(lambda option: self.leaves_closure(value.key, option))
-        if left == value:
-            return (replace(value, condition=needed),)
+        left = domain.narrow(lambda option: self.leaves_closure(domain.key, option))
+        if left == domain:
+            return (replace(domain, condition=needed),)
         closures = tuple(name for name, option in self.options["optimizer"].items() if option.technique.acts.closure)
-        pairs = ((value, Used("optimizer", closures, negated=True)), (left, Used("optimizer", closures)))
+        pairs = ((domain, Used("optimizer", closures, negated=True)), (left, Used("optimizer", closures)))
         branches = (replace(alternative, condition=needed & self.reach.every(clause)) for alternative, clause in pairs)
         return tuple(alternative for alternative in branches if alternative.condition != NEVER)
 

@@ -1,6 +1,6 @@
 """The scale on which the numbers of a domain lie: how far apart two of them are, whatever their units."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import exp, log
 
 from autoopt.domain import Choice, Range
@@ -16,6 +16,10 @@ class Scale:
     low: float
     high: float
     log: bool
+    width: float = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "width", log(self.high / self.low) if self.log else self.high - self.low)
 
     @classmethod
     def of(cls, values: Range | Choice) -> "Scale | None":
@@ -29,9 +33,7 @@ class Scale:
         return cls(low, high, low > 0 and high >= WIDE * low)
 
     def place(self, number: float) -> float:
-        return log(number / self.low) / log(self.high / self.low) if self.log else (number - self.low) / (self.high - self.low)
+        return (log(number / self.low) if self.log else number - self.low) / self.width
 
     def number(self, place: float) -> float:
-        if self.log:
-            return self.low * exp(place * log(self.high / self.low))
-        return self.low + (self.high - self.low) * place
+        return self.low * exp(place * self.width) if self.log else self.low + self.width * place

@@ -14,7 +14,7 @@ from autoopt.recipe import SETTING_GROUPS, Recipe
 from autoopt.slots import SLOTS
 from autoopt.space.domain import Domain, Pin
 from autoopt.space.option import Option, Settings, parse_option, parse_settings
-from autoopt.space.questions import Absent, Alternatives, Asking, Questions, Unfit, domains_of
+from autoopt.space.questions import Absent, Alternatives, Asking, Node, Questions, Unfit
 from autoopt.space.traced import Pick, traced
 from autoopt.technique import Technique
 
@@ -167,11 +167,11 @@ class Space:
     # choices
 
     @cached_property
-    def questions(self) -> tuple[dict[str, Questions], dict[str, dict[str, Alternatives]]]:
-        """The questions by slot, and the alternatives for each setting beside the slots."""
+    def questions(self) -> tuple[dict[str, Questions], dict[str, Node]]:
+        """The questions by slot, and the nodes beside the slots."""
         asking = Asking(self.options, self.absent, self.unfit)
         slots = {slot: asking.slot(slot) for slot in SLOTS}
-        return slots, {root: asking.settings(values) for root, values in self.settings.items()}
+        return slots, {root: asking.node({}, values) for root, values in self.settings.items()}
 
     def domains(self) -> list[Domain]:
         """Every domain of the space, in the order in which values are chosen.
@@ -179,8 +179,8 @@ class Space:
         A recipe needs a value of each domain whose condition holds for its tree; a condition refers only to earlier values.
         """
         slots, settings = self.questions
-        beside = (domain for values in settings.values() for alternatives in values.values() for domain in domains_of(alternatives))
-        return [*(domain for questions in slots.values() for domain in questions.domains()), *beside]
+        parts: list[Questions | Node] = [*slots.values(), *settings.values()]
+        return [domain for part in parts for domain in part.domains()]
 
     def walk(self, pick: Pick) -> Recipe:
         """One recipe: `pick` chooses the value of each domain that the recipe needs, in the order of the domains."""
@@ -188,19 +188,25 @@ class Space:
         tree: dict[str, Any] = {}
 
         def value(alternatives: Alternatives) -> Any:
-            for alternative in alternatives:
+            for alternative in alternatives[:-1]:
                 if alternative.condition.holds(tree):
-                    return alternative.value if isinstance(alternative, Pin) else pick(alternative)
-            return None
+                    break
+            else:
+                alternative = alternatives[-1]
+            return alternative.value if isinstance(alternative, Pin) else pick(alternative)
+
+        def put(node: Node, parent: dict[str, Any], name: str) -> None:
+            parent[name] = values = {**node.values}
+            for key, alternatives in node.choices.items():
+                values[key] = value(alternatives)
 
         for slot, questions in slots.items():
             tree[slot] = {}
             for name in questions.uses if SLOTS[slot].many else filter(None, [value(questions.technique)]):
                 if value(questions.uses[name]):
-                    tree[slot][name] = node = self.options[slot][name].head
-                    node.update((key, value(alternatives)) for key, alternatives in questions.values[name].items())
-        for root, values in settings.items():
-            tree[root] = {key: value(alternatives) for key, alternatives in values.items()}
+                    put(questions.nodes[name], tree[slot], name)
+        for root, node in settings.items():
+            put(node, tree, root)
         return Recipe({**tree, "seed": self.seed, "study": self.study})
 
     # recipes

@@ -17,18 +17,23 @@ class Walkable(Protocol):
     def walk(self, pick: Pick) -> Recipe: ...
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Traced:
-    """A recipe with the domains that it needs, and their values by path."""
+    """A recipe with the domains that it needs, and their values by path; two are equal if their values are."""
 
     recipe: Recipe
     domains: tuple[Domain, ...]
     values: Mapping[str, Any]
 
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Traced) and repr(self.values) == repr(other.values)  # 1, 1.0 and True are three values
+
+    def __hash__(self) -> int:
+        return self._hash
+
     @cached_property
-    def key(self) -> str:
-        """The values, as something that can be looked up; a value may be a list."""
-        return repr(self.values)
+    def _hash(self) -> int:
+        return hash((*self.values, *self.values.values()))
 
 
 def traced(space: Walkable, pick: Pick) -> Traced:
@@ -38,7 +43,7 @@ def traced(space: Walkable, pick: Pick) -> Traced:
 
     def keep(domain: Domain) -> Any:
         domains.append(domain)
-        values[domain.path] = pick(domain)
-        return values[domain.path]
+        values[domain.path] = value = pick(domain)
+        return value
 
     return Traced(space.walk(keep), tuple(domains), values)

@@ -70,7 +70,7 @@ class Bayes(Strategy):
         costs, violations = self.costs(ended, random), self.violations(ended)
         order = np.lexsort((costs, violations))
         best = self.at([ended[place] for place in order[:BEST]])
-        candidates = self.candidates(best, {point.key for point in self.at(history)}, random)
+        candidates = self.candidates(best, {*self.at(history)}, random)
         if not candidates:
             return None
         running = self.at([trial for trial in history if trial.state == "running"])
@@ -111,11 +111,11 @@ class Bayes(Strategy):
                     self.points[trial.number] = traced(self.space, partial(recorded, trial.values))
         return [trial for trial in history if trial.state != "running" and trial.number in self.points]
 
-    def candidates(self, best: Sequence[Traced], tried: Collection[str], random: Random) -> list[Traced]:
+    def candidates(self, best: Sequence[Traced], tried: Collection[Traced], random: Random) -> list[Traced]:
         """Points that were not tried."""
         drawn = [traced(self.space, lambda domain: domain.sample(random)) for _ in range(AT_RANDOM)]
         near = [neighbour(self.space, point.values, random) for point in best for _ in range(NEIGHBOURS)]
-        return [point for point in {point.key: point for point in (*drawn, *near)}.values() if point.key not in tried]
+        return [point for point in dict.fromkeys((*drawn, *near)) if point not in tried]
 
     def costs(self, ended: Sequence[Observation], random: Random | None = None) -> Array:
         """What each trial costs, less is better: (N). Of several objectives the greatest of their weighed ranks, and a little of each."""

@@ -46,32 +46,30 @@ def encode(points: Sequence[Traced]) -> tuple[Array, Columns]:
     """
     needed: dict[str, tuple[Domain, list[int], list[Any]]] = {}
     for row, point in enumerate(points):
-        for domain in point.domains:
+        for domain, value in zip(point.domains, point.values.values(), strict=True):
             if domain.key not in needed:
                 needed[domain.key] = (domain, [], [])
             _, rows, values = needed[domain.key]
             rows.append(row)
-            values.append(point.values[domain.path])
-    blocks: list[Array] = []
-    owner: list[int] = []
-    category: list[bool] = []
-    for domain, rows, values in needed.values():
-        block = columns_of(domain, rows, values, len(points))
-        if np.ptp(block, axis=0).any():
-            owner += [len(blocks)] * block.shape[1]
-            category.append(domain.scale is None)
-            blocks.append(block)
-    return np.hstack(blocks), Columns(np.array(owner), np.array(category))
+            values.append(value)
+    blocks = [columns_of(domain, rows, values, len(points)) for domain, rows, values in needed.values()]
+    category = np.array([domain.scale is None for domain, _, _ in needed.values()])
+    owner = np.repeat(np.arange(len(blocks)), [block.shape[1] for block in blocks])
+    columns = np.hstack(blocks)
+    differs = np.bincount(owner, (columns != columns[0]).any(axis=0)) > 0  # what is the same everywhere is left out
+    kept = differs[owner]
+    return columns.compress(kept, axis=1), Columns((differs.cumsum() - 1)[owner[kept]], category[differs])
 
 
 def columns_of(domain: Domain, rows: Sequence[int], values: Sequence[Any], count: int) -> Array:
     """The columns of a domain, which these rows of so many points need: (N, 1) or (N, options)."""
     if (scale := domain.scale) is not None:
         block = np.full((count, 1), 0.5)
-        block[rows, 0] = [scale.place(value) if isinstance(value, int | float) else 0.5 for value in values]
+        place = scale.place
+        block[rows, 0] = [0.5 if value is None or isinstance(value, str) else place(value) for value in values]
         return block
-    codes = [repr(value) for value in values]
-    places = {code: place for place, code in enumerate(dict.fromkeys(codes))}
+    places: dict[str, int] = {}
+    codes = [places.setdefault(repr(value), len(places)) for value in values]
     block = np.zeros((count, len(places)))
-    block[rows, [places[code] for code in codes]] = sqrt(0.5)
+    block[rows, codes] = sqrt(0.5)
     return block

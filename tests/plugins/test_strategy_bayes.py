@@ -151,6 +151,16 @@ class TestEncoding:
         assert domain("kind", Choice("a", "b", "c"), str).scale is None
         assert domain("size", Choice(1, 2, 3), int).scale.place(2) == pytest.approx(0.5), "of narrow numbers the scale is linear"
 
+    def test_two_points_are_equal_where_their_values_are(self):
+        """To Python 1, 1.0 and True are one value, but a space may offer all of them."""
+
+        class Alike:
+            def walk(self, pick):
+                pick(domain("any", Choice(1, 1.0, True, "1")))
+
+        points = [traced(Alike(), lambda d, v=v: v) for v in (1, 1.0, True, "1", 1)]
+        assert {*points} == {*points[:4]} and len({*points}) == 4 and points[0] == points[4]
+
     def test_a_neighbour_is_a_point_near_by(self):
         values, random = {"kind": "a", "kind.a.rate": 0.01, "width": 0.5, "size": 32}, Random(0)
         near = [neighbour(Bowl(), values, random).values for _ in range(300)]
