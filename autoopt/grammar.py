@@ -2,7 +2,7 @@
 
 import re
 from decimal import Decimal
-from functools import cache
+from functools import cache, lru_cache
 from math import ceil, isfinite
 from typing import Any
 
@@ -176,8 +176,9 @@ def number(value: object) -> float:
     return result
 
 
+@lru_cache(maxsize=4096)
 def override(text: str) -> Override:
-    """One `key=value` of the command line.
+    """One `key=value` of the command line, to be read only: parsing takes a millisecond, and a command reads the same ones many times.
 
     Raises:
         HydraException: the text cannot be parsed.

@@ -4,9 +4,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import yaml
-
 from autoopt.config.settings import BATCH_SIZE, SCALE_LR
+from autoopt.config.yaml_file import written
 from autoopt.errors import BadInput
 from autoopt.slots import SLOTS
 
@@ -96,4 +95,4 @@ class Recipe:
         return Recipe({**self.tree, **nodes})
 
     def yaml(self) -> str:
-        return yaml.safe_dump(dict(self.tree), sort_keys=False)
+        return written(dict(self.tree))

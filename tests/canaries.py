@@ -1,4 +1,4 @@
-"""Run as a program: reads hostile files on every way in, each with a canary that would write a file if it ran; prints what was said.
+"""Reads hostile files on every way in, each with a canary that would write a file if it ran, and writes down what was said.
 
 The ways are those of the command and of the Python API; the payloads are what a file may say to have code imported or called.
 """
@@ -7,6 +7,7 @@ import contextlib
 import copy
 import io
 import json
+import os
 import sys
 from pathlib import Path
 
@@ -201,8 +202,11 @@ def autoopt_module():
     return Lit()
 
 
-if __name__ == "__main__":
+def run(folder: Path, way: str) -> None:
+    """Be a process in a folder, from which every canary can be imported."""
+    os.chdir(folder)
+    sys.path.insert(0, str(folder))
     local.is_live = lambda tree: True  # trials are forked from here
-    canaries = Canaries(Path.cwd())
-    getattr(canaries, sys.argv[1])()
-    print(json.dumps(canaries.said))
+    canaries = Canaries(folder)
+    getattr(canaries, way)()
+    (folder / "said.json").write_text(json.dumps(canaries.said))

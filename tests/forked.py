@@ -5,8 +5,10 @@ import os
 import resource
 import signal
 import sys
+from collections.abc import Callable
 from multiprocessing.process import BaseProcess
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -20,9 +22,14 @@ def start(arguments: list[str], folder: Path, largest: int = resource.RLIM_INFIN
     Args:
         largest: the size that no file of it may exceed.
     """
-    process = context.Process(target=enter, args=(arguments, folder, largest))
+    return run(enter, arguments, folder, largest)
+
+
+def run(function: Callable[..., None], *arguments: Any) -> BaseProcess:
+    """Start a function of a module as a process."""
+    process = context.Process(target=function, args=arguments)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PYTHONPATH", str(Path(__file__).parent))  # where the server, which the first command starts, finds `warm`
+        patch.setenv("PYTHONPATH", str(Path(__file__).parent))  # where the server, which the first process starts, finds `warm`
         process.start()
     return process
 

@@ -461,7 +461,8 @@ def test_a_training_that_fails_is_not_bad_input():
 def test_importable_classes_are_searched_over_in_a_process_of_their_own(tmp_path, monkeypatch, model, data):
     for path in [*LIVE]:
         monkeypatch.delitem(LIVE, path)
-    found = autoopt.search([*TINY, "optimizer=recommended", "study.trials=2", f"root={tmp_path}"], model=model, data=data, quiet=True)
+    short = ["optimizer=recommended", "study.trials=2", "study.seeds=1", "study.ablation=false", f"root={tmp_path}"]
+    found = autoopt.search([*TINY, *short], model=model, data=data, quiet=True)
     assert not LIVE and found.part == "test"
     assert found.baseline.recipe["model"][model.__name__]["from"] == f"{HERE}:{model.__name__}"
     assert [*found.baseline.recipe["optimizer"]] == (["keep"] if model is Lit else ["adamw"])

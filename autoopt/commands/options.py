@@ -7,12 +7,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import hydra
-import yaml
 
 from autoopt import grammar
 from autoopt.commands.completion import complete_value
 from autoopt.config import ABOUT, Tree, allow, compose, default_values, hydra_for_us, prepared, preset_contents, presets, split_up
 from autoopt.config.instances import is_file, unread
+from autoopt.config.yaml_file import written
 from autoopt.errors import EXIT_CODES, BadInput
 from autoopt.prose import print_prose
 from autoopt.slots import PLUG_POINTS, PLUGGABLE, SLOTS, Slot
@@ -85,7 +85,7 @@ def read_options(arguments: Sequence[str], command: str, settle: Callable[[Asked
         raise BadInput(f"{unknown[0]}: no such option; autoopt {command} --help lists them")
     settle(asked)
     if any(f.startswith("--cfg") for f in asked.flags):
-        print(yaml.safe_dump(asked.tree(), sort_keys=False), end="")
+        print(written(asked.tree()), end="")
         return None
     return asked
 

@@ -3,11 +3,11 @@
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-import yaml
 from rich.table import Table
 
 from autoopt.commands.words import json_text, read_words, study_named
 from autoopt.config import asked_for
+from autoopt.config.yaml_file import written
 from autoopt.report.leaderboard import leaderboard, leaderboard_records, leaderboard_rows, place_of
 from autoopt.report.numbers import duration, number
 from autoopt.report.sentence import conclusion, unfinished
@@ -97,7 +97,7 @@ def trial_card(study: Stored, record: Record) -> Iterator[str | Table]:
     yield table_of_rows(list(curve_rows(record)), left=("by epoch",))
     yield ""
     given = {name: {key: value for key, value in node.items() if value is not None} for name, node in record.recipe["data"].items()}
-    yield yaml.safe_dump({**record.recipe, "data": given}, sort_keys=False).rstrip()
+    yield written({**record.recipe, "data": given}).rstrip()
 
 
 def curve_rows(record: Record) -> Iterator[tuple[str, ...]]:

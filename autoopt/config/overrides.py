@@ -7,7 +7,6 @@ from importlib.resources import files
 from itertools import accumulate
 from typing import Any
 
-import yaml
 from hydra.core.override_parser.types import ChoiceSweep, IntervalSweep, Override, QuotedString, RangeSweep, Sweep
 from hydra.errors import HydraException
 
@@ -15,7 +14,7 @@ from autoopt import grammar
 from autoopt.config.instances import instance_overrides, is_file, is_instance
 from autoopt.config.settings import CONSTRAINTS, OWNED, SETTINGS, WORDS
 from autoopt.config.tree import FROM, Tree, flat
-from autoopt.config.yaml_file import DEEPEST, mapping
+from autoopt.config.yaml_file import DEEPEST, mapping, read
 from autoopt.errors import BadInput, first_line, nearest
 from autoopt.slots import PLUGGABLE, SLOTS
 from autoopt.technique import Technique, available, find, is_path
@@ -298,14 +297,14 @@ def members(group: str, name: str) -> list[str]:
         return [option(name)]
     if name == "all":
         return available(group)
-    listed = yaml.safe_load(files("autoopt.conf").joinpath(group, f"{name}.yaml").read_text())["defaults"]
+    listed = read(files("autoopt.conf").joinpath(group, f"{name}.yaml").read_text())["defaults"]
     return [entry for entry in listed if entry != "_self_"]
 
 
 @cache
 def usual(slot: str) -> list[str]:
     """The options of a slot by default, the baseline's first."""
-    listed = yaml.safe_load(files("autoopt.conf").joinpath("search.yaml").read_text())["defaults"]
+    listed = read(files("autoopt.conf").joinpath("search.yaml").read_text())["defaults"]
     named = next(row[slot] for row in listed if isinstance(row, dict) and slot in row)
     return [member for name in named for member in members(slot, name)]
 
@@ -320,7 +319,7 @@ def presets(group: str) -> list[str]:
 
 def conf(*path: str) -> dict[str, Any]:
     """A file of the installed conf/, without its list of defaults."""
-    tree = yaml.safe_load(files("autoopt.conf").joinpath(*path).read_text())
+    tree = read(files("autoopt.conf").joinpath(*path).read_text())
     return {key: value for key, value in tree.items() if key != "defaults"}
 
 

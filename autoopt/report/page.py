@@ -12,13 +12,13 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import yaml
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from plotly.graph_objects import Figure
 from plotly.io import templates
 from plotly.offline import get_plotlyjs
 
 from autoopt.config import as_overrides, trusting
+from autoopt.config.yaml_file import written
 from autoopt.errors import summary
 from autoopt.recipe import Recipe
 from autoopt.report.comparison import comparison_lines, comparison_rows, comparison_title, tuning_rows, tuning_title
@@ -71,7 +71,7 @@ def page_of(study: Stored) -> str:
         left_out=left_out_rows(study),
         facts=list(fact_rows(study)),
         reproduce=f"autoopt reproduce {reference(study.path)} {winner}{trusting(study.config)}",
-        config=yaml.safe_dump(study.config, sort_keys=False),
+        config=written(study.config),
         **(verdict_parts(study, study.verdict) if study.verdict else unfinished_parts(study)),
     )
 

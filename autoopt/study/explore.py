@@ -3,9 +3,8 @@
 from collections.abc import Callable, Sequence
 from functools import partial
 
-import yaml
-
 from autoopt.config import Tree, as_overrides, compose
+from autoopt.config.yaml_file import written
 from autoopt.errors import BadInput, NotConcluded
 from autoopt.orders import Order, Train
 from autoopt.space import Space
@@ -133,7 +132,7 @@ def with_earlier(study: Study, sampling: Sampling) -> Sampling:
     elif asked:
         sampling.start = tried_first(study, sampling, best)
         settled = {"given": settings["start"], "recipes": [dict(values) for values in sampling.start]}
-        replace_file(path, summed(yaml.safe_dump(settled, sort_keys=False)))
+        replace_file(path, summed(written(settled)))
     return sampling
 
 

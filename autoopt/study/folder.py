@@ -14,8 +14,7 @@ from typing import Any
 
 import yaml
 
-from autoopt.config import Tree, flat, technique_of, trusting
-from autoopt.config.yaml_file import refuse_deep
+from autoopt.config import Tree, flat, technique_of, trusting, yaml_file
 from autoopt.errors import BadInput, one_line
 from autoopt.process import system
 from autoopt.slots import SLOTS
@@ -38,7 +37,7 @@ READING = ("cache", "workers", "prefetch")
 
 def study_identity(tree: Tree) -> Tree:
     """The settings that a study keeps, with the order of its options; budget, executor and tracking may change."""
-    baseline = tree["baseline"] and yaml.safe_load(Path(tree["baseline"]).read_text())
+    baseline = tree["baseline"] and yaml_file.read(Path(tree["baseline"]).read_text())
     batches = {key: value for key, value in tree["batches"].items() if key not in READING and (key, value) not in LATER}
     trainer = {key: value for key, value in tree["trainer"].items() if value is not None}
     study = {key: tree["study"][key] for key in ("epochs", "value") if tree["study"][key] != "last"}
@@ -151,7 +150,7 @@ class Folder:
         """Write config.yaml and, when the study begins, space.yaml."""
         node = self.tree["tracking"]
         kept = {**self.tree, "name": self.name, "tracking": {**node, "uri": node["uri"] and redacted(node["uri"], secrets(node["uri"]))}}
-        replace_file(self.path / "config.yaml", yaml.safe_dump(kept, sort_keys=False), mode=0o600)
+        replace_file(self.path / "config.yaml", yaml_file.written(kept), mode=0o600)
         if self.locked is None:
             space, goal = settled.space, settled.goal
             locked = {
@@ -170,7 +169,7 @@ class Folder:
                 "unfit": {model: dict(reasons) for model, reasons in space.unfit.items()},
                 **{key: facts[key] for key in ("examples", "sources")},
             }
-            replace_file(self.path / "space.yaml", summed(yaml.safe_dump(locked, sort_keys=False)))
+            replace_file(self.path / "space.yaml", summed(yaml_file.written(locked)))
 
     def vanish(self) -> None:
         """Delete the files of a study that could not begin: its lock and the first log, and its folders if they are empty."""
@@ -260,8 +259,8 @@ def parsed(path: Path) -> Any:
         first, _, rest = text.partition("\n")
         if first.startswith(SUM) and first != f"{SUM}{crc32(rest.encode())}":
             raise spoilt(path, "is not as it was written")
-        tree = yaml.safe_load(text)
-        refuse_deep(tree)
+        tree = yaml_file.read(text)
+        yaml_file.refuse_deep(tree)
     except (OSError, UnicodeDecodeError, yaml.YAMLError, ValueError, RecursionError) as error:
         raise spoilt(path, f"cannot be read ({one_line(error):.80})") from error
     return tree

@@ -5,8 +5,7 @@ from dataclasses import MISSING, asdict, dataclass, field, fields
 from statistics import mean
 from typing import Any
 
-import yaml
-
+from autoopt.config.yaml_file import written
 from autoopt.goal import Bound
 from autoopt.recipe import Recipe
 from autoopt.study.comparison import Comparison, read_comparison
@@ -291,7 +290,7 @@ class Verdict:
 
     def yaml(self, **more: Any) -> str:
         """The text of verdict.yaml; `more` is for people, and `read_verdict` ignores it."""
-        return yaml.safe_dump({**more, **self.tree(), "level": LEVEL, "better": self.better}, sort_keys=False)
+        return written({**more, **self.tree(), "level": LEVEL, "better": self.better})
 
 
 def read_verdict(tree: Mapping[str, Any]) -> Verdict:

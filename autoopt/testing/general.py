@@ -86,13 +86,16 @@ def builds_at_the_ends_of_its_domains(technique: Technique) -> None:
 
 
 def ends(technique: Technique) -> Iterator[dict[str, Any]]:
-    """One argument at a time at the ends of its range, or at each of its options."""
+    """One argument at a time at the ends of its range, or at each of its options; all are at their defaults without that."""
     for name, param in technique.params.items():
         match param.domain:
             case Range(low, high):
-                yield from ({name: param.accept(value)} for value in (low, high))
+                values = [param.accept(value) for value in (low, high)]
             case Choice(options=options):
-                yield from ({name: value} for value in options)
+                values = list(options)
+            case _:
+                values = []
+        yield from ({name: value} for value in values if (type(value), value) != (type(param.default), param.default))
 
 
 CHECKS = (

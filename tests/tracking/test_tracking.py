@@ -16,6 +16,7 @@ import pytest
 from mlflow import MlflowClient
 from processes import alive
 
+from autoopt import tracking
 from autoopt.errors import BadInput
 from autoopt.process.log import HEAD, TAIL
 from autoopt.tracking import Records, Tracker, end_runs, experiment_name, store_uri, write_spool
@@ -26,6 +27,7 @@ from autoopt.tracking.view import VIEW_KEY, view_name
 METRICS = {"val_accuracy": 0.5, "val_loss": 1.0, "train_loss": 2.0, "lr": 0.1}
 
 pytestmark = pytest.mark.slow
+forked = pytest.mark.usefixtures("forked_writers")
 
 
 def start(folder, store) -> Tracker:
@@ -53,8 +55,10 @@ def points(store, run, metric="val_loss") -> list[int]:
     return [point.step for point in MlflowClient(store).get_metric_history(run.info.run_id, metric)]
 
 
-def drain(folder) -> subprocess.CompletedProcess:
-    return subprocess.run([sys.executable, "-m", "autoopt.tracking", folder], capture_output=True, text=True)
+def drain(folder) -> tuple[int, str]:
+    """The exit code of a writer without a supervisor, and what it says."""
+    before = len(log(folder))
+    return tracking.start_writer(folder, {}).wait(60), log(folder)[before:]
 
 
 def log(folder) -> str:
@@ -92,6 +96,7 @@ def test_a_study_is_a_run_and_its_trials_are_runs_under_it(folder, store, tmp_pa
     assert trials[0].info.end_time >= trials[0].info.start_time
 
 
+@forked
 def test_killed_writers_lose_and_double_nothing(folder, store):
     """They are killed between the creation of runs and the state that would tell of it."""
     tracker = start(folder, store)
@@ -115,17 +120,19 @@ def count(store) -> int:
         return database.execute("select count(*) from runs").fetchone()[0]
 
 
+@forked
 def test_a_lost_state_repeats_the_spool_and_doubles_nothing(folder, store):
     tracker = start(folder, store)
     train(tracker, 0)
     assert tracker.close(60) == 0
     (folder / "tracking.json").write_text("{torn")
-    done = drain(folder)
-    assert done.returncode == 0 and "0 records are not written yet" in done.stderr
+    code, said = drain(folder)
+    assert code == 0 and "0 records are not written yet" in said
     (trial,) = runs(store)
     assert points(store, trial) == list(range(1, 21)) and len(runs(store, "study")) == 1
 
 
+@forked
 def test_a_resumed_study_and_a_trial_run_again_go_on_with_their_runs(folder, store):
     tracker = start(folder, store)
     train(tracker, 0, epochs=2, status=None)
@@ -141,6 +148,7 @@ def test_a_resumed_study_and_a_trial_run_again_go_on_with_their_runs(folder, sto
     assert len(runs(store, "study")) == 1
 
 
+@forked
 @pytest.mark.parametrize("session", ["the same", "the next"])
 def test_a_trial_begun_again_has_each_epoch_once(folder, store, session):
     """It died, with its session or with its template, and what it measures now may differ in the last digit."""
@@ -159,6 +167,7 @@ def test_a_trial_begun_again_has_each_epoch_once(folder, store, session):
     assert trial.info.status == "FINISHED"
 
 
+@forked
 def test_a_store_that_was_deleted_gets_the_whole_study(folder, store, template):
     tracker = start(folder, store)
     train(tracker, 0)
@@ -173,6 +182,7 @@ def test_a_store_that_was_deleted_gets_the_whole_study(folder, store, template):
     assert {run.data.tags["mlflow.parentRunId"] for run in trials} == {parent.info.run_id}
 
 
+@forked
 def test_torn_and_spoilt_lines(folder, store):
     tracker = start(folder, store)
     train(tracker, 0)
@@ -187,6 +197,7 @@ def test_torn_and_spoilt_lines(folder, store):
     assert all(json.loads(line) for line in whole)
 
 
+@forked
 def test_the_log_of_a_writer_keeps_its_head_and_its_tail_also_if_it_is_killed(folder, store):
     tracker = start(folder, store)
     with (folder / "tracking.jsonl").open("ab") as spool:
@@ -203,6 +214,7 @@ def test_the_log_of_a_writer_keeps_its_head_and_its_tail_also_if_it_is_killed(fo
     tracker.close(0)
 
 
+@forked
 def test_what_mlflow_would_refuse_or_change(folder, store):
     tracker = start(folder, store)
     tracker.trial("a/../b'", "x" * 999, {"long": "y" * 9000, "what?": 1, "/../": 2}, {"t" * 300: "z" * 9000})
@@ -230,6 +242,7 @@ def test_what_mlflow_would_refuse_or_change(folder, store):
     assert "m4 of run" in log(folder) and "missing" in log(folder)
 
 
+@forked
 def test_a_dead_server_costs_the_search_nothing(folder, tmp_path):
     tracker = start(folder, f"http://canary:secret-word@127.0.0.1:{free_port()}")
     began = time.perf_counter()
@@ -243,11 +256,11 @@ def test_a_dead_server_costs_the_search_nothing(folder, tmp_path):
     assert time.perf_counter() - began < 25
     written = b"".join(path.read_bytes() for path in folder.iterdir())
     assert b"secret-word" not in written and b"canary:***@" in written
-    done = drain(folder)
-    assert done.returncode == 2 and "MLFLOW_TRACKING_URI" in done.stderr
+    code, said = drain(folder)
+    assert code == 2 and "MLFLOW_TRACKING_URI" in said
 
 
-@pytest.mark.slow
+@forked
 def test_a_server_that_comes_back(folder, store, tmp_path):
     """What was said while it was away arrives when it is back, once."""
     port = free_port()
@@ -297,6 +310,7 @@ def test_the_writer_goes_when_its_supervisor_is_killed(folder, store):
     assert runs(store, "study")[0].info.status == "FINISHED"
 
 
+@forked
 def test_the_runs_of_a_study_that_died_with_its_writer_end_when_the_next_command_sees_it(folder, store):
     tracker = start(folder, store)
     train(tracker, 0)
@@ -326,6 +340,7 @@ def test_the_runs_of_a_study_that_died_with_its_writer_end_when_the_next_command
     assert again.close(60) == 0 and runs(store, "study")[0].info.status == "FINISHED"
 
 
+@forked
 def test_a_measurement_after_its_training_does_not_lengthen_the_run(folder, store):
     tracker = start(folder, store)
     tracker.trial(0, "000 adamw", {}, {}, 1000.0)
@@ -336,6 +351,7 @@ def test_a_measurement_after_its_training_does_not_lengthen_the_run(folder, stor
     assert (run.info.start_time, run.info.end_time, run.data.metrics["test_accuracy"]) == (1_000_000, 1_005_000, 0.8)
 
 
+@forked
 def test_a_run_is_renamed_before_and_after_it_is_written(folder, store):
     tracker = start(folder, store)
     train(tracker, 0)
@@ -348,6 +364,7 @@ def test_a_run_is_renamed_before_and_after_it_is_written(folder, store):
     assert [run.info.run_name for run in runs(store)] == ["000 adamw"]
 
 
+@forked
 def test_a_store_that_has_the_runs_gets_only_what_they_lack(folder, store, tmp_path):
     tracker = start(folder, store)
     train(tracker, 0, epochs=3)
@@ -363,6 +380,7 @@ def test_a_store_that_has_the_runs_gets_only_what_they_lack(folder, store, tmp_p
     assert points(store, run) == [1, 2, 3, 4, 5] and points(store, run, "objective") == [0]
 
 
+@forked
 def test_what_a_store_refuses_is_told(folder, tmp_path):
     target = Destination("abc", f"http://127.0.0.1:{free_port()}", "digits")
     records = Records(folder, target)
@@ -371,6 +389,7 @@ def test_what_a_store_refuses_is_told(folder, tmp_path):
     assert re.match(r"1 records; .* MLflow cannot be reached: .*refused", write_spool(folder, target))
 
 
+@forked
 def test_a_study_saves_its_leaderboard_and_links_it(folder, store):
     view = {"name": "s", "objective": "val_loss", "direction": "minimize", "searched": ["optimizer", "lr"]}
     tracker = Tracker(folder, uri=store, experiment="digits")
@@ -388,6 +407,7 @@ def test_a_study_saves_its_leaderboard_and_links_it(folder, store):
     assert experiment.tags["mlflow.note.content"] == f"Training runs of autoopt. [Leaderboard of s]({link})"
 
 
+@forked
 def test_a_verdict_that_stays_is_one_point(folder, store):
     for gains in ([0.5], [0.5, 0.6]):
         tracker = start(folder, store)
@@ -398,6 +418,7 @@ def test_a_verdict_that_stays_is_one_point(folder, store):
     assert [point.value for point in MlflowClient(store).get_metric_history(study.info.run_id, "gain")] == [0.5, 0.6]
 
 
+@forked
 def test_a_server_that_hangs_holds_the_command_for_ten_seconds_at_most(folder):
     with socket.create_server(("127.0.0.1", 0)) as server:  # it takes connections, and never answers
         tracker = start(folder, f"http://127.0.0.1:{server.getsockname()[1]}")
@@ -412,12 +433,13 @@ def test_a_server_that_hangs_holds_the_command_for_ten_seconds_at_most(folder):
         assert not alive(tracker._writer.pid)
 
 
+@forked
 def test_one_writer_at_a_time(folder, store):
     tracker = start(folder, store)
     while not (folder / "tracking.json").exists():
         time.sleep(0.1)
-    done = drain(folder)
-    assert done.returncode == 2 and "another writer" in done.stderr
+    code, said = drain(folder)
+    assert code == 2 and "another writer" in said
     os.kill(tracker._writer.pid, signal.SIGKILL)
     tracker._writer.wait()
     train(tracker, 0)
@@ -427,6 +449,7 @@ def test_one_writer_at_a_time(folder, store):
     assert tracker.close(60) == 0 and len(runs(store)) == 2
 
 
+@forked
 def test_another_store_gets_the_whole_study(folder, store, template, tmp_path):
     tracker = start(folder, store)
     train(tracker, 0)
@@ -437,6 +460,7 @@ def test_another_store_gets_the_whole_study(folder, store, template, tmp_path):
     assert points(f"sqlite:///{other}", runs(f"sqlite:///{other}")[0]) == list(range(1, 21))
 
 
+@forked
 def test_a_full_disk_loses_nothing(folder, store, monkeypatch):
     tracker = start(folder, store)
     write, full = os.write, True
@@ -473,6 +497,7 @@ def test_the_address_and_the_experiment(monkeypatch, tmp_path):
     assert store_uri("mysql+pymysql://host/db") == "mysql+pymysql://host/db" and store_uri("databricks") == "databricks"
 
 
+@forked
 @pytest.mark.parametrize("name", ["a b", "why? c# 100% what%3F"])
 def test_a_folder_of_any_name_keeps_its_own_store(folder, template, monkeypatch, tmp_path, name):
     (tmp_path / name).mkdir()
@@ -487,7 +512,7 @@ def test_a_folder_of_any_name_keeps_its_own_store(folder, template, monkeypatch,
 
 
 def test_no_spool_is_said(tmp_path):
-    done = drain(tmp_path)
+    done = subprocess.run([sys.executable, "-m", "autoopt.tracking", tmp_path], capture_output=True, text=True)
     assert done.returncode == 2 and "nothing to write" in done.stderr
 
 

@@ -17,7 +17,7 @@ from autoopt.space import Space
 from autoopt.store import Store
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
-NOTICES = 30 if os.environ.get("AUTOOPT_TEST_ALL") else 8
+NOTICES = 30 if os.environ.get("AUTOOPT_TEST_ALL") else 4
 EPOCHS = 6 * NOTICES + 12  # of which up to five pass before a notice comes
 TRIALS = {
     "a network": (*DIGITS, "augmentation=[translate]", "regularizer=[dropout,gradient_noise]", "schedule=one_cycle", "study.value=best"),
