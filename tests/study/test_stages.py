@@ -598,6 +598,19 @@ class TestEnough:
         assert len(study.records()) == 11, "neither does the same command go on"
         assert study.search(*self.MORE, "study.patience=null").ended == "" and len(study.records()) == 30
 
+    def test_a_search_that_has_had_its_trials_says_that_none_is_new(self, study):
+        said = "s has had all its trials: a greater study.trials adds to the 3 that are there, another name= begins anew"
+        study.search(*self.MORE, "study.trials=3")
+        assert said not in study.screen.lines
+        study.search(*self.MORE, "study.trials=3", "strategy=tpe")  # a strategy does not make it another study
+        assert said in study.screen.lines and len(study.records()) == 3
+
+    def test_a_search_that_is_concluded_announces_no_trials(self, study):
+        study.search(*self.MORE, "study.trials=3")
+        study.screen = Quiet()
+        study.search(*self.MORE, asking=False)
+        assert ("search", 3, 3) in study.screen.stages and not any("all its trials" in line for line in study.screen.lines)
+
     def test_so_do_the_trainings_that_were_planned(self, study):
         """A trial trains one of its three epochs."""
         verdict = study.search(*self.MORE, "study.trainings=4")
