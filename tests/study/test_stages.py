@@ -897,6 +897,13 @@ def test_a_technique_that_keeps_failing_is_not_proposed_again(study):
     assert verdict.quarantined == ("optimizer/sgd",)
 
 
+def test_the_score_of_a_candidate_that_a_rung_stopped_is_said_to_be_an_early_one(study):
+    study.ends = {str(n): outcome(stopped=True, val_accuracy=0.3, train_loss=0.1) for n in range(1, 6)} | {"0": 0.5}
+    verdict = study.search()
+    assert (verdict.searched, verdict.stopped_at) == (0.3, 1) and verdict.winner.trial != "0"
+    assert any(f"had val_accuracy 0.3000 when it was stopped after epoch {verdict.stopped_at}" in line for line in reasons(verdict))
+
+
 class TestWithoutAsking:
     def test_it_concludes_with_what_there_is(self, study):
         study.search("study.trials=4")
