@@ -12,7 +12,7 @@ from pathlib import Path
 DEVICE_FULL = re.compile(r"\b(CUDA|HIP|MPS|XPU)\b.*out of memory|CU[A-Z]+_STATUS_ALLOC_FAILED")
 HOST_FULL = re.compile(r"(can't|cannot|failed to) allocate memory", re.IGNORECASE)
 MACHINE = {
-    **dict.fromkeys((errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.ESTALE, errno.EROFS), "disk"),
+    **dict.fromkeys((errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.ESTALE, errno.EROFS), "disk"),
     **dict.fromkeys((errno.EMFILE, errno.ENFILE, errno.EAGAIN), "system"),
 }
 """Errors of the operating system for which no recipe is to blame: their reason by `errno`."""

@@ -215,9 +215,10 @@ class Goal:
         return tuple(values) if len(values) == len(self.objectives) else None
 
     def rank(self, trials: Sequence[AnyScored]) -> list[AnyScored]:
-        """The complete trials within the bounds, the best first; of equal trials the smaller model."""
+        """The complete trials within the bounds, the best first; of equal trials the smaller model, of these the faster."""
         ended = [t for t in trials if t.state == "complete" and t.score is not None and not self.violation(t.metrics)]
-        return sorted(ended, key=lambda t: (-self.first.sign * (t.score or 0.0), t.metrics.get("size_mb", 0.0)))
+        costs = ("size_mb", "latency_ms")
+        return sorted(ended, key=lambda t: (-self.first.sign * (t.score or 0.0), *(t.metrics.get(cost, 0.0) for cost in costs)))
 
     def front(self, trials: Sequence[AnyScored], noise: Mapping[str, float] | None = None) -> list[AnyScored]:
         """The Pareto front: the trials that no other one equals or beats in every objective, the best first.

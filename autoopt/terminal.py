@@ -31,6 +31,7 @@ class Bar(Bars):
     def get_renderables(self) -> Iterable[RenderableType]:
         if self.tasks:
             self.tasks[0].fields["left"] = self.left()
+            self.tasks[0].finished_time = None  # with its last trial a stage ends, not the command: the clock and the spinner go on
         yield self.make_tasks_table(self.tasks)
         yield Text(self.detail(), style="dim")
 

@@ -163,20 +163,21 @@ def test_better_and_gain_follow_the_direction():
     assert str(LATENCY.gain(1.0, 1.0)) == "0.0"
 
 
-def test_rank_takes_complete_trials_within_the_bounds_and_of_equals_the_smaller():
+def test_rank_takes_complete_trials_within_the_bounds_and_of_equals_the_smaller_then_the_faster():
     trials = [
         Trial("a", 0.5),
         Trial("b", 0.9, {"size_mb": 2.0}),
-        Trial("c", 0.9, {"size_mb": 1.0}),
+        Trial("i", 0.9, {"size_mb": 1.0, "latency_ms": 5.0}),
+        Trial("c", 0.9, {"size_mb": 1.0, "latency_ms": 1.0}),
         Trial("d", 0.99, state="stopped"),
         Trial("e", None, state="failed"),
         Trial("f", None),
         Trial("g", 0.5, {"size_mb": 0.5}),
         Trial("h", 0.0),
     ]
-    assert keys(Goal((ACCURACY,)).rank(trials)) == ["c", "b", "a", "g", "h"]
-    assert keys(Goal((Objective("x", "minimize"),)).rank(trials)) == ["h", "a", "g", "c", "b"]
-    assert keys(Goal((ACCURACY,), (Bound(SIZE, 1.5),)).rank(trials)) == ["c", "g"], "what was not measured is not within a bound"
+    assert keys(Goal((ACCURACY,)).rank(trials)) == ["c", "i", "b", "a", "g", "h"]
+    assert keys(Goal((Objective("x", "minimize"),)).rank(trials)) == ["h", "a", "g", "c", "i", "b"]
+    assert keys(Goal((ACCURACY,), (Bound(SIZE, 1.5),)).rank(trials)) == ["c", "i", "g"], "what was not measured is not within a bound"
 
 
 def test_a_bound_includes_its_end():

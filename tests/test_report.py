@@ -429,6 +429,8 @@ def test_the_reasons_say_no_more_than_there_is():
     few = replace(IMPORTANCE, trials=12)
     low = replace(EDGE, value=0.000101, wider="optimizer.sgd.lr=interval(1e-05, 0.03)")
     assert list(reasons(verdict(searched=0.8))) == ["Trial 7 had val_accuracy 0.8000 in the search, and 0.7900 on fresh seeds."]
+    early = "Trial 7 had val_accuracy 0.6000 when it was stopped after epoch 3, and 0.7900 on fresh seeds."
+    assert list(reasons(verdict(searched=0.6, stopped_at=3))) == [early]
     assert list(reasons(verdict(ablation=alone, importance=few, edges=(low,))))[1:] == [
         "best/simple.yaml is the recipe without them; no loss could be shown (-0.0010).",
         "To bound the number of trainings, some changes were measured together.",

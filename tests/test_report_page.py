@@ -76,6 +76,19 @@ def test_a_page_has_every_figure_that_the_study_has(searched_study):
     assert f"autoopt train recipe=s root={searched_study.parent}" in text and "Trial" in text
 
 
+def test_names_in_figures_have_room(searched_study):
+    """Those of changes that were measured together take several lines; that of a point beside an axis would be cut by it."""
+    changes = ("schedule cosine", "compression half", "cnn (width, depth, convolution)", "cross_entropy (label_smoothing)")
+    together = replace(ABLATION, left_out=tuple(replace(effect, changes=changes) for effect in ABLATION.left_out))
+    study = concluded(searched_study, front=(Point("compress-1", "sgd", {"val_accuracy": 0.5, "latency_ms": 1.0}),))
+    low = figure_of(study, "ablation")
+    high = figure_of(concluded(searched_study, ablation=together), "ablation")
+    lines = max(name.count("<br>") + 1 for name in high.data[0].y)
+    each = [(figure.layout.height - 120) / len(figure.data[0].y) for figure in (low, high)]
+    assert lines > 3 and each == [44, 18 * lines]
+    assert figure_of(study, "front").data[1].cliponaxis is False
+
+
 def test_a_page_tells_each_seed_of_the_comparison_once(searched_study):
     """The machine ended a training, which ran again, and the time ended before the last seed was measured on the test part."""
     study = concluded(searched_study)

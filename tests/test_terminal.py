@@ -167,6 +167,23 @@ def in_a_terminal(script, columns):
     return text.decode()
 
 
+def test_the_clock_goes_on_after_the_last_trial_of_a_stage():
+    script = """
+import time
+from autoopt.study.stages import CONFIRM, FINAL
+from test_terminal import Progress, result
+with Progress() as screen:
+    for stage in (CONFIRM, FINAL):  # one has as many trials as the other, of which rich does not see that it is a new one
+        screen.stage(stage, 1, 0)
+        screen.result(result("0", 0.5, stage=stage))
+        time.sleep(1.1)
+        screen.bar.refresh()
+"""
+    seen = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", in_a_terminal(script, 80))
+    for stage, seconds in (("confirm", "0:00:01"), ("final", "0:00:02")):
+        assert re.search(rf"[⠀-⣿] {stage} ━+ 1/1 {seconds}", seen)
+
+
 @pytest.mark.parametrize("columns", [80, 120])
 def test_on_a_terminal_trials_scroll_by_above_a_bar(columns):
     script = """

@@ -214,7 +214,7 @@ def run_check(words: Sequence[str]) -> int:
         states[result := state(technique, findings)] += 1
         print(f"{result:<8} {technique.slot}/{technique.name}")
         for finding in findings:
-            print_prose(f"         {finding.check}: {'skipped, ' if finding.skipped else ''}{finding.reason}")
+            print_prose(f"         {finding.check}: {'left out, ' if finding.skipped else ''}{finding.reason}")
         if result == "failed":
             print(f"         the other {len(checks(technique)) - len(findings)} checks passed")
     print(f"{states['ok'] + states['failed']} checked, {states['failed']} failed, {states['skipped']} skipped")

@@ -4,6 +4,7 @@ MLflow finds a loader by its module: this one, by `_load_pyfunc`.
 """
 
 import shutil
+import warnings
 from collections.abc import Iterator, Mapping
 from importlib.metadata import version
 from pathlib import Path
@@ -133,7 +134,9 @@ def add_onnx(draft: Path) -> None:
 
 def signature_of(served: Served, example: pandas.DataFrame | np.ndarray) -> ModelSignature:
     """The types of the inputs and of the predictions."""
-    signature = infer_signature(example, served.predict(example))
+    predicted = served.predict(example)
+    with warnings.catch_warnings(action="ignore"):  # integers have no missing values: a prediction is a class's number, and never missing
+        signature = infer_signature(example, predicted)
     if "columns" in served.model.encoding:
         signature.inputs = Schema([ColSpec(column_spec_type(column), column.name) for column in columns_of(served.model)])
     return signature

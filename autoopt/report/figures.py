@@ -221,7 +221,8 @@ def draw_front(study: Stored) -> go.Figure | None:
     texts = [f"trial {escape(p.trial)}: {escape(p.title)}<br>{value_lines(p.values)}" for p in line]
     figure.add_scatter(x=[p.values[cost] for p in line], y=[p.values[best] for p in line], mode="markers+lines+text", name="Pareto front",
                        text=[escape(p.trial) for p in line], textposition="top center", line={"color": WINNER, "width": 1, "dash": "dot"},
-                       marker={"color": WINNER, "size": 10}, customdata=texts, hovertemplate="%{customdata}<extra></extra>")  # fmt: skip
+                       marker={"color": WINNER, "size": 10}, customdata=texts, hovertemplate="%{customdata}<extra></extra>",
+                       cliponaxis=False)  # fmt: skip  # or the name of a point beside an axis is cut
     figure.update_xaxes(title_text=escape(cost), **axis_of(p.values[cost] for p in line))
     return figure.update_yaxes(title_text=escape(best))
 
@@ -256,8 +257,8 @@ def styled(study: Stored, plot: Plot) -> go.Figure | None:
     figure = plot.draw(study)
     if figure is None:
         return None
-    bars = [len(trace.y) for trace in figure.data if trace.type == "bar"]
-    height = 120 + 44 * max(bars) if bars else 400
+    bars = [len(trace.y) * max(44, *(18 * (name.count("<br>") + 1) for name in trace.y)) for trace in figure.data if trace.type == "bar"]
+    height = 120 + max(bars) if bars else 400
     font = {"family": "system-ui, -apple-system, 'Segoe UI', Roboto, sans-serif", "size": 13, "color": "#1f2937"}
     margin = {"l": max(10, figure.layout.margin.l or 0), "r": 10, "t": 30, "b": 10}
     figure.update_layout(template=None, title=None, height=height, font=font, margin=margin,

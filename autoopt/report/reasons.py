@@ -65,7 +65,8 @@ def choice_line(verdict: Verdict, searched: float) -> str:
     """How much the winner's score shrank on fresh seeds, and how it stood to the next candidate on the seeds that chose it."""
     winner, rival = verdict.winner, verdict.rival
     before, after = number(searched, winner.validation), number(winner.validation, searched)
-    words = f"Trial {winner.trial} had {verdict.objective} {before} in the search, and {after} on fresh seeds"
+    when = f"when it was stopped after epoch {verdict.stopped_at}" if verdict.stopped_at else "in the search"
+    words = f"Trial {winner.trial} had {verdict.objective} {before} {when}, and {after} on fresh seeds"
     ahead = number(rival.ahead, winner.validation, sign="+") if rival else ""
     beside = f"; its difference to trial {rival.trial}, the next, was {ahead} on the seeds that chose it" if rival else ""
     if rival and rival.chance is not None:

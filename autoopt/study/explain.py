@@ -28,7 +28,9 @@ def explain(study: Study, verdict: Verdict) -> Verdict:
     if compared:
         trial = verdict.winner.trial
         rival = rival_of(study, trial, verdict.unsound)
-        verdict = replace(verdict, searched=searched_score(study, trial), highest=ahead_of(study, trial), rival=rival)
+        record = next((r for stage in (SEARCH, COMPRESS) for r in study.journal.records(stage) if r.key == trial), None)
+        score, stopped_at = (record.score, record.epochs if record.state == "stopped" else 0) if record else (None, 0)
+        verdict = replace(verdict, searched=score, stopped_at=stopped_at, highest=ahead_of(study, trial), rival=rival)
     return replace(verdict, importance=importance, rungs=rungs_of(study), edges=edges, ablation=ablation, **totals(study))
 
 
@@ -39,11 +41,6 @@ def rungs_of(study: Study) -> dict[int, float]:
     trials = list(history(study.journal, SEARCH, study.goal).values())
     found = {epoch: rung_correlation(trials, epoch) for epoch in study.strategy(study.space.without_compression(), study.goal).rungs}
     return {epoch: round(correlation, 3) for epoch, correlation in found.items() if correlation is not None}
-
-
-def searched_score(study: Study, trial: str) -> float | None:
-    """The score of a trial in the stage that chose it."""
-    return next((r.score for stage in (SEARCH, COMPRESS) for r in study.journal.records(stage) if r.key == trial), None)
 
 
 def ahead_of(study: Study, trial: str) -> str:

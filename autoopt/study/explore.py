@@ -53,7 +53,10 @@ def explore(study: Study) -> None:
         return study.budget.ended if job.key == BASELINE else study.budget.over(SEARCH)
 
     records = study.journal.records(SEARCH)
-    study.runner.screen.stage(SEARCH, sampling.total, len(records))
+    study.runner.screen.stage(SEARCH, sampling.total if study.budget.asking else len(records), len(records))
+    if study.budget.asking and len(records) >= sampling.total:
+        more = f"a greater study.trials adds to the {len(records)} that are there, another name= begins anew"
+        study.runner.screen.say(f"{study.folder.name} has had all its trials: {more}")
     study.runner.screen.earlier(records)
     refuse_failed_baseline(records)
     study.runner.run(sampling.jobs(), done, stop, over=over)

@@ -210,6 +210,7 @@ class Verdict:
         folder: the study's folder.
         trust: what a command needs to import the study's own code: ` trust=my_models:Net`; empty where there is no such code.
         searched: the winner's score in the search, which chose it.
+        stopped_at: the epoch at which a rung stopped the winner in the search, where no other trial ran to its end; else 0.
         highest: the trial with the best score of the search, where that is not the winner; else empty.
         rival: the second best of the candidates; `None` where there was one candidate alone.
         importance: of the searched values, where enough trials reached a rung.
@@ -247,6 +248,7 @@ class Verdict:
     folder: str
     trust: str = ""
     searched: float | None = None
+    stopped_at: int = 0
     highest: str = ""
     rival: Rival | None = None
     importance: Importance | None = None

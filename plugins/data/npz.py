@@ -32,8 +32,8 @@ def npz(*, path: str, inputs: str = "x", targets: str = "y", kind: str | None = 
     if inputs in archive and targets in archive:
         names = {"train": (inputs, targets)}
     if "train" not in names:
-        missing = inputs if inputs not in archive else targets
-        raise BadInput(f"data.npz: {path} has no array '{missing}'. {nearest(missing, archive.members)}")
+        role, missing = ("inputs", inputs) if inputs not in archive else ("targets", targets)
+        raise BadInput(f"{WHERE}.{role}: {path} has no array '{missing}'. {nearest(missing, archive.members)}")
     arrays = {part: (array_inputs(archive.array(x), layout, WHERE), np.asarray(archive.array(y))) for part, (x, y) in names.items()}
     for role, kinds in {
         "inputs": {(tuple(x.shape[1:]), str(x.dtype)) for x, _ in arrays.values()},

@@ -226,6 +226,8 @@ def test_the_contract_over_what_is_named(run, tmp_path):
     assert code == 1 and "(Source: unpublished)" in out and re.search(r"\n         the other [1-9]\d* checks passed\n", out)
     (tmp_path / "checked_thus.py").write_text(OWN.replace("Me 2024.", "Source: unpublished"))
     assert run("check", "optimizer=checked_thus:Thing")[0] == 0
+    code, out, _ = run("check", "loss/mse")
+    assert "takes class probabilities: left out, it is not for classification" in out and out.endswith("1 checked, 0 failed, 0 skipped\n")
     code, out, _ = run("check", "activation")
     assert code == 0 and out.endswith(f"{len(available('activation'))} checked, 0 failed, 0 skipped\n")
     for word, line in {

@@ -3,6 +3,7 @@
 import asyncio
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import lightning.pytorch as L
 import mlflow.pyfunc
@@ -11,6 +12,7 @@ import pandas
 import pytest
 import torch
 from mlflow.pyfunc.scoring_server import invocations
+from mlflow.types import DataType
 from mlflow.utils import requirements_utils
 from torch import nn
 from torch.nn.functional import cross_entropy
@@ -20,7 +22,7 @@ from autoopt.data.cells import PLAIN_STYLE, Style
 from autoopt.data.column import Column
 from autoopt.data.task import Task
 from autoopt.deployment.load import Deployed, load, write_onnx
-from autoopt.deployment.served import Served, cells, write_served
+from autoopt.deployment.served import Served, cells, signature_of, write_served
 from autoopt.errors import BadInput
 from autoopt.orders import Serve, Train
 from autoopt.space import Space
@@ -136,6 +138,13 @@ def test_a_module_of_ones_own_is_loaded_by_its_import_path(exported):
     text = (folder / "MLmodel").read_text()
     assert f"{HERE}:Scores" in text, "whoever wrote the model named its code"
     assert len(mlflow.pyfunc.load_model(str(folder)).predict(np.zeros((2, 13), np.float32))) == 2
+
+
+def test_the_numbers_of_classes_are_no_integers_that_may_be_missing(recwarn):
+    predicted = pandas.DataFrame({"prediction": [1, 0]})
+    model = SimpleNamespace(model=SimpleNamespace(encoding={}), predict=lambda _: predicted)
+    assert signature_of(model, np.zeros((2, 13), np.float32)).outputs.input_types() == [DataType.long]
+    assert not [str(warning.message) for warning in recwarn], "MLflow warns of them"
 
 
 @pytest.mark.slow

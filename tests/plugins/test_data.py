@@ -536,8 +536,8 @@ def test_npz_numbers_are_a_table_and_real_targets_a_regression(tmp_path):
 @pytest.mark.parametrize(
     ("arrays", "settings", "said"),
     [
-        ({"a": np.ones((3, 2)), "y": np.ones(3)}, {}, r"has no array 'x'\. .*Known: a, y"),
-        ({"x": np.ones((3, 2)), "z": np.ones(3)}, {}, "has no array 'y'"),
+        ({"a": np.ones((3, 2)), "y": np.ones(3)}, {}, r"data\.npz\.inputs: .* has no array 'x'\. .*Known: a, y"),
+        ({"x": np.ones((3, 2)), "z": np.ones(3)}, {}, r"data\.npz\.targets: .* has no array 'y'"),
         ({"x": np.array([["a"]]), "y": np.ones(1)}, {}, "expected numbers"),
         ({"x": np.array([[object()]]), "y": np.ones(1)}, {}, "it holds Python objects"),
         ({"x": np.ones((3, 2)), "y": np.ones(3)}, {"kind": "other"}, r"data\.npz\.kind=other"),

@@ -61,6 +61,8 @@ def interrupted_by_lightning():
         (RuntimeError("MPS backend out of memory"), "oom_device"),
         (OSError(errno.ENOSPC, "No space left on device"), "disk"),
         (OSError(errno.EDQUOT, "Disk quota exceeded"), "disk"),
+        (OSError(errno.EFBIG, "File too large"), "disk"),
+        (RuntimeError("Error while serializing: I/O error: File too large (os error 27)"), "disk"),
         (OSError(errno.EIO, "Input/output error"), "disk"),
         (OSError(errno.ESTALE, "Stale file handle"), "disk"),
         (StoreFault("the weights of trial 3 cannot be read"), "disk"),

@@ -600,6 +600,19 @@ class TestEnough:
         assert len(study.records()) == 11, "neither does the same command go on"
         assert study.search(*self.MORE, "study.patience=null").ended == "" and len(study.records()) == 30
 
+    def test_a_search_that_has_had_its_trials_says_that_none_is_new(self, study):
+        said = "s has had all its trials: a greater study.trials adds to the 3 that are there, another name= begins anew"
+        study.search(*self.MORE, "study.trials=3")
+        assert said not in study.screen.lines
+        study.search(*self.MORE, "study.trials=3", "strategy=tpe")  # a strategy does not make it another study
+        assert said in study.screen.lines and len(study.records()) == 3
+
+    def test_a_search_that_is_concluded_announces_no_trials(self, study):
+        study.search(*self.MORE, "study.trials=3")
+        study.screen = Quiet()
+        study.search(*self.MORE, asking=False)
+        assert ("search", 3, 3) in study.screen.stages and not any("all its trials" in line for line in study.screen.lines)
+
     def test_so_do_the_trainings_that_were_planned(self, study):
         """A trial trains one of its three epochs."""
         verdict = study.search(*self.MORE, "study.trainings=4")
@@ -884,6 +897,13 @@ def test_a_technique_that_keeps_failing_is_not_proposed_again(study):
     failed = [r for r in study.records().values() if r.state == "failed"]
     assert {r.technique for r in failed} == {"optimizer/sgd"} and len(failed) == 3
     assert verdict.quarantined == ("optimizer/sgd",)
+
+
+def test_the_score_of_a_candidate_that_a_rung_stopped_is_said_to_be_an_early_one(study):
+    study.ends = {str(n): outcome(stopped=True, val_accuracy=0.3, train_loss=0.1) for n in range(1, 6)} | {"0": 0.5}
+    verdict = study.search()
+    assert (verdict.searched, verdict.stopped_at) == (0.3, 1) and verdict.winner.trial != "0"
+    assert any(f"had val_accuracy 0.3000 when it was stopped after epoch {verdict.stopped_at}" in line for line in reasons(verdict))
 
 
 class TestWithoutAsking:
