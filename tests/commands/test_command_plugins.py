@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from autoopt import Range, grammar
+from autoopt import Choice, Range, grammar
 from autoopt.cli import main
 from autoopt.commands.plugins import lacking, slot_of_path
 from autoopt.errors import BadInput
@@ -89,7 +89,8 @@ def test_json_says_what_a_signature_says(run):
         for name, param in row["params"].items():
             domain = find(row["slot"], row["name"]).params[name].domain
             said = None if param["searched"] is None else grammar.interpret(param["searched"])
-            assert said == (replace(domain, step=None) if isinstance(domain, Range) else domain)
+            written = replace(domain, step=None) if isinstance(domain, Range) else domain and Choice(*domain.options)
+            assert said == written, "its options, though others may be given"
             assert param.get("step") == getattr(domain, "step", None)
     assert [r["slot"] for r in json.loads(run("optimizer", "--json")[1])] == ["optimizer"] * len(available("optimizer"))
 

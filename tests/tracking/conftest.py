@@ -45,12 +45,13 @@ def forked_writers(monkeypatch) -> None:
 
 
 def start_writer(folder: Path, environment: Mapping[str, str], *options: str) -> Forked:
-    process = multiprocessing.get_context("fork").Process(target=be_writer, args=([str(folder), *options], environment, folder / LOG))
-    process.start()
+    with (folder / LOG).open("ab") as log:
+        process = multiprocessing.get_context("fork").Process(target=be_writer, args=([str(folder), *options], environment, log.fileno()))
+        process.start()
     return Forked(process)
 
 
-def be_writer(arguments: list[str], environment: Mapping[str, str], log: Path) -> None:
+def be_writer(arguments: list[str], environment: Mapping[str, str], log: int) -> None:
     """Be `python -m autoopt.tracking`, which knows no store yet."""
     from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
     from mlflow.tracking._tracking_service.registry import TrackingStoreRegistry
@@ -60,9 +61,8 @@ def be_writer(arguments: list[str], environment: Mapping[str, str], log: Path) -
     os.setsid()
     os.environ.pop(POOL)
     os.environ.update(environment)
-    with log.open("ab") as file:
-        for number in (1, 2):
-            os.dup2(file.fileno(), number)
+    for number in (1, 2):
+        os.dup2(log, number)
     sys.stdout, sys.stderr = sys.__stdout__, sys.__stderr__ = [os.fdopen(number, "w", 1, closefd=False) for number in (1, 2)]
     sys.argv = ["autoopt.tracking", *arguments]
     runpy.run_module("autoopt.tracking", run_name="__main__", alter_sys=True)
