@@ -104,6 +104,7 @@ def test_killed_writers_lose_and_double_nothing(folder, store):
         train(tracker, number, epochs=5)
     for done in (1, 12, 30):
         while count(store) < done:
+            assert tracker._writer.poll() is None, "it writes on"
             time.sleep(0.005)
         os.kill(tracker._writer.pid, signal.SIGKILL)
         tracker._writer.wait()
