@@ -1,6 +1,7 @@
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from random import Random
 from statistics import median
@@ -43,10 +44,10 @@ def bayes(
     After the baseline and random trials, until `startup` have ended, the next trial is the candidate of the greatest expected
     improvement over the best trial, as the process sees it; neither a trial's values nor any beside them are proposed. One of five
     trials is drawn at random. The process sees ranks as normal scores, so that neither scale nor outliers matter. A stopped trial
-    counts with its last value, improved by as much as finished trials improved from there on; a failed trial counts as the worst; a
-    running trial is believed at its mean. With bounds, the improvement is weighed by the chance that they are kept, as a second
-    process sees it. Of several objectives each proposal weighs the ranks at random. At each of `rungs` one of `reduction` trials
-    goes on.
+    counts with its last value, improved by as much as finished trials improved from there on, and so does a running trial that has
+    passed a rung; any other running trial is believed at its mean; a failed trial counts as the worst. With bounds, the improvement is
+    weighed by the chance that they are kept, as a second process sees it. Of several objectives each proposal weighs the ranks at
+    random. At each of `rungs` one of `reduction` trials goes on.
 
     Jones et al. 1998, doi:10.1023/A:1008306431147; several objectives: Knowles 2006, doi:10.1109/TEVC.2005.851274; bounds: Gelbart et
     al. 2014, arXiv:1403.5607; rungs: Li et al. 2020, arXiv:1810.05934.
@@ -63,6 +64,7 @@ class Bayes(Strategy):
         self.points: dict[int, Traced] = {}
 
     def propose(self, history: Sequence[Observation], number: int, seed: int) -> Mapping[str, Any] | None:
+        history = [self.at_its_rung(trial) for trial in history]
         ended = self.ended(history)
         if len(ended) < max(1, self.startup) or number % EXPLORE == 0:
             return AtRandom(self.space).propose(history, number, seed)
@@ -96,6 +98,11 @@ class Bayes(Strategy):
         process = process_of(points[: len(chosen)], costs[chosen], columns)
         order = np.lexsort((process.mean(points[len(chosen) :]), [trial.violation for trial in complete]))
         return [complete[place].number for place in order]
+
+    def at_its_rung(self, trial: Observation) -> Observation:
+        """A running trial that has passed a rung as one that was stopped there, so that its value counts; any other as it is."""
+        curve = {epoch: value for epoch, value in trial.curve.items() if epoch in self.rungs}
+        return replace(trial, state="stopped", curve=curve) if trial.state == "running" and curve else trial
 
     def at(self, trials: Sequence[Observation]) -> list[Traced]:
         """The points of those trials that lie in the space."""

@@ -243,6 +243,17 @@ class TestBayes:
         second = bayes(Bowl(), BEST, 9).propose([*history, Observation(20, "running", first)], 21, 0)
         assert second != first
 
+    def test_a_running_trial_that_has_passed_a_rung_counts_as_one_that_was_stopped_there(self):
+        strategy, history = bayes(Bowl(), BEST, 9), searched(bayes(Bowl(), BEST, 9), 20)
+        values = strategy.propose(history, 21, 0)
+
+        def then(state, curve):
+            return strategy.propose([*history, Observation(20, state, values, (), curve)], 21, 0)
+
+        assert strategy.rungs == (1, 3)
+        bad = then("running", {1: -9.0, 2: 9.0})
+        assert bad == then("stopped", {1: -9.0}) != then("running", {}) == then("running", {2: -9.0})
+
     def test_the_ranking_believes_many_similar_trials_more_than_a_lucky_one(self):
         random = Random(1)
         values = [{"kind": "b", "width": 0.02 * place, "size": 32} for place in range(50)]
