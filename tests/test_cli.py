@@ -154,7 +154,7 @@ def test_help_lists_every_slot_technique_setting_and_preset(said, command):
     lines = {line.split()[0]: line for line in out.splitlines() if line.strip()}
     assert lines["study.trials"].endswith(" [60]") and lines["root"].endswith(" [autoopt-runs]") and not lines["name"].endswith("]")
     assert (
-        lines["study=quick"].split()[1:] == ["trials=12,", "epochs=10"]
+        lines["study=quick"].split()[1:] == ["trials=12,", "epochs=10,", "seeds=3"]
         and "keep, adamw, nesterov, adamw.lr=" in lines["optimizer=recommended"]
     )
     assert all(f"\n  {code:<23}  {meaning}\n" in out for code, meaning in EXIT_CODES.items())

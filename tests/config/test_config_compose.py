@@ -244,17 +244,17 @@ def test_a_model_of_ones_own_is_searched_with_care():
 @pytest.mark.parametrize(
     ("arguments", "study"),
     [
-        ([], (60, 30)),
-        (["study=quick"], (12, 10)),
-        (["study=thorough"], (200, 60)),
-        (["study=quick", "study.trials=5"], (5, 10)),
-        (["study.trials=5", "study=quick"], (5, 10)),
-        (["study=quick", "study=thorough"], (200, 60)),
+        ([], (60, 30, 5)),
+        (["study=quick"], (12, 10, 3)),
+        (["study=thorough"], (200, 60, 10)),
+        (["study=quick", "study.trials=5"], (5, 10, 3)),
+        (["study.trials=5", "study=quick"], (5, 10, 3)),
+        (["study=quick", "study=thorough"], (200, 60, 10)),
     ],
 )
 def test_presets_of_settings(arguments, study):
     node = compose([DATA, *arguments])["study"]
-    assert (node["trials"], node["epochs"]) == study and node["seeds"] == 3
+    assert (node["trials"], node["epochs"], node["seeds"]) == study and node["confirm"] == 5
 
 
 @pytest.mark.parametrize("order", [1, -1])

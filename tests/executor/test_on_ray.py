@@ -55,10 +55,12 @@ def clustered(nodes, token="secret-of-the-tests"):
     os.environ.update({"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": token} if token else {"RAY_AUTH_MODE": "disabled"})
     on_ray.read_authentication()
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
+    cluster.folder = tempfile.TemporaryDirectory(prefix="ray-", ignore_cleanup_errors=True)
     try:
         yield cluster, [add_node(cluster) for _ in range(nodes)]
     finally:
         cluster.shutdown()
+        cluster.folder.cleanup()
         for name, value in before.items():
             os.environ.pop(name, None)
             if value is not None:
@@ -68,7 +70,7 @@ def clustered(nodes, token="secret-of-the-tests"):
 
 def add_node(cluster):
     """A node with files of its own: one that dies deletes those of its working directory."""
-    return cluster.add_node(num_cpus=1, temp_dir=tempfile.mkdtemp(prefix="node-"))
+    return cluster.add_node(num_cpus=1, temp_dir=tempfile.mkdtemp(dir=cluster.folder.name))
 
 
 def search(folder, *arguments):
