@@ -258,6 +258,7 @@ def nets(hidden: int) -> list:
     return [first, Local, *short, *typed, lambda: Network(None, hidden), functools.partial(Network, hidden=hidden)]
 
 
+@pytest.mark.slow
 def test_of_what_cannot_be_imported_two_objects_are_two_and_the_same_source_is_one():
     paths = [import_path("model", made) for made in nets(5)]
     assert paths == [import_path("model", made) for made in nets(5)]
@@ -370,6 +371,7 @@ def test_a_script_that_is_run_again_names_its_objects_alike():
     assert len({subprocess.run([sys.executable, "-c", script], env=env, check=True, capture_output=True).stdout for env in seeds}) == 1
 
 
+@pytest.mark.slow
 def test_only_a_search_that_names_what_cannot_be_imported_is_forked_from_here(monkeypatch):
     assert is_live(compose_tree(["data=digits"], lambda: Network(None), None))
     assert LIVE and not is_live(compose_tree(["data=digits"], Network, None))
@@ -424,6 +426,7 @@ def test_a_trainer_is_given_from_python(tmp_path):
     assert trained.metrics["epochs_trained"] == 1 and not stops, "called in the trial alone"
 
 
+@pytest.mark.slow
 def test_a_trainers_argument_may_be_a_choice():
     tree = compose_tree([], Lit, Bag, {"gradient_clip_val": autoopt.Choice(None, 1.0), "callbacks": lambda: []})
     assert tree["trainer"]["gradient_clip_val"] == "choice(null, 1.0)" and is_live(tree)
@@ -522,6 +525,7 @@ def test_what_is_loaded_takes_raw_inputs_and_gives_what_was_measured(exported, d
         assert torch.equal(outputs, by_hand if task.targets is None else task.targets.invert(by_hand))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
 @pytest.mark.parametrize("before", [{}, {"prune_magnitude": {"use": True, "sparsity": 0.5, "epochs": 0}}], ids=["alone", "pruned"])
 @torch.no_grad()
@@ -614,12 +618,14 @@ def test_labels_of_a_table_are_predicted_by_the_names_of_their_columns(exported,
     assert torch.equal(loaded.predict_proba(frame[:35])[:, 0] > 0.5, torch.tensor(frame["high"][:35].to_numpy()))
 
 
+@pytest.mark.slow
 def test_the_outputs_of_a_lightning_module_with_labels_are_its_own(exported, tmp_path):
     path, _, _ = exported(f"data={HERE}:labelled", f"model={HERE}:Sigmoid")
     outputs = autoopt.load(path).predict(labelled().inputs)
     assert outputs.shape == (200, 2) and outputs.min() >= 0 and outputs.max() <= 1
 
 
+@pytest.mark.slow
 def test_texts_and_images_are_predicted_by_the_names_of_their_classes(exported, tmp_path):
     file = tmp_path / "said.tsv"
     lines = [("good", f"a fine film {i}") if i % 2 else ("bad", f"what a bore {i}") for i in range(60)]

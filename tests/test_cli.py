@@ -59,6 +59,7 @@ def shell(*arguments, **more):
 # in a process of its own
 
 
+@pytest.mark.slow
 def test_bad_input_in_a_process_of_its_own(here):
     done = shell("search", "data=digits", "optimizer=adamww", "seed=x", "study.trails=3")
     assert (done.returncode, done.stdout) == (2, "") and list(here.iterdir()) == []
@@ -106,6 +107,7 @@ for command in COMMANDS:
 """
 
 
+@pytest.mark.slow
 def test_looking_things_up_imports_nothing_heavy():
     done = subprocess.run([sys.executable, "-c", LIGHT], capture_output=True, text=True, check=True)
     lines = done.stdout.splitlines()
@@ -113,6 +115,7 @@ def test_looking_things_up_imports_nothing_heavy():
     assert all(line.startswith(("0 [", "2 ['search', 'optimizer=x']")) for line in lines), lines
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "arguments",
     [["list"], ["--help"], ["plugins", "data"], ["search", "data=digits", "--cfg", "job"], ["show", "x"], ["search", "--help"]],
@@ -278,12 +281,14 @@ def test_ctrl_c(said, monkeypatch, wrapped):
     assert said("plugins") == (130, "", ["autoopt: interrupted by SIGINT"])
 
 
+@pytest.mark.slow
 def test_a_reader_that_has_seen_enough_is_no_bug():
     line = f"{AUTOOPT} plugins --json | head -1"
     done = subprocess.run(["bash", "-c", line], capture_output=True, text=True)
     assert (done.stdout, done.stderr) == ("[\n", "")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("arguments", [["--help"], ["list"], ["plugins", "--json"], ["search", "data=digits", "--cfg", "job"]], ids=str)
 def test_a_closed_pipe_ends_a_command_without_a_word(here, arguments):
     """Also where all that is printed waits in the buffer until the end."""
@@ -390,10 +395,12 @@ def test_completion_may_be_asked_of_a_command(said, monkeypatch):
     assert completions(said, monkeypatch, "autoopt search optimizer=nes", "search", "-sc", "query=bash") == ["optimizer=nesterov"]
 
 
+@pytest.mark.slow
 def test_every_slot_is_completed(said, monkeypatch):
     assert {f"{slot}=" for slot in PLUGGABLE} <= set(completions(said, monkeypatch, "autoopt search "))
 
 
+@pytest.mark.slow
 def test_completion_in_bash():
     script = """
         eval "$(autoopt search -sc install=bash)"

@@ -49,6 +49,7 @@ def test_choices_come_back(options):
     assert grammar.interpret(grammar.spell(Choice(*options))) == Choice(*options)
 
 
+@pytest.mark.slow
 @given(FINITE, FINITE, st.booleans())
 def test_ranges_come_back(a, b, log):
     assume(a < b and (a > 0 or not log))

@@ -67,6 +67,7 @@ def test_every_part_has_its_place():
     assert len(parts) == len(set(parts)) and set(parts) == there
 
 
+@pytest.mark.slow
 def test_imports_point_down():
     parts = order()
     assert [line for name, file in modules("autoopt").items() for line in upward(name, file.read_text(), parts)] == []
@@ -111,6 +112,7 @@ def distributions(source: ast.AST) -> set[str]:
     return {next((name for name in names if name in declared), names[0]) for names in found}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("folder", ["autoopt", "plugins"])
 def test_what_is_imported_is_declared(folder):
     """A plugin may need an extra; a file of autoopt that needs one says which."""
@@ -122,6 +124,7 @@ def test_what_is_imported_is_declared(folder):
     assert {name: found for name, found in missing.items() if found} == {}
 
 
+@pytest.mark.slow
 def test_what_is_declared_is_imported():
     files = [file for folder in ("autoopt", "plugins") for file in modules(folder).values()]
     assert NEEDED.union(*EXTRAS.values()) - set().union(*(distributions(ast.parse(file.read_text())) for file in files)) == set()

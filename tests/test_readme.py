@@ -113,6 +113,7 @@ def test_the_set_up_commands_install_into_an_environment_of_their_own() -> None:
     assert second.endswith("/bin/pytest -n 2")
 
 
+@pytest.mark.slow
 def test_the_reference_names_everything() -> None:
     pages = reference()
     assert all(f"## autoopt {name}" in pages["commands"] for name in COMMANDS)

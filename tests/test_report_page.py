@@ -65,6 +65,7 @@ class Tags(HTMLParser):
         self.loaded += [value for name, value in attrs if name in ("src", "href") or name.startswith("on")]
 
 
+@pytest.mark.slow
 def test_a_page_has_every_figure_that_the_study_has(searched_study):
     point = Point("1", "sgd", {"val_accuracy": 0.5, "latency_ms": 1.0})
     study = concluded(searched_study, front=(point, replace(point, trial="2")))
@@ -98,6 +99,7 @@ def test_a_page_tells_each_seed_of_the_comparison_once(searched_study):
     assert told["seeds of the comparison"] == "5, 6, 7"
 
 
+@pytest.mark.slow
 def test_a_page_loads_nothing_and_runs_no_text_of_the_study(searched_study):
     """Names and messages are data: the page of a hostile study has the tags of a harmless page."""
     tree = {HOSTILE: {}}

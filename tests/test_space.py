@@ -83,6 +83,7 @@ def test_the_same_values_draw_the_same_recipe(seed):
     assert draw(FULL, FixedTrial(asked.params)) == recipe
 
 
+@pytest.mark.slow
 def test_over_many_draws_everything_is_used():
     seen = {(slot, name) for _, recipe in draws(FULL, 300) for slot, name, _ in recipe.techniques()}
     rare = {("schedule", "keep")}  # drawn with the module's own optimizer alone
@@ -335,6 +336,7 @@ def test_of_those_that_act_last_no_second_one_is_used():
     assert any("prune_magnitude" in d and "half" in d for d in drawn)
 
 
+@pytest.mark.slow
 def test_zeros_are_not_drawn_with_what_stores_every_weight():
     """Neither smaller nor faster, and less exact."""
     names = ("prune_magnitude", "quantize_static", "quantize_dynamic", "quantize_aware")
@@ -350,6 +352,7 @@ def test_zeros_are_not_drawn_with_what_stores_every_weight():
     ]
 
 
+@pytest.mark.slow
 def test_an_optimizer_that_needs_its_closure_is_drawn_where_it_has_one():
     found = space("optimizer=sam,sgd", "device=cuda", "batches.accumulate=1,2,4")
     drawn = [draw(found, asked := trial(seed)).tree | {"params": asked.params} for seed in range(240)]
@@ -568,6 +571,7 @@ def test_the_condition_of_a_narrowed_choice_is_what_narrows_it():
     assert closure["batches.accumulate"] == "optimizer!=sam"
 
 
+@pytest.mark.slow
 def test_the_condition_of_what_others_rule_out():
     filled = words(space("optimizer=own_parts:schedule_free,adamw", "schedule=constant,cosine"))
     assert filled["schedule"] == "optimizer!=schedule_free" and filled["schedule.cosine.warmup"] == "schedule=cosine"

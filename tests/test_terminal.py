@@ -167,6 +167,7 @@ def in_a_terminal(script, columns):
     return text.decode()
 
 
+@pytest.mark.slow
 def test_the_clock_goes_on_after_the_last_trial_of_a_stage():
     script = """
 import time
@@ -184,6 +185,7 @@ with Progress() as screen:
         assert re.search(rf"[⠀-⣿] {stage} ━+ 1/1 {seconds}", seen)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("columns", [80, 120])
 def test_on_a_terminal_trials_scroll_by_above_a_bar(columns):
     script = """

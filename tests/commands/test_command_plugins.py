@@ -56,6 +56,7 @@ def run(tmp_path, monkeypatch, capsys):
     return said
 
 
+@pytest.mark.slow
 def test_the_list_has_every_technique_under_its_slot(run):
     code, out, err = run()
     assert (code, err) == (0, "")

@@ -324,6 +324,7 @@ def test_a_preset_over_a_file_keeps_the_pins_of_what_it_brings(tmp_path):
     assert compose(["optimizer=all"], path)["optimizer"]["sgd"]["lr"] == 0.5
 
 
+@pytest.mark.slow
 def test_a_preset_of_settings_over_a_whole_file(tmp_path):
     path = file(tmp_path, compose([DATA, "study.trials=99"]))
     assert compose([], path)["study"]["trials"] == 99

@@ -270,6 +270,7 @@ def test_columns_may_be_named_by_numbers_but_only_once():
         encode_columns(pandas.DataFrame([[1.5, "u", 1]], columns=["0", "1", 0]), columns)
 
 
+@pytest.mark.slow
 def test_a_split_reads_columns_as_the_inputs_are_read():
     frame = pandas.DataFrame({"day": [DATE, None], "eu": ["31.12.2020", "05.06.2020"], "zip": ["01", "02"], "n": ["1,5", "2"]})
     columns = Columns(Table(frame))

@@ -36,6 +36,7 @@ def test_it_is_read_like_a_file_and_row_by_row():
     assert last["train"] < last["validation"] < last["test"]
 
 
+@pytest.mark.slow
 def test_the_settings_are_those_of_a_file():
     codes = features().assign(town=np.arange(N) % 4)
     assert task_of(codes, prices(), "data.frame.drop=[day]").input_shape == (2,)

@@ -273,6 +273,7 @@ class Streamed(Base):
         return DataLoader(Stream(), self.batch_size)
 
 
+@pytest.mark.slow
 def test_a_loader_without_a_length_is_offered_to_nothing_that_asks_for_one():
     _, facts = world_of(f"data={HERE}:Streamed")
     for slot in ("optimizer", "schedule", "regularizer"):
@@ -354,6 +355,7 @@ def parts() -> tuple[Dataset, Dataset]:
     return rows(), rows(20)
 
 
+@pytest.mark.slow
 def test_loaders_are_given_by_import_path_or_from_python():
     assert world_of(f"data={HERE}:parts")[1]["batch_size"] == 64
     trees = [compose_tree([], lambda: Lit(), (rows(count), rows(20), rows(9))) for count in (40, 40, 50)]
@@ -364,6 +366,7 @@ def test_loaders_are_given_by_import_path_or_from_python():
         prepare({"tree": compose_tree([], lambda: Lit(), rows()), "store": "."})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", [np.asarray, torch.as_tensor, pandas.DataFrame])
 def test_arrays_are_inputs_and_targets(kind):
     x, y = np.arange(80.0).reshape(40, 2), np.arange(40) % 2
@@ -377,6 +380,7 @@ def test_arrays_are_inputs_and_targets(kind):
         prepare({"tree": compose_tree(["model=mlp"], None, (kind(x), kind(y[1:]))), "store": "."})
 
 
+@pytest.mark.slow
 def test_arrays_have_the_settings_of_a_file_of_them():
     squares = (np.zeros((40, 3, 3), "float32"), np.arange(40) % 2)
     with pytest.raises(BadInput, match=r"give data\.arrays\.layout=NHW or data\.arrays\.layout=numbers"):
@@ -391,6 +395,7 @@ def alone() -> DataLoader:
     return DataLoader(rows(), 8)
 
 
+@pytest.mark.slow
 def test_a_module_takes_a_training_loader_alone_and_a_network_does_not():
     assert world_of(f"data={HERE}:alone")[1]["batch_size"] == 8
     given = as_datamodule((alone(),))

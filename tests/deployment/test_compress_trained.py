@@ -206,6 +206,7 @@ def trial(compression, model="cnn", kind: type[Order] = Train, root=".", recipe:
     return Outcome(**run(world, said.json(), lambda *_: False))
 
 
+@pytest.mark.slow
 def test_a_network_in_16_bits_is_loaded_although_it_sums_in_another_order():
     """What is stored is laid out anew, and each layer rounds the sums of the one before it."""
     layout = ("device=cpu", "device.cpu.channels_last=true", "model.cnn.width=32", "model.cnn.depth=3")
@@ -213,6 +214,7 @@ def test_a_network_in_16_bits_is_loaded_although_it_sums_in_another_order():
     assert trial(["half"], more=(*layout, *short), keep=True).metrics["val_accuracy"] > 0.1
 
 
+@pytest.mark.slow
 def test_both_what_was_trained_and_what_became_of_it_are_measured():
     metrics = trial([f"{HERE}:rounded"]).metrics
     plain = trial([]).metrics
@@ -222,6 +224,7 @@ def test_both_what_was_trained_and_what_became_of_it_are_measured():
     assert "uncompressed_val_loss" not in plain
 
 
+@pytest.mark.slow
 def test_finetuning_trains_what_it_is_given_as_the_recipe_says():
     metrics = trial([f"{HERE}:tuned"], latency=True).metrics
     assert SEEN["batches"] == [64, 64, 64, 8]
@@ -261,6 +264,7 @@ def test_batch_norms_are_those_of_the_compressed_weights(model, metric):
 SHRUNK = {"low_rank": ("energy=0.8", "epochs=0"), "prune_magnitude": ("epochs=0",), "prune_structured": ("ratio=0.3", "epochs=0")}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [*SHRUNK, "weight_sharing"])
 def test_each_compression_without_fine_tuning_gains_by_it(name, monkeypatch):
     values = (*LONGER, *(f"compression.{name}.{value}" for value in SHRUNK.get(name, ("clusters=4",))))
@@ -269,6 +273,7 @@ def test_each_compression_without_fine_tuning_gains_by_it(name, monkeypatch):
     assert renewed < trial([name], more=values).metrics["val_loss"]
 
 
+@pytest.mark.slow
 def test_batch_norms_stay_where_they_were_fine_tuned_or_their_author_fixed_them(monkeypatch, capsys):
     trial([f"{HERE}:enlarged"], f"{HERE}:Frozen")
     assert torch.equal(SEEN["norms"][0].running_var, SEEN["trained"][0])
@@ -287,6 +292,7 @@ def test_a_fine_tuning_in_steps_is_one_training(model, monkeypatch):
     assert SEEN["epochs"] == [0, 1, 2, 3] and [t.max_epochs for t in trainers] == [4]
 
 
+@pytest.mark.slow
 def test_fine_tuning_leaves_what_was_frozen(store):
     first = trial([], root=store.root, keep=True)
     frozen = ("initializer=pretrained", f"initializer.pretrained.path={store.weights('0')}", "initializer.pretrained.freeze=true")
@@ -326,6 +332,7 @@ def test_what_cannot_be_stored_is_refused():
         trial([f"{HERE}:unstorable"])
 
 
+@pytest.mark.slow
 def test_what_was_kept_is_measured_again_and_not_compressed_again(store):
     first = trial([f"{HERE}:tuned", f"{HERE}:rounded"], root=store.root, keep=True).metrics
     assert json.dumps(structure_of(store.weights("0"))).count("Rounded") == 1
@@ -335,6 +342,7 @@ def test_what_was_kept_is_measured_again_and_not_compressed_again(store):
     assert again["val_loss"] == first["val_loss"] and again["size_mb"] == first["size_mb"]
 
 
+@pytest.mark.slow
 def test_trained_weights_are_taken_up_compressed_and_stored_under_another_key(store):
     plain = trial([], root=store.root, keep=True).metrics
     trained = store.weights("0").read_bytes()
@@ -346,6 +354,7 @@ def test_trained_weights_are_taken_up_compressed_and_stored_under_another_key(st
 
 
 class TestModuleOfTheUsers:
+    @pytest.mark.slow
     def test_the_compressed_network_answers_for_its_forward(self, store):
         found = trial([f"{HERE}:tuned", f"{HERE}:rounded"], f"{HERE}:Lit", root=store.root, keep=True, latency=True).metrics
         assert isinstance(SEEN["given"], Lit) and SEEN["moved"] > 0.01

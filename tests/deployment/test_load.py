@@ -57,6 +57,7 @@ def test_the_stages_keep_it_too(night):
     assert values.flatten().tolist() == pytest.approx([START + 0.01, START + 0.010001], abs=1e-7, rel=0)
 
 
+@pytest.mark.slow
 def test_the_graph_keeps_it_too(night):
     onnx = pytest.importorskip("autoopt.deployment.onnx")
     task = Task("regression", (1,), inputs=night.inputs, targets=night.targets, encoding=night.encoding)

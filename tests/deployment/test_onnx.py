@@ -33,6 +33,7 @@ class Untraceable(nn.Module):
         return inputs
 
 
+@pytest.mark.slow
 def test_an_export_on_the_cpu_does_not_begin_to_use_cuda(monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
     monkeypatch.setattr(torch.cuda, "is_available", lambda: os.environ.get("CUDA_VISIBLE_DEVICES") != "")

@@ -165,6 +165,7 @@ def test_a_forward_that_takes_two_things_is_told_in_a_line(tmp_path, monkeypatch
         write_served(tmp_path)
 
 
+@pytest.mark.slow
 def test_why_a_graph_cannot_be_traced_is_told_and_not_what_torch_says_to_try(tmp_path, monkeypatch):
     pytest.importorskip("autoopt.deployment.onnx")
 

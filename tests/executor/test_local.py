@@ -218,6 +218,7 @@ def test_a_log_that_grows_for_ever_fills_no_disk(bench):
     assert re.search(r"\[\d+ bytes left out\]", b.log(2)), "the trials that end with the search, too"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("who", ["the template", "the guard", "the supervisor"])
 def test_the_head_and_the_tail_of_a_log_are_there_whoever_is_killed(tmp_path, who):
     script = f"""
@@ -244,6 +245,7 @@ def test_the_head_and_the_tail_of_a_log_are_there_whoever_is_killed(tmp_path, wh
     assert gone(guard) and short(log) and log.read_bytes().startswith(b"python 0\npython 1\n")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fork", [False, True])
 def test_the_log_of_a_template_keeps_its_head_and_its_tail(bench, fork):
     b = bench({"fail": "shouts"}, fork=fork)
@@ -288,6 +290,7 @@ def test_what_a_finished_trial_leaves_behind_is_ended(bench, session):
     assert gone(end.data["left"])
 
 
+@pytest.mark.slow
 def test_what_a_trial_leaves_behind_in_sessions_of_their_own_ends_with_it_alone(bench):
     """Also a process whose parent has ended: it is the running trial's."""
     b = bench(workers=2)
@@ -347,16 +350,19 @@ def test_a_template_that_does_not_come_up_is_an_error(bench, fail, problem):
     assert str(b.store.root / "template.log") in str(caught.value)
 
 
+@pytest.mark.slow
 def test_a_template_that_is_killed_while_it_warms_up_is_warmed_up_again(bench):
     assert bench({"fail": "killed", "times": 2}).local.facts["examples"] == 3
 
 
+@pytest.mark.slow
 def test_a_template_that_is_always_killed_is_no_bad_input(bench):
     b = bench({"fail": "killed", "times": 9})
     with pytest.raises(NotConcluded, match=r"died 3 times; the last time it was killed by signal 9 .*; the same command tries again"):
         _ = b.local.facts
 
 
+@pytest.mark.slow
 def test_trials_of_a_dead_template_begin_again_under_their_number(bench):
     b = bench()
     template = b.local.facts["pid"]
@@ -371,6 +377,7 @@ def test_trials_of_a_dead_template_begin_again_under_their_number(bench):
         assert b.kinds(number)[-1] == "finished"
 
 
+@pytest.mark.slow
 def test_a_trial_is_lost_when_its_template_dies_under_it_again_and_again(bench):
     b = bench()
     b.submit(0, "hang")
@@ -387,6 +394,7 @@ def test_a_trial_is_lost_when_its_template_dies_under_it_again_and_again(bench):
     assert "died 3 times; the last was killed by signal 9" in b.events[-1].data["detail"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("notice", NOTICES)
 @pytest.mark.parametrize("everywhere", [False, True], ids=["the template alone", "every process of the job"])
 def test_a_notice_leaves_the_trials_time_for_a_checkpoint_and_the_next_template_goes_on(bench, notice, everywhere):
@@ -405,6 +413,7 @@ def test_a_notice_leaves_the_trials_time_for_a_checkpoint_and_the_next_template_
     assert ends[2].kind == "finished" and b.local.facts["pid"] != template
 
 
+@pytest.mark.slow
 def test_a_fork_of_this_process_has_its_live_objects(bench, capfd):
     before = signal.signal(signal.SIGTERM, lambda *_: None)
     try:

@@ -134,6 +134,7 @@ def test_every_optimizer_of_a_module_is_scaled(trained):
     assert same(ours, by_hand(ByHand, lr=0.2)) and not same(ours, by_hand(ByHand, lr=0.1))
 
 
+@pytest.mark.slow
 def test_the_scales_hold_under_a_schedule_of_the_recipe(trained):
     ours, rates, _ = trained("schedule=constant", "optimizer.keep.lr_scale=2")
     half, _, _ = trained("schedule=constant", "optimizer.keep.lr_scale=2", "model.Lit.lr=0.05")

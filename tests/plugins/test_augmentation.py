@@ -45,6 +45,7 @@ def test_translate_moves_each_image_by_whole_pixels_of_its_own():
     assert torch.corrcoef(torch.stack([rows, columns]).float())[0, 1].abs() < 0.1
 
 
+@pytest.mark.slow
 def test_translate_shifts_all_channels_alike_and_zeros_enter():
     torch.manual_seed(0)
     images = torch.rand(50, 3, 8, 8) * 0.9 + 0.1
@@ -85,6 +86,7 @@ def test_mixup_mixes_inputs_and_targets_in_one_proportion():
     assert len(set(shares)) > 10
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("alpha", [0.2, 1.0])
 def test_mixups_share_is_beta_distributed(alpha):
     torch.manual_seed(0)
@@ -342,6 +344,7 @@ def test_cutmix_mixes_values_of_any_shape():
         torch.testing.assert_close(targets, expected)
 
 
+@pytest.mark.slow
 def test_gaussian_samples_draws_from_the_normal_distribution_of_the_class():
     torch.manual_seed(0)
     classes = torch.tensor([0, 1]).repeat(6)

@@ -262,6 +262,7 @@ class Loaders(L.LightningDataModule):
         return self.train_dataloader()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("loss", "form", "other"), [("bce", "labels", "labels as integers"), ("cross_entropy", "classes", "classes as rows")]
 )
@@ -658,6 +659,7 @@ def test_prune_structured_says_where_nothing_can_go():
 # onnx
 
 
+@pytest.mark.slow
 def test_onnx_computes_the_same_in_float32_in_another_runtime(net):
     other = onnxruntime_form(net, batches(images()))
     assert isinstance(other, OnnxModel) and other.stored_parameters == sum(p.numel() for p in net.parameters())
@@ -701,6 +703,7 @@ def whole(weights):
     return {name: w for name, w in weights.items() if w.dtype in ("int8", "uint8") and w.ndim > 1}
 
 
+@pytest.mark.slow
 def test_quantize_static_is_close_and_in_int8_throughout(trained):
     model, smaller = trained
     expected, found = outputs(model, images(64)), outputs(smaller, images(64))
@@ -736,6 +739,7 @@ def test_quantize_static_takes_the_ranges_as_told(trained, capsys, monkeypatch):
     assert capsys.readouterr().out == ""
 
 
+@pytest.mark.slow
 def test_quantize_static_of_sorted_classes_is_that_of_shuffled_ones():
     """Classes of other scales, each 600 rows long: the first 512 examples would show one of them alone."""
     classes = torch.arange(4).repeat_interleave(600)
@@ -768,6 +772,7 @@ def test_quantize_dynamic_is_close_and_takes_ranges_as_it_runs():
     assert (outputs(smaller, inputs) - expected).abs().max() < 0.05 * expected.abs().max()
 
 
+@pytest.mark.slow
 def test_quantize_dynamic_leaves_convolutions_to_others(net):
     with pytest.raises(Unavailable, match=r"only \d% of the weights are in layers that can run in int8"):
         quantize_dynamic(net, batches(images()))
@@ -841,6 +846,7 @@ def test_quantize_aware_trains_what_it_will_be(net):
     assert all(torch.equal(net.state_dict()[name], tensor) for name, tensor in before.items())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("make", [lambda: cnn(IMAGE, width=8), lambda: resnet(IMAGE, depth=1, width=8)], ids=["cnn", "resnet"])
 def test_quantize_aware_deploys_the_ranges_that_it_trained(make):
     """Not those of the calibration batches, which are a tenth of what the training shows."""
@@ -863,6 +869,7 @@ def test_quantize_aware_deploys_the_ranges_that_it_trained(make):
         assert any(found == pytest.approx(scale, rel=1e-3) for found in deployed), name
 
 
+@pytest.mark.slow
 def test_quantize_aware_deploys_the_ranges_of_the_weights_that_are_taken_back():
     """As early stopping takes back the weights of the best epoch."""
     inputs = images(32)

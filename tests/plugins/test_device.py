@@ -297,6 +297,7 @@ def test_fp16_halves_are_what_is_added_up():
     assert not torch.equal(found, (own[0] + own[1]) / 2)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(torch.cuda.is_available(), reason="torch's hook waits for a GPU wherever there is one")
 def test_powersgd_sends_a_matrix_of_rank_one():
     inputs, weights = [drawn(0), drawn(1)], [drawn(2), drawn(3)]

@@ -110,6 +110,7 @@ def test_what_sees_words_as_a_bag_knows_no_order_and_no_padding(build):
     torch.testing.assert_close(model(torch.cat([WORDS, WORDS], 1)), model(WORDS))  # shares, no counts
 
 
+@pytest.mark.slow
 def test_the_mean_of_words_is_that_of_an_embedding_bag_which_onnx_would_loop_over():
     model, bag = MeanEmbedding(20, 4), nn.EmbeddingBag(20, 4, mode="mean", padding_idx=0)
     bag.load_state_dict(model.state_dict())

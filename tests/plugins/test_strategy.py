@@ -85,6 +85,7 @@ def told(count, score, state="complete"):
     return [Observation(n, state, v, (score(v),) if state == "complete" else (), {0: score(v)}) for n, v in enumerate(rows)]
 
 
+@pytest.mark.slow
 def test_tpe_draws_near_what_was_good():
     history = told(60, lambda values: -abs(values[LR] - 0.01))
     ours = [tpe(SPACE, BEST, 9).propose(history, number, 0)[LR] for number in range(60, 80)]
@@ -92,6 +93,7 @@ def test_tpe_draws_near_what_was_good():
     assert sorted(abs(lr - 0.01) for lr in ours)[10] < sorted(abs(lr - 0.01) for lr in theirs)[10] / 2
 
 
+@pytest.mark.slow
 def test_tpe_follows_the_direction():
     history = told(60, lambda values: values[LR])
     up, down = ([tpe(SPACE, Goal((Objective("x", d),)), 9).propose(history, n, 0)[LR] for n in range(10)] for d in ("maximize", "minimize"))

@@ -181,6 +181,7 @@ class TestEncoding:
 
 
 class TestBayes:
+    @pytest.mark.slow
     def test_it_finds_the_best_of_a_bowl_and_beats_random(self):
         best = [max(t.scores[0] for t in searched(bayes(Bowl(), BEST, 9), 40, seed=seed)) for seed in range(4)]
         blind = [max(t.scores[0] for t in searched(bayes(Bowl(), BEST, 9, startup=99), 40, seed=seed)) for seed in range(4)]
@@ -264,6 +265,7 @@ class TestBayes:
         assert bayes(Bowl(), BEST, 9).ranking(history[:2]) == (), "too few to know better"
         assert bayes(Bowl(), Goal((*BEST.objectives, *LEAST.objectives)), 9).ranking(history) == ()
 
+    @pytest.mark.slow
     def test_two_objectives_are_weighed_at_random(self):
         both = Goal((Objective("val_accuracy", "maximize"), Objective("latency_ms", "minimize")))
         strategy, history = bayes(Bowl(), both, 9), []
@@ -293,10 +295,12 @@ class TestBounds:
             history.append(Observation(number, "complete", values, (score(values),), {}, violation))
         return history
 
+    @pytest.mark.slow
     def test_the_best_within_them_is_found(self):
         found = [max(t.scores[0] for t in self.bounded(seed) if not t.violation) for seed in range(3)]
         assert min(found) > 0.95 - 0.03, "the best with a width of .5 has 1 - .2² = .96"
 
+    @pytest.mark.slow
     def test_fewer_proposals_miss_them_than_at_random(self):
         """At random nine of ten do; the best lies on the bound, beside which a proposal may well miss it."""
         proposed = [t for seed in range(3) for t in self.bounded(seed, 0.1)[10:] if t.number % EXPLORE]

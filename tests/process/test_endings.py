@@ -118,6 +118,7 @@ def test_what_was_classified_elsewhere_stays():
     assert classify(error) is error.problem
 
 
+@pytest.mark.slow
 def test_a_torn_write_of_torch_is_the_disks(tmp_path):
     code = """
 import resource, signal, sys, torch
@@ -155,6 +156,7 @@ def test_what_an_allocator_says_is_told_in_words():
     assert classify(RuntimeError(text)) == Problem("oom_host", "not enough memory: 256 GB were asked for at once")
 
 
+@pytest.mark.slow
 def test_a_text_of_megabytes_with_escape_codes_is_a_short_line():
     detail = classify(ValueError("\x1b[2Jgone\x07 " + "x" * 5_000_000 + "\nmore")).detail
     assert detail.startswith("ValueError: \N{REPLACEMENT CHARACTER}[2Jgone\N{REPLACEMENT CHARACTER} xx") and len(detail) == 300

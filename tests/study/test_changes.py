@@ -27,6 +27,7 @@ def between(whole, theirs, ours):
     return Changes(whole, whole.recipe(theirs), whole.recipe(ours))
 
 
+@pytest.mark.slow
 def test_every_recipe_between_two_is_one_that_the_search_could_draw():
     whole, random = space(*WIDE), Random(0)
 

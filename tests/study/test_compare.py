@@ -115,6 +115,7 @@ def test_the_verdict_takes_its_winner_from_the_comparison(compared):
     assert not list((study.path / "trials").glob("*-compare-*/*.safetensors"))
 
 
+@pytest.mark.slow
 def test_a_comparison_is_trained_once(compared, table, tmp_path):
     """Deciding and resuming use its trainings, though their weights are deleted once they are measured."""
     verdict, study = compared
@@ -127,6 +128,7 @@ def test_a_comparison_is_trained_once(compared, table, tmp_path):
     assert not any(isinstance(order, Train) for order in again[1][1].orders), "the second session trains nothing"
 
 
+@pytest.mark.slow
 def test_a_training_whose_weights_are_gone_before_it_was_measured_is_trained_again(table, tmp_path):
     replayed(table, tmp_path, "study.compare=optimizer", "study.trials=8", *FAST)
     journal = tmp_path / "replay" / "journal.log"
@@ -170,6 +172,7 @@ def test_a_cut_comparison_equals_an_uncut_one(compared, table, tmp_path):
     assert study.verdict.comparison == verdict.comparison
 
 
+@pytest.mark.slow
 def test_four_workers_that_lose_trainings(table, tmp_path):
     """A training that the machine ends in all its attempts is trained again when the study resumes."""
     overrides = ("study.compare=optimizer", "study.trials=32", "study.patience=2", "executor.retries=2", *FAST)

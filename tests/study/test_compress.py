@@ -201,6 +201,7 @@ def test_a_strategy_that_ends_by_itself_is_told_from_one_that_repeats(stage):
     assert "4 compressions, not 12: the strategy has nothing left to propose" in stage.lines
 
 
+@pytest.mark.slow
 def test_where_much_is_left_it_goes_on_beyond_what_the_sampler_would_repeat(stage):
     records, used = stage.run([0.5, 0.9, 0.8], total=36, overrides=("compression=half,weight_sharing",))
     tried = {(trained, json.dumps(r.recipe["compression"])) for r, trained in zip(records, used, strict=True)}

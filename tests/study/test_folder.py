@@ -138,6 +138,7 @@ def test_the_default_name(folder):
     assert one.name.startswith("digits-mlp-")
 
 
+@pytest.mark.slow
 def test_only_one_process_at_a_time(folder, tmp_path):
     script = (
         "import sys, time; from autoopt.config import compose; from autoopt.study.folder import Folder\n"

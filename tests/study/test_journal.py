@@ -54,6 +54,7 @@ def without_sum(line):
     return log
 
 
+@pytest.mark.slow
 def test_cut_at_every_byte_of_its_end(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "fsync", lambda file: None)  # slow, a thousand times
     path = tmp_path / "journal.log"
@@ -73,6 +74,7 @@ def test_cut_at_every_byte_of_its_end(tmp_path, monkeypatch):
         assert history(path) == [*kept, {"next": cut}]
 
 
+@pytest.mark.slow
 def test_cut_at_any_byte_it_has_the_trials_that_ended_before(tmp_path):
     path = tmp_path / "journal.log"
     whole = fill(path)

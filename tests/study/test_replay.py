@@ -54,6 +54,7 @@ def test_a_cut_search_equals_an_uncut_one(table, tmp_path, strategy):
     assert searched(tmp_path / "cut" / "replay") == searched(tmp_path / "whole" / "replay")
 
 
+@pytest.mark.slow
 def test_the_search_finds_a_better_recipe_than_the_baseline(table, tmp_path):
     verdict, executor = replayed(table, tmp_path, "study.trials=40", "seed=1")
     trials = searched(tmp_path / "replay")
@@ -120,6 +121,7 @@ def test_the_updates_of_the_tables_are_those_of_the_optimizers(name):
         assert torch.allclose(ours, own, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_networks_that_are_trained_together_are_trained_as_if_alone():
     grid = replace(GRIDS[0], epochs=2)
     rows = [dict(cell) for cell in cells(grid)]

@@ -51,6 +51,7 @@ def by_state(study, state):
     return next(r for r in study.records["search"] if r.state == state and r.key != "0")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("state", ["complete", "stopped"])
 def test_a_trial_that_is_the_same(study, table, tmp_path, state):
     before = by_state(study, state)
@@ -108,6 +109,7 @@ def test_a_trial_that_differs_for_an_unknown_reason_is_trained_once_more(study, 
     assert third.startswith("Nothing that is known of the environment differs (that of the trial was not recorded), and a further ")
 
 
+@pytest.mark.slow
 def test_a_training_that_is_not_deterministic_is_told(study, table, tmp_path):
     class Drifts(Replay):
         def submit(self, number, order):

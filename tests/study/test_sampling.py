@@ -31,6 +31,7 @@ def cut(path, lines, count):
     (path / "journal.log").write_bytes(b"".join(lines[:count]))
 
 
+@pytest.mark.slow
 def test_it_searches(uncut):
     _, trials = uncut
     assert [number for number, *_ in trials] == list(range(TRIALS))
@@ -38,6 +39,7 @@ def test_it_searches(uncut):
     assert len({row[3]["seed"] for row in trials}) == TRIALS
 
 
+@pytest.mark.slow
 def test_the_baseline_is_first(uncut):
     whole = space("study.trials=25", "study.epochs=3")
     assert uncut[1][0][1] == whole.without_compression().defaults()
@@ -58,6 +60,7 @@ def test_the_baseline_is_not_stopped_though_others_are_ahead_at_its_rung(tmp_pat
     assert [row[2] for row in trials] == ["COMPLETE"] * 3
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_search(tmp_path, uncut):
     assert searched(tmp_path / "s") == uncut[1]
     assert searched(tmp_path / "b", seed=1) != uncut[1]
@@ -79,6 +82,7 @@ def test_a_strategy_that_fails_is_named_and_the_search_goes_on_from_its_trials(t
     assert {row[2] for row in rows(tmp_path / "s")} <= {"COMPLETE", "PRUNED"} and len(rows(tmp_path / "s")) == 4
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("share", [0, 0.002, 0.01, 0.03, 0.05, 0.2, 0.31, 0.44, 0.53, 0.62, 0.71, 0.83, 0.97, 0.998])
 def test_cut_anywhere_equals_uncut(tmp_path, uncut, share):
     """The journal ends after any of its lines: before and after a trial begins, its record, its end."""
@@ -147,6 +151,7 @@ def test_with_more_workers_none_is_lost_or_doubled(tmp_path):
     assert [row for row in trials if row[0] in before] == list(before.values()), "what was finished is not run again"
 
 
+@pytest.mark.slow
 def test_the_total_is_exact_and_grows(tmp_path, uncut):
     path = tmp_path / "s"
     for total in (1, 1, 7, 7, TRIALS):
@@ -169,6 +174,7 @@ def failing(reason):
     return play
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("reason", ["nonfinite", "lost"])
 def test_failures_count_and_the_search_goes_on(tmp_path, reason):
     trials = searched(tmp_path / "s", failing(reason))

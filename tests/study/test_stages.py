@@ -183,6 +183,7 @@ def test_a_metric_under_the_name_of_another_column_has_one_of_its_own():
     assert (row["loss"], row["score"], row["epochs"]) == ("cross_entropy", 0.5, 2)
 
 
+@pytest.mark.slow
 def test_notes_on_the_data_and_changed_code_are_told_before_the_search(study):
     study.facts |= {"notes": ["the training part lacks the class 7"], "told": ["3 columns"], "sources": {"model=mine:Net": "a"}}
     study.search()
@@ -192,6 +193,7 @@ def test_notes_on_the_data_and_changed_code_are_told_before_the_search(study):
     assert any(line.startswith("model=mine:Net: its file has changed since s was begun") for line in study.screen.lines)
 
 
+@pytest.mark.slow
 def test_of_several_candidates_the_winner_is_chosen_on_seeds_of_their_own(study):
     study.ends = {"preflight/optimizer-sgd": Fails("error", "no")}
     more = (
@@ -236,11 +238,13 @@ class TestWhyTheWinnerWon:
         tree = yaml.safe_load((study.path / "s" / "verdict.yaml").read_text())
         assert read_verdict(tree) == verdict == open_stored("s", str(study.path)).verdict
 
+    @pytest.mark.slow
     def test_is_not_found_out_twice(self, study):
         verdict = self.won(study)
         again = self.won(study)
         assert study.trained() == [] and asdict(again) | {"elapsed": 0} == asdict(verdict) | {"elapsed": 0}
 
+    @pytest.mark.slow
     def test_a_simpler_recipe_that_is_as_good_stands_beside_the_best(self, study, monkeypatch):
         verdict = self.won(study)
         assert verdict.ablation.simpler is None and not (study.path / "s" / "best" / "simple.yaml").exists()
@@ -258,6 +262,7 @@ class TestWhyTheWinnerWon:
         assert verdict.better and {effect.fault for effect in verdict.ablation.left_out} == {"nonfinite: nan"}
         assert [len(effect.changes) for effect in verdict.ablation.path] == [sum(len(e.changes) for e in verdict.ablation.left_out)]
 
+    @pytest.mark.slow
     def test_has_a_tenth_of_the_time(self, study):
         limit = 200
         self.won(study, "study.trials=500", "strategy=random", f"study.time={limit}s")
@@ -280,6 +285,7 @@ def test_the_verdict_comes_back_from_its_file(study):
     assert {"conclusion", "better", "level"} <= tree.keys()
 
 
+@pytest.mark.slow
 def test_it_ends_where_the_total_was_reached_before(study):
     verdict = study.search()
     again = study.search()
@@ -287,6 +293,7 @@ def test_it_ends_where_the_total_was_reached_before(study):
     assert asdict(again) | {"elapsed": 0} == asdict(verdict) | {"elapsed": 0}
 
 
+@pytest.mark.slow
 def test_the_data_call_for_an_objective_where_the_user_names_none(study):
     study.facts = study.facts | {"objective": "train_loss"}
     assert study.search().objective == "train_loss" and "objective: minimize train_loss" in study.screen.lines
@@ -300,6 +307,7 @@ def test_an_objective_that_the_user_names_stands_before_that_of_the_data(study):
 
 
 class TestItsSpaceStays:
+    @pytest.mark.slow
     def test_a_resumed_search_recalls_it_and_tries_nothing(self, study):
         study.ends = {"preflight/optimizer-sgd": Fails("error", "boom")}
         first = study.search()
@@ -312,6 +320,7 @@ class TestItsSpaceStays:
         assert len(study.records()) == 12
         assert {name for r in study.records().values() for name in r.recipe["optimizer"]} == {"adamw"}
 
+    @pytest.mark.slow
     def test_what_broke_since_is_not_left_out(self, study):
         study.search()
         study.ends = {"preflight/optimizer-sgd": Fails("error", "boom")}
@@ -354,6 +363,7 @@ class TestItsSpaceStays:
             study.search()
         assert {p: p.read_bytes() for p in (study.path / "s").rglob("*") if p.is_file() and p.name != "lock"} == before
 
+    @pytest.mark.slow
     def test_the_strategy_and_the_executor_may_change(self, study):
         study.search("study.trials=3")
         study.search("study.trials=6", "strategy=random", "executor.trial_time=99s")
@@ -432,6 +442,7 @@ class TestNotConcluded:
         assert (verdict.part, verdict.untested, verdict.better) == ("validation", "the test split does not measure it", False)
         assert "the test split does not measure val_accuracy after all: the validation split decides" in study.screen.lines
 
+    @pytest.mark.slow
     def test_where_a_training_of_the_winner_fails_the_next_best_takes_its_place(self, study):
         study.ends = {"3": 0.99, "4": 0.98, "3-final-1": Fails("nonfinite", "nan"), "3-confirm-0": 0.99, "4-confirm-0": 0.98}
         verdict = study.search("study.trials=60", "study.stopping=false", "study.seeds=3", "study.confirm=2", "strategy=random")
@@ -439,6 +450,7 @@ class TestNotConcluded:
         assert verdict.winner.trial == "4" and verdict.unsound == {"3": "nonfinite: nan"}
         assert verdict.rival is None, "what failed is no second best"
 
+    @pytest.mark.slow
     def test_so_does_one_for_which_the_race_had_no_place(self, study):
         study.ends = {"1": 0.97, "2": 0.98, "3": 0.99, **{f"{key}-final-0": Fails("nonfinite", "nan") for key in "32"}}
         verdict = study.search("study.trials=5", "study.stopping=false", "strategy=random")
@@ -548,6 +560,7 @@ def test_the_verdict_says_how_many_seeds_a_difference_of_this_size_takes(study, 
 
 
 class TestABaselineOfItsOwn:
+    @pytest.mark.slow
     def test_it_is_trial_0_on_the_data_the_split_and_the_epochs_of_the_study(self, study):
         split = BASELINE.tree["split"] | {"test": 0.3}
         file = study.baseline(optimizer=MOMENTUM, data={"breast_cancer": {}}, split=split, study={"epochs": 77}, batches={"size": 50})
@@ -589,6 +602,7 @@ def pinned_values(tree):
 class TestEnough:
     MORE = ("study.trials=30", "study.stopping=false", "strategy=random", "study.ablation=false")
 
+    @pytest.mark.slow
     def test_trials_that_get_no_better_end_the_search(self, study):
         study.ends = {str(n): 0.5 - n / 100 for n in range(30)} | {"4": 0.9, "4-final-0-test": 0.9, "4-final-1-test": 0.91}
         verdict = study.search(*self.MORE, "study.patience=6")
@@ -600,6 +614,7 @@ class TestEnough:
         assert len(study.records()) == 11, "neither does the same command go on"
         assert study.search(*self.MORE, "study.patience=null").ended == "" and len(study.records()) == 30
 
+    @pytest.mark.slow
     def test_a_search_that_has_had_its_trials_says_that_none_is_new(self, study):
         said = "s has had all its trials: a greater study.trials adds to the 3 that are there, another name= begins anew"
         study.search(*self.MORE, "study.trials=3")
@@ -607,6 +622,7 @@ class TestEnough:
         study.search(*self.MORE, "study.trials=3", "strategy=tpe")  # a strategy does not make it another study
         assert said in study.screen.lines and len(study.records()) == 3
 
+    @pytest.mark.slow
     def test_a_search_that_is_concluded_announces_no_trials(self, study):
         study.search(*self.MORE, "study.trials=3")
         study.screen = Quiet()
@@ -637,6 +653,7 @@ class TestASuccessor:
         verdict = search(tree, study.screen, executor)
         return verdict, open_stored("new", str(study.path)).records["search"]
 
+    @pytest.mark.slow
     def test_takes_the_trials_over_that_lie_in_its_space(self, study):
         study.search(*self.MORE, "study.trials=9")
         before = list(study.records().values())
@@ -655,6 +672,7 @@ class TestASuccessor:
         assert f"s: {len(taken)} of 9 trials are taken over" in study.screen.lines
         assert "  s had schedule=constant,cosine, now constant,step" in study.screen.lines
 
+    @pytest.mark.slow
     def test_tells_mlflow_of_the_trials_that_it_takes_over(self, study, monkeypatch):
         told = []
 
@@ -667,6 +685,7 @@ class TestASuccessor:
         self.go_on(study, "study.trials=2")
         assert told == [(str(n), f"s/{n}") for n in range(4)]
 
+    @pytest.mark.slow
     def test_with_another_baseline_trains_that_first(self, study):
         study.search(*self.MORE, "study.trials=4")
         _, records = self.go_on(study, "optimizer=sgd,adamw", "study.trials=3")
@@ -674,6 +693,7 @@ class TestASuccessor:
         assert [bool(r.origin) for r in by_number] == [False, True, True, True, True, False, False]
         assert "sgd" in by_number[0].recipe["optimizer"]
 
+    @pytest.mark.slow
     def test_resumed_takes_nothing_over_again(self, study):
         study.search(*self.MORE, "study.trials=4")
         self.go_on(study, "study.trials=6")
@@ -682,6 +702,7 @@ class TestASuccessor:
         _, records = self.go_on(study, "study.trials=7")
         assert sum(bool(r.origin) for r in records) == 4 and len(records) == 7 + 3
 
+    @pytest.mark.slow
     def test_killed_while_it_takes_trials_over_it_takes_the_rest_when_resumed(self, study, monkeypatch):
         study.search(*self.MORE, "study.trials=6")
         whole, take, count = {r.key: r for r in self.go_on(study, "study.trials=8")[1]}, Journal.take, iter(range(3))
@@ -708,6 +729,7 @@ class TestASuccessor:
         assert trained_otherwise({}, {}, bounded, [record("1", 0.5, metrics={"latency_ms": 9.0}), record("2", 0.5, "stopped")]) == ""
         assert trained_otherwise({"value": "best"}, {}, Goal((ACCURACY,)), []) == "study.value was best, not at its default"
 
+    @pytest.mark.slow
     def test_with_more_epochs_tries_the_best_first(self, study):
         study.ends = {"0": 0.999, "3": 0.98, "4": 0.97}
         study.search(*self.MORE, "study.trials=6")
@@ -746,6 +768,7 @@ class TestASuccessor:
 class TestMemory:
     MORE = ("study.stopping=false", "strategy=random", "study.ablation=false")
 
+    @pytest.mark.slow
     def test_the_best_recipes_of_earlier_studies_are_tried_first(self, study):
         study.ends = {"3": 0.99, "4": 0.98}
         study.search(*self.MORE, "study.trials=6")
@@ -759,6 +782,7 @@ class TestMemory:
         assert all(0.05 <= recipe["optimizer"]["sgd"]["lr"] <= 0.06 for recipe in tried if "sgd" in recipe["optimizer"])
         assert "2 recipes are tried first, of earlier studies (study.memory=true)" in screen.lines
 
+    @pytest.mark.slow
     def test_studies_that_did_not_measure_what_is_bounded_now_lend_their_best_all_the_same(self, study):
         study.ends, study.costs = {"3": 0.99, "4": 0.98}, {}
         study.search(*self.MORE, "study.trials=6")
@@ -769,6 +793,7 @@ class TestMemory:
         tried = [r.recipe["optimizer"].keys() for r in open_stored("new", str(study.path)).records["search"]][1:3]
         assert tried == best and "2 recipes are tried first, of earlier studies (study.memory=true)" in screen.lines
 
+    @pytest.mark.slow
     def test_what_is_tried_first_is_settled_when_the_study_begins(self, study):
         """Another study ends between its two sessions."""
         study.ends = {"3": 0.99, "4": 0.98}
@@ -798,6 +823,7 @@ class TestMemory:
         search(tree, screen, Scripted(study.play, study.path / "new", 1, facts=study.facts))
         return screen.lines
 
+    @pytest.mark.slow
     def test_a_study_that_has_begun_tries_nothing_first(self, study):
         study.search(*self.MORE, "study.trials=6")
         self.again(study, "study.trials=3")
@@ -806,6 +832,7 @@ class TestMemory:
         assert said in lines and not any("earlier studies" in line for line in lines)
         assert not (study.path / "new" / "start.yaml").exists()
 
+    @pytest.mark.slow
     def test_studies_of_another_objective_and_damaged_ones_are_passed_over(self, study):
         study.search(*self.MORE, "study.trials=3", "objective=train_loss")
         (study.path / "broken").mkdir()
@@ -843,6 +870,7 @@ class TestBounds:
     def slow(self, score, latency):
         return outcome(val_accuracy=score, test_accuracy=score, train_loss=0.1, latency_ms=latency, size_mb=1.0)
 
+    @pytest.mark.slow
     def test_the_best_trial_within_them_wins(self, study):
         study.ends = {"3": self.slow(0.99, 2.5), "4": 0.98, "4-final-0-test": 0.9, "4-final-1-test": 0.91}
         verdict = study.search(*self.MORE, "constraints.latency_ms=2")
@@ -907,6 +935,7 @@ def test_the_score_of_a_candidate_that_a_rung_stopped_is_said_to_be_an_early_one
 
 
 class TestWithoutAsking:
+    @pytest.mark.slow
     def test_it_concludes_with_what_there_is(self, study):
         study.search("study.trials=4")
         verdict = study.search("study.trials=50", asking=False)
@@ -1016,6 +1045,7 @@ class TestTime:
 
     MORE = ("strategy=random", "study.stopping=false", "study.trials=500", "study.seeds=3")
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("workers", [1, 4])
     @pytest.mark.parametrize("limit", [60, 120])
     def test_the_whole_command_keeps_to_it_within_a_trial_and_five_percent(self, study, workers, limit):
@@ -1031,6 +1061,7 @@ class TestTime:
         assert (len(verdict.baseline.scores), verdict.seeds_planned) == (1, 3)
         assert verdict.alone == "only the baseline was tried, because the time ended (study.time=14s); give a longer one"
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("hangs", ["1", "3"])
     def test_it_ends_running_trials_too_and_a_longer_time_runs_them_again(self, study, hangs):
         uncut = study.search("strategy=random", "study.trials=4")
@@ -1064,6 +1095,7 @@ class TestTime:
             study.search()
         assert study.records()["0"].elapsed == study.executor.now()
 
+    @pytest.mark.slow
     def test_earlier_sessions_count(self, study):
         more = ("study.stopping=false",)
         study.search(*more, "study.trials=12")
@@ -1074,6 +1106,7 @@ class TestTime:
         study.search(*more, "study.trials=20", f"study.time={2 * limit + 100}s")
         assert len(study.records()) == 20
 
+    @pytest.mark.slow
     def test_compress_has_a_share(self, study):
         more = ("compression=prune_magnitude", "study.stopping=false", "study.trials=500", "study.compress=500")
         study.search(*more, "study.time=200s")

@@ -190,6 +190,7 @@ def simulated(rng, candidates, seeds):
     return weighed(*sides)[1][0] > 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("candidates", "seeds"), [(1, 3), (3, 3), (5, 3), (5, 5)])
 def test_among_equal_recipes_better_is_said_as_rarely_as_the_level_promises(candidates, seeds):
     """2.5 % at most; 3 % allows for 2,000 simulated studies (the standard error is .35 %)."""

@@ -241,6 +241,7 @@ def cut_and_resumed(world: World, recipe: Recipe, folder: Path, cuts: list[int],
     return result(*trained(world, recipe, folder), folder)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", RECIPES)
 def test_a_training_that_goes_on_is_bit_equal_to_one_that_was_not_cut(name, tmp_path, cuts):
     world, recipe = prepared(tmp_path / "world", *RECIPES[name])
@@ -255,6 +256,7 @@ def test_every_optimizer_and_schedule_goes_on(slot, name, tmp_path, cuts):
     assert cut_and_resumed(world, recipe, tmp_path / "cut", cuts, [4, 9]) == uncut
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["a network", "ema", "swa", "best epoch", "an author's", "an author's plateau", "an author's Trainer"])
 def test_a_trial_that_was_stopped_at_two_rungs_goes_on_under_other_numbers(name, tmp_path):
     world, recipe = prepared(tmp_path / "world", *RECIPES[name])
@@ -271,6 +273,7 @@ def test_a_trial_that_was_stopped_at_two_rungs_goes_on_under_other_numbers(name,
     assert Store(tmp_path / "unkept").checkpoints("3") == [], "without executor.keep=rung"
 
 
+@pytest.mark.slow
 def test_the_folds_that_are_done_are_not_trained_again(tmp_path, cuts):
     world, recipe = prepared(tmp_path / "world", *DIGITS, "split.folds=3", "regularizer=[ema]")
     uncut = result(*trained(world, recipe, tmp_path / "uncut"), tmp_path / "uncut")
@@ -302,6 +305,7 @@ def broken_at(epoch: int):
     return report
 
 
+@pytest.mark.slow
 def test_the_last_two_are_kept_and_a_trial_that_is_done_before_the_first_writes_none(network, tmp_path, monkeypatch):
     world, recipe = network
     store = Store(tmp_path / "cut")
@@ -315,6 +319,7 @@ def test_the_last_two_are_kept_and_a_trial_that_is_done_before_the_first_writes_
     assert not (store.weights("7").parent / "resume").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["a network", "ema"])
 def test_a_network_keeps_no_batch_in_a_checkpoint(name, tmp_path, monkeypatch):
     """Neither between two steps of a whole epoch nor between two batches."""
@@ -338,6 +343,7 @@ DAMAGES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("damage", DAMAGES)
 def test_a_damaged_checkpoint_is_passed_over_for_the_one_before(damage, network, tmp_path, monkeypatch, capfd):
     world, recipe = network
@@ -356,6 +362,7 @@ def test_a_damaged_checkpoint_is_passed_over_for_the_one_before(damage, network,
     assert f"goes on from its checkpoint after {before.epoch} epochs and {before.batch} batches" in said
 
 
+@pytest.mark.slow
 def test_without_an_intact_checkpoint_it_begins_again(network, tmp_path, monkeypatch, capfd):
     world, recipe = network
     uncut = result(*trained(world, recipe, tmp_path / "uncut"), tmp_path / "uncut")
@@ -368,6 +375,7 @@ def test_without_an_intact_checkpoint_it_begins_again(network, tmp_path, monkeyp
     assert capfd.readouterr().out.count("a checkpoint is passed over") == 2
 
 
+@pytest.mark.slow
 def test_a_checkpoint_of_another_seed_is_not_taken_up(network, tmp_path, monkeypatch, capfd):
     world, recipe = network
     monkeypatch.setattr(Keeper, "asked", property(every_batch))
@@ -376,6 +384,7 @@ def test_a_checkpoint_of_another_seed_is_not_taken_up(network, tmp_path, monkeyp
     assert "StoreFault: the checkpoint 1-000003-000000009 is of another recipe or seed" in capfd.readouterr().out
 
 
+@pytest.mark.slow
 def test_a_full_disk_does_not_end_the_training(network, tmp_path, monkeypatch, capfd):
     world, recipe = network
     uncut = result(*trained(world, recipe, tmp_path / "uncut"), tmp_path / "uncut")
@@ -410,6 +419,7 @@ def test_what_would_take_pickle_is_not_stored_and_the_training_goes_on(tmp_path,
     assert Store(tmp_path).checkpoints("7") == []
 
 
+@pytest.mark.slow
 def test_a_checkpoint_that_does_not_fit_is_deleted_and_the_machine_is_to_blame(network, tmp_path, monkeypatch):
     world, recipe = network
     monkeypatch.setattr(Keeper, "asked", property(every_batch))
@@ -426,6 +436,7 @@ def test_a_checkpoint_that_does_not_fit_is_deleted_and_the_machine_is_to_blame(n
     assert Store(tmp_path).checkpoints("7") == [Reached(1, 3, 8)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("fault", "said"),
     [
@@ -448,6 +459,7 @@ def test_a_checkpoint_is_kept_where_the_machine_fails_while_it_is_taken_up(fault
     assert Store(tmp_path).checkpoints("7") == [Reached(1, 3, 9), Reached(1, 3, 8)]
 
 
+@pytest.mark.slow
 def test_a_checkpoint_that_torch_cannot_read_is_passed_over(network, tmp_path, monkeypatch, capfd):
     world, recipe = network
     monkeypatch.setattr(Keeper, "asked", property(every_batch))

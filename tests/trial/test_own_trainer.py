@@ -275,6 +275,7 @@ def test_without_the_arguments_the_weights_are_others(bench):
     assert not same(bench.weights(), by_hand(seeded())[1])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("said", [(f"trainer.callbacks={HERE}:best_epoch",), (f"model={HERE}:WithCallbacks",)])
 def test_the_weights_of_the_best_epoch_are_taken_and_measured_where_the_author_says_so(bench, said):
     outcome = bench.train(*said)
@@ -311,6 +312,7 @@ def test_checkpoints_are_written_into_the_trials_folder_and_deleted(bench, order
     assert not [*bench.path.rglob("*.ckpt")] and not (bench.path / "never_made").exists()
 
 
+@pytest.mark.slow
 def test_a_module_that_reads_the_path_of_the_last_checkpoint_finds_it(bench):
     bench.train(f"model={HERE}:ReadsCheckpoint")
     stored = SEEN["stored"]
@@ -349,6 +351,7 @@ def test_what_the_last_validation_did_not_see_is_measured_again(bench, said, aga
     assert outcome.metrics["val_loss"] == pytest.approx(measured["val_loss"], rel=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("said", [f"trainer.callbacks={HERE}:Exchange", f"trainer.callbacks={HERE}:Careful", f"model={HERE}:WithExchange",
      f"model={HERE}:WithOneExchange"])  # fmt: skip
 def test_weights_that_a_callback_exchanges_for_validations_are_the_result(bench, said):
@@ -468,6 +471,7 @@ def by_hand_tested(module: L.LightningModule) -> dict:
     return logged
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", [OtherTest, ThroughValidation])
 def test_the_test_part_is_measured_by_the_authors_test(bench, kind):
     said = f"model={HERE}:{kind.__name__}"
@@ -487,6 +491,7 @@ def test_the_test_part_is_measured_by_the_authors_test(bench, kind):
     assert again.metrics["val_loss"] == pytest.approx(validated["val_loss"], rel=1e-6)
 
 
+@pytest.mark.slow
 def test_what_a_setup_makes_for_the_test_is_there_and_the_trained_layers_stay(bench):
     said = f"model={HERE}:MadeForTheTest"
     bench.train(said)
@@ -509,11 +514,13 @@ def measured_by_validation(bench, name):
     return plain, other
 
 
+@pytest.mark.slow
 def test_a_test_without_the_objective_adds_to_the_validation(bench):
     plain, other = measured_by_validation(bench, "WithoutObjective")
     assert other.metrics["rank"] == 7.0 and "rank" not in plain.metrics
 
 
+@pytest.mark.slow
 def test_where_the_authors_test_works_in_another_way_the_validation_does_not_measure_the_test_part(bench):
     said = f"model={HERE}:Rescaled"
     tried = bench.run(TryOut(key="v", recipe=bench.recipe(said), objective=None))
@@ -530,6 +537,7 @@ def test_where_the_authors_test_works_in_another_way_the_validation_does_not_mea
         assert measured.metrics["test/error"] == pytest.approx(by_hand_tested(module)["test/error"], rel=1e-6)
 
 
+@pytest.mark.slow
 def test_where_the_authors_test_fails_the_validation_measures_the_test_part(bench):
     measured_by_validation(bench, "FailingTest")
     tried = bench.run(TryOut(key="v", recipe=bench.recipe(f"model={HERE}:FailingTest"), objective="val_loss"))
@@ -538,6 +546,7 @@ def test_where_the_authors_test_fails_the_validation_measures_the_test_part(benc
     assert note.startswith("the test of FailingTest fails (AttributeError: ") and note.endswith("measured by its validation_step instead")
 
 
+@pytest.mark.slow
 def test_a_callback_that_exchanges_the_weights_for_a_test_takes_no_part(bench):
     """The weights that are measured are the result, which its mean would be exchanged with."""
     said = (f"model={HERE}:OtherTest", f"trainer.callbacks={HERE}:Zeroing")

@@ -26,6 +26,7 @@ def trained(root, *overrides: str, **slots) -> tuple[Outcome, dict[str, torch.Te
     return Outcome(**outcome), load_file(world.store.weights("0"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("precision", ["bf16-true", "64-true"])
 @pytest.mark.parametrize("optimizer", ["adamw", "schedule_free_adamw"])
 def test_a_network_of_another_precision_trains_and_is_stored_in_single_precision(tmp_path, precision, optimizer):

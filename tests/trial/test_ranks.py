@@ -148,6 +148,7 @@ def cut_up(model, *, devices: int = 2, strategy: str = "fsdp") -> dict:
 # ---------------------------------------------------------------------------------------------- trials
 
 
+@pytest.mark.slow
 def test_two_processes_train_to_what_one_does(tmp_path):
     alone, expected, said = trained(tmp_path, *PLAIN)
     outcome, weights, reports = trained(tmp_path, *PLAIN, *DDP)
@@ -174,6 +175,7 @@ def test_a_stop_reaches_all(tmp_path):
     assert (outcome.epochs, outcome.stopped, len(reports)) == (1, True, 1)
 
 
+@pytest.mark.slow
 def test_norm_layers_and_callbacks_of_every_batch(tmp_path):
     overrides = ("model=cnn", "model.cnn.width=4", "regularizer=[gradient_clip]", "augmentation=[translate]", "study.epochs=1")
     outcome, weights, reports = trained(tmp_path, *PLAIN, *overrides, *DDP)
@@ -181,6 +183,7 @@ def test_norm_layers_and_callbacks_of_every_batch(tmp_path):
     assert all(torch.isfinite(tensor).all() for tensor in weights.values())
 
 
+@pytest.mark.slow
 def test_a_module_of_the_users_has_its_part_of_every_batch(tmp_path):
     mine = (f"data={HERE}:Striped", f"model={HERE}:Lit", "batches.size=24", "study.epochs=2", "device=cpu")
     _, expected, _ = trained(tmp_path, *mine)
@@ -190,6 +193,7 @@ def test_a_module_of_the_users_has_its_part_of_every_batch(tmp_path):
     assert (metrics["seen"], metrics["rank"], metrics["of_rank_1"]) == (12.0, 0.5, 7.0)
 
 
+@pytest.mark.slow
 def test_ranks_draw_for_themselves_but_for_noise_on_gradients_that_all_of_them_step_by(tmp_path):
     drawn = (f"data={HERE}:Striped", f"model={HERE}:Drawn", "batches.size=24", "study.epochs=2", "device=cpu")
     _, quiet, _ = trained(tmp_path, *drawn, *DDP)
@@ -207,6 +211,7 @@ def ended():
     gc.collect()
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("ended")
 def test_the_rank_that_fails_first_gives_the_reason(tmp_path):
     with pytest.raises(RankError, match=r"rank 1: .*rank 1 has no more paper") as caught:
@@ -215,6 +220,7 @@ def test_the_rank_that_fails_first_gives_the_reason(tmp_path):
     assert (problem.reason, problem.slot, problem.name) == ("plugin", "model", "Fragile")
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("ended")
 def test_a_try_out_fails_with_what_a_technique_says_on_every_rank():
     with pytest.raises(RankError) as caught:
@@ -223,6 +229,7 @@ def test_a_try_out_fails_with_what_a_technique_says_on_every_rank():
     assert (problem.slot, problem.unavailable) == ("device", True) and not problem.detail.startswith("rank")
 
 
+@pytest.mark.slow
 def test_each_process_takes_its_part_of_a_batch():
     with pytest.raises(TechniqueError, match="a batch of 32"):
         tried(*PLAIN, f"model={HERE}:Halves")
@@ -230,6 +237,7 @@ def test_each_process_takes_its_part_of_a_batch():
     assert found.metrics["val_loss"] > 0 and found.tested["test_loss"] > 0
 
 
+@pytest.mark.slow
 def test_trained_weights_are_measured_by_one_process(tmp_path, monkeypatch):
     outcome, _, _ = trained(tmp_path, *PLAIN, *DDP)
     monkeypatch.setattr("autoopt.trial.run.spread", None)

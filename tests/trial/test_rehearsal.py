@@ -432,6 +432,7 @@ def test_modules_of_other_layers_cannot_be_contrasted(tmp_path):
         carried_out(world, recipe, Contrast, other=dict(other.tree))
 
 
+@pytest.mark.slow
 def test_what_training_leaves_outside_of_the_state_is_told(tmp_path):
     with pytest.raises(TechniqueError, match=r"model/Forgetful: it gives other outputs when its stored .* \(register_buffer\)"):
         tried("Forgetful", tmp_path)
@@ -439,6 +440,7 @@ def test_what_training_leaves_outside_of_the_state_is_told(tmp_path):
         tried("Lacking", tmp_path)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("accumulate", [1, 2])
 def test_the_loss_that_a_module_returns_and_does_not_log_is_its_train_loss(tmp_path, accumulate):
     world, recipe = prepared("Silent", tmp_path, f"trainer.accumulate_grad_batches={accumulate}")
@@ -447,6 +449,7 @@ def test_the_loss_that_a_module_returns_and_does_not_log_is_its_train_loss(tmp_p
     assert "train_loss" not in tried("ByHand", tmp_path, objective="size_mb").metrics
 
 
+@pytest.mark.slow
 def test_a_test_part_that_the_module_cannot_measure_is_told(tmp_path):
     out = tried("NoValidation", tmp_path, objective="train/loss")
     assert (out.tested, out.untested) == ({}, "NoValidation has no validation_step") and "train/loss" in out.metrics
@@ -457,6 +460,7 @@ def test_a_test_part_that_the_module_cannot_measure_is_told(tmp_path):
     assert parts == {"val_loss": "test", "train/loss": "training", "size_mb": "test"}
 
 
+@pytest.mark.slow
 def test_a_metric_without_a_value_of_the_epoch_is_told(tmp_path):
     out = tried("OnStepAlone", tmp_path)
     assert out.notes == ["val_acc has no value of an epoch: your validation logs it with on_epoch=False"] and "val_acc" not in out.metrics
@@ -492,6 +496,7 @@ def test_a_module_writes_beside_its_log(tmp_path):
     assert (tmp_path / "trials" / "7" / "pictures").is_dir()
 
 
+@pytest.mark.slow
 def test_a_compressed_network_that_is_restored_as_another_is_told_and_not_stored(tmp_path):
     compression = f"compression=[{HERE}:wrong]"
     with pytest.raises(TechniqueError, match="compression/wrong: it gives other outputs when its stored weights are loaded into a new one"):

@@ -406,6 +406,7 @@ def stepwise() -> L.Callback:
 # -------------------------------------------------------------------------------------------------------------------- a pure function
 
 
+@pytest.mark.slow
 def test_the_same_recipe_and_seed_give_the_same(digits):
     world, recipe = digits
     once = measured(world, recipe)
@@ -418,6 +419,7 @@ def test_another_seed_gives_another_training(digits):
     assert measured(world, recipe, seed=2)["val_loss"] != measured(world, recipe)["val_loss"]
 
 
+@pytest.mark.slow
 def test_a_module_of_the_users_is_the_same_too():
     world, recipe = prepared(f"data={HERE}:Opened", f"model={HERE}:Lit", "device=auto", "study.epochs=2")
     once = measured(world, recipe)
@@ -543,6 +545,7 @@ def test_a_module_of_the_users_measures_itself_on_the_test_part(tmp_path):
     assert "val_accuracy" not in found
 
 
+@pytest.mark.slow
 def test_the_parts_may_have_different_numbers_of_loaders(tmp_path):
     world, recipe = prepared(f"data={HERE}:Twice", f"model={HERE}:ByLoader", "device=auto", "study.epochs=2", root=tmp_path)
     found = trained(world, recipe, keep=True, latency=True).metrics
@@ -556,6 +559,7 @@ def test_the_parts_may_have_different_numbers_of_loaders(tmp_path):
     assert "test_accuracy" in tried.tested and not tried.untested, "one Trainer goes through both"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model", [f"{HERE}:Lit", "mlp"])
 def test_a_shuffled_test_part_has_the_same_batches_for_all_models(tmp_path, model):
     world, recipe = prepared(f"data={HERE}:Shuffled", f"model={model}", "device=auto", "study.epochs=1", root=tmp_path)
@@ -571,6 +575,7 @@ def test_lazy_layers_have_weights_before_anything_looks_at_them(tmp_path):
     assert validated(world, recipe).metrics["val_loss"] == pytest.approx(found["val_loss"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model", [f"{HERE}:Lit", "mlp"])
 def test_a_stream_is_trained_and_measured_without_a_number_of_steps(tmp_path, model):
     world, recipe = prepared(f"data={HERE}:Streamed", f"model={model}", "schedule=constant", "device=auto", "study.epochs=2", root=tmp_path)
