@@ -104,6 +104,12 @@ SENTENCES = [
     ),
     (verdict(low=-0.1), f"{UNSHOWN} It is so small that even a hundred times as many seeds and test examples would not show it."),
     (
+        verdict(-0.1, -0.3, 0.1, seeds_needed=12, test_needed=1.0),
+        "No difference between trial 7 and the baseline could be shown, since the interval includes 0: "
+        "gain in val_accuracy on the test split -0.1000, 95 % interval -0.3000 to +0.1000. "
+        "As the baseline was ahead, more trials (study.trials) may find a gain; more seeds would not show one.",
+    ),
+    (
         verdict(0.0, 0.0, 0.0),
         "No difference between trial 7 and the baseline could be shown, since the interval includes 0: "
         "gain in val_accuracy on the test split +0.0000, the same for every seed.",

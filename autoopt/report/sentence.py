@@ -83,10 +83,12 @@ def chance(verdict: Verdict) -> str:
 
 
 def more_data(verdict: Verdict) -> str:
-    """What would show a difference of the size that was seen: more seeds, or a larger test split; empty where there was none at all."""
+    """What would show a gain of the size that was seen: more seeds, or a larger test split; empty where there was no difference at all."""
     low, high = verdict.interval
     if low == high:
         return ""
+    if verdict.gain < 0:
+        return "As the baseline was ahead, more trials (study.trials) may find a gain; more seeds would not show one."
     if not verdict.test_needed:
         return f"It is so small that even a hundred times as many seeds{' and test examples' if verdict.sampled else ''} would not show it."
     ways = [f"about {verdict.seeds_needed} seeds (study.seeds={verdict.seeds_needed})"] if verdict.seeds_needed else []
