@@ -123,6 +123,11 @@ def is_sweep(value: object) -> bool:
         return True
 
 
+def spell_node(value: object) -> str:
+    """A node of the config as the grammar spells it; a sweep is spelled already."""
+    return str(value) if is_sweep(value) else spell(value)
+
+
 @cache
 def parse(text: str) -> Value:
     try:

@@ -151,7 +151,7 @@ def help_text(command: str) -> str:
 
 
 def with_default(about: str, default: Any) -> str:
-    return about if default is None else f"{about} [{default if grammar.is_sweep(default) else grammar.spell(default)}]"
+    return about if default is None else f"{about} [{grammar.spell_node(default)}]"
 
 
 def entry(key: str, about: str) -> str:

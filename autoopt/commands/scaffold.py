@@ -6,7 +6,7 @@ from pathlib import Path
 from string import Template
 
 from autoopt.config import SETTINGS
-from autoopt.config.overrides import is_preset
+from autoopt.config.presets import is_preset
 from autoopt.errors import BadInput
 from autoopt.technique import available
 

@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from autoopt.config.check import typed_pins, unknown_keys, wrong_values
 from autoopt.config.composing import asked_for, composed, hydra_for_us, no_data, prepared
 from autoopt.config.named import NAMED, allow, paths_in_lines, paths_in_recipe, refuse_unnamed, said, trusting
-from autoopt.config.overrides import Overrides, as_overrides, default_values, from_file, preset_contents, presets, split_up
+from autoopt.config.overrides import Overrides, as_overrides, from_file, split_up
+from autoopt.config.presets import default_values, preset_contents, presets
 from autoopt.config.settings import ABOUT, RELATIVE, SEARCHED, SETTINGS, seconds
 from autoopt.config.tree import FROM, Tree, flat, is_live, plugged, technique_of
 from autoopt.errors import BadInput

@@ -17,7 +17,8 @@ from omegaconf import MISSING, DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from autoopt import grammar
-from autoopt.config.overrides import GROUPS, Overrides, beside, default_values, is_constraint, is_preset, members, option, presets, usual
+from autoopt.config.overrides import GROUPS, Overrides, beside, is_constraint
+from autoopt.config.presets import default_values, is_preset, members, option, presets, usual
 from autoopt.config.settings import CONSTRAINTS
 from autoopt.config.tree import FROM, Tree, flat
 from autoopt.domain import Choice

@@ -8,7 +8,8 @@ from typing import Any
 from hydra.core.override_parser.types import ChoiceSweep
 
 from autoopt.arguments import FROM, names_object
-from autoopt.config.overrides import expanded, listed, option, parse_override
+from autoopt.config.overrides import expanded, listed, parse_override
+from autoopt.config.presets import option
 from autoopt.errors import BadInput
 from autoopt.grammar import text_of
 from autoopt.live import Factory, import_path

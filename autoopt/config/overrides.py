@@ -2,8 +2,6 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import cache
-from importlib.resources import files
 from itertools import accumulate
 from typing import Any
 
@@ -12,9 +10,10 @@ from hydra.errors import HydraException
 
 from autoopt import grammar
 from autoopt.config.instances import instance_overrides, is_file, is_instance
+from autoopt.config.presets import is_preset, members, option, presets
 from autoopt.config.settings import CONSTRAINTS, OWNED, SETTINGS, WORDS
-from autoopt.config.tree import FROM, Tree, flat
-from autoopt.config.yaml_file import DEEPEST, mapping, read
+from autoopt.config.tree import FROM, Tree
+from autoopt.config.yaml_file import DEEPEST, mapping
 from autoopt.errors import BadInput, first_line, nearest
 from autoopt.slots import PLUGGABLE, SLOTS
 from autoopt.technique import Technique, available, find, is_path
@@ -73,9 +72,9 @@ def slot_overrides(slot: str, node: Any) -> Iterator[str]:
     for name, values in node.items():
         rest = {k: v for k, v in (values or {}).items() if k != FROM} if isinstance(values, dict | None) else values
         if isinstance(rest, dict):  # a mapping inside of it is a value
-            yield from (f"{slot}.{name}.{key}={grammar.spell(v) if isinstance(v, dict) else said(v)}" for key, v in rest.items())
+            yield from (f"{slot}.{name}.{key}={grammar.spell_node(v)}" for key, v in rest.items())
         else:
-            yield f"{slot}.{name}={said(rest)}"
+            yield f"{slot}.{name}={grammar.spell_node(rest)}"
 
 
 def setting_overrides(key: str, node: Any) -> Iterator[str]:
@@ -83,11 +82,7 @@ def setting_overrides(key: str, node: Any) -> Iterator[str]:
         for name, value in node.items():
             yield from setting_overrides(f"{key}.{name}", value)
     else:
-        yield f"{key}={said(node)}"
-
-
-def said(value: Any) -> str:
-    return str(value) if grammar.is_sweep(value) else grammar.spell(value)
+        yield f"{key}={grammar.spell_node(node)}"
 
 
 def split_up(base: Sequence[str], arguments: Sequence[str]) -> Overrides:
@@ -288,63 +283,3 @@ def check_option(group: str, name: str) -> None:
     if absent := [a for a in technique.asks if a not in PLUGGABLE[group].offers]:
         offers = ", ".join(PLUGGABLE[group].offers) or "nothing"
         raise BadInput(f"{group}={name} asks for '{absent[0]}', which {group} does not offer (it offers {offers})")
-
-
-@cache
-def members(group: str, name: str) -> list[str]:
-    """The options that a name stands for: those of a preset, or the option of this name."""
-    if group not in PLUGGABLE or not is_preset(group, name):
-        return [option(name)]
-    if name == "all":
-        return available(group)
-    listed = read(files("autoopt.conf").joinpath(group, f"{name}.yaml").read_text())["defaults"]
-    return [entry for entry in listed if entry != "_self_"]
-
-
-@cache
-def usual(slot: str) -> list[str]:
-    """The options of a slot by default, the baseline's first."""
-    listed = read(files("autoopt.conf").joinpath("search.yaml").read_text())["defaults"]
-    named = next(row[slot] for row in listed if isinstance(row, dict) and slot in row)
-    return [member for name in named for member in members(slot, name)]
-
-
-@cache
-def presets(group: str) -> list[str]:
-    """The names of the files in conf/<group>/, and `all` for a slot whose techniques are searched."""
-    folder = files("autoopt.conf").joinpath(group)
-    names = sorted(p.name.removesuffix(".yaml") for p in folder.iterdir() if p.name.endswith(".yaml")) if folder.is_dir() else []
-    return [*names, "all"] if group in PLUGGABLE and not PLUGGABLE[group].fixed and group != "model" else names
-
-
-def conf(*path: str) -> dict[str, Any]:
-    """A file of the installed conf/, without its list of defaults."""
-    tree = read(files("autoopt.conf").joinpath(*path).read_text())
-    return {key: value for key, value in tree.items() if key != "defaults"}
-
-
-@cache
-def default_values() -> dict[str, Any]:
-    """The settings by their keys, as a config has them that says nothing."""
-    return flat({**conf("search.yaml"), "study": conf("study", "default.yaml")})
-
-
-def preset_contents(group: str) -> list[tuple[str, str]]:
-    """Each preset in conf/ with the options and the values that it stands for, in a line."""
-    contents = []
-    for name in presets(group):
-        if name != "all":
-            options = members(group, name) if group in PLUGGABLE else []
-            values = flat(conf(group, f"{name}.yaml"))
-            lines = [*options, *(f"{key.removeprefix(f'{group}.')}={said(value)}" for key, value in values.items())]
-            contents.append((name, ", ".join(lines) or "none"))
-    return contents
-
-
-def is_preset(group: str, name: str) -> bool:
-    return name in presets(group)
-
-
-def option(name: str) -> str:
-    """The name of an option in the config: for an import path, that of its object."""
-    return name.rpartition(":")[2].rpartition(".")[2]

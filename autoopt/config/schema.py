@@ -8,7 +8,7 @@ from typing import Any, get_origin
 
 from autoopt import grammar
 from autoopt.arguments import FROM, PATH, alternatives
-from autoopt.config.overrides import default_values, presets
+from autoopt.config.presets import default_values, presets
 from autoopt.config.settings import ABOUT, BOUNDS, CONSTRAINTS, DURATIONS, ONE_OF, RELATIVE, SEARCHED, SETTINGS, UNITS, WORDS
 from autoopt.domain import Bounds, Choice
 from autoopt.errors import BadInput

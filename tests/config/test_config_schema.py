@@ -9,7 +9,7 @@ import yaml
 
 from autoopt.cli import main
 from autoopt.config import SETTINGS, compose, from_file
-from autoopt.config.overrides import default_values
+from autoopt.config.presets import default_values
 from autoopt.config.schema import config_schema
 from autoopt.errors import BadInput
 from autoopt.slots import PLUGGABLE
