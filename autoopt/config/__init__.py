@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from autoopt.config.check import typed_pins, unknown_keys, wrong_values
 from autoopt.config.composing import asked_for, composed, hydra_for_us, no_data, prepared
-from autoopt.config.named import NAMED, allow, paths_in_lines, paths_in_recipe, refuse_unnamed, said, trusting
+from autoopt.config.named import NAMED, allow, paths_in_lines, paths_in_recipe, refuse_unnamed, trusting, with_files_read
 from autoopt.config.overrides import Overrides, as_overrides, from_file, split_up
 from autoopt.config.presets import default_values, preset_contents, presets
 from autoopt.config.settings import ABOUT, RELATIVE, SEARCHED, SETTINGS, seconds
@@ -31,9 +31,9 @@ def compose(arguments: Sequence[str], file: str | None = None, base: Sequence[st
     """
     given = [*(from_file(file) if file else ()), *base]
     NAMED.update(paths_in_lines(arguments))
-    refuse_unnamed(file or "the recipe", paths_in_lines(said(given)))
+    refuse_unnamed(file or "the recipe", paths_in_lines(with_files_read(given)))
     for argument in arguments:
-        refuse_unnamed(argument, paths_in_lines(said([argument])))
+        refuse_unnamed(argument, paths_in_lines(with_files_read([argument])))
     overrides = split_up(given, arguments)
     tree = typed_pins(composed(overrides))
     problems = [*overrides.problems, *unknown_keys(overrides, tree), *wrong_values(tree)]

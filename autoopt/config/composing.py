@@ -83,10 +83,10 @@ def composed(overrides: Overrides) -> Tree:
 
 def constraints(overrides: Overrides) -> dict[str, Any]:
     """The bounds of metrics, whose names no config can list."""
-    return {key.partition(".")[2]: read(text) for key, text in overrides.values.items() if is_constraint(key)}
+    return {key.partition(".")[2]: value_of(text) for key, text in overrides.values.items() if is_constraint(key)}
 
 
-def read(text: str) -> Any:
+def value_of(text: str) -> Any:
     """What the text of a value says; a sweep stays a text."""
     return text if grammar.is_sweep(text) else grammar.override(f"value={text}").value()
 
@@ -97,10 +97,11 @@ def own_values(overrides: Overrides) -> dict[str, Any]:
     found = {}
     for key, text in overrides.values.items():
         technique = beside(key, overrides)
-        if technique is None or key.split(".", 2)[2] == "use":
+        argument = key.split(".", 2)[-1]
+        if technique is None or argument == "use":
             continue
-        param = technique.params.get(key.split(".", 2)[2])
-        value = read(text)
+        param = technique.params.get(argument)
+        value = value_of(text)
         if param is None or not fits_a_node(param.default) or isinstance(value, list | dict):
             found[key] = value
     return found

@@ -111,7 +111,7 @@ def objects(value: Any) -> Iterator[str]:
         yield value
 
 
-def said(lines: Iterable[str]) -> list[str]:
+def with_files_read(lines: Iterable[str]) -> list[str]:
     """Overrides as they are parsed: one that is filled from a file by what that file says."""
     found = []
     for line in lines:

@@ -19,12 +19,14 @@ def read(text: str) -> Any:
     """What a text says.
 
     Raises:
-        ValueError: it is nested too deep.
+        ValueError: it is nested too deep, by itself or by its aliases.
         YAMLError: it is not valid.
     """
     for _ in shallow(text):
         pass
-    return yaml.load(text, loader_of(text))
+    tree = yaml.load(text, loader_of(text))
+    refuse_deep(tree)
+    return tree
 
 
 def written(tree: Any) -> str:

@@ -22,3 +22,9 @@ def test_what_is_written_is_read_by_both(tree):
 def test_text_that_is_nested_without_end_is_refused():
     with pytest.raises(ValueError, match="nested more than 32 deep"):
         read("[" * 100_000)
+
+
+def test_text_that_is_nested_by_its_aliases_is_refused():
+    lines = ["a0: &a0 []", *(f"a{level}: &a{level} [*a{level - 1}]" for level in range(1, 40))]
+    with pytest.raises(ValueError, match="nested more than 32 deep"):
+        read("\n".join(lines))
