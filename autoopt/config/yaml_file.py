@@ -52,14 +52,20 @@ def shallow(text: str) -> Iterator[yaml.Event]:
 
 
 def refuse_deep(tree: Any) -> None:
-    """Raise ValueError if mappings and lists are nested deeper than any file of ours needs."""
-    level, seen = [tree], set[int]()
-    for _ in range(DEEPEST + 1):
-        parents = [node for node in level if isinstance(node, dict | list) and id(node) not in seen]
-        seen.update(map(id, parents))
-        level = [child for node in parents for child in (node.values() if isinstance(node, dict) else node)]
-    if level:
-        raise ValueError(TOO_DEEP)
+    """Raise ValueError if mappings and lists are nested deeper than any file of ours needs, on whichever way to one that stands in several
+    places."""
+    deepest: dict[int, int] = {}
+
+    def visit(node: Any, level: int) -> None:
+        if not isinstance(node, dict | list) or deepest.get(id(node), 0) >= level:
+            return
+        if level > DEEPEST:
+            raise ValueError(TOO_DEEP)
+        deepest[id(node)] = level
+        for child in node.values() if isinstance(node, dict) else node:
+            visit(child, level + 1)
+
+    visit(tree, 1)
 
 
 def refuse_doubled(whole: yaml.Node | None) -> None:
