@@ -17,21 +17,10 @@ from autoopt.report.sides import side_rows
 from autoopt.report.sparkline import sparkline
 from autoopt.report.terminal import closing, console, pareto, table_of_rows
 from autoopt.slots import SLOTS
+from autoopt.study.confirm import mean_metrics
+from autoopt.study.explanation import Ablation, Edge, Effect, Importance, Rival, Simpler
 from autoopt.study.publish import conclusion_of
-from autoopt.study.verdict import (
-    Ablation,
-    Edge,
-    Effect,
-    Importance,
-    Limit,
-    Point,
-    Rival,
-    Side,
-    Simpler,
-    Verdict,
-    mean_metrics,
-    read_verdict,
-)
+from autoopt.study.verdict import Limit, Point, Side, Verdict, read_verdict
 
 BARE = {"batches": {"size": 64, "sampler": None}, "split": {"seed": 0}, **{slot: {} for slot in SLOTS}}
 COSTS = {"latency_ms": 0.5, "size_mb": 1.25, "parameters": 12345.0}

@@ -7,7 +7,8 @@ from autoopt.report.differences import brief
 from autoopt.report.numbers import number, signed_interval, with_interval
 from autoopt.report.sentence import shown
 from autoopt.strategy import ENOUGH, TRUSTED
-from autoopt.study.verdict import Ablation, Edge, Effect, Importance, Limit, Verdict
+from autoopt.study.explanation import Ablation, Edge, Effect, Importance
+from autoopt.study.verdict import Limit, Verdict
 
 MOST_IMPORTANT = 4
 FEW = 30

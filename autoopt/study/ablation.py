@@ -13,11 +13,12 @@ from math import inf
 
 from autoopt.study.changes import Changes
 from autoopt.study.confirm import replicate, room_left
+from autoopt.study.explanation import Ablation, Effect, Simpler
 from autoopt.study.record import Record
 from autoopt.study.stages import ABLATION, FINAL, SEARCH
 from autoopt.study.study import Study
 from autoopt.study.two_way import TwoWay
-from autoopt.study.verdict import Ablation, Effect, Side, Simpler, Verdict
+from autoopt.study.verdict import Side, Verdict
 
 Group = tuple[str, ...]
 """Changes that are measured together."""

@@ -19,7 +19,6 @@ from autoopt.study.journal import Journal
 from autoopt.study.record import BASELINE, Record
 from autoopt.study.runner import Runner
 from autoopt.study.stages import TEST, Stage
-from autoopt.study.verdict import mean_metrics
 
 
 @dataclass(frozen=True)
@@ -217,3 +216,8 @@ def measure_candidates(runner: Runner, journal: Journal, pair: Sequence[Candidat
     measured = [replace(c, tests=[tests[k] for r in c.records if (k := TEST.key.format(r.key)) in tests]) for c in pair]
     equal = min(len(c.tests) for c in measured)
     return [replace(c, records=c.records[:equal], tests=c.tests[:equal]) for c in measured]
+
+
+def mean_metrics(values: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """The mean of each metric that all of them have."""
+    return {name: mean(v[name] for v in values) for name in (values[0] if values else ()) if all(name in v for v in values)}

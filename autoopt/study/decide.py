@@ -19,6 +19,7 @@ from autoopt.study.confirm import (
     Plan,
     candidates,
     fresh_seeds,
+    mean_metrics,
     measure_candidates,
     planned,
     race,
@@ -31,7 +32,7 @@ from autoopt.study.record import BASELINE, Record, added
 from autoopt.study.sampling import history, quarantined
 from autoopt.study.stages import COMPARE, COMPRESS, CONFIRM, FINAL, SEARCH, STORED, TEST, Stage
 from autoopt.study.study import Study
-from autoopt.study.verdict import Limit, Point, Side, Verdict, mean_metrics
+from autoopt.study.verdict import Limit, Point, Side, Verdict
 from autoopt.study.weighing import both_resampled, required_sizes, variances, weigh
 
 

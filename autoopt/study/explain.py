@@ -9,6 +9,7 @@ from autoopt.strategy import rung_correlation
 from autoopt.study.ablation import ablate
 from autoopt.study.decide import totals
 from autoopt.study.edges import edges_of
+from autoopt.study.explanation import Rival
 from autoopt.study.importance import importance_of
 from autoopt.study.partial_pooling import chance_better
 from autoopt.study.record import BASELINE
@@ -16,7 +17,7 @@ from autoopt.study.sampling import history
 from autoopt.study.stages import COMPRESS, CONFIRM, FINAL, SEARCH, Stage
 from autoopt.study.study import Study
 from autoopt.study.two_way import TwoWay
-from autoopt.study.verdict import Rival, Verdict
+from autoopt.study.verdict import Verdict
 
 
 def explain(study: Study, verdict: Verdict) -> Verdict:

@@ -10,9 +10,9 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from autoopt.distributions import silent
 from autoopt.goal import Goal
+from autoopt.study.explanation import Importance
 from autoopt.study.journal import RECORD
 from autoopt.study.record import Record
-from autoopt.study.verdict import Importance
 
 MOST_TRIALS = 2 / 3
 """The rung of the comparison was reached by at least this share of the trials."""

@@ -5,7 +5,7 @@ from autoopt.config import compose
 from autoopt.domain import Range
 from autoopt.space import Domain, Space
 from autoopt.study.edges import edges_of, widened
-from autoopt.study.verdict import Edge
+from autoopt.study.explanation import Edge
 
 LR = "optimizer.adamw.lr"
 SGD = ("data=digits", "optimizer=torch.optim:SGD")

@@ -20,6 +20,7 @@ from autoopt.report.reasons import reasons
 from autoopt.space import Space
 from autoopt.store import Store
 from autoopt.study.budget import ABLATION_SHARE, CONFIRM_SHARE
+from autoopt.study.explanation import Rival, Simpler
 from autoopt.study.folder import derived_seed
 from autoopt.study.journal import Journal
 from autoopt.study.memory import nearest_values
@@ -29,7 +30,7 @@ from autoopt.study.settled import recall
 from autoopt.study.stored import open_stored
 from autoopt.study.successor import trained_otherwise
 from autoopt.study.train import train
-from autoopt.study.verdict import Limit, Rival, Simpler, read_verdict
+from autoopt.study.verdict import Limit, read_verdict
 
 BASELINE = Space.of(composed(*SPACE, *PLAIN)).baseline()
 MOMENTUM = Space.of(composed(*SPACE, *PLAIN, "optimizer=momentum", "optimizer.momentum.lr=0.07")).baseline().tree["optimizer"]
