@@ -9,7 +9,8 @@ from autoopt.errors import BadInput, NotConcluded
 from autoopt.goal import Objective
 from autoopt.orders import Contrast, Outcome, TryOut
 from autoopt.space import Space
-from autoopt.study.preflight import bounds_of, choose_objectives, preflight, rehearse
+from autoopt.study.objectives import bounds_of, choose_objectives
+from autoopt.study.preflight import preflight, rehearse
 
 SOME = (
     "data=digits",
