@@ -21,11 +21,11 @@ from autoopt.space import Domain, Option, Pin, Space
 from autoopt.study.ablation import trainings_for
 from autoopt.study.compare import seeds_of
 from autoopt.study.confirm import Plan, planned, race_trainings, share_of
-from autoopt.study.search import Warm, warm
 from autoopt.study.settled import Settled
 from autoopt.study.study import strategy_of
 from autoopt.study.timing import LIMIT, WITH_RUNGS, timings
 from autoopt.study.turns import check_sizes, turns_in
+from autoopt.study.warm import Warm, warm
 from autoopt.terminal import Progress
 
 WIDTH = 22

@@ -14,10 +14,10 @@ from autoopt.study.folder import altered, contents, versions
 from autoopt.study.jobs import Job, Result
 from autoopt.study.record import Record
 from autoopt.study.runner import Runner, Screen
-from autoopt.study.search import warm
 from autoopt.study.settled import recall
 from autoopt.study.stages import SEARCH, STAGES, TRAIN
 from autoopt.study.stored import Stored
+from autoopt.study.warm import warm
 
 
 @dataclass(frozen=True)

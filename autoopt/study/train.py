@@ -17,9 +17,10 @@ from autoopt.study.forms import write_forms
 from autoopt.study.jobs import Job, Result
 from autoopt.study.mirror import training_listener
 from autoopt.study.runner import Screen
-from autoopt.study.search import open_study, warm
+from autoopt.study.search import open_study
 from autoopt.study.stages import TEST, TRAIN, Stage
 from autoopt.study.study import Study
+from autoopt.study.warm import warm
 
 JOB_KEY = "0"
 

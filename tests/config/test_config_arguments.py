@@ -14,7 +14,7 @@ from autoopt.config.instances import unread
 from autoopt.errors import BadInput
 from autoopt.recipe import Recipe
 from autoopt.space import Space
-from autoopt.study.search import untouched
+from autoopt.study.baseline import untouched
 from autoopt.technique import build, find
 
 DATA = "data=digits"

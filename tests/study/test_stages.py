@@ -19,13 +19,14 @@ from autoopt.report.numbers import number
 from autoopt.report.reasons import reasons
 from autoopt.space import Space
 from autoopt.store import Store
+from autoopt.study.baseline import own_baseline
 from autoopt.study.budget import ABLATION_SHARE, CONFIRM_SHARE
 from autoopt.study.explanation import Rival, Simpler
 from autoopt.study.folder import derived_seed
 from autoopt.study.journal import Journal
 from autoopt.study.memory import nearest_values
 from autoopt.study.runner import NoListener
-from autoopt.study.search import own_baseline, search
+from autoopt.study.search import search
 from autoopt.study.settled import recall
 from autoopt.study.stored import open_stored
 from autoopt.study.successor import trained_otherwise

@@ -26,7 +26,7 @@ from autoopt.plugins.regularizer.swa import swa
 from autoopt.recipe import Recipe
 from autoopt.space import Space
 from autoopt.store import SUMS, Reached, Store
-from autoopt.study.search import untouched
+from autoopt.study.baseline import untouched
 from autoopt.technique import available
 from autoopt.trial.checkpoints import Checkpoints
 from autoopt.trial.encoding import NotPlain, read_plain, to_plain, write_plain

@@ -28,7 +28,7 @@ from autoopt.errors import BadInput, TechniqueError
 from autoopt.orders import Measure, Outcome, Train, TryOut
 from autoopt.recipe import Recipe
 from autoopt.space import Space
-from autoopt.study.search import untouched
+from autoopt.study.baseline import untouched
 from autoopt.trial import fitting
 from autoopt.trial.run import prepare, run
 
