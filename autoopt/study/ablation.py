@@ -106,7 +106,7 @@ class Trainings:
         return with_it / without - 1 if without else None
 
     def _latest(self, key: str) -> dict[int, Record]:
-        latest = {r.key: r for r in self.study.journal.records(ABLATION)}
+        latest = self.study.journal.latest(ABLATION)
         return {i: latest[name] for i in range(self.seeds) if (name := ABLATION.key.format(key, i)) in latest}
 
 
@@ -144,7 +144,7 @@ def share(change: str, importance: Mapping[str, float]) -> float:
 
 def end_records(study: Study, side: Side) -> list[Record]:
     """The trainings of the baseline or of the winner in the last comparison."""
-    records = {r.key: r for r in study.journal.records(FINAL)}
+    records = study.journal.latest(FINAL)
     return [records[FINAL.key.format(side.trial, i)] for i in range(len(side.scores))]
 
 

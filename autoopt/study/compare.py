@@ -99,7 +99,7 @@ def best_of_options(study: Study) -> dict[str, Candidate]:
         heads = {option: queue[0] for option, queue in queues.items() if queue}
         recipes = {record.key: record.point for record in heads.values()}
         done = replicate(study.runner, study.journal, COMPARE, recipes, seeds, budget=study.budget, keep=keep, done_with=done_with)
-        latest = {record.key: record for record in study.journal.records(COMPARE)}
+        latest = study.journal.latest(COMPARE)
         failed = {COMPARE.trial_and_seed(key)[0] for key, record in latest.items() if record.state != "complete"}
         if not failed & recipes.keys():
             by_key = {candidate.key: candidate for candidate in done}

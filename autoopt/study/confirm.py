@@ -177,7 +177,7 @@ def replicate(
     total = len(seeds) * len(recipes)
     runner.screen.stage(stage, total, sum(name in before for names in keys.values() for name in names))
     runner.run(jobs(), lambda result: journal.add(stage, result.record()), over=lambda job: job.context >= least and budget.over(stage))
-    latest = {r.key: r for r in journal.records(stage)}
+    latest = journal.latest(stage)
     failed = {key for key in recipes if any(n in latest and latest[n].state != "complete" for n in keys[key])}
     lost = [r for key in failed for n in keys[key] if (r := latest.get(n)) and r.blame == "machine"]
     if lost and least and budget.asking:
@@ -212,7 +212,7 @@ def measure_candidates(runner: Runner, journal: Journal, pair: Sequence[Candidat
         return bool(job.context) and budget.over(TEST)
 
     runner.run(jobs(), lambda result: journal.add(TEST, result.record()), width=1, over=over)
-    tests = {r.key: r for r in journal.records(TEST)}
+    tests = journal.latest(TEST)
     measured = [replace(c, tests=[tests[k] for r in c.records if (k := TEST.key.format(r.key)) in tests]) for c in pair]
     equal = min(len(c.tests) for c in measured)
     return [replace(c, records=c.records[:equal], tests=c.tests[:equal]) for c in measured]

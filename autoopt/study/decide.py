@@ -190,8 +190,8 @@ def verdict_of(study: Study, baseline: Candidate, winner: Candidate, plan: Plan)
 
 def unsound(study: Study) -> dict[str, str]:
     """The candidates of which a training on a fresh seed failed, each with how it failed."""
-    latest = {r.key: (r, stage) for stage in (COMPARE, CONFIRM, FINAL) for r in study.journal.records(stage)}
-    failed = {stage.trial_and_seed(r.key)[0]: f"{r.reason}: {r.detail}" for r, stage in latest.values() if r.state == "failed"}
+    latest = [(stage, r) for stage in (COMPARE, CONFIRM, FINAL) for r in study.journal.latest(stage).values()]
+    failed = {stage.trial_and_seed(r.key)[0]: f"{r.reason}: {r.detail}" for stage, r in latest if r.state == "failed"}
     return {trial: problem for trial, problem in failed.items() if trial != BASELINE}
 
 

@@ -11,8 +11,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from autoopt.distributions import silent
 from autoopt.goal import Goal
 from autoopt.study.explanation import Importance
-from autoopt.study.journal import RECORD
-from autoopt.study.record import Record
+from autoopt.study.journal import record_of
 
 MOST_TRIALS = 2 / 3
 """The rung of the comparison was reached by at least this share of the trials."""
@@ -31,8 +30,8 @@ def importance_of(trials: Sequence[FrozenTrial], goal: Goal) -> Importance | Non
 
     Source: Watanabe et al. 2023, arXiv:2304.10255.
     """
-    records = ((trial, Record(**trial.user_attrs[RECORD])) for trial in trials if trial.params and RECORD in trial.user_attrs)
-    curves = [(trial, goal.curve(record.curve(goal.first.name))) for trial, record in records]
+    records = ((trial, record_of(trial.user_attrs)) for trial in trials if trial.params)
+    curves = [(trial, goal.curve(record.curve(goal.first.name))) for trial, record in records if record is not None]
     reached = sorted((max(curve) for _, curve in curves if curve), reverse=True)
     needed = max(FEWEST, round(MOST_TRIALS * len(curves)))
     if len(reached) < needed:

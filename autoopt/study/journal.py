@@ -46,17 +46,23 @@ class Journal:
         known = self._known(stage)
         return [known[number] for number in sorted(known)]
 
+    def latest(self, stage: Stage) -> dict[str, Record]:
+        """The last record of each key: a training that failed may have been begun again under its key."""
+        return {record.key: record for record in self.records(stage)}
+
     def _known(self, stage: Stage) -> dict[int, Record]:
         """The records by number: read once, since nobody else writes to the file."""
         if stage.name not in self._records:
-            those = [trial for trial in self.trials(stage) if RECORD in trial.user_attrs]
-            self._records[stage.name] = {trial.number: Record(**trial.user_attrs[RECORD]) for trial in those}
+            those = ((trial.number, record_of(trial.user_attrs)) for trial in self.trials(stage))
+            self._records[stage.name] = {number: record for number, record in those if record is not None}
         return self._records[stage.name]
 
     def _keep(self, stage: Stage, trial: int) -> None:
         """Have the record that was just written to a trial, as it is read, among the known ones."""
         written = self.storage.get_trial(trial)
-        self._known(stage)[written.number] = Record(**written.user_attrs[RECORD])
+        record = record_of(written.user_attrs)
+        assert record is not None
+        self._known(stage)[written.number] = record
 
     def trials(self, stage: Stage) -> list[FrozenTrial]:
         """The trials of a stage as Optuna has them: the running ones too."""
@@ -104,8 +110,8 @@ class Journal:
             StoreError: the journal cannot be written.
         """
         for trial in self.trials(stage):
-            if RECORD in trial.user_attrs and not trial.state.is_finished():
-                self._end(trial._trial_id, goal, Record(**trial.user_attrs[RECORD]))
+            if not trial.state.is_finished() and (record := record_of(trial.user_attrs)) is not None:
+                self._end(trial._trial_id, goal, record)
 
     def _end(self, trial: int, goal: Goal, record: Record) -> None:
         state, scores = ended(goal, record)
@@ -200,9 +206,14 @@ def stored_records(path: Path, name: str) -> tuple[dict[str, list[Record]], int]
             trials[log["trial_id"]].update(log["user_attr"])
     stages: defaultdict[str, list[Record]] = defaultdict(list)
     own = [trial for trial in trials if trial["owner"] == name]
-    for record in (Record(**trial[RECORD]) for trial in own if RECORD in trial):
+    for record in filter(None, map(record_of, own)):
         stages[record.stage].append(record)
     return stages, len(own)
+
+
+def record_of(attributes: Mapping[str, Any]) -> Record | None:
+    """The record among the attributes of a trial; None before it has ended."""
+    return Record(**attributes[RECORD]) if RECORD in attributes else None
 
 
 def ended(goal: Goal, record: Record) -> tuple[TrialState, tuple[float, ...] | None]:

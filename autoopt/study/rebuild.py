@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from autoopt.study.journal import RECORD, Journal
+from autoopt.study.journal import Journal, record_of
 from autoopt.study.journal_file import StoreError
 from autoopt.study.mirror import UNFINISHED, Mirror, about_search
 from autoopt.study.publish import conclusion_of
@@ -73,5 +73,5 @@ def ended_trials(study: Stored) -> Iterator[tuple[Record, float]]:
     journal = Journal(study.path / "journal.log", study.name, write=False)
     for stage in STORED:
         for trial in journal.trials(stage):
-            if RECORD in trial.user_attrs and trial.datetime_complete is not None:
-                yield Record(**trial.user_attrs[RECORD]), trial.datetime_complete.timestamp()
+            if trial.datetime_complete is not None and (record := record_of(trial.user_attrs)) is not None:
+                yield record, trial.datetime_complete.timestamp()

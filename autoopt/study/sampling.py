@@ -16,7 +16,7 @@ from autoopt.strategy import AtRandom, Observation, Strategy
 from autoopt.study.budget import Budget
 from autoopt.study.folder import derived_seed
 from autoopt.study.jobs import Job, Result
-from autoopt.study.journal import RECORD, Journal
+from autoopt.study.journal import Journal, record_of
 from autoopt.study.record import Epochs, Record, taken_over
 from autoopt.study.stages import Stage
 
@@ -218,7 +218,7 @@ def history(journal: Journal, stage: Stage, goal: Goal) -> dict[int, Observation
     """The trials of a stage that are evidence for a strategy, by number; one that was dropped is none."""
     trials: dict[int, Observation] = {}
     for trial in journal.trials(stage):
-        record = Record(**trial.user_attrs[RECORD]) if RECORD in trial.user_attrs else None
+        record = record_of(trial.user_attrs)
         dropped = record is None and trial.state.is_finished()
         if not dropped and (known := observation(trial.number, trial.params, record, goal)) is not None:
             trials[trial.number] = known
