@@ -12,7 +12,7 @@ from lightning.pytorch.utilities.model_helpers import is_overridden
 from torch import Tensor
 
 from autoopt.data.arrays import are_labels, checked_classes, is_one_hot, within_0_and_1
-from autoopt.data.batch import Layout, batch_layout, items
+from autoopt.data.batch_layout import Layout, batch_layout, items
 from autoopt.data.image_values import WITHIN
 from autoopt.data.loaders import BatchSize, Remade, batches_of, drawn_alike, loaders_of, probed, run_setup, sized, ways, with_trainer
 from autoopt.data.rows import are_images

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import one_hot
 
-from autoopt.data.batch import batch_layout, moved, pixel_positions, replaced
+from autoopt.data.batch_layout import batch_layout, moved, pixel_positions, replaced
 from autoopt.data.scale import Scale
 from autoopt.errors import TechniqueError
 from autoopt.module.chosen import Chosen, call

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from autoopt.data.arrays import class_indices
-from autoopt.data.feed import in_groups
+from autoopt.data.batches import in_groups
 from autoopt.data.task import Task
 from autoopt.module.applied import HELD, Applied, applied_to
 from autoopt.module.augmenting import augment

@@ -11,7 +11,7 @@ from typing import Any
 from lightning.fabric.utilities.data import _set_sampler_epoch
 from lightning.fabric.utilities.seed import _set_rng_states
 
-from autoopt.data.feed import Batches, PerBatch
+from autoopt.data.batches import Batches, PerBatch
 from autoopt.data.loaders import random_states
 from autoopt.errors import Preempted, StoreFault, machine_fault, out_of_memory, summary
 from autoopt.module.net import BETWEEN_STEPS, Net

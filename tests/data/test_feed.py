@@ -5,7 +5,8 @@ import pytest
 import torch
 from torch.utils.data import DataLoader, TensorDataset
 
-from autoopt.data.feed import Batches, Chunk, Feed, PerBatch
+from autoopt.data.batches import Batches, Chunk, PerBatch
+from autoopt.data.feed import Feed
 from autoopt.data.make_task import make_task
 from autoopt.data.task import Task
 

@@ -17,8 +17,8 @@ from torch.optim import SGD, Adam, Optimizer
 from torch.optim.lr_scheduler import OneCycleLR, ReduceLROnPlateau, StepLR
 from torch.utils.data import DataLoader, IterableDataset, TensorDataset
 
+from autoopt.data.batches import Batches
 from autoopt.data.examples import Examples
-from autoopt.data.feed import Batches
 from autoopt.data.loaders import seed_all
 from autoopt.data.make_task import make_task
 from autoopt.data.task import Task

@@ -18,7 +18,8 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from autoopt.cli import main
 from autoopt.config import compose
-from autoopt.data.feed import Batches, Feed, PerBatch
+from autoopt.data.batches import Batches, PerBatch
+from autoopt.data.feed import Feed
 from autoopt.errors import BadInput, NonFinite, TechniqueError
 from autoopt.orders import Measure, Outcome, Train, TryOut
 from autoopt.plugins.device.parallel import together

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from autoopt.data.batch import Layout, batch_layout, moved, pixel_positions, replaced
+from autoopt.data.batch_layout import Layout, batch_layout, moved, pixel_positions, replaced
 
 IMAGE, MASK, LABEL = torch.rand(4, 3, 6, 5), torch.randint(4, (4, 6, 5)), torch.arange(4)
 
