@@ -8,6 +8,7 @@ from typing import Any
 
 import lightning.pytorch as L
 import torch
+from lightning.pytorch.utilities.model_helpers import is_overridden
 from torch import Tensor
 
 from autoopt.config.settings import BATCH_SIZE
@@ -131,7 +132,7 @@ class Feed:
             return Batches(inputs, targets, size, **self.reading)
         if part == "test":
             return None if self.task.testing is None else self.limited(ready(self.task.testing).test_dataloader())
-        if not overridden("val_dataloader", self.datamodule, L.LightningDataModule):
+        if not is_overridden("val_dataloader", self.datamodule):
             return None
         loader = self.datamodule.val_dataloader()
         return self.limited(loader) if loaders_of(loader) else None
@@ -163,7 +164,3 @@ def of_batch_size(task: Task, size: int | None) -> L.LightningDataModule:
             raise BadInput(f"batches.size={size}: the data module cannot be given another batch size")
         datamodule.train_dataloader = task.batch_size.resize(task.datamodule, size).train_dataloader  # type: ignore[method-assign]
     return datamodule
-
-
-def overridden(name: str, instance: Any, base: type) -> bool:
-    return getattr(type(instance), name) is not getattr(base, name)

@@ -17,7 +17,6 @@ from torch import Tensor, nn
 from autoopt.catalogue import installation
 from autoopt.config import allow, paths_in_recipe, refuse_unnamed
 from autoopt.data import table, words
-from autoopt.data.feed import overridden
 from autoopt.data.rows import as_tensor
 from autoopt.data.scale import Scale
 from autoopt.data.task import Task
@@ -30,6 +29,7 @@ from autoopt.live import Factory
 from autoopt.module.applied import Applied
 from autoopt.module.build import apply_to, as_written, built_model, prepare_model
 from autoopt.module.chosen import Chosen
+from autoopt.module.hooks import overridden
 from autoopt.module.net import Net
 from autoopt.recipe import Recipe
 
@@ -234,7 +234,7 @@ def trained(chosen: Chosen, task: Task, weights: Path) -> nn.Module:
         prepare_model(chosen, model, None, task)
         module = apply_to(model, chosen, None) if isinstance(model, L.LightningModule) else Net(model, nn.Identity(), Applied(chosen), task)
         chosen.callbacks(module, 1, None)
-        if not isinstance(module, Net) and overridden("setup", module, L.LightningModule):
+        if not isinstance(module, Net) and overridden("setup", module):
             make_late_layers(module, weights)
         take_up(module, weights)
     except TechniqueError as error:

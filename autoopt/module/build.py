@@ -12,7 +12,6 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from autoopt.arguments import return_type
-from autoopt.data.feed import overridden
 from autoopt.data.scale import Scale
 from autoopt.data.task import Task
 from autoopt.errors import TechniqueError
@@ -21,6 +20,7 @@ from autoopt.module.activations import activation_sites, plain_inputs
 from autoopt.module.applied import HELD, Applied
 from autoopt.module.chosen import Chosen, call
 from autoopt.module.embedded import embedded
+from autoopt.module.hooks import overridden
 from autoopt.module.hugging_face import answering
 from autoopt.module.net import Net
 from autoopt.module.probing import probing
@@ -91,7 +91,7 @@ def with_late_layers(make: Callable[[], nn.Module]) -> nn.Module:
     Lightning calls it at each fit, validation and test; one that makes new layers each time would undo what a recipe did to the first ones.
     """
     model = make()
-    if not isinstance(model, L.LightningModule) or not overridden("configure_model", model, L.LightningModule):
+    if not isinstance(model, L.LightningModule) or not overridden("configure_model", model):
         return model
     try:
         model.configure_model()

@@ -13,13 +13,13 @@ from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
-from autoopt.data.feed import overridden
 from autoopt.errors import TechniqueError, out_of_memory, summary
 from autoopt.module.applied import Applied, applied_to
 from autoopt.module.augmenting import augmented_batch
 from autoopt.module.batch_norm import batch_inputs, batch_norms
 from autoopt.module.chosen import Chosen
 from autoopt.module.groups import own_optimizers, parameter_groups, scale_steps
+from autoopt.module.hooks import overridden
 from autoopt.module.own_callbacks import WhenAsked, in_trial, refuse_second_mean
 from autoopt.module.weights import exchanging, staying, tensor_norms
 
@@ -103,7 +103,7 @@ class Tuned(L.LightningModule):
         """Renew the statistics of batch norms at the end of an epoch, if the weights that are evaluated are not those in training."""
         super().on_train_batch_end(outputs, batch, batch_idx)
         add_loss(self, outputs)
-        if not (evaluate_others(self.trainer.optimizers) and overridden("forward", self, L.LightningModule) and batch_norms(self)):
+        if not (evaluate_others(self.trainer.optimizers) and overridden("forward", self) and batch_norms(self)):
             return
         passed = applied_to(self).passed
         passed.add(batch_inputs(batch))

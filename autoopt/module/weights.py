@@ -13,6 +13,7 @@ from torch.linalg import vector_norm
 from torch.nn.parameter import is_lazy
 
 from autoopt.errors import summary
+from autoopt.module.hooks import overridden
 
 ENTERING = ("on_validation_start", "on_validation_epoch_start", "on_test_start", "on_test_epoch_start")
 LEAVING = ("on_validation_epoch_end", "on_validation_end", "on_test_epoch_end", "on_test_end")
@@ -73,7 +74,7 @@ def staying(module: nn.Module) -> Iterator[None]:
 def exchanging(callbacks: Iterable[L.Callback]) -> list[L.Callback]:
     """An author's callbacks that may exchange the weights for a validation, such as with their mean."""
     own = [c for c in callbacks if type(c).__module__.partition(".")[0] not in OURS]
-    return [c for c in own if any(getattr(type(c), hook) is not getattr(L.Callback, hook) for hook in ENTERING)]
+    return [c for c in own if any(overridden(hook, c) for hook in ENTERING)]
 
 
 @contextmanager

@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from typing import Any
 
 import lightning.pytorch as L
+from lightning.pytorch.utilities.model_helpers import is_overridden
 
 from autoopt.config.settings import BATCH_SIZE
-from autoopt.data.feed import overridden
 from autoopt.data.image_values import WITHIN
 from autoopt.data.loaders import NO_LENGTH, OwnLoaders
 from autoopt.data.rows import random_indices
@@ -136,14 +136,14 @@ def changing(task: Task, models: Mapping[str, type | None]) -> str:
     inherited = getattr(L.LightningModule, BEFORE)
     if name := next((name for name, model in models.items() if getattr(model, BEFORE, inherited) is not inherited), ""):
         return name
-    return "the data module" if task.datamodule and overrides_hook(task.datamodule, BEFORE) else ""
+    return "the data module" if task.datamodule and is_overridden(BEFORE, task.datamodule) else ""
 
 
 def unchangeable(task: Task) -> str:
     """Why the batches of a data module cannot be augmented, if they cannot."""
     if task.kind == "unknown":
         return "the data module's batches are not tensors (inputs, targets)"
-    if task.datamodule and overrides_hook(task.datamodule, "on_after_batch_transfer"):
+    if task.datamodule and is_overridden("on_after_batch_transfer", task.datamodule):
         return "the data module changes the batches itself, in its on_after_batch_transfer"
     return ""
 
@@ -161,7 +161,3 @@ def unconfigured(models: Mapping[str, type | None]) -> str:
     """The name of a LightningModule that does not configure an optimizer, if there is one."""
     inherited = L.LightningModule.configure_optimizers
     return next((name for name, model in models.items() if getattr(model, "configure_optimizers", None) is inherited), "")
-
-
-def overrides_hook(datamodule: L.LightningDataModule, hook: str) -> bool:
-    return overridden(hook, datamodule, L.LightningDataModule)

@@ -14,7 +14,7 @@ from lightning.pytorch.loggers.logger import DummyLogger
 from lightning.pytorch.plugins.environments import LightningEnvironment
 from torch import nn
 
-from autoopt.data.feed import Feed, overridden
+from autoopt.data.feed import Feed
 from autoopt.data.task import Task
 from autoopt.deployment.compress import deployed_network
 from autoopt.domain import Unavailable
@@ -24,6 +24,7 @@ from autoopt.module.batch_norm import Passed
 from autoopt.module.best_epoch import BestEpoch
 from autoopt.module.chosen import Chosen
 from autoopt.module.groups import train_alike
+from autoopt.module.hooks import overridden
 from autoopt.module.net import Instead, Net
 from autoopt.module.own_callbacks import callbacks_of, in_trial, refuse_second_mean
 from autoopt.module.tuned import Tuned, made_before, on_device_in_float32
@@ -198,7 +199,7 @@ def fit_once(trainer: L.Trainer, module: Tuned, feed: Feed, from_evaluation: boo
         module.train()
     if isinstance(module, Net):
         hooks = ("on_train_batch_start", "on_train_batch_end")
-        by_batch = any(overridden(hook, c, L.Callback) for c in trainer.callbacks for hook in hooks)  # type: ignore[attr-defined]
+        by_batch = any(overridden(hook, c) for c in trainer.callbacks for hook in hooks)  # type: ignore[attr-defined]
         batches = feed.train(whole_epochs=not by_batch)
         module.accumulate = feed.accumulate
         applied_to(module).steps_per_epoch = ceil(batches.steps / feed.accumulate) if batches.steps < inf else inf
@@ -211,7 +212,7 @@ def fit_once(trainer: L.Trainer, module: Tuned, feed: Feed, from_evaluation: boo
 
 def begin(trainer: L.Trainer, module: Tuned, feed: Feed) -> None:
     """Let a user's module make what it makes when a training begins, without training it, and without callbacks to take it up."""
-    if isinstance(module, Net) or not any(overridden(hook, module, L.LightningModule) for hook in BEGINNING):
+    if isinstance(module, Net) or not any(overridden(hook, module) for hook in BEGINNING):
         return
     callbacks, trainer.callbacks = trainer.callbacks, [Begin()]  # type: ignore[attr-defined]
     with suppress(Begun):

@@ -8,14 +8,13 @@ from functools import partial
 from math import isclose, nan
 from typing import Any
 
-import lightning.pytorch as L
 from safetensors import SafetensorError
 
-from autoopt.data.feed import overridden
 from autoopt.deployment.compress import apply_compressions, deploy, save, take_up
 from autoopt.errors import StoreFault
 from autoopt.module.applied import applied_to
 from autoopt.module.groups import own_optimizers
+from autoopt.module.hooks import overridden
 from autoopt.module.net import Net
 from autoopt.orders import BEFORE, Compress, Contrast, Measure, Outcome, Train, TryOut
 from autoopt.process.endings import classify
@@ -154,7 +153,7 @@ def measure_test_part(training: Training) -> tuple[dict[str, float], str]:
     try:
         if training.feed.held_out("test") is None:
             return {}, ""
-        if not isinstance(module, Net) and not overridden("validation_step", module, L.LightningModule):
+        if not isinstance(module, Net) and not overridden("validation_step", module):
             return {}, f"{type(module).__name__} has no validation_step"
         return measure_part(training, "test").metrics, ""
     except Exception as error:

@@ -16,13 +16,14 @@ from torch.distributed.tensor import DTensor
 from torch.nn.parameter import is_lazy
 from torch.utils._pytree import tree_leaves
 
-from autoopt.data.feed import Feed, overridden
+from autoopt.data.feed import Feed
 from autoopt.data.loaders import drawn_alike
 from autoopt.data.parts import named_on_test, on_test
 from autoopt.deployment.compress import deployed_network
 from autoopt.domain import Unavailable
 from autoopt.errors import NonFinite, TechniqueError, machine_fault, out_of_memory, summary
 from autoopt.module.applied import applied_to
+from autoopt.module.hooks import overridden
 from autoopt.module.net import Net
 from autoopt.module.tuned import Tuned, made_before, on_device_in_float32
 from autoopt.module.weights import as_they_are
@@ -86,7 +87,7 @@ def inputs_of(module: Tuned, feed: Feed, count: int | None = None) -> tuple[Tens
     """
     if isinstance(module, Net):
         return (feed.example("validation").to(module.device),)
-    if not overridden("forward", module, L.LightningModule):
+    if not overridden("forward", module):
         raise Unavailable("it has no forward")
     try:
         inputs = tuple(value.to(module.device) for value in taken(module, feed.batch("validation")))
@@ -180,7 +181,7 @@ def own_quality(trainer: L.Trainer, module: Tuned, feed: Feed, part: str, object
     loader = feed.held_out(part)
     handle = model.register_forward_pre_hook(lambda *_: calls.append(None))
     try:
-        if loader is not None and overridden("validation_step", module, L.LightningModule):
+        if loader is not None and overridden("validation_step", module):
             data = feed.to_measure(loader)
             if part == "test":
                 found = tested_by_author(trainer, module, data, objective)
@@ -203,7 +204,7 @@ def own_quality(trainer: L.Trainer, module: Tuned, feed: Feed, part: str, object
 
 def tested_by_author(trainer: L.Trainer, module: Tuned, data: dict[str, Any], objective: str | None) -> Measured:
     """What a user's module logs in its test steps; nothing where it has none, and with a note where they fail."""
-    if not overridden("test_step", module, L.LightningModule):
+    if not overridden("test_step", module):
         return Measured({})
     try:
         return logged(trainer, module, data, "test", objective, by_test=True)

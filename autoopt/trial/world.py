@@ -9,12 +9,12 @@ from typing import Any
 
 import lightning.pytorch as L
 from lightning.pytorch.utilities import disable_possible_user_warnings
+from lightning.pytorch.utilities.model_helpers import is_overridden
 from torch import Tensor, nn
 
 from autoopt import namesakes
 from autoopt.config import FROM, Tree, seconds
 from autoopt.data.examples import Examples, Raw, fingerprint
-from autoopt.data.feed import overridden
 from autoopt.data.given import as_datamodule
 from autoopt.data.loaders import BATCH_SIZE_NAMES, OwnLoaders, drawn_alike, run_setup, seed_all
 from autoopt.data.make_task import make_task
@@ -30,7 +30,7 @@ from autoopt.space import Domain, Pin, Space
 from autoopt.space.option import Settings
 from autoopt.store import Store
 from autoopt.technique import Technique, build
-from autoopt.trial.facts import NO_CLASSES, facts, overrides_hook, unconfigured
+from autoopt.trial.facts import NO_CLASSES, facts, unconfigured
 from autoopt.trial.imports import file_digests, import_callbacks, import_metrics, import_techniques
 
 BATCH_HOOKS = ("on_before_batch_transfer", "transfer_batch_to_device", "on_after_batch_transfer")
@@ -150,9 +150,9 @@ def remake(data: Technique, values: dict[str, Any], seed: int, name: str, size: 
 
 def check_plain_batches(data: Technique, datamodule: L.LightningDataModule) -> None:
     """Raise BadInput where a plain network cannot be trained or judged on the batches of a data module."""
-    if not overridden("val_dataloader", datamodule, L.LightningDataModule):
+    if not is_overridden("val_dataloader", datamodule):
         raise BadInput(f"data={data.name}: it has no val_dataloader, which a network is judged on")
-    if hook := next((name for name in BATCH_HOOKS if overrides_hook(datamodule, name)), None):
+    if hook := next((name for name in BATCH_HOOKS if is_overridden(name, datamodule)), None):
         raise BadInput(f"data={data.name}: its {hook} is for a LightningModule; a network needs batches that are ready as they are loaded")
 
 

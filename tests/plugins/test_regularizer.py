@@ -16,11 +16,11 @@ from torch.nn.functional import cross_entropy
 from torch.optim import SGD
 
 from autoopt.data.examples import Examples
-from autoopt.data.feed import overridden
 from autoopt.data.make_task import make_task
 from autoopt.data.task import Task
 from autoopt.domain import Acts, Unavailable
 from autoopt.module.chosen import Chosen
+from autoopt.module.hooks import overridden
 from autoopt.orders import Train
 from autoopt.plugins.regularizer.dropout import dropout
 from autoopt.plugins.regularizer.early_stopping import early_stopping
@@ -688,7 +688,7 @@ def test_the_best_epoch_of_an_authors_checkpoint_is_that_of_the_mean(trained, av
 
 
 def test_early_stopping_lets_a_network_train_an_epoch_at_once():
-    assert not overridden("on_train_batch_end", early_stopping(None, "minimize", patience=0.1), L.Callback)
+    assert not overridden("on_train_batch_end", early_stopping(None, "minimize", patience=0.1))
 
 
 def test_early_stopping_does_nothing_where_the_metric_is_not_measured(trained):
