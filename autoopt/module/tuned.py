@@ -21,7 +21,7 @@ from autoopt.module.chosen import Chosen
 from autoopt.module.groups import own_optimizers, parameter_groups, scale_steps
 from autoopt.module.hooks import overridden
 from autoopt.module.own_callbacks import WhenAsked, in_trial, refuse_second_mean
-from autoopt.module.weights import exchanging, staying, tensor_norms
+from autoopt.module.weights import exchanging, keeping_layers, tensor_norms
 
 
 class Tuned(L.LightningModule):
@@ -195,7 +195,7 @@ def nothing(stage: str = "") -> None:
 
 def set_up_around(module: L.LightningModule, setup: Callable[[str], None], stage: str) -> None:
     """Call a module's `setup`, which leaves its layers as they are."""
-    with staying(module):
+    with keeping_layers(module):
         setup(stage)
 
 

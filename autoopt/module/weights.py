@@ -47,28 +47,28 @@ def same(some: Tensor, others: Tensor | None) -> bool:
     return others is not None and some.shape == others.shape and torch.allclose(some, others, rtol=SAME, atol=0.0)
 
 
-def copied(module: nn.Module) -> list[Tensor]:
-    return [t.detach().clone() for t in tensors_of(module)]
+def copies(tensors: Iterable[Tensor]) -> list[Tensor]:
+    return [t.detach().clone() for t in tensors]
 
 
 @torch.no_grad()
-def put_back(module: nn.Module, held: list[Tensor]) -> None:
-    for tensor, value in zip(tensors_of(module), held, strict=True):
+def set_tensors(tensors: Iterable[Tensor], values: Iterable[Tensor]) -> None:
+    """Give tensors these values, in place."""
+    for tensor, value in zip(tensors, values, strict=True):
         tensor.copy_(value)
 
 
 @contextmanager
-def staying(module: nn.Module) -> Iterator[None]:
+def keeping_layers(module: nn.Module) -> Iterator[None]:
     """Keep a module's layers and weights through what may make new ones; what is added stays."""
     held = [(layer, {kind: dict(vars(layer)[kind]) for kind in HOLDERS}) for layer in module.modules()]
-    values = [(tensor, tensor.detach().clone()) for tensor in tensors_of(module)]
+    tensors = tensors_of(module)
+    values = copies(tensors)
     yield
     for layer, holders in held:
         for kind, entries in holders.items():
             vars(layer)[kind].update(entries)
-    with torch.no_grad():
-        for tensor, value in values:
-            tensor.copy_(value)
+    set_tensors(tensors, values)
 
 
 def exchanging(callbacks: Iterable[L.Callback]) -> list[L.Callback]:
@@ -113,7 +113,7 @@ class Guard:
     def enter(self, hook: Callable[..., None], *args: Any) -> None:
         if self.out:
             return
-        held, before = copied(self.module), tensor_norms(self.module)
+        held, before = copies(tensors_of(self.module)), tensor_norms(self.module)
         try:
             hook(*args)
         except Exception as error:
@@ -121,7 +121,7 @@ class Guard:
             self.out = True
         self.out = self.out or not same(tensor_norms(self.module), before)
         if self.out:
-            put_back(self.module, held)
+            set_tensors(tensors_of(self.module), held)
 
     def leave(self, hook: Callable[..., None], *args: Any) -> None:
         if not self.out:

@@ -30,7 +30,7 @@ def write_plain(folder: Path, value: Any, here: Path) -> None:
     """
     tensors: dict[str, Tensor] = {}
     text = json.dumps(to_plain(value, tensors, "state")).replace(json.dumps(str(here))[1:-1], TRIAL_FOLDER)
-    save_file(apart(tensors), folder / TENSOR_FILE)
+    save_file(unshared(tensors), folder / TENSOR_FILE)
     (folder / STATE_FILE).write_text(text)
 
 
@@ -44,7 +44,7 @@ def read_plain(folder: Path, here: Path) -> Any:
     return from_plain(json.loads(text), load_file(folder / TENSOR_FILE))
 
 
-def apart(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def unshared(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Tensors on the CPU, each with memory of its own, as safetensors stores them."""
     seen: set[int] = set()
     stored = {}

@@ -28,7 +28,7 @@ from autoopt.module.hooks import overridden
 from autoopt.module.net import Instead, Net
 from autoopt.module.own_callbacks import callbacks_of, in_trial, refuse_second_mean
 from autoopt.module.tuned import Tuned, made_before, on_device_in_float32
-from autoopt.module.weights import put_back, same, tensor_norms
+from autoopt.module.weights import same, set_tensors, tensor_norms, tensors_of
 from autoopt.recipe import Recipe
 from autoopt.store import CHECKPOINTS
 from autoopt.trial.ranks import ALONE, Share
@@ -185,7 +185,7 @@ def take_up_exchanged(trainer: L.Trainer, module: Tuned) -> None:
     """
     for reporter in (c for c in trainer.callbacks if isinstance(c, Reporter)):  # type: ignore[attr-defined]
         if reporter.exchanged and same(tensor_norms(module), applied_to(module).trained):
-            put_back(module, reporter.exchanged)
+            set_tensors(tensors_of(module), reporter.exchanged)
         reporter.exchanged = []
 
 

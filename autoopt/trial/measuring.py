@@ -238,7 +238,7 @@ def logged(trainer: L.Trainer, module: Tuned, data: dict[str, Any], part: str, o
     run, loop = (trainer.test, trainer.test_loop) if by_test else (trainer.validate, trainer.validate_loop)
     loop._results.clear()  # of another part, which may have another number of loaders
     try:
-        with made_before(module, tested=by_test), batches_of(trainer, part), as_they_are(trainer, module), drawn_alike(MEASURING_SEED):
+        with made_before(module, tested=by_test), limit_of(trainer, part), as_they_are(trainer, module), drawn_alike(MEASURING_SEED):
             run(module, **data, verbose=False)
     finally:
         on_device_in_float32(module, trainer)
@@ -248,7 +248,7 @@ def logged(trainer: L.Trainer, module: Tuned, data: dict[str, Any], part: str, o
 
 
 @contextmanager
-def batches_of(trainer: L.Trainer, part: str) -> Iterator[None]:
+def limit_of(trainer: L.Trainer, part: str) -> Iterator[None]:
     """Let a validation that measures the test part go through as many batches as a test would."""
     limit = trainer.limit_val_batches
     trainer.limit_val_batches = trainer.limit_test_batches if part == "test" else limit

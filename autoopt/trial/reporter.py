@@ -17,7 +17,7 @@ from autoopt.errors import NonFinite
 from autoopt.module.applied import applied_to
 from autoopt.module.net import Net
 from autoopt.module.tuned import learning_rates
-from autoopt.module.weights import copied, same, tensor_norms
+from autoopt.module.weights import copies, same, tensor_norms, tensors_of
 from autoopt.trial import Report
 from autoopt.trial.measuring import check_weights, judged, metric_name, metric_names
 from autoopt.trial.ranks import averaged, same_buffers
@@ -54,7 +54,7 @@ class Reporter(L.Callback):
         """Remember which weights are validated, after all hooks that exchange them; those that an author's callback shows, as a whole."""
         if batch_idx == 0 and trainer.state.fn == TrainerFn.FITTING and not trainer.sanity_checking:
             self.validated, trained = tensor_norms(pl_module), applied_to(pl_module).trained
-            self.exchanged = [] if trained is None or same(self.validated, trained) else copied(pl_module)
+            self.exchanged = [] if trained is None or same(self.validated, trained) else copies(tensors_of(pl_module))
 
     def on_validation_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Note what is logged by step alone: Lightning gives it no value of an epoch."""
