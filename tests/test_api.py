@@ -33,7 +33,7 @@ from autoopt.config import compose, is_live
 from autoopt.data.examples import Examples
 from autoopt.data.splits import Splitter
 from autoopt.data.task import Task
-from autoopt.deployment.load import write_onnx
+from autoopt.deployment.graph import write_onnx
 from autoopt.errors import BadInput, NotConcluded
 from autoopt.live import import_path
 from autoopt.orders import Measure, Problem, Train

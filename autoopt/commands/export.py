@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from autoopt.commands.words import read_words, study_named
-from autoopt.deployment.card import KNOWN, read_card
+from autoopt.deployment.card import CARD_FACTS, read_card
 from autoopt.errors import BadInput, StoreFault
 from autoopt.prose import print_prose
 from autoopt.report.numbers import number
@@ -46,7 +46,7 @@ def run(arguments: Sequence[str]) -> int:
     written(study, words[1] if words[1:] else None, folder)
     prepare_environment()
     from autoopt.deployment.checkpoint import write_checkpoint  # imports torch, which takes seconds: bad input is reported before
-    from autoopt.deployment.load import write_onnx
+    from autoopt.deployment.graph import write_onnx
     from autoopt.deployment.served import write_served
     from autoopt.tracking.register import register
 
@@ -119,4 +119,4 @@ def written(study: Stored, key: str | None, folder: Path) -> None:
     summary = f"Trial {key} of {study.name}: {card['objective']} {number(record.score or 0.0)} on validation."
     folds = study.config["split"]["folds"] or 1
     advice = Advice(f"{study.name}/{key}", summary, card["objective"], record.score or 0.0, folds=folds)
-    export(folder, record.point, weights, {name: card[name] for name in KNOWN}, advice)
+    export(folder, record.point, weights, {name: card[name] for name in CARD_FACTS}, advice)

@@ -9,9 +9,8 @@ from autoopt.config.yaml_file import refuse_deep
 from autoopt.errors import BadInput, summary
 from autoopt.store import digest
 
-KNOWN = ("kind", "input_shape", "outputs", "classes", "inputs", "targets", "tokens", "categories", "encoding", "lightning", "versions")
-
-
+CARD_FACTS = ("kind", "input_shape", "outputs", "classes", "inputs", "targets", "tokens", "categories", "encoding", "lightning", "versions")
+"""The facts of the executor that a card keeps."""
 TRAINING_SLOTS = ("data", "initializer", "augmentation", "loss", "optimizer", "schedule", "device", "compression")
 """The slots that a trained model does not need; the file of weights holds the structure of a compressed one."""
 
@@ -38,7 +37,7 @@ def read_card(path: Path) -> dict[str, Any]:
         raise BadInput(f"{error.filename} is missing") from error
     except (OSError, ValueError, RecursionError) as error:
         raise BadInput(f"{path}: {summary(error)}") from error
-    missing = {"recipe", "sha256", *KNOWN} - card.keys() if isinstance(card, dict) else {"everything"}
+    missing = {"recipe", "sha256", *CARD_FACTS} - card.keys() if isinstance(card, dict) else {"everything"}
     if missing:
         raise BadInput(f"{path}/model.json lacks {', '.join(sorted(missing))}")
     if card["sha256"] != sha256:

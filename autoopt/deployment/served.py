@@ -25,7 +25,9 @@ from autoopt.config import paths_in_recipe
 from autoopt.data.cells import PLAIN_STYLE
 from autoopt.data.column import Column
 from autoopt.deployment.card import read_card, shaping
-from autoopt.deployment.load import Deployed, in_a_line, inputs_for, load
+from autoopt.deployment.deployed import Deployed
+from autoopt.deployment.graph import in_a_line, inputs_for
+from autoopt.deployment.load import load
 from autoopt.errors import BadInput
 
 ONNX, TEXT = "model.onnx", "text"

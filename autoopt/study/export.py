@@ -11,7 +11,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from autoopt.config import paths_in_recipe, trusting
-from autoopt.deployment.card import KNOWN, shaping
+from autoopt.deployment.card import CARD_FACTS, shaping
 from autoopt.recipe import Recipe
 from autoopt.store import digest
 from autoopt.study.folder import replace_file, versions
@@ -117,7 +117,7 @@ def model_card(recipe: Recipe, weights: Path, facts: Mapping[str, Any], advice: 
         "score": advice.score,
         "seeds": advice.of_seeds,
         "sha256": digest(weights),
-        **{k: facts[k] for k in KNOWN},
+        **{k: facts[k] for k in CARD_FACTS},
     }
 
 

@@ -4,7 +4,7 @@ from functools import partial
 
 from autoopt.config import allow, paths_in_recipe
 from autoopt.deployment.checkpoint import write_checkpoint
-from autoopt.deployment.load import write_onnx
+from autoopt.deployment.graph import write_onnx
 from autoopt.orders import Checkpoint, Compress, Contrast, Graph, Json, Measure, Order, Outcome, Serve, Train, TryOut, from_json
 from autoopt.recipe import Recipe
 from autoopt.trial import Report

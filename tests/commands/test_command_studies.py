@@ -18,7 +18,7 @@ from autoopt.commands import show
 from autoopt.commands.export import check_free, without_option, written
 from autoopt.commands.plan import Workload, aligned, budget, plan_lines, slot_lines, task_in_words
 from autoopt.config import compose
-from autoopt.deployment.card import KNOWN
+from autoopt.deployment.card import CARD_FACTS
 from autoopt.errors import BadInput
 from autoopt.goal import Bound, Goal, Objective
 from autoopt.recipe import Recipe
@@ -464,7 +464,7 @@ def test_an_export_takes_no_place_that_holds_something_else(tmp_path):
 def with_export(folder, weights):
     folder.mkdir()
     (folder / "model.safetensors").write_bytes(weights)
-    card = {"recipe": {}, "sha256": digest(folder / "model.safetensors"), **dict.fromkeys(KNOWN)}
+    card = {"recipe": {}, "sha256": digest(folder / "model.safetensors"), **dict.fromkeys(CARD_FACTS)}
     (folder / "model.json").write_text(json.dumps(card))
     return folder
 
@@ -507,7 +507,7 @@ def test_a_trial_whose_weights_were_not_kept_is_not_exported(run, begun):
     assert (code, " ".join(err.split())) == (2, "autoopt: signs has no winner yet; autoopt finish signs root=runs concludes it")
     (begun / "best").mkdir()
     (begun / "best" / "model.safetensors").write_bytes(b"weights")
-    card = {"recipe": {}, "sha256": digest(Store(begun).weights("0-final-0")), "objective": "val_loss", **dict.fromkeys(KNOWN)}
+    card = {"recipe": {}, "sha256": digest(Store(begun).weights("0-final-0")), "objective": "val_loss", **dict.fromkeys(CARD_FACTS)}
     (begun / "best" / "model.json").write_text(json.dumps(card))
     code, out, err = run("export", "signs", "0", "root=runs")
     assert (code, out) == (2, "") and not (begun / "export").exists()

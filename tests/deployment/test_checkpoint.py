@@ -11,7 +11,8 @@ from torch.nn.functional import cross_entropy
 
 from autoopt.config import compose
 from autoopt.deployment.checkpoint import write_checkpoint
-from autoopt.deployment.load import inputs_for, load
+from autoopt.deployment.graph import inputs_for
+from autoopt.deployment.load import load
 from autoopt.errors import BadInput
 from autoopt.orders import Checkpoint, Graph, Train
 from autoopt.space import Space

@@ -17,8 +17,10 @@ from autoopt.data.make_task import make_task
 from autoopt.data.table import Table
 from autoopt.data.task import Task
 from autoopt.data.words import Texts
-from autoopt.deployment.card import KNOWN
-from autoopt.deployment.load import Deployed, example_inputs, load
+from autoopt.deployment.card import CARD_FACTS
+from autoopt.deployment.deployed import Deployed
+from autoopt.deployment.graph import example_inputs
+from autoopt.deployment.load import load
 from autoopt.errors import BadInput
 from autoopt.space import Space
 from autoopt.store import digest
@@ -215,7 +217,7 @@ CARD = {"kind": "regression", "input_shape": [3], "outputs": 1, "tokens": 0, "cl
 def test_a_card_with_another_value_is_told(key, value, said, tmp_path):
     save_file({"other": torch.ones(1)}, tmp_path / "model.safetensors")
     recipe = dict(Space.of(compose(["data=diabetes", "model=linear"])).baseline().tree)
-    card = {"recipe": recipe, "sha256": digest(tmp_path / "model.safetensors"), **dict.fromkeys(KNOWN), **CARD, "lightning": False}
+    card = {"recipe": recipe, "sha256": digest(tmp_path / "model.safetensors"), **dict.fromkeys(CARD_FACTS), **CARD, "lightning": False}
     (tmp_path / "model.json").write_text(json.dumps(card | {key: value}))
     with pytest.raises(BadInput, match=said):
         load(tmp_path)

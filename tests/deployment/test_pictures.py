@@ -10,7 +10,8 @@ from autoopt.data.examples import Examples
 from autoopt.data.make_task import make_task
 from autoopt.data.scale import Scale
 from autoopt.data.task import Task
-from autoopt.deployment.load import Deployed, example_inputs
+from autoopt.deployment.deployed import Deployed
+from autoopt.deployment.graph import example_inputs
 from autoopt.deployment.pictures import encode_images
 from autoopt.errors import BadInput
 

@@ -21,7 +21,9 @@ from autoopt.config import compose
 from autoopt.data.cells import PLAIN_STYLE, Style
 from autoopt.data.column import Column
 from autoopt.data.task import Task
-from autoopt.deployment.load import Deployed, load, write_onnx
+from autoopt.deployment.deployed import Deployed
+from autoopt.deployment.graph import write_onnx
+from autoopt.deployment.load import load
 from autoopt.deployment.served import Served, cells, signature_of, write_served
 from autoopt.errors import BadInput
 from autoopt.orders import Serve, Train
@@ -174,7 +176,7 @@ def test_why_a_graph_cannot_be_traced_is_told_and_not_what_torch_says_to_try(tmp
             return x if x.sum().item() > 0 else -x
 
     model = Deployed(Branches(), Task("classification", (3,), 3), logits=False)
-    monkeypatch.setattr("autoopt.deployment.load.load", lambda folder: model)
+    monkeypatch.setattr("autoopt.deployment.graph.load", lambda folder: model)
     with pytest.raises(BadInput, match=r"^GuardOnDataDependentSymNode: Could not guard on data-dependent expression"):
         write_onnx(tmp_path)
 

@@ -10,7 +10,7 @@ import yaml
 from scripted import ACCURACY, FACTS, PLAIN, SPACE, Fails, Killed, Quiet, Scripted, composed, outcome, record
 
 from autoopt.config import compose, from_file
-from autoopt.deployment.card import KNOWN
+from autoopt.deployment.card import CARD_FACTS
 from autoopt.errors import BadInput, NotConcluded
 from autoopt.goal import Bound, Goal, Objective
 from autoopt.orders import Graph, Measure, Serve, Train, TryOut
@@ -48,7 +48,7 @@ class Study:
 
     def __init__(self, path):
         self.hangs, self.name, self.path, self.ends = set(), "s", path, {}
-        self.facts, self.asked, self.turn = FACTS | dict.fromkeys(KNOWN), [], lambda turn: None
+        self.facts, self.asked, self.turn = FACTS | dict.fromkeys(CARD_FACTS), [], lambda turn: None
         self.costs = {"latency_ms": 1.0, "size_mb": 1.0}
 
     def play(self, order):

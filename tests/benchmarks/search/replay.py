@@ -23,7 +23,7 @@ from safetensors.numpy import save_file
 from table import SEEDS, Table
 
 from autoopt.config import compose
-from autoopt.deployment.card import KNOWN
+from autoopt.deployment.card import CARD_FACTS
 from autoopt.executor import Event, Executor
 from autoopt.orders import Measure, Order, Outcome, Problem, Train
 from autoopt.report.terminal import closing
@@ -33,7 +33,7 @@ from autoopt.study.verdict import Verdict
 from autoopt.terminal import Progress
 
 FACTS = {
-    **dict.fromkeys(KNOWN), "examples": "0", "sources": {}, "absent": {}, "objective": None, "notes": [], "told": [], "test": True,
+    **dict.fromkeys(CARD_FACTS), "examples": "0", "sources": {}, "absent": {}, "objective": None, "notes": [], "told": [], "test": True,
     "lightning": False, "batch_size": None, "chance": {}, "versions": {},
 }  # fmt: skip
 """Of an executor that has no data."""
