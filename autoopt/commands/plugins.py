@@ -1,24 +1,22 @@
 """`autoopt plugins`"""
 
-import inspect
-from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from autoopt import grammar
-from autoopt.arguments import return_type
 from autoopt.catalogue import extra_with, installation
+from autoopt.commands.check import run_check
 from autoopt.commands.scaffold import scaffold
+from autoopt.commands.techniques import of_slot, readable, single_technique, slot_of
 from autoopt.commands.words import json_text
 from autoopt.domain import Choice, Range
-from autoopt.errors import BadInput, nearest
-from autoopt.namesakes import why_not
+from autoopt.errors import BadInput
 from autoopt.prose import print_prose
 from autoopt.signature import missing_package
 from autoopt.slots import PLUGGABLE
-from autoopt.technique import REQUIRED, Param, Technique, available, catalogue, find, is_path, resolve, sayable
+from autoopt.technique import REQUIRED, Param, Technique, available, sayable
 
 HELP = """Usage: autoopt plugins [SLOT] [--markdown | --json]
        autoopt plugins show SLOT/NAME
@@ -30,10 +28,6 @@ show describes a technique. check runs the contract tests of autoopt.testing,
 by default on all techniques. new writes a distribution of your own with a
 working technique, by default into autoopt-NAME/. SLOT is a slot of a recipe,
 or strategy or executor."""
-
-
-LOOSE = {"collections.abc:Callable", None}
-"""Return types that fit too many objects to tell the slot."""
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -59,34 +53,6 @@ def run(arguments: Sequence[str]) -> int:
     else:
         print_prose(as_text(slots))
     return 0
-
-
-def slot_of(name: str) -> str:
-    """The name, checked; raises BadInput if there is no such slot or plug-point."""
-    if name not in PLUGGABLE:
-        raise BadInput(f"No slot named '{name}'. {nearest(name, PLUGGABLE)}")
-    return name
-
-
-def single_technique(words: Sequence[str]) -> Technique:
-    """The technique that a single word `SLOT/NAME` names; raises BadInput if there is none."""
-    if len(words) != 1 or "/" not in words[0]:
-        raise BadInput("plugins show: name a technique, such as optimizer/adamw")
-    slot, _, name = words[0].partition("/")
-    return find(slot_of(slot), name)
-
-
-def readable(names: Iterable[tuple[str, str]]) -> Iterator[Technique | BadInput]:
-    """The techniques of these slots and names; for a broken technique, its error."""
-    for slot, name in names:
-        try:
-            yield find(slot, name)
-        except BadInput as error:
-            yield error
-
-
-def of_slot(slot: str) -> Iterator[tuple[str, str]]:
-    return ((slot, name) for name in available(slot))
 
 
 def as_text(slots: Sequence[str]) -> str:
@@ -199,80 +165,6 @@ def in_meaning(param: Param) -> str:
     return f"{chosen}; {param.bounds}" if param.bounds else chosen
 
 
-def run_check(words: Sequence[str]) -> int:
-    """Run the contract; 0 where everything passes, else 1."""
-    from autoopt.testing import check as contract  # imports torch, which the other sub-commands do not need
-    from autoopt.testing import checks, state
-
-    states = Counter[str]()
-    for technique in [t for word in words for t in techniques_named(word)] if words else readable(sorted(catalogue())):
-        if isinstance(technique, BadInput):
-            states["failed"] += 1
-            print_prose(f"failed   {technique}")
-            continue
-        findings = contract(technique)
-        states[result := state(technique, findings)] += 1
-        print(f"{result:<8} {technique.slot}/{technique.name}")
-        for finding in findings:
-            print_prose(f"         {finding.check}: {'left out, ' if finding.skipped else ''}{finding.reason}")
-        if result == "failed":
-            print(f"         the other {len(checks(technique)) - len(findings)} checks passed")
-    print(f"{states['ok'] + states['failed']} checked, {states['failed']} failed, {states['skipped']} skipped")
-    return 1 if states["failed"] else 0
-
-
-def slot_of_path(path: str) -> str:
-    """The slot that an object fits by its return type and the names that it asks for.
-
-    Raises:
-        BadInput: it cannot be imported, no slot fits, or more than one.
-    """
-    builder = loaded(path)
-    returned = return_type(builder)
-
-    def fits(slot: str, *kinds: str | None) -> bool:
-        return any(is_kind(returned, kind) for kind in kinds) and set(find(slot, path).asks) <= set(PLUGGABLE[slot].offers)
-
-    slots = [name for name, slot in PLUGGABLE.items() if fits(name, *(k for k in slot.returns if k not in LOOSE))]
-    slots = slots or [name for name, slot in PLUGGABLE.items() if fits(name, *slot.returns)]
-    if not slots:
-        raise BadInput(f"{path} fits no slot: {misfit(path, returned)}")
-    if len(slots) > 1:
-        raise BadInput(f"{path} fits {' or '.join(slots)}: name its slot: autoopt plugins check {slots[0]}={path}")
-    return slots[0]
-
-
-def loaded(path: str) -> Any:
-    """The object at an import path, whose slot is not known yet.
-
-    Raises:
-        BadInput: it cannot be imported.
-    """
-    try:
-        return resolve(path)
-    except Exception as error:
-        raise BadInput(f"{path} cannot be loaded: {why_not(error, path)}") from error
-
-
-def misfit(path: str, returned: Any) -> str:
-    """Why an object fits no slot: it makes nothing that a slot takes, or asks for names that the slot does not offer."""
-    made = {name: kind for name, slot in PLUGGABLE.items() for kind in slot.returns if is_kind(returned, kind) and kind not in LOOSE}
-    if not made:
-        kinds = {name: [kind.partition(":")[2] for kind in slot.returns if kind and kind not in LOOSE] for name, slot in PLUGGABLE.items()}
-        missing = returned in (None, inspect.Signature.empty)
-        what = "its return annotation is missing" if missing else f"it makes a {getattr(returned, '__name__', returned)}"
-        return f"{what}; {'; '.join(f'{slot} takes ' + ' or '.join(names) for slot, names in kinds.items() if names)}"
-    lines = []
-    for slot in made:
-        unknown = [name for name in find(slot, path).asks if name not in PLUGGABLE[slot].offers]
-        lines.append(f"{slot} does not offer '{', '.join(unknown)}' (it offers {', '.join(PLUGGABLE[slot].offers)})")
-    return "; ".join(lines)
-
-
-def is_kind(returned: Any, kind: str | None) -> bool:
-    return returned is None if kind is None else isinstance(returned, type) and issubclass(returned, resolve(kind))
-
-
 def new(words: Sequence[str]) -> int:
     """Write a distribution with one technique, and print the next command.
 
@@ -287,22 +179,3 @@ def new(words: Sequence[str]) -> int:
         print(path)
     print(f"\nnext: pip install -e {folder} && autoopt plugins check {slot}/{name}")
     return 0
-
-
-def techniques_named(word: str) -> list[Technique | BadInput]:
-    """The techniques that a word names: `SLOT`, `SLOT/NAME`, `[SLOT=]module:object`, or a distribution; of several, a broken one's error.
-
-    Raises:
-        BadInput: there is no technique of this name.
-    """
-    slot, _, rest = word.rpartition("=")
-    if is_path(rest):
-        return [find(slot_of(slot) if slot else slot_of_path(rest), rest)]
-    if "/" in word:
-        return [single_technique([word])]
-    if word in PLUGGABLE:
-        return [*readable(of_slot(word))]
-    owners = {owner.split()[0] for rows in catalogue().values() for _, owner in rows}
-    if word not in owners:
-        raise BadInput(f"No slot and no distribution with techniques named '{word}'. {nearest(word, [*owners, *PLUGGABLE])}")
-    return [*readable(key for key, rows in sorted(catalogue().items()) if any(owner.split()[0] == word for _, owner in rows))]

@@ -9,7 +9,8 @@ import pytest
 
 from autoopt import Choice, Range, grammar
 from autoopt.cli import main
-from autoopt.commands.plugins import lacking, slot_of_path
+from autoopt.commands.check import slot_of_path
+from autoopt.commands.plugins import lacking
 from autoopt.errors import BadInput
 from autoopt.signature import missing_package
 from autoopt.slots import PLUGGABLE

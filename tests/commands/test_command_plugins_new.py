@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from autoopt.cli import main
-from autoopt.commands.plugins import slot_of_path
+from autoopt.commands.check import slot_of_path
 from autoopt.errors import BadInput
 from autoopt.slots import PLUGGABLE
 from autoopt.technique import find
