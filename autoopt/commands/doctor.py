@@ -26,7 +26,7 @@ def run(arguments: Sequence[str]) -> int:
         "environment": environment(),
         "devices": devices_here(),
         "plugins": plugins(),
-        "stores": check_stores(parsed[1]),
+        "stores": check_stores(parsed.settings),
     }.items():
         print(title)
         for checked in checks:

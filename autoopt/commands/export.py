@@ -38,7 +38,7 @@ def run(arguments: Sequence[str]) -> int:
     parsed = read_words(arguments, "export", HELP, most=2, known=("root", "to", "trust", "tracking.uri"))
     if parsed is None:
         return 0
-    words, settings = parsed
+    words, settings, _ = parsed
     study = study_named(parsed, "export")
     if "to" in settings:
         check_free(Path(settings["to"]))

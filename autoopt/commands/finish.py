@@ -25,7 +25,8 @@ def run(arguments: Sequence[str]) -> int:
         raise BadInput(f"{study.name} is a training, not a search; there is nothing to conclude")
     if not study.records["search"]:
         raise BadInput(f"{study.name} has no finished trial yet; there is nothing to conclude")
-    address = [f"tracking.uri={spell(parsed[1]['tracking.uri'])}"] if "tracking.uri" in parsed[1] else []
+    uri = parsed.settings.get("tracking.uri")
+    address = [] if uri is None else [f"tracking.uri={spell(uri)}"]
     tree = compose([f"root={spell(str(study.path.parent))}", *address], str(study.path / "config.yaml"))
     with Progress(resumes=True) as screen:
         verdict = search(tree, screen, asking=False)

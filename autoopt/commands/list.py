@@ -29,7 +29,7 @@ def run(arguments: Sequence[str]) -> int:
     parsed = read_words(arguments, "list", HELP, most=0, flags=("--json",))
     if parsed is None:
         return 0
-    root = parsed[1].get("root")
+    root = parsed.settings.get("root")
     studies, spoilt = [], []
     for name in names(root):
         try:
@@ -38,7 +38,7 @@ def run(arguments: Sequence[str]) -> int:
             spoilt.append(str(error))
     tell_mlflow(Path(root or ROOT) / facts["study"] for facts in studies)
     studies.sort(key=lambda facts: facts["changed"], reverse=True)
-    if "--json" in parsed[1]:
+    if "--json" in parsed.flags:
         print(json_text(studies))
     elif studies:
         header = ("study", "date", "state", "trials", "hours", "best", "gain")

@@ -25,14 +25,14 @@ def run(arguments: Sequence[str]) -> int:
     study = study_named(parsed, "report")
     if not study.records["search"]:
         raise BadInput(f"{study.name} has no finished trial yet; there is nothing to show")
-    if "--mirror" in parsed[1] and in_use(study.path):
+    if "--mirror" in parsed.flags and in_use(study.path):
         raise BadInput(f"report --mirror: {study.name} is being searched, and its runs are written as they go")
     from autoopt.report.page import NAME, write_page  # loads plotly, which takes a second: bad input is reported before
 
-    path = Path(parsed[1].get("to", study.path / NAME))
+    path = Path(parsed.settings.get("to", study.path / NAME))
     write_page(study, path)
     print(path)
-    if "--mirror" in parsed[1]:
-        written = rebuild_mirror(study, parsed[1].get("tracking.uri"))
+    if "--mirror" in parsed.flags:
+        written = rebuild_mirror(study, parsed.settings.get("tracking.uri"))
         print(f"MLflow has the runs of {study.name} in the experiment {written.experiment} of {written.shown}")
     return 0

@@ -24,11 +24,11 @@ def run(arguments: Sequence[str]) -> int:
     if parsed is None:
         return 0
     study = study_named(parsed, "reproduce")
-    if len(parsed[0]) < 2:
+    if len(parsed.words) < 2:
         raise BadInput(f"reproduce: name a trial of {study.name}, such as {study.name} 0")
     tree = compose([f"root={spell(str(study.path.parent))}"], str(study.path / "config.yaml"))
     with Progress() as screen:
-        found = reproduce(study, parsed[0][1], tree, screen)
+        found = reproduce(study, parsed.words[1], tree, screen)
         for line in explanation(found):
             screen.say(line)
     return 0 if found.same else 1

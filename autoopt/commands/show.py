@@ -30,9 +30,9 @@ def run(arguments: Sequence[str]) -> int:
     parsed = read_words(arguments, "show", HELP, most=2, flags=("--json",))
     if parsed is None:
         return 0
-    study, trial = study_named(parsed, "show"), parsed[0][1:]
+    study, trial = study_named(parsed, "show"), parsed.words[1:]
     record = study.record(*trial) if trial else None
-    if "--json" in parsed[1]:
+    if "--json" in parsed.flags:
         print(json_text(trial_tree(record) if record else study_tree(study)))
         return 0
     screen = console()

@@ -20,7 +20,7 @@ def run(arguments: Sequence[str]) -> int:
     parsed = read_words(arguments, "ui", HELP, known=("root", "port", "tracking.uri"))
     if parsed is None:
         return 0
-    words, settings = parsed
+    words, settings, _ = parsed
     port = settings.get("port", "0")
     if not (port.isdecimal() and int(port) < 2**16):
         raise BadInput(f"port={port}: expected a number up to {2**16 - 1}")

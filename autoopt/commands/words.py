@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from math import isfinite
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from autoopt.config import allow
 from autoopt.errors import BadInput, nearest
@@ -12,16 +12,24 @@ from autoopt.prose import print_prose
 from autoopt.study.stored import Stored, died, names, open_stored
 from autoopt.tracking import end_runs
 
-Words = tuple[list[str], dict[str, str]]
+
+class Parsed(NamedTuple):
+    """A command line: its words, the values of its settings by their keys, and the options such as `--json` that are given."""
+
+    words: list[str]
+    settings: dict[str, str]
+    flags: list[str]
 
 
 def read_words(
     arguments: Sequence[str], command: str, usage: str, most: int = 1, known: Sequence[str] = ("root",), flags: Sequence[str] = ()
-) -> Words | None:
-    """The words and the settings of a command that takes no config; None if it printed its help.
+) -> Parsed | None:
+    """The command line of a command that takes no config; None if it printed its help.
 
     Args:
-        flags: the options, such as `--json`, that it takes; those that are given are among the settings.
+        most: how many words it takes.
+        known: the settings that it takes.
+        flags: the options that it takes.
 
     Raises:
         BadInput: an option or a setting is unknown, or there are too many words.
@@ -29,7 +37,7 @@ def read_words(
     if "-h" in arguments or "--help" in arguments:
         print_prose(usage)
         return None
-    given = {a: "" for a in arguments if a in flags}
+    given = [a for a in arguments if a in flags]
     arguments = [a for a in arguments if a not in flags]
     settings = dict(a.split("=", 1) for a in arguments if "=" in a and not a.startswith("-"))
     words = [a for a in arguments if "=" not in a or a.startswith("-")]
@@ -41,7 +49,7 @@ def read_words(
         allow(*settings["trust"].split(","))
     if len(words) > most:
         raise BadInput(f"{command}: unexpected argument '{words[most]}'; see autoopt {command} --help")
-    return words, settings | given
+    return Parsed(words, settings, given)
 
 
 def json_text(tree: Any) -> str:
@@ -57,16 +65,16 @@ def without_nonfinite(tree: Any) -> Any:
     return None if isinstance(tree, float) and not isfinite(tree) else tree
 
 
-def study_named(parsed: Words, command: str) -> Stored:
+def study_named(parsed: Parsed, command: str) -> Stored:
     """The study that the first word names.
 
     Raises:
         BadInput: no study is named, or it does not exist.
     """
-    words, settings = parsed
-    if not words:
-        raise BadInput(f"{command}: name a study; known: {', '.join(names(settings.get('root'))) or 'none yet'}")
-    study = open_stored(words[0], settings.get("root"))
+    root = parsed.settings.get("root")
+    if not parsed.words:
+        raise BadInput(f"{command}: name a study; known: {', '.join(names(root)) or 'none yet'}")
+    study = open_stored(parsed.words[0], root)
     tell_mlflow([study.path])
     return study
 

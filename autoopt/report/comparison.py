@@ -82,10 +82,14 @@ def comparison_lines(comparison: Comparison) -> Iterator[str]:
         yield "A single seed shows no variance; give a longer study.time."
 
 
-def as_markdown_text(comparison: Comparison) -> str:
+def comparison_tables(comparison: Comparison) -> list[tuple[str, TableRows]]:
     """Both tables with their titles."""
-    tables = {comparison_title(comparison): comparison_rows(comparison), tuning_title(comparison): tuning_rows(comparison)}
-    parts = [part for title, rows in tables.items() for part in (title, markdown_table(rows))]
+    return [(comparison_title(comparison), comparison_rows(comparison)), (tuning_title(comparison), tuning_rows(comparison))]
+
+
+def as_markdown_text(comparison: Comparison) -> str:
+    """Both tables with their titles, and what they show."""
+    parts = [part for title, rows in comparison_tables(comparison) for part in (title, markdown_table(rows))]
     return "\n\n".join([*parts, *comparison_lines(comparison)]) + "\n"
 
 

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 
 from plotly.graph_objects import Figure
 
-from autoopt.report.comparison import comparison_rows, tuning_rows
+from autoopt.report.comparison import comparison_tables
 from autoopt.report.reasons import ablation_rows, reasons
 from autoopt.report.sentence import compared, conclusion
 from autoopt.report.sides import side_rows
@@ -15,7 +15,7 @@ from autoopt.study.verdict import Verdict
 def verdict_html(verdict: Verdict, figures: Iterable[Figure] = ()) -> str:
     """The sentence, baseline and winner side by side, why the winner won, and figures, of which the first brings plotly along."""
     found = verdict.comparison
-    options = [html_table(each(found)) for each in (comparison_rows, tuning_rows)] if found else []
+    options = [html_table(rows) for _, rows in comparison_tables(found)] if found else []
     words = " ".join((conclusion(verdict), compared(verdict))).rstrip()
     changes = [html_table(ablation_rows(verdict, verdict.ablation))] if verdict.ablation else []
     why = "".join(f"<p>{html.escape(reason)}</p>" for reason in reasons(verdict))

@@ -21,7 +21,7 @@ from autoopt.config import as_overrides, trusting
 from autoopt.config.yaml_file import written
 from autoopt.errors import summary
 from autoopt.recipe import Recipe
-from autoopt.report.comparison import comparison_lines, comparison_rows, comparison_title, tuning_rows, tuning_title
+from autoopt.report.comparison import comparison_lines, comparison_tables
 from autoopt.report.figures import PLOTS, TEMPLATE, drawn_figures
 from autoopt.report.front import front_rows
 from autoopt.report.leaderboard import leaderboard, leaderboard_rows
@@ -103,14 +103,13 @@ def unfinished_parts(study: Stored) -> dict[str, Any]:
 def verdict_parts(study: Stored, verdict: Verdict) -> dict[str, Any]:
     """What the page shows of a verdict."""
     found, ablation = verdict.comparison, verdict.ablation
-    options = [(comparison_title(found), comparison_rows(found)), (tuning_title(found), tuning_rows(found))] if found else []
     side = "winner" if verdict.best is verdict.winner else "baseline"
     return {
         "conclusion": conclusion(verdict),
         "compared": compared(verdict),
         "cards": list(card_rows(verdict)),
         "sides": side_rows(verdict),
-        "comparison": options,
+        "comparison": comparison_tables(found) if found else [],
         "comparison_lines": list(comparison_lines(found)) if found else [],
         "ablation": ablation_rows(verdict, ablation) if ablation else [],
         "ablation_title": ablation_title(verdict, ablation) if ablation else "",

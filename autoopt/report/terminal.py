@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from autoopt.errors import printable
-from autoopt.report.comparison import comparison_lines, comparison_rows, comparison_title, tuning_rows, tuning_title
+from autoopt.report.comparison import comparison_lines, comparison_tables
 from autoopt.report.front import front_kind, front_rows, front_title
 from autoopt.report.numbers import duration
 from autoopt.report.reasons import ablation_rows, ablation_title, reasons
@@ -106,7 +106,7 @@ def compared_options(verdict: Verdict) -> Iterator[str | Table]:
     """The tables of the comparison of a slot's options with what they show; nothing where none are compared."""
     if (found := verdict.comparison) is None:
         return
-    for title, rows in ((comparison_title(found), comparison_rows(found)), (tuning_title(found), tuning_rows(found))):
+    for title, rows in comparison_tables(found):
         yield from (title, table_of_rows(rows), "")
     yield from (*comparison_lines(found), f"The tables are in {verdict.folder}/comparison.md, .csv and .tex.")
     if not verdict.alone:
