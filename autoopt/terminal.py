@@ -49,7 +49,7 @@ class Progress:
         self.goal: Goal | None = None
         self.clock: Callable[[], float] = lambda: 0.0
         self.baseline: float | None = None
-        self.best: tuple[float, str] | None = None
+        self.best: tuple[str, Scored] | None = None
         self.current: Stage | None = None
         self.total, self.done, self.before, self.live_trials, self.began = 0, 0, 0, 0, 0.0
         self.bar = Bar(self.console, self.detail, self.left) if self.console.is_terminal and not quiet else None
@@ -92,14 +92,14 @@ class Progress:
         self._draw()
 
     def note(self, key: str, trial: Scored) -> None:
-        """Remember the baseline, and the best of the trials that keep the bounds."""
-        score = trial.score
-        if score is None or trial.state != "complete" or self.goal is None:
+        """Remember the baseline, and the best trial, as the leaderboard ranks them."""
+        if self.goal is None:
             return
-        if key == BASELINE:
-            self.baseline = score
-        if not self.goal.violation(trial.metrics) and (self.best is None or self.goal.first.better(score, self.best[0])):
-            self.best = (score, key)
+        if key == BASELINE and trial.state == "complete":
+            self.baseline = trial.score
+        known = [] if self.best is None else [self.best[1]]
+        if (ranked := self.goal.rank([*known, trial])) and ranked[0] is trial:
+            self.best = (key, trial)
 
     def described(self, result: Result) -> str:
         score = f"{self.goal.first.name} {number(result.score)}" if result.score is not None and self.goal else ""
@@ -112,7 +112,8 @@ class Progress:
             return WARMING
         parts = [f"{self.live_trials} running"]
         if self.best and self.goal:
-            first, (score, key) = self.goal.first, self.best
+            first, (key, trial) = self.goal.first, self.best
+            score = trial.score or 0.0
             parts.append(f"best {first.name} {number(score)} in trial {key}")
             if self.baseline is not None:
                 parts.append(f"baseline {number(self.baseline, score)} ({number(first.gain(score, self.baseline), score, sign='+')})")

@@ -139,6 +139,15 @@ def test_the_best_below_the_bar_keeps_the_bounds():
     assert "best val_accuracy 0.4000 in trial 1 · baseline 0.5000 (-0.1000)" in screen.detail()
 
 
+def test_of_equal_trials_the_smaller_is_the_best_below_the_bar_as_in_the_leaderboard():
+    screen = Progress(quiet=True)
+    screen.goal = Goal((ACCURACY,))
+    screen.stage(SEARCH, 9, 0)
+    for key, size in (("0", 3.0), ("1", 2.0), ("2", 2.0), ("3", 4.0)):
+        screen.result(result(key, 0.5, size_mb=size))
+    assert "in trial 1 · " in screen.detail()
+
+
 def test_the_time_left_is_told_by_the_clock_of_the_study():
     screen = Progress(quiet=True)
     time = 100.0

@@ -152,7 +152,10 @@ def tried_first(study: Study, sampling: Sampling, best: Sequence[Values]) -> lis
 
 
 def enough(study: Study, records: Sequence[Record]) -> str:
-    """Why the search needs no further trial: it has trained enough, or trials no longer get better; empty where it goes on."""
+    """Why the search needs no further trial: it has trained enough, or trials no longer get better; empty where it goes on.
+
+    Of equal trials the smaller model is better, as everywhere (`Goal.rank`); one that is equal in that, too, is not.
+    """
     settings = study.settings
     trainings, patience = settings["trainings"], None if settings["compare"] else settings["patience"]
     own = [r for r in records if not r.origin]
