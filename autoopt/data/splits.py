@@ -6,6 +6,7 @@ from math import ceil
 from typing import Any
 
 import numpy as np
+import pandas
 import torch
 from sklearn.model_selection import GroupKFold, GroupShuffleSplit, KFold, StratifiedKFold, TimeSeriesSplit, train_test_split
 from torch import Tensor
@@ -49,7 +50,8 @@ class Splitter:
         if self.groups is not None and self.times is not None:
             raise BadInput(f"split.group={split['group']}, split.time={split['time']}: give one of the two")
         if self.times is not None and self.times.dtype.kind not in "iufM":
-            odd = next((time for time in self.times if not str(time).replace(".", "", 1).isdecimal()), self.times[0])
+            no_number = pandas.to_numeric(pandas.Series(self.times), errors="coerce").isna()
+            odd = next(iter(self.times[no_number]), self.times[0])
             raise BadInput(f"split.time={split['time']}: expected numbers or dates, got {odd!r}")
         self.given = given
         if "column" in by:

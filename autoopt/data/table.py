@@ -46,7 +46,7 @@ class Table:
     def encoded(self, train: Tensor, without: Collection[str], embed: bool) -> Encoded:
         rows, schema = train.numpy(), replace(self.schema, undecided=self.decimal(train.numpy()))
         columns = [
-            self.of_split(name, rows, schema) if name in without else learn_column(self.frame[name], rows, embed, schema, self.place)
+            self.of_split(name) if name in without else learn_column(self.frame[name], rows, embed, schema, self.place)
             for name in sorted(self.frame, key=lambda name: name in without)
         ]
         if all(column.ignored for column in columns):
@@ -58,10 +58,14 @@ class Table:
             notes.append(left.removeprefix("; "))
         return Encoded(encode_columns(self.frame, columns, strict=False), categories, words=words, notes=tuple(notes))
 
-    def of_split(self, name: str, rows: np.ndarray, schema: Schema) -> Column:
+    def of_split(self, name: str) -> Column:
         """A column that the split uses, and that is no input therefore."""
-        read = column_type(self.frame[name].iloc[rows], schema)
+        read = self.as_a_whole(name)
         return Column(name, "category", ignored=SPLITS, note=read.note if read else "")
+
+    def as_a_whole(self, name: str) -> Column | None:
+        """A column as a split reads it: with the type and the style of all its rows, since no part is drawn yet."""
+        return column_type(self.frame[name], self.schema)
 
     def decimal(self, rows: np.ndarray) -> str:
         """The decimal mark of the table, by the first of these rows."""
@@ -134,8 +138,8 @@ class Columns(Mapping[str, np.ndarray]):
         self.table = table
 
     def __getitem__(self, name: str) -> np.ndarray:
-        column, schema = self.table.frame[name], replace(self.table.schema, drop=frozenset())
-        typed = column_type(column, schema)
+        column, schema = self.table.frame[name], self.table.schema
+        typed = self.table.as_a_whole(name)
         if typed is None or typed.type == "category":
             return texts_of(column, schema.missing(name))
         if typed.type == "number":

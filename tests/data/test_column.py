@@ -313,6 +313,12 @@ def test_dates_of_the_split_are_told_too():
     assert "could be %d/%m/%Y" in table.encoded(torch.arange(18), {"day"}, embed=False).notes[0]
 
 
+def test_dates_of_the_split_are_told_as_it_reads_them_by_all_rows():
+    table = Table(pandas.DataFrame({"day": [*["01/02/2024", "03/04/2024"] * 9, "25/12/2024"], "x": range(19)}))
+    notes = table.encoded(torch.arange(18), {"day"}, embed=False).notes
+    assert not any("could be" in note for note in notes) and Columns(table)["day"][0] == Columns(table)["day"][2]
+
+
 def test_a_few_texts_in_a_column_of_numbers_are_groups_and_no_gaps():
     texts = [*map(str, range(40)), "7b", ""]
     groups = Columns(Table(pandas.DataFrame({"who": texts})))["who"]

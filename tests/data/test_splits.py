@@ -19,6 +19,7 @@ COLUMNS = {
     "half": np.array(["train", "test"])[np.arange(COUNT) % 2],
     "colour": np.array(["red", "blue"], dtype=object)[np.arange(COUNT) % 2],
     "mixed": np.array([*map(str, range(COUNT - 1)), "7b"], object),
+    "signed": np.array(["-3", "1e5", *map(str, range(COUNT - 3)), "7b"], object),
     "gap": np.where(np.arange(COUNT) == 5, np.nan, 1.0),
 }
 
@@ -119,6 +120,7 @@ def test_folds_of_fixed_parts_leave_the_test_part():
         ({"group": "patiant"}, r"split\.group=patiant: the data has no column 'patiant'\. Did you mean 'patient'\?"),
         ({"time": "colour"}, r"split\.time=colour: expected numbers or dates, got 'red'"),
         ({"time": "mixed"}, r"split\.time=mixed: expected numbers or dates, got '7b'"),
+        ({"time": "signed"}, r"split\.time=signed: expected numbers or dates, got '7b'"),
         ({"time": "gap"}, r"split\.time=gap: the column has gaps: 1 of 120"),
         ({"column": "colour"}, r"split\.column=colour: expected train, val and test in it, got 'blue', 'red'"),
         ({"group": "patient", "time": "day"}, r"split\.group=patient, split\.time=day: give one of the two"),
