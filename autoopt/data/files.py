@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 import pandas
 
 from autoopt.data.cells import GAPS, TYPES
-from autoopt.data.column import Schema
 from autoopt.data.examples import Examples
+from autoopt.data.learn_column import Schema
 from autoopt.data.parts import PARTS
 from autoopt.data.splits import contiguous_parts
 from autoopt.data.table import Columns, Table

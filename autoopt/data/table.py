@@ -10,9 +10,11 @@ import torch
 from pandas.api import types
 from torch import Tensor
 
-from autoopt.data.cells import cell_texts, decimal_mark, native_kind, unwrapped
-from autoopt.data.column import ASKED, Column, Locate, Schema, column_type, learn_column
+from autoopt.data.cells import cell_texts, native_kind, unwrapped
+from autoopt.data.column import Column, Locate
 from autoopt.data.examples import Encoded
+from autoopt.data.learn_column import ASKED, Schema, column_type, learn_column
+from autoopt.data.text_type import decimal_mark
 from autoopt.errors import BadInput, nearest
 
 SPLITS = "the split uses it"

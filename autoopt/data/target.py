@@ -11,7 +11,8 @@ from torch import Tensor
 
 from autoopt.data.arrays import TASK_KINDS
 from autoopt.data.cells import EXACT, cell_texts, structured_kind
-from autoopt.data.column import MAX_LEVELS, UNREAD, Column, column_type
+from autoopt.data.column import UNREAD, Column
+from autoopt.data.learn_column import MAX_LEVELS, column_type
 from autoopt.data.table import Table
 from autoopt.errors import BadInput
 

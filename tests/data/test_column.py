@@ -8,8 +8,9 @@ import pandas
 import pytest
 import torch
 
-from autoopt.data.column import Column, Schema, learn_column
+from autoopt.data.column import Column
 from autoopt.data.files import declared_schema
+from autoopt.data.learn_column import Schema, learn_column
 from autoopt.data.table import Columns, Table, encode_columns
 from autoopt.errors import BadInput
 
