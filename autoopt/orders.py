@@ -105,8 +105,8 @@ class Compress(Order):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Checkpoint(Order):
-    """Write an exported LightningModule as a Lightning checkpoint.
+class Export(Order):
+    """Write an exported model in another form beside it.
 
     Args:
         folder: the exported folder, as the store names it (`best`).
@@ -116,25 +116,18 @@ class Checkpoint(Order):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Serve(Order):
-    """Make an exported folder an MLflow model.
-
-    Args:
-        folder: the exported folder, as the store names it (`best`).
-    """
-
-    folder: str
+class Checkpoint(Export):
+    """Write an exported LightningModule as a Lightning checkpoint."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Graph(Order):
-    """Write an exported model as an ONNX graph.
+class Serve(Export):
+    """Make an exported folder an MLflow model."""
 
-    Args:
-        folder: the exported folder, as the store names it (`best`).
-    """
 
-    folder: str
+@dataclass(frozen=True, kw_only=True)
+class Graph(Export):
+    """Write an exported model as an ONNX graph."""
 
 
 ORDERS: Mapping[str, type[Order]] = {kind.__name__: kind for kind in (TryOut, Contrast, Train, Measure, Compress, Checkpoint, Graph, Serve)}

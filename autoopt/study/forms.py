@@ -2,7 +2,7 @@
 
 from importlib.metadata import PackageNotFoundError, version
 
-from autoopt.orders import Checkpoint, Graph, Order, Serve
+from autoopt.orders import Checkpoint, Export, Graph, Serve
 from autoopt.recipe import Recipe
 from autoopt.study.jobs import Job
 from autoopt.study.runner import Runner
@@ -18,14 +18,10 @@ def write_forms(runner: Runner, folder: str, recipe: Recipe, lightning: bool) ->
         folder: of the study, such as `best`.
         lightning: the model is a LightningModule.
     """
-    orders: dict[str, Order] = {}
-    if lightning:
-        orders["model.ckpt"] = Checkpoint(key=EXPORT.key, recipe=recipe, folder=folder)
-    if installed():
-        orders["model.onnx"] = Graph(key=EXPORT.key, recipe=recipe, folder=folder)
-    orders["MLmodel"] = Serve(key=EXPORT.key, recipe=recipe, folder=folder)
-    for name, order in orders.items():
-        (result,) = runner.collect([Job(order, EXPORT)])
+    forms: dict[str, type[Export]] = {"model.ckpt": Checkpoint} if lightning else {}
+    forms |= {"model.onnx": Graph} if installed() else {}
+    for name, kind in {**forms, "MLmodel": Serve}.items():
+        (result,) = runner.collect([Job(kind(key=EXPORT.key, recipe=recipe, folder=folder), EXPORT)])
         if result.problem is not None:
             runner.screen.say(f"{folder}/{name} was not written: {result.problem.detail.removeprefix('BadInput: ')}")
 

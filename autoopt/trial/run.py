@@ -1,11 +1,12 @@
 """One trial: a pure function of its order and the data. It knows neither Optuna nor the study."""
 
 from functools import partial
+from pathlib import Path
 
 from autoopt.config import allow, paths_in_recipe
 from autoopt.deployment.checkpoint import write_checkpoint
 from autoopt.deployment.graph import write_onnx
-from autoopt.orders import Checkpoint, Compress, Contrast, Graph, Json, Measure, Order, Outcome, Serve, Train, TryOut, from_json
+from autoopt.orders import Checkpoint, Compress, Contrast, Export, Graph, Json, Measure, Order, Outcome, Serve, Train, TryOut, from_json
 from autoopt.recipe import Recipe
 from autoopt.trial import Report
 from autoopt.trial.blame import blaming
@@ -32,19 +33,9 @@ def run(world: World, order: Json, report: Report) -> Json:
     """
     silence()
     match from_json(order):
-        case Checkpoint() as checkpoint:
-            allow(*paths_in_recipe(checkpoint.recipe.tree))
-            write_checkpoint(world.store.folder(checkpoint.folder))
-            outcome = Outcome()
-        case Graph() as graph:
-            allow(*paths_in_recipe(graph.recipe.tree))
-            write_onnx(world.store.folder(graph.folder))
-            outcome = Outcome()
-        case Serve() as served:
-            from autoopt.deployment.served import write_served  # loads MLflow, which takes seconds
-
-            allow(*paths_in_recipe(served.recipe.tree))
-            write_served(world.store.folder(served.folder))
+        case Export() as export:
+            allow(*paths_in_recipe(export.recipe.tree))
+            write_form(export, world.store.folder(export.folder))
             outcome = Outcome()
         case TryOut() as short:
             outcome = on_devices(world, short, report)
@@ -55,6 +46,19 @@ def run(world: World, order: Json, report: Report) -> Json:
         case whole:
             outcome = in_folds(on_devices, world, whole, report)
     return outcome.json()
+
+
+def write_form(order: Export, folder: Path) -> None:
+    """Write an exported model in the form of an order."""
+    match order:
+        case Checkpoint():
+            write_checkpoint(folder)
+        case Graph():
+            write_onnx(folder)
+        case Serve():
+            from autoopt.deployment.served import write_served  # loads MLflow, which takes seconds
+
+            write_served(folder)
 
 
 def on_devices(world: World, order: Order, report: Report, fold: int = 1, checkpoints: Checkpoints | None = None) -> Outcome:
