@@ -8,6 +8,7 @@ from autoopt.errors import BadInput
 from autoopt.grammar import spell
 from autoopt.report.terminal import closing
 from autoopt.study.search import search
+from autoopt.study.stages import SEARCH
 from autoopt.terminal import Progress
 
 HELP = """Usage: autoopt finish NAME [root=DIR] [trust=module:object,…] [tracking.uri=URI]
@@ -23,7 +24,7 @@ def run(arguments: Sequence[str]) -> int:
     study = study_named(parsed, "finish")
     if not study.searched:
         raise BadInput(f"{study.name} is a training, not a search; there is nothing to conclude")
-    if not study.records["search"]:
+    if not study.records[SEARCH.name]:
         raise BadInput(f"{study.name} has no finished trial yet; there is nothing to conclude")
     uri = parsed.settings.get("tracking.uri")
     address = [] if uri is None else [f"tracking.uri={spell(uri)}"]

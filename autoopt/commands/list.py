@@ -13,6 +13,7 @@ from autoopt.report.leaderboard import leaderboard
 from autoopt.report.numbers import number, with_interval
 from autoopt.report.terminal import console, table_of_rows
 from autoopt.study.journal_file import StoreError
+from autoopt.study.stages import SEARCH
 from autoopt.study.stored import ROOT, Stored, names, open_stored
 
 HELP = """Usage: autoopt list [--json] [root=DIR]
@@ -59,7 +60,7 @@ def study_facts(study: Stored) -> dict[str, Any]:
     best = next((place for place in leaderboard(study) if place.rank == 1), None)
     return {
         **facts,
-        "trials": len(study.records["search"]),
+        "trials": len(study.records[SEARCH.name]),
         "of": study.config["study"]["trials"],
         "objective": study.goal.first.name,
         "best": verdict.best.score if verdict else best and best.record.score,

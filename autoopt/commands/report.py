@@ -6,6 +6,7 @@ from pathlib import Path
 from autoopt.commands.words import read_words, study_named
 from autoopt.errors import BadInput
 from autoopt.study.rebuild import rebuild_mirror
+from autoopt.study.stages import SEARCH
 from autoopt.study.stored import in_use
 
 HELP = """Usage: autoopt report NAME [--mirror] [to=FILE.html] [root=DIR] [tracking.uri=URI]
@@ -23,7 +24,7 @@ def run(arguments: Sequence[str]) -> int:
     if parsed is None:
         return 0
     study = study_named(parsed, "report")
-    if not study.records["search"]:
+    if not study.records[SEARCH.name]:
         raise BadInput(f"{study.name} has no finished trial yet; there is nothing to show")
     if "--mirror" in parsed.flags and in_use(study.path):
         raise BadInput(f"report --mirror: {study.name} is being searched, and its runs are written as they go")

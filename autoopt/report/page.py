@@ -32,7 +32,7 @@ from autoopt.report.sides import side_rows
 from autoopt.report.terminal import spent
 from autoopt.study.folder import reference, replace_file
 from autoopt.study.record import BASELINE, Record
-from autoopt.study.stages import SEARCH
+from autoopt.study.stages import FINAL, SEARCH
 from autoopt.study.stored import Stored
 from autoopt.study.verdict import Verdict
 
@@ -162,7 +162,7 @@ def fact_rows(study: Stored) -> Iterator[tuple[str, str]]:
     yield "what", "value"
     yield "seed of the study", f"{study.config['seed']}; the split's seed is {study.config['split']['seed']}"
     if study.verdict:
-        seeds = {r.key: str(r.seed) for r in study.records["final"] if r.key.startswith(f"{study.verdict.winner.trial}-")}
+        seeds = {r.key: str(r.seed) for r in study.records[FINAL.name] if r.key.startswith(f"{study.verdict.winner.trial}-")}
         yield "seeds of the comparison", ", ".join([*seeds.values()][: len(study.verdict.winner.scores)])
     yield "trials", str(Counter(r.stage for r in records)[SEARCH.name])
     yield "digest of the data", str(study.locked.get("examples", ""))

@@ -5,6 +5,7 @@ from math import isfinite
 from autoopt.goal import COSTS
 from autoopt.report.differences import recipe_differences
 from autoopt.report.numbers import signed_interval
+from autoopt.study.stages import SEARCH
 from autoopt.study.stored import Stored
 from autoopt.study.verdict import Verdict
 
@@ -107,4 +108,4 @@ def unfinished(study: Stored) -> str:
     """How far a study without a verdict is."""
     if not study.searched:
         return f"A training, not a search: {'best/ holds the trained model' if study.state == 'trained' else 'it has not ended'}."
-    return f"Not concluded yet: {len(study.records['search'])} of {study.config['study']['trials']} trials."
+    return f"Not concluded yet: {len(study.records[SEARCH.name])} of {study.config['study']['trials']} trials."

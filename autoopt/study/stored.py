@@ -16,7 +16,7 @@ from autoopt.study.intact import check_journal
 from autoopt.study.journal import stored_records
 from autoopt.study.record import BASELINE, Record
 from autoopt.study.settled import settled_goal
-from autoopt.study.stages import STORED
+from autoopt.study.stages import SEARCH, STORED
 from autoopt.study.verdict import Verdict, read_verdict
 from autoopt.tracking.spool import is_locked
 
@@ -75,7 +75,7 @@ class Stored:
     @property
     def baseline(self) -> Record | None:
         """Trial 0, if it has ended."""
-        return next((r for r in self.records["search"] if r.key == BASELINE), None)
+        return next((r for r in self.records[SEARCH.name] if r.key == BASELINE), None)
 
     def record(self, key: str) -> Record:
         """The record of one trial.
