@@ -78,7 +78,7 @@ class Technique:
     name: str
     path: str
     asks: tuple[str, ...] = ()
-    params: Mapping[str, Param] = field(default_factory=dict)
+    params: Mapping[str, Param] = field(default_factory=dict, hash=False)
     acts: Acts = field(default_factory=Acts)
     doc: str = ""
     owner: str = ""

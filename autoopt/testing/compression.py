@@ -1,6 +1,7 @@
 """What a compression must do: return a smaller model that predicts nearly the same and can be stored, and leave the given one alone."""
 
 import json
+from functools import lru_cache
 
 import torch
 from torch import Tensor, nn
@@ -16,15 +17,11 @@ from autoopt.testing.worlds import WORLDS, Offered, differing_tensors, situation
 OVERHEAD = 2
 """The description of a toy network's graph takes up to as many bytes as its weights."""
 
-LAST: list[tuple[Technique, list[tuple[Offered, nn.Module]]]] = []
-"""The technique that was checked last, with what it made."""
 
-
+@lru_cache(maxsize=1)
 def compressed(technique: Technique) -> list[tuple[Offered, nn.Module]]:
     """What the technique makes of the toy network: once for all checks of it, which only read, since some export for a second."""
-    if not LAST or LAST[0][0] is not technique:
-        LAST[:] = [(technique, situations(technique))]
-    return LAST[0][1]
+    return situations(technique)
 
 
 def makes_it_smaller(technique: Technique) -> None:
