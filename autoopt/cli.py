@@ -7,8 +7,10 @@ import signal
 import sys
 import traceback
 from collections.abc import Sequence
+from contextlib import suppress
+from typing import TextIO
 
-from autoopt.errors import EXIT_CODES, LONGEST, BadInput, causes, check_place, nearest, printable
+from autoopt.errors import EXIT_CODES, LONGEST, BadInput, causes, check_place, machine_fault, nearest, printable
 from autoopt.prose import print_prose
 
 COMMANDS = {
@@ -45,6 +47,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if argv is None else argv)
     debug = "--debug" in arguments
     arguments = [a for a in arguments if a != "--debug"]
+    if argv is None:  # the process is ours
+        open_standard_files()
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # its encoding may lack a dash, or a letter of a name
     try:
@@ -53,13 +57,33 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stdout.flush()  # here, not at the exit, where a closed pipe would be told as a fault
         return code
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
     except (Exception, KeyboardInterrupt) as error:
         return told(error, debug)
     finally:
         if argv is None:  # the process ends, and all has been said
             signal.signal(signal.SIGINT, signal.SIG_IGN)
+            for stream in (sys.stdout, sys.stderr):
+                finish(stream)
+
+
+def open_standard_files() -> None:
+    """Open what the caller has closed of 0, 1 and 2 on nothing: else the next file gets its number, and what libraries print there."""
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)  # the lowest number that is free
+    sys.stdout = sys.stdout or os.fdopen(1, "w", encoding="utf-8")
+    sys.stderr = sys.stderr or os.fdopen(2, "w", encoding="utf-8")
+
+
+def finish(stream: TextIO) -> None:
+    """Write what waits in the buffer of an output; if it takes no more, let that go nowhere, as the exit would tell of it as a fault."""
+    try:
+        stream.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def dispatch(arguments: list[str]) -> int:
@@ -128,11 +152,14 @@ def told(error: BaseException, debug: bool) -> int:
         lines, code = [str(interrupt) or "interrupted by SIGINT"], getattr(interrupt, "exit_code", 130)
     elif isinstance(error, BadInput):
         lines, code = [*error.problems], 2
+    elif isinstance(error, OSError) and (fault := machine_fault(error)) and fault[0] == "disk":
+        lines, code = [f"{error.filename or 'the output'} cannot be written: {error.strerror}"], 75
     else:
         code = getattr(error, "exit_code", 1)
         lines = [BUG if code == 1 else str(error)]
-    if debug or code == 1:
-        print(printable(traceback.format_exc()), file=sys.stderr)
-    for line in lines:
-        print_prose(f"autoopt: {printable(line, LONGEST)}", sys.stderr)
+    with suppress(OSError):  # it goes where the output goes, which may be full or closed
+        if debug or code == 1:
+            print(printable(traceback.format_exc()), file=sys.stderr)
+        for line in lines:
+            print_prose(f"autoopt: {printable(line, LONGEST)}", sys.stderr)
     return code

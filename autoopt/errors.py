@@ -109,9 +109,11 @@ def line_in(file: str, error: BaseException) -> str:
 
 
 def check_place() -> None:
-    """Raise BadInput on a system that cannot fork processes, as trials are, or in a working directory that was deleted."""
+    """Raise BadInput on a system that cannot fork processes, as trials are, without assertions, or in a deleted working directory."""
     if not hasattr(os, "fork"):
         raise BadInput("autoopt forks a process for each trial, which Windows cannot do; use Linux, or WSL 2 on Windows")
+    if not __debug__:
+        raise BadInput("Python's -O and PYTHONOPTIMIZE leave out the assertions, which Hydra's parser needs; run autoopt without them")
     try:
         os.getcwd()
     except OSError as error:  # torch and others fail there, too

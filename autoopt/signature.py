@@ -90,7 +90,7 @@ def acts_of(returns: ast.expr | None) -> Acts:
 def locate(module: str, attribute: str) -> ast.FunctionDef | ast.ClassDef:
     """The definition behind `module:attribute`, re-exports followed; raises LookupError if there is none."""
     source = origin(module)
-    for node in ast.parse(source.read_text()).body:
+    for node in ast.parse(source.read_bytes()).body:
         if isinstance(node, ast.FunctionDef | ast.ClassDef) and node.name == attribute:
             return node
         if isinstance(node, ast.ImportFrom) and (alias := next((a for a in node.names if (a.asname or a.name) == attribute), None)):
@@ -118,7 +118,7 @@ def missing_package(module: str, guarded: bool = False) -> str | None:
     Args:
         guarded: also what it imports inside of `try`, and so may do without.
     """
-    top = ast.parse(origin(module).read_text()).body
+    top = ast.parse(origin(module).read_bytes()).body
     inside = [inner for outer in top if guarded and isinstance(outer, ast.Try) for inner in outer.body]
     for node in [*top, *inside]:
         names = [a.name for a in node.names] if isinstance(node, ast.Import) else []

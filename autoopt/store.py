@@ -78,7 +78,7 @@ class Store:
         try:
             yield path
             sums = {**(self._sums(folder) or {}), name: digest(path)}
-            (folder / SUMS).write_text("".join(f"{known}  {file}\n" for file, known in sums.items()))
+            (folder / SUMS).write_text("".join(f"{known}  {file}\n" for file, known in sums.items()), encoding="utf-8")
             path.replace(folder / name)
         finally:
             path.unlink(missing_ok=True)
@@ -123,7 +123,7 @@ class Store:
         try:
             yield path
             files = sorted(path.iterdir())
-            (path / SUMS).write_text("".join(f"{digest(file)}  {file.name}\n" for file in files))
+            (path / SUMS).write_text("".join(f"{digest(file)}  {file.name}\n" for file in files), encoding="utf-8")
             for written in (*files, path / SUMS):
                 flush_to_disk(written)
             shutil.rmtree(folder / str(at), ignore_errors=True)
@@ -178,7 +178,7 @@ class Store:
 
 def read_sums(folder: Path) -> dict[str, str]:
     """The digests that a folder's files had when they were written, by their names."""
-    lines = (folder / SUMS).read_text(errors="replace").splitlines()
+    lines = (folder / SUMS).read_text(encoding="utf-8", errors="replace").splitlines()
     return {name: known for line in lines for known, _, name in [line.partition("  ")] if name}
 
 

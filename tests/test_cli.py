@@ -90,6 +90,12 @@ def test_a_working_directory_that_was_deleted_is_told_at_the_start(said, tmp_pat
         autoopt.search(["data=digits"])
 
 
+def test_assertions_that_are_left_out_are_told_at_the_start():
+    done = shell("search", "data=digits", PYTHONOPTIMIZE="1")
+    line = "Python's -O and PYTHONOPTIMIZE leave out the assertions, which Hydra's parser needs; run autoopt without them"
+    assert (done.returncode, done.stdout, done.stderr) == (2, "", f"autoopt: {line}\n")
+
+
 LIGHT = """
 import contextlib, io, sys
 from autoopt.cli import main
@@ -297,6 +303,52 @@ def test_a_closed_pipe_ends_a_command_without_a_word(here, arguments):
     done = subprocess.run([AUTOOPT, *arguments], stdout=writer, stderr=subprocess.PIPE, text=True)
     os.close(writer)
     assert (done.returncode, done.stderr) == (141, "")
+
+
+@pytest.mark.parametrize(
+    ("line", "code", "err"),
+    [
+        ("autoopt plugins data >&-", 0, ""),
+        ("autoopt plugins data <&- >&- 2>&-", 0, ""),
+        ("autoopt plugins data >/dev/full", 75, "autoopt: the output cannot be written: No space left on device\n"),
+        ("autoopt search data=digits --cfg job >/dev/full 2>&1", 75, ""),
+        ("autoopt nope 2>/dev/full", 2, ""),
+    ],
+)
+def test_an_output_that_is_closed_or_full_is_no_bug(line, code, err):
+    path = f"{AUTOOPT.parent}:{os.environ['PATH']}"
+    done = subprocess.run(["bash", "-c", line], capture_output=True, text=True, env={**os.environ, "PATH": path}, timeout=60)
+    assert (done.returncode, done.stdout, done.stderr) == (code, "", err)
+
+
+CLOSED = """
+import os, sys
+from autoopt.cli import open_standard_files
+open_standard_files()
+file = os.open(sys.argv[1], os.O_CREAT | os.O_WRONLY)
+print("printed")
+os.system("echo by a program; echo by a program >&2")
+os.write(file, b"written")
+"""
+
+
+def test_what_is_printed_goes_into_no_file_where_the_output_is_closed(tmp_path):
+    line = f"{sys.executable} -c '{CLOSED}' {tmp_path / 'file'} <&- >&- 2>&-"
+    assert subprocess.run(["bash", "-c", line], timeout=60).returncode == 0
+    assert (tmp_path / "file").read_text() == "written"
+
+
+def test_files_are_utf8_in_every_locale(here):
+    Path("baseline.yaml").write_text("# größer\noptimizer: {adamw: {lr: 0.01}}\n", encoding="utf-8")
+    ascii_only = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    for arguments in (["plugins"], ["search", "data=digits", "baseline=baseline.yaml", "--cfg", "job"]):
+        done = shell(*arguments, **ascii_only)
+        assert (done.returncode, done.stderr) == (0, ""), done.stderr
+
+
+@pytest.mark.parametrize("recipe", ["/", "/tmp"])
+def test_a_folder_is_no_recipe(said, recipe):
+    assert refused(said, "train", "data=digits", f"recipe={recipe}") == [f"'{recipe}' is neither a file nor the name of a study"]
 
 
 # --cfg

@@ -150,3 +150,21 @@ def test_importing_autoopt_changes_no_state_of_anybody():
     script = Path(__file__).with_name("state_after_imports.py")
     done = subprocess.run([sys.executable, script], input=said, capture_output=True, text=True, check=False)
     assert (done.stdout.strip(), done.returncode) == ("{}", 0), done.stderr
+
+
+def without_encoding(source: str) -> list[int]:
+    """The lines where a file is read or written as text, in an encoding that depends on the machine."""
+    calls = [node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)]
+    return [
+        call.lineno
+        for call in calls
+        if call.func.attr in ("read_text", "write_text")  # type: ignore[attr-defined]
+        and "encoding" not in [word.arg for word in call.keywords]
+        and not (call.func.attr == "read_text" and call.args)  # type: ignore[attr-defined]  # a file of a distribution's metadata
+    ]
+
+
+def test_text_files_are_utf8_on_every_machine():
+    assert without_encoding("a.read_text()\na.write_text('x', encoding='utf-8')\na.write_text('x')") == [1, 3]
+    files = [file for folder in ("autoopt", "plugins") for file in (ROOT / folder).rglob("*.py")]
+    assert [f"{file}:{line}" for file in files for line in without_encoding(file.read_text())] == []

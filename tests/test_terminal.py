@@ -81,6 +81,18 @@ def test_a_program_may_have_any_output(monkeypatch, out):
         assert out.buffer.getvalue() == b"+0.1 ? 0.2\nsearch: 2 to go, 2 done before\n"
 
 
+def test_a_reader_that_has_gone_is_passed_on(monkeypatch):
+    """To the command, which exits with 141; by itself rich exits with 1."""
+
+    class Gone(WriteOnly):
+        def write(self, text):
+            raise BrokenPipeError
+
+    monkeypatch.setattr(sys, "stdout", Gone())
+    with pytest.raises(BrokenPipeError):
+        Progress().say("x")
+
+
 def test_a_stage_with_nothing_to_do_says_nothing(capsys):
     assert shown(capsys, stages=[(SEARCH, 4, 4), (PREFLIGHT, 0, 0)]) == ""
 

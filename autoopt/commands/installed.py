@@ -40,7 +40,7 @@ def environment() -> Iterator[Checked]:
 
 def versions_tested() -> dict[str, str]:
     """The versions of the packages with which autoopt is tested, by name."""
-    lines = files("autoopt").joinpath("constraints.txt").read_text().splitlines()
+    lines = files("autoopt").joinpath("constraints.txt").read_text(encoding="utf-8").splitlines()
     return {canonicalize_name(name): tested for name, _, tested in (line.partition("==") for line in lines) if tested}
 
 

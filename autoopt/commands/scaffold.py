@@ -345,5 +345,5 @@ def written(slot: str, name: str, folder: Path) -> list[Path]:
     }
     for path, text in files.items():
         (folder / path).parent.mkdir(parents=True, exist_ok=True)
-        (folder / path).write_text(text.substitute(words))
+        (folder / path).write_text(text.substitute(words), encoding="utf-8")
     return [folder / path for path in files]

@@ -38,7 +38,7 @@ def presets(group: str) -> list[str]:
 
 def conf(*path: str) -> dict[str, Any]:
     """A file of the installed conf/."""
-    tree: dict[str, Any] = read(files("autoopt.conf").joinpath(*path).read_text())
+    tree: dict[str, Any] = read(files("autoopt.conf").joinpath(*path).read_text(encoding="utf-8"))
     return tree
 
 

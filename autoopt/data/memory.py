@@ -44,11 +44,11 @@ def of_machine() -> float:
 def of_group() -> Iterator[float]:
     """The limits of the control groups in bytes; their use is not subtracted, as it is mostly cache that the kernel frees."""
     with suppress(OSError):
-        for _, kind, path in (line.split(":", 2) for line in Path("/proc/self/cgroup").read_text().splitlines()):
+        for _, kind, path in (line.split(":", 2) for line in Path("/proc/self/cgroup").read_text(encoding="utf-8").splitlines()):
             file = {"": "/sys/fs/cgroup{}/memory.max", "memory": "/sys/fs/cgroup/memory{}/memory.limit_in_bytes"}.get(kind)
             if file is not None:
                 with suppress(OSError, ValueError):  # not readable in a container, or "max"
-                    yield float(Path(file.format(path)).read_text())
+                    yield float(Path(file.format(path)).read_text(encoding="utf-8"))
 
 
 def of_limits() -> Iterator[float]:
@@ -60,5 +60,5 @@ def of_limits() -> Iterator[float]:
 
 
 def kilobytes(file: str, name: str) -> float:
-    lines = dict(line.split(":", 1) for line in Path(file).read_text().splitlines())
+    lines = dict(line.split(":", 1) for line in Path(file).read_text(encoding="utf-8").splitlines())
     return float(lines[name].split()[0])

@@ -30,7 +30,7 @@ def read_card(path: Path) -> dict[str, Any]:
     if not path.exists():
         raise FileNotFoundError(f"there is no {path}/model.json")
     try:
-        card = json.loads((path / "model.json").read_text())
+        card = json.loads((path / "model.json").read_text(encoding="utf-8"))
         refuse_deep(card)
         sha256 = digest(path / "model.safetensors")
     except FileNotFoundError as error:

@@ -101,5 +101,5 @@ def check_loads_alike(module: L.LightningModule, path: Path, missing: dict[str, 
 
 def add_to_readme(folder: Path, kind: type, more: str) -> None:
     path = folder / "README.md"
-    rest = path.read_text().partition(HEADING)[0]
-    path.write_text(rest + HEADING + README.format(name=kind.__name__, more=more))
+    rest = path.read_text(encoding="utf-8").partition(HEADING)[0]
+    path.write_text(rest + HEADING + README.format(name=kind.__name__, more=more), encoding="utf-8")

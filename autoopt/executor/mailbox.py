@@ -47,7 +47,7 @@ class Box:
         for number, file in enumerate(message.files):
             listed.append({"path": file.path, "more": file.more, "there": file.data is not None})
             (partial / str(number)).write_bytes(file.data or b"")
-        (partial / "message.json").write_text(json.dumps({"content": message.content, "files": listed}))
+        (partial / "message.json").write_text(json.dumps({"content": message.content, "files": listed}), encoding="utf-8")
         partial.rename(self.folder / f"{self._last:020d}")
 
     def take(self) -> list[Message]:
@@ -60,7 +60,7 @@ class Box:
         for path in paths:
             taken = path.with_name(f".{path.name}")
             try:
-                read = json.loads((path / "message.json").read_text())
+                read = json.loads((path / "message.json").read_text(encoding="utf-8"))
                 files = [
                     TrialFile(file["path"], (path / str(number)).read_bytes() if file["there"] else None, file["more"])
                     for number, file in enumerate(read["files"])
@@ -86,13 +86,13 @@ class Pulse:
             self._beat = time.monotonic()
             partial = self.path.with_name(f".{self.path.name}")
             with suppress(OSError):
-                partial.write_text(str(time.time_ns()))
+                partial.write_text(str(time.time_ns()), encoding="utf-8")
                 partial.replace(self.path)
 
     def silence(self) -> float:
         """Seconds since the other side has last been heard of."""
         try:
-            seen = self.path.read_text()
+            seen = self.path.read_text(encoding="utf-8")
         except OSError:
             seen = ""
         if seen != self._seen:
@@ -145,7 +145,7 @@ def main() -> None:
     box = Path(sys.argv[1])
     for name in [name for name in os.environ if name.startswith(FOREIGN)]:
         del os.environ[name]
-    serve(box, json.loads((box / "order.json").read_text()))
+    serve(box, json.loads((box / "order.json").read_text(encoding="utf-8")))
 
 
 if __name__ == "__main__":

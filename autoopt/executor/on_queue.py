@@ -160,7 +160,7 @@ class OnQueue(Remote):
         try:
             for folder in folders:
                 folder.mkdir()
-                (folder / "order.json").write_text(json.dumps(self._order))
+                (folder / "order.json").write_text(json.dumps(self._order), encoding="utf-8")
         except OSError as error:
             raise Gone(Problem("disk", f"its folder cannot be written: {error}")) from error
         commands = [WorkerJob([sys.executable, "-P", "-m", "autoopt.executor.mailbox", str(folder)]) for folder in folders]

@@ -2,10 +2,12 @@
 
 import os
 import secrets
+import signal
 import socket
+import threading
 import time
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from importlib.util import find_spec
 from typing import Any
 from urllib.parse import urlsplit
@@ -125,11 +127,12 @@ class OnRay(Remote):
         os.environ.update({name: value for name, value in QUIET.items() if name not in os.environ})
         settings: dict[str, Any] = {"logging_level": "CRITICAL", "log_to_driver": False}
         try:
-            if address is None:
-                start_cluster(self._limits, self._resources, settings)
-            else:
-                excludes = [*EXCLUDED, str(self.store.root.parent.relative_to(os.getcwd()))] if self._inside() else EXCLUDED
-                ray.init(reachable(address), runtime_env={"working_dir": os.getcwd(), "excludes": excludes}, **settings)
+            with signals_kept():
+                if address is None:
+                    start_cluster(self._limits, self._resources, settings)
+                else:
+                    excludes = [*EXCLUDED, str(self.store.root.parent.relative_to(os.getcwd()))] if self._inside() else EXCLUDED
+                    ray.init(reachable(address), runtime_env={"working_dir": os.getcwd(), "excludes": excludes}, **settings)
         except (ConnectionError, RuntimeError, ValueError, OSError, RayError) as error:
             self.disconnect()
             raise BadInput(f"executor.ray.address={address or 'null'}: {one_line(error)}"[:600]) from error
@@ -184,6 +187,20 @@ class OnRay(Remote):
 def places_on(there: Mapping[str, float], asked: Mapping[str, float]) -> int:
     """How many trials a node has room for."""
     return min(int(there.get(name, 0) / need + 1e-9) for name, need in asked.items())
+
+
+@contextmanager
+def signals_kept() -> Iterator[None]:
+    """Keep this process's own answer to SIGTERM: `ray.init` puts one of its own beneath Python's, which prints a stack and aborts."""
+    if threading.current_thread() is not threading.main_thread():  # where no answer can be set
+        yield
+        return
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        yield
+    finally:
+        if before is not None:  # it was set by another than Python
+            signal.signal(signal.SIGTERM, before)
 
 
 def start_cluster(limits: Limits, resources: Mapping[str, float], settings: Mapping[str, Any]) -> None:

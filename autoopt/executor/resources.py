@@ -100,7 +100,7 @@ class Machine:
 def within_quota(allowed: float, quota: Path = Path("/sys/fs/cgroup/cpu.max")) -> float:
     """The processors that are allowed, or fewer if the control group grants fewer."""
     with suppress(OSError, ValueError):  # no quota, or "max"
-        time, period = quota.read_text().split()
+        time, period = quota.read_text(encoding="utf-8").split()
         return min(allowed, int(time) / int(period))
     return allowed
 

@@ -82,7 +82,7 @@ def oom_kills() -> int:
 
 def _counters() -> list[Path]:
     try:
-        groups = [line.split(":", 2) for line in Path("/proc/self/cgroup").read_text().splitlines()]
+        groups = [line.split(":", 2) for line in Path("/proc/self/cgroup").read_text(encoding="utf-8").splitlines()]
     except OSError:
         return []
     v2 = [Path(f"/sys/fs/cgroup{path}/memory.events") for _, kind, path in groups if kind == ""]
@@ -92,7 +92,7 @@ def _counters() -> list[Path]:
 
 def _counter(path: Path) -> int:
     try:
-        line = re.search(r"^oom_kill (\d+)$", path.read_text(), re.MULTILINE)
+        line = re.search(r"^oom_kill (\d+)$", path.read_text(encoding="utf-8"), re.MULTILINE)
     except OSError:
         return 0
     return int(line[1]) if line else 0

@@ -45,7 +45,7 @@ def end_children(spared: Collection[int] = ()) -> None:
 
 def children() -> list[int]:
     """The children of this process; none are known where there is no /proc."""
-    return [int(pid) for each in Path("/proc/self/task").glob("*/children") for pid in each.read_text().split()]
+    return [int(pid) for each in Path("/proc/self/task").glob("*/children") for pid in each.read_text(encoding="utf-8").split()]
 
 
 def kill_group(pid: int) -> None:

@@ -43,6 +43,10 @@ class PrintableConsole(Console):
     def render_str(self, text: str, **options: Any) -> Text:
         return super().render_str(printable(text), **options)
 
+    def on_broken_pipe(self) -> None:
+        """Pass it on to the command, which has a code for it; by itself rich exits with 1."""
+        raise BrokenPipeError
+
 
 def console(quiet: bool = False) -> Console:
     """The output: on a terminal text breaks between words, elsewhere lines stay whole, whatever FORCE_COLOR says.

@@ -37,7 +37,7 @@ READING = ("cache", "workers", "prefetch")
 
 def study_identity(tree: Tree) -> Tree:
     """The settings that a study keeps, with the order of its options; budget, executor and tracking may change."""
-    baseline = tree["baseline"] and yaml_file.read(Path(tree["baseline"]).read_text())
+    baseline = tree["baseline"] and yaml_file.read(Path(tree["baseline"]).read_text(encoding="utf-8"))
     batches = {key: value for key, value in tree["batches"].items() if key not in READING and (key, value) not in LATER}
     trainer = {key: value for key, value in tree["trainer"].items() if value is not None}
     study = {key: tree["study"][key] for key in ("epochs", "value") if tree["study"][key] != "last"}

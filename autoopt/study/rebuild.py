@@ -48,7 +48,7 @@ def rebuild_mirror(study: Stored, uri: str | None = None) -> Destination:
 def known_name(path: Path) -> str:
     """The name under which a store knows the study's runs: that of its spool, or without a spool one of the study's own."""
     space = path / "space.yaml"
-    return spool_name(path) or hashlib.sha256(f"{space.stat().st_mtime_ns} {space.read_text()}".encode()).hexdigest()[:32]
+    return spool_name(path) or hashlib.sha256(f"{space.stat().st_mtime_ns} ".encode() + space.read_bytes()).hexdigest()[:32]
 
 
 def replay(study: Stored, tracker: Records) -> None:

@@ -59,7 +59,7 @@ def open_study(ready: Warm, settled: Settled, asking: bool, listener: Callable[.
 
 def last_line(log: Path) -> str:
     """The end of a log, and where the rest is."""
-    lines = log.read_text(errors="replace").splitlines() if log.exists() else []
+    lines = log.read_text(encoding="utf-8", errors="replace").splitlines() if log.exists() else []
     return f"log: {log}{f', which ends with: {lines[-1]:.300}' if lines else ''}"
 
 

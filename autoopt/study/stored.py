@@ -121,7 +121,7 @@ def died(path: Path) -> bool:
 def last_host(path: Path) -> str:
     """The host that last searched in a study; empty where it is not known."""
     try:
-        return (path / "lock").read_text().partition(" ")[2].strip()
+        return (path / "lock").read_text(encoding="utf-8").partition(" ")[2].strip()
     except (OSError, ValueError):
         return ""
 
@@ -167,6 +167,8 @@ def recipe_overrides(reference: str, root: str | None) -> list[str]:
     if Path(reference).suffix in (".yaml", ".yml"):
         raise BadInput(f"{reference}: there is no such file")
     name, _, key = reference.partition("/")
+    if not name:
+        raise BadInput(f"'{reference}' is neither a file nor the name of a study")
     study = open_stored(name, root)
     if key:
         return as_overrides(dict(study.record(key).recipe))

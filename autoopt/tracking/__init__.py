@@ -206,7 +206,9 @@ def write_spool(folder: Path, target: Destination) -> str:
     start_writer(folder, {"MLFLOW_TRACKING_URI": target.uri}).wait()
     if not (behind := unwritten(folder, target)):
         return ""
-    said = [line for line in (folder / LOG).read_text(errors="replace").splitlines() if line][:-1]  # without the number of records
+    said = [line for line in (folder / LOG).read_text(encoding="utf-8", errors="replace").splitlines() if line][
+        :-1
+    ]  # without the number of records
     return f"{behind} records; {said[-1] if said else 'the writer ended'}"
 
 

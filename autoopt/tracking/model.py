@@ -23,7 +23,7 @@ def log_model(client: MlflowClient, experiment: str, run_id: str | None, folder:
         run_id: the run that it is an output of.
         study: the name of the study, by which MLflow shows the model.
     """
-    digest = json.loads((folder / "model.json").read_text())["sha256"]
+    digest = json.loads((folder / "model.json").read_text(encoding="utf-8"))["sha256"]
     model = logged(client, experiment, digest, run_id)
     if model is None:
         name, tags = model_name(study), {DIGEST: digest}

@@ -162,7 +162,7 @@ class State:
     def saved(cls, folder: Path, target: Destination) -> "State | None":
         """The state that was saved for this store."""
         try:
-            state = cls(**json.loads((folder / STATE).read_text()))
+            state = cls(**json.loads((folder / STATE).read_text(encoding="utf-8")))
         except (OSError, ValueError, TypeError, RecursionError):
             return None
         return state if state.target == target.label() else None
@@ -170,14 +170,14 @@ class State:
     def save(self, folder: Path) -> None:
         new = folder / f"{STATE}.new"
         new.touch(0o600)
-        new.write_text(json.dumps(asdict(self)))
+        new.write_text(json.dumps(asdict(self)), encoding="utf-8")
         new.replace(folder / STATE)
 
 
 def is_locked(path: Path) -> bool:
     """Whether another process holds the lock of a file."""
     try:
-        with path.open() as file:
+        with path.open("rb") as file:
             flock(file, LOCK_EX | LOCK_NB)
     except BlockingIOError:
         return True

@@ -31,7 +31,7 @@ def write_plain(folder: Path, value: Any, here: Path) -> None:
     tensors: dict[str, Tensor] = {}
     text = json.dumps(to_plain(value, tensors, "state")).replace(json.dumps(str(here))[1:-1], TRIAL_FOLDER)
     save_file(unshared(tensors), folder / TENSOR_FILE)
-    (folder / STATE_FILE).write_text(text)
+    (folder / STATE_FILE).write_text(text, encoding="utf-8")
 
 
 def read_plain(folder: Path, here: Path) -> Any:
@@ -40,7 +40,7 @@ def read_plain(folder: Path, here: Path) -> Any:
     Raises:
         ValueError, KeyError, SafetensorError: the files are something else.
     """
-    text = (folder / STATE_FILE).read_text().replace(TRIAL_FOLDER, json.dumps(str(here))[1:-1])
+    text = (folder / STATE_FILE).read_text(encoding="utf-8").replace(TRIAL_FOLDER, json.dumps(str(here))[1:-1])
     return from_plain(json.loads(text), load_file(folder / TENSOR_FILE))
 
 

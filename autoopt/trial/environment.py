@@ -40,6 +40,6 @@ def processor() -> str:
     """The model of the processor, and the instructions by which torch chooses its kernels."""
     model = platform.processor() or platform.machine()
     with suppress(OSError):
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
         model = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), model)
     return f"{model} ({torch.backends.cpu.get_cpu_capability()})"

@@ -230,6 +230,29 @@ def test_a_cluster_of_this_process_joins_no_other_and_leaves_the_environment_as_
     assert {name: os.environ.get(name) for name in on_ray.QUIET} == {name: before.get(name) for name in on_ray.QUIET}
 
 
+NOTIFIED = """
+import os, signal, sys
+from pathlib import Path
+from autoopt.config import compose
+from autoopt.executor.on_ray import OnRay
+from autoopt.executor.resources import Limits
+from autoopt.store import Store
+taken = []
+signal.signal(signal.SIGTERM, lambda *_: taken.append("SIGTERM"))
+executor = OnRay({"tree": compose(["data=digits"])}, Store(Path(sys.argv[1])), Limits(workers=1), None, {})
+os.kill(os.getpid(), signal.SIGTERM)
+executor.close()
+print(taken)
+"""
+
+
+@pytest.mark.slow
+def test_sigterm_is_still_the_search_s_own(tmp_path):
+    """By itself Ray prints a stack, and aborts."""
+    done = subprocess.run([sys.executable, "-c", NOTIFIED, str(tmp_path)], capture_output=True, text=True, cwd=tmp_path, timeout=120)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "['SIGTERM']\n", "")
+
+
 @pytest.mark.parametrize("need", [0, -1, "much", True, None, float("inf"), float("nan")])
 def test_a_resource_that_is_no_number_over_0_is_told_in_one_line(tmp_path, need):
     line = rf"executor\.ray\.resources: spot={need!r}: expected a number over 0"
