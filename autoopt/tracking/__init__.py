@@ -206,9 +206,8 @@ def write_spool(folder: Path, target: Destination) -> str:
     start_writer(folder, {"MLFLOW_TRACKING_URI": target.uri}).wait()
     if not (behind := unwritten(folder, target)):
         return ""
-    said = [line for line in (folder / LOG).read_text(encoding="utf-8", errors="replace").splitlines() if line][
-        :-1
-    ]  # without the number of records
+    log = (folder / LOG).read_text(encoding="utf-8", errors="replace")
+    said = [line for line in log.splitlines() if line][:-1]  # without the number of records
     return f"{behind} records; {said[-1] if said else 'the writer ended'}"
 
 
