@@ -39,13 +39,14 @@ COSTS: Mapping[str, Cost] = {
     "peak_gpu_memory_mb": Cost("minimize", "training"),
 }
 AT_LEAST_0 = (
-    "error", "err", "mse", "rmse", "mae", "mape", "smape", "mase", "msle", "rmsle", "brier", "wer", "cer", "fid", "crps", "pinball",
+    "error", "err", "mse", "rmse", "mae", "mape", "smape", "mase", "msle", "rmsle", "brier", "wer", "cer", "eer", "fid", "crps",
+    "pinball", "lpips",
 )  # fmt: skip
 SMALLER = (*AT_LEAST_0, "loss", "nll", "perplexity", "ece", "bpd")
 GREATER = (
     "acc", "accuracy", "f1", "auc", "auroc", "auprc", "recall", "precision", "r2", "dice", "iou", "miou", "map", "psnr", "ssim", "bleu",
     "sensitivity", "specificity", "jaccard", "ndcg", "mrr", "cindex", "concordance", "kappa", "mcc",
-    "reward", "rewards",
+    "reward", "rewards", "sisdr", "sisnr", "pesq", "stoi",
 )  # fmt: skip
 SPREADS = ("std", "var", "variance", "gap", "drop", "diff", "difference", "delta")
 """Behind the name of a metric: how it varies or changes, of which nothing is known."""
@@ -254,6 +255,7 @@ def direction_of(metric: str) -> str | None:
     """maximize or minimize, by the last known word of the metric's name; None where no word is known.
 
     `val_Recall5` and `val_error_recall` are maximized, `recall_error` is minimized, `val_score`, `val_gloss` and `val_acc_std` are unknown.
+    So is `loss_dice`, which may be a term of a loss, or the dice of a class that is called so.
     """
     if metric in COSTS:
         return COSTS[metric].direction
@@ -264,7 +266,7 @@ def direction_of(metric: str) -> str | None:
 def last_known(metric: str) -> str | None:
     """The last word of a metric's name that tells its direction."""
     parts = re.split(r"[^a-z0-9]+", metric.lower())
-    pairs = [before + part for before, part in pairwise(["", *parts])]  # c_index is written cindex, too
-    words = [word for part, pair in zip(parts, pairs, strict=True) for word in (pair, part, part.rstrip("0123456789"))]
-    last = next((word for word in reversed(words) if word in (*SMALLER, *GREATER, *SPREADS)), None)
-    return None if last in SPREADS else last
+    # c_index is written cindex, too
+    words = [(word, before) for before, part in pairwise(["", *parts]) for word in (before + part, part, part.rstrip("0123456789"))]
+    last, before = next(((word, before) for word, before in reversed(words) if word in (*SMALLER, *GREATER, *SPREADS)), (None, ""))
+    return None if last in SPREADS or (last in GREATER and before in ("loss", "losses")) else last

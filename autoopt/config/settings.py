@@ -55,7 +55,7 @@ SETTINGS: dict[str, tuple[Any, str]] = {
     "trainer.deterministic": (bool | str | None, "true, false or warn: use deterministic algorithms"),
     "trainer.benchmark": (bool | None, "let cuDNN choose the fastest algorithms"),
     "trainer.detect_anomaly": (bool | None, "look for the operation that makes a gradient nan"),
-    "trainer.inference_mode": (bool | None, "false: validation steps may compute gradients"),
+    "trainer.inference_mode": (bool | None, "true: measure in inference mode, in which no step can compute gradients"),
     "study.trials": (int, "trials of the search, the baseline among them"),
     "study.time": (str | None, "wall time, such as 8h or 30min; about a quarter of it is kept for confirm and the ablation"),
     "study.trainings": (float | None, "the search begins no trial after so many whole trainings' worth of epochs"),

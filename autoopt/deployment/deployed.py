@@ -69,7 +69,7 @@ class Deployed(nn.Module):
             return table.encode_columns(frame_of(examples), self.encoding["columns"])
         if "vocabulary" in self.encoding:
             return words.encode_texts([words.words(text) for text in texts_of(examples)], **self.encoding)
-        numbers = np.asarray(examples)
+        numbers = pictures.array_of(examples)
         if numbers.dtype.kind not in "biuf":
             raise BadInput(f"expected numbers, got {type(examples).__name__}; call `.model` with what its forward takes")
         return self.checked(as_tensor(numbers))

@@ -101,7 +101,7 @@ def as_nchw(examples: Any, shape: tuple[int, ...]) -> Tensor:
     Raises:
         BadInput: the shape is not that of the training images; an array may have its channels first or last.
     """
-    images = examples if isinstance(examples, Tensor) else as_tensor(computable(np.asarray(examples)))
+    images = examples if isinstance(examples, Tensor) else as_tensor(computable(array_of(examples)))
     channels, height, width = shape
     first, last = tuple(images.shape[1:]) == shape, tuple(images.shape[1:]) == (height, width, channels)
     if first and last and not isinstance(examples, Tensor):
@@ -115,6 +115,20 @@ def as_nchw(examples: Any, shape: tuple[int, ...]) -> Tensor:
     grey = f", or (N, {height}, {width})" if channels == 1 else ""
     expected = f"(N, {channels}, {height}, {width}) or (N, {height}, {width}, {channels}){grey}"
     raise BadInput(f"images of the shape {tuple(images.shape)}; the model was trained on {expected}")
+
+
+def array_of(examples: Any) -> np.ndarray:
+    """Examples as one array.
+
+    Raises:
+        BadInput: their shapes differ.
+    """
+    try:
+        return np.asarray(examples)
+    except ValueError as error:
+        raise BadInput(
+            "the examples are of different shapes; give them in one shape, or call `.model` with what its forward takes"
+        ) from error
 
 
 def computable(array: np.ndarray) -> np.ndarray:

@@ -109,6 +109,7 @@ def make_trainer(
     written = {name: value for name, value in recipe.trainer.items() if name != "callbacks"}
     arguments: dict[str, Any] = {
         "num_sanity_val_steps": 0,
+        "inference_mode": False,  # as in the validations of a training, in which a step may compute gradients
         **({"accumulate_grad_batches": feed.accumulate} if by_itself else {}),
         **device,
         **(written if limit is None else as_tried_out(written, limit)),

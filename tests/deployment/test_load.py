@@ -126,6 +126,14 @@ def test_what_cannot_be_numbers_is_refused_with_the_way_out():
         Deployed(nn.Identity(), task).predict(["a text", "another"])
 
 
+@pytest.mark.parametrize("shapes", [((3,), (3, 4)), ((3, 4, 4), (3, 5, 5))])
+def test_examples_of_different_shapes_are_refused_with_the_way_out(shapes):
+    """Such as the graphs of PyG, which are tuples of tensors, or images of different sizes."""
+    task = make_task(Examples(torch.rand(20, *shapes[0]), torch.arange(20) % 2, "classification"), {**SPLIT, "normalise": False})
+    with pytest.raises(BadInput, match=r"^predict: the examples are of different shapes; .* call `\.model` with what its forward takes"):
+        Deployed(nn.Identity(), task).predict([np.zeros(shape) for shape in shapes])
+
+
 LOGITS = torch.tensor([[3.0, -1.0, 0.1], [-3.0, 0.0, -0.1]])
 
 

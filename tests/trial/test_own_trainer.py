@@ -465,6 +465,16 @@ class FailingTest(Lit):
         self.outputs.append(batch)
 
 
+class Adapts(Lit):
+    """Its validation takes a step of gradient descent first, as those of meta-learning do."""
+
+    def validation_step(self, batch, number):
+        with torch.enable_grad():
+            gradients = torch.autograd.grad(cross_entropy(self(batch[0]), batch[1]), list(self.parameters()))
+            adapted = {name: p - 0.1 * g for (name, p), g in zip(self.named_parameters(), gradients, strict=True)}
+            self.log("val_loss", cross_entropy(torch.func.functional_call(self, adapted, (batch[0],)), batch[1]).detach())
+
+
 def by_hand_tested(module: L.LightningModule) -> dict:
     trainer = L.Trainer(logger=False, enable_progress_bar=False, enable_model_summary=False, accelerator="auto")
     (logged,) = trainer.test(module, datamodule=Data(), verbose=False)
@@ -544,6 +554,14 @@ def test_where_the_authors_test_fails_the_validation_measures_the_test_part(benc
     assert tried.untested == "" and "test_loss" in tried.tested
     (note,) = tried.notes
     assert note.startswith("the test of FailingTest fails (AttributeError: ") and note.endswith("measured by its validation_step instead")
+
+
+def test_a_validation_that_computes_gradients_in_a_training_computes_them_after_it(bench):
+    said = f"model={HERE}:Adapts"
+    bench.run(TryOut(key="0", recipe=bench.recipe(said), objective="val_loss"))
+    trainer, _ = by_hand(seeded(Adapts))
+    assert bench.train(said).metrics["val_loss"] == pytest.approx(float(trainer.callback_metrics["val_loss"]), rel=1e-6)
+    assert "test_loss" in bench.run(Measure(key="t", recipe=bench.recipe(said), weights="0", objective="val_loss")).metrics
 
 
 @pytest.mark.slow
