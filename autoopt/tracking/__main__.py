@@ -14,7 +14,7 @@ from pathlib import Path
 from threading import Event, Thread
 from typing import IO
 
-from autoopt.errors import BadInput
+from autoopt.errors import BadInput, summary
 from autoopt.process.log import shorten
 from autoopt.tracking.environment import prepare_environment
 from autoopt.tracking.spool import END, LAST, LOG, SPOOL, SQLITE, Destination, is_closed, redacted, secrets, target, unwritten
@@ -88,7 +88,7 @@ class Writer:
                 mirror = mirror or SpoolWriter(self._folder, self._where)
                 more, wait = mirror.write(), POLL
             except Exception as error:
-                logging.warning("MLflow cannot be reached: %s: %s", type(error).__name__, error)
+                logging.warning("MLflow cannot be reached: %s", summary(error))
                 if leaving:
                     return LEFT
                 mirror, more, wait = None, False, min(2 * wait, PATIENCE)

@@ -532,3 +532,14 @@ def test_a_spool_whose_first_line_is_spoilt_is_gone_on_with(tmp_path, first):
     if first.startswith(b'{"spool"'):
         with pytest.raises(BadInput, match=rf"tracking\.jsonl is damaged: autoopt report {tmp_path.name} --mirror writes the runs anew"):
             target(tmp_path)
+
+
+@forked
+def test_a_store_that_is_no_database_is_told_in_one_line(folder, tmp_path):
+    (tmp_path / "mlflow.db").write_text("garbage" * 100, encoding="utf-8")
+    target = Destination("abc", f"sqlite:///{tmp_path}/mlflow.db", "digits")
+    records = Records(folder, target)
+    records.study("s", {}, {})
+    records.close()
+    said = write_spool(folder, target)
+    assert len(said.strip().splitlines()) <= 2 and re.search(r"MLflow cannot be reached: .*file is not a database", said), said
