@@ -196,7 +196,9 @@ def parse_override(argument: str) -> Override:
     except HydraException as error:
         reason = first_line(error)
         value = argument.partition("=")[2].strip("\"'")
-        raise BadInput(f"{argument}: cannot be read: {reason}; quote special characters: {key}='\"{value}\"'") from error
+        text = not value.startswith(("[", "{")) and "while evaluating" not in reason  # of a list or of a function quotes make a text
+        way_out = f"; quote special characters: {key}='\"{value}\"'" if text else ""
+        raise BadInput(f"{argument}: cannot be read: {reason}{way_out}") from error
     if too_large:
         raise BadInput(f"{argument:.80}: expected whole numbers of at most {len(str(LARGEST))} digits")
     return parsed

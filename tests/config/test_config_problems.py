@@ -313,3 +313,11 @@ def test_a_file_without_an_end_is_not_read(tmp_path):
     for path in ("/dev/zero", str(tmp_path / "pipe.yaml")):
         with pytest.raises(BadInput, match=f"^{path}: expected a regular file$"):
             mapping(path)
+
+
+@pytest.mark.parametrize("word", ["root={'<a>':0}", "optimizer.adamw.lr=choice()"])
+def test_quotes_are_advised_for_texts_alone(word):
+    with pytest.raises(BadInput) as raised:
+        compose([DATA, word])
+    (line,) = raised.value.problems
+    assert READ in line and "quote" not in line
