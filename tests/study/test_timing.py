@@ -66,8 +66,8 @@ def test_every_fold_costs_the_time_of_a_training(tmp_path):
 
     (time, _, disk), (times, _, disks) = told("once", 1), told("folds", 5)
     assert (time[5], times[5]) == ("1:41", "8:25"), "a training of 100 epochs and its start"
-    assert (time[2], times[2]) == ("46:46;", "3:52:50;"), "all trainings"
-    assert (disk[1], disks[1]) == ("3.5", "15.5"), "of three seeds of two recipes, and once exported"
+    assert (time[2], times[2]) == ("50:08;", "4:09:40;"), "all trainings"
+    assert (disk[1], disks[1]) == ("5.5", "25.5"), "of five seeds of two recipes, and once exported"
 
 
 def test_a_recipe_that_fails_or_trains_no_two_epochs_tells_nothing(tmp_path):
