@@ -5,6 +5,9 @@ from autoopt.domain import Choice, Unavailable
 from autoopt.space import Domain, traced
 from autoopt.strategy import Observation, Strategy
 
+LISTED = 10
+"""So many ranges are named at once."""
+
 
 def grid(space: Any) -> Strategy:
     """Tries every recipe of a finite space once, the later domains changing fastest; the search ends when all were tried.
@@ -21,8 +24,10 @@ class Grid(Strategy):
 
     def __init__(self, space: Any):
         self.space = space
-        for domain in space.domains():
-            finite(domain)
+        if ranges := [domain for domain in space.domains() if is_range(domain)]:
+            named = [f"{domain.path}={domain}" for domain in ranges[:LISTED]] + [f"{len(ranges) - LISTED} more"] * (len(ranges) > LISTED)
+            words = f"{', '.join(named)} {'is a range' if len(ranges) == 1 else 'are ranges'}"
+            raise Unavailable(f"it needs a finite space, but {words}; give a value, or list those to try, as in {ranges[0].key}=[...]")
 
     def propose(self, history: Sequence[Observation], number: int, seed: int) -> Mapping[str, Any] | None:
         tried = [trial.values for trial in history]
@@ -53,16 +58,15 @@ class Grid(Strategy):
         return traced(self.space, choose).values, counts
 
 
-def finite(domain: Domain) -> Sequence[Any]:
-    """The values of a domain, in their order.
+def is_range(domain: Domain) -> bool:
+    """Whether a domain is a range without steps, which no list of values exhausts."""
+    return not isinstance(domain.values, Choice) and domain.number is not int and domain.values.step is None
 
-    Raises:
-        Unavailable: it is a range without steps.
-    """
+
+def finite(domain: Domain) -> Sequence[Any]:
+    """The values of a domain that is no range without steps, in their order."""
     values = domain.values
     if isinstance(values, Choice):
         return values.options
-    if domain.number is not int and values.step is None:
-        raise Unavailable(f"it needs a finite space, but {domain.path}={domain} is a range; list the values to try, {domain.key}=[...]")
     step = values.step or 1
     return [domain.nearest(values.low + step * place) for place in range(round((values.high - values.low) / step) + 1)]
