@@ -13,6 +13,7 @@ import torch
 
 from autoopt import technique
 from autoopt.catalogue import installation
+from autoopt.config import broken_of_all, compose
 from autoopt.domain import Acts, Bounds, Choice, Range, Unavailable
 from autoopt.errors import BadInput, nearest
 from autoopt.technique import LIVE, Param, available, build, catalogue, find, from_source, reflect
@@ -424,3 +425,11 @@ def test_an_order_that_cannot_be():
 def test_unavailable_says_why():
     with pytest.raises(Unavailable, match="cnn needs images"):
         build(find("model", "cnn"), {"task": type("Task", (), {"input_shape": (3,), "outputs": 1})}, {})
+
+
+def test_what_all_cannot_load_is_told(site):
+    distribution(site, "torn", "[autoopt.optimizer]\ntorn = torn_opt:torn\n")
+    module(site, "torn_opt", "def torn(params):\n    return (\n")
+    (line,) = broken_of_all(compose(["data=digits", "optimizer=all"]))
+    assert line.startswith("optimizer/torn cannot be loaded: SyntaxError: ") and line.endswith("(from torn 1.2)")
+    assert not [*broken_of_all(compose(["data=digits"]))], "where no slot has all"

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from autoopt.config.check import typed_pins, unknown_keys, wrong_values
-from autoopt.config.composing import asked_for, composed, hydra_for_us, no_data, prepared
+from autoopt.config.composing import asked_for, broken_of_all, composed, hydra_for_us, no_data, prepared
 from autoopt.config.named import NAMED, allow, paths_in_lines, paths_in_recipe, refuse_unnamed, trusting, with_files_read
 from autoopt.config.overrides import Overrides, as_overrides, from_file, split_up
 from autoopt.config.presets import default_values, preset_contents, presets
@@ -12,8 +12,8 @@ from autoopt.config.tree import FROM, Tree, flat, is_live, plugged, technique_of
 from autoopt.errors import BadInput
 
 __all__ = [
-    "ABOUT", "FROM", "NAMED", "RELATIVE", "SEARCHED", "SETTINGS", "Overrides", "Tree", "allow", "as_overrides", "asked_for", "compose",
-    "default_values", "flat", "from_file", "hydra_for_us", "is_live", "no_data", "paths_in_recipe", "plugged", "prepared",
+    "ABOUT", "FROM", "NAMED", "RELATIVE", "SEARCHED", "SETTINGS", "Overrides", "Tree", "allow", "as_overrides", "asked_for",
+    "broken_of_all", "compose", "default_values", "flat", "from_file", "hydra_for_us", "is_live", "no_data", "paths_in_recipe", "plugged", "prepared",
     "preset_contents", "presets", "refuse_unnamed", "seconds", "split_up", "technique_of", "trusting",
 ]  # fmt: skip
 

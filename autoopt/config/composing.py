@@ -230,6 +230,17 @@ def asked_for(tree: Tree, key: str) -> bool:
     return not any({*tree[slot]} == {*names} for names in known)
 
 
+def broken_of_all(tree: Tree) -> Iterator[str]:
+    """Why a technique cannot be loaded that `all` would have selected, for each of them: nobody has named it, so none is refused."""
+    for slot in PLUGGABLE:
+        if is_preset(slot, "all") and {*tree[slot]} == {*all_options(slot)}:
+            for name in available(slot):
+                try:
+                    find(slot, name)
+                except BadInput as error:
+                    yield error.problems[0]
+
+
 def is_ready(slot: str, name: str) -> bool:
     """Whether a technique needs no setting and no missing package."""
     try:

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from autoopt.config import FROM, Tree, asked_for
+from autoopt.config import FROM, Tree, asked_for, broken_of_all
 from autoopt.errors import BadInput
 from autoopt.executor import Executor
 from autoopt.executor.resources import Limits
@@ -162,6 +162,8 @@ def announce(settled: Settled, tree: Tree, facts: dict[str, Any], screen: Screen
     elif settled.part == "validation":
         missing = "" if settled.untested else f"the test split {f'does not measure {first.name}' if facts['test'] else 'is missing'}: "
         screen.say(f"{missing}the verdict compares on the validation split, which also chooses the winner")
+    for line in broken_of_all(tree):
+        screen.say(f"left out: {line}; autoopt doctor tells all that is broken")
     for key in space.dropped:
         if key not in space.broken and asked_for(tree, key):
             screen.say(f"left out: {key}: {space.dropped[key]}")
