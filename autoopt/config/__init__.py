@@ -13,8 +13,8 @@ from autoopt.errors import BadInput
 
 __all__ = [
     "ABOUT", "FROM", "NAMED", "RELATIVE", "SEARCHED", "SETTINGS", "Overrides", "Tree", "allow", "as_overrides", "asked_for",
-    "broken_of_all", "compose", "default_values", "flat", "from_file", "hydra_for_us", "is_live", "no_data", "paths_in_recipe", "plugged", "prepared",
-    "preset_contents", "presets", "refuse_unnamed", "seconds", "split_up", "technique_of", "trusting",
+    "broken_of_all", "compose", "default_values", "flat", "from_file", "hydra_for_us", "is_live", "no_data", "paths_in_recipe",
+    "plugged", "prepared", "preset_contents", "presets", "refuse_unnamed", "seconds", "split_up", "technique_of", "trusting",
 ]  # fmt: skip
 
 
