@@ -6,7 +6,7 @@ without importing a plugin or torch.
 
 import builtins
 import types
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
@@ -165,6 +165,19 @@ def find(slot: str, name: str) -> Technique:
         raise BadInput(f"{slot}/{name} is claimed by {names}: uninstall one of them")
     point, owner = owners[0]
     return describe(slot, name, point.value.replace(" ", ""), owner)
+
+
+def readable(names: Iterable[tuple[str, str]]) -> Iterator[Technique | BadInput]:
+    """The techniques of these slots and names; for a broken technique, its error."""
+    for slot, name in names:
+        try:
+            yield find(slot, name)
+        except BadInput as error:
+            yield error
+
+
+def of_slot(slot: str) -> Iterator[tuple[str, str]]:
+    return ((slot, name) for name in available(slot))
 
 
 def describe(slot: str, name: str, path: str, owner: str) -> Technique:

@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from typing import Any
 
 from autoopt.arguments import return_type
-from autoopt.commands.techniques import of_slot, readable, single_technique, slot_of
+from autoopt.commands.techniques import single_technique, slot_of
 from autoopt.errors import BadInput, nearest
 from autoopt.namesakes import why_not
 from autoopt.prose import print_prose
 from autoopt.slots import PLUGGABLE
-from autoopt.technique import Technique, catalogue, find, is_path, resolve
+from autoopt.technique import Technique, catalogue, find, is_path, of_slot, readable, resolve
 
 LOOSE = {"collections.abc:Callable", None}
 """Return types that fit too many objects to tell the slot."""

@@ -9,14 +9,14 @@ from autoopt import grammar
 from autoopt.catalogue import extra_with, installation
 from autoopt.commands.check import run_check
 from autoopt.commands.scaffold import scaffold
-from autoopt.commands.techniques import of_slot, readable, single_technique, slot_of
+from autoopt.commands.techniques import single_technique, slot_of
 from autoopt.commands.words import json_text
 from autoopt.domain import Choice, Range
 from autoopt.errors import BadInput
 from autoopt.prose import print_prose
 from autoopt.signature import missing_package
 from autoopt.slots import PLUGGABLE
-from autoopt.technique import REQUIRED, Param, Technique, available, sayable
+from autoopt.technique import REQUIRED, Param, Technique, available, of_slot, readable, sayable
 
 HELP = """Usage: autoopt plugins [SLOT] [--markdown | --json]
        autoopt plugins show SLOT/NAME

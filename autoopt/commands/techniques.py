@@ -1,10 +1,10 @@
 """The techniques that the words of `autoopt plugins` name."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 
 from autoopt.errors import BadInput, nearest
 from autoopt.slots import PLUGGABLE
-from autoopt.technique import Technique, available, find
+from autoopt.technique import Technique, find
 
 
 def slot_of(name: str) -> str:
@@ -20,16 +20,3 @@ def single_technique(words: Sequence[str]) -> Technique:
         raise BadInput("plugins show: name a technique, such as optimizer/adamw")
     slot, _, name = words[0].partition("/")
     return find(slot_of(slot), name)
-
-
-def readable(names: Iterable[tuple[str, str]]) -> Iterator[Technique | BadInput]:
-    """The techniques of these slots and names; for a broken technique, its error."""
-    for slot, name in names:
-        try:
-            yield find(slot, name)
-        except BadInput as error:
-            yield error
-
-
-def of_slot(slot: str) -> Iterator[tuple[str, str]]:
-    return ((slot, name) for name in available(slot))

@@ -25,7 +25,7 @@ from autoopt.domain import Choice
 from autoopt.errors import BadInput
 from autoopt.signature import missing_package
 from autoopt.slots import PLUGGABLE, SLOTS
-from autoopt.technique import REQUIRED, available, find, is_path, sayable
+from autoopt.technique import REQUIRED, available, find, is_path, of_slot, readable, sayable
 
 ONE_HYDRA = Lock()
 """There is one Hydra in a process, and one store of its nodes."""
@@ -233,12 +233,9 @@ def asked_for(tree: Tree, key: str) -> bool:
 def broken_of_all(tree: Tree) -> Iterator[str]:
     """Why a technique cannot be loaded that `all` would have selected, for each of them: nobody has named it, so none is refused."""
     for slot in PLUGGABLE:
-        if is_preset(slot, "all") and {*tree[slot]} == {*all_options(slot)}:
-            for name in available(slot):
-                try:
-                    find(slot, name)
-                except BadInput as error:
-                    yield error.problems[0]
+        broken = [entry for entry in readable(of_slot(slot)) if isinstance(entry, BadInput)]
+        if broken and is_preset(slot, "all") and {*tree[slot]} == {*all_options(slot)}:
+            yield from (error.problems[0] for error in broken)
 
 
 def is_ready(slot: str, name: str) -> bool:
