@@ -26,6 +26,9 @@ from autoopt.module.chosen import Chosen
 from autoopt.module.own_callbacks import callbacks_of
 from autoopt.process.system import flush
 from autoopt.recipe import Recipe
+from autoopt.records.journal_file import StoreError
+from autoopt.records.stored import Stored, open_stored, recipe_overrides
+from autoopt.records.verdict import Verdict
 from autoopt.report.comparison import comparison_records
 from autoopt.report.figures import best_figures, figure_of
 from autoopt.report.frame import table_of
@@ -35,9 +38,6 @@ from autoopt.report.terminal import closing
 from autoopt.space import Space
 from autoopt.study import search as study
 from autoopt.study import train as training
-from autoopt.study.journal_file import StoreError
-from autoopt.study.stored import Stored, open_stored, recipe_overrides
-from autoopt.study.verdict import Verdict
 from autoopt.terminal import Progress
 
 Given = Factory | Sequence[Dataset | DataLoader | np.ndarray | torch.Tensor]

@@ -9,11 +9,11 @@ from rich.text import Text
 
 from autoopt.errors import LONGEST
 from autoopt.goal import Goal, Scored
+from autoopt.records.record import BASELINE, Record
+from autoopt.records.stages import SEARCH, Stage
 from autoopt.report.numbers import duration, number
 from autoopt.report.terminal import console
 from autoopt.study.jobs import Result
-from autoopt.study.record import BASELINE, Record
-from autoopt.study.stages import SEARCH, Stage
 
 WARMING = "loading torch, Lightning and the data"
 STOPPING = "Ctrl-C stops it"

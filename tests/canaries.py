@@ -23,13 +23,13 @@ from autoopt.deployment.served import write_served
 from autoopt.goal import Goal, Objective
 from autoopt.plugins.executor import local
 from autoopt.recipe import Recipe
+from autoopt.records.folder import Folder, summed
+from autoopt.records.journal import Journal
+from autoopt.records.record import Record
+from autoopt.records.settled import Settled
+from autoopt.records.stages import SEARCH
 from autoopt.space import Space
 from autoopt.store import digest
-from autoopt.study.folder import Folder, summed
-from autoopt.study.journal import Journal
-from autoopt.study.record import Record
-from autoopt.study.settled import Settled
-from autoopt.study.stages import SEARCH
 
 LINEAR = {"from": "torch.nn:Linear", "out_features": 1}
 PLAIN = ["data=digits", "model=linear", "tracking.enabled=false", "device=cpu", "study.epochs=1"]

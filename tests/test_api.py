@@ -39,13 +39,13 @@ from autoopt.live import import_path
 from autoopt.orders import Measure, Problem, Train
 from autoopt.plugins.data.npz import npz
 from autoopt.recipe import Recipe
+from autoopt.records.journal_file import StoreError
+from autoopt.records.stages import TRAIN
+from autoopt.records.verdict import Verdict
 from autoopt.space import Space
 from autoopt.study import train as training
 from autoopt.study.export import Advice, export
 from autoopt.study.jobs import Result
-from autoopt.study.journal_file import StoreError
-from autoopt.study.stages import TRAIN
-from autoopt.study.verdict import Verdict
 from autoopt.technique import LIVE, find
 from autoopt.terminal import Progress
 from autoopt.trial.metrics import quality_metrics

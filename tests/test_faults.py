@@ -15,7 +15,7 @@ import yaml
 from test_search import SMALL, bench, rows
 
 from autoopt.process.log import HEAD, TAIL
-from autoopt.study.stored import open_stored
+from autoopt.records.stored import open_stored
 from autoopt.tracking.spool import END
 
 pytestmark = pytest.mark.slow

@@ -7,7 +7,10 @@ from pathlib import Path
 import pytest
 import yaml
 
+from autoopt.analysis.candidate import mean_metrics
 from autoopt.recipe import Recipe
+from autoopt.records.explanation import Ablation, Edge, Effect, Importance, Rival, Simpler
+from autoopt.records.verdict import Limit, Point, Side, Verdict, read_verdict
 from autoopt.report.differences import recipe_differences
 from autoopt.report.notebook import verdict_html
 from autoopt.report.numbers import duration, number, with_interval
@@ -17,10 +20,7 @@ from autoopt.report.sides import side_rows
 from autoopt.report.sparkline import sparkline
 from autoopt.report.terminal import closing, console, pareto, table_of_rows
 from autoopt.slots import SLOTS
-from autoopt.study.confirm import mean_metrics
-from autoopt.study.explanation import Ablation, Edge, Effect, Importance, Rival, Simpler
 from autoopt.study.publish import conclusion_of
-from autoopt.study.verdict import Limit, Point, Side, Verdict, read_verdict
 
 BARE = {"batches": {"size": 64, "sampler": None}, "split": {"seed": 0}, **{slot: {} for slot in SLOTS}}
 COSTS = {"latency_ms": 0.5, "size_mb": 1.25, "parameters": 12345.0}

@@ -7,21 +7,21 @@ from dataclasses import replace
 from html.parser import HTMLParser
 
 import pytest
-from study.scripted import Fails, closed, learn, record, studied
+from scripted import Fails, closed, learn, record, studied
 from test_report import ABLATION, IMPORTANCE, side, verdict
 
 from autoopt.cli import main
 from autoopt.config import FROM
 from autoopt.errors import BadInput
 from autoopt.goal import Bound
+from autoopt.records.record import BASELINE
+from autoopt.records.settled import Settled
+from autoopt.records.stored import open_stored
+from autoopt.records.verdict import Point
 from autoopt.report.figures import PLOTS, axis_of, best_figures, figure_of
 from autoopt.report.page import fact_rows, figures_of, page_of, write_page
 from autoopt.study.explore import explore
 from autoopt.study.publish import write_report
-from autoopt.study.record import BASELINE
-from autoopt.study.settled import Settled
-from autoopt.study.stored import open_stored
-from autoopt.study.verdict import Point
 
 HOSTILE = '</script><script>window.hacked=1</script><img src=x onerror="hacked=1">\'"&<b>{{7*7}}%{y}'
 

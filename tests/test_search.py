@@ -15,11 +15,11 @@ import torch
 import yaml
 
 from autoopt.config import compose
+from autoopt.records.journal import Journal
+from autoopt.records.stages import SEARCH
+from autoopt.records.stored import open_stored
 from autoopt.slots import SLOTS
 from autoopt.space import Space
-from autoopt.study.journal import Journal
-from autoopt.study.stages import SEARCH
-from autoopt.study.stored import open_stored
 
 pytestmark = pytest.mark.slow
 SMALL = [

@@ -15,9 +15,9 @@ import pytest
 from autoopt.goal import Bound, Goal, Objective
 from autoopt.orders import Outcome, Problem, Train
 from autoopt.recipe import Recipe
+from autoopt.records.stages import COMPRESS, PREFLIGHT, SEARCH, TRAIN
 from autoopt.slots import SLOTS
 from autoopt.study.jobs import Job, Result
-from autoopt.study.stages import COMPRESS, PREFLIGHT, SEARCH, TRAIN
 from autoopt.terminal import Progress
 
 ACCURACY, LOSS = Objective("val_accuracy", "maximize"), Objective("val_loss", "minimize")
@@ -192,7 +192,7 @@ def in_a_terminal(script, columns):
 def test_the_clock_goes_on_after_the_last_trial_of_a_stage():
     script = """
 import time
-from autoopt.study.stages import CONFIRM, FINAL
+from autoopt.records.stages import CONFIRM, FINAL
 from test_terminal import Progress, result
 with Progress() as screen:
     for stage in (CONFIRM, FINAL):  # one has as many trials as the other, of which rich does not see that it is a new one

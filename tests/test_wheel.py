@@ -15,7 +15,7 @@ PARTS = ("autoopt", "plugins", "conf", "pyproject.toml", "README.md", "LICENSE",
 TINY = ("study.trials=3", "study.epochs=2", "study.seeds=2", "study.confirm=1", "tracking.enabled=false")
 SCRIPT = """
 import autoopt
-from autoopt.study.verdict import Verdict
+from autoopt.records.verdict import Verdict
 
 found: Verdict = autoopt.search(["data=digits"])
 reveal_type(found.gain)

@@ -2,8 +2,8 @@
 
 from collections.abc import Iterator, Sequence
 
+from autoopt.records.stored import names
 from autoopt.slots import PLUGGABLE
-from autoopt.study.stored import names
 from autoopt.technique import available
 
 OF_STUDIES = ("show", "finish", "export", "report", "reproduce", "ui")

@@ -9,12 +9,12 @@ from autoopt.commands.words import read_words, study_named
 from autoopt.deployment.card import CARD_FACTS, read_card
 from autoopt.errors import BadInput, StoreFault
 from autoopt.prose import print_prose
+from autoopt.records.folder import reference
+from autoopt.records.journal_file import StoreError
+from autoopt.records.stored import Stored
 from autoopt.report.numbers import number
 from autoopt.store import Store
 from autoopt.study.export import Advice, export, replaced
-from autoopt.study.folder import reference
-from autoopt.study.journal_file import StoreError
-from autoopt.study.stored import Stored
 from autoopt.tracking import experiment_name, store_uri
 from autoopt.tracking.environment import prepare_environment
 

@@ -6,9 +6,9 @@ from autoopt.commands.words import read_words, study_named
 from autoopt.config import compose
 from autoopt.errors import BadInput
 from autoopt.grammar import spell
+from autoopt.records.stages import SEARCH
 from autoopt.report.terminal import closing
 from autoopt.study.search import search
-from autoopt.study.stages import SEARCH
 from autoopt.terminal import Progress
 
 HELP = """Usage: autoopt finish NAME [root=DIR] [trust=module:object,…] [tracking.uri=URI]

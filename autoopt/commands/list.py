@@ -9,12 +9,12 @@ from typing import Any
 from autoopt.commands.words import json_text, read_words, tell_mlflow
 from autoopt.errors import BadInput
 from autoopt.prose import print_prose
+from autoopt.records.journal_file import StoreError
+from autoopt.records.stages import SEARCH
+from autoopt.records.stored import ROOT, Stored, names, open_stored
 from autoopt.report.leaderboard import leaderboard
 from autoopt.report.numbers import number, with_interval
 from autoopt.report.terminal import console, table_of_rows
-from autoopt.study.journal_file import StoreError
-from autoopt.study.stages import SEARCH
-from autoopt.study.stored import ROOT, Stored, names, open_stored
 
 HELP = """Usage: autoopt list [--json] [root=DIR]
 

@@ -14,6 +14,7 @@ from autoopt.commands.options import read_options
 from autoopt.config import SEARCHED
 from autoopt.domain import Choice, Range
 from autoopt.errors import BadInput
+from autoopt.records.settled import Settled
 from autoopt.report.numbers import duration
 from autoopt.report.sentence import PART_WORDS
 from autoopt.slots import SLOTS
@@ -21,7 +22,6 @@ from autoopt.space import Domain, Option, Pin, Space
 from autoopt.study.ablation import trainings_for
 from autoopt.study.compare import seeds_of
 from autoopt.study.confirm import Plan, planned, race_trainings, share_of
-from autoopt.study.settled import Settled
 from autoopt.study.study import strategy_of
 from autoopt.study.timing import LIMIT, WITH_RUNGS, timings
 from autoopt.study.turns import check_sizes, turns_in

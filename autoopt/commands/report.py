@@ -5,9 +5,9 @@ from pathlib import Path
 
 from autoopt.commands.words import read_words, study_named
 from autoopt.errors import BadInput
+from autoopt.records.stages import SEARCH
+from autoopt.records.stored import in_use
 from autoopt.study.rebuild import rebuild_mirror
-from autoopt.study.stages import SEARCH
-from autoopt.study.stored import in_use
 
 HELP = """Usage: autoopt report NAME [--mirror] [to=FILE.html] [root=DIR] [tracking.uri=URI]
 

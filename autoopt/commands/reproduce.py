@@ -6,7 +6,7 @@ from autoopt.commands.words import read_words, study_named
 from autoopt.config import compose
 from autoopt.errors import BadInput
 from autoopt.grammar import spell
-from autoopt.study.record import Record
+from autoopt.records.record import Record
 from autoopt.study.reproduce import Reproduced, first_difference, reproduce
 from autoopt.terminal import Progress
 

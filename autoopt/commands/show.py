@@ -8,13 +8,13 @@ from rich.table import Table
 from autoopt.commands.words import json_text, read_words, study_named
 from autoopt.config import asked_for
 from autoopt.config.yaml_file import written
+from autoopt.records.record import Record
+from autoopt.records.stored import Stored
 from autoopt.report.leaderboard import leaderboard, leaderboard_records, leaderboard_rows, place_of
 from autoopt.report.numbers import duration, number
 from autoopt.report.sentence import conclusion, unfinished
 from autoopt.report.sparkline import sparkline
 from autoopt.report.terminal import console, findings, table_of_rows
-from autoopt.study.record import Record
-from autoopt.study.stored import Stored
 
 HELP = """Usage: autoopt show NAME [TRIAL] [--json] [root=DIR]
 

@@ -15,9 +15,9 @@ from urllib.request import urlopen
 
 from autoopt.commands.installed import Checked
 from autoopt.errors import BadInput, one_line, summary
-from autoopt.study.folder import FORMAT, REMEDIES, contents
-from autoopt.study.journal_file import StoreError
-from autoopt.study.stored import ROOT, died, names, open_stored
+from autoopt.records.folder import FORMAT, REMEDIES, contents
+from autoopt.records.journal_file import StoreError
+from autoopt.records.stored import ROOT, died, names, open_stored
 from autoopt.tracking import store_uri
 from autoopt.tracking.environment import prepare_environment
 from autoopt.tracking.spool import SPOOL, SQLITE, redacted, secrets, sqlite_file, target, unwritten

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from autoopt.commands.options import Asked, read_options
 from autoopt.config.overrides import parse_override
 from autoopt.errors import BadInput
-from autoopt.study.stored import recipe_overrides
+from autoopt.records.stored import recipe_overrides
 from autoopt.study.train import train
 from autoopt.terminal import Progress
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from autoopt.commands.words import read_words, study_named
 from autoopt.errors import BadInput
 from autoopt.prose import print_prose
-from autoopt.study.folder import reference
+from autoopt.records.folder import reference
 from autoopt.tracking import experiment_name, store_uri, ui
 from autoopt.tracking.spool import spool_name
 from autoopt.tracking.view import view_name

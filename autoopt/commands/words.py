@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from autoopt.config import allow
 from autoopt.errors import BadInput, nearest
 from autoopt.prose import print_prose
-from autoopt.study.stored import Stored, died, names, open_stored
+from autoopt.records.stored import Stored, died, names, open_stored
 from autoopt.tracking import end_runs
 
 

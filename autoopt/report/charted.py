@@ -11,12 +11,12 @@ from optuna.trial import create_trial
 from autoopt.distributions import silent
 from autoopt.domain import Scalar
 from autoopt.recipe import UNSAID, Recipe
+from autoopt.records.journal import ended
+from autoopt.records.record import Record
+from autoopt.records.run_fields import SHORT
+from autoopt.records.stages import SEARCH
+from autoopt.records.stored import Stored
 from autoopt.slots import SLOTS
-from autoopt.study.journal import ended
-from autoopt.study.record import Record
-from autoopt.study.run_fields import SHORT
-from autoopt.study.stages import SEARCH
-from autoopt.study.stored import Stored
 
 FEW_CLASSES = 5
 """So many different numbers are shown as classes."""

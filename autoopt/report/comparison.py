@@ -7,11 +7,11 @@ from math import isfinite
 from pathlib import Path
 from typing import Any
 
+from autoopt.records.comparison import Comparison, OptionResult
+from autoopt.records.folder import replace_file
+from autoopt.records.verdict import LEVEL
 from autoopt.report.numbers import number, with_interval
 from autoopt.report.sentence import PART_WORDS
-from autoopt.study.comparison import Comparison, OptionResult
-from autoopt.study.folder import replace_file
-from autoopt.study.verdict import LEVEL
 
 TableRows = list[tuple[str, ...]]
 """The first row is the header."""

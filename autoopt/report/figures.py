@@ -14,13 +14,13 @@ from optuna.visualization import plot_parallel_coordinate, plot_slice
 from plotly.subplots import make_subplots
 
 from autoopt.errors import BadInput, nearest
+from autoopt.records.record import BASELINE, Record, added
+from autoopt.records.stages import COMPRESS, SEARCH
+from autoopt.records.stored import Stored
 from autoopt.report.charted import charted, choice_keys, value_of
 from autoopt.report.front import all_compressed
 from autoopt.report.numbers import number
 from autoopt.report.reasons import enumerated
-from autoopt.study.record import BASELINE, Record, added
-from autoopt.study.stages import COMPRESS, SEARCH
-from autoopt.study.stored import Stored
 
 WINNER, PLAIN, ACCENT, FAINT = "#0b7a5b", "#8a919c", "#2f6db5", "#c9ced6"
 """Colours of the winner, of the baseline, of what is shown, and of what is beside it."""

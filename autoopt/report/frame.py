@@ -4,9 +4,9 @@ from typing import Any
 
 import pandas
 
-from autoopt.study.record import Record
-from autoopt.study.stages import COMPRESS, SEARCH
-from autoopt.study.stored import Stored
+from autoopt.records.record import Record
+from autoopt.records.stages import COMPRESS, SEARCH
+from autoopt.records.stored import Stored
 
 
 def table_of(study: Stored) -> pandas.DataFrame:

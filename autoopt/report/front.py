@@ -1,10 +1,10 @@
 """The Pareto front as rows of a table."""
 
+from autoopt.records.stages import COMPRESS
+from autoopt.records.verdict import Verdict
 from autoopt.report.numbers import number
 from autoopt.report.reasons import enumerated
 from autoopt.report.sides import COST_ROWS
-from autoopt.study.stages import COMPRESS
-from autoopt.study.verdict import Verdict
 
 VALUES = {name: form for name, _, form in COST_ROWS}
 HEADERS = {"latency_ms": "latency, ms", "size_mb": "size, MB"}

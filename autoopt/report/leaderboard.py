@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from autoopt.records.record import BASELINE, Record
+from autoopt.records.stages import SEARCH
+from autoopt.records.stored import Stored
 from autoopt.report.numbers import duration, number
-from autoopt.study.record import BASELINE, Record
-from autoopt.study.stages import SEARCH
-from autoopt.study.stored import Stored
 
 
 @dataclass(frozen=True)

@@ -5,11 +5,11 @@ from collections.abc import Iterable, Sequence
 
 from plotly.graph_objects import Figure
 
+from autoopt.records.verdict import Verdict
 from autoopt.report.comparison import comparison_tables
 from autoopt.report.reasons import ablation_rows, reasons
 from autoopt.report.sentence import compared, conclusion
 from autoopt.report.sides import side_rows
-from autoopt.study.verdict import Verdict
 
 
 def verdict_html(verdict: Verdict, figures: Iterable[Figure] = ()) -> str:

@@ -21,6 +21,11 @@ from autoopt.config import as_overrides, trusting
 from autoopt.config.yaml_file import written
 from autoopt.errors import summary
 from autoopt.recipe import Recipe
+from autoopt.records.folder import reference, replace_file
+from autoopt.records.record import BASELINE, Record
+from autoopt.records.stages import FINAL, SEARCH
+from autoopt.records.stored import Stored
+from autoopt.records.verdict import Verdict
 from autoopt.report.comparison import comparison_lines, comparison_tables
 from autoopt.report.figures import PLOTS, TEMPLATE, drawn_figures
 from autoopt.report.front import front_rows
@@ -30,11 +35,6 @@ from autoopt.report.reasons import ablation_rows, ablation_title, reasons
 from autoopt.report.sentence import compared, conclusion, unfinished
 from autoopt.report.sides import side_rows
 from autoopt.report.terminal import spent
-from autoopt.study.folder import reference, replace_file
-from autoopt.study.record import BASELINE, Record
-from autoopt.study.stages import FINAL, SEARCH
-from autoopt.study.stored import Stored
-from autoopt.study.verdict import Verdict
 
 HERE = Path(__file__).parent
 TEMPLATES = Environment(loader=FileSystemLoader(HERE), autoescape=True, undefined=StrictUndefined, trim_blocks=True)

@@ -3,12 +3,12 @@
 from collections.abc import Iterator, Mapping
 
 from autoopt.grammar import spell
+from autoopt.records.explanation import Ablation, Edge, Effect, Importance
+from autoopt.records.verdict import Limit, Verdict
 from autoopt.report.differences import brief
 from autoopt.report.numbers import number, signed_interval, with_interval
 from autoopt.report.sentence import shown
 from autoopt.strategy import ENOUGH, TRUSTED
-from autoopt.study.explanation import Ablation, Edge, Effect, Importance
-from autoopt.study.verdict import Limit, Verdict
 
 MOST_IMPORTANT = 4
 FEW = 30

@@ -3,11 +3,11 @@
 from math import isfinite
 
 from autoopt.goal import COSTS
+from autoopt.records.stages import SEARCH
+from autoopt.records.stored import Stored
+from autoopt.records.verdict import Verdict
 from autoopt.report.differences import recipe_differences
 from autoopt.report.numbers import signed_interval
-from autoopt.study.stages import SEARCH
-from autoopt.study.stored import Stored
-from autoopt.study.verdict import Verdict
 
 PART_WORDS = {"test": "on the test split", "validation": "on the validation split", "training": "of the trainings"}
 

@@ -2,9 +2,9 @@
 
 from collections.abc import Callable
 
+from autoopt.records.verdict import Verdict
 from autoopt.report.numbers import number
 from autoopt.report.sentence import PART_WORDS
-from autoopt.study.verdict import Verdict
 
 
 def megabytes(value: float) -> str:

@@ -10,14 +10,14 @@ from rich.table import Table
 from rich.text import Text
 
 from autoopt.errors import printable
+from autoopt.records.folder import reference
+from autoopt.records.verdict import Verdict
 from autoopt.report.comparison import comparison_lines, comparison_tables
 from autoopt.report.front import front_kind, front_rows, front_title
 from autoopt.report.numbers import duration
 from autoopt.report.reasons import ablation_rows, ablation_title, reasons
 from autoopt.report.sentence import compared, conclusion
 from autoopt.report.sides import side_rows
-from autoopt.study.folder import reference
-from autoopt.study.verdict import Verdict
 
 WIDE = 10_000
 """Columns where the output is no terminal: no line is broken, so that other programs can read it."""

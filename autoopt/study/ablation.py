@@ -11,14 +11,14 @@ from dataclasses import dataclass
 from itertools import islice, pairwise
 from math import inf
 
-from autoopt.study.changes import Changes
+from autoopt.analysis.changes import Changes
+from autoopt.analysis.two_way import TwoWay
+from autoopt.records.explanation import Ablation, Effect, Simpler
+from autoopt.records.record import Record
+from autoopt.records.stages import ABLATION, FINAL, SEARCH
+from autoopt.records.verdict import Side, Verdict
 from autoopt.study.confirm import replicate, room_left
-from autoopt.study.explanation import Ablation, Effect, Simpler
-from autoopt.study.record import Record
-from autoopt.study.stages import ABLATION, FINAL, SEARCH
 from autoopt.study.study import Study
-from autoopt.study.two_way import TwoWay
-from autoopt.study.verdict import Side, Verdict
 
 Group = tuple[str, ...]
 """Changes that are measured together."""

@@ -3,9 +3,9 @@
 from collections import Counter
 from collections.abc import Sequence
 
+from autoopt.records.record import BASELINE, Record, taken_over
+from autoopt.records.stages import COMPRESS, CONFIRM, FINAL, SEARCH
 from autoopt.study.explore import enough
-from autoopt.study.record import BASELINE, Record, taken_over
-from autoopt.study.stages import COMPRESS, CONFIRM, FINAL, SEARCH
 from autoopt.study.study import Study
 
 

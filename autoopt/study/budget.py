@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from math import inf
 
-from autoopt.study.stages import ABLATION, COMPRESS, SEARCH, Stage
+from autoopt.records.stages import ABLATION, COMPRESS, SEARCH, Stage
 
 CONFIRM_SHARE = 0.175
 ABLATION_SHARE = 0.1

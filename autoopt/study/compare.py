@@ -9,15 +9,8 @@ from statistics import mean, variance
 import numpy as np
 from scipy.special import stdtr
 
-from autoopt.goal import Goal, Objective
-from autoopt.study.comparison import Comparison, OptionResult
-from autoopt.study.confirm import Candidate, fresh_seeds, measure_candidates, replicate
-from autoopt.study.record import Record
-from autoopt.study.sampling import history
-from autoopt.study.stages import COMPARE, SEARCH, TEST
-from autoopt.study.study import Study
-from autoopt.study.turns import turns_of
-from autoopt.study.weighing import (
+from autoopt.analysis.candidate import Candidate
+from autoopt.analysis.weighing import (
     UNBOUNDED,
     Variances,
     both_resampled,
@@ -31,6 +24,14 @@ from autoopt.study.weighing import (
     variances,
     weigh,
 )
+from autoopt.goal import Goal, Objective
+from autoopt.records.comparison import Comparison, OptionResult
+from autoopt.records.record import Record
+from autoopt.records.stages import COMPARE, SEARCH, TEST
+from autoopt.study.confirm import fresh_seeds, measure_candidates, replicate
+from autoopt.study.sampling import history
+from autoopt.study.study import Study
+from autoopt.study.turns import turns_of
 
 FEWEST_SEEDS = 5
 """Fewer seeds hardly show a difference after the correction for several options."""

@@ -12,14 +12,14 @@ from autoopt.errors import BadInput
 from autoopt.goal import Goal, Objective
 from autoopt.orders import BEFORE, Compress, Order, Train
 from autoopt.recipe import Recipe
+from autoopt.records.record import Record
+from autoopt.records.stages import COMPRESS, PREFLIGHT, SEARCH
 from autoopt.space import Condition, Domain, Pick, Space
 from autoopt.space.condition import NEVER, Used
 from autoopt.store import Store
 from autoopt.study.jobs import Job
 from autoopt.study.preflight import charged, try_out_job
-from autoopt.study.record import Record
 from autoopt.study.sampling import Proposal, Sampling
-from autoopt.study.stages import COMPRESS, PREFLIGHT, SEARCH
 from autoopt.study.study import Study
 
 LATENCY = "latency_ms"

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from autoopt.study.verdict import Side
+from autoopt.records.verdict import Side
 from autoopt.tracking import Records
 
 

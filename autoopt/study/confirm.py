@@ -4,43 +4,22 @@ The winner is chosen and compared on different seeds, so that the choice does no
 """
 
 from collections.abc import Callable, Container, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from math import ceil
-from statistics import mean, median
+from statistics import median
 
+from autoopt.analysis.candidate import Candidate
 from autoopt.errors import NotConcluded
 from autoopt.goal import Goal
 from autoopt.orders import Measure, Train
 from autoopt.recipe import Recipe
+from autoopt.records.folder import derived_seed
+from autoopt.records.journal import Journal
+from autoopt.records.record import BASELINE, Record
+from autoopt.records.stages import TEST, Stage
 from autoopt.study.budget import Budget
-from autoopt.study.folder import derived_seed
 from autoopt.study.jobs import Job
-from autoopt.study.journal import Journal
-from autoopt.study.record import BASELINE, Record
 from autoopt.study.runner import Runner
-from autoopt.study.stages import TEST, Stage
-
-
-@dataclass(frozen=True)
-class Candidate:
-    """A recipe with a record of the validation part for each fresh seed, and of the test part where that was measured."""
-
-    key: str
-    recipe: Recipe
-    records: list[Record] = field(default_factory=list)
-    tests: list[Record] = field(default_factory=list)
-
-    @property
-    def score(self) -> float:
-        return mean(r.score for r in self.records if r.score is not None)
-
-    def place(self, goal: Goal) -> tuple[float, float]:
-        """What orders candidates, the best first: how far the mean of its seeds misses the bounds of a goal, then the score."""
-        return goal.violation(mean_metrics([r.metrics for r in self.records])), -goal.first.sign * self.score
-
-    def scores(self, part: str) -> list[float]:
-        """The objective on each seed."""
-        return [r.score for r in (self.tests if part == "test" else self.records) if r.score is not None]
 
 
 @dataclass(frozen=True)
@@ -216,8 +195,3 @@ def measure_candidates(runner: Runner, journal: Journal, pair: Sequence[Candidat
     measured = [replace(c, tests=[tests[k] for r in c.records if (k := TEST.key.format(r.key)) in tests]) for c in pair]
     equal = min(len(c.tests) for c in measured)
     return [replace(c, records=c.records[:equal], tests=c.tests[:equal]) for c in measured]
-
-
-def mean_metrics(values: Sequence[Mapping[str, float]]) -> dict[str, float]:
-    """The mean of each metric that all of them have."""
-    return {name: mean(v[name] for v in values) for name in (values[0] if values else ()) if all(name in v for v in values)}

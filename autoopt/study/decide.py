@@ -8,18 +8,21 @@ from math import isfinite
 from statistics import mean
 from typing import Any
 
+from autoopt.analysis.candidate import Candidate, mean_metrics
+from autoopt.analysis.weighing import both_resampled, required_sizes, variances, weigh
 from autoopt.config import trusting
 from autoopt.errors import NotConcluded
 from autoopt.goal import Goal
 from autoopt.recipe import Recipe
+from autoopt.records.record import BASELINE, Record, added
+from autoopt.records.stages import COMPARE, COMPRESS, CONFIRM, FINAL, SEARCH, STORED, TEST, Stage
+from autoopt.records.verdict import Limit, Point, Side, Verdict
 from autoopt.study.alone import pool, why_alone
 from autoopt.study.compress import compress_goal, pareto_front
 from autoopt.study.confirm import (
-    Candidate,
     Plan,
     candidates,
     fresh_seeds,
-    mean_metrics,
     measure_candidates,
     planned,
     race,
@@ -28,12 +31,8 @@ from autoopt.study.confirm import (
     share_of,
 )
 from autoopt.study.explore import ended_early
-from autoopt.study.record import BASELINE, Record, added
 from autoopt.study.sampling import history, quarantined
-from autoopt.study.stages import COMPARE, COMPRESS, CONFIRM, FINAL, SEARCH, STORED, TEST, Stage
 from autoopt.study.study import Study
-from autoopt.study.verdict import Limit, Point, Side, Verdict
-from autoopt.study.weighing import both_resampled, required_sizes, variances, weigh
 
 
 def decide(study: Study, options: Mapping[str, Candidate] | None = None) -> Verdict:

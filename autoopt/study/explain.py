@@ -5,19 +5,19 @@ from collections.abc import Container, Mapping, Sequence
 from dataclasses import replace
 from statistics import variance
 
+from autoopt.analysis.edges import edges_of
+from autoopt.analysis.importance import importance_of
+from autoopt.analysis.partial_pooling import chance_better
+from autoopt.analysis.two_way import TwoWay
+from autoopt.records.explanation import Rival
+from autoopt.records.record import BASELINE
+from autoopt.records.stages import COMPRESS, CONFIRM, FINAL, SEARCH, Stage
+from autoopt.records.verdict import Verdict
 from autoopt.strategy import rung_correlation
 from autoopt.study.ablation import ablate
 from autoopt.study.decide import totals
-from autoopt.study.edges import edges_of
-from autoopt.study.explanation import Rival
-from autoopt.study.importance import importance_of
-from autoopt.study.partial_pooling import chance_better
-from autoopt.study.record import BASELINE
 from autoopt.study.sampling import history
-from autoopt.study.stages import COMPRESS, CONFIRM, FINAL, SEARCH, Stage
 from autoopt.study.study import Study
-from autoopt.study.two_way import TwoWay
-from autoopt.study.verdict import Verdict
 
 
 def explain(study: Study, verdict: Verdict) -> Verdict:

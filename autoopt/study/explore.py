@@ -7,15 +7,15 @@ from autoopt.config import Tree, as_overrides, compose
 from autoopt.config.yaml_file import written
 from autoopt.errors import BadInput, NotConcluded
 from autoopt.orders import Order, Train
+from autoopt.records.folder import contents, replace_file, summed
+from autoopt.records.record import BASELINE, Epochs, Record, added, taken_over
+from autoopt.records.stages import SEARCH
+from autoopt.records.stored import recipe_overrides
 from autoopt.space import Space
 from autoopt.strategy import AtRandom, Strategy
-from autoopt.study.folder import contents, replace_file, summed
 from autoopt.study.jobs import Job, Result
 from autoopt.study.memory import remembered
-from autoopt.study.record import BASELINE, Epochs, Record, added, taken_over
 from autoopt.study.sampling import Proposal, Sampling, Values
-from autoopt.study.stages import SEARCH
-from autoopt.study.stored import recipe_overrides
 from autoopt.study.study import Study
 from autoopt.study.successor import predecessor, take_over
 from autoopt.study.turns import check_sizes, turns_of

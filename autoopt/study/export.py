@@ -13,9 +13,9 @@ from typing import Any
 from autoopt.config import paths_in_recipe, trusting
 from autoopt.deployment.card import CARD_FACTS, shaping
 from autoopt.recipe import Recipe
+from autoopt.records.folder import replace_file, versions
+from autoopt.records.journal_file import StoreError
 from autoopt.store import digest
-from autoopt.study.folder import replace_file, versions
-from autoopt.study.journal_file import StoreError
 
 README_TEXT = """# {title}
 

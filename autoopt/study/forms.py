@@ -4,9 +4,9 @@ from importlib.metadata import PackageNotFoundError, version
 
 from autoopt.orders import Checkpoint, Export, Graph, Serve
 from autoopt.recipe import Recipe
+from autoopt.records.stages import EXPORT
 from autoopt.study.jobs import Job
 from autoopt.study.runner import Runner
-from autoopt.study.stages import EXPORT
 
 PACKAGES = ("onnx", "onnxruntime", "onnxscript")
 

@@ -5,8 +5,8 @@ from typing import Any
 
 from autoopt.orders import Order, Outcome, Problem, Train
 from autoopt.recipe import Recipe
-from autoopt.study.record import Record, columns
-from autoopt.study.stages import SEARCH, Stage
+from autoopt.records.record import Record, columns
+from autoopt.records.stages import SEARCH, Stage
 
 
 @dataclass(frozen=True)

@@ -6,11 +6,11 @@ from typing import Any
 from autoopt.domain import Choice
 from autoopt.errors import BadInput
 from autoopt.recipe import Recipe
+from autoopt.records.journal_file import StoreError
+from autoopt.records.stages import SEARCH
+from autoopt.records.stored import Stored, names, open_stored
 from autoopt.space import Domain, Space, traced
-from autoopt.study.journal_file import StoreError
 from autoopt.study.sampling import Values
-from autoopt.study.stages import SEARCH
-from autoopt.study.stored import Stored, names, open_stored
 from autoopt.study.study import Study
 
 STUDIES, EACH = 3, 2

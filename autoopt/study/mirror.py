@@ -14,12 +14,10 @@ from autoopt.config import Tree
 from autoopt.errors import BadInput
 from autoopt.goal import Objective
 from autoopt.recipe import Recipe
-from autoopt.study.conclusion import Conclusion
-from autoopt.study.folder import Folder
-from autoopt.study.jobs import Job, Result
-from autoopt.study.journal import Journal
-from autoopt.study.record import BASELINE, Record
-from autoopt.study.run_fields import (
+from autoopt.records.folder import Folder
+from autoopt.records.journal import Journal
+from autoopt.records.record import BASELINE, Record
+from autoopt.records.run_fields import (
     compressed_metrics,
     epoch_rows,
     final_metrics,
@@ -30,11 +28,13 @@ from autoopt.study.run_fields import (
     searched_parameters,
     training_of,
 )
+from autoopt.records.settled import Settled
+from autoopt.records.stages import SEARCH, STAGES, TEST
+from autoopt.records.stored import verdict_in
+from autoopt.records.verdict import Side
+from autoopt.study.conclusion import Conclusion
+from autoopt.study.jobs import Job, Result
 from autoopt.study.runner import Listener, NoListener
-from autoopt.study.settled import Settled
-from autoopt.study.stages import SEARCH, STAGES, TEST
-from autoopt.study.stored import verdict_in
-from autoopt.study.verdict import Side
 from autoopt.tracking import Records, Tracker, experiment_name, store_uri
 from autoopt.tracking.spool import PARENT
 

@@ -9,12 +9,12 @@ from autoopt.errors import BadInput, NotConcluded
 from autoopt.goal import Goal, takes_stopwatch
 from autoopt.orders import Contrast, Outcome, Problem, TryOut
 from autoopt.recipe import Recipe
+from autoopt.records.settled import Settled
+from autoopt.records.stages import PREFLIGHT
 from autoopt.space import Domain, Space
 from autoopt.study.jobs import Job, Result
 from autoopt.study.objectives import COMMON, bounds_of, choose_objectives
 from autoopt.study.runner import Runner
-from autoopt.study.settled import Settled
-from autoopt.study.stages import PREFLIGHT
 
 SECONDS = 300
 

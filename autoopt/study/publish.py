@@ -4,17 +4,17 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from autoopt.errors import summary
+from autoopt.records.folder import reference, replace_file, summed
+from autoopt.records.stored import open_stored
+from autoopt.records.verdict import Verdict
 from autoopt.report.comparison import as_markdown_text, markdown_table, write_comparison
 from autoopt.report.reasons import ablation_rows, ablation_title, reasons
 from autoopt.report.sentence import conclusion
 from autoopt.report.sides import side_rows
 from autoopt.study.conclusion import Conclusion
 from autoopt.study.export import Advice, export
-from autoopt.study.folder import reference, replace_file, summed
 from autoopt.study.forms import write_forms
-from autoopt.study.stored import open_stored
 from autoopt.study.study import Study
-from autoopt.study.verdict import Verdict
 
 
 def publish(study: Study, verdict: Verdict) -> None:

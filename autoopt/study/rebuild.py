@@ -6,13 +6,13 @@ from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from autoopt.study.journal import Journal, record_of
-from autoopt.study.journal_file import StoreError
+from autoopt.records.journal import Journal, record_of
+from autoopt.records.journal_file import StoreError
+from autoopt.records.record import Record
+from autoopt.records.stages import STORED
+from autoopt.records.stored import Stored
 from autoopt.study.mirror import UNFINISHED, Mirror, about_search
 from autoopt.study.publish import conclusion_of
-from autoopt.study.record import Record
-from autoopt.study.stages import STORED
-from autoopt.study.stored import Stored
 from autoopt.tracking import Records, experiment_name, store_uri, write_spool
 from autoopt.tracking.spool import Destination, spool_name
 

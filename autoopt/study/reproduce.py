@@ -10,13 +10,13 @@ from autoopt.errors import BadInput, NotConcluded
 from autoopt.executor import Executor
 from autoopt.goal import COSTS
 from autoopt.orders import Train
-from autoopt.study.folder import altered, contents, versions
+from autoopt.records.folder import altered, contents, versions
+from autoopt.records.record import Record
+from autoopt.records.settled import recall
+from autoopt.records.stages import SEARCH, STAGES, TRAIN
+from autoopt.records.stored import Stored
 from autoopt.study.jobs import Job, Result
-from autoopt.study.record import Record
 from autoopt.study.runner import Runner, Screen
-from autoopt.study.settled import recall
-from autoopt.study.stages import SEARCH, STAGES, TRAIN
-from autoopt.study.stored import Stored
 from autoopt.study.warm import warm
 
 

@@ -8,13 +8,13 @@ from typing import Protocol
 from autoopt.executor import Event, Executor
 from autoopt.goal import Goal
 from autoopt.orders import Measure, Outcome, Problem, Train
+from autoopt.records.folder import replace_file
+from autoopt.records.record import Epochs, Record
+from autoopt.records.stages import PREFLIGHT, Stage
 from autoopt.store import Reached
 from autoopt.study.conclusion import Conclusion
-from autoopt.study.folder import replace_file
 from autoopt.study.interrupts import Interrupts
 from autoopt.study.jobs import Job, Result
-from autoopt.study.record import Epochs, Record
-from autoopt.study.stages import PREFLIGHT, Stage
 
 
 class Screen(Protocol):

@@ -11,14 +11,14 @@ from autoopt.distributions import distribution
 from autoopt.goal import Goal
 from autoopt.orders import Order
 from autoopt.recipe import Recipe
+from autoopt.records.folder import derived_seed
+from autoopt.records.journal import Journal, record_of
+from autoopt.records.record import Epochs, Record, taken_over
+from autoopt.records.stages import Stage
 from autoopt.space import Walkable, traced
 from autoopt.strategy import AtRandom, Observation, Strategy
 from autoopt.study.budget import Budget
-from autoopt.study.folder import derived_seed
 from autoopt.study.jobs import Job, Result
-from autoopt.study.journal import Journal, record_of
-from autoopt.study.record import Epochs, Record, taken_over
-from autoopt.study.stages import Stage
 
 FAILURES = 3
 """A technique that has failed so often, and was part of no complete trial, is not proposed again."""

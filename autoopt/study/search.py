@@ -8,6 +8,11 @@ from pathlib import Path
 
 from autoopt.config import Tree, seconds
 from autoopt.executor import Executor
+from autoopt.records.intact import check_journal, check_recipes
+from autoopt.records.journal import Journal
+from autoopt.records.settled import Settled
+from autoopt.records.stages import SEARCH, STORED
+from autoopt.records.verdict import Verdict
 from autoopt.space import Space
 from autoopt.study.budget import Budget
 from autoopt.study.compare import best_of_options, compare
@@ -16,16 +21,11 @@ from autoopt.study.confirm import planned, share_of
 from autoopt.study.decide import decide
 from autoopt.study.explain import explain
 from autoopt.study.explore import explore, start
-from autoopt.study.intact import check_journal, check_recipes
-from autoopt.study.journal import Journal
 from autoopt.study.mirror import search_listener
 from autoopt.study.publish import publish
 from autoopt.study.runner import Listener, Screen
-from autoopt.study.settled import Settled
-from autoopt.study.stages import SEARCH, STORED
 from autoopt.study.study import Study
 from autoopt.study.successor import predecessor
-from autoopt.study.verdict import Verdict
 from autoopt.study.warm import Warm, warm
 from autoopt.tracking.spool import LOG
 

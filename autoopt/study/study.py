@@ -9,11 +9,11 @@ from autoopt.config import Tree, plugged
 from autoopt.goal import Goal
 from autoopt.points import faults_named, plug
 from autoopt.recipe import Recipe
+from autoopt.records.folder import Folder
+from autoopt.records.journal import Journal
 from autoopt.space import Space, Walkable, traced
 from autoopt.strategy import Observation, Strategy
 from autoopt.study.budget import Budget
-from autoopt.study.folder import Folder
-from autoopt.study.journal import Journal
 from autoopt.study.runner import Runner
 from autoopt.technique import Technique
 

@@ -6,12 +6,12 @@ from typing import Any
 from autoopt.config import Tree
 from autoopt.errors import BadInput
 from autoopt.goal import Goal
+from autoopt.records.folder import FORMAT, SETTLED, Folder, altered, contents, differences, versions
+from autoopt.records.record import Record
+from autoopt.records.stages import SEARCH
+from autoopt.records.stored import Stored, open_stored
 from autoopt.space import Space
-from autoopt.study.folder import FORMAT, SETTLED, Folder, altered, contents, differences, versions
-from autoopt.study.record import Record
 from autoopt.study.sampling import Sampling, Values
-from autoopt.study.stages import SEARCH
-from autoopt.study.stored import Stored, open_stored
 from autoopt.study.study import Study
 
 TRIED_FIRST = 3

@@ -7,12 +7,12 @@ from random import Random
 
 from autoopt.orders import Train
 from autoopt.recipe import Recipe
+from autoopt.records.folder import derived_seed
+from autoopt.records.record import Epochs
+from autoopt.records.stages import PREFLIGHT
 from autoopt.space import Space, traced
-from autoopt.study.folder import derived_seed
 from autoopt.study.jobs import Job, Result
-from autoopt.study.record import Epochs
 from autoopt.study.runner import Runner
-from autoopt.study.stages import PREFLIGHT
 
 DRAWN = 5
 """So many recipes are drawn beside the baseline."""

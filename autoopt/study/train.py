@@ -8,17 +8,17 @@ from autoopt.config import Tree
 from autoopt.errors import NotConcluded
 from autoopt.executor import Executor
 from autoopt.orders import Measure, Order, Outcome, Train
+from autoopt.records.folder import default_name
+from autoopt.records.stages import TEST, TRAIN, Stage
 from autoopt.report.numbers import number
 from autoopt.report.sentence import PART_WORDS
 from autoopt.study.conclusion import Conclusion
 from autoopt.study.export import Advice, export
-from autoopt.study.folder import default_name
 from autoopt.study.forms import write_forms
 from autoopt.study.jobs import Job, Result
 from autoopt.study.mirror import training_listener
 from autoopt.study.runner import Screen
 from autoopt.study.search import open_study
-from autoopt.study.stages import TEST, TRAIN, Stage
 from autoopt.study.study import Study
 from autoopt.study.warm import warm
 

@@ -12,15 +12,15 @@ from autoopt.executor.resources import Limits
 from autoopt.goal import Goal, Objective
 from autoopt.points import plug
 from autoopt.recipe import Recipe
+from autoopt.records.folder import Folder
+from autoopt.records.settled import Settled, recall
 from autoopt.space import Space
 from autoopt.store import Store
 from autoopt.study.baseline import own_baseline, untouched
 from autoopt.study.compress import compress_goal
-from autoopt.study.folder import Folder
 from autoopt.study.interrupts import Interrupts
 from autoopt.study.preflight import preflight, rehearse
 from autoopt.study.runner import Runner, Screen
-from autoopt.study.settled import Settled, recall
 from autoopt.study.study import strategy_of
 from autoopt.tracking import store_uri
 

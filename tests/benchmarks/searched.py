@@ -4,9 +4,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from autoopt.study.journal import Journal
-from autoopt.study.record import Record
-from autoopt.study.stages import SEARCH
+from autoopt.records.journal import Journal
+from autoopt.records.record import Record
+from autoopt.records.stages import SEARCH
 
 
 @dataclass(frozen=True)

@@ -16,9 +16,9 @@ from optuna.storages import JournalStorage
 from autoopt.cli import main
 from autoopt.executor.local import Local
 from autoopt.plugins.strategy.tpe import Tpe
+from autoopt.records.journal import Journal
 from autoopt.space import Space
 from autoopt.study import mirror, search
-from autoopt.study.journal import Journal
 from autoopt.terminal import Progress
 
 SECONDS: dict[str, float] = defaultdict(float)

@@ -13,7 +13,7 @@ from autoopt.cli import main
 from autoopt.commands.installed import Checked, check_package, devices_here, environment, plugins, registered_in_vain, versions_tested
 from autoopt.commands.stores import check_folder, check_stores, check_study
 from autoopt.executor.resources import Machine
-from autoopt.study.folder import FORMAT
+from autoopt.records.folder import FORMAT
 from autoopt.technique import find
 
 PROJECT = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]

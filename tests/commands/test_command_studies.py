@@ -22,21 +22,21 @@ from autoopt.deployment.card import CARD_FACTS
 from autoopt.errors import BadInput
 from autoopt.goal import Bound, Goal, Objective
 from autoopt.recipe import Recipe
+from autoopt.records.folder import FORMAT
+from autoopt.records.intact import check_journal
+from autoopt.records.journal import Journal
+from autoopt.records.journal_file import StoreError
+from autoopt.records.record import Record
+from autoopt.records.settled import Settled
+from autoopt.records.stages import FINAL, SEARCH
+from autoopt.records.stored import open_stored
+from autoopt.records.verdict import Point
 from autoopt.report.sentence import compared, conclusion
 from autoopt.report.terminal import spent
 from autoopt.space import Space
 from autoopt.store import Store, digest
-from autoopt.study.folder import FORMAT
-from autoopt.study.intact import check_journal
-from autoopt.study.journal import Journal
-from autoopt.study.journal_file import StoreError
 from autoopt.study.rebuild import rebuild_mirror
-from autoopt.study.record import Record
 from autoopt.study.runner import Runner
-from autoopt.study.settled import Settled
-from autoopt.study.stages import FINAL, SEARCH
-from autoopt.study.stored import open_stored
-from autoopt.study.verdict import Point
 
 TODAY = date.today().isoformat()
 RECIPE = dict(Space.of(compose(["data=digits", "study=quick"])).baseline().tree)

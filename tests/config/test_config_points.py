@@ -5,9 +5,9 @@ import yaml
 
 from autoopt.config import allow, as_overrides, compose, plugged
 from autoopt.errors import BadInput
+from autoopt.records.folder import default_name
 from autoopt.slots import PLUG_POINTS
 from autoopt.space import Space
-from autoopt.study.folder import default_name
 
 DATA = "data=digits"
 COMMON = {"workers": None, "gpus_per_trial": 1.0, "cpus_per_trial": 1, "trial_time": "1h", "checkpoint": "10m", "retries": 3, "keep": None}

@@ -34,9 +34,9 @@ from autoopt.executor.resources import Limits  # noqa: E402
 from autoopt.live import import_path  # noqa: E402
 from autoopt.plugins.executor import ray as module  # noqa: E402
 from autoopt.points import plug  # noqa: E402
+from autoopt.records.journal import Journal, stored_records  # noqa: E402
+from autoopt.records.stages import SEARCH  # noqa: E402
 from autoopt.store import Store  # noqa: E402
-from autoopt.study.journal import Journal, stored_records  # noqa: E402
-from autoopt.study.stages import SEARCH  # noqa: E402
 
 AUTOOPT = Path(sys.executable).with_name("autoopt")
 KILLS = int(os.environ.get("AUTOOPT_TEST_KILLS", 3))

@@ -6,10 +6,11 @@ from math import inf
 import pytest
 from scripted import LOSS, Fails, Killed, closed, outcome, record, space, studied
 
+from autoopt.analysis.candidate import Candidate
+from autoopt.records.stages import ABLATION, FINAL, SEARCH
 from autoopt.study.ablation import ablate, grouped, recipes_and_seeds, share, trainings_for
-from autoopt.study.confirm import Candidate, Plan, fresh_seeds
+from autoopt.study.confirm import Plan, fresh_seeds
 from autoopt.study.decide import verdict_of
-from autoopt.study.stages import ABLATION, FINAL, SEARCH
 
 GAINS = {"optimizer sgd": 0.2, "schedule cosine": 0.1, "regularizer l1": 0.0, "batches.size": 0.0}
 WINNER = {"optimizer": "sgd", "schedule": "cosine", "regularizer.l1.use": True, "batches.size": 32}

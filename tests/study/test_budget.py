@@ -3,8 +3,8 @@ from math import inf
 
 import pytest
 
+from autoopt.records.stages import ABLATION, COMPRESS, CONFIRM, FINAL, SEARCH, TEST
 from autoopt.study.budget import Budget
-from autoopt.study.stages import ABLATION, COMPRESS, CONFIRM, FINAL, SEARCH, TEST
 
 
 class Clock:

@@ -16,26 +16,26 @@ from scipy import stats
 from scipy.stats import ttest_rel
 from scripted import baseline, record
 
+from autoopt.analysis.candidate import Candidate
+from autoopt.analysis.weighing import UNBOUNDED, weigh
 from autoopt.api import Searched
 from autoopt.commands.show import study_lines
 from autoopt.config import compose
 from autoopt.errors import BadInput, NotConcluded
 from autoopt.goal import Bound, Goal, Objective
 from autoopt.orders import Train
+from autoopt.records.comparison import Comparison, OptionResult
+from autoopt.records.journal import Journal
+from autoopt.records.record import Record
+from autoopt.records.stages import SEARCH
+from autoopt.records.stored import open_stored
 from autoopt.report.comparison import as_csv, as_latex, as_markdown_text, comparison_lines, comparison_rows, tuning_rows
 from autoopt.report.sentence import conclusion
 from autoopt.space import Space
 from autoopt.strategy import AtRandom, Observation
 from autoopt.study.compare import best_so_far, difference, holm, interval_of, result_of, time_to_match, trials_of
-from autoopt.study.comparison import Comparison, OptionResult
-from autoopt.study.confirm import Candidate
 from autoopt.study.decide import ranked
-from autoopt.study.journal import Journal
-from autoopt.study.record import Record
-from autoopt.study.stages import SEARCH
-from autoopt.study.stored import open_stored
 from autoopt.study.turns import Turns, arms_of, check_size, option_of, turns_of
-from autoopt.study.weighing import UNBOUNDED, weigh
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 sys.path[:0] = [str(BENCHMARKS / "tables"), str(BENCHMARKS / "search")]

@@ -7,11 +7,11 @@ from scripted import ACCURACY, PLAIN, SPACE, Fails, baseline, closed, composed, 
 
 from autoopt.goal import Goal
 from autoopt.orders import Train, TryOut
+from autoopt.records.journal import Journal
+from autoopt.records.stages import COMPRESS, SEARCH
 from autoopt.space import Space
 from autoopt.store import Store
 from autoopt.study.compress import TRAINED, Compressions, compress, compress_goal, latency_noise, pareto_front
-from autoopt.study.journal import Journal
-from autoopt.study.stages import COMPRESS, SEARCH
 
 EITHER = ("compression=half", "compression.half.use=true,false")
 

@@ -4,13 +4,14 @@ from random import Random
 import pytest
 from scripted import ACCURACY, LOSS, Fails, closed, outcome, record, space, studied
 
+from autoopt.analysis.candidate import Candidate
 from autoopt.errors import NotConcluded
 from autoopt.goal import Bound, Goal, Objective
 from autoopt.orders import Measure
+from autoopt.records.stages import CONFIRM, FINAL
 from autoopt.store import Store
 from autoopt.study.budget import Budget
 from autoopt.study.confirm import (
-    Candidate,
     Plan,
     candidates,
     fresh_seeds,
@@ -22,7 +23,6 @@ from autoopt.study.confirm import (
     room_left,
     share_of,
 )
-from autoopt.study.stages import CONFIRM, FINAL
 
 RECIPE = space().baseline()
 

@@ -7,14 +7,14 @@ from math import inf
 import pytest
 from scripted import ACCURACY, FACTS, LOSS, baseline, closed, record, studied
 
+from autoopt.analysis.candidate import Candidate
+from autoopt.analysis.weighing import required_sizes, variances
 from autoopt.goal import Goal, Objective
+from autoopt.records.stages import COMPRESS, CONFIRM, FINAL, SEARCH, TEST
+from autoopt.records.verdict import Point
 from autoopt.study.compress import compress_goal
-from autoopt.study.confirm import Candidate
 from autoopt.study.decide import needed, plan_of, point, side, totals, verdict_of
 from autoopt.study.explore import enough
-from autoopt.study.stages import COMPRESS, CONFIRM, FINAL, SEARCH, TEST
-from autoopt.study.verdict import Point
-from autoopt.study.weighing import required_sizes, variances
 
 
 def candidate(key, scores, resamples=(), **metrics):

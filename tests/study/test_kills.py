@@ -13,14 +13,14 @@ from pathlib import Path
 import pytest
 from test_stages import Study
 
+from autoopt.records.folder import Folder
+from autoopt.records.journal import Journal
+from autoopt.records.journal_file import JournalFile, StoreError
+from autoopt.records.stages import STORED
+from autoopt.records.stored import open_stored
 from autoopt.study import publish, search
-from autoopt.study.folder import Folder
-from autoopt.study.journal import Journal
-from autoopt.study.journal_file import JournalFile, StoreError
 from autoopt.study.runner import Runner
 from autoopt.study.sampling import Sampling
-from autoopt.study.stages import STORED
-from autoopt.study.stored import open_stored
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(7200 if os.environ.get("AUTOOPT_TEST_ALL") else 300)]
 CALLS = (

@@ -12,17 +12,17 @@ from mlflow import MlflowClient
 from scripted import ACCURACY, FACTS, closed, space, studied
 
 from autoopt.orders import Measure, Outcome, Problem, Train
+from autoopt.records.run_fields import parameters, searched_parameters
+from autoopt.records.settled import Settled
+from autoopt.records.stages import CONFIRM, SEARCH, TEST, TRAIN
+from autoopt.records.stored import open_stored
+from autoopt.records.verdict import Side
 from autoopt.report.sentence import conclusion
 from autoopt.study.conclusion import Conclusion
 from autoopt.study.jobs import Job, Result
 from autoopt.study.mirror import STATUS, About, Mirror, TrainingMirror, git_commit, search_listener
 from autoopt.study.rebuild import rebuild_mirror
-from autoopt.study.run_fields import parameters, searched_parameters
 from autoopt.study.runner import NoListener
-from autoopt.study.settled import Settled
-from autoopt.study.stages import CONFIRM, SEARCH, TEST, TRAIN
-from autoopt.study.stored import open_stored
-from autoopt.study.verdict import Side
 from autoopt.tracking.view import VIEW_KEY
 
 TINY = ["name=s", "data=digits", "model=mlp", "optimizer=adamw,mine:late", "executor.workers=1"]

@@ -12,8 +12,8 @@ from contextlib import contextmanager, suppress
 import pytest
 from test_stages import Study
 
-from autoopt.study.stages import STORED
-from autoopt.study.stored import open_stored
+from autoopt.records.stages import STORED
+from autoopt.records.stored import open_stored
 from autoopt.tracking.server import free_port
 
 pytestmark = pytest.mark.slow

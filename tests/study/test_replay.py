@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from autoopt.study.journal import Journal
-from autoopt.study.stages import SEARCH, STORED
+from autoopt.records.journal import Journal
+from autoopt.records.stages import SEARCH, STORED
 from autoopt.technique import find
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"

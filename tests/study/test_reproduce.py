@@ -12,10 +12,10 @@ from autoopt.cli import main
 from autoopt.commands.reproduce import explanation
 from autoopt.config import compose
 from autoopt.errors import BadInput, NotConcluded
+from autoopt.records.record import Record
+from autoopt.records.stored import Stored, open_stored
 from autoopt.study.interrupts import Interrupted
-from autoopt.study.record import Record
 from autoopt.study.reproduce import Reproduced, changed_since, first_difference, reproduce, trained_before
-from autoopt.study.stored import Stored, open_stored
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 sys.path[:0] = [str(BENCHMARKS / "tables"), str(BENCHMARKS / "search")]

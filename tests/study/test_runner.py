@@ -10,12 +10,12 @@ from autoopt.config import compose
 from autoopt.goal import Goal, Objective
 from autoopt.orders import Measure, Outcome, Problem, Train, TryOut
 from autoopt.process.endings import NOTICES
+from autoopt.records.stages import PREFLIGHT, SEARCH, TEST
 from autoopt.space import Space
 from autoopt.store import Reached
 from autoopt.study.interrupts import Interrupted
 from autoopt.study.jobs import Job
 from autoopt.study.runner import NoListener
-from autoopt.study.stages import PREFLIGHT, SEARCH, TEST
 
 RECIPE = space().baseline()
 

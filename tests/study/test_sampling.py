@@ -7,12 +7,12 @@ from scripted import ACCURACY, Fails, Killed, closed, learn, outcome, rows, sear
 from autoopt.errors import BadInput, NotConcluded
 from autoopt.goal import Goal
 from autoopt.orders import Train
+from autoopt.records.journal import stored_records
+from autoopt.records.stages import SEARCH
 from autoopt.strategy import Strategy
 from autoopt.study.compress import compress_goal
 from autoopt.study.explore import explore, sampling_for
-from autoopt.study.journal import stored_records
 from autoopt.study.sampling import Sampling, history
-from autoopt.study.stages import SEARCH
 
 TRIALS = 25
 

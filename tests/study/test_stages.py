@@ -14,6 +14,12 @@ from autoopt.deployment.card import CARD_FACTS
 from autoopt.errors import BadInput, NotConcluded
 from autoopt.goal import Bound, Goal, Objective
 from autoopt.orders import Graph, Measure, Serve, Train, TryOut
+from autoopt.records.explanation import Rival, Simpler
+from autoopt.records.folder import derived_seed
+from autoopt.records.journal import Journal
+from autoopt.records.settled import recall
+from autoopt.records.stored import open_stored
+from autoopt.records.verdict import Limit, read_verdict
 from autoopt.report.frame import record_row
 from autoopt.report.numbers import number
 from autoopt.report.reasons import reasons
@@ -21,17 +27,11 @@ from autoopt.space import Space
 from autoopt.store import Store
 from autoopt.study.baseline import own_baseline
 from autoopt.study.budget import ABLATION_SHARE, CONFIRM_SHARE
-from autoopt.study.explanation import Rival, Simpler
-from autoopt.study.folder import derived_seed
-from autoopt.study.journal import Journal
 from autoopt.study.memory import nearest_values
 from autoopt.study.runner import NoListener
 from autoopt.study.search import search
-from autoopt.study.settled import recall
-from autoopt.study.stored import open_stored
 from autoopt.study.successor import trained_otherwise
 from autoopt.study.train import train
-from autoopt.study.verdict import Limit, read_verdict
 
 BASELINE = Space.of(composed(*SPACE, *PLAIN)).baseline()
 MOMENTUM = Space.of(composed(*SPACE, *PLAIN, "optimizer=momentum", "optimizer.momentum.lr=0.07")).baseline().tree["optimizer"]

@@ -7,10 +7,10 @@ from scripted import ACCURACY, FACTS, PLAIN, SPACE, Fails, Quiet, Scripted, comp
 
 from autoopt.commands.plan import Workload, cost
 from autoopt.goal import Goal, Objective
+from autoopt.records.settled import Settled
 from autoopt.space import Space
 from autoopt.study.interrupts import Interrupts
 from autoopt.study.runner import Runner
-from autoopt.study.settled import Settled
 from autoopt.study.timing import DRAWN, EPOCHS, SECONDS, Timing, timing_of, timings
 
 TREE = composed(*SPACE, *PLAIN, "study.epochs=100")

@@ -26,10 +26,10 @@ from autoopt.config import compose
 from autoopt.deployment.card import CARD_FACTS
 from autoopt.executor import Event, Executor
 from autoopt.orders import Measure, Order, Outcome, Problem, Train
+from autoopt.records.verdict import Verdict
 from autoopt.report.terminal import closing
 from autoopt.store import Store
 from autoopt.study.search import search
-from autoopt.study.verdict import Verdict
 from autoopt.terminal import Progress
 
 FACTS = {

@@ -7,8 +7,8 @@ from typing import Any
 from autoopt.config.yaml_file import written
 from autoopt.goal import Bound
 from autoopt.recipe import Recipe
-from autoopt.study.comparison import Comparison, read_comparison
-from autoopt.study.explanation import Ablation, Edge, Importance, Rival, read_ablation, with_tuples
+from autoopt.records.comparison import Comparison, read_comparison
+from autoopt.records.explanation import Ablation, Edge, Importance, Rival, read_ablation, with_tuples
 
 LEVEL = 0.95
 

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
+from autoopt.analysis.partial_pooling import USUAL, chance_better
 from autoopt.study.explain import noise_of
-from autoopt.study.partial_pooling import USUAL, chance_better
 
 
 def test_equal_scores_decide_nothing_and_a_great_lead_decides():

@@ -11,13 +11,13 @@ from typing import Any
 from autoopt.config import Tree, as_overrides, from_file
 from autoopt.errors import BadInput, nearest
 from autoopt.goal import Goal
-from autoopt.study.folder import ROOT, contents, require, spoilt
-from autoopt.study.intact import check_journal
-from autoopt.study.journal import stored_records
-from autoopt.study.record import BASELINE, Record
-from autoopt.study.settled import settled_goal
-from autoopt.study.stages import SEARCH, STORED
-from autoopt.study.verdict import Verdict, read_verdict
+from autoopt.records.folder import ROOT, contents, require, spoilt
+from autoopt.records.intact import check_journal
+from autoopt.records.journal import stored_records
+from autoopt.records.record import BASELINE, Record
+from autoopt.records.settled import settled_goal
+from autoopt.records.stages import SEARCH, STORED
+from autoopt.records.verdict import Verdict, read_verdict
 from autoopt.tracking.spool import is_locked
 
 

@@ -5,10 +5,10 @@ from math import log10
 from typing import Any
 
 from autoopt.recipe import Recipe
+from autoopt.records.record import Record
+from autoopt.records.stages import SEARCH, TEST
 from autoopt.space import Space
 from autoopt.space.condition import ALWAYS
-from autoopt.study.record import Record
-from autoopt.study.stages import SEARCH, TEST
 
 SHORT = ("lr", "weight_decay")
 """Arguments that most optimizers have: a parameter and a figure show each as one value, whichever optimizer has it."""

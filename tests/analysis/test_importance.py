@@ -4,10 +4,10 @@ from random import Random
 import pytest
 from scripted import ACCURACY, LOSS, baseline, closed, record, space, studied
 
+from autoopt.analysis.importance import importance_of
 from autoopt.distributions import distribution
 from autoopt.goal import Goal
-from autoopt.study.importance import importance_of
-from autoopt.study.stages import SEARCH
+from autoopt.records.stages import SEARCH
 
 WIDE = space("optimizer=adamw,sgd", "schedule=constant,cosine")
 

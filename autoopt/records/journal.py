@@ -13,9 +13,9 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from autoopt.distributions import silent
 from autoopt.goal import Goal
-from autoopt.study.journal_file import CREATE_STUDY, CREATE_TRIAL, SET_TRIAL_USER_ATTR, JournalFile, uncollected
-from autoopt.study.record import Record
-from autoopt.study.stages import Stage
+from autoopt.records.journal_file import CREATE_STUDY, CREATE_TRIAL, SET_TRIAL_USER_ATTR, JournalFile, uncollected
+from autoopt.records.record import Record
+from autoopt.records.stages import Stage
 
 RECORD = "autoopt"
 CONTINUES = "continues"

@@ -4,8 +4,8 @@ import pytest
 from scripted import baseline, record
 
 from autoopt.orders import BLAME
-from autoopt.study.record import Record, added, columns
-from autoopt.study.run_fields import compressed_metrics
+from autoopt.records.record import Record, added, columns
+from autoopt.records.run_fields import compressed_metrics
 
 
 def test_epochs_are_columns_and_curves_are_by_epoch():

@@ -14,10 +14,10 @@ from scripted import composed, space
 from autoopt.config import compose
 from autoopt.errors import BadInput
 from autoopt.goal import Goal, Objective
-from autoopt.study.folder import FORMAT, SUM, Folder, contents, default_name, derived_seed, replace_file, study_identity, summed
-from autoopt.study.journal_file import StoreError
-from autoopt.study.run_fields import searched_parameters
-from autoopt.study.settled import Settled
+from autoopt.records.folder import FORMAT, SUM, Folder, contents, default_name, derived_seed, replace_file, study_identity, summed
+from autoopt.records.journal_file import StoreError
+from autoopt.records.run_fields import searched_parameters
+from autoopt.records.settled import Settled
 from autoopt.tracking import store_uri
 from autoopt.tracking.spool import Destination
 
@@ -141,7 +141,7 @@ def test_the_default_name(folder):
 @pytest.mark.slow
 def test_only_one_process_at_a_time(folder, tmp_path):
     script = (
-        "import sys, time; from autoopt.config import compose; from autoopt.study.folder import Folder\n"
+        "import sys, time; from autoopt.config import compose; from autoopt.records.folder import Folder\n"
         f"folder = Folder(compose(['root={tmp_path}', 'data=digits', 'name=s'])); print('held', flush=True); sys.stdin.read()"
     )
     with subprocess.Popen([sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:

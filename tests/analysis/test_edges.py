@@ -1,11 +1,11 @@
 import pytest
 from scripted import composed
 
+from autoopt.analysis.edges import edges_of, widened
 from autoopt.config import compose
 from autoopt.domain import Range
+from autoopt.records.explanation import Edge
 from autoopt.space import Domain, Space
-from autoopt.study.edges import edges_of, widened
-from autoopt.study.explanation import Edge
 
 LR = "optimizer.adamw.lr"
 SGD = ("data=digits", "optimizer=torch.optim:SGD")

@@ -7,8 +7,8 @@ from typing import Any
 from autoopt.config import FROM, paths_in_recipe, refuse_unnamed
 from autoopt.errors import BadInput
 from autoopt.recipe import Recipe
+from autoopt.records.record import Record
 from autoopt.space import Domain, Space
-from autoopt.study.record import Record
 
 
 def check_journal(folder: Path) -> None:

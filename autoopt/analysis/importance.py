@@ -10,8 +10,8 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from autoopt.distributions import silent
 from autoopt.goal import Goal
-from autoopt.study.explanation import Importance
-from autoopt.study.journal import record_of
+from autoopt.records.explanation import Importance
+from autoopt.records.journal import record_of
 
 MOST_TRIALS = 2 / 3
 """The rung of the comparison was reached by at least this share of the trials."""

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from autoopt.study.weighing import UNBOUNDED, interval
+from autoopt.analysis.weighing import UNBOUNDED, interval
 
 NEGLIGIBLE = 1e-12
 """Differences that are smaller than this share of the greatest score come from rounding."""

@@ -16,11 +16,11 @@ from scripted import ACCURACY, record
 
 from autoopt.goal import Goal
 from autoopt.recipe import Recipe
+from autoopt.records.journal import Journal, stored_records
+from autoopt.records.journal_file import JournalFile, StoreError, abbreviated, to_line
+from autoopt.records.record import columns
+from autoopt.records.stages import COMPRESS, CONFIRM, SEARCH
 from autoopt.study.compress import compress_goal
-from autoopt.study.journal import Journal, stored_records
-from autoopt.study.journal_file import JournalFile, StoreError, abbreviated, to_line
-from autoopt.study.record import columns
-from autoopt.study.stages import COMPRESS, CONFIRM, SEARCH
 
 GOAL = Goal((ACCURACY,))
 RATE = {"lr": FloatDistribution(0, 1)}
@@ -221,7 +221,7 @@ def test_the_limit_of_a_real_file_system(tmp_path):
     path = tmp_path / "journal.log"
     size = len(fill(path))
     script = (
-        "import sys; from pathlib import Path; from autoopt.study.journal_file import JournalFile, StoreError\n"
+        "import sys; from pathlib import Path; from autoopt.records.journal_file import JournalFile, StoreError\n"
         "file = JournalFile(Path(sys.argv[1]))\n"
         "try:\n    file.append_logs([{'long': 'x' * 1000}])\n"
         "except StoreError as error:\n    print(error)"

@@ -6,10 +6,11 @@ import pytest
 from scipy import stats
 from scripted import ACCURACY, LOSS, baseline, record
 
+from autoopt.analysis.candidate import Candidate
+from autoopt.analysis.weighing import UNBOUNDED, both_resampled, enlarged, half_width, interval, required_sizes, variances, weigh
 from autoopt.goal import Goal, Objective
-from autoopt.study.confirm import Candidate, race
-from autoopt.study.stages import FINAL, TEST
-from autoopt.study.weighing import UNBOUNDED, both_resampled, enlarged, half_width, interval, required_sizes, variances, weigh
+from autoopt.records.stages import FINAL, TEST
+from autoopt.study.confirm import race
 
 
 def candidate(key, scores, validation=(0.5, 0.5), resamples=(), units=10**6):

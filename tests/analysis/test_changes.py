@@ -5,8 +5,8 @@ from random import Random
 import pytest
 from scripted import composed
 
+from autoopt.analysis.changes import Changes
 from autoopt.space import Space
-from autoopt.study.changes import Changes
 
 WIDE = (
     "data=digits", "model=cnn,mlp", "optimizer=all", "schedule=all", "augmentation=all", "regularizer=all", "device=cpu",

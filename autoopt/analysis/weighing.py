@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from scipy.special import stdtrit
 
+from autoopt.analysis.candidate import Candidate
 from autoopt.goal import Objective
-from autoopt.study.confirm import Candidate
-from autoopt.study.verdict import LEVEL
+from autoopt.records.verdict import LEVEL
 
 Variances = Sequence[tuple[float, int]]
 """Independent parts of a variance, each with its degrees of freedom."""

@@ -10,8 +10,8 @@ from typing import Any
 from autoopt.domain import Range
 from autoopt.grammar import spell
 from autoopt.recipe import Recipe
+from autoopt.records.explanation import Edge
 from autoopt.space import Domain, Space
-from autoopt.study.explanation import Edge
 
 NEAR_END = 0.02
 """A value lies at an end of its range if it is nearer than this share of the range."""

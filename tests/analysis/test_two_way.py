@@ -4,7 +4,7 @@ from statistics import mean, stdev
 import pytest
 from scipy.special import stdtrit
 
-from autoopt.study.two_way import TwoWay
+from autoopt.analysis.two_way import TwoWay
 
 OURS, THEIRS = [0.9, 0.7, 0.8, 0.85], [0.6, 0.5, 0.55, 0.5]
 

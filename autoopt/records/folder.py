@@ -17,10 +17,10 @@ import yaml
 from autoopt.config import Tree, flat, technique_of, trusting, yaml_file
 from autoopt.errors import BadInput, one_line
 from autoopt.process import system
+from autoopt.records.journal_file import StoreError
+from autoopt.records.run_fields import searched_parameters
+from autoopt.records.settled import Settled
 from autoopt.slots import SLOTS
-from autoopt.study.journal_file import StoreError
-from autoopt.study.run_fields import searched_parameters
-from autoopt.study.settled import Settled
 from autoopt.tracking.spool import redacted, secrets
 
 ROOT = "autoopt-runs"

@@ -12,16 +12,16 @@ from autoopt.config import compose
 from autoopt.executor import Event, Executor
 from autoopt.goal import Goal, Objective
 from autoopt.orders import Outcome, Problem, Train
+from autoopt.records.folder import Folder
+from autoopt.records.journal import Journal
+from autoopt.records.record import Record
+from autoopt.records.stages import SEARCH
 from autoopt.space import Space
 from autoopt.store import Store
 from autoopt.study.budget import Budget
 from autoopt.study.explore import explore
-from autoopt.study.folder import Folder
 from autoopt.study.interrupts import Interrupts
-from autoopt.study.journal import Journal
-from autoopt.study.record import Record
 from autoopt.study.runner import Runner
-from autoopt.study.stages import SEARCH
 from autoopt.study.study import Study
 
 ACCURACY = Objective("val_accuracy", "maximize")
