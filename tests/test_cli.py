@@ -214,6 +214,7 @@ def test_the_other_commands_help(said, command):
         (["plan", "data=csv"], "data.csv.target is missing: give data.csv.target=…"),
         (["plan", "data=digits,diabetes"], "data=digits,diabetes: all trials have the same data; give one"),
         (["search", "data=digits", "name=../x"], "name=../x: expected at most 64 letters"),
+        (["search", "data=digits", "root="], "root=: expected a folder; root=. is the working directory"),
         (["search", "data=digits", "optimizer=no_such_module:Net"], "optimizer/Net cannot be loaded: ModuleNotFoundError: "),
         (["search", "data=digits", "baseline=missing.yaml"], "missing.yaml: No such file or directory"),
         (["search", "data=digits", "+x=1"], "+x=1: keys cannot be added or deleted; give x=1"),

@@ -194,6 +194,8 @@ def wrong_settings(tree: Tree) -> Iterator[str]:
             yield f"{key}={tree[head][tail]}: {error}"
     if isinstance(name := tree["name"], str) and not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", name):
         yield f"name={name}: expected at most 64 letters, digits, '.', '_' or '-', the first a letter or digit"
+    if tree["root"] == "":
+        yield "root=: expected a folder; root=. is the working directory"
     shares = [tree["split"][part] for part in ("validation", "test")]
     if all(isinstance(s, int | float) for s in shares) and not (all(0 < s < 1 for s in shares) and sum(shares) < 1):
         yield f"split.validation={shares[0]}, split.test={shares[1]}: expected shares above 0 that leave some for training"

@@ -16,6 +16,7 @@ import yaml
 
 from autoopt.config import Tree, flat, technique_of, trusting, yaml_file
 from autoopt.errors import BadInput, one_line
+from autoopt.grammar import spell_node
 from autoopt.process import system
 from autoopt.records.journal_file import StoreError
 from autoopt.records.run_fields import searched_parameters
@@ -37,7 +38,7 @@ READING = ("cache", "workers", "prefetch")
 
 def study_identity(tree: Tree) -> Tree:
     """The settings that a study keeps, with the order of its options; budget, executor and tracking may change."""
-    baseline = tree["baseline"] and yaml_file.read(Path(tree["baseline"]).read_text(encoding="utf-8"))
+    baseline = tree["baseline"] and yaml_file.mapping(tree["baseline"])
     batches = {key: value for key, value in tree["batches"].items() if key not in READING and (key, value) not in LATER}
     trainer = {key: value for key, value in tree["trainer"].items() if value is not None}
     study = {key: tree["study"][key] for key in ("epochs", "value") if tree["study"][key] != "last"}
@@ -59,6 +60,15 @@ def default_name(tree: Tree) -> str:
     return f"{'+'.join(tree['data'])}-{'+'.join(tree['model'])}-{digest}"
 
 
+def name_of(tree: Tree) -> str:
+    return tree["name"] or default_name(tree)
+
+
+def is_begun(tree: Tree) -> bool:
+    """Whether the folder of the study has its settled space."""
+    return (Path(tree["root"]) / name_of(tree) / "space.yaml").exists()
+
+
 def derived_seed(seed: int, key: str) -> int:
     """The seed of a key, derived from the study's seed."""
     return int.from_bytes(hashlib.sha256(f"{seed}/{key}".encode()).digest()[:4], "big") // 2
@@ -75,7 +85,7 @@ class Folder:
     """
 
     def __init__(self, tree: Tree, searched: bool = True):
-        self.name = tree["name"] or default_name(tree)
+        self.name = name_of(tree)
         self.path = Path(tree["root"]) / self.name
         try:
             self.path.mkdir(parents=True, exist_ok=True)
@@ -286,4 +296,5 @@ def differences(before: Tree, now: Tree) -> Iterator[str]:
         slot, _, rest = key.partition(".")
         stays = slot not in SLOTS or before[slot].keys() & now[slot].keys() & {rest.partition(".")[0]}
         if stays and old.get(key) != new.get(key):
-            yield f"{key}={old.get(key, 'nothing')}, now {new.get(key, 'nothing')}"
+            before_and_now = [spell_node(node[key]) if key in node else "nothing" for node in (old, new)]
+            yield f"{key}={before_and_now[0]}, now {before_and_now[1]}"

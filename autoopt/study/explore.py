@@ -1,6 +1,7 @@
 """The search stage: the baseline, then what the strategy proposes, with bad trials stopped at rungs."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 
 from autoopt.config import Tree, as_overrides, compose
@@ -165,7 +166,8 @@ def enough(study: Study, records: Sequence[Record]) -> str:
         return ""  # as it is where options are compared: one may still get better, though the best of all does not
     newest = max((int(r.key) for r in study.goal.front(records)), default=None)
     since = 0 if newest is None else sum(int(r.key) > newest for r in own)
-    return f"the last {since} were no better than trial {newest} (study.patience={patience})" if since >= patience else ""
+    lately = "the last was" if since == 1 else f"the last {since} were"
+    return f"{lately} no better than trial {newest} (study.patience={patience})" if since >= patience else ""
 
 
 def ended_early(study: Study, records: Sequence[Record]) -> str:
@@ -184,20 +186,38 @@ def start(tree: Tree, space: Space) -> list[Values]:
     """
     found: list[Values] = []
     baseline = space.baseline().tree
-    for reference in (tree["study"]["start"] or "").split():
-        try:
-            given = recipe_overrides(reference, tree["root"])
-            said = {line.partition("=")[0].partition(".")[0] for line in given}
-            rest = as_overrides({root: node for root, node in baseline.items() if root not in said})
+    for reference, given in given_first(tree):
+        said = {line.partition("=")[0].partition(".")[0] for line in given}
+        rest = as_overrides({root: node for root, node in baseline.items() if root not in said})
+        with usable(reference):
             recipe = Space.of(compose(rest, base=given)).without_compression().baseline()
-        except BadInput as error:
-            raise BadInput(f"study.start={reference} is no recipe that can be used: {error}") from error
         try:
             values = space.values_of(recipe)
         except ValueError as error:
             raise BadInput(f"study.start={reference} does not lie in the space: {error}") from error
         found.append(values)
     return found
+
+
+def given_first(tree: Tree) -> list[tuple[str, list[str]]]:
+    """Each recipe that `study.start` names, with its overrides.
+
+    Raises:
+        BadInput: there is no such recipe.
+    """
+    found = []
+    for reference in (tree["study"]["start"] or "").split():
+        with usable(reference):
+            found.append((reference, recipe_overrides(reference, tree["root"])))
+    return found
+
+
+@contextmanager
+def usable(reference: str) -> Iterator[None]:
+    try:
+        yield
+    except BadInput as error:
+        raise BadInput(f"study.start={reference} is no recipe that can be used: {error}") from error
 
 
 def tell_baseline(result: Result, sampling: Sampling) -> None:

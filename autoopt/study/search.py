@@ -7,11 +7,14 @@ from math import inf
 from pathlib import Path
 
 from autoopt.config import Tree, seconds
+from autoopt.errors import BadInput
 from autoopt.executor import Executor
+from autoopt.records.folder import is_begun, name_of
 from autoopt.records.intact import check_journal, check_recipes
 from autoopt.records.journal import Journal
 from autoopt.records.settled import Settled
 from autoopt.records.stages import SEARCH, STORED
+from autoopt.records.stored import open_stored
 from autoopt.records.verdict import Verdict
 from autoopt.space import Space
 from autoopt.study.budget import Budget
@@ -20,7 +23,7 @@ from autoopt.study.compress import compress
 from autoopt.study.confirm import planned, share_of
 from autoopt.study.decide import decide
 from autoopt.study.explain import explain
-from autoopt.study.explore import explore, start
+from autoopt.study.explore import explore, given_first, start
 from autoopt.study.mirror import search_listener
 from autoopt.study.publish import publish
 from autoopt.study.runner import Listener, Screen
@@ -88,6 +91,7 @@ def search(tree: Tree, screen: Screen, executor: Executor | None = None, asking:
         NotConcluded: it ran, but there is nothing to conclude from; the trained models are kept.
         Interrupted: a signal came; the same call resumes.
     """
+    check_lenders(tree)
     with warm(tree, screen, executor) as ready:
         predecessor(tree, ready.folder, ready.facts)  # what other studies cannot lend is told before anything is tried
         if ready.folder.locked is None:
@@ -102,6 +106,20 @@ def search(tree: Tree, screen: Screen, executor: Executor | None = None, asking:
             verdict = replace(explain(study, decide(study, options)), comparison=comparison)
             publish(study, verdict)
             return verdict
+
+
+def check_lenders(tree: Tree) -> None:
+    """Look for the studies and the files that this one is to learn from, before anything is warmed up.
+
+    Raises:
+        BadInput: one does not exist, or is this study.
+    """
+    if lender := tree["study"]["from"]:
+        if lender == name_of(tree):
+            raise BadInput(f"study.from={lender} is this study itself: give the successor another name=")
+        open_stored(lender, tree["root"])
+    if not is_begun(tree):  # what is tried first has been settled otherwise, and its file may be gone
+        given_first(tree)
 
 
 def most_confirmed(study: Study) -> int:

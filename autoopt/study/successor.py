@@ -6,6 +6,7 @@ from typing import Any
 from autoopt.config import Tree
 from autoopt.errors import BadInput
 from autoopt.goal import Goal
+from autoopt.grammar import spell_node
 from autoopt.records.folder import FORMAT, SETTLED, Folder, altered, contents, differences, versions
 from autoopt.records.record import Record
 from autoopt.records.stages import SEARCH
@@ -30,8 +31,6 @@ def predecessor(tree: Tree, folder: Folder, facts: Mapping[str, Any]) -> Stored 
     name = tree["study"]["from"]
     if name is None:
         return None
-    if name == folder.name:
-        raise BadInput(f"study.from={name} is this study itself: give the successor another name=")
     old = open_stored(name, str(folder.path.parent))
     if why := other_scores(contents(old.path / "space.yaml", LOCKED), folder.identity, facts):
         raise BadInput(f"study.from={name}: its scores cannot be compared, because {why}")
@@ -45,7 +44,7 @@ def other_scores(locked: Tree, identity: Tree, facts: Mapping[str, Any]) -> str:
         return "it was begun by another version of autoopt"
     for key in (*SAME, *(() if facts["examples"] else ("seed",))):  # without known examples the seed may split them
         if before[key] != identity[key]:
-            return f"its {key} was {before[key]}, not {identity[key]}"
+            return f"its {key} was {spell_node(before[key])}, not {spell_node(identity[key])}"
     if locked["examples"] != facts["examples"]:
         return "its data were others"
     edited = altered(locked["sources"], facts["sources"])
@@ -104,7 +103,8 @@ def trained_otherwise(before: Tree, now: Tree, goal: Goal, records: Sequence[Rec
     """Why trials cannot stand beside those of this study; empty where they can."""
     for key in sorted(before.keys() | now.keys()):
         if before.get(key) != now.get(key):
-            return f"study.{key} was {before.get(key, 'at its default')}, not {now.get(key, 'at its default')}"
+            then, today = (spell_node(settings[key]) if key in settings else "at its default" for settings in (before, now))
+            return f"study.{key} was {then}, not {today}"
     for bound in goal.bounds:
         if any(bound.metric.value(r.metrics) is None for r in records if r.state == "complete"):
             return f"{bound.metric.name} was not measured"

@@ -744,7 +744,7 @@ class TestASuccessor:
     @pytest.mark.parametrize(
         ("change", "said"),
         [
-            (("objective=train_loss",), "because its objective was None, not train_loss"),
+            (("objective=train_loss",), "because its objective was null, not train_loss"),
             (("split.test=0.3",), "because its split was "),
         ],
     )
@@ -765,6 +765,25 @@ class TestASuccessor:
             study.search("study.from=s")
         with pytest.raises(BadInput, match="No study named 'z'"):
             study.search("study.from=z")
+
+    @pytest.mark.parametrize(
+        ("setting", "said"),
+        [
+            ("study.from=z", "^No study named 'z'"),
+            ("study.start=gone.yaml", "^study.start=gone.yaml is no recipe that can be used: gone.yaml: "),
+        ],
+    )
+    def test_of_nothing_is_refused_before_anything_is_warmed_up(self, study, setting, said):
+        with pytest.raises(BadInput, match=said):
+            search(study.tree(*self.MORE, setting), Quiet())  # without an executor, so that a real one would be warmed up
+        assert list(study.path.glob("s")) == []
+
+    def test_a_study_that_goes_on_does_not_ask_again_for_the_file_of_its_first_recipe(self, study):
+        (start := study.path / "r.yaml").write_text("optimizer: {sgd: {lr: 0.05}}")
+        study.search(*self.MORE, "schedule=constant", f"study.start={start}", "study.trials=2")
+        start.unlink()
+        study.search(*self.MORE, "schedule=constant", f"study.start={start}", "study.trials=3")
+        assert len(study.records()) == 3
 
 
 class TestMemory:
