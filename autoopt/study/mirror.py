@@ -32,11 +32,12 @@ from autoopt.records.settled import Settled
 from autoopt.records.stages import SEARCH, STAGES, TEST
 from autoopt.records.stored import verdict_in
 from autoopt.records.verdict import Side
+from autoopt.report.differences import recipe_differences
 from autoopt.study.conclusion import Conclusion
 from autoopt.study.jobs import Job, Result
 from autoopt.study.runner import Listener, NoListener
 from autoopt.tracking import Records, Tracker, experiment_name, store_uri
-from autoopt.tracking.spool import PARENT
+from autoopt.tracking.spool import NOTE, PARENT
 
 STATUS = {"complete": "FINISHED", "stopped": "KILLED", "failed": "FAILED"}
 CHANGING = ("trials",)  # stored as tags, since a parameter in MLflow never changes
@@ -73,6 +74,7 @@ class Mirror:
     In all runs `objective` is its value on the validation part, and in those of trials `gain` compares it with trial 0.
 
     Args:
+        baseline: the recipe of trial 0, where that has ended in an earlier session.
         scores: of the trials that have ended in earlier sessions, by their keys.
         winner: the trial that an earlier verdict of the study marked.
         time: when the study began; else now.
@@ -82,15 +84,17 @@ class Mirror:
         self,
         tracker: Records,
         about: About,
+        baseline: Recipe | None = None,
         scores: Mapping[str, float] | None = None,
         winner: Side | None = None,
         time: float | None = None,
     ):
         self.tracker, self.name, self.objective, self.winner = tracker, about.name, about.objective, winner
         self.live: dict[str, None] = {}
+        self.baseline = baseline
         before = scores or {}
-        self.baseline = before.get(BASELINE)
-        self.early = dict(before) if self.baseline is None else {}
+        self.first = before.get(BASELINE)
+        self.early = dict(before) if self.first is None else {}
         """The scores of the trials that ended before the baseline did."""
         self.concluded = False
         about.begin(tracker, {}, time)
@@ -100,8 +104,17 @@ class Mirror:
 
     def begun(self, key: str, stage: str, recipe: Recipe, time: float | None = None) -> None:
         self.live[key] = None
-        tags = {"autoopt.study": self.name, "autoopt.stage": stage, "autoopt.state": "running"}
+        if key == BASELINE:
+            self.baseline = recipe
+        tags = {"autoopt.study": self.name, "autoopt.stage": stage, "autoopt.state": "running", **self.note(recipe)}
         self.tracker.trial(key, run_name(key, recipe.title()), parameters(recipe), tags, time)
+
+    def note(self, recipe: Recipe) -> dict[str, str]:
+        """The description of a run: what its recipe has other than the baseline, once that is known."""
+        if self.baseline is None:
+            return {}
+        same = recipe == self.baseline
+        return {NOTE: "the baseline" if same else f"beside the baseline: {recipe_differences(recipe, self.baseline)}"}
 
     def epoch(self, job: Job, epoch: int, metrics: dict[str, float]) -> None:
         self.tracker.epoch(job.key, epoch, metrics, clock.time())
@@ -141,14 +154,14 @@ class Mirror:
         if score is None:
             return {}
         if key == BASELINE:
-            self.baseline = score
+            self.first = score
             for earlier, value in self.early.items():
                 self.tracker.measured(earlier, {"gain": self.objective.gain(value, score)}, time)
             self.early.clear()
-        if self.baseline is None:
+        if self.first is None:
             self.early[key] = score
             return {"objective": score}
-        return {"objective": score, "gain": self.objective.gain(score, self.baseline)}
+        return {"objective": score, "gain": self.objective.gain(score, self.first)}
 
     def conclude(self, conclusion: Conclusion) -> None:
         if conclusion.best is not None:
@@ -214,9 +227,11 @@ def search_listener(tree: Tree, folder: Folder, settled: Settled, journal: Journ
     """The mirror of a search in MLflow, or a listener that does nothing where tracking is off."""
     if not tree["tracking"]["enabled"]:
         return NoListener()
-    scores = {record.key: record.score for record in journal.records(SEARCH) if record.score is not None}
+    records = journal.records(SEARCH)
+    scores = {record.key: record.score for record in records if record.score is not None}
+    baseline = next((record.point for record in records if record.key == BASELINE), None)
     about = about_search(folder.name, tree, settled.goal.first, searched_parameters(settled.space), facts["examples"], here("search"))
-    return Mirror(tracker_of(tree, folder), about, scores, earlier_best(folder.path))
+    return Mirror(tracker_of(tree, folder), about, baseline, scores, earlier_best(folder.path))
 
 
 def training_listener(tree: Tree, folder: Folder, settled: Settled, journal: Journal, facts: Mapping[str, Any]) -> Listener:

@@ -8,7 +8,7 @@ from tempfile import TemporaryDirectory
 
 from autoopt.records.journal import Journal, record_of
 from autoopt.records.journal_file import StoreError
-from autoopt.records.record import Record
+from autoopt.records.record import BASELINE, Record
 from autoopt.records.stages import STORED
 from autoopt.records.stored import Stored
 from autoopt.study.mirror import UNFINISHED, Mirror, about_search
@@ -57,7 +57,7 @@ def replay(study: Stored, tracker: Records) -> None:
     begin, end = min(end - record.seconds for record, end in ended), ended[-1][1]
     columns = study.locked.get("columns", ())  # which studies of earlier versions lack
     about = about_search(study.name, study.config, study.goal.first, columns, study.locked.get("examples", ""), SOURCE)
-    mirror = Mirror(tracker, about, time=begin)
+    mirror = Mirror(tracker, about, next((record.point for record, _ in ended if record.key == BASELINE), None), time=begin)
     for record, end_of_trial in ended:
         mirror.take(record, end_of_trial)
     if study.verdict is None:

@@ -21,6 +21,7 @@ from autoopt.tracking.spool import (
     HIDDEN,
     LAST,
     LOG,
+    NOTE,
     PARENT,
     SPOOL,
     SQLITE,
@@ -138,7 +139,7 @@ class Records:
 
     def note(self, text: str) -> None:
         """Set the text (Markdown) that the study's page shows."""
-        self._put(PARENT, tags={"mlflow.note.content": text})
+        self._put(PARENT, tags={NOTE: text})
 
     def conclude(
         self, status: str, metrics: Metrics, tags: Attributes, params: Attributes | None = None, time: float | None = None

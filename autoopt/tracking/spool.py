@@ -21,6 +21,8 @@ BLOCK = 1 << 20
 LAST = 9.0
 """The seconds that a writer may take once its supervisor died, or that a server may take once the study has ended."""
 PARENT, SQLITE = "", "sqlite:///"
+NOTE = "mlflow.note.content"
+"""The tag that MLflow shows as the description of a run, in Markdown."""
 HARMLESS = {
     *("application_name", "autocommit", "cache", "charset", "client_encoding", "collation", "connect_timeout", "driver", "encrypt"),
     *("immutable", "isolation_level", "mode", "nolock", "pool_size", "read_timeout", "ssl", "ssl_mode", "sslmode", "timeout"),

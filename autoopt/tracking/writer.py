@@ -23,12 +23,12 @@ from mlflow.exceptions import MlflowException
 from autoopt.errors import causes, summary
 from autoopt.tracking.gather import NAME_SIZE, RunUpdate, gather, legal
 from autoopt.tracking.model import log_model
-from autoopt.tracking.spool import BLOCK, PARENT, SPOOL, SQLITE, Destination, State, address_of, read_lines, sqlite_file
+from autoopt.tracking.spool import BLOCK, NOTE, PARENT, SPOOL, SQLITE, Destination, State, address_of, read_lines, sqlite_file
 from autoopt.tracking.view import VIEW_KEY, described, leaderboard_view, runs_page, view_name
 
 logger = logging.getLogger(__package__)
 T = TypeVar("T")
-RUN_KEY, RUN_NAME, NOTE_TAG = "autoopt.key", "mlflow.runName", "mlflow.note.content"
+RUN_KEY, RUN_NAME = "autoopt.key", "mlflow.runName"
 TRAINING_TAGS = {"mlflow.experimentKind": "custom_model_development"}  # as MLflow's own clients mark it
 CLOSED = {
     "CUSTOMER_UNAUTHORIZED",
@@ -200,9 +200,9 @@ class SpoolWriter:
 
     def _link(self, words: str, page: str) -> None:
         """Link a page in the experiment's description."""
-        note = self._call(self._client.get_experiment, self._experiment).tags.get(NOTE_TAG, "")
+        note = self._call(self._client.get_experiment, self._experiment).tags.get(NOTE, "")
         if (more := described(note, words, f"#{page}")) != note:
-            self._call(self._client.set_experiment_tag, self._experiment, NOTE_TAG, more)
+            self._call(self._client.set_experiment_tag, self._experiment, NOTE, more)
 
     def _find(self, key: str, run: RunUpdate) -> str | None:
         if key in self._state.runs or run.offset > self._doubt:

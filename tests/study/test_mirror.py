@@ -55,7 +55,7 @@ def about(**params):
 def begun(scores=None, winner=None, **params):
     """A mirror, and what its tracker is told from now on."""
     tracker = Told()
-    mirror = Mirror(tracker, about(**params), scores, winner)
+    mirror = Mirror(tracker, about(**params), None, scores, winner)
     tracker.calls.clear()
     return mirror, tracker.calls
 
@@ -65,7 +65,7 @@ COMPRESSED = space().baseline().replace(compression={"half": {}})
 
 def ended(key, metrics, last, score=0.8, recipe=None):
     tracker = Told()
-    mirror = Mirror(tracker, about(trials=4, epochs=3), {"0": 0.7})
+    mirror = Mirror(tracker, about(trials=4, epochs=3), None, {"0": 0.7})
     order = Train(key=key, recipe=recipe or space().baseline())
     mirror.end(Result(Job(order, CONFIRM), Outcome(metrics, epochs=3), epochs={3: last}, score=score))
     return tracker.calls
@@ -127,6 +127,15 @@ class TestARun:
         mirror.begin(job(key))
         tags = {"autoopt.study": "s", "autoopt.stage": "search", "autoopt.state": "running"}
         assert calls == [("trial", key, f"{name} {space().baseline().title()}", parameters(space().baseline()), tags, None)]
+
+    def test_says_what_it_has_other_than_the_baseline(self):
+        mirror, calls = begun()
+        other = space().baseline().replace(optimizer={"sgd": {"lr": 0.1}})
+        for key, recipe in ("0", space().baseline()), ("1", other), ("0-final-0", space().baseline()):
+            mirror.begin(Job(Train(key=key, recipe=recipe), SEARCH))
+        notes = [call[4]["mlflow.note.content"] for call in calls]
+        assert notes[::2] == ["the baseline"] * 2
+        assert notes[1].startswith("beside the baseline: optimizer sgd (lr=0.1) instead of adamw (lr=0.001")
 
     def test_has_a_point_for_every_epoch(self):
         mirror, calls = begun()
@@ -281,7 +290,7 @@ class TestTheListenerOfAStudy:
         assert where["experiment"] == name == "s"
         assert (params, told) == ({"objective": "val_accuracy", "data": "digits", "epochs": 3}, data)
         assert tags.get("mlflow.source.git.commit", "") == commit and tags["autoopt.trials"] == 4
-        assert made.baseline == 0.5, "a resumed search knows it"
+        assert (made.first, made.note(made.baseline)) == (0.5, {"mlflow.note.content": "the baseline"}), "a resumed search knows it"
 
 
 def search(folder, *words):
