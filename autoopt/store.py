@@ -11,12 +11,15 @@ from typing import NamedTuple
 from autoopt.errors import StoreFault
 
 LOG_NAME = "log.txt"
+RECIPE_NAME = "recipe.yaml"
 SUMS = "SHA256SUMS"
 """The digests of a trial's weights, beside them, as `sha256sum --check` reads them."""
 RESUME = "resume"
 """The folder of a trial's checkpoints, in that of the trial."""
 CHECKPOINTS = "checkpoints"
 """The folder of the checkpoints that Lightning's callbacks write, in that of the trial; those of the best epoch are part of ours."""
+OURS = (LOG_NAME, RECIPE_NAME, SUMS, RESUME, CHECKPOINTS)
+"""What we write into the folder of a trial, beside its weights."""
 KEPT_CHECKPOINTS = 2
 """So many of a trial's checkpoints are kept: if the last one is damaged, the trial goes on from the one before."""
 
@@ -64,7 +67,7 @@ class Store:
 
     def recipe(self, key: str) -> Path:
         """The file for the recipe of a trial."""
-        return self._trial(key) / "recipe.yaml"
+        return self._trial(key) / RECIPE_NAME
 
     def weights(self, key: str, fold: int = 1) -> Path:
         """The file for the weights of a trial; with cross-validation, of one fold, counted from 1."""
@@ -107,6 +110,12 @@ class Store:
         folder = self.weights(key).parent
         for path in (*folder.glob("*.safetensors"), folder / SUMS):  # also of a trial that was killed while it wrote
             path.unlink(missing_ok=True)
+
+    def clear(self, key: str) -> None:
+        """Delete what a user's code has written into the folder of a trial before: some code refuses to write there again."""
+        for path in self._trial(key).iterdir():
+            if path.name not in OURS and path.suffix != ".safetensors" and not path.name.startswith("."):
+                shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
 
     def checkpoints(self, key: str) -> list[Reached]:
         """The positions at which a trial has checkpoints, the last first; whether these are intact is seen when they are read."""

@@ -19,7 +19,7 @@ from autoopt.module.augmenting import augmented_batch
 from autoopt.module.batch_norm import batch_inputs, batch_norms
 from autoopt.module.chosen import Chosen
 from autoopt.module.groups import own_optimizers, parameter_groups, scale_steps
-from autoopt.module.hooks import overridden
+from autoopt.module.hooks import AfterModule, overridden
 from autoopt.module.own_callbacks import WhenAsked, in_trial, refuse_second_mean
 from autoopt.module.weights import exchanging, keeping_layers, tensor_norms
 
@@ -148,6 +148,9 @@ class Tuned(L.LightningModule):
     def on_train_epoch_end(self) -> None:
         set_mode(self.trainer.optimizers, "eval")  # before callbacks replace the weights by their mean, at the end
         super().on_train_epoch_end()
+        for callback in self.trainer.callbacks:  # type: ignore[attr-defined]
+            if isinstance(callback, AfterModule):
+                callback.after_module(self.trainer, self)
 
 
 @contextmanager

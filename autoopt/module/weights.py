@@ -32,8 +32,10 @@ def tensors_of(module: nn.Module) -> list[Tensor]:
 
 
 def tensor_norms(module: nn.Module) -> Tensor:
-    """The norm of each weight and each buffer, float64, on the CPU."""
-    dense = [t.detach() for t in tensors_of(module) if t.layout == torch.strided and (t.is_floating_point() or t.is_complex())]
+    """The norm of each weight and each buffer that is stored, float64, on the CPU: other buffers, such as noise, are drawn anew."""
+    passing = {id(part._buffers[name]) for part in module.modules() for name in part._non_persistent_buffers_set if name in part._buffers}
+    stored = [t for t in tensors_of(module) if id(t) not in passing]
+    dense = [t.detach() for t in stored if t.layout == torch.strided and (t.is_floating_point() or t.is_complex())]
     return torch.tensor([norm_of(t) for t in dense], dtype=torch.float64)
 
 

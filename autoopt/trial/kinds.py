@@ -66,6 +66,7 @@ def run_contrast(training: Training, order: Contrast) -> Outcome:
     """
     other = with_untrained_module(replace(training, order=replace(order, recipe=Recipe(order.other))))
     for each in (training, other):
+        each.world.store.clear(order.key)
         begin(each.trainer, each.module, each.feed)
     other.module.load_state_dict(training.module.state_dict())
     outputs = [seeded_outputs(each) for each in (training, other)]

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from autoopt.data.loaders import seed_all
 from autoopt.deployment.compress import deployed_network, save, take_up
-from autoopt.errors import BadInput, TechniqueError
+from autoopt.errors import BadInput, TechniqueError, printable
 from autoopt.module.applied import applied_to
 from autoopt.trial.fitting import begin
 from autoopt.trial.measuring import outputs_of
@@ -18,6 +18,8 @@ LOADING_TOLERANCE = 1e-3
 """How far outputs may be from what they were, as a share of the greatest: the same weights may be summed in another order."""
 ROUNDINGS = 4
 """By how many roundings of the weights' type they may be, which in 16 bits is more: every layer rounds the sums of the one before it."""
+IN_ITS_STATE = "what training leaves on it has to be in its state_dict (register_buffer)"
+IN_ITS_CONSTRUCTION = "layers have to be made in its __init__, setup or configure_model"
 
 
 def stored_and_loaded(training: Training) -> Training:
@@ -26,6 +28,7 @@ def stored_and_loaded(training: Training) -> Training:
     Raises:
         TechniqueError: the weights cannot be loaded, or the new module gives other outputs.
     """
+    training.world.store.clear(training.order.key)  # as in a later stage, whose folder is its own
     with TemporaryDirectory(prefix="autoopt-") as folder:
         path = Path(folder) / "model.safetensors"
         save(training.module, path)
@@ -43,7 +46,8 @@ def loaded(training: Training, path: Path) -> Training:
         begin(again.trainer, again.module, again.feed)
         take_up(again.module, path)
     except (RuntimeError, BadInput) as error:
-        raise lost(training, f"its weights cannot be loaded into a new one: {str(error).strip().splitlines()[-1].strip()}") from error
+        reason = printable(str(error).strip().splitlines()[-1].strip(), 300)
+        raise lost(training, f"its weights cannot be loaded into a new one: {reason}", IN_ITS_CONSTRUCTION) from error
     again.module.to(again.trainer.strategy.root_device)
     check_alike(training, again)
     return again
@@ -88,11 +92,15 @@ def difference(before: list[Tensor], after: list[Tensor]) -> float:
     return max(shares, default=0.0)
 
 
-def lost(training: Training, detail: str) -> TechniqueError:
-    """The error of the technique that is to blame when loaded weights do not give the same model."""
+def lost(training: Training, detail: str, way: str = IN_ITS_STATE) -> TechniqueError:
+    """The error of the technique that is to blame when loaded weights do not give the same model.
+
+    Args:
+        way: what an author can do about it.
+    """
     chosen = applied_to(training.module).chosen
     if compressions := chosen.of("compression"):
-        technique, way = compressions[-1][0], ""
+        technique = compressions[-1][0]
     else:
-        technique, way = chosen.of("model")[0][0], "; what training leaves on it has to be in its state_dict (register_buffer)"
-    return TechniqueError(technique.slot, technique.name, f"{detail}{way}")
+        technique, detail = chosen.of("model")[0][0], f"{detail}; {way}"
+    return TechniqueError(technique.slot, technique.name, detail)

@@ -15,6 +15,7 @@ from autoopt.data.parts import on_test
 from autoopt.data.task import Task
 from autoopt.errors import NonFinite
 from autoopt.module.applied import applied_to
+from autoopt.module.hooks import AfterModule
 from autoopt.module.net import Net
 from autoopt.module.tuned import learning_rates
 from autoopt.module.weights import copies, same, tensor_norms, tensors_of
@@ -25,10 +26,11 @@ from autoopt.trial.ranks import averaged, same_buffers
 LOSS = "train_loss"
 
 
-class Reporter(L.Callback):
+class Reporter(AfterModule):
     """Reports every epoch's metrics, and stops the training where the answer says so.
 
-    It comes after all callbacks but a module's own, so that it sees their effects. `seconds` are those of training alone.
+    It comes after the other callbacks and after an author's own end of an epoch, so that it sees what they do and log. `seconds` are
+    those of training alone.
     """
 
     feed: Feed
@@ -78,6 +80,14 @@ class Reporter(L.Callback):
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         self.count_time()
+        if isinstance(pl_module, Net):  # whose own end of an epoch puts the optimizer in the mode in which the training ends
+            self.end_epoch(trainer, pl_module)
+
+    def after_module(self, trainer: L.Trainer, module: L.LightningModule) -> None:
+        if not isinstance(module, Net):
+            self.end_epoch(trainer, module)
+
+    def end_epoch(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         self.epochs = trainer.current_epoch + 1
         if self.publishes is None:
             self.publishes = LOSS not in trainer.callback_metrics

@@ -74,6 +74,8 @@ def set_up(world: World, order: Order, report: Report, fold: int = 1, share: Sha
     if isinstance(feed.datamodule, OwnLoaders) and feed.datamodule.each_its_own:
         feed.datamodule.train_dataloader = module.train_dataloader  # type: ignore[method-assign]
     folder = world.store.weights(order.key).parent
+    if share == ALONE and not world.store.checkpoints(order.key):
+        world.store.clear(order.key)
     trainer = make_trainer(order.recipe, module, reporter, feed, limit, device, folder)
     feed.to(trainer.strategy.root_device)
     if part[0]:

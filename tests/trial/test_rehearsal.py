@@ -315,6 +315,45 @@ class Beside(Lit):
             (Path(folder) / "pictures").mkdir(parents=True, exist_ok=True)
 
 
+class WritesOnce(Lit):
+    """Makes a folder when its training begins, as if nothing had been written there before."""
+
+    def on_train_start(self):
+        (Path(self.trainer.default_root_dir) / "snapshots").mkdir()
+
+
+class LateLayers(Lit):
+    """Makes layers out of the training data when it makes its optimizer."""
+
+    def configure_optimizers(self):
+        self.head = nn.Linear(len(self.trainer.datamodule.train_dataloader()), 3)
+        return super().configure_optimizers()
+
+
+class AtEpochEnd(Lit):
+    """Logs a metric of the training at the end of each epoch, which is after the validation and after the callbacks."""
+
+    validation_step = L.LightningModule.validation_step
+
+    def on_train_epoch_end(self):
+        self.log("train_acc", 0.1 * (self.current_epoch + 1))
+
+
+class Noisy(Lit):
+    """Draws noise into a buffer that is not stored, in every pass."""
+
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("noise", torch.zeros(3), persistent=False)
+
+    def forward(self, x):
+        return self.net(x) + self.noise.normal_()
+
+    def validation_step(self, batch, _):
+        super().validation_step(batch, _)
+        self.log("val_noise", self.noise.sum())
+
+
 class Wrong(nn.Module):
     """Its hidden attribute is not stored."""
 
@@ -438,6 +477,37 @@ def test_what_training_leaves_outside_of_the_state_is_told(tmp_path):
         tried("Forgetful", tmp_path)
     with pytest.raises(TechniqueError, match="model/Lacking: AttributeError: 'float' object has no attribute 'sum'"):
         tried("Lacking", tmp_path)
+
+
+def test_layers_that_only_a_training_makes_are_told_in_a_line(tmp_path):
+    with pytest.raises(TechniqueError, match=r"Unexpected key.*; layers have to be made in its __init__, setup or configure_model$"):
+        tried("LateLayers", tmp_path)
+
+
+def test_every_training_begins_in_a_folder_without_what_an_earlier_one_wrote(tmp_path):
+    world, recipe = prepared("WritesOnce", tmp_path)
+    for kind in (TryOut, TryOut, Contrast, Train, Train):
+        carried_out(world, recipe, kind, **({"other": recipe.tree} if kind is Contrast else {"keep": True} if kind is Train else {}))
+    assert (tmp_path / "trials" / "0" / "snapshots").is_dir() and world.store.has_weights("0")
+    assert "val_loss" in carried_out(world, recipe, Measure, key="0-test", weights="0", part="validation").metrics
+
+
+def test_what_a_module_logs_at_the_end_of_an_epoch_is_of_that_epoch(tmp_path):
+    world, recipe = prepared("AtEpochEnd", tmp_path)
+    told = []
+    order = Train(key="0", recipe=recipe, objective="train_acc", direction="maximize")
+    run(world, order.json(), lambda epoch, metrics: told.append(metrics["train_acc"]))
+    assert told == pytest.approx([0.1, 0.2])
+    assert "train_acc" in carried_out(world, recipe, TryOut, objective="train_acc").metrics
+
+
+def test_noise_that_is_not_stored_is_no_change_of_the_weights(tmp_path):
+    """The last validation counts, as in the author's training, and no other one with other noise."""
+    world, recipe = prepared("Noisy", tmp_path)
+    told = []
+    order = Train(key="0", recipe=recipe, objective="val_loss")
+    outcome = run(world, order.json(), lambda epoch, metrics: told.append(metrics["val_noise"]))
+    assert outcome["metrics"]["val_noise"] == told[-1]
 
 
 @pytest.mark.slow
