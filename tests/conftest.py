@@ -15,6 +15,8 @@ import pytest
 for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ[name] = "1"
 os.environ.pop("PYTHONSAFEPATH", None)  # a script of a test imports what lies beside it, as a user's does
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # else each process compiles all anew, and pytest the assertions of 40,000 lines
+sys.dont_write_bytecode = False
 os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
 if os.environ.get("AUTOOPT_TEST_GPU") != "1":
     os.environ["CUDA_VISIBLE_DEVICES"] = ""

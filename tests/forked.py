@@ -3,6 +3,7 @@
 import multiprocessing
 import os
 import resource
+import runpy
 import signal
 import sys
 from collections.abc import Callable
@@ -37,17 +38,31 @@ def run(function: Callable[..., None], *arguments: Any) -> BaseProcess:
 def enter(arguments: list[str], folder: Path, largest: int) -> None:
     """Be the command."""
     from autoopt import cli
+
+    settle(folder)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (largest, resource.RLIM_INFINITY))
+    sys.exit(cli.main(arguments))
+
+
+def enter_script(path: Path) -> None:
+    """Be a script, which imports what lies beside it."""
+    settle(path.parent)
+    sys.argv = [str(path)]
+    sys.path.insert(0, str(path.parent))
+    runpy.run_path(str(path), run_name="__main__")
+
+
+def settle(folder: Path) -> None:
+    """Be in a folder, print to out.txt there, and fork the trials from this process."""
     from autoopt.plugins.executor import local
 
     signal.signal(signal.SIGINT, signal.default_int_handler)  # which tests in the background of a shell ignore
     os.chdir(folder)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (largest, resource.RLIM_INFINITY))
     out = os.open("out.txt", os.O_CREAT | os.O_WRONLY | os.O_TRUNC)
     os.dup2(out, 1)
     os.dup2(out, 2)
     sys.stdout, sys.stderr = os.fdopen(1, "w", closefd=False), os.fdopen(2, "w", closefd=False)
     local.is_live = lambda tree: True
-    sys.exit(cli.main(arguments))
 
 
 def end(process: BaseProcess, folder: Path, code: int = 0, seconds: float = 280) -> str:

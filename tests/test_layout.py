@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tomllib
 from collections.abc import Iterator
+from functools import cache
 from importlib.metadata import packages_distributions
 from pathlib import Path
 
@@ -101,14 +102,14 @@ def canonical(requirement: str) -> str:
 NEEDED = {canonical(requirement) for requirement in PROJECT["project"]["dependencies"]}
 BUNDLES = ("all", "docs", "dev")
 EXTRAS = {name: {*map(canonical, said)} for name, said in PROJECT["project"]["optional-dependencies"].items() if name not in BUNDLES}
-INSTALLED = packages_distributions()
+installed = cache(packages_distributions)  # takes a second
 
 
 def distributions(source: ast.AST) -> set[str]:
     """The distributions that a file imports; one that is not installed goes by the name of what is imported."""
     tops = {name.split(".")[0] for name, _ in imports(source)} - {"autoopt"} - sys.stdlib_module_names
     declared = NEEDED.union(*EXTRAS.values())
-    found = [[canonical(name) for name in INSTALLED.get(top, [top])] for top in tops]  # several may bring one package
+    found = [[canonical(name) for name in installed().get(top, [top])] for top in tops]  # several may bring one package
     return {next((name for name in names if name in declared), names[0]) for names in found}
 
 

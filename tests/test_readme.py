@@ -163,7 +163,7 @@ def test_the_steps_of_a_page_run(name: str, desk: Path) -> None:
     for number, (language, block) in enumerate(blocks(PAGES[name], "bash|python")):
         if language == "python":
             (desk / "step.py").write_text(block)
-            run([sys.executable, "step.py"], desk)
+            forked.end(forked.run(forked.enter_script, desk / "step.py"), desk)
             continue
         for words in (shlex.split(line, comments=True) for line in block.splitlines()):
             if words[0] == "pip":
@@ -193,8 +193,9 @@ def unnamed_files(root: Path) -> set[str]:
 
 
 @pytest.mark.slow
-def test_the_example_in_python_runs_and_mlflow_has_the_names_of_the_reference(desk: Path) -> None:
-    run([sys.executable, "in_python.py"], desk)
+def test_the_example_in_python_runs_and_mlflow_has_the_names_of_the_reference(desk: Path, template: Path) -> None:
+    shutil.copy(template, desk / "mlflow.db")
+    forked.end(forked.run(forked.enter_script, desk / "in_python.py"), desk)
     with sqlite3.connect(desk / "mlflow.db") as store:
         keys = {table: {key for (key,) in store.execute(f"select distinct key from {table}")} for table in ("tags", "params", "metrics")}
     named = set(re.findall(r"`([^`]+)`", PAGES["reference/mlflow.md"]))

@@ -35,6 +35,8 @@ OWN_SIZES = "choice(null,half,double)"
 """The batch sizes of a user's own data, which have a size already."""
 STORED: dict[tuple[str, str], str] = {}
 """The text of each node in `OURS`, by slot and name."""
+COMPOSED: dict[tuple[str, str], Any] = {}
+"""What Hydra has composed for a group, by its name and the line that says what is selected in it; of no group: the settings."""
 
 
 class Shared(dict[str, Any]):
@@ -197,10 +199,9 @@ def store_nodes(overrides: Overrides) -> None:
         for name in [*names, *(n for n in overrides.groups.get(slot, ()) if is_path(n))]:
             node = technique_node(slot, name, selected=name in overrides.groups.get(slot, ()))
             store_node(slot, option(name), f"{slot}.{option(name)}", node)
-        if not is_preset(slot, "all"):
-            continue
-        ready = all_options(slot) if "all" in overrides.groups.get(slot, ()) else []
-        store_node(slot, "all", "_global_", {"defaults": ready})
+        selected = "all" in overrides.groups.get(slot, ())
+        if is_preset(slot, "all") and (selected or (slot, "all") not in STORED):
+            store_node(slot, "all", "_global_", {"defaults": all_options(slot) if selected else []})
 
 
 def store_node(slot: str, name: str, package: str, node: dict[str, Any]) -> None:
@@ -209,7 +210,14 @@ def store_node(slot: str, name: str, package: str, node: dict[str, Any]) -> None
     if STORED.get((slot, name)) != text:
         ConfigStore.instance().store(group=slot, name=name, package=package, node=node, provider="autoopt")
         STORED[slot, name] = text
-        of_groups.cache_clear()
+        forget(slot)
+
+
+def forget(group: str) -> None:
+    """Compose a group anew: one of its nodes has changed."""
+    of_groups.cache_clear()
+    for part in [part for part in COMPOSED if part[0] == group]:
+        del COMPOSED[part]
 
 
 def all_options(slot: str) -> list[str]:
@@ -280,7 +288,19 @@ def attempt(lines: Sequence[str]) -> Tree | None:
 
 @lru_cache(maxsize=256)
 def of_groups(lines: tuple[str, ...]) -> DictConfig:
-    """The tree with the default values of what was selected, for which Hydra needs a tenth of a second: once, until a node changes."""
-    GlobalHydra.instance().clear()
-    with initialize_config_module("autoopt.conf", version_base="1.3"):
-        return hydra_compose("search", list(lines))
+    """The tree with the default values of what was selected.
+
+    Hydra needs a tenth of a second. No group has values of another, so it composes those alone whose line is new to it.
+    """
+    said = {line.partition("=")[0]: line for line in lines}
+    parts = [("", ""), *((group, said.get(group, "")) for group in GROUPS)]
+    if new := dict(part for part in parts if part not in COMPOSED):
+        GlobalHydra.instance().clear()
+        with initialize_config_module("autoopt.conf", version_base="1.3"):
+            tree = hydra_compose("search", [*filter(None, new.values()), *(f"{group}=[]" for group in GROUPS if group not in new)])
+        found: Tree = OmegaConf.to_container(tree)  # type: ignore[assignment]
+        COMPOSED.update({(group, line): {group: found[group]} if group in found else {} for group, line in new.items() if group})
+        COMPOSED["", ""] = {key: value for key, value in found.items() if key not in GROUPS}
+    whole = OmegaConf.create({key: value for part in parts for key, value in COMPOSED[part].items()})
+    OmegaConf.set_struct(whole, True)  # further keys are refused, as by Hydra
+    return whole

@@ -26,7 +26,8 @@ DAYS = (
     "%d-%b-%Y", "%d %b %Y", "%b %d, %Y", "%d %B %Y", "%B %d, %Y", "%d-%b-%y",
 )  # fmt: skip
 CLOCKS = ("", " %H:%M", " %H:%M:%S", " %I:%M %p", " %I:%M:%S %p")
-FORMATS = ("ISO8601", *(day + clock for day in DAYS for clock in CLOCKS), "%Y%m%d")
+ISO_FORMAT = "ISO8601"
+FORMATS = (ISO_FORMAT, *(day + clock for day in DAYS for clock in CLOCKS), "%Y%m%d")
 """The formats of dates; the last is a number too, so it is only tried on a column that the user declares to be dates."""
 
 
@@ -158,10 +159,14 @@ def digit_groups(thousands: str, decimal: str) -> str:
 
 def days(texts: pandas.Series, form: str) -> np.ndarray:
     iso = texts.str.fullmatch(ISO)  # `ISO` leaves out the forms that are numbers too, such as 2020
-    times = pandas.to_datetime(texts.where(iso), format="ISO8601", utc=True, errors="coerce")
-    if form != "ISO8601":
-        times = times.where(iso, pandas.to_datetime(texts.where(~iso), format=form, utc=True, errors="coerce"))
+    times = parsed(texts.where(iso), ISO_FORMAT)
+    if form != ISO_FORMAT:
+        times = times.where(iso, parsed(texts.where(~iso), form))
     return ((times - EPOCH) / pandas.Timedelta(days=1)).to_numpy("float64")
+
+
+def parsed(texts: pandas.Series, form: str) -> pandas.Series:
+    return pandas.to_datetime(texts, format=form, utc=True, errors="coerce")
 
 
 def clocks(texts: pandas.Series) -> np.ndarray:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 import pandas
 
-from autoopt.data.cells import FORMATS, PLAIN_STYLE, Style, days, digit_groups, numbers, read_cells
+from autoopt.data.cells import FORMATS, ISO, ISO_FORMAT, PLAIN_STYLE, Style, digit_groups, numbers, parsed, read_cells
 
 PLACEHOLDERS = frozenset(("?", "-", "--", ".", "..", "*", "na", "none", "unknown", "missing", "not available"))
 """Texts that often mean a missing value; they do not count when the type of a column is decided."""
@@ -64,7 +64,8 @@ def date_format(texts: pandas.Series, formats: Sequence[str]) -> str:
     """
     distinct = texts[texts.str.contains(r"\d")].drop_duplicates()
     sample = distinct.sample(min(SAMPLE, len(distinct)), random_state=0)
-    counts = [int(np.isfinite(days(sample, form)).sum()) for form in formats] if len(sample) else [0]
+    others = sample[~sample.str.fullmatch(ISO).to_numpy(bool)]  # the rest is read with each format
+    counts = [int(parsed(others, form).notna().sum()) if form != ISO_FORMAT else 0 for form in formats] if len(others) else [0]
     return formats[counts.index(max(counts))]
 
 

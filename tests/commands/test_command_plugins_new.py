@@ -1,8 +1,6 @@
 """`autoopt plugins new`: what it writes works as it is, in every slot."""
 
-import subprocess
-import sys
-
+import forked
 import pytest
 
 from autoopt.cli import main
@@ -103,10 +101,8 @@ def cluster(setup, store, limits) -> Executor:
 @pytest.mark.slow
 def test_the_slot_of_an_import_path_is_told_by_its_kind(tmp_path):
     (tmp_path / "own_things.py").write_text(OWN)
-    ran = subprocess.run(
-        [sys.executable, "-m", "autoopt", "plugins", "check", "own_things:brighter"], cwd=tmp_path, capture_output=True, text=True
-    )
-    assert "ok       augmentation/brighter" in ran.stdout, ran.stdout + ran.stderr
+    said = forked.end(forked.start(["plugins", "check", "own_things:brighter"], tmp_path), tmp_path)
+    assert "ok       augmentation/brighter" in said
 
 
 def test_one_that_could_be_of_several_kinds_needs_its_slot(tmp_path, monkeypatch):

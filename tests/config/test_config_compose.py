@@ -11,9 +11,10 @@ from hydra._internal.config_repository import ConfigRepository
 from hydra.core.config_store import ConfigStore
 from hydra.version import getbase
 
-from autoopt.config import SETTINGS, as_overrides, asked_for, compose, composing, flat, from_file, seconds
+from autoopt.config import SETTINGS, as_overrides, asked_for, compose, composing, flat, from_file, presets, seconds
 from autoopt.config.check import typed_pins
-from autoopt.config.composing import OURS, of_groups, store_node
+from autoopt.config.composing import COMPOSED, OURS, forget, store_node
+from autoopt.config.overrides import GROUPS
 from autoopt.errors import BadInput
 from autoopt.slots import SLOTS
 from autoopt.space import Space
@@ -425,6 +426,13 @@ def test_a_program_finds_its_own_nodes_in_hydras_store_again_and_none_of_ours(tm
         assert hydra_compose(overrides=["+optimizer=adamw"]) == {"optimizer": {"mine": 1}}
 
 
+def compose_anew(*arguments):
+    for group in ("", *GROUPS):
+        forget(group)
+    assert not COMPOSED
+    return compose(arguments)
+
+
 def test_no_group_of_hydras_own_is_read_and_no_store_copied(monkeypatch):
     """A third of the time to compose went there."""
     read, load = {}, ConfigRepository.load_config
@@ -434,22 +442,45 @@ def test_no_group_of_hydras_own_is_read_and_no_store_copied(monkeypatch):
         return read.update({config_path: repository} if found else {}) or found
 
     monkeypatch.setattr(ConfigRepository, "load_config", noted)
-    of_groups.cache_clear()
-    compose([DATA])
+    compose_anew(DATA)
     assert [path for path in read if path.startswith("hydra/")] == ["hydra/config"]
     assert read["optimizer/adamw"].get_schema_source().store.repo["optimizer"] is OURS["optimizer"]
 
 
-def test_hydra_composes_once_for_what_is_selected_until_a_node_changes(monkeypatch):
-    composed = []
-    monkeypatch.setattr(composing, "hydra_compose", lambda *given: composed.append(given) or hydra_compose(*given))
-    of_groups.cache_clear()
-    first = compose([DATA, "study.trials=7"])
+@pytest.fixture
+def composed(monkeypatch):
+    """What Hydra is asked to compose."""
+    asked = []
+    monkeypatch.setattr(composing, "hydra_compose", lambda name, lines: asked.append(lines) or hydra_compose(name, lines))
+    return asked
+
+
+def test_hydra_composes_once_for_what_is_selected_until_a_node_changes(composed):
+    first = compose_anew(DATA, "study.trials=7")
     first["study"]["trials"] = 1
     assert [compose([DATA, *more])["study"]["trials"] for more in ([], ["study.trials=8"], ["study.trials=7"])] == [60, 8, 7]
     assert len(composed) == 1
     store_node("optimizer", "adamw", "optimizer.adamw", {"changed": 1})
     assert "changed" not in compose([DATA])["optimizer"]["adamw"] and len(composed) == 2
+    assert "model=[]" in composed[1] and "optimizer=[]" not in composed[1], "the others as they were"
+
+
+@pytest.mark.slow
+def test_groups_that_were_composed_one_by_one_are_as_composed_together(composed):
+    """With each preset: none has values of another group."""
+    told = {group: presets(group) for group in GROUPS if presets(group)}
+    together = [
+        [f"{group}={names[number % len(names)]}" for group, names in told.items()] for number in range(max(map(len, told.values())))
+    ]
+    wholes = [compose_anew(DATA, *lines) for lines in together]
+    assert not [line for asked in composed for line in asked if line.endswith("=[]")]
+    for line in sorted({line for lines in together for line in lines}):
+        compose([DATA, line])
+    composed.clear()
+    for lines, whole in zip(together, wholes, strict=True):
+        found = compose([DATA, *lines])
+        assert found == whole and [*flat(found)] == [*flat(whole)]
+    assert composed == []
 
 
 def test_threads_compose_side_by_side():

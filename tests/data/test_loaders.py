@@ -32,8 +32,9 @@ HERE = __name__
 @pytest.fixture(autouse=True)
 def nothing_is_left_behind():
     yield
-    LIVE.clear()
-    find.cache_clear()
+    if LIVE:  # else nothing found depends on it, and to read all signatures anew takes a tenth of a second
+        LIVE.clear()
+        find.cache_clear()
 
 
 def rows(count: int = 40) -> TensorDataset:

@@ -91,6 +91,8 @@ def run(executor, tree, count):
 
 @pytest.mark.parametrize(("cluster", "once"), [("local", False), ("local", True), ("debug", False)])
 def test_trials_run_as_jobs(tmp_path, cluster, once):
+    for name in "yaml", "submitit":  # which replace none of a job
+        (tmp_path / f"{name}.py").write_text("open('canary', 'w').close()")
     tree, environment = tree_of(), dict(os.environ)
     executor = OnQueue({"tree": tree}, Store(tmp_path / "study"), Limits(workers=1), cluster, once, {"timeout_min": 10})
     try:
@@ -102,6 +104,7 @@ def test_trials_run_as_jobs(tmp_path, cluster, once):
     assert all(executor.store.has_weights(str(number)) for number in range(2))
     assert executor._count == (2 if once else 1)
     assert not executor._folder.exists()
+    assert not (tmp_path / "canary").exists()
 
 
 def test_on_slurm_an_array_of_workers_that_hide_it_from_their_trials(tmp_path, slurm):
@@ -215,18 +218,6 @@ def test_a_folder_that_cannot_be_written_ends_the_search_in_one_line(tmp_path):
     shutil.rmtree(executor._folder)
     with pytest.raises(TemplateError, match=r"the last: disk: its folder cannot be written: .*No such file"):
         _ = executor.facts
-
-
-def test_a_module_in_the_working_directory_replaces_none_of_a_job(tmp_path):
-    for name in "yaml", "submitit":
-        (tmp_path / f"{name}.py").write_text("open('canary', 'w').close()")
-    tree = tree_of()
-    executor = OnQueue({"tree": tree}, Store(tmp_path / "study"), Limits(workers=1), "local", False, {"timeout_min": 10})
-    try:
-        assert {end.kind for end in run(executor, tree, 1)} == {"finished"}
-    finally:
-        executor.close()
-    assert not (tmp_path / "canary").exists()
 
 
 def workers(folder):

@@ -17,6 +17,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from zipfile import ZipFile
 
+import forked
 import psutil
 import pytest
 
@@ -94,7 +95,7 @@ def scores(folder, name):
 @pytest.fixture(scope="module")
 def expected(tmp_path_factory):
     folder = tmp_path_factory.mktemp("local")
-    assert search(folder, "name=local", "executor=local").wait(600) == 0, said(folder)
+    forked.end(forked.start(["search", *STUDY, "name=local", "executor=local"], folder), folder, seconds=600)
     return scores(folder, "local")
 
 
