@@ -253,6 +253,18 @@ def test_sigterm_is_still_the_search_s_own(tmp_path):
     assert (done.returncode, done.stdout, done.stderr) == (0, "['SIGTERM']\n", "")
 
 
+@pytest.mark.parametrize(
+    ("resources", "line"),
+    [
+        ({"spot": 1.5}, "executor.ray.resources: spot=1.5: over 1, Ray takes whole numbers only"),
+        ({"CPU": 1}, "executor.ray.resources: CPU=1: one of Ray's own resources; give custom ones (processors are executor.cpus_per_trial"),
+    ],
+)
+def test_a_resource_that_ray_would_refuse_is_told_in_one_line(tmp_path, resources, line):
+    with pytest.raises(BadInput, match=re.escape(line)):
+        module.ray({"tree": compose([*DATA])}, Store(tmp_path), Limits(workers=1), resources=resources)
+
+
 @pytest.mark.parametrize("need", [0, -1, "much", True, None, float("inf"), float("nan")])
 def test_a_resource_that_is_no_number_over_0_is_told_in_one_line(tmp_path, need):
     line = rf"executor\.ray\.resources: spot={need!r}: expected a number over 0"
