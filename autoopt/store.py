@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import re
 import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -22,6 +23,8 @@ OURS = (LOG_NAME, RECIPE_NAME, SUMS, RESUME, CHECKPOINTS)
 """What we write into the folder of a trial, beside its weights."""
 KEPT_CHECKPOINTS = 2
 """So many of a trial's checkpoints are kept: if the last one is damaged, the trial goes on from the one before."""
+POSITION = re.compile("[0-9]+-[0-9]+-[0-9]+")
+"""The name of a checkpoint."""
 
 
 class Reached(NamedTuple):
@@ -120,7 +123,7 @@ class Store:
     def checkpoints(self, key: str) -> list[Reached]:
         """The positions at which a trial has checkpoints, the last first; whether these are intact is seen when they are read."""
         names = [path.name for path in self._checkpoint_folder(key).glob("[0-9]*")]
-        return sorted((Reached.read(name) for name in names if name.count("-") == 2 and name.replace("-", "").isdigit()), reverse=True)
+        return sorted((Reached.read(name) for name in names if POSITION.fullmatch(name)), reverse=True)
 
     @contextmanager
     def writing_checkpoint(self, key: str, at: Reached) -> Iterator[Path]:

@@ -12,7 +12,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, get_origin
 
-from autoopt.arguments import alternatives, passed, realised
+from autoopt.arguments import alternatives, names_object, passed, realised
 from autoopt.catalogue import available, catalogue, extra_with, installation
 from autoopt.domain import Acts, Bounds, Choice, Range
 from autoopt.errors import BadInput, nearest, summary
@@ -47,6 +47,11 @@ class Param:
         numbers = {kind for kind in alternatives(self.type) if kind in (int, float)} or {self.scalar}
         return int if numbers == {int} else float
 
+    @property
+    def mapping(self) -> bool:
+        """Whether the annotation names a mapping, and nothing beside it but None."""
+        return {get_origin(t) or t for t in alternatives(self.type)} - {types.NoneType} == {dict}
+
     def accept(self, value: Any) -> Any:
         """The value in the argument's type.
 
@@ -54,6 +59,8 @@ class Param:
             ValueError: it is of another type.
         """
         kind, named = self.scalar, [get_origin(t) or t for t in alternatives(self.type)]
+        if self.mapping and not isinstance(value, dict | None) and not names_object(str(value), self.type, self.default):
+            raise ValueError(f"expected a mapping, such as {{name: 1}}, got {value!r}")
         if kind is None or value is None or type(value) in (kind, *named):
             return value
         if kind is float and type(value) is int:

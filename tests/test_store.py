@@ -6,7 +6,7 @@ import subprocess
 import pytest
 
 from autoopt.errors import StoreFault
-from autoopt.store import SUMS, Store
+from autoopt.store import SUMS, Reached, Store
 
 
 def test_a_trial_has_a_log_and_the_weights_of_each_fold(tmp_path, monkeypatch):
@@ -85,3 +85,10 @@ def test_weights_that_are_gone_are_missed_in_each_fold(tmp_path):
     assert not store.has_weights("0")
     with pytest.raises(StoreFault, match="damaged"):
         store.intact_weights("0", 3)
+
+
+def test_what_is_no_checkpoint_is_passed_over(tmp_path):
+    store = Store(tmp_path)
+    for name in "1-000004-000000001", "1-000008-000000003", "1--", "9-²-1", "1-2", "1-2-3-4", "x":
+        (tmp_path / "trials" / "0" / "resume" / name).mkdir(parents=True)
+    assert store.checkpoints("0") == [Reached(1, 8, 3), Reached(1, 4, 1)]

@@ -166,12 +166,14 @@ def is_argument(key: str, overrides: Overrides) -> bool:
 
 
 def beside(key: str, overrides: Overrides) -> Technique | None:
-    """The user's own technique of which a key sets an argument, if it is of one."""
+    """The technique of which a key sets an argument that Hydra's node may not hold: one of the user's own, or a mapping."""
     slot, _, rest = key.partition(".")
     name, _, argument = rest.partition(".")
-    path = next((path for path in overrides.groups.get(slot, ()) if is_path(path) and option(path) == name), None)
-    technique = find(slot, path) if path else None
-    return technique if technique and technique.takes(argument) else None
+    filler = next((each for each in overrides.groups.get(slot, ()) if option(each) == name), None)
+    if filler is None or not (is_path(filler) or filler in available(slot)):
+        return None
+    technique = find(slot, filler)
+    return technique if (technique.takes(argument) if is_path(filler) else technique.param(argument).mapping) else None
 
 
 def parse_override(argument: str) -> Override:

@@ -1,6 +1,7 @@
 """Trials as jobs of a queue such as Slurm's. Needs the extra `submitit`."""
 
 import json
+import logging
 import os
 import shutil
 import subprocess
@@ -8,7 +9,8 @@ import sys
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import contextmanager, nullcontext, redirect_stderr, suppress
+from io import StringIO
 from pathlib import Path
 from signal import SIGUSR1, SIGUSR2, signal
 from typing import Any
@@ -16,6 +18,7 @@ from typing import Any
 from submitit import AutoExecutor, Job
 from submitit.helpers import DelayedSubmission
 from submitit.local.debug import DebugJob
+from submitit.slurm.slurm import SlurmExecutor, SlurmInfoWatcher, SlurmJob
 
 from autoopt.errors import BadInput, one_line
 from autoopt.executor.mailbox import BEAT, LEASE, SAFE_PATH, Box, Pulse
@@ -32,6 +35,11 @@ WARM_UP = 1800.0
 """Seconds without a sign of life after which a worker that is not warm yet is given up: it has none while it loads the data."""
 JOB_STATES = {"PREEMPTED": "preempted", "TIMEOUT": "preempted", "CANCELLED": "preempted", "OUT_OF_MEMORY": "oom_host"}
 """The reasons for states of a job; a job's memory is its trial's alone."""
+
+ANSWER_TIME = 60.0
+"""Seconds for a command of Slurm to end; without a bound, one that hangs would hold the search, and by its silence its workers."""
+TIMED_OUT = 124
+"""What `timeout` exits with."""
 
 SLURM = ("sbatch", "srun")
 NO_SLURM = "there is no Slurm on this machine (no sbatch and srun on PATH)"
@@ -138,6 +146,7 @@ class OnQueue(Remote):
             self._queue.update_parameters(**parameters)
         except (RuntimeError, ValueError, TypeError, NameError) as error:
             raise BadInput(f"executor.submitit: {one_line(error)}"[:600]) from error
+        bound_commands(self._queue)
         self._folder.mkdir(parents=True)
         self._pulse = Pulse(self._folder / "beat")
         self._pulse.beat()
@@ -153,7 +162,8 @@ class OnQueue(Remote):
         """Submit so many jobs: as one array, if there are several.
 
         Raises:
-            Gone: their folders cannot be written.
+            BadInput: the queue refuses the first one.
+            Gone: it refuses a later one, or their folders cannot be written.
         """
         folders = [self._folder / str(self._count + number) for number in range(count)]
         self._count += count
@@ -165,10 +175,13 @@ class OnQueue(Remote):
             raise Gone(Problem("disk", f"its folder cannot be written: {error}")) from error
         commands = [WorkerJob([sys.executable, "-P", "-m", "autoopt.executor.mailbox", str(folder)]) for folder in folders]
         try:
-            with safe_path(), self._queue.batch() if count > 1 else nullcontext():
+            with redirect_stderr(StringIO()), safe_path(), self._queue.batch() if count > 1 else nullcontext():
                 jobs: Sequence[Job[int]] = [self._queue.submit(command) for command in commands]
         except Exception as error:  # of sbatch, in many shapes
-            self._fail(BadInput(f"executor=submitit: the queue refused a job: {one_line(error)}"[:600]))
+            refused = refusal(error)
+            if self._facts is not None:
+                raise Gone(Problem("lost", refused)) from error
+            self._fail(BadInput(f"executor=submitit: {refused}"))
         for job in jobs:
             # a DebugJob runs when its result is asked for; its own `results` would replace the environment of this process
             if isinstance(job, DebugJob):
@@ -189,7 +202,8 @@ class OnQueue(Remote):
             while not link.ended() and link.warm and time.monotonic() < deadline:
                 time.sleep(BOX_POLL)
             if not link.ended():
-                link.job.cancel(check=False)
+                with suppress(OSError):  # there is no scancel
+                    link.job.cancel(check=False)
 
 
 def find_queue(cluster: str | None, of_slurm: Mapping[str, Any]) -> tuple[str, list[str]]:
@@ -208,6 +222,25 @@ def find_queue(cluster: str | None, of_slurm: Mapping[str, Any]) -> tuple[str, l
         raise BadInput(f"{settings}: {NO_SLURM}; run the command on a login node, or set executor.submitit.cluster=local to try it here")
     chosen = cluster or AutoExecutor.which()
     return chosen, [f"executor=submitit: {NO_SLURM}, so the trials run on this machine"] if chosen != cluster and chosen == "local" else []
+
+
+def bound_commands(queue: AutoExecutor) -> None:
+    """Have submitit end commands of Slurm that do not end by themselves, and keep to itself what it cannot learn of a job."""
+    logging.getLogger("submitit").setLevel("ERROR")
+    executor, watcher, bound = queue._executor, SlurmJob.watcher, ["timeout", f"{ANSWER_TIME:g}"]
+    if isinstance(executor, SlurmExecutor):
+        executor._make_submission_command = lambda path: [*bound, "sbatch", str(path)]  # type: ignore[method-assign, assignment]
+        asked = SlurmInfoWatcher._make_command
+        watcher._make_command = lambda: (command := asked(watcher)) and [*bound, *command]  # type: ignore[method-assign]
+
+
+def refusal(error: Exception) -> str:
+    """Why the queue took no job, in a line."""
+    cause = error.__cause__
+    code = cause.returncode if isinstance(cause, subprocess.CalledProcessError) else 0
+    if code == TIMED_OUT:
+        return f"the queue does not answer: sbatch has not ended after {ANSWER_TIME:g} s"
+    return f"the queue refused a job: {one_line(error) or f'sbatch exited with code {code}'}"[:600]
 
 
 @contextmanager

@@ -4,6 +4,7 @@ import os
 import secrets
 import signal
 import socket
+import sys
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -22,6 +23,7 @@ from autoopt.executor.remote import FAREWELL, Gone, Link, Remote
 from autoopt.executor.resources import Limits, Machine
 from autoopt.executor.worker import LINGER, Message, Worker
 from autoopt.orders import Problem
+from autoopt.process.endings import full_folders
 from autoopt.store import Store
 
 PLACE_TIME = 25.0
@@ -133,9 +135,10 @@ class OnRay(Remote):
                 else:
                     excludes = [*EXCLUDED, str(self.store.root.parent.relative_to(os.getcwd()))] if self._inside() else EXCLUDED
                     ray.init(reachable(address), runtime_env={"working_dir": os.getcwd(), "excludes": excludes}, **settings)
-        except (ConnectionError, RuntimeError, ValueError, OSError, RayError) as error:
+        except Exception as error:  # of Ray, in many shapes
             self.disconnect()
-            raise BadInput(f"executor.ray.address={address or 'null'}: {one_line(error)}"[:600]) from error
+            what = "executor=ray: no cluster can be started here" if self._own else f"executor.ray.address={address or repr(address)}"
+            raise BadInput(f"{what}: {one_line(error)}{full_folders()}"[:600]) from error
         if address is not None and os.environ.get("RAY_AUTH_MODE") != "token":
             self._told.append(
                 f"warning: the Ray cluster at {address} lets anyone who reaches it run code; start it with RAY_AUTH_MODE=token"
@@ -238,6 +241,20 @@ def running_here() -> str:
     raise ConnectionError("no cluster runs on this machine: `ray start --head` starts one, and without an address the search does")
 
 
+@contextmanager
+def without_stderr() -> Iterator[None]:
+    """Ray's C++ logs to the descriptor what its exceptions say as well."""
+    sys.stderr.flush()
+    kept = os.dup(2)
+    try:
+        with open(os.devnull, "wb") as nowhere:
+            os.dup2(nowhere.fileno(), 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+
+
 def reachable(address: str) -> str:
     """The address of a cluster that answers, or of a server for Ray's client, which is only known to listen.
 
@@ -248,7 +265,11 @@ def reachable(address: str) -> str:
     if address.startswith("ray://") and find_spec("grpc") is None:
         raise ConnectionError("ray:// needs Ray's client: pip install 'ray[client]'")
     parts = urlsplit(address if "://" in address else f"ray://{address}")
-    if not parts.hostname or not parts.port:
+    try:
+        sound = parts.scheme == "ray" and parts.hostname and parts.port
+    except ValueError:  # a port that is none
+        sound = False
+    if not sound:
         raise ConnectionError("expected auto, host:port, or ray://host:port")
     try:
         socket.create_connection((parts.hostname, parts.port), timeout=5).close()
@@ -256,7 +277,8 @@ def reachable(address: str) -> str:
         raise ConnectionError(f"nothing answers at {parts.netloc}: {error.strerror or error}") from error
     if "://" not in address:
         try:
-            GcsClient(address=address)  # which gives up after one attempt; `ray.init` makes twenty
+            with without_stderr():
+                GcsClient(address=address)  # which gives up after one attempt; `ray.init` makes twenty
         except RpcError as error:
             hint = "if the cluster uses TLS, set RAY_USE_TLS and its certificates here, too"
             raise ConnectionError(f"what listens at {address} does not answer as Ray does; {hint}") from error

@@ -221,8 +221,10 @@ class Remote(RealTime):
                 hand.warm = False
             case {"kind": "bad_input", "problems": problems}:
                 self._fail(BadInput(*problems))
-            case {"kind": "broken", "detail": detail}:
+            case {"kind": "broken", "detail": detail} if self._facts is None:
                 self._fail(TemplateError(f"{detail} (log: {self.store.root / 'template.log'})"))
+            case {"kind": "gone" | "broken", "detail": detail}:  # by the doing of its machine, as others were warm
+                self._lose(hand, Problem("lost", detail))
 
     def _welcome(self, hand: Hand, facts: Json, host: str) -> None:
         self._facts = self._facts or facts

@@ -89,10 +89,9 @@ class Worker:
             return [Message({"kind": "bad_input", "problems": list(error.problems)})]
         except (TemplateError, NotConcluded) as error:
             log = self.store.root / "template.log"
-            detail = str(error).replace(f" (log: {log})", "")
-            return [
-                Message({"kind": "broken", "detail": detail}, [TrialFile(log.name, log.read_bytes(), more=True)] if log.exists() else [])
-            ]
+            detail = str(error).replace(f" (log: {log})", "").removesuffix("; the same command tries again")
+            kind = "gone" if isinstance(error, NotConcluded) else "broken"  # another worker may fare better
+            return [Message({"kind": kind, "detail": detail}, [TrialFile(log.name, log.read_bytes(), more=True)] if log.exists() else [])]
 
     def preempt(self) -> list[Message]:
         """End the trial because the machine is taken away, and return its last messages; it has time for a checkpoint."""

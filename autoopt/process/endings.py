@@ -2,7 +2,10 @@
 
 import os
 import re
+import shutil
 import signal
+import tempfile
+from contextlib import suppress
 from pathlib import Path
 
 from autoopt.errors import TechniqueError, machine_fault, out_of_memory, printable
@@ -10,6 +13,8 @@ from autoopt.orders import REASONS, Problem
 
 NOTICES = (signal.SIGTERM, signal.SIGUSR1)
 """By these signals a cluster announces that it will end a process."""
+SCARCE = 2**20
+"""Bytes that are taken for a disk without room."""
 NOTICE_TIME = 30.0
 """Seconds for a trial to write its checkpoint after a notice."""
 
@@ -24,10 +29,18 @@ def classify(error: BaseException) -> Problem:
         return carried
     if isinstance(error, Exception) and (fault := machine_fault(error)):
         reason, cause = fault
-        return Problem(reason, _line(cause))
+        return Problem(reason, _line(cause) + (full_folders() if reason == "disk" else ""))
     if isinstance(error, TechniqueError):
         return Problem(error.reason, _first(error.detail), error.slot, error.name, error.unavailable)
     return Problem(_reason(error), _line(error))
+
+
+def full_folders() -> str:
+    """Which of the folders that are written to have no room, as an error rarely says."""
+    full: list[str] = []
+    with suppress(OSError):  # there is no folder for temporary files, or the working directory is gone
+        full += [each for each in dict.fromkeys((tempfile.gettempdir(), os.getcwd())) if shutil.disk_usage(each).free < SCARCE]
+    return f" (no room is left in {' and '.join(full)})" if full else ""
 
 
 def _line(error: BaseException) -> str:

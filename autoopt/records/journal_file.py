@@ -62,11 +62,13 @@ class JournalFile(BaseJournalBackend):
         lines = [to_line(shortened(log)) for log in logs]
         text = b"".join(lines)
         try:
-            if os.write(self.file, text) < len(text):
-                raise OSError("only a part was written")
+            rest = text
+            while rest:  # of which a disk that is almost full takes a part, before it says so
+                rest = rest[os.write(self.file, rest) :]
         except OSError as error:
             os.ftruncate(self.file, size)
-            raise StoreError(f"{self.path} cannot be written: {error.strerror or error}") from error
+            why = f"{self.path} cannot be written: {error.strerror}"
+            raise StoreError(f"{why}; what was written before is kept, and the same command goes on from there") from error
         for log, line in zip(logs, lines, strict=True):
             written = parse_line(line.removesuffix(b"\n"))
             assert written is not None

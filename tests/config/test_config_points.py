@@ -36,6 +36,10 @@ def greedy(space, gpus) -> Strategy:
 
 def workers(setup, store, limits) -> Executor:
     """Has the name of a setting."""
+
+
+def labelled(setup, store, limits, *, labels: dict | None = None) -> Executor:
+    """Mine."""
 '''
 
 
@@ -165,6 +169,19 @@ def test_a_file_that_cannot_be_used(tmp_path, text, problem):
         compose([], str(tmp_path / "search.yaml"))
     (line,) = caught.value.problems
     assert line.startswith(problem)
+
+
+@pytest.mark.parametrize(
+    ("name", "argument"), [("ray", "resources"), ("submitit", "additional_parameters"), ("own_points:labelled", "labels")]
+)
+def test_an_argument_that_is_a_mapping_is_given_on_the_command_line_and_in_a_file(tmp_path, name, argument):
+    allow("own_points:labelled")
+    option, own = name.rpartition(":")[2], {"from": name} if ":" in name else {}
+    assert compose([DATA, f"executor={name}", f"executor.{option}.{argument}={{spot: 1}}"])["executor"][option][argument] == {"spot": 1}
+    (tmp_path / "search.yaml").write_text(yaml.safe_dump({"data": "digits", "executor": {option: {**own, argument: {"spot": 1}}}}))
+    assert compose([], str(tmp_path / "search.yaml"))["executor"][option][argument] == {"spot": 1}
+    with pytest.raises(BadInput, match=rf"executor\.{option}\.{argument}=spot: expected a mapping, such as {{name: 1}}, got 'spot'"):
+        compose([DATA, f"executor={name}", f"executor.{option}.{argument}=spot"])
 
 
 def test_they_are_no_part_of_a_recipe_and_change_no_studys_name():

@@ -293,3 +293,54 @@ def test_the_needs_of_a_trial_are_asked_of_slurm(tmp_path, slurm):
     assert (parameters["gpus_per_node"], parameters["cpus_per_task"], parameters["mem"], parameters["time"]) == (2, 3, "7GB", 60)
     assert parameters["additional_parameters"] == {"nice": 5} and "partition" not in parameters
     executor.close()
+
+
+def script(path, text):
+    path.write_text(f"#!/bin/sh\n{text}\n")
+    path.chmod(path.stat().st_mode | stat.S_IEXEC)
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("exit 3", "executor=submitit: the queue refused a job: sbatch exited with code 3"),
+        ("sleep 1000", "executor=submitit: the queue does not answer: sbatch has not ended after 1 s"),
+        ("echo no account >&2; exit 1", "executor=submitit: the queue refused a job: no account"),
+    ],
+)
+def test_why_no_job_is_taken_is_told_once(tmp_path, slurm, monkeypatch, capfd, text, line):
+    monkeypatch.setattr(on_queue, "ANSWER_TIME", 1.0)
+    script(slurm / "sbatch", text)
+    executor = module.submitit({"tree": tree_of()}, Store(tmp_path / "study"), Limits(workers=1))
+    with pytest.raises(BadInput) as caught:
+        _ = executor.facts
+    assert (str(caught.value), capfd.readouterr().err) == (line, "")
+
+
+def test_a_queue_that_takes_no_further_job_for_a_while_ends_no_search(tmp_path, slurm):
+    real, tree = (slurm / "sbatch").read_text(), tree_of()
+    executor = OnQueue({"tree": tree}, Store(tmp_path / "study"), Limits(workers=1), "slurm", True, {"timeout_min": 10})
+    try:
+        assert run(executor, tree, 1)[0].kind == "finished"
+        script(slurm / "sbatch", "echo Socket timed out >&2; exit 1")
+        executor.submit(1, order(tree, "1"))
+        assert list(executor.events(0)) == [] and executor._broken == 1
+        (slurm / "sbatch").write_text(real)
+        assert collect_events(executor, {1})[1][-1].kind == "finished"
+    finally:
+        executor.close()
+
+
+@pytest.mark.parametrize("text", ["sleep 1000", "echo 'sacct: error: slurmdbd: Connection refused' >&2; exit 1"])
+def test_a_search_needs_neither_sacct_nor_scancel(tmp_path, slurm, monkeypatch, capfd, text):
+    monkeypatch.setattr(on_queue, "ANSWER_TIME", 1.0)
+    monkeypatch.setattr(on_queue, "BEAT", 0.5)
+    script(slurm / "sacct", text)
+    (slurm / "scancel").unlink()
+    tree = tree_of()
+    executor = OnQueue({"tree": tree}, Store(tmp_path / "study"), Limits(workers=1), "slurm", False, {"timeout_min": 10})
+    try:
+        assert run(executor, tree, 1)[0].kind == "finished"
+    finally:
+        executor.close()
+    assert "Bypassing" not in "".join(capfd.readouterr())

@@ -164,6 +164,9 @@ def test_what_cannot_be_used_is_told_in_one_line(tmp_path, monkeypatch):
     for address, line in (
         ("127.0.0.1:9", "executor.ray.address=127.0.0.1:9: nothing answers at 127.0.0.1:9: Connection refused"),
         ("somewhere", "executor.ray.address=somewhere: expected auto, host:port, or ray://host:port"),
+        ("", "executor.ray.address='': expected auto, host:port, or ray://host:port"),
+        ("127.0.0.1:99999", "executor.ray.address=127.0.0.1:99999: expected auto, host:port, or ray://host:port"),
+        ("http://127.0.0.1:8265", "executor.ray.address=http://127.0.0.1:8265: expected auto, host:port, or ray://host:port"),
         ("auto", "executor.ray.address=auto: nothing answers at "),
     ):
         with pytest.raises(BadInput, match=re.escape(line)) as caught:
@@ -186,7 +189,7 @@ def test_what_cannot_be_used_is_told_in_one_line(tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
-def test_what_listens_and_is_no_cluster_that_can_be_read_is_told(tmp_path, monkeypatch):
+def test_what_listens_and_is_no_cluster_that_can_be_read_is_told(tmp_path, monkeypatch, capfd):
     """A cluster with TLS looks like this from a process without it."""
     monkeypatch.setenv("RAY_py_gcs_connect_timeout_s", "1")
     on_ray.read_authentication()  # which reads all of Ray's settings
@@ -195,6 +198,7 @@ def test_what_listens_and_is_no_cluster_that_can_be_read_is_told(tmp_path, monke
         line = rf"executor\.ray\.address={address}: what listens at {address} does not answer as Ray does; if the cluster uses TLS, set "
         with pytest.raises(BadInput, match=line):
             OnRay({"tree": {}}, Store(tmp_path), Limits(), address, {})
+    assert capfd.readouterr().err == ""
     monkeypatch.undo()
     on_ray.read_authentication()
 
@@ -231,6 +235,17 @@ def test_a_cluster_of_this_process_joins_no_other_and_leaves_the_environment_as_
     assert {name: os.environ.get(name) for name in on_ray.QUIET} == {name: before.get(name) for name in on_ray.QUIET}
 
 
+def test_a_cluster_that_cannot_be_started_here_is_told_in_one_line(tmp_path, monkeypatch):
+    def late(*_, **__):
+        raise Exception("The current node timed out during startup.\nThis could happen because …")
+
+    before = {name: value for name, value in os.environ.items() if name.startswith("RAY_AUTH")}
+    monkeypatch.setattr(ray, "init", late)
+    with pytest.raises(BadInput, match=r"^executor=ray: no cluster can be started here: The current node timed out .* because …$"):
+        OnRay({"tree": compose([*DATA])}, Store(tmp_path), Limits(workers=1), None, {})
+    assert {name: value for name, value in os.environ.items() if name.startswith("RAY_AUTH")} == before
+
+
 NOTIFIED = """
 import os, signal, sys
 from pathlib import Path
@@ -252,6 +267,18 @@ def test_sigterm_is_still_the_search_s_own(tmp_path):
     """By itself Ray prints a stack, and aborts."""
     done = subprocess.run([sys.executable, "-c", NOTIFIED, str(tmp_path)], capture_output=True, text=True, cwd=tmp_path, timeout=120)
     assert (done.returncode, done.stdout, done.stderr) == (0, "['SIGTERM']\n", "")
+
+
+@pytest.mark.parametrize(
+    ("resources", "line"),
+    [
+        ({"spot": 1.5}, "executor.ray.resources: spot=1.5: over 1, Ray takes whole numbers only"),
+        ({"CPU": 1}, "executor.ray.resources: CPU=1: one of Ray's own resources; give custom ones (processors are executor.cpus_per_trial"),
+    ],
+)
+def test_a_resource_that_ray_would_refuse_is_told_in_one_line(tmp_path, resources, line):
+    with pytest.raises(BadInput, match=re.escape(line)):
+        module.ray({"tree": compose([*DATA])}, Store(tmp_path), Limits(workers=1), resources=resources)
 
 
 @pytest.mark.parametrize("need", [0, -1, "much", True, None, float("inf"), float("nan")])

@@ -12,9 +12,10 @@ from pathlib import Path
 import pytest
 
 from autoopt.config import compose
-from autoopt.errors import BadInput
+from autoopt.errors import BadInput, NotConcluded
 from autoopt.executor import TemplateError
 from autoopt.executor.files import FolderChanges, TrialFile, present, read_files, read_folders, write_files, written_folders
+from autoopt.executor.local import Local
 from autoopt.executor.mailbox import Box, Pulse
 from autoopt.executor.remote import Gone, Link, Remote
 from autoopt.executor.worker import Message, Worker, scratch_folder
@@ -150,6 +151,21 @@ def test_what_cannot_be_prepared_comes_with_the_log_of_the_worker(tmp_path):
     assert "KeyError" in (tmp_path / "template.log").read_text()
 
 
+@pytest.mark.slow
+def test_a_worker_whose_template_is_killed_again_and_again_is_gone(tmp_path, monkeypatch):
+    def never_warm(self):
+        raise NotConcluded(f"the template process died 3 times (log: {self.store.root}/template.log); the same command tries again")
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(Local, "facts", property(never_warm))
+    worker = Worker({"tree": TREE}, None, 1)
+    try:
+        (told,) = worker.exchange([], 0.1)
+    finally:
+        worker.close()
+    assert told.content == {"kind": "gone", "detail": "the template process died 3 times"}
+
+
 # ---------------------------------------------------------------------------------------------------------------------- a played worker
 
 
@@ -245,6 +261,27 @@ def test_a_place_where_no_worker_starts_gives_up_none_that_works(tmp_path):
         list(stage.events())
     good.says = [event(0, "started", pid=1), event(0, "finished")]
     assert [each.kind for each in stage.events()] == ["started", "finished"]
+
+
+@pytest.mark.parametrize("kind", ["gone", "broken"])
+def test_a_worker_that_cannot_prepare_trials_any_more_is_replaced(tmp_path, kind):
+    first, second = Played(warm()), Played(warm())
+    stage = Stage(tmp_path, first, second)
+    assert stage.facts
+    stage.submit(0, order())
+    first.says = [event(0, "started", pid=1), Message({"kind": kind, "detail": "the template process died 3 times"})]
+    started, end = stage.events()
+    assert (started.kind, end.data) == ("started", Problem("lost", "the template process died 3 times").json()) and first.ended
+    stage.submit(1, order("1"))
+    list(stage.events())
+    assert [message.content["do"] for message in second.told] == ["submit"]
+
+
+def test_a_worker_whose_machine_kills_it_ends_no_search(tmp_path):
+    dies = Message({"kind": "gone", "detail": "the template process died 3 times"})
+    assert Stage(tmp_path, Played(dies), Played(dies), Played(warm())).facts == FACTS
+    with pytest.raises(TemplateError, match="3 workers ended before they were ready; the last: lost: the template process died 3 times"):
+        _ = Stage(tmp_path, *[Played(dies) for _ in range(3)]).facts
 
 
 @pytest.mark.parametrize(("name", "what"), [("examples", "data"), ("sources", "code")])

@@ -1,7 +1,11 @@
 import errno
+import os
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
+from types import SimpleNamespace
 
 import pytest
 
@@ -160,3 +164,13 @@ def test_what_an_allocator_says_is_told_in_words():
 def test_a_text_of_megabytes_with_escape_codes_is_a_short_line():
     detail = classify(ValueError("\x1b[2Jgone\x07 " + "x" * 5_000_000 + "\nmore")).detail
     assert detail.startswith("ValueError: \N{REPLACEMENT CHARACTER}[2Jgone\N{REPLACEMENT CHARACTER} xx") and len(detail) == 300
+
+
+def test_where_no_room_is_left_is_told(tmp_path, monkeypatch):
+    full = OSError(errno.ENOSPC, "No space left on device")
+    assert classify(full).detail == "OSError: [Errno 28] No space left on device"
+    monkeypatch.setattr(tempfile, "gettempdir", lambda: "/small")
+    monkeypatch.setattr(shutil, "disk_usage", lambda folder: SimpleNamespace(free=4096 if folder == "/small" else 2**30))
+    assert classify(full).detail == "OSError: [Errno 28] No space left on device (no room is left in /small)"
+    monkeypatch.setattr(shutil, "disk_usage", os.stat)  # of a folder that is gone
+    assert classify(full).detail == "OSError: [Errno 28] No space left on device"
