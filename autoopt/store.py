@@ -154,7 +154,7 @@ class Store:
         folder = self._checkpoint_folder(key) / str(at)
         try:
             sums = read_sums(folder)
-            intact = bool(sums) and all(digest(folder / name) == known for name, known in sums.items())
+            intact = bool(sums) and all((folder / name).is_file() and digest(folder / name) == known for name, known in sums.items())
         except OSError as error:
             raise StoreFault(f"the checkpoint {folder} cannot be read: {error}") from error
         if not intact:

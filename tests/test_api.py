@@ -927,7 +927,7 @@ def test_what_is_no_class_and_no_list_is_refused(arguments, said):
 
 
 def test_a_duration_has_a_unit():
-    with pytest.raises(BadInput, match=r"study\.time=5: write it with a unit, such as 5min, 2h, 90s or 1h30m"):
+    with pytest.raises(BadInput, match=r"study\.time=5: expected a time above 0 in d, h, min or s, such as 5min, 2h, 90s or 1h30m"):
         autoopt.search(["data=digits", "study.time=5"])
 
 

@@ -160,7 +160,7 @@ BOUNDS = {
 """The numbers that settings can mean."""
 DURATIONS = ("study.time", "executor.trial_time", "executor.checkpoint")
 """Settings that are lengths of time."""
-DURATION = "write it with a unit, such as 5min, 2h, 90s or 1h30m"
+DURATION = "expected a time above 0 in d, h, min or s, such as 5min, 2h, 90s or 1h30m"
 UNITS = {"d": 86400, "h": 3600, "m(?:in)?": 60, "s": 1}
 
 

@@ -385,7 +385,7 @@ def test_durations(text, expected):
 
 @pytest.mark.parametrize("text", ["", "h", "5", "5.0", "1h30", "8x", "-5m", "1.2.3h", ".", "30m1h", "8 hours", "1e3", "nan", "8h8h"])
 def test_durations_that_are_none(text):
-    with pytest.raises(ValueError, match="write it with a unit, such as 5min, 2h, 90s or 1h30m"):
+    with pytest.raises(ValueError, match="expected a time above 0 in d, h, min or s, such as 5min, 2h, 90s or 1h30m"):
         seconds(text)
 
 

@@ -13,7 +13,7 @@ from autoopt.technique import available
 SETS = ", ".join(available("data"))
 SEARCHED_NOT = "a setting is not searched; give one value"
 KEY_VALUE = "expected key=value, such as optimizer=adamw"
-DURATION = "write it with a unit, such as 5min, 2h, 90s or 1h30m"
+DURATION = "expected a time above 0 in d, h, min or s, such as 5min, 2h, 90s or 1h30m"
 NAME = "expected at most 64 letters, digits, '.', '_' or '-', the first a letter or digit"
 TEXTS = ("objective", "direction", "study.time", "study.compare", "executor.trial_time", "executor.checkpoint")
 SHARES = "expected shares above 0 that leave some for training"

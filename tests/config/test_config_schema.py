@@ -71,7 +71,7 @@ REFUSED = {
     "{data: digits, study: {trials: 0}}": "expected 1 or more",
     "{data: digits, study: {trials: 2.5}}": "expected int",
     "{data: digits, study: {trials: 'choice(5, 6)'}}": "a setting is not searched",
-    "{data: digits, study: {time: 90}}": "write it with a unit",
+    "{data: digits, study: {time: 90}}": "expected a time above 0 in d, h, min or s",
     "{data: digits, study: slow}": "No study named 'slow'",
     "{data: digits, batches: {cache: tape}}": "expected memory or disk or none",
     "{data: digits, tracking: {enabled: 7}}": "expected bool",
