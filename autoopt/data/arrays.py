@@ -137,7 +137,7 @@ def kind_of(targets: np.ndarray, where: str) -> str:
 def few_whole(targets: np.ndarray) -> str:
     """The values of real targets that may be classes, such as those that were read from a text, in words; else empty."""
     distinct = np.unique(targets)
-    if len(distinct) > MOST_CLASSES or (distinct != np.round(distinct)).any():
+    if len(distinct) > min(MOST_CLASSES, len(targets) / 2) or (distinct != np.round(distinct)).any():
         return ""
     return f"{', '.join(map(str, distinct[:-1].tolist()))} and {distinct[-1]}" if len(distinct) > 1 else str(distinct[0])
 
