@@ -50,6 +50,8 @@ GREATER = (
 )  # fmt: skip
 SPREADS = ("std", "var", "variance", "gap", "drop", "diff", "difference", "delta")
 """Behind the name of a metric: how it varies or changes, of which nothing is known."""
+NEGATED = ("neg", "negative", "minus")
+"""Before the name of a metric: which way is better may be turned round, as in scikit-learn's `neg_mean_squared_error`."""
 
 SHARES = (
     "acc", "accuracy", "f1", "auc", "auroc", "auprc", "recall", "precision", "dice", "iou", "miou", "map", "sensitivity", "specificity",
@@ -255,7 +257,7 @@ def direction_of(metric: str) -> str | None:
     """maximize or minimize, by the last known word of the metric's name; None where no word is known.
 
     `val_Recall5` and `val_error_recall` are maximized, `recall_error` is minimized, `val_score`, `val_gloss` and `val_acc_std` are unknown.
-    So is `loss_dice`, which may be a term of a loss, or the dice of a class that is called so.
+    So is `loss_dice`, which may be a term of a loss, or the dice of a class that is called so, and `neg_mse`.
     """
     if metric in COSTS:
         return COSTS[metric].direction
@@ -269,4 +271,4 @@ def last_known(metric: str) -> str | None:
     # c_index is written cindex, too
     words = [(word, before) for before, part in pairwise(["", *parts]) for word in (before + part, part, part.rstrip("0123456789"))]
     last, before = next(((word, before) for word, before in reversed(words) if word in (*SMALLER, *GREATER, *SPREADS)), (None, ""))
-    return None if last in SPREADS or (last in GREATER and before in ("loss", "losses")) else last
+    return None if last in SPREADS or any(word in NEGATED for word in parts) or (last in GREATER and before in ("loss", "losses")) else last

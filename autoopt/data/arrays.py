@@ -128,10 +128,18 @@ def kind_of(targets: np.ndarray, where: str) -> str:
         span = f"{targets.min()} to {targets.max()}"
         raise BadInput(f"{where}: the targets are {count} different integers, {span}: classes or values; {both}")
     if targets.dtype.kind == "f":
-        if np.isin(targets, (0, 1)).all():
-            raise BadInput(f"{where}: the targets are 0.0 and 1.0 in {targets.dtype}: classes or values; {both}")
+        if few := few_whole(targets):
+            raise BadInput(f"{where}: the targets are {few} in {targets.dtype}: classes or values; {both}")
         return "regression"
     return "classification"
+
+
+def few_whole(targets: np.ndarray) -> str:
+    """The values of real targets that may be classes, such as those that were read from a text, in words; else empty."""
+    distinct = np.unique(targets)
+    if len(distinct) > min(MOST_CLASSES, len(targets) / 2) or (distinct != np.round(distinct)).any():
+        return ""
+    return f"{', '.join(map(str, distinct[:-1].tolist()))} and {distinct[-1]}" if len(distinct) > 1 else str(distinct[0])
 
 
 def rows_of(targets: np.ndarray, kind: str | None, where: str) -> tuple[Tensor, str, tuple[str, ...]]:

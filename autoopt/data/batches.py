@@ -120,6 +120,11 @@ def balanced(targets: Tensor, generator: torch.Generator) -> Tensor:
     return indices[torch.randperm(len(indices), generator=generator)][: len(targets)]
 
 
+def balanced_counts(counts: Tensor) -> Tensor:
+    """How many examples of each class `balanced` draws, of `counts` that there are: a loss that made up for these would do it twice."""
+    return torch.where(counts > 0, counts.sum() // (counts > 0).sum(), 0)
+
+
 class PerBatch:
     """A loader that gives the batches of one optimizer step at a time, as a list."""
 

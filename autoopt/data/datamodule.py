@@ -11,7 +11,7 @@ from lightning.pytorch import LightningDataModule
 from lightning.pytorch.utilities.model_helpers import is_overridden
 from torch import Tensor
 
-from autoopt.data.arrays import are_labels, checked_classes, is_one_hot, within_0_and_1
+from autoopt.data.arrays import are_labels, checked_classes, few_whole, is_one_hot, within_0_and_1
 from autoopt.data.batch_layout import Layout, batch_layout, items
 from autoopt.data.image_values import WITHIN
 from autoopt.data.loaders import BatchSize, Remade, batches_of, drawn_alike, loaders_of, probed, run_setup, sized, ways, with_trainer
@@ -93,13 +93,15 @@ def task_of_batches(datamodule: LightningDataModule, scan: bool) -> Task:
     encoding = {"values": [float(inputs.min()), float(inputs.max())]} if are_images(inputs) and floats else {"numbers": floats}
     common: dict[str, Any] = {"datamodule": datamodule, "unoffered": unoffered_of(batch, layout, scan), "encoding": encoding}
     shape = tuple(inputs.shape[1:])
-    if scan and within_0_and_1(targets):  # only all of them tell labels from classes and values
+    if scan and (within_0_and_1(targets) or (targets.is_floating_point() and few_whole(targets.double().numpy()))):
+        # only all of them tell labels from classes and values
         targets = torch.cat([b[1] for b in loader])
     if are_labels(targets):
         return Task("multilabel", shape, targets.shape[1], **common)
     if targets.is_floating_point() and not (scan and (targets.ndim > 2 or is_one_hot(targets))):
-        doubt = f"the data module's targets are all 0 or 1 in {targets.dtype}: they are taken as values; integers are taken as classes"
-        notes = (doubt,) if scan and within_0_and_1(targets) else ()
+        few = few_whole(targets.double().numpy()) if scan else ""
+        doubt = f"the data module's targets are {few} in {targets.dtype}: they are taken as values; integers are taken as classes"
+        notes = (doubt,) if few else ()
         return Task("regression", shape, targets.shape[1] if targets.ndim > 1 else 1, notes=notes, **common)
     counts = None
     if scan:

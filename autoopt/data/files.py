@@ -2,7 +2,7 @@
 
 import re
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import pandas
 
-from autoopt.data.cells import GAPS, TYPES
+from autoopt.data.cells import GAPS, TYPES, cell_texts
 from autoopt.data.examples import Examples
 from autoopt.data.learn_column import Schema
 from autoopt.data.parts import PARTS
@@ -22,6 +22,7 @@ from autoopt.errors import BadInput, nearest, no_file, one_line
 
 FORMATTED = re.compile(r"(.+?):([^:]*%.*)")
 """A column and the format of its dates."""
+FIRST_ROWS = 100
 
 
 class Sheet(NamedTuple):
@@ -121,8 +122,30 @@ def from_sheets(where: str, sheets: Mapping[str, Sheet], target: str | list[str]
             setting = "target" if name in targets else "types" if name in schema.types else "drop"
             raise BadInput(f"{where}.{setting}: the table has no column '{name}'. {nearest(name, frame)}")
     table, splits = Table(frame, replace(schema, undecided=first.undecided), lengths, first.source), contiguous_parts(lengths)
-    inputs = replace(table, frame=frame.drop(columns=targets))
-    return Examples(inputs, *learnt_from(where, table, targets, kind), splits, Columns(table))
+    inputs, learnt = replace(table, frame=frame.drop(columns=targets)), learnt_from(where, table, targets, kind)
+    notes = tuple(given_away(where, inputs, frame[targets], learnt[1] != "regression"))
+    return Examples(inputs, *learnt, splits, Columns(table), notes)
+
+
+def given_away(where: str, inputs: Table, targets: pandas.DataFrame, are_classes: bool) -> Iterator[str]:
+    """A note for each input that tells a target: a copy of it, or another name for each class."""
+    for name in [name for name in inputs.frame if name not in inputs.schema.drop]:
+        column = inputs.frame[name]
+        told = next((target for target in targets if tells(column, targets[target], are_classes)), None)
+        if told is not None:
+            way = f"if it is made of the target, leave it out ({where}.drop=[{name}])"
+            yield f"column '{name}' tells the target '{told}' without fail in all {len(column)} rows: {way}"
+
+
+def tells(column: pandas.Series, target: pandas.Series, are_classes: bool) -> bool:
+    """Whether a column has the values of the target; of classes, whether each has a value of its own in it."""
+    for rows in (slice(FIRST_ROWS), slice(None)):  # most columns differ in the first rows
+        values, told = (cell_texts(cells.iloc[rows]) for cells in (column, target))
+        if are_classes:
+            values, told = (pandas.Series(pandas.factorize(texts)[0]) for texts in (values, told))
+        if not (values.to_numpy(object) == told.to_numpy(object)).all():
+            return False
+    return True
 
 
 def target_names(where: str, target: str | list[str]) -> list[str]:

@@ -109,7 +109,7 @@ def write_served(folder: Path) -> Path:
         raise in_a_line(error) from error
     # MLflow reads the files of every package to compare the requirements with what is installed, which these are
     unchecked = patch.object(environment, "warn_dependency_requirement_mismatches", create=True)
-    with TemporaryDirectory(prefix=".mlflow.", dir=folder.parent) as scratch, unchecked:
+    with TemporaryDirectory(prefix="autoopt-mlflow-") as scratch, unchecked:  # MLflow takes an escape in a path, such as %20, for a space
         draft = Path(scratch) / "model"
         mlflow.pyfunc.save_model(
             draft,

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from autoopt.arguments import return_type
+from autoopt.data.batches import balanced_counts
 from autoopt.data.scale import Scale
 from autoopt.data.task import Task
 from autoopt.errors import TechniqueError
@@ -45,7 +46,10 @@ def make_module(recipe: Recipe, task: Task, example: tuple[Tensor, Tensor] | Non
     if isinstance(model, L.LightningModule):
         check_told(chosen.of("model")[0][0])
         return apply_to(model, chosen, objective, task.pixels)
-    offered = {"task": task} | ({} if task.class_counts is None else {"class_counts": task.class_counts})
+    offered: dict[str, Any] = {"task": task}
+    if task.class_counts is not None:
+        is_balanced = recipe.tree["batches"].get("sampler") == "balanced"
+        offered["class_counts"] = balanced_counts(task.class_counts) if is_balanced else task.class_counts
     return Net(model, chosen.one("loss", **offered), Applied(chosen, objective, batch=example, pixels=task.pixels), task)
 
 

@@ -2,7 +2,7 @@
 
 import logging
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
@@ -32,6 +32,7 @@ from autoopt.store import Store
 from autoopt.technique import Technique, build
 from autoopt.trial.facts import NO_CLASSES, facts, unconfigured
 from autoopt.trial.imports import file_digests, import_callbacks, import_metrics, import_techniques
+from autoopt.trial.metrics import METRICS
 
 BATCH_HOOKS = ("on_before_batch_transfer", "transfer_batch_to_device", "on_after_batch_transfer")
 QUIET_LOGGERS = ("lightning.pytorch", "lightning.pytorch.utilities.rank_zero", "lightning.fabric.utilities.rank_zero")
@@ -82,6 +83,8 @@ def prepare(setup: dict[str, Any]) -> tuple[World, dict[str, Any]]:
     if task.datamodule is not None and not lightning:
         check_plain_batches(data, task.datamodule)
     fixed_size = why_fixed_size(data, task)
+    if not lightning:
+        check_objectives(data, tree["objective"], task, metrics)
     check_batches(data, tree, space, task, fixed_size, baseline["batches"]["size"])
     check_rates(space.settings["batches"], models if lightning else ())
     digests = {"examples": digest, "sources": file_digests(space, metrics, callbacks)}
@@ -154,6 +157,20 @@ def check_plain_batches(data: Technique, datamodule: L.LightningDataModule) -> N
         raise BadInput(f"data={data.name}: it has no val_dataloader, which a network is judged on")
     if hook := next((name for name in BATCH_HOOKS if is_overridden(name, datamodule)), None):
         raise BadInput(f"data={data.name}: its {hook} is for a LightningModule; a network needs batches that are ready as they are loaded")
+
+
+def check_objectives(data: Technique, objectives: str | None, task: Task, own: Collection[str]) -> None:
+    """Raise BadInput where an objective is a metric of another kind of task.
+
+    Args:
+        own: the names of the user's metrics.
+    """
+    for name in (objectives or "").split():
+        metric = name.removeprefix("val_")
+        kinds = [kind for kind, metrics in METRICS.items() if metric in metrics]
+        if kinds and task.kind not in kinds and metric not in own:
+            way = f"; give data.{data.name}.kind={kinds[0]}" if "kind" in data.params and not task.datamodule else ""
+            raise BadInput(f"objective={name} is a metric of {kinds[0]}, but the task is {task.kind}{way}")
 
 
 def check_batches(data: Technique, tree: Tree, space: Space, task: Task, fixed_size: str, default: int | None) -> None:

@@ -12,7 +12,7 @@ def logit_adjusted(class_counts: Tensor, *, tau: Annotated[float, Range(0.5, 2.0
 
     Training makes up for the shift, so that the outputs without it, by which the model decides, treat all classes as equally frequent:
     with `tau` 1 this is the decision of greatest balanced accuracy. The targets are class indices (N,) or probabilities (N, K); a class
-    without examples counts as if it had one. `batches.sampler=balanced` balances the classes already; use one of the two.
+    without examples counts as if it had one. With `batches.sampler=balanced`, which balances the classes already, nothing is added.
 
     Menon et al. 2021, arXiv:2007.07314.
     """

@@ -174,6 +174,7 @@ def test_rows_with_several_ones_or_none_are_labels(dtype):
     ("targets", "kind", "said"),
     [
         (np.arange(N) + 18, None, r"the targets are 42 different integers, 18 to 59: classes or values; give d\.kind=classification or"),
+        (CODES.astype("float64") - 1, None, r"the targets are -1\.0, 0\.0(, .*)? and \d\.0 in float64: classes or values; give d\.kind="),
         ((CODES == 1).astype("float32"), None, r"the targets are 0\.0 and 1\.0 in float32: classes or values; give d\.kind="),
         (draw(5) > 0.5, "classification", r"the targets are bool \(42, 5\); expected a single class .*, or give d\.kind=multilabel"),
         (draw(5), "multilabel", r"the targets are float32 \(42, 5\); expected rows \(N, K\) of 0 and 1 for d\.kind=multilabel"),

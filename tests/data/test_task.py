@@ -388,10 +388,17 @@ def test_a_loader_in_a_list_is_that_loader():
         assert inputs.shape == (10, 2, 5)
 
 
-@pytest.mark.parametrize("targets", [torch.arange(20) % 2.0, (torch.arange(20) % 2.0)[:, None]])
-def test_real_targets_of_0_and_1_are_told_to_be_values(targets):
+@pytest.mark.parametrize(
+    ("targets", "seen"),
+    [
+        (torch.arange(20) % 2.0, "0.0 and 1.0"),
+        ((torch.arange(20) % 2.0)[:, None], "0.0 and 1.0"),
+        (torch.arange(20) % 3.0 - 1, "-1.0, 0.0 and 1.0"),
+    ],
+)
+def test_real_targets_that_may_be_classes_are_told_to_be_values(targets, seen):
     task = make_task(Rows(targets), SPLIT)
-    told = "the data module's targets are all 0 or 1 in torch.float32: they are taken as values; integers are taken as classes"
+    told = f"the data module's targets are {seen} in torch.float32: they are taken as values; integers are taken as classes"
     assert (task.kind, task.notes) == ("regression", (told,))
     targets[-1] = 0.5
     assert make_task(Rows(targets), SPLIT).notes == ()

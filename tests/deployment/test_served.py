@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import shutil
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -132,6 +133,15 @@ def test_texts(exported, tmp_path):
     same(folder, pandas.DataFrame({"text": texts}), texts)
     same(folder, pandas.DataFrame({"review": texts}).rename(columns={"review": "text"}), texts)
     assert len(served(folder)) == 2
+
+
+@pytest.mark.slow
+def test_a_path_may_hold_what_looks_like_an_escape(exported, tmp_path):
+    folder = tmp_path / "my%20data" / "best"
+    shutil.copytree(exported("data=wine", "model=linear"), folder)
+    (folder / "MLmodel").unlink()
+    (folder / "model.onnx").touch()  # MLmodel names it, which MLflow loads for that
+    assert write_served(folder).is_file()
 
 
 @pytest.mark.slow

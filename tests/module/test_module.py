@@ -3,6 +3,7 @@
 import copy
 import re
 from collections import defaultdict
+from collections.abc import Callable
 from dataclasses import replace
 
 import lightning.pytorch as L
@@ -125,6 +126,11 @@ class Spy(L.Callback):
 
 def spy() -> L.Callback:
     return Spy()
+
+
+def counted(class_counts: torch.Tensor) -> Callable:
+    SEEN["counts"].append(class_counts.tolist())
+    return cross_entropy
 
 
 class SAM(Optimizer):
@@ -369,6 +375,17 @@ def test_the_weights_that_an_optimizer_evaluates_are_the_ones_kept(trained, task
     name = next(k for k in shown if k.endswith("bias"))
     torch.testing.assert_close(shown[name], spied["module"].state_dict()[name] + 0.5)
     assert spied["outcome"]["metrics"]["val_loss"] == reports[-1]["val_loss"]
+
+
+@pytest.mark.parametrize(("sampler", "counts"), [(None, [40, 10]), ("balanced", [25, 25])])
+def test_a_loss_that_weighs_classes_gets_the_counts_that_the_sampler_draws(trained, sampler, counts):
+    """It would make up for the rarity of a class a second time."""
+    inputs, targets = torch.randn(80, 4), (torch.arange(80) % 5 == 0).long()
+    splits = dict(zip(("train", "validation", "test"), torch.arange(80).split([50, 15, 15]), strict=True))
+    imbalanced = make_task(Examples(inputs, targets, "classification", ("a", "b"), splits), {"normalise": True})
+    said = recipe(here("network"), epochs=1, loss=here("counted"))
+    trained(world_of(imbalanced), Recipe({**said.tree, "batches": {"size": SIZE, "sampler": sampler}}))
+    assert SEEN["counts"] == [counts]
 
 
 def test_mixed_batches_are_augmented_step_by_step(trained, task):

@@ -354,6 +354,30 @@ def test_classes_that_training_has_not_seen_are_refused(tmp_path):
         make_task(examples, SPLIT)
 
 
+@pytest.mark.parametrize(
+    ("target", "other", "told"),
+    [
+        ("ababb", "ababb", True),
+        ("ababb", "xyxyy", True),
+        ("ababb", "xyxyx", False),
+        ("ababb", "vwxyz", False),
+        ([0.5, 1.5, 2.5, 0.5, 3.5], ["0.5", "1.5", "2.5", "0.5", "3.5"], True),
+        ([0.5, 1.5, 2.5, 0.5, 3.5], [1, 2, 3, 1, 4], False),
+    ],
+)
+def test_a_column_that_gives_the_target_away_is_told(tmp_path, target, other, told):
+    pandas.DataFrame({"y": [*target] * 30, "other": [*other] * 30, "x": range(150)}).to_csv(tmp_path / "t.csv", index=False)
+    why = "if it is made of the target, leave it out (data.csv.drop=[other])"
+    notes = csv(path=str(tmp_path / "t.csv"), target="y").notes
+    assert notes == ((f"column 'other' tells the target 'y' without fail in all 150 rows: {why}",) if told else ())
+    assert csv(path=str(tmp_path / "t.csv"), target="y", drop=["other"]).notes == ()
+
+
+def test_a_second_column_of_the_targets_name_is_told(tmp_path):
+    (tmp_path / "t.csv").write_text("y,x,y\n" + "".join(f"{n % 2},{n},{n % 2}\n" for n in range(40)))
+    assert csv(path=str(tmp_path / "t.csv"), target="y").notes[0].startswith("column 'y.1' tells the target 'y' without fail")
+
+
 def test_parquet_is_treated_as_csv(tmp_path):
     frame = pandas.DataFrame({"a": [1.0, None, 3], "b": ["x", "z", None], "c": [True, False, True], "y": ["u", "v", "u"]})
     frame.to_csv(tmp_path / "t.csv", index=False)

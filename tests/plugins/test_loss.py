@@ -47,6 +47,19 @@ def test_balanced_weights_count_each_class_alike():
     torch.testing.assert_close(cross_entropy(COUNTS, class_weight="balanced")(OUTPUTS, TARGETS), expected)
 
 
+def test_weights_count_an_example_by_its_own_class_however_its_target_is_smoothed():
+    weight, smooth = 100 / (3 * COUNTS), 0.8 * one_hot(TARGETS, 3) + 0.2 / 3
+    expected = -(weight[TARGETS] * (smooth * LOG_P).sum(1)).mean()
+    torch.testing.assert_close(cross_entropy(COUNTS, label_smoothing=0.2, class_weight="balanced")(OUTPUTS, TARGETS), expected)
+
+
+def test_smoothing_of_weighed_classes_leads_to_the_class_of_an_example():
+    """Of 24 examples of a class and one of another; weights of the smoothed mass led all of them to the rare class."""
+    targets, outputs = (torch.arange(25) == 0).long(), torch.zeros(25, 2, requires_grad=True)
+    cross_entropy(torch.bincount(targets), label_smoothing=0.2, class_weight="balanced")(outputs, targets).backward()
+    assert torch.equal((-outputs.grad).argmax(1), targets)
+
+
 @pytest.mark.parametrize("smoothing", [0.0, 0.2])
 @pytest.mark.parametrize("class_weight", ["none", "balanced"])
 def test_indices_and_probabilities_have_the_same_loss(class_weight, smoothing):

@@ -406,6 +406,19 @@ def test_a_class_that_prevails_makes_balanced_accuracy_the_objective():
     assert facts_of("data=diabetes")["objective"] == "val_rmse"
 
 
+def test_an_objective_of_another_kind_of_task_says_how_it_is_got(tmp_path):
+    """Ratings from 1 to 5 are classes, unless the user says otherwise."""
+    (tmp_path / "t.csv").write_text("x,stars\n" + "".join(f"{n},{n % 5 + 1}\n" for n in range(60)))
+    data = ("data=csv", f"data.csv.path={tmp_path / 't.csv'}", "data.csv.target=stars", "model=mlp", "objective=val_rmse")
+    with pytest.raises(
+        BadInput, match=r"=val_rmse is a metric of regression, but the task is classification; give data\.csv\.kind=regress"
+    ):
+        facts_of(*data)
+    assert facts_of(*data, "data.csv.kind=regression")["kind"] == "regression"
+    with pytest.raises(BadInput, match=r"objective=val_f1 is a metric of classification, but the task is regression$"):
+        facts_of("data=diabetes", "model=mlp", "objective=val_f1")
+
+
 def labelled() -> Examples:
     """A table of 60 examples with three labels, of which the last is rare."""
     labels = torch.stack([torch.arange(60) % step == 0 for step in (2, 3, 20)], 1)
