@@ -1,5 +1,6 @@
 """Where logs and weights are stored."""
 
+import os
 import random
 import subprocess
 
@@ -92,3 +93,15 @@ def test_what_is_no_checkpoint_is_passed_over(tmp_path):
     for name in "1-000004-000000001", "1-000008-000000003", "1--", "9-²-1", "1-2", "1-2-3-4", "x":
         (tmp_path / "trials" / "0" / "resume" / name).mkdir(parents=True)
     assert store.checkpoints("0") == [Reached(1, 8, 3), Reached(1, 4, 1)]
+
+
+def test_a_checkpoint_whose_file_is_a_pipe_is_damaged(tmp_path):
+    """Reading it would wait for somebody who writes."""
+    store, at = Store(tmp_path), Reached(1, 4, 1)
+    with store.writing_checkpoint("0", at) as folder:
+        (folder / "state.json").write_text("{}")
+    path = store.intact_checkpoint("0", at) / "state.json"
+    path.unlink()
+    os.mkfifo(path)
+    with pytest.raises(StoreFault, match="is damaged: it is not as it was written"):
+        store.intact_checkpoint("0", at)
