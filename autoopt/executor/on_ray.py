@@ -138,7 +138,8 @@ class OnRay(Remote):
         except Exception as error:  # of Ray, in many shapes
             self.disconnect()
             what = "executor=ray: no cluster can be started here" if self._own else f"executor.ray.address={address or repr(address)}"
-            raise BadInput(f"{what}: {one_line(error)}{full_folders()}"[:600]) from error
+            way = "; install the cluster's versions here" if "Version mismatch" in str(error) else ""
+            raise BadInput(f"{what}: {one_line(error)}{full_folders()}"[:600] + way) from error
         if address is not None and os.environ.get("RAY_AUTH_MODE") != "token":
             self._told.append(
                 f"warning: the Ray cluster at {address} lets anyone who reaches it run code; start it with RAY_AUTH_MODE=token"

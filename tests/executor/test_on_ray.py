@@ -183,7 +183,8 @@ def test_what_cannot_be_used_is_told_in_one_line(tmp_path, monkeypatch):
             _ = executor.facts
         monkeypatch.setattr(ray, "__version__", "2.0.0")
         with pytest.raises(
-            BadInput, match=r"Version mismatch: The cluster was started with: Ray: 2\.\d+\.\d+ .* started with: Ray: 2\.0\.0"
+            BadInput,
+            match=r"Version mismatch: .* started with: Ray: 2\.\d+\.\d+ .*: Ray: 2\.0\.0.*; install the cluster's versions here$",
         ):
             OnRay(setup, Store(tmp_path), limits, cluster.address, {})
 
