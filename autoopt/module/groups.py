@@ -53,6 +53,13 @@ def trainable_by(optimizer: Optimizer, may_decay: Callable[[Tensor], bool]) -> I
             yield p, rate / max(rates) if any(rates) else 1.0, decay > 0 if some_only else may_decay(p)
 
 
+def dense_gradients(model: nn.Module) -> None:
+    """Let embeddings give dense gradients: few optimizers take sparse ones, and none of them with weight decay, nor does a penalty."""
+    for module in model.modules():
+        if isinstance(module, nn.Embedding | nn.EmbeddingBag):
+            module.sparse = False
+
+
 def scale_steps(optimizer: Optimizer, model: nn.Module) -> None:
     """Scale the steps of an author's optimizer by the `lr_scale` of the parameters; its groups and rates stay as the author set them."""
     marked = {p: scale for p in model.parameters() if (scale := getattr(p, "lr_scale", 1.0)) != 1.0}

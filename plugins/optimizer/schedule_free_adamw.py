@@ -3,7 +3,7 @@ from typing import Annotated
 from schedulefree import AdamWScheduleFree
 from torch.optim import Optimizer
 
-from autoopt.domain import Acts, Bounds, Range
+from autoopt.domain import Acts, Bounds, Range, Unavailable
 
 
 def schedule_free_adamw(
@@ -21,5 +21,10 @@ def schedule_free_adamw(
     The running statistics of batch norm are renewed at x, over the batches of each epoch.
 
     Defazio et al. 2024, arXiv:2405.15682.
+
+    Raises:
+        Unavailable: there are complex weights, whose squares the implementation takes for those of their lengths.
     """
+    if any(p.is_complex() for group in params for p in group["params"]):
+        raise Unavailable("its implementation does not support complex weights")
     return AdamWScheduleFree(params, lr=lr, betas=(beta1, 0.999), weight_decay=weight_decay, warmup_steps=int(warmup * total_steps))
