@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 import torch
+from torch import Tensor
 from torch.optim import SGD
 from torch.utils._foreach_utils import _get_fused_kernels_supported_devices
 
@@ -26,7 +27,7 @@ class Momentum(SGD):
     The kernel takes a velocity of each parameter or of none; one that begins at 0 gives the same first step.
     """
 
-    def add_param_group(self, param_group: dict[str, Any]) -> None:
-        super().add_param_group(param_group)
-        for p in self.param_groups[-1]["params"]:
-            self.state[p]["momentum_buffer"] = torch.zeros_like(p)
+    def _init_group(self, group: dict[str, Any], params: list[Tensor], grads: list[Tensor], velocities: list[Tensor | None]) -> bool:
+        sparse = super()._init_group(group, params, grads, velocities)  # type: ignore[misc]
+        velocities[:] = [torch.zeros_like(p) if v is None else v for p, v in zip(params, velocities, strict=False)]  # none without momentum
+        return bool(sparse)
