@@ -696,6 +696,14 @@ def test_prune_structured_removes_its_ratio_of_each_block_of_a_group_norm():
     assert (pruned.up.out_channels, pruned.inner.out_channels) == (12, 22), "3 of 4 in each of 4 groups, and 22.4 of 32"
 
 
+def test_prune_structured_leaves_a_weight_that_layers_share():
+    model, inputs, seen = Tied().eval(), torch.arange(200).view(40, 5), []
+    model.inner = nn.Sequential(nn.Linear(32, 64), nn.ReLU(), nn.Linear(64, 32))
+    smaller = prune_structured(model, [(inputs, inputs[:, 0])], trained_further(inputs, seen), epochs=1)
+    assert smaller.head.weight is smaller.words.weight and smaller.words.weight.shape == (200, 32)
+    assert [layer.weight.shape for layer in (smaller.inner[0], smaller.inner[2])] == [(32, 32), (32, 32)]
+
+
 def test_prune_structured_says_where_nothing_can_go():
     with pytest.raises(Unavailable, match="no layer has channels that can be removed"):
         prune_structured(nn.Sequential(nn.Flatten(), nn.Linear(64, 10)).eval(), batches(images()), untrained)
