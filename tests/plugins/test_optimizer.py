@@ -868,6 +868,24 @@ def test_a_weight_whose_first_gradient_comes_later_begins_without_velocity(make,
     torch.testing.assert_close(torch.stack([each for _, each in seen[2:]]), expected[:-2], rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.parametrize("make", [schedule_free_adamw, adabelief, adam, radam, nadam, lion])
+def test_a_weight_whose_first_gradient_comes_late_begins_with_a_step_like_any_other(make):
+    """As one that a hook unfreezes: the bias of its means is not that of the means of its group."""
+    early, late = (nn.Parameter(torch.ones(2)) for _ in range(2))
+    offered = {"total_steps": 200} if make is schedule_free_adamw else {}
+    optimizer = make([{"params": [early, late]}], **offered, lr=0.01, weight_decay=0.0)
+    set_mode([optimizer], "train")
+    lengths = {}
+    for number in range(60):
+        before = [optimizer.state[p].get("z", p).detach().clone() for p in (early, late)]
+        early.grad, late.grad = torch.tensor([0.3, -2.0]), torch.tensor([0.3, -2.0]) if number >= 50 else None
+        optimizer.step()
+        after = [optimizer.state[p].get("z", p).detach() for p in (early, late)]
+        lengths[number] = [(b - a).abs().max().item() for b, a in zip(before, after, strict=True)]
+    assert lengths[49][1] == 0
+    assert 0 < max(late for _, late in lengths.values()) <= 1.2 * max(early for early, _ in lengths.values())
+
+
 class Waves(nn.Module):
     """Between two layers it multiplies by a complex matrix, as a Fourier layer does."""
 
