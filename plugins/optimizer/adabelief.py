@@ -10,7 +10,7 @@ from autoopt.plugins.optimizer.closure import with_gradients
 class Belief(AdaBelief):
     """A weight whose first gradient comes late begins as if the earlier ones had been the same, and as surprising as a first one.
 
-    The bias is corrected by the steps of its group: its steps would be up to six times as long as those of the others.
+    The bias is corrected by the steps of its group: after a thousand its steps would be three times as long as those of the others.
     """
 
     def __init__(self, *arguments: Any, **named: Any):
@@ -22,9 +22,10 @@ class Belief(AdaBelief):
         for group in self.param_groups:
             (beta1, beta2), steps = group["betas"], group.get("step", 0)
             for p in group["params"]:
-                if steps and p.grad is not None and p.is_floating_point() and p not in self.state:
-                    surprise = (1 - beta2**steps) * (beta1 * p.grad.abs()) ** 2
-                    self.state[p].update(exp_avg=(1 - beta1**steps) * p.grad, exp_avg_var=surprise)
+                if steps and p.grad is not None and p.is_floating_point() and not self.state.get(p):
+                    surprise = (beta1 * p.grad) ** 2
+                    surprise = torch.maximum(surprise, surprise.mean())  # by chance a single number is much too small
+                    self.state[p].update(exp_avg=(1 - beta1**steps) * p.grad, exp_avg_var=(1 - beta2**steps) * surprise)
 
 
 def adabelief(
