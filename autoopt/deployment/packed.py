@@ -1,8 +1,10 @@
 """Weights that are stored in few bits, and made float32 at their first use."""
 
 import copy
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from itertools import chain
 from typing import Any
 
 import torch
@@ -46,22 +48,28 @@ class Packed(Compact):
     Args:
         model: the network, which is not changed.
         packings: by the name of a parameter, the module that returns it.
+
+    Attributes:
+        names: of each packing, all names that its parameter has in the network.
     """
 
     def __init__(self, model: nn.Module, packings: Mapping[str, nn.Module]):
         super().__init__()
-        self.names = list(packings)
+        parameters, held = dict(model.named_parameters()), names_of(model)
+        self.names = [held[parameters[name]] for name in packings]
         self.packings = nn.ModuleList(packings.values())
         self.model = copy.deepcopy(model)
-        for name in self.names:
+        for name in chain(*self.names):
             put(self.model, name, None)
 
     @torch.no_grad()
     def dense(self) -> nn.Module:
         """The network with its weights unpacked."""
         model = copy.deepcopy(self.model)
-        for name, packing in zip(self.names, self.packings, strict=True):
-            put(model, name, nn.Parameter(packing()))
+        for names, packing in zip(self.names, self.packings, strict=True):
+            parameter = nn.Parameter(packing())
+            for name in names:
+                put(model, name, parameter)
         return unpacked(model).eval()
 
 
@@ -79,18 +87,29 @@ class Unpacking(nn.Module):
 @contextmanager
 def unpacked_network(packed: Packed) -> Iterator[nn.Module]:
     """The network inside of a packed one, with every weight computed from its packing: training it trains the packings."""
-    for name, packing in zip(packed.names, packed.packings, strict=True):
-        put(packed.model, name, nn.Parameter(packing().detach(), requires_grad=False))
-        parametrize.register_parametrization(*place(packed.model, name), Unpacking(packing))
+    for names, packing in zip(packed.names, packed.packings, strict=True):
+        for name in names:
+            put(packed.model, name, nn.Parameter(packing().detach(), requires_grad=False))
+            parametrize.register_parametrization(*place(packed.model, name), Unpacking(packing))
     if isinstance(packed.model, Packed):
         with unpacked_network(packed.model) as network:
             yield network
     else:
         yield packed.model
-    for name in packed.names:
+    for name in chain(*packed.names):
         parametrize.remove_parametrizations(*place(packed.model, name), leave_parametrized=False)
         put(packed.model, name, None)
     packed._dense = ()
+
+
+def names_of(model: nn.Module) -> dict[nn.Parameter, list[str]]:
+    """The names of each parameter: several, if layers share it, as an embedding and a head may."""
+    names = defaultdict[nn.Parameter, list[str]](list)
+    for path, module in model.named_modules():
+        for name, parameter in module._parameters.items():
+            if parameter is not None:
+                names[parameter].append(f"{path}.{name}" if path else name)
+    return names
 
 
 def place(model: nn.Module, name: str) -> tuple[nn.Module, str]:

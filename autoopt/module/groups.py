@@ -29,13 +29,14 @@ def parameter_groups(model: nn.Module, author: Optimizer | None = None) -> list[
     An initializer may mark parameters with an `lr_scale`: each scale has groups of its own, the largest first.
 
     Args:
-        author: the author's optimizer, which is replaced. Parameters that it leaves out stay untrained, and the ratios of its
-            learning rates are kept; if it decays some of its groups only, weight decay acts on these.
+        author: the author's optimizer, which is replaced. Parameters that it leaves out stay untrained, those in it are trained as soon
+            as they are not frozen, and the ratios of its learning rates are kept; if it decays some of its groups only, weight decay acts
+            on these.
     """
     groups: dict[tuple[bool, float], list[nn.Parameter]] = defaultdict(list)
     may_decay = decays(model)
     for p, ratio, decayed in ((p, 1.0, may_decay(p)) for p in model.parameters()) if author is None else trainable_by(author, may_decay):
-        if p.requires_grad:
+        if p.requires_grad or author is not None:
             groups[not decayed, -ratio * getattr(p, "lr_scale", 1.0)].append(p)
     return [{"params": groups[rest, scale], "lr_scale": -scale} | ({"weight_decay": 0.0} if rest else {}) for rest, scale in sorted(groups)]
 
@@ -51,6 +52,13 @@ def trainable_by(optimizer: Optimizer, may_decay: Callable[[Tensor], bool]) -> I
     for group, rate, decay in zip(optimizer.param_groups, rates, strengths, strict=True):
         for p in group["params"]:
             yield p, rate / max(rates) if any(rates) else 1.0, decay > 0 if some_only else may_decay(p)
+
+
+def dense_gradients(model: nn.Module) -> None:
+    """Let embeddings give dense gradients: few optimizers take sparse ones, and none of them with weight decay, nor does a penalty."""
+    for module in model.modules():
+        if isinstance(module, nn.Embedding | nn.EmbeddingBag):
+            module.sparse = False
 
 
 def scale_steps(optimizer: Optimizer, model: nn.Module) -> None:

@@ -18,7 +18,7 @@ from autoopt.module.applied import Applied, applied_to
 from autoopt.module.augmenting import augmented_batch
 from autoopt.module.batch_norm import batch_inputs, batch_norms
 from autoopt.module.chosen import Chosen
-from autoopt.module.groups import own_optimizers, parameter_groups, scale_steps
+from autoopt.module.groups import dense_gradients, own_optimizers, parameter_groups, scale_steps
 from autoopt.module.hooks import AfterModule, overridden
 from autoopt.module.own_callbacks import WhenAsked, in_trial, refuse_second_mean
 from autoopt.module.weights import exchanging, keeping_layers, tensor_norms
@@ -59,6 +59,8 @@ class Tuned(L.LightningModule):
             if there and not owned and self.automatic_optimization:
                 applied.notes.append("the module's own configure_optimizers returns no optimizer, so that nothing is trained")
             return configured
+        if not keeps[0]:
+            dense_gradients(self)
         author = next(iter(owned), None)
         times = applied.times(self.trainer)
         offered = {"params": parameter_groups(self, author), "model": self, "batch": applied.batch, "own": author}

@@ -4,7 +4,7 @@ from typing import Annotated
 import torch
 from torch import Tensor, nn
 
-from autoopt.deployment.packed import unpacked
+from autoopt.deployment.packed import names_of, unpacked
 from autoopt.domain import Acts, Bounds, Range, Unavailable
 
 CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
@@ -33,7 +33,8 @@ def low_rank(
     """Linear and convolutional layers become two each, by truncated singular value decomposition: W = U S V^T with the k largest of S.
 
     k is the least rank that keeps the share `energy` of the sum of S^2. A convolution becomes one to k channels and one of 1x1. A layer
-    that would not have fewer weights stays as it is; all layers do if `energy` is too high or pruning has made them small.
+    that would not have fewer weights stays as it is, and so does one that shares its weight with another; all layers do if `energy` is
+    too high or pruning has made them small.
 
     Denton et al. 2014, arXiv:1404.0736; for convolutions: Zhang et al. 2016, arXiv:1505.06798.
 
@@ -44,7 +45,9 @@ def low_rank(
     layers = [m for m in smaller.modules() if type(m) is nn.Linear or (type(m) in CONVOLUTIONS and m.groups == 1)]
     if not layers:
         raise Unavailable("the model has no linear or convolutional layers")
-    pairs = {layer: pair for layer in layers if (pair := factorised(layer, energy)) is not None}
+    names = names_of(smaller)
+    own = [layer for layer in layers if len(names.get(layer.weight, ())) < 2]
+    pairs = {layer: pair for layer in own if (pair := factorised(layer, energy)) is not None}
     if not pairs:
         return smaller
     for parent in list(smaller.modules()):

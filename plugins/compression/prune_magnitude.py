@@ -1,11 +1,12 @@
 from collections.abc import Callable
+from itertools import chain
 from typing import Annotated
 
 import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from autoopt.deployment.packed import Packed, kernels, pack, place, unpack, unpacked
+from autoopt.deployment.packed import Packed, kernels, names_of, pack, place, unpack, unpacked
 from autoopt.domain import Acts, Bounds, Range
 
 
@@ -61,20 +62,23 @@ def prune_magnitude(
     """
     pruned = unpacked(model)
     names = list(kernels(pruned))
-    places = [place(pruned, name) for name in names]
-    for module, name in places:
-        parametrize.register_parametrization(module, name, Mask(getattr(module, name)))
+    held = names_of(pruned)
+    places = [[place(pruned, name) for name in held[weight]] for weight in kernels(pruned).values()]  # all that share a weight
+    for those in places:
+        mask = Mask(getattr(*those[0]))
+        for module, name in those:
+            parametrize.register_parametrization(module, name, mask)
     steps = max(1, (epochs + 1) // 2)
 
     def prune(epoch: int) -> None:
         share = sparsity - sparsity * (1 - min(1.0, (epoch + 1) / steps)) ** 3
-        for module, name in places:
+        for (module, name), *_ in places:
             weight = module.parametrizations[name]
             weight[0].keep_largest(weight.original, share)
 
     finetune(pruned, epochs, before_epoch=prune)
     prune(steps)
-    for module, name in places:
+    for module, name in chain(*places):
         parametrize.remove_parametrizations(module, name, leave_parametrized=True)
     weights = dict(pruned.named_parameters())
     return Packed(pruned, {name: Sparse(weights[name].detach()) for name in names}).eval()

@@ -26,7 +26,8 @@ def prune_structured(
 
     A layer keeps 1 - `ratio` of its channels, rounded to the nearest number, and at least one. Layers that are tied to each other,
     as by a residual connection, lose the same channels: those with the smallest mean norm over these layers. The outputs stay. A
-    channel stays too if the network fails without it, or differs from the network with zeros there.
+    channel stays too if the network fails without it, or differs from the network with zeros there, or if layers that share a weight
+    would have two without it.
 
     Args:
         multiple: each layer keeps the nearest multiple of so many channels, and at least so many, as some hardware is fastest with.
@@ -100,19 +101,23 @@ def entrance(model: nn.Module, inputs: Tensor) -> nn.Module:
 
 @torch.no_grad()
 def computes_the_same(model: nn.Module, group: tp.Group, inputs: Tensor, graph: tp.DependencyGraph) -> bool:
-    """Remove a group of channels; return whether the network gives the same outputs as with zeros for the weights that read them."""
+    """Remove a group of channels; return whether the network gives the same outputs as with zeros for the weights that read them.
+
+    Layers that shared a weight have to share it still: with two, the network may be larger than before.
+    """
     for dependency, indices in group:
         layer, goes_in = dependency.target.module, graph.is_in_channel_pruning_fn(dependency.handler)
         if goes_in and not graph.is_out_channel_pruning_fn(dependency.handler) and isinstance(layer, tp.ops.TORCH_CONV | nn.Linear):
             side = 0 if getattr(layer, "transposed", False) else 1
             layer.weight.index_fill_(side, torch.tensor(indices, device=inputs.device) % layer.weight.shape[side], 0)
-    before = model(inputs)
+    before, weights = model(inputs), len(list(model.parameters()))
     try:
         group.prune()
         after = model(inputs)
     except Exception:  # its code may fail in any way on other shapes
         return False
-    return before.shape == after.shape and torch.allclose(before, after, rtol=0, atol=1e-5 * before.abs().max().item())
+    same = before.shape == after.shape and weights == len(list(model.parameters()))
+    return same and torch.allclose(before, after, rtol=0, atol=1e-5 * before.abs().max().item())
 
 
 def sizes(model: nn.Module) -> list[torch.Size]:

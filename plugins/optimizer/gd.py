@@ -1,11 +1,10 @@
 from typing import Annotated, Any
 
 import torch
-from torch import Tensor
 from torch.optim import SGD, Optimizer
 
 from autoopt.domain import Bounds, Range
-from autoopt.plugins.optimizer.closure import Arguments, Closure, with_closure
+from autoopt.plugins.optimizer.closure import with_gradients
 
 
 class FullBatch(SGD):
@@ -17,7 +16,7 @@ class FullBatch(SGD):
     def __init__(self, params: Any, steps_per_epoch: int, lr: float, weight_decay: float):
         super().__init__(params, lr=lr, weight_decay=weight_decay)
         self.steps_per_epoch, self.cleared = steps_per_epoch, 0
-        self.register_step_pre_hook(gathering)  # first of the hooks: the others see the mean
+        with_gradients(self, self.gather)  # first of the hooks: the others see the mean
         self.register_step_post_hook(restore_rates)
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
@@ -61,20 +60,6 @@ class FullBatch(SGD):
             if ended:
                 group.update(passed=group["passed"] % self.steps_per_epoch, gathered=0, lr=group["first_lr"], last_lr=group["lr"])
         self.cleared = 0
-
-
-def gathering(optimizer: Optimizer, *arguments: Any) -> Arguments | None:
-    """Let `step(closure)` gather the gradients of the closure; without a closure they exist already."""
-    assert isinstance(optimizer, FullBatch)
-
-    def gathered(closure: Closure) -> Tensor:
-        loss = closure()
-        optimizer.gather()
-        return loss
-
-    if (with_gathering := with_closure(arguments, gathered)) is None:
-        optimizer.gather()
-    return with_gathering
 
 
 def restore_rates(optimizer: Optimizer, *_: Any) -> None:

@@ -3,7 +3,7 @@ from typing import Annotated
 from torch.optim import SGD
 
 from autoopt.domain import Bounds, Range
-from autoopt.plugins.optimizer.fused import fused
+from autoopt.plugins.optimizer.fused import Momentum, fused
 
 
 def momentum(
@@ -17,4 +17,4 @@ def momentum(
 
     Polyak 1964, DOI 10.1016/0041-5553(64)90137-5; defaults from Krizhevsky et al. 2012.
     """
-    return SGD(params, lr=lr, momentum=momentum, weight_decay=weight_decay, fused=fused(params))
+    return Momentum(params, lr=lr, momentum=momentum, weight_decay=weight_decay, fused=fused(params))

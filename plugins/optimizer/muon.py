@@ -63,7 +63,8 @@ class MuonAdamW(Optimizer):
 def hidden_matrices(params: list[dict[str, Any]], model: nn.Module, batch: Any, head: str | None) -> set[Tensor]:
     """The matrices that may be decayed, without embeddings and without the first and the last.
 
-    A single row or column is not orthogonalized, but it may be the first layer or the head, such as that of one output.
+    A single row or column is not orthogonalized, but it may be the first layer or the head, such as that of one output. Nor is a complex
+    matrix, of which the iterations would drop the imaginary part.
 
     Raises:
         ValueError: the model has no such head.
@@ -76,7 +77,7 @@ def hidden_matrices(params: list[dict[str, Any]], model: nn.Module, batch: Any, 
             raise ValueError(f"muon.head={head}: the model has no module of this name with parameters")
     embeddings = {module.weight for module in model.modules() if isinstance(module, nn.Embedding | nn.EmbeddingBag)}
     decayed = {p for group in params if group.get("weight_decay") != 0.0 for p in group["params"]}
-    return {p for p in used & decayed if min(p.flatten(1).shape) > 1} - embeddings - first - last
+    return {p for p in used & decayed if min(p.flatten(1).shape) > 1 and not p.is_complex()} - embeddings - first - last
 
 
 def first_and_last(model: nn.Module, matrices: list[Tensor], inputs: Any) -> tuple[set[Tensor], set[Tensor], set[Tensor]]:

@@ -3,7 +3,7 @@ from typing import Annotated
 from torch.optim import SGD
 
 from autoopt.domain import Bounds, Range
-from autoopt.plugins.optimizer.fused import fused
+from autoopt.plugins.optimizer.fused import Momentum, fused
 
 
 def nesterov(
@@ -17,4 +17,4 @@ def nesterov(
 
     Nesterov 1983; in this form Sutskever et al. 2013 (ICML), defaults from Krizhevsky et al. 2012.
     """
-    return SGD(params, lr=lr, momentum=momentum, weight_decay=weight_decay, nesterov=True, fused=fused(params))
+    return Momentum(params, lr=lr, momentum=momentum, weight_decay=weight_decay, nesterov=True, fused=fused(params))

@@ -34,7 +34,7 @@ def ema(*, decay: Annotated[float, Choice(0.9, 0.99, 0.999, 0.9999), Bounds(0, b
 
 def average(decay: float, means: list[Tensor], weights: list[Tensor], count: Tensor) -> None:
     steps = int(count)
-    if means[0].is_floating_point():
+    if means[0].is_floating_point() or means[0].is_complex():
         torch._foreach_lerp_(means, weights, 1 - min(decay, (1 + steps) / (10 + steps)))
     else:
         torch._foreach_copy_(means, weights)

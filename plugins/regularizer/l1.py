@@ -1,7 +1,7 @@
 from typing import Annotated
 
-import torch
 from lightning.pytorch import Callback
+from torch import Tensor
 
 from autoopt.domain import Bounds, Range
 from autoopt.plugins.regularizer.penalty import Penalty
@@ -12,4 +12,9 @@ def l1(*, strength: Annotated[float, Range(1e-7, 1e-3, log=True), Bounds(0)] = 1
 
     Tibshirani 1996, DOI 10.1111/j.2517-6161.1996.tb02080.x.
     """
-    return Penalty(strength, torch._foreach_sign)
+    return Penalty(strength, signs)
+
+
+def signs(weights: list[Tensor]) -> list[Tensor]:
+    """Of complex weights w / |w|."""
+    return [w.sgn() for w in weights]

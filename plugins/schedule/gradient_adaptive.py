@@ -1,4 +1,4 @@
-from typing import Annotated, Any
+from typing import Annotated
 
 import torch
 from torch import Tensor
@@ -6,7 +6,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from autoopt.domain import Bounds, Range
-from autoopt.plugins.optimizer.closure import Arguments, Closure, with_closure
+from autoopt.plugins.optimizer.closure import with_gradients
 
 
 class GradientAdaptive(LRScheduler):
@@ -15,23 +15,10 @@ class GradientAdaptive(LRScheduler):
     def __init__(self, optimizer: Optimizer, beta: float):
         self.beta = beta
         super().__init__(optimizer)
-        optimizer.register_step_pre_hook(self.before)
+        with_gradients(optimizer, self.adapt)  # after every call of the closure
 
     def get_lr(self) -> list[float | Tensor]:
         return [group["lr"] for group in self.optimizer.param_groups]  # as the last gradient left them
-
-    def before(self, _: Optimizer, *arguments: Any) -> Arguments | None:
-        """Adapt after every call of the closure; without one the gradients are there already."""
-
-        def adapted(closure: Closure) -> Tensor:
-            loss = closure()
-            self.adapt()
-            return loss
-
-        changed = with_closure(arguments, adapted)
-        if changed is None:
-            self.adapt()
-        return changed
 
     def adapt(self) -> None:
         gradients = [p.grad for group in self.optimizer.param_groups for p in group["params"] if p.grad is not None]

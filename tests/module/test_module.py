@@ -465,6 +465,17 @@ class HeadOnly(Stranger):
         return Adam(list(self.parameters())[-1:])
 
 
+class Unfreezing(Stranger):
+    """Trains its head alone in the first epoch."""
+
+    def on_train_epoch_start(self):
+        self.net[0].requires_grad_(self.current_epoch > 0)
+
+    def configure_optimizers(self):
+        self.net[0].requires_grad_(False)
+        return SGD(self.parameters(), 0.1)
+
+
 class Data(L.LightningDataModule):
     def __init__(self, count: int = 66):
         super().__init__()
@@ -1058,6 +1069,20 @@ def test_what_the_author_leaves_out_stays_untrained_and_the_ratios_of_the_rates_
         (pytest.approx(0.1), 0.0),
     ]
     assert {id(p) for g in found for p in g["params"]} == {id(p) for p in [*model[1].parameters(), *model[2].parameters()]}
+
+
+@pytest.mark.parametrize("name", ["sgd", "momentum", "muon", "adamw"])
+def test_a_replaced_optimizer_trains_what_a_hook_of_the_authors_unfreezes_later(trained, strangers, name):
+    weights = {}
+    for epochs in (1, 2):
+        said = recipe(
+            here("Unfreezing"), epochs, size=None, **{**KEEP, "optimizer": {name: {"weight_decay": 0.5}}, "schedule": {"constant": {}}}
+        )
+        weights[epochs], _, _ = trained(strangers, said)
+    seed_all(SEED)
+    begun = Unfreezing().state_dict()
+    assert same({"net.0.weight": weights[1]["net.0.weight"]}, {"net.0.weight": begun["net.0.weight"]})
+    assert not torch.equal(weights[2]["net.0.weight"], begun["net.0.weight"])
 
 
 def test_groups_that_the_author_does_not_decay_are_not_decayed():

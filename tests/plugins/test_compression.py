@@ -18,6 +18,7 @@ from autoopt.data.task import Task
 from autoopt.deployment.onnx import OnnxModel, to_onnx
 from autoopt.deployment.packed import Packed, kernels, unpacked
 from autoopt.deployment.quantized import HISTOGRAM_LEVELS
+from autoopt.deployment.structure import describe_modules, restore
 from autoopt.domain import Unavailable
 from autoopt.module.chosen import Chosen
 from autoopt.module.embedded import embedded
@@ -548,6 +549,50 @@ def test_any_module_may_have_packed_weights(make, inputs, technique):
     assert torch.isfinite(outputs(smaller, inputs)).all()
 
 
+class Tied(nn.Module):
+    """A model of language whose head shares the weight of its embedding."""
+
+    def __init__(self):
+        super().__init__()
+        self.words, self.inner, self.head = nn.Embedding(200, 32), nn.Linear(32, 32), nn.Linear(32, 200, bias=False)
+        self.head.weight = self.words.weight
+
+    def forward(self, inputs):
+        return self.head(self.inner(self.words(inputs)).tanh()).mean(1)
+
+
+def trained_further(inputs, seen):
+    def finetune(model, epochs, loss=None, before_epoch=None):
+        optimizer = torch.optim.SGD(model.parameters(), 0.1)
+        for epoch in range(epochs):
+            if before_epoch is not None:
+                before_epoch(epoch)
+            optimizer.zero_grad()
+            nn.functional.cross_entropy(model(inputs), inputs[:, 0]).backward()
+            optimizer.step()
+        seen.append(outputs(model, inputs))
+        return model
+
+    return finetune
+
+
+@pytest.mark.parametrize("technique", [weight_sharing, prune_magnitude])
+def test_a_weight_that_layers_share_is_packed_once_and_trained_as_it_is_deployed(technique):
+    model, inputs, seen = Tied().eval(), torch.arange(200).view(40, 5), []
+    smaller = technique(model, trained_further(inputs, seen), epochs=4)
+    torch.testing.assert_close(outputs(smaller, inputs), seen[0])
+    whole = 4 * sum(p.numel() for p in model.parameters())
+    assert stored_bytes(smaller) < whole / 3 and len(smaller.packings) == 2
+    again = restore(describe_modules(smaller, model), smaller.state_dict(), model)
+    torch.testing.assert_close(outputs(again, inputs), seen[0])
+
+
+def test_low_rank_leaves_a_weight_that_layers_share():
+    model, inputs, seen = Tied().eval(), torch.arange(200).view(40, 5), []
+    smaller = low_rank(model, trained_further(inputs, seen), energy=0.5, epochs=1)
+    assert smaller.head.weight is smaller.words.weight and len(smaller.inner) == 2
+
+
 # prune_structured
 
 
@@ -649,6 +694,14 @@ def test_prune_structured_leaves_multiples(ratio, multiple, left):
 def test_prune_structured_removes_its_ratio_of_each_block_of_a_group_norm():
     pruned = prune_structured(Mine().eval(), batches(images()), untrained, ratio=0.3)
     assert (pruned.up.out_channels, pruned.inner.out_channels) == (12, 22), "3 of 4 in each of 4 groups, and 22.4 of 32"
+
+
+def test_prune_structured_leaves_a_weight_that_layers_share():
+    model, inputs, seen = Tied().eval(), torch.arange(200).view(40, 5), []
+    model.inner = nn.Sequential(nn.Linear(32, 64), nn.ReLU(), nn.Linear(64, 32))
+    smaller = prune_structured(model, [(inputs, inputs[:, 0])], trained_further(inputs, seen), epochs=1)
+    assert smaller.head.weight is smaller.words.weight and smaller.words.weight.shape == (200, 32)
+    assert [layer.weight.shape for layer in (smaller.inner[0], smaller.inner[2])] == [(32, 32), (32, 32)]
 
 
 def test_prune_structured_says_where_nothing_can_go():

@@ -722,6 +722,24 @@ def test_every_optimizer_trains_under_penalties_clipping_and_a_schedule(worlds, 
     assert reports[-1] < reports[0]
 
 
+def sparse(task) -> nn.Module:
+    return nn.Sequential(nn.Embedding(9, 8, sparse=True), nn.Flatten(), nn.Linear(24, 3))
+
+
+@pytest.mark.parametrize("optimizer", ["adamw", "momentum", "gd"])
+def test_embeddings_that_ask_for_sparse_gradients_are_trained_under_penalties_clipping_and_noise(optimizer):
+    words = torch.arange(9).view(3, 3).repeat(30, 1)
+    splits = dict(zip(("train", "validation", "test"), torch.arange(90).split([60, 15, 15]), strict=True))
+    task = make_task(Examples(words, torch.arange(90) % 3, "classification", ("a", "b", "c"), splits), {"normalise": False})
+    chosen = recipe(
+        "sparse", {optimizer: {}}, 3, loss={"cross_entropy": {}}, regularizer={"l2": {}, "gradient_clip": {}, "gradient_noise": {}}
+    )
+    reports = []
+    order = Train(key="0", recipe=chosen, seed=3, objective="val_loss")
+    run(World(task, task.example(), Store(".")), order.json(), lambda epoch, metrics: reports.append(metrics["val_loss"]) or False)
+    assert reports[-1] < reports[0]
+
+
 @pytest.mark.parametrize("name", [name for name in available("optimizer") if name != "keep"])
 def test_every_optimizer_trains_layers_that_a_callback_adds_later(name):
     torch.manual_seed(0)
@@ -832,6 +850,70 @@ def test_complex_weights_are_trained_in_more_kernels():
         weight.abs().sum().backward()
         optimizer.step()
         assert weight.detach().abs().max() < 1
+
+
+@pytest.mark.parametrize(("make", "rule"), [(momentum, momentum_rule), (nesterov, nesterov_rule)])
+def test_a_weight_whose_first_gradient_comes_later_begins_without_velocity(make, rule):
+    """As one of a layer that a model skips at first; the fused kernel takes velocities of all weights or of none."""
+    early, late = (nn.Parameter(START.clone()) for _ in range(2))
+    optimizer = make([{"params": [early, late], "weight_decay": 0.0}], lr=0.1, momentum=0.8)
+    seen = []
+    for number, gradient in enumerate(GRADIENTS):
+        early.grad = gradient.clone()
+        late.grad = GRADIENTS[number - 2].clone() if number >= 2 else None
+        optimizer.step()
+        seen.append((early.detach().clone(), late.detach().clone()))
+    expected = by_hand(rule, 0.0)
+    torch.testing.assert_close(torch.stack([each for each, _ in seen]), expected, rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(torch.stack([each for _, each in seen[2:]]), expected[:-2], rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("make", [schedule_free_adamw, adabelief, adam, radam, nadam, lion])
+def test_a_weight_whose_first_gradient_comes_late_begins_with_a_step_like_any_other(make):
+    """As one that a hook unfreezes: the bias of its means is not that of the means of its group."""
+    early, late = (nn.Parameter(torch.ones(200)) for _ in range(2))
+    offered = {"total_steps": 2000} if make is schedule_free_adamw else {}
+    optimizer, generator = make([{"params": [early, late]}], **offered, lr=0.01, weight_decay=0.0), torch.Generator().manual_seed(0)
+    set_mode([optimizer], "train")
+    lengths = []
+    for number in range(1050):
+        before = [optimizer.state[p].get("z", p).detach().clone() for p in (early, late)]
+        for p in (early, late)[: 1 + (number >= 1000)]:
+            p.grad = torch.randn(200, generator=generator) + 0.5
+        optimizer.step()
+        after = [optimizer.state[p].get("z", p).detach() for p in (early, late)]
+        lengths.append([(b - a).norm().item() for b, a in zip(before, after, strict=True)])
+    assert lengths[999][1] == 0
+    assert 0 < max(late for _, late in lengths) < 1.5 * max(early for early, _ in lengths)
+
+
+class Waves(nn.Module):
+    """Between two layers it multiplies by a complex matrix, as a Fourier layer does."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.waves, self.head = nn.Linear(6, 8), nn.ParameterList([torch.randn(8, 8, dtype=torch.cfloat)]), nn.Linear(8, 2)
+
+    def forward(self, inputs):
+        return self.head((self.first(inputs).cfloat() @ self.waves[0]).abs())
+
+
+def test_muon_leaves_a_complex_matrix_to_adamw():
+    model, inputs = Waves(), torch.randn(4, 6)
+    optimizer, before = (
+        muon(parameter_groups(model), model, (inputs, torch.zeros(4)), adamw_lr=0.1, weight_decay=0.0),
+        model.waves[0].detach().clone(),
+    )
+    assert turned_by(optimizer) == set()
+    model(inputs).sum().backward()
+    optimizer.step()
+    moved = model.waves[0].detach() - before
+    torch.testing.assert_close(torch.view_as_real(moved).abs(), torch.full((8, 8, 2), 0.1))
+
+
+def test_schedule_free_adamw_refuses_complex_weights():
+    with pytest.raises(Unavailable, match="does not support complex weights"):
+        schedule_free_adamw(parameter_groups(Waves()), 10)
 
 
 def test_keep_gives_the_modules_own():

@@ -24,7 +24,7 @@ from autoopt.module.hooks import overridden
 from autoopt.orders import Train
 from autoopt.plugins.regularizer.dropout import dropout
 from autoopt.plugins.regularizer.early_stopping import early_stopping
-from autoopt.plugins.regularizer.ema import ema
+from autoopt.plugins.regularizer.ema import average, ema
 from autoopt.plugins.regularizer.gradient_clip import gradient_clip
 from autoopt.plugins.regularizer.gradient_noise import gradient_noise
 from autoopt.plugins.regularizer.l1 import l1
@@ -73,6 +73,16 @@ def test_a_penalty_adds_its_gradient_to_weights_alone(penalty, value):
     assert weight.grad[0, 0] == before[0, 0]  # at zero the gradient is zero
     assert torch.equal(bias.grad, bias_before) and torch.equal(weight, values)
     assert model[1].weight.grad is None and model[2].weight.grad is None
+
+
+@pytest.mark.parametrize(("penalty", "value"), PENALTIES.values(), ids=PENALTIES)
+def test_a_penalty_of_complex_weights_is_that_of_their_lengths(penalty, value):
+    model = nn.Module()
+    model.waves = nn.Parameter(torch.randn(3, 2, dtype=torch.cfloat))
+    model.waves.grad = torch.zeros_like(model.waves)
+    (of_penalty,) = torch.autograd.grad(value(model.waves.abs()), model.waves)
+    penalise(penalty(strength=0.25), model, SGD(model.parameters(), lr=0.1))
+    torch.testing.assert_close(model.waves.grad, of_penalty)
 
 
 @pytest.mark.parametrize("penalty", [l1, l2])
@@ -703,6 +713,12 @@ def test_what_acts_on_gradients_or_on_the_model_changes_a_training(trained, mode
     _, kept, _ = trained(model, regularizer, epochs=1)
     assert kept.keys() == without.keys()
     assert not any(torch.equal(kept[name], value) for name, value in without.items() if value.ndim > 1)
+
+
+def test_ema_takes_the_mean_of_complex_weights_too():
+    mean, weights = torch.full((2,), 1 + 1j), torch.full((2,), 3 - 1j)
+    average(0.9, [mean], [weights], torch.tensor(8))
+    torch.testing.assert_close(mean, torch.full((2,), 2 + 0j))  # d = 9 / 18
 
 
 def test_ema_takes_weights_that_a_hook_computes_at_each_pass():
