@@ -1,31 +1,9 @@
-from typing import Annotated, Any
+from typing import Annotated
 
-import torch
 from schedulefree import AdamWScheduleFree
 from torch.optim import Optimizer
 
 from autoopt.domain import Acts, Bounds, Range, Unavailable
-from autoopt.plugins.optimizer.closure import with_gradients
-
-
-class ScheduleFree(AdamWScheduleFree):
-    """A weight whose first gradient comes late begins as if the earlier ones had been as large.
-
-    The bias is corrected by the steps of its group: after a thousand its first step would be 20 times as long as those of the others.
-    """
-
-    def __init__(self, *arguments: Any, **named: Any):
-        super().__init__(*arguments, **named)
-        with_gradients(self, self.begin)
-
-    @torch.no_grad()
-    def begin(self) -> None:
-        for group in self.param_groups:
-            for p in group["params"]:
-                if p.grad is not None and "z" not in self.state[p]:
-                    square = p.grad.square()
-                    square = torch.maximum(square, square.mean())  # by chance a single number is much too small
-                    self.state[p].update(z=p.clone(), exp_avg_sq=(1 - group["betas"][1] ** group["k"]) * square)
 
 
 def schedule_free_adamw(
@@ -49,4 +27,4 @@ def schedule_free_adamw(
     """
     if any(p.is_complex() for group in params for p in group["params"]):
         raise Unavailable("its implementation does not support complex weights")
-    return ScheduleFree(params, lr=lr, betas=(beta1, 0.999), weight_decay=weight_decay, warmup_steps=int(warmup * total_steps))
+    return AdamWScheduleFree(params, lr=lr, betas=(beta1, 0.999), weight_decay=weight_decay, warmup_steps=int(warmup * total_steps))

@@ -868,25 +868,6 @@ def test_a_weight_whose_first_gradient_comes_later_begins_without_velocity(make,
     torch.testing.assert_close(torch.stack([each for _, each in seen[2:]]), expected[:-2], rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.parametrize("make", [schedule_free_adamw, adabelief, adam, radam, nadam, lion])
-def test_a_weight_whose_first_gradient_comes_late_begins_with_a_step_like_any_other(make):
-    """As one that a hook unfreezes: the bias of its means is not that of the means of its group."""
-    early, late = (nn.Parameter(torch.ones(200)) for _ in range(2))
-    offered = {"total_steps": 2000} if make is schedule_free_adamw else {}
-    optimizer, generator = make([{"params": [early, late]}], **offered, lr=0.01, weight_decay=0.0), torch.Generator().manual_seed(0)
-    set_mode([optimizer], "train")
-    lengths = []
-    for number in range(1050):
-        before = [optimizer.state[p].get("z", p).detach().clone() for p in (early, late)]
-        for p in (early, late)[: 1 + (number >= 1000)]:
-            p.grad = torch.randn(200, generator=generator) + 0.5
-        optimizer.step()
-        after = [optimizer.state[p].get("z", p).detach() for p in (early, late)]
-        lengths.append([(b - a).norm().item() for b, a in zip(before, after, strict=True)])
-    assert lengths[999][1] == 0
-    assert 0 < max(late for _, late in lengths) < 1.5 * max(early for early, _ in lengths)
-
-
 class Waves(nn.Module):
     """Between two layers it multiplies by a complex matrix, as a Fourier layer does."""
 
