@@ -60,7 +60,10 @@ def store_uri(uri: str | None) -> str:
         raise BadInput(f"tracking.uri={uri}: the credentials in it were not kept: give tracking.uri= with them, or set MLFLOW_TRACKING_URI")
     if uri in ("databricks", "databricks-uc", "uc"):
         return uri
-    scheme = urlsplit(uri).scheme.partition("+")[0]
+    try:
+        scheme = urlsplit(uri).scheme.partition("+")[0]
+    except ValueError as error:  # whose text may hold the credentials
+        raise BadInput(f"tracking.uri={shown}: expected an address, such as {SQLITE}mlflow.db or http://[::1]:5000") from error
     if scheme in ("", "file"):
         raise BadInput(f"tracking.uri={shown}: MLflow keeps runs in a database or a server: use sqlite:///mlflow.db.")
     if scheme not in SCHEMES and scheme not in stores():

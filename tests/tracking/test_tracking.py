@@ -495,6 +495,8 @@ def test_the_address_and_the_experiment(monkeypatch, tmp_path):
         store_uri("./mlruns")
     with pytest.raises(BadInput, match=r"tracking.uri=foo://x: expected one of sqlite:, postgresql:"):
         store_uri("foo://x")
+    with pytest.raises(BadInput, match=r"tracking.uri=\*\*\*: expected an address, such as sqlite:///mlflow.db or http://\[::1\]:5000$"):
+        store_uri("http://[x")
     assert store_uri("mysql+pymysql://host/db") == "mysql+pymysql://host/db" and store_uri("databricks") == "databricks"
 
 
