@@ -5,6 +5,7 @@ import resource
 import subprocess
 import sys
 from binascii import crc32
+from dataclasses import asdict
 from random import Random
 
 import optuna
@@ -52,6 +53,13 @@ def without_sum(line):
     log = json.loads(line)
     del log["crc32"]
     return log
+
+
+def test_what_a_later_version_adds_to_its_records_is_left_out(tmp_path, monkeypatch):
+    path = tmp_path / "journal.log"
+    monkeypatch.setattr("autoopt.records.journal.asdict", lambda record: {**asdict(record), "energy": 3.0})
+    fill(path, 2)
+    assert [r.key for r in stored_records(path, "s")[0]["search"]] == ["0", "1"]
 
 
 @pytest.mark.slow
