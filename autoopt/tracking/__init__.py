@@ -179,20 +179,21 @@ class Tracker(Records):
         These records stay in the spool; the next session writes them, or `python -m autoopt.tracking FOLDER`.
         """
         self._spool.append({"end": True})
-        if self._writer.poll() is not None:
-            self._start()
-        with suppress(subprocess.TimeoutExpired):
+        with suppress(OSError, subprocess.TimeoutExpired):
+            if self._writer.poll() is not None:
+                self._start()
             self._writer.wait(timeout)
         return self._spool.close() + unwritten(self._folder, self._target)
 
     def _put(self, key: int | str, *, time: float | None = None, **fields: object) -> None:
         super()._put(key, time=time, **fields)
         if clock.monotonic() > self._started + REVIVE and self._writer.poll() is not None:
-            self._start()
+            with suppress(OSError):  # the disk or the table of processes is full; the next time is as good
+                self._start()
 
     def _start(self) -> None:
-        environment = {"MLFLOW_TRACKING_URI": self._target.uri}
-        self._writer, self._started = start_writer(self._folder, environment, "--follow", str(os.getpid())), clock.monotonic()
+        self._started = clock.monotonic()
+        self._writer = start_writer(self._folder, {"MLFLOW_TRACKING_URI": self._target.uri}, "--follow", str(os.getpid()))
 
 
 def start_writer(folder: Path, environment: Mapping[str, str], *options: str) -> subprocess.Popen[bytes]:

@@ -126,6 +126,12 @@ def test_what_was_cut_is_kept_beside_what_was_cut_before(tmp_path):
         path.write_bytes(whole + tail)
         JournalFile(path).close()
     assert (tmp_path / "journal.torn").read_bytes() == b'{"op_code": 4\ngarbage\n'
+    (tmp_path / "journal.torn").unlink()
+    (tmp_path / "journal.torn").mkdir()
+    path.write_bytes(whole + b"garbage")
+    with pytest.raises(StoreError, match=r"journal.torn cannot be opened: Is a directory$"):
+        JournalFile(path)
+    assert path.read_bytes() == whole + b"garbage"
 
 
 @pytest.mark.parametrize("write", [True, False])
