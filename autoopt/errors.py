@@ -54,6 +54,11 @@ def first_line(error: BaseException) -> str:
     return next(iter(str(error).strip().splitlines()), "")
 
 
+def last_line(error: BaseException) -> str:
+    """The last line of an exception's text, where others name the fault last: torch's list of the weights that do not fit."""
+    return next((line.strip() for line in reversed(str(error).strip().splitlines())), type(error).__name__)
+
+
 def summary(error: BaseException) -> str:
     """The type and the text of an exception in one line; one without a text, such as of an assertion, is told by its line of code."""
     text = one_line(error)

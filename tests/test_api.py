@@ -718,6 +718,16 @@ def test_weights_that_no_longer_fit_are_bad_input(exported):
         autoopt.load(path)
 
 
+def test_a_model_that_refuses_its_weights_without_a_word_is_bad_input(exported, monkeypatch):
+    def take_up(module, weights):
+        raise RuntimeError
+
+    monkeypatch.setattr("autoopt.deployment.load.take_up", take_up)
+    path, _, _ = exported("data=breast_cancer", "model=mlp")
+    with pytest.raises(BadInput, match=r"best: the weights do not fit the model: RuntimeError"):
+        autoopt.load(path)
+
+
 def calibrated(model, batches) -> nn.Module:
     return nn.Sequential(model, nn.Identity() if len(list(batches)) else None)
 

@@ -12,17 +12,21 @@ from autoopt.grammar import spell
 from autoopt.recipe import Recipe
 from autoopt.records.explanation import Edge
 from autoopt.space import Domain, Space
+from autoopt.technique import Param
 
 NEAR_END = 0.02
 """A value lies at an end of its range if it is nearer than this share of the range."""
 
 
 def edges_of(space: Space, recipe: Recipe) -> Iterator[Edge]:
-    """The values of a recipe that lie at an end of their range, if the range can be widened there."""
+    """The values of a recipe that lie at an end of their range, if the range can be widened there, and the argument may lie beyond."""
+    options = (option for options in space.options.values() for option in options.values())
+    params = {f"{o.technique.slot}.{o.technique.name}.{key}": o.technique.param(key) for o in options for key in o.values}
     for domain in space.domains():
         if isinstance(domain.values, Range) and domain.condition.holds(recipe.tree):
             value = recipe.value(domain.key)
-            if value in domain and (wider := widened(domain, value)) is not None:
+            refusal = params.get(domain.key, Param(domain.key)).refusal
+            if value in domain and (wider := widened(domain, value)) is not None and not (refusal(wider.low) or refusal(wider.high)):
                 low, high = domain.options
                 yield Edge(domain.key, value, low, high, f"{domain.key}={spell(wider, steps=True)}")
 

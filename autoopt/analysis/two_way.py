@@ -6,10 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from autoopt.analysis.weighing import UNBOUNDED, interval
+from autoopt.analysis.weighing import NEGLIGIBLE, UNBOUNDED, interval
 
-NEGLIGIBLE = 1e-12
-"""Differences that are smaller than this share of the greatest score come from rounding."""
 Scores = Mapping[str, Mapping[int, float]]
 """By recipe, the objective on each seed that it was trained with."""
 

@@ -117,9 +117,9 @@ def missing_extra(slot: str, name: str, error: BadInput) -> str:
 def registered_in_vain(installed: Iterable[Distribution]) -> Iterator[Checked]:
     """The distributions whose plugins autoopt cannot see: of a malformed distribution, or in a group that is no slot."""
     for each in installed:
-        if GROUP not in (each.read_text("entry_points.txt") or ""):
-            continue
         try:
+            if GROUP not in (each.read_text("entry_points.txt") or ""):
+                continue
             owner, groups = f"{each.metadata['Name']} {each.version}", sorted({point.group for point in each.entry_points})
         except Exception as error:
             folder = getattr(each, "_path", "a distribution")

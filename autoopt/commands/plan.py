@@ -260,8 +260,9 @@ def cost(ready: Warm, settled: Settled, work: Workload) -> Iterator[str]:
     node, workers = ready.tree["study"], runner.workers
     each = work.trainings * mean(t.start for t in timed) + work.whole * node["epochs"] * mean(t.epoch for t in timed)
     seconds = each / workers + runner.elapsed() - ready.start
-    fastest, *_, slowest = sorted(work.folds * timing.training(node["epochs"]) for timing in timed)
+    trainings = [work.folds * timing.training(node["epochs"]) for timing in timed]
+    spread = " to ".join(dict.fromkeys((duration(min(trainings)), duration(max(trainings)))))
     more = ", without compressions" if settled.space.options["compression"] else ""
-    yield f"  time      about {duration(seconds)}{more}; a training {duration(fastest)} to {duration(slowest)}, by {len(timed)} recipes"
+    yield f"  time      about {duration(seconds)}{more}; a training {spread}, by {len(timed)} recipe{'s' * (len(timed) > 1)}"
     yield f"  memory    {max(t.memory for t in timed):,.0f} MB at most in a trial, {workers} at a time"
     yield f"  disk      {max(t.size for t in timed) * work.weights:,.1f} MB for the weights that are kept, at most"

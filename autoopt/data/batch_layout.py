@@ -52,6 +52,12 @@ def keys_of(batch: Any) -> tuple[Any, Any] | None:
     return (inputs, targets) if is_image and targets is not None else None
 
 
+def as_pair(batch: Any) -> Any:
+    """A mapping as (inputs, targets), where its layout is known; other batches as they are."""
+    layout = batch_layout(batch) if isinstance(batch, Mapping) else None
+    return batch if layout is None else (batch[layout.inputs], batch[layout.targets])
+
+
 def items(batch: Any) -> Iterator[tuple[Any, Any]]:
     return iter(batch.items() if isinstance(batch, Mapping) else enumerate(batch))
 

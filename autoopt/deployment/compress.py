@@ -2,7 +2,7 @@
 
 import json
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from autoopt.catalogue import catalogue
 from autoopt.config import NAMED, refuse_unnamed
+from autoopt.data.batch_layout import as_pair
 from autoopt.data.feed import Feed
 from autoopt.data.task import Task
 from autoopt.deployment.packed import Packed, unpacked_network
@@ -26,7 +27,7 @@ from autoopt.module.applied import applied_to
 from autoopt.module.batch_norm import batch_norms, first_numbers, update_bn
 from autoopt.module.build import apply_to, built_model, prepare_model
 from autoopt.module.chosen import call
-from autoopt.module.net import Net, Pairs
+from autoopt.module.net import Net, pair
 from autoopt.module.tuned import Tuned
 
 STRUCTURE = "structure"
@@ -57,13 +58,18 @@ def apply_compressions(module: Tuned, task: Task, example: Any, feed: Feed, fine
     if isinstance(trained, L.LightningModule):
         trained.trainer = None  # a copy would include it
     build = partial(rebuilt, module, task, example)
-    batches = Pairs(feed.calibration(), task.kind) if isinstance(module, Net) else feed.calibration()
+    in_pair = partial(pair, kind=task.kind) if isinstance(module, Net) else as_pair
+
+    def calibration() -> Pairs:
+        return Pairs(feed.calibration(), in_pair)
+
+    batches = calibration()
     for technique, values in applied_to(module).chosen.of("compression"):
         counted = Counted(finetune)
         offered = {"model": compressed, "batches": batches, "finetune": counted, "build": build}
         compressed = call(technique, offered, values).eval()
         if not counted.epochs:
-            renew_norms(compressed, feed)
+            renew_norms(compressed, calibration)
         for part in compressed.modules():
             part._non_persistent_buffers_set.clear()  # store all: the builder makes them in another shape or type
         try:
@@ -71,6 +77,16 @@ def apply_compressions(module: Tuned, task: Task, example: Any, feed: Feed, fine
         except ValueError as error:
             raise TechniqueError(technique.slot, technique.name, str(error)) from error
     return compressed
+
+
+class Pairs:
+    """The batches of a loader, over and over, each as (inputs, targets)."""
+
+    def __init__(self, batches: Iterable[Any], pair: Callable[[Any], Any]):
+        self.batches, self.pair = batches, pair
+
+    def __iter__(self) -> Iterator[Any]:
+        return map(self.pair, self.batches)
 
 
 class Counted:
@@ -84,7 +100,7 @@ class Counted:
         return self.finetune(model, epochs, *arguments, **named)
 
 
-def renew_norms(compressed: nn.Module, feed: Feed) -> None:
+def renew_norms(compressed: nn.Module, calibration: Callable[[], Iterable[Any]]) -> None:
     """Take the statistics of the batch norms again, from training batches: the activations are others than in the training.
 
     Norms in 16 bits keep theirs, of which so few digits could hold no mean. Li et al. 2020, arXiv:2007.02491.
@@ -93,18 +109,18 @@ def renew_norms(compressed: nn.Module, feed: Feed) -> None:
         network.train()  # so that an author's `train` has some of them fixed, if it does that
         norms = [norm for norm in batch_norms(network) if norm.running_mean is not None and norm.running_mean.dtype == torch.float32]
         network.eval()
-        if norms and takes_inputs(network, feed):
+        if norms and takes_inputs(network, calibration()):
             for norm in norms:
                 norm.train()
             device = next(network.parameters()).device
-            update_bn(network, first_numbers(inputs.to(device) for inputs, *_ in feed.calibration()))
+            update_bn(network, first_numbers(inputs.to(device) for inputs, *_ in calibration()))
             network.eval()
 
 
 @torch.no_grad()
-def takes_inputs(network: nn.Module, feed: Feed) -> bool:
+def takes_inputs(network: nn.Module, batches: Iterable[Any]) -> bool:
     """Whether the network computes something for the inputs of a batch alone, as a user's module may not; if not, the log says so."""
-    inputs = next(iter(feed.calibration()))[0]
+    inputs = next(iter(batches))[0]
     try:
         network(inputs.to(next(network.parameters()).device))
     except Exception as error:

@@ -15,7 +15,7 @@ from autoopt.data.task import Task
 from autoopt.deployment.card import read_card, shaping
 from autoopt.deployment.compress import deployed_network, take_up
 from autoopt.deployment.deployed import Deployed
-from autoopt.errors import BadInput, TechniqueError, printable, summary
+from autoopt.errors import BadInput, TechniqueError, last_line, printable, summary
 from autoopt.live import Factory
 from autoopt.module.applied import Applied
 from autoopt.module.build import apply_to, as_written, built_model, prepare_model
@@ -74,7 +74,7 @@ def trained(chosen: Chosen, task: Task, weights: Path) -> nn.Module:
     except TechniqueError as error:
         raise BadInput(f"{weights.parent}: {error}") from error
     except (RuntimeError, SafetensorError) as error:
-        reason = printable(str(error).splitlines()[-1].strip(), 300)
+        reason = printable(last_line(error), 300)
         raise BadInput(f"{weights.parent}: the weights do not fit the model: {reason}") from error
     return as_written(deployed_network(module))
 

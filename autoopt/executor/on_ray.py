@@ -18,7 +18,7 @@ from ray._private.services import canonicalize_bootstrap_address
 from ray._raylet import AuthenticationTokenLoader, Config, GcsClient  # type: ignore[attr-defined]
 from ray.exceptions import OutOfMemoryError, RayActorError, RayError, RpcError, TaskCancelledError
 
-from autoopt.errors import BadInput, one_line
+from autoopt.errors import BadInput, last_line, one_line
 from autoopt.executor.remote import FAREWELL, Gone, Link, Remote
 from autoopt.executor.resources import Limits, Machine
 from autoopt.executor.worker import LINGER, Message, Worker
@@ -89,7 +89,7 @@ def problem_of(error: RayError) -> Problem:
     if isinstance(error, RayActorError) and (error.preempted or "preempted" in text):
         return Problem("preempted", "its node was preempted")
     if getattr(error, "actor_init_failed", False):
-        return Problem("lost", f"its worker on Ray could not start: {str(error).strip().splitlines()[-1]}"[:300])
+        return Problem("lost", f"its worker on Ray could not start: {last_line(error)}"[:300])
     _, found, why = text.partition("The actor is dead because ")
     return Problem("lost", f"its worker on Ray is gone: {why if found else text}"[:200])
 

@@ -17,11 +17,9 @@ def batch_norms(model: nn.Module) -> list[_BatchNorm]:
 
 
 def batch_inputs(batch: Any) -> list[Tensor]:
-    """The inputs of a batch (inputs, targets), or of a list of such batches; empty for a batch in another form."""
-    if not isinstance(batch, list | tuple):
-        return []
-    parts = [batch] if isinstance(batch[0], Tensor) else batch
-    return [part[0] for part in parts if isinstance(part, list | tuple) and isinstance(part[0], Tensor)]
+    """The inputs of a batch (inputs, targets), or of one that is a tensor; empty for a batch in another form."""
+    inputs = batch[0] if isinstance(batch, list | tuple) and batch else batch
+    return [inputs] if isinstance(inputs, Tensor) else []
 
 
 class Passed:

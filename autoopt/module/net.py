@@ -1,6 +1,6 @@
 """A plain network with the recipe's loss, trained many steps a `training_step`."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import lightning.pytorch as L
@@ -160,16 +160,6 @@ class Net(Tuned):
         if self.kind == "multilabel":
             return outputs, targets.long()
         return (outputs, targets) if self.scale is None else (self.scale.invert(outputs), self.scale.invert(targets))
-
-
-class Pairs:
-    """The batches of a loader, over and over, each as a `pair`."""
-
-    def __init__(self, batches: Iterable[Sequence[Tensor]], kind: str):
-        self.batches, self.kind = batches, kind
-
-    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
-        return (pair(batch, self.kind) for batch in self.batches)
 
 
 def pair(batch: Sequence[Tensor], kind: str) -> tuple[Tensor, Tensor]:

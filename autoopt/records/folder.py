@@ -114,13 +114,16 @@ class Folder:
     def hold(self) -> None:
         try:
             fcntl.flock(self.lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
+        except BlockingIOError as error:
             if system.trials_here:
                 asked = "what its own processes import begins it again: put the call under if __name__ == '__main__':"
                 raise BadInput(f"{self.name} is being searched, and {asked}") from error
             process, _, host = os.pread(self.lock, 300, 0).decode().strip().partition(" ")
             owner = process if host in ("", gethostname()) else f"{process} on {host}"
             raise BadInput(f"{self.name} is being searched by process {owner}; wait for it, or give this search another name=") from error
+        except OSError as error:
+            remedy = "give a root= on another file system"
+            raise BadInput(f"root={self.path.parent}: {self.path / 'lock'} cannot be locked ({error.strerror}): {remedy}") from error
         with suppress(OSError):  # the lock holds without the number, which a full disk does not take
             os.ftruncate(self.lock, 0)
             os.pwrite(self.lock, f"{os.getpid()} {gethostname()}".encode(), 0)

@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
@@ -212,8 +212,11 @@ def stored_records(path: Path, name: str) -> tuple[dict[str, list[Record]], int]
 
 
 def record_of(attributes: Mapping[str, Any]) -> Record | None:
-    """The record among the attributes of a trial; None before it has ended."""
-    return Record(**attributes[RECORD]) if RECORD in attributes else None
+    """The record among the attributes of a trial; None before it has ended. What a later version has added to it is left out."""
+    if RECORD not in attributes:
+        return None
+    kept = attributes[RECORD]
+    return Record(**{field.name: kept[field.name] for field in fields(Record) if field.name in kept})
 
 
 def ended(goal: Goal, record: Record) -> tuple[TrialState, tuple[float, ...] | None]:

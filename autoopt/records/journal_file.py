@@ -47,12 +47,12 @@ class JournalFile(BaseJournalBackend):
             text = path.read_bytes() if path.exists() else b""
             whole, self.logs = parse_lines(path, text, brief_line if brief else parse_line)
             self.file = os.open(path, os.O_CREAT | os.O_RDWR | os.O_APPEND, 0o644) if write else -1
+            if write and whole < len(text):
+                with path.with_suffix(".torn").open("ab") as aside:
+                    aside.write(text[whole:].rstrip(b"\n") + b"\n")
+                os.ftruncate(self.file, whole)
         except OSError as error:
-            raise StoreError(f"{path} cannot be opened: {error.strerror}") from error
-        if write and whole < len(text):
-            with path.with_suffix(".torn").open("ab") as aside:
-                aside.write(text[whole:].rstrip(b"\n") + b"\n")
-            os.ftruncate(self.file, whole)
+            raise StoreError(f"{error.filename or path} cannot be opened: {error.strerror}") from error
 
     def read_logs(self, log_number_from: int) -> Iterable[dict[str, Any]]:
         return self.logs[log_number_from:]

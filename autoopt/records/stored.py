@@ -135,7 +135,7 @@ def open_stored(name: str, root: str | None) -> Stored:
     path = Path(root or ROOT) / name
     if not os.path.exists(path / "space.yaml"):  # which raises nothing, as the method of a path may
         raise BadInput(f"No study named '{name}' in {root or ROOT}/. {nearest(name, names(root))}")
-    records, begun = stored_records(path / "journal.log", name)
+    records, begun = stored_records(path / "journal.log", path.name)
     config = contents(path / "config.yaml", ["study.trials", "tracking"])
     stored = Stored(path, config, {stage.name: records.get(stage.name, []) for stage in STORED}, verdict_in(path))
     if not begun and stored.searched:

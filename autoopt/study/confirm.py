@@ -5,6 +5,7 @@ The winner is chosen and compared on different seeds, so that the choice does no
 
 from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import takewhile
 from math import ceil
 from statistics import median
 
@@ -135,7 +136,7 @@ def replicate(
         done_with: the keys of trainings whose weights are not needed any more.
 
     Returns:
-        the recipes without a failed training, in their order, each with the records of its finished seeds, equally many for all.
+        the recipes without a failed training, in their order, each with the records of the first seeds, as far as all have them.
 
     Raises:
         NotConcluded: the machine ended a training that the verdict needs; it is no reason to leave its recipe out.
@@ -161,7 +162,7 @@ def replicate(
     lost = [r for key in failed for n in keys[key] if (r := latest.get(n)) and r.blame == "machine"]
     if lost and least and budget.asking:
         raise NotConcluded(f"training {lost[0].key} has not ended ({lost[0].reason}: {lost[0].detail}); the same command trains it again")
-    sound = {key: [latest[n] for n in keys[key] if n in latest] for key in recipes if key not in failed}
+    sound = {key: [latest[n] for n in takewhile(latest.__contains__, keys[key])] for key in recipes if key not in failed}
     equal = min(map(len, sound.values()), default=0)
     return [Candidate(key, recipes[key], records[:equal]) for key, records in sound.items() if equal]
 

@@ -81,7 +81,8 @@ def take(study: Study, old: Stored, sampling: Sampling, inside: Sequence[tuple[R
     begun = study.journal.trials(SEARCH)
     records = study.journal.records(SEARCH)
     here = {r.origin for r in records}
-    if any(trial.number and trial.number not in {int(r.key) for r in records if r.origin} for trial in begun):
+    taken = {int(r.key) for r in records if r.origin}
+    if any(trial.number and trial.number not in taken for trial in begun):
         return  # it has trials of its own
     first = study.baseline or study.space.without_compression().baseline()
 

@@ -60,7 +60,10 @@ def store_uri(uri: str | None) -> str:
         raise BadInput(f"tracking.uri={uri}: the credentials in it were not kept: give tracking.uri= with them, or set MLFLOW_TRACKING_URI")
     if uri in ("databricks", "databricks-uc", "uc"):
         return uri
-    scheme = urlsplit(uri).scheme.partition("+")[0]
+    try:
+        scheme = urlsplit(uri).scheme.partition("+")[0]
+    except ValueError as error:  # whose text may hold the credentials
+        raise BadInput(f"tracking.uri={shown}: expected an address, such as {SQLITE}mlflow.db or http://[::1]:5000") from error
     if scheme in ("", "file"):
         raise BadInput(f"tracking.uri={shown}: MLflow keeps runs in a database or a server: use sqlite:///mlflow.db.")
     if scheme not in SCHEMES and scheme not in stores():
@@ -176,20 +179,21 @@ class Tracker(Records):
         These records stay in the spool; the next session writes them, or `python -m autoopt.tracking FOLDER`.
         """
         self._spool.append({"end": True})
-        if self._writer.poll() is not None:
-            self._start()
-        with suppress(subprocess.TimeoutExpired):
+        with suppress(OSError, subprocess.TimeoutExpired):
+            if self._writer.poll() is not None:
+                self._start()
             self._writer.wait(timeout)
         return self._spool.close() + unwritten(self._folder, self._target)
 
     def _put(self, key: int | str, *, time: float | None = None, **fields: object) -> None:
         super()._put(key, time=time, **fields)
         if clock.monotonic() > self._started + REVIVE and self._writer.poll() is not None:
-            self._start()
+            with suppress(OSError):  # the disk or the table of processes is full; the next time is as good
+                self._start()
 
     def _start(self) -> None:
-        environment = {"MLFLOW_TRACKING_URI": self._target.uri}
-        self._writer, self._started = start_writer(self._folder, environment, "--follow", str(os.getpid())), clock.monotonic()
+        self._started = clock.monotonic()
+        self._writer = start_writer(self._folder, {"MLFLOW_TRACKING_URI": self._target.uri}, "--follow", str(os.getpid()))
 
 
 def start_writer(folder: Path, environment: Mapping[str, str], *options: str) -> subprocess.Popen[bytes]:

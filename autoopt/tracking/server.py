@@ -10,16 +10,17 @@ import sys
 import tempfile
 import time
 from contextlib import closing
+from http.client import HTTPException
 from typing import IO, Any
-from urllib.error import HTTPError, URLError
+from urllib.error import HTTPError
 from urllib.parse import quote, urlsplit
 from urllib.request import urlopen
 
-from autoopt.errors import BadInput
+from autoopt.errors import BadInput, one_line
 from autoopt.tracking.spool import SQLITE, redacted, secrets, sqlite_file
 from autoopt.tracking.view import VIEW_KEY, runs_page
 
-HOST, PATIENCE, GRACE = "127.0.0.1", 120.0, 10.0
+HOST, PATIENCE, GRACE, ANSWER = "127.0.0.1", 120.0, 10.0, 10.0
 QUIET_ENVIRONMENT = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
 
 
@@ -116,12 +117,14 @@ def experiment_of(address: str, name: str | None) -> dict[str, Any] | None:
     """
     query = f"{address}/api/2.0/mlflow/experiments/get-by-name?experiment_name={quote(name or '')}"
     try:
-        with urlopen(query, timeout=10) as answer:
+        with urlopen(query, timeout=ANSWER) as answer:
             return dict(json.load(answer)["experiment"])
     except HTTPError:
         return None
-    except URLError as error:
-        raise BadInput(f"No MLflow server answers at {address}: {error.reason}.") from error
+    except (OSError, HTTPException) as error:
+        raise BadInput(f"No MLflow server answers at {address}: {one_line(getattr(error, 'reason', error)):.200}.") from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise BadInput(f"What answers at {address} is no MLflow server.") from error
 
 
 def without_credentials(uri: str) -> str:

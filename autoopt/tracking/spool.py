@@ -42,8 +42,11 @@ def sqlite_file(uri: str) -> Path:
 
 
 def secrets(uri: str) -> list[str]:
-    """The credentials in a store's address, encoded and decoded; they must not be written to disk."""
-    parts = urlsplit(uri)
+    """The credentials in a store's address, encoded and decoded; they must not be written to disk. What is no address may be all of it."""
+    try:
+        parts = urlsplit(uri)
+    except ValueError:
+        return [uri]
     fields = [field.partition("=") for field in parts.query.split("&")]
     values = [value if mark else key for key, mark, value in fields if unquote_plus(key).lower() not in HARMLESS]
     credentials = [parts.password or parts.username or "", *values]

@@ -103,9 +103,11 @@ def inputs_of(module: Tuned, feed: Feed, count: int | None = None) -> tuple[Tens
 def taken(module: L.LightningModule, batch: Any) -> Sequence[Any]:
     """The values of a batch that a user's `forward` takes: those of its names in a mapping, else as many of the first as it requires.
 
-    All of a sequence are not taken, since it ends with the targets.
+    All of a sequence are not taken, since it ends with the targets. A batch that is a tensor is taken as a whole.
     """
-    parameters = signature(module.forward).parameters.values()
+    if isinstance(batch, Tensor):
+        return [batch]
+    _, *parameters = signature(type(module).forward).parameters.values()  # the author's: a compressed network stands for it on the object
     names = [p.name for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD) and p.default is p.empty]
     if isinstance(batch, Mapping):
         return [batch[name] for name in names]

@@ -211,11 +211,12 @@ def latency(model: nn.Module, *inputs: Tensor, seconds: float = 0.3) -> dict[str
 
 
 def timed(model: nn.Module, batch: Sequence[Tensor], seconds: float) -> list[float]:
+    wait = torch.get_device_module(batch[0].device).synchronize  # of CUDA, MPS or another; nothing on the CPU
+
     def once() -> float:
         start = time.perf_counter()
         model(*batch)
-        if batch[0].is_cuda:
-            torch.cuda.synchronize()
+        wait()
         return time.perf_counter() - start
 
     until = time.perf_counter() + seconds

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from autoopt.data.loaders import seed_all
 from autoopt.deployment.compress import deployed_network, save, take_up
-from autoopt.errors import BadInput, TechniqueError, printable
+from autoopt.errors import BadInput, TechniqueError, last_line, printable
 from autoopt.module.applied import applied_to
 from autoopt.trial.fitting import begin
 from autoopt.trial.measuring import outputs_of
@@ -46,7 +46,7 @@ def loaded(training: Training, path: Path) -> Training:
         begin(again.trainer, again.module, again.feed)
         take_up(again.module, path)
     except (RuntimeError, BadInput) as error:
-        reason = printable(str(error).strip().splitlines()[-1].strip(), 300)
+        reason = printable(last_line(error), 300)
         raise lost(training, f"its weights cannot be loaded into a new one: {reason}", IN_ITS_CONSTRUCTION) from error
     again.module.to(again.trainer.strategy.root_device)
     check_alike(training, again)

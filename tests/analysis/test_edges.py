@@ -68,6 +68,13 @@ def test_a_wider_range_keeps_the_scale_and_the_steps_that_only_the_config_gives(
     assert (after.log, after.step) == (before.log, before.step)
 
 
+def test_no_range_is_advised_that_the_argument_refuses():
+    """`Bounds` of a hue end at 0.5, where half of the range higher is 0.75."""
+    key = "augmentation.color_jitter.hue"
+    space = Space.of(compose(["data=digits", "augmentation=color_jitter", f"{key}=interval(0,0.5)"]))
+    assert list(edges_of(space, space.recipe({key: 0.5}))) == []
+
+
 def test_a_baseline_outside_of_its_range_is_at_no_end():
     space = Space.of(composed("data=digits", "optimizer=adamw", f"{LR}=interval(1e-4,0.03)"))
     recipe = Space.of(composed("data=digits", "optimizer=adamw", f"{LR}=0.5")).baseline()

@@ -97,7 +97,7 @@ def main() -> None:
             offered = {"model": result, "batches": feed.calibration(), "build": student, "finetune": counted}
             result = build(find("compression", technique), offered, values)
             if not counted.epochs:
-                renew_norms(result, feed)
+                renew_norms(result, feed.calibration)
         return result.eval()
 
     forms = {"float32, eager": Form(model, *[accuracy(model, *unseen)] * 2)}

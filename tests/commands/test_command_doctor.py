@@ -131,9 +131,12 @@ def test_plugins_that_are_registered_in_vain(tmp_path):
     future = distribution(tmp_path, "future", "[autoopt.optimiser]\nnow = future:now\n")
     careless = distribution(tmp_path, "careless", "[autoopt.optimizer]\nnameless\n")
     fine = distribution(tmp_path, "fine", "[autoopt.optimizer]\nnow = fine:now\n[console_scripts]\nfine = fine:main\n")
-    first, second = broken(registered_in_vain([future, careless, fine]))
+    foreign = distribution(tmp_path, "foreign", "")
+    (tmp_path / "foreign-1.2.dist-info" / "entry_points.txt").write_bytes(b"[autoopt.optimizer]\nna\xefve = foreign:now\n")
+    first, second, third = broken(registered_in_vain([future, careless, fine, foreign]))
     assert first.startswith("future 1.2: its plugins in the group autoopt.optimiser are not seen: no such slot. Did you mean 'optimizer'?")
     assert "careless-1.2.dist-info is malformed" in second and second.endswith("install it again")
+    assert "foreign-1.2.dist-info is malformed (UnicodeDecodeError" in third
 
 
 def test_folders(tmp_path, monkeypatch):

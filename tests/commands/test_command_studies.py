@@ -140,6 +140,15 @@ def test_a_study_that_was_begun(run, begun):
     assert (code, out) == (0, "signs\nNot concluded yet: 0 of 12 trials.\n\nfolder: runs/signs\n")
 
 
+def test_a_name_that_the_shell_has_completed(run, begun, monkeypatch):
+    """As a folder, with a slash at its end."""
+    journal = Journal(begun / "journal.log", "signs", "minimize")
+    journal.add(SEARCH, ended("0", 0.5))
+    journal.close()
+    monkeypatch.chdir(begun.parent)
+    assert run("show", "signs/", "root=.") == run("show", "signs", "root=.")
+
+
 def test_the_best_trial_of_an_unconcluded_study_is_shown_first(run, begun):
     """It minimises."""
     journal = Journal(begun / "journal.log", "signs", "minimize")

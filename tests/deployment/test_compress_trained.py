@@ -10,6 +10,7 @@ from lightning.pytorch.callbacks import EarlyStopping
 from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
+from torch.utils.data import DataLoader
 
 from autoopt.config import compose
 from autoopt.deployment.compress import deploy, deployed_network, structure_of
@@ -155,6 +156,28 @@ class Pair(Lit):
         self.log("val_accuracy", (self(batch[0], 1.0).argmax(1) == batch[1]).float().mean())
 
 
+class Named(Lit):
+    """Its batches are mappings."""
+
+    def training_step(self, batch, index):
+        return super().training_step((batch["image"], batch["label"]), index)
+
+    def validation_step(self, batch, index):
+        super().validation_step((batch["image"], batch["label"]), index)
+
+
+class Mappings(L.LightningDataModule):
+    def rows(self, seed):
+        images = torch.rand(64, 1, 8, 8, generator=torch.Generator().manual_seed(seed))
+        return DataLoader([{"image": image, "label": int(10 * image.mean())} for image in images], 16)  # type: ignore[arg-type]
+
+    def train_dataloader(self):
+        return self.rows(0)
+
+    def val_dataloader(self):
+        return self.rows(1)
+
+
 def enlarged(model: nn.Module) -> nn.Module:
     """Three times the weights before each batch norm, which divides by their standard deviation."""
     larger = copy.deepcopy(model)
@@ -259,6 +282,15 @@ def test_batch_norms_are_those_of_the_compressed_weights(model, metric):
     assert sign * found[metric] >= sign * found[f"uncompressed_{metric}"] - 0.05
     for norm, trained in zip(SEEN["norms"], SEEN["trained"], strict=True):
         assert norm.momentum == 0.1 and norm.running_var.mean() > 4 * trained.mean()
+
+
+@pytest.mark.parametrize("name", ["half", f"{HERE}:enlarged"])
+def test_batches_that_are_mappings_calibrate_as_pairs(name, monkeypatch):
+    monkeypatch.setattr(f"{HERE}.RECIPE", tuple(line for line in RECIPE if not line.startswith(("data", "batches"))))
+    for kind in (TryOut, Train):
+        assert "uncompressed_val_accuracy" in trial([name], f"{HERE}:Named", kind, more=(f"data={HERE}:Mappings",)).metrics
+    for norm, trained in zip(SEEN.get("norms", ()), SEEN.get("trained", ()), strict=True):
+        assert not torch.equal(norm.running_var, trained), "the norms are renewed by these batches"
 
 
 SHRUNK = {"low_rank": ("energy=0.8", "epochs=0"), "prune_magnitude": ("epochs=0",), "prune_structured": ("ratio=0.3", "epochs=0")}

@@ -1,3 +1,4 @@
+import errno
 import os
 import re
 import subprocess
@@ -170,6 +171,17 @@ def test_a_search_on_another_host_is_named_with_its_host(folder, tmp_path):
         flock(lock, LOCK_EX)
         with pytest.raises(BadInput, match=r"s is being searched by process 77 on node07; wait for it"):
             folder("name=s")
+
+
+def test_a_file_system_without_locks_is_told_as_such(folder, monkeypatch):
+    """Such as Lustre mounted without `flock`: nobody searches there."""
+
+    def flock(file, operation):
+        raise OSError(errno.ENOSYS, "Function not implemented")
+
+    monkeypatch.setattr("fcntl.flock", flock)
+    with pytest.raises(BadInput, match=r"lock cannot be locked \(Function not implemented\): give a root= on another file system"):
+        folder("name=s")
 
 
 def test_a_longer_process_number_leaves_nothing_behind(folder, tmp_path):

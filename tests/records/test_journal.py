@@ -5,6 +5,7 @@ import resource
 import subprocess
 import sys
 from binascii import crc32
+from dataclasses import asdict
 from random import Random
 
 import optuna
@@ -52,6 +53,13 @@ def without_sum(line):
     log = json.loads(line)
     del log["crc32"]
     return log
+
+
+def test_what_a_later_version_adds_to_its_records_is_left_out(tmp_path, monkeypatch):
+    path = tmp_path / "journal.log"
+    monkeypatch.setattr("autoopt.records.journal.asdict", lambda record: {**asdict(record), "energy": 3.0})
+    fill(path, 2)
+    assert [r.key for r in stored_records(path, "s")[0]["search"]] == ["0", "1"]
 
 
 @pytest.mark.slow
@@ -118,6 +126,12 @@ def test_what_was_cut_is_kept_beside_what_was_cut_before(tmp_path):
         path.write_bytes(whole + tail)
         JournalFile(path).close()
     assert (tmp_path / "journal.torn").read_bytes() == b'{"op_code": 4\ngarbage\n'
+    (tmp_path / "journal.torn").unlink()
+    (tmp_path / "journal.torn").mkdir()
+    path.write_bytes(whole + b"garbage")
+    with pytest.raises(StoreError, match=r"journal.torn cannot be opened: Is a directory$"):
+        JournalFile(path)
+    assert path.read_bytes() == whole + b"garbage"
 
 
 @pytest.mark.parametrize("write", [True, False])

@@ -282,6 +282,16 @@ class TestTime:
         assert {len(records) for records in keys(study.run("01", seeds=5, time=5)).values()} == {1}
         assert study.trained == ["0-final-0", "1-final-0", "0-final-1"]
 
+    def test_a_seed_that_one_recipe_lacks_is_left_out_with_those_after_it(self, tmp_path):
+        """With several workers a later seed may have ended when the time is over, and an earlier one not; sides are weighed in pairs."""
+        study = Replicated(tmp_path)
+        work = study.open()
+        for key in ("0-final-0", "0-final-1", "0-final-2", "1-final-0", "1-final-2"):
+            work.journal.add(FINAL, record(key, 0.5, stage=FINAL))
+        closed(work)
+        assert keys(study.run("01", seeds=3, keep=False, time=0)) == {"0": ["0-final-0"], "1": ["1-final-0"]}
+        assert study.trained == []
+
     def test_one_seed_there_is_always(self, tmp_path):
         assert {len(records) for records in keys(Replicated(tmp_path).run("01", seeds=5, time=1, spent=5)).values()} == {1}
 

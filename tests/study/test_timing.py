@@ -65,9 +65,22 @@ def test_every_fold_costs_the_time_of_a_training(tmp_path):
         return [line.split() for line in cost(ready, settled, Workload.of(ready, settled))]
 
     (time, _, disk), (times, _, disks) = told("once", 1), told("folds", 5)
-    assert (time[5], times[5]) == ("1:41", "8:25"), "a training of 100 epochs and its start"
+    assert (time[5], times[5]) == ("1:41,", "8:25,"), "a training of 100 epochs and its start"
     assert (time[2], times[2]) == ("50:08;", "4:09:40;"), "all trainings"
     assert (disk[1], disks[1]) == ("5.5", "25.5"), "of five seeds of two recipes, and once exported"
+
+
+def test_one_recipe_that_is_fast_enough_tells_the_time(tmp_path):
+    def play(order):
+        yield {"val_accuracy": 0.5}
+        if order.key.endswith("-0"):
+            yield {"val_accuracy": 0.5}
+            return outcome(stopped=True, val_accuracy=0.5, size_mb=0.5)
+        raise Fails("timeout", "it took longer than 60 s")
+
+    run, settled = runner(tmp_path, play, 2), Settled(Space.of(TREE), Goal((ACCURACY,)), "test")
+    ready = SimpleNamespace(tree=TREE, runner=run, facts={"folds": 1}, baseline=None, start=0.0)
+    assert next(cost(ready, settled, Workload.of(ready, settled))).endswith("; a training 1:41, by 1 recipe")
 
 
 def test_a_recipe_that_fails_or_trains_no_two_epochs_tells_nothing(tmp_path):

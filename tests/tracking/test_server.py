@@ -1,11 +1,13 @@
 """The pages that `autoopt ui` serves."""
 
+import re
 import signal
 import socket
 import subprocess
 import sys
 import time
 import urllib.request
+from threading import Thread
 
 import pytest
 from processes import alive
@@ -25,6 +27,35 @@ def test_no_store(tmp_path):
 def test_no_server():
     with pytest.raises(BadInput, match=r"No MLflow server answers at http://127.0.0.1:\d+"):
         ui(f"http://user:word@127.0.0.1:{free_port()}")
+
+
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        (b"HTTP/1.0 200 OK\r\n\r\n<html>", "What answers at {} is no MLflow server."),
+        (b"HTTP/1.0 200 OK\r\n\r\n[]", "What answers at {} is no MLflow server."),
+        (b"SSH-2.0-OpenSSH_9.6\r\n", "No MLflow server answers at {}: SSH-2.0-OpenSSH_9.6."),
+        (b"", "No MLflow server answers at {}: timed out."),
+    ],
+)
+def test_another_server(said, told, monkeypatch):
+    """Such as a proxy, a port of ssh, or a server that hangs."""
+    monkeypatch.setattr("autoopt.tracking.server.ANSWER", 0.5)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        address = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        answering = Thread(target=answer, args=(listener, said))
+        answering.start()
+        with pytest.raises(BadInput, match=f"^{re.escape(told.format(address))}$"):
+            ui(address)
+        answering.join()
+
+
+def answer(listener, said):
+    """Read a request and say this; or say nothing until the other has gone."""
+    connection, _ = listener.accept()
+    with connection:
+        connection.recv(65536)
+        connection.sendall(said) if said else connection.recv(1)
 
 
 def test_credentials_are_not_shown():

@@ -1,5 +1,6 @@
 """The mirror against a real MLflow store: everything arrives, once, whoever dies."""
 
+import errno
 import json
 import math
 import os
@@ -94,6 +95,21 @@ def test_a_study_is_a_run_and_its_trials_are_runs_under_it(folder, store, tmp_pa
     assert trials[0].data.tags["autoopt.state"] == "complete"
     assert points(store, trials[0]) == list(range(1, 21)) and points(store, trials[0], "objective") == [0]
     assert trials[0].info.end_time >= trials[0].info.start_time
+
+
+@forked
+def test_a_writer_that_cannot_be_started_again_ends_no_search(folder, store, monkeypatch):
+    tracker = start(folder, store)
+    os.kill(tracker._writer.pid, signal.SIGKILL)
+    tracker._writer.wait()
+    monkeypatch.setattr(tracking, "REVIVE", 0)
+
+    def full(*_):
+        raise BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable")
+
+    monkeypatch.setattr(tracking, "start_writer", full)
+    train(tracker, 0, epochs=5)
+    assert tracker.close(1) > 0
 
 
 @forked
@@ -495,6 +511,8 @@ def test_the_address_and_the_experiment(monkeypatch, tmp_path):
         store_uri("./mlruns")
     with pytest.raises(BadInput, match=r"tracking.uri=foo://x: expected one of sqlite:, postgresql:"):
         store_uri("foo://x")
+    with pytest.raises(BadInput, match=r"tracking.uri=\*\*\*: expected an address, such as sqlite:///mlflow.db or http://\[::1\]:5000$"):
+        store_uri("http://[x")
     assert store_uri("mysql+pymysql://host/db") == "mysql+pymysql://host/db" and store_uri("databricks") == "databricks"
 
 

@@ -245,6 +245,31 @@ class OfTwo(Masked):
         self.log("val_accuracy", (self(x, mask).argmax(1) == y).float().mean())
 
 
+class Unlabelled(Rows):
+    """Batches of images alone."""
+
+    def rows(self, seed, shuffle=False):
+        return DataLoader(torch.rand(32, 2, 8, 8, generator=torch.Generator().manual_seed(seed)), self.batch_size)  # type: ignore[arg-type]
+
+
+class Autoencoder(L.LightningModule):
+    def __init__(self):
+        super().__init__()
+        self.net = nn.Sequential(nn.Conv2d(2, 3, 3, padding=1), nn.Conv2d(3, 2, 3, padding=1))
+
+    def forward(self, images):
+        return self.net(images)
+
+    def training_step(self, batch, _):
+        return (self(batch) - batch).square().mean()
+
+    def validation_step(self, batch, _):
+        self.log("val_loss", (self(batch) - batch).square().mean())
+
+    def configure_optimizers(self):
+        return torch.optim.SGD(self.parameters(), lr=0.1)
+
+
 class Logging(Forward):
     def forward(self, x):
         self.log("seen", float(len(x)))
@@ -608,6 +633,13 @@ def test_a_module_of_the_users_is_timed_where_its_forward_takes_the_inputs_else_
     assert ("latency_ms" in metrics) is (not why) and (why or metrics["latency_ms"] > 0)
     printed = capsys.readouterr().out
     assert why in printed and ("is not timed" in printed) is bool(why)
+
+
+def test_a_batch_that_is_a_tensor_is_timed_as_a_whole():
+    """Its first row is one example without the dimension of the batch, which a convolution takes as well, and computes something else."""
+    world, recipe = prepared(f"data={HERE}:Unlabelled", f"model={HERE}:Autoencoder", "device=auto", "study.epochs=1")
+    metrics = trained(world, recipe, latency=True, objective="val_loss").metrics
+    assert metrics["inference_samples_per_second"] > 0 and metrics["flops"] == 2 * 9 * (2 * 3 + 3 * 2) * 8 * 8
 
 
 @pytest.mark.parametrize("data", ["Rated", "Mapped"])
