@@ -7,6 +7,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from autoopt.data.batch_layout import as_pair
+
 NUMBERS = 2**27
 """How many numbers of an epoch's inputs are kept for the batch norms: half a gigabyte of float32."""
 
@@ -17,7 +19,8 @@ def batch_norms(model: nn.Module) -> list[_BatchNorm]:
 
 
 def batch_inputs(batch: Any) -> list[Tensor]:
-    """The inputs of a batch (inputs, targets), or of one that is a tensor; empty for a batch in another form."""
+    """The inputs of a batch (inputs, targets), of a mapping with images, or of one that is a tensor; empty for a batch in another form."""
+    batch = as_pair(batch)
     inputs = batch[0] if isinstance(batch, list | tuple) and batch else batch
     return [inputs] if isinstance(inputs, Tensor) else []
 

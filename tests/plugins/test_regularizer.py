@@ -19,6 +19,7 @@ from autoopt.data.examples import Examples
 from autoopt.data.make_task import make_task
 from autoopt.data.task import Task
 from autoopt.domain import Acts, Unavailable
+from autoopt.module.batch_norm import batch_inputs
 from autoopt.module.chosen import Chosen
 from autoopt.module.hooks import overridden
 from autoopt.orders import Train
@@ -570,6 +571,14 @@ def test_the_batch_norms_of_swa_fit_the_mean(trained, task, model, augmentation)
     torch.testing.assert_close(norm["running_mean"], torch.stack([o.mean(0) for o in outputs]).mean(0), rtol=1e-4, atol=1e-5)
     torch.testing.assert_close(norm["running_var"], torch.stack([o.var(0) for o in outputs]).mean(0), rtol=1e-4, atol=1e-5)
     assert [m.momentum for m in seen.module.modules() if isinstance(m, nn.BatchNorm1d)] == [0.1]
+
+
+def test_the_inputs_of_a_batch_pass_through_the_norms_in_whatever_form_it_is():
+    images = torch.zeros(2, 3, 4, 4)
+    for batch in (images, (images, torch.zeros(2)), [images], {"image": images, "label": torch.zeros(2)}):
+        (inputs,) = batch_inputs(batch)
+        assert inputs is images
+    assert batch_inputs({"ids": torch.zeros(2), "y": torch.zeros(2)}) == batch_inputs(("text",)) == []
 
 
 def test_norms_that_are_held_fixed_stay_so_under_swa(trained):
