@@ -7,7 +7,7 @@ from typing import Any
 
 import lightning.pytorch as L
 from safetensors import SafetensorError, safe_open
-from torch import nn
+from torch import Tensor, nn
 
 from autoopt.config import allow, paths_in_recipe, refuse_unnamed
 from autoopt.data.scale import Scale
@@ -46,7 +46,23 @@ def load(path: str | Path, *, trust: Sequence[str | Factory] = ()) -> Deployed:
         chosen.of("model")[0]
     except (TypeError, KeyError, ValueError, AttributeError, IndexError) as error:
         raise BadInput(f"{folder}/model.json is not as it was written ({summary(error)})") from error
-    return Deployed(trained(chosen, task, folder / "model.safetensors"), task, logits=not card["lightning"]).eval()
+    model = trained(chosen, task, folder / "model.safetensors")
+    return Deployed(model, task_of_forward(model, task), logits=not card["lightning"]).eval()
+
+
+def task_of_forward(model: nn.Module, task: Task) -> Task:
+    """The task, as far as the model's `forward` takes its inputs.
+
+    The `example_input_array` of a LightningModule may say that it does not: a generator takes noise where its batches hold images.
+    Arrays of one rank may differ in their sizes, as those of images do; rows may not.
+    """
+    array = getattr(model, "example_input_array", None)
+    array = array[0] if isinstance(array, tuple | list) and len(array) == 1 else array
+    if not isinstance(array, Tensor) or task.kind == "unknown":
+        return task
+    shape = tuple(array.shape[1:])
+    alike = shape == task.input_shape if len(shape) == 1 else len(shape) == len(task.input_shape)
+    return task if alike else Task("unknown")
 
 
 def card_task(card: dict[str, Any]) -> Task:

@@ -8,6 +8,8 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from autoopt.data.batch_layout import as_pair
+from autoopt.domain import Unavailable
+from autoopt.errors import out_of_memory, summary
 
 NUMBERS = 2**27
 """How many numbers of an epoch's inputs are kept for the batch norms: half a gigabyte of float32."""
@@ -38,8 +40,18 @@ class Passed:
             self.numbers += sum(batch.numel() for batch in inputs)
 
     def update_bn(self, model: nn.Module) -> None:
-        """Set the running statistics to the mean over these batches, and forget the batches."""
-        update_bn(model, self.inputs)
+        """Set the running statistics to the mean over these batches, and forget the batches.
+
+        Raises:
+            Unavailable: the model's `forward` does not take what its batches hold, as a decoder's may not.
+        """
+        try:
+            update_bn(model, self.inputs)
+        except Exception as error:
+            if out_of_memory(error):
+                raise
+            told = "it takes the statistics of batch norms again, by forward(inputs of a batch), which the model's forward does not take"
+            raise Unavailable(f"{told} ({summary(error)})") from error
         self.inputs, self.numbers = [], 0
 
 

@@ -37,10 +37,10 @@ class Chosen:
     def asks(self, slot: str, name: str) -> bool:
         return any(name in technique.asks for technique, _ in self.of(slot))
 
-    def fault(self, slot: str, detail: str) -> TechniqueError:
+    def fault(self, slot: str, detail: str, unavailable: bool = False) -> TechniqueError:
         """The error of the only technique of a slot."""
         ((technique, _),) = self.of(slot)
-        return TechniqueError(slot, technique.name, detail)
+        return TechniqueError(slot, technique.name, detail, unavailable)
 
     def build(self, slot: str, **offered: Any) -> list[Any]:
         """What each technique of the slot returns.

@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
+from autoopt.domain import Unavailable
 from autoopt.errors import TechniqueError, out_of_memory, summary
 from autoopt.module.applied import Applied, applied_to
 from autoopt.module.augmenting import augmented_batch
@@ -111,8 +112,11 @@ class Tuned(L.LightningModule):
         passed.add(batch_inputs(batch))
         if self.trainer.is_last_batch:
             set_mode(self.trainer.optimizers, "eval")
-            with self.trainer.precision_plugin.train_step_context():
-                passed.update_bn(self)
+            try:
+                with self.trainer.precision_plugin.train_step_context():
+                    passed.update_bn(self)
+            except Unavailable as error:
+                raise applied_to(self).chosen.fault("optimizer", str(error), unavailable=True) from error
             set_mode(self.trainer.optimizers, "train")
 
     def on_before_optimizer_step(self, optimizer: Optimizer) -> None:

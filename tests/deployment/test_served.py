@@ -68,6 +68,24 @@ class Scores(Pairs):
         self.log("val_loss", cross_entropy(self(batch[0]), batch[1]))
 
 
+class FromNoise(Scores):
+    """Its batches are rows with 13 columns, and its `forward` makes others of 4 numbers."""
+
+    def __init__(self):
+        super().__init__()
+        self.generator = nn.Linear(4, 13)
+        self.example_input_array = torch.zeros(2, 4)
+
+    def forward(self, noise):
+        return self.generator(noise)
+
+    def training_step(self, batch, _):
+        return cross_entropy(self.net(batch[0]), batch[1])
+
+    def validation_step(self, batch, _):
+        self.log("val_loss", cross_entropy(self.net(batch[0]), batch[1]))
+
+
 @pytest.fixture
 def exported(tmp_path):
     def go(*overrides: str) -> Path:
@@ -150,6 +168,15 @@ def test_a_module_of_ones_own_is_loaded_by_its_import_path(exported):
     text = (folder / "MLmodel").read_text()
     assert f"{HERE}:Scores" in text, "whoever wrote the model named its code"
     assert len(mlflow.pyfunc.load_model(str(folder)).predict(np.zeros((2, 13), np.float32))) == 2
+
+
+@pytest.mark.slow
+def test_a_forward_takes_what_the_example_of_its_author_is_and_not_what_the_batches_hold(exported):
+    folder = exported("data=wine", f"model={HERE}:FromNoise", *OWN)
+    noise = np.ones((3, 4), np.float32)
+    predicted = load(folder).predict(noise)
+    assert predicted.shape == (3, 13), "outputs as they are, no classes"
+    assert np.allclose(mlflow.pyfunc.load_model(str(folder)).predict(noise), predicted, atol=1e-6)
 
 
 def test_the_numbers_of_classes_are_no_integers_that_may_be_missing(recwarn):

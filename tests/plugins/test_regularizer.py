@@ -19,7 +19,7 @@ from autoopt.data.examples import Examples
 from autoopt.data.make_task import make_task
 from autoopt.data.task import Task
 from autoopt.domain import Acts, Unavailable
-from autoopt.module.batch_norm import batch_inputs
+from autoopt.module.batch_norm import Passed, batch_inputs
 from autoopt.module.chosen import Chosen
 from autoopt.module.hooks import overridden
 from autoopt.orders import Train
@@ -579,6 +579,14 @@ def test_the_inputs_of_a_batch_pass_through_the_norms_in_whatever_form_it_is():
         (inputs,) = batch_inputs(batch)
         assert inputs is images
     assert batch_inputs({"ids": torch.zeros(2), "y": torch.zeros(2)}) == batch_inputs(("text",)) == []
+
+
+def test_batches_that_forward_does_not_take_are_told_as_what_is_missing():
+    decoder = nn.Sequential(nn.Linear(4, 3), nn.BatchNorm1d(3))
+    passed = Passed()
+    passed.add([torch.zeros(5, 12)])
+    with pytest.raises(Unavailable, match=r"statistics of batch norms again, by forward\(inputs of a batch\).*\(RuntimeError: mat1"):
+        passed.update_bn(decoder)
 
 
 def test_norms_that_are_held_fixed_stay_so_under_swa(trained):
