@@ -214,7 +214,7 @@ def test_all_problems_at_once_and_each_once():
     arguments = ["optimizer=adamww", "seed=one", "sed=1", "model.mlp.width=interval(9,1)", "name=../x", "~x", "study.time=soon", "sed=1"]
     assert [p[:20] for p in problems(*arguments)] == [
         "No optimizer named '", "No setting named 'se", "~x: keys cannot be a", "data=… is missing: g",
-        "model.mlp.width=inte", "seed=one: expected i", "study.time=soon: wri", "name=../x: expected ",
+        "model.mlp.width=inte", "seed=one: expected i", "study.time=soon: exp", "name=../x: expected ",
     ]  # fmt: skip
 
 
