@@ -30,7 +30,7 @@ def weigh(
     """The gain, and its 95 % interval by Student's t.
 
     Two sources of variance are added: the seeds, which both sides share (the variance of the differences by seed, or of each
-    side where these are fewer than `PAIRED` or all the same, over the number of seeds), and the finite test
+    side where these are fewer than `PAIRED`, or all the same and not 0, over the number of seeds), and the finite test
     part (the variance of the gain over resamples of its examples, or of its groups where it was split by groups, or of its
     batches where a LightningModule logs a mean over these; the same resamples for both sides). The degrees of freedom are
     Satterthwaite's (1946, doi:10.2307/3002019). Where the objective cannot be split, the seeds alone count; where every seed
@@ -64,7 +64,8 @@ def variances(baseline: Candidate, winner: Candidate, part: str) -> tuple[Varian
     """The variance of the gain: of the seeds, and of the test part where it counts."""
     theirs, ours = baseline.scores(part), winner.scores(part)
     gains = [a - b for a, b in zip(ours, theirs, strict=False)]
-    paired = len(ours) == len(theirs) >= PAIRED and max(gains) - min(gains) > NEGLIGIBLE * max(map(abs, (*ours, *theirs)))
+    shifted = any(gains) and max(gains) - min(gains) <= NEGLIGIBLE * max(map(abs, (*ours, *theirs)))  # by as much on every seed
+    paired = len(ours) == len(theirs) >= PAIRED and not shifted
     sides = [gains] if paired else [theirs, ours]
     of_seeds = [(variance(side) / len(side), len(side) - 1) for side in sides]
     return of_seeds, [sampling_of(winner, baseline)] if both_resampled(baseline, winner, part) else []

@@ -327,9 +327,16 @@ def test_differences_are_difference():
     assert difference(first, other, "validation", Objective("val_loss", "minimize"), UNBOUNDED)[0] == pytest.approx(-0.018)
 
 
-def test_equal_differences_tell_no_variance():
+def test_equal_differences_are_weighed_by_what_the_seeds_do_to_each_side():
+    """As they tell no variance of their own."""
+    first, other = ([score, score + 0.25, score, score + 0.25, score] for score in (0.25, 0.5))
+    gain, found, p = difference(candidate("0", first), candidate("1", other), "validation", ACCURACY, UNBOUNDED)
+    welch = stats.ttest_ind(other, first, equal_var=False)
+    assert (gain, found, p) == (0.25, pytest.approx(tuple(welch.confidence_interval(0.95))), pytest.approx(welch.pvalue))
+
+
+def test_scores_that_do_not_vary_tell_no_variance():
     first = candidate("0", [0.25, 0.5, 0.25, 0.5, 0.25])
-    assert difference(first, candidate("1", [0.5, 0.75, 0.5, 0.75, 0.5]), "validation", ACCURACY, UNBOUNDED) == (0.25, (-inf, inf), None)
     assert difference(first, candidate("1", [0.25, 0.5, 0.25, 0.5, 0.25]), "validation", ACCURACY, UNBOUNDED) == (0.0, (0.0, 0.0), 1.0)
     assert difference(candidate("0", [0.5]), candidate("1", [0.75]), "validation", ACCURACY, UNBOUNDED) == (0.25, (-inf, inf), None)
     assert interval_of(candidate("0", [0.5]), "validation", UNBOUNDED) == (-inf, inf)
