@@ -6,7 +6,7 @@ import json
 import os
 import shlex
 from binascii import crc32
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Mapping
 from contextlib import suppress
 from pathlib import Path
 from socket import gethostname
@@ -14,10 +14,10 @@ from typing import Any
 
 import yaml
 
-from autoopt.config import Tree, flat, technique_of, trusting, yaml_file
+from autoopt.config import Tree, trusting, yaml_file
 from autoopt.errors import BadInput, one_line
-from autoopt.grammar import spell_node
 from autoopt.process import system
+from autoopt.records.differences import altered, differences, versions
 from autoopt.records.journal_file import StoreError
 from autoopt.records.run_fields import searched_parameters
 from autoopt.records.settled import Settled
@@ -64,9 +64,9 @@ def name_of(tree: Tree) -> str:
     return tree["name"] or default_name(tree)
 
 
-def is_begun(tree: Tree) -> bool:
-    """Whether the folder of the study has its settled space."""
-    return (Path(tree["root"]) / name_of(tree) / "space.yaml").exists()
+def is_begun(path: Path) -> bool:
+    """Whether a study's folder has its settled space."""
+    return os.path.exists(path / "space.yaml")  # which raises nothing, as the method of a path may
 
 
 def derived_seed(seed: int, key: str) -> int:
@@ -197,11 +197,6 @@ class Folder:
         os.close(self.lock)
 
 
-def altered(before: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
-    """The keys of both whose digests or versions differ."""
-    return [key for key, value in now.items() if before.get(key, value) != value]
-
-
 def replace_file(path: Path, text: str, mode: int = 0o666) -> None:
     """Replace a file in one step, so that a crash leaves the old file or the new file.
 
@@ -279,25 +274,3 @@ def parsed(path: Path) -> Any:
 
 def spoilt(path: Path, seen: str) -> BadInput:
     return BadInput(f"{path} {seen}: {REMEDIES.get(path.name, 'the same search command writes it again')}")
-
-
-def versions(tree: Tree) -> Iterator[tuple[str, str]]:
-    """Each technique of a tree, as `slot/name`, with its distribution and version, or else its import path."""
-    for slot in SLOTS:
-        for name, node in tree[slot].items():
-            technique = technique_of(slot, name, node)
-            yield f"{slot}/{name}", technique.owner or technique.path
-
-
-def differences(before: Tree, now: Tree) -> Iterator[str]:
-    """A line for each slot whose techniques changed, and for each value that changed of the other techniques."""
-    for slot in SLOTS:
-        if list(before[slot]) != list(now[slot]):
-            yield f"{slot}={','.join(before[slot]) or 'none'}, now {','.join(now[slot]) or 'none'}"
-    old, new = flat(before), flat(now)
-    for key in sorted(old.keys() | new.keys()):
-        slot, _, rest = key.partition(".")
-        stays = slot not in SLOTS or before[slot].keys() & now[slot].keys() & {rest.partition(".")[0]}
-        if stays and old.get(key) != new.get(key):
-            before_and_now = [spell_node(node[key]) if key in node else "nothing" for node in (old, new)]
-            yield f"{key}={before_and_now[0]}, now {before_and_now[1]}"

@@ -11,7 +11,7 @@ from typing import Any
 from autoopt.config import Tree, as_overrides, from_file
 from autoopt.errors import BadInput, nearest
 from autoopt.goal import Goal
-from autoopt.records.folder import ROOT, contents, require, spoilt
+from autoopt.records.folder import ROOT, contents, is_begun, require, spoilt
 from autoopt.records.intact import check_journal
 from autoopt.records.journal import stored_records
 from autoopt.records.record import BASELINE, Record
@@ -101,7 +101,7 @@ def names(root: str | None) -> list[str]:
     """
     folder = Path(root or ROOT)
     try:
-        return sorted(name for name in os.listdir(folder) if os.path.exists(folder / name / "space.yaml"))
+        return sorted(name for name in os.listdir(folder) if is_begun(folder / name))
     except (FileNotFoundError, NotADirectoryError):
         return []
     except OSError as error:
@@ -126,15 +126,25 @@ def last_host(path: Path) -> str:
         return ""
 
 
+def study_path(name: str, root: str | None) -> Path:
+    """The folder of a study.
+
+    Raises:
+        BadInput: there is no study of this name.
+    """
+    path = Path(root or ROOT) / name
+    if not is_begun(path):
+        raise BadInput(f"No study named '{name}' in {root or ROOT}/. {nearest(name, names(root))}")
+    return path
+
+
 def open_stored(name: str, root: str | None) -> Stored:
     """A study by its name.
 
     Raises:
         BadInput: there is no study of this name, or one of its files is spoilt.
     """
-    path = Path(root or ROOT) / name
-    if not os.path.exists(path / "space.yaml"):  # which raises nothing, as the method of a path may
-        raise BadInput(f"No study named '{name}' in {root or ROOT}/. {nearest(name, names(root))}")
+    path = study_path(name, root)
     records, begun = stored_records(path / "journal.log", path.name)
     config = contents(path / "config.yaml", ["study.trials", "tracking"])
     stored = Stored(path, config, {stage.name: records.get(stage.name, []) for stage in STORED}, verdict_in(path))

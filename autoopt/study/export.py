@@ -13,7 +13,8 @@ from typing import Any
 from autoopt.config import paths_in_recipe, trusting
 from autoopt.deployment.card import CARD_FACTS, shaping
 from autoopt.recipe import Recipe
-from autoopt.records.folder import replace_file, versions
+from autoopt.records.differences import versions
+from autoopt.records.folder import replace_file
 from autoopt.records.journal_file import StoreError
 from autoopt.store import digest
 

@@ -93,8 +93,8 @@ class Mirror:
         self.live: dict[str, None] = {}
         self.baseline = baseline
         before = scores or {}
-        self.first = before.get(BASELINE)
-        self.early = dict(before) if self.first is None else {}
+        self.baseline_score = before.get(BASELINE)
+        self.early = dict(before) if self.baseline_score is None else {}
         """The scores of the trials that ended before the baseline did."""
         self.concluded = False
         about.begin(tracker, {}, time)
@@ -154,14 +154,14 @@ class Mirror:
         if score is None:
             return {}
         if key == BASELINE:
-            self.first = score
+            self.baseline_score = score
             for earlier, value in self.early.items():
                 self.tracker.measured(earlier, {"gain": self.objective.gain(value, score)}, time)
             self.early.clear()
-        if self.first is None:
+        if self.baseline_score is None:
             self.early[key] = score
             return {"objective": score}
-        return {"objective": score, "gain": self.objective.gain(score, self.first)}
+        return {"objective": score, "gain": self.objective.gain(score, self.baseline_score)}
 
     def conclude(self, conclusion: Conclusion) -> None:
         if conclusion.best is not None:

@@ -10,7 +10,8 @@ from autoopt.errors import BadInput, NotConcluded
 from autoopt.executor import Executor
 from autoopt.goal import COSTS
 from autoopt.orders import Train
-from autoopt.records.folder import altered, contents, versions
+from autoopt.records.differences import altered, versions
+from autoopt.records.folder import contents
 from autoopt.records.record import Record
 from autoopt.records.settled import recall
 from autoopt.records.stages import SEARCH, STAGES, TRAIN

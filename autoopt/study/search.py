@@ -14,7 +14,7 @@ from autoopt.records.intact import check_journal, check_recipes
 from autoopt.records.journal import Journal
 from autoopt.records.settled import Settled
 from autoopt.records.stages import SEARCH, STORED
-from autoopt.records.stored import open_stored
+from autoopt.records.stored import study_path
 from autoopt.records.verdict import Verdict
 from autoopt.space import Space
 from autoopt.study.budget import Budget
@@ -117,8 +117,8 @@ def check_lenders(tree: Tree) -> None:
     if lender := tree["study"]["from"]:
         if lender == name_of(tree):
             raise BadInput(f"study.from={lender} is this study itself: give the successor another name=")
-        open_stored(lender, tree["root"])
-    if not is_begun(tree):  # what is tried first has been settled otherwise, and its file may be gone
+        study_path(lender, tree["root"])
+    if tree["study"]["start"] and not is_begun(Path(tree["root"]) / name_of(tree)):  # else it is settled, and its file may be gone
         given_first(tree)
 
 

@@ -6,8 +6,8 @@ from typing import Any
 from autoopt.config import Tree
 from autoopt.errors import BadInput
 from autoopt.goal import Goal
-from autoopt.grammar import spell_node
-from autoopt.records.folder import FORMAT, SETTLED, Folder, altered, contents, differences, versions
+from autoopt.records.differences import altered, differences, spelled, versions
+from autoopt.records.folder import FORMAT, SETTLED, Folder, contents
 from autoopt.records.record import Record
 from autoopt.records.stages import SEARCH
 from autoopt.records.stored import Stored, open_stored
@@ -44,7 +44,7 @@ def other_scores(locked: Tree, identity: Tree, facts: Mapping[str, Any]) -> str:
         return "it was begun by another version of autoopt"
     for key in (*SAME, *(() if facts["examples"] else ("seed",))):  # without known examples the seed may split them
         if before[key] != identity[key]:
-            return f"its {key} was {spell_node(before[key])}, not {spell_node(identity[key])}"
+            return f"its {key} was {spelled(before, key)}, not {spelled(identity, key)}"
     if locked["examples"] != facts["examples"]:
         return "its data were others"
     edited = altered(locked["sources"], facts["sources"])
@@ -104,7 +104,7 @@ def trained_otherwise(before: Tree, now: Tree, goal: Goal, records: Sequence[Rec
     """Why trials cannot stand beside those of this study; empty where they can."""
     for key in sorted(before.keys() | now.keys()):
         if before.get(key) != now.get(key):
-            then, today = (spell_node(settings[key]) if key in settings else "at its default" for settings in (before, now))
+            then, today = (spelled(settings, key, "at its default") for settings in (before, now))
             return f"study.{key} was {then}, not {today}"
     for bound in goal.bounds:
         if any(bound.metric.value(r.metrics) is None for r in records if r.state == "complete"):

@@ -61,9 +61,8 @@ def prune_magnitude(
     Zhu & Gupta 2017, arXiv:1710.01878.
     """
     pruned = unpacked(model)
-    names = list(kernels(pruned))
-    held = names_of(pruned)
-    places = [[place(pruned, name) for name in held[weight]] for weight in kernels(pruned).values()]  # all that share a weight
+    found, held = kernels(pruned), names_of(pruned)
+    places = [[place(pruned, name) for name in held[weight]] for weight in found.values()]  # all that share a weight
     for those in places:
         mask = Mask(getattr(*those[0]))
         for module, name in those:
@@ -81,4 +80,4 @@ def prune_magnitude(
     for module, name in chain(*places):
         parametrize.remove_parametrizations(module, name, leave_parametrized=True)
     weights = dict(pruned.named_parameters())
-    return Packed(pruned, {name: Sparse(weights[name].detach()) for name in names}).eval()
+    return Packed(pruned, {name: Sparse(weights[name].detach()) for name in found}).eval()

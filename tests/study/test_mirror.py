@@ -290,7 +290,9 @@ class TestTheListenerOfAStudy:
         assert where["experiment"] == name == "s"
         assert (params, told) == ({"objective": "val_accuracy", "data": "digits", "epochs": 3}, data)
         assert tags.get("mlflow.source.git.commit", "") == commit and tags["autoopt.trials"] == 4
-        assert (made.first, made.note(made.baseline)) == (0.5, {"mlflow.note.content": "the baseline"}), "a resumed search knows it"
+        assert (made.baseline_score, made.note(made.baseline)) == (0.5, {"mlflow.note.content": "the baseline"}), (
+            "a resumed search knows it"
+        )
 
 
 def search(folder, *words):
